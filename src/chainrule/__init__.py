@@ -1,0 +1,1 @@
+"""chainrule trains neural networks and shows its work."""

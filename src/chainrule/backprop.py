@@ -1,0 +1,122 @@
+"""The forward pass that keeps what backward needs, and the backward pass from the last layer to the first that has weights.
+
+Backpropagation computes derivatives and changes nothing. What uses them is in `descent`.
+
+>>> import numpy as np
+>>> from chainrule.layers import Dense, Sigmoid
+>>> from chainrule.losses import HalfSquares
+>>> network = Network([Dense(1), Sigmoid()], input_shape=1, dtype="float64")
+>>> weights = np.array([2.0, -1.0])  # dense_1.W[0, 0] and dense_1.b[0]
+>>> result = differentiate(network, HalfSquares(), weights, np.array([[0.5]]), np.array([[1.0]]))
+>>> result.loss  # the prediction is sigmoid(2 * 0.5 - 1) = 0.5, so the loss is (0.5 - 1)^2 / 2
+0.125
+>>> result.gradient  # (0.5 - 1) * 0.5 * (1 - 0.5) = -0.125, times the input 0.5 for the weight, times 1 for the bias
+array([-0.0625, -0.125 ])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chainrule.arrays import Array, Vector
+from chainrule.layers.base import Context
+from chainrule.losses import Loss, Penalty
+from chainrule.network import Network
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A forward pass: the prediction, and what every layer kept for the way back."""
+
+    params: dict[str, Any]
+    prediction: Array
+    saved: Any
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """The loss and its derivatives.
+
+    Attributes:
+        loss: the loss averaged over the batch, with the penalties
+        data_loss: the same without the penalties
+        gradient: the derivative with respect to every parameter, as one flat vector
+        input: the derivative with respect to x, if it was asked for
+        forward: the forward pass
+        dprediction: dL/dprediction, where the backward pass began
+    """
+
+    loss: float
+    data_loss: float
+    gradient: Vector
+    input: Array | None
+    forward: Forward
+    dprediction: Array
+
+
+def forward_pass(network: Network, parameters: Vector, x: Array, statistics: Vector | None = None, context: Context | None = None) -> Forward:
+    """From x, of shape (samples, *input_shape), to the prediction."""
+    params = network.params(parameters, statistics)
+    prediction, saved = network.root.forward(params, network.fit_input(x), context or Context())
+    return Forward(params, prediction, saved)
+
+
+def backward_pass(network: Network, forward: Forward, dprediction: Array, wants_input: bool = False) -> tuple[Vector, Array | None]:
+    """From dL/dprediction to the gradient of every parameter; on to the input only if asked."""
+    dx, gradients = network.root.backward(forward.params, forward.saved, dprediction, wants_input)
+    return network.flatten(gradients, network.parameters), dx
+
+
+def differentiate(
+    network: Network,
+    loss: Loss,
+    parameters: Vector,
+    x: Array,
+    y: Array,
+    *,
+    statistics: Vector | None = None,
+    sample_weight: Array | None = None,
+    penalties: Sequence[Penalty] = (),
+    context: Context | None = None,
+    wants_input: bool = False,
+) -> Derivatives:
+    """Loss and gradient of a batch: the forward pass, the loss, and the backward pass.
+
+    x has the shape (samples, *input_shape), y what the loss takes, sample_weight (samples,). Raises ShapeError where they don't fit.
+    """
+    forward = forward_pass(network, parameters, x, statistics, context)
+    data_loss = loss.value(forward.prediction, y, sample_weight)
+    dprediction = loss.derivative(forward.prediction, y, sample_weight)
+    gradient, dx = backward_pass(network, forward, dprediction, wants_input)
+    value = data_loss
+    for penalty in penalties:
+        value += penalty.value(parameters, network.parameters)
+        gradient = gradient + penalty.gradient(parameters, network.parameters)
+    return Derivatives(value, data_loss, gradient, dx, forward, dprediction)
+
+
+def updated_statistics(network: Network, forward: Forward, statistics: Vector) -> Vector:
+    """The statistics after a training batch; the same vector if the network follows none."""
+    if not network.statistics.entries:
+        return statistics
+    return network.flatten(network.root.updated_statistics(forward.params, forward.saved), network.statistics)
+
+
+def total_loss(
+    network: Network,
+    loss: Loss,
+    parameters: Vector,
+    x: Array,
+    y: Array,
+    *,
+    statistics: Vector | None = None,
+    sample_weight: Array | None = None,
+    penalties: Sequence[Penalty] = (),
+    context: Context | None = None,
+) -> float:
+    """The loss alone, as `differentiate` would give it."""
+    forward = forward_pass(network, parameters, x, statistics, context)
+    value = loss.value(forward.prediction, y, sample_weight)
+    return value + sum(penalty.value(parameters, network.parameters) for penalty in penalties)

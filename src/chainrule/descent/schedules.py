@@ -1,0 +1,203 @@
+"""The learning rate over time: a schedule is a function of how many updates have been made.
+
+Where `steps` is left out it means the whole training; `train` fills it in.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from chainrule.errors import SettingError, require, unknown
+
+
+def _positive(name: str, rate: float) -> None:
+    require(math.isfinite(rate) and rate >= 0, f"{name}: the learning rate is {rate}; it must be a number of 0 or more")
+
+
+def _steps(name: str, steps: int | None) -> None:
+    require(steps is None or steps >= 1, f"{name}: it runs over {steps} steps; it needs at least 1")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate as a function of the number of updates made so far."""
+
+    def __call__(self, step: int) -> float:
+        """The learning rate of the update after `step` others."""
+        raise NotImplementedError
+
+    def over(self, steps: int) -> Self:
+        """The same, for a training of so many updates where it was left open."""
+        return replace(self, steps=steps) if getattr(self, "steps", 0) is None else self  # type: ignore[call-arg]
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """Always the same."""
+
+    rate: float = 0.001
+
+    def __post_init__(self) -> None:
+        _positive("constant", self.rate)
+
+    def __call__(self, step: int) -> float:
+        return self.rate
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """Times `factor` after every `every` updates."""
+
+    rate: float = 0.001
+    every: int = 1000
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _positive("step", self.rate)
+        _steps("step", self.every)
+
+    def __call__(self, step: int) -> float:
+        return self.rate * self.factor ** (step // self.every)
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """Times `factor` over the course of `steps` updates, by the same share at each."""
+
+    rate: float = 0.001
+    factor: float = 0.01
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        _positive("exponential", self.rate)
+        _steps("exponential", self.steps)
+        require(self.factor > 0, f"exponential: the factor is {self.factor}; it must be positive")
+
+    def __call__(self, step: int) -> float:
+        return self.rate * float(self.factor ** (step / (self.steps or 1)))
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Down to `end` times the rate along half a cosine in `steps` updates (Loshchilov and Hutter, 2017).
+
+    With `restarts` it then starts anew, each time `stretch` as long as before, until training ends; without, it stays down.
+    """
+
+    rate: float = 0.001
+    steps: int | None = None
+    end: float = 0.0
+    restarts: bool = False
+    stretch: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("cosine", self.rate)
+        _steps("cosine", self.steps)
+        require(self.stretch >= 1, f"cosine: a restart lasts {self.stretch} times as long as the one before; it takes 1 or more")
+
+    def __call__(self, step: int) -> float:
+        length, position = float(self.steps or 1), float(step)
+        while self.restarts and position >= length:
+            position -= length
+            length *= self.stretch
+        share = min(position / length, 1.0)
+        return self.rate * (self.end + (1 - self.end) * (1 + math.cos(math.pi * share)) / 2)
+
+
+@dataclass(frozen=True)
+class Polynomial(Schedule):
+    """Down to `end` times the rate as (1 - share of the steps)^power; a straight line for power 1."""
+
+    rate: float = 0.001
+    steps: int | None = None
+    power: float = 1.0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive("polynomial", self.rate)
+        _steps("polynomial", self.steps)
+
+    def __call__(self, step: int) -> float:
+        share = min(step / (self.steps or 1), 1.0)
+        return self.rate * (self.end + (1 - self.end) * float((1 - share) ** self.power))
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """A straight line from 0 up in `warmup` updates, then another schedule from its beginning (Goyal et al., 2017)."""
+
+    warmup: int
+    then: Schedule
+
+    def __post_init__(self) -> None:
+        _steps("warm-up", self.warmup)
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup:
+            return self.then(0) * (step + 1) / (self.warmup + 1)
+        return self.then(step - self.warmup)
+
+    def over(self, steps: int) -> Self:
+        return replace(self, then=self.then.over(max(steps - self.warmup, 1)))
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Up to the rate and down far below where it began, along cosines (Smith and Topin, 2019).
+
+    It starts at rate / start, peaks after a share of `rise` of the steps, and ends at rate / start / finish.
+    """
+
+    rate: float = 0.01
+    steps: int | None = None
+    rise: float = 0.3
+    start: float = 25.0
+    finish: float = 1e4
+
+    def __post_init__(self) -> None:
+        _positive("one-cycle", self.rate)
+        _steps("one-cycle", self.steps)
+        require(0 < self.rise < 1, f"one-cycle: it rises for a share of {self.rise}; it lies between 0 and 1")
+        require(self.start > 0 and self.finish > 0, "one-cycle: start and finish divide the rate; both must be positive")
+
+    def __call__(self, step: int) -> float:
+        share = min(step / max((self.steps or 1) - 1, 1), 1.0)
+        first, last = self.rate / self.start, self.rate / self.start / self.finish
+        if share < self.rise:
+            return _along_cosine(first, self.rate, share / self.rise)
+        return _along_cosine(self.rate, last, (share - self.rise) / (1 - self.rise))
+
+
+def _along_cosine(begin: float, end: float, share: float) -> float:
+    return end + (begin - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+NAMED: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "step": Step,
+    "exponential": Exponential,
+    "cosine": Cosine,
+    "polynomial": Polynomial,
+    "one-cycle": OneCycle,
+}
+
+KINDS = (*NAMED.values(), WarmUp)
+
+
+def schedule(what: float | Schedule) -> Schedule:
+    """The schedule that is meant: one itself, or a number for a constant learning rate."""
+    if isinstance(what, Schedule):
+        return what
+    if isinstance(what, int | float):
+        require(math.isfinite(what) and what >= 0, f"the learning rate is {what}; it must be a number of 0 or more")
+        return Constant(float(what))
+    raise SettingError(f"{what!r} is no learning rate; give a number or a schedule")
+
+
+def named(name: str, rate: float, **settings: Any) -> Schedule:
+    """The schedule of this name with this learning rate."""
+    if name not in NAMED:
+        raise unknown("schedule", name, NAMED)
+    return NAMED[name](rate, **settings)  # type: ignore[call-arg]

@@ -1,0 +1,64 @@
+"""Embedding: a row of learned numbers for each category."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chainrule import distributions
+from chainrule.arrays import Array, Params, Shape
+from chainrule.errors import ShapeError, require
+from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms
+
+
+@dataclass(frozen=True)
+class Embedding(Layer):
+    """Looks up, for each whole number from 0 to count - 1 in x, its row of W, which has shape (count, units).
+
+    x of shape (samples, ...) becomes (samples, ..., units). It is a Dense layer whose inputs are all 0 but for a single 1, without the
+    multiplications; x is a place, not a quantity, so dx is 0.
+    """
+
+    count: int
+    units: int
+    weights: Any = "normal"
+
+    def __post_init__(self) -> None:
+        require(self.count > 0 and self.units > 0, f"embedding: {self.count} rows of {self.units} units; both must be above 0")
+        object.__setattr__(self, "weights", distributions.of(self.weights))
+
+    @property
+    def formulas(self) -> Formulas:
+        return Formulas(
+            forward=r"y_{nj} = W_{x_n j}",
+            input=r"\frac{\partial L}{\partial x_n} = 0",
+            parameters={"W": r"\frac{\partial L}{\partial W_{ij}} = \sum_{n:\, x_n = i} \frac{\partial L}{\partial y_{nj}}"},
+        )
+
+    def build(self, input_shape: Shape) -> Built:
+        return Built((*input_shape, self.units), {"W": Parameter((self.count, self.units), self.weights, (self.count, self.units))})
+
+    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
+        rows = x.astype(np.intp)
+        if rows.size and (rows.min() < 0 or rows.max() >= self.count or not np.array_equal(rows, x)):
+            called = context.place or "embedding"
+            raise ShapeError(f"layer {called}: its inputs must be whole numbers from 0 to {self.count - 1}; they run from {x.min()} to {x.max()}")
+        return params["W"][rows], (rows, x)
+
+    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+        rows, x = saved
+        dW = np.zeros((self.count, self.units), dtype=dy.dtype)
+        np.add.at(dW, rows, dy)
+        return (np.zeros(x.shape, dtype=dy.dtype) if wants_input else None), {"W": dW}
+
+    def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> list[Terms]:
+        rows, _ = saved
+        row, unit = index
+        at = np.argwhere(rows == row)
+        upstream = dy[..., unit][rows == row]
+        return [Terms(upstream, np.ones_like(upstream), np.column_stack([at, np.full(len(at), unit)]))]
+
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
+        return []

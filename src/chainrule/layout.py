@@ -1,0 +1,95 @@
+"""Which named array lies where in a flat vector.
+
+A network's parameters, their gradient and each piece of optimizer state are flat vectors of one length; a layout gives their parts names.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from chainrule.arrays import Array, Shape, Vector
+from chainrule.errors import SettingError, unknown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named array within a flat vector."""
+
+    name: str
+    shape: Shape
+    start: int
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def place(self) -> slice:
+        """Where it lies in the vector."""
+        return slice(self.start, self.start + self.size)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which named arrays lie where in a flat vector.
+
+    >>> layout = Layout.of({"dense_1.W": (4, 3), "dense_1.b": (3,)})
+    >>> layout.size, layout.find("dense_1.W[2, 1]"), layout.name_of(7)
+    (15, 7, 'dense_1.W[2, 1]')
+    """
+
+    entries: tuple[Entry, ...]
+
+    @staticmethod
+    def of(shapes: Mapping[str, Shape]) -> Layout:
+        """One after the other, in this order."""
+        entries, start = [], 0
+        for name, shape in shapes.items():
+            entries.append(Entry(name, shape, start))
+            start += math.prod(shape)
+        return Layout(tuple(entries))
+
+    @cached_property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return sum(entry.size for entry in self.entries)
+
+    def __getitem__(self, name: str) -> Entry:
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        raise unknown("parameter", name, [entry.name for entry in self.entries])
+
+    def view(self, vector: Vector, name: str) -> Array:
+        """The named array, as a view into the vector."""
+        entry = self[name]
+        return vector[entry.place].reshape(entry.shape)
+
+    def views(self, vector: Vector) -> Iterator[tuple[str, Array]]:
+        """Every array by its name."""
+        for entry in self.entries:
+            yield entry.name, vector[entry.place].reshape(entry.shape)
+
+    def find(self, weight: str) -> int:
+        """The place in the vector of a weight named like `dense_1.W[3, 2]`; raises SettingError if there is none."""
+        match = re.fullmatch(r"\s*([\w.\-]+)\s*(?:\[([\d\s,]*)\])?\s*", weight)
+        if match is None:
+            raise SettingError(f"{weight!r} is no weight's name; write it like dense_1.W[3, 2]")
+        entry = self[match[1]]
+        index = tuple(int(part) for part in (match[2] or "").split(",") if part.strip())
+        if len(index) != len(entry.shape) or any(k >= n for k, n in zip(index, entry.shape, strict=True)):
+            wanted = ", ".join(f"0 to {n - 1}" for n in entry.shape)
+            raise SettingError(f"{weight!r}: {entry.name} has the shape {entry.shape}, so its indices are [{wanted}]")
+        return entry.start + int(np.ravel_multi_index(index, entry.shape)) if index else entry.start
+
+    def name_of(self, place: int) -> str:
+        """The name of the weight at this place in the vector."""
+        entry = next(entry for entry in self.entries if entry.start <= place < entry.start + entry.size)
+        index = np.unravel_index(place - entry.start, entry.shape)
+        return f"{entry.name}[{', '.join(str(int(k)) for k in index)}]"

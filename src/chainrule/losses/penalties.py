@@ -1,0 +1,62 @@
+"""Penalties: what large weights cost, added to the loss. Each has its own derivative, which is added to the gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from chainrule.arrays import Vector
+from chainrule.errors import SettingError, require
+from chainrule.layout import Layout
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """l1 * sum |w| + l2 / 2 * sum w^2 over the parameters whose names match `on`, such as "*.W" or "dense_1.*".
+
+    With both it is the elastic net (Zou and Hastie, 2005); l2 alone is ridge regression's (Hoerl and Kennard, 1970), l1 alone the lasso's
+    (Tibshirani, 1996). The derivatives are l1 * sign(w) and l2 * w.
+    """
+
+    l1: float = 0.0
+    l2: float = 0.0
+    on: str = "*.W"
+
+    def __post_init__(self) -> None:
+        require(self.l1 >= 0 and self.l2 >= 0, f"penalty: l1 is {self.l1} and l2 is {self.l2}; neither can be negative")
+
+    def value(self, parameters: Vector, layout: Layout) -> float:
+        """What the parameters cost."""
+        weights = self._chosen(layout) * parameters
+        return float(self.l1 * np.abs(weights).sum(dtype=np.float64) + self.l2 / 2 * (weights.astype(np.float64) ** 2).sum())
+
+    def gradient(self, parameters: Vector, layout: Layout) -> Vector:
+        """The derivative with respect to every parameter, 0 where it does not apply."""
+        weights = self._chosen(layout) * parameters
+        return self.l1 * np.sign(weights) + self.l2 * weights
+
+    def _chosen(self, layout: Layout) -> Vector:
+        chosen = np.zeros(layout.size, dtype=np.float32)
+        for entry in layout.entries:
+            chosen[entry.place] = fnmatchcase(entry.name, self.on)
+        if not chosen.any():
+            names = ", ".join(entry.name for entry in layout.entries)
+            raise SettingError(f"penalty: no parameter's name matches {self.on!r}; there are {names}")
+        return chosen
+
+
+def l1(strength: float, on: str = "*.W") -> Penalty:
+    """strength * sum |w|: drives weights to exactly 0."""
+    return Penalty(l1=strength, on=on)
+
+
+def l2(strength: float, on: str = "*.W") -> Penalty:
+    """strength / 2 * sum w^2: keeps weights small."""
+    return Penalty(l2=strength, on=on)
+
+
+def elastic(l1: float, l2: float, on: str = "*.W") -> Penalty:
+    """Both at once."""
+    return Penalty(l1, l2, on)

@@ -1,0 +1,223 @@
+"""Losses for quantities. d is prediction minus target; a sample's loss is the mean over its outputs, unless it says otherwise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from chainrule.arrays import Array
+from chainrule.errors import ShapeError, require
+from chainrule.losses.base import Loss, like
+
+
+def _mean(values: Array) -> Array:
+    """(samples,) the mean over everything but the samples."""
+    return values.reshape(len(values), -1).mean(axis=1)
+
+
+def _share(slopes: Array) -> Array:
+    """Slopes of the outputs' losses -> slopes of their mean."""
+    return slopes / slopes.dtype.type(slopes[:1].size or 1)
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(Loss):
+    """d^2."""
+
+    @property
+    def formula(self) -> tuple[str, str]:
+        return r"\frac{1}{K}\sum_j (y_j - t_j)^2", r"\frac{2}{K}(y_j - t_j)"
+
+    def samples(self, prediction: Array, target: Array) -> Array:
+        return _mean((prediction - like(prediction, target)) ** 2)
+
+    def slopes(self, prediction: Array, target: Array) -> Array:
+        return _share(2 * (prediction - like(prediction, target)))
+
+
+@dataclass(frozen=True)
+class HalfSquares(Loss):
+    """The textbooks' half sum of squares: d^2 / 2, summed over the outputs. Its derivative is d."""
+
+    @property
+    def formula(self) -> tuple[str, str]:
+        return r"\tfrac{1}{2}\sum_j (y_j - t_j)^2", r"y_j - t_j"
+
+    def samples(self, prediction: Array, target: Array) -> Array:
+        difference = (prediction - like(prediction, target)).reshape(len(prediction), -1)
+        return (difference**2).sum(axis=1) / 2
+
+    def slopes(self, prediction: Array, target: Array) -> Array:
+        return prediction - like(prediction, target)
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(Loss):
+    """|d|; at d = 0 its derivative is taken to be 0."""
+
+    @property
+    def formula(self) -> tuple[str, str]:
+        return r"\frac{1}{K}\sum_j |y_j - t_j|", r"\frac{1}{K}\operatorname{sign}(y_j - t_j)"
+
+    def samples(self, prediction: Array, target: Array) -> Array:
+        return _mean(np.abs(prediction - like(prediction, target)))
+
+    def slopes(self, prediction: Array, target: Array) -> Array:
+        return _share(np.sign(prediction - like(prediction, target)))
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """d^2 / 2 up to |d| = delta, beyond it delta * (|d| - delta / 2): outliers pull no harder than delta (Huber, 1964)."""
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.delta > 0, f"huber: delta is {self.delta}; it must be positive")
+
+    @property
+    def formula(self) -> tuple[str, str]:
+        return (
+            r"\frac{1}{K}\sum_j \begin{cases} d_j^2/2 & |d_j| \le \Delta \\ \Delta(|d_j| - \Delta/2) & |d_j| > \Delta \end{cases}",
+            r"\frac{1}{K}\min(\max(d_j, -\Delta), \Delta), \quad d_j = y_j - t_j",
+        )
+
+    def samples(self, prediction: Array, target: Array) -> Array:
+        size = np.abs(prediction - like(prediction, target))
+        return _mean(np.where(size <= self.delta, size**2 / 2, self.delta * (size - self.delta / 2)))
+
+    def slopes(self, prediction: Array, target: Array) -> Array:
+        return _share(np.clip(prediction - like(prediction, target), -self.delta, self.delta))
+
+
+@dataclass(frozen=True)
+class LogCosh(Loss):
+    """ln cosh d: like d^2 / 2 near 0 and like |d| far away."""
+
+    @property
+    def formula(self) -> tuple[str, str]:
+        return r"\frac{1}{K}\sum_j \ln\cosh(y_j - t_j)", r"\frac{1}{K}\tanh(y_j - t_j)"
+
+    def samples(self, prediction: Array, target: Array) -> Array:
+        d = prediction - like(prediction, target)
+        return _mean(np.logaddexp(d, -d) - d.dtype.type(math.log(2)))
+
+    def slopes(self, prediction: Array, target: Array) -> Array:
+        return _share(np.tanh(prediction - like(prediction, target)))
+
+
+@dataclass(frozen=True)
+class Quantile(Loss):
+    """level * -d where the prediction is too low, (1 - level) * d where it is too high: its minimum is that quantile of the target
+    (Koenker and Bassett, 1978).
+    """
+
+    level: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(0 < self.level < 1, f"quantile: the level is {self.level}; it lies between 0 and 1")
+
+    @property
+    def formula(self) -> tuple[str, str]:
+        return r"\frac{1}{K}\sum_j \max(q\,(t_j - y_j), (q - 1)(t_j - y_j))", r"\frac{1}{K}([y_j > t_j] - q)"
+
+    def samples(self, prediction: Array, target: Array) -> Array:
+        d = prediction - like(prediction, target)
+        return _mean(np.maximum(-self.level * d, (1 - self.level) * d))
+
+    def slopes(self, prediction: Array, target: Array) -> Array:
+        d = prediction - like(prediction, target)
+        return _share(np.where(d > 0, 1 - self.level, np.where(d < 0, -self.level, 0)).astype(d.dtype))
+
+
+@dataclass(frozen=True)
+class Poisson(Loss):
+    """For counts: exp(y) - t * y, where the prediction y is the logarithm of the expected count.
+
+    Without the part that depends on the target alone (ln t!), so it may be negative.
+    """
+
+    scales_target = False
+
+    @property
+    def formula(self) -> tuple[str, str]:
+        return r"\frac{1}{K}\sum_j e^{y_j} - t_j y_j", r"\frac{1}{K}(e^{y_j} - t_j)"
+
+    def samples(self, prediction: Array, target: Array) -> Array:
+        return _mean(np.exp(prediction) - like(prediction, target) * prediction)
+
+    def slopes(self, prediction: Array, target: Array) -> Array:
+        return _share(np.exp(prediction) - like(prediction, target))
+
+    def point(self, prediction: Array) -> Array:
+        return np.exp(prediction)
+
+
+@dataclass(frozen=True)
+class GaussianNegativeLogLikelihood(Loss):
+    """(s + d^2 exp(-s) + ln 2 pi) / 2: the network predicts a mean and s, the logarithm of a variance (Nix and Weigend, 1994).
+
+    The prediction has twice as many columns as the target: the means, then the logarithms of the variances.
+    """
+
+    @property
+    def formula(self) -> tuple[str, str]:
+        return (
+            r"\frac{1}{2K}\sum_j s_j + (\mu_j - t_j)^2 e^{-s_j} + \ln 2\pi",
+            r"\frac{\partial}{\partial\mu_j} = \frac{1}{K}(\mu_j - t_j)e^{-s_j}, \quad "
+            r"\frac{\partial}{\partial s_j} = \frac{1}{2K}(1 - (\mu_j - t_j)^2 e^{-s_j})",
+        )
+
+    def outputs(self, width: int) -> int:
+        return 2 * width
+
+    def point(self, prediction: Array) -> Array:
+        return prediction[:, : prediction.shape[1] // 2]
+
+    def samples(self, prediction: Array, target: Array) -> Array:
+        d, s = self._parts(prediction, target)
+        return _mean((s + d**2 * np.exp(-s) + d.dtype.type(math.log(2 * math.pi))) / 2)
+
+    def slopes(self, prediction: Array, target: Array) -> Array:
+        d, s = self._parts(prediction, target)
+        precision = np.exp(-s)
+        return np.concatenate([_share(d * precision), _share((1 - d**2 * precision) / 2)], axis=1)
+
+    def _parts(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        if prediction.shape[1] % 2:
+            raise ShapeError(
+                f"gaussian: the prediction has {prediction.shape[1]} columns; it needs two for each of the target's: mean and log variance"
+            )
+        mean = self.point(prediction)
+        return mean - like(mean, target), prediction[:, prediction.shape[1] // 2 :]
+
+
+@dataclass(frozen=True)
+class Cosine(Loss):
+    """1 minus the cosine of the angle between prediction and target: only their direction counts."""
+
+    scales_target = False
+
+    @property
+    def formula(self) -> tuple[str, str]:
+        return (
+            r"1 - \frac{y \cdot t}{|y|\,|t|}",
+            r"\frac{y_j}{|y|^2} \cdot \frac{y \cdot t}{|y|\,|t|} - \frac{t_j}{|y|\,|t|}",
+        )
+
+    def samples(self, prediction: Array, target: Array) -> Array:
+        return 1 - self._cosine(prediction, like(prediction, target))[0][:, 0]
+
+    def slopes(self, prediction: Array, target: Array) -> Array:
+        t = like(prediction, target)
+        cosine, size, sizes = self._cosine(prediction, t)
+        return prediction * cosine / size**2 - t / sizes
+
+    @staticmethod
+    def _cosine(y: Array, t: Array) -> tuple[Array, Array, Array]:
+        tiny = np.finfo(y.dtype).tiny ** 0.25  # a vector of length 0 has no direction: it gets cosine 0
+        size = np.maximum(np.linalg.norm(y, axis=1, keepdims=True), tiny)
+        sizes = size * np.maximum(np.linalg.norm(t, axis=1, keepdims=True), tiny)
+        return (y * t).sum(axis=1, keepdims=True) / sizes, size, sizes

@@ -1,0 +1,313 @@
+"""Backward against two independent oracles, and the terms of the chain rule against backward."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainrule.backprop import backward_pass, forward_pass
+from chainrule.gradient_check import central_difference, gradient_check
+from chainrule.layers import (
+    ELU,
+    GELU,
+    KINDS,
+    SELU,
+    BatchNorm,
+    Branches,
+    Context,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    HardSigmoid,
+    HardSwish,
+    HardTanh,
+    LayerNorm,
+    LeakyReLU,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    Reshape,
+    Residual,
+    Sequential,
+    Sigmoid,
+    SiLU,
+    Sine,
+    Softmax,
+    Softplus,
+    Softsign,
+    Step,
+    Tanh,
+    total,
+)
+from chainrule.losses import HalfSquares
+from chainrule.network import Network
+
+
+def batch_norm(p, x):
+    mean, variance = x.mean(tuple(range(x.ndim - 1))), x.var(tuple(range(x.ndim - 1)))
+    return p["scale"] * (x - mean) / jnp.sqrt(variance + 1e-5) + p["offset"]
+
+
+def layer_norm(p, x):
+    return p["scale"] * (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + 1e-5) + p["offset"]
+
+
+def dense(p, x):
+    return jnp.einsum("...i,ij->...j", x, p["W"]) + p["b"]
+
+
+ORACLES = {
+    "dense": (Dense(4), dense),
+    "dense without bias": (Dense(4, bias=False), lambda p, x: jnp.einsum("...i,ij->...j", x, p["W"])),
+    "relu": (ReLU(), lambda p, x: jax.nn.relu(x)),
+    "leaky relu": (LeakyReLU(0.1), lambda p, x: jax.nn.leaky_relu(x, 0.1)),
+    "prelu": (PReLU(), lambda p, x: jnp.where(x > 0, x, p["alpha"] * x)),
+    "elu": (ELU(0.7), lambda p, x: jax.nn.elu(x, 0.7)),
+    "selu": (SELU(), lambda p, x: jax.nn.selu(x)),
+    "gelu": (GELU(), lambda p, x: jax.nn.gelu(x, approximate=False)),
+    "gelu tanh": (GELU(tanh=True), lambda p, x: jax.nn.gelu(x, approximate=True)),
+    "silu": (SiLU(), lambda p, x: jax.nn.silu(x)),
+    "mish": (Mish(), lambda p, x: jax.nn.mish(x)),
+    "softplus": (Softplus(), lambda p, x: jax.nn.softplus(x)),
+    "softsign": (Softsign(), lambda p, x: jax.nn.soft_sign(x)),
+    "sigmoid": (Sigmoid(), lambda p, x: jax.nn.sigmoid(x)),
+    "tanh": (Tanh(), lambda p, x: jnp.tanh(x)),
+    "hard sigmoid": (HardSigmoid(), lambda p, x: jax.nn.hard_sigmoid(x)),
+    "hard swish": (HardSwish(), lambda p, x: jax.nn.hard_swish(x)),
+    "hard tanh": (HardTanh(), lambda p, x: jax.nn.hard_tanh(x)),
+    "softmax": (Softmax(), lambda p, x: jax.nn.softmax(x)),
+    "log softmax": (LogSoftmax(), lambda p, x: jax.nn.log_softmax(x)),
+    "sine": (Sine(3.0), lambda p, x: jnp.sin(3.0 * x)),
+    "step": (Step(), lambda p, x: jnp.heaviside(x, 0.0)),
+    "batch norm": (BatchNorm(), batch_norm),
+    "layer norm": (LayerNorm(), layer_norm),
+    "flatten": (Flatten(), lambda p, x: x.reshape(len(x), -1)),
+    "reshape": (Reshape((1, -1)), lambda p, x: x.reshape(len(x), 1, -1)),
+    "sequential": (
+        Sequential([Dense(5), Tanh(), Sequential([Dense(3), Softplus()])]),
+        lambda p, x: jax.nn.softplus(dense(p["sequential_1"]["dense_1"], jnp.tanh(dense(p["dense_1"], x)))),
+    ),
+    "residual": (
+        Residual([Tanh(), LayerNorm(), Mish()]),
+        lambda p, x: x + jax.nn.mish(layer_norm(p["layer_norm_1"], jnp.tanh(x))),
+    ),
+    "branches concatenated": (
+        Branches([[Dense(3), Tanh()], Dense(2, activation="silu")]),
+        lambda p, x: jnp.concatenate(
+            [jnp.tanh(dense(p["branch_1"]["dense_1"], x)), jax.nn.silu(dense(p["branch_2"]["dense_1"], x))], axis=-1
+        ),
+    ),
+    "branches added": (
+        Branches([Dense(3), [Dense(3), BatchNorm()]], merge="add"),
+        lambda p, x: dense(p["branch_1"], x) + batch_norm(p["branch_2"]["batch_norm_1"], dense(p["branch_2"]["dense_1"], x)),
+    ),
+}  # fmt: skip
+
+
+def test_every_layer_has_an_oracle():
+    held = {type(layer) for layer, _ in ORACLES.values()} | {Dropout, Embedding}  # these two have tests of their own
+    assert held == set(KINDS)
+
+
+def away_from_kinks(x):
+    """Numbers at which no activation here has a kink within reach of a nudge."""
+    for kink in (-3.0, -1.0, 0.0, 1.0, 3.0):
+        x = np.where(np.abs(x - kink) < 0.03, kink + 0.03 + np.abs(x - kink), x)
+    return x
+
+
+def set_up(layer, shape, seed=0):
+    """A layer with drawn parameters, an input, the output and a derivative that arrives there."""
+    random = np.random.default_rng(seed)
+    network = Network([layer], shape[1:], dtype="float64")
+    parameters = network.draw(seed) + 0.1 * random.normal(size=network.parameters.size)
+    x = away_from_kinks(random.normal(scale=2, size=shape))
+    forward = forward_pass(network, parameters, x, context=Context(training=True))
+    return network, parameters, x, forward, random.normal(size=forward.prediction.shape)
+
+
+def child(network, forward):
+    """The network's one layer, and what belongs to it."""
+    (name,) = network.root.children
+    return network.root.children[name], forward.params[name], forward.saved[name]
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_backward_is_what_jax_differentiates(name):
+    layer, oracle = ORACLES[name]
+    network, parameters, x, forward, dy = set_up(layer, (6, 4))
+    inner = next(iter(network.root.children))
+
+    def value(flat, x):
+        return jnp.sum(oracle(rebuild(network, flat)[inner], x) * dy)
+
+    np.testing.assert_allclose(forward.prediction, oracle(rebuild(network, parameters)[inner], x), rtol=1e-12, atol=1e-12)
+    gradient, dx = backward_pass(network, forward, dy, wants_input=True)
+    jax_gradient, jax_dx = jax.grad(value, argnums=(0, 1))(jnp.asarray(parameters), jnp.asarray(x))
+    np.testing.assert_allclose(gradient, jax_gradient, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(dx, jax_dx, rtol=1e-10, atol=1e-10)
+
+
+def rebuild(network, flat):
+    """The parameters by layer and name, as slices that JAX can differentiate through."""
+    tree = {name: {} for name in network.root.children}
+    for entry in network.parameters.entries:
+        node = tree
+        *path, last = entry.name.split(".")
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = flat[entry.place].reshape(entry.shape)
+    return tree
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_backward_is_what_nudging_measures(name):
+    layer, _ = ORACLES[name]
+    network, parameters, x, forward, dy = set_up(layer, (3, 4))
+    gradient, dx = backward_pass(network, forward, dy, wants_input=True)
+
+    def value(parameters, x):
+        return float(np.sum(forward_pass(network, parameters, x, context=Context(training=True)).prediction * dy))
+
+    for place in range(parameters.size):
+        nudge = np.eye(parameters.size)[place]
+        assert central_difference(lambda h, n=nudge: value(parameters + h * n, x)) == pytest.approx(gradient[place], rel=1e-7, abs=1e-8)
+    for place in range(x.size):
+        nudge = np.eye(x.size)[place].reshape(x.shape)
+        assert central_difference(lambda h, n=nudge: value(parameters, x + h * n)) == pytest.approx(dx.ravel()[place], rel=1e-7, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", [*ORACLES, "dropout", "embedding"])
+@given(data=st.data())
+def test_terms_add_up_to_what_backward_gives(name, data):
+    layer = {"dropout": Dropout(0.4), "embedding": Embedding(5, 3)}.get(name) or ORACLES[name][0]
+    middle = data.draw(st.lists(st.integers(1, 3), max_size=0 if name == "residual" else 1))
+    shape = (data.draw(st.integers(1, 5)), *middle, data.draw(st.integers(2, 5)))
+    random = np.random.default_rng(data.draw(st.integers(0, 99)))
+    network = Network([layer], shape[1:], dtype="float64")
+    parameters = network.draw() + 0.1 * random.normal(size=network.parameters.size)
+    x = random.integers(0, 5, shape) if name == "embedding" else random.normal(size=shape)
+    forward = forward_pass(network, parameters, x, context=Context(training=data.draw(st.booleans())))
+    dy = random.normal(size=forward.prediction.shape)
+    gradient, dx = backward_pass(network, forward, dy, wants_input=True)
+
+    for place in range(parameters.size):
+        full, _, index = network.parameters.name_of(place).partition("[")
+        terms = network.root.parameter_terms(forward.params, forward.saved, dy, full, tuple(int(k) for k in index[:-1].split(",")))
+        assert total(terms) == pytest.approx(gradient[place], rel=1e-10, abs=1e-10)
+    for index in np.ndindex(x.shape):
+        assert total(network.root.input_terms(forward.params, forward.saved, dy, index)) == pytest.approx(dx[index], rel=1e-10, abs=1e-10)
+
+
+@pytest.mark.parametrize("name", ["dense", "prelu", "softmax", "batch norm", "layer norm", "dropout", "relu"])
+def test_a_term_says_which_output_it_comes_through(name):
+    layer = Dropout(0.4) if name == "dropout" else ORACLES[name][0]
+    network, _, _, forward, dy = set_up(layer, (5, 4))
+    inner, params, saved = child(network, forward)
+    for terms in inner.input_terms(params, saved, dy, (2, 1)):
+        assert [dy[tuple(at)] for at in terms.at] == list(terms.upstream)
+    for parameter in params:
+        index = (1, 2) if parameter == "W" else (1,)
+        if parameter in ("mean", "variance"):
+            continue
+        for terms in inner.parameter_terms(params, saved, dy, parameter, index):
+            assert [dy[tuple(at)] for at in terms.at] == list(terms.upstream)
+
+
+def test_terms_from_a_residual_name_the_shortcut_and_the_way_through():
+    network, _, _, forward, dy = set_up(Residual([Dense(4), Tanh()]), (3, 4))
+    inner, params, saved = child(network, forward)
+    assert [terms.layer for terms in inner.input_terms(params, saved, dy, (0, 1))] == ["", "dense_1"]
+
+
+def test_embedding_looks_up_rows_and_their_gradients_gather():
+    network = Network([Embedding(4, 2)], 3, dtype="float64")
+    parameters = network.draw()
+    x = np.array([[0, 1, 1], [3, 1, 0]])
+    forward = forward_pass(network, parameters, x)
+    table = parameters.reshape(4, 2)
+    np.testing.assert_array_equal(forward.prediction, table[x])
+    gradient, _ = backward_pass(network, forward, np.ones((2, 3, 2)))
+    np.testing.assert_array_equal(gradient.reshape(4, 2)[:, 0], [2, 3, 0, 1])
+    jax_gradient = jax.grad(lambda t: jnp.sum(t[x] ** 2))(jnp.asarray(table))
+    ours, _ = backward_pass(network, forward, 2 * forward.prediction)
+    np.testing.assert_allclose(ours.reshape(4, 2), jax_gradient, rtol=1e-12)
+
+
+def test_dropout_drops_the_share_asked_for_and_keeps_the_mean():
+    network = Network([Dropout(0.3)], 1000, dtype="float64")
+    x = np.ones((200, 1000))
+    dropped = forward_pass(network, network.draw(), x, context=Context(training=True, seed=1, step=2)).prediction
+    again = forward_pass(network, network.draw(), x, context=Context(training=True, seed=1, step=2)).prediction
+    other = forward_pass(network, network.draw(), x, context=Context(training=True, seed=1, step=3)).prediction
+    assert (dropped == 0).mean() == pytest.approx(0.3, abs=0.01)
+    assert dropped.mean() == pytest.approx(1, abs=0.01)
+    np.testing.assert_array_equal(dropped, again)
+    assert (dropped != other).any()
+    np.testing.assert_array_equal(forward_pass(network, network.draw(), x).prediction, x)
+
+
+def test_dropouts_derivative_is_its_mask():
+    network, _, _, forward, dy = set_up(Dropout(0.5), (4, 6))
+    _, dx = backward_pass(network, forward, dy, wants_input=True)
+    np.testing.assert_array_equal(dx, np.where(forward.prediction == 0, 0, 2) * dy)
+
+
+def test_batch_norm_uses_the_running_statistics_after_training():
+    network = Network([BatchNorm()], 2, dtype="float64")
+    statistics = network.flatten({"batch_norm_1": {"mean": np.array([1.0, 2.0]), "variance": np.array([4.0, 9.0])}}, network.statistics)
+    out = network.predict(network.draw(), np.array([[3.0, 5.0]]), statistics)
+    np.testing.assert_allclose(out, [[1, 1]], rtol=1e-5)
+
+
+def test_step_stops_every_gradient_before_it():
+    network = Network([Dense(3), Step(), Dense(1)], 2, dtype="float64")
+    random = np.random.default_rng(0)
+    forward = forward_pass(network, network.draw(), random.normal(size=(8, 2)))
+    gradient, _ = backward_pass(network, forward, np.ones((8, 1)))
+    assert not network.parameters.view(gradient, "dense_1.W").any()
+    assert network.parameters.view(gradient, "dense_2.W").any()
+
+
+def test_the_backward_pass_ends_at_the_first_layer_with_weights(monkeypatch):
+    asked = []
+    original = Dense.backward
+
+    def spy(self, params, saved, dy, wants_input=True):
+        asked.append(wants_input)
+        return original(self, params, saved, dy, wants_input)
+
+    monkeypatch.setattr(Dense, "backward", spy)
+    monkeypatch.setattr(Flatten, "backward", lambda *_: pytest.fail("went on to the input"))
+    network = Network([Flatten(), Dense(3), Tanh(), Residual([Dense(3), Tanh()])], (2, 2))
+    forward = forward_pass(network, network.draw(), np.ones((1, 2, 2)))
+    _, dx = backward_pass(network, forward, np.ones((1, 3)))
+    assert asked == [True, False]
+    assert dx is None
+
+
+@given(st.integers(0, 10_000))
+def test_whole_networks_pass_the_gradient_check(seed):
+    random = np.random.default_rng(seed)
+    parts = ["8 tanh", "dropout 0.3", "batchnorm", "layernorm", "residual(layernorm, gelu)", "branches(4 mish | 3 softplus)", "5 sigmoid", "6 silu"]
+    text = ", ".join(random.permutation(parts)[:4]) + ", 2"
+    x, y = random.normal(size=(6, 3)), random.normal(size=(6, 2))
+    check = gradient_check(Network(text, 3), HalfSquares(), x, y, seed=seed)
+    assert check.error < 1e-7, (text, check)
+    assert check.checked == Network(text, 3).parameters.size
+
+
+def test_the_gradient_check_finds_a_wrong_derivative_and_names_it(monkeypatch):
+    monkeypatch.setattr(Tanh, "derivative", lambda self, z, a: 1 - 0.99 * a * a)
+    check = gradient_check(Network("3 tanh, 1", 2), HalfSquares(), np.ones((2, 2)), np.ones((2, 1)))
+    assert check.error > 1e-4
+    assert check.worst.startswith("dense_1.")
+
+
+def test_a_kink_nearby_does_not_mislead_the_measurement():
+    assert central_difference(lambda h: abs(h - 2e-4)) == pytest.approx(-1, rel=1e-9)
+    assert central_difference(lambda h: np.exp(h)) == pytest.approx(1, rel=1e-10)
