@@ -76,7 +76,9 @@ def test_identity_and_sparse():
 def test_a_layers_draw_depends_on_its_name_and_the_seed_alone():
     short, long = Network("4 relu, 3", 5), Network("4 relu, dropout 0.5, batchnorm, 3, tanh, 7", 5)
     for name in ("dense_1.W", "dense_2.W"):
-        np.testing.assert_array_equal(short.parameters.view(short.draw(3), name), long.parameters.view(long.draw(3), name))
+        np.testing.assert_array_equal(
+            short.parameters.view(short.draw(3), name), long.parameters.view(long.draw(3), name)
+        )
     assert (short.draw(3) != short.draw(4)).any()
 
 

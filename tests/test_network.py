@@ -52,7 +52,11 @@ def test_text_and_layers_make_the_same_network():
 @pytest.mark.parametrize(
     ("layers", "shape", "message"),
     [
-        ("relu, reshape 3 3", 8, "layer reshape_1: takes as many numbers as the shape \\(3, 3\\) has, but gets the shape \\(8,\\)"),
+        (
+            "relu, reshape 3 3",
+            8,
+            "layer reshape_1: takes as many numbers as the shape \\(3, 3\\) has, but gets the shape \\(8,\\)",
+        ),
         ("4, residual(3)", 2, "layer residual_1: the layers inside turn the shape \\(4,\\) into \\(3,\\)"),
         ([Branches([[Dense(2)], [Flatten()]], merge="add")], (3, 2), "layer branches_1: can't add"),
         ("64 rleu", 2, "did you mean 'relu'"),
@@ -106,4 +110,6 @@ def test_embedding_indices_out_of_range_are_refused_with_the_layers_name():
 def test_prediction_in_parts_is_the_same():
     network = Network("3 tanh, batchnorm, 2", 2, dtype="float64")
     x = np.random.default_rng(0).normal(size=(10, 2))
-    np.testing.assert_allclose(network.predict(network.draw(), x, batch_size=3), network.predict(network.draw(), x), rtol=1e-14)
+    np.testing.assert_allclose(
+        network.predict(network.draw(), x, batch_size=3), network.predict(network.draw(), x), rtol=1e-14
+    )

@@ -1,1 +1,58 @@
-"""chainrule trains neural networks and shows its work."""
+"""chainrule trains neural networks at the speed of the hardware and shows its work.
+
+The names here are imported when they are first used, so that importing chainrule takes no time.
+
+Examples:
+    >>> import chainrule
+    >>> trained = chainrule.train("16 tanh", "iris", optimizer="adam 0.02")
+    >>> trained.evaluate()["accuracy"] > 0.9
+    True
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from chainrule.data import as_they_are as as_they_are
+    from chainrule.data import load as load
+    from chainrule.data import plane_set as plane_set
+    from chainrule.errors import ChainruleError as ChainruleError
+    from chainrule.gradient_check import gradient_check as gradient_check
+    from chainrule.network import Network as Network
+    from chainrule.runs import Recorder as Recorder
+    from chainrule.runs import Run as Run
+    from chainrule.training import Trained as Trained
+    from chainrule.training import learning_rate_range as learning_rate_range
+    from chainrule.training import train as train
+
+_HOMES = {
+    "as_they_are": "data",
+    "load": "data",
+    "plane_set": "data",
+    "ChainruleError": "errors",
+    "gradient_check": "gradient_check",
+    "Network": "network",
+    "Recorder": "runs",
+    "Run": "runs",
+    "Trained": "training",
+    "learning_rate_range": "training",
+    "train": "training",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"chainrule.{_HOMES[name]}"), name)
+    if name in ("data", "descent", "distributions", "engine", "layers", "losses", "runs", "training"):
+        return importlib.import_module(f"chainrule.{name}")
+    raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,17 +1,19 @@
-"""The forward pass that keeps what backward needs, and the backward pass from the last layer to the first that has weights.
+"""The forward pass that keeps what backward needs, and the backward pass, from the last layer to the first with
+weights.
 
 Backpropagation computes derivatives and changes nothing. What uses them is in `descent`.
 
->>> import numpy as np
->>> from chainrule.layers import Dense, Sigmoid
->>> from chainrule.losses import HalfSquares
->>> network = Network([Dense(1), Sigmoid()], input_shape=1, dtype="float64")
->>> weights = np.array([2.0, -1.0])  # dense_1.W[0, 0] and dense_1.b[0]
->>> result = differentiate(network, HalfSquares(), weights, np.array([[0.5]]), np.array([[1.0]]))
->>> result.loss  # the prediction is sigmoid(2 * 0.5 - 1) = 0.5, so the loss is (0.5 - 1)^2 / 2
-0.125
->>> result.gradient  # (0.5 - 1) * 0.5 * (1 - 0.5) = -0.125, times the input 0.5 for the weight, times 1 for the bias
-array([-0.0625, -0.125 ])
+Examples:
+    >>> import numpy as np
+    >>> from chainrule.layers import Dense, Sigmoid
+    >>> from chainrule.losses import HalfSquares
+    >>> network = Network([Dense(1), Sigmoid()], input_shape=1, dtype="float64")
+    >>> weights = np.array([2.0, -1.0])  # dense_1.W[0, 0] and dense_1.b[0]
+    >>> result = differentiate(network, HalfSquares(), weights, np.array([[0.5]]), np.array([[1.0]]))
+    >>> result.loss  # the prediction is sigmoid(2 * 0.5 - 1) = 0.5, so the loss is (0.5 - 1)^2 / 2
+    0.125
+    >>> result.gradient  # (0.5 - 1) * 0.5 * (1 - 0.5) = -0.125, times 0.5 for the weight, times 1 for the bias
+    array([-0.0625, -0.125 ])
 """
 
 from __future__ import annotations
@@ -56,14 +58,18 @@ class Derivatives:
     dprediction: Array
 
 
-def forward_pass(network: Network, parameters: Vector, x: Array, statistics: Vector | None = None, context: Context | None = None) -> Forward:
+def forward_pass(
+    network: Network, parameters: Vector, x: Array, statistics: Vector | None = None, context: Context | None = None
+) -> Forward:
     """From x, of shape (samples, *input_shape), to the prediction."""
     params = network.params(parameters, statistics)
     prediction, saved = network.root.forward(params, network.fit_input(x), context or Context())
     return Forward(params, prediction, saved)
 
 
-def backward_pass(network: Network, forward: Forward, dprediction: Array, wants_input: bool = False) -> tuple[Vector, Array | None]:
+def backward_pass(
+    network: Network, forward: Forward, dprediction: Array, wants_input: bool = False
+) -> tuple[Vector, Array | None]:
     """From dL/dprediction to the gradient of every parameter; on to the input only if asked."""
     dx, gradients = network.root.backward(forward.params, forward.saved, dprediction, wants_input)
     return network.flatten(gradients, network.parameters), dx
@@ -84,7 +90,8 @@ def differentiate(
 ) -> Derivatives:
     """Loss and gradient of a batch: the forward pass, the loss, and the backward pass.
 
-    x has the shape (samples, *input_shape), y what the loss takes, sample_weight (samples,). Raises ShapeError where they don't fit.
+    x has the shape (samples, *input_shape), y what the loss takes, sample_weight (samples,). Raises ShapeError where
+    they don't fit.
     """
     forward = forward_pass(network, parameters, x, statistics, context)
     data_loss = loss.value(forward.prediction, y, sample_weight)

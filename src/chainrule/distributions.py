@@ -1,11 +1,13 @@
 r"""The probability distributions that weights are drawn from.
 
-A distribution is a frozen dataclass with one method, `draw(generator, shape, fans)`, where `fans` is (fan_in, fan_out): how many inputs
-feed one unit, and how many units one input feeds. Scaled by them, a signal keeps its size from layer to layer.
+A distribution is a frozen dataclass with one method, `draw(generator, shape, fans)`, where `fans` is (fan_in,
+fan_out): how many inputs feed one unit, and how many units one input feeds. Scaled by them, a signal keeps its size
+from layer to layer.
 
->>> from chainrule.generators import generator
->>> Normal(0, 0.1).draw(generator(0), (2, 3), (2, 3)).shape
-(2, 3)
+Examples:
+    >>> from chainrule.generators import generator
+    >>> Normal(0, 0.1).draw(generator(0), (2, 3), (2, 3)).shape
+    (2, 3)
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Constant(Distribution):
-    """Every weight is `value`. (For biases: equal weights in a layer stay equal, and its units never learn different things.)"""
+    """Every weight is `value`. (For biases: equal weights in a layer stay equal, and its units never learn different
+    things.)
+    """
 
     value: float
 
@@ -106,7 +110,8 @@ class TruncatedNormal(Distribution):
 class VarianceScaling(Distribution):
     """Mean 0 and variance scale / fan, so that a layer's outputs are about as large as its inputs.
 
-    `fan` is "in", "out" or "average" of the two; `kind` is "normal", "uniform" or "truncated". The named ones below are settings of it.
+    `fan` is "in", "out" or "average" of the two; `kind` is "normal", "uniform" or "truncated". The named ones below
+    are settings of it.
     """
 
     scale: float = 1.0
@@ -167,7 +172,9 @@ def lecun_normal() -> VarianceScaling:
 
 def _matrix_shape(kind: str, shape: Shape) -> tuple[int, int]:
     if len(shape) != 2:
-        raise SettingError(f"{kind}: draws matrices only, not the shape {shape}; choose another distribution for this parameter")
+        raise SettingError(
+            f"{kind}: draws matrices only, not the shape {shape}; choose another distribution for this parameter"
+        )
     return shape[0], shape[1]
 
 
@@ -196,7 +203,9 @@ class Identity(Distribution):
 
 @dataclass(frozen=True)
 class Sparse(Distribution):
-    """Normal, but in each column a share of `sparsity` of the weights is 0: each unit sees a few of the inputs (Martens, 2010)."""
+    """Normal, but in each column a share of `sparsity` of the weights is 0: each unit sees a few of the inputs
+    (Martens, 2010).
+    """
 
     sparsity: float = 0.9
     deviation: float = 0.01
@@ -217,9 +226,10 @@ class Sparse(Distribution):
 class Scipy(Distribution):
     """Any distribution of scipy.stats, by its name and arguments.
 
-    >>> from scipy import stats
-    >>> of(stats.laplace(0, 0.1))
-    Scipy(distribution='laplace', arguments=(0, 0.1), keywords=())
+    Examples:
+        >>> from scipy import stats
+        >>> of(stats.laplace(0, 0.1))
+        Scipy(distribution='laplace', arguments=(0, 0.1), keywords=())
     """
 
     distribution: str
@@ -255,9 +265,13 @@ NAMED: dict[str, Callable[..., Distribution]] = {
     "sparse": Sparse,
 }
 
+KINDS = (Constant, Uniform, Normal, TruncatedNormal, VarianceScaling, Orthogonal, Identity, Sparse, Scipy)
+
 
 def of(what: Any) -> Distribution:
-    """The distribution that is meant: one of ours, its name, a number (a constant), or a frozen distribution of scipy.stats."""
+    """The distribution that is meant: one of ours, its name, a number (a constant), or a frozen distribution of
+    scipy.stats.
+    """
     if isinstance(what, Distribution):
         return what
     if isinstance(what, int | float):
@@ -272,4 +286,6 @@ def of(what: Any) -> Distribution:
     frozen = getattr(what, "dist", None)
     if frozen is not None and hasattr(what, "kwds"):
         return Scipy(frozen.name, tuple(what.args), tuple(sorted(what.kwds.items())))
-    raise SettingError(f"{what!r} is no distribution; give one of chainrule.distributions, its name, a number, or one of scipy.stats")
+    raise SettingError(
+        f"{what!r} is no distribution; give one of chainrule.distributions, its name, a number, or one of scipy.stats"
+    )

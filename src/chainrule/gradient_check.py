@@ -16,19 +16,18 @@ from chainrule.losses import Loss
 from chainrule.network import Network
 
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-"""By how much a parameter is nudged. A smooth loss is measured best with a large step, one with a kink nearby with a small one."""
+"""By how much a parameter is nudged. A smooth loss is measured best with a large step, one with a kink nearby with a
+small one.
+"""
 
 
 @dataclass(frozen=True)
 class Check:
     """What a gradient check found.
 
-    Attributes:
-        worst: the name of the parameter whose two derivatives differ most
-        analytic: its derivative by the chain rule
-        numeric: its derivative by central differences
-        error: their difference, relative to the larger of the two or, if it is larger, to the gradient's root mean square
-        checked: how many parameters were compared
+    Attributes: worst: the name of the parameter whose two derivatives differ most analytic: its derivative by the
+    chain rule numeric: its derivative by central differences error: their difference, relative to the larger of the
+    two or, if it is larger, to the gradient's root mean square checked: how many parameters were compared
     """
 
     worst: str
@@ -52,10 +51,10 @@ def gradient_check(
 ) -> Check:
     """Compare every parameter's gradient with central differences, in float64, and name the worst.
 
-    The difference is taken at several step sizes, each with Richardson's extrapolation (1911); which is believed is decided without the
-    gradient that is to be tested. `parameters` are by default a fresh draw of `seed`; `training` says
-    whether dropout and batch statistics are on; `entries` checks only so many parameters of each array, drawn by `seed`. `also` goes to
-    `differentiate`: sample_weight, penalties, statistics.
+    The difference is taken at several step sizes, each with Richardson's extrapolation (1911); which is believed is
+    decided without the gradient that is to be tested. `parameters` are by default a fresh draw of `seed`; `training`
+    says whether dropout and batch statistics are on; `entries` checks only so many parameters of each array, drawn by
+    `seed`. `also` goes to `differentiate`: sample_weight, penalties, statistics.
     """
     network = replace(network, dtype="float64")
     parameters = network.draw(seed) if parameters is None else parameters.astype(np.float64)
@@ -83,8 +82,8 @@ def gradient_check(
 def central_difference(f: Callable[[float], float]) -> float:
     """The derivative at 0 of f, from its values on both sides.
 
-    Large steps suffer from the curve, small ones from rounding, and any step from a kink within it. So it is measured with several, and the
-    two neighbours that agree best are believed.
+    Large steps suffer from the curve, small ones from rounding, and any step from a kink within it. So it is measured
+    with several, and the two neighbours that agree best are believed.
     """
     estimates = []
     for h in STEPS:

@@ -1,6 +1,7 @@
 """Which named array lies where in a flat vector.
 
-A network's parameters, their gradient and each piece of optimizer state are flat vectors of one length; a layout gives their parts names.
+A network's parameters, their gradient and each piece of optimizer state are flat vectors of one length; a layout
+gives their parts names.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ class Entry:
 class Layout:
     """Which named arrays lie where in a flat vector.
 
-    >>> layout = Layout.of({"dense_1.W": (4, 3), "dense_1.b": (3,)})
-    >>> layout.size, layout.find("dense_1.W[2, 1]"), layout.name_of(7)
-    (15, 7, 'dense_1.W[2, 1]')
+    Examples:
+        >>> layout = Layout.of({"dense_1.W": (4, 3), "dense_1.b": (3,)})
+        >>> layout.size, layout.find("dense_1.W[2, 1]"), layout.name_of(7)
+        (15, 7, 'dense_1.W[2, 1]')
     """
 
     entries: tuple[Entry, ...]

@@ -22,14 +22,16 @@ from chainrule.layout import Entry, Layout
 class Network:
     """Layers, built for one input shape.
 
-    `layers` is a list of layers, or a text like "64 relu, dropout 0.2, 10"; `input_shape` is that of one sample, a number if it is a list.
-    Parameters live outside, in one flat vector of `dtype`, laid out by `parameters`; what is followed but not learned, in another, `statistics`.
+    `layers` is a list of layers, or a text like "64 relu, dropout 0.2, 10"; `input_shape` is that of one sample, a
+    number if it is a list. Parameters live outside, in one flat vector of `dtype`, laid out by `parameters`; what is
+    followed but not learned, in another, `statistics`.
 
-    >>> network = Network("3 tanh, 1", input_shape=2)
-    >>> [entry.name for entry in network.parameters.entries], network.parameters.size
-    (['dense_1.W', 'dense_1.b', 'dense_2.W', 'dense_2.b'], 13)
+    Examples:
+        >>> network = Network("3 tanh, 1", input_shape=2)
+        >>> [entry.name for entry in network.parameters.entries], network.parameters.size
+        (['dense_1.W', 'dense_1.b', 'dense_2.W', 'dense_2.b'], 13)
 
-    Raises ShapeError, with the layer's name, where shapes don't fit.
+        Raises ShapeError, with the layer's name, where shapes don't fit.
     """
 
     layers: Any
@@ -96,7 +98,9 @@ class Network:
     def params(self, parameters: Vector, statistics: Vector | None = None) -> dict[str, Any]:
         """Views into the flat vectors as the layers take them: by layer, then by name."""
         if parameters.shape != (self.parameters.size,):
-            raise ShapeError(f"the network has {self.parameters.size} parameters, but the vector has the shape {parameters.shape}")
+            raise ShapeError(
+                f"the network has {self.parameters.size} parameters, but the vector has the shape {parameters.shape}"
+            )
         tree: dict[str, Any] = _empty(self.built)
         _hang(tree, self._parameter_paths, parameters)
         if self.statistics.entries:
@@ -115,14 +119,19 @@ class Network:
         """The prediction for x, of shape (samples, *input_shape), as after training: no dropout, running statistics."""
         x = self.fit_input(x)
         params, context = self.params(parameters, statistics), Context()
-        parts = [self.root.forward(params, x[k : k + batch_size], context)[0] for k in range(0, max(len(x), 1), batch_size)]
+        parts = [
+            self.root.forward(params, x[k : k + batch_size], context)[0] for k in range(0, max(len(x), 1), batch_size)
+        ]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def fit_input(self, x: Array) -> Array:
         """x in the network's precision; raises ShapeError unless its samples have the input's shape."""
         x = np.asarray(x)
         if x.shape[1:] != self.input_shape:
-            raise ShapeError(f"the network takes samples of shape {self.input_shape}, but the input has samples of shape {x.shape[1:]}")
+            raise ShapeError(
+                f"the network takes samples of shape {self.input_shape}, but the input has samples of shape"
+                f" {x.shape[1:]}"
+            )
         return x.astype(self.dtype, copy=False)
 
     def flatten(self, tree: Mapping[str, Any], layout: Layout) -> Vector:

@@ -1,4 +1,6 @@
-"""Every optimizer against optax over fifty steps, in float64; Rprop, whose published rule optax departs from, against that rule."""
+"""Every optimizer against optax over fifty steps, in float64; Rprop, whose published rule optax departs from, against
+that rule.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -103,7 +105,8 @@ PAIRS = {
     "clip by norm": (
         optimizers.sgd(0.05).first(stages.ClipNorm(0.5)),
         optax.chain(
-            optax.stateless(lambda u, p: jax.tree.map(lambda g: g * jnp.minimum(1, 0.5 / jnp.linalg.norm(g)), u)), optax.sgd(0.05)
+            optax.stateless(lambda u, p: jax.tree.map(lambda g: g * jnp.minimum(1, 0.5 / jnp.linalg.norm(g)), u)),
+            optax.sgd(0.05),
         ),
     ),
     "accumulation": (optimizers.adam(0.01).first(stages.Accumulate(3)), optax.MultiSteps(optax.adam(0.01), 3)),
@@ -112,17 +115,29 @@ PAIRS = {
         optimizers.sgd(schedules.Cosine(0.05, 10, restarts=True, stretch=2.0)),
         optax.sgd(optax.join_schedules([optax.cosine_decay_schedule(0.05, n) for n in (10, 20, 40)], [10, 30])),
     ),
-    "exponential": (optimizers.sgd(schedules.Exponential(0.05, 0.1, 40)), optax.sgd(exactly(optax.exponential_decay(0.05, 40, 0.1)))),
+    "exponential": (
+        optimizers.sgd(schedules.Exponential(0.05, 0.1, 40)),
+        optax.sgd(exactly(optax.exponential_decay(0.05, 40, 0.1))),
+    ),
     "steps": (
         optimizers.sgd(schedules.Step(0.05, 15, 0.3)),
         optax.sgd(exactly(optax.exponential_decay(0.05, 15, 0.3, staircase=True))),
     ),
-    "polynomial": (optimizers.sgd(schedules.Polynomial(0.05, 40, 2.0, 0.1)), optax.sgd(exactly(optax.polynomial_schedule(0.05, 0.005, 2.0, 40)))),
+    "polynomial": (
+        optimizers.sgd(schedules.Polynomial(0.05, 40, 2.0, 0.1)),
+        optax.sgd(exactly(optax.polynomial_schedule(0.05, 0.005, 2.0, 40))),
+    ),
     "warm-up": (
         optimizers.sgd(schedules.WarmUp(9, schedules.Cosine(0.05, 30))),
-        optax.sgd(exactly(optax.join_schedules([optax.linear_schedule(0.005, 0.05, 9), optax.cosine_decay_schedule(0.05, 30)], [9]))),
+        optax.sgd(
+            exactly(
+                optax.join_schedules(
+                    [optax.linear_schedule(0.005, 0.05, 9), optax.cosine_decay_schedule(0.05, 30)], [9]
+                )
+            )
+        ),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -278,6 +293,10 @@ def test_a_line_search_needs_the_loss():
         made.step(np.ones(LAYOUT.size), made.start(START, LAYOUT), Point(START, LAYOUT))
 
 
-@pytest.mark.parametrize("stage", [stage for name in optimizers.NAMED for stage in optimizers.NAMED[name]().stages], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "stage",
+    [stage for name in optimizers.NAMED for stage in optimizers.NAMED[name]().stages],
+    ids=lambda s: type(s).__name__,
+)
 def test_every_stage_has_a_formula(stage):
     assert "u =" in stage.formula

@@ -103,9 +103,11 @@ ORACLES = {
     ),
     "branches added": (
         Branches([Dense(3), [Dense(3), BatchNorm()]], merge="add"),
-        lambda p, x: dense(p["branch_1"], x) + batch_norm(p["branch_2"]["batch_norm_1"], dense(p["branch_2"]["dense_1"], x)),
+        lambda p, x: (
+            dense(p["branch_1"], x) + batch_norm(p["branch_2"]["batch_norm_1"], dense(p["branch_2"]["dense_1"], x))
+        ),
     ),
-}  # fmt: skip
+}
 
 
 def test_every_layer_has_an_oracle():
@@ -145,7 +147,9 @@ def test_backward_is_what_jax_differentiates(name):
     def value(flat, x):
         return jnp.sum(oracle(rebuild(network, flat)[inner], x) * dy)
 
-    np.testing.assert_allclose(forward.prediction, oracle(rebuild(network, parameters)[inner], x), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        forward.prediction, oracle(rebuild(network, parameters)[inner], x), rtol=1e-12, atol=1e-12
+    )
     gradient, dx = backward_pass(network, forward, dy, wants_input=True)
     jax_gradient, jax_dx = jax.grad(value, argnums=(0, 1))(jnp.asarray(parameters), jnp.asarray(x))
     np.testing.assert_allclose(gradient, jax_gradient, rtol=1e-10, atol=1e-10)
@@ -175,10 +179,14 @@ def test_backward_is_what_nudging_measures(name):
 
     for place in range(parameters.size):
         nudge = np.eye(parameters.size)[place]
-        assert central_difference(lambda h, n=nudge: value(parameters + h * n, x)) == pytest.approx(gradient[place], rel=1e-7, abs=1e-8)
+        assert central_difference(lambda h, n=nudge: value(parameters + h * n, x)) == pytest.approx(
+            gradient[place], rel=1e-7, abs=1e-8
+        )
     for place in range(x.size):
         nudge = np.eye(x.size)[place].reshape(x.shape)
-        assert central_difference(lambda h, n=nudge: value(parameters, x + h * n)) == pytest.approx(dx.ravel()[place], rel=1e-7, abs=1e-8)
+        assert central_difference(lambda h, n=nudge: value(parameters, x + h * n)) == pytest.approx(
+            dx.ravel()[place], rel=1e-7, abs=1e-8
+        )
 
 
 @pytest.mark.parametrize("name", [*ORACLES, "dropout", "embedding"])
@@ -197,10 +205,14 @@ def test_terms_add_up_to_what_backward_gives(name, data):
 
     for place in range(parameters.size):
         full, _, index = network.parameters.name_of(place).partition("[")
-        terms = network.root.parameter_terms(forward.params, forward.saved, dy, full, tuple(int(k) for k in index[:-1].split(",")))
+        terms = network.root.parameter_terms(
+            forward.params, forward.saved, dy, full, tuple(int(k) for k in index[:-1].split(","))
+        )
         assert total(terms) == pytest.approx(gradient[place], rel=1e-10, abs=1e-10)
     for index in np.ndindex(x.shape):
-        assert total(network.root.input_terms(forward.params, forward.saved, dy, index)) == pytest.approx(dx[index], rel=1e-10, abs=1e-10)
+        assert total(network.root.input_terms(forward.params, forward.saved, dy, index)) == pytest.approx(
+            dx[index], rel=1e-10, abs=1e-10
+        )
 
 
 @pytest.mark.parametrize("name", ["dense", "prelu", "softmax", "batch norm", "layer norm", "dropout", "relu"])
@@ -259,7 +271,9 @@ def test_dropouts_derivative_is_its_mask():
 
 def test_batch_norm_uses_the_running_statistics_after_training():
     network = Network([BatchNorm()], 2, dtype="float64")
-    statistics = network.flatten({"batch_norm_1": {"mean": np.array([1.0, 2.0]), "variance": np.array([4.0, 9.0])}}, network.statistics)
+    statistics = network.flatten(
+        {"batch_norm_1": {"mean": np.array([1.0, 2.0]), "variance": np.array([4.0, 9.0])}}, network.statistics
+    )
     out = network.predict(network.draw(), np.array([[3.0, 5.0]]), statistics)
     np.testing.assert_allclose(out, [[1, 1]], rtol=1e-5)
 
@@ -293,7 +307,16 @@ def test_the_backward_pass_ends_at_the_first_layer_with_weights(monkeypatch):
 @given(st.integers(0, 10_000))
 def test_whole_networks_pass_the_gradient_check(seed):
     random = np.random.default_rng(seed)
-    parts = ["8 tanh", "dropout 0.3", "batchnorm", "layernorm", "residual(layernorm, gelu)", "branches(4 mish | 3 softplus)", "5 sigmoid", "6 silu"]
+    parts = [
+        "8 tanh",
+        "dropout 0.3",
+        "batchnorm",
+        "layernorm",
+        "residual(layernorm, gelu)",
+        "branches(4 mish | 3 softplus)",
+        "5 sigmoid",
+        "6 silu",
+    ]
     text = ", ".join(random.permutation(parts)[:4]) + ", 2"
     x, y = random.normal(size=(6, 3)), random.normal(size=(6, 2))
     check = gradient_check(Network(text, 3), HalfSquares(), x, y, seed=seed)

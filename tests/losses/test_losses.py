@@ -73,39 +73,64 @@ CASES = {
     "quantile": (Quantile(0.9), 3, QUANTITIES, lambda y, t: jnp.maximum(0.9 * (t - y), -0.1 * (t - y)).mean(1)),
     "poisson": (Poisson(), 3, COUNTS, lambda y, t: (jnp.exp(y) - t * y).mean(1)),
     "gaussian": (
-        GaussianNegativeLogLikelihood(), 6, QUANTITIES,
+        GaussianNegativeLogLikelihood(),
+        6,
+        QUANTITIES,
         lambda y, t: -jax.scipy.stats.norm.logpdf(t, y[:, :3], jnp.exp(y[:, 3:] / 2)).mean(1),
     ),
     "cosine": (
-        Cosine(), 3, QUANTITIES,
+        Cosine(),
+        3,
+        QUANTITIES,
         lambda y, t: 1 - (y * t).sum(1) / (jnp.linalg.norm(y, axis=1) * jnp.linalg.norm(t, axis=1)),
     ),
-    "binary": (BinaryCrossEntropy(), 1, YES, lambda z, t: -jnp.where(t == 1, jax.nn.log_sigmoid(z[:, 0]), jax.nn.log_sigmoid(-z[:, 0]))),
+    "binary": (
+        BinaryCrossEntropy(),
+        1,
+        YES,
+        lambda z, t: -jnp.where(t == 1, jax.nn.log_sigmoid(z[:, 0]), jax.nn.log_sigmoid(-z[:, 0])),
+    ),
     "binary, many": (
-        BinaryCrossEntropy(), 3, SHARES,
+        BinaryCrossEntropy(),
+        3,
+        SHARES,
         lambda z, t: -(t * jax.nn.log_sigmoid(z) + (1 - t) * jax.nn.log_sigmoid(-z)).mean(1),
     ),
     "binary, smoothed and weighted": (
-        BinaryCrossEntropy(0.2, (0.5, 2.0)), 1, YES,
-        lambda z, t: -(2 * (t * 0.8 + 0.1) * jax.nn.log_sigmoid(z[:, 0]) + 0.5 * (0.9 - t * 0.8) * jax.nn.log_sigmoid(-z[:, 0])),
+        BinaryCrossEntropy(0.2, (0.5, 2.0)),
+        1,
+        YES,
+        lambda z, t: (
+            -(2 * (t * 0.8 + 0.1) * jax.nn.log_sigmoid(z[:, 0]) + 0.5 * (0.9 - t * 0.8) * jax.nn.log_sigmoid(-z[:, 0]))
+        ),
     ),
     "categorical": (CategoricalCrossEntropy(), 3, IDS, lambda z, t: -(hot(t) * jax.nn.log_softmax(z)).sum(1)),
     "categorical, shares": (CategoricalCrossEntropy(), 3, SHARES, lambda z, t: -(t * jax.nn.log_softmax(z)).sum(1)),
     "categorical, smoothed and weighted": (
-        CategoricalCrossEntropy(0.1, tuple(WEIGHTS)), 3, IDS,
+        CategoricalCrossEntropy(0.1, tuple(WEIGHTS)),
+        3,
+        IDS,
         lambda z, t: -(WEIGHTS * smooth(hot(t), 0.1) * jax.nn.log_softmax(z)).sum(1),
     ),
     "focal": (Focal(), 3, IDS, lambda z, t: -((1 - right(z, t)) ** 2) * jnp.log(right(z, t))),
     "focal, weighted": (
-        Focal(0.5, tuple(WEIGHTS)), 3, IDS, lambda z, t: -WEIGHTS[t] * (1 - right(z, t)) ** 0.5 * jnp.log(right(z, t)),
+        Focal(0.5, tuple(WEIGHTS)),
+        3,
+        IDS,
+        lambda z, t: -WEIGHTS[t] * (1 - right(z, t)) ** 0.5 * jnp.log(right(z, t)),
     ),
-    "focal, one output": (Focal(3.0), 1, YES, lambda z, t: -((1 - right(two_logits(z), t)) ** 3) * jnp.log(right(two_logits(z), t))),
+    "focal, one output": (
+        Focal(3.0),
+        1,
+        YES,
+        lambda z, t: -((1 - right(two_logits(z), t)) ** 3) * jnp.log(right(two_logits(z), t)),
+    ),
     "hinge": (Hinge(), 3, IDS, lambda z, t: weston_watkins(z, t, 1)),
     "hinge, one output": (Hinge(), 1, YES, lambda z, t: jnp.maximum(0, 1 - (2 * t - 1) * z[:, 0])),
     "squared hinge": (SquaredHinge(), 3, IDS, lambda z, t: weston_watkins(z, t, 2)),
     "squared hinge, one output": (SquaredHinge(), 1, YES, lambda z, t: jnp.maximum(0, 1 - (2 * t - 1) * z[:, 0]) ** 2),
     "kullback-leibler": (KullbackLeibler(), 3, SHARES, lambda y, t: jax.scipy.special.rel_entr(t, jnp.exp(y)).sum(1)),
-}  # fmt: skip
+}
 
 
 def test_every_loss_has_a_case():
@@ -126,7 +151,9 @@ def test_value_and_derivative_are_what_jax_says(name, weights):
         return jnp.mean(oracle(y, jnp.asarray(target)) * (1 if weights is None else weights))
 
     assert loss.value(prediction, target, weights) == pytest.approx(float(value(prediction)), rel=1e-12)
-    np.testing.assert_allclose(loss.derivative(prediction, target, weights), jax.grad(value)(prediction), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(
+        loss.derivative(prediction, target, weights), jax.grad(value)(prediction), rtol=1e-10, atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -141,7 +168,9 @@ def test_derivative_is_what_nudging_measures(name):
         assert measured == pytest.approx(derivative[index], rel=1e-7, abs=1e-8)
 
 
-@pytest.mark.parametrize("loss", [BinaryCrossEntropy(), CategoricalCrossEntropy(), BinaryCrossEntropy(0.1), Focal(), Hinge()], ids=str)
+@pytest.mark.parametrize(
+    "loss", [BinaryCrossEntropy(), CategoricalCrossEntropy(), BinaryCrossEntropy(0.1), Focal(), Hinge()], ids=str
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_logits_of_ten_thousand_are_no_trouble(loss, dtype, outputs):
@@ -149,7 +178,11 @@ def test_logits_of_ten_thousand_are_no_trouble(loss, dtype, outputs):
         return
     prediction = np.full((2, outputs), -1e4, dtype=dtype)
     prediction[:, -1] = [1e4, -1e4]
-    target = np.array([0, 1]) if outputs == 1 or not isinstance(loss, BinaryCrossEntropy) else np.array([[1, 0, 0], [0, 1, 1]])
+    target = (
+        np.array([0, 1])
+        if outputs == 1 or not isinstance(loss, BinaryCrossEntropy)
+        else np.array([[1, 0, 0], [0, 1, 1]])
+    )
     assert np.isfinite(loss.value(prediction, target))
     derivative = loss.derivative(prediction, target)
     assert np.isfinite(derivative).all()
@@ -207,11 +240,17 @@ def test_what_a_prediction_says():
     np.testing.assert_allclose(GaussianNegativeLogLikelihood().point(np.array([[3.0, 0.0]])), [[3]])
 
 
-@pytest.mark.parametrize(("penalty", "oracle"), [
-    (losses.l1(0.3), lambda w, b: 0.3 * jnp.abs(w).sum()),
-    (losses.l2(0.3), lambda w, b: 0.15 * (w**2).sum()),
-    (losses.elastic(0.1, 0.2, on="*"), lambda w, b: 0.1 * (jnp.abs(w).sum() + jnp.abs(b).sum()) + 0.1 * ((w**2).sum() + (b**2).sum())),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("penalty", "oracle"),
+    [
+        (losses.l1(0.3), lambda w, b: 0.3 * jnp.abs(w).sum()),
+        (losses.l2(0.3), lambda w, b: 0.15 * (w**2).sum()),
+        (
+            losses.elastic(0.1, 0.2, on="*"),
+            lambda w, b: 0.1 * (jnp.abs(w).sum() + jnp.abs(b).sum()) + 0.1 * ((w**2).sum() + (b**2).sum()),
+        ),
+    ],
+)
 def test_penalties_are_what_jax_says_and_leave_the_rest_alone(penalty, oracle):
     layout = Layout.of({"dense_1.W": (3, 2), "dense_1.b": (2,)})
     vector = np.random.default_rng(3).normal(size=8)

@@ -49,12 +49,13 @@ class Optimizer:
 
     `whole_batch` means that it wants all samples in every step.
 
-    >>> layout = Layout.of({"w": (2,)})
-    >>> weights = np.array([1.0, -1.0])
-    >>> optimizer = sgd(0.1)
-    >>> step = optimizer.step(np.array([0.5, 0.5]), optimizer.start(weights, layout), Point(weights, layout))
-    >>> step.parameters
-    array([ 0.95, -1.05])
+    Examples:
+        >>> layout = Layout.of({"w": (2,)})
+        >>> weights = np.array([1.0, -1.0])
+        >>> optimizer = sgd(0.1)
+        >>> step = optimizer.step(np.array([0.5, 0.5]), optimizer.start(weights, layout), Point(weights, layout))
+        >>> step.parameters
+        array([ 0.95, -1.05])
     """
 
     stages: tuple[Stage, ...]
@@ -129,7 +130,9 @@ def _times(learning_rate: Rate) -> LearningRate:
 
 
 def sgd(learning_rate: Rate = 0.1) -> Optimizer:
-    """Stochastic gradient descent: against the gradient of a mini-batch, times the learning rate (Robbins and Monro, 1951)."""
+    """Stochastic gradient descent: against the gradient of a mini-batch, times the learning rate (Robbins and Monro,
+    1951).
+    """
     return chain(_times(learning_rate))
 
 
@@ -163,7 +166,9 @@ def rmsprop(learning_rate: Rate = 0.001, decay: float = 0.9, epsilon: float = 1e
     return chain(ScaleByRMS(decay, epsilon), _times(learning_rate))
 
 
-def rprop(first: float = 0.001, shrink: float = 0.5, grow: float = 1.2, smallest: float = 1e-6, largest: float = 50.0) -> Optimizer:
+def rprop(
+    first: float = 0.001, shrink: float = 0.5, grow: float = 1.2, smallest: float = 1e-6, largest: float = 50.0
+) -> Optimizer:
     """A step size for each weight, from the gradient's signs alone (Riedmiller and Braun, 1993)."""
     return chain(ScaleByRprop(first, shrink, grow, smallest, largest), whole_batch=True)
 
@@ -178,7 +183,9 @@ def amsgrad(learning_rate: Rate = 0.001, beta1: float = 0.9, beta2: float = 0.99
     return chain(ScaleByAdam(beta1, beta2, epsilon, "amsgrad"), _times(learning_rate))
 
 
-def adamw(learning_rate: Rate = 0.001, weight_decay: float = 0.01, beta1: float = 0.9, beta2: float = 0.999, on: str = "*.W") -> Optimizer:
+def adamw(
+    learning_rate: Rate = 0.001, weight_decay: float = 0.01, beta1: float = 0.9, beta2: float = 0.999, on: str = "*.W"
+) -> Optimizer:
     """Adam with weight decay apart from the gradient (Loshchilov and Hutter, 2019)."""
     return chain(ScaleByAdam(beta1, beta2), WeightDecay(weight_decay, on), _times(learning_rate))
 
@@ -198,32 +205,57 @@ def radam(learning_rate: Rate = 0.001, beta1: float = 0.9, beta2: float = 0.999,
     return chain(ScaleByAdam(beta1, beta2, epsilon, "radam"), _times(learning_rate))
 
 
-def lion(learning_rate: Rate = 0.0003, weight_decay: float = 0.01, beta1: float = 0.9, beta2: float = 0.99, on: str = "*.W") -> Optimizer:
+def lion(
+    learning_rate: Rate = 0.0003, weight_decay: float = 0.01, beta1: float = 0.9, beta2: float = 0.99, on: str = "*.W"
+) -> Optimizer:
     """The sign of a moving average (Chen et al., 2023)."""
     return chain(ScaleByLion(beta1, beta2), WeightDecay(weight_decay, on), _times(learning_rate))
 
 
-def lamb(learning_rate: Rate = 0.002, weight_decay: float = 0.01, beta1: float = 0.9, beta2: float = 0.999, on: str = "*.W") -> Optimizer:
+def lamb(
+    learning_rate: Rate = 0.002, weight_decay: float = 0.01, beta1: float = 0.9, beta2: float = 0.999, on: str = "*.W"
+) -> Optimizer:
     """AdamW scaled to each parameter array's norm, for very large batches (You et al., 2020)."""
     return chain(ScaleByAdam(beta1, beta2, 1e-6), WeightDecay(weight_decay, on), TrustRatio(), _times(learning_rate))
 
 
 def muon(learning_rate: Rate = 0.02, decay: float = 0.95, rest: Rate | None = None) -> Optimizer:
-    """Orthogonal updates for weight matrices, Adam for the rest (Jordan et al., 2024), at the learning rate `rest`, or a tenth of the other."""
+    """Orthogonal updates for weight matrices, Adam for the rest (Jordan et al., 2024), at the learning rate `rest`,
+    or a tenth of the other.
+    """
     if rest is None:
         rest = learning_rate / 10 if isinstance(learning_rate, int | float) else learning_rate
     return chain(ForMatrices((Orthogonalize(decay), _times(learning_rate)), (ScaleByAdam(), _times(rest))))
 
 
 def lbfgs(memory: int = 10, trials: int = 20) -> Optimizer:
-    """Quasi-Newton steps with a strong Wolfe line search, on the whole batch (Liu and Nocedal, 1989). It has no learning rate."""
+    """Quasi-Newton steps with a strong Wolfe line search, on the whole batch (Liu and Nocedal, 1989). It has no
+    learning rate.
+    """
     return chain(ScaleByLBFGS(memory), StrongWolfe(trials=trials), whole_batch=True)
 
 
 NAMED: dict[str, Callable[..., Optimizer]] = {
     "gd": gradient_descent,
     "gradient_descent": gradient_descent,
-    **{f.__name__: f for f in (sgd, momentum, nesterov, adagrad, adadelta, rmsprop, rprop, adam, amsgrad, adamw, adamax, nadam, radam)},
+    **{
+        f.__name__: f
+        for f in (
+            sgd,
+            momentum,
+            nesterov,
+            adagrad,
+            adadelta,
+            rmsprop,
+            rprop,
+            adam,
+            amsgrad,
+            adamw,
+            adamax,
+            nadam,
+            radam,
+        )
+    },
     **{f.__name__: f for f in (lion, lamb, muon, lbfgs)},
 }
 """Every optimizer there is. A new one is added here."""
@@ -234,9 +266,10 @@ _EXTRAS = ("schedule", "warmup", "clip", "accumulate", "average")
 def optimizer(what: str | Optimizer) -> Optimizer:
     """The optimizer that is meant: one itself, or a text: a name, its numbers in order, and settings by name.
 
-    `adam`, `adam 0.001`, `sgd 0.1 schedule=cosine warmup=100`, `momentum 0.01 decay=0.95 clip=1 accumulate=4 average=0.999`. Of any optimizer:
-    `schedule` and `warmup` (in updates) shape the learning rate, `clip` is a limit on the gradient's norm, `accumulate` a number of mini-batches a
-    step, `average` the decay of a moving average of the weights.
+    `adam`, `adam 0.001`, `sgd 0.1 schedule=cosine warmup=100`, `momentum 0.01 decay=0.95 clip=1 accumulate=4
+    average=0.999`. Of any optimizer: `schedule` and `warmup` (in updates) shape the learning rate, `clip` is a limit
+    on the gradient's norm, `accumulate` a number of mini-batches a step, `average` the decay of a moving average of
+    the weights.
     """
     if isinstance(what, Optimizer):
         return what

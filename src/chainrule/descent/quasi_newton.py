@@ -20,7 +20,9 @@ from chainrule.layout import Layout
 
 @dataclass(frozen=True)
 class ScaleByLBFGS(Stage):
-    """The gradient times an estimate of the inverse Hessian from the last `memory` steps (Nocedal, 1980; Nocedal and Wright, 2006, algorithm 7.4)."""
+    """The gradient times an estimate of the inverse Hessian from the last `memory` steps (Nocedal, 1980; Nocedal and
+    Wright, 2006, algorithm 7.4).
+    """
 
     memory: int = 10
 
@@ -39,7 +41,12 @@ class ScaleByLBFGS(Stage):
             step, change = point.parameters - state["parameters"][0], g - state["gradient"][0]
             if step @ change > 0:  # otherwise the surface curves downwards there, and the estimate would point uphill
                 s, y = np.vstack([s, step])[-self.memory :], np.vstack([y, change])[-self.memory :]
-        return self._product(g, s, y), {"s": s, "y": y, "parameters": point.parameters[None].copy(), "gradient": g[None].copy()}
+        return self._product(g, s, y), {
+            "s": s,
+            "y": y,
+            "parameters": point.parameters[None].copy(),
+            "gradient": g[None].copy(),
+        }
 
     @staticmethod
     def _product(g: Vector, s: Array, y: Array) -> Vector:
@@ -67,8 +74,9 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True)
 class StrongWolfe(Stage):
-    """Times the length at which the loss has fallen enough and has become flat enough (Wolfe, 1969; Nocedal and Wright, 2006, algorithms 3.5
-    and 3.6): value <= value at 0 + decrease * length * slope at 0, and |slope| <= curvature * |slope at 0|.
+    """Times the length at which the loss has fallen enough and has become flat enough (Wolfe, 1969; Nocedal and
+    Wright, 2006, algorithms 3.5 and 3.6): value <= value at 0 + decrease * length * slope at 0, and |slope| <=
+    curvature * |slope at 0|.
     """
 
     decrease: float = 1e-4
@@ -76,7 +84,8 @@ class StrongWolfe(Stage):
     trials: int = 20
 
     formula = (
-        r"u = \alpha\, g, \quad L(w - \alpha g) \le L(w) - c_1 \alpha\, g^\top \nabla L, \; |g^\top \nabla L(w - \alpha g)| \le c_2 |g^\top \nabla L|"
+        r"u = \alpha\, g, \quad L(w - \alpha g) \le L(w) - c_1 \alpha\, g^\top \nabla L, \; |g^\top \nabla L(w - \alpha"
+        r" g)| \le c_2 |g^\top \nabla L|"
     )
 
     def __post_init__(self) -> None:
@@ -114,7 +123,9 @@ class StrongWolfe(Stage):
         return trial.value <= start.value + self.decrease * trial.step * start.slope  # False for NaN
 
     def _zoom(self, along: Callable[[float], Trial], start: Trial, low: Trial, high: Trial, trials: int) -> float:
-        """Narrow the interval between low, the best so far, and high; the third point helps a cubic through all of them."""
+        """Narrow the interval between low, the best so far, and high; the third point helps a cubic through all of
+        them.
+        """
         third = start
         for _ in range(trials):
             if abs(high.step - low.step) <= 1e-5 and low.step > 0:
@@ -134,7 +145,9 @@ class StrongWolfe(Stage):
 
 
 def _between(low: Trial, high: Trial, third: Trial) -> float:
-    """Where the loss between two points should be least: by a cubic, else a parabola, else halfway, none of them close to an end."""
+    """Where the loss between two points should be least: by a cubic, else a parabola, else halfway, none of them
+    close to an end.
+    """
     left, right = sorted((low.step, high.step))
     width = right - left
     for guess, margin in ((_cubic_minimum(low, high, third), 0.2), (_parabola_minimum(low, high), 0.1)):

@@ -83,7 +83,8 @@ class Exponential(Schedule):
 class Cosine(Schedule):
     """Down to `end` times the rate along half a cosine in `steps` updates (Loshchilov and Hutter, 2017).
 
-    With `restarts` it then starts anew, each time `stretch` as long as before, until training ends; without, it stays down.
+    With `restarts` it then starts anew, each time `stretch` as long as before, until training ends; without, it stays
+    down.
     """
 
     rate: float = 0.001
@@ -95,7 +96,10 @@ class Cosine(Schedule):
     def __post_init__(self) -> None:
         _positive("cosine", self.rate)
         _steps("cosine", self.steps)
-        require(self.stretch >= 1, f"cosine: a restart lasts {self.stretch} times as long as the one before; it takes 1 or more")
+        require(
+            self.stretch >= 1,
+            f"cosine: a restart lasts {self.stretch} times as long as the one before; it takes 1 or more",
+        )
 
     def __call__(self, step: int) -> float:
         length, position = float(self.steps or 1), float(step)
@@ -160,7 +164,9 @@ class OneCycle(Schedule):
         _positive("one-cycle", self.rate)
         _steps("one-cycle", self.steps)
         require(0 < self.rise < 1, f"one-cycle: it rises for a share of {self.rise}; it lies between 0 and 1")
-        require(self.start > 0 and self.finish > 0, "one-cycle: start and finish divide the rate; both must be positive")
+        require(
+            self.start > 0 and self.finish > 0, "one-cycle: start and finish divide the rate; both must be positive"
+        )
 
     def __call__(self, step: int) -> float:
         share = min(step / max((self.steps or 1) - 1, 1), 1.0)

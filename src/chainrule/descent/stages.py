@@ -1,8 +1,8 @@
 """Stages of an optimizer: each takes a gradient (or what the stage before made of it) and hands on something better.
 
-A stage is a frozen dataclass with two pure functions over flat vectors: `start` gives its state, `apply` the update and the next state.
-What leaves the last stage is subtracted from the parameters. In the formulas g is what comes in, u what goes out, w the parameters.
-In order of increasing complexity.
+A stage is a frozen dataclass with two pure functions over flat vectors: `start` gives its state, `apply` the update
+and the next state. What leaves the last stage is subtracted from the parameters. In the formulas g is what comes in,
+u what goes out, w the parameters. In order of increasing complexity.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ State = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Point:
-    """Where on the loss surface a step starts: the parameters, what they are called, and, for stages that look around, the loss elsewhere.
+    """Where on the loss surface a step starts: the parameters, what they are called, and, for stages that look
+    around, the loss elsewhere.
 
     `evaluate(parameters)` gives (loss, gradient) of the same batch at other parameters.
     """
@@ -51,7 +52,9 @@ class Stage:
         return {}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        """The update and the next state; no update (None) means that the step ends here, with the parameters as they are."""
+        """The update and the next state; no update (None) means that the step ends here, with the parameters as they
+        are.
+        """
         raise NotImplementedError
 
     def observe(self, state: State, loss: float) -> State:
@@ -117,12 +120,17 @@ class Plateau(Stage):
         waited = int(state["waited"]) + 1
         if waited < self.patience:
             return {**state, "waited": _counted(waited)}
-        return {**state, "scale": np.array(max(float(state["scale"]) * self.factor, self.minimum)), "waited": _zero_count()}
+        return {
+            **state,
+            "scale": np.array(max(float(state["scale"]) * self.factor, self.minimum)),
+            "waited": _zero_count(),
+        }
 
 
 @dataclass(frozen=True)
 class WeightDecay(Stage):
-    """Adds strength * w for the parameters whose names match `on`: every step shrinks them by the same share (Loshchilov and Hutter, 2019).
+    """Adds strength * w for the parameters whose names match `on`: every step shrinks them by the same share
+    (Loshchilov and Hutter, 2019).
 
     Decoupled: it comes after the stages that scale the gradient, unlike an L2 penalty, which is part of the gradient.
     """
@@ -199,7 +207,9 @@ def _shortening(g: Vector, limit: float) -> Any:
 
 @dataclass(frozen=True)
 class Accumulate(Stage):
-    """Gathers the gradients of `steps` mini-batches and hands on their mean: a batch as large as all of them together."""
+    """Gathers the gradients of `steps` mini-batches and hands on their mean: a batch as large as all of them
+    together.
+    """
 
     steps: int = 4
 
@@ -220,10 +230,11 @@ class Accumulate(Stage):
 
 @dataclass(frozen=True)
 class Average(Stage):
-    """Follows the weights with a moving average, which is used once training is over; it stands last and changes no step.
+    """Follows the weights with a moving average, which is used once training is over; it stands last and changes no
+    step.
 
-    average = d * average + (1 - d) * w, with d = min(decay, t / (9 + t)), so that the average soon forgets where the weights started
-    (Polyak and Juditsky, 1992; the growing d is that of Abadi et al., 2016).
+    average = d * average + (1 - d) * w, with d = min(decay, t / (9 + t)), so that the average soon forgets where the
+    weights started (Polyak and Juditsky, 1992; the growing d is that of Abadi et al., 2016).
     """
 
     decay: float = 0.999
@@ -245,7 +256,9 @@ class Average(Stage):
 
 @dataclass(frozen=True)
 class Momentum(Stage):
-    """A running sum of gradients in which old ones fade (Polyak, 1964); with `nesterov` a look ahead along it (Nesterov, 1983)."""
+    """A running sum of gradients in which old ones fade (Polyak, 1964); with `nesterov` a look ahead along it
+    (Nesterov, 1983).
+    """
 
     decay: float = 0.9
     nesterov: bool = False
@@ -328,8 +341,8 @@ class ScaleByRMS(Stage):
 
 @dataclass(frozen=True)
 class ScaleByRprop(Stage):
-    """Each weight has a step size of its own: longer while the gradient keeps its sign, shorter and skipped once where it turned
-    (Riedmiller and Braun, 1993). Only the gradient's sign counts, so it wants whole batches.
+    """Each weight has a step size of its own: longer while the gradient keeps its sign, shorter and skipped once
+    where it turned (Riedmiller and Braun, 1993). Only the gradient's sign counts, so it wants whole batches.
     """
 
     first: float = 0.001
@@ -339,7 +352,8 @@ class ScaleByRprop(Stage):
     largest: float = 50.0
 
     formula = (
-        r"\Delta_t = \begin{cases} 1.2\,\Delta_{t-1} & g\,g_{t-1} > 0 \\ 0.5\,\Delta_{t-1} & g\,g_{t-1} < 0 \end{cases}, "
+        r"\Delta_t = \begin{cases} 1.2\,\Delta_{t-1} & g\,g_{t-1} > 0 \\ 0.5\,\Delta_{t-1} & g\,g_{t-1} < 0"
+        r" \end{cases}, "
         r"\quad u = \Delta_t \operatorname{sign}(g)"
     )
 
@@ -350,16 +364,20 @@ class ScaleByRprop(Stage):
         agreement = np.sign(g) * np.sign(state["before"])
         factor = np.where(agreement > 0, self.grow, self.shrink).astype(g.dtype)
         size = np.where(agreement == 0, state["size"], np.clip(state["size"] * factor, self.smallest, self.largest))
-        kept = np.where(agreement < 0, 0, g)  # after a turn the weight waits a step, and the next one counts as a fresh start
+        kept = np.where(
+            agreement < 0, 0, g
+        )  # after a turn the weight waits a step, and the next one counts as a fresh start
         return size * np.sign(kept), {"size": size, "before": kept}
 
 
 @dataclass(frozen=True)
 class ScaleByAdam(Stage):
-    """The moving average of gradients over the root of that of their squares, both freed of their start at 0 (Kingma and Ba, 2015).
+    """The moving average of gradients over the root of that of their squares, both freed of their start at 0 (Kingma
+    and Ba, 2015).
 
-    `variant` is "adam"; "amsgrad", which never lets the divisor shrink (Reddi et al., 2018); "nadam", with Nesterov's look ahead (Dozat, 2016);
-    "radam", which leaves out the divisor until enough gradients were seen to trust it (Liu et al., 2020).
+    `variant` is "adam"; "amsgrad", which never lets the divisor shrink (Reddi et al., 2018); "nadam", with Nesterov's
+    look ahead (Dozat, 2016); "radam", which leaves out the divisor until enough gradients were seen to trust it (Liu
+    et al., 2020).
     """
 
     beta1: float = 0.9
@@ -378,8 +396,13 @@ class ScaleByAdam(Stage):
         last = {
             "adam": r"u = \frac{\hat m}{\sqrt{\hat v} + \epsilon}",
             "amsgrad": r"v^{\max} = \max(v^{\max}, \hat v), \quad u = \frac{\hat m}{\sqrt{v^{\max}} + \epsilon}",
-            "nadam": r"u = \Big(\frac{\beta_1 m_t}{1 - \beta_1^{t+1}} + \frac{(1 - \beta_1) g}{1 - \beta_1^t}\Big) \Big/ (\sqrt{\hat v} + \epsilon)",
-            "radam": r"u = r_t \frac{\hat m}{\sqrt{\hat v} + \epsilon} \;(\rho_t \ge 5), \quad u = \hat m \;(\rho_t < 5)",
+            "nadam": (
+                r"u = \Big(\frac{\beta_1 m_t}{1 - \beta_1^{t+1}} + \frac{(1 - \beta_1) g}{1 - \beta_1^t}\Big) \Big/"
+                r" (\sqrt{\hat v} + \epsilon)"
+            ),
+            "radam": (
+                r"u = r_t \frac{\hat m}{\sqrt{\hat v} + \epsilon} \;(\rho_t \ge 5), \quad u = \hat m \;(\rho_t < 5)"
+            ),
         }
         return moments + corrected + last[self.variant]
 
@@ -420,7 +443,8 @@ class ScaleByAdamax(Stage):
     epsilon: float = 1e-8
 
     formula = (
-        r"m_t = \beta_1 m_{t-1} + (1 - \beta_1) g, \quad s_t = \max(\beta_2 s_{t-1}, |g| + \epsilon), \quad u = \frac{m_t}{(1 - \beta_1^t)\, s_t}"
+        r"m_t = \beta_1 m_{t-1} + (1 - \beta_1) g, \quad s_t = \max(\beta_2 s_{t-1}, |g| + \epsilon), \quad u ="
+        r" \frac{m_t}{(1 - \beta_1^t)\, s_t}"
     )
 
     def __post_init__(self) -> None:
@@ -444,7 +468,9 @@ class ScaleByLion(Stage):
     beta1: float = 0.9
     beta2: float = 0.99
 
-    formula = r"u = \operatorname{sign}(\beta_1 m_{t-1} + (1 - \beta_1) g), \quad m_t = \beta_2 m_{t-1} + (1 - \beta_2) g"
+    formula = (
+        r"u = \operatorname{sign}(\beta_1 m_{t-1} + (1 - \beta_1) g), \quad m_t = \beta_2 m_{t-1} + (1 - \beta_2) g"
+    )
 
     def __post_init__(self) -> None:
         _share("lion", "beta1", self.beta1)
@@ -460,7 +486,9 @@ class ScaleByLion(Stage):
 
 @dataclass(frozen=True)
 class TrustRatio(Stage):
-    """Each parameter array's update scaled to the norm of the array itself (You et al., 2017), as LAMB does (You et al., 2020)."""
+    """Each parameter array's update scaled to the norm of the array itself (You et al., 2017), as LAMB does (You et
+    al., 2020).
+    """
 
     formula = r"u = g_k\, \lVert w_k \rVert / \lVert g_k \rVert"
 
@@ -475,17 +503,21 @@ class TrustRatio(Stage):
 
 @dataclass(frozen=True)
 class Orthogonalize(Stage):
-    """For each weight matrix the orthogonal matrix nearest to its momentum, so that no direction is favoured (Jordan et al., 2024: Muon).
+    """For each weight matrix the orthogonal matrix nearest to its momentum, so that no direction is favoured (Jordan
+    et al., 2024: Muon).
 
-    Newton-Schulz iterations bring all singular values near 1. A matrix whose output is wider than its input is scaled by the root of their
-    ratio. It is for matrices: put it in `ForMatrices`, with another chain for the rest.
+    Newton-Schulz iterations bring all singular values near 1. A matrix whose output is wider than its input is scaled
+    by the root of their ratio. It is for matrices: put it in `ForMatrices`, with another chain for the rest.
     """
 
     decay: float = 0.95
     iterations: int = 5
     epsilon: float = 1e-8
 
-    formula = r"m_t = \mu m_{t-1} + (1 - \mu) g, \quad u = \sqrt{\max(1, \tfrac{\text{out}}{\text{in}})}\; U V^\top \text{ of } \hat m = U S V^\top"
+    formula = (
+        r"m_t = \mu m_{t-1} + (1 - \mu) g, \quad u = \sqrt{\max(1, \tfrac{\text{out}}{\text{in}})}\; U V^\top \text{ of"
+        r" } \hat m = U S V^\top"
+    )
 
     def __post_init__(self) -> None:
         _share("muon", "the decay", self.decay)
@@ -547,7 +579,9 @@ class ForMatrices(Stage):
                 own: State = {key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}
                 out, own = stage.apply(u, own, point)
                 if out is None:
-                    raise SettingError(f"{type(stage).__name__} ends a step early; it can't stand inside ForMatrices, only before it")
+                    raise SettingError(
+                        f"{type(stage).__name__} ends a step early; it can't stand inside ForMatrices, only before it"
+                    )
                 u = out
                 after |= {prefix + key: array for key, array in own.items()}
             updates.append(u)

@@ -31,7 +31,23 @@ from chainrule.layers.softmax import LogSoftmax, Softmax
 
 KINDS: tuple[type[Layer], ...] = (
     *(Dense, Embedding, Dropout, BatchNorm, LayerNorm, Flatten, Reshape, Sequential, Residual, Branches),
-    *(ReLU, LeakyReLU, PReLU, ELU, SELU, GELU, SiLU, Mish, Softplus, Softsign, Sigmoid, Tanh, HardSigmoid, HardSwish, HardTanh),
+    *(
+        ReLU,
+        LeakyReLU,
+        PReLU,
+        ELU,
+        SELU,
+        GELU,
+        SiLU,
+        Mish,
+        Softplus,
+        Softsign,
+        Sigmoid,
+        Tanh,
+        HardSigmoid,
+        HardSwish,
+        HardTanh,
+    ),
     *(Softmax, LogSoftmax, Sine, Step),
 )
 """Every layer there is. A new one is added here."""

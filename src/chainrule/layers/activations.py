@@ -1,10 +1,12 @@
 r"""Activations that take each number by itself: a = f(z), and dL/dz = dL/da * f'(z).
 
-Each says f and f' side by side. Where f has a kink the derivative is the one from the left, as is the custom. Softmax, whose outputs depend
-on all inputs of a sample, is in softmax.py; PReLU, which learns its slope, closes this file.
+Each says f and f' side by side. Where f has a kink the derivative is the one from the left, as is the custom.
+Softmax, whose outputs depend on all inputs of a sample, is in softmax.py; PReLU, which learns its slope, closes this
+file.
 
->>> ReLU().value(np.array([-1.0, 2.0])), ReLU().derivative(np.array([-1.0, 2.0]), np.array([0.0, 2.0]))
-(array([0., 2.]), array([0., 1.]))
+Examples:
+    >>> ReLU().value(np.array([-1.0, 2.0])), ReLU().derivative(np.array([-1.0, 2.0]), np.array([0.0, 2.0]))
+    (array([0., 2.]), array([0., 1.]))
 """
 
 from __future__ import annotations
@@ -48,14 +50,18 @@ class Activation(Layer):
         f, slope = self.symbols
         return Formulas(
             forward=rf"a = f(z) = {f}",
-            input=rf"\frac{{\partial L}}{{\partial z}} = f'(z)\, \frac{{\partial L}}{{\partial a}}, \quad f'(z) = {slope}",
+            input=(
+                rf"\frac{{\partial L}}{{\partial z}} = f'(z)\, \frac{{\partial L}}{{\partial a}}, \quad f'(z) = {slope}"
+            ),
         )
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, tuple[Array, Array]]:
         a = self.value(x)
         return a, (x, a)
 
-    def backward(self, params: Params, saved: tuple[Array, Array], dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: tuple[Array, Array], dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         return (dy * self.derivative(*saved) if wants_input else None), {}
 
     def input_terms(self, params: Params, saved: tuple[Array, Array], dy: Array, index: Shape) -> list[Terms]:
@@ -65,7 +71,9 @@ class Activation(Layer):
 
 
 class ForRectifiers(Activation):
-    """An activation of the ReLU family: half of its inputs are (nearly) silenced, so weights start larger (He et al., 2015)."""
+    """An activation of the ReLU family: half of its inputs are (nearly) silenced, so weights start larger (He et al.,
+    2015).
+    """
 
     @property
     def initial(self) -> str | None:
@@ -91,7 +99,10 @@ class LeakyReLU(ForRectifiers):
 
     slope: float = 0.01
 
-    symbols = (r"\begin{cases} z & z > 0 \\ \alpha z & z \le 0 \end{cases}", r"\begin{cases} 1 & z > 0 \\ \alpha & z \le 0 \end{cases}")
+    symbols = (
+        r"\begin{cases} z & z > 0 \\ \alpha z & z \le 0 \end{cases}",
+        r"\begin{cases} 1 & z > 0 \\ \alpha & z \le 0 \end{cases}",
+    )
 
     def value(self, z: Array) -> Array:
         return np.where(z > 0, z, self.slope * z)
@@ -120,7 +131,9 @@ class ELU(ForRectifiers):
 
 @dataclass(frozen=True)
 class SELU(Activation):
-    """A scaled ELU that keeps activations at mean 0 and variance 1 (Klambauer et al., 2017); weights start from lecun_normal."""
+    """A scaled ELU that keeps activations at mean 0 and variance 1 (Klambauer et al., 2017); weights start from
+    lecun_normal.
+    """
 
     symbols = (
         r"\lambda \begin{cases} z & z > 0 \\ \alpha (e^z - 1) & z \le 0 \end{cases}",
@@ -319,9 +332,9 @@ class Sine(Activation):
 class Step(Activation):
     """1 where z > 0, else 0: the perceptron's activation (Rosenblatt, 1958).
 
-    Its derivative is 0 wherever it has one. By the chain rule every derivative that must pass through it is multiplied by that 0, so no weight
-    before a Step gets a gradient, and gradient descent leaves it where it is. That is why networks took up smooth activations, and why the
-    perceptron had a learning rule of its own.
+    Its derivative is 0 wherever it has one. By the chain rule every derivative that must pass through it is
+    multiplied by that 0, so no weight before a Step gets a gradient, and gradient descent leaves it where it is. That
+    is why networks took up smooth activations, and why the perceptron had a learning rule of its own.
     """
 
     symbols = (r"[z > 0]", r"0")
@@ -348,7 +361,11 @@ class PReLU(ForRectifiers):
             forward=r"a_{nj} = \begin{cases} z_{nj} & z_{nj} > 0 \\ \alpha_j z_{nj} & z_{nj} \le 0 \end{cases}",
             input=r"\frac{\partial L}{\partial z_{nj}} = \frac{\partial L}{\partial a_{nj}} \cdot "
             r"\begin{cases} 1 & z_{nj} > 0 \\ \alpha_j & z_{nj} \le 0 \end{cases}",
-            parameters={"alpha": r"\frac{\partial L}{\partial \alpha_j} = \sum_n \frac{\partial L}{\partial a_{nj}} \min(z_{nj}, 0)"},
+            parameters={
+                "alpha": (
+                    r"\frac{\partial L}{\partial \alpha_j} = \sum_n \frac{\partial L}{\partial a_{nj}} \min(z_{nj}, 0)"
+                )
+            },
         )
 
     def build(self, input_shape: Shape) -> Built:
@@ -359,7 +376,9 @@ class PReLU(ForRectifiers):
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         return np.where(x > 0, x, params["alpha"] * x), x
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         z = saved
         dalpha = (dy * np.minimum(z, 0)).reshape(-1, z.shape[-1]).sum(axis=0)
         return (np.where(z > 0, dy, params["alpha"] * dy) if wants_input else None), {"alpha": dalpha}
@@ -381,7 +400,23 @@ def activation(what: str | Layer) -> Layer:
         return what
     from chainrule.layers.softmax import LogSoftmax, Softmax
 
-    kinds = (ReLU, LeakyReLU, PReLU, ELU, SELU, GELU, SiLU, Mish, Softplus, Softsign, Sigmoid, Tanh, HardSigmoid, HardSwish, HardTanh)
+    kinds = (
+        ReLU,
+        LeakyReLU,
+        PReLU,
+        ELU,
+        SELU,
+        GELU,
+        SiLU,
+        Mish,
+        Softplus,
+        Softsign,
+        Sigmoid,
+        Tanh,
+        HardSigmoid,
+        HardSwish,
+        HardTanh,
+    )
     named = {kind.__name__.lower(): kind for kind in (*kinds, Softmax, LogSoftmax, Sine, Step)}
     name = what.lower().replace("_", "").replace("-", "").replace(" ", "")
     if name == "gelutanh":

@@ -1,8 +1,8 @@
 """What a layer is: settings that don't change, and pure functions over arrays.
 
-In every function x is a layer's input and y its output, samples first; dy = dL/dy is the derivative that arrives at the output, dx = dL/dx the
-one that leaves at the input. A layer that hands a derivative on multiplies it by its own local derivative: that is the chain rule, and `terms`
-are its single products.
+In every function x is a layer's input and y its output, samples first; dy = dL/dy is the derivative that arrives at
+the output, dx = dL/dx the one that leaves at the input. A layer that hands a derivative on multiplies it by its own
+local derivative: that is the chain rule, and `terms` are its single products.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Parameter:
 class Built:
     """What a layer is for one input shape. Shapes are those of one sample, without the batch.
 
-    `parameters` learn by gradient descent; `statistics` are followed while training (a running mean, say) and have no gradient:
-    each is (shape, value at the start). A layer made of layers has `children` instead.
+    `parameters` learn by gradient descent; `statistics` are followed while training (a running mean, say) and have no
+    gradient: each is (shape, value at the start). A layer made of layers has `children` instead.
     """
 
     output_shape: Shape
@@ -130,7 +130,9 @@ class Layer:
         """The output, and whatever backward needs."""
         raise NotImplementedError
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         """dx (None unless wanted) and the gradient of every parameter by name."""
         raise NotImplementedError
 
@@ -167,8 +169,12 @@ def places(shape: Shape) -> Array:
     return np.indices(shape).reshape(len(shape), -1).T
 
 
-def leaves(layer: Layer, params: Params, saved: Any, dy: Array, place: str = "") -> Iterator[tuple[str, Layer, Params, Any, Array]]:
-    """Every layer that isn't made of layers, from last to first: its place, itself, its params, what it saved, and its dy."""
+def leaves(
+    layer: Layer, params: Params, saved: Any, dy: Array, place: str = ""
+) -> Iterator[tuple[str, Layer, Params, Any, Array]]:
+    """Every layer that isn't made of layers, from last to first: its place, itself, its params, what it saved, and
+    its dy.
+    """
     children = getattr(layer, "children", None)
     if children is None:
         yield place, layer, params, saved, dy

@@ -52,7 +52,10 @@ class Container(Layer):
         if child not in self.children:
             raise KeyError(f"{type(self).__name__} has no layer {child!r}")
         arriving = self.upstreams(params, saved, dy)[child]
-        return [t.within(child) for t in self.children[child].parameter_terms(params[child], saved[child], arriving, inner, index)]
+        return [
+            t.within(child)
+            for t in self.children[child].parameter_terms(params[child], saved[child], arriving, inner, index)
+        ]
 
     def updated_statistics(self, params: Params, saved: Any) -> dict[str, Any]:
         updated = {name: child.updated_statistics(params[name], saved[name]) for name, child in self.children.items()}
@@ -72,8 +75,9 @@ class Sequential(Container):
 
     A Dense with an activation becomes two layers: the Dense, and the activation.
 
-    >>> list(Sequential([Dense(8, activation="tanh"), Dense(1)]).children)
-    ['dense_1', 'tanh_1', 'dense_2']
+    Examples:
+        >>> list(Sequential([Dense(8, activation="tanh"), Dense(1)]).children)
+        ['dense_1', 'tanh_1', 'dense_2']
     """
 
     layers: Sequence[Layer] = field(default_factory=tuple)
@@ -99,7 +103,9 @@ class Sequential(Container):
 
     @property
     def formulas(self) -> Formulas:
-        return Formulas(forward=r"y = f_K(\dots f_2(f_1(x)))", input=r"\frac{\partial L}{\partial x} = f_1' \cdot f_2' \cdots f_K'")
+        return Formulas(
+            forward=r"y = f_K(\dots f_2(f_1(x)))", input=r"\frac{\partial L}{\partial x} = f_1' \cdot f_2' \cdots f_K'"
+        )
 
     def build(self, input_shape: Shape) -> Built:
         built, shape = {}, input_shape
@@ -119,11 +125,19 @@ class Sequential(Container):
             x, saved[name] = self._forward_child(name, params, x, context)
         return x, saved
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         """From the last layer to the first that has parameters; to the input only if it is wanted."""
         gradients: dict[str, Any] = {}
         names = list(self.children)
-        first = 0 if wants_input else next((k for k, name in enumerate(names) if has_parameters(params[name], self.children[name])), len(names))
+        first = (
+            0
+            if wants_input
+            else next(
+                (k for k, name in enumerate(names) if has_parameters(params[name], self.children[name])), len(names)
+            )
+        )
         dx: Array | None = dy
         for k in range(len(names) - 1, first - 1, -1):
             name = names[k]
@@ -153,7 +167,9 @@ class Sequential(Container):
 
 @dataclass(frozen=True)
 class Residual(Container):
-    """y = x + inner(x): the layers inside learn what is missing, and the derivative has a way around them (He et al., 2016)."""
+    """y = x + inner(x): the layers inside learn what is missing, and the derivative has a way around them (He et al.,
+    2016).
+    """
 
     layers: Sequence[Layer] = field(default_factory=tuple)
 
@@ -174,15 +190,17 @@ class Residual(Container):
 
     @property
     def formulas(self) -> Formulas:
-        return Formulas(forward=r"y = x + g(x)", input=r"\frac{\partial L}{\partial x} = \frac{\partial L}{\partial y}\,(1 + g'(x))")
+        return Formulas(
+            forward=r"y = x + g(x)", input=r"\frac{\partial L}{\partial x} = \frac{\partial L}{\partial y}\,(1 + g'(x))"
+        )
 
     def build(self, input_shape: Shape) -> Built:
         inner = self._inner.build(input_shape)
         if inner.output_shape != input_shape:
             called = self.name or "residual"
             raise ShapeError(
-                f"layer {called}: the layers inside turn the shape {input_shape} into {inner.output_shape}; to be added to the input they must "
-                "give its shape back"
+                f"layer {called}: the layers inside turn the shape {input_shape} into {inner.output_shape}; to be added"
+                " to the input they must give its shape back"
             )
         return inner
 
@@ -190,7 +208,9 @@ class Residual(Container):
         y, saved = self._inner.forward(params, x, context)
         return x + y, saved
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         dx, gradients = self._inner.backward(params, saved, dy, wants_input)
         return (None if dx is None else dy + dx), gradients
 
@@ -227,7 +247,10 @@ class Branches(Container):
     @property
     def formulas(self) -> Formulas:
         joined = r"[g_1(x), g_2(x), \dots]" if self.merge == "concatenate" else r"g_1(x) + g_2(x) + \dots"
-        return Formulas(forward=f"y = {joined}", input=r"\frac{\partial L}{\partial x} = \sum_k g_k'(x)\,\frac{\partial L}{\partial g_k}")
+        return Formulas(
+            forward=f"y = {joined}",
+            input=r"\frac{\partial L}{\partial x} = \sum_k g_k'(x)\,\frac{\partial L}{\partial g_k}",
+        )
 
     def build(self, input_shape: Shape) -> Built:
         built = {name: replace(child, name=name).build(input_shape) for name, child in self.children.items()}
@@ -235,7 +258,10 @@ class Branches(Container):
         alike = [s[:-1] for s in shapes] if self.merge == "concatenate" else shapes
         if any(s != alike[0] for s in alike) or () in shapes:
             called = self.name or "branches"
-            raise ShapeError(f"layer {called}: can't {self.merge} the branches' outputs, whose shapes are {', '.join(map(str, shapes))}")
+            raise ShapeError(
+                f"layer {called}: can't {self.merge} the branches' outputs, whose shapes are"
+                f" {', '.join(map(str, shapes))}"
+            )
         width = sum(s[-1] for s in shapes)
         return Built((*shapes[0][:-1], width) if self.merge == "concatenate" else shapes[0], children=built)
 
@@ -245,9 +271,13 @@ class Branches(Container):
             y, saved[name] = self._forward_child(name, params, x, context)
             outputs.append(y)
         saved[""] = [y.shape[-1] for y in outputs]  # under a name that no branch can have
-        return (np.concatenate(outputs, axis=-1) if self.merge == "concatenate" else sum(outputs[1:], start=outputs[0])), saved
+        return (
+            np.concatenate(outputs, axis=-1) if self.merge == "concatenate" else sum(outputs[1:], start=outputs[0])
+        ), saved
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         gradients, dx = {}, None
         for name, arriving in self.upstreams(params, saved, dy).items():
             inner, gradients[name] = self.children[name].backward(params[name], saved[name], arriving, wants_input)
@@ -283,5 +313,12 @@ def has_parameters(params: Params, layer: Layer) -> bool:
 
 def with_distribution(built: Built, distribution: distributions.Distribution) -> Built:
     """The same, with this distribution wherever none was chosen yet."""
-    parameters = {name: replace(p, distribution=distribution) if p.distribution is None else p for name, p in built.parameters.items()}
-    return replace(built, parameters=parameters, children={name: with_distribution(child, distribution) for name, child in built.children.items()})
+    parameters = {
+        name: replace(p, distribution=distribution) if p.distribution is None else p
+        for name, p in built.parameters.items()
+    }
+    return replace(
+        built,
+        parameters=parameters,
+        children={name: with_distribution(child, distribution) for name, child in built.children.items()},
+    )

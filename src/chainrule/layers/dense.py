@@ -17,12 +17,14 @@ from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Te
 class Dense(Layer):
     """z = x @ W + b, with W of shape (inputs, units) and b of shape (units,).
 
-    x has shape (samples, ..., inputs). `activation` is the name of one or a layer: `Dense(64, activation="relu")` is `Dense(64)` followed by
-    `ReLU()`, so the derivative that arrives at a Dense layer's output is its delta. `weights` and `biases` say what they are drawn from; by
-    default the weights' distribution follows the activation that comes after, and biases are 0.
+    x has shape (samples, ..., inputs). `activation` is the name of one or a layer: `Dense(64, activation="relu")` is
+    `Dense(64)` followed by `ReLU()`, so the derivative that arrives at a Dense layer's output is its delta. `weights`
+    and `biases` say what they are drawn from; by default the weights' distribution follows the activation that comes
+    after, and biases are 0.
 
-    >>> Dense(3).build((2,)).parameters["W"].shape
-    (2, 3)
+    Examples:
+        >>> Dense(3).build((2,)).parameters["W"].shape
+        (2, 3)
     """
 
     units: int
@@ -32,7 +34,10 @@ class Dense(Layer):
     bias: bool = True
 
     def __post_init__(self) -> None:
-        require(isinstance(self.units, int) and self.units > 0, f"dense: {self.units!r} units; it takes a whole number above 0")
+        require(
+            isinstance(self.units, int) and self.units > 0,
+            f"dense: {self.units!r} units; it takes a whole number above 0",
+        )
         if self.weights is not None:
             object.__setattr__(self, "weights", distributions.of(self.weights))
         object.__setattr__(self, "biases", distributions.of(self.biases))
@@ -61,7 +66,9 @@ class Dense(Layer):
             z += params["b"]
         return z, x
 
-    def backward(self, params: Params, saved: Array, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Array, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         x, delta = _rows(saved), _rows(dy)
         gradients = {"W": x.T @ delta}
         if self.bias:

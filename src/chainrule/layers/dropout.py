@@ -13,8 +13,9 @@ from chainrule.layers.base import Context, Formulas, Layer, Terms, samples_of
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """While training, each unit is 0 with probability `rate` and divided by 1 - rate otherwise; afterwards it is handed on
-    (Srivastava et al., 2014). The mask is keyed by (seed, step, place), so any step's mask can be had again.
+    """While training, each unit is 0 with probability `rate` and divided by 1 - rate otherwise; afterwards it is
+    handed on (Srivastava et al., 2014). The mask is keyed by (seed, step, place), so any step's mask can be had
+    again.
     """
 
     rate: float = 0.5
@@ -38,7 +39,9 @@ class Dropout(Layer):
         mask = keep * x.dtype.type(1 / (1 - self.rate))
         return x * mask, mask
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         if not wants_input:
             return None, {}
         return (dy if saved is None else dy * saved), {}

@@ -17,8 +17,8 @@ from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Te
 class Embedding(Layer):
     """Looks up, for each whole number from 0 to count - 1 in x, its row of W, which has shape (count, units).
 
-    x of shape (samples, ...) becomes (samples, ..., units). It is a Dense layer whose inputs are all 0 but for a single 1, without the
-    multiplications; x is a place, not a quantity, so dx is 0.
+    x of shape (samples, ...) becomes (samples, ..., units). It is a Dense layer whose inputs are all 0 but for a
+    single 1, without the multiplications; x is a place, not a quantity, so dx is 0.
     """
 
     count: int
@@ -26,7 +26,10 @@ class Embedding(Layer):
     weights: Any = "normal"
 
     def __post_init__(self) -> None:
-        require(self.count > 0 and self.units > 0, f"embedding: {self.count} rows of {self.units} units; both must be above 0")
+        require(
+            self.count > 0 and self.units > 0,
+            f"embedding: {self.count} rows of {self.units} units; both must be above 0",
+        )
         object.__setattr__(self, "weights", distributions.of(self.weights))
 
     @property
@@ -34,20 +37,30 @@ class Embedding(Layer):
         return Formulas(
             forward=r"y_{nj} = W_{x_n j}",
             input=r"\frac{\partial L}{\partial x_n} = 0",
-            parameters={"W": r"\frac{\partial L}{\partial W_{ij}} = \sum_{n:\, x_n = i} \frac{\partial L}{\partial y_{nj}}"},
+            parameters={
+                "W": r"\frac{\partial L}{\partial W_{ij}} = \sum_{n:\, x_n = i} \frac{\partial L}{\partial y_{nj}}"
+            },
         )
 
     def build(self, input_shape: Shape) -> Built:
-        return Built((*input_shape, self.units), {"W": Parameter((self.count, self.units), self.weights, (self.count, self.units))})
+        return Built(
+            (*input_shape, self.units),
+            {"W": Parameter((self.count, self.units), self.weights, (self.count, self.units))},
+        )
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         rows = x.astype(np.intp)
         if rows.size and (rows.min() < 0 or rows.max() >= self.count or not np.array_equal(rows, x)):
             called = context.place or "embedding"
-            raise ShapeError(f"layer {called}: its inputs must be whole numbers from 0 to {self.count - 1}; they run from {x.min()} to {x.max()}")
+            raise ShapeError(
+                f"layer {called}: its inputs must be whole numbers from 0 to {self.count - 1}; they run from {x.min()}"
+                f" to {x.max()}"
+            )
         return params["W"][rows], (rows, x)
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         rows, x = saved
         dW = np.zeros((self.count, self.units), dtype=dy.dtype)
         np.add.at(dW, rows, dy)

@@ -1,7 +1,9 @@
-"""BatchNorm and LayerNorm: bring numbers to mean 0 and variance 1, then let the network choose another scale and offset.
+"""BatchNorm and LayerNorm: bring numbers to mean 0 and variance 1, then let the network choose another scale and
+offset.
 
-Both normalise over a set of numbers, BatchNorm over the samples of a feature, LayerNorm over the features of a sample. Every output of
-the set depends on every input of it, by way of their mean and variance, and so the derivative of one input has a term for each.
+Both normalise over a set of numbers, BatchNorm over the samples of a feature, LayerNorm over the features of a
+sample. Every output of the set depends on every input of it, by way of their mean and variance, and so the derivative
+of one input has a term for each.
 """
 
 from __future__ import annotations
@@ -49,10 +51,11 @@ def _through_normalization(saved: Normalized, dunit: Array, mean: Callable[[Arra
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """Each feature (last axis) brought to mean 0 and variance 1 over the batch, then times scale plus offset (Ioffe and Szegedy, 2015).
+    """Each feature (last axis) brought to mean 0 and variance 1 over the batch, then times scale plus offset (Ioffe
+    and Szegedy, 2015).
 
-    After training the running mean and variance take the batch's place: running = momentum * running + (1 - momentum) * batch's, with the
-    unbiased variance. Parameters: scale and offset, both of shape (features,).
+    After training the running mean and variance take the batch's place: running = momentum * running + (1 - momentum)
+    * batch's, with the unbiased variance. Parameters: scale and offset, both of shape (features,).
     """
 
     momentum: float = 0.9
@@ -61,15 +64,22 @@ class BatchNorm(Layer):
     passes_scale = True
 
     def __post_init__(self) -> None:
-        require(0 <= self.momentum < 1, f"batch norm: the momentum is {self.momentum}; it is a share from 0 up to, but not, 1")
+        require(
+            0 <= self.momentum < 1,
+            f"batch norm: the momentum is {self.momentum}; it is a share from 0 up to, but not, 1",
+        )
         require(self.epsilon > 0, f"batch norm: epsilon is {self.epsilon}; it must be positive")
 
     @property
     def formulas(self) -> Formulas:
         return Formulas(
-            forward=r"y_{nj} = \gamma_j \hat{x}_{nj} + \beta_j, \quad \hat{x}_{nj} = \frac{x_{nj} - \mu_j}{\sqrt{\sigma_j^2 + \epsilon}}",
+            forward=(
+                r"y_{nj} = \gamma_j \hat{x}_{nj} + \beta_j, \quad \hat{x}_{nj} = \frac{x_{nj} - \mu_j}{\sqrt{\sigma_j^2"
+                r" + \epsilon}}"
+            ),
             input=r"\frac{\partial L}{\partial x_{nj}} = \frac{\gamma_j}{\sqrt{\sigma_j^2 + \epsilon}} \sum_m "
-            r"\Big([m = n] - \tfrac{1}{N} - \tfrac{1}{N}\hat{x}_{nj}\hat{x}_{mj}\Big) \frac{\partial L}{\partial y_{mj}}",
+            r"\Big([m = n] - \tfrac{1}{N} - \tfrac{1}{N}\hat{x}_{nj}\hat{x}_{mj}\Big) \frac{\partial L}{\partial"
+            r" y_{mj}}",
             parameters=_PARAMETER_FORMULAS,
         )
 
@@ -90,7 +100,9 @@ class BatchNorm(Layer):
             saved = Normalized((x - params["mean"]) * inverse, inverse)
         return params["scale"] * saved.unit + params["offset"], saved
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         gradients = {"scale": _feature_sum(dy * saved.unit), "offset": _feature_sum(dy)}
         if not wants_input:
             return None, gradients
@@ -119,12 +131,16 @@ class BatchNorm(Layer):
         count = saved.unit.size // saved.unit.shape[-1]
         unbiased = saved.variance * (count / max(count - 1, 1))
         keep, take = self.momentum, 1 - self.momentum
-        return {"mean": keep * params["mean"] + take * saved.mean, "variance": keep * params["variance"] + take * unbiased}
+        return {
+            "mean": keep * params["mean"] + take * saved.mean,
+            "variance": keep * params["variance"] + take * unbiased,
+        }
 
 
 @dataclass(frozen=True)
 class LayerNorm(Layer):
-    """Each sample brought to mean 0 and variance 1 over its features (last axis), then times scale plus offset (Ba et al., 2016).
+    """Each sample brought to mean 0 and variance 1 over its features (last axis), then times scale plus offset (Ba et
+    al., 2016).
 
     Parameters: scale and offset, both of shape (features,).
     """
@@ -139,9 +155,13 @@ class LayerNorm(Layer):
     @property
     def formulas(self) -> Formulas:
         return Formulas(
-            forward=r"y_{nj} = \gamma_j \hat{x}_{nj} + \beta_j, \quad \hat{x}_{nj} = \frac{x_{nj} - \mu_n}{\sqrt{\sigma_n^2 + \epsilon}}",
+            forward=(
+                r"y_{nj} = \gamma_j \hat{x}_{nj} + \beta_j, \quad \hat{x}_{nj} = \frac{x_{nj} - \mu_n}{\sqrt{\sigma_n^2"
+                r" + \epsilon}}"
+            ),
             input=r"\frac{\partial L}{\partial x_{ni}} = \frac{1}{\sqrt{\sigma_n^2 + \epsilon}} \sum_j \gamma_j "
-            r"\Big([i = j] - \tfrac{1}{K} - \tfrac{1}{K}\hat{x}_{ni}\hat{x}_{nj}\Big) \frac{\partial L}{\partial y_{nj}}",
+            r"\Big([i = j] - \tfrac{1}{K} - \tfrac{1}{K}\hat{x}_{ni}\hat{x}_{nj}\Big) \frac{\partial L}{\partial"
+            r" y_{nj}}",
             parameters=_PARAMETER_FORMULAS,
         )
 
@@ -156,7 +176,9 @@ class LayerNorm(Layer):
         saved = Normalized((x - mean) * inverse, inverse)
         return params["scale"] * saved.unit + params["offset"], saved
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         gradients = {"scale": _feature_sum(dy * saved.unit), "offset": _feature_sum(dy)}
         if not wants_input:
             return None, gradients

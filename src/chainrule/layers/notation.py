@@ -1,7 +1,8 @@
 """A network in one line of text: "64 relu, dropout 0.2, residual(64 relu, 64), 32 relu".
 
-Parts are separated by commas. A number is a Dense layer of so many units, after it may come its activation and what its weights are drawn
-from; anything else is a layer's name and its numbers. `residual(...)` holds such a text, `branches(... | ... )` several.
+Parts are separated by commas. A number is a Dense layer of so many units, after it may come its activation and what
+its weights are drawn from; anything else is a layer's name and its numbers. `residual(...)` holds such a text,
+`branches(... | ... )` several.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ _MAKERS: dict[str, Callable[..., Layer]] = {
 def parse(text: str) -> list[Layer]:
     """The layers that this text names; an empty text names none.
 
-    >>> [type(layer).__name__ for layer in parse("64 relu, dropout 0.2")]
-    ['Dense', 'Dropout']
+    Examples:
+        >>> [type(layer).__name__ for layer in parse("64 relu, dropout 0.2")]
+        ['Dense', 'Dropout']
     """
     return [_layer(part) for part in _split(text, ",") if part]
 
@@ -77,14 +79,19 @@ def _layer(part: str) -> Layer:
         raise SettingError(f"network: in {part!r} the numbers don't fit the layer ({error})") from None
     except SettingError as error:
         if "unknown activation" in str(error):
-            raise unknown("layer", first, [*_MAKERS, "residual", "branches", *str(error).partition("there are: ")[2].split(", ")]) from None
+            raise unknown(
+                "layer", first, [*_MAKERS, "residual", "branches", *str(error).partition("there are: ")[2].split(", ")]
+            ) from None
         raise
 
 
 def _dense(part: str, units: str, others: list[str]) -> Dense:
     count = _number(units)
     if not isinstance(count, int) or len(others) > 2:
-        raise SettingError(f"network: {part!r} is no layer; write the number of units, then an activation if there is one, such as '64 relu'")
+        raise SettingError(
+            f"network: {part!r} is no layer; write the number of units, then an activation if there is one, such as '64"
+            " relu'"
+        )
     return Dense(count, *others)  # type: ignore[arg-type]
 
 

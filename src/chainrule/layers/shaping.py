@@ -24,7 +24,10 @@ class Reshaping(Layer):
 
     @property
     def formulas(self) -> Formulas:
-        return Formulas(forward=r"y_{n k} = x_{n k}", input=r"\frac{\partial L}{\partial x_{nk}} = \frac{\partial L}{\partial y_{nk}}")
+        return Formulas(
+            forward=r"y_{n k} = x_{n k}",
+            input=r"\frac{\partial L}{\partial x_{nk}} = \frac{\partial L}{\partial y_{nk}}",
+        )
 
     def build(self, input_shape: Shape) -> Built:
         return Built(self.target(input_shape))
@@ -32,7 +35,9 @@ class Reshaping(Layer):
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         return x.reshape(len(x), *self.target(x.shape[1:])), x.shape
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         return (dy.reshape(saved) if wants_input else None), {}
 
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:

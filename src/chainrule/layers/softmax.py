@@ -34,7 +34,8 @@ def _row_terms(dy: Array, local: Array, index: Shape) -> list[Terms]:
 class Softmax(Layer):
     """a_i = exp(z_i) / sum_j exp(z_j), over the last axis (Bridle, 1990).
 
-    To classify, give the loss the inputs of the softmax (logits) instead: categorical cross-entropy takes the softmax itself, more exactly.
+    To classify, give the loss the inputs of the softmax (logits) instead: categorical cross-entropy takes the softmax
+    itself, more exactly.
     """
 
     @property
@@ -45,14 +46,19 @@ class Softmax(Layer):
     def formulas(self) -> Formulas:
         return Formulas(
             forward=r"a_{ni} = \frac{e^{z_{ni}}}{\sum_j e^{z_{nj}}}",
-            input=r"\frac{\partial L}{\partial z_{ni}} = \sum_j a_{nj}\,([i = j] - a_{ni})\,\frac{\partial L}{\partial a_{nj}}",
+            input=(
+                r"\frac{\partial L}{\partial z_{ni}} = \sum_j a_{nj}\,([i = j] - a_{ni})\,\frac{\partial L}{\partial"
+                r" a_{nj}}"
+            ),
         )
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         a = softmax(x)
         return a, a
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         a = saved
         return (a * (dy - (a * dy).sum(axis=-1, keepdims=True)) if wants_input else None), {}
 
@@ -74,14 +80,19 @@ class LogSoftmax(Layer):
     def formulas(self) -> Formulas:
         return Formulas(
             forward=r"a_{ni} = z_{ni} - \ln \sum_j e^{z_{nj}}",
-            input=r"\frac{\partial L}{\partial z_{ni}} = \sum_j ([i = j] - e^{a_{ni}})\,\frac{\partial L}{\partial a_{nj}}",
+            input=(
+                r"\frac{\partial L}{\partial z_{ni}} = \sum_j ([i = j] - e^{a_{ni}})\,\frac{\partial L}{\partial"
+                r" a_{nj}}"
+            ),
         )
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         a = log_softmax(x)
         return a, a
 
-    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Array | None, dict[str, Any]]:
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
         return (dy - np.exp(saved) * dy.sum(axis=-1, keepdims=True) if wants_input else None), {}
 
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:

@@ -1,8 +1,11 @@
-"""Losses: one number for how wrong a prediction is, its derivative with respect to the prediction, and penalties on weights."""
+"""Losses: one number for how wrong a prediction is, its derivative with respect to the prediction, and penalties on
+weights.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from chainrule.errors import SettingError, unknown
 from chainrule.losses.base import Loss
@@ -46,11 +49,13 @@ NAMED: dict[str, Callable[..., Loss]] = {
 }
 """Every loss there is, by its short name. A new one is added here."""
 
-KINDS = (*NAMED.values(), Penalty)
+KINDS: tuple[Any, ...] = (*NAMED.values(), Penalty)
 
 
 def loss(what: str | Loss) -> Loss:
-    """The loss that is meant: one itself, or its name and its numbers in order, such as "huber 0.5" or "quantile 0.9"."""
+    """The loss that is meant: one itself, or its name and its numbers in order, such as "huber 0.5" or "quantile
+    0.9".
+    """
     if isinstance(what, Loss):
         return what
     name, *numbers = what.split()
@@ -64,7 +69,8 @@ def loss(what: str | Loss) -> Loss:
 
 
 __all__ = [
-    "KINDS", "NAMED", "BinaryCrossEntropy", "CategoricalCrossEntropy", "Cosine", "Focal", "GaussianNegativeLogLikelihood", "HalfSquares",
-    "Hinge", "Huber", "KullbackLeibler", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "Penalty", "Poisson", "Quantile",
-    "SquaredHinge", "elastic", "l1", "l2", "loss",
+    "KINDS", "NAMED", "BinaryCrossEntropy", "CategoricalCrossEntropy", "Cosine", "Focal",
+    "GaussianNegativeLogLikelihood", "HalfSquares", "Hinge", "Huber", "KullbackLeibler", "LogCosh", "Loss",
+    "MeanAbsoluteError", "MeanSquaredError", "Penalty", "Poisson", "Quantile", "SquaredHinge", "elastic", "l1", "l2",
+    "loss",
 ]  # fmt: skip

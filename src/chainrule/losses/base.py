@@ -13,10 +13,12 @@ from chainrule.errors import SettingError, ShapeError
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss. Subclasses give each sample's loss and its slopes; the loss of a batch is the mean of the samples' losses times their weights.
+    """A loss. Subclasses give each sample's loss and its slopes; the loss of a batch is the mean of the samples'
+    losses times their weights.
 
-    Predictions have the shape (samples, outputs). A sample's weight multiplies its loss; the sum is divided by the number of samples, not by
-    the sum of the weights, so that a batch that happens to hold light samples takes a short step.
+    Predictions have the shape (samples, outputs). A sample's weight multiplies its loss; the sum is divided by the
+    number of samples, not by the sum of the weights, so that a batch that happens to hold light samples takes a short
+    step.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
@@ -24,6 +26,11 @@ class Loss:
 
     scales_target: ClassVar[bool] = True
     """Whether a regression target may be shifted and scaled before it is learned."""
+
+    @property
+    def task(self) -> str | None:
+        """The task that this loss is for, if there is only one."""
+        return self.tasks[0] if len(self.tasks) == 1 else None
 
     @property
     def formula(self) -> tuple[str, str]:
@@ -57,7 +64,9 @@ class Loss:
     def value(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> float:
         """The loss of a batch: the mean over its samples of weight times loss."""
         losses = self.samples(prediction, target)
-        return float(np.mean(losses if sample_weight is None else losses * _weights(sample_weight, losses), dtype=np.float64))
+        return float(
+            np.mean(losses if sample_weight is None else losses * _weights(sample_weight, losses), dtype=np.float64)
+        )
 
     def derivative(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Array:
         """The derivative of the batch's loss with respect to the prediction, in its shape."""
@@ -71,7 +80,9 @@ class Loss:
 def _weights(sample_weight: Array, of: Array) -> Array:
     weights = np.asarray(sample_weight)
     if weights.shape != (len(of),):
-        raise ShapeError(f"sample weights have the shape {weights.shape}, but there are {len(of)} samples; give one number for each")
+        raise ShapeError(
+            f"sample weights have the shape {weights.shape}, but there are {len(of)} samples; give one number for each"
+        )
     return weights.astype(of.dtype, copy=False)
 
 
@@ -80,23 +91,30 @@ def like(prediction: Array, target: Array) -> Array:
     target = np.asarray(target)
     if target.size != prediction.size:
         raise ShapeError(
-            f"the target has the shape {target.shape}, but the prediction {prediction.shape}; the network's last layer must fit the target"
+            f"the target has the shape {target.shape}, but the prediction {prediction.shape}; the network's last layer"
+            " must fit the target"
         )
     return target.reshape(prediction.shape).astype(prediction.dtype, copy=False)
 
 
 def one_hot(prediction: Array, target: Array) -> Array:
-    """(samples, classes) a 1 at each sample's class; a target that has that shape already holds the classes' probabilities."""
+    """(samples, classes) a 1 at each sample's class; a target that has that shape already holds the classes'
+    probabilities.
+    """
     target = np.asarray(target)
     samples, classes = prediction.shape
     if target.shape == (samples, classes) and classes > 1:
         return target.astype(prediction.dtype, copy=False)
     if target.size != samples:
-        raise ShapeError(f"the target has the shape {target.shape}, but there are {samples} predictions; give a class number for each")
+        raise ShapeError(
+            f"the target has the shape {target.shape}, but there are {samples} predictions; give a class number for"
+            " each"
+        )
     numbers = target.ravel().astype(np.intp)
     if samples and (numbers.min() < 0 or numbers.max() >= classes):
         raise ShapeError(
-            f"the target's classes run from {numbers.min()} to {numbers.max()}, but the network tells {classes} classes apart (0 to {classes - 1})"
+            f"the target's classes run from {numbers.min()} to {numbers.max()}, but the network tells {classes} classes"
+            f" apart (0 to {classes - 1})"
         )
     hot = np.zeros(prediction.shape, dtype=prediction.dtype)
     hot[np.arange(samples), numbers] = 1

@@ -1,7 +1,8 @@
-"""Losses for classes. They take logits, the numbers before the softmax or sigmoid, and stay finite however large these are.
+"""Losses for classes. They take logits, the numbers before the softmax or sigmoid, and stay finite however large
+these are.
 
-Targets are class numbers from 0, of shape (samples,), or the classes' probabilities, of shape (samples, classes). Two classes can do with one
-output, whose sign decides.
+Targets are class numbers from 0, of shape (samples,), or the classes' probabilities, of shape (samples, classes). Two
+classes can do with one output, whose sign decides.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ def _with_zero(z: Array) -> Array:
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
-    """-t ln p - (1 - t) ln(1 - p) with p = sigmoid(z), from the logit z; with several outputs each is a question of its own, and the
-    loss is their mean.
+    """-t ln p - (1 - t) ln(1 - p) with p = sigmoid(z), from the logit z; with several outputs each is a question of
+    its own, and the loss is their mean.
 
-    `smoothing` moves the target from 0 and 1 towards 1/2 (Szegedy et al., 2016). `class_weights` multiply the loss of the classes 0 and 1.
+    `smoothing` moves the target from 0 and 1 towards 1/2 (Szegedy et al., 2016). `class_weights` multiply the loss of
+    the classes 0 and 1.
     """
 
     smoothing: float = 0.0
@@ -80,7 +82,8 @@ class BinaryCrossEntropy(Loss):
 class CategoricalCrossEntropy(Loss):
     """-sum_k t_k ln p_k with p = softmax(z), from the logits z.
 
-    `smoothing` gives that share of the target to all classes alike (Szegedy et al., 2016). `class_weights` multiply each class's part.
+    `smoothing` gives that share of the target to all classes alike (Szegedy et al., 2016). `class_weights` multiply
+    each class's part.
     """
 
     smoothing: float = 0.0
@@ -113,8 +116,8 @@ class CategoricalCrossEntropy(Loss):
 
 @dataclass(frozen=True)
 class Focal(Loss):
-    """-(1 - p)^focus ln p, p being the softmax's (or, of one output, the sigmoid's) probability of the right class: samples that are right
-    already count little (Lin et al., 2017).
+    """-(1 - p)^focus ln p, p being the softmax's (or, of one output, the sigmoid's) probability of the right class:
+    samples that are right already count little (Lin et al., 2017).
     """
 
     focus: float = 2.0
@@ -162,15 +165,19 @@ class Focal(Loss):
 
 @dataclass(frozen=True)
 class Hinge(Loss):
-    """max(0, 1 - margin), the margin being by how much the right class's output leads another's; summed over the others (Weston and Watkins,
-    1999). Of one output, the margin is the output itself for class 1 and its negative for class 0 (Cortes and Vapnik, 1995).
+    """max(0, 1 - margin), the margin being by how much the right class's output leads another's; summed over the
+    others (Weston and Watkins, 1999). Of one output, the margin is the output itself for class 1 and its negative for
+    class 0 (Cortes and Vapnik, 1995).
     """
 
     tasks = ("classification",)
 
     @property
     def formula(self) -> tuple[str, str]:
-        return r"\sum_{k \ne t} \max(0, 1 + z_k - z_t)", r"[1 + z_k - z_t > 0] \;(k \ne t), \quad -\sum_{j \ne t}[1 + z_j - z_t > 0] \;(k = t)"
+        return (
+            r"\sum_{k \ne t} \max(0, 1 + z_k - z_t)",
+            r"[1 + z_k - z_t > 0] \;(k \ne t), \quad -\sum_{j \ne t}[1 + z_j - z_t > 0] \;(k = t)",
+        )
 
     def outputs(self, width: int) -> int:
         return 1 if width == 2 else width
@@ -193,7 +200,9 @@ class Hinge(Loss):
 
     @staticmethod
     def _shortfall(z: Array, target: Array) -> tuple[Array, Array]:
-        """By how much each margin falls short of 1, and the target as -1 and 1 (one output) or as a 1 at the right class (several)."""
+        """By how much each margin falls short of 1, and the target as -1 and 1 (one output) or as a 1 at the right
+        class (several).
+        """
         if z.shape[1] == 1:
             sign = 2 * like(z, target) - 1
             return np.maximum(0, 1 - sign * z), sign
@@ -224,8 +233,8 @@ class SquaredHinge(Hinge):
 
 @dataclass(frozen=True)
 class KullbackLeibler(Loss):
-    """sum_k t_k (ln t_k - y_k): how far the distribution whose logarithms are predicted (by a LogSoftmax, say) is from the target's
-    (Kullback and Leibler, 1951).
+    """sum_k t_k (ln t_k - y_k): how far the distribution whose logarithms are predicted (by a LogSoftmax, say) is
+    from the target's (Kullback and Leibler, 1951).
     """
 
     tasks = ("classification",)

@@ -1,4 +1,4 @@
-"""Penalties: what large weights cost, added to the loss. Each has its own derivative, which is added to the gradient."""
+"""Penalties: what large weights cost, added to the loss; their derivatives are added to the gradient."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from chainrule.layout import Layout
 class Penalty:
     """l1 * sum |w| + l2 / 2 * sum w^2 over the parameters whose names match `on`, such as "*.W" or "dense_1.*".
 
-    With both it is the elastic net (Zou and Hastie, 2005); l2 alone is ridge regression's (Hoerl and Kennard, 1970), l1 alone the lasso's
-    (Tibshirani, 1996). The derivatives are l1 * sign(w) and l2 * w.
+    With both it is the elastic net (Zou and Hastie, 2005); l2 alone is ridge regression's (Hoerl and Kennard, 1970),
+    l1 alone the lasso's (Tibshirani, 1996). The derivatives are l1 * sign(w) and l2 * w.
     """
 
     l1: float = 0.0
@@ -30,7 +30,9 @@ class Penalty:
     def value(self, parameters: Vector, layout: Layout) -> float:
         """What the parameters cost."""
         weights = self._chosen(layout) * parameters
-        return float(self.l1 * np.abs(weights).sum(dtype=np.float64) + self.l2 / 2 * (weights.astype(np.float64) ** 2).sum())
+        return float(
+            self.l1 * np.abs(weights).sum(dtype=np.float64) + self.l2 / 2 * (weights.astype(np.float64) ** 2).sum()
+        )
 
     def gradient(self, parameters: Vector, layout: Layout) -> Vector:
         """The derivative with respect to every parameter, 0 where it does not apply."""

@@ -1,4 +1,6 @@
-"""Losses for quantities. d is prediction minus target; a sample's loss is the mean over its outputs, unless it says otherwise."""
+"""Losses for quantities. d is prediction minus target; a sample's loss is the mean over its outputs, unless it says
+otherwise.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ class MeanAbsoluteError(Loss):
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """d^2 / 2 up to |d| = delta, beyond it delta * (|d| - delta / 2): outliers pull no harder than delta (Huber, 1964)."""
+    """d^2 / 2 up to |d| = delta, beyond it delta * (|d| - delta / 2): outliers pull no harder than delta (Huber,
+    1964).
+    """
 
     delta: float = 1.0
 
@@ -80,7 +84,10 @@ class Huber(Loss):
     @property
     def formula(self) -> tuple[str, str]:
         return (
-            r"\frac{1}{K}\sum_j \begin{cases} d_j^2/2 & |d_j| \le \Delta \\ \Delta(|d_j| - \Delta/2) & |d_j| > \Delta \end{cases}",
+            (
+                r"\frac{1}{K}\sum_j \begin{cases} d_j^2/2 & |d_j| \le \Delta \\ \Delta(|d_j| - \Delta/2) & |d_j| >"
+                r" \Delta \end{cases}"
+            ),
             r"\frac{1}{K}\min(\max(d_j, -\Delta), \Delta), \quad d_j = y_j - t_j",
         )
 
@@ -110,8 +117,8 @@ class LogCosh(Loss):
 
 @dataclass(frozen=True)
 class Quantile(Loss):
-    """level * -d where the prediction is too low, (1 - level) * d where it is too high: its minimum is that quantile of the target
-    (Koenker and Bassett, 1978).
+    """level * -d where the prediction is too low, (1 - level) * d where it is too high: its minimum is that quantile
+    of the target (Koenker and Bassett, 1978).
     """
 
     level: float = 0.5
@@ -157,7 +164,8 @@ class Poisson(Loss):
 
 @dataclass(frozen=True)
 class GaussianNegativeLogLikelihood(Loss):
-    """(s + d^2 exp(-s) + ln 2 pi) / 2: the network predicts a mean and s, the logarithm of a variance (Nix and Weigend, 1994).
+    """(s + d^2 exp(-s) + ln 2 pi) / 2: the network predicts a mean and s, the logarithm of a variance (Nix and
+    Weigend, 1994).
 
     The prediction has twice as many columns as the target: the means, then the logarithms of the variances.
     """
@@ -188,7 +196,8 @@ class GaussianNegativeLogLikelihood(Loss):
     def _parts(self, prediction: Array, target: Array) -> tuple[Array, Array]:
         if prediction.shape[1] % 2:
             raise ShapeError(
-                f"gaussian: the prediction has {prediction.shape[1]} columns; it needs two for each of the target's: mean and log variance"
+                f"gaussian: the prediction has {prediction.shape[1]} columns; it needs two for each of the target's:"
+                " mean and log variance"
             )
         mean = self.point(prediction)
         return mean - like(mean, target), prediction[:, prediction.shape[1] // 2 :]

@@ -1,0 +1,23 @@
+"""From a file, a folder, arrays or a built-in set to the arrays that a network takes, with what it takes to undo that
+for people.
+"""
+
+from chainrule.data.builtin import BUILTIN
+from chainrule.data.dataset import Dataset, Part, as_they_are, find, find_samples, load, plane_set, prepare
+from chainrule.data.preparation import Preparation, Target
+from chainrule.data.source import Source
+
+__all__ = [
+    "BUILTIN",
+    "Dataset",
+    "Part",
+    "Preparation",
+    "Source",
+    "Target",
+    "as_they_are",
+    "find",
+    "find_samples",
+    "load",
+    "plane_set",
+    "prepare",
+]

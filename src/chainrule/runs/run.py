@@ -1,0 +1,105 @@
+"""A run that was recorded: what it was, what it learned, and how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from chainrule.data import Dataset, Preparation, Target, load
+from chainrule.errors import ChainruleError, DataError, RunError
+from chainrule.runs import folder as files
+from chainrule.runs import state
+from chainrule.runs.recipe import from_json
+from chainrule.runs.recorder import Recorder
+from chainrule.training import Listener, Plan, Trained, follow
+from chainrule.training.loop import chosen
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recorded run.
+
+    Attributes:
+        folder: where it is
+        manifest: how training ended, after how many epochs and steps, by which version
+        data: what it was trained on: name, fingerprint, how it was loaded, rows, target
+        versions: of chainrule, NumPy and Python when it was trained
+        trained: the network with its weights, ready to predict
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    data: dict[str, Any]
+    versions: dict[str, str]
+    trained: Trained
+
+    @staticmethod
+    def open(folder: str | Path, own: Iterable[type] = ()) -> Run:
+        """Read a run; `own` are layers and the like from outside chainrule that it may be made of.
+
+        No code of the run's is executed. Raises RunError for a run that is missing, incomplete, altered or newer.
+        """
+        folder = Path(folder)
+        manifest = files.read_manifest(folder)
+        recipe = files.read_json(folder, manifest, "recipe")
+        try:
+            plan = from_json(recipe["plan"], own)
+            data, versions = dict(recipe["data"]), dict(recipe["versions"])
+            target = Target.from_json(data["target"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{folder}: its recipe can't be read ({error!r}); it was altered") from None
+        except RunError:
+            raise
+        except ChainruleError as error:
+            raise RunError(f"{folder}: its recipe makes no sense: {error}") from None
+        if not isinstance(plan, Plan):
+            raise RunError(f"{folder}: its recipe holds no plan; it was altered")
+        history = files.read_json(folder, manifest, "history-")
+        progress = state.from_bytes(files.read_file(folder, manifest, "state-"), history, plan)
+        preparation = _preparation(folder, manifest)
+        parameters, statistics = chosen(plan, progress)
+        trained = Trained(plan, target, preparation, parameters, statistics, progress, None, manifest.get("status", ""))
+        return Run(folder, manifest, data, versions, trained)
+
+    def load_data(self) -> Dataset:
+        """The data that the run was trained on, read again; raises DataError if it is not to be had or has changed."""
+        if self.data["settings"] is None:
+            raise DataError(f"{self.folder}: it was trained on arrays that no file holds; give the data to go on with")
+        settings = dict(self.data["settings"])
+        data = load(settings.pop("what"), **settings)
+        if data.fingerprint != self.data["fingerprint"]:
+            raise DataError(
+                f"{data.name}: it has changed since the run {self.folder} was trained on it; bring it back, or train"
+                " anew"
+            )
+        return data
+
+    def resume(
+        self, data: Dataset | None = None, epochs: int | None = None, callbacks: Sequence[Listener] = ()
+    ) -> Trained:
+        """Go on where the run ended, in its folder, up to `epochs` in all; to the bit as if it had never stopped."""
+        plan = self.trained.plan if epochs is None else replace(self.trained.plan, epochs=epochs)
+        if plan.epochs < self.trained.progress.epoch or plan.epochs < 1:
+            raise RunError(
+                f"{self.folder}: it has {self.trained.progress.epoch} epochs already; ask for more (--epochs)"
+            )
+        data = self.load_data() if data is None else data
+        return follow(plan, data, self.trained.progress, [Recorder(self.folder, going_on=True), *callbacks])
+
+
+def _preparation(folder: Path, manifest: dict[str, Any]) -> Preparation | None:
+    """The kept preparation, once its files are known to be whole."""
+    names = [name for name in manifest["files"] if name.startswith("preparation.")]
+    if not names:
+        return None
+    contents = {name: files.read_file(folder, manifest, name) for name in names}
+    try:
+        return Preparation.from_contents(contents)
+    except ChainruleError as error:
+        raise RunError(f"{folder}: {error}") from None
+    except Exception as error:  # whatever a library of another version makes of it
+        raise RunError(
+            f"{folder}: its data preparation can't be read ({error}); the versions of its libraries may differ"
+        ) from None

@@ -1,0 +1,20 @@
+"""Training: batches -> backpropagation -> descent, as a stream of events."""
+
+from chainrule.training.loop import (
+    Ended,
+    EpochEnded,
+    Event,
+    Listener,
+    Progress,
+    Started,
+    Stepped,
+    start,
+)
+from chainrule.training.plan import Plan, plan
+from chainrule.training.range_test import RangeTest, learning_rate_range
+from chainrule.training.trained import Trained, follow, for_loss, train
+
+__all__ = [
+    "Ended", "EpochEnded", "Event", "Listener", "Plan", "Progress", "RangeTest", "Started", "Stepped", "Trained",
+    "follow", "for_loss", "learning_rate_range", "plan", "start", "train",
+]  # fmt: skip

@@ -1,0 +1,167 @@
+"""Training in one call, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chainrule.arrays import Array, Vector
+from chainrule.data import Dataset, Part, Preparation, Target, find, find_samples, load, prepare
+from chainrule.descent import Optimizer
+from chainrule.engine import Done
+from chainrule.errors import DataError
+from chainrule.losses import Loss, Penalty
+from chainrule.losses import loss as named_loss
+from chainrule.training import loop
+from chainrule.training import metrics as measures
+from chainrule.training.loop import History, Listener, Progress
+from chainrule.training.plan import AUTO, Plan, plan
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network that was trained, with all that belongs to it.
+
+    Attributes:
+        plan: what was trained, and how
+        target, preparation: what its numbers mean, and how samples become numbers
+        parameters, statistics: the weights that training gave back
+        progress: where training ended; it can go on from there
+        data: what it was trained on; None if it was read from a run
+        reason: why it ended: "complete", "early", "interrupted" or "diverged"
+        last: the last step that was taken
+    """
+
+    plan: Plan
+    target: Target
+    preparation: Preparation | None
+    parameters: Vector
+    statistics: Vector
+    progress: Progress
+    data: Dataset | None = None
+    reason: str = "complete"
+    last: Done | None = field(default=None, repr=False)
+
+    @property
+    def history(self) -> History:
+        """What was measured after each epoch."""
+        return self.progress.history
+
+    def raw(self, x: Any) -> Array:
+        """The network's output for samples in any form that `find_samples` takes."""
+        prepared = np.asarray(x) if self.preparation is None else self.preparation.apply(find_samples(x))
+        return self.plan.network.predict(self.parameters, prepared, self.statistics)
+
+    def predict(self, x: Any) -> Array:
+        """(samples,) the predicted classes by name, or quantities in their own units; (samples, columns) if there are
+        several.
+        """
+        return self.decoded(self.raw(x))
+
+    def probabilities(self, x: Any) -> Array | None:
+        """(samples, classes) the probability of each class; None where the loss speaks of none."""
+        return self.plan.loss.probabilities(self.raw(x))
+
+    def decoded(self, prediction: Array) -> Array:
+        """The network's output as predictions for people."""
+        if self.target.task == "classification":
+            return self.target.decode(self.plan.loss.classes(prediction))
+        values = self.target.decode(self.plan.loss.point(prediction))
+        return values[:, 0] if values.shape[1] == 1 else values
+
+    def evaluate(self, what: Any = None) -> dict[str, float]:
+        """The loss and every metric: of the part that was held out for testing, or of data in any form that `find`
+        takes.
+        """
+        if what is not None:
+            part = self._part(what)
+        elif self.data is not None and self.data.test is not None:
+            part = self.data.test
+        else:
+            raise DataError("no part was held out to test on; give the data to evaluate on")
+        chosen = measures.names(self.target.task)
+        return loop.evaluate(self.plan, self.target, part, self.parameters, self.statistics, chosen)
+
+    def _part(self, what: Any) -> Part:
+        if self.preparation is None:
+            x, y = what
+            return Part(np.asarray(x), np.asarray(y))
+        column = self.target.name if self.preparation.kind == "table" else None
+        return prepare(self.preparation, find(what, target=column))
+
+
+def train(
+    network: Any = None,
+    data: Any = "digits",
+    *,
+    loss: str | Loss | None = None,
+    optimizer: str | Optimizer | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    validation: Any = 0.1,
+    test: float = 0.2,
+    patience: int | str | None = AUTO,
+    metrics: Sequence[str] | None = None,
+    penalties: Sequence[Penalty] = (),
+    callbacks: Sequence[Listener] = (),
+    dtype: str = "float32",
+    engine: str | None = None,
+) -> Trained:
+    """Train a network on data, and give it back with the best weights.
+
+    Args:
+        network: the hidden layers as a text ("64 relu, dropout 0.2"), to which the output layer that suits the target
+            is added; or all layers as a list, or a Network, which are taken as they are
+        data: what `load` takes (a built-in's name, a file, (x, y), a frame), or a Dataset
+        loss: one, or its name; by default cross-entropy for classes and the mean squared error for quantities
+        optimizer: one, or a text such as "adam 0.001"
+        epochs: how often all samples are seen, at most
+        batch_size: how many samples a step looks at; by default 32, or all for an optimizer that wants whole batches
+        seed: of the split, the weights, the order of the samples and dropout
+        validation: the share of the rows to validate on, or data of its own; a Dataset is split already
+        test: the share of the rows to test on
+        patience: training ends after so many epochs without a better validation loss, and gives back the weights of
+            the best; None never ends early; "auto" is 25, or None where there are fewer than 50 validation rows
+        metrics: what is measured of the validation part after each epoch, besides the loss
+        penalties: such as `losses.l2(1e-4)`
+        callbacks: functions that are called with every event; `Recorder(folder)` keeps the run
+        dtype: "float32" or "float64"
+        engine: which engine takes the steps; by default the one that suits
+
+    Raises:
+        DataError, ShapeError, SettingError: for what can't be trained, before anything is written
+        NonFiniteError: at the step where a quantity stops being finite
+
+    Examples:
+        >>> trained = train("8 tanh", "moons", epochs=60, batch_size=100, optimizer="adam 0.05")
+        >>> trained.evaluate()["accuracy"] > 0.95
+        True
+    """
+    if not isinstance(data, Dataset):
+        data = load(data, validation=validation, test=test, seed=seed, **for_loss(loss))
+    made = plan(
+        network, data, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, seed=seed,
+        penalties=penalties, patience=patience, metrics=metrics, dtype=dtype, engine=engine,
+    )  # fmt: skip
+    return follow(made, data, loop.start(made), callbacks)
+
+
+def for_loss(loss: str | Loss | None) -> dict[str, Any]:
+    """What a loss that was chosen says about how data is to be loaded."""
+    if loss is None:
+        return {}
+    chosen = named_loss(loss)
+    return {"scale_target": chosen.scales_target, "likely_task": chosen.task}
+
+
+def follow(made: Plan, data: Dataset, progress: Progress, callbacks: Sequence[Listener] = ()) -> Trained:
+    """Train as planned, from this progress on."""
+    ended = loop.run(made, data, progress, callbacks)
+    parameters, statistics = loop.chosen(made, ended.progress)
+    return Trained(
+        made, data.target, data.preparation, parameters, statistics, ended.progress, data, ended.reason, ended.last
+    )

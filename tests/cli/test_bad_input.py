@@ -1,0 +1,350 @@
+"""Whatever is wrong with the input is said in one line, which names it and what to do; the exit code is 2, and
+nothing is left behind.
+"""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chainrule.cli import run
+
+ROWS = 40
+
+
+def table(**columns):
+    """A small table whose last column is the target."""
+    random = np.random.default_rng(0)
+    made = {
+        "size": [f"{v:.3f}" for v in random.normal(size=ROWS)],
+        "colour": random.choice(["red", "green", "blue"], ROWS).tolist(),
+        "price": [f"{v:.3f}" for v in random.normal(size=ROWS)],
+    }
+    made.update(columns)
+    header = ",".join(made)
+    return "\n".join([header, *(",".join(str(c) for c in row) for row in zip(*made.values(), strict=True))]) + "\n"
+
+
+def with_cell(column, row, value):
+    text = table().splitlines()
+    cells = text[row].split(",")
+    cells[text[0].split(",").index(column)] = value
+    text[row] = ",".join(cells)
+    return "\n".join(text) + "\n"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(arguments, capsys):
+    """What the command says when it refuses; checks that it says so as it should."""
+    before = sorted(str(p) for p in Path().rglob("*"))
+    code = run([str(a) for a in arguments])
+    said = capsys.readouterr()
+    assert code == 2, said
+    assert said.out == ""
+    lines = said.err.strip().splitlines()
+    assert len(lines) == 1, said.err
+    assert lines[0].startswith("chainrule: ")
+    assert sorted(str(p) for p in Path().rglob("*")) == before
+    return lines[0]
+
+
+CSV = {
+    "an empty file": ("", "data.csv: the file is empty"),
+    "a header alone": ("a,b\n", "data.csv: it has a header but no rows"),
+    "one column": ("a\n1\n2\n", "data.csv: it needs two columns"),
+    "one class only": (table(price=["cheap"] * ROWS), "column 'price': every row has the class 'cheap'"),
+    "one value only": (table(price=["2.5"] * ROWS), "column 'price': every row has the value 2.5"),
+    "text in a numeric target": (
+        with_cell("price", 7, "cheap"),
+        "data.csv, row 7, column 'price': 'cheap' is no number",
+    ),
+    "text among numbers": (
+        with_cell("size", 7, "small"),
+        "data.csv, row 7, column 'size': 'small' is no number, but nearly all",
+    ),
+    "no target": (with_cell("price", 5, ""), "data.csv, row 5, column 'price': the target is missing"),
+    "NaN in the target": (
+        with_cell("price", 5, "nan"),
+        "data.csv, row 5, column 'price': the target is missing or NaN",
+    ),
+    "infinity in the target": (
+        with_cell("price", 5, "inf"),
+        "data.csv, row 5, column 'price': the target is not finite",
+    ),
+    "NaN in a feature": (with_cell("size", 9, "NaN"), "data.csv, row 9, column 'size': NaN is no number"),
+    "infinity in a feature": (with_cell("size", 9, "-inf"), "data.csv, row 9, column 'size': infinity is no number"),
+    "a row too long": (with_cell("size", 3, "1,2"), "data.csv, line 4: it has 4 fields, but the header has 3"),
+    "a row too short": (table() + "1,2\n", f"data.csv, line {ROWS + 2}: it has 2 fields, but the header has 3"),
+    "a row too long, quoted": (
+        with_cell("colour", 3, '"a,b",c'),
+        "data.csv, line 4: it has 4 fields, but the header has 3",
+    ),
+    "a constant column": (table(size=["1"] * ROWS), "column 'size': every row has the same value"),
+    "a column without a name": (table().replace("colour", ""), "data.csv, line 1: column 2 has no name"),
+    "a name twice": (table().replace("colour", "size"), "data.csv, line 1: two columns are called 'size'"),
+    "dates to predict": (
+        table(price=[f"2024-01-{k % 28 + 1:02d}" for k in range(ROWS)]),
+        "column 'price': the target is a date",
+    ),
+    "zero bytes": ("a,b\n1,\x00\n", "data.csv: it holds zero bytes"),
+    "a class for each row": (
+        table(price=[f"house {k}" for k in range(ROWS)]),
+        f"{ROWS} classes in {ROWS} rows are too many",
+    ),
+    "three rows": ("a,b\n1,2\n3,4.5\n2,2.5\n", "3 rows leave fewer than 2 to train on"),
+}
+
+
+@pytest.mark.parametrize("name", CSV)
+def test_a_table_that_cannot_be_used(name, capsys):
+    content, message = CSV[name]
+    Path("data.csv").write_text(content)
+    assert message in refused(["train", "data.csv"], capsys)
+
+
+def test_a_file_in_another_encoding(capsys):
+    Path("data.csv").write_bytes(table(colour=["rött"] * ROWS).encode("latin1"))
+    said = refused(["train", "data.csv"], capsys)
+    assert "data.csv, line 2: it is not UTF-8 text (byte 0xf6)" in said
+    assert "iconv" in said
+
+
+def test_a_million_columns(capsys):
+    Path("data.csv").write_text(",".join(f"c{k}" for k in range(1_000_000)) + "\n" + "1," * 999_999 + "1\n")
+    assert "it has 1,000,000 columns; more than 20,000 can't be used" in refused(["train", "data.csv"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.csv"], "nothing.csv: there is no such file"),
+        (["digit"], "did you mean 'digits'"),
+        (["data.doc"], "don't know how to read .doc"),
+        (["data.parquet"], "it is no Parquet file that can be read"),
+        (["data.npz"], "it is no NPZ file of plain arrays"),
+        (["good.csv", "--target", "prize"], "good.csv: unknown column 'prize'; did you mean 'price'?"),
+        (["good.csv", "--drop", "sise"], "unknown column 'sise'; did you mean 'size'?"),
+        (["good.csv", "--target", "price", "--drop", "price"], "can't be the target and be left out"),
+        (["good.csv", "--task", "regresion"], "did you mean 'regression'"),
+        (["good.csv", "--validation", "more.csv"], "more.csv: there is no such file"),
+        (["good.csv", "--validation", "1.5"], "the validation share is 1.5"),
+        (["good.csv", "--test", "-1"], "the test share is -1"),
+        (["iris", "--batch-size", "500"], "iris: a batch of 500 is more than the 105 rows to train on"),
+        (["iris", "--batch-size", "0"], "the batch size is 0"),
+        (["iris", "--epochs", "0"], "0 epochs: training takes at least 1"),
+        (["iris", "--epochs", "many"], "invalid value for '--epochs'"),
+        (["iris", "--epochs"], "requires an argument"),
+        (["iris", "--epoch", "3"], "no such option"),
+        (["iris", "--optimizer", "adm"], "unknown optimizer 'adm'; did you mean 'adam'?"),
+        (["iris", "--optimizer", "adam -0.1"], "the learning rate is -0.1"),
+        (["iris", "--network", "64 rleu"], "unknown activation 'rleu'; did you mean 'relu'?"),
+        (["iris", "--network", "drop 0.2"], "unknown layer 'drop'; did you mean 'dropout'?"),
+        (["iris", "--network", "8, reshape 3 3"], "layer reshape_1: takes as many numbers as the shape (3, 3) has"),
+        (["iris", "--network", "8, residual(4)"], "layer residual_1: the layers inside turn the shape (8,) into (4,)"),
+        (["iris", "--network", "8 relu -> 7"], "layer dense_2: the network's output has the shape (7,)"),
+        (["iris", "--network", "-> relu"], "the network has nothing to learn"),
+        (["iris", "--loss", "msee"], "did you mean 'mse'"),
+        (["iris", "--loss", "mse"], "is for regression, but the target asks for classification"),
+        (["diabetes", "--loss", "cross_entropy"], "is for classification, but the target asks for regression"),
+        (["iris", "--patience", "soon"], "--patience 'soon'"),
+        (["iris", "--patience", "0"], "the patience is 0"),
+        (["iris", "--penalty", "l3 1"], "--penalty 'l3 1'"),
+        (["iris", "--penalty", "l2 -1"], "neither can be negative"),
+        (["iris", "--image-size", "big"], "--image-size 'big'"),
+        (["iris", "--output", "taken"], "taken: it exists already"),
+        (["iris", "--output", "good.csv/run"], "can't be written"),
+        (["iris", "--resume", "taken"], "leave DATA and --output out"),
+        (["--resume", "nowhere"], "nowhere: there is no such run"),
+        (["--resume", "taken"], "taken: it is no run"),
+        ([], "what on?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_arguments_that_make_no_sense(arguments, message, capsys):
+    Path("good.csv").write_text(table())
+    Path("taken").mkdir()
+    for name in ("data.doc", "data.parquet", "data.npz"):
+        Path(name).write_text("no such thing")
+    assert message in refused(["train", *arguments], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.array([[1.0, np.nan], [2, 3]]), "y": [0, 1]}, "data.npz, x, row 0, column 1: NaN is no number"),
+        ({"x": np.array([[1.0, np.inf], [2, 3]]), "y": [0, 1]}, "data.npz, x, row 0, column 1: infinity"),
+        ({"x": np.ones((4, 2)), "y": [0.5, np.nan, 1, 2]}, "data.npz, y, row 1: NaN"),
+        ({"x": np.ones((4, 2)), "y": [0, 1]}, "4 samples but 2 targets"),
+        ({"z": np.ones((4, 2))}, "no array called 'x'"),
+        ({"x": np.ones((4, 2))}, "there is nothing to predict in it"),
+        ({"x": np.ones((0, 2)), "y": []}, "there are no samples"),
+        ({"x": np.array(["a", "b"]), "y": [0, 1]}, "must be an array of numbers"),
+        ({"x": np.ones((4, 2)), "y": [1, 1, 1, 1]}, "every row has the class 1"),
+    ],
+)
+def test_arrays_that_cannot_be_used(arrays, message, capsys):
+    np.savez("data.npz", **arrays)
+    assert message in refused(["train", "data.npz"], capsys)
+
+
+def test_pickled_arrays_are_not_loaded(capsys):
+    np.savez("data.npz", x=np.array([object()], dtype=object), y=[0])
+    assert "no NPZ file of plain arrays" in refused(["train", "data.npz"], capsys)
+
+
+def test_pictures_that_cannot_be_used(capsys):
+    assert "there are no pictures in it" in refused(["train", Path.cwd()], capsys)
+    for label, size in (("cat", 8), ("dog", 9)):
+        Path(label).mkdir()
+        Image.new("L", (size, size)).save(Path(label) / "one.png")
+    said = refused(["train", Path.cwd()], capsys)
+    assert "dog/one.png: it is 9 x 9 pixels" in said
+    assert "--image-size" in said
+    (Path("cat") / "two.png").write_bytes(b"no picture")
+    assert "two.png: it is no picture that can be read" in refused(["train", Path.cwd()], capsys)
+
+
+def test_a_folder_that_may_not_be_written(capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "no permission" in refused(["train", "iris", "--output", "run"], capsys)
+
+
+@pytest.fixture
+def trained():
+    """A run of one epoch."""
+    assert run(["train", "iris", "--epochs", "1", "--output", "run", "--json"]) == 0
+    return Path("run")
+
+
+@pytest.fixture
+def _quiet(trained, capsys):
+    capsys.readouterr()
+
+
+def test_a_disk_that_is_full(capsys, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    code = run(["train", "iris", "--epochs", "1", "--output", "run"])
+    assert code == 2
+    assert "the disk is full" in capsys.readouterr().err.splitlines()[-1]
+    assert list(Path().rglob("*")) == []
+
+
+def test_a_disk_that_fills_up_while_training_leaves_the_last_whole_state(trained, capsys, monkeypatch):
+    before = {p.name: p.read_bytes() for p in trained.iterdir()}
+    real, calls = os.fsync, []
+
+    def nearly_full(handle):
+        calls.append(handle)
+        if len(calls) > 3:  # the recipe, its manifest and one file of the next state still fit
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", nearly_full)
+        assert run(["train", "--resume", "run", "--epochs", "3"]) == 2
+    assert "the disk is full" in capsys.readouterr().err.splitlines()[-1]
+    assert {name: (trained / name).read_bytes() for name in before if name.startswith("state-")} == {
+        name: content for name, content in before.items() if name.startswith("state-")
+    }
+    assert run(["evaluate", "run", "iris"]) == 0
+    assert run(["train", "--resume", "run", "--epochs", "3"]) == 0
+
+
+@pytest.mark.parametrize("file", ["recipe.json", "state-*", "history-*", "preparation.json", "preparation.safetensors"])
+@pytest.mark.parametrize("harm", ["missing", "cut", "altered", "empty"])
+@pytest.mark.usefixtures("_quiet")
+def test_a_run_that_is_not_whole(file, harm, trained, capsys):
+    (path,) = trained.glob(file)
+    content = path.read_bytes()
+    if harm == "missing":
+        path.unlink()
+    else:
+        middle = len(content) // 2
+        altered = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        path.write_bytes({"cut": content[:middle], "altered": altered, "empty": b""}[harm])
+    said = refused(["evaluate", "run", "iris"], capsys)
+    assert path.name in said
+    assert ("missing" if harm == "missing" else "cut or altered") in said
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99, "chainrule": "9.0"}, "written by chainrule 9.0, in a format that is newer"),
+        ({"files": {"../../etc/passwd": "0"}}, "names a file outside the run"),
+        ({"files": {}}, "it names no file recipe"),
+        ({"format": "one"}, "can't be read"),
+    ],
+)
+@pytest.mark.usefixtures("_quiet")
+def test_a_manifest_that_is_wrong(change, message, trained, capsys):
+    path = trained / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert message in refused(["show", "run"], capsys)
+
+
+@pytest.mark.usefixtures("_quiet")
+def test_a_manifest_that_is_cut(trained, capsys):
+    path = trained / "manifest.json"
+    path.write_bytes(path.read_bytes()[:-30])
+    assert "manifest.json: it can't be read" in refused(["show", "run"], capsys)
+    path.unlink()
+    assert "it has no manifest.json" in refused(["show", "run"], capsys)
+
+
+@pytest.mark.usefixtures("_quiet")
+def test_data_of_another_form_than_the_runs(trained, capsys):
+    Path("data.csv").write_text(table())
+    assert "it holds a table, but the run was trained on arrays" in refused(["predict", "run", "data.csv"], capsys)
+    assert "its samples have the shape (13,), but the run was trained on (4,)" in refused(
+        ["predict", "run", "wine"], capsys
+    )
+    assert "written as CSV or JSON" in refused(["predict", "run", "iris", "-o", "x.xlsx"], capsys)
+    assert "can't be written" in refused(["predict", "run", "iris", "-o", "data.csv/x.csv"], capsys)
+
+
+def test_tables_of_another_form_than_the_runs(capsys):
+    Path("data.csv").write_text(table())
+    assert run(["train", "data.csv", "--epochs", "1", "--output", "run", "--json"]) == 0
+    capsys.readouterr()
+    Path("new.csv").write_text("size,price\n1,2\n")
+    assert "new.csv: the column 'colour' is missing" in refused(["predict", "run", "new.csv"], capsys)
+    Path("new.csv").write_text("size,colour\n1,red\nlarge,red\n")
+    assert "new.csv, row 2, column 'size': 'large' is no number" in refused(["predict", "run", "new.csv"], capsys)
+    Path("new.csv").write_text("size,colour\n1,red\n")
+    assert "unknown column 'price'" in refused(["evaluate", "run", "new.csv"], capsys)
+
+
+@pytest.mark.usefixtures("_quiet")
+def test_a_run_is_not_resumed_on_other_data(capsys):
+    Path("data.csv").write_text(table())
+    assert run(["train", "data.csv", "--epochs", "1", "--output", "other", "--json"]) == 0
+    capsys.readouterr()
+    Path("data.csv").write_text(with_cell("size", 1, "7"))
+    assert "data.csv: it has changed since the run" in refused(["train", "--resume", "other", "--epochs", "2"], capsys)
+    assert "it has 1 epochs already" in refused(["train", "--resume", "run"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check"], "either a RUN or a --network"),
+        (["check", "--network", "relu"], "no weights to check"),
+        (["check", "--network", "3", "--inputs", "0"], "--inputs 1 or more"),
+        (["shwo", "run"], "no such command"),
+        (["show"], "missing argument"),
+    ],
+)
+def test_other_commands_arguments(arguments, message, capsys):
+    assert message in refused(arguments, capsys).lower() or message in refused(arguments, capsys)

@@ -1,0 +1,186 @@
+"""What the commands say and write when all is well."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from chainrule.cli import app, run
+from chainrule.cli.display import curve
+from chainrule.runs import Run
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def said(capsys, *arguments):
+    assert run([str(a) for a in arguments]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.fixture
+def houses():
+    random = np.random.default_rng(0)
+    size, kind = random.uniform(40, 200, 200), random.choice(["flat", "house"], 200)
+    frame = pl.DataFrame(
+        {"size": size, "kind": kind, "price": size * 1000 + (kind == "house") * 50_000 + random.normal(0, 500, 200)}
+    )
+    frame.write_csv("houses.csv")
+    return frame
+
+
+def test_training_ends_with_accuracy_gradient_update_and_where_the_run_is(capsys):
+    out = said(capsys, "train", "iris", "--epochs", "20", "--seed", "2")
+    lines = dict(line.split("  ", 1) for line in out.strip().splitlines())
+    assert float(lines["test accuracy"].strip().removesuffix(" %")) > 80
+    gradient = lines["gradient, step 3"].strip()
+    parts = gradient.split(" = ")
+    assert parts[0].startswith("dL/d dense_")
+    products = [float(word) for word in parts[1].split() if word[0] in "+-" and word[1].isdigit()]
+    assert sum(products) == pytest.approx(float(parts[2]), rel=1e-2, abs=1e-5)
+    weight, arithmetic = lines["update, step 3"].strip().split(": ")
+    before, sign, change, _, after = arithmetic.split()
+    assert parts[0] == f"dL/d {weight}"
+    assert float(before) + float(sign + change) == pytest.approx(float(after), rel=1e-3)
+    assert lines["run"].strip() == "runs/iris-1"
+    assert Run.open("runs/iris-1").manifest["epochs"] == 20
+
+
+def test_runs_are_numbered(capsys):
+    for expected in ("runs/iris-1", "runs/iris-2"):
+        assert json.loads(said(capsys, "train", "iris", "--epochs", "1", "--json"))["run"] == expected
+
+
+def test_a_table_from_the_first_to_the_last_command(houses, capsys):
+    found = json.loads(
+        said(
+            capsys,
+            "train",
+            "houses.csv",
+            "--network",
+            "16 tanh",
+            "--optimizer",
+            "adam 0.02",
+            "--output",
+            "run",
+            "--json",
+        )
+    )
+    assert found["test"]["r2"] > 0.97
+    assert len(found["history"]) == found["epochs"]
+    houses.drop("price").head(3).write_csv("new.csv")
+    rows = list(csv.DictReader(said(capsys, "predict", "run", "new.csv").splitlines()))
+    for row, price in zip(rows, houses["price"], strict=False):
+        assert float(row["price"]) == pytest.approx(price, rel=0.3)
+    said(capsys, "predict", "run", "new.csv", "-o", "out.csv")
+    assert list(csv.DictReader(Path("out.csv").read_text().splitlines())) == rows
+    said(capsys, "predict", "run", "new.csv", "-o", "out.json")
+    assert [str(row["price"]) for row in json.loads(Path("out.json").read_text())] == [row["price"] for row in rows]
+    measured = json.loads(said(capsys, "evaluate", "run", "houses.csv", "--json"))
+    assert measured.keys() == {"loss", "r2", "mae", "rmse"}
+    assert measured["r2"] > 0.97
+    assert json.loads(said(capsys, "evaluate", "run", "--json"))["r2"] == pytest.approx(found["test"]["r2"])
+
+
+def test_predictions_of_classes_come_with_probabilities(capsys):
+    said(capsys, "train", "iris", "--epochs", "3", "--output", "run")
+    rows = json.loads(said(capsys, "predict", "run", "iris", "--json"))
+    assert len(rows) == 150
+    names = ["setosa", "versicolor", "virginica"]
+    for row in rows:
+        shares = [row[f"probability_{name}"] for name in names]
+        assert sum(shares) == pytest.approx(1, abs=1e-5)
+        assert row["species"] == names[int(np.argmax(shares))]
+
+
+def test_show_tells_layers_shapes_weights_metrics_and_the_curve(capsys):
+    said(capsys, "train", "digits", "--epochs", "3", "--network", "8 relu, dropout 0.1", "--output", "run")
+    out = said(capsys, "show", "run")
+    for part in (
+        "flatten_1",
+        "dense_2",
+        " 64 ",
+        "610",
+        "validation accuracy",
+        "CategoricalCrossEntropy",
+        "epochs 1 to 3",
+    ):
+        assert part in out
+    told = json.loads(said(capsys, "show", "run", "--json"))
+    assert sum(layer["weights"] for layer in told["layers"]) == 64 * 8 + 8 + 8 * 10 + 10
+    assert told["plan"]["loss"]["kind"] == "losses.CategoricalCrossEntropy"
+
+
+def test_check_compares_two_ways_to_a_gradient(capsys, monkeypatch):
+    found = json.loads(said(capsys, "check", "--network", "8 tanh, batchnorm, 3", "--inputs", "5", "--json"))
+    assert found["passed"]
+    assert found["error"] < 1e-7
+    said(capsys, "train", "iris", "--epochs", "2", "--network", "6 tanh, batchnorm", "--output", "run")
+    assert "good" in said(capsys, "check", "run")
+    from chainrule.layers import Tanh
+
+    monkeypatch.setattr(Tanh, "derivative", lambda self, z, a: 1 - a)
+    assert run(["check", "run"]) == 1
+    assert "NOT GOOD" in capsys.readouterr().out
+
+
+def test_data_lists_what_is_built_in(capsys):
+    assert "spirals" in said(capsys, "data")
+    assert json.loads(said(capsys, "data", "--json"))["iris"].startswith("150 flowers")
+
+
+def test_a_run_goes_on(capsys):
+    said(capsys, "train", "iris", "--epochs", "2", "--output", "run")
+    found = json.loads(said(capsys, "train", "--resume", "run", "--epochs", "4", "--json"))
+    assert found["epochs"] == 4
+
+
+def test_json_has_nothing_that_json_lacks(capsys):
+    out = said(capsys, "train", "iris", "--loss", "hinge", "--epochs", "1", "--json")
+    assert json.loads(out, parse_constant=pytest.fail)["test"]["log_loss"] is None
+
+
+@pytest.mark.parametrize("command", ["", "train", "predict", "evaluate", "show", "check", "data"])
+def test_help_has_an_example(command):
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert f"chainrule {command}".strip() in result.output
+
+
+def test_the_version(capsys):
+    assert said(capsys, "--version").startswith("chainrule 0.")
+
+
+def test_a_pipe_that_closes_early_is_no_error():
+    code = "import sys; from chainrule.cli import run; sys.exit(run(['data']))"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child.stdout.close()
+    with child.stderr as stream:
+        assert stream.read() == b""
+    child.wait(timeout=60)
+
+
+def test_importing_chainrule_imports_nothing_heavy():
+    code = (
+        "import sys, chainrule; print([m for m in ('numpy', 'scipy', 'sklearn', 'skrub', 'polars', 'rich') if m in"
+        " sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+
+
+def test_a_curve_falls_where_its_numbers_fall():
+    rows = curve({"loss": [1.0, 0.1, 0.01]}, width=6, height=3)
+    assert [row.strip().split()[0] for row in (rows[0], rows[-1])] == ["1", "0.01"]
+    assert rows[-1].endswith("loss")
+    assert rows[0][10] != "⠀"
+    assert curve({"loss": [float("nan")]}) == []

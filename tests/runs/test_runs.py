@@ -1,0 +1,257 @@
+"""A run on disk is the training it came from: whole, exact, and free of anybody's code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from chainrule import descent, layers, losses
+from chainrule.data import load
+from chainrule.descent import optimizer, optimizers, schedules, stages
+from chainrule.errors import DataError, RunError
+from chainrule.layers import Dense, ReLU
+from chainrule.network import Network
+from chainrule.runs import Recorder, Run
+from chainrule.runs.recipe import KINDS, from_json, to_json
+from chainrule.training import Ended, EpochEnded, train
+
+RESTLESS = "8 relu, dropout 0.3, batchnorm, 6 tanh"
+
+
+def back(value):
+    return from_json(json.loads(json.dumps(to_json(value))))
+
+
+@pytest.mark.parametrize("name", optimizers.NAMED)
+def test_every_optimizer_comes_back_equal(name):
+    assert back(optimizer(f"{name} clip=1 accumulate=2 average=0.9")) == optimizer(
+        f"{name} clip=1 accumulate=2 average=0.9"
+    )
+
+
+@pytest.mark.parametrize("name", losses.NAMED)
+def test_every_loss_comes_back_equal(name):
+    assert back(losses.loss(name)) == losses.loss(name)
+
+
+def test_every_schedule_and_stage_comes_back_equal():
+    for kind in schedules.KINDS:
+        made = kind(3, schedules.Cosine(0.1)) if kind is schedules.WarmUp else kind(0.1)
+        assert back(made) == made
+    for made in (stages.Plateau(), stages.ClipValue(2.0), stages.ClipNorm(), losses.elastic(0.1, 0.2, "*.b")):
+        assert back(made) == made
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["8 relu", "6 gelutanh", "dropout 0.2", "batchnorm", "layernorm", "residual(elu)", "branches(3 | 2 tanh)"]
+        )
+    )
+)
+def test_every_network_comes_back_equal(parts):
+    network = Network(", ".join([*parts, "2"]), 3, dtype="float64")
+    again = back(network)
+    assert again == network
+    np.testing.assert_array_equal(again.draw(1), network.draw(1))
+
+
+def test_layers_with_names_and_distributions_come_back_equal():
+    made = [
+        layers.Embedding(5, 3, weights=stats.norm(0, scale=0.2)),
+        layers.Flatten(),
+        Dense(4, weights="orthogonal", biases=0.1, name="first"),
+        layers.PReLU(0.1),
+        layers.Branches([layers.Residual([Dense(4)]), [Dense(4)]], merge="add"),
+    ]
+    network = Network(made, 2)
+    assert back(network) == network
+
+
+def test_every_kind_there_is_can_be_kept():
+    assert set(KINDS) >= {*layers.KINDS, *losses.KINDS, *descent.KINDS}
+    assert len({f"{kind.__module__.split('.')[1]}.{kind.__name__}" for kind in KINDS}) == len(set(KINDS))
+
+
+@pytest.mark.parametrize("data", ["iris", "diabetes", "digits"])
+def test_a_run_comes_back_as_it_was(data, tmp_path):
+    trained = train(RESTLESS, data, epochs=2, callbacks=[Recorder(tmp_path / "run")])
+    run = Run.open(tmp_path / "run")
+    np.testing.assert_array_equal(run.trained.parameters, trained.parameters)
+    np.testing.assert_array_equal(run.trained.statistics, trained.statistics)
+    assert run.trained.plan == trained.plan
+    assert run.trained.history == trained.history
+    assert run.trained.target == trained.target
+    assert run.manifest["status"] == "complete"
+    np.testing.assert_array_equal(run.trained.predict(data), trained.predict(data))
+    assert run.load_data().fingerprint == trained.data.fingerprint
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_run_gone_on_with_at_any_epoch_is_the_same_to_the_bit(epoch, tmp_path):
+    def stop(event):
+        if isinstance(event, EpochEnded) and event.progress.epoch == epoch:
+            raise KeyboardInterrupt
+
+    whole = train(RESTLESS, "iris", epochs=4)
+    train(RESTLESS, "iris", epochs=4, callbacks=[Recorder(tmp_path / "run"), stop])
+    assert Run.open(tmp_path / "run").manifest["status"] == "interrupted"
+    resumed = Run.open(tmp_path / "run").resume()
+    for trained in (resumed, Run.open(tmp_path / "run").trained):
+        np.testing.assert_array_equal(trained.parameters, whole.parameters)
+        assert trained.history == whole.history
+    assert Run.open(tmp_path / "run").manifest["status"] == "complete"
+
+
+def test_a_run_goes_on_for_more_epochs(tmp_path):
+    train("4 relu", "iris", epochs=2, callbacks=[Recorder(tmp_path / "run")])
+    Run.open(tmp_path / "run").resume(epochs=5)
+    assert Run.open(tmp_path / "run").manifest["epochs"] == 5
+    assert Run.open(tmp_path / "run").trained.plan.epochs == 5
+    with pytest.raises(RunError, match="5 epochs already"):
+        Run.open(tmp_path / "run").resume(epochs=3)
+
+
+def test_arrays_must_be_given_again_to_go_on(tmp_path):
+    random = np.random.default_rng(0)
+    data = load((random.normal(size=(50, 2)), random.integers(0, 2, 50)))
+    train("4 relu", data, epochs=1, callbacks=[Recorder(tmp_path / "run")])
+    with pytest.raises(DataError, match="arrays that no file holds"):
+        Run.open(tmp_path / "run").resume(epochs=2)
+    assert Run.open(tmp_path / "run").resume(data, epochs=2).progress.epoch == 2
+
+
+def test_every_epoch_leaves_a_whole_state_whenever_the_clock_allows(tmp_path):
+    ticks = iter(range(1000))
+    found = []
+
+    def look(event):
+        if isinstance(event, EpochEnded):
+            run = Run.open(tmp_path / "run")
+            found.append((run.trained.progress.epoch, len(list((tmp_path / "run").glob("state-*")))))
+
+    train("4 relu", "iris", epochs=3, callbacks=[Recorder(tmp_path / "run", clock=lambda: next(ticks) * 10.0), look])
+    assert found == [(1, 1), (2, 1), (3, 1)]
+
+
+class Twice(ReLU):
+    """A layer from outside chainrule."""
+
+    def value(self, z):
+        return 2 * super().value(z)
+
+    def derivative(self, z, a):
+        return 2 * super().derivative(z, a)
+
+
+def test_a_layer_of_ones_own_must_be_given_to_open_its_run(tmp_path):
+    trained = train([Dense(4), Twice(), Dense(3)], "iris", epochs=1, callbacks=[Recorder(tmp_path / "run")])
+    with pytest.raises(RunError, match=r"'own.Twice'.*give it to Run.open"):
+        Run.open(tmp_path / "run")
+    again = Run.open(tmp_path / "run", own=[Twice]).trained
+    np.testing.assert_array_equal(again.predict("iris"), trained.predict("iris"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"kind": "os.system", "command": "true"}, "'os.system' in it, which is not known"),
+        ({"kind": "layers.Dense", "units": 3, "shoe_size": 44}, "settings of layers.Dense don't fit"),
+    ],
+)
+def test_a_recipe_makes_nothing_but_known_kinds(recipe, message):
+    with pytest.raises(RunError, match=message):
+        from_json(recipe)
+
+
+def test_what_json_cannot_hold_is_refused_before_training(tmp_path):
+    class Strange(losses.MeanSquaredError):
+        pass
+
+    odd = Strange()
+    object.__setattr__(odd, "level", 1)
+    assert to_json(odd) == {"kind": "own.Strange"}
+    with pytest.raises(RunError, match="can't keep"):
+        to_json(layers.Dense(3, weights="zeros", name=object()))
+
+
+def test_a_killed_training_leaves_its_last_whole_state(tmp_path):
+    code = (
+        "import chainrule, sys\n"
+        "clock = iter(range(10**9))\n"
+        "recorder = chainrule.Recorder(sys.argv[1], clock=lambda: next(clock) * 10.0)\n"
+        "chainrule.train('32 relu', 'digits', epochs=10000, patience=None, callbacks=[recorder])\n"
+    )
+    folder = tmp_path / "run"
+    child = subprocess.Popen([sys.executable, "-c", code, str(folder)])
+    try:
+        wait_for(lambda: folder.exists() and Run.open(folder).manifest["epochs"] > 2)
+    finally:
+        child.kill()
+        child.wait()
+    run = Run.open(folder)
+    assert run.trained.progress.epoch == run.manifest["epochs"]
+    assert run.manifest["status"] == "under way"
+
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if condition():
+                return
+        except RunError:  # caught between two looks at files that were replaced
+            pass
+        time.sleep(0.02)
+    pytest.fail("it took too long")
+
+
+def test_ctrl_c_ends_cleanly_and_keeps_what_was_learned(tmp_path):
+    command = [sys.executable, "-c", "from chainrule.cli import main; main()"]
+    arguments = ["train", "digits", "--epochs", "100000", "--patience", "none", "--output", "run"]
+    child = subprocess.Popen(
+        [*command, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for(lambda: (tmp_path / "run").exists() and Run.open(tmp_path / "run").manifest["epochs"] > 0)
+        os.kill(child.pid, signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == 0, err
+    assert "interrupted" in err
+    assert "test accuracy" in out
+    assert "Traceback" not in err
+    run = Run.open(tmp_path / "run")
+    assert run.manifest["status"] == "interrupted"
+    assert run.trained.progress.position.step == run.manifest["steps"]
+
+
+def test_nothing_is_left_beside_a_run(tmp_path):
+    train("4 relu", "iris", epochs=2, callbacks=[Recorder(tmp_path / "a" / "run")])
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["run"]
+    names = {p.name for p in (tmp_path / "a" / "run").iterdir()}
+    manifest = json.loads((tmp_path / "a" / "run" / "manifest.json").read_text())
+    assert names == {"manifest.json", *manifest["files"]}
+    assert Path(tmp_path / "a" / "run" / "recipe.json").read_text().count("fingerprint") == 1
+
+
+def test_a_diverged_run_keeps_the_state_before(tmp_path):
+    ended = []
+    with pytest.raises(Exception, match="not finite"):
+        train("4 relu", "iris", optimizer="sgd 1e40", epochs=2, callbacks=[Recorder(tmp_path / "run"), ended.append])
+    run = Run.open(tmp_path / "run")
+    assert run.manifest["status"] == "diverged"
+    assert np.isfinite(run.trained.parameters).all()
+    assert isinstance(ended[-1], Ended)
