@@ -14,7 +14,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from chainrule.version import VERSION
+
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from chainrule.data import as_they_are as as_they_are

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from chainrule.descent import Optimizer, Point, chain, optimizer, optimizers, schedules, stages
+from chainrule.descent import Optimizer, Point, adaptive, chain, optimizer, optimizers, schedules, stages
 from chainrule.descent.quasi_newton import ScaleByLBFGS, StrongWolfe, Trial
 from chainrule.errors import SettingError
 from chainrule.layout import Layout
@@ -86,9 +86,9 @@ PAIRS = {
     "lamb": (optimizers.lamb(0.01, 0.1), optax.lamb(0.01, weight_decay=0.1, mask=W)),
     "muon": (  # optax takes NAdam, where ours takes Adam, for what is no matrix
         chain(
-            stages.ForMatrices(
-                (stages.Orthogonalize(), stages.LearningRate(schedules.Constant(0.02))),
-                (stages.ScaleByAdam(variant="nadam"), stages.LearningRate(schedules.Constant(0.002))),
+            adaptive.ForMatrices(
+                (adaptive.Orthogonalize(), stages.LearningRate(schedules.Constant(0.02))),
+                (adaptive.ScaleByAdam(variant="nadam"), stages.LearningRate(schedules.Constant(0.002))),
             )
         ),
         optax.contrib.muon(0.02, adam_learning_rate=0.002),
@@ -148,7 +148,7 @@ def test_fifty_steps_are_those_of_optax(name):
 
 def test_every_optimizer_is_compared_with_an_oracle():
     compared = {type(stage) for mine, _ in PAIRS.values() for stage in mine.stages}
-    here = {stages.ScaleByRprop, StrongWolfe, stages.Average, stages.Plateau}  # tested below
+    here = {adaptive.ScaleByRprop, StrongWolfe, stages.Average, stages.Plateau}  # tested below
     used = {type(stage) for make in optimizers.NAMED.values() for stage in make().stages}
     assert used <= compared | here
 

@@ -12,6 +12,7 @@ import typer
 
 from chainrule.cli import check, train, use
 from chainrule.errors import ChainruleError
+from chainrule.version import VERSION
 
 app = typer.Typer(
     name="chainrule",
@@ -31,9 +32,7 @@ for _command in (train.train, use.predict, use.evaluate, use.show, check.check, 
 
 def _version(asked: bool) -> None:
     if asked:
-        import chainrule
-
-        print(f"chainrule {chainrule.__version__}")
+        print(f"chainrule {VERSION}")
         raise typer.Exit
 
 

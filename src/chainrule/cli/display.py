@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress
 
 if TYPE_CHECKING:
     from chainrule.training import Event
@@ -63,15 +63,8 @@ class TrainingProgress:
     """A listener that shows how training goes: a bar in a terminal, else a line at every tenth of the way."""
 
     def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(bar_width=30),
-            TextColumn("epoch {task.completed}/{task.total}"),
-            TextColumn("{task.fields[record]}"),
-            TimeElapsedColumn(),
-            console=err,
-            transient=False,
-        )
+        columns = ("epoch {task.completed}/{task.total}", BarColumn(bar_width=15), "{task.fields[record]}")
+        self._bar = Progress(*columns, console=err)
         self._task: Any = None
 
     def __call__(self, event: Event) -> None:
@@ -85,7 +78,7 @@ class TrainingProgress:
         elif isinstance(event, EpochEnded):
             epoch, text = event.progress.epoch, _record(event.record)
             if self._task is not None:
-                self._bar.update(self._task, completed=epoch, record=text)
+                self._bar.update(self._task, completed=epoch, record=text.replace("validation accuracy", "accuracy"))
             elif epoch == total or epoch % max(total // 10, 1) == 0:
                 err.print(f"epoch {epoch}/{total}  {text}")
         elif isinstance(event, Ended):

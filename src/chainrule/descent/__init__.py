@@ -2,7 +2,7 @@
 rate.
 """
 
-from chainrule.descent import optimizers, quasi_newton, schedules, stages
+from chainrule.descent import adaptive, optimizers, quasi_newton, schedules, stages
 from chainrule.descent.optimizers import Optimizer, chain, optimizer
 from chainrule.descent.stages import Point, Stage, State
 
@@ -21,21 +21,33 @@ KINDS: tuple[type, ...] = (
     *(
         stages.Average,
         stages.Momentum,
-        stages.ScaleByAdagrad,
-        stages.ScaleByAdadelta,
-        stages.ScaleByRMS,
-        stages.ScaleByRprop,
+        adaptive.ScaleByAdagrad,
+        adaptive.ScaleByAdadelta,
+        adaptive.ScaleByRMS,
+        adaptive.ScaleByRprop,
     ),
     *(
-        stages.ScaleByAdam,
-        stages.ScaleByAdamax,
-        stages.ScaleByLion,
-        stages.TrustRatio,
-        stages.Orthogonalize,
-        stages.ForMatrices,
+        adaptive.ScaleByAdam,
+        adaptive.ScaleByAdamax,
+        adaptive.ScaleByLion,
+        adaptive.TrustRatio,
+        adaptive.Orthogonalize,
+        adaptive.ForMatrices,
     ),
     *(quasi_newton.ScaleByLBFGS, quasi_newton.StrongWolfe),
 )
 """Everything that an optimizer is made of. A new stage is added here."""
 
-__all__ = ["KINDS", "Optimizer", "Point", "Stage", "State", "chain", "optimizer", "optimizers", "schedules", "stages"]
+__all__ = [
+    "KINDS",
+    "Optimizer",
+    "Point",
+    "Stage",
+    "State",
+    "adaptive",
+    "chain",
+    "optimizer",
+    "optimizers",
+    "schedules",
+    "stages",
+]

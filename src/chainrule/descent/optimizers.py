@@ -14,17 +14,9 @@ import numpy as np
 
 from chainrule.arrays import Vector
 from chainrule.descent import schedules
-from chainrule.descent.quasi_newton import ScaleByLBFGS, StrongWolfe
-from chainrule.descent.schedules import Schedule, schedule
-from chainrule.descent.stages import (
-    Accumulate,
-    Average,
-    ClipGlobalNorm,
+from chainrule.descent.adaptive import (
     ForMatrices,
-    LearningRate,
-    Momentum,
     Orthogonalize,
-    Point,
     ScaleByAdadelta,
     ScaleByAdagrad,
     ScaleByAdam,
@@ -32,9 +24,19 @@ from chainrule.descent.stages import (
     ScaleByLion,
     ScaleByRMS,
     ScaleByRprop,
+    TrustRatio,
+)
+from chainrule.descent.quasi_newton import ScaleByLBFGS, StrongWolfe
+from chainrule.descent.schedules import Schedule, schedule
+from chainrule.descent.stages import (
+    Accumulate,
+    Average,
+    ClipGlobalNorm,
+    LearningRate,
+    Momentum,
+    Point,
     Stage,
     State,
-    TrustRatio,
     WeightDecay,
 )
 from chainrule.errors import SettingError, unknown

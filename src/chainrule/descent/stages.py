@@ -2,7 +2,8 @@
 
 A stage is a frozen dataclass with two pure functions over flat vectors: `start` gives its state, `apply` the update
 and the next state. What leaves the last stage is subtracted from the parameters. In the formulas g is what comes in,
-u what goes out, w the parameters. In order of increasing complexity.
+u what goes out, w the parameters. Here are the simple ones; those that scale the gradient by its own past are in
+adaptive.py.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Vector
 from chainrule.descent.schedules import Constant, Schedule
-from chainrule.errors import SettingError, require
+from chainrule.errors import require
 from chainrule.layout import Layout
 
 State = Mapping[str, Array]
@@ -62,20 +63,23 @@ class Stage:
         return state
 
 
-def _zero_count() -> Array:
+def zero_count() -> Array:
+    """A count of updates before the first."""
     return np.zeros((), dtype=np.int64)
 
 
-def _next(state: State) -> int:
+def next_count(state: State) -> int:
     """How many updates this one makes, counting from 1."""
     return int(state["count"]) + 1
 
 
-def _counted(t: int) -> Array:
+def counted(t: int) -> Array:
+    """A count as a state holds it."""
     return np.array(t, dtype=np.int64)
 
 
-def _share(name: str, what: str, value: float) -> None:
+def require_share(name: str, what: str, value: float) -> None:
+    """Raise SettingError unless the value is a share below 1."""
     require(0 <= value < 1, f"{name}: {what} is {value}; it is a share from 0 up to, but not, 1")
 
 
@@ -88,10 +92,10 @@ class LearningRate(Stage):
     formula = r"u = \eta_t\, g"
 
     def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"count": _zero_count()}
+        return {"count": zero_count()}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        return g * g.dtype.type(self.schedule(int(state["count"]))), {"count": _counted(_next(state))}
+        return g * g.dtype.type(self.schedule(int(state["count"]))), {"count": counted(next_count(state))}
 
 
 @dataclass(frozen=True)
@@ -109,21 +113,21 @@ class Plateau(Stage):
         require(self.patience >= 1, f"plateau: the patience is {self.patience} epochs; it takes at least 1")
 
     def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"scale": np.array(1.0), "best": np.array(np.inf), "waited": _zero_count()}
+        return {"scale": np.array(1.0), "best": np.array(np.inf), "waited": zero_count()}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * g.dtype.type(state["scale"]), state
 
     def observe(self, state: State, loss: float) -> State:
         if loss < state["best"]:
-            return {**state, "best": np.array(loss), "waited": _zero_count()}
+            return {**state, "best": np.array(loss), "waited": zero_count()}
         waited = int(state["waited"]) + 1
         if waited < self.patience:
-            return {**state, "waited": _counted(waited)}
+            return {**state, "waited": counted(waited)}
         return {
             **state,
             "scale": np.array(max(float(state["scale"]) * self.factor, self.minimum)),
-            "waited": _zero_count(),
+            "waited": zero_count(),
         }
 
 
@@ -219,13 +223,13 @@ class Accumulate(Stage):
         require(self.steps >= 1, f"accumulate: over {self.steps} mini-batches; it needs at least 1")
 
     def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"count": _zero_count(), "sum": np.zeros_like(parameters)}
+        return {"count": zero_count(), "sum": np.zeros_like(parameters)}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        t, gathered = _next(state), state["sum"] + g
+        t, gathered = next_count(state), state["sum"] + g
         if t < self.steps:
-            return None, {"count": _counted(t), "sum": gathered}
-        return gathered / g.dtype.type(self.steps), {"count": _zero_count(), "sum": np.zeros_like(g)}
+            return None, {"count": counted(t), "sum": gathered}
+        return gathered / g.dtype.type(self.steps), {"count": zero_count(), "sum": np.zeros_like(g)}
 
 
 @dataclass(frozen=True)
@@ -242,16 +246,16 @@ class Average(Stage):
     formula = r"u = g, \quad \bar w_t = d\,\bar w_{t-1} + (1 - d)\, w_t"
 
     def __post_init__(self) -> None:
-        _share("average", "the decay", self.decay)
+        require_share("average", "the decay", self.decay)
 
     def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"count": _zero_count(), "average": parameters.copy()}
+        return {"count": zero_count(), "average": parameters.copy()}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        t = _next(state)
+        t = next_count(state)
         decay = g.dtype.type(min(self.decay, t / (9 + t)))
         average = decay * state["average"] + (1 - decay) * (point.parameters - g)
-        return g, {"count": _counted(t), "average": average}
+        return g, {"count": counted(t), "average": average}
 
 
 @dataclass(frozen=True)
@@ -264,7 +268,7 @@ class Momentum(Stage):
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        _share("momentum", "the decay", self.decay)
+        require_share("momentum", "the decay", self.decay)
 
     @property
     def formula(self) -> str:
@@ -276,317 +280,3 @@ class Momentum(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         v = self.decay * state["v"] + g
         return (g + self.decay * v if self.nesterov else v), {"v": v}
-
-
-@dataclass(frozen=True)
-class ScaleByAdagrad(Stage):
-    """Divided by the root of the sum of all squared gradients so far (Duchi et al., 2011)."""
-
-    start_sum: float = 0.1
-    epsilon: float = 1e-7
-
-    formula = r"s_t = s_{t-1} + g^2, \quad u = g / \sqrt{s_t + \epsilon}"
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"sum": np.full_like(parameters, self.start_sum)}
-
-    def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        total = state["sum"] + g * g
-        return g / np.sqrt(total + self.epsilon), {"sum": total}
-
-
-@dataclass(frozen=True)
-class ScaleByAdadelta(Stage):
-    """Times the root mean square of past updates over that of past gradients, so that units match (Zeiler, 2012)."""
-
-    decay: float = 0.9
-    epsilon: float = 1e-6
-
-    formula = (
-        r"v_t = \rho v_{t-1} + (1 - \rho) g^2, \quad u = \sqrt{\tfrac{d_{t-1} + \epsilon}{v_t + \epsilon}}\, g, \quad "
-        r"d_t = \rho d_{t-1} + (1 - \rho) u^2"
-    )
-
-    def __post_init__(self) -> None:
-        _share("adadelta", "the decay", self.decay)
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"v": np.zeros_like(parameters), "d": np.zeros_like(parameters)}
-
-    def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        v = self.decay * state["v"] + (1 - self.decay) * g * g
-        u = np.sqrt(state["d"] + self.epsilon) / np.sqrt(v + self.epsilon) * g
-        return u, {"v": v, "d": self.decay * state["d"] + (1 - self.decay) * u * u}
-
-
-@dataclass(frozen=True)
-class ScaleByRMS(Stage):
-    """Divided by the root of a moving average of squared gradients (Tieleman and Hinton, 2012)."""
-
-    decay: float = 0.9
-    epsilon: float = 1e-8
-
-    formula = r"v_t = \rho v_{t-1} + (1 - \rho) g^2, \quad u = g / \sqrt{v_t + \epsilon}"
-
-    def __post_init__(self) -> None:
-        _share("rmsprop", "the decay", self.decay)
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"v": np.zeros_like(parameters)}
-
-    def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        v = self.decay * state["v"] + (1 - self.decay) * g * g
-        return g / np.sqrt(v + self.epsilon), {"v": v}
-
-
-@dataclass(frozen=True)
-class ScaleByRprop(Stage):
-    """Each weight has a step size of its own: longer while the gradient keeps its sign, shorter and skipped once
-    where it turned (Riedmiller and Braun, 1993). Only the gradient's sign counts, so it wants whole batches.
-    """
-
-    first: float = 0.001
-    shrink: float = 0.5
-    grow: float = 1.2
-    smallest: float = 1e-6
-    largest: float = 50.0
-
-    formula = (
-        r"\Delta_t = \begin{cases} 1.2\,\Delta_{t-1} & g\,g_{t-1} > 0 \\ 0.5\,\Delta_{t-1} & g\,g_{t-1} < 0"
-        r" \end{cases}, "
-        r"\quad u = \Delta_t \operatorname{sign}(g)"
-    )
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"size": np.full_like(parameters, self.first), "before": np.zeros_like(parameters)}
-
-    def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        agreement = np.sign(g) * np.sign(state["before"])
-        factor = np.where(agreement > 0, self.grow, self.shrink).astype(g.dtype)
-        size = np.where(agreement == 0, state["size"], np.clip(state["size"] * factor, self.smallest, self.largest))
-        kept = np.where(
-            agreement < 0, 0, g
-        )  # after a turn the weight waits a step, and the next one counts as a fresh start
-        return size * np.sign(kept), {"size": size, "before": kept}
-
-
-@dataclass(frozen=True)
-class ScaleByAdam(Stage):
-    """The moving average of gradients over the root of that of their squares, both freed of their start at 0 (Kingma
-    and Ba, 2015).
-
-    `variant` is "adam"; "amsgrad", which never lets the divisor shrink (Reddi et al., 2018); "nadam", with Nesterov's
-    look ahead (Dozat, 2016); "radam", which leaves out the divisor until enough gradients were seen to trust it (Liu
-    et al., 2020).
-    """
-
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    variant: str = "adam"
-
-    def __post_init__(self) -> None:
-        _share(self.variant, "beta1", self.beta1)
-        _share(self.variant, "beta2", self.beta2)
-
-    @property
-    def formula(self) -> str:
-        moments = r"m_t = \beta_1 m_{t-1} + (1 - \beta_1) g, \quad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g^2, \quad "
-        corrected = r"\hat m = \frac{m_t}{1 - \beta_1^t}, \quad \hat v = \frac{v_t}{1 - \beta_2^t}, \quad "
-        last = {
-            "adam": r"u = \frac{\hat m}{\sqrt{\hat v} + \epsilon}",
-            "amsgrad": r"v^{\max} = \max(v^{\max}, \hat v), \quad u = \frac{\hat m}{\sqrt{v^{\max}} + \epsilon}",
-            "nadam": (
-                r"u = \Big(\frac{\beta_1 m_t}{1 - \beta_1^{t+1}} + \frac{(1 - \beta_1) g}{1 - \beta_1^t}\Big) \Big/"
-                r" (\sqrt{\hat v} + \epsilon)"
-            ),
-            "radam": (
-                r"u = r_t \frac{\hat m}{\sqrt{\hat v} + \epsilon} \;(\rho_t \ge 5), \quad u = \hat m \;(\rho_t < 5)"
-            ),
-        }
-        return moments + corrected + last[self.variant]
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        state = {"count": _zero_count(), "m": np.zeros_like(parameters), "v": np.zeros_like(parameters)}
-        return state | ({"largest": np.zeros_like(parameters)} if self.variant == "amsgrad" else {})
-
-    def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        t = _next(state)
-        m = self.beta1 * state["m"] + (1 - self.beta1) * g
-        v = self.beta2 * state["v"] + (1 - self.beta2) * (g * g)
-        after: dict[str, Array] = {"count": _counted(t), "m": m, "v": v}
-        m_hat, v_hat = m / (1 - self.beta1**t), v / (1 - self.beta2**t)
-        if self.variant == "nadam":
-            m_hat = self.beta1 * m / (1 - self.beta1 ** (t + 1)) + (1 - self.beta1) * g / (1 - self.beta1**t)
-        if self.variant == "amsgrad":
-            v_hat = after["largest"] = np.maximum(state["largest"], v_hat)
-        if self.variant == "radam":
-            trust = self._trust(t)
-            return (m_hat if trust is None else trust * m_hat / (np.sqrt(v_hat) + self.epsilon)), after
-        return m_hat / (np.sqrt(v_hat) + self.epsilon), after
-
-    def _trust(self, t: int) -> float | None:
-        """RAdam's rectifier r_t; None while the variance of the divisor is too large to use it."""
-        longest = 2 / (1 - self.beta2) - 1
-        length = longest - 2 * t * self.beta2**t / (1 - self.beta2**t)
-        if length < 5:
-            return None
-        return float(np.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)))
-
-
-@dataclass(frozen=True)
-class ScaleByAdamax(Stage):
-    """Adam with the largest recent gradient in place of the root mean square (Kingma and Ba, 2015, section 7.1)."""
-
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-
-    formula = (
-        r"m_t = \beta_1 m_{t-1} + (1 - \beta_1) g, \quad s_t = \max(\beta_2 s_{t-1}, |g| + \epsilon), \quad u ="
-        r" \frac{m_t}{(1 - \beta_1^t)\, s_t}"
-    )
-
-    def __post_init__(self) -> None:
-        _share("adamax", "beta1", self.beta1)
-        _share("adamax", "beta2", self.beta2)
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"count": _zero_count(), "m": np.zeros_like(parameters), "largest": np.zeros_like(parameters)}
-
-    def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        t = _next(state)
-        m = self.beta1 * state["m"] + (1 - self.beta1) * g
-        largest = np.maximum(self.beta2 * state["largest"], np.abs(g) + self.epsilon)
-        return m / (1 - self.beta1**t) / largest, {"count": _counted(t), "m": m, "largest": largest}
-
-
-@dataclass(frozen=True)
-class ScaleByLion(Stage):
-    """The sign of a moving average of gradients: every weight moves by the same amount (Chen et al., 2023)."""
-
-    beta1: float = 0.9
-    beta2: float = 0.99
-
-    formula = (
-        r"u = \operatorname{sign}(\beta_1 m_{t-1} + (1 - \beta_1) g), \quad m_t = \beta_2 m_{t-1} + (1 - \beta_2) g"
-    )
-
-    def __post_init__(self) -> None:
-        _share("lion", "beta1", self.beta1)
-        _share("lion", "beta2", self.beta2)
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"m": np.zeros_like(parameters)}
-
-    def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        u = np.sign(self.beta1 * state["m"] + (1 - self.beta1) * g)
-        return u, {"m": self.beta2 * state["m"] + (1 - self.beta2) * g}
-
-
-@dataclass(frozen=True)
-class TrustRatio(Stage):
-    """Each parameter array's update scaled to the norm of the array itself (You et al., 2017), as LAMB does (You et
-    al., 2020).
-    """
-
-    formula = r"u = g_k\, \lVert w_k \rVert / \lVert g_k \rVert"
-
-    def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        u = g.copy()
-        for entry in point.layout.entries:
-            weight, update = np.linalg.norm(point.parameters[entry.place]), np.linalg.norm(g[entry.place])
-            if weight > 0 and update > 0:
-                u[entry.place] *= g.dtype.type(weight / update)
-        return u, state
-
-
-@dataclass(frozen=True)
-class Orthogonalize(Stage):
-    """For each weight matrix the orthogonal matrix nearest to its momentum, so that no direction is favoured (Jordan
-    et al., 2024: Muon).
-
-    Newton-Schulz iterations bring all singular values near 1. A matrix whose output is wider than its input is scaled
-    by the root of their ratio. It is for matrices: put it in `ForMatrices`, with another chain for the rest.
-    """
-
-    decay: float = 0.95
-    iterations: int = 5
-    epsilon: float = 1e-8
-
-    formula = (
-        r"m_t = \mu m_{t-1} + (1 - \mu) g, \quad u = \sqrt{\max(1, \tfrac{\text{out}}{\text{in}})}\; U V^\top \text{ of"
-        r" } \hat m = U S V^\top"
-    )
-
-    def __post_init__(self) -> None:
-        _share("muon", "the decay", self.decay)
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"count": _zero_count(), "m": np.zeros_like(parameters)}
-
-    def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        t = _next(state)
-        m = self.decay * state["m"] + (1 - self.decay) * g
-        ahead = self.decay * m / (1 - self.decay ** (t + 1)) + (1 - self.decay) * g / (1 - self.decay**t)
-        u = np.zeros_like(g)
-        for entry in point.layout.entries:
-            if len(entry.shape) == 2:
-                inputs, outputs = entry.shape
-                scale = g.dtype.type(max(1, outputs / inputs) ** 0.5)
-                u[entry.place] = (scale * self._orthogonal(ahead[entry.place].reshape(entry.shape))).ravel()
-        return u, {"count": _counted(t), "m": m}
-
-    def _orthogonal(self, matrix: Array) -> Array:
-        x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-        x = x / (np.linalg.norm(x) + self.epsilon)
-        for _ in range(self.iterations):
-            square = x @ x.T
-            x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-        return x.T if matrix.shape[0] > matrix.shape[1] else x
-
-
-@dataclass(frozen=True)
-class ForMatrices(Stage):
-    """One chain of stages for the weight matrices, another for everything else."""
-
-    matrices: tuple[Stage, ...]
-    rest: tuple[Stage, ...]
-
-    @property
-    def formula(self) -> str:
-        chains = [r",\; ".join(stage.formula for stage in chain) for chain in (self.matrices, self.rest)]
-        return rf"\text{{matrices: }} {chains[0]}; \quad \text{{others: }} {chains[1]}"
-
-    def _chains(self) -> tuple[tuple[str, tuple[Stage, ...]], ...]:
-        return ("matrices", self.matrices), ("rest", self.rest)
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {
-            f"{name}.{k}.{key}": array
-            for name, chain in self._chains()
-            for k, stage in enumerate(chain)
-            for key, array in stage.start(parameters, layout).items()
-        }
-
-    def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        after: dict[str, Array] = {}
-        updates: list[Vector] = []
-        for name, chain in self._chains():
-            u = g
-            for k, stage in enumerate(chain):
-                prefix = f"{name}.{k}."
-                own: State = {key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}
-                out, own = stage.apply(u, own, point)
-                if out is None:
-                    raise SettingError(
-                        f"{type(stage).__name__} ends a step early; it can't stand inside ForMatrices, only before it"
-                    )
-                u = out
-                after |= {prefix + key: array for key, array in own.items()}
-            updates.append(u)
-        u = updates[1].copy()
-        for entry in point.layout.entries:
-            if len(entry.shape) == 2:
-                u[entry.place] = updates[0][entry.place]
-        return u, after

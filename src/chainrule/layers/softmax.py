@@ -23,24 +23,48 @@ def log_softmax(z: Array) -> Array:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def _row_terms(dy: Array, local: Array, index: Shape) -> list[Terms]:
-    """The terms of an input of a row, each output of which depends on it by `local`."""
-    before = index[:-1]
-    units = np.arange(len(local))
-    return [Terms(dy[before], local, np.column_stack([*(np.full(len(units), k) for k in before), units]))]
+class AcrossUnits(Layer):
+    """An activation whose outputs depend on all inputs of the same row."""
+
+    @property
+    def initial(self) -> str | None:
+        return "glorot_uniform"
+
+    def value(self, z: Array) -> Array:
+        """a, in z's shape."""
+        raise NotImplementedError
+
+    def pull_back(self, a: Array, dy: Array) -> Array:
+        """dL/dz from dL/da."""
+        raise NotImplementedError
+
+    def slopes(self, a: Array, i: int) -> Array:
+        """(units,) the derivative of each output of one row with respect to its input i."""
+        raise NotImplementedError
+
+    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
+        a = self.value(x)
+        return a, a
+
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
+        return (self.pull_back(saved, dy) if wants_input else None), {}
+
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
+        *row, i = index
+        local = self.slopes(saved[tuple(row)], i)
+        units = np.arange(len(local))
+        return [Terms(dy[tuple(row)], local, np.column_stack([*(np.full(len(units), k) for k in row), units]))]
 
 
 @dataclass(frozen=True)
-class Softmax(Layer):
+class Softmax(AcrossUnits):
     """a_i = exp(z_i) / sum_j exp(z_j), over the last axis (Bridle, 1990).
 
     To classify, give the loss the inputs of the softmax (logits) instead: categorical cross-entropy takes the softmax
     itself, more exactly.
     """
-
-    @property
-    def initial(self) -> str | None:
-        return "glorot_uniform"
 
     @property
     def formulas(self) -> Formulas:
@@ -52,29 +76,19 @@ class Softmax(Layer):
             ),
         )
 
-    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
-        a = softmax(x)
-        return a, a
+    def value(self, z: Array) -> Array:
+        return softmax(z)
 
-    def backward(
-        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
-        a = saved
-        return (a * (dy - (a * dy).sum(axis=-1, keepdims=True)) if wants_input else None), {}
+    def pull_back(self, a: Array, dy: Array) -> Array:
+        return a * (dy - (a * dy).sum(axis=-1, keepdims=True))
 
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
-        a = saved[index[:-1]]
-        own = np.arange(len(a)) == index[-1]
-        return _row_terms(dy, a * (own - a[index[-1]]), index)
+    def slopes(self, a: Array, i: int) -> Array:
+        return a * ((np.arange(len(a)) == i) - a[i])
 
 
 @dataclass(frozen=True)
-class LogSoftmax(Layer):
+class LogSoftmax(AcrossUnits):
     """a_i = z_i - ln sum_j exp(z_j), over the last axis."""
-
-    @property
-    def initial(self) -> str | None:
-        return "glorot_uniform"
 
     @property
     def formulas(self) -> Formulas:
@@ -86,15 +100,11 @@ class LogSoftmax(Layer):
             ),
         )
 
-    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
-        a = log_softmax(x)
-        return a, a
+    def value(self, z: Array) -> Array:
+        return log_softmax(z)
 
-    def backward(
-        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
-        return (dy - np.exp(saved) * dy.sum(axis=-1, keepdims=True) if wants_input else None), {}
+    def pull_back(self, a: Array, dy: Array) -> Array:
+        return dy - np.exp(a) * dy.sum(axis=-1, keepdims=True)
 
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
-        own = np.arange(saved.shape[-1]) == index[-1]
-        return _row_terms(dy, own - np.exp(saved[index]), index)
+    def slopes(self, a: Array, i: int) -> Array:
+        return (np.arange(len(a)) == i) - np.exp(a[i])

@@ -18,10 +18,6 @@ from chainrule.layers.softmax import log_softmax, softmax
 from chainrule.losses.base import Loss, class_weight_array, like, one_hot
 
 
-def _require_smoothing(smoothing: float) -> None:
-    require(0 <= smoothing < 1, f"label smoothing is {smoothing}; it is a share from 0 up to, but not, 1")
-
-
 def _weight_tuple(loss: object, weights: tuple[float, ...] | None) -> None:
     """Freeze a list of class weights, and see that none is negative."""
     if weights is not None:
@@ -35,13 +31,8 @@ def _with_zero(z: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy(Loss):
-    """-t ln p - (1 - t) ln(1 - p) with p = sigmoid(z), from the logit z; with several outputs each is a question of
-    its own, and the loss is their mean.
-
-    `smoothing` moves the target from 0 and 1 towards 1/2 (Szegedy et al., 2016). `class_weights` multiply the loss of
-    the classes 0 and 1.
-    """
+class CrossEntropy(Loss):
+    """What both cross-entropies can be told: label smoothing, and weights of the classes."""
 
     smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
@@ -49,8 +40,18 @@ class BinaryCrossEntropy(Loss):
     tasks = ("classification",)
 
     def __post_init__(self) -> None:
-        _require_smoothing(self.smoothing)
+        require(0 <= self.smoothing < 1, f"label smoothing is {self.smoothing}; it is a share from 0 up to, but not, 1")
         _weight_tuple(self, self.class_weights)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(CrossEntropy):
+    """-t ln p - (1 - t) ln(1 - p) with p = sigmoid(z), from the logit z; with several outputs each is a question of
+    its own, and the loss is their mean.
+
+    `smoothing` moves the target from 0 and 1 towards 1/2 (Szegedy et al., 2016). `class_weights` multiply the loss of
+    the classes 0 and 1.
+    """
 
     @property
     def formula(self) -> tuple[str, str]:
@@ -79,21 +80,12 @@ class BinaryCrossEntropy(Loss):
 
 
 @dataclass(frozen=True)
-class CategoricalCrossEntropy(Loss):
+class CategoricalCrossEntropy(CrossEntropy):
     """-sum_k t_k ln p_k with p = softmax(z), from the logits z.
 
     `smoothing` gives that share of the target to all classes alike (Szegedy et al., 2016). `class_weights` multiply
     each class's part.
     """
-
-    smoothing: float = 0.0
-    class_weights: tuple[float, ...] | None = None
-
-    tasks = ("classification",)
-
-    def __post_init__(self) -> None:
-        _require_smoothing(self.smoothing)
-        _weight_tuple(self, self.class_weights)
 
     @property
     def formula(self) -> tuple[str, str]:

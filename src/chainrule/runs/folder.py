@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ def create(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> None:
         side.rename(folder)
     except OSError as error:
         raise unwritable(folder, error) from None
+    except RunError as error:  # of a file in the folder at the side, of which nobody needs to know
+        raise RunError(str(error).replace(str(side), str(folder))) from None
     finally:
         if side is not None and side.exists():
             shutil.rmtree(side, ignore_errors=True)
@@ -101,9 +103,13 @@ def advance(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any]
     no longer names.
     """
     write_whole(folder / MANIFEST, encoded(manifest))
-    for name in before["files"]:
-        if name not in manifest["files"]:
-            (folder / name).unlink(missing_ok=True)
+    remove(folder, before["files"].keys() - manifest["files"].keys())
+
+
+def remove(folder: Path, names: Iterable[str]) -> None:
+    """Remove these files of a run."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-import chainrule
 from chainrule.data import Dataset
+from chainrule.errors import RunError
 from chainrule.runs import folder as files
 from chainrule.runs import state
 from chainrule.runs.recipe import to_json
 from chainrule.training import Ended, EpochEnded, Event, Progress, Started
+from chainrule.version import VERSION
 
 SPACING = 1.0
 """Seconds between states: an epoch that ends sooner after the last one kept is not kept, unless it is the last."""
@@ -62,17 +63,25 @@ class Recorder:
         """A run that goes on may do so for more epochs than were planned; the new recipe gets a name of its own."""
         before, content = self._manifest, files.encoded(recipe(event))
         kept = {name: h for name, h in before["files"].items() if not name.startswith("recipe")}
-        written = _write(self.folder, {f"recipe-{files.hash_of(content)[:8]}.json": content})
-        self._manifest = before | {"files": kept | written, "status": "under way"}
-        files.advance(self.folder, self._manifest, before)
+        contents = {f"recipe-{files.hash_of(content)[:8]}.json": content}
+        self._advance(contents, lambda written: before | {"files": kept | written, "status": "under way"})
 
     def _keep(self, progress: Progress, status: str) -> None:
         before = self._manifest
         fixed = {name: h for name, h in before["files"].items() if not name.startswith(("state-", "history-"))}
-        written = _write(self.folder, _state(progress))
-        self._manifest = _manifest(progress, status, fixed | written)
-        files.advance(self.folder, self._manifest, before)
+        self._advance(_state(progress), lambda written: _manifest(progress, status, fixed | written))
         self._kept = self._clock()
+
+    def _advance(self, contents: dict[str, bytes], manifest: Callable[[dict[str, str]], dict[str, Any]]) -> None:
+        """Write these files and then a manifest that names them; if that fails, leave the run as it was."""
+        before = self._manifest
+        try:
+            after = manifest(_write(self.folder, contents))
+            files.advance(self.folder, after, before)
+        except RunError:
+            files.remove(self.folder, contents.keys() - before["files"].keys())
+            raise
+        self._manifest = after
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> dict[str, str]:
@@ -93,7 +102,7 @@ def _state(progress: Progress) -> dict[str, bytes]:
 def _manifest(progress: Progress, status: str, hashes: dict[str, str]) -> dict[str, Any]:
     return {
         "format": files.FORMAT,
-        "chainrule": chainrule.__version__,
+        "chainrule": VERSION,
         "status": status,
         "epochs": progress.epoch,
         "steps": progress.position.step,
@@ -106,7 +115,7 @@ def recipe(event: Event) -> dict[str, Any]:
     return {
         "plan": to_json(event.plan),
         "data": data_recipe(event.data),
-        "versions": {"chainrule": chainrule.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        "versions": {"chainrule": VERSION, "numpy": np.__version__, "python": platform.python_version()},
     }
 
 

@@ -11,7 +11,7 @@ from chainrule.training.loop import (
     start,
 )
 from chainrule.training.plan import Plan, plan
-from chainrule.training.range_test import RangeTest, learning_rate_range
+from chainrule.training.rate_range import RangeTest, learning_rate_range
 from chainrule.training.trained import Trained, follow, for_loss, train
 
 __all__ = [
