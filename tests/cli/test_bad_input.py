@@ -154,6 +154,8 @@ def test_a_million_columns(capsys):
         (["iris", "--loss", "msee"], "did you mean 'mse'"),
         (["iris", "--loss", "mse"], "is for regression, but the target asks for classification"),
         (["diabetes", "--loss", "cross_entropy"], "is for classification, but the target asks for regression"),
+        (["iris", "--task", "regression"], "is no number, but the target is to be a quantity"),
+        (["diabetes", "--task", "classification"], "are too many to learn"),
         (["iris", "--patience", "soon"], "--patience 'soon'"),
         (["iris", "--patience", "0"], "the patience is 0"),
         (["iris", "--penalty", "l3 1"], "--penalty 'l3 1'"),
@@ -324,6 +326,10 @@ def test_tables_of_another_form_than_the_runs(capsys):
     assert "new.csv: the column 'colour' is missing" in refused(["predict", "run", "new.csv"], capsys)
     Path("new.csv").write_text("size,colour\n1,red\nlarge,red\n")
     assert "new.csv, row 2, column 'size': 'large' is no number" in refused(["predict", "run", "new.csv"], capsys)
+    Path("new.csv").write_text("size,colour,price\n1,red,much\n2,blue,3\n")
+    assert "new.csv, row 1, column 'price': 'much' is no number" in refused(["evaluate", "run", "new.csv"], capsys)
+    Path("new.csv").write_text("size,colour,price\n1,red,inf\n2,blue,3\n")
+    assert "new.csv, row 1, column 'price': the target is not finite" in refused(["evaluate", "run", "new.csv"], capsys)
     Path("new.csv").write_text("size,colour\n1,red\n")
     assert "unknown column 'price'" in refused(["evaluate", "run", "new.csv"], capsys)
 

@@ -113,7 +113,7 @@ def _read_csv(path: Path, content: bytes) -> pl.DataFrame:
     names = next(csv.reader([header.decode().rstrip("\r")], delimiter=separator))
     _check_header(path, names)
     _check_rows(path, content, separator, len(names))
-    if b'"' not in content:
+    if b'"' not in content and (b"\n\n" in content or b"\n\r\n" in content):
         content = re.sub(rb"(\r?\n)+", b"\n", content)  # a blank line is no row of missing values
     try:
         frame = pl.read_csv(

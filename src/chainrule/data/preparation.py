@@ -99,16 +99,15 @@ class Target:
     def encode(self, values: Array, name: str) -> Array:
         """Class numbers (samples,), or scaled quantities (samples, columns)."""
         if self.task == "regression":
-            numbers = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+            numbers = quantities(values, name, self.name)
             if numbers.shape[1] != self.width:
                 raise DataError(
                     f"{name}: the target has {numbers.shape[1]} columns; the network was trained for {self.width}"
                 )
             return (numbers - self.mean) / self.deviation
         places = {label: k for k, label in enumerate(self.classes)}
-        texts = {
-            str(label): k for k, label in enumerate(self.classes)
-        }  # a file may give the number 1 where another gave the text "1"
+        # A file may give the number 1 where another gave the text "1".
+        texts = {str(label): k for k, label in enumerate(self.classes)}
         places_of: list[int] = []
         for row, label in enumerate(values.tolist(), start=1):
             found = places.get(label, texts.get(str(label)))
@@ -125,6 +124,17 @@ class Target:
         if self.task == "regression":
             return np.asarray(numbers, dtype=np.float64) * self.deviation + self.mean
         return np.array(self.classes)[numbers]
+
+
+def quantities(values: Array, name: str, column: str) -> Array:
+    """(samples, columns) a target's numbers; raises DataError, with the row, unless all of them are finite numbers."""
+    if values.dtype.kind not in "iufb":
+        raise DataError(f"{name}, column {column!r}: {values[0]!r} is no number, but the target is to be a quantity")
+    numbers = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+    if not np.isfinite(numbers).all():
+        row = int(np.argwhere(~np.isfinite(numbers))[0, 0]) + 1
+        raise DataError(f"{name}, row {row}, column {column!r}: the target is not finite; correct it or remove the row")
+    return numbers
 
 
 def _shortened(items: Any, most: int = 10) -> str:
@@ -161,19 +171,13 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
                 f"{source.name}, column {source.target_name!r}: every row has the class {classes[0]!r}; it takes at"
                 " least two to learn from"
             )
-        if len(classes) > len(target) // 2:
+        if len(classes) > min(len(target) // 2, max(20, len(target) // 5)):
             raise DataError(
                 f"{source.name}, column {source.target_name!r}: {len(classes)} classes in {len(target)} rows are too"
                 " many to learn; is it the right column, or a number (--task regression)?"
             )
         return Target(task, source.target_name, tuple(classes))
-    numbers = np.asarray(target, dtype=np.float64).reshape(len(target), -1)
-    if not np.isfinite(numbers).all():
-        row = int(np.argwhere(~np.isfinite(numbers))[0, 0]) + 1
-        raise DataError(
-            f"{source.name}, row {row}, column {source.target_name!r}: the target is not finite; correct it or remove"
-            " the row"
-        )
+    numbers = quantities(target, source.name, source.target_name)
     if (numbers == numbers[0]).all():
         raise DataError(
             f"{source.name}, column {source.target_name!r}: every row has the value {numbers[0, 0]:g}; there is nothing"
@@ -268,7 +272,10 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
         frame = conform(source.name, training.features, columns)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # skrub speaks to programmers of columns that it handles by itself
-            pipeline.fit(frame)
+            try:
+                pipeline.fit(frame)
+            except Exception as error:  # whatever a library makes of a table that it was not made for
+                raise DataError(f"{source.name}: the table can't be prepared ({error})") from None
         shape = _transform(pipeline, frame[:1]).shape[1:]
         return Preparation("table", shape, target, columns, pipeline)
     x = _as_array(training)

@@ -90,7 +90,7 @@ class Trained:
             x, y = what
             return Part(np.asarray(x), np.asarray(y))
         column = self.target.name if self.preparation.kind == "table" else None
-        return prepare(self.preparation, find(what, target=column))
+        return prepare(self.preparation, find(what, target=column, task=self.target.task))
 
 
 def train(
