@@ -289,6 +289,8 @@ def test_a_run_that_is_not_whole(file, harm, trained, capsys):
         ({"files": {"../../etc/passwd": "0"}}, "names a file outside the run"),
         ({"files": {}}, "it names no file recipe"),
         ({"format": "one"}, "can't be read"),
+        ({"planned": "all"}, "can't be read"),
+        ({"steps": None}, "can't be read"),
     ],
 )
 @pytest.mark.usefixtures("_quiet")

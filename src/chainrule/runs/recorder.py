@@ -11,29 +11,44 @@ from typing import Any
 import numpy as np
 
 from chainrule.data import Dataset
+from chainrule.engine import Position
 from chainrule.errors import RunError
 from chainrule.runs import folder as files
 from chainrule.runs import state
 from chainrule.runs.recipe import to_json
-from chainrule.training import Ended, EpochEnded, Event, Progress, Started
+from chainrule.training import Ended, EpochEnded, Event, Progress, Started, Stepped
 from chainrule.version import VERSION
 
 SPACING = 1.0
 """Seconds between states: an epoch that ends sooner after the last one kept is not kept, unless it is the last."""
+FRAME_SPACING = 0.4
+"""Seconds of training between frames, from which any step is had again: so none is further away than that."""
+LIMIT = 200_000_000
+"""Bytes that a run may take; beyond, every other frame is given up."""
 
 
 class Recorder:
     """Keeps a training in a folder, which must not exist yet: `train(..., callbacks=[Recorder("runs/mine")])`.
 
-    With `going_on` it writes on in a run that exists. Raises RunError where the folder can't be written.
+    `limit` bounds the bytes that the folder may take; where it binds, steps in between are further away. With
+    `going_on` it writes on in a run that exists. Raises RunError where the folder can't be written.
     """
 
-    def __init__(self, folder: str | Path, going_on: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        limit: int = LIMIT,
+        going_on: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.folder = Path(folder)
+        self._limit = limit
         self._going_on = going_on
         self._clock = clock
         self._manifest: dict[str, Any] = {}
-        self._kept = 0.0
+        self._sizes: dict[str, int] = {}
+        self._kept = self._framed = 0.0
         if not going_on:
             files.check_free(self.folder)
 
@@ -41,11 +56,12 @@ class Recorder:
         """Take note of an event."""
         if isinstance(event, Started):
             if self._going_on:
-                self._manifest = files.read_manifest(self.folder)
-                self._rewrite_recipe(event)
+                self._go_on(event)
             else:
                 files.create(self.folder, lambda side: self._fill(side, event))
-            self._kept = self._clock()
+            self._kept = self._framed = self._clock()
+        elif isinstance(event, Stepped) and self._clock() - self._framed >= FRAME_SPACING:
+            self._add_frame(event.progress.position)
         elif isinstance(event, EpochEnded) and self._clock() - self._kept >= SPACING:
             self._keep(event.progress, "under way")
         elif isinstance(event, Ended) and self._manifest:  # without one, training ended before it began
@@ -54,29 +70,60 @@ class Recorder:
     def _fill(self, side: Path, event: Event) -> dict[str, Any]:
         """Write a new run's files and give its manifest."""
         prepared = {} if event.data.preparation is None else event.data.preparation.contents()
-        recipe_file = {"recipe.json": files.encoded(recipe(event))}
-        hashes = _write(side, {**prepared, **recipe_file, **_state(event.progress)})
-        self._manifest = _manifest(event.progress, "under way", hashes)
+        contents = {**prepared, "recipe.json": files.encoded(recipe(event)), **_state(event.progress)}
+        contents |= {_frame_name(event.progress.position.step): state.position_to_bytes(event.progress.position)}
+        hashes = self._write(side, contents)
+        planned = [[event.progress.position.step, event.plan.epochs]]
+        self._manifest = _manifest(event.progress, "under way", hashes, planned)
         return self._manifest
 
-    def _rewrite_recipe(self, event: Event) -> None:
+    def _write(self, folder: Path, contents: dict[str, bytes]) -> dict[str, str]:
+        """Write these files and give their hashes."""
+        for name, content in contents.items():
+            files.write_whole(folder / name, content)
+            self._sizes[name] = len(content)
+        return {name: files.hash_of(content) for name, content in contents.items()}
+
+    def _go_on(self, event: Event) -> None:
+        """Take over a run's manifest; frames of a future that may now be another one are given up."""
+        self._manifest = files.read_manifest(self.folder)
+        self._sizes = {name: (self.folder / name).stat().st_size for name in self._manifest["files"]}
+        step = event.progress.position.step
+        later = {name for name in self._manifest["files"] if name.startswith("frame-") and frame_step(name) > step}
+        planned = [[start, epochs] for start, epochs in self._manifest["planned"] if start < step or not start]
+        self._manifest = self._manifest | {"planned": [*planned, [step, event.plan.epochs]]}
+        self._rewrite_recipe(event, later)
+
+    def _add_frame(self, position: Position) -> None:
+        """Keep a position, and every other one only once there are too many."""
+        contents = {_frame_name(position.step): state.position_to_bytes(position)}
+        surplus: set[str] = set()
+        present = {name: size for name, size in self._sizes.items() if name in self._manifest["files"]}
+        if sum(present.values()) + sum(map(len, contents.values())) > self._limit:
+            surplus = set(sorted(name for name in present if name.startswith("frame-"))[1::2])
+        before = self._manifest
+        kept = {name: h for name, h in before["files"].items() if name not in surplus}
+        self._advance(contents, lambda written: before | {"files": kept | written})
+        self._framed = self._clock()
+
+    def _rewrite_recipe(self, event: Event, without: set[str]) -> None:
         """A run that goes on may do so for more epochs than were planned; the new recipe gets a name of its own."""
         before, content = self._manifest, files.encoded(recipe(event))
-        kept = {name: h for name, h in before["files"].items() if not name.startswith("recipe")}
+        kept = {name: h for name, h in before["files"].items() if not name.startswith("recipe") and name not in without}
         contents = {f"recipe-{files.hash_of(content)[:8]}.json": content}
         self._advance(contents, lambda written: before | {"files": kept | written, "status": "under way"})
 
     def _keep(self, progress: Progress, status: str) -> None:
         before = self._manifest
         fixed = {name: h for name, h in before["files"].items() if not name.startswith(("state-", "history-"))}
-        self._advance(_state(progress), lambda written: _manifest(progress, status, fixed | written))
+        self._advance(_state(progress), lambda written: _manifest(progress, status, fixed | written, before["planned"]))
         self._kept = self._clock()
 
     def _advance(self, contents: dict[str, bytes], manifest: Callable[[dict[str, str]], dict[str, Any]]) -> None:
         """Write these files and then a manifest that names them; if that fails, leave the run as it was."""
         before = self._manifest
         try:
-            after = manifest(_write(self.folder, contents))
+            after = manifest(self._write(self.folder, contents))
             files.advance(self.folder, after, before)
         except RunError:
             files.remove(self.folder, contents.keys() - before["files"].keys())
@@ -84,11 +131,13 @@ class Recorder:
         self._manifest = after
 
 
-def _write(folder: Path, contents: dict[str, bytes]) -> dict[str, str]:
-    """Write these files and give their hashes."""
-    for name, content in contents.items():
-        files.write_whole(folder / name, content)
-    return {name: files.hash_of(content) for name, content in contents.items()}
+def _frame_name(step: int) -> str:
+    return f"frame-{step:08d}.safetensors"
+
+
+def frame_step(name: str) -> int:
+    """The step of a frame's file."""
+    return int(name.removeprefix("frame-").partition(".")[0])
 
 
 def _state(progress: Progress) -> dict[str, bytes]:
@@ -99,13 +148,14 @@ def _state(progress: Progress) -> dict[str, bytes]:
     }
 
 
-def _manifest(progress: Progress, status: str, hashes: dict[str, str]) -> dict[str, Any]:
+def _manifest(progress: Progress, status: str, hashes: dict[str, str], planned: list[list[int]]) -> dict[str, Any]:
     return {
         "format": files.FORMAT,
         "chainrule": VERSION,
         "status": status,
         "epochs": progress.epoch,
         "steps": progress.position.step,
+        "planned": planned,  # from which step on how many epochs were planned, which schedules depend on
         "files": hashes,
     }
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.data import Dataset, Preparation, Target, load
+from chainrule.engine import Done, Position, engine
 from chainrule.errors import ChainruleError, DataError, RunError
 from chainrule.runs import folder as files
 from chainrule.runs import state
 from chainrule.runs.recipe import from_json
-from chainrule.runs.recorder import Recorder
+from chainrule.runs.recorder import Recorder, frame_step
 from chainrule.training import Listener, Plan, Trained, follow
 from chainrule.training.loop import chosen
 
@@ -75,6 +76,42 @@ class Run:
                 " anew"
             )
         return data
+
+    def at(self, step: int, data: Dataset | None = None) -> Done:
+        """Step number `step`, counted from 0, as it was in training, bit for bit.
+
+        It is taken again from the nearest frame before it: weights and optimizer state before and after, the batch's
+        rows, loss, gradient and update. Raises RunError for a step that the run does not have.
+        """
+        steps = self.manifest["steps"]
+        if not 0 <= step < steps:
+            raise RunError(f"{self.folder}: it has no step {step}; it has steps 0 to {steps - 1}")
+        data = self.load_data() if data is None else data
+        names = [name for name in self.manifest["files"] if name.startswith("frame-") and frame_step(name) <= step]
+        if not names:
+            raise RunError(f"{self.folder}: it has no frame to start from; it was altered")
+        content = files.read_file(self.folder, self.manifest, max(names))
+        return self._again(state.position_from_bytes(content, self.trained.plan), step, data)
+
+    def _again(self, position: Position, step: int, data: Dataset) -> Done:
+        """Take steps from this position on, up to and with step number `step`."""
+        part, samples = data.training, len(data.training.x)
+        history, length = self.trained.history, self.trained.plan.steps_per_epoch(samples)
+        while True:
+            now = position.step
+            epochs = [epochs for start, epochs in self.manifest["planned"] if start <= now][-1]
+            plan = replace(self.trained.plan, epochs=epochs)
+            if now and now % length == 0:  # an epoch has just ended, and the optimizer was told how
+                record = history[now // length - 1]
+                states = plan.optimizer.observe(position.states, record.get("validation_loss", record["loss"]))
+                position = replace(position, states=states)
+            end = min([step + 1, *(start for start, _ in self.manifest["planned"] if start > now)])
+            batches = plan.batches(now // length, samples)[now % length :][: end - now]
+            steps = engine(plan.engine, plan.work(samples)).steps(position, part.x, part.y, part.weight, batches)
+            for done in steps:
+                if done.before.step == step:
+                    return done
+                position = done.after
 
     def resume(
         self, data: Dataset | None = None, epochs: int | None = None, callbacks: Sequence[Listener] = ()
