@@ -42,8 +42,9 @@ class NonFiniteError(ChainruleError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> SettingError:
     """The error for a name that doesn't exist, with the nearest one that does."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "there are: " + ", ".join(names)
+    lower = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    hint = f"did you mean {lower[near[0]]!r}?" if near else "there are: " + ", ".join(names)
     return SettingError(f"unknown {kind} {name!r}; {hint}")
 
 

@@ -353,8 +353,24 @@ def test_a_run_is_not_resumed_on_other_data(capsys):
         (["check", "--network", "relu"], "no weights to check"),
         (["check", "--network", "3", "--inputs", "0"], "--inputs 1 or more"),
         (["shwo", "run"], "no such command"),
+        (["explain"], "of which run?"),
+        (["explain", "nowhere", "dense_1.W[0, 0]"], "there is no such run"),
+        (["explain", "--example", "--format", "pdf"], "unknown format 'pdf'"),
+        (["explain", "--example", "a", "b"], "takes no run"),
+        (["explain", "--example", "dense_9.W[0, 0]"], "did you mean"),
         (["show"], "missing argument"),
     ],
 )
 def test_other_commands_arguments(arguments, message, capsys):
     assert message in refused(arguments, capsys).lower() or message in refused(arguments, capsys)
+
+
+@pytest.mark.usefixtures("_quiet")
+def test_explaining_what_is_not_there_is_answered_with_what_there_is(capsys):
+    assert "There are dense_1.W[0-3, 0-63]" in refused(["explain", "run"], capsys)
+    assert "did you mean 'dense_1.W'" in refused(["explain", "run", "dense_1.w[0, 0]"], capsys)
+    assert "its indices are [0 to 3, 0 to 63]" in refused(["explain", "run", "dense_1.W[9, 0]"], capsys)
+    assert "it has steps 0 to 3" in refused(["explain", "run", "dense_1.W[0, 0]", "--step", "4"], capsys)
+    assert "sample 9999 is not in the batch" in refused(
+        ["explain", "run", "dense_1.W[0, 0]", "--sample", "9999"], capsys
+    )

@@ -148,7 +148,7 @@ def test_json_has_nothing_that_json_lacks(capsys):
     assert json.loads(out, parse_constant=pytest.fail)["test"]["log_loss"] is None
 
 
-@pytest.mark.parametrize("command", ["", "train", "predict", "evaluate", "show", "check", "data"])
+@pytest.mark.parametrize("command", ["", "train", "explain", "predict", "evaluate", "show", "check", "data"])
 def test_help_has_an_example(command):
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
@@ -184,3 +184,27 @@ def test_a_curve_falls_where_its_numbers_fall():
     assert rows[-1].endswith("loss")
     assert rows[0][10] != "⠀"
     assert curve({"loss": [float("nan")]}) == []
+
+
+def test_explain_says_why_a_weight_changed(capsys):
+    said(capsys, "train", "iris", "--epochs", "2", "--network", "4 tanh", "--output", "run")
+    text = said(capsys, "explain", "run", "dense_1.W[1, 2]", "--step", "3")
+    for level in (
+        "1. The update",
+        "2. The gradient",
+        "3. One delta opened",
+        "4. Paths",
+        "5. In symbols",
+        "6. The proof",
+    ):
+        assert level in text
+    told = json.loads(said(capsys, "explain", "run", "dense_1.W[1, 2]", "--step", "3", "--json"))
+    assert sum(term["product"] for term in told["samples"]) == pytest.approx(told["gradient"], rel=1e-10)
+    assert told["optimizer"][-1]["output"] == pytest.approx(told["update"])
+    said(capsys, "explain", "run", "dense_1.b[0]", "--format", "latex", "-o", "why.tex")
+    assert r"\begin{aligned}" in Path("why.tex").read_text()
+
+
+def test_explain_needs_no_run_for_the_worked_example(capsys):
+    assert "0.15 - 0.0002193 = 0.149781" in said(capsys, "explain", "--example")
+    assert "0.358916" in said(capsys, "explain", "--example", "dense_2.W[0, 0]")

@@ -48,14 +48,15 @@ def word(name: str) -> str:
 
 def print_json(value: Any) -> None:
     """A result for scripts; what is not finite becomes null, which is what JSON has for it."""
-    print(json.dumps(_finite(value), indent=1))
+    print(json.dumps(finite(value), indent=1))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same with null where a number is not finite."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.descent.stages import Point, Stage, State, counted, next_count, require_share, zero_count
+from chainrule.descent.stages import At, Point, Stage, State, counted, figures, next_count, require_share, zero_count
 from chainrule.errors import SettingError
 from chainrule.layout import Layout
 
@@ -29,6 +29,10 @@ class ScaleByAdagrad(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         total = state["sum"] + g * g
         return g / np.sqrt(total + self.epsilon), {"sum": total}
+
+    def worked(self, at: At) -> str:
+        s = f"s = {at.was('sum')} + {figures(at.g)}^2 = {at.now('sum')}"
+        return f"{s}; u = {figures(at.g)} / sqrt({at.now('sum')} + {self.epsilon:g}) = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,11 @@ class ScaleByAdadelta(Stage):
         u = np.sqrt(state["d"] + self.epsilon) / np.sqrt(v + self.epsilon) * g
         return u, {"v": v, "d": self.decay * state["d"] + (1 - self.decay) * u * u}
 
+    def worked(self, at: At) -> str:
+        v = f"v = {self.decay:g} x {at.was('v')} + {1 - self.decay:.6g} x {figures(at.g)}^2 = {at.now('v')}"
+        root = f"sqrt(({at.was('d')} + {self.epsilon:g}) / ({at.now('v')} + {self.epsilon:g}))"
+        return f"{v}; u = {root} x {figures(at.g)} = {figures(at.u)}; d = {at.now('d')}"
+
 
 @dataclass(frozen=True)
 class ScaleByRMS(Stage):
@@ -73,6 +82,10 @@ class ScaleByRMS(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         v = self.decay * state["v"] + (1 - self.decay) * g * g
         return g / np.sqrt(v + self.epsilon), {"v": v}
+
+    def worked(self, at: At) -> str:
+        v = f"v = {self.decay:g} x {at.was('v')} + {1 - self.decay:.6g} x {figures(at.g)}^2 = {at.now('v')}"
+        return f"{v}; u = {figures(at.g)} / sqrt({at.now('v')} + {self.epsilon:g}) = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,11 @@ class ScaleByRprop(Stage):
             agreement < 0, 0, g
         )  # after a turn the weight waits a step, and the next one counts as a fresh start
         return size * np.sign(kept), {"size": size, "before": kept}
+
+    def worked(self, at: At) -> str:
+        turn = at.g * float(at.before["before"][at.place])
+        why = "same sign as before" if turn > 0 else "the sign turned, so it waits" if turn < 0 else "no sign before"
+        return f"step size {at.was('size')} -> {at.now('size')} ({why}); u = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
@@ -169,6 +187,23 @@ class ScaleByAdam(Stage):
             return None
         return float(np.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)))
 
+    def worked(self, at: At) -> str:
+        m = f"m = {self.beta1:g} x {at.was('m')} + {1 - self.beta1:.6g} x {figures(at.g)} = {at.now('m')}"
+        v = f"v = {self.beta2:g} x {at.was('v')} + {1 - self.beta2:.6g} x {figures(at.g)}^2 = {at.now('v')}"
+        m_hat = f"{at.now('m')} / (1 - {self.beta1:g}^{at.t})"
+        if self.variant == "nadam":
+            now = f"{1 - self.beta1:.6g} x {figures(at.g)} / (1 - {self.beta1:g}^{at.t})"
+            m_hat = f"({self.beta1:g} x {at.now('m')} / (1 - {self.beta1:g}^{at.t + 1}) + {now})"
+        root = f"(sqrt({at.now('v')} / (1 - {self.beta2:g}^{at.t})) + {self.epsilon:g})"
+        if self.variant == "amsgrad":
+            root = f"(sqrt({at.now('largest')}, the largest so far) + {self.epsilon:g})"
+        if self.variant == "radam":
+            trust = self._trust(at.t)
+            if trust is None:
+                return f"{m}; {v}; too early to divide: u = {m_hat} = {figures(at.u)}"
+            m_hat = f"{trust:.6g} x {m_hat}"
+        return f"{m}; {v}; u = {m_hat} / {root} = {figures(at.u)}"
+
 
 @dataclass(frozen=True)
 class ScaleByAdamax(Stage):
@@ -196,6 +231,11 @@ class ScaleByAdamax(Stage):
         largest = np.maximum(self.beta2 * state["largest"], np.abs(g) + self.epsilon)
         return m / (1 - self.beta1**t) / largest, {"count": counted(t), "m": m, "largest": largest}
 
+    def worked(self, at: At) -> str:
+        m = f"m = {self.beta1:g} x {at.was('m')} + {1 - self.beta1:.6g} x {figures(at.g)} = {at.now('m')}"
+        s = f"s = max({self.beta2:g} x {at.was('largest')}, |{figures(at.g)}| + {self.epsilon:g}) = {at.now('largest')}"
+        return f"{m}; {s}; u = {at.now('m')} / (1 - {self.beta1:g}^{at.t}) / {at.now('largest')} = {figures(at.u)}"
+
 
 @dataclass(frozen=True)
 class ScaleByLion(Stage):
@@ -219,6 +259,11 @@ class ScaleByLion(Stage):
         u = np.sign(self.beta1 * state["m"] + (1 - self.beta1) * g)
         return u, {"m": self.beta2 * state["m"] + (1 - self.beta2) * g}
 
+    def worked(self, at: At) -> str:
+        mix = f"{self.beta1:g} x {at.was('m')} + {1 - self.beta1:.6g} x {figures(at.g)}"
+        m = f"m = {self.beta2:g} x {at.was('m')} + {1 - self.beta2:.6g} x {figures(at.g)} = {at.now('m')}"
+        return f"u = sign({mix}) = {figures(at.u)}; {m}"
+
 
 @dataclass(frozen=True)
 class TrustRatio(Stage):
@@ -235,6 +280,14 @@ class TrustRatio(Stage):
             if weight > 0 and update > 0:
                 u[entry.place] *= g.dtype.type(weight / update)
         return u, state
+
+    def worked(self, at: At) -> str:
+        share = at.u / at.g if at.g else 1.0
+        size = figures(np.linalg.norm(at.point.parameters[at.array]))
+        return (
+            f"u = g x {size} (norm of its array) / norm of the update = {figures(at.g)} x {figures(share)} ="
+            f" {figures(at.u)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -281,6 +334,10 @@ class Orthogonalize(Stage):
             x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
         return x.T if matrix.shape[0] > matrix.shape[1] else x
 
+    def worked(self, at: At) -> str:
+        m = f"m = {self.decay:g} x {at.was('m')} + {1 - self.decay:.6g} x {figures(at.g)} = {at.now('m')}"
+        return f"{m}; u = its entry in the orthogonal matrix nearest to the momentum = {figures(at.u)}"
+
 
 @dataclass(frozen=True)
 class ForMatrices(Stage):
@@ -326,3 +383,6 @@ class ForMatrices(Stage):
             if len(entry.shape) == 2:
                 u[entry.place] = updates[0][entry.place]
         return u, after
+
+    def worked(self, at: At) -> str:
+        return f"u = {figures(at.u)}"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.descent.stages import Point, Stage, State
+from chainrule.descent.stages import At, Point, Stage, State, figures
 from chainrule.errors import SettingError, require
 from chainrule.layout import Layout
 
@@ -62,6 +62,10 @@ class ScaleByLBFGS(Stage):
         for k in range(len(s)):
             q += (alpha[k] - rho[k] * (y[k] @ q)) * s[k]
         return q
+
+    def worked(self, at: At) -> str:
+        steps = len(at.after["s"])
+        return f"u = its entry in H g, the curvature being known from {steps} steps: {figures(at.g)} -> {figures(at.u)}"
 
 
 class Trial(NamedTuple):
@@ -142,6 +146,13 @@ class StrongWolfe(Stage):
                 third = low
             low = middle
         return low.step
+
+    def worked(self, at: At) -> str:
+        length = at.u / at.g if at.g else 0.0
+        return (
+            f"u = {figures(length)} x g = {figures(length)} x {figures(at.g)} = {figures(at.u)}; the line search chose"
+            " that length"
+        )
 
 
 def _between(low: Trial, high: Trial, third: Trial) -> float:

@@ -40,6 +40,42 @@ class Point:
 
 
 @dataclass(frozen=True)
+class At:
+    """What one weight sees of a stage's work: what came in and went out, and its own entries of the states."""
+
+    place: int
+    g: float
+    u: float
+    before: State
+    after: State
+    point: Point
+
+    def was(self, name: str) -> str:
+        """The weight's entry of a state before, in figures."""
+        return figures(self.before[name][self.place])
+
+    def now(self, name: str) -> str:
+        """The same after."""
+        return figures(self.after[name][self.place])
+
+    @property
+    def t(self) -> int:
+        """Which update this is, counted from 1."""
+        return int(self.after["count"])
+
+    @property
+    def array(self) -> slice:
+        """Where the array that the weight belongs to lies in the flat vectors."""
+        return next(e.place for e in self.point.layout.entries if e.start <= self.place < e.start + e.size)
+
+
+def figures(number: Any) -> str:
+    """A number with six significant figures, in brackets if it is negative."""
+    text = f"{float(number):.6g}"
+    return f"({text})" if text.startswith("-") else text
+
+
+@dataclass(frozen=True)
 class Stage:
     """One transformation of a gradient."""
 
@@ -56,6 +92,10 @@ class Stage:
         """The update and the next state; no update (None) means that the step ends here, with the parameters as they
         are.
         """
+        raise NotImplementedError
+
+    def worked(self, at: At) -> str:
+        """The formula for one weight, with the numbers put in."""
         raise NotImplementedError
 
     def observe(self, state: State, loss: float) -> State:
@@ -97,6 +137,10 @@ class LearningRate(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * g.dtype.type(self.schedule(int(state["count"]))), {"count": counted(next_count(state))}
 
+    def worked(self, at: At) -> str:
+        rate = figures(self.schedule(int(at.before["count"])))
+        return f"u = learning rate x g = {rate} x {figures(at.g)} = {figures(at.u)}"
+
 
 @dataclass(frozen=True)
 class Plateau(Stage):
@@ -130,6 +174,9 @@ class Plateau(Stage):
             "waited": zero_count(),
         }
 
+    def worked(self, at: At) -> str:
+        return f"u = c x g = {figures(at.before['scale'])} x {figures(at.g)} = {figures(at.u)}"
+
 
 @dataclass(frozen=True)
 class WeightDecay(Stage):
@@ -154,6 +201,12 @@ class WeightDecay(Stage):
                 u[entry.place] += g.dtype.type(self.strength) * point.parameters[entry.place]
         return u, state
 
+    def worked(self, at: At) -> str:
+        if not fnmatchcase(at.point.layout.name_of(at.place).partition("[")[0], self.on):
+            return f"u = g = {figures(at.g)} (no decay: its name does not match {self.on})"
+        w = figures(at.point.parameters[at.place])
+        return f"u = g + {self.strength:g} x w = {figures(at.g)} + {self.strength:g} x {w} = {figures(at.u)}"
+
 
 @dataclass(frozen=True)
 class ClipValue(Stage):
@@ -168,6 +221,9 @@ class ClipValue(Stage):
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return np.clip(g, -self.limit, self.limit), state
+
+    def worked(self, at: At) -> str:
+        return f"u = min(max(g, -{self.limit:g}), {self.limit:g}) = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
@@ -187,6 +243,12 @@ class ClipNorm(Stage):
             u[entry.place] *= _shortening(g[entry.place], self.limit)
         return u, state
 
+    def worked(self, at: At) -> str:
+        share = at.u / at.g if at.g else 1.0
+        return (
+            f"u = g x min(1, {self.limit:g} / norm of its array) = {figures(at.g)} x {figures(share)} = {figures(at.u)}"
+        )
+
 
 @dataclass(frozen=True)
 class ClipGlobalNorm(Stage):
@@ -201,6 +263,10 @@ class ClipGlobalNorm(Stage):
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * _shortening(g, self.limit), state
+
+    def worked(self, at: At) -> str:
+        share = at.u / at.g if at.g else 1.0
+        return f"u = g x min(1, {self.limit:g} / norm of all) = {figures(at.g)} x {figures(share)} = {figures(at.u)}"
 
 
 def _shortening(g: Vector, limit: float) -> Any:
@@ -231,6 +297,18 @@ class Accumulate(Stage):
             return None, {"count": counted(t), "sum": gathered}
         return gathered / g.dtype.type(self.steps), {"count": zero_count(), "sum": np.zeros_like(g)}
 
+    def worked(self, at: At) -> str:
+        earlier, count = at.was("sum"), int(at.before["count"]) + 1
+        if count < self.steps:
+            return (
+                f"sum = {earlier} + {figures(at.g)} = {at.now('sum')}; {count} of {self.steps} mini-batches: no"
+                " step yet"
+            )
+        return (
+            f"u = ({earlier} of the {self.steps - 1} mini-batches before + {figures(at.g)}) / {self.steps} ="
+            f" {figures(at.u)}"
+        )
+
 
 @dataclass(frozen=True)
 class Average(Stage):
@@ -257,6 +335,10 @@ class Average(Stage):
         average = decay * state["average"] + (1 - decay) * (point.parameters - g)
         return g, {"count": counted(t), "average": average}
 
+    def worked(self, at: At) -> str:
+        d, w = min(self.decay, at.t / (9 + at.t)), float(at.point.parameters[at.place]) - at.g
+        return f"u = g; average = {d:.6g} x {at.was('average')} + {1 - d:.6g} x {figures(w)} = {at.now('average')}"
+
 
 @dataclass(frozen=True)
 class Momentum(Stage):
@@ -280,3 +362,9 @@ class Momentum(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         v = self.decay * state["v"] + g
         return (g + self.decay * v if self.nesterov else v), {"v": v}
+
+    def worked(self, at: At) -> str:
+        v = f"v = {self.decay:g} x {at.was('v')} + {figures(at.g)} = {at.now('v')}"
+        if not self.nesterov:
+            return f"{v}; u = v"
+        return f"{v}; u = {figures(at.g)} + {self.decay:g} x {at.now('v')} = {figures(at.u)}"

@@ -29,12 +29,19 @@ class NumpyEngine:
 
     def step(self, at: Position, x: Array, y: Array, weight: Array | None, rows: Array) -> Done:
         """One step: backpropagation computes the gradient, gradient descent uses it."""
-        network, optimizer = self.work.network, self.work.optimizer
+        here, point = self.look(at, x, y, weight)
+        taken = self.work.optimizer.step(here.gradient, at.states, point)
+        statistics = updated_statistics(self.work.network, here.forward, at.statistics)
+        after = Position(at.step + 1, taken.parameters, statistics, taken.states)
+        return Done(at, after, rows, here.loss, here.gradient, taken.update)
+
+    def look(self, at: Position, x: Array, y: Array, weight: Array | None) -> tuple[Derivatives, Point]:
+        """The first half of a step: the derivatives, and the point from which the optimizer steps."""
         context = Context(training=True, seed=self.work.seed, step=at.step)
 
         def derivatives(parameters: Vector) -> Derivatives:
             return differentiate(
-                network,
+                self.work.network,
                 self.work.loss,
                 parameters,
                 x,
@@ -50,8 +57,4 @@ class NumpyEngine:
             return there.loss, there.gradient
 
         here = derivatives(at.parameters)
-        point = Point(at.parameters, network.parameters, here.loss, here.gradient, elsewhere)
-        taken = optimizer.step(here.gradient, at.states, point)
-        statistics = updated_statistics(network, here.forward, at.statistics)
-        after = Position(at.step + 1, taken.parameters, statistics, taken.states)
-        return Done(at, after, rows, here.loss, here.gradient, taken.update)
+        return here, Point(at.parameters, self.work.network.parameters, here.loss, here.gradient, elsewhere)

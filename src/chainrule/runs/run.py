@@ -93,14 +93,18 @@ class Run:
         content = files.read_file(self.folder, self.manifest, max(names))
         return self._again(state.position_from_bytes(content, self.trained.plan), step, data)
 
+    def plan_at(self, step: int) -> Plan:
+        """The plan at a step: a run that went on was planned for fewer epochs before."""
+        epochs = [epochs for start, epochs in self.manifest["planned"] if start <= step][-1]
+        return replace(self.trained.plan, epochs=epochs)
+
     def _again(self, position: Position, step: int, data: Dataset) -> Done:
         """Take steps from this position on, up to and with step number `step`."""
         part, samples = data.training, len(data.training.x)
         history, length = self.trained.history, self.trained.plan.steps_per_epoch(samples)
         while True:
             now = position.step
-            epochs = [epochs for start, epochs in self.manifest["planned"] if start <= now][-1]
-            plan = replace(self.trained.plan, epochs=epochs)
+            plan = self.plan_at(now)
             if now and now % length == 0:  # an epoch has just ended, and the optimizer was told how
                 record = history[now // length - 1]
                 states = plan.optimizer.observe(position.states, record.get("validation_loss", record["loss"]))
