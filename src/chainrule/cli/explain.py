@@ -15,7 +15,7 @@ from chainrule.errors import SettingError, unknown
 if TYPE_CHECKING:
     from chainrule.explain import Explanation
 
-FORMATS = ("text", "json", "latex")
+FORMATS = ("text", "json", "latex", "html", "svg")
 
 
 def explain(
@@ -27,7 +27,7 @@ def explain(
     step: Annotated[int | None, typer.Option(help="Which step, counted from 0; by default the last.")] = None,
     sample: Annotated[int | None, typer.Option(help="Which sample's delta to open, by its row.")] = None,
     depth: Annotated[int, typer.Option(help="How many sums to open on the way to the loss.")] = 3,
-    kind: Annotated[str, typer.Option("--format", help="text, json or latex.")] = "text",
+    kind: Annotated[str, typer.Option("--format", help="text, json, latex, html or svg.")] = "text",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write; by default the terminal.")
     ] = None,
@@ -44,7 +44,7 @@ def explain(
 
       chainrule explain runs/digits-1 "dense_1.W[20, 3]" --step 39
 
-      chainrule explain runs/digits-1 "dense_2.b[4]" --json -o why.json
+      chainrule explain runs/digits-1 "dense_2.b[4]" --format html -o why.html
     """
     kind = "json" if json else kind
     if kind not in FORMATS:
@@ -90,6 +90,14 @@ def _rendered(found: Explanation, kind: str) -> str:
         return jsonlib.dumps(display.finite(found.as_json()), indent=1)
     if kind == "latex":
         return found.latex
+    if kind == "svg":
+        from chainrule.explain.scheme import draw
+
+        return draw(found)
+    if kind == "html":
+        from chainrule.explain.page import page
+
+        return page(found)
     from chainrule.explain import lines
 
     return "\n".join(lines(found))

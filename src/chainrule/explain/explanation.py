@@ -46,7 +46,7 @@ class SampleTerm:
 
     @property
     def product(self) -> float:
-        return self.delta * self.input
+        return self.delta * self.input + 0.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Explanation:
     def samples(self) -> list[SampleTerm]:
         """The products that the gradient of the data's loss is the sum of, strongest first."""
         found = [
-            SampleTerm(int(self._batch.rows[at[0]]), Unit(group.layer, tuple(at)), delta, local)
+            SampleTerm(int(self._batch.rows[at[0]]), Unit(group.layer, tuple(at)), delta + 0.0, local + 0.0)  # -0 is 0
             for group in self.trace.terms(self.weight)
             for at, delta, local in zip(group.at.tolist(), group.upstream.tolist(), group.local.tolist(), strict=True)
         ]
@@ -266,6 +266,15 @@ class Explanation:
     def latex(self) -> str:
         """The same rule in symbols, for these layers."""
         return symbols.latex(self.trace, self.weight)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: the scheme and the two lines."""
+        from html import escape
+
+        from chainrule.explain.scheme import draw
+        from chainrule.explain.text import gradient_line, update_line
+
+        return f"<p>{escape(gradient_line(self))}<br>{escape(update_line(self))}</p>{draw(self)}"
 
     def as_json(self) -> dict[str, Any]:
         """Everything, under the names that the documentation lists."""
