@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -148,11 +147,6 @@ class Trace:
             for terms in layer.input_terms(node.params, node.saved, node.arriving, index)
             for at, local in zip(terms.at.tolist(), terms.local.tolist(), strict=True)
         ]
-
-    @cached_property
-    def last_layer(self) -> str:
-        """The path of the layer whose output is the prediction."""
-        return next(reversed(self.outputs))
 
 
 def _join(place: str, name: str) -> str:

@@ -5,7 +5,7 @@ data unless given.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -194,9 +194,3 @@ def _try_out(plan: Plan, data: Dataset) -> None:
         plan.loss.value(prediction, part.y[:1])
         for penalty in plan.penalties:
             penalty.value(network.draw(plan.seed), network.parameters)
-
-
-def for_epochs(plan: Plan, epochs: int) -> Plan:
-    """The same for another number of epochs."""
-    require(epochs >= 1, f"{epochs} epochs: training takes at least 1")
-    return replace(plan, epochs=epochs)
