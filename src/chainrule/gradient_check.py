@@ -25,9 +25,13 @@ small one.
 class Check:
     """What a gradient check found.
 
-    Attributes: worst: the name of the parameter whose two derivatives differ most analytic: its derivative by the
-    chain rule numeric: its derivative by central differences error: their difference, relative to the larger of the
-    two or, if it is larger, to the gradient's root mean square checked: how many parameters were compared
+    Attributes:
+        worst: the name of the parameter whose two derivatives differ most
+        analytic: its derivative by the chain rule
+        numeric: its derivative by central differences
+        error: their difference, relative to the larger of the two or, if it is larger, to the gradient's root mean
+            square
+        checked: how many parameters were compared
     """
 
     worst: str

@@ -6,6 +6,7 @@ gives their parts names.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from chainrule.arrays import Array, Shape, Vector
-from chainrule.errors import SettingError, unknown
+from chainrule.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,14 @@ class Layout:
         for entry in self.entries:
             if entry.name == name:
                 return entry
-        raise unknown("parameter", name, [entry.name for entry in self.entries])
+        near = difflib.get_close_matches(name, [entry.name for entry in self.entries], n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        raise SettingError(f"there is no parameter {name!r}; {meant}there are {self.ranges}")
+
+    @property
+    def ranges(self) -> str:
+        """Every array's name with the range of its indices, as in `dense_1.W[0-3, 0-5]`."""
+        return ", ".join(f"{e.name}[{', '.join(f'0-{n - 1}' for n in e.shape)}]" for e in self.entries)
 
     def view(self, vector: Vector, name: str) -> Array:
         """The named array, as a view into the vector."""

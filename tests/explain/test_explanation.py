@@ -3,18 +3,20 @@ true.
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.data import load
+from chainrule.data import Part, load
 from chainrule.descent import optimizer, optimizers, stages
 from chainrule.engine import Position, Work
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import RunError, SettingError
-from chainrule.explain import explain, explain_done, explain_network, gradient_line, lines, update_line, worked_example
+from chainrule.explain import Explanation, explain, gradient_line, lines, update_line, worked_example
+from chainrule.explain.page import page
 from chainrule.layers import (
     KINDS,
     BatchNorm,
@@ -23,6 +25,7 @@ from chainrule.layers import (
     Dropout,
     Embedding,
     Flatten,
+    LayerNorm,
     LogSoftmax,
     PReLU,
     ReLU,
@@ -37,7 +40,8 @@ from chainrule.layers import (
 from chainrule.losses import NAMED, Penalty, l2
 from chainrule.network import Network
 from chainrule.runs import Recorder, Run
-from chainrule.training import Stepped, train
+from chainrule.runs.state import position_from_bytes, position_to_bytes
+from chainrule.training import Plan, Stepped, train
 
 SMOOTH = [
     "elu",
@@ -59,7 +63,7 @@ KINKED = ["relu", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "step", "
 
 def layer(draw, width):
     """A layer that keeps the width, of any kind there is."""
-    kind = draw(st.integers(0, 8))
+    kind = draw(st.integers(0, 9))
     if kind == 0:
         return Dense(width)
     if kind == 1:
@@ -76,11 +80,13 @@ def layer(draw, width):
         return Branches([[Dense(width), Sigmoid()], Residual([])], merge="add")
     if kind == 7:
         return Branches([[Dense(1)], [Dense(width - 1), Residual([Dense(width - 1)])]])
+    if kind == 8:
+        return LayerNorm()
     return Sequential([Reshape((1, width)), Flatten()])
 
 
 @st.composite
-def steps(draw):
+def steps(draw, dtype="float64"):
     """A step of a random network, loss and optimizer, and a random weight of it."""
     seed = draw(st.integers(0, 2**20))
     random = np.random.default_rng(seed)
@@ -100,18 +106,18 @@ def steps(draw):
     if name == "binary_cross_entropy":
         y = np.eye(outputs)[y]
     layers.append(Dense(columns))
-    network = Network(layers, 3, dtype="float64")
+    network = Network(layers, 3, dtype=dtype)
     chosen = optimizer(draw(st.sampled_from(sorted(optimizers.NAMED))))
     weight = random.uniform(0.2, 2, samples) if draw(st.booleans()) else None
     penalties = (Penalty(0.01, 0.1),) if draw(st.booleans()) else ()
     work = Work(network, kind, chosen, penalties, seed)
-    parameters = network.draw(seed) + 0.1 * random.normal(size=network.parameters.size)
+    parameters = (network.draw(seed) + 0.1 * random.normal(size=network.parameters.size)).astype(dtype)
     position = Position(
         draw(st.integers(0, 9)), parameters, network.start_statistics(), chosen.start(parameters, network.parameters)
     )
     done = NumpyEngine(work).step(position, x, y, weight, np.arange(samples))
     place = draw(st.integers(0, network.parameters.size - 1))
-    return work, done, x, y, weight, network.parameters.name_of(place)
+    return work, done, Part(x, y, weight), network.parameters.name_of(place)
 
 
 def opened(link):
@@ -124,7 +130,7 @@ def opened(link):
 @settings(max_examples=200)
 def test_of_any_step_of_any_network(step):
     _, done, *_ = step
-    e = explain_done(*step, depth=9)
+    e = Explanation(*step, depth=9)
     scale = max(1.0, float(np.abs(done.gradient).max()))
     assert e.gradient == done.gradient[e.place]
     assert sum(t.product for t in e.samples) + sum(v for _, v in e.penalties) == pytest.approx(
@@ -133,7 +139,7 @@ def test_of_any_step_of_any_network(step):
     for link in opened(e.chain) if e.chain else ():
         backward = e.trace.nodes[link.unit.layer].arriving[link.unit.index]
         assert link.delta == backward
-        if not link.is_last and link.terms:
+        if link.loss is None and link.terms:
             total = sum(t.local_derivative * t.delta for t in link.terms) + link.rest
             assert total == pytest.approx(backward, rel=1e-10, abs=1e-10 * scale)
     if e.has_all_paths:
@@ -150,49 +156,57 @@ def test_of_any_step_of_any_network(step):
 
 
 @given(steps())
-@settings(max_examples=60)
-def test_the_gradient_is_what_nudging_measures(step):
-    e = explain_done(*step)
-    kinks = ("ReLU", "LeakyReLU", "PReLU", "HardTanh", "HardSwish", "HardSigmoid", "Step", "SELU", "ELU")
-    kinks += ("MeanAbsoluteError", "Quantile", "Huber", "Hinge", "SquaredHinge")
-    parts = [layer for _, layer, _ in e.trace.network.leaves()] + [e.trace.work.loss]
-    if any(type(part).__name__ in kinks for part in parts):
-        return  # near a kink no measurement can be trusted; away from them tests/layers and tests/losses measure these
+@settings(max_examples=200)
+def test_the_gradient_is_what_nudging_measures_away_from_kinks(step):
+    e = Explanation(*step)
+    lost, h = e._nudged(), 1e-5
+    left, right = (lost(0) - lost(-h)) / h, (lost(h) - lost(0)) / h
     scale = float(np.sqrt(np.mean(e.trace.result.gradient**2)))
-    assert e.gradient == pytest.approx(e.proof.numerical_gradient, rel=1e-6, abs=1e-6 * scale + 1e-12)
+    if abs(right - left) > 1e-3 * max(abs(left), abs(right), scale):
+        return  # two slopes: a kink lies within the nudge, and there is no one derivative to measure
+    assert e.gradient == pytest.approx(e.proof.numerical_gradient, rel=1e-6, abs=1e-6 * scale + 1e-10)
+
+
+@given(steps(dtype="float32"))
+@settings(max_examples=200)
+def test_what_training_computed_in_float32_is_the_gradient_but_for_rounding(step):
+    e = Explanation(*step)
+    assert e.training_gradient == step[1].gradient[e.place]
+    assert e.rounding.explains, e.rounding
+
+
+@given(steps(dtype="float32"))
+@settings(max_examples=200)
+def test_a_step_taken_again_from_what_was_kept_has_the_same_bits(step):
+    work, done, part, _ = step
+    plan = Plan(work.network, work.loss, work.optimizer, 1, len(part.x), work.seed, tuple(work.penalties))
+    kept = position_from_bytes(position_to_bytes(done.before), plan)
+    again = NumpyEngine(work).step(kept, *part, done.rows)
+    assert again.gradient.tobytes() == done.gradient.tobytes()
+    assert again.update.tobytes() == done.update.tobytes()
+    assert again.after.parameters.tobytes() == done.after.parameters.tobytes()
+
+
+def test_a_wrong_gradient_is_not_taken_for_rounding():
+    data, seen = load("iris"), []
+    train("6 tanh", data, epochs=1, callbacks=[seen.append])
+    done, plan = [event.done for event in seen if isinstance(event, Stepped)][-1], seen[0].plan
+    e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[0, 0]")
+    assert e.rounding.explains
+    assert e.rounding.bound < 0.01 * abs(e.gradient)
+    wrong = replace(done, gradient=done.gradient * np.float32(1.05))
+    e = Explanation(plan.work(len(data.training.x)), wrong, data.training, "dense_1.W[0, 0]")
+    assert not e.rounding.explains
+    assert "more than" in "\n".join(lines(e))
 
 
 def test_every_kind_of_layer_can_be_in_a_random_network():
     named = {type(activation(name)) for name in SMOOTH + KINKED}
     always = {
-        Dense,
-        Embedding,
-        Flatten,
-        Dropout,
-        BatchNorm,
-        Sequential,
-        PReLU,
-        Residual,
-        Branches,
-        Reshape,
-        Sigmoid,
-        Softmax,
-        LogSoftmax,
-    }
-    assert set(KINDS) - named - always == {kind for kind in KINDS if kind.__name__ == "LayerNorm"}  # tested below
-
-
-@pytest.mark.parametrize(
-    "weight", ["layer_norm_1.scale[1]", "layer_norm_1.offset[0]", "dense_1.W[0, 1]", "dense_1.b[2]"]
-)
-def test_layer_norm_in_the_way(weight):
-    network = Network("3, layernorm, 2", 2, dtype="float64")
-    random = np.random.default_rng(0)
-    e = explain_network(
-        network, network.draw(), random.normal(size=(4, 2)), random.normal(size=(4, 2)), "mse", "adam", weight
-    )
-    assert sum(path.product for path in e.paths) == pytest.approx(e.gradient, rel=1e-10)
-    assert e.gradient == pytest.approx(e.proof.numerical_gradient, rel=1e-6)
+        Dense, Embedding, Flatten, Dropout, BatchNorm, LayerNorm, Sequential, PReLU, Residual, Branches, Reshape,
+        Sigmoid, Softmax, LogSoftmax,
+    }  # fmt: skip
+    assert set(KINDS) == named | always
 
 
 @pytest.fixture(scope="module")
@@ -245,9 +259,7 @@ def test_the_sample_asked_for_is_opened(recorded):
 
 def small(layers, weights, weight, x=((1.0, 1.0),), chosen="sgd 0.1"):
     network = Network(layers, 2, dtype="float64")
-    return explain_network(
-        network, np.array(weights, dtype=float), np.array(x), np.ones((len(x), 1)), "mse", chosen, weight
-    )
+    return explain(network, np.array(weights, dtype=float), np.array(x), np.ones((len(x), 1)), "mse", chosen, weight)
 
 
 @pytest.mark.parametrize(
@@ -277,9 +289,7 @@ def test_a_dropped_unit_is_said_to_be():
     network = Network([Dense(8), Dropout(0.9), Dense(1)], 1, dtype="float64")
     texts = []
     for unit in range(8):
-        e = explain_network(
-            network, network.draw(), np.ones((1, 1)), np.zeros((1, 1)), "mse", "sgd", f"dense_1.W[0, {unit}]"
-        )
+        e = explain(network, network.draw(), np.ones((1, 1)), np.zeros((1, 1)), "mse", "sgd", f"dense_1.W[0, {unit}]")
         texts.append("\n".join(lines(e)))
     assert any("dropped in this step" in text for text in texts)
 
@@ -289,11 +299,11 @@ def test_accumulated_mini_batches_and_their_wait_are_said():
     trained = train("4 tanh", data, epochs=1, optimizer="sgd 0.1 accumulate=3", callbacks=[seen.append])
     done = [event.done for event in seen if isinstance(event, Stepped)]
     work, part = trained.plan.work(len(data.training.x)), data.training
-    waiting = explain_done(work, done[1], part.x, part.y, None, "dense_1.W[0, 0]")
+    waiting = Explanation(work, done[1], part, "dense_1.W[0, 0]")
     assert waiting.stages[-1].output is None
     assert "no step yet" in waiting.stages[0].formula
     assert waiting.value_before == waiting.value_after
-    taken = explain_done(work, done[2], part.x, part.y, None, "dense_1.W[0, 0]")
+    taken = Explanation(work, done[2], part, "dense_1.W[0, 0]")
     assert "of the 2 mini-batches before" in taken.stages[0].formula
     assert taken.stages[-1].output == taken.update != 0
 
@@ -307,7 +317,7 @@ def test_the_worked_formulas_numbers_come_out(name):
     train("4 tanh", data, epochs=2, optimizer=chosen, dtype="float64", callbacks=[seen.append])
     done = [event.done for event in seen if isinstance(event, Stepped)][-1]
     work, part = seen[0].plan.work(len(data.training.x)), data.training
-    e = explain_done(work, done, part.x, part.y, None, "dense_1.W[1, 2]")
+    e = Explanation(work, done, part, "dense_1.W[1, 2]")
     for stage in e.stages:
         put_out = stage.formula.replace("(", " ").replace(")", " ").replace(";", " ").split()
         numbers = [float(word) for word in put_out if word.lstrip("-").replace(".", "").replace("e-", "").isdigit()]
@@ -365,7 +375,7 @@ def test_many_paths_are_told_by_their_strongest():
     network = Network("40 tanh, 40 tanh, 40 tanh, 3", 5, dtype="float64")
     random = np.random.default_rng(0)
     x, y = random.normal(size=(8, 5)), random.normal(size=(8, 3))
-    e = explain_network(network, network.draw(), x, y, "mse", "adam", "dense_1.W[0, 0]")
+    e = explain(network, network.draw(), x, y, "mse", "adam", "dense_1.W[0, 0]")
     assert not e.has_all_paths
     assert len(e.paths) > 10
     sizes = [abs(path.product) for path in e.paths]
@@ -374,6 +384,100 @@ def test_many_paths_are_told_by_their_strongest():
 
 def test_the_symbols_name_every_layer_on_the_way():
     network = Network("3 tanh, layernorm, 2", 2, dtype="float64")
-    e = explain_network(network, network.draw(), np.ones((1, 2)), np.ones((1, 2)), "mse", "adam", "dense_1.W[0, 0]")
-    for place in ("dense\\_1", "tanh\\_1", "layer\\_norm\\_1", "dense\\_2", "loss"):
+    e = explain(network, network.draw(), np.ones((1, 2)), np.ones((1, 2)), "mse", "adam", "dense_1.W[0, 0]")
+    for place in ("dense\\_1.W[0, 0]", "tanh\\_1", "layer\\_norm\\_1", "dense\\_2", "loss"):
         assert rf"\text{{{place}:}}" in e.latex
+
+
+def test_the_symbols_leave_out_what_is_not_on_the_way():
+    layers = [Dense(2), Branches([[Dense(2), Sigmoid()], [Dense(3), ReLU()]]), Residual([Dense(5)]), Dense(1)]
+    network = Network(layers, 2, dtype="float64")
+    x, y = np.ones((2, 2)), np.ones((2, 1))
+    e = explain(network, network.draw(), x, y, "mse", "adam", "branches_1.branch_1.dense_1.W[1, 0]")
+    assert [place for place, _ in e.rules] == [
+        "branches_1.branch_1.dense_1.W[1, 0]",
+        "branches_1.branch_1.sigmoid_1",
+        "residual_1.dense_1",
+        "residual_1",
+        "dense_2",
+        "loss",
+    ]
+    assert "i = 1" in e.rules[0][1]
+    assert "j = 0" in e.rules[0][1]
+
+
+def test_a_samples_weight_is_a_factor_of_its_own():
+    network = Network("3 tanh, 1", 2, dtype="float64")
+    x, y = np.ones((2, 2)), np.ones((2, 1))
+    weighted = {"sample_weight": np.array([1.0, 2.5])}
+    e = explain(network, network.draw(), x, y, "mse", "sgd", "dense_1.W[0, 0]", **weighted)
+    light, heavy = sorted(e.samples, key=lambda term: term.row)
+    assert (light.weight, heavy.weight) == (1.0, 2.5)
+    assert heavy.product == pytest.approx(2.5 * light.product)
+    last = list(opened(e.chain))[-1]
+    assert last.loss.sample_weight * last.loss.slope / last.loss.samples == pytest.approx(last.delta)
+    said = "\n".join(lines(e))
+    assert "the sample's weight in its delta is 2.5" in said
+    assert "2.5 (the sample's weight) x" in said
+
+
+def test_a_penalty_is_a_term_of_its_own():
+    network = Network("3 tanh, 1", 2, dtype="float64")
+    x, y = np.ones((2, 2)), np.ones((2, 1))
+    penalties = {"penalties": (Penalty(0.01, 0.1), l2(0.5, on="*.b"))}
+    e = explain(network, network.draw(), x, y, "mse", "sgd", "dense_1.W[0, 0]", **penalties)
+    names = [name for name, _ in e.penalties]
+    assert [name.partition(",")[0] for name in names] == ["L1 penalty", "L2 penalty"]
+    assert e.data_gradient + sum(value for _, value in e.penalties) == pytest.approx(e.gradient, rel=1e-12)
+    assert e.as_json()["samples"][-1]["product"] == e.penalties[-1][1]
+
+
+def test_a_sample_is_shown_as_it_was_read(tmp_path):
+    rows = [f"{k},{'Bern' if k % 2 else 'Basel'},{100 + 3 * k + k % 5}" for k in range(40)]
+    (tmp_path / "houses.csv").write_text("rooms,city,price\n" + "\n".join(rows) + "\n")
+    data, seen = load(tmp_path / "houses.csv", target="price"), []
+    plan = train("4 tanh", data, epochs=1, callbacks=[seen.append]).plan
+    done = next(event.done for event in seen if isinstance(event, Stepped))
+    e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[0, 0]", data=data)
+    for term in e.samples:
+        read = e.read(term.row)
+        rooms, city, price = rows[read.row - 1].split(",")
+        assert read.values == {"rooms": int(rooms), "city": city}
+        assert (read.target, read.source) == (float(price), str(tmp_path / "houses.csv"))
+    first = e.read(e.samples[0].row)
+    assert f"row {first.row} of {first.source}: rooms {first.values['rooms']}" in "\n".join(lines(e))
+    assert e.as_json()["samples"][0]["row"] == first.row
+
+
+def test_a_picture_is_shown_in_the_page():
+    data, seen = load("digits"), []
+    plan = train("4 tanh", data, epochs=1, callbacks=[seen.append]).plan
+    done = next(event.done for event in seen if isinstance(event, Stepped))
+    e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[20, 0]", data=data)
+    assert e.read(e.samples[0].row).picture.shape == (8, 8)
+    assert 'src="data:image/png;base64,' in page(e)
+
+
+def test_a_term_that_is_0_says_why():
+    e = small([Dense(1), ReLU(), Dense(1)], [1, 1, 0, 1, 0], "dense_1.W[0, 0]", x=((0.0, 2.0), (-1.0, -1.0)))
+    said = "\n".join(lines(e))
+    assert "none: its input is 0" in said
+    assert "none: its delta is 0" in said
+
+
+@pytest.mark.parametrize(
+    ("told", "numbers"),
+    [
+        ("sgd 0.1 schedule=cosine", "0.1 x (1 + cos(pi x 2 / 4)) / 2 = 0.05"),
+        ("sgd 0.1 schedule=polynomial", "0.1 x (1 - 2 / 4) = 0.05"),
+        ("sgd 0.1 schedule=exponential", "0.1 x 0.01^(2 / 4) = 0.01"),
+        ("sgd 0.1 warmup=4", "0.1 x 3 / 5, warming up, = 0.06"),
+        ("sgd 0.1 clip=0.001", "u = g x min(1, 0.001 / "),
+    ],
+)
+def test_where_the_learning_rate_comes_from_is_said(told, numbers):
+    data, seen = load("iris"), []
+    plan = train("4 tanh", data, epochs=1, optimizer=told, callbacks=[seen.append]).plan
+    done = [event.done for event in seen if isinstance(event, Stepped)][2]
+    e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[0, 0]")
+    assert numbers in " ".join(stage.formula for stage in e.stages)

@@ -79,9 +79,7 @@ def _of_run(run: str | None, weight: str | None, step: int | None, sample: int |
         raise SettingError("explain: of which run? Give its folder and a weight; or try --example")
     opened = Run.open(run)
     if weight is None:
-        entries = opened.trained.plan.network.parameters.entries
-        shapes = ", ".join(f"{e.name}[{', '.join(f'0-{n - 1}' for n in e.shape)}]" for e in entries)
-        raise SettingError(f"explain: which weight? There are {shapes}")
+        raise SettingError(f"explain: which weight? There are {opened.trained.plan.network.parameters.ranges}")
     return explained(opened, weight, step, sample=sample, depth=depth)
 
 

@@ -217,7 +217,7 @@ def _introduce(plan: Plan, data: Dataset, json: bool) -> None:
 
 
 def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, json: bool) -> None:
-    from chainrule.explain import explain_done, gradient_line, strongest, update_line
+    from chainrule.explain import Explanation, gradient_line, most_moved, update_line
 
     tested = trained.evaluate() if data.test is not None else {}
     if json:
@@ -244,8 +244,8 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
             lines[f"test {display.word(name)}"] = display.number(name, tested[name])
     if example.done is not None:
         part, done = data.training, example.done
-        weight = strongest(done, ("W",), trained.plan.network.parameters)
-        explanation = explain_done(trained.plan.work(len(part.x)), done, part.x, part.y, part.weight, weight)
+        weight = most_moved(done, ("W",), trained.plan.network.parameters)
+        explanation = Explanation(trained.plan.work(len(part.x)), done, part, weight)
         lines[f"gradient, step {explanation.step}"] = gradient_line(explanation)
         lines[f"update, step {explanation.step}"] = update_line(explanation)
     lines["run"] = str(folder)

@@ -5,13 +5,14 @@ for people.
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.dataset import Dataset, Part, as_they_are, find, find_samples, load, plane_set, prepare
 from chainrule.data.preparation import Preparation, Target
-from chainrule.data.source import Source
+from chainrule.data.source import Sample, Source
 
 __all__ = [
     "BUILTIN",
     "Dataset",
     "Part",
     "Preparation",
+    "Sample",
     "Source",
     "Target",
     "as_they_are",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,30 +45,34 @@ def _flowers() -> Source:
     from sklearn.datasets import load_iris
 
     found = load_iris()
-    return Source("iris", found.data, np.asarray(found.target_names)[found.target], "species", "classification")
+    return _named("iris", found, "species")
 
 
 def _wine() -> Source:
     from sklearn.datasets import load_wine
 
     found = load_wine()
-    return Source("wine", found.data, np.asarray(found.target_names)[found.target], "cultivar", "classification")
+    return _named("wine", found, "cultivar")
 
 
 def _breast_cancer() -> Source:
     from sklearn.datasets import load_breast_cancer
 
     found = load_breast_cancer()
-    return Source(
-        "breast-cancer", found.data, np.asarray(found.target_names)[found.target], "diagnosis", "classification"
-    )
+    return _named("breast-cancer", found, "diagnosis")
+
+
+def _named(name: str, found: Any, target: str) -> Source:
+    """One of scikit-learn's sets with the names of its classes and features."""
+    classes = np.asarray(found.target_names)[found.target]
+    return Source(name, found.data, classes, target, "classification", columns=tuple(map(str, found.feature_names)))
 
 
 def _diabetes() -> Source:
     from sklearn.datasets import load_diabetes
 
-    x, y = load_diabetes(return_X_y=True)
-    return Source("diabetes", x, y, "progression", "regression")
+    found = load_diabetes()
+    return Source("diabetes", found.data, found.target, "progression", "regression", columns=tuple(found.feature_names))
 
 
 def _plane(name: str) -> Builtin:

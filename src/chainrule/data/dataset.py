@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from chainrule.arrays import Array, Shape
 from chainrule.data import files, plane
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.preparation import Preparation, Target, fit_preparation, fit_target, infer_task
-from chainrule.data.source import TASKS, Source, check_constant, check_types, from_table
+from chainrule.data.source import TASKS, Sample, Source, check_constant, check_types, from_table
 from chainrule.errors import DataError, SettingError, require, unknown
 from chainrule.generators import generator
 
@@ -38,6 +38,7 @@ class Dataset:
         preparation: how x and y came about; None for arrays that were taken as they are
         name, fingerprint: where it is from, and a hash of it
         settings: what `load` was told, if that is enough to load the same again
+        source, rows: what was read, and which of its rows the training part is; None for arrays taken as they are
     """
 
     training: Part
@@ -48,6 +49,14 @@ class Dataset:
     name: str = "arrays"
     fingerprint: str = ""
     settings: dict[str, Any] | None = None
+    source: Source | None = field(default=None, repr=False)
+    rows: Array | None = field(default=None, repr=False)
+
+    def sample(self, number: int) -> Sample | None:
+        """A sample of the training part as it was read; None where that isn't known."""
+        if self.source is None or self.rows is None:
+            return None
+        return self.source.sample(int(self.rows[number]))
 
     @property
     def task(self) -> str:
@@ -210,7 +219,9 @@ def load(
             "seed": seed,
             "scale_target": scale_target,
         }
-    return Dataset(training, held, tested, fitted_target, preparation, source.name, source.fingerprint, settings)
+    return Dataset(
+        training, held, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source, rows[0]
+    )
 
 
 def _likely(task: str | None, target: Array | None) -> str | None:

@@ -19,6 +19,26 @@ TASKS = ("classification", "regression")
 
 
 @dataclass(frozen=True)
+class Sample:
+    """One sample as it was read, for people to recognise.
+
+    Attributes:
+        source: the file, the folder or the built-in set
+        row: its number there, counted from 1 (in a table, below the headings)
+        values: its cells by column; None for a picture
+        picture: (height, width) or (height, width, 3), or None
+        target_name, target: what is to be predicted, and what it was
+    """
+
+    source: str
+    row: int
+    values: dict[str, Any] | None
+    picture: Array | None
+    target_name: str
+    target: Any
+
+
+@dataclass(frozen=True)
 class Source:
     """Samples and what is to be predicted of them.
 
@@ -30,6 +50,7 @@ class Source:
         task: "classification" or "regression", if it is known
         fingerprint: a hash of all of it
         weight: (samples,) how much each sample counts; None if all count alike
+        columns: what the features of an array are called, if they have names
     """
 
     name: str
@@ -39,6 +60,7 @@ class Source:
     task: str | None = None
     fingerprint: str = ""
     weight: Array | None = None
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.target is not None and len(self.target) != len(self.features):
@@ -66,6 +88,20 @@ class Source:
         features = self.features[rows] if isinstance(self.features, np.ndarray) else self.features[rows.tolist()]
         target, weight = (None if array is None else array[rows] for array in (self.target, self.weight))
         return replace(self, features=features, target=target, weight=weight)
+
+    def sample(self, row: int) -> Sample:
+        """The sample at this place, counted from 0."""
+        target = None if self.target is None else self.target[row].tolist()
+        values, picture = None, None
+        if self.is_table:
+            values = dict(self.features.row(row, named=True))
+        elif self.features.ndim > 2:
+            picture = self.features[row]
+        else:
+            numbers = self.features[row].ravel().tolist()
+            names = self.columns or tuple(f"column {k}" for k in range(len(numbers)))
+            values = dict(zip(names, numbers, strict=True))
+        return Sample(self.name, row + 1, values, picture, self.target_name, target)
 
     def __len__(self) -> int:
         return len(self.features)

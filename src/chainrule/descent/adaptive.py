@@ -282,11 +282,11 @@ class TrustRatio(Stage):
         return u, state
 
     def worked(self, at: At) -> str:
-        share = at.u / at.g if at.g else 1.0
-        size = figures(np.linalg.norm(at.point.parameters[at.array]))
+        weight, update = (figures(np.linalg.norm(v[at.array])) for v in (at.point.parameters, at.incoming))
+        if "0" in (weight, update):
+            return f"u = g = {figures(at.u)} (a norm is 0)"
         return (
-            f"u = g x {size} (norm of its array) / norm of the update = {figures(at.g)} x {figures(share)} ="
-            f" {figures(at.u)}"
+            f"u = g x norm of its array / norm of the update = {figures(at.g)} x {weight} / {update} = {figures(at.u)}"
         )
 
 

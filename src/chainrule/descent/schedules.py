@@ -28,6 +28,10 @@ class Schedule:
         """The learning rate of the update after `step` others."""
         raise NotImplementedError
 
+    def worked(self, step: int) -> str:
+        """How that learning rate comes about, with the numbers put in; nothing where it never changes."""
+        return ""
+
     def over(self, steps: int) -> Self:
         """The same, for a training of so many updates where it was left open."""
         return replace(self, steps=steps) if getattr(self, "steps", 0) is None else self  # type: ignore[call-arg]
@@ -61,6 +65,9 @@ class Step(Schedule):
     def __call__(self, step: int) -> float:
         return self.rate * self.factor ** (step // self.every)
 
+    def worked(self, step: int) -> str:
+        return f"{self.rate:g} x {self.factor:g}^{step // self.every}"
+
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
@@ -77,6 +84,9 @@ class Exponential(Schedule):
 
     def __call__(self, step: int) -> float:
         return self.rate * float(self.factor ** (step / (self.steps or 1)))
+
+    def worked(self, step: int) -> str:
+        return f"{self.rate:g} x {self.factor:g}^({step} / {self.steps or 1})"
 
 
 @dataclass(frozen=True)
@@ -102,12 +112,21 @@ class Cosine(Schedule):
         )
 
     def __call__(self, step: int) -> float:
+        position, length = self._place(step)
+        return self.rate * (self.end + (1 - self.end) * (1 + math.cos(math.pi * (position / length))) / 2)
+
+    def _place(self, step: int) -> tuple[float, float]:
+        """How far along the half cosine, and how long that is."""
         length, position = float(self.steps or 1), float(step)
         while self.restarts and position >= length:
             position -= length
             length *= self.stretch
-        share = min(position / length, 1.0)
-        return self.rate * (self.end + (1 - self.end) * (1 + math.cos(math.pi * share)) / 2)
+        return min(position, length), length
+
+    def worked(self, step: int) -> str:
+        position, length = self._place(step)
+        wave = f"(1 + cos(pi x {position:g} / {length:g})) / 2"
+        return f"{self.rate:g} x " + (f"({self.end:g} + {1 - self.end:g} x {wave})" if self.end else wave)
 
 
 @dataclass(frozen=True)
@@ -127,6 +146,11 @@ class Polynomial(Schedule):
         share = min(step / (self.steps or 1), 1.0)
         return self.rate * (self.end + (1 - self.end) * float((1 - share) ** self.power))
 
+    def worked(self, step: int) -> str:
+        steps = self.steps or 1
+        power = f"(1 - {min(step, steps)} / {steps})" + (f"^{self.power:g}" if self.power != 1 else "")
+        return f"{self.rate:g} x " + (f"({self.end:g} + {1 - self.end:g} x {power})" if self.end else power)
+
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
@@ -142,6 +166,11 @@ class WarmUp(Schedule):
         if step < self.warmup:
             return self.then(0) * (step + 1) / (self.warmup + 1)
         return self.then(step - self.warmup)
+
+    def worked(self, step: int) -> str:
+        if step < self.warmup:
+            return f"{self.then(0):g} x {step + 1} / {self.warmup + 1}, warming up,"
+        return self.then.worked(step - self.warmup)
 
     def over(self, steps: int) -> Self:
         return replace(self, then=self.then.over(max(steps - self.warmup, 1)))
@@ -169,11 +198,19 @@ class OneCycle(Schedule):
         )
 
     def __call__(self, step: int) -> float:
+        return _along_cosine(*self._stretch(step))
+
+    def _stretch(self, step: int) -> tuple[float, float, float]:
+        """From where to where it goes now, and which share of that way is done."""
         share = min(step / max((self.steps or 1) - 1, 1), 1.0)
         first, last = self.rate / self.start, self.rate / self.start / self.finish
         if share < self.rise:
-            return _along_cosine(first, self.rate, share / self.rise)
-        return _along_cosine(self.rate, last, (share - self.rise) / (1 - self.rise))
+            return first, self.rate, share / self.rise
+        return self.rate, last, (share - self.rise) / (1 - self.rise)
+
+    def worked(self, step: int) -> str:
+        begin, end, share = self._stretch(step)
+        return f"{end:g} + ({begin:g} - {end:g}) x (1 + cos(pi x {share:.4g})) / 2"
 
 
 def _along_cosine(begin: float, end: float, share: float) -> float:

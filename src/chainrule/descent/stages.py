@@ -41,14 +41,19 @@ class Point:
 
 @dataclass(frozen=True)
 class At:
-    """What one weight sees of a stage's work: what came in and went out, and its own entries of the states."""
+    """What one weight sees of a stage's work: what came in (for all weights) and went out (for it), and the states."""
 
     place: int
-    g: float
+    incoming: Vector
     u: float
     before: State
     after: State
     point: Point
+
+    @property
+    def g(self) -> float:
+        """What came in for this weight."""
+        return float(self.incoming[self.place])
 
     def was(self, name: str) -> str:
         """The weight's entry of a state before, in figures."""
@@ -138,8 +143,10 @@ class LearningRate(Stage):
         return g * g.dtype.type(self.schedule(int(state["count"]))), {"count": counted(next_count(state))}
 
     def worked(self, at: At) -> str:
-        rate = figures(self.schedule(int(at.before["count"])))
-        return f"u = learning rate x g = {rate} x {figures(at.g)} = {figures(at.u)}"
+        step = int(at.before["count"])
+        rate, made = figures(self.schedule(step)), self.schedule.worked(step)
+        scheduled = f"learning rate = {made} = {rate}; " if made else ""
+        return f"{scheduled}u = learning rate x g = {rate} x {figures(at.g)} = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
@@ -223,7 +230,7 @@ class ClipValue(Stage):
         return np.clip(g, -self.limit, self.limit), state
 
     def worked(self, at: At) -> str:
-        return f"u = min(max(g, -{self.limit:g}), {self.limit:g}) = {figures(at.u)}"
+        return f"u = min(max({figures(at.g)}, -{self.limit:g}), {self.limit:g}) = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
@@ -244,10 +251,7 @@ class ClipNorm(Stage):
         return u, state
 
     def worked(self, at: At) -> str:
-        share = at.u / at.g if at.g else 1.0
-        return (
-            f"u = g x min(1, {self.limit:g} / norm of its array) = {figures(at.g)} x {figures(share)} = {figures(at.u)}"
-        )
+        return _shortened(at, at.incoming[at.array], self.limit, "its array's norm")
 
 
 @dataclass(frozen=True)
@@ -265,14 +269,20 @@ class ClipGlobalNorm(Stage):
         return g * _shortening(g, self.limit), state
 
     def worked(self, at: At) -> str:
-        share = at.u / at.g if at.g else 1.0
-        return f"u = g x min(1, {self.limit:g} / norm of all) = {figures(at.g)} x {figures(share)} = {figures(at.u)}"
+        return _shortened(at, at.incoming, self.limit, "the norm of all")
 
 
 def _shortening(g: Vector, limit: float) -> Any:
     """The factor that shortens g to the limit, or 1."""
     norm = np.linalg.norm(g)
     return g.dtype.type(limit / norm if norm > limit else 1)
+
+
+def _shortened(at: At, vector: Vector, limit: float, whose: str) -> str:
+    """The work of a stage that shortens this vector to the limit."""
+    norm = figures(np.linalg.norm(vector))
+    factor = f"min(1, {limit:g} / {norm})"
+    return f"{whose} is {norm}; u = g x {factor} = {figures(at.g)} x {factor} = {figures(at.u)}"
 
 
 @dataclass(frozen=True)

@@ -3,57 +3,97 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.data import Dataset
+from chainrule.data import Dataset, Part
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Position, Work
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import SettingError
-from chainrule.explain.explanation import DEPTH, Explanation, explain_done
+from chainrule.explain.explanation import DEPTH, Explanation
 from chainrule.losses import Loss
 from chainrule.losses import loss as named_loss
 from chainrule.network import Network
 from chainrule.runs import Run
 
 
+@overload
 def explain(
-    run: Run | str | Path,
+    what: Run | str | Path,
     weight: str,
+    /,
     step: int | None = None,
     *,
     data: Dataset | None = None,
     sample: int | None = None,
     depth: int = DEPTH,
-) -> Explanation:
-    """Why a weight of a run changed as it did in one step.
+) -> Explanation: ...
+
+
+@overload
+def explain(
+    what: Network,
+    parameters: Vector,
+    /,
+    x: Array,
+    y: Array,
+    loss: str | Loss,
+    optimizer: str | Optimizer,
+    weight: str,
+    *,
+    sample: int | None = None,
+    depth: int = DEPTH,
+    **also: Any,
+) -> Explanation: ...
+
+
+def explain(what: Any, /, *arguments: Any, **options: Any) -> Explanation:
+    """Why a weight changed as it did: `explain(run, weight, step)` of a recorded run, or `explain(network, parameters,
+    x, y, loss, optimizer, weight)` of a network's first step on a batch, without any run.
 
     Args:
-        run: the run, or its folder
+        what: the run, its folder, or a network
         weight: its name, such as "dense_1.W[3, 2]"
         step: which step, counted from 0; by default the last
         data: the data of the run, if it is at hand already
         sample: which sample's delta to open, by its row in the training part; by default the one that counts most
         depth: how many sums to open on the way to the loss
+        parameters: the network's weights, as one flat vector
+        x, y: the batch, of shape (samples, *input_shape) and what the loss takes
+        loss, optimizer: one, or its name
+        also: penalties, seed, and sample_weight of shape (samples,)
 
     Raises:
         RunError: for a step that the run does not have
         SettingError: for a weight or a sample that there isn't, with what there is
+
+    Examples:
+        >>> network = Network("2 tanh, 1", input_shape=1, dtype="float64")
+        >>> x, y = np.ones((1, 1)), np.zeros((1, 1))
+        >>> e = explain(network, network.draw(), x, y, "mse", "sgd", "dense_1.W[0, 1]")
+        >>> abs(sum(term.product for term in e.samples) - e.gradient) < 1e-12
+        True
     """
+    return (_of_network if isinstance(what, Network) else _of_run)(what, *arguments, **options)
+
+
+def _of_run(
+    run: Run | str | Path, weight: str, step: int | None = None, *, data: Dataset | None = None, **shown: Any
+) -> Explanation:
     run = run if isinstance(run, Run) else Run.open(run)
-    run.trained.plan.network.parameters.find(weight)
+    run.trained.plan.network.parameters.find(weight)  # what there isn't should be known before anything is read
     data = run.load_data() if data is None else data
     step = run.manifest["steps"] - 1 if step is None else step
-    done, part = run.at(step, data), data.training
-    work = run.plan_at(step).work(len(part.x))
-    return explain_done(work, done, part.x, part.y, part.weight, weight, sample=sample, depth=depth)
+    done = run.at(step, data)
+    work = run.plan_at(step).work(len(data.training.x))
+    return Explanation(work, done, data.training, weight, data=data, **shown)
 
 
-def explain_network(
+def _of_network(
     network: Network,
     parameters: Vector,
     x: Array,
@@ -64,29 +104,18 @@ def explain_network(
     *,
     sample: int | None = None,
     depth: int = DEPTH,
+    sample_weight: Array | None = None,
     **also: Any,
 ) -> Explanation:
-    """The same for the first step of a network on a batch, without any run.
-
-    x has the shape (samples, *input_shape), y what the loss takes; `also` may be penalties and seed. Raises
-    SettingError for a weight or a sample that there isn't.
-
-    Examples:
-        >>> network = Network("2 tanh, 1", input_shape=1, dtype="float64")
-        >>> x, y = np.ones((1, 1)), np.zeros((1, 1))
-        >>> e = explain_network(network, network.draw(), x, y, "mse", "sgd", "dense_1.W[0, 1]")
-        >>> abs(sum(term.product for term in e.samples) - e.gradient) < 1e-12
-        True
-    """
-    x, y = np.asarray(x), np.asarray(y)
-    if len(x) != len(y):
-        raise SettingError(f"there are {len(x)} samples but {len(y)} targets; there must be one for each")
+    part = Part(np.asarray(x), np.asarray(y), None if sample_weight is None else np.asarray(sample_weight))
+    if len(part.x) != len(part.y):
+        raise SettingError(f"there are {len(part.x)} samples but {len(part.y)} targets; there must be one for each")
     made = named_optimizer(optimizer)
     work = Work(network, named_loss(loss), made, **also)
     parameters = np.asarray(parameters, dtype=network.dtype)
     position = Position(0, parameters, network.start_statistics(), made.start(parameters, network.parameters))
-    done = NumpyEngine(work).step(position, x, y, None, np.arange(len(x)))
-    return explain_done(work, done, x, y, None, weight, sample=sample, depth=depth)
+    done = NumpyEngine(work).step(position, *part, np.arange(len(part.x)))
+    return Explanation(work, done, part, weight, sample=sample, depth=depth)
 
 
 def worked_example(weight: str = "dense_1.W[0, 0]") -> Explanation:
@@ -98,4 +127,4 @@ def worked_example(weight: str = "dense_1.W[0, 0]") -> Explanation:
     network = Network("2 sigmoid, 2 sigmoid", input_shape=2, dtype="float64")
     first, second = [0.15, 0.25, 0.20, 0.30, 0.35, 0.35], [0.40, 0.50, 0.45, 0.55, 0.60, 0.60]
     x, y = np.array([[0.05, 0.10]]), np.array([[0.01, 0.99]])
-    return explain_network(network, np.array([*first, *second]), x, y, "half_squares", "sgd 0.5", weight)
+    return explain(network, np.array([*first, *second]), x, y, "half_squares", "sgd 0.5", weight)

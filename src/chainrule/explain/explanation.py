@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Vector
+from chainrule.arrays import Vector
 from chainrule.backprop import total_loss
+from chainrule.data import Dataset, Part, Sample
 from chainrule.engine import Done, Work
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import SettingError
 from chainrule.explain import symbols
+from chainrule.explain.fields import fields
 from chainrule.explain.paths import Path, find_paths
-from chainrule.explain.trace import Batch, Link, Trace, Unit
+from chainrule.explain.rounding import Rounding, rounding
+from chainrule.explain.trace import Batch, Link, LossTerm, Trace, Unit, strongest
 from chainrule.explain.update import StageWork, stage_works
 from chainrule.gradient_check import central_difference
 from chainrule.layers import Dropout, Step
@@ -37,16 +40,27 @@ class SampleTerm:
         delta: dL/d that unit
         input: what the weight multiplies there
         product: delta times input
+        weight: how much the sample counts in the loss, which is a factor of its delta; None if all count alike
     """
 
     row: int
     unit: Unit
     delta: float
     input: float
+    weight: float | None = None
 
     @property
     def product(self) -> float:
         return self.delta * self.input + 0.0
+
+    @property
+    def pull(self) -> str:
+        """What it does to the weight, in words."""
+        if self.product:
+            return "pulls the weight down" if self.product > 0 else "pulls the weight up"
+        return "none: " + " and ".join(
+            [f"its {what} is 0" for what, value in (("delta", self.delta), ("input", self.input)) if not value]
+        )
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,7 @@ class ChainLink:
         note: what there is to say in words, of a unit that is silent, saturated or dropped
         terms: the units it feeds, strongest first; none where the loss takes it, or where the depth ends
         rest, others: what the terms that are not shown add up to, and how many they are
+        loss: what the delta of an output of the network is made of, which the loss takes; None for all others
     """
 
     unit: Unit
@@ -72,16 +87,19 @@ class ChainLink:
     terms: tuple[ChainLink, ...]
     rest: float
     others: int
-    is_last: bool
+    loss: LossTerm | None
 
 
 @dataclass(frozen=True)
 class Proof:
     """The gradient beside a measured one, and what the step did beside what the derivatives predicted.
 
-    Attributes: numerical_gradient: from nudging the weight to both sides, in float64 loss_before: the batch's loss
-    weight_alone, weight_predicted: how the loss changes if only this weight takes its step, and minus gradient times
-    update step, step_predicted: the same for the whole step
+    Attributes:
+        numerical_gradient: from nudging the weight to both sides, in float64
+        loss_before: the batch's loss
+        weight_alone, weight_predicted: how the loss changes if only this weight takes its step, and minus gradient
+            times update
+        step, step_predicted: the same for the whole step
     """
 
     numerical_gradient: float
@@ -100,13 +118,25 @@ class Explanation:
     """
 
     def __init__(
-        self, work: Work, done: Done, batch: Batch, weight: str, *, sample: int | None = None, depth: int = DEPTH
+        self,
+        work: Work,
+        done: Done,
+        part: Part,
+        weight: str,
+        *,
+        data: Dataset | None = None,
+        sample: int | None = None,
+        depth: int = DEPTH,
     ) -> None:
+        """`part` is the whole training part, of which the step saw some rows; `data` knows how they were read."""
+        rows = done.rows
+        batch = Batch(part.x[rows], part.y[rows], None if part.weight is None else part.weight[rows], rows)
         layout = work.network.parameters
-        self._work, self._done, self._batch = work, done, batch
+        self._work, self._done, self._batch, self._data = work, done, batch, data
         self.place = layout.find(weight)
         self.weight = layout.name_of(self.place)
         self.step = done.before.step
+        self.precision = work.network.dtype
         self.depth = depth
         self.value_before = float(done.before.parameters[self.place])
         self.value_after = float(done.after.parameters[self.place])
@@ -135,21 +165,41 @@ class Explanation:
     @cached_property
     def samples(self) -> list[SampleTerm]:
         """The products that the gradient of the data's loss is the sum of, strongest first."""
+        rows, counts = self._batch.rows.tolist(), self._batch.weight
+        weights = [None] * len(rows) if counts is None else counts.tolist()
         found = [
-            SampleTerm(int(self._batch.rows[at[0]]), Unit(group.layer, tuple(at)), delta + 0.0, local + 0.0)  # -0 is 0
+            SampleTerm(rows[at[0]], Unit(group.layer, tuple(at)), delta + 0.0, local + 0.0, weights[at[0]])  # -0 is 0
             for group in self.trace.terms(self.weight)
             for at, delta, local in zip(group.at.tolist(), group.upstream.tolist(), group.local.tolist(), strict=True)
         ]
         return sorted(found, key=lambda term: -abs(term.product))
 
     @cached_property
+    def data_gradient(self) -> float:
+        """What the samples' products add up to: the gradient without the penalties."""
+        return sum(term.product for term in self.samples)
+
+    @cached_property
     def penalties(self) -> list[tuple[str, float]]:
-        """What each penalty adds to the gradient."""
-        found = []
-        for penalty in self._work.penalties:
-            added = float(penalty.gradient(self.trace.parameters, self._work.network.parameters)[self.place])
-            found.append((f"penalty (l1 {penalty.l1:g}, l2 {penalty.l2:g})", added))
-        return [(name, added) for name, added in found if added]
+        """What each penalty adds to the gradient, and how."""
+        array, w = self.weight.partition("[")[0], float(self.trace.parameters[self.place])
+        return [term for penalty in self._work.penalties for term in penalty.terms(array, w)]
+
+    def row_read(self, row: int) -> int | None:
+        """Which row of what was read, counted from 1, a sample of the training part is; None where that isn't known."""
+        rows = None if self._data is None else self._data.rows
+        return None if rows is None else int(rows[row]) + 1
+
+    def read(self, row: int) -> Sample | None:
+        """A sample of the training part as it was read; None where that isn't known."""
+        return None if self._data is None else self._data.sample(row)
+
+    @cached_property
+    def rounding(self) -> Rounding:
+        """By how much the gradient that training used differs from the exact one, and by how much rounding can make it
+        differ.
+        """
+        return rounding(self.trace, self._work, self._done.before, self._batch, self.weight, self.training_gradient)
 
     @cached_property
     def stages(self) -> list[StageWork]:
@@ -166,27 +216,25 @@ class Explanation:
         terms = [term for term in self.samples if self._sample is None or term.row == self._sample]
         if not terms:
             return None
-        return self._open(Link(terms[0].unit, terms[0].input), self.depth)
+        return self._open(Link(terms[0].unit, terms[0].input, terms[0].delta), self.depth)
 
     def _open(self, link: Link, depth: int) -> ChainLink:
         trace, unit = self.trace, link.unit
-        links = trace.fed_by(unit)
+        groups = trace.fed_by(unit)
         # A layer that takes each number by itself is no sum: it is passed through without counting as a level.
-        left = depth if len(links) == 1 else depth - 1
-        order = sorted(links, key=lambda inner: -abs(inner.local * trace.delta(inner.unit))) if left >= 0 else []
-        shown = order[:WIDTH]
-        rest = sum(inner.local * trace.delta(inner.unit) for inner in order[WIDTH:])
+        left = depth if sum(len(group.local) for group in groups) == 1 else depth - 1
+        shown, rest, others = strongest(groups if left >= 0 else [], WIDTH)
         return ChainLink(
             unit=unit,
             row=int(self._batch.rows[unit.index[0]]),
-            delta=trace.delta(unit),
+            delta=link.delta,
             local_derivative=link.local,
             value=trace.value(unit),
             note=self._note(link),
             terms=tuple(self._open(inner, left) for inner in shown),
             rest=rest,
-            others=len(order) - len(shown),
-            is_last=not links,
+            others=others,
+            loss=None if groups else trace.loss_term(unit),
         )
 
     def _note(self, link: Link) -> str:
@@ -209,7 +257,7 @@ class Explanation:
 
     @cached_property
     def _paths(self) -> tuple[list[Path], bool]:
-        return find_paths(self.trace, [Link(term.unit, term.input) for term in self.samples if term.product])
+        return find_paths(self.trace, [Link(t.unit, t.input, t.delta) for t in self.samples if t.product])
 
     @property
     def paths(self) -> list[Path]:
@@ -263,9 +311,14 @@ class Explanation:
         )
 
     @cached_property
+    def rules(self) -> list[tuple[str, str]]:
+        """The rules in symbols, each with what it belongs to: this weight, the layers on the way, the loss."""
+        return symbols.rules(self.trace, self.weight)
+
+    @cached_property
     def latex(self) -> str:
         """The same rule in symbols, for these layers."""
-        return symbols.latex(self.trace, self.weight)
+        return symbols.latex(self.rules)
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: the scheme and the two lines."""
@@ -278,79 +331,10 @@ class Explanation:
 
     def as_json(self) -> dict[str, Any]:
         """Everything, under the names that the documentation lists."""
-        proof = self.proof
-        return {
-            "weight": self.weight,
-            "step": self.step,
-            "value_before": self.value_before,
-            "value_after": self.value_after,
-            "update": self.update,
-            "gradient": self.gradient,
-            "training_gradient": self.training_gradient,
-            "numerical_gradient": proof.numerical_gradient,
-            "samples": [
-                *(
-                    {"sample": t.row, "unit": str(t.unit), "delta": t.delta, "input": t.input, "product": t.product}
-                    for t in self.samples
-                ),
-                *(
-                    {"sample": None, "unit": name, "delta": added, "input": 1.0, "product": added}
-                    for name, added in self.penalties
-                ),
-            ],
-            "chain": None if self.chain is None else _chain_json(self.chain),
-            "paths": [_path_json(path, self._batch.rows) for path in self.paths],
-            "all_paths": self.has_all_paths,
-            "optimizer": [
-                {"stage": s.stage, "formula": s.formula, "symbols": s.symbols, "input": s.input, "output": s.output}
-                for s in self.stages
-            ],
-            "effect": {
-                "loss": proof.loss_before,
-                "weight": proof.weight_alone,
-                "weight_predicted": proof.weight_predicted,
-                "step": proof.step,
-                "step_predicted": proof.step_predicted,
-            },
-            "latex": self.latex,
-        }
+        return fields(self)
 
 
-def _chain_json(link: ChainLink) -> dict[str, Any]:
-    return {
-        "unit": str(link.unit),
-        "sample": link.row,
-        "delta": link.delta,
-        "local_derivative": link.local_derivative,
-        "value": link.value,
-        "note": link.note,
-        "terms": [_chain_json(term) for term in link.terms],
-        "rest": {"count": link.others, "sum": link.rest},
-        "taken_by_the_loss": link.is_last,
-    }
-
-
-def _path_json(path: Path, rows: Array) -> dict[str, Any]:
-    return {
-        "units": [str(unit) for unit in path.units],
-        "sample": int(rows[path.units[0].index[0]]),
-        "local_derivatives": [*path.locals, path.last],
-        "product": path.product,
-    }
-
-
-def explain_done(
-    work: Work, done: Done, x: Array, y: Array, weight: Array | None, name: str, **also: Any
-) -> Explanation:
-    """The explanation of a step that was taken on these samples; x, y and weight are those of the whole training
-    part.
-    """
-    rows = done.rows
-    batch = Batch(x[rows], y[rows], None if weight is None else weight[rows], rows)
-    return Explanation(work, done, batch, name, **also)
-
-
-def strongest(done: Done, names: Sequence[str], layout: Any) -> str:
+def most_moved(done: Done, names: Sequence[str], layout: Any) -> str:
     """The weight that a step moved most, among the arrays whose names end like one of these."""
     places = [k for e in layout.entries if e.name.rpartition(".")[2] in names for k in range(e.start, e.start + e.size)]
     chosen = np.array(places) if places else np.arange(layout.size)

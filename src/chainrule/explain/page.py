@@ -6,35 +6,24 @@ from collections.abc import Callable
 from html import escape
 
 from chainrule.explain import text
-from chainrule.explain.explanation import WIDTH, ChainLink, Explanation
+from chainrule.explain.explanation import WIDTH, ChainLink, Explanation, SampleTerm
+from chainrule.explain.html import PRINT_ALL, Html, document, formula, paragraph, picture, table
 from chainrule.explain.scheme import draw
+from chainrule.explain.update import words
+
+_MOST = 12
+"""Samples that the page lists; the others are added up."""
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #c8c8c4; --soft: #f4f4f2; --ink: #1b1b1b; --back: #fff; --descent: #2b6e43; }
-@media (prefers-color-scheme: dark) {
-  :root { --line: #4a4a48; --soft: #262624; --ink: #ececea; --back: #191918; --descent: #7cc498; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 72rem; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; }
-body { color: var(--ink); background: var(--back); overflow-wrap: anywhere; }
-h1 { font-size: 1.4rem; margin: .2rem 0; }
 .short { background: var(--soft); border-radius: .5rem; padding: .6rem .9rem; font-variant-numeric: tabular-nums; }
 .short b { color: var(--descent); }
-.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: .5rem; background: #fff; margin: .8rem 0; }
-.wide svg { display: block; max-width: none; min-width: 56rem; width: 100%; height: auto; }
 details { border-top: 1px solid var(--line); padding: .5rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 details details { border: 0; padding: .15rem 0 .15rem 1.1rem; }
 details details summary, .leaf { font-weight: 400; }
 .leaf { padding-left: 1.1rem; }
 .note { font-style: italic; }
-.table { overflow-x: auto; overflow-wrap: normal; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-td, th { padding: .15rem .9rem .15rem 0; text-align: right; white-space: nowrap; }
-td:last-child, th:last-child { text-align: left; white-space: normal; min-width: 11rem; }
-tr.sum { border-top: 2px solid var(--ink); font-weight: 600; }
-math { display: block; overflow-x: auto; padding: .4rem 0; text-align: left; }
-@media print { .wide, .table { overflow: visible; } .wide svg { min-width: 0; } }
+small { display: block; }
 """
 
 
@@ -53,73 +42,69 @@ def page(e: Explanation) -> str:
         f" {escape(title)}</summary>{level(e)}</details>"
         for k, (title, level) in enumerate(levels, start=1)
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
-        f' content="width=device-width, initial-scale=1"><title>{escape(e.weight)}, step'
-        f" {e.step}</title><style>{_STYLE}</style></head><body><h1>Why {escape(e.weight)} changed in step"
-        f' {e.step}</h1><p class="short">Backpropagation: {escape(text.gradient_line(e))}<br>Gradient descent:'
-        f' <b>{escape(text.update_line(e))}</b></p><div class="wide">{draw(e)}</div>{"".join(parts)}</body></html>\n'
+    body = (
+        f"<h1>Why {escape(e.weight)} changed in step {e.step}</h1>"
+        f'<p class="short">Backpropagation: {escape(text.gradient_line(e))}<br>Gradient descent:'
+        f' <b>{escape(text.update_line(e))}</b></p><div class="wide">{draw(e)}</div>{"".join(parts)}'
     )
-
-
-def _paragraph(words: str) -> str:
-    return f"<p>{escape(words)}</p>"
-
-
-def _table(head: list[str], rows: list[list[str]], total: list[str] | None = None) -> str:
-    def row(cells: list[str], tag: str = "td", kind: str = "") -> str:
-        return f"<tr{kind}>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    last = row(total, kind=' class="sum"') if total else ""
-    return f'<div class="table"><table>{row(head, "th")}{"".join(map(row, rows))}{last}</table></div>'
+    return document(f"{e.weight}, step {e.step}", body, _STYLE, PRINT_ALL)
 
 
 def _update(e: Explanation) -> str:
     rows = [
-        [stage.stage, f"{stage.input:.6g}", "-" if stage.output is None else f"{stage.output:.6g}", stage.formula]
-        for stage in e.stages
-    ]
+        [words(s.stage), f"{s.input:.6g}", "-" if s.output is None else f"{s.output:.6g}",
+         Html(f"<span>{escape(s.formula)}</span>{formula(s.symbols)}")]
+        for s in e.stages
+    ]  # fmt: skip
     waits = bool(e.stages) and e.stages[-1].output is None
     after = (
         "No step was taken yet, so the weight stays as it is."
         if waits
         else "What comes out of the last stage is subtracted:"
     )
-    return _table(["stage", "in", "out", "formula"], rows) + _paragraph(f"{after} {text.update_line(e)}")
+    head = ["stage", "in", "out", "formula"]
+    return table(head, rows) + paragraph(f"{after} {text.update_line(e)}")
 
 
 def _gradient(e: Explanation) -> str:
-    def pull(product: float) -> str:
-        return "" if not product else "pulls the weight down" if product > 0 else "pulls the weight up"
-
-    most = 12
-    rows = [
-        [f"sample {t.row}", f"{t.delta:.6g}", f"{t.input:.6g}", f"{t.product:.6g}", pull(t.product)]
-        for t in e.samples[:most]
-    ]
-    rest = e.samples[most:]
+    weighted = any(term.weight is not None for term in e.samples)
+    rows = [_sample_row(e, term) for term in e.samples[:_MOST]]
+    rest = e.samples[_MOST:]
+    blank = [""] * weighted
     if rest:
-        rows.append([f"{len(rest)} more", "", "", f"{sum(t.product for t in rest):.6g}", ""])
-    rows += [[name, "", "", f"{added:.6g}", ""] for name, added in e.penalties]
-    table = _table(["", "delta", "times input", "= product", ""], rows, ["dL/dw", "", "", f"{e.gradient:.6g}", ""])
-    apart = e.gradient - e.training_gradient
-    if apart:
-        table += _paragraph(f"Training computed {e.training_gradient:.6g}; the difference of {apart:.1g} is rounding.")
-    return table
+        rows.append([f"{len(rest)} more", *blank, "", "", f"{sum(t.product for t in rest):.6g}", ""])
+    rows += [[name, *blank, "", "", f"{added:.6g}", ""] for name, added in e.penalties]
+    head = ["", *(["sample's weight"] * weighted), "delta", "times input", "= product", "pull on the weight"]
+    made = table(head, rows, ["dL/dw", *blank, "", "", f"{e.gradient:.6g}", ""])
+    if weighted:
+        made += paragraph("The weight of a sample is a factor of its delta: it multiplies the sample's loss.")
+    return made + "".join(map(paragraph, text.rounding_lines(e)))
+
+
+def _sample_row(e: Explanation, term: SampleTerm) -> list[str]:
+    """A sample's product, and the sample as it was read: its row of the table, or its picture."""
+    read = e.read(term.row)
+    counts = [] if term.weight is None else [f"{term.weight:.6g}"]
+    about: str = term.pull
+    if read is not None:
+        line = text.sample_line(read)
+        shown = "" if read.picture is None else picture(read.picture, line)
+        about = Html(f"<span>{escape(about)}<small>{shown} {escape(line)}</small></span>")
+    return [f"sample {term.row}", *counts, f"{term.delta:.6g}", f"{term.input:.6g}", f"{term.product:.6g}", about]
 
 
 def _chain(e: Explanation) -> str:
     if e.chain is None:
-        return _paragraph("No sample of this batch uses this weight.")
-    return _paragraph(f"Sample {e.chain.row}, beginning with the unit that the weight feeds:") + _link(e.chain, "")
+        return paragraph("No sample of this batch uses this weight.")
+    return paragraph(f"Sample {e.chain.row}, beginning with the unit that the weight feeds:") + _link(e.chain, "")
 
 
 def _link(link: ChainLink, before: str) -> str:
     value = "" if link.value is None else f", value {link.value:.5g}"
     note = f' <span class="note">{escape(link.note)}</span>' if link.note else ""
     line = f"{escape(before)}\u03b4 of {escape(str(link.unit))} = {link.delta:.6g}{value}{note}"
-    if link.is_last:
-        return f'<div class="leaf">{line}, the loss\'s own derivative</div>'
+    if link.loss is not None:
+        return f'<div class="leaf">{line}: {escape(text.loss_line(link.loss))}</div>'
     inner = "".join(
         _link(t, f"{t.local_derivative:.5g} \u00d7 {t.delta:.5g} = {t.local_derivative * t.delta:+.5g}, through ")
         for t in link.terms
@@ -131,33 +116,24 @@ def _link(link: ChainLink, before: str) -> str:
 
 def _paths(e: Explanation) -> str:
     if not e.paths:
-        return _paragraph("No path is open: somewhere on each of them a local derivative is 0.")
-    data = sum(term.product for term in e.samples)
+        return paragraph("No path is open: somewhere on each of them a local derivative is 0.")
     rows = []
     for path in e.paths[: 2 * WIDTH]:
-        share = f"{path.product / data:.1%}" if data else "-"
+        share = f"{path.product / e.data_gradient:.1%}" if e.data_gradient else "-"
         numbers = " \u00d7 ".join(f"{number:.4g}" for number in (*path.locals, path.last))
         units = " \u2192 ".join(str(unit) for unit in path.units)
         rows.append([share, f"{path.product:.5g}", f"{units} \u2192 loss: {numbers}"])
-    words = "Along a path one multiplies, where paths meet one adds. "
-    count = (
-        f"{len(e.paths)} paths in all; they add up to {data:.6g}."
+    said = "Along a path one multiplies, where paths meet one adds. "
+    said += (
+        f"{len(e.paths)} paths in all; they add up to {e.data_gradient:.6g}."
         if e.has_all_paths
         else "These are the strongest of very many."
     )
-    return _paragraph(words + count) + _table(["share", "product", "path and its local derivatives"], rows)
+    return paragraph(said) + table(["share", "product", "path and its local derivatives"], rows)
 
 
 def _symbols(e: Explanation) -> str:
-    from latex2mathml.converter import convert
-
-    lines = e.latex.splitlines()[1:-1]
-    made = []
-    for line in lines:
-        name, _, formula = line.removesuffix(r" \\").partition(r":} \quad & ")
-        words = name.removeprefix(r"\text{").replace(r"\_", "_")
-        made.append(f"<p><code>{escape(words)}</code>{convert(formula)}</p>")
-    return "".join(made)
+    return "".join(f"<p><code>{escape(place)}</code>{formula(rule)}</p>" for place, rule in e.rules)
 
 
 def _proof(e: Explanation) -> str:
@@ -172,4 +148,4 @@ def _proof(e: Explanation) -> str:
         ["the whole step", f"{proof.step:+.6g}", f"{proof.step_predicted:+.6g}"],
     ]
     head = ["what it did to the loss of " + f"{proof.loss_before:.6g}", "measured", "predicted by the derivatives"]
-    return _table(["dL/dw", ""], rows) + _table(head, effect)
+    return table(["dL/dw", ""], rows) + table(head, effect)

@@ -4,10 +4,14 @@ gradient.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainrule.explain.trace import Link, Trace, Unit
+import numpy as np
+
+from chainrule.explain.trace import Link, Trace, Unit, strongest
+from chainrule.layers.base import Terms
 
 COUNTABLE = 2000
 """Up to so many paths, all of them are found; beyond, the strongest."""
@@ -19,9 +23,12 @@ BEAM = 48
 class Path:
     """A way from a weight to the loss.
 
-    Attributes: units: what it goes through, from the unit that the weight feeds to an output of the network locals:
-    the local derivatives on the way: of the first unit with respect to the weight, of each unit with respect to the
-    one before last: dL/d the last unit product: all of them multiplied
+    Attributes:
+        units: what it goes through, from the unit that the weight feeds to an output of the network
+        locals: the local derivatives on the way: of the first unit with respect to the weight, of each other unit with
+            respect to the one before
+        last: dL/d the last unit
+        product: all of them multiplied
     """
 
     units: tuple[Unit, ...]
@@ -36,58 +43,54 @@ class _Partial:
     locals: tuple[float, ...]
     product: float
 
+    def extended(self, link: Link) -> _Partial:
+        return _Partial((*self.units, link.unit), (*self.locals, link.local), self.product * link.local)
+
+    def ended(self, trace: Trace) -> Path:
+        last = trace.delta(self.units[-1])
+        return Path(self.units, self.locals, last, self.product * last)
+
 
 def find_paths(trace: Trace, starts: Sequence[Link]) -> tuple[list[Path], bool]:
     """The paths from a weight that feeds these units, strongest first, and whether they are all there are."""
-    every = _all(trace, starts)
-    if every is not None:
-        return sorted(every, key=lambda path: -abs(path.product)), True
-    return sorted(_strongest(trace, starts), key=lambda path: -abs(path.product)), False
+    begun = [_Partial((link.unit,), (link.local,), link.local) for link in starts]
+    every = _all(trace, begun)
+    found = _strongest(trace, begun) if every is None else every
+    return sorted(found, key=lambda path: -abs(path.product)), every is not None
 
 
-def _begin(starts: Sequence[Link]) -> list[_Partial]:
-    return [_Partial((link.unit,), (link.local,), link.local) for link in starts]
-
-
-def _extended(partial: _Partial, link: Link) -> _Partial:
-    return _Partial((*partial.units, link.unit), (*partial.locals, link.local), partial.product * link.local)
-
-
-def _ended(trace: Trace, partial: _Partial) -> Path:
-    last = trace.delta(partial.units[-1])
-    return Path(partial.units, partial.locals, last, partial.product * last)
-
-
-def _all(trace: Trace, starts: Sequence[Link]) -> list[Path] | None:
+def _all(trace: Trace, begun: list[_Partial]) -> list[Path] | None:
     """Every path that isn't cut by a 0, or None if there are too many."""
     found: list[Path] = []
-    open_paths = [partial for partial in _begin(starts) if partial.product]
-    known: dict[Unit, list[Link]] = {}
+    # Those begun first are followed first, so that it shows soon if there are too many.
+    open_paths = deque(partial for partial in begun if partial.product)
+    known: dict[Unit, list[Terms]] = {}
     while open_paths:
-        partial = open_paths.pop()
+        partial = open_paths.popleft()
         unit = partial.units[-1]
         if unit not in known:
             known[unit] = trace.fed_by(unit)
-        if not known[unit]:
-            found.append(_ended(trace, partial))
-        open_paths += [_extended(partial, link) for link in known[unit] if link.local]
-        if len(found) + len(open_paths) > COUNTABLE:
+        groups = known[unit]
+        if not groups:
+            found.append(partial.ended(trace))
+        if len(found) + len(open_paths) + sum(np.count_nonzero(group.local) for group in groups) > COUNTABLE:
             return None
+        open_paths.extend(partial.extended(link) for link in strongest(groups)[0] if link.local)
     return found
 
 
-def _strongest(trace: Trace, starts: Sequence[Link]) -> list[Path]:
+def _strongest(trace: Trace, begun: list[_Partial]) -> list[Path]:
     """The paths that lead on most strongly, by what flows through each unit on the way."""
     found: list[Path] = []
-    beam = _begin(starts)
+    beam = sorted(begun, key=lambda partial: -abs(partial.product * trace.delta(partial.units[-1])))[:BEAM]
     while beam:
-        beam = sorted(beam, key=lambda p: -abs(p.product * trace.delta(p.units[-1])))[:BEAM]
-        following: list[_Partial] = []
+        ways: list[tuple[float, _Partial, Link]] = []
         for partial in beam:
-            links = trace.fed_by(partial.units[-1])
-            if links:
-                following += [_extended(partial, link) for link in links if link.local]
-            else:
-                found.append(_ended(trace, partial))
-        beam = following
+            groups = trace.fed_by(partial.units[-1])
+            if not groups:
+                found.append(partial.ended(trace))
+            links = strongest(groups, BEAM)[0]
+            ways += [(abs(partial.product * link.product), partial, link) for link in links if link.local]
+        ways.sort(key=lambda way: -way[0])
+        beam = [partial.extended(link) for _, partial, link in ways[:BEAM]]
     return found

@@ -2,177 +2,205 @@
 to a wall.
 
 Left to right the network runs forward from the weight to the loss; every arrow carries its local derivative. Along a
-path one multiplies, where paths meet one adds, and so each unit gets its delta from right to left. Under it, apart,
-gradient descent. What is said in colour is said in shape too: a positive contribution has a full line, a negative one
-a dashed one.
+path one multiplies, where paths meet one adds, and so each unit gets its derivative from right to left. Under it,
+apart, gradient descent. What is said in colour is said in shape too: a positive contribution has a full line, a
+negative one a dashed one. A network too deep for one row goes on in the next.
 """
 
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 
 from chainrule.explain.explanation import Explanation
-from chainrule.explain.trace import Trace, Unit
-from chainrule.layers import Container, Dense, Dropout
-from chainrule.layers.activations import Activation
+from chainrule.explain.graph import Column, Graph, delta_worked, factor, graph, letter, short
+from chainrule.explain.trace import Unit
+from chainrule.explain.update import words
 
-MOST = 4
-"""Units that a column shows; what flows through the others is added up."""
-
-_WIDTH, _GAP, _LABEL, _HEIGHT, _STEP, _LEFT, _TOP = 164, 118, 84, 58, 96, 24, 128
 _INK, _PALE, _PLUS, _MINUS, _DESCENT = "#1b1b1b", "#f4f4f2", "#1d5fa6", "#b4530a", "#2b6e43"
+_BOX, _HIGH, _ROW, _EDGE = 138, 58, 112, 24
+_WIDEST = 1500
+"""Wider than this no row of the picture gets."""
+_BESIDE, _FAN, _CROSSING = 84, 132, 236
+"""Gaps between columns: one arrow a unit, several arrows from one unit, several from each of several."""
 
-
-@dataclass
-class Column:
-    """The units of one layer that the picture shows, and what flows through those that it leaves out."""
-
-    layer: str
-    units: list[Unit]
-    others: int = 0
-    rest: float = 0.0
-
-
-@dataclass
-class Graph:
-    """What is drawn for one sample: columns of units, and arrows (from, to, local derivative, flow)."""
-
-    columns: list[Column] = field(default_factory=list)
-    arrows: list[tuple[Unit, Unit, float, float]] = field(default_factory=list)
-    last: list[tuple[Unit, float]] = field(default_factory=list)
-
-
-def graph(trace: Trace, first: Unit, given: float) -> Graph:
-    """The units on the strongest ways from the unit that a weight feeds to the loss; `given` is what the weight
-    multiplies.
-    """
-    through: dict[Unit, float] = {first: given}
-    drawn = Graph()
-    for layer in _order(trace):
-        here = [unit for unit in through if unit.layer == layer]
-        if not here:
-            continue
-        ranked = sorted(here, key=lambda unit: -abs(through[unit] * trace.delta(unit)))
-        shown, hidden = ranked[:MOST], ranked[MOST:]
-        rest = sum(through[unit] * trace.delta(unit) for unit in hidden)
-        drawn.columns.append(Column(layer, sorted(shown, key=lambda unit: unit.index), len(hidden), rest))
-        for unit in shown:
-            links = trace.fed_by(unit)
-            for link in links:
-                partial = through[unit] * link.local
-                through[link.unit] = through.get(link.unit, 0.0) + partial
-                drawn.arrows.append((unit, link.unit, link.local, partial * trace.delta(link.unit)))
-            if not links:
-                drawn.last.append((unit, through[unit] * trace.delta(unit)))
-    visible = {unit for column in drawn.columns for unit in column.units}
-    drawn.arrows = [arrow for arrow in drawn.arrows if arrow[1] in visible]
-    return drawn
-
-
-def _order(trace: Trace) -> list[str]:
-    """The layers in the order in which they run; a Residual, whose output is a sum, after the layers inside it."""
-    order: list[str] = []
-
-    def visit(place: str) -> None:
-        layer = trace.nodes[place].layer
-        if isinstance(layer, Container):
-            for name in layer.children:
-                visit(f"{place}.{name}" if place else name)
-        if place:
-            order.append(place)
-
-    visit("")
-    return order
+Place = tuple[float, float]
 
 
 def draw(e: Explanation) -> str:
     """The scheme of an explanation, for the sample that its chain is about."""
     if e.chain is None:
-        return _document(
-            620, 60, [_text(24, 34, "No sample of this batch uses this weight: its gradient is 0.", size=15)]
-        )
+        words = "No sample of this batch uses this weight: its gradient is 0."
+        return _document(620, 60, [_text(_EDGE, 34, words, 15)])
     drawn = graph(e.trace, e.chain.unit, e.chain.local_derivative)
-    rows = max(max(len(column.units) + bool(column.others) for column in drawn.columns), 2)
-    edges = _edges(drawn)
-    width = max(edges[-1] + _WIDTH + _LEFT, 900)
-    middle = _TOP + (rows - 1) * _STEP / 2
-    places: Places = {}
-    for x, column in zip(edges, drawn.columns, strict=False):
-        count = len(column.units) + bool(column.others)
-        for k, unit in enumerate(column.units):
-            places[unit] = (x, _TOP + (k + (rows - count) / 2) * _STEP)
-    loss = (edges[-1], middle)
-    parts = [*_heading(e, width), *_arrows(e, drawn, places, middle, loss), *_boxes(e, drawn, places, middle, loss)]
-    descent, height = _descent(e, _TOP + rows * _STEP + 20, width)
-    return _document(width, height, parts + descent)
+    rows = _rows(drawn)
+    width = max(max(row.width for row in rows), 940)
+    parts, top = _heading(e, width)
+    for row in rows:
+        made, top = _network_row(e, drawn, row, top)
+        parts += made
+    made, top = _banner_back(width, top)
+    parts += made
+    made, top = _descent(e, top, width)
+    return _document(width, top, parts + made)
 
 
-Places = dict[Unit, tuple[float, float]]
+@dataclass
+class _Row:
+    """Columns that stand side by side, each with its left edge; the first may be the last of the row before."""
+
+    columns: list[tuple[float, Column]]
+    begins: bool
+    loss: float | None = None
+    width: float = 0.0
+
+    @property
+    def units(self) -> float:
+        """How many units are above each other, a line about those left out counting half."""
+        return max(len(column.units) + 0.5 * bool(column.others) for _, column in self.columns)
 
 
-def _edges(drawn: Graph) -> list[float]:
-    """Where each column begins, and the loss: further apart where many arrows need room for their labels."""
-    x, edges = float(_LEFT + _WIDTH + _GAP), []
-    for column in drawn.columns:
-        edges.append(x)
-        fan = max((sum(arrow[0] == unit for arrow in drawn.arrows) for unit in column.units), default=0)
-        x += _WIDTH + (_GAP if fan <= 1 else _GAP / 2 + _LABEL * len(column.units))
-    return [*edges, x]
+def _rows(drawn: Graph) -> list[_Row]:
+    """The columns in rows that are not too wide."""
+    rows = [_Row([], True)]
+    x = float(_EDGE + _BOX + _FAN)
+    for k, column in enumerate(drawn.columns):
+        if x + _BOX + _EDGE > _WIDEST:
+            before = rows[-1].columns[-1][1]
+            rows.append(_Row([(float(_EDGE), before)], False))
+            x = _EDGE + _BOX + _gap(drawn, before)
+        rows[-1].columns.append((x, column))
+        x += _BOX + (_gap(drawn, column) if k + 1 < len(drawn.columns) else 160)
+    if x + _BOX + _EDGE > _WIDEST + _BOX:
+        before = rows[-1].columns[-1][1]
+        rows.append(_Row([(float(_EDGE), before)], False))
+        x = _EDGE + _BOX + 160.0
+    rows[-1].loss = x
+    for row in rows:
+        row.width = max(row.columns[-1][0], row.loss or 0) + _BOX + _EDGE
+    return rows
 
 
-def _heading(e: Explanation, width: float) -> list[str]:
+def _gap(drawn: Graph, column: Column) -> float:
+    """How much room the arrows behind a column need."""
+    ways = [arrow for arrow in drawn.arrows if arrow.source in column.units]
+    sources, targets = len({arrow.source for arrow in ways}), len({arrow.target for arrow in ways})
+    if len(ways) == sources == targets:
+        return _BESIDE
+    return _FAN if 1 in (sources, targets) else _CROSSING
+
+
+def _heading(e: Explanation, width: float) -> tuple[list[str], float]:
+    """The title, the legend, and the banner of the forward pass."""
     term = e.chain
     assert term is not None
-    return [
-        _text(_LEFT, 32, f"Backpropagation computes dL/d {e.weight} (step {e.step}, sample {term.row})", 19, bold=True),
-        _text(
-            _LEFT,
-            56,
-            "Forward, left to right, each unit gets its value. Backward, right to left, each unit gets its delta = dL/d"
-            " unit:",
-            14,
-        ),
-        _text(
-            _LEFT, 76, "along a path one multiplies; where paths meet one adds. At the weight stands the gradient.", 14
-        ),
-        f'<line x1="{width - 420}" y1="92" x2="{width - 250}" y2="92" stroke="{_PLUS}" stroke-width="4"/>',
-        _text(width - 420, 84, "adds to the gradient", 12),
-        (
-            f'<line x1="{width - 210}" y1="92" x2="{width - 40}" y2="92" stroke="{_MINUS}" stroke-width="4"'
-            ' stroke-dasharray="9 5"/>'
-        ),
-        _text(width - 210, 84, "takes from the gradient", 12),
+    samples = len({t.row for t in e.samples})
+    which = f"Step {e.step}, sample {term.row}" + (f", one of {samples} in the batch" if samples > 1 else "")
+    x = width - 420
+    parts = [
+        _text(_EDGE, 36, f"The chain rule, applied to the weight {e.weight}", 21, bold=True),
+        _text(_EDGE, 58, which, 13),
+        f'<line x1="{x}" y1="40" x2="{x + 170}" y2="40" stroke="{_PLUS}" stroke-width="4"/>',
+        _text(x, 30, "path that adds to the gradient", 12),
+        f'<line x1="{x + 210}" y1="40" x2="{x + 380}" y2="40" stroke="{_MINUS}" stroke-width="4"'
+        ' stroke-dasharray="9 5"/>',
+        _text(x + 210, 30, "path that takes from it", 12),
+        _text(x, 58, "The thicker a line, the larger its share.", 12),
+        _banner(width, 78, "1  Forward, left to right: every unit gets its value, up to the loss", back=False),
     ]
+    return parts, 134
 
 
-def _arrows(e: Explanation, drawn: Graph, places: Places, middle: float, loss: tuple[float, float]) -> list[str]:
+def _banner(width: float, y: float, words: str, back: bool) -> str:
+    """A long arrow with words on it."""
+    x1, x2, high = float(_EDGE), width - _EDGE, 30
+    if back:
+        outline = f"M{x1} {y + high / 2}L{x1 + 16} {y}H{x2}V{y + high}H{x1 + 16}Z"
+    else:
+        outline = f"M{x1} {y}H{x2 - 16}L{x2} {y + high / 2}L{x2 - 16} {y + high}H{x1}Z"
+    fill, ink = ("#e3ecf6", _PLUS) if back else (_PALE, _INK)
+    label = _text(
+        width - 40 if back else x1 + 14, y + 20, words, 14, bold=True, fill=ink, anchor="end" if back else "start"
+    )
+    return f'<path d="{outline}" fill="{fill}" stroke="{ink}" stroke-width="1"/>{label}'
+
+
+def _banner_back(width: float, top: float) -> tuple[list[str], float]:
+    words = (
+        "2  Backpropagation, right to left: every unit gets its derivative of the loss."
+        " Along a path multiply, where paths meet add"
+    )
+    return [_banner(width, top, words, back=True)], top + 52
+
+
+def _network_row(e: Explanation, drawn: Graph, row: _Row, top: float) -> tuple[list[str], float]:
+    """One row of the network, and where the next thing may begin."""
     term = e.chain
     assert term is not None
-    total = term.delta * term.local_derivative
-    flows = [total, *(arrow[3] for arrow in drawn.arrows), *(flow for _, flow in drawn.last)]
-    most = max(map(abs, flows)) or 1.0
-    label = f"\u2202z/\u2202w = {term.local_derivative:.4g}"
-    lines = [_Arrow((_LEFT, middle), places[term.unit], label, total, 0.5)]
-    for column in drawn.columns:
-        for k, unit in enumerate(column.units):
-            links = [arrow for arrow in drawn.arrows if arrow[0] == unit]
-            at = 0.25 + 0.55 * k / (len(column.units) - 1) if len(links) > 1 < len(column.units) else 0.5
-            for _, target, local, flow in links:
-                text = f"{_symbol(e.trace, target)} = {local:.4g}"
-                lines.append(_Arrow(places[unit], places[target], text, flow, at))
-    for unit, flow in drawn.last:
-        lines.append(_Arrow(places[unit], loss, f"\u2202L/\u2202y = {e.trace.delta(unit):.4g}", flow, 0.42))
-    return [line.drawn(most) for line in lines] + [line.labelled() for line in lines]
+    high = max(row.units, 1.0)
+    places = _places(drawn, row, top, high)
+    middle = top + (high - 1) / 2 * _ROW
+    own = term.delta * term.local_derivative
+    most = max([abs(own), *(abs(arrow.flow) for arrow in drawn.arrows), *(abs(flow) for _, flow in drawn.ends)]) or 1.0
+    lines, boxes = [], []
+    if row.begins:
+        start = (float(_EDGE), places[term.unit][1])
+        lines.append(_Line(start, places[term.unit], f"\u2202z/\u2202w = {short(term.local_derivative)}", own, 0.5))
+        boxes.append(_weight_box(e, start, own))
+    for k, (x, column) in enumerate(row.columns):
+        lines += _column_lines(drawn, column, places)
+        repeated = k == 0 and not row.begins
+        boxes += [_unit_box(e, unit, places[unit], repeated) for unit in column.units]
+        if column.others and not repeated:
+            y = places[column.units[-1]][1] + _ROW
+            boxes.append(_text(x + _BOX / 2, y + 6, f"and {column.others} more units,", 12, anchor="middle"))
+            boxes.append(_text(x + _BOX / 2, y + 21, f"through them {column.rest:+.3g}", 12, anchor="middle"))
+    if row.loss is not None:
+        loss = (row.loss, middle)
+        for unit, flow in drawn.ends:
+            name = f"\u2202L/\u2202{letter(e.trace, unit)}"
+            lines.append(_Line(places[unit], loss, f"{name} = {short(e.trace.delta(unit))}", flow, 0.5))
+        boxes.append(_box(loss, "loss L", f"{e.proof.loss_before:.6g}", "\u2202L/\u2202L = 1", _INK))
+    parts = [line.drawn(most) for line in lines] + [line.labelled() for line in lines] + boxes
+    return parts, top + high * _ROW + 12
+
+
+def _places(drawn: Graph, row: _Row, top: float, high: float) -> dict[Unit, Place]:
+    """Where each unit's box stands: a column in the middle of the row, or each unit beside the one that feeds it."""
+    places: dict[Unit, Place] = {}
+    for x, column in row.columns:
+        feeding = [[a.source for a in drawn.arrows if a.target == unit and a.source in places] for unit in column.units]
+        first = [sources[0] for sources in feeding if len(sources) == 1]
+        if len(set(first)) == len(column.units):
+            places |= {unit: (x, places[source][1]) for unit, source in zip(column.units, first, strict=True)}
+            continue
+        above = (high - len(column.units) - 0.5 * bool(column.others)) / 2
+        places |= {unit: (x, top + (k + above) * _ROW) for k, unit in enumerate(column.units)}
+    return places
+
+
+def _column_lines(drawn: Graph, column: Column, places: dict[Unit, Place]) -> list[_Line]:
+    """The arrows behind a column. Where many cross, all labels stand near the arrows' beginnings, where they are still
+    apart.
+    """
+    lines = []
+    for unit in column.units:
+        arrows = [arrow for arrow in drawn.arrows if arrow.source == unit and arrow.target in places]
+        at = 0.21 if len(arrows) > 1 < len(column.units) else 0.5
+        for arrow in arrows:
+            label = f"{arrow.symbol} = {short(arrow.local)}"
+            if places[arrow.target][0] > places[unit][0]:
+                lines.append(_Line(places[unit], places[arrow.target], label, arrow.flow, at))
+    return lines
 
 
 @dataclass(frozen=True)
-class _Arrow:
+class _Line:
     """An arrow between two boxes, with its label at a share of its length."""
 
-    source: tuple[float, float]
-    target: tuple[float, float]
+    source: Place
+    target: Place
     label: str
     flow: float
     at: float
@@ -186,8 +214,8 @@ class _Arrow:
         return {"none": "#777", "plus": _PLUS, "minus": _MINUS}[self.kind]
 
     def _ends(self) -> tuple[float, float, float, float]:
-        half = _HEIGHT / 2
-        return self.source[0] + _WIDTH, self.source[1] + half, self.target[0] - 7, self.target[1] + half
+        half = _HIGH / 2
+        return self.source[0] + _BOX, self.source[1] + half, self.target[0] - 7, self.target[1] + half
 
     def drawn(self, most: float) -> str:
         """The line, as thick as what flows through it; dashed if it takes away, dotted if nothing flows."""
@@ -199,85 +227,105 @@ class _Arrow:
         )
 
     def labelled(self) -> str:
-        """The label: above a level line, else on it."""
+        """The label: above a level line that it fits, else on the line."""
         x1, y1, x2, y2 = self._ends()
-        x, y, half = x1 + (x2 - x1) * self.at, y1 + (y2 - y1) * self.at, 3.2 * len(self.label) + 3
-        if abs(y2 - y1) < 1:
+        x, y, half = x1 + (x2 - x1) * self.at, y1 + (y2 - y1) * self.at, 3.1 * len(self.label) + 3
+        if abs(y2 - y1) < 1 and self.at == 0.5:
             y -= 13
         back = f'<rect x="{x - half:.1f}" y="{y - 8:.1f}" width="{2 * half:.1f}" height="16" rx="4" fill="white"/>'
         return back + _text(x, y + 4, self.label, 12, anchor="middle", fill=self.colour)
 
 
-def _symbol(trace: Trace, target: Unit) -> str:
-    """What a local derivative is called, by the layer that it leads into."""
-    layer = trace.nodes[target.layer].layer
-    if isinstance(layer, Dense):
-        return "w"
-    if isinstance(layer, Activation):
-        return "f\u2032(z)"
-    return "mask" if isinstance(layer, Dropout) else "\u2202y/\u2202x"
-
-
-def _boxes(e: Explanation, drawn: Graph, places: Places, middle: float, loss: tuple[float, float]) -> list[str]:
+def _weight_box(e: Explanation, place: Place, own: float) -> str:
     term = e.chain
     assert term is not None
-    own = term.delta * term.local_derivative
-    what = f"dL/dw = {own:.4g}" if len(e.samples) == 1 else f"{own:+.4g} of dL/dw"
-    parts = [_box((_LEFT, middle), e.weight, f"w = {e.value_before:.6g}", what, _PLUS)]
-    for column in drawn.columns:
-        for unit in column.units:
-            value = e.trace.value(unit)
-            parts.append(
-                _box(
-                    places[unit],
-                    str(unit),
-                    "" if value is None else f"value {value:.5g}",
-                    f"\u03b4 = {e.trace.delta(unit):.5g}",
-                    _INK,
-                )
-            )
-        if column.others:
-            x, y = places[column.units[0]][0], places[column.units[-1]][1] + _STEP
-            parts.append(_text(x + _WIDTH / 2, y + 18, f"and {column.others} more,", 12, anchor="middle"))
-            parts.append(_text(x + _WIDTH / 2, y + 34, f"through them {column.rest:+.3g}", 12, anchor="middle"))
-    parts.append(_box(loss, "loss L", f"{e.proof.loss_before:.6g}", "\u2202L/\u2202L = 1", _INK))
-    return parts
+    whole = len(e.samples) == 1 and not e.penalties
+    what = f"dL/dw = {short(own)}" if whole else f"{own:+.4g} of dL/dw"
+    return _box(
+        place, e.weight, f"w = {e.value_before:.6g}", what, _PLUS,
+        f"= {factor(term.local_derivative)} \u00d7 {factor(term.delta)}",
+    )  # fmt: skip
 
 
-def _box(place: tuple[float, float], name: str, second: str, third: str, colour: str) -> str:
+def _unit_box(e: Explanation, unit: Unit, place: Place, repeated: bool) -> str:
+    trace, name = e.trace, letter(e.trace, unit)
+    value = trace.value(unit)
+    second = "" if value is None else f"{name} = {short(value)}"
+    third = ("\u03b4 = " if name == "z" else "") + f"\u2202L/\u2202{name} = {short(trace.delta(unit))}"
+    below = "(the same as above)" if repeated else delta_worked(trace, unit)
+    return _box(place, str(unit), second, third, _INK, below, repeated)
+
+
+def _box(place: Place, name: str, second: str, third: str, colour: str, below: str = "", dashed: bool = False) -> str:
     x, y = place
+    dash = ' stroke-dasharray="3 3"' if dashed else ""
+    lines = [
+        _text(x + _BOX / 2, y + 17, name, 12, bold=True, anchor="middle"),
+        _text(x + _BOX / 2, y + 34, second, 12, anchor="middle"),
+        _text(x + _BOX / 2, y + 50, third, 12, anchor="middle", fill=_PLUS),
+        _text(x + _BOX / 2, y + _HIGH + 14, below, 11, anchor="middle"),
+    ]
     return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{_WIDTH}" height="{_HEIGHT}" rx="8" fill="{_PALE}" stroke="{colour}"'
-        ' stroke-width="1.6"/>'
-        + _text(x + _WIDTH / 2, y + 17, name if len(name) <= 24 else f"..{name[-22:]}", 12, bold=True, anchor="middle")
-        + _text(x + _WIDTH / 2, y + 34, second, 12, anchor="middle")
-        + _text(x + _WIDTH / 2, y + 50, third, 12, anchor="middle")
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{_BOX}" height="{_HIGH}" rx="8" fill="{_PALE}" stroke="{colour}"'
+        f' stroke-width="1.5"{dash}/>{"".join(lines)}'
     )
 
 
 def _descent(e: Explanation, top: float, width: float) -> tuple[list[str], float]:
-    """The lower part: from the gradient to the weight's next value."""
-    parts = [_text(_LEFT + 14, top + 30, "Gradient descent uses it", 19, bold=True, fill=_DESCENT)]
+    """Gradient descent: the gradient, what each stage makes of it, and the weight before and after."""
     samples = len({term.row for term in e.samples})
-    y = top + 54
-    summed = (
-        f"All {samples} samples of the batch together: dL/dw = {e.training_gradient:.6g}"
-        if samples > 1
-        else f"dL/dw = {e.training_gradient:.6g}"
-    )
-    for line in (summed, *(f"{stage.stage}:  {stage.formula}" for stage in e.stages)):
-        for k, piece in enumerate(textwrap.wrap(line, int((width - 90) / 7.2))):
-            parts.append(_text(_LEFT + 14 + 24 * bool(k), y, piece, 13))
+    parts = [
+        _text(
+            _EDGE + 14,
+            top + 28,
+            "3  Gradient descent uses the gradient: a step against it",
+            16,
+            bold=True,
+            fill=_DESCENT,
+        )
+    ]
+    begin = "dL/dw" if samples == 1 else f"dL/dw, all {samples} samples"
+    chain = [(begin, short(e.training_gradient))]
+    chain += [(words(stage.stage), "wait" if stage.output is None else short(stage.output)) for stage in e.stages]
+    weight = [
+        ("weight before", _exact(e.value_before)),
+        ("the step", _exact(e.update)),
+        ("weight after", _exact(e.value_after)),
+    ]
+    made, y = _boxes_in_line([("\u2192", *box) for box in chain], top + 46, width)
+    parts += made
+    made, y = _boxes_in_line([(sign, *box) for sign, box in zip(("", "\u2212", "="), weight, strict=True)], y, width)
+    parts += made
+    y += 14
+    for line in (f"{words(stage.stage)}:  {stage.formula}" for stage in e.stages):
+        for k, piece in enumerate(textwrap.wrap(line, int((width - 90) / 6.6))):
+            parts.append(_text(_EDGE + 14 + 24 * bool(k), y, piece, 13))
             y += 19
-    sign = "-" if e.update >= 0 else "+"
-    result = f"{e.weight}:  {e.value_before:.9g} {sign} {abs(e.update):.6g} = {e.value_after:.9g}"
-    parts.append(_text(_LEFT + 14, y + 10, result, 17, bold=True, fill=_DESCENT))
-    height = y + 32 - top
+    height = y - top
     frame = (
-        f'<rect x="{_LEFT}" y="{top}" width="{width - 2 * _LEFT}" height="{height}" rx="10" fill="#eef5f0"'
+        f'<rect x="{_EDGE}" y="{top}" width="{width - 2 * _EDGE}" height="{height}" rx="10" fill="#eef5f0"'
         f' stroke="{_DESCENT}" stroke-width="2"/>'
     )
     return [frame, *parts], top + height + 20
+
+
+def _boxes_in_line(boxes: list[tuple[str, str, str]], y: float, width: float) -> tuple[list[str], float]:
+    """Boxes of a name and a number, each with the sign that stands before it; the first has none."""
+    parts, x = [], _EDGE + 14.0
+    for k, (sign, name, number) in enumerate(boxes):
+        wide = max(6.8 * max(len(name), len(number)) + 20, 84)
+        if x + wide + 28 > width - _EDGE - 14:
+            x, y = _EDGE + 14.0, y + 58
+        if k:
+            parts.append(_text(x + 13, y + 29, sign, 18, anchor="middle", fill=_DESCENT, bold=True))
+            x += 28
+        parts.append(
+            f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="46" rx="8" fill="white" stroke="{_DESCENT}"/>'
+        )
+        parts.append(_text(x + wide / 2, y + 19, name, 12, anchor="middle"))
+        parts.append(_text(x + wide / 2, y + 37, number, 13, bold=True, anchor="middle"))
+        x += wide + 2
+    return parts, y + 58
 
 
 def _text(
@@ -288,6 +336,11 @@ def _text(
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}"'
         f' fill="{fill}"{weight}>{escape(text)}</text>'
     )
+
+
+def _exact(number: float) -> str:
+    """Nine significant figures: what published examples give."""
+    return f"{number:.9g}".replace("-", "\u2212")
 
 
 def _document(width: float, height: float, parts: list[str]) -> str:

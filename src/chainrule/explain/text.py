@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chainrule.data import Sample
 from chainrule.explain.explanation import WIDTH, ChainLink, Explanation
+from chainrule.explain.trace import LossTerm
 
 
 def lines(explanation: Explanation) -> list[str]:
@@ -33,7 +35,7 @@ def gradient_line(e: Explanation, most: int = 2) -> str:
     others = e.samples[most:]
     if others:
         parts.append(f"{sum(term.product for term in others):+.4g} ({len(others)} more)")
-    parts += [f"{added:+.4g} ({name})" for name, added in e.penalties]
+    parts += [f"{added:+.4g} ({name.partition(',')[0]})" for name, added in e.penalties]
     return f"dL/d {e.weight} = {' '.join(parts) or '0'} = {e.gradient:.4g}"
 
 
@@ -51,21 +53,48 @@ def update(e: Explanation) -> Iterator[str]:
 
 def gradient(e: Explanation) -> Iterator[str]:
     """The gradient: a sum over the batch, of delta times input."""
-    yield f"{'sample':>10} {'delta':>14} {'x input':>12} {'= product':>14}"
+    weighted = any(term.weight is not None for term in e.samples)
+    yield f"{'sample':>10} {'delta':>14} {'x input':>12} {'= product':>14}  pull on the weight"
     for term in e.samples[:WIDTH]:
-        pull = "" if not term.product else "  pulls the weight down" if term.product > 0 else "  pulls the weight up"
-        yield f"{term.row:>10} {term.delta:>14.6g} {term.input:>12.6g} {term.product:>14.6g}{pull}"
+        counts = f"; the sample's weight in its delta is {term.weight:.6g}" if weighted else ""
+        yield f"{term.row:>10} {term.delta:>14.6g} {term.input:>12.6g} {term.product:>14.6g}  {term.pull}{counts}"
+        read = e.read(term.row)
+        if read is not None:
+            yield f"{'':>10} {sample_line(read)}"
     rest = e.samples[WIDTH:]
     if rest:
         yield f"{len(rest):>5} more {'':>27} {sum(term.product for term in rest):>14.6g}"
     for name, added in e.penalties:
-        yield f"{name:>37} {added:>14.6g}"
+        yield f"{name:>37}  {added:>14.6g}"
     yield f"{'dL/dw':>10} {'':>27} {e.gradient:>14.6g}"
-    if e.gradient != e.training_gradient:
-        apart = e.gradient - e.training_gradient
-        yield f"training computed {e.training_gradient:.6g}; the difference of {apart:.1g} is rounding"
+    yield from rounding_lines(e)
     if all(term.product == 0 for term in e.samples):
         yield "nothing comes through for any sample of this batch: see the next level for where it stops"
+
+
+def rounding_lines(e: Explanation) -> Iterator[str]:
+    """What there is to say of the difference between this gradient and the one that training used."""
+    found = e.rounding
+    if found.difference == 0:
+        return
+    said = f"training computed {e.training_gradient:.9g} in {e.precision}; "
+    if found.explains:
+        said += f"the difference of {found.difference:.1g} is rounding, which can make up to {found.bound:.1g} here"
+    else:
+        said += f"the difference of {found.difference:.1g} is more than the {found.bound:.1g} that rounding explains"
+    yield said
+
+
+def sample_line(read: Sample, most: int = 5) -> str:
+    """A sample as it was read, in a line: where it is from, its first cells, and its target."""
+    cells = [f"{name} {_cell(value)}" for name, value in (read.values or {}).items()]
+    more = f" and {len(cells) - most} more" if len(cells) > most else ""
+    what = f": {', '.join(cells[:most])}{more}" if cells else ""
+    return f"row {read.row} of {read.source}{what}; {read.target_name} {_cell(read.target)}"
+
+
+def _cell(value: object) -> str:
+    return "empty" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def chain(e: Explanation) -> Iterator[str]:
@@ -81,8 +110,8 @@ def _opened(link: ChainLink, indent: str, row: int) -> Iterator[str]:
     of = "" if link.row == row else f" of sample {link.row}"
     value = "" if link.value is None else f", value {link.value:.6g}"
     yield f"{indent}delta {link.unit}{of} = {link.delta:.6g}{value}{f'  ({link.note})' if link.note else ''}"
-    if link.is_last:
-        yield f"{indent}  = the loss's own derivative there"
+    if link.loss is not None:
+        yield f"{indent}  = {loss_line(link.loss)}"
     elif not link.terms:
         yield f"{indent}  (opened no further: the depth ends here)"
     for term in link.terms:
@@ -95,9 +124,16 @@ def _opened(link: ChainLink, indent: str, row: int) -> Iterator[str]:
         yield f"{indent}  {link.rest:+.6g} through {link.others} more"
 
 
+def loss_line(term: LossTerm) -> str:
+    """The loss's own derivative, of its factors."""
+    weight = "" if term.sample_weight == 1 else f"{term.sample_weight:.6g} (the sample's weight) x "
+    mean = "" if term.samples == 1 else f" / {term.samples} (samples in the batch)"
+    return f"the loss's own derivative there: {weight}{term.slope:.6g}{mean}"
+
+
 def paths(e: Explanation) -> Iterator[str]:
     """Paths from the weight to the loss: along a path one multiplies, where paths meet one adds."""
-    found, data = e.paths, sum(term.product for term in e.samples)
+    found, data = e.paths, e.data_gradient
     if not found:
         yield "no path is open: somewhere on each of them a local derivative is 0"
         return

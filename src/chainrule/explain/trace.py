@@ -6,8 +6,9 @@ its place: the layer's path, and the index of the output, sample first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from chainrule.arrays import Array, Params, Shape
 from chainrule.backprop import Derivatives, differentiate
 from chainrule.engine import Position, Work
 from chainrule.layers import Branches, Container, Context, Layer, Residual
-from chainrule.layers.base import Terms
+from chainrule.layers.base import Terms, samples_of
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,39 @@ class Unit:
 
 @dataclass(frozen=True)
 class Link:
-    """A unit that another one feeds, and the derivative of the fed unit with respect to the feeding one."""
+    """A unit that another one (or a weight) feeds.
+
+    Attributes:
+        unit: the fed unit
+        local: its derivative with respect to what feeds it
+        delta: dL/d the fed unit
+    """
 
     unit: Unit
     local: float
+    delta: float
+
+    @property
+    def product(self) -> float:
+        """What comes through: the local derivative times the delta."""
+        return self.local * self.delta
+
+
+def strongest(groups: Sequence[Terms], most: int | None = None) -> tuple[list[Link], float, int]:
+    """The links with the largest products, what all others add up to, and how many those are."""
+    if not groups:
+        return [], 0.0, 0
+    products = np.concatenate([group.products for group in groups])
+    starts = np.cumsum([0, *(len(group.local) for group in groups)])
+    order = np.argsort(-np.abs(products), kind="stable")
+    shown, others = order[:most], order[len(order) if most is None else most :]
+    links = []
+    for place in shown.tolist():
+        which = int(np.searchsorted(starts, place, side="right")) - 1
+        group, k = groups[which], place - int(starts[which])
+        unit = Unit(group.layer, tuple(group.at[k].tolist()))
+        links.append(Link(unit, float(group.local[k]) + 0.0, float(group.upstream[k]) + 0.0))  # -0 is 0
+    return links, float(products[others].sum()), len(others)
 
 
 @dataclass(frozen=True)
@@ -58,21 +88,60 @@ class Batch:
     rows: Array
 
 
+@dataclass(frozen=True)
+class LossTerm:
+    """Where backpropagation begins: dL/d an output is sample_weight / samples * slope.
+
+    Attributes:
+        slope: the derivative of the sample's own loss
+        sample_weight: how much the sample counts
+        samples: how many samples the batch has, over which the loss is averaged
+    """
+
+    slope: float
+    sample_weight: float
+    samples: int
+
+
 class Trace:
     """Forward and backward of one step, in float64 and with nothing thrown away."""
 
     def __init__(self, work: Work, position: Position, batch: Batch) -> None:
         self.network = replace(work.network, dtype="float64")
-        self.work, self.batch, self.step = work, batch, position.step
+        # The samples in the precision in which training saw them.
+        self.batch = replace(batch, x=work.network.fit_input(batch.x))
+        self.work, self.step = work, position.step
         self.parameters = position.parameters.astype(np.float64)
         self.statistics = position.statistics.astype(np.float64)
+        self.inputs: dict[str, Array] = {}
         self.outputs: dict[str, Array] = {}
         self.result = self._differentiate()
         self.nodes = dict(_nodes(self._root(), ""))
 
+    @cached_property
+    def order(self) -> list[str]:
+        """The layers whose outputs are units, in the order in which they run: a Residual, whose output is a sum, after
+        the layers inside it.
+        """
+        order: list[str] = []
+
+        def visit(place: str) -> None:
+            layer = self.nodes[place].layer
+            if isinstance(layer, Container):
+                for name in layer.children:
+                    visit(_join(place, name))
+            if place and (isinstance(layer, Residual) or not isinstance(layer, Container)):
+                order.append(place)
+
+        visit("")
+        return order
+
     def context(self, watch: Any = None) -> Context:
         """The step's own context, so that dropout drops the same units."""
         return Context(True, self.work.seed, self.step, watch=watch)
+
+    def _watch(self, place: str, x: Array, y: Array) -> None:
+        self.inputs[place], self.outputs[place] = x, y
 
     def _differentiate(self) -> Derivatives:
         batch = self.batch
@@ -85,7 +154,7 @@ class Trace:
             statistics=self.statistics,
             sample_weight=batch.weight,
             penalties=self.work.penalties,
-            context=self.context(self.outputs.__setitem__),
+            context=self.context(self._watch),
         )
 
     def _root(self) -> Node:
@@ -108,8 +177,17 @@ class Trace:
         output = self.outputs.get(unit.layer)
         return None if output is None else float(output[unit.index])
 
-    def fed_by(self, unit: Unit) -> list[Link]:
-        """The units that this one feeds; none if it is an output of the network, which the loss takes."""
+    def loss_term(self, unit: Unit) -> LossTerm:
+        """What the delta of an output of the network is made of."""
+        prediction, batch = self.result.forward.prediction, self.batch
+        slope = float(self.work.loss.slopes(prediction, batch.y)[unit.index])
+        weight = 1.0 if batch.weight is None else float(batch.weight[unit.index[0]])
+        return LossTerm(slope, weight, len(prediction))
+
+    def fed_by(self, unit: Unit) -> list[Terms]:
+        """The units that this one feeds: their deltas and the local derivatives towards them, whose products add up to
+        this one's delta; nothing if it is an output of the network, which the loss takes.
+        """
         place, _, name = unit.layer.rpartition(".")
         container = self.nodes[place].layer
         if isinstance(container, Branches):
@@ -117,11 +195,21 @@ class Trace:
         assert isinstance(container, Container)
         names = list(container.children)
         after = names[names.index(name) + 1 :]
-        return self._into(_join(place, after[0]), unit.index) if after else self._after(Unit(place, unit.index))
+        if after:
+            return self._into(_join(place, after[0]), unit.index)
+        # A Residual's output is a sum, and so a unit of its own.
+        return (
+            [self._sum(place, unit.index)] if isinstance(container, Residual) else self._after(Unit(place, unit.index))
+        )
 
-    def _after(self, unit: Unit) -> list[Link]:
+    def _after(self, unit: Unit) -> list[Terms]:
         """The units that an output of a container feeds."""
         return self.fed_by(unit) if unit.layer else []
+
+    def _sum(self, place: str, index: Shape) -> Terms:
+        """The unit in which a Residual's shortcut and the layers inside it meet."""
+        upstream = self.nodes[place].arriving[index].reshape(1)
+        return Terms(upstream, np.ones(1), samples_of(index), place)
 
     def _merged(self, place: str, container: Branches, name: str, index: Shape) -> Shape:
         """Where a branch's output lies in what all branches are merged to."""
@@ -130,23 +218,19 @@ class Trace:
         widths = self.nodes[place].saved[""]
         return (*index[:-1], index[-1] + sum(widths[: list(container.children).index(name)]))
 
-    def _into(self, place: str, index: Shape) -> list[Link]:
+    def _into(self, place: str, index: Shape) -> list[Terms]:
         """The units that an input of the layer at this place feeds."""
         node = self.nodes[place]
         layer = node.layer
         if isinstance(layer, Branches):
-            return [link for name in layer.children for link in self._into(_join(place, name), index)]
+            return [terms for name in layer.children for terms in self._into(_join(place, name), index)]
         if isinstance(layer, Container):
-            shortcut = [Link(Unit(place, index), 1.0)] if isinstance(layer, Residual) else []
+            shortcut = [self._sum(place, index)] if isinstance(layer, Residual) else []
             first = next(iter(layer.children), None)
             if first is None:
                 return shortcut * 2 or self._after(Unit(place, index))
             return [*shortcut, *self._into(_join(place, first), index)]
-        return [
-            Link(Unit(place, tuple(at)), local)
-            for terms in layer.input_terms(node.params, node.saved, node.arriving, index)
-            for at, local in zip(terms.at.tolist(), terms.local.tolist(), strict=True)
-        ]
+        return [t.within(place) for t in layer.input_terms(node.params, node.saved, node.arriving, index)]
 
 
 def _join(place: str, name: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from chainrule.arrays import Vector
 from chainrule.descent.adaptive import ForMatrices
 from chainrule.descent.stages import At, Point, Stage, State
+from chainrule.layers.base import snake
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def stage_works(
         else:
             out, after = stage.apply(u, state, point)
             g, result = float(u[place]), None if out is None else float(out[place])
-            at = At(place, g, 0.0 if result is None else result, state, after, point)
+            at = At(place, u, 0.0 if result is None else result, state, after, point)
             works.append(StageWork(type(stage).__name__, stage.worked(at), stage.formula, g, result))
         if out is None:
             break
@@ -61,3 +62,8 @@ def _chain_for(stage: ForMatrices, point: Point, place: int) -> tuple[str, tuple
 
 def _of(state: State, prefix: str) -> State:
     return {key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}
+
+
+def words(stage: str) -> str:
+    """A stage's name in words: "ScaleByAdam" -> "scale by adam"."""
+    return snake(stage).replace("_", " ")

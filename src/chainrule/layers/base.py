@@ -49,14 +49,14 @@ class Built:
 class Context:
     """What a forward pass is for: training or not, and the key (seed, step, place) of anything random in it.
 
-    `watch`, if given, is called with (place, output) after every layer that is not made of layers.
+    `watch`, if given, is called with (place, input, output) after every layer that is not made of layers.
     """
 
     training: bool = False
     seed: int = 0
     step: int = 0
     place: str = ""
-    watch: Callable[[str, Array], None] | None = None
+    watch: Callable[[str, Array, Array], None] | None = None
 
     def within(self, name: str) -> Context:
         """The same for the child of this name."""

@@ -65,7 +65,7 @@ class Container(Layer):
         child, inside = self.children[name], context.within(name)
         y, saved = child.forward(params[name], x, inside)
         if context.watch is not None and not isinstance(child, Container):
-            context.watch(inside.place, y)
+            context.watch(inside.place, x, y)
         return y, saved
 
 

@@ -39,6 +39,16 @@ class Penalty:
         weights = self._chosen(layout) * parameters
         return self.l1 * np.sign(weights) + self.l2 * weights
 
+    def terms(self, name: str, w: float) -> list[tuple[str, float]]:
+        """What it adds to the gradient of a weight w in the parameter of this name: how, with the numbers put in, and
+        how much.
+        """
+        if not fnmatchcase(name, self.on):
+            return []
+        lasso = ("L1 penalty, l1 x sign(w)", f"{self.l1:g} x {float(np.sign(w)):g}", self.l1 * float(np.sign(w)))
+        ridge = ("L2 penalty, l2 x w", f"{self.l2:g} x {w:.6g}", self.l2 * w)
+        return [(f"{what} = {numbers}", value) for what, numbers, value in (lasso, ridge) if value]
+
     def _chosen(self, layout: Layout) -> Vector:
         chosen = np.zeros(layout.size, dtype=np.float32)
         for entry in layout.entries:

@@ -41,7 +41,7 @@ def _quantities(work: Work, done: Done, data: Part) -> Iterator[tuple[str, str, 
     weight = None if data.weight is None else data.weight[done.rows]
     yield "the network", "the input", x
     outputs: list[tuple[str, Array]] = []
-    context = Context(True, work.seed, done.before.step, watch=lambda place, output: outputs.append((place, output)))
+    context = Context(True, work.seed, done.before.step, watch=lambda place, _, y: outputs.append((place, y)))
     with np.errstate(all="ignore"):
         forward = forward_pass(network, done.before.parameters, x, done.before.statistics, context)
         for place, output in outputs:
