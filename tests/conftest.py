@@ -1,8 +1,51 @@
-"""What all tests share: JAX in float64 as an independent oracle, and hypothesis without a clock."""
+"""What all tests share: JAX in float64 as an independent oracle, hypothesis without a clock, and a browser."""
+
+import os
+import shutil
 
 import jax
+import pytest
 from hypothesis import settings
 
 jax.config.update("jax_enable_x64", True)
 settings.register_profile("chainrule", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("chainrule")
+
+# Chromium would otherwise look for its maker's servers.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium, driven by Playwright; where there is none, tests of pages are skipped, but never in CI."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI needs Chromium: apt-get install chromium")
+        pytest.skip("no Chromium on this machine: the pages are not tested (apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Opens a file at a width; fails if the page asks for anything else, or if a script of its fails."""
+    troubles, contexts = [], []
+
+    def opened(path, width):
+        context = chromium.new_context(viewport={"width": width, "height": 900})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda request: troubles.append(request.url) if request.url.startswith("http") else None)
+        page.goto(path.absolute().as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not troubles

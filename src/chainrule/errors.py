@@ -39,12 +39,18 @@ class NonFiniteError(ChainruleError):
         self.quantity = quantity
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant, if one is near."""
+    lower = {name.lower(): name for name in sorted(known)}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    return lower[near[0]] if near else None
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> SettingError:
     """The error for a name that doesn't exist, with the nearest one that does."""
     names = sorted(known)
-    lower = {known.lower(): known for known in names}
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    hint = f"did you mean {lower[near[0]]!r}?" if near else "there are: " + ", ".join(names)
+    near = nearest(name, names)
+    hint = f"did you mean {near!r}?" if near else "there are: " + ", ".join(names)
     return SettingError(f"unknown {kind} {name!r}; {hint}")
 
 

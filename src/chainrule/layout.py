@@ -6,7 +6,6 @@ gives their parts names.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from chainrule.arrays import Array, Shape, Vector
-from chainrule.errors import SettingError
+from chainrule.errors import SettingError, nearest
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,8 @@ class Layout:
         for entry in self.entries:
             if entry.name == name:
                 return entry
-        near = difflib.get_close_matches(name, [entry.name for entry in self.entries], n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest(name, [entry.name for entry in self.entries])
+        meant = f"did you mean {near!r}? " if near else ""
         raise SettingError(f"there is no parameter {name!r}; {meant}there are {self.ranges}")
 
     @property

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import check, explain, train, use
+from chainrule.cli import charts, check, explain, train, use, worksheet
 from chainrule.errors import ChainruleError
 from chainrule.version import VERSION
 
@@ -26,7 +26,11 @@ app = typer.Typer(
         "Begin with [bold]chainrule train digits[/]; then [bold]chainrule show runs/digits-1[/]."
     ),
 )
-for _command in (train.train, use.predict, use.evaluate, use.show, explain.explain, check.check, check.data):
+for _command in (
+    *(train.train, use.predict, use.evaluate, use.show),
+    *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
+    *(check.check, check.data),
+):
     app.command()(_command)
 
 

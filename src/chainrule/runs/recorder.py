@@ -71,7 +71,7 @@ class Recorder:
         """Write a new run's files and give its manifest."""
         prepared = {} if event.data.preparation is None else event.data.preparation.contents()
         contents = {**prepared, "recipe.json": files.encoded(recipe(event)), **_state(event.progress)}
-        contents |= {_frame_name(event.progress.position.step): state.position_to_bytes(event.progress.position)}
+        contents |= {frame_name(event.progress.position.step): state.position_to_bytes(event.progress.position)}
         hashes = self._write(side, contents)
         planned = [[event.progress.position.step, event.plan.epochs]]
         self._manifest = _manifest(event.progress, "under way", hashes, planned)
@@ -96,7 +96,7 @@ class Recorder:
 
     def _add_frame(self, position: Position) -> None:
         """Keep a position, and every other one only once there are too many."""
-        contents = {_frame_name(position.step): state.position_to_bytes(position)}
+        contents = {frame_name(position.step): state.position_to_bytes(position)}
         surplus: set[str] = set()
         present = {name: size for name, size in self._sizes.items() if name in self._manifest["files"]}
         if sum(present.values()) + sum(map(len, contents.values())) > self._limit:
@@ -131,7 +131,8 @@ class Recorder:
         self._manifest = after
 
 
-def _frame_name(step: int) -> str:
+def frame_name(step: int) -> str:
+    """The file of a step's frame."""
     return f"frame-{step:08d}.safetensors"
 
 

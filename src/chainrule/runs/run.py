@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from chainrule.errors import ChainruleError, DataError, RunError
 from chainrule.runs import folder as files
 from chainrule.runs import state
 from chainrule.runs.recipe import from_json
-from chainrule.runs.recorder import Recorder, frame_step
+from chainrule.runs.recorder import Recorder, frame_name, frame_step
 from chainrule.training import Listener, Plan, Trained, follow
 from chainrule.training.loop import chosen
 
@@ -83,15 +83,40 @@ class Run:
         It is taken again from the nearest frame before it: weights and optimizer state before and after, the batch's
         rows, loss, gradient and update. Raises RunError for a step that the run does not have.
         """
-        steps = self.manifest["steps"]
-        if not 0 <= step < steps:
-            raise RunError(f"{self.folder}: it has no step {step}; it has steps 0 to {steps - 1}")
+        return next(self.each([step], data))
+
+    def each(self, steps: Iterable[int], data: Dataset | None = None) -> Iterator[Done]:
+        """Several steps, in their order; what lies between two frames is taken again once only."""
+        wanted = sorted(set(steps))
+        last = self.manifest["steps"] - 1
+        for step in wanted:
+            if not 0 <= step <= last:
+                raise RunError(f"{self.folder}: it has no step {step}; it has steps 0 to {last}")
         data = self.load_data() if data is None else data
-        names = [name for name in self.manifest["files"] if name.startswith("frame-") and frame_step(name) <= step]
-        if not names:
-            raise RunError(f"{self.folder}: it has no frame to start from; it was altered")
-        content = files.read_file(self.folder, self.manifest, max(names))
-        return self._again(state.position_from_bytes(content, self.trained.plan), step, data)
+        position: Position | None = None
+        for step in wanted:
+            before = [frame for frame in self.frames if frame <= step]
+            if not before:
+                raise RunError(f"{self.folder}: it has no frame to start from; it was altered")
+            if position is None or before[-1] > position.step:
+                content = files.read_file(self.folder, self.manifest, frame_name(before[-1]))
+                position = state.position_from_bytes(content, self.trained.plan)
+            done = self._again(position, step, data)
+            yield done
+            position = done.after
+
+    @property
+    def frames(self) -> list[int]:
+        """The steps of which weights and optimizer state were kept."""
+        return sorted(frame_step(name) for name in self.manifest["files"] if name.startswith("frame-"))
+
+    def steps_along(self, count: int) -> list[int]:
+        """Steps spread over the run, to show how something changed: where frames are, or at least `count`."""
+        last = self.manifest["steps"] - 1
+        kept = [frame for frame in self.frames if frame <= last]
+        if len(kept) >= count or last < 0:
+            return kept
+        return sorted({*kept, *(round(k * last / (count - 1)) for k in range(count))})
 
     def plan_at(self, step: int) -> Plan:
         """The plan at a step: a run that went on was planned for fewer epochs before."""

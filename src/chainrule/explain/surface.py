@@ -1,0 +1,149 @@
+"""The loss surface that a run went down, along two directions: two weights, or the plane that fits the run's path
+best (Li et al., 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from chainrule.arrays import Array, Vector
+from chainrule.backprop import total_loss
+from chainrule.data import Dataset, Part
+from chainrule.errors import RunError, SettingError
+from chainrule.layers import Branches, Dropout, Layer, Residual, Sequential
+from chainrule.layers.base import Context
+from chainrule.network import Network
+from chainrule.runs import Run
+
+POINTS = 60
+"""How many points the path has at least, where the run has so many steps."""
+SAMPLES = 1000
+"""Of how many training samples the loss is taken, at most."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The loss over a plane in the space of all weights, and the path that gradient descent took.
+
+    Attributes:
+        names: what the two directions are called
+        across, along: (columns,) and (rows,) coordinates of the grid in the two directions
+        loss: (rows, columns) the loss on the grid
+        steps: (points,) the steps of the path's points; the last is after the last step
+        path: (points, 2) the path, as its shadow on the plane
+        path_loss: (points,) the loss at the path's own weights, which may lie off the plane
+        variance: the share of the path's variance that lies in the plane; None for two chosen weights
+    """
+
+    names: tuple[str, str]
+    across: Array
+    along: Array
+    loss: Array
+    steps: Array
+    path: Array
+    path_loss: Array
+    variance: float | None
+
+
+def surface(
+    run: Run | str, weights: Sequence[str] | None = None, *, grid: int = 31, data: Dataset | None = None
+) -> Surface:
+    """The surface around a run's path.
+
+    With two `weights` all others stay what they were at the end. The loss is that of the training part (of SAMPLES
+    samples at most), with the penalties, batch statistics and no dropout, in float64. Raises SettingError for weights
+    that there aren't, RunError for a run without steps.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    plan = run.trained.plan
+    layout = plan.network.parameters
+    if weights is not None and len(set(weights)) != 2:
+        raise SettingError(f"a surface lies along two different weights, not {', '.join(weights)}")
+    if grid < 2:
+        raise SettingError(f"the grid has {grid} points a side; it takes at least 2")
+    places = None if weights is None else [layout.find(weight) for weight in weights]
+    steps, points = _path(run, data := run.load_data() if data is None else data)
+    lost = _Loss(plan.network, plan, data.training)
+    if places is None:
+        origin, directions, variance = _best_plane(points)
+        names = ("first principal direction", "second principal direction")
+    else:
+        origin, variance = points[-1].copy(), None
+        origin[places] = 0
+        directions = np.zeros((2, layout.size))
+        directions[[0, 1], places] = 1
+        names = (layout.name_of(places[0]), layout.name_of(places[1]))
+    shadow = (points - origin) @ directions.T
+    across, along = (_range(shadow[:, k], grid) for k in (0, 1))
+    loss = np.array([[lost(origin + a * directions[0] + b * directions[1]) for a in across] for b in along])
+    own = np.array([lost(point) for point in points])
+    return Surface(names, across, along, loss, steps, shadow, own, variance)
+
+
+def _path(run: Run, data: Dataset) -> tuple[Array, Array]:
+    """The steps, and the weights before each; and after the last."""
+    chosen = run.steps_along(POINTS)
+    if not chosen:
+        raise RunError(f"{run.folder}: it took no step, so there is no path to draw")
+    steps, points = [], []
+    for done in run.each(chosen, data):
+        steps.append(done.before.step)
+        points.append(done.before.parameters.astype(np.float64))
+    return np.array([*steps, done.after.step]), np.array([*points, done.after.parameters.astype(np.float64)])
+
+
+class _Loss:
+    """The loss as a function of all weights."""
+
+    def __init__(self, network: Network, plan: Any, part: Part) -> None:
+        # Without dropout, whose masks are of single steps; with the batch's own statistics, which fit any weights.
+        layers = [_without_dropout(layer) for layer in network.layers]
+        self._network = replace(network, layers=layers, dtype="float64")
+        count = min(len(part.x), SAMPLES)
+        rows = np.unique(np.linspace(0, len(part.x) - 1, count).astype(np.intp))
+        self._x, self._y = network.fit_input(part.x[rows]), part.y[rows]
+        self._weight = None if part.weight is None else part.weight[rows]
+        self._plan = plan
+
+    def __call__(self, parameters: Vector) -> float:
+        return total_loss(
+            self._network,
+            self._plan.loss,
+            parameters,
+            self._x,
+            self._y,
+            sample_weight=self._weight,
+            penalties=self._plan.penalties,
+            context=Context(training=True),
+        )
+
+
+def _without_dropout(layer: Layer) -> Layer:
+    if isinstance(layer, Dropout):
+        return replace(layer, rate=0.0)
+    if isinstance(layer, Sequential | Residual):
+        return replace(layer, layers=[_without_dropout(child) for child in layer.layers])
+    if isinstance(layer, Branches):
+        return replace(layer, branches=[_without_dropout(child) for child in layer.branches])
+    return layer
+
+
+def _best_plane(points: Array) -> tuple[Vector, Array, float]:
+    """The points' mean, the two directions in which they vary most, and the share of their variance in these."""
+    mean = points.mean(axis=0)
+    _, sizes, directions = np.linalg.svd(points - mean, full_matrices=False)
+    if len(directions) < 2:  # two points lie on a line
+        directions = np.vstack([directions, np.eye(1, points.shape[1])])[:2]
+    every = float((sizes**2).sum())
+    return mean, directions[:2], float((sizes[:2] ** 2).sum() / every) if every else 1.0
+
+
+def _range(values: Array, grid: int) -> Array:
+    """Coordinates that leave some room on both sides of these."""
+    low, high = float(values.min()), float(values.max())
+    room = 0.25 * (high - low) or 1.0
+    return np.linspace(low - room, high + room, grid)

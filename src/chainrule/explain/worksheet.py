@@ -1,0 +1,282 @@
+"""A worksheet: one forward pass, one backward pass and one update of a small network, with blanks to fill in and an
+answer key. The numbers are drawn so that they stay short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from chainrule.arrays import Array, Vector
+from chainrule.data import Part
+from chainrule.descent import Optimizer
+from chainrule.engine import Done, Position, Work
+from chainrule.engine.numpy import NumpyEngine
+from chainrule.errors import SettingError
+from chainrule.explain.html import document, formula
+from chainrule.explain.trace import Batch, Trace
+from chainrule.explain.update import stage_works, words
+from chainrule.generators import generator
+from chainrule.layers import Dense
+from chainrule.layers.activations import Activation, PReLU
+from chainrule.losses import Loss
+from chainrule.network import Network
+
+MOST = 40
+"""Weights that a network on a worksheet may have."""
+_DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Blank:
+    """A number to fill in."""
+
+    answer: float
+
+
+Line = tuple["str | Blank", ...]
+
+
+@dataclass(frozen=True)
+class Worksheet:
+    """Everything that a worksheet is about: a step of a network on one sample."""
+
+    trace: Trace
+    done: Done
+    work: Work
+
+    def page(self) -> str:
+        """The sheet, and on a page of its own the answer key, as one HTML file."""
+        sheet = self._sheet(lambda _: '<span class="blank"></span>')
+        key = self._sheet(lambda blank: f"<b>{number(blank.answer)}</b>")
+        body = f"<section><h1>One step of learning, by hand</h1>{_ABOUT}{self._given()}{sheet}</section>"
+        body += f'<section class="key"><h1>Answer key</h1>{key}</section>'
+        return document("One step of learning, by hand", body, _STYLE)
+
+    def _sheet(self, shown: Callable[[Blank], str]) -> str:
+        parts = (
+            ("1. Forward: every unit gets its value", self.forward()),
+            ("2. The loss", self.loss()),
+            ("3. Backpropagation: every unit gets its derivative of the loss, from last to first", self.backward()),
+            ("4. The gradient of every weight: delta times input", self.gradients()),
+            ("5. Gradient descent: a step against the gradient", self.updates()),
+        )
+        return "".join(f"<h2>{title}</h2>{''.join(_line(line, shown) for line in lines)}" for title, lines in parts)
+
+    def _given(self) -> str:
+        network, rules = self.trace.network, []
+        for layer in {type(layer): layer for _, layer, _ in network.leaves()}.values():
+            if isinstance(layer, Activation):
+                value, slope = layer.symbols
+                rules.append(formula(rf"f(z) = {value}, \quad f'(z) = {slope}"))
+        value, slope = self.work.loss.formula
+        rules.append(formula(rf"L = {value}, \quad \frac{{\partial L}}{{\partial y}} = {slope}"))
+        inputs = ", ".join(f"x[{k}] = {number(v)}" for k, v in enumerate(self.trace.batch.x[0].tolist()))
+        target = ", ".join(f"t[{k}] = {number(v)}" for k, v in enumerate(np.ravel(self.trace.batch.y[0]).tolist()))
+        weights = "".join(
+            f"<p>{escape(entry.name)}: "
+            + ", ".join(
+                f"[{', '.join(map(str, np.unravel_index(k, entry.shape)))}] = {number(float(value))}"
+                for k, value in enumerate(self.trace.parameters[entry.place])
+            )
+            + "</p>"
+            for entry in network.parameters.entries
+        )
+        return (
+            f'<div class="given"><p>Inputs: {inputs}</p><p>Target: {target}</p>{weights}'
+            f"<p>W[i, j] is the weight from input i to unit j.</p>{''.join(rules)}</div>"
+        )
+
+    def forward(self) -> Iterator[Line]:
+        """A line a unit, from first to last layer."""
+        trace = self.trace
+        before = [number(v) for v in trace.batch.x[0].tolist()]
+        known: list[float] | None = None
+        for place, layer, _ in trace.network.leaves():
+            values = trace.outputs[place][0].tolist()
+            for j, value in enumerate(values):
+                if isinstance(layer, Dense):
+                    params = trace.nodes[place].params
+                    column = params["W"][:, j].tolist()
+                    parts: list[str | Blank] = [f"{place}[{j}]: z = "]
+                    for i, w in enumerate(column):
+                        given: str | Blank = before[i] if known is None else Blank(known[i])
+                        parts += [" + " if i else "", given, f" × {_factor(w)}"]
+                    bias = f" + {_factor(float(params['b'][j]))}" if layer.bias else ""
+                    yield (*parts, f"{bias} = ", Blank(value))
+                else:
+                    assert known is not None
+                    yield f"{place}[{j}]: a = f(", Blank(known[j]), ") = ", Blank(value)
+            known = values
+
+    def loss(self) -> Iterator[Line]:
+        """The loss of the prediction."""
+        prediction = self.trace.result.forward.prediction[0].tolist()
+        given: list[str | Blank] = ["the prediction y = "]
+        for k, value in enumerate(prediction):
+            given += [", " if k else "", Blank(value)]
+        yield (*given, "; L = ", Blank(self.trace.result.data_loss))
+
+    def backward(self) -> Iterator[Line]:
+        """A line a unit, from last to first layer."""
+        trace = self.trace
+        leaves = list(trace.network.leaves())
+        for k in range(len(leaves) - 1, -1, -1):
+            place, layer, _ = leaves[k]
+            name = "δ" if isinstance(layer, Dense) else "∂L/∂a"
+            arriving = trace.nodes[place].arriving[0].tolist()
+            for j, delta in enumerate(arriving):
+                yield (f"{place}[{j}]: {name} = ", *self._derivative(leaves, k, j), " = ", Blank(delta))
+
+    def _derivative(self, leaves: list, k: int, j: int) -> Line:  # type: ignore[type-arg]
+        """How the derivative at a unit's output comes about."""
+        if k == len(leaves) - 1:
+            return (f"∂L/∂y[{j}]",)
+        place, layer, _ = leaves[k + 1]
+        node = self.trace.nodes[place]
+        deltas = node.arriving[0].tolist()
+        if not isinstance(layer, Dense):
+            z, a = node.saved
+            slope = float(layer.derivative(z, a)[0, j])
+            return "f'(z) × ∂L/∂a = ", Blank(slope), " × ", Blank(deltas[j])
+        parts: list[str | Blank] = []
+        for unit, (w, delta) in enumerate(zip(node.params["W"][j].tolist(), deltas, strict=True)):
+            parts += [" + " if unit else "", f"{_factor(w)} × ", Blank(delta)]
+        return tuple(parts)
+
+    def gradients(self) -> Iterator[Line]:
+        """A line a weight: its gradient."""
+        for entry in self.trace.network.parameters.entries:
+            for k in range(entry.size):
+                weight = self.trace.network.parameters.name_of(entry.start + k)
+                (terms,) = self.trace.terms(weight)
+                gradient = float(terms.products.sum())
+                if entry.name.endswith(".b"):
+                    yield f"∂L/∂ {weight} = δ = ", Blank(gradient)
+                else:
+                    delta, given = Blank(float(terms.upstream[0])), Blank(float(terms.local[0]))
+                    yield f"∂L/∂ {weight} = δ × input = ", delta, " × ", given, " = ", Blank(gradient)
+
+    def updates(self) -> Iterator[Line]:
+        """A line a weight: what the optimizer makes of its gradient, and the new weight."""
+        done, layout, part = self.done, self.trace.network.parameters, self.trace.batch
+        _, point = NumpyEngine(self.work).look(done.before, part.x, part.y, None)
+        plain = len(self.work.optimizer.stages) == 1
+        for place in range(layout.size):
+            before, after = float(done.before.parameters[place]), float(done.after.parameters[place])
+            gradient, update = float(done.gradient[place]), float(done.update[place])
+            parts: list[str | Blank] = [f"{layout.name_of(place)}: {number(before)} − "]
+            if plain and gradient:
+                parts += [f"{number(update / gradient)} × ", Blank(gradient)]
+            else:
+                stages = stage_works(self.work.optimizer.stages, done.gradient, done.before.states, point, place)
+                for stage in stages[:-1]:
+                    yield f"{words(stage.stage)} of ", Blank(stage.input), " gives ", Blank(stage.output or 0.0)
+                parts += [Blank(update)]
+            yield (*parts, " = ", Blank(after))
+
+
+def worksheet(
+    network: Network, loss: Loss, optimizer: Optimizer, *, seed: int = 0, weights: Vector | None = None,
+    sample: tuple[Array, Array] | None = None,
+) -> Worksheet:  # fmt: skip
+    """A worksheet for a network: with weights and a sample drawn by `seed`, or with those given, rounded to two
+    decimals.
+
+    Raises SettingError for a network that is too large or has layers that take no part in it.
+    """
+    _check(network)
+    network = Network(network.layers, network.input_shape, "float64")
+    work = Work(network, loss, optimizer)
+    if weights is not None and sample is not None:
+        return _made(work, np.round(weights.astype(np.float64), 2), *(np.round(part, 2) for part in sample))
+    drawn = (_drawn(work, seed, k) for k in range(_DRAWS))
+    return min(drawn, key=_awkwardness)
+
+
+def _check(network: Network) -> None:
+    kinds = [layer for _, layer, _ in network.leaves()]
+    odd = [type(layer).__name__ for layer in kinds if not isinstance(layer, Dense | Activation)]
+    odd += [type(layer).__name__ for layer in network.layers if hasattr(layer, "children")]
+    odd += ["PReLU"] * any(isinstance(layer, PReLU) for layer in kinds)
+    if odd:
+        raise SettingError(
+            f"a worksheet is for Dense layers and activations that take each number by itself; this network has"
+            f" {odd[0]}"
+        )
+    if network.parameters.size > MOST or len(network.input_shape) != 1:
+        raise SettingError(
+            f"a worksheet is for a network of up to {MOST} weights and a list of inputs; this one has"
+            f" {network.parameters.size:,} weights and inputs of shape {network.input_shape}; try --network '2 relu, 1'"
+        )
+
+
+def _drawn(work: Work, seed: int, attempt: int) -> Worksheet:
+    """Weights and a sample of halves and small whole numbers."""
+    random = generator(seed, "worksheet", attempt)
+    network = work.network
+    weights = random.choice([-1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0], network.parameters.size)
+    x = random.choice([-2.0, -1.0, 1.0, 2.0, 3.0], (1, *network.input_shape))
+    outputs = network.output_shape[0]
+    if work.loss.task == "classification":
+        y = random.integers(0, max(outputs, 2), 1)
+    else:
+        y = random.choice([0.0, 1.0, 2.0], (1, outputs))
+    return _made(work, weights, x, y)
+
+
+def _made(work: Work, weights: Vector, x: Array, y: Array) -> Worksheet:
+    position = Position(
+        0, weights, work.network.start_statistics(), work.optimizer.start(weights, work.network.parameters)
+    )
+    rows = np.arange(len(x))
+    done = NumpyEngine(work).step(position, *Part(x, y), rows)
+    return Worksheet(Trace(work, position, Batch(x, y, None, rows)), done, work)
+
+
+def _awkwardness(made: Worksheet) -> tuple[int, int]:
+    """How ill a draw suits: weights without a gradient first of all, then long and large numbers."""
+    gradient = made.done.gradient
+    lines = [*made.forward(), *made.loss(), *made.backward(), *made.gradients(), *made.updates()]
+    texts = [number(part.answer) for line in lines for part in line if isinstance(part, Blank)]
+    silent = int((gradient == 0).sum())
+    return (silent if 2 * silent > len(gradient) else 0) + 99 * (silent == len(gradient)), sum(map(len, texts))
+
+
+def number(value: float) -> str:
+    """A number as one writes it by hand: all of it if it is short, else four decimals, with a true minus."""
+    short = round(value, 6)
+    text = f"{short:.6f}" if abs(value - short) < 1e-12 else f"{value:.4f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return ("0" if text in ("-0", "") else text).replace("-", "−")
+
+
+def _factor(value: float) -> str:
+    return f"({number(value)})" if value < 0 else number(value)
+
+
+def _line(line: Line, shown: Callable[[Blank], str]) -> str:
+    made = "".join(shown(part) if isinstance(part, Blank) else escape(part) for part in line)
+    return f'<p class="line">{made}</p>'
+
+
+_ABOUT = (
+    "<p>Fill in the blanks from top to bottom. What you find in one line is used in later ones. Where a number is long,"
+    " round it to four decimals.</p>"
+)
+_STYLE = """
+.given { background: var(--soft); border-radius: .5rem; padding: .4rem .9rem; }
+.given p { margin: .3rem 0; }
+.line { margin: .55rem 0; font-variant-numeric: tabular-nums; }
+.blank { display: inline-block; min-width: 4.5rem; border-bottom: 1px solid currentColor; }
+.key { margin-top: 3rem; border-top: 3px double var(--line); }
+.key .line { margin: .2rem 0; }
+@media print {
+  .key { break-before: page; border: 0; margin: 0; }
+  .line { break-inside: avoid; }
+  h2 { break-after: avoid; }
+}
+"""

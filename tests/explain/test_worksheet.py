@@ -1,0 +1,99 @@
+"""Worksheets: their answers are the network's own numbers, blanks hide them, and drawn numbers are short."""
+
+import re
+
+import numpy as np
+import pytest
+
+from chainrule.backprop import differentiate
+from chainrule.cli import run as command
+from chainrule.descent import optimizer
+from chainrule.errors import SettingError
+from chainrule.explain.worksheet import Blank, number, worksheet
+from chainrule.losses import loss
+from chainrule.network import Network
+from chainrule.runs import Recorder
+from chainrule.training import train
+
+TEXTS = ["2 relu, 1", "2 sigmoid, 2 sigmoid", "3 tanh, 2 relu, 1", "1", "2 leakyrelu, 2"]
+
+
+def made(text, seed=0, chosen="sgd 0.1"):
+    return worksheet(Network(text, 2), loss("half_squares"), optimizer(chosen), seed=seed)
+
+
+def answers(lines):
+    """The last number to fill in of each line."""
+    return [[part.answer for part in line if isinstance(part, Blank)][-1] for line in lines]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_answers_are_the_networks_own(text, seed):
+    sheet = made(text, seed)
+    trace = sheet.trace
+    expected = differentiate(trace.network, trace.work.loss, trace.parameters, trace.batch.x, trace.batch.y)
+    assert answers(sheet.forward()) == [v for place in trace.outputs for v in trace.outputs[place].ravel()]
+    assert answers(sheet.loss()) == [expected.loss]
+    assert answers(sheet.gradients()) == pytest.approx(expected.gradient, rel=1e-12)
+    assert answers(sheet.updates()) == pytest.approx(trace.parameters - 0.1 * expected.gradient, rel=1e-12)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_each_lines_numbers_give_its_answer(text):
+    """What stands before the last "=" comes to what stands behind it, as a pupil would find."""
+    sheet = made(text)
+    for line in [*sheet.forward(), *sheet.backward(), *sheet.gradients(), *sheet.updates()]:
+        words = "".join(str(part.answer) if isinstance(part, Blank) else part for part in line)
+        sides = words.replace("−", "-").replace("×", "*").split(": ", 1)[-1].split(" = ")
+        if re.fullmatch(r"[-\d.e*+() ]+", sides[-2]):
+            assert eval(sides[-2]) == pytest.approx(float(sides[-1]), abs=1e-9), words
+
+
+@pytest.mark.parametrize("text", ["2 relu, 1", "2 leakyrelu, 2", "1"])
+@pytest.mark.parametrize("seed", range(4))
+def test_drawn_numbers_are_short(text, seed):
+    sheet = made(text, seed)
+    lines = [*sheet.forward(), *sheet.loss(), *sheet.backward(), *sheet.gradients(), *sheet.updates()]
+    for text in (number(part.answer) for line in lines for part in line if isinstance(part, Blank)):
+        assert len(text.lstrip("−")) <= 6
+    assert np.count_nonzero(sheet.done.gradient) >= sheet.done.gradient.size / 2
+
+
+def test_the_sheet_hides_what_the_key_tells():
+    sheet = made("2 relu, 1")
+    fill, key = sheet.page().split('<section class="key">')
+    blanks = sum(isinstance(part, Blank) for line in sheet.forward() for part in line)
+    assert fill.count('class="blank"') == key.count("<b>") > blanks
+    assert "<b>" not in fill
+    assert 'class="blank"' not in key
+
+
+def test_an_optimizer_of_several_stages_is_worked_stage_by_stage():
+    sheet = made("1", chosen="momentum 0.5")
+    assert any("momentum of" in str(line[0]) for line in sheet.updates())
+
+
+@pytest.mark.parametrize("text", ["20 tanh, 20 tanh, 1", "2, softmax", "2, residual(2), 1", "3 prelu, 1"])
+def test_what_fits_on_no_worksheet_is_refused(text):
+    with pytest.raises(SettingError, match="a worksheet is for"):
+        made(text)
+
+
+def test_of_a_run_the_numbers_are_its_own_rounded(tmp_path, capsys):
+    trained = train("2 tanh", "moons", epochs=1, callbacks=[Recorder(tmp_path / "run")])
+    page = tmp_path / "sheet.html"
+    assert command(["worksheet", str(tmp_path / "run"), "-o", str(page)]) == 0
+    assert "dense_2.b[0]" in page.read_text()
+    assert trained.parameters.size == 9
+    assert command(["worksheet", str(tmp_path / "run"), "--network", "2", "-o", str(page)]) == 2
+    assert "either a RUN or a --network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_in_a_browser(open_page, tmp_path, width):
+    (tmp_path / "sheet.html").write_text(made("2 sigmoid, 2 sigmoid").page())
+    shown = open_page(tmp_path / "sheet.html", width)
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    assert shown.locator(".blank").first.bounding_box()["width"] > 50
+    assert shown.locator("math").count() == 2
