@@ -1,15 +1,86 @@
-"""What the documentation shows is drawn by the project itself, when the documentation is built."""
+"""What the documentation shows is made by the project itself, when the documentation is built: pictures are drawn, and
+on the page about backpropagation every number is computed.
+"""
 
 from __future__ import annotations
 
+import doctest
+import io
+import re
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
+import chainrule
+from chainrule.descent import optimizer
 from chainrule.explain import worked_example
+from chainrule.explain.charts import chart_page, surface_chart, surface_words
+from chainrule.explain.page import page as explanation_page
 from chainrule.explain.scheme import draw
+from chainrule.explain.surface import surface
+from chainrule.explain.worksheet import worksheet
+from chainrule.losses import loss
+from chainrule.network import Network
+
+COMPUTED = "backpropagation.md"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the picture of the worked example."""
-    files.append(File.generated(config, "pictures/scheme.svg", content=draw(worked_example())))
+    """Add the pictures and pages that the documentation shows."""
+    sheet = worksheet(Network("2 relu, 1", 2), loss("half_squares"), optimizer("sgd 0.1"))
+    with tempfile.TemporaryDirectory() as place:
+        recorder = chainrule.Recorder(Path(place, "run"))
+        chainrule.train("6 tanh, 4 tanh", "moons", optimizer="adam 0.02", epochs=40, callbacks=[recorder])
+        found = surface(str(Path(place, "run")))
+    made = {
+        "scheme.svg": draw(worked_example()),
+        "explanation.html": explanation_page(worked_example()),
+        "worksheet.html": sheet.page(),
+        "descend.html": chart_page(surface_chart(found), surface_words(found)),
+    }
+    for name, content in made.items():
+        there = files.get_file_from_path(f"pictures/{name}")
+        if there is not None:
+            files.remove(there)
+        files.append(File.generated(config, f"pictures/{name}", content=content))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Compute the numbers of the page that is about numbers."""
+    return computed(markdown) if page.file.src_uri == COMPUTED else markdown
+
+
+def computed(markdown: str) -> str:
+    """The page with the output of its examples, and its numbers in the text, as they come out now.
+
+    A number in the text is followed by a comment with the expression that it is the value of: 0.5<!-- 1 / 2 -->.
+    """
+    names: dict[str, Any] = {}
+    parts = []
+    for part in doctest.DocTestParser().parse(markdown):
+        if isinstance(part, str):
+            parts.append(part)
+            continue
+        lines = part.source.splitlines()
+        prompted = [f">>> {lines[0]}", *(f"... {line}" for line in lines[1:])]
+        parts.append("\n".join(prompted) + "\n" + _output(part.source, names))
+    return re.sub(r"[-\d.e]+<!--=(.*?)-->", lambda found: str(eval(found[1], names)), "".join(parts))
+
+
+def _output(source: str, names: dict[str, Any]) -> str:
+    """What an example prints, as the interpreter would."""
+    printed, hook = io.StringIO(), sys.displayhook
+    with redirect_stdout(printed):
+        sys.displayhook = sys.__displayhook__
+        try:
+            exec(compile(source, "<documentation>", "single"), names)
+        finally:
+            sys.displayhook = hook
+    return printed.getvalue()

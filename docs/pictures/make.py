@@ -1,4 +1,4 @@
-"""Draws the README's picture: what `chainrule train digits` really prints, as an SVG.
+"""Draws the README's pictures: what `chainrule train digits` really prints, and the scheme of the worked example.
 
 python docs/pictures/make.py
 """
@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from chainrule.cli import display, run
+from chainrule.explain import worked_example
+from chainrule.explain.scheme import draw
 
 HERE = Path(__file__).parent.absolute()
 
 
 def main() -> None:
-    """Run the command with a console that remembers what it prints."""
+    """Run the command with a console that remembers what it prints, and draw the scheme."""
     console = Console(record=True, width=120, highlight=False, force_terminal=False, file=io.StringIO())
     display.out = display.err = console
     console.print("[bold green]$[/] [bold]chainrule train digits[/]", markup=True)
@@ -33,6 +35,7 @@ def main() -> None:
     plain = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     svg = console.export_svg(title="chainrule", theme=MONOKAI, code_format=plain, unique_id="chainrule")
     (HERE / "train.svg").write_text(svg)
+    (HERE / "scheme.svg").write_text(draw(worked_example()))
 
 
 if __name__ == "__main__":

@@ -72,9 +72,29 @@ def test_a_folder_stays_within_its_limit_and_every_step_stays_to_be_had(tmp_path
     steps, run = record(tmp_path / "run", "adam", every=1, epochs=20, limit=60_000)
     frames = list((tmp_path / "run").glob("frame-*"))
     assert sum(path.stat().st_size for path in (tmp_path / "run").iterdir()) < 60_000
-    assert 2 < len(frames) < len(steps) / 2
+    assert 5 < len(frames) < len(steps) / 2
+    gaps = np.diff([*run.frames, len(steps)])
+    assert gaps.max() <= 2.5 * gaps.mean()  # so no step is much further away than it must be
     for step in (0, 1, 37, len(steps) - 1):
         same(run.at(step, IRIS), steps[step])
+
+
+def test_a_run_that_goes_on_keeps_its_limit(tmp_path):
+    _, run = record(tmp_path / "run", "adam", every=1, epochs=6, limit=40_000)
+    run.resume(IRIS, epochs=12)
+    assert sum(path.stat().st_size for path in (tmp_path / "run").iterdir()) < 40_000
+    assert Run.open(tmp_path / "run").manifest["limit"] == 40_000
+
+
+def test_several_steps_are_walked_through_in_one_go(tmp_path):
+    steps, run = record(tmp_path / "run", "adam", every=5, epochs=5)
+    wanted = [17, 3, 4, 11]
+    for done, step in zip(run.each(wanted, IRIS), sorted(wanted), strict=True):
+        same(done, steps[step])
+    assert set(run.frames) <= set(run.steps_along(9))
+    assert {0, len(steps) - 1} <= set(run.steps_along(9))
+    with pytest.raises(RunError, match="it has no step 99"):
+        list(run.each([0, 99], IRIS))
 
 
 def test_a_step_that_is_not_there(tmp_path):

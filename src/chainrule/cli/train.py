@@ -63,6 +63,12 @@ def train(
     output: Annotated[
         Path | None, typer.Option(help="The folder to write the run to; by default runs/NAME-1, -2 and so on.")
     ] = None,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            help="Megabytes that the run's folder may take, of which its steps are had again; by default 200."
+        ),
+    ] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run where it ended.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -82,7 +88,11 @@ def train(
       chainrule train --resume runs/digits-1 --epochs 200
     """
     if resume is not None:
-        _resume(resume, data, epochs, output, json)
+        if data is not None or output is not None or limit is not None:
+            raise SettingError(
+                "--resume goes on with a run's own data in its own folder; leave DATA, --output and --limit out"
+            )
+        _resume(resume, epochs, json)
         return
     if data is None:
         raise SettingError(
@@ -91,6 +101,7 @@ def train(
     from chainrule.data import load
     from chainrule.runs import Recorder
     from chainrule.runs.folder import check_free
+    from chainrule.runs.recorder import LIMIT
     from chainrule.training import follow, for_loss, plan, start
 
     if output is not None:
@@ -111,16 +122,15 @@ def train(
         penalties=_penalties(penalty), patience=_patience(patience),
     )  # fmt: skip
     folder = output or _free_folder(data)
-    recorder, example = Recorder(folder), _Example()
+    recorder = Recorder(folder, limit=LIMIT if limit is None else round(limit * 1e6))
+    example = _Example()
     _introduce(made, dataset, json)
     with _Shown(json) as shown:
         trained = follow(made, dataset, start(made), [recorder, example, shown])
     _conclude(trained, dataset, folder, example, json)
 
 
-def _resume(folder: Path, data: str | None, epochs: int | None, output: Path | None, json: bool) -> None:
-    if data is not None or output is not None:
-        raise SettingError("--resume goes on with a run's own data in its own folder; leave DATA and --output out")
+def _resume(folder: Path, epochs: int | None, json: bool) -> None:
     from chainrule.runs import Run
 
     run = Run.open(folder)

@@ -55,17 +55,13 @@ def explain(what: Any, /, *arguments: Any, **options: Any) -> Explanation:
     """Why a weight changed as it did: `explain(run, weight, step)` of a recorded run, or `explain(network, parameters,
     x, y, loss, optimizer, weight)` of a network's first step on a batch, without any run.
 
-    Args:
-        what: the run, its folder, or a network
-        weight: its name, such as "dense_1.W[3, 2]"
-        step: which step, counted from 0; by default the last
-        data: the data of the run, if it is at hand already
-        sample: which sample's delta to open, by its row in the training part; by default the one that counts most
-        depth: how many sums to open on the way to the loss
-        parameters: the network's weights, as one flat vector
-        x, y: the batch, of shape (samples, *input_shape) and what the loss takes
-        loss, optimizer: one, or its name
-        also: penalties, seed, and sample_weight of shape (samples,)
+    Of a run, which may be its folder: `weight` is a name such as "dense_1.W[3, 2]"; `step` counts from 0 and is the
+    last by default; `data` is the run's data, if it is at hand already. Of a network: `parameters` are its weights, one
+    flat vector; `x` and `y` the batch, of shape (samples, *input_shape) and what the loss takes; `loss` and `optimizer`
+    themselves or their names; and there may be `penalties`, `seed`, and `sample_weight` of shape (samples,).
+
+    Of both: `sample` is which sample's delta to open, by its number in the training part, and by default the one that
+    counts most; `depth` how many sums to open on the way to the loss.
 
     Raises:
         RunError: for a step that the run does not have

@@ -4,7 +4,6 @@ gradient.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,20 +61,20 @@ def find_paths(trace: Trace, starts: Sequence[Link]) -> tuple[list[Path], bool]:
 def _all(trace: Trace, begun: list[_Partial]) -> list[Path] | None:
     """Every path that isn't cut by a 0, or None if there are too many."""
     found: list[Path] = []
-    # Those begun first are followed first, so that it shows soon if there are too many.
-    open_paths = deque(partial for partial in begun if partial.product)
     known: dict[Unit, list[Terms]] = {}
-    while open_paths:
-        partial = open_paths.popleft()
-        unit = partial.units[-1]
-        if unit not in known:
-            known[unit] = trace.fed_by(unit)
-        groups = known[unit]
-        if not groups:
-            found.append(partial.ended(trace))
-        if len(found) + len(open_paths) + sum(np.count_nonzero(group.local) for group in groups) > COUNTABLE:
+    level = [partial for partial in begun if partial.product]
+    while level:
+        for partial in level:
+            unit = partial.units[-1]
+            if unit not in known:
+                known[unit] = trace.fed_by(unit)
+            if not known[unit]:
+                found.append(partial.ended(trace))
+        ways = [(partial, known[partial.units[-1]]) for partial in level]
+        count = sum(np.count_nonzero(group.local) for _, groups in ways for group in groups)
+        if len(found) + count > COUNTABLE:  # known before the next level is made
             return None
-        open_paths.extend(partial.extended(link) for link in strongest(groups)[0] if link.local)
+        level = [partial.extended(link) for partial, groups in ways for link in strongest(groups)[0] if link.local]
     return found
 
 

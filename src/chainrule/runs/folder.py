@@ -121,7 +121,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
         newest, files = int(manifest["format"]), dict(manifest["files"])
         _ = [int(number) for pair in manifest["planned"] for number in pair]
-        _ = manifest["status"], int(manifest["epochs"]), int(manifest["steps"])
+        _ = manifest["status"], int(manifest["epochs"]), int(manifest["steps"]), int(manifest["limit"])
     except FileNotFoundError:
         raise RunError(f"{folder}: it is no run, for it has no {MANIFEST}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

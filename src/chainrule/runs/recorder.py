@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.data import Dataset
 from chainrule.engine import Position
-from chainrule.errors import RunError
+from chainrule.errors import RunError, require
 from chainrule.runs import folder as files
 from chainrule.runs import state
 from chainrule.runs.recipe import to_json
@@ -23,15 +23,18 @@ SPACING = 1.0
 """Seconds between states: an epoch that ends sooner after the last one kept is not kept, unless it is the last."""
 FRAME_SPACING = 0.4
 """Seconds of training between frames, from which any step is had again: so none is further away than that."""
+MANIFEST_GROWTH = 300
+"""Bytes by which the manifest may grow when it names another file or two."""
 LIMIT = 200_000_000
-"""Bytes that a run may take; beyond, every other frame is given up."""
+"""Bytes that a run may take; where it is reached, frames are given up so that those left are evenly spread."""
 
 
 class Recorder:
     """Keeps a training in a folder, which must not exist yet: `train(..., callbacks=[Recorder("runs/mine")])`.
 
-    `limit` bounds the bytes that the folder may take; where it binds, steps in between are further away. With
-    `going_on` it writes on in a run that exists. Raises RunError where the folder can't be written.
+    `limit` bounds the bytes that the folder may take (it always holds the state, and the first and last frame); where
+    it binds, steps in between are further away. With `going_on` it writes on in a run that exists, within that run's
+    limit. Raises RunError where the folder can't be written.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Recorder:
         going_on: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        require(limit > 0, f"the limit of a run is {limit} bytes; it must be positive")
         self.folder = Path(folder)
         self._limit = limit
         self._going_on = going_on
@@ -74,7 +78,7 @@ class Recorder:
         contents |= {frame_name(event.progress.position.step): state.position_to_bytes(event.progress.position)}
         hashes = self._write(side, contents)
         planned = [[event.progress.position.step, event.plan.epochs]]
-        self._manifest = _manifest(event.progress, "under way", hashes, planned)
+        self._manifest = _manifest(event.progress, "under way", hashes, planned, self._limit)
         return self._manifest
 
     def _write(self, folder: Path, contents: dict[str, bytes]) -> dict[str, str]:
@@ -87,6 +91,7 @@ class Recorder:
     def _go_on(self, event: Event) -> None:
         """Take over a run's manifest; frames of a future that may now be another one are given up."""
         self._manifest = files.read_manifest(self.folder)
+        self._limit = self._manifest["limit"]
         self._sizes = {name: (self.folder / name).stat().st_size for name in self._manifest["files"]}
         step = event.progress.position.step
         later = {name for name in self._manifest["files"] if name.startswith("frame-") and frame_step(name) > step}
@@ -95,16 +100,26 @@ class Recorder:
         self._rewrite_recipe(event, later)
 
     def _add_frame(self, position: Position) -> None:
-        """Keep a position, and every other one only once there are too many."""
+        """Keep a position."""
         contents = {frame_name(position.step): state.position_to_bytes(position)}
-        surplus: set[str] = set()
-        present = {name: size for name, size in self._sizes.items() if name in self._manifest["files"]}
-        if sum(present.values()) + sum(map(len, contents.values())) > self._limit:
-            surplus = set(sorted(name for name in present if name.startswith("frame-"))[1::2])
-        before = self._manifest
+        before, surplus = self._manifest, self._surplus(contents, self._manifest["files"])
         kept = {name: h for name, h in before["files"].items() if name not in surplus}
         self._advance(contents, lambda written: before | {"files": kept | written})
         self._framed = self._clock()
+
+    def _surplus(self, contents: dict[str, bytes], beside: Iterable[str]) -> set[str]:
+        """The frames that must go if the folder is to hold these contents beside these files, and no more than its
+        limit: each time the one whose absence leaves the least gap, and never the first or the last.
+        """
+        sizes = {name: self._sizes[name] for name in beside} | {name: len(c) for name, c in contents.items()}
+        taken = sum(sizes.values()) + len(files.encoded(self._manifest)) + MANIFEST_GROWTH
+        frames, surplus = sorted(frame_step(name) for name in sizes if name.startswith("frame-")), set[str]()
+        while taken > self._limit and len(frames) > 2:
+            gaps = [after - before for before, after in zip(frames, frames[2:], strict=False)]
+            name = frame_name(frames.pop(1 + int(np.argmin(gaps))))
+            surplus.add(name)
+            taken -= sizes[name]
+        return surplus
 
     def _rewrite_recipe(self, event: Event, without: set[str]) -> None:
         """A run that goes on may do so for more epochs than were planned; the new recipe gets a name of its own."""
@@ -116,7 +131,10 @@ class Recorder:
     def _keep(self, progress: Progress, status: str) -> None:
         before = self._manifest
         fixed = {name: h for name, h in before["files"].items() if not name.startswith(("state-", "history-"))}
-        self._advance(_state(progress), lambda written: _manifest(progress, status, fixed | written, before["planned"]))
+        contents = _state(progress)
+        kept = {name: h for name, h in fixed.items() if name not in self._surplus(contents, fixed)}
+        after = (before["planned"], before["limit"])
+        self._advance(contents, lambda written: _manifest(progress, status, kept | written, *after))
         self._kept = self._clock()
 
     def _advance(self, contents: dict[str, bytes], manifest: Callable[[dict[str, str]], dict[str, Any]]) -> None:
@@ -149,7 +167,9 @@ def _state(progress: Progress) -> dict[str, bytes]:
     }
 
 
-def _manifest(progress: Progress, status: str, hashes: dict[str, str], planned: list[list[int]]) -> dict[str, Any]:
+def _manifest(
+    progress: Progress, status: str, hashes: dict[str, str], planned: list[list[int]], limit: int
+) -> dict[str, Any]:
     return {
         "format": files.FORMAT,
         "chainrule": VERSION,
@@ -157,6 +177,7 @@ def _manifest(progress: Progress, status: str, hashes: dict[str, str], planned: 
         "epochs": progress.epoch,
         "steps": progress.position.step,
         "planned": planned,  # from which step on how many epochs were planned, which schedules depend on
+        "limit": limit,  # of the folder, in bytes
         "files": hashes,
     }
 
