@@ -64,7 +64,9 @@ class Worksheet:
             ("4. The gradient of every weight: delta times input", self.gradients()),
             ("5. Gradient descent: a step against the gradient", self.updates()),
         )
-        return "".join(f"<h2>{title}</h2>{''.join(_line(line, shown) for line in lines)}" for title, lines in parts)
+        return "".join(
+            f"<h2>{title}</h2><div>{''.join(_line(line, shown) for line in lines)}</div>" for title, lines in parts
+        )
 
     def _given(self) -> str:
         network, rules = self.trace.network, []
@@ -274,6 +276,8 @@ _STYLE = """
 .blank { display: inline-block; min-width: 4.5rem; border-bottom: 1px solid currentColor; }
 .key { margin-top: 3rem; border-top: 3px double var(--line); }
 .key .line { margin: .2rem 0; }
+h2:nth-last-of-type(-n+2) + div { columns: 23rem; }
+.line:first-child { margin-top: 0; }
 @media print {
   .key { break-before: page; border: 0; margin: 0; }
   .line { break-inside: avoid; }
