@@ -61,7 +61,7 @@ class Worksheet:
             ("1. Forward: every unit gets its value", self.forward()),
             ("2. The loss", self.loss()),
             ("3. Backpropagation: every unit gets its derivative of the loss, from last to first", self.backward()),
-            ("4. The gradient of every weight: delta times input", self.gradients()),
+            ("4. The gradient: of a weight delta times input, of a bias delta", self.gradients()),
             ("5. Gradient descent: a step against the gradient", self.updates()),
         )
         return "".join(
@@ -157,10 +157,10 @@ class Worksheet:
                 (terms,) = self.trace.terms(weight)
                 gradient = float(terms.products.sum())
                 if entry.name.endswith(".b"):
-                    yield f"∂L/∂ {weight} = δ = ", Blank(gradient)
+                    yield f"∂L/∂ {weight} = ", Blank(gradient)
                 else:
                     delta, given = Blank(float(terms.upstream[0])), Blank(float(terms.local[0]))
-                    yield f"∂L/∂ {weight} = δ × input = ", delta, " × ", given, " = ", Blank(gradient)
+                    yield f"∂L/∂ {weight} = ", delta, " × ", given, " = ", Blank(gradient)
 
     def updates(self) -> Iterator[Line]:
         """A line a weight: what the optimizer makes of its gradient, and the new weight."""
