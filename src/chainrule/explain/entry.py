@@ -14,7 +14,8 @@ from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Position, Work
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import SettingError
-from chainrule.explain.explanation import DEPTH, Explanation
+from chainrule.explain.chain import DEPTH
+from chainrule.explain.explanation import Explanation
 from chainrule.losses import Loss
 from chainrule.losses import loss as named_loss
 from chainrule.network import Network

@@ -16,18 +16,13 @@ from chainrule.engine import Done, Work
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import SettingError
 from chainrule.explain import symbols
+from chainrule.explain.chain import DEPTH, ChainLink, open_link
 from chainrule.explain.fields import fields
 from chainrule.explain.paths import Path, find_paths
 from chainrule.explain.rounding import Rounding, rounding
-from chainrule.explain.trace import Batch, Link, LossTerm, Trace, Unit, strongest
+from chainrule.explain.trace import Batch, Link, Trace, Unit
 from chainrule.explain.update import StageWork, stage_works
 from chainrule.gradient_check import central_difference
-from chainrule.layers import Dropout, Step
-from chainrule.layers.activations import Activation, ForRectifiers
-
-DEPTH = 3
-WIDTH = 5
-"""How many terms of a sum are shown; the others are added up."""
 
 
 @dataclass(frozen=True)
@@ -61,33 +56,6 @@ class SampleTerm:
         return "none: " + " and ".join(
             [f"its {what} is 0" for what, value in (("delta", self.delta), ("input", self.input)) if not value]
         )
-
-
-@dataclass(frozen=True)
-class ChainLink:
-    """A delta opened: the units that this one feeds, each with its own delta and the local derivative towards it.
-
-    Attributes:
-        unit: which unit, and `row` of which sample
-        delta: dL/d this unit: the sum over `terms` of their local derivative times their delta, plus `rest`
-        local_derivative: of this unit with respect to the one before it on the way from the weight
-        value: its output
-        note: what there is to say in words, of a unit that is silent, saturated or dropped
-        terms: the units it feeds, strongest first; none where the loss takes it, or where the depth ends
-        rest, others: what the terms that are not shown add up to, and how many they are
-        loss: what the delta of an output of the network is made of, which the loss takes; None for all others
-    """
-
-    unit: Unit
-    row: int
-    delta: float
-    local_derivative: float
-    value: float | None
-    note: str
-    terms: tuple[ChainLink, ...]
-    rest: float
-    others: int
-    loss: LossTerm | None
 
 
 @dataclass(frozen=True)
@@ -216,44 +184,7 @@ class Explanation:
         terms = [term for term in self.samples if self._sample is None or term.row == self._sample]
         if not terms:
             return None
-        return self._open(Link(terms[0].unit, terms[0].input, terms[0].delta), self.depth)
-
-    def _open(self, link: Link, depth: int) -> ChainLink:
-        trace, unit = self.trace, link.unit
-        groups = trace.fed_by(unit)
-        # A layer that takes each number by itself is no sum: it is passed through without counting as a level.
-        left = depth if sum(len(group.local) for group in groups) == 1 else depth - 1
-        shown, rest, others = strongest(groups if left >= 0 else [], WIDTH)
-        return ChainLink(
-            unit=unit,
-            row=int(self._batch.rows[unit.index[0]]),
-            delta=link.delta,
-            local_derivative=link.local,
-            value=trace.value(unit),
-            note=self._note(link),
-            terms=tuple(self._open(inner, left) for inner in shown),
-            rest=rest,
-            others=others,
-            loss=None if groups else trace.loss_term(unit),
-        )
-
-    def _note(self, link: Link) -> str:
-        """In words: why nothing, or hardly anything, comes through."""
-        layer, output = self.trace.nodes[link.unit.layer].layer, self.trace.outputs.get(link.unit.layer)
-        if isinstance(layer, Dropout) and link.local == 0:
-            return "dropped in this step, so nothing comes through"
-        if isinstance(layer, Step):
-            return "a step is flat everywhere, so nothing comes through"
-        if isinstance(layer, ForRectifiers) and link.local == 0 and output is not None:
-            dead = not output[..., link.unit.index[-1]].any()
-            return (
-                "dead: silent for every sample of this batch"
-                if dead
-                else "silent for this sample, so nothing comes through"
-            )
-        if isinstance(layer, Activation) and abs(link.local) < 1e-3:
-            return f"saturated: its derivative is only {link.local:.2g}"
-        return ""
+        return open_link(self.trace, Link(terms[0].unit, terms[0].input, terms[0].delta), self.depth)
 
     @cached_property
     def _paths(self) -> tuple[list[Path], bool]:

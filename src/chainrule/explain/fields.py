@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chainrule.explain.explanation import ChainLink, Explanation, SampleTerm
+    from chainrule.explain.chain import ChainLink
+    from chainrule.explain.explanation import Explanation, SampleTerm
     from chainrule.explain.paths import Path
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from html import escape
 
 from chainrule.explain import text
-from chainrule.explain.explanation import WIDTH, ChainLink, Explanation, SampleTerm
+from chainrule.explain.chain import WIDTH, ChainLink
+from chainrule.explain.explanation import Explanation, SampleTerm
 from chainrule.explain.html import PRINT_ALL, Html, document, formula, paragraph, picture, table
 from chainrule.explain.scheme import draw
 from chainrule.explain.update import words
@@ -29,7 +30,17 @@ small { display: block; }
 
 def page(e: Explanation) -> str:
     """The whole file."""
-    levels: list[tuple[str, Callable[[Explanation], str]]] = [
+    body = (
+        f"<h1>Why {escape(e.weight)} changed in step {e.step}</h1>"
+        f'<p class="short">Backpropagation: {escape(text.gradient_line(e))}<br>Gradient descent:'
+        f' <b>{escape(text.update_line(e))}</b></p><div class="wide">{draw(e)}</div>{levels(e)}'
+    )
+    return document(f"{e.weight}, step {e.step}", body, _STYLE, PRINT_ALL)
+
+
+def levels(e: Explanation) -> str:
+    """The six levels, the first two of them open."""
+    every: list[tuple[str, Callable[[Explanation], str]]] = [
         ("The update: gradient descent uses the gradient", _update),
         ("The gradient: a sum over the batch", _gradient),
         ("One delta opened: backpropagation computes it from the deltas of the units that it feeds", _chain),
@@ -37,17 +48,11 @@ def page(e: Explanation) -> str:
         ("In symbols", _symbols),
         ("The proof", _proof),
     ]
-    parts = [
+    return "".join(
         f'<details id="level-{k}"{" open" if k <= 2 else ""}><summary>{k}.'
         f" {escape(title)}</summary>{level(e)}</details>"
-        for k, (title, level) in enumerate(levels, start=1)
-    ]
-    body = (
-        f"<h1>Why {escape(e.weight)} changed in step {e.step}</h1>"
-        f'<p class="short">Backpropagation: {escape(text.gradient_line(e))}<br>Gradient descent:'
-        f' <b>{escape(text.update_line(e))}</b></p><div class="wide">{draw(e)}</div>{"".join(parts)}'
+        for k, (title, level) in enumerate(every, start=1)
     )
-    return document(f"{e.weight}, step {e.step}", body, _STYLE, PRINT_ALL)
 
 
 def _update(e: Explanation) -> str:
@@ -96,17 +101,18 @@ def _sample_row(e: Explanation, term: SampleTerm) -> list[str]:
 def _chain(e: Explanation) -> str:
     if e.chain is None:
         return paragraph("No sample of this batch uses this weight.")
-    return paragraph(f"Sample {e.chain.row}, beginning with the unit that the weight feeds:") + _link(e.chain, "")
+    return paragraph(f"Sample {e.chain.row}, beginning with the unit that the weight feeds:") + opened_link(e.chain)
 
 
-def _link(link: ChainLink, before: str) -> str:
+def opened_link(link: ChainLink, before: str = "") -> str:
+    """A delta with what it came from, to open and close by click."""
     value = "" if link.value is None else f", value {link.value:.5g}"
     note = f' <span class="note">{escape(link.note)}</span>' if link.note else ""
     line = f"{escape(before)}\u03b4 of {escape(str(link.unit))} = {link.delta:.6g}{value}{note}"
     if link.loss is not None:
         return f'<div class="leaf">{line}: {escape(text.loss_line(link.loss))}</div>'
     inner = "".join(
-        _link(t, f"{t.local_derivative:.5g} \u00d7 {t.delta:.5g} = {t.local_derivative * t.delta:+.5g}, through ")
+        opened_link(t, f"{t.local_derivative:.5g} \u00d7 {t.delta:.5g} = {t.local_derivative * t.delta:+.5g}, through ")
         for t in link.terms
     )
     if link.others:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -16,8 +15,8 @@ from chainrule.data import Dataset, Part
 from chainrule.errors import RunError, SettingError
 from chainrule.layers import Branches, Dropout, Layer, Residual, Sequential
 from chainrule.layers.base import Context
-from chainrule.network import Network
 from chainrule.runs import Run
+from chainrule.training import Plan
 
 POINTS = 60
 """How many points the path has at least, where the run has so many steps."""
@@ -59,15 +58,17 @@ def surface(
     that there aren't, RunError for a run without steps.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    plan = run.trained.plan
-    layout = plan.network.parameters
-    if weights is not None and len(set(weights)) != 2:
-        raise SettingError(f"a surface lies along two different weights, not {', '.join(weights)}")
-    if grid < 2:
-        raise SettingError(f"the grid has {grid} points a side; it takes at least 2")
-    places = None if weights is None else [layout.find(weight) for weight in weights]
+    _check(run.trained.plan, weights, grid)
     steps, points = _path(run, data := run.load_data() if data is None else data)
-    lost = _Loss(plan.network, plan, data.training)
+    return surface_of(run.trained.plan, data.training, steps, points, weights, grid=grid)
+
+
+def surface_of(
+    plan: Plan, part: Part, steps: Array, points: Array, weights: Sequence[str] | None = None, *, grid: int = 31
+) -> Surface:
+    """The same for a path that is at hand: (points,) steps and (points, weights) all weights there."""
+    places = _check(plan, weights, grid)
+    layout, lost = plan.network.parameters, _Loss(plan, part)
     if places is None:
         origin, directions, variance = _best_plane(points)
         names = ("first principal direction", "second principal direction")
@@ -82,6 +83,15 @@ def surface(
     loss = np.array([[lost(origin + a * directions[0] + b * directions[1]) for a in across] for b in along])
     own = np.array([lost(point) for point in points])
     return Surface(names, across, along, loss, steps, shadow, own, variance)
+
+
+def _check(plan: Plan, weights: Sequence[str] | None, grid: int) -> list[int] | None:
+    """The places of the two weights; raises SettingError for what makes no sense."""
+    if weights is not None and len(set(weights)) != 2:
+        raise SettingError(f"a surface lies along two different weights, not {', '.join(weights)}")
+    if grid < 2:
+        raise SettingError(f"the grid has {grid} points a side; it takes at least 2")
+    return None if weights is None else [plan.network.parameters.find(weight) for weight in weights]
 
 
 def _path(run: Run, data: Dataset) -> tuple[Array, Array]:
@@ -99,7 +109,8 @@ def _path(run: Run, data: Dataset) -> tuple[Array, Array]:
 class _Loss:
     """The loss as a function of all weights."""
 
-    def __init__(self, network: Network, plan: Any, part: Part) -> None:
+    def __init__(self, plan: Plan, part: Part) -> None:
+        network = plan.network
         # Without dropout, whose masks are of single steps; with the batch's own statistics, which fit any weights.
         layers = [_without_dropout(layer) for layer in network.layers]
         self._network = replace(network, layers=layers, dtype="float64")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chainrule.data import Sample
-from chainrule.explain.explanation import WIDTH, ChainLink, Explanation
+from chainrule.explain.chain import WIDTH, ChainLink
+from chainrule.explain.explanation import Explanation
 from chainrule.explain.trace import LossTerm
 
 
