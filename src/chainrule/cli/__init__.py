@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import charts, check, explain, train, use, worksheet
+from chainrule.cli import charts, check, explain, play, train, use, worksheet
 from chainrule.errors import ChainruleError
 from chainrule.version import VERSION
 
@@ -29,7 +29,7 @@ app = typer.Typer(
 for _command in (
     *(train.train, use.predict, use.evaluate, use.show),
     *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
-    *(check.check, check.data),
+    *(play.play, check.check, check.data),
 ):
     app.command()(_command)
 

@@ -1,0 +1,174 @@
+"""What one takes away: Python code that builds and trains this very network, with chainrule or PyTorch, and weights."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from chainrule.errors import SettingError
+from chainrule.layers import Dense, Dropout, Flatten
+from chainrule.play.samples import TEST, VALIDATION
+from chainrule.play.settings import NO_RATE
+
+if TYPE_CHECKING:
+    from chainrule.play.trainer import Trainer
+
+_TORCH_ACTIVATIONS = {
+    "Tanh": "Tanh", "ReLU": "ReLU", "LeakyReLU": "LeakyReLU", "Sigmoid": "Sigmoid", "ELU": "ELU", "SELU": "SELU",
+    "GELU": "GELU", "SiLU": "SiLU", "Mish": "Mish", "Softplus": "Softplus", "Softsign": "Softsign",
+    "HardTanh": "Hardtanh", "HardSwish": "Hardswish", "HardSigmoid": "Hardsigmoid",
+}  # fmt: skip
+_TORCH_OPTIMIZERS = {
+    "sgd": "SGD", "gd": "SGD", "gradient_descent": "SGD", "momentum": "SGD", "nesterov": "SGD", "adam": "Adam",
+    "adamw": "AdamW", "adagrad": "Adagrad", "adadelta": "Adadelta", "rmsprop": "RMSprop", "adamax": "Adamax",
+    "nadam": "NAdam", "radam": "RAdam",
+}  # fmt: skip
+_TORCH_SETTINGS = {"momentum": ", momentum=0.9", "nesterov": ", momentum=0.9, nesterov=True"}
+
+
+def export(trainer: Trainer, kind: str) -> str | bytes:
+    """A file of this kind: "chainrule", "torch", "json" or "safetensors"."""
+    if kind == "chainrule":
+        return chainrule_code(trainer)
+    if kind == "torch":
+        return torch_code(trainer)
+    layout, parameters = trainer.plan.network.parameters, trainer.position.parameters
+    if kind == "json":
+        return json.dumps({name: array.tolist() for name, array in layout.views(parameters)}, indent=1)
+    if kind == "safetensors":
+        from safetensors.numpy import save
+
+        return save({name: array.copy() for name, array in layout.views(parameters)})
+    raise SettingError(f"the page can't export {kind!r}")
+
+
+def _data_code(trainer: Trainer) -> list[str]:
+    """The lines that make the very samples of the page, split the same way."""
+    settings = trainer.settings.data
+    split = f"validation={VALIDATION}, test={TEST}, seed={settings.seed}"
+    if settings.kind == "builtin":
+        return [f"data = chainrule.load({settings.name!r}, {split})"]
+    if settings.kind == "given":
+        return [f"data = chainrule.load({trainer.data.name!r}, {split})  # the file that was opened"]
+    lines = []
+    if settings.kind == "drawn":
+        lines += [
+            f"points = np.array({[list(point[:2]) for point in settings.points]})",
+            f"target = np.array({[point[2] for point in settings.points]})",
+        ]
+    else:
+        lines += [
+            f"plane = chainrule.plane_set({settings.name!r}, samples={settings.samples}, noise={settings.noise:g}"
+            f", seed={settings.seed})",
+            "points, target = plane.features, plane.target",
+        ]
+    names = {
+        "x1": "x1", "x2": "x2", "x1^2": "x1 * x1", "x2^2": "x2 * x2", "x1*x2": "x1 * x2",
+        "sin x1": "np.sin(np.pi * x1)", "sin x2": "np.sin(np.pi * x2)",
+    }  # fmt: skip
+    features = ", ".join(names[feature] for feature in settings.features)
+    task = "regression" if trainer.data.task == "regression" else "classification"
+    return [
+        *lines,
+        "x1, x2 = points.T",
+        f"data = chainrule.load((np.column_stack([{features}]), target), {split}, task={task!r})",
+    ]
+
+
+def chainrule_code(trainer: Trainer) -> str:
+    """A program that trains this network with chainrule as far as the page has."""
+    plan, settings = trainer.plan, trainer.settings
+    lines = ['"""Trains the network of a page of chainrule play."""', "", "import numpy as np", "", "import chainrule"]
+    lines += ["from chainrule.descent import optimizers, schedules"]
+    lines += ["from chainrule.layers import *  # noqa: F403", "from chainrule import distributions, losses", ""]
+    lines += [*_data_code(trainer), "", "layers = ["]
+    lines += [f"    {_repr(layer)}," for layer in plan.network.layers]
+    rate = f"{settings.learning_rate:g}"
+    if settings.schedule != "constant":
+        rate = f"schedules.named({settings.schedule!r}, {rate})"
+    made = f"optimizers.{_function(settings.optimizer)}({'' if settings.optimizer in NO_RATE else rate})"
+    penalties = f", penalties=[losses.elastic({settings.l1:g}, {settings.l2:g})]" if settings.penalties() else ""
+    epochs = max(-(-trainer.step // trainer.steps_per_epoch), 1)
+    lines += [
+        "]",
+        "trained = chainrule.train(",
+        f"    layers, data, loss={_repr(plan.loss, 'losses.')}, optimizer={made}, epochs={epochs},",
+        f"    batch_size={plan.batch_size}, seed={settings.seed}, patience=None{penalties},",
+        ")",
+        "print(f\"loss {trained.history[-1]['loss']:.6g}\")",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _function(name: str) -> str:
+    return "gradient_descent" if name == "gd" else name
+
+
+def _repr(value: Any, prefix: str = "") -> str:
+    """A dataclass as code, its defaults left out."""
+    import dataclasses
+
+    if not dataclasses.is_dataclass(value):
+        return repr(value)
+    parts = []
+    for f in dataclasses.fields(value):
+        there = getattr(value, f.name)
+        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+        if isinstance(value, Dense) and f.name == "biases":
+            continue
+        if there != default:
+            inner = "distributions." if f.name in ("weights", "biases") else ""
+            parts.append(f"{f.name}={_repr(there, inner)}")
+    return f"{prefix}{type(value).__name__}({', '.join(parts)})"
+
+
+def torch_code(trainer: Trainer) -> str:
+    """A program that builds and trains the same network with PyTorch, from weights that it is given here."""
+    plan, settings = trainer.plan, trainer.settings
+    if settings.optimizer not in _TORCH_OPTIMIZERS:
+        raise SettingError(f"PyTorch has no optimizer {settings.optimizer}; choose another to take its code away")
+    modules = []
+    inputs = 1
+    for size in trainer.data.input_shape:
+        inputs *= size
+    for _, layer, _ in plan.network.leaves():
+        if isinstance(layer, Flatten):
+            modules.append("nn.Flatten()")
+        elif isinstance(layer, Dense):
+            modules.append(f"nn.Linear({inputs}, {layer.units})")
+            inputs = layer.units
+        elif isinstance(layer, Dropout):
+            modules.append(f"nn.Dropout({layer.rate:g})")
+        elif type(layer).__name__ in _TORCH_ACTIVATIONS:
+            modules.append(f"nn.{_TORCH_ACTIVATIONS[type(layer).__name__]}()")
+        else:
+            raise SettingError(
+                f"PyTorch has no {type(layer).__name__}; choose another activation to take its code away"
+            )
+    losses = {
+        "CategoricalCrossEntropy": "nn.functional.cross_entropy(prediction, target)",
+        "BinaryCrossEntropy": ("nn.functional.binary_cross_entropy_with_logits(prediction[:, 0], target.float())"),
+        "MeanSquaredError": "nn.functional.mse_loss(prediction, target)",
+        "MeanAbsoluteError": "nn.functional.l1_loss(prediction, target)",
+        "Huber": "nn.functional.huber_loss(prediction, target)",
+    }
+    name = type(plan.loss).__name__
+    if name not in losses:
+        raise SettingError(f"the code for PyTorch knows no {name}; choose another loss to take it away")
+    kind = "float32" if trainer.data.task == "regression" else "int64"
+    made = f"torch.optim.{_TORCH_OPTIMIZERS[settings.optimizer]}(network.parameters(), lr={settings.learning_rate:g}"
+    extra = _TORCH_SETTINGS.get(settings.optimizer, "") + (f", weight_decay={settings.l2:g}" if settings.l2 else "")
+    epochs = max(-(-trainer.step // trainer.steps_per_epoch), 1)
+    return "\n".join([
+        '"""Trains the network of a page of chainrule play with PyTorch."""', "",
+        "import numpy as np", "import torch", "from torch import nn", "", "import chainrule  # for the data", "",
+        *_data_code(trainer), "",
+        "x = torch.tensor(data.training.x, dtype=torch.float32)",
+        f"y = torch.tensor(data.training.y, dtype=torch.{kind})", "",
+        f"torch.manual_seed({settings.seed})", "network = nn.Sequential(", *(f"    {module}," for module in modules),
+        ")", f"optimizer = {made}{extra})", f"for epoch in range({epochs}):",
+        "    order = torch.randperm(len(x))", f"    for rows in order.split({plan.batch_size}):",
+        "        prediction, target = network(x[rows]), y[rows]", f"        loss = {losses[name]}",
+        "        optimizer.zero_grad()", "        loss.backward()  # backpropagation computes the derivatives",
+        "        optimizer.step()  # gradient descent uses them", 'print(f"loss {loss.item():.6g}")', "",
+    ])  # fmt: skip

@@ -1,0 +1,63 @@
+// The connection to the engine: commands out, frames in, and never more than one frame that isn't drawn yet.
+
+import { app, emit } from "./app.js";
+
+/** @type {WebSocket | null} */
+let socket = null;
+/** @type {Record<string, any>[]} */
+let waiting = [];
+
+/** Connect; `upload` names a file that was dropped. @param {string} [upload] */
+export function connect(upload = "") {
+  if (socket) {
+    socket.onclose = null;
+    socket.close();
+  }
+  const address = new URL("socket", location.href);
+  address.protocol = "ws:";
+  address.hash = "";
+  if (upload) address.searchParams.set("upload", upload);
+  socket = new WebSocket(address);
+  socket.binaryType = "arraybuffer";
+  socket.onopen = () => {
+    for (const message of waiting) socket?.send(JSON.stringify(message));
+    waiting = [];
+  };
+  socket.onmessage = (event) => receive(event.data);
+  socket.onclose = (event) => emit("closed", event.reason);
+}
+
+/** Send a command. @param {Record<string, any>} message */
+app.send = (message) => {
+  if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+  else waiting.push(message);
+};
+
+/** @param {ArrayBuffer} content */
+function receive(content) {
+  const { header, arrays } = unpacked(content);
+  emit(header.type, { header, arrays });
+  if (header.type === "frame" || header.type === "race") {
+    requestAnimationFrame(() => {
+      emit("draw");
+      app.send({ type: "shown" });
+    });
+  }
+}
+
+/**
+ * A message's header and its arrays.
+ * @param {ArrayBuffer} content @returns {{header: any, arrays: import("./types.js").Arrays}}
+ */
+export function unpacked(content) {
+  const length = new DataView(content).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(content, 4, length)));
+  /** @type {import("./types.js").Arrays} */
+  const arrays = {};
+  for (const { name, kind, shape, at } of header.arrays) {
+    const count = shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1);
+    const Kind = kind === "f4" ? Float32Array : Uint8Array;
+    arrays[name] = { data: new Kind(content, 4 + length + at, count), shape };
+  }
+  return { header, arrays };
+}

@@ -1,0 +1,291 @@
+// The forms: data, layers, and how they are trained. Each change makes a new network.
+
+import { app, byId, colour, emit, make, on, shown } from "./app.js";
+import { connect } from "./connection.js";
+import { TEXT, PRESETS, t } from "./text.js";
+
+let upload = "";
+let drawnClass = 0;
+
+/** The class that a click draws. */
+export const classToDraw = () => drawnClass;
+
+/** Send the settings; the engine answers with a new network. @param {number} [step] */
+export function apply(step = 0) {
+  app.running = false;
+  app.send({ type: "settings", settings: app.settings, step, run: Boolean(app.choices.run) });
+  emit("settings");
+}
+
+/**
+ * A field of a form: a label and its control.
+ * @param {string} name @param {any} control
+ */
+function field(name, control) {
+  return make("label", { className: "field" }, make("span", {}, t(name)), control);
+}
+
+/**
+ * A control that chooses one of several.
+ * @param {[string, string][]} options value and label @param {string} value @param {(value: string) => void} chosen
+ */
+export function chooser(options, value, chosen) {
+  const select = make("select", {}, ...options.map(([v, label]) => make("option", { value: v }, label)));
+  select.value = value;
+  select.onchange = () => chosen(select.value);
+  return select;
+}
+
+/**
+ * A control for a number.
+ * @param {number} value @param {(value: number) => void} chosen @param {Record<string, any>} limits
+ */
+function number(value, chosen, limits = {}) {
+  const input = make("input", { type: "number", value: String(value), ...limits });
+  input.onchange = () => {
+    if (input.value !== "" && input.checkValidity()) chosen(Number(input.value));
+    else input.value = String(value);
+  };
+  return input;
+}
+
+/** @param {string[]} names @returns {[string, string][]} */
+const plain = (names) => names.map((name) => [name, name.replaceAll("_", " ")]);
+
+function dataForm() {
+  const { data } = app.settings;
+  const box = byId("data");
+  /** @type {[string, string][]} */
+  const sets = [
+    ...Object.keys(app.choices.planes).map((name) => /** @type {[string, string]} */ ([`plane:${name}`, name])),
+    ["drawn:", TEXT.own_points],
+    ...Object.keys(app.choices.builtin).map((name) => /** @type {[string, string]} */ ([`builtin:${name}`, name])),
+  ];
+  if (app.choices.given || upload) sets.push(["given:", `${TEXT.given}: ${app.built?.data ?? app.choices.given?.name ?? ""}`]);
+  const chosen = `${data.kind}:${data.kind === "plane" || data.kind === "builtin" ? data.name : ""}`;
+  const fields = make("div", { className: "fields" });
+  fields.append(field("data", labelled("data-set", chooser(sets, chosen, (value) => {
+    const [kind, name] = value.split(":");
+    data.kind = kind;
+    if (name) data.name = name;
+    if (kind === "drawn" && data.points.length < 8) data.points = startingPoints();
+    apply();
+  }))));
+  if (data.kind === "plane") {
+    fields.append(
+      field("samples", labelled("samples", number(data.samples, (v) => { data.samples = v; apply(); }, { min: "10", max: "2000" }))),
+      field("noise", labelled("noise", number(data.noise, (v) => { data.noise = v; apply(); }, { min: "0", max: "1", step: "0.01" }))),
+    );
+  }
+  if (data.kind === "plane" || data.kind === "drawn") fields.append(featureChecks());
+  if (data.kind === "drawn") fields.append(pencil());
+  box.replaceChildren(make("h2", {}, TEXT.data), fields, dropBox());
+  const about = app.choices.planes[data.name] ?? app.choices.builtin[data.name];
+  if (about && data.kind !== "drawn" && data.kind !== "given") fields.append(make("p", { className: "hint" }, about));
+  if (app.built) fields.append(make("p", { className: "hint" }, `${app.built.samples[0]} + ${app.built.samples[1]}: ${TEXT.training.toLowerCase()}, test`));
+}
+
+/** @param {string} id @param {any} control */
+function labelled(id, control) {
+  control.id = id;
+  return control;
+}
+
+/** Points to begin drawing from: a few of each class. @returns {[number, number, number][]} */
+function startingPoints() {
+  return Array.from({ length: 12 }, (_, k) => {
+    const angle = (k * Math.PI) / 6;
+    return [Number((0.8 * Math.cos(angle)).toFixed(2)), Number((0.8 * Math.sin(angle)).toFixed(2)), k % 2];
+  });
+}
+
+function featureChecks() {
+  const { data } = app.settings;
+  const boxes = app.choices.features.map((feature) => {
+    const check = make("input", { type: "checkbox", checked: data.features.includes(feature) });
+    check.onchange = () => {
+      const wanted = app.choices.features.filter((name) => (name === feature ? check.checked : data.features.includes(name)));
+      if (wanted.length) data.features = wanted;
+      apply();
+    };
+    return make("label", {}, check, ` ${feature}`);
+  });
+  return make("fieldset", {}, make("legend", {}, TEXT.features), make("div", { className: "checks" }, ...boxes));
+}
+
+function pencil() {
+  const clear = make("button", { type: "button" }, TEXT.clear_points);
+  clear.onclick = () => {
+    app.settings.data.points = startingPoints();
+    apply();
+  };
+  const classes = chooser([["0", TEXT.class_0], ["1", TEXT.class_1]], String(drawnClass), (value) => (drawnClass = Number(value)));
+  return make("div", { className: "fields" }, field("draw_class", labelled("draw-class", classes)), clear);
+}
+
+function dropBox() {
+  const input = make("input", { type: "file", accept: ".csv,.tsv,.parquet", "aria-label": TEXT.choose_file, id: "file" });
+  const target = make("input", { type: "text", placeholder: TEXT.last_column, id: "target" });
+  input.onchange = () => input.files?.[0] && send(input.files[0], target.value);
+  const box = make("div", { className: "drop", id: "drop" }, make("p", { className: "hint" }, TEXT.drop), input, field("target_column", target));
+  box.ondragover = (/** @type {DragEvent} */ event) => {
+    event.preventDefault();
+    box.classList.add("over");
+  };
+  box.ondragleave = () => box.classList.remove("over");
+  box.ondrop = (/** @type {DragEvent} */ event) => {
+    event.preventDefault();
+    box.classList.remove("over");
+    const file = event.dataTransfer?.files[0];
+    if (file) send(file, target.value);
+  };
+  return box;
+}
+
+/** Hand a file to the engine. @param {File} file @param {string} target */
+async function send(file, target) {
+  const kind = file.name.split(".").pop()?.toLowerCase() ?? "";
+  const query = new URLSearchParams({ kind, target });
+  try {
+    const response = await fetch(`upload?${query}`, { method: "POST", body: file });
+    const answer = await response.json();
+    if (!response.ok) {
+      emit("error", { header: { message: `${file.name}: ${answer.error}` } });
+      return;
+    }
+    upload = answer.upload;
+    app.settings.data = { ...app.choices.defaults.data, kind: "given", name: file.name.slice(0, 80) };
+    app.settings.loss = "";
+    connect(upload);
+    apply();
+  } catch {
+    emit("error", { header: { message: `${file.name}: ${TEXT.ended}` } });
+  }
+}
+
+function trainingForm() {
+  const s = app.settings;
+  const task = app.built?.task ?? "classification";
+  const losses = Object.entries(app.choices.losses).filter(([, tasks]) => tasks.includes(task)).map(([name]) => name);
+  /** @param {keyof import("./types.js").Settings} name @param {Record<string, any>} limits */
+  const numeric = (name, limits) => field(String(name), labelled(`set-${String(name)}`, number(/** @type {number} */ (s[name]), (value) => {
+    /** @type {any} */ (s)[name] = value;
+    apply();
+  }, limits)));
+  /** @param {"loss" | "optimizer" | "schedule"} name @param {[string, string][]} options */
+  const choice = (name, options) => field(name, labelled(`set-${name}`, chooser(options, s[name], (value) => {
+    s[name] = value;
+    apply();
+  })));
+  const presets = chooser([["", TEXT.choose_preset], ...PRESETS.map((p, k) => /** @type {[string, string]} */ ([String(k), p.name]))], "", (value) => {
+    if (value) emit("preset", PRESETS[Number(value)]);
+  });
+  byId("training").replaceChildren(
+    make("h2", {}, TEXT.training),
+    make("div", { className: "fields" },
+      field("presets", labelled("preset", presets)),
+      choice("loss", [["", TEXT.by_data], ...plain(losses)]),
+      choice("optimizer", plain(app.choices.optimizers)),
+      numeric("learning_rate", { min: "0", max: "1000", step: "any" }),
+      choice("schedule", plain(app.choices.schedules)),
+      numeric("batch_size", { min: "1", max: "4096" }),
+      numeric("epochs", { min: "1", max: "100000" }),
+      numeric("l1", { min: "0", max: "10", step: "any" }),
+      numeric("l2", { min: "0", max: "10", step: "any" }),
+      numeric("seed", { min: "0", max: "1000000" }),
+      make("p", { className: "hint", id: "preset-words" }),
+    ),
+  );
+}
+
+/** @returns {[string, string][]} */
+const distributions = () => [["", TEXT.suits], ...plain(app.choices.distributions), ["normal 0 1", "normal 0 1"], ["uniform -1 1", "uniform -1 1"]];
+
+function layersForm() {
+  const { layers } = app.settings;
+  const cards = layers.map((layer, k) => {
+    /** @param {string} label @param {string} text @param {() => void} act */
+    const button = (label, text, act) => make("button", { type: "button", "aria-label": `${label} (${k + 1})`, title: label, onclick: act }, text);
+    const units = number(layer.units, (v) => { layer.units = v; apply(); }, { min: "1", max: "256", "aria-label": `${TEXT.units} ${k + 1}` });
+    return make("div", { className: "layer", "data-layer": String(k) },
+      make("div", { className: "units" },
+        button(TEXT.fewer_units, "−", () => { layer.units = Math.max(1, layer.units - 1); apply(); }), units,
+        button(TEXT.more_units, "+", () => { layer.units = Math.min(256, layer.units + 1); apply(); }),
+        button(TEXT.remove_layer, "×", () => { layers.splice(k, 1); apply(); })),
+      named(TEXT.activation, k, chooser(plain(app.choices.activations), layer.activation, (v) => { layer.activation = v; apply(); })),
+      named(TEXT.distribution, k, chooser(distributions(), layer.weights, (v) => { layer.weights = v; apply(); })),
+      named(TEXT.dropout, k, chooser([0, 0.1, 0.2, 0.3, 0.5].map((v) => [String(v), `${TEXT.dropout} ${v}`]), String(layer.dropout), (v) => { layer.dropout = Number(v); apply(); })),
+      make("canvas", { className: "draw", "data-draw": String(k), role: "img" }));
+  });
+  const last = make("div", { className: "layer" }, make("b", {}, TEXT.output_layer),
+    named(TEXT.distribution, layers.length, chooser(distributions(), app.settings.output_weights, (v) => { app.settings.output_weights = v; apply(); })),
+    make("canvas", { className: "draw", "data-draw": String(layers.length), role: "img" }));
+  byId("layers").replaceChildren(...cards, last);
+  byId("layers").hidden = Boolean(app.choices.run);
+  byId("add-layer").hidden = Boolean(app.choices.run);
+  drawDraws();
+}
+
+/** @param {string} label @param {number} k @param {any} control */
+function named(label, k, control) {
+  control.setAttribute("aria-label", `${label} (${k + 1})`);
+  control.title = label;
+  return control;
+}
+
+/** The weights that were drawn, as bars, over the density of their distribution. */
+function drawDraws() {
+  for (const canvas of /** @type {NodeListOf<HTMLCanvasElement>} */ (document.querySelectorAll("canvas.draw"))) {
+    const draw = app.built?.draws[Number(canvas.dataset.draw)];
+    if (!draw) continue;
+    canvas.setAttribute("aria-label", `${draw.layer}.W: ${draw.distribution}, -${shown(draw.widest)} .. ${shown(draw.widest)}`);
+    canvas.title = `${draw.layer}.W ~ ${draw.distribution}`;
+    const [width, height] = [(canvas.width = 240), (canvas.height = 64)];
+    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    const most = Math.max(...draw.drawn, ...draw.density, 1e-9);
+    const wide = width / draw.drawn.length;
+    pen.fillStyle = colour("plus");
+    draw.drawn.forEach((share, k) => pen.fillRect(k * wide, height - (share / most) * height, wide - 1, (share / most) * height));
+    pen.strokeStyle = colour("minus");
+    pen.lineWidth = 2.5;
+    pen.beginPath();
+    draw.density.forEach((share, k) => pen.lineTo((k + 0.5) * wide, height - 2 - (share / most) * (height - 4)));
+    pen.stroke();
+  }
+}
+
+/** Build the forms now and whenever the network is another. */
+export function startControls() {
+  on("built", () => {
+    dataForm();
+    trainingForm();
+    layersForm();
+  });
+  on("theme", drawDraws);
+  on("preset", (preset) => {
+    const usual = structuredClone(app.choices.defaults);
+    const { data = {}, layers = usual.layers, ...others } = preset.settings;
+    const defaults = { units: 4, activation: "tanh", weights: "", dropout: 0 };
+    app.settings = { ...usual, ...others, data: { ...usual.data, ...data }, layers: layers.map((/** @type {any} */ layer) => ({ ...defaults, ...layer })) };
+    app.opened = null;
+    emit("forget");
+    apply();
+    const words = preset.about;
+    if (words) on_once_built(() => (byId("preset-words").textContent = words));
+  });
+  byId("add-layer").onclick = () => {
+    if (app.settings.layers.length < 8) app.settings.layers.push({ units: 4, activation: "tanh", weights: "", dropout: 0 });
+    apply();
+  };
+}
+
+/** @type {(() => void) | null} */
+let pendingWords = null;
+/** @param {() => void} call */
+function on_once_built(call) {
+  pendingWords = call;
+}
+on("frame", () => {
+  pendingWords?.();
+  pendingWords = null;
+});

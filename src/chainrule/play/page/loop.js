@@ -1,0 +1,110 @@
+// The loop of learning as a diagram: lit at the phase that is running, and each phase a button.
+
+import { app, byId, make, on, shown } from "./app.js";
+import { PHASES, TEXT, t } from "./text.js";
+
+const SPEEDS = [["0", "full_speed"], ["100", "slow_100"], ["10", "slow_10"], ["1", "slow_1"]];
+
+/** Which phases were pressed by hand, for the lessons. @type {Set<string>} */
+export const pressed = new Set();
+
+export function startLoop() {
+  const parts = PHASES.flatMap(({ phase, name, about, button }, k) => {
+    const box = make(button ? "button" : "div", { id: `phase-${phase}` }, make("b", {}, name), make("small", {}, about));
+    if (button) {
+      box.onclick = () => {
+        pressed.add(phase);
+        app.running = false;
+        app.send({ type: "phase", phase });
+      };
+    }
+    return k ? [make("span", { className: "arrow", "aria-hidden": "true" }, "→"), box] : [box];
+  });
+  byId("loop").replaceChildren(...parts);
+  byId("loop").setAttribute("aria-label", TEXT.loop);
+  const speed = /** @type {HTMLSelectElement} */ (byId("speed"));
+  speed.replaceChildren(...SPEEDS.map(([value, name]) => make("option", { value }, t(name))));
+  speed.onchange = () => app.running && run();
+  byId("run").onclick = () => (app.running ? pause() : run());
+  /** @param {string} id @param {string} type */
+  const command = (id, type) => {
+    byId(id).onclick = () => {
+      app.running = false;
+      app.send({ type });
+      light();
+    };
+  };
+  command("step", "step");
+  command("epoch", "epoch");
+  command("back", "back");
+  command("reset", "reset");
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target instanceof HTMLElement && event.target.closest("input, select, textarea, button, summary, dialog");
+    if (event.key === " " && !typing) {
+      event.preventDefault();
+      byId("run").click();
+    }
+  });
+  const slider = /** @type {HTMLInputElement} */ (byId("slider"));
+  slider.oninput = () => app.send({ type: "go to", step: Number(slider.value) });
+  on("built", () => {
+    byId("replay").hidden = app.built?.last_step === null;
+    slider.max = String(app.built?.last_step ?? 0);
+    for (const { phase, button } of PHASES) if (button) /** @type {HTMLButtonElement} */ (byId(`phase-${phase}`)).disabled = app.built?.last_step !== null && phase === "update";
+  });
+  on("error", () => {
+    app.running = false;
+    light();
+  });
+  on("settings", light);
+  on("draw", light);
+}
+
+export function run() {
+  app.running = true;
+  app.send({ type: "run", speed: Number(/** @type {HTMLSelectElement} */ (byId("speed")).value) });
+  light();
+}
+
+export function pause() {
+  app.running = false;
+  app.send({ type: "pause" });
+  light();
+}
+
+/** Show the phase and the numbers. */
+function light() {
+  byId("run").textContent = app.running ? TEXT.pause : TEXT.run;
+  const { frame } = app;
+  if (!frame) return;
+  const lit = app.running ? PHASES.map((p) => p.phase) : frame.phase === "forward" ? ["data", "forward"] : [frame.phase];
+  for (const { phase, about } of PHASES) {
+    const box = byId(`phase-${phase}`);
+    box.classList.toggle("lit", lit.includes(phase));
+    const small = /** @type {HTMLElement} */ (box.querySelector("small"));
+    small.textContent = said(phase) ?? about;
+  }
+  byId("now-step").textContent = frame.step.toLocaleString("en");
+  byId("now-epoch").textContent = frame.epoch.toFixed(1);
+  if (frame.loss !== null) byId("now-loss").textContent = shown(frame.loss);
+  if (frame.held) {
+    byId("now-held").textContent = shown(frame.held.loss);
+    const [name, value] = Object.entries(frame.held).find(([key]) => key !== "loss") ?? ["", null];
+    byId("now-metric-name").textContent = name ? `Test ${name.replaceAll("_", " ")}` : "";
+    byId("now-metric").textContent = name === "accuracy" && value !== null ? `${(100 * value).toFixed(1)} %` : shown(value);
+  }
+  if (app.built?.last_step !== null) {
+    /** @type {HTMLInputElement} */ (byId("slider")).value = String(frame.step);
+    byId("slider-step").textContent = String(frame.step);
+    if (frame.step === app.built?.last_step) app.running = false;
+  }
+}
+
+/** What a phase says while a step is under way. @param {string} phase */
+function said(phase) {
+  const { frame } = app;
+  if (!frame || app.running) return null;
+  if (phase === "loss" && ["loss", "backward"].includes(frame.phase)) return `L = ${shown(frame.batch_loss)}`;
+  if (phase === "backward" && frame.phase === "backward") return t("delta_of", { unit: frame.layer });
+  return null;
+}

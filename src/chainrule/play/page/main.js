@@ -1,0 +1,77 @@
+// The page: what is there is asked for, the parts are started, and the first network is made.
+
+import { app, byId, emit, on } from "./app.js";
+import { startCharts } from "./charts.js";
+import { connect } from "./connection.js";
+import { apply, startControls } from "./controls.js";
+import { startDrawing } from "./drawing.js";
+import { openAgain, startExplanation } from "./explanation.js";
+import { startLessons } from "./lessons.js";
+import { startLoop } from "./loop.js";
+import { startOutput } from "./output.js";
+import { startRace } from "./race.js";
+import { fromAddress, remember } from "./state.js";
+import { startSurface } from "./surface.js";
+import { startTakeAway } from "./takeaway.js";
+import { TEXT, t } from "./text.js";
+
+/** Put the texts where the page has a place for them. */
+function fillTexts() {
+  for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-text]"))) element.textContent = t(element.dataset.text ?? "");
+  for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-label]"))) element.setAttribute("aria-label", t(element.dataset.label ?? ""));
+}
+
+function themes() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const set = (/** @type {boolean} */ wanted) => {
+    document.documentElement.dataset.theme = wanted ? "dark" : "light";
+    emit("theme");
+  };
+  set(dark.matches);
+  dark.onchange = () => set(dark.matches);
+  byId("theme").onclick = () => set(document.documentElement.dataset.theme !== "dark");
+}
+
+function messages() {
+  const box = byId("message");
+  const say = (/** @type {string} */ text) => {
+    box.textContent = text;
+    box.hidden = !text;
+  };
+  on("error", ({ header }) => say(header.message));
+  on("built", () => say(""));
+  on("closed", (reason) => say(t("disconnected", { reason: reason || TEXT.ended })));
+}
+
+async function start() {
+  fillTexts();
+  themes();
+  app.choices = await (await fetch("config.json")).json();
+  const linked = fromAddress();
+  app.settings = linked.settings;
+  if (app.choices.given && !location.hash) app.settings.data.kind = "given";
+  app.edges = linked.edges ?? "weights";
+  app.opened = linked.open ?? null;
+  on("built", ({ header, arrays }) => {
+    app.built = header;
+    app.fixed = arrays;
+    app.frame = null;
+    app.arrays = {};
+  });
+  on("frame", ({ header, arrays }) => {
+    app.frame = header;
+    // What a frame leaves out is still as it was.
+    app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
+  });
+  messages();
+  for (const part of [startControls, startLoop, startDrawing, startOutput, startCharts, startSurface, startExplanation, startRace, startLessons, startTakeAway]) part();
+  on("built", openAgain);
+  on("draw", () => {
+    if (!app.running) remember();
+  });
+  on("explained", remember);
+  connect();
+  apply(linked.step ?? 0);
+}
+
+start();

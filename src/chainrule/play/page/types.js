@@ -1,0 +1,31 @@
+// What is sent and kept, for whoever reads the other modules (and for tsc).
+
+/**
+ * @typedef {{kind: string, name: string, samples: number, noise: number, seed: number, features: string[],
+ *   points: [number, number, number][]}} DataSettings
+ * @typedef {{units: number, activation: string, weights: string, dropout: number}} LayerSettings
+ * @typedef {{data: DataSettings, layers: LayerSettings[], output_weights: string, loss: string, optimizer: string,
+ *   learning_rate: number, schedule: string, batch_size: number, epochs: number, l1: number, l2: number,
+ *   seed: number}} Settings
+ * @typedef {{name: string, start: number, shape: number[]}} ParameterInfo
+ * @typedef {{name: string, kind: string, units: number, parameters: ParameterInfo[]}} LayerInfo
+ * @typedef {{layer: string, distribution: string, widest: number, drawn: number[], density: number[]}} Draw
+ * @typedef {{type: "built", layers: LayerInfo[], task: string, classes: string[], target: string, data: string,
+ *   inputs: number[], input_names: string[], plane: boolean, extent: number, samples: [number, number], loss: string,
+ *   loss_formula: string, optimizer: string[], weights: number, last_step: number | null, steps_per_epoch: number,
+ *   draws: Draw[]}} Built
+ * @typedef {{counts: number[], low: number, high: number}} Histogram
+ * @typedef {{type: "frame", step: number, epoch: number, phase: string, layer: string | null,
+ *   batch_loss: number | null, loss: number | null, held?: Record<string, number | null>,
+ *   gradient_sizes?: Record<string, number>, values?: Record<string, number[]>, deltas?: Record<string, number[]>,
+ *   histogram?: Record<string, any>}} Frame
+ * @typedef {Float32Array | Uint8Array} Numbers
+ * @typedef {{data: Numbers, shape: number[]}} NamedArray
+ * @typedef {Record<string, NamedArray>} Arrays
+ * @typedef {{planes: Record<string, string>, builtin: Record<string, string>, features: string[],
+ *   activations: string[], distributions: string[], losses: Record<string, string[]>, optimizers: string[],
+ *   schedules: string[], defaults: Settings, given: {name: string, target: string} | null,
+ *   run: {name: string, steps: number} | null}} Choices
+ */
+
+export {};

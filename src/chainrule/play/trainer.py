@@ -1,0 +1,316 @@
+"""A training that the page steers: step by step, phase by phase, forwards and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from chainrule.arrays import Array
+from chainrule.backprop import Derivatives, total_loss, updated_statistics
+from chainrule.data import Dataset, Part
+from chainrule.descent import Point
+from chainrule.engine import Done, Position, Work, engine
+from chainrule.engine.numpy import NumpyEngine
+from chainrule.errors import NonFiniteError, RunError, SettingError
+from chainrule.explain import Explanation
+from chainrule.explain.chain import ChainLink, open_unit
+from chainrule.explain.surface import Surface, surface_of
+from chainrule.explain.trace import Batch, Trace
+from chainrule.layers.base import Context, leaves
+from chainrule.play.samples import Samples, samples
+from chainrule.play.settings import MOST_WEIGHTS, Settings
+from chainrule.runs import Run
+from chainrule.training import Plan, plan
+from chainrule.training.loop import evaluate, start
+from chainrule.training.plan import default_loss
+
+MARKS = 240
+"""How many earlier positions are remembered, to go back to and to draw the path of; beyond, every other is dropped."""
+PHASES = ("weights", "forward", "loss", "backward", "update")
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A step that is under way: its derivatives are known, but only shown as far as the phase goes."""
+
+    rows: Array
+    derivatives: Derivatives
+    point: Point
+    outputs: dict[str, Array]
+    arriving: dict[str, Array]
+
+
+class Trainer:
+    """A network, its data, and where its training stands."""
+
+    def __init__(self, settings: Settings, given: Dataset | None = None, run: Run | None = None) -> None:
+        self.settings, self.run = settings, run
+        self.samples: Samples = samples(settings.data, given)
+        self.data = self.samples.data
+        self.plan: Plan = run.trained.plan if run is not None else _planned(settings, self.data)
+        self._marks: list[Position] = []
+        self._every = 1
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the weights as they were drawn."""
+        self.position = start(self.plan).position if self.run is None else self._of_run(0)
+        self._marks, self._every = [self.position], 1
+        self._started()
+        self.last: Done | None = None
+        self.losses: list[float] = []
+
+    def _started(self) -> None:
+        """No step is under way."""
+        self.phase, self.backward_to = "weights", -1
+        self.pending: Pending | None = None
+
+    @property
+    def work(self) -> Work:
+        """What is trained, with the schedule spread over the planned epochs."""
+        return self.plan.work(len(self.data.training.x))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.plan.steps_per_epoch(len(self.data.training.x))
+
+    @property
+    def step(self) -> int:
+        """The number of the next step."""
+        return self.position.step
+
+    @property
+    def last_step(self) -> int | None:
+        """Of a recorded run, how many steps it has."""
+        return None if self.run is None else int(self.run.manifest["steps"])
+
+    def _rows(self, step: int) -> Array:
+        batches = self.plan.batches(step // self.steps_per_epoch, len(self.data.training.x))
+        return batches[step % self.steps_per_epoch]
+
+    # Steps
+
+    def advance(self, count: int) -> int:
+        """Take so many steps, as fast as they come; gives how many were taken. A step under way is completed first.
+
+        Raises NonFiniteError where a loss stops being finite; the step is not taken.
+        """
+        if self.pending is not None:
+            self._update()
+            count -= 1
+        taken = 0
+        part = self.data.training
+        for batches in self._batches(count):
+            taking = engine(self.plan.engine, self.work)
+            with np.errstate(all="ignore"):
+                for done in taking.steps(self.position, part.x, part.y, part.weight, batches):
+                    self._took(done)
+                    taken += 1
+        return taken
+
+    def _batches(self, count: int) -> Iterator[list[Array]]:
+        """The rows of so many steps from here on, an epoch's part at a time."""
+        length = self.steps_per_epoch
+        while count > 0:
+            first = self.step % length
+            batches = self.plan.batches(self.step // length, len(self.data.training.x))[first : first + count]
+            count -= len(batches)
+            yield batches
+
+    def _took(self, done: Done) -> None:
+        if not np.isfinite(done.loss) or not np.isfinite(done.after.parameters).all():
+            raise NonFiniteError(
+                done.before.step, "the loss", "the value", "go back a step and try a smaller learning rate"
+            )
+        self.position, self.last = done.after, done
+        self.losses.append(done.loss)
+        if self.step % self._every == 0:
+            self._marks.append(self.position)
+            if len(self._marks) > MARKS:
+                self._marks = self._marks[::2]
+                self._every *= 2
+
+    def go_to(self, step: int) -> None:
+        """Any step that was taken, or of a recorded run any step it has; taken again from the nearest mark."""
+        if self.run is not None:
+            self.position = self._of_run(step)
+            self._started()
+            return
+        if not 0 <= step <= self.step:
+            raise SettingError(f"there is no step {step} to go back to; there are 0 to {self.step}")
+        self._marks = [mark for mark in self._marks if mark.step <= step]
+        self.position = self._marks[-1]
+        self._started()
+        self.last, self.losses = None, []
+        while self.step < step:
+            self.advance(min(step - self.step, 1000))
+
+    def _of_run(self, step: int) -> Position:
+        assert self.run is not None
+        assert self.last_step is not None
+        if not 0 <= step <= self.last_step or not self.last_step:
+            raise RunError(f"the run has no step {step}; it has steps 0 to {self.last_step}")
+        done = self.run.at(min(step, self.last_step - 1), self.data)
+        self.last = done
+        return done.before if step < self.last_step else done.after
+
+    # Phases
+
+    def next_phase(self, phase: str) -> None:
+        """Go on to a phase of the step: "forward", "loss", "backward" (one layer at a time) or "update"."""
+        order = PHASES.index(phase)
+        if self.pending is None:
+            self._begin()
+        if phase == "backward":
+            if self.backward_to < 0:
+                self.backward_to = len(self.layers)
+            if self.backward_to > 0:
+                self.backward_to -= 1
+            self.phase = "backward"
+        elif phase == "update":
+            self._update()
+        elif order >= PHASES.index(self.phase):
+            self.phase = phase
+
+    def _begin(self) -> None:
+        """Compute the derivatives of the next batch; nothing changes yet."""
+        rows, part = self._rows(self.step), self.data.training
+        weight = None if part.weight is None else part.weight[rows]
+        with np.errstate(all="ignore"):
+            derivatives, point = NumpyEngine(self.work).look(self.position, part.x[rows], part.y[rows], weight)
+        forward, outputs = derivatives.forward, dict[str, Array]()
+        context = Context(True, self.plan.seed, self.step, watch=lambda place, _, y: outputs.__setitem__(place, y))
+        self.plan.network.root.forward(forward.params, self.plan.network.fit_input(part.x[rows]), context)
+        arriving = {
+            place: dy
+            for place, _, _, _, dy in leaves(
+                self.plan.network.root, forward.params, forward.saved, derivatives.dprediction
+            )
+        }
+        self.pending = Pending(rows, derivatives, point, outputs, arriving)
+
+    def _update(self) -> None:
+        """Gradient descent: use the derivatives of the step under way."""
+        pending = self.pending
+        assert pending is not None
+        here, before = pending.derivatives, self.position
+        taken = self.work.optimizer.step(here.gradient, before.states, pending.point)
+        statistics = updated_statistics(self.plan.network, here.forward, before.statistics)
+        after = Position(before.step + 1, taken.parameters, statistics, taken.states)
+        self._started()
+        self._took(Done(before, after, pending.rows, here.loss, here.gradient, taken.update))
+        self.phase = "update"
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers that are not made of layers, from first to last."""
+        return [place for place, _, _ in self.plan.network.leaves()]
+
+    # Looking
+
+    def next_done(self) -> Done:
+        """The step from here, without taking it."""
+        rows, part = self._rows(self.step), self.data.training
+        weight = None if part.weight is None else part.weight[rows]
+        with np.errstate(all="ignore"):
+            return NumpyEngine(self.work).step(self.position, part.x[rows], part.y[rows], weight, rows)
+
+    def explain(self, weight: str) -> Explanation:
+        """The chain rule of a weight, in the step from here."""
+        return Explanation(self.work, self.next_done(), self.data.training, weight, data=self.data)
+
+    def explain_unit(self, layer: str, unit: int) -> ChainLink:
+        """A unit's delta in the step from here, opened."""
+        done, part = self.next_done(), self.data.training
+        rows = done.rows
+        batch = Batch(part.x[rows], part.y[rows], None if part.weight is None else part.weight[rows], rows)
+        return open_unit(Trace(self.work, done.before, batch), layer, unit)
+
+    def set_weight(self, weight: str, value: float) -> dict[str, float]:
+        """Change a weight by hand; gives what that did to the next batch's loss, and what its derivative predicted."""
+        place = self.plan.network.parameters.find(weight)
+        if not np.isfinite(value) or abs(value) > 1e6:
+            raise SettingError(f"{value} is no value for a weight; it lies between -1e6 and 1e6")
+        done = self.next_done()
+        parameters = self.position.parameters.copy()
+        before, parameters[place] = float(parameters[place]), value
+        self.position = replace(self.position, parameters=parameters)
+        self._marks[-1:] = [self.position] if self._marks[-1].step == self.step else [self._marks[-1], self.position]
+        self._started()
+        after, gradient = self.next_done().loss, float(done.gradient[place])
+        predicted = done.loss + gradient * (value - before)
+        return {"before": done.loss, "after": after, "predicted": predicted, "gradient": gradient}
+
+    def measure(self) -> dict[str, float]:
+        """The loss and the usual metric of the samples that are held out."""
+        held = self.data.validation
+        if held is None:
+            return {}
+        return evaluate(self.plan, self.data.target, held, self.position.parameters, self.position.statistics)
+
+    def predict(self, x: Array) -> Array:
+        """The network's output for prepared samples."""
+        return self.plan.network.predict(self.position.parameters, x, self.position.statistics)
+
+    def training_loss(self) -> float:
+        """The loss of the training part as it is now."""
+        part = self.data.training
+        return total_loss(
+            self.plan.network, self.plan.loss, self.position.parameters, part.x, part.y,
+            statistics=self.position.statistics, sample_weight=part.weight, penalties=self.plan.penalties,
+        )  # fmt: skip
+
+    def unit_outputs(self, x: Array) -> dict[str, Array]:
+        """(samples, units) of every layer for prepared samples, as after training."""
+        outputs: dict[str, Array] = {}
+        network = self.plan.network
+        context = Context(watch=lambda place, _, y: outputs.__setitem__(place, y))
+        network.root.forward(network.params(self.position.parameters, self.position.statistics), x, context)
+        return outputs
+
+    def surface(self, weights: Sequence[str] | None, grid: int) -> Surface:
+        """The loss surface with the path so far."""
+        return surface_of(self.plan, thinned(self.data.training), *self.path(), weights, grid=grid)
+
+    def path(self) -> tuple[Array, Array]:
+        """The steps of the remembered positions, and the weights there; the present one last."""
+        marks = [*self._marks, *([self.position] if self._marks[-1].step != self.step else [])]
+        if len(marks) == 1:
+            marks = marks * 2
+        steps = np.array([mark.step for mark in marks])
+        return steps, np.array([mark.parameters for mark in marks], dtype=np.float64)
+
+
+def thinned(part: Part, most: int = 300) -> Part:
+    """At most so many of these samples, evenly."""
+    rows = np.unique(np.linspace(0, len(part.x) - 1, min(len(part.x), most)).astype(np.intp))
+    return Part(part.x[rows], part.y[rows], None if part.weight is None else part.weight[rows])
+
+
+def _planned(settings: Settings, data: Dataset) -> Plan:
+    """The training that the settings mean for this data."""
+    loss = settings.made_loss() or default_loss(data)
+    if data.task not in loss.tasks:
+        raise SettingError(
+            f"the loss {settings.loss} is for {' and '.join(loss.tasks)}; this data asks for {data.task}"
+        )
+    layers = settings.network_layers(len(data.input_shape) > 1, loss.outputs(data.target.width))
+    samples_there = len(data.training.x)
+    made = plan(
+        layers, data, loss=loss, optimizer=settings.made_optimizer(), epochs=settings.epochs,
+        batch_size=min(settings.batch_size, samples_there), seed=settings.seed, penalties=settings.penalties(),
+        patience=None,
+    )  # fmt: skip
+    if made.network.parameters.size > MOST_WEIGHTS:
+        raise SettingError(
+            f"the network has {made.network.parameters.size:,} weights; the page takes up to {MOST_WEIGHTS:,}"
+        )
+    return made
+
+
+def settings_of_run(run: Run) -> dict[str, Any]:
+    """What the page shows of a run's settings: its network can't be changed, only looked at."""
+    return {"run": str(run.folder), "steps": run.manifest["steps"], "data": run.data["name"]}
