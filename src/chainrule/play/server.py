@@ -249,6 +249,23 @@ def choices(given: Dataset | None, run: Run | None) -> dict[str, Any]:
     }
 
 
+def warm_up() -> None:
+    """Load and run once all that the first page will need, so that it is quick."""
+    from chainrule.explain.page import levels
+    from chainrule.explain.scheme import draw
+    from chainrule.play import frames
+    from chainrule.play.settings import Settings
+    from chainrule.play.trainer import Trainer
+
+    trainer = Trainer(Settings())
+    frames.packed(*frames.built(trainer))
+    trainer.advance(2)
+    frames.packed(*frames.frame(trainer, {}, full=True))
+    explanation = trainer.explain("dense_1.W[0, 0]")
+    draw(explanation)
+    levels(explanation)
+
+
 def application(token: str, hosts: frozenset[str], given: Dataset | None = None, run: Run | None = None) -> Starlette:
     """The server as an ASGI application."""
     play = Play(given, run)
@@ -295,6 +312,7 @@ def serve(
             f"the page can't be served on {host}, port {port} ({error.strerror}); choose another --port"
         ) from None
     port = listener.getsockname()[1]
+    warm_up()
     token = secrets.token_urlsafe(24)
     names = {"127.0.0.1", "localhost", host} if host != "0.0.0.0" else {"127.0.0.1", "localhost", *_own_addresses()}
     hosts = frozenset(f"{name}:{port}" for name in names)

@@ -25,7 +25,7 @@ from chainrule.play.settings import Settings
 from chainrule.play.trainer import Trainer
 from chainrule.runs import Run
 
-SLICE = 0.02
+SLICE = 0.008
 """Seconds of training between looks at what the page wants."""
 FULL_EVERY = 0.12
 """Seconds between frames that hold what changes slowly: metrics, units' outputs, histograms."""

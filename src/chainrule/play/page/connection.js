@@ -39,8 +39,9 @@ function receive(content) {
   emit(header.type, { header, arrays });
   if (header.type === "frame" || header.type === "race") {
     requestAnimationFrame(() => {
-      emit("draw");
+      // The next one may come while this one is drawn; whatever is slow here holds up both.
       app.send({ type: "shown" });
+      emit("draw");
     });
   }
 }

@@ -5,7 +5,7 @@ import { app, byId, colour, make, on, shown } from "./app.js";
 import { TEXT, t } from "./text.js";
 import { openUnit, openWeight } from "./explanation.js";
 
-const BOX = 44, ROW = 56, TOP = 34, LEFT = 74;
+const BOX = 38, ROW = 48, TOP = 34, LEFT = 74;
 
 /**
  * A unit on the canvas: where it stands, its layers, its number, and (in the first layer of a picture) its weights.
@@ -50,7 +50,8 @@ function arrange() {
   const given = picture ? 1 : Math.min(built.inputs[0] ?? 1, most);
   width = canvas.parentElement?.clientWidth ?? 600;
   height = TOP + Math.max(given, ...counts) * ROW + 18;
-  const gap = (width - LEFT - BOX - 12) / Math.max(every.length, 1);
+  const room = built.classes.length > 2 ? 30 : 0;
+  const gap = (width - LEFT - BOX / 2 - 12 - room) / Math.max(every.length, 1);
   /** @param {number} k @param {number} count */
   const y = (k, count) => TOP + (k + (Math.max(given, ...counts) - count) / 2) * ROW;
   inputs = Array.from({ length: given }, (_, k) => ({ x: 8, y: y(k, given), name: picture ? built.inputs.join(" × ") : built.input_names[k] ?? `x[${k}]` }));
@@ -69,6 +70,9 @@ function arrange() {
         x1: c === 0 ? LEFT - 4 : from.x + BOX, y1: from.y + BOX / 2, x2: x, y2: y(j, counts[c]) + BOX / 2,
         array: parameter.name, start: parameter.start, from: i, to: j, layer: c,
       }));
+    }
+    if (c === every.length - 1 && built.classes.length === dense.units) {
+      for (let j = 0; j < counts[c]; j++) labels.push({ x: x + BOX + 4, y: y(j, counts[c]) + BOX / 2 + 4, text: built.classes[j].slice(0, 6) });
     }
     if (dense.units > counts[c]) labels.push({ x: x - 6, y: height - 4, text: t("more", { count: dense.units - counts[c] }) });
   });
