@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -27,8 +26,10 @@ from chainrule.training import Plan, plan
 from chainrule.training.loop import evaluate, start
 from chainrule.training.plan import default_loss
 
-MARKS = 240
-"""How many earlier positions are remembered, to go back to and to draw the path of; beyond, every other is dropped."""
+MARKS, MARK_BYTES = 240, 64_000_000
+"""How many earlier positions are remembered, to go back to and to draw the path of, and how many bytes they may take;
+beyond, every other is dropped.
+"""
 PHASES = ("weights", "forward", "loss", "backward", "update")
 
 
@@ -57,10 +58,13 @@ class Trainer:
 
     def reset(self) -> None:
         """Back to the weights as they were drawn."""
+        self.last: Done | None = None
         self.position = start(self.plan).position if self.run is None else self._of_run(0)
+        size = sum(array.nbytes for state in self.position.states for array in state.values())
+        size += self.position.parameters.nbytes + self.position.statistics.nbytes
+        self._most_marks = max(8, min(MARKS, MARK_BYTES // size))
         self._marks, self._every = [self.position], 1
         self._started()
-        self.last: Done | None = None
         self.losses: list[float] = []
 
     def _started(self) -> None:
@@ -71,7 +75,8 @@ class Trainer:
     @property
     def work(self) -> Work:
         """What is trained, with the schedule spread over the planned epochs."""
-        return self.plan.work(len(self.data.training.x))
+        made = self.plan if self.run is None else self.run.plan_at(self.step)
+        return made.work(len(self.data.training.x))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -129,7 +134,7 @@ class Trainer:
         self.losses.append(done.loss)
         if self.step % self._every == 0:
             self._marks.append(self.position)
-            if len(self._marks) > MARKS:
+            if len(self._marks) > self._most_marks:
                 self._marks = self._marks[::2]
                 self._every *= 2
 
@@ -309,8 +314,3 @@ def _planned(settings: Settings, data: Dataset) -> Plan:
             f"the network has {made.network.parameters.size:,} weights; the page takes up to {MOST_WEIGHTS:,}"
         )
     return made
-
-
-def settings_of_run(run: Run) -> dict[str, Any]:
-    """What the page shows of a run's settings: its network can't be changed, only looked at."""
-    return {"run": str(run.folder), "steps": run.manifest["steps"], "data": run.data["name"]}

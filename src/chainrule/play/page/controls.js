@@ -55,6 +55,11 @@ const plain = (names) => names.map((name) => [name, name.replaceAll("_", " ")]);
 function dataForm() {
   const { data } = app.settings;
   const box = byId("data");
+  byId("training").hidden = Boolean(app.choices.run);
+  if (app.choices.run) {
+    box.replaceChildren(make("h2", {}, TEXT.data), make("p", { className: "hint", id: "run-words" }, t("recorded", { run: app.choices.run.name, data: app.built?.data, steps: app.choices.run.steps })));
+    return;
+  }
   /** @type {[string, string][]} */
   const sets = [
     ...Object.keys(app.choices.planes).map((name) => /** @type {[string, string]} */ ([`plane:${name}`, name])),

@@ -258,6 +258,9 @@ function draw() {
   paint(canvasPainter(pen));
 }
 
+/** Where the units of each column stand on the canvas. */
+export const unitPlaces = () => columns().map(({ dense }) => units.filter((unit) => unit.dense === dense.name).map(({ x, y }) => ({ x, y })));
+
 /** The drawing as an SVG. */
 export function asSvg() {
   /** @type {string[]} */

@@ -23,6 +23,7 @@ export const TEXT = {
   theme: "Light / dark",
   loop: "The loop of learning",
   replay: "Recorded step",
+  recorded: "The run {run} on {data}, of {steps} steps. Move the slider above to any of them.",
   data: "Data",
   training: "Training",
   network: "Network",

@@ -1,0 +1,461 @@
+"""The live page, used as a person would: in headless Chromium, by click, mouse and keyboard."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from chainrule.runs import Recorder
+from chainrule.training import train
+
+
+def number(page, selector):
+    return float(page.inner_text(selector).replace(",", "").removesuffix(" %"))
+
+
+def step_of(page):
+    return int(number(page, "#now-step"))
+
+
+def is_at(page, step):
+    expect(page.locator("#now-step")).to_have_text(f"{step:,}")
+
+
+def run_for(page, milliseconds):
+    page.click("#run")
+    page.wait_for_timeout(milliseconds)
+    page.click("#run")
+    expect(page.locator("#run")).to_have_text("Run")
+    page.wait_for_timeout(200)
+
+
+def pictures(page, selector):
+    """A canvas as text, to see whether it changed."""
+    return page.locator(selector).evaluate("(canvas) => canvas.toDataURL()")
+
+
+def choose(page, selector, value):
+    """Choose in a form, and wait for the new network."""
+    page.select_option(selector, value)
+    page.wait_for_timeout(500)
+
+
+def unit_at(page, column, row):
+    """Where a unit of the drawing is: the columns are evenly spaced, the rows in the middle of the canvas."""
+    return page.evaluate(
+        """async ([column, row]) => {
+            const { unitPlaces } = await import("./drawing.js");
+            const { x, y } = unitPlaces()[column][row];
+            const box = document.getElementById("drawing").getBoundingClientRect();
+            return [box.x + x, box.y + y];
+        }""",
+        [column, row],
+    )
+
+
+def test_a_network_learns_and_stops(address, visit):
+    page = visit(address)
+    first, plane, curves = number(page, "#now-loss"), pictures(page, "#plane"), pictures(page, "#curves")
+    page.click("#run")
+    expect(page.locator("#run")).to_have_text("Pause")
+    page.wait_for_timeout(1500)
+    page.click("#run")
+    page.wait_for_timeout(300)
+    reached = step_of(page)
+    assert reached > 500
+    assert number(page, "#now-loss") < first
+    assert pictures(page, "#plane") != plane
+    assert pictures(page, "#curves") != curves
+    page.wait_for_timeout(400)
+    assert step_of(page) == reached
+
+
+def test_step_epoch_back_and_reset(address, visit):
+    page = visit(address)
+    start = page.inner_text("#now-loss")
+    page.click("#step")
+    is_at(page, 1)
+    page.click("#step")
+    is_at(page, 2)
+    after_two = page.inner_text("#now-held")
+    page.click("#epoch")
+    is_at(page, 28)
+    page.click("#back")
+    is_at(page, 27)
+    page.click("#reset")
+    is_at(page, 0)
+    expect(page.locator("#now-loss")).to_have_text(start)
+    page.click("#step")
+    page.click("#step")
+    page.click("#step")
+    is_at(page, 3)
+    page.click("#back")
+    is_at(page, 2)
+    expect(page.locator("#now-held")).to_have_text(after_two)
+
+
+def test_a_step_in_phases(address, visit):
+    page = visit(address)
+    lit = page.locator("#loop .lit b")
+    expect(lit).to_have_text(["Weights"])
+    page.click("#phase-forward")
+    expect(lit).to_have_text(["Data", "Forward"])
+    page.click("#phase-loss")
+    expect(lit).to_have_text(["Loss"])
+    expect(page.locator("#phase-loss small")).to_have_text(re.compile(r"L = 0\.\d+"))
+    seen = []
+    for _ in range(5):
+        page.click("#phase-backward")
+        page.wait_for_timeout(250)
+        seen.append(page.inner_text("#phase-backward small").removeprefix("delta of "))
+    assert seen == ["dense_3", "tanh_2", "dense_2", "tanh_1", "dense_1"]
+    is_at(page, 0)  # backpropagation changes nothing
+    page.click("#phase-update")
+    is_at(page, 1)
+    expect(lit).to_have_text(["Gradient descent"])
+    expected = page.inner_text("#now-held")
+    page.click("#reset")
+    is_at(page, 0)
+    page.click("#step")
+    is_at(page, 1)
+    expect(page.locator("#now-held")).to_have_text(expected)
+
+
+def test_speed_can_be_slow(address, visit):
+    page = visit(address)
+    page.select_option("#speed", "10")
+    page.click("#run")
+    page.wait_for_timeout(1500)
+    page.click("#run")
+    page.wait_for_timeout(200)
+    assert 5 <= step_of(page) <= 25
+
+
+def test_data_of_the_plane(address, visit):
+    page = visit(address)
+    for name in ("circles", "moons", "xor", "gaussians", "sine"):
+        before = pictures(page, "#plane")
+        choose(page, "#data-set", f"plane:{name}")
+        assert pictures(page, "#plane") != before
+    choose(page, "#data-set", "plane:moons")
+    page.fill("#samples", "100")
+    page.press("#samples", "Enter")
+    expect(page.locator("#data .hint").nth(1)).to_contain_text("70 + 30")
+    before = pictures(page, "#plane")
+    page.fill("#noise", "0.4")
+    page.press("#noise", "Enter")
+    page.wait_for_timeout(500)
+    assert pictures(page, "#plane") != before
+    page.get_by_label("x1*x2", exact=True).check()
+    page.wait_for_timeout(400)
+    expect(page.locator("#choose-array option").first).to_have_text("dense_1.W [3, 8]")
+
+
+def test_points_drawn_with_the_mouse(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "drawn:")
+    expect(page.locator("#data .hint").first).to_contain_text("8 + 4")
+    for x, y in ((40, 40), (60, 60), (80, 40), (100, 60)):
+        page.click("#plane", position={"x": x, "y": y})
+        page.wait_for_timeout(250)
+    page.click("#plane", position={"x": 150, "y": 150}, modifiers=["Shift"])
+    expect(page.locator("#data .hint").first).to_contain_text("12 + 5")
+    run_for(page, 700)
+    assert step_of(page) > 100
+    page.get_by_text("Clear my points").click()
+    expect(page.locator("#data .hint").first).to_contain_text("8 + 4")
+
+
+def test_pictures_and_tables(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "builtin:digits")
+    choose(page, "#set-optimizer", "adam")
+    run_for(page, 1500)
+    assert page.locator("table.confusion td").count() == 100
+    right = sum(int(page.locator("table.confusion tr").nth(k + 1).locator("td").nth(k).inner_text()) for k in range(10))
+    assert right > 400  # of 539
+    expect(page.locator("#plane")).to_be_hidden()
+    choose(page, "#data-set", "builtin:diabetes")
+    run_for(page, 500)
+    expect(page.locator("#others canvas")).to_be_visible()
+    expect(page.locator("#now-metric-name")).to_have_text("Test r2")
+
+
+def test_a_file_dropped_onto_the_page(address, visit, tmp_path):
+    page = visit(address)
+    rows = [f"{k % 7},{'red' if k % 2 else 'blue'},{3 * (k % 7) + k % 2}" for k in range(60)]
+    (tmp_path / "prices.csv").write_text("size,colour,price\n" + "\n".join(rows))
+    page.fill("#target", "price")
+    page.set_input_files("#file", tmp_path / "prices.csv")
+    expect(page.locator("#choose-array option").first).to_contain_text("dense_1.W [")
+    expect(page.locator("#now-metric-name")).to_have_text("Test r2")
+    run_for(page, 700)
+    assert number(page, "#now-metric") > 0.9
+    # By drag and drop, a file that can't be used: it says why, and the page goes on.
+    transfer = page.evaluate_handle(
+        "() => { const t = new DataTransfer(); t.items.add(new File(['a,b\\n1,x\\n2,'], 'bad.csv')); return t; }"
+    )
+    troubled = page.locator("#message")
+    page.dispatch_event("#drop", "dragover", {"dataTransfer": transfer})
+    expect(page.locator("#drop.over")).to_be_visible()
+    with page.expect_response(lambda response: "upload" in response.url) as answer:
+        page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+    assert answer.value.status == 400
+    expect(troubled).to_contain_text("bad.csv: the file")
+    page.click("#step")
+
+
+def test_layers_are_added_changed_and_removed(address, visit):
+    page = visit(address)
+    arrays = page.locator("#choose-array option")
+    page.click("#add-layer")
+    expect(arrays).to_have_count(8)
+    page.get_by_label("One unit more (3)").click()
+    expect(arrays.nth(4)).to_have_text("dense_3.W [8, 5]")
+    page.get_by_label("One unit fewer (1)").click()
+    expect(arrays.first).to_have_text("dense_1.W [2, 7]")
+    page.get_by_label("Activation (1)").select_option("relu")
+    expect(page.locator("#histogram-layer")).to_contain_text("relu_1")
+    page.get_by_label("Dropout (1)").select_option("0.3")
+    expect(page.locator("#histogram-layer")).to_contain_text("dropout_1")
+    before = pictures(page, ".layer canvas >> nth=0")
+    page.get_by_label("Weights drawn from (1)").select_option("uniform -1 1")
+    expect(page.locator(".layer canvas").first).to_have_attribute("aria-label", re.compile("Uniform"))
+    assert pictures(page, ".layer canvas >> nth=0") != before
+    page.get_by_label("Remove this layer (3)").click()
+    expect(arrays).to_have_count(6)
+
+
+def test_what_is_trained_with_can_be_chosen(address, visit):
+    page = visit(address)
+    for selector, value in (("#set-loss", "hinge"), ("#set-optimizer", "momentum"), ("#set-schedule", "cosine")):
+        choose(page, selector, value)
+    for selector, value in (("#set-learning_rate", "0.05"), ("#set-batch_size", "20"), ("#set-l2", "0.01")):
+        page.fill(selector, value)
+        page.press(selector, "Enter")
+        page.wait_for_timeout(400)
+    page.click("#choose button")
+    expect(page.locator("#explained")).to_contain_text("momentum")
+    expect(page.locator("#explained")).to_contain_text("cos(pi x 0 / 2800)")
+    expect(page.locator("#explained")).to_contain_text("L2 penalty")
+    page.click("#epoch")
+    is_at(page, 14)
+
+
+def test_a_mistake_is_answered_and_the_page_goes_on(address, visit):
+    page = visit(address)
+    page.fill("#choose-index", "7, 99")
+    page.click("#choose button")
+    expect(page.locator("#message")).to_contain_text("its indices are [0 to 1, 0 to 7]")
+    page.click("#step")
+    is_at(page, 1)
+
+
+def test_a_loss_that_explodes_stops_the_run(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "builtin:diabetes")
+    choose(page, "#set-optimizer", "sgd")
+    page.get_by_label("Activation (1)").select_option("relu")
+    page.wait_for_timeout(300)
+    page.fill("#set-learning_rate", "1000")
+    page.press("#set-learning_rate", "Enter")
+    page.wait_for_timeout(400)
+    page.click("#run")
+    expect(page.locator("#message")).to_contain_text("is not finite; go back a step and try a smaller learning rate")
+    expect(page.locator("#run")).to_have_text("Run")
+
+
+def test_a_weight_is_explained_live(address, visit):
+    page = visit(address)
+    page.fill("#choose-index", "1, 3")
+    page.click("#choose button")
+    explained = page.locator("#explained")
+    expect(explained.locator(".scheme svg")).to_be_visible()
+    expect(explained.locator(".levels > details")).to_have_count(6)
+    for k in range(1, 7):
+        level = explained.locator(f"#level-{k}")
+        if k > 2:
+            level.locator("> summary").click()
+        expect(level.locator("> :not(summary)").first).to_be_visible()
+    before = explained.locator(".short").inner_text()
+    page.click("#step")
+    expect(explained.locator(".short")).not_to_have_text(before)
+    expect(explained.locator("#level-6 > :not(summary)").first).to_be_visible()  # what was open stays open
+    page.click("#run")
+    page.wait_for_timeout(900)
+    running = explained.locator(".short").inner_text()
+    page.wait_for_timeout(700)
+    assert explained.locator(".short").inner_text() != running
+    page.click("#run")
+
+
+def test_a_click_on_the_drawing_opens_weights_biases_and_deltas(address, visit):
+    page = visit(address)
+    x, y = unit_at(page, 0, 2)
+    page.mouse.click(x + 20, y + 15)
+    expect(page.locator("#explained .short")).to_contain_text("δ dense_1[2] =")
+    page.mouse.click(x, y + 36)
+    expect(page.locator("#explained .short")).to_contain_text("dL/d dense_1.b[2]")
+    (x1, y1), (x2, y2) = unit_at(page, 1, 3), unit_at(page, 2, 0)
+    page.mouse.move(x2 - 3, y2 + 19)
+    expect(page.locator("#tip")).to_contain_text(re.compile(r"dense_3\.W\[\d, 0\] = -?\d"))
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(200)
+    before = pictures(page, "#drawing")
+    page.mouse.click(x1 + 39, y1 + 19)
+    expect(page.locator("#explained .short")).to_contain_text("dense_3.W[3, 0]")
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(300)
+    assert pictures(page, "#drawing") != before  # its paths are lit
+
+
+def test_the_cursor_tells_names_and_live_values(address, visit):
+    page = visit(address)
+    x, y = unit_at(page, 0, 1)
+    page.mouse.move(x + 20, y + 10)
+    expect(page.locator("#tip")).to_have_text("dense_1[1]")
+    page.click("#phase-forward")
+    page.mouse.move(x + 21, y + 11)
+    expect(page.locator("#tip")).to_have_text(re.compile(r"dense_1\[1\], a = -?\d"))
+    page.hover("#plane", position={"x": 50, "y": 50})
+    assert "P(1) = " in page.get_attribute("#plane", "title")
+
+
+def test_lines_show_weights_gradients_updates_or_deltas(address, visit):
+    page = visit(address)
+    page.click("#step")
+    is_at(page, 1)
+    page.wait_for_timeout(300)
+    seen = {pictures(page, "#drawing")}
+    for value in ("gradients", "updates"):
+        page.select_option("#edges", value)
+        seen.add(pictures(page, "#drawing"))
+    page.click("#phase-backward")
+    page.select_option("#edges", "deltas")
+    page.wait_for_timeout(300)
+    seen.add(pictures(page, "#drawing"))
+    assert len(seen) == 4
+
+
+def test_a_weight_is_edited_and_the_loss_answers(address, visit):
+    page = visit(address)
+    page.fill("#choose-index", "0, 0")
+    page.click("#choose button")
+    field = page.locator("#explained .edit input")
+    value = float(field.input_value())
+    field.fill(str(value + 0.001))
+    page.locator("#explained .edit button").click()
+    answer = page.locator("#explained .answer")
+    expect(answer).to_contain_text("the derivative predicted")
+    _, after, predicted = (float(n) for n in re.findall(r"\d+\.\d+", answer.inner_text()))
+    assert after == pytest.approx(predicted, abs=2e-4)
+    expect(field).to_have_value(re.compile(f"^{str(value + 0.001)[:6]}"))
+
+
+def test_histograms_of_any_layer(address, visit):
+    page = visit(address)
+    run_for(page, 300)
+    for name in ("weights", "activations", "gradients"):
+        expect(page.locator(f"#histogram-{name}")).to_be_visible()
+    before = pictures(page, "#histogram-weights")
+    page.select_option("#histogram-layer", "dense_2")
+    page.wait_for_timeout(400)
+    assert pictures(page, "#histogram-weights") != before
+    page.select_option("#histogram-layer", "tanh_1")
+    expect(page.locator("#histogram-weights")).to_be_hidden()
+    assert "dense_1.W" in page.get_attribute("#sizes", "aria-label")
+
+
+def test_the_loss_surface_with_the_path(address, visit):
+    page = visit(address)
+    run_for(page, 500)
+    page.click("#surface-toggle")
+    expect(page.locator("#surface-flat .contourlayer path").first).to_be_attached()
+    expect(page.locator("#surface-flat .scatterlayer .trace").first).to_be_attached()
+    expect(page.locator("#surface-space canvas").first).to_be_visible()
+    expect(page.locator("#surface-words")).to_contain_text("% of its variance")
+
+
+def test_a_race(address, visit):
+    page = visit(address)
+    page.locator("#entrants select").nth(6).select_option("lion")
+    expect(page.locator("#entrants fieldset").nth(3).locator("input")).to_be_visible()
+    page.get_by_label("Weights drawn from 1", exact=True).select_option("he_normal")
+    page.click("#race-start")
+    words = page.locator("#race-words")
+    expect(words).to_contain_text("steps:")
+    for name in ("sgd 0.1, he_normal", "momentum 0.02", "adam 0.01", "lion 0.01"):
+        expect(words).to_contain_text(name)
+    expect(page.locator("#race-surface .scatterlayer .trace")).to_have_count(8)
+    page.click("#race-start")
+    expect(page.locator("#race-start")).to_have_text("Start the race")
+    page.wait_for_timeout(300)
+    step = words.inner_text()
+    page.wait_for_timeout(500)
+    assert words.inner_text() == step
+
+
+def test_settings_that_are_good_and_bad_say_why(address, visit):
+    page = visit(address)
+    page.select_option("#preset", "3")
+    expect(page.locator("#preset-words")).to_contain_text("a network of one unit")
+    expect(page.get_by_label("Weights drawn from (1)")).to_have_value("zeros")
+
+
+def test_by_keyboard_alone(address, visit):
+    page = visit(address)
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.locator("#run")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(400)
+    page.keyboard.press("Enter")
+    page.focus("#choose-index")
+    page.keyboard.press("Enter")
+    expect(page.locator("#explained .scheme svg")).to_be_visible()
+    unnamed = page.evaluate("""() => [...document.querySelectorAll("button, select, input")].filter((control) =>
+        !(control.textContent.trim() || control.ariaLabel || control.labels?.length)).map((one) => one.outerHTML)""")
+    assert unnamed == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 800)])
+def test_it_fits_the_screen_in_light_and_dark(address, visit, width, height, scheme):
+    page = visit(address, width, height, color_scheme=scheme)
+    assert page.evaluate("() => document.documentElement.dataset.theme") == scheme
+    page.click("#choose button")
+    expect(page.locator("#explained .scheme svg")).to_be_visible()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    page.click("#theme")
+    assert page.evaluate("() => document.documentElement.dataset.theme") != scheme
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory, serve):
+    folder = tmp_path_factory.mktemp("runs") / "iris-1"
+    trained = train("5 tanh", "iris", epochs=20, callbacks=[Recorder(folder)])
+    with serve(str(folder)) as found:
+        yield found, trained.progress.position.step
+
+
+def test_a_recorded_run_is_replayed(recorded, visit):
+    address, last = recorded
+    page = visit(address)
+    expect(page.locator("#run-words")).to_contain_text(f"of {last} steps")
+    expect(page.locator("#training")).to_be_hidden()
+    start = number(page, "#now-held")
+    page.locator("#slider").fill(str(last // 2))
+    is_at(page, last // 2)
+    middle = number(page, "#now-held")
+    page.locator("#slider").fill(str(last))
+    is_at(page, last)
+    assert number(page, "#now-held") < middle < start
+    page.click("#back")
+    is_at(page, last - 1)
+    page.click("#choose button")
+    expect(page.locator("#explained .short")).to_contain_text("dL/d dense_1.W[0, 0]")
+    page.locator("#slider").fill("0")
+    is_at(page, 0)
+    page.click("#run")
+    is_at(page, last)
