@@ -308,6 +308,7 @@ def serve(
     try:
         listener.bind((host, port))
     except OSError as error:
+        listener.close()
         raise ChainruleError(
             f"the page can't be served on {host}, port {port} ({error.strerror}); choose another --port"
         ) from None

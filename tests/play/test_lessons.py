@@ -1,0 +1,230 @@
+"""Each lesson of the live page, gone through to its end; and what one takes away, used."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+from safetensors.numpy import load
+
+
+def run_for(page, milliseconds):
+    page.click("#run")
+    page.wait_for_timeout(milliseconds)
+    page.click("#run")
+    page.wait_for_timeout(250)
+
+
+def set_number(page, selector, value):
+    page.fill(selector, value)
+    page.press(selector, "Enter")
+    page.wait_for_timeout(400)
+
+
+def one_weight(page):
+    page.click("#choose button")
+    for _ in range(10):
+        page.click("#step")
+        page.wait_for_timeout(60)
+
+
+def chain_rule(page):
+    page.click("#phase-forward")
+    page.click("#phase-loss")
+    for _ in range(3):
+        page.click("#phase-backward")
+    page.click("#phase-update")
+
+
+def learning_rates(page):
+    run_for(page, 500)
+    for rate in ("0.3", "30"):
+        set_number(page, "#set-learning_rate", rate)
+        run_for(page, 500)
+
+
+def zeros(page):
+    run_for(page, 600)
+    # All hidden units are alike: their rows of weights are the same.
+    rows = page.evaluate("""async () => {
+        const { app } = await import("./app.js");
+        return Array.from(app.arrays.weights.data.slice(0, 12));
+    }""")
+    assert len(set(rows[:6])) == len(set(rows[6:])) == 1
+    page.get_by_label("Weights drawn from (1)").select_option("normal")
+    page.wait_for_timeout(400)
+    run_for(page, 600)
+
+
+def vanishing(page):
+    run_for(page, 500)
+    sizes = page.get_attribute("#sizes", "aria-label")
+    first, last = (float(re.search(rf"dense_{k}\.W: (\S+?)(,|$)", sizes)[1]) for k in (1, 6))
+    assert first < last / 100
+    for k in range(1, 7):
+        page.get_by_label(f"Activation ({k})").select_option("relu")
+        page.wait_for_timeout(150)
+    run_for(page, 500)
+
+
+def dead(page):
+    page.click("#run")
+    page.wait_for_timeout(600)
+    page.click("#run")
+    places = page.evaluate("""async () => {
+        const { unitPlaces } = await import("./drawing.js");
+        const box = document.getElementById("drawing").getBoundingClientRect();
+        return unitPlaces()[0].map(({ x, y }) => [box.x + x + 20, box.y + y + 12]);
+    }""")
+    said = []
+    for x, y in places:
+        page.mouse.click(x, y)
+        page.wait_for_timeout(250)
+        said.append(page.inner_text("#explained"))
+    assert any("dead: silent for every sample" in text for text in said)
+
+
+def race(page):
+    page.click("#race-start")
+    expect(page.locator("#race-words")).to_contain_text("adam 0.03")
+    page.click("#race-start")
+
+
+def overfitting(page):
+    run_for(page, 900)
+    set_number(page, "#set-l2", "0.01")
+    run_for(page, 900)
+
+
+@pytest.mark.parametrize(
+    "number", range(8), ids=["weight", "chain", "rates", "zeros", "vanishing", "dead", "race", "overfitting"]
+)
+def test_a_lesson_gone_through(address, visit, number):
+    page = visit(address)
+    page.select_option("#lesson", str(number))
+    page.wait_for_timeout(600)
+    box = page.locator("#lesson-box")
+    expect(box.locator("h2")).to_contain_text(f"{number + 1}. ")
+    expect(page.locator("#task")).to_contain_text("To do:")
+    (one_weight, chain_rule, learning_rates, zeros, vanishing, dead, race, overfitting)[number](page)
+    expect(page.locator("#task")).to_have_class(re.compile("done"))
+    expect(page.locator("#task")).to_contain_text("Done.")
+    if number < 7:
+        page.click("#next-lesson")
+        expect(box.locator("h2")).to_contain_text(f"{number + 2}. ")
+    box.get_by_text("End the lesson").click()
+    expect(box).to_be_hidden()
+
+
+def weights_of(page):
+    return page.evaluate("""async () => {
+        const { app } = await import("./app.js");
+        return Array.from(app.arrays.weights.data);
+    }""")
+
+
+def test_the_address_shows_the_same_again(address, visit):
+    page = visit(address)
+    page.select_option("#data-set", "plane:xor")
+    page.wait_for_timeout(400)
+    page.get_by_label("One unit fewer (2)").click()
+    page.wait_for_timeout(300)
+    page.select_option("#set-optimizer", "rmsprop")
+    page.wait_for_timeout(300)
+    page.fill("#choose-index", "1, 2")
+    page.click("#choose button")
+    page.select_option("#edges", "gradients")
+    run_for(page, 500)
+    expect(page.locator("#explained .short")).to_contain_text("dense_1.W[1, 2]")
+    page.wait_for_timeout(300)
+    link, step, weights = page.url, page.inner_text("#now-step"), weights_of(page)
+    assert len(link) > len(address) + 20
+    explained = page.inner_text("#explained .short")
+    page.reload()
+    expect(page.locator("#now-step")).to_have_text(step)
+    again = visit(link)
+    for other in (page, again):
+        expect(other.locator("#now-step")).to_have_text(step)
+        assert weights_of(other) == weights
+        expect(other.locator("#data-set")).to_have_value("plane:xor")
+        expect(other.locator("#set-optimizer")).to_have_value("rmsprop")
+        expect(other.locator("#edges")).to_have_value("gradients")
+        expect(other.locator("#explained .short")).to_have_text(explained.replace("\n", ""))
+
+
+def test_a_broken_address_shows_the_defaults(address, visit):
+    page = visit(address + "#not!base64")
+    expect(page.locator("#data-set")).to_have_value("plane:spirals")
+
+
+def saved(page, button, folder):
+    with page.expect_download() as download:
+        page.click(button)
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_the_code_that_is_taken_away_trains_the_same(address, visit, tmp_path):
+    page = visit(address)
+    page.select_option("#set-schedule", "cosine")
+    page.wait_for_timeout(300)
+    page.get_by_label("Weights drawn from (1)").select_option("uniform -1 1")
+    page.wait_for_timeout(300)
+    page.fill("#set-epochs", "2")  # the program plans as many epochs as it trains
+    page.press("#set-epochs", "Enter")
+    page.wait_for_timeout(400)
+    for _ in range(2):
+        page.click("#epoch")
+        page.wait_for_timeout(250)
+    expect(page.locator("#now-step")).to_have_text("56")
+    weights = weights_of(page)
+    page.click("#take")
+    page.click("#take-chainrule")
+    path = saved(page, "#download-code", tmp_path)
+    assert path.read_text() == page.inner_text("#code") or path.read_text().strip() == page.inner_text("#code").strip()
+    code = path.read_text() + "print(trained.progress.position.parameters.tolist())\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert json.loads(done.stdout.splitlines()[-1]) == weights
+
+
+def test_the_code_for_pytorch_is_whole(address, visit, tmp_path):
+    page = visit(address)
+    page.click("#epoch")
+    page.click("#take")
+    page.click("#take-torch")
+    code = saved(page, "#download-code", tmp_path).read_text()
+    compile(code, "network_torch.py", "exec")
+    assert code.count("nn.Linear(") == 3
+    assert "loss.backward()" in code
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        return
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert 0 < float(done.stdout.split()[-1]) < 2
+
+
+def test_weights_explanation_and_drawing_are_taken_away(address, visit, tmp_path):
+    page = visit(address)
+    page.click("#step")
+    page.click("#choose button")
+    expect(page.locator("#explained .scheme svg")).to_be_visible()
+    page.wait_for_timeout(300)
+    weights = weights_of(page)
+    page.click("#take")
+    told = json.loads(saved(page, "#take-json", tmp_path).read_text())
+    arrays = load(saved(page, "#take-safetensors", tmp_path).read_bytes())
+    assert list(told) == ["dense_1.W", "dense_1.b", "dense_2.W", "dense_2.b", "dense_3.W", "dense_3.b"]
+    for name, values in told.items():
+        assert np.array_equal(arrays[name], np.array(values, dtype=np.float32))
+    assert np.concatenate([arrays[name].ravel() for name in told]).tolist() == weights
+    explanation = saved(page, "#take-explanation", tmp_path).read_text()
+    assert "<title>dense_1.W[0, 0], step 1</title>" in explanation
+    svg = saved(page, "#take-svg", tmp_path).read_text()
+    assert svg.startswith("<svg")
+    assert svg.count("<image") == 17
+    assert saved(page, "#take-png", tmp_path).read_bytes().startswith(b"\x89PNG")
