@@ -71,9 +71,9 @@ def vanishing(page):
 
 
 def dead(page):
-    page.click("#run")
-    page.wait_for_timeout(600)
-    page.click("#run")
+    for step in range(1, 31):
+        page.click("#step")
+        expect(page.locator("#now-step")).to_have_text(str(step))
     places = page.evaluate("""async () => {
         const { unitPlaces } = await import("./drawing.js");
         const box = document.getElementById("drawing").getBoundingClientRect();
@@ -82,7 +82,7 @@ def dead(page):
     said = []
     for x, y in places:
         page.mouse.click(x, y)
-        page.wait_for_timeout(250)
+        expect(page.locator("#explained .short")).to_contain_text(f"dense_1[{len(said)}]")
         said.append(page.inner_text("#explained"))
     assert any("dead: silent for every sample" in text for text in said)
 
@@ -193,6 +193,11 @@ def test_the_code_that_is_taken_away_trains_the_same(address, visit, tmp_path):
 
 def test_the_code_for_pytorch_is_whole(address, visit, tmp_path):
     page = visit(address)
+    page.select_option("#set-schedule", "cosine")
+    page.wait_for_timeout(400)
+    page.fill("#set-clip", "3")
+    page.press("#set-clip", "Enter")
+    page.wait_for_timeout(400)
     page.click("#epoch")
     page.click("#take")
     page.click("#take-torch")
@@ -200,6 +205,8 @@ def test_the_code_for_pytorch_is_whole(address, visit, tmp_path):
     compile(code, "network_torch.py", "exec")
     assert code.count("nn.Linear(") == 3
     assert "loss.backward()" in code
+    assert "clip_grad_norm_(network.parameters(), 3)" in code
+    assert "schedule.step()" in code
     try:
         import torch  # noqa: F401
     except ImportError:

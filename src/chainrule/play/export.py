@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import SettingError
 from chainrule.layers import Dense, Dropout, Flatten
 from chainrule.play.samples import TEST, VALIDATION
-from chainrule.play.settings import NO_RATE
+from chainrule.play.settings import Settings, options_of
 
 if TYPE_CHECKING:
     from chainrule.play.trainer import Trainer
@@ -23,7 +24,6 @@ _TORCH_OPTIMIZERS = {
     "adamw": "AdamW", "adagrad": "Adagrad", "adadelta": "Adadelta", "rmsprop": "RMSprop", "adamax": "Adamax",
     "nadam": "NAdam", "radam": "RAdam",
 }  # fmt: skip
-_TORCH_SETTINGS = {"momentum": ", momentum=0.9", "nesterov": ", momentum=0.9, nesterov=True"}
 
 
 def export(trainer: Trainer, kind: str) -> str | bytes:
@@ -79,29 +79,21 @@ def chainrule_code(trainer: Trainer) -> str:
     """A program that trains this network with chainrule as far as the page has."""
     plan, settings = trainer.plan, trainer.settings
     lines = ['"""Trains the network of a page of chainrule play."""', "", "import numpy as np", "", "import chainrule"]
-    lines += ["from chainrule.descent import optimizers, schedules"]
     lines += ["from chainrule.layers import *  # noqa: F403", "from chainrule import distributions, losses", ""]
     lines += [*_data_code(trainer), "", "layers = ["]
     lines += [f"    {_repr(layer)}," for layer in plan.network.layers]
-    rate = f"{settings.learning_rate:g}"
-    if settings.schedule != "constant":
-        rate = f"schedules.named({settings.schedule!r}, {rate})"
-    made = f"optimizers.{_function(settings.optimizer)}({'' if settings.optimizer in NO_RATE else rate})"
+    made = settings.optimizer_text
     penalties = f", penalties=[losses.elastic({settings.l1:g}, {settings.l2:g})]" if settings.penalties() else ""
     epochs = max(-(-trainer.step // trainer.steps_per_epoch), 1)
     lines += [
         "]",
         "trained = chainrule.train(",
-        f"    layers, data, loss={_repr(plan.loss, 'losses.')}, optimizer={made}, epochs={epochs},",
+        f"    layers, data, loss={_repr(plan.loss, 'losses.')}, optimizer={made!r}, epochs={epochs},",
         f"    batch_size={plan.batch_size}, seed={settings.seed}, patience=None{penalties},",
         ")",
         "print(f\"loss {trained.history[-1]['loss']:.6g}\")",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _function(name: str) -> str:
-    return "gradient_descent" if name == "gd" else name
 
 
 def _repr(value: Any, prefix: str = "") -> str:
@@ -123,15 +115,41 @@ def _repr(value: Any, prefix: str = "") -> str:
 
 
 def torch_code(trainer: Trainer) -> str:
-    """A program that builds and trains the same network with PyTorch, from weights that it is given here."""
-    plan, settings = trainer.plan, trainer.settings
-    if settings.optimizer not in _TORCH_OPTIMIZERS:
-        raise SettingError(f"PyTorch has no optimizer {settings.optimizer}; choose another to take its code away")
-    modules = []
-    inputs = 1
-    for size in trainer.data.input_shape:
-        inputs *= size
-    for _, layer, _ in plan.network.leaves():
+    """A program that builds and trains the same network with PyTorch. Raises SettingError for what PyTorch, or this
+    program, has no counterpart for.
+    """
+    settings, steps = trainer.settings, trainer.steps_per_epoch
+    epochs = max(-(-trainer.step // steps), 1)
+    kind = "float32" if trainer.data.task == "regression" else "int64"
+    clip = ["nn.utils.clip_grad_norm_(network.parameters(), " + f"{settings.clip:g})"] if settings.clip else []
+    schedule, follow = _torch_schedule(settings, settings.epochs * steps)
+    within = [
+        "prediction, target = network(x[rows]), y[rows]",
+        f"loss = {_torch_loss(trainer)}",
+        "optimizer.zero_grad()",
+        "loss.backward()  # backpropagation computes the derivatives",
+        *clip,
+        "optimizer.step()  # gradient descent uses them",
+        *follow,
+    ]
+    return "\n".join([
+        '"""Trains the network of a page of chainrule play with PyTorch."""', "",
+        "import numpy as np", "import torch", "from torch import nn", "", "import chainrule  # for the data", "",
+        *_data_code(trainer), "",
+        "x = torch.tensor(data.training.x, dtype=torch.float32)",
+        f"y = torch.tensor(data.training.y, dtype=torch.{kind})", "",
+        f"torch.manual_seed({settings.seed})",
+        "network = nn.Sequential(", *(f"    {module}," for module in _torch_modules(trainer)), ")",
+        f"optimizer = {_torch_optimizer(settings)}", *schedule,
+        f"for epoch in range({epochs}):", "    order = torch.randperm(len(x))",
+        f"    for rows in order.split({trainer.plan.batch_size}):", *(f"        {line}" for line in within),
+        'print(f"loss {loss.item():.6g}")', "",
+    ])  # fmt: skip
+
+
+def _torch_modules(trainer: Trainer) -> list[str]:
+    modules, inputs = [], math.prod(trainer.data.input_shape)
+    for _, layer, _ in trainer.plan.network.leaves():
         if isinstance(layer, Flatten):
             modules.append("nn.Flatten()")
         elif isinstance(layer, Dense):
@@ -145,30 +163,42 @@ def torch_code(trainer: Trainer) -> str:
             raise SettingError(
                 f"PyTorch has no {type(layer).__name__}; choose another activation to take its code away"
             )
+    return modules
+
+
+def _torch_loss(trainer: Trainer) -> str:
     losses = {
         "CategoricalCrossEntropy": "nn.functional.cross_entropy(prediction, target)",
-        "BinaryCrossEntropy": ("nn.functional.binary_cross_entropy_with_logits(prediction[:, 0], target.float())"),
+        "BinaryCrossEntropy": "nn.functional.binary_cross_entropy_with_logits(prediction[:, 0], target.float())",
         "MeanSquaredError": "nn.functional.mse_loss(prediction, target)",
         "MeanAbsoluteError": "nn.functional.l1_loss(prediction, target)",
         "Huber": "nn.functional.huber_loss(prediction, target)",
     }
-    name = type(plan.loss).__name__
+    name, settings = type(trainer.plan.loss).__name__, trainer.settings
     if name not in losses:
         raise SettingError(f"the code for PyTorch knows no {name}; choose another loss to take it away")
-    kind = "float32" if trainer.data.task == "regression" else "int64"
-    made = f"torch.optim.{_TORCH_OPTIMIZERS[settings.optimizer]}(network.parameters(), lr={settings.learning_rate:g}"
-    extra = _TORCH_SETTINGS.get(settings.optimizer, "") + (f", weight_decay={settings.l2:g}" if settings.l2 else "")
-    epochs = max(-(-trainer.step // trainer.steps_per_epoch), 1)
-    return "\n".join([
-        '"""Trains the network of a page of chainrule play with PyTorch."""', "",
-        "import numpy as np", "import torch", "from torch import nn", "", "import chainrule  # for the data", "",
-        *_data_code(trainer), "",
-        "x = torch.tensor(data.training.x, dtype=torch.float32)",
-        f"y = torch.tensor(data.training.y, dtype=torch.{kind})", "",
-        f"torch.manual_seed({settings.seed})", "network = nn.Sequential(", *(f"    {module}," for module in modules),
-        ")", f"optimizer = {made}{extra})", f"for epoch in range({epochs}):",
-        "    order = torch.randperm(len(x))", f"    for rows in order.split({plan.batch_size}):",
-        "        prediction, target = network(x[rows]), y[rows]", f"        loss = {losses[name]}",
-        "        optimizer.zero_grad()", "        loss.backward()  # backpropagation computes the derivatives",
-        "        optimizer.step()  # gradient descent uses them", 'print(f"loss {loss.item():.6g}")', "",
-    ])  # fmt: skip
+    weights = "(p for name, p in network.named_parameters() if name.endswith('weight'))"
+    penalty = f" + sum({settings.l1:g} * p.abs().sum() for p in {weights})" if settings.l1 else ""
+    penalty += f" + sum({settings.l2 / 2:g} * (p**2).sum() for p in {weights})" if settings.l2 else ""
+    return losses[name] + penalty
+
+
+def _torch_optimizer(settings: Settings) -> str:
+    name = settings.optimizer
+    if name not in _TORCH_OPTIMIZERS:
+        raise SettingError(f"PyTorch has no optimizer {name}; choose another to take its code away")
+    options = options_of(name) | dict(settings.options)
+    more = f", momentum={options['decay']:g}" if name in ("momentum", "nesterov") else ""
+    more += ", nesterov=True" if name == "nesterov" else ""
+    more += f", betas=({options['beta1']:g}, {options['beta2']:g})" if "beta1" in options else ""
+    more += f", weight_decay={options['weight_decay']:g}" if "weight_decay" in options else ""
+    return f"torch.optim.{_TORCH_OPTIMIZERS[name]}(network.parameters(), lr={settings.learning_rate:g}{more})"
+
+
+def _torch_schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
+    """The lines that make a schedule, and those that follow it after each step."""
+    if settings.schedule == "constant":
+        return [], []
+    if settings.schedule != "cosine":
+        raise SettingError(f"the code for PyTorch knows no schedule {settings.schedule}; it knows constant and cosine")
+    return [f"schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, {steps})"], ["schedule.step()"]

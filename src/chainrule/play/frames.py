@@ -146,15 +146,14 @@ def _draw(trainer: Trainer, place: str, layer: Any) -> dict[str, Any] | None:
 def frame(trainer: Trainer, view: Mapping[str, Any], full: bool) -> tuple[dict[str, Any], dict[str, Array]]:
     """Where training stands, and what the page draws of it. `full` asks for what changes slowly, too."""
     last, pending = trainer.last, trainer.pending
-    losses, trainer.losses = trainer.losses, []
     header: dict[str, Any] = {
         "type": "frame",
         "step": trainer.step,
         "epoch": trainer.step / trainer.steps_per_epoch,
         "phase": trainer.phase,
         "layer": trainer.layers[trainer.backward_to] if trainer.phase == "backward" else None,
-        "batch_loss": losses[-1] if losses else None if last is None else last.loss,
-        "loss": float(np.mean(losses)) if losses else None,
+        "batch_loss": None if last is None else last.loss,
+        "loss": trainer.mean_loss(),
     }
     arrays: dict[str, Array] = {"weights": trainer.position.parameters.astype(np.float32)}
     if pending is not None:
@@ -169,7 +168,7 @@ def frame(trainer: Trainer, view: Mapping[str, Any], full: bool) -> tuple[dict[s
         }
     if full:
         header["held"] = trainer.measure()
-        if not losses:
+        if header["loss"] is None:
             header["loss"] = trainer.training_loss()
         _add_output(trainer, arrays)
         if view.get("histogram"):

@@ -27,6 +27,7 @@ class Race:
         for entrant in entrants:
             told = settings.as_json()
             told |= {key: entrant[key] for key in ("optimizer", "learning_rate") if key in entrant}
+            told["options"] = []  # those of another optimizer
             mine = Settings.from_json(told)
             weights = str(entrant.get("weights", ""))
             if weights:

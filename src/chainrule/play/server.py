@@ -231,7 +231,7 @@ def choices(given: Dataset | None, run: Run | None) -> dict[str, Any]:
     from chainrule.descent import optimizers, schedules
     from chainrule.layers import KINDS, activations
     from chainrule.layers.activations import Activation, PReLU
-    from chainrule.play.settings import FEATURES, Settings
+    from chainrule.play.settings import FEATURES, Settings, options_of
 
     simple = [k for k in KINDS if issubclass(k, Activation) and k.__module__ == activations.__name__]
     return {
@@ -241,7 +241,7 @@ def choices(given: Dataset | None, run: Run | None) -> dict[str, Any]:
         "activations": sorted(k.__name__.lower() for k in simple if k is not PReLU),
         "distributions": [name for name in distributions.NAMED if name != "constant"],
         "losses": {name: list(loss.tasks) for name, loss in losses.NAMED.items()},  # type: ignore[attr-defined]
-        "optimizers": [name for name in optimizers.NAMED if name != "gradient_descent"],
+        "optimizers": {name: options_of(name) for name in optimizers.NAMED if name != "gradient_descent"},
         "schedules": list(schedules.NAMED),
         "defaults": Settings().as_json(),
         "given": None if given is None else {"name": given.name, "target": given.target.name},

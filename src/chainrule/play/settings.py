@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,12 @@ KINDS = ("plane", "drawn", "builtin", "given")
 MOST_LAYERS, MOST_UNITS, MOST_POINTS, MOST_WEIGHTS = 8, 256, 2000, 300_000
 NO_RATE = ("rprop", "lbfgs")
 """Optimizers without a learning rate."""
+
+
+def options_of(name: str) -> dict[str, float]:
+    """The settings of an optimizer besides the learning rate, with what they are unless said."""
+    parameters = inspect.signature(optimizers.NAMED[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.name != "learning_rate" and isinstance(p.default, int | float)}
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def distribution(text: str) -> distributions.Distribution | None:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of it."""
+    """All of it; `options` are settings of the optimizer by name, `clip` a limit on the gradient's norm, 0 for none."""
 
     data: DataSettings = field(default_factory=DataSettings)
     layers: tuple[LayerSettings, ...] = (LayerSettings(8), LayerSettings(8))
@@ -105,6 +112,8 @@ class Settings:
     loss: str = ""
     optimizer: str = "adam"
     learning_rate: float = 0.01
+    options: tuple[tuple[str, float], ...] = ()
+    clip: float = 0.0
     schedule: str = "constant"
     batch_size: int = 10
     epochs: int = 200
@@ -125,6 +134,8 @@ class Settings:
         require(0 <= self.learning_rate <= 1000, f"a learning rate of {self.learning_rate}: the page takes 0 to 1000")
         require(1 <= self.batch_size <= 4096, f"batches of {self.batch_size}: the page takes 1 to 4096")
         require(1 <= self.epochs <= 100_000, f"{self.epochs} epochs: the page takes 1 to 100000")
+        require(0 <= self.clip <= 1e6, f"a limit of {self.clip} on the gradient's norm: the page takes 0 to 1e6")
+        self.made_optimizer()  # what its settings can't be should be known here
         require(0 <= self.l1 <= 10 and 0 <= self.l2 <= 10, "the penalties lie between 0 and 10")
         distribution(self.output_weights)
 
@@ -148,12 +159,17 @@ class Settings:
         return asdict(self)
 
     def made_optimizer(self) -> Optimizer:
-        """The optimizer with its schedule."""
-        make = optimizers.NAMED[self.optimizer]
-        if self.optimizer in NO_RATE:
-            return make()
-        rate = self.learning_rate if self.schedule == "constant" else schedules.named(self.schedule, self.learning_rate)
-        return make(rate)
+        """The optimizer with its settings, its schedule and its limit."""
+        return optimizers.optimizer(self.optimizer_text)
+
+    @property
+    def optimizer_text(self) -> str:
+        """The same as a text that chainrule reads."""
+        has_rate = self.optimizer not in NO_RATE
+        words = [self.optimizer, *([repr(self.learning_rate)] if has_rate else [])]
+        words += [f"{name}={value:.10g}" for name, value in self.options]
+        words += [f"schedule={self.schedule}"] * (has_rate and self.schedule != "constant")
+        return " ".join([*words, *([f"clip={self.clip!r}"] if self.clip else [])])
 
     def made_loss(self) -> Loss | None:
         """The loss; none if it is to follow from the data."""
@@ -184,6 +200,8 @@ def _typed(kind: Any, told: Mapping[str, Any]) -> Any:
             made[name] = _text(value)
         elif name == "features":
             made[name] = tuple(_text(item) for item in _list(value))
+        elif name == "options":
+            made[name] = tuple((_text(key), _finite(number)) for key, number in _list(value))
         elif name == "points":
             made[name] = tuple((_finite(a), _finite(b), int(c)) for a, b, c in _list(value))
         else:

@@ -65,7 +65,7 @@ class Trainer:
         self._most_marks = max(8, min(MARKS, MARK_BYTES // size))
         self._marks, self._every = [self.position], 1
         self._started()
-        self.losses: list[float] = []
+        self._loss_sum, self._loss_count = 0.0, 0
 
     def _started(self) -> None:
         """No step is under way."""
@@ -131,7 +131,8 @@ class Trainer:
                 done.before.step, "the loss", "the value", "go back a step and try a smaller learning rate"
             )
         self.position, self.last = done.after, done
-        self.losses.append(done.loss)
+        self._loss_sum += done.loss
+        self._loss_count += 1
         if self.step % self._every == 0:
             self._marks.append(self.position)
             if len(self._marks) > self._most_marks:
@@ -149,7 +150,7 @@ class Trainer:
         self._marks = [mark for mark in self._marks if mark.step <= step]
         self.position = self._marks[-1]
         self._started()
-        self.last, self.losses = None, []
+        self.last = None
         while self.step < step:
             self.advance(min(step - self.step, 1000))
 
@@ -215,6 +216,12 @@ class Trainer:
         return [place for place, _, _ in self.plan.network.leaves()]
 
     # Looking
+
+    def mean_loss(self) -> float | None:
+        """The mean of the batches' losses since this was last asked; None if there was no step."""
+        mean = self._loss_sum / self._loss_count if self._loss_count else None
+        self._loss_sum, self._loss_count = 0.0, 0
+        return mean
 
     def next_done(self) -> Done:
         """The step from here, without taking it."""

@@ -37,8 +37,15 @@ export function lineChart(canvas, series) {
   const last = Math.max(1, ...series.map((s) => s.points.at(-1)?.[0] ?? 0));
   let [low, high] = [Math.min(...values), Math.max(...values)];
   if (high <= low) [low, high] = [low / 2, high * 2];
-  const [left, top, bottom] = [46, 6, 18];
-  const rows = series.length > 3 ? Math.ceil(series.length / 3) : 1;
+  const [left, top, bottom] = [58, 6, 18];
+  // The legend under it: as many names in a row as fit.
+  let [across, rows] = [4, 1];
+  const places = series.map((s) => {
+    const wide = draw.measureText(s.name).width + 34;
+    if (across > 4 && across + wide > width) [across, rows] = [4, rows + 1];
+    across += wide;
+    return { x: across - wide, row: rows };
+  });
   const under = height - bottom - 13 * (rows - 1);
   const x = (/** @type {number} */ v) => left + ((width - left - 8) * v) / last;
   const y = (/** @type {number} */ v) => top + (under - top) * (1 - (Math.log(v) - Math.log(low)) / (Math.log(high) - Math.log(low)));
@@ -65,7 +72,7 @@ export function lineChart(canvas, series) {
       open = true;
     }
     draw.stroke();
-    const [cx, cy] = [left + (k % 3) * ((width - left) / 3), height - 5 - 13 * (rows - 1 - Math.floor(k / 3))];
+    const [cx, cy] = [places[k].x, height - 5 - 13 * (rows - places[k].row)];
     draw.beginPath();
     draw.moveTo(cx, cy - 4);
     draw.lineTo(cx + 16, cy - 4);

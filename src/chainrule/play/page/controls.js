@@ -180,6 +180,7 @@ function trainingForm() {
   /** @param {"loss" | "optimizer" | "schedule"} name @param {[string, string][]} options */
   const choice = (name, options) => field(name, labelled(`set-${name}`, chooser(options, s[name], (value) => {
     s[name] = value;
+    if (name === "optimizer") s.options = [];
     apply();
   })));
   const presets = chooser([["", TEXT.choose_preset], ...PRESETS.map((p, k) => /** @type {[string, string]} */ ([String(k), p.name]))], "", (value) => {
@@ -190,9 +191,11 @@ function trainingForm() {
     make("div", { className: "fields" },
       field("presets", labelled("preset", presets)),
       choice("loss", [["", TEXT.by_data], ...plain(losses)]),
-      choice("optimizer", plain(app.choices.optimizers)),
+      choice("optimizer", plain(Object.keys(app.choices.optimizers))),
+      ...options(),
       numeric("learning_rate", { min: "0", max: "1000", step: "any" }),
       choice("schedule", plain(app.choices.schedules)),
+      numeric("clip", { min: "0", max: "1000000", step: "any" }),
       numeric("batch_size", { min: "1", max: "4096" }),
       numeric("epochs", { min: "1", max: "100000" }),
       numeric("l1", { min: "0", max: "10", step: "any" }),
@@ -201,6 +204,19 @@ function trainingForm() {
       make("p", { className: "hint", id: "preset-words" }),
     ),
   );
+}
+
+/** A field for each setting of the optimizer. */
+function options() {
+  const s = app.settings;
+  return Object.entries(app.choices.optimizers[s.optimizer] ?? {}).map(([name, usual]) => {
+    const now = s.options.find(([key]) => key === name)?.[1] ?? usual;
+    return make("label", { className: "field" }, make("span", {}, name.replaceAll("_", " ")), labelled(`option-${name}`, number(now, (value) => {
+      s.options = s.options.filter(([key]) => key !== name);
+      if (value !== usual) s.options.push([name, value]);
+      apply();
+    }, { step: "any" })));
+  });
 }
 
 /** @returns {[string, string][]} */

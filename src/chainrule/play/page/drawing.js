@@ -371,8 +371,12 @@ export function startDrawing() {
     app.edges = edges.value;
     draw();
   };
-  canvas.onmousemove = (event) => {
-    const [x, y] = position(event);
+  /** Where the cursor is. @type {[number, number] | null} */
+  let cursor = null;
+  /** Say what is under the cursor, with the value that it has now. */
+  const tell = () => {
+    if (!cursor) return;
+    const [x, y] = cursor;
     const found = under(x, y);
     [hoveredUnit, hoveredLine] = [found.unit, found.line];
     const text = described(found);
@@ -380,9 +384,14 @@ export function startDrawing() {
     tip.textContent = text ?? "";
     tip.style.left = `${Math.max(0, Math.min(x + 12, width - tip.offsetWidth - 4))}px`;
     tip.style.top = `${y + 16}px`;
+  };
+  canvas.onmousemove = (event) => {
+    cursor = position(event);
+    tell();
     if (!app.running) draw();
   };
   canvas.onmouseleave = () => {
+    cursor = null;
     tip.hidden = true;
     [hoveredUnit, hoveredLine] = [null, null];
     draw();
@@ -393,8 +402,11 @@ export function startDrawing() {
     arrange();
     draw();
   });
-  on("draw", draw);
-  on("explanation", draw);
+  on("draw", () => {
+    draw();
+    tell();
+  });
+  on("explained", draw);
   on("theme", draw);
   new ResizeObserver(() => {
     arrange();

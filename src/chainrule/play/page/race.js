@@ -21,7 +21,7 @@ let losses = [];
 function form() {
   const cards = Array.from({ length: 4 }, (_, k) => {
     const entrant = entrants[k];
-    const optimizers = [["", TEXT.none], ...app.choices.optimizers.map((name) => [name, name])];
+    const optimizers = [["", TEXT.none], ...Object.keys(app.choices.optimizers).map((name) => [name, name])];
     const optimizer = chooser(/** @type {any} */ (optimizers), entrant?.optimizer ?? "", (value) => {
       if (!value) entrants.splice(k, 1);
       else entrants[Math.min(k, entrants.length)] = { ...(entrant ?? { learning_rate: 0.01, weights: "" }), optimizer: value };

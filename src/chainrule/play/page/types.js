@@ -5,7 +5,7 @@
  *   points: [number, number, number][]}} DataSettings
  * @typedef {{units: number, activation: string, weights: string, dropout: number}} LayerSettings
  * @typedef {{data: DataSettings, layers: LayerSettings[], output_weights: string, loss: string, optimizer: string,
- *   learning_rate: number, schedule: string, batch_size: number, epochs: number, l1: number, l2: number,
+ *   learning_rate: number, options: [string, number][], clip: number, schedule: string, batch_size: number, epochs: number, l1: number, l2: number,
  *   seed: number}} Settings
  * @typedef {{name: string, start: number, shape: number[]}} ParameterInfo
  * @typedef {{name: string, kind: string, units: number, parameters: ParameterInfo[]}} LayerInfo
@@ -23,7 +23,7 @@
  * @typedef {{data: Numbers, shape: number[]}} NamedArray
  * @typedef {Record<string, NamedArray>} Arrays
  * @typedef {{planes: Record<string, string>, builtin: Record<string, string>, features: string[],
- *   activations: string[], distributions: string[], losses: Record<string, string[]>, optimizers: string[],
+ *   activations: string[], distributions: string[], losses: Record<string, string[]>, optimizers: Record<string, Record<string, number>>,
  *   schedules: string[], defaults: Settings, given: {name: string, target: string} | null,
  *   run: {name: string, steps: number} | null}} Choices
  */

@@ -1,0 +1,52 @@
+"""Takes the pictures of the live page that the documentation shows, at two widths, light and dark.
+
+python docs/pictures/play.py
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+HERE = Path(__file__).parent.absolute()
+CODE = "from chainrule.cli import main; main()"
+
+
+def main() -> None:
+    """Let a network learn on each page, open a weight, and take a picture."""
+    command = [sys.executable, "-c", CODE, "play", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as driver:
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().strip()
+            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            for width, height in ((1280, 800), (390, 800)):
+                for scheme in ("light", "dark"):
+                    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+                    page.goto(address)
+                    expect(page.locator("#now-loss")).not_to_have_text("-")
+                    page.click("#run")
+                    page.wait_for_timeout(2500)
+                    page.click("#run")
+                    page.fill("#choose-index", "0, 3")
+                    page.click("#choose button")
+                    expect(page.locator("#explained .scheme svg")).to_be_visible()
+                    page.evaluate("() => { document.activeElement.blur(); scrollTo(0, 0); }")
+                    page.wait_for_timeout(400)
+                    picture = Image.open(io.BytesIO(page.screenshot(full_page=width < 720)))
+                    picture = picture.convert("RGB").crop((0, 0, width, min(picture.height, 1700)))
+                    picture.quantize(128).save(HERE / f"play-{width}-{scheme}.png", optimize=True)
+                    page.close()
+            browser.close()
+        finally:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    main()
