@@ -76,12 +76,11 @@ def dead(page):
         expect(page.locator("#now-step")).to_have_text(str(step))
     places = page.evaluate("""async () => {
         const { unitPlaces } = await import("./drawing.js");
-        const box = document.getElementById("drawing").getBoundingClientRect();
-        return unitPlaces()[0].map(({ x, y }) => [box.x + x + 20, box.y + y + 12]);
+        return unitPlaces()[0].map(({ x, y }) => [x + 20, y + 12]);
     }""")
     said = []
     for x, y in places:
-        page.mouse.click(x, y)
+        page.locator("#drawing").click(position={"x": x, "y": y})
         expect(page.locator("#explained .short")).to_contain_text(f"dense_1[{len(said)}]")
         said.append(page.inner_text("#explained"))
     assert any("dead: silent for every sample" in text for text in said)
