@@ -77,11 +77,14 @@ def flatness(page: Any, server: int, minutes: float) -> tuple[list[float], list[
     session.send("HeapProfiler.enable")
     page.click("#run")
     of_server, of_page = [], []
-    for _ in range(11):
+    for k in range(11):
         session.send("HeapProfiler.collectGarbage")
         of_server.append(resident(server))
         of_page.append(session.send("Runtime.getHeapUsage")["usedSize"] / 1e6)
-        page.wait_for_timeout(minutes * 6000)
+        said = f"the server holds {of_server[-1]:.0f} MB, the page {of_page[-1]:.1f} MB"
+        print(f"  after {k * minutes / 10:4.1f} minutes {said}", file=sys.stderr, flush=True)
+        if k < 10:
+            page.wait_for_timeout(minutes * 6000)
     page.click("#run")
     return of_server, of_page
 
