@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -76,30 +77,35 @@ def _data_code(trainer: Trainer) -> list[str]:
 
 
 def chainrule_code(trainer: Trainer) -> str:
-    """A program that trains this network with chainrule as far as the page has."""
+    """A program that trains this network with chainrule: to the bit as the page did, by the end of the last epoch, if
+    the page took whole epochs.
+    """
     plan, settings = trainer.plan, trainer.settings
-    lines = ['"""Trains the network of a page of chainrule play."""', "", "import numpy as np", "", "import chainrule"]
-    lines += ["from chainrule.layers import *  # noqa: F403", "from chainrule import distributions, losses", ""]
-    lines += [*_data_code(trainer), "", "layers = ["]
-    lines += [f"    {_repr(layer)}," for layer in plan.network.layers]
-    made = settings.optimizer_text
+    made = [_repr(layer) for layer in plan.network.layers]
     penalties = f", penalties=[losses.elastic({settings.l1:g}, {settings.l2:g})]" if settings.penalties() else ""
-    epochs = max(-(-trainer.step // trainer.steps_per_epoch), 1)
-    lines += [
-        "]",
+    kinds = ", ".join(sorted({type(layer).__name__ for layer in plan.network.layers}))
+    rooms = "distributions, losses" if "distributions." in "".join(made) else "losses"
+    body = [
+        *_data_code(trainer), "", "layers = [", *(f"    {layer}," for layer in made), "]",
         "trained = chainrule.train(",
-        f"    layers, data, loss={_repr(plan.loss, 'losses.')}, optimizer={made!r}, epochs={epochs},",
-        f"    batch_size={plan.batch_size}, seed={settings.seed}, patience=None{penalties},",
-        ")",
-        "print(f\"loss {trained.history[-1]['loss']:.6g}\")",
-    ]
-    return "\n".join(lines) + "\n"
+        f"    layers, data, loss={_repr(plan.loss, 'losses.')}, optimizer={settings.optimizer_text!r},",
+        f"    epochs={_epochs(trainer)}, batch_size={plan.batch_size}, seed={settings.seed}, patience=None{penalties},",
+        ")", 'print(f"loss {trained.history[-1][\'loss\']:.6g}")',
+    ]  # fmt: skip
+    numbers = ["import numpy as np", ""] if any("np." in line for line in body) else []
+    head = ['"""Trains the network of a page of chainrule play."""', "", *numbers, "import chainrule"]
+    return "\n".join([*head, f"from chainrule import {rooms}", f"from chainrule.layers import {kinds}", "", *body, ""])
+
+
+def _epochs(trainer: Trainer) -> int:
+    """For how many epochs a program is to train: as long as the page has; with a schedule, as long as it is planned."""
+    if trainer.settings.schedule != "constant":
+        return trainer.settings.epochs
+    return max(-(-trainer.step // trainer.steps_per_epoch), 1)
 
 
 def _repr(value: Any, prefix: str = "") -> str:
     """A dataclass as code, its defaults left out."""
-    import dataclasses
-
     if not dataclasses.is_dataclass(value):
         return repr(value)
     parts = []
@@ -119,7 +125,6 @@ def torch_code(trainer: Trainer) -> str:
     program, has no counterpart for.
     """
     settings, steps = trainer.settings, trainer.steps_per_epoch
-    epochs = max(-(-trainer.step // steps), 1)
     kind = "float32" if trainer.data.task == "regression" else "int64"
     clip = ["nn.utils.clip_grad_norm_(network.parameters(), " + f"{settings.clip:g})"] if settings.clip else []
     schedule, follow = _torch_schedule(settings, settings.epochs * steps)
@@ -141,7 +146,7 @@ def torch_code(trainer: Trainer) -> str:
         f"torch.manual_seed({settings.seed})",
         "network = nn.Sequential(", *(f"    {module}," for module in _torch_modules(trainer)), ")",
         f"optimizer = {_torch_optimizer(settings)}", *schedule,
-        f"for epoch in range({epochs}):", "    order = torch.randperm(len(x))",
+        f"for epoch in range({_epochs(trainer)}):", "    order = torch.randperm(len(x))",
         f"    for rows in order.split({trainer.plan.batch_size}):", *(f"        {line}" for line in within),
         'print(f"loss {loss.item():.6g}")', "",
     ])  # fmt: skip
