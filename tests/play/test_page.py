@@ -226,6 +226,21 @@ def test_layers_are_added_changed_and_removed(address, visit):
     expect(arrays).to_have_count(6)
 
 
+def test_what_was_open_is_forgotten_with_its_layer(address, visit):
+    page = visit(address)
+    page.select_option("#choose-array", "dense_2.W")
+    page.click("#choose button")
+    expect(page.locator("#explained .short")).to_contain_text("dense_2.W[0, 0]")
+    page.get_by_label("One unit more (1)").click()
+    page.wait_for_timeout(400)
+    expect(page.locator("#explained .short")).to_contain_text("dense_2.W[0, 0]")
+    for _ in range(2):
+        page.get_by_label("Remove this layer (1)").click()
+        page.wait_for_timeout(400)
+    expect(page.locator("#explained")).to_contain_text("Click a line of the network")
+    expect(page.locator("#message")).to_be_hidden()
+
+
 def test_what_is_trained_with_can_be_chosen(address, visit):
     page = visit(address)
     for selector, value in (("#set-loss", "hinge"), ("#set-optimizer", "momentum"), ("#set-schedule", "cosine")):

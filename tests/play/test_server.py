@@ -201,6 +201,7 @@ HOSTILE = [
     {"type": "open", "weight": ["x"]},
     {"type": "open", "layer": "nowhere", "unit": 3},
     {"type": "open", "layer": "dense_1", "unit": "x"},
+    {"type": "view", "view": 3},
     {"type": "set weight", "weight": "dense_1.W[0, 0]", "value": "1e999"},
     {"type": "phase", "phase": "__class__"},
     {"type": "go to", "step": -5},

@@ -84,9 +84,16 @@ class Session:
                 self._train()
                 self._show()
             except ChainruleError as error:
-                self._running = self._racing = False
-                self._dirty = True
-                self._tell({"type": "error", "message": str(error)})
+                self._stop(str(error))
+            except Exception:  # one page's trouble is not to end its session silently, nor the server
+                logging.getLogger(__name__).exception("a page's training failed")
+                self._stop("something went wrong in chainrule itself; its terminal says what")
+
+    def _stop(self, message: str) -> None:
+        """Stop whatever runs, and say why."""
+        self._running = self._racing = False
+        self._view, self._opened, self._dirty = {}, None, True
+        self._tell({"type": "error", "message": message})
 
     def _take_commands(self) -> None:
         """All that wait; where there is nothing else to do, wait for one."""
@@ -149,7 +156,7 @@ class Session:
 
     def _look(self, message: Mapping[str, Any]) -> None:
         view = dict(message.get("view", {}))
-        self._view = {key: view[key] for key in ("histogram", "surface", "weights") if key in view}
+        self._view = {"histogram": str(view.get("histogram", "")), "surface": bool(view.get("surface"))}
         self._changed()
 
     def _run_on(self, message: Mapping[str, Any]) -> None:
@@ -339,9 +346,7 @@ class Session:
             self._send_surface()
 
     def _send_surface(self) -> None:
-        weights = self._view.get("weights")
-        chosen = [str(weight) for weight in weights] if weights else None
-        found = self._there().surface(chosen, grid=19)
+        found = self._there().surface(grid=19)
         self._tell(
             {"type": "surface", "axes": list(found.names), "variance": found.variance, "steps": found.steps.tolist()},
             {"across": found.across.astype(np.float32), "along": found.along.astype(np.float32),

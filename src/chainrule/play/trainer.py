@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -283,9 +283,9 @@ class Trainer:
         network.root.forward(network.params(self.position.parameters, self.position.statistics), x, context)
         return outputs
 
-    def surface(self, weights: Sequence[str] | None, grid: int) -> Surface:
+    def surface(self, grid: int) -> Surface:
         """The loss surface with the path so far."""
-        return surface_of(self.plan, thinned(self.data.training), *self.path(), weights, grid=grid)
+        return surface_of(self.plan, thinned(self.data.training), *self.path(), grid=grid)
 
     def path(self) -> tuple[Array, Array]:
         """The steps of the remembered positions, and the weights there; the present one last."""

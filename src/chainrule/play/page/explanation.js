@@ -17,10 +17,23 @@ export function openUnit(layer, unit) {
   app.send({ type: "open", layer, unit });
 }
 
-/** Open again what the address or the network before had open. */
+/** Open again what the address or the network before had open, if this network has it too. */
 export function openAgain() {
   if (!app.opened) return;
-  app.send({ type: "open", ...app.opened });
+  if (isThere(app.opened)) app.send({ type: "open", ...app.opened });
+  else {
+    app.opened = null;
+    emit("forget");
+  }
+}
+
+/** Whether the network has a weight of this name, or such a unit. @param {Record<string, any>} opened */
+function isThere({ weight, layer, unit }) {
+  const layers = app.built?.layers ?? [];
+  if (layer !== undefined) return layers.some((one) => one.name === layer && unit < one.units);
+  const match = /^(.*)\[([\d, ]+)\]$/.exec(weight);
+  const array = match && layers.flatMap((one) => one.parameters).find((p) => p.name === match[1]);
+  return Boolean(match && array && match[2].split(",").every((k, d) => Number(k) < array.shape[d]));
 }
 
 /** Which of the levels, and of the links in them, are open. @param {HTMLElement} box */
