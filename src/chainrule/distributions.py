@@ -130,14 +130,18 @@ class VarianceScaling(Distribution):
         fan = {"in": fans[0], "out": fans[1], "average": (fans[0] + fans[1]) / 2}[self.fan]
         return math.sqrt(self.scale / max(fan, 1))
 
-    def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
+    def scaled(self, fans: Fans) -> Distribution:
+        """What it is for these fans: uniform, normal or truncated normal."""
         deviation = self.deviation(fans)
         if self.kind == "uniform":
             limit = math.sqrt(3) * deviation  # a uniform variable on (-l, l) has variance l^2 / 3
-            return Uniform(-limit, limit).draw(generator, shape, fans)
+            return Uniform(-limit, limit)
         if self.kind == "truncated":
-            return TruncatedNormal(0, deviation / 0.87962566103423978).draw(generator, shape, fans)
-        return Normal(0, deviation).draw(generator, shape, fans)
+            return TruncatedNormal(0, deviation / 0.87962566103423978)
+        return Normal(0, deviation)
+
+    def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
+        return self.scaled(fans).draw(generator, shape, fans)
 
 
 def glorot_uniform() -> VarianceScaling:

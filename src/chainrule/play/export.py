@@ -5,10 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from chainrule.distributions import (
+    Constant,
+    Identity,
+    Normal,
+    Orthogonal,
+    Sparse,
+    TruncatedNormal,
+    Uniform,
+    VarianceScaling,
+)
 from chainrule.errors import SettingError
 from chainrule.layers import Dense, Dropout, Flatten
+from chainrule.play.frames import drawn_from
 from chainrule.play.samples import TEST, VALIDATION
 from chainrule.play.settings import Settings, options_of
 
@@ -25,6 +37,20 @@ _TORCH_OPTIMIZERS = {
     "adamw": "AdamW", "adagrad": "Adagrad", "adadelta": "Adadelta", "rmsprop": "RMSprop", "adamax": "Adamax",
     "nadam": "NAdam", "radam": "RAdam",
 }  # fmt: skip
+
+
+_TORCH_DRAWS: dict[type, tuple[str, Callable[[Any], tuple[float, ...]]]] = {
+    Uniform: ("uniform", lambda d: (d.low, d.high)),
+    Normal: ("normal", lambda d: (d.mean, d.deviation)),
+    TruncatedNormal: (
+        "trunc_normal",
+        lambda d: (d.mean, d.deviation, d.mean - d.bound * d.deviation, d.mean + d.bound * d.deviation),
+    ),
+    Constant: ("constant", lambda d: (d.value,)),
+    Orthogonal: ("orthogonal", lambda d: (d.gain,)),
+    Identity: ("eye", lambda d: ()),
+    Sparse: ("sparse", lambda d: (d.sparsity, d.deviation)),
+}
 
 
 def export(trainer: Trainer, kind: str) -> str | bytes:
@@ -145,6 +171,7 @@ def torch_code(trainer: Trainer) -> str:
         f"y = torch.tensor(data.training.y, dtype=torch.{kind})", "",
         f"torch.manual_seed({settings.seed})",
         "network = nn.Sequential(", *(f"    {module}," for module in _torch_modules(trainer)), ")",
+        *_torch_draws(trainer),
         f"optimizer = {_torch_optimizer(settings)}", *schedule,
         f"for epoch in range({_epochs(trainer)}):", "    order = torch.randperm(len(x))",
         f"    for rows in order.split({trainer.plan.batch_size}):", *(f"        {line}" for line in within),
@@ -169,6 +196,19 @@ def _torch_modules(trainer: Trainer) -> list[str]:
                 f"PyTorch has no {type(layer).__name__}; choose another activation to take its code away"
             )
     return modules
+
+
+def _torch_draws(trainer: Trainer) -> list[str]:
+    """The lines that draw weights from the distributions that the page has, and set biases to 0."""
+    lines, network = [], trainer.plan.network
+    for k, (place, layer, _) in enumerate(network.leaves()):
+        if isinstance(layer, Dense):
+            distribution, fans = drawn_from(network, place)
+            found = distribution.scaled(fans) if isinstance(distribution, VarianceScaling) else distribution
+            name, numbers = _TORCH_DRAWS[type(found)]
+            told = ", ".join([f"network[{k}].weight", *(f"{number:.8g}" for number in numbers(found))])
+            lines += [f"nn.init.{name}_({told})", f"nn.init.zeros_(network[{k}].bias)"]
+    return lines
 
 
 def _torch_loss(trainer: Trainer) -> str:

@@ -15,7 +15,9 @@ import numpy as np
 
 from chainrule import distributions, generators
 from chainrule.arrays import Array
+from chainrule.distributions import Distribution, Fans
 from chainrule.layers import Dense
+from chainrule.network import Network
 from chainrule.play.trainer import Trainer, thinned
 
 EXTENT = 1.3
@@ -116,20 +118,25 @@ def _column_names(trainer: Trainer) -> list[str]:
     return [str(name) for name in names] if len(names) == trainer.data.input_shape[0] else []
 
 
+def drawn_from(network: Network, place: str) -> tuple[Distribution, Fans]:
+    """What a Dense layer's weights are drawn from, and the fans that scale the draw."""
+    node: Any = network.built
+    for part in place.split("."):
+        node = node.children[part]
+    parameter = node.parameters["W"]
+    return parameter.distribution or distributions.glorot_uniform(), parameter.fans
+
+
 def _draw(trainer: Trainer, place: str, layer: Any) -> dict[str, Any] | None:
     """The weights that a layer started with, as a histogram, over that of many draws from the same distribution."""
     if not isinstance(layer, Dense):
         return None
     network = trainer.plan.network
-    node: Any = network.built
-    for part in place.split("."):
-        node = node.children[part]
-    parameter = node.parameters["W"]
-    distribution = parameter.distribution or distributions.glorot_uniform()
-    drawn = network.parameters.view(network.draw(trainer.plan.seed), f"{place}.W").ravel()
-    repeats = max(1, min(40, 20_000 // parameter.shape[0] // parameter.shape[1]))
+    distribution, fans = drawn_from(network, place)
+    drawn = network.parameters.view(network.draw(trainer.plan.seed), f"{place}.W")
+    repeats = max(1, min(40, 20_000 // drawn.size))
     many = np.concatenate([
-        distribution.draw(generators.generator(k, "density"), parameter.shape, parameter.fans).ravel()
+        distribution.draw(generators.generator(k, "density"), drawn.shape, fans).ravel()
         for k in range(repeats)
     ])  # fmt: skip
     widest = float(max(np.abs(many).max(), np.abs(drawn).max())) or 1.0
