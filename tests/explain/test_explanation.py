@@ -3,6 +3,7 @@ true.
 """
 
 import json
+import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import RunError, SettingError
 from chainrule.explain import Explanation, explain, gradient_line, lines, update_line, worked_example
 from chainrule.explain.page import page
+from chainrule.explain.scheme import draw
 from chainrule.layers import (
     KINDS,
     BatchNorm,
@@ -153,6 +155,19 @@ def test_of_any_step_of_any_network(step):
         assert before.output == after.input
     assert "nan" not in " ".join(lines(e))
     assert json.loads(json.dumps(e.as_json()))["weight"] == e.weight
+
+
+@given(steps(dtype="float32"))
+@settings(max_examples=100)
+def test_of_any_step_there_is_a_page_and_a_picture(step):
+    e = Explanation(*step)
+    svg = draw(e)
+    assert ElementTree.fromstring(svg).tag.endswith("svg")  # well-formed
+    assert "nan" not in svg
+    shown = page(e)
+    assert shown.count('<details id="level-') == 6
+    assert "<merror" not in shown
+    assert "\\frac" not in shown.replace(e.weight, "")  # every formula was set
 
 
 @given(steps())

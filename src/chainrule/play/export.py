@@ -48,7 +48,7 @@ _TORCH_DRAWS: dict[type, tuple[str, Callable[[Any], tuple[float, ...]]]] = {
     ),
     Constant: ("constant", lambda d: (d.value,)),
     Orthogonal: ("orthogonal", lambda d: (d.gain,)),
-    Identity: ("eye", lambda d: ()),
+    Identity: ("eye", lambda _: ()),
     Sparse: ("sparse", lambda d: (d.sparsity, d.deviation)),
 }
 

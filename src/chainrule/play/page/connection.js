@@ -50,7 +50,7 @@ function receive(content) {
  * A message's header and its arrays.
  * @param {ArrayBuffer} content @returns {{header: any, arrays: import("./types.js").Arrays}}
  */
-export function unpacked(content) {
+function unpacked(content) {
   const length = new DataView(content).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(content, 4, length)));
   /** @type {import("./types.js").Arrays} */

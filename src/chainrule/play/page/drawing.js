@@ -192,7 +192,7 @@ function thumbnail(unit) {
  * Numbers from -1 to 1 as colours.
  * @param {ArrayLike<number>} values @param {number} across @param {number} rows @param {(v: number) => number} scaled
  */
-export function shaded(values, across, rows, scaled) {
+function shaded(values, across, rows, scaled) {
   const pixels = new ImageData(across, rows);
   for (let k = 0; k < across * rows; k++) {
     const v = Math.max(-1, Math.min(1, scaled(values[k])));
@@ -326,7 +326,7 @@ function weightName(found) {
 }
 
 /** A weight's place in the flat vector, by its name. @param {string} name */
-export function placeOf(name) {
+function placeOf(name) {
   const match = /^(.*)\[([\d, ]+)\]$/.exec(name);
   const found = match && parameter(match[1]);
   if (!match || !found) return null;

@@ -10,7 +10,7 @@ const COLOURS = ["#e4002b", "#ffffff", "#f0e442", "#ff9ff3"];
 let loading = null;
 
 /** Plotly, once. @returns {Promise<any>} */
-export function plotly() {
+function plotly() {
   loading ??= new Promise((done, failed) => {
     const script = make("script", { src: "plotly.js" });
     script.onload = () => done(/** @type {any} */ (window).Plotly);
