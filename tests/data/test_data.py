@@ -291,3 +291,13 @@ def test_what_is_no_data_is_refused():
         load("iris", weight=np.full(150, np.nan))
     with pytest.raises(DataError, match="3 weights"):
         load("iris", weight=np.ones(3))
+
+
+def test_what_a_tables_numbers_are_called(tmp_path):
+    rows = [f"{k},{'Bern' if k % 2 else 'Zug'},{3 * k}" for k in range(30)]
+    (tmp_path / "houses.csv").write_text("rooms,city,price\n" + "\n".join(rows))
+    data = load(tmp_path / "houses.csv", target="price")
+    assert data.preparation.names[0] == "rooms"
+    assert len(data.preparation.names) == data.input_shape[0]
+    assert load("iris").preparation.names == []
+    assert load("iris").sample(0).values["petal width (cm)"] == 0.2

@@ -211,6 +211,11 @@ class Preparation:
     mean: Array | None = None
     deviation: Array | None = None
 
+    @property
+    def names(self) -> list[str]:
+        """What a table's prepared numbers are called, such as "rooms" and "city_Bern"; nothing for arrays."""
+        return [] if self.pipeline is None else [str(name) for name in self.pipeline.get_feature_names_out()]
+
     def apply(self, source: Source) -> Array:
         """(samples, *shape) in float32; raises DataError for samples of another form than those it was fitted on."""
         if self.kind == "table":

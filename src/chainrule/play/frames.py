@@ -111,11 +111,10 @@ def _targets(y: Array) -> Array:
 
 
 def _column_names(trainer: Trainer) -> list[str]:
-    source = trainer.data.source
-    if source is None or len(trainer.data.input_shape) > 1:
+    data = trainer.data
+    if data.source is None or data.preparation is None or len(data.input_shape) > 1:
         return []
-    names = list(source.features.columns) if source.is_table else list(source.columns)
-    return [str(name) for name in names] if len(names) == trainer.data.input_shape[0] else []
+    return data.preparation.names if data.source.is_table else list(data.source.columns)
 
 
 def drawn_from(network: Network, place: str) -> tuple[Distribution, Fans]:

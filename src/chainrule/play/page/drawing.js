@@ -169,7 +169,7 @@ function litLines() {
   return found;
 }
 
-/** What a unit responds to: its output over the plane, or its weights as a picture. @param {Unit} unit */
+/** What a unit responds to: its output over the plane, or its weights: as the picture that they look for, or row by row. @param {Unit} unit */
 function thumbnail(unit) {
   const { built } = app;
   const output = app.arrays[`unit ${unit.shown}`] ?? app.arrays[`unit ${unit.dense}`];
@@ -180,10 +180,12 @@ function thumbnail(unit) {
   const weights = app.arrays.weights?.data;
   const first = columns()[0]?.dense.name === unit.dense;
   const found = parameter(`${unit.dense}.W`);
-  if (!built || built.inputs.length < 2 || !first || !weights || !found) return null;
-  const [rows, across] = built.inputs;
+  if (!built || built.plane || !weights || !found) return null;
+  const count = found.shape[0];
+  const square = Math.ceil(Math.sqrt(count));
+  const [rows, across] = built.inputs.length > 1 && first ? built.inputs : [Math.ceil(count / square), square];
   const own = new Float32Array(rows * across);
-  for (let k = 0; k < own.length; k++) own[k] = weights[found.start + k * found.shape[1] + unit.unit];
+  for (let k = 0; k < count; k++) own[k] = weights[found.start + k * found.shape[1] + unit.unit];
   const most = own.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-9);
   return shaded(own, across, rows, (v) => v / most);
 }
