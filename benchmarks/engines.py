@@ -274,13 +274,10 @@ def main() -> int:
         found = measure(name, told.times)
         own = next(row["microseconds"] for row in found if row["peer"] == "chainrule")
         for row in found:
-            spread = f"{row['fastest']:,.1f} to {row['slowest']:,.1f}"
+            taken = f"{row['microseconds']:10,.1f} us a step ({row['fastest']:,.1f} to {row['slowest']:,.1f})"
+            beside = f"{row['microseconds'] / own:6.2f} of chainrule's, {row['share_of_blas']:.0%} of BLAS"
             note = "" if row["same_loss"] else f"   another loss: {row['loss']:.4g}"
-            print(
-                f"  {row['peer']:20} {row['microseconds']:10,.1f} us a step ({spread}), {row['microseconds'] / own:6.2f} of"
-                f" chainrule's, {row['share_of_blas']:.0%} of BLAS{note}",
-                flush=True,
-            )
+            print(f"  {row['peer']:20} {taken}, {beside}{note}", flush=True)
         rows += found
     if told.json:
         machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
