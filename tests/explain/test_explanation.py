@@ -462,6 +462,7 @@ def test_a_sample_is_shown_as_it_was_read(tmp_path):
     first = e.read(e.samples[0].row)
     assert f"row {first.row} of {first.source}: rooms {first.values['rooms']}" in "\n".join(lines(e))
     assert e.as_json()["samples"][0]["row"] == first.row
+    assert e.about == "the weight from input 0 (rooms) to unit 0 of dense_1"
 
 
 def test_a_picture_is_shown_in_the_page():
@@ -470,6 +471,7 @@ def test_a_picture_is_shown_in_the_page():
     done = next(event.done for event in seen if isinstance(event, Stepped))
     e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[20, 0]", data=data)
     assert e.read(e.samples[0].row).picture.shape == (8, 8)
+    assert e.about == "the weight from pixel 20 (row 2, column 4) to unit 0 of dense_1"
     assert 'src="data:image/png;base64,' in page(e)
 
 
@@ -496,3 +498,19 @@ def test_where_the_learning_rate_comes_from_is_said(told, numbers):
     done = [event.done for event in seen if isinstance(event, Stepped)][2]
     e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[0, 0]")
     assert numbers in " ".join(stage.formula for stage in e.stages)
+
+
+@pytest.mark.parametrize(
+    ("weight", "about"),
+    [
+        ("dense_1.W[1, 2]", "the weight from input 1 to unit 2 of dense_1"),
+        ("dense_1.b[2]", "the bias of unit 2 of dense_1"),
+        ("dense_2.W[2, 0]", "the weight from unit 2 to unit 0 of dense_2"),
+        ("layer_norm_1.scale[1]", ""),
+    ],
+)
+def test_what_a_weight_connects_is_said(weight, about):
+    network = Network("3 tanh, layernorm, 1", 2, dtype="float64")
+    e = explain(network, network.draw(), np.ones((1, 2)), np.ones((1, 1)), "mse", "sgd", weight)
+    assert e.about == about
+    assert about in "\n".join(lines(e))

@@ -59,6 +59,13 @@ class Dataset:
         return self.source.sample(int(self.rows[number]))
 
     @property
+    def input_names(self) -> list[str]:
+        """What the numbers of a sample are called, such as "rooms" or "city_Bern"; nothing where they have no names."""
+        if self.source is None or self.preparation is None or len(self.input_shape) > 1:
+            return []
+        return self.preparation.names if self.source.is_table else list(self.source.columns)
+
+    @property
     def task(self) -> str:
         """classification or regression."""
         return self.target.task

@@ -23,6 +23,7 @@ from chainrule.explain.rounding import Rounding, rounding
 from chainrule.explain.trace import Batch, Link, Trace, Unit
 from chainrule.explain.update import StageWork, stage_works
 from chainrule.gradient_check import central_difference
+from chainrule.layers import Dense, Flatten
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,30 @@ class Explanation:
         """What each penalty adds to the gradient, and how."""
         array, w = self.weight.partition("[")[0], float(self.trace.parameters[self.place])
         return [term for penalty in self._work.penalties for term in penalty.terms(array, w)]
+
+    @cached_property
+    def about(self) -> str:
+        """What a weight of a Dense layer connects, in words; nothing for other weights."""
+        array, _, index = self.weight.rstrip("]").partition("[")
+        place, _, name = array.rpartition(".")
+        leaves = {where: layer for where, layer, _ in self._work.network.leaves()}
+        if not isinstance(leaves[place], Dense):
+            return ""
+        if name == "b":
+            return f"the bias of unit {index} of {place}"
+        start, end = (int(k) for k in index.split(","))
+        before = [layer for where, layer in leaves.items() if list(leaves).index(where) < list(leaves).index(place)]
+        source = self._input(start) if all(isinstance(layer, Flatten) for layer in before) else f"unit {start}"
+        return f"the weight from {source} to unit {end} of {place}"
+
+    def _input(self, number: int) -> str:
+        """An input of the network, as people call it."""
+        shape = self._work.network.input_shape
+        if len(shape) > 1:
+            row, column, *_ = np.unravel_index(number, shape)
+            return f"pixel {number} (row {row}, column {column})"
+        names = [] if self._data is None else self._data.input_names
+        return f"input {number}" + (f" ({names[number]})" if names else "")
 
     def row_read(self, row: int) -> int | None:
         """Which row of what was read, counted from 1, a sample of the training part is; None where that isn't known."""

@@ -15,6 +15,7 @@ def fields(e: Explanation) -> dict[str, Any]:
     proof = e.proof
     return {
         "weight": e.weight,
+        "about": e.about,
         "step": e.step,
         "value_before": e.value_before,
         "value_after": e.value_after,

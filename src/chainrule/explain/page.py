@@ -30,8 +30,9 @@ small { display: block; }
 
 def page(e: Explanation) -> str:
     """The whole file."""
+    about = paragraph(f"It is {e.about}.") if e.about else ""
     body = (
-        f"<h1>Why {escape(e.weight)} changed in step {e.step}</h1>"
+        f"<h1>Why {escape(e.weight)} changed in step {e.step}</h1>{about}"
         f'<p class="short">Backpropagation: {escape(text.gradient_line(e))}<br>Gradient descent:'
         f' <b>{escape(text.update_line(e))}</b></p><div class="wide">{draw(e)}</div>{levels(e)}'
     )

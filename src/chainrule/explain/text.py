@@ -42,7 +42,7 @@ def gradient_line(e: Explanation, most: int = 2) -> str:
 
 def update(e: Explanation) -> Iterator[str]:
     """The update: gradient descent uses the gradient."""
-    yield f"step {e.step}   {update_line(e)}"
+    yield f"step {e.step}   {update_line(e)}{f'   ({e.about})' if e.about else ''}"
     yield f"the gradient came in as {e.training_gradient:.6g}; the stages of the optimizer made of it:"
     for stage in e.stages:
         yield f"  {stage.stage:16} {stage.formula}"

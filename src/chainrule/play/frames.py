@@ -82,7 +82,7 @@ def built(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Array]]:
         "target": data.target.name,
         "data": data.name,
         "inputs": list(data.input_shape),
-        "input_names": list(points.features) or _column_names(trainer),
+        "input_names": list(points.features) or data.input_names,
         "plane": points.is_plane,
         "extent": EXTENT,
         "samples": [len(data.training.x), 0 if data.validation is None else len(data.validation.x)],
@@ -108,13 +108,6 @@ def built(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Array]]:
 
 def _targets(y: Array) -> Array:
     return np.asarray(y, dtype=np.float32).reshape(len(y), -1)[:, 0]
-
-
-def _column_names(trainer: Trainer) -> list[str]:
-    data = trainer.data
-    if data.source is None or data.preparation is None or len(data.input_shape) > 1:
-        return []
-    return data.preparation.names if data.source.is_table else list(data.source.columns)
 
 
 def drawn_from(network: Network, place: str) -> tuple[Distribution, Fans]:
