@@ -89,6 +89,8 @@ def test_mistakes_are_answered(recorded):
         surface(run, ["dense_1.b[0]", "dense_8.b[0]"])
     with pytest.raises(SettingError, match="at least 2"):
         surface(run, grid=1)
+    with pytest.raises(SettingError, match="at most 301"):
+        surface(run, grid=10**9)
     with pytest.raises(RunError, match="no such run"):
         sizes("nowhere")
 

@@ -74,7 +74,7 @@ def test_an_optimizer_of_several_stages_is_worked_stage_by_stage():
     assert any("momentum of" in str(line[0]) for line in sheet.updates())
 
 
-@pytest.mark.parametrize("text", ["20 tanh, 20 tanh, 1", "2, softmax", "2, residual(2), 1", "3 prelu, 1"])
+@pytest.mark.parametrize("text", ["", "20 tanh, 20 tanh, 1", "2, softmax", "2, residual(2), 1", "3 prelu, 1"])
 def test_what_fits_on_no_worksheet_is_refused(text):
     with pytest.raises(SettingError, match="a worksheet is for"):
         made(text)

@@ -104,6 +104,8 @@ def train(
     from chainrule.runs.recorder import LIMIT
     from chainrule.training import follow, for_loss, plan, start
 
+    if limit is not None and not 0 < limit < 1e9:
+        raise SettingError(f"--limit {limit:g}: it is a number of megabytes above 0")
     if output is not None:
         check_free(output)
     dataset = load(

@@ -57,7 +57,8 @@ def worksheet(
         its, its_loss, also = _of_run(run, step)
         sheet = made(its, its_loss, chosen, **also)
     else:
-        sheet = made(Network(network or "2 relu, 1", inputs), named_loss(loss or "half_squares"), chosen, seed=seed)
+        text = "2 relu, 1" if network is None else network
+        sheet = made(Network(text, inputs), named_loss(loss or "half_squares"), chosen, seed=seed)
     write_whole(output, sheet.page().encode())
     display.err.print(f"written to {output}", markup=False)
 

@@ -20,6 +20,8 @@ from chainrule.training import Plan
 
 POINTS = 60
 """How many points the path has at least, where the run has so many steps."""
+MOST_GRID = 301
+"""Points a side of the finest grid: the loss is computed at each of its points."""
 SAMPLES = 1000
 """Of how many training samples the loss is taken, at most."""
 
@@ -89,8 +91,8 @@ def _check(plan: Plan, weights: Sequence[str] | None, grid: int) -> list[int] | 
     """The places of the two weights; raises SettingError for what makes no sense."""
     if weights is not None and len(set(weights)) != 2:
         raise SettingError(f"a surface lies along two different weights, not {', '.join(weights)}")
-    if grid < 2:
-        raise SettingError(f"the grid has {grid} points a side; it takes at least 2")
+    if not 2 <= grid <= MOST_GRID:
+        raise SettingError(f"the grid has {grid} points a side; it takes at least 2, and at most {MOST_GRID}")
     return None if weights is None else [plan.network.parameters.find(weight) for weight in weights]
 
 

@@ -209,6 +209,8 @@ def _check(network: Network) -> None:
             f"a worksheet is for Dense layers and activations that take each number by itself; this network has"
             f" {odd[0]}"
         )
+    if not network.parameters.size:
+        raise SettingError("a worksheet is for a network with weights; this one has none; try --network '2 relu, 1'")
     if network.parameters.size > MOST or len(network.input_shape) != 1:
         raise SettingError(
             f"a worksheet is for a network of up to {MOST} weights and a list of inputs; this one has"
