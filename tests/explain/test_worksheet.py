@@ -69,6 +69,12 @@ def test_the_sheet_hides_what_the_key_tells():
     assert 'class="blank"' not in key
 
 
+def test_a_loss_that_takes_two_outputs_for_each_target():
+    sheet = worksheet(Network("2 relu, 2", 2), loss("gaussian"), optimizer("sgd 0.1"))
+    assert sheet.trace.batch.y.shape == (1, 1)
+    assert "t[0] = " in sheet.page()
+
+
 def test_an_optimizer_of_several_stages_is_worked_stage_by_stage():
     sheet = made("1", chosen="momentum 0.5")
     assert any("momentum of" in str(line[0]) for line in sheet.updates())

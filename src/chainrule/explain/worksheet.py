@@ -228,7 +228,7 @@ def _drawn(work: Work, seed: int, attempt: int) -> Worksheet:
     if work.loss.task == "classification":
         y = random.integers(0, max(outputs, 2), 1)
     else:
-        y = random.choice([0.0, 1.0, 2.0], (1, outputs))
+        y = random.choice([0.0, 1.0, 2.0], (1, outputs // work.loss.outputs(1)))  # a loss may take several for each
     return _made(work, weights, x, y)
 
 
