@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 Key = int | str
 
 
-def _philox(key: tuple[Key, ...]) -> np.random.Philox:
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
-    return np.random.Philox(key=int.from_bytes(digest, "little"))
+def hashed(*key: Key) -> int:
+    """The 128 bits that a generator is keyed with."""
+    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=16).digest(), "little")
 
 
 def generator(*key: Key) -> np.random.Generator:
@@ -27,15 +27,22 @@ def generator(*key: Key) -> np.random.Generator:
         >>> float(generator(0, "weights").random()) == float(generator(0, "weights").random())
         True
     """
-    return np.random.Generator(_philox(key))
+    return np.random.Generator(np.random.Philox(key=hashed(*key)))
 
 
-def keep_mask(shape: tuple[int, ...], rate: float, *key: Key) -> NDArray[np.bool_]:
+def keep_mask(shape: tuple[int, ...], rate: float, step: int, *key: Key) -> NDArray[np.bool_]:
     """True where a unit is kept, False where it is dropped, which happens with probability `rate`.
 
-    Each unit takes 32 bits of the generator's raw output, low half first, and is kept if they are at least rate *
-    2**32: a rule in whole numbers, which another engine can follow to the bit.
+    Each unit takes 32 bits of the generator's raw output, low half first, and is kept if they are at least
+    `threshold(rate)`. The step is the second word of the generator's counter, and only the rest of the key is hashed: a
+    rule in whole numbers, which another engine can follow to the bit, at any unit of any step.
     """
     size = int(np.prod(shape))
-    raw = _philox(key).random_raw((size + 1) // 2).astype("<u8")
-    return (raw.view("<u4")[:size] >= np.uint32(rate * 2**32)).reshape(shape)
+    words = np.random.Philox(key=hashed(*key), counter=np.array([0, step, 0, 0], dtype=np.uint64))
+    raw = words.random_raw((size + 1) // 2).astype("<u8")
+    return (raw.view("<u4")[:size] >= np.uint32(threshold(rate))).reshape(shape)
+
+
+def threshold(rate: float) -> int:
+    """Below which 32 random bits mean that a unit is dropped."""
+    return int(rate * 2**32)

@@ -1,10 +1,11 @@
 """A step is what its definition says: the gradient at the place where it starts, handed to the optimizer."""
 
 import numpy as np
+import pytest
 
 from chainrule.backprop import differentiate
 from chainrule.descent import Point, optimizer
-from chainrule.engine import Work, engine
+from chainrule.engine import Batches, Work, engine
 from chainrule.layers import Context
 from chainrule.losses import MeanSquaredError, l2
 from chainrule.network import Network
@@ -19,11 +20,11 @@ def test_steps_are_derivatives_then_descent():
     work = Work(network, MeanSquaredError(), optimizer("adam 0.01"), (l2(0.1),), seed=4)
     weights = network.draw(4)
     position = Position(0, weights, network.start_statistics(), work.optimizer.start(weights, network.parameters))
-    batches = [np.arange(0, 10), np.arange(10, 20)]
-    for k, done in enumerate(engine(None, work).steps(position, X, Y, None, batches)):
+    batches = Batches(X, Y, None, np.arange(20), 10)
+    for k, done in enumerate(engine("numpy", work).steps(position, batches)):
         assert done.before is position
         expected = differentiate(
-            network, work.loss, position.parameters, X[batches[k]], Y[batches[k]],
+            network, work.loss, position.parameters, X[batches.rows(k)], Y[batches.rows(k)],
             statistics=position.statistics, penalties=work.penalties, context=Context(training=True, seed=4, step=k),
         )  # fmt: skip
         np.testing.assert_array_equal(done.gradient, expected.gradient)
@@ -33,3 +34,28 @@ def test_steps_are_derivatives_then_descent():
         assert (done.after.statistics != position.statistics).any()
         assert done.after.step == k + 1
         position = done.after
+
+
+def test_batches_are_cut_by_their_number():
+    batches = Batches(X, Y, np.arange(20.0), np.arange(20)[::-1], 8)
+    assert [len(batches.rows(k)) for k in range(len(batches))] == [8, 8, 4]
+    part = batches.cut(1, 9)
+    assert len(part) == 2
+    x, y, weight = part.taken(1)
+    np.testing.assert_array_equal(x, X[[3, 2, 1, 0]])
+    np.testing.assert_array_equal(y, Y[[3, 2, 1, 0]])
+    assert weight.tolist() == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("name", ["numpy", "native"])
+def test_a_span_shows_its_steps(name):
+    network = Network("5 tanh, 2", 3)
+    work = Work(network, MeanSquaredError(), optimizer("adam 0.01"))
+    weights = network.draw(4)
+    position = Position(0, weights, network.start_statistics(), work.optimizer.start(weights, network.parameters))
+    spans = list(engine(name, work).spans(position, Batches(X, Y, None, np.arange(20), 5)))
+    steps = [done for span in spans for done in span.steps()]
+    assert [done.before.step for done in steps] == [0, 1, 2, 3]
+    assert [done.loss for done in steps] == np.concatenate([span.losses for span in spans]).tolist()
+    assert spans[-1].last.after.step == spans[-1].after.step == 4
+    np.testing.assert_array_equal(steps[-1].after.parameters, spans[-1].after.parameters)

@@ -26,7 +26,7 @@ def recorded(tmp_path_factory):
     folder, seen = tmp_path_factory.mktemp("runs") / "run", []
     network = "6 relu, dropout 0.3, batchnorm, 4 tanh"
     train(network, IRIS, epochs=4, penalties=[l2(0.01)], callbacks=[Recorder(folder), seen.append])
-    return Run.open(folder), [event.done for event in seen if isinstance(event, Stepped)]
+    return Run.open(folder), [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()]
 
 
 def loss_of(run, parameters):

@@ -205,7 +205,7 @@ def test_a_step_taken_again_from_what_was_kept_has_the_same_bits(step):
 def test_a_wrong_gradient_is_not_taken_for_rounding():
     data, seen = load("iris"), []
     train("6 tanh", data, epochs=1, callbacks=[seen.append])
-    done, plan = [event.done for event in seen if isinstance(event, Stepped)][-1], seen[0].plan
+    done, plan = [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()][-1], seen[0].plan
     e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[0, 0]")
     assert e.rounding.explains
     assert e.rounding.bound < 0.01 * abs(e.gradient)
@@ -230,7 +230,7 @@ def recorded(tmp_path_factory):
     folder, seen, data = tmp_path_factory.mktemp("runs") / "run", [], load("iris")
     network = "6 relu, dropout 0.2, batchnorm, residual(6 tanh)"
     train(network, data, epochs=4, penalties=[l2(0.01)], callbacks=[Recorder(folder), seen.append])
-    return Run.open(folder), data, [event.done for event in seen if isinstance(event, Stepped)]
+    return Run.open(folder), data, [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()]
 
 
 def test_a_runs_update_is_the_one_that_training_made(recorded):
@@ -312,7 +312,7 @@ def test_a_dropped_unit_is_said_to_be():
 def test_accumulated_mini_batches_and_their_wait_are_said():
     data, seen = load("iris"), []
     trained = train("4 tanh", data, epochs=1, optimizer="sgd 0.1 accumulate=3", callbacks=[seen.append])
-    done = [event.done for event in seen if isinstance(event, Stepped)]
+    done = [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()]
     work, part = trained.plan.work(len(data.training.x)), data.training
     waiting = Explanation(work, done[1], part, "dense_1.W[0, 0]")
     assert waiting.stages[-1].output is None
@@ -330,7 +330,7 @@ def test_the_worked_formulas_numbers_come_out(name):
     extras = "" if name == "lbfgs" else " clip=0.01 average=0.9"
     chosen = optimizer(name + extras).then(stages.Plateau())
     train("4 tanh", data, epochs=2, optimizer=chosen, dtype="float64", callbacks=[seen.append])
-    done = [event.done for event in seen if isinstance(event, Stepped)][-1]
+    done = [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()][-1]
     work, part = seen[0].plan.work(len(data.training.x)), data.training
     e = Explanation(work, done, part, "dense_1.W[1, 2]")
     for stage in e.stages:
@@ -452,7 +452,7 @@ def test_a_sample_is_shown_as_it_was_read(tmp_path):
     (tmp_path / "houses.csv").write_text("rooms,city,price\n" + "\n".join(rows) + "\n")
     data, seen = load(tmp_path / "houses.csv", target="price"), []
     plan = train("4 tanh", data, epochs=1, callbacks=[seen.append]).plan
-    done = next(event.done for event in seen if isinstance(event, Stepped))
+    done = next(done for event in seen if isinstance(event, Stepped) for done in event.span.steps())
     e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[0, 0]", data=data)
     for term in e.samples:
         read = e.read(term.row)
@@ -468,7 +468,7 @@ def test_a_sample_is_shown_as_it_was_read(tmp_path):
 def test_a_picture_is_shown_in_the_page():
     data, seen = load("digits"), []
     plan = train("4 tanh", data, epochs=1, callbacks=[seen.append]).plan
-    done = next(event.done for event in seen if isinstance(event, Stepped))
+    done = next(done for event in seen if isinstance(event, Stepped) for done in event.span.steps())
     e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[20, 0]", data=data)
     assert e.read(e.samples[0].row).picture.shape == (8, 8)
     assert e.about == "the weight from pixel 20 (row 2, column 4) to unit 0 of dense_1"
@@ -495,7 +495,7 @@ def test_a_term_that_is_0_says_why():
 def test_where_the_learning_rate_comes_from_is_said(told, numbers):
     data, seen = load("iris"), []
     plan = train("4 tanh", data, epochs=1, optimizer=told, callbacks=[seen.append]).plan
-    done = [event.done for event in seen if isinstance(event, Stepped)][2]
+    done = [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()][2]
     e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[0, 0]")
     assert numbers in " ".join(stage.formula for stage in e.stages)
 

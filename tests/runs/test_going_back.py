@@ -7,9 +7,19 @@ from hypothesis import strategies as st
 
 from chainrule.data import load
 from chainrule.descent import optimizers, stages
+from chainrule.engine import native
 from chainrule.errors import RunError
 from chainrule.runs import Recorder, Run
 from chainrule.training import Stepped, train
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_step_at_a_time():
+    """So that listeners hear of every step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "SLICE", 0.0)
+        yield
+
 
 RESTLESS = "8 relu, dropout 0.3, batchnorm, 6 tanh"
 IRIS = load("iris")
@@ -20,7 +30,7 @@ def record(folder, optimizer, every=3, epochs=5, **also):
     seen, ticks = [], iter(range(10**6))
     recorder = Recorder(folder, clock=lambda: next(ticks) * 0.4 / every, **also)
     train(RESTLESS, IRIS, optimizer=optimizer, epochs=epochs, callbacks=[recorder, seen.append])
-    return [event.done for event in seen if isinstance(event, Stepped)], Run.open(folder)
+    return [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()], Run.open(folder)
 
 
 def same(a, b):
@@ -61,7 +71,7 @@ def test_steps_before_and_after_a_run_went_on_for_longer(tmp_path):
     steps, run = record(tmp_path / "run", "adam 0.01 schedule=cosine", epochs=2)
     seen = []
     run.resume(IRIS, epochs=4, callbacks=[seen.append])
-    steps += [event.done for event in seen if isinstance(event, Stepped)]
+    steps += [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()]
     longer = Run.open(tmp_path / "run")
     assert longer.manifest["planned"] == [[0, 2], [8, 4]]
     for step in range(len(steps)):

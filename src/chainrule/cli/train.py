@@ -188,8 +188,9 @@ class _Example:
     def __call__(self, event: Event) -> None:
         from chainrule.training import EpochEnded, Stepped
 
-        if self._looking and isinstance(event, Stepped) and event.done.update.any():
-            self.done = event.done
+        if self._looking and isinstance(event, Stepped):
+            moving = [done for done in event.span.steps() if done.update.any()]
+            self.done = moving[-1] if moving else self.done
         elif isinstance(event, EpochEnded):
             self._looking = self.done is None
 

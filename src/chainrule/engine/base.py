@@ -1,15 +1,18 @@
 """What an engine is: it takes training steps, and nothing else in the project knows which engine took them.
 
-An engine is given the network, the loss, the optimizer and the penalties once, then runs over mini-batches and yields
-after each step (or, if nobody looks at single steps, may yield more rarely). Whatever it takes to go on from a step
-is in a Position.
+An engine is given the network, the loss, the optimizer and the penalties once, then runs over mini-batches. It yields
+spans: some steps in a row, as many as suit it, of which only the losses and where they led are kept. Whoever wants to
+see a single step, with its gradient and update, has it taken again from the span's beginning, to the bit. Whatever it
+takes to go on from a step is in a Position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
 
 from chainrule.arrays import Array, Vector
 from chainrule.descent import Optimizer, State
@@ -39,6 +42,35 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Batches:
+    """Samples, and which of them each step takes: `order` has the numbers of the rows of one mini-batch after another,
+    of `size` rows each; the last may be smaller.
+    """
+
+    x: Array
+    y: Array
+    weight: Array | None
+    order: Array
+    size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.size)
+
+    def rows(self, k: int) -> Array:
+        """The rows of mini-batch k."""
+        return self.order[k * self.size : (k + 1) * self.size]
+
+    def cut(self, start: int, stop: int) -> Batches:
+        """Mini-batches from start up to stop."""
+        return Batches(self.x, self.y, self.weight, self.order[start * self.size : stop * self.size], self.size)
+
+    def taken(self, k: int) -> tuple[Array, Array, Array | None]:
+        """The samples of mini-batch k, what they should become, and their weights."""
+        rows = self.rows(k)
+        return self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows]
+
+
+@dataclass(frozen=True)
 class Done:
     """A step that was taken: where it led, and what it was made of.
 
@@ -53,11 +85,59 @@ class Done:
     update: Vector
 
 
+@dataclass(frozen=True)
+class Span:
+    """Steps that were taken in a row.
+
+    Attributes:
+        before, after: where they began and where they led
+        batches: the mini-batch of each
+        losses: (steps,) the loss of each batch before its step, with the penalties
+        sound: whether everything that they computed was finite; if not, the span is one step
+        again: takes them again, one by one
+    """
+
+    before: Position
+    after: Position
+    batches: Batches
+    losses: Array
+    sound: bool
+    again: Callable[[Position, Batches], Iterator[Done]] = field(repr=False)
+
+    def steps(self) -> Iterator[Done]:
+        """Each step with its gradient and update, to the bit as it was."""
+        return self.again(self.before, self.batches)
+
+    @property
+    def last(self) -> Done:
+        """The last step."""
+        *_, last = self.steps()
+        return last
+
+
 class Engine(Protocol):
     """Takes training steps."""
 
-    def steps(
-        self, position: Position, x: Array, y: Array, weight: Array | None, batches: Sequence[Array]
-    ) -> Iterator[Done]:
-        """Take a step for each batch, a batch being the numbers of its rows in x and y."""
+    def spans(self, position: Position, batches: Batches) -> Iterator[Span]:
+        """Take a step for each mini-batch, as fast as they come."""
         ...
+
+    def steps(self, position: Position, batches: Batches) -> Iterator[Done]:
+        """Take a step for each mini-batch, and show each."""
+        ...
+
+    def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
+        """The prediction for x, of shape (samples, *input_shape), as after training: no dropout, running statistics."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What does not run as fast as it might, and why, for people."""
+        ...
+
+
+def is_sound(done: Done) -> bool:
+    """Whether everything that a step computed is finite, as far as sums show: one may overflow."""
+    return bool(
+        np.isfinite(done.loss) and np.isfinite(done.gradient.sum()) and np.isfinite(done.after.parameters.sum())
+    )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from chainrule.arrays import Array, Vector
 from chainrule.backprop import Derivatives, differentiate, updated_statistics
 from chainrule.descent import Point
-from chainrule.engine.base import Done, Position, Work
+from chainrule.engine.base import Batches, Done, Position, Span, Work, is_sound
 from chainrule.layers.base import Context
 
 
@@ -17,13 +19,18 @@ class NumpyEngine:
     """Takes training steps by the layers' own definitions."""
 
     work: Work
+    notes: tuple[str, ...] = ()
 
-    def steps(
-        self, position: Position, x: Array, y: Array, weight: Array | None, batches: Sequence[Array]
-    ) -> Iterator[Done]:
-        """Take a step for each batch, a batch being the numbers of its rows in x and y."""
-        for rows in batches:
-            done = self.step(position, x[rows], y[rows], None if weight is None else weight[rows], rows)
+    def spans(self, position: Position, batches: Batches) -> Iterator[Span]:
+        """Take a step for each mini-batch; each is a span."""
+        for k, done in enumerate(self.steps(position, batches)):
+            here = batches.cut(k, k + 1)
+            yield Span(done.before, done.after, here, np.array([done.loss]), is_sound(done), self.steps)
+
+    def steps(self, position: Position, batches: Batches) -> Iterator[Done]:
+        """Take a step for each mini-batch, and show each."""
+        for k in range(len(batches)):
+            done = self.step(position, *batches.taken(k), batches.rows(k))
             position = done.after
             yield done
 
@@ -58,3 +65,7 @@ class NumpyEngine:
 
         here = derivatives(at.parameters)
         return here, Point(at.parameters, self.work.network.parameters, here.loss, here.gradient, elsewhere)
+
+    def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
+        """The prediction for x, as after training."""
+        return self.work.network.predict(parameters, x, statistics)

@@ -35,7 +35,7 @@ class Dropout(Layer):
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         if not context.training or self.rate == 0:
             return x, None
-        keep = generators.keep_mask(x.shape, self.rate, context.seed, "dropout", context.step, context.place)
+        keep = generators.keep_mask(x.shape, self.rate, context.step, context.seed, "dropout", context.place)
         mask = keep * x.dtype.type(1 / (1 - self.rate))
         return x * mask, mask
 

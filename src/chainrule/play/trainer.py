@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.backprop import Derivatives, total_loss, updated_statistics
+from chainrule.backprop import Derivatives, total_loss
 from chainrule.data import Dataset, Part
-from chainrule.descent import Point
-from chainrule.engine import Done, Position, Work, engine
+from chainrule.engine import Batches, Done, Position, Work, engine
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import NonFiniteError, RunError, SettingError
 from chainrule.explain import Explanation
@@ -39,7 +38,6 @@ class Pending:
 
     rows: Array
     derivatives: Derivatives
-    point: Point
     outputs: dict[str, Array]
     arriving: dict[str, Array]
 
@@ -93,8 +91,7 @@ class Trainer:
         return None if self.run is None else int(self.run.manifest["steps"])
 
     def _rows(self, step: int) -> Array:
-        batches = self.plan.batches(step // self.steps_per_epoch, len(self.data.training.x))
-        return batches[step % self.steps_per_epoch]
+        return self.plan.batches(step // self.steps_per_epoch, self.data.training).rows(step % self.steps_per_epoch)
 
     # Steps
 
@@ -107,21 +104,20 @@ class Trainer:
             self._update()
             count -= 1
         taken = 0
-        part = self.data.training
         for batches in self._batches(count):
             taking = engine(self.plan.engine, self.work)
             with np.errstate(all="ignore"):
-                for done in taking.steps(self.position, part.x, part.y, part.weight, batches):
+                for done in taking.steps(self.position, batches):
                     self._took(done)
                     taken += 1
         return taken
 
-    def _batches(self, count: int) -> Iterator[list[Array]]:
+    def _batches(self, count: int) -> Iterator[Batches]:
         """The rows of so many steps from here on, an epoch's part at a time."""
         length = self.steps_per_epoch
         while count > 0:
             first = self.step % length
-            batches = self.plan.batches(self.step // length, len(self.data.training.x))[first : first + count]
+            batches = self.plan.batches(self.step // length, self.data.training).cut(first, first + count)
             count -= len(batches)
             yield batches
 
@@ -186,7 +182,7 @@ class Trainer:
         rows, part = self._rows(self.step), self.data.training
         weight = None if part.weight is None else part.weight[rows]
         with np.errstate(all="ignore"):
-            derivatives, point = NumpyEngine(self.work).look(self.position, part.x[rows], part.y[rows], weight)
+            derivatives, _ = NumpyEngine(self.work).look(self.position, part.x[rows], part.y[rows], weight)
         forward, outputs = derivatives.forward, dict[str, Array]()
         context = Context(True, self.plan.seed, self.step, watch=lambda place, _, y: outputs.__setitem__(place, y))
         self.plan.network.root.forward(forward.params, self.plan.network.fit_input(part.x[rows]), context)
@@ -196,18 +192,12 @@ class Trainer:
                 self.plan.network.root, forward.params, forward.saved, derivatives.dprediction
             )
         }
-        self.pending = Pending(rows, derivatives, point, outputs, arriving)
+        self.pending = Pending(rows, derivatives, outputs, arriving)
 
     def _update(self) -> None:
-        """Gradient descent: use the derivatives of the step under way."""
-        pending = self.pending
-        assert pending is not None
-        here, before = pending.derivatives, self.position
-        taken = self.work.optimizer.step(here.gradient, before.states, pending.point)
-        statistics = updated_statistics(self.plan.network, here.forward, before.statistics)
-        after = Position(before.step + 1, taken.parameters, statistics, taken.states)
+        """Gradient descent: take the step that is under way, by the engine that takes the others."""
         self._started()
-        self._took(Done(before, after, pending.rows, here.loss, here.gradient, taken.update))
+        self.advance(1)
         self.phase = "update"
 
     @property

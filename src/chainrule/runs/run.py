@@ -125,8 +125,8 @@ class Run:
 
     def _again(self, position: Position, step: int, data: Dataset) -> Done:
         """Take steps from this position on, up to and with step number `step`."""
-        part, samples = data.training, len(data.training.x)
-        history, length = self.trained.history, self.trained.plan.steps_per_epoch(samples)
+        part = data.training
+        history, length = self.trained.history, self.trained.plan.steps_per_epoch(len(part.x))
         while True:
             now = position.step
             plan = self.plan_at(now)
@@ -135,12 +135,12 @@ class Run:
                 states = plan.optimizer.observe(position.states, record.get("validation_loss", record["loss"]))
                 position = replace(position, states=states)
             end = min([step + 1, *(start for start, _ in self.manifest["planned"] if start > now)])
-            batches = plan.batches(now // length, samples)[now % length :][: end - now]
-            steps = engine(plan.engine, plan.work(samples)).steps(position, part.x, part.y, part.weight, batches)
-            for done in steps:
-                if done.before.step == step:
-                    return done
-                position = done.after
+            batches = plan.batches(now // length, part).cut(now % length, min(now % length + end - now, length))
+            taking, upto = engine(plan.engine, plan.work(len(part.x))), len(batches) - (now + len(batches) == step + 1)
+            for span in taking.spans(position, batches.cut(0, upto)):
+                position = span.after
+            if upto < len(batches):
+                return next(iter(taking.steps(position, batches.cut(upto, upto + 1))))
 
     def resume(
         self, data: Dataset | None = None, epochs: int | None = None, callbacks: Sequence[Listener] = ()

@@ -16,14 +16,6 @@ from chainrule.errors import NonFiniteError
 from chainrule.layers.base import Context, leaves
 
 
-def is_sound(done: Done) -> bool:
-    """Whether everything that a step computed is finite."""
-    # A sum is finite unless a part isn't, or it overflows, which `diagnose` then tells apart.
-    return bool(
-        np.isfinite(done.loss) and np.isfinite(done.gradient.sum()) and np.isfinite(done.after.parameters.sum())
-    )
-
-
 def diagnose(work: Work, done: Done, data: Part) -> NonFiniteError | None:
     """The error that names the first quantity that is not finite; None if all are."""
     for layer, quantity, array in _quantities(work, done, data):

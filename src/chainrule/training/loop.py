@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Vector
+from chainrule.arrays import Vector
 from chainrule.data import Dataset, Part, Target
-from chainrule.engine import Done, Position, engine
+from chainrule.engine import Engine, Position, Span, engine
 from chainrule.errors import NonFiniteError
 from chainrule.training import metrics as measures
-from chainrule.training.diagnosis import diagnose, is_sound
+from chainrule.training.diagnosis import diagnose
 from chainrule.training.plan import Plan
 
 History = tuple[dict[str, float], ...]
@@ -66,9 +66,9 @@ class Started(Event):
 
 @dataclass(frozen=True)
 class Stepped(Event):
-    """A step was taken."""
+    """Steps were taken, as many as suit the engine; `span.steps()` shows each with its gradient and update."""
 
-    done: Done
+    span: Span
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Ended(Event):
     """Training is over. `reason` is "complete", "early" (no better validation loss), "interrupted" or "diverged"."""
 
     reason: str
-    last: Done | None = None
+    last: Span | None = None
 
 
 Listener = Callable[[Event], Any]
@@ -123,7 +123,7 @@ def run(plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Liste
         for listener in listeners:
             listener(event)
 
-    last: Done | None = None
+    last: Span | None = None
     reason, error = "complete", None
     try:
         with np.errstate(all="ignore"):  # what is not finite is looked for after every step, and named
@@ -131,7 +131,7 @@ def run(plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Liste
             for event in events(plan, data, progress):
                 progress = event.progress
                 if isinstance(event, Stepped):
-                    last = event.done
+                    last = event.span
                 tell(event)
         reason = "early" if progress.epoch < plan.epochs else "complete"
     except KeyboardInterrupt:
@@ -147,38 +147,40 @@ def run(plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Liste
 
 def events(plan: Plan, data: Dataset, progress: Progress) -> Iterator[Event]:
     """The steps and epochs from here to the end of training."""
-    part, samples = data.training, len(data.training.x)
-    work = plan.work(samples)
-    taking, length = engine(plan.engine, work), plan.steps_per_epoch(samples)
+    part, work = data.training, plan.work(len(data.training.x))
+    taking, length = engine(plan.engine, work), plan.steps_per_epoch(len(part.x))
     while progress.epoch < plan.epochs and not _is_over(plan, progress):
-        batches = plan.batches(progress.epoch, samples)[progress.position.step - progress.epoch * length :]
-        for done in taking.steps(progress.position, part.x, part.y, part.weight, batches):
-            if not is_sound(done):
-                error = diagnose(work, done, part)
-                if error is not None:
-                    raise error
-            progress = replace(
-                progress,
-                position=done.after,
-                loss_sum=progress.loss_sum + done.loss * len(done.rows),
-                seen=progress.seen + len(done.rows),
-            )
-            yield Stepped(plan, data, progress, done)
-        progress, record = _end_epoch(plan, data, progress)
+        batches = plan.batches(progress.epoch, part).cut(progress.position.step - progress.epoch * length, length)
+        for span in taking.spans(progress.position, batches):
+            error = None if span.sound else diagnose(work, span.last, part)
+            if error is not None:
+                raise error
+            progress = _counted(progress, span)
+            yield Stepped(plan, data, progress, span)
+        progress, record = _end_epoch(plan, data, progress, taking)
         yield EpochEnded(plan, data, progress, record)
+
+
+def _counted(progress: Progress, span: Span) -> Progress:
+    """The progress after a span. Losses are added step by step, so that the sum does not depend on the span."""
+    size, rows = span.batches.size, len(span.batches.order)
+    sizes = np.full(len(span.losses), size, dtype=np.float64)
+    sizes[-1] = rows - size * (len(sizes) - 1)
+    total = float(np.cumsum(np.concatenate([[progress.loss_sum], span.losses * sizes]))[-1])
+    return replace(progress, position=span.after, loss_sum=total, seen=progress.seen + rows)
 
 
 def _is_over(plan: Plan, progress: Progress) -> bool:
     return plan.patience is not None and progress.waited >= plan.patience
 
 
-def _end_epoch(plan: Plan, data: Dataset, progress: Progress) -> tuple[Progress, dict[str, float]]:
+def _end_epoch(plan: Plan, data: Dataset, progress: Progress, taking: Engine) -> tuple[Progress, dict[str, float]]:
     """Measure, remember the best weights, and let the optimizer know."""
     record: dict[str, float] = {"epoch": progress.epoch + 1, "loss": progress.loss_sum / max(progress.seen, 1)}
     position, best, waited = progress.position, progress.best, progress.waited
     if data.validation is not None:
         parameters, statistics = _current(plan, position)
-        held = evaluate(plan, data.target, data.validation, parameters, statistics)
+        held = evaluate(plan, data.target, data.validation, parameters, statistics, taking=taking)
         record |= {f"validation_{name}": value for name, value in held.items()}
         loss = held["loss"]
         if best is None or loss < best.loss:
@@ -192,10 +194,16 @@ def _end_epoch(plan: Plan, data: Dataset, progress: Progress) -> tuple[Progress,
 
 
 def evaluate(
-    plan: Plan, target: Target, part: Part, parameters: Vector, statistics: Vector, metrics: Sequence[str] | None = None
+    plan: Plan,
+    target: Target,
+    part: Part,
+    parameters: Vector,
+    statistics: Vector,
+    metrics: Sequence[str] | None = None,
+    taking: Engine | None = None,
 ) -> dict[str, float]:
-    """The loss, without penalties, and the metrics of a part of the data."""
-    prediction: Array = plan.network.predict(parameters, part.x, statistics)
+    """The loss, without penalties, and the metrics of a part of the data; by the engine that is at hand, if one is."""
+    prediction = (taking or engine(plan.engine, plan.work(1))).predict(parameters, part.x, statistics)
     loss = plan.loss.value(prediction, part.y, part.weight)
     found = measures.measure(plan.metrics if metrics is None else metrics, target, plan.loss, prediction, part.y)
     return {"loss": loss if math.isfinite(loss) else math.inf} | found

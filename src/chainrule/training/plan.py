@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array
-from chainrule.data import Dataset
+from chainrule.data import Dataset, Part
 from chainrule.descent import Optimizer, optimizer
-from chainrule.engine import Work
+from chainrule.engine import Batches, Work, engine_name
 from chainrule.errors import DataError, SettingError, ShapeError, require
 from chainrule.generators import generator
 from chainrule.layers import Dense, Flatten, Layer
@@ -88,14 +87,14 @@ class Plan:
         """How many mini-batches there are, the last of which may be smaller."""
         return -(-samples // self.batch_size)
 
-    def batches(self, epoch: int, samples: int) -> list[Array]:
-        """The rows of each mini-batch of an epoch, shuffled by (seed, epoch); in their own order if there is one
-        batch only.
-        """
+    def batches(self, epoch: int, part: Part) -> Batches:
+        """The mini-batches of an epoch, shuffled by (seed, epoch); in their own order if there is one only."""
+        samples = len(part.x)
         if self.batch_size >= samples:
-            return [np.arange(samples)]
-        order = generator(self.seed, "order", epoch).permutation(samples)
-        return [order[start : start + self.batch_size] for start in range(0, samples, self.batch_size)]
+            order = np.arange(samples)
+        else:
+            order = generator(self.seed, "order", epoch).permutation(samples)
+        return Batches(part.x, part.y, part.weight, order, self.batch_size)
 
 
 def plan(
@@ -135,7 +134,7 @@ def plan(
         )
     result = Plan(
         made, chosen_loss, chosen_optimizer, epochs, batch_size, seed, tuple(penalties),
-        waits, shown, engine,
+        waits, shown, _engine(engine),
     )  # fmt: skip
     _try_out(result, data)
     return result
@@ -143,6 +142,17 @@ def plan(
 
 def _optimizer(what: str | Optimizer) -> Optimizer:
     return optimizer(what)
+
+
+def _engine(name: str | None) -> str:
+    """The name of the engine, which goes into the recipe: a run is gone back through by the engine that took it."""
+    taken = engine_name(name)
+    if name is not None and taken != name:
+        raise SettingError(
+            f"the engine {name} was not built when chainrule was installed; install it again where there is a C++"
+            " compiler (GCC or Clang), or leave the choice of engine out"
+        )
+    return taken
 
 
 def default_loss(data: Dataset) -> Loss:

@@ -84,13 +84,13 @@ def _watch(rate: Schedule, rates: list[float], losses: list[float]) -> Callable[
         nonlocal average
         if not isinstance(event, loop.Stepped):
             return
-        step = event.done.before.step
-        average = 0.9 * average + 0.1 * event.done.loss
-        smoothed = average / (1 - 0.9 ** (step + 1))  # freed of its start at 0, as Adam's averages are
-        if math.isfinite(smoothed):
-            rates.append(rate(step))
-            losses.append(smoothed)
-        if smoothed > 4 * min(losses):
-            raise _Enough
+        for step, loss in enumerate(event.span.losses, start=event.span.before.step):
+            average = 0.9 * average + 0.1 * float(loss)
+            smoothed = average / (1 - 0.9 ** (step + 1))  # freed of its start at 0, as Adam's averages are
+            if math.isfinite(smoothed):
+                rates.append(rate(step))
+                losses.append(smoothed)
+            if smoothed > 4 * min(losses):
+                raise _Enough
 
     return listen

@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.arrays import Array, Vector
 from chainrule.data import Dataset, Part, Preparation, Target, find, find_samples, load, prepare
 from chainrule.descent import Optimizer
-from chainrule.engine import Done
+from chainrule.engine import Done, Span, engine
 from chainrule.errors import DataError
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
@@ -32,7 +32,7 @@ class Trained:
         progress: where training ended; it can go on from there
         data: what it was trained on; None if it was read from a run
         reason: why it ended: "complete", "early", "interrupted" or "diverged"
-        last: the last step that was taken
+        span: the last steps that were taken
     """
 
     plan: Plan
@@ -43,7 +43,12 @@ class Trained:
     progress: Progress
     data: Dataset | None = None
     reason: str = "complete"
-    last: Done | None = field(default=None, repr=False)
+    span: Span | None = field(default=None, repr=False)
+
+    @property
+    def last(self) -> Done | None:
+        """The last step that was taken, with its gradient and update."""
+        return None if self.span is None else self.span.last
 
     @property
     def history(self) -> History:
@@ -53,7 +58,7 @@ class Trained:
     def raw(self, x: Any) -> Array:
         """The network's output for samples in any form that `find_samples` takes."""
         prepared = np.asarray(x) if self.preparation is None else self.preparation.apply(find_samples(x))
-        return self.plan.network.predict(self.parameters, prepared, self.statistics)
+        return engine(self.plan.engine, self.plan.work(1)).predict(self.parameters, prepared, self.statistics)
 
     def predict(self, x: Any) -> Array:
         """(samples,) the predicted classes by name, or quantities in their own units; (samples, columns) if there are

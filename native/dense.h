@@ -1,0 +1,206 @@
+// Matrix products by tiles that are held in registers over the whole of K, or over blocks of it.
+//
+// Every entry of C is one chain of fused multiply-adds along K, in its order, however the tiles are cut: so the same
+// bits come out for any division of the work among threads.
+#pragma once
+
+#include <utility>
+
+#include "kernels.h"
+#include "vector.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+#if defined(__AVX512F__)
+constexpr int MOST_ROWS = 14;  // 28 registers of sums, 2 of B, 1 of A
+#else
+constexpr int MOST_ROWS = 6;  // 12 registers of sums, 2 of B, 1 of A
+#endif
+constexpr long K_BLOCK = 512;
+
+template <class T> struct Tile {
+    long k;
+    const T* a;
+    long a_row, a_column;
+    const T* b;
+    long b_row;
+    T* c;
+    long c_row;
+    const T* bias;
+    bool first, last;  // block of K
+    After after;
+    const T* slope_of;
+    long tail;  // columns in the last vector; 0 stores it whole
+};
+
+template <class T, int ROWS, int VECTORS, bool TRANSPOSED> void tile(const Tile<T>& t) {
+    constexpr long W = WIDTH<T>;
+    typedef Vec<T> V;
+    V sums[ROWS][VECTORS];
+    if (t.first) {
+#pragma GCC unroll 2
+        for (int j = 0; j < VECTORS; ++j) {
+            const V begin = t.bias ? load(t.bias + j * W) : V{};
+#pragma GCC unroll 16
+            for (int i = 0; i < ROWS; ++i) sums[i][j] = begin;
+        }
+    } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 2
+            for (int j = 0; j < VECTORS; ++j) {
+                const T* so_far = t.c + i * t.c_row + j * W;
+                sums[i][j] = j + 1 < VECTORS || t.tail == 0 ? load(so_far) : load_part(so_far, t.tail);
+            }
+    }
+    const T* b = t.b;
+    const long b_row = t.b_row;
+    if constexpr (TRANSPOSED) {  // A's rows lie side by side
+        const T* a = t.a;
+        const long a_column = t.a_column;
+        for (long p = 0; p < t.k; ++p, a += a_column, b += b_row) {
+            V bs[VECTORS];
+#pragma GCC unroll 2
+            for (int j = 0; j < VECTORS; ++j) bs[j] = load(b + j * W);
+#pragma GCC unroll 16
+            for (int i = 0; i < ROWS; ++i) {
+                const V as = all(a[i]);
+#pragma GCC unroll 2
+                for (int j = 0; j < VECTORS; ++j) sums[i][j] += as * bs[j];
+            }
+        }
+    } else {  // three rows share a pointer, which leaves registers for all of them
+        constexpr int POINTERS = (ROWS + 2) / 3;
+        const long a_row = t.a_row, two_rows = 2 * t.a_row;
+        const T* a[POINTERS];
+#pragma GCC unroll 8
+        for (int q = 0; q < POINTERS; ++q) a[q] = t.a + 3 * q * a_row;
+        for (long p = 0; p < t.k; ++p, b += b_row) {
+            V bs[VECTORS];
+#pragma GCC unroll 2
+            for (int j = 0; j < VECTORS; ++j) bs[j] = load(b + j * W);
+#pragma GCC unroll 16
+            for (int i = 0; i < ROWS; ++i) {
+                const T* from = a[i / 3] + (i % 3 == 0 ? 0 : i % 3 == 1 ? a_row : two_rows);
+                const V as = all(*from);
+#pragma GCC unroll 2
+                for (int j = 0; j < VECTORS; ++j) sums[i][j] += as * bs[j];
+            }
+#pragma GCC unroll 8
+            for (int q = 0; q < POINTERS; ++q) ++a[q];
+        }
+    }
+    if (t.last && t.after == After::relu) {
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 2
+            for (int j = 0; j < VECTORS; ++j) sums[i][j] = T(0) > sums[i][j] ? V{} : sums[i][j];
+    } else if (t.last && t.after == After::relu_slope) {
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 2
+            for (int j = 0; j < VECTORS; ++j)
+                sums[i][j] = load(t.slope_of + i * t.c_row + j * W) > T(0) ? sums[i][j] : V{};
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) {
+#pragma GCC unroll 2
+        for (int j = 0; j + 1 < VECTORS; ++j) store(t.c + i * t.c_row + j * W, sums[i][j]);
+        T* end = t.c + i * t.c_row + (VECTORS - 1) * W;
+        if (t.tail == 0) store(end, sums[i][VECTORS - 1]);
+        else store_part(end, sums[i][VECTORS - 1], t.tail);
+    }
+}
+
+template <class T> using TileFunction = void (*)(const Tile<T>&);
+
+// The tiles of each number of rows, from 1.
+template <class T, int VECTORS, bool TRANSPOSED, class Rows> struct Tiles;
+template <class T, int VECTORS, bool TRANSPOSED, int... ROWS>
+struct Tiles<T, VECTORS, TRANSPOSED, std::integer_sequence<int, ROWS...>> {
+    static constexpr TileFunction<T> OF[] = {tile<T, ROWS + 1, VECTORS, TRANSPOSED>...};
+};
+template <class T, int VECTORS, bool TRANSPOSED>
+constexpr const TileFunction<T>* TILES = Tiles<T, VECTORS, TRANSPOSED, std::make_integer_sequence<int, MOST_ROWS>>::OF;
+
+// Rows [0, k) of B's columns from `column` on, a vector or two of them, side by side.
+template <class T> void pack_columns(const Product<T>& w, long from, long k, long column, long columns, long stride,
+                                     T* to) {
+    if (w.b_column == 1) {
+        for (long p = 0; p < k; ++p) {
+            const T* row = w.b + (from + p) * w.b_row + column;
+            for (long j = 0; j < stride; j += WIDTH<T>) store(to + p * stride + j, load(row + j));
+        }
+        return;
+    }
+    // B is stored by columns, each in one piece: squares of W by W numbers are turned in registers.
+    constexpr long W = WIDTH<T>;
+    Vec<T> square[W];
+    for (long j = 0; j < stride; j += W)
+        for (long p = 0; p < k; p += W) {
+            const T* corner = w.b + (column + j) * w.b_column + from + p;
+            const long there = columns - j < W ? columns - j : W, here = k - p < W ? k - p : W;
+            if (here == W)
+                for (long i = 0; i < there; ++i) square[i] = load(corner + i * w.b_column);
+            else
+                for (long i = 0; i < there; ++i) square[i] = load_part(corner + i * w.b_column, here);
+            for (long i = there; i < W; ++i) square[i] = Vec<T>{};
+            transpose<T>(square);
+            for (long i = 0; i < here; ++i) store(to + (p + i) * stride + j, square[i]);
+        }
+}
+
+template <class T> void product(const Product<T>& w) {
+    constexpr long W = WIDTH<T>;
+    if (w.m == 0 || w.n == 0) return;
+    const bool one = w.m <= MOST_ROWS;
+    const long blocks = one ? 1 : (w.m + MOST_ROWS - 1) / MOST_ROWS;
+    const long rows = one ? w.m : w.m / blocks, longer = one ? 0 : w.m % blocks;
+    const bool transposed = w.a_column != 1 && w.a_row == 1;
+    const bool packs = w.b_column != 1 || (w.m > 2 * MOST_ROWS && w.n > 2 * W);
+    Tile<T> t;
+    t.a_row = w.a_row;
+    t.a_column = w.a_column;
+    t.c_row = w.c_row;
+    t.after = w.after;
+    for (long column = 0; column < w.n;) {
+        const long left = w.n - column, columns = left < 2 * W ? left : 2 * W;
+        const long vectors = columns > W ? 2 : 1, stride = vectors * W;
+        t.tail = w.whole ? 0 : columns % W;
+        const TileFunction<T>* tiles = vectors == 2 ? (transposed ? TILES<T, 2, true> : TILES<T, 2, false>)
+                                                    : (transposed ? TILES<T, 1, true> : TILES<T, 1, false>);
+        for (long from = 0; from == 0 || from < w.k; from += K_BLOCK) {
+            t.k = w.k - from < K_BLOCK ? w.k - from : K_BLOCK;
+            t.first = from == 0;
+            t.last = from + t.k >= w.k;
+            if (packs) pack_columns(w, from, t.k, column, columns, stride, w.pack);
+            t.b = packs ? w.pack : w.b + from * w.b_row + column;
+            t.b_row = packs ? stride : w.b_row;
+            t.bias = w.bias ? w.bias + column : nullptr;
+            for (long block = 0, row = 0; block < blocks; ++block) {
+                const long here = rows + (block < longer ? 1 : 0);
+                t.a = w.a + row * w.a_row + from * w.a_column;
+                t.c = w.c + row * w.c_row + column;
+                t.slope_of = w.slope_of ? w.slope_of + row * w.c_row + column : nullptr;
+                tiles[here - 1](t);
+                row += here;
+            }
+        }
+        column += columns;
+    }
+}
+
+template <class T> void column_sums(long rows, long columns, const T* x, const T* y, long ld, T* sums) {
+    for (long j = 0; j < columns; j += WIDTH<T>) {
+        Vec<T> total = {};
+        for (long i = 0; i < rows; ++i) {
+            const Vec<T> here = load(x + i * ld + j);
+            total += y ? here * load(y + i * ld + j) : here;
+        }
+        const long left = columns - j;
+        if (left >= WIDTH<T>) store(sums + j, total);
+        else store_part(sums + j, total, left);
+    }
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

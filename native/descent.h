@@ -1,0 +1,262 @@
+// Gradient descent: a chain of stages over the flat vectors, in pieces that fit the nearest cache.
+//
+// A stage that needs the norm of an array, or of all, divides the chain into passes: the norm is taken at the end of one
+// and used at the beginning of the next. Sums are kept for each piece and added in order, whoever computed them.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels.h"
+#include "schedules.h"
+#include "threads.h"
+
+namespace chainrule {
+
+struct Span {
+    long from, to;
+};
+
+enum class Rule : int {
+    rate, plateau, decay, clip_value, accumulate, average, momentum, nesterov, adagrad, adadelta, rms, rprop,
+    adam, amsgrad, nadam, radam, adamax, lion, clip_norm, clip_global_norm, trust_ratio
+};
+
+template <class T> struct DescentStage {
+    Rule rule;
+    std::vector<double> n;  // the definition's numbers
+    std::vector<char> on;   // for decay: whether it applies to each array
+    Schedule schedule;
+    // Its memory, lent for a run.
+    T* state[3] = {};
+    int64_t* count = nullptr;
+    double* scale = nullptr;
+
+    bool needs_norm() const { return rule >= Rule::clip_norm; }
+};
+
+struct PenaltyOn {
+    double l1, l2;
+    std::vector<char> on;
+};
+
+template <class T> class Descent {
+  public:
+    std::vector<Span> arrays;
+    std::vector<PenaltyOn> penalties;
+    std::vector<DescentStage<T>> stages;
+    double penalty = 0;  // its value in the last step
+
+    void finish(long size, int threads) {
+        pieces_.clear();
+        works_.assign(size_t(threads), std::vector<StageWork<T>>(stages.size()));
+        const bool by_array = std::any_of(stages.begin(), stages.end(), [](auto& s) {
+            return !s.on.empty() || s.rule == Rule::clip_norm || s.rule == Rule::trust_ratio;
+        }) || !penalties.empty();
+        std::vector<Span> spans = arrays;
+        if (!by_array) spans = {{0, size}};
+        for (size_t a = 0; a < spans.size(); ++a)
+            for (long from = spans[a].from; from < spans[a].to; from += PIECE)
+                pieces_.push_back({from, std::min(PIECE, spans[a].to - from), int(a)});
+        g_squares_.assign(pieces_.size(), 0);
+        w_squares_.assign(pieces_.size(), 0);
+        penalty_parts_.assign(pieces_.size(), 0);
+    }
+
+    // One step, called by every thread; g is the gradient, which becomes scratch. With `gradient` and `update` the
+    // whole gradient (with penalties) and what was subtracted are handed out. False if something is not finite, on
+    // the thread that saw it.
+    bool step(const Kernels<T>& kernels, T* w, T* g, T* gradient, T* update, int t, int threads, Barrier& barrier) {
+        const Range mine = share(long(pieces_.size()), 1, t, threads);
+        StageWork<T>* const works = works_[size_t(t)].data();
+        T sound = 0;
+        alignas(64) T u[PIECE + ROOM];
+        size_t from = 0;
+        bool first = true, ended = false;
+        while (!ended) {
+            size_t to = from;
+            while (to < stages.size() && !stages[to].needs_norm()) ++to;
+            const bool last = to == stages.size();
+            size_t stop = to;
+            for (size_t k = from; k < to; ++k) {
+                works[k] = numbers(stages[k]);
+                if (stages[k].rule == Rule::accumulate && works[k].n[1] == 0) {
+                    stop = k + 1;
+                    ended = true;
+                    break;
+                }
+            }
+            for (long p = mine.from; p < mine.to; ++p) {
+                const Piece piece = pieces_[size_t(p)];
+                sound += kernels.take(piece.count, g + piece.from, u);
+                if (first) {
+                    penalize(kernels, p, w, u);
+                    if (gradient) std::memcpy(gradient + piece.from, u, size_t(piece.count) * sizeof(T));
+                } else {
+                    StageWork<T> factor;
+                    factor.kind = StageKind::scale;
+                    factor.n[0] = factors_.size() == 1 ? factors_[0] : factors_[size_t(piece.array)];
+                    kernels.stage(factor, piece.count, u, w + piece.from);
+                }
+                for (size_t k = from; k < stop; ++k) {
+                    const DescentStage<T>& stage = stages[k];
+                    if (!stage.on.empty() && !stage.on[size_t(piece.array)]) continue;
+                    StageWork<T>& work = works[k];
+                    for (int s = 0; s < 3; ++s)
+                        work.state[s] = stage.state[s] ? stage.state[s] + piece.from : nullptr;
+                    kernels.stage(work, piece.count, u, w + piece.from);
+                }
+                if (ended) {
+                    if (update) std::memset(update + piece.from, 0, size_t(piece.count) * sizeof(T));
+                } else if (last) {
+                    sound += kernels.subtract(piece.count, u, w + piece.from);
+                    if (update) std::memcpy(update + piece.from, u, size_t(piece.count) * sizeof(T));
+                } else {
+                    std::memcpy(g + piece.from, u, size_t(piece.count) * sizeof(T));
+                    g_squares_[size_t(p)] = kernels.squares(piece.count, u);
+                    if (stages[to].rule == Rule::trust_ratio)
+                        w_squares_[size_t(p)] = kernels.squares(piece.count, w + piece.from);
+                }
+            }
+            if (last) break;
+            if (!ended) {
+                barrier.wait();
+                if (t == 0) set_factors(stages[to]);
+                barrier.wait();
+            }
+            first = false;
+            from = to + 1;
+        }
+        barrier.wait();
+        if (t == 0) end_step();
+        return sound == 0;
+    }
+
+    static constexpr long PIECE = 2048;
+
+  private:
+    struct Piece {
+        long from, count;
+        int array;
+    };
+    std::vector<Piece> pieces_;
+    std::vector<double> g_squares_, w_squares_, penalty_parts_;
+    std::vector<T> factors_;
+    std::vector<std::vector<StageWork<T>>> works_;  // of each thread
+
+    void penalize(const Kernels<T>& kernels, long p, const T* w, T* u) {
+        if (penalties.empty()) return;
+        const Piece piece = pieces_[size_t(p)];
+        double value = 0;
+        for (const PenaltyOn& penalty : penalties) {
+            if (!penalty.on[size_t(piece.array)]) continue;
+            StageWork<T> work;
+            work.kind = StageKind::penalty;
+            work.n[0] = T(penalty.l1);
+            work.n[1] = T(penalty.l2);
+            value += kernels.penalty_value(work.n[0], work.n[1], piece.count, w + piece.from);
+            kernels.stage(work, piece.count, u, w + piece.from);
+        }
+        penalty_parts_[size_t(p)] = value;
+    }
+
+    // The numbers that a stage's kernel needs for this step.
+    static StageWork<T> numbers(const DescentStage<T>& s) {
+        StageWork<T> w;
+        for (int k = 0; k < 3; ++k) w.state[k] = s.state[k];
+        const auto& n = s.n;
+        const double t = s.count ? double(*s.count + 1) : 0;
+        const auto set = [&w](StageKind kind, std::initializer_list<double> values) {
+            w.kind = kind;
+            int k = 0;
+            for (double value : values) w.n[k++] = T(value);
+        };
+        switch (s.rule) {
+            case Rule::rate: set(StageKind::scale, {s.schedule(long(*s.count))}); break;
+            case Rule::plateau: set(StageKind::scale, {*s.scale}); break;
+            case Rule::decay: set(StageKind::decay, {n[0]}); break;
+            case Rule::clip_value: set(StageKind::clip_value, {n[0]}); break;
+            case Rule::accumulate: set(StageKind::accumulate, {n[0], t < n[0] ? 0.0 : 1.0}); break;
+            case Rule::average: set(StageKind::average, {std::min(n[0], t / (9 + t))}); break;
+            case Rule::momentum: set(StageKind::momentum, {n[0]}); break;
+            case Rule::nesterov: set(StageKind::nesterov, {n[0]}); break;
+            case Rule::adagrad: set(StageKind::adagrad, {n[0]}); break;
+            case Rule::adadelta: set(StageKind::adadelta, {n[0], 1 - n[0], n[1]}); break;
+            case Rule::rms: set(StageKind::rms, {n[0], 1 - n[0], n[1]}); break;
+            case Rule::rprop: set(StageKind::rprop, {n[0], n[1], n[2], n[3]}); break;
+            case Rule::adamax:
+                set(StageKind::adamax, {n[0], 1 - n[0], n[1], 0, 1 / (1 - std::pow(n[0], t)), 0, n[2]});
+                break;
+            case Rule::lion: set(StageKind::lion, {n[0], 1 - n[0], n[1], 1 - n[1]}); break;
+            case Rule::adam:
+            case Rule::amsgrad:
+            case Rule::nadam:
+            case Rule::radam: {
+                const double to_m = 1 / (1 - power(n[0], t)), to_v = 1 / (1 - power(n[1], t));
+                set(s.rule == Rule::amsgrad ? StageKind::amsgrad : StageKind::adam,
+                    {n[0], 1 - n[0], n[1], 1 - n[1], to_m, to_v, n[2], 0});
+                if (s.rule == Rule::nadam) {
+                    w.kind = StageKind::nadam;
+                    w.n[4] = T(n[0] / (1 - std::pow(n[0], t + 1)));
+                    w.n[7] = T((1 - n[0]) / (1 - power(n[0], t)));
+                } else if (s.rule == Rule::radam) {
+                    const double trust = rectifier(n[1], t);
+                    if (trust < 0) w.kind = StageKind::radam_early;
+                    else w.n[4] = T(trust * to_m);
+                }
+                break;
+            }
+            default: break;
+        }
+        return w;
+    }
+
+    // base^t for 0 <= base < 1, which takes time: where it is below a unit in the last place of 1 it is taken as 0.
+    static double power(double base, double t) {
+        if (t * (1 - base) > 40) return 0;  // base^t < exp(-40)
+        return std::pow(base, t);
+    }
+
+    // RAdam's; negative while the divisor is not to be trusted.
+    static double rectifier(double beta2, double t) {
+        const double longest = 2 / (1 - beta2) - 1, faded = std::pow(beta2, t);
+        const double length = longest - 2 * t * faded / (1 - faded);
+        if (length < 5) return -1;
+        return std::sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length));
+    }
+
+    void set_factors(const DescentStage<T>& stage) {
+        std::vector<double> g(arrays.size(), 0), w(arrays.size(), 0);
+        double all = 0;
+        for (size_t p = 0; p < pieces_.size(); ++p) {
+            all += g_squares_[p];
+            g[size_t(pieces_[p].array)] += g_squares_[p];
+            w[size_t(pieces_[p].array)] += w_squares_[p];
+        }
+        const auto shortened = [&stage](double squares) {
+            const double norm = std::sqrt(squares);
+            return T(norm > stage.n[0] ? stage.n[0] / norm : 1);
+        };
+        factors_.assign(stage.rule == Rule::clip_global_norm ? 1 : arrays.size(), T(1));
+        if (stage.rule == Rule::clip_global_norm) factors_[0] = shortened(all);
+        else
+            for (size_t a = 0; a < arrays.size(); ++a)
+                if (stage.rule == Rule::clip_norm) factors_[a] = shortened(g[a]);
+                else if (g[a] > 0 && w[a] > 0) factors_[a] = T(std::sqrt(w[a]) / std::sqrt(g[a]));
+    }
+
+    // Counts go on once all threads are done with them: up to the stage that ended the step, if one did.
+    void end_step() {
+        penalty = 0;
+        for (double part : penalty_parts_) penalty += part;
+        for (DescentStage<T>& stage : stages) {
+            if (!stage.count) continue;
+            ++*stage.count;
+            if (stage.rule != Rule::accumulate) continue;
+            if (*stage.count < int64_t(stage.n[0])) break;
+            *stage.count = 0;
+        }
+    }
+};
+
+}  // namespace chainrule

@@ -1,0 +1,281 @@
+// Whole epochs of training steps: gather a mini-batch, go forward, take the loss, go backward, descend.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <exception>
+
+#include "descent.h"
+#include "program.h"
+
+namespace chainrule {
+
+enum class Numbers : int { float32, float64, uint8, int32, int64 };
+
+// Samples in memory, each `size` numbers side by side and `stride` bytes from the next.
+struct Table {
+    const char* data = nullptr;
+    Numbers type = Numbers::float32;
+    long count = 0, size = 0, stride = 0;
+};
+
+struct Data {
+    Table x, y, weight;
+    const int64_t* order = nullptr;  // rows of all mini-batches; none: in their own order
+    long rows = 0;
+};
+
+enum class Ending : int { complete, fault, not_finite };
+
+struct Ran {
+    long steps;  // that went well
+    Ending ending;
+};
+
+template <class T> class Engine {
+  public:
+    Engine(const Kernels<T>& kernels, long most_samples, int threads)
+        : kernels_(kernels), most_(most_samples), threads_(threads < 1 ? 1 : threads) {}
+
+    Descent<T> descent;
+    LossWork<T> loss{};
+    std::vector<T> class_weights;
+
+    int value(long rows, long width, int value_of, bool learns) {
+        values_.push_back({rows, width, room_of(width, sizeof(T)), nullptr, nullptr, value_of, -1, learns});
+        return int(values_.size()) - 1;
+    }
+    void share_gradient(const std::vector<int>& ks, int of) {
+        for (int k : ks) values_.at(size_t(k)).gradient_of = of;
+    }
+    const Value<T>& at(int k) const { return values_.at(size_t(k)); }
+    std::vector<const Value<T>*> all(const std::vector<int>& ks) const {
+        std::vector<const Value<T>*> found;
+        for (int k : ks) found.push_back(&at(k));
+        return found;
+    }
+    void add(std::unique_ptr<Operation<T>> operation) { operations_.push_back(std::move(operation)); }
+    T* own(long count) {  // numbers that an operation keeps
+        kept_.emplace_back(size_t(count + ROOM), T(0));
+        return kept_.back().data();
+    }
+    long most_samples() const { return most_; }
+    int threads() const { return threads_; }
+    void set_threads(int threads) { threads_ = threads; }
+    void fail(std::exception_ptr error, bool backward) {
+        if (!error_) error_ = error;
+        if (!backward) fault_ = true;
+    }
+
+    // After everything was added: the input is value 0, the prediction is `prediction`.
+    void finish(int prediction, long parameters, bool trains) {
+        prediction_ = prediction;
+        trains_ = trains;
+        parameters_ = parameters;
+        values_.at(size_t(prediction)).learns = true;  // the loss's slopes are written to it
+        for (size_t k = 0; k < values_.size(); ++k) {
+            Value<T>& v = values_[k];
+            v.value = v.value_of >= 0 ? values_[size_t(v.value_of)].value : own(most_ * v.rows * v.ld);
+        }
+        for (size_t k = values_.size(); trains && k-- > 0;) {  // a sum is made after its parts, and has their gradient
+            Value<T>& v = values_[k];
+            if (v.gradient_of >= 0) v.gradient = values_[size_t(v.gradient_of)].gradient;
+            else if (v.learns) v.gradient = own(most_ * v.rows * v.ld);
+        }
+        long scratch = 0;
+        for (const auto& operation : operations_) scratch = std::max(scratch, operation->scratch());
+        if (trains) {
+            gradient_.assign(size_t(parameters + ROOM), T(0));
+            targets_.assign(size_t(most_ * loss.target_width + ROOM), T(0));
+            weights_.assign(size_t(most_ + ROOM), T(0));
+            losses_.assign(size_t(most_), 0);
+            scratch = std::max(scratch, (4 * at(prediction).width + 2 * loss.target_width + 4) * MOST_LANES);
+            loss.class_weights = class_weights.empty() ? nullptr : class_weights.data();
+            descent.finish(parameters, threads_);
+        }
+        pack_.resize(size_t(threads_));
+        scratch_.resize(size_t(threads_));
+        for (auto& pack : pack_) pack.assign(PACK + ROOM, T(0));
+        for (auto& s : scratch_) s.assign(size_t(scratch + ROOM), T(0));
+    }
+
+    // Steps over the mini-batches of data.order, until they are over or `seconds` have passed; `losses` gets each
+    // step's. Where a step fails, the vectors are left anyhow.
+    Ran run(T* w, T* statistics, const Data& data, long batch, uint64_t first_step, double seconds, double* losses,
+            T* gradient, T* update) {
+        const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+        const long every = parameters_ < 10000 && seconds > 0 ? 16 : 1;  // steps from one look at the clock to the next
+        Ran ran{0, Ending::complete};
+        begin();
+        bool stop = data.rows == 0;
+        std::vector<char> sound(size_t(threads_), 1);
+        Barrier barrier(threads_);
+        if (!stop) in_parallel(threads_, [&](int t) {
+            const NoSubnormals guard;
+            for (long from = 0; !stop; from += batch) {
+                const long samples = std::min(batch, data.rows - from);
+                const Pass<T> pass = this->pass(samples, first_step + uint64_t(from / batch), true, w, statistics, t);
+                const bool fine = derive(pass, data, from, barrier);
+                if (fine) {
+                    sound[size_t(t)] = descent.step(kernels_, w, gradient_.data(), gradient, update, t, threads_, barrier);
+                    barrier.wait();
+                }
+                if (t == 0) {
+                    const double value = fine ? mean_loss(samples) + descent.penalty : 0;
+                    if (fault_ || error_) ran.ending = Ending::fault;
+                    else {
+                        losses[ran.steps] = value;
+                        if (!std::isfinite(value) || std::count(sound.begin(), sound.end(), 0))
+                            ran.ending = Ending::not_finite;
+                        else ++ran.steps;
+                    }
+                    stop = ran.ending != Ending::complete || from + batch >= data.rows ||
+                           (ran.steps % every == 0 && std::chrono::steady_clock::now() >= end);
+                }
+                barrier.wait();
+            }
+        });
+        rethrow();
+        return ran;
+    }
+
+    // The derivatives of one mini-batch: gives its loss without penalties; false in `fine` if an input makes no sense.
+    double differentiate(const T* w, T* statistics, const Data& data, uint64_t step, T* gradient, bool& fine) {
+        begin();
+        Barrier barrier(threads_);
+        in_parallel(threads_, [&](int t) {
+            const NoSubnormals guard;
+            derive(pass(data.rows, step, true, w, statistics, t), data, 0, barrier);
+        });
+        rethrow();
+        fine = !fault_;
+        std::memcpy(gradient, gradient_.data(), size_t(parameters_) * sizeof(T));
+        return mean_loss(data.rows);
+    }
+
+    // Predictions for all of data, as after training; false if an input makes no sense.
+    bool predict(const T* w, T* statistics, const Data& data, T* predictions) {
+        begin();
+        const Value<T>& out = at(prediction_);
+        Barrier barrier(threads_);
+        bool stop = data.rows == 0;
+        if (!stop) in_parallel(threads_, [&](int t) {
+            const NoSubnormals guard;
+            for (long from = 0; from < data.rows && !stop; from += most_) {
+                const Pass<T> pass = this->pass(std::min(most_, data.rows - from), 0, false, w, statistics, t);
+                forward(pass, data, from, barrier);
+                const Range r = share(pass.samples * out.rows, 1, t, threads_);
+                for (long i = r.from; i < r.to; ++i)
+                    kernels_.copy(out.width, out.value + i * out.ld, predictions + (from * out.rows + i) * out.width);
+                if (t == 0) stop = fault_;
+                barrier.wait();
+            }
+        });
+        rethrow();
+        return !fault_;
+    }
+
+    int prediction() const { return prediction_; }
+
+  private:
+    const Kernels<T>& kernels_;
+    long most_, parameters_ = 0;
+    int threads_, prediction_ = 0;
+    bool trains_ = false;
+    std::atomic<bool> fault_{false};  // found on the way forward, before all threads look at it
+    std::exception_ptr error_;        // of a layer in Python, on the first thread
+    std::deque<Value<T>> values_;
+    std::vector<std::unique_ptr<Operation<T>>> operations_;
+    std::deque<std::vector<T>> kept_;
+    std::vector<T> gradient_, targets_, weights_;
+    std::vector<double> losses_;
+    std::vector<std::vector<T>> pack_, scratch_;
+
+    void begin() {
+        fault_ = false;
+        error_ = nullptr;
+    }
+    void rethrow() {
+        if (error_) std::rethrow_exception(error_);
+    }
+
+    Pass<T> pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t) {
+        return {kernels_, samples, step, training, w, statistics, gradient_.data(), t, threads_,
+                pack_[size_t(t)].data(), scratch_[size_t(t)].data(), &fault_};
+    }
+
+    void forward(const Pass<T>& pass, const Data& data, long from, Barrier& barrier) {
+        const Range r = share(pass.samples, 1, pass.t, pass.threads);
+        const Value<T>& input = values_[0];
+        gather(data.x, data.order, from, r, input.rows, input.width, input.ld, input.value);
+        if (trains_ && pass.training) {
+            gather(data.y, data.order, from, r, 1, loss.target_width, loss.target_width, targets_.data());
+            if (data.weight.data) gather(data.weight, data.order, from, r, 1, 1, 1, weights_.data());
+        }
+        barrier.wait();
+        for (const auto& operation : operations_) {
+            operation->forward(pass);
+            barrier.wait();
+        }
+    }
+
+    // Forward, loss and backward; false, without the way back, if an input makes no sense.
+    bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier) {
+        forward(pass, data, from, barrier);
+        const Value<T>& out = at(prediction_);
+        const Range r = share(pass.samples, kernels_.width, pass.t, pass.threads);
+        LossWork<T> work = loss;
+        work.outputs = out.width;
+        work.z = out.value + r.from * out.ld;
+        work.z_ld = work.dz_ld = out.ld;
+        work.dz = out.gradient + r.from * out.ld;
+        work.target = targets_.data() + r.from * loss.target_width;
+        work.weight = data.weight.data ? weights_.data() + r.from : nullptr;
+        work.batch = T(pass.samples);
+        work.losses = losses_.data() + r.from;
+        work.scratch = pass.scratch;
+        if (!kernels_.loss(work, r.count())) fault_ = true;
+        barrier.wait();
+        if (fault_) return false;
+        for (size_t k = operations_.size(); k-- > 0;) {
+            operations_[k]->backward(pass);
+            barrier.wait();
+        }
+        return true;
+    }
+
+    double mean_loss(long samples) const {
+        double total = 0;
+        for (long i = 0; i < samples; ++i) total += losses_[size_t(i)];
+        return total / double(samples);
+    }
+
+    void gather(const Table& table, const int64_t* order, long from, Range r, long rows, long width, long ld, T* to) {
+        switch (table.type) {
+            case Numbers::float32: return gather_as<float>(table, order, from, r, rows, width, ld, to);
+            case Numbers::float64: return gather_as<double>(table, order, from, r, rows, width, ld, to);
+            case Numbers::uint8: return gather_as<uint8_t>(table, order, from, r, rows, width, ld, to);
+            case Numbers::int32: return gather_as<int32_t>(table, order, from, r, rows, width, ld, to);
+            case Numbers::int64: return gather_as<int64_t>(table, order, from, r, rows, width, ld, to);
+        }
+    }
+
+    template <class S>
+    void gather_as(const Table& table, const int64_t* order, long from, Range r, long rows, long width, long ld, T* to) {
+        for (long i = r.from; i < r.to; ++i) {
+            const int64_t row = order ? order[from + i] : from + i;
+            if (row < 0 || row >= table.count) {
+                fault_ = true;
+                continue;
+            }
+            const S* sample = reinterpret_cast<const S*>(table.data + row * table.stride);
+            T* into = to + i * rows * ld;
+            for (long k = 0; k < rows; ++k, sample += width, into += ld)
+                if constexpr (std::is_same_v<S, T>) kernels_.copy(width, sample, into);
+                else
+                    for (long j = 0; j < width; ++j) into[j] = T(sample[j]);
+        }
+    }
+};
+
+}  // namespace chainrule

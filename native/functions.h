@@ -1,0 +1,122 @@
+// exp, log and their relatives on vectors, to within a few units in the last place. Polynomials are truncated series on
+// a reduced range, so that one form serves both precisions.
+#pragma once
+
+#include "vector.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+template <class T> struct Format;
+template <> struct Format<float> {
+    static constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number, in the low bits
+    static constexpr int mantissa = 23;
+    static constexpr int32_t one = 127;
+    static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+    static constexpr float highest = 88.8f, lowest = -87.3f;
+    static constexpr int exp_terms = 7;
+    static constexpr int log_terms = 5;
+};
+template <> struct Format<double> {
+    static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
+    static constexpr int mantissa = 52;
+    static constexpr int64_t one = 1023;
+    static constexpr double ln2_high = 0.693145751953125, ln2_low = 1.42860682030941723212e-6;
+    static constexpr double highest = 709.9, lowest = -708.3;
+    static constexpr int exp_terms = 13;
+    static constexpr int log_terms = 11;
+};
+
+constexpr double inverse_factorial(int n) { return n <= 1 ? 1.0 : inverse_factorial(n - 1) / n; }
+
+// x = n ln 2 + r with |r| <= ln 2 / 2; gives exp(r) - 1 and 2^(n - 1), which can't overflow.
+template <class T> INLINE Vec<T> reduced_expm1(Vec<T> x, Vec<T>& half_power) {
+    using F = Format<T>;
+    const Vec<T> shifted = x * T(1.44269504088896340736) + F::magic;
+    const Vec<T> n = shifted - F::magic;
+    const Vec<T> r = (x - n * F::ln2_high) - n * F::ln2_low;
+    Vec<T> p = all(T(inverse_factorial(F::exp_terms)));
+#pragma GCC unroll 16
+    for (int k = F::exp_terms - 1; k >= 2; --k) p = p * r + T(inverse_factorial(k));
+    half_power = (Vec<T>)(((Int<T>)shifted << F::mantissa) + ((F::one - 1) << F::mantissa));
+    return p * r * r + r;
+}
+
+template <class T> INLINE Vec<T> exp_of(Vec<T> x) {
+    using F = Format<T>;
+    const Vec<T> bounded = x > F::highest ? all(F::highest) : (x < F::lowest ? all(F::lowest) : x);
+    Vec<T> half;
+    const Vec<T> p = reduced_expm1<T>(bounded, half);
+    const Vec<T> value = (p * half + half) * 2;
+    return x < F::lowest ? Vec<T>{} : value;
+}
+
+template <class T> INLINE Vec<T> expm1_of(Vec<T> x) {
+    using F = Format<T>;
+    const Vec<T> bounded = x > F::highest ? all(F::highest) : (x < F::lowest ? all(F::lowest) : x);
+    Vec<T> half;
+    const Vec<T> p = reduced_expm1<T>(bounded, half);
+    return ((half - T(0.5)) + p * half) * 2;
+}
+
+// log(x) for x > 0; -infinity at 0, NaN below.
+template <class T> INLINE Vec<T> log_of(Vec<T> x) {
+    using F = Format<T>;
+    constexpr auto mask = (decltype(F::one))(((int64_t)1 << F::mantissa) - 1);
+    const Int<T> bits = (Int<T>)x;
+    Int<T> exponent = (bits >> F::mantissa) - F::one;
+    Vec<T> m = (Vec<T>)((bits & mask) | (F::one << F::mantissa));  // 1 <= m < 2
+    const auto upper = m > T(1.41421356237309504880);
+    m = upper ? m * T(0.5) : m;
+    exponent = upper ? exponent + 1 : exponent;
+    const Vec<T> e = __builtin_convertvector(exponent, Vec<T>);
+    const Vec<T> f = m - 1, s = f / (m + 1), z = s * s;  // log m = 2 atanh s
+    Vec<T> p = all(T(2.0 / (2 * F::log_terms + 1)));
+#pragma GCC unroll 16
+    for (int k = F::log_terms - 1; k >= 1; --k) p = p * z + T(2.0 / (2 * k + 1));
+    const Vec<T> value = e * F::ln2_high + (s * 2 + (s * z * p + e * F::ln2_low));
+    const Vec<T> infinite = all(T(INFINITY));
+    const Vec<T> regular = x > T(0) ? (x < infinite ? value : x) : (x == T(0) ? -infinite : all(T(NAN)));
+    return x != x ? x : regular;
+}
+
+// log(1 + u) for u >= 0, exact where 1 + u is rounded.
+template <class T> INLINE Vec<T> log1p_of(Vec<T> u) {
+    const Vec<T> y = u + 1, lost = (u - (y - 1)) / y;
+    return log_of<T>(y) + lost;
+}
+
+template <class T> INLINE Vec<T> sigmoid_of(Vec<T> x) {
+    const Vec<T> e = exp_of<T>(-size_of(x));  // at most 1
+    return (x < T(0) ? e : all(T(1))) / (e + 1);
+}
+
+// ln(1 + exp(x)), which never overflows.
+template <class T> INLINE Vec<T> softplus_of(Vec<T> x) {
+    return (T(0) > x ? Vec<T>{} : x) + log1p_of<T>(exp_of<T>(-size_of(x)));
+}
+
+template <class T> INLINE Vec<T> tanh_of(Vec<T> x) {
+    const Vec<T> limit = all(T(sizeof(T) == 4 ? 10 : 22)), size = size_of(x);
+    const Vec<T> e = expm1_of<T>((size > limit ? limit : size) * 2), t = e / (e + 2);
+    return x < T(0) ? -t : t;
+}
+
+// x^power for x > 0.
+template <class T> INLINE Vec<T> power_of(Vec<T> x, T power) { return exp_of<T>(log_of<T>(x) * power); }
+
+// Without a vector form: lane by lane.
+template <class T, class F> INLINE Vec<T> lanewise(Vec<T> v, F f) {
+    for (int i = 0; i < WIDTH<T>; ++i) v[i] = f(v[i]);
+    return v;
+}
+template <class T> INLINE Vec<T> erf_of(Vec<T> x) {
+    return lanewise<T>(x, [](T s) { return std::erf(s); });
+}
+template <class T> INLINE Vec<T> sin_of(Vec<T> x) {
+    return lanewise<T>(x, [](T s) { return std::sin(s); });
+}
+template <class T> INLINE Vec<T> cos_of(Vec<T> x) {
+    return lanewise<T>(x, [](T s) { return std::cos(s); });
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

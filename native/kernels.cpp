@@ -1,0 +1,57 @@
+// The kernels for one kind of processor: this file is compiled once for each, with its flags.
+#include "kernels.h"
+
+#include "activations.h"
+#include "dense.h"
+#include "dropout.h"
+#include "embedding.h"
+#include "losses.h"
+#include "normalization.h"
+#include "shaping.h"
+#include "softmax.h"
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+namespace chainrule::CHAINRULE_ISA {
+
+void add_stages(Kernels<float>&);  // from stages.cpp
+void add_stages(Kernels<double>&);
+
+template <class T> Kernels<T> made() {
+    Kernels<T> k{};
+    k.name = TEXT(CHAINRULE_ISA);
+    k.width = WIDTH<T>;
+    k.product = product<T>;
+    k.column_sums = column_sums<T>;
+    k.activate = activate<T>;
+    k.activate_back = activate_back<T>;
+    k.prelu = prelu<T>;
+    k.prelu_back = prelu_back<T>;
+    k.softmax = softmax<T>;
+    k.softmax_back = softmax_back<T>;
+    k.batch_norm = batch_norm<T>;
+    k.batch_norm_back = batch_norm_back<T>;
+    k.layer_norm = layer_norm<T>;
+    k.layer_norm_back = layer_norm_back<T>;
+    k.keep_mask = keep_mask<T>;
+    k.embedding = embedding<T>;
+    k.embedding_back = embedding_back<T>;
+    k.copy = copy<T>;
+    k.add = add<T>;
+    k.multiply = multiply<T>;
+    k.loss = loss<T>;
+    add_stages(k);
+    return k;
+}
+
+const Kernels<float>& table(float) {
+    static const Kernels<float> kernels = made<float>();
+    return kernels;
+}
+const Kernels<double>& table(double) {
+    static const Kernels<double> kernels = made<double>();
+    return kernels;
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

@@ -1,0 +1,287 @@
+// Losses, as in losses/classification.py and losses/regression.py. A vector holds the same output of as many samples as
+// it has lanes: so what a loss adds up over the outputs of a sample is a sum of vectors.
+//
+// Each takes z and t, `outputs` vectors each (the gaussian's t has half as many), writes the slopes to d, and gives the
+// samples' losses.
+#pragma once
+
+#include "functions.h"
+#include "kernels.h"
+#include "softmax.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+template <class T> struct Sides {
+    long outputs;
+    T* z;
+    const T* t;
+    T* d;
+    T* spare;  // `outputs` vectors
+    T number;
+    const T* class_weights;
+
+    INLINE Vec<T> at(const T* from, long k) const { return load(from + k * WIDTH<T>); }
+    INLINE void put(long k, Vec<T> v) const { store(d + k * WIDTH<T>, v); }
+    INLINE T weight(long k) const { return class_weights ? class_weights[k] : T(1); }
+};
+
+template <class T> Vec<T> categorical(const Sides<T>& s) {
+    const T share = s.number / T(s.outputs), rest = 1 - s.number;
+    const Vec<T> sum = exponentials(s.outputs, s.z, s.spare), log_sum = log_of<T>(sum), by = 1 / sum;
+    Vec<T> loss = {}, total = {};
+    for (long k = 0; k < s.outputs; ++k) {
+        const Vec<T> part = (s.at(s.t, k) * rest + share) * s.weight(k);
+        total += part;
+        loss -= part * (s.at(s.z, k) - log_sum);
+    }
+    for (long k = 0; k < s.outputs; ++k) {
+        const Vec<T> part = (s.at(s.t, k) * rest + share) * s.weight(k);
+        s.put(k, s.at(s.spare, k) * by * total - part);
+    }
+    return loss;
+}
+
+template <class T> Vec<T> binary(const Sides<T>& s) {
+    const T no_weight = s.weight(0), yes_weight = s.weight(1);
+    Vec<T> loss = {};
+    for (long k = 0; k < s.outputs; ++k) {
+        const Vec<T> z = s.at(s.z, k), t = s.at(s.t, k) * (1 - s.number) + s.number / 2;
+        const Vec<T> no = (1 - t) * no_weight, yes = t * yes_weight;
+        loss += yes * softplus_of<T>(-z) + no * softplus_of<T>(z);
+        s.put(k, (no * sigmoid_of<T>(z) - yes * sigmoid_of<T>(-z)) / T(s.outputs));
+    }
+    return loss / T(s.outputs);
+}
+
+// One output z says the same as the two outputs 0 and z.
+template <class T> Vec<T> focal(const Sides<T>& s) {
+    constexpr long W = WIDTH<T>;
+    const bool single = s.outputs == 1;
+    const long classes = single ? 2 : s.outputs;
+    T pair[2 * MOST_LANES], powers[2 * MOST_LANES];
+    T *z = s.z, *e = s.spare;
+    if (single) {
+        store(pair, Vec<T>{});
+        store(pair + W, load(s.z));
+        z = pair;
+        e = powers;
+    }
+    const auto hot = [&](long k) -> Vec<T> {
+        if (!single) return s.at(s.t, k);
+        return k ? load(s.t) : 1 - load(s.t);
+    };
+    const Vec<T> sum = exponentials(classes, z, e), log_sum = log_of<T>(sum), by = 1 / sum;
+    Vec<T> log_p = {}, weight = {};
+    for (long k = 0; k < classes; ++k) {
+        log_p += hot(k) * (s.at(z, k) - log_sum);
+        weight += hot(k) * s.weight(k);
+    }
+    const Vec<T> tiny = all(T(sizeof(T) == 4 ? 1.17549435e-38 : 2.2250738585072014e-308));
+    const Vec<T> missing = -expm1_of<T>(log_p), rest = missing < tiny ? tiny : missing;
+    const T focus = s.number;
+    const Vec<T> power = focus == 0 ? all(T(1)) : power_of<T>(rest, focus);
+    Vec<T> slope = -power;
+    if (focus != 0) slope += exp_of<T>(log_p) * power_of<T>(rest, focus - 1) * log_p * focus;
+    for (long k = single ? 1 : 0; k < classes; ++k)
+        s.put(single ? 0 : k, weight * slope * (hot(k) - s.at(e, k) * by));
+    return -weight * power * log_p;
+}
+
+template <class T, bool SQUARED> INLINE Vec<T> hinge_cost(Vec<T> shortfall) {
+    return SQUARED ? shortfall * shortfall : shortfall;
+}
+template <class T, bool SQUARED> INLINE Vec<T> hinge_slope(Vec<T> shortfall) {
+    if (SQUARED) return shortfall * 2;
+    return shortfall > T(0) ? all(T(1)) : Vec<T>{};
+}
+
+template <class T, bool SQUARED> Vec<T> hinge(const Sides<T>& s) {
+    if (s.outputs == 1) {
+        const Vec<T> sign = s.at(s.t, 0) * 2 - 1, gap = 1 - sign * s.at(s.z, 0), shortfall = T(0) > gap ? Vec<T>{} : gap;
+        s.put(0, -sign * hinge_slope<T, SQUARED>(shortfall));
+        return hinge_cost<T, SQUARED>(shortfall);
+    }
+    Vec<T> right = {}, loss = {}, total = {};
+    for (long k = 0; k < s.outputs; ++k) right += s.at(s.t, k) * s.at(s.z, k);
+    for (long k = 0; k < s.outputs; ++k) {
+        const Vec<T> gap = 1 - (right - s.at(s.z, k));
+        const Vec<T> shortfall = (T(0) > gap ? Vec<T>{} : gap) * (1 - s.at(s.t, k));
+        const Vec<T> slope = hinge_slope<T, SQUARED>(shortfall);
+        loss += hinge_cost<T, SQUARED>(shortfall);
+        total += slope;
+        s.put(k, slope);
+    }
+    for (long k = 0; k < s.outputs; ++k) s.put(k, s.at(s.d, k) - s.at(s.t, k) * total);
+    return loss;
+}
+
+template <class T> Vec<T> kullback_leibler(const Sides<T>& s) {
+    Vec<T> loss = {};
+    for (long k = 0; k < s.outputs; ++k) {
+        const Vec<T> t = s.at(s.t, k);
+        loss += (t > T(0) ? t * log_of<T>(t) : Vec<T>{}) - t * s.at(s.z, k);
+        s.put(k, -t);
+    }
+    return loss;
+}
+
+// The mean over the outputs of `of(difference, output, slope)`.
+template <class T, class Of> INLINE Vec<T> averaged(const Sides<T>& s, Of of) {
+    Vec<T> loss = {};
+    for (long k = 0; k < s.outputs; ++k) {
+        Vec<T> slope;
+        loss += of(s.at(s.z, k) - s.at(s.t, k), k, slope);
+        s.put(k, slope / T(s.outputs));
+    }
+    return loss / T(s.outputs);
+}
+
+template <class T> Vec<T> squared(const Sides<T>& s) {
+    return averaged(s, [](Vec<T> d, long, Vec<T>& slope) {
+        slope = d * 2;
+        return d * d;
+    });
+}
+
+template <class T> Vec<T> half_squares(const Sides<T>& s) {
+    Vec<T> loss = {};
+    for (long k = 0; k < s.outputs; ++k) {
+        const Vec<T> d = s.at(s.z, k) - s.at(s.t, k);
+        loss += d * d;
+        s.put(k, d);
+    }
+    return loss / 2;
+}
+
+template <class T> Vec<T> absolute(const Sides<T>& s) {
+    return averaged(s, [](Vec<T> d, long, Vec<T>& slope) {
+        slope = sign_of(d);
+        return size_of(d);
+    });
+}
+
+template <class T> Vec<T> huber(const Sides<T>& s) {
+    const T delta = s.number;
+    return averaged(s, [delta](Vec<T> d, long, Vec<T>& slope) -> Vec<T> {
+        const Vec<T> size = size_of(d);
+        slope = d < -delta ? all(-delta) : (d > delta ? all(delta) : d);
+        return size > delta ? (size - delta / 2) * delta : size * size / 2;
+    });
+}
+
+template <class T> Vec<T> log_cosh(const Sides<T>& s) {
+    return averaged(s, [](Vec<T> d, long, Vec<T>& slope) {
+        const Vec<T> size = size_of(d);
+        slope = tanh_of<T>(d);
+        return size + log1p_of<T>(exp_of<T>(size * -2)) - T(0.69314718055994530942);
+    });
+}
+
+template <class T> Vec<T> quantile(const Sides<T>& s) {
+    const T level = s.number;
+    return averaged(s, [level](Vec<T> d, long, Vec<T>& slope) {
+        slope = d > T(0) ? all(1 - level) : (d < T(0) ? all(-level) : d);
+        return slope * d;
+    });
+}
+
+template <class T> Vec<T> poisson(const Sides<T>& s) {
+    return averaged(s, [&s](Vec<T>, long k, Vec<T>& slope) {
+        const Vec<T> z = s.at(s.z, k), t = s.at(s.t, k), rate = exp_of<T>(z);
+        slope = rate - t;
+        return rate - t * z;
+    });
+}
+
+// The first half of the outputs are means, the second the logarithms of variances.
+template <class T> Vec<T> gaussian(const Sides<T>& s) {
+    const long columns = s.outputs / 2;
+    Vec<T> loss = {};
+    for (long k = 0; k < columns; ++k) {
+        const Vec<T> d = s.at(s.z, k) - s.at(s.t, k), log_variance = s.at(s.z, columns + k);
+        const Vec<T> precision = exp_of<T>(-log_variance), error = d * d * precision;
+        loss += (log_variance + error + T(1.83787706640934548356)) / 2;
+        s.put(k, d * precision / T(columns));
+        s.put(columns + k, (1 - error) / 2 / T(columns));
+    }
+    return loss / T(columns);
+}
+
+template <class T> Vec<T> cosine(const Sides<T>& s) {
+    const T tiny = std::sqrt(std::sqrt(T(sizeof(T) == 4 ? 1.17549435e-38 : 2.2250738585072014e-308)));
+    Vec<T> yy = {}, tt = {}, yt = {};
+    for (long k = 0; k < s.outputs; ++k) {
+        const Vec<T> y = s.at(s.z, k), t = s.at(s.t, k);
+        yy += y * y;
+        tt += t * t;
+        yt += y * t;
+    }
+    const Vec<T> y_norm = root(yy), t_norm = root(tt);
+    const Vec<T> size = y_norm < tiny ? all(tiny) : y_norm, sizes = size * (t_norm < tiny ? all(tiny) : t_norm);
+    const Vec<T> cosine = yt / sizes;
+    for (long k = 0; k < s.outputs; ++k) s.put(k, s.at(s.z, k) * cosine / (size * size) - s.at(s.t, k) / sizes);
+    return 1 - cosine;
+}
+
+template <class T> INLINE Vec<T> loss_of(LossKind kind, const Sides<T>& s) {
+    switch (kind) {
+        case LossKind::categorical: return categorical(s);
+        case LossKind::binary: return binary(s);
+        case LossKind::focal: return focal(s);
+        case LossKind::hinge: return hinge<T, false>(s);
+        case LossKind::squared_hinge: return hinge<T, true>(s);
+        case LossKind::kullback_leibler: return kullback_leibler(s);
+        case LossKind::squared: return squared(s);
+        case LossKind::half_squares: return half_squares(s);
+        case LossKind::absolute: return absolute(s);
+        case LossKind::huber: return huber(s);
+        case LossKind::log_cosh: return log_cosh(s);
+        case LossKind::quantile: return quantile(s);
+        case LossKind::poisson: return poisson(s);
+        case LossKind::gaussian: return gaussian(s);
+        case LossKind::cosine: return cosine(s);
+    }
+    return Vec<T>{};
+}
+
+// A 1 at each sample's class, 0 elsewhere; false if a number is no class.
+template <class T> bool one_hot(long samples, long outputs, const T* target, T* t) {
+    constexpr long W = WIDTH<T>;
+    const long classes = outputs == 1 ? 2 : outputs;  // one output's target is 0 or 1
+    bool known = true;
+    for (long k = 0; k < outputs * W; ++k) t[k] = 0;
+    for (long i = 0; i < samples; ++i) {
+        const T number = target[i];
+        const bool is_class = number > T(-1) && number < T(classes);
+        known &= is_class;
+        if (!is_class) continue;
+        if (outputs == 1) t[i] = T(long(number));
+        else t[long(number) * W + i] = 1;
+    }
+    return known;
+}
+
+template <class T> bool loss(const LossWork<T>& w, long samples) {
+    constexpr long W = WIDTH<T>;
+    T *z = w.scratch, *d = z + w.outputs * W, *spare = d + w.outputs * W, *t = spare + w.outputs * W;
+    bool known = true;
+    for (long first = 0; first < samples; first += W) {
+        const long here = samples - first < W ? samples - first : W;
+        turn(here, w.outputs, w.z + first * w.z_ld, w.z_ld, z);
+        if (w.classes) known &= one_hot(here, w.outputs, w.target + first, t);
+        else turn(here, w.target_width, w.target + first * w.target_width, w.target_width, t);
+        const Sides<T> sides{w.outputs, z, t, d, spare, w.number, w.class_weights};
+        Vec<T> losses = loss_of(w.kind, sides), times = all(1 / w.batch);
+        if (w.weight) {
+            const Vec<T> weights = load_part(w.weight + first, here);
+            losses *= weights;
+            times *= weights;
+        }
+        for (long i = 0; i < here; ++i) w.losses[first + i] = losses[i];
+        for (long k = 0; k < w.outputs; ++k) store(d + k * W, load(d + k * W) * times);
+        turn_back(here, w.outputs, d, w.dz + first * w.dz_ld, w.dz_ld);
+    }
+    return known;
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

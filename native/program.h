@@ -1,0 +1,367 @@
+// A network as a list of operations on numbered values, which training runs forward and then backward.
+//
+// A value is a layer's output for a mini-batch: rows (a sample has `rows` of them, one for each position) of `width`
+// numbers, `ld` apart. Every operation reads values and writes one; backward it reads the gradient of what it wrote and
+// writes that of what it read. A value that is read twice goes through a Fork, whose gradients are added. All threads run
+// the same list, each on its share of every operation, and wait for each other in between.
+#pragma once
+
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "kernels.h"
+#include "threads.h"
+
+namespace chainrule {
+
+template <class T> struct Value {
+    long rows, width, ld;
+    T* value = nullptr;
+    T* gradient = nullptr;
+    int value_of = -1;     // shares the numbers of this one
+    int gradient_of = -1;  // shares the gradient of this one
+    bool learns = false;   // whether anything before it does: then its gradient is wanted
+};
+
+// One mini-batch on its way.
+template <class T> struct Pass {
+    const Kernels<T>& kernels;
+    long samples;
+    uint64_t step;
+    bool training;
+    const T* w;     // parameters
+    T* statistics;
+    T* g;           // gradient of the parameters
+    int t, threads;
+    T* pack;        // this thread's scratch for products
+    T* scratch;     // and for anything else
+    std::atomic<bool>* fault;  // set where an input makes no sense; the definition then says what
+};
+
+inline long room_of(long width, long size) {
+    long ld = (width + MOST_LANES - 1) / MOST_LANES * MOST_LANES;
+    if (ld * size % 1024 == 0) ld += MOST_LANES;  // rows a power of 2 apart would all go to the same places of the caches
+    return ld;
+}
+
+template <class T> struct Operation {
+    virtual ~Operation() = default;
+    virtual void forward(const Pass<T>&) = 0;
+    virtual void backward(const Pass<T>&) {}
+    virtual long scratch() const { return 0; }   // numbers of scratch that a thread needs
+};
+
+// How a product is divided among threads: along its columns where there are enough, else along its rows.
+template <class T> void divided(const Pass<T>& p, Product<T> work) {
+    if (p.threads > 1) {
+        const long unit = 2 * p.kernels.width, panels = (work.n + unit - 1) / unit;
+        if (panels % p.threads == 0 || panels >= 4 * p.threads) {
+            const Range r = share(work.n, unit, p.t, p.threads);
+            work.b += r.from * work.b_column;
+            work.c += r.from;
+            if (work.bias) work.bias += r.from;
+            if (work.slope_of) work.slope_of += r.from;
+            work.n = r.count();
+        } else {
+            const Range r = share(work.m, 2, p.t, p.threads);
+            work.a += r.from * work.a_row;
+            work.c += r.from * work.c_row;
+            if (work.slope_of) work.slope_of += r.from * work.c_row;
+            work.m = r.count();
+        }
+    }
+    work.pack = p.pack;
+    p.kernels.product(work);
+}
+
+// z = x W + b, then perhaps ReLU. `slope` says that x is a ReLU's output, whose slope the derivative is multiplied by.
+template <class T> struct DenseOp : Operation<T> {
+    const Value<T>&x, &y;
+    long W, b;  // places in the flat vectors; b < 0: no bias
+    bool relu, slope, wants_input;
+    DenseOp(const Value<T>& x, const Value<T>& y, long W, long b, bool relu, bool slope, bool wants_input)
+        : x(x), y(y), W(W), b(b), relu(relu), slope(slope), wants_input(wants_input) {}
+
+    void forward(const Pass<T>& p) override {
+        Product<T> work{p.samples * x.rows, y.width, x.width, x.value, x.ld, 1, p.w + W, y.width, 1, y.value, y.ld};
+        work.bias = b < 0 ? nullptr : p.w + b;
+        work.after = relu ? After::relu : After::nothing;
+        divided(p, work);
+    }
+    void backward(const Pass<T>& p) override {
+        const long rows = p.samples * x.rows;
+        if (wants_input) {
+            Product<T> dx{rows, x.width, y.width, y.gradient, y.ld, 1, p.w + W, 1, y.width, x.gradient, x.ld};
+            dx.after = slope ? After::relu_slope : After::nothing;
+            dx.slope_of = x.value;
+            divided(p, dx);
+        }
+        Product<T> dw{x.width, y.width, rows, x.value, 1, x.ld, y.gradient, y.ld, 1, p.g + W, y.width};
+        dw.whole = false;
+        divided(p, dw);
+        if (b < 0) return;
+        const Range r = share(y.width, MOST_LANES, p.t, p.threads);
+        p.kernels.column_sums(rows, r.count(), y.gradient + r.from, nullptr, y.ld, p.g + b + r.from);
+    }
+};
+
+template <class T> struct ActivationOp : Operation<T> {
+    const Value<T>&x, &y;
+    Activation kind;
+    T number;
+    bool wants_input;
+    ActivationOp(const Value<T>& x, const Value<T>& y, Activation kind, T number, bool wants_input)
+        : x(x), y(y), kind(kind), number(number), wants_input(wants_input) {}
+
+    void forward(const Pass<T>& p) override {
+        const Range r = share(p.samples * x.rows, 1, p.t, p.threads);
+        p.kernels.activate(kind, number, r.count() * x.ld, x.value + r.from * x.ld, y.value + r.from * x.ld);
+    }
+    void backward(const Pass<T>& p) override {
+        if (!wants_input) return;
+        const Range r = share(p.samples * x.rows, 1, p.t, p.threads);
+        const long at = r.from * x.ld;
+        p.kernels.activate_back(kind, number, r.count() * x.ld, x.value + at, y.value + at, y.gradient + at,
+                                x.gradient + at);
+    }
+};
+
+template <class T> struct PReLUOp : Operation<T> {
+    const Value<T>&x, &y;
+    long alpha;
+    bool wants_input;
+    PReLUOp(const Value<T>& x, const Value<T>& y, long alpha, bool wants_input)
+        : x(x), y(y), alpha(alpha), wants_input(wants_input) {}
+
+    void forward(const Pass<T>& p) override {
+        const Range r = share(x.width, MOST_LANES, p.t, p.threads);
+        p.kernels.prelu(p.samples * x.rows, r.count(), x.value + r.from, p.w + alpha + r.from, y.value + r.from, x.ld);
+    }
+    void backward(const Pass<T>& p) override {
+        const Range r = share(x.width, MOST_LANES, p.t, p.threads);
+        p.kernels.prelu_back(p.samples * x.rows, r.count(), x.value + r.from, p.w + alpha + r.from, y.gradient + r.from,
+                             wants_input ? x.gradient + r.from : nullptr, p.g + alpha + r.from, x.ld);
+    }
+};
+
+template <class T> struct SoftmaxOp : Operation<T> {
+    const Value<T>&x, &y;
+    bool logarithm, wants_input;
+    SoftmaxOp(const Value<T>& x, const Value<T>& y, bool logarithm, bool wants_input)
+        : x(x), y(y), logarithm(logarithm), wants_input(wants_input) {}
+
+    long scratch() const override { return 2 * x.width * MOST_LANES; }
+    void forward(const Pass<T>& p) override {
+        const Range r = share(p.samples * x.rows, MOST_LANES, p.t, p.threads);
+        p.kernels.softmax(r.count(), x.width, x.value + r.from * x.ld, x.ld, y.value + r.from * y.ld, y.ld, logarithm,
+                          p.scratch);
+    }
+    void backward(const Pass<T>& p) override {
+        if (!wants_input) return;
+        const Range r = share(p.samples * x.rows, 1, p.t, p.threads);
+        const long at = r.from * x.ld;
+        p.kernels.softmax_back(r.count(), x.width, y.value + at, y.gradient + at, x.gradient + at, x.ld, logarithm);
+    }
+};
+
+// Keeps x brought to mean 0 and variance 1 and 1 / the deviation, which backward needs.
+template <class T> struct NormOp : Operation<T> {
+    const Value<T>&x, &y, &unit;
+    T* inverse;
+    long scale, offset, mean, variance;  // mean < 0: LayerNorm
+    T momentum, epsilon;
+    bool wants_input;
+    NormOp(const Value<T>& x, const Value<T>& y, const Value<T>& unit, T* inverse, long scale, long offset, long mean,
+           long variance, T momentum, T epsilon, bool wants_input)
+        : x(x), y(y), unit(unit), inverse(inverse), scale(scale), offset(offset), mean(mean), variance(variance),
+          momentum(momentum), epsilon(epsilon), wants_input(wants_input) {}
+
+    void forward(const Pass<T>& p) override {
+        const long rows = p.samples * x.rows;
+        if (mean >= 0) {
+            const Range r = share(x.width, MOST_LANES, p.t, p.threads);
+            const long j = r.from;
+            p.kernels.batch_norm(rows, r.count(), x.value + j, y.value + j, unit.value + j, x.ld, p.w + scale + j,
+                                 p.w + offset + j, p.statistics + mean + j, p.statistics + variance + j, inverse + j,
+                                 momentum, epsilon, p.training);
+        } else {
+            const Range r = share(rows, 1, p.t, p.threads);
+            const long at = r.from * x.ld;
+            p.kernels.layer_norm(r.count(), x.width, x.value + at, y.value + at, unit.value + at, inverse + r.from, x.ld,
+                                 p.w + scale, p.w + offset, epsilon);
+        }
+    }
+    void backward(const Pass<T>& p) override {
+        const long rows = p.samples * x.rows;
+        const Range c = share(x.width, MOST_LANES, p.t, p.threads);
+        const long j = c.from;
+        if (mean >= 0) {
+            p.kernels.batch_norm_back(rows, c.count(), y.gradient + j, unit.value + j,
+                                      wants_input ? x.gradient + j : nullptr, x.ld, p.w + scale + j, inverse + j,
+                                      p.g + scale + j, p.g + offset + j);
+            return;
+        }
+        p.kernels.column_sums(rows, c.count(), y.gradient + j, unit.value + j, x.ld, p.g + scale + j);
+        p.kernels.column_sums(rows, c.count(), y.gradient + j, nullptr, x.ld, p.g + offset + j);
+        if (!wants_input) return;
+        const Range r = share(rows, 1, p.t, p.threads);
+        const long at = r.from * x.ld;
+        p.kernels.layer_norm_back(r.count(), x.width, y.gradient + at, unit.value + at, inverse + r.from, x.gradient + at,
+                                  x.ld, p.w + scale);
+    }
+};
+
+template <class T> struct DropoutOp : Operation<T> {
+    const Value<T>&x, &y, &mask;
+    uint64_t key0, key1;
+    uint32_t threshold;
+    T kept;
+    bool wants_input;
+    DropoutOp(const Value<T>& x, const Value<T>& y, const Value<T>& mask, uint64_t key0, uint64_t key1,
+              uint32_t threshold, T kept, bool wants_input)
+        : x(x), y(y), mask(mask), key0(key0), key1(key1), threshold(threshold), kept(kept), wants_input(wants_input) {}
+
+    void forward(const Pass<T>& p) override {
+        const Range r = share(p.samples * x.rows, 1, p.t, p.threads);
+        const long at = r.from * x.ld, count = r.count() * x.ld;
+        if (!p.training) return p.kernels.copy(count, x.value + at, y.value + at);
+        for (long row = r.from; row < r.to; ++row)
+            p.kernels.keep_mask(key0, key1, p.step, threshold, kept, row * x.width, x.width, mask.value + row * x.ld);
+        p.kernels.multiply(count, x.value + at, mask.value + at, y.value + at);
+    }
+    void backward(const Pass<T>& p) override {
+        if (!wants_input) return;
+        const Range r = share(p.samples * x.rows, 1, p.t, p.threads);
+        const long at = r.from * x.ld, count = r.count() * x.ld;
+        if (p.training) p.kernels.multiply(count, y.gradient + at, mask.value + at, x.gradient + at);
+        else p.kernels.copy(count, y.gradient + at, x.gradient + at);
+    }
+};
+
+template <class T> struct EmbeddingOp : Operation<T> {
+    const Value<T>&x, &y;
+    long W, count;
+    bool wants_input;
+    EmbeddingOp(const Value<T>& x, const Value<T>& y, long W, long count, bool wants_input)
+        : x(x), y(y), W(W), count(count), wants_input(wants_input) {}
+
+    void forward(const Pass<T>& p) override {
+        const Range r = share(p.samples * x.rows, 1, p.t, p.threads);
+        if (!p.kernels.embedding(r.count(), r.from, y.width, count, x.value, x.ld, x.width, p.w + W, y.width, y.value,
+                                 y.ld))
+            *p.fault = true;
+    }
+    void backward(const Pass<T>& p) override {
+        const Range c = share(y.width, MOST_LANES, p.t, p.threads);
+        for (long row = 0; row < count; ++row)
+            std::memset(p.g + W + row * y.width + c.from, 0, size_t(c.count()) * sizeof(T));
+        p.kernels.embedding_back(p.samples * x.rows, 0, c.count(), x.value, x.ld, x.width, y.gradient + c.from, y.ld,
+                                 p.g + W + c.from, y.width);
+        if (!wants_input) return;
+        const Range r = share(p.samples * x.rows, 1, p.t, p.threads);
+        std::memset(x.gradient + r.from * x.ld, 0, size_t(r.count() * x.ld) * sizeof(T));
+    }
+};
+
+// The same numbers, sample by sample, in rows of another width.
+template <class T> struct ReshapeOp : Operation<T> {
+    const Value<T>&x, &y;
+    bool wants_input;
+    ReshapeOp(const Value<T>& x, const Value<T>& y, bool wants_input) : x(x), y(y), wants_input(wants_input) {}
+
+    void forward(const Pass<T>& p) override { move(p, x, x.value, y, y.value); }
+    void backward(const Pass<T>& p) override {
+        if (wants_input) move(p, y, y.gradient, x, x.gradient);
+    }
+
+  private:
+    static void move(const Pass<T>& p, const Value<T>& a, const T* from, const Value<T>& b, T* to) {
+        const Range r = share(p.samples, 1, p.t, p.threads);
+        const long total = a.rows * a.width;
+        for (long s = r.from; s < r.to; ++s)
+            for (long k = 0; k < total;) {
+                const long a_left = a.width - k % a.width, b_left = b.width - k % b.width;
+                const long here = a_left < b_left ? a_left : b_left;
+                p.kernels.copy(here, from + (s * a.rows + k / a.width) * a.ld + k % a.width,
+                               to + (s * b.rows + k / b.width) * b.ld + k % b.width);
+                k += here;
+            }
+    }
+};
+
+// Read by several: their gradients are added. The numbers are those of x itself.
+template <class T> struct ForkOp : Operation<T> {
+    const Value<T>& x;
+    std::vector<const Value<T>*> ys;
+    bool wants_input;
+    ForkOp(const Value<T>& x, std::vector<const Value<T>*> ys, bool wants_input)
+        : x(x), ys(std::move(ys)), wants_input(wants_input) {}
+
+    void forward(const Pass<T>&) override {}
+    void backward(const Pass<T>& p) override {
+        if (!wants_input) return;
+        const Range r = share(p.samples * x.rows, 1, p.t, p.threads);
+        const long at = r.from * x.ld, count = r.count() * x.ld;
+        p.kernels.copy(count, ys[0]->gradient + at, x.gradient + at);
+        for (size_t k = 1; k < ys.size(); ++k) p.kernels.add(count, ys[k]->gradient + at, x.gradient + at);
+    }
+};
+
+// y = the sum of xs, which share its gradient.
+template <class T> struct SumOp : Operation<T> {
+    std::vector<const Value<T>*> xs;
+    const Value<T>& y;
+    SumOp(std::vector<const Value<T>*> xs, const Value<T>& y) : xs(std::move(xs)), y(y) {}
+
+    void forward(const Pass<T>& p) override {
+        const Range r = share(p.samples * y.rows, 1, p.t, p.threads);
+        const long at = r.from * y.ld, count = r.count() * y.ld;
+        p.kernels.copy(count, xs[0]->value + at, y.value + at);
+        for (size_t k = 1; k < xs.size(); ++k) p.kernels.add(count, xs[k]->value + at, y.value + at);
+    }
+};
+
+// xs side by side.
+template <class T> struct ConcatenateOp : Operation<T> {
+    std::vector<const Value<T>*> xs;
+    const Value<T>& y;
+    ConcatenateOp(std::vector<const Value<T>*> xs, const Value<T>& y) : xs(std::move(xs)), y(y) {}
+
+    void forward(const Pass<T>& p) override {
+        const Range r = share(p.samples * y.rows, 1, p.t, p.threads);
+        long at = 0;
+        for (const auto* x : xs) {
+            for (long i = r.from; i < r.to; ++i)
+                p.kernels.copy(x->width, x->value + i * x->ld, y.value + i * y.ld + at);
+            at += x->width;
+        }
+    }
+    void backward(const Pass<T>& p) override {
+        if (!y.gradient) return;
+        const Range r = share(p.samples * y.rows, 1, p.t, p.threads);
+        long at = 0;
+        for (const auto* x : xs) {
+            for (long i = r.from; x->gradient && i < r.to; ++i)
+                p.kernels.copy(x->width, y.gradient + i * y.ld + at, x->gradient + i * x->ld);
+            at += x->width;
+        }
+    }
+};
+
+// A layer without kernels: `call(pass, backward)` runs its definition, on the first thread.
+template <class T> struct ForeignOp : Operation<T> {
+    std::function<void(const Pass<T>&, bool)> call;
+    explicit ForeignOp(std::function<void(const Pass<T>&, bool)> call) : call(std::move(call)) {}
+
+    void forward(const Pass<T>& p) override {
+        if (p.t == 0) call(p, false);
+    }
+    void backward(const Pass<T>& p) override {
+        if (p.t == 0) call(p, true);
+    }
+};
+
+}  // namespace chainrule

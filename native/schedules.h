@@ -1,0 +1,63 @@
+// The learning rate as a function of the number of updates made so far, as in descent/schedules.py.
+#pragma once
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace chainrule {
+
+struct Schedule {
+    enum Kind { constant, step, exponential, cosine, polynomial, warm_up, one_cycle, table };
+    Kind kind = constant;
+    double rate = 0;
+    std::vector<double> n;  // the other numbers, in the order of the definition's fields; a table's first and its rates
+    std::shared_ptr<Schedule> then;
+
+    double operator()(long count) const {
+        constexpr double pi = 3.14159265358979323846;
+        switch (kind) {
+            case constant: return rate;
+            case step: return rate * std::pow(n[1], double(count / long(n[0])));  // every, factor
+            case exponential: return rate * std::pow(n[0], double(count) / n[1]);  // factor, steps
+            case cosine: {  // steps, end, restarts, stretch
+                double length = n[0], position = double(count);
+                while (n[2] != 0 && position >= length) {
+                    position -= length;
+                    length *= n[3];
+                }
+                if (position > length) position = length;
+                return rate * (n[1] + (1 - n[1]) * (1 + std::cos(pi * (position / length))) / 2);
+            }
+            case polynomial: {  // steps, power, end
+                const double share = double(count) / n[0] < 1 ? double(count) / n[0] : 1;
+                return rate * (n[2] + (1 - n[2]) * std::pow(1 - share, n[1]));
+            }
+            case warm_up: {  // warmup
+                const long warmup = long(n[0]);
+                if (count < warmup) return (*then)(0) * double(count + 1) / double(warmup + 1);
+                return (*then)(count - warmup);
+            }
+            case one_cycle: {  // steps, rise, start, finish
+                const double last_step = n[0] - 1 > 1 ? n[0] - 1 : 1;
+                const double share = count / last_step < 1 ? count / last_step : 1;
+                const double first = rate / n[2], last = rate / n[2] / n[3];
+                if (share < n[1]) return along_cosine(first, rate, share / n[1]);
+                return along_cosine(rate, last, (share - n[1]) / (1 - n[1]));
+            }
+            case table: {
+                const long place = count - long(n[0]);
+                return n[size_t(place < 0 ? 0 : place) + 1 < n.size() ? size_t(place < 0 ? 0 : place) + 1 : n.size() - 1];
+            }
+        }
+        return rate;
+    }
+
+  private:
+    static double along_cosine(double begin, double end, double share) {
+        return end + (begin - end) * (1 + std::cos(3.14159265358979323846 * share)) / 2;
+    }
+};
+
+}  // namespace chainrule

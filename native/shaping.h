@@ -1,0 +1,21 @@
+// Moving numbers and adding them up: what Flatten, Reshape, Residual and Branches need.
+#pragma once
+
+#include "kernels.h"
+#include "vector.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+template <class T> void copy(long count, const T* from, T* to) {
+    over<T>(count, [=](long k, auto get, auto put) { put(to + k, get(from + k)); });
+}
+
+template <class T> void add(long count, const T* from, T* to) {
+    over<T>(count, [=](long k, auto get, auto put) { put(to + k, get(to + k) + get(from + k)); });
+}
+
+template <class T> void multiply(long count, const T* x, const T* y, T* to) {
+    over<T>(count, [=](long k, auto get, auto put) { put(to + k, get(x + k) * get(y + k)); });
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

@@ -1,0 +1,9 @@
+// The stages' part of the kernels: a file of its own, because it is compiled without fused multiply-adds.
+#include "stages.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+void add_stages(Kernels<float>& table) { add_stages<float>(table); }
+void add_stages(Kernels<double>& table) { add_stages<double>(table); }
+
+}  // namespace chainrule::CHAINRULE_ISA

@@ -1,0 +1,179 @@
+// The stages of optimizers that take each weight by itself, as in descent/stages.py and descent/adaptive.py: the same
+// operations in the same order, so that they give the same bits. (Without fused multiply-adds, therefore.) What the
+// numbers n of each mean is said beside it; descent.h sets them.
+#pragma once
+
+#include "functions.h"
+#include "kernels.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// The moving averages of Adam's family. n: beta1, 1 - beta1, beta2, 1 - beta2, what m and v are multiplied by to be
+// freed of their start at 0, epsilon, and nadam's factor of g.
+template <class T, class Out> INLINE void moments(const StageWork<T>& s, long count, T* u, Out out) {
+    T *m = s.state[0], *v = s.state[1];
+    const T beta1 = s.n[0], rest1 = s.n[1], beta2 = s.n[2], rest2 = s.n[3];
+    over<T>(count, [=](long k, auto get, auto put) {
+        const Vec<T> g = get(u + k);
+        const Vec<T> m_now = get(m + k) * beta1 + g * rest1, v_now = get(v + k) * beta2 + g * g * rest2;
+        put(m + k, m_now);
+        put(v + k, v_now);
+        put(u + k, out(k, g, m_now, v_now, get, put));
+    });
+}
+
+template <class T> void stage(const StageWork<T>& s, long count, T* u, const T* w) {
+    typedef Vec<T> V;
+    const T a = s.n[0], b = s.n[1], c = s.n[2], d = s.n[3], to_m = s.n[4], to_v = s.n[5], epsilon = s.n[6], to_g = s.n[7];
+    T *first = s.state[0], *second = s.state[1], *third = s.state[2];
+    const V zero = {};
+    switch (s.kind) {
+        case StageKind::penalty:  // l1, l2
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V here = get(w + k);
+                put(u + k, get(u + k) + (sign_of(here) * a + here * b));
+            });
+        case StageKind::scale:  // factor
+            return over<T>(count, [=](long k, auto get, auto put) { put(u + k, get(u + k) * a); });
+        case StageKind::decay:  // strength
+            return over<T>(count, [=](long k, auto get, auto put) { put(u + k, get(u + k) + get(w + k) * a); });
+        case StageKind::clip_value:  // limit
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V g = get(u + k);
+                put(u + k, g < -a ? all(-a) : (g > a ? all(a) : g));
+            });
+        case StageKind::accumulate:  // mini-batches, whether their mean is due
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V sum = get(first + k) + get(u + k);
+                put(first + k, b != 0 ? zero : sum);
+                put(u + k, sum / a);
+            });
+        case StageKind::average:  // decay
+            return over<T>(count, [=](long k, auto get, auto put) {
+                put(first + k, get(first + k) * a + (get(w + k) - get(u + k)) * (1 - a));
+            });
+        case StageKind::momentum:  // decay
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V v = get(first + k) * a + get(u + k);
+                put(first + k, v);
+                put(u + k, v);
+            });
+        case StageKind::nesterov:  // decay
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V g = get(u + k), v = get(first + k) * a + g;
+                put(first + k, v);
+                put(u + k, g + v * a);
+            });
+        case StageKind::adagrad:  // epsilon
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V g = get(u + k), sum = get(first + k) + g * g;
+                put(first + k, sum);
+                put(u + k, g / root(sum + a));
+            });
+        case StageKind::adadelta:  // decay, 1 - decay, epsilon
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V g = get(u + k), v = get(first + k) * a + g * b * g, past = get(second + k);
+                const V out = root(past + c) / root(v + c) * g;
+                put(first + k, v);
+                put(second + k, past * a + out * b * out);
+                put(u + k, out);
+            });
+        case StageKind::rms:  // decay, 1 - decay, epsilon
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V g = get(u + k), v = get(first + k) * a + g * b * g;
+                put(first + k, v);
+                put(u + k, g / root(v + c));
+            });
+        case StageKind::rprop:  // shrink, grow, smallest, largest
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V g = get(u + k), agreement = sign_of(g) * sign_of(get(second + k)), size = get(first + k);
+                const V changed = size * (agreement > zero ? all(b) : all(a));
+                const V bounded = changed < c ? all(c) : (changed > d ? all(d) : changed);
+                const V next = agreement == zero ? size : bounded, kept = agreement < zero ? zero : g;
+                put(first + k, next);
+                put(second + k, kept);
+                put(u + k, next * sign_of(kept));
+            });
+        case StageKind::adam:
+            return moments(s, count, u, [=](long, V, V m, V v, auto, auto) {
+                return m * to_m / (root(v * to_v) + epsilon);
+            });
+        case StageKind::amsgrad:
+            return moments(s, count, u, [=](long k, V, V m, V v, auto get, auto put) {
+                const V now = v * to_v, before = get(third + k), largest = now > before ? now : before;
+                put(third + k, largest);
+                return m * to_m / (root(largest) + epsilon);
+            });
+        case StageKind::nadam:
+            return moments(s, count, u, [=](long, V g, V m, V v, auto, auto) {
+                return (m * to_m + g * to_g) / (root(v * to_v) + epsilon);
+            });
+        case StageKind::radam_early:
+            return moments(s, count, u, [=](long, V, V m, V, auto, auto) { return m * to_m; });
+        case StageKind::adamax:  // beta1, 1 - beta1, beta2, -, what m is multiplied by, -, epsilon
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V g = get(u + k), m = get(first + k) * a + g * b;
+                const V faded = get(second + k) * c, size = size_of(g) + epsilon, largest = faded > size ? faded : size;
+                put(first + k, m);
+                put(second + k, largest);
+                put(u + k, m * to_m / largest);
+            });
+        case StageKind::lion:  // beta1, 1 - beta1, beta2, 1 - beta2
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V g = get(u + k), m = get(first + k);
+                put(u + k, sign_of<V>(m * a + g * b));
+                put(first + k, m * c + g * d);
+            });
+    }
+}
+
+// Sums over many numbers are taken in float64, eight at a time and in the same order on every processor.
+template <class T, class Of> INLINE double summed(long count, Of of) {
+    double sums[8] = {};
+    long k = 0;
+    for (; k + 8 <= count; k += 8)
+        for (int i = 0; i < 8; ++i) sums[i] += of(k + i);
+    for (; k < count; ++k) sums[0] += of(k);
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+template <class T> double penalty_value(T l1, T l2, long count, const T* w) {
+    const double sizes = summed<T>(count, [=](long k) { return std::fabs(double(w[k])); });
+    const double squares = summed<T>(count, [=](long k) { return double(w[k]) * double(w[k]); });
+    return double(l1) * sizes + double(l2) / 2 * squares;
+}
+
+template <class T> double squares(long count, const T* x) {
+    return summed<T>(count, [=](long k) { return double(x[k]) * double(x[k]); });
+}
+
+// What is not finite times 0 is NaN.
+template <class T> T subtract(long count, const T* u, T* w) {
+    Vec<T> sound = {};
+    over<T>(count, [&](long k, auto get, auto put) {
+        const Vec<T> next = get(w + k) - get(u + k);
+        put(w + k, next);
+        sound += next * T(0);
+    });
+    return sum_of<T>(sound);
+}
+
+template <class T> T take(long count, const T* from, T* to) {
+    Vec<T> sound = {};
+    over<T>(count, [&](long k, auto get, auto put) {
+        const Vec<T> here = get(from + k);
+        put(to + k, here);
+        sound += here * T(0);
+    });
+    return sum_of<T>(sound);
+}
+
+template <class T> void add_stages(Kernels<T>& table) {
+    table.stage = stage<T>;
+    table.penalty_value = penalty_value<T>;
+    table.squares = squares<T>;
+    table.take = take<T>;
+    table.subtract = subtract<T>;
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

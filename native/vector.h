@@ -1,0 +1,166 @@
+// Vectors of the widest registers that this translation unit is compiled for, by the compilers' vector extensions
+// (GCC and Clang): + - * / and comparisons work lane by lane. Everything else that kernels need of the processor is
+// here.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if !defined(CHAINRULE_ISA)
+#error "compile with -DCHAINRULE_ISA=name, the namespace of the kernels for one kind of processor"
+#endif
+
+#define INLINE inline __attribute__((always_inline))
+
+namespace chainrule::CHAINRULE_ISA {
+
+#if defined(__AVX512F__)
+constexpr int BYTES = 64;
+#elif defined(__AVX2__)
+constexpr int BYTES = 32;
+#else
+constexpr int BYTES = 16;
+#endif
+
+template <class T> struct Lanes;
+template <> struct Lanes<float> {
+    typedef float V __attribute__((vector_size(BYTES)));
+    typedef int32_t I __attribute__((vector_size(BYTES)));
+};
+template <> struct Lanes<double> {
+    typedef double V __attribute__((vector_size(BYTES)));
+    typedef int64_t I __attribute__((vector_size(BYTES)));
+};
+template <class T> using Vec = typename Lanes<T>::V;
+template <class T> using Int = typename Lanes<T>::I;
+template <class T> constexpr long WIDTH = BYTES / sizeof(T);
+
+template <class T> INLINE Vec<T> load(const T* from) {
+    Vec<T> v;
+    std::memcpy(&v, from, BYTES);
+    return v;
+}
+template <class T> INLINE void store(T* to, Vec<T> v) { std::memcpy(to, &v, BYTES); }
+
+INLINE Vec<float> all(float s) {
+#if defined(__AVX512F__)
+    return (Vec<float>)_mm512_set1_ps(s);
+#elif defined(__AVX2__)
+    return (Vec<float>)_mm256_set1_ps(s);
+#else
+    return Vec<float>{s, s, s, s};
+#endif
+}
+INLINE Vec<double> all(double s) {
+#if defined(__AVX512F__)
+    return (Vec<double>)_mm512_set1_pd(s);
+#elif defined(__AVX2__)
+    return (Vec<double>)_mm256_set1_pd(s);
+#else
+    return Vec<double>{s, s};
+#endif
+}
+
+// The first `count` lanes from memory, 0 in the others; nothing beyond is read.
+template <class T> INLINE Vec<T> load_part(const T* from, long count) {
+    Vec<T> v = {};
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) v = (Vec<T>)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), from);
+    else v = (Vec<T>)_mm512_maskz_loadu_pd((__mmask8)((1u << count) - 1), from);
+#else
+    std::memcpy(&v, from, count * sizeof(T));
+#endif
+    return v;
+}
+
+// The first `count` lanes to memory; nothing beyond is touched.
+template <class T> INLINE void store_part(T* to, Vec<T> v, long count) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(to, (__mmask16)((1u << count) - 1), (__m512)v);
+    else _mm512_mask_storeu_pd(to, (__mmask8)((1u << count) - 1), (__m512d)v);
+#else
+    T lanes[WIDTH<T>];
+    store(lanes, v);
+    std::memcpy(to, lanes, count * sizeof(T));
+#endif
+}
+
+INLINE Vec<float> root(Vec<float> v) {
+#if defined(__AVX512F__)
+    return (Vec<float>)_mm512_sqrt_ps((__m512)v);
+#elif defined(__AVX2__)
+    return (Vec<float>)_mm256_sqrt_ps((__m256)v);
+#else
+    for (int i = 0; i < WIDTH<float>; ++i) v[i] = std::sqrt(v[i]);
+    return v;
+#endif
+}
+INLINE Vec<double> root(Vec<double> v) {
+#if defined(__AVX512F__)
+    return (Vec<double>)_mm512_sqrt_pd((__m512d)v);
+#elif defined(__AVX2__)
+    return (Vec<double>)_mm256_sqrt_pd((__m256d)v);
+#else
+    for (int i = 0; i < WIDTH<double>; ++i) v[i] = std::sqrt(v[i]);
+    return v;
+#endif
+}
+
+// Of two that can't be compared, because one is NaN, the second: so min(x, limit) forgets a NaN, min(limit, x) keeps it.
+template <class V> INLINE V larger(V a, V b) { return a > b ? a : b; }
+template <class V> INLINE V smaller(V a, V b) { return a < b ? a : b; }
+template <class V> INLINE V size_of(V v) { return v < 0 ? -v : v; }
+template <class V> INLINE V sign_of(V v) {
+    const V zero = {}, one = zero + 1;
+    return (v > zero ? one : zero) - (v < zero ? one : zero) + v * zero;  // NaN stays NaN
+}
+
+template <class T> INLINE T sum_of(Vec<T> v) {
+    T s = 0;
+    for (int i = 0; i < WIDTH<T>; ++i) s += v[i];
+    return s;
+}
+
+// The numbers of a and b by turns: the lower halves of both, and the upper.
+template <class T, bool UPPER, class V, size_t... I>
+INLINE V interleaved(V a, V b, std::index_sequence<I...>) {
+    constexpr size_t W = sizeof...(I), from = UPPER ? W / 2 : 0;
+    return __builtin_shufflevector(a, b, (from + I / 2 + (I % 2 ? W : 0))...);
+}
+
+// A square of W by W numbers is turned in log2 W rounds, each of which interleaves its halves.
+template <class T> INLINE void transpose(Vec<T>* v) {
+    constexpr size_t W = WIDTH<T>;
+    using Lane = std::make_index_sequence<W>;
+    Vec<T> next[W];
+#pragma GCC unroll 4
+    for (size_t round = 1; round < W; round *= 2) {
+#pragma GCC unroll 16
+        for (size_t i = 0; i < W / 2; ++i) {
+            next[2 * i] = interleaved<T, false>(v[i], v[i + W / 2], Lane{});
+            next[2 * i + 1] = interleaved<T, true>(v[i], v[i + W / 2], Lane{});
+        }
+#pragma GCC unroll 16
+        for (size_t i = 0; i < W; ++i) v[i] = next[i];
+    }
+}
+
+// f(position, load, store) over `count` numbers, whole vectors first and then the part that is left.
+template <class T, class F> INLINE void over(long count, F f) {
+    long k = 0;
+    for (; k + WIDTH<T> <= count; k += WIDTH<T>)
+        f(k, [](const T* from) { return load(from); }, [](T* to, Vec<T> v) { store(to, v); });
+    if (k < count) {
+        const long left = count - k;
+        f(k, [left](const T* from) { return load_part(from, left); },
+          [left](T* to, Vec<T> v) { store_part(to, v, left); });
+    }
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

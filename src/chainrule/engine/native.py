@@ -1,0 +1,334 @@
+"""The native engine: the same steps as the definition's, by compiled kernels, many at a time.
+
+A program (the network, the loss and the optimizer as the C++ engine takes them, see lowering.py) runs mini-batches
+without the interpreter's lock until they are over or SLICE seconds have passed; in between, Python hears Ctrl-C, the
+recorder and callbacks. Where a step fails, the steps before it are taken again, and then it alone: a number that
+stopped being finite is found at its step, and an input that makes no sense is explained by the definition.
+
+A layer without a kernel runs by its definition among the others. An optimizer with a stage without one (L-BFGS, Muon,
+a user's own) steps by its definition from derivatives that were computed natively. A loss without one leaves
+everything to the definition.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chainrule.arrays import Array, Vector
+from chainrule.descent import Point, State
+from chainrule.engine.base import Batches, Done, Position, Span, Work, is_sound
+from chainrule.engine.lowering import LoweredStage, Lowering, NoKernel, is_table, lower_descent, lower_loss
+from chainrule.engine.numpy import NumpyEngine
+from chainrule.errors import SettingError
+from chainrule.layers import Dense
+
+try:
+    import chainrule.engine._native as native
+except ImportError:  # it was installed without a compiler
+    native = None
+
+SLICE = 0.1
+"""Seconds of training between two looks at what else there is to do."""
+ROOM = 64
+"""Numbers behind the end of every vector that the kernels may read, but never use."""
+ALONE = 4e6
+"""Multiplications and additions of a step below which a second thread costs more than it brings."""
+PREDICTED = 256
+"""Samples that are predicted at a time."""
+COMPLETE, FAULT, NOT_FINITE = range(3)
+READABLE = tuple(np.dtype(kind) for kind in ("float32", "float64", "uint8", "int32", "int64"))
+
+
+def is_built() -> bool:
+    """Whether there are kernels on this machine."""
+    return native is not None
+
+
+@dataclass(frozen=True)
+class Program:
+    """A native engine, made for a size of mini-batch; without stages the optimizer is left to its definition."""
+
+    made: Any
+    stages: list[LoweredStage] | None
+
+
+@dataclass(frozen=True)
+class NativeEngine:
+    """Takes training steps by compiled kernels.
+
+    `threads` is how many may be used (by default all that this process may use; small steps take one in any case), and
+    `processor` the kind of kernels, such as "avx2"; by default the best. The bits are the same for any number of
+    threads. Raises SettingError where nothing was compiled.
+    """
+
+    work: Work
+    threads: int | None = None
+    processor: str = ""
+    _programs: dict[Any, Program | None] = field(default_factory=dict, repr=False, compare=False)
+    _notes: list[str] = field(default_factory=list, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if native is None:
+            raise SettingError(
+                "the native engine was not built when chainrule was installed; install it again where there is a C++"
+                " compiler (GCC or Clang), or use engine='numpy'"
+            )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What runs by its definition."""
+        return tuple(self._notes)
+
+    # Steps
+
+    def spans(self, position: Position, batches: Batches) -> Iterator[Span]:
+        """Take a step for each mini-batch, many to a span."""
+        program = self._program(batches)
+        if program is None:
+            yield from NumpyEngine(self.work).spans(position, batches)
+            return
+        k = 0
+        while k < len(batches):
+            for span in self._some(program, position, batches.cut(k, len(batches))):
+                yield span
+                position, k = span.after, k + len(span.batches)
+
+    def steps(self, position: Position, batches: Batches) -> Iterator[Done]:
+        """Take a step for each mini-batch, and show each."""
+        program = self._program(batches)
+        if program is None:
+            yield from NumpyEngine(self.work).steps(position, batches)
+            return
+        for k in range(len(batches)):
+            done, ending = self._step(program, position, batches.cut(k, k + 1))
+            if ending == FAULT:
+                done = self._by_definition(position, batches, k)
+            yield done
+            position = done.after
+
+    def _some(self, program: Program, position: Position, batches: Batches) -> Iterator[Span]:
+        """As many steps as fit into a slice; at least one."""
+        if program.stages is None:
+            done, ending = self._step(program, position, batches.cut(0, 1))
+            if ending == FAULT:
+                done = self._by_definition(position, batches, 0)
+            yield self._single(done, batches.cut(0, 1), is_sound(done))
+            return
+        after, losses, good, ending = self._run(program, position, batches)
+        if ending == COMPLETE:
+            yield Span(position, after, batches.cut(0, good), losses[:good], True, self.steps)
+            return
+        while good:  # the vectors are spoilt: the good steps are taken again, and then the bad one by itself
+            after, losses, steps, _ = self._run(program, position, batches.cut(0, good))
+            yield Span(position, after, batches.cut(0, steps), losses[:steps], True, self.steps)
+            position, good, batches = after, good - steps, batches.cut(steps, len(batches))
+        done, ending = self._step(program, position, batches.cut(0, 1))
+        if ending == FAULT:
+            done = self._by_definition(position, batches, 0)
+        yield self._single(done, batches.cut(0, 1), ending == COMPLETE or (ending == FAULT and is_sound(done)))
+
+    def _single(self, done: Done, batch: Batches, sound: bool) -> Span:
+        return Span(done.before, done.after, batch, np.array([done.loss]), sound, self.steps)
+
+    def _by_definition(self, position: Position, batches: Batches, k: int) -> Done:
+        """What the native engine found faulty: the definition says what is wrong with it."""
+        return NumpyEngine(self.work).step(position, *batches.taken(k), batches.rows(k))
+
+    def _run(
+        self, program: Program, position: Position, batches: Batches, seconds: float | None = None,
+        gradient: Vector | None = None, update: Vector | None = None,
+    ) -> tuple[Position, Array, int, int]:  # fmt: skip
+        """Let the program run: where it led, the losses, how many steps were good, and how it ended."""
+        assert program.stages is not None
+        dtype = self.work.network.dtype
+        batches = _within_reach(batches)
+        parameters, statistics = _padded(position.parameters, dtype), _padded(position.statistics, dtype)
+        states = tuple(_copied(state, dtype) for state in position.states)
+        memory = []
+        for k, (stage, state) in enumerate(zip(program.stages, states, strict=True)):
+            memory.append(([state[name] for name in stage.vectors], state.get("count"), state.get("scale")))
+            if stage.schedule is not None and is_table(stage.schedule):
+                first = int(state["count"])
+                program.made.table(k, first, [float(stage.schedule(first + n)) for n in range(len(batches))])
+        program.made.lend(memory)
+        losses = np.full(len(batches), np.nan)
+        steps, ending = program.made.run(
+            parameters, statistics, batches.x, batches.y, batches.weight, batches.order, batches.size, position.step,
+            SLICE if seconds is None else seconds, losses, gradient, update,
+        )  # fmt: skip
+        after = Position(position.step + max(steps, 1), parameters, statistics, states)
+        return after, losses, steps, ending
+
+    def _step(self, program: Program, position: Position, batch: Batches) -> tuple[Done, int]:
+        """One step, with all that it was made of."""
+        if program.stages is None:
+            return self._hybrid(program, position, batch)
+        network = self.work.network
+        gradient, update = (_padded(np.zeros(network.parameters.size), network.dtype) for _ in range(2))
+        after, losses, _, ending = self._run(program, position, batch, 0.0, gradient, update)
+        return Done(position, after, batch.rows(0), float(losses[0]), gradient, update), ending
+
+    # Optimizers of which a stage has no kernel
+
+    def _hybrid(self, program: Program, position: Position, batch: Batches) -> tuple[Done, int]:
+        rows, work = batch.rows(0), self.work
+        x, y, weight = (None if part is None else _readable(part) for part in batch.taken(0))
+        layout = work.network.parameters
+        fault = False
+
+        def derivatives(parameters: Vector, statistics: Vector) -> tuple[float, Vector]:
+            nonlocal fault
+            dtype = work.network.dtype
+            gradient = _padded(np.zeros(layout.size), dtype)
+            loss, fine = program.made.differentiate(
+                _padded(parameters, dtype), statistics, x, y, weight, position.step, gradient
+            )
+            fault |= not fine
+            for penalty in work.penalties:
+                loss += penalty.value(parameters, layout)
+                gradient = gradient + penalty.gradient(parameters, layout)
+            return loss, gradient
+
+        def elsewhere(parameters: Vector) -> tuple[float, Vector]:
+            return derivatives(parameters, _padded(position.statistics, work.network.dtype))
+
+        statistics = _padded(position.statistics, work.network.dtype)
+        loss, gradient = derivatives(position.parameters, statistics)
+        if fault:
+            return Done(position, position, rows, loss, gradient, gradient), FAULT
+        point = Point(position.parameters, layout, loss, gradient, elsewhere)
+        taken = work.optimizer.step(gradient, position.states, point)
+        after = Position(position.step + 1, taken.parameters, statistics, taken.states)
+        return Done(position, after, rows, loss, gradient, taken.update), COMPLETE
+
+    # Prediction
+
+    def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
+        """The prediction for x, as after training."""
+        network = self.work.network
+        x = np.asarray(x)
+        if x.shape[1:] != network.input_shape:
+            network.fit_input(x)  # says what is wrong
+        program = self._predictor(min(max(len(x), 1), PREDICTED))
+        out = np.empty((len(x), math.prod(network.output_shape)), dtype=network.dtype)
+        if program is None:
+            return network.predict(parameters, x, statistics)
+        dtype = network.dtype
+        given = _padded(parameters, dtype), _padded(statistics, dtype)
+        if not program.made.predict(*given, _readable(x), out.reshape(-1)):
+            return network.predict(parameters, x, statistics)
+        return out.reshape(len(x), *network.output_shape)
+
+    # Programs
+
+    def _program(self, batches: Batches) -> Program | None:
+        """The program for mini-batches of this size; None if the definition must do it."""
+        key = (min(batches.size, max(len(batches.order), 1)), batches.y.shape[1:])
+        for held, program in self._programs.items():
+            if held[0] != PREDICTION and held[1] == key[1] and held[0] >= key[0]:
+                return program
+        self._programs[key] = made = self._lowered(*key)
+        return made
+
+    def _lowered(self, most: int, y_shape: tuple[int, ...]) -> Program | None:
+        work, size = self.work, self.work.network.parameters.size
+        made = self._made(most)
+        self._notes.clear()
+        try:
+            lowering = Lowering(made, work)
+            prediction = lowering.network()
+            if lowering.foreign:
+                self._notes.append(f"{', '.join(sorted(set(lowering.foreign)))} without a kernel: by definition")
+            lower_loss(made, work.loss, work.network.output_shape, y_shape)
+        except NoKernel as missing:
+            self._notes.append(f"no kernel for {missing}: everything by definition")
+            return None
+        try:
+            stages = lower_descent(made, native, work)
+        except NoKernel as missing:
+            self._notes.append(f"no kernel for {missing}: the optimizer's step by definition")
+            stages = None
+        made.finish(prediction.number, size, True)
+        return Program(made, stages)
+
+    def _predictor(self, most: int) -> Program | None:
+        key = (PREDICTION, most)
+        if key not in self._programs:
+            made = self._made(most)
+            try:
+                prediction = Lowering(made, self.work).network()
+            except NoKernel:
+                self._programs[key] = None
+                return None
+            made.finish(prediction.number, self.work.network.parameters.size, False)
+            self._programs[key] = Program(made, None)
+        return self._programs[key]
+
+    def _made(self, most: int) -> Any:
+        kind = native.Engine32 if self.work.network.dtype == "float32" else native.Engine64
+        return kind(self.processor, most, self._threads(most))
+
+    def _threads(self, samples: int) -> int:
+        allowed = self.threads or available()
+        return allowed if samples * arithmetic(self.work) >= ALONE else 1
+
+
+PREDICTION = "prediction"
+
+
+def available() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def arithmetic(work: Work) -> float:
+    """About how many multiplications and additions a sample takes, forward and backward."""
+    total = 0.0
+    for _, layer, built in work.network.leaves():
+        positions = math.prod(built.output_shape[:-1])
+        if isinstance(layer, Dense):
+            total += 6.0 * positions * math.prod(built.parameters["W"].shape)
+        else:
+            total += 30.0 * math.prod(built.output_shape)
+    return total
+
+
+def _padded(vector: Array, dtype: Any) -> Vector:
+    """A copy with room behind it."""
+    out = np.empty(vector.size + ROOM, dtype=dtype)[: vector.size]
+    out[...] = vector
+    return out
+
+
+def _copied(state: State, dtype: Any) -> Mapping[str, Array]:
+    return {name: np.array(array) if array.ndim == 0 else _padded(array, dtype) for name, array in state.items()}
+
+
+def _is_readable(array: Array) -> bool:
+    """Whether the native engine can read it where it is."""
+    inner = array[:1].flags.c_contiguous
+    return array.dtype in READABLE and array.dtype.isnative and inner and array.strides[0] >= 0
+
+
+def _readable(array: Array) -> Array:
+    """The same, or a copy, that the native engine can read."""
+    if _is_readable(array):
+        return array
+    return np.ascontiguousarray(array, dtype=np.float64 if array.dtype.kind == "f" else np.int64)
+
+
+def _within_reach(batches: Batches) -> Batches:
+    """The same if the native engine can read it, else some mini-batches that were gathered: never all data at once."""
+    weight = None if batches.weight is None else _readable(batches.weight)
+    order = np.ascontiguousarray(batches.order, dtype=np.int64)
+    if _is_readable(batches.x) and _is_readable(batches.y):
+        return Batches(batches.x, batches.y, weight, order, batches.size)
+    order = order[: 64 * batches.size]
+    x, y = _readable(batches.x[order]), _readable(batches.y[order])
+    return Batches(x, y, None if weight is None else weight[order], np.arange(len(order)), batches.size)
