@@ -37,7 +37,7 @@ def _say_how_to_build() -> None:
     """Once: how to get the fast engine."""
     logging.getLogger("chainrule").warning(
         "chainrule trains with NumPy, which is slower: its native engine was not built when it was installed. Install"
-        " it again where there is a C++ compiler: GCC or Clang (Debian: apt install g++; macOS: xcode-select --install)."
+        " it again where there is a C++ compiler: GCC or Clang (Debian: apt install g++; macOS: xcode-select)."
     )
 
 

@@ -1,0 +1,488 @@
+"""Every kernel beside its definition, on drawn shapes, in both precisions, for every kind of processor this one is.
+
+Numbers are compared relative to the largest of their array: 1e-5 in float32, 1e-12 in float64.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainrule import layers, losses
+from chainrule.descent import KINDS as STAGES
+from chainrule.descent import Point, optimizer, optimizers, schedules, stages
+from chainrule.descent.stages import Stage
+from chainrule.engine import Batches, Position, Work, native
+from chainrule.engine.lowering.descent import STAGES as LOWERED_STAGES
+from chainrule.engine.lowering.descent import native_schedule
+from chainrule.engine.lowering.loss import LOSSES
+from chainrule.engine.lowering.network import LAYERS
+from chainrule.engine.native import NativeEngine
+from chainrule.engine.numpy import NumpyEngine
+from chainrule.errors import ShapeError
+from chainrule.layers import Branches, Dense, Dropout, Embedding, Flatten, Layer, ReLU, Reshape, Residual, Sequential
+from chainrule.losses import Loss, Penalty
+from chainrule.network import Network
+
+pytestmark = pytest.mark.skipif(not native.is_built(), reason="the native engine was not built")
+PROCESSORS = native.native.processors() if native.is_built() else []
+CLOSE = {"float32": 1e-5, "float64": 1e-12}
+same_everywhere = settings(max_examples=25, derandomize=True, deadline=None)  # kinks are met by chance
+SIZES = st.integers(1, 40)
+ROWS = st.sampled_from([1, 2, 3, 7, 15, 16, 17, 33, 50])
+DTYPES = st.sampled_from(["float32", "float64"])
+
+
+def near(found, expected, dtype):
+    scale = max(float(np.max(np.abs(expected), initial=0)), 1e-3)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=CLOSE[dtype] * scale)
+
+
+def position_of(work, seed=1):
+    weights = work.network.draw(seed)
+    weights = weights + 0.1 * np.random.default_rng(seed).normal(size=weights.shape).astype(weights.dtype)
+    states = work.optimizer.start(weights, work.network.parameters)
+    return Position(3, weights, work.network.start_statistics(), states)
+
+
+def agree(network, loss, x, y, weight=None, penalties=(), chain="sgd 0.1", threads=None):
+    """One step and a prediction of both engines."""
+    work = Work(network, loss, optimizer(chain), penalties, seed=7)
+    at = position_of(work)
+    batch = Batches(x, y, weight, np.random.default_rng(2).permutation(len(x)), len(x))
+    [expected] = NumpyEngine(work).steps(at, batch)
+    for processor in PROCESSORS:
+        engine = NativeEngine(work, threads, processor)
+        [found] = engine.steps(at, batch)
+        assert engine.notes == ()
+        near(found.loss, expected.loss, network.dtype)
+        near(found.gradient, expected.gradient, network.dtype)
+        near(found.after.statistics, expected.after.statistics, network.dtype)
+        predicted = engine.predict(at.parameters, x, at.statistics)
+        near(predicted, network.predict(at.parameters, x, at.statistics), network.dtype)
+    return work, at, batch
+
+
+def normal(seed, *shape, dtype="float64"):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+WIDE = {
+    **{kind.__name__: kind for kind in LAYERS if issubclass(kind, layers.activations.Activation)},
+    "GELU by tanh": lambda: layers.GELU(tanh=True),
+    "LeakyReLU 0.3": lambda: layers.LeakyReLU(0.3),
+    "Sine 3": lambda: layers.Sine(3.0),
+    **{kind.__name__: kind for kind in (layers.PReLU, layers.Softmax, layers.LogSoftmax, layers.LayerNorm)},
+    "BatchNorm": layers.BatchNorm,
+    "Dropout": lambda: Dropout(0.3),
+    "Dropout 0": lambda: Dropout(0.0),
+    "Residual": lambda: Residual([Dense(9, activation="relu"), Dense(9), layers.Tanh()]),
+    "Residual of nothing": lambda: Residual([]),
+    "Branches": lambda: Branches([[Dense(3, activation="tanh"), Dense(5)], Dense(2), layers.Tanh()]),
+    "Branches added": lambda: Branches([Dense(4), [Dense(4, activation="relu"), Dense(4)]], merge="add"),
+    "Sequential": lambda: Sequential([Dense(6, activation="relu"), Dense(4, bias=False)]),
+    "Reshape": lambda: Reshape((3, 3)),
+    "Flatten": Flatten,
+}
+"""Layers that take what a Dense(9) puts out."""
+
+
+def test_every_layer_has_a_kernel_and_a_test():
+    assert set(LAYERS) == set(layers.KINDS)
+    tested = {type(make()) for make in WIDE.values()} | {Dense, Embedding}
+    assert tested >= set(layers.KINDS)
+
+
+@pytest.mark.parametrize("name", WIDE)
+@same_everywhere
+@given(rows=ROWS, inputs=SIZES, outputs=SIZES, dtype=DTYPES)
+def test_layers(name, rows, inputs, outputs, dtype):
+    network = Network([Dense(9), WIDE[name](), Flatten(), Dense(outputs)], inputs, dtype)
+    agree(network, losses.HalfSquares(), normal(0, rows, inputs, dtype=dtype), normal(1, rows, outputs, dtype=dtype))
+
+
+@same_everywhere
+@given(rows=ROWS, widths=st.lists(SIZES, min_size=2, max_size=5), relu=st.booleans(), dtype=DTYPES)
+def test_dense_of_any_shape(rows, widths, relu, dtype):
+    hidden = [Dense(width, activation="relu" if relu else None) for width in widths[1:-1]]
+    network = Network([*hidden, Dense(widths[-1])], widths[0], dtype)
+    x, y = normal(0, rows, widths[0], dtype=dtype), normal(1, rows, widths[-1], dtype=dtype)
+    agree(network, losses.HalfSquares(), x, y)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize(
+    ("rows", "inputs", "hidden", "outputs"), [(130, 1100, 65, 3), (64, 200, 512, 10), (257, 70, 1024, 33)]
+)
+def test_dense_of_large_shapes(rows, inputs, hidden, outputs, dtype):
+    network = Network([Dense(hidden, activation="relu"), Dense(outputs)], inputs, dtype)
+    x, y = normal(0, rows, inputs, dtype=dtype), normal(1, rows, outputs, dtype=dtype)
+    agree(network, losses.MeanSquaredError(), x, y)
+
+
+@same_everywhere
+@given(rows=ROWS, positions=st.lists(st.integers(1, 4), max_size=2), inputs=SIZES, dtype=DTYPES)
+def test_layers_over_positions(rows, positions, inputs, dtype):
+    inner = [Dense(7, activation="relu"), layers.LayerNorm(), layers.BatchNorm(), layers.PReLU(), Dropout(0.5)]
+    network = Network([*inner, Dense(3)], (*positions, inputs), dtype)
+    shape = (rows, *positions)
+    agree(network, losses.MeanSquaredError(), normal(0, *shape, inputs, dtype=dtype), normal(1, *shape, 3, dtype=dtype))
+
+
+@same_everywhere
+@given(rows=ROWS, count=st.integers(1, 9), units=SIZES, columns=st.integers(1, 4), dtype=DTYPES)
+def test_embedding(rows, count, units, columns, dtype):
+    network = Network([Embedding(count, units), Flatten(), Dense(2)], (columns,), dtype)
+    x = np.random.default_rng(0).integers(0, count, (rows, columns))
+    agree(network, losses.HalfSquares(), x, normal(1, rows, 2, dtype=dtype))
+
+
+CLASSES = {
+    "cross entropy": lambda k: losses.CategoricalCrossEntropy(),
+    "smoothed": lambda k: losses.CategoricalCrossEntropy(0.1, tuple(range(1, k + 1))),
+    "focal": lambda k: losses.Focal(2.0, tuple(range(1, k + 1))),
+    "focal 0": lambda k: losses.Focal(0.0),
+    "hinge": lambda k: losses.Hinge(),
+    "squared hinge": lambda k: losses.SquaredHinge(),
+    "kullback leibler": lambda k: losses.KullbackLeibler(),
+}
+QUANTITIES = {
+    kind.__name__: kind
+    for kind in LOSSES
+    if not issubclass(kind, losses.CategoricalCrossEntropy | losses.Focal | losses.Hinge | losses.KullbackLeibler)
+}
+
+
+def test_every_loss_has_a_kernel_and_a_test():
+    assert set(LOSSES) == {type(make()) for make in losses.NAMED.values()}
+    assert {type(make(3)) for make in CLASSES.values()} | set(QUANTITIES.values()) == set(LOSSES)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@same_everywhere
+@given(rows=ROWS, classes=st.integers(2, 20), weighted=st.booleans(), shares=st.booleans(), dtype=DTYPES)
+def test_losses_of_classes(name, rows, classes, weighted, shares, dtype):
+    random = np.random.default_rng(3)
+    y = random.dirichlet(np.ones(classes), rows).astype(dtype) if shares else random.integers(0, classes, rows)
+    network = Network([Dense(classes)], 4, dtype)
+    weight = random.random(rows).astype(dtype) if weighted else None
+    agree(network, CLASSES[name](classes), normal(0, rows, 4, dtype=dtype), y, weight)
+
+
+@pytest.mark.parametrize("name", ["focal", "hinge", "squared hinge"])
+@same_everywhere
+@given(rows=ROWS, dtype=DTYPES)
+def test_losses_of_two_classes_by_one_output(name, rows, dtype):
+    y = np.random.default_rng(3).integers(0, 2, rows)
+    agree(Network([Dense(1)], 4, dtype), CLASSES[name](2), normal(0, rows, 4, dtype=dtype), y)
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+@same_everywhere
+@given(rows=ROWS, columns=st.integers(1, 20), weighted=st.booleans(), dtype=DTYPES)
+def test_losses_of_quantities(name, rows, columns, weighted, dtype):
+    loss = QUANTITIES[name]()
+    columns += name == "Cosine"  # of one number there is no direction, and the slope is rounding alone
+    y = normal(1, rows, columns, dtype=dtype)
+    y = np.abs(np.round(y)).clip(0, 1) if isinstance(loss, losses.BinaryCrossEntropy) else y
+    network = Network([Dense(loss.outputs(columns) if columns != 2 else loss.outputs(3) // 3 * 2)], 4, dtype)
+    weight = np.random.default_rng(3).random(rows).astype(dtype) if weighted else None
+    agree(network, loss, normal(0, rows, 4, dtype=dtype), y, weight)
+
+
+def test_extreme_logits_stay_finite():
+    network = Network([Dense(3, weights=1.0, biases=0.0)], 3, "float64")
+    x = np.array([[0, 100, 5000], [-5000, 0, 1], [88, 89, 90.0]])
+    for loss in (losses.CategoricalCrossEntropy(), losses.Focal(), losses.Hinge()):
+        agree(network, loss, x, np.array([0, 1, 2]))
+
+
+# Descent
+
+CHAINS = [
+    *(name for name in optimizers.NAMED if name not in ("muon", "lbfgs", "lamb")),
+    "radam 0.01 0.5 0.6",
+    "adam 0.01 schedule=one-cycle warmup=3 accumulate=3 average=0.9",
+    optimizers.sgd(0.5).first(stages.ClipValue(0.01)).then(stages.Plateau()),
+]
+NORMS = ["sgd clip=0.05", "lamb", "adam clip=0.1 accumulate=2", optimizers.momentum(0.1).first(stages.ClipNorm(0.05))]
+
+
+def test_every_stage_that_takes_each_weight_by_itself_has_a_kernel_and_a_test():
+    stage_kinds = {kind for kind in STAGES if issubclass(kind, Stage)}
+    whole = {"Orthogonalize", "ForMatrices", "ScaleByLBFGS", "StrongWolfe"}  # their work is NumPy's matrix products
+    assert {kind.__name__ for kind in stage_kinds - set(LOWERED_STAGES)} == whole
+    assert {type(stage) for chain in [*CHAINS, *NORMS] for stage in optimizer(chain).stages} == set(LOWERED_STAGES)
+
+
+def descended(chain, dtype, penalties=()):
+    network = Network([Dense(40, activation="relu"), Dense(3)], 50, dtype)
+    work = Work(network, losses.CategoricalCrossEntropy(), optimizer(chain).over(12), penalties, seed=7)
+    x, y = normal(0, 90, 50, dtype=dtype), np.random.default_rng(1).integers(0, 3, 90)
+    at = position_of(work)
+    for done in NativeEngine(work).steps(at, Batches(x, y, None, np.arange(90), 8)):
+        point = Point(done.before.parameters, network.parameters)
+        yield work, done, work.optimizer.step(done.gradient, done.before.states, point)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("chain", CHAINS, ids=str)
+def test_descent_from_a_gradient_is_the_definitions_to_the_bit(chain, dtype):
+    for _, done, expected in descended(chain, dtype):
+        np.testing.assert_array_equal(done.update, expected.update)
+        np.testing.assert_array_equal(done.after.parameters, expected.parameters)
+        for state, other in zip(done.after.states, expected.states, strict=True):
+            assert state.keys() == other.keys()
+            for name in state:
+                np.testing.assert_array_equal(state[name], other[name])
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("chain", NORMS, ids=str)
+def test_descent_by_norms(chain, dtype):
+    for _, done, expected in descended(chain, dtype):
+        near(done.update, expected.update, dtype)
+        near(done.after.parameters, expected.parameters, dtype)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_penalties(dtype):
+    network = Network([Dense(40, activation="relu"), Dense(3)], 50, dtype)
+    x, y = normal(0, 20, 50, dtype=dtype), np.random.default_rng(1).integers(0, 3, 20)
+    both = (Penalty(0.01, 0.1), Penalty(l2=0.3, on="dense_2.*"))
+    agree(network, losses.CategoricalCrossEntropy(), x, y, penalties=both, chain="adam clip=0.1")
+
+
+SCHEDULES = [
+    schedules.Constant(0.3),
+    schedules.Step(0.3, 7, 0.5),
+    schedules.Exponential(0.3, 0.01, 50),
+    schedules.Cosine(0.3, 40, 0.1),
+    schedules.Cosine(0.3, 10, 0.1, restarts=True, stretch=1.5),
+    schedules.Polynomial(0.3, 40, 2.0, 0.1),
+    schedules.OneCycle(0.3, 60),
+    schedules.WarmUp(5, schedules.Cosine(0.3, 40)),
+    schedules.WarmUp(5, schedules.WarmUp(3, schedules.Step(0.3, 4))),
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_schedules(schedule):
+    assert {type(s) for s in SCHEDULES} == set(schedules.KINDS)
+    made = native_schedule(native.native, schedule)
+    assert [made(step) for step in range(100)] == pytest.approx([schedule(step) for step in range(100)], rel=1e-14)
+
+
+# What has no kernel
+
+
+class Cube(Layer):
+    """A user's own layer, with something to learn and something to follow."""
+
+    def build(self, input_shape):
+        wide = input_shape[-1:]
+        return layers.Built(
+            input_shape, {"s": layers.Parameter(wide, Dense(1, weights=0.3).weights)}, {"seen": ((1,), 0.0)}
+        )
+
+    def forward(self, params, x, context):
+        return params["s"] * x**3, x
+
+    def backward(self, params, saved, dy, wants_input=True):
+        x = saved
+        ds = (dy * x**3).reshape(-1, x.shape[-1]).sum(axis=0)
+        return (dy * params["s"] * 3 * x**2 if wants_input else None), {"s": ds}
+
+    def updated_statistics(self, params, saved):
+        return {"seen": params["seen"] + len(saved)}
+
+
+class Odd(Loss):
+    """A user's own loss."""
+
+    def samples(self, prediction, target):
+        return ((prediction - losses.base.like(prediction, target)) ** 4).sum(axis=1)
+
+    def slopes(self, prediction, target):
+        return 4 * (prediction - losses.base.like(prediction, target)) ** 3
+
+
+class Half(Stage):
+    """A user's own stage."""
+
+    def apply(self, g, state, point):
+        return g / 2, state
+
+
+@pytest.mark.parametrize(
+    ("inner", "loss", "chain", "note"),
+    [
+        (Cube(), losses.MeanSquaredError(), "adam 0.01", "Cube without a kernel"),
+        (layers.Tanh(), Odd(), "adam 0.01", "no kernel for Odd"),
+        (layers.Tanh(), losses.MeanSquaredError(), optimizers.chain(Half()), "no kernel for Half"),
+        (layers.Tanh(), losses.MeanSquaredError(), "muon", "no kernel for ForMatrices"),
+    ],
+)
+def test_what_has_no_kernel_trains_by_its_definition_and_says_so(inner, loss, chain, note):
+    network = Network([Dense(6), inner, Dense(5, activation="relu"), Dense(2)], 4, "float64")
+    work = Work(network, loss, optimizer(chain), seed=7)
+    at, batches = position_of(work), Batches(normal(0, 40, 4), normal(1, 40, 2), None, np.arange(40), 8)
+    engine = NativeEngine(work)
+    found, expected = list(engine.steps(at, batches)), list(NumpyEngine(work).steps(at, batches))
+    for one, other in zip(found, expected, strict=True):
+        near(one.gradient, other.gradient, "float64")
+        near(one.after.parameters, other.after.parameters, "float64")
+        near(one.after.statistics, other.after.statistics, "float64")
+    *_, last = engine.spans(at, batches)
+    np.testing.assert_array_equal(last.after.parameters, found[-1].after.parameters)
+    assert any(note in said for said in engine.notes)
+
+
+def test_a_whole_batch_optimizer_looks_around_natively():
+    network = Network("6 tanh, 2", 4, "float64")
+    work = Work(network, losses.MeanSquaredError(), optimizer("lbfgs"), (losses.l2(0.01),))
+    at, batch = position_of(work), Batches(normal(0, 40, 4), normal(1, 40, 2), None, np.arange(40), 40)
+    for _ in range(5):
+        [found], [expected] = NativeEngine(work).steps(at, batch), NumpyEngine(work).steps(at, batch)
+        near(found.after.parameters, expected.after.parameters, "float64")
+        at = found.after
+
+
+def test_an_error_of_a_users_layer_is_handed_on():
+    class Broken(Cube):
+        def backward(self, params, saved, dy, wants_input=True):
+            raise RuntimeError("mine")
+
+    network = Network([Dense(6), Broken(), Dense(2)], 4)
+    work = Work(network, losses.MeanSquaredError(), optimizer("sgd"))
+    batches = Batches(normal(0, 40, 4), normal(1, 40, 2), None, np.arange(40), 8)
+    with pytest.raises(RuntimeError, match="mine"):
+        list(NativeEngine(work).spans(position_of(work), batches))
+
+
+# What holds for all of it
+
+EVERYTHING = [
+    Dense(48, activation="relu"), Dense(40), layers.BatchNorm(), layers.GELU(tanh=True), Dropout(0.2),
+    Residual([Dense(40, activation="tanh"), layers.LayerNorm()]), layers.PReLU(),
+    Branches([Dense(9), [Dense(33, activation="relu"), Dense(8)]]), layers.Softmax(), Dense(5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("chain", ["adamw 0.01", "lamb clip=0.1"])
+def test_any_number_of_threads_gives_the_same_bits(dtype, chain, monkeypatch):
+    monkeypatch.setattr(native, "ALONE", 0.0)
+    work = Work(Network(EVERYTHING, 21, dtype), losses.CategoricalCrossEntropy(), optimizer(chain), (losses.l2(0.1),))
+    x, y = normal(0, 200, 21, dtype=dtype), np.random.default_rng(1).integers(0, 5, 200)
+    at, batches = position_of(work), Batches(x, y, None, np.random.default_rng(2).permutation(200), 37)
+    ended, predicted = [], []
+    for threads in (1, 2, 3, 4):
+        engine = NativeEngine(work, threads)
+        *_, last = engine.spans(at, batches)
+        ended.append(last.after)
+        predicted.append(engine.predict(last.after.parameters, x, last.after.statistics))
+    for after, prediction in zip(ended[1:], predicted[1:], strict=True):
+        np.testing.assert_array_equal(after.parameters, ended[0].parameters)
+        np.testing.assert_array_equal(after.statistics, ended[0].statistics)
+        np.testing.assert_array_equal(prediction, predicted[0])
+
+
+def test_spans_of_any_length_give_the_same_bits(monkeypatch):
+    work = Work(Network(EVERYTHING, 21), losses.CategoricalCrossEntropy(), optimizer("adam 0.01"))
+    x, y = normal(0, 200, 21, dtype="float32"), np.random.default_rng(1).integers(0, 5, 200)
+    at, batches = position_of(work), Batches(x, y, None, np.random.default_rng(2).permutation(200), 10)
+    [whole] = NativeEngine(work).spans(at, batches)
+    monkeypatch.setattr(native, "SLICE", 0.0)
+    parts = list(NativeEngine(work).spans(at, batches))
+    assert len(parts) == 20
+    np.testing.assert_array_equal(parts[-1].after.parameters, whole.after.parameters)
+    np.testing.assert_array_equal(np.concatenate([part.losses for part in parts]), whole.losses)
+
+
+def test_dropout_masks_are_the_definitions_to_the_bit():
+    network = Network([Dense(13, weights=0.0, biases=1.0), Dropout(0.4)], 2, "float64")
+    work = Work(network, losses.HalfSquares(), optimizer("sgd"), seed=11)
+    at, batch = position_of(work), Batches(normal(0, 50, 2), normal(1, 50, 13), None, np.arange(50), 50)
+    [found], [expected] = NativeEngine(work).steps(at, batch), NumpyEngine(work).steps(at, batch)
+    near(found.gradient, expected.gradient, "float64")  # one unit kept too many would be a difference of 2 percent
+
+
+@pytest.mark.parametrize("bad", [0, 7, 19])
+def test_a_number_that_is_not_finite_is_found_at_its_step(bad):
+    work = Work(Network("6 tanh, 2", 3), losses.MeanSquaredError(), optimizer("sgd 0.1"))
+    x, y = normal(0, 40, 3, dtype="float32"), normal(1, 40, 2, dtype="float32")
+    x[2 * bad + 1, 1] = np.inf
+    spans = list(NativeEngine(work).spans(position_of(work), Batches(x, y, None, np.arange(40), 2)))
+    first = next(k for k, span in enumerate(spans) if not span.sound)
+    assert sum(len(span.losses) for span in spans[:first]) == bad
+    assert len(spans[first].losses) == 1
+    good = list(NativeEngine(work).steps(position_of(work), Batches(x, y, None, np.arange(2 * bad), 2)))
+    if bad:
+        np.testing.assert_array_equal(spans[first].before.parameters, good[-1].after.parameters)
+
+
+def test_a_class_that_does_not_exist_is_named_by_the_definition():
+    work = Work(Network("6 tanh, 2", 3), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
+    y = np.zeros(40, dtype=np.int64)
+    y[33] = 5
+    batches = Batches(normal(0, 40, 3, dtype="float32"), y, None, np.arange(40), 4)
+    with pytest.raises(ShapeError, match="classes run from 0 to 5"):
+        list(NativeEngine(work).spans(position_of(work), batches))
+
+
+def test_a_category_that_does_not_exist_is_named_by_the_definition():
+    network = Network([Embedding(4, 3), Flatten(), Dense(2)], (2,))
+    work = Work(network, losses.MeanSquaredError(), optimizer("sgd 0.1"))
+    x = np.zeros((40, 2))
+    x[21, 1] = 9
+    batches = Batches(x, normal(1, 40, 2), None, np.arange(40), 4)
+    with pytest.raises(ShapeError, match="whole numbers from 0 to 3"):
+        list(NativeEngine(work).spans(position_of(work), batches))
+    with pytest.raises(ShapeError, match="whole numbers from 0 to 3"):
+        NativeEngine(work).predict(network.draw(), x, network.start_statistics())
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "uint8", "int32", "int64", "float16", "bool", ">f4", "int16"])
+def test_samples_are_read_as_they_are_stored(kind):
+    network = Network("6 tanh, 2", 3, "float32")
+    work = Work(network, losses.MeanSquaredError(), optimizer("sgd 0.1"))
+    x = np.random.default_rng(0).integers(0, 2, (300, 3)).astype(kind)
+    y = normal(1, 300, 2, dtype="float32")
+    at = position_of(work)
+    *_, plain = NativeEngine(work).spans(at, Batches(x.astype(np.float32), y, None, np.arange(300), 2))
+    for layout in (x, np.asfortranarray(x), np.repeat(x, 2, axis=0)[::2], x[::-1][::-1]):
+        *_, last = NativeEngine(work).spans(at, Batches(layout, y, None, np.arange(300), 2))
+        np.testing.assert_array_equal(last.after.parameters, plain.after.parameters)
+
+
+def test_a_memory_mapped_file_is_read_where_it_is(tmp_path):
+    x, y = normal(0, 500, 20, dtype="float32"), np.random.default_rng(1).integers(0, 3, 500)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    work = Work(Network("6 tanh, 3", 20), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
+    order = np.random.default_rng(2).permutation(500)
+    ends = [list(NativeEngine(work).spans(position_of(work), Batches(a, y, None, order, 8)))[-1] for a in (x, mapped)]
+    np.testing.assert_array_equal(ends[0].after.parameters, ends[1].after.parameters)
+
+
+def test_no_rows_at_all():
+    network = Network("6 tanh, 3", 20)
+    work = Work(network, losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
+    assert NativeEngine(work).predict(network.draw(), np.zeros((0, 20)), network.start_statistics()).shape == (0, 3)
+    empty = Batches(np.zeros((0, 20)), np.zeros(0, np.int64), None, np.arange(0), 8)
+    assert list(NativeEngine(work).spans(position_of(work), empty)) == []
+
+
+def test_rows_that_are_not_there_are_no_memory_to_read():
+    work = Work(Network("6 tanh, 3", 20), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
+    batches = Batches(normal(0, 5, 20, dtype="float32"), np.zeros(5, np.int64), None, np.array([0, 1, 99, 3]), 2)
+    with pytest.raises(IndexError):
+        list(NativeEngine(work).spans(position_of(work), batches))
+
+
+def test_relu_hands_on_what_is_not_a_number():
+    network = Network([Dense(4), ReLU(), Dense(2)], 3)
+    work = Work(network, losses.MeanSquaredError(), optimizer("sgd"))
+    x = np.full((2, 3), np.nan, dtype=np.float32)
+    assert np.isnan(NativeEngine(work).predict(network.draw(), x, network.start_statistics())).all()
