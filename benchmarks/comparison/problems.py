@@ -1,0 +1,71 @@
+"""What is trained in every comparison: a classifier with ReLU, softmax cross-entropy and Adam in float32, of four sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chainrule.data import Dataset, as_they_are
+from chainrule.layers import Dense
+from chainrule.training import Plan, plan
+
+RATE = 0.001
+NETWORKS = {
+    "tiny": ((2, 8, 8, 2), 10, 400),
+    "small": ((30, 64, 32, 2), 32, 200),
+    "medium": ((784, 128, 64, 10), 128, 40),
+    "large": ((784, 1024, 1024, 10), 256, 6),
+}
+"""The widths from input to output, the batch, and how many steps an epoch has."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What everyone trains: samples, and weights to begin with as (W, b) of each layer, W of shape (inputs, units)."""
+
+    widths: tuple[int, ...]
+    batch: int
+    data: Dataset
+    plan: Plan
+    weights: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    @property
+    def x(self) -> np.ndarray:
+        return self.data.training.x
+
+    @property
+    def y(self) -> np.ndarray:
+        return self.data.training.y
+
+    @property
+    def steps(self) -> int:
+        return len(self.x) // self.batch
+
+    def order(self, epoch: int) -> np.ndarray:
+        """(steps, batch) the rows of each mini-batch of an epoch."""
+        return self.plan.batches(epoch, self.data.training).order.reshape(self.steps, self.batch)
+
+    @property
+    def products(self) -> float:
+        """Multiplications and additions of a step's matrix products: forward, and twice backward but for the first
+        layer, whose input needs no derivative.
+        """
+        each = [a * b for a, b in zip(self.widths, self.widths[1:], strict=False)]
+        return 2.0 * self.batch * (3 * sum(each) - each[0])
+
+
+def problem(widths: tuple[int, ...], batch: int, steps: int) -> Problem:
+    """A network with these widths from input to output, and samples for so many steps an epoch."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(batch * steps, widths[0])).astype(np.float32)
+    y = (x @ random.normal(size=(widths[0], widths[-1]))).argmax(axis=1)
+    layers = [Dense(width, activation="relu") for width in widths[1:-1]]
+    data = as_they_are(x, y, task="classification")
+    made = plan(
+        [*layers, Dense(widths[-1])], data, loss="cross_entropy", optimizer=f"adam {RATE}", batch_size=batch,
+        epochs=10**6, patience=None,
+    )  # fmt: skip
+    views = dict(made.network.parameters.views(made.network.draw(0)))
+    weights = tuple((views[f"dense_{k}.W"].copy(), views[f"dense_{k}.b"].copy()) for k in range(1, len(widths)))
+    return Problem(widths, batch, data, made, weights)
