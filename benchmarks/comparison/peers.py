@@ -151,7 +151,7 @@ def _fresh_adam(made: Any) -> Any:
 def of_tinygrad(p: Problem) -> Epoch:
     """tinygrad, a step jitted."""
     os.environ.setdefault("DEV", "CPU")
-    from tinygrad import Tensor, TinyJit, nn
+    from tinygrad import Context, Tensor, TinyJit, nn
 
     params = [(Tensor(w), Tensor(b)) for w, b in p.weights]
     optimizer = nn.optim.Adam([tensor for pair in params for tensor in pair], lr=RATE)
@@ -169,7 +169,7 @@ def of_tinygrad(p: Problem) -> Epoch:
         return loss.realize(*optimizer.schedule_step())
 
     def epoch(number: int) -> float:
-        with Tensor.train():
+        with Context(TRAINING=1):
             losses = [step(Tensor(rows.astype(np.int32)).contiguous().realize()).item() for rows in p.order(number)]
         return float(np.mean(losses))
 

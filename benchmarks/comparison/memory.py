@@ -1,0 +1,47 @@
+"""The most memory that a process takes while it trains, beside what it takes once everything is imported and read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from comparison.problems import NETWORKS
+
+SCRIPT = """
+import json, resource, sys
+sys.path.insert(0, {folder!r})
+from comparison.peers import PEERS
+from comparison.problems import problem
+p = problem({widths!r}, {batch}, {steps})
+epoch = PEERS[{peer!r}](p)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for number in range(3):
+    epoch(number)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([before / 1024, after / 1024]))
+"""
+MEASURED = ("chainrule", "PyTorch, fused Adam", "JAX, scan", "scikit-learn")
+
+
+def measure() -> dict[str, list[dict[str, Any]]]:
+    """Megabytes, for the two larger networks."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in ("medium", "large"):
+        print(f"\n{name}: memory")
+        found[name] = []
+        for peer in MEASURED:
+            widths, batch, steps = NETWORKS[name]
+            script = SCRIPT.format(
+                folder=str(Path(__file__).parent.parent), widths=widths, batch=batch, steps=steps, peer=peer
+            )
+            done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+            if done.returncode:
+                print(f"  {peer:24} not run: {done.stderr.strip().splitlines()[-1]}")
+                continue
+            before, after = json.loads(done.stdout.splitlines()[-1])
+            found[name].append({"peer": peer, "before": before, "peak": after})
+            print(f"  {peer:24} {after:7.0f} MB, {after - before:6.0f} MB more than before the first step", flush=True)
+    return found
