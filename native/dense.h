@@ -31,9 +31,14 @@ template <class T> struct Tile {
     After after;
     const T* slope_of;
     long tail;  // columns in the last vector; 0 stores it whole
+    const T* const* samples;
+    long a_from;
 };
 
-template <class T, int ROWS, int VECTORS, bool TRANSPOSED> void tile(const Tile<T>& t) {
+// How A is read: by its rows, by its columns, or either where the samples lie.
+enum Reading { rows, columns, sample_rows, sample_columns };
+
+template <class T, int ROWS, int VECTORS, Reading READING> void tile(const Tile<T>& t) {
     constexpr long W = WIDTH<T>;
     typedef Vec<T> V;
     V sums[ROWS][VECTORS];
@@ -55,16 +60,32 @@ template <class T, int ROWS, int VECTORS, bool TRANSPOSED> void tile(const Tile<
     }
     const T* b = t.b;
     const long b_row = t.b_row;
-    if constexpr (TRANSPOSED) {  // A's rows lie side by side
+    if constexpr (READING == columns || READING == sample_columns) {  // A's rows lie side by side
         const T* a = t.a;
-        const long a_column = t.a_column;
-        for (long p = 0; p < t.k; ++p, a += a_column, b += b_row) {
+        const long a_column = t.a_column, a_from = t.a_from;
+        const T* const* samples = t.samples;
+        for (long p = 0; p < t.k; ++p, b += b_row) {
+            if constexpr (READING == sample_columns) a = samples[p] + a_from;
             V bs[VECTORS];
 #pragma GCC unroll 2
             for (int j = 0; j < VECTORS; ++j) bs[j] = load(b + j * W);
 #pragma GCC unroll 16
             for (int i = 0; i < ROWS; ++i) {
                 const V as = all(a[i]);
+#pragma GCC unroll 2
+                for (int j = 0; j < VECTORS; ++j) sums[i][j] += as * bs[j];
+            }
+            if constexpr (READING == columns) a += a_column;
+        }
+    } else if constexpr (READING == sample_rows) {
+        const T* const* samples = t.samples;
+        for (long p = 0; p < t.k; ++p, b += b_row) {
+            V bs[VECTORS];
+#pragma GCC unroll 2
+            for (int j = 0; j < VECTORS; ++j) bs[j] = load(b + j * W);
+#pragma GCC unroll 16
+            for (int i = 0; i < ROWS; ++i) {
+                const V as = all(samples[i][t.a_from + p]);
 #pragma GCC unroll 2
                 for (int j = 0; j < VECTORS; ++j) sums[i][j] += as * bs[j];
             }
@@ -115,13 +136,18 @@ template <class T, int ROWS, int VECTORS, bool TRANSPOSED> void tile(const Tile<
 template <class T> using TileFunction = void (*)(const Tile<T>&);
 
 // The tiles of each number of rows, from 1.
-template <class T, int VECTORS, bool TRANSPOSED, class Rows> struct Tiles;
-template <class T, int VECTORS, bool TRANSPOSED, int... ROWS>
-struct Tiles<T, VECTORS, TRANSPOSED, std::integer_sequence<int, ROWS...>> {
-    static constexpr TileFunction<T> OF[] = {tile<T, ROWS + 1, VECTORS, TRANSPOSED>...};
+template <class T, int VECTORS, Reading READING, class Rows> struct Tiles;
+template <class T, int VECTORS, Reading READING, int... ROWS>
+struct Tiles<T, VECTORS, READING, std::integer_sequence<int, ROWS...>> {
+    static constexpr TileFunction<T> OF[] = {tile<T, ROWS + 1, VECTORS, READING>...};
 };
-template <class T, int VECTORS, bool TRANSPOSED>
-constexpr const TileFunction<T>* TILES = Tiles<T, VECTORS, TRANSPOSED, std::make_integer_sequence<int, MOST_ROWS>>::OF;
+template <class T, int VECTORS>
+constexpr const TileFunction<T>* TILES[] = {
+    Tiles<T, VECTORS, rows, std::make_integer_sequence<int, MOST_ROWS>>::OF,
+    Tiles<T, VECTORS, columns, std::make_integer_sequence<int, MOST_ROWS>>::OF,
+    Tiles<T, VECTORS, sample_rows, std::make_integer_sequence<int, MOST_ROWS>>::OF,
+    Tiles<T, VECTORS, sample_columns, std::make_integer_sequence<int, MOST_ROWS>>::OF,
+};
 
 // Rows [0, k) of B's columns from `column` on, a vector or two of them, side by side.
 template <class T> void pack_columns(const Product<T>& w, long from, long k, long column, long columns, long stride,
@@ -155,38 +181,40 @@ template <class T> void product(const Product<T>& w) {
     if (w.m == 0 || w.n == 0) return;
     const bool one = w.m <= MOST_ROWS;
     const long blocks = one ? 1 : (w.m + MOST_ROWS - 1) / MOST_ROWS;
-    const long rows = one ? w.m : w.m / blocks, longer = one ? 0 : w.m % blocks;
-    const bool transposed = w.a_column != 1 && w.a_row == 1;
+    const long shorter = one ? w.m : w.m / blocks, longer = one ? 0 : w.m % blocks;
+    const bool turned = w.a_column != 1 && w.a_row == 1;
+    const int reading = (turned ? columns : rows) + (w.samples ? 2 : 0);
     const bool packs = w.b_column != 1 || (w.m > 2 * MOST_ROWS && w.n > 2 * W);
-    Tile<T> t;
+    Tile<T> t{};
     t.a_row = w.a_row;
     t.a_column = w.a_column;
     t.c_row = w.c_row;
     t.after = w.after;
     for (long column = 0; column < w.n;) {
-        const long left = w.n - column, columns = left < 2 * W ? left : 2 * W;
-        const long vectors = columns > W ? 2 : 1, stride = vectors * W;
-        t.tail = w.whole ? 0 : columns % W;
-        const TileFunction<T>* tiles = vectors == 2 ? (transposed ? TILES<T, 2, true> : TILES<T, 2, false>)
-                                                    : (transposed ? TILES<T, 1, true> : TILES<T, 1, false>);
+        const long left = w.n - column, wide = left < 2 * W ? left : 2 * W;
+        const long vectors = wide > W ? 2 : 1, stride = vectors * W;
+        t.tail = w.whole ? 0 : wide % W;
+        const TileFunction<T>* tiles = vectors == 2 ? TILES<T, 2>[reading] : TILES<T, 1>[reading];
         for (long from = 0; from == 0 || from < w.k; from += K_BLOCK) {
             t.k = w.k - from < K_BLOCK ? w.k - from : K_BLOCK;
             t.first = from == 0;
             t.last = from + t.k >= w.k;
-            if (packs) pack_columns(w, from, t.k, column, columns, stride, w.pack);
+            if (packs) pack_columns(w, from, t.k, column, wide, stride, w.pack);
             t.b = packs ? w.pack : w.b + from * w.b_row + column;
             t.b_row = packs ? stride : w.b_row;
             t.bias = w.bias ? w.bias + column : nullptr;
             for (long block = 0, row = 0; block < blocks; ++block) {
-                const long here = rows + (block < longer ? 1 : 0);
-                t.a = w.a + row * w.a_row + from * w.a_column;
+                const long here = shorter + (block < longer ? 1 : 0);
+                if (!w.samples) t.a = w.a + row * w.a_row + from * w.a_column;
+                t.samples = w.samples ? w.samples + (turned ? from : row) : nullptr;
+                t.a_from = w.a_from + (turned ? row : from);
                 t.c = w.c + row * w.c_row + column;
                 t.slope_of = w.slope_of ? w.slope_of + row * w.c_row + column : nullptr;
                 tiles[here - 1](t);
                 row += here;
             }
         }
-        column += columns;
+        column += wide;
     }
 }
 

@@ -52,12 +52,21 @@ template <class T> class Descent {
         works_.assign(size_t(threads), std::vector<StageWork<T>>(stages.size()));
         const bool by_array = std::any_of(stages.begin(), stages.end(), [](auto& s) {
             return !s.on.empty() || s.rule == Rule::clip_norm || s.rule == Rule::trust_ratio;
-        }) || !penalties.empty();
+        }) || !penalties.empty() || size > LARGE;
         std::vector<Span> spans = arrays;
         if (!by_array) spans = {{0, size}};
         for (size_t a = 0; a < spans.size(); ++a)
             for (long from = spans[a].from; from < spans[a].to; from += PIECE)
                 pieces_.push_back({from, std::min(PIECE, spans[a].to - from), int(a)});
+        // Of each array every thread takes a part in one piece, as it does of the array's gradient.
+        pieces_of_.assign(size_t(threads), {});
+        for (size_t begin = 0, end = 0; begin < pieces_.size(); begin = end) {
+            while (end < pieces_.size() && pieces_[end].array == pieces_[begin].array) ++end;
+            for (int t = 0; t < threads; ++t) {
+                const Range r = share(long(end - begin), 1, t, threads);
+                for (long p = r.from; p < r.to; ++p) pieces_of_[size_t(t)].push_back(long(begin) + p);
+            }
+        }
         g_squares_.assign(pieces_.size(), 0);
         w_squares_.assign(pieces_.size(), 0);
         penalty_parts_.assign(pieces_.size(), 0);
@@ -66,8 +75,8 @@ template <class T> class Descent {
     // One step, called by every thread; g is the gradient, which becomes scratch. With `gradient` and `update` the
     // whole gradient (with penalties) and what was subtracted are handed out. False if something is not finite, on
     // the thread that saw it.
-    bool step(const Kernels<T>& kernels, T* w, T* g, T* gradient, T* update, int t, int threads, Barrier& barrier) {
-        const Range mine = share(long(pieces_.size()), 1, t, threads);
+    bool step(const Kernels<T>& kernels, T* w, T* g, T* gradient, T* update, int t, Barrier& barrier) {
+        const std::vector<long>& mine = pieces_of_[size_t(t)];
         StageWork<T>* const works = works_[size_t(t)].data();
         T sound = 0;
         alignas(64) T u[PIECE + ROOM];
@@ -86,17 +95,21 @@ template <class T> class Descent {
                     break;
                 }
             }
-            for (long p = mine.from; p < mine.to; ++p) {
+            // A learning rate at the end is applied as the update is subtracted.
+            const bool scales = last && !ended && to > from && works[to - 1].kind == StageKind::scale;
+            const T factor = scales ? works[to - 1].n[0] : T(1);
+            if (scales) --stop;
+            for (const long p : mine) {
                 const Piece piece = pieces_[size_t(p)];
                 sound += kernels.take(piece.count, g + piece.from, u);
                 if (first) {
                     penalize(kernels, p, w, u);
                     if (gradient) std::memcpy(gradient + piece.from, u, size_t(piece.count) * sizeof(T));
                 } else {
-                    StageWork<T> factor;
-                    factor.kind = StageKind::scale;
-                    factor.n[0] = factors_.size() == 1 ? factors_[0] : factors_[size_t(piece.array)];
-                    kernels.stage(factor, piece.count, u, w + piece.from);
+                    StageWork<T> shorten;
+                    shorten.kind = StageKind::scale;
+                    shorten.n[0] = factors_.size() == 1 ? factors_[0] : factors_[size_t(piece.array)];
+                    kernels.stage(shorten, piece.count, u, w + piece.from);
                 }
                 for (size_t k = from; k < stop; ++k) {
                     const DescentStage<T>& stage = stages[k];
@@ -109,7 +122,7 @@ template <class T> class Descent {
                 if (ended) {
                     if (update) std::memset(update + piece.from, 0, size_t(piece.count) * sizeof(T));
                 } else if (last) {
-                    sound += kernels.subtract(piece.count, u, w + piece.from);
+                    sound += kernels.subtract(piece.count, factor, u, w + piece.from);
                     if (update) std::memcpy(update + piece.from, u, size_t(piece.count) * sizeof(T));
                 } else {
                     std::memcpy(g + piece.from, u, size_t(piece.count) * sizeof(T));
@@ -132,7 +145,7 @@ template <class T> class Descent {
         return sound == 0;
     }
 
-    static constexpr long PIECE = 2048;
+    static constexpr long PIECE = 2048, LARGE = 50000;
 
   private:
     struct Piece {
@@ -140,6 +153,7 @@ template <class T> class Descent {
         int array;
     };
     std::vector<Piece> pieces_;
+    std::vector<std::vector<long>> pieces_of_;  // of each thread
     std::vector<double> g_squares_, w_squares_, penalty_parts_;
     std::vector<T> factors_;
     std::vector<std::vector<StageWork<T>>> works_;  // of each thread

@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "descent.h"
+#include "memory.h"
 #include "program.h"
 
 namespace chainrule {
@@ -82,6 +83,10 @@ template <class T> class Engine {
             if (v.gradient_of >= 0) v.gradient = values_[size_t(v.gradient_of)].gradient;
             else if (v.learns) v.gradient = own(most_ * v.rows * v.ld);
         }
+        first_ = operations_.empty() ? nullptr : dynamic_cast<DenseOp<T>*>(operations_[0].get());
+        if (first_ && &first_->x != &values_[0]) first_ = nullptr;
+        if (values_[0].rows != 1) first_ = nullptr;
+        sample_rows_.assign(size_t(most_), nullptr);
         long scratch = 0;
         for (const auto& operation : operations_) scratch = std::max(scratch, operation->scratch());
         if (trains) {
@@ -106,7 +111,7 @@ template <class T> class Engine {
         const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
         const long every = parameters_ < 10000 && seconds > 0 ? 16 : 1;  // steps from one look at the clock to the next
         Ran ran{0, Ending::complete};
-        begin();
+        begin(data);
         bool stop = data.rows == 0;
         std::vector<char> sound(size_t(threads_), 1);
         Barrier barrier(threads_);
@@ -117,7 +122,7 @@ template <class T> class Engine {
                 const Pass<T> pass = this->pass(samples, first_step + uint64_t(from / batch), true, w, statistics, t);
                 const bool fine = derive(pass, data, from, barrier);
                 if (fine) {
-                    sound[size_t(t)] = descent.step(kernels_, w, gradient_.data(), gradient, update, t, threads_, barrier);
+                    sound[size_t(t)] = descent.step(kernels_, w, gradient_.data(), gradient, update, t, barrier);
                     barrier.wait();
                 }
                 if (t == 0) {
@@ -141,7 +146,7 @@ template <class T> class Engine {
 
     // The derivatives of one mini-batch: gives its loss without penalties; false in `fine` if an input makes no sense.
     double differentiate(const T* w, T* statistics, const Data& data, uint64_t step, T* gradient, bool& fine) {
-        begin();
+        begin(data);
         Barrier barrier(threads_);
         in_parallel(threads_, [&](int t) {
             const NoSubnormals guard;
@@ -155,7 +160,7 @@ template <class T> class Engine {
 
     // Predictions for all of data, as after training; false if an input makes no sense.
     bool predict(const T* w, T* statistics, const Data& data, T* predictions) {
-        begin();
+        begin(data);
         const Value<T>& out = at(prediction_);
         Barrier barrier(threads_);
         bool stop = data.rows == 0;
@@ -186,14 +191,22 @@ template <class T> class Engine {
     std::exception_ptr error_;        // of a layer in Python, on the first thread
     std::deque<Value<T>> values_;
     std::vector<std::unique_ptr<Operation<T>>> operations_;
-    std::deque<std::vector<T>> kept_;
-    std::vector<T> gradient_, targets_, weights_;
+    std::deque<Lines<T>> kept_;
+    Lines<T> gradient_, targets_, weights_;
     std::vector<double> losses_;
-    std::vector<std::vector<T>> pack_, scratch_;
+    std::vector<Lines<T>> pack_, scratch_;
+    DenseOp<T>* first_ = nullptr;        // the operation that reads the input, if it can read samples where they lie
+    long rows_ = 0;
+    std::vector<const T*> sample_rows_;  // which are these
 
-    void begin() {
+    void begin(const Data& data) {
         fault_ = false;
         error_ = nullptr;
+        const Table& x = data.x;
+        rows_ = data.rows;
+        if (first_)
+            first_->reads_samples = x.type == (sizeof(T) == 4 ? Numbers::float32 : Numbers::float64) &&
+                                    reinterpret_cast<uintptr_t>(x.data) % sizeof(T) == 0 && x.stride % long(sizeof(T)) == 0;
     }
     void rethrow() {
         if (error_) std::rethrow_exception(error_);
@@ -201,13 +214,14 @@ template <class T> class Engine {
 
     Pass<T> pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t) {
         return {kernels_, samples, step, training, w, statistics, gradient_.data(), t, threads_,
-                pack_[size_t(t)].data(), scratch_[size_t(t)].data(), &fault_};
+                pack_[size_t(t)].data(), scratch_[size_t(t)].data(), sample_rows_.data(), &fault_};
     }
 
     void forward(const Pass<T>& pass, const Data& data, long from, Barrier& barrier) {
         const Range r = share(pass.samples, 1, pass.t, pass.threads);
         const Value<T>& input = values_[0];
-        gather(data.x, data.order, from, r, input.rows, input.width, input.ld, input.value);
+        if (first_ && first_->reads_samples) find(data.x, data.order, from, r);
+        else gather(data.x, data.order, from, r, input.rows, input.width, input.ld, input.value);
         if (trains_ && pass.training) {
             gather(data.y, data.order, from, r, 1, loss.target_width, loss.target_width, targets_.data());
             if (data.weight.data) gather(data.weight, data.order, from, r, 1, 1, 1, weights_.data());
@@ -257,6 +271,24 @@ template <class T> class Engine {
             case Numbers::uint8: return gather_as<uint8_t>(table, order, from, r, rows, width, ld, to);
             case Numbers::int32: return gather_as<int32_t>(table, order, from, r, rows, width, ld, to);
             case Numbers::int64: return gather_as<int64_t>(table, order, from, r, rows, width, ld, to);
+        }
+    }
+
+    // Only where the samples lie.
+    void find(const Table& table, const int64_t* order, long from, Range r) {
+        for (long i = r.from; i < r.to; ++i) {
+            int64_t row = order ? order[from + i] : from + i;
+            if (row < 0 || row >= table.count) {
+                fault_ = true;
+                row = 0;
+            }
+            sample_rows_[size_t(i)] = reinterpret_cast<const T*>(table.data + row * table.stride);
+            // The next mini-batch's are on their way while this one is worked on, if they are small.
+            const long next = from + i + (r.to - r.from);
+            if (order && threads_ == 1 && next < rows_ && table.size * long(sizeof(T)) <= 512) {
+                const char* ahead = table.data + order[next] * table.stride;
+                for (long at = 0; at < table.size * long(sizeof(T)); at += 64) __builtin_prefetch(ahead + at);
+            }
         }
     }
 

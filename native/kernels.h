@@ -14,7 +14,8 @@ constexpr long ROOM = 64;  // numbers that may be read, never used, behind the e
 
 enum class After { nothing, relu, relu_slope };
 
-// C = A B, row by row, plus a bias; A[i, p] = a[i * a_row + p * a_column], B[p, j] likewise.
+// C = A B, row by row, plus a bias; A[i, p] = a[i * a_row + p * a_column], B[p, j] likewise. With `samples` A's numbers
+// lie where the samples do: A[i, p] = samples[i][p + a_from], or, where a_row is 1, samples[p][i + a_from].
 template <class T> struct Product {
     long m, n, k;
     const T* a;
@@ -28,6 +29,8 @@ template <class T> struct Product {
     const T* slope_of = nullptr;  // for relu_slope: the activation whose slope multiplies C, laid out like C
     bool whole = true;            // whether C's rows have room for whole vectors
     T* pack = nullptr;            // scratch: PACK numbers
+    const T* const* samples = nullptr;
+    long a_from = 0;
 };
 constexpr long PACK = 512 * 32;
 
@@ -119,9 +122,9 @@ template <class T> struct Kernels {
     void (*stage)(const StageWork<T>&, long count, T* u, const T* w);
     double (*penalty_value)(T l1, T l2, long count, const T* w);
     double (*squares)(long count, const T* x);
-    // to = from; and w -= u: they give 0, or NaN if a number that they wrote is not finite
+    // to = from; and u *= factor, w -= u: they give 0, or NaN if a number that they wrote is not finite
     T (*take)(long count, const T* from, T* to);
-    T (*subtract)(long count, const T* u, T* w);
+    T (*subtract)(long count, T factor, T* u, T* w);
 };
 
 template <class T> const Kernels<T>& kernels();  // those for this processor

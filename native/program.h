@@ -38,6 +38,7 @@ template <class T> struct Pass {
     int t, threads;
     T* pack;        // this thread's scratch for products
     T* scratch;     // and for anything else
+    const T* const* sample_rows;  // where the input's samples lie, if they are read there
     std::atomic<bool>* fault;  // set where an input makes no sense; the definition then says what
 };
 
@@ -54,11 +55,13 @@ template <class T> struct Operation {
     virtual long scratch() const { return 0; }   // numbers of scratch that a thread needs
 };
 
-// How a product is divided among threads: along its columns where there are enough, else along its rows.
-template <class T> void divided(const Pass<T>& p, Product<T> work) {
+// How a product is divided among threads: along its columns where there are enough, else along its rows. The gradient
+// of a weight is divided along its rows if it can be: the descent is, too, and so each core keeps its part.
+template <class T> void divided(const Pass<T>& p, Product<T> work, bool rather_by_rows = false) {
     if (p.threads > 1) {
         const long unit = 2 * p.kernels.width, panels = (work.n + unit - 1) / unit;
-        if (panels % p.threads == 0 || panels >= 4 * p.threads) {
+        const bool by_rows = rather_by_rows && work.m >= 32 * p.threads;
+        if (!by_rows && (panels % p.threads == 0 || panels >= 4 * p.threads)) {
             const Range r = share(work.n, unit, p.t, p.threads);
             work.b += r.from * work.b_column;
             work.c += r.from;
@@ -67,7 +70,9 @@ template <class T> void divided(const Pass<T>& p, Product<T> work) {
             work.n = r.count();
         } else {
             const Range r = share(work.m, 2, p.t, p.threads);
-            work.a += r.from * work.a_row;
+            if (!work.samples) work.a += r.from * work.a_row;
+            else if (work.a_row == 1) work.a_from += r.from;
+            else work.samples += r.from;
             work.c += r.from * work.c_row;
             if (work.slope_of) work.slope_of += r.from * work.c_row;
             work.m = r.count();
@@ -82,6 +87,7 @@ template <class T> struct DenseOp : Operation<T> {
     const Value<T>&x, &y;
     long W, b;  // places in the flat vectors; b < 0: no bias
     bool relu, slope, wants_input;
+    bool reads_samples = false;  // x is the input
     DenseOp(const Value<T>& x, const Value<T>& y, long W, long b, bool relu, bool slope, bool wants_input)
         : x(x), y(y), W(W), b(b), relu(relu), slope(slope), wants_input(wants_input) {}
 
@@ -89,6 +95,7 @@ template <class T> struct DenseOp : Operation<T> {
         Product<T> work{p.samples * x.rows, y.width, x.width, x.value, x.ld, 1, p.w + W, y.width, 1, y.value, y.ld};
         work.bias = b < 0 ? nullptr : p.w + b;
         work.after = relu ? After::relu : After::nothing;
+        if (reads_samples) work.samples = p.sample_rows;
         divided(p, work);
     }
     void backward(const Pass<T>& p) override {
@@ -101,7 +108,8 @@ template <class T> struct DenseOp : Operation<T> {
         }
         Product<T> dw{x.width, y.width, rows, x.value, 1, x.ld, y.gradient, y.ld, 1, p.g + W, y.width};
         dw.whole = false;
-        divided(p, dw);
+        if (reads_samples) dw.samples = p.sample_rows;
+        divided(p, dw, true);
         if (b < 0) return;
         const Range r = share(y.width, MOST_LANES, p.t, p.threads);
         p.kernels.column_sums(rows, r.count(), y.gradient + r.from, nullptr, y.ld, p.g + b + r.from);

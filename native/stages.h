@@ -148,10 +148,11 @@ template <class T> double squares(long count, const T* x) {
 }
 
 // What is not finite times 0 is NaN.
-template <class T> T subtract(long count, const T* u, T* w) {
+template <class T> T subtract(long count, T factor, T* u, T* w) {
     Vec<T> sound = {};
     over<T>(count, [&](long k, auto get, auto put) {
-        const Vec<T> next = get(w + k) - get(u + k);
+        const Vec<T> step = get(u + k) * factor, next = get(w + k) - step;
+        put(u + k, step);
         put(w + k, next);
         sound += next * T(0);
     });

@@ -37,6 +37,8 @@ SLICE = 0.1
 """Seconds of training between two looks at what else there is to do."""
 ROOM = 64
 """Numbers behind the end of every vector that the kernels may read, but never use."""
+LINE = 64
+"""Bytes of a cache line."""
 ALONE = 4e6
 """Multiplications and additions of a step below which a second thread costs more than it brings."""
 PREDICTED = 256
@@ -300,8 +302,10 @@ def arithmetic(work: Work) -> float:
 
 
 def _padded(vector: Array, dtype: Any) -> Vector:
-    """A copy with room behind it."""
-    out = np.empty(vector.size + ROOM, dtype=dtype)[: vector.size]
+    """A copy that begins at the beginning of a cache line, with room behind it."""
+    whole = np.empty(vector.size + 2 * ROOM, dtype=dtype)
+    begin = -whole.ctypes.data % LINE // whole.itemsize
+    out = whole[begin : begin + vector.size]
     out[...] = vector
     return out
 
