@@ -1,5 +1,8 @@
 // Gradient descent: a chain of stages over the flat vectors, in pieces that fit the nearest cache.
 //
+// Without such stages and penalties, any part of an array can be stepped as soon as its gradient is known: what computes
+// gradients then asks for `part`, while they are in the nearest cache, and `step` does the rest.
+//
 // A stage that needs the norm of an array, or of all, divides the chain into passes: the norm is taken at the end of one
 // and used at the beginning of the next. Sums are kept for each piece and added in order, whoever computed them.
 #pragma once
@@ -50,6 +53,10 @@ template <class T> class Descent {
     void finish(long size, int threads) {
         pieces_.clear();
         works_.assign(size_t(threads), std::vector<StageWork<T>>(stages.size()));
+        by_parts_ = size > LARGE && penalties.empty() &&
+                    std::none_of(stages.begin(), stages.end(), [](auto& s) { return s.needs_norm(); });
+        stepped_.assign(arrays.size(), 0);
+        sound_.assign(size_t(threads), 0);
         const bool by_array = std::any_of(stages.begin(), stages.end(), [](auto& s) {
             return !s.on.empty() || s.rule == Rule::clip_norm || s.rule == Rule::trust_ratio;
         }) || !penalties.empty() || size > LARGE;
@@ -78,7 +85,8 @@ template <class T> class Descent {
     bool step(const Kernels<T>& kernels, T* w, T* g, T* gradient, T* update, int t, Barrier& barrier) {
         const std::vector<long>& mine = pieces_of_[size_t(t)];
         StageWork<T>* const works = works_[size_t(t)].data();
-        T sound = 0;
+        T sound = sound_[size_t(t)];
+        sound_[size_t(t)] = 0;
         alignas(64) T u[PIECE + ROOM];
         size_t from = 0;
         bool first = true, ended = false;
@@ -101,6 +109,7 @@ template <class T> class Descent {
             if (scales) --stop;
             for (const long p : mine) {
                 const Piece piece = pieces_[size_t(p)];
+                if (by_parts_ && stepped_[size_t(piece.array)] && !gradient) continue;
                 sound += kernels.take(piece.count, g + piece.from, u);
                 if (first) {
                     penalize(kernels, p, w, u);
@@ -111,14 +120,7 @@ template <class T> class Descent {
                     shorten.n[0] = factors_.size() == 1 ? factors_[0] : factors_[size_t(piece.array)];
                     kernels.stage(shorten, piece.count, u, w + piece.from);
                 }
-                for (size_t k = from; k < stop; ++k) {
-                    const DescentStage<T>& stage = stages[k];
-                    if (!stage.on.empty() && !stage.on[size_t(piece.array)]) continue;
-                    StageWork<T>& work = works[k];
-                    for (int s = 0; s < 3; ++s)
-                        work.state[s] = stage.state[s] ? stage.state[s] + piece.from : nullptr;
-                    kernels.stage(work, piece.count, u, w + piece.from);
-                }
+                for (size_t k = from; k < stop; ++k) apply(kernels, k, piece.array, piece.from, piece.count, u, w, t);
                 if (ended) {
                     if (update) std::memset(update + piece.from, 0, size_t(piece.count) * sizeof(T));
                 } else if (last) {
@@ -145,6 +147,42 @@ template <class T> class Descent {
         return sound == 0;
     }
 
+    // Whether arrays may be stepped in parts, and which of them will be: number `array` then is not part of `step`.
+    bool by_parts() const { return by_parts_; }
+    int array_at(long from) const {
+        for (size_t a = 0; a < arrays.size(); ++a)
+            if (arrays[a].from == from) return int(a);
+        return -1;
+    }
+    void leave_out(const std::vector<int>& stepped) {
+        for (int array : stepped) stepped_[size_t(array)] = 1;
+    }
+
+    // Before the parts of a step: its numbers, on every thread.
+    void begin_step(int t) {
+        sound_[size_t(t)] = 0;
+        for (size_t k = 0; k < stages.size(); ++k) works_[size_t(t)][k] = numbers(stages[k]);
+    }
+
+    // Weights [from, to) of an array, whose gradient begins at g.
+    void part(const Kernels<T>& kernels, T* w, const T* g, int array, long from, long to, int t) {
+        StageWork<T>* const works = works_[size_t(t)].data();
+        alignas(64) T u[PIECE + ROOM];
+        T sound = 0;
+        for (long at = from; at < to; at += PIECE) {
+            const long count = std::min(PIECE, to - at);
+            sound += kernels.take(count, g + (at - from), u);
+            size_t stop = stages.size();
+            for (size_t k = 0; k < stages.size(); ++k)
+                if (stages[k].rule == Rule::accumulate && works[k].n[1] == 0) stop = k + 1;
+            const bool ends = stop == stages.size() && !(stop && waits(works[stop - 1]));
+            const bool scales = ends && stop && works[stop - 1].kind == StageKind::scale;
+            for (size_t k = 0; k < (scales ? stop - 1 : stop); ++k) apply(kernels, k, array, at, count, u, w, t);
+            if (ends) sound += kernels.subtract(count, scales ? works[stop - 1].n[0] : T(1), u, w + at);
+        }
+        sound_[size_t(t)] += sound;
+    }
+
     static constexpr long PIECE = 2048, LARGE = 50000;
 
   private:
@@ -157,6 +195,21 @@ template <class T> class Descent {
     std::vector<double> g_squares_, w_squares_, penalty_parts_;
     std::vector<T> factors_;
     std::vector<std::vector<StageWork<T>>> works_;  // of each thread
+
+    bool by_parts_ = false;
+    std::vector<char> stepped_;  // arrays that are stepped in parts
+    std::vector<T> sound_;       // of each thread's parts
+
+    // Whether a stage only gathers in this step.
+    static bool waits(const StageWork<T>& work) { return work.kind == StageKind::accumulate && work.n[1] == 0; }
+
+    void apply(const Kernels<T>& kernels, size_t k, int array, long from, long count, T* u, T* w, int t) {
+        const DescentStage<T>& stage = stages[k];
+        if (!stage.on.empty() && !stage.on[size_t(array)]) return;
+        StageWork<T>& work = works_[size_t(t)][k];
+        for (int s = 0; s < 3; ++s) work.state[s] = stage.state[s] ? stage.state[s] + from : nullptr;
+        kernels.stage(work, count, u, w + from);
+    }
 
     void penalize(const Kernels<T>& kernels, long p, const T* w, T* u) {
         if (penalties.empty()) return;

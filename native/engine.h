@@ -97,6 +97,17 @@ template <class T> class Engine {
             scratch = std::max(scratch, (4 * at(prediction).width + 2 * loss.target_width + 4) * MOST_LANES);
             loss.class_weights = class_weights.empty() ? nullptr : class_weights.data();
             descent.finish(parameters, threads_);
+            std::vector<int> stepped;
+            for (const auto& operation : operations_)
+                if (auto* dense = dynamic_cast<DenseOp<T>*>(operation.get())) {
+                    const bool large = dense->x.width >= 32 * threads_ && dense->y.width > 1 && dense->y.width <= PART / 32;
+                    dense->array = descent.by_parts() && large ? descent.array_at(dense->W) : -1;
+                    if (dense->array >= 0) stepped.push_back(dense->array);
+                }
+            descent.leave_out(stepped);
+            part_.resize(size_t(threads_));
+            for (auto& part : part_)
+                if (!stepped.empty()) part.assign(PART + ROOM, T(0));
         }
         pack_.resize(size_t(threads_));
         scratch_.resize(size_t(threads_));
@@ -119,7 +130,13 @@ template <class T> class Engine {
             const NoSubnormals guard;
             for (long from = 0; !stop; from += batch) {
                 const long samples = std::min(batch, data.rows - from);
-                const Pass<T> pass = this->pass(samples, first_step + uint64_t(from / batch), true, w, statistics, t);
+                Pass<T> pass = this->pass(samples, first_step + uint64_t(from / batch), true, w, statistics, t);
+                if (descent.by_parts() && !gradient) {
+                    pass.descent = &descent;
+                    pass.weights = w;
+                    pass.part = part_[size_t(t)].data();
+                    descent.begin_step(t);
+                }
                 const bool fine = derive(pass, data, from, barrier);
                 if (fine) {
                     sound[size_t(t)] = descent.step(kernels_, w, gradient_.data(), gradient, update, t, barrier);
@@ -194,7 +211,7 @@ template <class T> class Engine {
     std::deque<Lines<T>> kept_;
     Lines<T> gradient_, targets_, weights_;
     std::vector<double> losses_;
-    std::vector<Lines<T>> pack_, scratch_;
+    std::vector<Lines<T>> pack_, scratch_, part_;
     DenseOp<T>* first_ = nullptr;        // the operation that reads the input, if it can read samples where they lie
     long rows_ = 0;
     std::vector<const T*> sample_rows_;  // which are these

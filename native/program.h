@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "descent.h"
 #include "kernels.h"
 #include "threads.h"
 
@@ -38,9 +39,14 @@ template <class T> struct Pass {
     int t, threads;
     T* pack;        // this thread's scratch for products
     T* scratch;     // and for anything else
-    const T* const* sample_rows;  // where the input's samples lie, if they are read there
-    std::atomic<bool>* fault;  // set where an input makes no sense; the definition then says what
+    const T* const* sample_rows;    // where the input's samples lie, if they are read there
+    std::atomic<bool>* fault;       // set where an input makes no sense; the definition then says what
+    Descent<T>* descent = nullptr;  // if weights may be stepped as soon as their gradient is known
+    T* weights = nullptr;           // then they are written to
+    T* part = nullptr;              // this thread's room for PART numbers of a gradient
 };
+
+constexpr long PART = 100 * 1024;  // numbers of a gradient that are stepped at a time: half of a core's own cache
 
 inline long room_of(long width, long size) {
     long ld = (width + MOST_LANES - 1) / MOST_LANES * MOST_LANES;
@@ -88,6 +94,7 @@ template <class T> struct DenseOp : Operation<T> {
     long W, b;  // places in the flat vectors; b < 0: no bias
     bool relu, slope, wants_input;
     bool reads_samples = false;  // x is the input
+    int array = -1;              // W's number, if it is stepped in parts
     DenseOp(const Value<T>& x, const Value<T>& y, long W, long b, bool relu, bool slope, bool wants_input)
         : x(x), y(y), W(W), b(b), relu(relu), slope(slope), wants_input(wants_input) {}
 
@@ -100,6 +107,7 @@ template <class T> struct DenseOp : Operation<T> {
     }
     void backward(const Pass<T>& p) override {
         const long rows = p.samples * x.rows;
+        if (p.descent && array >= 0) return backward_and_step(p);
         if (wants_input) {
             Product<T> dx{rows, x.width, y.width, y.gradient, y.ld, 1, p.w + W, 1, y.width, x.gradient, x.ld};
             dx.after = slope ? After::relu_slope : After::nothing;
@@ -111,6 +119,39 @@ template <class T> struct DenseOp : Operation<T> {
         if (reads_samples) dw.samples = p.sample_rows;
         divided(p, dw, true);
         if (b < 0) return;
+        sum_biases(p, rows);
+    }
+
+    // Every thread has some inputs: their derivatives need the same rows of W as their gradients change.
+    void backward_and_step(const Pass<T>& p) {
+        const long rows = p.samples * x.rows, units = y.width;
+        const Range mine = share(x.width, 2 * p.kernels.width, p.t, p.threads);
+        if (wants_input && mine.count()) {
+            Product<T> dx{rows, mine.count(), units, y.gradient, y.ld, 1, p.w + W + mine.from * units, 1, units,
+                          x.gradient + mine.from, x.ld};
+            dx.after = slope ? After::relu_slope : After::nothing;
+            dx.slope_of = x.value + mine.from;
+            dx.pack = p.pack;
+            p.kernels.product(dx);
+        }
+        const long most = PART / units, blocks = (mine.count() + most - 1) / most;
+        for (long block = 0; block < blocks; ++block) {
+            const long from = mine.from + mine.count() * block / blocks;
+            const long to = mine.from + mine.count() * (block + 1) / blocks;
+            Product<T> dw{to - from, units, rows, x.value + from, 1, x.ld, y.gradient, y.ld, 1, p.part, units};
+            dw.whole = false;
+            dw.pack = p.pack;
+            if (reads_samples) {
+                dw.samples = p.sample_rows;
+                dw.a_from = from;
+            }
+            p.kernels.product(dw);
+            p.descent->part(p.kernels, p.weights, p.part, array, W + from * units, W + to * units, p.t);
+        }
+        if (b >= 0) sum_biases(p, rows);
+    }
+
+    void sum_biases(const Pass<T>& p, long rows) {
         const Range r = share(y.width, MOST_LANES, p.t, p.threads);
         p.kernels.column_sums(rows, r.count(), y.gradient + r.from, nullptr, y.ld, p.g + b + r.from);
     }

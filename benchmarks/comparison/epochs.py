@@ -15,7 +15,11 @@ from comparison.peers import PEERS, Epoch
 from comparison.problems import NETWORKS, Problem, problem
 
 
-def blas_speed(times: int = 5) -> float:
+REST = 0.3
+"""Seconds of rest before a turn: threads of the one before wait busily for more to do."""
+
+
+def blas_speed(times: int = 3) -> float:
     """What BLAS reaches here: floating-point operations a second of a product of two large matrices in float32."""
     a = np.random.default_rng(0).normal(size=(2048, 2048)).astype(np.float32)
     taken = []
@@ -26,33 +30,29 @@ def blas_speed(times: int = 5) -> float:
     return 2 * 2048**3 / statistics.median(taken)
 
 
-def made(p: Problem) -> dict[str, Epoch]:
-    """Every peer that works on this machine, ready: whatever it compiles is compiled."""
+def in_turns(p: Problem, times: int) -> list[dict[str, Any]]:
+    """Microseconds a step of every peer that works on this machine, and the mean loss of its first epoch."""
     epochs: dict[str, Epoch] = {}
+    losses: dict[str, float] = {}
     for name, make in PEERS.items():
         try:
             epoch = make(p)
-            epoch(0)
+            losses[name] = epoch(0)  # whatever it compiles is compiled now
         except (ImportError, FileNotFoundError):  # not installed, or without the compiler that it needs
             continue
         epochs[name] = epoch
-    return epochs
-
-
-def in_turns(p: Problem, times: int) -> list[dict[str, Any]]:
-    """Microseconds a step of every peer, and the loss that it came to in the last epoch."""
-    epochs = made(p)
     taken: dict[str, list[float]] = {peer: [] for peer in epochs}
     blas: list[float] = []
-    losses: dict[str, float] = {}
     gc.collect()
     for number in range(1, 2 * times, 2):
-        blas.append(blas_speed(1))
         for peer, epoch in epochs.items():
+            time.sleep(REST)
             epoch(number)  # so that nobody starts with caches that another has filled
             began = time.perf_counter()
-            losses[peer] = epoch(number + 1)
+            epoch(number + 1)
             taken[peer].append((time.perf_counter() - began) / p.steps)
+        time.sleep(REST)
+        blas.append(blas_speed())
     reached = statistics.median(blas)
     return [
         {"peer": peer, "microseconds": 1e6 * statistics.median(seconds), "fastest": 1e6 * min(seconds),
