@@ -10,11 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from comparison.peers import PEERS
-from comparison.problems import Problem, problem
-
 from chainrule.engine.native import NativeEngine, available
 from chainrule.training.loop import start
+from comparison.peers import PEERS
+from comparison.problems import Problem, problem
 
 PLOTTED = ("chainrule", "PyTorch, fused Adam", "JAX, scan", "scikit-learn")
 INPUTS, CLASSES, WIDTH, DEPTH, BATCH, ROWS = 128, 10, 128, 2, 64, 6400

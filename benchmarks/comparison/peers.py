@@ -1,7 +1,7 @@
 """Every library in its best documented way, from the same weights, over the same samples in the same order.
 
-Each `of_...` takes a problem and gives a function that trains for an epoch and gives its mean loss. What is not installed
-raises ImportError.
+Each `of_...` takes a problem and gives a function that trains for an epoch and gives its mean loss. What is not
+installed raises ImportError.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from comparison.problems import RATE, Problem
 
 from chainrule.runs import Recorder
 from chainrule.training import EpochEnded, Started
 from chainrule.training.loop import events, start
+from comparison.problems import RATE, Problem
 
 Epoch = Callable[[int], float]
 """Trains for the epoch of this number and gives its mean loss."""

@@ -1,4 +1,4 @@
-"""What is trained in every comparison: a classifier with ReLU, softmax cross-entropy and Adam in float32, of four sizes."""
+"""What is trained in every comparison: a classifier with ReLU, softmax cross-entropy and Adam in float32."""
 
 from __future__ import annotations
 

@@ -317,10 +317,10 @@ class Half(Stage):
 @pytest.mark.parametrize(
     ("inner", "loss", "chain", "note"),
     [
-        (Cube(), losses.MeanSquaredError(), "adam 0.01", "Cube without a kernel"),
-        (layers.Tanh(), Odd(), "adam 0.01", "no kernel for Odd"),
-        (layers.Tanh(), losses.MeanSquaredError(), optimizers.chain(Half()), "no kernel for Half"),
-        (layers.Tanh(), losses.MeanSquaredError(), "muon", "no kernel for ForMatrices"),
+        (Cube(), losses.MeanSquaredError(), "adam 0.01", "Cube has no kernel"),
+        (layers.Tanh(), Odd(), "adam 0.01", "Odd has no kernel: everything"),
+        (layers.Tanh(), losses.MeanSquaredError(), optimizers.chain(Half()), "Half without a kernel: the optimizer"),
+        (layers.Tanh(), losses.MeanSquaredError(), "muon", "ForMatrices without a kernel"),
     ],
 )
 def test_what_has_no_kernel_trains_by_its_definition_and_says_so(inner, loss, chain, note):

@@ -1,5 +1,7 @@
 """Import JAX and train a small network for one step."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,9 @@ random = np.random.default_rng(0)
 x = random.normal(size=(32, 30)).astype(np.float32)
 y = (x[:, 0] > 0).astype(np.int32)
 widths = (30, 64, 32, 2)
-params = [(jnp.asarray(random.normal(size=(a, b)) * 0.1, jnp.float32), jnp.zeros(b)) for a, b in zip(widths, widths[1:])]  # noqa: B905
+params = [
+    (jnp.asarray(random.normal(size=(a, b)) * 0.1, jnp.float32), jnp.zeros(b)) for a, b in itertools.pairwise(widths)
+]
 optimizer = optax.adam(0.001)
 
 

@@ -69,6 +69,9 @@ def train(
             help="Megabytes that the run's folder may take, of which its steps are had again; by default 200."
         ),
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What takes the steps: 'native' (compiled) or 'numpy'; by default the faster.")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run where it ended.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -121,7 +124,7 @@ def train(
     )
     made = plan(
         network, dataset, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, seed=seed,
-        penalties=_penalties(penalty), patience=_patience(patience),
+        penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
     )  # fmt: skip
     folder = output or _free_folder(data)
     recorder = Recorder(folder, limit=LIMIT if limit is None else round(limit * 1e6))
@@ -214,6 +217,8 @@ class _Shown:
 
 
 def _introduce(plan: Plan, data: Dataset, json: bool) -> None:
+    from chainrule.engine import engine
+
     if json:
         return
     rows = [len(data.training.x), *(len(p.x) if p else 0 for p in (data.validation, data.test))]
@@ -227,6 +232,8 @@ def _introduce(plan: Plan, data: Dataset, json: bool) -> None:
     display.err.print(
         f"  {' > '.join(layers)}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}"
     )
+    for note in engine(plan.engine, plan.work(rows[0])).notes:
+        display.err.print(f"  {note}")
 
 
 def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, json: bool) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Vector
 from chainrule.descent import Point, State
+from chainrule.engine import lowering
 from chainrule.engine.base import Batches, Done, Position, Span, Work, is_sound
 from chainrule.engine.lowering import LoweredStage, Lowering, NoKernel, is_table, lower_descent, lower_loss
 from chainrule.engine.numpy import NumpyEngine
@@ -73,7 +74,6 @@ class NativeEngine:
     threads: int | None = None
     processor: str = ""
     _programs: dict[Any, Program | None] = field(default_factory=dict, repr=False, compare=False)
-    _notes: list[str] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if native is None:
@@ -85,7 +85,7 @@ class NativeEngine:
     @property
     def notes(self) -> tuple[str, ...]:
         """What runs by its definition."""
-        return tuple(self._notes)
+        return lowering.notes(self.work)
 
     # Steps
 
@@ -241,20 +241,15 @@ class NativeEngine:
     def _lowered(self, most: int, y_shape: tuple[int, ...]) -> Program | None:
         work, size = self.work, self.work.network.parameters.size
         made = self._made(most)
-        self._notes.clear()
         try:
-            lowering = Lowering(made, work)
-            prediction = lowering.network()
-            if lowering.foreign:
-                self._notes.append(f"{', '.join(sorted(set(lowering.foreign)))} without a kernel: by definition")
+            prediction = Lowering(made, work).network()
             lower_loss(made, work.loss, work.network.output_shape, y_shape)
-        except NoKernel as missing:
-            self._notes.append(f"no kernel for {missing}: everything by definition")
+        except NoKernel:
             return None
+        stages: list[LoweredStage] | None
         try:
             stages = lower_descent(made, native, work)
-        except NoKernel as missing:
-            self._notes.append(f"no kernel for {missing}: the optimizer's step by definition")
+        except NoKernel:
             stages = None
         made.finish(prediction.number, size, True)
         return Program(made, stages)

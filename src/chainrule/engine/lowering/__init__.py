@@ -5,9 +5,43 @@ derives from it may mean something else. A layer without a kernel becomes a call
 stage without one raises NoKernel, and the engine finds another way.
 """
 
-from chainrule.engine.lowering.descent import LoweredStage, is_table, lower_descent, native_schedule
-from chainrule.engine.lowering.loss import lower_loss
-from chainrule.engine.lowering.missing import NoKernel
-from chainrule.engine.lowering.network import Lowering
+from __future__ import annotations
 
-__all__ = ["LoweredStage", "Lowering", "NoKernel", "is_table", "lower_descent", "lower_loss", "native_schedule"]
+from chainrule.engine.base import Work
+from chainrule.engine.lowering.descent import STAGES, LoweredStage, is_table, lower_descent, native_schedule
+from chainrule.engine.lowering.loss import LOSSES, lower_loss
+from chainrule.engine.lowering.missing import NoKernel
+from chainrule.engine.lowering.network import LAYERS, Lowering
+from chainrule.layers import Layer
+
+
+def notes(work: Work) -> tuple[str, ...]:
+    """What of this has no kernel, and what is done instead, for people."""
+    said = [
+        f"{name} has no kernel: it runs by its definition, among the others"
+        for name in sorted({type(layer).__name__ for layer in _every(work.network.root) if type(layer) not in LAYERS})
+    ]
+    if type(work.loss) not in LOSSES:
+        return (f"{type(work.loss).__name__} has no kernel: everything runs by its definition",)
+    stages = sorted({type(stage).__name__ for stage in work.optimizer.stages if type(stage) not in STAGES})
+    if stages:
+        said.append(f"{', '.join(stages)} without a kernel: the optimizer's step runs by its definition")
+    return tuple(said)
+
+
+def _every(layer: Layer) -> list[Layer]:
+    if type(layer) not in LAYERS:
+        return [layer]
+    return [layer, *(inner for child in getattr(layer, "children", {}).values() for inner in _every(child))]
+
+
+__all__ = [
+    "LoweredStage",
+    "Lowering",
+    "NoKernel",
+    "is_table",
+    "lower_descent",
+    "lower_loss",
+    "native_schedule",
+    "notes",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chainrule import generators, layers
@@ -33,7 +33,6 @@ class Lowering:
 
     made: Any
     work: Work
-    foreign: list[str] = field(default_factory=list)
 
     def network(self) -> Val:
         """All of it, from the input to the prediction."""
@@ -191,7 +190,6 @@ def _branches(to: Lowering, layer: Any, built: Built, place: str, x: Val) -> Val
 
 def _foreign(to: Lowering, layer: Layer, built: Built, place: str, x: Val) -> Val:
     """A layer that has no kernel: its own definition is called."""
-    to.foreign.append(type(layer).__name__)
     network = to.work.network
     has_parameters = any(entry.name.startswith(f"{place}.") for entry in network.parameters.entries)
     y = to.value(built.output_shape, x.learns or has_parameters)
