@@ -33,12 +33,19 @@ template <class T> struct Tile {
     long tail;  // columns in the last vector; 0 stores it whole
     const T* const* samples;
     long a_from;
+    T* sums;
 };
 
 // How A is read: by its rows, by its columns, or either where the samples lie.
 enum Reading { rows, columns, sample_rows, sample_columns };
 
-template <class T, int ROWS, int VECTORS, Reading READING> void tile(const Tile<T>& t) {
+template <class T, int VECTORS> INLINE void store_sums(const Tile<T>& t, const Vec<T>* totals) {
+    for (int j = 0; j < VECTORS; ++j)
+        if (j + 1 < VECTORS || t.tail == 0) store(t.sums + j * WIDTH<T>, totals[j]);
+        else store_part(t.sums + j * WIDTH<T>, totals[j], t.tail);
+}
+
+template <class T, int ROWS, int VECTORS, Reading READING, bool SUMS> void tile(const Tile<T>& t) {
     constexpr long W = WIDTH<T>;
     typedef Vec<T> V;
     V sums[ROWS][VECTORS];
@@ -64,11 +71,18 @@ template <class T, int ROWS, int VECTORS, Reading READING> void tile(const Tile<
         const T* a = t.a;
         const long a_column = t.a_column, a_from = t.a_from;
         const T* const* samples = t.samples;
+        V totals[VECTORS] = {};
+        if (SUMS && !t.first)
+            for (int j = 0; j < VECTORS; ++j)
+                totals[j] = j + 1 < VECTORS || t.tail == 0 ? load(t.sums + j * W) : load_part(t.sums + j * W, t.tail);
         for (long p = 0; p < t.k; ++p, b += b_row) {
             if constexpr (READING == sample_columns) a = samples[p] + a_from;
             V bs[VECTORS];
 #pragma GCC unroll 2
-            for (int j = 0; j < VECTORS; ++j) bs[j] = load(b + j * W);
+            for (int j = 0; j < VECTORS; ++j) {
+                bs[j] = load(b + j * W);
+                if constexpr (SUMS) totals[j] += bs[j];
+            }
 #pragma GCC unroll 16
             for (int i = 0; i < ROWS; ++i) {
                 const V as = all(a[i]);
@@ -77,6 +91,7 @@ template <class T, int ROWS, int VECTORS, Reading READING> void tile(const Tile<
             }
             if constexpr (READING == columns) a += a_column;
         }
+        if constexpr (SUMS) store_sums<T, VECTORS>(t, totals);
     } else if constexpr (READING == sample_rows) {
         const T* const* samples = t.samples;
         for (long p = 0; p < t.k; ++p, b += b_row) {
@@ -136,18 +151,23 @@ template <class T, int ROWS, int VECTORS, Reading READING> void tile(const Tile<
 template <class T> using TileFunction = void (*)(const Tile<T>&);
 
 // The tiles of each number of rows, from 1.
-template <class T, int VECTORS, Reading READING, class Rows> struct Tiles;
-template <class T, int VECTORS, Reading READING, int... ROWS>
-struct Tiles<T, VECTORS, READING, std::integer_sequence<int, ROWS...>> {
-    static constexpr TileFunction<T> OF[] = {tile<T, ROWS + 1, VECTORS, READING>...};
+template <class T, int VECTORS, Reading READING, bool SUMS, class Rows> struct Tiles;
+template <class T, int VECTORS, Reading READING, bool SUMS, int... ROWS>
+struct Tiles<T, VECTORS, READING, SUMS, std::integer_sequence<int, ROWS...>> {
+    static constexpr TileFunction<T> OF[] = {tile<T, ROWS + 1, VECTORS, READING, SUMS>...};
 };
-template <class T, int VECTORS>
-constexpr const TileFunction<T>* TILES[] = {
-    Tiles<T, VECTORS, rows, std::make_integer_sequence<int, MOST_ROWS>>::OF,
-    Tiles<T, VECTORS, columns, std::make_integer_sequence<int, MOST_ROWS>>::OF,
-    Tiles<T, VECTORS, sample_rows, std::make_integer_sequence<int, MOST_ROWS>>::OF,
-    Tiles<T, VECTORS, sample_columns, std::make_integer_sequence<int, MOST_ROWS>>::OF,
-};
+template <class T, int VECTORS, Reading READING, bool SUMS = false>
+constexpr const TileFunction<T>* TILES =
+    Tiles<T, VECTORS, READING, SUMS, std::make_integer_sequence<int, MOST_ROWS>>::OF;
+
+template <class T, int VECTORS> INLINE const TileFunction<T>* tiles_for(int reading, bool sums) {
+    switch (reading) {
+        case rows: return TILES<T, VECTORS, rows>;
+        case sample_rows: return TILES<T, VECTORS, sample_rows>;
+        case columns: return sums ? TILES<T, VECTORS, columns, true> : TILES<T, VECTORS, columns>;
+        default: return sums ? TILES<T, VECTORS, sample_columns, true> : TILES<T, VECTORS, sample_columns>;
+    }
+}
 
 // Rows [0, k) of B's columns from `column` on, a vector or two of them, side by side.
 template <class T> void pack_columns(const Product<T>& w, long from, long k, long column, long columns, long stride,
@@ -184,7 +204,8 @@ template <class T> void product(const Product<T>& w) {
     const long shorter = one ? w.m : w.m / blocks, longer = one ? 0 : w.m % blocks;
     const bool turned = w.a_column != 1 && w.a_row == 1;
     const int reading = (turned ? columns : rows) + (w.samples ? 2 : 0);
-    const bool packs = w.b_column != 1 || (w.m > 2 * MOST_ROWS && w.n > 2 * W);
+    // B is copied together where its rows are too far apart to stay in the nearest cache, and are needed often.
+    const bool packs = w.b_column != 1 || (w.m > 2 * MOST_ROWS && w.n > 2 * W && w.k * w.n > 8192);
     Tile<T> t{};
     t.a_row = w.a_row;
     t.a_column = w.a_column;
@@ -194,7 +215,8 @@ template <class T> void product(const Product<T>& w) {
         const long left = w.n - column, wide = left < 2 * W ? left : 2 * W;
         const long vectors = wide > W ? 2 : 1, stride = vectors * W;
         t.tail = w.whole ? 0 : wide % W;
-        const TileFunction<T>* tiles = vectors == 2 ? TILES<T, 2>[reading] : TILES<T, 1>[reading];
+        const TileFunction<T>* tiles = vectors == 2 ? tiles_for<T, 2>(reading, false) : tiles_for<T, 1>(reading, false);
+        t.sums = w.sums ? w.sums + column : nullptr;
         for (long from = 0; from == 0 || from < w.k; from += K_BLOCK) {
             t.k = w.k - from < K_BLOCK ? w.k - from : K_BLOCK;
             t.first = from == 0;
@@ -210,7 +232,9 @@ template <class T> void product(const Product<T>& w) {
                 t.a_from = w.a_from + (turned ? row : from);
                 t.c = w.c + row * w.c_row + column;
                 t.slope_of = w.slope_of ? w.slope_of + row * w.c_row + column : nullptr;
-                tiles[here - 1](t);
+                if (w.sums && block == 0)  // B's columns are the same for all rows
+                    (vectors == 2 ? tiles_for<T, 2>(reading, true) : tiles_for<T, 1>(reading, true))[here - 1](t);
+                else tiles[here - 1](t);
                 row += here;
             }
         }

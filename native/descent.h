@@ -53,6 +53,7 @@ template <class T> class Descent {
     void finish(long size, int threads) {
         pieces_.clear();
         works_.assign(size_t(threads), std::vector<StageWork<T>>(stages.size()));
+        shows_ = shows();
         by_parts_ = size > LARGE && penalties.empty() &&
                     std::none_of(stages.begin(), stages.end(), [](auto& s) { return s.needs_norm(); });
         stepped_.assign(arrays.size(), 0);
@@ -110,7 +111,11 @@ template <class T> class Descent {
             for (const long p : mine) {
                 const Piece piece = pieces_[size_t(p)];
                 if (by_parts_ && stepped_[size_t(piece.array)] && !gradient) continue;
-                sound += kernels.take(piece.count, g + piece.from, u);
+                const T* in = g + piece.from;
+                if (!first || !shows_ || gradient || !penalties.empty()) {
+                    sound += kernels.take(piece.count, in, u);
+                    in = u;
+                }
                 if (first) {
                     penalize(kernels, p, w, u);
                     if (gradient) std::memcpy(gradient + piece.from, u, size_t(piece.count) * sizeof(T));
@@ -118,13 +123,14 @@ template <class T> class Descent {
                     StageWork<T> shorten;
                     shorten.kind = StageKind::scale;
                     shorten.n[0] = factors_.size() == 1 ? factors_[0] : factors_[size_t(piece.array)];
-                    kernels.stage(shorten, piece.count, u, w + piece.from);
+                    kernels.stage(shorten, piece.count, u, u, w + piece.from);
                 }
-                for (size_t k = from; k < stop; ++k) apply(kernels, k, piece.array, piece.from, piece.count, u, w, t);
+                for (size_t k = from; k < stop; ++k)
+                    in = apply(kernels, k, piece.array, piece.from, piece.count, in, u, w, t);
                 if (ended) {
                     if (update) std::memset(update + piece.from, 0, size_t(piece.count) * sizeof(T));
                 } else if (last) {
-                    sound += kernels.subtract(piece.count, factor, u, w + piece.from);
+                    sound += kernels.subtract(piece.count, factor, in, u, w + piece.from);
                     if (update) std::memcpy(update + piece.from, u, size_t(piece.count) * sizeof(T));
                 } else {
                     std::memcpy(g + piece.from, u, size_t(piece.count) * sizeof(T));
@@ -164,6 +170,18 @@ template <class T> class Descent {
         for (size_t k = 0; k < stages.size(); ++k) works_[size_t(t)][k] = numbers(stages[k]);
     }
 
+    // Whether a gradient that is not finite makes the new weights so, too; else it is looked at before.
+    bool shows() const {
+        if (stages.empty()) return true;
+        switch (stages[0].rule) {
+            case Rule::clip_value:
+            case Rule::accumulate:
+            case Rule::rprop:
+            case Rule::lion: return false;
+            default: return !stages[0].needs_norm() && stages[0].on.empty();
+        }
+    }
+
     // Weights [from, to) of an array, whose gradient begins at g.
     void part(const Kernels<T>& kernels, T* w, const T* g, int array, long from, long to, int t) {
         StageWork<T>* const works = works_[size_t(t)].data();
@@ -171,14 +189,18 @@ template <class T> class Descent {
         T sound = 0;
         for (long at = from; at < to; at += PIECE) {
             const long count = std::min(PIECE, to - at);
-            sound += kernels.take(count, g + (at - from), u);
+            const T* in = g + (at - from);
+            if (!shows_) {
+                sound += kernels.take(count, in, u);
+                in = u;
+            }
             size_t stop = stages.size();
             for (size_t k = 0; k < stages.size(); ++k)
                 if (stages[k].rule == Rule::accumulate && works[k].n[1] == 0) stop = k + 1;
             const bool ends = stop == stages.size() && !(stop && waits(works[stop - 1]));
             const bool scales = ends && stop && works[stop - 1].kind == StageKind::scale;
-            for (size_t k = 0; k < (scales ? stop - 1 : stop); ++k) apply(kernels, k, array, at, count, u, w, t);
-            if (ends) sound += kernels.subtract(count, scales ? works[stop - 1].n[0] : T(1), u, w + at);
+            for (size_t k = 0; k < (scales ? stop - 1 : stop); ++k) in = apply(kernels, k, array, at, count, in, u, w, t);
+            if (ends) sound += kernels.subtract(count, scales ? works[stop - 1].n[0] : T(1), in, u, w + at);
         }
         sound_[size_t(t)] += sound;
     }
@@ -196,19 +218,21 @@ template <class T> class Descent {
     std::vector<T> factors_;
     std::vector<std::vector<StageWork<T>>> works_;  // of each thread
 
-    bool by_parts_ = false;
+    bool by_parts_ = false, shows_ = false;
     std::vector<char> stepped_;  // arrays that are stepped in parts
     std::vector<T> sound_;       // of each thread's parts
 
     // Whether a stage only gathers in this step.
     static bool waits(const StageWork<T>& work) { return work.kind == StageKind::accumulate && work.n[1] == 0; }
 
-    void apply(const Kernels<T>& kernels, size_t k, int array, long from, long count, T* u, T* w, int t) {
+    // Stage k turns `in` into u; gives where its result is.
+    const T* apply(const Kernels<T>& kernels, size_t k, int array, long from, long count, const T* in, T* u, T* w, int t) {
         const DescentStage<T>& stage = stages[k];
-        if (!stage.on.empty() && !stage.on[size_t(array)]) return;
+        if (!stage.on.empty() && !stage.on[size_t(array)]) return in;
         StageWork<T>& work = works_[size_t(t)][k];
         for (int s = 0; s < 3; ++s) work.state[s] = stage.state[s] ? stage.state[s] + from : nullptr;
-        kernels.stage(work, count, u, w + from);
+        kernels.stage(work, count, in, u, w + from);
+        return u;
     }
 
     void penalize(const Kernels<T>& kernels, long p, const T* w, T* u) {
@@ -222,7 +246,7 @@ template <class T> class Descent {
             work.n[0] = T(penalty.l1);
             work.n[1] = T(penalty.l2);
             value += kernels.penalty_value(work.n[0], work.n[1], piece.count, w + piece.from);
-            kernels.stage(work, piece.count, u, w + piece.from);
+            kernels.stage(work, piece.count, u, u, w + piece.from);
         }
         penalty_parts_[size_t(p)] = value;
     }

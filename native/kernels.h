@@ -29,6 +29,7 @@ template <class T> struct Product {
     const T* slope_of = nullptr;  // for relu_slope: the activation whose slope multiplies C, laid out like C
     bool whole = true;            // whether C's rows have room for whole vectors
     T* pack = nullptr;            // scratch: PACK numbers
+    T* sums = nullptr;            // if wanted, the sums of B's columns; A's rows lie side by side then
     const T* const* samples = nullptr;
     long a_from = 0;
 };
@@ -118,13 +119,13 @@ template <class T> struct Kernels {
     // losses.h: false if a class number is out of range
     bool (*loss)(const LossWork<T>&, long samples);
 
-    // stages.h: u becomes what the stage makes of it
-    void (*stage)(const StageWork<T>&, long count, T* u, const T* w);
+    // stages.h: u becomes what the stage makes of `in`, which may be u itself
+    void (*stage)(const StageWork<T>&, long count, const T* in, T* u, const T* w);
     double (*penalty_value)(T l1, T l2, long count, const T* w);
     double (*squares)(long count, const T* x);
-    // to = from; and u *= factor, w -= u: they give 0, or NaN if a number that they wrote is not finite
+    // to = from; and u = in * factor, w -= u: they give 0, or NaN if a number that they wrote is not finite
     T (*take)(long count, const T* from, T* to);
-    T (*subtract)(long count, T factor, T* u, T* w);
+    T (*subtract)(long count, T factor, const T* in, T* u, T* w);
 };
 
 template <class T> const Kernels<T>& kernels();  // those for this processor

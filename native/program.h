@@ -71,11 +71,13 @@ template <class T> void divided(const Pass<T>& p, Product<T> work, bool rather_b
             const Range r = share(work.n, unit, p.t, p.threads);
             work.b += r.from * work.b_column;
             work.c += r.from;
+            if (work.sums) work.sums += r.from;
             if (work.bias) work.bias += r.from;
             if (work.slope_of) work.slope_of += r.from;
             work.n = r.count();
         } else {
             const Range r = share(work.m, 2, p.t, p.threads);
+            if (r.from) work.sums = nullptr;
             if (!work.samples) work.a += r.from * work.a_row;
             else if (work.a_row == 1) work.a_from += r.from;
             else work.samples += r.from;
@@ -117,9 +119,8 @@ template <class T> struct DenseOp : Operation<T> {
         Product<T> dw{x.width, y.width, rows, x.value, 1, x.ld, y.gradient, y.ld, 1, p.g + W, y.width};
         dw.whole = false;
         if (reads_samples) dw.samples = p.sample_rows;
+        if (b >= 0) dw.sums = p.g + b;
         divided(p, dw, true);
-        if (b < 0) return;
-        sum_biases(p, rows);
     }
 
     // Every thread has some inputs: their derivatives need the same rows of W as their gradients change.
@@ -141,6 +142,7 @@ template <class T> struct DenseOp : Operation<T> {
             Product<T> dw{to - from, units, rows, x.value + from, 1, x.ld, y.gradient, y.ld, 1, p.part, units};
             dw.whole = false;
             dw.pack = p.pack;
+            if (b >= 0 && from == 0) dw.sums = p.g + b;
             if (reads_samples) {
                 dw.samples = p.sample_rows;
                 dw.a_from = from;
@@ -148,12 +150,6 @@ template <class T> struct DenseOp : Operation<T> {
             p.kernels.product(dw);
             p.descent->part(p.kernels, p.weights, p.part, array, W + from * units, W + to * units, p.t);
         }
-        if (b >= 0) sum_biases(p, rows);
-    }
-
-    void sum_biases(const Pass<T>& p, long rows) {
-        const Range r = share(y.width, MOST_LANES, p.t, p.threads);
-        p.kernels.column_sums(rows, r.count(), y.gradient + r.from, nullptr, y.ld, p.g + b + r.from);
     }
 };
 

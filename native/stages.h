@@ -10,11 +10,11 @@ namespace chainrule::CHAINRULE_ISA {
 
 // The moving averages of Adam's family. n: beta1, 1 - beta1, beta2, 1 - beta2, what m and v are multiplied by to be
 // freed of their start at 0, epsilon, and nadam's factor of g.
-template <class T, class Out> INLINE void moments(const StageWork<T>& s, long count, T* u, Out out) {
+template <class T, class Out> INLINE void moments(const StageWork<T>& s, long count, const T* in, T* u, Out out) {
     T *m = s.state[0], *v = s.state[1];
     const T beta1 = s.n[0], rest1 = s.n[1], beta2 = s.n[2], rest2 = s.n[3];
     over<T>(count, [=](long k, auto get, auto put) {
-        const Vec<T> g = get(u + k);
+        const Vec<T> g = get(in + k);
         const Vec<T> m_now = get(m + k) * beta1 + g * rest1, v_now = get(v + k) * beta2 + g * g * rest2;
         put(m + k, m_now);
         put(v + k, v_now);
@@ -22,7 +22,7 @@ template <class T, class Out> INLINE void moments(const StageWork<T>& s, long co
     });
 }
 
-template <class T> void stage(const StageWork<T>& s, long count, T* u, const T* w) {
+template <class T> void stage(const StageWork<T>& s, long count, const T* in, T* u, const T* w) {
     typedef Vec<T> V;
     const T a = s.n[0], b = s.n[1], c = s.n[2], d = s.n[3], to_m = s.n[4], to_v = s.n[5], epsilon = s.n[6], to_g = s.n[7];
     T *first = s.state[0], *second = s.state[1], *third = s.state[2];
@@ -31,48 +31,50 @@ template <class T> void stage(const StageWork<T>& s, long count, T* u, const T* 
         case StageKind::penalty:  // l1, l2
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V here = get(w + k);
-                put(u + k, get(u + k) + (sign_of(here) * a + here * b));
+                put(u + k, get(in + k) + (sign_of(here) * a + here * b));
             });
         case StageKind::scale:  // factor
-            return over<T>(count, [=](long k, auto get, auto put) { put(u + k, get(u + k) * a); });
+            return over<T>(count, [=](long k, auto get, auto put) { put(u + k, get(in + k) * a); });
         case StageKind::decay:  // strength
-            return over<T>(count, [=](long k, auto get, auto put) { put(u + k, get(u + k) + get(w + k) * a); });
+            return over<T>(count, [=](long k, auto get, auto put) { put(u + k, get(in + k) + get(w + k) * a); });
         case StageKind::clip_value:  // limit
             return over<T>(count, [=](long k, auto get, auto put) {
-                const V g = get(u + k);
+                const V g = get(in + k);
                 put(u + k, g < -a ? all(-a) : (g > a ? all(a) : g));
             });
         case StageKind::accumulate:  // mini-batches, whether their mean is due
             return over<T>(count, [=](long k, auto get, auto put) {
-                const V sum = get(first + k) + get(u + k);
+                const V sum = get(first + k) + get(in + k);
                 put(first + k, b != 0 ? zero : sum);
                 put(u + k, sum / a);
             });
         case StageKind::average:  // decay
             return over<T>(count, [=](long k, auto get, auto put) {
-                put(first + k, get(first + k) * a + (get(w + k) - get(u + k)) * (1 - a));
+                const V step = get(in + k);
+                put(first + k, get(first + k) * a + (get(w + k) - step) * (1 - a));
+                put(u + k, step);
             });
         case StageKind::momentum:  // decay
             return over<T>(count, [=](long k, auto get, auto put) {
-                const V v = get(first + k) * a + get(u + k);
+                const V v = get(first + k) * a + get(in + k);
                 put(first + k, v);
                 put(u + k, v);
             });
         case StageKind::nesterov:  // decay
             return over<T>(count, [=](long k, auto get, auto put) {
-                const V g = get(u + k), v = get(first + k) * a + g;
+                const V g = get(in + k), v = get(first + k) * a + g;
                 put(first + k, v);
                 put(u + k, g + v * a);
             });
         case StageKind::adagrad:  // epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
-                const V g = get(u + k), sum = get(first + k) + g * g;
+                const V g = get(in + k), sum = get(first + k) + g * g;
                 put(first + k, sum);
                 put(u + k, g / root(sum + a));
             });
         case StageKind::adadelta:  // decay, 1 - decay, epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
-                const V g = get(u + k), v = get(first + k) * a + g * b * g, past = get(second + k);
+                const V g = get(in + k), v = get(first + k) * a + g * b * g, past = get(second + k);
                 const V out = root(past + c) / root(v + c) * g;
                 put(first + k, v);
                 put(second + k, past * a + out * b * out);
@@ -80,13 +82,13 @@ template <class T> void stage(const StageWork<T>& s, long count, T* u, const T* 
             });
         case StageKind::rms:  // decay, 1 - decay, epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
-                const V g = get(u + k), v = get(first + k) * a + g * b * g;
+                const V g = get(in + k), v = get(first + k) * a + g * b * g;
                 put(first + k, v);
                 put(u + k, g / root(v + c));
             });
         case StageKind::rprop:  // shrink, grow, smallest, largest
             return over<T>(count, [=](long k, auto get, auto put) {
-                const V g = get(u + k), agreement = sign_of(g) * sign_of(get(second + k)), size = get(first + k);
+                const V g = get(in + k), agreement = sign_of(g) * sign_of(get(second + k)), size = get(first + k);
                 const V changed = size * (agreement > zero ? all(b) : all(a));
                 const V bounded = changed < c ? all(c) : (changed > d ? all(d) : changed);
                 const V next = agreement == zero ? size : bounded, kept = agreement < zero ? zero : g;
@@ -95,24 +97,24 @@ template <class T> void stage(const StageWork<T>& s, long count, T* u, const T* 
                 put(u + k, next * sign_of(kept));
             });
         case StageKind::adam:
-            return moments(s, count, u, [=](long, V, V m, V v, auto, auto) {
+            return moments(s, count, in, u, [=](long, V, V m, V v, auto, auto) {
                 return m * to_m / (root(v * to_v) + epsilon);
             });
         case StageKind::amsgrad:
-            return moments(s, count, u, [=](long k, V, V m, V v, auto get, auto put) {
+            return moments(s, count, in, u, [=](long k, V, V m, V v, auto get, auto put) {
                 const V now = v * to_v, before = get(third + k), largest = now > before ? now : before;
                 put(third + k, largest);
                 return m * to_m / (root(largest) + epsilon);
             });
         case StageKind::nadam:
-            return moments(s, count, u, [=](long, V g, V m, V v, auto, auto) {
+            return moments(s, count, in, u, [=](long, V g, V m, V v, auto, auto) {
                 return (m * to_m + g * to_g) / (root(v * to_v) + epsilon);
             });
         case StageKind::radam_early:
-            return moments(s, count, u, [=](long, V, V m, V, auto, auto) { return m * to_m; });
+            return moments(s, count, in, u, [=](long, V, V m, V, auto, auto) { return m * to_m; });
         case StageKind::adamax:  // beta1, 1 - beta1, beta2, -, what m is multiplied by, -, epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
-                const V g = get(u + k), m = get(first + k) * a + g * b;
+                const V g = get(in + k), m = get(first + k) * a + g * b;
                 const V faded = get(second + k) * c, size = size_of(g) + epsilon, largest = faded > size ? faded : size;
                 put(first + k, m);
                 put(second + k, largest);
@@ -120,7 +122,7 @@ template <class T> void stage(const StageWork<T>& s, long count, T* u, const T* 
             });
         case StageKind::lion:  // beta1, 1 - beta1, beta2, 1 - beta2
             return over<T>(count, [=](long k, auto get, auto put) {
-                const V g = get(u + k), m = get(first + k);
+                const V g = get(in + k), m = get(first + k);
                 put(u + k, sign_of<V>(m * a + g * b));
                 put(first + k, m * c + g * d);
             });
@@ -148,10 +150,10 @@ template <class T> double squares(long count, const T* x) {
 }
 
 // What is not finite times 0 is NaN.
-template <class T> T subtract(long count, T factor, T* u, T* w) {
+template <class T> T subtract(long count, T factor, const T* in, T* u, T* w) {
     Vec<T> sound = {};
     over<T>(count, [&](long k, auto get, auto put) {
-        const Vec<T> step = get(u + k) * factor, next = get(w + k) - step;
+        const Vec<T> step = get(in + k) * factor, next = get(w + k) - step;
         put(u + k, step);
         put(w + k, next);
         sound += next * T(0);

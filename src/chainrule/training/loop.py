@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -149,16 +150,19 @@ def events(plan: Plan, data: Dataset, progress: Progress) -> Iterator[Event]:
     """The steps and epochs from here to the end of training."""
     part, work = data.training, plan.work(len(data.training.x))
     taking, length = engine(plan.engine, work), plan.steps_per_epoch(len(part.x))
-    while progress.epoch < plan.epochs and not _is_over(plan, progress):
-        batches = plan.batches(progress.epoch, part).cut(progress.position.step - progress.epoch * length, length)
-        for span in taking.spans(progress.position, batches):
-            error = None if span.sound else diagnose(work, span.last, part)
-            if error is not None:
-                raise error
-            progress = _counted(progress, span)
-            yield Stepped(plan, data, progress, span)
-        progress, record = _end_epoch(plan, data, progress, taking)
-        yield EpochEnded(plan, data, progress, record)
+    with ThreadPoolExecutor(1) as ahead:  # the next epoch is shuffled while this one is under way
+        shuffled = ahead.submit(plan.batches, progress.epoch, part)
+        while progress.epoch < plan.epochs and not _is_over(plan, progress):
+            batches = shuffled.result().cut(progress.position.step - progress.epoch * length, length)
+            shuffled = ahead.submit(plan.batches, progress.epoch + 1, part)
+            for span in taking.spans(progress.position, batches):
+                error = None if span.sound else diagnose(work, span.last, part)
+                if error is not None:
+                    raise error
+                progress = _counted(progress, span)
+                yield Stepped(plan, data, progress, span)
+            progress, record = _end_epoch(plan, data, progress, taking)
+            yield EpochEnded(plan, data, progress, record)
 
 
 def _counted(progress: Progress, span: Span) -> Progress:
