@@ -2,7 +2,8 @@
 
 A turn is some epochs, each with shuffling, gathering, the steps, and the mean loss, after some that are not timed. How
 fast a processor runs changes from second to second where it is shared with others: so chainrule takes a turn before
-each of the others, and the ratio of the two is what counts.
+each of the others, and the ratio of the two is what counts; and a turn is taken again where the processor was
+disturbed, as a product of two matrices before it and another after it show.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ REST = 0.2
 
 
 TRIES, UNDISTURBED = 6, 0.85
-"""A turn counts if the processor was as fast as this share of its best just before and after; how often that is tried."""
+"""A turn counts if the processor was as fast as this share of its best just before and after; how often it is tried."""
 WHILE = 0.1
 """Seconds that a turn takes at least, and as long before it is timed."""
 

@@ -1,4 +1,4 @@
-"""PyTorch from an empty process to a network that tells digits apart, as `chainrule train` does it: whole_torch.py DATA"""
+"""PyTorch from an empty process to a network that tells digits apart, like `chainrule train`: whole_torch.py DATA"""
 
 import sys
 
