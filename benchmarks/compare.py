@@ -2,8 +2,8 @@
 
     python benchmarks/compare.py [--parts PART ...] [--times N] [--networks NAME ...] [--write]
 
-Compares with what is installed of the extra "peers". With --write the results go to docs/benchmarks.json and the plots
-to docs/pictures/; each part replaces its own results, and leaves those of others.
+Compares with what is installed of the extra "peers". With --write the results go to docs/benchmarks.json, the tables of
+docs/benchmarks.md and the plots in docs/pictures/; each part replaces its own results, and leaves those of others.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from comparison import endtoend, epochs, growth, memory
+from comparison import endtoend, epochs, growth, memory, page
 from comparison.problems import NETWORKS
 
 RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks.json"
+PAGE = RESULTS.with_suffix(".md")
 PARTS = ("epochs", "growth", "whole", "start", "memory")
 
 
@@ -70,7 +71,8 @@ def main() -> int:
     if "memory" in told.parts:
         results["memory"] = memory.measure()
     if told.write:
-        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        PAGE.write_text(page.filled(PAGE.read_text(), results))
         if "growth" in told.parts:
             growth.draw(results["growth"], RESULTS.parent / "pictures")
     return 0
