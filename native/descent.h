@@ -56,7 +56,7 @@ template <class T> class Descent {
         shows_ = shows();
         by_parts_ = size > LARGE && penalties.empty() &&
                     std::none_of(stages.begin(), stages.end(), [](auto& s) { return s.needs_norm(); });
-        stepped_.assign(arrays.size(), 0);
+        stepped_.assign(arrays.size() + 1, 0);
         sound_.assign(size_t(threads), 0);
         const bool by_array = std::any_of(stages.begin(), stages.end(), [](auto& s) {
             return !s.on.empty() || s.rule == Rule::clip_norm || s.rule == Rule::trust_ratio;
@@ -84,70 +84,21 @@ template <class T> class Descent {
     // whole gradient (with penalties) and what was subtracted are handed out. False if something is not finite, on
     // the thread that saw it.
     bool step(const Kernels<T>& kernels, T* w, T* g, T* gradient, T* update, int t, Barrier& barrier) {
-        const std::vector<long>& mine = pieces_of_[size_t(t)];
-        StageWork<T>* const works = works_[size_t(t)].data();
-        T sound = sound_[size_t(t)];
+        Going going{w, g, gradient, update, t};
+        going.sound = sound_[size_t(t)];
         sound_[size_t(t)] = 0;
-        alignas(64) T u[PIECE + ROOM];
-        size_t from = 0;
-        bool first = true, ended = false;
-        while (!ended) {
-            size_t to = from;
-            while (to < stages.size() && !stages[to].needs_norm()) ++to;
-            const bool last = to == stages.size();
-            size_t stop = to;
-            for (size_t k = from; k < to; ++k) {
-                works[k] = numbers(stages[k]);
-                if (stages[k].rule == Rule::accumulate && works[k].n[1] == 0) {
-                    stop = k + 1;
-                    ended = true;
-                    break;
-                }
-            }
-            // A learning rate at the end is applied as the update is subtracted.
-            const bool scales = last && !ended && to > from && works[to - 1].kind == StageKind::scale;
-            const T factor = scales ? works[to - 1].n[0] : T(1);
-            if (scales) --stop;
-            for (const long p : mine) {
-                const Piece piece = pieces_[size_t(p)];
-                if (by_parts_ && stepped_[size_t(piece.array)] && !gradient) continue;
-                const T* in = g + piece.from;
-                if (!first || !shows_ || gradient || !penalties.empty()) {
-                    sound += kernels.take(piece.count, in, u);
-                    in = u;
-                }
-                if (first) {
-                    penalize(kernels, p, w, u);
-                    if (gradient) std::memcpy(gradient + piece.from, u, size_t(piece.count) * sizeof(T));
-                } else {
-                    StageWork<T> shorten;
-                    shorten.kind = StageKind::scale;
-                    shorten.n[0] = factors_.size() == 1 ? factors_[0] : factors_[size_t(piece.array)];
-                    kernels.stage(shorten, piece.count, u, u, w + piece.from);
-                }
-                for (size_t k = from; k < stop; ++k)
-                    in = apply(kernels, k, piece.array, piece.from, piece.count, in, u, w, t);
-                if (ended) {
-                    if (update) std::memset(update + piece.from, 0, size_t(piece.count) * sizeof(T));
-                } else if (last) {
-                    sound += kernels.subtract(piece.count, factor, in, u, w + piece.from);
-                    if (update) std::memcpy(update + piece.from, u, size_t(piece.count) * sizeof(T));
-                } else {
-                    std::memcpy(g + piece.from, u, size_t(piece.count) * sizeof(T));
-                    g_squares_[size_t(p)] = kernels.squares(piece.count, u);
-                    if (stages[to].rule == Rule::trust_ratio)
-                        w_squares_[size_t(p)] = kernels.squares(piece.count, w + piece.from);
-                }
-            }
-            if (last) break;
-            if (!ended) {
-                barrier.wait();
-                if (t == 0) set_factors(stages[to]);
-                barrier.wait();
-            }
-            first = false;
-            from = to + 1;
+        while (!going.ended) {
+            prepare(going);
+            for (const long p : pieces_of_[size_t(t)])
+                if (!stepped_[size_t(pieces_[size_t(p)].array)] || gradient || !by_parts_) step_piece(kernels, going, p);
+            if (going.last || going.ended) break;
+            barrier.wait();
+            if (t == 0) set_factors(stages[going.to]);
+            barrier.wait();
+            going.first = false;
+            going.from = going.to + 1;
         }
+        const T sound = going.sound;
         barrier.wait();
         if (t == 0) end_step();
         return sound == 0;
@@ -233,6 +184,65 @@ template <class T> class Descent {
         for (int s = 0; s < 3; ++s) work.state[s] = stage.state[s] ? stage.state[s] + from : nullptr;
         kernels.stage(work, count, in, u, w + from);
         return u;
+    }
+
+    // How far a step is: in the pass over stages [from, to), of which those up to `stop` run.
+    struct Going {
+        T *w, *g, *gradient, *update;
+        int t;
+        size_t from = 0, to = 0, stop = 0;
+        bool first = true, last = false, ended = false;  // `ended`: a stage only gathers in this step
+        T factor = 1;  // a learning rate at the end is applied as the update is subtracted
+        T sound = 0;
+    };
+
+    void prepare(Going& going) {
+        std::vector<StageWork<T>>& works = works_[size_t(going.t)];
+        going.to = going.from;
+        while (going.to < stages.size() && !stages[going.to].needs_norm()) ++going.to;
+        going.stop = going.to;
+        for (size_t k = going.from; k < going.to && !going.ended; ++k) {
+            works[k] = numbers(stages[k]);
+            going.ended = waits(works[k]);
+            if (going.ended) going.stop = k + 1;
+        }
+        going.last = going.to == stages.size() && !going.ended;
+        const bool scales = going.last && going.to > going.from && works[going.to - 1].kind == StageKind::scale;
+        going.factor = scales ? works[going.to - 1].n[0] : T(1);
+        if (scales) --going.stop;
+    }
+
+    void step_piece(const Kernels<T>& kernels, Going& going, long p) {
+        const Piece piece = pieces_[size_t(p)];
+        const size_t bytes = size_t(piece.count) * sizeof(T);
+        alignas(64) T u[PIECE + ROOM];
+        const T* in = going.g + piece.from;
+        T* const w = going.w + piece.from;
+        if (!going.first || !shows_ || going.gradient || !penalties.empty()) {
+            going.sound += kernels.take(piece.count, in, u);
+            in = u;
+        }
+        if (going.first) {
+            penalize(kernels, p, going.w, u);
+            if (going.gradient) std::memcpy(going.gradient + piece.from, u, bytes);
+        } else {
+            StageWork<T> shorten;
+            shorten.kind = StageKind::scale;
+            shorten.n[0] = factors_.size() == 1 ? factors_[0] : factors_[size_t(piece.array)];
+            kernels.stage(shorten, piece.count, u, u, w);
+        }
+        for (size_t k = going.from; k < going.stop; ++k)
+            in = apply(kernels, k, piece.array, piece.from, piece.count, in, u, going.w, going.t);
+        if (going.ended) {
+            if (going.update) std::memset(going.update + piece.from, 0, bytes);
+        } else if (going.last) {
+            going.sound += kernels.subtract(piece.count, going.factor, in, u, w);
+            if (going.update) std::memcpy(going.update + piece.from, u, bytes);
+        } else {
+            std::memcpy(going.g + piece.from, u, bytes);
+            g_squares_[size_t(p)] = kernels.squares(piece.count, u);
+            if (stages[going.to].rule == Rule::trust_ratio) w_squares_[size_t(p)] = kernels.squares(piece.count, w);
+        }
     }
 
     void penalize(const Kernels<T>& kernels, long p, const T* w, T* u) {

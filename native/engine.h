@@ -61,8 +61,7 @@ template <class T> class Engine {
         return kept_.back().data();
     }
     long most_samples() const { return most_; }
-    int threads() const { return threads_; }
-    void set_threads(int threads) { threads_ = threads; }
+    const char* processor() const { return kernels_.name; }
     void fail(std::exception_ptr error, bool backward) {
         if (!error_) error_ = error;
         if (!backward) fault_ = true;

@@ -128,7 +128,4 @@ template <class T> struct Kernels {
     T (*subtract)(long count, T factor, const T* in, T* u, T* w);
 };
 
-template <class T> const Kernels<T>& kernels();  // those for this processor
-template <class T> const Kernels<T>* kernels(const char* name);
-
 }  // namespace chainrule

@@ -196,7 +196,7 @@ template <class T> struct Bound {
             .def("__init__", [](E* e, const std::string& processor, long most_samples, int threads) {
                 new (e) E(kernels_for<T>(processor), most_samples, threads);
             }, "processor"_a, "most_samples"_a, "threads"_a)
-            .def_prop_ro("most_samples", &E::most_samples)
+            .def_prop_ro("processor", &E::processor)
             .def("value", &E::value)
             .def("dense", [](E& e, int x, int y, long W, long b, bool relu, bool slope, bool wants) {
                 e.add(std::make_unique<DenseOp<T>>(e.at(x), e.at(y), W, b, relu, slope, wants));

@@ -22,8 +22,10 @@ REST = 0.2
 """Seconds of rest before a turn: threads of the one before wait busily for more to do."""
 
 
-TRIES, UNDISTURBED = 6, 0.85
+TRIES, UNDISTURBED = 5, 0.85
 """A turn counts if the processor was as fast as this share of its best just before and after; how often it is tried."""
+LONG = 1.0
+"""Seconds beyond which a turn is long enough for disturbances to even out."""
 WHILE = 0.1
 """Seconds that a turn takes at least, and as long before it is timed."""
 
@@ -90,7 +92,7 @@ def _step(epoch: Epoch, p: Problem) -> float:
         before = _probe()
         _for_a_while(epoch)  # so that nobody starts with caches that another has filled
         seconds, count = _for_a_while(epoch)
-        if min(before, _probe()) >= UNDISTURBED * _best[0]:
+        if seconds > LONG or min(before, _probe()) >= UNDISTURBED * _best[0]:
             break
     return seconds / count / p.steps
 

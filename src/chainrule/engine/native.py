@@ -218,19 +218,23 @@ class NativeEngine:
         if x.shape[1:] != network.input_shape:
             network.fit_input(x)  # says what is wrong
         program = self._predictor(min(max(len(x), 1), PREDICTED))
-        out = np.empty((len(x), math.prod(network.output_shape)), dtype=network.dtype)
         if program is None:
             return network.predict(parameters, x, statistics)
-        dtype = network.dtype
-        given = _padded(parameters, dtype), _padded(statistics, dtype)
-        if not program.made.predict(*given, _readable(x), out.reshape(-1)):
-            return network.predict(parameters, x, statistics)
+        out = np.empty((len(x), math.prod(network.output_shape)), dtype=network.dtype)
+        given = _padded(parameters, network.dtype), _padded(statistics, network.dtype)
+        some = max(len(x), 1) if _is_readable(x) else 64 * PREDICTED
+        for k in range(0, len(x), some):
+            if not program.made.predict(*given, _readable(x[k : k + some]), out[k : k + some].reshape(-1)):
+                return network.predict(parameters, x, statistics)  # says what is wrong with it
         return out.reshape(len(x), *network.output_shape)
 
     # Programs
 
     def _program(self, batches: Batches) -> Program | None:
-        """The program for mini-batches of this size; None if the definition must do it."""
+        """The program for mini-batches of this size; None if the definition must do it, or say what is wrong."""
+        odd_weights = batches.weight is not None and batches.weight.ndim != 1
+        if odd_weights or batches.x.shape[1:] != self.work.network.input_shape:
+            return None
         key = (min(batches.size, max(len(batches.order), 1)), batches.y.shape[1:])
         for held, program in self._programs.items():
             if held[0] != PREDICTION and held[1] == key[1] and held[0] >= key[0]:
