@@ -179,8 +179,13 @@ template <class T> void pack_columns(const Product<T>& w, long from, long k, lon
         }
         return;
     }
-    // B is stored by columns, each in one piece: squares of W by W numbers are turned in registers.
+    // B is stored by columns, each in one piece: squares of W by W numbers are turned in registers, unless they are few.
     constexpr long W = WIDTH<T>;
+    if (k * columns <= 2 * W) {
+        for (long p = 0; p < k; ++p)
+            for (long j = 0; j < columns; ++j) to[p * stride + j] = w.b[(column + j) * w.b_column + from + p];
+        return;
+    }
     Vec<T> square[W];
     for (long j = 0; j < stride; j += W)
         for (long p = 0; p < k; p += W) {
@@ -206,7 +211,8 @@ template <class T> void product(const Product<T>& w) {
     const int reading = (turned ? columns : rows) + (w.samples ? 2 : 0);
     // B is copied together where its rows are too far apart to stay in the nearest cache, and are needed often.
     const bool packs = w.b_column != 1 || (w.m > 2 * MOST_ROWS && w.n > 2 * W && w.k * w.n > 8192);
-    Tile<T> t{};
+    Tile<T> t;
+    t.a = nullptr;
     t.a_row = w.a_row;
     t.a_column = w.a_column;
     t.c_row = w.c_row;

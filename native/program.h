@@ -63,7 +63,7 @@ template <class T> struct Operation {
 
 // How a product is divided among threads: along its columns where there are enough, else along its rows. The gradient
 // of a weight is divided along its rows if it can be: the descent is, too, and so each core keeps its part.
-template <class T> void divided(const Pass<T>& p, Product<T> work, bool rather_by_rows = false) {
+template <class T> void divided(const Pass<T>& p, Product<T>& work, bool rather_by_rows = false) {
     if (p.threads > 1) {
         const long unit = 2 * p.kernels.width, panels = (work.n + unit - 1) / unit;
         const bool by_rows = rather_by_rows && work.m >= 32 * p.threads;

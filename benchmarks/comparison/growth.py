@@ -12,6 +12,7 @@ from typing import Any
 
 from chainrule.engine.native import NativeEngine, available
 from chainrule.training.loop import start
+from comparison.epochs import REST
 from comparison.peers import PEERS
 from comparison.problems import Problem, problem
 
@@ -34,6 +35,7 @@ def _problem(axis: str, value: int) -> Problem:
 
 def _timed(epoch: Any, p: Problem, times: int) -> float:
     epoch(0)
+    time.sleep(REST)
     taken = []
     for number in range(1, times + 1):
         began = time.perf_counter()

@@ -130,6 +130,10 @@ class Engine(Protocol):
         """The prediction for x, of shape (samples, *input_shape), as after training: no dropout, running statistics."""
         ...
 
+    def leaves_a_core(self, batches: Batches) -> bool:
+        """Whether something else can be done at the same time without slowing these steps down."""
+        ...
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What does not run as fast as it might, and why, for people."""

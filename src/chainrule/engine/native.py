@@ -209,6 +209,10 @@ class NativeEngine:
         after = Position(position.step + 1, taken.parameters, statistics, taken.states)
         return Done(position, after, rows, loss, gradient, taken.update), COMPLETE
 
+    def leaves_a_core(self, batches: Batches) -> bool:
+        """Whether these steps take fewer threads than there are cores."""
+        return self._threads(batches.size) < available()
+
     # Prediction
 
     def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:

@@ -66,6 +66,10 @@ class NumpyEngine:
         here = derivatives(at.parameters)
         return here, Point(at.parameters, self.work.network.parameters, here.loss, here.gradient, elsewhere)
 
+    def leaves_a_core(self, batches: Batches) -> bool:
+        """No: its products take what there is."""
+        return False
+
     def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
         """The prediction for x, as after training."""
         return self.work.network.predict(parameters, x, statistics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.arrays import Vector
 from chainrule.data import Dataset, Part, Target
-from chainrule.engine import Engine, Position, Span, engine
+from chainrule.engine import Batches, Engine, Position, Span, engine
 from chainrule.errors import NonFiniteError
 from chainrule.training import metrics as measures
 from chainrule.training.diagnosis import diagnose
@@ -150,11 +150,13 @@ def events(plan: Plan, data: Dataset, progress: Progress) -> Iterator[Event]:
     """The steps and epochs from here to the end of training."""
     part, work = data.training, plan.work(len(data.training.x))
     taking, length = engine(plan.engine, work), plan.steps_per_epoch(len(part.x))
-    with ThreadPoolExecutor(1) as ahead:  # the next epoch is shuffled while this one is under way
-        shuffled = ahead.submit(plan.batches, progress.epoch, part)
+    with ThreadPoolExecutor(1) as ahead:
+        shuffled: Future[Batches] | None = None
         while progress.epoch < plan.epochs and not _is_over(plan, progress):
-            batches = shuffled.result().cut(progress.position.step - progress.epoch * length, length)
-            shuffled = ahead.submit(plan.batches, progress.epoch + 1, part)
+            batches = shuffled.result() if shuffled else plan.batches(progress.epoch, part)
+            batches = batches.cut(progress.position.step - progress.epoch * length, length)
+            if taking.leaves_a_core(batches):  # the next epoch is shuffled while this one is under way
+                shuffled = ahead.submit(plan.batches, progress.epoch + 1, part)
             for span in taking.spans(progress.position, batches):
                 error = None if span.sound else diagnose(work, span.last, part)
                 if error is not None:
