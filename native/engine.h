@@ -4,6 +4,7 @@
 #include <chrono>
 #include <deque>
 #include <exception>
+#include <stdexcept>
 
 #include "descent.h"
 #include "memory.h"
@@ -73,7 +74,9 @@ template <class T> class Engine {
         trains_ = trains;
         parameters_ = parameters;
         values_.at(size_t(prediction)).learns = true;  // the loss's slopes are written to it
-        for (size_t k = 0; k < values_.size(); ++k) {
+        first_ = operations_.empty() ? nullptr : dynamic_cast<DenseOp<T>*>(operations_[0].get());
+        if (first_ && (&first_->x != &values_[0] || values_[0].rows != 1)) first_ = nullptr;
+        for (size_t k = first_ ? 1 : 0; k < values_.size(); ++k) {
             Value<T>& v = values_[k];
             v.value = v.value_of >= 0 ? values_[size_t(v.value_of)].value : own(most_ * v.rows * v.ld);
         }
@@ -82,9 +85,6 @@ template <class T> class Engine {
             if (v.gradient_of >= 0) v.gradient = values_[size_t(v.gradient_of)].gradient;
             else if (v.learns) v.gradient = own(most_ * v.rows * v.ld);
         }
-        first_ = operations_.empty() ? nullptr : dynamic_cast<DenseOp<T>*>(operations_[0].get());
-        if (first_ && &first_->x != &values_[0]) first_ = nullptr;
-        if (values_[0].rows != 1) first_ = nullptr;
         sample_rows_.assign(size_t(most_), nullptr);
         long scratch = 0;
         for (const auto& operation : operations_) scratch = std::max(scratch, operation->scratch());
@@ -118,6 +118,7 @@ template <class T> class Engine {
     // step's. Where a step fails, the vectors are left anyhow.
     Ran run(T* w, T* statistics, const Data& data, long batch, uint64_t first_step, double seconds, double* losses,
             T* gradient, T* update) {
+        require_room(std::min(batch, data.rows));
         const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
         const long every = parameters_ < 10000 && seconds > 0 ? 16 : 1;  // steps from one look at the clock to the next
         Ran ran{0, Ending::complete};
@@ -162,6 +163,7 @@ template <class T> class Engine {
 
     // The derivatives of one mini-batch: gives its loss without penalties; false in `fine` if an input makes no sense.
     double differentiate(const T* w, T* statistics, const Data& data, uint64_t step, T* gradient, bool& fine) {
+        require_room(data.rows);
         begin(data);
         Barrier barrier(threads_);
         in_parallel(threads_, [&](int t) {
@@ -215,14 +217,20 @@ template <class T> class Engine {
     long rows_ = 0;
     std::vector<const T*> sample_rows_;  // which are these
 
+    void require_room(long samples) const {
+        if (samples > most_) throw std::length_error("a mini-batch of more samples than the engine was made for");
+    }
+
     void begin(const Data& data) {
         fault_ = false;
         error_ = nullptr;
-        const Table& x = data.x;
         rows_ = data.rows;
-        if (first_)
-            first_->reads_samples = x.type == (sizeof(T) == 4 ? Numbers::float32 : Numbers::float64) &&
-                                    reinterpret_cast<uintptr_t>(x.data) % sizeof(T) == 0 && x.stride % long(sizeof(T)) == 0;
+        if (!first_) return;
+        const Table& x = data.x;
+        first_->reads_samples = x.type == (sizeof(T) == 4 ? Numbers::float32 : Numbers::float64) &&
+                                reinterpret_cast<uintptr_t>(x.data) % sizeof(T) == 0 && x.stride % long(sizeof(T)) == 0;
+        Value<T>& input = values_[0];
+        if (!first_->reads_samples && !input.value) input.value = own(most_ * input.ld);  // samples are gathered
     }
     void rethrow() {
         if (error_) std::rethrow_exception(error_);

@@ -152,8 +152,8 @@ template <class T> struct Bound {
     }
 
     static nb::tuple differentiate(E& e, nb::object w, nb::object statistics, nb::object x, nb::object y,
-                                   nb::object weight, uint64_t step, nb::object gradient) {
-        const Data data = data_of(x, y, weight, nb::none());
+                                   nb::object weight, nb::object order, uint64_t step, nb::object gradient) {
+        const Data data = data_of(x, y, weight, order);
         T *to_w = begin_of<T>(w), *to_statistics = begin_of<T>(statistics), *to_gradient = begin_of<T>(gradient);
         double value;
         bool fine;
@@ -265,7 +265,7 @@ template <class T> struct Bound {
                  nb::arg("weight").none(), nb::arg("order").none(), nb::arg("batch"), nb::arg("first_step"),
                  nb::arg("seconds"), nb::arg("losses"), nb::arg("gradient").none(), nb::arg("update").none())
             .def("differentiate", &differentiate, nb::arg("parameters"), nb::arg("statistics"), nb::arg("x"),
-                 nb::arg("y"), nb::arg("weight").none(), nb::arg("step"), nb::arg("gradient"))
+                 nb::arg("y"), nb::arg("weight").none(), nb::arg("order"), nb::arg("step"), nb::arg("gradient"))
             .def("predict", &predict)
             .def("prediction", [](E& e, long samples) {
                 const Value<T>& v = e.at(e.prediction());

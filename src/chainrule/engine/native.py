@@ -180,7 +180,7 @@ class NativeEngine:
 
     def _hybrid(self, program: Program, position: Position, batch: Batches) -> tuple[Done, int]:
         rows, work = batch.rows(0), self.work
-        x, y, weight = (None if part is None else _readable(part) for part in batch.taken(0))
+        read = _within_reach(batch)
         layout = work.network.parameters
         fault = False
 
@@ -189,7 +189,7 @@ class NativeEngine:
             dtype = work.network.dtype
             gradient = _padded(np.zeros(layout.size), dtype)
             loss, fine = program.made.differentiate(
-                _padded(parameters, dtype), statistics, x, y, weight, position.step, gradient
+                _padded(parameters, dtype), statistics, read.x, read.y, read.weight, read.order, position.step, gradient
             )
             fault |= not fine
             for penalty in work.penalties:

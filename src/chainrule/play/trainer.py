@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.backprop import Derivatives, total_loss
 from chainrule.data import Dataset, Part
-from chainrule.engine import Batches, Done, Position, Work, engine
+from chainrule.engine import Batches, Done, Engine, Position, Work, engine
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import NonFiniteError, RunError, SettingError
 from chainrule.explain import Explanation
@@ -50,6 +50,7 @@ class Trainer:
         self.samples: Samples = samples(settings.data, given)
         self.data = self.samples.data
         self.plan: Plan = run.trained.plan if run is not None else _planned(settings, self.data)
+        self._engine: tuple[Plan, Engine] | None = None
         self._marks: list[Position] = []
         self._every = 1
         self.reset()
@@ -105,12 +106,19 @@ class Trainer:
             count -= 1
         taken = 0
         for batches in self._batches(count):
-            taking = engine(self.plan.engine, self.work)
             with np.errstate(all="ignore"):
-                for done in taking.steps(self.position, batches):
+                for done in self._taking().steps(self.position, batches):
                     self._took(done)
                     taken += 1
         return taken
+
+    def _taking(self) -> Engine:
+        """The engine that takes the steps; the same one for as long as the plan is."""
+        if self.run is not None:
+            return engine(self.plan.engine, self.work)
+        if self._engine is None or self._engine[0] is not self.plan:
+            self._engine = (self.plan, engine(self.plan.engine, self.work))
+        return self._engine[1]
 
     def _batches(self, count: int) -> Iterator[Batches]:
         """The rows of so many steps from here on, an epoch's part at a time."""
