@@ -40,8 +40,10 @@ ROOM = 64
 """Numbers behind the end of every vector that the kernels may read, but never use."""
 LINE = 64
 """Bytes of a cache line."""
-ALONE = 4e6
-"""Multiplications and additions of a step below which a second thread costs more than it brings."""
+ALONE = 12e6
+"""Multiplications and additions of a step (some 100 microseconds) below which a second thread brings little, and costs
+much where another program wants the core.
+"""
 PREDICTED = 256
 """Samples that are predicted at a time."""
 COMPLETE, FAULT, NOT_FINITE = range(3)
