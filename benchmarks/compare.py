@@ -58,6 +58,8 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=15, help="epochs that are timed, or commands that are run")
     parser.add_argument("--write", action="store_true")
     told = parser.parse_args()
+    if told.times < 1:
+        parser.error("--times: it takes at least 1")
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results: dict[str, Any] = {**before, "machine": machine()}
     if "epochs" in told.parts:

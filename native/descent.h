@@ -16,10 +16,6 @@
 
 namespace chainrule {
 
-struct Span {
-    long from, to;
-};
-
 enum class Rule : int {
     rate, plateau, decay, clip_value, accumulate, average, momentum, nesterov, adagrad, adadelta, rms, rprop,
     adam, amsgrad, nadam, radam, adamax, lion, clip_norm, clip_global_norm, trust_ratio
@@ -45,7 +41,7 @@ struct PenaltyOn {
 
 template <class T> class Descent {
   public:
-    std::vector<Span> arrays;
+    std::vector<Range> arrays;
     std::vector<PenaltyOn> penalties;
     std::vector<DescentStage<T>> stages;
     double penalty = 0;  // its value in the last step
@@ -61,7 +57,7 @@ template <class T> class Descent {
         const bool by_array = std::any_of(stages.begin(), stages.end(), [](auto& s) {
             return !s.on.empty() || s.rule == Rule::clip_norm || s.rule == Rule::trust_ratio;
         }) || !penalties.empty() || size > LARGE;
-        std::vector<Span> spans = arrays;
+        std::vector<Range> spans = arrays;
         if (!by_array) spans = {{0, size}};
         for (size_t a = 0; a < spans.size(); ++a)
             for (long from = spans[a].from; from < spans[a].to; from += PIECE)

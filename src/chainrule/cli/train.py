@@ -192,8 +192,8 @@ class _Example:
         from chainrule.training import EpochEnded, Stepped
 
         if self._looking and isinstance(event, Stepped):
-            moving = [done for done in event.span.steps() if done.update.any()]
-            self.done = moving[-1] if moving else self.done
+            for done in event.span.steps():
+                self.done = done if done.update.any() else self.done
         elif isinstance(event, EpochEnded):
             self._looking = self.done is None
 

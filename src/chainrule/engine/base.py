@@ -8,6 +8,7 @@ takes to go on from a step is in a Position.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -111,8 +112,7 @@ class Span:
     @property
     def last(self) -> Done:
         """The last step."""
-        *_, last = self.steps()
-        return last
+        return deque(self.steps(), maxlen=1)[0]  # the others are let go one by one
 
 
 class Engine(Protocol):
