@@ -9,6 +9,15 @@
 #include "kernels.h"
 #include "vector.h"
 
+#if defined(CHAINRULE_512)
+namespace chainrule {
+
+void narrow_product(const Product<float>&);  // from narrow.cpp
+void narrow_product(const Product<double>&);
+
+}  // namespace chainrule
+#endif
+
 namespace chainrule::CHAINRULE_ISA {
 
 #if defined(__AVX512F__)
@@ -17,6 +26,7 @@ constexpr int MOST_ROWS = 14;  // 28 registers of sums, 2 of B, 1 of A
 constexpr int MOST_ROWS = 6;  // 12 registers of sums, 2 of B, 1 of A
 #endif
 constexpr long K_BLOCK = 512;
+
 
 template <class T> struct Tile {
     long k;
@@ -187,16 +197,17 @@ template <class T> void pack_columns(const Product<T>& w, long from, long k, lon
         return;
     }
     Vec<T> square[W];
+    alignas(64) T part[W * W];
     for (long j = 0; j < stride; j += W)
         for (long p = 0; p < k; p += W) {
             const T* corner = w.b + (column + j) * w.b_column + from + p;
             const long there = columns - j < W ? columns - j : W, here = k - p < W ? k - p : W;
-            if (here == W)
-                for (long i = 0; i < there; ++i) square[i] = load(corner + i * w.b_column);
-            else
-                for (long i = 0; i < there; ++i) square[i] = load_part(corner + i * w.b_column, here);
-            for (long i = there; i < W; ++i) square[i] = Vec<T>{};
-            transpose<T>(square);
+            if (there == W && here == W) turned<T>(corner, w.b_column, square);
+            else {
+                for (long i = 0; i < W; ++i)
+                    store(part + i * W, i < there ? load_part(corner + i * w.b_column, here) : Vec<T>{});
+                turned<T>(part, W, square);
+            }
             for (long i = 0; i < here; ++i) store(to + (p + i) * stride + j, square[i]);
         }
 }
@@ -204,6 +215,9 @@ template <class T> void pack_columns(const Product<T>& w, long from, long k, lon
 template <class T> void product(const Product<T>& w) {
     constexpr long W = WIDTH<T>;
     if (w.m == 0 || w.n == 0) return;
+#if defined(CHAINRULE_512)
+    if (w.n <= W / 2) return narrow_product(w);
+#endif
     const bool one = w.m <= MOST_ROWS;
     const long blocks = one ? 1 : (w.m + MOST_ROWS - 1) / MOST_ROWS;
     const long shorter = one ? w.m : w.m / blocks, longer = one ? 0 : w.m % blocks;

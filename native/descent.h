@@ -146,8 +146,11 @@ template <class T> class Descent {
                 if (stages[k].rule == Rule::accumulate && works[k].n[1] == 0) stop = k + 1;
             const bool ends = stop == stages.size() && !(stop && waits(works[stop - 1]));
             const bool scales = ends && stop && works[stop - 1].kind == StageKind::scale;
-            for (size_t k = 0; k < (scales ? stop - 1 : stop); ++k) in = apply(kernels, k, array, at, count, in, u, w, t);
-            if (ends) sound += kernels.subtract(count, scales ? works[stop - 1].n[0] : T(1), in, u, w + at);
+            if (scales) --stop;
+            const T factor = scales ? works[stop].n[0] : T(1);
+            if (ends) sound += descend(kernels, 0, stop, factor, array, at, count, in, u, w, t);
+            else
+                for (size_t k = 0; k < stop; ++k) in = apply(kernels, k, array, at, count, in, u, w, t);
         }
         sound_[size_t(t)] += sound;
     }
@@ -172,14 +175,29 @@ template <class T> class Descent {
     // Whether a stage only gathers in this step.
     static bool waits(const StageWork<T>& work) { return work.kind == StageKind::accumulate && work.n[1] == 0; }
 
+    bool applies(size_t k, int array) const { return stages[k].on.empty() || stages[k].on[size_t(array)]; }
+
+    // Stage k's numbers in this step, and its memory of the weights from `from` on.
+    StageWork<T>& work_at(size_t k, long from, int t) {
+        StageWork<T>& work = works_[size_t(t)][k];
+        for (int s = 0; s < 3; ++s) work.state[s] = stages[k].state[s] ? stages[k].state[s] + from : nullptr;
+        return work;
+    }
+
     // Stage k turns `in` into u; gives where its result is.
     const T* apply(const Kernels<T>& kernels, size_t k, int array, long from, long count, const T* in, T* u, T* w, int t) {
-        const DescentStage<T>& stage = stages[k];
-        if (!stage.on.empty() && !stage.on[size_t(array)]) return in;
-        StageWork<T>& work = works_[size_t(t)][k];
-        for (int s = 0; s < 3; ++s) work.state[s] = stage.state[s] ? stage.state[s] + from : nullptr;
-        kernels.stage(work, count, in, u, w + from);
+        if (!applies(k, array)) return in;
+        kernels.stage(work_at(k, from, t), count, in, u, w + from);
         return u;
+    }
+
+    // Stages [k, stop), and then what they made, times `factor`, is subtracted: by the last of them in the same go.
+    T descend(const Kernels<T>& kernels, size_t k, size_t stop, T factor, int array, long from, long count, const T* in,
+              T* u, T* w, int t) {
+        const bool subtracts = stop > k && applies(stop - 1, array);
+        for (; k < (subtracts ? stop - 1 : stop); ++k) in = apply(kernels, k, array, from, count, in, u, w, t);
+        if (!subtracts) return kernels.subtract(count, factor, in, u, w + from);
+        return kernels.stage_and_subtract(work_at(stop - 1, from, t), count, factor, in, w + from);
     }
 
     // How far a step is: in the pass over stages [from, to), of which those up to `stop` run.
@@ -227,13 +245,18 @@ template <class T> class Descent {
             shorten.n[0] = factors_.size() == 1 ? factors_[0] : factors_[size_t(piece.array)];
             kernels.stage(shorten, piece.count, u, u, w);
         }
+        if (going.last && !going.update) {
+            going.sound += descend(kernels, going.from, going.stop, going.factor, piece.array, piece.from, piece.count, in,
+                                   u, going.w, going.t);
+            return;
+        }
         for (size_t k = going.from; k < going.stop; ++k)
             in = apply(kernels, k, piece.array, piece.from, piece.count, in, u, going.w, going.t);
         if (going.ended) {
             if (going.update) std::memset(going.update + piece.from, 0, bytes);
         } else if (going.last) {
             going.sound += kernels.subtract(piece.count, going.factor, in, u, w);
-            if (going.update) std::memcpy(going.update + piece.from, u, bytes);
+            std::memcpy(going.update + piece.from, u, bytes);
         } else {
             std::memcpy(going.g + piece.from, u, bytes);
             g_squares_[size_t(p)] = kernels.squares(piece.count, u);

@@ -34,6 +34,8 @@ struct Ran {
     Ending ending;
 };
 
+constexpr long SMALL = 512;  // bytes of a sample that is better copied to where it is needed than read where it lies
+
 template <class T> class Engine {
   public:
     Engine(const Kernels<T>& kernels, long most_samples, int threads)
@@ -58,7 +60,7 @@ template <class T> class Engine {
     }
     void add(std::unique_ptr<Operation<T>> operation) { operations_.push_back(std::move(operation)); }
     T* own(long count) {  // numbers that an operation keeps
-        kept_.emplace_back(size_t(count + ROOM), T(0));
+        kept_.emplace_back(size_t(count + ROOM));
         return kept_.back().data();
     }
     long most_samples() const { return most_; }
@@ -76,7 +78,7 @@ template <class T> class Engine {
         values_.at(size_t(prediction)).learns = true;  // the loss's slopes are written to it
         first_ = operations_.empty() ? nullptr : dynamic_cast<DenseOp<T>*>(operations_[0].get());
         if (first_ && (&first_->x != &values_[0] || values_[0].rows != 1)) first_ = nullptr;
-        for (size_t k = first_ ? 1 : 0; k < values_.size(); ++k) {
+        for (size_t k = first_ ? 1 : 0; k < values_.size(); ++k) {  // the input's numbers may be read where they lie
             Value<T>& v = values_[k];
             v.value = v.value_of >= 0 ? values_[size_t(v.value_of)].value : own(most_ * v.rows * v.ld);
         }
@@ -89,9 +91,9 @@ template <class T> class Engine {
         long scratch = 0;
         for (const auto& operation : operations_) scratch = std::max(scratch, operation->scratch());
         if (trains) {
-            gradient_.assign(size_t(parameters + ROOM), T(0));
-            targets_.assign(size_t(most_ * loss.target_width + ROOM), T(0));
-            weights_.assign(size_t(most_ + ROOM), T(0));
+            gradient_.resize(size_t(parameters + ROOM));
+            targets_.resize(size_t(most_ * loss.target_width + ROOM));
+            weights_.resize(size_t(most_ + ROOM));
             losses_.assign(size_t(most_), 0);
             scratch = std::max(scratch, (4 * at(prediction).width + 2 * loss.target_width + 4) * MOST_LANES);
             loss.class_weights = class_weights.empty() ? nullptr : class_weights.data();
@@ -106,12 +108,12 @@ template <class T> class Engine {
             descent.leave_out(stepped);
             part_.resize(size_t(threads_));
             for (auto& part : part_)
-                if (!stepped.empty()) part.assign(PART + ROOM, T(0));
+                if (!stepped.empty()) part.resize(PART + ROOM);
         }
         pack_.resize(size_t(threads_));
         scratch_.resize(size_t(threads_));
-        for (auto& pack : pack_) pack.assign(PACK + ROOM, T(0));
-        for (auto& s : scratch_) s.assign(size_t(scratch + ROOM), T(0));
+        for (auto& pack : pack_) pack.resize(PACK + ROOM);
+        for (auto& s : scratch_) s.resize(size_t(scratch + ROOM));
     }
 
     // Steps over the mini-batches of data.order, until they are over or `seconds` have passed; `losses` gets each
@@ -214,8 +216,9 @@ template <class T> class Engine {
     std::vector<double> losses_;
     std::vector<Lines<T>> pack_, scratch_, part_;
     DenseOp<T>* first_ = nullptr;        // the operation that reads the input, if it can read samples where they lie
+    bool fits_ = false;                  // whether samples are as the engine's own numbers
     long rows_ = 0;
-    std::vector<const T*> sample_rows_;  // which are these
+    std::vector<const T*> sample_rows_;  // where the samples of a mini-batch lie
 
     void require_room(long samples) const {
         if (samples > most_) throw std::length_error("a mini-batch of more samples than the engine was made for");
@@ -225,12 +228,13 @@ template <class T> class Engine {
         fault_ = false;
         error_ = nullptr;
         rows_ = data.rows;
-        if (!first_) return;
         const Table& x = data.x;
-        first_->reads_samples = x.type == (sizeof(T) == 4 ? Numbers::float32 : Numbers::float64) &&
-                                reinterpret_cast<uintptr_t>(x.data) % sizeof(T) == 0 && x.stride % long(sizeof(T)) == 0;
         Value<T>& input = values_[0];
-        if (!first_->reads_samples && !input.value) input.value = own(most_ * input.ld);  // samples are gathered
+        fits_ = input.rows == 1 && x.type == (sizeof(T) == 4 ? Numbers::float32 : Numbers::float64) &&
+                reinterpret_cast<uintptr_t>(x.data) % sizeof(T) == 0 && x.stride % long(sizeof(T)) == 0;
+        const bool in_place = first_ && fits_ && x.size * long(sizeof(T)) > SMALL;
+        if (first_) first_->reads_samples = in_place;
+        if (!in_place && !input.value) input.value = own(most_ * input.rows * input.ld);  // samples are gathered
     }
     void rethrow() {
         if (error_) std::rethrow_exception(error_);
@@ -244,8 +248,11 @@ template <class T> class Engine {
     void forward(const Pass<T>& pass, const Data& data, long from, Barrier& barrier) {
         const Range r = share(pass.samples, 1, pass.t, pass.threads);
         const Value<T>& input = values_[0];
-        if (first_ && first_->reads_samples) find(data.x, data.order, from, r);
-        else gather(data.x, data.order, from, r, input.rows, input.width, input.ld, input.value);
+        if (fits_) {
+            find(data.x, data.order, from, r);
+            if (!first_ || !first_->reads_samples)
+                kernels_.gather(r.count(), input.width, sample_rows_.data() + r.from, input.value + r.from * input.ld, input.ld);
+        } else gather(data.x, data.order, from, r, input.rows, input.width, input.ld, input.value);
         if (trains_ && pass.training) {
             gather(data.y, data.order, from, r, 1, loss.target_width, loss.target_width, targets_.data());
             if (data.weight.data) gather(data.weight, data.order, from, r, 1, 1, 1, weights_.data());
@@ -309,7 +316,7 @@ template <class T> class Engine {
             sample_rows_[size_t(i)] = reinterpret_cast<const T*>(table.data + row * table.stride);
             // The next mini-batch's are on their way while this one is worked on, if they are small.
             const long next = from + i + (r.to - r.from);
-            if (order && threads_ == 1 && next < rows_ && table.size * long(sizeof(T)) <= 512) {
+            if (order && threads_ == 1 && next < rows_ && table.size * long(sizeof(T)) <= SMALL) {
                 const char* ahead = table.data + order[next] * table.stride;
                 for (long at = 0; at < table.size * long(sizeof(T)); at += 64) __builtin_prefetch(ahead + at);
             }
@@ -327,9 +334,7 @@ template <class T> class Engine {
             const S* sample = reinterpret_cast<const S*>(table.data + row * table.stride);
             T* into = to + i * rows * ld;
             for (long k = 0; k < rows; ++k, sample += width, into += ld)
-                if constexpr (std::is_same_v<S, T>) kernels_.copy(width, sample, into);
-                else
-                    for (long j = 0; j < width; ++j) into[j] = T(sample[j]);
+                for (long j = 0; j < width; ++j) into[j] = T(sample[j]);
         }
     }
 };

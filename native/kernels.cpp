@@ -38,6 +38,7 @@ template <class T> Kernels<T> made() {
     k.embedding = embedding<T>;
     k.embedding_back = embedding_back<T>;
     k.copy = copy<T>;
+    k.gather = gather<T>;
     k.add = add<T>;
     k.multiply = multiply<T>;
     k.loss = loss<T>;

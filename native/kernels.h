@@ -113,6 +113,7 @@ template <class T> struct Kernels {
 
     // shaping.h: to = from, to += from, to = x * y, over `count` numbers; unaligned and without room behind
     void (*copy)(long count, const T* from, T* to);
+    void (*gather)(long rows, long width, const T* const* from, T* to, long ld);
     void (*add)(long count, const T* from, T* to);
     void (*multiply)(long count, const T* x, const T* y, T* to);
 
@@ -121,6 +122,8 @@ template <class T> struct Kernels {
 
     // stages.h: u becomes what the stage makes of `in`, which may be u itself
     void (*stage)(const StageWork<T>&, long count, const T* in, T* u, const T* w);
+    // the same, and then w -= u * factor
+    T (*stage_and_subtract)(const StageWork<T>&, long count, T factor, const T* in, T* w);
     double (*penalty_value)(T l1, T l2, long count, const T* w);
     double (*squares)(long count, const T* x);
     // to = from; and u = in * factor, w -= u: they give 0, or NaN if a number that they wrote is not finite

@@ -126,7 +126,7 @@ template <class T> struct DenseOp : Operation<T> {
     // Every thread has some inputs: their derivatives need the same rows of W as their gradients change.
     void backward_and_step(const Pass<T>& p) {
         const long rows = p.samples * x.rows, units = y.width;
-        const Range mine = share(x.width, 2 * p.kernels.width, p.t, p.threads);
+        const Range mine = share(x.width, wants_input ? 2 * p.kernels.width : 2, p.t, p.threads);
         if (wants_input && mine.count()) {
             Product<T> dx{rows, mine.count(), units, y.gradient, y.ld, 1, p.w + W + mine.from * units, 1, units,
                           x.gradient + mine.from, x.ld};

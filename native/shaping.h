@@ -10,6 +10,11 @@ template <class T> void copy(long count, const T* from, T* to) {
     over<T>(count, [=](long k, auto get, auto put) { put(to + k, get(from + k)); });
 }
 
+// Rows that lie anywhere, one after the other.
+template <class T> void gather(long rows, long width, const T* const* from, T* to, long ld) {
+    for (long i = 0; i < rows; ++i) copy(width, from[i], to + i * ld);
+}
+
 template <class T> void add(long count, const T* from, T* to) {
     over<T>(count, [=](long k, auto get, auto put) { put(to + k, get(to + k) + get(from + k)); });
 }

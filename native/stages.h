@@ -10,7 +10,8 @@ namespace chainrule::CHAINRULE_ISA {
 
 // The moving averages of Adam's family. n: beta1, 1 - beta1, beta2, 1 - beta2, what m and v are multiplied by to be
 // freed of their start at 0, epsilon, and nadam's factor of g.
-template <class T, class Out> INLINE void moments(const StageWork<T>& s, long count, const T* in, T* u, Out out) {
+template <class T, class Step, class Give>
+INLINE void moments(const StageWork<T>& s, long count, const T* in, Step step, Give give) {
     T *m = s.state[0], *v = s.state[1];
     const T beta1 = s.n[0], rest1 = s.n[1], beta2 = s.n[2], rest2 = s.n[3];
     over<T>(count, [=](long k, auto get, auto put) {
@@ -18,11 +19,13 @@ template <class T, class Out> INLINE void moments(const StageWork<T>& s, long co
         const Vec<T> m_now = get(m + k) * beta1 + g * rest1, v_now = get(v + k) * beta2 + g * g * rest2;
         put(m + k, m_now);
         put(v + k, v_now);
-        put(u + k, out(k, g, m_now, v_now, get, put));
+        give(k, step(k, g, m_now, v_now, get, put), get, put);
     });
 }
 
-template <class T> void stage(const StageWork<T>& s, long count, const T* in, T* u, const T* w) {
+// One stage; give(k, what it makes of vector k, get, put) decides where that goes.
+template <class T, class Give>
+INLINE void staged(const StageWork<T>& s, long count, const T* in, const T* w, Give give) {
     typedef Vec<T> V;
     const T a = s.n[0], b = s.n[1], c = s.n[2], d = s.n[3], to_m = s.n[4], to_v = s.n[5], epsilon = s.n[6], to_g = s.n[7];
     T *first = s.state[0], *second = s.state[1], *third = s.state[2];
@@ -31,46 +34,46 @@ template <class T> void stage(const StageWork<T>& s, long count, const T* in, T*
         case StageKind::penalty:  // l1, l2
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V here = get(w + k);
-                put(u + k, get(in + k) + (sign_of(here) * a + here * b));
+                give(k, get(in + k) + (sign_of(here) * a + here * b), get, put);
             });
         case StageKind::scale:  // factor
-            return over<T>(count, [=](long k, auto get, auto put) { put(u + k, get(in + k) * a); });
+            return over<T>(count, [=](long k, auto get, auto put) { give(k, get(in + k) * a, get, put); });
         case StageKind::decay:  // strength
-            return over<T>(count, [=](long k, auto get, auto put) { put(u + k, get(in + k) + get(w + k) * a); });
+            return over<T>(count, [=](long k, auto get, auto put) { give(k, get(in + k) + get(w + k) * a, get, put); });
         case StageKind::clip_value:  // limit
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k);
-                put(u + k, g < -a ? all(-a) : (g > a ? all(a) : g));
+                give(k, g < -a ? all(-a) : (g > a ? all(a) : g), get, put);
             });
         case StageKind::accumulate:  // mini-batches, whether their mean is due
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V sum = get(first + k) + get(in + k);
                 put(first + k, b != 0 ? zero : sum);
-                put(u + k, sum / a);
+                give(k, sum / a, get, put);
             });
         case StageKind::average:  // decay
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V step = get(in + k);
                 put(first + k, get(first + k) * a + (get(w + k) - step) * (1 - a));
-                put(u + k, step);
+                give(k, step, get, put);
             });
         case StageKind::momentum:  // decay
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V v = get(first + k) * a + get(in + k);
                 put(first + k, v);
-                put(u + k, v);
+                give(k, v, get, put);
             });
         case StageKind::nesterov:  // decay
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), v = get(first + k) * a + g;
                 put(first + k, v);
-                put(u + k, g + v * a);
+                give(k, g + v * a, get, put);
             });
         case StageKind::adagrad:  // epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), sum = get(first + k) + g * g;
                 put(first + k, sum);
-                put(u + k, g / root(sum + a));
+                give(k, g / root(sum + a), get, put);
             });
         case StageKind::adadelta:  // decay, 1 - decay, epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
@@ -78,13 +81,13 @@ template <class T> void stage(const StageWork<T>& s, long count, const T* in, T*
                 const V out = root(past + c) / root(v + c) * g;
                 put(first + k, v);
                 put(second + k, past * a + out * b * out);
-                put(u + k, out);
+                give(k, out, get, put);
             });
         case StageKind::rms:  // decay, 1 - decay, epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), v = get(first + k) * a + g * b * g;
                 put(first + k, v);
-                put(u + k, g / root(v + c));
+                give(k, g / root(v + c), get, put);
             });
         case StageKind::rprop:  // shrink, grow, smallest, largest
             return over<T>(count, [=](long k, auto get, auto put) {
@@ -94,39 +97,54 @@ template <class T> void stage(const StageWork<T>& s, long count, const T* in, T*
                 const V next = agreement == zero ? size : bounded, kept = agreement < zero ? zero : g;
                 put(first + k, next);
                 put(second + k, kept);
-                put(u + k, next * sign_of(kept));
+                give(k, next * sign_of(kept), get, put);
             });
         case StageKind::adam:
-            return moments(s, count, in, u, [=](long, V, V m, V v, auto, auto) {
+            return moments(s, count, in, [=](long, V, V m, V v, auto, auto) {
                 return m * to_m / (root(v * to_v) + epsilon);
-            });
+            }, give);
         case StageKind::amsgrad:
-            return moments(s, count, in, u, [=](long k, V, V m, V v, auto get, auto put) {
+            return moments(s, count, in, [=](long k, V, V m, V v, auto get, auto put) {
                 const V now = v * to_v, before = get(third + k), largest = now > before ? now : before;
                 put(third + k, largest);
                 return m * to_m / (root(largest) + epsilon);
-            });
+            }, give);
         case StageKind::nadam:
-            return moments(s, count, in, u, [=](long, V g, V m, V v, auto, auto) {
+            return moments(s, count, in, [=](long, V g, V m, V v, auto, auto) {
                 return (m * to_m + g * to_g) / (root(v * to_v) + epsilon);
-            });
+            }, give);
         case StageKind::radam_early:
-            return moments(s, count, in, u, [=](long, V, V m, V, auto, auto) { return m * to_m; });
+            return moments(s, count, in, [=](long, V, V m, V, auto, auto) { return m * to_m; }, give);
         case StageKind::adamax:  // beta1, 1 - beta1, beta2, -, what m is multiplied by, -, epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), m = get(first + k) * a + g * b;
                 const V faded = get(second + k) * c, size = size_of(g) + epsilon, largest = faded > size ? faded : size;
                 put(first + k, m);
                 put(second + k, largest);
-                put(u + k, m * to_m / largest);
+                give(k, m * to_m / largest, get, put);
             });
         case StageKind::lion:  // beta1, 1 - beta1, beta2, 1 - beta2
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), m = get(first + k);
-                put(u + k, sign_of<V>(m * a + g * b));
+                give(k, sign_of<V>(m * a + g * b), get, put);
                 put(first + k, m * c + g * d);
             });
     }
+}
+
+template <class T> void stage(const StageWork<T>& s, long count, const T* in, T* u, const T* w) {
+    staged(s, count, in, w, [u](long k, Vec<T> step, auto, auto put) { put(u + k, step); });
+}
+
+// What is not finite times 0 is NaN.
+template <class T> T stage_and_subtract(const StageWork<T>& s, long count, T factor, const T* in, T* w) {
+    Vec<T> sound = {};
+    staged(s, count, in, w, [&sound, factor, w](long k, Vec<T> step, auto get, auto put) {
+        const Vec<T> next = get(w + k) - step * factor;
+        put(w + k, next);
+        sound += next * T(0);
+    });
+    return sum_of<T>(sound);
 }
 
 // Sums over many numbers are taken in float64, eight at a time and in the same order on every processor.
@@ -149,7 +167,6 @@ template <class T> double squares(long count, const T* x) {
     return summed<T>(count, [=](long k) { return double(x[k]) * double(x[k]); });
 }
 
-// What is not finite times 0 is NaN.
 template <class T> T subtract(long count, T factor, const T* in, T* u, T* w) {
     Vec<T> sound = {};
     over<T>(count, [&](long k, auto get, auto put) {
@@ -173,6 +190,7 @@ template <class T> T take(long count, const T* from, T* to) {
 
 template <class T> void add_stages(Kernels<T>& table) {
     table.stage = stage<T>;
+    table.stage_and_subtract = stage_and_subtract<T>;
     table.penalty_value = penalty_value<T>;
     table.squares = squares<T>;
     table.take = take<T>;

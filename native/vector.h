@@ -16,11 +16,16 @@
 #error "compile with -DCHAINRULE_ISA=name, the namespace of the kernels for one kind of processor"
 #endif
 
+// With CHAINRULE_HALF vectors are half as wide as they could be: for matrices whose rows would not fill a whole one.
+#if defined(__AVX512F__) && !defined(CHAINRULE_HALF)
+#define CHAINRULE_512
+#endif
+
 #define INLINE inline __attribute__((always_inline))
 
 namespace chainrule::CHAINRULE_ISA {
 
-#if defined(__AVX512F__)
+#if defined(CHAINRULE_512)
 constexpr int BYTES = 64;
 #elif defined(__AVX2__)
 constexpr int BYTES = 32;
@@ -49,7 +54,7 @@ template <class T> INLINE Vec<T> load(const T* from) {
 template <class T> INLINE void store(T* to, Vec<T> v) { std::memcpy(to, &v, BYTES); }
 
 INLINE Vec<float> all(float s) {
-#if defined(__AVX512F__)
+#if defined(CHAINRULE_512)
     return (Vec<float>)_mm512_set1_ps(s);
 #elif defined(__AVX2__)
     return (Vec<float>)_mm256_set1_ps(s);
@@ -58,7 +63,7 @@ INLINE Vec<float> all(float s) {
 #endif
 }
 INLINE Vec<double> all(double s) {
-#if defined(__AVX512F__)
+#if defined(CHAINRULE_512)
     return (Vec<double>)_mm512_set1_pd(s);
 #elif defined(__AVX2__)
     return (Vec<double>)_mm256_set1_pd(s);
@@ -70,9 +75,12 @@ INLINE Vec<double> all(double s) {
 // The first `count` lanes from memory, 0 in the others; nothing beyond is read.
 template <class T> INLINE Vec<T> load_part(const T* from, long count) {
     Vec<T> v = {};
-#if defined(__AVX512F__)
+#if defined(CHAINRULE_512)
     if constexpr (sizeof(T) == 4) v = (Vec<T>)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), from);
     else v = (Vec<T>)_mm512_maskz_loadu_pd((__mmask8)((1u << count) - 1), from);
+#elif defined(__AVX512VL__)
+    if constexpr (sizeof(T) == 4) v = (Vec<T>)_mm256_maskz_loadu_ps((__mmask8)((1u << count) - 1), from);
+    else v = (Vec<T>)_mm256_maskz_loadu_pd((__mmask8)((1u << count) - 1), from);
 #else
     std::memcpy(&v, from, count * sizeof(T));
 #endif
@@ -81,9 +89,12 @@ template <class T> INLINE Vec<T> load_part(const T* from, long count) {
 
 // The first `count` lanes to memory; nothing beyond is touched.
 template <class T> INLINE void store_part(T* to, Vec<T> v, long count) {
-#if defined(__AVX512F__)
+#if defined(CHAINRULE_512)
     if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(to, (__mmask16)((1u << count) - 1), (__m512)v);
     else _mm512_mask_storeu_pd(to, (__mmask8)((1u << count) - 1), (__m512d)v);
+#elif defined(__AVX512VL__)
+    if constexpr (sizeof(T) == 4) _mm256_mask_storeu_ps(to, (__mmask8)((1u << count) - 1), (__m256)v);
+    else _mm256_mask_storeu_pd(to, (__mmask8)((1u << count) - 1), (__m256d)v);
 #else
     T lanes[WIDTH<T>];
     store(lanes, v);
@@ -92,7 +103,7 @@ template <class T> INLINE void store_part(T* to, Vec<T> v, long count) {
 }
 
 INLINE Vec<float> root(Vec<float> v) {
-#if defined(__AVX512F__)
+#if defined(CHAINRULE_512)
     return (Vec<float>)_mm512_sqrt_ps((__m512)v);
 #elif defined(__AVX2__)
     return (Vec<float>)_mm256_sqrt_ps((__m256)v);
@@ -102,7 +113,7 @@ INLINE Vec<float> root(Vec<float> v) {
 #endif
 }
 INLINE Vec<double> root(Vec<double> v) {
-#if defined(__AVX512F__)
+#if defined(CHAINRULE_512)
     return (Vec<double>)_mm512_sqrt_pd((__m512d)v);
 #elif defined(__AVX2__)
     return (Vec<double>)_mm256_sqrt_pd((__m256d)v);
@@ -134,11 +145,14 @@ INLINE V interleaved(V a, V b, std::index_sequence<I...>) {
     return __builtin_shufflevector(a, b, (from + I / 2 + (I % 2 ? W : 0))...);
 }
 
-// A square of W by W numbers is turned in log2 W rounds, each of which interleaves its halves.
-template <class T> INLINE void transpose(Vec<T>* v) {
+// A square of W by W numbers, whose rows are `stride` apart, turned: vector j has column j. In log2 W rounds, each of
+// which interleaves its halves.
+template <class T> INLINE void turned(const T* from, long stride, Vec<T>* v) {
     constexpr size_t W = WIDTH<T>;
     using Lane = std::make_index_sequence<W>;
     Vec<T> next[W];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < W; ++i) v[i] = load(from + long(i) * stride);
 #pragma GCC unroll 4
     for (size_t round = 1; round < W; round *= 2) {
 #pragma GCC unroll 16
@@ -150,6 +164,30 @@ template <class T> INLINE void transpose(Vec<T>* v) {
         for (size_t i = 0; i < W; ++i) v[i] = next[i];
     }
 }
+
+#if defined(CHAINRULE_512)
+// The same with half of the work: quarters of four rows are loaded into one vector, and turned 4 by 4 there.
+template <> INLINE void turned<float>(const float* from, long stride, Vec<float>* v) {
+#pragma GCC unroll 4
+    for (int block = 0; block < 4; ++block) {
+        __m512 rows[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            const float* at = from + i * stride + 4 * block;
+            __m512 row = _mm512_castps128_ps512(_mm_loadu_ps(at));
+            row = _mm512_mask_broadcast_f32x4(row, 0x00f0, _mm_loadu_ps(at + 4 * stride));
+            row = _mm512_mask_broadcast_f32x4(row, 0x0f00, _mm_loadu_ps(at + 8 * stride));
+            rows[i] = _mm512_mask_broadcast_f32x4(row, 0xf000, _mm_loadu_ps(at + 12 * stride));
+        }
+        const __m512 a = _mm512_unpacklo_ps(rows[0], rows[1]), b = _mm512_unpackhi_ps(rows[0], rows[1]);
+        const __m512 c = _mm512_unpacklo_ps(rows[2], rows[3]), d = _mm512_unpackhi_ps(rows[2], rows[3]);
+        v[4 * block] = (Vec<float>)_mm512_shuffle_ps(a, c, 0x44);
+        v[4 * block + 1] = (Vec<float>)_mm512_shuffle_ps(a, c, 0xee);
+        v[4 * block + 2] = (Vec<float>)_mm512_shuffle_ps(b, d, 0x44);
+        v[4 * block + 3] = (Vec<float>)_mm512_shuffle_ps(b, d, 0xee);
+    }
+}
+#endif
 
 // f(position, load, store) over `count` numbers, whole vectors first and then the part that is left.
 template <class T, class F> INLINE void over(long count, F f) {

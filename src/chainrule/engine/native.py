@@ -16,6 +16,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -283,7 +284,19 @@ class NativeEngine:
 
     def _threads(self, samples: int) -> int:
         allowed = self.threads or available()
-        return allowed if samples * arithmetic(self.work) >= ALONE else 1
+        return allowed if samples * self._arithmetic >= ALONE else 1
+
+    @cached_property
+    def _arithmetic(self) -> float:
+        """About how many multiplications and additions a sample takes, forward and backward."""
+        total = 0.0
+        for _, layer, built in self.work.network.leaves():
+            positions = math.prod(built.output_shape[:-1])
+            if isinstance(layer, Dense):
+                total += 6.0 * positions * math.prod(built.parameters["W"].shape)
+            else:
+                total += 30.0 * math.prod(built.output_shape)
+        return total
 
 
 PREDICTION = "prediction"
@@ -292,18 +305,6 @@ PREDICTION = "prediction"
 def available() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def arithmetic(work: Work) -> float:
-    """About how many multiplications and additions a sample takes, forward and backward."""
-    total = 0.0
-    for _, layer, built in work.network.leaves():
-        positions = math.prod(built.output_shape[:-1])
-        if isinstance(layer, Dense):
-            total += 6.0 * positions * math.prod(built.parameters["W"].shape)
-        else:
-            total += 30.0 * math.prod(built.output_shape)
-    return total
 
 
 def _padded(vector: Array, dtype: Any) -> Vector:

@@ -170,10 +170,10 @@ def events(plan: Plan, data: Dataset, progress: Progress) -> Iterator[Event]:
 def _counted(progress: Progress, span: Span) -> Progress:
     """The progress after a span. Losses are added step by step, so that the sum does not depend on the span."""
     size, rows = span.batches.size, len(span.batches.order)
-    sizes = np.full(len(span.losses), size, dtype=np.float64)
-    sizes[-1] = rows - size * (len(sizes) - 1)
-    total = float(np.cumsum(np.concatenate([[progress.loss_sum], span.losses * sizes]))[-1])
-    return replace(progress, position=span.after, loss_sum=total, seen=progress.seen + rows)
+    sums = span.losses * size
+    sums[-1] = span.losses[-1] * (rows - size * (len(sums) - 1))
+    sums[0] += progress.loss_sum
+    return replace(progress, position=span.after, loss_sum=float(sums.cumsum()[-1]), seen=progress.seen + rows)
 
 
 def _is_over(plan: Plan, progress: Progress) -> bool:
