@@ -202,11 +202,11 @@ template <class T> void pack_columns(const Product<T>& w, long from, long k, lon
         for (long p = 0; p < k; p += W) {
             const T* corner = w.b + (column + j) * w.b_column + from + p;
             const long there = columns - j < W ? columns - j : W, here = k - p < W ? k - p : W;
-            if (there == W && here == W) turned<T>(corner, w.b_column, square);
+            if (there == W && here == W) load_turned<T>(corner, w.b_column, square);
             else {
                 for (long i = 0; i < W; ++i)
                     store(part + i * W, i < there ? load_part(corner + i * w.b_column, here) : Vec<T>{});
-                turned<T>(part, W, square);
+                load_turned<T>(part, W, square);
             }
             for (long i = 0; i < here; ++i) store(to + (p + i) * stride + j, square[i]);
         }

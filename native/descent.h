@@ -1,38 +1,25 @@
 // Gradient descent: a chain of stages over the flat vectors, in pieces that fit the nearest cache.
 //
+// A stage that looks at whole arrays (for their norm, or to turn a matrix or all of them into something else) divides the
+// chain into passes: it comes between one, which leaves what it made in the gradient's place, and the next. Sums are kept
+// for each piece and added in order, whoever computed them.
+//
 // Without such stages and penalties, any part of an array can be stepped as soon as its gradient is known: what computes
 // gradients then asks for `part`, while they are in the nearest cache, and `step` does the rest.
-//
-// A stage that needs the norm of an array, or of all, divides the chain into passes: the norm is taken at the end of one
-// and used at the beginning of the next. Sums are kept for each piece and added in order, whoever computed them.
 #pragma once
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "kernels.h"
-#include "schedules.h"
+#include "memory.h"
+#include "orthogonal.h"
+#include "quasi_newton.h"
+#include "rules.h"
 #include "threads.h"
 
 namespace chainrule {
-
-enum class Rule : int {
-    rate, plateau, decay, clip_value, accumulate, average, momentum, nesterov, adagrad, adadelta, rms, rprop,
-    adam, amsgrad, nadam, radam, adamax, lion, clip_norm, clip_global_norm, trust_ratio
-};
-
-template <class T> struct DescentStage {
-    Rule rule;
-    std::vector<double> n;  // the definition's numbers
-    std::vector<char> on;   // for decay: whether it applies to each array
-    Schedule schedule;
-    // Its memory, lent for a run.
-    T* state[3] = {};
-    int64_t* count = nullptr;
-    double* scale = nullptr;
-
-    bool needs_norm() const { return rule >= Rule::clip_norm; }
-};
 
 struct PenaltyOn {
     double l1, l2;
@@ -42,6 +29,7 @@ struct PenaltyOn {
 template <class T> class Descent {
   public:
     std::vector<Range> arrays;
+    std::vector<long> columns;  // of each array that is a matrix; 0: it is none
     std::vector<PenaltyOn> penalties;
     std::vector<DescentStage<T>> stages;
     double penalty = 0;  // its value in the last step
@@ -51,11 +39,11 @@ template <class T> class Descent {
         works_.assign(size_t(threads), std::vector<StageWork<T>>(stages.size()));
         shows_ = shows();
         by_parts_ = size > LARGE && penalties.empty() &&
-                    std::none_of(stages.begin(), stages.end(), [](auto& s) { return s.needs_norm(); });
+                    std::none_of(stages.begin(), stages.end(), [](auto& s) { return s.looks_at_arrays(); });
         stepped_.assign(arrays.size() + 1, 0);
         sound_.assign(size_t(threads), 0);
         const bool by_array = std::any_of(stages.begin(), stages.end(), [](auto& s) {
-            return !s.on.empty() || s.rule == Rule::clip_norm || s.rule == Rule::trust_ratio;
+            return !s.on.empty() || s.rule == Rule::clip_norm || s.rule == Rule::trust_ratio || s.rule == Rule::orthogonalize;
         }) || !penalties.empty() || size > LARGE;
         std::vector<Range> spans = arrays;
         if (!by_array) spans = {{0, size}};
@@ -74,22 +62,28 @@ template <class T> class Descent {
         g_squares_.assign(pieces_.size(), 0);
         w_squares_.assign(pieces_.size(), 0);
         penalty_parts_.assign(pieces_.size(), 0);
+        make_room(size, threads);
     }
 
+    // The mean loss of the same mini-batch at other weights, without penalties, and its gradient; all threads ask.
+    using Elsewhere = std::function<double(const T* w, T* g)>;
+
     // One step, called by every thread; g is the gradient, which becomes scratch. With `gradient` and `update` the
-    // whole gradient (with penalties) and what was subtracted are handed out. False if something is not finite, on
-    // the thread that saw it.
-    bool step(const Kernels<T>& kernels, T* w, T* g, T* gradient, T* update, int t, Barrier& barrier) {
-        Going going{w, g, gradient, update, t};
+    // whole gradient (with penalties) and what was subtracted are handed out. `loss` is that here, and like `elsewhere`
+    // needed if a stage looks around. False if something is not finite, on the thread that saw it.
+    bool step(const Kernels<T>& kernels, T* w, T* g, T* gradient, T* update, int t, Barrier& barrier,
+              const double& loss, const Elsewhere& elsewhere) {
+        Going going{w, g, gradient || !looks_around_ ? gradient : gradient_.data(), update, t};
         going.sound = sound_[size_t(t)];
         sound_[size_t(t)] = 0;
         while (!going.ended) {
             prepare(going);
             for (const long p : pieces_of_[size_t(t)])
-                if (!stepped_[size_t(pieces_[size_t(p)].array)] || gradient || !by_parts_) step_piece(kernels, going, p);
+                if (!stepped_[size_t(pieces_[size_t(p)].array)] || going.gradient || !by_parts_)
+                    step_piece(kernels, going, p);
             if (going.last || going.ended) break;
             barrier.wait();
-            if (t == 0) set_factors(stages[going.to]);
+            look_at_arrays(kernels, going, barrier, loss, elsewhere);
             barrier.wait();
             going.first = false;
             going.from = going.to + 1;
@@ -99,6 +93,8 @@ template <class T> class Descent {
         if (t == 0) end_step();
         return sound == 0;
     }
+
+    bool looks_around() const { return looks_around_; }
 
     // Whether arrays may be stepped in parts, and which of them will be: number `array` then is not part of `step`.
     bool by_parts() const { return by_parts_; }
@@ -125,7 +121,7 @@ template <class T> class Descent {
             case Rule::accumulate:
             case Rule::rprop:
             case Rule::lion: return false;
-            default: return !stages[0].needs_norm() && stages[0].on.empty();
+            default: return !stages[0].looks_at_arrays() && stages[0].on.empty();
         }
     }
 
@@ -145,7 +141,7 @@ template <class T> class Descent {
             for (size_t k = 0; k < stages.size(); ++k)
                 if (stages[k].rule == Rule::accumulate && works[k].n[1] == 0) stop = k + 1;
             const bool ends = stop == stages.size() && !(stop && waits(works[stop - 1]));
-            const bool scales = ends && stop && works[stop - 1].kind == StageKind::scale;
+            const bool scales = ends && stop && multiplies_all(stop - 1, works_[size_t(t)]);
             if (scales) --stop;
             const T factor = scales ? works[stop].n[0] : T(1);
             if (ends) sound += descend(kernels, 0, stop, factor, array, at, count, in, u, w, t);
@@ -172,10 +168,19 @@ template <class T> class Descent {
     std::vector<char> stepped_;  // arrays that are stepped in parts
     std::vector<T> sound_;       // of each thread's parts
 
+    long size_ = 0;
+    Orthogonalizer<T> orthogonal_;
+    bool looks_around_ = false;  // at the loss elsewhere: then the gradient is kept, and there is room for another
+    Lines<T> gradient_, there_, gradient_there_;
+    std::vector<double> trial_parts_;
+    Trial trial_{};
+
     // Whether a stage only gathers in this step.
     static bool waits(const StageWork<T>& work) { return work.kind == StageKind::accumulate && work.n[1] == 0; }
 
-    bool applies(size_t k, int array) const { return stages[k].on.empty() || stages[k].on[size_t(array)]; }
+    bool multiplies_all(size_t k, const std::vector<StageWork<T>>& works) const {
+        return works[k].kind == StageKind::scale && stages[k].on.empty();
+    }
 
     // Stage k's numbers in this step, and its memory of the weights from `from` on.
     StageWork<T>& work_at(size_t k, long from, int t) {
@@ -186,7 +191,7 @@ template <class T> class Descent {
 
     // Stage k turns `in` into u; gives where its result is.
     const T* apply(const Kernels<T>& kernels, size_t k, int array, long from, long count, const T* in, T* u, T* w, int t) {
-        if (!applies(k, array)) return in;
+        if (!stages[k].applies(size_t(array))) return in;
         kernels.stage(work_at(k, from, t), count, in, u, w + from);
         return u;
     }
@@ -194,7 +199,7 @@ template <class T> class Descent {
     // Stages [k, stop), and then what they made, times `factor`, is subtracted: by the last of them in the same go.
     T descend(const Kernels<T>& kernels, size_t k, size_t stop, T factor, int array, long from, long count, const T* in,
               T* u, T* w, int t) {
-        const bool subtracts = stop > k && applies(stop - 1, array);
+        const bool subtracts = stop > k && stages[stop - 1].applies(size_t(array));
         for (; k < (subtracts ? stop - 1 : stop); ++k) in = apply(kernels, k, array, from, count, in, u, w, t);
         if (!subtracts) return kernels.subtract(count, factor, in, u, w + from);
         return kernels.stage_and_subtract(work_at(stop - 1, from, t), count, factor, in, w + from);
@@ -213,7 +218,7 @@ template <class T> class Descent {
     void prepare(Going& going) {
         std::vector<StageWork<T>>& works = works_[size_t(going.t)];
         going.to = going.from;
-        while (going.to < stages.size() && !stages[going.to].needs_norm()) ++going.to;
+        while (going.to < stages.size() && !stages[going.to].looks_at_arrays()) ++going.to;
         going.stop = going.to;
         for (size_t k = going.from; k < going.to && !going.ended; ++k) {
             works[k] = numbers(stages[k]);
@@ -221,7 +226,7 @@ template <class T> class Descent {
             if (going.ended) going.stop = k + 1;
         }
         going.last = going.to == stages.size() && !going.ended;
-        const bool scales = going.last && going.to > going.from && works[going.to - 1].kind == StageKind::scale;
+        const bool scales = going.last && going.to > going.from && multiplies_all(going.to - 1, works);
         going.factor = scales ? works[going.to - 1].n[0] : T(1);
         if (scales) --going.stop;
     }
@@ -237,7 +242,7 @@ template <class T> class Descent {
             in = u;
         }
         if (going.first) {
-            penalize(kernels, p, going.w, u);
+            penalty_parts_[size_t(p)] = penalize(kernels, p, going.w, u);
             if (going.gradient) std::memcpy(going.gradient + piece.from, u, bytes);
         } else {
             StageWork<T> shorten;
@@ -259,15 +264,15 @@ template <class T> class Descent {
             std::memcpy(going.update + piece.from, u, bytes);
         } else {
             std::memcpy(going.g + piece.from, u, bytes);
-            g_squares_[size_t(p)] = kernels.squares(piece.count, u);
-            if (stages[going.to].rule == Rule::trust_ratio) w_squares_[size_t(p)] = kernels.squares(piece.count, w);
+            g_squares_[size_t(p)] = kernels.dot(piece.count, u, u);
+            if (stages[going.to].rule == Rule::trust_ratio) w_squares_[size_t(p)] = kernels.dot(piece.count, w, w);
         }
     }
 
-    void penalize(const Kernels<T>& kernels, long p, const T* w, T* u) {
-        if (penalties.empty()) return;
-        const Piece piece = pieces_[size_t(p)];
+    // Adds the penalties' slopes to the gradient u of piece p, and gives their value there.
+    double penalize(const Kernels<T>& kernels, long p, const T* w, T* u) const {
         double value = 0;
+        const Piece piece = pieces_[size_t(p)];
         for (const PenaltyOn& penalty : penalties) {
             if (!penalty.on[size_t(piece.array)]) continue;
             StageWork<T> work;
@@ -277,92 +282,112 @@ template <class T> class Descent {
             value += kernels.penalty_value(work.n[0], work.n[1], piece.count, w + piece.from);
             kernels.stage(work, piece.count, u, u, w + piece.from);
         }
-        penalty_parts_[size_t(p)] = value;
+        return value;
     }
 
-    // The numbers that a stage's kernel needs for this step.
-    static StageWork<T> numbers(const DescentStage<T>& s) {
-        StageWork<T> w;
-        for (int k = 0; k < 3; ++k) w.state[k] = s.state[k];
-        const auto& n = s.n;
-        const double t = s.count ? double(*s.count + 1) : 0;
-        const auto set = [&w](StageKind kind, std::initializer_list<double> values) {
-            w.kind = kind;
-            int k = 0;
-            for (double value : values) w.n[k++] = T(value);
-        };
-        switch (s.rule) {
-            case Rule::rate: set(StageKind::scale, {s.schedule(long(*s.count))}); break;
-            case Rule::plateau: set(StageKind::scale, {*s.scale}); break;
-            case Rule::decay: set(StageKind::decay, {n[0]}); break;
-            case Rule::clip_value: set(StageKind::clip_value, {n[0]}); break;
-            case Rule::accumulate: set(StageKind::accumulate, {n[0], t < n[0] ? 0.0 : 1.0}); break;
-            case Rule::average: set(StageKind::average, {std::min(n[0], t / (9 + t))}); break;
-            case Rule::momentum: set(StageKind::momentum, {n[0]}); break;
-            case Rule::nesterov: set(StageKind::nesterov, {n[0]}); break;
-            case Rule::adagrad: set(StageKind::adagrad, {n[0]}); break;
-            case Rule::adadelta: set(StageKind::adadelta, {n[0], 1 - n[0], n[1]}); break;
-            case Rule::rms: set(StageKind::rms, {n[0], 1 - n[0], n[1]}); break;
-            case Rule::rprop: set(StageKind::rprop, {n[0], n[1], n[2], n[3]}); break;
-            case Rule::adamax:
-                set(StageKind::adamax, {n[0], 1 - n[0], n[1], 0, 1 / (1 - std::pow(n[0], t)), 0, n[2]});
-                break;
-            case Rule::lion: set(StageKind::lion, {n[0], 1 - n[0], n[1], 1 - n[1]}); break;
-            case Rule::adam:
-            case Rule::amsgrad:
-            case Rule::nadam:
-            case Rule::radam: {
-                const double to_m = 1 / (1 - power(n[0], t)), to_v = 1 / (1 - power(n[1], t));
-                set(s.rule == Rule::amsgrad ? StageKind::amsgrad : StageKind::adam,
-                    {n[0], 1 - n[0], n[1], 1 - n[1], to_m, to_v, n[2], 0});
-                if (s.rule == Rule::nadam) {
-                    w.kind = StageKind::nadam;
-                    w.n[4] = T(n[0] / (1 - std::pow(n[0], t + 1)));
-                    w.n[7] = T((1 - n[0]) / (1 - power(n[0], t)));
-                } else if (s.rule == Rule::radam) {
-                    const double trust = rectifier(n[1], t);
-                    if (trust < 0) w.kind = StageKind::radam_early;
-                    else w.n[4] = T(trust * to_m);
-                }
-                break;
-            }
-            default: break;
+    // Stages that look at arrays
+
+    // What the next stage makes of the whole of going.g, or, in factors_, what that is to be multiplied by.
+    void look_at_arrays(const Kernels<T>& kernels, const Going& going, Barrier& barrier, const double& loss,
+                        const Elsewhere& elsewhere) {
+        const DescentStage<T>& stage = stages[going.to];
+        if (stage.rule == Rule::line_search) return search(kernels, going, barrier, loss, elsewhere);
+        if (stage.rule == Rule::orthogonalize) orthogonalize(kernels, going, stage, barrier);
+        if (going.t != 0) return;
+        factors_.assign(1, T(1));
+        if (stage.rule == Rule::lbfgs) {
+            Curvature<T> curvature{size_, long(stage.n[0]), stage.state[0], stage.state[1], stage.state[2],
+                                   stage.state[3], *stage.count};
+            curvature.apply(kernels, going.w, going.g);
+        } else if (stage.rule != Rule::orthogonalize) {
+            set_factors(stage);
         }
-        return w;
-    }
-
-    // base^t for 0 <= base < 1, which takes time: where it is below a unit in the last place of 1 it is taken as 0.
-    static double power(double base, double t) {
-        if (t * (1 - base) > 40) return 0;  // base^t < exp(-40)
-        return std::pow(base, t);
-    }
-
-    // RAdam's; negative while the divisor is not to be trusted.
-    static double rectifier(double beta2, double t) {
-        const double longest = 2 / (1 - beta2) - 1, faded = std::pow(beta2, t);
-        const double length = longest - 2 * t * faded / (1 - faded);
-        if (length < 5) return -1;
-        return std::sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length));
     }
 
     void set_factors(const DescentStage<T>& stage) {
         std::vector<double> g(arrays.size(), 0), w(arrays.size(), 0);
         double all = 0;
         for (size_t p = 0; p < pieces_.size(); ++p) {
+            const size_t a = size_t(pieces_[p].array);
+            if (!stage.applies(a)) continue;
             all += g_squares_[p];
-            g[size_t(pieces_[p].array)] += g_squares_[p];
-            w[size_t(pieces_[p].array)] += w_squares_[p];
+            g[a] += g_squares_[p];
+            w[a] += w_squares_[p];
         }
         const auto shortened = [&stage](double squares) {
             const double norm = std::sqrt(squares);
             return T(norm > stage.n[0] ? stage.n[0] / norm : 1);
         };
-        factors_.assign(stage.rule == Rule::clip_global_norm ? 1 : arrays.size(), T(1));
-        if (stage.rule == Rule::clip_global_norm) factors_[0] = shortened(all);
-        else
-            for (size_t a = 0; a < arrays.size(); ++a)
-                if (stage.rule == Rule::clip_norm) factors_[a] = shortened(g[a]);
-                else if (g[a] > 0 && w[a] > 0) factors_[a] = T(std::sqrt(w[a]) / std::sqrt(g[a]));
+        if (stage.rule == Rule::clip_global_norm && stage.on.empty()) {
+            factors_[0] = shortened(all);
+            return;
+        }
+        factors_.assign(arrays.size(), T(1));
+        for (size_t a = 0; a < arrays.size(); ++a)
+            if (!stage.applies(a)) continue;
+            else if (stage.rule == Rule::clip_global_norm) factors_[a] = shortened(all);
+            else if (stage.rule == Rule::clip_norm) factors_[a] = shortened(g[a]);
+            else if (g[a] > 0 && w[a] > 0) factors_[a] = T(std::sqrt(w[a]) / std::sqrt(g[a]));
+    }
+
+    void orthogonalize(const Kernels<T>& kernels, const Going& going, const DescentStage<T>& stage, Barrier& barrier) {
+        for (size_t a = 0; a < arrays.size(); ++a) {
+            if (!stage.applies(a)) continue;
+            T* const x = going.g + arrays[a].from;
+            const long count = arrays[a].count();
+            if (columns[a]) orthogonal_(kernels, x, count / columns[a], columns[a], int(stage.n[0]), stage.n[1], going.t, barrier);
+            else if (going.t == 0) std::memset(x, 0, size_t(count) * sizeof(T));  // a vector is orthogonal to nothing
+        }
+    }
+
+    // The length of the step along going.g, in factors_. Every thread follows the same search.
+    void search(const Kernels<T>& kernels, const Going& going, Barrier& barrier, const double& loss,
+                const Elsewhere& elsewhere) {
+        const int t = going.t;
+        const auto slope = [&](const T* gradient) { return -kernels.dot(size_, gradient, going.g); };
+        const auto total = [](const std::vector<double>& parts) {
+            double sum = 0;
+            for (double part : parts) sum += part;
+            return sum;
+        };
+        const Range mine = share(size_, MOST_LANES, t, int(works_.size()));
+        const auto along = [&](double step) {
+            std::memcpy(there_.data() + mine.from, going.w + mine.from, size_t(mine.count()) * sizeof(T));
+            kernels.add_times(mine.count(), T(-step), going.g + mine.from, there_.data() + mine.from);
+            barrier.wait();
+            const double value = elsewhere(there_.data(), gradient_there_.data());
+            for (const long p : pieces_of_[size_t(t)])
+                trial_parts_[size_t(p)] = penalize(kernels, p, there_.data(), gradient_there_.data() + pieces_[size_t(p)].from);
+            barrier.wait();
+            if (t == 0) trial_ = {step, value + total(trial_parts_), slope(gradient_there_.data())};
+            barrier.wait();
+            return trial_;
+        };
+        if (t == 0) trial_ = {0, loss + total(penalty_parts_), slope(going.gradient)};
+        barrier.wait();
+        const Trial start = trial_;
+        const auto& n = stages[going.to].n;
+        const LineSearch search{n[0], n[1], int(n[2])};
+        const double length = start.slope < 0 ? search(along, start) : 0;
+        if (t == 0) factors_.assign(1, T(length));
+    }
+
+    void make_room(long size, int threads) {
+        size_ = size;
+        long matrix = 0, shorter = 0;
+        for (size_t a = 0; a < arrays.size(); ++a) {
+            if (!columns[a]) continue;
+            matrix = std::max(matrix, arrays[a].count());
+            shorter = std::max(shorter, std::min(columns[a], arrays[a].count() / columns[a]));
+        }
+        const auto uses = [this](Rule rule) {
+            return std::any_of(stages.begin(), stages.end(), [rule](auto& s) { return s.rule == rule; });
+        };
+        if (uses(Rule::orthogonalize)) orthogonal_.finish(matrix, shorter, threads);
+        looks_around_ = uses(Rule::line_search);
+        if (!looks_around_) return;
+        for (auto* room : {&gradient_, &there_, &gradient_there_}) room->resize(size_t(size + ROOM));
+        trial_parts_.assign(pieces_.size(), 0);
     }
 
     // Counts go on once all threads are done with them: up to the stage that ended the step, if one did.
@@ -370,7 +395,7 @@ template <class T> class Descent {
         penalty = 0;
         for (double part : penalty_parts_) penalty += part;
         for (DescentStage<T>& stage : stages) {
-            if (!stage.count) continue;
+            if (!stage.count || stage.rule == Rule::lbfgs) continue;
             ++*stage.count;
             if (stage.rule != Rule::accumulate) continue;
             if (*stage.count < int64_t(stage.n[0])) break;

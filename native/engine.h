@@ -71,10 +71,11 @@ template <class T> class Engine {
     }
 
     // After everything was added: the input is value 0, the prediction is `prediction`.
-    void finish(int prediction, long parameters, bool trains) {
+    void finish(int prediction, long parameters, long statistics, bool trains) {
         prediction_ = prediction;
         trains_ = trains;
         parameters_ = parameters;
+        statistics_ = statistics;
         values_.at(size_t(prediction)).learns = true;  // the loss's slopes are written to it
         first_ = operations_.empty() ? nullptr : dynamic_cast<DenseOp<T>*>(operations_[0].get());
         if (first_ && (&first_->x != &values_[0] || values_[0].rows != 1)) first_ = nullptr;
@@ -98,6 +99,7 @@ template <class T> class Engine {
             scratch = std::max(scratch, (4 * at(prediction).width + 2 * loss.target_width + 4) * MOST_LANES);
             loss.class_weights = class_weights.empty() ? nullptr : class_weights.data();
             descent.finish(parameters, threads_);
+            elsewhere_.resize(size_t(statistics));
             std::vector<int> stepped;
             for (const auto& operation : operations_)
                 if (auto* dense = dynamic_cast<DenseOp<T>*>(operation.get())) {
@@ -128,6 +130,7 @@ template <class T> class Engine {
         bool stop = data.rows == 0;
         std::vector<char> sound(size_t(threads_), 1);
         Barrier barrier(threads_);
+        double loss_here = 0;
         if (!stop) in_parallel(threads_, [&](int t) {
             const NoSubnormals guard;
             for (long from = 0; !stop; from += batch) {
@@ -139,13 +142,26 @@ template <class T> class Engine {
                     pass.part = part_[size_t(t)].data();
                     descent.begin_step(t);
                 }
+                if (t == 0 && descent.looks_around()) before_.assign(statistics, statistics + statistics_);
                 const bool fine = derive(pass, data, from, barrier);
+                if (t == 0 && fine) loss_here = mean_loss(samples);
                 if (fine) {
-                    sound[size_t(t)] = descent.step(kernels_, w, gradient_.data(), gradient, update, t, barrier);
+                    typename Descent<T>::Elsewhere elsewhere;
+                    if (descent.looks_around()) elsewhere = [&, this](const T* there, T* to) {
+                        Pass<T> trial = pass;
+                        trial.w = there;
+                        trial.g = to;
+                        if (t == 0) elsewhere_ = before_;  // statistics are not followed there
+                        trial.statistics = elsewhere_.data();
+                        derive(trial, data, from, barrier);
+                        return mean_loss(samples);
+                    };
+                    sound[size_t(t)] =
+                        descent.step(kernels_, w, gradient_.data(), gradient, update, t, barrier, loss_here, elsewhere);
                     barrier.wait();
                 }
                 if (t == 0) {
-                    const double value = fine ? mean_loss(samples) + descent.penalty : 0;
+                    const double value = fine ? loss_here + descent.penalty : 0;
                     if (fault_ || error_) ran.ending = Ending::fault;
                     else {
                         losses[ran.steps] = value;
@@ -204,7 +220,7 @@ template <class T> class Engine {
 
   private:
     const Kernels<T>& kernels_;
-    long most_, parameters_ = 0;
+    long most_, parameters_ = 0, statistics_ = 0;
     int threads_, prediction_ = 0;
     bool trains_ = false;
     std::atomic<bool> fault_{false};  // found on the way forward, before all threads look at it
@@ -213,6 +229,7 @@ template <class T> class Engine {
     std::vector<std::unique_ptr<Operation<T>>> operations_;
     std::deque<Lines<T>> kept_;
     Lines<T> gradient_, targets_, weights_;
+    std::vector<T> before_, elsewhere_;  // statistics before a step, and in a look around
     std::vector<double> losses_;
     std::vector<Lines<T>> pack_, scratch_, part_;
     DenseOp<T>* first_ = nullptr;        // the operation that reads the input, if it can read samples where they lie

@@ -64,7 +64,7 @@ template <class T> struct LossWork {
 
 enum class StageKind : int {
     penalty, scale, decay, clip_value, accumulate, average, momentum, nesterov,
-    adagrad, adadelta, rms, rprop, adam, amsgrad, nadam, radam_early, adamax, lion
+    adagrad, adadelta, rms, rprop, adam, amsgrad, nadam, radam_early, adamax, lion, muon
 };
 
 template <class T> struct StageWork {
@@ -125,7 +125,8 @@ template <class T> struct Kernels {
     // the same, and then w -= u * factor
     T (*stage_and_subtract)(const StageWork<T>&, long count, T factor, const T* in, T* w);
     double (*penalty_value)(T l1, T l2, long count, const T* w);
-    double (*squares)(long count, const T* x);
+    double (*dot)(long count, const T* x, const T* y);
+    void (*add_times)(long count, T factor, const T* x, T* to);  // to += factor * x
     // to = from; and u = in * factor, w -= u: they give 0, or NaN if a number that they wrote is not finite
     T (*take)(long count, const T* from, T* to);
     T (*subtract)(long count, T factor, const T* in, T* u, T* w);

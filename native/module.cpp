@@ -1,7 +1,6 @@
 // What Python sees of the native engine.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -247,8 +246,11 @@ template <class T> struct Bound {
                 e.loss.target_width = target_width;
                 e.class_weights.assign(class_weights.begin(), class_weights.end());
             })
-            .def("arrays", [](E& e, const std::vector<std::pair<long, long>>& arrays) {
-                for (const auto& [from, to] : arrays) e.descent.arrays.push_back({from, to});
+            .def("arrays", [](E& e, const std::vector<std::tuple<long, long, long>>& arrays) {
+                for (const auto& [from, to, columns] : arrays) {
+                    e.descent.arrays.push_back({from, to});
+                    e.descent.columns.push_back(columns);
+                }
             })
             .def("penalty", [](E& e, double l1, double l2, const std::vector<int>& on) {
                 e.descent.penalties.push_back({l1, l2, std::vector<char>(on.begin(), on.end())});

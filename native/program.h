@@ -14,6 +14,7 @@
 
 #include "descent.h"
 #include "kernels.h"
+#include "products.h"
 #include "threads.h"
 
 namespace chainrule {
@@ -61,33 +62,8 @@ template <class T> struct Operation {
     virtual long scratch() const { return 0; }   // numbers of scratch that a thread needs
 };
 
-// How a product is divided among threads: along its columns where there are enough, else along its rows. The gradient
-// of a weight is divided along its rows if it can be: the descent is, too, and so each core keeps its part.
-template <class T> void divided(const Pass<T>& p, Product<T>& work, bool rather_by_rows = false) {
-    if (p.threads > 1) {
-        const long unit = 2 * p.kernels.width, panels = (work.n + unit - 1) / unit;
-        const bool by_rows = rather_by_rows && work.m >= 32 * p.threads;
-        if (!by_rows && (panels % p.threads == 0 || panels >= 4 * p.threads)) {
-            const Range r = share(work.n, unit, p.t, p.threads);
-            work.b += r.from * work.b_column;
-            work.c += r.from;
-            if (work.sums) work.sums += r.from;
-            if (work.bias) work.bias += r.from;
-            if (work.slope_of) work.slope_of += r.from;
-            work.n = r.count();
-        } else {
-            const Range r = share(work.m, 2, p.t, p.threads);
-            if (r.from) work.sums = nullptr;
-            if (!work.samples) work.a += r.from * work.a_row;
-            else if (work.a_row == 1) work.a_from += r.from;
-            else work.samples += r.from;
-            work.c += r.from * work.c_row;
-            if (work.slope_of) work.slope_of += r.from * work.c_row;
-            work.m = r.count();
-        }
-    }
-    work.pack = p.pack;
-    p.kernels.product(work);
+template <class T> void divided(const Pass<T>& p, const Product<T>& work, bool rather_by_rows = false) {
+    divided(p.kernels, p.t, p.threads, p.pack, work, rather_by_rows);
 }
 
 // z = x W + b, then perhaps ReLU. `slope` says that x is a ReLU's output, whose slope the derivative is multiplied by.

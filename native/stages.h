@@ -123,6 +123,12 @@ INLINE void staged(const StageWork<T>& s, long count, const T* in, const T* w, G
                 put(second + k, largest);
                 give(k, m * to_m / largest, get, put);
             });
+        case StageKind::muon:  // decay, 1 - decay, what the two terms of the momentum one step ahead are divided by
+            return over<T>(count, [=](long k, auto get, auto put) {
+                const V g = get(in + k), m = get(first + k) * a + g * b;
+                put(first + k, m);
+                give(k, m * a / c + g * b / d, get, put);
+            });
         case StageKind::lion:  // beta1, 1 - beta1, beta2, 1 - beta2
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), m = get(first + k);
@@ -163,8 +169,12 @@ template <class T> double penalty_value(T l1, T l2, long count, const T* w) {
     return double(l1) * sizes + double(l2) / 2 * squares;
 }
 
-template <class T> double squares(long count, const T* x) {
-    return summed<T>(count, [=](long k) { return double(x[k]) * double(x[k]); });
+template <class T> double dot(long count, const T* x, const T* y) {
+    return summed<T>(count, [=](long k) { return double(x[k]) * double(y[k]); });
+}
+
+template <class T> void add_times(long count, T factor, const T* x, T* to) {
+    over<T>(count, [=](long k, auto get, auto put) { put(to + k, get(to + k) + get(x + k) * factor); });
 }
 
 template <class T> T subtract(long count, T factor, const T* in, T* u, T* w) {
@@ -192,7 +202,8 @@ template <class T> void add_stages(Kernels<T>& table) {
     table.stage = stage<T>;
     table.stage_and_subtract = stage_and_subtract<T>;
     table.penalty_value = penalty_value<T>;
-    table.squares = squares<T>;
+    table.dot = dot<T>;
+    table.add_times = add_times<T>;
     table.take = take<T>;
     table.subtract = subtract<T>;
 }

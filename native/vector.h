@@ -147,7 +147,7 @@ INLINE V interleaved(V a, V b, std::index_sequence<I...>) {
 
 // A square of W by W numbers, whose rows are `stride` apart, turned: vector j has column j. In log2 W rounds, each of
 // which interleaves its halves.
-template <class T> INLINE void turned(const T* from, long stride, Vec<T>* v) {
+template <class T> INLINE void load_turned(const T* from, long stride, Vec<T>* v) {
     constexpr size_t W = WIDTH<T>;
     using Lane = std::make_index_sequence<W>;
     Vec<T> next[W];
@@ -167,7 +167,7 @@ template <class T> INLINE void turned(const T* from, long stride, Vec<T>* v) {
 
 #if defined(CHAINRULE_512)
 // The same with half of the work: quarters of four rows are loaded into one vector, and turned 4 by 4 there.
-template <> INLINE void turned<float>(const float* from, long stride, Vec<float>* v) {
+template <> INLINE void load_turned<float>(const float* from, long stride, Vec<float>* v) {
 #pragma GCC unroll 4
     for (int block = 0; block < 4; ++block) {
         __m512 rows[4];

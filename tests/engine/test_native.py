@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chainrule import layers, losses
 from chainrule.descent import KINDS as STAGES
-from chainrule.descent import Point, optimizer, optimizers, schedules, stages
+from chainrule.descent import Point, adaptive, optimizer, optimizers, schedules, stages
 from chainrule.descent.stages import Stage
 from chainrule.engine import Batches, Position, Work, native
 from chainrule.engine.lowering.descent import STAGES as LOWERED_STAGES
@@ -33,9 +33,9 @@ ROWS = st.sampled_from([1, 2, 3, 7, 15, 16, 17, 33, 50])
 DTYPES = st.sampled_from(["float32", "float64"])
 
 
-def near(found, expected, dtype):
+def near(found, expected, dtype, times=1):
     scale = max(float(np.max(np.abs(expected), initial=0)), 1e-3)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=CLOSE[dtype] * scale)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=times * CLOSE[dtype] * scale)
 
 
 def position_of(work, seed=1):
@@ -208,11 +208,32 @@ CHAINS = [
 NORMS = ["sgd clip=0.05", "lamb", "adam clip=0.1 accumulate=2", optimizers.momentum(0.1).first(stages.ClipNorm(0.05))]
 
 
-def test_every_stage_that_takes_each_weight_by_itself_has_a_kernel_and_a_test():
-    stage_kinds = {kind for kind in STAGES if issubclass(kind, Stage)}
-    whole = {"Orthogonalize", "ForMatrices", "ScaleByLBFGS", "StrongWolfe"}  # their work is NumPy's matrix products
-    assert {kind.__name__ for kind in stage_kinds - set(LOWERED_STAGES)} == whole
-    assert {type(stage) for chain in [*CHAINS, *NORMS] for stage in optimizer(chain).stages} == set(LOWERED_STAGES)
+MATRICES = [
+    "muon",
+    "muon accumulate=2 clip=0.1 average=0.9",
+    optimizers.chain(
+        adaptive.ForMatrices(
+            (stages.WeightDecay(0.1), stages.ClipGlobalNorm(0.05), adaptive.Orthogonalize(iterations=2)),
+            (stages.ClipNorm(0.02), adaptive.ForMatrices((stages.Momentum(),), (adaptive.ScaleByLion(),))),
+        ),
+        adaptive.Orthogonalize(),
+        stages.LearningRate(schedules.Cosine(0.1, 5)),
+    ),
+]
+CURVED = ["lbfgs", optimizers.lbfgs(memory=2, trials=3), optimizers.lbfgs().first(stages.Momentum())]
+
+
+def all_stages(chain):
+    for stage in chain:
+        yield stage
+        if isinstance(stage, adaptive.ForMatrices):
+            yield from all_stages([*stage.matrices, *stage.rest])
+
+
+def test_every_stage_has_a_kernel_and_a_test():
+    assert {kind for kind in STAGES if issubclass(kind, Stage)} == {*LOWERED_STAGES, adaptive.ForMatrices}
+    tested = [optimizer(chain) for chain in [*CHAINS, *NORMS, *MATRICES, *CURVED]]
+    assert {type(stage) for chain in tested for stage in all_stages(chain.stages)} >= set(LOWERED_STAGES)
 
 
 def descended(chain, dtype, penalties=()):
@@ -243,6 +264,50 @@ def test_descent_by_norms(chain, dtype):
     for _, done, expected in descended(chain, dtype):
         near(done.update, expected.update, dtype)
         near(done.after.parameters, expected.parameters, dtype)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("chain", MATRICES, ids=str)
+def test_descent_of_matrices(chain, dtype):
+    for _, done, expected in descended(chain, dtype):
+        near(done.update, expected.update, dtype, 10)  # fifteen products, one of the other
+        for state, other in zip(done.after.states, expected.states, strict=True):
+            assert state.keys() == other.keys()
+            for name in state:
+                near(state[name], other[name], dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (33, 65), (65, 33), (16, 16), (100, 784)])
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_orthogonal_matrices_of_any_shape(shape, processor):
+    network = Network([Dense(shape[1])], shape[0], "float64")
+    work = Work(network, losses.HalfSquares(), optimizer("muon 1.0"))
+    at, x, y = position_of(work), normal(0, 20, shape[0]), normal(1, 20, shape[1])
+    batch = Batches(x, y, None, np.arange(20), 20)
+    [found] = NativeEngine(work, processor=processor).steps(at, batch)
+    [expected] = NumpyEngine(work).steps(at, batch)
+    near(found.update, expected.update, "float64", 10)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("chain", CURVED, ids=str)
+def test_descent_that_looks_around(chain, dtype):
+    network = Network([Dense(7, activation="tanh"), layers.BatchNorm(), Dropout(0.2), Dense(2)], 4, dtype)
+    work = Work(network, losses.MeanSquaredError(), optimizer(chain), (losses.l2(0.01),), seed=7)
+    x, y = normal(0, 40, 4, dtype=dtype), normal(1, 40, 2, dtype=dtype)
+    at, batch = position_of(work), Batches(x, y, None, np.arange(40), 40)
+    for _ in range(9):
+        [found], [expected] = NativeEngine(work).steps(at, batch), NumpyEngine(work).steps(at, batch)
+        near(found.loss, expected.loss, dtype)
+        near(found.gradient, expected.gradient, dtype)
+        near(found.update, expected.update, dtype, 100)  # the estimate divides differences by each other
+        near(found.after.statistics, expected.after.statistics, dtype)
+        for state, other in zip(found.after.states, expected.after.states, strict=True):
+            assert state.keys() == other.keys()
+            for name in state:
+                near(state[name], other[name], dtype)
+        at = found.after
+    assert 2 <= at.states[-2]["known"] <= work.optimizer.stages[-2].memory
 
 
 @pytest.mark.parametrize("dtype", CLOSE)
@@ -320,7 +385,12 @@ class Half(Stage):
         (Cube(), losses.MeanSquaredError(), "adam 0.01", "Cube has no kernel"),
         (layers.Tanh(), Odd(), "adam 0.01", "Odd has no kernel: everything"),
         (layers.Tanh(), losses.MeanSquaredError(), optimizers.chain(Half()), "Half without a kernel: the optimizer"),
-        (layers.Tanh(), losses.MeanSquaredError(), "muon", "ForMatrices without a kernel"),
+        (
+            layers.Tanh(),
+            losses.MeanSquaredError(),
+            optimizers.chain(adaptive.ForMatrices((Half(),), ())),
+            "Half without a kernel",
+        ),
     ],
 )
 def test_what_has_no_kernel_trains_by_its_definition_and_says_so(inner, loss, chain, note):
@@ -336,16 +406,6 @@ def test_what_has_no_kernel_trains_by_its_definition_and_says_so(inner, loss, ch
     *_, last = engine.spans(at, batches)
     np.testing.assert_array_equal(last.after.parameters, found[-1].after.parameters)
     assert any(note in said for said in engine.notes)
-
-
-def test_a_whole_batch_optimizer_looks_around_natively():
-    network = Network("6 tanh, 2", 4, "float64")
-    work = Work(network, losses.MeanSquaredError(), optimizer("lbfgs"), (losses.l2(0.01),))
-    at, batch = position_of(work), Batches(normal(0, 40, 4), normal(1, 40, 2), None, np.arange(40), 40)
-    for _ in range(5):
-        [found], [expected] = NativeEngine(work).steps(at, batch), NumpyEngine(work).steps(at, batch)
-        near(found.after.parameters, expected.after.parameters, "float64")
-        at = found.after
 
 
 def test_an_error_of_a_users_layer_is_handed_on():
@@ -370,7 +430,7 @@ EVERYTHING = [
 
 
 @pytest.mark.parametrize("dtype", CLOSE)
-@pytest.mark.parametrize("chain", ["adamw 0.01", "lamb clip=0.1"])
+@pytest.mark.parametrize("chain", ["adamw 0.01", "lamb clip=0.1", "muon", "lbfgs"])
 def test_any_number_of_threads_gives_the_same_bits(dtype, chain, monkeypatch):
     monkeypatch.setattr(native, "ALONE", 0.0)
     work = Work(Network(EVERYTHING, 21, dtype), losses.CategoricalCrossEntropy(), optimizer(chain), (losses.l2(0.1),))

@@ -344,7 +344,7 @@ class Orthogonalize(Stage):
 
 @dataclass(frozen=True)
 class ForMatrices(Stage):
-    """One chain of stages for the weight matrices, another for everything else."""
+    """One chain of stages for the weight matrices, another for everything else; each sees 0 for what is the other's."""
 
     matrices: tuple[Stage, ...]
     rest: tuple[Stage, ...]
@@ -367,25 +367,32 @@ class ForMatrices(Stage):
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         after: dict[str, Array] = {}
-        updates: list[Vector] = []
+        total = np.zeros_like(g)
         for name, chain in self._chains():
-            u = g
+            u = self.own(name, g, point.layout)
             for k, stage in enumerate(chain):
                 prefix = f"{name}.{k}."
-                own: State = {key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}
-                out, own = stage.apply(u, own, point)
+                inner: State = {
+                    key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)
+                }
+                out, inner = stage.apply(u, inner, point)
                 if out is None:
                     raise SettingError(
                         f"{type(stage).__name__} ends a step early; it can't stand inside ForMatrices, only before it"
                     )
-                u = out
-                after |= {prefix + key: array for key, array in own.items()}
-            updates.append(u)
-        u = updates[1].copy()
-        for entry in point.layout.entries:
-            if len(entry.shape) == 2:
-                u[entry.place] = updates[0][entry.place]
-        return u, after
+                u = self.own(name, out, point.layout)
+                after |= {prefix + key: array for key, array in inner.items()}
+            total += u
+        return total, after
+
+    @staticmethod
+    def own(name: str, u: Vector, layout: Layout) -> Vector:
+        """What the chain "matrices" or "rest" sees of u."""
+        out = np.zeros_like(u)
+        for entry in layout.entries:
+            if (len(entry.shape) == 2) == (name == "matrices"):
+                out[entry.place] = u[entry.place]
+        return out
 
     def worked(self, at: At) -> str:
         return f"u = {figures(at.u)}"

@@ -32,20 +32,23 @@ class ScaleByLBFGS(Stage):
         require(self.memory >= 1, f"l-bfgs: it remembers {self.memory} steps; it needs at least 1")
 
     def start(self, parameters: Vector, layout: Layout) -> State:
-        none = np.zeros((0, parameters.size), dtype=parameters.dtype)
-        return {"s": none, "y": none, "parameters": none, "gradient": none}
+        none, one = np.zeros((self.memory, parameters.size), dtype=parameters.dtype), np.zeros_like(parameters)
+        return {"known": np.array(-1), "s": none, "y": none, "parameters": one, "gradient": one}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        s, y = state["s"], state["y"]
-        if len(state["gradient"]):
-            step, change = point.parameters - state["parameters"][0], g - state["gradient"][0]
+        s, y, known = state["s"], state["y"], int(state["known"])  # -1: there was no step before this one
+        if known >= 0:
+            step, change = point.parameters - state["parameters"], g - state["gradient"]
             if step @ change > 0:  # otherwise the surface curves downwards there, and the estimate would point uphill
-                s, y = np.vstack([s, step])[-self.memory :], np.vstack([y, change])[-self.memory :]
-        return self._product(g, s, y), {
+                s, y = _followed(s, known, step), _followed(y, known, change)
+                known = min(known + 1, self.memory)
+        known = max(known, 0)
+        return self._product(g, s[:known], y[:known]), {
+            "known": np.array(known),
             "s": s,
             "y": y,
-            "parameters": point.parameters[None].copy(),
-            "gradient": g[None].copy(),
+            "parameters": point.parameters.copy(),
+            "gradient": g.copy(),
         }
 
     @staticmethod
@@ -64,8 +67,15 @@ class ScaleByLBFGS(Stage):
         return q
 
     def worked(self, at: At) -> str:
-        steps = len(at.after["s"])
+        steps = int(at.after["known"])
         return f"u = its entry in H g, the curvature being known from {steps} steps: {figures(at.g)} -> {figures(at.u)}"
+
+
+def _followed(rows: Array, known: int, row: Vector) -> Array:
+    """The first `known` rows with another after them; the first goes where there is no room."""
+    out = rows.copy() if known < len(rows) else np.roll(rows, -1, axis=0)
+    out[min(known, len(rows) - 1)] = row
+    return out
 
 
 class Trial(NamedTuple):

@@ -1,13 +1,12 @@
 """The native engine: the same steps as the definition's, by compiled kernels, many at a time.
 
-A program (the network, the loss and the optimizer as the C++ engine takes them, see lowering.py) runs mini-batches
+A program (the network, the loss and the optimizer as the C++ engine takes them, see lowering/) runs mini-batches
 without the interpreter's lock until they are over or SLICE seconds have passed; in between, Python hears Ctrl-C, the
 recorder and callbacks. Where a step fails, the steps before it are taken again, and then it alone: a number that
 stopped being finite is found at its step, and an input that makes no sense is explained by the definition.
 
-A layer without a kernel runs by its definition among the others. An optimizer with a stage without one (L-BFGS, Muon,
-a user's own) steps by its definition from derivatives that were computed natively. A loss without one leaves
-everything to the definition.
+A user's layer, which has no kernel, runs by its definition among the others. An optimizer with a user's stage steps by
+its definition from derivatives that were computed natively. A user's loss leaves everything to the definition.
 """
 
 from __future__ import annotations
@@ -155,11 +154,11 @@ class NativeEngine:
         batches = _within_reach(batches)
         parameters, statistics = _padded(position.parameters, dtype), _padded(position.statistics, dtype)
         states = tuple(_copied(state, dtype) for state in position.states)
-        memory = []
-        for k, (stage, state) in enumerate(zip(program.stages, states, strict=True)):
-            memory.append(([state[name] for name in stage.vectors], state.get("count"), state.get("scale")))
-            if stage.schedule is not None and is_table(stage.schedule):
-                first = int(state["count"])
+        memory = [stage.held(states) for stage in program.stages]
+        for k, stage in enumerate(program.stages):
+            count = memory[k][1]
+            if stage.schedule is not None and count is not None and is_table(stage.schedule):
+                first = int(count)
                 program.made.table(k, first, [float(stage.schedule(first + n)) for n in range(len(batches))])
         program.made.lend(memory)
         losses = np.full(len(batches), np.nan)
@@ -251,6 +250,7 @@ class NativeEngine:
 
     def _lowered(self, most: int, y_shape: tuple[int, ...]) -> Program | None:
         work, size = self.work, self.work.network.parameters.size
+        statistics = self.work.network.statistics.size
         made = self._made(most)
         try:
             prediction = Lowering(made, work).network()
@@ -262,7 +262,7 @@ class NativeEngine:
             stages = lower_descent(made, native, work)
         except NoKernel:
             stages = None
-        made.finish(prediction.number, size, True)
+        made.finish(prediction.number, size, statistics, True)
         return Program(made, stages)
 
     def _predictor(self, most: int) -> Program | None:
@@ -274,7 +274,7 @@ class NativeEngine:
             except NoKernel:
                 self._programs[key] = None
                 return None
-            made.finish(prediction.number, self.work.network.parameters.size, False)
+            made.finish(prediction.number, self.work.network.parameters.size, 0, False)
             self._programs[key] = Program(made, None)
         return self._programs[key]
 
@@ -311,7 +311,7 @@ def _padded(vector: Array, dtype: Any) -> Vector:
     """A copy that begins at the beginning of a cache line, with room behind it."""
     whole = np.empty(vector.size + 2 * ROOM, dtype=dtype)
     begin = -whole.ctypes.data % LINE // whole.itemsize
-    out = whole[begin : begin + vector.size]
+    out = whole[begin : begin + vector.size].reshape(vector.shape)
     out[...] = vector
     return out
 

@@ -41,7 +41,7 @@ def stage_works(
         if isinstance(stage, ForMatrices):
             name, inner = _chain_for(stage, point, place)
             own = [_of(state, f"{name}.{k}.") for k in range(len(inner))]
-            works += stage_works(inner, u, own, point, place)
+            works += stage_works(inner, stage.own(name, u, point.layout), own, point, place)
             out, _ = stage.apply(u, state, point)
         else:
             out, after = stage.apply(u, state, point)

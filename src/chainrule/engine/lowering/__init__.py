@@ -8,7 +8,7 @@ stage without one raises NoKernel, and the engine finds another way.
 from __future__ import annotations
 
 from chainrule.engine.base import Work
-from chainrule.engine.lowering.descent import STAGES, LoweredStage, is_table, lower_descent, native_schedule
+from chainrule.engine.lowering.descent import LoweredStage, is_table, lower_descent, native_schedule, without_kernels
 from chainrule.engine.lowering.loss import LOSSES, lower_loss
 from chainrule.engine.lowering.missing import NoKernel
 from chainrule.engine.lowering.network import LAYERS, Lowering
@@ -23,7 +23,7 @@ def notes(work: Work) -> tuple[str, ...]:
     ]
     if type(work.loss) not in LOSSES:
         return (f"{type(work.loss).__name__} has no kernel: everything runs by its definition",)
-    stages = sorted({type(stage).__name__ for stage in work.optimizer.stages if type(stage) not in STAGES})
+    stages = sorted(set().union(*(without_kernels(stage) for stage in work.optimizer.stages)))
     if stages:
         said.append(f"{', '.join(stages)} without a kernel: the optimizer's step runs by its definition")
     return tuple(said)

@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from chainrule.descent import adaptive, schedules, stages
+from chainrule.arrays import Array
+from chainrule.descent import State, adaptive, quasi_newton, schedules, stages
 from chainrule.engine.base import Work
 from chainrule.engine.lowering.missing import NoKernel
+from chainrule.layout import Layout
 from chainrule.losses import Penalty
 
 
 @dataclass(frozen=True)
 class LoweredStage:
-    """A stage as the native engine takes it: its rule, its numbers, and which of its state's arrays are vectors."""
+    """A stage as the native engine takes it.
+
+    Attributes:
+        rule, numbers: which it is, and what it is told
+        vectors: which arrays of its state are vectors, or rows of them
+        count: which one counts
+        on: the arrays that it applies to, by their names; none: all
+        schedule: its learning rates
+        place, prefix: which of the optimizer's states is its, and what the names there begin with
+    """
 
     rule: int
     numbers: tuple[float, ...] = ()
     vectors: tuple[str, ...] = ()
+    count: str = "count"
     on: str | None = None
     schedule: schedules.Schedule | None = None
+    place: int = 0
+    prefix: str = ""
+
+    def held(self, states: Sequence[State]) -> tuple[list[Array], Array | None, Array | None]:
+        """What it remembers: its vectors, its count, its scale."""
+        state = states[self.place]
+        vectors = [state[self.prefix + name].reshape(-1) for name in self.vectors]
+        return vectors, state.get(self.prefix + self.count), state.get(self.prefix + "scale")
 
 
 ADAM_RULES = {"adam": 12, "amsgrad": 13, "nadam": 14, "radam": 15}
 
-STAGES: dict[type[stages.Stage], Callable[[Any], LoweredStage]] = {
+STAGES: dict[type[stages.Stage], Callable[[Any], LoweredStage | tuple[LoweredStage, ...]]] = {
     stages.LearningRate: lambda s: LoweredStage(0, schedule=s.schedule),
     stages.Plateau: lambda s: LoweredStage(1),
     stages.WeightDecay: lambda s: LoweredStage(2, (s.strength,), on=s.on),
@@ -45,9 +65,17 @@ STAGES: dict[type[stages.Stage], Callable[[Any], LoweredStage]] = {
     ),
     adaptive.ScaleByAdamax: lambda s: LoweredStage(16, (s.beta1, s.beta2, s.epsilon), ("m", "largest")),
     adaptive.ScaleByLion: lambda s: LoweredStage(17, (s.beta1, s.beta2), ("m",)),
-    stages.ClipNorm: lambda s: LoweredStage(18, (s.limit,)),
-    stages.ClipGlobalNorm: lambda s: LoweredStage(19, (s.limit,)),
-    adaptive.TrustRatio: lambda s: LoweredStage(20),
+    stages.ClipNorm: lambda s: LoweredStage(19, (s.limit,)),
+    stages.ClipGlobalNorm: lambda s: LoweredStage(20, (s.limit,)),
+    adaptive.TrustRatio: lambda s: LoweredStage(21),
+    adaptive.Orthogonalize: lambda s: (
+        LoweredStage(18, (s.decay,), ("m",)),
+        LoweredStage(22, (s.iterations, s.epsilon), count=""),
+    ),
+    quasi_newton.ScaleByLBFGS: lambda s: LoweredStage(
+        23, (s.memory,), ("s", "y", "parameters", "gradient"), count="known"
+    ),
+    quasi_newton.StrongWolfe: lambda s: LoweredStage(24, (s.decrease, s.curvature, s.trials)),
 }
 """The rule is the number in native/descent.h's Rule."""
 
@@ -56,21 +84,47 @@ def lower_descent(made: Any, native: Any, work: Work) -> list[LoweredStage]:
     """Tell the native engine the penalties and the optimizer; raises NoKernel for a stage that has no kernel."""
     layout = work.network.parameters
     names = [entry.name for entry in layout.entries]
-    for stage in work.optimizer.stages:
-        if type(stage) not in STAGES:
-            raise NoKernel(type(stage).__name__)
+    everywhere = [True] * len(names)
+    lowered = [one for k, stage in enumerate(work.optimizer.stages) for one in _flat(stage, k, "", everywhere, layout)]
     for penalty in work.penalties:
         if type(penalty) is not Penalty:
             raise NoKernel(type(penalty).__name__)
-    made.arrays([(entry.start, entry.start + entry.size) for entry in layout.entries])
+    made.arrays([(e.start, e.start + e.size, e.shape[1] if len(e.shape) == 2 else 0) for e in layout.entries])
     for penalty in work.penalties:
         made.penalty(penalty.l1, penalty.l2, [fnmatchcase(name, penalty.on) for name in names])
-    lowered = [STAGES[type(stage)](stage) for stage in work.optimizer.stages]
-    for one in lowered:
-        on = [] if one.on is None else [int(fnmatchcase(name, one.on)) for name in names]
+    for one, on in lowered:
         schedule = None if one.schedule is None else native_schedule(native, one.schedule)
-        made.stage(one.rule, list(map(float, one.numbers)), on, schedule)
-    return lowered
+        made.stage(one.rule, list(map(float, one.numbers)), [] if all(on) else list(map(int, on)), schedule)
+    return [one for one, _ in lowered]
+
+
+Flat = Iterator[tuple[LoweredStage, list[bool]]]
+
+
+def _flat(stage: stages.Stage, place: int, prefix: str, on: list[bool], layout: Layout) -> Flat:
+    """The native stages of one, and the arrays that each applies to."""
+    if type(stage) is adaptive.ForMatrices:
+        matrix = [len(entry.shape) == 2 for entry in layout.entries]
+        for name, chain, own in (("matrices", stage.matrices, True), ("rest", stage.rest, False)):
+            here = [mine and is_matrix is own for mine, is_matrix in zip(on, matrix, strict=True)]
+            for k, inner in enumerate(chain):
+                if isinstance(inner, stages.Accumulate):
+                    raise NoKernel(type(inner).__name__)  # the definition says that it can't stand here
+                yield from _flat(inner, place, f"{prefix}{name}.{k}.", here, layout)
+        return
+    if type(stage) not in STAGES:
+        raise NoKernel(type(stage).__name__)
+    made = STAGES[type(stage)](stage)
+    for one in made if isinstance(made, tuple) else (made,):
+        chosen = [one.on is None or fnmatchcase(entry.name, one.on) for entry in layout.entries]
+        yield replace(one, place=place, prefix=prefix), [a and b for a, b in zip(on, chosen, strict=True)]
+
+
+def without_kernels(stage: stages.Stage) -> set[str]:
+    """The stages in this one, or it, that have no kernel."""
+    if type(stage) is adaptive.ForMatrices:
+        return set().union(*(without_kernels(inner) for inner in (*stage.matrices, *stage.rest)))
+    return set() if type(stage) in STAGES else {type(stage).__name__}
 
 
 def native_schedule(native: Any, schedule: schedules.Schedule) -> Any:
