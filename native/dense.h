@@ -77,44 +77,44 @@ template <class T, int ROWS, int VECTORS, Reading READING, bool SUMS> void tile(
     }
     const T* b = t.b;
     const long b_row = t.b_row;
+    V totals[VECTORS] = {};
+    if (SUMS && !t.first)
+        for (int j = 0; j < VECTORS; ++j)
+            totals[j] = j + 1 < VECTORS || t.tail == 0 ? load(t.sums + j * W) : load_part(t.sums + j * W, t.tail);
+    // A column of A, whose entries are entry(i), times a row of B.
+    const auto add = [&](const T* b, auto entry) INLINE_LAMBDA {
+        V bs[VECTORS];
+#pragma GCC unroll 2
+        for (int j = 0; j < VECTORS; ++j) {
+            bs[j] = load(b + j * W);
+            if constexpr (SUMS) totals[j] += bs[j];
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i) {
+            const V as = all(entry(i));
+#pragma GCC unroll 2
+            for (int j = 0; j < VECTORS; ++j) sums[i][j] += as * bs[j];
+        }
+    };
     if constexpr (READING == columns || READING == sample_columns) {  // A's rows lie side by side
         const T* a = t.a;
         const long a_column = t.a_column, a_from = t.a_from;
-        const T* const* samples = t.samples;
-        V totals[VECTORS] = {};
-        if (SUMS && !t.first)
-            for (int j = 0; j < VECTORS; ++j)
-                totals[j] = j + 1 < VECTORS || t.tail == 0 ? load(t.sums + j * W) : load_part(t.sums + j * W, t.tail);
-        for (long p = 0; p < t.k; ++p, b += b_row) {
-            if constexpr (READING == sample_columns) a = samples[p] + a_from;
-            V bs[VECTORS];
-#pragma GCC unroll 2
-            for (int j = 0; j < VECTORS; ++j) {
-                bs[j] = load(b + j * W);
-                if constexpr (SUMS) totals[j] += bs[j];
+        for (long p = 0; p < t.k; ++p, b += b_row, a += a_column) {
+            if constexpr (READING == sample_columns) {
+                a = t.samples[p] + a_from;
+                KEEP_TOGETHER(a);
             }
-#pragma GCC unroll 16
-            for (int i = 0; i < ROWS; ++i) {
-                const V as = all(a[i]);
-#pragma GCC unroll 2
-                for (int j = 0; j < VECTORS; ++j) sums[i][j] += as * bs[j];
-            }
-            if constexpr (READING == columns) a += a_column;
+            add(b, [&](int i) { return a[i]; });
         }
-        if constexpr (SUMS) store_sums<T, VECTORS>(t, totals);
-    } else if constexpr (READING == sample_rows) {
+    } else if constexpr (READING == sample_rows) {  // by fours: there are too few registers for a pointer to each row
         const T* const* samples = t.samples;
-        for (long p = 0; p < t.k; ++p, b += b_row) {
-            V bs[VECTORS];
-#pragma GCC unroll 2
-            for (int j = 0; j < VECTORS; ++j) bs[j] = load(b + j * W);
-#pragma GCC unroll 16
-            for (int i = 0; i < ROWS; ++i) {
-                const V as = all(samples[i][t.a_from + p]);
-#pragma GCC unroll 2
-                for (int j = 0; j < VECTORS; ++j) sums[i][j] += as * bs[j];
-            }
+        long at = t.a_from;
+        const long end = at + t.k;
+        for (; at + 4 <= end; at += 4) {
+#pragma GCC unroll 4
+            for (int q = 0; q < 4; ++q, b += b_row) add(b, [&](int i) { return samples[i][at + q]; });
         }
+        for (; at < end; ++at, b += b_row) add(b, [&](int i) { return samples[i][at]; });
     } else {  // three rows share a pointer, which leaves registers for all of them
         constexpr int POINTERS = (ROWS + 2) / 3;
         const long a_row = t.a_row, two_rows = 2 * t.a_row;
@@ -122,20 +122,12 @@ template <class T, int ROWS, int VECTORS, Reading READING, bool SUMS> void tile(
 #pragma GCC unroll 8
         for (int q = 0; q < POINTERS; ++q) a[q] = t.a + 3 * q * a_row;
         for (long p = 0; p < t.k; ++p, b += b_row) {
-            V bs[VECTORS];
-#pragma GCC unroll 2
-            for (int j = 0; j < VECTORS; ++j) bs[j] = load(b + j * W);
-#pragma GCC unroll 16
-            for (int i = 0; i < ROWS; ++i) {
-                const T* from = a[i / 3] + (i % 3 == 0 ? 0 : i % 3 == 1 ? a_row : two_rows);
-                const V as = all(*from);
-#pragma GCC unroll 2
-                for (int j = 0; j < VECTORS; ++j) sums[i][j] += as * bs[j];
-            }
+            add(b, [&](int i) { return *(a[i / 3] + (i % 3 == 0 ? 0 : i % 3 == 1 ? a_row : two_rows)); });
 #pragma GCC unroll 8
             for (int q = 0; q < POINTERS; ++q) ++a[q];
         }
     }
+    if constexpr (SUMS) store_sums<T, VECTORS>(t, totals);
     if (t.last && t.after == After::relu) {
 #pragma GCC unroll 16
         for (int i = 0; i < ROWS; ++i)
@@ -185,7 +177,10 @@ template <class T> void pack_columns(const Product<T>& w, long from, long k, lon
     if (w.b_column == 1) {
         for (long p = 0; p < k; ++p) {
             const T* row = w.b + (from + p) * w.b_row + column;
-            for (long j = 0; j < stride; j += WIDTH<T>) store(to + p * stride + j, load(row + j));
+            for (long j = 0; j < stride; j += WIDTH<T>) {
+                store(to + p * stride + j, load(row + j));
+                __builtin_prefetch(row + stride + j, 0, 2);  // the next columns' numbers are on their way meanwhile
+            }
         }
         return;
     }
@@ -223,6 +218,11 @@ template <class T> void product(const Product<T>& w) {
     const long shorter = one ? w.m : w.m / blocks, longer = one ? 0 : w.m % blocks;
     const bool turned = w.a_column != 1 && w.a_row == 1;
     const int reading = (turned ? columns : rows) + (w.samples ? 2 : 0);
+    long deep = w.k;  // K, or equal parts of it
+    if (w.k > K_BLOCK) {
+        const long parts = (w.k + K_BLOCK - 1) / K_BLOCK;
+        deep = (w.k + parts - 1) / parts;
+    }
     // B is copied together where its rows are too far apart to stay in the nearest cache, and are needed often.
     const bool packs = w.b_column != 1 || (w.m > 2 * MOST_ROWS && w.n > 2 * W && w.k * w.n > 8192);
     Tile<T> t;
@@ -237,8 +237,8 @@ template <class T> void product(const Product<T>& w) {
         t.tail = w.whole ? 0 : wide % W;
         const TileFunction<T>* tiles = vectors == 2 ? tiles_for<T, 2>(reading, false) : tiles_for<T, 1>(reading, false);
         t.sums = w.sums ? w.sums + column : nullptr;
-        for (long from = 0; from == 0 || from < w.k; from += K_BLOCK) {
-            t.k = w.k - from < K_BLOCK ? w.k - from : K_BLOCK;
+        for (long from = 0; from == 0 || from < w.k; from += deep) {
+            t.k = w.k - from < deep ? w.k - from : deep;
             t.first = from == 0;
             t.last = from + t.k >= w.k;
             if (packs) pack_columns(w, from, t.k, column, wide, stride, w.pack);

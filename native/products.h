@@ -9,7 +9,7 @@ namespace chainrule {
 // Thread t's part of a product, done with its own scratch. The gradient of a weight is divided along its rows if it can
 // be: the descent is, too, and so each core keeps its part.
 template <class T>
-void divided(const Kernels<T>& kernels, int t, int threads, T* pack, Product<T> work, bool rather_by_rows = false) {
+void divided(const Kernels<T>& kernels, int t, int threads, T* pack, Product<T>& work, bool rather_by_rows = false) {
     if (threads > 1) {
         const long unit = 2 * kernels.width, panels = (work.n + unit - 1) / unit;
         const bool by_rows = rather_by_rows && work.m >= 32 * threads;

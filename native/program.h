@@ -62,7 +62,7 @@ template <class T> struct Operation {
     virtual long scratch() const { return 0; }   // numbers of scratch that a thread needs
 };
 
-template <class T> void divided(const Pass<T>& p, const Product<T>& work, bool rather_by_rows = false) {
+template <class T> void divided(const Pass<T>& p, Product<T>& work, bool rather_by_rows = false) {
     divided(p.kernels, p.t, p.threads, p.pack, work, rather_by_rows);
 }
 

@@ -22,6 +22,8 @@
 #endif
 
 #define INLINE inline __attribute__((always_inline))
+#define INLINE_LAMBDA __attribute__((always_inline))
+#define KEEP_TOGETHER(pointer) asm("" : "+r"(pointer))  // offsets from it stay offsets
 
 namespace chainrule::CHAINRULE_ISA {
 

@@ -448,6 +448,24 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, chain, monkeypatch):
         np.testing.assert_array_equal(prediction, predicted[0])
 
 
+def test_memory_is_used_again_once_nobody_holds_it(monkeypatch):
+    monkeypatch.setattr(native, "SLICE", 0.0)
+    network = Network([Dense(300), Dense(5)], 400)
+    assert network.parameters.size > native.Blocks.LARGE
+    work = Work(network, losses.CategoricalCrossEntropy(), optimizer("adam 0.01"))
+    x, y = normal(0, 200, 400, dtype="float32"), np.random.default_rng(1).integers(0, 5, 200)
+    at, batches = position_of(work), Batches(x, y, None, np.arange(200), 10)
+    engine = NativeEngine(work)
+    for span in engine.spans(at, batches):
+        del span
+    assert len(engine._blocks.blocks) == 6  # of two positions
+    held = list(NativeEngine(work).spans(at, batches))
+    for span, done in zip(held, NativeEngine(work).steps(at, batches), strict=True):
+        np.testing.assert_array_equal(span.before.parameters, done.before.parameters)
+        np.testing.assert_array_equal(span.after.parameters, done.after.parameters)
+        np.testing.assert_array_equal(span.after.states[0]["v"], done.after.states[0]["v"])
+
+
 def test_spans_of_any_length_give_the_same_bits(monkeypatch):
     work = Work(Network(EVERYTHING, 21), losses.CategoricalCrossEntropy(), optimizer("adam 0.01"))
     x, y = normal(0, 200, 21, dtype="float32"), np.random.default_rng(1).integers(0, 5, 200)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.descent import Point, State
+from chainrule.descent import Point
 from chainrule.engine import lowering
 from chainrule.engine.base import Batches, Done, Position, Span, Work, is_sound
 from chainrule.engine.lowering import LoweredStage, Lowering, NoKernel, is_table, lower_descent, lower_loss
@@ -76,6 +77,7 @@ class NativeEngine:
     threads: int | None = None
     processor: str = ""
     _programs: dict[Any, Program | None] = field(default_factory=dict, repr=False, compare=False)
+    _blocks: Blocks = field(default_factory=lambda: Blocks(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if native is None:
@@ -102,6 +104,7 @@ class NativeEngine:
             for span in self._some(program, position, batches.cut(k, len(batches))):
                 yield span
                 position, k = span.after, k + len(span.batches)
+                del span  # so that the memory of its beginning is free for the next one
 
     def steps(self, position: Position, batches: Batches) -> Iterator[Done]:
         """Take a step for each mini-batch, and show each."""
@@ -152,8 +155,12 @@ class NativeEngine:
         assert program.stages is not None
         dtype = self.work.network.dtype
         batches = _within_reach(batches)
-        parameters, statistics = _padded(position.parameters, dtype), _padded(position.statistics, dtype)
-        states = tuple(_copied(state, dtype) for state in position.states)
+        parameters = self._blocks.copy(position.parameters, dtype)
+        statistics = self._blocks.copy(position.statistics, dtype)
+        states = tuple(
+            {name: self._blocks.copy(array, dtype) if array.ndim else np.array(array) for name, array in state.items()}
+            for state in position.states
+        )
         memory = [stage.held(states) for stage in program.stages]
         for k, stage in enumerate(program.stages):
             count = memory[k][1]
@@ -309,15 +316,38 @@ def available() -> int:
 
 def _padded(vector: Array, dtype: Any) -> Vector:
     """A copy that begins at the beginning of a cache line, with room behind it."""
-    whole = np.empty(vector.size + 2 * ROOM, dtype=dtype)
-    begin = -whole.ctypes.data % LINE // whole.itemsize
-    out = whole[begin : begin + vector.size].reshape(vector.shape)
+    return _within(np.empty(vector.size + 2 * ROOM, dtype=dtype), vector)
+
+
+def _within(block: Array, vector: Array) -> Vector:
+    begin = -block.ctypes.data % LINE // block.itemsize
+    out = block[begin : begin + vector.size].reshape(vector.shape)
     out[...] = vector
     return out
 
 
-def _copied(state: State, dtype: Any) -> Mapping[str, Array]:
-    return {name: np.array(array) if array.ndim == 0 else _padded(array, dtype) for name, array in state.items()}
+class Blocks:
+    """Copies of vectors, in memory that is used again once nobody holds what was there: to get new memory from the
+    system takes longer than to fill it.
+    """
+
+    LARGE, MOST, NOBODY = 100_000, 12, 3
+    """Numbers from which on this pays; blocks that are kept; references to one if nobody else has any."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Array] = []
+
+    def copy(self, vector: Array, dtype: Any) -> Vector:
+        """A copy as _padded makes it."""
+        if vector.size < self.LARGE:
+            return _padded(vector, dtype)
+        size = vector.size + 2 * ROOM
+        for block in self.blocks:
+            if block.size == size and block.dtype == dtype and sys.getrefcount(block) == self.NOBODY:
+                return _within(block, vector)
+        block = np.empty(size, dtype=dtype)
+        self.blocks = [*self.blocks[-self.MOST + 1 :], block]
+        return _within(block, vector)
 
 
 def _is_readable(array: Array) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -83,7 +83,9 @@ class EpochEnded(Event):
 
 @dataclass(frozen=True)
 class Ended(Event):
-    """Training is over. `reason` is "complete", "early" (no better validation loss), "interrupted" or "diverged"."""
+    """Training is over. `reason` is "complete", "early" (no better validation loss), "interrupted" or "diverged"; in the
+    first two cases `last` are the last steps.
+    """
 
     reason: str
     last: Span | None = None
@@ -124,16 +126,20 @@ def run(plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Liste
         for listener in listeners:
             listener(event)
 
-    last: Span | None = None
-    reason, error = "complete", None
+    reason, error, last = "complete", None, None
+    stream = events(plan, data, progress)
     try:
         with np.errstate(all="ignore"):  # what is not finite is looked for after every step, and named
             tell(Started(plan, data, progress))
-            for event in events(plan, data, progress):
+            while True:
+                try:
+                    event = next(stream)
+                except StopIteration as over:
+                    last = over.value
+                    break
                 progress = event.progress
-                if isinstance(event, Stepped):
-                    last = event.span
                 tell(event)
+                del event  # the memory of where its steps began is used for the next ones
         reason = "early" if progress.epoch < plan.epochs else "complete"
     except KeyboardInterrupt:
         reason = "interrupted"
@@ -146,10 +152,11 @@ def run(plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Liste
     return ended
 
 
-def events(plan: Plan, data: Dataset, progress: Progress) -> Iterator[Event]:
-    """The steps and epochs from here to the end of training."""
+def events(plan: Plan, data: Dataset, progress: Progress) -> Generator[Event, None, Span | None]:
+    """The steps and epochs from here to the end of training, and in the end the last steps once more."""
     part, work = data.training, plan.work(len(data.training.x))
     taking, length = engine(plan.engine, work), plan.steps_per_epoch(len(part.x))
+    last: Span | None = None
     with ThreadPoolExecutor(1) as ahead:
         shuffled: Future[Batches] | None = None
         while progress.epoch < plan.epochs and not _is_over(plan, progress):
@@ -157,14 +164,18 @@ def events(plan: Plan, data: Dataset, progress: Progress) -> Iterator[Event]:
             batches = batches.cut(progress.position.step - progress.epoch * length, length)
             if taking.leaves_a_core(batches):  # the next epoch is shuffled while this one is under way
                 shuffled = ahead.submit(plan.batches, progress.epoch + 1, part)
+            last, left = None, len(batches)
             for span in taking.spans(progress.position, batches):
                 error = None if span.sound else diagnose(work, span.last, part)
                 if error is not None:
                     raise error
-                progress = _counted(progress, span)
+                progress, left = _counted(progress, span), left - len(span.batches)
+                last = None if left else span
                 yield Stepped(plan, data, progress, span)
+                del span
             progress, record = _end_epoch(plan, data, progress, taking)
             yield EpochEnded(plan, data, progress, record)
+    return last
 
 
 def _counted(progress: Progress, span: Span) -> Progress:

@@ -32,7 +32,7 @@ class Trained:
         progress: where training ended; it can go on from there
         data: what it was trained on; None if it was read from a run
         reason: why it ended: "complete", "early", "interrupted" or "diverged"
-        span: the last steps that were taken
+        span: the last steps that were taken, unless training was broken off
     """
 
     plan: Plan
