@@ -83,8 +83,8 @@ class EpochEnded(Event):
 
 @dataclass(frozen=True)
 class Ended(Event):
-    """Training is over. `reason` is "complete", "early" (no better validation loss), "interrupted" or "diverged"; `last`
-    are the last steps, unless it was broken off.
+    """Training is over. `reason` is "complete", "early" (no better validation loss), "interrupted" or "diverged".
+    `last` are the last steps, unless it was broken off.
     """
 
     reason: str
