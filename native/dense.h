@@ -231,16 +231,16 @@ template <class T> void product(const Product<T>& w) {
     t.a_column = w.a_column;
     t.c_row = w.c_row;
     t.after = w.after;
-    for (long column = 0; column < w.n;) {
-        const long left = w.n - column, wide = left < 2 * W ? left : 2 * W;
-        const long vectors = wide > W ? 2 : 1, stride = vectors * W;
-        t.tail = w.whole ? 0 : wide % W;
-        const TileFunction<T>* tiles = vectors == 2 ? tiles_for<T, 2>(reading, false) : tiles_for<T, 1>(reading, false);
-        t.sums = w.sums ? w.sums + column : nullptr;
-        for (long from = 0; from == 0 || from < w.k; from += deep) {
-            t.k = w.k - from < deep ? w.k - from : deep;
-            t.first = from == 0;
-            t.last = from + t.k >= w.k;
+    for (long from = 0; from == 0 || from < w.k; from += deep) {
+        t.k = w.k - from < deep ? w.k - from : deep;
+        t.first = from == 0;
+        t.last = from + t.k >= w.k;
+        for (long column = 0; column < w.n; column += 2 * W) {
+            const long left = w.n - column, wide = left < 2 * W ? left : 2 * W;
+            const long vectors = wide > W ? 2 : 1, stride = vectors * W;
+            t.tail = w.whole ? 0 : wide % W;
+            const TileFunction<T>* tiles = vectors == 2 ? tiles_for<T, 2>(reading, false) : tiles_for<T, 1>(reading, false);
+            t.sums = w.sums ? w.sums + column : nullptr;
             if (packs) pack_columns(w, from, t.k, column, wide, stride, w.pack);
             t.b = packs ? w.pack : w.b + from * w.b_row + column;
             t.b_row = packs ? stride : w.b_row;
@@ -258,7 +258,6 @@ template <class T> void product(const Product<T>& w) {
                 row += here;
             }
         }
-        column += wide;
     }
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -86,15 +87,25 @@ def in_turns(p: Problem, times: int) -> list[dict[str, Any]]:
 
 
 def _step(epoch: Epoch, p: Problem) -> float:
-    """Seconds a step, from rest, once warm; measured anew while the machine is disturbed."""
-    for _ in range(TRIES):
-        time.sleep(REST)
-        before = _probe()
+    """Seconds a step, once warm."""
+
+    def turn() -> float:
         _for_a_while(epoch)  # so that nobody starts with caches that another has filled
         seconds, count = _for_a_while(epoch)
-        if seconds > LONG or min(before, _probe()) >= UNDISTURBED * _best[0]:
+        return seconds / count / p.steps
+
+    return undisturbed(turn)
+
+
+def undisturbed(turn: Callable[[], float]) -> float:
+    """What a turn gives, from rest; it is taken again while the machine is disturbed."""
+    for _ in range(TRIES):
+        time.sleep(REST)
+        before, began = _probe(), time.perf_counter()
+        found = turn()
+        if time.perf_counter() - began > LONG or min(before, _probe()) >= UNDISTURBED * _best[0]:
             break
-    return seconds / count / p.steps
+    return found
 
 
 _best = [0.0]

@@ -12,7 +12,7 @@ from typing import Any
 
 from chainrule.engine.native import NativeEngine, available
 from chainrule.training.loop import start
-from comparison.epochs import REST
+from comparison.epochs import undisturbed
 from comparison.peers import PEERS
 from comparison.problems import Problem, problem
 
@@ -35,13 +35,16 @@ def _problem(axis: str, value: int) -> Problem:
 
 def _timed(epoch: Any, p: Problem, times: int) -> float:
     epoch(0)
-    time.sleep(REST)
-    taken = []
-    for number in range(1, times + 1):
-        began = time.perf_counter()
-        epoch(number)
-        taken.append((time.perf_counter() - began) / p.steps)
-    return 1e6 * statistics.median(taken)
+
+    def turn() -> float:
+        taken = []
+        for number in range(1, times + 1):
+            began = time.perf_counter()
+            epoch(number)
+            taken.append((time.perf_counter() - began) / p.steps)
+        return 1e6 * statistics.median(taken)
+
+    return undisturbed(turn)
 
 
 def _by_threads(p: Problem, threads: int, times: int) -> float:
