@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -71,10 +70,10 @@ def in_turns(p: Problem, times: int) -> list[dict[str, Any]]:
     for _ in range(times):
         blas.append(blas_speed())
         for peer, epoch in epochs.items():
-            own = _step(epochs["chainrule"], p)
+            own = step(epochs["chainrule"], p)
             taken["chainrule"].append(own)
             if peer != "chainrule":
-                taken[peer].append(_step(epoch, p))
+                taken[peer].append(step(epoch, p))
                 ratios[peer].append(taken[peer][-1] / own)
     reached = statistics.median(blas)
     return [
@@ -86,26 +85,16 @@ def in_turns(p: Problem, times: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _step(epoch: Epoch, p: Problem) -> float:
-    """Seconds a step, once warm."""
-
-    def turn() -> float:
-        _for_a_while(epoch)  # so that nobody starts with caches that another has filled
-        seconds, count = _for_a_while(epoch)
-        return seconds / count / p.steps
-
-    return undisturbed(turn)
-
-
-def undisturbed(turn: Callable[[], float]) -> float:
-    """What a turn gives, from rest; it is taken again while the machine is disturbed."""
+def step(epoch: Epoch, p: Problem) -> float:
+    """Seconds a step, from rest, once warm; measured anew while the machine is disturbed."""
     for _ in range(TRIES):
         time.sleep(REST)
-        before, began = _probe(), time.perf_counter()
-        found = turn()
-        if time.perf_counter() - began > LONG or min(before, _probe()) >= UNDISTURBED * _best[0]:
+        before = _probe()
+        _for_a_while(epoch)  # so that nobody starts with caches that another has filled
+        seconds, count = _for_a_while(epoch)
+        if seconds > LONG or min(before, _probe()) >= UNDISTURBED * _best[0]:
             break
-    return found
+    return seconds / count / p.steps
 
 
 _best = [0.0]

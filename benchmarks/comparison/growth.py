@@ -5,14 +5,13 @@ time, from a network of two hidden layers of 128 units on 128 inputs, 10 classes
 from __future__ import annotations
 
 import statistics
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from chainrule.engine.native import NativeEngine, available
 from chainrule.training.loop import start
-from comparison.epochs import undisturbed
+from comparison.epochs import step
 from comparison.peers import PEERS
 from comparison.problems import Problem, problem
 
@@ -35,16 +34,7 @@ def _problem(axis: str, value: int) -> Problem:
 
 def _timed(epoch: Any, p: Problem, times: int) -> float:
     epoch(0)
-
-    def turn() -> float:
-        taken = []
-        for number in range(1, times + 1):
-            began = time.perf_counter()
-            epoch(number)
-            taken.append((time.perf_counter() - began) / p.steps)
-        return 1e6 * statistics.median(taken)
-
-    return undisturbed(turn)
+    return 1e6 * statistics.median(step(epoch, p) for _ in range(times))
 
 
 def _by_threads(p: Problem, threads: int, times: int) -> float:
