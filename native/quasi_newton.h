@@ -20,6 +20,7 @@ template <class T> struct Curvature {
 
     // g becomes the estimate of the inverse Hessian times g, at parameters w.
     void apply(const Kernels<T>& kernels, const T* w, T* g) {
+        known = std::min(known, int64_t(most));  // a file may say anything
         if (known < 0) known = 0;
         else remember(w, g);
         std::memcpy(parameters, w, size_t(size) * sizeof(T));

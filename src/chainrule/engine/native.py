@@ -326,13 +326,17 @@ def _within(block: Array, vector: Array) -> Vector:
     return out
 
 
+def _references(blocks: list[Array], k: int) -> int:
+    return sys.getrefcount(blocks[k])
+
+
 class Blocks:
     """Copies of vectors, in memory that is used again once nobody holds what was there: to get new memory from the
     system takes longer than to fill it.
     """
 
-    LARGE, MOST, NOBODY = 100_000, 12, 3
-    """Numbers from which on this pays; blocks that are kept; references to one if nobody else has any."""
+    LARGE, MOST = 100_000, 12
+    """Numbers from which on this pays; blocks that are kept."""
 
     def __init__(self) -> None:
         self.blocks: list[Array] = []
@@ -342,9 +346,11 @@ class Blocks:
         if vector.size < self.LARGE:
             return _padded(vector, dtype)
         size = vector.size + 2 * ROOM
-        for block in self.blocks:
-            if block.size == size and block.dtype == dtype and sys.getrefcount(block) == self.NOBODY:
-                return _within(block, vector)
+        free = _references([np.empty(0)], 0)  # how Python counts depends on its version
+        for k in range(len(self.blocks)):
+            fits = self.blocks[k].size == size and self.blocks[k].dtype == dtype
+            if fits and _references(self.blocks, k) == free:
+                return _within(self.blocks[k], vector)
         block = np.empty(size, dtype=dtype)
         self.blocks = [*self.blocks[-self.MOST + 1 :], block]
         return _within(block, vector)

@@ -79,6 +79,9 @@ def _position(arrays: dict[str, Array], step: int, plan: Plan) -> Position:
             raise RunError(
                 f"the run's state has {array.size} numbers where the network takes {layout.size}; it was altered"
             )
+    for state, fresh in zip(states, plan.optimizer.start(position.parameters, plan.network.parameters), strict=True):
+        if {name: a.shape for name, a in state.items()} != {name: a.shape for name, a in fresh.items()}:
+            raise RunError("the run's state does not fit its optimizer; it was altered, or written by another version")
     return position
 
 

@@ -77,7 +77,7 @@ STAGES: dict[type[stages.Stage], Callable[[Any], LoweredStage | tuple[LoweredSta
     ),
     quasi_newton.StrongWolfe: lambda s: LoweredStage(24, (s.decrease, s.curvature, s.trials)),
 }
-"""The rule is the number in native/descent.h's Rule."""
+"""The rule is the number in native/rules.h's Rule."""
 
 
 def lower_descent(made: Any, native: Any, work: Work) -> list[LoweredStage]:
