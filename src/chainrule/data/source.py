@@ -91,7 +91,8 @@ class Source:
 
     def sample(self, row: int) -> Sample:
         """The sample at this place, counted from 0."""
-        target = None if self.target is None else self.target[row].tolist()
+        # A list of a slice, not of an entry: entries of an object array are Python's already.
+        target = None if self.target is None else self.target[row : row + 1].tolist()[0]
         values, picture = None, None
         if self.is_table:
             values = dict(self.features.row(row, named=True))
