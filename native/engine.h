@@ -44,6 +44,7 @@ template <class T> class Engine {
     Descent<T> descent;
     LossWork<T> loss{};
     std::vector<T> class_weights;
+    std::shared_ptr<void> lent;  // holds the memory that the optimizer's stages point to, for one run
 
     int value(long rows, long width, int value_of, bool learns) {
         values_.push_back({rows, width, room_of(width, sizeof(T)), nullptr, nullptr, value_of, -1, learns});
@@ -63,7 +64,18 @@ template <class T> class Engine {
         kept_.emplace_back(size_t(count + ROOM));
         return kept_.back().data();
     }
+    // An operation uses parameters, and statistics, up to here.
+    void reach(long parameters, long statistics) {
+        reached_ = std::max(reached_, parameters);
+        reached_statistics_ = std::max(reached_statistics_, statistics);
+    }
     long most_samples() const { return most_; }
+    long parameters() const { return parameters_; }
+    long statistics() const { return statistics_; }
+    long input_size() const { return values_.at(0).rows * values_.at(0).width; }
+    long output_size() const { return at(prediction_).rows * at(prediction_).width; }
+    bool finished() const { return finished_; }
+    bool trains() const { return finished_ && trains_; }
     const char* processor() const { return kernels_.name; }
     void fail(std::exception_ptr error, bool backward) {
         if (!error_) error_ = error;
@@ -72,6 +84,8 @@ template <class T> class Engine {
 
     // After everything was added: the input is value 0, the prediction is `prediction`.
     void finish(int prediction, long parameters, long statistics, bool trains) {
+        check(prediction, parameters, statistics, trains);
+        finished_ = true;
         prediction_ = prediction;
         trains_ = trains;
         parameters_ = parameters;
@@ -222,7 +236,8 @@ template <class T> class Engine {
     const Kernels<T>& kernels_;
     long most_, parameters_ = 0, statistics_ = 0;
     int threads_, prediction_ = 0;
-    bool trains_ = false;
+    bool trains_ = false, finished_ = false;
+    long reached_ = 0, reached_statistics_ = 0;
     std::atomic<bool> fault_{false};  // found on the way forward, before all threads look at it
     std::exception_ptr error_;        // of a layer in Python, on the first thread
     std::deque<Value<T>> values_;
@@ -237,6 +252,20 @@ template <class T> class Engine {
     long rows_ = 0;
     std::vector<const T*> sample_rows_;  // where the samples of a mini-batch lie
 
+    // What the kernels rely on.
+    void check(int prediction, long parameters, long statistics, bool trains) const {
+        const auto require = [](bool condition, const char* message) {
+            if (!condition) throw std::invalid_argument(message);
+        };
+        require(!finished_ && most_ >= 1 && values_.size() > 1, "there is nothing to finish");
+        require(reached_ <= parameters && reached_statistics_ <= statistics, "an operation lies outside of the vectors");
+        if (!trains) return;
+        const long outputs = values_.at(size_t(prediction)).width;
+        const bool gaussian = loss.kind == LossKind::gaussian;
+        require(loss.target_width == (loss.classes ? 1 : gaussian ? outputs / 2 : outputs), "the target does not fit the loss");
+        const size_t classes = loss.kind == LossKind::binary || outputs == 1 ? 2 : size_t(outputs);
+        require(class_weights.empty() || class_weights.size() == classes, "there is not one weight for each class");
+    }
     void require_room(long samples) const {
         if (samples > most_) throw std::length_error("a mini-batch of more samples than the engine was made for");
     }

@@ -1,6 +1,4 @@
 // What Python sees of the native engine.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -8,7 +6,7 @@
 
 #include <string>
 
-#include "engine.h"
+#include "arguments.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -53,56 +51,11 @@ template <class T> const Kernels<T>& kernels_for(const std::string& processor) {
     throw std::invalid_argument("this processor has no " + processor);
 }
 
-template <class T> using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using AnyArray = nb::ndarray<nb::ro, nb::device::cpu>;
-
-Numbers numbers_of(const AnyArray& array) {
-    const nb::dlpack::dtype d = array.dtype();
-    if (d == nb::dtype<float>()) return Numbers::float32;
-    if (d == nb::dtype<double>()) return Numbers::float64;
-    if (d == nb::dtype<uint8_t>()) return Numbers::uint8;
-    if (d == nb::dtype<int32_t>()) return Numbers::int32;
-    if (d == nb::dtype<int64_t>()) return Numbers::int64;
-    throw std::invalid_argument("a table of numbers of another type");
-}
-
-// Samples along the first axis, each of them in one piece.
-Table table_of(const nb::object& given) {
-    Table table;
-    if (given.is_none()) return table;
-    const auto array = nb::cast<AnyArray>(given);
-    table.data = static_cast<const char*>(array.data());
-    table.type = numbers_of(array);
-    table.count = long(array.shape(0));
-    table.size = 1;
-    for (size_t k = 1; k < array.ndim(); ++k) table.size *= long(array.shape(k));
-    table.stride = long(array.stride(0)) * long(array.itemsize());
-    return table;
-}
-
-Data data_of(const nb::object& x, const nb::object& y, const nb::object& weight, const nb::object& order) {
-    Data data;
-    data.x = table_of(x);
-    data.y = table_of(y);
-    data.weight = table_of(weight);
-    data.rows = data.x.count;
-    if (!order.is_none()) {
-        const auto rows = nb::cast<nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>>(order);
-        data.order = rows.data();
-        data.rows = long(rows.shape(0));
-    }
-    return data;
-}
-
 template <class T> nb::object matrix(T* data, long rows, long width, long ld) {
     if (!data) return nb::none();
     const size_t shape[2] = {size_t(rows), size_t(width)};
     const int64_t strides[2] = {ld, 1};
     return nb::cast(nb::ndarray<nb::numpy, T>(data, 2, shape, nb::handle(), strides), nb::rv_policy::reference);
-}
-
-template <class T> T* begin_of(const nb::object& given) {
-    return given.is_none() ? nullptr : nb::cast<Vector<T>>(given).data();
 }
 
 template <class T> struct Bound {
@@ -111,37 +64,57 @@ template <class T> struct Bound {
 
     static void stage(E& e, int rule, std::vector<double> numbers, std::vector<int> on,
                       std::shared_ptr<Schedule> schedule) {
+        require(rule >= 0 && rule <= int(Rule::line_search), "there is no such rule");
         DescentStage<T> made;
         made.rule = Rule(rule);
+        const Needs needs = needs_of(made.rule);
+        require(numbers.size() >= size_t(needs.numbers), "the stage lacks numbers");
+        require(made.rule != Rule::lbfgs || numbers[0] >= 1, "L-BFGS needs room for one step at least");
+        require(on.empty() || on.size() == e.descent.arrays.size(), "a stage applies to each array or not");
         made.n = std::move(numbers);
         made.on.assign(on.begin(), on.end());
         if (schedule) made.schedule = *schedule;
         e.descent.stages.push_back(std::move(made));
     }
 
-    // Each stage's memory: [vectors], count, scale.
+    // Each stage's memory for the next run: [vectors], count, scale. They are held until that run is over.
     static void lend(E& e, const nb::list& memory) {
-        size_t k = 0;
-        for (const nb::handle item : memory) {
-            const auto held = nb::cast<nb::tuple>(item);
-            DescentStage<T>& stage = e.descent.stages.at(k++);
-            int slot = 0;
-            for (const nb::handle vector : nb::cast<nb::list>(held[0]))
-                stage.state[slot++] = nb::cast<Vector<T>>(vector).data();
-            using Count = nb::ndarray<int64_t, nb::ndim<0>, nb::device::cpu>;
-            using Scale = nb::ndarray<double, nb::ndim<0>, nb::device::cpu>;
-            stage.count = held[1].is_none() ? nullptr : nb::cast<Count>(held[1]).data();
-            stage.scale = held[2].is_none() ? nullptr : nb::cast<Scale>(held[2]).data();
+        auto lent = std::make_shared<std::vector<nb::object>>();
+        const auto keep = [&lent](nb::object array) { return lent->emplace_back(std::move(array)); };
+        e.lent = nullptr;
+        auto& stages = e.descent.stages;
+        require_length("the optimizer's memory", long(memory.size()), long(stages.size()));
+        for (size_t k = 0; k < stages.size(); ++k) {
+            DescentStage<T>& stage = stages[k];
+            const Needs needs = needs_of(stage.rule);
+            const std::string name = "stage " + std::to_string(k) + "'s ";
+            nb::tuple held;
+            require(nb::try_cast(memory[k], held, false) && held.size() == 3, name + "memory is ([vectors], count, scale)");
+            nb::list vectors;
+            require(nb::try_cast(held[0], vectors, false), name + "vectors must be a list");
+            require_length("the list of " + name + "vectors", long(vectors.size()), needs.vectors);
+            for (int slot = 0; slot < needs.vectors; ++slot) {
+                const long rows = stage.rule == Rule::lbfgs && slot < 2 ? long(stage.n[0]) : 1;
+                stage.state[slot] = vector_of<T>(keep(vectors[size_t(slot)]), name + "vector", rows * e.parameters());
+            }
+            stage.count = number_of<int64_t>(keep(held[1]), name + "count", needs.count);
+            stage.scale = number_of<double>(keep(held[2]), name + "scale", needs.scale);
         }
+        e.lent = lent;
     }
 
     static nb::tuple run(E& e, nb::object w, nb::object statistics, nb::object x, nb::object y, nb::object weight,
                          nb::object order, long batch, uint64_t first_step, double seconds, nb::object losses,
                          nb::object gradient, nb::object update) {
-        const Data data = data_of(x, y, weight, order);
-        T *to_w = begin_of<T>(w), *to_statistics = begin_of<T>(statistics);
-        double* to_losses = begin_of<double>(losses);
-        T *to_gradient = begin_of<T>(gradient), *to_update = begin_of<T>(update);
+        const std::shared_ptr<void> lent = std::move(e.lent);
+        require(e.trains() && lent, "the engine is not finished for training, or the optimizer's memory was not lent");
+        const long size = e.parameters();
+        const Data data = data_of(e, x, y, weight, order);
+        require(batch >= 1 && std::min(batch, data.rows) <= e.most_samples(),
+                "the engine was not made for mini-batches of this size");
+        T *to_w = vector_of<T>(w, "parameters", size), *to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
+        double* to_losses = vector_of<double>(losses, "losses", data.rows / batch + (data.rows % batch != 0), true);
+        T *to_gradient = vector_or_none<T>(gradient, "gradient", size), *to_update = vector_or_none<T>(update, "update", size);
         Ran ran;
         {
             const nb::gil_scoped_release released;
@@ -152,8 +125,12 @@ template <class T> struct Bound {
 
     static nb::tuple differentiate(E& e, nb::object w, nb::object statistics, nb::object x, nb::object y,
                                    nb::object weight, nb::object order, uint64_t step, nb::object gradient) {
-        const Data data = data_of(x, y, weight, order);
-        T *to_w = begin_of<T>(w), *to_statistics = begin_of<T>(statistics), *to_gradient = begin_of<T>(gradient);
+        require(e.trains(), "the engine is not finished for training");
+        const Data data = data_of(e, x, y, weight, order);
+        require(data.rows >= 1 && data.rows <= e.most_samples(), "the engine was not made for mini-batches of this size");
+        T *to_w = vector_of<T>(w, "parameters", e.parameters());
+        T *to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
+        T *to_gradient = vector_of<T>(gradient, "gradient", e.parameters());
         double value;
         bool fine;
         {
@@ -164,15 +141,49 @@ template <class T> struct Bound {
     }
 
     static bool predict(E& e, nb::object w, nb::object statistics, nb::object x, nb::object predictions) {
-        const Data data = data_of(x, nb::none(), nb::none(), nb::none());
-        T *to_w = begin_of<T>(w), *to_statistics = begin_of<T>(statistics), *to = begin_of<T>(predictions);
+        require(e.finished(), "the engine is not finished");
+        const Data data = input_of(e, x);
+        T *to_w = vector_of<T>(w, "parameters", e.parameters());
+        T *to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
+        T *to = vector_of<T>(predictions, "predictions", data.rows * e.output_size());
         const nb::gil_scoped_release released;
         return e.predict(to_w, to_statistics, data, to);
+    }
+
+    static void table(E& e, size_t stage, long first, const std::vector<double>& rates) {
+        require(stage < e.descent.stages.size(), "there is no such stage");
+        Schedule& schedule = e.descent.stages[stage].schedule;
+        require(schedule.kind == Schedule::table && !rates.empty(), "the stage has no table, or the table has no rates");
+        schedule.n.assign(1, double(first));
+        schedule.n.insert(schedule.n.end(), rates.begin(), rates.end());
+    }
+
+    static void arrays(E& e, const std::vector<std::tuple<long, long, long>>& arrays) {
+        for (const auto& [from, to, columns] : arrays) {
+            require(0 <= from && from <= to && columns >= 0, "an array lies outside of the parameters");
+            require(!columns || (to - from) % columns == 0, "a matrix has an unfinished row");
+            e.reach(to, 0);
+            e.descent.arrays.push_back({from, to});
+            e.descent.columns.push_back(columns);
+        }
+    }
+
+    static void penalty(E& e, double l1, double l2, const std::vector<int>& on) {
+        require_length("a penalty's list of arrays", long(on.size()), long(e.descent.arrays.size()));
+        e.descent.penalties.push_back({l1, l2, std::vector<char>(on.begin(), on.end())});
+    }
+
+    static nb::tuple prediction(E& e, long samples) {
+        require(e.finished() && 0 <= samples && samples <= e.most_samples(), "there are not so many predictions");
+        const Value<T>& v = e.at(e.prediction());
+        return nb::make_tuple(matrix(v.value, samples * v.rows, v.width, v.ld),
+                              matrix(v.gradient, samples * v.rows, v.width, v.ld));
     }
 
     // call(backward, samples, step, training, parameters, statistics, gradient, x, y, dx, dy)
     static void foreign(E& e, int x, int y, long parameters, long statistics, nb::object call, bool wants_input) {
         const Value<T>&from = e.at(x), &to = e.at(y);
+        e.reach(parameters, statistics);
         const auto run = [&e, &from, &to, parameters, statistics, call = std::move(call), wants_input](
                              const Pass<T>& p, bool backward) {
             const nb::gil_scoped_acquire acquired;
@@ -198,12 +209,15 @@ template <class T> struct Bound {
             .def_prop_ro("processor", &E::processor)
             .def("value", &E::value)
             .def("dense", [](E& e, int x, int y, long W, long b, bool relu, bool slope, bool wants) {
+                e.reach(W + e.at(x).width * e.at(y).width, 0);
+                e.reach(b + e.at(y).width, 0);
                 e.add(std::make_unique<DenseOp<T>>(e.at(x), e.at(y), W, b, relu, slope, wants));
             })
             .def("activation", [](E& e, int x, int y, int kind, double number, bool wants) {
                 e.add(std::make_unique<ActivationOp<T>>(e.at(x), e.at(y), Activation(kind), T(number), wants));
             })
             .def("prelu", [](E& e, int x, int y, long alpha, bool wants) {
+                e.reach(alpha + e.at(x).width, 0);
                 e.add(std::make_unique<PReLUOp<T>>(e.at(x), e.at(y), alpha, wants));
             })
             .def("softmax", [](E& e, int x, int y, bool logarithm, bool wants) {
@@ -212,6 +226,7 @@ template <class T> struct Bound {
             .def("norm", [](E& e, int x, int y, int unit, long scale, long offset, long mean, long variance,
                             double momentum, double epsilon, bool wants) {
                 const Value<T>& from = e.at(x);
+                e.reach(std::max(scale, offset) + from.width, mean < 0 ? 0 : std::max(mean, variance) + from.width);
                 T* inverse = e.own(mean >= 0 ? from.width : e.most_samples() * from.rows);
                 e.add(std::make_unique<NormOp<T>>(from, e.at(y), e.at(unit), inverse, scale, offset, mean, variance,
                                                   T(momentum), T(epsilon), wants));
@@ -222,6 +237,7 @@ template <class T> struct Bound {
                                                      wants));
             })
             .def("embedding", [](E& e, int x, int y, long W, long count, bool wants) {
+                e.reach(W + count * e.at(y).width, 0);
                 e.add(std::make_unique<EmbeddingOp<T>>(e.at(x), e.at(y), W, count, wants));
             })
             .def("reshape", [](E& e, int x, int y, bool wants) {
@@ -246,21 +262,10 @@ template <class T> struct Bound {
                 e.loss.target_width = target_width;
                 e.class_weights.assign(class_weights.begin(), class_weights.end());
             })
-            .def("arrays", [](E& e, const std::vector<std::tuple<long, long, long>>& arrays) {
-                for (const auto& [from, to, columns] : arrays) {
-                    e.descent.arrays.push_back({from, to});
-                    e.descent.columns.push_back(columns);
-                }
-            })
-            .def("penalty", [](E& e, double l1, double l2, const std::vector<int>& on) {
-                e.descent.penalties.push_back({l1, l2, std::vector<char>(on.begin(), on.end())});
-            })
+            .def("arrays", &arrays)
+            .def("penalty", &penalty)
             .def("stage", &stage, "rule"_a, "numbers"_a, "on"_a, "schedule"_a.none())
-            .def("table", [](E& e, size_t stage, long first, const std::vector<double>& rates) {
-                std::vector<double>& n = e.descent.stages.at(stage).schedule.n;
-                n.assign(1, double(first));
-                n.insert(n.end(), rates.begin(), rates.end());
-            })
+            .def("table", &table)
             .def("finish", &E::finish)
             .def("lend", &lend)
             .def("run", &run, nb::arg("parameters"), nb::arg("statistics"), nb::arg("x"), nb::arg("y"),
@@ -269,11 +274,7 @@ template <class T> struct Bound {
             .def("differentiate", &differentiate, nb::arg("parameters"), nb::arg("statistics"), nb::arg("x"),
                  nb::arg("y"), nb::arg("weight").none(), nb::arg("order"), nb::arg("step"), nb::arg("gradient"))
             .def("predict", &predict)
-            .def("prediction", [](E& e, long samples) {
-                const Value<T>& v = e.at(e.prediction());
-                return nb::make_tuple(matrix(v.value, samples * v.rows, v.width, v.ld),
-                                      matrix(v.gradient, samples * v.rows, v.width, v.ld));
-            }, "The prediction of the last mini-batch and its derivative: views, for as long as the engine lives.");
+            .def("prediction", &prediction, "The prediction of the last mini-batch and its derivative: views, for as long as the engine lives.");
     }
 };
 
@@ -283,7 +284,12 @@ NB_MODULE(_native, m) {
     nb::class_<Schedule>(m, "Schedule")
         .def("__init__", [](Schedule* s, int kind, double rate, std::vector<double> numbers,
                             std::shared_ptr<Schedule> then) {
-            new (s) Schedule{Schedule::Kind(kind), rate, std::move(numbers), std::move(then)};
+            require(kind >= 0 && kind <= Schedule::table, "there is no such schedule");
+            Schedule made{Schedule::Kind(kind), rate, std::move(numbers), std::move(then)};
+            require(made.n.size() >= made.needed(), "the schedule lacks numbers");
+            require(kind != Schedule::step || made.n[0] >= 1, "a schedule of steps needs steps of one update at least");
+            require(kind != Schedule::warm_up || made.then, "a warm-up needs a schedule to lead to");
+            new (s) Schedule(std::move(made));
         }, "kind"_a, "rate"_a, "numbers"_a, "then"_a.none())
         .def("__call__", &Schedule::operator());
     Bound<float>::bind(m, "Engine32");

@@ -18,6 +18,44 @@ enum class Rule : int {
     clip_norm, clip_global_norm, trust_ratio, orthogonalize, lbfgs, line_search
 };
 
+// What a stage must be given: numbers, and the memory that it is lent. Vectors have one number for each parameter;
+// L-BFGS's first two have so many for each step that it remembers.
+struct Needs {
+    int numbers, vectors;
+    bool count, scale;
+};
+
+inline Needs needs_of(Rule rule) {
+    switch (rule) {
+        case Rule::rate: return {0, 0, true, false};
+        case Rule::plateau: return {0, 0, false, true};
+        case Rule::accumulate:
+        case Rule::average: return {1, 1, true, false};
+        case Rule::momentum:
+        case Rule::nesterov:
+        case Rule::adagrad: return {1, 1, false, false};
+        case Rule::adadelta: return {2, 2, false, false};
+        case Rule::rms: return {2, 1, false, false};
+        case Rule::rprop: return {4, 2, false, false};
+        case Rule::adam:
+        case Rule::nadam:
+        case Rule::radam:
+        case Rule::adamax: return {3, 2, true, false};
+        case Rule::amsgrad: return {3, 3, true, false};
+        case Rule::lion: return {2, 1, false, false};
+        case Rule::muon: return {1, 1, true, false};
+        case Rule::trust_ratio: return {0, 0, false, false};
+        case Rule::orthogonalize: return {2, 0, false, false};
+        case Rule::lbfgs: return {1, 4, true, false};
+        case Rule::line_search: return {3, 0, false, false};
+        case Rule::decay:
+        case Rule::clip_value:
+        case Rule::clip_norm:
+        case Rule::clip_global_norm: break;
+    }
+    return {1, 0, false, false};
+}
+
 template <class T> struct DescentStage {
     Rule rule;
     std::vector<double> n;  // the definition's numbers

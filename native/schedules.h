@@ -14,6 +14,19 @@ struct Schedule {
     std::vector<double> n;  // the other numbers, in the order of the definition's fields; a table's first and its rates
     std::shared_ptr<Schedule> then;
 
+    // How many other numbers there must be.
+    size_t needed() const {
+        switch (kind) {
+            case constant: return 0;
+            case warm_up: return 1;
+            case step:
+            case exponential:
+            case table: return 2;
+            case polynomial: return 3;
+            default: return 4;
+        }
+    }
+
     double operator()(long count) const {
         constexpr double pi = 3.14159265358979323846;
         switch (kind) {

@@ -595,7 +595,7 @@ def test_no_rows_at_all():
 def test_rows_that_are_not_there_are_no_memory_to_read():
     work = Work(Network("6 tanh, 3", 20), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
     batches = Batches(normal(0, 5, 20, dtype="float32"), np.zeros(5, np.int64), None, np.array([0, 1, 99, 3]), 2)
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match="order has a row that is not among the samples"):
         list(NativeEngine(work).spans(position_of(work), batches))
 
 

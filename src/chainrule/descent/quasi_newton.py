@@ -36,7 +36,8 @@ class ScaleByLBFGS(Stage):
         return {"known": np.array(-1), "s": none, "y": none, "parameters": one, "gradient": one}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        s, y, known = state["s"], state["y"], int(state["known"])  # -1: there was no step before this one
+        s, y = state["s"], state["y"]
+        known = min(int(state["known"]), self.memory)  # -1: there was no step before this one
         if known >= 0:
             step, change = point.parameters - state["parameters"], g - state["gradient"]
             if step @ change > 0:  # otherwise the surface curves downwards there, and the estimate would point uphill

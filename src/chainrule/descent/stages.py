@@ -90,7 +90,7 @@ class Stage:
         raise NotImplementedError
 
     def start(self, parameters: Vector, layout: Layout) -> State:
-        """The state before the first step."""
+        """The state before the first step. Its arrays keep their shapes and types from step to step."""
         return {}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:

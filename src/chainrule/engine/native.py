@@ -281,7 +281,8 @@ class NativeEngine:
             except NoKernel:
                 self._programs[key] = None
                 return None
-            made.finish(prediction.number, self.work.network.parameters.size, 0, False)
+            network = self.work.network
+            made.finish(prediction.number, network.parameters.size, network.statistics.size, False)
             self._programs[key] = Program(made, None)
         return self._programs[key]
 

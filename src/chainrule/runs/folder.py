@@ -138,12 +138,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def read_file(folder: Path, manifest: Mapping[str, Any], start: str) -> bytes:
-    """The content of the one file whose name starts like this; raises RunError if it is missing, cut or altered."""
+def path_of(folder: Path, manifest: Mapping[str, Any], start: str) -> Path:
+    """The one file whose name starts like this; raises RunError if the manifest names none, or several."""
     names = [name for name in manifest["files"] if name.startswith(start)]
     if len(names) != 1:
         raise RunError(f"{folder / MANIFEST}: it names no file {start}*; it was altered")
-    path = folder / names[0]
+    return folder / names[0]
+
+
+def read_file(folder: Path, manifest: Mapping[str, Any], start: str) -> bytes:
+    """The content of that file; raises RunError if it is missing, cut or altered."""
+    path = path_of(folder, manifest, start)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -152,7 +157,7 @@ def read_file(folder: Path, manifest: Mapping[str, Any], start: str) -> bytes:
         ) from None
     except OSError as error:
         raise RunError(f"{path}: it can't be read ({error.strerror})") from None
-    if hash_of(content) != manifest["files"][names[0]]:
+    if hash_of(content) != manifest["files"][path.name]:
         raise RunError(f"{path}: the file was cut or altered since it was written; copy the run again, or train anew")
     return content
 

@@ -14,7 +14,7 @@ from chainrule.runs import folder as files
 from chainrule.runs import state
 from chainrule.runs.recipe import from_json
 from chainrule.runs.recorder import Recorder, frame_name, frame_step
-from chainrule.training import Listener, Plan, Trained, follow
+from chainrule.training import Listener, Plan, Progress, Trained, follow
 from chainrule.training.loop import chosen
 
 
@@ -57,8 +57,7 @@ class Run:
             raise RunError(f"{folder}: its recipe makes no sense: {error}") from None
         if not isinstance(plan, Plan):
             raise RunError(f"{folder}: its recipe holds no plan; it was altered")
-        history = files.read_json(folder, manifest, "history-")
-        progress = state.from_bytes(files.read_file(folder, manifest, "state-"), history, plan)
+        progress = _progress(folder, manifest, plan)
         preparation = _preparation(folder, manifest)
         parameters, statistics = chosen(plan, progress)
         trained = Trained(plan, target, preparation, parameters, statistics, progress, None, manifest.get("status", ""))
@@ -99,8 +98,7 @@ class Run:
             if not before:
                 raise RunError(f"{self.folder}: it has no frame to start from; it was altered")
             if position is None or before[-1] > position.step:
-                content = files.read_file(self.folder, self.manifest, frame_name(before[-1]))
-                position = state.position_from_bytes(content, self.trained.plan)
+                position = self._frame(before[-1])
             done = self._again(position, step, data)
             yield done
             position = done.after
@@ -122,6 +120,15 @@ class Run:
         """The plan at a step: a run that went on was planned for fewer epochs before."""
         epochs = [epochs for start, epochs in self.manifest["planned"] if start <= step][-1]
         return replace(self.trained.plan, epochs=epochs)
+
+    def _frame(self, step: int) -> Position:
+        """The position that was kept before this step."""
+        name = frame_name(step)
+        content = files.read_file(self.folder, self.manifest, name)
+        position = state.position_from_bytes(content, self.trained.plan, str(self.folder / name))
+        if position.step != step:
+            raise RunError(f"{self.folder / name}: it is of step {position.step}; it was altered")
+        return position
 
     def _again(self, position: Position, step: int, data: Dataset) -> Done:
         """Take steps from this position on, up to and with step number `step`."""
@@ -153,6 +160,19 @@ class Run:
             )
         data = self.load_data() if data is None else data
         return follow(plan, data, self.trained.progress, [Recorder(self.folder, going_on=True), *callbacks])
+
+
+def _progress(folder: Path, manifest: dict[str, Any], plan: Plan) -> Progress:
+    """Where training ended, as its file and the manifest say alike."""
+    history = files.read_json(folder, manifest, "history-")
+    path = files.path_of(folder, manifest, "state-")
+    progress = state.from_bytes(files.read_file(folder, manifest, path.name), history, plan, str(path))
+    if (progress.position.step, progress.epoch) != (manifest["steps"], manifest["epochs"]):
+        raise RunError(
+            f"{path}: it is of step {progress.position.step} and epoch {progress.epoch}, but {files.MANIFEST} says step"
+            f" {manifest['steps']} and epoch {manifest['epochs']}; one of them was altered"
+        )
+    return progress
 
 
 def _preparation(folder: Path, manifest: dict[str, Any]) -> Preparation | None:
