@@ -126,25 +126,33 @@ def train(
         network, dataset, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, seed=seed,
         penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
     )  # fmt: skip
-    folder = output or _free_folder(data)
-    recorder = Recorder(folder, limit=LIMIT if limit is None else round(limit * 1e6))
+    recorder = Recorder(
+        output or Path("runs", Path(data).stem or "run"),
+        numbered=output is None,
+        limit=LIMIT if limit is None else round(limit * 1e6),
+    )
     example = _Example()
     _introduce(made, dataset, json)
     with _Shown(json) as shown:
         trained = follow(made, dataset, start(made), [recorder, example, shown])
-    _conclude(trained, dataset, folder, example, json)
+    _conclude(trained, dataset, recorder.folder, example, json)
 
 
 def _resume(folder: Path, epochs: int | None, json: bool) -> None:
     from chainrule.runs import Run
+    from chainrule.training import Started
 
     run = Run.open(folder)
     dataset, example = run.load_data(), _Example()
     if (epochs or run.trained.plan.epochs) <= run.trained.progress.epoch:
         raise RunError(f"{folder}: it has {run.trained.progress.epoch} epochs already; ask for more with --epochs")
-    _introduce(run.trained.plan, dataset, json)
+
+    def introduce(event: Event) -> None:  # not before the run is ours
+        if isinstance(event, Started):
+            _introduce(event.plan, dataset, json)
+
     with _Shown(json) as shown:
-        trained = run.resume(dataset, epochs, [example, shown])
+        trained = run.resume(dataset, epochs, [introduce, example, shown])
     _conclude(trained, dataset, folder, example, json)
 
 
@@ -168,15 +176,6 @@ def _penalties(text: str | None) -> list[Any]:
         return [makers[name](*(float(number) for number in numbers))]
     except (KeyError, ValueError, TypeError):
         raise SettingError(f"--penalty {text!r}: write 'l1 0.001', 'l2 0.001' or 'elastic 0.001 0.001'") from None
-
-
-def _free_folder(data: str) -> Path:
-    """runs/NAME-K with the first K that is free."""
-    name = Path(data).stem or "run"
-    k = 1
-    while Path("runs", f"{name}-{k}").exists():
-        k += 1
-    return Path("runs", f"{name}-{k}")
 
 
 class _Example:

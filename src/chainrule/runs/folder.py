@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -73,14 +74,22 @@ def check_free(folder: Path) -> None:
         raise RunError(
             f"{folder}: it exists already; choose another folder (--output), or go on with the run in it (--resume)"
         )
+    check_writable(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise RunError unless there can be a folder here."""
     parent = next(p for p in folder.absolute().parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise RunError(f"{folder}: it can't be written (no permission in {parent}); choose another folder (--output)")
 
 
-def create(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> None:
-    """Make a run's folder: `fill` writes into a folder at its side, which becomes the run once it has a manifest."""
-    check_free(folder)
+def create(folder: Path, fill: Callable[[Path], Mapping[str, Any]], numbered: bool = False) -> Path:
+    """Make a run's folder, and give its path: `fill` writes into a folder at its side, which becomes the run once it
+    has a manifest. With `numbered` the run is called folder-1, or -2 and so on where these are taken.
+    """
+    if not numbered:
+        check_free(folder)
     side = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +97,7 @@ def create(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> None:
         side.chmod(0o777 & ~_umask())
         manifest = fill(side)
         write_whole(side / MANIFEST, encoded(manifest))
-        side.rename(folder)
+        return _claim(side, folder, numbered)
     except OSError as error:
         raise unwritable(folder, error) from None
     except RunError as error:  # of a file in the folder at the side, of which nobody needs to know
@@ -96,6 +105,23 @@ def create(folder: Path, fill: Callable[[Path], Mapping[str, Any]]) -> None:
     finally:
         if side is not None and side.exists():
             shutil.rmtree(side, ignore_errors=True)
+
+
+def _claim(side: Path, folder: Path, numbered: bool) -> Path:
+    """Give the folder at the side its name, which no other process can take at the same time: to rename it fails where
+    there is a run already.
+    """
+    for number in itertools.count(1):
+        name = folder.with_name(f"{folder.name}-{number}") if numbered else folder
+        if not numbered or not name.exists():
+            try:
+                return side.rename(name)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                if not numbered:
+                    check_free(folder)
+    raise AssertionError("numbers never end")
 
 
 def advance(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from chainrule.engine import Position
 from chainrule.errors import RunError, require
 from chainrule.runs import folder as files
 from chainrule.runs import state
+from chainrule.runs.lock import Lock
 from chainrule.runs.recipe import to_json
 from chainrule.training import Ended, EpochEnded, Event, Progress, Started, Stepped
 from chainrule.version import VERSION
@@ -32,6 +33,9 @@ LIMIT = 200_000_000
 class Recorder:
     """Keeps a training in a folder, which must not exist yet: `train(..., callbacks=[Recorder("runs/mine")])`.
 
+    With `numbered` the folder's name gets the first number that is free, as in "runs/mine-1"; `folder` says which once
+    training has started. Until training is over, no other process can write into the folder.
+
     `limit` bounds the bytes that the folder may take (it always holds the state, and the first and last frame); where
     it binds, steps in between are further away. With `going_on` it writes on in a run that exists, within that run's
     limit. Raises RunError where the folder can't be written.
@@ -42,18 +46,25 @@ class Recorder:
         folder: str | Path,
         *,
         limit: int = LIMIT,
+        numbered: bool = False,
         going_on: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         require(limit > 0, f"the limit of a run is {limit} bytes; it must be positive")
         self.folder = Path(folder)
         self._limit = limit
+        self._numbered = numbered
         self._going_on = going_on
         self._clock = clock
         self._manifest: dict[str, Any] = {}
         self._sizes: dict[str, int] = {}
         self._kept = self._framed = 0.0
-        if not going_on:
+        self._lock: Lock | None = None
+        if going_on:
+            self._lock = Lock(self.folder)
+        elif numbered:
+            files.check_writable(self.folder)
+        else:
             files.check_free(self.folder)
 
     def __call__(self, event: Event) -> None:
@@ -62,7 +73,8 @@ class Recorder:
             if self._going_on:
                 self._go_on(event)
             else:
-                files.create(self.folder, lambda side: self._fill(side, event))
+                self.folder = files.create(self.folder, lambda side: self._fill(side, event), self._numbered)
+                self._lock = Lock(self.folder)
             self._kept = self._framed = self._clock()
         elif isinstance(event, Stepped) and self._clock() - self._framed >= FRAME_SPACING:
             self._add_frame(event.progress.position)
@@ -70,6 +82,11 @@ class Recorder:
             self._keep(event.progress, "under way")
         elif isinstance(event, Ended) and self._manifest:  # without one, training ended before it began
             self._keep(event.progress, event.reason)
+
+    def close(self) -> None:
+        """Let other processes write into the folder. Called when training is over, whatever ended it."""
+        if self._lock is not None:
+            self._lock.release()
 
     def _fill(self, side: Path, event: Event) -> dict[str, Any]:
         """Write a new run's files and give its manifest."""

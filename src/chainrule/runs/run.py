@@ -152,14 +152,23 @@ class Run:
     def resume(
         self, data: Dataset | None = None, epochs: int | None = None, callbacks: Sequence[Listener] = ()
     ) -> Trained:
-        """Go on where the run ended, in its folder, up to `epochs` in all; to the bit as if it had never stopped."""
+        """Go on where the run ended, in its folder, up to `epochs` in all; to the bit as if it had never stopped.
+
+        Raises RunError if another process is writing to the run, or has gone on with it since it was opened.
+        """
         plan = self.trained.plan if epochs is None else replace(self.trained.plan, epochs=epochs)
         if plan.epochs < self.trained.progress.epoch or plan.epochs < 1:
             raise RunError(
                 f"{self.folder}: it has {self.trained.progress.epoch} epochs already; ask for more (--epochs)"
             )
         data = self.load_data() if data is None else data
-        return follow(plan, data, self.trained.progress, [Recorder(self.folder, going_on=True), *callbacks])
+        recorder = Recorder(self.folder, going_on=True)
+        try:
+            if files.read_manifest(self.folder) != self.manifest:
+                raise RunError(f"{self.folder}: the run has gone on since it was opened; open it again")
+            return follow(plan, data, self.trained.progress, [recorder, *callbacks])
+        finally:
+            recorder.close()
 
 
 def _progress(folder: Path, manifest: dict[str, Any], plan: Plan) -> Progress:

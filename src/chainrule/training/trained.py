@@ -164,8 +164,15 @@ def for_loss(loss: str | Loss | None) -> dict[str, Any]:
 
 
 def follow(made: Plan, data: Dataset, progress: Progress, callbacks: Sequence[Listener] = ()) -> Trained:
-    """Train as planned, from this progress on."""
-    ended = loop.run(made, data, progress, callbacks)
+    """Train as planned, from this progress on. Callbacks that have a method `close` are closed when training is over,
+    whatever ended it.
+    """
+    try:
+        ended = loop.run(made, data, progress, callbacks)
+    finally:
+        for callback in callbacks:
+            if hasattr(callback, "close"):
+                callback.close()
     parameters, statistics = loop.chosen(made, ended.progress)
     return Trained(
         made, data.target, data.preparation, parameters, statistics, ended.progress, data, ended.reason, ended.last
