@@ -39,6 +39,12 @@ def train(
     loss: Annotated[
         str | None, typer.Option(help="What is minimised, such as 'huber 0.5'; by default it follows from the target.")
     ] = None,
+    class_weight: Annotated[
+        str | None,
+        typer.Option(
+            help="How much each class counts in the loss: 'balanced', or by label, such as 'setosa=2, virginica=0.5'."
+        ),
+    ] = None,
     optimizer: Annotated[
         str | None, typer.Option(help="How, such as 'adam 0.001' or 'sgd 0.1 schedule=cosine clip=1'.")
     ] = None,
@@ -123,8 +129,8 @@ def train(
         **for_loss(loss),
     )
     made = plan(
-        network, dataset, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, seed=seed,
-        penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
+        network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
+        batch_size=batch_size, seed=seed, penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
     )  # fmt: skip
     recorder = Recorder(
         output or Path("runs", Path(data).stem or "run"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -119,6 +122,31 @@ def one_hot(prediction: Array, target: Array) -> Array:
     hot = np.zeros(prediction.shape, dtype=prediction.dtype)
     hot[np.arange(samples), numbers] = 1
     return hot
+
+
+def class_weight_tuple(weights: Any) -> tuple[float, ...] | None:
+    """Weights in class order from a sequence, or from a mapping of the class numbers from 0; None stays None.
+
+    Raises SettingError for weights that aren't finite numbers of 0 or more, and for those that need the data: by
+    label, or "balanced".
+    """
+    if weights is None:
+        return None
+    if isinstance(weights, str) or (isinstance(weights, Mapping) and set(weights) != set(range(len(weights)))):
+        given = repr(weights) if isinstance(weights, str) else f"given for {', '.join(map(repr, weights))}"
+        raise SettingError(
+            f"class weights are {given}, which takes the data: give them to train, as class_weight (--class-weight), or"
+            " list them in the order of the classes"
+        )
+    if isinstance(weights, Mapping):
+        weights = [weights[number] for number in range(len(weights))]
+    numbers = list(weights) if isinstance(weights, Iterable) else None
+    if numbers is None or not all(isinstance(number, Real) for number in numbers):
+        raise SettingError(f"class weights are {weights!r}; they are numbers, one for each class")
+    made = tuple(float(number) for number in numbers)
+    if not all(math.isfinite(weight) and weight >= 0 for weight in made) or not any(made):
+        raise SettingError(f"class weights are {made}; they must be finite, none may be negative, and not all may be 0")
+    return made
 
 
 def class_weight_array(class_weights: tuple[float, ...] | None, classes: int, dtype: np.dtype) -> Array:

@@ -15,14 +15,7 @@ from scipy.special import expit, xlogy
 from chainrule.arrays import Array
 from chainrule.errors import require
 from chainrule.layers.softmax import log_softmax, softmax
-from chainrule.losses.base import Loss, class_weight_array, like, one_hot
-
-
-def _weight_tuple(loss: object, weights: tuple[float, ...] | None) -> None:
-    """Freeze a list of class weights, and see that none is negative."""
-    if weights is not None:
-        object.__setattr__(loss, "class_weights", tuple(float(w) for w in weights))
-        require(all(w >= 0 for w in weights), f"class weights are {weights}; none may be negative")
+from chainrule.losses.base import Loss, class_weight_array, class_weight_tuple, like, one_hot
 
 
 def _with_zero(z: Array) -> Array:
@@ -41,7 +34,7 @@ class CrossEntropy(Loss):
 
     def __post_init__(self) -> None:
         require(0 <= self.smoothing < 1, f"label smoothing is {self.smoothing}; it is a share from 0 up to, but not, 1")
-        _weight_tuple(self, self.class_weights)
+        object.__setattr__(self, "class_weights", class_weight_tuple(self.class_weights))
 
 
 @dataclass(frozen=True)
@@ -119,7 +112,7 @@ class Focal(Loss):
 
     def __post_init__(self) -> None:
         require(self.focus >= 0, f"focal: the focus is {self.focus}; it can't be negative")
-        _weight_tuple(self, self.class_weights)
+        object.__setattr__(self, "class_weights", class_weight_tuple(self.class_weights))
 
     @property
     def formula(self) -> tuple[str, str]:

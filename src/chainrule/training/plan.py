@@ -21,6 +21,7 @@ from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, 
 from chainrule.losses import loss as named_loss
 from chainrule.network import Network
 from chainrule.training import metrics as measures
+from chainrule.training.class_weights import ClassWeight, weighted
 
 EPOCHS = 100
 BATCH_SIZE = 32
@@ -102,6 +103,7 @@ def plan(
     data: Dataset,
     *,
     loss: str | Loss | None = None,
+    class_weight: ClassWeight | None = None,
     optimizer: str | Optimizer | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -116,6 +118,7 @@ def plan(
     chosen_loss = default_loss(data) if loss is None else named_loss(loss)
     shown = measures.usual(data.task, chosen_loss) if metrics is None else measures.check(metrics, data.task)
     measures.usual(data.task, chosen_loss)
+    chosen_loss = weighted(chosen_loss, class_weight, data)
     made = build_network(network, data, chosen_loss, dtype)
     chosen_optimizer = _optimizer(defaults(data).optimizer if optimizer is None else optimizer)
     samples = len(data.training.x)

@@ -17,6 +17,7 @@ from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.training import loop
 from chainrule.training import metrics as measures
+from chainrule.training.class_weights import ClassWeight
 from chainrule.training.loop import History, Listener, Progress
 from chainrule.training.plan import AUTO, Plan, plan
 
@@ -103,6 +104,7 @@ def train(
     data: Any = "digits",
     *,
     loss: str | Loss | None = None,
+    class_weight: ClassWeight | None = None,
     optimizer: str | Optimizer | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -123,6 +125,9 @@ def train(
             is added; or all layers as a list, or a Network, which are taken as they are
         data: what `load` takes (a built-in's name, a file, (x, y), a frame), or a Dataset
         loss: one, or its name; by default cross-entropy for classes and the mean squared error for quantities
+        class_weight: what the loss of each class's samples is multiplied by: by label ({"setosa": 2.0}, the others
+            having 1), in class order, or "balanced" (samples / (classes * samples of the class), counted on the
+            training rows)
         optimizer: one, or a text such as "adam 0.001"
         epochs: how often all samples are seen, at most
         batch_size: how many samples a step looks at; by default 32, or all for an optimizer that wants whole batches
@@ -149,8 +154,8 @@ def train(
     if not isinstance(data, Dataset):
         data = load(data, validation=validation, test=test, seed=seed, **for_loss(loss))
     made = plan(
-        network, data, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, seed=seed,
-        penalties=penalties, patience=patience, metrics=metrics, dtype=dtype, engine=engine,
+        network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+        seed=seed, penalties=penalties, patience=patience, metrics=metrics, dtype=dtype, engine=engine,
     )  # fmt: skip
     return follow(made, data, loop.start(made), callbacks)
 
