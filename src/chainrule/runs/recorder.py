@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.data import Dataset
+from chainrule.data.source import fingerprint
 from chainrule.engine import Position
 from chainrule.errors import RunError, require
 from chainrule.runs import folder as files
@@ -210,10 +211,11 @@ def recipe(event: Event) -> dict[str, Any]:
 
 def data_recipe(data: Dataset) -> dict[str, Any]:
     """Where data is from, and what it was."""
-    parts = {"training": data.training, "validation": data.validation, "test": data.test}
+    parts, weight = {"training": data.training, "validation": data.validation, "test": data.test}, data.training.weight
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
+        "weight": None if weight is None else fingerprint(weight),
         "settings": data.settings,
         "rows": {name: 0 if part is None else len(part.x) for name, part in parts.items()},
         "target": data.target.as_json(),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from chainrule.errors import ChainruleError, DataError, RunError
 from chainrule.runs import folder as files
 from chainrule.runs import state
 from chainrule.runs.recipe import from_json
-from chainrule.runs.recorder import Recorder, frame_name, frame_step
+from chainrule.runs.recorder import Recorder, data_recipe, frame_name, frame_step
 from chainrule.training import Listener, Plan, Progress, Trained, follow
 from chainrule.training.loop import chosen
 
@@ -76,11 +77,27 @@ class Run:
             )
         return data
 
+    def own_data(self, data: Dataset | None = None) -> Dataset:
+        """This data if it is what the run was trained on, or without any what `load_data` gives; raises DataError for
+        other data, and for the same data that was split or scaled in another way.
+        """
+        if data is None:
+            return self.load_data()
+        differs = _differences(self.data, json.loads(json.dumps(data_recipe(data))))
+        if differs:
+            raise DataError(
+                f"{data.name}: it is not the data that the run {self.folder} was trained on, for it differs in"
+                f" {', '.join(differs)}; give the run's own data"
+            )
+        return data
+
     def at(self, step: int, data: Dataset | None = None) -> Done:
         """Step number `step`, counted from 0, as it was in training, bit for bit.
 
         It is taken again from the nearest frame before it: weights and optimizer state before and after, the batch's
-        rows, loss, gradient and update. Raises RunError for a step that the run does not have.
+        rows, loss, gradient and update. `data` is the run's data, if it is at hand already.
+
+        Raises RunError for a step that the run does not have, DataError for other data than the run's.
         """
         return next(self.each([step], data))
 
@@ -91,7 +108,7 @@ class Run:
         for step in wanted:
             if not 0 <= step <= last:
                 raise RunError(f"{self.folder}: it has no step {step}; it has steps 0 to {last}")
-        data = self.load_data() if data is None else data
+        data = self.own_data(data)
         position: Position | None = None
         for step in wanted:
             before = [frame for frame in self.frames if frame <= step]
@@ -154,14 +171,15 @@ class Run:
     ) -> Trained:
         """Go on where the run ended, in its folder, up to `epochs` in all; to the bit as if it had never stopped.
 
-        Raises RunError if another process is writing to the run, or has gone on with it since it was opened.
+        `data` is the run's data, if it is at hand already or if no file holds it. Raises DataError for other data, and
+        RunError if another process is writing to the run, or has gone on with it since it was opened.
         """
         plan = self.trained.plan if epochs is None else replace(self.trained.plan, epochs=epochs)
         if plan.epochs < self.trained.progress.epoch or plan.epochs < 1:
             raise RunError(
                 f"{self.folder}: it has {self.trained.progress.epoch} epochs already; ask for more (--epochs)"
             )
-        data = self.load_data() if data is None else data
+        data = self.own_data(data)
         recorder = Recorder(self.folder, going_on=True)
         try:
             if files.read_manifest(self.folder) != self.manifest:
@@ -169,6 +187,26 @@ class Run:
             return follow(plan, data, self.trained.progress, [recorder, *callbacks])
         finally:
             recorder.close()
+
+
+SPLIT = ("seed", "drop", "image_size", "scale_target")
+"""Settings of `load` that decide what the training part is, besides the data, the target and the number of rows."""
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In which respects data differs from what a run was trained on, as far as the recipes of both say."""
+    if before["fingerprint"] != now["fingerprint"]:
+        return ["the fingerprint"]
+    found = [
+        f"the target's {key}" for key in ("name", "task", "classes") if before["target"][key] != now["target"][key]
+    ]
+    found += [f"the number of {part} rows" for part, rows in now["rows"].items() if before["rows"].get(part) != rows]
+    if "weight" in before and before["weight"] != now["weight"]:
+        found.append("the samples' weights")
+    if before["settings"] and now["settings"]:
+        settings = before["settings"], now["settings"]
+        found += [f"the setting {key}" for key in SPLIT if len({str(s.get(key)) for s in settings}) > 1]
+    return found
 
 
 def _progress(folder: Path, manifest: dict[str, Any], plan: Plan) -> Progress:

@@ -1,0 +1,73 @@
+"""A run is resumed, replayed and explained on its own data only."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chainrule.data import as_they_are, load
+from chainrule.errors import DataError
+from chainrule.explain import explain
+from chainrule.explain.sizes import sizes
+from chainrule.explain.surface import surface
+from chainrule.runs import Recorder, Run
+from chainrule.training import train
+
+RANDOM = np.random.default_rng(0)
+X, Y = RANDOM.normal(size=(60, 3)), RANDOM.integers(0, 2, 60)
+USES = {
+    "resume": lambda run, data: run.resume(data, epochs=3),
+    "at": lambda run, data: run.at(1, data),
+    "each": lambda run, data: list(run.each([0, 1], data)),
+    "explain": lambda run, data: explain(run, "dense_1.W[0, 0]", 1, data=data),
+    "surface": lambda run, data: surface(run, data=data, grid=3),
+    "sizes": sizes,
+}
+
+
+def recorded(folder, data, **also):
+    train("4 tanh", data, epochs=2, patience=None, callbacks=[Recorder(folder)], **also)
+    return Run.open(folder)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_other_data_is_refused_and_its_own_is_taken(use, tmp_path):
+    run = recorded(tmp_path / "run", load((X, Y)))
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    for other in (load((X + 1, Y)), load((X, 1 - Y)), load((X[:-1], Y[:-1])), load("iris")):
+        with pytest.raises(
+            DataError, match=r"it is not the data that the run .* was trained on, .* differs in the finger"
+        ):
+            USES[use](run, other)
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
+    assert USES[use](run, load((X.copy(), Y.copy()))) is not None
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"seed": 1}, "the setting seed"),
+        ({"test": 0.3}, "the number of training rows, the number of test rows"),
+        ({"validation": 0.0}, "the number of training rows, the number of validation rows"),
+        ({"drop": ["b"]}, "the setting drop"),
+        ({"target": "a"}, "the target's name, the target's classes"),
+        ({"target": "d"}, "the target's name, the target's task, the target's classes, the setting scale_target"),
+    ],
+)
+def test_the_same_file_read_in_another_way_is_refused(other, what, tmp_path):
+    frame = {"a": np.arange(60) % 3, "b": RANDOM.normal(size=60), "d": RANDOM.normal(size=60), "c": Y}
+    pl.DataFrame(frame).write_csv(tmp_path / "data.csv")
+    run = recorded(tmp_path / "run", load(tmp_path / "data.csv"))
+    again = load(str(tmp_path / "data.csv"), likely_task="classification")
+    assert run.at(1, again).before.step == 1
+    scale = {"scale_target": False} if "scale" in what else {}
+    with pytest.raises(DataError, match=what):
+        run.at(1, load(tmp_path / "data.csv", **other, **scale))
+
+
+def test_other_weights_of_the_samples_are_refused(tmp_path):
+    weight = np.linspace(0.5, 2, 60)
+    run = recorded(tmp_path / "run", as_they_are(X, Y, weight=weight))
+    assert run.at(1, as_they_are(X, Y, weight=weight)).before.step == 1
+    for other in (None, weight[::-1]):
+        with pytest.raises(DataError, match="differs in the samples' weights"):
+            run.at(1, as_they_are(X, Y, weight=other))
