@@ -32,11 +32,11 @@ class Problem:
 
     @property
     def x(self) -> np.ndarray:
-        return self.data.training.x
+        return np.asarray(self.data.training.x)
 
     @property
     def y(self) -> np.ndarray:
-        return self.data.training.y
+        return np.asarray(self.data.training.y)
 
     @property
     def steps(self) -> int:

@@ -5,6 +5,7 @@ for people.
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.dataset import Dataset, Part, as_they_are, find, find_samples, load, plane_set, prepare
 from chainrule.data.preparation import Preparation, Target
+from chainrule.data.prepared import Prepared
 from chainrule.data.source import Sample, Source
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Dataset",
     "Part",
     "Preparation",
+    "Prepared",
     "Sample",
     "Source",
     "Target",

@@ -13,6 +13,7 @@ from chainrule.arrays import Array, Shape
 from chainrule.data import files, plane
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.preparation import Preparation, Target, fit_preparation, fit_target, infer_task
+from chainrule.data.prepared import prepared
 from chainrule.data.source import TASKS, Sample, Source, check_constant, check_types, from_table
 from chainrule.errors import DataError, SettingError, require, unknown
 from chainrule.generators import generator
@@ -39,6 +40,8 @@ class Dataset:
         name, fingerprint: where it is from, and a hash of it
         settings: what `load` was told, if that is enough to load the same again
         source, rows: what was read, and which of its rows the training part is; None for arrays taken as they are
+        validation_rows, test_rows: the same for the parts that are held out; None for a part that there is not, and
+            for validation data of its own
     """
 
     training: Part
@@ -51,6 +54,8 @@ class Dataset:
     settings: dict[str, Any] | None = None
     source: Source | None = field(default=None, repr=False)
     rows: Array | None = field(default=None, repr=False)
+    validation_rows: Array | None = field(default=None, repr=False)
+    test_rows: Array | None = field(default=None, repr=False)
 
     def sample(self, number: int) -> Sample | None:
         """A sample of the training part as it was read; None where that isn't known."""
@@ -226,9 +231,11 @@ def load(
             "seed": seed,
             "scale_target": scale_target,
         }
+    held_rows = rows[1] if share else None
     return Dataset(
-        training, held, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source, rows[0]
-    )
+        training, held, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source, rows[0],
+        held_rows, rows[2] if len(rows[2]) else None,
+    )  # fmt: skip
 
 
 def _likely(task: str | None, target: Array | None) -> str | None:
@@ -250,7 +257,8 @@ def prepare(preparation: Preparation, source: Source) -> Part:
     """A source's samples and targets as a network takes them."""
     if source.target is None:
         raise DataError(f"{source.name}: it has no targets to compare predictions with")
-    return Part(preparation.apply(source), preparation.target.encode(source.target, source.name), source.weight)
+    y = prepared(preparation.target.encode(source.target, source.name))
+    return Part(preparation.apply(source), y, source.weight)
 
 
 def split(source: Source, validation: float, test: float, seed: int) -> tuple[Array, Array, Array]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.arrays import Array, Shape
+from chainrule.data.prepared import Prepared, prepared
 from chainrule.data.source import Source
 from chainrule.errors import DataError, RunError
 
@@ -216,18 +217,18 @@ class Preparation:
         """What a table's prepared numbers are called, such as "rooms" and "city_Bern"; nothing for arrays."""
         return [] if self.pipeline is None else [str(name) for name in self.pipeline.get_feature_names_out()]
 
-    def apply(self, source: Source) -> Array:
+    def apply(self, source: Source) -> Prepared:
         """(samples, *shape) in float32; raises DataError for samples of another form than those it was fitted on."""
         if self.kind == "table":
             if not source.is_table:
                 raise DataError(f"{source.name}: it holds arrays, but the run was trained on a table")
-            return _transform(self.pipeline, conform(source.name, source.features, self.columns))
+            return prepared(_transform(self.pipeline, conform(source.name, source.features, self.columns)))
         x = _as_array(source)
         if x.shape[1:] != self.shape:
             raise DataError(
                 f"{source.name}: its samples have the shape {x.shape[1:]}, but the run was trained on {self.shape}"
             )
-        return ((x - self.mean) / self.deviation).astype(np.float32)
+        return prepared(((x - self.mean) / self.deviation).astype(np.float32))
 
     def contents(self) -> dict[str, bytes]:
         """It as files: their names and contents."""

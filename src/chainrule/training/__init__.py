@@ -12,9 +12,9 @@ from chainrule.training.loop import (
 )
 from chainrule.training.plan import Plan, plan
 from chainrule.training.rate_range import RangeTest, learning_rate_range
-from chainrule.training.trained import Trained, follow, for_loss, train
+from chainrule.training.trained import HeldOut, Trained, follow, for_loss, train
 
 __all__ = [
-    "Ended", "EpochEnded", "Event", "Listener", "Plan", "Progress", "RangeTest", "Started", "Stepped", "Trained",
-    "follow", "for_loss", "learning_rate_range", "plan", "start", "train",
+    "Ended", "EpochEnded", "Event", "HeldOut", "Listener", "Plan", "Progress", "RangeTest", "Started", "Stepped",
+    "Trained", "follow", "for_loss", "learning_rate_range", "plan", "start", "train",
 ]  # fmt: skip

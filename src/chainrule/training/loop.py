@@ -220,7 +220,8 @@ def evaluate(
     taking: Engine | None = None,
 ) -> dict[str, float]:
     """The loss, without penalties, and the metrics of a part of the data; by the engine that is at hand, if one is."""
-    prediction = (taking or engine(plan.engine, plan.work(1))).predict(parameters, part.x, statistics)
-    loss = plan.loss.value(prediction, part.y, part.weight)
-    found = measures.measure(plan.metrics if metrics is None else metrics, target, plan.loss, prediction, part.y)
+    x, y = np.asarray(part.x), np.asarray(part.y)
+    prediction = (taking or engine(plan.engine, plan.work(1))).predict(parameters, x, statistics)
+    loss = plan.loss.value(prediction, y, part.weight)
+    found = measures.measure(plan.metrics if metrics is None else metrics, target, plan.loss, prediction, y)
     return {"loss": loss if math.isfinite(loss) else math.inf} | found

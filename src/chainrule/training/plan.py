@@ -95,7 +95,7 @@ class Plan:
             order = np.arange(samples)
         else:
             order = generator(self.seed, "order", epoch).permutation(samples)
-        return Batches(part.x, part.y, part.weight, order, self.batch_size)
+        return Batches(np.asarray(part.x), np.asarray(part.y), part.weight, order, self.batch_size)
 
 
 def plan(

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.data import Dataset, Part, Preparation, Target, find, find_samples, load, prepare
+from chainrule.data import Dataset, Part, Preparation, Prepared, Target, find, find_samples, load, prepare
 from chainrule.descent import Optimizer
 from chainrule.engine import Done, Span, engine
-from chainrule.errors import DataError
+from chainrule.errors import DataError, unknown
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.training import loop
@@ -20,6 +20,26 @@ from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.loop import History, Listener, Progress
 from chainrule.training.plan import AUTO, Plan, plan
+
+HELD_OUT = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Predictions for samples that were held out.
+
+    Attributes:
+        rows: (samples,) their numbers in what was read, counted from 1; None if that isn't known
+        targets: (samples,) the classes by name, or quantities in their own units; (samples, columns) if there are
+            several
+        predictions: the same, as they were predicted
+        probabilities: (samples, classes) of each class; None for quantities, or where the loss speaks of none
+    """
+
+    rows: Array | None
+    targets: Array
+    predictions: Array
+    probabilities: Array | None
 
 
 @dataclass(frozen=True)
@@ -57,9 +77,19 @@ class Trained:
         return self.progress.history
 
     def raw(self, x: Any) -> Array:
-        """The network's output for samples in any form that `find_samples` takes."""
-        prepared = np.asarray(x) if self.preparation is None else self.preparation.apply(find_samples(x))
-        return engine(self.plan.engine, self.plan.work(1)).predict(self.parameters, prepared, self.statistics)
+        """The network's output for samples in any form that `find_samples` takes, or for a part of a Dataset.
+
+        A part, and its array `x`, are prepared already and taken as they are.
+        """
+        x = np.asarray(self._prepared(x))
+        return engine(self.plan.engine, self.plan.work(1)).predict(self.parameters, x, self.statistics)
+
+    def _prepared(self, x: Any) -> Array:
+        if isinstance(x, Part):
+            return x.x
+        if self.preparation is None or isinstance(x, Prepared):
+            return np.asarray(x)
+        return self.preparation.apply(find_samples(x))
 
     def predict(self, x: Any) -> Array:
         """(samples,) the predicted classes by name, or quantities in their own units; (samples, columns) if there are
@@ -78,9 +108,46 @@ class Trained:
         values = self.target.decode(self.plan.loss.point(prediction))
         return values[:, 0] if values.shape[1] == 1 else values
 
+    def held_out(self, part: str = "test", data: Dataset | None = None) -> HeldOut:
+        """What is predicted for the samples that were held out, "test" or "validation", with their rows and targets.
+
+        `data` is what it was trained on, if it was read from a run: `run.trained.held_out("test", run.load_data())`.
+
+        Examples:
+            >>> trained = train("8 tanh", "iris", epochs=20)
+            >>> held = trained.held_out("test")
+            >>> held.rows[:3].tolist(), held.targets[:3].tolist()
+            ([4, 6, 8], ['setosa', 'setosa', 'setosa'])
+            >>> bool((held.predictions == held.targets).mean() == trained.evaluate()["accuracy"])
+            True
+        """
+        if part not in HELD_OUT:
+            raise unknown("held-out part", part, HELD_OUT)
+        data = self.data if data is None else data
+        samples = None if data is None else getattr(data, part)
+        if data is None or samples is None:
+            missing = "the data is not at hand; give it" if data is None else f"there is no {part} part"
+            raise DataError(f"no predictions for what was held out: {missing}")
+        raw = self.raw(samples)
+        rows = getattr(data, f"{part}_rows")
+        return HeldOut(
+            None if rows is None else rows + 1,
+            self._targets(data, np.asarray(samples.y), rows),
+            self.decoded(raw),
+            self.plan.loss.probabilities(raw) if self.target.task == "classification" else None,
+        )
+
+    def _targets(self, data: Dataset, y: Array, rows: Array | None) -> Array:
+        """What was to be predicted, as it was read; decoded where that isn't known."""
+        if self.target.task == "classification":
+            return self.target.decode(y if y.ndim == 1 else y.argmax(axis=1))
+        read = None if rows is None or data.source is None else data.source.target
+        values = self.target.decode(y.reshape(len(y), -1)) if read is None else read[rows].astype(np.float64)
+        return values.reshape(len(y)) if values.size == len(y) else values
+
     def evaluate(self, what: Any = None) -> dict[str, float]:
         """The loss and every metric: of the part that was held out for testing, or of data in any form that `find`
-        takes.
+        takes, or of a part of a Dataset.
         """
         if what is not None:
             part = self._part(what)
@@ -92,9 +159,15 @@ class Trained:
         return loop.evaluate(self.plan, self.target, part, self.parameters, self.statistics, chosen)
 
     def _part(self, what: Any) -> Part:
+        if isinstance(what, Part):
+            return what
         if self.preparation is None:
             x, y = what
             return Part(np.asarray(x), np.asarray(y))
+        if isinstance(what, tuple | list) and len(what) == 2 and any(isinstance(array, Prepared) for array in what):
+            x, y = what
+            y = y if isinstance(y, Prepared) else self.target.encode(np.asarray(y), "the targets")
+            return Part(self._prepared(x), y)
         column = self.target.name if self.preparation.kind == "table" else None
         return prepare(self.preparation, find(what, target=column, task=self.target.task))
 

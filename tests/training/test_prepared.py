@@ -1,0 +1,159 @@
+"""What is prepared is not prepared again, and what is not is; predictions for held-out rows say which they are."""
+
+import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chainrule.data import Part, Prepared, as_they_are, load
+from chainrule.engine import native
+from chainrule.errors import DataError, SettingError, ShapeError
+from chainrule.runs import Recorder, Run
+from chainrule.training import Stepped, train
+
+RANDOM = np.random.default_rng(0)
+
+
+def table():
+    rows = 200
+    size, kind = RANDOM.uniform(40, 200, rows), RANDOM.choice(["flat", "house"], rows)
+    day = datetime.date(2020, 1, 1)
+    return pl.DataFrame(
+        {
+            "size": size,
+            "kind": kind,
+            "sold": [day + datetime.timedelta(days=k) for k in range(rows)],
+            "price": size * 1000 + 50_000 * (kind == "house"),
+        }
+    )
+
+
+SETS = {
+    "numbers and classes": lambda: "iris",
+    "numbers and quantities": lambda: "diabetes",
+    "pictures": lambda: "digits",
+    "a table": table,
+    "several quantities": lambda: (X, np.stack([3 * X[:, 0] + 7, X.sum(axis=1)], axis=1)),
+}
+X = RANDOM.normal(5, 3, size=(120, 4))
+
+
+@pytest.fixture(scope="module", params=SETS)
+def trained(request):
+    return train("8 tanh", load(SETS[request.param]()), epochs=3, patience=None)
+
+
+def test_what_is_prepared_already_is_taken_as_it_is(trained):
+    data = trained.data
+    read = data.source.take(data.test_rows)
+    for use in (trained.predict, trained.probabilities, trained.raw):
+        expected = use(read)
+        assert (expected is None) == (use(data.test.x) is None)
+        if expected is not None:
+            for samples in (data.test.x, data.test, Part(np.asarray(data.test.x), data.test.y), data.test.x.copy()):
+                np.testing.assert_array_equal(use(samples), expected)
+    assert trained.evaluate() == trained.evaluate(read)
+    for what in (data.test, (data.test.x, data.test.y), [data.test.x, data.test.y], (data.test.x, read.target)):
+        assert trained.evaluate(what) == pytest.approx(trained.evaluate(), rel=1e-6)
+
+
+def test_chosen_rows_stay_prepared_and_what_is_computed_does_not(trained):
+    x, y = trained.data.test.x, trained.data.test.y
+    rows = np.array([3, 1, 4])
+    everything = trained.raw(x)
+    for chosen in (slice(5), slice(None, None, 2), rows, np.arange(len(x)) % 3 == 0, rows.tolist()):
+        assert isinstance(x[chosen], Prepared)
+        assert isinstance(y[chosen], Prepared)
+        np.testing.assert_allclose(trained.raw(x[chosen]), everything[chosen], rtol=1e-5, atol=1e-5)
+    for computed in (x + 1, 2 * x, np.exp(x), x @ np.ones((x.shape[-1], 2)), x.mean(axis=0), x > 0, np.asarray(x)):
+        assert not isinstance(computed, Prepared)
+    for joined in (np.concatenate([x, x[:2]]), np.vstack([x, x]), np.take(x, rows, axis=0), np.split(x, [2])[1]):
+        assert isinstance(joined, Prepared)
+    assert not isinstance(np.concatenate([x, np.asarray(x)]), Prepared)
+    assert isinstance((2 * x).view(Prepared), Prepared)
+    changed = x.copy()
+    changed[0] = 0
+    assert isinstance(changed, Prepared)
+    assert not np.shares_memory(changed, x)
+    assert isinstance(x.astype(np.float64), Prepared)
+    total = np.zeros_like(np.asarray(x))
+    np.add(x, x, out=total)
+    np.testing.assert_array_equal(total, np.asarray(x) * 2)
+
+
+def test_prepared_numbers_that_do_not_fit_are_refused():
+    trained = train("4 tanh", load("iris"), epochs=1)
+    with pytest.raises(ShapeError, match="samples of shape"):
+        trained.predict(load("diabetes").test.x)
+
+
+def test_ordinary_arrays_are_samples_as_they_were_read():
+    trained = train("8 tanh", load("iris"), epochs=5)
+    data = trained.data
+    read = data.source.take(data.test_rows).features
+    np.testing.assert_array_equal(trained.predict(read), trained.predict(data.test.x))
+    np.testing.assert_array_equal(trained.predict(read.tolist()), trained.predict(data.test))
+    unscaled = data.test.x * data.preparation.deviation + data.preparation.mean
+    np.testing.assert_allclose(trained.raw(unscaled), trained.raw(data.test), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["numpy", *(["native"] if native.is_built() else [])])
+def test_engines_are_given_ordinary_arrays(engine, monkeypatch):
+    seen = []
+
+    def look(event):
+        if isinstance(event, Stepped):
+            batches = event.span.batches
+            seen.extend([type(batches.x), type(batches.y)])
+
+    trained = train("4 tanh", load("iris"), epochs=1, engine=engine, callbacks=[look])
+    assert {*seen} == {np.ndarray}
+    assert type(trained.raw(trained.data.test)) is np.ndarray
+    assert type(trained.predict(trained.data.test)) is np.ndarray
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_predictions_for_held_out_rows(part, trained):
+    held, data = trained.held_out(part), trained.data
+    read = data.source.take(held.rows - 1)
+    np.testing.assert_array_equal(held.targets, read.target)
+    np.testing.assert_array_equal(held.predictions, trained.predict(read))
+    assert held.predictions.shape == held.targets.shape
+    if data.task == "classification":
+        np.testing.assert_array_equal(held.probabilities, trained.probabilities(read))
+    else:
+        assert held.probabilities is None
+    everything = np.concatenate([data.rows, data.validation_rows, data.test_rows])
+    np.testing.assert_array_equal(np.sort(everything), np.arange(len(data.source)))
+
+
+def test_rows_are_counted_as_an_explanation_counts_them(tmp_path):
+    pl.DataFrame({"place": np.arange(60), "wild": RANDOM.normal(size=60), "kind": ["a", "b", "c"] * 20}).write_csv(
+        tmp_path / "data.csv"
+    )
+    train("4 tanh", load(tmp_path / "data.csv"), epochs=1, callbacks=[Recorder(tmp_path / "run")])
+    run = Run.open(tmp_path / "run")
+    held = run.trained.held_out("test", data := run.load_data())
+    for row, target in zip(held.rows, held.targets, strict=True):
+        assert data.source.sample(row - 1).row == row
+        assert data.source.sample(row - 1).values["place"] == row - 1
+        assert data.source.sample(row - 1).target == target
+    with pytest.raises(DataError, match="the data is not at hand"):
+        run.trained.held_out("test")
+
+
+def test_held_out_parts_that_there_are_not():
+    x, y = RANDOM.normal(size=(30, 2)), RANDOM.integers(0, 2, 30)
+    trained = train("4 tanh", as_they_are(x, y, validation=(x[:5], y[:5])), epochs=1)
+    with pytest.raises(DataError, match="there is no test part"):
+        trained.held_out()
+    with pytest.raises(SettingError, match=r"unknown held-out part 'training'; .*validation"):
+        trained.held_out("training")
+    held = trained.held_out("validation")
+    assert held.rows is None
+    np.testing.assert_array_equal(held.targets, y[:5])
+    other = train("4 tanh", load((x, y), validation=(x[:7], y[:7])), epochs=1)
+    assert other.held_out("validation").rows is None, "they are not rows of the training data"
+    np.testing.assert_array_equal(other.held_out("validation").targets, y[:7])
+    np.testing.assert_array_equal(other.evaluate(other.data.validation), other.evaluate((x[:7], y[:7])))
