@@ -180,25 +180,33 @@ template <class T> struct Bound {
                               matrix(v.gradient, samples * v.rows, v.width, v.ld));
     }
 
-    // call(backward, samples, step, training, parameters, statistics, gradient, x, y, dx, dy)
-    static void foreign(E& e, int x, int y, long parameters, long statistics, nb::object call, bool wants_input) {
-        const Value<T>&from = e.at(x), &to = e.at(y);
+    // call(backward, samples, step, training, parameters, statistics, gradient, xs, y, dxs, dy)
+    static void python_layer(E& e, const std::vector<int>& xs, int y, long parameters, long statistics,
+                             nb::object call, std::vector<bool> wants) {
+        require_length("the list of wanted derivatives", long(wants.size()), long(xs.size()));
         e.reach(parameters, statistics);
-        const auto run = [&e, &from, &to, parameters, statistics, call = std::move(call), wants_input](
-                             const Pass<T>& p, bool backward) {
+        std::vector<const Value<T>*> from;
+        for (const int x : xs) from.push_back(&e.at(x));
+        const Value<T>& to = e.at(y);
+        const auto run = [&e, from = std::move(from), &to, parameters, statistics, call = std::move(call),
+                          wants = std::move(wants)](const Pass<T>& p, bool backward) {
             const nb::gil_scoped_acquire acquired;
             try {
+                nb::list inputs, derivatives;
+                for (size_t k = 0; k < from.size(); ++k) {
+                    const Value<T>& x = *from[k];
+                    inputs.append(matrix(x.value, p.samples * x.rows, x.width, x.ld));
+                    derivatives.append(matrix(wants[k] ? x.gradient : nullptr, p.samples * x.rows, x.width, x.ld));
+                }
                 call(backward, p.samples, p.step, p.training, matrix(const_cast<T*>(p.w), 1, parameters, parameters),
-                     matrix(p.statistics, 1, statistics, statistics), matrix(p.g, 1, parameters, parameters),
-                     matrix(from.value, p.samples * from.rows, from.width, from.ld),
-                     matrix(to.value, p.samples * to.rows, to.width, to.ld),
-                     matrix(wants_input ? from.gradient : nullptr, p.samples * from.rows, from.width, from.ld),
+                     matrix(p.statistics, 1, statistics, statistics), matrix(p.g, 1, parameters, parameters), inputs,
+                     matrix(to.value, p.samples * to.rows, to.width, to.ld), derivatives,
                      matrix(to.gradient, p.samples * to.rows, to.width, to.ld));
             } catch (...) {
                 e.fail(std::current_exception(), backward);
             }
         };
-        e.add(std::make_unique<ForeignOp<T>>(run));
+        e.add(std::make_unique<PythonLayerOp<T>>(run));
     }
 
     static void bind(nb::module_& m, const char* name) {
@@ -253,7 +261,7 @@ template <class T> struct Bound {
             .def("concatenate", [](E& e, const Names& xs, int y) {
                 e.add(std::make_unique<ConcatenateOp<T>>(e.all(xs), e.at(y)));
             })
-            .def("foreign", &foreign)
+            .def("python_layer", &python_layer)
             .def("loss", [](E& e, int kind, double number, const std::vector<double>& class_weights, bool classes,
                             long target_width) {
                 e.loss.kind = LossKind(kind);

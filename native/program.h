@@ -372,10 +372,10 @@ template <class T> struct ConcatenateOp : Operation<T> {
     }
 };
 
-// A layer without kernels: `call(pass, backward)` runs its definition, on the first thread.
-template <class T> struct ForeignOp : Operation<T> {
+// A layer without a kernel: `call(pass, backward)` runs its definition in Python, on the first thread.
+template <class T> struct PythonLayerOp : Operation<T> {
     std::function<void(const Pass<T>&, bool)> call;
-    explicit ForeignOp(std::function<void(const Pass<T>&, bool)> call) : call(std::move(call)) {}
+    explicit PythonLayerOp(std::function<void(const Pass<T>&, bool)> call) : call(std::move(call)) {}
 
     void forward(const Pass<T>& p) override {
         if (p.t == 0) call(p, false);

@@ -28,10 +28,9 @@ def test_layers_are_named_by_kind_and_place_or_by_the_user():
         Dense(1),
     ]
     network = Network(layers, 2)
-    places = [place for place, _, _ in network.leaves()]
-    assert places == [
-        *("dense_1", "relu_1", "dropout_1", "middle", "residual_1.dense_1", "residual_1.relu_1"),
-        *("branches_1.branch_1.dense_1", "branches_1.branch_2", "dense_3"),
+    assert [node.name for node in network.nodes] == [
+        *("dense_1", "relu_1", "dropout_1", "middle", "residual_1.dense_1", "residual_1.relu_1", "residual_1"),
+        *("branches_1.branch_1.dense_1", "branches_1.branch_2", "branches_1", "dense_3"),
     ]  # fmt: skip
     assert network.output_shape == (1,)
 
@@ -66,7 +65,7 @@ def test_text_and_layers_make_the_same_network():
         ("residual(3", 2, "missing its partner"),
         ("dropout 1.5", 2, "the rate is 1.5"),
         ("dropout much", 2, "'much' should be a number"),
-        ("relu 1 2 3", 2, "don't fit the layer"),
+        ("relu 1 2 3", 2, "relu takes no values"),
         ([3], 2, "3 is no layer"),
         (7, 2, "a list of layers or a text"),
         ([Dense(3, name="a"), Dense(3, name="a")], 2, "two layers are called 'a'"),

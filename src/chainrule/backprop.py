@@ -1,5 +1,5 @@
-"""The forward pass that keeps what backward needs, and the backward pass, from the last layer to the first with
-weights.
+"""Loss and gradient of a batch: the forward pass, the loss, and the backward pass, from the last
+layer to the first with weights.
 
 Backpropagation computes derivatives and changes nothing. What uses them is in `descent`.
 
@@ -26,15 +26,7 @@ from chainrule.arrays import Array, Vector
 from chainrule.layers.base import Context
 from chainrule.losses import Loss, Penalty
 from chainrule.network import Network
-
-
-@dataclass(frozen=True)
-class Forward:
-    """A forward pass: the prediction, and what every layer kept for the way back."""
-
-    params: dict[str, Any]
-    prediction: Array
-    saved: Any
+from chainrule.tape import Tape
 
 
 @dataclass(frozen=True)
@@ -46,40 +38,37 @@ class Derivatives:
         data_loss: the same without the penalties
         gradient: the derivative with respect to every parameter, as one flat vector
         input: the derivative with respect to x, if it was asked for
-        forward: the forward pass
-        dprediction: dL/dprediction, where the backward pass began
+        tape: every value, and every derivative that arrived at one
     """
 
     loss: float
     data_loss: float
     gradient: Vector
     input: Array | None
-    forward: Forward
-    dprediction: Array
+    tape: Tape
 
 
 def forward_pass(
-    network: Network, parameters: Vector, x: Array, statistics: Vector | None = None, context: Context | None = None
-) -> Forward:
-    """From x, of shape (samples, *input_shape), to the prediction."""
+    network: Network, parameters: Vector, x: Any, statistics: Vector | None = None, context: Context | None = None
+) -> Tape:
+    """From x, of shape (samples, *input_shape), to the prediction, which is the tape's output."""
     params = network.params(parameters, statistics)
-    prediction, saved = network.root.forward(params, network.fit_input(x), context or Context())
-    return Forward(params, prediction, saved)
+    return Tape(network.graph, params, [network.fit_input(x)], context or Context())
 
 
 def backward_pass(
-    network: Network, forward: Forward, dprediction: Array, wants_input: bool = False
+    network: Network, tape: Tape, dprediction: Array, wants_input: bool = False
 ) -> tuple[Vector, Array | None]:
     """From dL/dprediction to the gradient of every parameter; on to the input only if asked."""
-    dx, gradients = network.root.backward(forward.params, forward.saved, dprediction, wants_input)
-    return network.flatten(gradients, network.parameters), dx
+    tape.backward(dprediction, wants_input)
+    return network.flatten(tape.gradients, network.parameters), tape.arriving[0] if wants_input else None
 
 
 def differentiate(
     network: Network,
     loss: Loss,
     parameters: Vector,
-    x: Array,
+    x: Any,
     y: Array,
     *,
     statistics: Vector | None = None,
@@ -93,22 +82,22 @@ def differentiate(
     x has the shape (samples, *input_shape), y what the loss takes, sample_weight (samples,). Raises ShapeError where
     they don't fit.
     """
-    forward = forward_pass(network, parameters, x, statistics, context)
-    data_loss = loss.value(forward.prediction, y, sample_weight)
-    dprediction = loss.derivative(forward.prediction, y, sample_weight)
-    gradient, dx = backward_pass(network, forward, dprediction, wants_input)
+    tape = forward_pass(network, parameters, x, statistics, context)
+    data_loss = loss.value(tape.output, y, sample_weight)
+    dprediction = loss.derivative(tape.output, y, sample_weight)
+    gradient, dx = backward_pass(network, tape, dprediction, wants_input)
     value = data_loss
     for penalty in penalties:
         value += penalty.value(parameters, network.parameters)
         gradient = gradient + penalty.gradient(parameters, network.parameters)
-    return Derivatives(value, data_loss, gradient, dx, forward, dprediction)
+    return Derivatives(value, data_loss, gradient, dx, tape)
 
 
-def updated_statistics(network: Network, forward: Forward, statistics: Vector) -> Vector:
-    """The statistics after a training batch; the same vector if the network follows none."""
+def updated_statistics(network: Network, tape: Tape, statistics: Vector) -> Vector:
+    """The statistics after a training batch; the same vector if the network has none."""
     if not network.statistics.entries:
         return statistics
-    return network.flatten(network.root.updated_statistics(forward.params, forward.saved), network.statistics)
+    return network.flatten(tape.updated_statistics(), network.statistics)
 
 
 def total_loss(
@@ -124,6 +113,6 @@ def total_loss(
     context: Context | None = None,
 ) -> float:
     """The loss alone, as `differentiate` would give it."""
-    forward = forward_pass(network, parameters, x, statistics, context)
-    value = loss.value(forward.prediction, y, sample_weight)
+    prediction = forward_pass(network, parameters, x, statistics, context).output
+    value = loss.value(prediction, y, sample_weight)
     return value + sum(penalty.value(parameters, network.parameters) for penalty in penalties)

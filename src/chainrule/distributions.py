@@ -19,13 +19,19 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import notation
 from chainrule.arrays import Array, Shape
 from chainrule.errors import SettingError, require, unknown
+from chainrule.kinds import Kind, Named, named
 
 Fans = tuple[int, int]
 
 
-class Distribution:
+FUNCTIONS = Named()
+"""Settings of distributions that have names of their own."""
+
+
+class Distribution(Kind, register=False):
     """What weights are drawn from."""
 
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
@@ -39,17 +45,25 @@ class Constant(Distribution):
     things.)
     """
 
+    notation = "constant"
+
     value: float
 
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
         return np.full(shape, float(self.value))
 
 
+ZEROS = Constant(0.0)
+"""What biases start from."""
+
+
+@FUNCTIONS
 def zeros() -> Constant:
     """Every weight is 0."""
     return Constant(0.0)
 
 
+@FUNCTIONS
 def ones() -> Constant:
     """Every weight is 1."""
     return Constant(1.0)
@@ -58,6 +72,8 @@ def ones() -> Constant:
 @dataclass(frozen=True)
 class Uniform(Distribution):
     """Every value between `low` and `high` is equally likely."""
+
+    notation = "uniform"
 
     low: float = -0.05
     high: float = 0.05
@@ -72,6 +88,8 @@ class Uniform(Distribution):
 @dataclass(frozen=True)
 class Normal(Distribution):
     """The normal distribution with this mean and standard deviation."""
+
+    notation = "normal"
 
     mean: float = 0.0
     deviation: float = 0.05
@@ -89,6 +107,8 @@ class TruncatedNormal(Distribution):
 
     `deviation` is that of the normal before the cut; after a cut at 2 it is 0.8796 of it.
     """
+
+    notation = "truncated_normal"
 
     mean: float = 0.0
     deviation: float = 0.05
@@ -113,6 +133,8 @@ class VarianceScaling(Distribution):
     `fan` is "in", "out" or "average" of the two; `kind` is "normal", "uniform" or "truncated". The named ones below
     are settings of it.
     """
+
+    notation = "variance_scaling"
 
     scale: float = 1.0
     fan: str = "in"
@@ -144,31 +166,37 @@ class VarianceScaling(Distribution):
         return self.scaled(fans).draw(generator, shape, fans)
 
 
+@FUNCTIONS
 def glorot_uniform() -> VarianceScaling:
     """Uniform with variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
     return VarianceScaling(1.0, "average", "uniform")
 
 
+@FUNCTIONS
 def glorot_normal() -> VarianceScaling:
     """Normal with variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
     return VarianceScaling(1.0, "average", "normal")
 
 
+@FUNCTIONS
 def he_uniform() -> VarianceScaling:
     """Uniform with variance 2 / fan_in, for the ReLU family (He et al., 2015)."""
     return VarianceScaling(2.0, "in", "uniform")
 
 
+@FUNCTIONS
 def he_normal() -> VarianceScaling:
     """Normal with variance 2 / fan_in, for the ReLU family (He et al., 2015)."""
     return VarianceScaling(2.0, "in", "normal")
 
 
+@FUNCTIONS
 def lecun_uniform() -> VarianceScaling:
     """Uniform with variance 1 / fan_in (LeCun et al., 1998)."""
     return VarianceScaling(1.0, "in", "uniform")
 
 
+@FUNCTIONS
 def lecun_normal() -> VarianceScaling:
     """Normal with variance 1 / fan_in (LeCun et al., 1998), for SELU (Klambauer et al., 2017)."""
     return VarianceScaling(1.0, "in", "normal")
@@ -186,6 +214,8 @@ def _matrix_shape(kind: str, shape: Shape) -> tuple[int, int]:
 class Orthogonal(Distribution):
     """`gain` times a matrix with orthonormal rows or columns, whichever are fewer (Saxe et al., 2014)."""
 
+    notation = "orthogonal"
+
     gain: float = 1.0
 
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
@@ -199,6 +229,8 @@ class Orthogonal(Distribution):
 class Identity(Distribution):
     """`gain` on the diagonal, 0 elsewhere: at first the layer hands its input on."""
 
+    notation = "identity"
+
     gain: float = 1.0
 
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
@@ -210,6 +242,8 @@ class Sparse(Distribution):
     """Normal, but in each column a share of `sparsity` of the weights is 0: each unit sees a few of the inputs
     (Martens, 2010).
     """
+
+    notation = "sparse"
 
     sparsity: float = 0.9
     deviation: float = 0.01
@@ -250,43 +284,23 @@ class Scipy(Distribution):
         return np.asarray(drawn, dtype=np.float64)
 
 
-NAMED: dict[str, Callable[..., Distribution]] = {
-    "constant": Constant,
-    "zeros": zeros,
-    "ones": ones,
-    "uniform": Uniform,
-    "normal": Normal,
-    "truncated_normal": TruncatedNormal,
-    "variance_scaling": VarianceScaling,
-    "glorot_uniform": glorot_uniform,
-    "glorot_normal": glorot_normal,
-    "he_uniform": he_uniform,
-    "he_normal": he_normal,
-    "lecun_uniform": lecun_uniform,
-    "lecun_normal": lecun_normal,
-    "orthogonal": Orthogonal,
-    "identity": Identity,
-    "sparse": Sparse,
-}
-
-KINDS = (Constant, Uniform, Normal, TruncatedNormal, VarianceScaling, Orthogonal, Identity, Sparse, Scipy)
+NAMED: dict[str, Callable[..., Distribution]] = named(Distribution) | FUNCTIONS
+"""Every distribution that a text can name."""
 
 
 def of(what: Any) -> Distribution:
-    """The distribution that is meant: one of ours, its name, a number (a constant), or a frozen distribution of
-    scipy.stats.
+    """The distribution that is meant: one of ours, a text such as "normal 0 0.5", a number (a constant),
+    or a frozen distribution of scipy.stats.
     """
     if isinstance(what, Distribution):
         return what
     if isinstance(what, int | float):
         return Constant(float(what))
     if isinstance(what, str):
-        name = what.lower().replace(" ", "_").replace("-", "_")
-        if name not in NAMED:
-            raise unknown("distribution", what, NAMED)
-        if name == "constant":
-            raise SettingError("the distribution 'constant' needs its value: give the number itself")
-        return NAMED[name]()
+        value = notation.as_number(what.strip())
+        if value is not None:
+            return of(value)
+        return notation.make("distribution", notation.parse("distribution", what), NAMED)
     frozen = getattr(what, "dist", None)
     if frozen is not None and hasattr(what, "kwds"):
         return Scipy(frozen.name, tuple(what.args), tuple(sorted(what.kwds.items())))

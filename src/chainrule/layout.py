@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 
 import numpy as np
@@ -20,11 +21,24 @@ from chainrule.errors import SettingError, nearest
 
 @dataclass(frozen=True)
 class Entry:
-    """One named array within a flat vector."""
+    """One named array within a flat vector; `regularized` says whether penalties and weight decay
+    apply to it.
+    """
 
     name: str
     shape: Shape
     start: int
+    regularized: bool = True
+
+    @cached_property
+    def owner(self) -> str:
+        """The layer that it belongs to: `residual_1.dense_1` of `residual_1.dense_1.W`."""
+        return self.name.rpartition(".")[0]
+
+    @cached_property
+    def own_name(self) -> str:
+        """Its name within the layer: `W` of `dense_1.W`."""
+        return self.name.rpartition(".")[2]
 
     @property
     def size(self) -> int:
@@ -49,11 +63,13 @@ class Layout:
     entries: tuple[Entry, ...]
 
     @staticmethod
-    def of(shapes: Mapping[str, Shape]) -> Layout:
-        """One after the other, in this order."""
+    def of(shapes: Mapping[str, Shape], regularized: Collection[str] | None = None) -> Layout:
+        """One after the other, in this order; `regularized` names the arrays that penalties and
+        weight decay apply to, by default all.
+        """
         entries, start = [], 0
         for name, shape in shapes.items():
-            entries.append(Entry(name, shape, start))
+            entries.append(Entry(name, shape, start, regularized is None or name in regularized))
             start += math.prod(shape)
         return Layout(tuple(entries))
 
@@ -85,6 +101,10 @@ class Layout:
         for entry in self.entries:
             yield entry.name, vector[entry.place].reshape(entry.shape)
 
+    def applies(self, on: str | None) -> list[Entry]:
+        """The arrays whose names match this pattern, or those that are regularized if it is None."""
+        return [e for e in self.entries if (e.regularized if on is None else fnmatchcase(e.name, on))]
+
     def find(self, weight: str) -> int:
         """The place in the vector of a weight named like `dense_1.W[3, 2]`; raises SettingError if there is none."""
         match = re.fullmatch(r"\s*([\w.\-]+)\s*(?:\[([\d\s,]*)\])?\s*", weight)
@@ -97,8 +117,12 @@ class Layout:
             raise SettingError(f"{weight!r}: {entry.name} has the shape {entry.shape}, so its indices are [{wanted}]")
         return entry.start + int(np.ravel_multi_index(index, entry.shape)) if index else entry.start
 
+    def at(self, place: int) -> Entry:
+        """The array that the number at this place in the vector belongs to."""
+        return next(entry for entry in self.entries if entry.start <= place < entry.start + entry.size)
+
     def name_of(self, place: int) -> str:
         """The name of the weight at this place in the vector."""
-        entry = next(entry for entry in self.entries if entry.start <= place < entry.start + entry.size)
+        entry = self.at(place)
         index = np.unravel_index(place - entry.start, entry.shape)
         return f"{entry.name}[{', '.join(str(int(k)) for k in index)}]"

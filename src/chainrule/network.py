@@ -1,132 +1,173 @@
-"""A network: a layer made of layers, for one input shape, and the names and flat storage of its parameters."""
+"""A network: a graph of layers for one input shape, with the flat storage of its parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import InitVar, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from chainrule import distributions, generators
-from chainrule.arrays import Array, Shape, Vector
-from chainrule.errors import SettingError, ShapeError, unknown
-from chainrule.layers.base import Built, Context, Layer, Parameter
-from chainrule.layers.combinators import Sequential
+from chainrule import distributions, generators, tape
+from chainrule.arrays import Array, Params, Shape, Vector
+from chainrule.errors import SettingError, ShapeError, require, unknown
+from chainrule.kinds import Kind
+from chainrule.layers.combinators import separate
+from chainrule.layers.graph import Graph, Input, Node, Recorded, Symbol, calls_before, name_layers, trace
 from chainrule.layers.notation import parse
-from chainrule.layout import Entry, Layout
+from chainrule.layers.operators import Concatenate, Slice
+from chainrule.layers.shaping import Reshape
+from chainrule.layout import Layout
+
+Call = tuple[int, tuple[int, ...]]
+"""A layer's number, and the numbers of the values that it is called on."""
 
 
 @dataclass(frozen=True)
-class Network:
-    """Layers, built for one input shape.
+class Network(Kind):
+    """Layers wired for one input shape.
 
-    `layers` is a list of layers, or a text like "64 relu, dropout 0.2, 10"; `input_shape` is that of one sample, a
-    number if it is a list. Parameters live outside, in one flat vector of `dtype`, laid out by `parameters`; what is
-    followed but not learned, in another, `statistics`.
+    Parameters live outside of it, in one flat vector of `dtype` that `parameters` lays out, and
+    statistics such as running means in another. A graph of symbols is given by its inputs and
+    outputs, `Network(inputs=..., outputs=...)`: several inputs lie side by side in a sample, one
+    flattened after the other (see `pack`), and several outputs are concatenated.
+
+    Attributes:
+        layers: a list of layers, or a text like "64 relu, dropout 0.2, 10"
+        input_shape: the shape of a sample, or a number for a list of numbers
+        dtype: "float32" or "float64"
+        calls: which layer is called on which values, in order, where it is not one after the other:
+            value 0 is the input, then come the calls' outputs
+
+    Raises:
+        ShapeError: with the layer's name, where shapes don't fit
+        SettingError: for layers that there are not
 
     Examples:
         >>> network = Network("3 tanh, 1", input_shape=2)
         >>> [entry.name for entry in network.parameters.entries], network.parameters.size
         (['dense_1.W', 'dense_1.b', 'dense_2.W', 'dense_2.b'], 13)
 
-        Raises ShapeError, with the layer's name, where shapes don't fit.
+        >>> from chainrule.layers import Dense
+        >>> left, right, shared = Input(4), Input(4), Dense(3, activation="tanh")
+        >>> twins = Network(inputs=[left, right], outputs=Dense(1)(shared(left) * shared(right)))
+        >>> twins.parameters.ranges  # one dense_1 with two uses
+        'dense_1.W[0-3, 0-2], dense_1.b[0-2], dense_2.W[0-2, 0-0], dense_2.b[0-0]'
     """
 
-    layers: Any
-    input_shape: Any
+    layers: Any = ()
+    input_shape: Any = None
     dtype: str = "float32"
+    calls: tuple[Call, ...] | None = None
+    inputs: InitVar[Input | Sequence[Input] | None] = None
+    outputs: InitVar[Symbol | Sequence[Symbol] | None] = None
 
-    def __post_init__(self) -> None:
-        layers = parse(self.layers) if isinstance(self.layers, str) else self.layers
-        if isinstance(layers, Layer):
-            layers = [layers]
-        if not isinstance(layers, Sequence):
-            raise SettingError(f"a network is a list of layers or a text such as '64 relu, 10', not {layers!r}")
-        shape = (self.input_shape,) if isinstance(self.input_shape, int) else tuple(self.input_shape)
+    def __post_init__(self, inputs: Any, outputs: Any) -> None:
+        if outputs is not None:
+            layers, calls, shape = _recorded(inputs, outputs)
+            object.__setattr__(self, "calls", calls)
+        else:
+            layers = tuple(self.layers) if self.calls else separate(_listed(self.layers))
+            shape = (self.input_shape,) if isinstance(self.input_shape, int) else tuple(self.input_shape or ())
+        if any(layer >= len(layers) or max(on, default=k + 1) > k for k, (layer, on) in enumerate(self.calls or ())):
+            raise SettingError("the network's calls name layers or values that there are not")
         if any(size < 1 for size in shape):
             raise ShapeError(f"the network's input shape is {shape}; every size must be above 0")
         if self.dtype not in ("float32", "float64"):
             raise unknown("dtype", self.dtype, ("float32", "float64"))
-        object.__setattr__(self, "layers", Sequential(layers).layers)
+        object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "input_shape", shape)
-        _ = self.built  # shapes that don't fit should be known here
+        _ = self.graph  # shapes that don't fit should be known here
 
     @cached_property
-    def root(self) -> Sequential:
-        """All of it as one layer."""
-        return Sequential(self.layers)
+    def graph(self) -> Graph:
+        """The nodes in the order in which they run."""
+        children = name_layers(self.layers)
+        return trace(self._wire, [self.input_shape], children, owns_layers=self.calls is None)
 
-    @cached_property
-    def built(self) -> Built:
-        """Shapes and parameters, layer by layer."""
-        return self.root.build(self.input_shape)
+    def _wire(self, x: Symbol) -> Symbol:
+        if self.calls is None:
+            for layer in self.layers:
+                x = layer(x)
+            return x
+        values = [x]
+        for layer, numbers in self.calls:
+            values.append(self.layers[layer](*(values[k] for k in numbers)))
+        return values[-1]
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every use of a leaf, in the order in which they run."""
+        return self.graph.nodes
 
     @property
     def output_shape(self) -> Shape:
         """The prediction's shape for one sample."""
-        return self.built.output_shape
+        return self.graph.output_shape
 
     @cached_property
     def parameters(self) -> Layout:
         """Where each parameter lies in the flat vector."""
-        return Layout.of({name: p.shape for name, p in _parameters(self.built)})
+        owned = self.graph.owners.items()
+        every = {f"{owner}.{name}": p for owner, node in owned for name, p in node.built.parameters.items()}
+        regularized = {name for name, p in every.items() if p.regularized}
+        return Layout.of({name: p.shape for name, p in every.items()}, regularized)
 
     @cached_property
     def statistics(self) -> Layout:
-        """Where each followed statistic lies in its vector."""
-        return Layout.of({name: shape for name, (shape, _) in _statistics(self.built)})
+        """Where each statistic lies in its vector."""
+        owned = self.graph.owners.items()
+        return Layout.of({f"{o}.{name}": shape for o, n in owned for name, (shape, _) in n.built.statistics.items()})
 
     def draw(self, seed: int = 0) -> Vector:
-        """The weights at the start: each array drawn from its distribution, keyed by (seed, layer, parameter)."""
+        """Initial weights: each array drawn from its distribution, keyed by (seed, layer, parameter)."""
         drawn = np.empty(self.parameters.size)
-        for name, p in _parameters(self.built):
-            layer, _, own = name.rpartition(".")
-            distribution = p.distribution or distributions.glorot_uniform()
-            draw = distribution.draw(generators.generator(seed, "weights", layer, own), p.shape, p.fans)
-            drawn[self.parameters[name].place] = draw.ravel()
+        for owner, node in self.graph.owners.items():
+            for name, p in node.built.parameters.items():
+                distribution = p.distribution or distributions.glorot_uniform()
+                draw = distribution.draw(generators.generator(seed, "weights", owner, name), p.shape, p.fans)
+                drawn[self.parameters[f"{owner}.{name}"].place] = draw.ravel()
         return drawn.astype(self.dtype)
 
     def start_statistics(self) -> Vector:
         """The statistics before any training."""
         start = np.empty(self.statistics.size, dtype=self.dtype)
-        for name, (_, value) in _statistics(self.built):
-            start[self.statistics[name].place] = value
+        for owner, node in self.graph.owners.items():
+            for name, (_, value) in node.built.statistics.items():
+                start[self.statistics[f"{owner}.{name}"].place] = value
         return start
 
-    def params(self, parameters: Vector, statistics: Vector | None = None) -> dict[str, Any]:
+    def params(self, parameters: Vector, statistics: Vector | None = None) -> dict[str, dict[str, Array]]:
         """Views into the flat vectors as the layers take them: by layer, then by name."""
         if parameters.shape != (self.parameters.size,):
             raise ShapeError(
                 f"the network has {self.parameters.size} parameters, but the vector has the shape {parameters.shape}"
             )
-        tree: dict[str, Any] = _empty(self.built)
-        _hang(tree, self._parameter_paths, parameters)
+        given: dict[str, dict[str, Array]] = {node.owner: {} for node in self.nodes}
+        kept = [(self.parameters, parameters)]
         if self.statistics.entries:
-            _hang(tree, self._statistic_paths, self.start_statistics() if statistics is None else statistics)
-        return tree
+            kept.append((self.statistics, self.start_statistics() if statistics is None else statistics))
+        for layout, vector in kept:
+            for entry in layout.entries:
+                given[entry.owner][entry.own_name] = vector[entry.place].reshape(entry.shape)
+        return given
 
-    @cached_property
-    def _parameter_paths(self) -> list[tuple[list[str], Entry]]:
-        return [(entry.name.split("."), entry) for entry in self.parameters.entries]
-
-    @cached_property
-    def _statistic_paths(self) -> list[tuple[list[str], Entry]]:
-        return [(entry.name.split("."), entry) for entry in self.statistics.entries]
-
-    def predict(self, parameters: Vector, x: Array, statistics: Vector | None = None, batch_size: int = 4096) -> Array:
-        """The prediction for x, of shape (samples, *input_shape), as after training: no dropout, running statistics."""
-        x = self.fit_input(x)
-        params, context = self.params(parameters, statistics), Context()
-        parts = [
-            self.root.forward(params, x[k : k + batch_size], context)[0] for k in range(0, max(len(x), 1), batch_size)
-        ]
+    def predict(self, parameters: Vector, x: Any, statistics: Vector | None = None, batch_size: int = 4096) -> Array:
+        """The prediction for x, of shape (samples, *input_shape), as after training: no dropout,
+        running statistics.
+        """
+        x, params = self.fit_input(x), self.params(parameters, statistics)
+        starts = range(0, max(len(x), 1), batch_size)
+        parts = [tape.predict(self.graph, params, [x[k : k + batch_size]]) for k in starts]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
-    def fit_input(self, x: Array) -> Array:
-        """x in the network's precision; raises ShapeError unless its samples have the input's shape."""
-        x = np.asarray(x)
+    def fit_input(self, x: Any) -> Array:
+        """x in the network's precision, several inputs packed; raises ShapeError unless its samples
+        have the input's shape.
+        """
+        x = pack(x) if isinstance(x, tuple) else np.asarray(x)
         if x.shape[1:] != self.input_shape:
             raise ShapeError(
                 f"the network takes samples of shape {self.input_shape}, but the input has samples of shape"
@@ -134,52 +175,73 @@ class Network:
             )
         return x.astype(self.dtype, copy=False)
 
-    def flatten(self, tree: Mapping[str, Any], layout: Layout) -> Vector:
-        """One flat vector from arrays by layer and name, such as backward gives; 0 where there is none."""
+    def flatten(self, tree: Mapping[str, Params], layout: Layout) -> Vector:
+        """One flat vector from arrays by layer and name; 0 where there is none."""
         vector = np.zeros(layout.size, dtype=self.dtype)
         for entry in layout.entries:
-            node: Any = tree
-            for part in entry.name.split("."):
-                node = node.get(part) if node else None
-            if node is not None:
-                vector[entry.place] = node.ravel()
+            array = tree.get(entry.owner, {}).get(entry.own_name)
+            if array is not None:
+                vector[entry.place] = np.asarray(array).ravel()
         return vector
 
-    def leaves(self) -> Iterator[tuple[str, Layer, Built]]:
-        """Every layer that isn't made of layers, from first to last, with its place and what it was built to."""
-        yield from _leaves(self.root, self.built, "")
+
+def pack(inputs: Sequence[Array]) -> Array:
+    """The arrays of several inputs as one, of shape (samples, numbers): each sample's numbers of the
+    first input, then those of the second, and so on.
+    """
+    arrays = [np.asarray(x) for x in inputs]
+    if not arrays or any(x.ndim < 1 or len(x) != len(arrays[0]) for x in arrays):
+        raise ShapeError("several inputs are a tuple of arrays, each with the same number of samples")
+    return np.concatenate([x.reshape(len(x), -1) for x in arrays], axis=1)
 
 
-def _leaves(layer: Layer, built: Built, place: str) -> Iterator[tuple[str, Layer, Built]]:
-    children = getattr(layer, "children", None)
-    if children is None:
-        yield place, layer, built
-        return
-    for name, child in children.items():
-        yield from _leaves(child, built.children[name], f"{place}.{name}" if place else name)
+def _listed(layers: Any) -> list[Any]:
+    """The layers that are meant: a text's, a list's, or one."""
+    if isinstance(layers, str):
+        return parse(layers)
+    if hasattr(layers, "forward"):
+        return [layers]
+    if not isinstance(layers, Sequence):
+        raise SettingError(f"a network is a list of layers or a text such as '64 relu, 10', not {layers!r}")
+    return list(layers)
 
 
-def _parameters(built: Built, place: str = "") -> Iterator[tuple[str, Parameter]]:
-    for name, parameter in built.parameters.items():
-        yield f"{place}{name}", parameter
-    for name, child in built.children.items():
-        yield from _parameters(child, f"{place}{name}.")
+def _recorded(inputs: Any, outputs: Any) -> tuple[tuple[Any, ...], tuple[Call, ...], Shape]:
+    """The layers, the calls and the input shape of a graph of symbols."""
+    ins: list[Any] = [inputs] if isinstance(inputs, Symbol) else list(inputs or ())
+    outs: list[Any] = [outputs] if isinstance(outputs, Symbol) else list(outputs)
+    require(
+        bool(ins) and all(isinstance(x, Input) for x in ins),
+        "a network's inputs are one Input(...), or a list of them",
+    )
+    require(bool(outs), "a network has one output or more")
+    before = calls_before(outs, ins)
+    layers, calls, numbers = list[Any](), list[Call](), dict[int, int]()
+
+    def call(layer: Any, on: Sequence[int]) -> int:
+        known = next((k for k, other in enumerate(layers) if other is layer), None)
+        if known is None:
+            layers.append(layer)
+        calls.append((len(layers) - 1 if known is None else known, tuple(on)))
+        return len(calls)
+
+    shape, begin = ins[0].shape, 0
+    if len(ins) == 1:
+        numbers[ins[0].number] = 0
+    else:
+        shape = (sum(math.prod(x.shape) for x in ins),)
+        for x in ins:
+            own = call(Slice(begin, begin + math.prod(x.shape)), [0])
+            numbers[x.number] = own if len(x.shape) == 1 else call(Reshape(x.shape), [own])
+            begin += math.prod(x.shape)
+    for symbol in before:
+        numbers[symbol.number] = call(symbol.layer, [numbers[_number(x)] for x in symbol.inputs])
+    ends = [numbers[_number(y)] for y in outs]
+    if len(ends) > 1 or ends[0] != len(calls):
+        call(Concatenate(), ends)
+    return tuple(layers), tuple(calls), shape
 
 
-def _statistics(built: Built, place: str = "") -> Iterator[tuple[str, tuple[Shape, float]]]:
-    for name, statistic in built.statistics.items():
-        yield f"{place}{name}", statistic
-    for name, child in built.children.items():
-        yield from _statistics(child, f"{place}{name}.")
-
-
-def _empty(built: Built) -> dict[str, Any]:
-    return {name: _empty(child) for name, child in built.children.items()}
-
-
-def _hang(tree: dict[str, Any], paths: list[tuple[list[str], Entry]], vector: Vector) -> None:
-    for path, entry in paths:
-        node = tree
-        for part in path[:-1]:
-            node = node[part]
-        node[path[-1]] = vector[entry.place].reshape(entry.shape)
+def _number(symbol: Symbol) -> int:
+    assert isinstance(symbol, Recorded)
+    return symbol.number

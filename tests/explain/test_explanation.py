@@ -4,7 +4,7 @@ true.
 
 import json
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -21,22 +21,31 @@ from chainrule.explain.page import page
 from chainrule.explain.scheme import draw
 from chainrule.layers import (
     KINDS,
+    Add,
     BatchNorm,
     Branches,
+    Composite,
+    Concatenate,
     Dense,
     Dropout,
     Embedding,
     Flatten,
+    Layer,
     LayerNorm,
     LogSoftmax,
+    MatMul,
+    Multiply,
     PReLU,
     ReLU,
     Reshape,
     Residual,
+    Scale,
     Sequential,
     Sigmoid,
+    Slice,
     Softmax,
     Step,
+    Transpose,
     activation,
 )
 from chainrule.losses import NAMED, Penalty, l2
@@ -65,7 +74,7 @@ KINKED = ["relu", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "step", "
 
 def layer(draw, width):
     """A layer that keeps the width, of any kind there is."""
-    kind = draw(st.integers(0, 9))
+    kind = draw(st.integers(0, 11))
     if kind == 0:
         return Dense(width)
     if kind == 1:
@@ -84,7 +93,36 @@ def layer(draw, width):
         return Branches([[Dense(1)], [Dense(width - 1), Residual([Dense(width - 1)])]])
     if kind == 8:
         return LayerNorm()
-    return Sequential([Reshape((1, width)), Flatten()])
+    if kind == 9:
+        return Sequential([Reshape((1, width)), Flatten()])
+    return Mixed(Dense(width)) if kind == 10 else OneHead(Dense(2 * width), Dense(2 * width), Dense(2 * width))
+
+
+@dataclass(frozen=True)
+class Mixed(Composite):
+    """Products, scales, slices and a layer that is used twice."""
+
+    inner: Layer
+
+    def wire(self, x):
+        once = self.inner(x)
+        gated = Sigmoid()(once) * self.inner(once) - x / 2
+        return Concatenate()(gated[:1], gated[1:])
+
+
+@dataclass(frozen=True)
+class OneHead(Composite):
+    """Attention of one head over two positions, whose mean is added to the input."""
+
+    query: Layer
+    key: Layer
+    value: Layer
+
+    def wire(self, x):
+        width = x.shape[0]
+        q, k, v = (layer(x).reshape(2, width) for layer in (self.query, self.key, self.value))
+        attended = Softmax()(q @ k.transpose() / width**0.5) @ v
+        return x + (attended[:1] + attended[1:]).reshape(width) / 2
 
 
 @st.composite
@@ -139,7 +177,7 @@ def test_of_any_step_of_any_network(step):
         e.gradient, rel=1e-10, abs=1e-10 * scale
     )
     for link in opened(e.chain) if e.chain else ():
-        backward = e.trace.nodes[link.unit.layer].arriving[link.unit.index]
+        backward = e.trace.tape.arrived(link.unit.node)[link.unit.index]
         assert link.delta == backward
         if link.loss is None and link.terms:
             total = sum(t.local_derivative * t.delta for t in link.terms) + link.rest
@@ -219,7 +257,7 @@ def test_every_kind_of_layer_can_be_in_a_random_network():
     named = {type(activation(name)) for name in SMOOTH + KINKED}
     always = {
         Dense, Embedding, Flatten, Dropout, BatchNorm, LayerNorm, Sequential, PReLU, Residual, Branches, Reshape,
-        Sigmoid, Softmax, LogSoftmax,
+        Sigmoid, Softmax, LogSoftmax, *(Add, Multiply, MatMul, Concatenate, Scale, Slice, Transpose),  # in composites
     }  # fmt: skip
     assert set(KINDS) == named | always
 
@@ -412,6 +450,7 @@ def test_the_symbols_leave_out_what_is_not_on_the_way():
     assert [place for place, _ in e.rules] == [
         "branches_1.branch_1.dense_1.W[1, 0]",
         "branches_1.branch_1.sigmoid_1",
+        "branches_1",
         "residual_1.dense_1",
         "residual_1",
         "dense_2",

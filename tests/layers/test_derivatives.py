@@ -14,8 +14,10 @@ from chainrule.layers import (
     GELU,
     KINDS,
     SELU,
+    Add,
     BatchNorm,
     Branches,
+    Concatenate,
     Context,
     Dense,
     Dropout,
@@ -24,27 +26,36 @@ from chainrule.layers import (
     HardSigmoid,
     HardSwish,
     HardTanh,
+    Input,
     LayerNorm,
     LeakyReLU,
     LogSoftmax,
+    MatMul,
     Mish,
+    Multiply,
     PReLU,
     ReLU,
     Reshape,
     Residual,
+    Scale,
     Sequential,
     Sigmoid,
     SiLU,
     Sine,
+    Slice,
     Softmax,
     Softplus,
     Softsign,
     Step,
     Tanh,
+    Transpose,
     total,
 )
+from chainrule.layers.base import snake
+from chainrule.layers.graph import name_layers, trace
 from chainrule.losses import HalfSquares
 from chainrule.network import Network
+from chainrule.tape import Tape
 
 
 def batch_norm(p, x):
@@ -87,6 +98,13 @@ ORACLES = {
     "layer norm": (LayerNorm(), layer_norm),
     "flatten": (Flatten(), lambda p, x: x.reshape(len(x), -1)),
     "reshape": (Reshape((1, -1)), lambda p, x: x.reshape(len(x), 1, -1)),
+    "scale": (Scale(-1.5), lambda p, x: -1.5 * x),
+    "slice": (Slice(1, 3), lambda p, x: x[..., 1:3]),
+    "transpose": (Sequential([Reshape((2, -1)), Transpose()]), lambda p, x: x.reshape(len(x), 2, -1).swapaxes(1, 2)),
+    "transpose of three axes": (
+        Sequential([Reshape((1, 2, -1)), Transpose((2, 0, 1))]),
+        lambda p, x: x.reshape(len(x), 1, 2, -1).transpose(0, 3, 1, 2),
+    ),
     "sequential": (
         Sequential([Dense(5), Tanh(), Sequential([Dense(3), Softplus()])]),
         lambda p, x: jax.nn.softplus(dense(p["sequential_1"]["dense_1"], jnp.tanh(dense(p["dense_1"], x)))),
@@ -110,9 +128,77 @@ ORACLES = {
 }
 
 
+OPERATORS = {
+    "add": (Add(), [(4,), (4,)], lambda x, y: x + y),
+    "add three": (Add(), [(2, 3), (2, 3), (2, 3)], lambda x, y, z: x + y + z),
+    "add broadcast": (Add(), [(2, 3), (3,)], lambda x, y: x + y[:, None]),
+    "multiply": (Multiply(), [(4,), (4,)], lambda x, y: x * y),
+    "multiply broadcast": (Multiply(), [(2, 1), (3, 2, 4)], lambda x, y: x[:, None] * y),
+    "matmul": (MatMul(), [(2, 3), (3, 4)], lambda x, y: x @ y),
+    "matmul of stacks": (MatMul(), [(2, 3, 2), (2, 2, 3)], lambda x, y: x @ y),
+    "concatenate": (Concatenate(), [(3,), (2,)], lambda x, y: jnp.concatenate([x, y], -1)),
+    "concatenate three": (Concatenate(), [(2, 3), (2, 1), (2, 2)], lambda *xs: jnp.concatenate(xs, -1)),
+}
+"""Leaves with several inputs: the layer, the inputs' shapes of one sample, and the same function in JAX."""
+
+
 def test_every_layer_has_an_oracle():
-    held = {type(layer) for layer, _ in ORACLES.values()} | {Dropout, Embedding}  # these two have tests of their own
+    held = {type(layer) for layer, *_ in (*ORACLES.values(), *OPERATORS.values())}
+    held |= {Dropout, Embedding, Transpose}  # the first two have tests of their own, the third is in a Sequential
     assert held == set(KINDS)
+
+
+def operate(name, samples=3):
+    layer, shapes, oracle = OPERATORS[name]
+    random = np.random.default_rng(1)
+    xs = [random.normal(size=(samples, *shape)) for shape in shapes]
+    tape = Tape(trace(layer, shapes), {f"{snake(layer.kind)}_1": {}}, xs, Context())
+    dy = random.normal(size=tape.output.shape)
+    tape.backward(dy, wants_input=True)
+    return tape, xs, dy, oracle
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operators_backward_is_what_jax_differentiates(name):
+    tape, xs, dy, oracle = operate(name)
+    np.testing.assert_allclose(tape.output, oracle(*xs), rtol=1e-12)
+    expected = jax.grad(lambda *xs: jnp.sum(oracle(*xs) * dy), argnums=tuple(range(len(xs))))(*map(jnp.asarray, xs))
+    for dx, jax_dx in zip(tape.arriving, expected, strict=False):
+        np.testing.assert_allclose(dx, jax_dx, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operators_backward_is_what_nudging_measures(name):
+    tape, xs, dy, _ = operate(name, samples=2)
+    for which, x in enumerate(xs):
+        for place in range(x.size):
+            nudge = np.eye(x.size)[place].reshape(x.shape)
+
+            def value(h, which=which, nudge=nudge):
+                moved = [x + h * nudge if k == which else x for k, x in enumerate(xs)]
+                return float(np.sum(Tape(tape.graph, tape.params, moved, Context()).output * dy))
+
+            assert central_difference(value) == pytest.approx(tape.arriving[which].ravel()[place], rel=1e-7, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operators_terms_add_up_to_its_backward(name):
+    tape, xs, dy, _ = operate(name)
+    for which, x in enumerate(xs):
+        for index in np.ndindex(x.shape):
+            terms = tape.feeds_of_value(which, index)
+            assert total(terms) == pytest.approx(tape.arriving[which][index], rel=1e-10, abs=1e-12)
+            for group in terms:
+                assert [dy[tuple(at)] for at in group.at] == list(group.upstream)
+
+
+def test_a_value_that_is_read_twice_gets_both_derivatives():
+    network = Network(inputs=(x := Input(3)), outputs=x * x + x, dtype="float64")
+    x = np.array([[1.0, -2.0, 0.5]])
+    tape = forward_pass(network, network.draw(), x)
+    _, dx = backward_pass(network, tape, np.ones((1, 3)), wants_input=True)
+    np.testing.assert_allclose(dx, 2 * x + 1)
+    assert total(tape.feeds_of_value(0, (0, 1))) == pytest.approx(dx[0, 1])
 
 
 def away_from_kinks(x):
@@ -129,27 +215,19 @@ def set_up(layer, shape, seed=0):
     parameters = network.draw(seed) + 0.1 * random.normal(size=network.parameters.size)
     x = away_from_kinks(random.normal(scale=2, size=shape))
     forward = forward_pass(network, parameters, x, context=Context(training=True))
-    return network, parameters, x, forward, random.normal(size=forward.prediction.shape)
-
-
-def child(network, forward):
-    """The network's one layer, and what belongs to it."""
-    (name,) = network.root.children
-    return network.root.children[name], forward.params[name], forward.saved[name]
+    return network, parameters, x, forward, random.normal(size=forward.output.shape)
 
 
 @pytest.mark.parametrize("name", ORACLES)
 def test_backward_is_what_jax_differentiates(name):
     layer, oracle = ORACLES[name]
     network, parameters, x, forward, dy = set_up(layer, (6, 4))
-    inner = next(iter(network.root.children))
+    inner = next(iter(name_layers(network.layers)))
 
     def value(flat, x):
         return jnp.sum(oracle(rebuild(network, flat)[inner], x) * dy)
 
-    np.testing.assert_allclose(
-        forward.prediction, oracle(rebuild(network, parameters)[inner], x), rtol=1e-12, atol=1e-12
-    )
+    np.testing.assert_allclose(forward.output, oracle(rebuild(network, parameters)[inner], x), rtol=1e-12, atol=1e-12)
     gradient, dx = backward_pass(network, forward, dy, wants_input=True)
     jax_gradient, jax_dx = jax.grad(value, argnums=(0, 1))(jnp.asarray(parameters), jnp.asarray(x))
     np.testing.assert_allclose(gradient, jax_gradient, rtol=1e-10, atol=1e-10)
@@ -158,7 +236,7 @@ def test_backward_is_what_jax_differentiates(name):
 
 def rebuild(network, flat):
     """The parameters by layer and name, as slices that JAX can differentiate through."""
-    tree = {name: {} for name in network.root.children}
+    tree = {name: {} for name in name_layers(network.layers)}
     for entry in network.parameters.entries:
         node = tree
         *path, last = entry.name.split(".")
@@ -175,7 +253,7 @@ def test_backward_is_what_nudging_measures(name):
     gradient, dx = backward_pass(network, forward, dy, wants_input=True)
 
     def value(parameters, x):
-        return float(np.sum(forward_pass(network, parameters, x, context=Context(training=True)).prediction * dy))
+        return float(np.sum(forward_pass(network, parameters, x, context=Context(training=True)).output * dy))
 
     for place in range(parameters.size):
         nudge = np.eye(parameters.size)[place]
@@ -194,46 +272,46 @@ def test_backward_is_what_nudging_measures(name):
 def test_terms_add_up_to_what_backward_gives(name, data):
     layer = {"dropout": Dropout(0.4), "embedding": Embedding(5, 3)}.get(name) or ORACLES[name][0]
     middle = data.draw(st.lists(st.integers(1, 3), max_size=0 if name == "residual" else 1))
-    shape = (data.draw(st.integers(1, 5)), *middle, data.draw(st.integers(2, 5)))
+    divides = name.startswith(("slice", "transpose"))  # its last axis must have 3 entries or more, and an even number
+    shape = (data.draw(st.integers(1, 5)), *middle, 4 if divides else data.draw(st.integers(2, 5)))
     random = np.random.default_rng(data.draw(st.integers(0, 99)))
     network = Network([layer], shape[1:], dtype="float64")
     parameters = network.draw() + 0.1 * random.normal(size=network.parameters.size)
     x = random.integers(0, 5, shape) if name == "embedding" else random.normal(size=shape)
     forward = forward_pass(network, parameters, x, context=Context(training=data.draw(st.booleans())))
-    dy = random.normal(size=forward.prediction.shape)
+    dy = random.normal(size=forward.output.shape)
     gradient, dx = backward_pass(network, forward, dy, wants_input=True)
 
     for place in range(parameters.size):
-        full, _, index = network.parameters.name_of(place).partition("[")
-        terms = network.root.parameter_terms(
-            forward.params, forward.saved, dy, full, tuple(int(k) for k in index[:-1].split(","))
+        entry = network.parameters.at(place)
+        index = tuple(int(k) for k in np.unravel_index(place - entry.start, entry.shape))
+        assert total(forward.terms(entry.owner, entry.own_name, index)) == pytest.approx(
+            gradient[place], rel=1e-10, abs=1e-10
         )
-        assert total(terms) == pytest.approx(gradient[place], rel=1e-10, abs=1e-10)
     for index in np.ndindex(x.shape):
-        assert total(network.root.input_terms(forward.params, forward.saved, dy, index)) == pytest.approx(
-            dx[index], rel=1e-10, abs=1e-10
-        )
+        assert total(forward.feeds_of_value(0, index)) == pytest.approx(dx[index], rel=1e-10, abs=1e-10)
 
 
 @pytest.mark.parametrize("name", ["dense", "prelu", "softmax", "batch norm", "layer norm", "dropout", "relu"])
 def test_a_term_says_which_output_it_comes_through(name):
     layer = Dropout(0.4) if name == "dropout" else ORACLES[name][0]
     network, _, _, forward, dy = set_up(layer, (5, 4))
-    inner, params, saved = child(network, forward)
-    for terms in inner.input_terms(params, saved, dy, (2, 1)):
-        assert [dy[tuple(at)] for at in terms.at] == list(terms.upstream)
+    (node,) = network.nodes
+    params, saved, _ = forward.of(node)
+    terms = node.layer.input_terms(params, saved, dy, (2, 1))
+    assert [dy[tuple(at)] for at in terms.at] == list(terms.upstream)
     for parameter in params:
         index = (1, 2) if parameter == "W" else (1,)
         if parameter in ("mean", "variance"):
             continue
-        for terms in inner.parameter_terms(params, saved, dy, parameter, index):
-            assert [dy[tuple(at)] for at in terms.at] == list(terms.upstream)
+        terms = node.layer.parameter_terms(params, saved, dy, parameter, index)
+        assert [dy[tuple(at)] for at in terms.at] == list(terms.upstream)
 
 
 def test_terms_from_a_residual_name_the_shortcut_and_the_way_through():
     network, _, _, forward, dy = set_up(Residual([Dense(4), Tanh()]), (3, 4))
-    inner, params, saved = child(network, forward)
-    assert [terms.layer for terms in inner.input_terms(params, saved, dy, (0, 1))] == ["", "dense_1"]
+    backward_pass(network, forward, dy)
+    assert [terms.node for terms in forward.feeds_of_value(0, (0, 1))] == ["residual_1.dense_1", "residual_1"]
 
 
 def test_embedding_looks_up_rows_and_their_gradients_gather():
@@ -242,31 +320,31 @@ def test_embedding_looks_up_rows_and_their_gradients_gather():
     x = np.array([[0, 1, 1], [3, 1, 0]])
     forward = forward_pass(network, parameters, x)
     table = parameters.reshape(4, 2)
-    np.testing.assert_array_equal(forward.prediction, table[x])
+    np.testing.assert_array_equal(forward.output, table[x])
     gradient, _ = backward_pass(network, forward, np.ones((2, 3, 2)))
     np.testing.assert_array_equal(gradient.reshape(4, 2)[:, 0], [2, 3, 0, 1])
     jax_gradient = jax.grad(lambda t: jnp.sum(t[x] ** 2))(jnp.asarray(table))
-    ours, _ = backward_pass(network, forward, 2 * forward.prediction)
+    ours, _ = backward_pass(network, forward, 2 * forward.output)
     np.testing.assert_allclose(ours.reshape(4, 2), jax_gradient, rtol=1e-12)
 
 
 def test_dropout_drops_the_share_asked_for_and_keeps_the_mean():
     network = Network([Dropout(0.3)], 1000, dtype="float64")
     x = np.ones((200, 1000))
-    dropped = forward_pass(network, network.draw(), x, context=Context(training=True, seed=1, step=2)).prediction
-    again = forward_pass(network, network.draw(), x, context=Context(training=True, seed=1, step=2)).prediction
-    other = forward_pass(network, network.draw(), x, context=Context(training=True, seed=1, step=3)).prediction
+    dropped = forward_pass(network, network.draw(), x, context=Context(training=True, seed=1, step=2)).output
+    again = forward_pass(network, network.draw(), x, context=Context(training=True, seed=1, step=2)).output
+    other = forward_pass(network, network.draw(), x, context=Context(training=True, seed=1, step=3)).output
     assert (dropped == 0).mean() == pytest.approx(0.3, abs=0.01)
     assert dropped.mean() == pytest.approx(1, abs=0.01)
     np.testing.assert_array_equal(dropped, again)
     assert (dropped != other).any()
-    np.testing.assert_array_equal(forward_pass(network, network.draw(), x).prediction, x)
+    np.testing.assert_array_equal(forward_pass(network, network.draw(), x).output, x)
 
 
 def test_dropouts_derivative_is_its_mask():
     network, _, _, forward, dy = set_up(Dropout(0.5), (4, 6))
     _, dx = backward_pass(network, forward, dy, wants_input=True)
-    np.testing.assert_array_equal(dx, np.where(forward.prediction == 0, 0, 2) * dy)
+    np.testing.assert_array_equal(dx, np.where(forward.output == 0, 0, 2) * dy)
 
 
 def test_batch_norm_uses_the_running_statistics_after_training():

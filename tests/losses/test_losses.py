@@ -211,7 +211,7 @@ def test_names_take_numbers_and_mistakes_are_explained():
     assert losses.loss("huber 0.5") == Huber(0.5)
     with pytest.raises(SettingError, match="did you mean 'huber'"):
         losses.loss("hubr")
-    with pytest.raises(SettingError, match="no settings of mse"):
+    with pytest.raises(SettingError, match="mse takes no values"):
         losses.loss("mse 3")
     with pytest.raises(SettingError, match="between 0 and 1"):
         Quantile(1.5)
@@ -252,7 +252,7 @@ def test_what_a_prediction_says():
     ],
 )
 def test_penalties_are_what_jax_says_and_leave_the_rest_alone(penalty, oracle):
-    layout = Layout.of({"dense_1.W": (3, 2), "dense_1.b": (2,)})
+    layout = Layout.of({"dense_1.W": (3, 2), "dense_1.b": (2,)}, regularized={"dense_1.W"})
     vector = np.random.default_rng(3).normal(size=8)
     assert penalty.value(vector, layout) == pytest.approx(float(oracle(vector[:6], vector[6:])), rel=1e-12)
     gradient = jax.grad(lambda v: oracle(v[:6], v[6:]))(vector)

@@ -14,15 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from chainrule import descent, layers, losses
+from chainrule import layers, losses
 from chainrule.data import load
-from chainrule.descent import optimizer, optimizers, schedules, stages
+from chainrule.descent import Optimizer, Stage, optimizer, optimizers, schedules, stages
+from chainrule.descent.schedules import Schedule
 from chainrule.errors import DataError, RunError
+from chainrule.kinds import REGISTERED, kinds_of
 from chainrule.layers import Dense, ReLU
 from chainrule.network import Network
 from chainrule.runs import Recorder, Run
-from chainrule.runs.recipe import KINDS, from_json, to_json
-from chainrule.training import Ended, EpochEnded, train
+from chainrule.runs.recipe import from_json, to_json
+from chainrule.training import Ended, EpochEnded, Plan, train
 
 RESTLESS = "8 relu, dropout 0.3, batchnorm, 6 tanh"
 
@@ -44,7 +46,7 @@ def test_every_loss_comes_back_equal(name):
 
 
 def test_every_schedule_and_stage_comes_back_equal():
-    for kind in schedules.KINDS:
+    for kind in kinds_of(schedules.Schedule):
         made = kind(3, schedules.Cosine(0.1)) if kind is schedules.WarmUp else kind(0.1)
         assert back(made) == made
     for made in (stages.Plateau(), stages.ClipValue(2.0), stages.ClipNorm(), losses.elastic(0.1, 0.2, "*.b")):
@@ -78,8 +80,10 @@ def test_layers_with_names_and_distributions_come_back_equal():
 
 
 def test_every_kind_there_is_can_be_kept():
-    assert set(KINDS) >= {*layers.KINDS, *losses.KINDS, *descent.KINDS}
-    assert len({f"{kind.__module__.split('.')[1]}.{kind.__name__}" for kind in KINDS}) == len(set(KINDS))
+    kept = set(REGISTERED.values())
+    assert kept >= {*layers.KINDS, *losses.NAMED.values(), losses.Penalty, *kinds_of(Stage), *kinds_of(Schedule)}
+    assert kept >= {Plan, Network, Optimizer}
+    assert len(REGISTERED) == len(kept)
 
 
 @pytest.mark.parametrize("data", ["iris", "diabetes", "digits"])

@@ -224,7 +224,7 @@ def test_networks_of_every_form():
 
 def test_pictures_are_flattened_before_a_texts_layers():
     made = plan("8 relu", load("digits"))
-    assert [place for place, _, _ in made.network.leaves()] == ["flatten_1", "dense_1", "relu_1", "dense_2"]
+    assert [node.name for node in made.network.nodes] == ["flatten_1", "dense_1", "relu_1", "dense_2"]
 
 
 @pytest.mark.parametrize(

@@ -172,16 +172,12 @@ def _patience(text: str) -> int | str | None:
 
 
 def _penalties(text: str | None) -> list[Any]:
-    from chainrule.losses import elastic, l1, l2
+    from chainrule.losses import penalty
 
-    if text is None:
-        return []
-    name, *numbers = text.split()
-    makers: dict[str, Any] = {"l1": l1, "l2": l2, "elastic": elastic}
     try:
-        return [makers[name](*(float(number) for number in numbers))]
-    except (KeyError, ValueError, TypeError):
-        raise SettingError(f"--penalty {text!r}: write 'l1 0.001', 'l2 0.001' or 'elastic 0.001 0.001'") from None
+        return [] if text is None else [penalty(text)]
+    except SettingError as error:
+        raise SettingError(f"--penalty {text!r}: {error}; write 'l2 0.001' or 'elastic 0.001 0.001'") from None
 
 
 class _Example:
@@ -229,7 +225,7 @@ def _introduce(plan: Plan, data: Dataset, json: bool) -> None:
     rows = [len(data.training.x), *(len(p.x) if p else 0 for p in (data.validation, data.test))]
     sample = " x ".join(str(n) for n in data.input_shape) + (" pixels" if len(data.input_shape) > 1 else " features")
     what = f"{data.target.width} classes" if data.task == "classification" else "a quantity"
-    layers = [place for place, _, _ in plan.network.leaves()]
+    layers = [node.name for node in plan.network.nodes]
     display.err.print(
         f"[bold]{data.name}[/]: {sum(rows):,} samples of {sample}; predicts {data.target.name} ({what})", markup=True
     )

@@ -148,9 +148,9 @@ def show(run: RunFolder, json: AsJson = False) -> None:
     opened = Run.open(run)
     trained = opened.trained
     layers = [
-        {"name": place, "kind": type(layer).__name__, "output": list(built.output_shape),
-         "weights": sum(_size(p.shape) for p in built.parameters.values())}
-        for place, layer, built in trained.plan.network.leaves()
+        {"name": node.name, "kind": node.layer.kind, "output": list(node.built.output_shape),
+         "weights": sum(_size(p.shape) for p in node.built.parameters.values()) if node.name == node.owner else 0}
+        for node in trained.plan.network.nodes
     ]  # fmt: skip
     if json:
         display.print_json({

@@ -6,40 +6,7 @@ from chainrule.descent import adaptive, optimizers, quasi_newton, schedules, sta
 from chainrule.descent.optimizers import Optimizer, chain, optimizer
 from chainrule.descent.stages import Point, Stage, State
 
-KINDS: tuple[type, ...] = (
-    Optimizer,
-    *schedules.KINDS,
-    *(
-        stages.LearningRate,
-        stages.Plateau,
-        stages.WeightDecay,
-        stages.ClipValue,
-        stages.ClipNorm,
-        stages.ClipGlobalNorm,
-        stages.Accumulate,
-    ),
-    *(
-        stages.Average,
-        stages.Momentum,
-        adaptive.ScaleByAdagrad,
-        adaptive.ScaleByAdadelta,
-        adaptive.ScaleByRMS,
-        adaptive.ScaleByRprop,
-    ),
-    *(
-        adaptive.ScaleByAdam,
-        adaptive.ScaleByAdamax,
-        adaptive.ScaleByLion,
-        adaptive.TrustRatio,
-        adaptive.Orthogonalize,
-        adaptive.ForMatrices,
-    ),
-    *(quasi_newton.ScaleByLBFGS, quasi_newton.StrongWolfe),
-)
-"""Everything that an optimizer is made of. A new stage is added here."""
-
 __all__ = [
-    "KINDS",
     "Optimizer",
     "Point",
     "Stage",
@@ -48,6 +15,7 @@ __all__ = [
     "chain",
     "optimizer",
     "optimizers",
+    "quasi_newton",
     "schedules",
     "stages",
 ]

@@ -5,13 +5,13 @@ A new one is a stage, if it needs one, and a function of one line here.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from chainrule import notation
 from chainrule.arrays import Vector
 from chainrule.descent import schedules
 from chainrule.descent.adaptive import (
@@ -39,14 +39,14 @@ from chainrule.descent.stages import (
     State,
     WeightDecay,
 )
-from chainrule.errors import SettingError, unknown
+from chainrule.kinds import Kind, Named
 from chainrule.layout import Layout
 
 Rate = float | Schedule
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(Kind):
     """A chain of stages. What leaves the last one is subtracted from the parameters.
 
     `whole_batch` means that it wants all samples in every step.
@@ -127,10 +127,15 @@ def chain(*stages: Stage, whole_batch: bool = False) -> Optimizer:
     return Optimizer(stages, whole_batch)
 
 
+NAMED = Named()
+"""Every optimizer there is, by name; the decorator adds one."""
+
+
 def _times(learning_rate: Rate) -> LearningRate:
     return LearningRate(schedule(learning_rate))
 
 
+@NAMED
 def sgd(learning_rate: Rate = 0.1) -> Optimizer:
     """Stochastic gradient descent: against the gradient of a mini-batch, times the learning rate (Robbins and Monro,
     1951).
@@ -138,36 +143,43 @@ def sgd(learning_rate: Rate = 0.1) -> Optimizer:
     return chain(_times(learning_rate))
 
 
+@NAMED
 def gradient_descent(learning_rate: Rate = 0.1) -> Optimizer:
     """The same with the gradient of the whole batch (Cauchy, 1847)."""
     return chain(_times(learning_rate), whole_batch=True)
 
 
+@NAMED
 def momentum(learning_rate: Rate = 0.01, decay: float = 0.9) -> Optimizer:
     """SGD that keeps rolling (Polyak, 1964)."""
     return chain(Momentum(decay), _times(learning_rate))
 
 
+@NAMED
 def nesterov(learning_rate: Rate = 0.01, decay: float = 0.9) -> Optimizer:
     """Momentum that looks ahead (Nesterov, 1983)."""
     return chain(Momentum(decay, nesterov=True), _times(learning_rate))
 
 
+@NAMED
 def adagrad(learning_rate: Rate = 0.05, start_sum: float = 0.1, epsilon: float = 1e-7) -> Optimizer:
     """Smaller steps where gradients have been large (Duchi et al., 2011)."""
     return chain(ScaleByAdagrad(start_sum, epsilon), _times(learning_rate))
 
 
+@NAMED
 def adadelta(learning_rate: Rate = 1.0, decay: float = 0.9, epsilon: float = 1e-6) -> Optimizer:
     """Adagrad that forgets, with steps in the weights' own units (Zeiler, 2012)."""
     return chain(ScaleByAdadelta(decay, epsilon), _times(learning_rate))
 
 
+@NAMED
 def rmsprop(learning_rate: Rate = 0.001, decay: float = 0.9, epsilon: float = 1e-8) -> Optimizer:
     """Gradients over their recent size (Tieleman and Hinton, 2012)."""
     return chain(ScaleByRMS(decay, epsilon), _times(learning_rate))
 
 
+@NAMED
 def rprop(
     first: float = 0.001, shrink: float = 0.5, grow: float = 1.2, smallest: float = 1e-6, largest: float = 50.0
 ) -> Optimizer:
@@ -175,52 +187,73 @@ def rprop(
     return chain(ScaleByRprop(first, shrink, grow, smallest, largest), whole_batch=True)
 
 
+@NAMED
 def adam(learning_rate: Rate = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
     """Momentum over recent size, freed of the start at 0 (Kingma and Ba, 2015)."""
     return chain(ScaleByAdam(beta1, beta2, epsilon), _times(learning_rate))
 
 
+@NAMED
 def amsgrad(learning_rate: Rate = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
     """Adam whose divisor never shrinks (Reddi et al., 2018)."""
     return chain(ScaleByAdam(beta1, beta2, epsilon, "amsgrad"), _times(learning_rate))
 
 
+@NAMED
 def adamw(
-    learning_rate: Rate = 0.001, weight_decay: float = 0.01, beta1: float = 0.9, beta2: float = 0.999, on: str = "*.W"
+    learning_rate: Rate = 0.001,
+    weight_decay: float = 0.01,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    on: str | None = None,
 ) -> Optimizer:
     """Adam with weight decay apart from the gradient (Loshchilov and Hutter, 2019)."""
     return chain(ScaleByAdam(beta1, beta2), WeightDecay(weight_decay, on), _times(learning_rate))
 
 
+@NAMED
 def adamax(learning_rate: Rate = 0.002, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
     """Adam over the largest recent gradient (Kingma and Ba, 2015)."""
     return chain(ScaleByAdamax(beta1, beta2, epsilon), _times(learning_rate))
 
 
+@NAMED
 def nadam(learning_rate: Rate = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
     """Adam that looks ahead (Dozat, 2016)."""
     return chain(ScaleByAdam(beta1, beta2, epsilon, "nadam"), _times(learning_rate))
 
 
+@NAMED
 def radam(learning_rate: Rate = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
     """Adam that is careful in its first steps (Liu et al., 2020)."""
     return chain(ScaleByAdam(beta1, beta2, epsilon, "radam"), _times(learning_rate))
 
 
+@NAMED
 def lion(
-    learning_rate: Rate = 0.0003, weight_decay: float = 0.01, beta1: float = 0.9, beta2: float = 0.99, on: str = "*.W"
+    learning_rate: Rate = 0.0003,
+    weight_decay: float = 0.01,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    on: str | None = None,
 ) -> Optimizer:
     """The sign of a moving average (Chen et al., 2023)."""
     return chain(ScaleByLion(beta1, beta2), WeightDecay(weight_decay, on), _times(learning_rate))
 
 
+@NAMED
 def lamb(
-    learning_rate: Rate = 0.002, weight_decay: float = 0.01, beta1: float = 0.9, beta2: float = 0.999, on: str = "*.W"
+    learning_rate: Rate = 0.002,
+    weight_decay: float = 0.01,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    on: str | None = None,
 ) -> Optimizer:
     """AdamW scaled to each parameter array's norm, for very large batches (You et al., 2020)."""
     return chain(ScaleByAdam(beta1, beta2, 1e-6), WeightDecay(weight_decay, on), TrustRatio(), _times(learning_rate))
 
 
+@NAMED
 def muon(learning_rate: Rate = 0.02, decay: float = 0.95, rest: Rate | None = None) -> Optimizer:
     """Orthogonal updates for weight matrices, Adam for the rest (Jordan et al., 2024), at the learning rate `rest`,
     or a tenth of the other.
@@ -230,6 +263,7 @@ def muon(learning_rate: Rate = 0.02, decay: float = 0.95, rest: Rate | None = No
     return chain(ForMatrices((Orthogonalize(decay), _times(learning_rate)), (ScaleByAdam(), _times(rest))))
 
 
+@NAMED
 def lbfgs(memory: int = 10, trials: int = 20) -> Optimizer:
     """Quasi-Newton steps with a strong Wolfe line search, on the whole batch (Liu and Nocedal, 1989). It has no
     learning rate.
@@ -237,30 +271,7 @@ def lbfgs(memory: int = 10, trials: int = 20) -> Optimizer:
     return chain(ScaleByLBFGS(memory), StrongWolfe(trials=trials), whole_batch=True)
 
 
-NAMED: dict[str, Callable[..., Optimizer]] = {
-    "gd": gradient_descent,
-    "gradient_descent": gradient_descent,
-    **{
-        f.__name__: f
-        for f in (
-            sgd,
-            momentum,
-            nesterov,
-            adagrad,
-            adadelta,
-            rmsprop,
-            rprop,
-            adam,
-            amsgrad,
-            adamw,
-            adamax,
-            nadam,
-            radam,
-        )
-    },
-    **{f.__name__: f for f in (lion, lamb, muon, lbfgs)},
-}
-"""Every optimizer there is. A new one is added here."""
+NAMED["gd"] = gradient_descent
 
 _EXTRAS = ("schedule", "warmup", "clip", "accumulate", "average")
 
@@ -275,52 +286,25 @@ def optimizer(what: str | Optimizer) -> Optimizer:
     """
     if isinstance(what, Optimizer):
         return what
-    words = what.split()
-    if not words:
-        raise SettingError("the optimizer's name is empty; there are: " + ", ".join(NAMED))
-    name = words[0].lower().replace("-", "_")
-    if name not in NAMED:
-        raise unknown("optimizer", words[0], NAMED)
-    make, arguments, settings = NAMED[name], [], {}
-    for word in words[1:]:
-        key, equals, value = word.partition("=")
-        if equals:
-            settings[key.replace("-", "_")] = value
-        else:
-            arguments.append(_number(what, word))
-    extras = {key: settings.pop(key) for key in _EXTRAS if key in settings}
-    known = list(inspect.signature(make).parameters)
-    for key in settings:
-        if key not in known:
-            raise unknown(f"setting of {name}", key, [*known, *_EXTRAS])
-    if len(arguments) > len(known):
-        raise SettingError(f"optimizer {what!r}: {name} takes at most {len(known)} numbers: {', '.join(known)}")
-    try:
-        made = make(*arguments, **{k: v if k == "on" else _number(what, v) for k, v in settings.items()})
-    except TypeError as error:
-        raise SettingError(f"optimizer {what!r}: {error}") from None
+    call = notation.parse("optimizer", what)
+    extras = {key: value for key, value in call.settings.items() if key in _EXTRAS}
+    own = {key: value for key, value in call.settings.items() if key not in _EXTRAS}
+    made = notation.make("optimizer", replace(call, settings=own), NAMED, _EXTRAS)
     return _with_extras(made, what, extras)
 
 
 def _with_extras(made: Optimizer, text: str, extras: dict[str, str]) -> Optimizer:
+    def extra(key: str, maker: Callable[..., Any]) -> Any:
+        return notation.make("optimizer", notation.Call(text, key, (extras[key],)), {key: maker})
+
     if "schedule" in extras:
         made = made.scheduled(lambda constant: schedules.named(extras["schedule"], constant(0)))
     if "warmup" in extras:
-        updates = int(_number(text, extras["warmup"]))
-        made = made.scheduled(lambda s: schedules.WarmUp(updates, s))
+        made = made.scheduled(lambda s: extra("warmup", lambda updates: schedules.WarmUp(updates, s)))
     if "clip" in extras:
-        made = made.first(ClipGlobalNorm(_number(text, extras["clip"])))
+        made = made.first(extra("clip", ClipGlobalNorm))
     if "accumulate" in extras:
-        made = made.first(Accumulate(int(_number(text, extras["accumulate"]))))
+        made = made.first(extra("accumulate", Accumulate))
     if "average" in extras:
-        made = made.then(Average(_number(text, extras["average"])))
+        made = made.then(extra("average", Average))
     return made
-
-
-def _number(text: str, word: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            continue
-    raise SettingError(f"optimizer {text!r}: {word!r} should be a number; settings are written name=value")

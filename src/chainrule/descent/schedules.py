@@ -9,7 +9,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from chainrule import kinds
 from chainrule.errors import SettingError, require, unknown
+from chainrule.kinds import Kind
 
 
 def _positive(name: str, rate: float) -> None:
@@ -21,7 +23,7 @@ def _steps(name: str, steps: int | None) -> None:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Kind, register=False):
     """The learning rate as a function of the number of updates made so far."""
 
     def __call__(self, step: int) -> float:
@@ -41,6 +43,8 @@ class Schedule:
 class Constant(Schedule):
     """Always the same."""
 
+    notation = "constant"
+
     rate: float = 0.001
 
     def __post_init__(self) -> None:
@@ -53,6 +57,8 @@ class Constant(Schedule):
 @dataclass(frozen=True)
 class Step(Schedule):
     """Times `factor` after every `every` updates."""
+
+    notation = "step"
 
     rate: float = 0.001
     every: int = 1000
@@ -72,6 +78,8 @@ class Step(Schedule):
 @dataclass(frozen=True)
 class Exponential(Schedule):
     """Times `factor` over the course of `steps` updates, by the same share at each."""
+
+    notation = "exponential"
 
     rate: float = 0.001
     factor: float = 0.01
@@ -96,6 +104,8 @@ class Cosine(Schedule):
     With `restarts` it then starts anew, each time `stretch` as long as before, until training ends; without, it stays
     down.
     """
+
+    notation = "cosine"
 
     rate: float = 0.001
     steps: int | None = None
@@ -132,6 +142,8 @@ class Cosine(Schedule):
 @dataclass(frozen=True)
 class Polynomial(Schedule):
     """Down to `end` times the rate as (1 - share of the steps)^power; a straight line for power 1."""
+
+    notation = "polynomial"
 
     rate: float = 0.001
     steps: int | None = None
@@ -183,6 +195,8 @@ class OneCycle(Schedule):
     It starts at rate / start, peaks after a share of `rise` of the steps, and ends at rate / start / finish.
     """
 
+    notation = "one-cycle"
+
     rate: float = 0.01
     steps: int | None = None
     rise: float = 0.3
@@ -217,16 +231,7 @@ def _along_cosine(begin: float, end: float, share: float) -> float:
     return end + (begin - end) * (1 + math.cos(math.pi * share)) / 2
 
 
-NAMED: dict[str, type[Schedule]] = {
-    "constant": Constant,
-    "step": Step,
-    "exponential": Exponential,
-    "cosine": Cosine,
-    "polynomial": Polynomial,
-    "one-cycle": OneCycle,
-}
-
-KINDS = (*NAMED.values(), WarmUp)
+NAMED: dict[str, type[Schedule]] = kinds.named(Schedule)
 
 
 def schedule(what: float | Schedule) -> Schedule:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from chainrule.arrays import Array, Vector
 from chainrule.descent.schedules import Constant, Schedule
 from chainrule.errors import require
+from chainrule.kinds import Kind
 from chainrule.layout import Layout
 
 State = Mapping[str, Array]
@@ -71,7 +71,7 @@ class At:
     @property
     def array(self) -> slice:
         """Where the array that the weight belongs to lies in the flat vectors."""
-        return next(e.place for e in self.point.layout.entries if e.start <= self.place < e.start + e.size)
+        return self.point.layout.at(self.place).place
 
 
 def figures(number: Any) -> str:
@@ -81,7 +81,7 @@ def figures(number: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Kind, register=False):
     """One transformation of a gradient."""
 
     @property
@@ -187,14 +187,15 @@ class Plateau(Stage):
 
 @dataclass(frozen=True)
 class WeightDecay(Stage):
-    """Adds strength * w for the parameters whose names match `on`: every step shrinks them by the same share
-    (Loshchilov and Hutter, 2019).
+    """Adds strength * w for the weights, not biases, or for the parameters whose names match `on`:
+    every step shrinks them by the same share (Loshchilov and Hutter, 2019).
 
-    Decoupled: it comes after the stages that scale the gradient, unlike an L2 penalty, which is part of the gradient.
+    Decoupled: it comes after the stages that scale the gradient, unlike an L2 penalty, which is part of
+    the gradient.
     """
 
     strength: float = 0.01
-    on: str = "*.W"
+    on: str | None = None
 
     formula = r"u = g + \lambda w"
 
@@ -203,14 +204,13 @@ class WeightDecay(Stage):
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         u = g.copy()
-        for entry in point.layout.entries:
-            if fnmatchcase(entry.name, self.on):
-                u[entry.place] += g.dtype.type(self.strength) * point.parameters[entry.place]
+        for entry in point.layout.applies(self.on):
+            u[entry.place] += g.dtype.type(self.strength) * point.parameters[entry.place]
         return u, state
 
     def worked(self, at: At) -> str:
-        if not fnmatchcase(at.point.layout.name_of(at.place).partition("[")[0], self.on):
-            return f"u = g = {figures(at.g)} (no decay: its name does not match {self.on})"
+        if at.point.layout.at(at.place) not in at.point.layout.applies(self.on):
+            return f"u = g = {figures(at.g)} (weight decay does not apply to it)"
         w = figures(at.point.parameters[at.place])
         return f"u = g + {self.strength:g} x w = {figures(at.g)} + {self.strength:g} x {w} = {figures(at.u)}"
 

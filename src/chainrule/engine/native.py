@@ -28,7 +28,6 @@ from chainrule.engine.base import Batches, Done, Position, Span, Work, is_sound
 from chainrule.engine.lowering import LoweredStage, Lowering, NoKernel, is_table, lower_descent, lower_loss
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import SettingError
-from chainrule.layers import Dense
 
 try:
     import chainrule.engine._native as native
@@ -297,14 +296,7 @@ class NativeEngine:
     @cached_property
     def _arithmetic(self) -> float:
         """About how many multiplications and additions a sample takes, forward and backward."""
-        total = 0.0
-        for _, layer, built in self.work.network.leaves():
-            positions = math.prod(built.output_shape[:-1])
-            if isinstance(layer, Dense):
-                total += 6.0 * positions * math.prod(built.parameters["W"].shape)
-            else:
-                total += 30.0 * math.prod(built.output_shape)
-        return total
+        return float(sum(node.layer.cost(node.built) for node in self.work.network.nodes))
 
 
 PREDICTION = "prediction"

@@ -38,11 +38,13 @@ class NumpyEngine:
         """One step: backpropagation computes the gradient, gradient descent uses it."""
         here, point = self.look(at, x, y, weight)
         taken = self.work.optimizer.step(here.gradient, at.states, point)
-        statistics = updated_statistics(self.work.network, here.forward, at.statistics)
+        statistics = updated_statistics(self.work.network, here.tape, at.statistics)
         after = Position(at.step + 1, taken.parameters, statistics, taken.states)
         return Done(at, after, rows, here.loss, here.gradient, taken.update)
 
-    def look(self, at: Position, x: Array, y: Array, weight: Array | None) -> tuple[Derivatives, Point]:
+    def look(
+        self, at: Position, x: Array, y: Array, weight: Array | None, wants_input: bool = False
+    ) -> tuple[Derivatives, Point]:
         """The first half of a step: the derivatives, and the point from which the optimizer steps."""
         context = Context(training=True, seed=self.work.seed, step=at.step)
 
@@ -57,6 +59,7 @@ class NumpyEngine:
                 sample_weight=weight,
                 penalties=self.work.penalties,
                 context=context,
+                wants_input=wants_input,
             )
 
         def elsewhere(parameters: Vector) -> tuple[float, Vector]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chainrule.arrays import Array
 from chainrule.errors import SettingError
-from chainrule.explain.trace import Link, LossTerm, Trace, Unit, strongest
-from chainrule.layers import Dropout, Step
-from chainrule.layers.activations import Activation, ForRectifiers
+from chainrule.explain.trace import Link, LossTerm, Trace, strongest
+from chainrule.tape import Unit
 
 DEPTH = 3
 WIDTH = 5
@@ -35,7 +35,7 @@ class ChainLink:
     row: int
     delta: float
     local_derivative: float
-    value: float | None
+    value: float
     note: str
     terms: tuple[ChainLink, ...]
     rest: float
@@ -46,17 +46,17 @@ class ChainLink:
 def open_link(trace: Trace, link: Link, depth: int = DEPTH) -> ChainLink:
     """The delta of a unit that something feeds, opened so many sums deep."""
     unit = link.unit
-    groups = trace.fed_by(unit)
-    # A layer that takes each number by itself is no sum: it is passed through without counting as a level.
+    groups = trace.tape.feeds(unit)
+    # A layer that reads one number is no sum: it is passed through without counting as a level.
     left = depth if sum(len(group.local) for group in groups) == 1 else depth - 1
     shown, rest, others = strongest(groups if left >= 0 else [], WIDTH)
     return ChainLink(
         unit=unit,
-        row=int(trace.batch.rows[unit.index[0]]),
+        row=int(trace.batch.rows[unit.sample]),
         delta=link.delta,
         local_derivative=link.local,
-        value=trace.value(unit),
-        note=_note(trace, link),
+        value=trace.tape.value(unit),
+        note=trace.node(unit).layer.note(link.local, _batch_outputs(trace, unit)),
         terms=tuple(open_link(trace, inner, left) for inner in shown),
         rest=rest,
         others=others,
@@ -68,30 +68,17 @@ def open_unit(trace: Trace, layer: str, index: int, depth: int = DEPTH) -> Chain
     """The delta of a unit of a layer, for the sample of the batch for which it is largest. Raises SettingError for a
     unit that there isn't, with what there is.
     """
-    there = {name: output.shape[-1] for name, output in trace.outputs.items()}
+    there = {node.name: node.built.output_shape[-1] for node in trace.network.nodes if node.built.output_shape}
     if not 0 <= index < there.get(layer, 0):
         units = ", ".join(f"{name}[0-{count - 1}]" for name, count in there.items())
         raise SettingError(f"there is no unit {layer}[{index}]; there are {units}")
-    deltas = trace.nodes[layer].arriving[..., index]
+    deltas = trace.tape.arrived(layer)[..., index]
     place = tuple(int(k) for k in np.unravel_index(np.argmax(np.abs(deltas)), deltas.shape))
     unit = Unit(layer, (*place, index))
-    return open_link(trace, Link(unit, 1.0, trace.delta(unit)), depth)
+    return open_link(trace, Link(unit, 1.0, trace.tape.delta(unit)), depth)
 
 
-def _note(trace: Trace, link: Link) -> str:
-    """In words: why nothing, or hardly anything, comes through."""
-    layer, output = trace.nodes[link.unit.layer].layer, trace.outputs.get(link.unit.layer)
-    if isinstance(layer, Dropout) and link.local == 0:
-        return "dropped in this step, so nothing comes through"
-    if isinstance(layer, Step):
-        return "a step is flat everywhere, so nothing comes through"
-    if isinstance(layer, ForRectifiers) and link.local == 0 and output is not None:
-        dead = not output[..., link.unit.index[-1]].any()
-        return (
-            "dead: silent for every sample of this batch"
-            if dead
-            else "silent for this sample, so nothing comes through"
-        )
-    if isinstance(layer, Activation) and abs(link.local) < 1e-3:
-        return f"saturated: its derivative is only {link.local:.2g}"
-    return ""
+def _batch_outputs(trace: Trace, unit: Unit) -> Array:
+    """What the unit's feature puts out for every sample and position of the batch."""
+    output = trace.tape.values[trace.network.graph.numbers[unit.node]]
+    return output[..., unit.index[-1]] if len(unit.index) > 1 else output

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Vector
+from chainrule.arrays import Shape, Vector
 from chainrule.backprop import total_loss
 from chainrule.data import Dataset, Part, Sample
 from chainrule.engine import Done, Work
@@ -20,43 +20,57 @@ from chainrule.explain.chain import DEPTH, ChainLink, open_link
 from chainrule.explain.fields import fields
 from chainrule.explain.paths import Path, find_paths
 from chainrule.explain.rounding import Rounding, rounding
-from chainrule.explain.trace import Batch, Link, Trace, Unit
+from chainrule.explain.trace import Batch, Link, Trace, strongest
 from chainrule.explain.update import StageWork, stage_works
 from chainrule.gradient_check import central_difference
-from chainrule.layers import Dense, Flatten
+from chainrule.tape import Unit
 
 
 @dataclass(frozen=True)
 class SampleTerm:
-    """One product of a gradient's sum over the batch.
+    """A sample's part of a gradient: delta times input, summed over every use of the weight.
+
+    A weight is used once for each position that its layer is applied to, in every layer that shares
+    it.
 
     Attributes:
-        row: the sample's row in the training part
-        unit: the unit whose delta it is
-        delta: dL/d that unit
-        input: what the weight multiplies there
-        product: delta times input
-        weight: how much the sample counts in the loss, which is a factor of its delta; None if all count alike
+        row: the sample's row in the training set
+        uses: for each use the unit that the weight feeds, its delta, and the input that the weight
+            multiplies (as the link's `local`), strongest first
+        weight: the sample's weight in the loss, a factor of its delta; None if all weigh the same
     """
 
     row: int
-    unit: Unit
-    delta: float
-    input: float
+    uses: tuple[Link, ...]
     weight: float | None = None
 
     @property
     def product(self) -> float:
-        return self.delta * self.input + 0.0
+        """Delta times input, summed over the uses."""
+        return sum(use.product for use in self.uses) + 0.0
+
+    @property
+    def unit(self) -> Unit:
+        """The unit that the weight feeds in its strongest use."""
+        return self.uses[0].unit
+
+    @property
+    def delta(self) -> float | None:
+        """dL/d that unit; None if there are several."""
+        return self.uses[0].delta if len(self.uses) == 1 else None
+
+    @property
+    def input(self) -> float | None:
+        """What the weight multiplies there; None if there are several uses."""
+        return self.uses[0].local if len(self.uses) == 1 else None
 
     @property
     def pull(self) -> str:
         """What it does to the weight, in words."""
         if self.product:
             return "pulls the weight down" if self.product > 0 else "pulls the weight up"
-        return "none: " + " and ".join(
-            [f"its {what} is 0" for what, value in (("delta", self.delta), ("input", self.input)) if not value]
-        )
+        zero = [f"its {what} is 0" for what, value in (("delta", self.delta), ("input", self.input)) if value == 0]
+        return "none: " + (" and ".join(zero) or "its products cancel or are 0")
 
 
 @dataclass(frozen=True)
@@ -133,14 +147,13 @@ class Explanation:
 
     @cached_property
     def samples(self) -> list[SampleTerm]:
-        """The products that the gradient of the data's loss is the sum of, strongest first."""
+        """What each sample adds to the gradient of the loss, without the penalties; strongest first."""
         rows, counts = self._batch.rows.tolist(), self._batch.weight
         weights = [None] * len(rows) if counts is None else counts.tolist()
-        found = [
-            SampleTerm(rows[at[0]], Unit(group.layer, tuple(at)), delta + 0.0, local + 0.0, weights[at[0]])  # -0 is 0
-            for group in self.trace.terms(self.weight)
-            for at, delta, local in zip(group.at.tolist(), group.upstream.tolist(), group.local.tolist(), strict=True)
-        ]
+        uses: dict[int, list[Link]] = {}
+        for link in strongest(self.trace.terms(self.place))[0]:
+            uses.setdefault(link.unit.sample, []).append(link)
+        found = [SampleTerm(rows[k], tuple(links), weights[k]) for k, links in uses.items()]
         return sorted(found, key=lambda term: -abs(term.product))
 
     @cached_property
@@ -151,30 +164,32 @@ class Explanation:
     @cached_property
     def penalties(self) -> list[tuple[str, float]]:
         """What each penalty adds to the gradient, and how."""
-        array, w = self.weight.partition("[")[0], float(self.trace.parameters[self.place])
-        return [term for penalty in self._work.penalties for term in penalty.terms(array, w)]
+        layout, w = self._work.network.parameters, float(self.trace.parameters[self.place])
+        return [term for penalty in self._work.penalties for term in penalty.terms(layout, self.place, w)]
 
     @cached_property
     def about(self) -> str:
-        """What a weight of a Dense layer connects, in words; nothing for other weights."""
-        array, _, index = self.weight.rstrip("]").partition("[")
-        place, _, name = array.rpartition(".")
-        leaves = {where: layer for where, layer, _ in self._work.network.leaves()}
-        if not isinstance(leaves[place], Dense):
-            return ""
-        if name == "b":
-            return f"the bias of unit {index} of {place}"
-        start, end = (int(k) for k in index.split(","))
-        before = [layer for where, layer in leaves.items() if list(leaves).index(where) < list(leaves).index(place)]
-        source = self._input(start) if all(isinstance(layer, Flatten) for layer in before) else f"unit {start}"
-        return f"the weight from {source} to unit {end} of {place}"
+        """What the weight connects, in words, where its layer can tell."""
+        network = self._work.network
+        entry = network.parameters.at(self.place)
+        index = tuple(int(k) for k in np.unravel_index(self.place - entry.start, entry.shape))
+        node = network.graph.node(entry.owner)
 
-    def _input(self, number: int) -> str:
+        def source(feature: int) -> str:
+            """An input of the layer: one of the network's, if it comes from there unchanged."""
+            if len(network.graph.shapes[node.inputs[0]]) == 1:
+                value, origin = network.graph.source(node.inputs[0], (feature,))
+                if value == 0:
+                    return self._input(origin)
+            return f"unit {feature}"
+
+        return node.layer.describe(entry.own_name, index, source)
+
+    def _input(self, index: Shape) -> str:
         """An input of the network, as people call it."""
-        shape = self._work.network.input_shape
-        if len(shape) > 1:
-            row, column, *_ = np.unravel_index(number, shape)
-            return f"pixel {number} (row {row}, column {column})"
+        number = int(np.ravel_multi_index(index, self._work.network.input_shape))
+        if len(index) > 1:
+            return f"pixel {number} (row {index[0]}, column {index[1]})"
         names = [] if self._data is None else self._data.input_names
         return f"input {number}" + (f" ({names[number]})" if names else "")
 
@@ -192,7 +207,7 @@ class Explanation:
         """By how much the gradient that training used differs from the exact one, and by how much rounding can make it
         differ.
         """
-        return rounding(self.trace, self._work, self._done.before, self._batch, self.weight, self.training_gradient)
+        return rounding(self.trace, self._work, self._done.before, self._batch, self.place, self.training_gradient)
 
     @cached_property
     def stages(self) -> list[StageWork]:
@@ -209,11 +224,11 @@ class Explanation:
         terms = [term for term in self.samples if self._sample is None or term.row == self._sample]
         if not terms:
             return None
-        return open_link(self.trace, Link(terms[0].unit, terms[0].input, terms[0].delta), self.depth)
+        return open_link(self.trace, terms[0].uses[0], self.depth)
 
     @cached_property
     def _paths(self) -> tuple[list[Path], bool]:
-        return find_paths(self.trace, [Link(t.unit, t.input, t.delta) for t in self.samples if t.product])
+        return find_paths(self.trace, [link for term in self.samples for link in term.uses if link.product])
 
     @property
     def paths(self) -> list[Path]:
@@ -263,7 +278,7 @@ class Explanation:
             statistics=trace.statistics,
             sample_weight=batch.weight,
             penalties=self._work.penalties,
-            context=trace.context(),
+            context=trace.context,
         )
 
     @cached_property

@@ -26,7 +26,16 @@ def fields(e: Explanation) -> dict[str, Any]:
         "numerical_gradient": proof.numerical_gradient,
         "samples": [_sample(e, term) for term in e.samples]
         + [
-            {"sample": None, "row": None, "unit": name, "weight": None, "delta": added, "input": 1.0, "product": added}
+            {
+                "sample": None,
+                "row": None,
+                "unit": name,
+                "weight": None,
+                "delta": added,
+                "input": 1.0,
+                "product": added,
+                "uses": [],
+            }
             for name, added in e.penalties
         ],
         "chain": None if e.chain is None else _link(e.chain),
@@ -56,6 +65,11 @@ def _sample(e: Explanation, term: SampleTerm) -> dict[str, Any]:
         "delta": term.delta,
         "input": term.input,
         "product": term.product,
+        "uses": [
+            {"unit": str(use.unit), "delta": use.delta, "input": use.local, "product": use.product} for use in term.uses
+        ]
+        if len(term.uses) > 1
+        else [],
     }
 
 
@@ -76,7 +90,7 @@ def _link(link: ChainLink) -> dict[str, Any]:
 def _path(e: Explanation, path: Path) -> dict[str, Any]:
     return {
         "units": [str(unit) for unit in path.units],
-        "sample": int(e.trace.batch.rows[path.units[0].index[0]]),
+        "sample": int(e.trace.batch.rows[path.units[0].sample]),
         "local_derivatives": [*path.locals, path.last],
         "product": path.product,
     }

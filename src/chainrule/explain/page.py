@@ -96,7 +96,20 @@ def _sample_row(e: Explanation, term: SampleTerm) -> list[str]:
         line = text.sample_line(read)
         shown = "" if read.picture is None else picture(read.picture, line)
         about = Html(f"<span>{escape(about)}<small>{shown} {escape(line)}</small></span>")
-    return [f"sample {term.row}", *counts, f"{term.delta:.6g}", f"{term.input:.6g}", f"{term.product:.6g}", about]
+    if len(term.uses) == 1:
+        factors = [f"{term.delta:.6g}", f"{term.input:.6g}"]
+    else:
+        factors = [_uses(term), ""]
+    return [f"sample {term.row}", *counts, *factors, f"{term.product:.6g}", about]
+
+
+def _uses(term: SampleTerm) -> Html:
+    """The uses of a weight that a sample makes several of, to open by click."""
+    lines = [f"{u.delta:.6g} \u00d7 {u.local:.6g} = {u.product:+.6g}, through {u.unit}" for u in term.uses[:_MOST]]
+    if len(term.uses) > _MOST:
+        lines.append(f"{sum(u.product for u in term.uses[_MOST:]):+.6g} in {len(term.uses) - _MOST} more")
+    inner = "".join(f'<div class="leaf">{escape(line)}</div>' for line in lines)
+    return Html(f"<details><summary>{len(term.uses)} uses</summary>{inner}</details>")
 
 
 def _chain(e: Explanation) -> str:
@@ -107,7 +120,7 @@ def _chain(e: Explanation) -> str:
 
 def opened_link(link: ChainLink, before: str = "") -> str:
     """A delta with what it came from, to open and close by click."""
-    value = "" if link.value is None else f", value {link.value:.5g}"
+    value = f", value {link.value:.5g}"
     note = f' <span class="note">{escape(link.note)}</span>' if link.note else ""
     line = f"{escape(before)}\u03b4 of {escape(str(link.unit))} = {link.delta:.6g}{value}{note}"
     if link.loss is not None:

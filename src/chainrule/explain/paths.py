@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule.explain.trace import Link, Trace, Unit, strongest
+from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.layers.base import Terms
+from chainrule.tape import Unit
 
 COUNTABLE = 2000
 """Up to so many paths, all of them are found; beyond, the strongest."""
@@ -46,7 +47,7 @@ class _Partial:
         return _Partial((*self.units, link.unit), (*self.locals, link.local), self.product * link.local)
 
     def ended(self, trace: Trace) -> Path:
-        last = trace.delta(self.units[-1])
+        last = trace.tape.delta(self.units[-1])
         return Path(self.units, self.locals, last, self.product * last)
 
 
@@ -67,7 +68,7 @@ def _all(trace: Trace, begun: list[_Partial]) -> list[Path] | None:
         for partial in level:
             unit = partial.units[-1]
             if unit not in known:
-                known[unit] = trace.fed_by(unit)
+                known[unit] = trace.tape.feeds(unit)
             if not known[unit]:
                 found.append(partial.ended(trace))
         ways = [(partial, known[partial.units[-1]]) for partial in level]
@@ -81,11 +82,11 @@ def _all(trace: Trace, begun: list[_Partial]) -> list[Path] | None:
 def _strongest(trace: Trace, begun: list[_Partial]) -> list[Path]:
     """The paths that lead on most strongly, by what flows through each unit on the way."""
     found: list[Path] = []
-    beam = sorted(begun, key=lambda partial: -abs(partial.product * trace.delta(partial.units[-1])))[:BEAM]
+    beam = sorted(begun, key=lambda partial: -abs(partial.product * trace.tape.delta(partial.units[-1])))[:BEAM]
     while beam:
         ways: list[tuple[float, _Partial, Link]] = []
         for partial in beam:
-            groups = trace.fed_by(partial.units[-1])
+            groups = trace.tape.feeds(partial.units[-1])
             if not groups:
                 found.append(partial.ended(trace))
             links = strongest(groups, BEAM)[0]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from html import escape
 
 from chainrule.explain.explanation import Explanation
-from chainrule.explain.graph import Column, Graph, delta_worked, factor, graph, letter, short
-from chainrule.explain.trace import Unit
+from chainrule.explain.picture import Column, Picture, delta_worked, factor, letter, picture, short
 from chainrule.explain.update import words
+from chainrule.tape import Unit
 
 _INK, _PALE, _PLUS, _MINUS, _DESCENT = "#1b1b1b", "#f4f4f2", "#1d5fa6", "#b4530a", "#2b6e43"
 _BOX, _HIGH, _ROW, _EDGE = 138, 58, 112, 24
@@ -33,7 +33,7 @@ def draw(e: Explanation) -> str:
     if e.chain is None:
         words = "No sample of this batch uses this weight: its gradient is 0."
         return _document(620, 60, [_text(_EDGE, 34, words, 15)])
-    drawn = graph(e.trace, e.chain.unit, e.chain.local_derivative)
+    drawn = picture(e.trace, e.chain.unit, e.chain.local_derivative)
     rows = _rows(drawn)
     width = max(max(row.width for row in rows), 940)
     parts, top = _heading(e, width)
@@ -61,7 +61,7 @@ class _Row:
         return max(len(column.units) + 0.5 * bool(column.others) for _, column in self.columns)
 
 
-def _rows(drawn: Graph) -> list[_Row]:
+def _rows(drawn: Picture) -> list[_Row]:
     """The columns in rows that are not too wide."""
     rows = [_Row([], True)]
     x = float(_EDGE + _BOX + _FAN)
@@ -82,7 +82,7 @@ def _rows(drawn: Graph) -> list[_Row]:
     return rows
 
 
-def _gap(drawn: Graph, column: Column) -> float:
+def _gap(drawn: Picture, column: Column) -> float:
     """How much room the arrows behind a column need."""
     ways = [arrow for arrow in drawn.arrows if arrow.source in column.units]
     sources, targets = len({arrow.source for arrow in ways}), len({arrow.target for arrow in ways})
@@ -134,7 +134,7 @@ def _banner_back(width: float, top: float) -> tuple[list[str], float]:
     return [_banner(width, top, words, back=True)], top + 52
 
 
-def _network_row(e: Explanation, drawn: Graph, row: _Row, top: float) -> tuple[list[str], float]:
+def _network_row(e: Explanation, drawn: Picture, row: _Row, top: float) -> tuple[list[str], float]:
     """One row of the network, and where the next thing may begin."""
     term = e.chain
     assert term is not None
@@ -160,13 +160,13 @@ def _network_row(e: Explanation, drawn: Graph, row: _Row, top: float) -> tuple[l
         loss = (row.loss, middle)
         for unit, flow in drawn.ends:
             name = f"\u2202L/\u2202{letter(e.trace, unit)}"
-            lines.append(_Line(places[unit], loss, f"{name} = {short(e.trace.delta(unit))}", flow, 0.5))
+            lines.append(_Line(places[unit], loss, f"{name} = {short(e.trace.tape.delta(unit))}", flow, 0.5))
         boxes.append(_box(loss, "loss L", f"{e.proof.loss_before:.6g}", "\u2202L/\u2202L = 1", _INK))
     parts = [line.drawn(most) for line in lines] + [line.labelled() for line in lines] + boxes
     return parts, top + high * _ROW + 12
 
 
-def _places(drawn: Graph, row: _Row, top: float, high: float) -> dict[Unit, Place]:
+def _places(drawn: Picture, row: _Row, top: float, high: float) -> dict[Unit, Place]:
     """Where each unit's box stands: a column in the middle of the row, or each unit beside the one that feeds it."""
     places: dict[Unit, Place] = {}
     for x, column in row.columns:
@@ -180,7 +180,7 @@ def _places(drawn: Graph, row: _Row, top: float, high: float) -> dict[Unit, Plac
     return places
 
 
-def _column_lines(drawn: Graph, column: Column, places: dict[Unit, Place]) -> list[_Line]:
+def _column_lines(drawn: Picture, column: Column, places: dict[Unit, Place]) -> list[_Line]:
     """The arrows behind a column. Where many cross, all labels stand near the arrows' beginnings, where they are still
     apart.
     """
@@ -239,7 +239,7 @@ class _Line:
 def _weight_box(e: Explanation, place: Place, own: float) -> str:
     term = e.chain
     assert term is not None
-    whole = len(e.samples) == 1 and not e.penalties
+    whole = len(e.samples) == 1 and len(e.samples[0].uses) == 1 and not e.penalties
     what = f"dL/dw = {short(own)}" if whole else f"{own:+.4g} of dL/dw"
     return _box(
         place, e.weight, f"w = {e.value_before:.6g}", what, _PLUS,
@@ -249,9 +249,8 @@ def _weight_box(e: Explanation, place: Place, own: float) -> str:
 
 def _unit_box(e: Explanation, unit: Unit, place: Place, repeated: bool) -> str:
     trace, name = e.trace, letter(e.trace, unit)
-    value = trace.value(unit)
-    second = "" if value is None else f"{name} = {short(value)}"
-    third = ("\u03b4 = " if name == "z" else "") + f"\u2202L/\u2202{name} = {short(trace.delta(unit))}"
+    second = f"{name} = {short(trace.tape.value(unit))}"
+    third = ("\u03b4 = " if name == "z" else "") + f"\u2202L/\u2202{name} = {short(trace.tape.delta(unit))}"
     below = "(the same as above)" if repeated else delta_worked(trace, unit)
     return _box(place, str(unit), second, third, _INK, below, repeated)
 

@@ -13,7 +13,6 @@ from chainrule.arrays import Array, Vector
 from chainrule.backprop import total_loss
 from chainrule.data import Dataset, Part
 from chainrule.errors import RunError, SettingError
-from chainrule.layers import Branches, Dropout, Layer, Residual, Sequential
 from chainrule.layers.base import Context
 from chainrule.runs import Run
 from chainrule.training import Plan
@@ -113,9 +112,7 @@ class _Loss:
 
     def __init__(self, plan: Plan, part: Part) -> None:
         network = plan.network
-        # Without dropout, whose masks are of single steps; with the batch's own statistics, which fit any weights.
-        layers = [_without_dropout(layer) for layer in network.layers]
-        self._network = replace(network, layers=layers, dtype="float64")
+        self._network = replace(network, dtype="float64")
         count = min(len(part.x), SAMPLES)
         rows = np.unique(np.linspace(0, len(part.x) - 1, count).astype(np.intp))
         self._x, self._y = network.fit_input(part.x[rows]), part.y[rows]
@@ -131,18 +128,10 @@ class _Loss:
             self._y,
             sample_weight=self._weight,
             penalties=self._plan.penalties,
-            context=Context(training=True),
+            # Without dropout, whose masks are of single steps; with the batch's own statistics, which
+            # fit any weights.
+            context=Context(training=True, dropout=False),
         )
-
-
-def _without_dropout(layer: Layer) -> Layer:
-    if isinstance(layer, Dropout):
-        return replace(layer, rate=0.0)
-    if isinstance(layer, Sequential | Residual):
-        return replace(layer, layers=[_without_dropout(child) for child in layer.layers])
-    if isinstance(layer, Branches):
-        return replace(layer, branches=[_without_dropout(child) for child in layer.branches])
-    return layer
 
 
 def _best_plane(points: Array) -> tuple[Vector, Array, float]:

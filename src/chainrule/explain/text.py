@@ -58,7 +58,16 @@ def gradient(e: Explanation) -> Iterator[str]:
     yield f"{'sample':>10} {'delta':>14} {'x input':>12} {'= product':>14}  pull on the weight"
     for term in e.samples[:WIDTH]:
         counts = f"; the sample's weight in its delta is {term.weight:.6g}" if weighted else ""
-        yield f"{term.row:>10} {term.delta:>14.6g} {term.input:>12.6g} {term.product:>14.6g}  {term.pull}{counts}"
+        if len(term.uses) == 1:
+            factors = f"{term.delta:>14.6g} {term.input:>12.6g}"
+        else:
+            factors = f"{f'{len(term.uses)} uses, the sum':>27}"
+        yield f"{term.row:>10} {factors} {term.product:>14.6g}  {term.pull}{counts}"
+        for use in term.uses[:WIDTH] if len(term.uses) > 1 else ():
+            yield f"{'':>10} {use.delta:>14.6g} {use.local:>12.6g} {use.product:>14.6g}  through {use.unit}"
+        if len(term.uses) > WIDTH:
+            others = term.uses[WIDTH:]
+            yield f"{'':>10} {f'{len(others)} more uses':>27} {sum(use.product for use in others):>14.6g}"
         read = e.read(term.row)
         if read is not None:
             yield f"{'':>10} {sample_line(read)}"
@@ -109,7 +118,7 @@ def chain(e: Explanation) -> Iterator[str]:
 
 def _opened(link: ChainLink, indent: str, row: int) -> Iterator[str]:
     of = "" if link.row == row else f" of sample {link.row}"
-    value = "" if link.value is None else f", value {link.value:.6g}"
+    value = f", value {link.value:.6g}"
     yield f"{indent}delta {link.unit}{of} = {link.delta:.6g}{value}{f'  ({link.note})' if link.note else ''}"
     if link.loss is not None:
         yield f"{indent}  = {loss_line(link.loss)}"
@@ -141,7 +150,7 @@ def paths(e: Explanation) -> Iterator[str]:
     for path in found[:WIDTH]:
         numbers = " x ".join(f"{number:.4g}" for number in (*path.locals, path.last))
         share = f"{path.product / data:.1%}" if data else "-"
-        row = e.trace.batch.rows[path.units[0].index[0]]
+        row = e.trace.batch.rows[path.units[0].sample]
         yield f"{share:>8}  sample {row}: {' > '.join(str(unit) for unit in path.units)} > loss"
         yield f"          {numbers} = {path.product:.6g}"
     rest = data - sum(path.product for path in found[:WIDTH])

@@ -56,7 +56,7 @@ def stage_works(
 
 def _chain_for(stage: ForMatrices, point: Point, place: int) -> tuple[str, tuple[Stage, ...]]:
     """The chain that the array at this place goes through."""
-    entry = next(e for e in point.layout.entries if e.start <= place < e.start + e.size)
+    entry = point.layout.at(place)
     return ("matrices", stage.matrices) if len(entry.shape) == 2 else ("rest", stage.rest)
 
 

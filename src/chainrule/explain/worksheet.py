@@ -5,8 +5,9 @@ answer key. The numbers are drawn so that they stay short.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +21,9 @@ from chainrule.explain.html import document, formula
 from chainrule.explain.trace import Batch, Trace
 from chainrule.explain.update import stage_works, words
 from chainrule.generators import generator
-from chainrule.layers import Dense
-from chainrule.layers.activations import Activation, PReLU
 from chainrule.losses import Loss
 from chainrule.network import Network
+from chainrule.tape import Unit
 
 MOST = 40
 """Weights that a network on a worksheet may have."""
@@ -70,8 +70,9 @@ class Worksheet:
 
     def _given(self) -> str:
         network, rules = self.trace.network, []
-        for layer in {type(layer): layer for _, layer, _ in network.leaves()}.values():
-            if isinstance(layer, Activation):
+        kinds: dict[str, Any] = {node.layer.kind: node.layer for node in network.nodes}
+        for layer in kinds.values():
+            if layer.elementwise:
                 value, slope = layer.symbols
                 rules.append(formula(rf"f(z) = {value}, \quad f'(z) = {slope}"))
         value, slope = self.work.loss.formula
@@ -94,29 +95,25 @@ class Worksheet:
 
     def forward(self) -> Iterator[Line]:
         """A line a unit, from first to last layer."""
-        trace = self.trace
-        before = [number(v) for v in trace.batch.x[0].tolist()]
-        known: list[float] | None = None
-        for place, layer, _ in trace.network.leaves():
-            values = trace.outputs[place][0].tolist()
-            for j, value in enumerate(values):
-                if isinstance(layer, Dense):
-                    params = trace.nodes[place].params
-                    column = params["W"][:, j].tolist()
-                    parts: list[str | Blank] = [f"{place}[{j}]: z = "]
-                    for i, w in enumerate(column):
-                        given: str | Blank = before[i] if known is None else Blank(known[i])
-                        parts += [" + " if i else "", given, f" × {_factor(w)}"]
-                    bias = f" + {_factor(float(params['b'][j]))}" if layer.bias else ""
-                    yield (*parts, f"{bias} = ", Blank(value))
-                else:
-                    assert known is not None
-                    yield f"{place}[{j}]: a = f(", Blank(known[j]), ") = ", Blank(value)
-            known = values
+        tape, inputs = self.trace.tape, [number(v) for v in self.trace.batch.x[0].tolist()]
+        for k, node in enumerate(tape.graph.nodes):
+            known = tape.values[k][0].tolist()
+            for j, value in enumerate(tape.values[k + 1][0].tolist()):
+                linear = node.layer.linear(tape.params[node.owner], j)
+                if linear is None:
+                    given = Blank(known[j]) if k else inputs[j]
+                    yield f"{node.name}[{j}]: a = f(", given, ") = ", Blank(value)
+                    continue
+                factors, constant = linear
+                parts: list[str | Blank] = [f"{node.name}[{j}]: z = "]
+                for i, w in enumerate(factors.tolist()):
+                    parts += [" + " if i else "", Blank(known[i]) if k else inputs[i], f" × {_factor(w)}"]
+                bias = f" + {_factor(constant)}" if "b" in node.built.parameters else ""
+                yield (*parts, f"{bias} = ", Blank(value))
 
     def loss(self) -> Iterator[Line]:
         """The loss of the prediction."""
-        prediction = self.trace.result.forward.prediction[0].tolist()
+        prediction = self.trace.tape.output[0].tolist()
         given: list[str | Blank] = ["the prediction y = "]
         for k, value in enumerate(prediction):
             given += [", " if k else "", Blank(value)]
@@ -124,29 +121,26 @@ class Worksheet:
 
     def backward(self) -> Iterator[Line]:
         """A line a unit, from last to first layer."""
-        trace = self.trace
-        leaves = list(trace.network.leaves())
-        for k in range(len(leaves) - 1, -1, -1):
-            place, layer, _ = leaves[k]
-            name = "δ" if isinstance(layer, Dense) else "∂L/∂a"
-            arriving = trace.nodes[place].arriving[0].tolist()
-            for j, delta in enumerate(arriving):
-                yield (f"{place}[{j}]: {name} = ", *self._derivative(leaves, k, j), " = ", Blank(delta))
+        tape = self.trace.tape
+        for node in reversed(tape.graph.nodes):
+            name = "δ" if node.layer.output_symbol == "z" else "∂L/∂a"
+            for j, delta in enumerate(tape.arrived(node.name)[0].tolist()):
+                unit = Unit(node.name, (0, j))
+                yield (f"{unit}: {name} = ", *self._derivative(unit), " = ", Blank(delta))
 
-    def _derivative(self, leaves: list, k: int, j: int) -> Line:  # type: ignore[type-arg]
+    def _derivative(self, unit: Unit) -> Line:
         """How the derivative at a unit's output comes about."""
-        if k == len(leaves) - 1:
-            return (f"∂L/∂y[{j}]",)
-        place, layer, _ = leaves[k + 1]
-        node = self.trace.nodes[place]
-        deltas = node.arriving[0].tolist()
-        if not isinstance(layer, Dense):
-            z, a = node.saved
-            slope = float(layer.derivative(z, a)[0, j])
-            return "f'(z) × ∂L/∂a = ", Blank(slope), " × ", Blank(deltas[j])
+        feeds = self.trace.tape.feeds(unit)
+        if not feeds:
+            return (f"∂L/∂y[{unit.index[1]}]",)
+        terms = feeds[0]  # a worksheet's layers are a chain
+        pairs = list(zip(terms.local.tolist(), terms.upstream.tolist(), strict=True))
+        if self.trace.network.graph.node(terms.node).layer.elementwise:
+            ((slope, delta),) = pairs
+            return "f'(z) × ∂L/∂a = ", Blank(slope), " × ", Blank(delta)
         parts: list[str | Blank] = []
-        for unit, (w, delta) in enumerate(zip(node.params["W"][j].tolist(), deltas, strict=True)):
-            parts += [" + " if unit else "", f"{_factor(w)} × ", Blank(delta)]
+        for k, (w, delta) in enumerate(pairs):
+            parts += [" + " if k else "", f"{_factor(w)} × ", Blank(delta)]
         return tuple(parts)
 
     def gradients(self) -> Iterator[Line]:
@@ -154,9 +148,9 @@ class Worksheet:
         for entry in self.trace.network.parameters.entries:
             for k in range(entry.size):
                 weight = self.trace.network.parameters.name_of(entry.start + k)
-                (terms,) = self.trace.terms(weight)
+                (terms,) = self.trace.terms(entry.start + k)
                 gradient = float(terms.products.sum())
-                if entry.name.endswith(".b"):
+                if entry.own_name == "b":
                     yield f"∂L/∂ {weight} = ", Blank(gradient)
                 else:
                     delta, given = Blank(float(terms.upstream[0])), Blank(float(terms.local[0]))
@@ -191,7 +185,7 @@ def worksheet(
     Raises SettingError for a network that is too large or has layers that take no part in it.
     """
     _check(network)
-    network = Network(network.layers, network.input_shape, "float64")
+    network = replace(network, dtype="float64")
     work = Work(network, loss, optimizer)
     if weights is not None and sample is not None:
         return _made(work, np.round(weights.astype(np.float64), 2), *(np.round(part, 2) for part in sample))
@@ -200,10 +194,9 @@ def worksheet(
 
 
 def _check(network: Network) -> None:
-    kinds = [layer for _, layer, _ in network.leaves()]
-    odd = [type(layer).__name__ for layer in kinds if not isinstance(layer, Dense | Activation)]
-    odd += [type(layer).__name__ for layer in network.layers if hasattr(layer, "children")]
-    odd += ["PReLU"] * any(isinstance(layer, PReLU) for layer in kinds)
+    fits = [node.layer.elementwise or node.layer.output_symbol == "z" for node in network.nodes]
+    chained = [node.inputs == (k,) for k, node in enumerate(network.nodes)]
+    odd = [n.layer.kind for n, good in zip(network.nodes, map(min, fits, chained), strict=True) if not good]
     if odd:
         raise SettingError(
             f"a worksheet is for Dense layers and activations that take each number by itself; this network has"

@@ -1,5 +1,6 @@
 """The layers: what each computes, its derivative, and the terms of its chain rule."""
 
+from chainrule.kinds import kinds_of
 from chainrule.layers.activations import (
     ELU,
     GELU,
@@ -20,77 +21,24 @@ from chainrule.layers.activations import (
     Tanh,
     activation,
 )
-from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, leaves, total
-from chainrule.layers.combinators import Branches, Container, Residual, Sequential
+from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, total
+from chainrule.layers.combinators import Branches, Residual, Sequential
 from chainrule.layers.dense import Dense
 from chainrule.layers.dropout import Dropout
 from chainrule.layers.embedding import Embedding
+from chainrule.layers.graph import Composite, Graph, Input, Node, Symbol
 from chainrule.layers.normalization import BatchNorm, LayerNorm
+from chainrule.layers.operators import Add, Concatenate, MatMul, Multiply, Scale, Slice, Transpose
 from chainrule.layers.shaping import Flatten, Reshape
 from chainrule.layers.softmax import LogSoftmax, Softmax
 
-KINDS: tuple[type[Layer], ...] = (
-    *(Dense, Embedding, Dropout, BatchNorm, LayerNorm, Flatten, Reshape, Sequential, Residual, Branches),
-    *(
-        ReLU,
-        LeakyReLU,
-        PReLU,
-        ELU,
-        SELU,
-        GELU,
-        SiLU,
-        Mish,
-        Softplus,
-        Softsign,
-        Sigmoid,
-        Tanh,
-        HardSigmoid,
-        HardSwish,
-        HardTanh,
-    ),
-    *(Softmax, LogSoftmax, Sine, Step),
-)
-"""Every layer there is. A new one is added here."""
+KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))
+"""Every layer there is."""
 
 __all__ = [
-    "ELU",
-    "GELU",
-    "KINDS",
-    "SELU",
-    "BatchNorm",
-    "Branches",
-    "Built",
-    "Container",
-    "Context",
-    "Dense",
-    "Dropout",
-    "Embedding",
-    "Flatten",
-    "Formulas",
-    "HardSigmoid",
-    "HardSwish",
-    "HardTanh",
-    "Layer",
-    "LayerNorm",
-    "LeakyReLU",
-    "LogSoftmax",
-    "Mish",
-    "PReLU",
-    "Parameter",
-    "ReLU",
-    "Reshape",
-    "Residual",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "Sine",
-    "Softmax",
-    "Softplus",
-    "Softsign",
-    "Step",
-    "Tanh",
-    "Terms",
-    "activation",
-    "leaves",
-    "total",
+    "ELU", "GELU", "KINDS", "SELU", "Add", "BatchNorm", "Branches", "Built", "Composite", "Concatenate", "Context",
+    "Dense", "Dropout", "Embedding", "Flatten", "Formulas", "Graph", "HardSigmoid", "HardSwish", "HardTanh", "Input",
+    "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax", "MatMul", "Mish", "Multiply", "Node", "PReLU", "Parameter",
+    "ReLU", "Reshape", "Residual", "Scale", "Sequential", "SiLU", "Sigmoid", "Sine", "Slice", "Softmax", "Softplus",
+    "Softsign", "Step", "Symbol", "Tanh", "Terms", "Transpose", "activation", "total",
 ]  # fmt: skip

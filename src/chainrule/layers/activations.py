@@ -1,8 +1,8 @@
-r"""Activations that take each number by itself: a = f(z), and dL/dz = dL/da * f'(z).
+r"""Elementwise activations: a = f(z), and dL/dz = dL/da * f'(z).
 
-Each says f and f' side by side. Where f has a kink the derivative is the one from the left, as is the custom.
-Softmax, whose outputs depend on all inputs of a sample, is in softmax.py; PReLU, which learns its slope, closes this
-file.
+Each defines f and f' side by side. At a kink the derivative is the one from the left, as is the
+convention. Softmax, whose outputs depend on all inputs of a sample, is in softmax.py; PReLU, which
+learns its slope, closes this file.
 
 Examples:
     >>> ReLU().value(np.array([-1.0, 2.0])), ReLU().derivative(np.array([-1.0, 2.0]), np.array([0.0, 2.0]))
@@ -11,9 +11,11 @@ Examples:
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import erf, expit
@@ -21,12 +23,22 @@ from scipy.special import erf, expit
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import unknown
-from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, places, samples_of
+from chainrule.kinds import kinds_of
+from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, feature_indices, one_index
 
 
 @dataclass(frozen=True)
-class Activation(Layer):
-    """a = f(z), each number by itself."""
+class Activation(Layer, register=False):
+    """a = f(z), elementwise. A new one says `value`, `derivative` and `symbols`, in this file or any
+    other, and is known by its name at once.
+    """
+
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Further names, each with the settings that it stands for."""
+
+    elementwise = True
+    output_symbol = "a"
+    local_symbol = "f\u2032(z)"
 
     @property
     def initial(self) -> str | None:
@@ -64,24 +76,35 @@ class Activation(Layer):
     ) -> tuple[Array | None, dict[str, Any]]:
         return (dy * self.derivative(*saved) if wants_input else None), {}
 
-    def input_terms(self, params: Params, saved: tuple[Array, Array], dy: Array, index: Shape) -> list[Terms]:
+    def input_terms(self, params: Params, saved: tuple[Array, Array], dy: Array, index: Shape) -> Terms:
         z, a = saved
         here = tuple(slice(k, k + 1) for k in index)
-        return [Terms(dy[here].ravel(), self.derivative(z[here], a[here]).ravel(), samples_of(index))]
+        return Terms(dy[here].ravel(), self.derivative(z[here], a[here]).ravel(), one_index(index))
+
+    def note(self, local: float, outputs: Array) -> str:
+        return f"saturated: its derivative is only {local:.2g}" if abs(local) < 1e-3 else ""
 
 
-class ForRectifiers(Activation):
-    """An activation of the ReLU family: half of its inputs are (nearly) silenced, so weights start larger (He et al.,
-    2015).
+class Rectifier(Activation, register=False):
+    """An activation of the ReLU family: about half of its outputs are (nearly) 0, so weights start
+    larger (He et al., 2015).
     """
 
     @property
     def initial(self) -> str | None:
         return "he_normal"
 
+    def note(self, local: float, outputs: Array) -> str:
+        if local:
+            return super().note(local, outputs)
+        return "silent for this sample, so nothing comes through" if outputs.any() else DEAD
+
+
+DEAD = "dead: silent for every sample of this batch"
+
 
 @dataclass(frozen=True)
-class ReLU(ForRectifiers):
+class ReLU(Rectifier):
     """max(0, z) (Nair and Hinton, 2010)."""
 
     symbols = (r"\max(0, z)", r"[z > 0]")
@@ -94,7 +117,7 @@ class ReLU(ForRectifiers):
 
 
 @dataclass(frozen=True)
-class LeakyReLU(ForRectifiers):
+class LeakyReLU(Rectifier):
     """z where positive, else slope * z, so that no unit dies (Maas et al., 2013)."""
 
     slope: float = 0.01
@@ -112,7 +135,7 @@ class LeakyReLU(ForRectifiers):
 
 
 @dataclass(frozen=True)
-class ELU(ForRectifiers):
+class ELU(Rectifier):
     """z where positive, else alpha * (exp(z) - 1) (Clevert et al., 2016)."""
 
     alpha: float = 1.0
@@ -156,13 +179,15 @@ SELU_SCALE = 1.0507009873554805
 
 
 @dataclass(frozen=True)
-class GELU(ForRectifiers):
+class GELU(Rectifier):
     """z * Phi(z), Phi being the normal distribution's cumulative function (Hendrycks and Gimpel, 2016).
 
     With `tanh=True` their approximation of it by a hyperbolic tangent, which many published networks use.
     """
 
     tanh: bool = False
+
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gelutanh": {"tanh": True}}
 
     @property
     def symbols(self) -> tuple[str, str]:
@@ -189,9 +214,10 @@ def _gelu_inner(z: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class SiLU(ForRectifiers):
+class SiLU(Rectifier):
     """z * sigmoid(z), also called Swish (Elfwing et al., 2018; Ramachandran et al., 2017)."""
 
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"swish": {}}
     symbols = (r"z\,\sigma(z)", r"\sigma(z)\,(1 + z\,(1 - \sigma(z)))")
 
     def value(self, z: Array) -> Array:
@@ -203,7 +229,7 @@ class SiLU(ForRectifiers):
 
 
 @dataclass(frozen=True)
-class Mish(ForRectifiers):
+class Mish(Rectifier):
     """z * tanh(softplus(z)) (Misra, 2019)."""
 
     symbols = (
@@ -220,7 +246,7 @@ class Mish(ForRectifiers):
 
 
 @dataclass(frozen=True)
-class HardSwish(ForRectifiers):
+class HardSwish(Rectifier):
     """z * min(max(z + 3, 0), 6) / 6: SiLU of straight lines (Howard et al., 2019)."""
 
     symbols = (
@@ -236,7 +262,7 @@ class HardSwish(ForRectifiers):
 
 
 @dataclass(frozen=True)
-class Softplus(ForRectifiers):
+class Softplus(Rectifier):
     """ln(1 + exp(z)): a smooth ReLU (Dugas et al., 2001)."""
 
     symbols = (r"\ln(1 + e^z)", r"\sigma(z)")
@@ -345,15 +371,20 @@ class Step(Activation):
     def derivative(self, z: Array, a: Array) -> Array:
         return np.zeros_like(z)
 
+    def note(self, local: float, outputs: Array) -> str:
+        return "a step is flat everywhere, so nothing comes through"
+
 
 @dataclass(frozen=True)
-class PReLU(ForRectifiers):
+class PReLU(Rectifier):
     """z where positive, else alpha_j * z, with a slope for each unit that is learned too (He et al., 2015).
 
     The parameter alpha has shape (units,), units being the input's last axis; it starts at `start`.
     """
 
     start: float = 0.25
+
+    elementwise = False  # the function is learned
 
     @property
     def formulas(self) -> Formulas:
@@ -371,7 +402,8 @@ class PReLU(ForRectifiers):
     def build(self, input_shape: Shape) -> Built:
         if not input_shape:
             raise self.misfit(input_shape, "a list of inputs for each sample")
-        return Built(input_shape, {"alpha": Parameter(input_shape[-1:], distributions.Constant(self.start))})
+        alpha = Parameter(input_shape[-1:], distributions.Constant(self.start), regularized=False)
+        return Built(input_shape, {"alpha": alpha})
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         return np.where(x > 0, x, params["alpha"] * x), x
@@ -383,46 +415,33 @@ class PReLU(ForRectifiers):
         dalpha = (dy * np.minimum(z, 0)).reshape(-1, z.shape[-1]).sum(axis=0)
         return (np.where(z > 0, dy, params["alpha"] * dy) if wants_input else None), {"alpha": dalpha}
 
-    def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> list[Terms]:
+    def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         unit = index[0]
-        at = places(dy.shape[:-1])
         local = np.minimum(saved[..., unit], 0).ravel()
-        return [Terms(dy[..., unit].ravel(), local, np.column_stack([at, np.full(len(at), unit)]))]
+        return Terms(dy[..., unit].ravel(), local, feature_indices(dy.shape, unit))
 
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         slope = 1 if saved[index] > 0 else params["alpha"][index[-1]]
-        return [Terms(dy[index].reshape(1), np.array([slope], dtype=dy.dtype), samples_of(index))]
+        return Terms(dy[index].reshape(1), np.array([slope], dtype=dy.dtype), one_index(index))
+
+
+def aliases() -> dict[str, Callable[..., Layer]]:
+    """Further names of activations, with their makers."""
+    return {
+        alias: functools.partial(kind, **settings)
+        for kind in kinds_of(Layer)
+        for alias, settings in getattr(kind, "aliases", {}).items()
+    }
 
 
 def activation(what: str | Layer) -> Layer:
-    """The activation that is meant: a layer itself, or its name, such as "relu", "gelu" or "gelu_tanh"."""
+    """The activation that is meant: a layer itself, or a name such as "relu", "gelu" or "gelu_tanh"."""
     if isinstance(what, Layer):
         return what
-    from chainrule.layers.softmax import LogSoftmax, Softmax
-
-    kinds = (
-        ReLU,
-        LeakyReLU,
-        PReLU,
-        ELU,
-        SELU,
-        GELU,
-        SiLU,
-        Mish,
-        Softplus,
-        Softsign,
-        Sigmoid,
-        Tanh,
-        HardSigmoid,
-        HardSwish,
-        HardTanh,
-    )
-    named = {kind.__name__.lower(): kind for kind in (*kinds, Softmax, LogSoftmax, Sine, Step)}
+    kinds = kinds_of(Layer)
+    named: dict[str, Callable[..., Layer]] = {k.__name__.lower(): k for k in kinds if k.output_symbol == "a"}
+    named |= aliases()
     name = what.lower().replace("_", "").replace("-", "").replace(" ", "")
-    if name == "gelutanh":
-        return GELU(tanh=True)
-    if name == "swish":
-        return SiLU()
     if name not in named:
-        raise unknown("activation", what, [*named, "gelutanh"])
+        raise unknown("activation", what, named)
     return named[name]()

@@ -1,92 +1,113 @@
 """What a layer is: settings that don't change, and pure functions over arrays.
 
-In every function x is a layer's input and y its output, samples first; dy = dL/dy is the derivative that arrives at
-the output, dx = dL/dx the one that leaves at the input. A layer that hands a derivative on multiplies it by its own
-local derivative: that is the chain rule, and `terms` are its single products.
+In every function x is a layer's input and y its output, samples first; dy = dL/dy is the derivative
+that arrives at the output, dx = dL/dx the one that leaves at the input. Backward multiplies what
+arrives by the layer's local derivative: that is the chain rule, and `Terms` are its single products.
+
+A layer with several inputs takes them side by side, `forward(params, x, y, context)`; its backward
+gives a tuple with one derivative per input, and its `input_terms` are told which input is meant.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from chainrule.arrays import Array, Params, Shape
 from chainrule.distributions import Distribution, Fans
-from chainrule.errors import ShapeError
+from chainrule.errors import SettingError, ShapeError
+from chainrule.kinds import Kind
+
+if TYPE_CHECKING:
+    from chainrule.layers.graph import Symbol
+
+ULPS = 8
+"""Units in the last place by which a function of one number may be off."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """An array that learns: its shape, the distribution it is drawn from, and the fans that scale the draw.
+    """An array that is learned.
 
-    No distribution means: the one that suits the activation that comes after.
+    Attributes:
+        shape: its shape
+        distribution: what it is drawn from; None for the one that suits the activation after it
+        fans: (fan_in, fan_out), which scale the draw
+        regularized: whether penalties and weight decay apply to it, as they usually do to weights
+            and not to biases
     """
 
     shape: Shape
     distribution: Distribution | None
     fans: Fans = (1, 1)
+    regularized: bool = True
 
 
 @dataclass(frozen=True)
 class Built:
-    """What a layer is for one input shape. Shapes are those of one sample, without the batch.
+    """What a layer is for given input shapes. Shapes are those of one sample, without the batch.
 
-    `parameters` learn by gradient descent; `statistics` are followed while training (a running mean, say) and have no
-    gradient: each is (shape, value at the start). A layer made of layers has `children` instead.
+    Attributes:
+        output_shape: the output's
+        parameters: what gradient descent learns
+        statistics: what is tracked in training without a gradient, such as a running mean: the
+            shape of each and its initial value
     """
 
     output_shape: Shape
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     statistics: Mapping[str, tuple[Shape, float]] = field(default_factory=dict)
-    children: Mapping[str, Built] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a forward pass is for: training or not, and the key (seed, step, place) of anything random in it.
+    """What a forward pass is for.
 
-    `watch`, if given, is called with (place, input, output) after every layer that is not made of layers.
+    Attributes:
+        training: whether batch statistics and dropout are on
+        seed, step, place: the key of any random number in it; place is the node's name
+        dropout: False keeps every unit even in training
     """
 
     training: bool = False
     seed: int = 0
     step: int = 0
     place: str = ""
-    watch: Callable[[str, Array, Array], None] | None = None
+    dropout: bool = True
 
-    def within(self, name: str) -> Context:
-        """The same for the child of this name."""
-        return replace(self, place=f"{self.place}.{name}" if self.place else name)
+    def at(self, place: str) -> Context:
+        """The same for the node of this name."""
+        return Context(self.training, self.seed, self.step, place, self.dropout)
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Products of the chain rule, whose sum is (a part of) one derivative.
+    """Products of the chain rule, whose sum is one derivative, or a part of it.
 
     Attributes:
         upstream: (K,) derivatives of the loss with respect to outputs of the layer
         local: (K,) derivatives of those outputs with respect to the entry asked about
-        at: (K, d) which output each is for: sample, then unit or position
-        layer: whose outputs these are: a path within the layer that was asked, or "" for that layer itself
+        at: (K, d) the index of each output: sample first, then positions, then the feature
+        node: the name of the node whose outputs they are; filled in by the tape
     """
 
     upstream: Array
     local: Array
     at: Array
-    layer: str = ""
+    node: str = ""
 
     @property
     def products(self) -> Array:
         """(K,) upstream times local, term by term."""
         return self.upstream * self.local
 
-    def within(self, name: str) -> Terms:
-        """The same terms as seen from the layer that holds this one under `name`."""
-        return replace(self, layer=f"{name}.{self.layer}" if self.layer else name)
+    def of(self, node: str) -> Terms:
+        """The same terms, of this node."""
+        return replace(self, node=node)
 
 
 def total(terms: Iterable[Terms]) -> float:
@@ -96,7 +117,7 @@ def total(terms: Iterable[Terms]) -> float:
 
 @dataclass(frozen=True)
 class Formulas:
-    """A layer's rules in symbols (LaTeX): forward, and the derivative of each parameter and of the input."""
+    """A layer's rules in LaTeX: forward, and the derivatives of the input and of each parameter."""
 
     forward: str
     input: str
@@ -104,17 +125,35 @@ class Formulas:
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A layer. Subclasses say what it computes, its derivative, and the terms of its chain rule."""
+class Layer(Kind):
+    """A layer. Subclasses define what it computes, its derivative, and the terms of its chain rule.
+
+    Called on symbols, a layer becomes part of a graph: `Dense(3)(Input(4))`.
+    """
 
     name: str | None = field(default=None, kw_only=True)
 
     passes_scale: ClassVar[bool] = False
-    """Whether the activation after this layer decides how the weights before it are drawn."""
+    """Whether the layer after this one decides how the weights before it are drawn."""
+    elementwise: ClassVar[bool] = False
+    """Whether each output depends on the input at the same index alone, by a fixed function."""
+    in_text: ClassVar[bool] = True
+    """Whether a network given as text can name it."""
+    accepts_images: ClassVar[bool] = False
+    """Whether a network given as text may start with it without flattening images first."""
+    output_symbol: ClassVar[str] = "y"
+    """What one of its outputs is called: z, a or y."""
+    local_symbol: ClassVar[str] = "\u2202y/\u2202x"
+    """What the derivative of an output with respect to an input is called."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of layer, such as "Dense"."""
+        return type(self).__name__
 
     @property
     def initial(self) -> str | None:
-        """The distribution that suits weights whose output goes through this layer; None where the layer has no say."""
+        """The distribution that suits weights whose output passes through this layer, if any."""
         return None
 
     @property
@@ -122,36 +161,92 @@ class Layer:
         """The forward rule and the derivatives in symbols."""
         raise NotImplementedError
 
+    @property
+    def parts(self) -> tuple[Layer, ...]:
+        """The layers that this one stands for, one after the other; itself alone by default."""
+        return (self,)
+
+    def __call__(self, *inputs: Symbol) -> Symbol:
+        """The symbol of this layer's output for these inputs."""
+        if not inputs or any(not hasattr(x, "call") for x in inputs):
+            raise SettingError(
+                f"layer {self.called}: it is called on symbols, as in {self.kind}(...)(Input(4)); to"
+                " compute with arrays, make a Network of it"
+            )
+        return inputs[0].call(self, inputs)
+
     def build(self, input_shape: Shape) -> Built:
-        """The output shape and the parameters for this input shape; raises ShapeError where it doesn't fit."""
+        """The output shape and the parameters; raises ShapeError for a shape it can't take."""
         return Built(input_shape)
 
-    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
-        """The output, and whatever backward needs."""
+    def forward(self, params: Params, x: Any, context: Any) -> tuple[Array, Any]:
+        """The output, and whatever backward needs. (Operators take several x.)"""
         raise NotImplementedError
 
-    def backward(
-        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
-        """dx (None unless wanted) and the gradient of every parameter by name."""
+    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Any, dict[str, Any]]:
+        """dx (None unless wanted), and the gradient of every parameter by name."""
         raise NotImplementedError
 
-    def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> list[Terms]:
+    def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         """The terms whose sum is the gradient of parameter `name` at `index`."""
-        raise KeyError(f"{type(self).__name__} has no parameter {name!r}")
+        raise KeyError(f"{self.kind} has no parameter {name!r}")
 
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
-        """The terms whose sum is dx at `index` (sample first)."""
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
+        """The terms whose sum is dx at `index`, sample first."""
         raise NotImplementedError
 
     def updated_statistics(self, params: Params, saved: Any) -> dict[str, Any]:
         """The statistics after a training batch of which forward kept `saved`."""
         return {}
 
+    # What people, cost models and rounding bounds ask of a layer
+
+    def cost(self, built: Built) -> float:
+        """Roughly how many multiply-adds a sample takes, forward and backward."""
+        return 30.0 * np.prod(built.output_shape, dtype=float)
+
+    def linear(self, params: Params, unit: int) -> tuple[Array, float] | None:
+        """The factor of each input and the constant, where an output is their weighted sum."""
+        return None
+
+    def describe(self, parameter: str, index: Shape, source: Callable[[int], str]) -> str:
+        """What a parameter's entry connects, in words; `source` names an input of the layer."""
+        return ""
+
+    def source(self, index: Shape, input_shape: Shape) -> Shape | None:
+        """Where the output at `index` (of one sample) is taken from, if it is an input unchanged."""
+        return None
+
+    def note(self, local: float, outputs: Array) -> str:
+        """Why nothing, or little, passes through a unit: its local derivative, its batch outputs."""
+        return ""
+
+    def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
+        """A bound on each output's rounding error, in units in the last place of 1."""
+        same = len(inputs) == 1 and inputs[0].shape == y.shape
+        return ULPS * (np.abs(y) + np.abs(inputs[0])) if same else np.abs(y)
+
+    def input_error(self, params: Params, saved: Any, inputs: Sequence[Array], dy: Array) -> Sequence[Array]:
+        """The same for the derivative that leaves at each input."""
+        dx, _ = self.backward(params, saved, dy)
+        # A derivative such as a (1 - a) is off by units in the last place of 1, however small.
+        return [
+            ULPS * (np.abs(d) + (np.abs(dy) if d.shape == dy.shape else 0))
+            for d in (dx if isinstance(dx, tuple) else (dx,))
+        ]
+
+    # Errors
+
+    @property
+    def called(self) -> str:
+        """Its name in messages: its own, or its kind."""
+        return self.name or snake(self.kind)
+
     def misfit(self, input_shape: Shape, wants: str) -> ShapeError:
         """The error for an input shape that this layer can't take."""
-        called = self.name or snake(type(self).__name__)
-        return ShapeError(f"layer {called}: takes {wants}, but gets the shape {input_shape} from the layer before it")
+        return ShapeError(
+            f"layer {self.called}: takes {wants}, but gets the shape {input_shape} from the layer before it"
+        )
 
 
 def snake(name: str) -> str:
@@ -159,27 +254,22 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z]$)", "_", name).lower()
 
 
-def samples_of(index: Shape) -> Array:
-    """The (1, d) place of a term that comes from the one output at this index."""
+def one_index(index: Shape) -> Array:
+    """The (1, d) index of a term that comes from the one output there."""
     return np.array([index], dtype=np.intp)
 
 
-def places(shape: Shape) -> Array:
+def indices(shape: Shape) -> Array:
     """(number of entries, d): the index of each entry of an array of this shape, in order."""
     return np.indices(shape).reshape(len(shape), -1).T
 
 
-def leaves(
-    layer: Layer, params: Params, saved: Any, dy: Array, place: str = ""
-) -> Iterator[tuple[str, Layer, Params, Any, Array]]:
-    """Every layer that isn't made of layers, from last to first: its place, itself, its params, what it saved, and
-    its dy.
-    """
-    children = getattr(layer, "children", None)
-    if children is None:
-        yield place, layer, params, saved, dy
-        return
-    arriving = layer.upstreams(params, saved, dy)  # type: ignore[attr-defined]
-    for name in reversed(list(children)):
-        inner = f"{place}.{name}" if place else name
-        yield from leaves(children[name], params[name], saved[name], arriving[name], inner)
+def row_indices(before: Iterable[int], features: int) -> Array:
+    """(features, d): the indices of all features of the sample and position `before`."""
+    return np.column_stack([*(np.full(features, k) for k in before), np.arange(features)])
+
+
+def feature_indices(shape: Shape, feature: int) -> Array:
+    """The indices of one feature in every sample and position of an array of this shape."""
+    rows = indices(shape[:-1])
+    return np.column_stack([rows, np.full(len(rows), feature)])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,17 +13,23 @@ import numpy as np
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import require
-from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, places
+from chainrule.layers.activations import activation
+from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, feature_indices, row_indices
 
 
 @dataclass(frozen=True)
 class Dense(Layer):
     """z = x @ W + b, with W of shape (inputs, units) and b of shape (units,).
 
-    x has shape (samples, ..., inputs). `activation` is the name of one or a layer: `Dense(64, activation="relu")` is
-    `Dense(64)` followed by `ReLU()`, so the derivative that arrives at a Dense layer's output is its delta. `weights`
-    and `biases` say what they are drawn from; by default the weights' distribution follows the activation that comes
-    after, and biases are 0.
+    x has shape (samples, ..., inputs). `Dense(64, activation="relu")` stands for `Dense(64)` followed
+    by `ReLU()`, so the derivative that arrives at a Dense layer's output is its delta.
+
+    Attributes:
+        units: the number of outputs
+        activation: the name of an activation, or a layer, that follows
+        weights: the distribution of W; by default the one that suits the activation that follows
+        biases: the distribution of b, by default 0
+        bias: whether there is a b
 
     Examples:
         >>> Dense(3).build((2,)).parameters["W"].shape
@@ -30,8 +39,11 @@ class Dense(Layer):
     units: int
     activation: str | Layer | None = None
     weights: Any = None
-    biases: Any = 0.0
+    biases: Any = distributions.ZEROS
     bias: bool = True
+
+    output_symbol = "z"
+    local_symbol = "w"
 
     def __post_init__(self) -> None:
         require(
@@ -41,6 +53,15 @@ class Dense(Layer):
         if self.weights is not None:
             object.__setattr__(self, "weights", distributions.of(self.weights))
         object.__setattr__(self, "biases", distributions.of(self.biases))
+
+    @property
+    def parts(self) -> tuple[Layer, ...]:
+        return (self,) if self.activation is None else self._pair
+
+    @cached_property
+    def _pair(self) -> tuple[Layer, Layer]:
+        assert self.activation is not None
+        return replace(self, activation=None), activation(self.activation)
 
     @property
     def formulas(self) -> Formulas:
@@ -57,7 +78,7 @@ class Dense(Layer):
         inputs = input_shape[-1]
         parameters = {"W": Parameter((inputs, self.units), self.weights, (inputs, self.units))}
         if self.bias:
-            parameters["b"] = Parameter((self.units,), self.biases, (inputs, self.units))
+            parameters["b"] = Parameter((self.units,), self.biases, (inputs, self.units), regularized=False)
         return Built((*input_shape[:-1], self.units), parameters)
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Array]:
@@ -75,18 +96,33 @@ class Dense(Layer):
             gradients["b"] = delta.sum(axis=0)
         return (dy @ params["W"].T if wants_input else None), gradients
 
-    def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> list[Terms]:
+    def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         unit = index[-1]
         upstream = dy[..., unit].ravel()
         local = saved[..., index[0]].ravel() if name == "W" else np.ones_like(upstream)
-        at = places(dy.shape[:-1])
-        return [Terms(upstream, local, np.column_stack([at, np.full(len(at), unit)]))]
+        return Terms(upstream, local, feature_indices(dy.shape, unit))
 
-    def input_terms(self, params: Params, saved: Array, dy: Array, index: Shape) -> list[Terms]:
+    def input_terms(self, params: Params, saved: Array, dy: Array, index: Shape) -> Terms:
         *before, i = index
-        units = np.arange(self.units)
-        at = np.column_stack([*(np.full(self.units, k) for k in before), units])
-        return [Terms(dy[tuple(before)], params["W"][i], at)]
+        return Terms(dy[tuple(before)], params["W"][i], row_indices(before, self.units))
+
+    def cost(self, built: Built) -> float:
+        return 6.0 * math.prod(built.output_shape[:-1]) * math.prod(built.parameters["W"].shape)
+
+    def linear(self, params: Params, unit: int) -> tuple[Array, float]:
+        return params["W"][:, unit], float(params["b"][unit]) if self.bias else 0.0
+
+    def describe(self, parameter: str, index: Shape, source: Callable[[int], str]) -> str:
+        if parameter == "b":
+            return f"the bias of unit {index[0]} of {self.called}"
+        return f"the weight from {source(index[0])} to unit {index[1]} of {self.called}"
+
+    def output_error(self, params: Params, saved: Array, inputs: Sequence[Array], y: Array) -> Array:
+        sizes = np.abs(inputs[0]) @ np.abs(params["W"])
+        return (inputs[0].shape[-1] + 1) * (sizes + np.abs(params["b"]) if self.bias else sizes)
+
+    def input_error(self, params: Params, saved: Array, inputs: Sequence[Array], dy: Array) -> list[Array]:
+        return [(dy.shape[-1] + 1) * (np.abs(dy) @ np.abs(params["W"]).T)]
 
 
 def _rows(array: Array) -> Array:

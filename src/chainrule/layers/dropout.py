@@ -1,26 +1,30 @@
-"""Dropout: while training, units are silenced by chance."""
+"""Dropout: in training, random units are set to 0."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from chainrule import generators
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import require
-from chainrule.layers.base import Context, Formulas, Layer, Terms, samples_of
+from chainrule.layers.base import Context, Formulas, Layer, Terms, one_index
 
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """While training, each unit is 0 with probability `rate` and divided by 1 - rate otherwise; afterwards it is
-    handed on (Srivastava et al., 2014). The mask is keyed by (seed, step, place), so any step's mask can be had
-    again.
+    """In training each unit is set to 0 with probability `rate`, and divided by 1 - rate otherwise;
+    afterwards it is passed on (Srivastava et al., 2014). The mask is keyed by (seed, step, node), so
+    that any step's mask can be drawn again.
     """
 
     rate: float = 0.5
 
     passes_scale = True
+    local_symbol = "mask"
 
     def __post_init__(self) -> None:
         require(0 <= self.rate < 1, f"dropout: the rate is {self.rate}; it is a share from 0 up to, but not, 1")
@@ -33,7 +37,7 @@ class Dropout(Layer):
         )
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
-        if not context.training or self.rate == 0:
+        if not context.training or not context.dropout or self.rate == 0:
             return x, None
         keep = generators.keep_mask(x.shape, self.rate, context.step, context.seed, "dropout", context.place)
         mask = keep * x.dtype.type(1 / (1 - self.rate))
@@ -46,7 +50,13 @@ class Dropout(Layer):
             return None, {}
         return (dy if saved is None else dy * saved), {}
 
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         upstream = dy[index].reshape(1)
         local = upstream * 0 + (1 if saved is None else saved[index])
-        return [Terms(upstream, local, samples_of(index))]
+        return Terms(upstream, local, one_index(index))
+
+    def note(self, local: float, outputs: Array) -> str:
+        return "" if local else "dropped in this step, so nothing comes through"
+
+    def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
+        return np.abs(y)

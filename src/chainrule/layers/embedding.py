@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,11 @@ from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Te
 
 @dataclass(frozen=True)
 class Embedding(Layer):
-    """Looks up, for each whole number from 0 to count - 1 in x, its row of W, which has shape (count, units).
+    """Looks up the row of W for each whole number from 0 to count - 1 in x.
 
-    x of shape (samples, ...) becomes (samples, ..., units). It is a Dense layer whose inputs are all 0 but for a
-    single 1, without the multiplications; x is a place, not a quantity, so dx is 0.
+    W has shape (count, units); x of shape (samples, ...) becomes (samples, ..., units). It equals a
+    Dense layer on one-hot inputs, without the multiplications. x is an index, not a quantity, so dx
+    is 0.
     """
 
     count: int
@@ -27,8 +29,8 @@ class Embedding(Layer):
 
     def __post_init__(self) -> None:
         require(
-            self.count > 0 and self.units > 0,
-            f"embedding: {self.count} rows of {self.units} units; both must be above 0",
+            all(isinstance(n, int) and n > 0 for n in (self.count, self.units)),
+            f"embedding: {self.count} rows of {self.units} units; both are whole numbers above 0",
         )
         object.__setattr__(self, "weights", distributions.of(self.weights))
 
@@ -66,12 +68,19 @@ class Embedding(Layer):
         np.add.at(dW, rows, dy)
         return (np.zeros(x.shape, dtype=dy.dtype) if wants_input else None), {"W": dW}
 
-    def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> list[Terms]:
+    def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         rows, _ = saved
         row, unit = index
         at = np.argwhere(rows == row)
         upstream = dy[..., unit][rows == row]
-        return [Terms(upstream, np.ones_like(upstream), np.column_stack([at, np.full(len(at), unit)]))]
+        return Terms(upstream, np.ones_like(upstream), np.column_stack([at, np.full(len(at), unit)]))
 
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
-        return []
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
+        empty = np.zeros(0, dtype=dy.dtype)
+        return Terms(empty, empty, np.zeros((0, dy.ndim), dtype=np.intp))
+
+    def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
+        return np.zeros_like(y)
+
+    def input_error(self, params: Params, saved: Any, inputs: Sequence[Array], dy: Array) -> list[Array]:
+        return [np.zeros(inputs[0].shape)]

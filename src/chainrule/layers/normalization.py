@@ -8,7 +8,7 @@ of one input has a term for each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,31 +17,43 @@ import numpy as np
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import require
-from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, places
+from chainrule.layers.base import (
+    ULPS,
+    Built,
+    Context,
+    Formulas,
+    Layer,
+    Parameter,
+    Terms,
+    feature_indices,
+    indices,
+    row_indices,
+)
 
 
 class Normalized(NamedTuple):
     """What the backward pass needs."""
 
     unit: Array
-    """x brought to mean 0 and variance 1, in x's shape"""
+    """x normalized to mean 0 and variance 1, in x's shape"""
     inverse: Array
     """1 / the deviation, in a shape that broadcasts to x's"""
+    fixed: bool = False
+    """whether mean and deviation are the running ones, which do not depend on x"""
     mean: Array | None = None
     variance: Array | None = None
-    """of this batch, features only; None when the running ones were used"""
+    """of this batch, for BatchNorm's running statistics"""
 
 
 def _feature_sum(array: Array) -> Array:
     return array.reshape(-1, array.shape[-1]).sum(axis=0)
 
 
-def _scale_and_offset_terms(saved: Normalized, dy: Array, name: str, index: Shape) -> list[Terms]:
+def _scale_and_offset_terms(saved: Normalized, dy: Array, name: str, index: Shape) -> Terms:
     unit = index[0]
     upstream = dy[..., unit].ravel()
     local = saved.unit[..., unit].ravel() if name == "scale" else np.ones_like(upstream)
-    at = places(dy.shape[:-1])
-    return [Terms(upstream, local, np.column_stack([at, np.full(len(at), unit)]))]
+    return Terms(upstream, local, feature_indices(dy.shape, unit))
 
 
 def _through_normalization(saved: Normalized, dunit: Array, mean: Callable[[Array], Array]) -> Array:
@@ -49,8 +61,50 @@ def _through_normalization(saved: Normalized, dunit: Array, mean: Callable[[Arra
     return saved.inverse * (dunit - mean(dunit) - saved.unit * mean(dunit * saved.unit))
 
 
+class Normalization(Layer, register=False):
+    """What BatchNorm and LayerNorm share; they differ in the axes that they average over."""
+
+    passes_scale = True
+
+    def over(self, dimensions: int) -> tuple[int, ...]:
+        """The axes that are averaged over, of an array of so many."""
+        raise NotImplementedError
+
+    def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
+        return _scale_and_offset_terms(saved, dy, name, index)
+
+    def backward(
+        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
+    ) -> tuple[Array | None, dict[str, Any]]:
+        gradients = {"scale": _feature_sum(dy * saved.unit), "offset": _feature_sum(dy)}
+        if not wants_input:
+            return None, gradients
+        dunit = dy * params["scale"]
+        if saved.fixed:
+            return dunit * saved.inverse, gradients
+        return _through_normalization(saved, dunit, lambda t: t.mean(axis=self.over(t.ndim), keepdims=True)), gradients
+
+    def _averaged(self, x: Array) -> int:
+        return int(np.prod([x.shape[axis] for axis in self.over(x.ndim)]))
+
+    def _spread(self, x: Array, inverse: Array) -> Array:
+        """How much larger the numbers are than their deviation."""
+        return 1 + np.abs(x).max(axis=self.over(x.ndim), keepdims=True) * inverse
+
+    def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
+        (x,) = inputs
+        sizes = np.abs(y) + np.abs(params["scale"]) * (1 + np.abs(saved.unit)) * self._spread(x, saved.inverse)
+        return (self._averaged(x) + ULPS) * sizes
+
+    def input_error(self, params: Params, saved: Any, inputs: Sequence[Array], dy: Array) -> list[Array]:
+        (x,), over = inputs, self.over(dy.ndim)
+        scaled, unit = np.abs(dy * params["scale"]), 1 + np.abs(saved.unit)
+        mixed = scaled + scaled.mean(over, keepdims=True) + unit * (scaled * unit).mean(over, keepdims=True)
+        return [(self._averaged(x) + ULPS) * saved.inverse * mixed * self._spread(x, saved.inverse)]
+
+
 @dataclass(frozen=True)
-class BatchNorm(Layer):
+class BatchNorm(Normalization):
     """Each feature (last axis) brought to mean 0 and variance 1 over the batch, then times scale plus offset (Ioffe
     and Szegedy, 2015).
 
@@ -60,8 +114,6 @@ class BatchNorm(Layer):
 
     momentum: float = 0.9
     epsilon: float = 1e-5
-
-    passes_scale = True
 
     def __post_init__(self) -> None:
         require(
@@ -94,39 +146,28 @@ class BatchNorm(Layer):
             over = tuple(range(x.ndim - 1))
             mean, variance = x.mean(axis=over), x.var(axis=over)
             inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
-            saved = Normalized((x - mean) * inverse, inverse, mean, variance)
+            saved = Normalized((x - mean) * inverse, inverse, False, mean, variance)
         else:
             inverse = 1 / np.sqrt(params["variance"] + x.dtype.type(self.epsilon))
-            saved = Normalized((x - params["mean"]) * inverse, inverse)
+            saved = Normalized((x - params["mean"]) * inverse, inverse, True)
         return params["scale"] * saved.unit + params["offset"], saved
 
-    def backward(
-        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
-        gradients = {"scale": _feature_sum(dy * saved.unit), "offset": _feature_sum(dy)}
-        if not wants_input:
-            return None, gradients
-        dunit = dy * params["scale"]
-        if saved.mean is None:
-            return dunit * saved.inverse, gradients
-        return _through_normalization(saved, dunit, lambda t: t.mean(axis=tuple(range(t.ndim - 1)))), gradients
+    def over(self, dimensions: int) -> tuple[int, ...]:
+        return tuple(range(dimensions - 1))
 
-    def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> list[Terms]:
-        return _scale_and_offset_terms(saved, dy, name, index)
-
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         feature = index[-1]
-        at = places(dy.shape[:-1])
+        at = indices(dy.shape[:-1])
         own = (at == np.array(index[:-1])).all(axis=1)
         local = own.astype(dy.dtype)
-        if saved.mean is not None:
+        if not saved.fixed:
             unit = saved.unit[..., feature].ravel()
             local = local - (1 + saved.unit[index] * unit) / len(at)
         local = local * params["scale"][feature] * saved.inverse[feature]
-        return [Terms(dy[..., feature].ravel(), local, np.column_stack([at, np.full(len(at), feature)]))]
+        return Terms(dy[..., feature].ravel(), local, feature_indices(dy.shape, feature))
 
     def updated_statistics(self, params: Params, saved: Any) -> dict[str, Any]:
-        if saved.mean is None:
+        if saved.fixed:
             return {}
         count = saved.unit.size // saved.unit.shape[-1]
         unbiased = saved.variance * (count / max(count - 1, 1))
@@ -138,7 +179,7 @@ class BatchNorm(Layer):
 
 
 @dataclass(frozen=True)
-class LayerNorm(Layer):
+class LayerNorm(Normalization):
     """Each sample brought to mean 0 and variance 1 over its features (last axis), then times scale plus offset (Ba et
     al., 2016).
 
@@ -146,8 +187,6 @@ class LayerNorm(Layer):
     """
 
     epsilon: float = 1e-5
-
-    passes_scale = True
 
     def __post_init__(self) -> None:
         require(self.epsilon > 0, f"layer norm: epsilon is {self.epsilon}; it must be positive")
@@ -176,29 +215,23 @@ class LayerNorm(Layer):
         saved = Normalized((x - mean) * inverse, inverse)
         return params["scale"] * saved.unit + params["offset"], saved
 
-    def backward(
-        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
-        gradients = {"scale": _feature_sum(dy * saved.unit), "offset": _feature_sum(dy)}
-        if not wants_input:
-            return None, gradients
-        return _through_normalization(saved, dy * params["scale"], lambda t: t.mean(axis=-1, keepdims=True)), gradients
+    def over(self, dimensions: int) -> tuple[int, ...]:
+        return (dimensions - 1,)
 
-    def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> list[Terms]:
-        return _scale_and_offset_terms(saved, dy, name, index)
-
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         *before, i = index
         unit = saved.unit[tuple(before)]
         features = np.arange(len(unit))
         local = (features == i) - (1 + unit[i] * unit) / len(unit)
         local = local * params["scale"] * saved.inverse[(*before, 0)]
-        at = np.column_stack([*(np.full(len(unit), k) for k in before), features])
-        return [Terms(dy[tuple(before)], local, at)]
+        return Terms(dy[tuple(before)], local, row_indices(before, len(unit)))
 
 
 def _scale_and_offset(features: Shape) -> dict[str, Parameter]:
-    return {"scale": Parameter(features, distributions.ones()), "offset": Parameter(features, distributions.zeros())}
+    return {
+        "scale": Parameter(features, distributions.ones(), regularized=False),
+        "offset": Parameter(features, distributions.zeros(), regularized=False),
+    }
 
 
 _PARAMETER_FORMULAS = {

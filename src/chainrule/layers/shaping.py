@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import require
-from chainrule.layers.base import Built, Context, Formulas, Layer, Terms, samples_of
+from chainrule.layers.base import Built, Context, Formulas, Layer, Terms, one_index
 
 
-class Reshaping(Layer):
-    """Hands every number on, at another place."""
+class Reshaping(Layer, register=False):
+    """Passes every number on unchanged, in another shape."""
 
     passes_scale = True
+    local_symbol = "1"
 
     def target(self, input_shape: Shape) -> Shape:
         """The output's shape for this input's, both of one sample."""
@@ -25,7 +27,7 @@ class Reshaping(Layer):
     @property
     def formulas(self) -> Formulas:
         return Formulas(
-            forward=r"y_{n k} = x_{n k}",
+            forward=r"y_{nk} = x_{nk}",
             input=r"\frac{\partial L}{\partial x_{nk}} = \frac{\partial L}{\partial y_{nk}}",
         )
 
@@ -40,16 +42,28 @@ class Reshaping(Layer):
     ) -> tuple[Array | None, dict[str, Any]]:
         return (dy.reshape(saved) if wants_input else None), {}
 
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         place = np.unravel_index(np.ravel_multi_index(index, saved), dy.shape)
         at = tuple(int(k) for k in place)
         upstream = dy[at].reshape(1)
-        return [Terms(upstream, np.ones_like(upstream), samples_of(at))]
+        return Terms(upstream, np.ones_like(upstream), one_index(at))
+
+    def source(self, index: Shape, input_shape: Shape) -> Shape:
+        position = np.ravel_multi_index(index, self.target(input_shape)) if index else 0
+        return tuple(int(k) for k in np.unravel_index(position, input_shape))
+
+    def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
+        return np.zeros_like(y)
+
+    def input_error(self, params: Params, saved: Any, inputs: Sequence[Array], dy: Array) -> list[Array]:
+        return [np.zeros_like(inputs[0])]
 
 
 @dataclass(frozen=True)
 class Flatten(Reshaping):
-    """All of a sample's numbers in one list: (samples, a, b, ...) becomes (samples, a * b * ...)."""
+    """A sample's numbers in one list: (samples, a, b, ...) becomes (samples, a * b * ...)."""
+
+    accepts_images = True
 
     def target(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)
@@ -61,10 +75,16 @@ class Reshape(Reshaping):
 
     shape: tuple[int, ...]
 
+    @staticmethod
+    def from_text(*sizes: int) -> Reshape:
+        """The layer with these sizes."""
+        return Reshape(sizes)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
+        sizes = all(isinstance(size, int) and (size > 0 or size == -1) for size in self.shape)
         require(
-            all(size > 0 or size == -1 for size in self.shape) and self.shape.count(-1) <= 1,
+            sizes and self.shape.count(-1) <= 1,
             f"reshape: {self.shape} is no shape; sizes are above 0, and one at most may be -1",
         )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from chainrule.arrays import Array, Params, Shape
-from chainrule.layers.base import Context, Formulas, Layer, Terms
+from chainrule.layers.base import ULPS, Context, Formulas, Layer, Terms, row_indices
 
 
 def softmax(z: Array) -> Array:
@@ -23,8 +24,10 @@ def log_softmax(z: Array) -> Array:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-class AcrossUnits(Layer):
+class AcrossUnits(Layer, register=False):
     """An activation whose outputs depend on all inputs of the same row."""
+
+    output_symbol = "a"
 
     @property
     def initial(self) -> str | None:
@@ -51,11 +54,17 @@ class AcrossUnits(Layer):
     ) -> tuple[Array | None, dict[str, Any]]:
         return (self.pull_back(saved, dy) if wants_input else None), {}
 
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> list[Terms]:
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         *row, i = index
         local = self.slopes(saved[tuple(row)], i)
-        units = np.arange(len(local))
-        return [Terms(dy[tuple(row)], local, np.column_stack([*(np.full(len(units), k) for k in row), units]))]
+        return Terms(dy[tuple(row)], local, row_indices(row, len(local)))
+
+    def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
+        return (ULPS + y.shape[-1]) * (np.abs(y) + np.abs(inputs[0]))
+
+    def input_error(self, params: Params, saved: Any, inputs: Sequence[Array], dy: Array) -> list[Array]:
+        sizes = np.abs(self.pull_back(saved, dy)) + np.abs(dy).sum(axis=-1, keepdims=True)
+        return [(ULPS + dy.shape[-1]) * sizes]
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ weights.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from chainrule.errors import SettingError, unknown
+from chainrule import notation
+from chainrule.kinds import named
 from chainrule.losses.base import Loss
 from chainrule.losses.classification import (
     BinaryCrossEntropy,
@@ -30,47 +30,26 @@ from chainrule.losses.regression import (
     Quantile,
 )
 
-NAMED: dict[str, Callable[..., Loss]] = {
-    "mse": MeanSquaredError,
-    "half_squares": HalfSquares,
-    "mae": MeanAbsoluteError,
-    "huber": Huber,
-    "log_cosh": LogCosh,
-    "quantile": Quantile,
-    "poisson": Poisson,
-    "gaussian": GaussianNegativeLogLikelihood,
-    "cosine": Cosine,
-    "binary_cross_entropy": BinaryCrossEntropy,
-    "cross_entropy": CategoricalCrossEntropy,
-    "focal": Focal,
-    "hinge": Hinge,
-    "squared_hinge": SquaredHinge,
-    "kullback_leibler": KullbackLeibler,
-}
-"""Every loss there is, by its short name. A new one is added here."""
-
-KINDS: tuple[Any, ...] = (*NAMED.values(), Penalty)
+NAMED: dict[str, Callable[..., Loss]] = named(Loss)
+"""Every loss there is, by its notation."""
 
 
 def loss(what: str | Loss) -> Loss:
-    """The loss that is meant: one itself, or its name and its numbers in order, such as "huber 0.5" or "quantile
-    0.9".
-    """
+    """The loss that is meant: one itself, or a text such as "huber 0.5" or "quantile level=0.9"."""
     if isinstance(what, Loss):
         return what
-    name, *numbers = what.split()
-    key = name.lower().replace("-", "_")
-    if key not in NAMED:
-        raise unknown("loss", name, NAMED)
-    try:
-        return NAMED[key](*(float(number) for number in numbers))
-    except (TypeError, ValueError):
-        raise SettingError(f"loss {what!r}: {' '.join(numbers)} are no settings of {key}") from None
+    return notation.make("loss", notation.parse("loss", what), NAMED)
+
+
+def penalty(text: str) -> Penalty:
+    """The penalty that a text names: "l1 0.001", "l2 0.001" or "elastic 0.001 0.001"."""
+    makers: dict[str, Callable[..., Penalty]] = {"l1": l1, "l2": l2, "elastic": elastic}
+    return notation.make("penalty", notation.parse("penalty", text), makers)
 
 
 __all__ = [
-    "KINDS", "NAMED", "BinaryCrossEntropy", "CategoricalCrossEntropy", "Cosine", "Focal",
+    "NAMED", "BinaryCrossEntropy", "CategoricalCrossEntropy", "Cosine", "Focal",
     "GaussianNegativeLogLikelihood", "HalfSquares", "Hinge", "Huber", "KullbackLeibler", "LogCosh", "Loss",
     "MeanAbsoluteError", "MeanSquaredError", "Penalty", "Poisson", "Quantile", "SquaredHinge", "elastic", "l1", "l2",
-    "loss",
+    "loss", "penalty",
 ]  # fmt: skip

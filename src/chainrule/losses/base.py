@@ -12,10 +12,11 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.errors import SettingError, ShapeError
+from chainrule.kinds import Kind
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(Kind, register=False):
     """A loss. Subclasses give each sample's loss and its slopes; the loss of a batch is the mean of the samples'
     losses times their weights.
 

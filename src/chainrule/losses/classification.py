@@ -24,7 +24,7 @@ def _with_zero(z: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class CrossEntropy(Loss):
+class CrossEntropy(Loss, register=False):
     """What both cross-entropies can be told: label smoothing, and weights of the classes."""
 
     smoothing: float = 0.0
@@ -45,6 +45,8 @@ class BinaryCrossEntropy(CrossEntropy):
     `smoothing` moves the target from 0 and 1 towards 1/2 (Szegedy et al., 2016). `class_weights` multiply the loss of
     the classes 0 and 1.
     """
+
+    notation = "binary_cross_entropy"
 
     @property
     def formula(self) -> tuple[str, str]:
@@ -80,6 +82,8 @@ class CategoricalCrossEntropy(CrossEntropy):
     each class's part.
     """
 
+    notation = "cross_entropy"
+
     @property
     def formula(self) -> tuple[str, str]:
         return r"-\sum_k t_k \ln \operatorname{softmax}(z)_k", r"\operatorname{softmax}(z)_k - t_k"
@@ -104,6 +108,8 @@ class Focal(Loss):
     """-(1 - p)^focus ln p, p being the softmax's (or, of one output, the sigmoid's) probability of the right class:
     samples that are right already count little (Lin et al., 2017).
     """
+
+    notation = "focal"
 
     focus: float = 2.0
     class_weights: tuple[float, ...] | None = None
@@ -155,6 +161,8 @@ class Hinge(Loss):
     class 0 (Cortes and Vapnik, 1995).
     """
 
+    notation = "hinge"
+
     tasks = ("classification",)
 
     @property
@@ -200,6 +208,8 @@ class Hinge(Loss):
 class SquaredHinge(Hinge):
     """The hinge's shortfalls, squared."""
 
+    notation = "squared_hinge"
+
     @property
     def formula(self) -> tuple[str, str]:
         return (
@@ -221,6 +231,8 @@ class KullbackLeibler(Loss):
     """sum_k t_k (ln t_k - y_k): how far the distribution whose logarithms are predicted (by a LogSoftmax, say) is
     from the target's (Kullback and Leibler, 1951).
     """
+
+    notation = "kullback_leibler"
 
     tasks = ("classification",)
 

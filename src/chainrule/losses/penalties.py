@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import numpy as np
 
 from chainrule.arrays import Vector
 from chainrule.errors import SettingError, require
+from chainrule.kinds import Kind
 from chainrule.layout import Layout
 
 
 @dataclass(frozen=True)
-class Penalty:
-    """l1 * sum |w| + l2 / 2 * sum w^2 over the parameters whose names match `on`, such as "*.W" or "dense_1.*".
+class Penalty(Kind):
+    """l1 * sum |w| + l2 / 2 * sum w^2 over the weights, not biases; or over the parameters whose names
+    match `on`, such as "dense_1.*".
 
     With both it is the elastic net (Zou and Hastie, 2005); l2 alone is ridge regression's (Hoerl and Kennard, 1970),
     l1 alone the lasso's (Tibshirani, 1996). The derivatives are l1 * sign(w) and l2 * w.
@@ -22,7 +23,7 @@ class Penalty:
 
     l1: float = 0.0
     l2: float = 0.0
-    on: str = "*.W"
+    on: str | None = None
 
     def __post_init__(self) -> None:
         require(self.l1 >= 0 and self.l2 >= 0, f"penalty: l1 is {self.l1} and l2 is {self.l2}; neither can be negative")
@@ -39,11 +40,11 @@ class Penalty:
         weights = self._chosen(layout) * parameters
         return self.l1 * np.sign(weights) + self.l2 * weights
 
-    def terms(self, name: str, w: float) -> list[tuple[str, float]]:
-        """What it adds to the gradient of a weight w in the parameter of this name: how, with the numbers put in, and
-        how much.
+    def terms(self, layout: Layout, place: int, w: float) -> list[tuple[str, float]]:
+        """What it adds to the gradient of the weight w at this place: how, with the numbers put in,
+        and how much.
         """
-        if not fnmatchcase(name, self.on):
+        if layout.at(place) not in layout.applies(self.on):
             return []
         lasso = ("L1 penalty, l1 x sign(w)", f"{self.l1:g} x {float(np.sign(w)):g}", self.l1 * float(np.sign(w)))
         ridge = ("L2 penalty, l2 x w", f"{self.l2:g} x {w:.6g}", self.l2 * w)
@@ -51,24 +52,24 @@ class Penalty:
 
     def _chosen(self, layout: Layout) -> Vector:
         chosen = np.zeros(layout.size, dtype=np.float32)
-        for entry in layout.entries:
-            chosen[entry.place] = fnmatchcase(entry.name, self.on)
-        if not chosen.any():
+        for entry in layout.applies(self.on):
+            chosen[entry.place] = 1
+        if self.on is not None and not chosen.any():
             names = ", ".join(entry.name for entry in layout.entries)
             raise SettingError(f"penalty: no parameter's name matches {self.on!r}; there are {names}")
         return chosen
 
 
-def l1(strength: float, on: str = "*.W") -> Penalty:
+def l1(strength: float, on: str | None = None) -> Penalty:
     """strength * sum |w|: drives weights to exactly 0."""
     return Penalty(l1=strength, on=on)
 
 
-def l2(strength: float, on: str = "*.W") -> Penalty:
+def l2(strength: float, on: str | None = None) -> Penalty:
     """strength / 2 * sum w^2: keeps weights small."""
     return Penalty(l2=strength, on=on)
 
 
-def elastic(l1: float, l2: float, on: str = "*.W") -> Penalty:
+def elastic(l1: float, l2: float, on: str | None = None) -> Penalty:
     """Both at once."""
     return Penalty(l1, l2, on)

@@ -28,6 +28,8 @@ def _share(slopes: Array) -> Array:
 class MeanSquaredError(Loss):
     """d^2."""
 
+    notation = "mse"
+
     @property
     def formula(self) -> tuple[str, str]:
         return r"\frac{1}{K}\sum_j (y_j - t_j)^2", r"\frac{2}{K}(y_j - t_j)"
@@ -42,6 +44,8 @@ class MeanSquaredError(Loss):
 @dataclass(frozen=True)
 class HalfSquares(Loss):
     """The textbooks' half sum of squares: d^2 / 2, summed over the outputs. Its derivative is d."""
+
+    notation = "half_squares"
 
     @property
     def formula(self) -> tuple[str, str]:
@@ -59,6 +63,8 @@ class HalfSquares(Loss):
 class MeanAbsoluteError(Loss):
     """|d|; at d = 0 its derivative is taken to be 0."""
 
+    notation = "mae"
+
     @property
     def formula(self) -> tuple[str, str]:
         return r"\frac{1}{K}\sum_j |y_j - t_j|", r"\frac{1}{K}\operatorname{sign}(y_j - t_j)"
@@ -75,6 +81,8 @@ class Huber(Loss):
     """d^2 / 2 up to |d| = delta, beyond it delta * (|d| - delta / 2): outliers pull no harder than delta (Huber,
     1964).
     """
+
+    notation = "huber"
 
     delta: float = 1.0
 
@@ -103,6 +111,8 @@ class Huber(Loss):
 class LogCosh(Loss):
     """ln cosh d: like d^2 / 2 near 0 and like |d| far away."""
 
+    notation = "log_cosh"
+
     @property
     def formula(self) -> tuple[str, str]:
         return r"\frac{1}{K}\sum_j \ln\cosh(y_j - t_j)", r"\frac{1}{K}\tanh(y_j - t_j)"
@@ -120,6 +130,8 @@ class Quantile(Loss):
     """level * -d where the prediction is too low, (1 - level) * d where it is too high: its minimum is that quantile
     of the target (Koenker and Bassett, 1978).
     """
+
+    notation = "quantile"
 
     level: float = 0.5
 
@@ -146,6 +158,8 @@ class Poisson(Loss):
     Without the part that depends on the target alone (ln t!), so it may be negative.
     """
 
+    notation = "poisson"
+
     scales_target = False
 
     @property
@@ -169,6 +183,8 @@ class GaussianNegativeLogLikelihood(Loss):
 
     The prediction has twice as many columns as the target: the means, then the logarithms of the variances.
     """
+
+    notation = "gaussian"
 
     @property
     def formula(self) -> tuple[str, str]:
@@ -206,6 +222,8 @@ class GaussianNegativeLogLikelihood(Loss):
 @dataclass(frozen=True)
 class Cosine(Loss):
     """1 minus the cosine of the angle between prediction and target: only their direction counts."""
+
+    notation = "cosine"
 
     scales_target = False
 

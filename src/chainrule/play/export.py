@@ -19,7 +19,6 @@ from chainrule.distributions import (
     VarianceScaling,
 )
 from chainrule.errors import SettingError
-from chainrule.layers import Dense, Dropout, Flatten
 from chainrule.play.frames import drawn_from
 from chainrule.play.samples import TEST, VALIDATION
 from chainrule.play.settings import Settings, options_of
@@ -27,11 +26,13 @@ from chainrule.play.settings import Settings, options_of
 if TYPE_CHECKING:
     from chainrule.play.trainer import Trainer
 
-_TORCH_ACTIVATIONS = {
-    "Tanh": "Tanh", "ReLU": "ReLU", "LeakyReLU": "LeakyReLU", "Sigmoid": "Sigmoid", "ELU": "ELU", "SELU": "SELU",
-    "GELU": "GELU", "SiLU": "SiLU", "Mish": "Mish", "Softplus": "Softplus", "Softsign": "Softsign",
-    "HardTanh": "Hardtanh", "HardSwish": "Hardswish", "HardSigmoid": "Hardsigmoid",
+_TORCH_MODULES = {
+    "Flatten": "Flatten()", "Dense": "Linear({inputs}, {layer.units})", "Dropout": "Dropout({layer.rate:g})",
+    "Tanh": "Tanh()", "ReLU": "ReLU()", "LeakyReLU": "LeakyReLU()", "Sigmoid": "Sigmoid()", "ELU": "ELU()",
+    "SELU": "SELU()", "GELU": "GELU()", "SiLU": "SiLU()", "Mish": "Mish()", "Softplus": "Softplus()",
+    "Softsign": "Softsign()", "HardTanh": "Hardtanh()", "HardSwish": "Hardswish()", "HardSigmoid": "Hardsigmoid()",
 }  # fmt: skip
+"""The kinds of layers that PyTorch has too, as it writes them."""
 _TORCH_OPTIMIZERS = {
     "sgd": "SGD", "gd": "SGD", "gradient_descent": "SGD", "momentum": "SGD", "nesterov": "SGD", "adam": "Adam",
     "adamw": "AdamW", "adagrad": "Adagrad", "adadelta": "Adadelta", "rmsprop": "RMSprop", "adamax": "Adamax",
@@ -109,7 +110,7 @@ def chainrule_code(trainer: Trainer) -> str:
     plan, settings = trainer.plan, trainer.settings
     made = [_repr(layer) for layer in plan.network.layers]
     penalties = f", penalties=[losses.elastic({settings.l1:g}, {settings.l2:g})]" if settings.penalties() else ""
-    kinds = ", ".join(sorted({type(layer).__name__ for layer in plan.network.layers}))
+    kinds = ", ".join(sorted({layer.kind for layer in plan.network.layers}))
     rooms = "distributions, losses" if "distributions." in "".join(made) else "losses"
     body = [
         *_data_code(trainer), "", "layers = [", *(f"    {layer}," for layer in made), "]",
@@ -138,8 +139,6 @@ def _repr(value: Any, prefix: str = "") -> str:
     for f in dataclasses.fields(value):
         there = getattr(value, f.name)
         default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
-        if isinstance(value, Dense) and f.name == "biases":
-            continue
         if there != default:
             inner = "distributions." if f.name in ("weights", "biases") else ""
             parts.append(f"{f.name}={_repr(there, inner)}")
@@ -181,29 +180,21 @@ def torch_code(trainer: Trainer) -> str:
 
 def _torch_modules(trainer: Trainer) -> list[str]:
     modules, inputs = [], math.prod(trainer.data.input_shape)
-    for _, layer, _ in trainer.plan.network.leaves():
-        if isinstance(layer, Flatten):
-            modules.append("nn.Flatten()")
-        elif isinstance(layer, Dense):
-            modules.append(f"nn.Linear({inputs}, {layer.units})")
-            inputs = layer.units
-        elif isinstance(layer, Dropout):
-            modules.append(f"nn.Dropout({layer.rate:g})")
-        elif type(layer).__name__ in _TORCH_ACTIVATIONS:
-            modules.append(f"nn.{_TORCH_ACTIVATIONS[type(layer).__name__]}()")
-        else:
-            raise SettingError(
-                f"PyTorch has no {type(layer).__name__}; choose another activation to take its code away"
-            )
+    for node in trainer.plan.network.nodes:
+        layer, kind = node.layer, node.layer.kind
+        if kind not in _TORCH_MODULES:
+            raise SettingError(f"PyTorch has no {kind}; choose another activation to take its code away")
+        modules.append("nn." + _TORCH_MODULES[kind].format(inputs=inputs, layer=layer))
+        inputs = node.built.output_shape[-1]
     return modules
 
 
 def _torch_draws(trainer: Trainer) -> list[str]:
     """The lines that draw weights from the distributions that the page has, and set biases to 0."""
-    lines, network = [], trainer.plan.network
-    for k, (place, layer, _) in enumerate(network.leaves()):
-        if isinstance(layer, Dense):
-            distribution, fans = drawn_from(network, place)
+    lines = []
+    for k, node in enumerate(trainer.plan.network.nodes):
+        if node.built.parameters:
+            distribution, fans = drawn_from(node)
             found = distribution.scaled(fans) if isinstance(distribution, VarianceScaling) else distribution
             name, numbers = _TORCH_DRAWS[type(found)]
             told = ", ".join([f"network[{k}].weight", *(f"{number:.8g}" for number in numbers(found))])

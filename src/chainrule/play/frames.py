@@ -16,8 +16,7 @@ import numpy as np
 from chainrule import distributions, generators
 from chainrule.arrays import Array
 from chainrule.distributions import Distribution, Fans
-from chainrule.layers import Dense
-from chainrule.network import Network
+from chainrule.layers import Node
 from chainrule.play.trainer import Trainer, thinned
 
 EXTENT = 1.3
@@ -66,12 +65,12 @@ def built(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Array]]:
     data, plan, points = trainer.data, trainer.plan, trainer.samples
     layout = plan.network.parameters
     layers = []
-    for place, layer, made in plan.network.leaves():
+    for node in plan.network.nodes:
         layers.append({
-            "name": place, "kind": type(layer).__name__, "units": int(made.output_shape[-1]),
+            "name": node.name, "kind": node.layer.kind, "units": int(node.built.output_shape[-1]),
             "parameters": [
                 {"name": entry.name, "start": entry.start, "shape": list(entry.shape)}
-                for entry in layout.entries if entry.name.rpartition(".")[0] == place
+                for entry in layout.entries if entry.owner == node.name
             ],
         })  # fmt: skip
     header = {
@@ -92,7 +91,7 @@ def built(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Array]]:
         "weights": layout.size,
         "last_step": trainer.last_step,
         "steps_per_epoch": trainer.steps_per_epoch,
-        "draws": [draw for place, layer, _ in plan.network.leaves() if (draw := _draw(trainer, place, layer))],
+        "draws": [_draw(trainer, node) for node in plan.network.nodes if "W" in node.built.parameters],
     }
     arrays: dict[str, Array] = {}
     if points.points is not None and points.held is not None:
@@ -110,22 +109,17 @@ def _targets(y: Array) -> Array:
     return np.asarray(y, dtype=np.float32).reshape(len(y), -1)[:, 0]
 
 
-def drawn_from(network: Network, place: str) -> tuple[Distribution, Fans]:
-    """What a Dense layer's weights are drawn from, and the fans that scale the draw."""
-    node: Any = network.built
-    for part in place.split("."):
-        node = node.children[part]
-    parameter = node.parameters["W"]
+def drawn_from(node: Node) -> tuple[Distribution, Fans]:
+    """What a layer's weights are drawn from, and the fans that scale the draw."""
+    parameter = node.built.parameters["W"]
     return parameter.distribution or distributions.glorot_uniform(), parameter.fans
 
 
-def _draw(trainer: Trainer, place: str, layer: Any) -> dict[str, Any] | None:
+def _draw(trainer: Trainer, node: Node) -> dict[str, Any]:
     """The weights that a layer started with, as a histogram, over that of many draws from the same distribution."""
-    if not isinstance(layer, Dense):
-        return None
     network = trainer.plan.network
-    distribution, fans = drawn_from(network, place)
-    drawn = network.parameters.view(network.draw(trainer.plan.seed), f"{place}.W")
+    distribution, fans = drawn_from(node)
+    drawn = network.parameters.view(network.draw(trainer.plan.seed), f"{node.owner}.W")
     repeats = max(1, min(40, 20_000 // drawn.size))
     many = np.concatenate([
         distribution.draw(generators.generator(k, "density"), drawn.shape, fans).ravel()
@@ -134,7 +128,7 @@ def _draw(trainer: Trainer, place: str, layer: Any) -> dict[str, Any] | None:
     widest = float(max(np.abs(many).max(), np.abs(drawn).max())) or 1.0
     edges = np.linspace(-widest, widest, 31)
     return {
-        "layer": place,
+        "layer": node.name,
         "distribution": type(distribution).__name__,
         "widest": widest,
         "drawn": (np.histogram(drawn, edges)[0] / drawn.size).tolist(),
@@ -184,15 +178,16 @@ def _add_pending(trainer: Trainer, header: dict[str, Any], arrays: dict[str, Arr
     reached = order.index(trainer.phase)
     header["rows"] = [int(row) for row in pending.rows[:8]]
     if reached >= 1:
-        header["values"] = {place: _mean(output) for place, output in pending.outputs.items()}
+        outputs = zip(trainer.layers, pending.derivatives.tape.values[1:], strict=True)
+        header["values"] = {place: _mean(output) for place, output in outputs}
     if reached >= 2:
         header["batch_loss"] = pending.derivatives.loss
     if reached >= 3:
         shown = trainer.layers[trainer.backward_to :]
-        header["deltas"] = {place: _mean(pending.arriving[place], absolute=True) for place in shown}
+        header["deltas"] = {place: _mean(pending.derivatives.tape.arrived(place), absolute=True) for place in shown}
         gradients = np.zeros_like(pending.derivatives.gradient)
         for entry in trainer.plan.network.parameters.entries:
-            if entry.name.rpartition(".")[0] in shown:
+            if entry.owner in shown:
                 gradients[entry.place] = pending.derivatives.gradient[entry.place]
         arrays["gradients"] = gradients.astype(np.float32)
 
@@ -251,7 +246,7 @@ def histogram(trainer: Trainer, layer: str) -> dict[str, Any]:
     """How a layer's weights, outputs and gradients are spread."""
     found: dict[str, Any] = {"layer": layer}
     layout, last = trainer.plan.network.parameters, trainer.last
-    own = [entry for entry in layout.entries if entry.name.rpartition(".")[0] == layer]
+    own = [entry for entry in layout.entries if entry.owner == layer]
     arrays: dict[str, Array] = {}
     if own:
         arrays["weights"] = np.concatenate([trainer.position.parameters[entry.place] for entry in own])

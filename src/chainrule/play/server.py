@@ -229,16 +229,14 @@ def choices(given: Dataset | None, run: Run | None) -> dict[str, Any]:
     from chainrule import distributions, losses
     from chainrule.data import plane as planes
     from chainrule.descent import optimizers, schedules
-    from chainrule.layers import KINDS, activations
-    from chainrule.layers.activations import Activation, PReLU
+    from chainrule.layers import KINDS as LAYERS
     from chainrule.play.settings import FEATURES, Settings, options_of
 
-    simple = [k for k in KINDS if issubclass(k, Activation) and k.__module__ == activations.__name__]
     return {
         "planes": {name: (f.__doc__ or "").splitlines()[0] for name, f in planes.NAMED.items()},
         "builtin": named(),
         "features": list(FEATURES),
-        "activations": sorted(k.__name__.lower() for k in simple if k is not PReLU),
+        "activations": sorted(kind.__name__.lower() for kind in LAYERS if kind.elementwise),
         "distributions": [name for name in distributions.NAMED if name != "constant"],
         "losses": {name: list(loss.tasks) for name, loss in losses.NAMED.items()},  # type: ignore[attr-defined]
         "optimizers": {name: options_of(name) for name in optimizers.NAMED if name != "gradient_descent"},

@@ -237,7 +237,7 @@ class Session:
             "type": "explanation", "step": trainer.step, "weight": e.weight, "value": e.value_before,
             "gradient": e.gradient, "gradient_line": gradient_line(e), "update_line": update_line(e),
             "scheme": draw(e), "levels": levels(e),
-            "paths": [[[unit.layer, unit.index[-1]] for unit in path.units] for path in e.paths[:6]],
+            "paths": [[[unit.node, unit.index[-1]] for unit in path.units] for path in e.paths[:6]],
         })  # fmt: skip
 
     def _set_weight(self, message: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.backprop import Derivatives, total_loss
+from chainrule.backprop import Derivatives, forward_pass, total_loss
 from chainrule.data import Dataset, Part
 from chainrule.engine import Batches, Done, Engine, Position, Work, engine
 from chainrule.engine.numpy import NumpyEngine
@@ -17,7 +17,6 @@ from chainrule.explain import Explanation
 from chainrule.explain.chain import ChainLink, open_unit
 from chainrule.explain.surface import Surface, surface_of
 from chainrule.explain.trace import Batch, Trace
-from chainrule.layers.base import Context, leaves
 from chainrule.play.samples import Samples, samples
 from chainrule.play.settings import MOST_WEIGHTS, Settings
 from chainrule.runs import Run
@@ -38,8 +37,6 @@ class Pending:
 
     rows: Array
     derivatives: Derivatives
-    outputs: dict[str, Array]
-    arriving: dict[str, Array]
 
 
 class Trainer:
@@ -190,17 +187,9 @@ class Trainer:
         rows, part = self._rows(self.step), self.data.training
         weight = None if part.weight is None else part.weight[rows]
         with np.errstate(all="ignore"):
-            derivatives, _ = NumpyEngine(self.work).look(self.position, part.x[rows], part.y[rows], weight)
-        forward, outputs = derivatives.forward, dict[str, Array]()
-        context = Context(True, self.plan.seed, self.step, watch=lambda place, _, y: outputs.__setitem__(place, y))
-        self.plan.network.root.forward(forward.params, self.plan.network.fit_input(part.x[rows]), context)
-        arriving = {
-            place: dy
-            for place, _, _, _, dy in leaves(
-                self.plan.network.root, forward.params, forward.saved, derivatives.dprediction
-            )
-        }
-        self.pending = Pending(rows, derivatives, outputs, arriving)
+            x, y, numpy = part.x[rows], part.y[rows], NumpyEngine(self.work)
+            derivatives, _ = numpy.look(self.position, x, y, weight, wants_input=True)
+        self.pending = Pending(rows, derivatives)
 
     def _update(self) -> None:
         """Gradient descent: take the step that is under way, by the engine that takes the others."""
@@ -210,8 +199,8 @@ class Trainer:
 
     @property
     def layers(self) -> list[str]:
-        """The layers that are not made of layers, from first to last."""
-        return [place for place, _, _ in self.plan.network.leaves()]
+        """The names of the nodes, from first to last."""
+        return [node.name for node in self.plan.network.nodes]
 
     # Looking
 
@@ -275,11 +264,8 @@ class Trainer:
 
     def unit_outputs(self, x: Array) -> dict[str, Array]:
         """(samples, units) of every layer for prepared samples, as after training."""
-        outputs: dict[str, Array] = {}
-        network = self.plan.network
-        context = Context(watch=lambda place, _, y: outputs.__setitem__(place, y))
-        network.root.forward(network.params(self.position.parameters, self.position.statistics), x, context)
-        return outputs
+        tape = forward_pass(self.plan.network, self.position.parameters, x, self.position.statistics)
+        return dict(zip(self.layers, tape.values[1:], strict=True))
 
     def surface(self, grid: int) -> Surface:
         """The loss surface with the path so far."""

@@ -6,25 +6,16 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from chainrule import descent, distributions, layers, losses
+from chainrule import descent, distributions, layers, losses, network, training  # noqa: F401  (their kinds register)
 from chainrule.errors import RunError
-from chainrule.network import Network
-from chainrule.training import Plan
-
-KINDS: tuple[type, ...] = (Plan, Network, *layers.KINDS, *distributions.KINDS, *losses.KINDS, *descent.KINDS)
-
-
-def kind_of(cls: type) -> str:
-    """What a kind is called: its room and its name, as in "layers.Dense"; "own.Name" for one from outside."""
-    package, _, rest = cls.__module__.partition(".")
-    return f"{rest.partition('.')[0]}.{cls.__name__}" if package == "chainrule" else f"own.{cls.__name__}"
+from chainrule.kinds import REGISTERED, kind_name
 
 
 def to_json(value: Any) -> Any:
     """A plan, or a part of it, as what JSON can hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         settings = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"kind": kind_of(type(value))} | {k: v for k, v in settings.items() if k != "name" or v is not None}
+        return {"kind": kind_name(type(value))} | {k: v for k, v in settings.items() if k != "name" or v is not None}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
@@ -39,7 +30,7 @@ def from_json(value: Any, own: Iterable[type] = ()) -> Any:
 
     Raises RunError for a kind that is not known or settings that it does not have.
     """
-    known = {kind_of(kind): kind for kind in (*KINDS, *own)}
+    known = REGISTERED | {kind_name(kind): kind for kind in own}
 
     def make(value: Any) -> Any:
         if isinstance(value, list):

@@ -13,7 +13,7 @@ from chainrule.backprop import forward_pass
 from chainrule.data import Part
 from chainrule.engine import Done, Work
 from chainrule.errors import NonFiniteError
-from chainrule.layers.base import Context, leaves
+from chainrule.layers.base import Context
 
 
 def diagnose(work: Work, done: Done, data: Part) -> NonFiniteError | None:
@@ -32,21 +32,20 @@ def _quantities(work: Work, done: Done, data: Part) -> Iterator[tuple[str, str, 
     network, x, y = work.network, data.x[done.rows], data.y[done.rows]
     weight = None if data.weight is None else data.weight[done.rows]
     yield "the network", "the input", x
-    outputs: list[tuple[str, Array]] = []
-    context = Context(True, work.seed, done.before.step, watch=lambda place, _, y: outputs.append((place, y)))
+    context = Context(True, work.seed, done.before.step)
     with np.errstate(all="ignore"):
-        forward = forward_pass(network, done.before.parameters, x, done.before.statistics, context)
-        for place, output in outputs:
-            yield place, "the output", output
-        yield "the loss", "the value", np.array(work.loss.value(forward.prediction, y, weight))
-        slopes = work.loss.derivative(forward.prediction, y, weight)
+        tape = forward_pass(network, done.before.parameters, x, done.before.statistics, context)
+        for node, output in zip(network.nodes, tape.values[1:], strict=True):
+            yield node.name, "the output", output
+        yield "the loss", "the value", np.array(work.loss.value(tape.output, y, weight))
+        slopes = work.loss.derivative(tape.output, y, weight)
         yield "the loss", "the derivative", slopes
-        for place, layer, params, saved, arriving in leaves(network.root, forward.params, forward.saved, slopes):
-            yield place, "the derivative that arrives at the output", arriving
-            _, gradients = layer.backward(params, saved, arriving, wants_input=False)
-            for name, gradient in gradients.items():
-                yield place, f"the gradient of {name}", gradient
-    for name, array in network.parameters.views(done.gradient):
-        yield name.rpartition(".")[0], f"the gradient of {name.rpartition('.')[2]}", array
-    for name, array in network.parameters.views(done.after.parameters):
-        yield name.rpartition(".")[0], f"the new {name.rpartition('.')[2]}", array
+        tape.backward(slopes)
+        for node, arriving in reversed(list(zip(network.nodes, tape.arriving[1:], strict=True))):
+            if arriving is not None:
+                yield node.name, "the derivative that arrives at the output", arriving
+            for name, gradient in tape.gradients.get(node.name, {}).items():
+                yield node.name, f"the gradient of {name}", gradient
+    for what, vector in (("the gradient of", done.gradient), ("the new", done.after.parameters)):
+        for entry in network.parameters.entries:
+            yield entry.owner, f"{what} {entry.own_name}", vector[entry.place]

@@ -15,6 +15,7 @@ from chainrule.descent import Optimizer, optimizer
 from chainrule.engine import Batches, Work, engine_name
 from chainrule.errors import DataError, SettingError, ShapeError, require
 from chainrule.generators import generator
+from chainrule.kinds import Kind
 from chainrule.layers import Dense, Flatten, Layer
 from chainrule.layers.notation import parse
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError, Penalty
@@ -61,7 +62,7 @@ def default_patience(data: Dataset) -> int | None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Kind):
     """A training with every choice made; together with the data it says all that happens, to the bit.
 
     `patience` is after how many epochs without a better validation loss training ends; None means never. `batch_size`
@@ -176,7 +177,7 @@ def build_network(network: Any, data: Dataset, loss: Loss, dtype: str = "float32
     elif network is None or isinstance(network, str):
         hidden, arrow, output = (defaults(data).hidden if network is None else network).partition("->")
         layers = parse(hidden.strip())
-        if len(data.input_shape) > 1 and not isinstance(next(iter(layers), None), Flatten):
+        if len(data.input_shape) > 1 and not (layers and layers[0].accepts_images):
             layers = [Flatten(), *layers]
         last: list[Layer] = parse(output.strip()) if arrow else [Dense(loss.outputs(data.target.width))]
         made = Network([*layers, *last], data.input_shape, dtype)
@@ -191,9 +192,8 @@ def build_network(network: Any, data: Dataset, loss: Loss, dtype: str = "float32
         raise SettingError("the network has nothing to learn: none of its layers has parameters; add a Dense layer")
     outputs = (loss.outputs(data.target.width),)
     if made.output_shape != outputs:
-        last_layer = [place for place, _, _ in made.leaves()][-1]
         raise ShapeError(
-            f"layer {last_layer}: the network's output has the shape {made.output_shape}, but the loss"
+            f"layer {made.nodes[-1].name}: the network's output has the shape {made.output_shape}, but the loss"
             f" {type(loss).__name__} takes {outputs} for the target of {data.name}; change the last layer"
         )
     return made

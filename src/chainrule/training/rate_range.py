@@ -18,7 +18,7 @@ from chainrule.training.plan import plan
 
 
 @dataclass(frozen=True)
-class Rising(Schedule):
+class Rising(Schedule, register=False):
     """From `low` to `high` in `steps` updates, each time by the same factor."""
 
     low: float

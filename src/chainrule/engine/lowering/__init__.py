@@ -11,28 +11,24 @@ from chainrule.engine.base import Work
 from chainrule.engine.lowering.descent import LoweredStage, is_table, lower_descent, native_schedule, without_kernels
 from chainrule.engine.lowering.loss import LOSSES, lower_loss
 from chainrule.engine.lowering.missing import NoKernel
-from chainrule.engine.lowering.network import LAYERS, Lowering
-from chainrule.layers import Layer
+from chainrule.engine.lowering.network import Lowering, has_kernel
 
 
 def notes(work: Work) -> tuple[str, ...]:
     """What of this has no kernel, and what is done instead, for people."""
-    said = [
-        f"{name} has no kernel: it runs by its definition, among the others"
-        for name in sorted({type(layer).__name__ for layer in _every(work.network.root) if type(layer) not in LAYERS})
-    ]
+    to = Lowering(None, work)
+    slow = [node for node in work.network.nodes if not has_kernel(to, node)]
+    shared = sorted({node.owner for node in slow if to.is_shared(node)})
+    without = sorted({node.layer.kind for node in slow if not to.is_shared(node)})
+    said = [f"{kind} has no kernel: it runs by its definition, among the others" for kind in without]
+    if shared:
+        said.append(f"{', '.join(shared)}: layers with several uses run by their definitions, among the others")
     if type(work.loss) not in LOSSES:
         return (f"{type(work.loss).__name__} has no kernel: everything runs by its definition",)
     stages = sorted(set().union(*(without_kernels(stage) for stage in work.optimizer.stages)))
     if stages:
         said.append(f"{', '.join(stages)} without a kernel: the optimizer's step runs by its definition")
     return tuple(said)
-
-
-def _every(layer: Layer) -> list[Layer]:
-    if type(layer) not in LAYERS:
-        return [layer]
-    return [layer, *(inner for child in getattr(layer, "children", {}).values() for inner in _every(child))]
 
 
 __all__ = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from chainrule.arrays import Array
@@ -23,7 +22,7 @@ class LoweredStage:
         rule, numbers: which it is, and what it is told
         vectors: which arrays of its state are vectors, or rows of them
         count: which one counts
-        on: the arrays that it applies to, by their names; none: all
+        selects, on: whether it applies to some arrays only, and to which (see Layout.applies)
         schedule: its learning rates
         place, prefix: which of the optimizer's states is its, and what the names there begin with
     """
@@ -32,6 +31,7 @@ class LoweredStage:
     numbers: tuple[float, ...] = ()
     vectors: tuple[str, ...] = ()
     count: str = "count"
+    selects: bool = False
     on: str | None = None
     schedule: schedules.Schedule | None = None
     place: int = 0
@@ -49,7 +49,7 @@ ADAM_RULES = {"adam": 12, "amsgrad": 13, "nadam": 14, "radam": 15}
 STAGES: dict[type[stages.Stage], Callable[[Any], LoweredStage | tuple[LoweredStage, ...]]] = {
     stages.LearningRate: lambda s: LoweredStage(0, schedule=s.schedule),
     stages.Plateau: lambda s: LoweredStage(1),
-    stages.WeightDecay: lambda s: LoweredStage(2, (s.strength,), on=s.on),
+    stages.WeightDecay: lambda s: LoweredStage(2, (s.strength,), on=s.on, selects=True),
     stages.ClipValue: lambda s: LoweredStage(3, (s.limit,)),
     stages.Accumulate: lambda s: LoweredStage(4, (s.steps,), ("sum",)),
     stages.Average: lambda s: LoweredStage(5, (s.decay,), ("average",)),
@@ -83,15 +83,15 @@ STAGES: dict[type[stages.Stage], Callable[[Any], LoweredStage | tuple[LoweredSta
 def lower_descent(made: Any, native: Any, work: Work) -> list[LoweredStage]:
     """Tell the native engine the penalties and the optimizer; raises NoKernel for a stage that has no kernel."""
     layout = work.network.parameters
-    names = [entry.name for entry in layout.entries]
-    everywhere = [True] * len(names)
+    everywhere = [True] * len(layout.entries)
     lowered = [one for k, stage in enumerate(work.optimizer.stages) for one in _flat(stage, k, "", everywhere, layout)]
     for penalty in work.penalties:
         if type(penalty) is not Penalty:
             raise NoKernel(type(penalty).__name__)
     made.arrays([(e.start, e.start + e.size, e.shape[1] if len(e.shape) == 2 else 0) for e in layout.entries])
     for penalty in work.penalties:
-        made.penalty(penalty.l1, penalty.l2, [fnmatchcase(name, penalty.on) for name in names])
+        chosen = layout.applies(penalty.on)
+        made.penalty(penalty.l1, penalty.l2, [entry in chosen for entry in layout.entries])
     for one, on in lowered:
         schedule = None if one.schedule is None else native_schedule(native, one.schedule)
         made.stage(one.rule, list(map(float, one.numbers)), [] if all(on) else list(map(int, on)), schedule)
@@ -116,8 +116,11 @@ def _flat(stage: stages.Stage, place: int, prefix: str, on: list[bool], layout: 
         raise NoKernel(type(stage).__name__)
     made = STAGES[type(stage)](stage)
     for one in made if isinstance(made, tuple) else (made,):
-        chosen = [one.on is None or fnmatchcase(entry.name, one.on) for entry in layout.entries]
-        yield replace(one, place=place, prefix=prefix), [a and b for a, b in zip(on, chosen, strict=True)]
+        chosen = layout.applies(one.on) if one.selects else layout.entries
+        yield (
+            replace(one, place=place, prefix=prefix),
+            [a and e in chosen for a, e in zip(on, layout.entries, strict=True)],
+        )
 
 
 def without_kernels(stage: stages.Stage) -> set[str]:

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from chainrule.explain.trace import Trace, Unit, strongest
-from chainrule.layers import Dense, Dropout
-from chainrule.layers.activations import Activation
-from chainrule.layers.base import Terms
+from chainrule.explain.trace import Trace, strongest
+from chainrule.tape import Unit
 
 WHOLE = 4
 """A layer of up to so many units is shown whole."""
@@ -45,7 +43,7 @@ class Arrow:
 
 
 @dataclass
-class Graph:
+class Picture:
     """Columns of units from left to right, arrows, and `ends`: what flows through each unit that the loss takes."""
 
     columns: list[Column] = field(default_factory=list)
@@ -53,54 +51,44 @@ class Graph:
     ends: list[tuple[Unit, float]] = field(default_factory=list)
 
 
-def graph(trace: Trace, first: Unit, given: float) -> Graph:
+def picture(trace: Trace, first: Unit, given: float) -> Picture:
     """The units on the strongest ways from the unit that a weight feeds to the loss; `given` is what the weight
     multiplies.
     """
     through: dict[Unit, float] = {first: given}
-    drawn = Graph()
-    for layer in trace.order:
-        here = [unit for unit in through if unit.layer == layer]
+    drawn = Picture()
+    for layer in trace.network.graph.numbers:
+        here = [unit for unit in through if unit.node == layer]
         if not here:
             continue
-        ranked = sorted(here, key=lambda unit: -abs(through[unit] * trace.delta(unit)))
+        ranked = sorted(here, key=lambda unit: -abs(through[unit] * trace.tape.delta(unit)))
         most = len(ranked) if len(ranked) <= WHOLE else MOST
         shown, hidden = ranked[:most], ranked[most:]
-        rest = sum(through[unit] * trace.delta(unit) for unit in hidden)
+        rest = sum(through[unit] * trace.tape.delta(unit) for unit in hidden)
         drawn.columns.append(Column(layer, sorted(shown, key=lambda unit: unit.index), len(hidden), rest))
         for unit in shown:
-            links, _, _ = strongest(trace.fed_by(unit))
+            links, _, _ = strongest(trace.tape.feeds(unit))
             for link in links:
                 partial = through[unit] * link.local
                 through[link.unit] = through.get(link.unit, 0.0) + partial
-                arrow = Arrow(unit, link.unit, _symbol(trace, link.unit), link.local, partial * link.delta)
+                symbol = trace.node(link.unit).layer.local_symbol
+                arrow = Arrow(unit, link.unit, symbol, link.local, partial * link.delta)
                 drawn.arrows.append(arrow)
             if not links:
-                drawn.ends.append((unit, through[unit] * trace.delta(unit)))
+                drawn.ends.append((unit, through[unit] * trace.tape.delta(unit)))
     visible = {unit for column in drawn.columns for unit in column.units}
     drawn.arrows = [arrow for arrow in drawn.arrows if arrow.target in visible]
     return drawn
 
 
-def _symbol(trace: Trace, target: Unit) -> str:
-    """What a local derivative is called, by the layer that it leads into."""
-    layer = trace.nodes[target.layer].layer
-    if isinstance(layer, Dense):
-        return "w"
-    if isinstance(layer, Activation):
-        return "f\u2032(z)"
-    return "mask" if isinstance(layer, Dropout) else "\u2202y/\u2202x"
-
-
 def letter(trace: Trace, unit: Unit) -> str:
     """What a unit's output is called: z before an activation, a after it, y otherwise."""
-    layer = trace.nodes[unit.layer].layer
-    return "z" if isinstance(layer, Dense) else "a" if isinstance(layer, Activation) else "y"
+    return trace.node(unit).layer.output_symbol
 
 
 def delta_worked(trace: Trace, unit: Unit) -> str:
     """How a unit's derivative comes about, in a short line: what one multiplies, and what one adds."""
-    groups: list[Terms] = trace.fed_by(unit)
+    groups = trace.tape.feeds(unit)
     if not groups:
         term = trace.loss_term(unit)
         weight = "" if term.sample_weight == 1 else f"{short(term.sample_weight)} \u00d7 "

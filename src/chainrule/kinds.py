@@ -1,0 +1,54 @@
+"""Kinds: settings that a text can name and a recipe can keep.
+
+A layer, a loss, a stage or a distribution is a dataclass of settings. Each of chainrule's own
+registers itself here when its class is made, so that a recipe can name it ("layers.Dense").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+K = TypeVar("K")
+F = TypeVar("F", bound=Callable[..., Any])
+
+REGISTERED: dict[str, type] = {}
+"""chainrule's own kinds by the names that recipes use."""
+
+
+class Kind:
+    """A class of settings; its subclasses register themselves."""
+
+    notation: ClassVar[str | None] = None
+    """Its name in a text, where it has one of its own."""
+
+    def __init_subclass__(cls, register: bool = True, **also: Any) -> None:
+        """With register=False a class only helps to define others, or is of no use in a recipe."""
+        super().__init_subclass__(**also)
+        if cls.__module__.startswith("chainrule.") and register:
+            REGISTERED[kind_name(cls)] = cls
+
+
+def kind_name(cls: type) -> str:
+    """The room and the name, as in "layers.Dense"; "own.Name" for a class outside chainrule."""
+    package, _, rest = cls.__module__.partition(".")
+    room = rest.partition(".")[0] if package == "chainrule" else "own"
+    return f"{room}.{cls.__name__}"
+
+
+def named(base: type[K]) -> dict[str, Any]:
+    """chainrule's own kinds that derive from this class and have a notation, by it."""
+    return {cls.notation: cls for cls in kinds_of(base) if cls.notation is not None}  # type: ignore[attr-defined]
+
+
+class Named(dict[str, Callable[..., Any]]):
+    """Functions that make kinds, by name; as a decorator it adds one."""
+
+    def __call__(self, function: F) -> F:
+        self[function.__name__] = function
+        return function
+
+
+def kinds_of(base: type[K]) -> list[type[K]]:
+    """chainrule's own kinds that derive from this class."""
+    return [cls for cls in REGISTERED.values() if issubclass(cls, base) and cls is not base]

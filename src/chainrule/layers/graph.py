@@ -1,0 +1,408 @@
+"""How layers are wired: symbols, composites, and the graph that they become.
+
+Leaves compute, composites only wire. A composite's `wire` calls layers on symbols and combines
+them with `+`, `*` and `@`, so that it reads like its formula; `trace` follows it and writes down a
+node for every leaf that was called.
+
+Examples:
+    >>> from chainrule.layers import Dense, Tanh
+    >>> x = Input(4)
+    >>> (x + Tanh()(Dense(4)(x))).shape
+    (4,)
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+from chainrule import distributions
+from chainrule.arrays import Shape
+from chainrule.errors import SettingError, require
+from chainrule.layers.base import Built, Layer, snake
+
+
+class Symbol:
+    """A value while a network is wired: the output of a layer, of `shape` a sample.
+
+    Symbols are added, multiplied elementwise and matrix-multiplied by `+`, `*` and `@`; `-`, and
+    `*` and `/` by a number, are made of these. `x[2:5]` slices a sample.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+
+    def call(self, layer: Layer, inputs: Sequence[Symbol]) -> Symbol:
+        """The output of a layer called on these inputs, of which this symbol is one."""
+        raise NotImplementedError
+
+    def __add__(self, other: Symbol) -> Symbol:
+        return operators.Add()(self, other)
+
+    def __sub__(self, other: Symbol) -> Symbol:
+        return self + -other
+
+    def __neg__(self) -> Symbol:
+        return self * -1.0
+
+    def __mul__(self, other: Symbol | float) -> Symbol:
+        if isinstance(other, int | float):
+            return operators.Scale(float(other))(self)
+        return operators.Multiply()(self, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, number: float) -> Symbol:
+        return self * (1 / number)
+
+    def __matmul__(self, other: Symbol) -> Symbol:
+        return operators.MatMul()(self, other)
+
+    def __getitem__(self, index: Any) -> Symbol:
+        """A slice along the sample's axes, as in `x[2:5]` or `x[..., :3]`."""
+        parts = index if isinstance(index, tuple) else (index,)
+        axis, y = 0, self
+        for k, part in enumerate(parts):
+            if part is Ellipsis:
+                axis = len(self.shape) - (len(parts) - k - 1)
+                continue
+            require(
+                isinstance(part, slice) and part.step in (None, 1),
+                f"a symbol is sliced as in x[2:5] or x[..., :3], not by {part!r}",
+            )
+            if part != slice(None):
+                start, stop, _ = part.indices(self.shape[axis])
+                y = operators.Slice(start, stop, axis)(y)
+            axis += 1
+        return y
+
+    def reshape(self, *sizes: int) -> Symbol:
+        """The same numbers in another shape a sample; one size may be -1."""
+        return shaping.Reshape(sizes)(self)
+
+    def transpose(self, *axes: int) -> Symbol:
+        """The sample's axes in another order; without one, the last two are swapped."""
+        return operators.Transpose(axes)(self)
+
+
+class Recorded(Symbol):
+    """A symbol outside of any network: the layer that was called, and on what."""
+
+    numbers = itertools.count()
+
+    def __init__(self, shape: Shape, layer: Layer | None = None, inputs: Sequence[Symbol] = ()):
+        super().__init__(shape)
+        self.layer, self.inputs = layer, tuple(inputs)
+        self.number = next(self.numbers)  # calls happen in the order of their numbers
+
+    def call(self, layer: Layer, inputs: Sequence[Symbol]) -> Symbol:
+        shapes = [x.shape for x in inputs]
+        return Recorded(trace(layer, shapes).output_shape, layer, inputs)
+
+
+class Input(Recorded):
+    """The beginning of a graph: an array of `shape` for each sample, a number if it is a list.
+
+    Examples:
+        >>> Input(3).shape, Input((28, 28)).shape
+        ((3,), (28, 28))
+    """
+
+    def __init__(self, shape: int | Sequence[int]) -> None:
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        require(
+            all(isinstance(size, int) and size > 0 for size in sizes),
+            f"input: {shape!r} is no shape of a sample; every size must be above 0",
+        )
+        super().__init__(sizes)
+
+
+def calls_before(outputs: Sequence[Symbol], inputs: Sequence[Symbol]) -> list[Recorded]:
+    """The calls that lead from these inputs to these outputs, in order."""
+    found: dict[int, Recorded] = {}
+    ahead = list(outputs)
+    while ahead:
+        symbol = ahead.pop()
+        if not isinstance(symbol, Recorded):
+            raise SettingError(f"{symbol!r} is no symbol; outputs are made by calling layers on Input(...)")
+        if symbol in inputs or symbol.number in found:
+            continue
+        if symbol.layer is None:
+            raise SettingError(f"the outputs depend on an Input of shape {symbol.shape} that is not among the inputs")
+        found[symbol.number] = symbol
+        ahead += symbol.inputs
+    return [found[number] for number in sorted(found)]
+
+
+@dataclass(frozen=True)
+class Composite(Layer, register=False):
+    """A layer made of layers. Subclasses have them as fields and define `wire`."""
+
+    owns_layers: ClassVar[bool] = False
+    """Whether a layer that stands in two of them has weights in each, as in lists of layers."""
+
+    def wire(self, *inputs: Any) -> Symbol:
+        """The output, by calling the layers on the inputs."""
+        raise NotImplementedError
+
+    @cached_property
+    def children(self) -> Mapping[str, Layer]:
+        """The layers by name: a field's layer under the field's name, a list's by kind and place."""
+        found: dict[str, Layer] = {}
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, Layer):
+                found[value.name or setting.name] = value
+            elif isinstance(value, list | tuple) and value and all(isinstance(item, Layer) for item in value):
+                found |= name_layers(value)
+        return found
+
+
+def name_layers(layers: Sequence[Layer]) -> dict[str, Layer]:
+    """Each layer under its own name, or its kind and place: dense_1, relu_1, dense_2."""
+    counts: dict[str, int] = {}
+    named: dict[str, Layer] = {}
+    for layer in layers:
+        kind = snake(layer.kind)
+        counts[kind] = counts.get(kind, 0) + 1
+        name = layer.name or f"{kind}_{counts[kind]}"
+        if name in named:
+            raise SettingError(f"two layers are called {name!r}; give one of them another name")
+        if not name.replace("_", "").replace("-", "").isalnum():
+            raise SettingError(f"a layer can't be called {name!r}; a name is made of letters, digits, - and _")
+        named[name] = layer
+    return named
+
+
+@dataclass(frozen=True)
+class Node:
+    """One use of a leaf in a graph.
+
+    Attributes:
+        name: the layers that it lies in and its own name, as in residual_1.dense_1; a second use of
+            the same layer ends in @2
+        owner: the name under which its parameters are kept: that of the layer's first use
+        layer: the leaf
+        inputs: the values that it reads: the graph's inputs come first, then the nodes' outputs
+        built: its output shape and parameters
+    """
+
+    name: str
+    owner: str
+    layer: Layer
+    inputs: tuple[int, ...]
+    built: Built
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in the order in which they run; the last one gives the output.
+
+    Attributes:
+        input_shapes: the shapes of the inputs, of one sample
+        nodes: the nodes
+    """
+
+    input_shapes: tuple[Shape, ...]
+    nodes: tuple[Node, ...]
+
+    @cached_property
+    def shapes(self) -> list[Shape]:
+        """The shape of every value, of one sample."""
+        return [*self.input_shapes, *(node.built.output_shape for node in self.nodes)]
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of the output, of one sample."""
+        return self.shapes[-1]
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The number of each node's value, by the node's name."""
+        return {node.name: k for k, node in enumerate(self.nodes, start=len(self.input_shapes))}
+
+    @cached_property
+    def readers(self) -> list[list[tuple[Node, int]]]:
+        """For every value the nodes that read it, and as which of their inputs."""
+        found: list[list[tuple[Node, int]]] = [[] for _ in self.shapes]
+        for node in self.nodes:
+            for which, number in enumerate(node.inputs):
+                found[number].append((node, which))
+        return found
+
+    @cached_property
+    def learns(self) -> list[bool]:
+        """For every value, whether it depends on any parameter."""
+        found = [False] * len(self.input_shapes)
+        for node in self.nodes:
+            found.append(bool(node.built.parameters) or any(found[k] for k in node.inputs))
+        return found
+
+    def node(self, name: str) -> Node:
+        """The node of this name."""
+        return self.nodes[self.numbers[name] - len(self.input_shapes)]
+
+    @cached_property
+    def owners(self) -> dict[str, Node]:
+        """The first use of every layer, by name: each parameter belongs to one of them."""
+        return {node.name: node for node in self.nodes if node.name == node.owner}
+
+    def source(self, number: int, index: Shape) -> tuple[int, Shape]:
+        """Where an entry of a value comes from: back through layers that only move numbers."""
+        while number >= len(self.input_shapes):
+            node = self.nodes[number - len(self.input_shapes)]
+            back = node.layer.source(index, self.shapes[node.inputs[0]])
+            if back is None:
+                break
+            number, index = node.inputs[0], back
+        return number, index
+
+
+@dataclass
+class _Scope:
+    """A composite while it is wired: its path, what its layers are called, and what was called."""
+
+    path: str
+    key: Hashable
+    owns_layers: bool
+    names: dict[int, str]
+    uses: dict[int, int] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+
+    def name(self, layer: Layer) -> str:
+        """The name of this call: the layer's, with @2 for its second use."""
+        if id(layer) not in self.names:
+            kind, k = snake(layer.kind), 1
+            while f"{kind}_{k}" in self.taken:
+                k += 1
+            self.names[id(layer)] = layer.name or f"{kind}_{k}"
+            self.taken.add(self.names[id(layer)])
+        self.uses[id(layer)] = use = self.uses.get(id(layer), 0) + 1
+        return self.names[id(layer)] + (f"@{use}" if use > 1 else "")
+
+
+class _Traced(Symbol):
+    """A value of the graph that a tracer is writing down."""
+
+    def __init__(self, tracer: _Tracer, number: int, shape: Shape) -> None:
+        super().__init__(shape)
+        self.tracer, self.number = tracer, number
+
+    def call(self, layer: Layer, inputs: Sequence[Symbol]) -> Symbol:
+        return self.tracer.call(layer, inputs)
+
+
+class _Tracer:
+    """Writes down a node for each leaf that is called."""
+
+    def __init__(self, scope: _Scope, input_shapes: Sequence[Shape]) -> None:
+        self.scopes, self.nodes = [scope], list[Node]()
+        self.inputs = [_Traced(self, k, shape) for k, shape in enumerate(input_shapes)]
+        self.owners: dict[Hashable, str] = {}
+        self.kept: list[Layer] = []  # so that no two layers have the same id
+
+    def call(self, layer: Layer, inputs: Sequence[Symbol]) -> Symbol:
+        first, *others = layer.parts
+        y = self._called(first, inputs, layer)
+        for part in others:
+            y = self.call(part, (y,))
+        return y
+
+    def _called(self, layer: Layer, inputs: Sequence[Symbol], known_as: Layer) -> Symbol:
+        scope = self.scopes[-1]
+        self.kept.append(known_as)
+        own = scope.name(known_as)
+        name = f"{scope.path}.{own}" if scope.path else own
+        key: Hashable = (scope.key, own.partition("@")[0]) if scope.owns_layers else id(known_as)
+        layer = copy.copy(layer)
+        object.__setattr__(layer, "name", name)  # what errors call it
+        if isinstance(layer, Composite):
+            return self._inside(layer, name, key, inputs)
+        built = layer.build(*(x.shape for x in inputs))
+        owner = self.owners.setdefault(key, name)
+        numbers = tuple(x.number for x in inputs)  # type: ignore[attr-defined]
+        self.nodes.append(Node(name, owner, layer, numbers, built))
+        return _Traced(self, len(self.inputs) + len(self.nodes) - 1, built.output_shape)
+
+    def _inside(self, layer: Composite, name: str, key: Hashable, inputs: Sequence[Symbol]) -> Symbol:
+        names = {id(child): child_name for child_name, child in layer.children.items()}
+        scope = _Scope(name, key, layer.owns_layers, names, taken=set(names.values()))
+        self.scopes.append(scope)
+        y = layer.wire(*inputs)
+        self.scopes.pop()
+        last = self.nodes[-1] if self.nodes else None
+        if last is not None and y.number == len(self.inputs) + len(self.nodes) - 1:  # type: ignore[attr-defined]
+            direct = last.name.rpartition(".")[0] == name and not last.built.parameters
+            if direct and last.name.rpartition(".")[2] not in layer.children:
+                self._rename(last, name)  # x + inner(x) in residual_1 is called residual_1
+        return y
+
+    def _rename(self, node: Node, name: str) -> None:
+        self.owners = {key: name if owner == node.owner else owner for key, owner in self.owners.items()}
+        self.nodes[-1] = replace(node, name=name, owner=name)
+
+    def graph(self, output: Symbol) -> Graph:
+        """The nodes that the output depends on."""
+        first, wanted = len(self.inputs), {output.number}  # type: ignore[attr-defined]
+        for k in range(len(self.nodes) - 1, -1, -1):
+            if first + k in wanted:
+                wanted |= set(self.nodes[k].inputs)
+        kept = [k for k in range(len(self.nodes)) if first + k in wanted]
+        numbers = {k: k for k in range(first)} | {first + k: first + new for new, k in enumerate(kept)}
+        nodes = [replace(n := self.nodes[k], inputs=tuple(numbers[i] for i in n.inputs)) for k in kept]
+        return _with_distributions(Graph(tuple(x.shape for x in self.inputs), tuple(nodes)))
+
+
+def trace(
+    wire: Callable[..., Any],
+    input_shapes: Iterable[Shape],
+    children: Mapping[str, Layer] | None = None,
+    owns_layers: bool = False,
+) -> Graph:
+    """The graph of a function of symbols, such as a layer, for inputs of these shapes.
+
+    `children` are the layers that it calls, by name; others are named by kind and place.
+    """
+    names = {id(child): name for name, child in (children or {}).items()}
+    scope = _Scope("", "", owns_layers, names, taken=set(names.values()))
+    tracer = _Tracer(scope, list(input_shapes))
+    return tracer.graph(wire(*tracer.inputs))
+
+
+def _with_distributions(graph: Graph) -> Graph:
+    """The same, with the distribution that suits the activation after them for weights without."""
+    nodes = []
+    for node in graph.nodes:
+        initial = None
+        if any(p.distribution is None for p in node.built.parameters.values()):
+            initial = _initial(graph, graph.numbers[node.name])
+        if initial is not None:
+            chosen = distributions.of(initial)
+            parameters = {
+                name: replace(p, distribution=chosen) if p.distribution is None else p
+                for name, p in node.built.parameters.items()
+            }
+            node = replace(node, built=replace(node.built, parameters=parameters))
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _initial(graph: Graph, number: int) -> str | None:
+    """What the first layer that reads this value, and does not pass its scale on, suggests."""
+    while True:
+        readers = graph.readers[number]
+        ways = [node for node, _ in readers if not isinstance(node.layer, operators.Add)] or [
+            node for node, _ in readers[:1]
+        ]
+        if len(ways) != 1:
+            return None
+        if not ways[0].layer.passes_scale:
+            return ways[0].layer.initial
+        number = graph.numbers[ways[0].name]
+
+
+from chainrule.layers import operators, shaping  # noqa: E402  (symbols are combined by leaves)

@@ -1,0 +1,138 @@
+"""The notation of every setting that is given as text: a name, then values in order or by name.
+
+`dropout 0.2`, `adam 0.001 beta1=0.95`, `normal 0 0.5`, `huber delta=2`: networks, optimizers,
+losses, distributions and penalties are all written like that.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chainrule.errors import SettingError, unknown
+
+
+@dataclass(frozen=True)
+class Call:
+    """A name with its values, as texts.
+
+    Attributes:
+        text: all of it, for messages
+        name: the name in lower case, with _ for -
+        values: the values in order
+        settings: the values by name
+    """
+
+    text: str
+    name: str
+    values: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse(what: str, text: str) -> Call:
+    """The call that a text is; `what` says what it should name, such as "optimizer".
+
+    Examples:
+        >>> parse("optimizer", "adam 0.001 beta1=0.95").settings
+        {'beta1': '0.95'}
+    """
+    words = text.split()
+    if not words:
+        raise SettingError(f"the {what} is empty; give its name")
+    values, settings = [], dict[str, str]()
+    for word in words[1:]:
+        key, equals, value = word.partition("=")
+        if not equals:
+            values.append(word)
+        elif key.replace("-", "_") in settings:
+            raise SettingError(f"{what} {text!r}: {key} is set twice")
+        else:
+            settings[key.replace("-", "_")] = value
+    return Call(text, words[0].lower().replace("-", "_"), tuple(values), settings)
+
+
+def make(what: str, call: Call, makers: Mapping[str, Callable[..., Any]], extras: Sequence[str] = ()) -> Any:
+    """Call the maker that the call names with its values, each converted to the parameter's type.
+
+    `extras` are settings that someone else takes out of the call, for messages. Raises SettingError
+    for a name, a setting or a value that makes no sense, with what there is.
+    """
+    if call.name not in makers:
+        raise unknown(what, call.name, makers)
+    maker = makers[call.name]
+    parameters = [p for p in inspect.signature(maker).parameters.values() if p.kind != p.KEYWORD_ONLY]
+    if parameters and parameters[0].kind == inspect.Parameter.VAR_POSITIONAL:  # any number of sizes
+        return maker(*(number(what, call.text, word) for word in call.values))
+    known = {p.name: p for p in parameters}
+    for key in call.settings:
+        if key not in known:
+            raise unknown(f"setting of {call.name}", key, [*known, *extras])
+    if len(call.values) > len(known):
+        takes = f"at most {len(known)} values: {', '.join(known)}" if known else "no values"
+        raise SettingError(f"{what} {call.text!r}: {call.name} takes {takes}")
+    given = dict(zip(known, call.values, strict=False))
+    for key, word in call.settings.items():
+        if key in given:
+            raise SettingError(f"{what} {call.text!r}: {key} is set twice")
+        given[key] = word
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in given]
+    if missing:
+        raise SettingError(f"{what} {call.text!r}: {call.name} needs {' and '.join(missing)}")
+    return maker(**{key: _converted(what, call.text, known[key], word) for key, word in given.items()})
+
+
+def _converted(what: str, text: str, parameter: inspect.Parameter, word: str) -> Any:
+    """A value of the type that the parameter's annotation asks for."""
+    kind = parameter.annotation if isinstance(parameter.annotation, str) else parameter.annotation.__name__
+    if kind in ("str", "Any", "str | Layer | None"):
+        return word if as_number(word) is None else as_number(word)
+    if kind == "bool":
+        if word.lower() not in ("true", "false"):
+            raise SettingError(f"{what} {text!r}: {parameter.name} is {word!r}; it is true or false")
+        return word.lower() == "true"
+    value = number(what, text, word)
+    if kind == "int" and not isinstance(value, int):
+        raise SettingError(f"{what} {text!r}: {parameter.name} is {word}; it is a whole number")
+    return value
+
+
+def number(what: str, text: str, word: str) -> Any:
+    """An int or a float; raises SettingError for anything else, and for what is not finite."""
+    value = as_number(word)
+    if value is None:
+        raise SettingError(
+            f"{what} {text!r}: {word!r} should be a number; settings are written name=value, parts separated by commas"
+        )
+    if not math.isfinite(value):
+        raise SettingError(f"{what} {text!r}: {word} is not finite")
+    return value
+
+
+def as_number(word: str) -> int | float | None:
+    """The number that a word is, if it is one."""
+    try:
+        return int(word)
+    except ValueError:
+        try:
+            return float(word)
+        except ValueError:
+            return None
+
+
+def split(text: str, separator: str) -> list[str]:
+    """The parts between separators that stand in no parentheses."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            break
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if depth != 0:
+        raise SettingError(f"network {text!r}: a parenthesis is missing its partner")
+    return [part.strip() for part in parts]

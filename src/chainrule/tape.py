@@ -1,0 +1,146 @@
+"""The tape: one run of a graph, with everything that the chain rule needs.
+
+Forward writes down every value and what each leaf saved; backward, from the last node to the first,
+the derivative that arrives at each value, and the gradients of the parameters. Where a value is read
+several times its derivatives add up, and so do the gradients of parameters that several nodes use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chainrule.arrays import Array, Params, Shape
+from chainrule.layers.base import Context, Terms
+from chainrule.layers.graph import Graph, Node
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One number that a node puts out: the node's name, and the index, sample first."""
+
+    node: str
+    index: Shape
+
+    @property
+    def sample(self) -> int:
+        """Which sample of the batch it belongs to."""
+        return self.index[0]
+
+    def __str__(self) -> str:
+        return f"{self.node}[{', '.join(str(k) for k in self.index[1:])}]"
+
+
+class Tape:
+    """One run of a graph.
+
+    Attributes:
+        graph: what ran
+        params: the parameters and statistics of every layer, by its name
+        values: the inputs, then every node's output
+        saved: what every node kept for the way back
+        arriving: dL/d every value, once `backward` has run; None where it was not asked for
+        gradients: the gradient of every parameter, by layer and name
+    """
+
+    def __init__(self, graph: Graph, params: Mapping[str, Params], inputs: Sequence[Array], context: Context) -> None:
+        """Run forward: `inputs` have the graph's input shapes, samples first."""
+        self.graph, self.params = graph, params
+        self.values, self.saved = list(inputs), list[Any]()
+        for node in graph.nodes:
+            xs = [self.values[k] for k in node.inputs]
+            forward: Any = node.layer.forward
+            y, saved = forward(params[node.owner], *xs, context.at(node.name))
+            self.values.append(y)
+            self.saved.append(saved)
+        self.arriving: list[Array | None] = [None] * len(self.values)
+        self.gradients: dict[str, dict[str, Any]] = {}
+
+    @property
+    def output(self) -> Array:
+        """The last node's output."""
+        return self.values[-1]
+
+    def backward(self, dy: Array, wants_input: bool = False) -> None:
+        """Run backward from dL/d output, to the first node with parameters, or to the inputs."""
+        learns, first = self.graph.learns, len(self.graph.input_shapes)
+        self.arriving = [None] * len(self.values)
+        self.arriving[-1] = dy
+        self.gradients = {}
+        for k in range(len(self.graph.nodes) - 1, -1, -1):
+            if not (learns[first + k] or wants_input):
+                continue
+            node, arriving = self.graph.nodes[k], self.arriving[first + k]
+            assert arriving is not None
+            wants = wants_input or any(learns[number] for number in node.inputs)
+            dx, gradients = node.layer.backward(self.params[node.owner], self.saved[k], arriving, wants)
+            self._add_gradients(node.owner, gradients)
+            for number, d in zip(node.inputs, dx if isinstance(dx, tuple) else (dx,), strict=True) if wants else ():
+                if wants_input or learns[number]:
+                    before = self.arriving[number]
+                    self.arriving[number] = d if before is None else before + d
+
+    def _add_gradients(self, owner: str, gradients: Mapping[str, Any]) -> None:
+        known = self.gradients.setdefault(owner, {})
+        for name, gradient in gradients.items():
+            known[name] = known[name] + gradient if name in known else gradient
+
+    def updated_statistics(self) -> dict[str, dict[str, Any]]:
+        """The statistics of every layer that tracks any, after this batch."""
+        updated: dict[str, dict[str, Any]] = {}
+        for node, saved in zip(self.graph.nodes, self.saved, strict=True):
+            if node.built.statistics:
+                before = {**self.params[node.owner], **updated.get(node.owner, {})}
+                updated[node.owner] = node.layer.updated_statistics(before, saved)
+        return updated
+
+    # Single terms of the chain rule
+
+    def value(self, unit: Unit) -> float:
+        """What the unit puts out."""
+        return float(self.values[self.graph.numbers[unit.node]][unit.index])
+
+    def delta(self, unit: Unit) -> float:
+        """The derivative of the loss with respect to the unit."""
+        return float(self.arrived(unit.node)[unit.index])
+
+    def arrived(self, node: str) -> Array:
+        """The derivative of the loss with respect to a node's output."""
+        arriving = self.arriving[self.graph.numbers[node]]
+        assert arriving is not None, "backward(wants_input=True) has not run"
+        return arriving
+
+    def feeds(self, unit: Unit) -> list[Terms]:
+        """The terms into everything that reads a unit: their products add up to its delta. There are
+        none where only the loss reads it.
+        """
+        return self.feeds_of_value(self.graph.numbers[unit.node], unit.index)
+
+    def feeds_of_value(self, number: int, index: Shape) -> list[Terms]:
+        """The same of an entry of any value, an input's too."""
+        found = []
+        for node, which in self.graph.readers[number]:
+            input_terms: Any = node.layer.input_terms
+            terms = input_terms(*self._at(node), index, *([which] if len(node.inputs) > 1 else []))
+            found.append(terms.of(node.name))
+        return found
+
+    def terms(self, owner: str, name: str, index: Shape) -> list[Terms]:
+        """The terms of the gradient of a parameter's entry: one group for each use of the layer."""
+        uses = [node for node in self.graph.nodes if node.owner == owner]
+        return [node.layer.parameter_terms(*self._at(node), name, index).of(node.name) for node in uses]
+
+    def _at(self, node: Node) -> tuple[Params, Any, Array]:
+        number = self.graph.numbers[node.name]
+        return self.params[node.owner], self.saved[number - len(self.graph.input_shapes)], self.arrived(node.name)
+
+    def of(self, node: Node) -> tuple[Params, Any, list[Array]]:
+        """A node's parameters, what it saved, and what it read."""
+        saved = self.saved[self.graph.numbers[node.name] - len(self.graph.input_shapes)]
+        return self.params[node.owner], saved, [self.values[k] for k in node.inputs]
+
+
+def predict(graph: Graph, params: Mapping[str, Params], inputs: Sequence[Array]) -> Array:
+    """The output as after training: no dropout, running statistics."""
+    return Tape(graph, params, inputs, Context()).output
