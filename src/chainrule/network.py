@@ -69,7 +69,8 @@ class Network(Kind):
             layers, calls, shape = _recorded(inputs, outputs)
             object.__setattr__(self, "calls", calls)
         else:
-            layers = tuple(self.layers) if self.calls else separate(_listed(self.layers))
+            given = parse(self.layers) if isinstance(self.layers, str) else self.layers
+            layers = tuple(given) if self.calls else separate(given)
             shape = (self.input_shape,) if isinstance(self.input_shape, int) else tuple(self.input_shape or ())
         if any(layer >= len(layers) or max(on, default=k + 1) > k for k, (layer, on) in enumerate(self.calls or ())):
             raise SettingError("the network's calls name layers or values that there are not")
@@ -193,17 +194,6 @@ def pack(inputs: Sequence[Array]) -> Array:
     if not arrays or any(x.ndim < 1 or len(x) != len(arrays[0]) for x in arrays):
         raise ShapeError("several inputs are a tuple of arrays, each with the same number of samples")
     return np.concatenate([x.reshape(len(x), -1) for x in arrays], axis=1)
-
-
-def _listed(layers: Any) -> list[Any]:
-    """The layers that are meant: a text's, a list's, or one."""
-    if isinstance(layers, str):
-        return parse(layers)
-    if hasattr(layers, "forward"):
-        return [layers]
-    if not isinstance(layers, Sequence):
-        raise SettingError(f"a network is a list of layers or a text such as '64 relu, 10', not {layers!r}")
-    return list(layers)
 
 
 def _recorded(inputs: Any, outputs: Any) -> tuple[tuple[Any, ...], tuple[Call, ...], Shape]:

@@ -28,9 +28,11 @@ def python_call(node: Node, network: Network, seed: int, shapes: Sequence[Shape]
 
     def call(
         backward: bool, samples: int, step: int, training: bool, parameters: Array, statistics: Array, gradient: Array,
-        xs: list[Array], y: Array, dxs: list[Array | None], dy: Array,
+        xs: list[Array], y: Array, dxs: list[Array | None], dy: Array | None,
     ) -> None:  # fmt: skip
         if backward:
+            if dy is None:  # nothing before it learns
+                return
             arriving = dy.reshape(samples, *node.built.output_shape)
             wants = any(dx is not None for dx in dxs)
             leaving, gradients = layer.backward(kept["params"], kept["saved"], arriving, wants)

@@ -16,7 +16,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.engine import Position, Work
 from chainrule.explain.trace import Batch, Trace
-from chainrule.layers.base import ULPS, total
+from chainrule.layers.base import ULPS, Terms, total
 from chainrule.tape import Tape
 
 
@@ -65,10 +65,17 @@ def rounding(trace: Trace, work: Work, position: Position, batch: Batch, place: 
     changed = slope(before.output, after.output)
     off += (ULPS + changed.shape[-1]) * float((_beginning(trace) * changed).sum())
     terms = trace.terms(place)
-    products = sum(float(np.abs(group.products).sum()) for group in terms)
-    count = ULPS + sum(len(group.local) for group in terms)
     penalties = abs(exact - total(terms))
-    return Rounding(exact - training, unit * (off + count * products + ULPS * penalties))
+    return Rounding(exact - training, unit * (off + sum(map(_reduction_error, terms)) + ULPS * penalties))
+
+
+def _reduction_error(terms: Terms) -> float:
+    """The rounding of the sum of these products, in units in the last place of 1: each product is
+    rounded once, and each addition rounds the partial sum that it makes. (Higham, 2002, section 4.2;
+    twice that, because another order has other partial sums.)
+    """
+    products = terms.products
+    return float(ULPS * np.abs(products).sum() + 2 * np.abs(np.cumsum(products)).sum())
 
 
 def _nudged(trace: Trace, work: Work, position: Position, batch: Batch, place: int, step: float) -> Tape:
@@ -82,7 +89,8 @@ def _beginning(trace: Trace) -> Array:
     prediction, batch, loss = trace.tape.output, trace.batch, trace.work.loss
     target = np.asarray(batch.y)
     largest = np.abs(target).max() if target.dtype.kind == "f" and target.size else 1.0
-    sizes = (np.abs(loss.slopes(prediction, batch.y)) + largest + 1) / len(prediction)
+    outputs = prediction[:1].size if loss.averages_outputs else 1
+    sizes = (np.abs(loss.slopes(prediction, batch.y)) + (largest + 1) / outputs) / len(prediction)
     if batch.weight is None:
         return sizes
     return sizes * np.abs(batch.weight).reshape(-1, *(1,) * (sizes.ndim - 1))

@@ -14,8 +14,11 @@ from chainrule.layers.graph import Composite, Symbol, name_layers
 from chainrule.layers.operators import Add, Concatenate
 
 
-def separate(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+def separate(layers: Layer | Iterable[Layer]) -> tuple[Layer, ...]:
     """The layers of a list, each an object of its own: a Dense with an activation becomes two."""
+    layers = [layers] if isinstance(layers, Layer) else layers
+    if not isinstance(layers, Iterable):
+        raise SettingError(f"a network is a list of layers or a text such as '64 relu, 10', not {layers!r}")
     apart: list[Layer] = []
     for layer in layers:
         if not isinstance(layer, Layer):

@@ -73,4 +73,4 @@ def _dense(part: str) -> Layer:
         )
     layer = notation.make("network", notation.parse("network", f"dense {part}"), {"dense": Dense})
     _ = layer.parts  # an unknown activation should be known here
-    return layer  # type: ignore[no-any-return]
+    return layer

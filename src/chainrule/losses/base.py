@@ -31,6 +31,9 @@ class Loss(Kind, register=False):
     scales_target: ClassVar[bool] = True
     """Whether a regression target may be shifted and scaled before it is learned."""
 
+    averages_outputs: ClassVar[bool] = False
+    """Whether a sample's loss is the mean over its outputs."""
+
     @property
     def task(self) -> str | None:
         """The task that this loss is for, if there is only one."""

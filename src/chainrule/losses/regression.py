@@ -29,6 +29,7 @@ class MeanSquaredError(Loss):
     """d^2."""
 
     notation = "mse"
+    averages_outputs = True
 
     @property
     def formula(self) -> tuple[str, str]:
@@ -64,6 +65,7 @@ class MeanAbsoluteError(Loss):
     """|d|; at d = 0 its derivative is taken to be 0."""
 
     notation = "mae"
+    averages_outputs = True
 
     @property
     def formula(self) -> tuple[str, str]:
@@ -83,6 +85,7 @@ class Huber(Loss):
     """
 
     notation = "huber"
+    averages_outputs = True
 
     delta: float = 1.0
 
@@ -112,6 +115,7 @@ class LogCosh(Loss):
     """ln cosh d: like d^2 / 2 near 0 and like |d| far away."""
 
     notation = "log_cosh"
+    averages_outputs = True
 
     @property
     def formula(self) -> tuple[str, str]:
@@ -132,6 +136,7 @@ class Quantile(Loss):
     """
 
     notation = "quantile"
+    averages_outputs = True
 
     level: float = 0.5
 
@@ -159,6 +164,7 @@ class Poisson(Loss):
     """
 
     notation = "poisson"
+    averages_outputs = True
 
     scales_target = False
 
@@ -185,6 +191,7 @@ class GaussianNegativeLogLikelihood(Loss):
     """
 
     notation = "gaussian"
+    averages_outputs = True
 
     @property
     def formula(self) -> tuple[str, str]:

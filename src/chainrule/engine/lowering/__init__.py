@@ -21,8 +21,7 @@ def notes(work: Work) -> tuple[str, ...]:
     shared = sorted({node.owner for node in slow if to.is_shared(node)})
     without = sorted({node.layer.kind for node in slow if not to.is_shared(node)})
     said = [f"{kind} has no kernel: it runs by its definition, among the others" for kind in without]
-    if shared:
-        said.append(f"{', '.join(shared)}: layers with several uses run by their definitions, among the others")
+    said += [f"{owner} is used several times: it runs by its definition, among the others" for owner in shared]
     if type(work.loss) not in LOSSES:
         return (f"{type(work.loss).__name__} has no kernel: everything runs by its definition",)
     stages = sorted(set().union(*(without_kernels(stage) for stage in work.optimizer.stages)))

@@ -1,0 +1,53 @@
+"""How the code is built: who may ask for a layer's class, and how large files and functions are."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import chainrule
+from chainrule.layers import Layer
+
+SOURCE = Path(chainrule.__file__).parent
+MAY_ASK = ("layers", "engine/lowering")
+FILES = [path for path in sorted(SOURCE.rglob("*.py")) if not str(path.relative_to(SOURCE)).startswith(MAY_ASK)]
+
+
+def every_kind(kind=Layer):
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from every_kind(inner)
+
+
+def asks(tree, names):
+    """The lines that ask for the class of something, where it is a layer's or may be."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            wanted = {n.id for a in node.args[1:] for n in ast.walk(a) if isinstance(n, ast.Name)}
+            wanted |= {n.attr for a in node.args[1:] for n in ast.walk(a) if isinstance(n, ast.Attribute)}
+            if node.func.id in ("isinstance", "issubclass") and wanted & names:
+                yield node.lineno
+            if node.func.id == "type" and len(node.args) == 1 and "layer" in ast.unparse(node.args[0]).lower():
+                yield node.lineno
+            if node.func.id == "hasattr" and ast.unparse(node.args[1]) in ("'children'", "'layers'", "'forward'"):
+                yield node.lineno
+        if isinstance(node, ast.Compare):
+            texts = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+            if texts & names:
+                yield node.lineno
+
+
+def test_outside_of_layers_and_lowering_nothing_asks_for_a_layers_class():
+    names = {kind.__name__ for kind in every_kind() if kind.__module__.startswith("chainrule.")}
+    assert {"Dense", "Composite", "Activation", "Operator"} <= names
+    found = {str(path.relative_to(SOURCE)): list(asks(ast.parse(path.read_text()), names)) for path in FILES}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["isinstance(x, Dense)", "isinstance(x, (int, layers.Dense))", "isinstance(x, Dense | ReLU)", "type(layer) is int",
+     "issubclass(k, Layer)", "hasattr(x, 'children')", "node.layer.kind == 'Dense'"],
+)  # fmt: skip
+def test_asking_is_noticed(code):
+    assert list(asks(ast.parse(code), {"Dense", "ReLU", "Layer"}))
