@@ -17,8 +17,8 @@ from chainrule.kinds import Kind
 from chainrule.layers.combinators import separate
 from chainrule.layers.graph import Graph, Input, Node, Recorded, Symbol, calls_before, name_layers, trace
 from chainrule.layers.notation import parse
-from chainrule.layers.operators import Concatenate, Slice
-from chainrule.layers.shaping import Reshape
+from chainrule.layers.operators import Concatenate
+from chainrule.layers.shaping import Reshape, Slice
 from chainrule.layout import Layout
 
 Call = tuple[int, tuple[int, ...]]

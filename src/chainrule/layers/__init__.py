@@ -28,8 +28,8 @@ from chainrule.layers.dropout import Dropout
 from chainrule.layers.embedding import Embedding
 from chainrule.layers.graph import Composite, Graph, Input, Node, Symbol
 from chainrule.layers.normalization import BatchNorm, LayerNorm
-from chainrule.layers.operators import Add, Concatenate, MatMul, Multiply, Scale, Slice, Transpose
-from chainrule.layers.shaping import Flatten, Reshape
+from chainrule.layers.operators import Add, Concatenate, MatMul, Multiply, Scale
+from chainrule.layers.shaping import Flatten, Reshape, Slice, Transpose
 from chainrule.layers.softmax import LogSoftmax, Softmax
 
 KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))

@@ -24,7 +24,7 @@ from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import unknown
 from chainrule.kinds import kinds_of
-from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, feature_indices, one_index
+from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms, feature_indices, one_term
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,7 @@ class Activation(Layer, register=False):
     output_symbol = "a"
     local_symbol = "f\u2032(z)"
 
-    @property
-    def initial(self) -> str | None:
-        return "glorot_uniform"
+    initial = "glorot_uniform"
 
     @property
     def symbols(self) -> tuple[str, str]:
@@ -71,15 +69,12 @@ class Activation(Layer, register=False):
         a = self.value(x)
         return a, (x, a)
 
-    def backward(
-        self, params: Params, saved: tuple[Array, Array], dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
+    def backward(self, params: Params, saved: tuple[Array, Array], dy: Array, wants_input: bool = True) -> Backward:
         return (dy * self.derivative(*saved) if wants_input else None), {}
 
     def input_terms(self, params: Params, saved: tuple[Array, Array], dy: Array, index: Shape) -> Terms:
         z, a = saved
-        here = tuple(slice(k, k + 1) for k in index)
-        return Terms(dy[here].ravel(), self.derivative(z[here], a[here]).ravel(), one_index(index))
+        return one_term(dy, index, self.derivative(z[index].reshape(1), a[index].reshape(1)))
 
     def note(self, local: float, outputs: Array) -> str:
         return f"saturated: its derivative is only {local:.2g}" if abs(local) < 1e-3 else ""
@@ -90,9 +85,7 @@ class Rectifier(Activation, register=False):
     larger (He et al., 2015).
     """
 
-    @property
-    def initial(self) -> str | None:
-        return "he_normal"
+    initial = "he_normal"
 
     def note(self, local: float, outputs: Array) -> str:
         if local:
@@ -163,9 +156,7 @@ class SELU(Activation):
         r"\lambda \begin{cases} 1 & z > 0 \\ \alpha e^z & z \le 0 \end{cases}",
     )
 
-    @property
-    def initial(self) -> str | None:
-        return "lecun_normal"
+    initial = "lecun_normal"
 
     def value(self, z: Array) -> Array:
         return SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0)))
@@ -386,18 +377,16 @@ class PReLU(Rectifier):
 
     elementwise = False  # the function is learned
 
-    @property
-    def formulas(self) -> Formulas:
-        return Formulas(
-            forward=r"a_{nj} = \begin{cases} z_{nj} & z_{nj} > 0 \\ \alpha_j z_{nj} & z_{nj} \le 0 \end{cases}",
-            input=r"\frac{\partial L}{\partial z_{nj}} = \frac{\partial L}{\partial a_{nj}} \cdot "
-            r"\begin{cases} 1 & z_{nj} > 0 \\ \alpha_j & z_{nj} \le 0 \end{cases}",
-            parameters={
-                "alpha": (
-                    r"\frac{\partial L}{\partial \alpha_j} = \sum_n \frac{\partial L}{\partial a_{nj}} \min(z_{nj}, 0)"
-                )
-            },
-        )
+    formulas = Formulas(
+        forward=r"a_{nj} = \begin{cases} z_{nj} & z_{nj} > 0 \\ \alpha_j z_{nj} & z_{nj} \le 0 \end{cases}",
+        input=r"\frac{\partial L}{\partial z_{nj}} = \frac{\partial L}{\partial a_{nj}} \cdot "
+        r"\begin{cases} 1 & z_{nj} > 0 \\ \alpha_j & z_{nj} \le 0 \end{cases}",
+        parameters={
+            "alpha": (
+                r"\frac{\partial L}{\partial \alpha_j} = \sum_n \frac{\partial L}{\partial a_{nj}} \min(z_{nj}, 0)"
+            )
+        },
+    )
 
     def build(self, input_shape: Shape) -> Built:
         if not input_shape:
@@ -408,9 +397,7 @@ class PReLU(Rectifier):
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         return np.where(x > 0, x, params["alpha"] * x), x
 
-    def backward(
-        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
+    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> Backward:
         z = saved
         dalpha = (dy * np.minimum(z, 0)).reshape(-1, z.shape[-1]).sum(axis=0)
         return (np.where(z > 0, dy, params["alpha"] * dy) if wants_input else None), {"alpha": dalpha}
@@ -422,7 +409,7 @@ class PReLU(Rectifier):
 
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         slope = 1 if saved[index] > 0 else params["alpha"][index[-1]]
-        return Terms(dy[index].reshape(1), np.array([slope], dtype=dy.dtype), one_index(index))
+        return one_term(dy, index, slope)
 
 
 def aliases() -> dict[str, Callable[..., Layer]]:

@@ -25,6 +25,9 @@ from chainrule.kinds import Kind
 if TYPE_CHECKING:
     from chainrule.layers.graph import Symbol
 
+Backward = tuple[Any, dict[str, Any]]
+"""What backward gives: dx, one for each input if there are several, and gradients by name."""
+
 ULPS = 8
 """Units in the last place by which a function of one number may be off."""
 
@@ -133,6 +136,8 @@ class Layer(Kind):
 
     name: str | None = field(default=None, kw_only=True)
 
+    initial: ClassVar[str | None] = None
+    """The distribution that suits weights whose output passes through this layer, if any."""
     passes_scale: ClassVar[bool] = False
     """Whether the layer after this one decides how the weights before it are drawn."""
     elementwise: ClassVar[bool] = False
@@ -152,13 +157,8 @@ class Layer(Kind):
         return type(self).__name__
 
     @property
-    def initial(self) -> str | None:
-        """The distribution that suits weights whose output passes through this layer, if any."""
-        return None
-
-    @property
     def formulas(self) -> Formulas:
-        """The forward rule and the derivatives in symbols."""
+        """The forward rule and the derivatives in symbols; a class attribute where it is fixed."""
         raise NotImplementedError
 
     @property
@@ -254,9 +254,10 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z]$)", "_", name).lower()
 
 
-def one_index(index: Shape) -> Array:
-    """The (1, d) index of a term that comes from the one output there."""
-    return np.array([index], dtype=np.intp)
+def one_term(dy: Array, index: Shape, local: Any = 1) -> Terms:
+    """The one term of an entry that feeds the output at this index alone."""
+    upstream = dy[index].reshape(1)
+    return Terms(upstream, np.full_like(upstream, local), np.array([index], dtype=np.intp))
 
 
 def indices(shape: Shape) -> Array:

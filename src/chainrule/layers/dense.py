@@ -14,7 +14,17 @@ from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import require
 from chainrule.layers.activations import activation
-from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, feature_indices, row_indices
+from chainrule.layers.base import (
+    Backward,
+    Built,
+    Context,
+    Formulas,
+    Layer,
+    Parameter,
+    Terms,
+    feature_indices,
+    row_indices,
+)
 
 
 @dataclass(frozen=True)
@@ -87,9 +97,7 @@ class Dense(Layer):
             z += params["b"]
         return z, x
 
-    def backward(
-        self, params: Params, saved: Array, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
+    def backward(self, params: Params, saved: Array, dy: Array, wants_input: bool = True) -> Backward:
         x, delta = _rows(saved), _rows(dy)
         gradients = {"W": x.T @ delta}
         if self.bias:

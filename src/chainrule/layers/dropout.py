@@ -11,7 +11,7 @@ import numpy as np
 from chainrule import generators
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import require
-from chainrule.layers.base import Context, Formulas, Layer, Terms, one_index
+from chainrule.layers.base import Backward, Context, Formulas, Layer, Terms, one_term
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,10 @@ class Dropout(Layer):
     def __post_init__(self) -> None:
         require(0 <= self.rate < 1, f"dropout: the rate is {self.rate}; it is a share from 0 up to, but not, 1")
 
-    @property
-    def formulas(self) -> Formulas:
-        return Formulas(
-            forward=r"a_{ni} = m_{ni}\, x_{ni}, \quad m_{ni} \in \{0, \tfrac{1}{1 - p}\}",
-            input=r"\frac{\partial L}{\partial x_{ni}} = m_{ni}\, \frac{\partial L}{\partial a_{ni}}",
-        )
+    formulas = Formulas(
+        forward=r"a_{ni} = m_{ni}\, x_{ni}, \quad m_{ni} \in \{0, \tfrac{1}{1 - p}\}",
+        input=r"\frac{\partial L}{\partial x_{ni}} = m_{ni}\, \frac{\partial L}{\partial a_{ni}}",
+    )
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         if not context.training or not context.dropout or self.rate == 0:
@@ -43,17 +41,13 @@ class Dropout(Layer):
         mask = keep * x.dtype.type(1 / (1 - self.rate))
         return x * mask, mask
 
-    def backward(
-        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
+    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> Backward:
         if not wants_input:
             return None, {}
         return (dy if saved is None else dy * saved), {}
 
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
-        upstream = dy[index].reshape(1)
-        local = upstream * 0 + (1 if saved is None else saved[index])
-        return Terms(upstream, local, one_index(index))
+        return one_term(dy, index, 1 if saved is None else saved[index])
 
     def note(self, local: float, outputs: Array) -> str:
         return "" if local else "dropped in this step, so nothing comes through"

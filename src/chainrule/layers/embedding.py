@@ -11,7 +11,7 @@ import numpy as np
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import ShapeError, require
-from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms
+from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,13 @@ class Embedding(Layer):
         )
         object.__setattr__(self, "weights", distributions.of(self.weights))
 
-    @property
-    def formulas(self) -> Formulas:
-        return Formulas(
-            forward=r"y_{nj} = W_{x_n j}",
-            input=r"\frac{\partial L}{\partial x_n} = 0",
-            parameters={
-                "W": r"\frac{\partial L}{\partial W_{ij}} = \sum_{n:\, x_n = i} \frac{\partial L}{\partial y_{nj}}"
-            },
-        )
+    formulas = Formulas(
+        forward=r"y_{nj} = W_{x_n j}",
+        input=r"\frac{\partial L}{\partial x_n} = 0",
+        parameters={
+            "W": r"\frac{\partial L}{\partial W_{ij}} = \sum_{n:\, x_n = i} \frac{\partial L}{\partial y_{nj}}"
+        },
+    )
 
     def build(self, input_shape: Shape) -> Built:
         return Built(
@@ -60,9 +58,7 @@ class Embedding(Layer):
             )
         return params["W"][rows], (rows, x)
 
-    def backward(
-        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
+    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> Backward:
         rows, x = saved
         dW = np.zeros((self.count, self.units), dtype=dy.dtype)
         np.add.at(dW, rows, dy)

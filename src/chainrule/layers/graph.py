@@ -76,7 +76,7 @@ class Symbol:
             )
             if part != slice(None):
                 start, stop, _ = part.indices(self.shape[axis])
-                y = operators.Slice(start, stop, axis)(y)
+                y = shaping.Slice(start, stop, axis)(y)
             axis += 1
         return y
 
@@ -86,7 +86,7 @@ class Symbol:
 
     def transpose(self, *axes: int) -> Symbol:
         """The sample's axes in another order; without one, the last two are swapped."""
-        return operators.Transpose(axes)(self)
+        return shaping.Transpose(axes)(self)
 
 
 class Recorded(Symbol):

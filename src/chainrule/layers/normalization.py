@@ -19,6 +19,7 @@ from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import require
 from chainrule.layers.base import (
     ULPS,
+    Backward,
     Built,
     Context,
     Formulas,
@@ -61,6 +62,12 @@ def _through_normalization(saved: Normalized, dunit: Array, mean: Callable[[Arra
     return saved.inverse * (dunit - mean(dunit) - saved.unit * mean(dunit * saved.unit))
 
 
+_PARAMETER_FORMULAS = {
+    "scale": r"\frac{\partial L}{\partial \gamma_j} = \sum_n \frac{\partial L}{\partial y_{nj}}\, \hat{x}_{nj}",
+    "offset": r"\frac{\partial L}{\partial \beta_j} = \sum_n \frac{\partial L}{\partial y_{nj}}",
+}
+
+
 class Normalization(Layer, register=False):
     """What BatchNorm and LayerNorm share; they differ in the axes that they average over."""
 
@@ -73,9 +80,7 @@ class Normalization(Layer, register=False):
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         return _scale_and_offset_terms(saved, dy, name, index)
 
-    def backward(
-        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
+    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> Backward:
         gradients = {"scale": _feature_sum(dy * saved.unit), "offset": _feature_sum(dy)}
         if not wants_input:
             return None, gradients
@@ -122,18 +127,16 @@ class BatchNorm(Normalization):
         )
         require(self.epsilon > 0, f"batch norm: epsilon is {self.epsilon}; it must be positive")
 
-    @property
-    def formulas(self) -> Formulas:
-        return Formulas(
-            forward=(
-                r"y_{nj} = \gamma_j \hat{x}_{nj} + \beta_j, \quad \hat{x}_{nj} = \frac{x_{nj} - \mu_j}{\sqrt{\sigma_j^2"
-                r" + \epsilon}}"
-            ),
-            input=r"\frac{\partial L}{\partial x_{nj}} = \frac{\gamma_j}{\sqrt{\sigma_j^2 + \epsilon}} \sum_m "
-            r"\Big([m = n] - \tfrac{1}{N} - \tfrac{1}{N}\hat{x}_{nj}\hat{x}_{mj}\Big) \frac{\partial L}{\partial"
-            r" y_{mj}}",
-            parameters=_PARAMETER_FORMULAS,
-        )
+    formulas = Formulas(
+        forward=(
+            r"y_{nj} = \gamma_j \hat{x}_{nj} + \beta_j, \quad \hat{x}_{nj} = \frac{x_{nj} - \mu_j}{\sqrt{\sigma_j^2"
+            r" + \epsilon}}"
+        ),
+        input=r"\frac{\partial L}{\partial x_{nj}} = \frac{\gamma_j}{\sqrt{\sigma_j^2 + \epsilon}} \sum_m "
+        r"\Big([m = n] - \tfrac{1}{N} - \tfrac{1}{N}\hat{x}_{nj}\hat{x}_{mj}\Big) \frac{\partial L}{\partial"
+        r" y_{mj}}",
+        parameters=_PARAMETER_FORMULAS,
+    )
 
     def build(self, input_shape: Shape) -> Built:
         if not input_shape:
@@ -191,18 +194,16 @@ class LayerNorm(Normalization):
     def __post_init__(self) -> None:
         require(self.epsilon > 0, f"layer norm: epsilon is {self.epsilon}; it must be positive")
 
-    @property
-    def formulas(self) -> Formulas:
-        return Formulas(
-            forward=(
-                r"y_{nj} = \gamma_j \hat{x}_{nj} + \beta_j, \quad \hat{x}_{nj} = \frac{x_{nj} - \mu_n}{\sqrt{\sigma_n^2"
-                r" + \epsilon}}"
-            ),
-            input=r"\frac{\partial L}{\partial x_{ni}} = \frac{1}{\sqrt{\sigma_n^2 + \epsilon}} \sum_j \gamma_j "
-            r"\Big([i = j] - \tfrac{1}{K} - \tfrac{1}{K}\hat{x}_{ni}\hat{x}_{nj}\Big) \frac{\partial L}{\partial"
-            r" y_{nj}}",
-            parameters=_PARAMETER_FORMULAS,
-        )
+    formulas = Formulas(
+        forward=(
+            r"y_{nj} = \gamma_j \hat{x}_{nj} + \beta_j, \quad \hat{x}_{nj} = \frac{x_{nj} - \mu_n}{\sqrt{\sigma_n^2"
+            r" + \epsilon}}"
+        ),
+        input=r"\frac{\partial L}{\partial x_{ni}} = \frac{1}{\sqrt{\sigma_n^2 + \epsilon}} \sum_j \gamma_j "
+        r"\Big([i = j] - \tfrac{1}{K} - \tfrac{1}{K}\hat{x}_{ni}\hat{x}_{nj}\Big) \frac{\partial L}{\partial"
+        r" y_{nj}}",
+        parameters=_PARAMETER_FORMULAS,
+    )
 
     def build(self, input_shape: Shape) -> Built:
         if not input_shape:
@@ -232,9 +233,3 @@ def _scale_and_offset(features: Shape) -> dict[str, Parameter]:
         "scale": Parameter(features, distributions.ones(), regularized=False),
         "offset": Parameter(features, distributions.zeros(), regularized=False),
     }
-
-
-_PARAMETER_FORMULAS = {
-    "scale": r"\frac{\partial L}{\partial \gamma_j} = \sum_n \frac{\partial L}{\partial y_{nj}}\, \hat{x}_{nj}",
-    "offset": r"\frac{\partial L}{\partial \beta_j} = \sum_n \frac{\partial L}{\partial y_{nj}}",
-}

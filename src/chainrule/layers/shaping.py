@@ -1,4 +1,8 @@
-"""Flatten and Reshape: the same numbers in another shape."""
+"""Flatten, Reshape, Transpose and Slice: the same numbers at other places.
+
+Each says where its outputs come from, as a view into its input; backward puts the derivatives back
+through the same view.
+"""
 
 from __future__ import annotations
 
@@ -11,46 +15,50 @@ import numpy as np
 
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import require
-from chainrule.layers.base import Built, Context, Formulas, Layer, Terms, one_index
+from chainrule.layers.base import Backward, Built, Formulas, Layer, Terms
 
 
-class Reshaping(Layer, register=False):
-    """Passes every number on unchanged, in another shape."""
+@dataclass(frozen=True)
+class Rearrangement(Layer, register=False):
+    """Outputs that are inputs, unchanged."""
 
     passes_scale = True
     local_symbol = "1"
+    formulas = Formulas(
+        forward=r"y_{nk} = x_{n, s(k)}",
+        input=r"\frac{\partial L}{\partial x_{n, s(k)}} = \frac{\partial L}{\partial y_{nk}}",
+    )
 
-    def target(self, input_shape: Shape) -> Shape:
-        """The output's shape for this input's, both of one sample."""
+    def view(self, x: Array) -> Array:
+        """The outputs as a view into x, which is contiguous; raises ShapeError if they don't fit."""
         raise NotImplementedError
 
-    @property
-    def formulas(self) -> Formulas:
-        return Formulas(
-            forward=r"y_{nk} = x_{nk}",
-            input=r"\frac{\partial L}{\partial x_{nk}} = \frac{\partial L}{\partial y_{nk}}",
-        )
-
     def build(self, input_shape: Shape) -> Built:
-        return Built(self.target(input_shape))
+        return Built(self._sources(input_shape).shape)
 
-    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
-        return x.reshape(len(x), *self.target(x.shape[1:])), x.shape
+    def _sources(self, input_shape: Shape) -> Array:
+        """For each output of a sample, which of its inputs it is, counted from 0."""
+        return self.view(np.arange(math.prod(input_shape)).reshape(1, *input_shape))[0]
 
-    def backward(
-        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
-        return (dy.reshape(saved) if wants_input else None), {}
+    def forward(self, params: Params, x: Array, context: Any) -> tuple[Array, Shape]:
+        return np.ascontiguousarray(self.view(np.ascontiguousarray(x))), x.shape
 
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
-        place = np.unravel_index(np.ravel_multi_index(index, saved), dy.shape)
-        at = tuple(int(k) for k in place)
-        upstream = dy[at].reshape(1)
-        return Terms(upstream, np.ones_like(upstream), one_index(at))
+    def backward(self, params: Params, saved: Shape, dy: Array, wants_input: bool = True) -> Backward:
+        if not wants_input:
+            return None, {}
+        dx = np.zeros(saved, dtype=dy.dtype)
+        self.view(dx)[...] = dy
+        return dx, {}
+
+    def input_terms(self, params: Params, saved: Shape, dy: Array, index: Shape) -> Terms:
+        number = np.ravel_multi_index(index[1:], saved[1:]) if saved[1:] else 0
+        at = np.argwhere(self._sources(saved[1:]) == number)
+        at = np.column_stack([np.full(len(at), index[0]), at])
+        upstream = dy[tuple(at.T)]
+        return Terms(upstream, np.ones_like(upstream), at)
 
     def source(self, index: Shape, input_shape: Shape) -> Shape:
-        position = np.ravel_multi_index(index, self.target(input_shape)) if index else 0
-        return tuple(int(k) for k in np.unravel_index(position, input_shape))
+        return tuple(int(k) for k in np.unravel_index(self._sources(input_shape)[index], input_shape))
 
     def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
         return np.zeros_like(y)
@@ -60,18 +68,20 @@ class Reshaping(Layer, register=False):
 
 
 @dataclass(frozen=True)
-class Flatten(Reshaping):
+class Flatten(Rearrangement):
     """A sample's numbers in one list: (samples, a, b, ...) becomes (samples, a * b * ...)."""
 
     accepts_images = True
 
-    def target(self, input_shape: Shape) -> Shape:
-        return (math.prod(input_shape),)
+    def view(self, x: Array) -> Array:
+        return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
 @dataclass(frozen=True)
-class Reshape(Reshaping):
-    """A sample's numbers in another shape of as many; one of its sizes may be -1, for whatever is left."""
+class Reshape(Rearrangement):
+    """A sample's numbers in another shape of as many; one of its sizes may be -1, for whatever is
+    left.
+    """
 
     shape: tuple[int, ...]
 
@@ -88,8 +98,47 @@ class Reshape(Reshaping):
             f"reshape: {self.shape} is no shape; sizes are above 0, and one at most may be -1",
         )
 
-    def target(self, input_shape: Shape) -> Shape:
-        numbers, known = math.prod(input_shape), math.prod(size for size in self.shape if size != -1)
+    def view(self, x: Array) -> Array:
+        numbers, known = math.prod(x.shape[1:]), math.prod(size for size in self.shape if size != -1)
         if numbers % known or (-1 not in self.shape and numbers != known):
-            raise self.misfit(input_shape, f"as many numbers as the shape {self.shape} has")
-        return tuple(numbers // known if size == -1 else size for size in self.shape)
+            raise self.misfit(x.shape[1:], f"as many numbers as the shape {self.shape} has")
+        return x.reshape(len(x), *(numbers // known if size == -1 else size for size in self.shape))
+
+
+@dataclass(frozen=True)
+class Transpose(Rearrangement):
+    """A sample's axes in another order; by default the last two are swapped.
+
+    `axes` are the sample's, counted from 0, as in numpy.transpose.
+    """
+
+    axes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", tuple(self.axes))
+        fits = sorted(self.axes) == list(range(len(self.axes)))
+        require(fits, f"transpose: {self.axes} is no order of a sample's axes")
+
+    def view(self, x: Array) -> Array:
+        if len(self.axes) != x.ndim - 1 if self.axes else x.ndim < 3:
+            raise self.misfit(x.shape[1:], f"{len(self.axes) or 'two or more'} axes a sample")
+        return x.transpose(0, *(axis + 1 for axis in self.axes)) if self.axes else x.swapaxes(-1, -2)
+
+
+@dataclass(frozen=True)
+class Slice(Rearrangement):
+    """The entries from `start` up to `stop` along one axis of a sample, by default the last."""
+
+    start: int
+    stop: int
+    axis: int = -1
+
+    def __post_init__(self) -> None:
+        fits = 0 <= self.start < self.stop
+        require(fits, f"slice: from {self.start} to {self.stop} there is nothing; start below stop")
+
+    def view(self, x: Array) -> Array:
+        axis = self.axis + (1 if self.axis >= 0 else x.ndim)
+        if not 1 <= axis < x.ndim or self.stop > x.shape[axis]:
+            raise self.misfit(x.shape[1:], f"{self.stop} or more entries along axis {self.axis}")
+        return x[(*(slice(None),) * axis, slice(self.start, self.stop))]

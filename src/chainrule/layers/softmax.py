@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Params, Shape
-from chainrule.layers.base import ULPS, Context, Formulas, Layer, Terms, row_indices
+from chainrule.layers.base import ULPS, Backward, Context, Formulas, Layer, Terms, row_indices
 
 
 def softmax(z: Array) -> Array:
@@ -29,9 +29,7 @@ class AcrossUnits(Layer, register=False):
 
     output_symbol = "a"
 
-    @property
-    def initial(self) -> str | None:
-        return "glorot_uniform"
+    initial = "glorot_uniform"
 
     def value(self, z: Array) -> Array:
         """a, in z's shape."""
@@ -49,9 +47,7 @@ class AcrossUnits(Layer, register=False):
         a = self.value(x)
         return a, a
 
-    def backward(
-        self, params: Params, saved: Any, dy: Array, wants_input: bool = True
-    ) -> tuple[Array | None, dict[str, Any]]:
+    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> Backward:
         return (self.pull_back(saved, dy) if wants_input else None), {}
 
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
@@ -75,15 +71,13 @@ class Softmax(AcrossUnits):
     itself, more exactly.
     """
 
-    @property
-    def formulas(self) -> Formulas:
-        return Formulas(
-            forward=r"a_{ni} = \frac{e^{z_{ni}}}{\sum_j e^{z_{nj}}}",
-            input=(
-                r"\frac{\partial L}{\partial z_{ni}} = \sum_j a_{nj}\,([i = j] - a_{ni})\,\frac{\partial L}{\partial"
-                r" a_{nj}}"
-            ),
-        )
+    formulas = Formulas(
+        forward=r"a_{ni} = \frac{e^{z_{ni}}}{\sum_j e^{z_{nj}}}",
+        input=(
+            r"\frac{\partial L}{\partial z_{ni}} = \sum_j a_{nj}\,([i = j] - a_{ni})\,\frac{\partial L}{\partial"
+            r" a_{nj}}"
+        ),
+    )
 
     def value(self, z: Array) -> Array:
         return softmax(z)
@@ -99,15 +93,13 @@ class Softmax(AcrossUnits):
 class LogSoftmax(AcrossUnits):
     """a_i = z_i - ln sum_j exp(z_j), over the last axis."""
 
-    @property
-    def formulas(self) -> Formulas:
-        return Formulas(
-            forward=r"a_{ni} = z_{ni} - \ln \sum_j e^{z_{nj}}",
-            input=(
-                r"\frac{\partial L}{\partial z_{ni}} = \sum_j ([i = j] - e^{a_{ni}})\,\frac{\partial L}{\partial"
-                r" a_{nj}}"
-            ),
-        )
+    formulas = Formulas(
+        forward=r"a_{ni} = z_{ni} - \ln \sum_j e^{z_{nj}}",
+        input=(
+            r"\frac{\partial L}{\partial z_{ni}} = \sum_j ([i = j] - e^{a_{ni}})\,\frac{\partial L}{\partial"
+            r" a_{nj}}"
+        ),
+    )
 
     def value(self, z: Array) -> Array:
         return log_softmax(z)

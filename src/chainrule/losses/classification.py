@@ -48,9 +48,7 @@ class BinaryCrossEntropy(CrossEntropy):
 
     notation = "binary_cross_entropy"
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return r"-t \ln \sigma(z) - (1 - t) \ln(1 - \sigma(z))", r"\sigma(z) - t"
+    formula = (r"-t \ln \sigma(z) - (1 - t) \ln(1 - \sigma(z))", r"\sigma(z) - t")
 
     def outputs(self, width: int) -> int:
         return 1 if width == 2 else width
@@ -84,9 +82,7 @@ class CategoricalCrossEntropy(CrossEntropy):
 
     notation = "cross_entropy"
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return r"-\sum_k t_k \ln \operatorname{softmax}(z)_k", r"\operatorname{softmax}(z)_k - t_k"
+    formula = (r"-\sum_k t_k \ln \operatorname{softmax}(z)_k", r"\operatorname{softmax}(z)_k - t_k")
 
     def probabilities(self, prediction: Array) -> Array | None:
         return softmax(prediction)
@@ -236,9 +232,7 @@ class KullbackLeibler(Loss):
 
     tasks = ("classification",)
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return r"\sum_k t_k (\ln t_k - y_k)", r"-t_k"
+    formula = (r"\sum_k t_k (\ln t_k - y_k)", r"-t_k")
 
     def probabilities(self, prediction: Array) -> Array | None:
         return np.exp(prediction)

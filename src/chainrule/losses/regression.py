@@ -31,9 +31,7 @@ class MeanSquaredError(Loss):
     notation = "mse"
     averages_outputs = True
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return r"\frac{1}{K}\sum_j (y_j - t_j)^2", r"\frac{2}{K}(y_j - t_j)"
+    formula = (r"\frac{1}{K}\sum_j (y_j - t_j)^2", r"\frac{2}{K}(y_j - t_j)")
 
     def samples(self, prediction: Array, target: Array) -> Array:
         return _mean((prediction - like(prediction, target)) ** 2)
@@ -48,9 +46,7 @@ class HalfSquares(Loss):
 
     notation = "half_squares"
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return r"\tfrac{1}{2}\sum_j (y_j - t_j)^2", r"y_j - t_j"
+    formula = (r"\tfrac{1}{2}\sum_j (y_j - t_j)^2", r"y_j - t_j")
 
     def samples(self, prediction: Array, target: Array) -> Array:
         difference = (prediction - like(prediction, target)).reshape(len(prediction), -1)
@@ -67,9 +63,7 @@ class MeanAbsoluteError(Loss):
     notation = "mae"
     averages_outputs = True
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return r"\frac{1}{K}\sum_j |y_j - t_j|", r"\frac{1}{K}\operatorname{sign}(y_j - t_j)"
+    formula = (r"\frac{1}{K}\sum_j |y_j - t_j|", r"\frac{1}{K}\operatorname{sign}(y_j - t_j)")
 
     def samples(self, prediction: Array, target: Array) -> Array:
         return _mean(np.abs(prediction - like(prediction, target)))
@@ -117,9 +111,7 @@ class LogCosh(Loss):
     notation = "log_cosh"
     averages_outputs = True
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return r"\frac{1}{K}\sum_j \ln\cosh(y_j - t_j)", r"\frac{1}{K}\tanh(y_j - t_j)"
+    formula = (r"\frac{1}{K}\sum_j \ln\cosh(y_j - t_j)", r"\frac{1}{K}\tanh(y_j - t_j)")
 
     def samples(self, prediction: Array, target: Array) -> Array:
         d = prediction - like(prediction, target)
@@ -143,9 +135,7 @@ class Quantile(Loss):
     def __post_init__(self) -> None:
         require(0 < self.level < 1, f"quantile: the level is {self.level}; it lies between 0 and 1")
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return r"\frac{1}{K}\sum_j \max(q\,(t_j - y_j), (q - 1)(t_j - y_j))", r"\frac{1}{K}([y_j > t_j] - q)"
+    formula = (r"\frac{1}{K}\sum_j \max(q\,(t_j - y_j), (q - 1)(t_j - y_j))", r"\frac{1}{K}([y_j > t_j] - q)")
 
     def samples(self, prediction: Array, target: Array) -> Array:
         d = prediction - like(prediction, target)
@@ -168,9 +158,7 @@ class Poisson(Loss):
 
     scales_target = False
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return r"\frac{1}{K}\sum_j e^{y_j} - t_j y_j", r"\frac{1}{K}(e^{y_j} - t_j)"
+    formula = (r"\frac{1}{K}\sum_j e^{y_j} - t_j y_j", r"\frac{1}{K}(e^{y_j} - t_j)")
 
     def samples(self, prediction: Array, target: Array) -> Array:
         return _mean(np.exp(prediction) - like(prediction, target) * prediction)
