@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule.backprop import backward_pass, differentiate, forward_pass
-from chainrule.data import Part
+from chainrule.data import Samples
 from chainrule.descent import optimizer
-from chainrule.engine import Batches, Position, Work
+from chainrule.engine import Batches, Position, Problem
 from chainrule.engine.native import NativeEngine
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import ChainruleError
@@ -220,24 +220,26 @@ def test_any_weight_of_random_graphs_is_explained(graph, seed, chain):
 
 
 def steps_of(engine, position, batches):
-    return [(done.gradient.tobytes(), done.after.parameters.tobytes()) for done in engine.steps(position, batches)]
+    return [
+        (record.gradient.tobytes(), record.after.parameters.tobytes()) for record in engine.steps(position, batches)
+    ]
 
 
 @given(graphs(), st.integers(0, 99), st.sampled_from(["float32", "float64"]))
 @settings(max_examples=200)
 def test_steps_of_random_graphs_are_replayed_bit_for_bit_on_both_engines(graph, seed, dtype):
     network, parameters, xs, y, _ = built(graph, dtype, seed)
-    work = Work(network, MeanSquaredError(), optimizer("adam 0.01"), (l2(0.01),), seed)
-    states = work.optimizer.start(parameters, network.parameters)
+    problem = Problem(network, MeanSquaredError(), optimizer("adam 0.01"), (l2(0.01),), seed)
+    states = problem.optimizer.start(parameters, network.parameters)
     position = Position(0, parameters, network.start_statistics(), states)
     batches = Batches(pack(xs).astype(dtype), y, None, np.array([0, 1, 2, 1, 0]), 2)
     first = {}
     for kind in (NumpyEngine, NativeEngine):
-        engine = kind(work)
+        engine = kind(problem)
         taken = list(engine.steps(position, batches))
-        assert steps_of(kind(work), position, batches) == steps_of(engine, position, batches)
-        spans = list(engine.spans(position, batches))
-        assert spans[-1].after.parameters.tobytes() == taken[-1].after.parameters.tobytes()
+        assert steps_of(kind(problem), position, batches) == steps_of(engine, position, batches)
+        chunks = list(engine.chunks(position, batches))
+        assert chunks[-1].after.parameters.tobytes() == taken[-1].after.parameters.tobytes()
         first[kind] = taken[0].gradient
     scale = max(float(np.abs(first[NumpyEngine]).max()), 1e-3)
     tolerance = 1e-12 if dtype == "float64" else 2e-5
@@ -278,12 +280,12 @@ class TestTiedWeights:
         assert network.parameters.view(gradient, "shared.W")[1, 0] == pytest.approx(total(uses), rel=1e-12)
 
     def test_an_explanation_says_which_use_each_term_comes_from(self):
-        network, part = self.network(), Part(pack(([[1.0, 2.0]], [[-1.0, 0.5]])), np.ones((1, 1)))
-        work = Work(network, MeanSquaredError(), optimizer("sgd 0.1"))
+        network, part = self.network(), Samples(pack(([[1.0, 2.0]], [[-1.0, 0.5]])), np.ones((1, 1)))
+        problem = Problem(network, MeanSquaredError(), optimizer("sgd 0.1"))
         position = Position(
-            0, network.draw(), network.start_statistics(), work.optimizer.start(network.draw(), network.parameters)
+            0, network.draw(), network.start_statistics(), problem.optimizer.start(network.draw(), network.parameters)
         )
-        e = Explanation(work, NumpyEngine(work).step(position, *part, np.arange(1)), part, "shared.W[1, 0]")
+        e = Explanation(problem, NumpyEngine(problem).step(position, *part, np.arange(1)), part, "shared.W[1, 0]")
         (sample,) = e.samples
         assert {use.unit.node for use in sample.uses} == {"shared", "shared@2"}
         said = "\n".join(lines(e))
@@ -294,8 +296,8 @@ class TestTiedWeights:
         assert {use["unit"] for use in e.as_json()["samples"][0]["uses"]} == {"shared[0]", "shared@2[0]"}
 
     def test_the_native_engine_says_so_once(self):
-        work = Work(self.network(), MeanSquaredError(), optimizer("sgd 0.1"))
-        assert NativeEngine(work).notes == (
+        problem = Problem(self.network(), MeanSquaredError(), optimizer("sgd 0.1"))
+        assert NativeEngine(problem).notes == (
             "Multiply has no kernel: it runs by its definition, among the others",
             "Slice has no kernel: it runs by its definition, among the others",
             "shared is used several times: it runs by its definition, among the others",

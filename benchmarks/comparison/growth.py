@@ -38,12 +38,12 @@ def _timed(epoch: Any, p: Problem, times: int) -> float:
 
 
 def _by_threads(p: Problem, threads: int, times: int) -> float:
-    engine, position = NativeEngine(p.plan.work(len(p.x)), threads), start(p.plan).position
+    engine, position = NativeEngine(p.plan.problem(len(p.x)), threads), start(p.plan).position
 
     def epoch(number: int) -> None:
         nonlocal position
-        for span in engine.spans(position, p.plan.batches(number, p.data.training)):
-            position = span.after
+        for chunk in engine.chunks(position, p.plan.batches(number, p.data.training)):
+            position = chunk.after
 
     return _timed(epoch, p, times)
 

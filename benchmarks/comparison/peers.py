@@ -36,7 +36,7 @@ def of_chainrule(p: Problem, recorded: bool = False) -> Epoch:
         for event in under_way:
             listen(event)
             if isinstance(event, EpochEnded):
-                return event.record["loss"]
+                return event.measured["loss"]
         raise AssertionError("training has no end here")
 
     return epoch

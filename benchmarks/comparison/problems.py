@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule.data import Dataset, as_they_are
+from chainrule.data import Dataset, from_arrays
 from chainrule.layers import Dense
 from chainrule.training import Plan, plan
 
@@ -61,7 +61,7 @@ def problem(widths: tuple[int, ...], batch: int, steps: int) -> Problem:
     x = random.normal(size=(batch * steps, widths[0])).astype(np.float32)
     y = (x @ random.normal(size=(widths[0], widths[-1]))).argmax(axis=1)
     layers = [Dense(width, activation="relu") for width in widths[1:-1]]
-    data = as_they_are(x, y, task="classification")
+    data = from_arrays(x, y, task="classification")
     made = plan(
         [*layers, Dense(widths[-1])], data, loss="cross_entropy", optimizer=f"adam {RATE}", batch_size=batch,
         epochs=10**6, patience=None,

@@ -19,7 +19,7 @@ from chainrule.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
-    from chainrule.data import as_they_are as as_they_are
+    from chainrule.data import from_arrays as from_arrays
     from chainrule.data import load as load
     from chainrule.data import plane_set as plane_set
     from chainrule.errors import ChainruleError as ChainruleError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from chainrule.training import train as train
 
 _HOMES = {
-    "as_they_are": "data",
+    "from_arrays": "data",
     "load": "data",
     "plane_set": "data",
     "ChainruleError": "errors",

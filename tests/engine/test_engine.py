@@ -5,7 +5,7 @@ import pytest
 
 from chainrule.backprop import differentiate
 from chainrule.descent import Point, optimizer
-from chainrule.engine import Batches, Work, engine
+from chainrule.engine import Batches, Problem, engine
 from chainrule.layers import Context
 from chainrule.losses import MeanSquaredError, l2
 from chainrule.network import Network
@@ -17,23 +17,25 @@ X, Y = RANDOM.normal(size=(20, 3)), RANDOM.normal(size=(20, 2))
 
 def test_steps_are_derivatives_then_descent():
     network = Network("5 tanh, dropout 0.3, batchnorm, 2", 3, dtype="float64")
-    work = Work(network, MeanSquaredError(), optimizer("adam 0.01"), (l2(0.1),), seed=4)
+    problem = Problem(network, MeanSquaredError(), optimizer("adam 0.01"), (l2(0.1),), seed=4)
     weights = network.draw(4)
-    position = Position(0, weights, network.start_statistics(), work.optimizer.start(weights, network.parameters))
+    position = Position(0, weights, network.start_statistics(), problem.optimizer.start(weights, network.parameters))
     batches = Batches(X, Y, None, np.arange(20), 10)
-    for k, done in enumerate(engine("numpy", work).steps(position, batches)):
-        assert done.before is position
+    for k, record in enumerate(engine("numpy", problem).steps(position, batches)):
+        assert record.before is position
         expected = differentiate(
-            network, work.loss, position.parameters, X[batches.rows(k)], Y[batches.rows(k)],
-            statistics=position.statistics, penalties=work.penalties, context=Context(training=True, seed=4, step=k),
+            network, problem.loss, position.parameters, X[batches.rows(k)], Y[batches.rows(k)],
+            statistics=position.statistics, penalties=problem.penalties, context=Context(training=True, seed=4, step=k),
         )  # fmt: skip
-        np.testing.assert_array_equal(done.gradient, expected.gradient)
-        assert done.loss == expected.loss
-        taken = work.optimizer.step(expected.gradient, position.states, Point(position.parameters, network.parameters))
-        np.testing.assert_array_equal(done.after.parameters, taken.parameters)
-        assert (done.after.statistics != position.statistics).any()
-        assert done.after.step == k + 1
-        position = done.after
+        np.testing.assert_array_equal(record.gradient, expected.gradient)
+        assert record.loss == expected.loss
+        taken = problem.optimizer.step(
+            expected.gradient, position.states, Point(position.parameters, network.parameters)
+        )
+        np.testing.assert_array_equal(record.after.parameters, taken.parameters)
+        assert (record.after.statistics != position.statistics).any()
+        assert record.after.step == k + 1
+        position = record.after
 
 
 def test_batches_are_cut_by_their_number():
@@ -50,12 +52,12 @@ def test_batches_are_cut_by_their_number():
 @pytest.mark.parametrize("name", ["numpy", "native"])
 def test_a_span_shows_its_steps(name):
     network = Network("5 tanh, 2", 3)
-    work = Work(network, MeanSquaredError(), optimizer("adam 0.01"))
+    problem = Problem(network, MeanSquaredError(), optimizer("adam 0.01"))
     weights = network.draw(4)
-    position = Position(0, weights, network.start_statistics(), work.optimizer.start(weights, network.parameters))
-    spans = list(engine(name, work).spans(position, Batches(X, Y, None, np.arange(20), 5)))
-    steps = [done for span in spans for done in span.steps()]
-    assert [done.before.step for done in steps] == [0, 1, 2, 3]
-    assert [done.loss for done in steps] == np.concatenate([span.losses for span in spans]).tolist()
-    assert spans[-1].last.after.step == spans[-1].after.step == 4
-    np.testing.assert_array_equal(steps[-1].after.parameters, spans[-1].after.parameters)
+    position = Position(0, weights, network.start_statistics(), problem.optimizer.start(weights, network.parameters))
+    chunks = list(engine(name, problem).chunks(position, Batches(X, Y, None, np.arange(20), 5)))
+    steps = [record for chunk in chunks for record in chunk.steps()]
+    assert [record.before.step for record in steps] == [0, 1, 2, 3]
+    assert [record.loss for record in steps] == np.concatenate([chunk.losses for chunk in chunks]).tolist()
+    assert chunks[-1].last.after.step == chunks[-1].after.step == 4
+    np.testing.assert_array_equal(steps[-1].after.parameters, chunks[-1].after.parameters)

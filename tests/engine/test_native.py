@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chainrule import layers, losses
 from chainrule.descent import Point, adaptive, optimizer, optimizers, schedules, stages
 from chainrule.descent.stages import Stage
-from chainrule.engine import Batches, Position, Work, native
+from chainrule.engine import Batches, Position, Problem, native
 from chainrule.engine.lowering.descent import STAGES as LOWERED_STAGES
 from chainrule.engine.lowering.descent import native_schedule
 from chainrule.engine.lowering.loss import LOSSES
@@ -38,21 +38,21 @@ def near(found, expected, dtype, times=1):
     np.testing.assert_allclose(found, expected, rtol=0, atol=times * CLOSE[dtype] * scale)
 
 
-def position_of(work, seed=1):
-    weights = work.network.draw(seed)
+def position_of(problem, seed=1):
+    weights = problem.network.draw(seed)
     weights = weights + 0.1 * np.random.default_rng(seed).normal(size=weights.shape).astype(weights.dtype)
-    states = work.optimizer.start(weights, work.network.parameters)
-    return Position(3, weights, work.network.start_statistics(), states)
+    states = problem.optimizer.start(weights, problem.network.parameters)
+    return Position(3, weights, problem.network.start_statistics(), states)
 
 
 def agree(network, loss, x, y, weight=None, penalties=(), chain="sgd 0.1", threads=None):
     """One step and a prediction of both engines."""
-    work = Work(network, loss, optimizer(chain), penalties, seed=7)
-    at = position_of(work)
+    problem = Problem(network, loss, optimizer(chain), penalties, seed=7)
+    at = position_of(problem)
     batch = Batches(x, y, weight, np.random.default_rng(2).permutation(len(x)), len(x))
-    [expected] = NumpyEngine(work).steps(at, batch)
+    [expected] = NumpyEngine(problem).steps(at, batch)
     for processor in PROCESSORS:
-        engine = NativeEngine(work, threads, processor)
+        engine = NativeEngine(problem, threads, processor)
         [found] = engine.steps(at, batch)
         assert engine.notes == ()
         near(found.loss, expected.loss, network.dtype)
@@ -60,7 +60,7 @@ def agree(network, loss, x, y, weight=None, penalties=(), chain="sgd 0.1", threa
         near(found.after.statistics, expected.after.statistics, network.dtype)
         predicted = engine.predict(at.parameters, x, at.statistics)
         near(predicted, network.predict(at.parameters, x, at.statistics), network.dtype)
-    return work, at, batch
+    return problem, at, batch
 
 
 def normal(seed, *shape, dtype="float64"):
@@ -240,21 +240,21 @@ def test_every_stage_has_a_kernel_and_a_test():
 
 def descended(chain, dtype, penalties=()):
     network = Network([Dense(40, activation="relu"), Dense(3)], 50, dtype)
-    work = Work(network, losses.CategoricalCrossEntropy(), optimizer(chain).over(12), penalties, seed=7)
+    problem = Problem(network, losses.CategoricalCrossEntropy(), optimizer(chain).over(12), penalties, seed=7)
     x, y = normal(0, 90, 50, dtype=dtype), np.random.default_rng(1).integers(0, 3, 90)
-    at = position_of(work)
-    for done in NativeEngine(work).steps(at, Batches(x, y, None, np.arange(90), 8)):
-        point = Point(done.before.parameters, network.parameters)
-        yield work, done, work.optimizer.step(done.gradient, done.before.states, point)
+    at = position_of(problem)
+    for record in NativeEngine(problem).steps(at, Batches(x, y, None, np.arange(90), 8)):
+        point = Point(record.before.parameters, network.parameters)
+        yield problem, record, problem.optimizer.step(record.gradient, record.before.states, point)
 
 
 @pytest.mark.parametrize("dtype", CLOSE)
 @pytest.mark.parametrize("chain", CHAINS, ids=str)
 def test_descent_from_a_gradient_is_the_definitions_to_the_bit(chain, dtype):
-    for _, done, expected in descended(chain, dtype):
-        np.testing.assert_array_equal(done.update, expected.update)
-        np.testing.assert_array_equal(done.after.parameters, expected.parameters)
-        for state, other in zip(done.after.states, expected.states, strict=True):
+    for _, record, expected in descended(chain, dtype):
+        np.testing.assert_array_equal(record.update, expected.update)
+        np.testing.assert_array_equal(record.after.parameters, expected.parameters)
+        for state, other in zip(record.after.states, expected.states, strict=True):
             assert state.keys() == other.keys()
             for name in state:
                 np.testing.assert_array_equal(state[name], other[name])
@@ -263,17 +263,17 @@ def test_descent_from_a_gradient_is_the_definitions_to_the_bit(chain, dtype):
 @pytest.mark.parametrize("dtype", CLOSE)
 @pytest.mark.parametrize("chain", NORMS, ids=str)
 def test_descent_by_norms(chain, dtype):
-    for _, done, expected in descended(chain, dtype):
-        near(done.update, expected.update, dtype)
-        near(done.after.parameters, expected.parameters, dtype)
+    for _, record, expected in descended(chain, dtype):
+        near(record.update, expected.update, dtype)
+        near(record.after.parameters, expected.parameters, dtype)
 
 
 @pytest.mark.parametrize("dtype", CLOSE)
 @pytest.mark.parametrize("chain", MATRICES, ids=str)
 def test_descent_of_matrices(chain, dtype):
-    for _, done, expected in descended(chain, dtype):
-        near(done.update, expected.update, dtype, 10)  # fifteen products, one of the other
-        for state, other in zip(done.after.states, expected.states, strict=True):
+    for _, record, expected in descended(chain, dtype):
+        near(record.update, expected.update, dtype, 10)  # fifteen products, one of the other
+        for state, other in zip(record.after.states, expected.states, strict=True):
             assert state.keys() == other.keys()
             for name in state:
                 near(state[name], other[name], dtype)
@@ -283,11 +283,11 @@ def test_descent_of_matrices(chain, dtype):
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_orthogonal_matrices_of_any_shape(shape, processor):
     network = Network([Dense(shape[1])], shape[0], "float64")
-    work = Work(network, losses.HalfSquares(), optimizer("muon 1.0"))
-    at, x, y = position_of(work), normal(0, 20, shape[0]), normal(1, 20, shape[1])
+    problem = Problem(network, losses.HalfSquares(), optimizer("muon 1.0"))
+    at, x, y = position_of(problem), normal(0, 20, shape[0]), normal(1, 20, shape[1])
     batch = Batches(x, y, None, np.arange(20), 20)
-    [found] = NativeEngine(work, processor=processor).steps(at, batch)
-    [expected] = NumpyEngine(work).steps(at, batch)
+    [found] = NativeEngine(problem, processor=processor).steps(at, batch)
+    [expected] = NumpyEngine(problem).steps(at, batch)
     near(found.update, expected.update, "float64", 10)
 
 
@@ -295,11 +295,11 @@ def test_orthogonal_matrices_of_any_shape(shape, processor):
 @pytest.mark.parametrize("chain", CURVED, ids=str)
 def test_descent_that_looks_around(chain, dtype):
     network = Network([Dense(7, activation="tanh"), layers.BatchNorm(), Dropout(0.2), Dense(2)], 4, dtype)
-    work = Work(network, losses.MeanSquaredError(), optimizer(chain), (losses.l2(0.01),), seed=7)
+    problem = Problem(network, losses.MeanSquaredError(), optimizer(chain), (losses.l2(0.01),), seed=7)
     x, y = normal(0, 40, 4, dtype=dtype), normal(1, 40, 2, dtype=dtype)
-    at, batch = position_of(work), Batches(x, y, None, np.arange(40), 40)
+    at, batch = position_of(problem), Batches(x, y, None, np.arange(40), 40)
     for _ in range(9):
-        [found], [expected] = NativeEngine(work).steps(at, batch), NumpyEngine(work).steps(at, batch)
+        [found], [expected] = NativeEngine(problem).steps(at, batch), NumpyEngine(problem).steps(at, batch)
         near(found.loss, expected.loss, dtype)
         near(found.gradient, expected.gradient, dtype)
         near(found.update, expected.update, dtype, 100)  # the estimate divides differences by each other
@@ -309,7 +309,7 @@ def test_descent_that_looks_around(chain, dtype):
             for name in state:
                 near(state[name], other[name], dtype)
         at = found.after
-    assert 2 <= at.states[-2]["known"] <= work.optimizer.stages[-2].memory
+    assert 2 <= at.states[-2]["known"] <= problem.optimizer.stages[-2].memory
 
 
 @pytest.mark.parametrize("dtype", CLOSE)
@@ -397,15 +397,15 @@ class Half(Stage):
 )
 def test_what_has_no_kernel_trains_by_its_definition_and_says_so(inner, loss, chain, note):
     network = Network([Dense(6), inner, Dense(5, activation="relu"), Dense(2)], 4, "float64")
-    work = Work(network, loss, optimizer(chain), seed=7)
-    at, batches = position_of(work), Batches(normal(0, 40, 4), normal(1, 40, 2), None, np.arange(40), 8)
-    engine = NativeEngine(work)
-    found, expected = list(engine.steps(at, batches)), list(NumpyEngine(work).steps(at, batches))
+    problem = Problem(network, loss, optimizer(chain), seed=7)
+    at, batches = position_of(problem), Batches(normal(0, 40, 4), normal(1, 40, 2), None, np.arange(40), 8)
+    engine = NativeEngine(problem)
+    found, expected = list(engine.steps(at, batches)), list(NumpyEngine(problem).steps(at, batches))
     for one, other in zip(found, expected, strict=True):
         near(one.gradient, other.gradient, "float64")
         near(one.after.parameters, other.after.parameters, "float64")
         near(one.after.statistics, other.after.statistics, "float64")
-    *_, last = engine.spans(at, batches)
+    *_, last = engine.chunks(at, batches)
     np.testing.assert_array_equal(last.after.parameters, found[-1].after.parameters)
     assert any(note in said for said in engine.notes)
 
@@ -416,10 +416,10 @@ def test_an_error_of_a_users_layer_is_handed_on():
             raise RuntimeError("mine")
 
     network = Network([Dense(6), Broken(), Dense(2)], 4)
-    work = Work(network, losses.MeanSquaredError(), optimizer("sgd"))
+    problem = Problem(network, losses.MeanSquaredError(), optimizer("sgd"))
     batches = Batches(normal(0, 40, 4), normal(1, 40, 2), None, np.arange(40), 8)
     with pytest.raises(RuntimeError, match="mine"):
-        list(NativeEngine(work).spans(position_of(work), batches))
+        list(NativeEngine(problem).chunks(position_of(problem), batches))
 
 
 # What holds for all of it
@@ -435,13 +435,15 @@ EVERYTHING = [
 @pytest.mark.parametrize("chain", ["adamw 0.01", "lamb clip=0.1", "muon", "lbfgs"])
 def test_any_number_of_threads_gives_the_same_bits(dtype, chain, monkeypatch):
     monkeypatch.setattr(native, "ALONE", 0.0)
-    work = Work(Network(EVERYTHING, 21, dtype), losses.CategoricalCrossEntropy(), optimizer(chain), (losses.l2(0.1),))
+    problem = Problem(
+        Network(EVERYTHING, 21, dtype), losses.CategoricalCrossEntropy(), optimizer(chain), (losses.l2(0.1),)
+    )
     x, y = normal(0, 200, 21, dtype=dtype), np.random.default_rng(1).integers(0, 5, 200)
-    at, batches = position_of(work), Batches(x, y, None, np.random.default_rng(2).permutation(200), 37)
+    at, batches = position_of(problem), Batches(x, y, None, np.random.default_rng(2).permutation(200), 37)
     ended, predicted = [], []
     for threads in (1, 2, 3, 4):
-        engine = NativeEngine(work, threads)
-        *_, last = engine.spans(at, batches)
+        engine = NativeEngine(problem, threads)
+        *_, last = engine.chunks(at, batches)
         ended.append(last.after)
         predicted.append(engine.predict(last.after.parameters, x, last.after.statistics))
     for after, prediction in zip(ended[1:], predicted[1:], strict=True):
@@ -454,27 +456,27 @@ def test_memory_is_used_again_once_nobody_holds_it(monkeypatch):
     monkeypatch.setattr(native, "SLICE", 0.0)
     network = Network([Dense(300), Dense(5)], 400)
     assert network.parameters.size > native.Blocks.LARGE
-    work = Work(network, losses.CategoricalCrossEntropy(), optimizer("adam 0.01"))
+    problem = Problem(network, losses.CategoricalCrossEntropy(), optimizer("adam 0.01"))
     x, y = normal(0, 200, 400, dtype="float32"), np.random.default_rng(1).integers(0, 5, 200)
-    at, batches = position_of(work), Batches(x, y, None, np.arange(200), 10)
-    engine = NativeEngine(work)
-    for span in engine.spans(at, batches):
-        del span
+    at, batches = position_of(problem), Batches(x, y, None, np.arange(200), 10)
+    engine = NativeEngine(problem)
+    for chunk in engine.chunks(at, batches):
+        del chunk
     assert len(engine._blocks.blocks) == 6  # of two positions
-    held = list(NativeEngine(work).spans(at, batches))
-    for span, done in zip(held, NativeEngine(work).steps(at, batches), strict=True):
-        np.testing.assert_array_equal(span.before.parameters, done.before.parameters)
-        np.testing.assert_array_equal(span.after.parameters, done.after.parameters)
-        np.testing.assert_array_equal(span.after.states[0]["v"], done.after.states[0]["v"])
+    held = list(NativeEngine(problem).chunks(at, batches))
+    for chunk, record in zip(held, NativeEngine(problem).steps(at, batches), strict=True):
+        np.testing.assert_array_equal(chunk.before.parameters, record.before.parameters)
+        np.testing.assert_array_equal(chunk.after.parameters, record.after.parameters)
+        np.testing.assert_array_equal(chunk.after.states[0]["v"], record.after.states[0]["v"])
 
 
 def test_spans_of_any_length_give_the_same_bits(monkeypatch):
-    work = Work(Network(EVERYTHING, 21), losses.CategoricalCrossEntropy(), optimizer("adam 0.01"))
+    problem = Problem(Network(EVERYTHING, 21), losses.CategoricalCrossEntropy(), optimizer("adam 0.01"))
     x, y = normal(0, 200, 21, dtype="float32"), np.random.default_rng(1).integers(0, 5, 200)
-    at, batches = position_of(work), Batches(x, y, None, np.random.default_rng(2).permutation(200), 10)
-    [whole] = NativeEngine(work).spans(at, batches)
+    at, batches = position_of(problem), Batches(x, y, None, np.random.default_rng(2).permutation(200), 10)
+    [whole] = NativeEngine(problem).chunks(at, batches)
     monkeypatch.setattr(native, "SLICE", 0.0)
-    parts = list(NativeEngine(work).spans(at, batches))
+    parts = list(NativeEngine(problem).chunks(at, batches))
     assert len(parts) == 20
     np.testing.assert_array_equal(parts[-1].after.parameters, whole.after.parameters)
     np.testing.assert_array_equal(np.concatenate([part.losses for part in parts]), whole.losses)
@@ -488,12 +490,12 @@ def test_large_arrays_are_stepped_in_parts_to_the_same_bits(chain, dtype, monkey
     monkeypatch.setattr(native, "ALONE", 0.0)
     network = Network([Dense(300, activation="relu"), Dense(210, activation="relu"), Dense(1), Dense(10)], 130, dtype)
     assert network.parameters.size > 50_000  # from which on native/descent.h does so
-    work = Work(network, losses.CategoricalCrossEntropy(), optimizer(chain).over(7))
+    problem = Problem(network, losses.CategoricalCrossEntropy(), optimizer(chain).over(7))
     x, y = normal(0, 60, 130, dtype=dtype), np.random.default_rng(1).integers(0, 10, 60)
-    at, batches = position_of(work), Batches(x, y, None, np.random.default_rng(2).permutation(60), 9)
-    *_, single = NativeEngine(work).steps(at, batches)
+    at, batches = position_of(problem), Batches(x, y, None, np.random.default_rng(2).permutation(60), 9)
+    *_, single = NativeEngine(problem).steps(at, batches)
     for threads in (1, 2, 3):
-        *_, last = NativeEngine(work, threads).spans(at, batches)
+        *_, last = NativeEngine(problem, threads).chunks(at, batches)
         np.testing.assert_array_equal(last.after.parameters, single.after.parameters)
         for state, other in zip(last.after.states, single.after.states, strict=True):
             for name in state:
@@ -502,37 +504,37 @@ def test_large_arrays_are_stepped_in_parts_to_the_same_bits(chain, dtype, monkey
 
 def test_dropout_masks_are_the_definitions_to_the_bit():
     network = Network([Dense(13, weights=0.0, biases=1.0), Dropout(0.4)], 2, "float64")
-    work = Work(network, losses.HalfSquares(), optimizer("sgd"), seed=11)
-    at, batch = position_of(work), Batches(normal(0, 50, 2), normal(1, 50, 13), None, np.arange(50), 50)
-    [found], [expected] = NativeEngine(work).steps(at, batch), NumpyEngine(work).steps(at, batch)
+    problem = Problem(network, losses.HalfSquares(), optimizer("sgd"), seed=11)
+    at, batch = position_of(problem), Batches(normal(0, 50, 2), normal(1, 50, 13), None, np.arange(50), 50)
+    [found], [expected] = NativeEngine(problem).steps(at, batch), NumpyEngine(problem).steps(at, batch)
     near(found.gradient, expected.gradient, "float64")  # one unit kept too many would be a difference of 2 percent
 
 
 @pytest.mark.parametrize("bad", [0, 7, 19])
 def test_a_number_that_is_not_finite_is_found_at_its_step(bad):
-    work = Work(Network("6 tanh, 2", 3), losses.MeanSquaredError(), optimizer("sgd 0.1"))
+    problem = Problem(Network("6 tanh, 2", 3), losses.MeanSquaredError(), optimizer("sgd 0.1"))
     x, y = normal(0, 40, 3, dtype="float32"), normal(1, 40, 2, dtype="float32")
     x[2 * bad + 1, 1] = np.inf
-    spans = list(NativeEngine(work).spans(position_of(work), Batches(x, y, None, np.arange(40), 2)))
-    first = next(k for k, span in enumerate(spans) if not span.sound)
-    assert sum(len(span.losses) for span in spans[:first]) == bad
-    assert len(spans[first].losses) == 1
-    good = list(NativeEngine(work).steps(position_of(work), Batches(x, y, None, np.arange(2 * bad), 2)))
+    chunks = list(NativeEngine(problem).chunks(position_of(problem), Batches(x, y, None, np.arange(40), 2)))
+    first = next(k for k, chunk in enumerate(chunks) if not chunk.sound)
+    assert sum(len(chunk.losses) for chunk in chunks[:first]) == bad
+    assert len(chunks[first].losses) == 1
+    good = list(NativeEngine(problem).steps(position_of(problem), Batches(x, y, None, np.arange(2 * bad), 2)))
     if bad:
-        np.testing.assert_array_equal(spans[first].before.parameters, good[-1].after.parameters)
+        np.testing.assert_array_equal(chunks[first].before.parameters, good[-1].after.parameters)
 
 
 def test_a_class_that_does_not_exist_is_named_by_the_definition():
-    work = Work(Network("6 tanh, 2", 3), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
+    problem = Problem(Network("6 tanh, 2", 3), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
     y = np.zeros(40, dtype=np.int64)
     y[33] = 5
     batches = Batches(normal(0, 40, 3, dtype="float32"), y, None, np.arange(40), 4)
     with pytest.raises(ShapeError, match="classes run from 0 to 5"):
-        list(NativeEngine(work).spans(position_of(work), batches))
+        list(NativeEngine(problem).chunks(position_of(problem), batches))
 
 
 def test_what_does_not_fit_is_named_by_the_definition():
-    work = Work(Network("6 tanh, 2", 3), losses.MeanSquaredError(), optimizer("sgd 0.1"))
+    problem = Problem(Network("6 tanh, 2", 3), losses.MeanSquaredError(), optimizer("sgd 0.1"))
     x, y, order = normal(0, 40, 3), normal(1, 40, 2), np.arange(40)
     for batches, said in (
         (Batches(x[:, :2], y, None, order, 4), "samples of shape"),
@@ -540,31 +542,31 @@ def test_what_does_not_fit_is_named_by_the_definition():
         (Batches(x, y, np.ones((40, 2)), order, 4), "sample weights have the shape"),
     ):
         with pytest.raises(ShapeError, match=said):
-            list(NativeEngine(work).spans(position_of(work), batches))
+            list(NativeEngine(problem).chunks(position_of(problem), batches))
 
 
 def test_a_category_that_does_not_exist_is_named_by_the_definition():
     network = Network([Embedding(4, 3), Flatten(), Dense(2)], (2,))
-    work = Work(network, losses.MeanSquaredError(), optimizer("sgd 0.1"))
+    problem = Problem(network, losses.MeanSquaredError(), optimizer("sgd 0.1"))
     x = np.zeros((40, 2))
     x[21, 1] = 9
     batches = Batches(x, normal(1, 40, 2), None, np.arange(40), 4)
     with pytest.raises(ShapeError, match="whole numbers from 0 to 3"):
-        list(NativeEngine(work).spans(position_of(work), batches))
+        list(NativeEngine(problem).chunks(position_of(problem), batches))
     with pytest.raises(ShapeError, match="whole numbers from 0 to 3"):
-        NativeEngine(work).predict(network.draw(), x, network.start_statistics())
+        NativeEngine(problem).predict(network.draw(), x, network.start_statistics())
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "uint8", "int32", "int64", "float16", "bool", ">f4", "int16"])
 def test_samples_are_read_as_they_are_stored(kind):
     network = Network("6 tanh, 2", 3, "float32")
-    work = Work(network, losses.MeanSquaredError(), optimizer("sgd 0.1"))
+    problem = Problem(network, losses.MeanSquaredError(), optimizer("sgd 0.1"))
     x = np.random.default_rng(0).integers(0, 2, (300, 3)).astype(kind)
     y = normal(1, 300, 2, dtype="float32")
-    at = position_of(work)
-    *_, plain = NativeEngine(work).spans(at, Batches(x.astype(np.float32), y, None, np.arange(300), 2))
+    at = position_of(problem)
+    *_, plain = NativeEngine(problem).chunks(at, Batches(x.astype(np.float32), y, None, np.arange(300), 2))
     for layout in (x, np.asfortranarray(x), np.repeat(x, 2, axis=0)[::2], x[::-1][::-1]):
-        *_, last = NativeEngine(work).spans(at, Batches(layout, y, None, np.arange(300), 2))
+        *_, last = NativeEngine(problem).chunks(at, Batches(layout, y, None, np.arange(300), 2))
         np.testing.assert_array_equal(last.after.parameters, plain.after.parameters)
 
 
@@ -572,9 +574,11 @@ def test_a_memory_mapped_file_is_read_where_it_is(tmp_path):
     x, y = normal(0, 500, 20, dtype="float32"), np.random.default_rng(1).integers(0, 3, 500)
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    work = Work(Network("6 tanh, 3", 20), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
+    problem = Problem(Network("6 tanh, 3", 20), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
     order = np.random.default_rng(2).permutation(500)
-    ends = [list(NativeEngine(work).spans(position_of(work), Batches(a, y, None, order, 8)))[-1] for a in (x, mapped)]
+    ends = [
+        list(NativeEngine(problem).chunks(position_of(problem), Batches(a, y, None, order, 8)))[-1] for a in (x, mapped)
+    ]
     np.testing.assert_array_equal(ends[0].after.parameters, ends[1].after.parameters)
 
 
@@ -588,21 +592,21 @@ def test_each_kind_of_processor_has_its_kernels():
 
 def test_no_rows_at_all():
     network = Network("6 tanh, 3", 20)
-    work = Work(network, losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
-    assert NativeEngine(work).predict(network.draw(), np.zeros((0, 20)), network.start_statistics()).shape == (0, 3)
+    problem = Problem(network, losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
+    assert NativeEngine(problem).predict(network.draw(), np.zeros((0, 20)), network.start_statistics()).shape == (0, 3)
     empty = Batches(np.zeros((0, 20)), np.zeros(0, np.int64), None, np.arange(0), 8)
-    assert list(NativeEngine(work).spans(position_of(work), empty)) == []
+    assert list(NativeEngine(problem).chunks(position_of(problem), empty)) == []
 
 
 def test_rows_that_are_not_there_are_no_memory_to_read():
-    work = Work(Network("6 tanh, 3", 20), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
+    problem = Problem(Network("6 tanh, 3", 20), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
     batches = Batches(normal(0, 5, 20, dtype="float32"), np.zeros(5, np.int64), None, np.array([0, 1, 99, 3]), 2)
     with pytest.raises(ValueError, match="order has a row that is not among the samples"):
-        list(NativeEngine(work).spans(position_of(work), batches))
+        list(NativeEngine(problem).chunks(position_of(problem), batches))
 
 
 def test_relu_hands_on_what_is_not_a_number():
     network = Network([Dense(4), ReLU(), Dense(2)], 3)
-    work = Work(network, losses.MeanSquaredError(), optimizer("sgd"))
+    problem = Problem(network, losses.MeanSquaredError(), optimizer("sgd"))
     x = np.full((2, 3), np.nan, dtype=np.float32)
-    assert np.isnan(NativeEngine(work).predict(network.draw(), x, network.start_statistics())).all()
+    assert np.isnan(NativeEngine(problem).predict(network.draw(), x, network.start_statistics())).all()

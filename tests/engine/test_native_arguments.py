@@ -5,7 +5,7 @@ import pytest
 
 from chainrule import losses
 from chainrule.descent import optimizer
-from chainrule.engine import Batches, Work, native
+from chainrule.engine import Batches, Problem, native
 from chainrule.engine.native import NativeEngine, _padded
 from chainrule.network import Network
 
@@ -20,15 +20,15 @@ class Call:
 
     def __init__(self, network="5 tanh, batchnorm, 3", how="adam", loss=None):
         network = Network(network, 6)
-        self.work = Work(network, loss or losses.CategoricalCrossEntropy(), optimizer(how))
+        self.problem = Problem(network, loss or losses.CategoricalCrossEntropy(), optimizer(how))
         random = np.random.default_rng(0)
         x, y = random.normal(size=(SAMPLES, 6)).astype(np.float32), random.integers(0, 3, SAMPLES)
-        engine = NativeEngine(self.work)
+        engine = NativeEngine(self.problem)
         self.program = engine._program(Batches(x, y, None, np.arange(SAMPLES), BATCH))
         self.predictor = engine._predictor(SAMPLES).made
         self.made = self.program.made
         parameters = _padded(network.draw(), "float32")
-        self.states = self.work.optimizer.start(parameters, network.parameters)
+        self.states = self.problem.optimizer.start(parameters, network.parameters)
         self.given = {
             "parameters": parameters,
             "statistics": _padded(network.start_statistics(), "float32"),

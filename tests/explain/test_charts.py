@@ -26,7 +26,7 @@ def recorded(tmp_path_factory):
     folder, seen = tmp_path_factory.mktemp("runs") / "run", []
     network = "6 relu, dropout 0.3, batchnorm, 4 tanh"
     train(network, IRIS, epochs=4, penalties=[l2(0.01)], callbacks=[Recorder(folder), seen.append])
-    return Run.open(folder), [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()]
+    return Run.open(folder), [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()]
 
 
 def loss_of(run, parameters):
@@ -55,7 +55,7 @@ def test_the_surface_along_two_weights_is_the_loss_there(recorded):
 def test_the_plane_that_fits_best_holds_the_share_of_variance_that_it_says(recorded):
     run, steps = recorded
     found = surface(run, grid=4)
-    points = np.array([*(done.before.parameters for done in steps), steps[-1].after.parameters], dtype=float)
+    points = np.array([*(record.before.parameters for record in steps), steps[-1].after.parameters], dtype=float)
     assert found.steps.tolist() == list(range(len(steps) + 1))
     away = points - points.mean(axis=0)
     shares = np.linalg.eigvalsh(away @ away.T)[::-1]

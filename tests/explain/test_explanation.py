@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.data import Part, load
+from chainrule.data import Samples, load
 from chainrule.descent import optimizer, optimizers, stages
-from chainrule.engine import Position, Work
+from chainrule.engine import Position, Problem
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import RunError, SettingError
 from chainrule.explain import Explanation, explain, gradient_line, lines, update_line, worked_example
@@ -150,14 +150,14 @@ def steps(draw, dtype="float64"):
     chosen = optimizer(draw(st.sampled_from(sorted(optimizers.NAMED))))
     weight = random.uniform(0.2, 2, samples) if draw(st.booleans()) else None
     penalties = (Penalty(0.01, 0.1),) if draw(st.booleans()) else ()
-    work = Work(network, kind, chosen, penalties, seed)
+    problem = Problem(network, kind, chosen, penalties, seed)
     parameters = (network.draw(seed) + 0.1 * random.normal(size=network.parameters.size)).astype(dtype)
     position = Position(
         draw(st.integers(0, 9)), parameters, network.start_statistics(), chosen.start(parameters, network.parameters)
     )
-    done = NumpyEngine(work).step(position, x, y, weight, np.arange(samples))
+    record = NumpyEngine(problem).step(position, x, y, weight, np.arange(samples))
     place = draw(st.integers(0, network.parameters.size - 1))
-    return work, done, Part(x, y, weight), network.parameters.name_of(place)
+    return problem, record, Samples(x, y, weight), network.parameters.name_of(place)
 
 
 def opened(link):
@@ -169,10 +169,10 @@ def opened(link):
 @given(steps())
 @settings(max_examples=200)
 def test_of_any_step_of_any_network(step):
-    _, done, *_ = step
+    _, record, *_ = step
     e = Explanation(*step, depth=9)
-    scale = max(1.0, float(np.abs(done.gradient).max()))
-    assert e.gradient == done.gradient[e.place]
+    scale = max(1.0, float(np.abs(record.gradient).max()))
+    assert e.gradient == record.gradient[e.place]
     assert sum(t.product for t in e.samples) + sum(v for _, v in e.penalties) == pytest.approx(
         e.gradient, rel=1e-10, abs=1e-10 * scale
     )
@@ -187,8 +187,8 @@ def test_of_any_step_of_any_network(step):
         assert sum(path.product for path in e.paths) == pytest.approx(data, rel=1e-9, abs=1e-10 * scale)
     for path in e.paths:
         assert np.prod([*path.locals, path.last]) == pytest.approx(path.product, rel=1e-10, abs=1e-300)
-    assert e.stages[0].input == done.gradient[e.place]
-    assert e.stages[-1].output == done.update[e.place]
+    assert e.stages[0].input == record.gradient[e.place]
+    assert e.stages[-1].output == record.update[e.place]
     for before, after in zip(e.stages, e.stages[1:], strict=False):
         assert before.output == after.input
     assert "nan" not in " ".join(lines(e))
@@ -231,24 +231,29 @@ def test_what_training_computed_in_float32_is_the_gradient_but_for_rounding(step
 @given(steps(dtype="float32"))
 @settings(max_examples=200)
 def test_a_step_taken_again_from_what_was_kept_has_the_same_bits(step):
-    work, done, part, _ = step
-    plan = Plan(work.network, work.loss, work.optimizer, 1, len(part.x), work.seed, tuple(work.penalties))
-    kept = position_from_bytes(position_to_bytes(done.before), plan)
-    again = NumpyEngine(work).step(kept, *part, done.rows)
-    assert again.gradient.tobytes() == done.gradient.tobytes()
-    assert again.update.tobytes() == done.update.tobytes()
-    assert again.after.parameters.tobytes() == done.after.parameters.tobytes()
+    problem, record, part, _ = step
+    plan = Plan(
+        problem.network, problem.loss, problem.optimizer, 1, len(part.x), problem.seed, tuple(problem.penalties)
+    )
+    kept = position_from_bytes(position_to_bytes(record.before), plan)
+    again = NumpyEngine(problem).step(kept, *part, record.rows)
+    assert again.gradient.tobytes() == record.gradient.tobytes()
+    assert again.update.tobytes() == record.update.tobytes()
+    assert again.after.parameters.tobytes() == record.after.parameters.tobytes()
 
 
 def test_a_wrong_gradient_is_not_taken_for_rounding():
     data, seen = load("iris"), []
     train("6 tanh", data, epochs=1, callbacks=[seen.append])
-    done, plan = [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()][-1], seen[0].plan
-    e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[0, 0]")
+    record, plan = (
+        [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()][-1],
+        seen[0].plan,
+    )
+    e = Explanation(plan.problem(len(data.training.x)), record, data.training, "dense_1.W[0, 0]")
     assert e.rounding.explains
     assert e.rounding.bound < 0.01 * abs(e.gradient)
-    wrong = replace(done, gradient=done.gradient * np.float32(1.05))
-    e = Explanation(plan.work(len(data.training.x)), wrong, data.training, "dense_1.W[0, 0]")
+    wrong = replace(record, gradient=record.gradient * np.float32(1.05))
+    e = Explanation(plan.problem(len(data.training.x)), wrong, data.training, "dense_1.W[0, 0]")
     assert not e.rounding.explains
     assert "more than" in "\n".join(lines(e))
 
@@ -268,26 +273,30 @@ def recorded(tmp_path_factory):
     folder, seen, data = tmp_path_factory.mktemp("runs") / "run", [], load("iris")
     network = "6 relu, dropout 0.2, batchnorm, residual(6 tanh)"
     train(network, data, epochs=4, penalties=[l2(0.01)], callbacks=[Recorder(folder), seen.append])
-    return Run.open(folder), data, [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()]
+    return (
+        Run.open(folder),
+        data,
+        [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()],
+    )
 
 
 def test_a_runs_update_is_the_one_that_training_made(recorded):
-    run, data, done = recorded
-    for step in (0, 5, len(done) - 1):
+    run, data, record = recorded
+    for step in (0, 5, len(record) - 1):
         for place in (0, 17, run.trained.plan.network.parameters.size - 1):
             weight = run.trained.plan.network.parameters.name_of(place)
             e = explain(run, weight, step, data=data)
-            assert e.training_gradient == done[step].gradient[place]
-            assert e.update == done[step].update[place]
-            assert e.value_after == done[step].after.parameters[place]
+            assert e.training_gradient == record[step].gradient[place]
+            assert e.update == record[step].update[place]
+            assert e.value_after == record[step].after.parameters[place]
             assert e.stages[-1].output == e.update
             assert e.gradient == pytest.approx(e.training_gradient, rel=1e-3, abs=1e-6)
 
 
 def test_the_last_step_is_explained_by_default(recorded):
-    run, data, done = recorded
-    assert explain(run, "dense_1.W[0, 0]", data=data).step == len(done) - 1
-    assert explain(run.folder, "dense_1.W[0, 0]").step == len(done) - 1
+    run, data, record = recorded
+    assert explain(run, "dense_1.W[0, 0]", data=data).step == len(record) - 1
+    assert explain(run.folder, "dense_1.W[0, 0]").step == len(record) - 1
 
 
 def test_mistakes_are_answered_with_what_there_is(recorded):
@@ -305,8 +314,8 @@ def test_mistakes_are_answered_with_what_there_is(recorded):
 
 
 def test_the_sample_asked_for_is_opened(recorded):
-    run, data, done = recorded
-    row = int(done[3].rows[4])
+    run, data, record = recorded
+    row = int(record[3].rows[4])
     assert explain(run, "dense_1.W[0, 0]", 3, data=data, sample=row).chain.row == row
 
 
@@ -350,13 +359,13 @@ def test_a_dropped_unit_is_said_to_be():
 def test_accumulated_mini_batches_and_their_wait_are_said():
     data, seen = load("iris"), []
     trained = train("4 tanh", data, epochs=1, optimizer="sgd 0.1 accumulate=3", callbacks=[seen.append])
-    done = [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()]
-    work, part = trained.plan.work(len(data.training.x)), data.training
-    waiting = Explanation(work, done[1], part, "dense_1.W[0, 0]")
+    record = [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()]
+    problem, part = trained.plan.problem(len(data.training.x)), data.training
+    waiting = Explanation(problem, record[1], part, "dense_1.W[0, 0]")
     assert waiting.stages[-1].output is None
     assert "no step yet" in waiting.stages[0].formula
     assert waiting.value_before == waiting.value_after
-    taken = Explanation(work, done[2], part, "dense_1.W[0, 0]")
+    taken = Explanation(problem, record[2], part, "dense_1.W[0, 0]")
     assert "of the 2 mini-batches before" in taken.stages[0].formula
     assert taken.stages[-1].output == taken.update != 0
 
@@ -368,9 +377,9 @@ def test_the_worked_formulas_numbers_come_out(name):
     extras = "" if name == "lbfgs" else " clip=0.01 average=0.9"
     chosen = optimizer(name + extras).then(stages.Plateau())
     train("4 tanh", data, epochs=2, optimizer=chosen, dtype="float64", callbacks=[seen.append])
-    done = [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()][-1]
-    work, part = seen[0].plan.work(len(data.training.x)), data.training
-    e = Explanation(work, done, part, "dense_1.W[1, 2]")
+    record = [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()][-1]
+    problem, part = seen[0].plan.problem(len(data.training.x)), data.training
+    e = Explanation(problem, record, part, "dense_1.W[1, 2]")
     for stage in e.stages:
         put_out = stage.formula.replace("(", " ").replace(")", " ").replace(";", " ").split()
         numbers = [float(word) for word in put_out if word.lstrip("-").replace(".", "").replace("e-", "").isdigit()]
@@ -491,8 +500,8 @@ def test_a_sample_is_shown_as_it_was_read(tmp_path):
     (tmp_path / "houses.csv").write_text("rooms,city,price\n" + "\n".join(rows) + "\n")
     data, seen = load(tmp_path / "houses.csv", target="price"), []
     plan = train("4 tanh", data, epochs=1, callbacks=[seen.append]).plan
-    done = next(done for event in seen if isinstance(event, Stepped) for done in event.span.steps())
-    e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[0, 0]", data=data)
+    record = next(record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps())
+    e = Explanation(plan.problem(len(data.training.x)), record, data.training, "dense_1.W[0, 0]", data=data)
     for term in e.samples:
         read = e.read(term.row)
         rooms, city, price = rows[read.row - 1].split(",")
@@ -507,8 +516,8 @@ def test_a_sample_is_shown_as_it_was_read(tmp_path):
 def test_a_picture_is_shown_in_the_page():
     data, seen = load("digits"), []
     plan = train("4 tanh", data, epochs=1, callbacks=[seen.append]).plan
-    done = next(done for event in seen if isinstance(event, Stepped) for done in event.span.steps())
-    e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[20, 0]", data=data)
+    record = next(record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps())
+    e = Explanation(plan.problem(len(data.training.x)), record, data.training, "dense_1.W[20, 0]", data=data)
     assert e.read(e.samples[0].row).picture.shape == (8, 8)
     assert e.about == "the weight from pixel 20 (row 2, column 4) to unit 0 of dense_1"
     assert 'src="data:image/png;base64,' in page(e)
@@ -534,8 +543,8 @@ def test_a_term_that_is_0_says_why():
 def test_where_the_learning_rate_comes_from_is_said(told, numbers):
     data, seen = load("iris"), []
     plan = train("4 tanh", data, epochs=1, optimizer=told, callbacks=[seen.append]).plan
-    done = [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()][2]
-    e = Explanation(plan.work(len(data.training.x)), done, data.training, "dense_1.W[0, 0]")
+    record = [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()][2]
+    e = Explanation(plan.problem(len(data.training.x)), record, data.training, "dense_1.W[0, 0]")
     assert numbers in " ".join(stage.formula for stage in e.stages)
 
 

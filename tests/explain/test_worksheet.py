@@ -32,7 +32,7 @@ def answers(lines):
 def test_the_answers_are_the_networks_own(text, seed):
     sheet = made(text, seed)
     trace = sheet.trace
-    expected = differentiate(trace.network, trace.work.loss, trace.parameters, trace.batch.x, trace.batch.y)
+    expected = differentiate(trace.network, trace.problem.loss, trace.parameters, trace.batch.x, trace.batch.y)
     assert answers(sheet.forward()) == [v for values in trace.tape.values[1:] for v in values.ravel()]
     assert answers(sheet.loss()) == [expected.loss]
     assert answers(sheet.gradients()) == pytest.approx(expected.gradient, rel=1e-12)
@@ -57,7 +57,7 @@ def test_drawn_numbers_are_short(text, seed):
     lines = [*sheet.forward(), *sheet.loss(), *sheet.backward(), *sheet.gradients(), *sheet.updates()]
     for text in (number(part.answer) for line in lines for part in line if isinstance(part, Blank)):
         assert len(text.lstrip("−")) <= 6
-    assert np.count_nonzero(sheet.done.gradient) >= sheet.done.gradient.size / 2
+    assert np.count_nonzero(sheet.record.gradient) >= sheet.record.gradient.size / 2
 
 
 def test_the_sheet_hides_what_the_key_tells():

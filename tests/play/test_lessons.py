@@ -186,8 +186,8 @@ def test_the_code_that_is_taken_away_trains_the_same(address, visit, tmp_path):
     path = saved(page, "#download-code", tmp_path)
     assert path.read_text().strip() == page.inner_text("#code").strip()
     code = path.read_text() + "print(trained.progress.position.parameters.tolist())\n"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert json.loads(done.stdout.splitlines()[-1]) == weights
+    record = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert json.loads(record.stdout.splitlines()[-1]) == weights
 
 
 def test_the_code_for_pytorch_is_whole(address, visit, tmp_path):
@@ -210,8 +210,8 @@ def test_the_code_for_pytorch_is_whole(address, visit, tmp_path):
         import torch  # noqa: F401
     except ImportError:
         return
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert 0 < float(done.stdout.split()[-1]) < 2
+    record = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert 0 < float(record.stdout.split()[-1]) < 2
 
 
 def test_weights_explanation_and_drawing_are_taken_away(address, visit, tmp_path):

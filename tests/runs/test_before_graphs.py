@@ -66,11 +66,11 @@ def test_it_is_resumed(run, data, tmp_path):
 
 
 def test_any_step_is_taken_again(run, data):
-    done, before = run.at(9, data), EXPECTED["step 9"]
-    assert done.rows.tolist() == before["rows"]
-    assert done.loss == near(before["loss"])
-    np.testing.assert_allclose(done.gradient, before["gradient"], rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(done.update, before["update"], rtol=1e-7, atol=1e-10)
+    record, before = run.at(9, data), EXPECTED["step 9"]
+    assert record.rows.tolist() == before["rows"]
+    assert record.loss == near(before["loss"])
+    np.testing.assert_allclose(record.gradient, before["gradient"], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(record.update, before["update"], rtol=1e-7, atol=1e-10)
 
 
 @pytest.mark.parametrize("before", EXPECTED["explanations"], ids=lambda e: f"{e['weight']}, step {e['step']}")

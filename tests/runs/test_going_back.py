@@ -30,7 +30,7 @@ def record(folder, optimizer, every=3, epochs=5, **also):
     seen, ticks = [], iter(range(10**6))
     recorder = Recorder(folder, clock=lambda: next(ticks) * 0.4 / every, **also)
     train(RESTLESS, IRIS, optimizer=optimizer, epochs=epochs, callbacks=[recorder, seen.append])
-    return [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()], Run.open(folder)
+    return [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()], Run.open(folder)
 
 
 def same(a, b):
@@ -71,7 +71,7 @@ def test_steps_before_and_after_a_run_went_on_for_longer(tmp_path):
     steps, run = record(tmp_path / "run", "adam 0.01 schedule=cosine", epochs=2)
     seen = []
     run.resume(IRIS, epochs=4, callbacks=[seen.append])
-    steps += [done for event in seen if isinstance(event, Stepped) for done in event.span.steps()]
+    steps += [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()]
     longer = Run.open(tmp_path / "run")
     assert longer.manifest["planned"] == [[0, 2], [8, 4]]
     for step in range(len(steps)):
@@ -99,8 +99,8 @@ def test_a_run_that_goes_on_keeps_its_limit(tmp_path):
 def test_several_steps_are_walked_through_in_one_go(tmp_path):
     steps, run = record(tmp_path / "run", "adam", every=5, epochs=5)
     wanted = [17, 3, 4, 11]
-    for done, step in zip(run.each(wanted, IRIS), sorted(wanted), strict=True):
-        same(done, steps[step])
+    for taken, step in zip(run.each(wanted, IRIS), sorted(wanted), strict=True):
+        same(taken, steps[step])
     assert set(run.frames) <= set(run.steps_along(9))
     assert {0, len(steps) - 1} <= set(run.steps_along(9))
     with pytest.raises(RunError, match="it has no step 99"):

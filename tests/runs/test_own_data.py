@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chainrule.data import as_they_are, load
+from chainrule.data import from_arrays, load
 from chainrule.errors import DataError
 from chainrule.explain import explain
 from chainrule.explain.sizes import sizes
@@ -66,8 +66,8 @@ def test_the_same_file_read_in_another_way_is_refused(other, what, tmp_path):
 
 def test_other_weights_of_the_samples_are_refused(tmp_path):
     weight = np.linspace(0.5, 2, 60)
-    run = recorded(tmp_path / "run", as_they_are(X, Y, weight=weight))
-    assert run.at(1, as_they_are(X, Y, weight=weight)).before.step == 1
+    run = recorded(tmp_path / "run", from_arrays(X, Y, weight=weight))
+    assert run.at(1, from_arrays(X, Y, weight=weight)).before.step == 1
     for other in (None, weight[::-1]):
         with pytest.raises(DataError, match="differs in the samples' weights"):
-            run.at(1, as_they_are(X, Y, weight=other))
+            run.at(1, from_arrays(X, Y, weight=other))

@@ -7,7 +7,7 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from chainrule.cli import run as command
-from chainrule.data import as_they_are, load
+from chainrule.data import from_arrays, load
 from chainrule.engine import native
 from chainrule.errors import SettingError
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Focal, Hinge
@@ -110,7 +110,7 @@ def test_losses_without_class_weights_and_quantities_are_refused():
         plan("3", load("diabetes"), class_weight="balanced")
     with pytest.raises(SettingError, match="some already; give them in one place"):
         weights("balanced", loss=CategoricalCrossEntropy(class_weights=(1, 2, 3)))
-    data = as_they_are(np.ones((6, 2)), np.array([0, 1, 0, 1, 0, 3]), task="classification")
+    data = from_arrays(np.ones((6, 2)), np.array([0, 1, 0, 1, 0, 3]), task="classification")
     with pytest.raises(SettingError, match="no 2 among the rows to train on"):
         weights("balanced", data)
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chainrule.data import Part, Prepared, as_they_are, load
+from chainrule.data import Prepared, Samples, from_arrays, load
 from chainrule.engine import native
 from chainrule.errors import DataError, SettingError, ShapeError
 from chainrule.runs import Recorder, Run
@@ -51,7 +51,7 @@ def test_what_is_prepared_already_is_taken_as_it_is(trained):
         expected = use(read)
         assert (expected is None) == (use(data.test.x) is None)
         if expected is not None:
-            for samples in (data.test.x, data.test, Part(np.asarray(data.test.x), data.test.y), data.test.x.copy()):
+            for samples in (data.test.x, data.test, Samples(np.asarray(data.test.x), data.test.y), data.test.x.copy()):
                 np.testing.assert_array_equal(use(samples), expected)
     assert trained.evaluate() == trained.evaluate(read)
     for what in (data.test, (data.test.x, data.test.y), [data.test.x, data.test.y], (data.test.x, read.target)):
@@ -104,7 +104,7 @@ def test_engines_are_given_ordinary_arrays(engine, monkeypatch):
 
     def look(event):
         if isinstance(event, Stepped):
-            batches = event.span.batches
+            batches = event.chunk.batches
             seen.extend([type(batches.x), type(batches.y)])
 
     trained = train("4 tanh", load("iris"), epochs=1, engine=engine, callbacks=[look])
@@ -145,7 +145,7 @@ def test_rows_are_counted_as_an_explanation_counts_them(tmp_path):
 
 def test_held_out_parts_that_there_are_not():
     x, y = RANDOM.normal(size=(30, 2)), RANDOM.integers(0, 2, 30)
-    trained = train("4 tanh", as_they_are(x, y, validation=(x[:5], y[:5])), epochs=1)
+    trained = train("4 tanh", from_arrays(x, y, validation=(x[:5], y[:5])), epochs=1)
     with pytest.raises(DataError, match="there is no test part"):
         trained.held_out()
     with pytest.raises(SettingError, match=r"unknown held-out part 'training'; .*validation"):

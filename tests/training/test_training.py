@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chainrule
-from chainrule.data import as_they_are, load
+from chainrule.data import from_arrays, load
 from chainrule.descent import optimizers
 from chainrule.engine import native
 from chainrule.errors import DataError, NonFiniteError, SettingError, ShapeError
@@ -75,7 +75,7 @@ def test_early_stopping_gives_back_the_weights_of_the_best_epoch():
 
     def listen(event):
         if isinstance(event, EpochEnded):
-            seen[event.progress.epoch] = (event.record["validation_loss"], event.progress.position.parameters)
+            seen[event.progress.epoch] = (event.measured["validation_loss"], event.progress.position.parameters)
 
     trained = train("16 relu", data, optimizer="adam 0.03", epochs=200, patience=5, callbacks=[listen])
     losses = {epoch: loss for epoch, (loss, _) in seen.items()}
@@ -110,17 +110,17 @@ def test_events_come_in_order_and_carry_the_progress():
     steps = [event.progress.position.step for event in events]
     assert steps == [0, 1, 2, 3, 3, 4, 5, 6, 6, 6]
     assert events[-1].reason == "complete"
-    assert events[4].record.keys() == {"epoch", "loss", "validation_loss", "validation_accuracy"}
+    assert events[4].measured.keys() == {"epoch", "loss", "validation_loss", "validation_accuracy"}
     assert events[-1].progress is trained.progress
 
 
 def test_the_epochs_loss_is_the_mean_over_its_samples():
     events = []
     train("4 relu", "iris", epochs=1, batch_size=40, callbacks=[events.append])
-    steps = [done for event in events if isinstance(event, Stepped) for done in event.span.steps()]
-    mean = sum(done.loss * len(done.rows) for done in steps) / sum(len(done.rows) for done in steps)
+    steps = [record for event in events if isinstance(event, Stepped) for record in event.chunk.steps()]
+    mean = sum(record.loss * len(record.rows) for record in steps) / sum(len(record.rows) for record in steps)
     assert events[-1].progress.history[0]["loss"] == pytest.approx(mean)
-    assert sorted(np.concatenate([done.rows for done in steps])) == list(range(105))
+    assert sorted(np.concatenate([record.rows for record in steps])) == list(range(105))
 
 
 def test_an_interrupt_keeps_what_was_learned():
@@ -193,9 +193,9 @@ def test_samples_of_weight_zero_change_nothing():
     x, y = random.normal(size=(40, 3)), random.integers(0, 2, 40)
     weight = np.repeat([1.0, 0.0], 20)
     other = np.where(weight == 0, 1 - y, y)
-    first, second = (train("4 tanh", as_they_are(x, labels, weight=weight), epochs=3) for labels in (y, other))
+    first, second = (train("4 tanh", from_arrays(x, labels, weight=weight), epochs=3) for labels in (y, other))
     np.testing.assert_array_equal(first.parameters, second.parameters)
-    assert (train("4 tanh", as_they_are(x, y), epochs=3).parameters != first.parameters).any()
+    assert (train("4 tanh", from_arrays(x, y), epochs=3).parameters != first.parameters).any()
 
 
 def test_weights_are_split_along_with_their_samples():

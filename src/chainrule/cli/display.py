@@ -77,7 +77,7 @@ class TrainingProgress:
             self._task = self._bar.add_task("", total=total, completed=event.progress.epoch, record="")
             self._bar.start()
         elif isinstance(event, EpochEnded):
-            epoch, text = event.progress.epoch, _record(event.record)
+            epoch, text = event.progress.epoch, _record(event.measured)
             if self._task is not None:
                 self._bar.update(self._task, completed=epoch, record=text.replace("validation accuracy", "accuracy"))
             elif epoch == total or epoch % max(total // 10, 1) == 0:

@@ -186,17 +186,17 @@ class _Example:
     """
 
     def __init__(self) -> None:
-        self.done: Any = None
+        self.record: Any = None
         self._looking = True
 
     def __call__(self, event: Event) -> None:
         from chainrule.training import EpochEnded, Stepped
 
         if self._looking and isinstance(event, Stepped):
-            for done in event.span.steps():
-                self.done = done if done.update.any() else self.done
+            for record in event.chunk.steps():
+                self.record = record if record.update.any() else self.record
         elif isinstance(event, EpochEnded):
-            self._looking = self.done is None
+            self._looking = self.record is None
 
 
 class _Shown:
@@ -233,7 +233,7 @@ def _introduce(plan: Plan, data: Dataset, json: bool) -> None:
     display.err.print(
         f"  {' > '.join(layers)}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}"
     )
-    for note in engine(plan.engine, plan.work(rows[0])).notes:
+    for note in engine(plan.engine, plan.problem(rows[0])).notes:
         display.err.print(f"  {note}")
 
 
@@ -263,10 +263,10 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     for name in ("accuracy", "r2", "rmse"):
         if name in tested:
             lines[f"test {display.word(name)}"] = display.number(name, tested[name])
-    if example.done is not None:
-        part, done = data.training, example.done
-        weight = most_moved(done, ("W",), trained.plan.network.parameters)
-        explanation = Explanation(trained.plan.work(len(part.x)), done, part, weight)
+    if example.record is not None:
+        part, record = data.training, example.record
+        weight = most_moved(record, ("W",), trained.plan.network.parameters)
+        explanation = Explanation(trained.plan.problem(len(part.x)), record, part, weight)
         lines[f"gradient, step {explanation.step}"] = gradient_line(explanation)
         lines[f"update, step {explanation.step}"] = update_line(explanation)
     lines["run"] = str(folder)

@@ -69,7 +69,7 @@ def _of_run(folder: Path, step: int | None) -> tuple[Network, Any, dict[str, Any
 
     run = Run.open(folder)
     data, plan = run.load_data(), run.trained.plan
-    done = run.at(run.manifest["steps"] - 1 if step is None else step, data)
-    row = done.rows[:1]
+    record = run.at(run.manifest["steps"] - 1 if step is None else step, data)
+    row = record.rows[:1]
     sample = (data.training.x[row], data.training.y[row])
-    return plan.network, plan.loss, {"weights": done.before.parameters, "sample": sample}
+    return plan.network, plan.loss, {"weights": record.before.parameters, "sample": sample}

@@ -3,7 +3,7 @@ for people.
 """
 
 from chainrule.data.builtin import BUILTIN
-from chainrule.data.dataset import Dataset, Part, as_they_are, find, find_samples, load, plane_set, prepare
+from chainrule.data.dataset import Dataset, Samples, find, find_samples, from_arrays, load, plane_set, prepare
 from chainrule.data.preparation import Preparation, Target
 from chainrule.data.prepared import Prepared
 from chainrule.data.source import Sample, Source
@@ -11,15 +11,15 @@ from chainrule.data.source import Sample, Source
 __all__ = [
     "BUILTIN",
     "Dataset",
-    "Part",
     "Preparation",
     "Prepared",
     "Sample",
+    "Samples",
     "Source",
     "Target",
-    "as_they_are",
     "find",
     "find_samples",
+    "from_arrays",
     "load",
     "plane_set",
     "prepare",

@@ -19,7 +19,7 @@ from chainrule.errors import DataError, SettingError, require, unknown
 from chainrule.generators import generator
 
 
-class Part(NamedTuple):
+class Samples(NamedTuple):
     """Samples and targets as a network and a loss take them, with the samples' weights if they have any."""
 
     x: Array
@@ -44,9 +44,9 @@ class Dataset:
             for validation data of its own
     """
 
-    training: Part
-    validation: Part | None
-    test: Part | None
+    training: Samples
+    validation: Samples | None
+    test: Samples | None
     target: Target
     preparation: Preparation | None = None
     name: str = "arrays"
@@ -81,7 +81,7 @@ class Dataset:
         return self.training.x.shape[1:]
 
 
-def as_they_are(
+def from_arrays(
     x: Array,
     y: Array,
     *,
@@ -90,16 +90,16 @@ def as_they_are(
     weight: Array | None = None,
 ) -> Dataset:
     """A data set of arrays that need no preparation: x of shape (samples, ...), y class numbers or quantities."""
-    source = files.from_arrays(x, y, task=task)
+    source = files.source_from_arrays(x, y, task=task)
     assert source.target is not None
     if infer_task(source, source.target) == "classification":
         target = Target("classification", classes=tuple(range(max(int(source.target.max()) + 1, 2))))
     else:
         width = 1 if source.target.ndim == 1 else source.target.shape[1]
         target = Target("regression", mean=(0.0,) * width, deviation=(1.0,) * width)
-    held = Part(*(np.asarray(array) for array in validation)) if validation else None
+    held = Samples(*(np.asarray(array) for array in validation)) if validation else None
     return Dataset(
-        Part(source.features, source.target, _checked_weight(weight)),
+        Samples(source.features, source.target, _checked_weight(weight)),
         held,
         None,
         target,
@@ -124,7 +124,7 @@ def find(
         builtin = _builtin(what)
         return builtin if builtin else files.read(Path(what), target, drop, task, image_size)
     if isinstance(what, tuple | list) and len(what) == 2:
-        return files.from_arrays(what[0], what[1], task=task)
+        return files.source_from_arrays(what[0], what[1], task=task)
     if hasattr(what, "columns"):
         return from_table("table", as_polars(what), target, drop, task)
     raise DataError(
@@ -141,7 +141,7 @@ def find_samples(what: Any, image_size: Shape | None = None) -> Source:
         return replace(builtin, target=None) if builtin else files.read_samples(Path(what), image_size)
     if hasattr(what, "columns"):
         return Source("table", as_polars(what), None)
-    return files.from_arrays(what, None)
+    return files.source_from_arrays(what, None)
 
 
 def _builtin(what: str | Path) -> Source | None:
@@ -253,12 +253,12 @@ def _checked_weight(weight: Array | None) -> Array | None:
     return weight
 
 
-def prepare(preparation: Preparation, source: Source) -> Part:
+def prepare(preparation: Preparation, source: Source) -> Samples:
     """A source's samples and targets as a network takes them."""
     if source.target is None:
         raise DataError(f"{source.name}: it has no targets to compare predictions with")
     y = prepared(preparation.target.encode(source.target, source.name))
-    return Part(preparation.apply(source), y, source.weight)
+    return Samples(preparation.apply(source), y, source.weight)
 
 
 def split(source: Source, validation: float, test: float, seed: int) -> tuple[Array, Array, Array]:

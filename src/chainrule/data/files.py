@@ -206,14 +206,14 @@ def read_npz(path: Path, task: str | None = None) -> Source:
         raise DataError(
             f"{path}: it has no array called 'x' for the samples; it has {', '.join(arrays) or 'none at all'}"
         )
-    return from_arrays(x, y, str(path), task, fingerprint(content))
+    return source_from_arrays(x, y, str(path), task, fingerprint(content))
 
 
 def _first_of(arrays: dict[str, Array], names: Sequence[str]) -> Array | None:
     return next((arrays[name] for name in names if name in arrays), None)
 
 
-def from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = None, fingerprint: str = "") -> Source:
+def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = None, fingerprint: str = "") -> Source:
     """A source from arrays: x of shape (samples, ...), y of shape (samples,) or (samples, columns), or None."""
     x = np.asarray(x)
     if x.ndim == 1:

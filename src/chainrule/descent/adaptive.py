@@ -9,7 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.descent.stages import At, Point, Stage, State, counted, figures, next_count, require_share, zero_count
+from chainrule.descent.stages import (
+    Point,
+    Stage,
+    State,
+    WeightView,
+    counted,
+    figures,
+    next_count,
+    require_share,
+    zero_count,
+)
 from chainrule.errors import SettingError
 from chainrule.layout import Layout
 
@@ -30,7 +40,7 @@ class ScaleByAdagrad(Stage):
         total = state["sum"] + g * g
         return g / np.sqrt(total + self.epsilon), {"sum": total}
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         s = f"s = {at.was('sum')} + {figures(at.g)}^2 = {at.now('sum')}"
         return f"{s}; u = {figures(at.g)} / sqrt({at.now('sum')} + {self.epsilon:g}) = {figures(at.u)}"
 
@@ -58,7 +68,7 @@ class ScaleByAdadelta(Stage):
         u = np.sqrt(state["d"] + self.epsilon) / np.sqrt(v + self.epsilon) * g
         return u, {"v": v, "d": self.decay * state["d"] + (1 - self.decay) * u * u}
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         v = f"v = {self.decay:g} x {at.was('v')} + {1 - self.decay:.6g} x {figures(at.g)}^2 = {at.now('v')}"
         root = f"sqrt(({at.was('d')} + {self.epsilon:g}) / ({at.now('v')} + {self.epsilon:g}))"
         return f"{v}; u = {root} x {figures(at.g)} = {figures(at.u)}; d = {at.now('d')}"
@@ -83,7 +93,7 @@ class ScaleByRMS(Stage):
         v = self.decay * state["v"] + (1 - self.decay) * g * g
         return g / np.sqrt(v + self.epsilon), {"v": v}
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         v = f"v = {self.decay:g} x {at.was('v')} + {1 - self.decay:.6g} x {figures(at.g)}^2 = {at.now('v')}"
         return f"{v}; u = {figures(at.g)} / sqrt({at.now('v')} + {self.epsilon:g}) = {figures(at.u)}"
 
@@ -118,7 +128,7 @@ class ScaleByRprop(Stage):
         )  # after a turn the weight waits a step, and the next one counts as a fresh start
         return size * np.sign(kept), {"size": size, "before": kept}
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         turn = at.g * float(at.before["before"][at.place])
         why = "same sign as before" if turn > 0 else "the sign turned, so it waits" if turn < 0 else "no sign before"
         return f"step size {at.was('size')} -> {at.now('size')} ({why}); u = {figures(at.u)}"
@@ -190,7 +200,7 @@ class ScaleByAdam(Stage):
             return None
         return float(np.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)))
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         m = f"m = {self.beta1:g} x {at.was('m')} + {1 - self.beta1:.6g} x {figures(at.g)} = {at.now('m')}"
         v = f"v = {self.beta2:g} x {at.was('v')} + {1 - self.beta2:.6g} x {figures(at.g)}^2 = {at.now('v')}"
         m_hat = f"{at.now('m')} / (1 - {self.beta1:g}^{at.t})"
@@ -234,7 +244,7 @@ class ScaleByAdamax(Stage):
         largest = np.maximum(self.beta2 * state["largest"], np.abs(g) + self.epsilon)
         return m * (1 / (1 - self.beta1**t)) / largest, {"count": counted(t), "m": m, "largest": largest}
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         m = f"m = {self.beta1:g} x {at.was('m')} + {1 - self.beta1:.6g} x {figures(at.g)} = {at.now('m')}"
         s = f"s = max({self.beta2:g} x {at.was('largest')}, |{figures(at.g)}| + {self.epsilon:g}) = {at.now('largest')}"
         return f"{m}; {s}; u = {at.now('m')} / (1 - {self.beta1:g}^{at.t}) / {at.now('largest')} = {figures(at.u)}"
@@ -262,7 +272,7 @@ class ScaleByLion(Stage):
         u = np.sign(self.beta1 * state["m"] + (1 - self.beta1) * g)
         return u, {"m": self.beta2 * state["m"] + (1 - self.beta2) * g}
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         mix = f"{self.beta1:g} x {at.was('m')} + {1 - self.beta1:.6g} x {figures(at.g)}"
         m = f"m = {self.beta2:g} x {at.was('m')} + {1 - self.beta2:.6g} x {figures(at.g)} = {at.now('m')}"
         return f"u = sign({mix}) = {figures(at.u)}; {m}"
@@ -284,7 +294,7 @@ class TrustRatio(Stage):
                 u[entry.place] *= g.dtype.type(weight / update)
         return u, state
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         weight, update = (figures(np.linalg.norm(v[at.array])) for v in (at.point.parameters, at.incoming))
         if "0" in (weight, update):
             return f"u = g = {figures(at.u)} (a norm is 0)"
@@ -337,7 +347,7 @@ class Orthogonalize(Stage):
             x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
         return x.T if matrix.shape[0] > matrix.shape[1] else x
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         m = f"m = {self.decay:g} x {at.was('m')} + {1 - self.decay:.6g} x {figures(at.g)} = {at.now('m')}"
         return f"{m}; u = its entry in the orthogonal matrix nearest to the momentum = {figures(at.u)}"
 
@@ -394,5 +404,5 @@ class ForMatrices(Stage):
                 out[entry.place] = u[entry.place]
         return out
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         return f"u = {figures(at.u)}"

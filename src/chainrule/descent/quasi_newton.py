@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.descent.stages import At, Point, Stage, State, figures
+from chainrule.descent.stages import Point, Stage, State, WeightView, figures
 from chainrule.errors import SettingError, require
 from chainrule.layout import Layout
 
@@ -67,7 +67,7 @@ class ScaleByLBFGS(Stage):
             q += (alpha[k] - rho[k] * (y[k] @ q)) * s[k]
         return q
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         steps = int(at.after["known"])
         return f"u = its entry in H g, the curvature being known from {steps} steps: {figures(at.g)} -> {figures(at.u)}"
 
@@ -158,7 +158,7 @@ class StrongWolfe(Stage):
             low = middle
         return low.step
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         length = at.u / at.g if at.g else 0.0
         return (
             f"u = {figures(length)} x g = {figures(length)} x {figures(at.g)} = {figures(at.u)}; the line search chose"

@@ -40,7 +40,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class At:
+class WeightView:
     """What one weight sees of a stage's work: what came in (for all weights) and went out (for it), and the states."""
 
     place: int
@@ -99,7 +99,7 @@ class Stage(Kind, register=False):
         """
         raise NotImplementedError
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         """The formula for one weight, with the numbers put in."""
         raise NotImplementedError
 
@@ -142,7 +142,7 @@ class LearningRate(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * g.dtype.type(self.schedule(int(state["count"]))), {"count": counted(next_count(state))}
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         step = int(at.before["count"])
         rate, made = figures(self.schedule(step)), self.schedule.worked(step)
         scheduled = f"learning rate = {made} = {rate}; " if made else ""
@@ -181,7 +181,7 @@ class Plateau(Stage):
             "waited": zero_count(),
         }
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         return f"u = c x g = {figures(at.before['scale'])} x {figures(at.g)} = {figures(at.u)}"
 
 
@@ -208,7 +208,7 @@ class WeightDecay(Stage):
             u[entry.place] += g.dtype.type(self.strength) * point.parameters[entry.place]
         return u, state
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         if at.point.layout.at(at.place) not in at.point.layout.applies(self.on):
             return f"u = g = {figures(at.g)} (weight decay does not apply to it)"
         w = figures(at.point.parameters[at.place])
@@ -229,7 +229,7 @@ class ClipValue(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return np.clip(g, -self.limit, self.limit), state
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         return f"u = min(max({figures(at.g)}, -{self.limit:g}), {self.limit:g}) = {figures(at.u)}"
 
 
@@ -250,7 +250,7 @@ class ClipNorm(Stage):
             u[entry.place] *= _shortening(g[entry.place], self.limit)
         return u, state
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         return _shortened(at, at.incoming[at.array], self.limit, "its array's norm")
 
 
@@ -268,7 +268,7 @@ class ClipGlobalNorm(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * _shortening(g, self.limit), state
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         return _shortened(at, at.incoming, self.limit, "the norm of all")
 
 
@@ -278,7 +278,7 @@ def _shortening(g: Vector, limit: float) -> Any:
     return g.dtype.type(limit / norm if norm > limit else 1)
 
 
-def _shortened(at: At, vector: Vector, limit: float, whose: str) -> str:
+def _shortened(at: WeightView, vector: Vector, limit: float, whose: str) -> str:
     """The work of a stage that shortens this vector to the limit."""
     norm = figures(np.linalg.norm(vector))
     factor = f"min(1, {limit:g} / {norm})"
@@ -307,7 +307,7 @@ class Accumulate(Stage):
             return None, {"count": counted(t), "sum": gathered}
         return gathered / g.dtype.type(self.steps), {"count": zero_count(), "sum": np.zeros_like(g)}
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         earlier, count = at.was("sum"), int(at.before["count"]) + 1
         if count < self.steps:
             return (
@@ -345,7 +345,7 @@ class Average(Stage):
         average = decay * state["average"] + (1 - decay) * (point.parameters - g)
         return g, {"count": counted(t), "average": average}
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         d, w = min(self.decay, at.t / (9 + at.t)), float(at.point.parameters[at.place]) - at.g
         return f"u = g; average = {d:.6g} x {at.was('average')} + {1 - d:.6g} x {figures(w)} = {at.now('average')}"
 
@@ -373,7 +373,7 @@ class Momentum(Stage):
         v = self.decay * state["v"] + g
         return (g + self.decay * v if self.nesterov else v), {"v": v}
 
-    def worked(self, at: At) -> str:
+    def worked(self, at: WeightView) -> str:
         v = f"v = {self.decay:g} x {at.was('v')} + {figures(at.g)} = {at.now('v')}"
         if not self.nesterov:
             return f"{v}; u = v"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cache
 
-from chainrule.engine.base import Batches, Done, Engine, Position, Span, Work
+from chainrule.engine.base import Batches, Chunk, Engine, Position, Problem, StepRecord
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import unknown
@@ -13,13 +13,13 @@ from chainrule.errors import unknown
 ENGINES: dict[str, type[NumpyEngine] | type[NativeEngine]] = {"numpy": NumpyEngine, "native": NativeEngine}
 
 
-def engine(name: str | None, work: Work) -> Engine:
+def engine(name: str | None, problem: Problem) -> Engine:
     """The engine of this name for this work; without a name the fastest that there is.
 
     Where the native engine was not built, the definition stands in for it: it means the same, to rounding. Raises
     SettingError for a name that doesn't exist.
     """
-    return ENGINES[engine_name(name)](work)
+    return ENGINES[engine_name(name)](problem)
 
 
 def engine_name(name: str | None) -> str:
@@ -41,4 +41,4 @@ def _say_how_to_build() -> None:
     )
 
 
-__all__ = ["Batches", "Done", "Engine", "Position", "Span", "Work", "engine", "engine_name"]
+__all__ = ["Batches", "Chunk", "Engine", "Position", "Problem", "StepRecord", "engine", "engine_name"]

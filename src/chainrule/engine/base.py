@@ -22,7 +22,7 @@ from chainrule.network import Network
 
 
 @dataclass(frozen=True)
-class Work:
+class Problem:
     """What is trained, and how: the same for every step."""
 
     network: Network
@@ -72,7 +72,7 @@ class Batches:
 
 
 @dataclass(frozen=True)
-class Done:
+class StepRecord:
     """A step that was taken: where it led, and what it was made of.
 
     `loss` is that of the batch before the step, with the penalties; `rows` are the batch's samples.
@@ -87,7 +87,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Span:
+class Chunk:
     """Steps that were taken in a row.
 
     Attributes:
@@ -103,14 +103,14 @@ class Span:
     batches: Batches
     losses: Array
     sound: bool
-    again: Callable[[Position, Batches], Iterator[Done]] = field(repr=False)
+    again: Callable[[Position, Batches], Iterator[StepRecord]] = field(repr=False)
 
-    def steps(self) -> Iterator[Done]:
+    def steps(self) -> Iterator[StepRecord]:
         """Each step with its gradient and update, to the bit as it was."""
         return self.again(self.before, self.batches)
 
     @property
-    def last(self) -> Done:
+    def last(self) -> StepRecord:
         """The last step."""
         return deque(self.steps(), maxlen=1)[0]  # the others are let go one by one
 
@@ -118,11 +118,11 @@ class Span:
 class Engine(Protocol):
     """Takes training steps."""
 
-    def spans(self, position: Position, batches: Batches) -> Iterator[Span]:
+    def chunks(self, position: Position, batches: Batches) -> Iterator[Chunk]:
         """Take a step for each mini-batch, as fast as they come."""
         ...
 
-    def steps(self, position: Position, batches: Batches) -> Iterator[Done]:
+    def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch, and show each."""
         ...
 
@@ -140,8 +140,8 @@ class Engine(Protocol):
         ...
 
 
-def is_sound(done: Done) -> bool:
+def is_finite(record: StepRecord) -> bool:
     """Whether everything that a step computed is finite, as far as sums show: one may overflow."""
     return bool(
-        np.isfinite(done.loss) and np.isfinite(done.gradient.sum()) and np.isfinite(done.after.parameters.sum())
+        np.isfinite(record.loss) and np.isfinite(record.gradient.sum()) and np.isfinite(record.after.parameters.sum())
     )

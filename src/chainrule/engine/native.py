@@ -24,7 +24,7 @@ import numpy as np
 from chainrule.arrays import Array, Vector
 from chainrule.descent import Point
 from chainrule.engine import lowering
-from chainrule.engine.base import Batches, Done, Position, Span, Work, is_sound
+from chainrule.engine.base import Batches, Chunk, Position, Problem, StepRecord, is_finite
 from chainrule.engine.lowering import LoweredStage, Lowering, NoKernel, is_table, lower_descent, lower_loss
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import SettingError
@@ -72,7 +72,7 @@ class NativeEngine:
     threads. Raises SettingError where nothing was compiled.
     """
 
-    work: Work
+    problem: Problem
     threads: int | None = None
     processor: str = ""
     _programs: dict[Any, Program | None] = field(default_factory=dict, repr=False, compare=False)
@@ -88,63 +88,63 @@ class NativeEngine:
     @property
     def notes(self) -> tuple[str, ...]:
         """What runs by its definition."""
-        return lowering.notes(self.work)
+        return lowering.notes(self.problem)
 
     # Steps
 
-    def spans(self, position: Position, batches: Batches) -> Iterator[Span]:
+    def chunks(self, position: Position, batches: Batches) -> Iterator[Chunk]:
         """Take a step for each mini-batch, many to a span."""
         program = self._program(batches)
         if program is None:
-            yield from NumpyEngine(self.work).spans(position, batches)
+            yield from NumpyEngine(self.problem).chunks(position, batches)
             return
         k = 0
         while k < len(batches):
-            for span in self._some(program, position, batches.cut(k, len(batches))):
-                yield span
-                position, k = span.after, k + len(span.batches)
-                del span  # so that the memory of its beginning is free for the next one
+            for chunk in self._some(program, position, batches.cut(k, len(batches))):
+                yield chunk
+                position, k = chunk.after, k + len(chunk.batches)
+                del chunk  # so that the memory of its beginning is free for the next one
 
-    def steps(self, position: Position, batches: Batches) -> Iterator[Done]:
+    def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch, and show each."""
         program = self._program(batches)
         if program is None:
-            yield from NumpyEngine(self.work).steps(position, batches)
+            yield from NumpyEngine(self.problem).steps(position, batches)
             return
         for k in range(len(batches)):
-            done, ending = self._step(program, position, batches.cut(k, k + 1))
+            record, ending = self._step(program, position, batches.cut(k, k + 1))
             if ending == FAULT:
-                done = self._by_definition(position, batches, k)
-            yield done
-            position = done.after
+                record = self._by_definition(position, batches, k)
+            yield record
+            position = record.after
 
-    def _some(self, program: Program, position: Position, batches: Batches) -> Iterator[Span]:
+    def _some(self, program: Program, position: Position, batches: Batches) -> Iterator[Chunk]:
         """As many steps as fit into a slice; at least one."""
         if program.stages is None:
-            done, ending = self._step(program, position, batches.cut(0, 1))
+            record, ending = self._step(program, position, batches.cut(0, 1))
             if ending == FAULT:
-                done = self._by_definition(position, batches, 0)
-            yield self._single(done, batches.cut(0, 1), is_sound(done))
+                record = self._by_definition(position, batches, 0)
+            yield self._single(record, batches.cut(0, 1), is_finite(record))
             return
         after, losses, good, ending = self._run(program, position, batches)
         if ending == COMPLETE:
-            yield Span(position, after, batches.cut(0, good), losses[:good], True, self.steps)
+            yield Chunk(position, after, batches.cut(0, good), losses[:good], True, self.steps)
             return
         while good:  # the vectors are spoilt: the good steps are taken again, and then the bad one by itself
             after, losses, steps, _ = self._run(program, position, batches.cut(0, good))
-            yield Span(position, after, batches.cut(0, steps), losses[:steps], True, self.steps)
+            yield Chunk(position, after, batches.cut(0, steps), losses[:steps], True, self.steps)
             position, good, batches = after, good - steps, batches.cut(steps, len(batches))
-        done, ending = self._step(program, position, batches.cut(0, 1))
+        record, ending = self._step(program, position, batches.cut(0, 1))
         if ending == FAULT:
-            done = self._by_definition(position, batches, 0)
-        yield self._single(done, batches.cut(0, 1), ending == COMPLETE or (ending == FAULT and is_sound(done)))
+            record = self._by_definition(position, batches, 0)
+        yield self._single(record, batches.cut(0, 1), ending == COMPLETE or (ending == FAULT and is_finite(record)))
 
-    def _single(self, done: Done, batch: Batches, sound: bool) -> Span:
-        return Span(done.before, done.after, batch, np.array([done.loss]), sound, self.steps)
+    def _single(self, record: StepRecord, batch: Batches, sound: bool) -> Chunk:
+        return Chunk(record.before, record.after, batch, np.array([record.loss]), sound, self.steps)
 
-    def _by_definition(self, position: Position, batches: Batches, k: int) -> Done:
+    def _by_definition(self, position: Position, batches: Batches, k: int) -> StepRecord:
         """What the native engine found faulty: the definition says what is wrong with it."""
-        return NumpyEngine(self.work).step(position, *batches.taken(k), batches.rows(k))
+        return NumpyEngine(self.problem).step(position, *batches.taken(k), batches.rows(k))
 
     def _run(
         self, program: Program, position: Position, batches: Batches, seconds: float | None = None,
@@ -152,7 +152,7 @@ class NativeEngine:
     ) -> tuple[Position, Array, int, int]:  # fmt: skip
         """Let the program run: where it led, the losses, how many steps were good, and how it ended."""
         assert program.stages is not None
-        dtype = self.work.network.dtype
+        dtype = self.problem.network.dtype
         batches = _within_reach(batches)
         parameters = self._blocks.copy(position.parameters, dtype)
         statistics = self._blocks.copy(position.statistics, dtype)
@@ -175,47 +175,47 @@ class NativeEngine:
         after = Position(position.step + max(steps, 1), parameters, statistics, states)
         return after, losses, steps, ending
 
-    def _step(self, program: Program, position: Position, batch: Batches) -> tuple[Done, int]:
+    def _step(self, program: Program, position: Position, batch: Batches) -> tuple[StepRecord, int]:
         """One step, with all that it was made of."""
         if program.stages is None:
             return self._hybrid(program, position, batch)
-        network = self.work.network
+        network = self.problem.network
         gradient, update = (_padded(np.zeros(network.parameters.size), network.dtype) for _ in range(2))
         after, losses, _, ending = self._run(program, position, batch, 0.0, gradient, update)
-        return Done(position, after, batch.rows(0), float(losses[0]), gradient, update), ending
+        return StepRecord(position, after, batch.rows(0), float(losses[0]), gradient, update), ending
 
     # Optimizers of which a stage has no kernel
 
-    def _hybrid(self, program: Program, position: Position, batch: Batches) -> tuple[Done, int]:
-        rows, work = batch.rows(0), self.work
+    def _hybrid(self, program: Program, position: Position, batch: Batches) -> tuple[StepRecord, int]:
+        rows, problem = batch.rows(0), self.problem
         read = _within_reach(batch)
-        layout = work.network.parameters
+        layout = problem.network.parameters
         fault = False
 
         def derivatives(parameters: Vector, statistics: Vector) -> tuple[float, Vector]:
             nonlocal fault
-            dtype = work.network.dtype
+            dtype = problem.network.dtype
             gradient = _padded(np.zeros(layout.size), dtype)
             loss, fine = program.made.differentiate(
                 _padded(parameters, dtype), statistics, read.x, read.y, read.weight, read.order, position.step, gradient
             )
             fault |= not fine
-            for penalty in work.penalties:
+            for penalty in problem.penalties:
                 loss += penalty.value(parameters, layout)
                 gradient = gradient + penalty.gradient(parameters, layout)
             return loss, gradient
 
         def elsewhere(parameters: Vector) -> tuple[float, Vector]:
-            return derivatives(parameters, _padded(position.statistics, work.network.dtype))
+            return derivatives(parameters, _padded(position.statistics, problem.network.dtype))
 
-        statistics = _padded(position.statistics, work.network.dtype)
+        statistics = _padded(position.statistics, problem.network.dtype)
         loss, gradient = derivatives(position.parameters, statistics)
         if fault:
-            return Done(position, position, rows, loss, gradient, gradient), FAULT
+            return StepRecord(position, position, rows, loss, gradient, gradient), FAULT
         point = Point(position.parameters, layout, loss, gradient, elsewhere)
-        taken = work.optimizer.step(gradient, position.states, point)
+        taken = problem.optimizer.step(gradient, position.states, point)
         after = Position(position.step + 1, taken.parameters, statistics, taken.states)
-        return Done(position, after, rows, loss, gradient, taken.update), COMPLETE
+        return StepRecord(position, after, rows, loss, gradient, taken.update), COMPLETE
 
     def leaves_a_core(self, batches: Batches) -> bool:
         """Whether these steps take fewer threads than there are cores."""
@@ -225,7 +225,7 @@ class NativeEngine:
 
     def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
         """The prediction for x, as after training."""
-        network = self.work.network
+        network = self.problem.network
         x = np.asarray(x)
         if x.shape[1:] != network.input_shape:
             network.fit_input(x)  # says what is wrong
@@ -245,7 +245,7 @@ class NativeEngine:
     def _program(self, batches: Batches) -> Program | None:
         """The program for mini-batches of this size; None if the definition must do it, or say what is wrong."""
         odd_weights = batches.weight is not None and batches.weight.ndim != 1
-        if odd_weights or batches.x.shape[1:] != self.work.network.input_shape:
+        if odd_weights or batches.x.shape[1:] != self.problem.network.input_shape:
             return None
         key = (min(batches.size, max(len(batches.order), 1)), batches.y.shape[1:])
         for held, program in self._programs.items():
@@ -255,17 +255,17 @@ class NativeEngine:
         return made
 
     def _lowered(self, most: int, y_shape: tuple[int, ...]) -> Program | None:
-        work, size = self.work, self.work.network.parameters.size
-        statistics = self.work.network.statistics.size
+        problem, size = self.problem, self.problem.network.parameters.size
+        statistics = self.problem.network.statistics.size
         made = self._made(most)
         try:
-            prediction = Lowering(made, work).network()
-            lower_loss(made, work.loss, work.network.output_shape, y_shape)
+            prediction = Lowering(made, problem).network()
+            lower_loss(made, problem.loss, problem.network.output_shape, y_shape)
         except NoKernel:
             return None
         stages: list[LoweredStage] | None
         try:
-            stages = lower_descent(made, native, work)
+            stages = lower_descent(made, native, problem)
         except NoKernel:
             stages = None
         made.finish(prediction.number, size, statistics, True)
@@ -276,17 +276,17 @@ class NativeEngine:
         if key not in self._programs:
             made = self._made(most)
             try:
-                prediction = Lowering(made, self.work).network()
+                prediction = Lowering(made, self.problem).network()
             except NoKernel:
                 self._programs[key] = None
                 return None
-            network = self.work.network
+            network = self.problem.network
             made.finish(prediction.number, network.parameters.size, network.statistics.size, False)
             self._programs[key] = Program(made, None)
         return self._programs[key]
 
     def _made(self, most: int) -> Any:
-        kind = native.Engine32 if self.work.network.dtype == "float32" else native.Engine64
+        kind = native.Engine32 if self.problem.network.dtype == "float32" else native.Engine64
         return kind(self.processor, most, self._threads(most))
 
     def _threads(self, samples: int) -> int:
@@ -296,7 +296,7 @@ class NativeEngine:
     @cached_property
     def _arithmetic(self) -> float:
         """About how many multiplications and additions a sample takes, forward and backward."""
-        return float(sum(node.layer.cost(node.built) for node in self.work.network.nodes))
+        return float(sum(node.layer.cost(node.built) for node in self.problem.network.nodes))
 
 
 PREDICTION = "prediction"

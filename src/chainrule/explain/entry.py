@@ -8,10 +8,10 @@ from typing import Any, overload
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.data import Dataset, Part
+from chainrule.data import Dataset, Samples
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
-from chainrule.engine import Position, Work
+from chainrule.engine import Position, Problem
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import SettingError
 from chainrule.explain.chain import DEPTH
@@ -85,9 +85,9 @@ def _of_run(
     run.trained.plan.network.parameters.find(weight)  # what there isn't should be known before anything is read
     data = run.load_data() if data is None else data
     step = run.manifest["steps"] - 1 if step is None else step
-    done = run.at(step, data)
-    work = run.plan_at(step).work(len(data.training.x))
-    return Explanation(work, done, data.training, weight, data=data, **shown)
+    record = run.at(step, data)
+    problem = run.plan_at(step).problem(len(data.training.x))
+    return Explanation(problem, record, data.training, weight, data=data, **shown)
 
 
 def _of_network(
@@ -104,15 +104,15 @@ def _of_network(
     sample_weight: Array | None = None,
     **also: Any,
 ) -> Explanation:
-    part = Part(np.asarray(x), np.asarray(y), None if sample_weight is None else np.asarray(sample_weight))
+    part = Samples(np.asarray(x), np.asarray(y), None if sample_weight is None else np.asarray(sample_weight))
     if len(part.x) != len(part.y):
         raise SettingError(f"there are {len(part.x)} samples but {len(part.y)} targets; there must be one for each")
     made = named_optimizer(optimizer)
-    work = Work(network, named_loss(loss), made, **also)
+    problem = Problem(network, named_loss(loss), made, **also)
     parameters = np.asarray(parameters, dtype=network.dtype)
     position = Position(0, parameters, network.start_statistics(), made.start(parameters, network.parameters))
-    done = NumpyEngine(work).step(position, *part, np.arange(len(part.x)))
-    return Explanation(work, done, part, weight, sample=sample, depth=depth)
+    record = NumpyEngine(problem).step(position, *part, np.arange(len(part.x)))
+    return Explanation(problem, record, part, weight, sample=sample, depth=depth)
 
 
 def worked_example(weight: str = "dense_1.W[0, 0]") -> Explanation:

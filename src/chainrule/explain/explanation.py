@@ -11,8 +11,8 @@ import numpy as np
 
 from chainrule.arrays import Shape, Vector
 from chainrule.backprop import total_loss
-from chainrule.data import Dataset, Part, Sample
-from chainrule.engine import Done, Work
+from chainrule.data import Dataset, Sample, Samples
+from chainrule.engine import Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import SettingError
 from chainrule.explain import symbols
@@ -102,9 +102,9 @@ class Explanation:
 
     def __init__(
         self,
-        work: Work,
-        done: Done,
-        part: Part,
+        problem: Problem,
+        record: StepRecord,
+        part: Samples,
         weight: str,
         *,
         data: Dataset | None = None,
@@ -112,19 +112,19 @@ class Explanation:
         depth: int = DEPTH,
     ) -> None:
         """`part` is the whole training part, of which the step saw some rows; `data` knows how they were read."""
-        rows = done.rows
+        rows = record.rows
         batch = Batch(part.x[rows], part.y[rows], None if part.weight is None else part.weight[rows], rows)
-        layout = work.network.parameters
-        self._work, self._done, self._batch, self._data = work, done, batch, data
+        layout = problem.network.parameters
+        self._problem, self._done, self._batch, self._data = problem, record, batch, data
         self.place = layout.find(weight)
         self.weight = layout.name_of(self.place)
-        self.step = done.before.step
-        self.precision = work.network.dtype
+        self.step = record.before.step
+        self.precision = problem.network.dtype
         self.depth = depth
-        self.value_before = float(done.before.parameters[self.place])
-        self.value_after = float(done.after.parameters[self.place])
-        self.update = float(done.update[self.place])
-        self.training_gradient = float(done.gradient[self.place])
+        self.value_before = float(record.before.parameters[self.place])
+        self.value_after = float(record.after.parameters[self.place])
+        self.update = float(record.update[self.place])
+        self.training_gradient = float(record.gradient[self.place])
         if depth < 1:
             raise SettingError(f"the depth is {depth}; it takes at least 1")
         if sample is not None and sample not in batch.rows:
@@ -138,7 +138,7 @@ class Explanation:
     @cached_property
     def trace(self) -> Trace:
         """Forward and backward of the step, in float64."""
-        return Trace(self._work, self._done.before, self._batch)
+        return Trace(self._problem, self._done.before, self._batch)
 
     @cached_property
     def gradient(self) -> float:
@@ -164,13 +164,13 @@ class Explanation:
     @cached_property
     def penalties(self) -> list[tuple[str, float]]:
         """What each penalty adds to the gradient, and how."""
-        layout, w = self._work.network.parameters, float(self.trace.parameters[self.place])
-        return [term for penalty in self._work.penalties for term in penalty.terms(layout, self.place, w)]
+        layout, w = self._problem.network.parameters, float(self.trace.parameters[self.place])
+        return [term for penalty in self._problem.penalties for term in penalty.terms(layout, self.place, w)]
 
     @cached_property
     def about(self) -> str:
         """What the weight connects, in words, where its layer can tell."""
-        network = self._work.network
+        network = self._problem.network
         entry = network.parameters.at(self.place)
         index = tuple(int(k) for k in np.unravel_index(self.place - entry.start, entry.shape))
         node = network.graph.node(entry.owner)
@@ -187,7 +187,7 @@ class Explanation:
 
     def _input(self, index: Shape) -> str:
         """An input of the network, as people call it."""
-        number = int(np.ravel_multi_index(index, self._work.network.input_shape))
+        number = int(np.ravel_multi_index(index, self._problem.network.input_shape))
         if len(index) > 1:
             return f"pixel {number} (row {index[0]}, column {index[1]})"
         names = [] if self._data is None else self._data.input_names
@@ -207,14 +207,14 @@ class Explanation:
         """By how much the gradient that training used differs from the exact one, and by how much rounding can make it
         differ.
         """
-        return rounding(self.trace, self._work, self._done.before, self._batch, self.place, self.training_gradient)
+        return rounding(self.trace, self._problem, self._done.before, self._batch, self.place, self.training_gradient)
 
     @cached_property
     def stages(self) -> list[StageWork]:
         """What each stage of the optimizer did with this weight's number."""
         batch, before = self._batch, self._done.before
-        _, point = NumpyEngine(self._work).look(before, batch.x, batch.y, batch.weight)
-        return stage_works(self._work.optimizer.stages, self._done.gradient, before.states, point, self.place)
+        _, point = NumpyEngine(self._problem).look(before, batch.x, batch.y, batch.weight)
+        return stage_works(self._problem.optimizer.stages, self._done.gradient, before.states, point, self.place)
 
     @cached_property
     def chain(self) -> ChainLink | None:
@@ -271,13 +271,13 @@ class Explanation:
         trace, batch = self.trace, self._batch
         return total_loss(
             trace.network,
-            self._work.loss,
+            self._problem.loss,
             parameters,
             batch.x,
             batch.y,
             statistics=trace.statistics,
             sample_weight=batch.weight,
-            penalties=self._work.penalties,
+            penalties=self._problem.penalties,
             context=trace.context,
         )
 
@@ -305,8 +305,8 @@ class Explanation:
         return fields(self)
 
 
-def most_moved(done: Done, names: Sequence[str], layout: Any) -> str:
+def most_moved(record: StepRecord, names: Sequence[str], layout: Any) -> str:
     """The weight that a step moved most, among the arrays whose names end like one of these."""
     places = [k for e in layout.entries if e.name.rpartition(".")[2] in names for k in range(e.start, e.start + e.size)]
     chosen = np.array(places) if places else np.arange(layout.size)
-    return str(layout.name_of(int(chosen[np.argmax(np.abs(done.update[chosen]))])))
+    return str(layout.name_of(int(chosen[np.argmax(np.abs(record.update[chosen]))])))

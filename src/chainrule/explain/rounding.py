@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.engine import Position, Work
+from chainrule.engine import Position, Problem
 from chainrule.explain.trace import Batch, Trace
 from chainrule.layers.base import ULPS, Terms, total
 from chainrule.tape import Tape
@@ -38,12 +38,12 @@ class Rounding:
         return abs(self.difference) <= self.bound
 
 
-def rounding(trace: Trace, work: Work, position: Position, batch: Batch, place: int, training: float) -> Rounding:
+def rounding(trace: Trace, problem: Problem, position: Position, batch: Batch, place: int, training: float) -> Rounding:
     """The rounding of a weight's gradient for which training found this value."""
     exact = float(trace.result.gradient[place])
-    unit = float(np.finfo(work.network.dtype).eps) / 2
+    unit = float(np.finfo(problem.network.dtype).eps) / 2
     h = 1e-5 * max(1.0, abs(float(trace.parameters[place])))
-    before, after = (_nudged(trace, work, position, batch, place, step) for step in (-h, h))
+    before, after = (_nudged(trace, problem, position, batch, place, step) for step in (-h, h))
 
     def slope(b: Array, a: Array) -> Array:
         return np.abs(a - b) / (2 * h)
@@ -78,15 +78,15 @@ def _reduction_error(terms: Terms) -> float:
     return float(ULPS * np.abs(products).sum() + 2 * np.abs(np.cumsum(products)).sum())
 
 
-def _nudged(trace: Trace, work: Work, position: Position, batch: Batch, place: int, step: float) -> Tape:
+def _nudged(trace: Trace, problem: Problem, position: Position, batch: Batch, place: int, step: float) -> Tape:
     elsewhere = trace.parameters.copy()
     elsewhere[place] += step
-    return Trace(work, replace(position, parameters=elsewhere), batch).tape
+    return Trace(problem, replace(position, parameters=elsewhere), batch).tape
 
 
 def _beginning(trace: Trace) -> Array:
     """What the loss's own derivatives are computed from."""
-    prediction, batch, loss = trace.tape.output, trace.batch, trace.work.loss
+    prediction, batch, loss = trace.tape.output, trace.batch, trace.problem.loss
     target = np.asarray(batch.y)
     largest = np.abs(target).max() if target.dtype.kind == "f" and target.size else 1.0
     outputs = prediction[:1].size if loss.averages_outputs else 1

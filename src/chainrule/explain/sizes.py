@@ -40,9 +40,9 @@ def sizes(run: Run | str, data: Dataset | None = None) -> Sizes:
     if not chosen:
         raise RunError(f"{run.folder}: it took no step, so there is nothing to draw")
     steps, found = [], []
-    for done in run.each(chosen, data):
-        steps.append(done.before.step)
-        vectors = (done.gradient, done.update, done.before.parameters)
+    for record in run.each(chosen, data):
+        steps.append(record.before.step)
+        vectors = (record.gradient, record.update, record.before.parameters)
         found.append([[_root_mean_square(array) for _, array in layout.views(vector)] for vector in vectors])
     gradient, update, weight = np.array(found).transpose(1, 2, 0)
     return Sizes(tuple(entry.name for entry in layout.entries), np.array(steps), gradient, update, weight)

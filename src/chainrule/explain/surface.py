@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Vector
 from chainrule.backprop import total_loss
-from chainrule.data import Dataset, Part
+from chainrule.data import Dataset, Samples
 from chainrule.errors import RunError, SettingError
 from chainrule.layers.base import Context
 from chainrule.runs import Run
@@ -65,7 +65,7 @@ def surface(
 
 
 def surface_of(
-    plan: Plan, part: Part, steps: Array, points: Array, weights: Sequence[str] | None = None, *, grid: int = 31
+    plan: Plan, part: Samples, steps: Array, points: Array, weights: Sequence[str] | None = None, *, grid: int = 31
 ) -> Surface:
     """The same for a path that is at hand: (points,) steps and (points, weights) all weights there."""
     places = _check(plan, weights, grid)
@@ -101,16 +101,16 @@ def _path(run: Run, data: Dataset) -> tuple[Array, Array]:
     if not chosen:
         raise RunError(f"{run.folder}: it took no step, so there is no path to draw")
     steps, points = [], []
-    for done in run.each(chosen, data):
-        steps.append(done.before.step)
-        points.append(done.before.parameters.astype(np.float64))
-    return np.array([*steps, done.after.step]), np.array([*points, done.after.parameters.astype(np.float64)])
+    for record in run.each(chosen, data):
+        steps.append(record.before.step)
+        points.append(record.before.parameters.astype(np.float64))
+    return np.array([*steps, record.after.step]), np.array([*points, record.after.parameters.astype(np.float64)])
 
 
 class _Loss:
     """The loss as a function of all weights."""
 
-    def __init__(self, plan: Plan, part: Part) -> None:
+    def __init__(self, plan: Plan, part: Samples) -> None:
         network = plan.network
         self._network = replace(network, dtype="float64")
         count = min(len(part.x), SAMPLES)

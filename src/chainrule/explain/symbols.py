@@ -19,7 +19,7 @@ def rules(trace: Trace, weight: str) -> list[tuple[str, str]]:
     numbers = r",\; ".join(f"{letter} = {number.strip()}" for letter, number in here)
     found = [(f"{weight}", rf"{layer.formulas.parameters[name]} \qquad ({numbers})")]
     found += [(node.name, node.layer.formulas.input) for node in _on_the_way(trace, owner)]
-    value, slope = trace.work.loss.formula
+    value, slope = trace.problem.loss.formula
     begin = rf"\frac{{\partial L}}{{\partial y_n}} = \frac{{w_n}}{{N}} \cdot \Big({slope}\Big)"
     return [*found, ("loss", rf"L = \frac{{1}}{{N}} \sum_n w_n \ell_n, \quad \ell_n = {value}, \quad {begin}")]
 

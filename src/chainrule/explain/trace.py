@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.backprop import differentiate
-from chainrule.engine import Position, Work
+from chainrule.engine import Position, Problem
 from chainrule.layers.base import Context, Terms
 from chainrule.layers.graph import Node
 from chainrule.tape import Unit
@@ -82,22 +82,22 @@ class LossTerm:
 class Trace:
     """Forward and backward of one step, in float64 and with nothing thrown away."""
 
-    def __init__(self, work: Work, position: Position, batch: Batch) -> None:
-        self.network = replace(work.network, dtype="float64")
+    def __init__(self, problem: Problem, position: Position, batch: Batch) -> None:
+        self.network = replace(problem.network, dtype="float64")
         # The samples in the precision in which training saw them.
-        self.batch = replace(batch, x=work.network.fit_input(batch.x))
-        self.work, self.step = work, position.step
+        self.batch = replace(batch, x=problem.network.fit_input(batch.x))
+        self.problem, self.step = problem, position.step
         self.parameters = position.parameters.astype(np.float64)
         self.statistics = position.statistics.astype(np.float64)
         self.result = differentiate(
             self.network,
-            work.loss,
+            problem.loss,
             self.parameters,
             self.batch.x,
             batch.y,
             statistics=self.statistics,
             sample_weight=batch.weight,
-            penalties=work.penalties,
+            penalties=problem.penalties,
             context=self.context,
             wants_input=True,  # for the deltas of units before the first weights
         )
@@ -106,7 +106,7 @@ class Trace:
     @property
     def context(self) -> Context:
         """The step's own context, so that dropout drops the same units."""
-        return Context(True, self.work.seed, self.step)
+        return Context(True, self.problem.seed, self.step)
 
     def node(self, unit: Unit) -> Node:
         """The node that a unit belongs to."""
@@ -121,6 +121,6 @@ class Trace:
     def loss_term(self, unit: Unit) -> LossTerm:
         """What the delta of an output of the network is made of."""
         prediction, batch = self.tape.output, self.batch
-        slope = float(self.work.loss.slopes(prediction, batch.y)[unit.index])
+        slope = float(self.problem.loss.slopes(prediction, batch.y)[unit.index])
         weight = 1.0 if batch.weight is None else float(batch.weight[unit.sample])
         return LossTerm(slope, weight, len(prediction))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from chainrule.arrays import Vector
 from chainrule.descent.adaptive import ForMatrices
-from chainrule.descent.stages import At, Point, Stage, State
+from chainrule.descent.stages import Point, Stage, State, WeightView
 from chainrule.layers.base import snake
 
 
@@ -46,7 +46,7 @@ def stage_works(
         else:
             out, after = stage.apply(u, state, point)
             g, result = float(u[place]), None if out is None else float(out[place])
-            at = At(place, u, 0.0 if result is None else result, state, after, point)
+            at = WeightView(place, u, 0.0 if result is None else result, state, after, point)
             works.append(StageWork(type(stage).__name__, stage.worked(at), stage.formula, g, result))
         if out is None:
             break

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.data import Part
+from chainrule.data import Samples
 from chainrule.descent import Optimizer
-from chainrule.engine import Done, Position, Work
+from chainrule.engine import Position, Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import SettingError
 from chainrule.explain.html import document, formula
@@ -45,8 +45,8 @@ class Worksheet:
     """Everything that a worksheet is about: a step of a network on one sample."""
 
     trace: Trace
-    done: Done
-    work: Work
+    record: StepRecord
+    problem: Problem
 
     def page(self) -> str:
         """The sheet, and on a page of its own the answer key, as one HTML file."""
@@ -75,7 +75,7 @@ class Worksheet:
             if layer.elementwise:
                 value, slope = layer.symbols
                 rules.append(formula(rf"f(z) = {value}, \quad f'(z) = {slope}"))
-        value, slope = self.work.loss.formula
+        value, slope = self.problem.loss.formula
         rules.append(formula(rf"L = {value}, \quad \frac{{\partial L}}{{\partial y}} = {slope}"))
         inputs = ", ".join(f"x[{k}] = {number(v)}" for k, v in enumerate(self.trace.batch.x[0].tolist()))
         target = ", ".join(f"t[{k}] = {number(v)}" for k, v in enumerate(np.ravel(self.trace.batch.y[0]).tolist()))
@@ -158,17 +158,17 @@ class Worksheet:
 
     def updates(self) -> Iterator[Line]:
         """A line a weight: what the optimizer makes of its gradient, and the new weight."""
-        done, layout, part = self.done, self.trace.network.parameters, self.trace.batch
-        _, point = NumpyEngine(self.work).look(done.before, part.x, part.y, None)
-        plain = len(self.work.optimizer.stages) == 1
+        record, layout, part = self.record, self.trace.network.parameters, self.trace.batch
+        _, point = NumpyEngine(self.problem).look(record.before, part.x, part.y, None)
+        plain = len(self.problem.optimizer.stages) == 1
         for place in range(layout.size):
-            before, after = float(done.before.parameters[place]), float(done.after.parameters[place])
-            gradient, update = float(done.gradient[place]), float(done.update[place])
+            before, after = float(record.before.parameters[place]), float(record.after.parameters[place])
+            gradient, update = float(record.gradient[place]), float(record.update[place])
             parts: list[str | Blank] = [f"{layout.name_of(place)}: {number(before)} − "]
             if plain and gradient:
                 parts += [f"{number(update / gradient)} × ", Blank(gradient)]
             else:
-                stages = stage_works(self.work.optimizer.stages, done.gradient, done.before.states, point, place)
+                stages = stage_works(self.problem.optimizer.stages, record.gradient, record.before.states, point, place)
                 for stage in stages[:-1]:
                     yield f"{words(stage.stage)} of ", Blank(stage.input), " gives ", Blank(stage.output or 0.0)
                 parts += [Blank(update)]
@@ -186,10 +186,10 @@ def worksheet(
     """
     _check(network)
     network = replace(network, dtype="float64")
-    work = Work(network, loss, optimizer)
+    problem = Problem(network, loss, optimizer)
     if weights is not None and sample is not None:
-        return _made(work, np.round(weights.astype(np.float64), 2), *(np.round(part, 2) for part in sample))
-    drawn = (_drawn(work, seed, k) for k in range(_DRAWS))
+        return _made(problem, np.round(weights.astype(np.float64), 2), *(np.round(part, 2) for part in sample))
+    drawn = (_drawn(problem, seed, k) for k in range(_DRAWS))
     return min(drawn, key=_awkwardness)
 
 
@@ -211,32 +211,32 @@ def _check(network: Network) -> None:
         )
 
 
-def _drawn(work: Work, seed: int, attempt: int) -> Worksheet:
+def _drawn(problem: Problem, seed: int, attempt: int) -> Worksheet:
     """Weights and a sample of halves and small whole numbers."""
     random = generator(seed, "worksheet", attempt)
-    network = work.network
+    network = problem.network
     weights = random.choice([-1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0], network.parameters.size)
     x = random.choice([-2.0, -1.0, 1.0, 2.0, 3.0], (1, *network.input_shape))
     outputs = network.output_shape[0]
-    if work.loss.task == "classification":
+    if problem.loss.task == "classification":
         y = random.integers(0, max(outputs, 2), 1)
     else:
-        y = random.choice([0.0, 1.0, 2.0], (1, outputs // work.loss.outputs(1)))  # a loss may take several for each
-    return _made(work, weights, x, y)
+        y = random.choice([0.0, 1.0, 2.0], (1, outputs // problem.loss.outputs(1)))  # a loss may take several for each
+    return _made(problem, weights, x, y)
 
 
-def _made(work: Work, weights: Vector, x: Array, y: Array) -> Worksheet:
+def _made(problem: Problem, weights: Vector, x: Array, y: Array) -> Worksheet:
     position = Position(
-        0, weights, work.network.start_statistics(), work.optimizer.start(weights, work.network.parameters)
+        0, weights, problem.network.start_statistics(), problem.optimizer.start(weights, problem.network.parameters)
     )
     rows = np.arange(len(x))
-    done = NumpyEngine(work).step(position, *Part(x, y), rows)
-    return Worksheet(Trace(work, position, Batch(x, y, None, rows)), done, work)
+    record = NumpyEngine(problem).step(position, *Samples(x, y), rows)
+    return Worksheet(Trace(problem, position, Batch(x, y, None, rows)), record, problem)
 
 
 def _awkwardness(made: Worksheet) -> tuple[int, int]:
     """How ill a draw suits: weights without a gradient first of all, then long and large numbers."""
-    gradient = made.done.gradient
+    gradient = made.record.gradient
     lines = [*made.forward(), *made.loss(), *made.backward(), *made.gradients(), *made.updates()]
     texts = [number(part.answer) for line in lines for part in line if isinstance(part, Blank)]
     silent = int((gradient == 0).sum())

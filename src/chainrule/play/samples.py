@@ -28,7 +28,7 @@ _OF_A_POINT: dict[str, Callable[[Array], Array]] = {
 
 
 @dataclass(frozen=True)
-class Samples:
+class PageData:
     """A data set, and, of the plane, where its points lie.
 
     Attributes:
@@ -58,14 +58,14 @@ def features_of(points: Array, features: tuple[str, ...]) -> Array:
     return np.column_stack([_OF_A_POINT[feature](points) for feature in features])
 
 
-def samples(settings: DataSettings, given: Dataset | None) -> Samples:
+def page_data(settings: DataSettings, given: Dataset | None) -> PageData:
     """The samples that the settings mean; `given` is what was opened or uploaded."""
     if settings.kind == "given":
         if given is None:
             raise SettingError("the data of this page is not here any more; drop the file onto the page again")
-        return Samples(given)
+        return PageData(given)
     if settings.kind == "builtin" and settings.name not in planes.NAMED:
-        return Samples(load(settings.name, validation=VALIDATION, test=TEST, seed=settings.seed))
+        return PageData(load(settings.name, validation=VALIDATION, test=TEST, seed=settings.seed))
     task: str | None
     if settings.kind == "drawn":
         points, y, task = _drawn(settings)
@@ -76,7 +76,7 @@ def samples(settings: DataSettings, given: Dataset | None) -> Samples:
     data = load(made, validation=VALIDATION, test=TEST, seed=settings.seed)
     assert data.rows is not None
     others = np.setdiff1d(np.arange(len(points)), data.rows)
-    return Samples(data, settings.features, points[data.rows], points[others])
+    return PageData(data, settings.features, points[data.rows], points[others])
 
 
 def _drawn(settings: DataSettings) -> tuple[Array, Array, str]:

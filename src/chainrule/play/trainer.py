@@ -9,15 +9,15 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.backprop import Derivatives, forward_pass, total_loss
-from chainrule.data import Dataset, Part
-from chainrule.engine import Batches, Done, Engine, Position, Work, engine
+from chainrule.data import Dataset, Samples
+from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, engine
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import NonFiniteError, RunError, SettingError
 from chainrule.explain import Explanation
 from chainrule.explain.chain import ChainLink, open_unit
 from chainrule.explain.surface import Surface, surface_of
 from chainrule.explain.trace import Batch, Trace
-from chainrule.play.samples import Samples, samples
+from chainrule.play.samples import PageData, page_data
 from chainrule.play.settings import MOST_WEIGHTS, Settings
 from chainrule.runs import Run
 from chainrule.training import Plan, plan
@@ -44,7 +44,7 @@ class Trainer:
 
     def __init__(self, settings: Settings, given: Dataset | None = None, run: Run | None = None) -> None:
         self.settings, self.run = settings, run
-        self.samples: Samples = samples(settings.data, given)
+        self.samples: PageData = page_data(settings.data, given)
         self.data = self.samples.data
         self.plan: Plan = run.trained.plan if run is not None else _planned(settings, self.data)
         self._engine: tuple[Plan, Engine] | None = None
@@ -54,7 +54,7 @@ class Trainer:
 
     def reset(self) -> None:
         """Back to the weights as they were drawn."""
-        self.last: Done | None = None
+        self.last: StepRecord | None = None
         self.position = start(self.plan).position if self.run is None else self._of_run(0)
         size = sum(array.nbytes for state in self.position.states for array in state.values())
         size += self.position.parameters.nbytes + self.position.statistics.nbytes
@@ -69,10 +69,10 @@ class Trainer:
         self.pending: Pending | None = None
 
     @property
-    def work(self) -> Work:
+    def problem(self) -> Problem:
         """What is trained, with the schedule spread over the planned epochs."""
         made = self.plan if self.run is None else self.run.plan_at(self.step)
-        return made.work(len(self.data.training.x))
+        return made.problem(len(self.data.training.x))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -104,17 +104,17 @@ class Trainer:
         taken = 0
         for batches in self._batches(count):
             with np.errstate(all="ignore"):
-                for done in self._taking().steps(self.position, batches):
-                    self._took(done)
+                for record in self._taking().steps(self.position, batches):
+                    self._took(record)
                     taken += 1
         return taken
 
     def _taking(self) -> Engine:
         """The engine that takes the steps; the same one for as long as the plan is."""
         if self.run is not None:
-            return engine(self.plan.engine, self.work)
+            return engine(self.plan.engine, self.problem)
         if self._engine is None or self._engine[0] is not self.plan:
-            self._engine = (self.plan, engine(self.plan.engine, self.work))
+            self._engine = (self.plan, engine(self.plan.engine, self.problem))
         return self._engine[1]
 
     def _batches(self, count: int) -> Iterator[Batches]:
@@ -126,13 +126,13 @@ class Trainer:
             count -= len(batches)
             yield batches
 
-    def _took(self, done: Done) -> None:
-        if not np.isfinite(done.loss) or not np.isfinite(done.after.parameters).all():
+    def _took(self, record: StepRecord) -> None:
+        if not np.isfinite(record.loss) or not np.isfinite(record.after.parameters).all():
             raise NonFiniteError(
-                done.before.step, "the loss", "the value", "go back a step and try a smaller learning rate"
+                record.before.step, "the loss", "the value", "go back a step and try a smaller learning rate"
             )
-        self.position, self.last = done.after, done
-        self._loss_sum += done.loss
+        self.position, self.last = record.after, record
+        self._loss_sum += record.loss
         self._loss_count += 1
         if self.step % self._every == 0:
             self._marks.append(self.position)
@@ -160,9 +160,9 @@ class Trainer:
         assert self.last_step is not None
         if not 0 <= step <= self.last_step or not self.last_step:
             raise RunError(f"the run has no step {step}; it has steps 0 to {self.last_step}")
-        done = self.run.at(min(step, self.last_step - 1), self.data)
-        self.last = done
-        return done.before if step < self.last_step else done.after
+        record = self.run.at(min(step, self.last_step - 1), self.data)
+        self.last = record
+        return record.before if step < self.last_step else record.after
 
     # Phases
 
@@ -187,7 +187,7 @@ class Trainer:
         rows, part = self._rows(self.step), self.data.training
         weight = None if part.weight is None else part.weight[rows]
         with np.errstate(all="ignore"):
-            x, y, numpy = part.x[rows], part.y[rows], NumpyEngine(self.work)
+            x, y, numpy = part.x[rows], part.y[rows], NumpyEngine(self.problem)
             derivatives, _ = numpy.look(self.position, x, y, weight, wants_input=True)
         self.pending = Pending(rows, derivatives)
 
@@ -210,38 +210,38 @@ class Trainer:
         self._loss_sum, self._loss_count = 0.0, 0
         return mean
 
-    def next_done(self) -> Done:
+    def next_record(self) -> StepRecord:
         """The step from here, without taking it."""
         rows, part = self._rows(self.step), self.data.training
         weight = None if part.weight is None else part.weight[rows]
         with np.errstate(all="ignore"):
-            return NumpyEngine(self.work).step(self.position, part.x[rows], part.y[rows], weight, rows)
+            return NumpyEngine(self.problem).step(self.position, part.x[rows], part.y[rows], weight, rows)
 
     def explain(self, weight: str) -> Explanation:
         """The chain rule of a weight, in the step from here."""
-        return Explanation(self.work, self.next_done(), self.data.training, weight, data=self.data)
+        return Explanation(self.problem, self.next_record(), self.data.training, weight, data=self.data)
 
     def explain_unit(self, layer: str, unit: int) -> ChainLink:
         """A unit's delta in the step from here, opened."""
-        done, part = self.next_done(), self.data.training
-        rows = done.rows
+        record, part = self.next_record(), self.data.training
+        rows = record.rows
         batch = Batch(part.x[rows], part.y[rows], None if part.weight is None else part.weight[rows], rows)
-        return open_unit(Trace(self.work, done.before, batch), layer, unit)
+        return open_unit(Trace(self.problem, record.before, batch), layer, unit)
 
     def set_weight(self, weight: str, value: float) -> dict[str, float]:
         """Change a weight by hand; gives what that did to the next batch's loss, and what its derivative predicted."""
         place = self.plan.network.parameters.find(weight)
         if not np.isfinite(value) or abs(value) > 1e6:
             raise SettingError(f"{value} is no value for a weight; it lies between -1e6 and 1e6")
-        done = self.next_done()
+        record = self.next_record()
         parameters = self.position.parameters.copy()
         before, parameters[place] = float(parameters[place]), value
         self.position = replace(self.position, parameters=parameters)
         self._marks[-1:] = [self.position] if self._marks[-1].step == self.step else [self._marks[-1], self.position]
         self._started()
-        after, gradient = self.next_done().loss, float(done.gradient[place])
-        predicted = done.loss + gradient * (value - before)
-        return {"before": done.loss, "after": after, "predicted": predicted, "gradient": gradient}
+        after, gradient = self.next_record().loss, float(record.gradient[place])
+        predicted = record.loss + gradient * (value - before)
+        return {"before": record.loss, "after": after, "predicted": predicted, "gradient": gradient}
 
     def measure(self) -> dict[str, float]:
         """The loss and the usual metric of the samples that are held out."""
@@ -280,10 +280,10 @@ class Trainer:
         return steps, np.array([mark.parameters for mark in marks], dtype=np.float64)
 
 
-def thinned(part: Part, most: int = 300) -> Part:
+def thinned(part: Samples, most: int = 300) -> Samples:
     """At most so many of these samples, evenly."""
     rows = np.unique(np.linspace(0, len(part.x) - 1, min(len(part.x), most)).astype(np.intp))
-    return Part(part.x[rows], part.y[rows], None if part.weight is None else part.weight[rows])
+    return Samples(part.x[rows], part.y[rows], None if part.weight is None else part.weight[rows])
 
 
 def _planned(settings: Settings, data: Dataset) -> Plan:

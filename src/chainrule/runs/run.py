@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.data import Dataset, Preparation, Target, load
-from chainrule.engine import Done, Position, engine
+from chainrule.engine import Position, StepRecord, engine
 from chainrule.errors import ChainruleError, DataError, RunError
 from chainrule.runs import folder as files
 from chainrule.runs import state
@@ -91,7 +91,7 @@ class Run:
             )
         return data
 
-    def at(self, step: int, data: Dataset | None = None) -> Done:
+    def at(self, step: int, data: Dataset | None = None) -> StepRecord:
         """Step number `step`, counted from 0, as it was in training, bit for bit.
 
         It is taken again from the nearest frame before it: weights and optimizer state before and after, the batch's
@@ -101,7 +101,7 @@ class Run:
         """
         return next(self.each([step], data))
 
-    def each(self, steps: Iterable[int], data: Dataset | None = None) -> Iterator[Done]:
+    def each(self, steps: Iterable[int], data: Dataset | None = None) -> Iterator[StepRecord]:
         """Several steps, in their order; what lies between two frames is taken again once only."""
         wanted = sorted(set(steps))
         last = self.manifest["steps"] - 1
@@ -116,9 +116,9 @@ class Run:
                 raise RunError(f"{self.folder}: it has no frame to start from; it was altered")
             if position is None or before[-1] > position.step:
                 position = self._frame(before[-1])
-            done = self._again(position, step, data)
-            yield done
-            position = done.after
+            record = self._again(position, step, data)
+            yield record
+            position = record.after
 
     @property
     def frames(self) -> list[int]:
@@ -147,7 +147,7 @@ class Run:
             raise RunError(f"{self.folder / name}: it is of step {position.step}; it was altered")
         return position
 
-    def _again(self, position: Position, step: int, data: Dataset) -> Done:
+    def _again(self, position: Position, step: int, data: Dataset) -> StepRecord:
         """Take steps from this position on, up to and with step number `step`."""
         part = data.training
         history, length = self.trained.history, self.trained.plan.steps_per_epoch(len(part.x))
@@ -155,14 +155,17 @@ class Run:
             now = position.step
             plan = self.plan_at(now)
             if now and now % length == 0:  # an epoch has just ended, and the optimizer was told how
-                record = history[now // length - 1]
-                states = plan.optimizer.observe(position.states, record.get("validation_loss", record["loss"]))
+                measured = history[now // length - 1]
+                states = plan.optimizer.observe(position.states, measured.get("validation_loss", measured["loss"]))
                 position = replace(position, states=states)
             end = min([step + 1, *(start for start, _ in self.manifest["planned"] if start > now)])
             batches = plan.batches(now // length, part).cut(now % length, min(now % length + end - now, length))
-            taking, upto = engine(plan.engine, plan.work(len(part.x))), len(batches) - (now + len(batches) == step + 1)
-            for span in taking.spans(position, batches.cut(0, upto)):
-                position = span.after
+            taking, upto = (
+                engine(plan.engine, plan.problem(len(part.x))),
+                len(batches) - (now + len(batches) == step + 1),
+            )
+            for chunk in taking.chunks(position, batches.cut(0, upto)):
+                position = chunk.after
             if upto < len(batches):
                 return next(iter(taking.steps(position, batches.cut(upto, upto + 1))))
 

@@ -10,35 +10,35 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.backprop import forward_pass
-from chainrule.data import Part
-from chainrule.engine import Done, Work
+from chainrule.data import Samples
+from chainrule.engine import Problem, StepRecord
 from chainrule.errors import NonFiniteError
 from chainrule.layers.base import Context
 
 
-def diagnose(work: Work, done: Done, data: Part) -> NonFiniteError | None:
+def diagnose(problem: Problem, record: StepRecord, data: Samples) -> NonFiniteError | None:
     """The error that names the first quantity that is not finite; None if all are."""
-    for layer, quantity, array in _quantities(work, done, data):
+    for layer, quantity, array in _quantities(problem, record, data):
         if not np.isfinite(array).all():
             remedy = "try a smaller learning rate, or limit the gradient (clip=1 after the optimizer's name)"
             if quantity == "the input":
                 remedy = "correct the data"
-            return NonFiniteError(done.before.step, layer, quantity, remedy)
+            return NonFiniteError(record.before.step, layer, quantity, remedy)
     return None
 
 
-def _quantities(work: Work, done: Done, data: Part) -> Iterator[tuple[str, str, Array]]:
+def _quantities(problem: Problem, record: StepRecord, data: Samples) -> Iterator[tuple[str, str, Array]]:
     """(layer, quantity, array) of all that a step computes, in its order."""
-    network, x, y = work.network, data.x[done.rows], data.y[done.rows]
-    weight = None if data.weight is None else data.weight[done.rows]
+    network, x, y = problem.network, data.x[record.rows], data.y[record.rows]
+    weight = None if data.weight is None else data.weight[record.rows]
     yield "the network", "the input", x
-    context = Context(True, work.seed, done.before.step)
+    context = Context(True, problem.seed, record.before.step)
     with np.errstate(all="ignore"):
-        tape = forward_pass(network, done.before.parameters, x, done.before.statistics, context)
+        tape = forward_pass(network, record.before.parameters, x, record.before.statistics, context)
         for node, output in zip(network.nodes, tape.values[1:], strict=True):
             yield node.name, "the output", output
-        yield "the loss", "the value", np.array(work.loss.value(tape.output, y, weight))
-        slopes = work.loss.derivative(tape.output, y, weight)
+        yield "the loss", "the value", np.array(problem.loss.value(tape.output, y, weight))
+        slopes = problem.loss.derivative(tape.output, y, weight)
         yield "the loss", "the derivative", slopes
         tape.backward(slopes)
         for node, arriving in reversed(list(zip(network.nodes, tape.arriving[1:], strict=True))):
@@ -46,6 +46,6 @@ def _quantities(work: Work, done: Done, data: Part) -> Iterator[tuple[str, str, 
                 yield node.name, "the derivative that arrives at the output", arriving
             for name, gradient in tape.gradients.get(node.name, {}).items():
                 yield node.name, f"the gradient of {name}", gradient
-    for what, vector in (("the gradient of", done.gradient), ("the new", done.after.parameters)):
+    for what, vector in (("the gradient of", record.gradient), ("the new", record.after.parameters)):
         for entry in network.parameters.entries:
             yield entry.owner, f"{what} {entry.own_name}", vector[entry.place]

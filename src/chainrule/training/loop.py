@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Vector
-from chainrule.data import Dataset, Part, Target
-from chainrule.engine import Batches, Engine, Position, Span, engine
+from chainrule.data import Dataset, Samples, Target
+from chainrule.engine import Batches, Chunk, Engine, Position, engine
 from chainrule.errors import NonFiniteError
 from chainrule.training import metrics as measures
 from chainrule.training.diagnosis import diagnose
@@ -69,7 +69,7 @@ class Started(Event):
 class Stepped(Event):
     """Steps were taken, as many as suit the engine; `span.steps()` shows each with its gradient and update."""
 
-    span: Span
+    chunk: Chunk
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class EpochEnded(Event):
     part.
     """
 
-    record: dict[str, float]
+    measured: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Ended(Event):
     """
 
     reason: str
-    last: Span | None = None
+    last: Chunk | None = None
 
 
 Listener = Callable[[Event], Any]
@@ -152,11 +152,11 @@ def run(plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Liste
     return ended
 
 
-def events(plan: Plan, data: Dataset, progress: Progress) -> Generator[Event, None, Span | None]:
+def events(plan: Plan, data: Dataset, progress: Progress) -> Generator[Event, None, Chunk | None]:
     """The steps and epochs from here to the end of training, and in the end the last steps once more."""
-    part, work = data.training, plan.work(len(data.training.x))
-    taking, length = engine(plan.engine, work), plan.steps_per_epoch(len(part.x))
-    last: Span | None = None
+    part, problem = data.training, plan.problem(len(data.training.x))
+    taking, length = engine(plan.engine, problem), plan.steps_per_epoch(len(part.x))
+    last: Chunk | None = None
     with ThreadPoolExecutor(1) as ahead:
         shuffled: Future[Batches] | None = None
         while progress.epoch < plan.epochs and not _is_over(plan, progress):
@@ -165,26 +165,26 @@ def events(plan: Plan, data: Dataset, progress: Progress) -> Generator[Event, No
             if taking.leaves_a_core(batches):  # the next epoch is shuffled while this one is under way
                 shuffled = ahead.submit(plan.batches, progress.epoch + 1, part)
             last, left = None, len(batches)
-            for span in taking.spans(progress.position, batches):
-                error = None if span.sound else diagnose(work, span.last, part)
+            for chunk in taking.chunks(progress.position, batches):
+                error = None if chunk.sound else diagnose(problem, chunk.last, part)
                 if error is not None:
                     raise error
-                progress, left = _counted(progress, span), left - len(span.batches)
-                last = None if left else span
-                yield Stepped(plan, data, progress, span)
-                del span
-            progress, record = _end_epoch(plan, data, progress, taking)
-            yield EpochEnded(plan, data, progress, record)
+                progress, left = _counted(progress, chunk), left - len(chunk.batches)
+                last = None if left else chunk
+                yield Stepped(plan, data, progress, chunk)
+                del chunk
+            progress, measured = _end_epoch(plan, data, progress, taking)
+            yield EpochEnded(plan, data, progress, measured)
     return last
 
 
-def _counted(progress: Progress, span: Span) -> Progress:
+def _counted(progress: Progress, chunk: Chunk) -> Progress:
     """The progress after a span. Losses are added step by step, so that the sum does not depend on the span."""
-    size, rows = span.batches.size, len(span.batches.order)
-    sums = span.losses * size
-    sums[-1] = span.losses[-1] * (rows - size * (len(sums) - 1))
+    size, rows = chunk.batches.size, len(chunk.batches.order)
+    sums = chunk.losses * size
+    sums[-1] = chunk.losses[-1] * (rows - size * (len(sums) - 1))
     sums[0] += progress.loss_sum
-    return replace(progress, position=span.after, loss_sum=float(sums.cumsum()[-1]), seen=progress.seen + rows)
+    return replace(progress, position=chunk.after, loss_sum=float(sums.cumsum()[-1]), seen=progress.seen + rows)
 
 
 def _is_over(plan: Plan, progress: Progress) -> bool:
@@ -193,27 +193,27 @@ def _is_over(plan: Plan, progress: Progress) -> bool:
 
 def _end_epoch(plan: Plan, data: Dataset, progress: Progress, taking: Engine) -> tuple[Progress, dict[str, float]]:
     """Measure, remember the best weights, and let the optimizer know."""
-    record: dict[str, float] = {"epoch": progress.epoch + 1, "loss": progress.loss_sum / max(progress.seen, 1)}
+    measured: dict[str, float] = {"epoch": progress.epoch + 1, "loss": progress.loss_sum / max(progress.seen, 1)}
     position, best, waited = progress.position, progress.best, progress.waited
     if data.validation is not None:
         parameters, statistics = _current(plan, position)
         held = evaluate(plan, data.target, data.validation, parameters, statistics, taking=taking)
-        record |= {f"validation_{name}": value for name, value in held.items()}
+        measured |= {f"validation_{name}": value for name, value in held.items()}
         loss = held["loss"]
         if best is None or loss < best.loss:
             best, waited = Best(loss, progress.epoch + 1, parameters, statistics), 0
         else:
             waited += 1
-    watched = record.get("validation_loss", record["loss"])
+    watched = measured.get("validation_loss", measured["loss"])
     position = replace(position, states=plan.optimizer.observe(position.states, watched))
-    history = (*progress.history, record)
-    return Progress(position, history, 0.0, 0, best, waited), record
+    history = (*progress.history, measured)
+    return Progress(position, history, 0.0, 0, best, waited), measured
 
 
 def evaluate(
     plan: Plan,
     target: Target,
-    part: Part,
+    part: Samples,
     parameters: Vector,
     statistics: Vector,
     metrics: Sequence[str] | None = None,
@@ -221,7 +221,7 @@ def evaluate(
 ) -> dict[str, float]:
     """The loss, without penalties, and the metrics of a part of the data; by the engine that is at hand, if one is."""
     x, y = np.asarray(part.x), np.asarray(part.y)
-    prediction = (taking or engine(plan.engine, plan.work(1))).predict(parameters, x, statistics)
+    prediction = (taking or engine(plan.engine, plan.problem(1))).predict(parameters, x, statistics)
     loss = plan.loss.value(prediction, y, part.weight)
     found = measures.measure(plan.metrics if metrics is None else metrics, target, plan.loss, prediction, y)
     return {"loss": loss if math.isfinite(loss) else math.inf} | found

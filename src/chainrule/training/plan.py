@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data import Dataset, Part
+from chainrule.data import Dataset, Samples
 from chainrule.descent import Optimizer, optimizer
-from chainrule.engine import Batches, Work, engine_name
+from chainrule.engine import Batches, Problem, engine_name
 from chainrule.errors import DataError, SettingError, ShapeError, require
 from chainrule.generators import generator
 from chainrule.kinds import Kind
@@ -80,16 +80,16 @@ class Plan(Kind):
     metrics: tuple[str, ...] = ()
     engine: str | None = None
 
-    def work(self, samples: int) -> Work:
+    def problem(self, samples: int) -> Problem:
         """What an engine needs, schedules spread over the training."""
         total = self.epochs * self.steps_per_epoch(samples)
-        return Work(self.network, self.loss, self.optimizer.over(total), self.penalties, self.seed)
+        return Problem(self.network, self.loss, self.optimizer.over(total), self.penalties, self.seed)
 
     def steps_per_epoch(self, samples: int) -> int:
         """How many mini-batches there are, the last of which may be smaller."""
         return -(-samples // self.batch_size)
 
-    def batches(self, epoch: int, part: Part) -> Batches:
+    def batches(self, epoch: int, part: Samples) -> Batches:
         """The mini-batches of an epoch, shuffled by (seed, epoch); in their own order if there is one only."""
         samples = len(part.x)
         if self.batch_size >= samples:

@@ -84,7 +84,7 @@ def _watch(rate: Schedule, rates: list[float], losses: list[float]) -> Callable[
         nonlocal average
         if not isinstance(event, loop.Stepped):
             return
-        for step, loss in enumerate(event.span.losses, start=event.span.before.step):
+        for step, loss in enumerate(event.chunk.losses, start=event.chunk.before.step):
             average = 0.9 * average + 0.1 * float(loss)
             smoothed = average / (1 - 0.9 ** (step + 1))  # freed of its start at 0, as Adam's averages are
             if math.isfinite(smoothed):

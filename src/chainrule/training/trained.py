@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.data import Dataset, Part, Preparation, Prepared, Target, find, find_samples, load, prepare
+from chainrule.data import Dataset, Preparation, Prepared, Samples, Target, find, find_samples, load, prepare
 from chainrule.descent import Optimizer
-from chainrule.engine import Done, Span, engine
+from chainrule.engine import Chunk, StepRecord, engine
 from chainrule.errors import DataError, unknown
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
@@ -64,12 +64,12 @@ class Trained:
     progress: Progress
     data: Dataset | None = None
     reason: str = "complete"
-    span: Span | None = field(default=None, repr=False)
+    chunk: Chunk | None = field(default=None, repr=False)
 
     @property
-    def last(self) -> Done | None:
+    def last(self) -> StepRecord | None:
         """The last step that was taken, with its gradient and update."""
-        return None if self.span is None else self.span.last
+        return None if self.chunk is None else self.chunk.last
 
     @property
     def history(self) -> History:
@@ -82,10 +82,10 @@ class Trained:
         A part, and its array `x`, are prepared already and taken as they are.
         """
         x = np.asarray(self._prepared(x))
-        return engine(self.plan.engine, self.plan.work(1)).predict(self.parameters, x, self.statistics)
+        return engine(self.plan.engine, self.plan.problem(1)).predict(self.parameters, x, self.statistics)
 
     def _prepared(self, x: Any) -> Array:
-        if isinstance(x, Part):
+        if isinstance(x, Samples):
             return x.x
         if self.preparation is None or isinstance(x, Prepared):
             return np.asarray(x)
@@ -158,16 +158,16 @@ class Trained:
         chosen = measures.names(self.target.task)
         return loop.evaluate(self.plan, self.target, part, self.parameters, self.statistics, chosen)
 
-    def _part(self, what: Any) -> Part:
-        if isinstance(what, Part):
+    def _part(self, what: Any) -> Samples:
+        if isinstance(what, Samples):
             return what
         if self.preparation is None:
             x, y = what
-            return Part(np.asarray(x), np.asarray(y))
+            return Samples(np.asarray(x), np.asarray(y))
         if isinstance(what, tuple | list) and len(what) == 2 and any(isinstance(array, Prepared) for array in what):
             x, y = what
             y = y if isinstance(y, Prepared) else self.target.encode(np.asarray(y), "the targets")
-            return Part(self._prepared(x), y)
+            return Samples(self._prepared(x), y)
         column = self.target.name if self.preparation.kind == "table" else None
         return prepare(self.preparation, find(what, target=column, task=self.target.task))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from chainrule.arrays import Array
 from chainrule.descent import State, adaptive, quasi_newton, schedules, stages
-from chainrule.engine.base import Work
+from chainrule.engine.base import Problem
 from chainrule.engine.lowering.missing import NoKernel
 from chainrule.layout import Layout
 from chainrule.losses import Penalty
@@ -80,16 +80,18 @@ STAGES: dict[type[stages.Stage], Callable[[Any], LoweredStage | tuple[LoweredSta
 """The rule is the number in native/rules.h's Rule."""
 
 
-def lower_descent(made: Any, native: Any, work: Work) -> list[LoweredStage]:
+def lower_descent(made: Any, native: Any, problem: Problem) -> list[LoweredStage]:
     """Tell the native engine the penalties and the optimizer; raises NoKernel for a stage that has no kernel."""
-    layout = work.network.parameters
+    layout = problem.network.parameters
     everywhere = [True] * len(layout.entries)
-    lowered = [one for k, stage in enumerate(work.optimizer.stages) for one in _flat(stage, k, "", everywhere, layout)]
-    for penalty in work.penalties:
+    lowered = [
+        one for k, stage in enumerate(problem.optimizer.stages) for one in _flat(stage, k, "", everywhere, layout)
+    ]
+    for penalty in problem.penalties:
         if type(penalty) is not Penalty:
             raise NoKernel(type(penalty).__name__)
     made.arrays([(e.start, e.start + e.size, e.shape[1] if len(e.shape) == 2 else 0) for e in layout.entries])
-    for penalty in work.penalties:
+    for penalty in problem.penalties:
         chosen = layout.applies(penalty.on)
         made.penalty(penalty.l1, penalty.l2, [entry in chosen for entry in layout.entries])
     for one, on in lowered:

@@ -9,7 +9,7 @@ from typing import Any
 
 from chainrule import generators, layers
 from chainrule.arrays import Shape
-from chainrule.engine.base import Work
+from chainrule.engine.base import Problem
 from chainrule.engine.lowering.missing import NoKernel
 from chainrule.engine.python_layer import python_call
 from chainrule.layers import Graph, Layer, Node
@@ -37,13 +37,13 @@ class Lowering:
     """Adds a network's operations to a native engine that is being made."""
 
     made: Any
-    work: Work
+    problem: Problem
     values: dict[int, list[Value]] = field(default_factory=dict)  # of each value, one for each reader
 
     @property
     def graph(self) -> Graph:
         """What is lowered."""
-        return self.work.network.graph
+        return self.problem.network.graph
 
     def network(self) -> Value:
         """All of it, from the input to the prediction."""
@@ -115,7 +115,7 @@ class Lowering:
 
     def start(self, node: Node, name: str) -> int:
         """Where a parameter begins in the flat vector."""
-        return self.work.network.parameters[f"{node.owner}.{name}"].start
+        return self.problem.network.parameters[f"{node.owner}.{name}"].start
 
     def is_shared(self, node: Node) -> bool:
         """Whether other nodes use the same parameters."""
@@ -179,7 +179,7 @@ def _norm(to: Lowering, node: Node, xs: Sequence[Value]) -> Value:
     mean = variance = -1
     momentum = 0.0
     if isinstance(layer, layers.BatchNorm):
-        statistics = to.work.network.statistics
+        statistics = to.problem.network.statistics
         mean, variance = (statistics[f"{node.owner}.{name}"].start for name in ("mean", "variance"))
         momentum = layer.momentum
     to.made.norm(
@@ -194,7 +194,7 @@ def _dropout(to: Lowering, node: Node, xs: Sequence[Value]) -> Value:
     if rate == 0:
         return replace(x, rectified=False)
     y, mask = to.output(node, xs), to.value(x.shape, learns=False)
-    key = generators.hashed(to.work.seed, "dropout", node.name)
+    key = generators.hashed(to.problem.seed, "dropout", node.name)
     low, high = key & (2**64 - 1), key >> 64
     to.made.dropout(x.number, y.number, mask.number, low, high, generators.threshold(rate), 1 / (1 - rate), x.learns)
     return y
@@ -226,11 +226,11 @@ def _concatenate(to: Lowering, node: Node, xs: Sequence[Value]) -> Value:
 
 def python_layer(to: Lowering, node: Node, xs: Sequence[Value]) -> Value:
     """A node without a kernel: its layer's definition is called."""
-    network = to.work.network
+    network = to.problem.network
     y = to.output(node, xs)
     # The last use comes first on the way back, and the others add to what it leaves.
     accumulates = node.name != [n.name for n in to.graph.nodes if n.owner == node.owner][-1]
-    call = python_call(node, network, to.work.seed, [x.shape for x in xs], accumulates)
+    call = python_call(node, network, to.problem.seed, [x.shape for x in xs], accumulates)
     wants = [x.learns for x in xs]
     to.made.python_layer(
         [x.number for x in xs], y.number, network.parameters.size, network.statistics.size, call, wants
