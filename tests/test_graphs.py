@@ -285,7 +285,7 @@ class TestTiedWeights:
         position = Position(
             0, network.draw(), network.start_statistics(), problem.optimizer.start(network.draw(), network.parameters)
         )
-        e = Explanation(problem, NumpyEngine(problem).step(position, *part, np.arange(1)), part, "shared.W[1, 0]")
+        e = Explanation(problem, NumpyEngine(problem).step(position, part, np.arange(1)), part, "shared.W[1, 0]")
         (sample,) = e.samples
         assert {use.unit.node for use in sample.uses} == {"shared", "shared@2"}
         said = "\n".join(lines(e))

@@ -43,7 +43,7 @@ def test_batches_are_cut_by_their_number():
     assert [len(batches.rows(k)) for k in range(len(batches))] == [8, 8, 4]
     part = batches.cut(1, 9)
     assert len(part) == 2
-    x, y, weight = part.taken(1)
+    x, y, weight = part.samples(1)
     np.testing.assert_array_equal(x, X[[3, 2, 1, 0]])
     np.testing.assert_array_equal(y, Y[[3, 2, 1, 0]])
     assert weight.tolist() == [3, 2, 1, 0]

@@ -155,7 +155,7 @@ def steps(draw, dtype="float64"):
     position = Position(
         draw(st.integers(0, 9)), parameters, network.start_statistics(), chosen.start(parameters, network.parameters)
     )
-    record = NumpyEngine(problem).step(position, x, y, weight, np.arange(samples))
+    record = NumpyEngine(problem).step(position, Samples(x, y, weight), np.arange(samples))
     place = draw(st.integers(0, network.parameters.size - 1))
     return problem, record, Samples(x, y, weight), network.parameters.name_of(place)
 
@@ -236,7 +236,7 @@ def test_a_step_taken_again_from_what_was_kept_has_the_same_bits(step):
         problem.network, problem.loss, problem.optimizer, 1, len(part.x), problem.seed, tuple(problem.penalties)
     )
     kept = position_from_bytes(position_to_bytes(record.before), plan)
-    again = NumpyEngine(problem).step(kept, *part, record.rows)
+    again = NumpyEngine(problem).step(kept, part, record.rows)
     assert again.gradient.tobytes() == record.gradient.tobytes()
     assert again.update.tobytes() == record.update.tobytes()
     assert again.after.parameters.tobytes() == record.after.parameters.tobytes()

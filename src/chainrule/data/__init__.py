@@ -2,8 +2,9 @@
 for people.
 """
 
+from chainrule.arrays import Samples
 from chainrule.data.builtin import BUILTIN
-from chainrule.data.dataset import Dataset, Samples, find, find_samples, from_arrays, load, plane_set, prepare
+from chainrule.data.dataset import Dataset, find, find_samples, from_arrays, load, plane_set, prepare
 from chainrule.data.preparation import Preparation, Target
 from chainrule.data.prepared import Prepared
 from chainrule.data.source import Sample, Source

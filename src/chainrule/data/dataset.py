@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Shape
+from chainrule.arrays import Array, Samples, Shape
 from chainrule.data import files, plane
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.preparation import Preparation, Target, fit_preparation, fit_target, infer_task
@@ -17,14 +17,6 @@ from chainrule.data.prepared import prepared
 from chainrule.data.source import TASKS, Sample, Source, check_constant, check_types, from_table
 from chainrule.errors import DataError, SettingError, require, unknown
 from chainrule.generators import generator
-
-
-class Samples(NamedTuple):
-    """Samples and targets as a network and a loss take them, with the samples' weights if they have any."""
-
-    x: Array
-    y: Array
-    weight: Array | None = None
 
 
 @dataclass(frozen=True)

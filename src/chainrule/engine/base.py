@@ -15,8 +15,10 @@ from typing import Protocol
 
 import numpy as np
 
-from chainrule.arrays import Array, Vector
+from chainrule.arrays import Array, Samples, Vector
+from chainrule.backprop import Derivatives, differentiate, total_loss
 from chainrule.descent import Optimizer, State
+from chainrule.layers.base import Context
 from chainrule.losses import Loss, Penalty
 from chainrule.network import Network
 
@@ -30,6 +32,28 @@ class Problem:
     optimizer: Optimizer
     penalties: Sequence[Penalty] = ()
     seed: int = 0
+
+    def context(self, step: int) -> Context:
+        """What the forward pass of a training step is for."""
+        return Context(training=True, seed=self.seed, step=step)
+
+    def differentiate(
+        self, parameters: Vector, samples: Samples, statistics: Vector, step: int, wants_input: bool = False
+    ) -> Derivatives:
+        """The loss and the gradient of a training step at these parameters."""
+        return differentiate(
+            self.network, self.loss, parameters, samples.x, samples.y, statistics=statistics,
+            sample_weight=samples.weight, penalties=self.penalties, context=self.context(step), wants_input=wants_input,
+        )  # fmt: skip
+
+    def total_loss(
+        self, parameters: Vector, samples: Samples, statistics: Vector | None = None, context: Context | None = None
+    ) -> float:
+        """The loss of samples with the penalties; by default as after training."""
+        return total_loss(
+            self.network, self.loss, parameters, samples.x, samples.y, statistics=statistics,
+            sample_weight=samples.weight, penalties=self.penalties, context=context,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,10 +89,9 @@ class Batches:
         """Mini-batches from start up to stop."""
         return Batches(self.x, self.y, self.weight, self.order[start * self.size : stop * self.size], self.size)
 
-    def taken(self, k: int) -> tuple[Array, Array, Array | None]:
-        """The samples of mini-batch k, what they should become, and their weights."""
-        rows = self.rows(k)
-        return self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows]
+    def samples(self, k: int) -> Samples:
+        """The samples of mini-batch k."""
+        return Samples(self.x, self.y, self.weight).take(self.rows(k))
 
 
 @dataclass(frozen=True)

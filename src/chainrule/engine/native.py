@@ -144,7 +144,7 @@ class NativeEngine:
 
     def _by_definition(self, position: Position, batches: Batches, k: int) -> StepRecord:
         """What the native engine found faulty: the definition says what is wrong with it."""
-        return NumpyEngine(self.problem).step(position, *batches.taken(k), batches.rows(k))
+        return NumpyEngine(self.problem).step(position, batches.samples(k), batches.rows(k))
 
     def _run(
         self, program: Program, position: Position, batches: Batches, seconds: float | None = None,

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule.arrays import Array, Vector
-from chainrule.backprop import Derivatives, differentiate, updated_statistics
+from chainrule.arrays import Array, Samples, Vector
+from chainrule.backprop import Derivatives, updated_statistics
 from chainrule.descent import Point
 from chainrule.engine.base import Batches, Chunk, Position, Problem, StepRecord, is_finite
-from chainrule.layers.base import Context
 
 
 @dataclass(frozen=True)
@@ -30,43 +29,26 @@ class NumpyEngine:
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch, and show each."""
         for k in range(len(batches)):
-            record = self.step(position, *batches.taken(k), batches.rows(k))
+            record = self.step(position, batches.samples(k), batches.rows(k))
             position = record.after
             yield record
 
-    def step(self, at: Position, x: Array, y: Array, weight: Array | None, rows: Array) -> StepRecord:
+    def step(self, at: Position, samples: Samples, rows: Array) -> StepRecord:
         """One step: backpropagation computes the gradient, gradient descent uses it."""
-        here, point = self.look(at, x, y, weight)
+        here, point = self.look(at, samples)
         taken = self.problem.optimizer.step(here.gradient, at.states, point)
         statistics = updated_statistics(self.problem.network, here.tape, at.statistics)
         after = Position(at.step + 1, taken.parameters, statistics, taken.states)
         return StepRecord(at, after, rows, here.loss, here.gradient, taken.update)
 
-    def look(
-        self, at: Position, x: Array, y: Array, weight: Array | None, wants_input: bool = False
-    ) -> tuple[Derivatives, Point]:
+    def look(self, at: Position, samples: Samples, wants_input: bool = False) -> tuple[Derivatives, Point]:
         """The first half of a step: the derivatives, and the point from which the optimizer steps."""
-        context = Context(training=True, seed=self.problem.seed, step=at.step)
-
-        def derivatives(parameters: Vector) -> Derivatives:
-            return differentiate(
-                self.problem.network,
-                self.problem.loss,
-                parameters,
-                x,
-                y,
-                statistics=at.statistics,
-                sample_weight=weight,
-                penalties=self.problem.penalties,
-                context=context,
-                wants_input=wants_input,
-            )
 
         def elsewhere(parameters: Vector) -> tuple[float, Vector]:
-            there = derivatives(parameters)
+            there = self.problem.differentiate(parameters, samples, at.statistics, at.step)
             return there.loss, there.gradient
 
-        here = derivatives(at.parameters)
+        here = self.problem.differentiate(at.parameters, samples, at.statistics, at.step, wants_input)
         return here, Point(at.parameters, self.problem.network.parameters, here.loss, here.gradient, elsewhere)
 
     def leaves_a_core(self, batches: Batches) -> bool:

@@ -52,7 +52,7 @@ def open_link(trace: Trace, link: Link, depth: int = DEPTH) -> ChainLink:
     shown, rest, others = strongest(groups if left >= 0 else [], WIDTH)
     return ChainLink(
         unit=unit,
-        row=int(trace.batch.rows[unit.sample]),
+        row=int(trace.rows[unit.sample]),
         delta=link.delta,
         local_derivative=link.local,
         value=trace.tape.value(unit),

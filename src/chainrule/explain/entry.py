@@ -86,7 +86,7 @@ def _of_run(
     data = run.load_data() if data is None else data
     step = run.manifest["steps"] - 1 if step is None else step
     record = run.at(step, data)
-    problem = run.plan_at(step).problem(len(data.training.x))
+    problem = run.timeline(data).problem_at(step)
     return Explanation(problem, record, data.training, weight, data=data, **shown)
 
 
@@ -111,7 +111,7 @@ def _of_network(
     problem = Problem(network, named_loss(loss), made, **also)
     parameters = np.asarray(parameters, dtype=network.dtype)
     position = Position(0, parameters, network.start_statistics(), made.start(parameters, network.parameters))
-    record = NumpyEngine(problem).step(position, *part, np.arange(len(part.x)))
+    record = NumpyEngine(problem).step(position, part, np.arange(len(part.x)))
     return Explanation(problem, record, part, weight, sample=sample, depth=depth)
 
 

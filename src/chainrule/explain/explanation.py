@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Shape, Vector
-from chainrule.backprop import total_loss
+from chainrule.arrays import Shape
 from chainrule.data import Dataset, Sample, Samples
 from chainrule.engine import Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
@@ -20,7 +19,7 @@ from chainrule.explain.chain import DEPTH, ChainLink, open_link
 from chainrule.explain.fields import fields
 from chainrule.explain.paths import Path, find_paths
 from chainrule.explain.rounding import Rounding, rounding
-from chainrule.explain.trace import Batch, Link, Trace, strongest
+from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.explain.update import StageWork, stage_works
 from chainrule.gradient_check import central_difference
 from chainrule.tape import Unit
@@ -113,9 +112,8 @@ class Explanation:
     ) -> None:
         """`part` is the whole training part, of which the step saw some rows; `data` knows how they were read."""
         rows = record.rows
-        batch = Batch(part.x[rows], part.y[rows], None if part.weight is None else part.weight[rows], rows)
         layout = problem.network.parameters
-        self._problem, self._done, self._batch, self._data = problem, record, batch, data
+        self._problem, self._record, self._batch, self._data = problem, record, part.take(rows), data
         self.place = layout.find(weight)
         self.weight = layout.name_of(self.place)
         self.step = record.before.step
@@ -127,18 +125,18 @@ class Explanation:
         self.training_gradient = float(record.gradient[self.place])
         if depth < 1:
             raise SettingError(f"the depth is {depth}; it takes at least 1")
-        if sample is not None and sample not in batch.rows:
-            shown = ", ".join(str(int(row)) for row in np.sort(batch.rows)[:10])
+        if sample is not None and sample not in rows:
+            shown = ", ".join(str(int(row)) for row in np.sort(rows)[:10])
             raise SettingError(
                 f"sample {sample} is not in the batch of step {self.step}; its samples are"
-                f" {shown}{' ...' * (len(batch.rows) > 10)}"
+                f" {shown}{' ...' * (len(rows) > 10)}"
             )
         self._sample = sample
 
     @cached_property
     def trace(self) -> Trace:
         """Forward and backward of the step, in float64."""
-        return Trace(self._problem, self._done.before, self._batch)
+        return Trace(self._problem, self._record.before, self._batch, self._record.rows)
 
     @cached_property
     def gradient(self) -> float:
@@ -148,7 +146,7 @@ class Explanation:
     @cached_property
     def samples(self) -> list[SampleTerm]:
         """What each sample adds to the gradient of the loss, without the penalties; strongest first."""
-        rows, counts = self._batch.rows.tolist(), self._batch.weight
+        rows, counts = self._record.rows.tolist(), self._batch.weight
         weights = [None] * len(rows) if counts is None else counts.tolist()
         uses: dict[int, list[Link]] = {}
         for link in strongest(self.trace.terms(self.place))[0]:
@@ -207,14 +205,14 @@ class Explanation:
         """By how much the gradient that training used differs from the exact one, and by how much rounding can make it
         differ.
         """
-        return rounding(self.trace, self._problem, self._done.before, self._batch, self.place, self.training_gradient)
+        return rounding(self.trace, self.precision, self.place, self.training_gradient)
 
     @cached_property
     def stages(self) -> list[StageWork]:
         """What each stage of the optimizer did with this weight's number."""
-        batch, before = self._batch, self._done.before
-        _, point = NumpyEngine(self._problem).look(before, batch.x, batch.y, batch.weight)
-        return stage_works(self._problem.optimizer.stages, self._done.gradient, before.states, point, self.place)
+        before = self._record.before
+        _, point = NumpyEngine(self._problem).look(before, self._batch)
+        return stage_works(self._problem.optimizer.stages, self._record.gradient, before.states, point, self.place)
 
     @cached_property
     def chain(self) -> ChainLink | None:
@@ -245,16 +243,16 @@ class Explanation:
     @cached_property
     def proof(self) -> Proof:
         """The gradient measured, and the step's effect beside its prediction."""
-        trace, update = self.trace, self._done.update.astype(np.float64)
+        trace, update = self.trace, self._record.update.astype(np.float64)
         alone = np.zeros_like(update)
         alone[self.place] = update[self.place]
-        before, gradient = self._loss(trace.parameters), trace.result.gradient
+        before, gradient = self.trace.total_loss(trace.parameters), trace.result.gradient
         return Proof(
             numerical_gradient=central_difference(self._nudged()),
             loss_before=before,
-            weight_alone=self._loss(trace.parameters - alone) - before,
+            weight_alone=self.trace.total_loss(trace.parameters - alone) - before,
             weight_predicted=-float(gradient @ alone),
-            step=self._loss(trace.parameters - update) - before,
+            step=self.trace.total_loss(trace.parameters - update) - before,
             step_predicted=-float(gradient @ update),
         )
 
@@ -262,24 +260,9 @@ class Explanation:
         def at(h: float) -> float:
             elsewhere = self.trace.parameters.copy()
             elsewhere[self.place] += h
-            return self._loss(elsewhere)
+            return self.trace.total_loss(elsewhere)
 
         return at
-
-    def _loss(self, parameters: Vector) -> float:
-        """The batch's loss at these weights, in float64."""
-        trace, batch = self.trace, self._batch
-        return total_loss(
-            trace.network,
-            self._problem.loss,
-            parameters,
-            batch.x,
-            batch.y,
-            statistics=trace.statistics,
-            sample_weight=batch.weight,
-            penalties=self._problem.penalties,
-            context=trace.context,
-        )
 
     @cached_property
     def rules(self) -> list[tuple[str, str]]:

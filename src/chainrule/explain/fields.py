@@ -90,7 +90,7 @@ def _link(link: ChainLink) -> dict[str, Any]:
 def _path(e: Explanation, path: Path) -> dict[str, Any]:
     return {
         "units": [str(unit) for unit in path.units],
-        "sample": int(e.trace.batch.rows[path.units[0].sample]),
+        "sample": int(e.trace.rows[path.units[0].sample]),
         "local_derivatives": [*path.locals, path.last],
         "product": path.product,
     }

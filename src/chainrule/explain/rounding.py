@@ -9,15 +9,13 @@ every output and every delta changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.engine import Position, Problem
-from chainrule.explain.trace import Batch, Trace
+from chainrule.explain.trace import Trace
 from chainrule.layers.base import ULPS, Terms, total
-from chainrule.tape import Tape
 
 
 @dataclass(frozen=True)
@@ -38,12 +36,14 @@ class Rounding:
         return abs(self.difference) <= self.bound
 
 
-def rounding(trace: Trace, problem: Problem, position: Position, batch: Batch, place: int, training: float) -> Rounding:
-    """The rounding of a weight's gradient for which training found this value."""
+def rounding(trace: Trace, precision: str, place: int, training: float) -> Rounding:
+    """The rounding of a weight's gradient for which training in this precision found this value."""
     exact = float(trace.result.gradient[place])
-    unit = float(np.finfo(problem.network.dtype).eps) / 2
+    unit = float(np.finfo(precision).eps) / 2
     h = 1e-5 * max(1.0, abs(float(trace.parameters[place])))
-    before, after = (_nudged(trace, problem, position, batch, place, step) for step in (-h, h))
+    nudge = np.zeros_like(trace.parameters)
+    nudge[place] = h
+    before, after = (trace.at(trace.parameters + side * nudge).tape for side in (-1, 1))
 
     def slope(b: Array, a: Array) -> Array:
         return np.abs(a - b) / (2 * h)
@@ -76,12 +76,6 @@ def _reduction_error(terms: Terms) -> float:
     """
     products = terms.products
     return float(ULPS * np.abs(products).sum() + 2 * np.abs(np.cumsum(products)).sum())
-
-
-def _nudged(trace: Trace, problem: Problem, position: Position, batch: Batch, place: int, step: float) -> Tape:
-    elsewhere = trace.parameters.copy()
-    elsewhere[place] += step
-    return Trace(problem, replace(position, parameters=elsewhere), batch).tape
 
 
 def _beginning(trace: Trace) -> Array:

@@ -4,13 +4,12 @@ best (Li et al., 2018).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.backprop import total_loss
 from chainrule.data import Dataset, Samples
 from chainrule.errors import RunError, SettingError
 from chainrule.layers.base import Context
@@ -65,11 +64,11 @@ def surface(
 
 
 def surface_of(
-    plan: Plan, part: Samples, steps: Array, points: Array, weights: Sequence[str] | None = None, *, grid: int = 31
+    plan: Plan, samples: Samples, steps: Array, points: Array, weights: Sequence[str] | None = None, *, grid: int = 31
 ) -> Surface:
     """The same for a path that is at hand: (points,) steps and (points, weights) all weights there."""
     places = _check(plan, weights, grid)
-    layout, lost = plan.network.parameters, _Loss(plan, part)
+    layout, lost = plan.network.parameters, _loss_function(plan, samples)
     if places is None:
         origin, directions, variance = _best_plane(points)
         names = ("first principal direction", "second principal direction")
@@ -107,31 +106,15 @@ def _path(run: Run, data: Dataset) -> tuple[Array, Array]:
     return np.array([*steps, record.after.step]), np.array([*points, record.after.parameters.astype(np.float64)])
 
 
-class _Loss:
-    """The loss as a function of all weights."""
-
-    def __init__(self, plan: Plan, part: Samples) -> None:
-        network = plan.network
-        self._network = replace(network, dtype="float64")
-        count = min(len(part.x), SAMPLES)
-        rows = np.unique(np.linspace(0, len(part.x) - 1, count).astype(np.intp))
-        self._x, self._y = network.fit_input(part.x[rows]), part.y[rows]
-        self._weight = None if part.weight is None else part.weight[rows]
-        self._plan = plan
-
-    def __call__(self, parameters: Vector) -> float:
-        return total_loss(
-            self._network,
-            self._plan.loss,
-            parameters,
-            self._x,
-            self._y,
-            sample_weight=self._weight,
-            penalties=self._plan.penalties,
-            # Without dropout, whose masks are of single steps; with the batch's own statistics, which
-            # fit any weights.
-            context=Context(training=True, dropout=False),
-        )
+def _loss_function(plan: Plan, samples: Samples) -> Callable[[Vector], float]:
+    """The loss as a function of all weights, in float64."""
+    network, chosen = plan.network, samples.thinned(SAMPLES)
+    chosen = chosen._replace(x=network.fit_input(chosen.x))
+    problem = replace(plan.problem(len(chosen.x)), network=replace(network, dtype="float64"))
+    # Without dropout, whose masks are of single steps; with the batch's own statistics, which fit any
+    # weights.
+    context = Context(training=True, dropout=False)
+    return lambda parameters: problem.total_loss(parameters, chosen, context=context)
 
 
 def _best_plane(points: Array) -> tuple[Vector, Array, float]:

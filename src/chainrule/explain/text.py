@@ -150,7 +150,7 @@ def paths(e: Explanation) -> Iterator[str]:
     for path in found[:WIDTH]:
         numbers = " x ".join(f"{number:.4g}" for number in (*path.locals, path.last))
         share = f"{path.product / data:.1%}" if data else "-"
-        row = e.trace.batch.rows[path.units[0].sample]
+        row = e.trace.rows[path.units[0].sample]
         yield f"{share:>8}  sample {row}: {' > '.join(str(unit) for unit in path.units)} > loss"
         yield f"          {numbers} = {path.product:.6g}"
     rest = data - sum(path.product for path in found[:WIDTH])

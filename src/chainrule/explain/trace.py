@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chainrule.arrays import Array
-from chainrule.backprop import differentiate
+from chainrule.arrays import Array, Samples, Vector
+from chainrule.backprop import Derivatives
 from chainrule.engine import Position, Problem
-from chainrule.layers.base import Context, Terms
+from chainrule.layers.base import Terms
 from chainrule.layers.graph import Node
 from chainrule.tape import Unit
 
@@ -55,16 +55,6 @@ def strongest(groups: Sequence[Terms], most: int | None = None) -> tuple[list[Li
 
 
 @dataclass(frozen=True)
-class Batch:
-    """The samples of a step, as the network and the loss take them, and their rows in the training part."""
-
-    x: Array
-    y: Array
-    weight: Array | None
-    rows: Array
-
-
-@dataclass(frozen=True)
 class LossTerm:
     """Where backpropagation begins: dL/d an output is sample_weight / samples * slope.
 
@@ -80,33 +70,30 @@ class LossTerm:
 
 
 class Trace:
-    """Forward and backward of one step, in float64 and with nothing thrown away."""
+    """Forward and backward of one step, in float64 and with nothing thrown away.
 
-    def __init__(self, problem: Problem, position: Position, batch: Batch) -> None:
+    Attributes:
+        problem: what the step is of, in float64
+        batch: the mini-batch, its inputs rounded as training saw them
+        rows: the rows of its samples in the training set
+    """
+
+    def __init__(self, problem: Problem, position: Position, batch: Samples, rows: Array) -> None:
         self.network = replace(problem.network, dtype="float64")
-        # The samples in the precision in which training saw them.
-        self.batch = replace(batch, x=problem.network.fit_input(batch.x))
-        self.problem, self.step = problem, position.step
+        self.problem, self.rows, self.step = replace(problem, network=self.network), rows, position.step
+        self.batch = batch._replace(x=problem.network.fit_input(batch.x))
         self.parameters = position.parameters.astype(np.float64)
         self.statistics = position.statistics.astype(np.float64)
-        self.result = differentiate(
-            self.network,
-            problem.loss,
-            self.parameters,
-            self.batch.x,
-            batch.y,
-            statistics=self.statistics,
-            sample_weight=batch.weight,
-            penalties=problem.penalties,
-            context=self.context,
-            wants_input=True,  # for the deltas of units before the first weights
-        )
+        self.result = self.at(self.parameters)
         self.tape = self.result.tape
 
-    @property
-    def context(self) -> Context:
-        """The step's own context, so that dropout drops the same units."""
-        return Context(True, self.problem.seed, self.step)
+    def at(self, parameters: Vector) -> Derivatives:
+        """The same at other parameters; on to the input, for units before the first weights."""
+        return self.problem.differentiate(parameters, self.batch, self.statistics, self.step, wants_input=True)
+
+    def total_loss(self, parameters: Vector) -> float:
+        """The batch's loss at other parameters."""
+        return self.problem.total_loss(parameters, self.batch, self.statistics, self.problem.context(self.step))
 
     def node(self, unit: Unit) -> Node:
         """The node that a unit belongs to."""

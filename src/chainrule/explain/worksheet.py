@@ -18,7 +18,7 @@ from chainrule.engine import Position, Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import SettingError
 from chainrule.explain.html import document, formula
-from chainrule.explain.trace import Batch, Trace
+from chainrule.explain.trace import Trace
 from chainrule.explain.update import stage_works, words
 from chainrule.generators import generator
 from chainrule.losses import Loss
@@ -159,7 +159,7 @@ class Worksheet:
     def updates(self) -> Iterator[Line]:
         """A line a weight: what the optimizer makes of its gradient, and the new weight."""
         record, layout, part = self.record, self.trace.network.parameters, self.trace.batch
-        _, point = NumpyEngine(self.problem).look(record.before, part.x, part.y, None)
+        _, point = NumpyEngine(self.problem).look(record.before, part)
         plain = len(self.problem.optimizer.stages) == 1
         for place in range(layout.size):
             before, after = float(record.before.parameters[place]), float(record.after.parameters[place])
@@ -230,8 +230,9 @@ def _made(problem: Problem, weights: Vector, x: Array, y: Array) -> Worksheet:
         0, weights, problem.network.start_statistics(), problem.optimizer.start(weights, problem.network.parameters)
     )
     rows = np.arange(len(x))
-    record = NumpyEngine(problem).step(position, *Samples(x, y), rows)
-    return Worksheet(Trace(problem, position, Batch(x, y, None, rows)), record, problem)
+    samples = Samples(x, y)
+    record = NumpyEngine(problem).step(position, samples, rows)
+    return Worksheet(Trace(problem, position, samples, rows), record, problem)
 
 
 def _awkwardness(made: Worksheet) -> tuple[int, int]:

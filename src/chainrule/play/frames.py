@@ -17,7 +17,7 @@ from chainrule import distributions, generators
 from chainrule.arrays import Array
 from chainrule.distributions import Distribution, Fans
 from chainrule.layers import Node
-from chainrule.play.trainer import Trainer, thinned
+from chainrule.play.trainer import SHOWN, Trainer
 
 EXTENT = 1.3
 """The plane is shown from -EXTENT to EXTENT in both directions."""
@@ -230,7 +230,7 @@ def _add_output(trainer: Trainer, arrays: dict[str, Array]) -> None:
     held = trainer.data.validation
     if trainer.samples.is_plane or held is None:
         return
-    part = thinned(held, 1000)
+    part = held.thinned(1000)
     prediction, target = trainer.predict(part.x), trainer.data.target
     if trainer.data.task == "classification":
         counts = np.zeros((target.width, target.width), dtype=np.float32)
@@ -252,7 +252,7 @@ def histogram(trainer: Trainer, layer: str) -> dict[str, Any]:
         arrays["weights"] = np.concatenate([trainer.position.parameters[entry.place] for entry in own])
         if last is not None:
             arrays["gradients"] = np.concatenate([last.gradient[entry.place] for entry in own])
-    outputs = trainer.unit_outputs(thinned(trainer.data.training).x)
+    outputs = trainer.unit_outputs(trainer.data.training.thinned(SHOWN).x)
     if layer in outputs:
         arrays["activations"] = outputs[layer].ravel()
     for name, array in arrays.items():

@@ -13,7 +13,7 @@ from chainrule.data import Dataset
 from chainrule.errors import NonFiniteError, require
 from chainrule.explain.surface import surface_of
 from chainrule.play.settings import Settings
-from chainrule.play.trainer import Trainer, thinned
+from chainrule.play.trainer import SHOWN, Trainer
 
 MOST = 4
 
@@ -67,7 +67,7 @@ class Race:
         first = self.trainers[0]
         steps = np.concatenate([steps for steps, _ in paths])
         points = np.concatenate([points for _, points in paths])
-        found = surface_of(first.plan, thinned(first.data.training), steps, points, grid=grid)
+        found = surface_of(first.plan, first.data.training.thinned(SHOWN), steps, points, grid=grid)
         ends = np.cumsum([len(steps) for steps, _ in paths])[:-1]
         arrays = {f"path {k}": path.astype(np.float32) for k, path in enumerate(np.split(found.path, ends))}
         header = {"type": "race surface", "names": self.names, "variance": found.variance, "axes": list(found.names)}

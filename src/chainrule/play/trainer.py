@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.backprop import Derivatives, forward_pass, total_loss
-from chainrule.data import Dataset, Samples
-from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, engine
+from chainrule.backprop import Derivatives, forward_pass
+from chainrule.data import Dataset
+from chainrule.engine import Position, Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import NonFiniteError, RunError, SettingError
+from chainrule.errors import NonFiniteError, SettingError
 from chainrule.explain import Explanation
 from chainrule.explain.chain import ChainLink, open_unit
 from chainrule.explain.surface import Surface, surface_of
-from chainrule.explain.trace import Batch, Trace
+from chainrule.explain.trace import Trace
 from chainrule.play.samples import PageData, page_data
 from chainrule.play.settings import MOST_WEIGHTS, Settings
 from chainrule.runs import Run
-from chainrule.training import Plan, plan
+from chainrule.training import Plan, Timeline, plan
 from chainrule.training.loop import evaluate, start
 from chainrule.training.plan import default_loss
 
@@ -28,6 +27,8 @@ MARKS, MARK_BYTES = 240, 64_000_000
 """How many earlier positions are remembered, to go back to and to draw the path of, and how many bytes they may take;
 beyond, every other is dropped.
 """
+SHOWN = 300
+"""Training samples at most that pictures are computed from."""
 PHASES = ("weights", "forward", "loss", "backward", "update")
 
 
@@ -47,19 +48,20 @@ class Trainer:
         self.samples: PageData = page_data(settings.data, given)
         self.data = self.samples.data
         self.plan: Plan = run.trained.plan if run is not None else _planned(settings, self.data)
-        self._engine: tuple[Plan, Engine] | None = None
-        self._marks: list[Position] = []
-        self._every = 1
+        self._marks: dict[int, Position] = {}
+        samples, plans = self.data.training, [(0, self.plan)]
+        self.timeline = Timeline(samples, plans, self._marks) if run is None else run.timeline(self.data)
         self.reset()
 
     def reset(self) -> None:
         """Back to the weights as they were drawn."""
         self.last: StepRecord | None = None
-        self.position = start(self.plan).position if self.run is None else self._of_run(0)
+        self.position = start(self.plan).position if self.run is None else self.timeline.position(0)
         size = sum(array.nbytes for state in self.position.states for array in state.values())
         size += self.position.parameters.nbytes + self.position.statistics.nbytes
         self._most_marks = max(8, min(MARKS, MARK_BYTES // size))
-        self._marks, self._every = [self.position], 1
+        self._marks.clear()
+        self._marks[0], self._every = self.position, 1
         self._started()
         self._loss_sum, self._loss_count = 0.0, 0
 
@@ -71,8 +73,7 @@ class Trainer:
     @property
     def problem(self) -> Problem:
         """What is trained, with the schedule spread over the planned epochs."""
-        made = self.plan if self.run is None else self.run.plan_at(self.step)
-        return made.problem(len(self.data.training.x))
+        return self.timeline.problem_at(self.step)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -102,29 +103,11 @@ class Trainer:
             self._update()
             count -= 1
         taken = 0
-        for batches in self._batches(count):
-            with np.errstate(all="ignore"):
-                for record in self._taking().steps(self.position, batches):
-                    self._took(record)
-                    taken += 1
+        with np.errstate(all="ignore"):
+            for record in self.timeline.records(self.position, count):
+                self._took(record)
+                taken += 1
         return taken
-
-    def _taking(self) -> Engine:
-        """The engine that takes the steps; the same one for as long as the plan is."""
-        if self.run is not None:
-            return engine(self.plan.engine, self.problem)
-        if self._engine is None or self._engine[0] is not self.plan:
-            self._engine = (self.plan, engine(self.plan.engine, self.problem))
-        return self._engine[1]
-
-    def _batches(self, count: int) -> Iterator[Batches]:
-        """The rows of so many steps from here on, an epoch's part at a time."""
-        length = self.steps_per_epoch
-        while count > 0:
-            first = self.step % length
-            batches = self.plan.batches(self.step // length, self.data.training).cut(first, first + count)
-            count -= len(batches)
-            yield batches
 
     def _took(self, record: StepRecord) -> None:
         if not np.isfinite(record.loss) or not np.isfinite(record.after.parameters).all():
@@ -135,34 +118,27 @@ class Trainer:
         self._loss_sum += record.loss
         self._loss_count += 1
         if self.step % self._every == 0:
-            self._marks.append(self.position)
+            self._marks[self.step] = self.position
             if len(self._marks) > self._most_marks:
-                self._marks = self._marks[::2]
+                for step in list(self._marks)[1::2]:
+                    del self._marks[step]
                 self._every *= 2
 
     def go_to(self, step: int) -> None:
-        """Any step that was taken, or of a recorded run any step it has; taken again from the nearest mark."""
-        if self.run is not None:
-            self.position = self._of_run(step)
-            self._started()
-            return
-        if not 0 <= step <= self.step:
-            raise SettingError(f"there is no step {step} to go back to; there are 0 to {self.step}")
-        self._marks = [mark for mark in self._marks if mark.step <= step]
-        self.position = self._marks[-1]
+        """Any step that was taken, or of a recorded run any step it has; replayed from the nearest mark."""
+        if not 0 <= step <= self.furthest:
+            raise SettingError(f"there is no step {step} to go to; there are 0 to {self.furthest}")
+        for later in [mark for mark in self._marks if mark > step] if self.run is None else ():
+            del self._marks[later]
         self._started()
-        self.last = None
-        while self.step < step:
-            self.advance(min(step - self.step, 1000))
+        with np.errstate(all="ignore"):
+            self.position = self.timeline.position(step)
+            self.last = self.timeline.record(step - 1) if step else None
 
-    def _of_run(self, step: int) -> Position:
-        assert self.run is not None
-        assert self.last_step is not None
-        if not 0 <= step <= self.last_step or not self.last_step:
-            raise RunError(f"the run has no step {step}; it has steps 0 to {self.last_step}")
-        record = self.run.at(min(step, self.last_step - 1), self.data)
-        self.last = record
-        return record.before if step < self.last_step else record.after
+    @property
+    def furthest(self) -> int:
+        """The last step that can be gone to."""
+        return self.step if self.last_step is None else self.last_step
 
     # Phases
 
@@ -184,11 +160,10 @@ class Trainer:
 
     def _begin(self) -> None:
         """Compute the derivatives of the next batch; nothing changes yet."""
-        rows, part = self._rows(self.step), self.data.training
-        weight = None if part.weight is None else part.weight[rows]
+        rows = self._rows(self.step)
         with np.errstate(all="ignore"):
-            x, y, numpy = part.x[rows], part.y[rows], NumpyEngine(self.problem)
-            derivatives, _ = numpy.look(self.position, x, y, weight, wants_input=True)
+            batch = self.data.training.take(rows)
+            derivatives, _ = NumpyEngine(self.problem).look(self.position, batch, wants_input=True)
         self.pending = Pending(rows, derivatives)
 
     def _update(self) -> None:
@@ -212,10 +187,9 @@ class Trainer:
 
     def next_record(self) -> StepRecord:
         """The step from here, without taking it."""
-        rows, part = self._rows(self.step), self.data.training
-        weight = None if part.weight is None else part.weight[rows]
+        rows = self._rows(self.step)
         with np.errstate(all="ignore"):
-            return NumpyEngine(self.problem).step(self.position, part.x[rows], part.y[rows], weight, rows)
+            return NumpyEngine(self.problem).step(self.position, self.data.training.take(rows), rows)
 
     def explain(self, weight: str) -> Explanation:
         """The chain rule of a weight, in the step from here."""
@@ -223,10 +197,8 @@ class Trainer:
 
     def explain_unit(self, layer: str, unit: int) -> ChainLink:
         """A unit's delta in the step from here, opened."""
-        record, part = self.next_record(), self.data.training
-        rows = record.rows
-        batch = Batch(part.x[rows], part.y[rows], None if part.weight is None else part.weight[rows], rows)
-        return open_unit(Trace(self.problem, record.before, batch), layer, unit)
+        rows = self._rows(self.step)
+        return open_unit(Trace(self.problem, self.position, self.data.training.take(rows), rows), layer, unit)
 
     def set_weight(self, weight: str, value: float) -> dict[str, float]:
         """Change a weight by hand; gives what that did to the next batch's loss, and what its derivative predicted."""
@@ -237,7 +209,7 @@ class Trainer:
         parameters = self.position.parameters.copy()
         before, parameters[place] = float(parameters[place]), value
         self.position = replace(self.position, parameters=parameters)
-        self._marks[-1:] = [self.position] if self._marks[-1].step == self.step else [self._marks[-1], self.position]
+        self._marks[self.step] = self.position
         self._started()
         after, gradient = self.next_record().loss, float(record.gradient[place])
         predicted = record.loss + gradient * (value - before)
@@ -256,11 +228,7 @@ class Trainer:
 
     def training_loss(self) -> float:
         """The loss of the training part as it is now."""
-        part = self.data.training
-        return total_loss(
-            self.plan.network, self.plan.loss, self.position.parameters, part.x, part.y,
-            statistics=self.position.statistics, sample_weight=part.weight, penalties=self.plan.penalties,
-        )  # fmt: skip
+        return self.problem.total_loss(self.position.parameters, self.data.training, self.position.statistics)
 
     def unit_outputs(self, x: Array) -> dict[str, Array]:
         """(samples, units) of every layer for prepared samples, as after training."""
@@ -269,21 +237,15 @@ class Trainer:
 
     def surface(self, grid: int) -> Surface:
         """The loss surface with the path so far."""
-        return surface_of(self.plan, thinned(self.data.training), *self.path(), grid=grid)
+        return surface_of(self.plan, self.data.training.thinned(SHOWN), *self.path(), grid=grid)
 
     def path(self) -> tuple[Array, Array]:
         """The steps of the remembered positions, and the weights there; the present one last."""
-        marks = [*self._marks, *([self.position] if self._marks[-1].step != self.step else [])]
+        marks = list({**self._marks, self.step: self.position}.values())
         if len(marks) == 1:
             marks = marks * 2
         steps = np.array([mark.step for mark in marks])
         return steps, np.array([mark.parameters for mark in marks], dtype=np.float64)
-
-
-def thinned(part: Samples, most: int = 300) -> Samples:
-    """At most so many of these samples, evenly."""
-    rows = np.unique(np.linspace(0, len(part.x) - 1, min(len(part.x), most)).astype(np.intp))
-    return Samples(part.x[rows], part.y[rows], None if part.weight is None else part.weight[rows])
 
 
 def _planned(settings: Settings, data: Dataset) -> Plan:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.data import Dataset, Preparation, Target, load
-from chainrule.engine import Position, StepRecord, engine
+from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError
 from chainrule.runs import folder as files
 from chainrule.runs import state
 from chainrule.runs.recipe import from_json
 from chainrule.runs.recorder import Recorder, data_recipe, frame_name, frame_step
-from chainrule.training import Listener, Plan, Progress, Trained, follow
+from chainrule.training import Listener, Plan, Progress, Timeline, Trained, follow
 from chainrule.training.loop import chosen
 
 
@@ -103,22 +103,16 @@ class Run:
 
     def each(self, steps: Iterable[int], data: Dataset | None = None) -> Iterator[StepRecord]:
         """Several steps, in their order; what lies between two frames is taken again once only."""
-        wanted = sorted(set(steps))
         last = self.manifest["steps"] - 1
-        for step in wanted:
+        for step in (wanted := list(steps)):
             if not 0 <= step <= last:
                 raise RunError(f"{self.folder}: it has no step {step}; it has steps 0 to {last}")
-        data = self.own_data(data)
-        position: Position | None = None
-        for step in wanted:
-            before = [frame for frame in self.frames if frame <= step]
-            if not before:
-                raise RunError(f"{self.folder}: it has no frame to start from; it was altered")
-            if position is None or before[-1] > position.step:
-                position = self._frame(before[-1])
-            record = self._again(position, step, data)
-            yield record
-            position = record.after
+        yield from self.timeline(self.own_data(data)).each(wanted)
+
+    def timeline(self, data: Dataset) -> Timeline:
+        """Any step of the run, on its own data: replayed from the nearest frame."""
+        plans = [(start, replace(self.trained.plan, epochs=epochs)) for start, epochs in self.manifest["planned"]]
+        return Timeline(data.training, plans, Frames(self), self.trained.history)
 
     @property
     def frames(self) -> list[int]:
@@ -132,42 +126,6 @@ class Run:
         if len(kept) >= count or last < 0:
             return kept
         return sorted({*kept, *(round(k * last / (count - 1)) for k in range(count))})
-
-    def plan_at(self, step: int) -> Plan:
-        """The plan at a step: a run that went on was planned for fewer epochs before."""
-        epochs = [epochs for start, epochs in self.manifest["planned"] if start <= step][-1]
-        return replace(self.trained.plan, epochs=epochs)
-
-    def _frame(self, step: int) -> Position:
-        """The position that was kept before this step."""
-        name = frame_name(step)
-        content = files.read_file(self.folder, self.manifest, name)
-        position = state.position_from_bytes(content, self.trained.plan, str(self.folder / name))
-        if position.step != step:
-            raise RunError(f"{self.folder / name}: it is of step {position.step}; it was altered")
-        return position
-
-    def _again(self, position: Position, step: int, data: Dataset) -> StepRecord:
-        """Take steps from this position on, up to and with step number `step`."""
-        part = data.training
-        history, length = self.trained.history, self.trained.plan.steps_per_epoch(len(part.x))
-        while True:
-            now = position.step
-            plan = self.plan_at(now)
-            if now and now % length == 0:  # an epoch has just ended, and the optimizer was told how
-                measured = history[now // length - 1]
-                states = plan.optimizer.observe(position.states, measured.get("validation_loss", measured["loss"]))
-                position = replace(position, states=states)
-            end = min([step + 1, *(start for start, _ in self.manifest["planned"] if start > now)])
-            batches = plan.batches(now // length, part).cut(now % length, min(now % length + end - now, length))
-            taking, upto = (
-                engine(plan.engine, plan.problem(len(part.x))),
-                len(batches) - (now + len(batches) == step + 1),
-            )
-            for chunk in taking.chunks(position, batches.cut(0, upto)):
-                position = chunk.after
-            if upto < len(batches):
-                return next(iter(taking.steps(position, batches.cut(upto, upto + 1))))
 
     def resume(
         self, data: Dataset | None = None, epochs: int | None = None, callbacks: Sequence[Listener] = ()
@@ -190,6 +148,29 @@ class Run:
             return follow(plan, data, self.trained.progress, [recorder, *callbacks])
         finally:
             recorder.close()
+
+
+@dataclass(frozen=True)
+class Frames(Mapping[int, Position]):
+    """The positions that a run kept, by step, each read when it is asked for."""
+
+    run: Run
+
+    def __iter__(self) -> Iterator[int]:
+        if not self.run.frames:
+            raise RunError(f"{self.run.folder}: it has no frame to start from; it was altered")
+        return iter(self.run.frames)
+
+    def __len__(self) -> int:
+        return len(self.run.frames)
+
+    def __getitem__(self, step: int) -> Position:
+        run, name = self.run, frame_name(step)
+        content = files.read_file(run.folder, run.manifest, name)
+        position = state.position_from_bytes(content, run.trained.plan, str(run.folder / name))
+        if position.step != step:
+            raise RunError(f"{run.folder / name}: it is of step {position.step}; it was altered")
+        return position
 
 
 SPLIT = ("seed", "drop", "image_size", "scale_target")

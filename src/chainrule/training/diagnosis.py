@@ -13,7 +13,6 @@ from chainrule.backprop import forward_pass
 from chainrule.data import Samples
 from chainrule.engine import Problem, StepRecord
 from chainrule.errors import NonFiniteError
-from chainrule.layers.base import Context
 
 
 def diagnose(problem: Problem, record: StepRecord, data: Samples) -> NonFiniteError | None:
@@ -29,10 +28,9 @@ def diagnose(problem: Problem, record: StepRecord, data: Samples) -> NonFiniteEr
 
 def _quantities(problem: Problem, record: StepRecord, data: Samples) -> Iterator[tuple[str, str, Array]]:
     """(layer, quantity, array) of all that a step computes, in its order."""
-    network, x, y = problem.network, data.x[record.rows], data.y[record.rows]
-    weight = None if data.weight is None else data.weight[record.rows]
+    network, (x, y, weight) = problem.network, data.take(record.rows)
     yield "the network", "the input", x
-    context = Context(True, problem.seed, record.before.step)
+    context = problem.context(record.before.step)
     with np.errstate(all="ignore"):
         tape = forward_pass(network, record.before.parameters, x, record.before.statistics, context)
         for node, output in zip(network.nodes, tape.values[1:], strict=True):
