@@ -1,5 +1,6 @@
-// What Python hands over, checked once per call: a mistake there becomes a ValueError, not a read or a write out of
-// bounds. Arrays are taken as they are, never converted: a converted copy would be gone before it is used.
+// What Python hands over, checked once per call: a mistake there becomes a ValueError, not a read
+// or a write out of bounds. Arrays are taken as they are, never converted: a converted copy would
+// be gone before it is used.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -21,7 +22,8 @@ inline void require(bool condition, const std::string& message) {
 }
 
 inline void require_length(const std::string& name, long length, long wanted) {
-    require(length == wanted, name + " has the length " + std::to_string(length) + " instead of " + std::to_string(wanted));
+    require(length == wanted,
+            name + " has the length " + std::to_string(length) + " instead of " + std::to_string(wanted));
 }
 
 // A writable vector of this very type and length; or, with `longer`, of at least this length.
@@ -74,7 +76,8 @@ inline Table table_of(const nb::object& given, const std::string& name, long siz
                 name + " does not hold each sample in one piece");
         table.size *= long(array.shape(k));
     }
-    require(table.size == size, name + " has " + std::to_string(table.size) + " numbers a sample instead of " + std::to_string(size));
+    require(table.size == size, name + " has " + std::to_string(table.size) + " numbers a sample instead of " +
+                                    std::to_string(size));
     return table;
 }
 
@@ -86,9 +89,10 @@ template <class T> Data input_of(const Engine<T>& e, const nb::object& x) {
     return data;
 }
 
-// Samples, targets and weights, and which of them are taken: every row number is looked at before any is used.
+// Samples, targets and weights, and which of them are taken: all row numbers are checked first.
 template <class T>
-Data data_of(const Engine<T>& e, const nb::object& x, const nb::object& y, const nb::object& weight, const nb::object& order) {
+Data data_of(const Engine<T>& e, const nb::object& x, const nb::object& y, const nb::object& weight,
+             const nb::object& order) {
     Data data = input_of(e, x);
     data.y = table_of(y, "y", e.loss.target_width);
     require_length("y", data.y.count, data.x.count);

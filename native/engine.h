@@ -44,7 +44,7 @@ template <class T> class Engine {
     Descent<T> descent;
     LossWork<T> loss{};
     std::vector<T> class_weights;
-    std::shared_ptr<void> lent;  // holds the memory that the optimizer's stages point to, for one run
+    std::shared_ptr<void> lent;  // holds the optimizer's memory for one run
 
     int value(long rows, long width, int value_of, bool learns) {
         values_.push_back({rows, width, room_of(width, sizeof(T)), nullptr, nullptr, value_of, -1, learns});
@@ -258,11 +258,13 @@ template <class T> class Engine {
             if (!condition) throw std::invalid_argument(message);
         };
         require(!finished_ && most_ >= 1 && values_.size() > 1, "there is nothing to finish");
-        require(reached_ <= parameters && reached_statistics_ <= statistics, "an operation lies outside of the vectors");
+        require(reached_ <= parameters && reached_statistics_ <= statistics,
+                "an operation lies outside of the vectors");
         if (!trains) return;
         const long outputs = values_.at(size_t(prediction)).width;
         const bool gaussian = loss.kind == LossKind::gaussian;
-        require(loss.target_width == (loss.classes ? 1 : gaussian ? outputs / 2 : outputs), "the target does not fit the loss");
+        require(loss.target_width == (loss.classes ? 1 : gaussian ? outputs / 2 : outputs),
+                "the target does not fit the loss");
         const size_t classes = loss.kind == LossKind::binary || outputs == 1 ? 2 : size_t(outputs);
         require(class_weights.empty() || class_weights.size() == classes, "there is not one weight for each class");
     }

@@ -77,7 +77,7 @@ template <class T> struct Bound {
         e.descent.stages.push_back(std::move(made));
     }
 
-    // Each stage's memory for the next run: [vectors], count, scale. They are held until that run is over.
+    // Each stage's memory for the next run: [vectors], count, scale. It is held until that is over.
     static void lend(E& e, const nb::list& memory) {
         auto lent = std::make_shared<std::vector<nb::object>>();
         const auto keep = [&lent](nb::object array) { return lent->emplace_back(std::move(array)); };
@@ -89,7 +89,8 @@ template <class T> struct Bound {
             const Needs needs = needs_of(stage.rule);
             const std::string name = "stage " + std::to_string(k) + "'s ";
             nb::tuple held;
-            require(nb::try_cast(memory[k], held, false) && held.size() == 3, name + "memory is ([vectors], count, scale)");
+            require(nb::try_cast(memory[k], held, false) && held.size() == 3,
+                    name + "memory is ([vectors], count, scale)");
             nb::list vectors;
             require(nb::try_cast(held[0], vectors, false), name + "vectors must be a list");
             require_length("the list of " + name + "vectors", long(vectors.size()), needs.vectors);
@@ -107,14 +108,17 @@ template <class T> struct Bound {
                          nb::object order, long batch, uint64_t first_step, double seconds, nb::object losses,
                          nb::object gradient, nb::object update) {
         const std::shared_ptr<void> lent = std::move(e.lent);
-        require(e.trains() && lent, "the engine is not finished for training, or the optimizer's memory was not lent");
+        require(e.trains() && lent,
+                "the engine is not finished for training, or the optimizer's memory was not lent");
         const long size = e.parameters();
         const Data data = data_of(e, x, y, weight, order);
         require(batch >= 1 && std::min(batch, data.rows) <= e.most_samples(),
                 "the engine was not made for mini-batches of this size");
-        T *to_w = vector_of<T>(w, "parameters", size), *to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
+        T* to_w = vector_of<T>(w, "parameters", size);
+        T* to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
         double* to_losses = vector_of<double>(losses, "losses", data.rows / batch + (data.rows % batch != 0), true);
-        T *to_gradient = vector_or_none<T>(gradient, "gradient", size), *to_update = vector_or_none<T>(update, "update", size);
+        T* to_gradient = vector_or_none<T>(gradient, "gradient", size);
+        T* to_update = vector_or_none<T>(update, "update", size);
         Ran ran;
         {
             const nb::gil_scoped_release released;
@@ -127,10 +131,11 @@ template <class T> struct Bound {
                                    nb::object weight, nb::object order, uint64_t step, nb::object gradient) {
         require(e.trains(), "the engine is not finished for training");
         const Data data = data_of(e, x, y, weight, order);
-        require(data.rows >= 1 && data.rows <= e.most_samples(), "the engine was not made for mini-batches of this size");
-        T *to_w = vector_of<T>(w, "parameters", e.parameters());
-        T *to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
-        T *to_gradient = vector_of<T>(gradient, "gradient", e.parameters());
+        require(data.rows >= 1 && data.rows <= e.most_samples(),
+                "the engine was not made for mini-batches of this size");
+        T* to_w = vector_of<T>(w, "parameters", e.parameters());
+        T* to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
+        T* to_gradient = vector_of<T>(gradient, "gradient", e.parameters());
         double value;
         bool fine;
         {
@@ -143,9 +148,9 @@ template <class T> struct Bound {
     static bool predict(E& e, nb::object w, nb::object statistics, nb::object x, nb::object predictions) {
         require(e.finished(), "the engine is not finished");
         const Data data = input_of(e, x);
-        T *to_w = vector_of<T>(w, "parameters", e.parameters());
-        T *to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
-        T *to = vector_of<T>(predictions, "predictions", data.rows * e.output_size());
+        T* to_w = vector_of<T>(w, "parameters", e.parameters());
+        T* to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
+        T* to = vector_of<T>(predictions, "predictions", data.rows * e.output_size());
         const nb::gil_scoped_release released;
         return e.predict(to_w, to_statistics, data, to);
     }
@@ -153,7 +158,8 @@ template <class T> struct Bound {
     static void table(E& e, size_t stage, long first, const std::vector<double>& rates) {
         require(stage < e.descent.stages.size(), "there is no such stage");
         Schedule& schedule = e.descent.stages[stage].schedule;
-        require(schedule.kind == Schedule::table && !rates.empty(), "the stage has no table, or the table has no rates");
+        require(schedule.kind == Schedule::table && !rates.empty(),
+                "the stage has no table, or the table has no rates");
         schedule.n.assign(1, double(first));
         schedule.n.insert(schedule.n.end(), rates.begin(), rates.end());
     }
@@ -282,7 +288,8 @@ template <class T> struct Bound {
             .def("differentiate", &differentiate, nb::arg("parameters"), nb::arg("statistics"), nb::arg("x"),
                  nb::arg("y"), nb::arg("weight").none(), nb::arg("order"), nb::arg("step"), nb::arg("gradient"))
             .def("predict", &predict)
-            .def("prediction", &prediction, "The prediction of the last mini-batch and its derivative: views, for as long as the engine lives.");
+            .def("prediction", &prediction, 
+                 "The prediction of the last mini-batch and its derivative: views, for as long as the engine lives.");
     }
 };
 
@@ -295,7 +302,8 @@ NB_MODULE(_native, m) {
             require(kind >= 0 && kind <= Schedule::table, "there is no such schedule");
             Schedule made{Schedule::Kind(kind), rate, std::move(numbers), std::move(then)};
             require(made.n.size() >= made.needed(), "the schedule lacks numbers");
-            require(kind != Schedule::step || made.n[0] >= 1, "a schedule of steps needs steps of one update at least");
+            require(kind != Schedule::step || made.n[0] >= 1,
+                    "a schedule of steps needs steps of one update at least");
             require(kind != Schedule::warm_up || made.then, "a warm-up needs a schedule to lead to");
             new (s) Schedule(std::move(made));
         }, "kind"_a, "rate"_a, "numbers"_a, "then"_a.none())

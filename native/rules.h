@@ -18,8 +18,8 @@ enum class Rule : int {
     clip_norm, clip_global_norm, trust_ratio, orthogonalize, lbfgs, line_search
 };
 
-// What a stage must be given: numbers, and the memory that it is lent. Vectors have one number for each parameter;
-// L-BFGS's first two have so many for each step that it remembers.
+// What a stage must be given: numbers, and the memory that it is lent. Vectors have one number for
+// each parameter; L-BFGS's first two have so many for each step that it remembers.
 struct Needs {
     int numbers, vectors;
     bool count, scale;

@@ -23,7 +23,8 @@ instrumented() {
     env OPENBLAS_NUM_THREADS=1 PYTHONMALLOC=malloc \
         LD_PRELOAD="$(g++ -print-file-name="$library") $(g++ -print-file-name=libstdc++.so)" \
         ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1 \
-        setarch -R "$home/bin/python" -m pytest -p no:cacheprovider --capture=sys tests/engine/test_native.py
+        setarch -R "$home/bin/python" -m pytest -p no:cacheprovider --capture=sys \
+        tests/engine/test_native.py tests/engine/test_native_arguments.py
 }
 
 instrumented address,undefined libasan.so

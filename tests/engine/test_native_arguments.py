@@ -1,4 +1,6 @@
-"""The native module looks at everything that it is given: a mistake in Python is a ValueError, never a memory error."""
+"""The native module looks at everything that it is given: a mistake in Python is a ValueError,
+never a memory error.
+"""
 
 import numpy as np
 import pytest

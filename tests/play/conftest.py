@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import expect
 
+expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
+
 CODE = "from chainrule.cli import main; main()"
 
 

@@ -1,4 +1,6 @@
-"""Several processes at once: each training gets a folder of its own, and a run is written to by one of them."""
+"""Several processes at once: each training gets a folder of its own, and a run is written to by one
+of them.
+"""
 
 import signal
 import subprocess

@@ -53,14 +53,18 @@ ALTERED = {
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """A run with every array that there is in a state: statistics, the best weights, vectors and counts."""
+    """A run with every array that there is in a state: statistics, the best weights, vectors and
+    counts.
+    """
     folder = tmp_path_factory.mktemp("state") / "run"
     train("4 tanh, batchnorm", "digits", optimizer="adam", epochs=1, patience=3, callbacks=[Recorder(folder)])
     return folder
 
 
 def altered(folder, to, kind, array, change):
-    """A copy of a run, one array of whose state or first frame was changed; its manifest has the right hash again."""
+    """A copy of a run, one array of whose state or first frame was changed; its manifest has the
+    right hash again.
+    """
     shutil.copytree(folder, to)
     manifest = json.loads((to / "manifest.json").read_text())
     name = next(name for name in sorted(manifest["files"]) if name.startswith(kind))

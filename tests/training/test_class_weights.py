@@ -1,4 +1,6 @@
-"""Class weights mean the classes that they name, however they are given, and whichever engine takes the steps."""
+"""Class weights mean the classes that they name, however they are given, and whichever engine takes
+the steps.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""What is prepared is not prepared again, and what is not is; predictions for held-out rows say which they are."""
+"""What is prepared is not prepared again, and what is not is; predictions for held-out rows say
+which they are.
+"""
 
 import datetime
 

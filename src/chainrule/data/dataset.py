@@ -31,9 +31,10 @@ class Dataset:
         preparation: how x and y came about; None for arrays that were taken as they are
         name, fingerprint: where it is from, and a hash of it
         settings: what `load` was told, if that is enough to load the same again
-        source, rows: what was read, and which of its rows the training part is; None for arrays taken as they are
-        validation_rows, test_rows: the same for the parts that are held out; None for a part that there is not, and
-            for validation data of its own
+        source, rows: what was read, and which of its rows the training part is; None for arrays
+            taken as they are
+        validation_rows, test_rows: the same for the parts that are held out; None for a part that
+            there is not, and for validation data of its own
     """
 
     training: Samples

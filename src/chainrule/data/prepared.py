@@ -10,11 +10,13 @@ from chainrule.arrays import Array
 
 
 class Prepared(np.ndarray):
-    """An array as a network or a loss takes it, such as `data.test.x`: predicting does not prepare it once more.
+    """An array as a network or a loss takes it, such as `data.test.x`.
 
-    Slices, chosen rows and copies of it are prepared, too, and so are several that are concatenated. What is computed
-    from it is an ordinary array, which is taken for samples as they were read; if it is prepared all the same, say so
-    with `array.view(Prepared)`.
+    Predicting and evaluating do not prepare it once more.
+
+    Slices, chosen rows and copies of it are prepared, too, and so are several that are
+    concatenated. What is computed from it is an ordinary array, which is taken for samples as they
+    were read; if it is prepared all the same, say so with `array.view(Prepared)`.
 
     Examples:
         >>> x = np.ones((3, 2)).view(Prepared)
@@ -29,7 +31,7 @@ class Prepared(np.ndarray):
         return getattr(ufunc, method)(*map(plain, inputs), **options)
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
-        """NumPy's functions as for an ordinary array; but several prepared arrays make a prepared one."""
+        """As for an ordinary array; but prepared arrays are concatenated to a prepared one."""
         made = super().__array_function__(function, types, arguments, options)
         if function is np.concatenate and all(issubclass(kind, Prepared) for kind in types):
             return prepared(made)

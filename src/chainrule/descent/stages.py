@@ -90,7 +90,7 @@ class Stage(Kind, register=False):
         raise NotImplementedError
 
     def start(self, parameters: Vector, layout: Layout) -> State:
-        """The state before the first step. Its arrays keep their shapes and types from step to step."""
+        """The state before the first step. Its arrays keep their shapes and types."""
         return {}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:

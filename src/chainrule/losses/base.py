@@ -129,10 +129,10 @@ def one_hot(prediction: Array, target: Array) -> Array:
 
 
 def class_weight_tuple(weights: Any) -> tuple[float, ...] | None:
-    """Weights in class order from a sequence, or from a mapping of the class numbers from 0; None stays None.
+    """Weights in class order, from a sequence or by class number from 0; None stays None.
 
-    Raises SettingError for weights that aren't finite numbers of 0 or more, and for those that need the data: by
-    label, or "balanced".
+    Raises SettingError for weights that aren't finite numbers of 0 or more, and for those that need
+    the data: by label, or "balanced".
     """
     if weights is None:
         return None

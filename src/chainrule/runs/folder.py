@@ -85,8 +85,9 @@ def check_writable(folder: Path) -> None:
 
 
 def create(folder: Path, fill: Callable[[Path], Mapping[str, Any]], numbered: bool = False) -> Path:
-    """Make a run's folder, and give its path: `fill` writes into a folder at its side, which becomes the run once it
-    has a manifest. With `numbered` the run is called folder-1, or -2 and so on where these are taken.
+    """Make a run's folder, and give its path: `fill` writes into a folder at its side, which
+    becomes the run once it has a manifest. With `numbered` the run is called folder-1, or -2 and
+    so on where these are taken.
     """
     if not numbered:
         check_free(folder)
@@ -108,8 +109,8 @@ def create(folder: Path, fill: Callable[[Path], Mapping[str, Any]], numbered: bo
 
 
 def _claim(side: Path, folder: Path, numbered: bool) -> Path:
-    """Give the folder at the side its name, which no other process can take at the same time: to rename it fails where
-    there is a run already.
+    """Give the folder at the side its name, which no other process can take at the same time: to
+    rename it fails where there is a run already.
     """
     for number in itertools.count(1):
         name = folder.with_name(f"{folder.name}-{number}") if numbered else folder
@@ -165,7 +166,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def path_of(folder: Path, manifest: Mapping[str, Any], start: str) -> Path:
-    """The one file whose name starts like this; raises RunError if the manifest names none, or several."""
+    """The file whose name starts like this; raises RunError unless the manifest names one."""
     names = [name for name in manifest["files"] if name.startswith(start)]
     if len(names) != 1:
         raise RunError(f"{folder / MANIFEST}: it names no file {start}*; it was altered")

@@ -1,7 +1,7 @@
 """A run is written to by one process at a time: the one that holds its lock. Reading takes none.
 
-The system releases a lock when its process ends, however it ends. So no lock is ever stale: a lock file that a killed
-process left behind is not locked, and the next one takes it over.
+The system releases a lock when its process ends, however it ends. So no lock is ever stale: a lock
+file that a killed process left behind is not locked, and the next one takes it over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ else:
     import fcntl
 
 NAME = ".lock"
-"""The lock file in a run's folder. It is there only while the run is written to, and no manifest names it."""
+"""The lock file in a run's folder: there while the run is written to, named by no manifest."""
 
 
 class Lock:
@@ -41,7 +41,7 @@ class Lock:
             if not _locked(file):
                 file.close()
                 raise RunError(f"{folder}: the run is in use by another process; wait until that one ends, or stop it")
-            # Its last holder may have removed the file after it was opened here: then there may be a new one.
+            # Its last holder may have removed the file after it was opened here.
             if _is_at(file, self._path):
                 self._file = file
             else:
@@ -60,7 +60,7 @@ class Lock:
 
 
 def _locked(file: IO[bytes]) -> bool:
-    """Lock a file; False if another process has locked it. Some file systems have no locks: there it goes without."""
+    """Lock a file; False if another process has. Where the file system has no locks: True."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)

@@ -32,14 +32,17 @@ LIMIT = 200_000_000
 
 
 class Recorder:
-    """Keeps a training in a folder, which must not exist yet: `train(..., callbacks=[Recorder("runs/mine")])`.
+    """Keeps a training in a folder: `train(..., callbacks=[Recorder("runs/mine")])`.
 
-    With `numbered` the folder's name gets the first number that is free, as in "runs/mine-1"; `folder` says which once
-    training has started. Until training is over, no other process can write into the folder.
+    The folder must not exist yet.
 
-    `limit` bounds the bytes that the folder may take (it always holds the state, and the first and last frame); where
-    it binds, steps in between are further away. With `going_on` it writes on in a run that exists, within that run's
-    limit. Raises RunError where the folder can't be written.
+    With `numbered` the folder's name gets the first number that is free, as in "runs/mine-1";
+    `folder` says which once training has started. Until training is over, no other process can
+    write into the folder.
+
+    `limit` bounds the bytes that the folder may take (it always holds the state, and the first and
+    last frame); where it binds, steps in between are further away. With `going_on` it writes on in
+    a run that exists, within that run's limit. Raises RunError where the folder can't be written.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class Recorder:
             self._keep(event.progress, event.reason)
 
     def close(self) -> None:
-        """Let other processes write into the folder. Called when training is over, whatever ended it."""
+        """Let other processes write into the folder. Called when training is over."""
         if self._lock is not None:
             self._lock.release()
 

@@ -78,8 +78,9 @@ class Run:
         return data
 
     def own_data(self, data: Dataset | None = None) -> Dataset:
-        """This data if it is what the run was trained on, or without any what `load_data` gives; raises DataError for
-        other data, and for the same data that was split or scaled in another way.
+        """The data that the run was trained on: this, if it is that, or else read again.
+
+        Raises DataError for other data, and for the same data split or scaled in another way.
         """
         if data is None:
             return self.load_data()
@@ -94,10 +95,11 @@ class Run:
     def at(self, step: int, data: Dataset | None = None) -> StepRecord:
         """Step number `step`, counted from 0, as it was in training, bit for bit.
 
-        It is taken again from the nearest frame before it: weights and optimizer state before and after, the batch's
-        rows, loss, gradient and update. `data` is the run's data, if it is at hand already.
+        It is taken again from the nearest frame before it: weights and optimizer state before and
+        after, the batch's rows, loss, gradient and update. `data` is the run's data, if it is at
+        hand already.
 
-        Raises RunError for a step that the run does not have, DataError for other data than the run's.
+        Raises RunError for a step that the run does not have, DataError for other data.
         """
         return next(self.each([step], data))
 
@@ -130,10 +132,12 @@ class Run:
     def resume(
         self, data: Dataset | None = None, epochs: int | None = None, callbacks: Sequence[Listener] = ()
     ) -> Trained:
-        """Go on where the run ended, in its folder, up to `epochs` in all; to the bit as if it had never stopped.
+        """Go on where the run ended, in its folder, up to `epochs` in all; to the bit as if it had
+        never stopped.
 
-        `data` is the run's data, if it is at hand already or if no file holds it. Raises DataError for other data, and
-        RunError if another process is writing to the run, or has gone on with it since it was opened.
+        `data` is the run's data, if it is at hand already or if no file holds it. Raises DataError
+        for other data, and RunError if another process is writing to the run, or has gone on with
+        it since it was opened.
         """
         plan = self.trained.plan if epochs is None else replace(self.trained.plan, epochs=epochs)
         if plan.epochs < self.trained.progress.epoch or plan.epochs < 1:
@@ -174,11 +178,11 @@ class Frames(Mapping[int, Position]):
 
 
 SPLIT = ("seed", "drop", "image_size", "scale_target")
-"""Settings of `load` that decide what the training part is, besides the data, the target and the number of rows."""
+"""Settings of `load` that decide what the training part is, besides what else is compared."""
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In which respects data differs from what a run was trained on, as far as the recipes of both say."""
+    """In which respects data differs from what a run was trained on, by their recipes."""
     if before["fingerprint"] != now["fingerprint"]:
         return ["the fingerprint"]
     found = [

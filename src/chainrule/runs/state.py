@@ -1,7 +1,7 @@
 """Where training stands, as one safetensors file of a few vectors and one JSON file of the history.
 
-A file is read with suspicion: it must hold the arrays of the plan, each of its shape and type, and numbers that a
-training can lead to.
+A file is read with suspicion: it must hold the arrays of the plan, each of its shape and type, and
+numbers that a training can lead to.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def position_from_bytes(content: bytes, plan: Plan, name: str = "the run's frame
 
 
 def from_bytes(content: bytes, history: Any, plan: Plan, name: str = "the run's state") -> Progress:
-    """What `to_bytes` kept; raises RunError, beginning with `name`, where it does not fit the plan."""
+    """What `to_bytes` kept; raises RunError, naming `name`, where it does not fit the plan."""
     arrays = _loaded(content, name)
     expected = _expected(plan) | {"progress": np.zeros(3, dtype=np.int64), "loss_sum": np.zeros(1)}
     if any(array.startswith("best.") for array in arrays):
@@ -99,7 +99,7 @@ def _altered(name: str, what: str) -> RunError:
 
 
 def _check(arrays: Mapping[str, Array], expected: Mapping[str, Array], name: str) -> None:
-    """Raise RunError unless these are the expected arrays: their names, shapes and types, and numbers that can be."""
+    """Raise RunError unless names, shapes and types are the expected ones, and numbers can be."""
     for array in (*expected, *arrays):
         of = "optimizer" if array.startswith("optimizer.") else "network"
         if array not in arrays or array not in expected:
@@ -116,8 +116,8 @@ def _check(arrays: Mapping[str, Array], expected: Mapping[str, Array], name: str
 
 
 def _check_numbers(array: str, found: Array, first: Array, name: str) -> None:
-    """Counts go on from where they began. Weights are finite; of what an optimizer or a layer gathers, such as a mean
-    of squares, a training can come to infinity, but never to NaN.
+    """Counts go on from where they began. Weights are finite; of what an optimizer or a layer
+    gathers, such as a mean of squares, a training can come to infinity, but never to NaN.
     """
     if found.dtype.kind == "i":
         if (found < np.minimum(first, 0)).any():
@@ -130,7 +130,7 @@ def _check_numbers(array: str, found: Array, first: Array, name: str) -> None:
 
 
 def _position(arrays: Mapping[str, Array], step: int, plan: Plan, name: str) -> Position:
-    """The position that checked arrays hold. No count in its states is larger than the number of steps."""
+    """The position that checked arrays hold; raises RunError for counts beyond its step."""
     states: list[dict[str, Array]] = [{} for _ in plan.optimizer.stages]
     for full, array in arrays.items():
         if full.startswith("optimizer."):

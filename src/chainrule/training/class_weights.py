@@ -1,4 +1,4 @@
-"""Class weights by label, in class order, or "balanced": they become one number for each class of the data."""
+"""Class weights by label, in class order, or "balanced", as one number for each class."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ClassWeight = str | Mapping[Any, float] | Sequence[float]
 def weighted(loss: Loss, class_weight: ClassWeight | None, data: Dataset) -> Loss:
     """The loss with these weights of the data's classes. A class without a weight has the weight 1.
 
-    Raises SettingError for a loss without class weights, labels that the data does not have, and weights that are no
-    finite numbers of 0 or more.
+    Raises SettingError for a loss without class weights, labels that the data does not have, and
+    weights that are no finite numbers of 0 or more.
     """
     if class_weight is None:
         return loss
@@ -69,7 +69,7 @@ def resolve(class_weight: ClassWeight, data: Dataset) -> tuple[float, ...]:
 
 
 def balanced(data: Dataset) -> tuple[float, ...]:
-    """The training samples, divided by the classes times the samples of each class, as scikit-learn has it."""
+    """samples / (classes * samples of the class), as scikit-learn has it, of the training rows."""
     y, classes = data.training.y, data.target.classes
     counts = np.bincount(y, minlength=len(classes)) if y.ndim == 1 else y.sum(axis=0)
     if (counts == 0).any():

@@ -30,10 +30,11 @@ class HeldOut:
 
     Attributes:
         rows: (samples,) their numbers in what was read, counted from 1; None if that isn't known
-        targets: (samples,) the classes by name, or quantities in their own units; (samples, columns) if there are
-            several
+        targets: (samples,) the classes by name, or quantities in their own units; (samples,
+            columns) if there are several
         predictions: the same, as they were predicted
-        probabilities: (samples, classes) of each class; None for quantities, or where the loss speaks of none
+        probabilities: (samples, classes) of each class; None for quantities, or where the loss
+            speaks of none
     """
 
     rows: Array | None
@@ -77,9 +78,9 @@ class Trained:
         return self.progress.history
 
     def raw(self, x: Any) -> Array:
-        """The network's output for samples in any form that `find_samples` takes, or for a part of a Dataset.
+        """The network's output for samples in any form that `find_samples` takes.
 
-        A part, and its array `x`, are prepared already and taken as they are.
+        A part of a Dataset, and its array `x`, are prepared already and taken as they are.
         """
         x = np.asarray(self._prepared(x))
         return engine(self.plan.engine, self.plan.problem(1)).predict(self.parameters, x, self.statistics)
@@ -109,9 +110,10 @@ class Trained:
         return values[:, 0] if values.shape[1] == 1 else values
 
     def held_out(self, part: str = "test", data: Dataset | None = None) -> HeldOut:
-        """What is predicted for the samples that were held out, "test" or "validation", with their rows and targets.
+        """Predictions for the "test" or "validation" part, with rows and targets.
 
-        `data` is what it was trained on, if it was read from a run: `run.trained.held_out("test", run.load_data())`.
+        `data` is what it was trained on, if it was read from a run: `run.trained.held_out("test",
+        run.load_data())`.
 
         Examples:
             >>> trained = train("8 tanh", "iris", epochs=20)
@@ -194,21 +196,26 @@ def train(
     """Train a network on data, and give it back with the best weights.
 
     Args:
-        network: the hidden layers as a text ("64 relu, dropout 0.2"), to which the output layer that suits the target
-            is added; or all layers as a list, or a Network, which are taken as they are
+        network: the hidden layers as a text ("64 relu, dropout 0.2"), to which the output layer
+            that suits the target is added; or all layers as a list, or a Network, which are taken
+            as they are
         data: what `load` takes (a built-in's name, a file, (x, y), a frame), or a Dataset
-        loss: one, or its name; by default cross-entropy for classes and the mean squared error for quantities
-        class_weight: what the loss of each class's samples is multiplied by: by label ({"setosa": 2.0}, the others
-            having 1), in class order, or "balanced" (samples / (classes * samples of the class), counted on the
-            training rows)
+        loss: one, or its name; by default cross-entropy for classes and the mean squared error for
+            quantities
+        class_weight: what the loss of each class's samples is multiplied by: by label ({"setosa":
+            2.0}, the others having 1), in class order, or "balanced" (samples / (classes * samples
+            of the class), counted on the training rows)
         optimizer: one, or a text such as "adam 0.001"
         epochs: how often all samples are seen, at most
-        batch_size: how many samples a step looks at; by default 32, or all for an optimizer that wants whole batches
+        batch_size: how many samples a step looks at; by default 32, or all for an optimizer that
+            wants whole batches
         seed: of the split, the weights, the order of the samples and dropout
-        validation: the share of the rows to validate on, or data of its own; a Dataset is split already
+        validation: the share of the rows to validate on, or data of its own; a Dataset is split
+            already
         test: the share of the rows to test on
-        patience: training ends after so many epochs without a better validation loss, and gives back the weights of
-            the best; None never ends early; "auto" is 25, or None where there are fewer than 50 validation rows
+        patience: training ends after so many epochs without a better validation loss, and gives
+            back the weights of the best; None never ends early; "auto" is 25, or None where there
+            are fewer than 50 validation rows
         metrics: what is measured of the validation part after each epoch, besides the loss
         penalties: such as `losses.l2(1e-4)`
         callbacks: functions that are called with every event; `Recorder(folder)` keeps the run
@@ -242,8 +249,8 @@ def for_loss(loss: str | Loss | None) -> dict[str, Any]:
 
 
 def follow(made: Plan, data: Dataset, progress: Progress, callbacks: Sequence[Listener] = ()) -> Trained:
-    """Train as planned, from this progress on. Callbacks that have a method `close` are closed when training is over,
-    whatever ended it.
+    """Train as planned, from this progress on. Callbacks that have a method `close` are closed when
+    training is over, whatever ended it.
     """
     try:
         ended = loop.run(made, data, progress, callbacks)
