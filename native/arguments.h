@@ -1,6 +1,7 @@
 // What Python hands over, checked once per call: a mistake there becomes a ValueError, not a read
 // or a write out of bounds. Arrays are taken as they are, never converted: a converted copy would
-// be gone before it is used.
+// be gone before it is used. That parameters have readable room behind them (see ROOM in
+// engine/native.py) is the one thing that can't be seen from here.
 #pragma once
 
 #include <nanobind/nanobind.h>

@@ -203,7 +203,7 @@ def test_an_engine_must_be_finished_first():
     made.value(1, 6, -1, False)
     made.value(1, 3, -1, True)
     made.dense(0, 1, 0, 18, False, False, False)
-    vector, x = np.zeros(21, np.float32), np.zeros((4, 6), np.float32)
+    vector, x = _padded(np.zeros(21), "float32"), np.zeros((4, 6), np.float32)
     with pytest.raises(ValueError, match="not finished"):
         made.predict(vector, vector[:0], x, np.zeros(12, np.float32))
     with pytest.raises(ValueError, match="outside of the vectors"):
