@@ -3,11 +3,15 @@
 import os
 import shutil
 
-import jax
 import pytest
 from hypothesis import settings
 
-jax.config.update("jax_enable_x64", True)
+from waiting import WAIT
+
+os.environ["JAX_ENABLE_X64"] = "1"  # JAX reads these when it is imported, which only the tests that need it do
+if "PYTEST_XDIST_WORKER" in os.environ:  # there is a worker for each core
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 settings.register_profile("chainrule", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("chainrule")
 
@@ -23,10 +27,11 @@ def chromium():
         if os.environ.get("CI"):
             pytest.fail("CI needs Chromium: apt-get install chromium")
         pytest.skip("no Chromium on this machine: the pages are not tested (apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=1000 * WAIT)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=QUIET)
+        browser = driver.chromium.launch(executable_path=program, args=QUIET, timeout=1000 * WAIT)
         yield browser
         browser.close()
 
@@ -39,6 +44,7 @@ def open_page(chromium):
     def opened(path, width):
         context = chromium.new_context(viewport={"width": width, "height": 900})
         contexts.append(context)
+        context.set_default_timeout(1000 * WAIT)
         page = context.new_page()
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("request", lambda request: troubles.append(request.url) if request.url.startswith("http") else None)

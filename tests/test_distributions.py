@@ -44,7 +44,7 @@ def draw(what, shape=SHAPE, fans=FANS):
         (VarianceScaling(3.0, "out", "normal"), stats.norm(0, np.sqrt(3 / 200))),
         (stats.laplace(1, scale=0.5), stats.laplace(1, 0.5)),
     ],
-    ids=str,
+    ids=lambda value: value.dist.name if hasattr(value, "dist") else str(value),  # the same in every process
 )
 def test_draws_follow_their_distribution(what, oracle):
     assert stats.kstest(draw(what).ravel(), oracle.cdf).pvalue > 0.001

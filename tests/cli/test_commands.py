@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from chainrule.cli import app, run
 from chainrule.cli.display import curve
 from chainrule.runs import Run
+from waiting import WAIT
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +166,7 @@ def test_a_pipe_that_closes_early_is_no_error():
     child.stdout.close()
     with child.stderr as stream:
         assert stream.read() == b""
-    child.wait(timeout=60)
+    child.wait(timeout=WAIT)
 
 
 def test_importing_chainrule_imports_nothing_heavy():

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import expect
 
-expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
+from waiting import WAIT, settled
 
 CODE = "from chainrule.cli import main; main()"
 
@@ -46,13 +46,14 @@ def visit(chromium):
     def visited(address, width=1280, height=800, **also):
         context = chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **also)
         contexts.append(context)
+        context.set_default_timeout(1000 * WAIT)
         page = context.new_page()
-        page.set_default_timeout(15_000)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda message: troubles.append(message.text) if is_trouble(message) else None)
         page.on("request", lambda request: troubles.append(request.url) if foreign(request.url, address) else None)
         page.goto(address)
         expect(page.locator("#now-loss")).not_to_have_text("-")
+        settled(page)
         return page
 
     yield visited

@@ -10,25 +10,14 @@ import pytest
 from playwright.sync_api import expect
 from safetensors.numpy import load
 
-
-def run_for(page, milliseconds):
-    page.click("#run")
-    page.wait_for_timeout(milliseconds)
-    page.click("#run")
-    page.wait_for_timeout(250)
-
-
-def set_number(page, selector, value):
-    page.fill(selector, value)
-    page.press(selector, "Enter")
-    page.wait_for_timeout(400)
+from waiting import choose, enter, run_for, settled
 
 
 def one_weight(page):
     page.click("#choose button")
     for _ in range(10):
         page.click("#step")
-        page.wait_for_timeout(60)
+        settled(page)
 
 
 def chain_rule(page):
@@ -42,12 +31,12 @@ def chain_rule(page):
 def learning_rates(page):
     run_for(page, 500)
     for rate in ("0.3", "30"):
-        set_number(page, "#set-learning_rate", rate)
+        enter(page, "#set-learning_rate", rate)
         run_for(page, 500)
 
 
 def zeros(page):
-    run_for(page, 600)
+    run_for(page, 500)
     # All hidden units are alike: their rows of weights are the same.
     rows = page.evaluate("""async () => {
         const { app } = await import("./app.js");
@@ -55,8 +44,8 @@ def zeros(page):
     }""")
     assert len(set(rows[:6])) == len(set(rows[6:])) == 1
     page.get_by_label("Weights drawn from (1)").select_option("normal")
-    page.wait_for_timeout(400)
-    run_for(page, 600)
+    settled(page)
+    run_for(page, 500)
 
 
 def vanishing(page):
@@ -66,7 +55,7 @@ def vanishing(page):
     assert first < last / 100
     for k in range(1, 7):
         page.get_by_label(f"Activation ({k})").select_option("relu")
-        page.wait_for_timeout(150)
+        settled(page)
     run_for(page, 500)
 
 
@@ -93,9 +82,9 @@ def race(page):
 
 
 def overfitting(page):
-    run_for(page, 900)
-    set_number(page, "#set-l2", "0.01")
-    run_for(page, 900)
+    run_for(page, 500)
+    enter(page, "#set-l2", "0.01")
+    run_for(page, 500)
 
 
 @pytest.mark.parametrize(
@@ -103,8 +92,7 @@ def overfitting(page):
 )
 def test_a_lesson_gone_through(address, visit, number):
     page = visit(address)
-    page.select_option("#lesson", str(number))
-    page.wait_for_timeout(600)
+    choose(page, "#lesson", str(number))
     box = page.locator("#lesson-box")
     expect(box.locator("h2")).to_contain_text(f"{number + 1}. ")
     expect(page.locator("#task")).to_contain_text("To do:")
@@ -127,19 +115,17 @@ def weights_of(page):
 
 def test_the_address_shows_the_same_again(address, visit):
     page = visit(address)
-    page.select_option("#data-set", "plane:xor")
-    page.wait_for_timeout(400)
+    choose(page, "#data-set", "plane:xor")
     page.get_by_label("One unit fewer (2)").click()
-    page.wait_for_timeout(300)
-    page.select_option("#set-optimizer", "rmsprop")
-    page.wait_for_timeout(300)
+    settled(page)
+    choose(page, "#set-optimizer", "rmsprop")
     page.fill("#choose-index", "1, 2")
     page.click("#choose button")
     page.select_option("#edges", "gradients")
     run_for(page, 500)
     expect(page.locator("#explained .short")).to_contain_text("dense_1.W[1, 2]")
-    page.wait_for_timeout(300)
     link, step, weights = page.url, page.inner_text("#now-step"), weights_of(page)
+    expect(page.locator("#explained")).to_have_attribute("data-step", step.replace(",", ""))
     assert len(link) > len(address) + 20
     explained = page.inner_text("#explained .short")
     page.reload()
@@ -169,16 +155,13 @@ def saved(page, button, folder):
 
 def test_the_code_that_is_taken_away_trains_the_same(address, visit, tmp_path):
     page = visit(address)
-    page.select_option("#set-schedule", "cosine")
-    page.wait_for_timeout(300)
+    choose(page, "#set-schedule", "cosine")
     page.get_by_label("Weights drawn from (1)").select_option("uniform -1 1")
-    page.wait_for_timeout(300)
-    page.fill("#set-epochs", "2")  # the program plans as many epochs as it trains
-    page.press("#set-epochs", "Enter")
-    page.wait_for_timeout(400)
+    settled(page)
+    enter(page, "#set-epochs", "2")  # the program plans as many epochs as it trains
     for _ in range(2):
         page.click("#epoch")
-        page.wait_for_timeout(250)
+        settled(page)
     expect(page.locator("#now-step")).to_have_text("56")
     weights = weights_of(page)
     page.click("#take")
@@ -192,11 +175,8 @@ def test_the_code_that_is_taken_away_trains_the_same(address, visit, tmp_path):
 
 def test_the_code_for_pytorch_is_whole(address, visit, tmp_path):
     page = visit(address)
-    page.select_option("#set-schedule", "cosine")
-    page.wait_for_timeout(400)
-    page.fill("#set-clip", "3")
-    page.press("#set-clip", "Enter")
-    page.wait_for_timeout(400)
+    choose(page, "#set-schedule", "cosine")
+    enter(page, "#set-clip", "3")
     page.click("#epoch")
     page.click("#take")
     page.click("#take-torch")
@@ -219,7 +199,7 @@ def test_weights_explanation_and_drawing_are_taken_away(address, visit, tmp_path
     page.click("#step")
     page.click("#choose button")
     expect(page.locator("#explained .scheme svg")).to_be_visible()
-    page.wait_for_timeout(300)
+    settled(page)
     weights = weights_of(page)
     page.click("#take")
     told = json.loads(saved(page, "#take-json", tmp_path).read_text())

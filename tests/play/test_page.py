@@ -1,32 +1,22 @@
 """The live page, used as a person would: in headless Chromium, by click, mouse and keyboard."""
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import expect
 
 from chainrule.runs import Recorder
 from chainrule.training import train
+from waiting import choose, enter, run_for, settled, step_of
 
 
 def number(page, selector):
     return float(page.inner_text(selector).replace(",", "").removesuffix(" %"))
 
 
-def step_of(page):
-    return int(number(page, "#now-step"))
-
-
 def is_at(page, step):
     expect(page.locator("#now-step")).to_have_text(f"{step:,}")
-
-
-def run_for(page, milliseconds):
-    page.click("#run")
-    page.wait_for_timeout(milliseconds)
-    page.click("#run")
-    expect(page.locator("#run")).to_have_text("Run")
-    page.wait_for_timeout(200)
 
 
 def pictures(page, selector):
@@ -34,10 +24,9 @@ def pictures(page, selector):
     return page.locator(selector).evaluate("(canvas) => canvas.toDataURL()")
 
 
-def choose(page, selector, value):
-    """Choose in a form, and wait for the new network."""
-    page.select_option(selector, value)
-    page.wait_for_timeout(500)
+def draw_again(page):
+    """Ask for another frame: what would go on without being asked is seen in it."""
+    choose(page, "#histogram-layer", "dense_2")
 
 
 def unit_at(page, column, row):
@@ -58,15 +47,15 @@ def test_a_network_learns_and_stops(address, visit):
     first, plane, curves = number(page, "#now-loss"), pictures(page, "#plane"), pictures(page, "#curves")
     page.click("#run")
     expect(page.locator("#run")).to_have_text("Pause")
-    page.wait_for_timeout(1500)
     page.click("#run")
-    page.wait_for_timeout(300)
+    expect(page.locator("#run")).to_have_text("Run")
+    run_for(page, 501)
     reached = step_of(page)
     assert reached > 500
     assert number(page, "#now-loss") < first
     assert pictures(page, "#plane") != plane
     assert pictures(page, "#curves") != curves
-    page.wait_for_timeout(400)
+    draw_again(page)
     assert step_of(page) == reached
 
 
@@ -106,7 +95,7 @@ def test_a_step_in_phases(address, visit):
     seen = []
     for _ in range(5):
         page.click("#phase-backward")
-        page.wait_for_timeout(250)
+        settled(page)
         seen.append(page.inner_text("#phase-backward small").removeprefix("delta of "))
     assert seen == ["dense_3", "tanh_2", "dense_2", "tanh_1", "dense_1"]
     is_at(page, 0)  # backpropagation changes nothing
@@ -124,11 +113,10 @@ def test_a_step_in_phases(address, visit):
 def test_speed_can_be_slow(address, visit):
     page = visit(address)
     page.select_option("#speed", "10")
-    page.click("#run")
-    page.wait_for_timeout(1500)
-    page.click("#run")
-    page.wait_for_timeout(200)
-    assert 5 <= step_of(page) <= 25
+    began = time.monotonic()
+    run_for(page, 10)
+    seconds = time.monotonic() - began
+    assert 10 <= step_of(page) <= 10 * seconds + 1
 
 
 def test_data_of_the_plane(address, visit):
@@ -138,16 +126,13 @@ def test_data_of_the_plane(address, visit):
         choose(page, "#data-set", f"plane:{name}")
         assert pictures(page, "#plane") != before
     choose(page, "#data-set", "plane:moons")
-    page.fill("#samples", "100")
-    page.press("#samples", "Enter")
+    enter(page, "#samples", "100")
     expect(page.locator("#data .hint").nth(1)).to_contain_text("70 + 30")
     before = pictures(page, "#plane")
-    page.fill("#noise", "0.4")
-    page.press("#noise", "Enter")
-    page.wait_for_timeout(500)
+    enter(page, "#noise", "0.4")
     assert pictures(page, "#plane") != before
     page.get_by_label("x1*x2", exact=True).check()
-    page.wait_for_timeout(400)
+    settled(page)
     expect(page.locator("#choose-array option").first).to_have_text("dense_1.W [3, 8]")
 
 
@@ -157,10 +142,10 @@ def test_points_drawn_with_the_mouse(address, visit):
     expect(page.locator("#data .hint").first).to_contain_text("8 + 4")
     for x, y in ((40, 40), (60, 60), (80, 40), (100, 60)):
         page.click("#plane", position={"x": x, "y": y})
-        page.wait_for_timeout(250)
+        settled(page)
     page.click("#plane", position={"x": 150, "y": 150}, modifiers=["Shift"])
     expect(page.locator("#data .hint").first).to_contain_text("12 + 5")
-    run_for(page, 700)
+    run_for(page, 101)
     assert step_of(page) > 100
     page.get_by_text("Clear my points").click()
     expect(page.locator("#data .hint").first).to_contain_text("8 + 4")
@@ -170,13 +155,13 @@ def test_pictures_and_tables(address, visit):
     page = visit(address)
     choose(page, "#data-set", "builtin:digits")
     choose(page, "#set-optimizer", "adam")
-    run_for(page, 1500)
+    run_for(page, 500)
     assert page.locator("table.confusion td").count() == 100
     right = sum(int(page.locator("table.confusion tr").nth(k + 1).locator("td").nth(k).inner_text()) for k in range(10))
     assert right > 400  # of 539
     expect(page.locator("#plane")).to_be_hidden()
     choose(page, "#data-set", "builtin:diabetes")
-    run_for(page, 500)
+    run_for(page, 100)
     expect(page.locator("#others canvas")).to_be_visible()
     expect(page.locator("#now-metric-name")).to_have_text("Test r2")
 
@@ -189,7 +174,7 @@ def test_a_file_dropped_onto_the_page(address, visit, tmp_path):
     page.set_input_files("#file", tmp_path / "prices.csv")
     expect(page.locator("#choose-array option").first).to_contain_text("dense_1.W [")
     expect(page.locator("#now-metric-name")).to_have_text("Test r2")
-    run_for(page, 700)
+    run_for(page, 500)
     assert number(page, "#now-metric") > 0.9
     # By drag and drop, a file that can't be used: it says why, and the page goes on.
     transfer = page.evaluate_handle(
@@ -232,11 +217,11 @@ def test_what_was_open_is_forgotten_with_its_layer(address, visit):
     page.click("#choose button")
     expect(page.locator("#explained .short")).to_contain_text("dense_2.W[0, 0]")
     page.get_by_label("One unit more (1)").click()
-    page.wait_for_timeout(400)
+    settled(page)
     expect(page.locator("#explained .short")).to_contain_text("dense_2.W[0, 0]")
     for _ in range(2):
         page.get_by_label("Remove this layer (1)").click()
-        page.wait_for_timeout(400)
+        settled(page)
     expect(page.locator("#explained")).to_contain_text("Click a line of the network")
     expect(page.locator("#message")).to_be_hidden()
 
@@ -246,13 +231,9 @@ def test_what_is_trained_with_can_be_chosen(address, visit):
     for selector, value in (("#set-loss", "hinge"), ("#set-optimizer", "momentum"), ("#set-schedule", "cosine")):
         choose(page, selector, value)
     for selector, value in (("#set-learning_rate", "0.05"), ("#set-batch_size", "20"), ("#set-l2", "0.01")):
-        page.fill(selector, value)
-        page.press(selector, "Enter")
-        page.wait_for_timeout(400)
+        enter(page, selector, value)
     for selector, value in (("#option-decay", "0.5"), ("#set-clip", "2")):
-        page.fill(selector, value)
-        page.press(selector, "Enter")
-        page.wait_for_timeout(400)
+        enter(page, selector, value)
     page.click("#choose button")
     expect(page.locator("#explained")).to_contain_text("v = 0.5 x 0 +")
     expect(page.locator("#explained")).to_contain_text("min(1, 2 / ")
@@ -276,10 +257,8 @@ def test_a_loss_that_explodes_stops_the_run(address, visit):
     choose(page, "#data-set", "builtin:diabetes")
     choose(page, "#set-optimizer", "sgd")
     page.get_by_label("Activation (1)").select_option("relu")
-    page.wait_for_timeout(300)
-    page.fill("#set-learning_rate", "1000")
-    page.press("#set-learning_rate", "Enter")
-    page.wait_for_timeout(400)
+    settled(page)
+    enter(page, "#set-learning_rate", "1000")
     page.click("#run")
     expect(page.locator("#message")).to_contain_text("is not finite; go back a step and try a smaller learning rate")
     expect(page.locator("#run")).to_have_text("Run")
@@ -297,15 +276,16 @@ def test_a_weight_is_explained_live(address, visit):
         if k > 2:
             level.locator("> summary").click()
         expect(level.locator("> :not(summary)").first).to_be_visible()
-    before = explained.locator(".short").inner_text()
+    short = explained.locator(".short")
+    before = short.text_content()
     page.click("#step")
-    expect(explained.locator(".short")).not_to_have_text(before)
+    expect(short).not_to_have_text(before)
     expect(explained.locator("#level-6 > :not(summary)").first).to_be_visible()  # what was open stays open
+    before = short.text_content()
     page.click("#run")
-    page.wait_for_timeout(900)
-    running = explained.locator(".short").inner_text()
-    page.wait_for_timeout(700)
-    assert explained.locator(".short").inner_text() != running
+    expect(short).not_to_have_text(before)
+    running = short.text_content()
+    expect(short).not_to_have_text(running)
     page.click("#run")
 
 
@@ -320,12 +300,12 @@ def test_a_click_on_the_drawing_opens_weights_biases_and_deltas(address, visit):
     page.mouse.move(x2 - 3, y2 + 19)
     expect(page.locator("#tip")).to_contain_text(re.compile(r"dense_3\.W\[\d, 0\] = -?\d"))
     page.mouse.move(5, 5)
-    page.wait_for_timeout(200)
+    expect(page.locator("#tip")).to_be_hidden()
     before = pictures(page, "#drawing")
     page.mouse.click(x1 + 39, y1 + 19)
     expect(page.locator("#explained .short")).to_contain_text("dense_3.W[3, 0]")
     page.mouse.move(5, 5)
-    page.wait_for_timeout(300)
+    expect(page.locator("#tip")).to_be_hidden()
     assert pictures(page, "#drawing") != before  # its paths are lit
 
 
@@ -343,15 +323,15 @@ def test_the_cursor_tells_names_and_live_values(address, visit):
 def test_lines_show_weights_gradients_updates_or_deltas(address, visit):
     page = visit(address)
     page.click("#step")
+    settled(page)
     is_at(page, 1)
-    page.wait_for_timeout(300)
     seen = {pictures(page, "#drawing")}
     for value in ("gradients", "updates"):
         page.select_option("#edges", value)
         seen.add(pictures(page, "#drawing"))
     page.click("#phase-backward")
     page.select_option("#edges", "deltas")
-    page.wait_for_timeout(300)
+    settled(page)
     seen.add(pictures(page, "#drawing"))
     assert len(seen) == 4
 
@@ -373,12 +353,11 @@ def test_a_weight_is_edited_and_the_loss_answers(address, visit):
 
 def test_histograms_of_any_layer(address, visit):
     page = visit(address)
-    run_for(page, 300)
+    run_for(page, 100)
     for name in ("weights", "activations", "gradients"):
         expect(page.locator(f"#histogram-{name}")).to_be_visible()
     before = pictures(page, "#histogram-weights")
-    page.select_option("#histogram-layer", "dense_2")
-    page.wait_for_timeout(400)
+    choose(page, "#histogram-layer", "dense_2")
     assert pictures(page, "#histogram-weights") != before
     page.select_option("#histogram-layer", "tanh_1")
     expect(page.locator("#histogram-weights")).to_be_hidden()
@@ -408,9 +387,9 @@ def test_a_race(address, visit):
     expect(page.locator("#race-surface .scatterlayer .trace")).to_have_count(8)
     page.click("#race-start")
     expect(page.locator("#race-start")).to_have_text("Start the race")
-    page.wait_for_timeout(300)
+    settled(page)
     step = words.inner_text()
-    page.wait_for_timeout(500)
+    draw_again(page)
     assert words.inner_text() == step
 
 
@@ -428,8 +407,9 @@ def test_by_keyboard_alone(address, visit):
     page.keyboard.press("Tab")
     expect(page.locator("#run")).to_be_focused()
     page.keyboard.press("Enter")
-    page.wait_for_timeout(400)
+    expect(page.locator("#run")).to_have_text("Pause")
     page.keyboard.press("Enter")
+    expect(page.locator("#run")).to_have_text("Run")
     page.focus("#choose-index")
     page.keyboard.press("Enter")
     expect(page.locator("#explained .scheme svg")).to_be_visible()

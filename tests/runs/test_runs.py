@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from chainrule.network import Network
 from chainrule.runs import Recorder, Run
 from chainrule.runs.recipe import from_json, to_json
 from chainrule.training import Ended, EpochEnded, Plan, train
+from waiting import WAIT, until
 
 RESTLESS = "8 relu, dropout 0.3, batchnorm, 6 tanh"
 
@@ -198,25 +198,13 @@ def test_a_killed_training_leaves_its_last_whole_state(tmp_path):
     folder = tmp_path / "run"
     child = subprocess.Popen([sys.executable, "-c", code, str(folder)])
     try:
-        wait_for(lambda: folder.exists() and Run.open(folder).manifest["epochs"] > 2)
+        until(lambda: folder.exists() and Run.open(folder).manifest["epochs"] > 2, RunError)
     finally:
         child.kill()
         child.wait()
     run = Run.open(folder)
     assert run.trained.progress.epoch == run.manifest["epochs"]
     assert run.manifest["status"] == "under way"
-
-
-def wait_for(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if condition():
-                return
-        except RunError:  # caught between two looks at files that were replaced
-            pass
-        time.sleep(0.02)
-    pytest.fail("it took too long")
 
 
 def test_ctrl_c_ends_cleanly_and_keeps_what_was_learned(tmp_path):
@@ -226,9 +214,9 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_learned(tmp_path):
         [*command, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        wait_for(lambda: (tmp_path / "run").exists() and Run.open(tmp_path / "run").manifest["epochs"] > 0)
+        until(lambda: (tmp_path / "run").exists() and Run.open(tmp_path / "run").manifest["epochs"] > 0, RunError)
         os.kill(child.pid, signal.SIGINT)
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=WAIT)
     finally:
         child.kill()
         child.wait()

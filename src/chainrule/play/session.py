@@ -53,6 +53,7 @@ class Session:
         self._running = self._racing = self._dirty = False
         self._speed = 0.0
         self._in_flight = False
+        self._answers = 0
         self._full_at = self._surface_at = self._explained_at = self._stepped_at = 0.0
         self._opened: Mapping[str, Any] | None = None
         self.used_at = time.monotonic()
@@ -113,6 +114,8 @@ class Session:
             self._tell({"type": "error", "message": "the page sent a command that is not known; reload it"})
             return
         try:
+            # The frames from here on show the result of this command.
+            self._answers = int(message.get("number", self._answers))
             handler(self, message)
         except ChainruleError as error:
             self._tell({"type": "error", "message": str(error), "about": name})
@@ -125,7 +128,7 @@ class Session:
 
     def _tell(self, header: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> None:
         if not self._closed.is_set():
-            self._send(frames.packed(header, arrays or {}))
+            self._send(frames.packed({**header, "answers": self._answers}, arrays or {}))
 
     def _there(self) -> Trainer:
         if self._trainer is None:

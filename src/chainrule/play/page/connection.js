@@ -6,6 +6,8 @@ import { app, emit } from "./app.js";
 let socket = null;
 /** @type {Record<string, any>[]} */
 let waiting = [];
+/** How many commands were sent that a frame answers. */
+let asked = 0;
 
 /** Connect; `upload` names a file that was dropped. @param {string} [upload] */
 export function connect(upload = "") {
@@ -29,6 +31,10 @@ export function connect(upload = "") {
 
 /** Send a command. @param {Record<string, any>} message */
 app.send = (message) => {
+  if (!["shown", "open", "export"].includes(message.type)) {
+    message = { ...message, number: ++asked };
+    document.body.dataset.asked = String(asked);
+  }
   if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
   else waiting.push(message);
 };
@@ -42,6 +48,8 @@ function receive(content) {
       // The next one may come while this one is drawn; whatever is slow here holds up both.
       app.send({ type: "shown" });
       emit("draw");
+      // The page shows the result of every command once this equals the number asked; tests wait for it.
+      document.body.dataset.answered = String(header.answers);
     });
   }
 }

@@ -47,6 +47,7 @@ function show(header) {
   const before = openParts(box);
   const same = box.dataset.of === (header.weight ?? header.unit);
   box.dataset.of = header.weight ?? header.unit;
+  box.dataset.step = header.step;
   if (header.weight) {
     app.paths = header.paths;
     if (!same || !box.querySelector(".edit")) box.replaceChildren(...weightParts(header));

@@ -1,0 +1,51 @@
+"""How tests wait: for what they need, and long enough for a busy machine. None sleeps for a fixed time."""
+
+import time
+
+WAIT = 60
+"""Seconds after which a wait has failed. Only a failing test waits this long."""
+
+
+def until(condition, *ignored):
+    """Ask again and again until the condition holds; these exceptions mean that it doesn't yet."""
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        try:
+            if condition():
+                return
+        except ignored:
+            pass
+    raise TimeoutError(f"the condition did not hold within {WAIT} seconds")
+
+
+def settled(page):
+    """Wait until the live page has drawn the result of every command that it sent."""
+    page.wait_for_function("() => document.body.dataset.answered === document.body.dataset.asked")
+
+
+def step_of(page):
+    """The step that the live page shows."""
+    return int(page.inner_text("#now-step").replace(",", ""))
+
+
+def run_for(page, steps):
+    """Run for at least so many steps, pause, and wait until the page shows where it stopped."""
+    reached = "(step) => Number(document.getElementById('now-step').textContent.replaceAll(',', '')) >= step"
+    wanted = step_of(page) + steps
+    page.click("#run")
+    page.wait_for_function(reached, arg=wanted)
+    page.click("#run")
+    settled(page)
+
+
+def choose(page, selector, value):
+    """Choose in a form, and wait for the new network."""
+    page.select_option(selector, value)
+    settled(page)
+
+
+def enter(page, selector, value):
+    """Fill in a field of a form, and wait for the new network."""
+    page.fill(selector, value)
+    page.press(selector, "Enter")
+    settled(page)
