@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Iterable
 
 
@@ -58,3 +59,9 @@ def require(condition: bool, message: str) -> None:
     """Raise a SettingError with this message unless the condition holds."""
     if not condition:
         raise SettingError(message)
+
+
+def require_package(package: str, extra: str, what: str) -> None:
+    """Raise a SettingError unless a package is installed that only `what` needs, and that this extra brings."""
+    message = f"{what} needs {package}: pip install 'chainrule[{extra}]'"
+    require(importlib.util.find_spec(package) is not None, message)

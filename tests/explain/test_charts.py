@@ -1,5 +1,6 @@
 """The loss surface with the path, and the sizes of gradients and updates: their numbers, and how they are drawn."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from chainrule.backprop import total_loss
 from chainrule.cli import run as command
 from chainrule.data import load
 from chainrule.errors import RunError, SettingError
-from chainrule.explain.charts import chart_page, sizes_chart, sizes_words, surface_chart, surface_words
+from chainrule.explain.charts import chart_page, chart_png, sizes_chart, sizes_words, surface_chart, surface_words
 from chainrule.explain.sizes import sizes
 from chainrule.explain.surface import surface
 from chainrule.layers import Context
@@ -130,6 +131,38 @@ def test_the_commands_write_html_and_png(recorded, chromium, tmp_path, capsys):
             assert command([name, str(run.folder), *also, "-o", str(output)]) == 0
             assert output.read_bytes().startswith(start)
             assert capsys.readouterr().out.startswith("The l")
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "output", "answer"),
+    [
+        ("plotly", "descend", "chart.html", "descend needs plotly: pip install 'chainrule[charts]'"),
+        ("plotly", "gradients", "chart.png", "gradients needs plotly: pip install 'chainrule[charts]'"),
+        ("kaleido", "descend", "chart.png", "descend -o chart.png needs kaleido: pip install 'chainrule[png]'"),
+        ("kaleido", "gradients", "chart.png", "gradients -o chart.png needs kaleido: pip install 'chainrule[png]'"),
+    ],
+)
+def test_a_missing_package_is_named_before_any_work(
+    recorded, tmp_path, monkeypatch, capsys, package, name, output, answer
+):
+    run, _ = recorded
+    monkeypatch.setitem(sys.modules, package, None)  # which is how a package looks that is not installed
+    monkeypatch.chdir(tmp_path)
+    assert command([name, str(run.folder), "-o", output]) == 2
+    assert capsys.readouterr() == ("", f"chainrule: {answer}\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_from_python_a_missing_package_is_named_too(recorded, monkeypatch):
+    run, _ = recorded
+    figure = sizes_chart(sizes(run))
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(SettingError, match=r"a chart as PNG needs kaleido: pip install 'chainrule\[png\]'"):
+        chart_png(figure)
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    for draw, found in ((surface_chart, surface(run, grid=3)), (sizes_chart, sizes(run))):
+        with pytest.raises(SettingError, match=r"a chart needs plotly: pip install 'chainrule\[charts\]'"):
+            draw(found)
 
 
 def test_a_file_that_is_neither_is_refused_before_any_work(recorded, tmp_path, capsys):

@@ -13,9 +13,10 @@ CODE = "from chainrule.cli import main; main()"
 
 
 @contextmanager
-def serving(*arguments):
-    """The address of a server with these arguments; it ends with the block."""
-    command = [sys.executable, "-c", CODE, "play", "--no-browser", *arguments]
+def serving(*arguments, without=""):
+    """The address of a server with these arguments, on which a package may be missing; it ends with the block."""
+    missing = f"import sys; sys.modules[{without!r}] = None; " if without else ""
+    command = [sys.executable, "-c", missing + CODE, "play", "--no-browser", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process.stdout.readline().strip()

@@ -374,6 +374,17 @@ def test_the_loss_surface_with_the_path(address, visit):
     expect(page.locator("#surface-words")).to_contain_text("% of its variance")
 
 
+def test_without_plotly_the_page_says_what_the_surface_needs(serve, visit):
+    with serve(without="plotly") as address:
+        page = visit(address)
+        page.click("#surface-toggle")
+        needs = "The loss surface needs plotly: pip install 'chainrule[charts]', and start chainrule play again."
+        expect(page.locator("#surface-flat")).to_have_text(needs)
+        page.click("#race-start")
+        expect(page.locator("#race-words")).to_contain_text("steps:")
+        expect(page.locator("#race-surface")).to_have_text(needs)
+
+
 def test_a_race(address, visit):
     page = visit(address)
     page.locator("#entrants select").nth(6).select_option("lion")

@@ -9,12 +9,12 @@ import typer
 
 from chainrule.cli import display
 from chainrule.cli.options import RunFolder
-from chainrule.errors import SettingError
+from chainrule.errors import SettingError, require_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write: HTML, or PNG (which takes Chrome).")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write: HTML, or PNG (which needs Chrome).")]
 
 
 def descend(
@@ -42,7 +42,7 @@ def descend(
         found = surface(str(run), weights, grid=grid)
         return surface_chart(found), surface_words(found)
 
-    _write(output, drawn)
+    _write("descend", output, drawn)
 
 
 def gradients(run: RunFolder, output: Output = Path("gradients.html")) -> None:
@@ -62,17 +62,20 @@ def gradients(run: RunFolder, output: Output = Path("gradients.html")) -> None:
         found = sizes(str(run))
         return sizes_chart(found), sizes_words(found)
 
-    _write(output, drawn)
+    _write("gradients", output, drawn)
 
 
-def _write(output: Path, drawn: Callable[[], tuple[Any, str]]) -> None:
-    """Draw and write a chart; a name that can't be written is known before any work is done."""
+def _write(command: str, output: Path, drawn: Callable[[], tuple[Any, str]]) -> None:
+    """Draw and write a chart; a missing package, or a name that can't be written, is known before any work is done."""
     from chainrule.explain.charts import chart_file
     from chainrule.runs.folder import write_whole
 
     kind = output.suffix.lower()
     if kind not in (".html", ".png"):
         raise SettingError(f"-o {output}: a chart is written as HTML or PNG; give the file one of these endings")
+    require_package("plotly", "charts", command)
+    if kind == ".png":
+        require_package("kaleido", "png", f"{command} -o {output}")
     figure, words = drawn()
     write_whole(output, chart_file(kind, figure, words))
     display.out.print(words)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.errors import SettingError
+from chainrule.errors import SettingError, require_package
 from chainrule.explain.html import document, paragraph
 from chainrule.explain.sizes import Sizes
 from chainrule.explain.surface import Surface
@@ -34,6 +34,7 @@ _FONT = {"family": "system-ui, Helvetica, Arial, sans-serif", "size": 14}
 
 def surface_chart(found: Surface) -> Figure:
     """The surface from above and in three dimensions, each with the path."""
+    require_package("plotly", "charts", "a chart")
     from plotly import graph_objects as go
     from plotly.subplots import make_subplots
 
@@ -128,6 +129,7 @@ def surface_words(found: Surface) -> str:
 
 def sizes_chart(found: Sizes) -> Figure:
     """Gradients, updates, and updates relative to the weights, each layer's in a line of its own."""
+    require_package("plotly", "charts", "a chart")
     from plotly import graph_objects as go
     from plotly.subplots import make_subplots
 
@@ -189,6 +191,7 @@ _STYLE = "#chart { background: #fff; border-radius: .5rem; overflow: hidden; }"
 
 def chart_png(figure: Figure, width: int = 1000) -> bytes:
     """A chart as a PNG, which takes a Chrome or Chromium on this machine; raises SettingError without."""
+    require_package("kaleido", "png", "a chart as PNG")
     try:
         return bytes(figure.to_image(format="png", width=width, height=figure.layout.height, scale=2))
     except Exception as error:  # whatever the browser, or its absence, makes of it

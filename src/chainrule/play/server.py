@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import secrets
 import tempfile
@@ -110,7 +111,7 @@ class Play:
     async def file(self, request: Request) -> Response:
         """One of the page's own files."""
         name = request.path_params.get("name") or "index.html"
-        if name == "plotly.js":
+        if name == "plotly.js" and has_plotly():
             return FileResponse(plotly_script(), media_type="text/javascript", headers=HEADERS)
         path = PAGE / name
         if name not in page_files() or path.suffix not in KINDS:
@@ -217,6 +218,11 @@ def page_files() -> set[str]:
     return {path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file()}
 
 
+def has_plotly() -> bool:
+    """Whether the extra `charts` is installed, without which the page draws no loss surface."""
+    return importlib.util.find_spec("plotly") is not None
+
+
 def plotly_script() -> Path:
     """plotly.js as plotly's own wheel carries it."""
     import plotly
@@ -242,6 +248,7 @@ def choices(given: Dataset | None, run: Run | None) -> dict[str, Any]:
         "optimizers": {name: options_of(name) for name in optimizers.NAMED if name != "gradient_descent"},
         "schedules": list(schedules.NAMED),
         "defaults": Settings().as_json(),
+        "surface": has_plotly(),
         "given": None if given is None else {"name": given.name, "target": given.target.name},
         "run": None if run is None else {"name": str(run.folder), "steps": run.manifest["steps"]},
     }

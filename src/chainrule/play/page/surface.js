@@ -26,6 +26,10 @@ function plotly() {
  * @param {{name: string, path: import("./types.js").NamedArray}[]} paths
  */
 export async function flat(id, arrays, axes, paths) {
+  if (!app.choices.surface) {
+    byId(id).textContent = TEXT.needs_plotly;
+    return;
+  }
   const library = await plotly();
   const { across, along, heights, marks } = grid(arrays);
   const lines = paths.map(({ name, path }, k) => {
@@ -42,6 +46,7 @@ export async function flat(id, arrays, axes, paths) {
 
 /** @param {string} id @param {import("./types.js").Arrays} arrays @param {string[]} axes @param {import("./types.js").NamedArray} path */
 async function space(id, arrays, axes, path) {
+  if (!app.choices.surface) return;
   const library = await plotly();
   const { across, along, heights, marks } = grid(arrays);
   const [x, y] = columns(path);

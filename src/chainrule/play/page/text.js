@@ -36,6 +36,7 @@ export const TEXT = {
   histograms: "Histograms",
   layer: "Layer",
   surface: "Loss surface, with the path so far",
+  needs_plotly: "The loss surface needs plotly: pip install 'chainrule[charts]', and start chainrule play again.",
   show: "Show",
   hide: "Hide",
   race: "Race: up to four settings from the same start",

@@ -24,7 +24,7 @@
  * @typedef {Record<string, NamedArray>} Arrays
  * @typedef {{planes: Record<string, string>, builtin: Record<string, string>, features: string[],
  *   activations: string[], distributions: string[], losses: Record<string, string[]>, optimizers: Record<string, Record<string, number>>,
- *   schedules: string[], defaults: Settings, given: {name: string, target: string} | null,
+ *   schedules: string[], defaults: Settings, surface: boolean, given: {name: string, target: string} | null,
  *   run: {name: string, steps: number} | null}} Choices
  */
 
