@@ -3,7 +3,7 @@
 #
 #     native/sanitize.sh [PYTHON]
 #
-# PYTHON (by default .venv/bin/python) has what the tests need. Needs GCC; ends at the first finding.
+# PYTHON (by default .venv/bin/python) has NumPy, SciPy, pytest, pytest-xdist and hypothesis. Needs GCC; ends at the first finding.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$(realpath -s "${1:-.venv/bin/python}")
@@ -23,7 +23,7 @@ instrumented() {
     env OPENBLAS_NUM_THREADS=1 PYTHONMALLOC=malloc \
         LD_PRELOAD="$(g++ -print-file-name="$library") $(g++ -print-file-name=libstdc++.so)" \
         ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1 \
-        setarch -R "$home/bin/python" -m pytest -p no:cacheprovider --capture=sys \
+        setarch -R "$home/bin/python" -m pytest -n auto -p no:cacheprovider --capture=sys \
         tests/engine/test_native.py tests/engine/test_native_arguments.py
 }
 
