@@ -23,8 +23,8 @@ from chainrule.explain import worked_example
 from chainrule.explain.charts import chart_page, surface_chart, surface_words
 from chainrule.explain.page import page as explanation_page
 from chainrule.explain.scheme import draw
-from chainrule.explain.surface import surface
-from chainrule.explain.worksheet import worksheet
+from chainrule.explain.surface import loss_surface
+from chainrule.explain.worksheet import make_worksheet
 from chainrule.losses import loss
 from chainrule.network import Network
 
@@ -33,11 +33,11 @@ COMPUTED = "backpropagation.md"
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pictures and pages that the documentation shows."""
-    sheet = worksheet(Network("2 relu, 1", 2), loss("half_squares"), optimizer("sgd 0.1"))
+    sheet = make_worksheet(Network("2 relu, 1", 2), loss("half_squares"), optimizer("sgd 0.1"))
     with tempfile.TemporaryDirectory() as place:
         recorder = chainrule.Recorder(Path(place, "run"))
         chainrule.train("6 tanh, 4 tanh", "moons", optimizer="adam 0.02", epochs=40, callbacks=[recorder])
-        found = surface(str(Path(place, "run")))
+        found = loss_surface(str(Path(place, "run")))
     made = {
         "scheme.svg": draw(worked_example()),
         "explanation.html": explanation_page(worked_example()),

@@ -1,6 +1,7 @@
 """How the code is built: who may ask for a layer's class, and how large files and functions are."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,17 @@ def test_outside_of_layers_and_lowering_nothing_asks_for_a_layers_class():
 )  # fmt: skip
 def test_asking_is_noticed(code):
     assert list(asks(ast.parse(code), {"Dense", "ReLU", "Layer"}))
+
+
+def test_no_name_shadows_its_module():
+    """Where a package exported a function under the name of its module, the module could not be reached."""
+    shadowing = set()
+    for init in SOURCE.rglob("__init__.py"):
+        modules = {path.stem for path in init.parent.glob("*.py")} | {path.name for path in init.parent.iterdir()}
+        package = ".".join(("chainrule", *init.parent.relative_to(SOURCE).parts))
+        exported = getattr(importlib.import_module(package), "__all__", ())
+        shadowing |= {f"{package}.{name}" for name in exported if name in modules}
+    shadowing -= {
+        f"chainrule.descent.{name}" for name in ("adaptive", "optimizers", "quasi_newton", "schedules", "stages")
+    }
+    assert shadowing == set()  # descent exports these modules themselves

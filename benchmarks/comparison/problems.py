@@ -8,7 +8,7 @@ import numpy as np
 
 from chainrule.data import Dataset, from_arrays
 from chainrule.layers import Dense
-from chainrule.training import Plan, plan
+from chainrule.training import Plan, make_plan
 
 RATE = 0.001
 NETWORKS = {
@@ -62,7 +62,7 @@ def problem(widths: tuple[int, ...], batch: int, steps: int) -> Problem:
     y = (x @ random.normal(size=(widths[0], widths[-1]))).argmax(axis=1)
     layers = [Dense(width, activation="relu") for width in widths[1:-1]]
     data = from_arrays(x, y, task="classification")
-    made = plan(
+    made = make_plan(
         [*layers, Dense(widths[-1])], data, loss="cross_entropy", optimizer=f"adam {RATE}", batch_size=batch,
         epochs=10**6, patience=None,
     )  # fmt: skip

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from chainrule.data import load as load
     from chainrule.data import plane_set as plane_set
     from chainrule.errors import ChainruleError as ChainruleError
-    from chainrule.gradient_check import gradient_check as gradient_check
+    from chainrule.gradient_check import check_gradient as check_gradient
     from chainrule.network import Network as Network
     from chainrule.runs import Recorder as Recorder
     from chainrule.runs import Run as Run
@@ -36,7 +36,7 @@ _HOMES = {
     "load": "data",
     "plane_set": "data",
     "ChainruleError": "errors",
-    "gradient_check": "gradient_check",
+    "check_gradient": "gradient_check",
     "Network": "network",
     "Recorder": "runs",
     "Run": "runs",

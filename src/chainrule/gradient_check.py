@@ -41,7 +41,7 @@ class Check:
     checked: int
 
 
-def gradient_check(
+def check_gradient(
     network: Network,
     loss: Loss,
     x: Array,

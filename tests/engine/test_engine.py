@@ -5,7 +5,7 @@ import pytest
 
 from chainrule.backprop import differentiate
 from chainrule.descent import Point, optimizer
-from chainrule.engine import Batches, Problem, engine
+from chainrule.engine import Batches, Problem, make_engine
 from chainrule.layers import Context
 from chainrule.losses import MeanSquaredError, l2
 from chainrule.network import Network
@@ -21,7 +21,7 @@ def test_steps_are_derivatives_then_descent():
     weights = network.draw(4)
     position = Position(0, weights, network.start_statistics(), problem.optimizer.start(weights, network.parameters))
     batches = Batches(X, Y, None, np.arange(20), 10)
-    for k, record in enumerate(engine("numpy", problem).steps(position, batches)):
+    for k, record in enumerate(make_engine("numpy", problem).steps(position, batches)):
         assert record.before is position
         expected = differentiate(
             network, problem.loss, position.parameters, X[batches.rows(k)], Y[batches.rows(k)],
@@ -55,7 +55,7 @@ def test_a_span_shows_its_steps(name):
     problem = Problem(network, MeanSquaredError(), optimizer("adam 0.01"))
     weights = network.draw(4)
     position = Position(0, weights, network.start_statistics(), problem.optimizer.start(weights, network.parameters))
-    chunks = list(engine(name, problem).chunks(position, Batches(X, Y, None, np.arange(20), 5)))
+    chunks = list(make_engine(name, problem).chunks(position, Batches(X, Y, None, np.arange(20), 5)))
     steps = [record for chunk in chunks for record in chunk.steps()]
     assert [record.before.step for record in steps] == [0, 1, 2, 3]
     assert [record.loss for record in steps] == np.concatenate([chunk.losses for chunk in chunks]).tolist()

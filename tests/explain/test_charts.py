@@ -11,8 +11,8 @@ from chainrule.cli import run as command
 from chainrule.data import load
 from chainrule.errors import RunError, SettingError
 from chainrule.explain.charts import chart_page, chart_png, sizes_chart, sizes_words, surface_chart, surface_words
-from chainrule.explain.sizes import sizes
-from chainrule.explain.surface import surface
+from chainrule.explain.sizes import gradient_sizes
+from chainrule.explain.surface import loss_surface
 from chainrule.layers import Context
 from chainrule.losses import l2
 from chainrule.runs import Recorder, Run
@@ -42,7 +42,7 @@ def loss_of(run, parameters):
 def test_the_surface_along_two_weights_is_the_loss_there(recorded):
     run, steps = recorded
     weights = ["dense_1.W[1, 2]", "dense_3.b[0]"]
-    found = surface(run, weights, grid=5)
+    found = loss_surface(run, weights, grid=5)
     end, layout = steps[-1].after.parameters.astype(float), run.trained.plan.network.parameters
     for row, column in ((0, 0), (2, 4), (4, 1)):
         there = end.copy()
@@ -55,7 +55,7 @@ def test_the_surface_along_two_weights_is_the_loss_there(recorded):
 
 def test_the_plane_that_fits_best_holds_the_share_of_variance_that_it_says(recorded):
     run, steps = recorded
-    found = surface(run, grid=4)
+    found = loss_surface(run, grid=4)
     points = np.array([*(record.before.parameters for record in steps), steps[-1].after.parameters], dtype=float)
     assert found.steps.tolist() == list(range(len(steps) + 1))
     away = points - points.mean(axis=0)
@@ -70,7 +70,7 @@ def test_the_plane_that_fits_best_holds_the_share_of_variance_that_it_says(recor
 
 def test_the_sizes_are_those_of_training(recorded):
     run, steps = recorded
-    found = sizes(run)
+    found = gradient_sizes(run)
     layout = run.trained.plan.network.parameters
     assert found.names == tuple(entry.name for entry in layout.entries)
     assert found.steps.tolist() == list(range(len(steps)))
@@ -85,20 +85,20 @@ def test_the_sizes_are_those_of_training(recorded):
 def test_mistakes_are_answered(recorded):
     run, _ = recorded
     with pytest.raises(SettingError, match="two different weights"):
-        surface(run, ["dense_1.b[0]", "dense_1.b[0]"])
+        loss_surface(run, ["dense_1.b[0]", "dense_1.b[0]"])
     with pytest.raises(SettingError, match=r"there are dense_1\.W"):
-        surface(run, ["dense_1.b[0]", "dense_8.b[0]"])
+        loss_surface(run, ["dense_1.b[0]", "dense_8.b[0]"])
     with pytest.raises(SettingError, match="at least 2"):
-        surface(run, grid=1)
+        loss_surface(run, grid=1)
     with pytest.raises(SettingError, match="at most 301"):
-        surface(run, grid=10**9)
+        loss_surface(run, grid=10**9)
     with pytest.raises(RunError, match="no such run"):
-        sizes("nowhere")
+        gradient_sizes("nowhere")
 
 
 def test_a_run_of_a_single_step_has_a_surface(tmp_path):
     train("2 tanh", IRIS, epochs=1, batch_size=105, callbacks=[Recorder(tmp_path / "run")])
-    found = surface(str(tmp_path / "run"), grid=3)
+    found = loss_surface(str(tmp_path / "run"), grid=3)
     assert np.isfinite(found.loss).all()
     assert found.variance == pytest.approx(1)
     assert "100.0%" in surface_words(found)
@@ -108,7 +108,7 @@ def test_a_run_of_a_single_step_has_a_surface(tmp_path):
 @pytest.mark.parametrize("name", ["surface", "sizes"])
 def test_the_pages_draw_themselves_offline(recorded, open_page, tmp_path, name, width):
     run, _ = recorded
-    found = surface(run, grid=6) if name == "surface" else sizes(run)
+    found = loss_surface(run, grid=6) if name == "surface" else gradient_sizes(run)
     figure = surface_chart(found) if name == "surface" else sizes_chart(found)
     words = surface_words(found) if name == "surface" else sizes_words(found)
     (tmp_path / "chart.html").write_text(chart_page(figure, words))
@@ -155,12 +155,12 @@ def test_a_missing_package_is_named_before_any_work(
 
 def test_from_python_a_missing_package_is_named_too(recorded, monkeypatch):
     run, _ = recorded
-    figure = sizes_chart(sizes(run))
+    figure = sizes_chart(gradient_sizes(run))
     monkeypatch.setitem(sys.modules, "kaleido", None)
     with pytest.raises(SettingError, match=r"a chart as PNG needs kaleido: pip install 'chainrule\[png\]'"):
         chart_png(figure)
     monkeypatch.setitem(sys.modules, "plotly", None)
-    for draw, found in ((surface_chart, surface(run, grid=3)), (sizes_chart, sizes(run))):
+    for draw, found in ((surface_chart, loss_surface(run, grid=3)), (sizes_chart, gradient_sizes(run))):
         with pytest.raises(SettingError, match=r"a chart needs plotly: pip install 'chainrule\[charts\]'"):
             draw(found)
 

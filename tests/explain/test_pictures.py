@@ -8,7 +8,7 @@ import pytest
 
 from chainrule.explain import explain, worked_example
 from chainrule.explain.page import page
-from chainrule.explain.picture import MOST, picture
+from chainrule.explain.picture import MOST, picture_of
 from chainrule.explain.scheme import draw
 from chainrule.network import Network
 
@@ -49,7 +49,7 @@ def test_what_colour_says_dashes_say_too():
 
 def test_of_a_large_layer_the_strongest_are_shown_and_the_rest_added_up():
     e = of("30 tanh, 30 tanh, 2")
-    drawn = picture(e.trace, e.chain.unit, e.chain.local_derivative)
+    drawn = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
     total = e.chain.delta * e.chain.local_derivative
     wide = next(column for column in drawn.columns if column.layer == "dense_2")
     assert (len(wide.units), wide.others) == (MOST, 30 - MOST)
@@ -59,7 +59,7 @@ def test_of_a_large_layer_the_strongest_are_shown_and_the_rest_added_up():
 
 def test_of_a_small_network_the_flows_of_all_paths_add_up():
     e = of("3 tanh, residual(3 sigmoid), branches(2 | 1 tanh), 2")
-    drawn = picture(e.trace, e.chain.unit, e.chain.local_derivative)
+    drawn = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
     assert sum(flow for _, flow in drawn.ends) == pytest.approx(e.chain.delta * e.chain.local_derivative, rel=1e-9)
 
 
@@ -95,7 +95,7 @@ def test_a_deep_network_goes_on_in_the_next_row():
     svg = draw(e)
     assert float(ElementTree.fromstring(svg).get("width")) < 1700
     assert "(the same as above)" in texts(svg)
-    drawn = picture(e.trace, e.chain.unit, e.chain.local_derivative)
+    drawn = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
     units = {str(unit) for column in drawn.columns for unit in column.units}
     assert units <= set(texts(svg))
     locals_ = sum(1 for text in texts(svg) if re.match("w = |f\u2032", text or ""))

@@ -9,7 +9,7 @@ from chainrule.backprop import differentiate
 from chainrule.cli import run as command
 from chainrule.descent import optimizer
 from chainrule.errors import SettingError
-from chainrule.explain.worksheet import Blank, number, worksheet
+from chainrule.explain.worksheet import Blank, make_worksheet, number
 from chainrule.losses import loss
 from chainrule.network import Network
 from chainrule.runs import Recorder
@@ -19,7 +19,7 @@ TEXTS = ["2 relu, 1", "2 sigmoid, 2 sigmoid", "3 tanh, 2 relu, 1", "1", "2 leaky
 
 
 def made(text, seed=0, chosen="sgd 0.1"):
-    return worksheet(Network(text, 2), loss("half_squares"), optimizer(chosen), seed=seed)
+    return make_worksheet(Network(text, 2), loss("half_squares"), optimizer(chosen), seed=seed)
 
 
 def answers(lines):
@@ -70,7 +70,7 @@ def test_the_sheet_hides_what_the_key_tells():
 
 
 def test_a_loss_that_takes_two_outputs_for_each_target():
-    sheet = worksheet(Network("2 relu, 2", 2), loss("gaussian"), optimizer("sgd 0.1"))
+    sheet = make_worksheet(Network("2 relu, 2", 2), loss("gaussian"), optimizer("sgd 0.1"))
     assert sheet.trace.batch.y.shape == (1, 1)
     assert "t[0] = " in sheet.page()
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainrule.backprop import backward_pass, forward_pass
-from chainrule.gradient_check import central_difference, gradient_check
+from chainrule.gradient_check import central_difference, check_gradient
 from chainrule.layers import (
     ELU,
     GELU,
@@ -397,14 +397,14 @@ def test_whole_networks_pass_the_gradient_check(seed):
     ]
     text = ", ".join(random.permutation(parts)[:4]) + ", 2"
     x, y = random.normal(size=(6, 3)), random.normal(size=(6, 2))
-    check = gradient_check(Network(text, 3), HalfSquares(), x, y, seed=seed)
+    check = check_gradient(Network(text, 3), HalfSquares(), x, y, seed=seed)
     assert check.error < 1e-7, (text, check)
     assert check.checked == Network(text, 3).parameters.size
 
 
 def test_the_gradient_check_finds_a_wrong_derivative_and_names_it(monkeypatch):
     monkeypatch.setattr(Tanh, "derivative", lambda self, z, a: 1 - 0.99 * a * a)
-    check = gradient_check(Network("3 tanh, 1", 2), HalfSquares(), np.ones((2, 2)), np.ones((2, 1)))
+    check = check_gradient(Network("3 tanh, 1", 2), HalfSquares(), np.ones((2, 2)), np.ones((2, 1)))
     assert check.error > 1e-4
     assert check.worst.startswith("dense_1.")
 

@@ -7,8 +7,8 @@ import pytest
 from chainrule.data import from_arrays, load
 from chainrule.errors import DataError
 from chainrule.explain import explain
-from chainrule.explain.sizes import sizes
-from chainrule.explain.surface import surface
+from chainrule.explain.sizes import gradient_sizes
+from chainrule.explain.surface import loss_surface
 from chainrule.runs import Recorder, Run
 from chainrule.training import train
 
@@ -19,8 +19,8 @@ USES = {
     "at": lambda run, data: run.at(1, data),
     "each": lambda run, data: list(run.each([0, 1], data)),
     "explain": lambda run, data: explain(run, "dense_1.W[0, 0]", 1, data=data),
-    "surface": lambda run, data: surface(run, data=data, grid=3),
-    "sizes": sizes,
+    "surface": lambda run, data: loss_surface(run, data=data, grid=3),
+    "sizes": gradient_sizes,
 }
 
 

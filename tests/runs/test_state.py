@@ -13,12 +13,12 @@ from chainrule.cli import run
 from chainrule.data import load
 from chainrule.errors import RunError
 from chainrule.runs import Recorder, Run, state
-from chainrule.training import plan, train
+from chainrule.training import make_plan, train
 from chainrule.training.loop import start
 
 
 def position_of(optimizer):
-    made = plan("4 tanh", load("iris"), optimizer=optimizer)
+    made = make_plan("4 tanh", load("iris"), optimizer=optimizer)
     return made, start(made).position
 
 

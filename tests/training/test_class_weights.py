@@ -14,7 +14,7 @@ from chainrule.engine import native
 from chainrule.errors import SettingError
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Focal, Hinge
 from chainrule.runs import Recorder, Run
-from chainrule.training import follow, learning_rate_range, plan, start, train
+from chainrule.training import follow, learning_rate_range, make_plan, start, train
 from chainrule.training.class_weights import balanced, parse
 
 IRIS = load("iris")
@@ -28,7 +28,7 @@ def labelled(labels, rows=60):
 
 
 def weights(given, data=IRIS, **also):
-    return plan("3", data, class_weight=given, **also).loss.class_weights
+    return make_plan("3", data, class_weight=given, **also).loss.class_weights
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_losses_without_class_weights_and_quantities_are_refused():
     with pytest.raises(SettingError, match="the loss Hinge has none; there are binary_cross_entropy, cross_entropy"):
         weights("balanced", loss=Hinge())
     with pytest.raises(SettingError, match="is a quantity and has no classes"):
-        plan("3", load("diabetes"), class_weight="balanced")
+        make_plan("3", load("diabetes"), class_weight="balanced")
     with pytest.raises(SettingError, match="some already; give them in one place"):
         weights("balanced", loss=CategoricalCrossEntropy(class_weights=(1, 2, 3)))
     data = from_arrays(np.ones((6, 2)), np.array([0, 1, 0, 1, 0, 3]), task="classification")
@@ -138,7 +138,7 @@ def test_both_engines_agree_and_weigh_what_was_named(loss, classes):
     data = labelled(["cat", "dog", "eel"][:classes])
     found = {}
     for engine in ("numpy", "native"):
-        made = plan(
+        made = make_plan(
             "4 tanh", data, loss=loss, class_weight={"dog": 3.0}, optimizer="sgd 0.1", epochs=1, dtype="float64",
             engine=engine, batch_size=len(data.training.x),
         )  # fmt: skip
@@ -147,7 +147,7 @@ def test_both_engines_agree_and_weigh_what_was_named(loss, classes):
     np.testing.assert_allclose(found["native"].gradient, found["numpy"].gradient, rtol=1e-9, atol=1e-12)
     counts = np.where(data.training.y == data.target.classes.index("dog"), 3.0, 1.0)
     x, y = data.training.x, data.training.y
-    unweighted = plan("4 tanh", data, loss=loss, dtype="float64").loss
+    unweighted = make_plan("4 tanh", data, loss=loss, dtype="float64").loss
     z = made.network.predict(made.network.draw(), x.astype(np.float64))
     assert found["numpy"].loss == pytest.approx(unweighted.value(z, y, counts), rel=1e-6)
 

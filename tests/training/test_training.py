@@ -13,7 +13,7 @@ from chainrule.errors import DataError, NonFiniteError, SettingError, ShapeError
 from chainrule.layers import BatchNorm, Dense, Dropout, ReLU
 from chainrule.losses import CategoricalCrossEntropy, l2
 from chainrule.network import Network
-from chainrule.training import Ended, EpochEnded, Started, Stepped, follow, plan, start, train
+from chainrule.training import Ended, EpochEnded, Started, Stepped, follow, make_plan, start, train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -223,7 +223,7 @@ def test_networks_of_every_form():
 
 
 def test_pictures_are_flattened_before_a_texts_layers():
-    made = plan("8 relu", load("digits"))
+    made = make_plan("8 relu", load("digits"))
     assert [node.name for node in made.network.nodes] == ["flatten_1", "dense_1", "relu_1", "dense_2"]
 
 
@@ -320,7 +320,7 @@ def test_a_layer_of_ones_own_trains():
 
 
 def test_a_plateau_shortens_the_steps_while_training():
-    made = plan("4 relu", load("iris"), epochs=12, patience=None)
+    made = make_plan("4 relu", load("iris"), epochs=12, patience=None)
     slowed = optimizers.sgd(0.0).then(chainrule.descent.stages.Plateau(0.5, patience=3))
     trained = train("4 relu", "iris", optimizer=slowed, epochs=12, patience=None)
     assert float(trained.progress.position.states[-1]["scale"]) == 0.125

@@ -34,12 +34,12 @@ def descend(
 
       chainrule descend runs/digits-1 --weights "dense_1.W[20, 3]" "dense_2.W[3, 5]" -o two-weights.png
     """
-    from chainrule.explain.surface import surface
+    from chainrule.explain.surface import loss_surface
 
     def drawn() -> tuple[Any, str]:
         from chainrule.explain.charts import surface_chart, surface_words
 
-        found = surface(str(run), weights, grid=grid)
+        found = loss_surface(str(run), weights, grid=grid)
         return surface_chart(found), surface_words(found)
 
     _write("descend", output, drawn)
@@ -54,12 +54,12 @@ def gradients(run: RunFolder, output: Output = Path("gradients.html")) -> None:
 
       chainrule gradients runs/digits-1 -o sizes.png
     """
-    from chainrule.explain.sizes import sizes
+    from chainrule.explain.sizes import gradient_sizes
 
     def drawn() -> tuple[Any, str]:
         from chainrule.explain.charts import sizes_chart, sizes_words
 
-        found = sizes(str(run))
+        found = gradient_sizes(str(run))
         return sizes_chart(found), sizes_words(found)
 
     _write("gradients", output, drawn)

@@ -43,7 +43,7 @@ def check(
 
       chainrule check --network "8 tanh, batchnorm, 3" --inputs 5
     """
-    from chainrule.gradient_check import gradient_check
+    from chainrule.gradient_check import check_gradient
 
     if entries < 0 or inputs < 1:
         raise SettingError("--entries takes 0 or more, --inputs 1 or more")
@@ -54,7 +54,7 @@ def check(
     else:
         checked, its_loss, x, y = _drawn(str(network), inputs, loss, seed)
         also = {}
-    found = gradient_check(checked, its_loss, x, y, seed=seed, entries=entries or None, **also)
+    found = check_gradient(checked, its_loss, x, y, seed=seed, entries=entries or None, **also)
     good = found.error <= ALLOWED
     if json:
         display.print_json({**vars(found), "passed": good})

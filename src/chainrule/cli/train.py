@@ -111,7 +111,7 @@ def train(
     from chainrule.runs import Recorder
     from chainrule.runs.folder import check_free
     from chainrule.runs.recorder import LIMIT
-    from chainrule.training import follow, for_loss, plan, start
+    from chainrule.training import follow, for_loss, make_plan, start
 
     if limit is not None and not 0 < limit < 1e9:
         raise SettingError(f"--limit {limit:g}: it is a number of megabytes above 0")
@@ -128,7 +128,7 @@ def train(
         seed=seed,
         **for_loss(loss),
     )
-    made = plan(
+    made = make_plan(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
         batch_size=batch_size, seed=seed, penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
     )  # fmt: skip
@@ -218,7 +218,7 @@ class _Shown:
 
 
 def _introduce(plan: Plan, data: Dataset, json: bool) -> None:
-    from chainrule.engine import engine
+    from chainrule.engine import make_engine
 
     if json:
         return
@@ -233,7 +233,7 @@ def _introduce(plan: Plan, data: Dataset, json: bool) -> None:
     display.err.print(
         f"  {' > '.join(layers)}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}"
     )
-    for note in engine(plan.engine, plan.problem(rows[0])).notes:
+    for note in make_engine(plan.engine, plan.problem(rows[0])).notes:
         display.err.print(f"  {note}")
 
 

@@ -41,7 +41,7 @@ def worksheet(
       chainrule worksheet runs/moons-1 --step 0
     """
     from chainrule.descent import optimizer as named_optimizer
-    from chainrule.explain.worksheet import worksheet as made
+    from chainrule.explain.worksheet import make_worksheet
     from chainrule.losses import loss as named_loss
     from chainrule.network import Network
     from chainrule.runs.folder import write_whole
@@ -55,10 +55,10 @@ def worksheet(
     chosen = named_optimizer(optimizer)
     if run is not None:
         its, its_loss, also = _of_run(run, step)
-        sheet = made(its, its_loss, chosen, **also)
+        sheet = make_worksheet(its, its_loss, chosen, **also)
     else:
         text = "2 relu, 1" if network is None else network
-        sheet = made(Network(text, inputs), named_loss(loss or "half_squares"), chosen, seed=seed)
+        sheet = make_worksheet(Network(text, inputs), named_loss(loss or "half_squares"), chosen, seed=seed)
     write_whole(output, sheet.page().encode())
     display.err.print(f"written to {output}", markup=False)
 

@@ -13,7 +13,7 @@ from chainrule.errors import unknown
 ENGINES: dict[str, type[NumpyEngine] | type[NativeEngine]] = {"numpy": NumpyEngine, "native": NativeEngine}
 
 
-def engine(name: str | None, problem: Problem) -> Engine:
+def make_engine(name: str | None, problem: Problem) -> Engine:
     """The engine of this name for this work; without a name the fastest that there is.
 
     Where the native engine was not built, the definition stands in for it: it means the same, to rounding. Raises
@@ -25,7 +25,7 @@ def engine(name: str | None, problem: Problem) -> Engine:
 def engine_name(name: str | None) -> str:
     """The name of the engine that is taken on this machine."""
     if name is not None and name not in ENGINES:
-        raise unknown("engine", name, ENGINES)
+        raise unknown("make_engine", name, ENGINES)
     if name == "numpy" or is_built():
         return name or "native"
     _say_how_to_build()
@@ -41,4 +41,4 @@ def _say_how_to_build() -> None:
     )
 
 
-__all__ = ["Batches", "Chunk", "Engine", "Position", "Problem", "StepRecord", "engine", "engine_name"]
+__all__ = ["Batches", "Chunk", "Engine", "Position", "Problem", "StepRecord", "engine_name", "make_engine"]

@@ -18,7 +18,7 @@ from chainrule.explain import symbols
 from chainrule.explain.chain import DEPTH, ChainLink, open_link
 from chainrule.explain.fields import fields
 from chainrule.explain.paths import Path, find_paths
-from chainrule.explain.rounding import Rounding, rounding
+from chainrule.explain.rounding import Rounding, gradient_rounding
 from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.explain.update import StageWork, stage_works
 from chainrule.gradient_check import central_difference
@@ -205,7 +205,7 @@ class Explanation:
         """By how much the gradient that training used differs from the exact one, and by how much rounding can make it
         differ.
         """
-        return rounding(self.trace, self.precision, self.place, self.training_gradient)
+        return gradient_rounding(self.trace, self.precision, self.place, self.training_gradient)
 
     @cached_property
     def stages(self) -> list[StageWork]:

@@ -51,7 +51,7 @@ class Picture:
     ends: list[tuple[Unit, float]] = field(default_factory=list)
 
 
-def picture(trace: Trace, first: Unit, given: float) -> Picture:
+def picture_of(trace: Trace, first: Unit, given: float) -> Picture:
     """The units on the strongest ways from the unit that a weight feeds to the loss; `given` is what the weight
     multiplies.
     """

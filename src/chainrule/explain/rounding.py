@@ -36,7 +36,7 @@ class Rounding:
         return abs(self.difference) <= self.bound
 
 
-def rounding(trace: Trace, precision: str, place: int, training: float) -> Rounding:
+def gradient_rounding(trace: Trace, precision: str, place: int, training: float) -> Rounding:
     """The rounding of a weight's gradient for which training in this precision found this value."""
     exact = float(trace.result.gradient[place])
     unit = float(np.finfo(precision).eps) / 2

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from html import escape
 
 from chainrule.explain.explanation import Explanation
-from chainrule.explain.picture import Column, Picture, delta_worked, factor, letter, picture, short
+from chainrule.explain.picture import Column, Picture, delta_worked, factor, letter, picture_of, short
 from chainrule.explain.update import words
 from chainrule.tape import Unit
 
@@ -33,7 +33,7 @@ def draw(e: Explanation) -> str:
     if e.chain is None:
         words = "No sample of this batch uses this weight: its gradient is 0."
         return _document(620, 60, [_text(_EDGE, 34, words, 15)])
-    drawn = picture(e.trace, e.chain.unit, e.chain.local_derivative)
+    drawn = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
     rows = _rows(drawn)
     width = max(max(row.width for row in rows), 940)
     parts, top = _heading(e, width)

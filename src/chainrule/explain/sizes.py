@@ -33,7 +33,7 @@ class Sizes:
     weight: Array
 
 
-def sizes(run: Run | str, data: Dataset | None = None) -> Sizes:
+def gradient_sizes(run: Run | str, data: Dataset | None = None) -> Sizes:
     """The sizes over a run. Raises RunError for a run without steps."""
     run = run if isinstance(run, Run) else Run.open(run)
     layout, chosen = run.trained.plan.network.parameters, run.steps_along(POINTS)

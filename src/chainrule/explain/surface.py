@@ -48,7 +48,7 @@ class Surface:
     variance: float | None
 
 
-def surface(
+def loss_surface(
     run: Run | str, weights: Sequence[str] | None = None, *, grid: int = 31, data: Dataset | None = None
 ) -> Surface:
     """The surface around a run's path.

@@ -175,7 +175,7 @@ class Worksheet:
             yield (*parts, " = ", Blank(after))
 
 
-def worksheet(
+def make_worksheet(
     network: Network, loss: Loss, optimizer: Optimizer, *, seed: int = 0, weights: Vector | None = None,
     sample: tuple[Array, Array] | None = None,
 ) -> Worksheet:  # fmt: skip
@@ -213,7 +213,7 @@ def _check(network: Network) -> None:
 
 def _drawn(problem: Problem, seed: int, attempt: int) -> Worksheet:
     """Weights and a sample of halves and small whole numbers."""
-    random = generator(seed, "worksheet", attempt)
+    random = generator(seed, "make_worksheet", attempt)
     network = problem.network
     weights = random.choice([-1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0], network.parameters.size)
     x = random.choice([-2.0, -1.0, 1.0, 2.0, 3.0], (1, *network.input_shape))

@@ -19,7 +19,7 @@ from chainrule.explain.trace import Trace
 from chainrule.play.samples import PageData, page_data
 from chainrule.play.settings import MOST_WEIGHTS, Settings
 from chainrule.runs import Run
-from chainrule.training import Plan, Timeline, plan
+from chainrule.training import Plan, Timeline, make_plan
 from chainrule.training.loop import evaluate, start
 from chainrule.training.plan import default_loss
 
@@ -257,7 +257,7 @@ def _planned(settings: Settings, data: Dataset) -> Plan:
         )
     layers = settings.network_layers(len(data.input_shape) > 1, loss.outputs(data.target.width))
     samples_there = len(data.training.x)
-    made = plan(
+    made = make_plan(
         layers, data, loss=loss, optimizer=settings.made_optimizer(), epochs=settings.epochs,
         batch_size=min(settings.batch_size, samples_there), seed=settings.seed, penalties=settings.penalties(),
         patience=None,

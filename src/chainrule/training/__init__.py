@@ -10,7 +10,7 @@ from chainrule.training.loop import (
     Stepped,
     start,
 )
-from chainrule.training.plan import Plan, plan
+from chainrule.training.plan import Plan, make_plan
 from chainrule.training.rate_range import RangeTest, learning_rate_range
 from chainrule.training.timeline import Timeline
 from chainrule.training.trained import HeldOut, Trained, follow, for_loss, train
@@ -18,5 +18,5 @@ from chainrule.training.trained import HeldOut, Trained, follow, for_loss, train
 __all__ = [
     "Ended", "EpochEnded", "Event", "HeldOut", "Listener", "Plan", "Progress", "RangeTest", "Started", "Stepped",
     "Timeline",
-    "Trained", "follow", "for_loss", "learning_rate_range", "plan", "start", "train",
+    "Trained", "follow", "for_loss", "learning_rate_range", "make_plan", "start", "train",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.arrays import Vector
 from chainrule.data import Dataset, Samples, Target
-from chainrule.engine import Batches, Chunk, Engine, Position, engine
+from chainrule.engine import Batches, Chunk, Engine, Position, make_engine
 from chainrule.errors import NonFiniteError
 from chainrule.training import metrics as measures
 from chainrule.training.diagnosis import diagnose
@@ -155,7 +155,7 @@ def run(plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Liste
 def events(plan: Plan, data: Dataset, progress: Progress) -> Generator[Event, None, Chunk | None]:
     """The steps and epochs from here to the end of training, and in the end the last steps once more."""
     part, problem = data.training, plan.problem(len(data.training.x))
-    taking, length = engine(plan.engine, problem), plan.steps_per_epoch(len(part.x))
+    taking, length = make_engine(plan.engine, problem), plan.steps_per_epoch(len(part.x))
     last: Chunk | None = None
     with ThreadPoolExecutor(1) as ahead:
         shuffled: Future[Batches] | None = None
@@ -221,7 +221,7 @@ def evaluate(
 ) -> dict[str, float]:
     """The loss, without penalties, and the metrics of a part of the data; by the engine that is at hand, if one is."""
     x, y = np.asarray(part.x), np.asarray(part.y)
-    prediction = (taking or engine(plan.engine, plan.problem(1))).predict(parameters, x, statistics)
+    prediction = (taking or make_engine(plan.engine, plan.problem(1))).predict(parameters, x, statistics)
     loss = plan.loss.value(prediction, y, part.weight)
     found = measures.measure(plan.metrics if metrics is None else metrics, target, plan.loss, prediction, y)
     return {"loss": loss if math.isfinite(loss) else math.inf} | found

@@ -99,7 +99,7 @@ class Plan(Kind):
         return Batches(np.asarray(part.x), np.asarray(part.y), part.weight, order, self.batch_size)
 
 
-def plan(
+def make_plan(
     network: Any,
     data: Dataset,
     *,

@@ -14,7 +14,7 @@ from chainrule.data import Dataset, load
 from chainrule.descent.schedules import Schedule
 from chainrule.errors import NonFiniteError, require
 from chainrule.training import loop
-from chainrule.training.plan import plan
+from chainrule.training.plan import make_plan
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def learning_rate_range(
     require(0 < low < high, f"range test: from {low} to {high}; it needs 0 < low < high")
     require(steps >= 10, f"range test: {steps} steps; it needs at least 10")
     data = data if isinstance(data, Dataset) else load(data, seed=also.get("seed", 0))
-    made = plan(network, data, optimizer=optimizer, patience=None, **also)
+    made = make_plan(network, data, optimizer=optimizer, patience=None, **also)
     rising = made.optimizer.scheduled(lambda _: Rising(low, high, steps))
     require(rising != made.optimizer, "range test: this optimizer has no learning rate")
     epochs = -(-steps // made.steps_per_epoch(len(data.training.x)))

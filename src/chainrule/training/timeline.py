@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from chainrule.arrays import Samples
-from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, engine
+from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, make_engine
 from chainrule.training.plan import Plan
 
 
@@ -80,7 +80,7 @@ class Timeline:
         ends = [stop, (epoch + 1) * length, *(start for start, _ in self.plans[number + 1 :])]
         batches = plan.batches(epoch, self.samples).cut(first, first + min(ends) - position.step)
         if number not in self._engines:
-            self._engines[number] = engine(plan.engine, plan.problem(len(self.samples.x)))
+            self._engines[number] = make_engine(plan.engine, plan.problem(len(self.samples.x)))
         return self._engines[number], position, batches
 
     def _plan_number(self, step: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.arrays import Array, Vector
 from chainrule.data import Dataset, Preparation, Prepared, Samples, Target, find, find_samples, load, prepare
 from chainrule.descent import Optimizer
-from chainrule.engine import Chunk, StepRecord, engine
+from chainrule.engine import Chunk, StepRecord, make_engine
 from chainrule.errors import DataError, unknown
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
@@ -19,7 +19,7 @@ from chainrule.training import loop
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.loop import History, Listener, Progress
-from chainrule.training.plan import AUTO, Plan, plan
+from chainrule.training.plan import AUTO, Plan, make_plan
 
 HELD_OUT = ("validation", "test")
 
@@ -83,7 +83,7 @@ class Trained:
         A part of a Dataset, and its array `x`, are prepared already and taken as they are.
         """
         x = np.asarray(self._prepared(x))
-        return engine(self.plan.engine, self.plan.problem(1)).predict(self.parameters, x, self.statistics)
+        return make_engine(self.plan.engine, self.plan.problem(1)).predict(self.parameters, x, self.statistics)
 
     def _prepared(self, x: Any) -> Array:
         if isinstance(x, Samples):
@@ -233,7 +233,7 @@ def train(
     """
     if not isinstance(data, Dataset):
         data = load(data, validation=validation, test=test, seed=seed, **for_loss(loss))
-    made = plan(
+    made = make_plan(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, metrics=metrics, dtype=dtype, engine=engine,
     )  # fmt: skip
