@@ -1,9 +1,9 @@
-"""What the default settings reach on the built-in data: the mean over 5 seeds of the score on held-out rows.
+"""The held-out score of the default settings on the built-in data: the mean over 5 seeds.
 
     python benchmarks/accuracy.py [--json]
 
-Each line is the figure that is promised, the mean and the range reached, and the seconds a run took. Exits with 1 if a
-promise is not kept.
+Each line shows the target, the mean and range of the scores, and the seconds per run. Exits with 1
+if a target is missed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 
 import chainrule
 
-PROMISED = {
+TARGETS = {
     "digits": 0.97,
     "breast-cancer": 0.96,
     "wine": 0.94,
@@ -27,25 +27,25 @@ SEEDS = range(5)
 
 
 def main() -> int:
-    """Train each set with each seed and print what was reached."""
-    rows, kept = [], True
-    for name, promised in PROMISED.items():
+    """Train on each data set with each seed and print the scores."""
+    rows, reached = [], True
+    for name, target in TARGETS.items():
         began, scores = time.perf_counter(), []
         for seed in SEEDS:
-            reached = chainrule.train(data=name, seed=seed).evaluate()
-            scores.append(reached.get("accuracy", reached.get("r2", float("nan"))))
+            metrics = chainrule.train(data=name, seed=seed).evaluate()
+            scores.append(metrics.get("accuracy", metrics.get("r2", float("nan"))))
         mean, seconds = sum(scores) / len(scores), (time.perf_counter() - began) / len(scores)
-        kept &= mean >= promised
-        rows.append({"data": name, "promised": promised, "mean": mean, "scores": scores, "seconds": seconds})
+        reached &= mean >= target
+        rows.append({"data": name, "target": target, "mean": mean, "scores": scores, "seconds": seconds})
         if "--json" not in sys.argv:
-            about = f"mean {mean:.4f}, {min(scores):.4f} to {max(scores):.4f}, {seconds:.1f} s a run"
+            summary = f"mean {mean:.4f}, {min(scores):.4f} to {max(scores):.4f}, {seconds:.1f} s per run"
             print(
-                f"{name:14} {'R2' if name == 'diabetes' else 'accuracy':8} promised {promised:.2f}   {about}",
+                f"{name:14} {'R2' if name == 'diabetes' else 'accuracy':8} target {target:.2f}   {summary}",
                 flush=True,
             )
     if "--json" in sys.argv:
         print(json.dumps(rows, indent=1))
-    return 0 if kept else 1
+    return 0 if reached else 1
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""chainrule beside other libraries, on this machine: everything that the documentation's page on speed shows.
+"""Compare chainrule with other libraries on this machine: every measurement of the page on speed.
 
     python benchmarks/compare.py [--parts PART ...] [--times N] [--networks NAME ...] [--write]
 
-Compares with what is installed of the extra "peers". With --write the results go to docs/benchmarks.json, the tables of
-docs/benchmarks.md and the plots in docs/pictures/; each part replaces its own results, and leaves those of others.
+Compares with those libraries of the extra "peers" that are installed. --write updates
+docs/benchmarks.json, the tables of docs/benchmarks.md and docs/benchmark-notes.md, and the plots
+in docs/pictures/. Each part replaces its own results only; `--parts --write` measures nothing and
+writes the pages from the results in the file.
 """
 
 from __future__ import annotations
@@ -23,14 +25,13 @@ from comparison import endtoend, epochs, growth, memory, page
 from comparison.problems import NETWORKS
 
 RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks.json"
-PAGE = RESULTS.with_suffix(".md")
 PARTS = ("epochs", "growth", "whole", "start", "memory")
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on, and with which versions."""
-    names = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.partition(":")[2].strip() for line in names if line.startswith("model name")), "")
+    """The machine, and the versions of everything measured."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     from chainrule.engine import native
 
     kernels = native.native.processors()[0] if native.is_built() else "none"
@@ -55,27 +56,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
-    parser.add_argument("--times", type=int, default=15, help="epochs that are timed, or commands that are run")
+    parser.add_argument("--times", type=int, default=15, help="timed epochs, or runs of each command")
     parser.add_argument("--write", action="store_true")
-    told = parser.parse_args()
-    if told.times < 1:
-        parser.error("--times: it takes at least 1")
+    arguments = parser.parse_args()
+    if arguments.times < 1:
+        parser.error("--times must be at least 1")
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results: dict[str, Any] = {**before, "machine": machine()}
-    if "epochs" in told.parts:
-        results["epochs"] = {**before.get("epochs", {}), **epochs.measure(told.times, told.networks)}
-    if "growth" in told.parts:
-        results["growth"] = growth.measure(max(told.times // 3, 3))
-    if "start" in told.parts:
-        results["start"] = endtoend.first_step(max(told.times // 2, 3))
-    if "whole" in told.parts:
-        results["whole"] = endtoend.whole(max(told.times // 3, 3))
-    if "memory" in told.parts:
+    results: dict[str, Any] = {**before, "machine": machine()} if arguments.parts else before
+    if "epochs" in arguments.parts:
+        results["epochs"] = {**before.get("epochs", {}), **epochs.measure(arguments.times, arguments.networks)}
+    if "growth" in arguments.parts:
+        results["growth"] = growth.measure(max(arguments.times // 3, 3))
+    if "start" in arguments.parts:
+        results["start"] = endtoend.first_step(max(arguments.times // 2, 3))
+    if "whole" in arguments.parts:
+        results["whole"] = endtoend.whole(max(arguments.times // 3, 3))
+    if "memory" in arguments.parts:
         results["memory"] = memory.measure()
-    if told.write:
+    if arguments.write:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        PAGE.write_text(page.filled(PAGE.read_text(), results))
-        if "growth" in told.parts:
+        page.write(RESULTS.parent, results)
+        if "growth" in arguments.parts:
             growth.draw(results["growth"], RESULTS.parent / "pictures")
     return 0
 

@@ -1,9 +1,10 @@
-"""What chainrule's dependencies take on disk.
+"""The disk space that chainrule's dependencies take.
 
-python benchmarks/installed.py
+    python benchmarks/installed.py
 
-Of each: the megabytes of its own files, and of what would go if chainrule did without it. Run it in an environment of
-its own, where chainrule is installed without extras to measure what everybody gets; compiled files count.
+For each: the megabytes of its own files, and those that removing it would save. Run it in a
+separate environment with chainrule installed without extras, to measure what every user gets;
+compiled bytecode counts.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ import re
 from importlib.metadata import Distribution, distributions
 
 
-def named(name: str) -> str:
-    """A distribution's name as all spell it."""
+def normalize(name: str) -> str:
+    """A distribution's normalized name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def needs(distribution: Distribution) -> set[str]:
-    """What a distribution requires, without its extras."""
+    """The distributions that one requires, without its extras."""
     return {
-        named(re.match(r"[\w.-]+", requirement)[0])  # type: ignore[index]
+        normalize(re.match(r"[\w.-]+", requirement)[0])  # type: ignore[index]
         for requirement in distribution.requires or ()
         if "extra ==" not in requirement
     }
@@ -34,26 +35,27 @@ def size(distribution: Distribution) -> float:
 
 def main() -> None:
     """Print a line for each dependency, the largest first."""
-    found = {named(one.metadata["Name"]): one for one in distributions()}
-    sizes = {name: size(one) for name, one in found.items()}
+    installed = {normalize(one.metadata["Name"]): one for one in distributions()}
+    sizes = {name: size(one) for name, one in installed.items()}
 
-    def reached(names: set[str]) -> set[str]:
-        there: set[str] = set()
-        while new := (names & found.keys()) - there:
-            there |= new
-            names = set().union(*(needs(found[name]) for name in new))
-        return there
+    def closure(names: set[str]) -> set[str]:
+        """These distributions and everything that they require."""
+        closed: set[str] = set()
+        while new := (names & installed.keys()) - closed:
+            closed |= new
+            names = set().union(*(needs(installed[name]) for name in new))
+        return closed
 
-    direct = needs(found["chainrule"])
-    everything = reached(direct)
+    direct = needs(installed["chainrule"])
+    everything = closure(direct)
     rows = []
     for name in sorted(direct):
-        others = everything - reached(direct - {name}) - {name}
-        gone = sum(sizes[one] for one in others) + (sizes[name] if name not in reached(direct - {name}) else 0)
-        rows.append((sizes[name], gone, name, ", ".join(sorted(others, key=lambda one: -sizes[one]))))
-    print(f"{'':14} {'MB':>6} {'saved without it':>17}  what it alone brings")
-    for own, gone, name, others in sorted(rows, reverse=True):
-        print(f"{name:14} {own:6.1f} {gone:17.1f}  {others}")
+        others = everything - closure(direct - {name}) - {name}
+        saved = sum(sizes[one] for one in others) + (sizes[name] if name not in closure(direct - {name}) else 0)
+        rows.append((sizes[name], saved, name, ", ".join(sorted(others, key=lambda one: -sizes[one]))))
+    print(f"{'':14} {'MB':>6} {'saved without it':>17}  required by it alone")
+    for own, saved, name, others in sorted(rows, reverse=True):
+        print(f"{name:14} {own:6.1f} {saved:17.1f}  {others}")
     print(f"{'all':14} {sum(sizes[name] for name in everything):6.1f}   in {len(everything)} packages")
 
 

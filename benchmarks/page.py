@@ -1,11 +1,12 @@
-"""What the live page reaches in headless Chromium: the first picture, frames and steps a second, the answer to a click,
-and whether memory stays flat.
+"""The live page in headless Chromium: time to the first picture, frames and steps per second, the
+response to a click, and whether memory stays flat.
 
     python benchmarks/page.py [MINUTES]
 
-Runs at full speed for MINUTES (10 unless said) to see that neither the server nor the page grows. Exits with 1 if a
-promise is not kept: the first picture within 1 s, 30 frames and 2,000 steps a second on spirals, 15 frames a second on
-digits, an answer within 100 ms, and no more than a tenth more memory after the first minute.
+Runs at full speed for MINUTES (default 10) to check that neither the server nor the page grows.
+Exits with 1 if a target is missed: the first picture within 1 s, 30 frames and 2,000 steps per
+second on spirals, 15 frames per second on digits, a response within 100 ms, and at most a tenth
+more memory than after the first tenth of the time.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ COUNT = """() => new Promise((done) => {
 
 
 def settings(page: Any, choose: dict[str, str]) -> None:
-    """Choose these in the page's forms."""
+    """Select these options in the page's forms, by CSS selector."""
     for selector, value in choose.items():
         page.select_option(selector, value)
         page.wait_for_timeout(600)
 
 
 def speeds(page: Any) -> tuple[float, float]:
-    """Frames and steps a second while it runs at full speed."""
+    """Frames and steps per second at full speed."""
     page.click("#run")
     page.wait_for_timeout(1500)
     frames, steps = page.evaluate(COUNT)
@@ -49,14 +50,14 @@ def speeds(page: Any) -> tuple[float, float]:
 
 
 def click_times(page: Any) -> list[float]:
-    """Milliseconds from a click on a weight to its explanation in the page."""
+    """Milliseconds from a click on a weight to its explanation on the page."""
     taken = []
     for k in range(9):
         page.fill("#choose-index", f"{k % 2}, {k % 8}")
         taken.append(
             page.evaluate("""() => new Promise((done) => {
               const box = document.getElementById("explained"), began = performance.now();
-              new MutationObserver((_, seer) => { seer.disconnect(); done(performance.now() - began); }).observe(
+              new MutationObserver((_, watch) => { watch.disconnect(); done(performance.now() - began); }).observe(
                 box, { childList: true, subtree: true });
               document.querySelector("#choose button").click();
             })""")
@@ -66,13 +67,13 @@ def click_times(page: Any) -> list[float]:
 
 
 def resident(process: int) -> float:
-    """Megabytes that a process holds in memory."""
+    """The resident memory of a process in megabytes."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def flatness(page: Any, server: int, minutes: float) -> tuple[list[float], list[float]]:
-    """Megabytes of the server and of the page's script, every tenth of so many minutes at full speed."""
+    """Megabytes of the server and of the page's script at every tenth of this time, at full speed."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.enable")
     page.click("#run")
@@ -96,7 +97,7 @@ def main() -> int:
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     code = "from chainrule.cli import main; main()"
     command = [sys.executable, "-c", code, "play", "--no-browser"]
-    good = True
+    passed = True
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as driver:
         try:
             assert server.stdout is not None
@@ -119,11 +120,11 @@ def main() -> int:
             settings(page, {"#set-loss": "cross_entropy"})
             frames, steps = speeds(page)
             clicks = click_times(page)
-            print(f"first picture            {max(first):6.2f} s      (promised 1)")
-            print(f"4-8-8-2 on spirals       {frames:6.0f} frames (promised 30), {steps:,.0f} steps a second (2,000)")
+            print(f"first picture            {max(first):6.2f} s      (target 1)")
+            print(f"4-8-8-2 on spirals       {frames:6.0f} frames (target 30), {steps:,.0f} steps per second (2,000)")
             said = f"{statistics.median(clicks):6.0f} ms, at most {max(clicks):.0f}"
-            print(f"a click on a weight      {said} (promised 100)")
-            good &= max(first) <= 1 and frames >= 30 and steps >= 2000 and max(clicks) <= 100
+            print(f"a click on a weight      {said} (target 100)")
+            passed &= max(first) <= 1 and frames >= 30 and steps >= 2000 and max(clicks) <= 100
             settings(page, {"#data-set": "builtin:digits"})
             while page.locator(".layer").count() > 2:
                 page.get_by_label("Remove this layer (2)").click()
@@ -132,19 +133,19 @@ def main() -> int:
             page.locator(".layer input").first.press("Enter")
             page.wait_for_timeout(800)
             frames, steps = speeds(page)
-            print(f"64-64-10 on digits       {frames:6.0f} frames (promised 15), {steps:,.0f} steps a second")
-            good &= frames >= 15
+            print(f"64-64-10 on digits       {frames:6.0f} frames (target 15), {steps:,.0f} steps per second")
+            passed &= frames >= 15
             page.goto("about:blank")
             page.goto(address)
             expect(page.locator("#now-loss")).not_to_have_text("-")
             of_server, of_page = flatness(page, server.pid, minutes)
-            print(f"{minutes:g} minutes at full speed: the server holds {of_server[1]:.0f} to {of_server[-1]:.0f} MB,")
+            print(f"{minutes:g} minutes at full speed: the server held {of_server[1]:.0f} to {of_server[-1]:.0f} MB,")
             print(f"the page {of_page[1]:.1f} to {of_page[-1]:.1f} MB")
-            good &= of_server[-1] <= 1.1 * of_server[1] and of_page[-1] <= 1.1 * of_page[1] + 1
+            passed &= of_server[-1] <= 1.1 * of_server[1] and of_page[-1] <= 1.1 * of_page[1] + 1
             browser.close()
         finally:
             server.terminate()
-    return 0 if good else 1
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""What recording costs, and how long a step takes to be had again: medians of several, in turns, in one process.
+"""The cost of recording, and the time to replay a step: medians, in turns, in one process.
 
     python benchmarks/recording.py
 
-Exits with 1 if recording takes more than 5 % of the training time on digits, or a step more than a second.
+Exits with 1 if recording adds more than 5 % to the training time on digits, or if replaying a step
+takes more than a second.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ TIMES = 9
 
 
 def seconds(data: chainrule.data.Dataset, network: str, folder: Path | None) -> float:
-    """The time of one training, kept in the folder if one is given."""
+    """The time of one training, recorded in the folder if there is one."""
     recorders = [] if folder is None else [chainrule.Recorder(folder)]
     began = time.perf_counter()
     chainrule.train(network, data, callbacks=recorders, patience=None, epochs=100)
@@ -30,17 +31,17 @@ def seconds(data: chainrule.data.Dataset, network: str, folder: Path | None) -> 
 
 def main() -> int:
     """Measure and print."""
-    data, good = chainrule.load("digits"), True
+    data, passed = chainrule.load("digits"), True
     seconds(data, "64 relu, 64 relu", None)  # the first run warms everything up
     with tempfile.TemporaryDirectory() as place:
-        bare, kept = [], []
+        bare, recorded = [], []
         for k in range(TIMES):
             bare.append(seconds(data, "64 relu, 64 relu", None))
-            kept.append(seconds(data, "64 relu, 64 relu", Path(place, str(k))))
-        cost = statistics.median(b / a for a, b in zip(bare, kept, strict=True)) - 1
-        good &= cost <= 0.05
+            recorded.append(seconds(data, "64 relu, 64 relu", Path(place, str(k))))
+        cost = statistics.median(b / a for a, b in zip(bare, recorded, strict=True)) - 1
+        passed &= cost <= 0.05
         print(
-            f"training on digits   {statistics.median(bare):.2f} s, recorded {statistics.median(kept):.2f} s:"
+            f"training on digits   {statistics.median(bare):.2f} s, recorded {statistics.median(recorded):.2f} s:"
             f" {cost:+.1%}"
         )
         for name, network in (("9,000 weights", "64 relu, 64 relu"), ("100,000 weights", "400 relu, 180 relu")):
@@ -53,11 +54,11 @@ def main() -> int:
                 run.at(int(step), data)
                 taken.append(time.perf_counter() - began)
             size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-            good &= max(taken) <= 1
+            passed &= max(taken) <= 1
             print(
-                f"a step, {name:15} {statistics.median(taken):.2f} s, at most {max(taken):.2f} s; folder {size:.1f} MB"
+                f"replay, {name:15} {statistics.median(taken):.2f} s, at most {max(taken):.2f} s; folder {size:.1f} MB"
             )
-    return 0 if good else 1
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How long it takes to import chainrule, and to train on digits from the shell: medians of several runs.
+"""The time to import chainrule, and to train on digits from the shell: medians of several runs.
 
     python benchmarks/startup.py
 
-Exits with 1 if the import takes more than 0.3 s, or `chainrule train digits` 15 s.
+Exits with 1 if the import takes more than 0.3 s, or `chainrule train digits` more than 15 s.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAIN = "from chainrule.cli import main; main()"
 
 
 def seconds(*command: str, times: int) -> float:
-    """The median wall-clock time of a command of this Python."""
+    """The median wall-clock time of code that this Python runs."""
     taken = []
     for _ in range(times):
         with tempfile.TemporaryDirectory() as folder:
@@ -33,9 +33,9 @@ def main() -> int:
     importing = seconds("import chainrule", times=9) - bare
     using = seconds("import chainrule; chainrule.train", times=9) - bare
     training = seconds(MAIN, "train", "digits", times=3)
-    print(f"import chainrule          {importing:6.3f} s   (promised 0.3)")
+    print(f"import chainrule          {importing:6.3f} s   (target 0.3)")
     print(f"and its train function    {using:6.3f} s")
-    print(f"chainrule train digits    {training:6.2f} s   (promised 15)")
+    print(f"chainrule train digits    {training:6.2f} s   (target 15)")
     return 0 if importing <= 0.3 and training <= 15 else 1
 
 

@@ -1,5 +1,5 @@
-"""What the documentation shows is made by the project itself, when the documentation is built: pictures are drawn, and
-on the page about backpropagation every number is computed.
+"""MkDocs hooks: the build draws the pictures and computes every number on the page about
+backpropagation.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ COMPUTED = "backpropagation.md"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pictures and pages that the documentation shows."""
+    """Add the generated pictures and pages."""
     sheet = make_worksheet(Network("2 relu, 1", 2), loss("half_squares"), optimizer("sgd 0.1"))
-    with tempfile.TemporaryDirectory() as place:
-        recorder = chainrule.Recorder(Path(place, "run"))
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = chainrule.Recorder(Path(folder, "run"))
         chainrule.train("6 tanh, 4 tanh", "moons", optimizer="adam 0.02", epochs=40, callbacks=[recorder])
-        found = loss_surface(str(Path(place, "run")))
-    made = {
+        surface = loss_surface(str(Path(folder, "run")))
+    generated = {
         "scheme.svg": draw(worked_example()),
         "explanation.html": explanation_page(worked_example()),
         "worksheet.html": sheet.page(),
-        "descend.html": chart_page(surface_chart(found), surface_words(found)),
+        "descend.html": chart_page(surface_chart(surface), surface_words(surface)),
     }
-    for name, content in made.items():
-        there = files.get_file_from_path(f"pictures/{name}")
-        if there is not None:
-            files.remove(there)
+    for name, content in generated.items():
+        previous = files.get_file_from_path(f"pictures/{name}")
+        if previous is not None:
+            files.remove(previous)
         files.append(File.generated(config, f"pictures/{name}", content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Compute the numbers of the page that is about numbers."""
+    """Compute the numbers on the page about backpropagation."""
     return computed(markdown) if page.file.src_uri == COMPUTED else markdown
 
 
 def computed(markdown: str) -> str:
-    """The page with the output of its examples, and its numbers in the text, as they come out now.
+    """The page with the outputs of its examples, and the numbers in its text, recomputed.
 
-    A number in the text is followed by a comment with the expression that it is the value of: 0.5<!-- 1 / 2 -->.
+    A number in the text is followed by a comment with its expression: 0.5<!--= 1 / 2 -->.
     """
     names: dict[str, Any] = {}
     parts = []
@@ -71,11 +71,11 @@ def computed(markdown: str) -> str:
         lines = part.source.splitlines()
         prompted = [f">>> {lines[0]}", *(f"... {line}" for line in lines[1:])]
         parts.append("\n".join(prompted) + "\n" + _output(part.source, names))
-    return re.sub(r"[-\d.e]+<!--=(.*?)-->", lambda found: str(eval(found[1], names)), "".join(parts))
+    return re.sub(r"[-\d.e]+<!--=(.*?)-->", lambda match: str(eval(match[1], names)), "".join(parts))
 
 
 def _output(source: str, names: dict[str, Any]) -> str:
-    """What an example prints, as the interpreter would."""
+    """What the interpreter would print for an example."""
     printed, hook = io.StringIO(), sys.displayhook
     with redirect_stdout(printed):
         sys.displayhook = sys.__displayhook__

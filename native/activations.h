@@ -1,4 +1,4 @@
-// Activations that take each number by itself: f(z) and f'(z) side by side, as in layers/activations.py.
+// Elementwise activations, f(z) and its slope f'(z), as in layers/activations.py.
 #pragma once
 
 #include "functions.h"
@@ -6,20 +6,20 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-// What a rectifier does: z where positive, else something small. A NaN is handed on.
+// max(0, z), which propagates NaN.
 template <class T> INLINE Vec<T> positive_part(Vec<T> z) { return T(0) > z ? Vec<T>{} : z; }
 
 template <class T> struct Leaky {
     static INLINE Vec<T> f(Vec<T> z, T slope) { return z > T(0) ? z : z * slope; }
-    static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T slope) { return z > T(0) ? all(T(1)) : all(slope); }
+    static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T slope) { return z > T(0) ? broadcast(T(1)) : broadcast(slope); }
 };
 template <class T> struct Rectified {
     static INLINE Vec<T> f(Vec<T> z, T) { return positive_part<T>(z); }
-    static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T) { return z > T(0) ? all(T(1)) : Vec<T>{}; }
+    static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T) { return z > T(0) ? broadcast(T(1)) : Vec<T>{}; }
 };
 template <class T> struct Elu {
     static INLINE Vec<T> f(Vec<T> z, T alpha) { return z > T(0) ? z : expm1_of<T>(z) * alpha; }
-    static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T alpha) { return z > T(0) ? all(T(1)) : exp_of<T>(z) * alpha; }
+    static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T alpha) { return z > T(0) ? broadcast(T(1)) : exp_of<T>(z) * alpha; }
 };
 template <class T> struct Selu {
     static constexpr T ALPHA = T(1.6732632423543772), SCALE = T(1.0507009873554805);
@@ -56,13 +56,13 @@ template <class T> struct Mish {
         return t + z * sigmoid_of<T>(z) * (1 - t * t);
     }
 };
-template <class T> INLINE Vec<T> between(Vec<T> z, T low, T high) {
-    return z < low ? all(low) : (z > high ? all(high) : z);
+template <class T> INLINE Vec<T> clamp(Vec<T> z, T low, T high) {
+    return z < low ? broadcast(low) : (z > high ? broadcast(high) : z);
 }
 template <class T> struct HardSwish {
-    static INLINE Vec<T> f(Vec<T> z, T) { return z * between<T>(z + 3, 0, 6) / 6; }
+    static INLINE Vec<T> f(Vec<T> z, T) { return z * clamp<T>(z + 3, 0, 6) / 6; }
     static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T) {
-        return z <= T(-3) ? Vec<T>{} : (z >= T(3) ? all(T(1)) : (z * 2 + 3) / 6);
+        return z <= T(-3) ? Vec<T>{} : (z >= T(3) ? broadcast(T(1)) : (z * 2 + 3) / 6);
     }
 };
 template <class T> struct Softplus {
@@ -78,22 +78,22 @@ template <class T> struct Tanh {
     static INLINE Vec<T> slope(Vec<T>, Vec<T> a, T) { return 1 - a * a; }
 };
 template <class T> struct Softsign {
-    static INLINE Vec<T> f(Vec<T> z, T) { return z / (1 + size_of(z)); }
+    static INLINE Vec<T> f(Vec<T> z, T) { return z / (1 + abs_of(z)); }
     static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T) {
-        const Vec<T> r = 1 / (1 + size_of(z));
+        const Vec<T> r = 1 / (1 + abs_of(z));
         return r * r;
     }
 };
 template <class T> struct HardSigmoid {
-    static INLINE Vec<T> f(Vec<T> z, T) { return between<T>(z / 6 + T(0.5), 0, 1); }
+    static INLINE Vec<T> f(Vec<T> z, T) { return clamp<T>(z / 6 + T(0.5), 0, 1); }
     static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T) {
-        return z > T(-3) ? (z < T(3) ? all(T(1) / 6) : Vec<T>{}) : Vec<T>{};
+        return z > T(-3) ? (z < T(3) ? broadcast(T(1) / 6) : Vec<T>{}) : Vec<T>{};
     }
 };
 template <class T> struct HardTanh {
-    static INLINE Vec<T> f(Vec<T> z, T) { return between<T>(z, -1, 1); }
+    static INLINE Vec<T> f(Vec<T> z, T) { return clamp<T>(z, -1, 1); }
     static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T) {
-        return z > T(-1) ? (z < T(1) ? all(T(1)) : Vec<T>{}) : Vec<T>{};
+        return z > T(-1) ? (z < T(1) ? broadcast(T(1)) : Vec<T>{}) : Vec<T>{};
     }
 };
 template <class T> struct Sine {
@@ -101,12 +101,12 @@ template <class T> struct Sine {
     static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T frequency) { return cos_of<T>(z * frequency) * frequency; }
 };
 template <class T> struct Step {
-    static INLINE Vec<T> f(Vec<T> z, T) { return z > T(0) ? all(T(1)) : Vec<T>{}; }
+    static INLINE Vec<T> f(Vec<T> z, T) { return z > T(0) ? broadcast(T(1)) : Vec<T>{}; }
     static INLINE Vec<T> slope(Vec<T>, Vec<T>, T) { return Vec<T>{}; }
 };
 
-// Calls `use` with the activation's type.
-template <class T, class Use> INLINE void with(Activation kind, Use use) {
+// Calls `use` with an object of the activation's type.
+template <class T, class Use> INLINE void dispatch(Activation kind, Use use) {
     switch (kind) {
         case Activation::relu: return use(Rectified<T>{});
         case Activation::leaky_relu: return use(Leaky<T>{});
@@ -128,16 +128,16 @@ template <class T, class Use> INLINE void with(Activation kind, Use use) {
     }
 }
 
-// Whole vectors only: activations have room behind their end.
+// Whole vectors only: activations are padded.
 template <class T> void activate(Activation kind, T number, long count, const T* z, T* a) {
-    with<T>(kind, [=](auto f) {
+    dispatch<T>(kind, [=](auto f) {
         for (long k = 0; k < count; k += WIDTH<T>) store(a + k, f.f(load(z + k), number));
     });
 }
 
 template <class T>
 void activate_back(Activation kind, T number, long count, const T* z, const T* a, const T* da, T* dz) {
-    with<T>(kind, [=](auto f) {
+    dispatch<T>(kind, [=](auto f) {
         for (long k = 0; k < count; k += WIDTH<T>)
             store(dz + k, load(da + k) * f.slope(load(z + k), load(a + k), number));
     });

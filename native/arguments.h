@@ -1,7 +1,7 @@
-// What Python hands over, checked once per call: a mistake there becomes a ValueError, not a read
-// or a write out of bounds. Arrays are taken as they are, never converted: a converted copy would
-// be gone before it is used. That parameters have readable room behind them (see ROOM in
-// engine/native.py) is the one thing that can't be seen from here.
+// Validation of arguments from Python, once per call: a mistake becomes a ValueError, not an
+// out-of-bounds access. Arrays are never converted: a converted copy would be freed before it is
+// used. Only the readable padding behind the parameters (see PADDING in engine/native.py) can't be
+// checked here.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -24,81 +24,82 @@ inline void require(bool condition, const std::string& message) {
 
 inline void require_length(const std::string& name, long length, long wanted) {
     require(length == wanted,
-            name + " has the length " + std::to_string(length) + " instead of " + std::to_string(wanted));
+            name + " has length " + std::to_string(length) + ", expected " + std::to_string(wanted));
 }
 
-// A writable vector of this very type and length; or, with `longer`, of at least this length.
+// The data of a writable vector of this dtype and length; with `longer`, of at least this length.
 template <class T>
-T* vector_of(const nb::object& given, const std::string& name, long length, bool longer = false) {
+T* vector_of(const nb::object& argument, const std::string& name, long length, bool longer = false) {
     nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu> vector;
-    require(nb::try_cast(given, vector, false),
+    require(nb::try_cast(argument, vector, false),
             name + " must be a contiguous, writable vector of float" + std::to_string(8 * sizeof(T)));
-    const long found = long(vector.shape(0));
-    if (!longer || found < length) require_length(name, found, length);
+    const long size = long(vector.shape(0));
+    if (!longer || size < length) require_length(name, size, length);
     return vector.data();
 }
 
-template <class T> T* vector_or_none(const nb::object& given, const std::string& name, long length) {
-    return given.is_none() ? nullptr : vector_of<T>(given, name, length);
+template <class T> T* vector_or_none(const nb::object& argument, const std::string& name, long length) {
+    return argument.is_none() ? nullptr : vector_of<T>(argument, name, length);
 }
 
-// A single number that is counted on, or null.
-template <class N> N* number_of(const nb::object& given, const std::string& name, bool wanted) {
-    require(given.is_none() != wanted, name + (wanted ? " is missing" : " is not used by this stage"));
+// The address of a writable scalar, or null if the stage has none.
+template <class N> N* number_of(const nb::object& argument, const std::string& name, bool wanted) {
+    require(argument.is_none() != wanted, name + (wanted ? " is missing" : " is not used by this stage"));
     if (!wanted) return nullptr;
     nb::ndarray<N, nb::ndim<0>, nb::device::cpu> number;
-    require(nb::try_cast(given, number, false), name + " must be a writable array without axes, of the right type");
+    require(nb::try_cast(argument, number, false),
+            name + " must be a writable zero-dimensional array of the right dtype");
     return number.data();
 }
 
-inline Numbers numbers_of(const AnyArray& array, const std::string& name) {
+inline Dtype dtype_of(const AnyArray& array, const std::string& name) {
     const nb::dlpack::dtype d = array.dtype();
-    if (d == nb::dtype<float>()) return Numbers::float32;
-    if (d == nb::dtype<double>()) return Numbers::float64;
-    if (d == nb::dtype<uint8_t>()) return Numbers::uint8;
-    if (d == nb::dtype<int32_t>()) return Numbers::int32;
-    if (d == nb::dtype<int64_t>()) return Numbers::int64;
-    throw std::invalid_argument(name + " has numbers of a type that can't be read");
+    if (d == nb::dtype<float>()) return Dtype::float32;
+    if (d == nb::dtype<double>()) return Dtype::float64;
+    if (d == nb::dtype<uint8_t>()) return Dtype::uint8;
+    if (d == nb::dtype<int32_t>()) return Dtype::int32;
+    if (d == nb::dtype<int64_t>()) return Dtype::int64;
+    throw std::invalid_argument(name + " has an unsupported dtype");
 }
 
-// Samples along the first axis, each of them in one piece of `size` numbers.
-inline Table table_of(const nb::object& given, const std::string& name, long size) {
+// Samples along the first axis, each of `size` contiguous numbers.
+inline SampleArray samples_of(const nb::object& argument, const std::string& name, long size) {
     AnyArray array;
-    require(nb::try_cast(given, array, false), name + " must be an array");
-    require(array.ndim() >= 1, name + " has no axis of samples");
-    Table table;
+    require(nb::try_cast(argument, array, false), name + " must be an array");
+    require(array.ndim() >= 1, name + " must have an axis of samples");
+    SampleArray table;
     table.data = static_cast<const char*>(array.data());
-    table.type = numbers_of(array, name);
+    table.type = dtype_of(array, name);
     table.count = long(array.shape(0));
     table.stride = long(array.stride(0)) * long(array.itemsize());
     table.size = 1;
     for (size_t k = array.ndim(); k-- > 1;) {
         require(array.shape(k) < 2 || table.count == 0 || array.stride(k) == table.size,
-                name + " does not hold each sample in one piece");
+                name + " must store each sample contiguously");
         table.size *= long(array.shape(k));
     }
-    require(table.size == size, name + " has " + std::to_string(table.size) + " numbers a sample instead of " +
+    require(table.size == size, name + " has " + std::to_string(table.size) + " numbers per sample, expected " +
                                     std::to_string(size));
     return table;
 }
 
-// The input alone, in its own order.
+// The input alone, in order.
 template <class T> Data input_of(const Engine<T>& e, const nb::object& x) {
     Data data;
-    data.x = table_of(x, "x", e.input_size());
+    data.x = samples_of(x, "x", e.input_size());
     data.rows = data.x.count;
     return data;
 }
 
-// Samples, targets and weights, and which of them are taken: all row numbers are checked first.
+// Samples, targets and weights, and the rows to take, all of which are checked.
 template <class T>
 Data data_of(const Engine<T>& e, const nb::object& x, const nb::object& y, const nb::object& weight,
              const nb::object& order) {
     Data data = input_of(e, x);
-    data.y = table_of(y, "y", e.loss.target_width);
+    data.y = samples_of(y, "y", e.loss.target_width);
     require_length("y", data.y.count, data.x.count);
     if (!weight.is_none()) {
-        data.weight = table_of(weight, "weight", 1);
+        data.weight = samples_of(weight, "weight", 1);
         require_length("weight", data.weight.count, data.x.count);
     }
     if (order.is_none()) return data;
@@ -106,9 +107,9 @@ Data data_of(const Engine<T>& e, const nb::object& x, const nb::object& y, const
     require(nb::try_cast(order, rows, false), "order must be a contiguous vector of int64");
     data.order = rows.data();
     data.rows = long(rows.shape(0));
-    uint64_t largest = 0;  // a negative row is larger than any count
+    uint64_t largest = 0;  // as an unsigned number a negative row is larger than any count
     for (long k = 0; k < data.rows; ++k) largest = std::max(largest, uint64_t(data.order[k]));
-    require(data.rows == 0 || largest < uint64_t(data.x.count), "order has a row that is not among the samples of x");
+    require(data.rows == 0 || largest < uint64_t(data.x.count), "order has a row that is out of range");
     return data;
 }
 

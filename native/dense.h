@@ -1,7 +1,7 @@
-// Matrix products by tiles that are held in registers over the whole of K, or over blocks of it.
+// Matrix products by register tiles, accumulated over the whole of K or over blocks of it.
 //
-// Every entry of C is one chain of fused multiply-adds along K, in its order, however the tiles are cut: so the same
-// bits come out for any division of the work among threads.
+// Every entry of C is a single chain of fused multiply-adds in the order of K, whatever the
+// tiling: so the result is the same bit for bit however the work is divided among threads.
 #pragma once
 
 #include <utility>
@@ -21,12 +21,11 @@ void narrow_product(const Product<double>&);
 namespace chainrule::CHAINRULE_ISA {
 
 #if defined(__AVX512F__)
-constexpr int MOST_ROWS = 14;  // 28 registers of sums, 2 of B, 1 of A
+constexpr int MAX_ROWS = 14;  // 28 registers of sums, 2 of B, 1 of A
 #else
-constexpr int MOST_ROWS = 6;  // 12 registers of sums, 2 of B, 1 of A
+constexpr int MAX_ROWS = 6;  // 12 registers of sums, 2 of B, 1 of A
 #endif
 constexpr long K_BLOCK = 512;
-
 
 template <class T> struct Tile {
     long k;
@@ -38,15 +37,15 @@ template <class T> struct Tile {
     long c_row;
     const T* bias;
     bool first, last;  // block of K
-    After after;
+    Epilogue epilogue;
     const T* slope_of;
-    long tail;  // columns in the last vector; 0 stores it whole
+    long tail;  // columns in the last vector; 0 stores all of it
     const T* const* samples;
     long a_from;
     T* sums;
 };
 
-// How A is read: by its rows, by its columns, or either where the samples lie.
+// How A is read: by rows, by columns, or either of these from the samples in place.
 enum Reading { rows, columns, sample_rows, sample_columns };
 
 template <class T, int VECTORS> INLINE void store_sums(const Tile<T>& t, const Vec<T>* totals) {
@@ -81,7 +80,7 @@ template <class T, int ROWS, int VECTORS, Reading READING, bool SUMS> void tile(
     if (SUMS && !t.first)
         for (int j = 0; j < VECTORS; ++j)
             totals[j] = j + 1 < VECTORS || t.tail == 0 ? load(t.sums + j * W) : load_part(t.sums + j * W, t.tail);
-    // A column of A, whose entries are entry(i), times a row of B.
+    // Adds the outer product of a column of A, whose entries are entry(i), and a row of B.
     const auto add = [&](const T* b, auto entry) INLINE_LAMBDA {
         V bs[VECTORS];
 #pragma GCC unroll 2
@@ -91,12 +90,12 @@ template <class T, int ROWS, int VECTORS, Reading READING, bool SUMS> void tile(
         }
 #pragma GCC unroll 16
         for (int i = 0; i < ROWS; ++i) {
-            const V as = all(entry(i));
+            const V as = broadcast(entry(i));
 #pragma GCC unroll 2
             for (int j = 0; j < VECTORS; ++j) sums[i][j] += as * bs[j];
         }
     };
-    if constexpr (READING == columns || READING == sample_columns) {  // A's rows lie side by side
+    if constexpr (READING == columns || READING == sample_columns) {
         const T* a = t.a;
         const long a_column = t.a_column, a_from = t.a_from;
         for (long p = 0; p < t.k; ++p, b += b_row, a += a_column) {
@@ -106,7 +105,8 @@ template <class T, int ROWS, int VECTORS, Reading READING, bool SUMS> void tile(
             }
             add(b, [&](int i) { return a[i]; });
         }
-    } else if constexpr (READING == sample_rows) {  // by fours: there are too few registers for a pointer to each row
+    } else if constexpr (READING == sample_rows) {
+        // four rows of B at a time: there are too few registers for a pointer to each row
         const T* const* samples = t.samples;
         long at = t.a_from;
         const long end = at + t.k;
@@ -128,12 +128,12 @@ template <class T, int ROWS, int VECTORS, Reading READING, bool SUMS> void tile(
         }
     }
     if constexpr (SUMS) store_sums<T, VECTORS>(t, totals);
-    if (t.last && t.after == After::relu) {
+    if (t.last && t.epilogue == Epilogue::relu) {
 #pragma GCC unroll 16
         for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 2
             for (int j = 0; j < VECTORS; ++j) sums[i][j] = T(0) > sums[i][j] ? V{} : sums[i][j];
-    } else if (t.last && t.after == After::relu_slope) {
+    } else if (t.last && t.epilogue == Epilogue::relu_slope) {
 #pragma GCC unroll 16
         for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 2
@@ -152,7 +152,7 @@ template <class T, int ROWS, int VECTORS, Reading READING, bool SUMS> void tile(
 
 template <class T> using TileFunction = void (*)(const Tile<T>&);
 
-// The tiles of each number of rows, from 1.
+// Tile functions by number of rows, from 1.
 template <class T, int VECTORS, Reading READING, bool SUMS, class Rows> struct Tiles;
 template <class T, int VECTORS, Reading READING, bool SUMS, int... ROWS>
 struct Tiles<T, VECTORS, READING, SUMS, std::integer_sequence<int, ROWS...>> {
@@ -160,7 +160,7 @@ struct Tiles<T, VECTORS, READING, SUMS, std::integer_sequence<int, ROWS...>> {
 };
 template <class T, int VECTORS, Reading READING, bool SUMS = false>
 constexpr const TileFunction<T>* TILES =
-    Tiles<T, VECTORS, READING, SUMS, std::make_integer_sequence<int, MOST_ROWS>>::OF;
+    Tiles<T, VECTORS, READING, SUMS, std::make_integer_sequence<int, MAX_ROWS>>::OF;
 
 template <class T, int VECTORS> INLINE const TileFunction<T>* tiles_for(int reading, bool sums) {
     switch (reading) {
@@ -171,7 +171,8 @@ template <class T, int VECTORS> INLINE const TileFunction<T>* tiles_for(int read
     }
 }
 
-// Rows [0, k) of B's columns from `column` on, a vector or two of them, side by side.
+// Packs rows [from, from + k) of one or two vectors of B's columns, from `column` on, into
+// contiguous memory.
 template <class T> void pack_columns(const Product<T>& w, long from, long k, long column, long columns, long stride,
                                      T* to) {
     if (w.b_column == 1) {
@@ -179,31 +180,32 @@ template <class T> void pack_columns(const Product<T>& w, long from, long k, lon
             const T* row = w.b + (from + p) * w.b_row + column;
             for (long j = 0; j < stride; j += WIDTH<T>) {
                 store(to + p * stride + j, load(row + j));
-                __builtin_prefetch(row + stride + j, 0, 2);  // the next columns' numbers are on their way meanwhile
+                __builtin_prefetch(row + stride + j, 0, 2);  // the next columns
             }
         }
         return;
     }
-    // B is stored by columns, each in one piece: squares of W by W numbers are turned in registers, unless they are few.
+    // B is stored by columns: W by W blocks are transposed in registers, unless there are few
+    // numbers.
     constexpr long W = WIDTH<T>;
     if (k * columns <= 2 * W) {
         for (long p = 0; p < k; ++p)
             for (long j = 0; j < columns; ++j) to[p * stride + j] = w.b[(column + j) * w.b_column + from + p];
         return;
     }
-    Vec<T> square[W];
+    Vec<T> block[W];
     alignas(64) T part[W * W];
     for (long j = 0; j < stride; j += W)
         for (long p = 0; p < k; p += W) {
             const T* corner = w.b + (column + j) * w.b_column + from + p;
-            const long there = columns - j < W ? columns - j : W, here = k - p < W ? k - p : W;
-            if (there == W && here == W) load_turned<T>(corner, w.b_column, square);
+            const long width = columns - j < W ? columns - j : W, here = k - p < W ? k - p : W;
+            if (width == W && here == W) load_transposed<T>(corner, w.b_column, block);
             else {
                 for (long i = 0; i < W; ++i)
-                    store(part + i * W, i < there ? load_part(corner + i * w.b_column, here) : Vec<T>{});
-                load_turned<T>(part, W, square);
+                    store(part + i * W, i < width ? load_part(corner + i * w.b_column, here) : Vec<T>{});
+                load_transposed<T>(part, W, block);
             }
-            for (long i = 0; i < here; ++i) store(to + (p + i) * stride + j, square[i]);
+            for (long i = 0; i < here; ++i) store(to + (p + i) * stride + j, block[i]);
         }
 }
 
@@ -213,33 +215,34 @@ template <class T> void product(const Product<T>& w) {
 #if defined(CHAINRULE_512)
     if (w.n <= W / 2) return narrow_product(w);
 #endif
-    const bool one = w.m <= MOST_ROWS;
-    const long blocks = one ? 1 : (w.m + MOST_ROWS - 1) / MOST_ROWS;
-    const long shorter = one ? w.m : w.m / blocks, longer = one ? 0 : w.m % blocks;
-    const bool turned = w.a_column != 1 && w.a_row == 1;
-    const int reading = (turned ? columns : rows) + (w.samples ? 2 : 0);
-    long deep = w.k;  // K, or equal parts of it
+    const bool single = w.m <= MAX_ROWS;
+    const long blocks = single ? 1 : (w.m + MAX_ROWS - 1) / MAX_ROWS;
+    const long shorter = single ? w.m : w.m / blocks, longer = single ? 0 : w.m % blocks;
+    const bool transposed = w.a_column != 1 && w.a_row == 1;
+    const int reading = (transposed ? columns : rows) + (w.samples ? 2 : 0);
+    long depth = w.k;  // K, or equal parts of it
     if (w.k > K_BLOCK) {
         const long parts = (w.k + K_BLOCK - 1) / K_BLOCK;
-        deep = (w.k + parts - 1) / parts;
+        depth = (w.k + parts - 1) / parts;
     }
-    // B is copied together where its rows are too far apart to stay in the nearest cache, and are needed often.
-    const bool packs = w.b_column != 1 || (w.m > 2 * MOST_ROWS && w.n > 2 * W && w.k * w.n > 8192);
+    // B is packed if its rows are too far apart to stay in the L1 cache and are used often.
+    const bool packs = w.b_column != 1 || (w.m > 2 * MAX_ROWS && w.n > 2 * W && w.k * w.n > 8192);
     Tile<T> t;
     t.a = nullptr;
     t.a_row = w.a_row;
     t.a_column = w.a_column;
     t.c_row = w.c_row;
-    t.after = w.after;
-    for (long from = 0; from == 0 || from < w.k; from += deep) {
-        t.k = w.k - from < deep ? w.k - from : deep;
+    t.epilogue = w.epilogue;
+    for (long from = 0; from == 0 || from < w.k; from += depth) {
+        t.k = w.k - from < depth ? w.k - from : depth;
         t.first = from == 0;
         t.last = from + t.k >= w.k;
         for (long column = 0; column < w.n; column += 2 * W) {
             const long left = w.n - column, wide = left < 2 * W ? left : 2 * W;
             const long vectors = wide > W ? 2 : 1, stride = vectors * W;
             t.tail = w.whole ? 0 : wide % W;
-            const TileFunction<T>* tiles = vectors == 2 ? tiles_for<T, 2>(reading, false) : tiles_for<T, 1>(reading, false);
+            const TileFunction<T>* tiles =
+                vectors == 2 ? tiles_for<T, 2>(reading, false) : tiles_for<T, 1>(reading, false);
             t.sums = w.sums ? w.sums + column : nullptr;
             if (packs) pack_columns(w, from, t.k, column, wide, stride, w.pack);
             t.b = packs ? w.pack : w.b + from * w.b_row + column;
@@ -248,11 +251,11 @@ template <class T> void product(const Product<T>& w) {
             for (long block = 0, row = 0; block < blocks; ++block) {
                 const long here = shorter + (block < longer ? 1 : 0);
                 if (!w.samples) t.a = w.a + row * w.a_row + from * w.a_column;
-                t.samples = w.samples ? w.samples + (turned ? from : row) : nullptr;
-                t.a_from = w.a_from + (turned ? row : from);
+                t.samples = w.samples ? w.samples + (transposed ? from : row) : nullptr;
+                t.a_from = w.a_from + (transposed ? row : from);
                 t.c = w.c + row * w.c_row + column;
                 t.slope_of = w.slope_of ? w.slope_of + row * w.c_row + column : nullptr;
-                if (w.sums && block == 0)  // B's columns are the same for all rows
+                if (w.sums && block == 0)  // the column sums of B are the same for all rows of A
                     (vectors == 2 ? tiles_for<T, 2>(reading, true) : tiles_for<T, 1>(reading, true))[here - 1](t);
                 else tiles[here - 1](t);
                 row += here;

@@ -1,11 +1,14 @@
-// Gradient descent: a chain of stages over the flat vectors, in pieces that fit the nearest cache.
+// Gradient descent: a chain of optimizer stages over the flat vectors, in pieces that fit into the
+// L1 cache.
 //
-// A stage that looks at whole arrays (for their norm, or to turn a matrix or all of them into something else) divides the
-// chain into passes: it comes between one, which leaves what it made in the gradient's place, and the next. Sums are kept
-// for each piece and added in order, whoever computed them.
+// A stage that needs whole arrays (for their norms, or to transform a matrix or the whole
+// gradient) divides the chain into passes: the pass before it writes its result over the gradient,
+// the stage works on that, and the next pass reads it. Sums are stored by piece and added in
+// order, so they don't depend on the number of threads.
 //
-// Without such stages and penalties, any part of an array can be stepped as soon as its gradient is known: what computes
-// gradients then asks for `part`, while they are in the nearest cache, and `step` does the rest.
+// Without such stages and without penalties, a part of an array can be stepped as soon as its
+// gradient is known: DenseOp then calls `step_part` while that gradient is still cached, and
+// `step` does the rest.
 #pragma once
 
 #include <algorithm>
@@ -23,34 +26,35 @@ namespace chainrule {
 
 struct PenaltyOn {
     double l1, l2;
-    std::vector<char> on;
+    std::vector<char> on;  // whether it applies to each array
 };
 
 template <class T> class Descent {
   public:
     std::vector<Range> arrays;
-    std::vector<long> columns;  // of each array that is a matrix; 0: it is none
+    std::vector<long> columns;  // of each matrix; 0 for an array that is not a matrix
     std::vector<PenaltyOn> penalties;
     std::vector<DescentStage<T>> stages;
-    double penalty = 0;  // its value in the last step
+    double penalty = 0;  // the penalties' value in the last step
 
     void finish(long size, int threads) {
         pieces_.clear();
         works_.assign(size_t(threads), std::vector<StageWork<T>>(stages.size()));
-        shows_ = shows();
+        propagates_nonfinite_ = propagates_nonfinite();
         by_parts_ = size > LARGE && penalties.empty() &&
-                    std::none_of(stages.begin(), stages.end(), [](auto& s) { return s.looks_at_arrays(); });
+                    std::none_of(stages.begin(), stages.end(), [](auto& s) { return s.needs_whole_arrays(); });
         stepped_.assign(arrays.size() + 1, 0);
-        sound_.assign(size_t(threads), 0);
+        checks_.assign(size_t(threads), 0);
         const bool by_array = std::any_of(stages.begin(), stages.end(), [](auto& s) {
-            return !s.on.empty() || s.rule == Rule::clip_norm || s.rule == Rule::trust_ratio || s.rule == Rule::orthogonalize;
+            return !s.on.empty() || s.rule == Rule::clip_norm || s.rule == Rule::trust_ratio ||
+                   s.rule == Rule::orthogonalize;
         }) || !penalties.empty() || size > LARGE;
-        std::vector<Range> spans = arrays;
-        if (!by_array) spans = {{0, size}};
-        for (size_t a = 0; a < spans.size(); ++a)
-            for (long from = spans[a].from; from < spans[a].to; from += PIECE)
-                pieces_.push_back({from, std::min(PIECE, spans[a].to - from), int(a)});
-        // Of each array every thread takes a part in one piece, as it does of the array's gradient.
+        std::vector<Range> ranges = arrays;
+        if (!by_array) ranges = {{0, size}};
+        for (size_t a = 0; a < ranges.size(); ++a)
+            for (long from = ranges[a].from; from < ranges[a].to; from += PIECE)
+                pieces_.push_back({from, std::min(PIECE, ranges[a].to - from), int(a)});
+        // Every thread takes a contiguous share of each array, as it does of the array's gradient.
         pieces_of_.assign(size_t(threads), {});
         for (size_t begin = 0, end = 0; begin < pieces_.size(); begin = end) {
             while (end < pieces_.size() && pieces_[end].array == pieces_[begin].array) ++end;
@@ -62,41 +66,44 @@ template <class T> class Descent {
         g_squares_.assign(pieces_.size(), 0);
         w_squares_.assign(pieces_.size(), 0);
         penalty_parts_.assign(pieces_.size(), 0);
-        make_room(size, threads);
+        allocate_scratch(size, threads);
     }
 
-    // The mean loss of the same mini-batch at other weights, without penalties, and its gradient; all threads ask.
-    using Elsewhere = std::function<double(const T* w, T* g)>;
+    // Returns the mean loss of the same mini-batch at weights w, without penalties, and sets g to
+    // its gradient. Called by all threads together.
+    using LossAt = std::function<double(const T* w, T* g)>;
 
-    // One step, called by every thread; g is the gradient, which becomes scratch. With `gradient` and `update` the
-    // whole gradient (with penalties) and what was subtracted are handed out. `loss` is that here, and like `elsewhere`
-    // needed if a stage looks around. False if something is not finite, on the thread that saw it.
+    // Takes one step; called by every thread. g is the gradient, and is overwritten. `gradient`
+    // and `update`, if not null, receive the whole gradient (with penalties) and the update that
+    // was subtracted. `loss` is the current loss; it and `loss_at` are only used by a line search.
+    // Returns false on a thread that found a number that is not finite.
     bool step(const Kernels<T>& kernels, T* w, T* g, T* gradient, T* update, int t, Barrier& barrier,
-              const double& loss, const Elsewhere& elsewhere) {
-        Going going{w, g, gradient || !looks_around_ ? gradient : gradient_.data(), update, t};
-        going.sound = sound_[size_t(t)];
-        sound_[size_t(t)] = 0;
-        while (!going.ended) {
-            prepare(going);
+              const double& loss, const LossAt& loss_at) {
+        StepState state{w, g, gradient || !has_line_search_ ? gradient : gradient_.data(), update, t};
+        state.check = checks_[size_t(t)];
+        checks_[size_t(t)] = 0;
+        while (!state.ended) {
+            prepare(state);
             for (const long p : pieces_of_[size_t(t)])
-                if (!stepped_[size_t(pieces_[size_t(p)].array)] || going.gradient || !by_parts_)
-                    step_piece(kernels, going, p);
-            if (going.last || going.ended) break;
+                if (!stepped_[size_t(pieces_[size_t(p)].array)] || state.gradient || !by_parts_)
+                    step_piece(kernels, state, p);
+            if (state.last || state.ended) break;
             barrier.wait();
-            look_at_arrays(kernels, going, barrier, loss, elsewhere);
+            apply_to_whole_arrays(kernels, state, barrier, loss, loss_at);
             barrier.wait();
-            going.first = false;
-            going.from = going.to + 1;
+            state.first = false;
+            state.from = state.to + 1;
         }
-        const T sound = going.sound;
+        const T check = state.check;
         barrier.wait();
         if (t == 0) end_step();
-        return sound == 0;
+        return check == 0;
     }
 
-    bool looks_around() const { return looks_around_; }
+    bool has_line_search() const { return has_line_search_; }
 
-    // Whether arrays may be stepped in parts, and which of them will be: number `array` then is not part of `step`.
+    // Whether arrays may be stepped in parts. Those listed in `leave_out` are: `step` then skips
+    // them.
     bool by_parts() const { return by_parts_; }
     int array_at(long from) const {
         for (size_t a = 0; a < arrays.size(); ++a)
@@ -107,48 +114,49 @@ template <class T> class Descent {
         for (int array : stepped) stepped_[size_t(array)] = 1;
     }
 
-    // Before the parts of a step: its numbers, on every thread.
+    // Prepares the constants for the step's calls of step_part; called by every thread.
     void begin_step(int t) {
-        sound_[size_t(t)] = 0;
-        for (size_t k = 0; k < stages.size(); ++k) works_[size_t(t)][k] = numbers(stages[k]);
+        checks_[size_t(t)] = 0;
+        for (size_t k = 0; k < stages.size(); ++k) works_[size_t(t)][k] = step_constants(stages[k]);
     }
 
-    // Whether a gradient that is not finite makes the new weights so, too; else it is looked at before.
-    bool shows() const {
+    // Whether a gradient that is not finite always makes the new weights not finite; otherwise it
+    // is checked first.
+    bool propagates_nonfinite() const {
         if (stages.empty()) return true;
         switch (stages[0].rule) {
             case Rule::clip_value:
             case Rule::accumulate:
             case Rule::rprop:
             case Rule::lion: return false;
-            default: return !stages[0].looks_at_arrays() && stages[0].on.empty();
+            default: return !stages[0].needs_whole_arrays() && stages[0].on.empty();
         }
     }
 
-    // Weights [from, to) of an array, whose gradient begins at g.
-    void part(const Kernels<T>& kernels, T* w, const T* g, int array, long from, long to, int t) {
+    // Steps weights [from, to), which are in this array; g is their gradient.
+    void step_part(const Kernels<T>& kernels, T* w, const T* g, int array, long from, long to, int t) {
         StageWork<T>* const works = works_[size_t(t)].data();
-        alignas(64) T u[PIECE + ROOM];
-        T sound = 0;
+        alignas(64) T u[PIECE + PADDING];
+        T check = 0;
         for (long at = from; at < to; at += PIECE) {
             const long count = std::min(PIECE, to - at);
             const T* in = g + (at - from);
-            if (!shows_) {
-                sound += kernels.take(count, in, u);
+            if (!propagates_nonfinite_) {
+                check += kernels.take(count, in, u);
                 in = u;
             }
             size_t stop = stages.size();
             for (size_t k = 0; k < stages.size(); ++k)
                 if (stages[k].rule == Rule::accumulate && works[k].n[1] == 0) stop = k + 1;
-            const bool ends = stop == stages.size() && !(stop && waits(works[stop - 1]));
+            const bool ends = stop == stages.size() && !(stop && only_accumulates(works[stop - 1]));
             const bool scales = ends && stop && multiplies_all(stop - 1, works_[size_t(t)]);
             if (scales) --stop;
             const T factor = scales ? works[stop].n[0] : T(1);
-            if (ends) sound += descend(kernels, 0, stop, factor, array, at, count, in, u, w, t);
+            if (ends) check += descend(kernels, 0, stop, factor, array, at, count, in, u, w, t);
             else
                 for (size_t k = 0; k < stop; ++k) in = apply(kernels, k, array, at, count, in, u, w, t);
         }
-        sound_[size_t(t)] += sound;
+        checks_[size_t(t)] += check;
     }
 
     static constexpr long PIECE = 2048, LARGE = 50000;
@@ -164,39 +172,45 @@ template <class T> class Descent {
     std::vector<T> factors_;
     std::vector<std::vector<StageWork<T>>> works_;  // of each thread
 
-    bool by_parts_ = false, shows_ = false;
-    std::vector<char> stepped_;  // arrays that are stepped in parts
-    std::vector<T> sound_;       // of each thread's parts
+    bool by_parts_ = false, propagates_nonfinite_ = false;
+    std::vector<char> stepped_;  // which arrays are stepped in parts
+    std::vector<T> checks_;       // of each thread's parts: NaN if a number was not finite
 
     long size_ = 0;
     Orthogonalizer<T> orthogonal_;
-    bool looks_around_ = false;  // at the loss elsewhere: then the gradient is kept, and there is room for another
-    Lines<T> gradient_, there_, gradient_there_;
+    // Whether there is a line search, which needs the gradients here and at trial weights.
+    bool has_line_search_ = false;
+    AlignedVector<T> gradient_, trial_weights_, trial_gradient_;
     std::vector<double> trial_parts_;
     Trial trial_{};
 
-    // Whether a stage only gathers in this step.
-    static bool waits(const StageWork<T>& work) { return work.kind == StageKind::accumulate && work.n[1] == 0; }
+    // Whether the stage only accumulates in this step, which ends it.
+    static bool only_accumulates(const StageWork<T>& work) {
+        return work.kind == StageKind::accumulate && work.n[1] == 0;
+    }
 
     bool multiplies_all(size_t k, const std::vector<StageWork<T>>& works) const {
         return works[k].kind == StageKind::scale && stages[k].on.empty();
     }
 
-    // Stage k's numbers in this step, and its memory of the weights from `from` on.
+    // Stage k's constants in this step, with its state for the weights from `from` on.
     StageWork<T>& work_at(size_t k, long from, int t) {
         StageWork<T>& work = works_[size_t(t)][k];
         for (int s = 0; s < 3; ++s) work.state[s] = stages[k].state[s] ? stages[k].state[s] + from : nullptr;
         return work;
     }
 
-    // Stage k turns `in` into u; gives where its result is.
-    const T* apply(const Kernels<T>& kernels, size_t k, int array, long from, long count, const T* in, T* u, T* w, int t) {
+    // Applies stage k to `in`; returns where the result is: in u, or `in` where the stage does not
+    // apply.
+    const T* apply(const Kernels<T>& kernels, size_t k, int array, long from, long count, const T* in, T* u, T* w,
+                   int t) {
         if (!stages[k].applies(size_t(array))) return in;
         kernels.stage(work_at(k, from, t), count, in, u, w + from);
         return u;
     }
 
-    // Stages [k, stop), and then what they made, times `factor`, is subtracted: by the last of them in the same go.
+    // Applies stages [k, stop) and subtracts the result times `factor`, in the same pass as the
+    // last stage.
     T descend(const Kernels<T>& kernels, size_t k, size_t stop, T factor, int array, long from, long count, const T* in,
               T* u, T* w, int t) {
         const bool subtracts = stop > k && stages[stop - 1].applies(size_t(array));
@@ -205,71 +219,72 @@ template <class T> class Descent {
         return kernels.stage_and_subtract(work_at(stop - 1, from, t), count, factor, in, w + from);
     }
 
-    // How far a step is: in the pass over stages [from, to), of which those up to `stop` run.
-    struct Going {
+    // The state of one step: in the pass over stages [from, to), of which those before `stop` run.
+    struct StepState {
         T *w, *g, *gradient, *update;
         int t;
         size_t from = 0, to = 0, stop = 0;
-        bool first = true, last = false, ended = false;  // `ended`: a stage only gathers in this step
-        T factor = 1;  // a learning rate at the end is applied as the update is subtracted
-        T sound = 0;
+        // Pass; `ended`: a stage only accumulates in this step.
+        bool first = true, last = false, ended = false;
+        T factor = 1;  // a learning rate at the end, which is applied as the update is subtracted
+        T check = 0;
     };
 
-    void prepare(Going& going) {
-        std::vector<StageWork<T>>& works = works_[size_t(going.t)];
-        going.to = going.from;
-        while (going.to < stages.size() && !stages[going.to].looks_at_arrays()) ++going.to;
-        going.stop = going.to;
-        for (size_t k = going.from; k < going.to && !going.ended; ++k) {
-            works[k] = numbers(stages[k]);
-            going.ended = waits(works[k]);
-            if (going.ended) going.stop = k + 1;
+    void prepare(StepState& state) {
+        std::vector<StageWork<T>>& works = works_[size_t(state.t)];
+        state.to = state.from;
+        while (state.to < stages.size() && !stages[state.to].needs_whole_arrays()) ++state.to;
+        state.stop = state.to;
+        for (size_t k = state.from; k < state.to && !state.ended; ++k) {
+            works[k] = step_constants(stages[k]);
+            state.ended = only_accumulates(works[k]);
+            if (state.ended) state.stop = k + 1;
         }
-        going.last = going.to == stages.size() && !going.ended;
-        const bool scales = going.last && going.to > going.from && multiplies_all(going.to - 1, works);
-        going.factor = scales ? works[going.to - 1].n[0] : T(1);
-        if (scales) --going.stop;
+        state.last = state.to == stages.size() && !state.ended;
+        const bool scales = state.last && state.to > state.from && multiplies_all(state.to - 1, works);
+        state.factor = scales ? works[state.to - 1].n[0] : T(1);
+        if (scales) --state.stop;
     }
 
-    void step_piece(const Kernels<T>& kernels, Going& going, long p) {
+    void step_piece(const Kernels<T>& kernels, StepState& state, long p) {
         const Piece piece = pieces_[size_t(p)];
         const size_t bytes = size_t(piece.count) * sizeof(T);
-        alignas(64) T u[PIECE + ROOM];
-        const T* in = going.g + piece.from;
-        T* const w = going.w + piece.from;
-        if (!going.first || !shows_ || going.gradient || !penalties.empty()) {
-            going.sound += kernels.take(piece.count, in, u);
+        alignas(64) T u[PIECE + PADDING];
+        const T* in = state.g + piece.from;
+        T* const w = state.w + piece.from;
+        if (!state.first || !propagates_nonfinite_ || state.gradient || !penalties.empty()) {
+            state.check += kernels.take(piece.count, in, u);
             in = u;
         }
-        if (going.first) {
-            penalty_parts_[size_t(p)] = penalize(kernels, p, going.w, u);
-            if (going.gradient) std::memcpy(going.gradient + piece.from, u, bytes);
+        if (state.first) {
+            penalty_parts_[size_t(p)] = penalize(kernels, p, state.w, u);
+            if (state.gradient) std::memcpy(state.gradient + piece.from, u, bytes);
         } else {
-            StageWork<T> shorten;
-            shorten.kind = StageKind::scale;
-            shorten.n[0] = factors_.size() == 1 ? factors_[0] : factors_[size_t(piece.array)];
-            kernels.stage(shorten, piece.count, u, u, w);
+            StageWork<T> scaling;
+            scaling.kind = StageKind::scale;
+            scaling.n[0] = factors_.size() == 1 ? factors_[0] : factors_[size_t(piece.array)];
+            kernels.stage(scaling, piece.count, u, u, w);
         }
-        if (going.last && !going.update) {
-            going.sound += descend(kernels, going.from, going.stop, going.factor, piece.array, piece.from, piece.count, in,
-                                   u, going.w, going.t);
+        if (state.last && !state.update) {
+            state.check += descend(kernels, state.from, state.stop, state.factor, piece.array, piece.from,
+                                   piece.count, in, u, state.w, state.t);
             return;
         }
-        for (size_t k = going.from; k < going.stop; ++k)
-            in = apply(kernels, k, piece.array, piece.from, piece.count, in, u, going.w, going.t);
-        if (going.ended) {
-            if (going.update) std::memset(going.update + piece.from, 0, bytes);
-        } else if (going.last) {
-            going.sound += kernels.subtract(piece.count, going.factor, in, u, w);
-            std::memcpy(going.update + piece.from, u, bytes);
+        for (size_t k = state.from; k < state.stop; ++k)
+            in = apply(kernels, k, piece.array, piece.from, piece.count, in, u, state.w, state.t);
+        if (state.ended) {
+            if (state.update) std::memset(state.update + piece.from, 0, bytes);
+        } else if (state.last) {
+            state.check += kernels.subtract(piece.count, state.factor, in, u, w);
+            std::memcpy(state.update + piece.from, u, bytes);
         } else {
-            std::memcpy(going.g + piece.from, u, bytes);
+            std::memcpy(state.g + piece.from, u, bytes);
             g_squares_[size_t(p)] = kernels.dot(piece.count, u, u);
-            if (stages[going.to].rule == Rule::trust_ratio) w_squares_[size_t(p)] = kernels.dot(piece.count, w, w);
+            if (stages[state.to].rule == Rule::trust_ratio) w_squares_[size_t(p)] = kernels.dot(piece.count, w, w);
         }
     }
 
-    // Adds the penalties' slopes to the gradient u of piece p, and gives their value there.
+    // Adds the penalties' derivatives to the gradient u of piece p and returns their value there.
     double penalize(const Kernels<T>& kernels, long p, const T* w, T* u) const {
         double value = 0;
         const Piece piece = pieces_[size_t(p)];
@@ -285,20 +300,21 @@ template <class T> class Descent {
         return value;
     }
 
-    // Stages that look at arrays
+    // Stages that need whole arrays
 
-    // What the next stage makes of the whole of going.g, or, in factors_, what that is to be multiplied by.
-    void look_at_arrays(const Kernels<T>& kernels, const Going& going, Barrier& barrier, const double& loss,
-                        const Elsewhere& elsewhere) {
-        const DescentStage<T>& stage = stages[going.to];
-        if (stage.rule == Rule::line_search) return search(kernels, going, barrier, loss, elsewhere);
-        if (stage.rule == Rule::orthogonalize) orthogonalize(kernels, going, stage, barrier);
-        if (going.t != 0) return;
+    // Applies such a stage to state.g in place, or sets factors_, by which the next pass
+    // multiplies each array.
+    void apply_to_whole_arrays(const Kernels<T>& kernels, const StepState& state, Barrier& barrier, const double& loss,
+                        const LossAt& loss_at) {
+        const DescentStage<T>& stage = stages[state.to];
+        if (stage.rule == Rule::line_search) return search(kernels, state, barrier, loss, loss_at);
+        if (stage.rule == Rule::orthogonalize) orthogonalize(kernels, state, stage, barrier);
+        if (state.t != 0) return;
         factors_.assign(1, T(1));
         if (stage.rule == Rule::lbfgs) {
             Curvature<T> curvature{size_, long(stage.n[0]), stage.state[0], stage.state[1], stage.state[2],
                                    stage.state[3], *stage.count};
-            curvature.apply(kernels, going.w, going.g);
+            curvature.apply(kernels, state.w, state.g);
         } else if (stage.rule != Rule::orthogonalize) {
             set_factors(stage);
         }
@@ -314,83 +330,89 @@ template <class T> class Descent {
             g[a] += g_squares_[p];
             w[a] += w_squares_[p];
         }
-        const auto shortened = [&stage](double squares) {
+        const auto clip_factor = [&stage](double squares) {
             const double norm = std::sqrt(squares);
             return T(norm > stage.n[0] ? stage.n[0] / norm : 1);
         };
         if (stage.rule == Rule::clip_global_norm && stage.on.empty()) {
-            factors_[0] = shortened(all);
+            factors_[0] = clip_factor(all);
             return;
         }
         factors_.assign(arrays.size(), T(1));
         for (size_t a = 0; a < arrays.size(); ++a)
             if (!stage.applies(a)) continue;
-            else if (stage.rule == Rule::clip_global_norm) factors_[a] = shortened(all);
-            else if (stage.rule == Rule::clip_norm) factors_[a] = shortened(g[a]);
+            else if (stage.rule == Rule::clip_global_norm) factors_[a] = clip_factor(all);
+            else if (stage.rule == Rule::clip_norm) factors_[a] = clip_factor(g[a]);
             else if (g[a] > 0 && w[a] > 0) factors_[a] = T(std::sqrt(w[a]) / std::sqrt(g[a]));
     }
 
-    void orthogonalize(const Kernels<T>& kernels, const Going& going, const DescentStage<T>& stage, Barrier& barrier) {
+    void orthogonalize(const Kernels<T>& kernels, const StepState& state, const DescentStage<T>& stage,
+                       Barrier& barrier) {
         for (size_t a = 0; a < arrays.size(); ++a) {
             if (!stage.applies(a)) continue;
-            T* const x = going.g + arrays[a].from;
+            T* const x = state.g + arrays[a].from;
             const long count = arrays[a].count();
-            if (columns[a]) orthogonal_(kernels, x, count / columns[a], columns[a], int(stage.n[0]), stage.n[1], going.t, barrier);
-            else if (going.t == 0) std::memset(x, 0, size_t(count) * sizeof(T));  // a vector is orthogonal to nothing
+            if (columns[a]) orthogonal_(kernels, x, count / columns[a], columns[a], int(stage.n[0]), stage.n[1],
+                                        state.t, barrier);
+            else if (state.t == 0) std::memset(x, 0, size_t(count) * sizeof(T));  // only matrices are orthogonalized
         }
     }
 
-    // The length of the step along going.g, in factors_. Every thread follows the same search.
-    void search(const Kernels<T>& kernels, const Going& going, Barrier& barrier, const double& loss,
-                const Elsewhere& elsewhere) {
-        const int t = going.t;
-        const auto slope = [&](const T* gradient) { return -kernels.dot(size_, gradient, going.g); };
+    // Sets factors_ to the length of the step along state.g. Every thread runs the same search.
+    void search(const Kernels<T>& kernels, const StepState& state, Barrier& barrier, const double& loss,
+                const LossAt& loss_at) {
+        const int t = state.t;
+        const auto slope = [&](const T* gradient) { return -kernels.dot(size_, gradient, state.g); };
         const auto total = [](const std::vector<double>& parts) {
             double sum = 0;
             for (double part : parts) sum += part;
             return sum;
         };
-        const Range mine = share(size_, MOST_LANES, t, int(works_.size()));
+        const Range own_range = share(size_, MAX_LANES, t, int(works_.size()));
         const auto along = [&](double step) {
-            std::memcpy(there_.data() + mine.from, going.w + mine.from, size_t(mine.count()) * sizeof(T));
-            kernels.add_times(mine.count(), T(-step), going.g + mine.from, there_.data() + mine.from);
+            std::memcpy(trial_weights_.data() + own_range.from, state.w + own_range.from,
+                        size_t(own_range.count()) * sizeof(T));
+            kernels.add_scaled(own_range.count(), T(-step), state.g + own_range.from,
+                               trial_weights_.data() + own_range.from);
             barrier.wait();
-            const double value = elsewhere(there_.data(), gradient_there_.data());
+            const double value = loss_at(trial_weights_.data(), trial_gradient_.data());
             for (const long p : pieces_of_[size_t(t)])
-                trial_parts_[size_t(p)] = penalize(kernels, p, there_.data(), gradient_there_.data() + pieces_[size_t(p)].from);
+                trial_parts_[size_t(p)] = penalize(kernels, p, trial_weights_.data(),
+                                                   trial_gradient_.data() + pieces_[size_t(p)].from);
             barrier.wait();
-            if (t == 0) trial_ = {step, value + total(trial_parts_), slope(gradient_there_.data())};
+            if (t == 0) trial_ = {step, value + total(trial_parts_), slope(trial_gradient_.data())};
             barrier.wait();
             return trial_;
         };
-        if (t == 0) trial_ = {0, loss + total(penalty_parts_), slope(going.gradient)};
+        if (t == 0) trial_ = {0, loss + total(penalty_parts_), slope(state.gradient)};
         barrier.wait();
         const Trial start = trial_;
-        const auto& n = stages[going.to].n;
+        const auto& n = stages[state.to].n;
         const LineSearch search{n[0], n[1], int(n[2])};
         const double length = start.slope < 0 ? search(along, start) : 0;
         if (t == 0) factors_.assign(1, T(length));
     }
 
-    void make_room(long size, int threads) {
+    void allocate_scratch(long size, int threads) {
         size_ = size;
-        long matrix = 0, shorter = 0;
+        long largest = 0, shorter = 0;
         for (size_t a = 0; a < arrays.size(); ++a) {
             if (!columns[a]) continue;
-            matrix = std::max(matrix, arrays[a].count());
+            largest = std::max(largest, arrays[a].count());
             shorter = std::max(shorter, std::min(columns[a], arrays[a].count() / columns[a]));
         }
         const auto uses = [this](Rule rule) {
             return std::any_of(stages.begin(), stages.end(), [rule](auto& s) { return s.rule == rule; });
         };
-        if (uses(Rule::orthogonalize)) orthogonal_.finish(matrix, shorter, threads);
-        looks_around_ = uses(Rule::line_search);
-        if (!looks_around_) return;
-        for (auto* room : {&gradient_, &there_, &gradient_there_}) room->resize(size_t(size + ROOM));
+        if (uses(Rule::orthogonalize)) orthogonal_.finish(largest, shorter, threads);
+        has_line_search_ = uses(Rule::line_search);
+        if (!has_line_search_) return;
+        for (auto* vector : {&gradient_, &trial_weights_, &trial_gradient_}) vector->resize(size_t(size + PADDING));
         trial_parts_.assign(pieces_.size(), 0);
     }
 
-    // Counts go on once all threads are done with them: up to the stage that ended the step, if one did.
+    // Increments the stages' counts once all threads are done with them, up to a stage that ended
+    // the step.
     void end_step() {
         penalty = 0;
         for (double part : penalty_parts_) penalty += part;

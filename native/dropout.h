@@ -1,5 +1,5 @@
-// Dropout's masks, to the bit those of generators.keep_mask: 32 bits a unit of the output of Philox 4x64 with ten
-// rounds (Salmon et al., 2011), as NumPy counts it.
+// Dropout masks, bit for bit those of generators.keep_mask: each unit takes 32 bits of the output
+// of Philox 4x64-10 (Salmon et al., 2011), with NumPy's counter.
 #pragma once
 
 #include "kernels.h"
@@ -25,18 +25,20 @@ INLINE void philox(uint64_t counter0, uint64_t counter1, uint64_t key0, uint64_t
     out[3] = c3;
 }
 
-// The mask of units [start, start + count) of this step.
+// The mask of units [start, start + count) in this step: `keep_scale` where a unit is kept, 0
+// where it is dropped.
 template <class T>
-void keep_mask(uint64_t key0, uint64_t key1, uint64_t step, uint32_t threshold, T kept, long start, long count,
+void keep_mask(uint64_t key0, uint64_t key1, uint64_t step, uint32_t threshold, T keep_scale, long start, long count,
                T* mask) {
     uint64_t words[4];
     for (long unit = start, block = -1; unit < start + count; ++unit) {
         if (unit / 8 != block) {
             block = unit / 8;
-            philox((uint64_t)block + 1, step, key0, key1, words);  // NumPy counts before it draws
+            // NumPy increments the counter before it draws.
+            philox((uint64_t)block + 1, step, key0, key1, words);
         }
         const uint32_t bits = (uint32_t)(words[unit % 8 / 2] >> (unit % 2 ? 32 : 0));
-        *mask++ = bits >= threshold ? kept : T(0);
+        *mask++ = bits >= threshold ? keep_scale : T(0);
     }
 }
 

@@ -1,4 +1,5 @@
-// Embedding: rows of W by number; sample after sample, so that gradients of the same row are added in their order.
+// Embedding: looks up rows of W by index. Backward goes sample by sample, so the gradients of a
+// row are added in order.
 #pragma once
 
 #include "kernels.h"
@@ -6,19 +7,20 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-// x has `per_row` numbers in each of its rows; y has a row for each of them. Columns [0, units) of W and y.
+// Each row of x has `per_row` indices, and y has a row for each; only columns [0, units) of W and
+// y are copied. False if an index is out of range or not a whole number.
 template <class T>
-bool embedding(long rows, long first, long units, long count, const T* x, long x_ld, long per_row, const T* w, long w_ld,
-               T* y, long y_ld) {
-    bool known = true;
+bool embedding(long rows, long first, long units, long count, const T* x, long x_ld, long per_row, const T* w,
+               long w_ld, T* y, long y_ld) {
+    bool valid = true;
     for (long i = first; i < first + rows; ++i)
         for (long k = 0; k < per_row; ++k) {
-            const T number = x[i * x_ld + k];
-            const bool is_row = number >= 0 && number < T(count) && number == T(long(number));
-            known &= is_row;
-            std::memcpy(y + (i * per_row + k) * y_ld, w + (is_row ? long(number) : 0) * w_ld, units * sizeof(T));
+            const T index = x[i * x_ld + k];
+            const bool is_row = index >= 0 && index < T(count) && index == T(long(index));
+            valid &= is_row;
+            std::memcpy(y + (i * per_row + k) * y_ld, w + (is_row ? long(index) : 0) * w_ld, units * sizeof(T));
         }
-    return known;
+    return valid;
 }
 
 template <class T>

@@ -1,4 +1,5 @@
-// Whole epochs of training steps: gather a mini-batch, go forward, take the loss, go backward, descend.
+// The training loop: for each mini-batch gather the samples, then forward pass, loss, backward
+// pass and descent.
 #pragma once
 
 #include <chrono>
@@ -12,64 +13,65 @@
 
 namespace chainrule {
 
-enum class Numbers : int { float32, float64, uint8, int32, int64 };
+enum class Dtype : int { float32, float64, uint8, int32, int64 };
 
-// Samples in memory, each `size` numbers side by side and `stride` bytes from the next.
-struct Table {
+// Samples in memory, each of `size` contiguous numbers, `stride` bytes apart.
+struct SampleArray {
     const char* data = nullptr;
-    Numbers type = Numbers::float32;
+    Dtype type = Dtype::float32;
     long count = 0, size = 0, stride = 0;
 };
 
 struct Data {
-    Table x, y, weight;
-    const int64_t* order = nullptr;  // rows of all mini-batches; none: in their own order
+    SampleArray x, y, weight;
+    const int64_t* order = nullptr;  // the rows of all mini-batches; null: in the order of x
     long rows = 0;
 };
 
 enum class Ending : int { complete, fault, not_finite };
 
-struct Ran {
-    long steps;  // that went well
+struct RunResult {
+    long steps;  // completed, with finite results
     Ending ending;
 };
 
-constexpr long SMALL = 512;  // bytes of a sample that is better copied to where it is needed than read where it lies
+// Bytes of a sample up to which copying it is faster than reading it in place.
+constexpr long SMALL = 512;
 
 template <class T> class Engine {
   public:
-    Engine(const Kernels<T>& kernels, long most_samples, int threads)
-        : kernels_(kernels), most_(most_samples), threads_(threads < 1 ? 1 : threads) {}
+    Engine(const Kernels<T>& kernels, long max_samples, int threads)
+        : kernels_(kernels), max_samples_(max_samples), threads_(threads < 1 ? 1 : threads) {}
 
     Descent<T> descent;
     LossWork<T> loss{};
     std::vector<T> class_weights;
-    std::shared_ptr<void> lent;  // holds the optimizer's memory for one run
+    std::shared_ptr<void> lent;  // keeps the arrays of the optimizer's state alive during a run
 
     int value(long rows, long width, int value_of, bool learns) {
-        values_.push_back({rows, width, room_of(width, sizeof(T)), nullptr, nullptr, value_of, -1, learns});
+        values_.push_back({rows, width, padded_width(width, sizeof(T)), nullptr, nullptr, value_of, -1, learns});
         return int(values_.size()) - 1;
     }
     void share_gradient(const std::vector<int>& ks, int of) {
         for (int k : ks) values_.at(size_t(k)).gradient_of = of;
     }
     const Value<T>& at(int k) const { return values_.at(size_t(k)); }
-    std::vector<const Value<T>*> all(const std::vector<int>& ks) const {
-        std::vector<const Value<T>*> found;
-        for (int k : ks) found.push_back(&at(k));
-        return found;
+    std::vector<const Value<T>*> values_of(const std::vector<int>& ks) const {
+        std::vector<const Value<T>*> values;
+        for (int k : ks) values.push_back(&at(k));
+        return values;
     }
     void add(std::unique_ptr<Operation<T>> operation) { operations_.push_back(std::move(operation)); }
-    T* own(long count) {  // numbers that an operation keeps
-        kept_.emplace_back(size_t(count + ROOM));
-        return kept_.back().data();
+    T* allocate(long count) {  // memory that lives as long as the engine
+        storage_.emplace_back(size_t(count + PADDING));
+        return storage_.back().data();
     }
-    // An operation uses parameters, and statistics, up to here.
+    // Declares that an operation uses the parameters and statistics before these offsets.
     void reach(long parameters, long statistics) {
         reached_ = std::max(reached_, parameters);
         reached_statistics_ = std::max(reached_statistics_, statistics);
     }
-    long most_samples() const { return most_; }
+    long max_samples() const { return max_samples_; }
     long parameters() const { return parameters_; }
     long statistics() const { return statistics_; }
     long input_size() const { return values_.at(0).rows * values_.at(0).width; }
@@ -82,7 +84,7 @@ template <class T> class Engine {
         if (!backward) fault_ = true;
     }
 
-    // After everything was added: the input is value 0, the prediction is `prediction`.
+    // Completes the program: value 0 is the input, value `prediction` the prediction.
     void finish(int prediction, long parameters, long statistics, bool trains) {
         check(prediction, parameters, statistics, trains);
         finished_ = true;
@@ -90,63 +92,68 @@ template <class T> class Engine {
         trains_ = trains;
         parameters_ = parameters;
         statistics_ = statistics;
-        values_.at(size_t(prediction)).learns = true;  // the loss's slopes are written to it
+        values_.at(size_t(prediction)).learns = true;  // the loss writes its derivatives to it
         first_ = operations_.empty() ? nullptr : dynamic_cast<DenseOp<T>*>(operations_[0].get());
         if (first_ && (&first_->x != &values_[0] || values_[0].rows != 1)) first_ = nullptr;
-        for (size_t k = first_ ? 1 : 0; k < values_.size(); ++k) {  // the input's numbers may be read where they lie
+        // The input may be read in place.
+        for (size_t k = first_ ? 1 : 0; k < values_.size(); ++k) {
             Value<T>& v = values_[k];
-            v.value = v.value_of >= 0 ? values_[size_t(v.value_of)].value : own(most_ * v.rows * v.ld);
+            v.value = v.value_of >= 0 ? values_[size_t(v.value_of)].value : allocate(max_samples_ * v.rows * v.ld);
         }
-        for (size_t k = values_.size(); trains && k-- > 0;) {  // a sum is made after its parts, and has their gradient
+        // From the last: a sum comes after its terms, which share its gradient.
+        for (size_t k = values_.size(); trains && k-- > 0;) {
             Value<T>& v = values_[k];
             if (v.gradient_of >= 0) v.gradient = values_[size_t(v.gradient_of)].gradient;
-            else if (v.learns) v.gradient = own(most_ * v.rows * v.ld);
+            else if (v.learns) v.gradient = allocate(max_samples_ * v.rows * v.ld);
         }
-        sample_rows_.assign(size_t(most_), nullptr);
+        sample_rows_.assign(size_t(max_samples_), nullptr);
         long scratch = 0;
         for (const auto& operation : operations_) scratch = std::max(scratch, operation->scratch());
         if (trains) {
-            gradient_.resize(size_t(parameters + ROOM));
-            targets_.resize(size_t(most_ * loss.target_width + ROOM));
-            weights_.resize(size_t(most_ + ROOM));
-            losses_.assign(size_t(most_), 0);
-            scratch = std::max(scratch, (4 * at(prediction).width + 2 * loss.target_width + 4) * MOST_LANES);
+            gradient_.resize(size_t(parameters + PADDING));
+            targets_.resize(size_t(max_samples_ * loss.target_width + PADDING));
+            weights_.resize(size_t(max_samples_ + PADDING));
+            losses_.assign(size_t(max_samples_), 0);
+            scratch = std::max(scratch, (4 * at(prediction).width + 2 * loss.target_width + 4) * MAX_LANES);
             loss.class_weights = class_weights.empty() ? nullptr : class_weights.data();
             descent.finish(parameters, threads_);
-            elsewhere_.resize(size_t(statistics));
+            trial_statistics_.resize(size_t(statistics));
             std::vector<int> stepped;
             for (const auto& operation : operations_)
                 if (auto* dense = dynamic_cast<DenseOp<T>*>(operation.get())) {
-                    const bool large = dense->x.width >= 32 * threads_ && dense->y.width > 1 && dense->y.width <= PART / 32;
+                    const bool large = dense->x.width >= 32 * threads_ && dense->y.width > 1 &&
+                                       dense->y.width <= PART / 32;
                     dense->array = descent.by_parts() && large ? descent.array_at(dense->W) : -1;
                     if (dense->array >= 0) stepped.push_back(dense->array);
                 }
             descent.leave_out(stepped);
             part_.resize(size_t(threads_));
             for (auto& part : part_)
-                if (!stepped.empty()) part.resize(PART + ROOM);
+                if (!stepped.empty()) part.resize(PART + PADDING);
         }
         pack_.resize(size_t(threads_));
         scratch_.resize(size_t(threads_));
-        for (auto& pack : pack_) pack.resize(PACK + ROOM);
-        for (auto& s : scratch_) s.resize(size_t(scratch + ROOM));
+        for (auto& pack : pack_) pack.resize(PACK + PADDING);
+        for (auto& s : scratch_) s.resize(size_t(scratch + PADDING));
     }
 
-    // Steps over the mini-batches of data.order, until they are over or `seconds` have passed; `losses` gets each
-    // step's. Where a step fails, the vectors are left anyhow.
-    Ran run(T* w, T* statistics, const Data& data, long batch, uint64_t first_step, double seconds, double* losses,
-            T* gradient, T* update) {
+    // Takes a step for each mini-batch of data.order until all are done or `seconds` have passed;
+    // `losses` receives each step's loss. If a step fails, the contents of the vectors are
+    // undefined.
+    RunResult run(T* w, T* statistics, const Data& data, long batch, uint64_t first_step, double seconds,
+                  double* losses, T* gradient, T* update) {
         require_room(std::min(batch, data.rows));
         const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-        const long every = parameters_ < 10000 && seconds > 0 ? 16 : 1;  // steps from one look at the clock to the next
-        Ran ran{0, Ending::complete};
+        // Steps between two readings of the clock.
+        const long every = parameters_ < 10000 && seconds > 0 ? 16 : 1;
+        RunResult result{0, Ending::complete};
         begin(data);
         bool stop = data.rows == 0;
-        std::vector<char> sound(size_t(threads_), 1);
+        std::vector<char> finite(size_t(threads_), 1);
         Barrier barrier(threads_);
         double loss_here = 0;
         if (!stop) in_parallel(threads_, [&](int t) {
-            const NoSubnormals guard;
+            const FlushSubnormals guard;
             for (long from = 0; !stop; from += batch) {
                 const long samples = std::min(batch, data.rows - from);
                 Pass<T> pass = this->pass(samples, first_step + uint64_t(from / batch), true, w, statistics, t);
@@ -156,68 +163,71 @@ template <class T> class Engine {
                     pass.part = part_[size_t(t)].data();
                     descent.begin_step(t);
                 }
-                if (t == 0 && descent.looks_around()) before_.assign(statistics, statistics + statistics_);
-                const bool fine = derive(pass, data, from, barrier);
-                if (t == 0 && fine) loss_here = mean_loss(samples);
-                if (fine) {
-                    typename Descent<T>::Elsewhere elsewhere;
-                    if (descent.looks_around()) elsewhere = [&, this](const T* there, T* to) {
+                if (t == 0 && descent.has_line_search())
+                    statistics_before_.assign(statistics, statistics + statistics_);
+                const bool valid = derive(pass, data, from, barrier);
+                if (t == 0 && valid) loss_here = mean_loss(samples);
+                if (valid) {
+                    typename Descent<T>::LossAt loss_at;
+                    if (descent.has_line_search()) loss_at = [&, this](const T* trial_w, T* trial_g) {
                         Pass<T> trial = pass;
-                        trial.w = there;
-                        trial.g = to;
-                        if (t == 0) elsewhere_ = before_;  // statistics are not followed there
-                        trial.statistics = elsewhere_.data();
+                        trial.w = trial_w;
+                        trial.g = trial_g;
+                        // Trials don't update the running statistics.
+                        if (t == 0) trial_statistics_ = statistics_before_;
+                        trial.statistics = trial_statistics_.data();
                         derive(trial, data, from, barrier);
                         return mean_loss(samples);
                     };
-                    sound[size_t(t)] =
-                        descent.step(kernels_, w, gradient_.data(), gradient, update, t, barrier, loss_here, elsewhere);
+                    finite[size_t(t)] =
+                        descent.step(kernels_, w, gradient_.data(), gradient, update, t, barrier, loss_here, loss_at);
                     barrier.wait();
                 }
                 if (t == 0) {
-                    const double value = fine ? loss_here + descent.penalty : 0;
-                    if (fault_ || error_) ran.ending = Ending::fault;
+                    const double value = valid ? loss_here + descent.penalty : 0;
+                    if (fault_ || error_) result.ending = Ending::fault;
                     else {
-                        losses[ran.steps] = value;
-                        if (!std::isfinite(value) || std::count(sound.begin(), sound.end(), 0))
-                            ran.ending = Ending::not_finite;
-                        else ++ran.steps;
+                        losses[result.steps] = value;
+                        if (!std::isfinite(value) || std::count(finite.begin(), finite.end(), 0))
+                            result.ending = Ending::not_finite;
+                        else ++result.steps;
                     }
-                    stop = ran.ending != Ending::complete || from + batch >= data.rows ||
-                           (ran.steps % every == 0 && std::chrono::steady_clock::now() >= end);
+                    stop = result.ending != Ending::complete || from + batch >= data.rows ||
+                           (result.steps % every == 0 && std::chrono::steady_clock::now() >= end);
                 }
                 barrier.wait();
             }
         });
         rethrow();
-        return ran;
+        return result;
     }
 
-    // The derivatives of one mini-batch: gives its loss without penalties; false in `fine` if an input makes no sense.
-    double differentiate(const T* w, T* statistics, const Data& data, uint64_t step, T* gradient, bool& fine) {
+    // Computes the gradient of one mini-batch and returns its loss without penalties; sets `valid`
+    // to false if an input is invalid.
+    double differentiate(const T* w, T* statistics, const Data& data, uint64_t step, T* gradient, bool& valid) {
         require_room(data.rows);
         begin(data);
         Barrier barrier(threads_);
         in_parallel(threads_, [&](int t) {
-            const NoSubnormals guard;
+            const FlushSubnormals guard;
             derive(pass(data.rows, step, true, w, statistics, t), data, 0, barrier);
         });
         rethrow();
-        fine = !fault_;
+        valid = !fault_;
         std::memcpy(gradient, gradient_.data(), size_t(parameters_) * sizeof(T));
         return mean_loss(data.rows);
     }
 
-    // Predictions for all of data, as after training; false if an input makes no sense.
+    // Predicts all of data in evaluation mode; false if an input is invalid.
     bool predict(const T* w, T* statistics, const Data& data, T* predictions) {
         begin(data);
         const Value<T>& out = at(prediction_);
         Barrier barrier(threads_);
         bool stop = data.rows == 0;
         if (!stop) in_parallel(threads_, [&](int t) {
-            const NoSubnormals guard;
-            for (long from = 0; from < data.rows && !stop; from += most_) {
-                const Pass<T> pass = this->pass(std::min(most_, data.rows - from), 0, false, w, statistics, t);
+            const FlushSubnormals guard;
+            for (long from = 0; from < data.rows && !stop; from += max_samples_) {
+                const Pass<T> pass = this->pass(std::min(max_samples_, data.rows - from), 0, false, w, statistics, t);
                 forward(pass, data, from, barrier);
                 const Range r = share(pass.samples * out.rows, 1, t, threads_);
                 for (long i = r.from; i < r.to; ++i)
@@ -234,30 +244,33 @@ template <class T> class Engine {
 
   private:
     const Kernels<T>& kernels_;
-    long most_, parameters_ = 0, statistics_ = 0;
+    long max_samples_, parameters_ = 0, statistics_ = 0;
     int threads_, prediction_ = 0;
     bool trains_ = false, finished_ = false;
     long reached_ = 0, reached_statistics_ = 0;
-    std::atomic<bool> fault_{false};  // found on the way forward, before all threads look at it
-    std::exception_ptr error_;        // of a layer in Python, on the first thread
+    // Set in the forward pass, read by all threads after a barrier.
+    std::atomic<bool> fault_{false};
+    std::exception_ptr error_;        // raised by a Python layer, on the first thread
     std::deque<Value<T>> values_;
     std::vector<std::unique_ptr<Operation<T>>> operations_;
-    std::deque<Lines<T>> kept_;
-    Lines<T> gradient_, targets_, weights_;
-    std::vector<T> before_, elsewhere_;  // statistics before a step, and in a look around
+    std::deque<AlignedVector<T>> storage_;
+    AlignedVector<T> gradient_, targets_, weights_;
+    // Statistics before a step, and during a line search.
+    std::vector<T> statistics_before_, trial_statistics_;
     std::vector<double> losses_;
-    std::vector<Lines<T>> pack_, scratch_, part_;
-    DenseOp<T>* first_ = nullptr;        // the operation that reads the input, if it can read samples where they lie
-    bool fits_ = false;                  // whether samples are as the engine's own numbers
+    std::vector<AlignedVector<T>> pack_, scratch_, part_;
+    DenseOp<T>* first_ = nullptr;        // the first operation, if it can read the samples in place
+    // Whether the samples have the engine's dtype and alignment.
+    bool fits_ = false;
     long rows_ = 0;
-    std::vector<const T*> sample_rows_;  // where the samples of a mini-batch lie
+    std::vector<const T*> sample_rows_;  // addresses of the mini-batch's samples
 
-    // What the kernels rely on.
+    // Validates what the kernels rely on.
     void check(int prediction, long parameters, long statistics, bool trains) const {
         const auto require = [](bool condition, const char* message) {
             if (!condition) throw std::invalid_argument(message);
         };
-        require(!finished_ && most_ >= 1 && values_.size() > 1, "there is nothing to finish");
+        require(!finished_ && max_samples_ >= 1 && values_.size() > 1, "the engine is empty or already finished");
         require(reached_ <= parameters && reached_statistics_ <= statistics,
                 "an operation lies outside of the vectors");
         if (!trains) return;
@@ -266,23 +279,24 @@ template <class T> class Engine {
         require(loss.target_width == (loss.classes ? 1 : gaussian ? outputs / 2 : outputs),
                 "the target does not fit the loss");
         const size_t classes = loss.kind == LossKind::binary || outputs == 1 ? 2 : size_t(outputs);
-        require(class_weights.empty() || class_weights.size() == classes, "there is not one weight for each class");
+        require(class_weights.empty() || class_weights.size() == classes, "there must be one weight for each class");
     }
     void require_room(long samples) const {
-        if (samples > most_) throw std::length_error("a mini-batch of more samples than the engine was made for");
+        if (samples > max_samples_) throw std::length_error("the mini-batch is larger than the engine allows");
     }
 
     void begin(const Data& data) {
         fault_ = false;
         error_ = nullptr;
         rows_ = data.rows;
-        const Table& x = data.x;
+        const SampleArray& x = data.x;
         Value<T>& input = values_[0];
-        fits_ = input.rows == 1 && x.type == (sizeof(T) == 4 ? Numbers::float32 : Numbers::float64) &&
+        fits_ = input.rows == 1 && x.type == (sizeof(T) == 4 ? Dtype::float32 : Dtype::float64) &&
                 reinterpret_cast<uintptr_t>(x.data) % sizeof(T) == 0 && x.stride % long(sizeof(T)) == 0;
         const bool in_place = first_ && fits_ && x.size * long(sizeof(T)) > SMALL;
         if (first_) first_->reads_samples = in_place;
-        if (!in_place && !input.value) input.value = own(most_ * input.rows * input.ld);  // samples are gathered
+        // For gathered samples.
+        if (!in_place && !input.value) input.value = allocate(max_samples_ * input.rows * input.ld);
     }
     void rethrow() {
         if (error_) std::rethrow_exception(error_);
@@ -297,9 +311,10 @@ template <class T> class Engine {
         const Range r = share(pass.samples, 1, pass.t, pass.threads);
         const Value<T>& input = values_[0];
         if (fits_) {
-            find(data.x, data.order, from, r);
+            locate(data.x, data.order, from, r);
             if (!first_ || !first_->reads_samples)
-                kernels_.gather(r.count(), input.width, sample_rows_.data() + r.from, input.value + r.from * input.ld, input.ld);
+                kernels_.gather(r.count(), input.width, sample_rows_.data() + r.from, input.value + r.from * input.ld,
+                                input.ld);
         } else gather(data.x, data.order, from, r, input.rows, input.width, input.ld, input.value);
         if (trains_ && pass.training) {
             gather(data.y, data.order, from, r, 1, loss.target_width, loss.target_width, targets_.data());
@@ -312,7 +327,7 @@ template <class T> class Engine {
         }
     }
 
-    // Forward, loss and backward; false, without the way back, if an input makes no sense.
+    // Forward pass, loss and backward pass; false, after the loss, if an input is invalid.
     bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier) {
         forward(pass, data, from, barrier);
         const Value<T>& out = at(prediction_);
@@ -343,18 +358,19 @@ template <class T> class Engine {
         return total / double(samples);
     }
 
-    void gather(const Table& table, const int64_t* order, long from, Range r, long rows, long width, long ld, T* to) {
+    void gather(const SampleArray& table, const int64_t* order, long from, Range r, long rows, long width, long ld,
+                T* to) {
         switch (table.type) {
-            case Numbers::float32: return gather_as<float>(table, order, from, r, rows, width, ld, to);
-            case Numbers::float64: return gather_as<double>(table, order, from, r, rows, width, ld, to);
-            case Numbers::uint8: return gather_as<uint8_t>(table, order, from, r, rows, width, ld, to);
-            case Numbers::int32: return gather_as<int32_t>(table, order, from, r, rows, width, ld, to);
-            case Numbers::int64: return gather_as<int64_t>(table, order, from, r, rows, width, ld, to);
+            case Dtype::float32: return gather_as<float>(table, order, from, r, rows, width, ld, to);
+            case Dtype::float64: return gather_as<double>(table, order, from, r, rows, width, ld, to);
+            case Dtype::uint8: return gather_as<uint8_t>(table, order, from, r, rows, width, ld, to);
+            case Dtype::int32: return gather_as<int32_t>(table, order, from, r, rows, width, ld, to);
+            case Dtype::int64: return gather_as<int64_t>(table, order, from, r, rows, width, ld, to);
         }
     }
 
-    // Only where the samples lie.
-    void find(const Table& table, const int64_t* order, long from, Range r) {
+    // Sets the addresses of the samples only.
+    void locate(const SampleArray& table, const int64_t* order, long from, Range r) {
         for (long i = r.from; i < r.to; ++i) {
             int64_t row = order ? order[from + i] : from + i;
             if (row < 0 || row >= table.count) {
@@ -362,7 +378,7 @@ template <class T> class Engine {
                 row = 0;
             }
             sample_rows_[size_t(i)] = reinterpret_cast<const T*>(table.data + row * table.stride);
-            // The next mini-batch's are on their way while this one is worked on, if they are small.
+            // Prefetches the next mini-batch's samples, if they are small.
             const long next = from + i + (r.to - r.from);
             if (order && threads_ == 1 && next < rows_ && table.size * long(sizeof(T)) <= SMALL) {
                 const char* ahead = table.data + order[next] * table.stride;
@@ -372,7 +388,8 @@ template <class T> class Engine {
     }
 
     template <class S>
-    void gather_as(const Table& table, const int64_t* order, long from, Range r, long rows, long width, long ld, T* to) {
+    void gather_as(const SampleArray& table, const int64_t* order, long from, Range r, long rows, long width, long ld,
+                   T* to) {
         for (long i = r.from; i < r.to; ++i) {
             const int64_t row = order ? order[from + i] : from + i;
             if (row < 0 || row >= table.count) {

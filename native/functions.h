@@ -1,5 +1,6 @@
-// exp, log and their relatives on vectors, to within a few units in the last place. Polynomials are truncated series on
-// a reduced range, so that one form serves both precisions.
+// exp, log and related functions on vectors, accurate to a few units in the last place. Their
+// polynomials are truncated Taylor series on a reduced range, so that one formula serves both
+// precisions.
 #pragma once
 
 #include "vector.h"
@@ -8,7 +9,8 @@ namespace chainrule::CHAINRULE_ISA {
 
 template <class T> struct Format;
 template <> struct Format<float> {
-    static constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number, in the low bits
+    // 1.5 * 2^23: adding it rounds to a whole number, in the low bits.
+    static constexpr float magic = 12582912.0f;
     static constexpr int mantissa = 23;
     static constexpr int32_t one = 127;
     static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
@@ -28,13 +30,14 @@ template <> struct Format<double> {
 
 constexpr double inverse_factorial(int n) { return n <= 1 ? 1.0 : inverse_factorial(n - 1) / n; }
 
-// x = n ln 2 + r with |r| <= ln 2 / 2; gives exp(r) - 1 and 2^(n - 1), which can't overflow.
+// Writes x = n ln 2 + r with |r| <= ln 2 / 2; returns exp(r) - 1 and sets half_power = 2^(n - 1),
+// which can't overflow.
 template <class T> INLINE Vec<T> reduced_expm1(Vec<T> x, Vec<T>& half_power) {
     using F = Format<T>;
     const Vec<T> shifted = x * T(1.44269504088896340736) + F::magic;
     const Vec<T> n = shifted - F::magic;
     const Vec<T> r = (x - n * F::ln2_high) - n * F::ln2_low;
-    Vec<T> p = all(T(inverse_factorial(F::exp_terms)));
+    Vec<T> p = broadcast(T(inverse_factorial(F::exp_terms)));
 #pragma GCC unroll 16
     for (int k = F::exp_terms - 1; k >= 2; --k) p = p * r + T(inverse_factorial(k));
     half_power = (Vec<T>)(((Int<T>)shifted << F::mantissa) + ((F::one - 1) << F::mantissa));
@@ -43,7 +46,7 @@ template <class T> INLINE Vec<T> reduced_expm1(Vec<T> x, Vec<T>& half_power) {
 
 template <class T> INLINE Vec<T> exp_of(Vec<T> x) {
     using F = Format<T>;
-    const Vec<T> bounded = x > F::highest ? all(F::highest) : (x < F::lowest ? all(F::lowest) : x);
+    const Vec<T> bounded = x > F::highest ? broadcast(F::highest) : (x < F::lowest ? broadcast(F::lowest) : x);
     Vec<T> half;
     const Vec<T> p = reduced_expm1<T>(bounded, half);
     const Vec<T> value = (p * half + half) * 2;
@@ -52,7 +55,7 @@ template <class T> INLINE Vec<T> exp_of(Vec<T> x) {
 
 template <class T> INLINE Vec<T> expm1_of(Vec<T> x) {
     using F = Format<T>;
-    const Vec<T> bounded = x > F::highest ? all(F::highest) : (x < F::lowest ? all(F::lowest) : x);
+    const Vec<T> bounded = x > F::highest ? broadcast(F::highest) : (x < F::lowest ? broadcast(F::lowest) : x);
     Vec<T> half;
     const Vec<T> p = reduced_expm1<T>(bounded, half);
     return ((half - T(0.5)) + p * half) * 2;
@@ -70,33 +73,33 @@ template <class T> INLINE Vec<T> log_of(Vec<T> x) {
     exponent = upper ? exponent + 1 : exponent;
     const Vec<T> e = __builtin_convertvector(exponent, Vec<T>);
     const Vec<T> f = m - 1, s = f / (m + 1), z = s * s;  // log m = 2 atanh s
-    Vec<T> p = all(T(2.0 / (2 * F::log_terms + 1)));
+    Vec<T> p = broadcast(T(2.0 / (2 * F::log_terms + 1)));
 #pragma GCC unroll 16
     for (int k = F::log_terms - 1; k >= 1; --k) p = p * z + T(2.0 / (2 * k + 1));
     const Vec<T> value = e * F::ln2_high + (s * 2 + (s * z * p + e * F::ln2_low));
-    const Vec<T> infinite = all(T(INFINITY));
-    const Vec<T> regular = x > T(0) ? (x < infinite ? value : x) : (x == T(0) ? -infinite : all(T(NAN)));
+    const Vec<T> infinite = broadcast(T(INFINITY));
+    const Vec<T> regular = x > T(0) ? (x < infinite ? value : x) : (x == T(0) ? -infinite : broadcast(T(NAN)));
     return x != x ? x : regular;
 }
 
-// log(1 + u) for u >= 0, exact where 1 + u is rounded.
+// log(1 + u) for u >= 0, corrected for the rounding of 1 + u.
 template <class T> INLINE Vec<T> log1p_of(Vec<T> u) {
     const Vec<T> y = u + 1, lost = (u - (y - 1)) / y;
     return log_of<T>(y) + lost;
 }
 
 template <class T> INLINE Vec<T> sigmoid_of(Vec<T> x) {
-    const Vec<T> e = exp_of<T>(-size_of(x));  // at most 1
-    return (x < T(0) ? e : all(T(1))) / (e + 1);
+    const Vec<T> e = exp_of<T>(-abs_of(x));  // at most 1
+    return (x < T(0) ? e : broadcast(T(1))) / (e + 1);
 }
 
-// ln(1 + exp(x)), which never overflows.
+// log(1 + exp(x)) without overflow.
 template <class T> INLINE Vec<T> softplus_of(Vec<T> x) {
-    return (T(0) > x ? Vec<T>{} : x) + log1p_of<T>(exp_of<T>(-size_of(x)));
+    return (T(0) > x ? Vec<T>{} : x) + log1p_of<T>(exp_of<T>(-abs_of(x)));
 }
 
 template <class T> INLINE Vec<T> tanh_of(Vec<T> x) {
-    const Vec<T> limit = all(T(sizeof(T) == 4 ? 10 : 22)), size = size_of(x);
+    const Vec<T> limit = broadcast(T(sizeof(T) == 4 ? 10 : 22)), size = abs_of(x);
     const Vec<T> e = expm1_of<T>((size > limit ? limit : size) * 2), t = e / (e + 2);
     return x < T(0) ? -t : t;
 }
@@ -104,7 +107,7 @@ template <class T> INLINE Vec<T> tanh_of(Vec<T> x) {
 // x^power for x > 0.
 template <class T> INLINE Vec<T> power_of(Vec<T> x, T power) { return exp_of<T>(log_of<T>(x) * power); }
 
-// Without a vector form: lane by lane.
+// Functions without a vectorized form, lane by lane.
 template <class T, class F> INLINE Vec<T> lanewise(Vec<T> v, F f) {
     for (int i = 0; i < WIDTH<T>; ++i) v[i] = f(v[i]);
     return v;

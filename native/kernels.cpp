@@ -1,4 +1,4 @@
-// The kernels for one kind of processor: this file is compiled once for each, with its flags.
+// The kernel table of one instruction set: this file is compiled once for each, with its flags.
 #include "kernels.h"
 
 #include "activations.h"
@@ -10,17 +10,17 @@
 #include "shaping.h"
 #include "softmax.h"
 
-#define TEXT_OF(x) #x
-#define TEXT(x) TEXT_OF(x)
+#define STRINGIFY_TOKEN(x) #x
+#define STRINGIFY(x) STRINGIFY_TOKEN(x)
 
 namespace chainrule::CHAINRULE_ISA {
 
 void add_stages(Kernels<float>&);  // from stages.cpp
 void add_stages(Kernels<double>&);
 
-template <class T> Kernels<T> made() {
+template <class T> Kernels<T> make_table() {
     Kernels<T> k{};
-    k.name = TEXT(CHAINRULE_ISA);
+    k.name = STRINGIFY(CHAINRULE_ISA);
     k.width = WIDTH<T>;
     k.product = product<T>;
     k.column_sums = column_sums<T>;
@@ -47,11 +47,11 @@ template <class T> Kernels<T> made() {
 }
 
 const Kernels<float>& table(float) {
-    static const Kernels<float> kernels = made<float>();
+    static const Kernels<float> kernels = make_table<float>();
     return kernels;
 }
 const Kernels<double>& table(double) {
-    static const Kernels<double> kernels = made<double>();
+    static const Kernels<double> kernels = make_table<double>();
     return kernels;
 }
 

@@ -1,21 +1,24 @@
-// What the kernels offer, whatever processor they were compiled for: a table of functions for each precision.
+// The kernels' interface, the same for every instruction set: a table of functions for each
+// precision.
 //
-// A kernel works on one thread; who calls it divides the work by rows, columns or ranges. Matrices are stored by rows,
-// and each row of an activation has room for whole vectors ("ld" numbers from one row to the next); a kernel may fill
-// the room behind a row's numbers with anything.
+// Kernels are single-threaded; callers divide the work by rows, columns or ranges. Matrices are
+// stored in row-major order, and the rows of activations are padded to whole vectors ("ld" is the
+// distance between rows); kernels may overwrite the padding.
 #pragma once
 
 #include <cstdint>
 
 namespace chainrule {
 
-constexpr long MOST_LANES = 16;
-constexpr long ROOM = 64;  // numbers that may be read, never used, behind the end of every array
+constexpr long MAX_LANES = 16;
+// Readable numbers past the end of every array, whose values are never used.
+constexpr long PADDING = 64;
 
-enum class After { nothing, relu, relu_slope };
+enum class Epilogue { nothing, relu, relu_slope };
 
-// C = A B, row by row, plus a bias; A[i, p] = a[i * a_row + p * a_column], B[p, j] likewise. With `samples` A's numbers
-// lie where the samples do: A[i, p] = samples[i][p + a_from], or, where a_row is 1, samples[p][i + a_from].
+// C = A B plus a bias for each column; A[i, p] = a[i * a_row + p * a_column], B[p, j] likewise.
+// With `samples` A is read from the samples in place: A[i, p] = samples[i][p + a_from], or, if
+// a_row is 1, samples[p][i + a_from].
 template <class T> struct Product {
     long m, n, k;
     const T* a;
@@ -25,11 +28,13 @@ template <class T> struct Product {
     T* c;
     long c_row;
     const T* bias = nullptr;
-    After after = After::nothing;
-    const T* slope_of = nullptr;  // for relu_slope: the activation whose slope multiplies C, laid out like C
-    bool whole = true;            // whether C's rows have room for whole vectors
-    T* pack = nullptr;            // scratch: PACK numbers
-    T* sums = nullptr;            // if wanted, the sums of B's columns; A's rows lie side by side then
+    Epilogue epilogue = Epilogue::nothing;
+    // For relu_slope: the ReLU's output, whose slope multiplies C; laid out like C.
+    const T* slope_of = nullptr;
+    bool whole = true;            // whether C's rows are padded to whole vectors
+    T* pack = nullptr;            // scratch: room for PACK numbers
+    // If not null: receives the column sums of B; A must then be stored by columns.
+    T* sums = nullptr;
     const T* const* samples = nullptr;
     long a_from = 0;
 };
@@ -47,16 +52,16 @@ enum class LossKind : int {
 
 template <class T> struct LossWork {
     LossKind kind;
-    T number;                // smoothing, focus, delta or level
-    const T* class_weights;  // or none
+    T number;                // the hyperparameter: smoothing, focus, delta or level
+    const T* class_weights;  // or null
     long outputs, target_width;
-    bool classes;            // the target has class numbers, not a number for each output
+    bool classes;            // the target is a class index, not a number for each output
     const T* z;              // predictions
     long z_ld;
     const T* target;
-    const T* weight;         // of the samples, or none
-    T batch;                 // the samples that the mean is taken over
-    T* dz;
+    const T* weight;         // of each sample, or null
+    T batch;                 // the number of samples in the mini-batch
+    T* dz;                   // derivatives of the mean loss with respect to z
     long dz_ld;
     double* losses;          // of each sample
     T* scratch;              // (3 * outputs + 2 * target_width + 4) vectors
@@ -69,8 +74,8 @@ enum class StageKind : int {
 
 template <class T> struct StageWork {
     StageKind kind;
-    T n[8] = {};                  // the numbers of its formula
-    T* state[3] = {};             // its memory
+    T n[8] = {};       // the constants of its formula
+    T* state[3] = {};  // its state
 };
 
 template <class T> struct Kernels {
@@ -79,10 +84,10 @@ template <class T> struct Kernels {
 
     // dense.h
     void (*product)(const Product<T>&);
-    // sums over rows [0, rows) of columns [0, columns) of x (times y, if there is one)
+    // column sums of x, or of x * y (elementwise) if y is not null
     void (*column_sums)(long rows, long columns, const T* x, const T* y, long ld, T* sums);
 
-    // activations.h: `count` numbers
+    // activations.h: elementwise over `count` numbers
     void (*activate)(Activation, T number, long count, const T* z, T* a);
     void (*activate_back)(Activation, T number, long count, const T* z, const T* a, const T* da, T* dz);
     void (*prelu)(long rows, long columns, const T* z, const T* alpha, T* a, long ld);
@@ -103,32 +108,35 @@ template <class T> struct Kernels {
                             const T* scale);
 
     // dropout.h
-    void (*keep_mask)(uint64_t key0, uint64_t key1, uint64_t step, uint32_t threshold, T kept, long start, long count,
-                      T* mask);
-    // embedding.h: false if an index is none of 0 to count - 1
+    void (*keep_mask)(uint64_t key0, uint64_t key1, uint64_t step, uint32_t threshold, T keep_scale, long start,
+                      long count, T* mask);
+    // embedding.h: false if an index is not a whole number from 0 to count - 1
     bool (*embedding)(long rows, long first, long units, long count, const T* x, long x_ld, long per_row, const T* w,
                       long w_ld, T* y, long y_ld);
     void (*embedding_back)(long rows, long first, long units, const T* x, long x_ld, long per_row, const T* dy,
                            long dy_ld, T* dw, long w_ld);
 
-    // shaping.h: to = from, to += from, to = x * y, over `count` numbers; unaligned and without room behind
+    // shaping.h: to = from, to += from, to = x * y, over `count` numbers; unaligned and without
+    // padding
     void (*copy)(long count, const T* from, T* to);
     void (*gather)(long rows, long width, const T* const* from, T* to, long ld);
     void (*add)(long count, const T* from, T* to);
     void (*multiply)(long count, const T* x, const T* y, T* to);
 
-    // losses.h: false if a class number is out of range
+    // losses.h: false if a class index is out of range
     bool (*loss)(const LossWork<T>&, long samples);
 
-    // stages.h: u becomes what the stage makes of `in`, which may be u itself
+    // stages.h: u = the stage's output for `in`, which may be u itself
     void (*stage)(const StageWork<T>&, long count, const T* in, T* u, const T* w);
-    // the same, and then w -= u * factor
+    // w -= factor * output; like `take` and `subtract` it returns 0, or NaN if a number that it
+    // wrote is not finite
     T (*stage_and_subtract)(const StageWork<T>&, long count, T factor, const T* in, T* w);
     double (*penalty_value)(T l1, T l2, long count, const T* w);
     double (*dot)(long count, const T* x, const T* y);
-    void (*add_times)(long count, T factor, const T* x, T* to);  // to += factor * x
-    // to = from; and u = in * factor, w -= u: they give 0, or NaN if a number that they wrote is not finite
+    void (*add_scaled)(long count, T factor, const T* x, T* to);  // to += factor * x
+    // to = from
     T (*take)(long count, const T* from, T* to);
+    // u = factor * in, w -= u
     T (*subtract)(long count, T factor, const T* in, T* u, T* w);
 };
 

@@ -1,8 +1,9 @@
-// Losses, as in losses/classification.py and losses/regression.py. A vector holds the same output of as many samples as
-// it has lanes: so what a loss adds up over the outputs of a sample is a sum of vectors.
+// Losses and their derivatives, as in losses/classification.py and losses/regression.py. Blocks of
+// samples are transposed, one sample per lane, so that sums over a sample's outputs are
+// elementwise sums of vectors.
 //
-// Each takes z and t, `outputs` vectors each (the gaussian's t has half as many), writes the slopes to d, and gives the
-// samples' losses.
+// Each reads predictions z and targets t of `outputs` vectors (half as many targets for the
+// Gaussian), writes the derivatives to d and returns the samples' losses.
 #pragma once
 
 #include "functions.h"
@@ -11,13 +12,13 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-template <class T> struct Sides {
+template <class T> struct LossInputs {
     long outputs;
-    T* z;
-    const T* t;
-    T* d;
-    T* spare;  // `outputs` vectors
-    T number;
+    T* z;        // predictions; some losses overwrite them
+    const T* t;  // targets
+    T* d;        // derivatives with respect to z
+    T* scratch;  // room for `outputs` vectors
+    T number;    // the hyperparameter (see LossWork)
     const T* class_weights;
 
     INLINE Vec<T> at(const T* from, long k) const { return load(from + k * WIDTH<T>); }
@@ -25,9 +26,9 @@ template <class T> struct Sides {
     INLINE T weight(long k) const { return class_weights ? class_weights[k] : T(1); }
 };
 
-template <class T> Vec<T> categorical(const Sides<T>& s) {
+template <class T> Vec<T> categorical(const LossInputs<T>& s) {
     const T share = s.number / T(s.outputs), rest = 1 - s.number;
-    const Vec<T> sum = exponentials(s.outputs, s.z, s.spare), log_sum = log_of<T>(sum), by = 1 / sum;
+    const Vec<T> sum = exponentials(s.outputs, s.z, s.scratch), log_sum = log_of<T>(sum), by = 1 / sum;
     Vec<T> loss = {}, total = {};
     for (long k = 0; k < s.outputs; ++k) {
         const Vec<T> part = (s.at(s.t, k) * rest + share) * s.weight(k);
@@ -36,12 +37,12 @@ template <class T> Vec<T> categorical(const Sides<T>& s) {
     }
     for (long k = 0; k < s.outputs; ++k) {
         const Vec<T> part = (s.at(s.t, k) * rest + share) * s.weight(k);
-        s.put(k, s.at(s.spare, k) * by * total - part);
+        s.put(k, s.at(s.scratch, k) * by * total - part);
     }
     return loss;
 }
 
-template <class T> Vec<T> binary(const Sides<T>& s) {
+template <class T> Vec<T> binary(const LossInputs<T>& s) {
     const T no_weight = s.weight(0), yes_weight = s.weight(1);
     Vec<T> loss = {};
     for (long k = 0; k < s.outputs; ++k) {
@@ -53,13 +54,13 @@ template <class T> Vec<T> binary(const Sides<T>& s) {
     return loss / T(s.outputs);
 }
 
-// One output z says the same as the two outputs 0 and z.
-template <class T> Vec<T> focal(const Sides<T>& s) {
+// A single output z is equivalent to the two logits 0 and z.
+template <class T> Vec<T> focal(const LossInputs<T>& s) {
     constexpr long W = WIDTH<T>;
     const bool single = s.outputs == 1;
     const long classes = single ? 2 : s.outputs;
-    T pair[2 * MOST_LANES], powers[2 * MOST_LANES];
-    T *z = s.z, *e = s.spare;
+    T pair[2 * MAX_LANES], powers[2 * MAX_LANES];
+    T *z = s.z, *e = s.scratch;
     if (single) {
         store(pair, Vec<T>{});
         store(pair + W, load(s.z));
@@ -76,10 +77,10 @@ template <class T> Vec<T> focal(const Sides<T>& s) {
         log_p += hot(k) * (s.at(z, k) - log_sum);
         weight += hot(k) * s.weight(k);
     }
-    const Vec<T> tiny = all(T(sizeof(T) == 4 ? 1.17549435e-38 : 2.2250738585072014e-308));
+    const Vec<T> tiny = broadcast(T(sizeof(T) == 4 ? 1.17549435e-38 : 2.2250738585072014e-308));
     const Vec<T> missing = -expm1_of<T>(log_p), rest = missing < tiny ? tiny : missing;
     const T focus = s.number;
-    const Vec<T> power = focus == 0 ? all(T(1)) : power_of<T>(rest, focus);
+    const Vec<T> power = focus == 0 ? broadcast(T(1)) : power_of<T>(rest, focus);
     Vec<T> slope = -power;
     if (focus != 0) slope += exp_of<T>(log_p) * power_of<T>(rest, focus - 1) * log_p * focus;
     for (long k = single ? 1 : 0; k < classes; ++k)
@@ -92,12 +93,13 @@ template <class T, bool SQUARED> INLINE Vec<T> hinge_cost(Vec<T> shortfall) {
 }
 template <class T, bool SQUARED> INLINE Vec<T> hinge_slope(Vec<T> shortfall) {
     if (SQUARED) return shortfall * 2;
-    return shortfall > T(0) ? all(T(1)) : Vec<T>{};
+    return shortfall > T(0) ? broadcast(T(1)) : Vec<T>{};
 }
 
-template <class T, bool SQUARED> Vec<T> hinge(const Sides<T>& s) {
+template <class T, bool SQUARED> Vec<T> hinge(const LossInputs<T>& s) {
     if (s.outputs == 1) {
-        const Vec<T> sign = s.at(s.t, 0) * 2 - 1, gap = 1 - sign * s.at(s.z, 0), shortfall = T(0) > gap ? Vec<T>{} : gap;
+        const Vec<T> sign = s.at(s.t, 0) * 2 - 1, gap = 1 - sign * s.at(s.z, 0);
+        const Vec<T> shortfall = T(0) > gap ? Vec<T>{} : gap;
         s.put(0, -sign * hinge_slope<T, SQUARED>(shortfall));
         return hinge_cost<T, SQUARED>(shortfall);
     }
@@ -115,7 +117,7 @@ template <class T, bool SQUARED> Vec<T> hinge(const Sides<T>& s) {
     return loss;
 }
 
-template <class T> Vec<T> kullback_leibler(const Sides<T>& s) {
+template <class T> Vec<T> kullback_leibler(const LossInputs<T>& s) {
     Vec<T> loss = {};
     for (long k = 0; k < s.outputs; ++k) {
         const Vec<T> t = s.at(s.t, k);
@@ -125,8 +127,8 @@ template <class T> Vec<T> kullback_leibler(const Sides<T>& s) {
     return loss;
 }
 
-// The mean over the outputs of `of(difference, output, slope)`.
-template <class T, class Of> INLINE Vec<T> averaged(const Sides<T>& s, Of of) {
+// The mean over the outputs of `of(difference, output, slope)`, which also sets the slope.
+template <class T, class Of> INLINE Vec<T> averaged(const LossInputs<T>& s, Of of) {
     Vec<T> loss = {};
     for (long k = 0; k < s.outputs; ++k) {
         Vec<T> slope;
@@ -136,14 +138,14 @@ template <class T, class Of> INLINE Vec<T> averaged(const Sides<T>& s, Of of) {
     return loss / T(s.outputs);
 }
 
-template <class T> Vec<T> squared(const Sides<T>& s) {
+template <class T> Vec<T> squared(const LossInputs<T>& s) {
     return averaged(s, [](Vec<T> d, long, Vec<T>& slope) {
         slope = d * 2;
         return d * d;
     });
 }
 
-template <class T> Vec<T> half_squares(const Sides<T>& s) {
+template <class T> Vec<T> half_squares(const LossInputs<T>& s) {
     Vec<T> loss = {};
     for (long k = 0; k < s.outputs; ++k) {
         const Vec<T> d = s.at(s.z, k) - s.at(s.t, k);
@@ -153,39 +155,39 @@ template <class T> Vec<T> half_squares(const Sides<T>& s) {
     return loss / 2;
 }
 
-template <class T> Vec<T> absolute(const Sides<T>& s) {
+template <class T> Vec<T> absolute(const LossInputs<T>& s) {
     return averaged(s, [](Vec<T> d, long, Vec<T>& slope) {
         slope = sign_of(d);
-        return size_of(d);
+        return abs_of(d);
     });
 }
 
-template <class T> Vec<T> huber(const Sides<T>& s) {
+template <class T> Vec<T> huber(const LossInputs<T>& s) {
     const T delta = s.number;
     return averaged(s, [delta](Vec<T> d, long, Vec<T>& slope) -> Vec<T> {
-        const Vec<T> size = size_of(d);
-        slope = d < -delta ? all(-delta) : (d > delta ? all(delta) : d);
+        const Vec<T> size = abs_of(d);
+        slope = d < -delta ? broadcast(-delta) : (d > delta ? broadcast(delta) : d);
         return size > delta ? (size - delta / 2) * delta : size * size / 2;
     });
 }
 
-template <class T> Vec<T> log_cosh(const Sides<T>& s) {
+template <class T> Vec<T> log_cosh(const LossInputs<T>& s) {
     return averaged(s, [](Vec<T> d, long, Vec<T>& slope) {
-        const Vec<T> size = size_of(d);
+        const Vec<T> size = abs_of(d);
         slope = tanh_of<T>(d);
         return size + log1p_of<T>(exp_of<T>(size * -2)) - T(0.69314718055994530942);
     });
 }
 
-template <class T> Vec<T> quantile(const Sides<T>& s) {
+template <class T> Vec<T> quantile(const LossInputs<T>& s) {
     const T level = s.number;
     return averaged(s, [level](Vec<T> d, long, Vec<T>& slope) {
-        slope = d > T(0) ? all(1 - level) : (d < T(0) ? all(-level) : d);
+        slope = d > T(0) ? broadcast(1 - level) : (d < T(0) ? broadcast(-level) : d);
         return slope * d;
     });
 }
 
-template <class T> Vec<T> poisson(const Sides<T>& s) {
+template <class T> Vec<T> poisson(const LossInputs<T>& s) {
     return averaged(s, [&s](Vec<T>, long k, Vec<T>& slope) {
         const Vec<T> z = s.at(s.z, k), t = s.at(s.t, k), rate = exp_of<T>(z);
         slope = rate - t;
@@ -193,8 +195,8 @@ template <class T> Vec<T> poisson(const Sides<T>& s) {
     });
 }
 
-// The first half of the outputs are means, the second the logarithms of variances.
-template <class T> Vec<T> gaussian(const Sides<T>& s) {
+// The first half of the outputs are means, the second log variances.
+template <class T> Vec<T> gaussian(const LossInputs<T>& s) {
     const long columns = s.outputs / 2;
     Vec<T> loss = {};
     for (long k = 0; k < columns; ++k) {
@@ -207,7 +209,7 @@ template <class T> Vec<T> gaussian(const Sides<T>& s) {
     return loss / T(columns);
 }
 
-template <class T> Vec<T> cosine(const Sides<T>& s) {
+template <class T> Vec<T> cosine(const LossInputs<T>& s) {
     const T tiny = std::sqrt(std::sqrt(T(sizeof(T) == 4 ? 1.17549435e-38 : 2.2250738585072014e-308)));
     Vec<T> yy = {}, tt = {}, yt = {};
     for (long k = 0; k < s.outputs; ++k) {
@@ -216,14 +218,15 @@ template <class T> Vec<T> cosine(const Sides<T>& s) {
         tt += t * t;
         yt += y * t;
     }
-    const Vec<T> y_norm = root(yy), t_norm = root(tt);
-    const Vec<T> size = y_norm < tiny ? all(tiny) : y_norm, sizes = size * (t_norm < tiny ? all(tiny) : t_norm);
+    const Vec<T> y_norm = sqrt_of(yy), t_norm = sqrt_of(tt);
+    const Vec<T> size = y_norm < tiny ? broadcast(tiny) : y_norm;
+    const Vec<T> sizes = size * (t_norm < tiny ? broadcast(tiny) : t_norm);
     const Vec<T> cosine = yt / sizes;
     for (long k = 0; k < s.outputs; ++k) s.put(k, s.at(s.z, k) * cosine / (size * size) - s.at(s.t, k) / sizes);
     return 1 - cosine;
 }
 
-template <class T> INLINE Vec<T> loss_of(LossKind kind, const Sides<T>& s) {
+template <class T> INLINE Vec<T> loss_of(LossKind kind, const LossInputs<T>& s) {
     switch (kind) {
         case LossKind::categorical: return categorical(s);
         case LossKind::binary: return binary(s);
@@ -244,10 +247,10 @@ template <class T> INLINE Vec<T> loss_of(LossKind kind, const Sides<T>& s) {
     return Vec<T>{};
 }
 
-// A 1 at each sample's class, 0 elsewhere; false if a number is no class.
+// One-hot targets; false if a number is not a class.
 template <class T> bool one_hot(long samples, long outputs, const T* target, T* t) {
     constexpr long W = WIDTH<T>;
-    const long classes = outputs == 1 ? 2 : outputs;  // one output's target is 0 or 1
+    const long classes = outputs == 1 ? 2 : outputs;  // a single output has the targets 0 and 1
     bool known = true;
     for (long k = 0; k < outputs * W; ++k) t[k] = 0;
     for (long i = 0; i < samples; ++i) {
@@ -263,15 +266,15 @@ template <class T> bool one_hot(long samples, long outputs, const T* target, T* 
 
 template <class T> bool loss(const LossWork<T>& w, long samples) {
     constexpr long W = WIDTH<T>;
-    T *z = w.scratch, *d = z + w.outputs * W, *spare = d + w.outputs * W, *t = spare + w.outputs * W;
+    T *z = w.scratch, *d = z + w.outputs * W, *scratch = d + w.outputs * W, *t = scratch + w.outputs * W;
     bool known = true;
     for (long first = 0; first < samples; first += W) {
         const long here = samples - first < W ? samples - first : W;
-        turn(here, w.outputs, w.z + first * w.z_ld, w.z_ld, z);
+        transpose(here, w.outputs, w.z + first * w.z_ld, w.z_ld, z);
         if (w.classes) known &= one_hot(here, w.outputs, w.target + first, t);
-        else turn(here, w.target_width, w.target + first * w.target_width, w.target_width, t);
-        const Sides<T> sides{w.outputs, z, t, d, spare, w.number, w.class_weights};
-        Vec<T> losses = loss_of(w.kind, sides), times = all(1 / w.batch);
+        else transpose(here, w.target_width, w.target + first * w.target_width, w.target_width, t);
+        const LossInputs<T> inputs{w.outputs, z, t, d, scratch, w.number, w.class_weights};
+        Vec<T> losses = loss_of(w.kind, inputs), times = broadcast(1 / w.batch);
         if (w.weight) {
             const Vec<T> weights = load_part(w.weight + first, here);
             losses *= weights;
@@ -279,7 +282,7 @@ template <class T> bool loss(const LossWork<T>& w, long samples) {
         }
         for (long i = 0; i < here; ++i) w.losses[first + i] = losses[i];
         for (long k = 0; k < w.outputs; ++k) store(d + k * W, load(d + k * W) * times);
-        turn_back(here, w.outputs, d, w.dz + first * w.dz_ld, w.dz_ld);
+        transpose_back(here, w.outputs, d, w.dz + first * w.dz_ld, w.dz_ld);
     }
     return known;
 }

@@ -1,7 +1,8 @@
-// Arrays that begin at the beginning of a cache line: a vector that lies across two lines takes twice as long to load.
+// Arrays aligned to cache lines: loading a vector that straddles two lines takes twice as long.
 //
-// They begin as zeros, and memory of a large one is only taken where it is written to: a gradient that is used part by
-// part, elsewhere, takes next to none.
+// They are zero-initialized by calloc, so the pages of a large one are only committed when they
+// are first written: a gradient whose large arrays are computed block by block in other memory
+// (see DenseOp) takes next to none.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +12,11 @@
 
 namespace chainrule {
 
-template <class T> struct ByLines {
+template <class T> struct AlignedAllocator {
     using value_type = T;
-    static constexpr std::size_t LINE = 64;
-    ByLines() = default;
-    template <class U> ByLines(const ByLines<U>&) {}
+    static constexpr std::size_t LINE = 64;  // bytes
+    AlignedAllocator() = default;
+    template <class U> AlignedAllocator(const AlignedAllocator<U>&) {}
 
     T* allocate(std::size_t count) {
         void* const whole = std::calloc(1, count * sizeof(T) + LINE + sizeof(void*));
@@ -26,12 +27,12 @@ template <class T> struct ByLines {
         return at;
     }
     void deallocate(T* at, std::size_t) { std::free(reinterpret_cast<void**>(at)[-1]); }
-    template <class U> void construct(U*) {}  // it is 0
+    template <class U> void construct(U*) {}  // calloc has zeroed it
 
-    template <class U> bool operator==(const ByLines<U>&) const { return true; }
-    template <class U> bool operator!=(const ByLines<U>&) const { return false; }
+    template <class U> bool operator==(const AlignedAllocator<U>&) const { return true; }
+    template <class U> bool operator!=(const AlignedAllocator<U>&) const { return false; }
 };
 
-template <class T> using Lines = std::vector<T, ByLines<T>>;
+template <class T> using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
 }  // namespace chainrule

@@ -1,4 +1,4 @@
-// What Python sees of the native engine.
+// The Python bindings of the native engine.
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -24,19 +24,19 @@ CHAINRULE_DECLARE(avx2)
 CHAINRULE_DECLARE(avx512)
 #endif
 
-// The kinds of processor that this one is, the most capable first.
+// The instruction sets that this processor supports, best first.
 std::vector<std::string> processors() {
-    std::vector<std::string> found;
+    std::vector<std::string> names;
 #if defined(CHAINRULE_X86)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        found.push_back("avx512");
-    if (avx2) found.push_back("avx2");
+        names.push_back("avx512");
+    if (avx2) names.push_back("avx2");
 #endif
-    found.push_back("baseline");
-    return found;
+    names.push_back("baseline");
+    return names;
 }
 
 template <class T> const Kernels<T>& kernels_for(const std::string& processor) {
@@ -48,7 +48,7 @@ template <class T> const Kernels<T>& kernels_for(const std::string& processor) {
 #endif
         return baseline::table(T());
     }
-    throw std::invalid_argument("this processor has no " + processor);
+    throw std::invalid_argument("this processor does not support " + processor);
 }
 
 template <class T> nb::object matrix(T* data, long rows, long width, long ld) {
@@ -58,48 +58,50 @@ template <class T> nb::object matrix(T* data, long rows, long width, long ld) {
     return nb::cast(nb::ndarray<nb::numpy, T>(data, 2, shape, nb::handle(), strides), nb::rv_policy::reference);
 }
 
-template <class T> struct Bound {
+template <class T> struct Bindings {
     using E = Engine<T>;
-    using Names = std::vector<int>;
+    using Indices = std::vector<int>;
 
     static void stage(E& e, int rule, std::vector<double> numbers, std::vector<int> on,
                       std::shared_ptr<Schedule> schedule) {
-        require(rule >= 0 && rule <= int(Rule::line_search), "there is no such rule");
-        DescentStage<T> made;
-        made.rule = Rule(rule);
-        const Needs needs = needs_of(made.rule);
-        require(numbers.size() >= size_t(needs.numbers), "the stage lacks numbers");
-        require(made.rule != Rule::lbfgs || numbers[0] >= 1, "L-BFGS needs room for one step at least");
-        require(on.empty() || on.size() == e.descent.arrays.size(), "a stage applies to each array or not");
-        made.n = std::move(numbers);
-        made.on.assign(on.begin(), on.end());
-        if (schedule) made.schedule = *schedule;
-        e.descent.stages.push_back(std::move(made));
+        require(rule >= 0 && rule <= int(Rule::line_search), "unknown rule");
+        DescentStage<T> stage;
+        stage.rule = Rule(rule);
+        const Needs needs = needs_of(stage.rule);
+        require(numbers.size() >= size_t(needs.numbers), "the stage lacks hyperparameters");
+        require(stage.rule != Rule::lbfgs || numbers[0] >= 1, "L-BFGS must remember at least one step");
+        require(on.empty() || on.size() == e.descent.arrays.size(),
+                "the stage's mask must have one entry for each array");
+        stage.n = std::move(numbers);
+        stage.on.assign(on.begin(), on.end());
+        if (schedule) stage.schedule = *schedule;
+        e.descent.stages.push_back(std::move(stage));
     }
 
-    // Each stage's memory for the next run: [vectors], count, scale. It is held until that is over.
-    static void lend(E& e, const nb::list& memory) {
+    // Lends each stage's state for the next run: ([vectors], count, scale). References are held
+    // until that is over.
+    static void lend(E& e, const nb::list& state) {
         auto lent = std::make_shared<std::vector<nb::object>>();
         const auto keep = [&lent](nb::object array) { return lent->emplace_back(std::move(array)); };
         e.lent = nullptr;
         auto& stages = e.descent.stages;
-        require_length("the optimizer's memory", long(memory.size()), long(stages.size()));
+        require_length("the optimizer's state", long(state.size()), long(stages.size()));
         for (size_t k = 0; k < stages.size(); ++k) {
             DescentStage<T>& stage = stages[k];
             const Needs needs = needs_of(stage.rule);
             const std::string name = "stage " + std::to_string(k) + "'s ";
-            nb::tuple held;
-            require(nb::try_cast(memory[k], held, false) && held.size() == 3,
-                    name + "memory is ([vectors], count, scale)");
+            nb::tuple own;
+            require(nb::try_cast(state[k], own, false) && own.size() == 3,
+                    name + "state must be ([vectors], count, scale)");
             nb::list vectors;
-            require(nb::try_cast(held[0], vectors, false), name + "vectors must be a list");
+            require(nb::try_cast(own[0], vectors, false), name + "vectors must be a list");
             require_length("the list of " + name + "vectors", long(vectors.size()), needs.vectors);
             for (int slot = 0; slot < needs.vectors; ++slot) {
                 const long rows = stage.rule == Rule::lbfgs && slot < 2 ? long(stage.n[0]) : 1;
                 stage.state[slot] = vector_of<T>(keep(vectors[size_t(slot)]), name + "vector", rows * e.parameters());
             }
-            stage.count = number_of<int64_t>(keep(held[1]), name + "count", needs.count);
-            stage.scale = number_of<double>(keep(held[2]), name + "scale", needs.scale);
+            stage.count = number_of<int64_t>(keep(own[1]), name + "count", needs.count);
+            stage.scale = number_of<double>(keep(own[2]), name + "scale", needs.scale);
         }
         e.lent = lent;
     }
@@ -109,40 +111,40 @@ template <class T> struct Bound {
                          nb::object gradient, nb::object update) {
         const std::shared_ptr<void> lent = std::move(e.lent);
         require(e.trains() && lent,
-                "the engine is not finished for training, or the optimizer's memory was not lent");
+                "the engine is not finished for training, or the optimizer's state was not lent");
         const long size = e.parameters();
         const Data data = data_of(e, x, y, weight, order);
-        require(batch >= 1 && std::min(batch, data.rows) <= e.most_samples(),
-                "the engine was not made for mini-batches of this size");
+        require(batch >= 1 && std::min(batch, data.rows) <= e.max_samples(),
+                "the engine was not stage for mini-batches of this size");
         T* to_w = vector_of<T>(w, "parameters", size);
         T* to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
         double* to_losses = vector_of<double>(losses, "losses", data.rows / batch + (data.rows % batch != 0), true);
         T* to_gradient = vector_or_none<T>(gradient, "gradient", size);
         T* to_update = vector_or_none<T>(update, "update", size);
-        Ran ran;
+        RunResult result;
         {
             const nb::gil_scoped_release released;
-            ran = e.run(to_w, to_statistics, data, batch, first_step, seconds, to_losses, to_gradient, to_update);
+            result = e.run(to_w, to_statistics, data, batch, first_step, seconds, to_losses, to_gradient, to_update);
         }
-        return nb::make_tuple(ran.steps, int(ran.ending));
+        return nb::make_tuple(result.steps, int(result.ending));
     }
 
     static nb::tuple differentiate(E& e, nb::object w, nb::object statistics, nb::object x, nb::object y,
                                    nb::object weight, nb::object order, uint64_t step, nb::object gradient) {
         require(e.trains(), "the engine is not finished for training");
         const Data data = data_of(e, x, y, weight, order);
-        require(data.rows >= 1 && data.rows <= e.most_samples(),
-                "the engine was not made for mini-batches of this size");
+        require(data.rows >= 1 && data.rows <= e.max_samples(),
+                "the engine was not stage for mini-batches of this size");
         T* to_w = vector_of<T>(w, "parameters", e.parameters());
         T* to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
         T* to_gradient = vector_of<T>(gradient, "gradient", e.parameters());
         double value;
-        bool fine;
+        bool valid;
         {
             const nb::gil_scoped_release released;
-            value = e.differentiate(to_w, to_statistics, data, step, to_gradient, fine);
+            value = e.differentiate(to_w, to_statistics, data, step, to_gradient, valid);
         }
-        return nb::make_tuple(value, fine);
+        return nb::make_tuple(value, valid);
     }
 
     static bool predict(E& e, nb::object w, nb::object statistics, nb::object x, nb::object predictions) {
@@ -156,10 +158,10 @@ template <class T> struct Bound {
     }
 
     static void table(E& e, size_t stage, long first, const std::vector<double>& rates) {
-        require(stage < e.descent.stages.size(), "there is no such stage");
+        require(stage < e.descent.stages.size(), "unknown stage");
         Schedule& schedule = e.descent.stages[stage].schedule;
         require(schedule.kind == Schedule::table && !rates.empty(),
-                "the stage has no table, or the table has no rates");
+                "the stage's schedule is no table, or there are no rates");
         schedule.n.assign(1, double(first));
         schedule.n.insert(schedule.n.end(), rates.begin(), rates.end());
     }
@@ -167,7 +169,7 @@ template <class T> struct Bound {
     static void arrays(E& e, const std::vector<std::tuple<long, long, long>>& arrays) {
         for (const auto& [from, to, columns] : arrays) {
             require(0 <= from && from <= to && columns >= 0, "an array lies outside of the parameters");
-            require(!columns || (to - from) % columns == 0, "a matrix has an unfinished row");
+            require(!columns || (to - from) % columns == 0, "a matrix must have whole rows");
             e.reach(to, 0);
             e.descent.arrays.push_back({from, to});
             e.descent.columns.push_back(columns);
@@ -180,7 +182,7 @@ template <class T> struct Bound {
     }
 
     static nb::tuple prediction(E& e, long samples) {
-        require(e.finished() && 0 <= samples && samples <= e.most_samples(), "there are not so many predictions");
+        require(e.finished() && 0 <= samples && samples <= e.max_samples(), "there are fewer predictions");
         const Value<T>& v = e.at(e.prediction());
         return nb::make_tuple(matrix(v.value, samples * v.rows, v.width, v.ld),
                               matrix(v.gradient, samples * v.rows, v.width, v.ld));
@@ -217,8 +219,8 @@ template <class T> struct Bound {
 
     static void bind(nb::module_& m, const char* name) {
         nb::class_<E>(m, name)
-            .def("__init__", [](E* e, const std::string& processor, long most_samples, int threads) {
-                new (e) E(kernels_for<T>(processor), most_samples, threads);
+            .def("__init__", [](E* e, const std::string& processor, long max_samples, int threads) {
+                new (e) E(kernels_for<T>(processor), max_samples, threads);
             }, "processor"_a, "most_samples"_a, "threads"_a)
             .def_prop_ro("processor", &E::processor)
             .def("value", &E::value)
@@ -241,13 +243,13 @@ template <class T> struct Bound {
                             double momentum, double epsilon, bool wants) {
                 const Value<T>& from = e.at(x);
                 e.reach(std::max(scale, offset) + from.width, mean < 0 ? 0 : std::max(mean, variance) + from.width);
-                T* inverse = e.own(mean >= 0 ? from.width : e.most_samples() * from.rows);
+                T* inverse = e.allocate(mean >= 0 ? from.width : e.max_samples() * from.rows);
                 e.add(std::make_unique<NormOp<T>>(from, e.at(y), e.at(unit), inverse, scale, offset, mean, variance,
                                                   T(momentum), T(epsilon), wants));
             })
             .def("dropout", [](E& e, int x, int y, int mask, uint64_t key0, uint64_t key1, uint32_t threshold,
-                               double kept, bool wants) {
-                e.add(std::make_unique<DropoutOp<T>>(e.at(x), e.at(y), e.at(mask), key0, key1, threshold, T(kept),
+                               double keep_scale, bool wants) {
+                e.add(std::make_unique<DropoutOp<T>>(e.at(x), e.at(y), e.at(mask), key0, key1, threshold, T(keep_scale),
                                                      wants));
             })
             .def("embedding", [](E& e, int x, int y, long W, long count, bool wants) {
@@ -257,15 +259,15 @@ template <class T> struct Bound {
             .def("reshape", [](E& e, int x, int y, bool wants) {
                 e.add(std::make_unique<ReshapeOp<T>>(e.at(x), e.at(y), wants));
             })
-            .def("fork", [](E& e, int x, const Names& ys, bool wants) {
-                e.add(std::make_unique<ForkOp<T>>(e.at(x), e.all(ys), wants));
+            .def("fork", [](E& e, int x, const Indices& ys, bool wants) {
+                e.add(std::make_unique<ForkOp<T>>(e.at(x), e.values_of(ys), wants));
             })
-            .def("sum", [](E& e, const Names& xs, int y) {
+            .def("sum", [](E& e, const Indices& xs, int y) {
                 e.share_gradient(xs, y);
-                e.add(std::make_unique<SumOp<T>>(e.all(xs), e.at(y)));
+                e.add(std::make_unique<SumOp<T>>(e.values_of(xs), e.at(y)));
             })
-            .def("concatenate", [](E& e, const Names& xs, int y) {
-                e.add(std::make_unique<ConcatenateOp<T>>(e.all(xs), e.at(y)));
+            .def("concatenate", [](E& e, const Indices& xs, int y) {
+                e.add(std::make_unique<ConcatenateOp<T>>(e.values_of(xs), e.at(y)));
             })
             .def("python_layer", &python_layer)
             .def("loss", [](E& e, int kind, double number, const std::vector<double>& class_weights, bool classes,
@@ -288,28 +290,28 @@ template <class T> struct Bound {
             .def("differentiate", &differentiate, nb::arg("parameters"), nb::arg("statistics"), nb::arg("x"),
                  nb::arg("y"), nb::arg("weight").none(), nb::arg("order"), nb::arg("step"), nb::arg("gradient"))
             .def("predict", &predict)
-            .def("prediction", &prediction, 
-                 "The prediction of the last mini-batch and its derivative: views, for as long as the engine lives.");
+            .def("prediction", &prediction,
+                 "The prediction of the last mini-batch and its derivative: views, valid as long as the engine lives.");
     }
 };
 
 NB_MODULE(_native, m) {
-    m.doc() = "Kernels for training, and the loop over them. Used by chainrule.engine.native alone.";
+    m.doc() = "The compiled kernels and the training loop over them. Used only by chainrule.engine.native.";
     m.def("processors", &processors);
     nb::class_<Schedule>(m, "Schedule")
         .def("__init__", [](Schedule* s, int kind, double rate, std::vector<double> numbers,
                             std::shared_ptr<Schedule> then) {
-            require(kind >= 0 && kind <= Schedule::table, "there is no such schedule");
-            Schedule made{Schedule::Kind(kind), rate, std::move(numbers), std::move(then)};
-            require(made.n.size() >= made.needed(), "the schedule lacks numbers");
-            require(kind != Schedule::step || made.n[0] >= 1,
-                    "a schedule of steps needs steps of one update at least");
-            require(kind != Schedule::warm_up || made.then, "a warm-up needs a schedule to lead to");
-            new (s) Schedule(std::move(made));
+            require(kind >= 0 && kind <= Schedule::table, "unknown schedule");
+            Schedule schedule{Schedule::Kind(kind), rate, std::move(numbers), std::move(then)};
+            require(schedule.n.size() >= schedule.needed(), "the schedule lacks hyperparameters");
+            require(kind != Schedule::step || schedule.n[0] >= 1,
+                    "a step schedule needs steps of at least one update");
+            require(kind != Schedule::warm_up || schedule.then, "a warm-up needs a schedule to follow it");
+            new (s) Schedule(std::move(schedule));
         }, "kind"_a, "rate"_a, "numbers"_a, "then"_a.none())
         .def("__call__", &Schedule::operator());
-    Bound<float>::bind(m, "Engine32");
-    Bound<double>::bind(m, "Engine64");
+    Bindings<float>::bind(m, "Engine32");
+    Bindings<double>::bind(m, "Engine64");
 }
 
 }  // namespace chainrule

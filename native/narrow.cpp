@@ -1,5 +1,5 @@
-// Products whose rows fill no more than half of a vector: with vectors of half the width, on which many processors work
-// twice as fast. The same tiles, compiled once more.
+// Matrix products whose rows fill at most half of an AVX-512 vector: the same tiles, compiled for
+// 256-bit vectors, of which many processors execute twice as many per cycle.
 #undef CHAINRULE_ISA
 #define CHAINRULE_ISA avx512_half
 #define CHAINRULE_HALF

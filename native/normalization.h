@@ -1,4 +1,5 @@
-// BatchNorm (each lane a feature) and LayerNorm (each row by itself), as in layers/normalization.py.
+// BatchNorm (one lane per feature) and LayerNorm (row by row), as in layers/normalization.py.
+// `unit` is the normalized input and `inverse` 1 / sqrt(variance + epsilon); backward needs both.
 #pragma once
 
 #include "kernels.h"
@@ -27,7 +28,7 @@ void batch_norm(long rows, long columns, const T* x, T* y, T* unit, long ld, con
             mean = batch_mean;
             variance = batch_variance;
         }
-        const V by = 1 / root(variance + epsilon), times = get(scale + j), plus = get(offset + j);
+        const V by = 1 / sqrt_of(variance + epsilon), times = get(scale + j), plus = get(offset + j);
         put(inverse + j, by);
         for (long i = 0; i < rows; ++i) {
             const V here = (load(x + i * ld + j) - mean) * by;
@@ -37,7 +38,7 @@ void batch_norm(long rows, long columns, const T* x, T* y, T* unit, long ld, con
     });
 }
 
-// dx may be missing.
+// dx may be null.
 template <class T>
 void batch_norm_back(long rows, long columns, const T* dy, const T* unit, T* dx, long ld, const T* scale,
                      const T* inverse, T* dscale, T* doffset) {

@@ -1,4 +1,5 @@
-// How a product is divided among threads: along its columns where there are enough, else along its rows.
+// How a matrix product is divided among threads: along its columns if there are enough, otherwise
+// along its rows.
 #pragma once
 
 #include "kernels.h"
@@ -6,13 +7,15 @@
 
 namespace chainrule {
 
-// Thread t's part of a product, done with its own scratch. The gradient of a weight is divided along its rows if it can
-// be: the descent is, too, and so each core keeps its part.
+// Computes thread t's share of a product with its own scratch. With `prefer_rows` it is divided
+// along the rows if possible: for a weight's gradient, because the optimizer's step is divided
+// that way, too, and each core then finds its share in its own cache.
 template <class T>
-void divided(const Kernels<T>& kernels, int t, int threads, T* pack, Product<T>& work, bool rather_by_rows = false) {
+void parallel_product(const Kernels<T>& kernels, int t, int threads, T* pack, Product<T>& work,
+                      bool prefer_rows = false) {
     if (threads > 1) {
         const long unit = 2 * kernels.width, panels = (work.n + unit - 1) / unit;
-        const bool by_rows = rather_by_rows && work.m >= 32 * threads;
+        const bool by_rows = prefer_rows && work.m >= 32 * threads;
         if (!by_rows && (panels % threads == 0 || panels >= 4 * threads)) {
             const Range r = share(work.n, unit, t, threads);
             work.b += r.from * work.b_column;

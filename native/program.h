@@ -1,9 +1,10 @@
-// A network as a list of operations on numbered values, which training runs forward and then backward.
+// A network as a list of operations on numbered values, run forward and then backward.
 //
-// A value is a layer's output for a mini-batch: rows (a sample has `rows` of them, one for each position) of `width`
-// numbers, `ld` apart. Every operation reads values and writes one; backward it reads the gradient of what it wrote and
-// writes that of what it read. A value that is read twice goes through a Fork, whose gradients are added. All threads run
-// the same list, each on its share of every operation, and wait for each other in between.
+// A value is a layer's output for a mini-batch: each sample has `rows` rows (one for each
+// position) of `width` numbers, `ld` apart. An operation reads values and writes one; backward it
+// reads the gradient of its output and writes those of its inputs. A value with several readers
+// goes through a Fork, which adds up their gradients. All threads run the same list, each on its
+// share of every operation, with a barrier after each.
 #pragma once
 
 #include <atomic>
@@ -23,12 +24,12 @@ template <class T> struct Value {
     long rows, width, ld;
     T* value = nullptr;
     T* gradient = nullptr;
-    int value_of = -1;     // shares the numbers of this one
-    int gradient_of = -1;  // shares the gradient of this one
-    bool learns = false;   // whether anything before it does: then its gradient is wanted
+    int value_of = -1;     // shares the memory of this value
+    int gradient_of = -1;  // shares the gradient of this value
+    bool learns = false;   // whether it depends on a parameter: then its gradient is computed
 };
 
-// One mini-batch on its way.
+// One mini-batch's forward and backward pass, as one thread sees it.
 template <class T> struct Pass {
     const Kernels<T>& kernels;
     long samples;
@@ -38,20 +39,23 @@ template <class T> struct Pass {
     T* statistics;
     T* g;           // gradient of the parameters
     int t, threads;
-    T* pack;        // this thread's scratch for products
-    T* scratch;     // and for anything else
-    const T* const* sample_rows;    // where the input's samples lie, if they are read there
-    std::atomic<bool>* fault;       // set where an input makes no sense; the definition then says what
-    Descent<T>* descent = nullptr;  // if weights may be stepped as soon as their gradient is known
-    T* weights = nullptr;           // then they are written to
-    T* part = nullptr;              // this thread's room for PART numbers of a gradient
+    T* pack;        // this thread's scratch for matrix products
+    T* scratch;     // this thread's scratch for other operations
+    const T* const* sample_rows;    // addresses of the input's samples, if they are read in place
+    // Set if an input is invalid; the Python definition then reports why.
+    std::atomic<bool>* fault;
+    // Not null if weights may be stepped as soon as their gradient is known.
+    Descent<T>* descent = nullptr;
+    T* weights = nullptr;           // the weights, writable, if `descent` is set
+    T* part = nullptr;              // this thread's scratch for PART numbers of a gradient
 };
 
-constexpr long PART = 100 * 1024;  // numbers of a gradient that are stepped at a time: half of a core's own cache
+// Numbers of a gradient that are stepped at a time: half of a core's L2 cache.
+constexpr long PART = 100 * 1024;
 
-inline long room_of(long width, long size) {
-    long ld = (width + MOST_LANES - 1) / MOST_LANES * MOST_LANES;
-    if (ld * size % 1024 == 0) ld += MOST_LANES;  // rows a power of 2 apart would all go to the same places of the caches
+inline long padded_width(long width, long size) {
+    long ld = (width + MAX_LANES - 1) / MAX_LANES * MAX_LANES;
+    if (ld * size % 1024 == 0) ld += MAX_LANES;  // rows a power of 2 apart would share cache sets
     return ld;
 }
 
@@ -59,62 +63,64 @@ template <class T> struct Operation {
     virtual ~Operation() = default;
     virtual void forward(const Pass<T>&) = 0;
     virtual void backward(const Pass<T>&) {}
-    virtual long scratch() const { return 0; }   // numbers of scratch that a thread needs
+    virtual long scratch() const { return 0; }   // numbers of scratch per thread
 };
 
-template <class T> void divided(const Pass<T>& p, Product<T>& work, bool rather_by_rows = false) {
-    divided(p.kernels, p.t, p.threads, p.pack, work, rather_by_rows);
+template <class T> void parallel_product(const Pass<T>& p, Product<T>& work, bool prefer_rows = false) {
+    parallel_product(p.kernels, p.t, p.threads, p.pack, work, prefer_rows);
 }
 
-// z = x W + b, then perhaps ReLU. `slope` says that x is a ReLU's output, whose slope the derivative is multiplied by.
+// y = x W + b, or ReLU of that. With `slope` x is the output of a fused ReLU, whose slope
+// multiplies x's gradient.
 template <class T> struct DenseOp : Operation<T> {
     const Value<T>&x, &y;
-    long W, b;  // places in the flat vectors; b < 0: no bias
+    long W, b;  // offsets in the flat vectors; b < 0: no bias
     bool relu, slope, wants_input;
-    bool reads_samples = false;  // x is the input
-    int array = -1;              // W's number, if it is stepped in parts
+    bool reads_samples = false;  // x is the input, read in place
+    // W's index among the arrays if it is stepped in parts, otherwise -1.
+    int array = -1;
     DenseOp(const Value<T>& x, const Value<T>& y, long W, long b, bool relu, bool slope, bool wants_input)
         : x(x), y(y), W(W), b(b), relu(relu), slope(slope), wants_input(wants_input) {}
 
     void forward(const Pass<T>& p) override {
         Product<T> work{p.samples * x.rows, y.width, x.width, x.value, x.ld, 1, p.w + W, y.width, 1, y.value, y.ld};
         work.bias = b < 0 ? nullptr : p.w + b;
-        work.after = relu ? After::relu : After::nothing;
+        work.epilogue = relu ? Epilogue::relu : Epilogue::nothing;
         if (reads_samples) work.samples = p.sample_rows;
-        divided(p, work);
+        parallel_product(p, work);
     }
     void backward(const Pass<T>& p) override {
         const long rows = p.samples * x.rows;
         if (p.descent && array >= 0) return backward_and_step(p);
         if (wants_input) {
             Product<T> dx{rows, x.width, y.width, y.gradient, y.ld, 1, p.w + W, 1, y.width, x.gradient, x.ld};
-            dx.after = slope ? After::relu_slope : After::nothing;
+            dx.epilogue = slope ? Epilogue::relu_slope : Epilogue::nothing;
             dx.slope_of = x.value;
-            divided(p, dx);
+            parallel_product(p, dx);
         }
         Product<T> dw{x.width, y.width, rows, x.value, 1, x.ld, y.gradient, y.ld, 1, p.g + W, y.width};
         dw.whole = false;
         if (reads_samples) dw.samples = p.sample_rows;
         if (b >= 0) dw.sums = p.g + b;
-        divided(p, dw, true);
+        parallel_product(p, dw, true);
     }
 
-    // Every thread has some inputs: their derivatives need the same rows of W as their gradients change.
+    // Divided by inputs: a thread's derivatives read the same rows of W that it then steps.
     void backward_and_step(const Pass<T>& p) {
         const long rows = p.samples * x.rows, units = y.width;
-        const Range mine = share(x.width, wants_input ? 2 * p.kernels.width : 2, p.t, p.threads);
-        if (wants_input && mine.count()) {
-            Product<T> dx{rows, mine.count(), units, y.gradient, y.ld, 1, p.w + W + mine.from * units, 1, units,
-                          x.gradient + mine.from, x.ld};
-            dx.after = slope ? After::relu_slope : After::nothing;
-            dx.slope_of = x.value + mine.from;
+        const Range own_range = share(x.width, wants_input ? 2 * p.kernels.width : 2, p.t, p.threads);
+        if (wants_input && own_range.count()) {
+            Product<T> dx{rows, own_range.count(), units, y.gradient, y.ld, 1, p.w + W + own_range.from * units, 1,
+                          units, x.gradient + own_range.from, x.ld};
+            dx.epilogue = slope ? Epilogue::relu_slope : Epilogue::nothing;
+            dx.slope_of = x.value + own_range.from;
             dx.pack = p.pack;
             p.kernels.product(dx);
         }
-        const long most = PART / units, blocks = (mine.count() + most - 1) / most;
+        const long most = PART / units, blocks = (own_range.count() + most - 1) / most;
         for (long block = 0; block < blocks; ++block) {
-            const long from = mine.from + mine.count() * block / blocks;
-            const long to = mine.from + mine.count() * (block + 1) / blocks;
+            const long from = own_range.from + own_range.count() * block / blocks;
+            const long to = own_range.from + own_range.count() * (block + 1) / blocks;
             Product<T> dw{to - from, units, rows, x.value + from, 1, x.ld, y.gradient, y.ld, 1, p.part, units};
             dw.whole = false;
             dw.pack = p.pack;
@@ -124,7 +130,7 @@ template <class T> struct DenseOp : Operation<T> {
                 dw.a_from = from;
             }
             p.kernels.product(dw);
-            p.descent->part(p.kernels, p.weights, p.part, array, W + from * units, W + to * units, p.t);
+            p.descent->step_part(p.kernels, p.weights, p.part, array, W + from * units, W + to * units, p.t);
         }
     }
 };
@@ -158,11 +164,11 @@ template <class T> struct PReLUOp : Operation<T> {
         : x(x), y(y), alpha(alpha), wants_input(wants_input) {}
 
     void forward(const Pass<T>& p) override {
-        const Range r = share(x.width, MOST_LANES, p.t, p.threads);
+        const Range r = share(x.width, MAX_LANES, p.t, p.threads);
         p.kernels.prelu(p.samples * x.rows, r.count(), x.value + r.from, p.w + alpha + r.from, y.value + r.from, x.ld);
     }
     void backward(const Pass<T>& p) override {
-        const Range r = share(x.width, MOST_LANES, p.t, p.threads);
+        const Range r = share(x.width, MAX_LANES, p.t, p.threads);
         p.kernels.prelu_back(p.samples * x.rows, r.count(), x.value + r.from, p.w + alpha + r.from, y.gradient + r.from,
                              wants_input ? x.gradient + r.from : nullptr, p.g + alpha + r.from, x.ld);
     }
@@ -174,9 +180,9 @@ template <class T> struct SoftmaxOp : Operation<T> {
     SoftmaxOp(const Value<T>& x, const Value<T>& y, bool logarithm, bool wants_input)
         : x(x), y(y), logarithm(logarithm), wants_input(wants_input) {}
 
-    long scratch() const override { return 2 * x.width * MOST_LANES; }
+    long scratch() const override { return 2 * x.width * MAX_LANES; }
     void forward(const Pass<T>& p) override {
-        const Range r = share(p.samples * x.rows, MOST_LANES, p.t, p.threads);
+        const Range r = share(p.samples * x.rows, MAX_LANES, p.t, p.threads);
         p.kernels.softmax(r.count(), x.width, x.value + r.from * x.ld, x.ld, y.value + r.from * y.ld, y.ld, logarithm,
                           p.scratch);
     }
@@ -188,7 +194,8 @@ template <class T> struct SoftmaxOp : Operation<T> {
     }
 };
 
-// Keeps x brought to mean 0 and variance 1 and 1 / the deviation, which backward needs.
+// BatchNorm or LayerNorm. Saves the normalized x and the inverse standard deviations for the
+// backward pass.
 template <class T> struct NormOp : Operation<T> {
     const Value<T>&x, &y, &unit;
     T* inverse;
@@ -203,7 +210,7 @@ template <class T> struct NormOp : Operation<T> {
     void forward(const Pass<T>& p) override {
         const long rows = p.samples * x.rows;
         if (mean >= 0) {
-            const Range r = share(x.width, MOST_LANES, p.t, p.threads);
+            const Range r = share(x.width, MAX_LANES, p.t, p.threads);
             const long j = r.from;
             p.kernels.batch_norm(rows, r.count(), x.value + j, y.value + j, unit.value + j, x.ld, p.w + scale + j,
                                  p.w + offset + j, p.statistics + mean + j, p.statistics + variance + j, inverse + j,
@@ -211,13 +218,13 @@ template <class T> struct NormOp : Operation<T> {
         } else {
             const Range r = share(rows, 1, p.t, p.threads);
             const long at = r.from * x.ld;
-            p.kernels.layer_norm(r.count(), x.width, x.value + at, y.value + at, unit.value + at, inverse + r.from, x.ld,
-                                 p.w + scale, p.w + offset, epsilon);
+            p.kernels.layer_norm(r.count(), x.width, x.value + at, y.value + at, unit.value + at, inverse + r.from,
+                                 x.ld, p.w + scale, p.w + offset, epsilon);
         }
     }
     void backward(const Pass<T>& p) override {
         const long rows = p.samples * x.rows;
-        const Range c = share(x.width, MOST_LANES, p.t, p.threads);
+        const Range c = share(x.width, MAX_LANES, p.t, p.threads);
         const long j = c.from;
         if (mean >= 0) {
             p.kernels.batch_norm_back(rows, c.count(), y.gradient + j, unit.value + j,
@@ -230,8 +237,8 @@ template <class T> struct NormOp : Operation<T> {
         if (!wants_input) return;
         const Range r = share(rows, 1, p.t, p.threads);
         const long at = r.from * x.ld;
-        p.kernels.layer_norm_back(r.count(), x.width, y.gradient + at, unit.value + at, inverse + r.from, x.gradient + at,
-                                  x.ld, p.w + scale);
+        p.kernels.layer_norm_back(r.count(), x.width, y.gradient + at, unit.value + at, inverse + r.from,
+                                  x.gradient + at, x.ld, p.w + scale);
     }
 };
 
@@ -239,18 +246,20 @@ template <class T> struct DropoutOp : Operation<T> {
     const Value<T>&x, &y, &mask;
     uint64_t key0, key1;
     uint32_t threshold;
-    T kept;
+    T keep_scale;
     bool wants_input;
     DropoutOp(const Value<T>& x, const Value<T>& y, const Value<T>& mask, uint64_t key0, uint64_t key1,
-              uint32_t threshold, T kept, bool wants_input)
-        : x(x), y(y), mask(mask), key0(key0), key1(key1), threshold(threshold), kept(kept), wants_input(wants_input) {}
+              uint32_t threshold, T keep_scale, bool wants_input)
+        : x(x), y(y), mask(mask), key0(key0), key1(key1), threshold(threshold), keep_scale(keep_scale),
+          wants_input(wants_input) {}
 
     void forward(const Pass<T>& p) override {
         const Range r = share(p.samples * x.rows, 1, p.t, p.threads);
         const long at = r.from * x.ld, count = r.count() * x.ld;
         if (!p.training) return p.kernels.copy(count, x.value + at, y.value + at);
         for (long row = r.from; row < r.to; ++row)
-            p.kernels.keep_mask(key0, key1, p.step, threshold, kept, row * x.width, x.width, mask.value + row * x.ld);
+            p.kernels.keep_mask(key0, key1, p.step, threshold, keep_scale, row * x.width, x.width,
+                                mask.value + row * x.ld);
         p.kernels.multiply(count, x.value + at, mask.value + at, y.value + at);
     }
     void backward(const Pass<T>& p) override {
@@ -276,7 +285,7 @@ template <class T> struct EmbeddingOp : Operation<T> {
             *p.fault = true;
     }
     void backward(const Pass<T>& p) override {
-        const Range c = share(y.width, MOST_LANES, p.t, p.threads);
+        const Range c = share(y.width, MAX_LANES, p.t, p.threads);
         for (long row = 0; row < count; ++row)
             std::memset(p.g + W + row * y.width + c.from, 0, size_t(c.count()) * sizeof(T));
         p.kernels.embedding_back(p.samples * x.rows, 0, c.count(), x.value, x.ld, x.width, y.gradient + c.from, y.ld,
@@ -287,7 +296,7 @@ template <class T> struct EmbeddingOp : Operation<T> {
     }
 };
 
-// The same numbers, sample by sample, in rows of another width.
+// Copies each sample's numbers into rows of another width.
 template <class T> struct ReshapeOp : Operation<T> {
     const Value<T>&x, &y;
     bool wants_input;
@@ -313,7 +322,7 @@ template <class T> struct ReshapeOp : Operation<T> {
     }
 };
 
-// Read by several: their gradients are added. The numbers are those of x itself.
+// Adds up the gradients of x's readers; ys share the memory of x.
 template <class T> struct ForkOp : Operation<T> {
     const Value<T>& x;
     std::vector<const Value<T>*> ys;
@@ -331,7 +340,7 @@ template <class T> struct ForkOp : Operation<T> {
     }
 };
 
-// y = the sum of xs, which share its gradient.
+// y = the sum of xs, which share y's gradient.
 template <class T> struct SumOp : Operation<T> {
     std::vector<const Value<T>*> xs;
     const Value<T>& y;
@@ -345,7 +354,7 @@ template <class T> struct SumOp : Operation<T> {
     }
 };
 
-// xs side by side.
+// Concatenates xs along the last axis.
 template <class T> struct ConcatenateOp : Operation<T> {
     std::vector<const Value<T>*> xs;
     const Value<T>& y;
@@ -372,7 +381,8 @@ template <class T> struct ConcatenateOp : Operation<T> {
     }
 };
 
-// A layer without a kernel: `call(pass, backward)` runs its definition in Python, on the first thread.
+// A layer without a kernel: `call(pass, backward)` runs its Python definition, on the first thread
+// only.
 template <class T> struct PythonLayerOp : Operation<T> {
     std::function<void(const Pass<T>&, bool)> call;
     explicit PythonLayerOp(std::function<void(const Pass<T>&, bool)> call) : call(std::move(call)) {}

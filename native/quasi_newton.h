@@ -1,4 +1,5 @@
-// L-BFGS and its line search, as in descent/quasi_newton.py.
+// L-BFGS and its line search, as in descent/quasi_newton.py (Nocedal & Wright, Numerical
+// Optimization, 2006).
 #pragma once
 
 #include <algorithm>
@@ -10,17 +11,19 @@
 
 namespace chainrule {
 
-// What L-BFGS remembers: `known` of the last steps (less than 0 before the first, at most `most`) and how the gradient
-// changed along them, one after the other, and where the last step began.
+// The L-BFGS memory: the last `known` steps s (negative before the first step, at most `most`),
+// the changes y of the gradient along them, oldest first, and the parameters and gradient where
+// the last step began.
 template <class T> struct Curvature {
     long size, most;
     T *s, *y;
     T *parameters, *gradient;
     int64_t& known;
 
-    // g becomes the estimate of the inverse Hessian times g, at parameters w.
+    // Multiplies g, the gradient at parameters w, by the estimate of the inverse Hessian, in place
+    // (two-loop recursion).
     void apply(const Kernels<T>& kernels, const T* w, T* g) {
-        known = std::min(known, int64_t(most));  // a file may say anything
+        known = std::min(known, int64_t(most));  // it may come from a checkpoint
         if (known < 0) known = 0;
         else remember(w, g);
         std::memcpy(parameters, w, size_t(size) * sizeof(T));
@@ -29,33 +32,33 @@ template <class T> struct Curvature {
         const long count = long(known);
         if (!count) {
             const double norm = std::sqrt(kernels.dot(size, g, g));
-            if (norm > 0) times(T(std::min(1.0, 1 / norm)), g);
+            if (norm > 0) scale(T(std::min(1.0, 1 / norm)), g);
             return;
         }
         std::vector<T> rho(static_cast<size_t>(count)), alpha(static_cast<size_t>(count));
         for (long k = count; k-- > 0;) {
             rho[size_t(k)] = T(1) / T(kernels.dot(size, row(s, k), row(y, k)));
             alpha[size_t(k)] = rho[size_t(k)] * T(kernels.dot(size, row(s, k), g));
-            kernels.add_times(size, -alpha[size_t(k)], row(y, k), g);
+            kernels.add_scaled(size, -alpha[size_t(k)], row(y, k), g);
         }
         const T *last_s = row(s, count - 1), *last_y = row(y, count - 1);
-        times(T(kernels.dot(size, last_s, last_y)) / T(kernels.dot(size, last_y, last_y)), g);
+        scale(T(kernels.dot(size, last_s, last_y)) / T(kernels.dot(size, last_y, last_y)), g);
         for (long k = 0; k < count; ++k) {
             const T beta = rho[size_t(k)] * T(kernels.dot(size, row(y, k), g));
-            kernels.add_times(size, alpha[size_t(k)] - beta, row(s, k), g);
+            kernels.add_scaled(size, alpha[size_t(k)] - beta, row(s, k), g);
         }
     }
 
   private:
-    void times(T factor, T* g) const {
+    void scale(T factor, T* g) const {
         for (long i = 0; i < size; ++i) g[i] *= factor;
     }
 
-    // The step since the last time, unless the surface curves downwards along it.
+    // Stores the last step and change of the gradient if the curvature along it is positive.
     void remember(const T* w, const T* g) {
-        double bend = 0;
-        for (long i = 0; i < size; ++i) bend += double(w[i] - parameters[i]) * double(g[i] - gradient[i]);
-        if (!(bend > 0)) return;
+        double curvature = 0;
+        for (long i = 0; i < size; ++i) curvature += double(w[i] - parameters[i]) * double(g[i] - gradient[i]);
+        if (!(curvature > 0)) return;
         if (known == most) {
             std::memmove(s, s + size, size_t((most - 1) * size) * sizeof(T));
             std::memmove(y, y + size, size_t((most - 1) * size) * sizeof(T));
@@ -70,12 +73,12 @@ template <class T> struct Curvature {
     }
 };
 
-// The loss along the search line: how far, its value there, and its slope.
+// A point on the search line: the step length, the loss and its slope along the line.
 struct Trial {
     double step, value, slope;
 };
 
-// Looks for the length at which the loss has fallen enough and has become flat enough.
+// Finds a step length that meets the strong Wolfe conditions.
 struct LineSearch {
     double decrease, curvature;
     int trials;
@@ -99,7 +102,8 @@ struct LineSearch {
         return trial.value <= start.value + decrease * trial.step * start.slope;  // false for NaN
     }
 
-    // Narrows the interval between low, the best so far, and high; a cubic goes through both and the third point.
+    // Narrows the interval between low, the best point so far, and high, by a cubic through both
+    // and a third point.
     template <class Along> double zoom(Along along, const Trial& start, Trial low, Trial high, int left) const {
         Trial third = start;
         for (; left > 0; --left) {
@@ -122,7 +126,7 @@ struct LineSearch {
         return low.step;
     }
 
-    // Where the loss between two points should be least, and not close to either.
+    // The estimated minimum between two points, kept away from both ends.
     static double between(const Trial& low, const Trial& high, const Trial& third) {
         const double left = std::min(low.step, high.step), right = std::max(low.step, high.step), width = right - left;
         const auto inside = [=](double guess, double margin) {

@@ -1,4 +1,4 @@
-// What a stage of an optimizer is told, and the numbers that its kernel needs in a step.
+// Optimizer stages: their hyperparameters, and the constants that their kernels need in a step.
 #pragma once
 
 #include <algorithm>
@@ -11,15 +11,15 @@
 
 namespace chainrule {
 
-// Those of the second group look at whole arrays, or at all.
+// The last group needs whole arrays, or the whole gradient.
 enum class Rule : int {
     rate, plateau, decay, clip_value, accumulate, average, momentum, nesterov, adagrad, adadelta, rms, rprop,
     adam, amsgrad, nadam, radam, adamax, lion, muon,
     clip_norm, clip_global_norm, trust_ratio, orthogonalize, lbfgs, line_search
 };
 
-// What a stage must be given: numbers, and the memory that it is lent. Vectors have one number for
-// each parameter; L-BFGS's first two have so many for each step that it remembers.
+// How many hyperparameters a stage takes and which state it must be lent. Vectors have one number
+// for each parameter; L-BFGS's first two have that many for each step that it remembers.
 struct Needs {
     int numbers, vectors;
     bool count, scale;
@@ -58,25 +58,27 @@ inline Needs needs_of(Rule rule) {
 
 template <class T> struct DescentStage {
     Rule rule;
-    std::vector<double> n;  // the definition's numbers
-    std::vector<char> on;   // whether it applies to each array; none: to all of them
+    std::vector<double> n;  // hyperparameters, in the order of the Python class's fields
+    std::vector<char> on;   // whether it applies to each array; empty: to all
     Schedule schedule;
-    // Its memory, lent for a run.
+    // Its state, lent for a run.
     T* state[4] = {};
     int64_t* count = nullptr;
     double* scale = nullptr;
 
-    bool looks_at_arrays() const { return rule >= Rule::clip_norm; }  // not only at each weight by itself
+    bool needs_whole_arrays() const { return rule >= Rule::clip_norm; }
     bool applies(size_t array) const { return on.empty() || on[array]; }
 };
 
-// base^t for 0 <= base < 1, which takes time: where it is below a unit in the last place of 1 it is taken as 0.
+// base^t for 0 <= base < 1; returns 0 without computing it, which is slow, once it is below
+// float64's epsilon.
 inline double power(double base, double t) {
     if (t * (1 - base) > 40) return 0;  // base^t < exp(-40)
     return std::pow(base, t);
 }
 
-// RAdam's; negative while the divisor is not to be trusted.
+// RAdam's variance rectification (Liu et al., 2020); -1 while the variance estimate is not yet
+// tractable.
 inline double rectifier(double beta2, double t) {
     const double longest = 2 / (1 - beta2) - 1, faded = std::pow(beta2, t);
     const double length = longest - 2 * t * faded / (1 - faded);
@@ -84,8 +86,8 @@ inline double rectifier(double beta2, double t) {
     return std::sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length));
 }
 
-// The numbers that a stage's kernel needs for this step.
-template <class T> StageWork<T> numbers(const DescentStage<T>& s) {
+// The constants that a stage's kernel needs in this step.
+template <class T> StageWork<T> step_constants(const DescentStage<T>& s) {
     StageWork<T> w;
     const auto& n = s.n;
     const double t = s.count ? double(*s.count + 1) : 0;

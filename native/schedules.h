@@ -1,4 +1,5 @@
-// The learning rate as a function of the number of updates made so far, as in descent/schedules.py.
+// Learning-rate schedules: the rate as a function of the number of updates so far, as in
+// descent/schedules.py.
 #pragma once
 
 #include <cmath>
@@ -11,10 +12,12 @@ struct Schedule {
     enum Kind { constant, step, exponential, cosine, polynomial, warm_up, one_cycle, table };
     Kind kind = constant;
     double rate = 0;
-    std::vector<double> n;  // the other numbers, in the order of the definition's fields; a table's first and its rates
+    // The other hyperparameters, in the order of the Python class's fields; for a table: its first
+    // step and its rates.
+    std::vector<double> n;
     std::shared_ptr<Schedule> then;
 
-    // How many other numbers there must be.
+    // How many of `n` the schedule reads.
     size_t needed() const {
         switch (kind) {
             case constant: return 0;
@@ -59,8 +62,9 @@ struct Schedule {
                 return along_cosine(rate, last, (share - n[1]) / (1 - n[1]));
             }
             case table: {
-                const long place = count - long(n[0]);
-                return n[size_t(place < 0 ? 0 : place) + 1 < n.size() ? size_t(place < 0 ? 0 : place) + 1 : n.size() - 1];
+                const long index = count - long(n[0]);
+                const size_t place = size_t(index < 0 ? 0 : index) + 1;
+                return n[place < n.size() ? place : n.size() - 1];
             }
         }
         return rate;

@@ -1,4 +1,5 @@
-// Moving numbers and adding them up: what Flatten, Reshape, Residual and Branches need.
+// Copies and elementwise sums and products: the kernels of Flatten, Reshape, Add, Dropout and
+// others.
 #pragma once
 
 #include "kernels.h"
@@ -10,7 +11,7 @@ template <class T> void copy(long count, const T* from, T* to) {
     over<T>(count, [=](long k, auto get, auto put) { put(to + k, get(from + k)); });
 }
 
-// Rows that lie anywhere, one after the other.
+// Gathers rows from anywhere in memory into a matrix.
 template <class T> void gather(long rows, long width, const T* const* from, T* to, long ld) {
     for (long i = 0; i < rows; ++i) copy(width, from[i], to + i * ld);
 }

@@ -1,5 +1,5 @@
-// Softmax and its logarithm. Going forward, a vector holds the same output of as many rows as it has lanes, so that
-// maxima and sums over a row are sums of vectors.
+// Softmax and log-softmax. The forward kernel transposes blocks of rows, one row per lane, so that
+// maxima and sums over a row are elementwise operations on vectors.
 #pragma once
 
 #include "functions.h"
@@ -7,8 +7,9 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-// The numbers of up to WIDTH rows, number by number: to[k] has number k of each.
-template <class T> INLINE void turn(long rows, long width, const T* from, long ld, T* to) {
+// Transposes a block of up to WIDTH rows: vector k of `to` has column k, one row per lane, padded
+// with 0.
+template <class T> INLINE void transpose(long rows, long width, const T* from, long ld, T* to) {
     constexpr long W = WIDTH<T>;
     for (long k = 0; k < width; ++k) {
         for (long i = 0; i < rows; ++i) to[k * W + i] = from[i * ld + k];
@@ -16,12 +17,13 @@ template <class T> INLINE void turn(long rows, long width, const T* from, long l
     }
 }
 
-template <class T> INLINE void turn_back(long rows, long width, const T* from, T* to, long ld) {
+template <class T> INLINE void transpose_back(long rows, long width, const T* from, T* to, long ld) {
     for (long k = 0; k < width; ++k)
         for (long i = 0; i < rows; ++i) to[i * ld + k] = from[k * WIDTH<T> + i];
 }
 
-// z (width vectors, turned) becomes z minus its row's largest; e becomes exp of that; gives the sum of e.
+// Subtracts each row's maximum from z (`width` vectors, transposed), sets e = exp(z) and returns
+// the sum of e over each row.
 template <class T> INLINE Vec<T> exponentials(long width, T* z, T* e) {
     constexpr long W = WIDTH<T>;
     Vec<T> top = load(z), sum = {};
@@ -38,18 +40,18 @@ template <class T> INLINE Vec<T> exponentials(long width, T* z, T* e) {
     return sum;
 }
 
-// scratch: 2 * width vectors
+// scratch: room for 2 * width vectors
 template <class T>
 void softmax(long rows, long width, const T* z, long z_ld, T* a, long a_ld, bool logarithm, T* scratch) {
     constexpr long W = WIDTH<T>;
-    T *turned = scratch, *e = scratch + width * W;
+    T *transposed = scratch, *e = scratch + width * W;
     for (long row = 0; row < rows; row += W) {
         const long here = rows - row < W ? rows - row : W;
-        turn(here, width, z + row * z_ld, z_ld, turned);
-        const Vec<T> sum = exponentials(width, turned, e), subtract = log_of<T>(sum), times = 1 / sum;
+        transpose(here, width, z + row * z_ld, z_ld, transposed);
+        const Vec<T> sum = exponentials(width, transposed, e), subtract = log_of<T>(sum), times = 1 / sum;
         for (long k = 0; k < width; ++k)
-            store(turned + k * W, logarithm ? load(turned + k * W) - subtract : load(e + k * W) * times);
-        turn_back(here, width, turned, a + row * a_ld, a_ld);
+            store(transposed + k * W, logarithm ? load(transposed + k * W) - subtract : load(e + k * W) * times);
+        transpose_back(here, width, transposed, a + row * a_ld, a_ld);
     }
 }
 
@@ -59,7 +61,7 @@ template <class T> void softmax_back(long rows, long width, const T* a, const T*
         over<T>(width, [&](long k, auto get, auto) {
             lanes += logarithm ? get(da + k) : get(a + k) * get(da + k);
         });
-        const Vec<T> sum = all(sum_of<T>(lanes));
+        const Vec<T> sum = broadcast(sum_of<T>(lanes));
         over<T>(width, [&](long k, auto get, auto put) {
             const Vec<T> out = get(a + k), arriving = get(da + k);
             put(dz + k, logarithm ? arriving - exp_of<T>(out) * sum : out * (arriving - sum));

@@ -1,4 +1,5 @@
-// The stages' part of the kernels: a file of its own, because it is compiled without fused multiply-adds.
+// The kernels of optimizer stages: in a file of their own because they are compiled without fused
+// multiply-adds.
 #include "stages.h"
 
 namespace chainrule::CHAINRULE_ISA {

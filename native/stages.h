@@ -1,6 +1,6 @@
-// The stages of optimizers that take each weight by itself, as in descent/stages.py and descent/adaptive.py: the same
-// operations in the same order, so that they give the same bits. (Without fused multiply-adds, therefore.) What the
-// numbers n of each mean is said beside it; descent.h sets them.
+// Elementwise optimizer stages, as in descent/stages.py and descent/adaptive.py: the same
+// operations in the same order, without fused multiply-adds, so that the results are the same bit
+// for bit. The constants n of each are listed beside it; rules.h sets them.
 #pragma once
 
 #include "functions.h"
@@ -8,10 +8,10 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-// The moving averages of Adam's family. n: beta1, 1 - beta1, beta2, 1 - beta2, what m and v are multiplied by to be
-// freed of their start at 0, epsilon, and nadam's factor of g.
-template <class T, class Step, class Give>
-INLINE void moments(const StageWork<T>& s, long count, const T* in, Step step, Give give) {
+// The moment estimates of the Adam family. n: beta1, 1 - beta1, beta2, 1 - beta2, the bias
+// corrections of m and of v, epsilon, and Nadam's factor of g.
+template <class T, class Step, class Emit>
+INLINE void moments(const StageWork<T>& s, long count, const T* in, Step step, Emit emit) {
     T *m = s.state[0], *v = s.state[1];
     const T beta1 = s.n[0], rest1 = s.n[1], beta2 = s.n[2], rest2 = s.n[3];
     over<T>(count, [=](long k, auto get, auto put) {
@@ -19,141 +19,142 @@ INLINE void moments(const StageWork<T>& s, long count, const T* in, Step step, G
         const Vec<T> m_now = get(m + k) * beta1 + g * rest1, v_now = get(v + k) * beta2 + g * g * rest2;
         put(m + k, m_now);
         put(v + k, v_now);
-        give(k, step(k, g, m_now, v_now, get, put), get, put);
+        emit(k, step(k, g, m_now, v_now, get, put), get, put);
     });
 }
 
-// One stage; give(k, what it makes of vector k, get, put) decides where that goes.
-template <class T, class Give>
-INLINE void staged(const StageWork<T>& s, long count, const T* in, const T* w, Give give) {
+// Applies one stage; emit(k, result, get, put) consumes the result at index k.
+template <class T, class Emit>
+INLINE void run_stage(const StageWork<T>& s, long count, const T* in, const T* w, Emit emit) {
     typedef Vec<T> V;
-    const T a = s.n[0], b = s.n[1], c = s.n[2], d = s.n[3], to_m = s.n[4], to_v = s.n[5], epsilon = s.n[6], to_g = s.n[7];
+    const T a = s.n[0], b = s.n[1], c = s.n[2], d = s.n[3], to_m = s.n[4], to_v = s.n[5], epsilon = s.n[6],
+            to_g = s.n[7];
     T *first = s.state[0], *second = s.state[1], *third = s.state[2];
     const V zero = {};
     switch (s.kind) {
         case StageKind::penalty:  // l1, l2
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V here = get(w + k);
-                give(k, get(in + k) + (sign_of(here) * a + here * b), get, put);
+                emit(k, get(in + k) + (sign_of(here) * a + here * b), get, put);
             });
         case StageKind::scale:  // factor
-            return over<T>(count, [=](long k, auto get, auto put) { give(k, get(in + k) * a, get, put); });
+            return over<T>(count, [=](long k, auto get, auto put) { emit(k, get(in + k) * a, get, put); });
         case StageKind::decay:  // strength
-            return over<T>(count, [=](long k, auto get, auto put) { give(k, get(in + k) + get(w + k) * a, get, put); });
+            return over<T>(count, [=](long k, auto get, auto put) { emit(k, get(in + k) + get(w + k) * a, get, put); });
         case StageKind::clip_value:  // limit
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k);
-                give(k, g < -a ? all(-a) : (g > a ? all(a) : g), get, put);
+                emit(k, g < -a ? broadcast(-a) : (g > a ? broadcast(a) : g), get, put);
             });
-        case StageKind::accumulate:  // mini-batches, whether their mean is due
+        case StageKind::accumulate:  // mini-batches, whether the mean is due in this step
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V sum = get(first + k) + get(in + k);
                 put(first + k, b != 0 ? zero : sum);
-                give(k, sum / a, get, put);
+                emit(k, sum / a, get, put);
             });
         case StageKind::average:  // decay
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V step = get(in + k);
                 put(first + k, get(first + k) * a + (get(w + k) - step) * (1 - a));
-                give(k, step, get, put);
+                emit(k, step, get, put);
             });
         case StageKind::momentum:  // decay
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V v = get(first + k) * a + get(in + k);
                 put(first + k, v);
-                give(k, v, get, put);
+                emit(k, v, get, put);
             });
         case StageKind::nesterov:  // decay
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), v = get(first + k) * a + g;
                 put(first + k, v);
-                give(k, g + v * a, get, put);
+                emit(k, g + v * a, get, put);
             });
         case StageKind::adagrad:  // epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), sum = get(first + k) + g * g;
                 put(first + k, sum);
-                give(k, g / root(sum + a), get, put);
+                emit(k, g / sqrt_of(sum + a), get, put);
             });
         case StageKind::adadelta:  // decay, 1 - decay, epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), v = get(first + k) * a + g * b * g, past = get(second + k);
-                const V out = root(past + c) / root(v + c) * g;
+                const V out = sqrt_of(past + c) / sqrt_of(v + c) * g;
                 put(first + k, v);
                 put(second + k, past * a + out * b * out);
-                give(k, out, get, put);
+                emit(k, out, get, put);
             });
         case StageKind::rms:  // decay, 1 - decay, epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), v = get(first + k) * a + g * b * g;
                 put(first + k, v);
-                give(k, g / root(v + c), get, put);
+                emit(k, g / sqrt_of(v + c), get, put);
             });
         case StageKind::rprop:  // shrink, grow, smallest, largest
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), agreement = sign_of(g) * sign_of(get(second + k)), size = get(first + k);
-                const V changed = size * (agreement > zero ? all(b) : all(a));
-                const V bounded = changed < c ? all(c) : (changed > d ? all(d) : changed);
-                const V next = agreement == zero ? size : bounded, kept = agreement < zero ? zero : g;
+                const V changed = size * (agreement > zero ? broadcast(b) : broadcast(a));
+                const V bounded = changed < c ? broadcast(c) : (changed > d ? broadcast(d) : changed);
+                const V next = agreement == zero ? size : bounded, saved = agreement < zero ? zero : g;
                 put(first + k, next);
-                put(second + k, kept);
-                give(k, next * sign_of(kept), get, put);
+                put(second + k, saved);
+                emit(k, next * sign_of(saved), get, put);
             });
         case StageKind::adam:
             return moments(s, count, in, [=](long, V, V m, V v, auto, auto) {
-                return m * to_m / (root(v * to_v) + epsilon);
-            }, give);
+                return m * to_m / (sqrt_of(v * to_v) + epsilon);
+            }, emit);
         case StageKind::amsgrad:
             return moments(s, count, in, [=](long k, V, V m, V v, auto get, auto put) {
                 const V now = v * to_v, before = get(third + k), largest = now > before ? now : before;
                 put(third + k, largest);
-                return m * to_m / (root(largest) + epsilon);
-            }, give);
+                return m * to_m / (sqrt_of(largest) + epsilon);
+            }, emit);
         case StageKind::nadam:
             return moments(s, count, in, [=](long, V g, V m, V v, auto, auto) {
-                return (m * to_m + g * to_g) / (root(v * to_v) + epsilon);
-            }, give);
+                return (m * to_m + g * to_g) / (sqrt_of(v * to_v) + epsilon);
+            }, emit);
         case StageKind::radam_early:
-            return moments(s, count, in, [=](long, V, V m, V, auto, auto) { return m * to_m; }, give);
-        case StageKind::adamax:  // beta1, 1 - beta1, beta2, -, what m is multiplied by, -, epsilon
+            return moments(s, count, in, [=](long, V, V m, V, auto, auto) { return m * to_m; }, emit);
+        case StageKind::adamax:  // beta1, 1 - beta1, beta2, -, bias correction of m, -, epsilon
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), m = get(first + k) * a + g * b;
-                const V faded = get(second + k) * c, size = size_of(g) + epsilon, largest = faded > size ? faded : size;
+                const V faded = get(second + k) * c, size = abs_of(g) + epsilon, largest = faded > size ? faded : size;
                 put(first + k, m);
                 put(second + k, largest);
-                give(k, m * to_m / largest, get, put);
+                emit(k, m * to_m / largest, get, put);
             });
-        case StageKind::muon:  // decay, 1 - decay, what the two terms of the momentum one step ahead are divided by
+        case StageKind::muon:  // decay, 1 - decay, divisors of the two terms of the look-ahead
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), m = get(first + k) * a + g * b;
                 put(first + k, m);
-                give(k, m * a / c + g * b / d, get, put);
+                emit(k, m * a / c + g * b / d, get, put);
             });
         case StageKind::lion:  // beta1, 1 - beta1, beta2, 1 - beta2
             return over<T>(count, [=](long k, auto get, auto put) {
                 const V g = get(in + k), m = get(first + k);
-                give(k, sign_of<V>(m * a + g * b), get, put);
+                emit(k, sign_of<V>(m * a + g * b), get, put);
                 put(first + k, m * c + g * d);
             });
     }
 }
 
 template <class T> void stage(const StageWork<T>& s, long count, const T* in, T* u, const T* w) {
-    staged(s, count, in, w, [u](long k, Vec<T> step, auto, auto put) { put(u + k, step); });
+    run_stage(s, count, in, w, [u](long k, Vec<T> step, auto, auto put) { put(u + k, step); });
 }
 
-// What is not finite times 0 is NaN.
+// Returns 0, or NaN if a new weight is not finite: infinity and NaN times 0 are NaN.
 template <class T> T stage_and_subtract(const StageWork<T>& s, long count, T factor, const T* in, T* w) {
-    Vec<T> sound = {};
-    staged(s, count, in, w, [&sound, factor, w](long k, Vec<T> step, auto get, auto put) {
+    Vec<T> check = {};
+    run_stage(s, count, in, w, [&check, factor, w](long k, Vec<T> step, auto get, auto put) {
         const Vec<T> next = get(w + k) - step * factor;
         put(w + k, next);
-        sound += next * T(0);
+        check += next * T(0);
     });
-    return sum_of<T>(sound);
+    return sum_of<T>(check);
 }
 
-// Sums over many numbers are taken in float64, eight at a time and in the same order on every processor.
+// Long sums are accumulated in float64 in eight partial sums, in the same order on every processor.
 template <class T, class Of> INLINE double summed(long count, Of of) {
     double sums[8] = {};
     long k = 0;
@@ -173,29 +174,29 @@ template <class T> double dot(long count, const T* x, const T* y) {
     return summed<T>(count, [=](long k) { return double(x[k]) * double(y[k]); });
 }
 
-template <class T> void add_times(long count, T factor, const T* x, T* to) {
+template <class T> void add_scaled(long count, T factor, const T* x, T* to) {
     over<T>(count, [=](long k, auto get, auto put) { put(to + k, get(to + k) + get(x + k) * factor); });
 }
 
 template <class T> T subtract(long count, T factor, const T* in, T* u, T* w) {
-    Vec<T> sound = {};
+    Vec<T> check = {};
     over<T>(count, [&](long k, auto get, auto put) {
         const Vec<T> step = get(in + k) * factor, next = get(w + k) - step;
         put(u + k, step);
         put(w + k, next);
-        sound += next * T(0);
+        check += next * T(0);
     });
-    return sum_of<T>(sound);
+    return sum_of<T>(check);
 }
 
 template <class T> T take(long count, const T* from, T* to) {
-    Vec<T> sound = {};
+    Vec<T> check = {};
     over<T>(count, [&](long k, auto get, auto put) {
         const Vec<T> here = get(from + k);
         put(to + k, here);
-        sound += here * T(0);
+        check += here * T(0);
     });
-    return sum_of<T>(sound);
+    return sum_of<T>(check);
 }
 
 template <class T> void add_stages(Kernels<T>& table) {
@@ -203,7 +204,7 @@ template <class T> void add_stages(Kernels<T>& table) {
     table.stage_and_subtract = stage_and_subtract<T>;
     table.penalty_value = penalty_value<T>;
     table.dot = dot<T>;
-    table.add_times = add_times<T>;
+    table.add_scaled = add_scaled<T>;
     table.take = take<T>;
     table.subtract = subtract<T>;
 }

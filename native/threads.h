@@ -1,4 +1,4 @@
-// Threads that do the same work on shares of it, and wait for each other in between.
+// Data parallelism: every thread runs the same code on its own share, with barriers in between.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@ struct Range {
     long count() const { return to - from; }
 };
 
-// The share of thread `t`, in whole units.
+// The range that thread `t` works on, in multiples of `unit`.
 inline Range share(long count, long unit, int t, int threads) {
     if (threads == 1) return {0, count};
     const long units = (count + unit - 1) / unit;
@@ -36,7 +36,8 @@ class Barrier {
             round_.store(round + 1, std::memory_order_release);
             return;
         }
-        // The others come within microseconds, unless the system has taken their core away.
+        // The other threads arrive within microseconds, unless the system has preempted one: spin,
+        // then yield.
         for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
             if (spins < 2000) pause();
             else std::this_thread::yield();
@@ -53,7 +54,7 @@ class Barrier {
     alignas(64) std::atomic<int> round_{0};
 };
 
-// work(t) for t from 0 to threads - 1 at once; 0 is the calling thread.
+// Runs work(t) for t = 0, ..., threads - 1 concurrently; thread 0 is the caller.
 template <class Work> void in_parallel(int threads, Work work) {
     std::vector<std::thread> others;
     others.reserve(threads > 0 ? threads - 1 : 0);
@@ -62,16 +63,16 @@ template <class Work> void in_parallel(int threads, Work work) {
     for (auto& other : others) other.join();
 }
 
-// While it lives, numbers too small for full precision are taken as 0 on this thread: processors take a hundred cycles
-// for each of them, and moving averages that fade are full of them.
-class NoSubnormals {
+// Flushes subnormal numbers to zero on this thread while it lives: each costs a processor about a
+// hundred cycles, and decaying moving averages are full of them.
+class FlushSubnormals {
   public:
 #if defined(__x86_64__)
-    NoSubnormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
-    ~NoSubnormals() { _mm_setcsr(before_); }
+    FlushSubnormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }
+    ~FlushSubnormals() { _mm_setcsr(saved_); }
 
   private:
-    unsigned before_;
+    unsigned saved_;
 #endif
 };
 

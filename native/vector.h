@@ -1,6 +1,6 @@
-// Vectors of the widest registers that this translation unit is compiled for, by the compilers' vector extensions
-// (GCC and Clang): + - * / and comparisons work lane by lane. Everything else that kernels need of the processor is
-// here.
+// SIMD vectors as wide as the registers that this translation unit is compiled for, by the vector
+// extensions of GCC and Clang: + - * / and comparisons are elementwise. All other
+// processor-specific code is here, too.
 #pragma once
 
 #include <cmath>
@@ -13,17 +13,18 @@
 #endif
 
 #if !defined(CHAINRULE_ISA)
-#error "compile with -DCHAINRULE_ISA=name, the namespace of the kernels for one kind of processor"
+#error "compile with -DCHAINRULE_ISA=name, the namespace of the kernels for one instruction set"
 #endif
 
-// With CHAINRULE_HALF vectors are half as wide as they could be: for matrices whose rows would not fill a whole one.
+// CHAINRULE_HALF halves the width, for matrices whose rows would not fill a whole vector (see
+// narrow.cpp).
 #if defined(__AVX512F__) && !defined(CHAINRULE_HALF)
 #define CHAINRULE_512
 #endif
 
 #define INLINE inline __attribute__((always_inline))
 #define INLINE_LAMBDA __attribute__((always_inline))
-#define KEEP_TOGETHER(pointer) asm("" : "+r"(pointer))  // offsets from it stay offsets
+#define KEEP_TOGETHER(pointer) asm("" : "+r"(pointer))  // makes the compiler address by offsets from it
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -55,7 +56,7 @@ template <class T> INLINE Vec<T> load(const T* from) {
 }
 template <class T> INLINE void store(T* to, Vec<T> v) { std::memcpy(to, &v, BYTES); }
 
-INLINE Vec<float> all(float s) {
+INLINE Vec<float> broadcast(float s) {
 #if defined(CHAINRULE_512)
     return (Vec<float>)_mm512_set1_ps(s);
 #elif defined(__AVX2__)
@@ -64,7 +65,7 @@ INLINE Vec<float> all(float s) {
     return Vec<float>{s, s, s, s};
 #endif
 }
-INLINE Vec<double> all(double s) {
+INLINE Vec<double> broadcast(double s) {
 #if defined(CHAINRULE_512)
     return (Vec<double>)_mm512_set1_pd(s);
 #elif defined(__AVX2__)
@@ -74,7 +75,7 @@ INLINE Vec<double> all(double s) {
 #endif
 }
 
-// The first `count` lanes from memory, 0 in the others; nothing beyond is read.
+// Loads the first `count` lanes and sets the others to 0; reads nothing beyond.
 template <class T> INLINE Vec<T> load_part(const T* from, long count) {
     Vec<T> v = {};
 #if defined(CHAINRULE_512)
@@ -89,7 +90,7 @@ template <class T> INLINE Vec<T> load_part(const T* from, long count) {
     return v;
 }
 
-// The first `count` lanes to memory; nothing beyond is touched.
+// Stores the first `count` lanes; writes nothing beyond.
 template <class T> INLINE void store_part(T* to, Vec<T> v, long count) {
 #if defined(CHAINRULE_512)
     if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(to, (__mmask16)((1u << count) - 1), (__m512)v);
@@ -104,7 +105,7 @@ template <class T> INLINE void store_part(T* to, Vec<T> v, long count) {
 #endif
 }
 
-INLINE Vec<float> root(Vec<float> v) {
+INLINE Vec<float> sqrt_of(Vec<float> v) {
 #if defined(CHAINRULE_512)
     return (Vec<float>)_mm512_sqrt_ps((__m512)v);
 #elif defined(__AVX2__)
@@ -114,7 +115,7 @@ INLINE Vec<float> root(Vec<float> v) {
     return v;
 #endif
 }
-INLINE Vec<double> root(Vec<double> v) {
+INLINE Vec<double> sqrt_of(Vec<double> v) {
 #if defined(CHAINRULE_512)
     return (Vec<double>)_mm512_sqrt_pd((__m512d)v);
 #elif defined(__AVX2__)
@@ -125,10 +126,7 @@ INLINE Vec<double> root(Vec<double> v) {
 #endif
 }
 
-// Of two that can't be compared, because one is NaN, the second: so min(x, limit) forgets a NaN, min(limit, x) keeps it.
-template <class V> INLINE V larger(V a, V b) { return a > b ? a : b; }
-template <class V> INLINE V smaller(V a, V b) { return a < b ? a : b; }
-template <class V> INLINE V size_of(V v) { return v < 0 ? -v : v; }
+template <class V> INLINE V abs_of(V v) { return v < 0 ? -v : v; }
 template <class V> INLINE V sign_of(V v) {
     const V zero = {}, one = zero + 1;
     return (v > zero ? one : zero) - (v < zero ? one : zero) + v * zero;  // NaN stays NaN
@@ -140,16 +138,16 @@ template <class T> INLINE T sum_of(Vec<T> v) {
     return s;
 }
 
-// The numbers of a and b by turns: the lower halves of both, and the upper.
+// Interleaves the lower (or upper) halves of a and b.
 template <class T, bool UPPER, class V, size_t... I>
 INLINE V interleaved(V a, V b, std::index_sequence<I...>) {
     constexpr size_t W = sizeof...(I), from = UPPER ? W / 2 : 0;
     return __builtin_shufflevector(a, b, (from + I / 2 + (I % 2 ? W : 0))...);
 }
 
-// A square of W by W numbers, whose rows are `stride` apart, turned: vector j has column j. In log2 W rounds, each of
-// which interleaves its halves.
-template <class T> INLINE void load_turned(const T* from, long stride, Vec<T>* v) {
+// Loads a W by W block, whose rows are `stride` apart, transposed: vector j has column j. Takes
+// log2 W rounds of interleaving halves.
+template <class T> INLINE void load_transposed(const T* from, long stride, Vec<T>* v) {
     constexpr size_t W = WIDTH<T>;
     using Lane = std::make_index_sequence<W>;
     Vec<T> next[W];
@@ -168,8 +166,9 @@ template <class T> INLINE void load_turned(const T* from, long stride, Vec<T>* v
 }
 
 #if defined(CHAINRULE_512)
-// The same with half of the work: quarters of four rows are loaded into one vector, and turned 4 by 4 there.
-template <> INLINE void load_turned<float>(const float* from, long stride, Vec<float>* v) {
+// The same with half the instructions: loads 128 bits of four rows into each vector and transposes
+// 4 by 4 blocks there.
+template <> INLINE void load_transposed<float>(const float* from, long stride, Vec<float>* v) {
 #pragma GCC unroll 4
     for (int block = 0; block < 4; ++block) {
         __m512 rows[4];
@@ -191,7 +190,8 @@ template <> INLINE void load_turned<float>(const float* from, long stride, Vec<f
 }
 #endif
 
-// f(position, load, store) over `count` numbers, whole vectors first and then the part that is left.
+// Calls f(index, load, store) for whole vectors of `count` numbers, then for the partial vector
+// that remains.
 template <class T, class F> INLINE void over(long count, F f) {
     long k = 0;
     for (; k + WIDTH<T> <= count; k += WIDTH<T>)

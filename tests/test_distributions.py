@@ -1,4 +1,4 @@
-"""Draws have the mean, spread and structure that their distributions promise."""
+"""Initializers draw from the distributions that they name."""
 
 import numpy as np
 import pytest
@@ -44,13 +44,14 @@ def draw(what, shape=SHAPE, fans=FANS):
         (VarianceScaling(3.0, "out", "normal"), stats.norm(0, np.sqrt(3 / 200))),
         (stats.laplace(1, scale=0.5), stats.laplace(1, 0.5)),
     ],
-    ids=lambda value: value.dist.name if hasattr(value, "dist") else str(value),  # the same in every process
+    # the same in every worker process
+    ids=lambda value: value.dist.name if hasattr(value, "dist") else str(value),
 )
 def test_draws_follow_their_distribution(what, oracle):
     assert stats.kstest(draw(what).ravel(), oracle.cdf).pvalue > 0.001
 
 
-def test_a_truncated_variance_scaling_has_the_variance_it_names():
+def test_truncated_variance_scaling_has_its_nominal_variance():
     assert draw(VarianceScaling(2.0, "in", "truncated")).std() == pytest.approx(np.sqrt(2 / 300), rel=0.02)
 
 
@@ -73,7 +74,7 @@ def test_identity_and_sparse():
     assert ((draw(Sparse(0.8, 1.0)) == 0).sum(axis=0) == 240).all()
 
 
-def test_a_layers_draw_depends_on_its_name_and_the_seed_alone():
+def test_a_layers_initial_weights_depend_only_on_its_name_and_the_seed():
     short, long = Network("4 relu, 3", 5), Network("4 relu, dropout 0.5, batchnorm, 3, tanh, 7", 5)
     for name in ("dense_1.W", "dense_2.W"):
         np.testing.assert_array_equal(
@@ -92,21 +93,21 @@ def test_a_layers_draw_depends_on_its_name_and_the_seed_alone():
         ("4, 2", "glorot_uniform"),
     ],
 )
-def test_the_default_follows_the_activation_that_comes_after(text, expected):
+def test_the_default_depends_on_the_next_activation(text, expected):
     network = Network(text, 3, dtype="float64")
     drawn = network.parameters.view(network.draw(), "dense_1.W")
     oracle = of(expected).draw(generator(0, "weights", "dense_1", "W"), (3, 4), (3, 4))
     np.testing.assert_array_equal(drawn, oracle)
 
 
-def test_the_default_inside_a_residual_follows_the_activation_after_it():
+def test_the_default_inside_a_residual_depends_on_the_activation_after_it():
     network = Network("4, residual(4), relu, 1", 4, dtype="float64")
     drawn = network.parameters.view(network.draw(), "residual_1.dense_1.W")
     oracle = of("he_normal").draw(generator(0, "weights", "residual_1.dense_1", "W"), (4, 4), (4, 4))
     np.testing.assert_array_equal(drawn, oracle)
 
 
-def test_a_scipy_distribution_is_kept_by_name_and_arguments():
+def test_a_scipy_distribution_is_stored_by_name_and_arguments():
     assert of(stats.norm(0, scale=2)) == Scipy("norm", (0,), (("scale", 2),))
     with pytest.raises(SettingError, match="no distribution 'os'"):
         draw(Scipy("os"))
@@ -116,15 +117,15 @@ def test_a_scipy_distribution_is_kept_by_name_and_arguments():
     ("make", "message"),
     [
         (lambda: of("he_norml"), "did you mean 'he_normal'"),
-        (lambda: of([1]), "is no distribution"),
-        (lambda: of("constant"), "give the number itself"),
+        (lambda: of([1]), "is not a distribution"),
+        (lambda: of("constant"), "constant needs value"),
         (lambda: Uniform(2, 1), "swap them"),
         (lambda: Normal(0, -1), "can't be negative"),
         (lambda: VarianceScaling(1, "sideways"), "unknown fan"),
         (lambda: draw(Identity(), (3,)), "matrices only"),
     ],
 )
-def test_mistakes_are_explained(make, message):
+def test_invalid_distributions_raise(make, message):
     with pytest.raises(SettingError, match=message):
         make()
 

@@ -16,11 +16,11 @@ def test_different_keys_give_different_numbers(a, b):
 
 
 @given(st.integers(0, 200), st.floats(0, 0.99), st.integers(0, 9), st.integers(0, 2**40))
-def test_a_mask_follows_its_rule_in_whole_numbers(size, rate, seed, step):
+def test_a_mask_follows_its_integer_rule(size, rate, seed, step):
     mask = keep_mask((size,), rate, step, seed, "dropout")
-    words = np.random.Philox(key=hashed(seed, "dropout"))
-    words.advance(step * 2**64)  # each step has 2^64 draws of its own
-    raw = words.random_raw((size + 1) // 2).tolist() if size else []
+    philox = np.random.Philox(key=hashed(seed, "dropout"))
+    philox.advance(step * 2**64)  # each step has its own 2^64 draws
+    raw = philox.random_raw((size + 1) // 2).tolist() if size else []
     halves = [half for number in raw for half in (number & 0xFFFFFFFF, number >> 32)]
     assert mask.tolist() == [half >= threshold(rate) for half in halves[:size]]
 

@@ -372,7 +372,7 @@ def test_nested_containers_cost_one_backward_pass_a_layer(monkeypatch):
         (lambda x: x[2:5], "from 2 to 2 there is nothing"),
         (lambda x: x[0], "a symbol is sliced as in"),
         (lambda x: Dense(3)(np.ones(3)), "layer dense: it is called on symbols"),
-        (lambda x: Network([Dense(3)], 2, calls=((0, (7,)),)), "calls name layers or values that there are not"),
+        (lambda x: Network([Dense(3)], 2, calls=((0, (7,)),)), "calls refer to layers or values that do not exist"),
         (lambda x: Input(0), "every size must be above 0"),
     ],
 )

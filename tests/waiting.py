@@ -1,13 +1,13 @@
-"""How tests wait: for what they need, and long enough for a busy machine. None sleeps for a fixed time."""
+"""How tests wait: for a condition, and long enough for a busy machine; never for a fixed time."""
 
 import time
 
 WAIT = 60
-"""Seconds after which a wait has failed. Only a failing test waits this long."""
+"""The timeout in seconds. Only a failing test waits this long."""
 
 
 def until(condition, *ignored):
-    """Ask again and again until the condition holds; these exceptions mean that it doesn't yet."""
+    """Wait until the condition holds; these exceptions mean that it doesn't yet."""
     end = time.monotonic() + WAIT
     while time.monotonic() < end:
         try:
@@ -19,7 +19,7 @@ def until(condition, *ignored):
 
 
 def settled(page):
-    """Wait until the live page has drawn the result of every command that it sent."""
+    """Wait until the live page has drawn the result of every command it sent."""
     page.wait_for_function("() => document.body.dataset.answered === document.body.dataset.asked")
 
 
@@ -29,7 +29,7 @@ def step_of(page):
 
 
 def run_for(page, steps):
-    """Run for at least so many steps, pause, and wait until the page shows where it stopped."""
+    """Run for at least this many steps, pause, and wait until the page shows where it stopped."""
     reached = "(step) => Number(document.getElementById('now-step').textContent.replaceAll(',', '')) >= step"
     wanted = step_of(page) + steps
     page.click("#run")
@@ -39,13 +39,13 @@ def run_for(page, steps):
 
 
 def choose(page, selector, value):
-    """Choose in a form, and wait for the new network."""
+    """Choose an option, and wait for the new network."""
     page.select_option(selector, value)
     settled(page)
 
 
 def enter(page, selector, value):
-    """Fill in a field of a form, and wait for the new network."""
+    """Fill in a field, and wait for the new network."""
     page.fill(selector, value)
     page.press(selector, "Enter")
     settled(page)

@@ -1,6 +1,6 @@
-"""From an empty process: to the first trained step, and to a network that tells digits apart as well as the others'.
+"""From a new process to the first training step, and to a trained classifier of digits.
 
-Each command is a process of its own, so that importing and reading are part of it.
+Each command is a process of its own, so that it includes importing and reading.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ def _seconds(command: list[str], times: int) -> tuple[list[float], str]:
     for _ in range(times):
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
-            done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
+            result = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
             taken.append(time.perf_counter() - began)
-        if done.returncode:
-            raise ImportError(done.stderr.strip().splitlines()[-1])
-        printed = done.stdout
+        if result.returncode:
+            raise ImportError(result.stderr.strip().splitlines()[-1])
+        printed = result.stdout
     return taken, printed
 
 
 def _compared(commands: dict[str, list[str]], times: int) -> list[dict[str, Any]]:
-    found = []
+    rows = []
     for name, command in commands.items():
         try:
             taken, printed = _seconds(command, times)
@@ -42,15 +42,15 @@ def _compared(commands: dict[str, list[str]], times: int) -> list[dict[str, Any]
         numbers = [float(word) for word in words if word.replace(".", "", 1).isdigit()]
         if numbers:
             row["accuracy"] = numbers[-1]
-        found.append(row)
+        rows.append(row)
         more = f", accuracy {row['accuracy']:.4f}" if numbers else ""
         print(f"  {name:28} {row['seconds']:7.2f} s ({min(taken):.2f} to {max(taken):.2f}){more}", flush=True)
-    return found
+    return rows
 
 
 def first_step(times: int) -> list[dict[str, Any]]:
-    """Importing and training for one step, less what Python itself takes to start."""
-    print("\nimport and the first trained step")
+    """Import and train for one step, without the time that Python itself takes to start."""
+    print("\nimport and first training step")
     bare = statistics.median(_seconds([sys.executable, "-c", "pass"], times)[0])
     names = {
         "chainrule": "first_chainrule",
@@ -66,14 +66,14 @@ def first_step(times: int) -> list[dict[str, Any]]:
 
 
 def whole(times: int) -> dict[str, list[dict[str, Any]]]:
-    """Import, read, train, and say how well: all peers with the same split and the same network, until as good."""
-    found = {}
+    """Import, read, train and evaluate: every peer with the same split, until it is as accurate."""
+    results = {}
     for data in ("digits", "mnist-5k"):
         print(f"\n{data}, end to end")
         command = [sys.executable, "-c", "from chainrule.cli import main; main()", "train", data]
         peers = {"scikit-learn": "whole_sklearn", "PyTorch": "whole_torch", "JAX": "whole_jax"}
         others = {name: [sys.executable, str(SCRIPTS / f"{file}.py"), data] for name, file in peers.items()}
-        if data != "digits":  # with its own settings it stays below the accuracy of the others
+        if data != "digits":  # its default settings are less accurate than the others
             others["scikit-learn, as accurate"] = [*others["scikit-learn"], "best"]
-        found[data] = _compared({f"chainrule train {data}": command, **others}, times)
-    return found
+        results[data] = _compared({f"chainrule train {data}": command, **others}, times)
+    return results

@@ -1,5 +1,7 @@
-"""How the time of a step grows with the batch, the width, the depth, the rows and the threads: one of them changes at a
-time, from a network of two hidden layers of 128 units on 128 inputs, 10 classes, a batch of 64 and 6,400 rows.
+"""How the time of a step grows with the batch, the width, the depth, the rows and the threads.
+
+One of them changes at a time, starting from two hidden layers of 128 units on 128 inputs, 10
+classes, a batch of 64 and 6,400 rows.
 """
 
 from __future__ import annotations
@@ -49,11 +51,11 @@ def _by_threads(p: Problem, threads: int, times: int) -> float:
 
 
 def measure(times: int) -> dict[str, list[dict[str, Any]]]:
-    """Microseconds a step, for every value along every axis."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    """Microseconds per step, for every value along every axis."""
+    results: dict[str, list[dict[str, Any]]] = {}
     for axis, values in ALONG.items():
         print(f"\nby {axis}")
-        found[axis] = []
+        results[axis] = []
         for value in values:
             row: dict[str, Any] = {"value": value}
             if axis == "threads":
@@ -67,17 +69,17 @@ def measure(times: int) -> dict[str, list[dict[str, Any]]]:
                         row[peer] = _timed(PEERS[peer](p), p, times)
                     except ImportError:
                         continue
-            found[axis].append(row)
+            results[axis].append(row)
             print("  " + ", ".join(f"{k} {v:,.1f}" if k != "value" else f"{v:6}" for k, v in row.items()), flush=True)
     print(f"\n{available()} cores")
-    return found
+    return results
 
 
-def draw(found: dict[str, list[dict[str, Any]]], folder: Path) -> None:
-    """One picture for each axis."""
+def draw(results: dict[str, list[dict[str, Any]]], folder: Path) -> None:
+    """Draw one plot per axis."""
     import plotly.graph_objects as go
 
-    for axis, rows in found.items():
+    for axis, rows in results.items():
         figure = go.Figure()
         names = [name for name in rows[0] if name != "value"]
         for name in names:
@@ -88,5 +90,5 @@ def draw(found: dict[str, list[dict[str, Any]]], folder: Path) -> None:
             legend={"orientation": "h", "y": 1.12}, font={"size": 13},
         )  # fmt: skip
         figure.update_xaxes(type="log", title=axis, tickvals=[row["value"] for row in rows])
-        figure.update_yaxes(type="log", title="microseconds a step")
+        figure.update_yaxes(type="log", title="microseconds per step")
         (folder / f"growth-{axis}.svg").write_bytes(figure.to_image(format="svg"))

@@ -1,4 +1,4 @@
-"""The most memory that a process takes while it trains, beside what it takes once everything is imported and read."""
+"""The peak memory of a process during training, and before the first step."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ MEASURED = ("chainrule", "PyTorch, fused Adam", "JAX, scan", "scikit-learn")
 
 
 def measure() -> dict[str, list[dict[str, Any]]]:
-    """Megabytes, for the two larger networks."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    """Megabytes for the two larger networks."""
+    results: dict[str, list[dict[str, Any]]] = {}
     for name in ("medium", "large"):
         print(f"\n{name}: memory")
-        found[name] = []
+        results[name] = []
         for peer in MEASURED:
             widths, batch, steps = NETWORKS[name]
             script = SCRIPT.format(
                 folder=str(Path(__file__).parent.parent), widths=widths, batch=batch, steps=steps, peer=peer
             )
-            done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
-            if done.returncode:
-                print(f"  {peer:24} not run: {done.stderr.strip().splitlines()[-1]}")
+            result = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+            if result.returncode:
+                print(f"  {peer:24} not run: {result.stderr.strip().splitlines()[-1]}")
                 continue
-            before, after = json.loads(done.stdout.splitlines()[-1])
-            found[name].append({"peer": peer, "before": before, "peak": after})
+            before, after = json.loads(result.stdout.splitlines()[-1])
+            results[name].append({"peer": peer, "before": before, "peak": after})
             print(f"  {peer:24} {after:7.0f} MB, {after - before:6.0f} MB more than before the first step", flush=True)
-    return found
+    return results

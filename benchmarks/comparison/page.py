@@ -1,19 +1,23 @@
-"""The tables of the documentation's page on speed, from the results."""
+"""The tables of the documentation's pages on speed, written from the results."""
 
 from __future__ import annotations
 
 import re
+import textwrap
+from pathlib import Path
 from typing import Any
 
 from comparison.problems import NETWORKS
 
-PROMISED = {
+LIBRARIES = ("PyTorch", "JAX", "scikit-learn", "tinygrad")
+
+TARGETS = {
     "tiny": ("200", "10", "-"),
     "small": ("40", "3", "50 % of one core"),
     "medium": ("3", "2", "60 % of both"),
     "large": ("1.15", "1.15", "80 % of both"),
 }
-"""How many times PyTorch's best and JAX's scan, and the share of what BLAS reaches."""
+"""The ratios to PyTorch's best and to JAX's scan, and the share of the speed of BLAS."""
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -21,43 +25,71 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _time(microseconds: float) -> str:
-    digits = 2 if microseconds < 10 else 1 if microseconds < 100 else 0
-    return f"{microseconds:,.{digits}f}"
+def _number(value: float) -> str:
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:,.{digits}f}"
 
 
-def machine(found: dict[str, Any]) -> str:
-    """On what it was measured."""
-    m = found["machine"]
+def _ratios(rows: list[dict[str, Any]], key: str) -> list[str]:
+    """Each library's ratio to chainrule, by its best variant."""
+    own = rows[0][key]
+    cells = []
+    for library in LIBRARIES:
+        values = [row.get("ratio", row[key] / own) for row in rows if row["peer"].startswith(library)]
+        cells.append(f"{_number(min(values))}x" if values else "-")
+    return cells
+
+
+def results(measured: dict[str, Any]) -> str:
+    """Everything in one table: chainrule's own values, and the ratios of the others to them."""
+    lines = []
+    for name, rows in measured["epochs"].items():
+        widths, batch, _ = NETWORKS[name]
+        shape = "-".join(map(str, widths))
+        own = f"{_number(rows[0]['microseconds'])} µs"
+        lines.append([f"training step, {shape}, batch {batch}", own, *_ratios(rows, "microseconds")])
+    for data, rows in measured["whole"].items():
+        lines.append([f"{data}, end to end", f"{rows[0]['seconds']:.2f} s", *_ratios(rows, "seconds")])
+    rows = measured["start"]
+    lines.append(["import and first step", f"{rows[0]['seconds']:.2f} s", *_ratios(rows, "seconds")])
+    for name, rows in measured["memory"].items():
+        shape = "-".join(map(str, NETWORKS[name][0]))
+        lines.append([f"peak memory, {shape}", f"{rows[0]['peak']:,.0f} MB", *_ratios(rows, "peak")])
+    return _table(["", "chainrule", *LIBRARIES], lines)
+
+
+def machine(measured: dict[str, Any]) -> str:
+    """The machine and the versions."""
+    m = measured["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
-    return f"{m['processor']}, {m['cores']} cores, kernels for {m['kernels']}; {m['system']}; {versions}."
+    line = f"{m['processor']}, {m['cores']} cores, kernels for {m['kernels']}; {m['system']}; {versions}."
+    return textwrap.fill(line, 98)
 
 
-def epochs(found: dict[str, Any]) -> str:
+def epochs(measured: dict[str, Any]) -> str:
     """The four networks."""
-    parts = []
-    for name, rows in found["epochs"].items():
+    sections = []
+    for name, rows in measured["epochs"].items():
         widths, batch, steps = NETWORKS[name]
         lines = [
-            [row["peer"], _time(row["microseconds"]), f"{_time(row['fastest'])} to {_time(row['slowest'])}",
+            [row["peer"], _number(row["microseconds"]), f"{_number(row['fastest'])} to {_number(row['slowest'])}",
              f"{row['ratio']:.2f}", f"{row['share_of_blas']:.0%}",
              "yes" if row["same_loss"] else f"no: {row['loss']:.3g}"]
             for row in rows
         ]  # fmt: skip
-        head = ["", "us a step", "fastest to slowest", "times chainrule's", "share of BLAS", "same loss"]
-        parts.append(
-            f"**{name}**: {'-'.join(map(str, widths))}, batch {batch}, {steps} steps an epoch\n\n{_table(head, lines)}"
-        )
-    return "\n\n".join(parts)
+        header = ["", "µs per step", "range", "ratio to chainrule", "share of BLAS", "same loss"]
+        title = f"**{name}**: {'-'.join(map(str, widths))}, batch {batch}, {steps} steps per epoch"
+        sections.append(f"{title}\n\n{_table(header, lines)}")
+    return "\n\n".join(sections)
 
 
-def promises(found: dict[str, Any]) -> str:
-    """What was promised beside what was measured."""
+def targets(measured: dict[str, Any]) -> str:
+    """The targets beside what was measured."""
     lines = []
-    for name, (torch, jax, blas) in PROMISED.items():
-        rows = {row["peer"]: row for row in found["epochs"][name]}
+    for name, (torch, jax, blas) in TARGETS.items():
+        rows = {row["peer"]: row for row in measured["epochs"][name]}
         best = min(row["ratio"] for peer, row in rows.items() if peer.startswith("PyTorch"))
-        share = rows["chainrule"]["share_of_blas"] * (found["machine"]["cores"] if name == "small" else 1)
+        share = rows["chainrule"]["share_of_blas"] * (measured["machine"]["cores"] if name == "small" else 1)
         lines.append(
             [name, f"{torch}x", f"{best:.2f}x", f"{jax}x", f"{rows['JAX, scan']['ratio']:.2f}x", blas,
              "-" if blas == "-" else f"{share:.0%}"]
@@ -65,45 +97,53 @@ def promises(found: dict[str, Any]) -> str:
     return _table(["", "PyTorch's best", "measured", "JAX's scan", "measured", "share of BLAS", "measured"], lines)
 
 
-def start(found: dict[str, Any]) -> str:
+def start(measured: dict[str, Any]) -> str:
     """Import and first step."""
-    own = found["start"][0]["seconds"]
-    lines = [[row["peer"], f"{row['seconds']:.2f} s", f"{row['seconds'] / own:.1f}"] for row in found["start"]]
-    return _table(["", "import and first step", "times chainrule's"], lines)
+    own = measured["start"][0]["seconds"]
+    lines = [[row["peer"], f"{row['seconds']:.2f} s", f"{row['seconds'] / own:.1f}"] for row in measured["start"]]
+    return _table(["", "import and first step", "ratio to chainrule"], lines)
 
 
-def whole(found: dict[str, Any]) -> str:
+def whole(measured: dict[str, Any]) -> str:
     """Digits and mnist-5k, end to end."""
-    parts = []
-    for data, rows in found["whole"].items():
+    sections = []
+    for data, rows in measured["whole"].items():
         own = rows[0]["seconds"]
         lines = [
             [row["peer"], f"{row['seconds']:.2f} s", f"{row['seconds'] / own:.2f}", f"{row['accuracy']:.1f} %"]
             for row in rows
         ]
-        parts.append(f"**{data}**\n\n" + _table(["", "end to end", "times chainrule's", "test accuracy"], lines))
-    return "\n\n".join(parts)
+        sections.append(f"**{data}**\n\n" + _table(["", "end to end", "ratio to chainrule", "test accuracy"], lines))
+    return "\n\n".join(sections)
 
 
-def memory(found: dict[str, Any]) -> str:
+def memory(measured: dict[str, Any]) -> str:
     """Peak memory."""
     lines = [
         [f"{name}, {row['peer']}", f"{row['peak']:,.0f} MB", f"{row['peak'] - row['before']:,.0f} MB"]
-        for name, rows in found["memory"].items()
+        for name, rows in measured["memory"].items()
         for row in rows
     ]
-    return _table(["", "the process at most", "more than before the first step"], lines)
+    return _table(["", "peak of the process", "increase during training"], lines)
 
 
-PARTS = {"machine": machine, "promises": promises, "epochs": epochs, "start": start, "whole": whole, "memory": memory}
+PAGES = {
+    "benchmarks.md": (results, machine, epochs, start, whole, memory),
+    "benchmark-notes.md": (targets,),
+}
+"""Which page has which tables."""
 
 
-def filled(markdown: str, found: dict[str, Any]) -> str:
-    """The page with its tables, between the comments that name them, made anew."""
-    for name, make in PARTS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        if pattern.search(markdown) is None:
-            raise ValueError(f"the page has no place for {name}")
-        table = make(found)
-        markdown = pattern.sub(lambda match, table=table: f"{match[1]}\n{table}\n\n{match[2]}", markdown)
-    return markdown
+def write(folder: Path, measured: dict[str, Any]) -> None:
+    """Replace the tables of the pages in this folder, each between two comments that name it."""
+    for name, tables in PAGES.items():
+        path = folder / name
+        markdown = path.read_text()
+        for make in tables:
+            begin, end = f"<!-- {make.__name__} -->\n", f"<!-- end of {make.__name__} -->"
+            place = re.compile(f"{begin}.*?{end}", re.DOTALL)
+            if place.search(markdown) is None:
+                raise ValueError(f"{name} has no place for the table {make.__name__!r}")
+            table = f"{begin}\n{make(measured)}\n\n{end}"
+            markdown = place.sub(lambda _, table=table: table, markdown)
+        path.write_text(markdown)

@@ -1,7 +1,7 @@
-"""Every library in its best documented way, from the same weights, over the same samples in the same order.
+"""Every library in its best documented way, with the same weights and samples in the same order.
 
-Each `of_...` takes a problem and gives a function that trains for an epoch and gives its mean loss. What is not
-installed raises ImportError.
+Each `of_...` takes a problem and returns a function that trains for one epoch and returns its mean
+loss. It raises ImportError if the library is not installed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from chainrule.training.loop import events, start
 from comparison.problems import RATE, Problem
 
 Epoch = Callable[[int], float]
-"""Trains for the epoch of this number and gives its mean loss."""
+"""Trains for the epoch of this number and returns its mean loss."""
 
 
 def of_chainrule(p: Problem, recorded: bool = False) -> Epoch:
-    """chainrule, as `train` runs it, with all its events; `recorded` keeps the run on disk at the same time."""
+    """chainrule as `train` runs it, with all its events; `recorded` also records the run on disk."""
     progress = start(p.plan)
     listen: Callable[[Any], Any] = lambda _: None  # noqa: E731
     if recorded:
@@ -37,37 +37,37 @@ def of_chainrule(p: Problem, recorded: bool = False) -> Epoch:
             listen(event)
             if isinstance(event, EpochEnded):
                 return event.measured["loss"]
-        raise AssertionError("training has no end here")
+        raise AssertionError("training ended early")
 
     return epoch
 
 
 def of_torch(p: Problem, compiled: bool = False) -> Epoch:
-    """PyTorch with its fused Adam; compiled, the whole step but the optimizer's is."""
+    """PyTorch with its fused Adam; `compiled` compiles the forward and backward pass."""
     import torch
     from torch import nn
 
     torch.set_num_threads(os.cpu_count() or 1)
-    parts: list[Any] = []
+    modules: list[Any] = []
     for k, (weight, bias) in enumerate(p.weights):
         linear = nn.Linear(*weight.shape)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(weight.T.copy()))
             linear.bias.copy_(torch.from_numpy(bias))
-        parts += [linear, *([nn.ReLU()] if k + 1 < len(p.weights) else [])]
-    network = nn.Sequential(*parts)
+        modules += [linear, *([nn.ReLU()] if k + 1 < len(p.weights) else [])]
+    network = nn.Sequential(*modules)
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
     x, y = torch.from_numpy(p.x), torch.from_numpy(p.y)
 
-    def lost(x: Any, y: Any) -> Any:
+    def loss_of(x: Any, y: Any) -> Any:
         return nn.functional.cross_entropy(network(x), y)
 
-    used = torch.compile(lost) if compiled else lost
+    loss_function = torch.compile(loss_of) if compiled else loss_of
 
     def epoch(number: int) -> float:
         total = torch.zeros(())
         for rows in torch.from_numpy(p.order(number)):
-            loss = used(x[rows], y[rows])
+            loss = loss_function(x[rows], y[rows])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -78,7 +78,7 @@ def of_torch(p: Problem, compiled: bool = False) -> Epoch:
 
 
 def of_jax(p: Problem, scan: bool) -> Epoch:
-    """JAX, jitted a step at a time, or the whole epoch in one scan."""
+    """JAX with `jit`, a step at a time or the whole epoch in one `scan`."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -88,7 +88,7 @@ def of_jax(p: Problem, scan: bool) -> Epoch:
     state = optimizer.init(params)
     x, y = jnp.asarray(p.x), jnp.asarray(p.y)
 
-    def lost(params: Any, x: Any, y: Any) -> Any:
+    def loss_of(params: Any, x: Any, y: Any) -> Any:
         for w, b in params[:-1]:
             x = jax.nn.relu(x @ w + b)
         logits = x @ params[-1][0] + params[-1][1]
@@ -96,7 +96,7 @@ def of_jax(p: Problem, scan: bool) -> Epoch:
 
     def step(carry: Any, rows: Any) -> Any:
         params, state = carry
-        loss, gradients = jax.value_and_grad(lost)(params, x[rows], y[rows])
+        loss, gradients = jax.value_and_grad(loss_of)(params, x[rows], y[rows])
         updates, state = optimizer.update(gradients, state)
         return (optax.apply_updates(params, updates), state), loss
 
@@ -110,46 +110,46 @@ def of_jax(p: Problem, scan: bool) -> Epoch:
         if scan:
             carry, losses = whole(carry, order)
         else:
-            found = []
+            collected = []
             for rows in order:
                 carry, loss = single(carry, rows)
-                found.append(loss)
-            losses = jnp.stack(found)
+                collected.append(loss)
+            losses = jnp.stack(collected)
         return float(losses.mean())
 
     return epoch
 
 
 def of_sklearn(p: Problem) -> Epoch:
-    """scikit-learn's MLPClassifier; of two classes it has one output, so it comes to another loss."""
+    """scikit-learn's MLPClassifier; it has a single output for two classes, so its loss differs."""
     from sklearn.neural_network import MLPClassifier
 
-    made = MLPClassifier(
+    classifier = MLPClassifier(
         p.widths[1:-1], alpha=0, batch_size=p.batch, learning_rate_init=RATE, shuffle=False, random_state=0
     )
-    made.partial_fit(p.x[: p.batch], p.y[: p.batch], classes=np.arange(p.widths[-1]))
+    classifier.partial_fit(p.x[: p.batch], p.y[: p.batch], classes=np.arange(p.widths[-1]))
     if p.widths[-1] > 2:
         for k, (weight, bias) in enumerate(p.weights):
-            made.coefs_[k], made.intercepts_[k] = weight.copy(), bias.copy()
-    del made._optimizer  # its first step was another network's
-    made._optimizer = _fresh_adam(made)
+            classifier.coefs_[k], classifier.intercepts_[k] = weight.copy(), bias.copy()
+    del classifier._optimizer  # it holds a step with other weights
+    classifier._optimizer = _fresh_adam(classifier)
 
     def epoch(number: int) -> float:
         rows = p.order(number).ravel()
-        made.partial_fit(p.x[rows], p.y[rows])
-        return float(made.loss_)
+        classifier.partial_fit(p.x[rows], p.y[rows])
+        return float(classifier.loss_)
 
     return epoch
 
 
-def _fresh_adam(made: Any) -> Any:
+def _fresh_adam(classifier: Any) -> Any:
     from sklearn.neural_network._stochastic_optimizers import AdamOptimizer
 
-    return AdamOptimizer(made.coefs_ + made.intercepts_, made.learning_rate_init)
+    return AdamOptimizer(classifier.coefs_ + classifier.intercepts_, classifier.learning_rate_init)
 
 
 def of_tinygrad(p: Problem) -> Epoch:
-    """tinygrad, a step jitted."""
+    """tinygrad with a jitted step."""
     os.environ.setdefault("DEV", "CPU")
     from tinygrad import Context, Tensor, TinyJit, nn
 

@@ -1,4 +1,4 @@
-"""What is trained in every comparison: a classifier with ReLU, softmax cross-entropy and Adam in float32."""
+"""The model of every comparison: a classifier with ReLU, softmax cross-entropy, Adam, float32."""
 
 from __future__ import annotations
 
@@ -17,12 +17,20 @@ NETWORKS = {
     "medium": ((784, 128, 64, 10), 128, 40),
     "large": ((784, 1024, 1024, 10), 256, 6),
 }
-"""The widths from input to output, the batch, and how many steps an epoch has."""
+"""The widths from input to output, the batch size, and the steps per epoch."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What everyone trains: samples, and weights to begin with as (W, b) of each layer, W of shape (inputs, units)."""
+    """What every library trains.
+
+    Attributes:
+        widths: the units of each layer, from input to output
+        batch: the batch size
+        data: the samples
+        plan: chainrule's plan for it
+        weights: the initial (W, b) of each layer, W of shape (inputs, units)
+    """
 
     widths: tuple[int, ...]
     batch: int
@@ -43,29 +51,29 @@ class Problem:
         return len(self.x) // self.batch
 
     def order(self, epoch: int) -> np.ndarray:
-        """(steps, batch) the rows of each mini-batch of an epoch."""
+        """The rows of each mini-batch of an epoch, of shape (steps, batch)."""
         return self.plan.batches(epoch, self.data.training).order.reshape(self.steps, self.batch)
 
     @property
     def products(self) -> float:
-        """Multiplications and additions of a step's matrix products: forward, and twice backward but for the first
-        layer, whose input needs no derivative.
+        """Multiplications and additions of a step's matrix products: one forward and two backward
+        per layer, except that the first layer's input needs no derivative.
         """
         each = [a * b for a, b in zip(self.widths, self.widths[1:], strict=False)]
         return 2.0 * self.batch * (3 * sum(each) - each[0])
 
 
 def problem(widths: tuple[int, ...], batch: int, steps: int) -> Problem:
-    """A network with these widths from input to output, and samples for so many steps an epoch."""
+    """A network of these widths from input to output, and samples for this many steps per epoch."""
     random = np.random.default_rng(0)
     x = random.normal(size=(batch * steps, widths[0])).astype(np.float32)
     y = (x @ random.normal(size=(widths[0], widths[-1]))).argmax(axis=1)
     layers = [Dense(width, activation="relu") for width in widths[1:-1]]
     data = from_arrays(x, y, task="classification")
-    made = make_plan(
+    plan = make_plan(
         [*layers, Dense(widths[-1])], data, loss="cross_entropy", optimizer=f"adam {RATE}", batch_size=batch,
         epochs=10**6, patience=None,
     )  # fmt: skip
-    views = dict(made.network.parameters.views(made.network.draw(0)))
+    views = dict(plan.network.parameters.views(plan.network.draw(0)))
     weights = tuple((views[f"dense_{k}.W"].copy(), views[f"dense_{k}.b"].copy()) for k in range(1, len(widths)))
-    return Problem(widths, batch, data, made, weights)
+    return Problem(widths, batch, data, plan, weights)

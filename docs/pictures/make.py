@@ -1,4 +1,4 @@
-"""Draws the README's pictures: what `chainrule train digits` really prints, and the scheme of the worked example.
+"""Draws the README's pictures: the output of `chainrule train digits`, and a weight's scheme.
 
 python docs/pictures/make.py
 """
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent.absolute()
 
 
 def main() -> None:
-    """Run the command with a console that remembers what it prints, and draw the scheme."""
+    """Run the command with a console that records its output, and draw the scheme."""
     console = Console(record=True, width=120, highlight=False, force_terminal=False, file=io.StringIO())
     display.out = display.err = console
     console.print("[bold green]$[/] [bold]chainrule train digits[/]", markup=True)
@@ -31,7 +31,7 @@ def main() -> None:
         os.chdir(folder)
         run(["train", "digits"])
         os.chdir(HERE)
-    # The fonts that rich's format would fetch from the network are left out: the reader's own will do.
+    # Without the fonts that rich's template loads from the network; the reader's own are used.
     plain = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     svg = console.export_svg(title="chainrule", theme=MONOKAI, code_format=plain, unique_id="chainrule")
     (HERE / "train.svg").write_text(svg)

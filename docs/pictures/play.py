@@ -1,4 +1,4 @@
-"""Takes the pictures of the live page that the documentation shows, at two widths, light and dark.
+"""Takes the documentation's screenshots of the live page, at two widths, light and dark.
 
 python docs/pictures/play.py
 """
@@ -19,7 +19,7 @@ CODE = "from chainrule.cli import main; main()"
 
 
 def main() -> None:
-    """Let a network learn on each page, open a weight, and take a picture."""
+    """Train a network on each page, open a weight, and take a screenshot."""
     command = [sys.executable, "-c", CODE, "play", "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as driver:
         try:
@@ -39,9 +39,9 @@ def main() -> None:
                     expect(page.locator("#explained .scheme svg")).to_be_visible()
                     page.evaluate("() => { document.activeElement.blur(); scrollTo(0, 0); }")
                     page.wait_for_timeout(400)
-                    picture = Image.open(io.BytesIO(page.screenshot(full_page=width < 720)))
-                    picture = picture.convert("RGB").crop((0, 0, width, min(picture.height, 1700)))
-                    picture.quantize(128).save(HERE / f"play-{width}-{scheme}.png", optimize=True)
+                    screenshot = Image.open(io.BytesIO(page.screenshot(full_page=width < 720)))
+                    screenshot = screenshot.convert("RGB").crop((0, 0, width, min(screenshot.height, 1700)))
+                    screenshot.quantize(128).save(HERE / f"play-{width}-{scheme}.png", optimize=True)
                     page.close()
             browser.close()
         finally:

@@ -1,6 +1,6 @@
-"""chainrule trains neural networks at the speed of the hardware and shows its work.
+"""chainrule trains neural networks and shows its work.
 
-The names here are imported when they are first used, so that importing chainrule takes no time.
+Names are imported on first use, so that `import chainrule` is fast.
 
 Examples:
     >>> import chainrule

@@ -1,4 +1,4 @@
-"""The array types that the rest of the code speaks of."""
+"""Array types used throughout the code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-"""An array of numbers; each docstring says its shape."""
+"""An array of numbers; docstrings give its shape."""
 
 Vector = NDArray[np.floating[Any]]
 """A flat vector: all of a network's parameters, their gradient, or a piece of optimizer state."""
@@ -17,16 +17,16 @@ Vector = NDArray[np.floating[Any]]
 Shape = tuple[int, ...]
 
 Params = Mapping[str, Any]
-"""A layer's arrays by name; of a layer made of layers, the mappings of its children by their names."""
+"""A layer's arrays by name; for a composite layer, its children's mappings by their names."""
 
 
 class Samples(NamedTuple):
-    """Samples as a network and a loss take them.
+    """Samples for a network and a loss.
 
     Attributes:
         x: (samples, *input_shape) the inputs
         y: (samples, ...) the targets
-        weight: (samples,) how much each sample counts in the loss; None if all count alike
+        weight: (samples,) the weight of each sample in the loss; None for equal weights
     """
 
     x: Array
@@ -38,6 +38,6 @@ class Samples(NamedTuple):
         return Samples(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
 
     def thinned(self, most: int) -> Samples:
-        """At most so many of the samples, evenly spread."""
+        """At most `most` of the samples, evenly spaced."""
         count = len(self.x)
         return self.take(np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.intp)))

@@ -1,7 +1,6 @@
-"""Loss and gradient of a batch: the forward pass, the loss, and the backward pass, from the last
-layer to the first with weights.
+"""Backpropagation: the loss and gradient of a batch, by a forward and a backward pass.
 
-Backpropagation computes derivatives and changes nothing. What uses them is in `descent`.
+It only computes derivatives; the updates are in `descent`.
 
 Examples:
     >>> import numpy as np
@@ -9,10 +8,11 @@ Examples:
     >>> from chainrule.losses import HalfSquares
     >>> network = Network([Dense(1), Sigmoid()], input_shape=1, dtype="float64")
     >>> weights = np.array([2.0, -1.0])  # dense_1.W[0, 0] and dense_1.b[0]
-    >>> result = differentiate(network, HalfSquares(), weights, np.array([[0.5]]), np.array([[1.0]]))
+    >>> x, y = np.array([[0.5]]), np.array([[1.0]])
+    >>> result = differentiate(network, HalfSquares(), weights, x, y)
     >>> result.loss  # the prediction is sigmoid(2 * 0.5 - 1) = 0.5, so the loss is (0.5 - 1)^2 / 2
     0.125
-    >>> result.gradient  # (0.5 - 1) * 0.5 * (1 - 0.5) = -0.125, times 0.5 for the weight, times 1 for the bias
+    >>> result.gradient  # (0.5 - 1) * 0.5 * (1 - 0.5) = -0.125, times 0.5 for W, times 1 for b
     array([-0.0625, -0.125 ])
 """
 
@@ -34,11 +34,11 @@ class Derivatives:
     """The loss and its derivatives.
 
     Attributes:
-        loss: the loss averaged over the batch, with the penalties
-        data_loss: the same without the penalties
-        gradient: the derivative with respect to every parameter, as one flat vector
-        input: the derivative with respect to x, if it was asked for
-        tape: every value, and every derivative that arrived at one
+        loss: the mean loss of the batch, including penalties
+        data_loss: the mean loss of the batch, without penalties
+        gradient: the derivative with respect to every parameter, as a flat vector
+        input: the derivative with respect to x, if requested
+        tape: all intermediate values and their derivatives
     """
 
     loss: float
@@ -51,7 +51,9 @@ class Derivatives:
 def forward_pass(
     network: Network, parameters: Vector, x: Any, statistics: Vector | None = None, context: Context | None = None
 ) -> Tape:
-    """From x, of shape (samples, *input_shape), to the prediction, which is the tape's output."""
+    """Run the forward pass on x, of shape (samples, *input_shape); the prediction is the tape's
+    output.
+    """
     params = network.params(parameters, statistics)
     return Tape(network.graph, params, [network.fit_input(x)], context or Context())
 
@@ -59,7 +61,9 @@ def forward_pass(
 def backward_pass(
     network: Network, tape: Tape, dprediction: Array, wants_input: bool = False
 ) -> tuple[Vector, Array | None]:
-    """From dL/dprediction to the gradient of every parameter; on to the input only if asked."""
+    """Run the backward pass from dL/dprediction: the gradient of the parameters, as a flat
+    vector, and, if requested, of the input.
+    """
     tape.backward(dprediction, wants_input)
     return network.flatten(tape.gradients, network.parameters), tape.arriving[0] if wants_input else None
 
@@ -77,10 +81,22 @@ def differentiate(
     context: Context | None = None,
     wants_input: bool = False,
 ) -> Derivatives:
-    """Loss and gradient of a batch: the forward pass, the loss, and the backward pass.
+    """The loss and gradient of a batch: the forward pass, the loss, and the backward pass.
 
-    x has the shape (samples, *input_shape), y what the loss takes, sample_weight (samples,). Raises ShapeError where
-    they don't fit.
+    Args:
+        network: the network
+        loss: the loss
+        parameters: the flat vector of parameters
+        x: (samples, *input_shape) the inputs
+        y: the targets, in a shape that the loss takes
+        statistics: the flat vector of running statistics
+        sample_weight: (samples,) the weight of each sample in the loss
+        penalties: the penalties that are added to the loss
+        context: whether to train, and the random key of dropout
+        wants_input: whether to compute the derivative with respect to x
+
+    Raises:
+        ShapeError: if the shapes don't fit
     """
     tape = forward_pass(network, parameters, x, statistics, context)
     data_loss = loss.value(tape.output, y, sample_weight)
@@ -94,7 +110,7 @@ def differentiate(
 
 
 def updated_statistics(network: Network, tape: Tape, statistics: Vector) -> Vector:
-    """The statistics after a training batch; the same vector if the network has none."""
+    """The running statistics after a training batch; the same vector if the network has none."""
     if not network.statistics.entries:
         return statistics
     return network.flatten(tape.updated_statistics(), network.statistics)
@@ -112,7 +128,7 @@ def total_loss(
     penalties: Sequence[Penalty] = (),
     context: Context | None = None,
 ) -> float:
-    """The loss alone, as `differentiate` would give it."""
+    """The loss that `differentiate` computes, with penalties but without the backward pass."""
     prediction = forward_pass(network, parameters, x, statistics, context).output
     value = loss.value(prediction, y, sample_weight)
     return value + sum(penalty.value(parameters, network.parameters) for penalty in penalties)

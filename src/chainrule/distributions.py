@@ -1,8 +1,8 @@
-r"""The probability distributions that weights are drawn from.
+"""Initializers: the probability distributions that initial weights are drawn from.
 
-A distribution is a frozen dataclass with one method, `draw(generator, shape, fans)`, where `fans` is (fan_in,
-fan_out): how many inputs feed one unit, and how many units one input feeds. Scaled by them, a signal keeps its size
-from layer to layer.
+A distribution is a frozen dataclass with one method, `draw(generator, shape, fans)`, where `fans`
+is (fan_in, fan_out): the number of inputs of a unit, and the number of units that an input feeds.
+Scaled by these, weights keep the size of the signal from layer to layer.
 
 Examples:
     >>> from chainrule.generators import generator
@@ -25,25 +25,23 @@ from chainrule.errors import SettingError, require, unknown
 from chainrule.kinds import Kind, Named, named
 
 Fans = tuple[int, int]
-
+"""(fan_in, fan_out)."""
 
 FUNCTIONS = Named()
-"""Settings of distributions that have names of their own."""
+"""Named special cases of distributions."""
 
 
 class Distribution(Kind, register=False):
-    """What weights are drawn from."""
+    """A distribution of initial weights."""
 
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
-        """Draw an array of this shape, in float64."""
+        """Draw a float64 array of this shape."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Constant(Distribution):
-    """Every weight is `value`. (For biases: equal weights in a layer stay equal, and its units never learn different
-    things.)
-    """
+    """A constant, meant for biases: units with equal weights would stay equal in training."""
 
     notation = "constant"
 
@@ -54,13 +52,13 @@ class Constant(Distribution):
 
 
 ZEROS = Constant(0.0)
-"""What biases start from."""
+"""The initial biases."""
 
 
 @FUNCTIONS
 def zeros() -> Constant:
     """Every weight is 0."""
-    return Constant(0.0)
+    return ZEROS
 
 
 @FUNCTIONS
@@ -71,7 +69,7 @@ def ones() -> Constant:
 
 @dataclass(frozen=True)
 class Uniform(Distribution):
-    """Every value between `low` and `high` is equally likely."""
+    """The uniform distribution on [low, high)."""
 
     notation = "uniform"
 
@@ -87,7 +85,7 @@ class Uniform(Distribution):
 
 @dataclass(frozen=True)
 class Normal(Distribution):
-    """The normal distribution with this mean and standard deviation."""
+    """The normal distribution with this mean and (standard) deviation."""
 
     notation = "normal"
 
@@ -103,9 +101,12 @@ class Normal(Distribution):
 
 @dataclass(frozen=True)
 class TruncatedNormal(Distribution):
-    """A normal distribution cut off at `bound` of its deviations from the mean.
+    """The normal distribution truncated at `bound` standard deviations from the mean.
 
-    `deviation` is that of the normal before the cut; after a cut at 2 it is 0.8796 of it.
+    Attributes:
+        mean: the mean
+        deviation: the standard deviation before truncation; truncation at 2 leaves 0.8796 of it
+        bound: where it is truncated, in standard deviations
     """
 
     notation = "truncated_normal"
@@ -121,7 +122,7 @@ class TruncatedNormal(Distribution):
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
         from scipy.special import ndtr, ndtri
 
-        # The inverse of the cumulative distribution, on the part of (0, 1) that lies between the bounds.
+        # Inverse transform sampling, restricted to the probabilities between the bounds.
         probability = generator.uniform(ndtr(-self.bound), ndtr(self.bound), shape)
         return np.asarray(self.mean + self.deviation * ndtri(probability))
 
@@ -130,8 +131,12 @@ class TruncatedNormal(Distribution):
 class VarianceScaling(Distribution):
     """Mean 0 and variance scale / fan, so that a layer's outputs are about as large as its inputs.
 
-    `fan` is "in", "out" or "average" of the two; `kind` is "normal", "uniform" or "truncated". The named ones below
-    are settings of it.
+    The Glorot, He and LeCun initializers below are special cases.
+
+    Attributes:
+        scale: the variance times the fan
+        fan: "in", "out", or the "average" of the two
+        kind: "normal", "uniform" or "truncated"
     """
 
     notation = "variance_scaling"
@@ -153,7 +158,7 @@ class VarianceScaling(Distribution):
         return math.sqrt(self.scale / max(fan, 1))
 
     def scaled(self, fans: Fans) -> Distribution:
-        """What it is for these fans: uniform, normal or truncated normal."""
+        """The distribution for these fans: uniform, normal or truncated normal."""
         deviation = self.deviation(fans)
         if self.kind == "uniform":
             limit = math.sqrt(3) * deviation  # a uniform variable on (-l, l) has variance l^2 / 3
@@ -204,15 +209,15 @@ def lecun_normal() -> VarianceScaling:
 
 def _matrix_shape(kind: str, shape: Shape) -> tuple[int, int]:
     if len(shape) != 2:
-        raise SettingError(
-            f"{kind}: draws matrices only, not the shape {shape}; choose another distribution for this parameter"
-        )
+        raise SettingError(f"{kind}: it draws matrices only; choose another distribution for the shape {shape}")
     return shape[0], shape[1]
 
 
 @dataclass(frozen=True)
 class Orthogonal(Distribution):
-    """`gain` times a matrix with orthonormal rows or columns, whichever are fewer (Saxe et al., 2014)."""
+    """`gain` times a matrix with orthonormal rows or columns, whichever are fewer (Saxe et al.,
+    2014).
+    """
 
     notation = "orthogonal"
 
@@ -221,13 +226,13 @@ class Orthogonal(Distribution):
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
         rows, columns = _matrix_shape("orthogonal", shape)
         q, r = np.linalg.qr(generator.normal(size=(max(rows, columns), min(rows, columns))))
-        q = q * np.sign(np.diagonal(r))  # without this the draw would not be uniform over the orthogonal matrices
+        q = q * np.sign(np.diagonal(r))  # makes the draw uniform over the orthogonal matrices
         return np.asarray(self.gain * (q if rows >= columns else q.T))
 
 
 @dataclass(frozen=True)
 class Identity(Distribution):
-    """`gain` on the diagonal, 0 elsewhere: at first the layer hands its input on."""
+    """`gain` on the diagonal and 0 elsewhere: the layer initially passes its input through."""
 
     notation = "identity"
 
@@ -239,8 +244,12 @@ class Identity(Distribution):
 
 @dataclass(frozen=True)
 class Sparse(Distribution):
-    """Normal, but in each column a share of `sparsity` of the weights is 0: each unit sees a few of the inputs
-    (Martens, 2010).
+    """Normal, with a fraction of the weights in each column set to 0, so that each unit sees only
+    a few inputs (Martens, 2010).
+
+    Attributes:
+        sparsity: the fraction of zeros, between 0 and 1
+        deviation: the standard deviation of the other weights
     """
 
     notation = "sparse"
@@ -249,20 +258,25 @@ class Sparse(Distribution):
     deviation: float = 0.01
 
     def __post_init__(self) -> None:
-        require(0 <= self.sparsity <= 1, f"sparse: the sparsity is {self.sparsity}; it is a share between 0 and 1")
+        require(0 <= self.sparsity <= 1, f"sparse: the sparsity is {self.sparsity}; it must be in [0, 1]")
 
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
         rows, columns = _matrix_shape("sparse", shape)
         weights = generator.normal(0, self.deviation, shape)
-        silent = math.floor(self.sparsity * rows)
+        zeros_per_column = math.floor(self.sparsity * rows)
         for column in range(columns):
-            weights[generator.permutation(rows)[:silent], column] = 0
+            weights[generator.permutation(rows)[:zeros_per_column], column] = 0
         return weights
 
 
 @dataclass(frozen=True)
 class Scipy(Distribution):
-    """Any distribution of scipy.stats, by its name and arguments.
+    """A distribution of scipy.stats.
+
+    Attributes:
+        distribution: its name in scipy.stats
+        arguments: its positional arguments
+        keywords: its keyword arguments, sorted by name
 
     Examples:
         >>> from scipy import stats
@@ -285,25 +299,22 @@ class Scipy(Distribution):
 
 
 NAMED: dict[str, Callable[..., Distribution]] = named(Distribution) | FUNCTIONS
-"""Every distribution that a text can name."""
+"""The distributions by name."""
 
 
 def of(what: Any) -> Distribution:
-    """The distribution that is meant: one of ours, a text such as "normal 0 0.5", a number (a constant),
-    or a frozen distribution of scipy.stats.
+    """Return a distribution as it is, or make one from a text such as "normal 0 0.5", a number (a
+    constant), or a frozen distribution of scipy.stats.
     """
     if isinstance(what, Distribution):
         return what
-    if isinstance(what, int | float):
-        return Constant(float(what))
+    value = notation.as_number(what.strip()) if isinstance(what, str) else what
+    if isinstance(value, int | float):
+        return Constant(float(value))
     if isinstance(what, str):
-        value = notation.as_number(what.strip())
-        if value is not None:
-            return of(value)
         return notation.make("distribution", notation.parse("distribution", what), NAMED)
     frozen = getattr(what, "dist", None)
     if frozen is not None and hasattr(what, "kwds"):
         return Scipy(frozen.name, tuple(what.args), tuple(sorted(what.kwds.items())))
-    raise SettingError(
-        f"{what!r} is no distribution; give one of chainrule.distributions, its name, a number, or one of scipy.stats"
-    )
+    valid = "one of chainrule.distributions or its name, a number, or a frozen distribution of scipy.stats"
+    raise SettingError(f"{what!r} is not a distribution; pass {valid}")

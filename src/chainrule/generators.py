@@ -1,8 +1,9 @@
-"""Random numbers that depend on what they are for, and on nothing else.
+"""Random numbers that depend on their key alone.
 
-Every draw has a key such as (seed, "weights", "dense_1", "W") or (seed, "order", epoch). The key is hashed into the
-key of a counter-based generator (Philox 4x64; Salmon et al., 2011), so that no draw depends on which others came
-before it: adding a layer, resuming a run or replaying a step changes no other number.
+Every draw has a key, such as (seed, "weights", "dense_1", "W") or (seed, "order", epoch). It is
+hashed into the key of a counter-based generator (Philox 4x64; Salmon et al., 2011), so that no
+draw depends on earlier ones: adding a layer, resuming a run or replaying a step changes no other
+number.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ Key = int | str
 
 
 def hashed(*key: Key) -> int:
-    """The 128 bits that a generator is keyed with."""
+    """The generator's 128-bit key, as an integer."""
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=16).digest(), "little")
 
 
 def generator(*key: Key) -> np.random.Generator:
-    """A random generator for this key.
+    """The random generator of this key.
 
     Examples:
         >>> float(generator(0, "weights").random()) == float(generator(0, "weights").random())
@@ -31,18 +32,20 @@ def generator(*key: Key) -> np.random.Generator:
 
 
 def keep_mask(shape: tuple[int, ...], rate: float, step: int, *key: Key) -> NDArray[np.bool_]:
-    """True where a unit is kept, False where it is dropped, which happens with probability `rate`.
+    """A dropout mask of this shape: True where a unit is kept, False where it is dropped, which
+    happens with probability `rate`.
 
-    Each unit takes 32 bits of the generator's raw output, low half first, and is kept if they are at least
-    `threshold(rate)`. The step is the second word of the generator's counter, and only the rest of the key is hashed: a
-    rule in whole numbers, which another engine can follow to the bit, at any unit of any step.
+    Each unit takes 32 bits of the generator's raw output, low half first, and is kept if they are
+    at least `threshold(rate)`. The step is the second word of the generator's counter; only the
+    rest of the key is hashed. Being integer arithmetic, the rule can be reproduced bit for bit by
+    another engine, for any unit of any step.
     """
     size = int(np.prod(shape))
-    words = np.random.Philox(key=hashed(*key), counter=np.array([0, step, 0, 0], dtype=np.uint64))
-    raw = words.random_raw((size + 1) // 2).astype("<u8")
+    philox = np.random.Philox(key=hashed(*key), counter=np.array([0, step, 0, 0], dtype=np.uint64))
+    raw = philox.random_raw((size + 1) // 2).astype("<u8")
     return (raw.view("<u4")[:size] >= np.uint32(threshold(rate))).reshape(shape)
 
 
 def threshold(rate: float) -> int:
-    """Below which 32 random bits mean that a unit is dropped."""
+    """The value of 32 random bits below which a unit is dropped."""
     return int(rate * 2**32)

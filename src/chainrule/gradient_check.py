@@ -1,4 +1,4 @@
-"""Is the gradient right? The chain rule's derivative of every parameter beside one measured by nudging it."""
+"""Gradient check: every parameter's derivative by the chain rule against finite differences."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ from chainrule.losses import Loss
 from chainrule.network import Network
 
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-"""By how much a parameter is nudged. A smooth loss is measured best with a large step, one with a kink nearby with a
-small one.
-"""
+"""The step sizes. A large step is best where the loss is smooth, a small one near a kink."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a gradient check found.
+    """The result of a gradient check.
 
     Attributes:
-        worst: the name of the parameter whose two derivatives differ most
+        worst: the name of the weight with the largest error
         analytic: its derivative by the chain rule
         numeric: its derivative by central differences
-        error: their difference, relative to the larger of the two or, if it is larger, to the gradient's root mean
+        error: their difference, relative to the largest of the two and the gradient's root mean
             square
-        checked: how many parameters were compared
+        checked: the number of weights compared
     """
 
     worst: str
@@ -51,28 +49,37 @@ def check_gradient(
     seed: int = 0,
     training: bool = True,
     entries: int | None = None,
-    **also: Any,
+    **settings: Any,
 ) -> Check:
-    """Compare every parameter's gradient with central differences, in float64, and name the worst.
+    """Compare the gradient with central differences in float64, and report the largest error.
 
-    The difference is taken at several step sizes, each with Richardson's extrapolation (1911); which is believed is
-    decided without the gradient that is to be tested. `parameters` are by default a fresh draw of `seed`; `training`
-    says whether dropout and batch statistics are on; `entries` checks only so many parameters of each array, drawn by
-    `seed`. `also` goes to `differentiate`: sample_weight, penalties, statistics.
+    Each difference is taken at several step sizes with Richardson extrapolation (1911); the choice
+    between them does not use the gradient being tested.
+
+    Args:
+        network: the network
+        loss: the loss
+        x: (samples, *input_shape) the inputs
+        y: the targets
+        parameters: the flat vector of parameters; by default a draw from `seed`
+        seed: the seed of the parameters, of dropout, and of the choice of entries
+        training: whether dropout is on and normalization uses batch statistics
+        entries: the number of weights to check in each array, chosen at random; by default all
+        settings: passed on to `differentiate`: sample_weight, penalties, statistics
     """
     network = replace(network, dtype="float64")
     parameters = network.draw(seed) if parameters is None else parameters.astype(np.float64)
-    also = {"context": Context(training=training, seed=seed), **also}
-    gradient = differentiate(network, loss, parameters, x, y, **also).gradient
-    places = _chosen(network, entries, seed)
+    settings = {"context": Context(training=training, seed=seed), **settings}
+    gradient = differentiate(network, loss, parameters, x, y, **settings).gradient
+    places = _places(network, entries, seed)
 
     def along(place: int) -> Callable[[float], float]:
-        def nudged(h: float) -> float:
-            elsewhere = parameters.copy()
-            elsewhere[place] += h
-            return total_loss(network, loss, elsewhere, x, y, **also)
+        def shifted_loss(h: float) -> float:
+            shifted = parameters.copy()
+            shifted[place] += h
+            return total_loss(network, loss, shifted, x, y, **settings)
 
-        return nudged
+        return shifted_loss
 
     numeric = np.array([central_difference(along(place)) for place in places])
     analytic = gradient[places]
@@ -84,24 +91,25 @@ def check_gradient(
 
 
 def central_difference(f: Callable[[float], float]) -> float:
-    """The derivative at 0 of f, from its values on both sides.
+    """The derivative of f at 0 by central differences.
 
-    Large steps suffer from the curve, small ones from rounding, and any step from a kink within it. So it is measured
-    with several, and the two neighbours that agree best are believed.
+    Large steps suffer from truncation error, small ones from rounding, and any step from a kink
+    within it. So it is estimated at several step sizes, and the neighbouring pair of estimates
+    that agree best is trusted.
     """
     estimates = []
     for h in STEPS:
         wide, narrow = (f(h) - f(-h)) / (2 * h), (f(h / 2) - f(-h / 2)) / h
-        estimates.append(narrow + (narrow - wide) / 3)  # Richardson: the error of h^2 cancels, one of h^4 is left
+        estimates.append(narrow + (narrow - wide) / 3)  # Richardson: the h^2 error cancels
     return estimates[int(np.argmin(np.abs(np.diff(estimates)))) + 1]
 
 
-def _chosen(network: Network, entries: int | None, seed: int) -> Array:
-    """The places of the parameters to check."""
+def _places(network: Network, entries: int | None, seed: int) -> Array:
+    """The indices of the weights to check."""
     if entries is None:
         return np.arange(network.parameters.size)
-    chosen = []
+    places = [np.arange(0)]
     for entry in network.parameters.entries:
         order = generators.generator(seed, "check", entry.name).permutation(entry.size)
-        chosen.append(entry.start + np.sort(order[:entries]))
-    return np.concatenate(chosen) if chosen else np.arange(0)
+        places.append(entry.start + np.sort(order[:entries]))
+    return np.concatenate(places)

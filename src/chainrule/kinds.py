@@ -1,7 +1,7 @@
-"""Kinds: settings that a text can name and a recipe can keep.
+"""Kinds: classes of settings that a text can name and a recipe can store.
 
-A layer, a loss, a stage or a distribution is a dataclass of settings. Each of chainrule's own
-registers itself here when its class is made, so that a recipe can name it ("layers.Dense").
+A layer, a loss, a stage or a distribution is a dataclass of settings. chainrule's own classes
+register themselves here when they are defined, so that a recipe can name them ("layers.Dense").
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class Kind:
     """A class of settings; its subclasses register themselves."""
 
     notation: ClassVar[str | None] = None
-    """Its name in a text, where it has one of its own."""
+    """Its name in a text, if it has one."""
 
     def __init_subclass__(cls, register: bool = True, **also: Any) -> None:
-        """With register=False a class only helps to define others, or is of no use in a recipe."""
+        """register=False is for base classes, and for classes that a recipe never holds."""
         super().__init_subclass__(**also)
         if cls.__module__.startswith("chainrule.") and register:
             REGISTERED[kind_name(cls)] = cls
@@ -42,7 +42,7 @@ def named(base: type[K]) -> dict[str, Any]:
 
 
 class Named(dict[str, Callable[..., Any]]):
-    """Functions that make kinds, by name; as a decorator it adds one."""
+    """Functions that return kinds, by name; used as a decorator, it adds one."""
 
     def __call__(self, function: F) -> F:
         self[function.__name__] = function

@@ -1,7 +1,7 @@
-"""Which named array lies where in a flat vector.
+"""The positions of named arrays in a flat vector.
 
-A network's parameters, their gradient and each piece of optimizer state are flat vectors of one length; a layout
-gives their parts names.
+A network's parameters, their gradient and most optimizer state are flat vectors of the same
+length; a layout names the arrays within them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ from chainrule.errors import SettingError, nearest
 
 @dataclass(frozen=True)
 class Entry:
-    """One named array within a flat vector; `regularized` says whether penalties and weight decay
-    apply to it.
+    """A named array within a flat vector.
+
+    Attributes:
+        name: the layer's name and the array's, such as "dense_1.W"
+        shape: its shape
+        start: the index of its first element in the vector
+        regularized: whether penalties and weight decay apply to it by default
     """
 
     name: str
@@ -32,12 +37,12 @@ class Entry:
 
     @cached_property
     def owner(self) -> str:
-        """The layer that it belongs to: `residual_1.dense_1` of `residual_1.dense_1.W`."""
+        """The name of its layer: `residual_1.dense_1` for `residual_1.dense_1.W`."""
         return self.name.rpartition(".")[0]
 
     @cached_property
     def own_name(self) -> str:
-        """Its name within the layer: `W` of `dense_1.W`."""
+        """Its name within the layer: `W` for `dense_1.W`."""
         return self.name.rpartition(".")[2]
 
     @property
@@ -46,13 +51,16 @@ class Entry:
 
     @property
     def place(self) -> slice:
-        """Where it lies in the vector."""
+        """Its slice of the vector."""
         return slice(self.start, self.start + self.size)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which named arrays lie where in a flat vector.
+    """The named arrays within a flat vector.
+
+    Attributes:
+        entries: the arrays, in the order of the vector
 
     Examples:
         >>> layout = Layout.of({"dense_1.W": (4, 3), "dense_1.b": (3,)})
@@ -64,8 +72,12 @@ class Layout:
 
     @staticmethod
     def of(shapes: Mapping[str, Shape], regularized: Collection[str] | None = None) -> Layout:
-        """One after the other, in this order; `regularized` names the arrays that penalties and
-        weight decay apply to, by default all.
+        """The layout of arrays one after another.
+
+        Args:
+            shapes: the shape of each array by name, in order
+            regularized: the names of the arrays to which penalties and weight decay apply; by
+                default all
         """
         entries, start = [], 0
         for name, shape in shapes.items():
@@ -75,7 +87,7 @@ class Layout:
 
     @cached_property
     def size(self) -> int:
-        """How many numbers there are."""
+        """The length of the vector."""
         return sum(entry.size for entry in self.entries)
 
     def __getitem__(self, name: str) -> Entry:
@@ -83,12 +95,12 @@ class Layout:
             if entry.name == name:
                 return entry
         near = nearest(name, [entry.name for entry in self.entries])
-        meant = f"did you mean {near!r}? " if near else ""
-        raise SettingError(f"there is no parameter {name!r}; {meant}there are {self.ranges}")
+        hint = f"did you mean {near!r}? " if near else ""
+        raise SettingError(f"there is no parameter {name!r}; {hint}there are {self.ranges}")
 
     @property
     def ranges(self) -> str:
-        """Every array's name with the range of its indices, as in `dense_1.W[0-3, 0-5]`."""
+        """The arrays' names with the ranges of their indices, as in `dense_1.W[0-3, 0-5]`."""
         return ", ".join(f"{e.name}[{', '.join(f'0-{n - 1}' for n in e.shape)}]" for e in self.entries)
 
     def view(self, vector: Vector, name: str) -> Array:
@@ -97,32 +109,34 @@ class Layout:
         return vector[entry.place].reshape(entry.shape)
 
     def views(self, vector: Vector) -> Iterator[tuple[str, Array]]:
-        """Every array by its name."""
+        """The arrays with their names, as views into the vector."""
         for entry in self.entries:
             yield entry.name, vector[entry.place].reshape(entry.shape)
 
     def applies(self, on: str | None) -> list[Entry]:
-        """The arrays whose names match this pattern, or those that are regularized if it is None."""
+        """The arrays whose names match this glob; if it is None, those that are regularized."""
         return [e for e in self.entries if (e.regularized if on is None else fnmatchcase(e.name, on))]
 
     def find(self, weight: str) -> int:
-        """The place in the vector of a weight named like `dense_1.W[3, 2]`; raises SettingError if there is none."""
+        """The index in the vector of a weight such as `dense_1.W[3, 2]`; raises SettingError if
+        there is none.
+        """
         match = re.fullmatch(r"\s*([\w.\-]+)\s*(?:\[([\d\s,]*)\])?\s*", weight)
         if match is None:
             raise SettingError(f"{weight!r} is no weight's name; write it like dense_1.W[3, 2]")
         entry = self[match[1]]
-        index = tuple(int(part) for part in (match[2] or "").split(",") if part.strip())
+        index = tuple(int(text) for text in (match[2] or "").split(",") if text.strip())
         if len(index) != len(entry.shape) or any(k >= n for k, n in zip(index, entry.shape, strict=True)):
-            wanted = ", ".join(f"0 to {n - 1}" for n in entry.shape)
-            raise SettingError(f"{weight!r}: {entry.name} has the shape {entry.shape}, so its indices are [{wanted}]")
+            ranges = ", ".join(f"0 to {n - 1}" for n in entry.shape)
+            raise SettingError(f"{weight!r}: {entry.name} has the shape {entry.shape}, so its indices are [{ranges}]")
         return entry.start + int(np.ravel_multi_index(index, entry.shape)) if index else entry.start
 
     def at(self, place: int) -> Entry:
-        """The array that the number at this place in the vector belongs to."""
+        """The array that contains this index of the vector."""
         return next(entry for entry in self.entries if entry.start <= place < entry.start + entry.size)
 
     def name_of(self, place: int) -> str:
-        """The name of the weight at this place in the vector."""
+        """The name of the weight at this index of the vector."""
         entry = self.at(place)
         index = np.unravel_index(place - entry.start, entry.shape)
         return f"{entry.name}[{', '.join(str(int(k)) for k in index)}]"

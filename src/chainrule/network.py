@@ -29,21 +29,22 @@ Call = tuple[int, tuple[int, ...]]
 class Network(Kind):
     """Layers wired for one input shape.
 
-    Parameters live outside of it, in one flat vector of `dtype` that `parameters` lays out, and
-    statistics such as running means in another. A graph of symbols is given by its inputs and
-    outputs, `Network(inputs=..., outputs=...)`: several inputs lie side by side in a sample, one
-    flattened after the other (see `pack`), and several outputs are concatenated.
+    It holds no weights: parameters are one flat vector of `dtype`, described by `parameters`, and
+    statistics such as running means another. A graph of symbols is given by its inputs and outputs,
+    `Network(inputs=..., outputs=...)`: several inputs lie side by side in a sample, each flattened
+    (see `pack`), and several outputs are concatenated.
 
     Attributes:
         layers: a list of layers, or a text like "64 relu, dropout 0.2, 10"
         input_shape: the shape of a sample, or a number for a list of numbers
         dtype: "float32" or "float64"
-        calls: which layer is called on which values, in order, where it is not one after the other:
-            value 0 is the input, then come the calls' outputs
+        calls: which layer is called on which values, unless one follows the other; value 0 is the
+            input, then come the outputs of the calls
+        inputs, outputs: the symbols of a graph, instead of layers and input_shape
 
     Raises:
         ShapeError: with the layer's name, where shapes don't fit
-        SettingError: for layers that there are not
+        SettingError: for unknown layers
 
     Examples:
         >>> network = Network("3 tanh, 1", input_shape=2)
@@ -73,7 +74,7 @@ class Network(Kind):
             layers = tuple(given) if self.calls else separate(given)
             shape = (self.input_shape,) if isinstance(self.input_shape, int) else tuple(self.input_shape or ())
         if any(layer >= len(layers) or max(on, default=k + 1) > k for k, (layer, on) in enumerate(self.calls or ())):
-            raise SettingError("the network's calls name layers or values that there are not")
+            raise SettingError("the network's calls refer to layers or values that do not exist")
         if any(size < 1 for size in shape):
             raise ShapeError(f"the network's input shape is {shape}; every size must be above 0")
         if self.dtype not in ("float32", "float64"):
@@ -84,7 +85,7 @@ class Network(Kind):
 
     @cached_property
     def graph(self) -> Graph:
-        """The nodes in the order in which they run."""
+        """The nodes in execution order."""
         children = name_layers(self.layers)
         return trace(self._wire, [self.input_shape], children, owns_layers=self.calls is None)
 
@@ -100,7 +101,7 @@ class Network(Kind):
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """Every use of a leaf, in the order in which they run."""
+        """Every use of a leaf, in execution order."""
         return self.graph.nodes
 
     @property
@@ -156,8 +157,8 @@ class Network(Kind):
         return given
 
     def predict(self, parameters: Vector, x: Any, statistics: Vector | None = None, batch_size: int = 4096) -> Array:
-        """The prediction for x, of shape (samples, *input_shape), as after training: no dropout,
-        running statistics.
+        """The prediction for x of shape (samples, *input_shape), at inference: no dropout, running
+        statistics.
         """
         x, params = self.fit_input(x), self.params(parameters, statistics)
         starts = range(0, max(len(x), 1), batch_size)

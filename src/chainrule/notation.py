@@ -1,4 +1,4 @@
-"""The notation of every setting that is given as text: a name, then values in order or by name.
+"""The notation of settings given as text: a name, then values by position or by name.
 
 `dropout 0.2`, `adam 0.001 beta1=0.95`, `normal 0 0.5`, `huber delta=2`: networks, optimizers,
 losses, distributions and penalties are all written like that.
@@ -17,13 +17,13 @@ from chainrule.errors import SettingError, unknown
 
 @dataclass(frozen=True)
 class Call:
-    """A name with its values, as texts.
+    """A name with its values, as strings.
 
     Attributes:
-        text: all of it, for messages
+        text: the whole text, for error messages
         name: the name in lower case, with _ for -
-        values: the values in order
-        settings: the values by name
+        values: positional values
+        settings: values by name
     """
 
     text: str
@@ -33,7 +33,7 @@ class Call:
 
 
 def parse(what: str, text: str) -> Call:
-    """The call that a text is; `what` says what it should name, such as "optimizer".
+    """Parse a text; `what` is what it names, such as "optimizer", for error messages.
 
     Examples:
         >>> parse("optimizer", "adam 0.001 beta1=0.95").settings
@@ -55,10 +55,10 @@ def parse(what: str, text: str) -> Call:
 
 
 def make(what: str, call: Call, makers: Mapping[str, Callable[..., Any]], extras: Sequence[str] = ()) -> Any:
-    """Call the maker that the call names with its values, each converted to the parameter's type.
+    """Call the maker of this name with the values, each converted to the parameter's type.
 
-    `extras` are settings that someone else takes out of the call, for messages. Raises SettingError
-    for a name, a setting or a value that makes no sense, with what there is.
+    `extras` are settings that are handled elsewhere, for error messages. Raises SettingError for an
+    unknown name or setting and for a value of the wrong type, with the valid ones.
     """
     if call.name not in makers:
         raise unknown(what, call.name, makers)
@@ -85,9 +85,9 @@ def make(what: str, call: Call, makers: Mapping[str, Callable[..., Any]], extras
 
 
 def _converted(what: str, text: str, parameter: inspect.Parameter, word: str) -> Any:
-    """A value of the type that the parameter's annotation asks for."""
+    """A value converted to the type of the parameter's annotation."""
     kind = parameter.annotation if isinstance(parameter.annotation, str) else parameter.annotation.__name__
-    if kind in ("str", "Any", "str | Layer | None"):
+    if kind in ("str", "str | None", "Any", "str | Layer | None"):
         return word if as_number(word) is None else as_number(word)
     if kind == "bool":
         if word.lower() not in ("true", "false"):
@@ -123,7 +123,7 @@ def as_number(word: str) -> int | float | None:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """The parts between separators that stand in no parentheses."""
+    """Split at the separators that are not inside parentheses."""
     parts, depth = [""], 0
     for character in text:
         depth += (character == "(") - (character == ")")

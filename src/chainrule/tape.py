@@ -1,8 +1,8 @@
-"""The tape: one run of a graph, with everything that the chain rule needs.
+"""The tape: a record of one run of a graph, with everything that the chain rule needs.
 
-Forward writes down every value and what each leaf saved; backward, from the last node to the first,
-the derivative that arrives at each value, and the gradients of the parameters. Where a value is read
-several times its derivatives add up, and so do the gradients of parameters that several nodes use.
+The forward pass records every value and what each leaf saved; the backward pass, from the last node
+to the first, the derivative that arrives at each value and the gradients of the parameters. The
+derivatives of a value with several readers add up, and so do the gradients of shared parameters.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ from chainrule.layers.graph import Graph, Node
 
 @dataclass(frozen=True)
 class Unit:
-    """One number that a node puts out: the node's name, and the index, sample first."""
+    """One entry of a node's output.
+
+    Attributes:
+        node: the node's name
+        index: the entry's index: sample first, then positions, then the feature
+    """
 
     node: str
     index: Shape
 
     @property
     def sample(self) -> int:
-        """Which sample of the batch it belongs to."""
+        """The number of its sample in the batch."""
         return self.index[0]
 
     def __str__(self) -> str:
@@ -36,11 +41,11 @@ class Tape:
     """One run of a graph.
 
     Attributes:
-        graph: what ran
+        graph: the graph
         params: the parameters and statistics of every layer, by its name
         values: the inputs, then every node's output
-        saved: what every node kept for the way back
-        arriving: dL/d every value, once `backward` has run; None where it was not asked for
+        saved: what every node saved for the backward pass
+        arriving: dL/d each value, after `backward`; None where it was not needed
         gradients: the gradient of every parameter, by layer and name
     """
 
@@ -98,7 +103,7 @@ class Tape:
     # Single terms of the chain rule
 
     def value(self, unit: Unit) -> float:
-        """What the unit puts out."""
+        """The unit's output."""
         return float(self.values[self.graph.numbers[unit.node]][unit.index])
 
     def delta(self, unit: Unit) -> float:
@@ -112,22 +117,22 @@ class Tape:
         return arriving
 
     def feeds(self, unit: Unit) -> list[Terms]:
-        """The terms into everything that reads a unit: their products add up to its delta. There are
-        none where only the loss reads it.
+        """The terms into everything that reads a unit; their products add up to its delta. An output
+        of the network, which only the loss reads, has none.
         """
         return self.feeds_of_value(self.graph.numbers[unit.node], unit.index)
 
     def feeds_of_value(self, number: int, index: Shape) -> list[Terms]:
-        """The same of an entry of any value, an input's too."""
-        found = []
+        """The same for an entry of any value, including the inputs."""
+        feeds = []
         for node, which in self.graph.readers[number]:
             input_terms: Any = node.layer.input_terms
             terms = input_terms(*self._at(node), index, *([which] if len(node.inputs) > 1 else []))
-            found.append(terms.of(node.name))
-        return found
+            feeds.append(terms.of(node.name))
+        return feeds
 
     def terms(self, owner: str, name: str, index: Shape) -> list[Terms]:
-        """The terms of the gradient of a parameter's entry: one group for each use of the layer."""
+        """The terms of the gradient of a parameter's entry, one group for each use of its layer."""
         uses = [node for node in self.graph.nodes if node.owner == owner]
         return [node.layer.parameter_terms(*self._at(node), name, index).of(node.name) for node in uses]
 
@@ -142,5 +147,5 @@ class Tape:
 
 
 def predict(graph: Graph, params: Mapping[str, Params], inputs: Sequence[Array]) -> Array:
-    """The output as after training: no dropout, running statistics."""
+    """The output at inference: no dropout, running statistics."""
     return Tape(graph, params, inputs, Context()).output

@@ -1,3 +1,3 @@
-"""The version, in one place."""
+"""The version; the build reads it from here."""
 
 VERSION = "0.1.0"

@@ -1,4 +1,4 @@
-"""What the commands say and write when all is well."""
+"""What the commands print and write when they succeed."""
 
 import csv
 import json
@@ -22,7 +22,8 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def said(capsys, *arguments):
+def output_of(capsys, *arguments):
+    """What a command that must succeed prints to stdout."""
     assert run([str(a) for a in arguments]) == 0
     return capsys.readouterr().out
 
@@ -38,18 +39,18 @@ def houses():
     return frame
 
 
-def test_training_ends_with_accuracy_gradient_update_and_where_the_run_is(capsys):
-    out = said(capsys, "train", "iris", "--epochs", "20", "--seed", "2")
+def test_train_prints_accuracy_gradient_update_and_folder(capsys):
+    out = output_of(capsys, "train", "iris", "--epochs", "20", "--seed", "2")
     lines = dict(line.split("  ", 1) for line in out.strip().splitlines())
     assert float(lines["test accuracy"].strip().removesuffix(" %")) > 80
     gradient = lines["gradient, step 3"].strip()
-    parts = gradient.split(" = ")
-    assert parts[0].startswith("dL/d dense_")
-    products = [float(word) for word in parts[1].split() if word[0] in "+-" and word[1].isdigit()]
-    assert sum(products) == pytest.approx(float(parts[2]), rel=1e-2, abs=1e-5)
+    derivative, terms, total = gradient.split(" = ")
+    assert derivative.startswith("dL/d dense_")
+    products = [float(word) for word in terms.split() if word[0] in "+-" and word[1].isdigit()]
+    assert sum(products) == pytest.approx(float(total), rel=1e-2, abs=1e-5)
     weight, arithmetic = lines["update, step 3"].strip().split(": ")
     before, sign, change, _, after = arithmetic.split()
-    assert parts[0] == f"dL/d {weight}"
+    assert derivative == f"dL/d {weight}"
     assert float(before) + float(sign + change) == pytest.approx(float(after), rel=1e-3)
     assert lines["run"].strip() == "runs/iris-1"
     assert Run.open("runs/iris-1").manifest["epochs"] == 20
@@ -57,54 +58,42 @@ def test_training_ends_with_accuracy_gradient_update_and_where_the_run_is(capsys
 
 def test_runs_are_numbered(capsys):
     for expected in ("runs/iris-1", "runs/iris-2"):
-        assert json.loads(said(capsys, "train", "iris", "--epochs", "1", "--json"))["run"] == expected
+        assert json.loads(output_of(capsys, "train", "iris", "--epochs", "1", "--json"))["run"] == expected
 
 
-def test_a_table_from_the_first_to_the_last_command(houses, capsys):
-    found = json.loads(
-        said(
-            capsys,
-            "train",
-            "houses.csv",
-            "--network",
-            "16 tanh",
-            "--optimizer",
-            "adam 0.02",
-            "--output",
-            "run",
-            "--json",
-        )
-    )
-    assert found["test"]["r2"] > 0.97
-    assert len(found["history"]) == found["epochs"]
+def test_train_predict_and_evaluate_on_a_table(houses, capsys):
+    options = ["--network", "16 tanh", "--optimizer", "adam 0.02", "--output", "run", "--json"]
+    result = json.loads(output_of(capsys, "train", "houses.csv", *options))
+    assert result["test"]["r2"] > 0.97
+    assert len(result["history"]) == result["epochs"]
     houses.drop("price").head(3).write_csv("new.csv")
-    rows = list(csv.DictReader(said(capsys, "predict", "run", "new.csv").splitlines()))
+    rows = list(csv.DictReader(output_of(capsys, "predict", "run", "new.csv").splitlines()))
     for row, price in zip(rows, houses["price"], strict=False):
         assert float(row["price"]) == pytest.approx(price, rel=0.3)
-    said(capsys, "predict", "run", "new.csv", "-o", "out.csv")
+    output_of(capsys, "predict", "run", "new.csv", "-o", "out.csv")
     assert list(csv.DictReader(Path("out.csv").read_text().splitlines())) == rows
-    said(capsys, "predict", "run", "new.csv", "-o", "out.json")
+    output_of(capsys, "predict", "run", "new.csv", "-o", "out.json")
     assert [str(row["price"]) for row in json.loads(Path("out.json").read_text())] == [row["price"] for row in rows]
-    measured = json.loads(said(capsys, "evaluate", "run", "houses.csv", "--json"))
+    measured = json.loads(output_of(capsys, "evaluate", "run", "houses.csv", "--json"))
     assert measured.keys() == {"loss", "r2", "mae", "rmse"}
     assert measured["r2"] > 0.97
-    assert json.loads(said(capsys, "evaluate", "run", "--json"))["r2"] == pytest.approx(found["test"]["r2"])
+    assert json.loads(output_of(capsys, "evaluate", "run", "--json"))["r2"] == pytest.approx(result["test"]["r2"])
 
 
-def test_predictions_of_classes_come_with_probabilities(capsys):
-    said(capsys, "train", "iris", "--epochs", "3", "--output", "run")
-    rows = json.loads(said(capsys, "predict", "run", "iris", "--json"))
+def test_class_predictions_come_with_probabilities(capsys):
+    output_of(capsys, "train", "iris", "--epochs", "3", "--output", "run")
+    rows = json.loads(output_of(capsys, "predict", "run", "iris", "--json"))
     assert len(rows) == 150
     names = ["setosa", "versicolor", "virginica"]
     for row in rows:
-        shares = [row[f"probability_{name}"] for name in names]
-        assert sum(shares) == pytest.approx(1, abs=1e-5)
-        assert row["species"] == names[int(np.argmax(shares))]
+        probabilities = [row[f"probability_{name}"] for name in names]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+        assert row["species"] == names[int(np.argmax(probabilities))]
 
 
-def test_show_tells_layers_shapes_weights_metrics_and_the_curve(capsys):
-    said(capsys, "train", "digits", "--epochs", "3", "--network", "8 relu, dropout 0.1", "--output", "run")
-    out = said(capsys, "show", "run")
+def test_show_prints_layers_shapes_weights_metrics_and_the_curve(capsys):
+    output_of(capsys, "train", "digits", "--epochs", "3", "--network", "8 relu, dropout 0.1", "--output", "run")
+    out = output_of(capsys, "show", "run")
     for part in (
         "flatten_1",
         "dense_2",
@@ -115,37 +104,37 @@ def test_show_tells_layers_shapes_weights_metrics_and_the_curve(capsys):
         "epochs 1 to 3",
     ):
         assert part in out
-    told = json.loads(said(capsys, "show", "run", "--json"))
-    assert sum(layer["weights"] for layer in told["layers"]) == 64 * 8 + 8 + 8 * 10 + 10
-    assert told["plan"]["loss"]["kind"] == "losses.CategoricalCrossEntropy"
+    summary = json.loads(output_of(capsys, "show", "run", "--json"))
+    assert sum(layer["weights"] for layer in summary["layers"]) == 64 * 8 + 8 + 8 * 10 + 10
+    assert summary["plan"]["loss"]["kind"] == "losses.CategoricalCrossEntropy"
 
 
-def test_check_compares_two_ways_to_a_gradient(capsys, monkeypatch):
-    found = json.loads(said(capsys, "check", "--network", "8 tanh, batchnorm, 3", "--inputs", "5", "--json"))
-    assert found["passed"]
-    assert found["error"] < 1e-7
-    said(capsys, "train", "iris", "--epochs", "2", "--network", "6 tanh, batchnorm", "--output", "run")
-    assert "good" in said(capsys, "check", "run")
+def test_check_compares_backpropagation_with_central_differences(capsys, monkeypatch):
+    result = json.loads(output_of(capsys, "check", "--network", "8 tanh, batchnorm, 3", "--inputs", "5", "--json"))
+    assert result["passed"]
+    assert result["error"] < 1e-7
+    output_of(capsys, "train", "iris", "--epochs", "2", "--network", "6 tanh, batchnorm", "--output", "run")
+    assert "passed" in output_of(capsys, "check", "run")
     from chainrule.layers import Tanh
 
     monkeypatch.setattr(Tanh, "derivative", lambda self, z, a: 1 - a)
     assert run(["check", "run"]) == 1
-    assert "NOT GOOD" in capsys.readouterr().out
+    assert "FAILED" in capsys.readouterr().out
 
 
-def test_data_lists_what_is_built_in(capsys):
-    assert "spirals" in said(capsys, "data")
-    assert json.loads(said(capsys, "data", "--json"))["iris"].startswith("150 flowers")
+def test_data_lists_the_built_in_data_sets(capsys):
+    assert "spirals" in output_of(capsys, "data")
+    assert json.loads(output_of(capsys, "data", "--json"))["iris"].startswith("150 flowers")
 
 
-def test_a_run_goes_on(capsys):
-    said(capsys, "train", "iris", "--epochs", "2", "--output", "run")
-    found = json.loads(said(capsys, "train", "--resume", "run", "--epochs", "4", "--json"))
-    assert found["epochs"] == 4
+def test_resuming_a_run(capsys):
+    output_of(capsys, "train", "iris", "--epochs", "2", "--output", "run")
+    result = json.loads(output_of(capsys, "train", "--resume", "run", "--epochs", "4", "--json"))
+    assert result["epochs"] == 4
 
 
-def test_json_has_nothing_that_json_lacks(capsys):
-    out = said(capsys, "train", "iris", "--loss", "hinge", "--epochs", "1", "--json")
+def test_json_has_null_for_nan(capsys):
+    out = output_of(capsys, "train", "iris", "--loss", "hinge", "--epochs", "1", "--json")
     assert json.loads(out, parse_constant=pytest.fail)["test"]["log_loss"] is None
 
 
@@ -156,11 +145,11 @@ def test_help_has_an_example(command):
     assert f"chainrule {command}".strip() in result.output
 
 
-def test_the_version(capsys):
-    assert said(capsys, "--version").startswith("chainrule 0.")
+def test_version(capsys):
+    assert output_of(capsys, "--version").startswith("chainrule 0.")
 
 
-def test_a_pipe_that_closes_early_is_no_error():
+def test_a_closed_pipe_is_not_an_error():
     code = "import sys; from chainrule.cli import run; sys.exit(run(['data']))"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     child.stdout.close()
@@ -169,7 +158,7 @@ def test_a_pipe_that_closes_early_is_no_error():
     child.wait(timeout=WAIT)
 
 
-def test_importing_chainrule_imports_nothing_heavy():
+def test_import_is_lazy():
     code = (
         "import sys, chainrule; print([m for m in ('numpy', 'scipy', 'sklearn', 'skrub', 'polars', 'rich') if m in"
         " sys.modules])"
@@ -179,17 +168,18 @@ def test_importing_chainrule_imports_nothing_heavy():
     )
 
 
-def test_a_curve_falls_where_its_numbers_fall():
+def test_a_curve_follows_its_values():
     rows = curve({"loss": [1.0, 0.1, 0.01]}, width=6, height=3)
     assert [row.strip().split()[0] for row in (rows[0], rows[-1])] == ["1", "0.01"]
     assert rows[-1].endswith("loss")
     assert rows[0][10] != "⠀"
     assert curve({"loss": [float("nan")]}) == []
+    assert all(row[10:11].strip("⠀ ") for row in curve({"loss": [1.0, 0.01]}, width=1, height=4))
 
 
-def test_explain_says_why_a_weight_changed(capsys):
-    said(capsys, "train", "iris", "--epochs", "2", "--network", "4 tanh", "--output", "run")
-    text = said(capsys, "explain", "run", "dense_1.W[1, 2]", "--step", "3")
+def test_explain_shows_every_level(capsys):
+    output_of(capsys, "train", "iris", "--epochs", "2", "--network", "4 tanh", "--output", "run")
+    text = output_of(capsys, "explain", "run", "dense_1.W[1, 2]", "--step", "3")
     for level in (
         "1. The update",
         "2. The gradient",
@@ -199,13 +189,13 @@ def test_explain_says_why_a_weight_changed(capsys):
         "6. The proof",
     ):
         assert level in text
-    told = json.loads(said(capsys, "explain", "run", "dense_1.W[1, 2]", "--step", "3", "--json"))
-    assert sum(term["product"] for term in told["samples"]) == pytest.approx(told["gradient"], rel=1e-10)
-    assert told["optimizer"][-1]["output"] == pytest.approx(told["update"])
-    said(capsys, "explain", "run", "dense_1.b[0]", "--format", "latex", "-o", "why.tex")
+    explanation = json.loads(output_of(capsys, "explain", "run", "dense_1.W[1, 2]", "--step", "3", "--json"))
+    assert sum(term["product"] for term in explanation["samples"]) == pytest.approx(explanation["gradient"], rel=1e-10)
+    assert explanation["optimizer"][-1]["output"] == pytest.approx(explanation["update"])
+    output_of(capsys, "explain", "run", "dense_1.b[0]", "--format", "latex", "-o", "why.tex")
     assert r"\begin{aligned}" in Path("why.tex").read_text()
 
 
-def test_explain_needs_no_run_for_the_worked_example(capsys):
-    assert "0.15 - 0.0002193 = 0.149781" in said(capsys, "explain", "--example")
-    assert "0.358916" in said(capsys, "explain", "--example", "dense_2.W[0, 0]")
+def test_explain_shows_the_worked_example_without_a_run(capsys):
+    assert "0.15 - 0.0002193 = 0.149781" in output_of(capsys, "explain", "--example")
+    assert "0.358916" in output_of(capsys, "explain", "--example", "dense_2.W[0, 0]")

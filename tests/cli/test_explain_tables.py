@@ -1,4 +1,4 @@
-"""A weight is explained whatever the table's columns hold: in every format, and on the live page."""
+"""Explanations for columns and targets of every type, in all formats and on the page."""
 
 import datetime
 import json
@@ -18,7 +18,7 @@ from chainrule.play.trainer import Trainer
 
 
 def header(message):
-    """What a message of the page's server says, without its arrays."""
+    """The JSON header of a message from the page's server, without its arrays."""
     (length,) = struct.unpack("<I", message[:4])
     return json.loads(message[4 : 4 + length])
 
@@ -28,7 +28,7 @@ SETTINGS = {"data": {"kind": "given"}, "layers": [{"units": 3, "activation": "ta
 
 
 def table(target, path):
-    """A file with columns of every kind and a target of this one."""
+    """A file with columns of every type and a target of this type."""
     rows = 40
     yes = np.arange(rows) % 2 == 0
     day = datetime.date(2020, 1, 1)
@@ -55,7 +55,7 @@ def table(target, path):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_format_explains_a_run_on_any_table(target, tmp_path, capsys, monkeypatch):
+def test_every_format_explains_a_run_on_a_table(target, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table(target, tmp_path / f"data.{'parquet' if target == 'category' else 'csv'}")
     name = next(tmp_path.glob("data.*")).name
@@ -65,29 +65,29 @@ def test_every_format_explains_a_run_on_any_table(target, tmp_path, capsys, monk
     for kind in ("text", "json", "latex", "html", "svg"):
         assert run(["explain", "run", "dense_1.W[0, 0]", "--format", kind]) == 0
         outputs[kind] = capsys.readouterr().out
-    wanted = {
+    expected = {
         "text": ("found cat", "found dog"),
         "truth": ("found True", "found False"),
         "whole": ("found 0", "found 1"),
     }
     for text in (outputs["text"], outputs["html"]):
-        assert any(words in text for words in wanted.get(target, ("found ",)))
+        assert any(words in text for words in expected.get(target, ("found ",)))
         assert "kind flat" in text or "kind house" in text
     assert json.loads(outputs["json"])["samples"][0]["row"] > 0
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_page_explains_a_weight_of_any_table(target, tmp_path):
+def test_the_page_explains_a_weight_trained_on_a_table(target, tmp_path):
     data = load(table(target, tmp_path / "data.parquet"), validation=0.2, test=0.0)
     trainer = Trainer(Settings.from_json(SETTINGS), data)
     trainer.advance(2)
     assert "found " in str(levels(trainer.explain("dense_1.W[0, 0]")))
-    said: queue.Queue = queue.Queue()
-    session = Session(lambda message: said.put(header(message)), data)
+    messages: queue.Queue = queue.Queue()
+    session = Session(lambda message: messages.put(header(message)), data)
     try:
         session.command({"type": "settings", "settings": SETTINGS})
         session.command({"type": "open", "weight": "dense_1.W[0, 0]"})
-        while (message := said.get(timeout=60))["type"] != "explanation":
+        while (message := messages.get(timeout=60))["type"] != "explanation":
             assert message["type"] != "error", message["message"]
     finally:
         session.close()

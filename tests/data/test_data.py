@@ -1,4 +1,4 @@
-"""From files, arrays and frames to numbers, and back; fitted on the training part alone."""
+"""Reading, splitting and preparing data, fitted on the training set only."""
 
 import datetime
 import io
@@ -22,7 +22,7 @@ ROWS = 120
 
 
 def mixed(rows=ROWS):
-    """A frame with columns of every kind, and a target."""
+    """A table with columns of every type, and a numeric target."""
     words = ["a quiet street", "near the station", "by the sea", "in the old town", "with a garden"]
     day = datetime.date(2020, 1, 1)
     return pl.DataFrame(
@@ -41,7 +41,7 @@ def mixed(rows=ROWS):
 
 
 @pytest.mark.parametrize("name", BUILTIN)
-def test_every_built_in_loads_prepared(name):
+def test_every_built_in_data_set_is_standardized(name):
     data = load(name)
     x = data.training.x
     assert x.dtype == np.float32
@@ -52,7 +52,7 @@ def test_every_built_in_loads_prepared(name):
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "semicolons"])
-def test_a_table_is_the_same_from_any_file(kind, tmp_path):
+def test_all_file_formats_give_the_same_table(kind, tmp_path):
     frame = mixed()
     path = tmp_path / {"tsv": "data.tsv", "parquet": "data.parquet"}.get(kind, "data.csv")
     if kind == "parquet":
@@ -66,7 +66,7 @@ def test_a_table_is_the_same_from_any_file(kind, tmp_path):
     assert data.target.task == "regression"
 
 
-def test_pandas_and_polars_frames_are_the_same():
+def test_pandas_and_polars_give_the_same_data():
     frame = mixed()
     pandas = pd.DataFrame({name: frame[name].to_list() for name in frame.columns})
     pandas["seen"] = pd.to_datetime(pandas["seen"])
@@ -74,7 +74,7 @@ def test_pandas_and_polars_frames_are_the_same():
     np.testing.assert_allclose(a.training.x, b.training.x, atol=1e-5)
 
 
-def test_missing_values_are_filled_and_marked():
+def test_missing_values_are_imputed_and_marked():
     frame = pl.DataFrame(
         {
             "a": [None if k % 3 == 0 else float(k) for k in range(60)],
@@ -87,7 +87,7 @@ def test_missing_values_are_filled_and_marked():
     assert np.isfinite(data.training.x).all()
 
 
-def test_quoted_separators_and_line_breaks_are_no_new_fields(tmp_path):
+def test_quoted_separators_and_line_breaks_do_not_split_fields(tmp_path):
     path = tmp_path / "data.csv"
     rows = "".join(f'{k},"a, or ""b""\nor c",{k % 2}\n' for k in range(30))
     path.write_text("number,text,y\n" + rows)
@@ -96,14 +96,14 @@ def test_quoted_separators_and_line_breaks_are_no_new_fields(tmp_path):
     assert load(path, drop=["text"]).training.x.shape[1] == 1
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name_and_a_blank_line_no_row(tmp_path):
+def test_byte_order_mark_and_blank_lines_are_ignored(tmp_path):
     path = tmp_path / "data.csv"
     path.write_bytes(
         b"\xef\xbb\xbfa,y\r\n" + b"".join(b"%d,%d\r\n" % (k, k % 2) for k in range(30)) + b"\r\n\r\n7,1\r\n\r\n"
     )
     data = load(path)
     assert data.preparation.columns == (("a", "number"),)
-    assert sum(len(part.x) for part in (data.training, data.validation, data.test)) == 31
+    assert sum(len(samples.x) for samples in (data.training, data.validation, data.test)) == 31
 
 
 @given(
@@ -113,23 +113,23 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name_and_a_blank_line_no_row(
     st.integers(2, 4),
     st.integers(0, 99),
 )
-def test_a_split_is_a_partition_that_holds_each_class_in_its_share(rows, validation, test, classes, seed):
+def test_a_split_is_a_stratified_partition(rows, validation, test, classes, seed):
     y = np.random.default_rng(seed).integers(0, classes, rows)
     source = Source("s", np.zeros((rows, 1)), y, task="classification")
-    parts = split(source, validation, test, seed)
-    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(rows))
-    assert [len(part) for part in parts[1:]] == [
+    subsets = split(source, validation, test, seed)
+    np.testing.assert_array_equal(np.sort(np.concatenate(subsets)), np.arange(rows))
+    assert [len(subset) for subset in subsets[1:]] == [
         max(round(validation * rows), bool(validation)),
         max(round(test * rows), bool(test)),
     ]
-    for part in parts:
-        for number in range(classes):
-            assert abs((y[part] == number).sum() - (y == number).sum() * len(part) / rows) <= 2
-    for again, part in zip(split(source, validation, test, seed), parts, strict=True):
-        np.testing.assert_array_equal(again, part)
+    for subset in subsets:
+        for label in range(classes):
+            assert abs((y[subset] == label).sum() - (y == label).sum() * len(subset) / rows) <= 2
+    for again, subset in zip(split(source, validation, test, seed), subsets, strict=True):
+        np.testing.assert_array_equal(again, subset)
 
 
-def test_the_preparation_sees_the_training_rows_only():
+def test_the_preparation_is_fitted_on_the_training_set_only():
     frame = mixed()
     rows = split(find(frame, target="price"), 0.1, 0.2, 0)
     changed = frame.with_columns(
@@ -142,7 +142,7 @@ def test_the_preparation_sees_the_training_rows_only():
     assert a.target == b.target
 
 
-def test_a_regression_target_is_scaled_and_scaled_back():
+def test_a_regression_target_is_standardized_and_restored():
     data = load("diabetes")
     assert abs(data.training.y.mean()) < 1e-12
     assert data.training.y.std() == pytest.approx(1)
@@ -162,18 +162,18 @@ def test_a_regression_target_is_scaled_and_scaled_back():
         (np.ones((20, 2)), "regression"),
     ],
 )
-def test_the_task_follows_from_the_target(target, task):
+def test_the_task_is_inferred_from_the_target(target, task):
     assert infer_task(Source("s", np.zeros((len(target), 1)), target), target) == task
 
 
-@pytest.mark.parametrize("frame", [True, False])
-def test_a_kept_preparation_does_the_same(frame):
-    source = find(mixed(), target="price") if frame else find("digits")
+@pytest.mark.parametrize("is_table", [True, False])
+def test_a_saved_preparation_gives_the_same_result(is_table):
+    source = find(mixed(), target="price") if is_table else find("digits")
     data = load(source)
-    again = Preparation.from_contents(data.preparation.contents())
-    np.testing.assert_array_equal(again.apply(source), data.preparation.apply(source))
-    assert again.target == data.target
-    assert (again.kind, again.shape, again.columns) == (
+    loaded = Preparation.from_contents(data.preparation.contents())
+    np.testing.assert_array_equal(loaded.apply(source), data.preparation.apply(source))
+    assert loaded.target == data.target
+    assert (loaded.kind, loaded.shape, loaded.columns) == (
         data.preparation.kind,
         data.preparation.shape,
         data.preparation.columns,
@@ -193,21 +193,21 @@ def test_only_trusted_classes_are_loaded():
         Preparation.from_contents(evil)
 
 
-def test_a_pickle_is_never_opened(tmp_path):
+def test_pickles_are_never_loaded(tmp_path):
     class Evil:
         def __reduce__(self):
-            return (pytest.fail, ("a pickle was opened",))
+            return (pytest.fail, ("a pickle was loaded",))
 
     path = tmp_path / "data.npz"
     with zipfile.ZipFile(path, "w") as archive:
         array = io.BytesIO()
         np.lib.format.write_array(array, np.array([Evil()], dtype=object), allow_pickle=True)
         archive.writestr("x.npy", array.getvalue())
-    with pytest.raises(DataError, match="no NPZ file of plain arrays"):
+    with pytest.raises(DataError, match="not an NPZ file of plain arrays"):
         find(path)
 
 
-def test_a_category_never_seen_counts_as_none():
+def test_unseen_categories_are_accepted():
     data = load(mixed(), target="price")
     new = (
         mixed(3)
@@ -217,7 +217,7 @@ def test_a_category_never_seen_counts_as_none():
     assert np.isfinite(data.preparation.apply(find_samples(new))).all()
 
 
-def test_columns_in_another_order_and_more_of_them_are_no_matter():
+def test_the_order_of_columns_and_extra_columns_are_ignored():
     frame = mixed()
     data = load(frame, target="price")
     shuffled = frame.select(reversed(frame.columns)).with_columns(extra=1)
@@ -226,7 +226,7 @@ def test_columns_in_another_order_and_more_of_them_are_no_matter():
     )
 
 
-def test_pictures_in_folders_by_class(tmp_path):
+def test_images_in_subfolders_by_class(tmp_path):
     for label, colour in (("dark", 30), ("light", 220)):
         (tmp_path / label).mkdir()
         for k in range(15):
@@ -242,7 +242,7 @@ def test_pictures_in_folders_by_class(tmp_path):
     assert load(tmp_path).input_shape == (6, 8, 3)
 
 
-def test_npz_arrays_by_any_of_their_usual_names(tmp_path):
+def test_npz_arrays_may_have_any_of_the_usual_names(tmp_path):
     x, y = RANDOM.normal(size=(30, 2)), RANDOM.integers(0, 2, 30)
     np.savez(tmp_path / "data.npz", images=x, labels=y)
     source = find(tmp_path / "data.npz")
@@ -250,7 +250,7 @@ def test_npz_arrays_by_any_of_their_usual_names(tmp_path):
     np.testing.assert_array_equal(source.target, y)
 
 
-def test_a_fingerprint_tells_data_apart():
+def test_different_data_has_different_fingerprints():
     frame = mixed()
     assert find(frame, target="price").fingerprint == find(frame, target="price").fingerprint
     assert find(frame, target="price").fingerprint != find(frame.reverse(), target="price").fingerprint
@@ -259,32 +259,32 @@ def test_a_fingerprint_tells_data_apart():
 
 
 @pytest.mark.parametrize("name", ["spirals", "circles", "moons", "xor", "gaussians", "sine"])
-def test_the_planes_sets_have_the_size_and_noise_asked_for(name):
-    still, noisy = plane_set(name, samples=101, noise=0.0), plane_set(name, samples=101, noise=0.5)
-    assert still.features.shape == (101, 2)
-    assert np.abs(still.features).max() < 1.5
-    assert (noisy.features - still.features).std() == pytest.approx(0.5, rel=0.2)
+def test_toy_data_sets_have_the_requested_size_and_noise(name):
+    clean, noisy = plane_set(name, samples=101, noise=0.0), plane_set(name, samples=101, noise=0.5)
+    assert clean.features.shape == (101, 2)
+    assert np.abs(clean.features).max() < 1.5
+    assert (noisy.features - clean.features).std() == pytest.approx(0.5, rel=0.2)
     if name != "sine":
-        assert np.bincount(still.target).min() >= 40
+        assert np.bincount(clean.target).min() >= 40
 
 
-def test_mistakes_about_the_planes_sets():
+def test_invalid_settings_of_toy_data_sets():
     with pytest.raises(SettingError, match="did you mean 'moons'"):
         plane_set("moon")
-    with pytest.raises(SettingError, match="its settings are samples, noise and seed"):
+    with pytest.raises(SettingError, match="the settings are samples, noise and seed"):
         plane_set("moons", size=3)
     with pytest.raises(SettingError, match="can't be negative"):
         plane_set("moons", noise=-1)
 
 
-def test_class_numbers_and_their_texts_are_the_same_classes():
+def test_class_labels_match_as_numbers_or_as_text():
     target = load((RANDOM.normal(size=(20, 2)), np.arange(20) % 2)).target
     np.testing.assert_array_equal(target.encode(np.array(["0", "1"]), "file"), [0, 1])
-    with pytest.raises(DataError, match="row 1, column 'y': '2' is none of the classes: 0, 1"):
+    with pytest.raises(DataError, match="row 1, column 'y': '2' is not one of the classes 0, 1"):
         target.encode(np.array(["2"]), "file")
 
 
-def test_what_is_no_data_is_refused():
+def test_invalid_data_is_rejected():
     with pytest.raises(DataError, match="can't use int as data"):
         find(3)
     with pytest.raises(DataError, match="one finite number"):
@@ -293,7 +293,7 @@ def test_what_is_no_data_is_refused():
         load("iris", weight=np.ones(3))
 
 
-def test_what_a_tables_numbers_are_called(tmp_path):
+def test_feature_names_of_a_table(tmp_path):
     rows = [f"{k},{'Bern' if k % 2 else 'Zug'},{3 * k}" for k in range(30)]
     (tmp_path / "houses.csv").write_text("rooms,city,price\n" + "\n".join(rows))
     data = load(tmp_path / "houses.csv", target="price")

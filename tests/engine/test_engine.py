@@ -1,4 +1,4 @@
-"""A step is what its definition says: the gradient at the place where it starts, handed to the optimizer."""
+"""A step follows its definition: the gradient where it starts, passed to the optimizer."""
 
 import numpy as np
 import pytest
@@ -29,28 +29,28 @@ def test_steps_are_derivatives_then_descent():
         )  # fmt: skip
         np.testing.assert_array_equal(record.gradient, expected.gradient)
         assert record.loss == expected.loss
-        taken = problem.optimizer.step(
+        step = problem.optimizer.step(
             expected.gradient, position.states, Point(position.parameters, network.parameters)
         )
-        np.testing.assert_array_equal(record.after.parameters, taken.parameters)
+        np.testing.assert_array_equal(record.after.parameters, step.parameters)
         assert (record.after.statistics != position.statistics).any()
         assert record.after.step == k + 1
         position = record.after
 
 
-def test_batches_are_cut_by_their_number():
+def test_batches_are_cut_by_index():
     batches = Batches(X, Y, np.arange(20.0), np.arange(20)[::-1], 8)
     assert [len(batches.rows(k)) for k in range(len(batches))] == [8, 8, 4]
-    part = batches.cut(1, 9)
-    assert len(part) == 2
-    x, y, weight = part.samples(1)
+    rest = batches.cut(1, 9)
+    assert len(rest) == 2
+    x, y, weight = rest.samples(1)
     np.testing.assert_array_equal(x, X[[3, 2, 1, 0]])
     np.testing.assert_array_equal(y, Y[[3, 2, 1, 0]])
     assert weight.tolist() == [3, 2, 1, 0]
 
 
 @pytest.mark.parametrize("name", ["numpy", "native"])
-def test_a_span_shows_its_steps(name):
+def test_a_chunk_replays_its_steps(name):
     network = Network("5 tanh, 2", 3)
     problem = Problem(network, MeanSquaredError(), optimizer("adam 0.01"))
     weights = network.draw(4)

@@ -1,6 +1,6 @@
-"""Every kernel beside its definition, on drawn shapes, in both precisions, for every kind of processor this one is.
+"""Every kernel against its definition: random shapes, both precisions, all instruction sets.
 
-Numbers are compared relative to the largest of their array: 1e-5 in float32, 1e-12 in float64.
+Tolerances are relative to the largest number of an array: 1e-5 in float32, 1e-12 in float64.
 """
 
 import numpy as np
@@ -27,15 +27,15 @@ from chainrule.network import Network
 pytestmark = pytest.mark.skipif(not native.is_built(), reason="the native engine was not built")
 PROCESSORS = native.native.processors() if native.is_built() else []
 CLOSE = {"float32": 1e-5, "float64": 1e-12}
-same_everywhere = settings(max_examples=25, derandomize=True, deadline=None)  # kinks are met by chance
+same_everywhere = settings(max_examples=25, derandomize=True, deadline=None)  # kinks would fail
 SIZES = st.integers(1, 40)
 ROWS = st.sampled_from([1, 2, 3, 7, 15, 16, 17, 33, 50])
 DTYPES = st.sampled_from(["float32", "float64"])
 
 
-def near(found, expected, dtype, times=1):
+def near(actual, expected, dtype, times=1):
     scale = max(float(np.max(np.abs(expected), initial=0)), 1e-3)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=times * CLOSE[dtype] * scale)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=times * CLOSE[dtype] * scale)
 
 
 def position_of(problem, seed=1):
@@ -46,18 +46,18 @@ def position_of(problem, seed=1):
 
 
 def agree(network, loss, x, y, weight=None, penalties=(), chain="sgd 0.1", threads=None):
-    """One step and a prediction of both engines."""
+    """Compare a step and a prediction of both engines."""
     problem = Problem(network, loss, optimizer(chain), penalties, seed=7)
     at = position_of(problem)
     batch = Batches(x, y, weight, np.random.default_rng(2).permutation(len(x)), len(x))
     [expected] = NumpyEngine(problem).steps(at, batch)
     for processor in PROCESSORS:
         engine = NativeEngine(problem, threads, processor)
-        [found] = engine.steps(at, batch)
+        [actual] = engine.steps(at, batch)
         assert engine.notes == ()
-        near(found.loss, expected.loss, network.dtype)
-        near(found.gradient, expected.gradient, network.dtype)
-        near(found.after.statistics, expected.after.statistics, network.dtype)
+        near(actual.loss, expected.loss, network.dtype)
+        near(actual.gradient, expected.gradient, network.dtype)
+        near(actual.after.statistics, expected.after.statistics, network.dtype)
         predicted = engine.predict(at.parameters, x, at.statistics)
         near(predicted, network.predict(at.parameters, x, at.statistics), network.dtype)
     return problem, at, batch
@@ -84,7 +84,7 @@ WIDE = {
     "Reshape": lambda: Reshape((3, 3)),
     "Flatten": Flatten,
 }
-"""Layers that take what a Dense(9) puts out."""
+"""Layers that accept the output of a Dense(9)."""
 
 
 def test_every_layer_has_a_kernel_and_a_test():
@@ -92,7 +92,8 @@ def test_every_layer_has_a_kernel_and_a_test():
     by_definition = {layers.Multiply, layers.MatMul, layers.Scale, layers.Slice, layers.Transpose}
     assert set(LAYERS) == set(layers.KINDS) - composites - by_definition
     tested = {type(make()) for make in WIDE.values()} | {Dense, Embedding}
-    assert tested >= set(layers.KINDS) - by_definition - {layers.Add, layers.Concatenate}  # these are in composites
+    in_composites = {layers.Add, layers.Concatenate}
+    assert tested >= set(layers.KINDS) - by_definition - in_composites
 
 
 @pytest.mark.parametrize("name", WIDE)
@@ -162,10 +163,10 @@ def test_every_loss_has_a_kernel_and_a_test():
 
 @pytest.mark.parametrize("name", CLASSES)
 @same_everywhere
-@given(rows=ROWS, classes=st.integers(2, 20), weighted=st.booleans(), shares=st.booleans(), dtype=DTYPES)
-def test_losses_of_classes(name, rows, classes, weighted, shares, dtype):
+@given(rows=ROWS, classes=st.integers(2, 20), weighted=st.booleans(), soft=st.booleans(), dtype=DTYPES)
+def test_losses_of_classes(name, rows, classes, weighted, soft, dtype):
     random = np.random.default_rng(3)
-    y = random.dirichlet(np.ones(classes), rows).astype(dtype) if shares else random.integers(0, classes, rows)
+    y = random.dirichlet(np.ones(classes), rows).astype(dtype) if soft else random.integers(0, classes, rows)
     network = Network([Dense(classes)], 4, dtype)
     weight = random.random(rows).astype(dtype) if weighted else None
     agree(network, CLASSES[name](classes), normal(0, rows, 4, dtype=dtype), y, weight)
@@ -174,7 +175,7 @@ def test_losses_of_classes(name, rows, classes, weighted, shares, dtype):
 @pytest.mark.parametrize("name", ["focal", "hinge", "squared hinge"])
 @same_everywhere
 @given(rows=ROWS, dtype=DTYPES)
-def test_losses_of_two_classes_by_one_output(name, rows, dtype):
+def test_losses_of_two_classes_with_one_output(name, rows, dtype):
     y = np.random.default_rng(3).integers(0, 2, rows)
     agree(Network([Dense(1)], 4, dtype), CLASSES[name](2), normal(0, rows, 4, dtype=dtype), y)
 
@@ -184,7 +185,7 @@ def test_losses_of_two_classes_by_one_output(name, rows, dtype):
 @given(rows=ROWS, columns=st.integers(1, 20), weighted=st.booleans(), dtype=DTYPES)
 def test_losses_of_quantities(name, rows, columns, weighted, dtype):
     loss = QUANTITIES[name]()
-    columns += name == "Cosine"  # of one number there is no direction, and the slope is rounding alone
+    columns += name == "Cosine"  # a single number has no direction: its slope is rounding error
     y = normal(1, rows, columns, dtype=dtype)
     y = np.abs(np.round(y)).clip(0, 1) if isinstance(loss, losses.BinaryCrossEntropy) else y
     network = Network([Dense(loss.outputs(columns) if columns != 2 else loss.outputs(3) // 3 * 2)], 4, dtype)
@@ -250,7 +251,7 @@ def descended(chain, dtype, penalties=()):
 
 @pytest.mark.parametrize("dtype", CLOSE)
 @pytest.mark.parametrize("chain", CHAINS, ids=str)
-def test_descent_from_a_gradient_is_the_definitions_to_the_bit(chain, dtype):
+def test_elementwise_descent_equals_the_definition_bit_for_bit(chain, dtype):
     for _, record, expected in descended(chain, dtype):
         np.testing.assert_array_equal(record.update, expected.update)
         np.testing.assert_array_equal(record.after.parameters, expected.parameters)
@@ -272,7 +273,7 @@ def test_descent_by_norms(chain, dtype):
 @pytest.mark.parametrize("chain", MATRICES, ids=str)
 def test_descent_of_matrices(chain, dtype):
     for _, record, expected in descended(chain, dtype):
-        near(record.update, expected.update, dtype, 10)  # fifteen products, one of the other
+        near(record.update, expected.update, dtype, 10)  # fifteen products in a row
         for state, other in zip(record.after.states, expected.states, strict=True):
             assert state.keys() == other.keys()
             for name in state:
@@ -286,29 +287,29 @@ def test_orthogonal_matrices_of_any_shape(shape, processor):
     problem = Problem(network, losses.HalfSquares(), optimizer("muon 1.0"))
     at, x, y = position_of(problem), normal(0, 20, shape[0]), normal(1, 20, shape[1])
     batch = Batches(x, y, None, np.arange(20), 20)
-    [found] = NativeEngine(problem, processor=processor).steps(at, batch)
+    [actual] = NativeEngine(problem, processor=processor).steps(at, batch)
     [expected] = NumpyEngine(problem).steps(at, batch)
-    near(found.update, expected.update, "float64", 10)
+    near(actual.update, expected.update, "float64", 10)
 
 
 @pytest.mark.parametrize("dtype", CLOSE)
 @pytest.mark.parametrize("chain", CURVED, ids=str)
-def test_descent_that_looks_around(chain, dtype):
+def test_descent_with_a_line_search(chain, dtype):
     network = Network([Dense(7, activation="tanh"), layers.BatchNorm(), Dropout(0.2), Dense(2)], 4, dtype)
     problem = Problem(network, losses.MeanSquaredError(), optimizer(chain), (losses.l2(0.01),), seed=7)
     x, y = normal(0, 40, 4, dtype=dtype), normal(1, 40, 2, dtype=dtype)
     at, batch = position_of(problem), Batches(x, y, None, np.arange(40), 40)
     for _ in range(9):
-        [found], [expected] = NativeEngine(problem).steps(at, batch), NumpyEngine(problem).steps(at, batch)
-        near(found.loss, expected.loss, dtype)
-        near(found.gradient, expected.gradient, dtype)
-        near(found.update, expected.update, dtype, 100)  # the estimate divides differences by each other
-        near(found.after.statistics, expected.after.statistics, dtype)
-        for state, other in zip(found.after.states, expected.after.states, strict=True):
+        [actual], [expected] = NativeEngine(problem).steps(at, batch), NumpyEngine(problem).steps(at, batch)
+        near(actual.loss, expected.loss, dtype)
+        near(actual.gradient, expected.gradient, dtype)
+        near(actual.update, expected.update, dtype, 100)  # it divides differences
+        near(actual.after.statistics, expected.after.statistics, dtype)
+        for state, other in zip(actual.after.states, expected.after.states, strict=True):
             assert state.keys() == other.keys()
             for name in state:
                 near(state[name], other[name], dtype)
-        at = found.after
+        at = actual.after
     assert 2 <= at.states[-2]["known"] <= problem.optimizer.stages[-2].memory
 
 
@@ -336,15 +337,15 @@ SCHEDULES = [
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 def test_schedules(schedule):
     assert {type(s) for s in SCHEDULES} == set(kinds_of(schedules.Schedule))
-    made = native_schedule(native.native, schedule)
-    assert [made(step) for step in range(100)] == pytest.approx([schedule(step) for step in range(100)], rel=1e-14)
+    lowered = native_schedule(native.native, schedule)
+    assert [lowered(step) for step in range(100)] == pytest.approx([schedule(step) for step in range(100)], rel=1e-14)
 
 
-# What has no kernel
+# Without a kernel
 
 
 class Cube(Layer):
-    """A user's own layer, with something to learn and something to follow."""
+    """A user's layer with a parameter and a running statistic."""
 
     def build(self, input_shape):
         wide = input_shape[-1:]
@@ -365,7 +366,7 @@ class Cube(Layer):
 
 
 class Odd(Loss):
-    """A user's own loss."""
+    """A user's loss."""
 
     def samples(self, prediction, target):
         return ((prediction - losses.base.like(prediction, target)) ** 4).sum(axis=1)
@@ -375,7 +376,7 @@ class Odd(Loss):
 
 
 class Half(Stage):
-    """A user's own stage."""
+    """A user's optimizer stage."""
 
     def apply(self, g, state, point):
         return g / 2, state
@@ -386,43 +387,43 @@ class Half(Stage):
     [
         (Cube(), losses.MeanSquaredError(), "adam 0.01", "Cube has no kernel"),
         (layers.Tanh(), Odd(), "adam 0.01", "Odd has no kernel: everything"),
-        (layers.Tanh(), losses.MeanSquaredError(), optimizers.chain(Half()), "Half without a kernel: the optimizer"),
+        (layers.Tanh(), losses.MeanSquaredError(), optimizers.chain(Half()), "no kernel for Half: the optimizer"),
         (
             layers.Tanh(),
             losses.MeanSquaredError(),
             optimizers.chain(adaptive.ForMatrices((Half(),), ())),
-            "Half without a kernel",
+            "no kernel for Half",
         ),
     ],
 )
-def test_what_has_no_kernel_trains_by_its_definition_and_says_so(inner, loss, chain, note):
+def test_without_a_kernel_the_definition_runs_and_a_note_says_so(inner, loss, chain, note):
     network = Network([Dense(6), inner, Dense(5, activation="relu"), Dense(2)], 4, "float64")
     problem = Problem(network, loss, optimizer(chain), seed=7)
     at, batches = position_of(problem), Batches(normal(0, 40, 4), normal(1, 40, 2), None, np.arange(40), 8)
     engine = NativeEngine(problem)
-    found, expected = list(engine.steps(at, batches)), list(NumpyEngine(problem).steps(at, batches))
-    for one, other in zip(found, expected, strict=True):
+    actual, expected = list(engine.steps(at, batches)), list(NumpyEngine(problem).steps(at, batches))
+    for one, other in zip(actual, expected, strict=True):
         near(one.gradient, other.gradient, "float64")
         near(one.after.parameters, other.after.parameters, "float64")
         near(one.after.statistics, other.after.statistics, "float64")
     *_, last = engine.chunks(at, batches)
-    np.testing.assert_array_equal(last.after.parameters, found[-1].after.parameters)
-    assert any(note in said for said in engine.notes)
+    np.testing.assert_array_equal(last.after.parameters, actual[-1].after.parameters)
+    assert any(note in message for message in engine.notes)
 
 
-def test_an_error_of_a_users_layer_is_handed_on():
+def test_an_error_in_a_users_layer_propagates():
     class Broken(Cube):
         def backward(self, params, saved, dy, wants_input=True):
-            raise RuntimeError("mine")
+            raise RuntimeError("broken layer")
 
     network = Network([Dense(6), Broken(), Dense(2)], 4)
     problem = Problem(network, losses.MeanSquaredError(), optimizer("sgd"))
     batches = Batches(normal(0, 40, 4), normal(1, 40, 2), None, np.arange(40), 8)
-    with pytest.raises(RuntimeError, match="mine"):
+    with pytest.raises(RuntimeError, match="broken layer"):
         list(NativeEngine(problem).chunks(position_of(problem), batches))
 
 
-# What holds for all of it
+# The whole engine
 
 EVERYTHING = [
     Dense(48, activation="relu"), Dense(40), layers.BatchNorm(), layers.GELU(tanh=True), Dropout(0.2),
@@ -434,7 +435,7 @@ EVERYTHING = [
 @pytest.mark.parametrize("dtype", CLOSE)
 @pytest.mark.parametrize("chain", ["adamw 0.01", "lamb clip=0.1", "muon", "lbfgs"])
 def test_any_number_of_threads_gives_the_same_bits(dtype, chain, monkeypatch):
-    monkeypatch.setattr(native, "ALONE", 0.0)
+    monkeypatch.setattr(native, "MIN_PARALLEL_WORK", 0.0)
     problem = Problem(
         Network(EVERYTHING, 21, dtype), losses.CategoricalCrossEntropy(), optimizer(chain), (losses.l2(0.1),)
     )
@@ -452,34 +453,34 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, chain, monkeypatch):
         np.testing.assert_array_equal(prediction, predicted[0])
 
 
-def test_memory_is_used_again_once_nobody_holds_it(monkeypatch):
+def test_buffers_are_reused_once_unreferenced(monkeypatch):
     monkeypatch.setattr(native, "SLICE", 0.0)
     network = Network([Dense(300), Dense(5)], 400)
-    assert network.parameters.size > native.Blocks.LARGE
+    assert network.parameters.size > native.BufferPool.MIN_SIZE
     problem = Problem(network, losses.CategoricalCrossEntropy(), optimizer("adam 0.01"))
     x, y = normal(0, 200, 400, dtype="float32"), np.random.default_rng(1).integers(0, 5, 200)
     at, batches = position_of(problem), Batches(x, y, None, np.arange(200), 10)
     engine = NativeEngine(problem)
     for chunk in engine.chunks(at, batches):
         del chunk
-    assert len(engine._blocks.blocks) == 6  # of two positions
-    held = list(NativeEngine(problem).chunks(at, batches))
-    for chunk, record in zip(held, NativeEngine(problem).steps(at, batches), strict=True):
+    assert len(engine._buffers.buffers) == 6  # of two positions
+    chunks = list(NativeEngine(problem).chunks(at, batches))
+    for chunk, record in zip(chunks, NativeEngine(problem).steps(at, batches), strict=True):
         np.testing.assert_array_equal(chunk.before.parameters, record.before.parameters)
         np.testing.assert_array_equal(chunk.after.parameters, record.after.parameters)
         np.testing.assert_array_equal(chunk.after.states[0]["v"], record.after.states[0]["v"])
 
 
-def test_spans_of_any_length_give_the_same_bits(monkeypatch):
+def test_chunks_of_any_length_give_the_same_bits(monkeypatch):
     problem = Problem(Network(EVERYTHING, 21), losses.CategoricalCrossEntropy(), optimizer("adam 0.01"))
     x, y = normal(0, 200, 21, dtype="float32"), np.random.default_rng(1).integers(0, 5, 200)
     at, batches = position_of(problem), Batches(x, y, None, np.random.default_rng(2).permutation(200), 10)
     [whole] = NativeEngine(problem).chunks(at, batches)
     monkeypatch.setattr(native, "SLICE", 0.0)
-    parts = list(NativeEngine(problem).chunks(at, batches))
-    assert len(parts) == 20
-    np.testing.assert_array_equal(parts[-1].after.parameters, whole.after.parameters)
-    np.testing.assert_array_equal(np.concatenate([part.losses for part in parts]), whole.losses)
+    chunks = list(NativeEngine(problem).chunks(at, batches))
+    assert len(chunks) == 20
+    np.testing.assert_array_equal(chunks[-1].after.parameters, whole.after.parameters)
+    np.testing.assert_array_equal(np.concatenate([chunk.losses for chunk in chunks]), whole.losses)
 
 
 @pytest.mark.parametrize("dtype", CLOSE)
@@ -487,9 +488,9 @@ def test_spans_of_any_length_give_the_same_bits(monkeypatch):
     "chain", ["adamw 0.01 schedule=cosine", "sgd 0.1 accumulate=3 average=0.9", "lion", "adam clip=1"]
 )
 def test_large_arrays_are_stepped_in_parts_to_the_same_bits(chain, dtype, monkeypatch):
-    monkeypatch.setattr(native, "ALONE", 0.0)
+    monkeypatch.setattr(native, "MIN_PARALLEL_WORK", 0.0)
     network = Network([Dense(300, activation="relu"), Dense(210, activation="relu"), Dense(1), Dense(10)], 130, dtype)
-    assert network.parameters.size > 50_000  # from which on native/descent.h does so
+    assert network.parameters.size > 50_000  # LARGE in native/descent.h
     problem = Problem(network, losses.CategoricalCrossEntropy(), optimizer(chain).over(7))
     x, y = normal(0, 60, 130, dtype=dtype), np.random.default_rng(1).integers(0, 10, 60)
     at, batches = position_of(problem), Batches(x, y, None, np.random.default_rng(2).permutation(60), 9)
@@ -502,16 +503,16 @@ def test_large_arrays_are_stepped_in_parts_to_the_same_bits(chain, dtype, monkey
                 np.testing.assert_array_equal(state[name], other[name])
 
 
-def test_dropout_masks_are_the_definitions_to_the_bit():
+def test_dropout_masks_equal_the_definitions_bit_for_bit():
     network = Network([Dense(13, weights=0.0, biases=1.0), Dropout(0.4)], 2, "float64")
     problem = Problem(network, losses.HalfSquares(), optimizer("sgd"), seed=11)
     at, batch = position_of(problem), Batches(normal(0, 50, 2), normal(1, 50, 13), None, np.arange(50), 50)
-    [found], [expected] = NativeEngine(problem).steps(at, batch), NumpyEngine(problem).steps(at, batch)
-    near(found.gradient, expected.gradient, "float64")  # one unit kept too many would be a difference of 2 percent
+    [actual], [expected] = NativeEngine(problem).steps(at, batch), NumpyEngine(problem).steps(at, batch)
+    near(actual.gradient, expected.gradient, "float64")  # one unit is 2 percent
 
 
 @pytest.mark.parametrize("bad", [0, 7, 19])
-def test_a_number_that_is_not_finite_is_found_at_its_step(bad):
+def test_a_non_finite_number_is_located_at_its_step(bad):
     problem = Problem(Network("6 tanh, 2", 3), losses.MeanSquaredError(), optimizer("sgd 0.1"))
     x, y = normal(0, 40, 3, dtype="float32"), normal(1, 40, 2, dtype="float32")
     x[2 * bad + 1, 1] = np.inf
@@ -524,7 +525,7 @@ def test_a_number_that_is_not_finite_is_found_at_its_step(bad):
         np.testing.assert_array_equal(chunks[first].before.parameters, good[-1].after.parameters)
 
 
-def test_a_class_that_does_not_exist_is_named_by_the_definition():
+def test_an_invalid_class_is_reported_by_the_definition():
     problem = Problem(Network("6 tanh, 2", 3), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
     y = np.zeros(40, dtype=np.int64)
     y[33] = 5
@@ -533,19 +534,19 @@ def test_a_class_that_does_not_exist_is_named_by_the_definition():
         list(NativeEngine(problem).chunks(position_of(problem), batches))
 
 
-def test_what_does_not_fit_is_named_by_the_definition():
+def test_invalid_shapes_are_reported_by_the_definition():
     problem = Problem(Network("6 tanh, 2", 3), losses.MeanSquaredError(), optimizer("sgd 0.1"))
     x, y, order = normal(0, 40, 3), normal(1, 40, 2), np.arange(40)
-    for batches, said in (
+    for batches, message in (
         (Batches(x[:, :2], y, None, order, 4), "samples of shape"),
         (Batches(x, y[:, :1], None, order, 4), "the target has the shape"),
         (Batches(x, y, np.ones((40, 2)), order, 4), "sample weights have the shape"),
     ):
-        with pytest.raises(ShapeError, match=said):
+        with pytest.raises(ShapeError, match=message):
             list(NativeEngine(problem).chunks(position_of(problem), batches))
 
 
-def test_a_category_that_does_not_exist_is_named_by_the_definition():
+def test_an_invalid_category_is_reported_by_the_definition():
     network = Network([Embedding(4, 3), Flatten(), Dense(2)], (2,))
     problem = Problem(network, losses.MeanSquaredError(), optimizer("sgd 0.1"))
     x = np.zeros((40, 2))
@@ -558,7 +559,7 @@ def test_a_category_that_does_not_exist_is_named_by_the_definition():
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "uint8", "int32", "int64", "float16", "bool", ">f4", "int16"])
-def test_samples_are_read_as_they_are_stored(kind):
+def test_samples_of_any_dtype_and_layout(kind):
     network = Network("6 tanh, 2", 3, "float32")
     problem = Problem(network, losses.MeanSquaredError(), optimizer("sgd 0.1"))
     x = np.random.default_rng(0).integers(0, 2, (300, 3)).astype(kind)
@@ -570,7 +571,7 @@ def test_samples_are_read_as_they_are_stored(kind):
         np.testing.assert_array_equal(last.after.parameters, plain.after.parameters)
 
 
-def test_a_memory_mapped_file_is_read_where_it_is(tmp_path):
+def test_a_memory_mapped_file_is_read_in_place(tmp_path):
     x, y = normal(0, 500, 20, dtype="float32"), np.random.default_rng(1).integers(0, 3, 500)
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
@@ -582,15 +583,15 @@ def test_a_memory_mapped_file_is_read_where_it_is(tmp_path):
     np.testing.assert_array_equal(ends[0].after.parameters, ends[1].after.parameters)
 
 
-def test_each_kind_of_processor_has_its_kernels():
+def test_each_instruction_set_has_kernels():
     assert PROCESSORS[-1] == "baseline"
     for processor in PROCESSORS:
         assert native.native.Engine32(processor, 1, 1).processor == processor
-    with pytest.raises(ValueError, match="no z80"):
+    with pytest.raises(ValueError, match="does not support z80"):
         native.native.Engine32("z80", 1, 1)
 
 
-def test_no_rows_at_all():
+def test_without_any_samples():
     network = Network("6 tanh, 3", 20)
     problem = Problem(network, losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
     assert NativeEngine(problem).predict(network.draw(), np.zeros((0, 20)), network.start_statistics()).shape == (0, 3)
@@ -598,14 +599,14 @@ def test_no_rows_at_all():
     assert list(NativeEngine(problem).chunks(position_of(problem), empty)) == []
 
 
-def test_rows_that_are_not_there_are_no_memory_to_read():
+def test_rows_out_of_range_are_an_error():
     problem = Problem(Network("6 tanh, 3", 20), losses.CategoricalCrossEntropy(), optimizer("sgd 0.1"))
     batches = Batches(normal(0, 5, 20, dtype="float32"), np.zeros(5, np.int64), None, np.array([0, 1, 99, 3]), 2)
-    with pytest.raises(ValueError, match="order has a row that is not among the samples"):
+    with pytest.raises(ValueError, match="order has a row that is out of range"):
         list(NativeEngine(problem).chunks(position_of(problem), batches))
 
 
-def test_relu_hands_on_what_is_not_a_number():
+def test_relu_propagates_nan():
     network = Network([Dense(4), ReLU(), Dense(2)], 3)
     problem = Problem(network, losses.MeanSquaredError(), optimizer("sgd"))
     x = np.full((2, 3), np.nan, dtype=np.float32)

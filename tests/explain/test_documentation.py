@@ -1,4 +1,4 @@
-"""What the documentation shows is what the project makes now."""
+"""The pictures and numbers in the documentation are up to date."""
 
 import importlib.util
 import re
@@ -12,16 +12,16 @@ from chainrule.explain.scheme import draw
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_readmes_scheme_is_the_one_that_is_drawn():
+def test_the_readmes_scheme_is_up_to_date():
     assert (DOCS / "pictures" / "scheme.svg").read_text() == draw(worked_example())
 
 
-def test_the_numbers_in_the_text_are_those_that_are_computed():
+def test_the_numbers_in_the_text_are_up_to_date():
     pytest.importorskip("mkdocs")
     spec = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
     hooks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hooks)
     markdown = (DOCS / "backpropagation.md").read_text()
-    made = hooks.computed(markdown)
+    page = hooks.computed(markdown)
     assert markdown.count("<!--=") == 3
-    assert made == re.sub("<!--=.*?-->", "", markdown)
+    assert page == re.sub("<!--=.*?-->", "", markdown)

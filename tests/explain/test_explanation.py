@@ -1,5 +1,5 @@
-"""Explanations: products add up to the gradient, deltas are backward's, the update is training's; and the words are
-true.
+"""Explanations: products add up to the gradient, deltas are those of the backward pass, the update
+is that of training, and the wording is correct.
 """
 
 import json
@@ -55,25 +55,14 @@ from chainrule.runs.state import position_from_bytes, position_to_bytes
 from chainrule.training import Plan, Stepped, train
 
 SMOOTH = [
-    "elu",
-    "gelu",
-    "gelutanh",
-    "silu",
-    "mish",
-    "softplus",
-    "softsign",
-    "sigmoid",
-    "tanh",
-    "sine",
-    "softmax",
-    "logsoftmax",
-    "selu",
+    *("elu", "gelu", "gelutanh", "silu", "mish", "softplus", "softsign", "sigmoid", "tanh", "sine"),
+    *("softmax", "logsoftmax", "selu"),
 ]
 KINKED = ["relu", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "step", "prelu"]
 
 
 def layer(draw, width):
-    """A layer that keeps the width, of any kind there is."""
+    """A layer of any kind that keeps the width."""
     kind = draw(st.integers(0, 11))
     if kind == 0:
         return Dense(width)
@@ -100,19 +89,19 @@ def layer(draw, width):
 
 @dataclass(frozen=True)
 class Mixed(Composite):
-    """Products, scales, slices and a layer that is used twice."""
+    """Products, scales, slices, and a layer used twice."""
 
     inner: Layer
 
     def wire(self, x):
-        once = self.inner(x)
-        gated = Sigmoid()(once) * self.inner(once) - x / 2
+        first = self.inner(x)
+        gated = Sigmoid()(first) * self.inner(first) - x / 2
         return Concatenate()(gated[:1], gated[1:])
 
 
 @dataclass(frozen=True)
 class OneHead(Composite):
-    """Attention of one head over two positions, whose mean is added to the input."""
+    """One attention head over two positions, whose mean is added to the input."""
 
     query: Layer
     key: Layer
@@ -127,7 +116,7 @@ class OneHead(Composite):
 
 @st.composite
 def steps(draw, dtype="float64"):
-    """A step of a random network, loss and optimizer, and a random weight of it."""
+    """A step of a random network, loss and optimizer, and a random weight."""
     seed = draw(st.integers(0, 2**20))
     random = np.random.default_rng(seed)
     width, outputs, samples = draw(st.integers(2, 4)), draw(st.integers(2, 3)), draw(st.integers(2, 5))
@@ -147,13 +136,13 @@ def steps(draw, dtype="float64"):
         y = np.eye(outputs)[y]
     layers.append(Dense(columns))
     network = Network(layers, 3, dtype=dtype)
-    chosen = optimizer(draw(st.sampled_from(sorted(optimizers.NAMED))))
+    chain = optimizer(draw(st.sampled_from(sorted(optimizers.NAMED))))
     weight = random.uniform(0.2, 2, samples) if draw(st.booleans()) else None
     penalties = (Penalty(0.01, 0.1),) if draw(st.booleans()) else ()
-    problem = Problem(network, kind, chosen, penalties, seed)
+    problem = Problem(network, kind, chain, penalties, seed)
     parameters = (network.draw(seed) + 0.1 * random.normal(size=network.parameters.size)).astype(dtype)
     position = Position(
-        draw(st.integers(0, 9)), parameters, network.start_statistics(), chosen.start(parameters, network.parameters)
+        draw(st.integers(0, 9)), parameters, network.start_statistics(), chain.start(parameters, network.parameters)
     )
     record = NumpyEngine(problem).step(position, Samples(x, y, weight), np.arange(samples))
     place = draw(st.integers(0, network.parameters.size - 1))
@@ -168,7 +157,7 @@ def opened(link):
 
 @given(steps())
 @settings(max_examples=200)
-def test_of_any_step_of_any_network(step):
+def test_any_step_of_any_network_is_explained(step):
     _, record, *_ = step
     e = Explanation(*step, depth=9)
     scale = max(1.0, float(np.abs(record.gradient).max()))
@@ -186,7 +175,7 @@ def test_of_any_step_of_any_network(step):
         data = sum(t.product for t in e.samples)
         assert sum(path.product for path in e.paths) == pytest.approx(data, rel=1e-9, abs=1e-10 * scale)
     for path in e.paths:
-        assert np.prod([*path.locals, path.last]) == pytest.approx(path.product, rel=1e-10, abs=1e-300)
+        assert np.prod(path.factors) == pytest.approx(path.product, rel=1e-10, abs=1e-300)
     assert e.stages[0].input == record.gradient[e.place]
     assert e.stages[-1].output == record.update[e.place]
     for before, after in zip(e.stages, e.stages[1:], strict=False):
@@ -197,32 +186,32 @@ def test_of_any_step_of_any_network(step):
 
 @given(steps(dtype="float32"))
 @settings(max_examples=100)
-def test_of_any_step_there_is_a_page_and_a_picture(step):
+def test_any_step_has_a_page_and_a_scheme(step):
     e = Explanation(*step)
     svg = draw(e)
     assert ElementTree.fromstring(svg).tag.endswith("svg")  # well-formed
     assert "nan" not in svg
-    shown = page(e)
-    assert shown.count('<details id="level-') == 6
-    assert "<merror" not in shown
-    assert "\\frac" not in shown.replace(e.weight, "")  # every formula was set
+    html = page(e)
+    assert html.count('<details id="level-') == 6
+    assert "<merror" not in html
+    assert "\\frac" not in html.replace(e.weight, "")  # every formula was typeset
 
 
 @given(steps())
 @settings(max_examples=200)
-def test_the_gradient_is_what_nudging_measures_away_from_kinks(step):
+def test_the_gradient_equals_the_central_difference_away_from_kinks(step):
     e = Explanation(*step)
-    lost, h = e._nudged(), 1e-5
-    left, right = (lost(0) - lost(-h)) / h, (lost(h) - lost(0)) / h
+    loss, h = e._loss_nudged, 1e-5
+    left, right = (loss(0) - loss(-h)) / h, (loss(h) - loss(0)) / h
     scale = float(np.sqrt(np.mean(e.trace.result.gradient**2)))
     if abs(right - left) > 1e-3 * max(abs(left), abs(right), scale):
-        return  # two slopes: a kink lies within the nudge, and there is no one derivative to measure
+        return  # the one-sided differences disagree: a kink lies between them
     assert e.gradient == pytest.approx(e.proof.numerical_gradient, rel=1e-6, abs=1e-6 * scale + 1e-10)
 
 
 @given(steps(dtype="float32"))
 @settings(max_examples=200)
-def test_what_training_computed_in_float32_is_the_gradient_but_for_rounding(step):
+def test_the_float32_gradient_of_training_differs_by_rounding_only(step):
     e = Explanation(*step)
     assert e.training_gradient == step[1].gradient[e.place]
     assert e.rounding.explains, e.rounding
@@ -230,19 +219,19 @@ def test_what_training_computed_in_float32_is_the_gradient_but_for_rounding(step
 
 @given(steps(dtype="float32"))
 @settings(max_examples=200)
-def test_a_step_taken_again_from_what_was_kept_has_the_same_bits(step):
-    problem, record, part, _ = step
+def test_a_step_replayed_from_its_checkpoint_is_identical_bit_for_bit(step):
+    problem, record, samples, _ = step
     plan = Plan(
-        problem.network, problem.loss, problem.optimizer, 1, len(part.x), problem.seed, tuple(problem.penalties)
+        problem.network, problem.loss, problem.optimizer, 1, len(samples.x), problem.seed, tuple(problem.penalties)
     )
-    kept = position_from_bytes(position_to_bytes(record.before), plan)
-    again = NumpyEngine(problem).step(kept, part, record.rows)
-    assert again.gradient.tobytes() == record.gradient.tobytes()
-    assert again.update.tobytes() == record.update.tobytes()
-    assert again.after.parameters.tobytes() == record.after.parameters.tobytes()
+    restored = position_from_bytes(position_to_bytes(record.before), plan)
+    replayed = NumpyEngine(problem).step(restored, samples, record.rows)
+    assert replayed.gradient.tobytes() == record.gradient.tobytes()
+    assert replayed.update.tobytes() == record.update.tobytes()
+    assert replayed.after.parameters.tobytes() == record.after.parameters.tobytes()
 
 
-def test_a_wrong_gradient_is_not_taken_for_rounding():
+def test_a_wrong_gradient_is_not_mistaken_for_rounding():
     data, seen = load("iris"), []
     train("6 tanh", data, epochs=1, callbacks=[seen.append])
     record, plan = (
@@ -258,18 +247,18 @@ def test_a_wrong_gradient_is_not_taken_for_rounding():
     assert "more than" in "\n".join(lines(e))
 
 
-def test_every_kind_of_layer_can_be_in_a_random_network():
-    named = {type(activation(name)) for name in SMOOTH + KINKED}
-    always = {
+def test_random_networks_cover_every_kind_of_layer():
+    activations = {type(activation(name)) for name in SMOOTH + KINKED}
+    others = {
         Dense, Embedding, Flatten, Dropout, BatchNorm, LayerNorm, Sequential, PReLU, Residual, Branches, Reshape,
         Sigmoid, Softmax, LogSoftmax, *(Add, Multiply, MatMul, Concatenate, Scale, Slice, Transpose),  # in composites
     }  # fmt: skip
-    assert set(KINDS) == named | always
+    assert set(KINDS) == activations | others
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """A float32 run with everything in it, and its steps."""
+    """A float32 run with dropout, batch norm, a residual and a penalty, and its steps."""
     folder, seen, data = tmp_path_factory.mktemp("runs") / "run", [], load("iris")
     network = "6 relu, dropout 0.2, batchnorm, residual(6 tanh)"
     train(network, data, epochs=4, penalties=[l2(0.01)], callbacks=[Recorder(folder), seen.append])
@@ -280,26 +269,26 @@ def recorded(tmp_path_factory):
     )
 
 
-def test_a_runs_update_is_the_one_that_training_made(recorded):
-    run, data, record = recorded
-    for step in (0, 5, len(record) - 1):
+def test_the_update_of_a_run_is_that_of_training(recorded):
+    run, data, records = recorded
+    for step in (0, 5, len(records) - 1):
         for place in (0, 17, run.trained.plan.network.parameters.size - 1):
             weight = run.trained.plan.network.parameters.name_of(place)
             e = explain(run, weight, step, data=data)
-            assert e.training_gradient == record[step].gradient[place]
-            assert e.update == record[step].update[place]
-            assert e.value_after == record[step].after.parameters[place]
+            assert e.training_gradient == records[step].gradient[place]
+            assert e.update == records[step].update[place]
+            assert e.value_after == records[step].after.parameters[place]
             assert e.stages[-1].output == e.update
             assert e.gradient == pytest.approx(e.training_gradient, rel=1e-3, abs=1e-6)
 
 
 def test_the_last_step_is_explained_by_default(recorded):
-    run, data, record = recorded
-    assert explain(run, "dense_1.W[0, 0]", data=data).step == len(record) - 1
-    assert explain(run.folder, "dense_1.W[0, 0]").step == len(record) - 1
+    run, data, records = recorded
+    assert explain(run, "dense_1.W[0, 0]", data=data).step == len(records) - 1
+    assert explain(run.folder, "dense_1.W[0, 0]").step == len(records) - 1
 
 
-def test_mistakes_are_answered_with_what_there_is(recorded):
+def test_invalid_arguments_are_refused_with_the_valid_ones(recorded):
     run, data, _ = recorded
     with pytest.raises(SettingError, match="did you mean"):
         explain(run, "dense_7.W[0, 0]", data=data)
@@ -313,15 +302,15 @@ def test_mistakes_are_answered_with_what_there_is(recorded):
         explain(run, "dense_1.W[0, 0]", data=data, depth=0)
 
 
-def test_the_sample_asked_for_is_opened(recorded):
-    run, data, record = recorded
-    row = int(record[3].rows[4])
+def test_the_chosen_sample_is_opened(recorded):
+    run, data, records = recorded
+    row = int(records[3].rows[4])
     assert explain(run, "dense_1.W[0, 0]", 3, data=data, sample=row).chain.row == row
 
 
-def small(layers, weights, weight, x=((1.0, 1.0),), chosen="sgd 0.1"):
+def small(layers, weights, weight, x=((1.0, 1.0),)):
     network = Network(layers, 2, dtype="float64")
-    return explain(network, np.array(weights, dtype=float), np.array(x), np.ones((len(x), 1)), "mse", chosen, weight)
+    return explain(network, np.array(weights, dtype=float), np.array(x), np.ones((len(x), 1)), "mse", "sgd 0.1", weight)
 
 
 @pytest.mark.parametrize(
@@ -332,7 +321,7 @@ def small(layers, weights, weight, x=((1.0, 1.0),), chosen="sgd 0.1"):
         (Step(), [1, 1, 0, 1, 0], "a step is flat everywhere"),
     ],
 )
-def test_a_unit_that_lets_nothing_through_is_said_to(between, weights, words):
+def test_a_unit_that_blocks_the_gradient_has_a_note(between, weights, words):
     e = small([Dense(1), between, Dense(1)], weights, "dense_1.W[0, 0]")
     assert words in "\n".join(lines(e))
     assert abs(e.gradient) < 1e-3
@@ -347,7 +336,7 @@ def test_a_unit_that_is_silent_for_one_sample_is_not_dead():
     assert "silent for this sample" in "\n".join(lines(e))
 
 
-def test_a_dropped_unit_is_said_to_be():
+def test_a_dropped_unit_has_a_note():
     network = Network([Dense(8), Dropout(0.9), Dense(1)], 1, dtype="float64")
     texts = []
     for unit in range(8):
@@ -356,40 +345,40 @@ def test_a_dropped_unit_is_said_to_be():
     assert any("dropped in this step" in text for text in texts)
 
 
-def test_accumulated_mini_batches_and_their_wait_are_said():
+def test_accumulated_mini_batches_are_explained():
     data, seen = load("iris"), []
     trained = train("4 tanh", data, epochs=1, optimizer="sgd 0.1 accumulate=3", callbacks=[seen.append])
-    record = [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()]
-    problem, part = trained.plan.problem(len(data.training.x)), data.training
-    waiting = Explanation(problem, record[1], part, "dense_1.W[0, 0]")
+    records = [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()]
+    problem = trained.plan.problem(len(data.training.x))
+    waiting = Explanation(problem, records[1], data.training, "dense_1.W[0, 0]")
     assert waiting.stages[-1].output is None
     assert "no step yet" in waiting.stages[0].formula
     assert waiting.value_before == waiting.value_after
-    taken = Explanation(problem, record[2], part, "dense_1.W[0, 0]")
+    taken = Explanation(problem, records[2], data.training, "dense_1.W[0, 0]")
     assert "of the 2 mini-batches before" in taken.stages[0].formula
     assert taken.stages[-1].output == taken.update != 0
 
 
 @pytest.mark.parametrize("name", optimizers.NAMED)
-def test_the_worked_formulas_numbers_come_out(name):
-    """The last number of a stage's formula is what the stage put out."""
+def test_the_formula_of_each_stage_ends_in_its_output(name):
+    """The output of a stage is among the numbers of its formula."""
     data, seen = load("iris"), []
     extras = "" if name == "lbfgs" else " clip=0.01 average=0.9"
-    chosen = optimizer(name + extras).then(stages.Plateau())
-    train("4 tanh", data, epochs=2, optimizer=chosen, dtype="float64", callbacks=[seen.append])
+    chain = optimizer(name + extras).then(stages.Plateau())
+    train("4 tanh", data, epochs=2, optimizer=chain, dtype="float64", callbacks=[seen.append])
     record = [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()][-1]
-    problem, part = seen[0].plan.problem(len(data.training.x)), data.training
-    e = Explanation(problem, record, part, "dense_1.W[1, 2]")
+    problem = seen[0].plan.problem(len(data.training.x))
+    e = Explanation(problem, record, data.training, "dense_1.W[1, 2]")
     for stage in e.stages:
-        put_out = stage.formula.replace("(", " ").replace(")", " ").replace(";", " ").split()
-        numbers = [float(word) for word in put_out if word.lstrip("-").replace(".", "").replace("e-", "").isdigit()]
+        tokens = stage.formula.replace("(", " ").replace(")", " ").replace(";", " ").split()
+        numbers = [float(word) for word in tokens if word.lstrip("-").replace(".", "").replace("e-", "").isdigit()]
         assert (
             any(n == pytest.approx(stage.output, rel=1e-4, abs=1e-12) for n in numbers) or "u = g;" in stage.formula
         ), stage
 
 
 class TestTheWorkedExample:
-    """Digit for digit what Mazur (2015) published."""
+    """The numbers that Mazur (2015) published, digit for digit."""
 
     @pytest.mark.parametrize(
         ("weight", "after"),
@@ -417,7 +406,7 @@ class TestTheWorkedExample:
         assert str(activation.unit) == "sigmoid_1[0]"
         assert activation.delta == pytest.approx(0.036350306, abs=5e-10)
         assert activation.local_derivative == pytest.approx(0.241300709, abs=5e-10)
-        # Published from factors that were rounded before they were multiplied, hence to one more in the last place.
+        # The published products are of rounded factors, hence the tolerance in the last place.
         through = {str(t.unit): t.local_derivative * t.delta for t in activation.terms}
         assert through["dense_2[0]"] == pytest.approx(0.055399425, abs=1e-9)
         assert through["dense_2[1]"] == pytest.approx(-0.019049119, abs=1e-9)
@@ -427,13 +416,13 @@ class TestTheWorkedExample:
             "dense_1[0] > sigmoid_1[0] > dense_2[1] > sigmoid_2[1]",
         ]
 
-    def test_its_lines(self):
+    def test_the_gradient_and_update_lines(self):
         e = worked_example()
         assert gradient_line(e) == "dL/d dense_1.W[0, 0] = +0.0004386 (sample 0) = 0.0004386"
         assert update_line(e) == "dense_1.W[0, 0]: 0.15 - 0.0002193 = 0.149781"
 
 
-def test_many_paths_are_told_by_their_strongest():
+def test_of_too_many_paths_the_strongest_are_listed():
     network = Network("40 tanh, 40 tanh, 40 tanh, 3", 5, dtype="float64")
     random = np.random.default_rng(0)
     x, y = random.normal(size=(8, 5)), random.normal(size=(8, 3))
@@ -444,14 +433,14 @@ def test_many_paths_are_told_by_their_strongest():
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_the_symbols_name_every_layer_on_the_way():
+def test_the_symbols_cover_every_layer_up_to_the_loss():
     network = Network("3 tanh, layernorm, 2", 2, dtype="float64")
     e = explain(network, network.draw(), np.ones((1, 2)), np.ones((1, 2)), "mse", "adam", "dense_1.W[0, 0]")
     for place in ("dense\\_1.W[0, 0]", "tanh\\_1", "layer\\_norm\\_1", "dense\\_2", "loss"):
         assert rf"\text{{{place}:}}" in e.latex
 
 
-def test_the_symbols_leave_out_what_is_not_on_the_way():
+def test_the_symbols_leave_out_layers_off_the_paths():
     layers = [Dense(2), Branches([[Dense(2), Sigmoid()], [Dense(3), ReLU()]]), Residual([Dense(5)]), Dense(1)]
     network = Network(layers, 2, dtype="float64")
     x, y = np.ones((2, 2)), np.ones((2, 1))
@@ -469,7 +458,7 @@ def test_the_symbols_leave_out_what_is_not_on_the_way():
     assert "j = 0" in e.rules[0][1]
 
 
-def test_a_samples_weight_is_a_factor_of_its_own():
+def test_the_weight_of_a_sample_is_a_separate_factor():
     network = Network("3 tanh, 1", 2, dtype="float64")
     x, y = np.ones((2, 2)), np.ones((2, 1))
     weighted = {"sample_weight": np.array([1.0, 2.5])}
@@ -479,12 +468,12 @@ def test_a_samples_weight_is_a_factor_of_its_own():
     assert heavy.product == pytest.approx(2.5 * light.product)
     last = list(opened(e.chain))[-1]
     assert last.loss.sample_weight * last.loss.slope / last.loss.samples == pytest.approx(last.delta)
-    said = "\n".join(lines(e))
-    assert "the sample's weight in its delta is 2.5" in said
-    assert "2.5 (the sample's weight) x" in said
+    text = "\n".join(lines(e))
+    assert "the sample's weight in its delta is 2.5" in text
+    assert "2.5 (the sample's weight) x" in text
 
 
-def test_a_penalty_is_a_term_of_its_own():
+def test_a_penalty_is_a_separate_term():
     network = Network("3 tanh, 1", 2, dtype="float64")
     x, y = np.ones((2, 2)), np.ones((2, 1))
     penalties = {"penalties": (Penalty(0.01, 0.1), l2(0.5, on="*.b"))}
@@ -503,17 +492,17 @@ def test_a_sample_is_shown_as_it_was_read(tmp_path):
     record = next(record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps())
     e = Explanation(plan.problem(len(data.training.x)), record, data.training, "dense_1.W[0, 0]", data=data)
     for term in e.samples:
-        read = e.read(term.row)
-        rooms, city, price = rows[read.row - 1].split(",")
-        assert read.values == {"rooms": int(rooms), "city": city}
-        assert (read.target, read.source) == (float(price), str(tmp_path / "houses.csv"))
+        sample = e.read(term.row)
+        rooms, city, price = rows[sample.row - 1].split(",")
+        assert sample.values == {"rooms": int(rooms), "city": city}
+        assert (sample.target, sample.source) == (float(price), str(tmp_path / "houses.csv"))
     first = e.read(e.samples[0].row)
     assert f"row {first.row} of {first.source}: rooms {first.values['rooms']}" in "\n".join(lines(e))
     assert e.as_json()["samples"][0]["row"] == first.row
     assert e.about == "the weight from input 0 (rooms) to unit 0 of dense_1"
 
 
-def test_a_picture_is_shown_in_the_page():
+def test_an_image_is_shown_in_the_page():
     data, seen = load("digits"), []
     plan = train("4 tanh", data, epochs=1, callbacks=[seen.append]).plan
     record = next(record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps())
@@ -523,15 +512,15 @@ def test_a_picture_is_shown_in_the_page():
     assert 'src="data:image/png;base64,' in page(e)
 
 
-def test_a_term_that_is_0_says_why():
+def test_a_term_of_0_has_its_reason():
     e = small([Dense(1), ReLU(), Dense(1)], [1, 1, 0, 1, 0], "dense_1.W[0, 0]", x=((0.0, 2.0), (-1.0, -1.0)))
-    said = "\n".join(lines(e))
-    assert "none: its input is 0" in said
-    assert "none: its delta is 0" in said
+    text = "\n".join(lines(e))
+    assert "none: its input is 0" in text
+    assert "none: its delta is 0" in text
 
 
 @pytest.mark.parametrize(
-    ("told", "numbers"),
+    ("chain", "numbers"),
     [
         ("sgd 0.1 schedule=cosine", "0.1 x (1 + cos(pi x 2 / 4)) / 2 = 0.05"),
         ("sgd 0.1 schedule=polynomial", "0.1 x (1 - 2 / 4) = 0.05"),
@@ -540,9 +529,9 @@ def test_a_term_that_is_0_says_why():
         ("sgd 0.1 clip=0.001", "u = g x min(1, 0.001 / "),
     ],
 )
-def test_where_the_learning_rate_comes_from_is_said(told, numbers):
+def test_the_learning_rate_is_derived_from_its_schedule(chain, numbers):
     data, seen = load("iris"), []
-    plan = train("4 tanh", data, epochs=1, optimizer=told, callbacks=[seen.append]).plan
+    plan = train("4 tanh", data, epochs=1, optimizer=chain, callbacks=[seen.append]).plan
     record = [record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps()][2]
     e = Explanation(plan.problem(len(data.training.x)), record, data.training, "dense_1.W[0, 0]")
     assert numbers in " ".join(stage.formula for stage in e.stages)
@@ -557,7 +546,7 @@ def test_where_the_learning_rate_comes_from_is_said(told, numbers):
         ("layer_norm_1.scale[1]", ""),
     ],
 )
-def test_what_a_weight_connects_is_said(weight, about):
+def test_the_units_that_a_weight_connects_are_named(weight, about):
     network = Network("3 tanh, layernorm, 1", 2, dtype="float64")
     e = explain(network, network.draw(), np.ones((1, 2)), np.ones((1, 1)), "mse", "sgd", weight)
     assert e.about == about

@@ -1,4 +1,4 @@
-"""The page of an explanation as a person uses it: in a browser, wide and on a phone, and on paper."""
+"""The page of an explanation in a browser: on a wide screen, on a phone, and printed."""
 
 import numpy as np
 import pytest
@@ -18,64 +18,66 @@ def pages(tmp_path_factory):
     x, y = random.normal(size=(32, 8)), random.integers(0, 10, 32)
     optimizer = "adam 0.01 schedule=cosine clip=1"
     large = explain(network, network.draw(), x, y, "cross_entropy", optimizer, "dense_1.W[2, 3]")
-    made = {"small": worked_example(), "large": large}
-    for name, explanation in made.items():
+    explanations = {"small": worked_example(), "large": large}
+    for name, explanation in explanations.items():
         (folder / f"{name}.html").write_text(page(explanation))
-    return {name: (folder / f"{name}.html", explanation) for name, explanation in made.items()}
+    return {name: (folder / f"{name}.html", explanation) for name, explanation in explanations.items()}
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", ["small", "large"])
-def test_its_levels_open_and_close_by_click(pages, open_page, name, width):
-    shown = open_page(pages[name][0], width)
+def test_levels_open_and_close_by_click(pages, open_page, name, width):
+    browser_page = open_page(pages[name][0], width)
     for k in LEVELS:
-        level = shown.locator(f"#level-{k}")
-        within = level.locator("> :not(summary)").first
+        level = browser_page.locator(f"#level-{k}")
+        content = level.locator("> :not(summary)").first
         was_open = k <= 2
-        assert within.is_visible() is was_open
+        assert content.is_visible() is was_open
         level.locator("> summary").click()
-        assert within.is_visible() is not was_open
+        assert content.is_visible() is not was_open
         level.locator("> summary").click()
-        assert within.is_visible() is was_open
+        assert content.is_visible() is was_open
 
 
-def test_a_link_of_the_chain_closes_what_is_within_it(pages, open_page):
-    shown = open_page(pages["small"][0], 1280)
-    shown.locator("#level-3 > summary").click()
-    loss = shown.locator("#level-3 .leaf").first
+def test_a_link_of_the_chain_closes_the_links_inside_it(pages, open_page):
+    browser_page = open_page(pages["small"][0], 1280)
+    browser_page.locator("#level-3 > summary").click()
+    loss = browser_page.locator("#level-3 .leaf").first
     assert loss.is_visible()
-    shown.locator("#level-3 details > summary").first.click()
+    browser_page.locator("#level-3 details > summary").first.click()
     assert not loss.is_visible()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", ["small", "large"])
-def test_nothing_is_wider_than_the_screen(pages, open_page, name, width):
-    shown = open_page(pages[name][0], width)
+def test_nothing_overflows_the_screen(pages, open_page, name, width):
+    browser_page = open_page(pages[name][0], width)
     for k in LEVELS[2:]:
-        shown.locator(f"#level-{k} > summary").click()
-    assert shown.evaluate("document.documentElement.scrollWidth") <= width
-    assert shown.locator("svg").first.bounding_box()["height"] > 100
+        browser_page.locator(f"#level-{k} > summary").click()
+    assert browser_page.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser_page.locator("svg").first.bounding_box()["height"] > 100
 
 
-def test_the_numbers_are_there_and_formulas_are_set(pages, open_page):
+def test_numbers_are_shown_and_formulas_typeset(pages, open_page):
     path, e = pages["small"]
-    shown = open_page(path, 1280)
-    shown.locator("#level-5 > summary").click()
-    shown.locator("#level-6 > summary").click()
-    assert "0.149781" in shown.locator("#level-1").inner_text()
-    assert f"{e.gradient:.12g}" in shown.locator("#level-6").inner_text()
-    fractions = shown.locator("#level-5 mfrac")
+    browser_page = open_page(path, 1280)
+    browser_page.locator("#level-5 > summary").click()
+    browser_page.locator("#level-6 > summary").click()
+    assert "0.149781" in browser_page.locator("#level-1").inner_text()
+    assert f"{e.gradient:.12g}" in browser_page.locator("#level-6").inner_text()
+    fractions = browser_page.locator("#level-5 mfrac")
     assert fractions.count() > 5
-    # A fraction that the browser sets is higher than a line of text.
+    # A typeset fraction is taller than a line of text.
     assert fractions.first.bounding_box()["height"] > 20
 
 
-def test_what_is_closed_is_printed_and_closed_again_afterwards(pages, open_page):
-    shown = open_page(pages["small"][0], 1280)
+def test_closed_levels_open_for_printing_and_close_again(pages, open_page):
+    browser_page = open_page(pages["small"][0], 1280)
     count = "window.closed = document.querySelectorAll('details:not([open])').length"
-    shown.evaluate(f"() => addEventListener('beforeprint', () => {{ {count}; }})")
-    content = shown.pdf(format="A4", landscape=True)
+    browser_page.evaluate(f"() => addEventListener('beforeprint', () => {{ {count}; }})")
+    content = browser_page.pdf(format="A4", landscape=True)
     assert content.startswith(b"%PDF")
-    assert shown.evaluate("window.closed") == 0
-    assert [shown.locator(f"#level-{k}").get_attribute("open") is not None for k in LEVELS] == [True] * 2 + [False] * 4
+    assert browser_page.evaluate("window.closed") == 0
+    assert [browser_page.locator(f"#level-{k}").get_attribute("open") is not None for k in LEVELS] == [True] * 2 + [
+        False
+    ] * 4

@@ -1,4 +1,4 @@
-"""The scheme and the page: well-formed, whole, and with the numbers of the explanation in them."""
+"""The scheme and the page: well-formed, complete, and with the numbers of the explanation."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -28,46 +28,46 @@ def texts(svg):
 
 
 def test_the_example_shows_every_unit_every_local_derivative_and_the_step():
-    said = texts(draw(worked_example()))
+    labels = texts(draw(worked_example()))
     for part in (
         *("dense_1[0]", "sigmoid_1[0]", "dense_2[0]", "dense_2[1]", "sigmoid_2[0]", "sigmoid_2[1]", "loss L"),
         *("\u2202z/\u2202w = 0.05", "f\u2032(z) = 0.2413", "w = 0.4", "w = 0.5"),
         *("f\u2032(z) = 0.1868", "f\u2032(z) = 0.1755"),
         *("\u2202L/\u2202a = 0.7414", "\u2202L/\u2202a = \u22120.2171", "dL/dw = 0.0004386"),
-        "= 0.05 \u00d7 0.008771",  # along a path one multiplies
-        "= 0.4 \u00d7 0.1385 + 0.5 \u00d7 (\u22120.0381)",  # where paths meet one adds
+        "= 0.05 \u00d7 0.008771",  # multiply along a path
+        "= 0.4 \u00d7 0.1385 + 0.5 \u00d7 (\u22120.0381)",  # add where paths meet
         *("weight before", "0.15", "weight after", "0.149780716"),
     ):
-        assert part in said, part
+        assert part in labels, part
 
 
-def test_what_colour_says_dashes_say_too():
+def test_colours_differ_in_dashes_too():
     lines = list(ElementTree.fromstring(draw(worked_example())).iter(f"{SVG}line"))
     kinds = {(line.get("stroke"), line.get("stroke-dasharray")) for line in lines}
     assert len({colour for colour, _ in kinds}) == len({dash for _, dash in kinds}) == 2
 
 
-def test_of_a_large_layer_the_strongest_are_shown_and_the_rest_added_up():
+def test_a_large_layer_shows_its_strongest_units_and_the_sum_of_the_rest():
     e = of("30 tanh, 30 tanh, 2")
-    drawn = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
+    picture = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
     total = e.chain.delta * e.chain.local_derivative
-    wide = next(column for column in drawn.columns if column.layer == "dense_2")
+    wide = next(column for column in picture.columns if column.layer == "dense_2")
     assert (len(wide.units), wide.others) == (MOST, 30 - MOST)
-    shown = sum(a.flow for a in drawn.arrows if a.target in wide.units)
+    shown = sum(a.flow for a in picture.arrows if a.target in wide.units)
     assert shown + wide.rest == pytest.approx(total, rel=1e-9)
 
 
-def test_of_a_small_network_the_flows_of_all_paths_add_up():
+def test_the_flows_of_a_small_network_add_up():
     e = of("3 tanh, residual(3 sigmoid), branches(2 | 1 tanh), 2")
-    drawn = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
-    assert sum(flow for _, flow in drawn.ends) == pytest.approx(e.chain.delta * e.chain.local_derivative, rel=1e-9)
+    picture = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
+    assert sum(flow for _, flow in picture.ends) == pytest.approx(e.chain.delta * e.chain.local_derivative, rel=1e-9)
 
 
 @pytest.mark.parametrize(
     "text", ["2 relu, 1", "3 tanh, batchnorm, layernorm, 2", "3 prelu, residual(3 gelu), branches(2 | 2), 1"]
 )
 @pytest.mark.parametrize("weight", ["dense_1.W[1, 1]", "dense_1.b[0]"])
-def test_every_picture_is_well_formed_and_every_page_stands_alone(text, weight):
+def test_every_picture_is_well_formed_and_every_page_self_contained(text, weight):
     e = of(text, weight)
     assert texts(draw(e))
     html = page(e)
@@ -78,32 +78,32 @@ def test_every_picture_is_well_formed_and_every_page_stands_alone(text, weight):
     assert len(html) < 1_000_000
 
 
-def test_names_cannot_smuggle_markup_into_a_page():
+def test_names_are_escaped():
     e = worked_example()
-    e.as_json()  # all is worked out before the name is changed
+    e.as_json()  # compute everything before the name changes
     e.weight = "<script>alert(1)</script>"
     assert "<script>alert" not in page(e)
     assert "<script>alert" not in draw(e)
 
 
-def test_a_notebook_shows_it():
+def test_the_notebook_representation_has_the_scheme():
     assert "<svg" in worked_example()._repr_html_()
 
 
-def test_a_deep_network_goes_on_in_the_next_row():
+def test_a_deep_network_continues_in_the_next_row():
     e = of("2 tanh, 2 tanh, 2 tanh, 2 tanh, 2 tanh, 2 tanh, 1")
     svg = draw(e)
     assert float(ElementTree.fromstring(svg).get("width")) < 1700
     assert "(the same as above)" in texts(svg)
-    drawn = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
-    units = {str(unit) for column in drawn.columns for unit in column.units}
+    picture = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
+    units = {str(unit) for column in picture.columns for unit in column.units}
     assert units <= set(texts(svg))
-    locals_ = sum(1 for text in texts(svg) if re.match("w = |f\u2032", text or ""))
-    assert locals_ == len(drawn.arrows) + 1  # the weight's own box says w = too
+    derivatives = sum(1 for text in texts(svg) if re.match("w = |f\u2032", text or ""))
+    assert derivatives == len(picture.arrows) + 1  # the weight's box starts with w = too
 
 
 @pytest.mark.parametrize("text", ["4 tanh, 4 tanh, 4 tanh, 3", "9 relu, 9 relu, 9 relu, 5", "3, residual(3 tanh), 2"])
-def test_no_label_hides_another(text):
+def test_labels_do_not_overlap(text):
     svg = draw(of(text))
     boxes = []
     for box in ElementTree.fromstring(svg).iter(f"{SVG}rect"):

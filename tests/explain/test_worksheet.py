@@ -1,4 +1,4 @@
-"""Worksheets: their answers are the network's own numbers, blanks hide them, and drawn numbers are short."""
+"""Worksheets: answers are the network's numbers, blanks hide them, and random numbers are short."""
 
 import re
 
@@ -18,19 +18,19 @@ from chainrule.training import train
 TEXTS = ["2 relu, 1", "2 sigmoid, 2 sigmoid", "3 tanh, 2 relu, 1", "1", "2 leakyrelu, 2"]
 
 
-def made(text, seed=0, chosen="sgd 0.1"):
-    return make_worksheet(Network(text, 2), loss("half_squares"), optimizer(chosen), seed=seed)
+def worksheet(text, seed=0, chain="sgd 0.1"):
+    return make_worksheet(Network(text, 2), loss("half_squares"), optimizer(chain), seed=seed)
 
 
 def answers(lines):
-    """The last number to fill in of each line."""
+    """The last blank's answer of each line."""
     return [[part.answer for part in line if isinstance(part, Blank)][-1] for line in lines]
 
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_answers_are_the_networks_own(text, seed):
-    sheet = made(text, seed)
+    sheet = worksheet(text, seed)
     trace = sheet.trace
     expected = differentiate(trace.network, trace.problem.loss, trace.parameters, trace.batch.x, trace.batch.y)
     assert answers(sheet.forward()) == [v for values in trace.tape.values[1:] for v in values.ravel()]
@@ -40,9 +40,9 @@ def test_the_answers_are_the_networks_own(text, seed):
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_each_lines_numbers_give_its_answer(text):
-    """What stands before the last "=" comes to what stands behind it, as a pupil would find."""
-    sheet = made(text)
+def test_the_numbers_of_each_line_give_its_answer(text):
+    """The expression before the last "=" evaluates to the number after it."""
+    sheet = worksheet(text)
     for line in [*sheet.forward(), *sheet.backward(), *sheet.gradients(), *sheet.updates()]:
         words = "".join(str(part.answer) if isinstance(part, Blank) else part for part in line)
         sides = words.replace("−", "-").replace("×", "*").split(": ", 1)[-1].split(" = ")
@@ -52,16 +52,16 @@ def test_each_lines_numbers_give_its_answer(text):
 
 @pytest.mark.parametrize("text", ["2 relu, 1", "2 leakyrelu, 2", "1"])
 @pytest.mark.parametrize("seed", range(4))
-def test_drawn_numbers_are_short(text, seed):
-    sheet = made(text, seed)
+def test_random_numbers_are_short(text, seed):
+    sheet = worksheet(text, seed)
     lines = [*sheet.forward(), *sheet.loss(), *sheet.backward(), *sheet.gradients(), *sheet.updates()]
     for text in (number(part.answer) for line in lines for part in line if isinstance(part, Blank)):
         assert len(text.lstrip("−")) <= 6
     assert np.count_nonzero(sheet.record.gradient) >= sheet.record.gradient.size / 2
 
 
-def test_the_sheet_hides_what_the_key_tells():
-    sheet = made("2 relu, 1")
+def test_the_sheet_hides_the_answers_of_the_key():
+    sheet = worksheet("2 relu, 1")
     fill, key = sheet.page().split('<section class="key">')
     blanks = sum(isinstance(part, Blank) for line in sheet.forward() for part in line)
     assert fill.count('class="blank"') == key.count("<b>") > blanks
@@ -69,24 +69,24 @@ def test_the_sheet_hides_what_the_key_tells():
     assert 'class="blank"' not in key
 
 
-def test_a_loss_that_takes_two_outputs_for_each_target():
+def test_a_loss_with_two_outputs_per_target():
     sheet = make_worksheet(Network("2 relu, 2", 2), loss("gaussian"), optimizer("sgd 0.1"))
     assert sheet.trace.batch.y.shape == (1, 1)
     assert "t[0] = " in sheet.page()
 
 
-def test_an_optimizer_of_several_stages_is_worked_stage_by_stage():
-    sheet = made("1", chosen="momentum 0.5")
+def test_an_optimizer_of_several_stages_has_a_line_per_stage():
+    sheet = worksheet("1", chain="momentum 0.5")
     assert any("momentum of" in str(line[0]) for line in sheet.updates())
 
 
 @pytest.mark.parametrize("text", ["", "20 tanh, 20 tanh, 1", "2, softmax", "2, residual(2), 1", "3 prelu, 1"])
-def test_what_fits_on_no_worksheet_is_refused(text):
+def test_unsuitable_networks_are_refused(text):
     with pytest.raises(SettingError, match="a worksheet is for"):
-        made(text)
+        worksheet(text)
 
 
-def test_of_a_run_the_numbers_are_its_own_rounded(tmp_path, capsys):
+def test_a_runs_worksheet_has_its_own_weights_rounded(tmp_path, capsys):
     trained = train("2 tanh", "moons", epochs=1, callbacks=[Recorder(tmp_path / "run")])
     page = tmp_path / "sheet.html"
     assert command(["worksheet", str(tmp_path / "run"), "-o", str(page)]) == 0
@@ -98,8 +98,8 @@ def test_of_a_run_the_numbers_are_its_own_rounded(tmp_path, capsys):
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_in_a_browser(open_page, tmp_path, width):
-    (tmp_path / "sheet.html").write_text(made("2 sigmoid, 2 sigmoid").page())
-    shown = open_page(tmp_path / "sheet.html", width)
-    assert shown.evaluate("document.documentElement.scrollWidth") <= width
-    assert shown.locator(".blank").first.bounding_box()["width"] > 50
-    assert shown.locator("math").count() == 2
+    (tmp_path / "sheet.html").write_text(worksheet("2 sigmoid, 2 sigmoid").page())
+    browser_page = open_page(tmp_path / "sheet.html", width)
+    assert browser_page.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser_page.locator(".blank").first.bounding_box()["width"] > 50
+    assert browser_page.locator("math").count() == 2

@@ -1,4 +1,4 @@
-"""Every loss against JAX and against nudging; sample weights, extremes, and penalties."""
+"""Every loss against JAX and finite differences; sample weights, extreme logits, and penalties."""
 
 import jax
 import jax.numpy as jnp
@@ -31,16 +31,16 @@ from chainrule.losses import (
 )
 
 RANDOM = np.random.default_rng(0)
-QUANTITIES = RANDOM.normal(size=(7, 3))
+REALS = RANDOM.normal(size=(7, 3))
 COUNTS = RANDOM.poisson(2.0, size=(7, 3)).astype(float)
-IDS = RANDOM.integers(0, 3, 7)
-YES = RANDOM.integers(0, 2, 7)
-SHARES = RANDOM.dirichlet(np.ones(3), 7)
+CLASSES = RANDOM.integers(0, 3, 7)
+BINARY = RANDOM.integers(0, 2, 7)
+PROBABILITIES = RANDOM.dirichlet(np.ones(3), 7)
 WEIGHTS = np.array([0.5, 2.0, 1.0])
 
 
-def hot(ids, k=3):
-    return jax.nn.one_hot(ids, k)
+def one_hot(classes, k=3):
+    return jax.nn.one_hot(classes, k)
 
 
 def smooth(t, s):
@@ -51,13 +51,13 @@ def huber(d):
     return jnp.where(jnp.abs(d) <= 0.7, d**2 / 2, 0.7 * (jnp.abs(d) - 0.35))
 
 
-def right(z, t):
+def p_true(z, t):
     return jnp.take_along_axis(jax.nn.softmax(z), t[:, None], axis=1)[:, 0]
 
 
 def weston_watkins(z, t, power):
-    lead = 1 + z - jnp.take_along_axis(z, t[:, None], axis=1)
-    return (jnp.maximum(0, lead) ** power * (1 - hot(t))).sum(1)
+    shortfall = 1 + z - jnp.take_along_axis(z, t[:, None], axis=1)
+    return (jnp.maximum(0, shortfall) ** power * (1 - one_hot(t))).sum(1)
 
 
 def two_logits(z):
@@ -65,71 +65,86 @@ def two_logits(z):
 
 
 CASES = {
-    "mse": (MeanSquaredError(), 3, QUANTITIES, lambda y, t: ((y - t) ** 2).mean(1)),
-    "half squares": (HalfSquares(), 3, QUANTITIES, lambda y, t: ((y - t) ** 2).sum(1) / 2),
-    "mae": (MeanAbsoluteError(), 3, QUANTITIES, lambda y, t: jnp.abs(y - t).mean(1)),
-    "huber": (Huber(0.7), 3, QUANTITIES, lambda y, t: huber(y - t).mean(1)),
-    "log cosh": (LogCosh(), 3, QUANTITIES, lambda y, t: jnp.log(jnp.cosh(y - t)).mean(1)),
-    "quantile": (Quantile(0.9), 3, QUANTITIES, lambda y, t: jnp.maximum(0.9 * (t - y), -0.1 * (t - y)).mean(1)),
+    "mse": (MeanSquaredError(), 3, REALS, lambda y, t: ((y - t) ** 2).mean(1)),
+    "half squares": (HalfSquares(), 3, REALS, lambda y, t: ((y - t) ** 2).sum(1) / 2),
+    "mae": (MeanAbsoluteError(), 3, REALS, lambda y, t: jnp.abs(y - t).mean(1)),
+    "huber": (Huber(0.7), 3, REALS, lambda y, t: huber(y - t).mean(1)),
+    "log cosh": (LogCosh(), 3, REALS, lambda y, t: jnp.log(jnp.cosh(y - t)).mean(1)),
+    "quantile": (Quantile(0.9), 3, REALS, lambda y, t: jnp.maximum(0.9 * (t - y), -0.1 * (t - y)).mean(1)),
     "poisson": (Poisson(), 3, COUNTS, lambda y, t: (jnp.exp(y) - t * y).mean(1)),
     "gaussian": (
         GaussianNegativeLogLikelihood(),
         6,
-        QUANTITIES,
+        REALS,
         lambda y, t: -jax.scipy.stats.norm.logpdf(t, y[:, :3], jnp.exp(y[:, 3:] / 2)).mean(1),
     ),
     "cosine": (
         Cosine(),
         3,
-        QUANTITIES,
+        REALS,
         lambda y, t: 1 - (y * t).sum(1) / (jnp.linalg.norm(y, axis=1) * jnp.linalg.norm(t, axis=1)),
     ),
     "binary": (
         BinaryCrossEntropy(),
         1,
-        YES,
+        BINARY,
         lambda z, t: -jnp.where(t == 1, jax.nn.log_sigmoid(z[:, 0]), jax.nn.log_sigmoid(-z[:, 0])),
     ),
     "binary, many": (
         BinaryCrossEntropy(),
         3,
-        SHARES,
+        PROBABILITIES,
         lambda z, t: -(t * jax.nn.log_sigmoid(z) + (1 - t) * jax.nn.log_sigmoid(-z)).mean(1),
     ),
     "binary, smoothed and weighted": (
         BinaryCrossEntropy(0.2, (0.5, 2.0)),
         1,
-        YES,
+        BINARY,
         lambda z, t: (
             -(2 * (t * 0.8 + 0.1) * jax.nn.log_sigmoid(z[:, 0]) + 0.5 * (0.9 - t * 0.8) * jax.nn.log_sigmoid(-z[:, 0]))
         ),
     ),
-    "categorical": (CategoricalCrossEntropy(), 3, IDS, lambda z, t: -(hot(t) * jax.nn.log_softmax(z)).sum(1)),
-    "categorical, shares": (CategoricalCrossEntropy(), 3, SHARES, lambda z, t: -(t * jax.nn.log_softmax(z)).sum(1)),
+    "categorical": (CategoricalCrossEntropy(), 3, CLASSES, lambda z, t: -(one_hot(t) * jax.nn.log_softmax(z)).sum(1)),
+    "categorical, probabilities": (
+        CategoricalCrossEntropy(),
+        3,
+        PROBABILITIES,
+        lambda z, t: -(t * jax.nn.log_softmax(z)).sum(1),
+    ),
     "categorical, smoothed and weighted": (
         CategoricalCrossEntropy(0.1, tuple(WEIGHTS)),
         3,
-        IDS,
-        lambda z, t: -(WEIGHTS * smooth(hot(t), 0.1) * jax.nn.log_softmax(z)).sum(1),
+        CLASSES,
+        lambda z, t: -(WEIGHTS * smooth(one_hot(t), 0.1) * jax.nn.log_softmax(z)).sum(1),
     ),
-    "focal": (Focal(), 3, IDS, lambda z, t: -((1 - right(z, t)) ** 2) * jnp.log(right(z, t))),
+    "focal": (Focal(), 3, CLASSES, lambda z, t: -((1 - p_true(z, t)) ** 2) * jnp.log(p_true(z, t))),
     "focal, weighted": (
         Focal(0.5, tuple(WEIGHTS)),
         3,
-        IDS,
-        lambda z, t: -WEIGHTS[t] * (1 - right(z, t)) ** 0.5 * jnp.log(right(z, t)),
+        CLASSES,
+        lambda z, t: -WEIGHTS[t] * (1 - p_true(z, t)) ** 0.5 * jnp.log(p_true(z, t)),
     ),
     "focal, one output": (
         Focal(3.0),
         1,
-        YES,
-        lambda z, t: -((1 - right(two_logits(z), t)) ** 3) * jnp.log(right(two_logits(z), t)),
+        BINARY,
+        lambda z, t: -((1 - p_true(two_logits(z), t)) ** 3) * jnp.log(p_true(two_logits(z), t)),
     ),
-    "hinge": (Hinge(), 3, IDS, lambda z, t: weston_watkins(z, t, 1)),
-    "hinge, one output": (Hinge(), 1, YES, lambda z, t: jnp.maximum(0, 1 - (2 * t - 1) * z[:, 0])),
-    "squared hinge": (SquaredHinge(), 3, IDS, lambda z, t: weston_watkins(z, t, 2)),
-    "squared hinge, one output": (SquaredHinge(), 1, YES, lambda z, t: jnp.maximum(0, 1 - (2 * t - 1) * z[:, 0]) ** 2),
-    "kullback-leibler": (KullbackLeibler(), 3, SHARES, lambda y, t: jax.scipy.special.rel_entr(t, jnp.exp(y)).sum(1)),
+    "hinge": (Hinge(), 3, CLASSES, lambda z, t: weston_watkins(z, t, 1)),
+    "hinge, one output": (Hinge(), 1, BINARY, lambda z, t: jnp.maximum(0, 1 - (2 * t - 1) * z[:, 0])),
+    "squared hinge": (SquaredHinge(), 3, CLASSES, lambda z, t: weston_watkins(z, t, 2)),
+    "squared hinge, one output": (
+        SquaredHinge(),
+        1,
+        BINARY,
+        lambda z, t: jnp.maximum(0, 1 - (2 * t - 1) * z[:, 0]) ** 2,
+    ),
+    "kullback-leibler": (
+        KullbackLeibler(),
+        3,
+        PROBABILITIES,
+        lambda y, t: jax.scipy.special.rel_entr(t, jnp.exp(y)).sum(1),
+    ),
 }
 
 
@@ -143,7 +158,7 @@ def prediction_for(outputs, seed=1):
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("weights", [None, np.linspace(0, 3, 7)])
-def test_value_and_derivative_are_what_jax_says(name, weights):
+def test_value_and_derivative_equal_those_of_jax(name, weights):
     loss, outputs, target, oracle = CASES[name]
     prediction = prediction_for(outputs)
 
@@ -157,15 +172,15 @@ def test_value_and_derivative_are_what_jax_says(name, weights):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_derivative_is_what_nudging_measures(name):
+def test_derivative_equals_finite_differences(name):
     loss, outputs, target, _ = CASES[name]
     prediction = prediction_for(outputs, seed=2)
     derivative = loss.derivative(prediction, target)
     for index in np.ndindex(prediction.shape):
-        nudge = np.zeros_like(prediction)
-        nudge[index] = 1
-        measured = central_difference(lambda h, n=nudge: loss.value(prediction + h * n, target))
-        assert measured == pytest.approx(derivative[index], rel=1e-7, abs=1e-8)
+        direction = np.zeros_like(prediction)
+        direction[index] = 1
+        numeric = central_difference(lambda h, d=direction: loss.value(prediction + h * d, target))
+        assert numeric == pytest.approx(derivative[index], rel=1e-7, abs=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +188,7 @@ def test_derivative_is_what_nudging_measures(name):
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_logits_of_ten_thousand_are_no_trouble(loss, dtype, outputs):
+def test_huge_logits_give_finite_losses_and_derivatives(loss, dtype, outputs):
     if outputs == 1 and isinstance(loss, CategoricalCrossEntropy):
         return
     prediction = np.full((2, outputs), -1e4, dtype=dtype)
@@ -192,7 +207,7 @@ def test_logits_of_ten_thousand_are_no_trouble(loss, dtype, outputs):
 
 
 @given(st.integers(1, 6), st.integers(2, 4), st.integers(0, 99))
-def test_a_sample_of_weight_two_counts_as_two(samples, classes, seed):
+def test_doubling_all_sample_weights_doubles_the_loss(samples, classes, seed):
     random = np.random.default_rng(seed)
     z, t = random.normal(size=(samples, classes)), random.integers(0, classes, samples)
     loss = CategoricalCrossEntropy()
@@ -201,13 +216,13 @@ def test_a_sample_of_weight_two_counts_as_two(samples, classes, seed):
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_a_loss_is_found_by_its_name_and_has_a_formula(name):
-    found = losses.loss(name)
-    assert type(found) is NAMED[name]
-    assert all(found.formula)
+def test_a_loss_is_made_by_name_and_has_a_formula(name):
+    loss = losses.loss(name)
+    assert type(loss) is NAMED[name]
+    assert all(loss.formula)
 
 
-def test_names_take_numbers_and_mistakes_are_explained():
+def test_names_take_settings_and_invalid_ones_raise():
     assert losses.loss("huber 0.5") == Huber(0.5)
     with pytest.raises(SettingError, match="did you mean 'huber'"):
         losses.loss("hubr")
@@ -219,8 +234,8 @@ def test_names_take_numbers_and_mistakes_are_explained():
         CategoricalCrossEntropy(class_weights=(1.0, -1.0))
 
 
-def test_targets_that_do_not_fit_are_refused():
-    with pytest.raises(ShapeError, match="tells 3 classes apart"):
+def test_targets_and_weights_of_the_wrong_shape_raise():
+    with pytest.raises(ShapeError, match="distinguishes 3 classes"):
         CategoricalCrossEntropy().value(np.zeros((2, 3)), np.array([0, 3]))
     with pytest.raises(ShapeError, match="the target has the shape"):
         MeanSquaredError().value(np.zeros((2, 3)), np.zeros(5))
@@ -230,7 +245,7 @@ def test_targets_that_do_not_fit_are_refused():
         CategoricalCrossEntropy(class_weights=(1, 1)).value(np.zeros((2, 3)), np.array([0, 1]))
 
 
-def test_what_a_prediction_says():
+def test_probabilities_classes_and_point_predictions():
     z = np.array([[0.0], [2.0]])
     np.testing.assert_allclose(BinaryCrossEntropy().probabilities(z).sum(axis=1), 1)
     np.testing.assert_array_equal(BinaryCrossEntropy().classes(z), [0, 1])
@@ -251,7 +266,7 @@ def test_what_a_prediction_says():
         ),
     ],
 )
-def test_penalties_are_what_jax_says_and_leave_the_rest_alone(penalty, oracle):
+def test_penalties_equal_those_of_jax_and_skip_other_parameters(penalty, oracle):
     layout = Layout.of({"dense_1.W": (3, 2), "dense_1.b": (2,)}, regularized={"dense_1.W"})
     vector = np.random.default_rng(3).normal(size=8)
     assert penalty.value(vector, layout) == pytest.approx(float(oracle(vector[:6], vector[6:])), rel=1e-12)
@@ -259,6 +274,6 @@ def test_penalties_are_what_jax_says_and_leave_the_rest_alone(penalty, oracle):
     np.testing.assert_allclose(penalty.gradient(vector, layout), gradient, rtol=1e-10)
 
 
-def test_a_penalty_on_nothing_is_a_mistake():
+def test_a_penalty_that_matches_nothing_raises():
     with pytest.raises(SettingError, match=r"no parameter's name matches 'conv\*'; there are dense_1.W"):
         losses.l2(0.1, on="conv*").value(np.ones(2), Layout.of({"dense_1.W": (2, 1)}))

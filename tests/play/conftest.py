@@ -1,4 +1,4 @@
-"""A server of the live page in a process of its own, and the page as a person opens it."""
+"""A server of the live page in a separate process, and the page in a browser."""
 
 import subprocess
 import sys
@@ -14,9 +14,12 @@ CODE = "from chainrule.cli import main; main()"
 
 @contextmanager
 def serving(*arguments, without=""):
-    """The address of a server with these arguments, on which a package may be missing; it ends with the block."""
-    missing = f"import sys; sys.modules[{without!r}] = None; " if without else ""
-    command = [sys.executable, "-c", missing + CODE, "play", "--no-browser", *arguments]
+    """The address of a server with these arguments, which ends with the block.
+
+    `without` is the name of a package that it can't import.
+    """
+    hide = f"import sys; sys.modules[{without!r}] = None; " if without else ""
+    command = [sys.executable, "-c", hide + CODE, "play", "--no-browser", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process.stdout.readline().strip()
@@ -27,47 +30,47 @@ def serving(*arguments, without=""):
 
 @pytest.fixture(scope="session")
 def serve():
-    """Starts a server with these arguments, as a context."""
+    """The context manager that starts a server."""
     return serving
 
 
 @pytest.fixture(scope="session")
 def address():
-    """The address of a server without data of its own."""
-    with serving() as found:
-        assert found.startswith("http://127.0.0.1:")
-        yield found
+    """The address of a server without data."""
+    with serving() as url:
+        assert url.startswith("http://127.0.0.1:")
+        yield url
 
 
 @pytest.fixture
 def visit(chromium):
-    """Opens an address, in a window of a size; fails if a script fails or anything is asked of another server."""
-    troubles, contexts = [], []
+    """Opens an address in a window; fails if a script fails, or if another server is contacted."""
+    problems, contexts = [], []
 
-    def visited(address, width=1280, height=800, **also):
-        context = chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **also)
+    def open_address(address, width=1280, height=800, **options):
+        context = chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **options)
         contexts.append(context)
         context.set_default_timeout(1000 * WAIT)
         page = context.new_page()
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda message: troubles.append(message.text) if is_trouble(message) else None)
-        page.on("request", lambda request: troubles.append(request.url) if foreign(request.url, address) else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if is_error(message) else None)
+        page.on("request", lambda request: problems.append(request.url) if foreign(request.url, address) else None)
         page.goto(address)
         expect(page.locator("#now-loss")).not_to_have_text("-")
         settled(page)
         return page
 
-    yield visited
+    yield open_address
     for context in contexts:
         context.close()
-    assert not troubles
+    assert not problems
 
 
-def is_trouble(message):
-    """Whether the browser complains; of an answer that refuses something it does so by itself."""
+def is_error(message):
+    """Whether the browser reports an error, other than for a request that the server refused."""
     return message.type == "error" and "the server responded with a status of 400" not in message.text
 
 
 def foreign(url, address):
-    """Whether a request goes anywhere but to the server."""
+    """Whether a request goes to anything but the server."""
     return not url.startswith((address.split("#")[0], "data:", "blob:"))

@@ -1,4 +1,4 @@
-"""Each lesson of the live page, gone through to its end; and what one takes away, used."""
+"""Each lesson of the live page, completed; and everything that the page exports, used."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def learning_rates(page):
 
 def zeros(page):
     run_for(page, 500)
-    # All hidden units are alike: their rows of weights are the same.
+    # All hidden units have equal weights.
     rows = page.evaluate("""async () => {
         const { app } = await import("./app.js");
         return Array.from(app.arrays.weights.data.slice(0, 12));
@@ -67,12 +67,12 @@ def dead(page):
         const { unitPlaces } = await import("./drawing.js");
         return unitPlaces()[0].map(({ x, y }) => [x + 20, y + 12]);
     }""")
-    said = []
+    texts = []
     for x, y in places:
         page.locator("#drawing").click(position={"x": x, "y": y})
-        expect(page.locator("#explained .short")).to_contain_text(f"dense_1[{len(said)}]")
-        said.append(page.inner_text("#explained"))
-    assert any("dead: silent for every sample" in text for text in said)
+        expect(page.locator("#explained .short")).to_contain_text(f"dense_1[{len(texts)}]")
+        texts.append(page.inner_text("#explained"))
+    assert any("dead: silent for every sample" in text for text in texts)
 
 
 def race(page):
@@ -90,7 +90,7 @@ def overfitting(page):
 @pytest.mark.parametrize(
     "number", range(8), ids=["weight", "chain", "rates", "zeros", "vanishing", "dead", "race", "overfitting"]
 )
-def test_a_lesson_gone_through(address, visit, number):
+def test_a_lesson_can_be_completed(address, visit, number):
     page = visit(address)
     choose(page, "#lesson", str(number))
     box = page.locator("#lesson-box")
@@ -113,7 +113,7 @@ def weights_of(page):
     }""")
 
 
-def test_the_address_shows_the_same_again(address, visit):
+def test_the_address_restores_the_page(address, visit):
     page = visit(address)
     choose(page, "#data-set", "plane:xor")
     page.get_by_label("One unit fewer (2)").click()
@@ -130,8 +130,8 @@ def test_the_address_shows_the_same_again(address, visit):
     explained = page.inner_text("#explained .short")
     page.reload()
     expect(page.locator("#now-step")).to_have_text(step)
-    again = visit(link)
-    for other in (page, again):
+    copy = visit(link)
+    for other in (page, copy):
         expect(other.locator("#now-step")).to_have_text(step)
         assert weights_of(other) == weights
         expect(other.locator("#data-set")).to_have_value("plane:xor")
@@ -153,12 +153,12 @@ def saved(page, button, folder):
     return path
 
 
-def test_the_code_that_is_taken_away_trains_the_same(address, visit, tmp_path):
+def test_the_exported_code_trains_the_same_network(address, visit, tmp_path):
     page = visit(address)
     choose(page, "#set-schedule", "cosine")
     page.get_by_label("Weights drawn from (1)").select_option("uniform -1 1")
     settled(page)
-    enter(page, "#set-epochs", "2")  # the program plans as many epochs as it trains
+    enter(page, "#set-epochs", "2")  # the program trains all planned epochs
     for _ in range(2):
         page.click("#epoch")
         settled(page)
@@ -173,7 +173,7 @@ def test_the_code_that_is_taken_away_trains_the_same(address, visit, tmp_path):
     assert json.loads(record.stdout.splitlines()[-1]) == weights
 
 
-def test_the_code_for_pytorch_is_whole(address, visit, tmp_path):
+def test_the_code_for_pytorch_runs(address, visit, tmp_path):
     page = visit(address)
     choose(page, "#set-schedule", "cosine")
     enter(page, "#set-clip", "3")
@@ -194,7 +194,7 @@ def test_the_code_for_pytorch_is_whole(address, visit, tmp_path):
     assert 0 < float(record.stdout.split()[-1]) < 2
 
 
-def test_weights_explanation_and_drawing_are_taken_away(address, visit, tmp_path):
+def test_exported_weights_explanation_and_drawing(address, visit, tmp_path):
     page = visit(address)
     page.click("#step")
     page.click("#choose button")
@@ -202,12 +202,12 @@ def test_weights_explanation_and_drawing_are_taken_away(address, visit, tmp_path
     settled(page)
     weights = weights_of(page)
     page.click("#take")
-    told = json.loads(saved(page, "#take-json", tmp_path).read_text())
+    lists = json.loads(saved(page, "#take-json", tmp_path).read_text())
     arrays = load(saved(page, "#take-safetensors", tmp_path).read_bytes())
-    assert list(told) == ["dense_1.W", "dense_1.b", "dense_2.W", "dense_2.b", "dense_3.W", "dense_3.b"]
-    for name, values in told.items():
+    assert list(lists) == ["dense_1.W", "dense_1.b", "dense_2.W", "dense_2.b", "dense_3.W", "dense_3.b"]
+    for name, values in lists.items():
         assert np.array_equal(arrays[name], np.array(values, dtype=np.float32))
-    assert np.concatenate([arrays[name].ravel() for name in told]).tolist() == weights
+    assert np.concatenate([arrays[name].ravel() for name in lists]).tolist() == weights
     explanation = saved(page, "#take-explanation", tmp_path).read_text()
     assert "<title>dense_1.W[0, 0], step 1</title>" in explanation
     svg = saved(page, "#take-svg", tmp_path).read_text()

@@ -1,4 +1,4 @@
-"""The live page, used as a person would: in headless Chromium, by click, mouse and keyboard."""
+"""The live page in headless Chromium, used by mouse and keyboard."""
 
 import re
 import time
@@ -19,18 +19,18 @@ def is_at(page, step):
     expect(page.locator("#now-step")).to_have_text(f"{step:,}")
 
 
-def pictures(page, selector):
-    """A canvas as text, to see whether it changed."""
+def picture(page, selector):
+    """The content of a canvas as text, to see whether it changed."""
     return page.locator(selector).evaluate("(canvas) => canvas.toDataURL()")
 
 
 def draw_again(page):
-    """Ask for another frame: what would go on without being asked is seen in it."""
+    """Ask for another frame, which would show whether training still runs."""
     choose(page, "#histogram-layer", "dense_2")
 
 
 def unit_at(page, column, row):
-    """Where a unit of the drawing is: the columns are evenly spaced, the rows in the middle of the canvas."""
+    """The position of a unit of the drawing, in coordinates of the window."""
     return page.evaluate(
         """async ([column, row]) => {
             const { unitPlaces } = await import("./drawing.js");
@@ -44,7 +44,7 @@ def unit_at(page, column, row):
 
 def test_a_network_learns_and_stops(address, visit):
     page = visit(address)
-    first, plane, curves = number(page, "#now-loss"), pictures(page, "#plane"), pictures(page, "#curves")
+    first, plane, curves = number(page, "#now-loss"), picture(page, "#plane"), picture(page, "#curves")
     page.click("#run")
     expect(page.locator("#run")).to_have_text("Pause")
     page.click("#run")
@@ -53,8 +53,8 @@ def test_a_network_learns_and_stops(address, visit):
     reached = step_of(page)
     assert reached > 500
     assert number(page, "#now-loss") < first
-    assert pictures(page, "#plane") != plane
-    assert pictures(page, "#curves") != curves
+    assert picture(page, "#plane") != plane
+    assert picture(page, "#curves") != curves
     draw_again(page)
     assert step_of(page) == reached
 
@@ -110,7 +110,7 @@ def test_a_step_in_phases(address, visit):
     expect(page.locator("#now-held")).to_have_text(expected)
 
 
-def test_speed_can_be_slow(address, visit):
+def test_the_speed_can_be_limited(address, visit):
     page = visit(address)
     page.select_option("#speed", "10")
     began = time.monotonic()
@@ -119,18 +119,18 @@ def test_speed_can_be_slow(address, visit):
     assert 10 <= step_of(page) <= 10 * seconds + 1
 
 
-def test_data_of_the_plane(address, visit):
+def test_toy_data_sets_of_the_plane(address, visit):
     page = visit(address)
     for name in ("circles", "moons", "xor", "gaussians", "sine"):
-        before = pictures(page, "#plane")
+        before = picture(page, "#plane")
         choose(page, "#data-set", f"plane:{name}")
-        assert pictures(page, "#plane") != before
+        assert picture(page, "#plane") != before
     choose(page, "#data-set", "plane:moons")
     enter(page, "#samples", "100")
     expect(page.locator("#data .hint").nth(1)).to_contain_text("70 + 30")
-    before = pictures(page, "#plane")
+    before = picture(page, "#plane")
     enter(page, "#noise", "0.4")
-    assert pictures(page, "#plane") != before
+    assert picture(page, "#plane") != before
     page.get_by_label("x1*x2", exact=True).check()
     settled(page)
     expect(page.locator("#choose-array option").first).to_have_text("dense_1.W [3, 8]")
@@ -176,17 +176,16 @@ def test_a_file_dropped_onto_the_page(address, visit, tmp_path):
     expect(page.locator("#now-metric-name")).to_have_text("Test r2")
     run_for(page, 500)
     assert number(page, "#now-metric") > 0.9
-    # By drag and drop, a file that can't be used: it says why, and the page goes on.
+    # An unusable file, by drag and drop: the page says why, and still works.
     transfer = page.evaluate_handle(
         "() => { const t = new DataTransfer(); t.items.add(new File(['a,b\\n1,x\\n2,'], 'bad.csv')); return t; }"
     )
-    troubled = page.locator("#message")
     page.dispatch_event("#drop", "dragover", {"dataTransfer": transfer})
     expect(page.locator("#drop.over")).to_be_visible()
     with page.expect_response(lambda response: "upload" in response.url) as answer:
         page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
     assert answer.value.status == 400
-    expect(troubled).to_contain_text("bad.csv: the file")
+    expect(page.locator("#message")).to_contain_text("bad.csv: the file")
     page.click("#step")
 
 
@@ -203,15 +202,15 @@ def test_layers_are_added_changed_and_removed(address, visit):
     expect(page.locator("#histogram-layer")).to_contain_text("relu_1")
     page.get_by_label("Dropout (1)").select_option("0.3")
     expect(page.locator("#histogram-layer")).to_contain_text("dropout_1")
-    before = pictures(page, ".layer canvas >> nth=0")
+    before = picture(page, ".layer canvas >> nth=0")
     page.get_by_label("Weights drawn from (1)").select_option("uniform -1 1")
     expect(page.locator(".layer canvas").first).to_have_attribute("aria-label", re.compile("Uniform"))
-    assert pictures(page, ".layer canvas >> nth=0") != before
+    assert picture(page, ".layer canvas >> nth=0") != before
     page.get_by_label("Remove this layer (3)").click()
     expect(arrays).to_have_count(6)
 
 
-def test_what_was_open_is_forgotten_with_its_layer(address, visit):
+def test_an_open_weight_is_closed_with_its_layer(address, visit):
     page = visit(address)
     page.select_option("#choose-array", "dense_2.W")
     page.click("#choose button")
@@ -226,7 +225,7 @@ def test_what_was_open_is_forgotten_with_its_layer(address, visit):
     expect(page.locator("#message")).to_be_hidden()
 
 
-def test_what_is_trained_with_can_be_chosen(address, visit):
+def test_loss_optimizer_and_hyperparameters_can_be_chosen(address, visit):
     page = visit(address)
     for selector, value in (("#set-loss", "hinge"), ("#set-optimizer", "momentum"), ("#set-schedule", "cosine")):
         choose(page, selector, value)
@@ -243,7 +242,7 @@ def test_what_is_trained_with_can_be_chosen(address, visit):
     is_at(page, 14)
 
 
-def test_a_mistake_is_answered_and_the_page_goes_on(address, visit):
+def test_a_mistake_is_reported_and_the_page_still_works(address, visit):
     page = visit(address)
     page.fill("#choose-index", "7, 99")
     page.click("#choose button")
@@ -252,7 +251,7 @@ def test_a_mistake_is_answered_and_the_page_goes_on(address, visit):
     is_at(page, 1)
 
 
-def test_a_loss_that_explodes_stops_the_run(address, visit):
+def test_a_diverging_loss_stops_the_run(address, visit):
     page = visit(address)
     choose(page, "#data-set", "builtin:diabetes")
     choose(page, "#set-optimizer", "sgd")
@@ -280,7 +279,7 @@ def test_a_weight_is_explained_live(address, visit):
     before = short.text_content()
     page.click("#step")
     expect(short).not_to_have_text(before)
-    expect(explained.locator("#level-6 > :not(summary)").first).to_be_visible()  # what was open stays open
+    expect(explained.locator("#level-6 > :not(summary)").first).to_be_visible()  # open levels stay open
     before = short.text_content()
     page.click("#run")
     expect(short).not_to_have_text(before)
@@ -301,15 +300,15 @@ def test_a_click_on_the_drawing_opens_weights_biases_and_deltas(address, visit):
     expect(page.locator("#tip")).to_contain_text(re.compile(r"dense_3\.W\[\d, 0\] = -?\d"))
     page.mouse.move(5, 5)
     expect(page.locator("#tip")).to_be_hidden()
-    before = pictures(page, "#drawing")
+    before = picture(page, "#drawing")
     page.mouse.click(x1 + 39, y1 + 19)
     expect(page.locator("#explained .short")).to_contain_text("dense_3.W[3, 0]")
     page.mouse.move(5, 5)
     expect(page.locator("#tip")).to_be_hidden()
-    assert pictures(page, "#drawing") != before  # its paths are lit
+    assert picture(page, "#drawing") != before  # its paths are highlighted
 
 
-def test_the_cursor_tells_names_and_live_values(address, visit):
+def test_hovering_shows_names_and_live_values(address, visit):
     page = visit(address)
     x, y = unit_at(page, 0, 1)
     page.mouse.move(x + 20, y + 10)
@@ -325,18 +324,18 @@ def test_lines_show_weights_gradients_updates_or_deltas(address, visit):
     page.click("#step")
     settled(page)
     is_at(page, 1)
-    seen = {pictures(page, "#drawing")}
+    seen = {picture(page, "#drawing")}
     for value in ("gradients", "updates"):
         page.select_option("#edges", value)
-        seen.add(pictures(page, "#drawing"))
+        seen.add(picture(page, "#drawing"))
     page.click("#phase-backward")
     page.select_option("#edges", "deltas")
     settled(page)
-    seen.add(pictures(page, "#drawing"))
+    seen.add(picture(page, "#drawing"))
     assert len(seen) == 4
 
 
-def test_a_weight_is_edited_and_the_loss_answers(address, visit):
+def test_editing_a_weight_shows_its_effect_on_the_loss(address, visit):
     page = visit(address)
     page.fill("#choose-index", "0, 0")
     page.click("#choose button")
@@ -356,9 +355,9 @@ def test_histograms_of_any_layer(address, visit):
     run_for(page, 100)
     for name in ("weights", "activations", "gradients"):
         expect(page.locator(f"#histogram-{name}")).to_be_visible()
-    before = pictures(page, "#histogram-weights")
+    before = picture(page, "#histogram-weights")
     choose(page, "#histogram-layer", "dense_2")
-    assert pictures(page, "#histogram-weights") != before
+    assert picture(page, "#histogram-weights") != before
     page.select_option("#histogram-layer", "tanh_1")
     expect(page.locator("#histogram-weights")).to_be_hidden()
     assert "dense_1.W" in page.get_attribute("#sizes", "aria-label")
@@ -374,7 +373,7 @@ def test_the_loss_surface_with_the_path(address, visit):
     expect(page.locator("#surface-words")).to_contain_text("% of its variance")
 
 
-def test_without_plotly_the_page_says_what_the_surface_needs(serve, visit):
+def test_without_plotly_the_page_says_that_the_surface_needs_it(serve, visit):
     with serve(without="plotly") as address:
         page = visit(address)
         page.click("#surface-toggle")
@@ -404,7 +403,7 @@ def test_a_race(address, visit):
     assert words.inner_text() == step
 
 
-def test_settings_that_are_good_and_bad_say_why(address, visit):
+def test_presets_explain_themselves(address, visit):
     page = visit(address)
     page.select_option("#preset", "3")
     expect(page.locator("#preset-words")).to_contain_text("a network of one unit")
@@ -445,8 +444,8 @@ def test_it_fits_the_screen_in_light_and_dark(address, visit, width, height, sch
 def recorded(tmp_path_factory, serve):
     folder = tmp_path_factory.mktemp("runs") / "iris-1"
     trained = train("5 tanh", "iris", epochs=20, callbacks=[Recorder(folder)])
-    with serve(str(folder)) as found:
-        yield found, trained.progress.position.step
+    with serve(str(folder)) as url:
+        yield url, trained.progress.position.step
 
 
 def test_a_recorded_run_is_replayed(recorded, visit):

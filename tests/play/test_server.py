@@ -1,4 +1,4 @@
-"""The live page's server trusts nobody: what has no right is refused with a clear answer, and the server goes on."""
+"""The live page's server trusts no request: it refuses with a clear answer, and keeps running."""
 
 import http.client
 import json
@@ -16,49 +16,48 @@ from chainrule.play.server import MOST_SESSIONS, MOST_UPLOAD
 from waiting import WAIT, until
 
 
-def parts(address):
-    """Host with port, and token."""
+def host_and_token(address):
+    """The host with its port, and the token."""
     _, _, host, token, _ = address.split("/")
     return host, token
 
 
 def ask(address, path=None, method="GET", body=None, **headers):
-    """The status, the body and the headers of an answer; a path of None is the page's own."""
-    host, token = parts(address)
+    """The status, the body and the headers of a response; without a path, of the page itself."""
+    host, token = host_and_token(address)
     connection = http.client.HTTPConnection(host, timeout=WAIT)
     try:
         connection.request(method, f"/{token}/" if path is None else path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode("utf-8", "replace"), dict(answer.getheaders())
+        response = connection.getresponse()
+        return response.status, response.read().decode("utf-8", "replace"), dict(response.getheaders())
     finally:
         connection.close()
 
 
-def socket(address, **also):
-    host, token = parts(address)
-    waits = {"open_timeout": WAIT, "ping_timeout": WAIT, "close_timeout": WAIT}
-    options = {"origin": f"http://{host}", **waits, **also}
-    return connect(
-        f"ws://{host}/{also.pop('token', token)}/socket", **{k: v for k, v in options.items() if k != "token"}
-    )
+def socket(address, **changes):
+    """A WebSocket connection, by default with the page's own token and Origin."""
+    host, token = host_and_token(address)
+    options = {"token": token, "origin": f"http://{host}", **changes}
+    url = f"ws://{host}/{options.pop('token')}/socket"
+    return connect(url, open_timeout=WAIT, ping_timeout=WAIT, close_timeout=WAIT, **options)
 
 
-def told(message):
+def header_of(message):
     """The header of a message."""
     (length,) = struct.unpack("<I", message[:4])
     return json.loads(message[4 : 4 + length])
 
 
 def next_of(connection, kind):
-    """The header of the next message of this kind."""
+    """The header of the next message of this type."""
     while True:
-        header = told(connection.recv(timeout=WAIT))
+        header = header_of(connection.recv(timeout=WAIT))
         if header["type"] == kind:
             return header
 
 
-def goes_on(address):
-    """Whether a new page is served and can train."""
+def still_works(address):
+    """Whether the server still serves a new page that can train."""
     status, body, _ = ask(address)
     assert status == 200
     assert "chainrule" in body
@@ -69,7 +68,7 @@ def goes_on(address):
     return True
 
 
-def test_the_page_and_what_it_may_do(address):
+def test_the_page_and_its_security_headers(address):
     status, body, headers = ask(address)
     assert (status, body[:15]) == (200, "<!doctype html>")
     policy = headers["content-security-policy"]
@@ -82,17 +81,17 @@ def test_the_page_and_what_it_may_do(address):
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/wrong/", "/config.json", "/x/config.json", "//", "/%00/"])
-def test_without_the_token_there_is_nothing(address, path):
+def test_without_the_token_every_request_is_refused(address, path):
     status, body, _ = ask(address, path)
     assert status == 403
     assert body == "the address lacks its token; open the one that 'chainrule play' printed"
 
 
-def test_no_token_no_socket(address):
-    for token in ("wrong", parts(address)[1][:-1], ""):
+def test_without_the_token_there_is_no_socket(address):
+    for token in ("wrong", host_and_token(address)[1][:-1], ""):
         with pytest.raises(InvalidStatus), socket(address, token=token):
             pass
-    assert goes_on(address)
+    assert still_works(address)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "127.0.0.1.evil.example:1", ""])
@@ -100,14 +99,14 @@ def test_a_foreign_host_is_refused(address, host):
     status, body, _ = ask(address, Host=host)
     assert status in (400, 403)
     if status == 403:
-        assert body == "this server answers under its own address only"
+        assert body == "this server answers only at its own address"
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1", "http://127.0.0.1:1"])
 def test_a_foreign_origin_is_refused(address, origin):
     status, body, _ = ask(address, Origin=origin)
-    assert (status, body) == (403, "this server answers its own page only")
-    status, _, _ = ask(address, f"/{parts(address)[1]}/upload?kind=csv", "POST", b"a,b\n1,2\n", Origin=origin)
+    assert (status, body) == (403, "this server answers only its own page")
+    status, _, _ = ask(address, f"/{host_and_token(address)[1]}/upload?kind=csv", "POST", b"a,b\n1,2\n", Origin=origin)
     assert status == 403
     with pytest.raises(InvalidStatus), socket(address, origin=origin):
         pass
@@ -124,32 +123,32 @@ def test_a_socket_without_an_origin_is_refused(address):
      "tsconfig.json", "index.html%00.js", "..\\server.py", "plotly.js/../../server.py", "C:/Windows/win.ini"],
 )  # fmt: skip
 def test_no_path_reaches_the_file_system(address, name):
-    status, body, _ = ask(address, f"/{parts(address)[1]}/{name}")
+    status, body, _ = ask(address, f"/{host_and_token(address)[1]}/{name}")
     assert status in (403, 404)
     assert "import" not in body
     assert "root:" not in body
 
 
-def answer_of(connection):
-    """The status and the error that a raw connection answers with."""
-    answer = http.client.HTTPResponse(connection.sock)
-    answer.begin()
-    return answer.status, json.loads(answer.read())["error"]
+def refusal(connection):
+    """The status and the error of the response on a raw connection."""
+    response = http.client.HTTPResponse(connection.sock)
+    response.begin()
+    return response.status, json.loads(response.read())["error"]
 
 
-def test_a_gigabyte_is_refused_before_it_is_read(address):
-    host, token = parts(address)
+def test_a_large_upload_is_refused_before_it_is_read(address):
+    host, token = host_and_token(address)
     connection = http.client.HTTPConnection(host, timeout=WAIT)
     connection.putrequest("POST", f"/{token}/upload?kind=csv")
     connection.putheader("Content-Length", str(10**9))
     connection.endheaders()
-    assert answer_of(connection) == (413, "the file is larger than 20 MB")
+    assert refusal(connection) == (413, "the file is larger than 20 MB")
     connection.close()
-    assert goes_on(address)
+    assert still_works(address)
 
 
-def test_a_file_of_unknown_size_is_refused_once_it_is_too_large(address):
-    host, token = parts(address)
+def test_an_upload_of_unknown_size_is_refused_once_it_is_too_large(address):
+    host, token = host_and_token(address)
     connection = http.client.HTTPConnection(host, timeout=WAIT)
     connection.putrequest("POST", f"/{token}/upload?kind=csv")
     connection.putheader("Transfer-Encoding", "chunked")
@@ -159,9 +158,9 @@ def test_a_file_of_unknown_size_is_refused_once_it_is_too_large(address):
         connection.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
         sent += len(chunk)
         assert sent < 10 * MOST_UPLOAD
-    assert answer_of(connection) == (413, "the file is larger than 20 MB")
+    assert refusal(connection) == (413, "the file is larger than 20 MB")
     connection.close()
-    assert goes_on(address)
+    assert still_works(address)
 
 
 @pytest.mark.parametrize(
@@ -175,10 +174,10 @@ def test_a_file_of_unknown_size_is_refused_once_it_is_too_large(address):
         ("csv", b"\xff\xfe\x00\x01" * 50, "the file"),
     ],
 )
-def test_a_file_that_can_t_be_used_says_why(address, kind, content, answer):
+def test_an_unusable_file_is_refused_with_a_reason(address, kind, content, answer):
     from urllib.parse import quote
 
-    path = f"/{parts(address)[1]}/upload?kind={quote(kind, safe='')}"
+    path = f"/{host_and_token(address)[1]}/upload?kind={quote(kind, safe='')}"
     status, body, _ = ask(address, path, "POST", content)
     assert status == 400
     assert answer in json.loads(body)["error"]
@@ -217,7 +216,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("message", HOSTILE, ids=lambda message: json.dumps(message)[:60])
-def test_hostile_messages_are_answered(address, message):
+def test_hostile_messages_are_answered_with_an_error(address, message):
     with socket(address) as connection:
         connection.send(json.dumps({"type": "settings", "settings": {}}))
         next_of(connection, "built")
@@ -234,16 +233,16 @@ def test_hostile_messages_are_answered(address, message):
 @pytest.mark.parametrize(
     "content", ["", "no json", "[1]", "3", "[" * 100_000, '{"a":' * 50_000, b"\x00\xff", "x" * 400_000]
 )
-def test_malformed_messages_end_the_connection_only(address, content):
+def test_malformed_messages_end_only_their_connection(address, content):
     with socket(address) as connection:
         connection.send(content)
         with pytest.raises(ConnectionClosed):
             connection.recv(timeout=WAIT)
-    assert goes_on(address)
+    assert still_works(address)
 
 
 def ends(connection, *messages):
-    """Send these until the server ends the connection."""
+    """Whether the server ends the connection after these messages."""
     try:
         for message in messages:
             connection.send(message)
@@ -256,17 +255,17 @@ def ends(connection, *messages):
 def test_a_message_that_is_too_large_ends_the_connection(address):
     with socket(address) as connection:
         assert ends(connection, json.dumps({"type": "x" * 2_000_000}))
-    assert goes_on(address)
+    assert still_works(address)
 
 
 def test_a_flood_of_commands_ends_the_connection(address):
     with socket(address) as connection:
         assert ends(connection, *[json.dumps({"type": "settings", "settings": {}})] * 20_000)
-    assert goes_on(address)
+    assert still_works(address)
 
 
-def opened_or_why_not(stack, address):
-    """An open connection's number of weights, or the reason why there is none."""
+def weights_or_refusal(stack, address):
+    """The number of weights behind a new connection, or why it was refused."""
     try:
         connection = stack.enter_context(socket(address))
         connection.send(json.dumps({"type": "settings", "settings": {}}))
@@ -279,20 +278,20 @@ def opened_or_why_not(stack, address):
 
 def test_a_hundred_connections(address):
     with ExitStack() as stack:
-        answers = [opened_or_why_not(stack, address) for _ in range(100)]
-        full = f"there are {MOST_SESSIONS} pages open already; close one"
+        answers = [weights_or_refusal(stack, address) for _ in range(100)]
+        full = f"{MOST_SESSIONS} pages are open already; close one"
         assert 1 <= answers.count(105) <= MOST_SESSIONS
-        # Uvicorn itself answers 503 where there are more than it takes at all.
+        # Uvicorn itself answers 503 beyond its own limit.
         assert set(answers) <= {105, full, 503}
 
     def opens():
         with ExitStack() as stack:
-            return opened_or_why_not(stack, address) == 105
+            return weights_or_refusal(stack, address) == 105
 
     until(opens)
 
 
-def test_pages_have_sessions_of_their_own(address):
+def test_each_page_has_its_own_session(address):
     with socket(address) as one, socket(address) as other:
         for connection, name in ((one, "moons"), (other, "xor")):
             connection.send(json.dumps({"type": "settings", "settings": {"data": {"name": name}}}))
@@ -305,12 +304,12 @@ def test_pages_have_sessions_of_their_own(address):
         assert next_of(other, "frame")["step"] == 0
 
 
-def test_never_more_than_one_frame_is_under_way(address):
+def test_at_most_one_frame_is_in_flight(address):
     with socket(address) as connection:
         connection.send(json.dumps({"type": "settings", "settings": {}}))
         next_of(connection, "frame")
         connection.send(json.dumps({"type": "run"}))
-        no_frame_before(connection, 101)  # the first frame was not drawn yet, so there is no other
+        no_frame_before(connection, 101)  # the first frame is not drawn yet
         connection.send(json.dumps({"type": "shown"}))
         reached = next_of(connection, "frame")["step"]
         assert reached > 100
@@ -318,16 +317,16 @@ def test_never_more_than_one_frame_is_under_way(address):
 
 
 def no_frame_before(connection, step):
-    """Ask for explanations until training has reached this step: no frame comes among them."""
+    """Ask for explanations until training reaches this step: there is no frame among them."""
     reached = -1
     while reached < step:
         connection.send(json.dumps({"type": "open", "weight": "dense_1.W[0, 0]"}))
-        header = told(connection.recv(timeout=WAIT))
+        header = header_of(connection.recv(timeout=WAIT))
         assert header["type"] == "explanation"
         reached = header["step"]
 
 
-def test_a_frame_holds_the_numbers_that_it_says(address):
+def test_a_frame_holds_the_arrays_that_its_header_lists(address):
     with socket(address) as connection:
         connection.send(json.dumps({"type": "settings", "settings": {}}))
         next_of(connection, "built")
@@ -343,7 +342,7 @@ def test_a_frame_holds_the_numbers_that_it_says(address):
         assert np.array_equal(values, Trainer(Settings()).position.parameters)
 
 
-def test_what_the_command_line_refuses(capsys, tmp_path):
+def test_invalid_command_lines(capsys, tmp_path):
     (tmp_path / "bad.csv").write_text("a\n1\n")
     for arguments, answer in (
         (["play", "--port", "99999"], "a port is a number"),
@@ -355,22 +354,22 @@ def test_what_the_command_line_refuses(capsys, tmp_path):
         assert answer in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken(address, capsys):
-    assert command(["play", "--no-browser", "--port", parts(address)[0].split(":")[1]]) == 2
+def test_a_port_in_use(address, capsys):
+    assert command(["play", "--no-browser", "--port", host_and_token(address)[0].split(":")[1]]) == 2
     assert "choose another --port" in capsys.readouterr().err
 
 
-def test_to_others_it_is_served_with_a_warning(serve):
+def test_serving_to_other_machines_comes_with_a_warning(serve):
     import subprocess
     import sys
 
     code = "from chainrule.cli import main; main()"
-    words = [sys.executable, "-c", code, "play", "--no-browser", "--host", "0.0.0.0"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    arguments = [sys.executable, "-c", code, "play", "--no-browser", "--host", "0.0.0.0"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            found = process.stdout.readline().strip()
-            status, _, _ = ask(found)
-            foreign, _, _ = ask(found, Host="evil.example:80")
+            url = process.stdout.readline().strip()
+            status, _, _ = ask(url)
+            foreign, _, _ = ask(url, Host="evil.example:80")
         finally:
             process.terminate()
         assert "others on your network can reach it" in process.stderr.read()

@@ -1,4 +1,4 @@
-"""The engine's side of the live page: going back is exact, phases make the step, an edited weight is answered."""
+"""The live page's trainer: going back is exact, phases make up a step, weights can be edited."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,8 @@ from chainrule.errors import NonFiniteError, SettingError
 from chainrule.play.settings import LayerSettings, Settings
 from chainrule.play.trainer import Trainer
 
-RESTLESS = {
+# Dropout, Adam and the schedule make each step depend on the step number or on earlier steps.
+SETTINGS = {
     "data": {"name": "moons", "samples": 60},
     "layers": [{"units": 5, "activation": "relu", "dropout": 0.2}, {"units": 3, "activation": "tanh"}],
     "optimizer": "adam",
@@ -19,27 +20,27 @@ RESTLESS = {
 }
 
 
-def trainer(**also):
-    return Trainer(Settings.from_json(RESTLESS | also))
+def trainer(**changes):
+    return Trainer(Settings.from_json(SETTINGS | changes))
 
 
 def bits(one):
-    states = [array.tobytes() for state in one.position.states for array in state.values()]
-    return one.step, one.position.parameters.tobytes(), states
+    position = one.position
+    states = [array.tobytes() for state in position.states for array in state.values()]
+    return one.step, position.parameters.tobytes(), states
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
-def test_any_step_is_gone_back_to_exactly(reached, wanted):
-    if wanted > reached:
-        reached, wanted = wanted, reached
-    straight, around = trainer(), trainer()
-    straight.advance(wanted)
-    around.advance(reached)
-    around.go_to(wanted)
-    assert bits(around) == bits(straight)
+def test_any_earlier_step_is_replayed_bit_for_bit(one, other):
+    earlier, later = sorted((one, other))
+    direct, back = trainer(), trainer()
+    direct.advance(earlier)
+    back.advance(later)
+    back.go_to(earlier)
+    assert bits(back) == bits(direct)
 
 
-def test_the_phases_make_the_same_step():
+def test_the_phases_add_up_to_the_same_step():
     whole, phased = trainer(), trainer()
     whole.advance(1)
     before = phased.position.parameters.copy()
@@ -51,7 +52,7 @@ def test_the_phases_make_the_same_step():
     assert bits(phased) == bits(whole)
 
 
-def test_a_step_that_was_begun_by_phases_is_completed_by_running():
+def test_running_completes_a_step_begun_in_phases():
     whole, phased = trainer(), trainer()
     whole.advance(4)
     phased.next_phase("backward")
@@ -59,28 +60,28 @@ def test_a_step_that_was_begun_by_phases_is_completed_by_running():
     assert bits(phased) == bits(whole)
 
 
-def test_what_an_edited_weight_does_is_what_its_derivative_predicts():
+def test_the_derivative_predicts_the_effect_of_an_edited_weight():
     one = trainer()
     one.advance(20)
     weight, place = "dense_2.W[1, 2]", one.plan.network.parameters.find("dense_2.W[1, 2]")
-    found = one.set_weight(weight, float(one.position.parameters[place]) + 1e-3)
-    assert found["after"] == pytest.approx(found["predicted"], abs=1e-5)
-    assert found["before"] != found["after"]
+    losses = one.set_weight(weight, float(one.position.parameters[place]) + 1e-3)
+    assert losses["after"] == pytest.approx(losses["predicted"], abs=1e-5)
+    assert losses["before"] != losses["after"]
     with pytest.raises(SettingError, match="is no value for a weight"):
         one.set_weight(weight, float("inf"))
 
 
-def test_the_memory_of_earlier_steps_is_bounded():
+def test_the_memory_of_checkpoints_is_bounded():
     one = trainer()
     one.advance(3000)
-    assert len(one._marks) <= 240
-    assert next(iter(one._marks)) == 0
+    assert len(one._checkpoints) <= 240
+    assert next(iter(one._checkpoints)) == 0
     large = Trainer(Settings.from_json({"layers": [{"units": 256}] * 4}))
     size = sum(array.nbytes for state in large.position.states for array in state.values())
-    assert large._most_marks * (size + large.position.parameters.nbytes) <= 64_000_000
+    assert large._most_checkpoints * (size + large.position.parameters.nbytes) <= 64_000_000
 
 
-def test_a_step_that_explodes_is_not_taken():
+def test_a_step_that_diverges_is_not_taken():
     one = trainer(
         data={"name": "sine"},
         optimizer="sgd",
@@ -105,18 +106,18 @@ def test_a_step_that_explodes_is_not_taken():
         schedule=st.sampled_from(["constant", "cosine"]),
     )
 )
-def test_settings_come_back_from_json_as_they_were(settings):
+def test_settings_survive_a_round_trip_through_json(settings):
     import json
 
     assert Settings.from_json(json.loads(json.dumps(settings.as_json()))) == settings
 
 
 @pytest.mark.parametrize("name", ["momentum", "adam", "adamw", "muon", "rprop", "lbfgs", "lion"])
-def test_every_setting_of_an_optimizer_can_be_set(name):
+def test_every_hyperparameter_of_an_optimizer_can_be_set(name):
     from chainrule.play.settings import options_of
 
-    told = [[key, value] for key, value in options_of(name).items()]
-    one = trainer(optimizer=name, options=told, clip=0.0, schedule="constant", l2=0.0)
+    options = [[key, value] for key, value in options_of(name).items()]
+    one = trainer(optimizer=name, options=options, clip=0.0, schedule="constant", l2=0.0)
     plain = trainer(optimizer=name, clip=0.0, schedule="constant", l2=0.0)
     assert one.plan.optimizer == plain.plan.optimizer
     with pytest.raises(SettingError, match="unknown setting"):

@@ -1,4 +1,4 @@
-"""A run is resumed, replayed and explained on its own data only."""
+"""A run is resumed, replayed and explained only on the data that it was trained on."""
 
 import numpy as np
 import polars as pl
@@ -24,18 +24,18 @@ USES = {
 }
 
 
-def recorded(folder, data, **also):
-    train("4 tanh", data, epochs=2, patience=None, callbacks=[Recorder(folder)], **also)
+def recorded(folder, data):
+    train("4 tanh", data, epochs=2, patience=None, callbacks=[Recorder(folder)])
     return Run.open(folder)
 
 
 @pytest.mark.parametrize("use", USES)
-def test_other_data_is_refused_and_its_own_is_taken(use, tmp_path):
+def test_other_data_is_rejected_and_its_own_is_accepted(use, tmp_path):
     run = recorded(tmp_path / "run", load((X, Y)))
     before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
     for other in (load((X + 1, Y)), load((X, 1 - Y)), load((X[:-1], Y[:-1])), load("iris")):
         with pytest.raises(
-            DataError, match=r"it is not the data that the run .* was trained on, .* differs in the finger"
+            DataError, match=r"it is not the data that the run .* was trained on: .* differs in the finger"
         ):
             USES[use](run, other)
     assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
@@ -53,7 +53,7 @@ def test_other_data_is_refused_and_its_own_is_taken(use, tmp_path):
         ({"target": "d"}, "the target's name, the target's task, the target's classes, the setting scale_target"),
     ],
 )
-def test_the_same_file_read_in_another_way_is_refused(other, what, tmp_path):
+def test_the_same_file_loaded_differently_is_rejected(other, what, tmp_path):
     frame = {"a": np.arange(60) % 3, "b": RANDOM.normal(size=60), "d": RANDOM.normal(size=60), "c": Y}
     pl.DataFrame(frame).write_csv(tmp_path / "data.csv")
     run = recorded(tmp_path / "run", load(tmp_path / "data.csv"))
@@ -64,7 +64,7 @@ def test_the_same_file_read_in_another_way_is_refused(other, what, tmp_path):
         run.at(1, load(tmp_path / "data.csv", **other, **scale))
 
 
-def test_other_weights_of_the_samples_are_refused(tmp_path):
+def test_other_sample_weights_are_rejected(tmp_path):
     weight = np.linspace(0.5, 2, 60)
     run = recorded(tmp_path / "run", from_arrays(X, Y, weight=weight))
     assert run.at(1, from_arrays(X, Y, weight=weight)).before.step == 1

@@ -1,4 +1,4 @@
-"""A run on disk is the training it came from: whole, exact, and free of anybody's code."""
+"""A run on disk is the complete training, exactly, and holds no code."""
 
 import json
 import os
@@ -26,31 +26,30 @@ from chainrule.runs.recipe import from_json, to_json
 from chainrule.training import Ended, EpochEnded, Plan, train
 from waiting import WAIT, until
 
-RESTLESS = "8 relu, dropout 0.3, batchnorm, 6 tanh"
+STOCHASTIC = "8 relu, dropout 0.3, batchnorm, 6 tanh"
 
 
-def back(value):
+def round_trip(value):
     return from_json(json.loads(json.dumps(to_json(value))))
 
 
 @pytest.mark.parametrize("name", optimizers.NAMED)
-def test_every_optimizer_comes_back_equal(name):
-    assert back(optimizer(f"{name} clip=1 accumulate=2 average=0.9")) == optimizer(
-        f"{name} clip=1 accumulate=2 average=0.9"
-    )
+def test_recipes_keep_every_optimizer(name):
+    original = optimizer(f"{name} clip=1 accumulate=2 average=0.9")
+    assert round_trip(original) == original
 
 
 @pytest.mark.parametrize("name", losses.NAMED)
-def test_every_loss_comes_back_equal(name):
-    assert back(losses.loss(name)) == losses.loss(name)
+def test_recipes_keep_every_loss(name):
+    assert round_trip(losses.loss(name)) == losses.loss(name)
 
 
-def test_every_schedule_and_stage_comes_back_equal():
+def test_recipes_keep_every_schedule_and_stage():
     for kind in kinds_of(schedules.Schedule):
-        made = kind(3, schedules.Cosine(0.1)) if kind is schedules.WarmUp else kind(0.1)
-        assert back(made) == made
-    for made in (stages.Plateau(), stages.ClipValue(2.0), stages.ClipNorm(), losses.elastic(0.1, 0.2, "*.b")):
-        assert back(made) == made
+        schedule = kind(3, schedules.Cosine(0.1)) if kind is schedules.WarmUp else kind(0.1)
+        assert round_trip(schedule) == schedule
+    for stage in (stages.Plateau(), stages.ClipValue(2.0), stages.ClipNorm(), losses.elastic(0.1, 0.2, "*.b")):
+        assert round_trip(stage) == stage
 
 
 @given(
@@ -60,35 +59,35 @@ def test_every_schedule_and_stage_comes_back_equal():
         )
     )
 )
-def test_every_network_comes_back_equal(parts):
+def test_recipes_keep_every_network(parts):
     network = Network(", ".join([*parts, "2"]), 3, dtype="float64")
-    again = back(network)
-    assert again == network
-    np.testing.assert_array_equal(again.draw(1), network.draw(1))
+    reread = round_trip(network)
+    assert reread == network
+    np.testing.assert_array_equal(reread.draw(1), network.draw(1))
 
 
-def test_layers_with_names_and_distributions_come_back_equal():
-    made = [
+def test_recipes_keep_names_and_distributions():
+    parts = [
         layers.Embedding(5, 3, weights=stats.norm(0, scale=0.2)),
         layers.Flatten(),
         Dense(4, weights="orthogonal", biases=0.1, name="first"),
         layers.PReLU(0.1),
         layers.Branches([layers.Residual([Dense(4)]), [Dense(4)]], merge="add"),
     ]
-    network = Network(made, 2)
-    assert back(network) == network
+    network = Network(parts, 2)
+    assert round_trip(network) == network
 
 
-def test_every_kind_there_is_can_be_kept():
-    kept = set(REGISTERED.values())
-    assert kept >= {*layers.KINDS, *losses.NAMED.values(), losses.Penalty, *kinds_of(Stage), *kinds_of(Schedule)}
-    assert kept >= {Plan, Network, Optimizer}
-    assert len(REGISTERED) == len(kept)
+def test_every_kind_is_registered_for_recipes():
+    kinds = set(REGISTERED.values())
+    assert kinds >= {*layers.KINDS, *losses.NAMED.values(), losses.Penalty, *kinds_of(Stage), *kinds_of(Schedule)}
+    assert kinds >= {Plan, Network, Optimizer}
+    assert len(REGISTERED) == len(kinds)
 
 
 @pytest.mark.parametrize("data", ["iris", "diabetes", "digits"])
-def test_a_run_comes_back_as_it_was(data, tmp_path):
-    trained = train(RESTLESS, data, epochs=2, callbacks=[Recorder(tmp_path / "run")])
+def test_a_reopened_run_equals_the_training(data, tmp_path):
+    trained = train(STOCHASTIC, data, epochs=2, callbacks=[Recorder(tmp_path / "run")])
     run = Run.open(tmp_path / "run")
     np.testing.assert_array_equal(run.trained.parameters, trained.parameters)
     np.testing.assert_array_equal(run.trained.statistics, trained.statistics)
@@ -101,22 +100,22 @@ def test_a_run_comes_back_as_it_was(data, tmp_path):
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_a_run_gone_on_with_at_any_epoch_is_the_same_to_the_bit(epoch, tmp_path):
+def test_a_run_resumed_at_any_epoch_is_the_same_bit_for_bit(epoch, tmp_path):
     def stop(event):
         if isinstance(event, EpochEnded) and event.progress.epoch == epoch:
             raise KeyboardInterrupt
 
-    whole = train(RESTLESS, "iris", epochs=4)
-    train(RESTLESS, "iris", epochs=4, callbacks=[Recorder(tmp_path / "run"), stop])
+    uninterrupted = train(STOCHASTIC, "iris", epochs=4)
+    train(STOCHASTIC, "iris", epochs=4, callbacks=[Recorder(tmp_path / "run"), stop])
     assert Run.open(tmp_path / "run").manifest["status"] == "interrupted"
     resumed = Run.open(tmp_path / "run").resume()
     for trained in (resumed, Run.open(tmp_path / "run").trained):
-        np.testing.assert_array_equal(trained.parameters, whole.parameters)
-        assert trained.history == whole.history
+        np.testing.assert_array_equal(trained.parameters, uninterrupted.parameters)
+        assert trained.history == uninterrupted.history
     assert Run.open(tmp_path / "run").manifest["status"] == "complete"
 
 
-def test_a_run_goes_on_for_more_epochs(tmp_path):
+def test_a_run_is_resumed_for_more_epochs(tmp_path):
     train("4 relu", "iris", epochs=2, callbacks=[Recorder(tmp_path / "run")])
     Run.open(tmp_path / "run").resume(epochs=5)
     assert Run.open(tmp_path / "run").manifest["epochs"] == 5
@@ -125,7 +124,7 @@ def test_a_run_goes_on_for_more_epochs(tmp_path):
         Run.open(tmp_path / "run").resume(epochs=3)
 
 
-def test_arrays_must_be_given_again_to_go_on(tmp_path):
+def test_arrays_must_be_passed_to_resume(tmp_path):
     random = np.random.default_rng(0)
     data = load((random.normal(size=(50, 2)), random.integers(0, 2, 50)))
     train("4 relu", data, epochs=1, callbacks=[Recorder(tmp_path / "run")])
@@ -134,17 +133,17 @@ def test_arrays_must_be_given_again_to_go_on(tmp_path):
     assert Run.open(tmp_path / "run").resume(data, epochs=2).progress.epoch == 2
 
 
-def test_every_epoch_leaves_a_whole_state_whenever_the_clock_allows(tmp_path):
+def test_every_epoch_saves_one_complete_state_when_the_clock_allows(tmp_path):
     ticks = iter(range(1000))
-    found = []
+    states = []
 
-    def look(event):
+    def count(event):
         if isinstance(event, EpochEnded):
             run = Run.open(tmp_path / "run")
-            found.append((run.trained.progress.epoch, len(list((tmp_path / "run").glob("state-*")))))
+            states.append((run.trained.progress.epoch, len(list((tmp_path / "run").glob("state-*")))))
 
-    train("4 relu", "iris", epochs=3, callbacks=[Recorder(tmp_path / "run", clock=lambda: next(ticks) * 10.0), look])
-    assert found == [(1, 1), (2, 1), (3, 1)]
+    train("4 relu", "iris", epochs=3, callbacks=[Recorder(tmp_path / "run", clock=lambda: next(ticks) * 10.0), count])
+    assert states == [(1, 1), (2, 1), (3, 1)]
 
 
 class Twice(ReLU):
@@ -157,38 +156,38 @@ class Twice(ReLU):
         return 2 * super().derivative(z, a)
 
 
-def test_a_layer_of_ones_own_must_be_given_to_open_its_run(tmp_path):
+def test_a_custom_layer_must_be_passed_to_open_its_run(tmp_path):
     trained = train([Dense(4), Twice(), Dense(3)], "iris", epochs=1, callbacks=[Recorder(tmp_path / "run")])
-    with pytest.raises(RunError, match=r"'own.Twice'.*give it to Run.open"):
+    with pytest.raises(RunError, match=r"'own.Twice'.*pass it to Run.open"):
         Run.open(tmp_path / "run")
-    again = Run.open(tmp_path / "run", own=[Twice]).trained
-    np.testing.assert_array_equal(again.predict("iris"), trained.predict("iris"))
+    reopened = Run.open(tmp_path / "run", own=[Twice]).trained
+    np.testing.assert_array_equal(reopened.predict("iris"), trained.predict("iris"))
 
 
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({"kind": "os.system", "command": "true"}, "'os.system' in it, which is not known"),
+        ({"kind": "os.system", "command": "true"}, "there is no kind 'os.system'"),
         ({"kind": "layers.Dense", "units": 3, "shoe_size": 44}, "settings of layers.Dense don't fit"),
     ],
 )
-def test_a_recipe_makes_nothing_but_known_kinds(recipe, message):
+def test_a_recipe_constructs_known_kinds_only(recipe, message):
     with pytest.raises(RunError, match=message):
         from_json(recipe)
 
 
-def test_what_json_cannot_hold_is_refused_before_training(tmp_path):
-    class Strange(losses.MeanSquaredError):
+def test_what_json_cannot_hold_is_rejected():
+    class Custom(losses.MeanSquaredError):
         pass
 
-    odd = Strange()
-    object.__setattr__(odd, "level", 1)
-    assert to_json(odd) == {"kind": "own.Strange"}
-    with pytest.raises(RunError, match="can't keep"):
+    loss = Custom()
+    object.__setattr__(loss, "level", 1)
+    assert to_json(loss) == {"kind": "own.Custom"}
+    with pytest.raises(RunError, match="can't save"):
         to_json(layers.Dense(3, weights="zeros", name=object()))
 
 
-def test_a_killed_training_leaves_its_last_whole_state(tmp_path):
+def test_a_killed_training_leaves_its_last_complete_state(tmp_path):
     code = (
         "import chainrule, sys\n"
         "clock = iter(range(10**9))\n"
@@ -207,7 +206,7 @@ def test_a_killed_training_leaves_its_last_whole_state(tmp_path):
     assert run.manifest["status"] == "under way"
 
 
-def test_ctrl_c_ends_cleanly_and_keeps_what_was_learned(tmp_path):
+def test_ctrl_c_ends_cleanly_and_keeps_the_weights(tmp_path):
     command = [sys.executable, "-c", "from chainrule.cli import main; main()"]
     arguments = ["train", "digits", "--epochs", "100000", "--patience", "none", "--output", "run"]
     child = subprocess.Popen(
@@ -229,7 +228,7 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_learned(tmp_path):
     assert run.trained.progress.position.step == run.manifest["steps"]
 
 
-def test_nothing_is_left_beside_a_run(tmp_path):
+def test_no_temporary_files_are_left_beside_a_run(tmp_path):
     train("4 relu", "iris", epochs=2, callbacks=[Recorder(tmp_path / "a" / "run")])
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["run"]
@@ -239,7 +238,7 @@ def test_nothing_is_left_beside_a_run(tmp_path):
     assert Path(tmp_path / "a" / "run" / "recipe.json").read_text().count("fingerprint") == 1
 
 
-def test_a_diverged_run_keeps_the_state_before(tmp_path):
+def test_a_diverged_run_keeps_the_state_before_the_divergence(tmp_path):
     ended = []
     with pytest.raises(Exception, match="not finite"):
         train("4 relu", "iris", optimizer="sgd 1e40", epochs=2, callbacks=[Recorder(tmp_path / "run"), ended.append])

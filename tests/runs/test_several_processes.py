@@ -1,6 +1,4 @@
-"""Several processes at once: each training gets a folder of its own, and a run is written to by one
-of them.
-"""
+"""Several processes at once: each training has its own folder, and a run a single writer."""
 
 import signal
 import subprocess
@@ -16,7 +14,7 @@ from chainrule.training import train
 
 COMMAND = "import sys; from chainrule.cli import run; sys.exit(run(sys.argv[1:]))"
 
-# Training stops at its first step until a line comes in.
+# Pauses at its first step until it reads a line.
 RESUMED = """
 import sys
 from chainrule.runs import Run
@@ -32,7 +30,7 @@ waited = []
 Run.open("run").resume(epochs=30, callbacks=[wait])
 """
 
-# A new run stops where it has everything but its name.
+# Pauses before it writes the manifest of a new run, until it reads a line.
 STARTED = """
 import sys
 from chainrule.cli import run
@@ -51,7 +49,7 @@ sys.exit(run(sys.argv[1:]))
 
 @pytest.fixture
 def started(tmp_path, monkeypatch):
-    """Starts Python with this code and these arguments; whatever still runs at the end is killed."""
+    """Starts Python with this code and arguments; kills what still runs at the end."""
     monkeypatch.chdir(tmp_path)
     children = []
 
@@ -68,12 +66,12 @@ def started(tmp_path, monkeypatch):
 
 @pytest.fixture
 def recorded(tmp_path):
-    """A run of two epochs."""
+    """The folder of a run of two epochs."""
     train("4 tanh", "iris", epochs=2, callbacks=[Recorder(tmp_path / "run")])
     return tmp_path / "run"
 
 
-def test_a_run_in_use_is_refused_in_a_line_and_stays_whole(started, recorded, capsys):
+def test_a_run_in_use_is_refused_with_one_line_and_stays_intact(started, recorded, capsys):
     first = started(RESUMED)
     assert first.stdout.readline() == "under way\n"
     second = started(COMMAND, "train", "--resume", "run", "--epochs", "30")
@@ -81,7 +79,7 @@ def test_a_run_in_use_is_refused_in_a_line_and_stays_whole(started, recorded, ca
     assert (second.returncode, out) == (2, "")
     assert err == "chainrule: run: the run is in use by another process; wait until that one ends, or stop it\n"
     for arguments in (["show", "run"], ["predict", "run", "iris"], ["explain", "run", "dense_1.W[0, 0]"]):
-        assert command(arguments) == 0, "reading takes no lock"
+        assert command(arguments) == 0, "reading needs no lock"
     out, err = first.communicate("go on\n", timeout=120)
     assert (first.returncode, err) == (0, "")
     assert Run.open(recorded).trained.progress.epoch == 30
@@ -100,25 +98,25 @@ def test_a_killed_process_leaves_no_lock(started, recorded):
     assert not (recorded / ".lock").exists()
 
 
-def test_two_that_resume_at_once(started, recorded):
+def test_of_two_processes_that_resume_at_once_one_is_refused(started, recorded):
     children = [started(COMMAND, "train", "--resume", "run", "--epochs", "40") for _ in range(2)]
-    ends = [child.communicate(timeout=120) for child in children]
+    outputs = [child.communicate(timeout=120) for child in children]
     assert sorted(child.returncode for child in children) == [0, 2]
-    (refused,) = (err for child, (_, err) in zip(children, ends, strict=True) if child.returncode)
+    (refused,) = (err for child, (_, err) in zip(children, outputs, strict=True) if child.returncode)
     assert refused.count("\n") == 1
-    assert any(said in refused for said in ("in use", "has gone on", "has 40 epochs already"))
+    assert any(reason in refused for reason in ("in use", "was resumed after", "has 40 epochs already"))
     assert Run.open(recorded).trained.progress.epoch == 40
 
 
-def test_a_run_that_went_on_must_be_opened_again(recorded):
+def test_a_run_that_was_resumed_must_be_opened_again(recorded):
     before = Run.open(recorded)
     Run.open(recorded).resume(epochs=4)
-    with pytest.raises(RunError, match="gone on since it was opened; open it again"):
+    with pytest.raises(RunError, match="was resumed after it was opened; open it again"):
         before.resume(epochs=3)
     assert Run.open(recorded).resume(epochs=5).progress.epoch == 5
 
 
-def test_an_error_while_training_lets_go_of_the_run(tmp_path, recorded):
+def test_an_error_during_training_releases_the_lock(tmp_path, recorded):
     def fail(event):
         raise ZeroDivisionError
 
@@ -126,14 +124,14 @@ def test_an_error_while_training_lets_go_of_the_run(tmp_path, recorded):
         lambda: train("4 tanh", "iris", epochs=2, callbacks=[Recorder(tmp_path / "new"), fail]),
         lambda: Run.open(recorded).resume(epochs=4, callbacks=[fail]),
     ):
-        with pytest.raises(ZeroDivisionError) as kept:  # holds on to the frames, and so to the recorder
+        with pytest.raises(ZeroDivisionError) as raised:  # keeps the stack frames alive, and so the recorder
             training()
-    assert kept
+    assert raised
     for folder in (tmp_path / "new", recorded):
         assert Run.open(folder).resume(epochs=4).progress.epoch == 4
 
 
-def test_each_of_three_trainings_has_a_folder_of_its_own(started, tmp_path):
+def test_each_of_three_trainings_gets_its_own_folder(started, tmp_path):
     children = [started(STARTED, "train", "iris", "--epochs", "1", "--json") for _ in range(3)]
     for child in children:
         assert child.stdout.readline() == "ready\n"
@@ -148,7 +146,7 @@ def test_each_of_three_trainings_has_a_folder_of_its_own(started, tmp_path):
         assert Run.open(path).trained.progress.epoch == 1
 
 
-def test_of_two_trainings_with_one_name_the_second_is_refused(started):
+def test_of_two_trainings_with_the_same_name_the_second_is_refused(started):
     first, second = (started(STARTED, "train", "iris", "--epochs", "1", "--output", "run") for _ in range(2))
     for child in (first, second):
         assert child.stdout.readline() == "ready\n"
@@ -162,9 +160,9 @@ def test_of_two_trainings_with_one_name_the_second_is_refused(started):
 def test_a_recorder_numbers_runs(tmp_path):
     data = load("iris")
     (tmp_path / "iris-2").mkdir()
-    found = []
+    names = []
     for _ in range(2):
         recorder = Recorder(tmp_path / "iris", numbered=True)
         train("4 tanh", data, epochs=1, callbacks=[recorder])
-        found.append(recorder.folder.name)
-    assert found == ["iris-1", "iris-3"]
+        names.append(recorder.folder.name)
+    assert names == ["iris-1", "iris-3"]

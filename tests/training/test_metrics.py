@@ -1,4 +1,4 @@
-"""Metrics are scikit-learn's, in the target's own units."""
+"""Metrics equal scikit-learn's, in the target's own units."""
 
 import math
 
@@ -16,38 +16,38 @@ Z, Y = RANDOM.normal(size=(50, 3)), RANDOM.integers(0, 3, 50)
 CLASSES = Target("classification", classes=("a", "b", "c"))
 
 
-def test_of_several_classes():
-    found = metrics.measure(metrics.CLASSIFICATION, CLASSES, CategoricalCrossEntropy(), Z, Y)
-    guess, shares = Z.argmax(axis=1), softmax(Z)
-    assert found == pytest.approx(
+def test_metrics_of_several_classes():
+    scores = metrics.measure(metrics.CLASSIFICATION, CLASSES, CategoricalCrossEntropy(), Z, Y)
+    guess, probabilities = Z.argmax(axis=1), softmax(Z)
+    assert scores == pytest.approx(
         {
             "accuracy": sk.accuracy_score(Y, guess),
             "balanced_accuracy": sk.balanced_accuracy_score(Y, guess),
             "f1": sk.f1_score(Y, guess, average="macro"),
-            "roc_auc": sk.roc_auc_score(Y, shares, multi_class="ovr"),
-            "log_loss": sk.log_loss(Y, shares),
+            "roc_auc": sk.roc_auc_score(Y, probabilities, multi_class="ovr"),
+            "log_loss": sk.log_loss(Y, probabilities),
         }
     )
 
 
-def test_of_two_classes():
+def test_metrics_of_two_classes():
     target, y, z = Target("classification", classes=(0, 1)), Y > 0, Z[:, :1]
-    found = metrics.measure(metrics.CLASSIFICATION, target, BinaryCrossEntropy(), z, y.astype(int))
-    assert found["accuracy"] == pytest.approx(((z[:, 0] > 0) == y).mean())
-    assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(y, z[:, 0]))
-    assert found["log_loss"] == pytest.approx(BinaryCrossEntropy().value(z, y))
+    scores = metrics.measure(metrics.CLASSIFICATION, target, BinaryCrossEntropy(), z, y.astype(int))
+    assert scores["accuracy"] == pytest.approx(((z[:, 0] > 0) == y).mean())
+    assert scores["roc_auc"] == pytest.approx(sk.roc_auc_score(y, z[:, 0]))
+    assert scores["log_loss"] == pytest.approx(BinaryCrossEntropy().value(z, y))
 
 
-def test_of_quantities_in_their_own_units():
+def test_metrics_of_quantities_in_their_own_units():
     target = Target("regression", mean=(10.0,), deviation=(2.0,))
     y, guess = RANDOM.normal(size=(50, 1)), RANDOM.normal(size=(50, 1))
-    found = metrics.measure(metrics.REGRESSION, target, MeanSquaredError(), guess, y)
-    assert found["r2"] == pytest.approx(sk.r2_score(y, guess))
-    assert found["rmse"] == pytest.approx(2 * sk.root_mean_squared_error(y, guess))
-    assert found["mae"] == pytest.approx(2 * sk.mean_absolute_error(y, guess))
+    scores = metrics.measure(metrics.REGRESSION, target, MeanSquaredError(), guess, y)
+    assert scores["r2"] == pytest.approx(sk.r2_score(y, guess))
+    assert scores["rmse"] == pytest.approx(2 * sk.root_mean_squared_error(y, guess))
+    assert scores["mae"] == pytest.approx(2 * sk.mean_absolute_error(y, guess))
 
 
-def test_what_has_no_meaning_is_nan():
+def test_undefined_metrics_are_nan():
     assert math.isnan(metrics.measure(["log_loss"], CLASSES, Hinge(), Z, Y)["log_loss"])
     assert math.isnan(
         metrics.measure(["roc_auc"], CLASSES, CategoricalCrossEntropy(), Z[:4], np.zeros(4, int))["roc_auc"]
@@ -55,9 +55,9 @@ def test_what_has_no_meaning_is_nan():
     assert math.isnan(metrics.measure(["r2"], Target("regression"), MeanSquaredError(), Z[:, :1] * np.nan, Y)["r2"])
 
 
-def test_the_range_test_finds_where_training_blows_up():
-    found = learning_rate_range("16 relu", "iris", optimizer="sgd", steps=100)
-    assert 1e-3 < found.suggestion < 1
-    assert list(found.rates) == sorted(found.rates)
-    assert min(found.losses) < found.losses[0]
-    assert len(found.rates) == len(found.losses)
+def test_the_range_test_finds_where_training_diverges():
+    result = learning_rate_range("16 relu", "iris", optimizer="sgd", steps=100)
+    assert 1e-3 < result.suggestion < 1
+    assert list(result.rates) == sorted(result.rates)
+    assert min(result.losses) < result.losses[0]
+    assert len(result.rates) == len(result.losses)

@@ -1,4 +1,4 @@
-"""Training: the same bits from the same recipe, an honest end, and events for whoever listens."""
+"""Training is reproducible bit for bit, ends as it should, and sends its events to listeners."""
 
 import numpy as np
 import pytest
@@ -18,14 +18,14 @@ from chainrule.training import Ended, EpochEnded, Started, Stepped, follow, make
 
 @pytest.fixture(scope="module", autouse=True)
 def one_step_at_a_time():
-    """So that listeners hear of every step."""
+    """Let the native engine yield single steps, so that listeners see each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "SLICE", 0.0)
         yield
 
 
-RESTLESS = "8 relu, dropout 0.3, batchnorm, 6 tanh"
-"""A network with all that could differ from one time to the next: dropout's masks and batch norm's statistics."""
+STOCHASTIC = "8 relu, dropout 0.3, batchnorm, 6 tanh"
+"""A network with all that could differ between trainings: dropout and running statistics."""
 
 
 def stop_after(step):
@@ -36,21 +36,21 @@ def stop_after(step):
     return listen
 
 
-def same(a, b):
+def assert_same(a, b):
     np.testing.assert_array_equal(a.parameters, b.parameters)
     np.testing.assert_array_equal(a.statistics, b.statistics)
     np.testing.assert_array_equal(a.progress.position.parameters, b.progress.position.parameters)
     assert a.history == b.history
-    for mine, other in zip(a.progress.position.states, b.progress.position.states, strict=True):
-        assert {k: v.tobytes() for k, v in mine.items()} == {k: v.tobytes() for k, v in other.items()}
+    for one, other in zip(a.progress.position.states, b.progress.position.states, strict=True):
+        assert {k: v.tobytes() for k, v in one.items()} == {k: v.tobytes() for k, v in other.items()}
 
 
-def test_the_same_recipe_twice_gives_the_same_bits():
-    same(train(RESTLESS, "iris", epochs=5), train(RESTLESS, "iris", epochs=5))
+def test_training_twice_gives_the_same_bits():
+    assert_same(train(STOCHASTIC, "iris", epochs=5), train(STOCHASTIC, "iris", epochs=5))
 
 
-def test_another_seed_gives_other_weights():
-    first, second = train(RESTLESS, "iris", epochs=2), train(RESTLESS, "iris", epochs=2, seed=1)
+def test_another_seed_gives_different_weights():
+    first, second = train(STOCHASTIC, "iris", epochs=2), train(STOCHASTIC, "iris", epochs=2, seed=1)
     assert (first.parameters != second.parameters).any()
 
 
@@ -59,17 +59,17 @@ def test_another_seed_gives_other_weights():
 )
 @given(data=st.data())
 @settings(max_examples=3)
-def test_stopped_at_any_step_and_gone_on_gives_the_same_bits(name, data):
+def test_training_resumed_at_any_step_gives_the_same_bits(name, data):
     iris = load("iris")
-    whole = train(RESTLESS, iris, epochs=4, optimizer=name, patience=2)
-    last = whole.progress.position.step
+    uninterrupted = train(STOCHASTIC, iris, epochs=4, optimizer=name, patience=2)
+    last = uninterrupted.progress.position.step
     step = data.draw(st.integers(1, max(last - 1, 1)))
-    stopped = train(RESTLESS, iris, epochs=4, optimizer=name, patience=2, callbacks=[stop_after(step)])
+    stopped = train(STOCHASTIC, iris, epochs=4, optimizer=name, patience=2, callbacks=[stop_after(step)])
     assert stopped.progress.position.step == step
-    same(whole, follow(stopped.plan, iris, stopped.progress))
+    assert_same(uninterrupted, follow(stopped.plan, iris, stopped.progress))
 
 
-def test_early_stopping_gives_back_the_weights_of_the_best_epoch():
+def test_early_stopping_returns_the_weights_of_the_best_epoch():
     data = load("wine", validation=0.3)
     seen = {}
 
@@ -85,13 +85,13 @@ def test_early_stopping_gives_back_the_weights_of_the_best_epoch():
     np.testing.assert_array_equal(trained.parameters, seen[best][1])
 
 
-def test_without_patience_the_last_weights_are_given_back():
+def test_without_patience_the_last_weights_are_returned():
     trained = train("4 relu", "iris", epochs=3, patience=None)
     np.testing.assert_array_equal(trained.parameters, trained.progress.position.parameters)
     assert trained.reason == "complete"
 
 
-def test_a_validation_set_of_ones_own():
+def test_a_separate_validation_set():
     random = np.random.default_rng(0)
     x, y = random.normal(size=(60, 3)), random.integers(0, 2, 60)
     trained = train("4 relu", (x[:40], y[:40]), validation=(x[40:], y[40:]), test=0.0, epochs=2)
@@ -123,7 +123,7 @@ def test_the_epochs_loss_is_the_mean_over_its_samples():
     assert sorted(np.concatenate([record.rows for record in steps])) == list(range(105))
 
 
-def test_an_interrupt_keeps_what_was_learned():
+def test_an_interrupt_keeps_the_weights():
     trained = train("4 relu", "iris", epochs=50, patience=None, callbacks=[stop_after(7)])
     assert trained.reason == "interrupted"
     assert trained.progress.position.step == 7
@@ -131,7 +131,7 @@ def test_an_interrupt_keeps_what_was_learned():
     assert 0 < trained.evaluate()["accuracy"] <= 1
 
 
-def test_a_callbacks_own_error_is_not_swallowed():
+def test_an_error_in_a_callback_is_not_swallowed():
     def broken(event):
         raise RuntimeError("mine")
 
@@ -147,12 +147,12 @@ def test_a_callbacks_own_error_is_not_swallowed():
         ([Dense(4, activation="relu"), Dense(3)], "sgd 1e40", "dense_1", "the new W"),
     ],
 )
-def test_what_stops_being_finite_is_named_with_step_and_layer(network, optimizer, layer, quantity):
+def test_the_first_non_finite_quantity_is_named_with_step_and_layer(network, optimizer, layer, quantity):
     ended = []
-    with pytest.raises(NonFiniteError) as found:
+    with pytest.raises(NonFiniteError) as raised:
         train(network, "iris", optimizer=optimizer, epochs=3, callbacks=[ended.append])
-    assert (found.value.step, found.value.layer, found.value.quantity) == (0, layer, quantity)
-    assert layer in str(found.value)
+    assert (raised.value.step, raised.value.layer, raised.value.quantity) == (0, layer, quantity)
+    assert layer in str(raised.value)
     assert ended[-1].reason == "diverged"
     assert np.isfinite(ended[-1].progress.position.parameters).all()
 
@@ -175,20 +175,20 @@ def test_accumulated_mini_batches_are_one_large_batch():
     np.testing.assert_allclose(small.parameters, large.parameters, rtol=1e-10)
 
 
-def test_the_average_of_the_weights_is_given_back():
+def test_averaged_weights_are_returned():
     trained = train("6 tanh", "iris", optimizer="adam 0.01 average=0.9", epochs=4, patience=None)
     average = trained.plan.optimizer.average(trained.progress.position.states)
     np.testing.assert_array_equal(trained.parameters, average)
     assert (average != trained.progress.position.parameters).any()
 
 
-def test_optimizers_that_want_it_get_the_whole_batch():
+def test_lbfgs_trains_on_the_whole_training_set():
     trained = train("6 tanh", "iris", optimizer="lbfgs", epochs=30, patience=None)
     assert trained.progress.position.step == 30
     assert trained.history[-1]["loss"] < 0.02
 
 
-def test_samples_of_weight_zero_change_nothing():
+def test_samples_with_weight_zero_have_no_effect():
     random = np.random.default_rng(0)
     x, y = random.normal(size=(40, 3)), random.integers(0, 2, 40)
     weight = np.repeat([1.0, 0.0], 20)
@@ -198,7 +198,7 @@ def test_samples_of_weight_zero_change_nothing():
     assert (train("4 tanh", from_arrays(x, y), epochs=3).parameters != first.parameters).any()
 
 
-def test_weights_are_split_along_with_their_samples():
+def test_sample_weights_are_split_with_their_samples():
     random = np.random.default_rng(0)
     x, y = random.normal(size=(50, 2)), random.integers(0, 2, 50)
     data = load((x, y), weight=x[:, 0] ** 2)
@@ -207,12 +207,12 @@ def test_weights_are_split_along_with_their_samples():
 
 
 def test_a_penalty_keeps_weights_smaller():
-    free, held = (train("16 tanh", "iris", epochs=20, optimizer="adam 0.01", penalties=p) for p in ([], [l2(0.1)]))
-    size = [np.linalg.norm(t.plan.network.parameters.view(t.parameters, "dense_1.W")) for t in (free, held)]
-    assert size[1] < 0.7 * size[0]
+    free, penalized = (train("16 tanh", "iris", epochs=20, optimizer="adam 0.01", penalties=p) for p in ([], [l2(0.1)]))
+    norms = [np.linalg.norm(t.plan.network.parameters.view(t.parameters, "dense_1.W")) for t in (free, penalized)]
+    assert norms[1] < 0.7 * norms[0]
 
 
-def test_networks_of_every_form():
+def test_a_network_can_be_text_a_list_or_a_network():
     iris = load("iris")
     text = train("8 relu", iris, epochs=1)
     layers = train([Dense(8, activation="relu"), Dense(3)], iris, epochs=1)
@@ -222,9 +222,9 @@ def test_networks_of_every_form():
         np.testing.assert_array_equal(text.parameters, other.parameters)
 
 
-def test_pictures_are_flattened_before_a_texts_layers():
-    made = make_plan("8 relu", load("digits"))
-    assert [node.name for node in made.network.nodes] == ["flatten_1", "dense_1", "relu_1", "dense_2"]
+def test_images_are_flattened_before_hidden_layers_given_as_text():
+    plan = make_plan("8 relu", load("digits"))
+    assert [node.name for node in plan.network.nodes] == ["flatten_1", "dense_1", "relu_1", "dense_2"]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_every_loss_for_classes_learns(loss):
     assert trained.evaluate()["accuracy"] > 0.85
 
 
-def test_counts_are_learned_unscaled():
+def test_counts_are_not_scaled():
     random = np.random.default_rng(0)
     x = random.uniform(-1, 1, (400, 2))
     y = random.poisson(np.exp(1 + x[:, 0])).astype(float)
@@ -289,7 +289,7 @@ def test_predictions_are_in_the_targets_own_names_and_units():
     assert 100 < diabetes.predict("diabetes").mean() < 200
 
 
-def test_choices_that_do_not_fit_are_refused():
+def test_choices_that_do_not_fit_are_rejected():
     iris = load("iris")
     with pytest.raises(ShapeError, match=r"layer dense_2: the network's output has the shape \(5,\)"):
         train("4 relu -> 5", iris)
@@ -299,13 +299,13 @@ def test_choices_that_do_not_fit_are_refused():
         train("4", iris, engine="gpu", epochs=1)
     with pytest.raises(SettingError, match="unknown metric for classification 'r2'"):
         train("4", iris, metrics=["r2"])
-    with pytest.raises(DataError, match="no part was held out"):
+    with pytest.raises(DataError, match="there is no test set"):
         train("4", load("iris", test=0.0), epochs=1).evaluate()
     with pytest.raises(SettingError, match="no parameter's name matches"):
         train("4", iris, penalties=[l2(1, on="conv*")])
 
 
-def test_a_layer_of_ones_own_trains():
+def test_a_custom_layer_trains():
     class Doubled(ReLU):
         def value(self, z):
             return 2 * super().value(z)
@@ -319,9 +319,9 @@ def test_a_layer_of_ones_own_trains():
     assert trained.evaluate()["accuracy"] > 0.85
 
 
-def test_a_plateau_shortens_the_steps_while_training():
-    made = make_plan("4 relu", load("iris"), epochs=12, patience=None)
+def test_a_plateau_lowers_the_learning_rate_during_training():
+    plan = make_plan("4 relu", load("iris"), epochs=12, patience=None)
     slowed = optimizers.sgd(0.0).then(chainrule.descent.stages.Plateau(0.5, patience=3))
     trained = train("4 relu", "iris", optimizer=slowed, epochs=12, patience=None)
     assert float(trained.progress.position.states[-1]["scale"]) == 0.125
-    assert start(made).position.step == 0
+    assert start(plan).position.step == 0

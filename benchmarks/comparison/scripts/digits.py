@@ -1,11 +1,11 @@
-"""The pictures that the scripts learn from, as somebody who doesn't know chainrule would read them."""
+"""The images that the scripts train on, read without chainrule."""
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
 
 def split(name):
-    """Pixels from 0 to 1 and classes, to learn from and to test on."""
+    """Training and test set: pixels from 0 to 1, and classes."""
     if name == "digits":
         from sklearn.datasets import load_digits
 

@@ -17,7 +17,7 @@ params = [
 optimizer = optax.adam(0.001)
 
 
-def lost(params):
+def loss(params):
     """The loss of the batch."""
     a = x
     for w, b in params[:-1]:
@@ -27,8 +27,8 @@ def lost(params):
 
 @jax.jit
 def step(params, state):
-    """One step."""
-    updates, state = optimizer.update(jax.grad(lost)(params), state)
+    """One training step."""
+    updates, state = optimizer.update(jax.grad(loss)(params), state)
     return optax.apply_updates(params, updates), state
 
 

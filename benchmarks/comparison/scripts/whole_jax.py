@@ -1,4 +1,4 @@
-"""JAX from an empty process to a network that tells digits apart, as `chainrule train` does it: whole_jax.py DATA"""
+"""Train a classifier of digits with JAX as `chainrule train` does: whole_jax.py DATA"""
 
 import itertools
 import sys
@@ -11,7 +11,7 @@ from digits import split
 
 EPOCHS = 60
 
-x, held_x, y, held_y = split(sys.argv[1])
+x, test_x, y, test_y = split(sys.argv[1])
 x, y = jnp.asarray(x), jnp.asarray(y)
 random = np.random.default_rng(0)
 params = [
@@ -23,21 +23,21 @@ optimizer = optax.adamw(optax.cosine_decay_schedule(0.003, 100 * steps), weight_
 
 
 def logits(params, x):
-    """The prediction."""
+    """The logits."""
     for w, b in params[:-1]:
         x = jax.nn.relu(x @ w + b)
     return x @ params[-1][0] + params[-1][1]
 
 
-def lost(params, x, y):
+def loss(params, x, y):
     """The loss of a batch."""
     return optax.softmax_cross_entropy_with_integer_labels(logits(params, x), y).mean()
 
 
 def step(carry, rows):
-    """One step."""
+    """One training step."""
     params, state = carry
-    updates, state = optimizer.update(jax.grad(lost)(params, x[rows], y[rows]), state, params)
+    updates, state = optimizer.update(jax.grad(loss)(params, x[rows], y[rows]), state, params)
     return (optax.apply_updates(params, updates), state), None
 
 
@@ -45,5 +45,5 @@ epoch = jax.jit(lambda carry, order: jax.lax.scan(step, carry, order)[0])
 carry = (params, optimizer.init(params))
 for _ in range(EPOCHS):
     carry = epoch(carry, jnp.asarray(random.permutation(len(x))[: steps * 32].reshape(steps, 32)))
-found = np.asarray(logits(carry[0], jnp.asarray(held_x))).argmax(1)
-print(f"test accuracy {100 * (found == held_y).mean():.1f} %")
+predicted = np.asarray(logits(carry[0], jnp.asarray(test_x))).argmax(1)
+print(f"test accuracy {100 * (predicted == test_y).mean():.1f} %")

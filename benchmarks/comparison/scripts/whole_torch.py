@@ -1,4 +1,4 @@
-"""PyTorch from an empty process to a network that tells digits apart, like `chainrule train`: whole_torch.py DATA"""
+"""Train a classifier of digits with PyTorch as `chainrule train` does: whole_torch.py DATA"""
 
 import sys
 
@@ -8,7 +8,7 @@ from digits import split
 EPOCHS = 60
 
 torch.manual_seed(0)
-x, held_x, y, held_y = (torch.from_numpy(part) for part in split(sys.argv[1]))
+x, test_x, y, test_y = (torch.from_numpy(array) for array in split(sys.argv[1]))
 network = torch.nn.Sequential(
     torch.nn.Linear(x.shape[1], 64), torch.nn.ReLU(), torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10)
 )
@@ -23,4 +23,4 @@ for _ in range(EPOCHS):
         optimizer.step()
         schedule.step()
 with torch.no_grad():
-    print(f"test accuracy {100 * (network(held_x).argmax(1) == held_y).float().mean():.1f} %")
+    print(f"test accuracy {100 * (network(test_x).argmax(1) == test_y).float().mean():.1f} %")

@@ -1,6 +1,4 @@
-"""The command line. What can be done is in the modules beside this one; here is what they share: errors and exit
-codes.
-"""
+"""The command line: the app, its error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "Train neural networks, and see the exact chain rule behind every gradient.\n\n"
-        "Begin with [bold]chainrule train digits[/]; then [bold]chainrule show runs/digits-1[/]."
+        "Start with [bold]chainrule train digits[/], then [bold]chainrule show runs/digits-1[/]."
     ),
 )
 for _command in (
@@ -34,8 +32,8 @@ for _command in (
     app.command()(_command)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         print(f"chainrule {VERSION}")
         raise typer.Exit
 
@@ -50,35 +48,31 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. What is wrong with the input is said in one line, and the exit code is 2."""
+    """Run the command line; an error in the input is reported in one line, with exit code 2."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """The same for these arguments; gives the exit code."""
+    """Run the command line with these arguments and return the exit code."""
     try:
         return int(app(arguments, standalone_mode=False) or 0)
     except ChainruleError as error:
-        return _complain(str(error))
+        return _report(str(error))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of a pipe, `head` say, has seen enough
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError:
-        return _complain("there is not enough memory for this; use a smaller network, fewer rows or smaller batches")
+        return _report("out of memory; use a smaller network, fewer rows or smaller batches")
     except Exception as error:
-        # Typer's own errors: depending on its version they are Click's, or those of a copy of it, so they are told by
-        # their shape.
+        # Usage errors are Click's or, in newer versions of Typer, those of a copy of Click.
         if not hasattr(error, "format_message"):
             raise
         message = " ".join(error.format_message().split())
-        return _complain(
-            f"{message[:1].lower()}{message[1:].rstrip('.')}; 'chainrule --help' and 'chainrule COMMAND --help' tell"
-            " more"
-        )
+        return _report(f"{message[:1].lower()}{message[1:].rstrip('.')}; see 'chainrule COMMAND --help'")
 
 
-def _complain(message: str) -> int:
+def _report(message: str) -> int:
     print(f"chainrule: {' '.join(message.split())}", file=sys.stderr)
     return 2

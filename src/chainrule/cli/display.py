@@ -1,10 +1,11 @@
-"""What the command line shows: progress, numbers, tables, a curve."""
+"""Output of the command line: progress, metrics, JSON, files and a loss curve."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,45 +15,42 @@ if TYPE_CHECKING:
     from chainrule.training import Event
 
 out = Console(highlight=False, soft_wrap=True)
-"""Results."""
+"""For results."""
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-"""Everything that is not a result: progress and errors."""
+"""For everything else: progress, notes and errors."""
 
-WORDS = {
-    "loss": "loss",
-    "validation_loss": "validation loss",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "f1": "F1",
-    "roc_auc": "ROC AUC",
-    "log_loss": "log loss",
-    "r2": "R2",
-    "mae": "mean absolute error",
-    "rmse": "root mean squared error",
-}
-SHARES = ("accuracy", "balanced_accuracy")
+LABELS = {"f1": "F1", "roc_auc": "ROC AUC", "r2": "R2", "mae": "mean absolute error", "rmse": "root mean squared error"}
+PERCENTAGES = ("accuracy", "balanced_accuracy")
 
 
 def number(name: str, value: float) -> str:
-    """A metric for people: a share as a percentage, NaN as a dash."""
+    """A metric's value for display: accuracies in percent, NaN as a dash."""
     if math.isnan(value):
         return "-"
-    return f"{100 * value:.1f} %" if name.removeprefix("validation_") in SHARES else f"{value:.4g}"
+    return f"{100 * value:.1f} %" if name.removeprefix("validation_") in PERCENTAGES else f"{value:.4g}"
 
 
-def word(name: str) -> str:
-    """A metric's name for people."""
+def label(name: str) -> str:
+    """A metric's name for display."""
     bare = name.removeprefix("validation_")
-    return ("validation " if bare != name else "") + WORDS.get(bare, bare)
+    return ("validation " if bare != name else "") + LABELS.get(bare, bare.replace("_", " "))
 
 
 def print_json(value: Any) -> None:
-    """A result for scripts; what is not finite becomes null, which is what JSON has for it."""
+    """Print a result as JSON, with null for NaN and infinity."""
     print(json.dumps(finite(value), indent=1))
 
 
+def write(path: Path, content: bytes, what: str = "") -> None:
+    """Write a file, and print that `what` was written."""
+    from chainrule.runs.folder import write_whole
+
+    write_whole(path, content)
+    err.print(f"{what} written to {path}".strip(), markup=False)
+
+
 def finite(value: Any) -> Any:
-    """The same with null where a number is not finite."""
+    """The value with None for every number that is not finite, which JSON can't represent."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -61,7 +59,7 @@ def finite(value: Any) -> Any:
 
 
 class TrainingProgress:
-    """A listener that shows how training goes: a bar in a terminal, else a line at every tenth of the way."""
+    """A listener that shows progress: a bar in a terminal, otherwise about ten lines."""
 
     def __init__(self) -> None:
         columns = ("epoch {task.completed}/{task.total}", BarColumn(bar_width=15), "{task.fields[record]}")
@@ -69,7 +67,7 @@ class TrainingProgress:
         self._task: Any = None
 
     def __call__(self, event: Event) -> None:
-        """Show an event."""
+        """Show the progress that the event reports."""
         from chainrule.training import Ended, EpochEnded, Started
 
         total = event.plan.epochs
@@ -86,46 +84,55 @@ class TrainingProgress:
             self.stop()
 
     def stop(self) -> None:
-        """Leave the terminal as it was found."""
+        """Remove the bar and restore the terminal."""
         if self._task is not None:
             self._bar.stop()
             self._task = None
 
 
 def _record(record: Mapping[str, float]) -> str:
-    parts = (f"{word(name)} {number(name, value):<8}" for name, value in record.items() if name != "epoch")
-    return "  ".join(parts).rstrip()
+    metrics = (f"{label(name)} {number(name, value):<8}" for name, value in record.items() if name != "epoch")
+    return "  ".join(metrics).rstrip()
 
 
 def curve(lines: Mapping[str, Sequence[float]], width: int = 60, height: int = 8) -> list[str]:
-    """Lines of numbers as rows of braille dots on a logarithmic scale, each with its name where it ends.
+    """A plot in braille characters with a logarithmic y axis; each curve is labelled at its end.
 
-    Small enough to be ours: the libraries for it bring pictures and films along.
+    Written here because plotting libraries for the terminal are far larger than this.
+
+    Args:
+        lines: values by name; those that are not finite and positive leave a gap
+        width: width of the plot in characters of two dots
+        height: height of the plot in characters of four dots
+
+    Returns:
+        the lines of text; none if there is nothing to plot
     """
-    finite = [v for line in lines.values() for v in line if math.isfinite(v) and v > 0]
-    if not finite:
+    positive = [v for line in lines.values() for v in line if math.isfinite(v) and v > 0]
+    if not positive:
         return []
-    low, high = math.log(min(finite)), math.log(max(finite))
+    low, high = math.log(min(positive)), math.log(max(positive))
     cells = [[0] * width for _ in range(height)]
     ends: dict[int, list[str]] = {}
     for name, line in lines.items():
-        before = None
+        previous = None
         for x in range(2 * width):
             value = line[round(x * (len(line) - 1) / (2 * width - 1))]
             if not (math.isfinite(value) and value > 0):
-                before = None
+                previous = None
                 continue
-            share = (math.log(value) - low) / (high - low) if high > low else 0.5
-            now = round((1 - share) * (4 * height - 1))
-            for y in range(min(now, before or now), max(now, before or now) + 1):
+            fraction = (math.log(value) - low) / (high - low) if high > low else 0.5
+            dot = round((1 - fraction) * (4 * height - 1))
+            start = dot if previous is None else previous
+            for y in range(min(dot, start), max(dot, start) + 1):
                 cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
-            before = now
-        if before is not None:
-            ends.setdefault(before // 4, []).append(name)
+            previous = dot
+        if previous is not None:
+            ends.setdefault(previous // 4, []).append(name)
     labels = {0: f"{math.exp(high):.3g}", height - 1: f"{math.exp(low):.3g}"}
     rows = ("".join(chr(0x2800 + dots) for dots in row) for row in cells)
     return [f"{labels.get(k, ''):>9} {row} {', '.join(ends.get(k, []))}".rstrip() for k, row in enumerate(rows)]
 
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""Which bit each dot of a braille character is, by row and column."""
+"""The bit of each dot of a braille character (Unicode block 2800), by row and column."""

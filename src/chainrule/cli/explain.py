@@ -1,4 +1,4 @@
-"""chainrule explain"""
+"""The command explain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from chainrule.cli import display
 from chainrule.cli.options import AsJson
-from chainrule.errors import SettingError, unknown
+from chainrule.errors import SettingError, require, unknown
 
 if TYPE_CHECKING:
     from chainrule.explain import Explanation
@@ -24,19 +24,15 @@ def explain(
         str | None,
         typer.Argument(metavar="[WEIGHT]", show_default=False, help='A weight, such as "dense_1.W[3, 2]".'),
     ] = None,
-    step: Annotated[int | None, typer.Option(help="Which step, counted from 0; by default the last.")] = None,
-    sample: Annotated[int | None, typer.Option(help="Which sample's delta to open, by its row.")] = None,
-    depth: Annotated[int, typer.Option(help="How many sums to open on the way to the loss.")] = 3,
+    step: Annotated[int | None, typer.Option(help="The step, counted from 0; by default the last.")] = None,
+    sample: Annotated[int | None, typer.Option(help="The sample whose delta is expanded, by its row.")] = None,
+    depth: Annotated[int, typer.Option(help="How many sums to expand on the way to the loss.")] = 3,
     kind: Annotated[str, typer.Option("--format", help="text, json, latex, html or svg.")] = "text",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file to write; by default the terminal.")
-    ] = None,
-    example: Annotated[
-        bool, typer.Option("--example", help="Explain the published worked example, without a run.")
-    ] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; default: stdout.")] = None,
+    example: Annotated[bool, typer.Option("--example", help="Explain a published worked example, not a run.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Explain one weight in one step: the chain rule that made its gradient, and the arithmetic that made its update.
+    """Explain one weight in one step: the chain rule behind its gradient, and its update.
 
     Examples:
 
@@ -49,53 +45,48 @@ def explain(
     kind = "json" if json else kind
     if kind not in FORMATS:
         raise unknown("format", kind, FORMATS)
-    found = _example(run, weight) if example else _of_run(run, weight, step, sample, depth)
-    text = _rendered(found, kind)
-    if output is None:
+    explanation = _example(run, weight) if example else _recorded(run, weight, step, sample, depth)
+    text = _rendered(explanation, kind)
+    if output is not None:
+        display.write(output, text.encode())
+    else:
         print(text, end="" if text.endswith("\n") else "\n")
-        return
-    from chainrule.runs.folder import write_whole
-
-    write_whole(output, text.encode())
-    display.err.print(f"written to {output}", markup=False)
 
 
 def _example(run: str | None, weight: str | None) -> Explanation:
-    """With --example a single argument is the weight."""
+    """With --example, the only argument is a weight; it is parsed as `run`."""
     from chainrule.explain import worked_example
 
-    if weight is not None:
-        raise SettingError(
-            "explain --example: it takes no run, only a weight of the example, such as 'dense_2.W[0, 0]'"
-        )
+    require(weight is None, "explain --example takes no run, only a weight of the example, such as 'dense_2.W[0, 0]'")
     return worked_example(run or "dense_1.W[0, 0]")
 
 
-def _of_run(run: str | None, weight: str | None, step: int | None, sample: int | None, depth: int) -> Explanation:
+def _recorded(run: str | None, weight: str | None, step: int | None, sample: int | None, depth: int) -> Explanation:
     from chainrule.explain import explain as explained
     from chainrule.runs import Run
 
     if run is None:
-        raise SettingError("explain: of which run? Give its folder and a weight; or try --example")
+        raise SettingError("explain: which run? Pass its folder and a weight; or try --example")
     opened = Run.open(run)
     if weight is None:
-        raise SettingError(f"explain: which weight? There are {opened.trained.plan.network.parameters.ranges}")
+        weights = opened.trained.plan.network.parameters.ranges
+        raise SettingError(f"explain: which weight? The run has {weights}")
     return explained(opened, weight, step, sample=sample, depth=depth)
 
 
-def _rendered(found: Explanation, kind: str) -> str:
+def _rendered(explanation: Explanation, kind: str) -> str:
     if kind == "json":
-        return jsonlib.dumps(display.finite(found.as_json()), indent=1)
+        return jsonlib.dumps(display.finite(explanation.as_json()), indent=1)
     if kind == "latex":
-        return found.latex
+        return explanation.latex
     if kind == "svg":
         from chainrule.explain.scheme import draw
 
-        return draw(found)
+        return draw(explanation)
     if kind == "html":
         from chainrule.explain.page import page
 
-        return page(found)
+        return page(explanation)
     from chainrule.explain import lines
 
-    return "\n".join(lines(found))
+    return "\n".join(lines(explanation))

@@ -1,4 +1,4 @@
-"""The command line's arguments that several commands share, and how texts become settings."""
+"""Arguments that several commands share, and parsing of their values."""
 
 from __future__ import annotations
 
@@ -9,24 +9,33 @@ from typing import Annotated
 import typer
 
 from chainrule.arrays import Shape
-from chainrule.errors import SettingError
+from chainrule.errors import SettingError, require
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
+OptionalRun = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The folder of a run.", show_default=False)]
+Target = Annotated[str | None, typer.Option(help="The column to predict; by default the last.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 
 
+def output_suffix(output: Path, what: str, *suffixes: str) -> str:
+    """The file's extension in lower case; raises SettingError unless it is one of `suffixes`."""
+    suffix = output.suffix.lower()
+    formats = " or ".join(allowed[1:].upper() for allowed in suffixes)
+    require(suffix in suffixes, f"-o {output}: {what} written as {formats}; use the extension {' or '.join(suffixes)}")
+    return suffix
+
+
 def share_or_file(text: str, what: str) -> float | str:
-    """A share such as 0.1, or else a file's name."""
+    """A share such as 0.1, or else a file name."""
     try:
         return float(text)
     except ValueError:
-        if text.strip():
-            return text
-        raise SettingError(f"--{what}: it is empty; give a share such as 0.1, or a file") from None
+        require(text.strip() != "", f"--{what} is empty; pass a share such as 0.1, or a file")
+        return text
 
 
 def image_size(text: str | None) -> Shape | None:
-    """(height, width) from a text such as 28x28, width first as is the custom for pictures."""
+    """(height, width) from a text such as 28x32, which is width x height, as usual for images."""
     if text is None:
         return None
     match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", text)

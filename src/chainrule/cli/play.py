@@ -1,4 +1,4 @@
-"""chainrule play"""
+"""The command play."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from chainrule.cli import display
-from chainrule.errors import SettingError
+from chainrule.cli.options import Target
+from chainrule.errors import SettingError, require
 
 
 def play(
@@ -17,15 +18,15 @@ def play(
         typer.Argument(
             metavar="[DATA or RUN]",
             show_default=False,
-            help="A CSV, TSV, Parquet or NPZ file or a folder of pictures to learn from, or a recorded run to replay.",
+            help="A CSV, TSV, Parquet or NPZ file or a folder of images to train on, or a run to replay.",
         ),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="The column to predict; by default the last.")] = None,
+    target: Target = None,
     host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 for any that is free.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Open the live page, where one sees a network learn, step by step.
+    """Open the live page, where you can watch a network learn step by step.
 
     Examples:
 
@@ -35,34 +36,33 @@ def play(
 
       chainrule play runs/digits-1
     """
-    if not 0 <= port <= 65535:
-        raise SettingError(f"--port {port}: a port is a number from 0 to 65535")
+    require(0 <= port <= 65535, f"--port {port}: a port is a number from 0 to 65535")
     from chainrule.data import BUILTIN, load
     from chainrule.play.samples import TEST, VALIDATION
     from chainrule.play.server import serve
     from chainrule.runs import Run
 
-    given, run = None, None
+    dataset, run = None, None
     if what is not None and Path(what, "manifest.json").exists():
         run = Run.open(what)
-        given = run.load_data()
-    elif what is not None and what not in BUILTIN:
-        given = load(what, target=target, validation=VALIDATION, test=TEST)
-    elif what is not None:
+        dataset = run.load_data()
+    elif what in BUILTIN:
         raise SettingError(f"{what} is built in: run 'chainrule play' and choose it on the page")
+    elif what is not None:
+        dataset = load(what, target=target, validation=VALIDATION, test=TEST)
     if host not in ("127.0.0.1", "localhost", "::1"):
         display.err.print(
             f"[bold]Warning[/]: the page is served on {host}, so others on your network can reach it. Whoever has the"
-            " address below can use this computer to train networks, and see the data that you open.",
+            " address below can train networks on this computer and see the data that you open.",
             markup=True,
         )
 
     def ready(address: str) -> None:
         display.out.print(address, markup=False)
-        display.err.print("the page is there until you press Ctrl-C", markup=False)
+        display.err.print("press Ctrl-C to stop", markup=False)
         if browser:
             import webbrowser
 
             webbrowser.open(address)
 
-    serve(host, port, given, run, ready)
+    serve(host, port, dataset, run, ready)

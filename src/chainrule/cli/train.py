@@ -1,15 +1,17 @@
-"""chainrule train"""
+"""The command train."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import AsJson, image_size, share_or_file
-from chainrule.errors import NonFiniteError, RunError, SettingError
+from chainrule.cli.options import AsJson, Target, image_size, share_or_file
+from chainrule.errors import NonFiniteError, RunError, SettingError, require
 
 if TYPE_CHECKING:
     from chainrule.data import Dataset
@@ -23,68 +25,60 @@ def train(
             metavar="DATA",
             show_default=False,
             help="A built-in data set ('chainrule data' lists them), a CSV, TSV, Parquet or NPZ file, or a folder of "
-            "pictures with a folder for each class.",
+            "images with a subfolder for each class.",
         ),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="The column to predict; by default the last.")] = None,
+    target: Target = None,
     network: Annotated[
         str | None,
         typer.Option(
-            help=(
-                "The hidden layers, such as '64 relu, dropout 0.2, 32 relu'; what stands after '->' is the output"
-                " layer."
-            )
+            help="The hidden layers, such as '64 relu, dropout 0.2, 32 relu'; '-> ...' sets the output layer."
         ),
     ] = None,
     loss: Annotated[
-        str | None, typer.Option(help="What is minimised, such as 'huber 0.5'; by default it follows from the target.")
+        str | None, typer.Option(help="The loss, such as 'huber 0.5'; by default it follows from the target.")
     ] = None,
     class_weight: Annotated[
-        str | None,
-        typer.Option(
-            help="How much each class counts in the loss: 'balanced', or by label, such as 'setosa=2, virginica=0.5'."
-        ),
+        str | None, typer.Option(help="Class weights: 'balanced', or by label: 'setosa=2, virginica=0.5'.")
     ] = None,
     optimizer: Annotated[
-        str | None, typer.Option(help="How, such as 'adam 0.001' or 'sgd 0.1 schedule=cosine clip=1'.")
+        str | None, typer.Option(help="The optimizer, such as 'adam 0.001' or 'sgd 0.1 schedule=cosine clip=1'.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="How often all samples are seen, at most; by default 100.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="How many samples a step looks at; by default 32.")] = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn by chance.")] = 0,
-    validation: Annotated[str, typer.Option(help="The share of the rows to validate on, or a file of them.")] = "0.1",
-    test: Annotated[float, typer.Option(help="The share of the rows that only the end result is tested on.")] = 0.2,
+    epochs: Annotated[int | None, typer.Option(help="The maximum number of epochs; by default 100.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    validation: Annotated[str, typer.Option(help="The share of the rows to validate on, or a file.")] = "0.1",
+    test: Annotated[float, typer.Option(help="The share of the rows to test on after training.")] = 0.2,
     patience: Annotated[
-        str, typer.Option(help="End after so many epochs without a better validation loss: a number, 'none' or 'auto'.")
+        str,
+        typer.Option(help="Epochs to wait for a better validation loss before stopping: a number, 'none' or 'auto'."),
     ] = "auto",
     penalty: Annotated[
-        str | None, typer.Option(help="What large weights cost: 'l2 0.001', 'l1 0.001' or 'elastic 0.001 0.001'.")
+        str | None, typer.Option(help="A penalty on the weights: 'l2 0.001', 'l1 0.001' or 'elastic 0.001 0.001'.")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="'classification' or 'regression', where the target leaves it open.")
+        str | None, typer.Option(help="'classification' or 'regression', if the target is ambiguous.")
     ] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given several times.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="A column to leave out; can be repeated.")] = None,
     size: Annotated[
-        str | None, typer.Option("--image-size", help="Bring pictures to one size, width x height, such as 28x28.")
+        str | None, typer.Option("--image-size", help="Resize images to width x height, such as 28x28.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="The folder to write the run to; by default runs/NAME-1, -2 and so on.")
     ] = None,
     limit: Annotated[
-        float | None,
-        typer.Option(
-            help="Megabytes that the run's folder may take, of which its steps are had again; by default 200."
-        ),
+        float | None, typer.Option(help="Megabytes for the checkpoints that steps are replayed from; by default 200.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(help="What takes the steps: 'native' (compiled) or 'numpy'; by default the faster.")
+        str | None, typer.Option(help="'native' (compiled) or 'numpy'; by default native if available.")
     ] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run where it ended.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume this run where it ended.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Train a network on data, and keep the run.
+    """Train a network on data, and record the run.
 
-    Everything that is not said follows from the data: the task, the loss, the network and the optimizer. Ctrl-C ends
-    training and keeps what was learned.
+    The task, the loss, the network and the optimizer follow from the data unless they are given.
+    Ctrl-C stops training and keeps the trained weights.
 
     Examples:
 
@@ -97,50 +91,37 @@ def train(
       chainrule train --resume runs/digits-1 --epochs 200
     """
     if resume is not None:
-        if data is not None or output is not None or limit is not None:
-            raise SettingError(
-                "--resume goes on with a run's own data in its own folder; leave DATA, --output and --limit out"
-            )
+        message = "--resume uses the run's own data and folder; leave DATA, --output and --limit out"
+        require(data is None and output is None and limit is None, message)
         _resume(resume, epochs, json)
         return
     if data is None:
-        raise SettingError(
-            "train: what on? Give a built-in data set such as digits ('chainrule data' lists them), or a file"
-        )
+        raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
     from chainrule.data import load
     from chainrule.runs import Recorder
     from chainrule.runs.folder import check_free
     from chainrule.runs.recorder import LIMIT
     from chainrule.training import follow, for_loss, make_plan, start
 
-    if limit is not None and not 0 < limit < 1e9:
-        raise SettingError(f"--limit {limit:g}: it is a number of megabytes above 0")
+    if limit is not None:
+        require(0 < limit < 1e9, f"--limit {limit:g}: pass a number of megabytes greater than 0")
     if output is not None:
         check_free(output)
     dataset = load(
-        data,
-        target=target,
-        drop=drop or [],
-        task=task,
-        image_size=image_size(size),
-        validation=share_or_file(validation, "validation"),
-        test=test,
-        seed=seed,
-        **for_loss(loss),
-    )
-    made = make_plan(
+        data, target=target, drop=drop or [], task=task, image_size=image_size(size),
+        validation=share_or_file(validation, "validation"), test=test, seed=seed, **for_loss(loss),
+    )  # fmt: skip
+    plan = make_plan(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
         batch_size=batch_size, seed=seed, penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
     )  # fmt: skip
-    recorder = Recorder(
-        output or Path("runs", Path(data).stem or "run"),
-        numbered=output is None,
-        limit=LIMIT if limit is None else round(limit * 1e6),
-    )
-    example = _Example()
-    _introduce(made, dataset, json)
-    with _Shown(json) as shown:
-        trained = follow(made, dataset, start(made), [recorder, example, shown])
+    folder = output or Path("runs", Path(data).stem or "run")
+    size_limit = LIMIT if limit is None else round(limit * 1e6)
+    recorder, example = Recorder(folder, numbered=output is None, limit=size_limit), _Example()
+    if not json:
+        _introduce(plan, dataset)
+    with _progress(json) as listeners:
+        trained = follow(plan, dataset, start(plan), [recorder, example, *listeners])
     _conclude(trained, dataset, recorder.folder, example, json)
 
 
@@ -150,15 +131,16 @@ def _resume(folder: Path, epochs: int | None, json: bool) -> None:
 
     run = Run.open(folder)
     dataset, example = run.load_data(), _Example()
-    if (epochs or run.trained.plan.epochs) <= run.trained.progress.epoch:
-        raise RunError(f"{folder}: it has {run.trained.progress.epoch} epochs already; ask for more with --epochs")
+    completed = run.trained.progress.epoch
+    if (epochs or run.trained.plan.epochs) <= completed:
+        raise RunError(f"{folder}: it has {completed} epochs already; pass a larger number with --epochs")
 
-    def introduce(event: Event) -> None:  # not before the run is ours
-        if isinstance(event, Started):
-            _introduce(event.plan, dataset, json)
+    def introduce(event: Event) -> None:  # only once the run is locked for this process
+        if isinstance(event, Started) and not json:
+            _introduce(event.plan, dataset)
 
-    with _Shown(json) as shown:
-        trained = run.resume(dataset, epochs, [introduce, example, shown])
+    with _progress(json) as listeners:
+        trained = run.resume(dataset, epochs, [introduce, example, *listeners])
     _conclude(trained, dataset, folder, example, json)
 
 
@@ -168,7 +150,7 @@ def _patience(text: str) -> int | str | None:
     try:
         return int(text)
     except ValueError:
-        raise SettingError(f"--patience {text!r}: it is a number of epochs, 'none' or 'auto'") from None
+        raise SettingError(f"--patience {text!r}: pass a number of epochs, 'none' or 'auto'") from None
 
 
 def _penalties(text: str | None) -> list[Any]:
@@ -181,101 +163,80 @@ def _penalties(text: str | None) -> list[Any]:
 
 
 class _Example:
-    """A listener that remembers the step to show at the end: the last of the first epoch, where every weight still
-    moves.
-    """
+    """A listener that keeps the step to show at the end: the last update of the first epoch."""
 
     def __init__(self) -> None:
         self.record: Any = None
-        self._looking = True
+        self._searching = True
 
     def __call__(self, event: Event) -> None:
         from chainrule.training import EpochEnded, Stepped
 
-        if self._looking and isinstance(event, Stepped):
+        if self._searching and isinstance(event, Stepped):
             for record in event.chunk.steps():
                 self.record = record if record.update.any() else self.record
         elif isinstance(event, EpochEnded):
-            self._looking = self.record is None
+            self._searching = self.record is None
 
 
-class _Shown:
-    """Progress on the screen while training, unless the result is for a script; the terminal is left whole whatever
-    happens.
-    """
-
-    def __init__(self, json: bool) -> None:
-        self._progress = None if json else display.TrainingProgress()
-
-    def __enter__(self) -> Any:
-        return self._progress or (lambda _: None)
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-        if isinstance(error, NonFiniteError):
-            display.err.print("training stopped; the run keeps the state before that step")
+@contextmanager
+def _progress(json: bool) -> Iterator[list[Any]]:
+    """The listeners that show progress; none for JSON. The terminal is always restored."""
+    progress = display.TrainingProgress()
+    try:
+        yield [] if json else [progress]
+    except NonFiniteError:
+        progress.stop()
+        display.err.print("training stopped; the run keeps the state before that step")
+        raise
+    finally:
+        progress.stop()
 
 
-def _introduce(plan: Plan, data: Dataset, json: bool) -> None:
+def _introduce(plan: Plan, data: Dataset) -> None:
     from chainrule.engine import make_engine
 
-    if json:
-        return
-    rows = [len(data.training.x), *(len(p.x) if p else 0 for p in (data.validation, data.test))]
-    sample = " x ".join(str(n) for n in data.input_shape) + (" pixels" if len(data.input_shape) > 1 else " features")
-    what = f"{data.target.width} classes" if data.task == "classification" else "a quantity"
-    layers = [node.name for node in plan.network.nodes]
-    display.err.print(
-        f"[bold]{data.name}[/]: {sum(rows):,} samples of {sample}; predicts {data.target.name} ({what})", markup=True
+    sizes = [len(samples.x) if samples else 0 for samples in (data.training, data.validation, data.test)]
+    shape = " x ".join(str(n) for n in data.input_shape) + (" pixels" if len(data.input_shape) > 1 else " features")
+    task = f"{data.target.width} classes" if data.task == "classification" else "regression"
+    layers = " > ".join(node.name for node in plan.network.nodes)
+    out = display.err
+    out.print(
+        f"[bold]{data.name}[/]: {sum(sizes):,} samples of {shape}; target {data.target.name} ({task})", markup=True
     )
-    display.err.print(f"  {rows[0]:,} to train on, {rows[1]:,} to validate, {rows[2]:,} to test")
-    display.err.print(
-        f"  {' > '.join(layers)}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}"
-    )
-    for note in make_engine(plan.engine, plan.problem(rows[0])).notes:
-        display.err.print(f"  {note}")
+    out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test samples")
+    out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")
+    for note in make_engine(plan.engine, plan.problem(sizes[0])).notes:
+        out.print(f"  {note}")
 
 
 def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, json: bool) -> None:
+    from rich.markup import escape
+
     from chainrule.explain import Explanation, gradient_line, most_moved, update_line
 
-    tested = trained.evaluate() if data.test is not None else {}
+    metrics = trained.evaluate() if data.test is not None else {}
+    progress = trained.progress
     if json:
         display.print_json({
-            "run": str(folder),
-            "reason": trained.reason,
-            "epochs": trained.progress.epoch,
-            "steps": trained.progress.position.step,
-            "test": tested,
-            "history": list(trained.history),
+            "run": str(folder), "reason": trained.reason, "epochs": progress.epoch, "steps": progress.position.step,
+            "test": metrics, "history": list(trained.history),
         })  # fmt: skip
         return
-    best = trained.progress.best
-    given_back = f"; the weights are those of epoch {best.epoch}" if best and trained.plan.patience is not None else ""
-    reasons = {
-        "complete": "all epochs done",
-        "early": "no better validation loss for a while",
-        "interrupted": "interrupted",
-    }
-    display.err.print(f"{reasons.get(trained.reason, trained.reason)}{given_back}")
-    lines = {}
-    for name in ("accuracy", "r2", "rmse"):
-        if name in tested:
-            lines[f"test {display.word(name)}"] = display.number(name, tested[name])
+    reasons = {"complete": "completed all epochs", "early": "stopped early: the validation loss no longer improved"}
+    reason = reasons.get(trained.reason, trained.reason)
+    if progress.best and trained.plan.patience is not None:
+        reason += f"; restored the weights of epoch {progress.best.epoch}"
+    display.err.print(reason)
+    shown = [name for name in ("accuracy", "r2", "rmse") if name in metrics]
+    lines = {f"test {display.label(name)}": display.number(name, metrics[name]) for name in shown}
     if example.record is not None:
-        part, record = data.training, example.record
-        weight = most_moved(record, ("W",), trained.plan.network.parameters)
-        explanation = Explanation(trained.plan.problem(len(part.x)), record, part, weight)
+        weight = most_moved(example.record, ("W",), trained.plan.network.parameters)
+        problem = trained.plan.problem(len(data.training.x))
+        explanation = Explanation(problem, example.record, data.training, weight)
         lines[f"gradient, step {explanation.step}"] = gradient_line(explanation)
         lines[f"update, step {explanation.step}"] = update_line(explanation)
     lines["run"] = str(folder)
     width = max(map(len, lines))
     for name, value in lines.items():
-        display.out.print(f"[bold]{name:<{width}}[/]  {_escaped(value)}", markup=True)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+        display.out.print(f"[bold]{name:<{width}}[/]  {escape(value)}", markup=True)

@@ -1,17 +1,18 @@
-"""chainrule predict, evaluate and show: what a run is good for."""
+"""The commands predict, evaluate and show."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json as jsonlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import AsJson, RunFolder
-from chainrule.errors import SettingError
+from chainrule.cli.options import AsJson, RunFolder, output_suffix
 
 if TYPE_CHECKING:
     from chainrule.runs import Run
@@ -21,7 +22,7 @@ Samples = Annotated[
     typer.Argument(
         metavar="DATA",
         show_default=False,
-        help="Samples of the form that the run was trained on: a built-in, a file or a folder of pictures.",
+        help="Samples like those of the run: a built-in data set, a file or a folder of images.",
     ),
 ]
 
@@ -30,7 +31,7 @@ def predict(
     run: RunFolder,
     data: Samples,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The CSV or JSON file to write; by default the terminal.")
+        Path | None, typer.Option("--output", "-o", help="The CSV or JSON file to write; default: stdout.")
     ] = None,
     json: AsJson = False,
 ) -> None:
@@ -44,22 +45,17 @@ def predict(
     """
     from chainrule.data import find_samples
     from chainrule.runs import Run
-    from chainrule.runs.folder import write_whole
 
     opened = Run.open(run)
-    if output is not None and output.suffix.lower() not in (".csv", ".json"):
-        raise SettingError(f"-o {output}: predictions are written as CSV or JSON; give the file one of these endings")
+    suffix = output_suffix(output, "predictions are", ".csv", ".json") if output is not None else None
     rows = _predictions(opened, find_samples(data, _image_size(opened)))
-    as_json = json or (output is not None and output.suffix.lower() == ".json")
-    if as_json and output is None:
+    if output is not None:
+        text = jsonlib.dumps(rows, indent=1) + "\n" if json or suffix == ".json" else _csv(rows)
+        display.write(output, text.encode(), f"{len(rows):,} predictions")
+    elif json:
         display.print_json(rows)
-        return
-    text = _as_json(rows) if as_json else _as_csv(rows)
-    if output is None:
-        print(text, end="")
-        return
-    write_whole(output, text.encode())
-    display.err.print(f"{len(rows):,} predictions written to {output}", markup=False)
+    else:
+        print(_csv(rows), end="")
 
 
 def _image_size(run: Run) -> Any:
@@ -68,19 +64,20 @@ def _image_size(run: Run) -> Any:
 
 
 def _predictions(run: Run, source: Any) -> list[dict[str, Any]]:
-    trained = run.trained
+    trained, target = run.trained, run.trained.target
     raw = trained.raw(source)
-    values, shares = trained.decoded(raw), trained.plan.loss.probabilities(raw)
+    values, probabilities = trained.decoded(raw), trained.plan.loss.probabilities(raw)
     if values.ndim == 2:
-        return [{f"{run.trained.target.name}_{k}": float(v) for k, v in enumerate(row)} for row in values]
-    rows: list[dict[str, Any]] = [{trained.target.name: value} for value in values.tolist()]
-    if shares is not None and trained.target.task == "classification":
-        for row, probabilities in zip(rows, shares.tolist(), strict=True):
-            row |= {f"probability_{label}": p for label, p in zip(trained.target.classes, probabilities, strict=True)}
+        return [{f"{target.name}_{k}": float(v) for k, v in enumerate(row)} for row in values]
+    rows: list[dict[str, Any]] = [{target.name: value} for value in values.tolist()]
+    if probabilities is not None and target.task == "classification":
+        names = [f"probability_{label}" for label in target.classes]
+        for row, of_classes in zip(rows, probabilities.tolist(), strict=True):
+            row |= zip(names, of_classes, strict=True)
     return rows
 
 
-def _as_csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -88,25 +85,15 @@ def _as_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _as_json(rows: list[dict[str, Any]]) -> str:
-    import json
-
-    return json.dumps(rows, indent=1) + "\n"
-
-
 def evaluate(
     run: RunFolder,
     data: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[DATA]",
-            show_default=False,
-            help="Samples with their targets; by default the part that was held out for testing.",
-        ),
+        typer.Argument(metavar="[DATA]", show_default=False, help="Samples with targets; by default the test set."),
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Measure how good a run's predictions are, by every metric there is for its task.
+    """Evaluate a run's predictions by the loss and every metric for its task.
 
     Examples:
 
@@ -122,21 +109,21 @@ def evaluate(
     opened = Run.open(run)
     trained = opened.trained
     if data is None:
-        found = replace(trained, data=opened.load_data()).evaluate()
+        metrics = replace(trained, data=opened.load_data()).evaluate()
     else:
         column = trained.target.name if trained.preparation and trained.preparation.kind == "table" else None
         source = find(data, target=column, task=trained.target.task, image_size=_image_size(opened))
-        found = trained.evaluate(source)
+        metrics = trained.evaluate(source)
     if json:
-        display.print_json(found)
+        display.print_json(metrics)
         return
-    width = max(len(display.word(name)) for name in found)
-    for name, value in found.items():
-        display.out.print(f"{display.word(name):<{width}}  {display.number(name, value)}")
+    width = max(len(display.label(name)) for name in metrics)
+    for name, value in metrics.items():
+        display.out.print(f"{display.label(name):<{width}}  {display.number(name, value)}")
 
 
 def show(run: RunFolder, json: AsJson = False) -> None:
-    """Show what a run is: its data, its layers with shapes and weights, its metrics, and the loss as a curve.
+    """Show a run: its data, its layers with shapes and weights, its metrics and the loss curve.
 
     Example:
 
@@ -149,7 +136,7 @@ def show(run: RunFolder, json: AsJson = False) -> None:
     trained = opened.trained
     layers = [
         {"name": node.name, "kind": node.layer.kind, "output": list(node.built.output_shape),
-         "weights": sum(_size(p.shape) for p in node.built.parameters.values()) if node.name == node.owner else 0}
+         "weights": sum(math.prod(p.shape) for p in node.built.parameters.values()) if node.name == node.owner else 0}
         for node in trained.plan.network.nodes
     ]  # fmt: skip
     if json:
@@ -159,60 +146,48 @@ def show(run: RunFolder, json: AsJson = False) -> None:
             "plan": to_json(trained.plan), "layers": layers, "history": list(trained.history),
         })  # fmt: skip
         return
-    _show(opened, layers)
+    _show_summary(opened)
+    _show_layers(layers, trained.plan.network.parameters.size)
+    _show_history(opened)
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    import math
+def _show_summary(run: Run) -> None:
+    plan, target, manifest, rows = run.trained.plan, run.trained.target, run.manifest, run.data["rows"]
+    out = display.out
+    progress = f"{manifest['status']} after {manifest['epochs']} epochs, {manifest['steps']:,} steps"
+    out.print(f"[bold]{run.folder}[/]: {progress}", markup=True)
+    sizes = ", ".join(f"{rows[name]:,} {name}" for name in ("training", "validation", "test"))
+    out.print(f"data       {run.data['name']}: {sizes} samples")
+    classes = f", {target.width} classes" if target.task == "classification" else ""
+    out.print(f"target     {target.name} ({target.task}{classes})")
+    out.print(f"loss       {type(plan.loss).__name__}")
+    stages = " > ".join(type(stage).__name__ for stage in plan.optimizer.stages)
+    out.print(f"optimizer  {stages}; batch size {plan.batch_size}, seed {plan.seed}")
 
-    return math.prod(shape)
 
-
-def _show(run: Run, layers: list[dict[str, Any]]) -> None:
+def _show_layers(layers: list[dict[str, Any]], size: int) -> None:
     from rich import box
     from rich.table import Table
 
-    trained, rows = run.trained, run.data["rows"]
-    plan, out = trained.plan, display.out
-    out.print(
-        f"[bold]{run.folder}[/]: {run.manifest['status']} after {run.manifest['epochs']} epochs,"
-        f" {run.manifest['steps']:,} steps",
-        markup=True,
-    )
-    out.print(
-        f"data       {run.data['name']}: {rows['training']:,} rows to train on, {rows['validation']:,} to validate,"
-        f" {rows['test']:,} to test"
-    )
-    target = f"{trained.target.name} ({trained.target.task}"
-    out.print(
-        f"target     {target}{f', {trained.target.width} classes' if trained.target.task == 'classification' else ''})"
-    )
-    out.print(f"loss       {type(plan.loss).__name__}")
-    out.print(
-        f"optimizer  {' > '.join(type(stage).__name__ for stage in plan.optimizer.stages)}; batches of"
-        f" {plan.batch_size}, seed {plan.seed}"
-    )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, justify in (("layer", "left"), ("kind", "left"), ("output", "right"), ("weights", "right")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for heading in ("layer", "kind", "output", "weights"):
+        table.add_column(heading, justify="right" if heading in ("output", "weights") else "left")
     for layer in layers:
         shape = " x ".join(str(n) for n in layer["output"])
         table.add_row(layer["name"], layer["kind"], shape, f"{layer['weights']:,}" if layer["weights"] else "")
-    table.add_row("all", "", "", f"{plan.network.parameters.size:,}")
-    out.print(table)
-    _show_history(run)
+    table.add_row("total", "", "", f"{size:,}")
+    display.out.print(table)
 
 
 def _show_history(run: Run) -> None:
-    history, out = run.trained.history, display.out
+    history, best, out = run.trained.history, run.trained.progress.best, display.out
     if not history:
         return
-    best = run.trained.progress.best
-    kept = best.epoch if best is not None and run.trained.plan.patience is not None else len(history)
-    for name, value in history[kept - 1].items():
+    epoch = best.epoch if best is not None and run.trained.plan.patience is not None else len(history)
+    for name, value in history[epoch - 1].items():
         if name != "epoch":
-            out.print(f"{display.word(name):<22}{display.number(name, value)}  (epoch {kept})")
-    names = [name for name in ("loss", "validation_loss") if name in history[0]]
-    out.print(f"\nepochs 1 to {len(history)}, logarithmic")
-    for row in display.curve({display.word(name): [record[name] for record in history] for name in names}):
-        out.print(row)
+            out.print(f"{display.label(name):<22}{display.number(name, value)}  (epoch {epoch})")
+    losses = [name for name in ("loss", "validation_loss") if name in history[0]]
+    out.print(f"\nloss over epochs 1 to {len(history)}, on a logarithmic scale")
+    for line in display.curve({display.label(name): [record[name] for record in history] for name in losses}):
+        out.print(line)

@@ -1,4 +1,4 @@
-"""chainrule worksheet"""
+"""The command worksheet."""
 
 from __future__ import annotations
 
@@ -8,29 +8,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli import display
-from chainrule.errors import SettingError
+from chainrule.cli.options import OptionalRun, output_suffix
+from chainrule.errors import require
 
 if TYPE_CHECKING:
+    from chainrule.losses import Loss
     from chainrule.network import Network
 
 
 def worksheet(
-    run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", show_default=False, help="The folder of a run of a small network.")
-    ] = None,
-    network: Annotated[
-        str | None, typer.Option(help="Or all the layers of a network; by default '2 relu, 1'.", show_default=False)
-    ] = None,
-    inputs: Annotated[int, typer.Option(help="How many inputs that network has.")] = 2,
-    loss: Annotated[str | None, typer.Option(help="Its loss; by default half the sum of squares.")] = None,
-    optimizer: Annotated[str, typer.Option(help="How the weights are changed.")] = "sgd 0.1",
-    step: Annotated[int | None, typer.Option(help="Of a run: at which step; by default the last.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the numbers that are drawn.")] = 0,
+    run: OptionalRun = None,
+    network: Annotated[str | None, typer.Option(help="Or all layers of a network; by default '2 relu, 1'.")] = None,
+    inputs: Annotated[int, typer.Option(help="The network's number of inputs.")] = 2,
+    loss: Annotated[str | None, typer.Option(help="The network's loss; by default half_squares.")] = None,
+    optimizer: Annotated[str, typer.Option(help="The optimizer, such as 'momentum 0.1'.")] = "sgd 0.1",
+    step: Annotated[int | None, typer.Option(help="The run's step; by default the last.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random weights and sample.")] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path("worksheet.html"),
 ) -> None:
-    """Write a worksheet to print: one step of a small network by hand, with blanks and an answer key.
+    """Write a printable worksheet: one training step by hand, with blanks and an answer key.
 
-    Of a run it takes weights and a sample, rounded to two decimals; else short numbers are drawn.
+    Weights and sample are those of a run, rounded to two decimals, or short random numbers.
 
     Examples:
 
@@ -44,27 +42,23 @@ def worksheet(
     from chainrule.explain.worksheet import make_worksheet
     from chainrule.losses import loss as named_loss
     from chainrule.network import Network
-    from chainrule.runs.folder import write_whole
 
-    if run is not None and (network is not None or loss is not None):
-        raise SettingError("worksheet: give either a RUN or a --network with its --loss")
-    if inputs < 1:
-        raise SettingError("--inputs takes 1 or more")
-    if output.suffix.lower() != ".html":
-        raise SettingError(f"-o {output}: a worksheet is written as HTML; give the file the ending .html")
+    hint = "worksheet: pass either a RUN or a --network with its --loss"
+    require(run is None or (network is None and loss is None), hint)
+    require(inputs >= 1, "--inputs takes 1 or more")
+    output_suffix(output, "a worksheet is", ".html")
     chosen = named_optimizer(optimizer)
     if run is not None:
-        its, its_loss, also = _of_run(run, step)
-        sheet = make_worksheet(its, its_loss, chosen, **also)
+        recorded, its_loss, numbers = _recorded(run, step)
+        sheet = make_worksheet(recorded, its_loss, chosen, **numbers)
     else:
         text = "2 relu, 1" if network is None else network
         sheet = make_worksheet(Network(text, inputs), named_loss(loss or "half_squares"), chosen, seed=seed)
-    write_whole(output, sheet.page().encode())
-    display.err.print(f"written to {output}", markup=False)
+    display.write(output, sheet.page().encode())
 
 
-def _of_run(folder: Path, step: int | None) -> tuple[Network, Any, dict[str, Any]]:
-    """A run's network and loss, and its weights and first sample at a step."""
+def _recorded(folder: Path, step: int | None) -> tuple[Network, Loss, dict[str, Any]]:
+    """A run's network and loss, with the weights and the first sample of a step."""
     from chainrule.runs import Run
 
     run = Run.open(folder)

@@ -1,6 +1,4 @@
-"""From a file, a folder, arrays or a built-in set to the arrays that a network takes, with what it takes to undo that
-for people.
-"""
+"""Reading, splitting and preparing data sets: files, folders, arrays, DataFrames and built-ins."""
 
 from chainrule.arrays import Samples
 from chainrule.data.builtin import BUILTIN

@@ -1,4 +1,4 @@
-"""A data set ready for training: read, split, prepared."""
+"""Data sets ready for training: read, split and prepared."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from chainrule.generators import generator
 
 @dataclass(frozen=True)
 class Dataset:
-    """Prepared samples: the part that is trained on, and those that are held out.
+    """Prepared samples, split into a training, a validation and a test set.
 
     Attributes:
-        training: what gradient descent sees
-        validation: what decides when to stop; may be None
-        test: what is looked at once, in the end; may be None
-        target: what the numbers in y mean
-        preparation: how x and y came about; None for arrays that were taken as they are
-        name, fingerprint: where it is from, and a hash of it
-        settings: what `load` was told, if that is enough to load the same again
-        source, rows: what was read, and which of its rows the training part is; None for arrays
-            taken as they are
-        validation_rows, test_rows: the same for the parts that are held out; None for a part that
-            there is not, and for validation data of its own
+        training: the training set
+        validation: the validation set, used for early stopping; None if there is none
+        test: the test set, used for the final evaluation; None if there is none
+        target: how to interpret y
+        preparation: the fitted preprocessing; None for arrays used unchanged
+        name: name of the source
+        fingerprint: hash of the source
+        settings: the arguments of `load`, if they suffice to load the same data again
+        source: the raw data; None for arrays used unchanged
+        rows: row numbers of the training set in the source, from 0; None for arrays used unchanged
+        validation_rows: the same for the validation set; None if it has a source of its own
+        test_rows: the same for the test set
     """
 
     training: Samples
@@ -51,21 +52,21 @@ class Dataset:
     test_rows: Array | None = field(default=None, repr=False)
 
     def sample(self, number: int) -> Sample | None:
-        """A sample of the training part as it was read; None where that isn't known."""
+        """A sample of the training set as it was read; None if the source is unknown."""
         if self.source is None or self.rows is None:
             return None
         return self.source.sample(int(self.rows[number]))
 
     @property
     def input_names(self) -> list[str]:
-        """What the numbers of a sample are called, such as "rooms" or "city_Bern"; nothing where they have no names."""
+        """Names of the network's inputs, such as "rooms" or "city_Bern", if they have names."""
         if self.source is None or self.preparation is None or len(self.input_shape) > 1:
             return []
         return self.preparation.names if self.source.is_table else list(self.source.columns)
 
     @property
     def task(self) -> str:
-        """classification or regression."""
+        """The task: "classification" or "regression"."""
         return self.target.task
 
     @property
@@ -82,7 +83,15 @@ def from_arrays(
     validation: tuple[Array, Array] | None = None,
     weight: Array | None = None,
 ) -> Dataset:
-    """A data set of arrays that need no preparation: x of shape (samples, ...), y class numbers or quantities."""
+    """A data set from arrays that need no preparation.
+
+    Args:
+        x: samples of shape (samples, ...)
+        y: class indices of shape (samples,), or numbers of shape (samples,) or (samples, outputs)
+        task: "classification" or "regression"; by default inferred from y
+        validation: x and y of the validation set
+        weight: (samples,) sample weights
+    """
     source = files.source_from_arrays(x, y, task=task)
     assert source.target is not None
     if infer_task(source, source.target) == "classification":
@@ -90,14 +99,9 @@ def from_arrays(
     else:
         width = 1 if source.target.ndim == 1 else source.target.shape[1]
         target = Target("regression", mean=(0.0,) * width, deviation=(1.0,) * width)
-    held = Samples(*(np.asarray(array) for array in validation)) if validation else None
-    return Dataset(
-        Samples(source.features, source.target, _checked_weight(weight)),
-        held,
-        None,
-        target,
-        fingerprint=source.fingerprint,
-    )
+    training = Samples(source.features, source.target, _checked_weight(weight))
+    held_out = Samples(*map(np.asarray, validation)) if validation else None
+    return Dataset(training, held_out, None, target, fingerprint=source.fingerprint)
 
 
 def find(
@@ -108,25 +112,35 @@ def find(
     task: str | None = None,
     image_size: Shape | None = None,
 ) -> Source:
-    """The data that is meant: a built-in's name, a file or folder, arrays (x, y), or a pandas or polars frame."""
+    """Raw samples with their targets.
+
+    Args:
+        what: name of a built-in data set, a file or folder, arrays (x, y), or a pandas or polars
+            DataFrame
+        target: the column to predict; by default the last
+        drop: columns to leave out
+        task: "classification" or "regression"; by default inferred from the target
+        image_size: (height, width) to which images are resized
+
+    Raises:
+        DataError: with file, row and column, for data that can't be used
+    """
     if task is not None and task not in TASKS:
         raise unknown("task", task, TASKS)
     if isinstance(what, Source):
         return what
     if isinstance(what, str | Path):
-        builtin = _builtin(what)
-        return builtin if builtin else files.read(Path(what), target, drop, task, image_size)
+        return _builtin(what) or files.read(Path(what), target, drop, task, image_size)
     if isinstance(what, tuple | list) and len(what) == 2:
         return files.source_from_arrays(what[0], what[1], task=task)
     if hasattr(what, "columns"):
         return from_table("table", as_polars(what), target, drop, task)
-    raise DataError(
-        f"can't use {type(what).__name__} as data; give a file, a built-in's name, a tuple of arrays (x, y), or a frame"
-    )
+    allowed = "a file, the name of a built-in data set, a tuple of arrays (x, y), or a DataFrame"
+    raise DataError(f"can't use {type(what).__name__} as data; pass {allowed}")
 
 
 def find_samples(what: Any, image_size: Shape | None = None) -> Source:
-    """The same without a target: samples to predict something of."""
+    """Raw samples without targets, for prediction: as in `find`, but x alone instead of (x, y)."""
     if isinstance(what, Source):
         return what
     if isinstance(what, str | Path):
@@ -138,32 +152,31 @@ def find_samples(what: Any, image_size: Shape | None = None) -> Source:
 
 
 def _builtin(what: str | Path) -> Source | None:
-    """The built-in of this name; None if it must be a file; DataError if it is neither."""
+    """The built-in data set of this name, None for a path; raises DataError if it is neither."""
     if str(what) in BUILTIN:
         return BUILTIN[str(what)].load()
     path = Path(what)
     if not path.exists() and not path.suffix and path.name == str(what):
-        raise DataError(f"there is no such file, and {unknown('data set', str(what), BUILTIN)}")
+        raise DataError(f"{unknown('data set', str(what), BUILTIN)} (there is no such file either)")
     return None
 
 
 def as_polars(frame: Any) -> Any:
-    """A polars frame from a pandas or polars one; pandas writes a missing value as NaN, so NaN becomes missing."""
+    """A pandas or polars DataFrame as a polars one; NaN in pandas (missing) becomes null."""
     import polars as pl
 
     if isinstance(frame, pl.DataFrame):
         return frame
     columns = []
     for name in frame.columns:
-        values, missing = frame[name], frame[name].isna().to_numpy()
-        if values.dtype.kind == "M":
-            column = pl.Series(str(name), values.to_numpy().astype("datetime64[us]"))
-        elif values.dtype.kind in "iufb" and not missing.any():
-            column = pl.Series(str(name), values.to_numpy())
+        series, missing = frame[name], frame[name].isna().to_numpy()
+        if series.dtype.kind == "M":
+            values = series.to_numpy().astype("datetime64[us]")
+        elif series.dtype.kind in "iufb" and not missing.any():
+            values = series.to_numpy()
         else:
-            cells = zip(values.tolist(), missing, strict=True)
-            column = pl.Series(str(name), [None if gone else value for value, gone in cells], strict=False)
-        columns.append(column)
+            values = [None if null else value for value, null in zip(series.tolist(), missing, strict=True)]
+        columns.append(pl.Series(str(name), values, strict=False))
     return pl.DataFrame(columns)
 
 
@@ -181,12 +194,24 @@ def load(
     likely_task: str | None = None,
     weight: Array | None = None,
 ) -> Dataset:
-    """Read, split and prepare: a built-in's name, a file or folder, arrays (x, y), or a pandas or polars frame.
+    """Read, split and prepare a data set. Everything is fitted on the training set only.
 
-    `validation` and `test` are shares of the rows, drawn by `seed` and, for classes, from each class alike;
-    `validation` may also be data of its own, in any of these forms. `weight` says how much each sample counts,
-    `likely_task` what the target is where it leaves that open. Everything that is fitted sees the training rows only.
-    Raises DataError, with file, row and column, for what can't be used.
+    Args:
+        what: name of a built-in data set, a file or folder, arrays (x, y), or a pandas or polars
+            DataFrame
+        target: the column to predict; by default the last
+        drop: columns to leave out
+        task: "classification" or "regression"; by default inferred from the target
+        image_size: (height, width) to which images are resized
+        validation: share of the rows for the validation set, or separate data in a form of `what`
+        test: share of the rows for the test set; splits are stratified by class
+        seed: seed of the split
+        scale_target: whether to standardize a numeric target
+        likely_task: the task to assume if the target is ambiguous
+        weight: (samples,) sample weights
+
+    Raises:
+        DataError: with file, row and column, for data that can't be used
 
     Examples:
         >>> data = load("iris")
@@ -197,9 +222,7 @@ def load(
     source = replace(find(what, **reading), weight=_checked_weight(weight))
     source = replace(source, task=task or source.task or _likely(likely_task, source.target))
     if source.target is None:
-        raise DataError(
-            f"{source.name}: there is nothing to predict in it; give the targets (an array 'y', or a column)"
-        )
+        raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
     if source.is_table:
         check_types(source.name, source.features)
         check_constant(source.name, source.features)
@@ -207,34 +230,26 @@ def load(
     rows = split(source, share, test, seed)
     fitted_target = fit_target(source, rows[0], scale_target)
     preparation = fit_preparation(source, rows[0], fitted_target)
-    training, held, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
+    training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
     assert training is not None
     if not isinstance(validation, int | float):
         column = source.target_name if source.is_table else None
-        held = prepare(preparation, find(validation, **{**reading, "target": column}))
+        held_out = prepare(preparation, find(validation, **{**reading, "target": column}))
     settings = None
     if isinstance(what, str | Path) and isinstance(validation, int | float | str | Path) and weight is None:
         what, validation = (str(w) if isinstance(w, Path) else w for w in (what, validation))
-        settings = {
-            "what": what,
-            **reading,
-            "likely_task": likely_task,
-            "validation": validation,
-            "test": test,
-            "seed": seed,
-            "scale_target": scale_target,
-        }
-    held_rows = rows[1] if share else None
+        splitting = {"validation": validation, "test": test, "seed": seed}
+        settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
     return Dataset(
-        training, held, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source, rows[0],
-        held_rows, rows[2] if len(rows[2]) else None,
+        training, held_out, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source,
+        *(r if len(r) else None for r in rows),
     )  # fmt: skip
 
 
 def _likely(task: str | None, target: Array | None) -> str | None:
-    """The task that the loss suggests, unless the target can't be that."""
-    names = target is None or target.dtype.kind not in "iuf"
-    return None if task == "regression" and names else task
+    """The task that the loss suggests, unless the target rules it out."""
+    numeric = target is not None and target.dtype.kind in "iuf"
+    return None if task == "regression" and not numeric else task
 
 
 def _checked_weight(weight: Array | None) -> Array | None:
@@ -242,55 +257,66 @@ def _checked_weight(weight: Array | None) -> Array | None:
         return None
     weight = np.asarray(weight, dtype=np.float64)
     if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
-        raise DataError("the samples' weights must be one finite number of 0 or more for each sample")
+        raise DataError("sample weights must be one finite number, 0 or greater, for each sample")
     return weight
 
 
 def prepare(preparation: Preparation, source: Source) -> Samples:
-    """A source's samples and targets as a network takes them."""
+    """A source's samples and targets, prepared; raises DataError if it has no targets."""
     if source.target is None:
-        raise DataError(f"{source.name}: it has no targets to compare predictions with")
+        raise DataError(f"{source.name}: no targets to compare the predictions with")
     y = prepared(preparation.target.encode(source.target, source.name))
     return Samples(preparation.apply(source), y, source.weight)
 
 
 def split(source: Source, validation: float, test: float, seed: int) -> tuple[Array, Array, Array]:
-    """The rows to train on, to validate on and to test on; for classes from each class alike, as far as its size
-    allows.
+    """Sorted row numbers of the training, validation and test sets; stratified by class.
+
+    Args:
+        source: what to split
+        validation: share of the rows for the validation set, at least one row unless 0
+        test: the same for the test set
+        seed: seed of the split
     """
     for name, share in (("validation", validation), ("test", test)):
-        require(0 <= share < 1, f"the {name} share is {share}; it is a share of the rows from 0 up to, but not, 1")
+        require(0 <= share < 1, f"the {name} share is {share}; it must be at least 0 and less than 1")
     samples = len(source)
-    counts = [round(share * samples) if share else 0 for share in (validation, test)]
-    counts = [max(count, 1) if share else 0 for count, share in zip(counts, (validation, test), strict=True)]
+    counts = [max(round(share * samples), 1) if share else 0 for share in (validation, test)]
     if samples - sum(counts) < 2:
-        raise DataError(
-            f"{source.name}: {samples} rows leave fewer than 2 to train on; add rows, or hold out fewer (--validation,"
-            " --test)"
-        )
+        hint = "add rows, or hold out fewer (--validation, --test)"
+        raise DataError(f"{source.name}: {samples} rows leave fewer than 2 to train on; {hint}")
     random = generator(seed, "split")
     order = random.permutation(samples)
     if source.target is not None and infer_task(source, source.target) == "classification" and source.target.ndim == 1:
         order = _interleaved(source.target[order], order, random)
-    held, tested = order[: counts[0]], order[counts[0] : sum(counts)]
-    return np.sort(order[sum(counts) :]), np.sort(held), np.sort(tested)
+    held_out, tested, training = (np.sort(rows) for rows in np.split(order, np.cumsum(counts)))
+    return training, held_out, tested
 
 
 def _interleaved(classes: Array, order: Array, random: np.random.Generator) -> Array:
-    """The rows in an order of which every stretch holds the classes in their shares."""
-    _, numbers, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    """The rows in an order in which every stretch has the classes in their overall proportions."""
+    _, indices, counts = np.unique(classes, return_inverse=True, return_counts=True)
     position = np.empty(len(order))
-    for number, count in enumerate(counts):
-        # Each class is spread evenly from 0 to 1, beginning at a place of its own.
-        position[numbers == number] = (np.arange(count) + random.uniform()) / count
+    for index, count in enumerate(counts):
+        # Each class is spread evenly over (0, 1), with a random offset.
+        position[indices == index] = (np.arange(count) + random.uniform()) / count
     return order[np.argsort(position, kind="stable")]
 
 
 def plane_set(name: str, **settings: Any) -> Source:
-    """One of the plane's sets with its own number of samples, noise or seed: `load(plane_set("moons", noise=0.2))`."""
+    """A toy data set in the plane with its own number of samples, noise or seed.
+
+    Args:
+        name: the data set, such as "moons"
+        settings: `samples`, `noise` and `seed`, as for `chainrule.data.plane.plane`
+
+    Examples:
+        >>> load(plane_set("moons", samples=500, noise=0.2)).training.x.shape
+        (350, 2)
+    """
     if name not in plane.NAMED:
         raise unknown("plane set", name, plane.NAMED)
     try:
         return plane.plane(name, **settings)
     except TypeError:
-        raise SettingError(f"{name}: its settings are samples, noise and seed, not {', '.join(settings)}") from None
+        raise SettingError(f"{name}: the settings are samples, noise and seed, not {', '.join(settings)}") from None

@@ -1,9 +1,10 @@
-"""From what was read to what a network takes, fitted on the training part alone; and back again, for people.
+"""Preprocessing, fitted on the training set only, and its inverse for targets.
 
-A table goes through skrub's TableVectorizer (numbers, categories, dates and text become numbers), missing values are
-filled with their column's mean and marked, and every column is brought to mean 0 and deviation 1. Of arrays each
-feature is; of pictures the brightness of all pixels together, so that a pixel that hardly ever changes isn't blown
-up.
+Tables: skrub's TableVectorizer encodes numbers, categories, dates and text as numbers. Missing
+values are imputed with the mean and marked by an indicator column. Every column is standardized to
+mean 0 and standard deviation 1. Arrays: every feature is standardized. Images: every pixel is
+centred, and all are divided by one common deviation, so that nearly constant pixels aren't
+amplified.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Shape
 from chainrule.data.prepared import Prepared, prepared
-from chainrule.data.source import Source
+from chainrule.data.source import Source, check_cells
 from chainrule.errors import DataError, RunError
 
 if TYPE_CHECKING:
@@ -31,27 +32,18 @@ TRUSTED = [
     "skrub._check_input.CheckInputDataFrame",
     "skrub._clean_categories.CleanCategories",
     "skrub._clean_null_strings.CleanNullStrings",
-    "skrub._dataframe._common.is_any_date",
-    "skrub._dataframe._common.is_categorical",
-    "skrub._dataframe._common.is_numeric",
+    *(f"skrub._dataframe._common.is_{what}" for what in ("any_date", "categorical", "numeric")),
     "skrub._datetime_encoder.DatetimeEncoder",
     "skrub._drop_uninformative.DropUninformative",
     "skrub._duration_to_float.DurationToFloat",
     "skrub._string_encoder.StringEncoder",
-    "skrub._table_vectorizer.PassThrough",
-    "skrub._table_vectorizer.ShortReprDict",
-    "skrub._table_vectorizer.TableVectorizer",
+    *(f"skrub._table_vectorizer.{name}" for name in ("PassThrough", "ShortReprDict", "TableVectorizer")),
     "skrub._table_vectorizer._created_by_predicate",
     "skrub._to_categorical.ToCategorical",
     "skrub._to_datetime.ToDatetime",
     "skrub._to_float.ToFloat",
     "skrub._to_str.ToStr",
-    "skrub.selectors._base.All",
-    "skrub.selectors._base.And",
-    "skrub.selectors._base.Cols",
-    "skrub.selectors._base.Filter",
-    "skrub.selectors._base.Or",
-    "skrub.selectors._base.Sub",
+    *(f"skrub.selectors._base.{name}" for name in ("All", "And", "Cols", "Filter", "Or", "Sub")),
     "skrub.selectors._selectors._cardinality_below",
     *(
         f"polars.datatypes.classes.{kind}"
@@ -59,15 +51,22 @@ TRUSTED = [
     ),
     *(f"polars.datatypes.classes.{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)),
 ]
-"""The classes that a kept table preparation may consist of, besides scikit-learn's that skops trusts by itself.
-Nothing else is loaded.
+"""What a saved pipeline may contain besides the scikit-learn classes that skops trusts by default.
+
+A file with anything else is not loaded.
 """
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is predicted: the classes in order, or columns of numbers with the mean and deviation that they are scaled
-    by.
+    """The quantity to predict: classes, or numbers that are standardized for training.
+
+    Attributes:
+        task: "classification" or "regression"
+        name: name of the target
+        classes: the class labels, in the order of the network's outputs; for classification
+        mean: mean of each output in the training set; for regression
+        deviation: standard deviation of each output in the training set; for regression
     """
 
     task: str
@@ -78,59 +77,54 @@ class Target:
 
     @property
     def width(self) -> int:
-        """How many classes, or columns, there are."""
+        """The number of classes, or of numbers to predict."""
         return len(self.classes) if self.task == "classification" else len(self.mean)
 
     def as_json(self) -> dict[str, Any]:
-        """It as what JSON can hold."""
-        return {
-            "task": self.task,
-            "name": self.name,
-            "classes": list(self.classes),
-            "mean": list(self.mean),
-            "deviation": list(self.deviation),
-        }
+        """The fields, with lists for tuples."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
     @staticmethod
-    def from_json(told: Mapping[str, Any]) -> Target:
-        """What `as_json` gave."""
-        classes, mean, deviation = (tuple(told[name]) for name in ("classes", "mean", "deviation"))
-        return Target(told["task"], told["name"], classes, mean, deviation)
+    def from_json(fields: Mapping[str, Any]) -> Target:
+        """The inverse of `as_json`."""
+        classes, mean, deviation = (tuple(fields[name]) for name in ("classes", "mean", "deviation"))
+        return Target(fields["task"], fields["name"], classes, mean, deviation)
 
     def encode(self, values: Array, name: str) -> Array:
-        """Class numbers (samples,), or scaled quantities (samples, columns)."""
+        """Class indices (samples,), or standardized numbers (samples, outputs).
+
+        `name` is used in error messages. Raises DataError for an unknown class, a value that isn't
+        finite, or a different number of outputs.
+        """
         if self.task == "regression":
             numbers = quantities(values, name, self.name)
             if numbers.shape[1] != self.width:
                 raise DataError(
-                    f"{name}: the target has {numbers.shape[1]} columns; the network was trained for {self.width}"
+                    f"{name}: the target has {numbers.shape[1]} columns; the run was trained on {self.width}"
                 )
             return (numbers - self.mean) / self.deviation
-        places = {label: k for k, label in enumerate(self.classes)}
-        # A file may give the number 1 where another gave the text "1".
-        texts = {str(label): k for k, label in enumerate(self.classes)}
-        places_of: list[int] = []
-        for row, label in enumerate(values.tolist(), start=1):
-            found = places.get(label, texts.get(str(label)))
-            if found is None:
-                raise DataError(
-                    f"{name}, row {row}, column {self.name!r}: {label!r} is none of the classes:"
-                    f" {_shortened(self.classes)}"
-                )
-            places_of.append(found)
-        return np.array(places_of, dtype=np.int64)
+        # By text as well, because one file may hold the number 1 where another holds the text "1".
+        indices = {str(label): k for k, label in enumerate(self.classes)}
+        indices |= {label: k for k, label in enumerate(self.classes)}
+        labels = values.tolist()
+        encoded = [indices.get(label, indices.get(str(label))) for label in labels]
+        if None in encoded:
+            row = encoded.index(None)
+            problem = f"{labels[row]!r} is not one of the classes {_shortened(self.classes)}"
+            raise DataError(f"{name}, row {row + 1}, column {self.name!r}: {problem}")
+        return np.array(encoded, dtype=np.int64)
 
     def decode(self, numbers: Array) -> Array:
-        """The reverse: the classes' names (samples,), or quantities in their own units (samples, columns)."""
+        """The inverse of `encode`: class labels, or (samples, outputs) in the target's units."""
         if self.task == "regression":
             return np.asarray(numbers, dtype=np.float64) * self.deviation + self.mean
         return np.array(self.classes)[numbers]
 
 
 def quantities(values: Array, name: str, column: str) -> Array:
-    """(samples, columns) a target's numbers; raises DataError, with the row, unless all of them are finite numbers."""
+    """(samples, outputs) a numeric target; raises DataError, with the row, if not finite."""
     if values.dtype.kind not in "iufb":
-        raise DataError(f"{name}, column {column!r}: {values[0]!r} is no number, but the target is to be a quantity")
+        raise DataError(f"{name}, column {column!r}: {values[0]!r} is not a number, which regression needs")
     numbers = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
     if not np.isfinite(numbers).all():
         row = int(np.argwhere(~np.isfinite(numbers))[0, 0]) + 1
@@ -138,13 +132,13 @@ def quantities(values: Array, name: str, column: str) -> Array:
     return numbers
 
 
-def _shortened(items: Any, most: int = 10) -> str:
-    shown = ", ".join(str(item) for item in items[:most])
-    return shown + (f" and {len(items) - most} more" if len(items) > most else "")
+def _shortened(items: Any, limit: int = 10) -> str:
+    shown = ", ".join(str(item) for item in items[:limit])
+    return shown + (f" and {len(items) - limit} more" if len(items) > limit else "")
 
 
 def infer_task(source: Source, target: Array) -> str:
-    """Names, yes and no, and few different whole numbers are classes; anything else is a quantity."""
+    """The source's task if known; classification for text, booleans and few distinct integers."""
     if source.task:
         return source.task
     if target.dtype.kind in "OUSb":
@@ -156,52 +150,57 @@ def infer_task(source: Source, target: Array) -> str:
 
 
 def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
-    """The target's classes, or the mean and deviation of its training part."""
-    target = source.target
-    if target is None:
-        raise DataError(
-            f"{source.name}: there is nothing to predict in it; give the targets (an array 'y', or a column)"
-        )
+    """Fit the target: its classes, from all rows, or its mean and deviation in the training set.
+
+    Args:
+        source: the raw data
+        training_rows: row numbers of the training set
+        scale: whether to standardize a numeric target; otherwise mean 0 and deviation 1 are used
+
+    Raises:
+        DataError: there is a single class or value, or there are too many classes for the rows
+    """
+    target, name = source.target, source.target_name
+    assert target is not None
+    where = f"{source.name}, column {name!r}"
     task = infer_task(source, target)
     if task == "classification":
         if target.ndim > 1:
-            raise DataError(f"{source.name}: the classes must be one a sample; the target has the shape {target.shape}")
+            raise DataError(f"{source.name}: class targets must have the shape (samples,), not {target.shape}")
         classes = sorted(set(target.tolist()), key=lambda label: (str(type(label)), label))
         if len(classes) < 2:
-            raise DataError(
-                f"{source.name}, column {source.target_name!r}: every row has the class {classes[0]!r}; it takes at"
-                " least two to learn from"
-            )
+            raise DataError(f"{where}: every row has the class {classes[0]!r}; at least two classes are needed")
         if len(classes) > min(len(target) // 2, max(20, len(target) // 5)):
-            raise DataError(
-                f"{source.name}, column {source.target_name!r}: {len(classes)} classes in {len(target)} rows are too"
-                " many to learn; is it the right column, or a number (--task regression)?"
-            )
-        return Target(task, source.target_name, tuple(classes))
-    numbers = quantities(target, source.name, source.target_name)
+            many = f"{len(classes)} classes in {len(target)} rows are too many to learn"
+            raise DataError(f"{where}: {many}; is it the right column, or numeric (--task regression)?")
+        return Target(task, name, tuple(classes))
+    numbers = quantities(target, source.name, name)
     if (numbers == numbers[0]).all():
-        raise DataError(
-            f"{source.name}, column {source.target_name!r}: every row has the value {numbers[0, 0]:g}; there is nothing"
-            " to learn"
-        )
+        raise DataError(f"{where}: every row has the value {numbers[0, 0]:g}; there is nothing to learn")
     if not scale:
-        return Target(task, source.target_name, mean=(0.0,) * numbers.shape[1], deviation=(1.0,) * numbers.shape[1])
-    training = numbers[training_rows]
-    deviation = training.std(axis=0)
-    return Target(
-        task,
-        source.target_name,
-        mean=tuple(training.mean(axis=0).tolist()),
-        deviation=tuple(np.where(deviation > 0, deviation, 1).tolist()),
-    )
+        return Target(task, name, mean=(0.0,) * numbers.shape[1], deviation=(1.0,) * numbers.shape[1])
+    mean, deviation = _mean_and_deviation(numbers[training_rows])
+    return Target(task, name, mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
+
+
+def _mean_and_deviation(x: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column; 1 for a constant column, to divide by."""
+    deviation = x.std(axis=0)
+    return x.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How samples become numbers, fitted on the training part.
+    """How raw samples become a network's inputs, fitted on the training set.
 
-    `kind` is "table", "numbers" or "pictures". A table has a fitted scikit-learn pipeline and the columns it takes,
-    each with its type; the others a mean and a deviation in the sample's shape.
+    Attributes:
+        kind: "table", "numbers" or "pictures"
+        shape: shape of a prepared sample
+        target: the fitted target
+        columns: a table's columns, each with its type
+        pipeline: a table's fitted scikit-learn pipeline
+        mean: an array of the sample's shape; None for a table
+        deviation: an array of the sample's shape; None for a table
     """
 
     kind: str
@@ -214,40 +213,37 @@ class Preparation:
 
     @property
     def names(self) -> list[str]:
-        """What a table's prepared numbers are called, such as "rooms" and "city_Bern"; nothing for arrays."""
+        """A table's feature names once encoded, such as "rooms", "city_Bern"; empty for arrays."""
         return [] if self.pipeline is None else [str(name) for name in self.pipeline.get_feature_names_out()]
 
     def apply(self, source: Source) -> Prepared:
-        """(samples, *shape) in float32; raises DataError for samples of another form than those it was fitted on."""
+        """(samples, *shape) in float32; raises DataError unless columns, types and shape match."""
         if self.kind == "table":
             if not source.is_table:
-                raise DataError(f"{source.name}: it holds arrays, but the run was trained on a table")
+                raise DataError(f"{source.name}: it is an array, but the run was trained on a table")
             return prepared(_transform(self.pipeline, conform(source.name, source.features, self.columns)))
         x = _as_array(source)
         if x.shape[1:] != self.shape:
-            raise DataError(
-                f"{source.name}: its samples have the shape {x.shape[1:]}, but the run was trained on {self.shape}"
-            )
+            raise DataError(f"{source.name}: samples of shape {x.shape[1:]}, but the run was trained on {self.shape}")
         return prepared(((x - self.mean) / self.deviation).astype(np.float32))
 
     def contents(self) -> dict[str, bytes]:
-        """It as files: their names and contents."""
-        about: dict[str, Any] = {"kind": self.kind, "shape": self.shape, "columns": self.columns}
-        about["target"] = self.target.as_json()
-        made = {"preparation.json": (json.dumps(about, indent=1) + "\n").encode()}
+        """The preparation as files: contents by file name."""
+        about = {name: getattr(self, name) for name in ("kind", "shape", "columns")} | {"target": self.target.as_json()}
+        files = {"preparation.json": (json.dumps(about, indent=1) + "\n").encode()}
         if self.kind == "table":
             import skops.io
 
-            return made | {"preparation.skops": skops.io.dumps(self.pipeline, compression=zipfile.ZIP_DEFLATED)}
+            return files | {"preparation.skops": skops.io.dumps(self.pipeline, compression=zipfile.ZIP_DEFLATED)}
         from safetensors.numpy import save
 
         assert self.mean is not None
         assert self.deviation is not None
-        return made | {"preparation.safetensors": save({"mean": self.mean, "deviation": self.deviation})}
+        return files | {"preparation.safetensors": save({"mean": self.mean, "deviation": self.deviation})}
 
     @staticmethod
     def from_contents(contents: Mapping[str, bytes]) -> Preparation:
-        """What `contents` gave; makes no objects but of the trusted classes."""
+        """The inverse of `contents`; raises RunError for a pipeline with untrusted classes."""
         about = json.loads(contents["preparation.json"])
         target = Target.from_json(about["target"])
         columns = tuple((name, kind) for name, kind in about["columns"])
@@ -263,24 +259,22 @@ class Preparation:
         try:
             pipeline = skops.io.loads(contents["preparation.skops"], trusted=TRUSTED)
         except UntrustedTypesFoundException as error:
-            raise RunError(
-                f"preparation.skops holds classes that are not trusted, so it is not loaded ({error})"
-            ) from None
+            raise RunError(f"preparation.skops has classes that are not trusted; it is not loaded ({error})") from None
         return Preparation("table", shape, target, columns, pipeline)
 
 
 def fit_preparation(source: Source, training_rows: Array, target: Target) -> Preparation:
-    """The preparation fitted on these rows of the source."""
+    """Fit a preparation to the training rows; raises DataError if a table can't be encoded."""
     training = source.take(training_rows)
     if source.is_table:
         columns = tuple((column.name, _kind(column)) for column in training.features.iter_columns())
         pipeline = _pipeline()
         frame = conform(source.name, training.features, columns)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # skrub speaks to programmers of columns that it handles by itself
+            warnings.simplefilter("ignore")  # about columns that skrub handles anyway
             try:
                 pipeline.fit(frame)
-            except Exception as error:  # whatever a library makes of a table that it was not made for
+            except Exception as error:  # anything may come from inside the pipeline
                 raise DataError(f"{source.name}: the table can't be prepared ({error})") from None
         shape = _transform(pipeline, frame[:1]).shape[1:]
         return Preparation("table", shape, target, columns, pipeline)
@@ -289,15 +283,13 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
         mean = x.mean(axis=0)
         deviation = np.full_like(mean, float(np.sqrt(np.mean((x - mean) ** 2))) or 1.0)
         return Preparation("pictures", x.shape[1:], target, mean=mean, deviation=deviation)
-    deviation = x.std(axis=0)
-    return Preparation(
-        "numbers", x.shape[1:], target, mean=x.mean(axis=0), deviation=np.where(deviation > 0, deviation, 1.0)
-    )
+    mean, deviation = _mean_and_deviation(x)
+    return Preparation("numbers", x.shape[1:], target, mean=mean, deviation=deviation)
 
 
 def _as_array(source: Source) -> Array:
     if source.is_table:
-        raise DataError(f"{source.name}: it holds a table, but the run was trained on arrays")
+        raise DataError(f"{source.name}: it is a table, but the run was trained on arrays")
     return np.asarray(source.features, dtype=np.float64)
 
 
@@ -313,12 +305,12 @@ def _pipeline() -> Any:
 
 def _transform(pipeline: Any, frame: pl.DataFrame) -> Array:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a category that was never seen: it counts as none of those that were
+        warnings.simplefilter("ignore")  # about unseen categories, which are encoded as zeros
         return np.asarray(pipeline.transform(frame), dtype=np.float32)
 
 
 def _kind(column: pl.Series) -> str:
-    """A column's type, as far as a preparation tells types apart."""
+    """The type of a column, one of the keys of `types` in `conform`."""
     import polars as pl
 
     if column.dtype == pl.Boolean:
@@ -331,8 +323,9 @@ def _kind(column: pl.Series) -> str:
 
 
 def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]) -> pl.DataFrame:
-    """The columns that a preparation takes, in its order and types; raises DataError if one is missing or has values
-    of another type.
+    """The columns that the preparation was fitted on, cast to their types.
+
+    Raises DataError for a missing column, or for a value of another type.
     """
     import polars as pl
 
@@ -343,17 +336,12 @@ def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]
         "time": pl.Datetime("us"),
         "text": pl.String,
     }
-    made = []
+    series = []
     for column, kind in columns:
         if column not in frame.columns:
-            raise DataError(f"{name}: the column {column!r} is missing, which the run was trained on")
+            raise DataError(f"{name}: column {column!r}, which the run was trained on, is missing")
         values = frame[column]
-        cast = values.cast(types[kind], strict=False)
-        bad = cast.is_null() & values.is_not_null()
-        if bad.any():
-            row = int(bad.arg_max() or 0)
-            raise DataError(
-                f"{name}, row {row + 1}, column {column!r}: {values[row]!r} is no {kind}, which the run was trained on"
-            )
-        made.append(cast)
-    return pl.DataFrame(made)
+        series.append(values.cast(types[kind], strict=False))
+        problem = f"{{value!r}} is not a {'boolean' if kind == 'truth' else kind}, which the run was trained on"
+        check_cells(name, values, series[-1].is_null() & values.is_not_null(), problem)
+    return pl.DataFrame(series)

@@ -1,4 +1,4 @@
-"""Arrays that were prepared already, told apart from those that were not."""
+"""A marker for arrays that are already prepared."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from chainrule.arrays import Array
 
 
 class Prepared(np.ndarray):
-    """An array as a network or a loss takes it, such as `data.test.x`.
+    """An array that is ready for a network or a loss, such as `data.test.x`.
 
-    Predicting and evaluating do not prepare it once more.
+    `predict` and `evaluate` do not prepare it again.
 
-    Slices, chosen rows and copies of it are prepared, too, and so are several that are
-    concatenated. What is computed from it is an ordinary array, which is taken for samples as they
-    were read; if it is prepared all the same, say so with `array.view(Prepared)`.
+    Indexing, slicing, copying and concatenating preserve the type. The result of a computation is
+    an ordinary array, which counts as raw; mark it as prepared with `array.view(Prepared)`.
 
     Examples:
         >>> x = np.ones((3, 2)).view(Prepared)
@@ -25,24 +24,24 @@ class Prepared(np.ndarray):
     """
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        """Computed as by an ordinary array."""
+        """Compute on ordinary arrays, so that the result is one."""
         if "out" in options:
             options["out"] = tuple(map(plain, options["out"]))
         return getattr(ufunc, method)(*map(plain, inputs), **options)
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
-        """As for an ordinary array; but prepared arrays are concatenated to a prepared one."""
-        made = super().__array_function__(function, types, arguments, options)
+        """Like ndarray, except that concatenating only prepared arrays gives a prepared one."""
+        result = super().__array_function__(function, types, arguments, options)
         if function is np.concatenate and all(issubclass(kind, Prepared) for kind in types):
-            return prepared(made)
-        return made
+            return prepared(result)
+        return result
 
 
 def plain(array: Any) -> Any:
-    """A prepared array as an ordinary one, without copying it; anything else as it is."""
+    """A view of a prepared array as an ordinary one; anything else unchanged."""
     return array.view(np.ndarray) if isinstance(array, Prepared) else array
 
 
 def prepared(array: Array) -> Prepared:
-    """The same numbers, said to be prepared."""
+    """A view of the array, marked as prepared."""
     return array.view(Prepared)

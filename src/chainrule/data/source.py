@@ -1,4 +1,4 @@
-"""Data as it was read, before anything is learned from it."""
+"""Raw data: samples as they were read, before any preparation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ TASKS = ("classification", "regression")
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample as it was read, for people to recognise.
+    """One sample as it was read, for display.
 
     Attributes:
-        source: the file, the folder or the built-in set
-        row: its number there, counted from 1 (in a table, below the headings)
-        values: its cells by column; None for a picture
-        picture: (height, width) or (height, width, 3), or None
-        target_name, target: what is to be predicted, and what it was
+        source: name of the file, folder or built-in data set
+        row: row number in the source, counted from 1 (the header of a table is not counted)
+        values: the cells by column name; None for an image
+        picture: an image of shape (height, width) or (height, width, 3), or None
+        target_name: name of the target
+        target: value of the target; None if the source has no targets
     """
 
     source: str
@@ -40,17 +41,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Source:
-    """Samples and what is to be predicted of them.
+    """Raw samples with their targets.
 
     Attributes:
-        name: the file, the folder, or the built-in set
-        features: a polars frame (a table), or an array of shape (samples, *sample_shape)
-        target: (samples,) or (samples, columns); None if there is nothing to compare predictions with
-        target_name: what the target is called
-        task: "classification" or "regression", if it is known
-        fingerprint: a hash of all of it
-        weight: (samples,) how much each sample counts; None if all count alike
-        columns: what the features of an array are called, if they have names
+        name: name of the file, folder or built-in data set
+        features: a table (a polars DataFrame), or an array of shape (samples, *sample_shape)
+        target: (samples,) or (samples, outputs); None if there are no targets
+        target_name: name of the target
+        task: "classification" or "regression", if known
+        fingerprint: SHA-256 hash of the content; computed if not given
+        weight: (samples,) sample weights; None if all are equal
+        columns: feature names of an array; empty if it has none
+
+    Raises:
+        DataError: there are no samples, or the lengths of features, targets and weights differ
     """
 
     name: str
@@ -63,35 +67,28 @@ class Source:
     columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.target is not None and len(self.target) != len(self.features):
-            raise DataError(
-                f"{self.name}: there are {len(self.features)} samples but {len(self.target)} targets; there must be one"
-                " for each"
-            )
-        if self.weight is not None and len(self.weight) != len(self.features):
-            raise DataError(
-                f"{self.name}: there are {len(self.features)} samples but {len(self.weight)} weights; there must be one"
-                " for each"
-            )
-        if len(self.features) == 0:
-            raise DataError(f"{self.name}: there are no samples in it")
+        for what, values in (("targets", self.target), ("weights", self.weight)):
+            if values is not None and len(values) != len(self):
+                raise DataError(f"{self.name}: {len(self)} samples but {len(values)} {what}; each sample needs one")
+        if len(self) == 0:
+            raise DataError(f"{self.name}: there are no samples")
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", fingerprint(self.features, self.target))
 
     @property
     def is_table(self) -> bool:
-        """Whether the features are a table with columns of any kind, rather than an array of numbers."""
+        """Whether the features are a table with columns of any type, not an array of numbers."""
         return not isinstance(self.features, np.ndarray)
 
     def take(self, rows: Array) -> Source:
-        """The same with these rows only."""
-        features = self.features[rows] if isinstance(self.features, np.ndarray) else self.features[rows.tolist()]
+        """The source restricted to these rows."""
+        features = self.features[rows.tolist() if self.is_table else rows]
         target, weight = (None if array is None else array[rows] for array in (self.target, self.weight))
         return replace(self, features=features, target=target, weight=weight)
 
     def sample(self, row: int) -> Sample:
-        """The sample at this place, counted from 0."""
-        # A list of a slice, not of an entry: entries of an object array are Python's already.
+        """The sample in this row, counted from 0."""
+        # Of a slice, because entries of an object array have no tolist().
         target = None if self.target is None else self.target[row : row + 1].tolist()[0]
         values, picture = None, None
         if self.is_table:
@@ -100,7 +97,7 @@ class Source:
             picture = self.features[row]
         else:
             numbers = self.features[row].ravel().tolist()
-            names = self.columns or tuple(f"column {k}" for k in range(len(numbers)))
+            names = self.columns or [f"column {k}" for k in range(len(numbers))]
             values = dict(zip(names, numbers, strict=True))
         return Sample(self.name, row + 1, values, picture, self.target_name, target)
 
@@ -109,16 +106,14 @@ class Source:
 
 
 def fingerprint(*parts: Any) -> str:
-    """A SHA-256 hash of bytes, arrays and frames."""
+    """SHA-256 hash of bytes, arrays and polars DataFrames; None is skipped."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, bytes):
             digest.update(part)
         elif isinstance(part, np.ndarray):
             digest.update(repr((part.shape, part.dtype.str)).encode())
-            digest.update(
-                np.ascontiguousarray(part).tobytes() if part.dtype != object else repr(part.tolist()).encode()
-            )
+            digest.update(repr(part.tolist()).encode() if part.dtype == object else part.tobytes())
         elif part is not None:
             digest.update(repr(part.schema).encode())
             digest.update(part.hash_rows(seed=0).to_numpy().tobytes())
@@ -133,87 +128,101 @@ def from_table(
     task: str | None = None,
     fingerprint: str = "",
 ) -> Source:
-    """A source from a table, one column of which is the target: the last, unless it is named."""
+    """A source from a table.
+
+    Args:
+        name: used in error messages
+        frame: the table
+        target: the target column; by default the last
+        drop: columns to leave out
+        task: "classification" or "regression", if known
+        fingerprint: hash of the content; computed if empty
+
+    Raises:
+        DataError: with row and column, for a cell that can't be used, or for an unknown column
+    """
     for column in (*drop, *([target] if target is not None else [])):
         if column not in frame.columns:
             raise DataError(f"{name}: {unknown('column', column, frame.columns)}")
+    if target in drop:
+        raise DataError(f"{name}: column {target!r} can't be both the target and dropped")
     frame = frame.drop(list(drop))
     if len(frame.columns) < 2:
-        raise DataError(f"{name}: it needs two columns or more, one to predict and one to predict it from")
-    chosen = frame.columns[-1] if target is None else target
-    if chosen not in frame.columns:
-        raise DataError(f"{name}: the column {chosen!r} can't be the target and be left out as well")
-    features = frame.drop(chosen)
+        raise DataError(f"{name}: it takes two columns or more: the target, and at least one feature")
+    target = frame.columns[-1] if target is None else target
+    features = frame.drop(target)
     check_finite(name, features)
-    return Source(name, features, target_column(name, frame, chosen, task), chosen, task, fingerprint)
+    return Source(name, features, target_column(name, frame[target], task), target, task, fingerprint)
+
+
+def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str) -> None:
+    """Raise DataError for the first row in which `bad` is true, if any.
+
+    `problem` is a format string that may refer to the cell's {value} and its {column}.
+    """
+    row = bad.fill_null(False).arg_max()
+    if row is not None and bad[row]:
+        message = problem.format(value=column[row], column=column.name)
+        raise DataError(f"{name}, row {row + 1}, column {column.name!r}: {message}")
 
 
 def check_finite(name: str, frame: pl.DataFrame) -> None:
-    """Raise DataError, with row and column, for infinity and NaN. (A missing value is an empty cell, and no error.)"""
+    """Raise DataError, with row and column, for infinity and NaN; missing values are allowed."""
+    problem = "{value} is not a finite number; correct the cell, or leave it empty if the value is missing"
     for column in frame.iter_columns():
         if column.dtype.is_float():
-            for what, bad in (("infinity", column.is_infinite()), ("NaN", column.is_nan())):
-                if bad.any():
-                    row = int(bad.fill_null(False).arg_max() or 0) + 1
-                    raise DataError(
-                        f"{name}, row {row}, column {column.name!r}: {what} is no number to learn from; "
-                        "correct the cell, or leave it empty if the value is missing"
-                    )
+            check_cells(name, column, ~column.is_finite(), problem)
 
 
 def check_types(name: str, frame: pl.DataFrame) -> None:
-    """Raise DataError for a text among numbers, which would make names of them all."""
+    """Raise DataError for text in a numeric column, which would make all of it categorical."""
     import polars as pl
 
+    problem = (
+        "{value!r} is not a number, but nearly all other values are; correct the cell, leave it empty if the value is"
+        " missing, or drop the column (--drop {column!r})"
+    )
     for column in frame.iter_columns():
         if column.dtype == pl.String and _nearly_numeric(column):
-            row = int((column.cast(pl.Float64, strict=False).is_null() & column.is_not_null()).arg_max() or 0)
-            raise DataError(
-                f"{name}, row {row + 1}, column {column.name!r}: {column[row]!r} is no number, but nearly all others"
-                " are; correct the cell, leave it empty if the value is missing, or leave out the column (--drop"
-                f" {column.name!r})"
-            )
+            check_cells(name, column, _not_numeric(column), problem)
+
+
+def _not_numeric(column: pl.Series) -> pl.Series:
+    """Which cells of a text column hold a value that is not a number."""
+    import polars as pl
+
+    return column.cast(pl.Float64, strict=False).is_null() & column.is_not_null()
 
 
 def _nearly_numeric(column: pl.Series) -> bool:
-    """Whether a column of texts is one of numbers with a few mistakes in it."""
+    """Whether a text column consists of numbers with a few mistakes."""
     import polars as pl
 
-    there = column.drop_nulls()
-    numbers = there.cast(pl.Float64, strict=False).drop_nulls()
-    return numbers.n_unique() > 10 and len(numbers) >= 0.9 * len(there)
+    values = column.drop_nulls()
+    numbers = values.cast(pl.Float64, strict=False).drop_nulls()
+    return numbers.n_unique() > 10 and len(numbers) >= 0.9 * len(values)
 
 
 def check_constant(name: str, frame: pl.DataFrame) -> None:
     """Raise DataError for a column that has the same value in every row."""
     for column in frame.iter_columns():
         if column.n_unique() == 1 and len(column) > 1:
-            raise DataError(
-                f"{name}, column {column.name!r}: every row has the same value, which tells nothing; "
-                f"leave the column out (--drop {column.name!r})"
-            )
+            problem = f"every row has the same value, so it carries no information; drop it (--drop {column.name!r})"
+            raise DataError(f"{name}, column {column.name!r}: {problem}")
 
 
-def target_column(name: str, frame: pl.DataFrame, column: str, task: str | None) -> Array:
-    """The target as an array, after checks that every row has one and that numbers are numbers."""
+def target_column(name: str, values: pl.Series, task: str | None) -> Array:
+    """(samples,) the target; raises DataError for missing values, text among numbers and dates."""
     import polars as pl
 
-    values = frame[column]
     missing = values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
-    if missing.any():
-        raise DataError(
-            f"{name}, row {int(missing.arg_max() or 0) + 1}, column {column!r}: the target is missing or NaN; fill it"
-            " in or remove the row"
-        )
+    check_cells(name, values, missing, "the target is missing or NaN; fill it in or remove the row")
     if values.dtype == pl.String and task != "classification" and (task == "regression" or _nearly_numeric(values)):
-        row = int(values.cast(pl.Float64, strict=False).is_null().arg_max() or 0)
-        raise DataError(
-            f"{name}, row {row + 1}, column {column!r}: {values[row]!r} is no number, but the target is numeric;"
-            " correct the cell, or say --task classification if these are names"
+        problem = (
+            "{value!r} is not a number, but the target is numeric; correct the cell, or pass --task classification"
         )
+        check_cells(name, values, _not_numeric(values), problem)
     if values.dtype.is_temporal():
-        raise DataError(
-            f"{name}, column {column!r}: the target is a date or time, which can't be predicted as it is; make it a"
-            " number, such as days"
-        )
+        problem = "a date or time can't be the target; convert it to a number, such as days"
+        raise DataError(f"{name}, column {values.name!r}: {problem}")
     return values.cast(pl.String).to_numpy() if values.dtype in (pl.Categorical, pl.Enum) else values.to_numpy()

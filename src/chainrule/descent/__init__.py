@@ -1,5 +1,5 @@
-"""Gradient descent: what is done with derivatives. Stages, the optimizers made of them, and schedules of the learning
-rate.
+"""Gradient descent: stages that transform the gradient, the optimizers built from them, and
+learning-rate schedules.
 """
 
 from chainrule.descent import adaptive, optimizers, quasi_newton, schedules, stages
@@ -7,15 +7,6 @@ from chainrule.descent.optimizers import Optimizer, chain, optimizer
 from chainrule.descent.stages import Point, Stage, State
 
 __all__ = [
-    "Optimizer",
-    "Point",
-    "Stage",
-    "State",
-    "adaptive",
-    "chain",
-    "optimizer",
-    "optimizers",
-    "quasi_newton",
-    "schedules",
-    "stages",
-]
+    "Optimizer", "Point", "Stage", "State", "adaptive", "chain", "optimizer", "optimizers", "quasi_newton",
+    "schedules", "stages",
+]  # fmt: skip

@@ -1,6 +1,4 @@
-"""Stages that scale the gradient by what it has been so far, and those that look at whole arrays. In order of
-increasing complexity.
-"""
+"""Adaptive stages, which scale the gradient by its history, and stages that need whole arrays."""
 
 from __future__ import annotations
 
@@ -9,24 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.descent.stages import (
-    Point,
-    Stage,
-    State,
-    WeightView,
-    counted,
-    figures,
-    next_count,
-    require_share,
-    zero_count,
-)
+from chainrule.descent.stages import Point, Stage, State, WeightView, counted, figures, next_count
 from chainrule.errors import SettingError
 from chainrule.layout import Layout
 
 
 @dataclass(frozen=True)
 class ScaleByAdagrad(Stage):
-    """Divided by the root of the sum of all squared gradients so far (Duchi et al., 2011)."""
+    """Divides by the square root of the sum of all past squared gradients (Duchi et al., 2011).
+
+    Attributes:
+        start_sum: the initial value of the sum
+        epsilon: added to the sum for numerical stability
+    """
 
     start_sum: float = 0.1
     epsilon: float = 1e-7
@@ -47,7 +40,13 @@ class ScaleByAdagrad(Stage):
 
 @dataclass(frozen=True)
 class ScaleByAdadelta(Stage):
-    """Times the root mean square of past updates over that of past gradients, so that units match (Zeiler, 2012)."""
+    """Multiplies by the ratio of the root mean squares of past updates and past gradients, so that
+    the update has the units of the weights (Zeiler, 2012).
+
+    Attributes:
+        decay: the decay of both moving averages, in [0, 1)
+        epsilon: added to both mean squares for numerical stability
+    """
 
     decay: float = 0.9
     epsilon: float = 1e-6
@@ -56,12 +55,8 @@ class ScaleByAdadelta(Stage):
         r"v_t = \rho v_{t-1} + (1 - \rho) g^2, \quad u = \sqrt{\tfrac{d_{t-1} + \epsilon}{v_t + \epsilon}}\, g, \quad "
         r"d_t = \rho d_{t-1} + (1 - \rho) u^2"
     )
-
-    def __post_init__(self) -> None:
-        require_share("adadelta", "the decay", self.decay)
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"v": np.zeros_like(parameters), "d": np.zeros_like(parameters)}
+    buffers = ("v", "d")
+    fractions = ("decay",)
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         v = self.decay * state["v"] + (1 - self.decay) * g * g
@@ -69,39 +64,49 @@ class ScaleByAdadelta(Stage):
         return u, {"v": v, "d": self.decay * state["d"] + (1 - self.decay) * u * u}
 
     def worked(self, at: WeightView) -> str:
-        v = f"v = {self.decay:g} x {at.was('v')} + {1 - self.decay:.6g} x {figures(at.g)}^2 = {at.now('v')}"
+        v = at.moving_average("v", self.decay, "^2")
         root = f"sqrt(({at.was('d')} + {self.epsilon:g}) / ({at.now('v')} + {self.epsilon:g}))"
         return f"{v}; u = {root} x {figures(at.g)} = {figures(at.u)}; d = {at.now('d')}"
 
 
 @dataclass(frozen=True)
 class ScaleByRMS(Stage):
-    """Divided by the root of a moving average of squared gradients (Tieleman and Hinton, 2012)."""
+    """Divides by the root mean square of recent gradients (Tieleman and Hinton, 2012).
+
+    Attributes:
+        decay: the decay of the moving average of squared gradients, in [0, 1)
+        epsilon: added to the average for numerical stability
+    """
 
     decay: float = 0.9
     epsilon: float = 1e-8
 
     formula = r"v_t = \rho v_{t-1} + (1 - \rho) g^2, \quad u = g / \sqrt{v_t + \epsilon}"
-
-    def __post_init__(self) -> None:
-        require_share("rmsprop", "the decay", self.decay)
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"v": np.zeros_like(parameters)}
+    buffers = ("v",)
+    fractions = ("decay",)
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         v = self.decay * state["v"] + (1 - self.decay) * g * g
         return g / np.sqrt(v + self.epsilon), {"v": v}
 
     def worked(self, at: WeightView) -> str:
-        v = f"v = {self.decay:g} x {at.was('v')} + {1 - self.decay:.6g} x {figures(at.g)}^2 = {at.now('v')}"
+        v = at.moving_average("v", self.decay, "^2")
         return f"{v}; u = {figures(at.g)} / sqrt({at.now('v')} + {self.epsilon:g}) = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
 class ScaleByRprop(Stage):
-    """Each weight has a step size of its own: longer while the gradient keeps its sign, shorter and skipped once
-    where it turned (Riedmiller and Braun, 1993). Only the gradient's sign counts, so it wants whole batches.
+    """Gives each weight its own step size, which grows while the gradient keeps its sign; when the
+    sign changes, it shrinks, and the weight skips a step (Riedmiller and Braun, 1993).
+
+    It uses only the sign of the gradient, so it needs full batches.
+
+    Attributes:
+        first: the initial step size
+        shrink: what a step size is multiplied by when the sign changes
+        grow: what it is multiplied by when the sign stays the same
+        smallest: the smallest step size
+        largest: the largest step size
     """
 
     first: float = 0.001
@@ -123,25 +128,28 @@ class ScaleByRprop(Stage):
         agreement = np.sign(g) * np.sign(state["before"])
         factor = np.where(agreement > 0, self.grow, self.shrink).astype(g.dtype)
         size = np.where(agreement == 0, state["size"], np.clip(state["size"] * factor, self.smallest, self.largest))
-        kept = np.where(
-            agreement < 0, 0, g
-        )  # after a turn the weight waits a step, and the next one counts as a fresh start
-        return size * np.sign(kept), {"size": size, "before": kept}
+        # Stored as 0 when the sign has changed, so that the next step has no sign to compare with.
+        effective = np.where(agreement < 0, 0, g)
+        return size * np.sign(effective), {"size": size, "before": effective}
 
     def worked(self, at: WeightView) -> str:
-        turn = at.g * float(at.before["before"][at.place])
-        why = "same sign as before" if turn > 0 else "the sign turned, so it waits" if turn < 0 else "no sign before"
+        agreement = at.g * float(at.before["before"][at.place])
+        why = "same sign" if agreement > 0 else "sign change: step skipped" if agreement < 0 else "no previous sign"
         return f"step size {at.was('size')} -> {at.now('size')} ({why}); u = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
 class ScaleByAdam(Stage):
-    """The moving average of gradients over the root of that of their squares, both freed of their start at 0 (Kingma
-    and Ba, 2015).
+    """Divides the moving average of gradients by the square root of that of their squares, both
+    bias-corrected (Kingma and Ba, 2015).
 
-    `variant` is "adam"; "amsgrad", which never lets the divisor shrink (Reddi et al., 2018); "nadam", with Nesterov's
-    look ahead (Dozat, 2016); "radam", which leaves out the divisor until enough gradients were seen to trust it (Liu
-    et al., 2020).
+    Attributes:
+        beta1: the decay of the moving average of gradients, in [0, 1)
+        beta2: the decay of the moving average of squared gradients, in [0, 1)
+        epsilon: added to the divisor for numerical stability
+        variant: "adam"; "amsgrad", whose divisor never shrinks (Reddi et al., 2018); "nadam",
+            with Nesterov momentum (Dozat, 2016); or "radam", which omits the divisor until its
+            variance is small enough (Liu et al., 2020)
     """
 
     beta1: float = 0.9
@@ -149,9 +157,8 @@ class ScaleByAdam(Stage):
     epsilon: float = 1e-8
     variant: str = "adam"
 
-    def __post_init__(self) -> None:
-        require_share(self.variant, "beta1", self.beta1)
-        require_share(self.variant, "beta2", self.beta2)
+    buffers = ("count", "m", "v")
+    fractions = ("beta1", "beta2")
 
     @property
     def formula(self) -> str:
@@ -164,22 +171,20 @@ class ScaleByAdam(Stage):
                 r"u = \Big(\frac{\beta_1 m_t}{1 - \beta_1^{t+1}} + \frac{(1 - \beta_1) g}{1 - \beta_1^t}\Big) \Big/"
                 r" (\sqrt{\hat v} + \epsilon)"
             ),
-            "radam": (
-                r"u = r_t \frac{\hat m}{\sqrt{\hat v} + \epsilon} \;(\rho_t \ge 5), \quad u = \hat m \;(\rho_t < 5)"
-            ),
+            "radam": r"u = r_t \frac{\hat m}{\sqrt{\hat v} + \epsilon}\;(\rho_t \ge 5),\quad u = \hat m\;(\rho_t < 5)",
         }
         return moments + corrected + last[self.variant]
 
     def start(self, parameters: Vector, layout: Layout) -> State:
-        state = {"count": zero_count(), "m": np.zeros_like(parameters), "v": np.zeros_like(parameters)}
-        return state | ({"largest": np.zeros_like(parameters)} if self.variant == "amsgrad" else {})
+        state = super().start(parameters, layout)
+        return {**state, "largest": np.zeros_like(parameters)} if self.variant == "amsgrad" else state
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         t = next_count(state)
         m = self.beta1 * state["m"] + (1 - self.beta1) * g
         v = self.beta2 * state["v"] + (1 - self.beta2) * (g * g)
         after: dict[str, Array] = {"count": counted(t), "m": m, "v": v}
-        # Freed of their start at 0: multiplied by one number for all, which takes less time than divided by one.
+        # Bias correction, as factors: multiplying a vector is faster than dividing it.
         to_m, to_v = 1 / (1 - self.beta1**t), 1 / (1 - self.beta2**t)
         m_hat, v_hat = m * to_m, v * to_v
         if self.variant == "nadam":
@@ -188,12 +193,12 @@ class ScaleByAdam(Stage):
         if self.variant == "amsgrad":
             v_hat = after["largest"] = np.maximum(state["largest"], v_hat)
         if self.variant == "radam":
-            trust = self._trust(t)
-            return (m_hat if trust is None else m * (trust * to_m) / (np.sqrt(v_hat) + self.epsilon)), after
+            r = self._rectifier(t)
+            return (m_hat if r is None else m * (r * to_m) / (np.sqrt(v_hat) + self.epsilon)), after
         return m_hat / (np.sqrt(v_hat) + self.epsilon), after
 
-    def _trust(self, t: int) -> float | None:
-        """RAdam's rectifier r_t; None while the variance of the divisor is too large to use it."""
+    def _rectifier(self, t: int) -> float | None:
+        """RAdam's r_t; None while the variance of the divisor is too large to use it."""
         longest = 2 / (1 - self.beta2) - 1
         length = longest - 2 * t * self.beta2**t / (1 - self.beta2**t)
         if length < 5:
@@ -201,8 +206,7 @@ class ScaleByAdam(Stage):
         return float(np.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)))
 
     def worked(self, at: WeightView) -> str:
-        m = f"m = {self.beta1:g} x {at.was('m')} + {1 - self.beta1:.6g} x {figures(at.g)} = {at.now('m')}"
-        v = f"v = {self.beta2:g} x {at.was('v')} + {1 - self.beta2:.6g} x {figures(at.g)}^2 = {at.now('v')}"
+        moments = f"{at.moving_average('m', self.beta1)}; {at.moving_average('v', self.beta2, '^2')}"
         m_hat = f"{at.now('m')} / (1 - {self.beta1:g}^{at.t})"
         if self.variant == "nadam":
             now = f"{1 - self.beta1:.6g} x {figures(at.g)} / (1 - {self.beta1:g}^{at.t})"
@@ -211,16 +215,23 @@ class ScaleByAdam(Stage):
         if self.variant == "amsgrad":
             root = f"(sqrt({at.now('largest')}, the largest so far) + {self.epsilon:g})"
         if self.variant == "radam":
-            trust = self._trust(at.t)
-            if trust is None:
-                return f"{m}; {v}; too early to divide: u = {m_hat} = {figures(at.u)}"
-            m_hat = f"{trust:.6g} x {m_hat}"
-        return f"{m}; {v}; u = {m_hat} / {root} = {figures(at.u)}"
+            r = self._rectifier(at.t)
+            if r is None:
+                return f"{moments}; too early to divide: u = {m_hat} = {figures(at.u)}"
+            m_hat = f"{r:.6g} x {m_hat}"
+        return f"{moments}; u = {m_hat} / {root} = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
 class ScaleByAdamax(Stage):
-    """Adam with the largest recent gradient in place of the root mean square (Kingma and Ba, 2015, section 7.1)."""
+    """Adam with the infinity norm of recent gradients in place of their root mean square (Kingma
+    and Ba, 2015, section 7.1).
+
+    Attributes:
+        beta1: the decay of the moving average of gradients, in [0, 1)
+        beta2: the decay of the largest gradient, in [0, 1)
+        epsilon: added to the gradient's absolute value for numerical stability
+    """
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -230,13 +241,8 @@ class ScaleByAdamax(Stage):
         r"m_t = \beta_1 m_{t-1} + (1 - \beta_1) g, \quad s_t = \max(\beta_2 s_{t-1}, |g| + \epsilon), \quad u ="
         r" \frac{m_t}{(1 - \beta_1^t)\, s_t}"
     )
-
-    def __post_init__(self) -> None:
-        require_share("adamax", "beta1", self.beta1)
-        require_share("adamax", "beta2", self.beta2)
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"count": zero_count(), "m": np.zeros_like(parameters), "largest": np.zeros_like(parameters)}
+    buffers = ("count", "m", "largest")
+    fractions = ("beta1", "beta2")
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         t = next_count(state)
@@ -245,14 +251,20 @@ class ScaleByAdamax(Stage):
         return m * (1 / (1 - self.beta1**t)) / largest, {"count": counted(t), "m": m, "largest": largest}
 
     def worked(self, at: WeightView) -> str:
-        m = f"m = {self.beta1:g} x {at.was('m')} + {1 - self.beta1:.6g} x {figures(at.g)} = {at.now('m')}"
+        m = at.moving_average("m", self.beta1)
         s = f"s = max({self.beta2:g} x {at.was('largest')}, |{figures(at.g)}| + {self.epsilon:g}) = {at.now('largest')}"
         return f"{m}; {s}; u = {at.now('m')} / (1 - {self.beta1:g}^{at.t}) / {at.now('largest')} = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
 class ScaleByLion(Stage):
-    """The sign of a moving average of gradients: every weight moves by the same amount (Chen et al., 2023)."""
+    """The sign of a moving average of gradients, so that every weight moves by the same amount
+    (Chen et al., 2023).
+
+    Attributes:
+        beta1: the weight of the moving average in the update, in [0, 1)
+        beta2: the decay of the moving average, in [0, 1)
+    """
 
     beta1: float = 0.9
     beta2: float = 0.99
@@ -260,13 +272,8 @@ class ScaleByLion(Stage):
     formula = (
         r"u = \operatorname{sign}(\beta_1 m_{t-1} + (1 - \beta_1) g), \quad m_t = \beta_2 m_{t-1} + (1 - \beta_2) g"
     )
-
-    def __post_init__(self) -> None:
-        require_share("lion", "beta1", self.beta1)
-        require_share("lion", "beta2", self.beta2)
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"m": np.zeros_like(parameters)}
+    buffers = ("m",)
+    fractions = ("beta1", "beta2")
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         u = np.sign(self.beta1 * state["m"] + (1 - self.beta1) * g)
@@ -274,14 +281,13 @@ class ScaleByLion(Stage):
 
     def worked(self, at: WeightView) -> str:
         mix = f"{self.beta1:g} x {at.was('m')} + {1 - self.beta1:.6g} x {figures(at.g)}"
-        m = f"m = {self.beta2:g} x {at.was('m')} + {1 - self.beta2:.6g} x {figures(at.g)} = {at.now('m')}"
-        return f"u = sign({mix}) = {figures(at.u)}; {m}"
+        return f"u = sign({mix}) = {figures(at.u)}; {at.moving_average('m', self.beta2)}"
 
 
 @dataclass(frozen=True)
 class TrustRatio(Stage):
-    """Each parameter array's update scaled to the norm of the array itself (You et al., 2017), as LAMB does (You et
-    al., 2020).
+    """Rescales the update of each parameter array to the norm of the array (LARS: You et al.,
+    2017; LAMB: You et al., 2020).
     """
 
     formula = r"u = g_k\, \lVert w_k \rVert / \lVert g_k \rVert"
@@ -298,18 +304,23 @@ class TrustRatio(Stage):
         weight, update = (figures(np.linalg.norm(v[at.array])) for v in (at.point.parameters, at.incoming))
         if "0" in (weight, update):
             return f"u = g = {figures(at.u)} (a norm is 0)"
-        return (
-            f"u = g x norm of its array / norm of the update = {figures(at.g)} x {weight} / {update} = {figures(at.u)}"
-        )
+        ratio = f"{figures(at.g)} x {weight} / {update}"
+        return f"u = g x norm of the array / norm of its update = {ratio} = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
 class Orthogonalize(Stage):
-    """For each weight matrix the orthogonal matrix nearest to its momentum, so that no direction is favoured (Jordan
-    et al., 2024: Muon).
+    """Replaces each weight matrix's momentum by the nearest orthogonal matrix, so that no
+    direction dominates (Jordan et al., 2024: Muon).
 
-    Newton-Schulz iterations bring all singular values near 1. A matrix whose output is wider than its input is scaled
-    by the root of their ratio. It is for matrices: put it in `ForMatrices`, with another chain for the rest.
+    Newton-Schulz iterations bring all singular values close to 1. If the output is wider than the
+    input, the matrix is scaled by the square root of their ratio. The stage applies to matrices
+    only: use it within `ForMatrices`, with another chain for the other parameters.
+
+    Attributes:
+        decay: the momentum coefficient, in [0, 1)
+        iterations: the number of Newton-Schulz iterations
+        epsilon: added to the norm for numerical stability
     """
 
     decay: float = 0.95
@@ -320,12 +331,8 @@ class Orthogonalize(Stage):
         r"m_t = \mu m_{t-1} + (1 - \mu) g, \quad u = \sqrt{\max(1, \tfrac{\text{out}}{\text{in}})}\; U V^\top \text{ of"
         r" } \hat m = U S V^\top"
     )
-
-    def __post_init__(self) -> None:
-        require_share("muon", "the decay", self.decay)
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"count": zero_count(), "m": np.zeros_like(parameters)}
+    buffers = ("count", "m")
+    fractions = ("decay",)
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         t = next_count(state)
@@ -348,13 +355,19 @@ class Orthogonalize(Stage):
         return x.T if matrix.shape[0] > matrix.shape[1] else x
 
     def worked(self, at: WeightView) -> str:
-        m = f"m = {self.decay:g} x {at.was('m')} + {1 - self.decay:.6g} x {figures(at.g)} = {at.now('m')}"
-        return f"{m}; u = its entry in the orthogonal matrix nearest to the momentum = {figures(at.u)}"
+        entry = "its entry of the orthogonal matrix nearest to the momentum"
+        return f"{at.moving_average('m', self.decay)}; u = {entry} = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
 class ForMatrices(Stage):
-    """One chain of stages for the weight matrices, another for everything else; each sees 0 for what is the other's."""
+    """Applies one chain of stages to the weight matrices and another to all other parameters; each
+    sees 0 in place of the other's gradients.
+
+    Attributes:
+        matrices: the chain for the weight matrices
+        rest: the chain for all other parameters
+    """
 
     matrices: tuple[Stage, ...]
     rest: tuple[Stage, ...]
@@ -382,27 +395,23 @@ class ForMatrices(Stage):
             u = self.own(name, g, point.layout)
             for k, stage in enumerate(chain):
                 prefix = f"{name}.{k}."
-                inner: State = {
-                    key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)
-                }
-                out, inner = stage.apply(u, inner, point)
-                if out is None:
-                    raise SettingError(
-                        f"{type(stage).__name__} ends a step early; it can't stand inside ForMatrices, only before it"
-                    )
-                u = self.own(name, out, point.layout)
-                after |= {prefix + key: array for key, array in inner.items()}
+                own_state = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+                update, next_state = stage.apply(u, own_state, point)
+                if update is None:
+                    raise SettingError(f"{type(stage).__name__} can end a step early; put it before ForMatrices")
+                u = self.own(name, update, point.layout)
+                after |= {prefix + key: array for key, array in next_state.items()}
             total += u
         return total, after
 
     @staticmethod
     def own(name: str, u: Vector, layout: Layout) -> Vector:
-        """What the chain "matrices" or "rest" sees of u."""
-        out = np.zeros_like(u)
+        """u with 0 for the parameters that are not those of the chain "matrices" or "rest"."""
+        masked = np.zeros_like(u)
         for entry in layout.entries:
             if (len(entry.shape) == 2) == (name == "matrices"):
-                out[entry.place] = u[entry.place]
-        return out
+                masked[entry.place] = u[entry.place]
+        return masked
 
     def worked(self, at: WeightView) -> str:
         return f"u = {figures(at.u)}"

@@ -1,6 +1,6 @@
-"""The learning rate over time: a schedule is a function of how many updates have been made.
+"""Learning-rate schedules: the learning rate as a function of the number of updates so far.
 
-Where `steps` is left out it means the whole training; `train` fills it in.
+Where `steps` is None, the schedule spans the whole training; `train` fills it in.
 """
 
 from __future__ import annotations
@@ -14,41 +14,38 @@ from chainrule.errors import SettingError, require, unknown
 from chainrule.kinds import Kind
 
 
-def _positive(name: str, rate: float) -> None:
-    require(math.isfinite(rate) and rate >= 0, f"{name}: the learning rate is {rate}; it must be a number of 0 or more")
-
-
-def _steps(name: str, steps: int | None) -> None:
-    require(steps is None or steps >= 1, f"{name}: it runs over {steps} steps; it needs at least 1")
-
-
 @dataclass(frozen=True)
 class Schedule(Kind, register=False):
-    """The learning rate as a function of the number of updates made so far."""
+    """A learning rate as a function of the number of updates so far."""
+
+    def __post_init__(self) -> None:
+        """Raise SettingError if the rate or a number of updates is out of range."""
+        name, rate = type(self).__name__, getattr(self, "rate", 0.0)
+        require(math.isfinite(rate) and rate >= 0, f"{name}: rate is {rate}; it must be finite and not negative")
+        for setting in ("steps", "every", "warmup"):
+            updates = getattr(self, setting, None)
+            require(updates is None or updates >= 1, f"{name}: {setting} is {updates}; it must be at least 1")
 
     def __call__(self, step: int) -> float:
-        """The learning rate of the update after `step` others."""
+        """The learning rate of the update that follows `step` others."""
         raise NotImplementedError
 
     def worked(self, step: int) -> str:
-        """How that learning rate comes about, with the numbers put in; nothing where it never changes."""
+        """That learning rate's formula, worked out; empty if the rate is constant."""
         return ""
 
     def over(self, steps: int) -> Self:
-        """The same, for a training of so many updates where it was left open."""
+        """The schedule with an open number of steps set to this one."""
         return replace(self, steps=steps) if getattr(self, "steps", 0) is None else self  # type: ignore[call-arg]
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """Always the same."""
+    """A constant learning rate."""
 
     notation = "constant"
 
     rate: float = 0.001
-
-    def __post_init__(self) -> None:
-        _positive("constant", self.rate)
 
     def __call__(self, step: int) -> float:
         return self.rate
@@ -56,17 +53,19 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """Times `factor` after every `every` updates."""
+    """Multiplies the rate by `factor` every `every` updates.
+
+    Attributes:
+        rate: the initial learning rate
+        every: the number of updates between two changes
+        factor: what the rate is multiplied by
+    """
 
     notation = "step"
 
     rate: float = 0.001
     every: int = 1000
     factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        _positive("step", self.rate)
-        _steps("step", self.every)
 
     def __call__(self, step: int) -> float:
         return self.rate * self.factor ** (step // self.every)
@@ -77,7 +76,13 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """Times `factor` over the course of `steps` updates, by the same share at each."""
+    """Exponential decay: multiplies the rate by `factor` over `steps` updates.
+
+    Attributes:
+        rate: the initial learning rate
+        factor: what the rate has been multiplied by after `steps` updates
+        steps: the number of updates; None for the whole training
+    """
 
     notation = "exponential"
 
@@ -86,9 +91,8 @@ class Exponential(Schedule):
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        _positive("exponential", self.rate)
-        _steps("exponential", self.steps)
-        require(self.factor > 0, f"exponential: the factor is {self.factor}; it must be positive")
+        super().__post_init__()
+        require(self.factor > 0, f"Exponential: factor is {self.factor}; it must be positive")
 
     def __call__(self, step: int) -> float:
         return self.rate * float(self.factor ** (step / (self.steps or 1)))
@@ -99,10 +103,15 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Down to `end` times the rate along half a cosine in `steps` updates (Loshchilov and Hutter, 2017).
+    """Cosine annealing from the rate to `end` times the rate (Loshchilov and Hutter, 2017).
 
-    With `restarts` it then starts anew, each time `stretch` as long as before, until training ends; without, it stays
-    down.
+    Attributes:
+        rate: the initial learning rate
+        steps: the number of updates of the first cycle; None for the whole training
+        end: the final rate, as a fraction of the initial one
+        restarts: whether to start again after each cycle (warm restarts) rather than stay at the
+            end
+        stretch: the length of each cycle relative to the one before, at least 1
     """
 
     notation = "cosine"
@@ -114,19 +123,15 @@ class Cosine(Schedule):
     stretch: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive("cosine", self.rate)
-        _steps("cosine", self.steps)
-        require(
-            self.stretch >= 1,
-            f"cosine: a restart lasts {self.stretch} times as long as the one before; it takes 1 or more",
-        )
+        super().__post_init__()
+        require(self.stretch >= 1, f"Cosine: stretch is {self.stretch}; it must be at least 1")
 
     def __call__(self, step: int) -> float:
-        position, length = self._place(step)
+        position, length = self._position(step)
         return self.rate * (self.end + (1 - self.end) * (1 + math.cos(math.pi * (position / length))) / 2)
 
-    def _place(self, step: int) -> tuple[float, float]:
-        """How far along the half cosine, and how long that is."""
+    def _position(self, step: int) -> tuple[float, float]:
+        """The position within the current cycle, and the cycle's length, in updates."""
         length, position = float(self.steps or 1), float(step)
         while self.restarts and position >= length:
             position -= length
@@ -134,14 +139,21 @@ class Cosine(Schedule):
         return min(position, length), length
 
     def worked(self, step: int) -> str:
-        position, length = self._place(step)
+        position, length = self._position(step)
         wave = f"(1 + cos(pi x {position:g} / {length:g})) / 2"
         return f"{self.rate:g} x " + (f"({self.end:g} + {1 - self.end:g} x {wave})" if self.end else wave)
 
 
 @dataclass(frozen=True)
 class Polynomial(Schedule):
-    """Down to `end` times the rate as (1 - share of the steps)^power; a straight line for power 1."""
+    """Polynomial decay from the rate to `end` times the rate, as (1 - step / steps)^power.
+
+    Attributes:
+        rate: the initial learning rate
+        steps: the number of updates; None for the whole training
+        power: the exponent; 1 decays linearly
+        end: the final rate, as a fraction of the initial one
+    """
 
     notation = "polynomial"
 
@@ -150,13 +162,9 @@ class Polynomial(Schedule):
     power: float = 1.0
     end: float = 0.0
 
-    def __post_init__(self) -> None:
-        _positive("polynomial", self.rate)
-        _steps("polynomial", self.steps)
-
     def __call__(self, step: int) -> float:
-        share = min(step / (self.steps or 1), 1.0)
-        return self.rate * (self.end + (1 - self.end) * float((1 - share) ** self.power))
+        progress = min(step / (self.steps or 1), 1.0)
+        return self.rate * (self.end + (1 - self.end) * float((1 - progress) ** self.power))
 
     def worked(self, step: int) -> str:
         steps = self.steps or 1
@@ -166,13 +174,15 @@ class Polynomial(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """A straight line from 0 up in `warmup` updates, then another schedule from its beginning (Goyal et al., 2017)."""
+    """Linear warm-up (Goyal et al., 2017).
+
+    Attributes:
+        warmup: the number of updates over which the rate rises from 0
+        then: the schedule that follows, from its beginning
+    """
 
     warmup: int
     then: Schedule
-
-    def __post_init__(self) -> None:
-        _steps("warm-up", self.warmup)
 
     def __call__(self, step: int) -> float:
         if step < self.warmup:
@@ -190,9 +200,15 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up to the rate and down far below where it began, along cosines (Smith and Topin, 2019).
+    """The one-cycle policy: up to the peak, then down far below the initial rate, along cosines
+    (Smith and Topin, 2019).
 
-    It starts at rate / start, peaks after a share of `rise` of the steps, and ends at rate / start / finish.
+    Attributes:
+        rate: the peak learning rate
+        steps: the number of updates; None for the whole training
+        rise: the fraction of the updates before the peak, between 0 and 1
+        start: the peak rate divided by the initial one
+        finish: the initial rate divided by the final one
     """
 
     notation = "one-cycle"
@@ -204,48 +220,43 @@ class OneCycle(Schedule):
     finish: float = 1e4
 
     def __post_init__(self) -> None:
-        _positive("one-cycle", self.rate)
-        _steps("one-cycle", self.steps)
-        require(0 < self.rise < 1, f"one-cycle: it rises for a share of {self.rise}; it lies between 0 and 1")
-        require(
-            self.start > 0 and self.finish > 0, "one-cycle: start and finish divide the rate; both must be positive"
-        )
+        super().__post_init__()
+        require(0 < self.rise < 1, f"OneCycle: rise is {self.rise}; it must be between 0 and 1")
+        require(self.start > 0 and self.finish > 0, "OneCycle: start and finish divide the rate; they must be positive")
 
     def __call__(self, step: int) -> float:
-        return _along_cosine(*self._stretch(step))
+        begin, end, progress = self._phase(step)
+        return end + (begin - end) * (1 + math.cos(math.pi * progress)) / 2
 
-    def _stretch(self, step: int) -> tuple[float, float, float]:
-        """From where to where it goes now, and which share of that way is done."""
-        share = min(step / max((self.steps or 1) - 1, 1), 1.0)
+    def _phase(self, step: int) -> tuple[float, float, float]:
+        """The rates at the ends of the current phase, and the fraction of it that has passed."""
+        progress = min(step / max((self.steps or 1) - 1, 1), 1.0)
         first, last = self.rate / self.start, self.rate / self.start / self.finish
-        if share < self.rise:
-            return first, self.rate, share / self.rise
-        return self.rate, last, (share - self.rise) / (1 - self.rise)
+        if progress < self.rise:
+            return first, self.rate, progress / self.rise
+        return self.rate, last, (progress - self.rise) / (1 - self.rise)
 
     def worked(self, step: int) -> str:
-        begin, end, share = self._stretch(step)
-        return f"{end:g} + ({begin:g} - {end:g}) x (1 + cos(pi x {share:.4g})) / 2"
-
-
-def _along_cosine(begin: float, end: float, share: float) -> float:
-    return end + (begin - end) * (1 + math.cos(math.pi * share)) / 2
+        begin, end, progress = self._phase(step)
+        return f"{end:g} + ({begin:g} - {end:g}) x (1 + cos(pi x {progress:.4g})) / 2"
 
 
 NAMED: dict[str, type[Schedule]] = kinds.named(Schedule)
+"""The schedules by name."""
 
 
 def schedule(what: float | Schedule) -> Schedule:
-    """The schedule that is meant: one itself, or a number for a constant learning rate."""
+    """Return a schedule as it is, and a number as a constant learning rate."""
     if isinstance(what, Schedule):
         return what
     if isinstance(what, int | float):
-        require(math.isfinite(what) and what >= 0, f"the learning rate is {what}; it must be a number of 0 or more")
+        require(math.isfinite(what) and what >= 0, f"the learning rate is {what}; it must be finite and not negative")
         return Constant(float(what))
-    raise SettingError(f"{what!r} is no learning rate; give a number or a schedule")
+    raise SettingError(f"{what!r} is not a learning rate; pass a number or a schedule")
 
 
 def named(name: str, rate: float, **settings: Any) -> Schedule:
-    """The schedule of this name with this learning rate."""
+    """The schedule of this name, with this learning rate."""
     if name not in NAMED:
         raise unknown("schedule", name, NAMED)
     return NAMED[name](rate, **settings)  # type: ignore[call-arg]

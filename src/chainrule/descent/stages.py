@@ -1,16 +1,16 @@
-"""Stages of an optimizer: each takes a gradient (or what the stage before made of it) and hands on something better.
+"""Stages of an optimizer, each of which transforms the gradient.
 
-A stage is a frozen dataclass with two pure functions over flat vectors: `start` gives its state, `apply` the update
-and the next state. What leaves the last stage is subtracted from the parameters. In the formulas g is what comes in,
-u what goes out, w the parameters. Here are the simple ones; those that scale the gradient by its own past are in
-adaptive.py.
+A stage is a frozen dataclass of hyperparameters with two pure functions over flat vectors: `start`
+returns its initial state, `apply` the update and the next state. The update of the last stage is
+subtracted from the parameters. In the formulas g is a stage's input, u its output, and w the
+parameters. This module holds the simple stages; adaptive.py and quasi_newton.py hold the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,15 +21,19 @@ from chainrule.kinds import Kind
 from chainrule.layout import Layout
 
 State = Mapping[str, Array]
-"""A stage's memory: arrays by name, most of them as long as the parameters."""
+"""A stage's state: arrays by name, most of them as long as the parameters."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where on the loss surface a step starts: the parameters, what they are called, and, for stages that look
-    around, the loss elsewhere.
+    """The point on the loss surface from which a step starts.
 
-    `evaluate(parameters)` gives (loss, gradient) of the same batch at other parameters.
+    Attributes:
+        parameters: the flat vector of parameters
+        layout: their names and shapes
+        loss: the loss of the mini-batch at these parameters
+        gradient: its gradient, before any stage
+        evaluate: gives (loss, gradient) of the same mini-batch at other parameters
     """
 
     parameters: Vector
@@ -41,7 +45,16 @@ class Point:
 
 @dataclass(frozen=True)
 class WeightView:
-    """What one weight sees of a stage's work: what came in (for all weights) and went out (for it), and the states."""
+    """A stage's step as one weight sees it.
+
+    Attributes:
+        place: the weight's index in the flat vector
+        incoming: the stage's input, for all weights
+        u: the stage's output, for this weight
+        before: the stage's state before the step
+        after: the stage's state after the step
+        point: the point from which the step starts
+    """
 
     place: int
     incoming: Vector
@@ -52,55 +65,70 @@ class WeightView:
 
     @property
     def g(self) -> float:
-        """What came in for this weight."""
+        """The stage's input for this weight."""
         return float(self.incoming[self.place])
 
     def was(self, name: str) -> str:
-        """The weight's entry of a state before, in figures."""
+        """The weight's entry of a state array before the step, formatted."""
         return figures(self.before[name][self.place])
 
     def now(self, name: str) -> str:
-        """The same after."""
+        """The weight's entry of a state array after the step, formatted."""
         return figures(self.after[name][self.place])
+
+    def moving_average(self, name: str, decay: float, power: str = "") -> str:
+        """The step of an exponential moving average of g (or of a power of it), worked out."""
+        return f"{name} = {decay:g} x {self.was(name)} + {1 - decay:.6g} x {figures(self.g)}{power} = {self.now(name)}"
 
     @property
     def t(self) -> int:
-        """Which update this is, counted from 1."""
+        """The number of this update, counted from 1."""
         return int(self.after["count"])
 
     @property
     def array(self) -> slice:
-        """Where the array that the weight belongs to lies in the flat vectors."""
+        """The slice of the flat vector that holds the weight's parameter array."""
         return self.point.layout.at(self.place).place
 
 
 def figures(number: Any) -> str:
-    """A number with six significant figures, in brackets if it is negative."""
+    """A number to six significant figures, in parentheses if negative."""
     text = f"{float(number):.6g}"
     return f"({text})" if text.startswith("-") else text
 
 
 @dataclass(frozen=True)
 class Stage(Kind, register=False):
-    """One transformation of a gradient."""
+    """One transformation of the gradient."""
+
+    buffers: ClassVar[tuple[str, ...]] = ()
+    """The state arrays that start at 0: "count" is an integer, the others match the parameters."""
+
+    fractions: ClassVar[tuple[str, ...]] = ()
+    """The hyperparameters that must be in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        for name in self.fractions:
+            value = getattr(self, name)
+            require(0 <= value < 1, f"{type(self).__name__}: {name} is {value}; it must be in [0, 1)")
 
     @property
     def formula(self) -> str:
-        """What it does, in LaTeX."""
+        """The transformation, in LaTeX."""
         raise NotImplementedError
 
     def start(self, parameters: Vector, layout: Layout) -> State:
-        """The state before the first step. Its arrays keep their shapes and types."""
-        return {}
+        """The initial state. Its arrays keep their shapes and dtypes throughout training."""
+        return {name: counted(0) if name == "count" else np.zeros_like(parameters) for name in self.buffers}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        """The update and the next state; no update (None) means that the step ends here, with the parameters as they
-        are.
+        """The update and the next state; an update of None ends the step without changing the
+        parameters.
         """
         raise NotImplementedError
 
     def worked(self, at: WeightView) -> str:
-        """The formula for one weight, with the numbers put in."""
+        """The formula worked out for one weight."""
         raise NotImplementedError
 
     def observe(self, state: State, loss: float) -> State:
@@ -108,50 +136,45 @@ class Stage(Kind, register=False):
         return state
 
 
-def zero_count() -> Array:
-    """A count of updates before the first."""
-    return np.zeros((), dtype=np.int64)
-
-
-def next_count(state: State) -> int:
-    """How many updates this one makes, counting from 1."""
-    return int(state["count"]) + 1
-
-
 def counted(t: int) -> Array:
-    """A count as a state holds it."""
+    """A number of updates, as a state stores it."""
     return np.array(t, dtype=np.int64)
 
 
-def require_share(name: str, what: str, value: float) -> None:
-    """Raise SettingError unless the value is a share below 1."""
-    require(0 <= value < 1, f"{name}: {what} is {value}; it is a share from 0 up to, but not, 1")
+def next_count(state: State) -> int:
+    """The number of the coming update, counted from 1."""
+    return int(state["count"]) + 1
 
 
 @dataclass(frozen=True)
 class LearningRate(Stage):
-    """Times the learning rate, which may follow a schedule."""
+    """Multiplies by the learning rate, which may follow a schedule."""
 
     schedule: Schedule = field(default_factory=Constant)
 
     formula = r"u = \eta_t\, g"
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"count": zero_count()}
+    buffers = ("count",)
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * g.dtype.type(self.schedule(int(state["count"]))), {"count": counted(next_count(state))}
 
     def worked(self, at: WeightView) -> str:
         step = int(at.before["count"])
-        rate, made = figures(self.schedule(step)), self.schedule.worked(step)
-        scheduled = f"learning rate = {made} = {rate}; " if made else ""
+        rate, derivation = figures(self.schedule(step)), self.schedule.worked(step)
+        scheduled = f"learning rate = {derivation} = {rate}; " if derivation else ""
         return f"{scheduled}u = learning rate x g = {rate} x {figures(at.g)} = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
 class Plateau(Stage):
-    """Times a factor that shrinks by `factor` whenever the validation loss has not improved for `patience` epochs."""
+    """Scales the update, and multiplies the scale by `factor` whenever the validation loss has not
+    improved for `patience` epochs.
+
+    Attributes:
+        factor: what the scale is multiplied by, between 0 and 1
+        patience: the number of epochs without improvement before that
+        minimum: the smallest scale
+    """
 
     factor: float = 0.5
     patience: int = 5
@@ -160,26 +183,23 @@ class Plateau(Stage):
     formula = r"u = c\, g"
 
     def __post_init__(self) -> None:
-        require(0 < self.factor < 1, f"plateau: the factor is {self.factor}; it lies between 0 and 1")
-        require(self.patience >= 1, f"plateau: the patience is {self.patience} epochs; it takes at least 1")
+        require(0 < self.factor < 1, f"Plateau: factor is {self.factor}; it must be between 0 and 1")
+        require(self.patience >= 1, f"Plateau: patience is {self.patience} epochs; it must be at least 1")
 
     def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"scale": np.array(1.0), "best": np.array(np.inf), "waited": zero_count()}
+        return {"scale": np.array(1.0), "best": np.array(np.inf), "waited": counted(0)}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * g.dtype.type(state["scale"]), state
 
     def observe(self, state: State, loss: float) -> State:
         if loss < state["best"]:
-            return {**state, "best": np.array(loss), "waited": zero_count()}
+            return {**state, "best": np.array(loss), "waited": counted(0)}
         waited = int(state["waited"]) + 1
         if waited < self.patience:
             return {**state, "waited": counted(waited)}
-        return {
-            **state,
-            "scale": np.array(max(float(state["scale"]) * self.factor, self.minimum)),
-            "waited": zero_count(),
-        }
+        scale = max(float(state["scale"]) * self.factor, self.minimum)
+        return {**state, "scale": np.array(scale), "waited": counted(0)}
 
     def worked(self, at: WeightView) -> str:
         return f"u = c x g = {figures(at.before['scale'])} x {figures(at.g)} = {figures(at.u)}"
@@ -187,11 +207,15 @@ class Plateau(Stage):
 
 @dataclass(frozen=True)
 class WeightDecay(Stage):
-    """Adds strength * w for the weights, not biases, or for the parameters whose names match `on`:
-    every step shrinks them by the same share (Loshchilov and Hutter, 2019).
+    """Adds strength * w, so that every step shrinks the weights by the same fraction (Loshchilov
+    and Hutter, 2019).
 
-    Decoupled: it comes after the stages that scale the gradient, unlike an L2 penalty, which is part of
-    the gradient.
+    This is decoupled weight decay: it follows the stages that rescale the gradient, whereas an L2
+    penalty is part of the gradient.
+
+    Attributes:
+        strength: the coefficient of w
+        on: a glob of parameter names; by default the weights, but not the biases
     """
 
     strength: float = 0.01
@@ -200,7 +224,7 @@ class WeightDecay(Stage):
     formula = r"u = g + \lambda w"
 
     def __post_init__(self) -> None:
-        require(self.strength >= 0, f"weight decay: its strength is {self.strength}; it can't be negative")
+        require(self.strength >= 0, f"WeightDecay: strength is {self.strength}; it can't be negative")
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         u = g.copy()
@@ -210,21 +234,26 @@ class WeightDecay(Stage):
 
     def worked(self, at: WeightView) -> str:
         if at.point.layout.at(at.place) not in at.point.layout.applies(self.on):
-            return f"u = g = {figures(at.g)} (weight decay does not apply to it)"
+            return f"u = g = {figures(at.g)} (no weight decay on this parameter)"
         w = figures(at.point.parameters[at.place])
         return f"u = g + {self.strength:g} x w = {figures(at.g)} + {self.strength:g} x {w} = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
-class ClipValue(Stage):
-    """Every entry kept between -limit and limit."""
+class _Clip(Stage, register=False):
+    """What the clipping stages share: a positive limit."""
 
     limit: float = 1.0
 
-    formula = r"u = \min(\max(g, -c), c)"
-
     def __post_init__(self) -> None:
-        require(self.limit > 0, f"clip by value: the limit is {self.limit}; it must be positive")
+        require(self.limit > 0, f"{type(self).__name__}: limit is {self.limit}; it must be positive")
+
+
+@dataclass(frozen=True)
+class ClipValue(_Clip):
+    """Clips every entry to [-limit, limit]."""
+
+    formula = r"u = \min(\max(g, -c), c)"
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return np.clip(g, -self.limit, self.limit), state
@@ -234,110 +263,91 @@ class ClipValue(Stage):
 
 
 @dataclass(frozen=True)
-class ClipNorm(Stage):
-    """Each parameter array's gradient shortened to a norm of at most `limit`."""
-
-    limit: float = 1.0
+class ClipNorm(_Clip):
+    """Rescales the gradient of each parameter array to a norm of at most `limit`."""
 
     formula = r"u = g_k \min(1, c / \lVert g_k \rVert)"
-
-    def __post_init__(self) -> None:
-        require(self.limit > 0, f"clip by norm: the limit is {self.limit}; it must be positive")
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         u = g.copy()
         for entry in point.layout.entries:
-            u[entry.place] *= _shortening(g[entry.place], self.limit)
+            u[entry.place] *= _clip_factor(g[entry.place], self.limit)
         return u, state
 
     def worked(self, at: WeightView) -> str:
-        return _shortened(at, at.incoming[at.array], self.limit, "its array's norm")
+        return _worked_clip(at, at.incoming[at.array], self.limit, "the norm of its array")
 
 
 @dataclass(frozen=True)
-class ClipGlobalNorm(Stage):
-    """The whole gradient shortened to a norm of at most `limit` (Pascanu et al., 2013)."""
-
-    limit: float = 1.0
+class ClipGlobalNorm(_Clip):
+    """Rescales the whole gradient to a norm of at most `limit` (Pascanu et al., 2013)."""
 
     formula = r"u = g \min(1, c / \lVert g \rVert)"
 
-    def __post_init__(self) -> None:
-        require(self.limit > 0, f"clip by global norm: the limit is {self.limit}; it must be positive")
-
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        return g * _shortening(g, self.limit), state
+        return g * _clip_factor(g, self.limit), state
 
     def worked(self, at: WeightView) -> str:
-        return _shortened(at, at.incoming, self.limit, "the norm of all")
+        return _worked_clip(at, at.incoming, self.limit, "the norm of the whole gradient")
 
 
-def _shortening(g: Vector, limit: float) -> Any:
-    """The factor that shortens g to the limit, or 1."""
+def _clip_factor(g: Vector, limit: float) -> Any:
+    """The factor that brings g's norm down to the limit; 1 if it is below."""
     norm = np.linalg.norm(g)
     return g.dtype.type(limit / norm if norm > limit else 1)
 
 
-def _shortened(at: WeightView, vector: Vector, limit: float, whose: str) -> str:
-    """The work of a stage that shortens this vector to the limit."""
+def _worked_clip(at: WeightView, vector: Vector, limit: float, what: str) -> str:
     norm = figures(np.linalg.norm(vector))
     factor = f"min(1, {limit:g} / {norm})"
-    return f"{whose} is {norm}; u = g x {factor} = {figures(at.g)} x {factor} = {figures(at.u)}"
+    return f"{what} is {norm}; u = g x {factor} = {figures(at.g)} x {factor} = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
 class Accumulate(Stage):
-    """Gathers the gradients of `steps` mini-batches and hands on their mean: a batch as large as all of them
-    together.
+    """Averages the gradients of `steps` mini-batches into one update, as of a mini-batch that many
+    times as large.
     """
 
     steps: int = 4
 
     formula = r"u = \tfrac{1}{k}\sum_{i=1}^{k} g_i"
+    buffers = ("count", "sum")
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, f"accumulate: over {self.steps} mini-batches; it needs at least 1")
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"count": zero_count(), "sum": np.zeros_like(parameters)}
+        require(self.steps >= 1, f"Accumulate: steps is {self.steps} mini-batches; it must be at least 1")
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
-        t, gathered = next_count(state), state["sum"] + g
+        t, total = next_count(state), state["sum"] + g
         if t < self.steps:
-            return None, {"count": counted(t), "sum": gathered}
-        return gathered / g.dtype.type(self.steps), {"count": zero_count(), "sum": np.zeros_like(g)}
+            return None, {"count": counted(t), "sum": total}
+        return total / g.dtype.type(self.steps), {"count": counted(0), "sum": np.zeros_like(g)}
 
     def worked(self, at: WeightView) -> str:
-        earlier, count = at.was("sum"), int(at.before["count"]) + 1
-        if count < self.steps:
-            return (
-                f"sum = {earlier} + {figures(at.g)} = {at.now('sum')}; {count} of {self.steps} mini-batches: no"
-                " step yet"
-            )
-        return (
-            f"u = ({earlier} of the {self.steps - 1} mini-batches before + {figures(at.g)}) / {self.steps} ="
-            f" {figures(at.u)}"
-        )
+        t = next_count(at.before)
+        if t < self.steps:
+            total = f"sum = {at.was('sum')} + {figures(at.g)} = {at.now('sum')}"
+            return f"{total}; {t} of {self.steps} mini-batches: no step yet"
+        total = f"{at.was('sum')} of the {self.steps - 1} mini-batches before + {figures(at.g)}"
+        return f"u = ({total}) / {self.steps} = {figures(at.u)}"
 
 
 @dataclass(frozen=True)
 class Average(Stage):
-    """Follows the weights with a moving average, which is used once training is over; it stands last and changes no
-    step.
+    """Keeps a moving average of the weights, for use after training; it comes last and passes the
+    update through.
 
-    average = d * average + (1 - d) * w, with d = min(decay, t / (9 + t)), so that the average soon forgets where the
-    weights started (Polyak and Juditsky, 1992; the growing d is that of Abadi et al., 2016).
+    average = d * average + (1 - d) * w, with d = min(decay, t / (9 + t)), so that the average soon
+    forgets the initial weights (Polyak and Juditsky, 1992; the growing d is Abadi et al.'s, 2016).
     """
 
     decay: float = 0.999
 
     formula = r"u = g, \quad \bar w_t = d\,\bar w_{t-1} + (1 - d)\, w_t"
-
-    def __post_init__(self) -> None:
-        require_share("average", "the decay", self.decay)
+    fractions = ("decay",)
 
     def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"count": zero_count(), "average": parameters.copy()}
+        return {"count": counted(0), "average": parameters.copy()}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         t = next_count(state)
@@ -352,22 +362,23 @@ class Average(Stage):
 
 @dataclass(frozen=True)
 class Momentum(Stage):
-    """A running sum of gradients in which old ones fade (Polyak, 1964); with `nesterov` a look ahead along it
+    """A decaying sum of past gradients (Polyak, 1964); with `nesterov`, a look-ahead along it
     (Nesterov, 1983).
+
+    Attributes:
+        decay: the momentum coefficient, in [0, 1)
+        nesterov: whether to use Nesterov momentum
     """
 
     decay: float = 0.9
     nesterov: bool = False
 
-    def __post_init__(self) -> None:
-        require_share("momentum", "the decay", self.decay)
+    buffers = ("v",)
+    fractions = ("decay",)
 
     @property
     def formula(self) -> str:
         return r"v_t = \mu v_{t-1} + g, \quad " + (r"u = g + \mu v_t" if self.nesterov else r"u = v_t")
-
-    def start(self, parameters: Vector, layout: Layout) -> State:
-        return {"v": np.zeros_like(parameters)}
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         v = self.decay * state["v"] + g

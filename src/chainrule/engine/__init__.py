@@ -1,4 +1,4 @@
-"""Where a training step runs: `numpy` is the definition; `native` means the same, by compiled kernels."""
+"""Where training steps run: `numpy` is the definition, `native` the same in compiled kernels."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ ENGINES: dict[str, type[NumpyEngine] | type[NativeEngine]] = {"numpy": NumpyEngi
 
 
 def make_engine(name: str | None, problem: Problem) -> Engine:
-    """The engine of this name for this work; without a name the fastest that there is.
+    """The engine of this name for a problem; by default the fastest one available.
 
-    Where the native engine was not built, the definition stands in for it: it means the same, to rounding. Raises
-    SettingError for a name that doesn't exist.
+    If the native engine was not built, NumPy's stands in for it: the results are the same up to
+    rounding. Raises SettingError for an unknown name.
     """
     return ENGINES[engine_name(name)](problem)
 
 
 def engine_name(name: str | None) -> str:
-    """The name of the engine that is taken on this machine."""
+    """The name of the engine that is used on this machine."""
     if name is not None and name not in ENGINES:
-        raise unknown("make_engine", name, ENGINES)
+        raise unknown("engine", name, ENGINES)
     if name == "numpy" or is_built():
         return name or "native"
-    _say_how_to_build()
+    _warn_not_built()
     return "numpy"
 
 
 @cache
-def _say_how_to_build() -> None:
-    """Once: how to get the fast engine."""
+def _warn_not_built() -> None:
+    """Explain, once, how to get the native engine."""
     logging.getLogger("chainrule").warning(
         "chainrule trains with NumPy, which is slower: its native engine was not built when it was installed. Install"
         " it again where there is a C++ compiler: GCC or Clang (Debian: apt install g++; macOS: xcode-select)."

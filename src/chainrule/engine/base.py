@@ -1,9 +1,9 @@
-"""What an engine is: it takes training steps, and nothing else in the project knows which engine took them.
+"""What an engine is: it takes the training steps; nothing else depends on which engine does.
 
-An engine is given the network, the loss, the optimizer and the penalties once, then runs over mini-batches. It yields
-spans: some steps in a row, as many as suit it, of which only the losses and where they led are kept. Whoever wants to
-see a single step, with its gradient and update, has it taken again from the span's beginning, to the bit. Whatever it
-takes to go on from a step is in a Position.
+An engine is constructed once, for a Problem: a network, a loss, an optimizer and penalties. It
+runs over mini-batches and yields chunks: any number of consecutive steps, of which only the losses
+and the position afterwards are stored. For a step's gradient and update, the steps are replayed
+from the beginning of the chunk, bit for bit. A Position is all that is needed to resume.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ from chainrule.network import Network
 
 @dataclass(frozen=True)
 class Problem:
-    """What is trained, and how: the same for every step."""
+    """What is trained and how; the same for every step.
+
+    Attributes:
+        network: the network
+        loss: its loss
+        optimizer: what turns a gradient into an update
+        penalties: what is added to the loss
+        seed: seed of all random numbers, such as dropout masks
+    """
 
     network: Network
     loss: Loss
@@ -34,7 +42,7 @@ class Problem:
     seed: int = 0
 
     def context(self, step: int) -> Context:
-        """What the forward pass of a training step is for."""
+        """The context of a training step's forward pass."""
         return Context(training=True, seed=self.seed, step=step)
 
     def differentiate(
@@ -49,7 +57,7 @@ class Problem:
     def total_loss(
         self, parameters: Vector, samples: Samples, statistics: Vector | None = None, context: Context | None = None
     ) -> float:
-        """The loss of samples with the penalties; by default as after training."""
+        """The loss of these samples with the penalties; without a context in evaluation mode."""
         return total_loss(
             self.network, self.loss, parameters, samples.x, samples.y, statistics=statistics,
             sample_weight=samples.weight, penalties=self.penalties, context=context,
@@ -58,7 +66,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Position:
-    """Where training stands before step number `step`."""
+    """The state of training before a step.
+
+    Attributes:
+        step: the number of that step
+        parameters: all parameters
+        statistics: all running statistics
+        states: the state of each stage of the optimizer
+    """
 
     step: int
     parameters: Vector
@@ -68,8 +83,14 @@ class Position:
 
 @dataclass(frozen=True)
 class Batches:
-    """Samples, and which of them each step takes: `order` has the numbers of the rows of one mini-batch after another,
-    of `size` rows each; the last may be smaller.
+    """Samples, divided into mini-batches.
+
+    Attributes:
+        x: (samples, *input_shape) the inputs
+        y: (samples, ...) the targets
+        weight: (samples,) the weight of each sample in the loss; None if all are equal
+        order: the rows of the mini-batches, one mini-batch after another
+        size: rows in a mini-batch; the last one may be smaller
     """
 
     x: Array
@@ -86,7 +107,7 @@ class Batches:
         return self.order[k * self.size : (k + 1) * self.size]
 
     def cut(self, start: int, stop: int) -> Batches:
-        """Mini-batches from start up to stop."""
+        """Mini-batches [start, stop)."""
         return Batches(self.x, self.y, self.weight, self.order[start * self.size : stop * self.size], self.size)
 
     def samples(self, k: int) -> Samples:
@@ -96,9 +117,14 @@ class Batches:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """A step that was taken: where it led, and what it was made of.
+    """A single training step.
 
-    `loss` is that of the batch before the step, with the penalties; `rows` are the batch's samples.
+    Attributes:
+        before, after: the positions before and after it
+        rows: the rows of its mini-batch
+        loss: the mini-batch's loss before the step, with the penalties
+        gradient: the gradient of that loss
+        update: what was subtracted from the parameters
     """
 
     before: Position
@@ -111,14 +137,14 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Steps that were taken in a row.
+    """Consecutive training steps.
 
     Attributes:
-        before, after: where they began and where they led
-        batches: the mini-batch of each
-        losses: (steps,) the loss of each batch before its step, with the penalties
-        sound: whether everything that they computed was finite; if not, the span is one step
-        again: takes them again, one by one
+        before, after: the positions before the first and after the last step
+        batches: the mini-batch of each step
+        losses: (steps,) the loss of each mini-batch before its step, with the penalties
+        sound: whether all results were finite; if not, the chunk is a single step
+        again: replays the steps
     """
 
     before: Position
@@ -129,42 +155,37 @@ class Chunk:
     again: Callable[[Position, Batches], Iterator[StepRecord]] = field(repr=False)
 
     def steps(self) -> Iterator[StepRecord]:
-        """Each step with its gradient and update, to the bit as it was."""
+        """Replay the steps bit for bit, each with its gradient and update."""
         return self.again(self.before, self.batches)
 
     @property
     def last(self) -> StepRecord:
         """The last step."""
-        return deque(self.steps(), maxlen=1)[0]  # the others are let go one by one
+        return deque(self.steps(), maxlen=1)[0]  # frees each of the others before the next one
 
 
 class Engine(Protocol):
-    """Takes training steps."""
+    """Takes training steps and predicts."""
 
     def chunks(self, position: Position, batches: Batches) -> Iterator[Chunk]:
-        """Take a step for each mini-batch, as fast as they come."""
-        ...
+        """Take a step for each mini-batch, as fast as possible."""
 
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
-        """Take a step for each mini-batch, and show each."""
-        ...
+        """Take a step for each mini-batch and record its gradient and update."""
 
     def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
-        """The prediction for x, of shape (samples, *input_shape), as after training: no dropout, running statistics."""
-        ...
+        """Predict x, (samples, *input_shape), in evaluation mode (no dropout, running statistics)."""
 
     def leaves_a_core(self, batches: Batches) -> bool:
-        """Whether something else can be done at the same time without slowing these steps down."""
-        ...
+        """Whether another task can run at the same time without slowing these steps down."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What does not run as fast as it might, and why, for people."""
-        ...
+        """Messages for the user: what runs slower than it could, and why."""
 
 
 def is_finite(record: StepRecord) -> bool:
-    """Whether everything that a step computed is finite, as far as sums show: one may overflow."""
+    """Whether all results of a step are finite; judged by sums, so finite numbers may overflow."""
     return bool(
         np.isfinite(record.loss) and np.isfinite(record.gradient.sum()) and np.isfinite(record.after.parameters.sum())
     )

@@ -1,4 +1,4 @@
-"""The definition of a training step, in NumPy: forward, loss, backward, and then descent."""
+"""The definition of a training step, in NumPy: forward pass, loss, backward pass and descent."""
 
 from __future__ import annotations
 
@@ -15,19 +15,24 @@ from chainrule.engine.base import Batches, Chunk, Position, Problem, StepRecord,
 
 @dataclass(frozen=True)
 class NumpyEngine:
-    """Takes training steps by the layers' own definitions."""
+    """Takes training steps by the definitions of the layers, the loss and the optimizer.
+
+    Attributes:
+        problem: what is trained
+        notes: empty, as nothing falls back to another engine
+    """
 
     problem: Problem
     notes: tuple[str, ...] = ()
 
     def chunks(self, position: Position, batches: Batches) -> Iterator[Chunk]:
-        """Take a step for each mini-batch; each is a span."""
+        """Take a step for each mini-batch; each is a chunk."""
         for k, record in enumerate(self.steps(position, batches)):
-            here = batches.cut(k, k + 1)
-            yield Chunk(record.before, record.after, here, np.array([record.loss]), is_finite(record), self.steps)
+            batch, losses = batches.cut(k, k + 1), np.array([record.loss])
+            yield Chunk(record.before, record.after, batch, losses, is_finite(record), self.steps)
 
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
-        """Take a step for each mini-batch, and show each."""
+        """Take a step for each mini-batch and record its gradient and update."""
         for k in range(len(batches)):
             record = self.step(position, batches.samples(k), batches.rows(k))
             position = record.after
@@ -35,26 +40,26 @@ class NumpyEngine:
 
     def step(self, at: Position, samples: Samples, rows: Array) -> StepRecord:
         """One step: backpropagation computes the gradient, gradient descent uses it."""
-        here, point = self.look(at, samples)
-        taken = self.problem.optimizer.step(here.gradient, at.states, point)
-        statistics = updated_statistics(self.problem.network, here.tape, at.statistics)
-        after = Position(at.step + 1, taken.parameters, statistics, taken.states)
-        return StepRecord(at, after, rows, here.loss, here.gradient, taken.update)
+        derivatives, point = self.look(at, samples)
+        step = self.problem.optimizer.step(derivatives.gradient, at.states, point)
+        statistics = updated_statistics(self.problem.network, derivatives.tape, at.statistics)
+        after = Position(at.step + 1, step.parameters, statistics, step.states)
+        return StepRecord(at, after, rows, derivatives.loss, derivatives.gradient, step.update)
 
     def look(self, at: Position, samples: Samples, wants_input: bool = False) -> tuple[Derivatives, Point]:
-        """The first half of a step: the derivatives, and the point from which the optimizer steps."""
+        """The first half of a step: the derivatives, and the point the optimizer steps from."""
 
-        def elsewhere(parameters: Vector) -> tuple[float, Vector]:
-            there = self.problem.differentiate(parameters, samples, at.statistics, at.step)
-            return there.loss, there.gradient
+        def evaluate(parameters: Vector) -> tuple[float, Vector]:
+            trial = self.problem.differentiate(parameters, samples, at.statistics, at.step)
+            return trial.loss, trial.gradient
 
         here = self.problem.differentiate(at.parameters, samples, at.statistics, at.step, wants_input)
-        return here, Point(at.parameters, self.problem.network.parameters, here.loss, here.gradient, elsewhere)
+        return here, Point(at.parameters, self.problem.network.parameters, here.loss, here.gradient, evaluate)
 
     def leaves_a_core(self, batches: Batches) -> bool:
-        """No: its products take what there is."""
+        """False: NumPy's matrix products use all cores."""
         return False
 
     def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
-        """The prediction for x, as after training."""
+        """Predict x in evaluation mode."""
         return self.problem.network.predict(parameters, x, statistics)

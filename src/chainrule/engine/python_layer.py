@@ -1,4 +1,4 @@
-"""Layers without kernels among those with: the native engine calls their definitions."""
+"""Layers without kernels among those with: the native engine calls their Python definitions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ Call = Callable[..., None]
 
 
 def python_call(node: Node, network: Network, seed: int, shapes: Sequence[Shape], accumulates: bool) -> Call:
-    """What the native engine calls, forward and then backward, with views into its memory: the flat
-    vectors as one row each, values and derivatives as matrices.
+    """The function that the native engine calls, forward and then backward.
 
-    `shapes` are those of the node's inputs, of one sample. With `accumulates` the gradients of its
-    parameters are added to those that a later use of the same layer has left.
+    Its arrays are views into the engine's memory: the flat vectors as one row each, values and
+    derivatives as matrices.
+
+    Args:
+        node: the node to compute
+        network: the network it belongs to
+        seed: the seed of random numbers
+        shapes: the shape of each input, of one sample
+        accumulates: whether the parameters' gradients are added to those that a later use of the
+            same layer has written
     """
-    kept: dict[str, Any] = {}
+    cache: dict[str, Any] = {}
     layer, owner = node.layer, node.owner
 
     def call(
@@ -31,15 +38,16 @@ def python_call(node: Node, network: Network, seed: int, shapes: Sequence[Shape]
         xs: list[Array], y: Array, dxs: list[Array | None], dy: Array | None,
     ) -> None:  # fmt: skip
         if backward:
-            if dy is None:  # nothing before it learns
+            if dy is None:  # nothing before this layer learns
                 return
-            arriving = dy.reshape(samples, *node.built.output_shape)
-            wants = any(dx is not None for dx in dxs)
-            leaving, gradients = layer.backward(kept["params"], kept["saved"], arriving, wants)
+            dy = dy.reshape(samples, *node.built.output_shape)
+            wants_input = any(dx is not None for dx in dxs)
+            derivatives, gradients = layer.backward(cache["params"], cache["saved"], dy, wants_input)
             write(gradients, network.parameters, owner, gradient[0], accumulates)
-            for dx, d in zip(dxs, leaving if isinstance(leaving, tuple) else (leaving,), strict=True) if wants else ():
+            derivatives = derivatives if isinstance(derivatives, tuple) else (derivatives,)
+            for dx, derivative in zip(dxs, derivatives, strict=True) if wants_input else ():
                 if dx is not None:
-                    dx[...] = np.asarray(d).reshape(dx.shape)
+                    dx[...] = np.asarray(derivative).reshape(dx.shape)
             return
         params = read(network.parameters, owner, parameters[0]) | read(network.statistics, owner, statistics[0])
         context = Context(training=training, seed=seed, step=step, place=node.name)
@@ -47,7 +55,7 @@ def python_call(node: Node, network: Network, seed: int, shapes: Sequence[Shape]
         forward: Any = layer.forward
         out, saved = forward(params, *inputs, context)
         y[...] = out.reshape(y.shape)
-        kept.update(params=params, saved=saved)
+        cache.update(params=params, saved=saved)
         if training:
             write(layer.updated_statistics(params, saved), network.statistics, owner, statistics[0])
 
@@ -55,13 +63,13 @@ def python_call(node: Node, network: Network, seed: int, shapes: Sequence[Shape]
 
 
 def read(layout: Layout, owner: str, vector: Array) -> dict[str, Any]:
-    """A layer's arrays by name, as copies."""
+    """Copies of a layer's arrays by name."""
     own = [entry for entry in layout.entries if entry.owner == owner]
     return {entry.own_name: vector[entry.place].reshape(entry.shape).copy() for entry in own}
 
 
 def write(arrays: dict[str, Any], layout: Layout, owner: str, vector: Array, accumulates: bool = False) -> None:
-    """A layer's arrays into the flat vector."""
+    """Write a layer's arrays to the flat vector, or add them to what it has."""
     for entry in layout.entries:
         if entry.owner == owner and entry.own_name in arrays:
             array = np.asarray(arrays[entry.own_name]).ravel()

@@ -1,4 +1,4 @@
-"""Explanations: the chain rule that made a weight's gradient, and the arithmetic that made its update."""
+"""Explanations: the chain rule behind a weight's gradient, and the arithmetic behind its update."""
 
 from chainrule.explain.entry import explain, worked_example
 from chainrule.explain.explanation import Explanation, most_moved

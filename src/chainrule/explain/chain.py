@@ -7,28 +7,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.errors import SettingError
+from chainrule.errors import require
 from chainrule.explain.trace import Link, LossTerm, Trace, strongest
 from chainrule.tape import Unit
 
 DEPTH = 3
+"""The number of sums that are opened by default."""
 WIDTH = 5
-"""How many terms of a sum are shown; the others are added up."""
+"""The number of terms of a sum that are shown; the others are added up."""
 
 
 @dataclass(frozen=True)
 class ChainLink:
-    """A delta opened: the units that this one feeds, each with its own delta and the local derivative towards it.
+    """A unit's delta, opened into the units that it feeds, each with its own delta.
 
     Attributes:
-        unit: which unit, and `row` of which sample
-        delta: dL/d this unit: the sum over `terms` of their local derivative times their delta, plus `rest`
-        local_derivative: of this unit with respect to the one before it on the way from the weight
+        unit: the unit
+        row: the row of its sample in the training set
+        delta: dL/d this unit: the sum of the products of `terms`, plus `rest`
+        local_derivative: of this unit with respect to the unit or weight that feeds it
         value: its output
-        note: what there is to say in words, of a unit that is silent, saturated or dropped
-        terms: the units it feeds, strongest first; none where the loss takes it, or where the depth ends
-        rest, others: what the terms that are not shown add up to, and how many they are
-        loss: what the delta of an output of the network is made of, which the loss takes; None for all others
+        note: a remark in words on a unit that is silent, saturated or dropped; empty for others
+        terms: the strongest units that it feeds; empty at the loss, or below the depth
+        rest, others: the sum of the terms that are not shown, and their number
+        loss: the factors of the delta if only the loss reads the unit; otherwise None
     """
 
     unit: Unit
@@ -42,12 +44,17 @@ class ChainLink:
     others: int
     loss: LossTerm | None
 
+    @property
+    def product(self) -> float:
+        """What comes through: the local derivative times the delta."""
+        return self.local_derivative * self.delta
+
 
 def open_link(trace: Trace, link: Link, depth: int = DEPTH) -> ChainLink:
-    """The delta of a unit that something feeds, opened so many sums deep."""
+    """Open the delta of a link's unit, `depth` sums deep."""
     unit = link.unit
     groups = trace.tape.feeds(unit)
-    # A layer that reads one number is no sum: it is passed through without counting as a level.
+    # A single term is no sum, so it does not count towards the depth.
     left = depth if sum(len(group.local) for group in groups) == 1 else depth - 1
     shown, rest, others = strongest(groups if left >= 0 else [], WIDTH)
     return ChainLink(
@@ -65,13 +72,14 @@ def open_link(trace: Trace, link: Link, depth: int = DEPTH) -> ChainLink:
 
 
 def open_unit(trace: Trace, layer: str, index: int, depth: int = DEPTH) -> ChainLink:
-    """The delta of a unit of a layer, for the sample of the batch for which it is largest. Raises SettingError for a
-    unit that there isn't, with what there is.
+    """Open the delta of a layer's unit, for the sample of the batch where it is largest in
+    magnitude.
+
+    Raises SettingError for an unknown unit; the message lists those that exist.
     """
-    there = {node.name: node.built.output_shape[-1] for node in trace.network.nodes if node.built.output_shape}
-    if not 0 <= index < there.get(layer, 0):
-        units = ", ".join(f"{name}[0-{count - 1}]" for name, count in there.items())
-        raise SettingError(f"there is no unit {layer}[{index}]; there are {units}")
+    sizes = {node.name: node.built.output_shape[-1] for node in trace.network.nodes if node.built.output_shape}
+    units = ", ".join(f"{name}[0-{count - 1}]" for name, count in sizes.items())
+    require(0 <= index < sizes.get(layer, 0), f"there is no unit {layer}[{index}]; there are {units}")
     deltas = trace.tape.arrived(layer)[..., index]
     place = tuple(int(k) for k in np.unravel_index(np.argmax(np.abs(deltas)), deltas.shape))
     unit = Unit(layer, (*place, index))
@@ -79,6 +87,6 @@ def open_unit(trace: Trace, layer: str, index: int, depth: int = DEPTH) -> Chain
 
 
 def _batch_outputs(trace: Trace, unit: Unit) -> Array:
-    """What the unit's feature puts out for every sample and position of the batch."""
+    """The outputs of the unit's feature for every sample and position of the batch."""
     output = trace.tape.values[trace.network.graph.numbers[unit.node]]
     return output[..., unit.index[-1]] if len(unit.index) > 1 else output

@@ -1,10 +1,11 @@
-"""The explanation of one weight in one step. Each part is worked out when it is asked for."""
+"""The explanation of one weight in one step. Each part is computed on first access."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from chainrule.arrays import Shape
 from chainrule.data import Dataset, Sample, Samples
 from chainrule.engine import Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import SettingError
+from chainrule.errors import require
 from chainrule.explain import symbols
 from chainrule.explain.chain import DEPTH, ChainLink, open_link
 from chainrule.explain.fields import fields
 from chainrule.explain.paths import Path, find_paths
 from chainrule.explain.rounding import Rounding, gradient_rounding
+from chainrule.explain.scheme import draw
+from chainrule.explain.text import gradient_line, update_line
 from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.explain.update import StageWork, stage_works
 from chainrule.gradient_check import central_difference
@@ -27,16 +30,17 @@ from chainrule.tape import Unit
 
 @dataclass(frozen=True)
 class SampleTerm:
-    """A sample's part of a gradient: delta times input, summed over every use of the weight.
+    """A sample's contribution to a gradient: delta times input, summed over every use of the
+    weight.
 
-    A weight is used once for each position that its layer is applied to, in every layer that shares
-    it.
+    A weight is used once for each position that its layer is applied to, and in every layer that
+    shares it.
 
     Attributes:
         row: the sample's row in the training set
-        uses: for each use the unit that the weight feeds, its delta, and the input that the weight
-            multiplies (as the link's `local`), strongest first
-        weight: the sample's weight in the loss, a factor of its delta; None if all weigh the same
+        uses: for each use, the unit that the weight feeds, its delta, and the input that the
+            weight multiplies (as the link's `local`), strongest first
+        weight: the sample's weight in the loss, a factor of its delta; None if unweighted
     """
 
     row: int
@@ -55,17 +59,17 @@ class SampleTerm:
 
     @property
     def delta(self) -> float | None:
-        """dL/d that unit; None if there are several."""
+        """dL/d that unit; None if there are several uses."""
         return self.uses[0].delta if len(self.uses) == 1 else None
 
     @property
     def input(self) -> float | None:
-        """What the weight multiplies there; None if there are several uses."""
+        """The input that the weight multiplies; None if there are several uses."""
         return self.uses[0].local if len(self.uses) == 1 else None
 
     @property
     def pull(self) -> str:
-        """What it does to the weight, in words."""
+        """The effect of the term on the weight, in words."""
         if self.product:
             return "pulls the weight down" if self.product > 0 else "pulls the weight up"
         zero = [f"its {what} is 0" for what, value in (("delta", self.delta), ("input", self.input)) if value == 0]
@@ -74,13 +78,14 @@ class SampleTerm:
 
 @dataclass(frozen=True)
 class Proof:
-    """The gradient beside a measured one, and what the step did beside what the derivatives predicted.
+    """The gradient checked numerically, and the step's effect compared with its first-order
+    prediction.
 
     Attributes:
-        numerical_gradient: from nudging the weight to both sides, in float64
-        loss_before: the batch's loss
-        weight_alone, weight_predicted: how the loss changes if only this weight takes its step, and minus gradient
-            times update
+        numerical_gradient: the central difference of the loss, in float64
+        loss_before: the batch's loss before the step
+        weight_alone: the change of the loss if only this weight takes its step
+        weight_predicted: its first-order prediction, minus gradient times update
         step, step_predicted: the same for the whole step
     """
 
@@ -95,25 +100,40 @@ class Proof:
 class Explanation:
     """Why a weight changed as it did in one step.
 
-    The update is what training did, in the run's own precision. Everything else is worked out in float64 at the run's
-    own weights.
+    The update is the one that training made, in the run's own precision. Everything else is
+    computed in float64, at the run's own weights.
+
+    Attributes:
+        weight: the weight's name, such as "dense_1.W[3, 2]"
+        place: its index in the flat parameter vector
+        step: the step, counted from 0
+        precision: the data type of training
+        depth: how many sums `chain` opens on the way to the loss
+        value_before, value_after: the weight before and after the step
+        update: what the step subtracted from it
+        training_gradient: the gradient that training used, in the run's precision
     """
 
     def __init__(
-        self,
-        problem: Problem,
-        record: StepRecord,
-        part: Samples,
-        weight: str,
-        *,
-        data: Dataset | None = None,
-        sample: int | None = None,
-        depth: int = DEPTH,
-    ) -> None:
-        """`part` is the whole training part, of which the step saw some rows; `data` knows how they were read."""
-        rows = record.rows
-        layout = problem.network.parameters
-        self._problem, self._record, self._batch, self._data = problem, record, part.take(rows), data
+        self, problem: Problem, record: StepRecord, training: Samples, weight: str, *, data: Dataset | None = None,
+        sample: int | None = None, depth: int = DEPTH,
+    ) -> None:  # fmt: skip
+        """Explain a recorded step.
+
+        Args:
+            problem: the network, loss and optimizer of the step
+            record: the step
+            training: the whole training set, from which the step took its batch
+            weight: the name of the weight
+            data: the dataset, for samples as they were read; None if unknown
+            sample: the row of the sample whose delta to open; None for the strongest term's
+            depth: how many sums to open on the way to the loss
+
+        Raises:
+            SettingError: for an unknown weight, a sample outside the batch, or a depth below 1
+        """
+        rows, layout = record.rows, problem.network.parameters
+        self._problem, self._record, self._batch, self._data = problem, record, training.take(rows), data
         self.place = layout.find(weight)
         self.weight = layout.name_of(self.place)
         self.step = record.before.step
@@ -123,58 +143,54 @@ class Explanation:
         self.value_after = float(record.after.parameters[self.place])
         self.update = float(record.update[self.place])
         self.training_gradient = float(record.gradient[self.place])
-        if depth < 1:
-            raise SettingError(f"the depth is {depth}; it takes at least 1")
-        if sample is not None and sample not in rows:
-            shown = ", ".join(str(int(row)) for row in np.sort(rows)[:10])
-            raise SettingError(
-                f"sample {sample} is not in the batch of step {self.step}; its samples are"
-                f" {shown}{' ...' * (len(rows) > 10)}"
-            )
+        require(depth >= 1, f"the depth is {depth}; it takes at least 1")
+        shown = ", ".join(str(int(row)) for row in np.sort(rows)[:10]) + " ..." * (len(rows) > 10)
+        missing = f"sample {sample} is not in the batch of step {self.step}; its samples are {shown}"
+        require(sample is None or sample in rows, missing)
         self._sample = sample
 
     @cached_property
     def trace(self) -> Trace:
-        """Forward and backward of the step, in float64."""
+        """The step's forward and backward pass in float64."""
         return Trace(self._problem, self._record.before, self._batch, self._record.rows)
 
     @cached_property
     def gradient(self) -> float:
-        """The gradient, in float64, with the penalties."""
+        """dL/dw in float64, penalties included."""
         return float(self.trace.result.gradient[self.place])
 
     @cached_property
     def samples(self) -> list[SampleTerm]:
-        """What each sample adds to the gradient of the loss, without the penalties; strongest first."""
-        rows, counts = self._record.rows.tolist(), self._batch.weight
-        weights = [None] * len(rows) if counts is None else counts.tolist()
+        """Each sample's contribution to the gradient, without penalties; strongest first."""
+        rows = self._record.rows.tolist()
+        weights = [None] * len(rows) if self._batch.weight is None else self._batch.weight.tolist()
         uses: dict[int, list[Link]] = {}
         for link in strongest(self.trace.terms(self.place))[0]:
             uses.setdefault(link.unit.sample, []).append(link)
-        found = [SampleTerm(rows[k], tuple(links), weights[k]) for k, links in uses.items()]
-        return sorted(found, key=lambda term: -abs(term.product))
+        terms = [SampleTerm(rows[k], tuple(links), weights[k]) for k, links in uses.items()]
+        return sorted(terms, key=lambda term: -abs(term.product))
 
     @cached_property
     def data_gradient(self) -> float:
-        """What the samples' products add up to: the gradient without the penalties."""
+        """The sum of the samples' products: the gradient without the penalties."""
         return sum(term.product for term in self.samples)
 
     @cached_property
     def penalties(self) -> list[tuple[str, float]]:
-        """What each penalty adds to the gradient, and how."""
+        """Each penalty's formula with its numbers, and what it adds to the gradient."""
         layout, w = self._problem.network.parameters, float(self.trace.parameters[self.place])
         return [term for penalty in self._problem.penalties for term in penalty.terms(layout, self.place, w)]
 
     @cached_property
     def about(self) -> str:
-        """What the weight connects, in words, where its layer can tell."""
+        """What the weight connects, in words; empty if its layer doesn't describe it."""
         network = self._problem.network
         entry = network.parameters.at(self.place)
         index = tuple(int(k) for k in np.unravel_index(self.place - entry.start, entry.shape))
         node = network.graph.node(entry.owner)
 
         def source(feature: int) -> str:
-            """An input of the layer: one of the network's, if it comes from there unchanged."""
+            """Name a feature of the layer's input: a network input if it arrives unchanged."""
             if len(network.graph.shapes[node.inputs[0]]) == 1:
                 value, origin = network.graph.source(node.inputs[0], (feature,))
                 if value == 0:
@@ -184,7 +200,7 @@ class Explanation:
         return node.layer.describe(entry.own_name, index, source)
 
     def _input(self, index: Shape) -> str:
-        """An input of the network, as people call it."""
+        """Name an input of the network: a pixel by its position, a column by its name."""
         number = int(np.ravel_multi_index(index, self._problem.network.input_shape))
         if len(index) > 1:
             return f"pixel {number} (row {index[0]}, column {index[1]})"
@@ -192,37 +208,32 @@ class Explanation:
         return f"input {number}" + (f" ({names[number]})" if names else "")
 
     def row_read(self, row: int) -> int | None:
-        """Which row of what was read, counted from 1, a sample of the training part is; None where that isn't known."""
-        rows = None if self._data is None else self._data.rows
-        return None if rows is None else int(rows[row]) + 1
+        """The row, from 1, of the source that a training sample was read from; None if unknown."""
+        return None if self._data is None or self._data.rows is None else int(self._data.rows[row]) + 1
 
     def read(self, row: int) -> Sample | None:
-        """A sample of the training part as it was read; None where that isn't known."""
+        """A training sample as it was read; None if unknown."""
         return None if self._data is None else self._data.sample(row)
 
     @cached_property
     def rounding(self) -> Rounding:
-        """By how much the gradient that training used differs from the exact one, and by how much rounding can make it
-        differ.
-        """
+        """The error of the gradient that training used, and a bound on what rounding can cause."""
         return gradient_rounding(self.trace, self.precision, self.place, self.training_gradient)
 
     @cached_property
     def stages(self) -> list[StageWork]:
-        """What each stage of the optimizer did with this weight's number."""
+        """What each stage of the optimizer did to this weight's entry."""
         before = self._record.before
         _, point = NumpyEngine(self._problem).look(before, self._batch)
         return stage_works(self._problem.optimizer.stages, self._record.gradient, before.states, point, self.place)
 
     @cached_property
     def chain(self) -> ChainLink | None:
-        """The delta of the strongest sample's term, or of the one asked for, opened towards the loss; None if nothing
-        depends on the weight.
+        """The delta of the strongest sample, or of the chosen one, opened towards the loss; None
+        if no sample uses the weight.
         """
         terms = [term for term in self.samples if self._sample is None or term.row == self._sample]
-        if not terms:
-            return None
-        return open_link(self.trace, terms[0].uses[0], self.depth)
+        return open_link(self.trace, terms[0].uses[0], self.depth) if terms else None
 
     @cached_property
     def _paths(self) -> tuple[list[Path], bool]:
@@ -235,61 +246,56 @@ class Explanation:
 
     @property
     def has_all_paths(self) -> bool:
-        """Whether these are all the paths that anything comes through, so that they add up to the gradient of the
-        data's loss.
+        """Whether these are all paths without a factor of 0, so that they add up to
+        `data_gradient`.
         """
         return self._paths[1]
 
     @cached_property
     def proof(self) -> Proof:
-        """The gradient measured, and the step's effect beside its prediction."""
+        """The numerical gradient, and the step's measured and predicted effect."""
         trace, update = self.trace, self._record.update.astype(np.float64)
         alone = np.zeros_like(update)
         alone[self.place] = update[self.place]
-        before, gradient = self.trace.total_loss(trace.parameters), trace.result.gradient
+        before, gradient = self._loss_nudged(0.0), trace.result.gradient
         return Proof(
-            numerical_gradient=central_difference(self._nudged()),
+            numerical_gradient=central_difference(self._loss_nudged),
             loss_before=before,
-            weight_alone=self.trace.total_loss(trace.parameters - alone) - before,
+            weight_alone=trace.total_loss(trace.parameters - alone) - before,
             weight_predicted=-float(gradient @ alone),
-            step=self.trace.total_loss(trace.parameters - update) - before,
+            step=trace.total_loss(trace.parameters - update) - before,
             step_predicted=-float(gradient @ update),
         )
 
-    def _nudged(self) -> Callable[[float], float]:
-        def at(h: float) -> float:
-            elsewhere = self.trace.parameters.copy()
-            elsewhere[self.place] += h
-            return self.trace.total_loss(elsewhere)
-
-        return at
+    def _loss_nudged(self, h: float) -> float:
+        """The batch's loss with h added to the weight."""
+        nudged = self.trace.parameters.copy()
+        nudged[self.place] += h
+        return self.trace.total_loss(nudged)
 
     @cached_property
     def rules(self) -> list[tuple[str, str]]:
-        """The rules in symbols, each with what it belongs to: this weight, the layers on the way, the loss."""
+        """The rules in LaTeX, each with its owner: the weight, the layers on the way, the loss."""
         return symbols.rules(self.trace, self.weight)
 
     @cached_property
     def latex(self) -> str:
-        """The same rule in symbols, for these layers."""
+        """The same rules as one LaTeX block."""
         return symbols.latex(self.rules)
 
     def _repr_html_(self) -> str:
-        """How a notebook shows it: the scheme and the two lines."""
-        from html import escape
-
-        from chainrule.explain.scheme import draw
-        from chainrule.explain.text import gradient_line, update_line
-
+        """The representation in a notebook: the gradient, the update, and the scheme."""
         return f"<p>{escape(gradient_line(self))}<br>{escape(update_line(self))}</p>{draw(self)}"
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, under the names that the documentation lists."""
+        """The explanation as a dict of JSON types, with the documented fields."""
         return fields(self)
 
 
 def most_moved(record: StepRecord, names: Sequence[str], layout: Any) -> str:
-    """The weight that a step moved most, among the arrays whose names end like one of these."""
+    """The name of the weight with the largest update, among arrays with one of these `names`, or
+    among all if there are none.
+    """
     places = [k for e in layout.entries if e.name.rpartition(".")[2] in names for k in range(e.start, e.start + e.size)]
     chosen = np.array(places) if places else np.arange(layout.size)
     return str(layout.name_of(int(chosen[np.argmax(np.abs(record.update[chosen]))])))

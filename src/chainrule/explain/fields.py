@@ -1,50 +1,38 @@
-"""An explanation as JSON: its fields, which stay what they are; the documentation lists them."""
+"""An explanation as JSON, with the fields that the documentation lists."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainrule.explain.chain import ChainLink
     from chainrule.explain.explanation import Explanation, SampleTerm
-    from chainrule.explain.paths import Path
+
+_VALUES = ("weight", "about", "step", "value_before", "value_after", "update", "gradient", "training_gradient")
+"""Fields that are attributes of the explanation with the same name."""
 
 
 def fields(e: Explanation) -> dict[str, Any]:
-    """Everything that an explanation says."""
+    """All fields of an explanation."""
     proof = e.proof
     return {
-        "weight": e.weight,
-        "about": e.about,
-        "step": e.step,
-        "value_before": e.value_before,
-        "value_after": e.value_after,
-        "update": e.update,
-        "gradient": e.gradient,
-        "training_gradient": e.training_gradient,
+        **{name: getattr(e, name) for name in _VALUES},
         "rounding_bound": e.rounding.bound,
         "numerical_gradient": proof.numerical_gradient,
-        "samples": [_sample(e, term) for term in e.samples]
-        + [
-            {
-                "sample": None,
-                "row": None,
-                "unit": name,
-                "weight": None,
-                "delta": added,
-                "input": 1.0,
-                "product": added,
-                "uses": [],
-            }
-            for name, added in e.penalties
-        ],
+        "samples": [*(_sample(e, term) for term in e.samples), *(_penalty(*penalty) for penalty in e.penalties)],
         "chain": None if e.chain is None else _link(e.chain),
-        "paths": [_path(e, path) for path in e.paths],
-        "all_paths": e.has_all_paths,
-        "optimizer": [
-            {"stage": s.stage, "formula": s.formula, "symbols": s.symbols, "input": s.input, "output": s.output}
-            for s in e.stages
+        "paths": [
+            {
+                "units": [str(unit) for unit in path.units],
+                "sample": int(e.trace.rows[path.units[0].sample]),
+                "local_derivatives": list(path.factors),
+                "product": path.product,
+            }
+            for path in e.paths
         ],
+        "all_paths": e.has_all_paths,
+        "optimizer": [asdict(stage) for stage in e.stages],
         "effect": {
             "loss": proof.loss_before,
             "weight": proof.weight_alone,
@@ -57,6 +45,7 @@ def fields(e: Explanation) -> dict[str, Any]:
 
 
 def _sample(e: Explanation, term: SampleTerm) -> dict[str, Any]:
+    uses = term.uses if len(term.uses) > 1 else ()
     return {
         "sample": term.row,
         "row": e.row_read(term.row),
@@ -65,12 +54,14 @@ def _sample(e: Explanation, term: SampleTerm) -> dict[str, Any]:
         "delta": term.delta,
         "input": term.input,
         "product": term.product,
-        "uses": [
-            {"unit": str(use.unit), "delta": use.delta, "input": use.local, "product": use.product} for use in term.uses
-        ]
-        if len(term.uses) > 1
-        else [],
+        "uses": [{"unit": str(u.unit), "delta": u.delta, "input": u.local, "product": u.product} for u in uses],
     }
+
+
+def _penalty(name: str, value: float) -> dict[str, Any]:
+    """A penalty's term, with the fields of a sample."""
+    numbers = {"delta": value, "input": 1.0, "product": value}
+    return {"sample": None, "row": None, "unit": name, "weight": None, **numbers, "uses": []}
 
 
 def _link(link: ChainLink) -> dict[str, Any]:
@@ -83,14 +74,5 @@ def _link(link: ChainLink) -> dict[str, Any]:
         "note": link.note,
         "terms": [_link(term) for term in link.terms],
         "rest": {"count": link.others, "sum": link.rest},
-        "loss": None if link.loss is None else vars(link.loss),
-    }
-
-
-def _path(e: Explanation, path: Path) -> dict[str, Any]:
-    return {
-        "units": [str(unit) for unit in path.units],
-        "sample": int(e.trace.rows[path.units[0].sample]),
-        "local_derivatives": [*path.locals, path.last],
-        "product": path.product,
+        "loss": None if link.loss is None else asdict(link.loss),
     }

@@ -1,4 +1,4 @@
-"""What the HTML pages have in common: a document that stands alone, tables, formulas and small pictures."""
+"""Building blocks of the HTML pages: a self-contained document, tables, formulas and small images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chainrule.arrays import Array
 
 
 class Html(str):
-    """A text that is HTML already, and is not escaped."""
+    """Text that is already HTML, and is not escaped."""
 
 
 STYLE = """
@@ -58,11 +58,11 @@ addEventListener("afterprint", () => {
   for (const part of document.querySelectorAll("details")) part.open = part.dataset.open === "true";
 });
 """
-"""What is closed on the screen is printed all the same."""
+"""A script that opens every closed part for printing."""
 
 
 def document(title: str, body: str, style: str = "", script: str = "") -> str:
-    """A page in one file, which needs nothing else."""
+    """A self-contained HTML page."""
     scripts = f"<script>{script}</script>" if script else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
@@ -77,14 +77,14 @@ def paragraph(words: str) -> str:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]], total: Iterable[str] | None = None) -> str:
-    """A table of texts, or of `Html`. `total` is a last row, under a line."""
+    """A table of plain text or `Html` cells; `total` is a last row, below a rule."""
     head = list(head)
 
     def row(cells: Iterable[str], kind: str = "") -> str:
-        made = (cell if isinstance(cell, Html) else escape(cell) for cell in cells)
-        # A narrow screen shows each cell in a line of its own, under the head that it has here.
+        cells = (cell if isinstance(cell, Html) else escape(cell) for cell in cells)
+        # On a narrow screen each cell is a line of its own, prefixed by its `data-head`.
         named = (f' data-head="{escape(name)}"' if name else "" for name in head)
-        return f"<tr{kind}>" + "".join(f"<td{n}>{cell}</td>" for n, cell in zip(named, made, strict=True)) + "</tr>"
+        return f"<tr{kind}>" + "".join(f"<td{n}>{cell}</td>" for n, cell in zip(named, cells, strict=True)) + "</tr>"
 
     top = '<tr class="head">' + "".join(f"<th>{escape(name)}</th>" for name in head) + "</tr>"
     last = row(total, ' class="sum"') if total else ""
@@ -92,20 +92,27 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], total: Iterable[st
 
 
 def formula(latex: str) -> str:
-    """A formula as MathML, which the browser sets by itself."""
+    """A LaTeX formula as MathML, which browsers typeset natively."""
     from latex2mathml.converter import convert
 
     return str(convert(latex))
 
 
 def picture(pixels: Array, what: str, size: int = 56) -> str:
-    """A picture of shape (height, width) or (height, width, 3), its brightest pixel white, as an image in the page."""
+    """An inline image of pixels of shape (height, width), (height, width, 1) or (height, width,
+    3), scaled so that the brightest is white.
+
+    Args:
+        pixels: the pixels
+        what: the alternative text
+        size: width and height on the page, in CSS pixels
+    """
     from PIL import Image
 
-    shown = np.asarray(pixels, dtype=np.float64)
-    shown = shown[..., 0] if shown.ndim == 3 and shown.shape[-1] == 1 else shown
-    largest = float(shown.max()) or 1.0
+    image = np.asarray(pixels, dtype=np.float64)
+    image = image[..., 0] if image.shape[2:] == (1,) else image
+    scaled = 255 * np.clip(image / (float(image.max()) or 1.0), 0, 1)
     content = io.BytesIO()
-    Image.fromarray((255 * np.clip(shown / largest, 0, 1)).astype(np.uint8)).save(content, "PNG")
-    coded = base64.b64encode(content.getvalue()).decode()
-    return f'<img alt="{escape(what)}" width="{size}" height="{size}" src="data:image/png;base64,{coded}">'
+    Image.fromarray(scaled.astype(np.uint8)).save(content, "PNG")
+    encoded = base64.b64encode(content.getvalue()).decode()
+    return f'<img alt="{escape(what)}" width="{size}" height="{size}" src="data:image/png;base64,{encoded}">'

@@ -1,8 +1,7 @@
-"""An explanation as one HTML file: works offline, readable on a phone; its levels open and close by click."""
+"""An explanation as one HTML file that works offline; its levels open and close by click."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import escape
 
 from chainrule.explain import text
@@ -13,7 +12,7 @@ from chainrule.explain.scheme import draw
 from chainrule.explain.update import words
 
 _MOST = 12
-"""Samples that the page lists; the others are added up."""
+"""The number of samples that the page lists; the others are added up."""
 
 _STYLE = """
 .short { background: var(--soft); border-radius: .5rem; padding: .6rem .9rem; font-variant-numeric: tabular-nums; }
@@ -40,19 +39,11 @@ def page(e: Explanation) -> str:
 
 
 def levels(e: Explanation) -> str:
-    """The six levels, the first two of them open."""
-    every: list[tuple[str, Callable[[Explanation], str]]] = [
-        ("The update: gradient descent uses the gradient", _update),
-        ("The gradient: a sum over the batch", _gradient),
-        ("One delta opened: backpropagation computes it from the deltas of the units that it feeds", _chain),
-        ("Paths from the weight to the loss", _paths),
-        ("In symbols", _symbols),
-        ("The proof", _proof),
-    ]
+    """The six levels; the first two start open."""
+    contents = (_update(e), _gradient(e), _chain(e), _paths(e), _symbols(e), _proof(e))
     return "".join(
-        f'<details id="level-{k}"{" open" if k <= 2 else ""}><summary>{k}.'
-        f" {escape(title)}</summary>{level(e)}</details>"
-        for k, (title, level) in enumerate(every, start=1)
+        f'<details id="level-{k}"{" open" if k <= 2 else ""}><summary>{k}. {escape(title)}</summary>{content}</details>'
+        for k, (title, content) in enumerate(zip(text.TITLES, contents, strict=True), start=1)
     )
 
 
@@ -62,110 +53,82 @@ def _update(e: Explanation) -> str:
          Html(f"<span>{escape(s.formula)}</span>{formula(s.symbols)}")]
         for s in e.stages
     ]  # fmt: skip
-    waits = bool(e.stages) and e.stages[-1].output is None
-    after = (
-        "No step was taken yet, so the weight stays as it is."
-        if waits
-        else "What comes out of the last stage is subtracted:"
-    )
-    head = ["stage", "in", "out", "formula"]
-    return table(head, rows) + paragraph(f"{after} {text.update_line(e)}")
+    return table(["stage", "in", "out", "formula"], rows) + paragraph(f"{text.outcome(e)} {text.update_line(e)}")
 
 
 def _gradient(e: Explanation) -> str:
     weighted = any(term.weight is not None for term in e.samples)
-    rows = [_sample_row(e, term) for term in e.samples[:_MOST]]
-    rest = e.samples[_MOST:]
-    blank = [""] * weighted
-    if rest:
-        rows.append([f"{len(rest)} more", *blank, "", "", f"{sum(t.product for t in rest):.6g}", ""])
-    rows += [[name, *blank, "", "", f"{added:.6g}", ""] for name, added in e.penalties]
     head = ["", *(["sample's weight"] * weighted), "delta", "times input", "= product", "pull on the weight"]
-    made = table(head, rows, ["dL/dw", *blank, "", "", f"{e.gradient:.6g}", ""])
-    if weighted:
-        made += paragraph("The weight of a sample is a factor of its delta: it multiplies the sample's loss.")
-    return made + "".join(map(paragraph, text.rounding_lines(e)))
+    blanks = [""] * (len(head) - 3)
+    samples = [_sample_row(e, term) for term in e.samples[:_MOST]]
+    sums = [[name, *blanks, f"{product:.6g}", ""] for name, product in text.remaining_terms(e, _MOST)]
+    total = ["dL/dw", *blanks, f"{e.gradient:.6g}", ""]
+    notes = ["A sample's weight is a factor of its delta: it multiplies the sample's loss."] * weighted
+    return table(head, samples + sums, total) + "".join(map(paragraph, (*notes, *text.rounding_lines(e))))
 
 
 def _sample_row(e: Explanation, term: SampleTerm) -> list[str]:
     """A sample's product, and the sample as it was read: its row of the table, or its picture."""
-    read = e.read(term.row)
-    counts = [] if term.weight is None else [f"{term.weight:.6g}"]
-    about: str = term.pull
-    if read is not None:
-        line = text.sample_line(read)
-        shown = "" if read.picture is None else picture(read.picture, line)
-        about = Html(f"<span>{escape(about)}<small>{shown} {escape(line)}</small></span>")
-    if len(term.uses) == 1:
-        factors = [f"{term.delta:.6g}", f"{term.input:.6g}"]
-    else:
-        factors = [_uses(term), ""]
-    return [f"sample {term.row}", *counts, *factors, f"{term.product:.6g}", about]
+    sample = e.read(term.row)
+    weight = [] if term.weight is None else [f"{term.weight:.6g}"]
+    pull: str = term.pull
+    if sample is not None:
+        line = text.sample_line(sample)
+        shown = "" if sample.picture is None else picture(sample.picture, line)
+        pull = Html(f"<span>{escape(pull)}<small>{shown} {escape(line)}</small></span>")
+    factors = [f"{term.delta:.6g}", f"{term.input:.6g}"] if len(term.uses) == 1 else [_uses(term), ""]
+    return [f"sample {term.row}", *weight, *factors, f"{term.product:.6g}", pull]
 
 
 def _uses(term: SampleTerm) -> Html:
-    """The uses of a weight that a sample makes several of, to open by click."""
+    """The uses of the weight for one sample, to open by click."""
     lines = [f"{u.delta:.6g} \u00d7 {u.local:.6g} = {u.product:+.6g}, through {u.unit}" for u in term.uses[:_MOST]]
-    if len(term.uses) > _MOST:
-        lines.append(f"{sum(u.product for u in term.uses[_MOST:]):+.6g} in {len(term.uses) - _MOST} more")
-    inner = "".join(f'<div class="leaf">{escape(line)}</div>' for line in lines)
-    return Html(f"<details><summary>{len(term.uses)} uses</summary>{inner}</details>")
+    if others := term.uses[_MOST:]:
+        lines.append(f"{sum(use.product for use in others):+.6g} in {len(others)} more")
+    return Html(
+        f"<details><summary>{len(term.uses)} uses</summary>{''.join(_leaf(escape(x)) for x in lines)}</details>"
+    )
+
+
+def _leaf(html: str) -> str:
+    return f'<div class="leaf">{html}</div>'
 
 
 def _chain(e: Explanation) -> str:
     if e.chain is None:
         return paragraph("No sample of this batch uses this weight.")
-    return paragraph(f"Sample {e.chain.row}, beginning with the unit that the weight feeds:") + opened_link(e.chain)
+    return paragraph(f"Sample {e.chain.row}, starting at the unit that the weight feeds:") + opened_link(e.chain)
 
 
 def opened_link(link: ChainLink, before: str = "") -> str:
-    """A delta with what it came from, to open and close by click."""
-    value = f", value {link.value:.5g}"
+    """A delta and the terms that it is the sum of, to open and close by click."""
     note = f' <span class="note">{escape(link.note)}</span>' if link.note else ""
-    line = f"{escape(before)}\u03b4 of {escape(str(link.unit))} = {link.delta:.6g}{value}{note}"
+    line = f"{escape(before)}\u03b4 of {escape(str(link.unit))} = {link.delta:.6g}, value {link.value:.5g}{note}"
     if link.loss is not None:
-        return f'<div class="leaf">{line}: {escape(text.loss_line(link.loss))}</div>'
+        return _leaf(f"{line}: {escape(text.loss_line(link.loss))}")
     inner = "".join(
-        opened_link(t, f"{t.local_derivative:.5g} \u00d7 {t.delta:.5g} = {t.local_derivative * t.delta:+.5g}, through ")
-        for t in link.terms
+        opened_link(term, f"{term.local_derivative:.5g} \u00d7 {term.delta:.5g} = {term.product:+.5g}, through ")
+        for term in link.terms
     )
     if link.others:
-        inner += f'<div class="leaf">{link.rest:+.5g} through {link.others} more</div>'
-    return f"<details open><summary>{line}</summary>{inner}</details>" if inner else f'<div class="leaf">{line}</div>'
+        inner += _leaf(f"{link.rest:+.5g} through {link.others} more")
+    return f"<details open><summary>{line}</summary>{inner}</details>" if inner else _leaf(line)
 
 
 def _paths(e: Explanation) -> str:
-    if not e.paths:
-        return paragraph("No path is open: somewhere on each of them a local derivative is 0.")
     rows = []
     for path in e.paths[: 2 * WIDTH]:
-        share = f"{path.product / e.data_gradient:.1%}" if e.data_gradient else "-"
-        numbers = " \u00d7 ".join(f"{number:.4g}" for number in (*path.locals, path.last))
+        factors = " \u00d7 ".join(f"{factor:.4g}" for factor in path.factors)
         units = " \u2192 ".join(str(unit) for unit in path.units)
-        rows.append([share, f"{path.product:.5g}", f"{units} \u2192 loss: {numbers}"])
-    said = "Along a path one multiplies, where paths meet one adds. "
-    said += (
-        f"{len(e.paths)} paths in all; they add up to {e.data_gradient:.6g}."
-        if e.has_all_paths
-        else "These are the strongest of very many."
-    )
-    return paragraph(said) + table(["share", "product", "path and its local derivatives"], rows)
+        rows.append([text.share(e, path.product), f"{path.product:.5g}", f"{units} \u2192 loss: {factors}"])
+    listed = table(["share", "product", "path and its local derivatives"], rows) if rows else ""
+    return paragraph(text.paths_line(e)) + listed
 
 
 def _symbols(e: Explanation) -> str:
-    return "".join(f"<p><code>{escape(place)}</code>{formula(rule)}</p>" for place, rule in e.rules)
+    return "".join(f"<p><code>{escape(owner)}</code>{formula(rule)}</p>" for owner, rule in e.rules)
 
 
 def _proof(e: Explanation) -> str:
-    proof = e.proof
-    rows = [
-        ["by the chain rule", f"{e.gradient:.12g}"],
-        ["by nudging the weight to both sides", f"{proof.numerical_gradient:.12g}"],
-        ["apart by", f"{abs(e.gradient - proof.numerical_gradient):.2g}"],
-    ]
-    effect = [
-        ["this weight's step alone", f"{proof.weight_alone:+.6g}", f"{proof.weight_predicted:+.6g}"],
-        ["the whole step", f"{proof.step:+.6g}", f"{proof.step_predicted:+.6g}"],
-    ]
-    head = ["what it did to the loss of " + f"{proof.loss_before:.6g}", "measured", "predicted by the derivatives"]
-    return table(["dL/dw", ""], rows) + table(head, effect)
+    head = [f"change of the loss of {e.proof.loss_before:.6g}", "measured", "predicted by the derivatives"]
+    return table(["dL/dw", ""], text.gradient_check(e)) + table(head, text.effects(e))

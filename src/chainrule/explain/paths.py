@@ -1,6 +1,4 @@
-"""Paths from a weight through the units to the loss. Along a path one multiplies; the paths' products add up to the
-gradient.
-"""
+"""Paths from a weight through the units to the loss: multiply along a path, add over all paths."""
 
 from __future__ import annotations
 
@@ -14,83 +12,78 @@ from chainrule.layers.base import Terms
 from chainrule.tape import Unit
 
 COUNTABLE = 2000
-"""Up to so many paths, all of them are found; beyond, the strongest."""
+"""Up to this number of paths, all are listed; beyond it, the strongest."""
 BEAM = 48
-"""How many partial paths are followed where there are too many."""
+"""The width of the beam search for the strongest paths."""
 
 
 @dataclass(frozen=True)
 class Path:
-    """A way from a weight to the loss.
+    """A path from a weight to the loss.
 
     Attributes:
-        units: what it goes through, from the unit that the weight feeds to an output of the network
-        locals: the local derivatives on the way: of the first unit with respect to the weight, of each other unit with
-            respect to the one before
-        last: dL/d the last unit
-        product: all of them multiplied
+        units: the units along it, from the one that the weight feeds to an output of the network
+        factors: the local derivatives along it: of each unit with respect to the weight or unit
+            before it, and of the loss with respect to the last unit
+        product: the product of the factors
     """
 
     units: tuple[Unit, ...]
-    locals: tuple[float, ...]
-    last: float
+    factors: tuple[float, ...]
     product: float
 
-
-@dataclass(frozen=True)
-class _Partial:
-    units: tuple[Unit, ...]
-    locals: tuple[float, ...]
-    product: float
-
-    def extended(self, link: Link) -> _Partial:
-        return _Partial((*self.units, link.unit), (*self.locals, link.local), self.product * link.local)
+    def extended(self, link: Link) -> Path:
+        """The path continued to a unit that its last unit feeds."""
+        return Path((*self.units, link.unit), (*self.factors, link.local), self.product * link.local)
 
     def ended(self, trace: Trace) -> Path:
+        """The path continued from its last unit to the loss."""
         last = trace.tape.delta(self.units[-1])
-        return Path(self.units, self.locals, last, self.product * last)
+        return Path(self.units, (*self.factors, last), self.product * last)
 
 
 def find_paths(trace: Trace, starts: Sequence[Link]) -> tuple[list[Path], bool]:
-    """The paths from a weight that feeds these units, strongest first, and whether they are all there are."""
-    begun = [_Partial((link.unit,), (link.local,), link.local) for link in starts]
+    """The paths from a weight through the units that it feeds, strongest first, and whether these
+    are all of them.
+    """
+    begun = [Path((link.unit,), (link.local,), link.local) for link in starts]
     every = _all(trace, begun)
-    found = _strongest(trace, begun) if every is None else every
-    return sorted(found, key=lambda path: -abs(path.product)), every is not None
+    paths = _strongest(trace, begun) if every is None else every
+    return sorted(paths, key=lambda path: -abs(path.product)), every is not None
 
 
-def _all(trace: Trace, begun: list[_Partial]) -> list[Path] | None:
-    """Every path that isn't cut by a 0, or None if there are too many."""
-    found: list[Path] = []
-    known: dict[Unit, list[Terms]] = {}
-    level = [partial for partial in begun if partial.product]
+def _all(trace: Trace, begun: list[Path]) -> list[Path] | None:
+    """Every path without a factor of 0, or None if there are more than COUNTABLE."""
+    ended: list[Path] = []
+    feeds: dict[Unit, list[Terms]] = {}
+    level = [path for path in begun if path.product]
     while level:
-        for partial in level:
-            unit = partial.units[-1]
-            if unit not in known:
-                known[unit] = trace.tape.feeds(unit)
-            if not known[unit]:
-                found.append(partial.ended(trace))
-        ways = [(partial, known[partial.units[-1]]) for partial in level]
-        count = sum(np.count_nonzero(group.local) for _, groups in ways for group in groups)
-        if len(found) + count > COUNTABLE:  # known before the next level is made
+        for path in level:
+            unit = path.units[-1]
+            if unit not in feeds:
+                feeds[unit] = trace.tape.feeds(unit)
+            if not feeds[unit]:
+                ended.append(path.ended(trace))
+        branches = [(path, feeds[path.units[-1]]) for path in level]
+        count = sum(np.count_nonzero(group.local) for _, groups in branches for group in groups)
+        if len(ended) + count > COUNTABLE:  # checked before the next level is built
             return None
-        level = [partial.extended(link) for partial, groups in ways for link in strongest(groups)[0] if link.local]
-    return found
+        level = [path.extended(link) for path, groups in branches for link in strongest(groups)[0] if link.local]
+    return ended
 
 
-def _strongest(trace: Trace, begun: list[_Partial]) -> list[Path]:
-    """The paths that lead on most strongly, by what flows through each unit on the way."""
-    found: list[Path] = []
-    beam = sorted(begun, key=lambda partial: -abs(partial.product * trace.tape.delta(partial.units[-1])))[:BEAM]
+def _strongest(trace: Trace, begun: list[Path]) -> list[Path]:
+    """The strongest paths, by a beam search on the product of path and delta."""
+    ended: list[Path] = []
+    beam = sorted(begun, key=lambda path: -abs(path.product * trace.tape.delta(path.units[-1])))[:BEAM]
     while beam:
-        ways: list[tuple[float, _Partial, Link]] = []
-        for partial in beam:
-            groups = trace.tape.feeds(partial.units[-1])
+        branches: list[tuple[float, Path, Link]] = []
+        for path in beam:
+            groups = trace.tape.feeds(path.units[-1])
             if not groups:
-                found.append(partial.ended(trace))
+                ended.append(path.ended(trace))
             links = strongest(groups, BEAM)[0]
-            ways += [(abs(partial.product * link.product), partial, link) for link in links if link.local]
-        ways.sort(key=lambda way: -way[0])
-        beam = [partial.extended(link) for _, partial, link in ways[:BEAM]]
-    return found
+            branches += [(abs(path.product * link.product), path, link) for link in links if link.local]
+        branches.sort(key=lambda branch: -branch[0])
+        beam = [path.extended(link) for _, path, link in branches[:BEAM]]
+    return ended

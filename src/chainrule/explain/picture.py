@@ -1,5 +1,5 @@
-"""What the scheme draws of one sample: the units on the ways from a weight to the loss, column by column, and the
-arrows between them.
+"""What the scheme draws for one sample: the units between a weight and the loss, column by column,
+and the arrows between them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ from chainrule.explain.trace import Trace, strongest
 from chainrule.tape import Unit
 
 WHOLE = 4
-"""A layer of up to so many units is shown whole."""
+"""A layer of at most this many units is shown in full."""
 MOST = 3
-"""Of a larger one so many are shown; what flows through the others is added up."""
+"""The number of units shown of a larger layer; the flow through the others is added up."""
 
 
 @dataclass
 class Column:
-    """The units of one layer that are shown, and what flows through those that are left out."""
+    """The units of one layer that are shown.
+
+    Attributes:
+        layer: the layer's name
+        units: the units shown
+        others, rest: the number of units left out, and the flow through them
+    """
 
     layer: str
     units: list[Unit]
@@ -27,12 +33,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Arrow:
-    """From a unit to one that it feeds.
+    """An arrow from a unit to one that it feeds.
 
     Attributes:
         source, target: the two units
-        symbol, local: the local derivative: what it is called, and its value
-        flow: what comes from the weight through this arrow to the loss, as a part of the gradient
+        symbol, local: the symbol and the value of the local derivative
+        flow: the contribution to the gradient of all paths through this arrow
     """
 
     source: Unit
@@ -44,50 +50,55 @@ class Arrow:
 
 @dataclass
 class Picture:
-    """Columns of units from left to right, arrows, and `ends`: what flows through each unit that the loss takes."""
+    """The units and arrows to draw.
+
+    Attributes:
+        columns: the columns from left to right
+        arrows: the arrows between units that are shown
+        ends: the units that the loss reads, each with the flow through it
+    """
 
     columns: list[Column] = field(default_factory=list)
     arrows: list[Arrow] = field(default_factory=list)
     ends: list[tuple[Unit, float]] = field(default_factory=list)
 
 
-def picture_of(trace: Trace, first: Unit, given: float) -> Picture:
-    """The units on the strongest ways from the unit that a weight feeds to the loss; `given` is what the weight
-    multiplies.
+def picture_of(trace: Trace, first: Unit, x: float) -> Picture:
+    """The strongest units from the one that a weight feeds to the loss; `x` is the input that the
+    weight multiplies.
     """
-    through: dict[Unit, float] = {first: given}
-    drawn = Picture()
+    through: dict[Unit, float] = {first: x}  # the derivative of each unit with respect to the weight
+    picture = Picture()
     for layer in trace.network.graph.numbers:
-        here = [unit for unit in through if unit.node == layer]
-        if not here:
+        flows = {unit: through[unit] * trace.tape.delta(unit) for unit in through if unit.node == layer}
+        if not flows:
             continue
-        ranked = sorted(here, key=lambda unit: -abs(through[unit] * trace.tape.delta(unit)))
+        ranked = sorted(flows, key=lambda unit: -abs(flows[unit]))
         most = len(ranked) if len(ranked) <= WHOLE else MOST
         shown, hidden = ranked[:most], ranked[most:]
-        rest = sum(through[unit] * trace.tape.delta(unit) for unit in hidden)
-        drawn.columns.append(Column(layer, sorted(shown, key=lambda unit: unit.index), len(hidden), rest))
+        rest = sum(flows[unit] for unit in hidden)
+        picture.columns.append(Column(layer, sorted(shown, key=lambda unit: unit.index), len(hidden), rest))
         for unit in shown:
             links, _, _ = strongest(trace.tape.feeds(unit))
             for link in links:
                 partial = through[unit] * link.local
                 through[link.unit] = through.get(link.unit, 0.0) + partial
                 symbol = trace.node(link.unit).layer.local_symbol
-                arrow = Arrow(unit, link.unit, symbol, link.local, partial * link.delta)
-                drawn.arrows.append(arrow)
+                picture.arrows.append(Arrow(unit, link.unit, symbol, link.local, partial * link.delta))
             if not links:
-                drawn.ends.append((unit, through[unit] * trace.tape.delta(unit)))
-    visible = {unit for column in drawn.columns for unit in column.units}
-    drawn.arrows = [arrow for arrow in drawn.arrows if arrow.target in visible]
-    return drawn
+                picture.ends.append((unit, flows[unit]))
+    visible = {unit for column in picture.columns for unit in column.units}
+    picture.arrows = [arrow for arrow in picture.arrows if arrow.target in visible]
+    return picture
 
 
 def letter(trace: Trace, unit: Unit) -> str:
-    """What a unit's output is called: z before an activation, a after it, y otherwise."""
+    """The symbol of a unit's output: z before an activation, a after it, y otherwise."""
     return trace.node(unit).layer.output_symbol
 
 
 def delta_worked(trace: Trace, unit: Unit) -> str:
-    """How a unit's derivative comes about, in a short line: what one multiplies, and what one adds."""
+    """The derivative with respect to a unit as a short sum of products."""
     groups = trace.tape.feeds(unit)
     if not groups:
         term = trace.loss_term(unit)
@@ -101,11 +112,11 @@ def delta_worked(trace: Trace, unit: Unit) -> str:
     return "= " + " + ".join(f"{factor(link.local)} \u00d7 {factor(link.delta)}" for link in links)
 
 
-def short(number: float) -> str:
-    """Four significant figures, with a true minus."""
-    return f"{number:.4g}".replace("-", "\u2212")
+def short(number: float, figures: int = 4) -> str:
+    """A number with this many significant figures, and a minus sign instead of a hyphen."""
+    return f"{number:.{figures}g}".replace("-", "\u2212")
 
 
 def factor(number: float) -> str:
-    """The same as it may stand behind an operator."""
+    """The same, in parentheses if negative: a factor after an operator."""
     return f"({short(number)})" if number < 0 else short(number)

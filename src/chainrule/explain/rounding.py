@@ -1,10 +1,10 @@
-"""How far rounding can have taken the gradient that training used from the exact one.
+"""A bound on the rounding error of the gradient that training used.
 
-Every number that a step computes is off by a few units in the last place of what it was added up from. To first order
-the gradient is then off by the sum of those errors, each times the derivative of the gradient with respect to the
-number that is off (Higham, 2002, chapter 3). The gradient is dL/dw, so with respect to a unit's output v that is
-d(delta of v)/dw, and with respect to a unit's delta it is dv/dw: both are had by nudging the weight and looking at how
-every output and every delta changes.
+Every number that a step computes has an error of a few units in the last place of its summands. To
+first order the error of the gradient is the sum of those errors, each times the derivative of the
+gradient with respect to the number in error (Higham, 2002, chapter 3). The gradient is dL/dw, so
+with respect to a unit's output v that derivative is d(delta of v)/dw, and with respect to a unit's
+delta it is dv/dw: both are central differences of outputs and deltas with respect to the weight.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from chainrule.layers.base import ULPS, Terms, total
 
 @dataclass(frozen=True)
 class Rounding:
-    """The gradient that training used beside the exact one.
+    """The gradient that training used, compared with the exact one.
 
     Attributes:
-        difference: by how much they differ
-        bound: by how much rounding can make them differ, to first order
+        difference: exact minus computed
+        bound: the largest difference that rounding can cause, to first order
     """
 
     difference: float
@@ -32,12 +32,19 @@ class Rounding:
 
     @property
     def explains(self) -> bool:
-        """Whether rounding is enough to explain the difference."""
+        """Whether rounding alone can cause the difference."""
         return abs(self.difference) <= self.bound
 
 
 def gradient_rounding(trace: Trace, precision: str, place: int, training: float) -> Rounding:
-    """The rounding of a weight's gradient for which training in this precision found this value."""
+    """Bound the rounding error of a weight's gradient.
+
+    Args:
+        trace: the step in float64
+        precision: the data type of training
+        place: the weight's index in the flat parameter vector
+        training: the gradient that training computed
+    """
     exact = float(trace.result.gradient[place])
     unit = float(np.finfo(precision).eps) / 2
     h = 1e-5 * max(1.0, abs(float(trace.parameters[place])))
@@ -48,38 +55,39 @@ def gradient_rounding(trace: Trace, precision: str, place: int, training: float)
     def slope(b: Array, a: Array) -> Array:
         return np.abs(a - b) / (2 * h)
 
-    off, tape, graph = 0.0, trace.tape, trace.network.graph
+    error, tape, graph = 0.0, trace.tape, trace.network.graph
     for node in graph.nodes:
         params, saved, inputs = tape.of(node)
         arriving = slope(before.arrived(node.name), after.arrived(node.name))
         output = tape.values[graph.numbers[node.name]]
-        off += float((node.layer.output_error(params, saved, inputs, output) * arriving).sum())
-        for number, error in zip(
-            node.inputs, node.layer.input_error(params, saved, inputs, tape.arrived(node.name)), strict=True
-        ):
-            off += float((error * slope(before.values[number], after.values[number])).sum())
-    for number, readers in enumerate(graph.readers):  # the derivatives of several readers are added up
-        changed = slope(before.values[number], after.values[number])
-        if len(readers) > 1:
-            off += (len(readers) - 1) * float((np.abs(tape.arriving[number]) * changed).sum())  # type: ignore[arg-type]
+        error += float((node.layer.output_error(params, saved, inputs, output) * arriving).sum())
+        if not any(number in graph.numbers.values() for number in node.inputs):
+            continue  # the network's input does not change with the weight
+        input_errors = node.layer.input_error(params, saved, inputs, tape.arrived(node.name))
+        for number, of_input in zip(node.inputs, input_errors, strict=True):
+            error += float((of_input * slope(before.values[number], after.values[number])).sum())
+    for name, number in graph.numbers.items():  # the derivatives of several readers are summed
+        if (additions := len(graph.readers[number]) - 1) > 0:
+            changed = slope(before.values[number], after.values[number])
+            error += additions * float((np.abs(tape.arrived(name)) * changed).sum())
     changed = slope(before.output, after.output)
-    off += (ULPS + changed.shape[-1]) * float((_beginning(trace) * changed).sum())
+    error += (ULPS + changed.shape[-1]) * float((_loss_sizes(trace) * changed).sum())
     terms = trace.terms(place)
     penalties = abs(exact - total(terms))
-    return Rounding(exact - training, unit * (off + sum(map(_reduction_error, terms)) + ULPS * penalties))
+    return Rounding(exact - training, unit * (error + sum(map(_reduction_error, terms)) + ULPS * penalties))
 
 
 def _reduction_error(terms: Terms) -> float:
-    """The rounding of the sum of these products, in units in the last place of 1: each product is
-    rounded once, and each addition rounds the partial sum that it makes. (Higham, 2002, section 4.2;
-    twice that, because another order has other partial sums.)
+    """The rounding error of the sum of these products, in units in the last place of 1: each
+    product is rounded once, and each addition rounds its partial sum (Higham, 2002, section 4.2).
+    The partial sums count twice because training may add in another order.
     """
     products = terms.products
     return float(ULPS * np.abs(products).sum() + 2 * np.abs(np.cumsum(products)).sum())
 
 
-def _beginning(trace: Trace) -> Array:
-    """What the loss's own derivatives are computed from."""
+def _loss_sizes(trace: Trace) -> Array:
+    """The magnitude of the numbers that the derivative of the loss is computed from."""
     prediction, batch, loss = trace.tape.output, trace.batch, trace.problem.loss
     target = np.asarray(batch.y)
     largest = np.abs(target).max() if target.dtype.kind == "f" and target.size else 1.0

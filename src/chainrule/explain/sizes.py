@@ -1,4 +1,4 @@
-"""How large each layer's gradients and updates were over a run."""
+"""The sizes of each layer's gradients and updates over a run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from chainrule.errors import RunError
 from chainrule.runs import Run
 
 POINTS = 120
-"""At how many steps a run is looked at, at least, where it has so many."""
+"""The minimum number of steps that are sampled, if the run has as many."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Root mean squares of each parameter array's numbers at some steps of a run.
+    """Root mean squares of each parameter array at some steps of a run.
 
     Attributes:
-        names: (arrays) the parameter arrays, from first to last
+        names: (arrays,) the names of the parameter arrays
         steps: (points,) the steps
-        gradient, update, weight: (arrays, points) of the gradient, of what was subtracted, and of the weights
-            themselves
+        gradient, update, weight: (arrays, points) the sizes of the gradient, of the update that
+            was subtracted, and of the weights before it
     """
 
     names: tuple[str, ...]
@@ -34,17 +34,17 @@ class Sizes:
 
 
 def gradient_sizes(run: Run | str, data: Dataset | None = None) -> Sizes:
-    """The sizes over a run. Raises RunError for a run without steps."""
+    """The sizes over a run or the run in a folder. Raises RunError for a run without steps."""
     run = run if isinstance(run, Run) else Run.open(run)
     layout, chosen = run.trained.plan.network.parameters, run.steps_along(POINTS)
     if not chosen:
-        raise RunError(f"{run.folder}: it took no step, so there is nothing to draw")
-    steps, found = [], []
+        raise RunError(f"{run.folder}: the run has no steps, so there is nothing to draw")
+    steps, sizes = [], []
     for record in run.each(chosen, data):
         steps.append(record.before.step)
         vectors = (record.gradient, record.update, record.before.parameters)
-        found.append([[_root_mean_square(array) for _, array in layout.views(vector)] for vector in vectors])
-    gradient, update, weight = np.array(found).transpose(1, 2, 0)
+        sizes.append([[_root_mean_square(array) for _, array in layout.views(vector)] for vector in vectors])
+    gradient, update, weight = np.array(sizes).transpose(1, 2, 0)
     return Sizes(tuple(entry.name for entry in layout.entries), np.array(steps), gradient, update, weight)
 
 

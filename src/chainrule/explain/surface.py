@@ -1,5 +1,5 @@
-"""The loss surface that a run went down, along two directions: two weights, or the plane that fits the run's path
-best (Li et al., 2018).
+"""The loss surface around a run's path, along two weights or in the plane that fits the path best
+(Li et al., 2018).
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import numpy as np
 
 from chainrule.arrays import Array, Vector
 from chainrule.data import Dataset, Samples
-from chainrule.errors import RunError, SettingError
+from chainrule.errors import RunError, require
 from chainrule.layers.base import Context
 from chainrule.runs import Run
 from chainrule.training import Plan
 
 POINTS = 60
-"""How many points the path has at least, where the run has so many steps."""
+"""The minimum number of points of the path, if the run has as many steps."""
 MOST_GRID = 301
-"""Points a side of the finest grid: the loss is computed at each of its points."""
+"""The maximum number of grid points per side; the loss is computed at every grid point."""
 SAMPLES = 1000
-"""Of how many training samples the loss is taken, at most."""
+"""The maximum number of training samples that the loss is averaged over."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Surface:
     """The loss over a plane in the space of all weights, and the path that gradient descent took.
 
     Attributes:
-        names: what the two directions are called
+        names: the names of the two directions
         across, along: (columns,) and (rows,) coordinates of the grid in the two directions
         loss: (rows, columns) the loss on the grid
-        steps: (points,) the steps of the path's points; the last is after the last step
-        path: (points, 2) the path, as its shadow on the plane
+        steps: (points,) the number of steps taken before each point of the path
+        path: (points, 2) the path, projected onto the plane
         path_loss: (points,) the loss at the path's own weights, which may lie off the plane
-        variance: the share of the path's variance that lies in the plane; None for two chosen weights
+        variance: the share of the path's variance in the plane; None for two chosen weights
     """
 
     names: tuple[str, str]
@@ -53,9 +53,19 @@ def loss_surface(
 ) -> Surface:
     """The surface around a run's path.
 
-    With two `weights` all others stay what they were at the end. The loss is that of the training part (of SAMPLES
-    samples at most), with the penalties, batch statistics and no dropout, in float64. Raises SettingError for weights
-    that there aren't, RunError for a run without steps.
+    The loss is computed in float64 on the training set (at most SAMPLES samples), with penalties
+    and batch statistics, and without dropout.
+
+    Args:
+        run: the run, or its folder
+        weights: the names of two weights to draw along, with all others at their final values; by
+            default the plane that fits the path best
+        grid: the number of grid points per side
+        data: the run's data, if already loaded
+
+    Raises:
+        SettingError: for unknown weights, or a grid that is too small or too large
+        RunError: for a run without steps
     """
     run = run if isinstance(run, Run) else Run.open(run)
     _check(run.trained.plan, weights, grid)
@@ -66,9 +76,9 @@ def loss_surface(
 def surface_of(
     plan: Plan, samples: Samples, steps: Array, points: Array, weights: Sequence[str] | None = None, *, grid: int = 31
 ) -> Surface:
-    """The same for a path that is at hand: (points,) steps and (points, weights) all weights there."""
+    """The same for a given path of (points,) steps and (points, weights) weights."""
     places = _check(plan, weights, grid)
-    layout, lost = plan.network.parameters, _loss_function(plan, samples)
+    layout, loss_at = plan.network.parameters, _loss_function(plan, samples)
     if places is None:
         origin, directions, variance = _best_plane(points)
         names = ("first principal direction", "second principal direction")
@@ -78,27 +88,29 @@ def surface_of(
         directions = np.zeros((2, layout.size))
         directions[[0, 1], places] = 1
         names = (layout.name_of(places[0]), layout.name_of(places[1]))
-    shadow = (points - origin) @ directions.T
-    across, along = (_range(shadow[:, k], grid) for k in (0, 1))
-    loss = np.array([[lost(origin + a * directions[0] + b * directions[1]) for a in across] for b in along])
-    own = np.array([lost(point) for point in points])
-    return Surface(names, across, along, loss, steps, shadow, own, variance)
+    path = (points - origin) @ directions.T
+    across, along = (_range(path[:, k], grid) for k in (0, 1))
+    loss = np.array([[loss_at(origin + a * directions[0] + b * directions[1]) for a in across] for b in along])
+    path_loss = np.array([loss_at(point) for point in points])
+    return Surface(names, across, along, loss, steps, path, path_loss, variance)
 
 
 def _check(plan: Plan, weights: Sequence[str] | None, grid: int) -> list[int] | None:
-    """The places of the two weights; raises SettingError for what makes no sense."""
-    if weights is not None and len(set(weights)) != 2:
-        raise SettingError(f"a surface lies along two different weights, not {', '.join(weights)}")
-    if not 2 <= grid <= MOST_GRID:
-        raise SettingError(f"the grid has {grid} points a side; it takes at least 2, and at most {MOST_GRID}")
-    return None if weights is None else [plan.network.parameters.find(weight) for weight in weights]
+    """The places of the two weights, if any; raises SettingError for invalid weights or grid."""
+    require(
+        2 <= grid <= MOST_GRID, f"the grid has {grid} points per side; it takes at least 2, and at most {MOST_GRID}"
+    )
+    if weights is None:
+        return None
+    require(len(set(weights)) == 2, f"a surface needs two different weights, not {', '.join(weights)}")
+    return [plan.network.parameters.find(weight) for weight in weights]
 
 
 def _path(run: Run, data: Dataset) -> tuple[Array, Array]:
-    """The steps, and the weights before each; and after the last."""
+    """The steps and the weights before each of them, and after the last."""
     chosen = run.steps_along(POINTS)
     if not chosen:
-        raise RunError(f"{run.folder}: it took no step, so there is no path to draw")
+        raise RunError(f"{run.folder}: the run has no steps, so there is no path to draw")
     steps, points = [], []
     for record in run.each(chosen, data):
         steps.append(record.before.step)
@@ -107,28 +119,28 @@ def _path(run: Run, data: Dataset) -> tuple[Array, Array]:
 
 
 def _loss_function(plan: Plan, samples: Samples) -> Callable[[Vector], float]:
-    """The loss as a function of all weights, in float64."""
+    """The loss as a function of the flat parameter vector, in float64."""
     network, chosen = plan.network, samples.thinned(SAMPLES)
     chosen = chosen._replace(x=network.fit_input(chosen.x))
     problem = replace(plan.problem(len(chosen.x)), network=replace(network, dtype="float64"))
-    # Without dropout, whose masks are of single steps; with the batch's own statistics, which fit any
-    # weights.
+    # Dropout masks belong to single steps, and running statistics to the path's own weights; batch
+    # statistics suit any weights.
     context = Context(training=True, dropout=False)
     return lambda parameters: problem.total_loss(parameters, chosen, context=context)
 
 
 def _best_plane(points: Array) -> tuple[Vector, Array, float]:
-    """The points' mean, the two directions in which they vary most, and the share of their variance in these."""
+    """The mean, the first two principal directions, and their share of the variance."""
     mean = points.mean(axis=0)
     _, sizes, directions = np.linalg.svd(points - mean, full_matrices=False)
     if len(directions) < 2:  # two points lie on a line
         directions = np.vstack([directions, np.eye(1, points.shape[1])])[:2]
-    every = float((sizes**2).sum())
-    return mean, directions[:2], float((sizes[:2] ** 2).sum() / every) if every else 1.0
+    total = float((sizes**2).sum())
+    return mean, directions[:2], float((sizes[:2] ** 2).sum() / total) if total else 1.0
 
 
 def _range(values: Array, grid: int) -> Array:
-    """Coordinates that leave some room on both sides of these."""
+    """Grid coordinates that cover these values with a margin on both sides."""
     low, high = float(values.min()), float(values.max())
-    room = 0.25 * (high - low) or 1.0
-    return np.linspace(low - room, high + room, grid)
+    margin = 0.25 * (high - low) or 1.0
+    return np.linspace(low - margin, high + margin, grid)

@@ -3,174 +3,190 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from chainrule.data import Sample
 from chainrule.explain.chain import WIDTH, ChainLink
-from chainrule.explain.explanation import Explanation
 from chainrule.explain.trace import LossTerm
 
+if TYPE_CHECKING:
+    from chainrule.explain.explanation import Explanation, SampleTerm
 
-def lines(explanation: Explanation) -> list[str]:
+TITLES = (
+    "The update: gradient descent uses the gradient",
+    "The gradient: a sum over the batch of delta times input",
+    "One delta opened: backpropagation computes it from the deltas of the units that it feeds",
+    "Paths from the weight to the loss: multiply along a path, add where paths meet",
+    "In symbols",
+    "The proof: the derivative measured, and the effect of the step",
+)
+
+
+def lines(e: Explanation) -> list[str]:
     """All six levels."""
-    levels = (update, gradient, chain, paths, in_symbols, proof)
-    return [line for k, level in enumerate(levels, start=1) for line in _level(k, level, explanation)]
-
-
-def _level(number: int, level: object, explanation: Explanation) -> Iterator[str]:
-    title = (level.__doc__ or "").splitlines()[0].rstrip(".")
-    if number > 1:
-        yield ""
-    yield f"{number}. {title}"
-    yield from (f"   {line}" for line in level(explanation))  # type: ignore[operator]
+    levels = (_update(e), _gradient(e), _chain(e), _paths(e), e.latex.splitlines(), _proof(e))
+    text: list[str] = []
+    for number, (title, level) in enumerate(zip(TITLES, levels, strict=True), start=1):
+        text += ["", f"{number}. {title}", *(f"   {line}" for line in level)]
+    return text[1:]
 
 
 def update_line(e: Explanation) -> str:
-    """Before, what was subtracted, after."""
+    """The weight before, the step subtracted from it, and the weight after."""
     sign = "-" if e.update >= 0 else "+"
     return f"{e.weight}: {e.value_before:.6g} {sign} {abs(e.update):.4g} = {e.value_after:.6g}"
 
 
 def gradient_line(e: Explanation, most: int = 2) -> str:
     """dL/dw = its largest products, the rest, and their sum."""
-    parts = [f"{term.product:+.4g} (sample {term.row})" for term in e.samples[:most]]
-    others = e.samples[most:]
-    if others:
-        parts.append(f"{sum(term.product for term in others):+.4g} ({len(others)} more)")
-    parts += [f"{added:+.4g} ({name.partition(',')[0]})" for name, added in e.penalties]
-    return f"dL/d {e.weight} = {' '.join(parts) or '0'} = {e.gradient:.4g}"
+    terms = [*((f"sample {term.row}", term.product) for term in e.samples[:most]), *remaining_terms(e, most)]
+    products = " ".join(f"{product:+.4g} ({name.partition(',')[0]})" for name, product in terms)
+    return f"dL/d {e.weight} = {products or '0'} = {e.gradient:.4g}"
 
 
-def update(e: Explanation) -> Iterator[str]:
-    """The update: gradient descent uses the gradient."""
-    yield f"step {e.step}   {update_line(e)}{f'   ({e.about})' if e.about else ''}"
-    yield f"the gradient came in as {e.training_gradient:.6g}; the stages of the optimizer made of it:"
-    for stage in e.stages:
-        yield f"  {stage.stage:16} {stage.formula}"
+def remaining_terms(e: Explanation, shown: int) -> list[tuple[str, float]]:
+    """The terms of the gradient that are not shown: all other samples, and each penalty."""
+    others = e.samples[shown:]
+    rest = [(f"{len(others)} more", sum(term.product for term in others))] if others else []
+    return [*rest, *e.penalties]
+
+
+def outcome(e: Explanation) -> str:
+    """What happens to the output of the optimizer's last stage."""
     if e.stages and e.stages[-1].output is None:
-        yield "no step was taken yet, so the weight stays as it is"
-    else:
-        yield "what comes out of the last stage is subtracted from the weight"
+        return "No step is taken yet, so the weight stays as it is."
+    return "The output of the last stage is subtracted from the weight."
 
 
-def gradient(e: Explanation) -> Iterator[str]:
-    """The gradient: a sum over the batch, of delta times input."""
-    weighted = any(term.weight is not None for term in e.samples)
+def _update(e: Explanation) -> Iterator[str]:
+    yield f"step {e.step}   {update_line(e)}{f'   ({e.about})' if e.about else ''}"
+    yield f"The gradient {e.training_gradient:.6g} passes through the stages of the optimizer:"
+    yield from (f"  {stage.stage:16} {stage.formula}" for stage in e.stages)
+    yield outcome(e)
+
+
+def _gradient(e: Explanation) -> Iterator[str]:
     yield f"{'sample':>10} {'delta':>14} {'x input':>12} {'= product':>14}  pull on the weight"
     for term in e.samples[:WIDTH]:
-        counts = f"; the sample's weight in its delta is {term.weight:.6g}" if weighted else ""
-        if len(term.uses) == 1:
-            factors = f"{term.delta:>14.6g} {term.input:>12.6g}"
-        else:
-            factors = f"{f'{len(term.uses)} uses, the sum':>27}"
-        yield f"{term.row:>10} {factors} {term.product:>14.6g}  {term.pull}{counts}"
-        for use in term.uses[:WIDTH] if len(term.uses) > 1 else ():
-            yield f"{'':>10} {use.delta:>14.6g} {use.local:>12.6g} {use.product:>14.6g}  through {use.unit}"
-        if len(term.uses) > WIDTH:
-            others = term.uses[WIDTH:]
-            yield f"{'':>10} {f'{len(others)} more uses':>27} {sum(use.product for use in others):>14.6g}"
-        read = e.read(term.row)
-        if read is not None:
-            yield f"{'':>10} {sample_line(read)}"
-    rest = e.samples[WIDTH:]
-    if rest:
-        yield f"{len(rest):>5} more {'':>27} {sum(term.product for term in rest):>14.6g}"
-    for name, added in e.penalties:
-        yield f"{name:>37}  {added:>14.6g}"
-    yield f"{'dL/dw':>10} {'':>27} {e.gradient:>14.6g}"
+        yield from _sample_lines(e, term)
+    for name, product in (*remaining_terms(e, WIDTH), ("dL/dw", e.gradient)):
+        yield f"{name:>38} {product:>14.6g}"
     yield from rounding_lines(e)
     if all(term.product == 0 for term in e.samples):
-        yield "nothing comes through for any sample of this batch: see the next level for where it stops"
+        yield "Nothing comes through for any sample of this batch: the next level shows where it stops."
+
+
+def _sample_lines(e: Explanation, term: SampleTerm) -> Iterator[str]:
+    """A sample's product, its factors or uses, and the sample as it was read."""
+    several = len(term.uses) > 1
+    factors = f"{f'{len(term.uses)} uses, the sum':>27}" if several else f"{term.delta:>14.6g} {term.input:>12.6g}"
+    weight = "" if term.weight is None else f"; the sample's weight in its delta is {term.weight:.6g}"
+    yield f"{term.row:>10} {factors} {term.product:>14.6g}  {term.pull}{weight}"
+    for use in term.uses[:WIDTH] if several else ():
+        yield f"{'':>10} {use.delta:>14.6g} {use.local:>12.6g} {use.product:>14.6g}  through {use.unit}"
+    if others := term.uses[WIDTH:]:
+        yield f"{f'{len(others)} more uses':>38} {sum(use.product for use in others):>14.6g}"
+    if (sample := e.read(term.row)) is not None:
+        yield f"{'':>10} {sample_line(sample)}"
 
 
 def rounding_lines(e: Explanation) -> Iterator[str]:
-    """What there is to say of the difference between this gradient and the one that training used."""
-    found = e.rounding
-    if found.difference == 0:
-        return
-    said = f"training computed {e.training_gradient:.9g} in {e.precision}; "
-    if found.explains:
-        said += f"the difference of {found.difference:.1g} is rounding, which can make up to {found.bound:.1g} here"
-    else:
-        said += f"the difference of {found.difference:.1g} is more than the {found.bound:.1g} that rounding explains"
-    yield said
+    """A sentence on how the gradient that training used differs from the exact one, if it does."""
+    rounding = e.rounding
+    if rounding.difference:
+        verdict = "within the" if rounding.explains else "more than the"
+        yield (
+            f"Training computed {e.training_gradient:.9g} in {e.precision}: the difference of {rounding.difference:.1g}"
+            f" is {verdict} {rounding.bound:.1g} that rounding can cause."
+        )
 
 
-def sample_line(read: Sample, most: int = 5) -> str:
-    """A sample as it was read, in a line: where it is from, its first cells, and its target."""
-    cells = [f"{name} {_cell(value)}" for name, value in (read.values or {}).items()]
+def sample_line(sample: Sample, most: int = 5) -> str:
+    """A sample as it was read, in one line: its source, its first columns, and its target."""
+    cells = [f"{name} {_cell(value)}" for name, value in (sample.values or {}).items()]
     more = f" and {len(cells) - most} more" if len(cells) > most else ""
-    what = f": {', '.join(cells[:most])}{more}" if cells else ""
-    return f"row {read.row} of {read.source}{what}; {read.target_name} {_cell(read.target)}"
+    columns = f": {', '.join(cells[:most])}{more}" if cells else ""
+    return f"row {sample.row} of {sample.source}{columns}; {sample.target_name} {_cell(sample.target)}"
 
 
 def _cell(value: object) -> str:
     return "empty" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def chain(e: Explanation) -> Iterator[str]:
-    """One delta opened: backpropagation computes it from the deltas of the units that it feeds."""
+def _chain(e: Explanation) -> Iterator[str]:
     if e.chain is None:
-        yield "no sample of this batch uses this weight"
+        yield "No sample of this batch uses this weight."
         return
-    yield f"sample {e.chain.row}, the unit that the weight feeds:"
+    yield f"Sample {e.chain.row}, starting at the unit that the weight feeds:"
     yield from _opened(e.chain, "", e.chain.row)
 
 
 def _opened(link: ChainLink, indent: str, row: int) -> Iterator[str]:
-    of = "" if link.row == row else f" of sample {link.row}"
-    value = f", value {link.value:.6g}"
-    yield f"{indent}delta {link.unit}{of} = {link.delta:.6g}{value}{f'  ({link.note})' if link.note else ''}"
+    sample = "" if link.row == row else f" of sample {link.row}"
+    note = f"  ({link.note})" if link.note else ""
+    yield f"{indent}delta {link.unit}{sample} = {link.delta:.6g}, value {link.value:.6g}{note}"
     if link.loss is not None:
         yield f"{indent}  = {loss_line(link.loss)}"
     elif not link.terms:
-        yield f"{indent}  (opened no further: the depth ends here)"
+        yield f"{indent}  (not opened further: the depth ends here)"
     for term in link.terms:
-        yield (
-            f"{indent}  {term.local_derivative:.6g} x {term.delta:.6g} = {term.local_derivative * term.delta:+.6g},"
-            " through"
-        )
+        yield f"{indent}  {term.local_derivative:.6g} x {term.delta:.6g} = {term.product:+.6g}, through"
         yield from _opened(term, indent + "    ", row)
     if link.others:
         yield f"{indent}  {link.rest:+.6g} through {link.others} more"
 
 
 def loss_line(term: LossTerm) -> str:
-    """The loss's own derivative, of its factors."""
+    """The derivative of the loss with respect to an output, as a product of its factors."""
     weight = "" if term.sample_weight == 1 else f"{term.sample_weight:.6g} (the sample's weight) x "
     mean = "" if term.samples == 1 else f" / {term.samples} (samples in the batch)"
-    return f"the loss's own derivative there: {weight}{term.slope:.6g}{mean}"
+    return f"the derivative of the loss: {weight}{term.slope:.6g}{mean}"
 
 
-def paths(e: Explanation) -> Iterator[str]:
-    """Paths from the weight to the loss: along a path one multiplies, where paths meet one adds."""
-    found, data = e.paths, e.data_gradient
-    if not found:
-        yield "no path is open: somewhere on each of them a local derivative is 0"
-        return
-    for path in found[:WIDTH]:
-        numbers = " x ".join(f"{number:.4g}" for number in (*path.locals, path.last))
-        share = f"{path.product / data:.1%}" if data else "-"
-        row = e.trace.rows[path.units[0].sample]
-        yield f"{share:>8}  sample {row}: {' > '.join(str(unit) for unit in path.units)} > loss"
-        yield f"          {numbers} = {path.product:.6g}"
-    rest = data - sum(path.product for path in found[:WIDTH])
+def _paths(e: Explanation) -> Iterator[str]:
+    for path in e.paths[:WIDTH]:
+        factors = " x ".join(f"{factor:.4g}" for factor in path.factors)
+        units = " > ".join(str(unit) for unit in path.units)
+        yield f"{share(e, path.product):>8}  sample {e.trace.rows[path.units[0].sample]}: {units} > loss"
+        yield f"          {factors} = {path.product:.6g}"
+    yield paths_line(e)
+
+
+def share(e: Explanation, product: float) -> str:
+    """A path's share of the gradient without penalties."""
+    return f"{product / e.data_gradient:.1%}" if e.data_gradient else "-"
+
+
+def paths_line(e: Explanation) -> str:
+    """How many paths there are, and what they add up to."""
+    if not e.paths:
+        return "No path is open: each contains a local derivative of 0."
+    total = sum(path.product for path in e.paths)
     if e.has_all_paths:
-        yield f"{len(found)} paths in all; they add up to {sum(path.product for path in found):.6g}"
-    else:
-        yield f"all other paths together {rest:+.6g}; there are too many to list"
+        return f"Number of paths: {len(e.paths)}; their products add up to {total:.6g}."
+    return f"Too many paths to list: the {len(e.paths)} strongest add up to {total:.6g} of {e.data_gradient:.6g}."
 
 
-def in_symbols(e: Explanation) -> Iterator[str]:
-    """In symbols, for these layers (LaTeX)."""
-    yield from e.latex.splitlines()
+def _proof(e: Explanation) -> Iterator[str]:
+    yield from (f"{name:25} {number}" for name, number in gradient_check(e))
+    for name, measured, predicted in effects(e):
+        yield f"{name} changes the loss of {e.proof.loss_before:.6g} by {measured}; predicted: {predicted}"
 
 
-def proof(e: Explanation) -> Iterator[str]:
-    """The proof: the derivative measured, and what the step did."""
-    found = e.proof
-    yield f"by the chain rule    {e.gradient:.12g}"
-    yield f"by nudging           {found.numerical_gradient:.12g}"
-    yield f"apart by             {abs(e.gradient - found.numerical_gradient):.2g}"
-    yield f"this weight's step alone changes the loss of {found.loss_before:.6g} by {found.weight_alone:+.6g}; "
-    yield f"  the derivative predicted {found.weight_predicted:+.6g}"
-    yield f"the whole step changes it by {found.step:+.6g}; the derivatives predicted {found.step_predicted:+.6g}"
+def gradient_check(e: Explanation) -> list[tuple[str, str]]:
+    """The gradient by the chain rule and as measured, and their difference."""
+    measured = e.proof.numerical_gradient
+    return [
+        ("by the chain rule", f"{e.gradient:.12g}"),
+        ("by a central difference", f"{measured:.12g}"),
+        ("difference", f"{abs(e.gradient - measured):.2g}"),
+    ]
+
+
+def effects(e: Explanation) -> list[tuple[str, str, str]]:
+    """The change of the loss, measured and predicted, by this weight's step and by the whole step."""
+    proof = e.proof
+    return [
+        ("this weight's step alone", f"{proof.weight_alone:+.6g}", f"{proof.weight_predicted:+.6g}"),
+        ("the whole step", f"{proof.step:+.6g}", f"{proof.step_predicted:+.6g}"),
+    ]

@@ -1,6 +1,4 @@
-"""One step in float64, unit by unit: every unit's output and delta, and the units that each delta
-came through.
-"""
+"""One step in float64, unit by unit: every unit's output and delta, and the terms of each delta."""
 
 from __future__ import annotations
 
@@ -19,12 +17,12 @@ from chainrule.tape import Unit
 
 @dataclass(frozen=True)
 class Link:
-    """A unit that another one (or a weight) feeds.
+    """A unit, and the local derivative with respect to a unit or weight that feeds it.
 
     Attributes:
-        unit: the fed unit
-        local: its derivative with respect to what feeds it
-        delta: dL/d the fed unit
+        unit: the unit
+        local: its derivative with respect to the unit or weight that feeds it
+        delta: dL/d the unit
     """
 
     unit: Unit
@@ -38,7 +36,7 @@ class Link:
 
 
 def strongest(groups: Sequence[Terms], most: int | None = None) -> tuple[list[Link], float, int]:
-    """The links with the largest products, what all others add up to, and how many those are."""
+    """The `most` links with the largest products, the sum of all other products, and their number."""
     if not groups:
         return [], 0.0, 0
     products = np.concatenate([group.products for group in groups])
@@ -56,12 +54,12 @@ def strongest(groups: Sequence[Terms], most: int | None = None) -> tuple[list[Li
 
 @dataclass(frozen=True)
 class LossTerm:
-    """Where backpropagation begins: dL/d an output is sample_weight / samples * slope.
+    """Where backpropagation starts: dL/d an output is sample_weight / samples * slope.
 
     Attributes:
-        slope: the derivative of the sample's own loss
-        sample_weight: how much the sample counts
-        samples: how many samples the batch has, over which the loss is averaged
+        slope: the derivative of the loss of the sample
+        sample_weight: the weight of the sample
+        samples: the number of samples in the batch, over which the loss is averaged
     """
 
     slope: float
@@ -70,12 +68,17 @@ class LossTerm:
 
 
 class Trace:
-    """Forward and backward of one step, in float64 and with nothing thrown away.
+    """The forward and backward pass of one step, in float64 and with all intermediate values.
 
     Attributes:
-        problem: what the step is of, in float64
-        batch: the mini-batch, its inputs rounded as training saw them
+        network: the network, in float64
+        problem: the network, loss and optimizer of the step, in float64
+        step: the step, counted from 0
+        batch: the mini-batch, its inputs rounded as in training
         rows: the rows of its samples in the training set
+        parameters, statistics: the flat vectors before the step
+        result: losses and gradient
+        tape: every value, and the derivative of the loss with respect to it
     """
 
     def __init__(self, problem: Problem, position: Position, batch: Samples, rows: Array) -> None:
@@ -88,11 +91,12 @@ class Trace:
         self.tape = self.result.tape
 
     def at(self, parameters: Vector) -> Derivatives:
-        """The same at other parameters; on to the input, for units before the first weights."""
-        return self.problem.differentiate(parameters, self.batch, self.statistics, self.step, wants_input=True)
+        """Both passes at other parameters, backward to the first node that computes anything."""
+        wants_input = not all(self.network.graph.learns[1:])  # nodes before the first weights have deltas too
+        return self.problem.differentiate(parameters, self.batch, self.statistics, self.step, wants_input)
 
     def total_loss(self, parameters: Vector) -> float:
-        """The batch's loss at other parameters."""
+        """The batch's loss at these parameters."""
         return self.problem.total_loss(parameters, self.batch, self.statistics, self.problem.context(self.step))
 
     def node(self, unit: Unit) -> Node:
@@ -100,13 +104,13 @@ class Trace:
         return self.network.graph.node(unit.node)
 
     def terms(self, place: int) -> list[Terms]:
-        """The terms of the gradient of the weight at this place in the flat vector."""
+        """The terms of the gradient of the weight at this place of the flat vector."""
         entry = self.network.parameters.at(place)
         index = np.unravel_index(place - entry.start, entry.shape)
         return self.tape.terms(entry.owner, entry.own_name, tuple(int(k) for k in index))
 
     def loss_term(self, unit: Unit) -> LossTerm:
-        """What the delta of an output of the network is made of."""
+        """The factors of the delta of a network output."""
         prediction, batch = self.tape.output, self.batch
         slope = float(self.problem.loss.slopes(prediction, batch.y)[unit.index])
         weight = 1.0 if batch.weight is None else float(batch.weight[unit.sample])

@@ -1,5 +1,5 @@
-"""What gradient descent made of a weight's gradient: every stage with its number in, the formula with the numbers put
-in, its number out.
+"""What the optimizer made of a weight's gradient: the input, the formula with its numbers, and the
+output of every stage.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from chainrule.layers.base import snake
 
 @dataclass(frozen=True)
 class StageWork:
-    """What one stage did with one weight's number.
+    """What one stage did to one weight's entry.
 
     Attributes:
-        stage: its name
-        formula: the formula with the numbers put in
-        symbols: the formula in LaTeX
-        input, output: the number that came in and the one that went out; no output if the step ended there
+        stage: the stage's name
+        formula: its formula with the numbers filled in
+        symbols: its formula in LaTeX
+        input, output: the entry before and after the stage; None if the stage withheld the step
     """
 
     stage: str
@@ -34,12 +34,13 @@ class StageWork:
 def stage_works(
     stages: Sequence[Stage], gradient: Vector, states: Sequence[State], point: Point, place: int
 ) -> list[StageWork]:
-    """Each stage's work on the weight at this place; in the run's own precision, as it was done."""
+    """What each stage did to the entry at this place, in the precision of training."""
     works: list[StageWork] = []
     u = gradient
     for stage, state in zip(stages, states, strict=True):
         if isinstance(stage, ForMatrices):
-            name, inner = _chain_for(stage, point, place)
+            is_matrix = len(point.layout.at(place).shape) == 2
+            name, inner = ("matrices", stage.matrices) if is_matrix else ("rest", stage.rest)
             own = [_of(state, f"{name}.{k}.") for k in range(len(inner))]
             works += stage_works(inner, stage.own(name, u, point.layout), own, point, place)
             out, _ = stage.apply(u, state, point)
@@ -54,13 +55,8 @@ def stage_works(
     return works
 
 
-def _chain_for(stage: ForMatrices, point: Point, place: int) -> tuple[str, tuple[Stage, ...]]:
-    """The chain that the array at this place goes through."""
-    entry = point.layout.at(place)
-    return ("matrices", stage.matrices) if len(entry.shape) == 2 else ("rest", stage.rest)
-
-
 def _of(state: State, prefix: str) -> State:
+    """The arrays of a state whose names start with this prefix, without it."""
     return {key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}
 
 

@@ -1,10 +1,10 @@
-"""A worksheet: one forward pass, one backward pass and one update of a small network, with blanks to fill in and an
-answer key. The numbers are drawn so that they stay short.
+"""A worksheet: one forward pass, backward pass and update of a small network, with blanks to fill
+in and an answer key. The numbers are drawn so that they stay short.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
@@ -16,7 +16,7 @@ from chainrule.data import Samples
 from chainrule.descent import Optimizer
 from chainrule.engine import Position, Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import SettingError
+from chainrule.errors import require
 from chainrule.explain.html import document, formula
 from chainrule.explain.trace import Trace
 from chainrule.explain.update import stage_works, words
@@ -26,30 +26,42 @@ from chainrule.network import Network
 from chainrule.tape import Unit
 
 MOST = 40
-"""Weights that a network on a worksheet may have."""
+"""The maximum number of weights of a network on a worksheet."""
 _DRAWS = 200
+"""The number of random draws of which the most suitable is used."""
 
 
 @dataclass(frozen=True)
 class Blank:
-    """A number to fill in."""
+    """A number to fill in.
+
+    Attributes:
+        answer: the number
+    """
 
     answer: float
 
 
 Line = tuple["str | Blank", ...]
+"""A line of text and blanks."""
 
 
 @dataclass(frozen=True)
 class Worksheet:
-    """Everything that a worksheet is about: a step of a network on one sample."""
+    """One step of a network on one sample, as an exercise.
+
+    Attributes:
+        trace: the forward and backward pass
+        record: the update
+        problem: the network, loss and optimizer
+    """
 
     trace: Trace
     record: StepRecord
     problem: Problem
 
     def page(self) -> str:
-        """The sheet, and on a page of its own the answer key, as one HTML file."""
+        """The sheet, and on a separate page the answer key, as one HTML file."""
         sheet = self._sheet(lambda _: '<span class="blank"></span>')
         key = self._sheet(lambda blank: f"<b>{number(blank.answer)}</b>")
         body = f"<section><h1>One step of learning, by hand</h1>{_ABOUT}{self._given()}{sheet}</section>"
@@ -57,70 +69,58 @@ class Worksheet:
         return document("One step of learning, by hand", body, _STYLE)
 
     def _sheet(self, shown: Callable[[Blank], str]) -> str:
-        parts = (
-            ("1. Forward: every unit gets its value", self.forward()),
-            ("2. The loss", self.loss()),
-            ("3. Backpropagation: every unit gets its derivative of the loss, from last to first", self.backward()),
-            ("4. The gradient: of a weight delta times input, of a bias delta", self.gradients()),
-            ("5. Gradient descent: a step against the gradient", self.updates()),
-        )
         return "".join(
-            f"<h2>{title}</h2><div>{''.join(_line(line, shown) for line in lines)}</div>" for title, lines in parts
+            f"<h2>{k}. {title}</h2><div>{''.join(_line(line, shown) for line in lines)}</div>"
+            for k, (title, lines) in enumerate(self.sections().items(), start=1)
         )
+
+    def sections(self) -> dict[str, Iterator[Line]]:
+        """The lines of each section, by its title."""
+        return {
+            "Forward pass: the value of every unit": self.forward(),
+            "The loss": self.loss(),
+            "Backward pass: the derivative of the loss with respect to every unit, from last to first": self.backward(),
+            "The gradient: delta times input for a weight, delta for a bias": self.gradients(),
+            "Gradient descent: a step against the gradient": self.updates(),
+        }
 
     def _given(self) -> str:
-        network, rules = self.trace.network, []
-        kinds: dict[str, Any] = {node.layer.kind: node.layer for node in network.nodes}
-        for layer in kinds.values():
-            if layer.elementwise:
-                value, slope = layer.symbols
-                rules.append(formula(rf"f(z) = {value}, \quad f'(z) = {slope}"))
+        """The inputs, the target, the weights, and the formulas of activations and loss."""
+        network, batch = self.trace.network, self.trace.batch
+        activations: dict[str, Any] = {node.layer.kind: node.layer for node in network.nodes if node.layer.elementwise}
         value, slope = self.problem.loss.formula
-        rules.append(formula(rf"L = {value}, \quad \frac{{\partial L}}{{\partial y}} = {slope}"))
-        inputs = ", ".join(f"x[{k}] = {number(v)}" for k, v in enumerate(self.trace.batch.x[0].tolist()))
-        target = ", ".join(f"t[{k}] = {number(v)}" for k, v in enumerate(np.ravel(self.trace.batch.y[0]).tolist()))
-        weights = "".join(
-            f"<p>{escape(entry.name)}: "
-            + ", ".join(
-                f"[{', '.join(map(str, np.unravel_index(k, entry.shape)))}] = {number(float(value))}"
-                for k, value in enumerate(self.trace.parameters[entry.place])
-            )
-            + "</p>"
-            for entry in network.parameters.entries
-        )
-        return (
-            f'<div class="given"><p>Inputs: {inputs}</p><p>Target: {target}</p>{weights}'
-            f"<p>W[i, j] is the weight from input i to unit j.</p>{''.join(rules)}</div>"
-        )
+        formulas = [rf"f(z) = {layer.symbols[0]}, \quad f'(z) = {layer.symbols[1]}" for layer in activations.values()]
+        formulas.append(rf"L = {value}, \quad \frac{{\partial L}}{{\partial y}} = {slope}")
+        numbers = [f"Inputs: {_entries(batch.x[0], 'x')}", f"Target: {_entries(batch.y[0], 't')}"]
+        for entry in network.parameters.entries:
+            weights = self.trace.parameters[entry.place].reshape(entry.shape)
+            numbers.append(f"{escape(entry.name)}: {_entries(weights)}")
+        numbers.append("W[i, j] is the weight from input i to unit j.")
+        paragraphs = "".join(f"<p>{line}</p>" for line in numbers)
+        return f'<div class="given">{paragraphs}{"".join(map(formula, formulas))}</div>'
 
     def forward(self) -> Iterator[Line]:
-        """A line a unit, from first to last layer."""
+        """One line per unit, from the first layer to the last."""
         tape, inputs = self.trace.tape, [number(v) for v in self.trace.batch.x[0].tolist()]
         for k, node in enumerate(tape.graph.nodes):
-            known = tape.values[k][0].tolist()
+            known: Sequence[str | Blank] = [Blank(v) for v in tape.values[k][0].tolist()] if k else inputs
             for j, value in enumerate(tape.values[k + 1][0].tolist()):
                 linear = node.layer.linear(tape.params[node.owner], j)
                 if linear is None:
-                    given = Blank(known[j]) if k else inputs[j]
-                    yield f"{node.name}[{j}]: a = f(", given, ") = ", Blank(value)
+                    yield f"{node.name}[{j}]: a = f(", known[j], ") = ", Blank(value)
                     continue
-                factors, constant = linear
-                parts: list[str | Blank] = [f"{node.name}[{j}]: z = "]
-                for i, w in enumerate(factors.tolist()):
-                    parts += [" + " if i else "", Blank(known[i]) if k else inputs[i], f" × {_factor(w)}"]
+                weights, constant = linear
+                products = _joined(" + ", [(x, f" × {_factor(w)}") for x, w in zip(known, weights, strict=True)])
                 bias = f" + {_factor(constant)}" if "b" in node.built.parameters else ""
-                yield (*parts, f"{bias} = ", Blank(value))
+                yield f"{node.name}[{j}]: z = ", *products, f"{bias} = ", Blank(value)
 
     def loss(self) -> Iterator[Line]:
         """The loss of the prediction."""
-        prediction = self.trace.tape.output[0].tolist()
-        given: list[str | Blank] = ["the prediction y = "]
-        for k, value in enumerate(prediction):
-            given += [", " if k else "", Blank(value)]
-        yield (*given, "; L = ", Blank(self.trace.result.data_loss))
+        prediction = _joined(", ", [(Blank(value),) for value in self.trace.tape.output[0].tolist()])
+        yield "the prediction y = ", *prediction, "; L = ", Blank(self.trace.result.data_loss)
 
     def backward(self) -> Iterator[Line]:
-        """A line a unit, from last to first layer."""
+        """One line per unit, from the last layer to the first."""
         tape = self.trace.tape
         for node in reversed(tape.graph.nodes):
             name = "δ" if node.layer.output_symbol == "z" else "∂L/∂a"
@@ -129,7 +129,7 @@ class Worksheet:
                 yield (f"{unit}: {name} = ", *self._derivative(unit), " = ", Blank(delta))
 
     def _derivative(self, unit: Unit) -> Line:
-        """How the derivative at a unit's output comes about."""
+        """The right-hand side of the derivative with respect to a unit's output."""
         feeds = self.trace.tape.feeds(unit)
         if not feeds:
             return (f"∂L/∂y[{unit.index[1]}]",)
@@ -138,13 +138,10 @@ class Worksheet:
         if self.trace.network.graph.node(terms.node).layer.elementwise:
             ((slope, delta),) = pairs
             return "f'(z) × ∂L/∂a = ", Blank(slope), " × ", Blank(delta)
-        parts: list[str | Blank] = []
-        for k, (w, delta) in enumerate(pairs):
-            parts += [" + " if k else "", f"{_factor(w)} × ", Blank(delta)]
-        return tuple(parts)
+        return _joined(" + ", [(f"{_factor(w)} × ", Blank(delta)) for w, delta in pairs])
 
     def gradients(self) -> Iterator[Line]:
-        """A line a weight: its gradient."""
+        """One line per weight: its gradient."""
         for entry in self.trace.network.parameters.entries:
             for k in range(entry.size):
                 weight = self.trace.network.parameters.name_of(entry.start + k)
@@ -153,66 +150,66 @@ class Worksheet:
                 if entry.own_name == "b":
                     yield f"∂L/∂ {weight} = ", Blank(gradient)
                 else:
-                    delta, given = Blank(float(terms.upstream[0])), Blank(float(terms.local[0]))
-                    yield f"∂L/∂ {weight} = ", delta, " × ", given, " = ", Blank(gradient)
+                    delta, x = Blank(float(terms.upstream[0])), Blank(float(terms.local[0]))
+                    yield f"∂L/∂ {weight} = ", delta, " × ", x, " = ", Blank(gradient)
 
     def updates(self) -> Iterator[Line]:
-        """A line a weight: what the optimizer makes of its gradient, and the new weight."""
-        record, layout, part = self.record, self.trace.network.parameters, self.trace.batch
-        _, point = NumpyEngine(self.problem).look(record.before, part)
-        plain = len(self.problem.optimizer.stages) == 1
+        """One line per weight: the optimizer's stages if there are several, and the new weight."""
+        record, layout, stages = self.record, self.trace.network.parameters, self.problem.optimizer.stages
+        _, point = NumpyEngine(self.problem).look(record.before, self.trace.batch)
         for place in range(layout.size):
             before, after = float(record.before.parameters[place]), float(record.after.parameters[place])
             gradient, update = float(record.gradient[place]), float(record.update[place])
-            parts: list[str | Blank] = [f"{layout.name_of(place)}: {number(before)} − "]
-            if plain and gradient:
-                parts += [f"{number(update / gradient)} × ", Blank(gradient)]
+            if len(stages) == 1 and gradient:
+                step: Line = (f"{number(update / gradient)} × ", Blank(gradient))
             else:
-                stages = stage_works(self.problem.optimizer.stages, record.gradient, record.before.states, point, place)
-                for stage in stages[:-1]:
+                step = (Blank(update),)
+                for stage in stage_works(stages, record.gradient, record.before.states, point, place)[:-1]:
                     yield f"{words(stage.stage)} of ", Blank(stage.input), " gives ", Blank(stage.output or 0.0)
-                parts += [Blank(update)]
-            yield (*parts, " = ", Blank(after))
+            yield f"{layout.name_of(place)}: {number(before)} − ", *step, " = ", Blank(after)
 
 
 def make_worksheet(
     network: Network, loss: Loss, optimizer: Optimizer, *, seed: int = 0, weights: Vector | None = None,
     sample: tuple[Array, Array] | None = None,
 ) -> Worksheet:  # fmt: skip
-    """A worksheet for a network: with weights and a sample drawn by `seed`, or with those given, rounded to two
-    decimals.
+    """Make a worksheet for a network, loss and optimizer.
 
-    Raises SettingError for a network that is too large or has layers that take no part in it.
+    Args:
+        network: the network, of dense layers and elementwise activations
+        loss: the loss
+        optimizer: the optimizer
+        seed: the seed of the weights and the sample that are drawn
+        weights: the weights to use instead, with `sample`; rounded to two decimals
+        sample: input and target of shape (1, ...) to use instead, with `weights`; likewise rounded
+
+    Raises:
+        SettingError: for a network that is too large, or that has other layers
     """
     _check(network)
     network = replace(network, dtype="float64")
     problem = Problem(network, loss, optimizer)
     if weights is not None and sample is not None:
-        return _made(problem, np.round(weights.astype(np.float64), 2), *(np.round(part, 2) for part in sample))
-    drawn = (_drawn(problem, seed, k) for k in range(_DRAWS))
-    return min(drawn, key=_awkwardness)
+        return _worksheet(problem, np.round(weights.astype(np.float64), 2), *(np.round(array, 2) for array in sample))
+    return min((_drawn(problem, seed, k) for k in range(_DRAWS)), key=_awkwardness)
 
 
 def _check(network: Network) -> None:
-    fits = [node.layer.elementwise or node.layer.output_symbol == "z" for node in network.nodes]
-    chained = [node.inputs == (k,) for k, node in enumerate(network.nodes)]
-    odd = [n.layer.kind for n, good in zip(network.nodes, map(min, fits, chained), strict=True) if not good]
-    if odd:
-        raise SettingError(
-            f"a worksheet is for Dense layers and activations that take each number by itself; this network has"
-            f" {odd[0]}"
-        )
-    if not network.parameters.size:
-        raise SettingError("a worksheet is for a network with weights; this one has none; try --network '2 relu, 1'")
-    if network.parameters.size > MOST or len(network.input_shape) != 1:
-        raise SettingError(
-            f"a worksheet is for a network of up to {MOST} weights and a list of inputs; this one has"
-            f" {network.parameters.size:,} weights and inputs of shape {network.input_shape}; try --network '2 relu, 1'"
-        )
+    for k, node in enumerate(network.nodes):
+        fits = node.inputs == (k,) and (node.layer.elementwise or node.layer.output_symbol == "z")
+        allowed = "a chain of Dense layers and elementwise activations"
+        require(fits, f"a worksheet is for {allowed}; this network has {node.layer.kind}")
+    size, shape = network.parameters.size, network.input_shape
+    require(size > 0, "a worksheet is for a network with weights; this one has none; try --network '2 relu, 1'")
+    require(
+        size <= MOST and len(shape) == 1,
+        f"a worksheet is for a network with a list of inputs and at most {MOST} weights; this one has inputs of shape"
+        f" {shape} and {size:,} weights; try --network '2 relu, 1'",
+    )
 
 
 def _drawn(problem: Problem, seed: int, attempt: int) -> Worksheet:
-    """Weights and a sample of halves and small whole numbers."""
+    """A worksheet with random weights and inputs: multiples of a half, and small integers."""
     random = generator(seed, "make_worksheet", attempt)
     network = problem.network
     weights = random.choice([-1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0], network.parameters.size)
@@ -221,31 +218,31 @@ def _drawn(problem: Problem, seed: int, attempt: int) -> Worksheet:
     if problem.loss.task == "classification":
         y = random.integers(0, max(outputs, 2), 1)
     else:
-        y = random.choice([0.0, 1.0, 2.0], (1, outputs // problem.loss.outputs(1)))  # a loss may take several for each
-    return _made(problem, weights, x, y)
+        y = random.choice(
+            [0.0, 1.0, 2.0], (1, outputs // problem.loss.outputs(1))
+        )  # a loss may read several outputs per target
+    return _worksheet(problem, weights, x, y)
 
 
-def _made(problem: Problem, weights: Vector, x: Array, y: Array) -> Worksheet:
-    position = Position(
-        0, weights, problem.network.start_statistics(), problem.optimizer.start(weights, problem.network.parameters)
-    )
-    rows = np.arange(len(x))
-    samples = Samples(x, y)
+def _worksheet(problem: Problem, weights: Vector, x: Array, y: Array) -> Worksheet:
+    network, samples, rows = problem.network, Samples(x, y), np.arange(len(x))
+    states = problem.optimizer.start(weights, network.parameters)
+    position = Position(0, weights, network.start_statistics(), states)
     record = NumpyEngine(problem).step(position, samples, rows)
     return Worksheet(Trace(problem, position, samples, rows), record, problem)
 
 
-def _awkwardness(made: Worksheet) -> tuple[int, int]:
-    """How ill a draw suits: weights without a gradient first of all, then long and large numbers."""
-    gradient = made.record.gradient
-    lines = [*made.forward(), *made.loss(), *made.backward(), *made.gradients(), *made.updates()]
-    texts = [number(part.answer) for line in lines for part in line if isinstance(part, Blank)]
+def _awkwardness(sheet: Worksheet) -> tuple[int, int]:
+    """How unsuitable a draw is: by weights without a gradient, then by the length of numbers."""
+    gradient = sheet.record.gradient
+    items = [item for lines in sheet.sections().values() for line in lines for item in line]
+    length = sum(len(number(item.answer)) for item in items if isinstance(item, Blank))
     silent = int((gradient == 0).sum())
-    return (silent if 2 * silent > len(gradient) else 0) + 99 * (silent == len(gradient)), sum(map(len, texts))
+    return (silent if 2 * silent > len(gradient) else 0) + 99 * (silent == len(gradient)), length
 
 
 def number(value: float) -> str:
-    """A number as one writes it by hand: all of it if it is short, else four decimals, with a true minus."""
+    """A number as written by hand: in full up to six decimals, otherwise with four."""
     short = round(value, 6)
     text = f"{short:.6f}" if abs(value - short) < 1e-12 else f"{value:.4f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
@@ -256,14 +253,25 @@ def _factor(value: float) -> str:
     return f"({number(value)})" if value < 0 else number(value)
 
 
+def _joined(separator: str, groups: Sequence[Line]) -> Line:
+    """One line from several, with a separator between them."""
+    return tuple(item for group in groups for item in (separator, *group))[1:]
+
+
+def _entries(array: Array, name: str = "") -> str:
+    """Every entry of an array with its index."""
+    entries = np.ndenumerate(np.atleast_1d(array))
+    return ", ".join(f"{name}[{', '.join(map(str, index))}] = {number(float(value))}" for index, value in entries)
+
+
 def _line(line: Line, shown: Callable[[Blank], str]) -> str:
-    made = "".join(shown(part) if isinstance(part, Blank) else escape(part) for part in line)
-    return f'<p class="line">{made}</p>'
+    content = "".join(shown(item) if isinstance(item, Blank) else escape(item) for item in line)
+    return f'<p class="line">{content}</p>'
 
 
 _ABOUT = (
-    "<p>Fill in the blanks from top to bottom. What you find in one line is used in later ones. Where a number is long,"
-    " round it to four decimals.</p>"
+    "<p>Fill in the blanks from top to bottom. Later lines use the results of earlier ones. Round long numbers to four"
+    " decimals.</p>"
 )
 _STYLE = """
 .given { background: var(--soft); border-radius: .5rem; padding: .4rem .9rem; }

@@ -1,11 +1,11 @@
-"""What a layer is: settings that don't change, and pure functions over arrays.
+"""The layer interface: immutable settings, and pure functions over arrays.
 
 In every function x is a layer's input and y its output, samples first; dy = dL/dy is the derivative
 that arrives at the output, dx = dL/dx the one that leaves at the input. Backward multiplies what
 arrives by the layer's local derivative: that is the chain rule, and `Terms` are its single products.
 
 A layer with several inputs takes them side by side, `forward(params, x, y, context)`; its backward
-gives a tuple with one derivative per input, and its `input_terms` are told which input is meant.
+returns a tuple with one derivative per input, and its `input_terms` take the input's number.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Parameter:
 
     Attributes:
         shape: its shape
-        distribution: what it is drawn from; None for the one that suits the activation after it
-        fans: (fan_in, fan_out), which scale the draw
-        regularized: whether penalties and weight decay apply to it, as they usually do to weights
-            and not to biases
+        distribution: its initializer; None for the one that suits the activation after it
+        fans: (fan_in, fan_out), which scale the initial values
+        regularized: whether penalties and weight decay apply to it, as they do to weights but not
+            to biases
     """
 
     shape: Shape
@@ -52,13 +52,13 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Built:
-    """What a layer is for given input shapes. Shapes are those of one sample, without the batch.
+    """A layer's shapes and parameters for given input shapes. Shapes exclude the batch axis.
 
     Attributes:
-        output_shape: the output's
-        parameters: what gradient descent learns
-        statistics: what is tracked in training without a gradient, such as a running mean: the
-            shape of each and its initial value
+        output_shape: the shape of the output
+        parameters: the arrays that gradient descent learns
+        statistics: arrays updated in training without a gradient, such as a running mean: the shape
+            and the initial value of each
     """
 
     output_shape: Shape
@@ -68,12 +68,12 @@ class Built:
 
 @dataclass(frozen=True)
 class Context:
-    """What a forward pass is for.
+    """The mode of a forward pass.
 
     Attributes:
-        training: whether batch statistics and dropout are on
-        seed, step, place: the key of any random number in it; place is the node's name
-        dropout: False keeps every unit even in training
+        training: True for batch statistics and dropout, False for inference
+        seed, step, place: the key of the random numbers; place is the node's name
+        dropout: False disables dropout in training
     """
 
     training: bool = False
@@ -83,19 +83,19 @@ class Context:
     dropout: bool = True
 
     def at(self, place: str) -> Context:
-        """The same for the node of this name."""
+        """The context for the node of this name."""
         return Context(self.training, self.seed, self.step, place, self.dropout)
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Products of the chain rule, whose sum is one derivative, or a part of it.
+    """Products of the chain rule; their sum is a derivative, or a part of one.
 
     Attributes:
         upstream: (K,) derivatives of the loss with respect to outputs of the layer
-        local: (K,) derivatives of those outputs with respect to the entry asked about
+        local: (K,) derivatives of those outputs with respect to the entry in question
         at: (K, d) the index of each output: sample first, then positions, then the feature
-        node: the name of the node whose outputs they are; filled in by the tape
+        node: the name of the node whose outputs they are; set by the tape
     """
 
     upstream: Array
@@ -109,7 +109,7 @@ class Terms:
         return self.upstream * self.local
 
     def of(self, node: str) -> Terms:
-        """The same terms, of this node."""
+        """The same terms, with the node's name."""
         return replace(self, node=node)
 
 
@@ -139,17 +139,17 @@ class Layer(Kind):
     initial: ClassVar[str | None] = None
     """The distribution that suits weights whose output passes through this layer, if any."""
     passes_scale: ClassVar[bool] = False
-    """Whether the layer after this one decides how the weights before it are drawn."""
+    """Whether the layer after this one determines the initializer of the weights before it."""
     elementwise: ClassVar[bool] = False
     """Whether each output depends on the input at the same index alone, by a fixed function."""
     in_text: ClassVar[bool] = True
     """Whether a network given as text can name it."""
     accepts_images: ClassVar[bool] = False
-    """Whether a network given as text may start with it without flattening images first."""
+    """Whether it takes images as they are; a network given as text flattens them otherwise."""
     output_symbol: ClassVar[str] = "y"
-    """What one of its outputs is called: z, a or y."""
+    """The symbol of its output: z, a or y."""
     local_symbol: ClassVar[str] = "\u2202y/\u2202x"
-    """What the derivative of an output with respect to an input is called."""
+    """The symbol of the derivative of an output with respect to an input."""
 
     @property
     def kind(self) -> str:
@@ -163,7 +163,7 @@ class Layer(Kind):
 
     @property
     def parts(self) -> tuple[Layer, ...]:
-        """The layers that this one stands for, one after the other; itself alone by default."""
+        """The layers that this one stands for, in sequence; by default only itself."""
         return (self,)
 
     def __call__(self, *inputs: Symbol) -> Symbol:
@@ -171,16 +171,16 @@ class Layer(Kind):
         if not inputs or any(not hasattr(x, "call") for x in inputs):
             raise SettingError(
                 f"layer {self.called}: it is called on symbols, as in {self.kind}(...)(Input(4)); to"
-                " compute with arrays, make a Network of it"
+                " compute with arrays, build a Network"
             )
         return inputs[0].call(self, inputs)
 
     def build(self, input_shape: Shape) -> Built:
-        """The output shape and the parameters; raises ShapeError for a shape it can't take."""
+        """The output shape and the parameters; raises ShapeError for an unsuitable input shape."""
         return Built(input_shape)
 
     def forward(self, params: Params, x: Any, context: Any) -> tuple[Array, Any]:
-        """The output, and whatever backward needs. (Operators take several x.)"""
+        """The output, and whatever backward needs. (Operators take several inputs.)"""
         raise NotImplementedError
 
     def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Any, dict[str, Any]]:
@@ -199,14 +199,14 @@ class Layer(Kind):
         """The statistics after a training batch of which forward kept `saved`."""
         return {}
 
-    # What people, cost models and rounding bounds ask of a layer
+    # For explanations, cost models and rounding bounds
 
     def cost(self, built: Built) -> float:
-        """Roughly how many multiply-adds a sample takes, forward and backward."""
+        """The approximate number of multiply-adds per sample, forward and backward."""
         return 30.0 * np.prod(built.output_shape, dtype=float)
 
     def linear(self, params: Params, unit: int) -> tuple[Array, float] | None:
-        """The factor of each input and the constant, where an output is their weighted sum."""
+        """The weight of each input and the constant, if the output is a weighted sum of inputs."""
         return None
 
     def describe(self, parameter: str, index: Shape, source: Callable[[int], str]) -> str:
@@ -214,20 +214,20 @@ class Layer(Kind):
         return ""
 
     def source(self, index: Shape, input_shape: Shape) -> Shape | None:
-        """Where the output at `index` (of one sample) is taken from, if it is an input unchanged."""
+        """The index of the input that the output at `index` (of one sample) is a copy of, if any."""
         return None
 
     def note(self, local: float, outputs: Array) -> str:
-        """Why nothing, or little, passes through a unit: its local derivative, its batch outputs."""
+        """Why little or nothing passes through a unit with this local derivative and these outputs."""
         return ""
 
     def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
-        """A bound on each output's rounding error, in units in the last place of 1."""
+        """A bound on the rounding error of each output, in units in the last place of 1."""
         same = len(inputs) == 1 and inputs[0].shape == y.shape
         return ULPS * (np.abs(y) + np.abs(inputs[0])) if same else np.abs(y)
 
     def input_error(self, params: Params, saved: Any, inputs: Sequence[Array], dy: Array) -> Sequence[Array]:
-        """The same for the derivative that leaves at each input."""
+        """The same for the derivative with respect to each input."""
         dx, _ = self.backward(params, saved, dy)
         # A derivative such as a (1 - a) is off by units in the last place of 1, however small.
         return [
@@ -255,7 +255,7 @@ def snake(name: str) -> str:
 
 
 def one_term(dy: Array, index: Shape, local: Any = 1) -> Terms:
-    """The one term of an entry that feeds the output at this index alone."""
+    """The term of an entry that only affects the output at this index."""
     upstream = dy[index].reshape(1)
     return Terms(upstream, np.full_like(upstream, local), np.array([index], dtype=np.intp))
 

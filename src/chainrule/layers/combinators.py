@@ -1,4 +1,4 @@
-"""Composites of lists of layers: one after the other, around a shortcut, or side by side."""
+"""Composites of lists of layers: in sequence, with a shortcut around them, or side by side."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def separate(layers: Layer | Iterable[Layer]) -> tuple[Layer, ...]:
 
 @dataclass(frozen=True)
 class Sequential(Composite):
-    """Layers one after the other: the output of each is the input of the next.
+    """Layers in sequence: the output of each is the input of the next.
 
     Examples:
         >>> from chainrule.layers import Dense
@@ -73,10 +73,10 @@ class Residual(Sequential):
 
 @dataclass(frozen=True)
 class Branches(Composite):
-    """Layers side by side, all given the same input, whose outputs are merged.
+    """Layers side by side on the same input, whose outputs are merged.
 
     Attributes:
-        branches: a layer or a list of layers each
+        branches: for each branch a layer or a list of layers
         merge: "concatenate" joins the outputs along the last axis, "add" adds them
     """
 

@@ -27,7 +27,7 @@ class Dropout(Layer):
     local_symbol = "mask"
 
     def __post_init__(self) -> None:
-        require(0 <= self.rate < 1, f"dropout: the rate is {self.rate}; it is a share from 0 up to, but not, 1")
+        require(0 <= self.rate < 1, f"dropout: the rate is {self.rate}; it must be at least 0 and less than 1")
 
     formulas = Formulas(
         forward=r"a_{ni} = m_{ni}\, x_{ni}, \quad m_{ni} \in \{0, \tfrac{1}{1 - p}\}",

@@ -1,8 +1,8 @@
 """How layers are wired: symbols, composites, and the graph that they become.
 
 Leaves compute, composites only wire. A composite's `wire` calls layers on symbols and combines
-them with `+`, `*` and `@`, so that it reads like its formula; `trace` follows it and writes down a
-node for every leaf that was called.
+them with `+`, `*` and `@`, so that it reads like its formula; `trace` runs it and records a node for
+every leaf that is called.
 
 Examples:
     >>> from chainrule.layers import Dense, Tanh
@@ -27,10 +27,13 @@ from chainrule.layers.base import Built, Layer, snake
 
 
 class Symbol:
-    """A value while a network is wired: the output of a layer, of `shape` a sample.
+    """A value in a network that is being wired: the output of a layer.
 
-    Symbols are added, multiplied elementwise and matrix-multiplied by `+`, `*` and `@`; `-`, and
-    `*` and `/` by a number, are made of these. `x[2:5]` slices a sample.
+    `+`, `*` and `@` add, multiply elementwise and matrix-multiply symbols; `-`, and `*` and `/` by a
+    number, are expressed by these. `x[2:5]` slices a sample.
+
+    Attributes:
+        shape: its shape, of one sample
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -90,7 +93,7 @@ class Symbol:
 
 
 class Recorded(Symbol):
-    """A symbol outside of any network: the layer that was called, and on what."""
+    """A symbol outside of any network: it records the layer that was called, and its inputs."""
 
     numbers = itertools.count()
 
@@ -105,7 +108,10 @@ class Recorded(Symbol):
 
 
 class Input(Recorded):
-    """The beginning of a graph: an array of `shape` for each sample, a number if it is a list.
+    """An input of a graph.
+
+    Args:
+        shape: the shape of a sample; a number n means (n,)
 
     Examples:
         >>> Input(3).shape, Input((28, 28)).shape
@@ -123,47 +129,47 @@ class Input(Recorded):
 
 def calls_before(outputs: Sequence[Symbol], inputs: Sequence[Symbol]) -> list[Recorded]:
     """The calls that lead from these inputs to these outputs, in order."""
-    found: dict[int, Recorded] = {}
-    ahead = list(outputs)
-    while ahead:
-        symbol = ahead.pop()
+    calls: dict[int, Recorded] = {}
+    pending = list(outputs)
+    while pending:
+        symbol = pending.pop()
         if not isinstance(symbol, Recorded):
-            raise SettingError(f"{symbol!r} is no symbol; outputs are made by calling layers on Input(...)")
-        if symbol in inputs or symbol.number in found:
+            raise SettingError(f"{symbol!r} is not a symbol; to get an output, call layers on Input(...)")
+        if symbol in inputs or symbol.number in calls:
             continue
         if symbol.layer is None:
             raise SettingError(f"the outputs depend on an Input of shape {symbol.shape} that is not among the inputs")
-        found[symbol.number] = symbol
-        ahead += symbol.inputs
-    return [found[number] for number in sorted(found)]
+        calls[symbol.number] = symbol
+        pending += symbol.inputs
+    return [calls[number] for number in sorted(calls)]
 
 
 @dataclass(frozen=True)
 class Composite(Layer, register=False):
-    """A layer made of layers. Subclasses have them as fields and define `wire`."""
+    """A layer composed of layers. Subclasses declare them as fields and define `wire`."""
 
     owns_layers: ClassVar[bool] = False
-    """Whether a layer that stands in two of them has weights in each, as in lists of layers."""
+    """Whether a layer that is passed to two composites has separate weights in each, as in lists."""
 
     def wire(self, *inputs: Any) -> Symbol:
-        """The output, by calling the layers on the inputs."""
+        """The output: calls the layers on the inputs."""
         raise NotImplementedError
 
     @cached_property
     def children(self) -> Mapping[str, Layer]:
-        """The layers by name: a field's layer under the field's name, a list's by kind and place."""
-        found: dict[str, Layer] = {}
+        """The layers by name: that of the field, or in a list the kind with a number."""
+        children: dict[str, Layer] = {}
         for setting in fields(self):
             value = getattr(self, setting.name)
             if isinstance(value, Layer):
-                found[value.name or setting.name] = value
+                children[value.name or setting.name] = value
             elif isinstance(value, list | tuple) and value and all(isinstance(item, Layer) for item in value):
-                found |= name_layers(value)
-        return found
+                children |= name_layers(value)
+        return children
 
 
 def name_layers(layers: Sequence[Layer]) -> dict[str, Layer]:
-    """Each layer under its own name, or its kind and place: dense_1, relu_1, dense_2."""
+    """Each layer under its own name, or its kind and a number: dense_1, relu_1, dense_2."""
     counts: dict[str, int] = {}
     named: dict[str, Layer] = {}
     for layer in layers:
@@ -171,9 +177,9 @@ def name_layers(layers: Sequence[Layer]) -> dict[str, Layer]:
         counts[kind] = counts.get(kind, 0) + 1
         name = layer.name or f"{kind}_{counts[kind]}"
         if name in named:
-            raise SettingError(f"two layers are called {name!r}; give one of them another name")
+            raise SettingError(f"two layers are called {name!r}; rename one of them")
         if not name.replace("_", "").replace("-", "").isalnum():
-            raise SettingError(f"a layer can't be called {name!r}; a name is made of letters, digits, - and _")
+            raise SettingError(f"a layer can't be called {name!r}; names consist of letters, digits, - and _")
         named[name] = layer
     return named
 
@@ -183,11 +189,11 @@ class Node:
     """One use of a leaf in a graph.
 
     Attributes:
-        name: the layers that it lies in and its own name, as in residual_1.dense_1; a second use of
-            the same layer ends in @2
-        owner: the name under which its parameters are kept: that of the layer's first use
+        name: its path, as in residual_1.dense_1; a second use of the same layer ends in @2
+        owner: the name that its parameters are stored under: that of the layer's first use
         layer: the leaf
-        inputs: the values that it reads: the graph's inputs come first, then the nodes' outputs
+        inputs: the numbers of the values that it reads; the graph's inputs come first, then the
+            nodes' outputs
         built: its output shape and parameters
     """
 
@@ -200,7 +206,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in the order in which they run; the last one gives the output.
+    """Nodes in execution order; the last one computes the output.
 
     Attributes:
         input_shapes: the shapes of the inputs, of one sample
@@ -227,20 +233,20 @@ class Graph:
 
     @cached_property
     def readers(self) -> list[list[tuple[Node, int]]]:
-        """For every value the nodes that read it, and as which of their inputs."""
-        found: list[list[tuple[Node, int]]] = [[] for _ in self.shapes]
+        """For every value, the nodes that read it and which of their inputs it is."""
+        readers: list[list[tuple[Node, int]]] = [[] for _ in self.shapes]
         for node in self.nodes:
             for which, number in enumerate(node.inputs):
-                found[number].append((node, which))
-        return found
+                readers[number].append((node, which))
+        return readers
 
     @cached_property
     def learns(self) -> list[bool]:
         """For every value, whether it depends on any parameter."""
-        found = [False] * len(self.input_shapes)
+        learns = [False] * len(self.input_shapes)
         for node in self.nodes:
-            found.append(bool(node.built.parameters) or any(found[k] for k in node.inputs))
-        return found
+            learns.append(bool(node.built.parameters) or any(learns[k] for k in node.inputs))
+        return learns
 
     def node(self, name: str) -> Node:
         """The node of this name."""
@@ -248,11 +254,11 @@ class Graph:
 
     @cached_property
     def owners(self) -> dict[str, Node]:
-        """The first use of every layer, by name: each parameter belongs to one of them."""
+        """The first use of every layer, by name; the parameters belong to these."""
         return {node.name: node for node in self.nodes if node.name == node.owner}
 
     def source(self, number: int, index: Shape) -> tuple[int, Shape]:
-        """Where an entry of a value comes from: back through layers that only move numbers."""
+        """The entry that this one is a copy of, traced back through layers that only move numbers."""
         while number >= len(self.input_shapes):
             node = self.nodes[number - len(self.input_shapes)]
             back = node.layer.source(index, self.shapes[node.inputs[0]])
@@ -264,7 +270,7 @@ class Graph:
 
 @dataclass
 class _Scope:
-    """A composite while it is wired: its path, what its layers are called, and what was called."""
+    """A composite that is being wired: its path, the names of its layers, and the calls so far."""
 
     path: str
     key: Hashable
@@ -286,7 +292,7 @@ class _Scope:
 
 
 class _Traced(Symbol):
-    """A value of the graph that a tracer is writing down."""
+    """A value of the graph that a tracer is recording."""
 
     def __init__(self, tracer: _Tracer, number: int, shape: Shape) -> None:
         super().__init__(shape)
@@ -297,13 +303,13 @@ class _Traced(Symbol):
 
 
 class _Tracer:
-    """Writes down a node for each leaf that is called."""
+    """Records a node for each leaf that is called."""
 
     def __init__(self, scope: _Scope, input_shapes: Sequence[Shape]) -> None:
         self.scopes, self.nodes = [scope], list[Node]()
         self.inputs = [_Traced(self, k, shape) for k, shape in enumerate(input_shapes)]
         self.owners: dict[Hashable, str] = {}
-        self.kept: list[Layer] = []  # so that no two layers have the same id
+        self.alive: list[Layer] = []  # holds the layers, so that no id is reused
 
     def call(self, layer: Layer, inputs: Sequence[Symbol]) -> Symbol:
         first, *others = layer.parts
@@ -314,12 +320,12 @@ class _Tracer:
 
     def _called(self, layer: Layer, inputs: Sequence[Symbol], known_as: Layer) -> Symbol:
         scope = self.scopes[-1]
-        self.kept.append(known_as)
+        self.alive.append(known_as)
         own = scope.name(known_as)
         name = f"{scope.path}.{own}" if scope.path else own
         key: Hashable = (scope.key, own.partition("@")[0]) if scope.owns_layers else id(known_as)
         layer = copy.copy(layer)
-        object.__setattr__(layer, "name", name)  # what errors call it
+        object.__setattr__(layer, "name", name)  # for its error messages
         if isinstance(layer, Composite):
             return self._inside(layer, name, key, inputs)
         built = layer.build(*(x.shape for x in inputs))
@@ -365,7 +371,7 @@ def trace(
 ) -> Graph:
     """The graph of a function of symbols, such as a layer, for inputs of these shapes.
 
-    `children` are the layers that it calls, by name; others are named by kind and place.
+    `children` are the layers that it calls, by name; others are named by kind and number.
     """
     names = {id(child): name for name, child in (children or {}).items()}
     scope = _Scope("", "", owns_layers, names, taken=set(names.values()))
@@ -374,7 +380,9 @@ def trace(
 
 
 def _with_distributions(graph: Graph) -> Graph:
-    """The same, with the distribution that suits the activation after them for weights without."""
+    """The same graph, in which weights without a distribution get the one that suits the activation
+    after them.
+    """
     nodes = []
     for node in graph.nodes:
         initial = None
@@ -392,7 +400,7 @@ def _with_distributions(graph: Graph) -> Graph:
 
 
 def _initial(graph: Graph, number: int) -> str | None:
-    """What the first layer that reads this value, and does not pass its scale on, suggests."""
+    """The initializer suggested by the first layer after this value that changes its scale."""
     while True:
         readers = graph.readers[number]
         ways = [node for node, _ in readers if not isinstance(node.layer, operators.Add)] or [

@@ -1,9 +1,8 @@
-"""BatchNorm and LayerNorm: bring numbers to mean 0 and variance 1, then let the network choose another scale and
-offset.
+"""BatchNorm and LayerNorm: normalize to mean 0 and variance 1, then apply a learned scale and offset.
 
-Both normalise over a set of numbers, BatchNorm over the samples of a feature, LayerNorm over the features of a
-sample. Every output of the set depends on every input of it, by way of their mean and variance, and so the derivative
-of one input has a term for each.
+BatchNorm normalizes each feature over the samples, LayerNorm each sample over its features. Every
+output depends on every input that it is normalized with, through their mean and variance, and so the
+derivative of an input has a term for each of them.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def _scale_and_offset_terms(saved: Normalized, dy: Array, name: str, index: Shap
 
 
 def _through_normalization(saved: Normalized, dunit: Array, mean: Callable[[Array], Array]) -> Array:
-    """dx from the derivative at the normalised numbers; `mean` averages over the normalised set."""
+    """dx from the derivative of the normalized values; `mean` averages over the normalized axes."""
     return saved.inverse * (dunit - mean(dunit) - saved.unit * mean(dunit * saved.unit))
 
 
@@ -74,7 +73,7 @@ class Normalization(Layer, register=False):
     passes_scale = True
 
     def over(self, dimensions: int) -> tuple[int, ...]:
-        """The axes that are averaged over, of an array of so many."""
+        """The axes that an array with this many dimensions is averaged over."""
         raise NotImplementedError
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
@@ -93,7 +92,7 @@ class Normalization(Layer, register=False):
         return int(np.prod([x.shape[axis] for axis in self.over(x.ndim)]))
 
     def _spread(self, x: Array, inverse: Array) -> Array:
-        """How much larger the numbers are than their deviation."""
+        """The largest value in units of the standard deviation, plus 1."""
         return 1 + np.abs(x).max(axis=self.over(x.ndim), keepdims=True) * inverse
 
     def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
@@ -110,11 +109,16 @@ class Normalization(Layer, register=False):
 
 @dataclass(frozen=True)
 class BatchNorm(Normalization):
-    """Each feature (last axis) brought to mean 0 and variance 1 over the batch, then times scale plus offset (Ioffe
-    and Szegedy, 2015).
+    """Normalizes each feature (last axis) over the batch, then applies scale and offset (Ioffe and
+    Szegedy, 2015).
 
-    After training the running mean and variance take the batch's place: running = momentum * running + (1 - momentum)
-    * batch's, with the unbiased variance. Parameters: scale and offset, both of shape (features,).
+    Inference uses the running mean and variance, updated in training as running = momentum * running +
+    (1 - momentum) * batch's, with the unbiased variance. Parameters: scale and offset, both of shape
+    (features,).
+
+    Attributes:
+        momentum: the weight of the old running statistics, from 0 up to, but not including, 1
+        epsilon: is added to the variance
     """
 
     momentum: float = 0.9
@@ -123,7 +127,7 @@ class BatchNorm(Normalization):
     def __post_init__(self) -> None:
         require(
             0 <= self.momentum < 1,
-            f"batch norm: the momentum is {self.momentum}; it is a share from 0 up to, but not, 1",
+            f"batch norm: the momentum is {self.momentum}; it must be at least 0 and less than 1",
         )
         require(self.epsilon > 0, f"batch norm: epsilon is {self.epsilon}; it must be positive")
 
@@ -183,10 +187,13 @@ class BatchNorm(Normalization):
 
 @dataclass(frozen=True)
 class LayerNorm(Normalization):
-    """Each sample brought to mean 0 and variance 1 over its features (last axis), then times scale plus offset (Ba et
-    al., 2016).
+    """Normalizes each sample over its features (last axis), then applies scale and offset (Ba et al.,
+    2016).
 
     Parameters: scale and offset, both of shape (features,).
+
+    Attributes:
+        epsilon: is added to the variance
     """
 
     epsilon: float = 1e-5

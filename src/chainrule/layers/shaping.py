@@ -1,7 +1,6 @@
-"""Flatten, Reshape, Transpose and Slice: the same numbers at other places.
+"""Flatten, Reshape, Transpose and Slice: the same numbers, rearranged.
 
-Each says where its outputs come from, as a view into its input; backward puts the derivatives back
-through the same view.
+Each defines its output as a view of its input; backward writes the derivatives through the same view.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from chainrule.layers.base import Backward, Built, Formulas, Layer, Terms
 
 @dataclass(frozen=True)
 class Rearrangement(Layer, register=False):
-    """Outputs that are inputs, unchanged."""
+    """A layer whose outputs are copies of inputs."""
 
     passes_scale = True
     local_symbol = "1"
@@ -30,14 +29,14 @@ class Rearrangement(Layer, register=False):
     )
 
     def view(self, x: Array) -> Array:
-        """The outputs as a view into x, which is contiguous; raises ShapeError if they don't fit."""
+        """The output as a view of x, which is contiguous; raises ShapeError for an unsuitable shape."""
         raise NotImplementedError
 
     def build(self, input_shape: Shape) -> Built:
         return Built(self._sources(input_shape).shape)
 
     def _sources(self, input_shape: Shape) -> Array:
-        """For each output of a sample, which of its inputs it is, counted from 0."""
+        """(output shape) for each output of a sample, the flat index of the input that it copies."""
         return self.view(np.arange(math.prod(input_shape)).reshape(1, *input_shape))[0]
 
     def forward(self, params: Params, x: Array, context: Any) -> tuple[Array, Shape]:
@@ -69,7 +68,7 @@ class Rearrangement(Layer, register=False):
 
 @dataclass(frozen=True)
 class Flatten(Rearrangement):
-    """A sample's numbers in one list: (samples, a, b, ...) becomes (samples, a * b * ...)."""
+    """Flattens each sample: (samples, a, b, ...) becomes (samples, a * b * ...)."""
 
     accepts_images = True
 
@@ -79,9 +78,7 @@ class Flatten(Rearrangement):
 
 @dataclass(frozen=True)
 class Reshape(Rearrangement):
-    """A sample's numbers in another shape of as many; one of its sizes may be -1, for whatever is
-    left.
-    """
+    """Reshapes each sample; one size may be -1, and is then inferred."""
 
     shape: tuple[int, ...]
 
@@ -95,7 +92,7 @@ class Reshape(Rearrangement):
         sizes = all(isinstance(size, int) and (size > 0 or size == -1) for size in self.shape)
         require(
             sizes and self.shape.count(-1) <= 1,
-            f"reshape: {self.shape} is no shape; sizes are above 0, and one at most may be -1",
+            f"reshape: {self.shape} is no shape; sizes are positive, and at most one may be -1",
         )
 
     def view(self, x: Array) -> Array:
@@ -107,7 +104,7 @@ class Reshape(Rearrangement):
 
 @dataclass(frozen=True)
 class Transpose(Rearrangement):
-    """A sample's axes in another order; by default the last two are swapped.
+    """Permutes the axes of each sample; by default swaps the last two.
 
     `axes` are the sample's, counted from 0, as in numpy.transpose.
     """

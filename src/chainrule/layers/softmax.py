@@ -13,13 +13,13 @@ from chainrule.layers.base import ULPS, Backward, Context, Formulas, Layer, Term
 
 
 def softmax(z: Array) -> Array:
-    """exp(z_i) / sum_j exp(z_j) over the last axis; the largest is subtracted first, so that nothing overflows."""
+    """exp(z_i) / sum_j exp(z_j) over the last axis; subtracting the maximum first avoids overflow."""
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
 
 def log_softmax(z: Array) -> Array:
-    """The logarithm of softmax, without ever taking the logarithm of a rounded 0."""
+    """The logarithm of softmax, computed without taking the logarithm of an underflowed 0."""
     shifted = z - z.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
@@ -67,8 +67,8 @@ class AcrossUnits(Layer, register=False):
 class Softmax(AcrossUnits):
     """a_i = exp(z_i) / sum_j exp(z_j), over the last axis (Bridle, 1990).
 
-    To classify, give the loss the inputs of the softmax (logits) instead: categorical cross-entropy takes the softmax
-    itself, more exactly.
+    For classification pass the logits to the loss instead: categorical cross-entropy includes the
+    softmax, and computes it more accurately.
     """
 
     formulas = Formulas(

@@ -1,6 +1,4 @@
-"""Losses: one number for how wrong a prediction is, its derivative with respect to the prediction, and penalties on
-weights.
-"""
+"""Loss functions, their derivatives with respect to the prediction, and weight penalties."""
 
 from __future__ import annotations
 
@@ -31,25 +29,24 @@ from chainrule.losses.regression import (
 )
 
 NAMED: dict[str, Callable[..., Loss]] = named(Loss)
-"""Every loss there is, by its notation."""
+"""The losses by name."""
 
 
 def loss(what: str | Loss) -> Loss:
-    """The loss that is meant: one itself, or a text such as "huber 0.5" or "quantile level=0.9"."""
+    """Return a loss as it is, or make one from a text: "huber 0.5" or "quantile level=0.9"."""
     if isinstance(what, Loss):
         return what
     return notation.make("loss", notation.parse("loss", what), NAMED)
 
 
 def penalty(text: str) -> Penalty:
-    """The penalty that a text names: "l1 0.001", "l2 0.001" or "elastic 0.001 0.001"."""
+    """Make a penalty from a text: "l1 0.001", "l2 0.001" or "elastic 0.001 0.001"."""
     makers: dict[str, Callable[..., Penalty]] = {"l1": l1, "l2": l2, "elastic": elastic}
     return notation.make("penalty", notation.parse("penalty", text), makers)
 
 
 __all__ = [
-    "NAMED", "BinaryCrossEntropy", "CategoricalCrossEntropy", "Cosine", "Focal",
-    "GaussianNegativeLogLikelihood", "HalfSquares", "Hinge", "Huber", "KullbackLeibler", "LogCosh", "Loss",
-    "MeanAbsoluteError", "MeanSquaredError", "Penalty", "Poisson", "Quantile", "SquaredHinge", "elastic", "l1", "l2",
-    "loss", "penalty",
+    "NAMED", "BinaryCrossEntropy", "CategoricalCrossEntropy", "Cosine", "Focal", "GaussianNegativeLogLikelihood",
+    "HalfSquares", "Hinge", "Huber", "KullbackLeibler", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError",
+    "Penalty", "Poisson", "Quantile", "SquaredHinge", "elastic", "l1", "l2", "loss", "penalty",
 ]  # fmt: skip

@@ -1,13 +1,13 @@
-"""Losses for classes. They take logits, the numbers before the softmax or sigmoid, and stay finite however large
-these are.
+"""Losses for classification. They take logits and stay finite however large these are.
 
-Targets are class numbers from 0, of shape (samples,), or the classes' probabilities, of shape (samples, classes). Two
-classes can do with one output, whose sign decides.
+Targets are class numbers from 0, of shape (samples,), or class probabilities, of shape (samples,
+classes). For two classes a single output is enough; its sign decides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import expit, xlogy
@@ -19,13 +19,28 @@ from chainrule.losses.base import Loss, class_weight_array, class_weight_tuple, 
 
 
 def _with_zero(z: Array) -> Array:
-    """One logit z -> the two logits 0 and z, which say the same."""
+    """Expand a single logit z to the equivalent logits 0 and z of two classes."""
     return np.concatenate([np.zeros_like(z), z], axis=1) if z.shape[1] == 1 else z
 
 
 @dataclass(frozen=True)
+class _OneOutputForTwo(Loss, register=False):
+    """A classification loss for which a single output is enough for two classes."""
+
+    tasks = ("classification",)
+
+    def outputs(self, width: int) -> int:
+        return 1 if width == 2 else width
+
+
+@dataclass(frozen=True)
 class CrossEntropy(Loss, register=False):
-    """What both cross-entropies can be told: label smoothing, and weights of the classes."""
+    """The settings of both cross-entropies.
+
+    Attributes:
+        smoothing: label smoothing, in [0, 1) (Szegedy et al., 2016)
+        class_weights: a factor for each class
+    """
 
     smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
@@ -33,40 +48,38 @@ class CrossEntropy(Loss, register=False):
     tasks = ("classification",)
 
     def __post_init__(self) -> None:
-        require(0 <= self.smoothing < 1, f"label smoothing is {self.smoothing}; it is a share from 0 up to, but not, 1")
+        require(0 <= self.smoothing < 1, f"label smoothing is {self.smoothing}; it must be in [0, 1)")
         object.__setattr__(self, "class_weights", class_weight_tuple(self.class_weights))
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy(CrossEntropy):
-    """-t ln p - (1 - t) ln(1 - p) with p = sigmoid(z), from the logit z; with several outputs each is a question of
-    its own, and the loss is their mean.
+class BinaryCrossEntropy(_OneOutputForTwo, CrossEntropy):
+    """-t ln p - (1 - t) ln(1 - p) with p = sigmoid(z), from the logit z; several outputs are
+    independent labels, whose losses are averaged.
 
-    `smoothing` moves the target from 0 and 1 towards 1/2 (Szegedy et al., 2016). `class_weights` multiply the loss of
-    the classes 0 and 1.
+    Attributes:
+        smoothing: label smoothing, which moves the target from 0 and 1 towards 1/2
+        class_weights: the factors of the classes 0 and 1
     """
 
     notation = "binary_cross_entropy"
 
     formula = (r"-t \ln \sigma(z) - (1 - t) \ln(1 - \sigma(z))", r"\sigma(z) - t")
 
-    def outputs(self, width: int) -> int:
-        return 1 if width == 2 else width
-
     def probabilities(self, prediction: Array) -> Array | None:
         return np.concatenate([expit(-prediction), expit(prediction)], axis=1) if prediction.shape[1] == 1 else None
 
     def samples(self, prediction: Array, target: Array) -> Array:
-        no, yes = self._shares(prediction, target)
-        # -ln sigmoid(z) = ln(1 + exp(-z)), which logaddexp takes without overflow.
+        no, yes = self._weighted(prediction, target)
+        # -ln sigmoid(z) = ln(1 + exp(-z)), which logaddexp computes without overflow.
         return (yes * np.logaddexp(0, -prediction) + no * np.logaddexp(0, prediction)).mean(axis=1)
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        no, yes = self._shares(prediction, target)
+        no, yes = self._weighted(prediction, target)
         return (no * expit(prediction) - yes * expit(-prediction)) / prediction.dtype.type(prediction.shape[1])
 
-    def _shares(self, prediction: Array, target: Array) -> tuple[Array, Array]:
-        """How much of the loss each of the two answers is, with weights."""
+    def _weighted(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        """The weighted targets of the classes 0 and 1."""
         t = like(prediction, target) * (1 - self.smoothing) + self.smoothing / 2
         no, yes = class_weight_array(self.class_weights, 2, prediction.dtype)
         return no * (1 - t), yes * t
@@ -76,8 +89,9 @@ class BinaryCrossEntropy(CrossEntropy):
 class CategoricalCrossEntropy(CrossEntropy):
     """-sum_k t_k ln p_k with p = softmax(z), from the logits z.
 
-    `smoothing` gives that share of the target to all classes alike (Szegedy et al., 2016). `class_weights` multiply
-    each class's part.
+    Attributes:
+        smoothing: label smoothing, the fraction of the target spread evenly over all classes
+        class_weights: a factor for each class's term
     """
 
     notation = "cross_entropy"
@@ -88,21 +102,25 @@ class CategoricalCrossEntropy(CrossEntropy):
         return softmax(prediction)
 
     def samples(self, prediction: Array, target: Array) -> Array:
-        return -(self._shares(prediction, target) * log_softmax(prediction)).sum(axis=1)
+        return -(self._weighted(prediction, target) * log_softmax(prediction)).sum(axis=1)
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        shares = self._shares(prediction, target)
-        return softmax(prediction) * shares.sum(axis=1, keepdims=True) - shares
+        weighted = self._weighted(prediction, target)
+        return softmax(prediction) * weighted.sum(axis=1, keepdims=True) - weighted
 
-    def _shares(self, prediction: Array, target: Array) -> Array:
+    def _weighted(self, prediction: Array, target: Array) -> Array:
         t = one_hot(prediction, target) * (1 - self.smoothing) + self.smoothing / prediction.shape[1]
         return class_weight_array(self.class_weights, prediction.shape[1], prediction.dtype) * t
 
 
 @dataclass(frozen=True)
-class Focal(Loss):
-    """-(1 - p)^focus ln p, p being the softmax's (or, of one output, the sigmoid's) probability of the right class:
-    samples that are right already count little (Lin et al., 2017).
+class Focal(_OneOutputForTwo):
+    """-(1 - p)^focus ln p, where p is the predicted probability of the true class (softmax, or
+    sigmoid for a single output): well-classified samples count little (Lin et al., 2017).
+
+    Attributes:
+        focus: the exponent, at least 0; 0 gives the cross-entropy
+        class_weights: a factor for each class
     """
 
     notation = "focal"
@@ -110,39 +128,32 @@ class Focal(Loss):
     focus: float = 2.0
     class_weights: tuple[float, ...] | None = None
 
-    tasks = ("classification",)
+    formula = (
+        r"-(1 - p_t)^\gamma \ln p_t, \quad p = \operatorname{softmax}(z)",
+        r"\big(\gamma p_t (1 - p_t)^{\gamma - 1} \ln p_t - (1 - p_t)^\gamma\big)([k = t] - p_k)",
+    )
 
     def __post_init__(self) -> None:
         require(self.focus >= 0, f"focal: the focus is {self.focus}; it can't be negative")
         object.__setattr__(self, "class_weights", class_weight_tuple(self.class_weights))
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return (
-            r"-(1 - p_t)^\gamma \ln p_t, \quad p = \operatorname{softmax}(z)",
-            r"\big(\gamma p_t (1 - p_t)^{\gamma - 1} \ln p_t - (1 - p_t)^\gamma\big)([k = t] - p_k)",
-        )
-
-    def outputs(self, width: int) -> int:
-        return 1 if width == 2 else width
-
     def probabilities(self, prediction: Array) -> Array | None:
         return softmax(_with_zero(prediction))
 
     def samples(self, prediction: Array, target: Array) -> Array:
-        log_p, rest, weight = self._right(prediction, target)[:3]
+        log_p, rest, weight, _ = self._true_class(prediction, target)
         return -weight * rest**self.focus * log_p
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        log_p, rest, weight, hot = self._right(prediction, target)
+        log_p, rest, weight, hot = self._true_class(prediction, target)
         slope = -(rest**self.focus)
         if self.focus:
             slope = slope + self.focus * np.exp(log_p) * rest ** (self.focus - 1) * log_p
         slopes = (weight * slope)[:, None] * (hot - softmax(_with_zero(prediction)))
         return slopes[:, -prediction.shape[1] :]
 
-    def _right(self, prediction: Array, target: Array) -> tuple[Array, Array, Array, Array]:
-        """ln p and 1 - p of the right class, its weight, and where it is."""
+    def _true_class(self, prediction: Array, target: Array) -> tuple[Array, Array, Array, Array]:
+        """ln p and 1 - p of the true class, its weight, and its one-hot encoding."""
         z = _with_zero(prediction)
         hot = one_hot(z, target)
         log_p = (hot * log_softmax(z)).sum(axis=1)
@@ -151,47 +162,34 @@ class Focal(Loss):
 
 
 @dataclass(frozen=True)
-class Hinge(Loss):
-    """max(0, 1 - margin), the margin being by how much the right class's output leads another's; summed over the
-    others (Weston and Watkins, 1999). Of one output, the margin is the output itself for class 1 and its negative for
-    class 0 (Cortes and Vapnik, 1995).
+class Hinge(_OneOutputForTwo):
+    """max(0, 1 - margin), summed over the wrong classes, where the margin is the true class's
+    output minus the wrong one's (Weston and Watkins, 1999). With a single output, the margin is
+    the output itself for class 1 and its negative for class 0 (Cortes and Vapnik, 1995).
     """
 
     notation = "hinge"
 
-    tasks = ("classification",)
+    squared: ClassVar[bool] = False
+    """Whether 1 - margin is squared."""
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return (
-            r"\sum_{k \ne t} \max(0, 1 + z_k - z_t)",
-            r"[1 + z_k - z_t > 0] \;(k \ne t), \quad -\sum_{j \ne t}[1 + z_j - z_t > 0] \;(k = t)",
-        )
-
-    def outputs(self, width: int) -> int:
-        return 1 if width == 2 else width
+    formula = (
+        r"\sum_{k \ne t} \max(0, 1 + z_k - z_t)",
+        r"[1 + z_k - z_t > 0] \;(k \ne t), \quad -\sum_{j \ne t}[1 + z_j - z_t > 0] \;(k = t)",
+    )
 
     def samples(self, prediction: Array, target: Array) -> Array:
-        return self._cost(self._shortfall(prediction, target)[0]).sum(axis=1)
+        short, _ = self._shortfall(prediction, target)
+        return (short**2 if self.squared else short).sum(axis=1)
 
     def slopes(self, prediction: Array, target: Array) -> Array:
         short, sign = self._shortfall(prediction, target)
-        slope = self._slope(short)
+        slope = 2 * short if self.squared else (short > 0).astype(short.dtype)
         return -sign * slope if sign.shape[1] == 1 else slope - sign * slope.sum(axis=1, keepdims=True)
 
     @staticmethod
-    def _cost(short: Array) -> Array:
-        return short
-
-    @staticmethod
-    def _slope(short: Array) -> Array:
-        return (short > 0).astype(short.dtype)
-
-    @staticmethod
     def _shortfall(z: Array, target: Array) -> tuple[Array, Array]:
-        """By how much each margin falls short of 1, and the target as -1 and 1 (one output) or as a 1 at the right
-        class (several).
-        """
+        """max(0, 1 - margin), and the target: -1 or 1 (single output), or one-hot encoded."""
         if z.shape[1] == 1:
             sign = 2 * like(z, target) - 1
             return np.maximum(0, 1 - sign * z), sign
@@ -202,30 +200,21 @@ class Hinge(Loss):
 
 @dataclass(frozen=True)
 class SquaredHinge(Hinge):
-    """The hinge's shortfalls, squared."""
+    """max(0, 1 - margin)^2, with the margins of the hinge loss."""
 
     notation = "squared_hinge"
+    squared = True
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return (
-            r"\sum_{k \ne t} \max(0, 1 + z_k - z_t)^2",
-            r"2\max(0, 1 + z_k - z_t) \;(k \ne t), \quad -2\sum_{j \ne t}\max(0, 1 + z_j - z_t) \;(k = t)",
-        )
-
-    @staticmethod
-    def _cost(short: Array) -> Array:
-        return short**2
-
-    @staticmethod
-    def _slope(short: Array) -> Array:
-        return 2 * short
+    formula = (
+        r"\sum_{k \ne t} \max(0, 1 + z_k - z_t)^2",
+        r"2\max(0, 1 + z_k - z_t) \;(k \ne t), \quad -2\sum_{j \ne t}\max(0, 1 + z_j - z_t) \;(k = t)",
+    )
 
 
 @dataclass(frozen=True)
 class KullbackLeibler(Loss):
-    """sum_k t_k (ln t_k - y_k): how far the distribution whose logarithms are predicted (by a LogSoftmax, say) is
-    from the target's (Kullback and Leibler, 1951).
+    """sum_k t_k (ln t_k - y_k), the divergence of the target from the prediction, which holds log
+    probabilities, such as those of a LogSoftmax (Kullback and Leibler, 1951).
     """
 
     notation = "kullback_leibler"

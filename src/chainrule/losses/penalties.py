@@ -1,4 +1,4 @@
-"""Penalties: what large weights cost, added to the loss; their derivatives are added to the gradient."""
+"""Weight penalties, which are added to the loss; their derivatives are added to the gradient."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from chainrule.layout import Layout
 
 @dataclass(frozen=True)
 class Penalty(Kind):
-    """l1 * sum |w| + l2 / 2 * sum w^2 over the weights, not biases; or over the parameters whose names
-    match `on`, such as "dense_1.*".
+    """l1 * sum |w| + l2 / 2 * sum w^2, with the derivative l1 * sign(w) + l2 * w.
 
-    With both it is the elastic net (Zou and Hastie, 2005); l2 alone is ridge regression's (Hoerl and Kennard, 1970),
-    l1 alone the lasso's (Tibshirani, 1996). The derivatives are l1 * sign(w) and l2 * w.
+    l1 alone is the lasso (Tibshirani, 1996), l2 alone ridge regression (Hoerl and Kennard, 1970),
+    both the elastic net (Zou and Hastie, 2005).
+
+    Attributes:
+        l1: the coefficient of the absolute values
+        l2: the coefficient of the squares
+        on: a glob of parameter names, such as "dense_1.*"; by default the weights, not the biases
     """
 
     l1: float = 0.0
@@ -29,47 +33,44 @@ class Penalty(Kind):
         require(self.l1 >= 0 and self.l2 >= 0, f"penalty: l1 is {self.l1} and l2 is {self.l2}; neither can be negative")
 
     def value(self, parameters: Vector, layout: Layout) -> float:
-        """What the parameters cost."""
-        weights = self._chosen(layout) * parameters
-        return float(
-            self.l1 * np.abs(weights).sum(dtype=np.float64) + self.l2 / 2 * (weights.astype(np.float64) ** 2).sum()
-        )
+        """The penalty of these parameters."""
+        weights = self._mask(layout) * parameters
+        squares = (weights.astype(np.float64) ** 2).sum()
+        return float(self.l1 * np.abs(weights).sum(dtype=np.float64) + self.l2 / 2 * squares)
 
     def gradient(self, parameters: Vector, layout: Layout) -> Vector:
-        """The derivative with respect to every parameter, 0 where it does not apply."""
-        weights = self._chosen(layout) * parameters
+        """The derivative with respect to every parameter; 0 for those that are not penalized."""
+        weights = self._mask(layout) * parameters
         return self.l1 * np.sign(weights) + self.l2 * weights
 
     def terms(self, layout: Layout, place: int, w: float) -> list[tuple[str, float]]:
-        """What it adds to the gradient of the weight w at this place: how, with the numbers put in,
-        and how much.
-        """
+        """The terms in the gradient of the weight w at this index: formula and value of each."""
         if layout.at(place) not in layout.applies(self.on):
             return []
         lasso = ("L1 penalty, l1 x sign(w)", f"{self.l1:g} x {float(np.sign(w)):g}", self.l1 * float(np.sign(w)))
         ridge = ("L2 penalty, l2 x w", f"{self.l2:g} x {w:.6g}", self.l2 * w)
         return [(f"{what} = {numbers}", value) for what, numbers, value in (lasso, ridge) if value]
 
-    def _chosen(self, layout: Layout) -> Vector:
-        chosen = np.zeros(layout.size, dtype=np.float32)
+    def _mask(self, layout: Layout) -> Vector:
+        mask = np.zeros(layout.size, dtype=np.float32)
         for entry in layout.applies(self.on):
-            chosen[entry.place] = 1
-        if self.on is not None and not chosen.any():
+            mask[entry.place] = 1
+        if self.on is not None and not mask.any():
             names = ", ".join(entry.name for entry in layout.entries)
             raise SettingError(f"penalty: no parameter's name matches {self.on!r}; there are {names}")
-        return chosen
+        return mask
 
 
 def l1(strength: float, on: str | None = None) -> Penalty:
-    """strength * sum |w|: drives weights to exactly 0."""
+    """strength * sum |w|, which drives weights to exactly 0."""
     return Penalty(l1=strength, on=on)
 
 
 def l2(strength: float, on: str | None = None) -> Penalty:
-    """strength / 2 * sum w^2: keeps weights small."""
+    """strength / 2 * sum w^2, which keeps weights small."""
     return Penalty(l2=strength, on=on)
 
 
 def elastic(l1: float, l2: float, on: str | None = None) -> Penalty:
-    """Both at once."""
+    """The elastic net: both penalties."""
     return Penalty(l1, l2, on)

@@ -1,5 +1,5 @@
-"""Losses for quantities. d is prediction minus target; a sample's loss is the mean over its outputs, unless it says
-otherwise.
+"""Losses for regression. d is prediction minus target; unless stated otherwise, a sample's loss
+is the mean over its outputs.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from chainrule.losses.base import Loss, like
 
 
 def _mean(values: Array) -> Array:
-    """(samples,) the mean over everything but the samples."""
+    """The mean over all axes but the first, of shape (samples,)."""
     return values.reshape(len(values), -1).mean(axis=1)
 
 
-def _share(slopes: Array) -> Array:
-    """Slopes of the outputs' losses -> slopes of their mean."""
+def _of_mean(slopes: Array) -> Array:
+    """The derivatives of the outputs' mean loss, from those of each output's loss."""
     return slopes / slopes.dtype.type(slopes[:1].size or 1)
 
 
@@ -37,12 +37,12 @@ class MeanSquaredError(Loss):
         return _mean((prediction - like(prediction, target)) ** 2)
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        return _share(2 * (prediction - like(prediction, target)))
+        return _of_mean(2 * (prediction - like(prediction, target)))
 
 
 @dataclass(frozen=True)
 class HalfSquares(Loss):
-    """The textbooks' half sum of squares: d^2 / 2, summed over the outputs. Its derivative is d."""
+    """d^2 / 2, summed over the outputs, as in textbooks: its derivative is d."""
 
     notation = "half_squares"
 
@@ -69,13 +69,13 @@ class MeanAbsoluteError(Loss):
         return _mean(np.abs(prediction - like(prediction, target)))
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        return _share(np.sign(prediction - like(prediction, target)))
+        return _of_mean(np.sign(prediction - like(prediction, target)))
 
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """d^2 / 2 up to |d| = delta, beyond it delta * (|d| - delta / 2): outliers pull no harder than delta (Huber,
-    1964).
+    """d^2 / 2 up to |d| = delta, and delta * (|d| - delta / 2) beyond, so that an outlier's
+    derivative is at most delta (Huber, 1964).
     """
 
     notation = "huber"
@@ -83,25 +83,21 @@ class Huber(Loss):
 
     delta: float = 1.0
 
+    formula = (
+        r"\frac{1}{K}\sum_j \begin{cases} d_j^2/2 & |d_j| \le \Delta \\"
+        r" \Delta(|d_j| - \Delta/2) & |d_j| > \Delta \end{cases}",
+        r"\frac{1}{K}\min(\max(d_j, -\Delta), \Delta), \quad d_j = y_j - t_j",
+    )
+
     def __post_init__(self) -> None:
         require(self.delta > 0, f"huber: delta is {self.delta}; it must be positive")
-
-    @property
-    def formula(self) -> tuple[str, str]:
-        return (
-            (
-                r"\frac{1}{K}\sum_j \begin{cases} d_j^2/2 & |d_j| \le \Delta \\ \Delta(|d_j| - \Delta/2) & |d_j| >"
-                r" \Delta \end{cases}"
-            ),
-            r"\frac{1}{K}\min(\max(d_j, -\Delta), \Delta), \quad d_j = y_j - t_j",
-        )
 
     def samples(self, prediction: Array, target: Array) -> Array:
         size = np.abs(prediction - like(prediction, target))
         return _mean(np.where(size <= self.delta, size**2 / 2, self.delta * (size - self.delta / 2)))
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        return _share(np.clip(prediction - like(prediction, target), -self.delta, self.delta))
+        return _of_mean(np.clip(prediction - like(prediction, target), -self.delta, self.delta))
 
 
 @dataclass(frozen=True)
@@ -118,13 +114,13 @@ class LogCosh(Loss):
         return _mean(np.logaddexp(d, -d) - d.dtype.type(math.log(2)))
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        return _share(np.tanh(prediction - like(prediction, target)))
+        return _of_mean(np.tanh(prediction - like(prediction, target)))
 
 
 @dataclass(frozen=True)
 class Quantile(Loss):
-    """level * -d where the prediction is too low, (1 - level) * d where it is too high: its minimum is that quantile
-    of the target (Koenker and Bassett, 1978).
+    """level * -d where the prediction is too low, (1 - level) * d where it is too high, so that
+    the minimum is this quantile of the target (Koenker and Bassett, 1978).
     """
 
     notation = "quantile"
@@ -132,10 +128,10 @@ class Quantile(Loss):
 
     level: float = 0.5
 
-    def __post_init__(self) -> None:
-        require(0 < self.level < 1, f"quantile: the level is {self.level}; it lies between 0 and 1")
-
     formula = (r"\frac{1}{K}\sum_j \max(q\,(t_j - y_j), (q - 1)(t_j - y_j))", r"\frac{1}{K}([y_j > t_j] - q)")
+
+    def __post_init__(self) -> None:
+        require(0 < self.level < 1, f"quantile: the level is {self.level}; it must be between 0 and 1")
 
     def samples(self, prediction: Array, target: Array) -> Array:
         d = prediction - like(prediction, target)
@@ -143,14 +139,14 @@ class Quantile(Loss):
 
     def slopes(self, prediction: Array, target: Array) -> Array:
         d = prediction - like(prediction, target)
-        return _share(np.where(d > 0, 1 - self.level, np.where(d < 0, -self.level, 0)).astype(d.dtype))
+        return _of_mean(np.where(d > 0, 1 - self.level, np.where(d < 0, -self.level, 0)).astype(d.dtype))
 
 
 @dataclass(frozen=True)
 class Poisson(Loss):
-    """For counts: exp(y) - t * y, where the prediction y is the logarithm of the expected count.
+    """exp(y) - t * y, for counts, where the prediction y is the logarithm of the expected count.
 
-    Without the part that depends on the target alone (ln t!), so it may be negative.
+    The term that depends on the target alone, ln t!, is omitted, so the loss may be negative.
     """
 
     notation = "poisson"
@@ -164,7 +160,7 @@ class Poisson(Loss):
         return _mean(np.exp(prediction) - like(prediction, target) * prediction)
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        return _share(np.exp(prediction) - like(prediction, target))
+        return _of_mean(np.exp(prediction) - like(prediction, target))
 
     def point(self, prediction: Array) -> Array:
         return np.exp(prediction)
@@ -172,22 +168,20 @@ class Poisson(Loss):
 
 @dataclass(frozen=True)
 class GaussianNegativeLogLikelihood(Loss):
-    """(s + d^2 exp(-s) + ln 2 pi) / 2: the network predicts a mean and s, the logarithm of a variance (Nix and
-    Weigend, 1994).
+    """(s + d^2 exp(-s) + ln 2 pi) / 2, where the network predicts a mean and s, the logarithm of
+    the variance (Nix and Weigend, 1994).
 
-    The prediction has twice as many columns as the target: the means, then the logarithms of the variances.
+    The prediction has twice as many columns as the target: the means, then the log variances.
     """
 
     notation = "gaussian"
     averages_outputs = True
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return (
-            r"\frac{1}{2K}\sum_j s_j + (\mu_j - t_j)^2 e^{-s_j} + \ln 2\pi",
-            r"\frac{\partial}{\partial\mu_j} = \frac{1}{K}(\mu_j - t_j)e^{-s_j}, \quad "
-            r"\frac{\partial}{\partial s_j} = \frac{1}{2K}(1 - (\mu_j - t_j)^2 e^{-s_j})",
-        )
+    formula = (
+        r"\frac{1}{2K}\sum_j s_j + (\mu_j - t_j)^2 e^{-s_j} + \ln 2\pi",
+        r"\frac{\partial}{\partial\mu_j} = \frac{1}{K}(\mu_j - t_j)e^{-s_j}, \quad "
+        r"\frac{\partial}{\partial s_j} = \frac{1}{2K}(1 - (\mu_j - t_j)^2 e^{-s_j})",
+    )
 
     def outputs(self, width: int) -> int:
         return 2 * width
@@ -196,38 +190,34 @@ class GaussianNegativeLogLikelihood(Loss):
         return prediction[:, : prediction.shape[1] // 2]
 
     def samples(self, prediction: Array, target: Array) -> Array:
-        d, s = self._parts(prediction, target)
+        d, s = self._split(prediction, target)
         return _mean((s + d**2 * np.exp(-s) + d.dtype.type(math.log(2 * math.pi))) / 2)
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        d, s = self._parts(prediction, target)
+        d, s = self._split(prediction, target)
         precision = np.exp(-s)
-        return np.concatenate([_share(d * precision), _share((1 - d**2 * precision) / 2)], axis=1)
+        return np.concatenate([_of_mean(d * precision), _of_mean((1 - d**2 * precision) / 2)], axis=1)
 
-    def _parts(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+    def _split(self, prediction: Array, target: Array) -> tuple[Array, Array]:
         if prediction.shape[1] % 2:
-            raise ShapeError(
-                f"gaussian: the prediction has {prediction.shape[1]} columns; it needs two for each of the target's:"
-                " mean and log variance"
-            )
+            columns = f"the prediction has {prediction.shape[1]} columns"
+            raise ShapeError(f"gaussian: {columns}; it needs a mean and a log variance for each target column")
         mean = self.point(prediction)
         return mean - like(mean, target), prediction[:, prediction.shape[1] // 2 :]
 
 
 @dataclass(frozen=True)
 class Cosine(Loss):
-    """1 minus the cosine of the angle between prediction and target: only their direction counts."""
+    """1 minus the cosine similarity of prediction and target, which ignores their lengths."""
 
     notation = "cosine"
 
     scales_target = False
 
-    @property
-    def formula(self) -> tuple[str, str]:
-        return (
-            r"1 - \frac{y \cdot t}{|y|\,|t|}",
-            r"\frac{y_j}{|y|^2} \cdot \frac{y \cdot t}{|y|\,|t|} - \frac{t_j}{|y|\,|t|}",
-        )
+    formula = (
+        r"1 - \frac{y \cdot t}{|y|\,|t|}",
+        r"\frac{y_j}{|y|^2} \cdot \frac{y \cdot t}{|y|\,|t|} - \frac{t_j}{|y|\,|t|}",
+    )
 
     def samples(self, prediction: Array, target: Array) -> Array:
         return 1 - self._cosine(prediction, like(prediction, target))[0][:, 0]
@@ -239,7 +229,7 @@ class Cosine(Loss):
 
     @staticmethod
     def _cosine(y: Array, t: Array) -> tuple[Array, Array, Array]:
-        tiny = np.finfo(y.dtype).tiny ** 0.25  # a vector of length 0 has no direction: it gets cosine 0
+        tiny = np.finfo(y.dtype).tiny ** 0.25  # makes the cosine of a zero vector 0
         size = np.maximum(np.linalg.norm(y, axis=1, keepdims=True), tiny)
         sizes = size * np.maximum(np.linalg.norm(t, axis=1, keepdims=True), tiny)
         return (y * t).sum(axis=1, keepdims=True) / sizes, size, sizes

@@ -1,1 +1,1 @@
-"""The live page: a network learns, step by step, and every number says where it comes from."""
+"""The live page: watch a network learn step by step, with the origin of every number."""

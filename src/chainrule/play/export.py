@@ -1,4 +1,4 @@
-"""What one takes away: Python code that builds and trains this very network, with chainrule or PyTorch, and weights."""
+"""The page's exports: the weights, and code that trains the network in chainrule or PyTorch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chainrule.distributions import (
     VarianceScaling,
 )
 from chainrule.errors import SettingError
-from chainrule.play.frames import drawn_from
+from chainrule.play.frames import weight_distribution
 from chainrule.play.samples import TEST, VALIDATION
 from chainrule.play.settings import Settings, options_of
 
@@ -32,15 +32,14 @@ _TORCH_MODULES = {
     "SELU": "SELU()", "GELU": "GELU()", "SiLU": "SiLU()", "Mish": "Mish()", "Softplus": "Softplus()",
     "Softsign": "Softsign()", "HardTanh": "Hardtanh()", "HardSwish": "Hardswish()", "HardSigmoid": "Hardsigmoid()",
 }  # fmt: skip
-"""The kinds of layers that PyTorch has too, as it writes them."""
+"""PyTorch's modules by the kind of layer."""
 _TORCH_OPTIMIZERS = {
     "sgd": "SGD", "gd": "SGD", "gradient_descent": "SGD", "momentum": "SGD", "nesterov": "SGD", "adam": "Adam",
     "adamw": "AdamW", "adagrad": "Adagrad", "adadelta": "Adadelta", "rmsprop": "RMSprop", "adamax": "Adamax",
     "nadam": "NAdam", "radam": "RAdam",
 }  # fmt: skip
-
-
-_TORCH_DRAWS: dict[type, tuple[str, Callable[[Any], tuple[float, ...]]]] = {
+"""PyTorch's optimizers by their names here."""
+_TORCH_INITIALIZERS: dict[type, tuple[str, Callable[[Any], tuple[float, ...]]]] = {
     Uniform: ("uniform", lambda d: (d.low, d.high)),
     Normal: ("normal", lambda d: (d.mean, d.deviation)),
     TruncatedNormal: (
@@ -52,157 +51,170 @@ _TORCH_DRAWS: dict[type, tuple[str, Callable[[Any], tuple[float, ...]]]] = {
     Identity: ("eye", lambda _: ()),
     Sparse: ("sparse", lambda d: (d.sparsity, d.deviation)),
 }
+"""PyTorch's initializers by distribution, with a function that gives their arguments."""
 
 
 def export(trainer: Trainer, kind: str) -> str | bytes:
-    """A file of this kind: "chainrule", "torch", "json" or "safetensors"."""
+    """The content of a file.
+
+    Args:
+        trainer: the network and its training
+        kind: "chainrule" or "torch" for code, "json" or "safetensors" for the weights
+
+    Raises:
+        SettingError: for another kind, and for what code for PyTorch does not support
+    """
     if kind == "chainrule":
         return chainrule_code(trainer)
     if kind == "torch":
         return torch_code(trainer)
-    layout, parameters = trainer.plan.network.parameters, trainer.position.parameters
+    views = trainer.plan.network.parameters.views(trainer.position.parameters)
     if kind == "json":
-        return json.dumps({name: array.tolist() for name, array in layout.views(parameters)}, indent=1)
+        return json.dumps({name: array.tolist() for name, array in views}, indent=1)
     if kind == "safetensors":
         from safetensors.numpy import save
 
-        return save({name: array.copy() for name, array in layout.views(parameters)})
+        return save({name: array.copy() for name, array in views})
     raise SettingError(f"the page can't export {kind!r}")
 
 
 def _data_code(trainer: Trainer) -> list[str]:
-    """The lines that make the very samples of the page, split the same way."""
+    """The lines that load the samples of the page, with the same split."""
     settings = trainer.settings.data
     split = f"validation={VALIDATION}, test={TEST}, seed={settings.seed}"
     if settings.kind == "builtin":
         return [f"data = chainrule.load({settings.name!r}, {split})"]
     if settings.kind == "given":
-        return [f"data = chainrule.load({trainer.data.name!r}, {split})  # the file that was opened"]
-    lines = []
+        return [f"data = chainrule.load({trainer.data.name!r}, {split})  # the page's file"]
     if settings.kind == "drawn":
-        lines += [
+        lines = [
             f"points = np.array({[list(point[:2]) for point in settings.points]})",
             f"target = np.array({[point[2] for point in settings.points]})",
         ]
     else:
-        lines += [
-            f"plane = chainrule.plane_set({settings.name!r}, samples={settings.samples}, noise={settings.noise:g}"
-            f", seed={settings.seed})",
+        options = f"samples={settings.samples}, noise={settings.noise:g}, seed={settings.seed}"
+        lines = [
+            f"plane = chainrule.plane_set({settings.name!r}, {options})",
             "points, target = plane.features, plane.target",
         ]
-    names = {
+    expressions = {
         "x1": "x1", "x2": "x2", "x1^2": "x1 * x1", "x2^2": "x2 * x2", "x1*x2": "x1 * x2",
         "sin x1": "np.sin(np.pi * x1)", "sin x2": "np.sin(np.pi * x2)",
     }  # fmt: skip
-    features = ", ".join(names[feature] for feature in settings.features)
-    task = "regression" if trainer.data.task == "regression" else "classification"
+    features = ", ".join(expressions[feature] for feature in settings.features)
     return [
         *lines,
         "x1, x2 = points.T",
-        f"data = chainrule.load((np.column_stack([{features}]), target), {split}, task={task!r})",
+        f"data = chainrule.load((np.column_stack([{features}]), target), {split}, task={trainer.data.task!r})",
     ]
 
 
 def chainrule_code(trainer: Trainer) -> str:
-    """A program that trains this network with chainrule: to the bit as the page did, by the end of the last epoch, if
-    the page took whole epochs.
+    """A program that trains this network with chainrule. After whole epochs, its weights equal the
+    page's bit for bit.
     """
     plan, settings = trainer.plan, trainer.settings
-    made = [_repr(layer) for layer in plan.network.layers]
+    layers = [_repr(layer) for layer in plan.network.layers]
     penalties = f", penalties=[losses.elastic({settings.l1:g}, {settings.l2:g})]" if settings.penalties() else ""
     kinds = ", ".join(sorted({layer.kind for layer in plan.network.layers}))
-    rooms = "distributions, losses" if "distributions." in "".join(made) else "losses"
+    modules = "distributions, losses" if "distributions." in "".join(layers) else "losses"
     body = [
-        *_data_code(trainer), "", "layers = [", *(f"    {layer}," for layer in made), "]",
+        *_data_code(trainer), "", "layers = [", *(f"    {layer}," for layer in layers), "]",
         "trained = chainrule.train(",
         f"    layers, data, loss={_repr(plan.loss, 'losses.')}, optimizer={settings.optimizer_text!r},",
         f"    epochs={_epochs(trainer)}, batch_size={plan.batch_size}, seed={settings.seed}, patience=None{penalties},",
         ")", 'print(f"loss {trained.history[-1][\'loss\']:.6g}")',
     ]  # fmt: skip
-    numbers = ["import numpy as np", ""] if any("np." in line for line in body) else []
-    head = ['"""Trains the network of a page of chainrule play."""', "", *numbers, "import chainrule"]
-    return "\n".join([*head, f"from chainrule import {rooms}", f"from chainrule.layers import {kinds}", "", *body, ""])
+    numpy = ["import numpy as np", ""] if any("np." in line for line in body) else []
+    head = ['"""Trains a network from the page of chainrule play."""', "", *numpy, "import chainrule"]
+    return "\n".join(
+        [*head, f"from chainrule import {modules}", f"from chainrule.layers import {kinds}", "", *body, ""]
+    )
 
 
 def _epochs(trainer: Trainer) -> int:
-    """For how many epochs a program is to train: as long as the page has; with a schedule, as long as it is planned."""
+    """The epochs that a program trains for: those so far; with a schedule, all that are planned."""
     if trainer.settings.schedule != "constant":
         return trainer.settings.epochs
-    return max(-(-trainer.step // trainer.steps_per_epoch), 1)
+    return max(math.ceil(trainer.step / trainer.steps_per_epoch), 1)
 
 
 def _repr(value: Any, prefix: str = "") -> str:
-    """A dataclass as code, its defaults left out."""
+    """A dataclass as code, without the fields that have their defaults; any other value's repr."""
     if not dataclasses.is_dataclass(value):
         return repr(value)
-    parts = []
+    arguments = []
     for f in dataclasses.fields(value):
-        there = getattr(value, f.name)
+        setting = getattr(value, f.name)
         default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
-        if there != default:
-            inner = "distributions." if f.name in ("weights", "biases") else ""
-            parts.append(f"{f.name}={_repr(there, inner)}")
-    return f"{prefix}{type(value).__name__}({', '.join(parts)})"
+        if setting != default:
+            module = "distributions." if f.name in ("weights", "biases") else ""
+            arguments.append(f"{f.name}={_repr(setting, module)}")
+    return f"{prefix}{type(value).__name__}({', '.join(arguments)})"
 
 
 def torch_code(trainer: Trainer) -> str:
-    """A program that builds and trains the same network with PyTorch. Raises SettingError for what PyTorch, or this
-    program, has no counterpart for.
+    """A program that trains the same network with PyTorch.
+
+    Raises SettingError for a layer, loss, optimizer or schedule that such code does not support.
     """
     settings, steps = trainer.settings, trainer.steps_per_epoch
-    kind = "float32" if trainer.data.task == "regression" else "int64"
-    clip = ["nn.utils.clip_grad_norm_(network.parameters(), " + f"{settings.clip:g})"] if settings.clip else []
-    schedule, follow = _torch_schedule(settings, settings.epochs * steps)
-    within = [
+    dtype = "float32" if trainer.data.task == "regression" else "int64"
+    clip = [f"nn.utils.clip_grad_norm_(network.parameters(), {settings.clip:g})"] if settings.clip else []
+    schedule, schedule_step = _torch_schedule(settings, settings.epochs * steps)
+    loop_body = [
         "prediction, target = network(x[rows]), y[rows]",
         f"loss = {_torch_loss(trainer)}",
         "optimizer.zero_grad()",
         "loss.backward()  # backpropagation computes the derivatives",
         *clip,
         "optimizer.step()  # gradient descent uses them",
-        *follow,
+        *schedule_step,
     ]
     return "\n".join([
-        '"""Trains the network of a page of chainrule play with PyTorch."""', "",
+        '"""Trains a network from the page of chainrule play, with PyTorch."""', "",
         "import numpy as np", "import torch", "from torch import nn", "", "import chainrule  # for the data", "",
         *_data_code(trainer), "",
         "x = torch.tensor(data.training.x, dtype=torch.float32)",
-        f"y = torch.tensor(data.training.y, dtype=torch.{kind})", "",
+        f"y = torch.tensor(data.training.y, dtype=torch.{dtype})", "",
         f"torch.manual_seed({settings.seed})",
         "network = nn.Sequential(", *(f"    {module}," for module in _torch_modules(trainer)), ")",
-        *_torch_draws(trainer),
+        *_torch_initializers(trainer),
         f"optimizer = {_torch_optimizer(settings)}", *schedule,
         f"for epoch in range({_epochs(trainer)}):", "    order = torch.randperm(len(x))",
-        f"    for rows in order.split({trainer.plan.batch_size}):", *(f"        {line}" for line in within),
+        f"    for rows in order.split({trainer.plan.batch_size}):", *(f"        {line}" for line in loop_body),
         'print(f"loss {loss.item():.6g}")', "",
     ])  # fmt: skip
 
 
 def _torch_modules(trainer: Trainer) -> list[str]:
+    """The modules of the network, in order."""
     modules, inputs = [], math.prod(trainer.data.input_shape)
     for node in trainer.plan.network.nodes:
         layer, kind = node.layer, node.layer.kind
         if kind not in _TORCH_MODULES:
-            raise SettingError(f"PyTorch has no {kind}; choose another activation to take its code away")
+            raise SettingError(f"code for PyTorch does not support {kind}; choose another activation")
         modules.append("nn." + _TORCH_MODULES[kind].format(inputs=inputs, layer=layer))
         inputs = node.built.output_shape[-1]
     return modules
 
 
-def _torch_draws(trainer: Trainer) -> list[str]:
-    """The lines that draw weights from the distributions that the page has, and set biases to 0."""
+def _torch_initializers(trainer: Trainer) -> list[str]:
+    """The lines that draw the weights from the same distributions, and set the biases to 0."""
     lines = []
     for k, node in enumerate(trainer.plan.network.nodes):
         if node.built.parameters:
-            distribution, fans = drawn_from(node)
-            found = distribution.scaled(fans) if isinstance(distribution, VarianceScaling) else distribution
-            name, numbers = _TORCH_DRAWS[type(found)]
-            told = ", ".join([f"network[{k}].weight", *(f"{number:.8g}" for number in numbers(found))])
-            lines += [f"nn.init.{name}_({told})", f"nn.init.zeros_(network[{k}].bias)"]
+            distribution, fans = weight_distribution(node)
+            if isinstance(distribution, VarianceScaling):
+                distribution = distribution.scaled(fans)
+            name, numbers = _TORCH_INITIALIZERS[type(distribution)]
+            arguments = ", ".join([f"network[{k}].weight", *(f"{number:.8g}" for number in numbers(distribution))])
+            lines += [f"nn.init.{name}_({arguments})", f"nn.init.zeros_(network[{k}].bias)"]
     return lines
 
 
 def _torch_loss(trainer: Trainer) -> str:
+    """The expression for the loss, with penalties."""
     losses = {
         "CategoricalCrossEntropy": "nn.functional.cross_entropy(prediction, target)",
         "BinaryCrossEntropy": "nn.functional.binary_cross_entropy_with_logits(prediction[:, 0], target.float())",
@@ -212,7 +224,7 @@ def _torch_loss(trainer: Trainer) -> str:
     }
     name, settings = type(trainer.plan.loss).__name__, trainer.settings
     if name not in losses:
-        raise SettingError(f"the code for PyTorch knows no {name}; choose another loss to take it away")
+        raise SettingError(f"code for PyTorch does not support {name}; choose another loss")
     weights = "(p for name, p in network.named_parameters() if name.endswith('weight'))"
     penalty = f" + sum({settings.l1:g} * p.abs().sum() for p in {weights})" if settings.l1 else ""
     penalty += f" + sum({settings.l2 / 2:g} * (p**2).sum() for p in {weights})" if settings.l2 else ""
@@ -220,21 +232,23 @@ def _torch_loss(trainer: Trainer) -> str:
 
 
 def _torch_optimizer(settings: Settings) -> str:
+    """The expression that creates the optimizer."""
     name = settings.optimizer
     if name not in _TORCH_OPTIMIZERS:
-        raise SettingError(f"PyTorch has no optimizer {name}; choose another to take its code away")
+        raise SettingError(f"code for PyTorch does not support the optimizer {name}; choose another")
     options = options_of(name) | dict(settings.options)
-    more = f", momentum={options['decay']:g}" if name in ("momentum", "nesterov") else ""
-    more += ", nesterov=True" if name == "nesterov" else ""
-    more += f", betas=({options['beta1']:g}, {options['beta2']:g})" if "beta1" in options else ""
-    more += f", weight_decay={options['weight_decay']:g}" if "weight_decay" in options else ""
-    return f"torch.optim.{_TORCH_OPTIMIZERS[name]}(network.parameters(), lr={settings.learning_rate:g}{more})"
+    arguments = f"network.parameters(), lr={settings.learning_rate:g}"
+    arguments += f", momentum={options['decay']:g}" if name in ("momentum", "nesterov") else ""
+    arguments += ", nesterov=True" if name == "nesterov" else ""
+    arguments += f", betas=({options['beta1']:g}, {options['beta2']:g})" if "beta1" in options else ""
+    arguments += f", weight_decay={options['weight_decay']:g}" if "weight_decay" in options else ""
+    return f"torch.optim.{_TORCH_OPTIMIZERS[name]}({arguments})"
 
 
 def _torch_schedule(settings: Settings, steps: int) -> tuple[list[str], list[str]]:
-    """The lines that make a schedule, and those that follow it after each step."""
+    """The lines that create the learning-rate schedule, and those that advance it after a step."""
     if settings.schedule == "constant":
         return [], []
     if settings.schedule != "cosine":
-        raise SettingError(f"the code for PyTorch knows no schedule {settings.schedule}; it knows constant and cosine")
+        raise SettingError(f"code for PyTorch does not support the schedule {settings.schedule}; choose cosine")
     return [f"schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, {steps})"], ["schedule.step()"]

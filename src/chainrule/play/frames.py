@@ -1,7 +1,8 @@
-"""What the page is sent: once what a network and its data are, then frames of numbers as it learns.
+"""The messages to the page: a description of the network and its data, then frames as it trains.
 
-A frame is binary: the length of a JSON header (4 bytes, little-endian), the header, then its arrays one after the
-other. The header's `arrays` names each with its type and shape; each begins at a multiple of 4.
+A message is binary: the length of a JSON header (4 bytes, little-endian), the header, and then the
+arrays one after another. The header's `arrays` lists each array's name, type, shape and offset; each
+begins at a multiple of 4 bytes.
 """
 
 from __future__ import annotations
@@ -17,33 +18,36 @@ from chainrule import distributions, generators
 from chainrule.arrays import Array
 from chainrule.distributions import Distribution, Fans
 from chainrule.layers import Node
-from chainrule.play.trainer import SHOWN, Trainer
+from chainrule.play.trainer import PHASES, SHOWN, Trainer
 
 EXTENT = 1.3
 """The plane is shown from -EXTENT to EXTENT in both directions."""
 FINE, COARSE = 50, 20
-"""Points a side at which the prediction, and each unit's output, are drawn."""
+"""Grid points per side for the network's prediction, and for the output of each unit."""
 MOST_SHOWN = 16
-"""Units of a layer that are drawn."""
+"""The maximum number of units of a layer whose outputs over the plane are drawn."""
+
+Message = tuple[dict[str, Any], dict[str, Array]]
+"""The header and the arrays of a message."""
 
 
-def packed(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
-    """A frame of a header and arrays of float32 or uint8."""
-    told, parts, place = [], [], 0
+def pack(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
+    """The bytes of a message; arrays of uint8 stay as they are, all others become float32."""
+    entries, contents, offset = [], [], 0
     for name, array in arrays.items():
-        content = np.ascontiguousarray(array).tobytes()
-        kind = "f4" if array.dtype == np.float32 else "u1"
-        told.append({"name": name, "kind": kind, "shape": list(array.shape), "at": place})
-        padding = -len(content) % 4
-        parts.append(content + b"\0" * padding)
-        place += len(content) + padding
-    head = json.dumps(finite({**header, "arrays": told})).encode()
+        kind = "u1" if array.dtype == np.uint8 else "f4"
+        content = array.astype(f"<{kind}").tobytes()
+        content += b"\0" * (-len(content) % 4)
+        entries.append({"name": name, "kind": kind, "shape": list(array.shape), "at": offset})
+        contents.append(content)
+        offset += len(content)
+    head = json.dumps(finite({**header, "arrays": entries})).encode()
     head += b" " * (-len(head) % 4)
-    return struct.pack("<I", len(head)) + head + b"".join(parts)
+    return struct.pack("<I", len(head)) + head + b"".join(contents)
 
 
 def finite(value: Any) -> Any:
-    """The same with null where a number is not finite, as JSON wants it."""
+    """A copy with null for every infinite number and NaN, neither of which JSON has."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -54,35 +58,35 @@ def finite(value: Any) -> Any:
 
 
 def plane_grid(side: int) -> Array:
-    """(side * side, 2) points of the plane, row by row from the top."""
+    """(side * side, 2) a grid of points of the plane, row by row from the top."""
     line = np.linspace(-EXTENT, EXTENT, side)
-    across, along = np.meshgrid(line, line[::-1])
-    return np.column_stack([across.ravel(), along.ravel()])
+    x1, x2 = np.meshgrid(line, line[::-1])
+    return np.column_stack([x1.ravel(), x2.ravel()])
 
 
-def built(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Array]]:
-    """What the network and its data are; sent whenever they change."""
-    data, plan, points = trainer.data, trainer.plan, trainer.samples
-    layout = plan.network.parameters
-    layers = []
-    for node in plan.network.nodes:
-        layers.append({
-            "name": node.name, "kind": node.layer.kind, "units": int(node.built.output_shape[-1]),
-            "parameters": [
-                {"name": entry.name, "start": entry.start, "shape": list(entry.shape)}
-                for entry in layout.entries if entry.owner == node.name
-            ],
-        })  # fmt: skip
+def description(trainer: Trainer) -> Message:
+    """The description of the network and its data, sent whenever they change."""
+    data, plan, samples = trainer.data, trainer.plan, trainer.samples
+    layout, nodes = plan.network.parameters, plan.network.nodes
     header = {
         "type": "built",
-        "layers": layers,
+        "layers": [
+            {
+                "name": node.name, "kind": node.layer.kind, "units": int(node.built.output_shape[-1]),
+                "parameters": [
+                    {"name": entry.name, "start": entry.start, "shape": entry.shape}
+                    for entry in layout.entries if entry.owner == node.name
+                ],
+            }
+            for node in nodes
+        ],
         "task": data.task,
         "classes": [str(label) for label in data.target.classes],
         "target": data.target.name,
         "data": data.name,
-        "inputs": list(data.input_shape),
-        "input_names": list(points.features) or data.input_names,
-        "plane": points.is_plane,
+        "inputs": data.input_shape,
+        "input_names": samples.features or data.input_names,
+        "plane": samples.is_plane,
         "extent": EXTENT,
         "samples": [len(data.training.x), 0 if data.validation is None else len(data.validation.x)],
         "loss": type(plan.loss).__name__,
@@ -91,34 +95,32 @@ def built(trainer: Trainer) -> tuple[dict[str, Any], dict[str, Array]]:
         "weights": layout.size,
         "last_step": trainer.last_step,
         "steps_per_epoch": trainer.steps_per_epoch,
-        "draws": [_draw(trainer, node) for node in plan.network.nodes if "W" in node.built.parameters],
-    }
-    arrays: dict[str, Array] = {}
-    if points.points is not None and points.held is not None:
-        assert data.validation is not None
-        arrays = {
-            "points": points.points.astype(np.float32),
-            "held": points.held.astype(np.float32),
-            "targets": _targets(data.training.y),
-            "held_targets": _targets(data.validation.y),
-        }
-    return header, arrays
+        "draws": [_draw(trainer, node) for node in nodes if "W" in node.built.parameters],
+    }  # fmt: skip
+    if samples.points is None or samples.held_out is None:
+        return header, {}
+    assert data.validation is not None
+    return header, {
+        "points": samples.points, "held": samples.held_out,
+        "targets": _targets(data.training.y), "held_targets": _targets(data.validation.y),
+    }  # fmt: skip
 
 
 def _targets(y: Array) -> Array:
-    return np.asarray(y, dtype=np.float32).reshape(len(y), -1)[:, 0]
+    """(samples,) the first column of the targets."""
+    return np.asarray(y).reshape(len(y), -1)[:, 0]
 
 
-def drawn_from(node: Node) -> tuple[Distribution, Fans]:
-    """What a layer's weights are drawn from, and the fans that scale the draw."""
+def weight_distribution(node: Node) -> tuple[Distribution, Fans]:
+    """The distribution of a layer's initial weights, and the fans that scale it."""
     parameter = node.built.parameters["W"]
     return parameter.distribution or distributions.glorot_uniform(), parameter.fans
 
 
 def _draw(trainer: Trainer, node: Node) -> dict[str, Any]:
-    """The weights that a layer started with, as a histogram, over that of many draws from the same distribution."""
+    """Histograms of a layer's initial weights, and of many draws from the same distribution."""
     network = trainer.plan.network
-    distribution, fans = drawn_from(node)
+    distribution, fans = weight_distribution(node)
     drawn = network.parameters.view(network.draw(trainer.plan.seed), f"{node.owner}.W")
     repeats = max(1, min(40, 20_000 // drawn.size))
     many = np.concatenate([
@@ -136,8 +138,15 @@ def _draw(trainer: Trainer, node: Node) -> dict[str, Any]:
     }
 
 
-def frame(trainer: Trainer, view: Mapping[str, Any], full: bool) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Where training stands, and what the page draws of it. `full` asks for what changes slowly, too."""
+def frame(trainer: Trainer, view: Mapping[str, Any], full: bool) -> Message:
+    """The state of training, and what the page draws of it.
+
+    Args:
+        trainer: the training
+        view: what the page shows; "histogram" is the name of a layer, or empty
+        full: whether to include what is costly and changes slowly: metrics, the outputs of units
+            and the histogram
+    """
     last, pending = trainer.last, trainer.pending
     header: dict[str, Any] = {
         "type": "frame",
@@ -148,12 +157,11 @@ def frame(trainer: Trainer, view: Mapping[str, Any], full: bool) -> tuple[dict[s
         "batch_loss": None if last is None else last.loss,
         "loss": trainer.mean_loss(),
     }
-    arrays: dict[str, Array] = {"weights": trainer.position.parameters.astype(np.float32)}
+    arrays: dict[str, Array] = {"weights": trainer.position.parameters}
     if pending is not None:
         _add_pending(trainer, header, arrays)
     elif last is not None:
-        arrays["gradients"] = last.gradient.astype(np.float32)
-        arrays["updates"] = last.update.astype(np.float32)
+        arrays |= {"gradients": last.gradient, "updates": last.update}
     if last is not None:
         header["gradient_sizes"] = {
             name: float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
@@ -172,92 +180,87 @@ def frame(trainer: Trainer, view: Mapping[str, Any], full: bool) -> tuple[dict[s
 
 
 def _add_pending(trainer: Trainer, header: dict[str, Any], arrays: dict[str, Array]) -> None:
-    """What the phase shows of a step under way: values as of the forward pass, deltas as far as backward came."""
-    pending, order = trainer.pending, ("weights", "forward", "loss", "backward")
+    """Add what the phases so far of the step in progress have computed."""
+    pending, reached = trainer.pending, PHASES.index(trainer.phase)
     assert pending is not None
-    reached = order.index(trainer.phase)
+    derivatives = pending.derivatives
     header["rows"] = [int(row) for row in pending.rows[:8]]
-    if reached >= 1:
-        outputs = zip(trainer.layers, pending.derivatives.tape.values[1:], strict=True)
-        header["values"] = {place: _mean(output) for place, output in outputs}
-    if reached >= 2:
-        header["batch_loss"] = pending.derivatives.loss
-    if reached >= 3:
+    if reached >= PHASES.index("forward"):
+        outputs = zip(trainer.layers, derivatives.tape.values[1:], strict=True)
+        header["values"] = {layer: _unit_means(output) for layer, output in outputs}
+    if reached >= PHASES.index("loss"):
+        header["batch_loss"] = derivatives.loss
+    if reached >= PHASES.index("backward"):
         shown = trainer.layers[trainer.backward_to :]
-        header["deltas"] = {place: _mean(pending.derivatives.tape.arrived(place), absolute=True) for place in shown}
-        gradients = np.zeros_like(pending.derivatives.gradient)
+        header["deltas"] = {layer: _unit_means(np.abs(derivatives.tape.arrived(layer))) for layer in shown}
+        arrays["gradients"] = np.zeros_like(derivatives.gradient)
         for entry in trainer.plan.network.parameters.entries:
             if entry.owner in shown:
-                gradients[entry.place] = pending.derivatives.gradient[entry.place]
-        arrays["gradients"] = gradients.astype(np.float32)
+                arrays["gradients"][entry.place] = derivatives.gradient[entry.place]
 
 
-def _mean(array: Array, absolute: bool = False) -> list[float]:
-    rows = array.reshape(-1, array.shape[-1])
-    return [float(v) for v in (np.abs(rows) if absolute else rows).mean(axis=0)[:64]]
+def _unit_means(array: Array) -> list[float]:
+    """The mean over all axes but the last, for up to 64 units."""
+    return [float(mean) for mean in array.reshape(-1, array.shape[-1]).mean(axis=0)[:64]]
 
 
 def _add_plane(trainer: Trainer, arrays: dict[str, Array], full: bool) -> None:
-    """The prediction over the plane, and every unit's output."""
-    prediction = trainer.predict(trainer.samples.prepare(_GRID[FINE]))
-    arrays["prediction"] = _shade(trainer, prediction)
+    """Add the prediction over the plane and, if `full`, the output of each unit."""
+    arrays["prediction"] = _shade(trainer, trainer.predict(trainer.samples.prepare(_GRID[FINE])))
     if not full:
         return
     outputs = trainer.unit_outputs(trainer.samples.prepare(_GRID[COARSE]))
-    for place, output in outputs.items():
+    for layer, output in outputs.items():
         shown = output[:, :MOST_SHOWN].T
         largest = np.abs(shown).max(axis=1, keepdims=True)
         scaled = np.divide(shown, largest, out=np.zeros_like(shown), where=largest > 0)
-        arrays[f"unit {place}"] = np.round(127.5 + 127.5 * np.nan_to_num(scaled)).astype(np.uint8)
+        arrays[f"unit {layer}"] = np.round(127.5 + 127.5 * np.nan_to_num(scaled)).astype(np.uint8)
 
 
 _GRID = {side: plane_grid(side) for side in (FINE, COARSE)}
 
 
 def _shade(trainer: Trainer, prediction: Array) -> Array:
-    """The prediction as 0 to 255: the probability of the second class, or where a quantity lies in its range."""
+    """The prediction as 0 to 255: the probability of the second class, or a number from -2 to 2."""
     loss = trainer.plan.loss
     if trainer.data.task == "classification":
-        shares = loss.probabilities(prediction)
-        value = shares[:, 1] if shares is not None else loss.classes(prediction).astype(float)
+        probabilities = loss.probabilities(prediction)
+        value = probabilities[:, 1] if probabilities is not None else loss.classes(prediction).astype(float)
     else:
-        value = loss.point(prediction).reshape(len(prediction), -1)[:, 0] / 4 + 0.5  # the target has deviation 1
+        value = _targets(loss.point(prediction)) / 4 + 0.5  # the target is standardized
     return np.round(255 * np.clip(np.nan_to_num(value, nan=0.5), 0, 1)).astype(np.uint8)
 
 
 def _add_output(trainer: Trainer, arrays: dict[str, Array]) -> None:
-    """For data off the plane: a confusion matrix, or predicted beside true."""
-    held = trainer.data.validation
-    if trainer.samples.is_plane or held is None:
+    """Add, for data outside the plane, a confusion matrix, or predicted and true values."""
+    if trainer.samples.is_plane or trainer.data.validation is None:
         return
-    part = held.thinned(1000)
-    prediction, target = trainer.predict(part.x), trainer.data.target
+    samples, target, loss = trainer.data.validation.thinned(1000), trainer.data.target, trainer.plan.loss
+    prediction = trainer.predict(samples.x)
     if trainer.data.task == "classification":
-        counts = np.zeros((target.width, target.width), dtype=np.float32)
-        np.add.at(counts, (np.asarray(part.y, dtype=np.intp), trainer.plan.loss.classes(prediction)), 1)
-        arrays["confusion"] = counts
-        return
-    truth = target.decode(np.asarray(part.y).reshape(len(part.y), -1))[:, 0]
-    guess = target.decode(trainer.plan.loss.point(prediction).reshape(len(part.y), -1))[:, 0]
-    arrays["true"], arrays["predicted"] = truth.astype(np.float32), guess.astype(np.float32)
+        arrays["confusion"] = np.zeros((target.width, target.width))
+        np.add.at(arrays["confusion"], (np.asarray(samples.y, dtype=np.intp), loss.classes(prediction)), 1)
+    else:
+        for name, values in (("true", samples.y), ("predicted", loss.point(prediction))):
+            arrays[name] = target.decode(np.asarray(values).reshape(len(values), -1))[:, 0]
 
 
 def histogram(trainer: Trainer, layer: str) -> dict[str, Any]:
-    """How a layer's weights, outputs and gradients are spread."""
-    found: dict[str, Any] = {"layer": layer}
-    layout, last = trainer.plan.network.parameters, trainer.last
-    own = [entry for entry in layout.entries if entry.owner == layer]
+    """Histograms of a layer's weights, gradients and outputs, as far as it has them."""
+    result: dict[str, Any] = {"layer": layer}
+    last = trainer.last
+    entries = [entry for entry in trainer.plan.network.parameters.entries if entry.owner == layer]
     arrays: dict[str, Array] = {}
-    if own:
-        arrays["weights"] = np.concatenate([trainer.position.parameters[entry.place] for entry in own])
+    if entries:
+        arrays["weights"] = np.concatenate([trainer.position.parameters[entry.place] for entry in entries])
         if last is not None:
-            arrays["gradients"] = np.concatenate([last.gradient[entry.place] for entry in own])
+            arrays["gradients"] = np.concatenate([last.gradient[entry.place] for entry in entries])
     outputs = trainer.unit_outputs(trainer.data.training.thinned(SHOWN).x)
     if layer in outputs:
         arrays["activations"] = outputs[layer].ravel()
     for name, array in arrays.items():
-        good = array[np.isfinite(array)]
-        widest = float(np.abs(good).max()) if good.size else 1.0
-        counts, edges = np.histogram(good, bins=30, range=(-widest or -1.0, widest or 1.0))
-        found[name] = {"counts": counts.tolist(), "low": float(edges[0]), "high": float(edges[-1])}
-    return found
+        values = array[np.isfinite(array)]
+        widest = (float(np.abs(values).max()) if values.size else 1.0) or 1.0
+        counts, edges = np.histogram(values, bins=30, range=(-widest, widest))
+        result[name] = {"counts": counts.tolist(), "low": float(edges[0]), "high": float(edges[-1])}
+    return result

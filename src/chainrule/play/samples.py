@@ -1,4 +1,4 @@
-"""The samples that a network on the page learns from: points of the plane as features, or any data set."""
+"""The samples that a network on the page is trained on: points of the plane, or any data set."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from chainrule.errors import SettingError
 from chainrule.play.settings import DataSettings
 
 TEST, VALIDATION = 0.0, 0.3
-"""The page holds out one part, which it shows as test points and measures the validation loss on."""
+"""Shares of the samples. The page calls its validation set the test points: it has no other."""
 
-_OF_A_POINT: dict[str, Callable[[Array], Array]] = {
+_FEATURE_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "x1": lambda x: x[:, 0],
     "x2": lambda x: x[:, 1],
     "x1^2": lambda x: x[:, 0] ** 2,
@@ -29,57 +29,67 @@ _OF_A_POINT: dict[str, Callable[[Array], Array]] = {
 
 @dataclass(frozen=True)
 class PageData:
-    """A data set, and, of the plane, where its points lie.
+    """A data set and, if it consists of points of the plane, their coordinates.
 
     Attributes:
         data: the prepared data set
-        features: what the network is given of a point of the plane; none for other data
-        points: (training points, 2) where the training samples lie in the plane, or None
-        held: (validation points, 2) where those held out lie, or None
+        features: the features of a point that the network sees; empty for other data
+        points: (training points, 2) the coordinates of the training samples, or None
+        held_out: (validation points, 2) the coordinates of the validation samples, or None
     """
 
     data: Dataset
     features: tuple[str, ...] = ()
     points: Array | None = None
-    held: Array | None = None
+    held_out: Array | None = None
 
     @property
     def is_plane(self) -> bool:
+        """Whether the samples are points of the plane."""
         return self.points is not None
 
     def prepare(self, points: Array) -> Array:
-        """Points of the plane, of shape (points, 2), as the network takes them."""
+        """The network's input for points of the plane of shape (points, 2)."""
         assert self.data.preparation is not None
         return self.data.preparation.apply(Source("plane", features_of(points, self.features), None))
 
 
 def features_of(points: Array, features: tuple[str, ...]) -> Array:
-    """(points, features) of points of the plane."""
-    return np.column_stack([_OF_A_POINT[feature](points) for feature in features])
+    """The features, of shape (points, features), of points of the plane of shape (points, 2)."""
+    return np.column_stack([_FEATURE_FUNCTIONS[feature](points) for feature in features])
 
 
-def page_data(settings: DataSettings, given: Dataset | None) -> PageData:
-    """The samples that the settings mean; `given` is what was opened or uploaded."""
+def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
+    """The samples that the settings select.
+
+    Args:
+        settings: the choice of samples
+        dataset: the data set that was opened or uploaded, if any
+
+    Raises:
+        SettingError: if the uploaded data set is no longer on the server, or too few points are drawn
+    """
     if settings.kind == "given":
-        if given is None:
-            raise SettingError("the data of this page is not here any more; drop the file onto the page again")
-        return PageData(given)
+        if dataset is None:
+            raise SettingError("this page's data is no longer on the server; drop the file onto the page again")
+        return PageData(dataset)
     if settings.kind == "builtin" and settings.name not in planes.NAMED:
         return PageData(load(settings.name, validation=VALIDATION, test=TEST, seed=settings.seed))
     task: str | None
     if settings.kind == "drawn":
         points, y, task = _drawn(settings)
     else:
-        source = planes.plane(settings.name, settings.samples, settings.noise, settings.seed)
-        points, y, task = source.features, np.asarray(source.target), source.task
-    made = Source(settings.name, features_of(points, settings.features), y, "class", task, columns=settings.features)
-    data = load(made, validation=VALIDATION, test=TEST, seed=settings.seed)
+        plane = planes.plane(settings.name, settings.samples, settings.noise, settings.seed)
+        points, y, task = plane.features, np.asarray(plane.target), plane.task
+    source = Source(settings.name, features_of(points, settings.features), y, "class", task, columns=settings.features)
+    data = load(source, validation=VALIDATION, test=TEST, seed=settings.seed)
     assert data.rows is not None
-    others = np.setdiff1d(np.arange(len(points)), data.rows)
-    return PageData(data, settings.features, points[data.rows], points[others])
+    held_out = np.setdiff1d(np.arange(len(points)), data.rows)
+    return PageData(data, settings.features, points[data.rows], points[held_out])
 
 
 def _drawn(settings: DataSettings) -> tuple[Array, Array, str]:
+    """The points that the user drew, (points, 2), their classes, and the task."""
     array = np.array(settings.points, dtype=float).reshape(-1, 3)
     if len(array) < 8 or len(set(array[:, 2])) < 2:
         raise SettingError("draw at least eight points, of both classes")
@@ -87,5 +97,5 @@ def _drawn(settings: DataSettings) -> tuple[Array, Array, str]:
 
 
 def named() -> dict[str, str]:
-    """The built-in sets that are not of the plane, with what they are."""
+    """The built-in data sets other than those of the plane, each with its description."""
     return {name: builtin.about for name, builtin in BUILTIN.items() if name not in planes.NAMED}

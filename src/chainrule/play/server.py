@@ -1,8 +1,8 @@
-"""The page's server: on this machine only unless asked otherwise, and it trusts no request.
+"""The page's server: reachable from this machine only by default, and it trusts no request.
 
-Everything lies below a path that begins with a random token. Whoever doesn't know it gets nothing; neither does a
-request whose Host is not ours (DNS rebinding) or whose Origin is another page (cross-site requests). The page may run
-no script but the server's own files.
+All paths begin with a random token, without which every request is refused. So is a request with
+another Host (DNS rebinding) or from another Origin (cross-site requests). The page may run no
+scripts but the server's own files.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import importlib.util
 import json
 import secrets
+import socket as sockets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -35,16 +36,20 @@ from chainrule.runs import Run
 
 PAGE = Path(__file__).parent / "page"
 MOST_SESSIONS = 8
+"""The maximum number of open pages."""
 MOST_UPLOAD = 20_000_000
-"""Bytes of a file that is dropped onto the page."""
+"""The maximum size of an uploaded file in bytes."""
 MOST_UPLOADS = 4
+"""The number of uploaded files that are kept."""
 MOST_MESSAGE = 500_000
-"""Bytes of a message from the page."""
+"""The maximum size of a message from the page in characters."""
 MOST_BEHIND = 400
-"""Messages that may wait for a slow page; frames never do, so these are answers. One that doesn't read them is left."""
+"""The maximum number of messages that wait for a slow page. A frame is sent only after the previous
+one was drawn, so these are answers; a page that doesn't read them is disconnected.
+"""
 IDLE = 30 * 60
-"""Seconds after which a page that asks for nothing loses its session."""
-KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+"""Seconds without a command after which a page is disconnected."""
+CONTENT_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -60,13 +65,19 @@ HEADERS = {
 
 
 class Guard:
-    """Lets a request in only with the token, our own Host, and no foreign Origin."""
+    """ASGI middleware that refuses requests without the token, or with another Host or Origin.
+
+    Args:
+        app: the application that it protects
+        token: the first part of every path
+        hosts: the values of Host that are accepted, such as "127.0.0.1:8000"
+    """
 
     def __init__(self, app: ASGIApp, token: str, hosts: frozenset[str]) -> None:
         self._app, self._token, self._hosts = app, token, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
-        """Answer a foreign request, hand on our own."""
+        """Pass a legitimate request on to the application; refuse any other."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -80,33 +91,40 @@ class Guard:
             await PlainTextResponse(problem, 403, HEADERS)(scope, receive, send)
 
     def _problem(self, scope: Scope) -> str | None:
+        """Why a request is refused; None if it is legitimate."""
         headers: dict[str, str] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
         if headers.get("host", "") not in self._hosts:
-            return "this server answers under its own address only"
+            return "this server answers only at its own address"
         origin = headers.get("origin")
-        if origin is not None and origin not in {f"http://{host}" for host in self._hosts}:
-            return "this server answers its own page only"
-        if origin is None and scope["type"] == "websocket":
-            return "this server answers its own page only"
-        given = scope["path"].split("/", 2)[1] if scope["path"].count("/") >= 1 else ""
-        if not secrets.compare_digest(given.encode(), self._token.encode()):
+        required = scope["type"] == "websocket"  # browsers always send it there
+        if (origin is not None or required) and origin not in {f"http://{host}" for host in self._hosts}:
+            return "this server answers only its own page"
+        token = scope["path"].partition("/")[2].partition("/")[0]
+        if not secrets.compare_digest(token.encode(), self._token.encode()):
             return "the address lacks its token; open the one that 'chainrule play' printed"
         return None
 
 
 class Play:
-    """What the server keeps: its sessions, and the files that were dropped onto pages."""
+    """The server's endpoints and its state.
 
-    def __init__(self, given: Dataset | None, run: Run | None) -> None:
-        self.given, self.run = given, run
+    Attributes:
+        dataset: the data set that was opened with the command, if any
+        run: the recorded run that was opened with the command, if any
+        sessions: the sessions of the open pages
+        uploads: the uploaded data sets by their random names
+    """
+
+    def __init__(self, dataset: Dataset | None, run: Run | None) -> None:
+        self.dataset, self.run = dataset, run
         self.sessions: set[Session] = set()
         self.uploads: dict[str, Dataset] = {}
 
     async def config(self, request: Request) -> Response:
-        """What the page can choose from."""
-        return Response(json.dumps(choices(self.given, self.run)), media_type="application/json", headers=HEADERS)
+        """The choices that the page offers."""
+        return _json(choices(self.dataset, self.run))
 
     async def file(self, request: Request) -> Response:
         """One of the page's own files."""
@@ -114,26 +132,27 @@ class Play:
         if name == "plotly.js" and has_plotly():
             return FileResponse(plotly_script(), media_type="text/javascript", headers=HEADERS)
         path = PAGE / name
-        if name not in page_files() or path.suffix not in KINDS:
-            return PlainTextResponse("there is no such file", 404, HEADERS)
-        return FileResponse(path, media_type=KINDS[path.suffix], headers=HEADERS)
+        if name not in page_files() or path.suffix not in CONTENT_TYPES:
+            return PlainTextResponse("no such file", 404, HEADERS)
+        return FileResponse(path, media_type=CONTENT_TYPES[path.suffix], headers=HEADERS)
 
     async def upload(self, request: Request) -> Response:
-        """A CSV or Parquet file, read as `chainrule train` reads it; answers with a name for it."""
+        """Read a CSV, TSV or Parquet file as `chainrule train` does; answer with a name for it."""
         kind = request.query_params.get("kind", "")
         if kind not in ("csv", "tsv", "parquet"):
             return _refused("drop a CSV, TSV or Parquet file")
-        said = request.headers.get("content-length", "")
-        if said.isdigit() and int(said) > MOST_UPLOAD:
-            return _refused(f"the file is larger than {MOST_UPLOAD // 1_000_000} MB", 413)
-        with tempfile.TemporaryDirectory() as place:
-            path = Path(place, f"dropped.{kind}")
+        length = request.headers.get("content-length", "")
+        too_large = f"the file is larger than {MOST_UPLOAD // 1_000_000} MB"
+        if length.isdigit() and int(length) > MOST_UPLOAD:
+            return _refused(too_large, 413)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"dropped.{kind}")
             size = 0
             with path.open("wb") as file:
                 async for chunk in request.stream():
                     size += len(chunk)
                     if size > MOST_UPLOAD:
-                        return _refused(f"the file is larger than {MOST_UPLOAD // 1_000_000} MB", 413)
+                        return _refused(too_large, 413)
                     file.write(chunk)
             target = request.query_params.get("target") or None
             try:
@@ -141,40 +160,38 @@ class Play:
             except ChainruleError as error:
                 return _refused(str(error).replace(str(path), "the file"))
             except MemoryError:
-                return _refused("there is not enough memory for this file")
+                return _refused("the file does not fit into memory")
         while len(self.uploads) >= MOST_UPLOADS:
             del self.uploads[next(iter(self.uploads))]
         name = secrets.token_urlsafe(12)
         self.uploads[name] = data
-        answer = {"upload": name, "rows": len(data.training.x), "target": data.target.name, "task": data.task}
-        return Response(json.dumps(answer), media_type="application/json", headers=HEADERS)
+        return _json({"upload": name, "rows": len(data.training.x), "target": data.target.name, "task": data.task})
 
     async def socket(self, socket: WebSocket) -> None:
         """A page's connection: commands in, frames out."""
-        if len(self.sessions) >= MOST_SESSIONS:
-            await socket.accept()
-            await socket.close(1013, f"there are {MOST_SESSIONS} pages open already; close one")
-            return
         await socket.accept()
-        given = self.uploads.get(socket.query_params.get("upload", ""), self.given)
-        loop, waiting = asyncio.get_running_loop(), asyncio.Queue[bytes | None](MOST_BEHIND)
+        if len(self.sessions) >= MOST_SESSIONS:
+            await socket.close(1013, f"{MOST_SESSIONS} pages are open already; close one")
+            return
+        dataset = self.uploads.get(socket.query_params.get("upload", ""), self.dataset)
+        loop, waiting = asyncio.get_running_loop(), asyncio.Queue[bytes](MOST_BEHIND)
 
-        def put(message: bytes | None) -> None:
+        def put(message: bytes) -> None:
             try:
                 waiting.put_nowait(message)
             except asyncio.QueueFull:
                 sender.cancel()
 
-        def hand_over(message: bytes) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
+        def send(message: bytes) -> None:
+            with contextlib.suppress(RuntimeError):  # the event loop is closed
                 loop.call_soon_threadsafe(put, message)
 
         async def deliver() -> None:
-            while (message := await waiting.get()) is not None:
-                await socket.send_bytes(message)
+            while True:
+                await socket.send_bytes(await waiting.get())
 
         sender = asyncio.create_task(deliver())
-        session = Session(hand_over, given, self.run)
+        session = Session(send, dataset, self.run)
         self.sessions.add(session)
         try:
             await self._listen(socket, session, sender)
@@ -186,7 +203,7 @@ class Play:
                 await socket.close()
 
     async def _listen(self, socket: WebSocket, session: Session, sender: asyncio.Task[None]) -> None:
-        """Take commands until the page leaves, sends what it shouldn't, or is idle for too long."""
+        """Queue commands until the page is closed, sends nonsense, or is idle for too long."""
         while not sender.done():
             try:
                 text = await asyncio.wait_for(socket.receive_text(), 60)
@@ -202,36 +219,40 @@ class Play:
             except (ValueError, RecursionError):
                 message = None
             if not isinstance(message, dict):
-                await socket.close(1007, "a message is a JSON object of no more than half a megabyte")
+                await socket.close(1007, "a message must be a JSON object of at most half a megabyte")
                 return
             if not session.command(message):
                 await socket.close(1008, "too many commands at once")
                 return
 
 
+def _json(content: dict[str, Any], status: int = 200) -> Response:
+    return Response(json.dumps(content), status, HEADERS, "application/json")
+
+
 def _refused(message: str, status: int = 400) -> Response:
-    return Response(json.dumps({"error": message}), status, HEADERS, "application/json")
+    return _json({"error": message}, status)
 
 
 def page_files() -> set[str]:
-    """The page's own files by name."""
+    """The names of the page's own files."""
     return {path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file()}
 
 
 def has_plotly() -> bool:
-    """Whether the extra `charts` is installed, without which the page draws no loss surface."""
+    """Whether plotly, which draws the loss surface, is installed (the extra `charts`)."""
     return importlib.util.find_spec("plotly") is not None
 
 
 def plotly_script() -> Path:
-    """plotly.js as plotly's own wheel carries it."""
+    """The copy of plotly.js in the plotly package."""
     import plotly
 
     return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 
-def choices(given: Dataset | None, run: Run | None) -> dict[str, Any]:
-    """What the page can choose from."""
+def choices(dataset: Dataset | None, run: Run | None) -> dict[str, Any]:
+    """The choices that the page offers, and its default settings."""
     from chainrule import distributions, losses
     from chainrule.data import plane as planes
     from chainrule.descent import optimizers, schedules
@@ -239,7 +260,7 @@ def choices(given: Dataset | None, run: Run | None) -> dict[str, Any]:
     from chainrule.play.settings import FEATURES, Settings, options_of
 
     return {
-        "planes": {name: (f.__doc__ or "").splitlines()[0] for name, f in planes.NAMED.items()},
+        "planes": {name: (draw.__doc__ or "").splitlines()[0] for name, draw in planes.NAMED.items()},
         "builtin": named(),
         "features": list(FEATURES),
         "activations": sorted(kind.__name__.lower() for kind in LAYERS if kind.elementwise),
@@ -249,13 +270,13 @@ def choices(given: Dataset | None, run: Run | None) -> dict[str, Any]:
         "schedules": list(schedules.NAMED),
         "defaults": Settings().as_json(),
         "surface": has_plotly(),
-        "given": None if given is None else {"name": given.name, "target": given.target.name},
+        "given": None if dataset is None else {"name": dataset.name, "target": dataset.target.name},
         "run": None if run is None else {"name": str(run.folder), "steps": run.manifest["steps"]},
     }
 
 
 def warm_up() -> None:
-    """Load and run once all that the first page will need, so that it is quick."""
+    """Load and run everything that a page needs once, so that the first page opens quickly."""
     from chainrule.explain.page import levels
     from chainrule.explain.scheme import draw
     from chainrule.play import frames
@@ -263,17 +284,24 @@ def warm_up() -> None:
     from chainrule.play.trainer import Trainer
 
     trainer = Trainer(Settings())
-    frames.packed(*frames.built(trainer))
+    frames.pack(*frames.description(trainer))
     trainer.advance(2)
-    frames.packed(*frames.frame(trainer, {}, full=True))
+    frames.pack(*frames.frame(trainer, {}, full=True))
     explanation = trainer.explain("dense_1.W[0, 0]")
     draw(explanation)
     levels(explanation)
 
 
-def application(token: str, hosts: frozenset[str], given: Dataset | None = None, run: Run | None = None) -> Starlette:
-    """The server as an ASGI application."""
-    play = Play(given, run)
+def application(token: str, hosts: frozenset[str], dataset: Dataset | None = None, run: Run | None = None) -> Starlette:
+    """The server as an ASGI application.
+
+    Args:
+        token: the first part of every path
+        hosts: the values of Host that are accepted
+        dataset: the data set that the page opens with, if any
+        run: the recorded run that the page opens with, if any
+    """
+    play = Play(dataset, run)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -296,16 +324,19 @@ def application(token: str, hosts: frozenset[str], given: Dataset | None = None,
     return app
 
 
-def serve(
-    host: str,
-    port: int,
-    given: Dataset | None = None,
-    run: Run | None = None,
-    ready: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Serve until interrupted; `ready` is told the address."""
-    import socket as sockets
+def serve(host: str, port: int, dataset: Dataset | None, run: Run | None, ready: Callable[[str], None]) -> None:
+    """Serve the page until interrupted.
 
+    Args:
+        host: the address to listen on
+        port: the port; 0 for any free one
+        dataset: the data set that the page opens with, if any
+        run: the recorded run that the page opens with, if any
+        ready: called with the page's URL as soon as the server accepts connections
+
+    Raises:
+        ChainruleError: if the port is not available
+    """
     import uvicorn
 
     listener = sockets.socket(sockets.AF_INET6 if ":" in host else sockets.AF_INET)
@@ -314,9 +345,8 @@ def serve(
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise ChainruleError(
-            f"the page can't be served on {host}, port {port} ({error.strerror}); choose another --port"
-        ) from None
+        problem = f"can't serve the page on {host}, port {port} ({error.strerror}); choose another --port"
+        raise ChainruleError(problem) from None
     port = listener.getsockname()[1]
     warm_up()
     token = secrets.token_urlsafe(24)
@@ -330,17 +360,15 @@ def serve(
             ready(f"http://{shown}:{port}/{token}/")
 
     config = uvicorn.Config(
-        application(token, hosts, given, run), log_level="error", ws_max_size=MOST_MESSAGE + 1000,
-        ws="websockets-sansio",
-        limit_concurrency=64, timeout_graceful_shutdown=2, access_log=False, server_header=False,
+        application(token, hosts, dataset, run), log_level="error", ws_max_size=MOST_MESSAGE + 1000,
+        ws="websockets-sansio", limit_concurrency=64, timeout_graceful_shutdown=2, access_log=False,
+        server_header=False,
     )  # fmt: skip
     Server(config).run([listener])
 
 
 def _own_addresses() -> set[str]:
-    """This machine's own addresses, as far as they are known."""
-    import socket as sockets
-
+    """This machine's own names and addresses, as far as they can be looked up."""
     with contextlib.suppress(OSError):
         name = sockets.gethostname()
         return {name, *(str(info[4][0]) for info in sockets.getaddrinfo(name, None, sockets.AF_INET))}

@@ -1,6 +1,4 @@
-"""One page's session: its trainer runs in a thread of its own, takes commands, and sends frames, never more than one
-at a time.
-"""
+"""A page's session: a trainer in its own thread, which takes commands and sends frames."""
 
 from __future__ import annotations
 
@@ -22,29 +20,42 @@ from chainrule.play import frames
 from chainrule.play.export import export
 from chainrule.play.race import Race
 from chainrule.play.settings import Settings
-from chainrule.play.trainer import Trainer
+from chainrule.play.trainer import PHASES, Trainer
 from chainrule.runs import Run
 
 SLICE = 0.008
-"""Seconds of training between looks at what the page wants."""
+"""Seconds of training between two checks for commands."""
 FULL_EVERY = 0.12
-"""Seconds between frames that hold what changes slowly: metrics, units' outputs, histograms."""
+"""Seconds between full frames while training runs."""
 SURFACE_EVERY = 2.0
+"""Seconds between loss surfaces."""
 EXPLAIN_EVERY = 0.25
+"""Seconds between explanations while training runs."""
 MOST_WAITING = 64
-"""Commands that may wait; more are refused."""
+"""The maximum number of waiting commands; more are refused."""
 MOST_REPLAYED = 200_000
-"""Steps that an address may ask to be taken at once."""
+"""The maximum number of steps to take at once when a page is opened at a later step."""
+MOVING = frozenset({"step", "back", "go to", "reset", "phase", "set weight"})
+"""The commands that stop a run and change what the page shows."""
 
 Send = Callable[[bytes], None]
 
 
 class Session:
-    """A trainer in a thread. `send` is called from that thread with each message."""
+    """A trainer in a thread.
 
-    def __init__(self, send: Send, given: Dataset | None = None, run: Run | None = None) -> None:
+    Args:
+        send: called from the thread with each message for the page
+        dataset: the data set that was opened or uploaded, if any
+        run: the recorded run to replay, if any
+
+    Attributes:
+        used_at: the time of the last command, by time.monotonic()
+    """
+
+    def __init__(self, send: Send, dataset: Dataset | None = None, run: Run | None = None) -> None:
         self._send = send
-        self._given, self._run = given, run
+        self._dataset, self._run = dataset, run
         self._commands: queue.Queue[Mapping[str, Any]] = queue.Queue(MOST_WAITING)
         self._closed = threading.Event()
         self._trainer: Trainer | None = None
@@ -61,7 +72,7 @@ class Session:
         self._thread.start()
 
     def command(self, message: Mapping[str, Any]) -> bool:
-        """Take a command; False if too many are waiting."""
+        """Queue a command; False if too many are waiting."""
         self.used_at = time.monotonic()
         try:
             self._commands.put_nowait(message)
@@ -70,7 +81,7 @@ class Session:
         return True
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._closed.set()
         self._thread.join(timeout=5)
 
@@ -86,18 +97,18 @@ class Session:
                 self._show()
             except ChainruleError as error:
                 self._stop(str(error))
-            except Exception:  # one page's trouble is not to end its session silently, nor the server
+            except Exception:  # a bug must not end the thread silently
                 logging.getLogger(__name__).exception("a page's training failed")
-                self._stop("something went wrong in chainrule itself; its terminal says what")
+                self._stop("chainrule itself failed; see the terminal for details")
 
     def _stop(self, message: str) -> None:
-        """Stop whatever runs, and say why."""
+        """Stop training, close what is open, and send an error message."""
         self._running = self._racing = False
         self._view, self._opened, self._dirty = {}, None, True
         self._tell({"type": "error", "message": message})
 
     def _take_commands(self) -> None:
-        """All that wait; where there is nothing else to do, wait for one."""
+        """Execute all waiting commands; when idle, wait for one."""
         busy = self._running or self._racing or (self._dirty and not self._in_flight)
         try:
             message = self._commands.get(timeout=0.001 if busy else 0.2)
@@ -108,130 +119,122 @@ class Session:
             return
 
     def _obey(self, message: Mapping[str, Any]) -> None:
+        """Execute a command; answer with an error message if it fails."""
         name = message.get("type")
         handler = self._HANDLERS.get(name) if isinstance(name, str) else None
         if handler is None:
-            self._tell({"type": "error", "message": "the page sent a command that is not known; reload it"})
+            self._tell({"type": "error", "message": "the page sent an unknown command; reload it"})
             return
         try:
-            # The frames from here on show the result of this command.
+            # All frames from here on show the result of this command.
             self._answers = int(message.get("number", self._answers))
+            self._running = self._running and name not in MOVING
             handler(self, message)
+            if name in MOVING:
+                self._redraw()
         except ChainruleError as error:
             self._tell({"type": "error", "message": str(error), "about": name})
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError, IndexError):
-            # What a hostile page may send ends here; what is our own mistake should be seen.
+            # A malformed message from a hostile page ends here; the log is for our own bugs.
             logging.getLogger(__name__).exception("the command %r failed", name)
-            self._tell({"type": "error", "message": f"the command {name!r} can't be understood; reload the page"})
+            self._tell({"type": "error", "message": f"the command {name!r} is malformed; reload the page"})
         except MemoryError:
-            self._tell({"type": "error", "message": "there is not enough memory for that; choose a smaller network"})
+            self._tell({"type": "error", "message": "out of memory; choose a smaller network"})
 
     def _tell(self, header: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> None:
+        """Send a message to the page."""
         if not self._closed.is_set():
-            self._send(frames.packed({**header, "answers": self._answers}, arrays or {}))
+            self._send(frames.pack({**header, "answers": self._answers}, arrays or {}))
 
-    def _there(self) -> Trainer:
+    def _ready(self) -> Trainer:
+        """The trainer; raises SettingError before the first settings."""
         if self._trainer is None:
-            raise SettingError("there is no network yet; the page's settings come first")
+            raise SettingError("there is no network yet; send the settings first")
         return self._trainer
 
     # Commands
 
     def _set(self, message: Mapping[str, Any]) -> None:
-        """New settings: another network, from its start, or from as many steps as the address says."""
+        """New settings: another network, at its start or at the step in the page's address."""
         settings = Settings.from_json(message.get("settings", {}))
         run = self._run if settings.data.kind == "given" and message.get("run") else None
-        trainer = Trainer(settings, self._given, run)
+        trainer = Trainer(settings, self._dataset, run)
         self._running = self._racing = False
         self._race, self._trainer, self._opened = None, trainer, None
-        self._tell(*frames.built(trainer))
+        self._tell(*frames.description(trainer))
         step = min(int(message.get("step", 0)), MOST_REPLAYED)
         if step > 0 and run is None:
             trainer.advance(step)
         elif step > 0:
             trainer.go_to(step)
-        self._changed()
+        self._redraw()
 
-    def _changed(self) -> None:
-        """Whatever is shown is to be shown anew, whole."""
+    def _redraw(self) -> None:
+        """Send a full frame next, with whatever else is shown."""
         self._dirty = True
         self._full_at = self._surface_at = self._explained_at = 0.0
 
     def _look(self, message: Mapping[str, Any]) -> None:
         view = dict(message.get("view", {}))
         self._view = {"histogram": str(view.get("histogram", "")), "surface": bool(view.get("surface"))}
-        self._changed()
+        self._redraw()
 
-    def _run_on(self, message: Mapping[str, Any]) -> None:
-        self._there()
+    def _start(self, message: Mapping[str, Any]) -> None:
+        self._ready()
         self._speed = max(float(message.get("speed", 0)), 0.0)
         self._running, self._racing = True, False
         self._stepped_at = time.monotonic()
 
     def _pause(self, message: Mapping[str, Any]) -> None:
         self._running = self._racing = False
-        self._changed()
+        self._redraw()
 
     def _step(self, message: Mapping[str, Any]) -> None:
-        self._running = False
-        trainer = self._there()
-        if trainer.run is not None:
-            trainer.go_to(min(trainer.step + 1, trainer.last_step or 0))
-        else:
-            trainer.advance(1)
-        self._changed()
+        self._ready().move_on(1)
 
     def _epoch(self, message: Mapping[str, Any]) -> None:
-        trainer = self._there()
+        """Complete the epoch; in a recorded run, move on by an epoch's length."""
+        trainer = self._ready()
         length = trainer.steps_per_epoch
-        if trainer.run is not None:
-            trainer.go_to(min(trainer.step + length, trainer.last_step or 0))
-        else:
-            trainer.advance(length - trainer.step % length)
-        self._changed()
+        trainer.move_on(length - (trainer.step % length if trainer.run is None else 0))
+        self._redraw()
 
     def _back(self, message: Mapping[str, Any]) -> None:
-        self._running = False
-        trainer = self._there()
+        """Go back a step, or to the beginning of the step in progress."""
+        trainer = self._ready()
         if trainer.pending is not None:
             trainer.go_to(trainer.step)
         elif trainer.step > 0:
             trainer.go_to(trainer.step - 1)
-        self._changed()
 
     def _go_to(self, message: Mapping[str, Any]) -> None:
-        self._running = False
-        self._there().go_to(int(message["step"]))
-        self._changed()
+        self._ready().go_to(int(message["step"]))
 
     def _reset(self, message: Mapping[str, Any]) -> None:
-        self._running = False
-        self._there().reset()
-        self._changed()
+        self._ready().reset()
 
     def _phase(self, message: Mapping[str, Any]) -> None:
-        self._running = False
         phase = str(message["phase"])
-        if phase not in ("forward", "loss", "backward", "update"):
-            raise SettingError(f"there is no phase {phase!r}")
-        self._there().next_phase(phase)
-        self._changed()
+        if phase not in PHASES[1:]:
+            raise SettingError(f"there is no phase {phase!r}; choose one of {', '.join(PHASES[1:])}")
+        self._ready().next_phase(phase)
 
     def _open(self, message: Mapping[str, Any]) -> None:
-        """Explain a weight, or a unit's delta, now and after every step from now on; nothing closes it."""
+        """Explain a weight or a unit's delta, now and after every step until another is opened."""
         self._opened = {key: message[key] for key in ("weight", "layer", "unit") if key in message} or None
-        self._explained_at = 0.0
         self._explain()
 
     def _explain(self) -> None:
-        opened, trainer = self._opened, self._there()
+        """Send the explanation of the open weight or unit, if any."""
+        opened, trainer = self._opened, self._ready()
         self._explained_at = time.monotonic()
         if opened is None:
             return
         if "layer" in opened:
-            link = trainer.explain_unit(str(opened["layer"]), int(opened["unit"]))
+            layer, unit = str(opened["layer"]), int(opened["unit"])
+            link = trainer.explain_unit(layer, unit)
             self._tell({
-                "type": "explanation", "step": trainer.step, "unit": f"{opened['layer']}[{int(opened['unit'])}]",
+                "type": "explanation", "step": trainer.step, "unit": f"{layer}[{unit}]",
                 "delta": link.delta, "sample": link.row, "levels": opened_link(link),
             })  # fmt: skip
             return
@@ -244,13 +247,11 @@ class Session:
         })  # fmt: skip
 
     def _set_weight(self, message: Mapping[str, Any]) -> None:
-        self._running = False
-        found = self._there().set_weight(str(message["weight"]), float(message["value"]))
-        self._tell({"type": "nudged", "weight": str(message["weight"]), **found})
-        self._changed()
+        weight = str(message["weight"])
+        self._tell({"type": "nudged", "weight": weight, **self._ready().set_weight(weight, float(message["value"]))})
 
     def _export(self, message: Mapping[str, Any]) -> None:
-        trainer, kind = self._there(), str(message["kind"])
+        trainer, kind = self._ready(), str(message["kind"])
         if kind == "explanation":
             content: bytes | str = page(trainer.explain(str(message["weight"])))
         else:
@@ -262,7 +263,7 @@ class Session:
 
     def _start_race(self, message: Mapping[str, Any]) -> None:
         self._running = False
-        self._race = Race(self._there().settings, [dict(entrant) for entrant in message["entrants"]], self._given)
+        self._race = Race(self._ready().settings, [dict(entrant) for entrant in message["entrants"]], self._dataset)
         self._racing = True
         self._surface_at = 0.0
 
@@ -273,7 +274,7 @@ class Session:
     _HANDLERS: ClassVar[dict[str, Callable[[Session, Mapping[str, Any]], None]]] = {
         "settings": _set,
         "view": _look,
-        "run": _run_on,
+        "run": _start,
         "pause": _pause,
         "step": _step,
         "epoch": _epoch,
@@ -291,44 +292,32 @@ class Session:
     # Training and showing
 
     def _train(self) -> None:
-        """Take steps for a short while."""
+        """Train for a short while."""
+        trainer, now = self._trainer, time.monotonic()
         if self._racing and self._race is not None:
-            began = time.monotonic()
-            while time.monotonic() - began < SLICE:
+            while time.monotonic() - now < SLICE:
                 self._race.advance(5)
-            self._dirty = True
+        elif not self._running or trainer is None:
             return
-        trainer = self._trainer
-        if not self._running or trainer is None:
-            return
-        if trainer.run is not None:
-            self._replay(trainer)
-            return
-        now = time.monotonic()
-        if self._speed:
+        elif trainer.run is not None:  # a recorded run is played in a hundred frames
+            trainer.move_on(max(trainer.furthest // 100, 1))
+            self._running = trainer.step < trainer.furthest
+        elif self._speed:
             due = int((now - self._stepped_at) * self._speed)
-            if due:
-                trainer.advance(min(due, 1000))
-                self._stepped_at = now
-                self._dirty = True
-            else:
+            if not due:
                 time.sleep(0.005)
-            return
-        count = 1
-        while time.monotonic() - now < SLICE:
-            trainer.advance(count)
-            count = min(2 * count, 64)
-        self._dirty = True
-
-    def _replay(self, trainer: Trainer) -> None:
-        """Play a recorded run: on to a later step, up to its end."""
-        last = trainer.last_step or 0
-        trainer.go_to(min(trainer.step + max(last // 100, 1), last))
-        self._running = trainer.step < last
+                return
+            trainer.advance(min(due, 1000))
+            self._stepped_at = now
+        else:
+            count = 1
+            while time.monotonic() - now < SLICE:
+                trainer.advance(count)
+                count = min(2 * count, 64)
         self._dirty = True
 
     def _show(self) -> None:
-        """Send a frame, unless the page has not drawn the last one yet."""
+        """Send a frame, unless the page is still drawing the previous one."""
         if not self._dirty or self._in_flight or self._trainer is None:
             return
         now = time.monotonic()
@@ -349,10 +338,9 @@ class Session:
             self._send_surface()
 
     def _send_surface(self) -> None:
-        found = self._there().surface(grid=19)
+        surface = self._ready().surface(grid=19)
         self._tell(
-            {"type": "surface", "axes": list(found.names), "variance": found.variance, "steps": found.steps.tolist()},
-            {"across": found.across.astype(np.float32), "along": found.along.astype(np.float32),
-             "loss": found.loss.astype(np.float32), "path": found.path.astype(np.float32)},
-        )  # fmt: skip
+            {"type": "surface", "axes": surface.names, "variance": surface.variance, "steps": surface.steps.tolist()},
+            {"across": surface.across, "along": surface.along, "loss": surface.loss, "path": surface.path},
+        )
         self._surface_at = time.monotonic()

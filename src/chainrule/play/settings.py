@@ -1,4 +1,4 @@
-"""What the page can set: data, network, loss, optimizer. It comes from a browser, so every part of it is checked."""
+"""The page's settings: data, network, loss, optimizer. A browser sends them, so all are checked."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from chainrule.layers import Dense, Dropout, Flatten, Layer, activation
 from chainrule.losses import Loss, Penalty
 
 FEATURES = ("x1", "x2", "x1^2", "x2^2", "x1*x2", "sin x1", "sin x2")
-"""What a network can be given of a point of the plane."""
+"""The features of a point of the plane that a network can see."""
 KINDS = ("plane", "drawn", "builtin", "given")
-"""Where samples are from: a set of the plane, the reader's own points, a built-in set, or a file or run."""
+"""Where samples come from: a toy data set of the plane, points drawn by the user, a built-in data
+set, or an opened or uploaded file or run.
+"""
 
 MOST_LAYERS, MOST_UNITS, MOST_POINTS, MOST_WEIGHTS = 8, 256, 2000, 300_000
 NO_RATE = ("rprop", "lbfgs")
@@ -27,14 +29,24 @@ NO_RATE = ("rprop", "lbfgs")
 
 
 def options_of(name: str) -> dict[str, float]:
-    """The settings of an optimizer besides the learning rate, with what they are unless said."""
+    """The hyperparameters of an optimizer other than the learning rate, with their defaults."""
     parameters = inspect.signature(optimizers.NAMED[name]).parameters.values()
     return {p.name: p.default for p in parameters if p.name != "learning_rate" and isinstance(p.default, int | float)}
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which samples; `points` are those of the reader, as (x1, x2, class)."""
+    """The choice of samples.
+
+    Attributes:
+        kind: one of KINDS
+        name: the name of a toy or built-in data set
+        samples: the number of samples of a toy data set
+        noise: the standard deviation of its noise
+        seed: of the toy data set, and of the split into training and validation set
+        features: the features of a point of the plane, from FEATURES
+        points: the user's own points, as (x1, x2, class)
+    """
 
     kind: str = "plane"
     name: str = "spirals"
@@ -54,19 +66,26 @@ class DataSettings:
         for feature in self.features:
             if feature not in FEATURES:
                 raise unknown("feature", feature, FEATURES)
-        require(10 <= self.samples <= MOST_POINTS, f"{self.samples} samples: the page takes 10 to {MOST_POINTS}")
-        require(0 <= self.noise <= 1, f"a noise of {self.noise}: the page takes 0 to 1")
+        require(10 <= self.samples <= MOST_POINTS, f"{self.samples} samples: the page allows 10 to {MOST_POINTS}")
+        require(0 <= self.noise <= 1, f"noise {self.noise}: the page allows 0 to 1")
         require(len(self.features) > 0, "a network needs at least one feature of the plane")
-        require(len(self.points) <= MOST_POINTS, f"{len(self.points)} points: the page takes up to {MOST_POINTS}")
+        require(len(self.points) <= MOST_POINTS, f"{len(self.points)} points: the page allows at most {MOST_POINTS}")
         require(
-            all(abs(a) <= 10 and abs(b) <= 10 and c in (0, 1) for a, b, c in self.points),
-            "a drawn point lies between -10 and 10 and has the class 0 or 1",
+            all(abs(x1) <= 10 and abs(x2) <= 10 and label in (0, 1) for x1, x2, label in self.points),
+            "the coordinates of a drawn point must lie between -10 and 10, and its class must be 0 or 1",
         )
 
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """A hidden layer: its units, its activation, what its weights are drawn from, and how many units it drops."""
+    """A hidden layer.
+
+    Attributes:
+        units: the number of units
+        activation: the name of the activation
+        weights: the distribution of its initial weights, as text; the default one if empty
+        dropout: the rate of dropout after the activation; 0 for none
+    """
 
     units: int = 4
     activation: str = "tanh"
@@ -74,24 +93,40 @@ class LayerSettings:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        require(1 <= self.units <= MOST_UNITS, f"a layer of {self.units} units: the page takes 1 to {MOST_UNITS}")
+        require(1 <= self.units <= MOST_UNITS, f"a layer of {self.units} units: the page allows 1 to {MOST_UNITS}")
         activation(self.activation)
         distribution(self.weights)
 
     def layers(self) -> list[Layer]:
-        """What it is in a network."""
+        """The layers of a network that it stands for."""
         dense = Dense(self.units, activation=self.activation, weights=distribution(self.weights))
         return [dense, Dropout(self.dropout)] if self.dropout else [dense]
 
 
 def distribution(text: str) -> distributions.Distribution | None:
-    """The distribution that a text names, as in "normal 0 0.5"; none for an empty one."""
+    """The distribution that a text such as "normal 0 0.5" describes; None for an empty text."""
     return distributions.of(text) if text.strip() else None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All of it; `options` are settings of the optimizer by name, `clip` a limit on the gradient's norm, 0 for none."""
+    """All settings of the page.
+
+    Attributes:
+        data: the choice of samples
+        layers: the hidden layers
+        output_weights: the distribution of the output layer's initial weights, as text
+        loss: the name of the loss; the task's default if empty
+        optimizer: the name of the optimizer
+        learning_rate: its learning rate
+        options: its other hyperparameters, as (name, value)
+        clip: the maximum norm of the gradient; 0 for no limit
+        schedule: the name of the learning-rate schedule
+        batch_size: the number of samples in a mini-batch
+        epochs: the planned number of epochs, over which the schedule is spread
+        l1, l2: the coefficients of the penalties
+        seed: of the initial weights, the order of the samples and dropout
+    """
 
     data: DataSettings = field(default_factory=DataSettings)
     layers: tuple[LayerSettings, ...] = (LayerSettings(8), LayerSettings(8))
@@ -109,91 +144,94 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(
-            len(self.layers) <= MOST_LAYERS, f"{len(self.layers)} hidden layers: the page takes up to {MOST_LAYERS}"
-        )
+        count = len(self.layers)
+        require(count <= MOST_LAYERS, f"{count} hidden layers: the page allows at most {MOST_LAYERS}")
         if self.optimizer not in optimizers.NAMED:
             raise unknown("optimizer", self.optimizer, optimizers.NAMED)
         if self.schedule not in schedules.NAMED:
             raise unknown("schedule", self.schedule, schedules.NAMED)
         if self.loss and self.loss.split()[0] not in losses.NAMED:
             raise unknown("loss", self.loss, losses.NAMED)
-        require(0 <= self.learning_rate <= 1000, f"a learning rate of {self.learning_rate}: the page takes 0 to 1000")
-        require(1 <= self.batch_size <= 4096, f"batches of {self.batch_size}: the page takes 1 to 4096")
-        require(1 <= self.epochs <= 100_000, f"{self.epochs} epochs: the page takes 1 to 100000")
-        require(0 <= self.clip <= 1e6, f"a limit of {self.clip} on the gradient's norm: the page takes 0 to 1e6")
-        self.made_optimizer()  # what its settings can't be should be known here
-        require(0 <= self.l1 <= 10 and 0 <= self.l2 <= 10, "the penalties lie between 0 and 10")
+        require(0 <= self.learning_rate <= 1000, f"learning rate {self.learning_rate}: the page allows 0 to 1000")
+        require(1 <= self.batch_size <= 4096, f"batch size {self.batch_size}: the page allows 1 to 4096")
+        require(1 <= self.epochs <= 100_000, f"{self.epochs} epochs: the page allows 1 to 100000")
+        require(0 <= self.clip <= 1e6, f"clipping at a gradient norm of {self.clip}: the page allows 0 to 1e6")
+        self.make_optimizer()  # raises for invalid options
+        require(0 <= self.l1 <= 10 and 0 <= self.l2 <= 10, "the penalties must lie between 0 and 10")
         distribution(self.output_weights)
 
     @staticmethod
-    def from_json(told: Any) -> Settings:
-        """Settings from what a browser sent; raises SettingError for what makes no sense."""
+    def from_json(values: Any) -> Settings:
+        """The settings from a browser. Raises SettingError if they are malformed or invalid."""
         try:
-            told = dict(told)
-            data = _typed(DataSettings, dict(told.pop("data", {})))
-            layers = told.pop("layers", None)
+            values = dict(values)
+            values["data"] = _typed(DataSettings, dict(values.get("data", {})))
+            layers = values.pop("layers", None)
             if layers is not None:
-                told["layers"] = tuple(_typed(LayerSettings, dict(layer)) for layer in layers)
-            return _typed(Settings, {**told, "data": data})
+                values["layers"] = tuple(_typed(LayerSettings, dict(layer)) for layer in layers)
+            return _typed(Settings, values)
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
-            raise SettingError(
-                "the page's settings can't be read; reload the page without what follows the #"
-            ) from None
+            message = "the page's settings can't be read; reload it without the part of its address after the #"
+            raise SettingError(message) from None
 
     def as_json(self) -> dict[str, Any]:
-        """The reverse."""
+        """The settings as `from_json` reads them."""
         return asdict(self)
 
-    def made_optimizer(self) -> Optimizer:
-        """The optimizer with its settings, its schedule and its limit."""
+    def make_optimizer(self) -> Optimizer:
+        """The optimizer with its hyperparameters, schedule and clipping."""
         return optimizers.optimizer(self.optimizer_text)
 
     @property
     def optimizer_text(self) -> str:
-        """The same as a text that chainrule reads."""
+        """The optimizer in chainrule's notation, such as "adam 0.01 schedule=cosine"."""
         has_rate = self.optimizer not in NO_RATE
         words = [self.optimizer, *([repr(self.learning_rate)] if has_rate else [])]
         words += [f"{name}={value:.10g}" for name, value in self.options]
         words += [f"schedule={self.schedule}"] * (has_rate and self.schedule != "constant")
         return " ".join([*words, *([f"clip={self.clip!r}"] if self.clip else [])])
 
-    def made_loss(self) -> Loss | None:
-        """The loss; none if it is to follow from the data."""
+    def make_loss(self) -> Loss | None:
+        """The loss; None for the task's default."""
         return losses.loss(self.loss) if self.loss else None
 
     def penalties(self) -> list[Penalty]:
-        """What large weights cost."""
+        """The penalties on the weights, if any."""
         return [Penalty(self.l1, self.l2)] if self.l1 or self.l2 else []
 
     def network_layers(self, pictures: bool, outputs: int) -> list[Layer]:
-        """All layers, with the output layer last."""
-        hidden = [part for layer in self.layers for part in layer.layers()]
+        """The layers of the network.
+
+        Args:
+            pictures: whether the samples have more than one dimension and are flattened first
+            outputs: the number of units of the output layer
+        """
+        hidden = [layer for settings in self.layers for layer in settings.layers()]
         last = Dense(outputs, weights=distribution(self.output_weights))
         return [*([Flatten()] if pictures else []), *hidden, last]
 
 
-def _typed(kind: Any, told: Mapping[str, Any]) -> Any:
-    """A dataclass from JSON, each number and text of the type that it should be, and finite."""
-    made: dict[str, Any] = {}
-    default = kind()
-    for name, value in told.items():
-        like = getattr(default, name)
-        if isinstance(like, int) and not isinstance(like, bool):
-            made[name] = int(_finite(value))
-        elif isinstance(like, float):
-            made[name] = _finite(value)
-        elif isinstance(like, str):
-            made[name] = _text(value)
+def _typed(kind: Any, values: Mapping[str, Any]) -> Any:
+    """A dataclass of values from JSON, each validated and converted to its default's type."""
+    fields: dict[str, Any] = {}
+    defaults = kind()
+    for name, value in values.items():
+        default = getattr(defaults, name)
+        if isinstance(default, int):
+            fields[name] = int(_finite(value))
+        elif isinstance(default, float):
+            fields[name] = _finite(value)
+        elif isinstance(default, str):
+            fields[name] = _text(value)
         elif name == "features":
-            made[name] = tuple(_text(item) for item in _list(value))
+            fields[name] = tuple(_text(item) for item in _list(value))
         elif name == "options":
-            made[name] = tuple((_text(key), _finite(number)) for key, number in _list(value))
+            fields[name] = tuple((_text(key), _finite(number)) for key, number in _list(value))
         elif name == "points":
-            made[name] = tuple((_finite(a), _finite(b), int(c)) for a, b, c in _list(value))
+            fields[name] = tuple((_finite(x1), _finite(x2), int(label)) for x1, x2, label in _list(value))
         else:
-            made[name] = value
-    return kind(**made)
+            fields[name] = value
+    return kind(**fields)
 
 
 def _finite(value: Any) -> float:

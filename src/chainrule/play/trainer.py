@@ -1,4 +1,4 @@
-"""A training that the page steers: step by step, phase by phase, forwards and back."""
+"""A training that the page controls: step by step, phase by phase, forward and backward in time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from chainrule.arrays import Array
+from chainrule.arrays import Array, Samples
 from chainrule.backprop import Derivatives, forward_pass
 from chainrule.data import Dataset
 from chainrule.engine import Position, Problem, StepRecord
@@ -16,222 +16,252 @@ from chainrule.explain import Explanation
 from chainrule.explain.chain import ChainLink, open_unit
 from chainrule.explain.surface import Surface, surface_of
 from chainrule.explain.trace import Trace
-from chainrule.play.samples import PageData, page_data
+from chainrule.play.samples import page_data
 from chainrule.play.settings import MOST_WEIGHTS, Settings
 from chainrule.runs import Run
 from chainrule.training import Plan, Timeline, make_plan
 from chainrule.training.loop import evaluate, start
 from chainrule.training.plan import default_loss
 
-MARKS, MARK_BYTES = 240, 64_000_000
-"""How many earlier positions are remembered, to go back to and to draw the path of, and how many bytes they may take;
-beyond, every other is dropped.
+CHECKPOINTS, CHECKPOINT_BYTES = 240, 64_000_000
+"""The maximum number of checkpoints, to go back to and to draw the path through, and their maximum
+size; beyond either, every other one is dropped.
 """
 SHOWN = 300
-"""Training samples at most that pictures are computed from."""
+"""The maximum number of training samples that histograms and the loss surface are computed from."""
 PHASES = ("weights", "forward", "loss", "backward", "update")
+"""The phases of a step, in order."""
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A step that is under way: its derivatives are known, but only shown as far as the phase goes."""
+    """A step in progress: its derivatives are computed, and shown phase by phase.
+
+    Attributes:
+        rows: (batch,) the rows of the mini-batch in the training set
+        derivatives: the loss, its gradient and the tape
+    """
 
     rows: Array
     derivatives: Derivatives
 
 
 class Trainer:
-    """A network, its data, and where its training stands."""
+    """A network, its data and the state of its training.
 
-    def __init__(self, settings: Settings, given: Dataset | None = None, run: Run | None = None) -> None:
+    Args:
+        settings: the page's settings
+        dataset: the data set that was opened or uploaded, if any
+        run: the recorded run to replay, if any
+
+    Attributes:
+        samples: the page's data, with the coordinates of points of the plane
+        data: the same without the coordinates
+        plan: the plan of the training
+        timeline: the steps of the training, replayed from checkpoints
+        position: the current state of training
+        last: the last step taken, or None
+        phase: the phase of the step in progress, one of PHASES
+        backward_to: the index of the layer that the backward pass has reached; -1 before it begins
+        pending: the step in progress, or None
+    """
+
+    def __init__(self, settings: Settings, dataset: Dataset | None = None, run: Run | None = None) -> None:
         self.settings, self.run = settings, run
-        self.samples: PageData = page_data(settings.data, given)
+        self.samples = page_data(settings.data, dataset)
         self.data = self.samples.data
         self.plan: Plan = run.trained.plan if run is not None else _planned(settings, self.data)
-        self._marks: dict[int, Position] = {}
+        self._checkpoints: dict[int, Position] = {}
         samples, plans = self.data.training, [(0, self.plan)]
-        self.timeline = Timeline(samples, plans, self._marks) if run is None else run.timeline(self.data)
+        self.timeline = Timeline(samples, plans, self._checkpoints) if run is None else run.timeline(self.data)
         self.reset()
 
     def reset(self) -> None:
-        """Back to the weights as they were drawn."""
+        """Go back to the initial weights and forget all steps."""
         self.last: StepRecord | None = None
         self.position = start(self.plan).position if self.run is None else self.timeline.position(0)
         size = sum(array.nbytes for state in self.position.states for array in state.values())
         size += self.position.parameters.nbytes + self.position.statistics.nbytes
-        self._most_marks = max(8, min(MARKS, MARK_BYTES // size))
-        self._marks.clear()
-        self._marks[0], self._every = self.position, 1
-        self._started()
+        self._most_checkpoints = max(8, min(CHECKPOINTS, CHECKPOINT_BYTES // size))
+        self._checkpoints.clear()
+        self._checkpoints[0], self._every = self.position, 1
+        self._drop_pending()
         self._loss_sum, self._loss_count = 0.0, 0
 
-    def _started(self) -> None:
-        """No step is under way."""
+    def _drop_pending(self) -> None:
+        """Forget the step in progress."""
         self.phase, self.backward_to = "weights", -1
         self.pending: Pending | None = None
 
     @property
     def problem(self) -> Problem:
-        """What is trained, with the schedule spread over the planned epochs."""
+        """The problem that is solved, with the schedule spread over the planned epochs."""
         return self.timeline.problem_at(self.step)
 
     @property
     def steps_per_epoch(self) -> int:
+        """The number of mini-batches in an epoch."""
         return self.plan.steps_per_epoch(len(self.data.training.x))
 
     @property
     def step(self) -> int:
-        """The number of the next step."""
+        """The number of the next step, counted from 0."""
         return self.position.step
 
     @property
     def last_step(self) -> int | None:
-        """Of a recorded run, how many steps it has."""
+        """The number of steps of the recorded run; None without one."""
         return None if self.run is None else int(self.run.manifest["steps"])
 
-    def _rows(self, step: int) -> Array:
-        return self.plan.batches(step // self.steps_per_epoch, self.data.training).rows(step % self.steps_per_epoch)
+    @property
+    def layers(self) -> list[str]:
+        """The names of the layers, from first to last."""
+        return [node.name for node in self.plan.network.nodes]
+
+    def _next_batch(self) -> tuple[Samples, Array]:
+        """The next mini-batch, and its rows in the training set."""
+        epoch, number = divmod(self.step, self.steps_per_epoch)
+        rows = self.plan.batches(epoch, self.data.training).rows(number)
+        return self.data.training.take(rows), rows
 
     # Steps
 
-    def advance(self, count: int) -> int:
-        """Take so many steps, as fast as they come; gives how many were taken. A step under way is completed first.
+    def advance(self, count: int) -> None:
+        """Take `count` steps, the first of which completes the step in progress, if there is one.
 
-        Raises NonFiniteError where a loss stops being finite; the step is not taken.
+        Raises NonFiniteError if the loss or a weight becomes infinite or NaN; that step is not taken.
         """
         if self.pending is not None:
             self._update()
             count -= 1
-        taken = 0
         with np.errstate(all="ignore"):
             for record in self.timeline.records(self.position, count):
-                self._took(record)
-                taken += 1
-        return taken
+                self._take(record)
 
-    def _took(self, record: StepRecord) -> None:
+    def move_on(self, count: int) -> None:
+        """Take `count` steps; in a recorded run, go that many steps ahead, at most to its end."""
+        if self.run is None:
+            self.advance(count)
+        else:
+            self.go_to(min(self.step + count, self.furthest))
+
+    def _take(self, record: StepRecord) -> None:
         if not np.isfinite(record.loss) or not np.isfinite(record.after.parameters).all():
-            raise NonFiniteError(
-                record.before.step, "the loss", "the value", "go back a step and try a smaller learning rate"
-            )
+            remedy = "go back a step and try a smaller learning rate"
+            raise NonFiniteError(record.before.step, "the loss", "the value", remedy)
         self.position, self.last = record.after, record
         self._loss_sum += record.loss
         self._loss_count += 1
         if self.step % self._every == 0:
-            self._marks[self.step] = self.position
-            if len(self._marks) > self._most_marks:
-                for step in list(self._marks)[1::2]:
-                    del self._marks[step]
+            self._checkpoints[self.step] = self.position
+            if len(self._checkpoints) > self._most_checkpoints:
+                for step in list(self._checkpoints)[1::2]:
+                    del self._checkpoints[step]
                 self._every *= 2
 
     def go_to(self, step: int) -> None:
-        """Any step that was taken, or of a recorded run any step it has; replayed from the nearest mark."""
+        """Go to any step that was taken or recorded, replayed from the nearest checkpoint."""
         if not 0 <= step <= self.furthest:
-            raise SettingError(f"there is no step {step} to go to; there are 0 to {self.furthest}")
-        for later in [mark for mark in self._marks if mark > step] if self.run is None else ():
-            del self._marks[later]
-        self._started()
+            raise SettingError(f"there is no step {step}; choose one from 0 to {self.furthest}")
+        for later in [taken for taken in self._checkpoints if taken > step] if self.run is None else ():
+            del self._checkpoints[later]
+        self._drop_pending()
         with np.errstate(all="ignore"):
             self.position = self.timeline.position(step)
             self.last = self.timeline.record(step - 1) if step else None
 
     @property
     def furthest(self) -> int:
-        """The last step that can be gone to."""
+        """The last step that `go_to` can reach."""
         return self.step if self.last_step is None else self.last_step
 
     # Phases
 
     def next_phase(self, phase: str) -> None:
-        """Go on to a phase of the step: "forward", "loss", "backward" (one layer at a time) or "update"."""
-        order = PHASES.index(phase)
+        """Go on to a phase: "forward", "loss", "backward" (one layer at a time) or "update"."""
         if self.pending is None:
             self._begin()
         if phase == "backward":
             if self.backward_to < 0:
                 self.backward_to = len(self.layers)
-            if self.backward_to > 0:
-                self.backward_to -= 1
+            self.backward_to = max(self.backward_to - 1, 0)
             self.phase = "backward"
         elif phase == "update":
             self._update()
-        elif order >= PHASES.index(self.phase):
+        elif PHASES.index(phase) >= PHASES.index(self.phase):
             self.phase = phase
 
     def _begin(self) -> None:
-        """Compute the derivatives of the next batch; nothing changes yet."""
-        rows = self._rows(self.step)
+        """Compute the derivatives for the next mini-batch; nothing changes yet."""
+        batch, rows = self._next_batch()
         with np.errstate(all="ignore"):
-            batch = self.data.training.take(rows)
             derivatives, _ = NumpyEngine(self.problem).look(self.position, batch, wants_input=True)
         self.pending = Pending(rows, derivatives)
 
     def _update(self) -> None:
-        """Gradient descent: take the step that is under way, by the engine that takes the others."""
-        self._started()
+        """Gradient descent: take the step in progress, with the same engine as all other steps."""
+        self._drop_pending()
         self.advance(1)
         self.phase = "update"
 
-    @property
-    def layers(self) -> list[str]:
-        """The names of the nodes, from first to last."""
-        return [node.name for node in self.plan.network.nodes]
-
-    # Looking
+    # Inspection
 
     def mean_loss(self) -> float | None:
-        """The mean of the batches' losses since this was last asked; None if there was no step."""
+        """The mean loss of the mini-batches since the previous call; None if there were none."""
         mean = self._loss_sum / self._loss_count if self._loss_count else None
         self._loss_sum, self._loss_count = 0.0, 0
         return mean
 
     def next_record(self) -> StepRecord:
-        """The step from here, without taking it."""
-        rows = self._rows(self.step)
+        """The record of the next step, which is not taken."""
         with np.errstate(all="ignore"):
-            return NumpyEngine(self.problem).step(self.position, self.data.training.take(rows), rows)
+            return NumpyEngine(self.problem).step(self.position, *self._next_batch())
 
     def explain(self, weight: str) -> Explanation:
-        """The chain rule of a weight, in the step from here."""
+        """The chain rule of a weight in the next step."""
         return Explanation(self.problem, self.next_record(), self.data.training, weight, data=self.data)
 
     def explain_unit(self, layer: str, unit: int) -> ChainLink:
-        """A unit's delta in the step from here, opened."""
-        rows = self._rows(self.step)
-        return open_unit(Trace(self.problem, self.position, self.data.training.take(rows), rows), layer, unit)
+        """The chain rule of a unit's delta in the next step."""
+        return open_unit(Trace(self.problem, self.position, *self._next_batch()), layer, unit)
 
     def set_weight(self, weight: str, value: float) -> dict[str, float]:
-        """Change a weight by hand; gives what that did to the next batch's loss, and what its derivative predicted."""
+        """Change a weight by hand.
+
+        Returns the next mini-batch's loss "before" and "after" the change, the loss that the
+        derivative "predicted", and the "gradient" of the weight. Raises SettingError for a value
+        that is not finite, or larger than 1e6 in magnitude.
+        """
         place = self.plan.network.parameters.find(weight)
         if not np.isfinite(value) or abs(value) > 1e6:
-            raise SettingError(f"{value} is no value for a weight; it lies between -1e6 and 1e6")
+            raise SettingError(f"{value} is no value for a weight; choose one between -1e6 and 1e6")
         record = self.next_record()
         parameters = self.position.parameters.copy()
         before, parameters[place] = float(parameters[place]), value
         self.position = replace(self.position, parameters=parameters)
-        self._marks[self.step] = self.position
-        self._started()
+        self._checkpoints[self.step] = self.position
+        self._drop_pending()
         after, gradient = self.next_record().loss, float(record.gradient[place])
         predicted = record.loss + gradient * (value - before)
         return {"before": record.loss, "after": after, "predicted": predicted, "gradient": gradient}
 
     def measure(self) -> dict[str, float]:
-        """The loss and the usual metric of the samples that are held out."""
-        held = self.data.validation
-        if held is None:
+        """The loss and the default metric of the validation set; empty without one."""
+        if self.data.validation is None:
             return {}
-        return evaluate(self.plan, self.data.target, held, self.position.parameters, self.position.statistics)
+        parameters, statistics = self.position.parameters, self.position.statistics
+        return evaluate(self.plan, self.data.target, self.data.validation, parameters, statistics)
 
     def predict(self, x: Array) -> Array:
         """The network's output for prepared samples."""
         return self.plan.network.predict(self.position.parameters, x, self.position.statistics)
 
     def training_loss(self) -> float:
-        """The loss of the training part as it is now."""
+        """The loss of the whole training set."""
         return self.problem.total_loss(self.position.parameters, self.data.training, self.position.statistics)
 
     def unit_outputs(self, x: Array) -> dict[str, Array]:
-        """(samples, units) of every layer for prepared samples, as after training."""
+        """(samples, units) the outputs of every layer, in inference mode, for prepared samples."""
         tape = forward_pass(self.plan.network, self.position.parameters, x, self.position.statistics)
         return dict(zip(self.layers, tape.values[1:], strict=True))
 
@@ -240,30 +270,28 @@ class Trainer:
         return surface_of(self.plan, self.data.training.thinned(SHOWN), *self.path(), grid=grid)
 
     def path(self) -> tuple[Array, Array]:
-        """The steps of the remembered positions, and the weights there; the present one last."""
-        marks = list({**self._marks, self.step: self.position}.values())
-        if len(marks) == 1:
-            marks = marks * 2
-        steps = np.array([mark.step for mark in marks])
-        return steps, np.array([mark.parameters for mark in marks], dtype=np.float64)
+        """The path so far: (points,) the steps of all checkpoints and the current one, and
+        (points, weights) the weights at each of them.
+        """
+        positions = list({**self._checkpoints, self.step: self.position}.values())
+        if len(positions) == 1:  # a path has two ends
+            positions *= 2
+        steps = np.array([position.step for position in positions])
+        return steps, np.array([position.parameters for position in positions], dtype=np.float64)
 
 
 def _planned(settings: Settings, data: Dataset) -> Plan:
-    """The training that the settings mean for this data."""
-    loss = settings.made_loss() or default_loss(data)
+    """The plan of a training with these settings on this data."""
+    loss = settings.make_loss() or default_loss(data)
     if data.task not in loss.tasks:
-        raise SettingError(
-            f"the loss {settings.loss} is for {' and '.join(loss.tasks)}; this data asks for {data.task}"
-        )
-    layers = settings.network_layers(len(data.input_shape) > 1, loss.outputs(data.target.width))
-    samples_there = len(data.training.x)
-    made = make_plan(
-        layers, data, loss=loss, optimizer=settings.made_optimizer(), epochs=settings.epochs,
-        batch_size=min(settings.batch_size, samples_there), seed=settings.seed, penalties=settings.penalties(),
-        patience=None,
+        raise SettingError(f"the loss {settings.loss} is for {' and '.join(loss.tasks)}, but the task is {data.task}")
+    plan = make_plan(
+        settings.network_layers(len(data.input_shape) > 1, loss.outputs(data.target.width)), data,
+        loss=loss, optimizer=settings.make_optimizer(), epochs=settings.epochs,
+        batch_size=min(settings.batch_size, len(data.training.x)), seed=settings.seed,
+        penalties=settings.penalties(), patience=None,
     )  # fmt: skip
-    if made.network.parameters.size > MOST_WEIGHTS:
-        raise SettingError(
-            f"the network has {made.network.parameters.size:,} weights; the page takes up to {MOST_WEIGHTS:,}"
-        )
-    return made
+    weights = plan.network.parameters.size
+    if weights > MOST_WEIGHTS:
+        raise SettingError(f"the network has {weights:,} weights; the page allows at most {MOST_WEIGHTS:,}")
+    return plan

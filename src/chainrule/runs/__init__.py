@@ -1,4 +1,4 @@
-"""Runs: a training on disk, with all that it takes to use it, to show it, and to go on."""
+"""Runs: trainings on disk, with everything needed to use, show, explain and resume them."""
 
 from chainrule.runs.recorder import Recorder
 from chainrule.runs.run import Run

@@ -1,12 +1,14 @@
-"""A run's folder: written so that a crash at any moment leaves the last whole state, and read with suspicion.
+"""A run's folder. A crash leaves the last complete state; files are verified when they are read.
 
-    manifest.json              the format, how training ended, and each file's hash; replaced last, in one go
-    recipe*.json               the plan, the data and its fingerprint, the versions
-    preparation.*              how samples become numbers, fitted
+    manifest.json              format, how training ended, file hashes; replaced last, atomically
+    recipe*.json               plan, data and its fingerprint, versions
+    preparation.*              fitted preparation of samples
     state-STEP.safetensors     weights, optimizer state, best weights
     history-STEP.json          what was measured after each epoch
+    frame-STEP.safetensors     checkpoint: weights and optimizer state before a step
 
-A new state gets new names; only when it is on the disk does the manifest name it, and only then do the old files go.
+A new state is written under new names. Only when it is on disk does the manifest name it, and only
+then are the old files removed.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import hashlib
 import itertools
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -34,31 +35,31 @@ def hash_of(content: bytes) -> str:
 
 
 def encoded(value: Any) -> bytes:
-    """JSON as bytes of a file."""
+    """JSON as the bytes of a file."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all; raises RunError if the disk is full or can't be written."""
-    handle, temporary = -1, ""
+    """Write a file atomically; raises RunError if it can't be written or the disk is full."""
+    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         raise unwritable(path, error) from None
 
 
 def _umask() -> int:
-    now = os.umask(0)
-    os.umask(now)
-    return now
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def unwritable(path: Path, error: OSError) -> RunError:
@@ -69,65 +70,64 @@ def unwritable(path: Path, error: OSError) -> RunError:
 
 
 def check_free(folder: Path) -> None:
-    """Raise RunError unless a run can be created here."""
+    """Raise RunError unless a run can be created at this path."""
     if folder.exists():
-        raise RunError(
-            f"{folder}: it exists already; choose another folder (--output), or go on with the run in it (--resume)"
-        )
+        raise RunError(f"{folder}: it exists already; choose another folder (--output), or resume its run (--resume)")
     check_writable(folder)
 
 
 def check_writable(folder: Path) -> None:
-    """Raise RunError unless there can be a folder here."""
+    """Raise RunError unless a folder can be created at this path."""
     parent = next(p for p in folder.absolute().parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise RunError(f"{folder}: it can't be written (no permission in {parent}); choose another folder (--output)")
 
 
 def create(folder: Path, fill: Callable[[Path], Mapping[str, Any]], numbered: bool = False) -> Path:
-    """Make a run's folder, and give its path: `fill` writes into a folder at its side, which
-    becomes the run once it has a manifest. With `numbered` the run is called folder-1, or -2 and
-    so on where these are taken.
+    """Create a run's folder, and return its path.
+
+    Args:
+        folder: the path
+        fill: writes the run's files into a temporary folder beside it, and returns the manifest,
+            which completes the run
+        numbered: whether to call the run folder-1, or -2 and so on where these exist
+
+    Raises RunError if the folder exists already, unless numbered, or can't be written.
     """
-    if not numbered:
-        check_free(folder)
-    side = None
+    temporary = folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        side = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        side.chmod(0o777 & ~_umask())
-        manifest = fill(side)
-        write_whole(side / MANIFEST, encoded(manifest))
-        return _claim(side, folder, numbered)
+        prefix = f".{folder.name}."
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True) as path:
+            temporary = Path(path)
+            temporary.chmod(0o777 & ~_umask())
+            write_whole(temporary / MANIFEST, encoded(fill(temporary)))
+            return _rename(temporary, folder, numbered)
     except OSError as error:
         raise unwritable(folder, error) from None
-    except RunError as error:  # of a file in the folder at the side, of which nobody needs to know
-        raise RunError(str(error).replace(str(side), str(folder))) from None
-    finally:
-        if side is not None and side.exists():
-            shutil.rmtree(side, ignore_errors=True)
+    except RunError as error:  # names files of the temporary folder
+        raise RunError(str(error).replace(str(temporary), str(folder))) from None
 
 
-def _claim(side: Path, folder: Path, numbered: bool) -> Path:
-    """Give the folder at the side its name, which no other process can take at the same time: to
-    rename it fails where there is a run already.
-    """
+def _rename(temporary: Path, folder: Path, numbered: bool) -> Path:
+    """Rename atomically, so that no two processes get one name: it fails where a run exists."""
     for number in itertools.count(1):
         name = folder.with_name(f"{folder.name}-{number}") if numbered else folder
-        if not numbered or not name.exists():
-            try:
-                return side.rename(name)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-                if not numbered:
-                    check_free(folder)
-    raise AssertionError("numbers never end")
+        if not numbered:
+            check_free(folder)
+        elif name.exists():
+            continue
+        try:
+            return temporary.rename(name)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+    raise AssertionError("unreachable")
 
 
 def advance(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    """Let this manifest, all of whose files are written, take the place of the one before; then remove files that it
-    no longer names.
+    """Replace the manifest by this one, all of whose files are written; then remove the files that
+    only the one before names.
     """
     write_whole(folder / MANIFEST, encoded(manifest))
     remove(folder, before["files"].keys() - manifest["files"].keys())
@@ -140,58 +140,53 @@ def remove(folder: Path, names: Iterable[str]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest; raises RunError for what is no run, or one from a newer version."""
+    """The manifest; raises RunError for what is not a run, or was written by a newer version."""
     if not folder.is_dir():
         raise RunError(f"{folder}: there is no such run; a run is a folder that 'chainrule train' has written")
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
         newest, files = int(manifest["format"]), dict(manifest["files"])
         _ = [int(number) for pair in manifest["planned"] for number in pair]
         _ = manifest["status"], int(manifest["epochs"]), int(manifest["steps"]), int(manifest["limit"])
     except FileNotFoundError:
-        raise RunError(f"{folder}: it is no run, for it has no {MANIFEST}") from None
+        raise RunError(f"{folder}: it is no run: it has no {MANIFEST}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: it can't be read ({error}); it was altered or cut") from None
     if newest > FORMAT:
         version = manifest.get("chainrule", "a newer version")
-        raise RunError(
-            f"{folder}: it was written by chainrule {version}, in a format that is newer than this one's; upgrade"
-            " chainrule"
-        )
+        raise RunError(f"{folder}: it was written by chainrule {version}, in a format that is newer; upgrade chainrule")
     for name in files:
         if Path(name).name != name or name.startswith("."):
             raise RunError(f"{path}: it names a file outside the run ({name!r}); it was altered")
-    return dict(manifest)
+    return manifest
 
 
-def path_of(folder: Path, manifest: Mapping[str, Any], start: str) -> Path:
-    """The file whose name starts like this; raises RunError unless the manifest names one."""
-    names = [name for name in manifest["files"] if name.startswith(start)]
+def path_of(folder: Path, manifest: Mapping[str, Any], prefix: str) -> Path:
+    """The file whose name starts with this prefix; raises RunError unless there is exactly one."""
+    names = [name for name in manifest["files"] if name.startswith(prefix)]
     if len(names) != 1:
-        raise RunError(f"{folder / MANIFEST}: it names no file {start}*; it was altered")
+        raise RunError(f"{folder / MANIFEST}: it names no file {prefix}*; it was altered")
     return folder / names[0]
 
 
-def read_file(folder: Path, manifest: Mapping[str, Any], start: str) -> bytes:
+def read_file(folder: Path, manifest: Mapping[str, Any], prefix: str) -> bytes:
     """The content of that file; raises RunError if it is missing, cut or altered."""
-    path = path_of(folder, manifest, start)
+    path, remedy = path_of(folder, manifest, prefix), "copy the run again, or train again"
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise RunError(
-            f"{path}: the file is missing, though the run had it; copy the run again, or train anew"
-        ) from None
+        raise RunError(f"{path}: the file is missing from the run; {remedy}") from None
     except OSError as error:
         raise RunError(f"{path}: it can't be read ({error.strerror})") from None
     if hash_of(content) != manifest["files"][path.name]:
-        raise RunError(f"{path}: the file was cut or altered since it was written; copy the run again, or train anew")
+        raise RunError(f"{path}: the file was cut or altered since it was written; {remedy}")
     return content
 
 
-def read_json(folder: Path, manifest: Mapping[str, Any], start: str) -> Any:
-    """The same, for JSON."""
+def read_json(folder: Path, manifest: Mapping[str, Any], prefix: str) -> Any:
+    """The value of that file, for JSON."""
     try:
-        return json.loads(read_file(folder, manifest, start))
+        return json.loads(read_file(folder, manifest, prefix))
     except ValueError as error:
-        raise RunError(f"{folder}: its {start} can't be read ({error})") from None
+        raise RunError(f"{folder}: its {prefix} can't be read ({error})") from None

@@ -1,4 +1,7 @@
-"""A plan as JSON, and back. An object is written as its kind and its settings; only known kinds are ever made."""
+"""A plan as JSON, and back.
+
+An object is written as its kind and its settings; reading constructs known kinds only.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from chainrule.kinds import REGISTERED, kind_name
 
 
 def to_json(value: Any) -> Any:
-    """A plan, or a part of it, as what JSON can hold."""
+    """A plan, or a part of it, as JSON values; raises RunError for what JSON can't hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         settings = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"kind": kind_name(type(value))} | {k: v for k, v in settings.items() if k != "name" or v is not None}
@@ -20,15 +23,18 @@ def to_json(value: Any) -> Any:
         return [to_json(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise RunError(
-        f"a run can't keep {value!r} of {type(value).__name__}: settings must be numbers, texts or known kinds"
-    )
+    kind = type(value).__name__
+    raise RunError(f"a run can't save {value!r} of {kind}: settings must be numbers, strings or known kinds")
 
 
 def from_json(value: Any, own: Iterable[type] = ()) -> Any:
-    """The reverse. `own` are kinds from outside chainrule that may be made, such as a layer of the reader's.
+    """The inverse of `to_json`.
 
-    Raises RunError for a kind that is not known or settings that it does not have.
+    Args:
+        value: the JSON values
+        own: kinds from outside chainrule that may be constructed, such as your own layers
+
+    Raises RunError for an unknown kind, or for settings that a kind does not have.
     """
     known = REGISTERED | {kind_name(kind): kind for kind in own}
 
@@ -39,13 +45,10 @@ def from_json(value: Any, own: Iterable[type] = ()) -> Any:
             return value
         name = value.get("kind")
         if name not in known:
-            raise RunError(
-                f"the recipe has {name!r} in it, which is not known here; if it is a layer of your own, give it to"
-                " Run.open"
-            )
+            raise RunError(f"there is no kind {name!r}; if it is your own layer, pass it to Run.open")
         try:
             return known[name](**{key: make(item) for key, item in value.items() if key != "kind"})
         except TypeError as error:
-            raise RunError(f"the recipe's settings of {name} don't fit it ({error})") from None
+            raise RunError(f"the settings of {name} don't fit it ({error})") from None
 
     return make(value)

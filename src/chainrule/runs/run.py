@@ -1,4 +1,4 @@
-"""A run that was recorded: what it was, what it learned, and how to go on."""
+"""A recorded run: what was trained and on what, any of its steps, and how to resume it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from chainrule.errors import ChainruleError, DataError, RunError
 from chainrule.runs import folder as files
 from chainrule.runs import state
 from chainrule.runs.recipe import from_json
-from chainrule.runs.recorder import Recorder, data_recipe, frame_name, frame_step
+from chainrule.runs.recorder import Recorder, checkpoint_name, checkpoint_steps, data_recipe
 from chainrule.training import Listener, Plan, Progress, Timeline, Trained, follow
-from chainrule.training.loop import chosen
+from chainrule.training.loop import final_weights
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Run:
 
     Attributes:
         folder: where it is
-        manifest: how training ended, after how many epochs and steps, by which version
+        manifest: how training ended, after how many epochs and steps, and by which version
         data: what it was trained on: name, fingerprint, how it was loaded, rows, target
         versions: of chainrule, NumPy and Python when it was trained
         trained: the network with its weights, ready to predict
@@ -39,9 +39,13 @@ class Run:
 
     @staticmethod
     def open(folder: str | Path, own: Iterable[type] = ()) -> Run:
-        """Read a run; `own` are layers and the like from outside chainrule that it may be made of.
+        """Read a run. No code in it is executed.
 
-        No code of the run's is executed. Raises RunError for a run that is missing, incomplete, altered or newer.
+        Args:
+            folder: the run's folder
+            own: layers and other kinds from outside chainrule that the run may consist of
+
+        Raises RunError for a run that is missing, incomplete, altered or newer.
         """
         folder = Path(folder)
         manifest = files.read_manifest(folder)
@@ -52,175 +56,174 @@ class Run:
             target = Target.from_json(data["target"])
         except (KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{folder}: its recipe can't be read ({error!r}); it was altered") from None
-        except RunError:
-            raise
         except ChainruleError as error:
-            raise RunError(f"{folder}: its recipe makes no sense: {error}") from None
+            raise RunError(f"{folder}: its recipe is invalid: {error}") from None
         if not isinstance(plan, Plan):
-            raise RunError(f"{folder}: its recipe holds no plan; it was altered")
-        progress = _progress(folder, manifest, plan)
-        preparation = _preparation(folder, manifest)
-        parameters, statistics = chosen(plan, progress)
-        trained = Trained(plan, target, preparation, parameters, statistics, progress, None, manifest.get("status", ""))
+            raise RunError(f"{folder}: its recipe has no plan; it was altered")
+        progress, preparation = _progress(folder, manifest, plan), _preparation(folder, manifest)
+        weights = final_weights(plan, progress)
+        trained = Trained(plan, target, preparation, *weights, progress, reason=manifest["status"])
         return Run(folder, manifest, data, versions, trained)
 
     def load_data(self) -> Dataset:
-        """The data that the run was trained on, read again; raises DataError if it is not to be had or has changed."""
+        """Load what the run was trained on; raises DataError if it is missing or has changed."""
         if self.data["settings"] is None:
-            raise DataError(f"{self.folder}: it was trained on arrays that no file holds; give the data to go on with")
+            raise DataError(f"{self.folder}: it was trained on arrays that no file holds; pass the data as well")
         settings = dict(self.data["settings"])
         data = load(settings.pop("what"), **settings)
         if data.fingerprint != self.data["fingerprint"]:
-            raise DataError(
-                f"{data.name}: it has changed since the run {self.folder} was trained on it; bring it back, or train"
-                " anew"
-            )
+            changed = f"it has changed since the run {self.folder} was trained on it"
+            raise DataError(f"{data.name}: {changed}; restore it, or train again")
         return data
 
     def own_data(self, data: Dataset | None = None) -> Dataset:
-        """The data that the run was trained on: this, if it is that, or else read again.
+        """What the run was trained on: this data, once that is verified; None loads it.
 
-        Raises DataError for other data, and for the same data split or scaled in another way.
+        Raises DataError for other data, and for the same data split or scaled differently.
         """
         if data is None:
             return self.load_data()
-        differs = _differences(self.data, json.loads(json.dumps(data_recipe(data))))
-        if differs:
-            raise DataError(
-                f"{data.name}: it is not the data that the run {self.folder} was trained on, for it differs in"
-                f" {', '.join(differs)}; give the run's own data"
-            )
+        differences = ", ".join(_differences(self.data, json.loads(json.dumps(data_recipe(data)))))
+        if differences:
+            other = f"it is not the data that the run {self.folder} was trained on"
+            raise DataError(f"{data.name}: {other}: it differs in {differences}; pass the run's own data")
         return data
 
     def at(self, step: int, data: Dataset | None = None) -> StepRecord:
-        """Step number `step`, counted from 0, as it was in training, bit for bit.
+        """A step, replayed bit for bit from the last checkpoint before it.
 
-        It is taken again from the nearest frame before it: weights and optimizer state before and
-        after, the batch's rows, loss, gradient and update. `data` is the run's data, if it is at
-        hand already.
+        Args:
+            step: its number, counted from 0
+            data: what the run was trained on, if it is loaded already or no file holds it
+
+        Returns:
+            weights and optimizer state before and after the step, the rows of its mini-batch, its
+            loss, gradient and update
 
         Raises RunError for a step that the run does not have, DataError for other data.
         """
         return next(self.each([step], data))
 
     def each(self, steps: Iterable[int], data: Dataset | None = None) -> Iterator[StepRecord]:
-        """Several steps, in their order; what lies between two frames is taken again once only."""
-        last = self.manifest["steps"] - 1
-        for step in (wanted := list(steps)):
+        """Several steps, in ascending order; no step is replayed twice."""
+        steps, last = list(steps), self.manifest["steps"] - 1
+        for step in steps:
             if not 0 <= step <= last:
                 raise RunError(f"{self.folder}: it has no step {step}; it has steps 0 to {last}")
-        yield from self.timeline(self.own_data(data)).each(wanted)
+        yield from self.timeline(self.own_data(data)).each(steps)
 
     def timeline(self, data: Dataset) -> Timeline:
-        """Any step of the run, on its own data: replayed from the nearest frame."""
+        """The steps of the run, which are replayed on its own data."""
         plans = [(start, replace(self.trained.plan, epochs=epochs)) for start, epochs in self.manifest["planned"]]
-        return Timeline(data.training, plans, Frames(self), self.trained.history)
+        return Timeline(data.training, plans, Checkpoints(self), self.trained.history)
 
     @property
-    def frames(self) -> list[int]:
-        """The steps of which weights and optimizer state were kept."""
-        return sorted(frame_step(name) for name in self.manifest["files"] if name.startswith("frame-"))
+    def checkpoints(self) -> list[int]:
+        """The steps before which weights and optimizer state were saved, in ascending order."""
+        return checkpoint_steps(self.manifest["files"])
 
     def steps_along(self, count: int) -> list[int]:
-        """Steps spread over the run, to show how something changed: where frames are, or at least `count`."""
+        """Steps spread over the run, to show how something evolved: those of the checkpoints, and
+        evenly spaced ones if these are fewer than `count`.
+        """
         last = self.manifest["steps"] - 1
-        kept = [frame for frame in self.frames if frame <= last]
-        if len(kept) >= count or last < 0:
-            return kept
-        return sorted({*kept, *(round(k * last / (count - 1)) for k in range(count))})
+        steps = [step for step in self.checkpoints if step <= last]
+        if len(steps) >= count or last < 0:
+            return steps
+        return sorted({*steps, *(round(k * last / (count - 1)) for k in range(count))})
 
     def resume(
         self, data: Dataset | None = None, epochs: int | None = None, callbacks: Sequence[Listener] = ()
     ) -> Trained:
-        """Go on where the run ended, in its folder, up to `epochs` in all; to the bit as if it had
-        never stopped.
+        """Continue the run in its folder, bit for bit as if it had never stopped.
 
-        `data` is the run's data, if it is at hand already or if no file holds it. Raises DataError
-        for other data, and RunError if another process is writing to the run, or has gone on with
-        it since it was opened.
+        Args:
+            data: what the run was trained on, if it is loaded already or no file holds it
+            epochs: the total number of epochs; by default as planned
+            callbacks: functions that are called with every event
+
+        Raises DataError for other data, and RunError if another process is writing to the run, or
+        has resumed it since it was opened.
         """
         plan = self.trained.plan if epochs is None else replace(self.trained.plan, epochs=epochs)
-        if plan.epochs < self.trained.progress.epoch or plan.epochs < 1:
-            raise RunError(
-                f"{self.folder}: it has {self.trained.progress.epoch} epochs already; ask for more (--epochs)"
-            )
+        complete = self.trained.progress.epoch
+        if plan.epochs < complete or plan.epochs < 1:
+            raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more (--epochs)")
         data = self.own_data(data)
-        recorder = Recorder(self.folder, going_on=True)
+        recorder = Recorder(self.folder, resume=True)
         try:
             if files.read_manifest(self.folder) != self.manifest:
-                raise RunError(f"{self.folder}: the run has gone on since it was opened; open it again")
+                raise RunError(f"{self.folder}: the run was resumed after it was opened; open it again")
             return follow(plan, data, self.trained.progress, [recorder, *callbacks])
         finally:
             recorder.close()
 
 
 @dataclass(frozen=True)
-class Frames(Mapping[int, Position]):
-    """The positions that a run kept, by step, each read when it is asked for."""
+class Checkpoints(Mapping[int, Position]):
+    """The positions that a run saved, by step, each read when it is needed.
+
+    Attributes:
+        run: the run
+    """
 
     run: Run
 
     def __iter__(self) -> Iterator[int]:
-        if not self.run.frames:
-            raise RunError(f"{self.run.folder}: it has no frame to start from; it was altered")
-        return iter(self.run.frames)
+        if not self.run.checkpoints:
+            raise RunError(f"{self.run.folder}: it has no checkpoint to replay from; it was altered")
+        return iter(self.run.checkpoints)
 
     def __len__(self) -> int:
-        return len(self.run.frames)
+        return len(self.run.checkpoints)
 
     def __getitem__(self, step: int) -> Position:
-        run, name = self.run, frame_name(step)
-        content = files.read_file(run.folder, run.manifest, name)
-        position = state.position_from_bytes(content, run.trained.plan, str(run.folder / name))
+        run, path = self.run, self.run.folder / checkpoint_name(step)
+        content = files.read_file(run.folder, run.manifest, path.name)
+        position = state.position_from_bytes(content, run.trained.plan, str(path))
         if position.step != step:
-            raise RunError(f"{run.folder / name}: it is of step {position.step}; it was altered")
+            raise RunError(f"{path}: it is of step {position.step}; it was altered")
         return position
 
 
 SPLIT = ("seed", "drop", "image_size", "scale_target")
-"""Settings of `load` that decide what the training part is, besides what else is compared."""
+"""Settings of `load` that shape the training set and that nothing else compared here covers."""
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In which respects data differs from what a run was trained on, by their recipes."""
+    """How data differs from what a run was trained on, by their recipes."""
     if before["fingerprint"] != now["fingerprint"]:
         return ["the fingerprint"]
-    found = [
-        f"the target's {key}" for key in ("name", "task", "classes") if before["target"][key] != now["target"][key]
-    ]
-    found += [f"the number of {part} rows" for part, rows in now["rows"].items() if before["rows"].get(part) != rows]
-    if "weight" in before and before["weight"] != now["weight"]:
-        found.append("the samples' weights")
+    keys = ("name", "task", "classes")
+    differences = [f"the target's {key}" for key in keys if before["target"][key] != now["target"][key]]
+    differences += [f"the number of {part} rows" for part, n in now["rows"].items() if before["rows"].get(part) != n]
+    if before.get("weight", now["weight"]) != now["weight"]:
+        differences.append("the samples' weights")
     if before["settings"] and now["settings"]:
         settings = before["settings"], now["settings"]
-        found += [f"the setting {key}" for key in SPLIT if len({str(s.get(key)) for s in settings}) > 1]
-    return found
+        differences += [f"the setting {key}" for key in SPLIT if len({str(s.get(key)) for s in settings}) > 1]
+    return differences
 
 
 def _progress(folder: Path, manifest: dict[str, Any], plan: Plan) -> Progress:
-    """Where training ended, as its file and the manifest say alike."""
+    """Where training ended; raises RunError unless the state and the manifest agree."""
     history = files.read_json(folder, manifest, "history-")
     path = files.path_of(folder, manifest, "state-")
     progress = state.from_bytes(files.read_file(folder, manifest, path.name), history, plan, str(path))
-    if (progress.position.step, progress.epoch) != (manifest["steps"], manifest["epochs"]):
-        raise RunError(
-            f"{path}: it is of step {progress.position.step} and epoch {progress.epoch}, but {files.MANIFEST} says step"
-            f" {manifest['steps']} and epoch {manifest['epochs']}; one of them was altered"
-        )
+    actual = f"step {progress.position.step} and epoch {progress.epoch}"
+    expected = f"step {manifest['steps']!r} and epoch {manifest['epochs']!r}"
+    if actual != expected:
+        raise RunError(f"{path}: it is of {actual}, but {files.MANIFEST} says {expected}; one was altered")
     return progress
 
 
 def _preparation(folder: Path, manifest: dict[str, Any]) -> Preparation | None:
-    """The kept preparation, once its files are known to be whole."""
+    """The fitted preparation, read after the hashes of its files were verified."""
     names = [name for name in manifest["files"] if name.startswith("preparation.")]
-    if not names:
-        return None
     contents = {name: files.read_file(folder, manifest, name) for name in names}
     try:
-        return Preparation.from_contents(contents)
+        return Preparation.from_contents(contents) if contents else None
     except ChainruleError as error:
         raise RunError(f"{folder}: {error}") from None
-    except Exception as error:  # whatever a library of another version makes of it
-        raise RunError(
-            f"{folder}: its data preparation can't be read ({error}); the versions of its libraries may differ"
-        ) from None
+    except Exception as error:  # whatever another version of a library raises
+        raise RunError(f"{folder}: its preparation can't be read ({error}); library versions may differ") from None

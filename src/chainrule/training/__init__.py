@@ -1,15 +1,6 @@
-"""Training: batches -> backpropagation -> descent, as a stream of events."""
+"""Training: mini-batches, backpropagation and optimizer steps, as a stream of events."""
 
-from chainrule.training.loop import (
-    Ended,
-    EpochEnded,
-    Event,
-    Listener,
-    Progress,
-    Started,
-    Stepped,
-    start,
-)
+from chainrule.training.loop import Ended, EpochEnded, Event, Listener, Progress, Started, Stepped, start
 from chainrule.training.plan import Plan, make_plan
 from chainrule.training.rate_range import RangeTest, learning_rate_range
 from chainrule.training.timeline import Timeline
@@ -17,6 +8,5 @@ from chainrule.training.trained import HeldOut, Trained, follow, for_loss, train
 
 __all__ = [
     "Ended", "EpochEnded", "Event", "HeldOut", "Listener", "Plan", "Progress", "RangeTest", "Started", "Stepped",
-    "Timeline",
-    "Trained", "follow", "for_loss", "learning_rate_range", "make_plan", "start", "train",
+    "Timeline", "Trained", "follow", "for_loss", "learning_rate_range", "make_plan", "start", "train",
 ]  # fmt: skip

@@ -1,6 +1,4 @@
-"""Where a number stopped being finite: the first layer, and the first of its quantities, in the order in which a step
-computes them.
-"""
+"""Find the first quantity that is not finite, in the order in which a step computes them."""
 
 from __future__ import annotations
 
@@ -14,20 +12,19 @@ from chainrule.data import Samples
 from chainrule.engine import Problem, StepRecord
 from chainrule.errors import NonFiniteError
 
+REMEDY = "try a smaller learning rate, or clip the gradient (clip=1 after the optimizer's name)"
 
-def diagnose(problem: Problem, record: StepRecord, data: Samples) -> NonFiniteError | None:
-    """The error that names the first quantity that is not finite; None if all are."""
+
+def diagnose(problem: Problem, record: StepRecord, data: Samples) -> None:
+    """Raise NonFiniteError, which names the first quantity that is not finite, if there is one."""
     for layer, quantity, array in _quantities(problem, record, data):
         if not np.isfinite(array).all():
-            remedy = "try a smaller learning rate, or limit the gradient (clip=1 after the optimizer's name)"
-            if quantity == "the input":
-                remedy = "correct the data"
-            return NonFiniteError(record.before.step, layer, quantity, remedy)
-    return None
+            remedy = "correct the data" if quantity == "the input" else REMEDY
+            raise NonFiniteError(record.before.step, layer, quantity, remedy)
 
 
 def _quantities(problem: Problem, record: StepRecord, data: Samples) -> Iterator[tuple[str, str, Array]]:
-    """(layer, quantity, array) of all that a step computes, in its order."""
+    """(layer, quantity, array) of everything that a step computes, in its order."""
     network, (x, y, weight) = problem.network, data.take(record.rows)
     yield "the network", "the input", x
     context = problem.context(record.before.step)
@@ -41,9 +38,9 @@ def _quantities(problem: Problem, record: StepRecord, data: Samples) -> Iterator
         tape.backward(slopes)
         for node, arriving in reversed(list(zip(network.nodes, tape.arriving[1:], strict=True))):
             if arriving is not None:
-                yield node.name, "the derivative that arrives at the output", arriving
+                yield node.name, "the derivative with respect to the output", arriving
             for name, gradient in tape.gradients.get(node.name, {}).items():
                 yield node.name, f"the gradient of {name}", gradient
-    for what, vector in (("the gradient of", record.gradient), ("the new", record.after.parameters)):
+    for prefix, vector in (("the gradient of", record.gradient), ("the new", record.after.parameters)):
         for entry in network.parameters.entries:
-            yield entry.owner, f"{what} {entry.own_name}", vector[entry.place]
+            yield entry.owner, f"{prefix} {entry.own_name}", vector[entry.place]

@@ -1,4 +1,4 @@
-"""The loop: batches -> backpropagation -> descent, as a stream of events that everyone else listens to."""
+"""The training loop, as a stream of events that listeners follow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ History = tuple[dict[str, float], ...]
 
 @dataclass(frozen=True)
 class Best:
-    """The weights with the best validation loss so far."""
+    """The weights with the lowest validation loss so far.
+
+    Attributes:
+        loss: that validation loss
+        epoch: the epoch after which it was measured, counted from 1
+        parameters, statistics: the weights and running statistics after that epoch
+    """
 
     loss: float
     epoch: int
@@ -33,9 +39,15 @@ class Best:
 
 @dataclass(frozen=True)
 class Progress:
-    """All that it takes to go on: where training stands, and what happened so far.
+    """Everything that training needs in order to continue.
 
-    `loss_sum` and `seen` are the loss, times the samples, and the samples of the epoch that is under way.
+    Attributes:
+        position: the next step, the weights before it and the optimizer's state
+        history: what was measured after each epoch
+        loss_sum: the loss of this epoch so far, summed over its samples
+        seen: the number of those samples
+        best: the best weights so far; None without a validation set
+        waited: the number of epochs since then
     """
 
     position: Position
@@ -47,13 +59,19 @@ class Progress:
 
     @property
     def epoch(self) -> int:
-        """How many epochs are complete."""
+        """The number of complete epochs."""
         return len(self.history)
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened while training; `progress` is what it led to."""
+    """Something that happened during training.
+
+    Attributes:
+        plan: what is trained, and how
+        data: what it is trained on
+        progress: where training stands after the event
+    """
 
     plan: Plan
     data: Dataset
@@ -62,20 +80,27 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
-    """Training is about to begin, or to go on."""
+    """Training is about to start, or to resume."""
 
 
 @dataclass(frozen=True)
 class Stepped(Event):
-    """Steps were taken, as many as suit the engine; `span.steps()` shows each with its gradient and update."""
+    """Steps were taken.
+
+    Attributes:
+        chunk: the steps, as many as suit the engine; `chunk.steps()` replays them one by one,
+            with their gradients and updates
+    """
 
     chunk: Chunk
 
 
 @dataclass(frozen=True)
 class EpochEnded(Event):
-    """An epoch is complete; `record` is what was measured: loss, validation_loss, and the metrics of the validation
-    part.
+    """An epoch is complete.
+
+    Attributes:
+        measured: the loss and, on the validation set, validation_loss and the metrics
     """
 
     measured: dict[str, float]
@@ -83,8 +108,11 @@ class EpochEnded(Event):
 
 @dataclass(frozen=True)
 class Ended(Event):
-    """Training is over. `reason` is "complete", "early" (no better validation loss), "interrupted" or "diverged".
-    `last` are the last steps, unless it was broken off.
+    """Training is over.
+
+    Attributes:
+        reason: "complete", "early" (early stopping), "interrupted" or "diverged"
+        last: the last steps; None if training was interrupted or diverged
     """
 
     reason: str
@@ -92,94 +120,97 @@ class Ended(Event):
 
 
 Listener = Callable[[Event], Any]
+"""Called with every event."""
 
 
 def start(plan: Plan) -> Progress:
-    """Before the first step: weights drawn, optimizer fresh."""
+    """The progress before the first step: initial weights, a fresh optimizer."""
     parameters = plan.network.draw(plan.seed)
     states = plan.optimizer.start(parameters, plan.network.parameters)
     return Progress(Position(0, parameters, plan.network.start_statistics(), states))
 
 
-def chosen(plan: Plan, progress: Progress) -> tuple[Vector, Vector]:
-    """The parameters and statistics that training gives back: the best, where there was a validation part; else the
-    last, averaged if asked.
+def final_weights(plan: Plan, progress: Progress) -> tuple[Vector, Vector]:
+    """The parameters and statistics that training returns: with early stopping those of the best
+    epoch, else the last, averaged if the optimizer averages.
     """
     if progress.best is not None and plan.patience is not None:
         return progress.best.parameters, progress.best.statistics
-    return _current(plan, progress.position)
+    return _current_weights(plan, progress.position)
 
 
-def _current(plan: Plan, position: Position) -> tuple[Vector, Vector]:
+def _current_weights(plan: Plan, position: Position) -> tuple[Vector, Vector]:
     average = plan.optimizer.average(position.states)
     return (position.parameters if average is None else average), position.statistics
 
 
 def run(plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Listener] = ()) -> Ended:
-    """Train until the plan is fulfilled, tell the listeners of every event, and give the last.
+    """Train to the end of the plan, call the listeners with every event, and return the last one.
 
-    Ctrl-C ends it after the last whole step, as "interrupted". Raises NonFiniteError, after an event "diverged", at
-    the step where a quantity stops being finite; the progress is that before the step.
+    Ctrl-C ends training after the last whole step, as "interrupted". Raises NonFiniteError at the
+    first step where a quantity is not finite, after an Ended event ("diverged") with the progress
+    before that step.
     """
 
-    def tell(event: Event) -> None:
+    def notify(event: Event) -> None:
         for listener in listeners:
             listener(event)
 
-    reason, error, last = "complete", None, None
-    stream = events(plan, data, progress)
+    last: Chunk | None = None
     try:
-        with np.errstate(all="ignore"):  # what is not finite is looked for after every step, and named
-            tell(Started(plan, data, progress))
+        with np.errstate(all="ignore"):  # every step is checked for non-finite values, which are named
+            notify(Started(plan, data, progress))
+            stream = events(plan, data, progress)
             while True:
                 try:
                     event = next(stream)
-                except StopIteration as over:
-                    last = over.value
+                except StopIteration as stop:
+                    last = stop.value
                     break
                 progress = event.progress
-                tell(event)
-                del event  # the memory of where its steps began is used for the next ones
+                notify(event)
+                del event  # the memory of its first position is reused for the next steps
         reason = "early" if progress.epoch < plan.epochs else "complete"
     except KeyboardInterrupt:
         reason = "interrupted"
-    except NonFiniteError as found:
-        reason, error = "diverged", found
-    ended = Ended(plan, data, progress, reason, last)
-    tell(ended)
-    if error is not None:
-        raise error
-    return ended
+    except NonFiniteError:
+        notify(Ended(plan, data, progress, "diverged"))
+        raise
+    end = Ended(plan, data, progress, reason, last)
+    notify(end)
+    return end
 
 
 def events(plan: Plan, data: Dataset, progress: Progress) -> Generator[Event, None, Chunk | None]:
-    """The steps and epochs from here to the end of training, and in the end the last steps once more."""
-    part, problem = data.training, plan.problem(len(data.training.x))
-    taking, length = make_engine(plan.engine, problem), plan.steps_per_epoch(len(part.x))
+    """Yield the steps and epochs up to the end of training; return the last steps."""
+    training, problem = data.training, plan.problem(len(data.training.x))
+    engine, length = make_engine(plan.engine, problem), plan.steps_per_epoch(len(training.x))
     last: Chunk | None = None
-    with ThreadPoolExecutor(1) as ahead:
+    with ThreadPoolExecutor(1) as executor:
         shuffled: Future[Batches] | None = None
-        while progress.epoch < plan.epochs and not _is_over(plan, progress):
-            batches = shuffled.result() if shuffled else plan.batches(progress.epoch, part)
+        while progress.epoch < plan.epochs and (plan.patience is None or progress.waited < plan.patience):
+            batches = shuffled.result() if shuffled else plan.batches(progress.epoch, training)
             batches = batches.cut(progress.position.step - progress.epoch * length, length)
-            if taking.leaves_a_core(batches):  # the next epoch is shuffled while this one is under way
-                shuffled = ahead.submit(plan.batches, progress.epoch + 1, part)
+            if engine.leaves_a_core(batches):  # shuffle the next epoch during this one
+                shuffled = executor.submit(plan.batches, progress.epoch + 1, training)
             last, left = None, len(batches)
-            for chunk in taking.chunks(progress.position, batches):
-                error = None if chunk.sound else diagnose(problem, chunk.last, part)
-                if error is not None:
-                    raise error
-                progress, left = _counted(progress, chunk), left - len(chunk.batches)
+            for chunk in engine.chunks(progress.position, batches):
+                if not chunk.sound:
+                    diagnose(problem, chunk.last, training)
+                progress, left = _add_chunk(progress, chunk), left - len(chunk.batches)
                 last = None if left else chunk
                 yield Stepped(plan, data, progress, chunk)
                 del chunk
-            progress, measured = _end_epoch(plan, data, progress, taking)
-            yield EpochEnded(plan, data, progress, measured)
+            progress = _end_epoch(plan, data, progress, engine)
+            yield EpochEnded(plan, data, progress, progress.history[-1])
     return last
 
 
-def _counted(progress: Progress, chunk: Chunk) -> Progress:
-    """The progress after a span. Losses are added step by step, so that the sum does not depend on the span."""
+def _add_chunk(progress: Progress, chunk: Chunk) -> Progress:
+    """The progress after these steps.
+
+    The losses are added one by one, so the sum does not depend on how the steps were chunked.
+    """
     size, rows = chunk.batches.size, len(chunk.batches.order)
     sums = chunk.losses * size
     sums[-1] = chunk.losses[-1] * (rows - size * (len(sums) - 1))
@@ -187,41 +218,44 @@ def _counted(progress: Progress, chunk: Chunk) -> Progress:
     return replace(progress, position=chunk.after, loss_sum=float(sums.cumsum()[-1]), seen=progress.seen + rows)
 
 
-def _is_over(plan: Plan, progress: Progress) -> bool:
-    return plan.patience is not None and progress.waited >= plan.patience
-
-
-def _end_epoch(plan: Plan, data: Dataset, progress: Progress, taking: Engine) -> tuple[Progress, dict[str, float]]:
-    """Measure, remember the best weights, and let the optimizer know."""
-    measured: dict[str, float] = {"epoch": progress.epoch + 1, "loss": progress.loss_sum / max(progress.seen, 1)}
+def _end_epoch(plan: Plan, data: Dataset, progress: Progress, engine: Engine) -> Progress:
+    """Measure, keep the best weights, and let the optimizer observe the loss."""
     position, best, waited = progress.position, progress.best, progress.waited
+    watched = progress.loss_sum / max(progress.seen, 1)
+    measured: dict[str, float] = {"epoch": progress.epoch + 1, "loss": watched}
     if data.validation is not None:
-        parameters, statistics = _current(plan, position)
-        held = evaluate(plan, data.target, data.validation, parameters, statistics, taking=taking)
-        measured |= {f"validation_{name}": value for name, value in held.items()}
-        loss = held["loss"]
-        if best is None or loss < best.loss:
-            best, waited = Best(loss, progress.epoch + 1, parameters, statistics), 0
-        else:
-            waited += 1
-    watched = measured.get("validation_loss", measured["loss"])
+        parameters, statistics = _current_weights(plan, position)
+        scores = evaluate(plan, data.target, data.validation, parameters, statistics, engine=engine)
+        measured |= {f"validation_{name}": value for name, value in scores.items()}
+        watched, waited = scores["loss"], waited + 1
+        if best is None or watched < best.loss:
+            best, waited = Best(watched, progress.epoch + 1, parameters, statistics), 0
     position = replace(position, states=plan.optimizer.observe(position.states, watched))
-    history = (*progress.history, measured)
-    return Progress(position, history, 0.0, 0, best, waited), measured
+    return Progress(position, (*progress.history, measured), best=best, waited=waited)
 
 
 def evaluate(
     plan: Plan,
     target: Target,
-    part: Samples,
+    samples: Samples,
     parameters: Vector,
     statistics: Vector,
     metrics: Sequence[str] | None = None,
-    taking: Engine | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, float]:
-    """The loss, without penalties, and the metrics of a part of the data; by the engine that is at hand, if one is."""
-    x, y = np.asarray(part.x), np.asarray(part.y)
-    prediction = (taking or make_engine(plan.engine, plan.problem(1))).predict(parameters, x, statistics)
-    loss = plan.loss.value(prediction, y, part.weight)
-    found = measures.measure(plan.metrics if metrics is None else metrics, target, plan.loss, prediction, y)
-    return {"loss": loss if math.isfinite(loss) else math.inf} | found
+    """The loss, without penalties, and the metrics of these samples.
+
+    Args:
+        plan: the network and the loss
+        target: what the numbers in `samples.y` mean
+        samples: what to evaluate on, as the network and the loss take it
+        parameters, statistics: the weights and running statistics
+        metrics: which; by default those of the plan
+        engine: what computes the predictions; by default a new engine of the plan's kind
+    """
+    x, y = np.asarray(samples.x), np.asarray(samples.y)
+    engine = engine or make_engine(plan.engine, plan.problem(1))
+    prediction = engine.predict(parameters, x, statistics)
+    loss = plan.loss.value(prediction, y, samples.weight)
+    scores = measures.measure(plan.metrics if metrics is None else metrics, target, plan.loss, prediction, y)
+    return {"loss": loss if math.isfinite(loss) else math.inf} | scores

@@ -1,4 +1,4 @@
-"""How good predictions are, by scikit-learn's measures, in the target's own units."""
+"""Metrics of predictions, from scikit-learn, in the target's own units."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data import Target
-from chainrule.errors import SettingError, unknown
+from chainrule.errors import require, unknown
 from chainrule.losses import Loss
 
 CLASSIFICATION = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "log_loss")
 REGRESSION = ("r2", "mae", "rmse")
-BEST_IS_LOW = ("log_loss", "mae", "rmse")
 
 
 def names(task: str) -> tuple[str, ...]:
-    """The metrics for a task, the usual one first."""
+    """The metrics for a task, the default one first."""
     return CLASSIFICATION if task == "classification" else REGRESSION
 
 
 def check(chosen: Sequence[str], task: str) -> tuple[str, ...]:
-    """The chosen metrics; raises SettingError for one that doesn't exist for the task."""
+    """These metrics; raises SettingError for one that the task does not have."""
     for name in chosen:
         if name not in names(task):
             raise unknown(f"metric for {task}", name, names(task))
@@ -32,10 +31,16 @@ def check(chosen: Sequence[str], task: str) -> tuple[str, ...]:
 
 
 def measure(chosen: Sequence[str], target: Target, loss: Loss, prediction: Array, y: Array) -> dict[str, float]:
-    """Each chosen metric of these predictions: (samples, outputs) beside y, as the network gives and the loss takes
-    them.
+    """The value of each of these metrics.
 
-    NaN where a metric has no meaning, such as ROC AUC where only one class is there.
+    NaN where a metric is undefined, such as ROC AUC where only one class occurs.
+
+    Args:
+        chosen: the names of the metrics
+        target: what the numbers in y mean
+        loss: turns the network's outputs into classes, probabilities or values
+        prediction: (samples, outputs) the network's outputs
+        y: (samples, ...) the targets, as the loss takes them
     """
     if target.task == "regression":
         truth = target.decode(np.asarray(y).reshape(len(y), -1))
@@ -49,44 +54,40 @@ def measure(chosen: Sequence[str], target: Target, loss: Loss, prediction: Array
 def _regression(name: str, truth: Array, guess: Array) -> float:
     from sklearn import metrics
 
-    if not np.isfinite(guess).all():
+    if not np.isfinite(guess).all() or (name == "r2" and len(truth) < 2):
         return math.nan
-    if name == "r2":
-        return float(metrics.r2_score(truth, guess)) if len(truth) > 1 else math.nan
-    of: dict[str, Callable[..., Any]] = {"mae": metrics.mean_absolute_error, "rmse": metrics.root_mean_squared_error}
-    return float(of[name](truth, guess))
+    scores: dict[str, Callable[..., Any]] = {
+        "r2": metrics.r2_score, "mae": metrics.mean_absolute_error, "rmse": metrics.root_mean_squared_error,
+    }  # fmt: skip
+    return float(scores[name](truth, guess))
 
 
 def _classification(name: str, width: int, classes: Array, guesses: Array, loss: Loss, prediction: Array) -> float:
     from sklearn import metrics
 
+    every = np.arange(width)
     if name == "accuracy":
         return float(metrics.accuracy_score(classes, guesses))
-    if name == "balanced_accuracy":
-        # The mean over the classes that are there; scikit-learn's own function warns of guesses that are not among
-        # them.
-        return float(
-            metrics.recall_score(classes, guesses, labels=np.unique(classes), average="macro", zero_division=0.0)
-        )
-    if name == "f1":
-        return float(metrics.f1_score(classes, guesses, labels=np.arange(width), average="macro", zero_division=0.0))
-    shares = loss.probabilities(prediction)
-    if shares is None or not np.isfinite(shares).all():
+    if name in ("f1", "balanced_accuracy"):
+        # Balanced accuracy is the mean recall over the classes that occur; scikit-learn's own
+        # function for it warns of predicted classes that do not.
+        score, labels = (metrics.f1_score, every) if name == "f1" else (metrics.recall_score, np.unique(classes))
+        return float(score(classes, guesses, labels=labels, average="macro", zero_division=0.0))
+    probabilities = loss.probabilities(prediction)
+    if probabilities is None or not np.isfinite(probabilities).all():
         return math.nan
-    shares = shares.astype(np.float64) / shares.sum(axis=1, keepdims=True, dtype=np.float64)
+    probabilities = probabilities.astype(np.float64)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     if name == "log_loss":
-        return float(metrics.log_loss(classes, shares, labels=np.arange(width)))
+        return float(metrics.log_loss(classes, probabilities, labels=every))
     if len(np.unique(classes)) < width:
         return math.nan
-    if width == 2:
-        return float(metrics.roc_auc_score(classes, shares[:, 1]))
-    return float(metrics.roc_auc_score(classes, shares, multi_class="ovr", labels=np.arange(width)))
+    scores = probabilities[:, 1] if width == 2 else probabilities
+    return float(metrics.roc_auc_score(classes, scores, multi_class="ovr", labels=every))
 
 
-def usual(task: str, loss: Loss) -> tuple[str, ...]:
-    """The metric that is shown while training."""
-    if task not in loss.tasks:
-        raise SettingError(
-            f"the loss {type(loss).__name__} is for {' and '.join(loss.tasks)}, but the target asks for {task}"
-        )
+def default(task: str, loss: Loss) -> tuple[str, ...]:
+    """The metric shown during training; raises SettingError if the loss is for another task."""
+    tasks = " and ".join(loss.tasks)
+    require(task in loss.tasks, f"the loss {type(loss).__name__} is for {tasks}, but the target asks for {task}")
     return names(task)[:1]

@@ -1,5 +1,5 @@
-"""What is to be trained, and how, with every choice made: the loss, the output layer and the rest follow from the
-data unless given.
+"""What to train, and how, with every choice made: the output layer, the loss and the rest follow
+from the data unless they are given.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from chainrule.data import Dataset, Samples
-from chainrule.descent import Optimizer, optimizer
+from chainrule.descent import Optimizer
+from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Batches, Problem, engine_name
 from chainrule.errors import DataError, SettingError, ShapeError, require
 from chainrule.generators import generator
 from chainrule.kinds import Kind
-from chainrule.layers import Dense, Flatten, Layer
+from chainrule.layers import Dense, Flatten
 from chainrule.layers.notation import parse
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError, Penalty
 from chainrule.losses import loss as named_loss
@@ -30,8 +31,11 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Defaults:
-    """What is taken where nothing is said. The figures behind the two sets of them are in the documentation's page on
-    accuracy.
+    """Defaults that depend on the data; the documentation's page on accuracy shows why these.
+
+    Attributes:
+        hidden: the hidden layers
+        optimizer: the optimizer, with its learning rate, weight decay and schedule
     """
 
     hidden: str
@@ -40,33 +44,43 @@ class Defaults:
 
 FEW_ROWS = 500
 FEW = Defaults("64 tanh, 32 tanh", "adamw 0.003 1 schedule=cosine")
-"""For fewer training rows than that: a smooth function, held back firmly, errs less than one with kinks."""
+"""For fewer than FEW_ROWS training rows: smooth activations and strong weight decay generalize."""
 MANY = Defaults("64 relu, 64 relu", "adamw 0.003 0.3 schedule=cosine")
 
 PATIENCE = 25
 FEWEST_TO_JUDGE = 50
-"""With fewer validation rows than that their loss is chance, more than a sign of when to stop."""
+"""With fewer validation rows than this, their loss is too noisy for early stopping."""
 AUTO = "auto"
-"""The patience that says: PATIENCE, or none where there are too few validation rows to judge."""
+"""The default patience: PATIENCE, or None with fewer than FEWEST_TO_JUDGE validation rows."""
 
 
 def defaults(data: Dataset) -> Defaults:
-    """What is taken for this data where nothing is said."""
+    """The default hidden layers and optimizer for this data."""
     return FEW if len(data.training.x) < FEW_ROWS else MANY
 
 
 def default_patience(data: Dataset) -> int | None:
-    """After how many epochs without a better validation loss training ends, where nothing is said."""
-    enough = data.validation is not None and len(data.validation.x) >= FEWEST_TO_JUDGE
-    return PATIENCE if enough else None
+    """The default number of epochs without a better validation loss after which training stops."""
+    is_enough = data.validation is not None and len(data.validation.x) >= FEWEST_TO_JUDGE
+    return PATIENCE if is_enough else None
 
 
 @dataclass(frozen=True)
 class Plan(Kind):
-    """A training with every choice made; together with the data it says all that happens, to the bit.
+    """A training with every choice made; with the data it determines the result bit for bit.
 
-    `patience` is after how many epochs without a better validation loss training ends; None means never. `batch_size`
-    is at most the number of training rows.
+    Attributes:
+        network: what is trained
+        loss: what is minimized
+        optimizer: the rules of an update, with the learning-rate schedule
+        epochs: the number of passes over the training set, at most
+        batch_size: the samples of a mini-batch; at most the number of training rows
+        seed: of the initial weights, the order of the samples and dropout
+        penalties: what is added to the loss
+        patience: the number of epochs without a better validation loss after which training
+            stops; None to never stop early
+        metrics: what is measured on the validation set after each epoch
+        engine: the name of the engine; None for the fastest
     """
 
     network: Network
@@ -81,22 +95,22 @@ class Plan(Kind):
     engine: str | None = None
 
     def problem(self, samples: int) -> Problem:
-        """What an engine needs, schedules spread over the training."""
+        """What an engine solves, with the schedules spread over the whole training."""
         total = self.epochs * self.steps_per_epoch(samples)
         return Problem(self.network, self.loss, self.optimizer.over(total), self.penalties, self.seed)
 
     def steps_per_epoch(self, samples: int) -> int:
-        """How many mini-batches there are, the last of which may be smaller."""
+        """The number of mini-batches; the last one may be smaller."""
         return -(-samples // self.batch_size)
 
-    def batches(self, epoch: int, part: Samples) -> Batches:
-        """The mini-batches of an epoch, shuffled by (seed, epoch); in their own order if there is one only."""
-        samples = len(part.x)
+    def batches(self, epoch: int, data: Samples) -> Batches:
+        """The mini-batches of an epoch, shuffled by (seed, epoch); one alone is not."""
+        samples = len(data.x)
         if self.batch_size >= samples:
             order = np.arange(samples)
         else:
             order = generator(self.seed, "order", epoch).permutation(samples)
-        return Batches(np.asarray(part.x), np.asarray(part.y), part.weight, order, self.batch_size)
+        return Batches(np.asarray(data.x), np.asarray(data.y), data.weight, order, self.batch_size)
 
 
 def make_plan(
@@ -115,48 +129,44 @@ def make_plan(
     dtype: str = "float32",
     engine: str | None = None,
 ) -> Plan:
-    """Make every choice that was left open, and check the rest against the data."""
-    chosen_loss = default_loss(data) if loss is None else named_loss(loss)
-    shown = measures.usual(data.task, chosen_loss) if metrics is None else measures.check(metrics, data.task)
-    measures.usual(data.task, chosen_loss)
-    chosen_loss = weighted(chosen_loss, class_weight, data)
-    made = build_network(network, data, chosen_loss, dtype)
-    chosen_optimizer = _optimizer(defaults(data).optimizer if optimizer is None else optimizer)
+    """Make the choices that were left open, and check the others against the data.
+
+    The arguments are those of `train`. Raises DataError, ShapeError or SettingError for choices
+    that don't fit together.
+    """
+    loss = default_loss(data) if loss is None else named_loss(loss)
+    metric_names = measures.default(data.task, loss)
+    if metrics is not None:
+        metric_names = measures.check(metrics, data.task)
+    loss = weighted(loss, class_weight, data)
+    network = build_network(network, data, loss, dtype)
+    optimizer = named_optimizer(defaults(data).optimizer if optimizer is None else optimizer)
     samples = len(data.training.x)
     epochs = EPOCHS if epochs is None else epochs
     require(isinstance(epochs, int) and epochs >= 1, f"{epochs} epochs: training takes at least 1")
-    waits = default_patience(data) if patience == AUTO or data.validation is None else patience
-    if waits is not None and (not isinstance(waits, int) or waits < 1):
-        raise SettingError(f"the patience is {waits!r}; it is a number of epochs of at least 1, or none at all")
+    if patience == AUTO or data.validation is None:
+        patience = default_patience(data)
+    if not (patience is None or (isinstance(patience, int) and patience >= 1)):
+        raise SettingError(f"the patience is {patience!r}; it must be a number of epochs, at least 1, or None")
     if batch_size is None:
-        batch_size = samples if chosen_optimizer.whole_batch else min(BATCH_SIZE, samples)
-    require(isinstance(batch_size, int) and batch_size >= 1, f"the batch size is {batch_size}; it takes at least 1")
+        batch_size = samples if optimizer.whole_batch else min(BATCH_SIZE, samples)
+    require(isinstance(batch_size, int) and batch_size >= 1, f"the batch size is {batch_size}; it must be at least 1")
     if batch_size > samples:
-        raise DataError(
-            f"{data.name}: a batch of {batch_size} is more than the {samples} rows to train on; use --batch-size"
-            f" {samples} or less"
-        )
-    result = Plan(
-        made, chosen_loss, chosen_optimizer, epochs, batch_size, seed, tuple(penalties),
-        waits, shown, _engine(engine),
-    )  # fmt: skip
-    _try_out(result, data)
-    return result
-
-
-def _optimizer(what: str | Optimizer) -> Optimizer:
-    return optimizer(what)
+        excess = f"a batch of {batch_size} is more than the {samples} rows to train on"
+        raise DataError(f"{data.name}: {excess}; use --batch-size {samples} or less")
+    plan = Plan(
+        network, loss, optimizer, epochs, batch_size, seed, tuple(penalties), patience, metric_names, _engine(engine)
+    )
+    _try_out(plan, data)
+    return plan
 
 
 def _engine(name: str | None) -> str:
-    """The name of the engine, which goes into the recipe: a run is gone back through by the engine that took it."""
-    taken = engine_name(name)
-    if name is not None and taken != name:
-        raise SettingError(
-            f"the engine {name} was not built when chainrule was installed; install it again where there is a C++"
-            " compiler (GCC or Clang), or leave the choice of engine out"
-        )
-    return taken
+    """The engine's name, for the recipe: steps are replayed by the engine that took them."""
+    chosen = engine_name(name)
+    missing, compiler = f"the engine {name} was not built when chainrule was installed", "a C++ compiler (GCC or Clang)"
+    require(name in (None, chosen), f"{missing}; reinstall it where there is {compiler}, or don't choose an engine")
+    return chosen
 
 
 def default_loss(data: Dataset) -> Loss:
@@ -167,43 +177,40 @@ def default_loss(data: Dataset) -> Loss:
 
 
 def build_network(network: Any, data: Dataset, loss: Loss, dtype: str = "float32") -> Network:
-    """The network that is meant, for this data.
+    """The network for this data.
 
-    A text gives the hidden layers; pictures are flattened before them, and the output layer follows from the target,
-    unless it stands after an arrow: "64 relu -> 10". A list of layers, or a Network, is taken as it is.
+    Text gives the hidden layers; images are flattened before them, and the output layer follows
+    from the target unless it is given after an arrow: "64 relu -> 10". A list of all layers, or a
+    Network, is used as it is. Raises ShapeError for a network that does not fit the samples or the
+    loss, and SettingError for one without parameters.
     """
-    if isinstance(network, Network):
-        made = network
-    elif network is None or isinstance(network, str):
+    if network is None or isinstance(network, str):
         hidden, arrow, output = (defaults(data).hidden if network is None else network).partition("->")
         layers = parse(hidden.strip())
         if len(data.input_shape) > 1 and not (layers and layers[0].accepts_images):
             layers = [Flatten(), *layers]
-        last: list[Layer] = parse(output.strip()) if arrow else [Dense(loss.outputs(data.target.width))]
-        made = Network([*layers, *last], data.input_shape, dtype)
-    else:
-        made = Network(network, data.input_shape, dtype)
-    if made.input_shape != data.input_shape:
+        network = [*layers, *(parse(output.strip()) if arrow else [Dense(loss.outputs(data.target.width))])]
+    if not isinstance(network, Network):
+        network = Network(network, data.input_shape, dtype)
+    shape, outputs = network.input_shape, (loss.outputs(data.target.width),)
+    if shape != data.input_shape:
         raise ShapeError(
-            f"the network takes samples of shape {made.input_shape}, but those of {data.name} have the shape"
-            f" {data.input_shape}"
+            f"the network takes samples of shape {shape}, but those of {data.name} have shape {data.input_shape}"
         )
-    if not made.parameters.size:
-        raise SettingError("the network has nothing to learn: none of its layers has parameters; add a Dense layer")
-    outputs = (loss.outputs(data.target.width),)
-    if made.output_shape != outputs:
+    require(network.parameters.size > 0, "the network has nothing to learn: no layer has parameters; add a Dense layer")
+    if network.output_shape != outputs:
         raise ShapeError(
-            f"layer {made.nodes[-1].name}: the network's output has the shape {made.output_shape}, but the loss"
+            f"layer {network.nodes[-1].name}: the network's output has the shape {network.output_shape}, but the loss"
             f" {type(loss).__name__} takes {outputs} for the target of {data.name}; change the last layer"
         )
-    return made
+    return network
 
 
 def _try_out(plan: Plan, data: Dataset) -> None:
-    """Compute the loss of one sample, so that what doesn't fit is known before anything is written."""
-    network, part = plan.network, data.training
+    """Compute the loss of one sample, so that errors are raised before anything is written."""
+    parameters = plan.network.draw(plan.seed)
     with np.errstate(all="ignore"):
-        prediction = network.predict(network.draw(plan.seed), part.x[:1])
-        plan.loss.value(prediction, part.y[:1])
+        prediction = plan.network.predict(parameters, data.training.x[:1])
+        plan.loss.value(prediction, data.training.y[:1])
         for penalty in plan.penalties:
-            penalty.value(network.draw(plan.seed), network.parameters)
+            penalty.value(parameters, plan.network.parameters)

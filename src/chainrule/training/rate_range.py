@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from chainrule.training.plan import make_plan
 
 @dataclass(frozen=True)
 class Rising(Schedule, register=False):
-    """From `low` to `high` in `steps` updates, each time by the same factor."""
+    """From `low` to `high` in `steps` updates, growing geometrically."""
 
     low: float
     high: float
@@ -31,9 +30,13 @@ class Rising(Schedule, register=False):
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test found: the learning rates tried, the smoothed loss at each, and a rate to start with.
+    """The result of a learning-rate range test.
 
-    The suggestion is a tenth of the rate at which the loss was lowest: near that one, training is about to blow up.
+    Attributes:
+        rates: the learning rates that were tried
+        losses: the smoothed loss at each
+        suggestion: a rate to start with: a tenth of the one with the lowest loss, for close to
+            that one training is about to diverge
     """
 
     rates: tuple[float, ...]
@@ -41,8 +44,8 @@ class RangeTest:
     suggestion: float
 
 
-class _Enough(Exception):  # noqa: N818
-    """The loss has blown up: larger learning rates tell nothing more."""
+class _Diverged(Exception):  # noqa: N818
+    """Ends the test: larger learning rates would show nothing new."""
 
 
 def learning_rate_range(
@@ -53,44 +56,45 @@ def learning_rate_range(
     low: float = 1e-6,
     high: float = 10.0,
     steps: int = 200,
-    **also: Any,
+    **settings: Any,
 ) -> RangeTest:
-    """Train for some steps while the learning rate grows, and see how far the loss falls (Smith, 2017).
+    """Train for some steps while the learning rate grows, and record the loss (Smith, 2017).
 
-    The optimizer's own schedule is set aside. The loss is smoothed by a moving average; the test ends where it exceeds
-    four times its minimum. `also` goes to `train`: loss, batch_size, seed and so on. Raises what `train` raises, and
-    SettingError if low, high or steps make no sense.
+    The loss is smoothed by an exponential moving average; the test ends where it exceeds four
+    times its minimum. Raises what `train` raises, and SettingError for low, high or steps that are
+    out of range.
+
+    Args:
+        network, data: as for `train`
+        optimizer: as for `train`; its own schedule is replaced
+        low, high: the first and the last learning rate
+        steps: the number of steps from one to the other
+        settings: passed on to `train`: loss, batch_size, seed and so on
     """
     require(0 < low < high, f"range test: from {low} to {high}; it needs 0 < low < high")
     require(steps >= 10, f"range test: {steps} steps; it needs at least 10")
-    data = data if isinstance(data, Dataset) else load(data, seed=also.get("seed", 0))
-    made = make_plan(network, data, optimizer=optimizer, patience=None, **also)
-    rising = made.optimizer.scheduled(lambda _: Rising(low, high, steps))
-    require(rising != made.optimizer, "range test: this optimizer has no learning rate")
-    epochs = -(-steps // made.steps_per_epoch(len(data.training.x)))
-    made = replace(made, optimizer=rising, epochs=epochs)
+    data = data if isinstance(data, Dataset) else load(data, seed=settings.get("seed", 0))
+    plan, rate = make_plan(network, data, optimizer=optimizer, patience=None, **settings), Rising(low, high, steps)
+    rising = plan.optimizer.scheduled(lambda _: rate)
+    require(rising != plan.optimizer, "range test: this optimizer has no learning rate")
+    plan = replace(plan, optimizer=rising, epochs=-(-steps // plan.steps_per_epoch(len(data.training.x))))
     rates: list[float] = []
     losses: list[float] = []
-    watch = _watch(Rising(low, high, steps), rates, losses)
-    with contextlib.suppress(_Enough, NonFiniteError):
-        loop.run(made, replace(data, validation=None), loop.start(made), [watch])
-    return RangeTest(tuple(rates), tuple(losses), rates[int(np.argmin(losses))] / 10)
-
-
-def _watch(rate: Schedule, rates: list[float], losses: list[float]) -> Callable[[loop.Event], None]:
     average = 0.0
 
-    def listen(event: loop.Event) -> None:
+    def record(event: loop.Event) -> None:
         nonlocal average
         if not isinstance(event, loop.Stepped):
             return
         for step, loss in enumerate(event.chunk.losses, start=event.chunk.before.step):
             average = 0.9 * average + 0.1 * float(loss)
-            smoothed = average / (1 - 0.9 ** (step + 1))  # freed of its start at 0, as Adam's averages are
+            smoothed = average / (1 - 0.9 ** (step + 1))  # bias-corrected, as in Adam
             if math.isfinite(smoothed):
                 rates.append(rate(step))
                 losses.append(smoothed)
             if smoothed > 4 * min(losses):
-                raise _Enough
+                raise _Diverged
 
-    return listen
+    with contextlib.suppress(_Diverged, NonFiniteError):
+        loop.run(plan, replace(data, validation=None), loop.start(plan), [record])
+    return RangeTest(tuple(rates), tuple(losses), rates[int(np.argmin(losses))] / 10)

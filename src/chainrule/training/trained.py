@@ -1,4 +1,4 @@
-"""Training in one call, and what it gives back."""
+"""Training in one call, and the trained network that it returns."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ HELD_OUT = ("validation", "test")
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Predictions for samples that were held out.
+    """Predictions for the samples of a held-out set.
 
     Attributes:
-        rows: (samples,) their numbers in what was read, counted from 1; None if that isn't known
-        targets: (samples,) the classes by name, or quantities in their own units; (samples,
-            columns) if there are several
-        predictions: the same, as they were predicted
-        probabilities: (samples, classes) of each class; None for quantities, or where the loss
-            speaks of none
+        rows: (samples,) their rows in what was read, counted from 1; None if unknown
+        targets: (samples,) the true classes, or the true quantities in their own units; (samples,
+            columns) for several quantities
+        predictions: the predicted ones, in the same shape
+        probabilities: (samples, classes) of each class; None for quantities, and for losses
+            without probabilities
     """
 
     rows: Array | None
@@ -45,16 +45,17 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Trained:
-    """A network that was trained, with all that belongs to it.
+    """A trained network.
 
     Attributes:
         plan: what was trained, and how
-        target, preparation: what its numbers mean, and how samples become numbers
-        parameters, statistics: the weights that training gave back
-        progress: where training ended; it can go on from there
+        target: what the numbers of the targets mean
+        preparation: the fitted preparation of samples; None if they are used as they are
+        parameters, statistics: the weights and running statistics that training returned
+        progress: where training ended, and can be resumed
         data: what it was trained on; None if it was read from a run
-        reason: why it ended: "complete", "early", "interrupted" or "diverged"
-        span: the last steps that were taken, unless training was broken off
+        reason: why training ended: "complete", "early", "interrupted" or "diverged"
+        chunk: the last steps; None if training was interrupted or diverged
     """
 
     plan: Plan
@@ -69,7 +70,7 @@ class Trained:
 
     @property
     def last(self) -> StepRecord | None:
-        """The last step that was taken, with its gradient and update."""
+        """The last step, with its gradient and update."""
         return None if self.chunk is None else self.chunk.last
 
     @property
@@ -78,9 +79,9 @@ class Trained:
         return self.progress.history
 
     def raw(self, x: Any) -> Array:
-        """The network's output for samples in any form that `find_samples` takes.
+        """(samples, outputs) the network's output for samples in any form `find_samples` takes.
 
-        A part of a Dataset, and its array `x`, are prepared already and taken as they are.
+        Samples of a Dataset, and their array `x`, are prepared already and used as they are.
         """
         x = np.asarray(self._prepared(x))
         return make_engine(self.plan.engine, self.plan.problem(1)).predict(self.parameters, x, self.statistics)
@@ -93,83 +94,88 @@ class Trained:
         return self.preparation.apply(find_samples(x))
 
     def predict(self, x: Any) -> Array:
-        """(samples,) the predicted classes by name, or quantities in their own units; (samples, columns) if there are
-        several.
+        """(samples,) the predicted classes, or quantities in their own units; (samples, columns)
+        for several quantities.
         """
         return self.decoded(self.raw(x))
 
     def probabilities(self, x: Any) -> Array | None:
-        """(samples, classes) the probability of each class; None where the loss speaks of none."""
+        """(samples, classes) the probabilities of the classes; None if the loss has none."""
         return self.plan.loss.probabilities(self.raw(x))
 
     def decoded(self, prediction: Array) -> Array:
-        """The network's output as predictions for people."""
+        """The network's output as classes, or as quantities in their own units."""
         if self.target.task == "classification":
             return self.target.decode(self.plan.loss.classes(prediction))
         values = self.target.decode(self.plan.loss.point(prediction))
         return values[:, 0] if values.shape[1] == 1 else values
 
     def held_out(self, part: str = "test", data: Dataset | None = None) -> HeldOut:
-        """Predictions for the "test" or "validation" part, with rows and targets.
+        """Predictions for a held-out set.
 
-        `data` is what it was trained on, if it was read from a run: `run.trained.held_out("test",
-        run.load_data())`.
+        Args:
+            part: "test" or "validation"
+            data: what the network was trained on, if it was read from a run:
+                `run.trained.held_out("test", run.load_data())`
+
+        Raises:
+            SettingError: for another part
+            DataError: if the data is missing, or has no such set
 
         Examples:
             >>> trained = train("8 tanh", "iris", epochs=20)
-            >>> held = trained.held_out("test")
-            >>> held.rows[:3].tolist(), held.targets[:3].tolist()
+            >>> held_out = trained.held_out("test")
+            >>> held_out.rows[:3].tolist(), held_out.targets[:3].tolist()
             ([4, 6, 8], ['setosa', 'setosa', 'setosa'])
-            >>> bool((held.predictions == held.targets).mean() == trained.evaluate()["accuracy"])
+            >>> accuracy = (held_out.predictions == held_out.targets).mean()
+            >>> bool(accuracy == trained.evaluate()["accuracy"])
             True
         """
         if part not in HELD_OUT:
-            raise unknown("held-out part", part, HELD_OUT)
-        data = self.data if data is None else data
-        samples = None if data is None else getattr(data, part)
-        if data is None or samples is None:
-            missing = "the data is not at hand; give it" if data is None else f"there is no {part} part"
-            raise DataError(f"no predictions for what was held out: {missing}")
-        raw = self.raw(samples)
-        rows = getattr(data, f"{part}_rows")
+            raise unknown("held-out set", part, HELD_OUT)
+        data = data or self.data
+        if data is None:
+            raise DataError("no predictions for held-out samples: the data is missing; pass it as well")
+        samples, rows = getattr(data, part), getattr(data, f"{part}_rows")
+        if samples is None:
+            raise DataError(f"no predictions for held-out samples: there is no {part} set")
+        raw, is_classified = self.raw(samples), self.target.task == "classification"
         return HeldOut(
             None if rows is None else rows + 1,
             self._targets(data, np.asarray(samples.y), rows),
             self.decoded(raw),
-            self.plan.loss.probabilities(raw) if self.target.task == "classification" else None,
+            self.plan.loss.probabilities(raw) if is_classified else None,
         )
 
     def _targets(self, data: Dataset, y: Array, rows: Array | None) -> Array:
-        """What was to be predicted, as it was read; decoded where that isn't known."""
+        """The true targets as they were read; decoded from y where that is unknown."""
         if self.target.task == "classification":
             return self.target.decode(y if y.ndim == 1 else y.argmax(axis=1))
-        read = None if rows is None or data.source is None else data.source.target
-        values = self.target.decode(y.reshape(len(y), -1)) if read is None else read[rows].astype(np.float64)
+        if rows is None or data.source is None or data.source.target is None:
+            values = self.target.decode(y.reshape(len(y), -1))
+        else:
+            values = data.source.target[rows].astype(np.float64)
         return values.reshape(len(y)) if values.size == len(y) else values
 
     def evaluate(self, what: Any = None) -> dict[str, float]:
-        """The loss and every metric: of the part that was held out for testing, or of data in any form that `find`
-        takes, or of a part of a Dataset.
+        """The loss and every metric: on the test set, on data in any form that `find` takes, or on
+        samples of a Dataset.
         """
-        if what is not None:
-            part = self._part(what)
-        elif self.data is not None and self.data.test is not None:
-            part = self.data.test
-        else:
-            raise DataError("no part was held out to test on; give the data to evaluate on")
-        chosen = measures.names(self.target.task)
-        return loop.evaluate(self.plan, self.target, part, self.parameters, self.statistics, chosen)
+        samples = getattr(self.data, "test", None) if what is None else self._samples(what)
+        if samples is None:
+            raise DataError("there is no test set; pass the data to evaluate on")
+        metrics = measures.names(self.target.task)
+        return loop.evaluate(self.plan, self.target, samples, self.parameters, self.statistics, metrics)
 
-    def _part(self, what: Any) -> Samples:
+    def _samples(self, what: Any) -> Samples:
         if isinstance(what, Samples):
             return what
-        if self.preparation is None:
+        is_pair = isinstance(what, tuple | list) and len(what) == 2
+        if self.preparation is None or (is_pair and any(isinstance(array, Prepared) for array in what)):
             x, y = what
-            return Samples(np.asarray(x), np.asarray(y))
-        if isinstance(what, tuple | list) and len(what) == 2 and any(isinstance(array, Prepared) for array in what):
-            x, y = what
-            y = y if isinstance(y, Prepared) else self.target.encode(np.asarray(y), "the targets")
-            return Samples(self._prepared(x), y)
+            is_encoded = self.preparation is None or isinstance(y, Prepared)
+            y = np.asarray(y)
+            return Samples(self._prepared(x), y if is_encoded else self.target.encode(y, "the targets"))
         column = self.target.name if self.preparation.kind == "table" else None
         return prepare(self.preparation, find(what, target=column, task=self.target.task))
 
@@ -193,38 +199,37 @@ def train(
     dtype: str = "float32",
     engine: str | None = None,
 ) -> Trained:
-    """Train a network on data, and give it back with the best weights.
+    """Train a network on data, and return it with its best weights.
 
     Args:
-        network: the hidden layers as a text ("64 relu, dropout 0.2"), to which the output layer
-            that suits the target is added; or all layers as a list, or a Network, which are taken
-            as they are
-        data: what `load` takes (a built-in's name, a file, (x, y), a frame), or a Dataset
-        loss: one, or its name; by default cross-entropy for classes and the mean squared error for
-            quantities
-        class_weight: what the loss of each class's samples is multiplied by: by label ({"setosa":
-            2.0}, the others having 1), in class order, or "balanced" (samples / (classes * samples
-            of the class), counted on the training rows)
-        optimizer: one, or a text such as "adam 0.001"
-        epochs: how often all samples are seen, at most
-        batch_size: how many samples a step looks at; by default 32, or all for an optimizer that
-            wants whole batches
-        seed: of the split, the weights, the order of the samples and dropout
-        validation: the share of the rows to validate on, or data of its own; a Dataset is split
-            already
-        test: the share of the rows to test on
-        patience: training ends after so many epochs without a better validation loss, and gives
-            back the weights of the best; None never ends early; "auto" is 25, or None where there
-            are fewer than 50 validation rows
-        metrics: what is measured of the validation part after each epoch, besides the loss
+        network: the hidden layers as text ("64 relu, dropout 0.2"), to which the output layer that
+            fits the target is added; or all layers as a list or a Network, used as they are
+        data: what `load` takes (the name of a built-in set, a file, (x, y), a data frame), or a
+            Dataset
+        loss: a loss or its name; by default cross-entropy for classes and the mean squared error
+            for quantities
+        class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
+            get 1), in class order, or "balanced" (samples / (classes * samples of the class), over
+            the training set)
+        optimizer: an optimizer, or text such as "adam 0.001"
+        epochs: the number of passes over the training set, at most
+        batch_size: the samples of a mini-batch; by default 32, or the whole training set for an
+            optimizer that needs it
+        seed: of the split, the initial weights, the order of the samples and dropout
+        validation: the share of the rows to validate on, or validation data; ignored for a Dataset
+        test: the share of the rows to test on; ignored for a Dataset
+        patience: early stopping: the number of epochs without a better validation loss after which
+            training stops and returns the weights of the best epoch; None to never stop early;
+            "auto" for 25, or None with fewer than 50 validation rows
+        metrics: what to measure on the validation set after each epoch, besides the loss
         penalties: such as `losses.l2(1e-4)`
-        callbacks: functions that are called with every event; `Recorder(folder)` keeps the run
+        callbacks: functions that are called with every event; `Recorder(folder)` saves the run
         dtype: "float32" or "float64"
-        engine: which engine takes the steps; by default the one that suits
+        engine: "native" or "numpy"; by default the fastest
 
     Raises:
-        DataError, ShapeError, SettingError: for what can't be trained, before anything is written
-        NonFiniteError: at the step where a quantity stops being finite
+        DataError, ShapeError, SettingError: if this can't be trained, before anything is written
+        NonFiniteError: at the first step where a quantity is not finite
 
     Examples:
         >>> trained = train("8 tanh", "moons", epochs=60, batch_size=100, optimizer="adam 0.05")
@@ -233,32 +238,29 @@ def train(
     """
     if not isinstance(data, Dataset):
         data = load(data, validation=validation, test=test, seed=seed, **for_loss(loss))
-    made = make_plan(
+    plan = make_plan(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, metrics=metrics, dtype=dtype, engine=engine,
     )  # fmt: skip
-    return follow(made, data, loop.start(made), callbacks)
+    return follow(plan, data, loop.start(plan), callbacks)
 
 
 def for_loss(loss: str | Loss | None) -> dict[str, Any]:
-    """What a loss that was chosen says about how data is to be loaded."""
-    if loss is None:
-        return {}
-    chosen = named_loss(loss)
-    return {"scale_target": chosen.scales_target, "likely_task": chosen.task}
+    """The arguments of `load` that follow from a chosen loss."""
+    loss = None if loss is None else named_loss(loss)
+    return {} if loss is None else {"scale_target": loss.scales_target, "likely_task": loss.task}
 
 
-def follow(made: Plan, data: Dataset, progress: Progress, callbacks: Sequence[Listener] = ()) -> Trained:
-    """Train as planned, from this progress on. Callbacks that have a method `close` are closed when
-    training is over, whatever ended it.
+def follow(plan: Plan, data: Dataset, progress: Progress, callbacks: Sequence[Listener] = ()) -> Trained:
+    """Train by a plan, from this progress on.
+
+    Callbacks that have a method `close` are closed when training is over, even if it fails.
     """
     try:
-        ended = loop.run(made, data, progress, callbacks)
+        end = loop.run(plan, data, progress, callbacks)
     finally:
         for callback in callbacks:
             if hasattr(callback, "close"):
                 callback.close()
-    parameters, statistics = loop.chosen(made, ended.progress)
-    return Trained(
-        made, data.target, data.preparation, parameters, statistics, ended.progress, data, ended.reason, ended.last
-    )
+    weights = loop.final_weights(plan, end.progress)
+    return Trained(plan, data.target, data.preparation, *weights, end.progress, data, end.reason, end.last)

@@ -1,4 +1,4 @@
-"""Penalties, stages of optimizers and schedules as the native engine takes them."""
+"""Lowering of penalties, optimizer stages and learning-rate schedules to the native engine."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from chainrule.losses import Penalty
 
 @dataclass(frozen=True)
 class LoweredStage:
-    """A stage as the native engine takes it.
+    """A stage in the native engine's form.
 
     Attributes:
-        rule, numbers: which it is, and what it is told
-        vectors: which arrays of its state are vectors, or rows of them
-        count: which one counts
-        selects, on: whether it applies to some arrays only, and to which (see Layout.applies)
-        schedule: its learning rates
-        place, prefix: which of the optimizer's states is its, and what the names there begin with
+        rule: its number in Rule of native/rules.h
+        numbers: its hyperparameters
+        vectors: the names of the vectors (or matrices, by rows) in its state
+        count: the name of the counter in its state
+        selects: whether it applies only to the arrays of `on`
+        on: these arrays (see Layout.applies)
+        schedule: its learning-rate schedule
+        place: which of the optimizer's states has its state
+        prefix: the prefix of its names there
     """
 
     rule: int
@@ -37,8 +40,8 @@ class LoweredStage:
     place: int = 0
     prefix: str = ""
 
-    def held(self, states: Sequence[State]) -> tuple[list[Array], Array | None, Array | None]:
-        """What it remembers: its vectors, its count, its scale."""
+    def memory(self, states: Sequence[State]) -> tuple[list[Array], Array | None, Array | None]:
+        """Its own part of the optimizer's states: its vectors, counter and scale."""
         state = states[self.place]
         vectors = [state[self.prefix + name].reshape(-1) for name in self.vectors]
         return vectors, state.get(self.prefix + self.count), state.get(self.prefix + "scale")
@@ -77,82 +80,81 @@ STAGES: dict[type[stages.Stage], Callable[[Any], LoweredStage | tuple[LoweredSta
     ),
     quasi_newton.StrongWolfe: lambda s: LoweredStage(24, (s.decrease, s.curvature, s.trials)),
 }
-"""The rule is the number in native/rules.h's Rule."""
 
 
-def lower_descent(made: Any, native: Any, problem: Problem) -> list[LoweredStage]:
-    """Tell the native engine the penalties and the optimizer; raises NoKernel for a stage that has no kernel."""
+def lower_descent(engine: Any, native: Any, problem: Problem) -> list[LoweredStage]:
+    """Set the native engine's penalties and optimizer; raises NoKernel if one has no kernel."""
     layout = problem.network.parameters
     everywhere = [True] * len(layout.entries)
     lowered = [
-        one for k, stage in enumerate(problem.optimizer.stages) for one in _flat(stage, k, "", everywhere, layout)
+        pair for k, stage in enumerate(problem.optimizer.stages) for pair in _flat(stage, k, "", everywhere, layout)
     ]
     for penalty in problem.penalties:
         if type(penalty) is not Penalty:
             raise NoKernel(type(penalty).__name__)
-    made.arrays([(e.start, e.start + e.size, e.shape[1] if len(e.shape) == 2 else 0) for e in layout.entries])
+    engine.arrays([(e.start, e.start + e.size, e.shape[1] if len(e.shape) == 2 else 0) for e in layout.entries])
     for penalty in problem.penalties:
         chosen = layout.applies(penalty.on)
-        made.penalty(penalty.l1, penalty.l2, [entry in chosen for entry in layout.entries])
-    for one, on in lowered:
-        schedule = None if one.schedule is None else native_schedule(native, one.schedule)
-        made.stage(one.rule, list(map(float, one.numbers)), [] if all(on) else list(map(int, on)), schedule)
-    return [one for one, _ in lowered]
+        engine.penalty(penalty.l1, penalty.l2, [entry in chosen for entry in layout.entries])
+    for stage, on in lowered:
+        schedule = None if stage.schedule is None else native_schedule(native, stage.schedule)
+        engine.stage(stage.rule, list(map(float, stage.numbers)), [] if all(on) else list(map(int, on)), schedule)
+    return [stage for stage, _ in lowered]
 
 
 Flat = Iterator[tuple[LoweredStage, list[bool]]]
 
 
 def _flat(stage: stages.Stage, place: int, prefix: str, on: list[bool], layout: Layout) -> Flat:
-    """The native stages of one, and the arrays that each applies to."""
+    """The native stages of a stage, and whether each applies to each array."""
     if type(stage) is adaptive.ForMatrices:
-        matrix = [len(entry.shape) == 2 for entry in layout.entries]
-        for name, chain, own in (("matrices", stage.matrices, True), ("rest", stage.rest, False)):
-            here = [mine and is_matrix is own for mine, is_matrix in zip(on, matrix, strict=True)]
+        for name, chain, matrices in (("matrices", stage.matrices, True), ("rest", stage.rest, False)):
+            here = [a and (len(entry.shape) == 2) is matrices for a, entry in zip(on, layout.entries, strict=True)]
             for k, inner in enumerate(chain):
                 if isinstance(inner, stages.Accumulate):
-                    raise NoKernel(type(inner).__name__)  # the definition says that it can't stand here
+                    raise NoKernel(type(inner).__name__)  # invalid here, which the definition reports
                 yield from _flat(inner, place, f"{prefix}{name}.{k}.", here, layout)
         return
     if type(stage) not in STAGES:
         raise NoKernel(type(stage).__name__)
-    made = STAGES[type(stage)](stage)
-    for one in made if isinstance(made, tuple) else (made,):
+    lowered = STAGES[type(stage)](stage)
+    for one in lowered if isinstance(lowered, tuple) else (lowered,):
         chosen = layout.applies(one.on) if one.selects else layout.entries
-        yield (
-            replace(one, place=place, prefix=prefix),
-            [a and e in chosen for a, e in zip(on, layout.entries, strict=True)],
-        )
+        here = [a and entry in chosen for a, entry in zip(on, layout.entries, strict=True)]
+        yield replace(one, place=place, prefix=prefix), here
 
 
 def without_kernels(stage: stages.Stage) -> set[str]:
-    """The stages in this one, or it, that have no kernel."""
+    """Which of a stage and the stages in it have no kernel."""
     if type(stage) is adaptive.ForMatrices:
         return set().union(*(without_kernels(inner) for inner in (*stage.matrices, *stage.rest)))
     return set() if type(stage) in STAGES else {type(stage).__name__}
 
 
+SCHEDULES: dict[type[schedules.Schedule], tuple[int, Callable[[Any], tuple[float, ...]]]] = {
+    schedules.Constant: (0, lambda s: ()),
+    schedules.Step: (1, lambda s: (s.every, s.factor)),
+    schedules.Exponential: (2, lambda s: (s.factor, s.steps or 1)),
+    schedules.Cosine: (3, lambda s: (s.steps or 1, s.end, s.restarts, s.stretch)),
+    schedules.Polynomial: (4, lambda s: (s.steps or 1, s.power, s.end)),
+    schedules.OneCycle: (6, lambda s: (s.steps or 1, s.rise, s.start, s.finish)),
+}
+"""The number in Schedule::Kind of native/schedules.h, and the hyperparameters after the rate."""
+
+
 def native_schedule(native: Any, schedule: schedules.Schedule) -> Any:
-    """The schedule in native form; one that has none becomes a table, which is filled before it is used."""
+    """The schedule in native form; one without becomes a table, to be filled before each run."""
     s: Any = schedule
-    kinds: dict[type, Callable[[], tuple[int, float, list[float]]]] = {
-        schedules.Constant: lambda: (0, s.rate, []),
-        schedules.Step: lambda: (1, s.rate, [s.every, s.factor]),
-        schedules.Exponential: lambda: (2, s.rate, [s.factor, s.steps or 1]),
-        schedules.Cosine: lambda: (3, s.rate, [s.steps or 1, s.end, s.restarts, s.stretch]),
-        schedules.Polynomial: lambda: (4, s.rate, [s.steps or 1, s.power, s.end]),
-        schedules.OneCycle: lambda: (6, s.rate, [s.steps or 1, s.rise, s.start, s.finish]),
-    }
-    if type(s) in kinds:
-        kind, rate, numbers = kinds[type(s)]()
-        return native.Schedule(kind, rate, list(map(float, numbers)), None)
+    if type(s) in SCHEDULES:
+        kind, numbers = SCHEDULES[type(s)]
+        return native.Schedule(kind, s.rate, list(map(float, numbers(s))), None)
     if type(s) is schedules.WarmUp and not is_table(s.then):
         return native.Schedule(5, 0.0, [float(s.warmup)], native_schedule(native, s.then))
     return native.Schedule(7, 0.0, [0.0, 0.0], None)
 
 
 def is_table(schedule: schedules.Schedule) -> bool:
-    """Whether a schedule has no native form of its own."""
+    """Whether a schedule has no native form."""
     if type(schedule) is schedules.WarmUp:
         return is_table(schedule.then)
     return type(schedule) not in schedules.NAMED.values()

@@ -1,5 +1,5 @@
-"""What the native engine can't do."""
+"""The error for what the native engine can't do."""
 
 
 class NoKernel(Exception):  # noqa: N818
-    """What has no kernel, in words."""
+    """Something has no kernel; the message says what."""
