@@ -23,6 +23,7 @@ from chainrule.kinds import kinds_of
 from chainrule.layers import Branches, Dense, Dropout, Embedding, Flatten, Layer, ReLU, Reshape, Residual, Sequential
 from chainrule.losses import Loss, Penalty
 from chainrule.network import Network
+from waiting import WAIT
 
 pytestmark = pytest.mark.skipif(not native.is_built(), reason="the native engine was not built")
 PROCESSORS = native.native.processors() if native.is_built() else []
@@ -475,6 +476,7 @@ def test_chunks_of_any_length_give_the_same_bits(monkeypatch):
     problem = Problem(Network(EVERYTHING, 21), losses.CategoricalCrossEntropy(), optimizer("adam 0.01"))
     x, y = normal(0, 200, 21, dtype="float32"), np.random.default_rng(1).integers(0, 5, 200)
     at, batches = position_of(problem), Batches(x, y, None, np.random.default_rng(2).permutation(200), 10)
+    monkeypatch.setattr(native, "SLICE", WAIT)  # however busy the machine is
     [whole] = NativeEngine(problem).chunks(at, batches)
     monkeypatch.setattr(native, "SLICE", 0.0)
     chunks = list(NativeEngine(problem).chunks(at, batches))
