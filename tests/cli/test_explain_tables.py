@@ -15,6 +15,7 @@ from chainrule.explain.page import levels
 from chainrule.play.session import Session
 from chainrule.play.settings import Settings
 from chainrule.play.trainer import Trainer
+from waiting import WAIT
 
 
 def header(message):
@@ -87,7 +88,7 @@ def test_the_page_explains_a_weight_trained_on_a_table(target, tmp_path):
     try:
         session.command({"type": "settings", "settings": SETTINGS})
         session.command({"type": "open", "weight": "dense_1.W[0, 0]"})
-        while (message := messages.get(timeout=60))["type"] != "explanation":
+        while (message := messages.get(timeout=WAIT))["type"] != "explanation":
             assert message["type"] != "error", message["message"]
     finally:
         session.close()

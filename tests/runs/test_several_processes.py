@@ -11,6 +11,7 @@ from chainrule.data import load
 from chainrule.errors import RunError
 from chainrule.runs import Recorder, Run
 from chainrule.training import train
+from waiting import WAIT
 
 COMMAND = "import sys; from chainrule.cli import run; sys.exit(run(sys.argv[1:]))"
 
@@ -18,6 +19,7 @@ COMMAND = "import sys; from chainrule.cli import run; sys.exit(run(sys.argv[1:])
 RESUMED = """
 import sys
 from chainrule.runs import Run
+from waiting import WAIT
 from chainrule.training import Stepped
 
 def wait(event):
@@ -35,6 +37,8 @@ STARTED = """
 import sys
 from chainrule.cli import run
 from chainrule.runs import folder
+from waiting import WAIT
+from waiting import WAIT
 
 def write(path, content):
     if path.name == folder.MANIFEST:
@@ -75,12 +79,12 @@ def test_a_run_in_use_is_refused_with_one_line_and_stays_intact(started, recorde
     first = started(RESUMED)
     assert first.stdout.readline() == "under way\n"
     second = started(COMMAND, "train", "--resume", "run", "--epochs", "30")
-    out, err = second.communicate(timeout=120)
+    out, err = second.communicate(timeout=WAIT)
     assert (second.returncode, out) == (2, "")
     assert err == "chainrule: run: the run is in use by another process; wait until that one ends, or stop it\n"
     for arguments in (["show", "run"], ["predict", "run", "iris"], ["explain", "run", "dense_1.W[0, 0]"]):
         assert command(arguments) == 0, "reading needs no lock"
-    out, err = first.communicate("go on\n", timeout=120)
+    out, err = first.communicate("go on\n", timeout=WAIT)
     assert (first.returncode, err) == (0, "")
     assert Run.open(recorded).trained.progress.epoch == 30
     assert {path.name for path in recorded.iterdir()} == {"manifest.json", *Run.open(recorded).manifest["files"]}
@@ -92,7 +96,7 @@ def test_a_killed_process_leaves_no_lock(started, recorded):
     with pytest.raises(RunError, match="in use by another process"):
         Run.open(recorded).resume(epochs=3)
     child.send_signal(signal.SIGKILL)
-    child.wait(timeout=120)
+    child.wait(timeout=WAIT)
     assert (recorded / ".lock").exists()
     assert Run.open(recorded).resume(epochs=3).progress.epoch == 3
     assert not (recorded / ".lock").exists()
@@ -100,7 +104,7 @@ def test_a_killed_process_leaves_no_lock(started, recorded):
 
 def test_of_two_processes_that_resume_at_once_one_is_refused(started, recorded):
     children = [started(COMMAND, "train", "--resume", "run", "--epochs", "40") for _ in range(2)]
-    outputs = [child.communicate(timeout=120) for child in children]
+    outputs = [child.communicate(timeout=WAIT) for child in children]
     assert sorted(child.returncode for child in children) == [0, 2]
     (refused,) = (err for child, (_, err) in zip(children, outputs, strict=True) if child.returncode)
     assert refused.count("\n") == 1
@@ -139,7 +143,7 @@ def test_each_of_three_trainings_gets_its_own_folder(started, tmp_path):
         child.stdin.write("go on\n")
         child.stdin.flush()
     for child in children:
-        _, err = child.communicate(timeout=120)
+        _, err = child.communicate(timeout=WAIT)
         assert (child.returncode, err) == (0, "")
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["iris-1", "iris-2", "iris-3"]
     for path in (tmp_path / "runs").iterdir():
@@ -150,9 +154,9 @@ def test_of_two_trainings_with_the_same_name_the_second_is_refused(started):
     first, second = (started(STARTED, "train", "iris", "--epochs", "1", "--output", "run") for _ in range(2))
     for child in (first, second):
         assert child.stdout.readline() == "ready\n"
-    _, err = first.communicate("go on\n", timeout=120)
+    _, err = first.communicate("go on\n", timeout=WAIT)
     assert first.returncode == 0, err
-    _, err = second.communicate("go on\n", timeout=120)
+    _, err = second.communicate("go on\n", timeout=WAIT)
     assert second.returncode == 2
     assert err.splitlines()[-1].startswith("chainrule: run: it exists already; choose another folder")
 
