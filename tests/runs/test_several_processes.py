@@ -19,7 +19,6 @@ COMMAND = "import sys; from chainrule.cli import run; sys.exit(run(sys.argv[1:])
 RESUMED = """
 import sys
 from chainrule.runs import Run
-from waiting import WAIT
 from chainrule.training import Stepped
 
 def wait(event):
@@ -37,8 +36,6 @@ STARTED = """
 import sys
 from chainrule.cli import run
 from chainrule.runs import folder
-from waiting import WAIT
-from waiting import WAIT
 
 def write(path, content):
     if path.name == folder.MANIFEST:
