@@ -39,6 +39,7 @@ from chainrule.losses import HalfSquares, MeanSquaredError, l2
 from chainrule.network import Network, pack
 from chainrule.runs.recipe import from_json, to_json
 from chainrule.tape import Unit
+from chainrule.training import train
 
 WIDTH = 3
 
@@ -342,6 +343,19 @@ class TestPositions:
         one = explain(flat, network.draw(), x.reshape(-1, 8), y.reshape(-1, 1), "mse", "sgd", "dense_1.W[0, 0]")
         assert e.gradient == pytest.approx(one.gradient, rel=1e-12)
         assert e.rounding.bound == pytest.approx(one.rounding.bound, rel=0.1)
+
+
+def test_a_network_with_several_inputs_is_trained_on_a_tuple_of_arrays():
+    random = np.random.default_rng(0)
+    left, right = random.normal(size=(200, 3)), random.normal(size=(200, 2, 2))
+    y = np.where(left[:, 0] > right[:, 1, 0], "left", "right")
+    a, b = Input(3), Input((2, 2))
+    hidden = Dense(8, activation="tanh")(a) + Dense(8)(b.reshape(4))
+    network = Network(inputs=[a, b], outputs=Dense(1)(Tanh()(hidden)))
+    trained = train(network, ((left, right), y), optimizer="adam 0.02", epochs=60)
+    assert trained.evaluate()["accuracy"] > 0.9
+    assert (trained.predict((left, right)) == y).mean() > 0.9
+    assert trained.evaluate(((left, right), y))["accuracy"] > 0.9
 
 
 def test_nested_containers_cost_one_backward_pass_a_layer(monkeypatch):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from chainrule.data import plane_set as plane_set
     from chainrule.errors import ChainruleError as ChainruleError
     from chainrule.gradient_check import check_gradient as check_gradient
+    from chainrule.layers import Composite as Composite
+    from chainrule.layers import Input as Input
     from chainrule.network import Network as Network
     from chainrule.runs import Recorder as Recorder
     from chainrule.runs import Run as Run
@@ -37,6 +39,8 @@ _HOMES = {
     "plane_set": "data",
     "ChainruleError": "errors",
     "check_gradient": "gradient_check",
+    "Composite": "layers",
+    "Input": "layers",
     "Network": "network",
     "Recorder": "runs",
     "Run": "runs",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from chainrule.errors import ShapeError
 
 Array = NDArray[Any]
 """An array of numbers; docstrings give its shape."""
@@ -41,3 +43,13 @@ class Samples(NamedTuple):
         """At most `most` of the samples, evenly spaced."""
         count = len(self.x)
         return self.take(np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.intp)))
+
+
+def pack(inputs: Sequence[Array]) -> Array:
+    """The arrays of several inputs as one, of shape (samples, numbers): each sample's numbers of the
+    first input, then those of the second, and so on.
+    """
+    arrays = [np.asarray(x) for x in inputs]
+    if not arrays or any(x.ndim < 1 or len(x) != len(arrays[0]) for x in arrays):
+        raise ShapeError("several inputs are a tuple of arrays, each with the same number of samples")
+    return np.concatenate([x.reshape(len(x), -1) for x in arrays], axis=1)

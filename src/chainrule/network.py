@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import distributions, generators, tape
-from chainrule.arrays import Array, Params, Shape, Vector
+from chainrule.arrays import Array, Params, Shape, Vector, pack
 from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.kinds import Kind
 from chainrule.layers.combinators import separate
@@ -185,16 +185,6 @@ class Network(Kind):
             if array is not None:
                 vector[entry.place] = np.asarray(array).ravel()
         return vector
-
-
-def pack(inputs: Sequence[Array]) -> Array:
-    """The arrays of several inputs as one, of shape (samples, numbers): each sample's numbers of the
-    first input, then those of the second, and so on.
-    """
-    arrays = [np.asarray(x) for x in inputs]
-    if not arrays or any(x.ndim < 1 or len(x) != len(arrays[0]) for x in arrays):
-        raise ShapeError("several inputs are a tuple of arrays, each with the same number of samples")
-    return np.concatenate([x.reshape(len(x), -1) for x in arrays], axis=1)
 
 
 def _recorded(inputs: Any, outputs: Any) -> tuple[tuple[Any, ...], tuple[Call, ...], Shape]:

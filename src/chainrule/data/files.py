@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Shape
+from chainrule.arrays import Array, Shape, pack
 from chainrule.data.source import Source, check_finite, fingerprint, from_table
 from chainrule.errors import DataError
 
@@ -227,7 +227,8 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
     """A source from arrays.
 
     Args:
-        x: numbers of shape (samples, ...), or (samples,) for a single feature
+        x: numbers of shape (samples, ...), or (samples,) for a single feature; a tuple of arrays for
+            a network with several inputs
         y: targets of shape (samples,) or (samples, outputs); None if there are none
         name: used in error messages
         task: "classification" or "regression", if known
@@ -236,7 +237,8 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
     Raises:
         DataError: x is not numeric, a value is not finite, or a shape is wrong
     """
-    x = np.asarray(x)
+    several = isinstance(x, tuple) and all(isinstance(part, np.ndarray) for part in x)
+    x = pack(x) if several else np.asarray(x)
     if x.ndim == 1:
         x = x[:, None]
     if x.ndim == 0 or x.dtype.kind not in "buif":

@@ -72,7 +72,8 @@ def description(trainer: Trainer) -> Message:
         "type": "built",
         "layers": [
             {
-                "name": node.name, "kind": node.layer.kind, "units": int(node.built.output_shape[-1]),
+                "name": node.name, "kind": node.layer.kind, "symbol": node.layer.output_symbol,
+                "units": int(node.built.output_shape[-1]),
                 "parameters": [
                     {"name": entry.name, "start": entry.start, "shape": entry.shape}
                     for entry in layout.entries if entry.owner == node.name

@@ -33,7 +33,7 @@ function columns() {
   /** @type {{dense: import("./types.js").LayerInfo, shown: import("./types.js").LayerInfo}[]} */
   const found = [];
   for (const layer of app.built?.layers ?? []) {
-    if (layer.kind === "Dense") found.push({ dense: layer, shown: layer });
+    if (layer.symbol === "z") found.push({ dense: layer, shown: layer });
     else if (found.length) found[found.length - 1].shown = layer;
   }
   return found;
@@ -161,7 +161,7 @@ function litLines() {
   for (const path of app.paths) {
     let before = -1;
     for (const [layer, unit] of path) {
-      const dense = app.built?.layers.find((l) => l.name === layer)?.kind === "Dense";
+      const dense = app.built?.layers.find((l) => l.name === layer)?.symbol === "z";
       if (dense && before >= 0) found.add(`${layer}.W:${before}:${unit}`);
       before = unit;
     }

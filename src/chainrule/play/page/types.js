@@ -8,7 +8,7 @@
  *   learning_rate: number, options: [string, number][], clip: number, schedule: string, batch_size: number, epochs: number, l1: number, l2: number,
  *   seed: number}} Settings
  * @typedef {{name: string, start: number, shape: number[]}} ParameterInfo
- * @typedef {{name: string, kind: string, units: number, parameters: ParameterInfo[]}} LayerInfo
+ * @typedef {{name: string, kind: string, symbol: string, units: number, parameters: ParameterInfo[]}} LayerInfo
  * @typedef {{layer: string, distribution: string, widest: number, drawn: number[], density: number[]}} Draw
  * @typedef {{type: "built", layers: LayerInfo[], task: string, classes: string[], target: string, data: string,
  *   inputs: number[], input_names: string[], plane: boolean, extent: number, samples: [number, number], loss: string,
