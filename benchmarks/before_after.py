@@ -1,10 +1,11 @@
-"""Two installed versions of chainrule in turns: epochs of every network by both engines, importing, explaining.
+"""Two installed versions of chainrule in turns: epochs of every network by both engines,
+importing, explaining.
 
     python benchmarks/before_after.py OTHER_PYTHON [--times N]
 
-OTHER_PYTHON is the interpreter of an environment with the other version. Each turn is a process of its own; what is
-printed is the median over pairs of turns of this version's time divided by the other's. Exits with 1 if a network is
-more than 2 % slower.
+OTHER_PYTHON is the interpreter of an environment with the other version. Each turn is a process of
+its own; what is printed is the median over pairs of turns of this version's time divided by the
+other's. Exits with 1 if a network is more than 2 % slower.
 """
 
 import argparse

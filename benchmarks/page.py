@@ -73,7 +73,9 @@ def resident(process: int) -> float:
 
 
 def flatness(page: Any, server: int, minutes: float) -> tuple[list[float], list[float]]:
-    """Megabytes of the server and of the page's script at every tenth of this time, at full speed."""
+    """Megabytes of the server and of the page's script at every tenth of this time, at full
+    speed.
+    """
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.enable")
     page.click("#run")

@@ -21,7 +21,9 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 @pytest.fixture(scope="session")
 def chromium():
-    """Headless Chromium, driven by Playwright. Without it, page tests are skipped; in CI they fail."""
+    """Headless Chromium, driven by Playwright. Without it, page tests are skipped; in CI they
+    fail.
+    """
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         if os.environ.get("CI"):

@@ -1,4 +1,6 @@
-"""The worked examples of CONTRIBUTING.md do what it says: one class, one oracle, and everything knows them."""
+"""The worked examples of CONTRIBUTING.md do what it says: one class, one oracle, and everything
+knows them.
+"""
 
 import json
 import re
@@ -24,7 +26,9 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOT
 
 @pytest.fixture(params=[0, 2], ids=["an activation", "a layer with weights"])
 def example(request):
-    """The layer and its oracle, as the page has them; the class is written into chainrule's own room."""
+    """The layer and its oracle, as the page has them; the class is written into chainrule's own
+    room.
+    """
     registered = set(kinds.REGISTERED)
     names = {**vars(base), **vars(normalization), **vars(activations), "jax": jax, "jnp": jnp}
     names["__name__"] = "chainrule.layers.activations"

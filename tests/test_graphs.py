@@ -1,4 +1,6 @@
-"""Random graphs: shared layers, several inputs and nested composites, beside the same functions in JAX."""
+"""Random graphs: shared layers, several inputs and nested composites, beside the same functions in
+JAX.
+"""
 
 import json
 import math
@@ -46,7 +48,9 @@ WIDTH = 3
 
 @dataclass(frozen=True)
 class Gate(Composite):
-    """x times a gate between 0 and 1 that a Dense computes from it, and the Dense's output again."""
+    """x times a gate between 0 and 1 that a Dense computes from it, and the Dense's output
+    again.
+    """
 
     inner: Layer
 
@@ -110,7 +114,9 @@ KINDS = {
 
 @st.composite
 def graphs(draw):
-    """A random graph of symbols, and the same as a function of parameters by name and inputs in JAX."""
+    """A random graph of symbols, and the same as a function of parameters by name and inputs in
+    JAX.
+    """
     inputs = [Input(WIDTH) for _ in range(draw(st.integers(1, 3)))]
     values = [(x, lambda p, xs, k=k: xs[k]) for k, x in enumerate(inputs)]
     known = {kind: [] for kind in KINDS}

@@ -55,7 +55,9 @@ def test_asking_is_noticed(code):
 
 
 def test_no_name_shadows_its_module():
-    """Where a package exported a function under the name of its module, the module could not be reached."""
+    """Where a package exported a function under the name of its module, the module could not be
+    reached.
+    """
     shadowing = set()
     for init in SOURCE.rglob("__init__.py"):
         modules = {path.stem for path in init.parent.glob("*.py")} | {path.name for path in init.parent.iterdir()}
@@ -66,3 +68,17 @@ def test_no_name_shadows_its_module():
         f"chainrule.descent.{name}" for name in ("adaptive", "optimizers", "quasi_newton", "schedules", "stages")
     }
     assert shadowing == set()  # descent exports these modules themselves
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_prose_is_narrower_than_code(path):
+    """Docstrings and comments stay under 100 columns; doctests may be as wide as code."""
+    text = path.read_text()
+    prose = {k for k, line in enumerate(text.splitlines(), start=1) if line.lstrip().startswith("#")}
+    for node in ast.walk(ast.parse(text)):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body
+        for statement in documented or ():
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                prose.update(range(statement.lineno, statement.end_lineno + 1))
+    lines = text.splitlines()
+    assert [k for k in sorted(prose) if len(lines[k - 1]) > 100 and ">>>" not in lines[k - 1]] == []

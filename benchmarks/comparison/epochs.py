@@ -40,7 +40,9 @@ def blas_speed(times: int = 3) -> float:
 
 
 def _turn(epoch: Epoch) -> tuple[float, int]:
-    """Run whole epochs for TURN seconds, at least one: the seconds taken and the number of epochs."""
+    """Run whole epochs for TURN seconds, at least one: the seconds taken and the number of
+    epochs.
+    """
     began, count = time.perf_counter(), 0
     while True:
         count += 1
@@ -51,7 +53,9 @@ def _turn(epoch: Epoch) -> tuple[float, int]:
 
 
 def in_turns(p: Problem, times: int) -> list[dict[str, Any]]:
-    """Time per step of every peer that runs on this machine, and the mean loss of its first epoch."""
+    """Time per step of every peer that runs on this machine, and the mean loss of its first
+    epoch.
+    """
     epochs: dict[str, Epoch] = {}
     losses: dict[str, float] = {}
     for name, make in PEERS.items():
@@ -100,7 +104,9 @@ _best = [0.0]
 
 
 def _probe() -> float:
-    """The current speed of all cores: BLAS products per second of two matrices that fit in cache."""
+    """The current speed of all cores: BLAS products per second of two matrices that fit in
+    cache.
+    """
     a = np.ones((768, 768), dtype=np.float32)
     a @ a
     began = time.perf_counter()

@@ -24,7 +24,9 @@ Epoch = Callable[[int], float]
 
 
 def of_chainrule(p: Problem, recorded: bool = False) -> Epoch:
-    """chainrule as `train` runs it, with all its events; `recorded` also records the run on disk."""
+    """chainrule as `train` runs it, with all its events; `recorded` also records the run on
+    disk.
+    """
     progress = start(p.plan)
     listen: Callable[[Any], Any] = lambda _: None  # noqa: E731
     if recorded:

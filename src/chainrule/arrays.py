@@ -46,8 +46,8 @@ class Samples(NamedTuple):
 
 
 def pack(inputs: Sequence[Array]) -> Array:
-    """The arrays of several inputs as one, of shape (samples, numbers): each sample's numbers of the
-    first input, then those of the second, and so on.
+    """The arrays of several inputs as one, of shape (samples, numbers): each sample's numbers of
+    the first input, then those of the second, and so on.
     """
     arrays = [np.asarray(x) for x in inputs]
     if not arrays or any(x.ndim < 1 or len(x) != len(arrays[0]) for x in arrays):

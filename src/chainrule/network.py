@@ -124,7 +124,9 @@ class Network(Kind):
         return Layout.of({f"{o}.{name}": shape for o, n in owned for name, (shape, _) in n.built.statistics.items()})
 
     def draw(self, seed: int = 0) -> Vector:
-        """Initial weights: each array drawn from its distribution, keyed by (seed, layer, parameter)."""
+        """Initial weights: each array drawn from its distribution, keyed by (seed, layer,
+        parameter).
+        """
         drawn = np.empty(self.parameters.size)
         for owner, node in self.graph.owners.items():
             for name, p in node.built.parameters.items():

@@ -117,8 +117,8 @@ class Tape:
         return arriving
 
     def feeds(self, unit: Unit) -> list[Terms]:
-        """The terms into everything that reads a unit; their products add up to its delta. An output
-        of the network, which only the loss reads, has none.
+        """The terms into everything that reads a unit; their products add up to its delta. An
+        output of the network, which only the loss reads, has none.
         """
         return self.feeds_of_value(self.graph.numbers[unit.node], unit.index)
 

@@ -139,7 +139,9 @@ OPERATORS = {
     "concatenate": (Concatenate(), [(3,), (2,)], lambda x, y: jnp.concatenate([x, y], -1)),
     "concatenate three": (Concatenate(), [(2, 3), (2, 1), (2, 2)], lambda *xs: jnp.concatenate(xs, -1)),
 }
-"""Leaves with several inputs: the layer, the inputs' shapes of one sample, and the same function in JAX."""
+"""Leaves with several inputs: the layer, the inputs' shapes of one sample, and the same function
+in JAX.
+"""
 
 
 def test_every_layer_has_an_oracle():

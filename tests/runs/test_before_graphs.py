@@ -1,4 +1,6 @@
-"""A run recorded by version 0.1.0 before networks were graphs: shown, resumed and explained as then."""
+"""A run recorded by version 0.1.0 before networks were graphs: shown, resumed and explained as
+then.
+"""
 
 import json
 import shutil
@@ -27,7 +29,9 @@ def data(run):
 
 
 def near(value):
-    """What compares equal up to rounding, in JSON of any depth; fields that are new are left out."""
+    """What compares equal up to rounding, in JSON of any depth; fields that are new are left
+    out.
+    """
     if isinstance(value, float):
         return pytest.approx(value, rel=1e-9, abs=1e-12)
     return Near(value) if isinstance(value, dict) else value

@@ -174,7 +174,9 @@ class Engine(Protocol):
         """Take a step for each mini-batch and record its gradient and update."""
 
     def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
-        """Predict x, (samples, *input_shape), in evaluation mode (no dropout, running statistics)."""
+        """Predict x, (samples, *input_shape), in evaluation mode (no dropout, running
+        statistics).
+        """
 
     def leaves_a_core(self, batches: Batches) -> bool:
         """Whether another task can run at the same time without slowing these steps down."""

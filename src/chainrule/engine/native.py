@@ -168,7 +168,9 @@ class NativeEngine:
         self, program: Program, position: Position, batches: Batches, seconds: float | None = None,
         gradient: Vector | None = None, update: Vector | None = None,
     ) -> tuple[Position, Array, int, int]:  # fmt: skip
-        """Run the program: the position afterwards, the losses, how many steps were good, the ending."""
+        """Run the program: the position afterwards, the losses, how many steps were good, the
+        ending.
+        """
         assert program.stages is not None
         dtype = self.problem.network.dtype
         batches = _readable_batches(batches)
@@ -242,7 +244,9 @@ class NativeEngine:
     # Programs
 
     def _training_program(self, batches: Batches) -> Program | None:
-        """The program for such mini-batches; None if NumPy has to train, or report what is wrong."""
+        """The program for such mini-batches; None if NumPy has to train, or report what is
+        wrong.
+        """
         has_odd_weights = batches.weight is not None and batches.weight.ndim != 1
         if has_odd_weights or batches.x.shape[1:] != self.problem.network.input_shape:
             return None
@@ -305,8 +309,8 @@ def _references(buffers: list[Array], k: int) -> int:
 
 
 class BufferPool:
-    """Copies large vectors into memory that it reuses once nothing refers to it: getting memory from
-    the system takes longer than filling it.
+    """Copies large vectors into memory that it reuses once nothing refers to it: getting memory
+    from the system takes longer than filling it.
     """
 
     MIN_SIZE, MAX_BUFFERS = 100_000, 12
@@ -344,7 +348,9 @@ def _readable(array: Array) -> Array:
 
 
 def _readable_batches(batches: Batches) -> Batches:
-    """The mini-batches if they can be read in place, otherwise a copy of the first 64: never of all."""
+    """The mini-batches if they can be read in place, otherwise a copy of the first 64: never of
+    all.
+    """
     weight = None if batches.weight is None else _readable(batches.weight)
     order = np.ascontiguousarray(batches.order, dtype=np.int64)
     if _is_readable(batches.x) and _is_readable(batches.y):

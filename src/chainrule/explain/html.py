@@ -1,4 +1,6 @@
-"""Building blocks of the HTML pages: a self-contained document, tables, formulas and small images."""
+"""Building blocks of the HTML pages: a self-contained document, tables, formulas and small
+images.
+"""
 
 from __future__ import annotations
 

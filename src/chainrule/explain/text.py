@@ -184,7 +184,9 @@ def gradient_check(e: Explanation) -> list[tuple[str, str]]:
 
 
 def effects(e: Explanation) -> list[tuple[str, str, str]]:
-    """The change of the loss, measured and predicted, by this weight's step and by the whole step."""
+    """The change of the loss, measured and predicted, by this weight's step and by the whole
+    step.
+    """
     proof = e.proof
     return [
         ("this weight's step alone", f"{proof.weight_alone:+.6g}", f"{proof.weight_predicted:+.6g}"),

@@ -36,7 +36,9 @@ class Link:
 
 
 def strongest(groups: Sequence[Terms], most: int | None = None) -> tuple[list[Link], float, int]:
-    """The `most` links with the largest products, the sum of all other products, and their number."""
+    """The `most` links with the largest products, the sum of all other products, and their
+    number.
+    """
     if not groups:
         return [], 0.0, 0
     products = np.concatenate([group.products for group in groups])

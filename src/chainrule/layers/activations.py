@@ -29,8 +29,8 @@ from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Par
 
 @dataclass(frozen=True)
 class Activation(Layer, register=False):
-    """a = f(z), elementwise. A new one says `value`, `derivative` and `symbols`, in this file or any
-    other, and is known by its name at once.
+    """a = f(z), elementwise. A new one says `value`, `derivative` and `symbols`, in this file or
+    any other, and is known by its name at once.
     """
 
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -147,8 +147,8 @@ class ELU(Rectifier):
 
 @dataclass(frozen=True)
 class SELU(Activation):
-    """A scaled ELU that keeps activations at mean 0 and variance 1 (Klambauer et al., 2017); weights start from
-    lecun_normal.
+    """A scaled ELU that keeps activations at mean 0 and variance 1 (Klambauer et al., 2017);
+    weights start from lecun_normal.
     """
 
     symbols = (
@@ -171,9 +171,11 @@ SELU_SCALE = 1.0507009873554805
 
 @dataclass(frozen=True)
 class GELU(Rectifier):
-    """z * Phi(z), Phi being the normal distribution's cumulative function (Hendrycks and Gimpel, 2016).
+    """z * Phi(z), Phi being the normal distribution's cumulative function (Hendrycks and Gimpel,
+    2016).
 
-    With `tanh=True` their approximation of it by a hyperbolic tangent, which many published networks use.
+    With `tanh=True` their approximation of it by a hyperbolic tangent, which many published
+    networks use.
     """
 
     tanh: bool = False
@@ -306,7 +308,9 @@ class Softsign(Activation):
 
 @dataclass(frozen=True)
 class HardSigmoid(Activation):
-    """A straight line from 0 at z = -3 to 1 at z = 3 (Courbariaux et al., 2015, with Howard et al.'s slope of 1/6)."""
+    """A straight line from 0 at z = -3 to 1 at z = 3 (Courbariaux et al., 2015, with Howard et
+    al.'s slope of 1/6).
+    """
 
     symbols = (r"\min(\max(z/6 + 1/2, 0), 1)", r"\tfrac{1}{6}\,[-3 < z < 3]")
 
@@ -349,9 +353,10 @@ class Sine(Activation):
 class Step(Activation):
     """1 where z > 0, else 0: the perceptron's activation (Rosenblatt, 1958).
 
-    Its derivative is 0 wherever it has one. By the chain rule every derivative that must pass through it is
-    multiplied by that 0, so no weight before a Step gets a gradient, and gradient descent leaves it where it is. That
-    is why networks took up smooth activations, and why the perceptron had a learning rule of its own.
+    Its derivative is 0 wherever it has one. By the chain rule every derivative that must pass
+    through it is multiplied by that 0, so no weight before a Step gets a gradient, and gradient
+    descent leaves it where it is. That is why networks took up smooth activations, and why the
+    perceptron had a learning rule of its own.
     """
 
     symbols = (r"[z > 0]", r"0")
@@ -368,7 +373,8 @@ class Step(Activation):
 
 @dataclass(frozen=True)
 class PReLU(Rectifier):
-    """z where positive, else alpha_j * z, with a slope for each unit that is learned too (He et al., 2015).
+    """z where positive, else alpha_j * z, with a slope for each unit that is learned too (He et
+    al., 2015).
 
     The parameter alpha has shape (units,), units being the input's last axis; it starts at `start`.
     """
@@ -422,7 +428,9 @@ def aliases() -> dict[str, Callable[..., Layer]]:
 
 
 def activation(what: str | Layer) -> Layer:
-    """The activation that is meant: a layer itself, or a name such as "relu", "gelu" or "gelu_tanh"."""
+    """The activation that is meant: a layer itself, or a name such as "relu", "gelu" or
+    "gelu_tanh".
+    """
     if isinstance(what, Layer):
         return what
     kinds = kinds_of(Layer)

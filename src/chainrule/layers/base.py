@@ -2,7 +2,8 @@
 
 In every function x is a layer's input and y its output, samples first; dy = dL/dy is the derivative
 that arrives at the output, dx = dL/dx the one that leaves at the input. Backward multiplies what
-arrives by the layer's local derivative: that is the chain rule, and `Terms` are its single products.
+arrives by the layer's local derivative: that is the chain rule, and `Terms` are its single
+products.
 
 A layer with several inputs takes them side by side, `forward(params, x, y, context)`; its backward
 returns a tuple with one derivative per input, and its `input_terms` take the input's number.
@@ -214,11 +215,15 @@ class Layer(Kind):
         return ""
 
     def source(self, index: Shape, input_shape: Shape) -> Shape | None:
-        """The index of the input that the output at `index` (of one sample) is a copy of, if any."""
+        """The index of the input that the output at `index` (of one sample) is a copy of, if
+        any.
+        """
         return None
 
     def note(self, local: float, outputs: Array) -> str:
-        """Why little or nothing passes through a unit with this local derivative and these outputs."""
+        """Why little or nothing passes through a unit with this local derivative and these
+        outputs.
+        """
         return ""
 
     def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:

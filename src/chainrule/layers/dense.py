@@ -31,8 +31,8 @@ from chainrule.layers.base import (
 class Dense(Layer):
     """z = x @ W + b, with W of shape (inputs, units) and b of shape (units,).
 
-    x has shape (samples, ..., inputs). `Dense(64, activation="relu")` stands for `Dense(64)` followed
-    by `ReLU()`, so the derivative that arrives at a Dense layer's output is its delta.
+    x has shape (samples, ..., inputs). `Dense(64, activation="relu")` stands for `Dense(64)`
+    followed by `ReLU()`, so the derivative that arrives at a Dense layer's output is its delta.
 
     Attributes:
         units: the number of outputs

@@ -17,8 +17,8 @@ from chainrule.layers.base import Backward, Context, Formulas, Layer, Terms, one
 @dataclass(frozen=True)
 class Dropout(Layer):
     """In training each unit is set to 0 with probability `rate`, and divided by 1 - rate otherwise;
-    afterwards it is passed on (Srivastava et al., 2014). The mask is keyed by (seed, step, node), so
-    that any step's mask can be drawn again.
+    afterwards it is passed on (Srivastava et al., 2014). The mask is keyed by (seed, step, node),
+    so that any step's mask can be drawn again.
     """
 
     rate: float = 0.5

@@ -1,8 +1,8 @@
 """How layers are wired: symbols, composites, and the graph that they become.
 
 Leaves compute, composites only wire. A composite's `wire` calls layers on symbols and combines
-them with `+`, `*` and `@`, so that it reads like its formula; `trace` runs it and records a node for
-every leaf that is called.
+them with `+`, `*` and `@`, so that it reads like its formula; `trace` runs it and records a node
+for every leaf that is called.
 
 Examples:
     >>> from chainrule.layers import Dense, Tanh
@@ -29,8 +29,8 @@ from chainrule.layers.base import Built, Layer, snake
 class Symbol:
     """A value in a network that is being wired: the output of a layer.
 
-    `+`, `*` and `@` add, multiply elementwise and matrix-multiply symbols; `-`, and `*` and `/` by a
-    number, are expressed by these. `x[2:5]` slices a sample.
+    `+`, `*` and `@` add, multiply elementwise and matrix-multiply symbols; `-`, and `*` and `/` by
+    a number, are expressed by these. `x[2:5]` slices a sample.
 
     Attributes:
         shape: its shape, of one sample
@@ -149,7 +149,9 @@ class Composite(Layer, register=False):
     """A layer composed of layers. Subclasses declare them as fields and define `wire`."""
 
     owns_layers: ClassVar[bool] = False
-    """Whether a layer that is passed to two composites has separate weights in each, as in lists."""
+    """Whether a layer that is passed to two composites has separate weights in each, as in
+    lists.
+    """
 
     def wire(self, *inputs: Any) -> Symbol:
         """The output: calls the layers on the inputs."""
@@ -258,7 +260,9 @@ class Graph:
         return {node.name: node for node in self.nodes if node.name == node.owner}
 
     def source(self, number: int, index: Shape) -> tuple[int, Shape]:
-        """The entry that this one is a copy of, traced back through layers that only move numbers."""
+        """The entry that this one is a copy of, traced back through layers that only move
+        numbers.
+        """
         while number >= len(self.input_shapes):
             node = self.nodes[number - len(self.input_shapes)]
             back = node.layer.source(index, self.shapes[node.inputs[0]])

@@ -1,8 +1,9 @@
-"""BatchNorm and LayerNorm: normalize to mean 0 and variance 1, then apply a learned scale and offset.
+"""BatchNorm and LayerNorm: normalize to mean 0 and variance 1, then apply a learned scale and
+offset.
 
 BatchNorm normalizes each feature over the samples, LayerNorm each sample over its features. Every
-output depends on every input that it is normalized with, through their mean and variance, and so the
-derivative of an input has a term for each of them.
+output depends on every input that it is normalized with, through their mean and variance, and so
+the derivative of an input has a term for each of them.
 """
 
 from __future__ import annotations
@@ -112,9 +113,9 @@ class BatchNorm(Normalization):
     """Normalizes each feature (last axis) over the batch, then applies scale and offset (Ioffe and
     Szegedy, 2015).
 
-    Inference uses the running mean and variance, updated in training as running = momentum * running +
-    (1 - momentum) * batch's, with the unbiased variance. Parameters: scale and offset, both of shape
-    (features,).
+    Inference uses the running mean and variance, updated in training as running = momentum *
+    running + (1 - momentum) * batch's, with the unbiased variance. Parameters: scale and offset,
+    both of shape (features,).
 
     Attributes:
         momentum: the weight of the old running statistics, from 0 up to, but not including, 1
@@ -187,8 +188,8 @@ class BatchNorm(Normalization):
 
 @dataclass(frozen=True)
 class LayerNorm(Normalization):
-    """Normalizes each sample over its features (last axis), then applies scale and offset (Ba et al.,
-    2016).
+    """Normalizes each sample over its features (last axis), then applies scale and offset (Ba et
+    al., 2016).
 
     Parameters: scale and offset, both of shape (features,).
 

@@ -40,7 +40,9 @@ class Operator(Layer, register=False):
         return 3.0 * np.prod(built.output_shape, dtype=float)
 
     def additions(self, inputs: Sequence[Array], y: Array) -> tuple[int, ...]:
-        """How often an output, and the derivative at each input, is rounded while it is added up."""
+        """How often an output, and the derivative at each input, is rounded while it is added
+        up.
+        """
         raise NotImplementedError
 
     def forward(self, params: Params, *given: Any) -> tuple[Array, Any]:

@@ -1,6 +1,7 @@
 """Flatten, Reshape, Transpose and Slice: the same numbers, rearranged.
 
-Each defines its output as a view of its input; backward writes the derivatives through the same view.
+Each defines its output as a view of its input; backward writes the derivatives through the same
+view.
 """
 
 from __future__ import annotations
@@ -29,14 +30,18 @@ class Rearrangement(Layer, register=False):
     )
 
     def view(self, x: Array) -> Array:
-        """The output as a view of x, which is contiguous; raises ShapeError for an unsuitable shape."""
+        """The output as a view of x, which is contiguous; raises ShapeError for an unsuitable
+        shape.
+        """
         raise NotImplementedError
 
     def build(self, input_shape: Shape) -> Built:
         return Built(self._sources(input_shape).shape)
 
     def _sources(self, input_shape: Shape) -> Array:
-        """(output shape) for each output of a sample, the flat index of the input that it copies."""
+        """(output shape) for each output of a sample, the flat index of the input that it
+        copies.
+        """
         return self.view(np.arange(math.prod(input_shape)).reshape(1, *input_shape))[0]
 
     def forward(self, params: Params, x: Array, context: Any) -> tuple[Array, Shape]:

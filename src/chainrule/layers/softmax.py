@@ -13,7 +13,9 @@ from chainrule.layers.base import ULPS, Backward, Context, Formulas, Layer, Term
 
 
 def softmax(z: Array) -> Array:
-    """exp(z_i) / sum_j exp(z_j) over the last axis; subtracting the maximum first avoids overflow."""
+    """exp(z_i) / sum_j exp(z_j) over the last axis; subtracting the maximum first avoids
+    overflow.
+    """
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 

@@ -1,8 +1,8 @@
 """The messages to the page: a description of the network and its data, then frames as it trains.
 
 A message is binary: the length of a JSON header (4 bytes, little-endian), the header, and then the
-arrays one after another. The header's `arrays` lists each array's name, type, shape and offset; each
-begins at a multiple of 4 bytes.
+arrays one after another. The header's `arrays` lists each array's name, type, shape and offset;
+each begins at a multiple of 4 bytes.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
         dataset: the data set that was opened or uploaded, if any
 
     Raises:
-        SettingError: if the uploaded data set is no longer on the server, or too few points are drawn
+        SettingError: if the uploaded data set is no longer on the server, or too few points are
+        drawn
     """
     if settings.kind == "given":
         if dataset is None:

@@ -129,7 +129,8 @@ class Trainer:
     def advance(self, count: int) -> None:
         """Take `count` steps, the first of which completes the step in progress, if there is one.
 
-        Raises NonFiniteError if the loss or a weight becomes infinite or NaN; that step is not taken.
+        Raises NonFiniteError if the loss or a weight becomes infinite or NaN; that step is not
+        taken.
         """
         if self.pending is not None:
             self._update()

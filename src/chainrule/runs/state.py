@@ -36,7 +36,9 @@ def position_from_bytes(content: bytes, plan: Plan, name: str = "the run's check
 
 
 def from_bytes(content: bytes, history: Any, plan: Plan, name: str = "the run's state") -> Progress:
-    """The inverse of `to_bytes`; raises RunError, which starts with `name`, for what does not fit."""
+    """The inverse of `to_bytes`; raises RunError, which starts with `name`, for what does not
+    fit.
+    """
     arrays, first, best = _load(content, name), _first(plan), None
     if any(key.startswith("best.") for key in arrays):
         best = Best(0.0, 0, first.parameters, first.statistics)

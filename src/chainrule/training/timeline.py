@@ -69,7 +69,9 @@ class Timeline:
         return position
 
     def _next(self, position: Position, stop: int) -> tuple[Engine, Position, Batches]:
-        """The mini-batches up to `stop`, the end of the epoch or the next plan, whichever is first."""
+        """The mini-batches up to `stop`, the end of the epoch or the next plan, whichever is
+        first.
+        """
         number = self._plan_number(position.step)
         plan, samples = self.plans[number][1], len(self.samples.x)
         length = plan.steps_per_epoch(samples)

@@ -81,8 +81,8 @@ class Lowering:
         return type(node.layer) in (layers.Flatten, layers.Reshape) and self._is_only_reader(node, number)
 
     def _fuses_relu(self, k: int) -> bool:
-        """Whether nodes k and k + 1 are a Dense and its ReLU and a Dense follows, whose backward pass
-        can then multiply by the ReLU's slope.
+        """Whether nodes k and k + 1 are a Dense and its ReLU and a Dense follows, whose backward
+        pass can then multiply by the ReLU's slope.
         """
         nodes = self.graph.nodes[k : k + 3]
         return (
@@ -92,7 +92,9 @@ class Lowering:
         )
 
     def _shared(self, number: int, y: Value) -> Value:
-        """Register a value for its readers; several read it through a fork, which adds their gradients."""
+        """Register a value for its readers; several read it through a fork, which adds their
+        gradients.
+        """
         readers = len(self.graph.readers[number])
         self.values[number] = [y]
         if readers > 1:
@@ -132,7 +134,9 @@ Arguments = Callable[[Lowering, Any], tuple[Any, ...]]
 
 
 def lower(lowering: Lowering, node: Node, xs: Sequence[Value]) -> Value:
-    """Lower a node; without a kernel, or with shared parameters, it runs by its Python definition."""
+    """Lower a node; without a kernel, or with shared parameters, it runs by its Python
+    definition.
+    """
     return (LAYERS[type(node.layer)] if has_kernel(lowering, node) else python_layer)(lowering, node, xs)
 
 
