@@ -83,6 +83,26 @@ class OneHead(Composite):
         return Softmax()(q @ k.transpose() / q.shape[-1] ** 0.5) @ v
 
 
+@dataclass(frozen=True)
+class Returns(Composite):
+    """Returns what it was given, whatever its input."""
+
+    what: object
+
+    def wire(self, x):
+        return self.what
+
+
+@dataclass(frozen=True)
+class Adds(Composite):
+    """Adds what it was given."""
+
+    what: object
+
+    def wire(self, x):
+        return x + self.what
+
+
 def dense(p, name, x):
     return x @ p[f"{name}.W"] + p[f"{name}.b"]
 
@@ -319,6 +339,18 @@ class TestTiedWeights:
             "residual_1.dense_1",
         ]
 
+    def test_a_composite_has_weights_of_its_own_and_keeps_them_in_a_recipe(self):
+        layer, x = Dense(3), Input(3)
+        once, again = Gate(layer), Gate(layer)
+        for network in (
+            Network([once, once, Nested(Gate(layer), layer), Dense(1)], 3),
+            Network(inputs=x, outputs=again(once(layer(once(x))))),
+        ):
+            kept = from_json(json.loads(json.dumps(to_json(network))), own=(Gate, Nested))
+            assert kept.parameters == network.parameters
+            assert [node.owner for node in kept.nodes] == [node.owner for node in network.nodes]
+        assert network.parameters.find("gate_1@2.inner.W[1, 2]") == network.parameters.find("gate_1.inner.W[1, 2]")
+
 
 class TestPositions:
     """A weight used at many positions is explained by sample first, then by position."""
@@ -394,6 +426,16 @@ def test_nested_containers_cost_one_backward_pass_a_layer(monkeypatch):
         (lambda x: Dense(3)(np.ones(3)), "layer dense: it is called on symbols"),
         (lambda x: Network([Dense(3)], 2, calls=((0, (7,)),)), "calls refer to layers or values that do not exist"),
         (lambda x: Input(0), "every size must be above 0"),
+        (lambda x: Network(inputs=x), "takes both inputs=... and outputs=..."),
+        (lambda x: Network(inputs=[x, x], outputs=Dense(1)(x)), "an Input stands twice"),
+        (lambda x: x + 1, "can be added to another symbol, not to 1"),
+        (lambda x: Dense(3)(x, x), "layer dense_1: it can't be called on 2 inputs"),
+        (lambda x: Returns(None)(x), "layer returns_1: its wire must return a symbol that it computed, not None"),
+        (lambda x: Returns(Input(2))(x), "layer returns_1: its wire must return a symbol"),
+        (lambda x: Returns(x)(x), "layer returns_1: its wire must return a symbol"),
+        (lambda x: Adds(Input(2))(x), "layer adds_1.add_1: it is called on a symbol that belongs to another graph"),
+        (lambda x: Composite()(x), "layer composite_1: its wire can't be called on 1 inputs"),
+        (lambda x: Nested(layer := Dense(2), layer)(x), "layer nested_1: two of its fields hold the same layer"),
     ],
 )
 def test_what_does_not_fit_is_named(make, message):

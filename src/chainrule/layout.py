@@ -121,7 +121,8 @@ class Layout:
         """The index in the vector of a weight such as `dense_1.W[3, 2]`; raises SettingError if
         there is none.
         """
-        match = re.fullmatch(r"\s*([\w.\-]+)\s*(?:\[([\d\s,]*)\])?\s*", weight)
+        # A layer's second use, layer@2, has the weights of the first.
+        match = re.fullmatch(r"\s*([\w.\-]+)\s*(?:\[([\d\s,]*)\])?\s*", re.sub(r"@\d+", "", weight))
         if match is None:
             raise SettingError(f"{weight!r} is no weight's name; write it like dense_1.W[3, 2]")
         entry = self[match[1]]

@@ -66,7 +66,9 @@ class Network(Kind):
     outputs: InitVar[Symbol | Sequence[Symbol] | None] = None
 
     def __post_init__(self, inputs: Any, outputs: Any) -> None:
+        require((inputs is None) == (outputs is None), "a graph of symbols takes both inputs=... and outputs=...")
         if outputs is not None:
+            require(not self.layers, "a network takes layers, or inputs and outputs, but not both")
             layers, calls, shape = _recorded(inputs, outputs)
             object.__setattr__(self, "calls", calls)
         else:
@@ -87,7 +89,7 @@ class Network(Kind):
     def graph(self) -> Graph:
         """The nodes in execution order."""
         children = name_layers(self.layers)
-        return trace(self._wire, [self.input_shape], children, owns_layers=self.calls is None)
+        return trace(self._wire, [self.input_shape], children)
 
     def _wire(self, x: Symbol) -> Symbol:
         if self.calls is None:
@@ -197,6 +199,7 @@ def _recorded(inputs: Any, outputs: Any) -> tuple[tuple[Any, ...], tuple[Call, .
         bool(ins) and all(isinstance(x, Input) for x in ins),
         "a network's inputs are one Input(...), or a list of them",
     )
+    require(len({id(x) for x in ins}) == len(ins), "an Input stands twice among the network's inputs")
     require(bool(outs), "a network has one output or more")
     before = calls_before(outs, ins)
     layers, calls, numbers = list[Any](), list[Call](), dict[int, int]()

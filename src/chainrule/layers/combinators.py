@@ -40,8 +40,6 @@ class Sequential(Composite):
 
     layers: Sequence[Layer] = field(default_factory=tuple)
 
-    owns_layers = True
-
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", separate(self.layers))
 
@@ -82,8 +80,6 @@ class Branches(Composite):
 
     branches: Sequence[Any] = field(default_factory=tuple)
     merge: str = "concatenate"
-
-    owns_layers = True
 
     def __post_init__(self) -> None:
         if not self.branches:

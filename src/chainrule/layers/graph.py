@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 from chainrule import distributions
 from chainrule.arrays import Shape
@@ -43,7 +43,13 @@ class Symbol:
         """The output of a layer called on these inputs, of which this symbol is one."""
         raise NotImplementedError
 
+    __array_ufunc__ = None  # NumPy leaves operators to the symbol
+
+    def __repr__(self) -> str:
+        return f"a symbol of shape {self.shape}"
+
     def __add__(self, other: Symbol) -> Symbol:
+        require(isinstance(other, Symbol), f"a symbol can be added to another symbol, not to {other!r}")
         return operators.Add()(self, other)
 
     def __sub__(self, other: Symbol) -> Symbol:
@@ -147,11 +153,6 @@ def calls_before(outputs: Sequence[Symbol], inputs: Sequence[Symbol]) -> list[Re
 @dataclass(frozen=True)
 class Composite(Layer, register=False):
     """A layer composed of layers. Subclasses declare them as fields and define `wire`."""
-
-    owns_layers: ClassVar[bool] = False
-    """Whether a layer that is passed to two composites has separate weights in each, as in
-    lists.
-    """
 
     def wire(self, *inputs: Any) -> Symbol:
         """The output: calls the layers on the inputs."""
@@ -278,7 +279,6 @@ class _Scope:
 
     path: str
     key: Hashable
-    owns_layers: bool
     names: dict[int, str]
     uses: dict[int, int] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
@@ -327,12 +327,17 @@ class _Tracer:
         self.alive.append(known_as)
         own = scope.name(known_as)
         name = f"{scope.path}.{own}" if scope.path else own
-        key: Hashable = (scope.key, own.partition("@")[0]) if scope.owns_layers else id(known_as)
+        key = (scope.key, own.partition("@")[0])
         layer = copy.copy(layer)
         object.__setattr__(layer, "name", name)  # for its error messages
         if isinstance(layer, Composite):
             return self._inside(layer, name, key, inputs)
-        built = layer.build(*(x.shape for x in inputs))
+        if any(not isinstance(x, _Traced) or x.tracer is not self for x in inputs):
+            raise SettingError(f"layer {name}: it is called on a symbol that belongs to another graph")
+        try:
+            built = layer.build(*(x.shape for x in inputs))
+        except TypeError as error:
+            raise SettingError(f"layer {name}: it can't be called on {len(inputs)} inputs ({error})") from None
         owner = self.owners.setdefault(key, name)
         numbers = tuple(x.number for x in inputs)  # type: ignore[attr-defined]
         self.nodes.append(Node(name, owner, layer, numbers, built))
@@ -340,12 +345,19 @@ class _Tracer:
 
     def _inside(self, layer: Composite, name: str, key: Hashable, inputs: Sequence[Symbol]) -> Symbol:
         names = {id(child): child_name for child_name, child in layer.children.items()}
-        scope = _Scope(name, key, layer.owns_layers, names, taken=set(names.values()))
+        scope = _Scope(name, key, names, taken=set(names.values()))
         self.scopes.append(scope)
-        y = layer.wire(*inputs)
+        if len(set(map(id, layer.children.values()))) < len(layer.children):
+            raise SettingError(f"layer {name}: two of its fields hold the same layer; use one field and call it twice")
+        try:
+            y = layer.wire(*inputs)
+        except (TypeError, NotImplementedError) as error:
+            raise SettingError(f"layer {name}: its wire can't be called on {len(inputs)} inputs ({error})") from error
+        if not isinstance(y, _Traced) or y.tracer is not self:
+            raise SettingError(f"layer {name}: its wire must return a symbol that it computed, not {y!r}")
         self.scopes.pop()
         last = self.nodes[-1] if self.nodes else None
-        if last is not None and y.number == len(self.inputs) + len(self.nodes) - 1:  # type: ignore[attr-defined]
+        if last is not None and y.number == len(self.inputs) + len(self.nodes) - 1:
             direct = last.name.rpartition(".")[0] == name and not last.built.parameters
             if direct and last.name.rpartition(".")[2] not in layer.children:
                 self._rename(last, name)  # x + inner(x) in residual_1 is called residual_1
@@ -371,14 +383,13 @@ def trace(
     wire: Callable[..., Any],
     input_shapes: Iterable[Shape],
     children: Mapping[str, Layer] | None = None,
-    owns_layers: bool = False,
 ) -> Graph:
     """The graph of a function of symbols, such as a layer, for inputs of these shapes.
 
     `children` are the layers that it calls, by name; others are named by kind and number.
     """
     names = {id(child): name for name, child in (children or {}).items()}
-    scope = _Scope("", "", owns_layers, names, taken=set(names.values()))
+    scope = _Scope("", "", names, taken=set(names.values()))
     tracer = _Tracer(scope, list(input_shapes))
     return tracer.graph(wire(*tracer.inputs))
 

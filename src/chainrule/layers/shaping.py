@@ -116,6 +116,11 @@ class Transpose(Rearrangement):
 
     axes: tuple[int, ...] = ()
 
+    @staticmethod
+    def from_text(*axes: int) -> Transpose:
+        """The layer with these axes."""
+        return Transpose(axes)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", tuple(self.axes))
         fits = sorted(self.axes) == list(range(len(self.axes)))

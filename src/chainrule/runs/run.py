@@ -83,6 +83,8 @@ class Run:
         """
         if data is None:
             return self.load_data()
+        if not isinstance(data, Dataset):
+            raise DataError("data: pass a Dataset, as chainrule.load or chainrule.from_arrays returns")
         differences = ", ".join(_differences(self.data, json.loads(json.dumps(data_recipe(data)))))
         if differences:
             other = f"it is not the data that the run {self.folder} was trained on"
