@@ -15,7 +15,7 @@ from chainrule.arrays import Array, Params, Shape, Vector, pack
 from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.kinds import Kind
 from chainrule.layers.combinators import separate
-from chainrule.layers.graph import Graph, Input, Node, Recorded, Symbol, calls_before, name_layers, trace
+from chainrule.layers.graph import Graph, Input, Node, Symbol, calls_before, name_layers, trace
 from chainrule.layers.notation import parse
 from chainrule.layers.operators import Concatenate
 from chainrule.layers.shaping import Reshape, Slice
@@ -139,11 +139,8 @@ class Network(Kind):
 
     def start_statistics(self) -> Vector:
         """The statistics before any training."""
-        start = np.empty(self.statistics.size, dtype=self.dtype)
-        for owner, node in self.graph.owners.items():
-            for name, (_, value) in node.built.statistics.items():
-                start[self.statistics[f"{owner}.{name}"].place] = value
-        return start
+        built = [statistic for node in self.graph.owners.values() for statistic in node.built.statistics.values()]
+        return np.concatenate([np.empty(0), *(np.full(math.prod(s), value) for s, value in built)]).astype(self.dtype)
 
     def params(self, parameters: Vector, statistics: Vector | None = None) -> dict[str, dict[str, Array]]:
         """Views into the flat vectors as the layers take them: by layer, then by name."""
@@ -221,13 +218,8 @@ def _recorded(inputs: Any, outputs: Any) -> tuple[tuple[Any, ...], tuple[Call, .
             numbers[x.number] = own if len(x.shape) == 1 else call(Reshape(x.shape), [own])
             begin += math.prod(x.shape)
     for symbol in before:
-        numbers[symbol.number] = call(symbol.layer, [numbers[_number(x)] for x in symbol.inputs])
-    ends = [numbers[_number(y)] for y in outs]
+        numbers[symbol.number] = call(symbol.layer, [numbers[x.number] for x in symbol.inputs])  # type: ignore[attr-defined]
+    ends = [numbers[y.number] for y in outs]
     if len(ends) > 1 or ends[0] != len(calls):
         call(Concatenate(), ends)
     return tuple(layers), tuple(calls), shape
-
-
-def _number(symbol: Symbol) -> int:
-    assert isinstance(symbol, Recorded)
-    return symbol.number

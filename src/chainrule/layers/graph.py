@@ -379,18 +379,14 @@ class _Tracer:
         return _with_distributions(Graph(tuple(x.shape for x in self.inputs), tuple(nodes)))
 
 
-def trace(
-    wire: Callable[..., Any],
-    input_shapes: Iterable[Shape],
-    children: Mapping[str, Layer] | None = None,
-) -> Graph:
+def trace(wire: Callable[..., Any], shapes: Iterable[Shape], children: Mapping[str, Layer] | None = None) -> Graph:
     """The graph of a function of symbols, such as a layer, for inputs of these shapes.
 
     `children` are the layers that it calls, by name; others are named by kind and number.
     """
     names = {id(child): name for name, child in (children or {}).items()}
     scope = _Scope("", "", names, taken=set(names.values()))
-    tracer = _Tracer(scope, list(input_shapes))
+    tracer = _Tracer(scope, list(shapes))
     return tracer.graph(wire(*tracer.inputs))
 
 
