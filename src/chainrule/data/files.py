@@ -228,7 +228,7 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
 
     Args:
         x: numbers of shape (samples, ...), or (samples,) for a single feature; a tuple of arrays
-        for a network with several inputs
+            for a network with several inputs
         y: targets of shape (samples,) or (samples, outputs); None if there are none
         name: used in error messages
         task: "classification" or "regression", if known
