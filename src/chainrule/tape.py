@@ -49,18 +49,45 @@ class Tape:
         gradients: the gradient of every parameter, by layer and name
     """
 
-    def __init__(self, graph: Graph, params: Mapping[str, Params], inputs: Sequence[Array], context: Context) -> None:
-        """Run forward: `inputs` have the graph's input shapes, samples first."""
+    def __init__(
+        self,
+        graph: Graph,
+        params: Mapping[str, Params],
+        inputs: Sequence[Array],
+        context: Context,
+        like: Tape | None = None,
+    ) -> None:
+        """Run forward: `inputs` have the graph's input shapes, samples first. Nodes that read the
+        same arrays as in `like`, a tape of the same graph and context, take their results from it.
+        """
         self.graph, self.params = graph, params
         self.values, self.saved = list(inputs), list[Any]()
-        for node in graph.nodes:
-            xs = [self.values[k] for k in node.inputs]
-            forward: Any = node.layer.forward
-            y, saved = forward(params[node.owner], *xs, context.at(node.name))
+        for number, node in enumerate(graph.nodes):
+            y, saved = self._known(number, like) or self._compute(node, context)
             self.values.append(y)
             self.saved.append(saved)
         self.arriving: list[Array | None] = [None] * len(self.values)
         self.gradients: dict[str, dict[str, Any]] = {}
+
+    def _compute(self, node: Node, context: Context) -> tuple[Array, Any]:
+        forward: Any = node.layer.forward
+        output: tuple[Array, Any] = forward(
+            self.params[node.owner], *(self.values[k] for k in node.inputs), context.at(node.name)
+        )
+        return output
+
+    def _known(self, number: int, like: Tape | None) -> tuple[Array, Any] | None:
+        node = self.graph.nodes[number]
+        if like is None or self.params[node.owner] is not like.params[node.owner]:
+            return None
+        if any(self.values[k] is not like.values[k] for k in node.inputs):
+            return None
+        return like.values[len(self.graph.input_shapes) + number], like.saved[number]
+
+    @property
+    def inputs(self) -> list[Array]:
+        """The inputs."""
+        return self.values[: len(self.graph.input_shapes)]
 
     @property
     def output(self) -> Array:

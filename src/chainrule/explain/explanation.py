@@ -257,21 +257,15 @@ class Explanation:
         trace, update = self.trace, self._record.update.astype(np.float64)
         alone = np.zeros_like(update)
         alone[self.place] = update[self.place]
-        before, gradient = self._loss_nudged(0.0), trace.result.gradient
+        before, gradient = trace.nudged_loss(self.place, 0.0), trace.result.gradient
         return Proof(
-            numerical_gradient=central_difference(self._loss_nudged),
+            numerical_gradient=central_difference(lambda h: trace.nudged_loss(self.place, h)),
             loss_before=before,
             weight_alone=trace.total_loss(trace.parameters - alone) - before,
             weight_predicted=-float(gradient @ alone),
             step=trace.total_loss(trace.parameters - update) - before,
             step_predicted=-float(gradient @ update),
         )
-
-    def _loss_nudged(self, h: float) -> float:
-        """The batch's loss with h added to the weight."""
-        nudged = self.trace.parameters.copy()
-        nudged[self.place] += h
-        return self.trace.total_loss(nudged)
 
     @cached_property
     def rules(self) -> list[tuple[str, str]]:

@@ -48,9 +48,7 @@ def gradient_rounding(trace: Trace, precision: str, place: int, training: float)
     exact = float(trace.result.gradient[place])
     unit = float(np.finfo(precision).eps) / 2
     h = 1e-5 * max(1.0, abs(float(trace.parameters[place])))
-    nudge = np.zeros_like(trace.parameters)
-    nudge[place] = h
-    before, after = (trace.at(trace.parameters + side * nudge).tape for side in (-1, 1))
+    before, after = trace.nudged(place, -h), trace.nudged(place, h)
 
     def slope(b: Array, a: Array) -> Array:
         return np.abs(a - b) / (2 * h)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chainrule.arrays import Array, Samples, Vector
-from chainrule.backprop import Derivatives
 from chainrule.engine import Position, Problem
 from chainrule.layers.base import Terms
 from chainrule.layers.graph import Node
-from chainrule.tape import Unit
+from chainrule.tape import Tape, Unit
 
 
 @dataclass(frozen=True)
@@ -89,17 +88,41 @@ class Trace:
         self.batch = batch._replace(x=problem.network.fit_input(batch.x))
         self.parameters = position.parameters.astype(np.float64)
         self.statistics = position.statistics.astype(np.float64)
-        self.result = self.at(self.parameters)
+        # Nodes before the first weights have deltas too.
+        self._wants_input = not all(self.network.graph.learns[1:])
+        self.result = self.problem.differentiate(
+            self.parameters, self.batch, self.statistics, self.step, self._wants_input
+        )
         self.tape = self.result.tape
-
-    def at(self, parameters: Vector) -> Derivatives:
-        """Both passes at other parameters, backward to the first node that computes anything."""
-        wants_input = not all(self.network.graph.learns[1:])  # nodes before the first weights have deltas too
-        return self.problem.differentiate(parameters, self.batch, self.statistics, self.step, wants_input)
 
     def total_loss(self, parameters: Vector) -> float:
         """The batch's loss at these parameters."""
         return self.problem.total_loss(parameters, self.batch, self.statistics, self.problem.context(self.step))
+
+    def nudged_loss(self, place: int, h: float) -> float:
+        """The batch's loss with h added to the weight at this place of the flat vector."""
+        data_loss = self.problem.loss.value(self._forward_nudged(place, h).output, self.batch.y, self.batch.weight)
+        if not self.problem.penalties:
+            return data_loss
+        nudged = self.parameters.copy()
+        nudged[place] += h
+        layout = self.network.parameters
+        return data_loss + sum(penalty.value(nudged, layout) for penalty in self.problem.penalties)
+
+    def nudged(self, place: int, h: float) -> Tape:
+        """Both passes with h added to the weight at this place of the flat vector."""
+        tape = self._forward_nudged(place, h)
+        slopes = self.problem.loss.derivative(tape.output, self.batch.y, self.batch.weight)
+        tape.backward(slopes, self._wants_input)
+        return tape
+
+    def _forward_nudged(self, place: int, h: float) -> Tape:
+        """The forward pass; whatever the weight doesn't reach is taken from the trace's tape."""
+        entry, tape = self.network.parameters.at(place), self.tape
+        nudged = tape.params[entry.owner][entry.own_name].copy()
+        nudged.flat[place - entry.start] += h
+        params = {**tape.params, entry.owner: {**tape.params[entry.owner], entry.own_name: nudged}}
+        return Tape(tape.graph, params, tape.inputs, self.problem.context(self.step), like=tape)
 
     def node(self, unit: Unit) -> Node:
         """The node that a unit belongs to."""

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import erf, expit
 
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import unknown
 from chainrule.kinds import kinds_of
 from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms, feature_indices, one_term
+from chainrule.special import erf, expit
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import expit, xlogy
 
 from chainrule.arrays import Array
 from chainrule.errors import require
 from chainrule.layers.softmax import log_softmax, softmax
 from chainrule.losses.base import Loss, class_weight_array, class_weight_tuple, like, one_hot
+from chainrule.special import expit, xlogy
 
 
 def _with_zero(z: Array) -> Array:
