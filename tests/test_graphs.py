@@ -31,10 +31,14 @@ from chainrule.layers import (
     Input,
     Layer,
     LayerNorm,
+    Reshape,
     Residual,
+    Scale,
     Sigmoid,
+    Slice,
     Softmax,
     Tanh,
+    Transpose,
     total,
 )
 from chainrule.losses import HalfSquares, MeanSquaredError, l2
@@ -418,17 +422,36 @@ def test_nested_containers_cost_one_backward_pass_a_layer(monkeypatch):
     [
         (lambda x: Network(inputs=x, outputs=Dense(1)(Input(3))), "depend on an Input of shape \\(3,\\) that is not"),
         (lambda x: Network(inputs=[], outputs=Dense(1)(x)), "inputs are one Input"),
-        (lambda x: Network(inputs=x, outputs=[]), "one output or more"),
+        (lambda x: Network(inputs=x, outputs=[]), "outputs are symbols, one or more, not \\[\\]"),
         (lambda x: x + Dense(3)(x), "layer add_1: can't add inputs of the shapes \\(2,\\), \\(3,\\)"),
         (lambda x: x @ x, "layer mat_mul_1: can't matrix-multiply"),
         (lambda x: x[2:5], "from 2 to 2 there is nothing"),
         (lambda x: x[0], "a symbol is sliced as in"),
         (lambda x: Dense(3)(np.ones(3)), "layer dense: it is called on symbols"),
         (lambda x: Network([Dense(3)], 2, calls=((0, (7,)),)), "calls refer to layers or values that do not exist"),
-        (lambda x: Input(0), "every size must be above 0"),
+        (lambda x: Input(0), "it takes one or more integers above 0"),
         (lambda x: Network(inputs=x), "takes both inputs=... and outputs=..."),
         (lambda x: Network(inputs=[x, x], outputs=Dense(1)(x)), "an Input stands twice"),
-        (lambda x: x + 1, "can be added to another symbol, not to 1"),
+        (lambda x: x + 1, "can be added to another symbol, not 1"),
+        (lambda x: 1 + x, "can be added to another symbol, not 1"),
+        (lambda x: x - 1, "can be subtracted from another symbol, not 1"),
+        (lambda x: 1 - x, "can be subtracted from another symbol, not 1"),
+        (lambda x: x * "a", "can be multiplied by a number or another symbol, not 'a'"),
+        (lambda x: x @ 2, "can be matrix-multiplied by another symbol, not 2"),
+        (lambda x: x / 0, "can be divided by a number other than 0, not by 0"),
+        (lambda x: x / x, "can be divided by a number other than 0, not by a symbol"),
+        (lambda x: x**2, "x \\* x is the square of x"),
+        (lambda x: Input(None), "None is no shape of a sample"),
+        (lambda x: Input(2.5), "2.5 is no shape of a sample"),
+        (lambda x: Input(()), "it takes one or more integers above 0"),
+        (lambda x: Transpose(5), "transpose: axes is 5; it takes a sequence of integers"),
+        (lambda x: Reshape(5), "reshape: shape is 5; it takes a sequence of integers"),
+        (lambda x: Slice("a", 2), "slice: start is 'a'; it takes an integer"),
+        (lambda x: Slice(0, 2.5), "slice: stop is 2.5; it takes an integer"),
+        (lambda x: Scale("x"), "the factor is 'x'; it must be a finite number"),
+        (lambda x: Network(inputs=4, outputs=x), "inputs are one Input\\(...\\), or a list of them, not 4"),
+        (lambda x: Network(inputs=x, outputs=4), "outputs are symbols, one or more, not 4"),
+        (lambda x: Network("4, add", 3), "add combines several inputs; write it on symbols"),
         (lambda x: Dense(3)(x, x), "layer dense_1: it can't be called on 2 inputs"),
         (lambda x: Returns(None)(x), "layer returns_1: its wire must return a symbol that it computed, not None"),
         (lambda x: Returns(Input(2))(x), "layer returns_1: its wire must return a symbol"),
@@ -441,3 +464,20 @@ def test_nested_containers_cost_one_backward_pass_a_layer(monkeypatch):
 def test_what_does_not_fit_is_named(make, message):
     with pytest.raises(ChainruleError, match=message):
         make(Input(2))
+
+
+@dataclass(frozen=True)
+class Undefined(Layer):
+    """Defines nothing."""
+
+
+def test_a_definition_that_a_class_lacks_is_named():
+    network = Network([Undefined()], 2)
+    with pytest.raises(ChainruleError, match="layer undefined_1: its class Undefined doesn't define forward"):
+        network.predict(network.draw(), np.ones((1, 2)))
+
+
+def test_symbols_are_summed():
+    x = Input(2)
+    network = Network(inputs=x, outputs=sum([x, Tanh()(x), x]))
+    np.testing.assert_allclose(network.predict(network.draw(), np.ones((1, 2))), 2 + np.tanh(np.ones((1, 2))))

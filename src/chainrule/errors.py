@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib.util
 from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
 
 
 class ChainruleError(Exception):
@@ -60,6 +62,18 @@ def require(condition: bool, message: str) -> None:
     """Raise SettingError with this message unless the condition holds."""
     if not condition:
         raise SettingError(message)
+
+
+def is_integer(value: Any) -> bool:
+    """Whether this is an integer; True and False are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def integers(what: str, values: Any) -> tuple[int, ...]:
+    """These values as a tuple; raises SettingError unless they are a sequence of integers."""
+    fits = isinstance(values, list | tuple) and all(map(is_integer, values))
+    require(fits, f"{what} is {values!r}; it takes a sequence of integers")
+    return tuple(values)
 
 
 def require_package(package: str, extra: str, what: str) -> None:

@@ -45,11 +45,11 @@ class Entry:
         """Its name within the layer: `W` for `dense_1.W`."""
         return self.name.rpartition(".")[2]
 
-    @property
+    @cached_property
     def size(self) -> int:
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def place(self) -> slice:
         """Its slice of the vector."""
         return slice(self.start, self.start + self.size)

@@ -190,14 +190,13 @@ class Network(Kind):
 
 def _recorded(inputs: Any, outputs: Any) -> tuple[tuple[Any, ...], tuple[Call, ...], Shape]:
     """The layers, the calls and the input shape of a graph of symbols."""
-    ins: list[Any] = [inputs] if isinstance(inputs, Symbol) else list(inputs or ())
-    outs: list[Any] = [outputs] if isinstance(outputs, Symbol) else list(outputs)
-    require(
-        bool(ins) and all(isinstance(x, Input) for x in ins),
-        "a network's inputs are one Input(...), or a list of them",
-    )
+    ins: list[Any] = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+    outs: list[Any] = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    fits = bool(ins) and all(isinstance(x, Input) for x in ins)
+    require(fits, f"a network's inputs are one Input(...), or a list of them, not {inputs!r}")
     require(len({id(x) for x in ins}) == len(ins), "an Input stands twice among the network's inputs")
-    require(bool(outs), "a network has one output or more")
+    fits = bool(outs) and all(isinstance(y, Symbol) for y in outs)
+    require(fits, f"a network's outputs are symbols, one or more, not {outputs!r}")
     before = calls_before(outs, ins)
     layers, calls, numbers = list[Any](), list[Call](), dict[int, int]()
 

@@ -62,27 +62,23 @@ class Tape:
         """
         self.graph, self.params = graph, params
         self.values, self.saved = list(inputs), list[Any]()
-        for number, node in enumerate(graph.nodes):
-            y, saved = self._known(number, like) or self._compute(node, context)
-            self.values.append(y)
-            self.saved.append(saved)
+        values, saved = self.values, self.saved
+        for node in graph.nodes:
+            if like is not None and self._reads_as(like, node):
+                values.append(like.values[len(values)])
+                saved.append(like.saved[len(saved)])
+                continue
+            forward: Any = node.layer.forward
+            y, kept = forward(params[node.owner], *[values[k] for k in node.inputs], context.at(node.name))
+            values.append(y)
+            saved.append(kept)
         self.arriving: list[Array | None] = [None] * len(self.values)
         self.gradients: dict[str, dict[str, Any]] = {}
 
-    def _compute(self, node: Node, context: Context) -> tuple[Array, Any]:
-        forward: Any = node.layer.forward
-        output: tuple[Array, Any] = forward(
-            self.params[node.owner], *(self.values[k] for k in node.inputs), context.at(node.name)
-        )
-        return output
-
-    def _known(self, number: int, like: Tape | None) -> tuple[Array, Any] | None:
-        node = self.graph.nodes[number]
-        if like is None or self.params[node.owner] is not like.params[node.owner]:
-            return None
-        if any(self.values[k] is not like.values[k] for k in node.inputs):
-            return None
-        return like.values[len(self.graph.input_shapes) + number], like.saved[number]
+    def _reads_as(self, other: Tape, node: Node) -> bool:
+        """Whether a node reads the same arrays as on another tape."""
+        same = all(self.values[k] is other.values[k] for k in node.inputs)
+        return same and self.params[node.owner] is other.params[node.owner]
 
     @property
     def inputs(self) -> list[Array]:
@@ -96,25 +92,25 @@ class Tape:
 
     def backward(self, dy: Array, wants_input: bool = False) -> None:
         """Run backward from dL/d output, to the first node with parameters, or to the inputs."""
-        learns, first = self.graph.learns, len(self.graph.input_shapes)
-        self.arriving = [None] * len(self.values)
-        self.arriving[-1] = dy
-        self.gradients = {}
-        for k in range(len(self.graph.nodes) - 1, -1, -1):
-            if not (learns[first + k] or wants_input):
-                continue
-            node, arriving = self.graph.nodes[k], self.arriving[first + k]
-            assert arriving is not None
-            wants = wants_input or any(learns[number] for number in node.inputs)
-            dx, gradients = node.layer.backward(self.params[node.owner], self.saved[k], arriving, wants)
-            self._add_gradients(node.owner, gradients)
-            for number, d in zip(node.inputs, dx if isinstance(dx, tuple) else (dx,), strict=True) if wants else ():
-                if wants_input or learns[number]:
-                    before = self.arriving[number]
-                    self.arriving[number] = d if before is None else before + d
+        graph = self.graph
+        arrivals: list[Any] = [None] * len(self.values)
+        arrivals[-1] = dy
+        self.arriving, self.gradients = arrivals, {}
+        for k, wanted in graph.backward_order[wants_input]:
+            node, arriving = graph.nodes[k], arrivals[len(graph.input_shapes) + k]
+            dx, gradients = node.layer.backward(self.params[node.owner], self.saved[k], arriving, bool(wanted))
+            if gradients:
+                self._add_gradients(node.owner, gradients)
+            for number, which in wanted:
+                d = dx[which] if isinstance(dx, tuple) else dx
+                before = arrivals[number]
+                arrivals[number] = d if before is None else before + d
 
     def _add_gradients(self, owner: str, gradients: Mapping[str, Any]) -> None:
-        known = self.gradients.setdefault(owner, {})
+        if owner not in self.gradients:
+            self.gradients[owner] = dict(gradients)
+            return
+        known = self.gradients[owner]
         for name, gradient in gradients.items():
             known[name] = known[name] + gradient if name in known else gradient
 

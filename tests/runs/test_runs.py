@@ -158,7 +158,7 @@ class Twice(ReLU):
 
 def test_a_custom_layer_must_be_passed_to_open_its_run(tmp_path):
     trained = train([Dense(4), Twice(), Dense(3)], "iris", epochs=1, callbacks=[Recorder(tmp_path / "run")])
-    with pytest.raises(RunError, match=r"'own.Twice'.*pass it to Run.open"):
+    with pytest.raises(RunError, match=r"'own.Twice'.*open the run in Python, with Run.open"):
         Run.open(tmp_path / "run")
     reopened = Run.open(tmp_path / "run", own=[Twice]).trained
     np.testing.assert_array_equal(reopened.predict("iris"), trained.predict("iris"))

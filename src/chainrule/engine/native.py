@@ -298,7 +298,7 @@ def _padded(vector: Array, dtype: Any) -> Vector:
 
 
 def _copy_into(buffer: Array, vector: Array) -> Vector:
-    start = -buffer.ctypes.data % CACHE_LINE // buffer.itemsize
+    start = -buffer.__array_interface__["data"][0] % CACHE_LINE // buffer.itemsize  # faster than buffer.ctypes
     out = buffer[start : start + vector.size].reshape(vector.shape)
     out[...] = vector
     return out

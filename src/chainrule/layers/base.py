@@ -160,7 +160,7 @@ class Layer(Kind):
     @property
     def formulas(self) -> Formulas:
         """The forward rule and the derivatives in symbols; a class attribute where it is fixed."""
-        raise NotImplementedError
+        raise self._undefined("formulas")
 
     @property
     def parts(self) -> tuple[Layer, ...]:
@@ -182,19 +182,19 @@ class Layer(Kind):
 
     def forward(self, params: Params, x: Any, context: Any) -> tuple[Array, Any]:
         """The output, and whatever backward needs. (Operators take several inputs.)"""
-        raise NotImplementedError
+        raise self._undefined("forward")
 
     def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> tuple[Any, dict[str, Any]]:
         """dx (None unless wanted), and the gradient of every parameter by name."""
-        raise NotImplementedError
+        raise self._undefined("backward")
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         """The terms whose sum is the gradient of parameter `name` at `index`."""
-        raise KeyError(f"{self.kind} has no parameter {name!r}")
+        raise self._undefined("parameter_terms")
 
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         """The terms whose sum is dx at `index`, sample first."""
-        raise NotImplementedError
+        raise self._undefined("input_terms")
 
     def updated_statistics(self, params: Params, saved: Any) -> dict[str, Any]:
         """The statistics after a training batch of which forward kept `saved`."""
@@ -246,6 +246,10 @@ class Layer(Kind):
     def called(self) -> str:
         """Its name in messages: its own, or its kind."""
         return self.name or snake(self.kind)
+
+    def _undefined(self, what: str) -> SettingError:
+        """The error for a class that lacks a definition it needs."""
+        return SettingError(f"layer {self.called}: its class {self.kind} doesn't define {what}")
 
     def misfit(self, input_shape: Shape, wants: str) -> ShapeError:
         """The error for an input shape that this layer can't take."""

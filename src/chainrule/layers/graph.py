@@ -18,11 +18,12 @@ import itertools
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 from chainrule import distributions
 from chainrule.arrays import Shape
-from chainrule.errors import SettingError, require
+from chainrule.errors import SettingError, is_integer, require
 from chainrule.layers.base import Built, Layer, snake
 
 
@@ -49,26 +50,42 @@ class Symbol:
         return f"a symbol of shape {self.shape}"
 
     def __add__(self, other: Symbol) -> Symbol:
-        require(isinstance(other, Symbol), f"a symbol can be added to another symbol, not to {other!r}")
+        _require_symbol("added to", other)
         return operators.Add()(self, other)
 
+    def __radd__(self, other: Any) -> Symbol:
+        if isinstance(other, int) and other == 0:
+            return self  # where sum() starts
+        return self + other  # which raises
+
     def __sub__(self, other: Symbol) -> Symbol:
+        _require_symbol("subtracted from", other)
         return self + -other
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return self - other  # which raises
 
     def __neg__(self) -> Symbol:
         return self * -1.0
 
-    def __mul__(self, other: Symbol | float) -> Symbol:
-        if isinstance(other, int | float):
+    def __mul__(self, other: Any) -> Symbol:
+        if isinstance(other, Real):
             return operators.Scale(float(other))(self)
+        _require_symbol("multiplied by a number or", other)
         return operators.Multiply()(self, other)
 
     __rmul__ = __mul__
 
-    def __truediv__(self, number: float) -> Symbol:
+    def __truediv__(self, number: Any) -> Symbol:
+        divides = isinstance(number, Real) and number != 0
+        require(divides, f"a symbol can be divided by a number other than 0, not by {number!r}")
         return self * (1 / number)
 
+    def __pow__(self, exponent: Any) -> Symbol:
+        raise SettingError("symbols have no powers; x * x is the square of x")
+
     def __matmul__(self, other: Symbol) -> Symbol:
+        _require_symbol("matrix-multiplied by", other)
         return operators.MatMul()(self, other)
 
     def __getitem__(self, index: Any) -> Symbol:
@@ -98,6 +115,10 @@ class Symbol:
         return shaping.Transpose(axes)(self)
 
 
+def _require_symbol(how: str, other: Any) -> None:
+    require(isinstance(other, Symbol), f"a symbol can be {how} another symbol, not {other!r}")
+
+
 class Recorded(Symbol):
     """A symbol outside of any network: it records the layer that was called, and its inputs."""
 
@@ -125,10 +146,10 @@ class Input(Recorded):
     """
 
     def __init__(self, shape: int | Sequence[int]) -> None:
-        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        sizes = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
         require(
-            all(isinstance(size, int) and size > 0 for size in sizes),
-            f"input: {shape!r} is no shape of a sample; every size must be above 0",
+            bool(sizes) and all(is_integer(size) and size > 0 for size in sizes),
+            f"input: {shape!r} is no shape of a sample; it takes one or more integers above 0",
         )
         super().__init__(sizes)
 
@@ -250,6 +271,19 @@ class Graph:
         for node in self.nodes:
             learns.append(bool(node.built.parameters) or any(learns[k] for k in node.inputs))
         return learns
+
+    @cached_property
+    def backward_order(self) -> tuple[list[tuple[int, list[tuple[int, int]]]], ...]:
+        """The nodes that the backward pass runs, by their index, last first. Each comes with the
+        values whose derivatives are wanted from it, and which of its inputs they are. Twice:
+        without the nodes before the first parameters, and with all.
+        """
+        first = len(self.input_shapes)
+        orders = []
+        for needed in (self.learns, [True] * len(self.shapes)):
+            wanted = [[(n, which) for which, n in enumerate(node.inputs) if needed[n]] for node in self.nodes]
+            orders.append([(k, wanted[k]) for k in range(len(self.nodes) - 1, -1, -1) if needed[first + k]])
+        return tuple(orders)
 
     def node(self, name: str) -> Node:
         """The node of this name."""

@@ -57,6 +57,8 @@ def _layer(part: str) -> Layer:
     if call.name in COMPOSITES:
         raise SettingError(f"network: {part!r} holds layers in parentheses, such as '{call.name}(64 relu, 64)'")
     makers = named()
+    if call.name in {kind.__name__.lower() for kind in kinds_of(Layer) if not kind.in_text}:
+        raise SettingError(f"network: {call.name} combines several inputs; write it on symbols, in Python")
     if call.name not in makers:
         raise unknown("layer", first, [*makers, *COMPOSITES])
     return notation.make("network", call, makers)

@@ -6,8 +6,10 @@ smaller input is repeated, and so the derivative of each of its numbers is a sum
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -203,7 +205,9 @@ class Scale(Layer):
     )
 
     def __post_init__(self) -> None:
-        require(bool(np.isfinite(self.factor)), f"scale: the factor is {self.factor}; it must be a finite number")
+        factor: Any = self.factor
+        finite = isinstance(factor, Real) and math.isfinite(factor)
+        require(finite, f"scale: the factor is {factor!r}; it must be a finite number")
 
     def forward(self, params: Params, x: Array, context: Any) -> tuple[Array, Any]:
         return x * x.dtype.type(self.factor), None

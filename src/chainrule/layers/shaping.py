@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Params, Shape
-from chainrule.errors import require
+from chainrule.errors import integers, is_integer, require
 from chainrule.layers.base import Backward, Built, Formulas, Layer, Terms
 
 
@@ -93,8 +93,8 @@ class Reshape(Rearrangement):
         return Reshape(sizes)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
-        sizes = all(isinstance(size, int) and (size > 0 or size == -1) for size in self.shape)
+        object.__setattr__(self, "shape", integers("reshape: shape", self.shape))
+        sizes = all(size > 0 or size == -1 for size in self.shape)
         require(
             sizes and self.shape.count(-1) <= 1,
             f"reshape: {self.shape} is no shape; sizes are positive, and at most one may be -1",
@@ -122,7 +122,7 @@ class Transpose(Rearrangement):
         return Transpose(axes)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "axes", tuple(self.axes))
+        object.__setattr__(self, "axes", integers("transpose: axes", self.axes))
         fits = sorted(self.axes) == list(range(len(self.axes)))
         require(fits, f"transpose: {self.axes} is no order of a sample's axes")
 
@@ -141,6 +141,9 @@ class Slice(Rearrangement):
     axis: int = -1
 
     def __post_init__(self) -> None:
+        for name in ("start", "stop", "axis"):
+            value = getattr(self, name)
+            require(is_integer(value), f"slice: {name} is {value!r}; it takes an integer")
         fits = 0 <= self.start < self.stop
         require(fits, f"slice: from {self.start} to {self.stop} there is nothing; start below stop")
 

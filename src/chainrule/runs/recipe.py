@@ -45,7 +45,10 @@ def from_json(value: Any, own: Iterable[type] = ()) -> Any:
             return value
         name = value.get("kind")
         if name not in known:
-            raise RunError(f"there is no kind {name!r}; if it is your own layer, pass it to Run.open")
+            raise RunError(
+                f"there is no kind {name!r}; if it is a class of your own, open the run in Python, with"
+                " Run.open(folder, own=[...])"
+            )
         try:
             return known[name](**{key: make(item) for key, item in value.items() if key != "kind"})
         except TypeError as error:

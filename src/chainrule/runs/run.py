@@ -38,12 +38,12 @@ class Run:
     trained: Trained
 
     @staticmethod
-    def open(folder: str | Path, own: Iterable[type] = ()) -> Run:
+    def open(folder: str | Path, own: type | Iterable[type] = ()) -> Run:
         """Read a run. No code in it is executed.
 
         Args:
             folder: the run's folder
-            own: layers and other kinds from outside chainrule that the run may consist of
+            own: classes from outside chainrule that the run may consist of, such as your layers
 
         Raises RunError for a run that is missing, incomplete, altered or newer.
         """
@@ -51,7 +51,7 @@ class Run:
         manifest = files.read_manifest(folder)
         recipe = files.read_json(folder, manifest, "recipe")
         try:
-            plan = from_json(recipe["plan"], own)
+            plan = from_json(recipe["plan"], [own] if isinstance(own, type) else own)
             data, versions = dict(recipe["data"]), dict(recipe["versions"])
             target = Target.from_json(data["target"])
         except (KeyError, TypeError, AttributeError) as error:
