@@ -108,6 +108,8 @@ class Batches:
 
     def cut(self, start: int, stop: int) -> Batches:
         """Mini-batches [start, stop)."""
+        if start == 0 and stop * self.size >= len(self.order):
+            return self
         return Batches(self.x, self.y, self.weight, self.order[start * self.size : stop * self.size], self.size)
 
     def samples(self, k: int) -> Samples:

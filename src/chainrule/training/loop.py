@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -215,7 +215,8 @@ def _add_chunk(progress: Progress, chunk: Chunk) -> Progress:
     sums = chunk.losses * size
     sums[-1] = chunk.losses[-1] * (rows - size * (len(sums) - 1))
     sums[0] += progress.loss_sum
-    return replace(progress, position=chunk.after, loss_sum=float(sums.cumsum()[-1]), seen=progress.seen + rows)
+    total = float(sums.cumsum()[-1])
+    return Progress(chunk.after, progress.history, total, progress.seen + rows, progress.best, progress.waited)
 
 
 def _end_epoch(plan: Plan, data: Dataset, progress: Progress, engine: Engine) -> Progress:
@@ -230,7 +231,8 @@ def _end_epoch(plan: Plan, data: Dataset, progress: Progress, engine: Engine) ->
         watched, waited = scores["loss"], waited + 1
         if best is None or watched < best.loss:
             best, waited = Best(watched, progress.epoch + 1, parameters, statistics), 0
-    position = replace(position, states=plan.optimizer.observe(position.states, watched))
+    states = plan.optimizer.observe(position.states, watched)
+    position = Position(position.step, position.parameters, position.statistics, states)
     return Progress(position, (*progress.history, measured), best=best, waited=waited)
 
 
