@@ -145,7 +145,7 @@ template <class T> class Engine {
         require_room(std::min(batch, data.rows));
         const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
         // Steps between two readings of the clock.
-        const long every = parameters_ < 10000 && seconds > 0 ? 16 : 1;
+        const long every = parameters_ < 10000 && seconds > 0 ? 64 : 1;
         RunResult result{0, Ending::complete};
         begin(data);
         bool stop = data.rows == 0;

@@ -102,7 +102,7 @@ class NativeEngine:
 
     def leaves_a_core(self, batches: Batches) -> bool:
         """Whether these steps take fewer threads than there are cores."""
-        return self._threads(batches.size) < available()
+        return self._threads(batches.size) < self._cores
 
     # Steps
 
@@ -251,6 +251,8 @@ class NativeEngine:
         if has_odd_weights or batches.x.shape[1:] != self.problem.network.input_shape:
             return None
         samples, y_shape = min(batches.size, max(len(batches.order), 1)), batches.y.shape[1:]
+        if (program := self._programs.get((samples, y_shape))) is not None:
+            return program
         sizes = (size for size, shape in self._programs if shape == y_shape and size >= samples)
         return self._program(next(sizes, samples), y_shape)
 
@@ -279,7 +281,11 @@ class NativeEngine:
         return Program(engine, stages)
 
     def _threads(self, samples: int) -> int:
-        return (self.threads or available()) if samples * self._work >= MIN_PARALLEL_WORK else 1
+        return (self.threads or self._cores) if samples * self._work >= MIN_PARALLEL_WORK else 1
+
+    @cached_property
+    def _cores(self) -> int:
+        return available()
 
     @cached_property
     def _work(self) -> float:
@@ -299,7 +305,8 @@ def _padded(vector: Array, dtype: Any) -> Vector:
 
 def _copy_into(buffer: Array, vector: Array) -> Vector:
     start = -buffer.__array_interface__["data"][0] % CACHE_LINE // buffer.itemsize  # faster than buffer.ctypes
-    out = buffer[start : start + vector.size].reshape(vector.shape)
+    out = buffer[start : start + vector.size]
+    out = out if vector.ndim == 1 else out.reshape(vector.shape)
     out[...] = vector
     return out
 
