@@ -50,13 +50,22 @@ class ChainLink:
         return self.local_derivative * self.delta
 
 
-def open_link(trace: Trace, link: Link, depth: int = DEPTH) -> ChainLink:
-    """Open the delta of a link's unit, `depth` sums deep."""
-    unit = link.unit
-    groups = trace.tape.feeds(unit)
-    # A single term is no sum, so it does not count towards the depth.
-    left = depth if sum(len(group.local) for group in groups) == 1 else depth - 1
-    shown, rest, others = strongest(groups if left >= 0 else [], WIDTH)
+Opened = dict[tuple[Unit, int], tuple[tuple[ChainLink, ...], float, int]]
+"""The terms, the rest and the others of units that are already opened this many sums deep."""
+
+
+def open_link(trace: Trace, link: Link, depth: int = DEPTH, known: Opened | None = None) -> ChainLink:
+    """Open the delta of a link's unit, `depth` sums deep. `known` is what is already opened: many
+    units lead to the same one.
+    """
+    known = {} if known is None else known
+    unit, groups = link.unit, trace.tape.feeds(link.unit)
+    if (unit, depth) not in known:
+        # A single term is no sum, so it does not count towards the depth.
+        left = depth if sum(len(group.local) for group in groups) == 1 else depth - 1
+        shown, rest, others = strongest(groups if left >= 0 else [], WIDTH)
+        known[unit, depth] = tuple(open_link(trace, inner, left, known) for inner in shown), rest, others
+    terms, rest, others = known[unit, depth]
     return ChainLink(
         unit=unit,
         row=int(trace.rows[unit.sample]),
@@ -64,7 +73,7 @@ def open_link(trace: Trace, link: Link, depth: int = DEPTH) -> ChainLink:
         local_derivative=link.local,
         value=trace.tape.value(unit),
         note=trace.node(unit).layer.note(link.local, _batch_outputs(trace, unit)),
-        terms=tuple(open_link(trace, inner, left) for inner in shown),
+        terms=terms,
         rest=rest,
         others=others,
         loss=None if groups else trace.loss_term(unit),
