@@ -195,11 +195,12 @@ def test_the_gradients_of_random_graphs_are_what_jax_differentiates(graph, seed)
     network, parameters, xs, y, function = built(graph, seed=seed)
     result = differentiate(network, HalfSquares(), parameters, xs, y, wants_input=True)
 
-    def loss(flat, xs):
-        p = {entry.name: flat[entry.place].reshape(entry.shape) for entry in network.parameters.entries}
+    def loss(p, xs):
         return jnp.sum((function(p, xs) - y) ** 2) / 2 / len(y)
 
-    gradient, dxs = jax.grad(loss, argnums=(0, 1))(jnp.asarray(parameters), tuple(map(jnp.asarray, xs)))
+    p = {name: jnp.asarray(array) for name, array in network.parameters.views(parameters)}
+    gradients, dxs = jax.grad(loss, argnums=(0, 1))(p, tuple(map(jnp.asarray, xs)))
+    gradient = np.concatenate([np.asarray(gradients[entry.name]).ravel() for entry in network.parameters.entries])
     scale = max(1.0, float(np.abs(gradient).max()))
     np.testing.assert_allclose(result.gradient, gradient, rtol=1e-10, atol=1e-10 * scale)
     np.testing.assert_allclose(result.input, np.concatenate(dxs, axis=1), rtol=1e-10, atol=1e-10 * scale)

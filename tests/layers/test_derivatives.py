@@ -226,25 +226,29 @@ def test_backward_is_what_jax_differentiates(name):
     network, parameters, x, forward, dy = set_up(layer, (6, 4))
     inner = next(iter(name_layers(network.layers)))
 
-    def value(flat, x):
-        return jnp.sum(oracle(rebuild(network, flat)[inner], x) * dy)
+    def value(p, x):
+        return jnp.sum(oracle(p, x) * dy)
 
-    np.testing.assert_allclose(forward.output, oracle(rebuild(network, parameters)[inner], x), rtol=1e-12, atol=1e-12)
+    p = nested(network, parameters)[inner]
+    np.testing.assert_allclose(forward.output, oracle(p, x), rtol=1e-12, atol=1e-12)
     gradient, dx = backward_pass(network, forward, dy, wants_input=True)
-    jax_gradient, jax_dx = jax.grad(value, argnums=(0, 1))(jnp.asarray(parameters), jnp.asarray(x))
-    np.testing.assert_allclose(gradient, jax_gradient, rtol=1e-10, atol=1e-10)
+    jax_gradient, jax_dx = jax.grad(value, argnums=(0, 1))(p, jnp.asarray(x))
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10),
+        nested(network, gradient)[inner], jax_gradient,
+    )  # fmt: skip
     np.testing.assert_allclose(dx, jax_dx, rtol=1e-10, atol=1e-10)
 
 
-def rebuild(network, flat):
-    """The parameters by layer and name, as slices that JAX can differentiate through."""
+def nested(network, vector):
+    """The arrays of a flat vector by layer, inner layer and name."""
     tree = {name: {} for name in name_layers(network.layers)}
-    for entry in network.parameters.entries:
+    for name, array in network.parameters.views(vector):
         node = tree
-        *path, last = entry.name.split(".")
+        *path, last = name.split(".")
         for part in path:
             node = node.setdefault(part, {})
-        node[last] = flat[entry.place].reshape(entry.shape)
+        node[last] = array
     return tree
 
 
