@@ -42,16 +42,29 @@ def address():
         yield url
 
 
+@pytest.fixture(scope="session")
+def windows(chromium):
+    """A browser context for windows of a size and kind, which tests share: a new one takes long."""
+    contexts = {}
+
+    def window(**options):
+        key = str(sorted(options.items()))
+        if key not in contexts:
+            contexts[key] = chromium.new_context(accept_downloads=True, **options)
+            contexts[key].set_default_timeout(1000 * WAIT)
+        return contexts[key].new_page()
+
+    return window
+
+
 @pytest.fixture
-def visit(chromium):
+def visit(windows):
     """Opens an address in a window; fails if a script fails, or if another server is contacted."""
-    problems, contexts = [], []
+    problems, pages = [], []
 
     def open_address(address, width=1280, height=800, **options):
-        context = chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **options)
-        contexts.append(context)
-        context.set_default_timeout(1000 * WAIT)
-        page = context.new_page()
+        page = windows(viewport={"width": width, "height": height}, **options)
+        pages.append(page)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if is_error(message) else None)
         page.on("request", lambda request: problems.append(request.url) if foreign(request.url, address) else None)
@@ -61,8 +74,8 @@ def visit(chromium):
         return page
 
     yield open_address
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert not problems
 
 
