@@ -68,7 +68,7 @@ def visit(windows):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if is_error(message) else None)
         page.on("request", lambda request: problems.append(request.url) if foreign(request.url, address) else None)
-        page.goto(address)
+        page.goto(with_defaults(address))
         expect(page.locator("#now-loss")).not_to_have_text("-")
         settled(page)
         return page
@@ -77,6 +77,11 @@ def visit(windows):
     for page in pages:
         page.close()
     assert not problems
+
+
+def with_defaults(address):
+    """The address of the page with its default settings, rather than those that it opens with."""
+    return address if "#" in address else f"{address}#e30"
 
 
 def is_error(message):

@@ -35,6 +35,7 @@ def unit_at(page, column, row):
         """async ([column, row]) => {
             const { unitPlaces } = await import("./drawing.js");
             const { x, y } = unitPlaces()[column][row];
+            document.getElementById("drawing").scrollIntoView({ block: "center" });
             const box = document.getElementById("drawing").getBoundingClientRect();
             return [box.x + x, box.y + y];
         }""",
@@ -93,11 +94,11 @@ def test_a_step_in_phases(address, visit):
     expect(lit).to_have_text(["Loss"])
     expect(page.locator("#phase-loss small")).to_have_text(re.compile(r"L = 0\.\d+"))
     seen = []
-    for _ in range(5):
+    for _ in range(3):
         page.click("#phase-backward")
         settled(page)
         seen.append(page.inner_text("#phase-backward small").removeprefix("delta of "))
-    assert seen == ["dense_3", "tanh_2", "dense_2", "tanh_1", "dense_1"]
+    assert seen == ["dense_3", "dense_2", "dense_1"]  # each press shows new deltas
     is_at(page, 0)  # backpropagation changes nothing
     page.click("#phase-update")
     is_at(page, 1)

@@ -18,6 +18,7 @@ from chainrule import distributions, generators
 from chainrule.arrays import Array
 from chainrule.distributions import Distribution, Fans
 from chainrule.layers import Node
+from chainrule.play.scene import is_drawn_whole
 from chainrule.play.trainer import PHASES, SHOWN, Trainer
 
 EXTENT = 1.3
@@ -95,6 +96,7 @@ def description(trainer: Trainer) -> Message:
         "optimizer": [type(stage).__name__ for stage in plan.optimizer.stages],
         "weights": layout.size,
         "last_step": trainer.last_step,
+        "scene": is_drawn_whole(trainer),
         "steps_per_epoch": trainer.steps_per_epoch,
         "draws": [_draw(trainer, node) for node in nodes if "W" in node.built.parameters],
     }  # fmt: skip

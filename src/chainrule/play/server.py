@@ -257,7 +257,7 @@ def choices(dataset: Dataset | None, run: Run | None) -> dict[str, Any]:
     from chainrule.data import plane as planes
     from chainrule.descent import optimizers, schedules
     from chainrule.layers import KINDS as LAYERS
-    from chainrule.play.settings import FEATURES, Settings, options_of
+    from chainrule.play.settings import FEATURES, FIRST, Settings, options_of
 
     return {
         "planes": {name: (draw.__doc__ or "").splitlines()[0] for name, draw in planes.NAMED.items()},
@@ -269,6 +269,7 @@ def choices(dataset: Dataset | None, run: Run | None) -> dict[str, Any]:
         "optimizers": {name: options_of(name) for name in optimizers.NAMED if name != "gradient_descent"},
         "schedules": list(schedules.NAMED),
         "defaults": Settings().as_json(),
+        "first": FIRST.as_json(),
         "surface": has_plotly(),
         "given": None if dataset is None else {"name": dataset.name, "target": dataset.target.name},
         "run": None if run is None else {"name": str(run.folder), "steps": run.manifest["steps"]},

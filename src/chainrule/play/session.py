@@ -19,6 +19,7 @@ from chainrule.explain.scheme import draw
 from chainrule.play import frames
 from chainrule.play.export import export
 from chainrule.play.race import Race
+from chainrule.play.scene import Scene, is_drawn_whole, slice_of
 from chainrule.play.settings import Settings
 from chainrule.play.trainer import PHASES, Trainer
 from chainrule.runs import Run
@@ -27,6 +28,8 @@ SLICE = 0.008
 """Seconds of training between two checks for commands."""
 FULL_EVERY = 0.12
 """Seconds between full frames while training runs."""
+SCENE_EVERY = 0.03
+"""Seconds between scenes of the stage while training runs."""
 SURFACE_EVERY = 2.0
 """Seconds between loss surfaces."""
 EXPLAIN_EVERY = 0.25
@@ -65,7 +68,7 @@ class Session:
         self._speed = 0.0
         self._in_flight = False
         self._answers = 0
-        self._full_at = self._surface_at = self._explained_at = self._stepped_at = 0.0
+        self._full_at = self._surface_at = self._explained_at = self._stepped_at = self._scene_at = 0.0
         self._opened: Mapping[str, Any] | None = None
         self.used_at = time.monotonic()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -100,6 +103,7 @@ class Session:
             except Exception:  # a bug must not end the thread silently
                 logging.getLogger(__name__).exception("a page's training failed")
                 self._stop("chainrule itself failed; see the terminal for details")
+                self._dirty = False  # or it would fail again at once, and forever
 
     def _stop(self, message: str) -> None:
         """Stop training, close what is open, and send an error message."""
@@ -172,11 +176,14 @@ class Session:
     def _redraw(self) -> None:
         """Send a full frame next, with whatever else is shown."""
         self._dirty = True
-        self._full_at = self._surface_at = self._explained_at = 0.0
+        self._full_at = self._surface_at = self._explained_at = self._scene_at = 0.0
 
     def _look(self, message: Mapping[str, Any]) -> None:
         view = dict(message.get("view", {}))
-        self._view = {"histogram": str(view.get("histogram", "")), "surface": bool(view.get("surface"))}
+        self._view = {
+            "histogram": str(view.get("histogram", "")), "surface": bool(view.get("surface")),
+            "sample": int(view.get("sample", 0)),
+        }  # fmt: skip
         self._redraw()
 
     def _start(self, message: Mapping[str, Any]) -> None:
@@ -238,9 +245,11 @@ class Session:
                 "delta": link.delta, "sample": link.row, "levels": opened_link(link),
             })  # fmt: skip
             return
+        self._tell(slice_of(trainer, str(opened["weight"])))
         e = trainer.explain(str(opened["weight"]))
         self._tell({
-            "type": "explanation", "step": trainer.step, "weight": e.weight, "value": e.value_before,
+            "type": "explanation", "step": trainer.step, "weight": e.weight,
+            "value": float(trainer.position.parameters[e.place]),
             "gradient": e.gradient, "gradient_line": gradient_line(e), "update_line": update_line(e),
             "scheme": draw(e), "levels": levels(e),
             "paths": [[[unit.node, unit.index[-1]] for unit in path.units] for path in e.paths[:6]],
@@ -332,6 +341,9 @@ class Session:
         self._tell(*frames.frame(self._trainer, self._view, full))
         if full:
             self._full_at = now
+        if is_drawn_whole(self._trainer) and now - self._scene_at > (SCENE_EVERY if self._running else 0):
+            self._tell(Scene(self._trainer, self._view.get("sample", 0)).message())
+            self._scene_at = time.monotonic()
         if self._opened is not None and now - self._explained_at > (EXPLAIN_EVERY if self._running else 0):
             self._explain()
         if self._view.get("surface") and now - self._surface_at > SURFACE_EVERY:

@@ -211,6 +211,13 @@ class Settings:
         return [*([Flatten()] if pictures else []), *hidden, last]
 
 
+FIRST = Settings(
+    data=DataSettings(name="moons", samples=200, noise=0.1), layers=(LayerSettings(3),), optimizer="sgd",
+    learning_rate=0.5, batch_size=4,
+)  # fmt: skip
+"""What the page opens with: small enough to show every number of a step, plain gradient descent."""
+
+
 def _typed(kind: Any, values: Mapping[str, Any]) -> Any:
     """A dataclass of values from JSON, each validated and converted to its default's type."""
     fields: dict[str, Any] = {}

@@ -118,10 +118,14 @@ class Trainer:
         """The names of the layers, from first to last."""
         return [node.name for node in self.plan.network.nodes]
 
+    def next_rows(self) -> Array:
+        """The rows of the next mini-batch in the training set."""
+        epoch, number = divmod(self.step, self.steps_per_epoch)
+        return self.plan.batches(epoch, self.data.training).rows(number)
+
     def _next_batch(self) -> tuple[Samples, Array]:
         """The next mini-batch, and its rows in the training set."""
-        epoch, number = divmod(self.step, self.steps_per_epoch)
-        rows = self.plan.batches(epoch, self.data.training).rows(number)
+        rows = self.next_rows()
         return self.data.training.take(rows), rows
 
     # Steps
@@ -186,6 +190,9 @@ class Trainer:
             if self.backward_to < 0:
                 self.backward_to = len(self.layers)
             self.backward_to = max(self.backward_to - 1, 0)
+            # An elementwise activation and the layer before it make up one unit on the page.
+            while self.backward_to > 0 and self.plan.network.nodes[self.backward_to].layer.elementwise:
+                self.backward_to -= 1
             self.phase = "backward"
         elif phase == "update":
             self._update()
@@ -219,8 +226,12 @@ class Trainer:
             return NumpyEngine(self.problem).step(self.position, *self._next_batch())
 
     def explain(self, weight: str) -> Explanation:
-        """The chain rule of a weight in the next step."""
-        return Explanation(self.problem, self.next_record(), self.data.training, weight, data=self.data)
+        """The chain rule of a weight in the step that the page shows: the one just taken, phase by
+        phase, or the next one.
+        """
+        record = self.last if self.phase == "update" and self.last is not None else self.next_record()
+        problem = self.timeline.problem_at(record.before.step)
+        return Explanation(problem, record, self.data.training, weight, data=self.data)
 
     def explain_unit(self, layer: str, unit: int) -> ChainLink:
         """The chain rule of a unit's delta in the next step."""

@@ -170,5 +170,5 @@ export function startCharts() {
 /** Which of the slower things the page wants to see. */
 export function look() {
   const layer = /** @type {HTMLSelectElement} */ (byId("histogram-layer")).value;
-  app.send({ type: "view", view: { histogram: layer, surface: !byId("surface").hidden } });
+  app.send({ type: "view", view: { histogram: layer, surface: !byId("surface").hidden, sample: app.sample } });
 }

@@ -101,6 +101,11 @@ export function startExplanation() {
     empty();
   });
   on("explanation", ({ header }) => show(header));
+  on("selected", (/** @type {string} */ name) => {
+    const unit = /^(.*)\[(\d+)\]$/.exec(name);
+    if (app.built?.layers.some((layer) => layer.name === unit?.[1])) openUnit(String(unit?.[1]), Number(unit?.[2]));
+    else if (name) openWeight(name);
+  });
   on("nudged", ({ header }) => {
     const answer = byId("explained").querySelector(".answer");
     if (answer) answer.textContent = t("answer", { before: shown(header.before), after: shown(header.after), predicted: shown(header.predicted) });

@@ -1,6 +1,7 @@
 // The loop of learning as a diagram: lit at the phase that is running, and each phase a button.
 
 import { app, byId, make, on, shown } from "./app.js";
+import { figure, has, shownScene } from "./stage.js";
 import { PHASES, TEXT, t } from "./text.js";
 
 const SPEEDS = [["0", "full_speed"], ["100", "slow_100"], ["10", "slow_10"], ["1", "slow_1"]];
@@ -58,6 +59,7 @@ export function startLoop() {
   });
   on("settings", light);
   on("draw", light);
+  on("stage", light);
 }
 
 export function run() {
@@ -103,7 +105,12 @@ function light() {
 /** What a phase says while a step is under way. @param {string} phase */
 function said(phase) {
   const { frame } = app;
+  const scene = shownScene();
   if (!frame || app.running) return null;
+  if (phase === "data" && scene) return t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
+  if (phase === "weights" && frame.step) return t("weights_changed", { count: frame.step.toLocaleString("en") });
+  if (phase === "forward" && scene && has("forward")) return `prediction ${figure(scene.output.predictions[0])}`;
+  if (phase === "loss" && scene && has("loss")) return `L = ${figure(scene.output.loss)}`;
   if (phase === "loss" && ["loss", "backward"].includes(frame.phase)) return `L = ${shown(frame.batch_loss)}`;
   if (phase === "backward" && frame.phase === "backward") return t("delta_of", { unit: frame.layer });
   return null;

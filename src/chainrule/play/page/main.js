@@ -1,16 +1,21 @@
 // The page: what is there is asked for, the parts are started, and the first network is made.
 
 import { app, byId, emit, on } from "./app.js";
+import { startBatch } from "./batch.js";
 import { startCharts } from "./charts.js";
 import { connect } from "./connection.js";
 import { apply, startControls } from "./controls.js";
 import { startDrawing } from "./drawing.js";
 import { openAgain, startExplanation } from "./explanation.js";
+import { startFirst } from "./first.js";
 import { startLessons } from "./lessons.js";
+import { startLine } from "./line.js";
 import { startLoop } from "./loop.js";
 import { startOutput } from "./output.js";
 import { startRace } from "./race.js";
 import { fromAddress, remember } from "./state.js";
+import { startSlice } from "./slice.js";
+import { startStage } from "./stage.js";
 import { startSurface } from "./surface.js";
 import { startTakeAway } from "./takeaway.js";
 import { TEXT, t } from "./text.js";
@@ -49,7 +54,7 @@ async function start() {
   app.choices = await (await fetch("config.json")).json();
   const linked = fromAddress();
   app.settings = linked.settings;
-  if (app.choices.given && !location.hash) app.settings.data.kind = "given";
+  if (app.choices.given && linked.fresh) app.settings.data.kind = "given";
   app.edges = linked.edges ?? "weights";
   app.opened = linked.open ?? null;
   on("built", ({ header, arrays }) => {
@@ -64,7 +69,7 @@ async function start() {
     app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
   });
   messages();
-  for (const part of [startControls, startLoop, startDrawing, startOutput, startCharts, startSurface, startExplanation, startRace, startLessons, startTakeAway]) part();
+  for (const part of [startControls, startLoop, startStage, startLine, startBatch, startSlice, startFirst, startDrawing, startOutput, startCharts, startSurface, startExplanation, startRace, startLessons, startTakeAway]) part();
   on("built", openAgain);
   on("draw", () => {
     if (!app.running) remember();

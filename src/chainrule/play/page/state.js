@@ -2,7 +2,7 @@
 
 import { app } from "./app.js";
 
-/** What the address holds. @typedef {{settings: any, step?: number, edges?: string, open?: any, lesson?: number}} Linked */
+/** What the address holds; fresh if it holds no settings. @typedef {{settings: any, step?: number, edges?: string, open?: any, lesson?: number, fresh?: boolean}} Linked */
 
 /** Settings, with what is the default left out. @param {any} value @param {any} usual @returns {any} */
 function differences(value, usual) {
@@ -40,12 +40,12 @@ export function fromAddress() {
   const usual = structuredClone(app.choices.defaults);
   try {
     const text = location.hash.slice(1).replaceAll("-", "+").replaceAll("_", "/");
-    if (!text) return { settings: usual };
+    if (!text) return { settings: app.choices.given ? usual : structuredClone(app.choices.first), fresh: true };
     const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
     const state = JSON.parse(new TextDecoder().decode(bytes));
-    return { ...state, settings: filled(state.settings ?? {}, usual) };
+    return { ...state, settings: filled(state.settings ?? {}, usual), fresh: !state.settings };
   } catch {
-    return { settings: usual };
+    return { settings: usual, fresh: true };
   }
 }
 

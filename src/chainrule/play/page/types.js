@@ -12,7 +12,7 @@
  * @typedef {{layer: string, distribution: string, widest: number, drawn: number[], density: number[]}} Draw
  * @typedef {{type: "built", layers: LayerInfo[], task: string, classes: string[], target: string, data: string,
  *   inputs: number[], input_names: string[], plane: boolean, extent: number, samples: [number, number], loss: string,
- *   loss_formula: string, optimizer: string[], weights: number, last_step: number | null, steps_per_epoch: number,
+ *   loss_formula: string, optimizer: string[], weights: number, last_step: number | null, scene: boolean, steps_per_epoch: number,
  *   draws: Draw[]}} Built
  * @typedef {{counts: number[], low: number, high: number}} Histogram
  * @typedef {{type: "frame", step: number, epoch: number, phase: string, layer: string | null,
@@ -24,8 +24,20 @@
  * @typedef {Record<string, NamedArray>} Arrays
  * @typedef {{planes: Record<string, string>, builtin: Record<string, string>, features: string[],
  *   activations: string[], distributions: string[], losses: Record<string, string[]>, optimizers: Record<string, Record<string, number>>,
- *   schedules: string[], defaults: Settings, surface: boolean, given: {name: string, target: string} | null,
+ *   schedules: string[], defaults: Settings, first: Settings, surface: boolean, given: {name: string, target: string} | null,
  *   run: {name: string, steps: number} | null}} Choices
+ * @typedef {{unit: string, name: string, value: number, value_text: string}} SceneInput
+ * @typedef {{unit: string, z: number, z_line: string, delta: number, delta_line: string, a?: number, a_line?: string,
+ *   slope?: number, upstream?: number}} SceneUnit
+ * @typedef {{name: string, activation: string, units: SceneUnit[], plot: {z: number[], a: number[]} | null}} SceneLayer
+ * @typedef {{weight: string, layer: string, from: number | null, to: number, value: number, value_text: string,
+ *   gradient: number, gradient_line: string, next: number, next_line: string}} SceneWeight
+ * @typedef {{loss: number, batch_loss: number, samples: number, predictions: number[], targets: number[],
+ *   errors: number[], names: string[], target_text: string, prediction_line?: string, loss_line?: string}} SceneOutput
+ * @typedef {{type: "scene", step: number, phase: string, reached: number, rows: number[], sample: number,
+ *   inputs: SceneInput[], layers: SceneLayer[], weights: SceneWeight[], output: SceneOutput}} Scene
+ * @typedef {{type: "slice", weight: string, step: number, value: number, loss: number, gradient: number, next: number,
+ *   next_loss: number, values: number[], losses: number[], words: string, step_words: string}} Slice
  */
 
 export {};

@@ -1,0 +1,74 @@
+// The mini-batch: its samples as buttons and, for points of the plane, where they lie. One of them is on the stage.
+
+import { app, byId, colour, make, on } from "./app.js";
+import { look } from "./charts.js";
+import { shownScene } from "./stage.js";
+import { TEXT, t } from "./text.js";
+
+const MOST_CHIPS = 12;
+
+/** Put a sample of the mini-batch on the stage. @param {number} sample */
+function choose(sample) {
+  app.sample = sample;
+  look();
+}
+
+function show() {
+  const scene = shownScene();
+  if (!scene) return;
+  const chips = scene.rows.slice(0, MOST_CHIPS).map((row, k) =>
+    make("button", { className: k === scene.sample ? "chip chosen" : "chip", onclick: () => choose(k), title: t("sample_row", { row: row + 1 }), "aria-pressed": String(k === scene.sample) }, String(k + 1)));
+  const more = scene.rows.length > MOST_CHIPS ? [make("span", { className: "hint" }, `+ ${scene.rows.length - MOST_CHIPS}`)] : [];
+  byId("batch-chips").replaceChildren(...chips, ...more);
+  byId("batch-words").textContent = t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
+  const rows = scene.inputs.map((input) => make("tr", {}, make("th", {}, input.name), make("td", {}, input.value_text)));
+  const targets = scene.output.target_text ? [make("tr", {}, make("th", {}, TEXT.target), make("td", {}, scene.output.target_text))] : [];
+  byId("batch-sample").replaceChildren(...rows, ...targets);
+  drawPoints(scene);
+}
+
+/** The points of the batch in the plane, the one on the stage ringed. @param {import("./types.js").Scene} scene */
+function drawPoints(scene) {
+  const canvas = /** @type {HTMLCanvasElement} */ (byId("batch-plane"));
+  const { points, targets } = app.fixed;
+  canvas.hidden = !points;
+  if (!points || !app.built) return;
+  const scale = window.devicePixelRatio || 1;
+  const size = canvas.clientWidth || 180;
+  canvas.width = canvas.height = Math.round(size * scale);
+  const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  pen.setTransform(scale, 0, 0, scale, 0, 0);
+  const { extent } = app.built;
+  const place = (/** @type {number} */ row) => [size * (points.data[2 * row] / extent + 1) / 2, size * (1 - points.data[2 * row + 1] / extent) / 2];
+  for (let row = 0; row < targets.data.length; row++) {
+    const [x, y] = place(row);
+    const k = scene.rows.indexOf(row);
+    pen.globalAlpha = k < 0 ? 0.25 : 1;
+    pen.fillStyle = colour(targets.data[row] > 0.5 ? "plus" : "minus");
+    pen.beginPath();
+    pen.arc(x, y, k < 0 ? 2 : 4, 0, 7);
+    pen.fill();
+    if (k !== scene.sample) continue;
+    pen.strokeStyle = colour("ink");
+    pen.lineWidth = 2;
+    pen.beginPath();
+    pen.arc(x, y, 7, 0, 7);
+    pen.stroke();
+  }
+  pen.globalAlpha = 1;
+}
+
+export function startBatch() {
+  on("stage", show);
+  byId("batch-plane").onclick = (/** @type {MouseEvent} */ event) => {
+    const scene = shownScene();
+    const { points } = app.fixed;
+    const extent = app.built?.extent ?? 1;
+    if (!scene || !points) return;
+    const box = byId("batch-plane").getBoundingClientRect();
+    const at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    const away = (/** @type {number} */ row) => Math.hypot((points.data[2 * row] / extent + 1) / 2 - at[0], (1 - points.data[2 * row + 1] / extent) / 2 - at[1]);
+    const nearest = scene.rows.reduce((best, row, k) => (away(row) < away(scene.rows[best]) ? k : best), 0);
+    choose(nearest);
+  };
+}

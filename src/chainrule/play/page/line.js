@@ -1,0 +1,73 @@
+// The line: the arithmetic of whatever is pointed at, selected, or being computed.
+
+import { byId, on } from "./app.js";
+import { has, shownScene } from "./stage.js";
+import { TEXT } from "./text.js";
+
+let pointed = "";
+let chosen = "";
+
+/** The lines of a unit or weight, as far as the step has got. @param {string} name @returns {string[]} */
+function linesOf(name) {
+  const scene = shownScene();
+  if (!scene) return [];
+  const weight = scene.weights.find((w) => w.weight === name);
+  if (weight) {
+    const lines = [`${name} = ${weight.value_text}`];
+    if (has("gradient")) lines.push(weight.gradient_line);
+    if (has("next")) lines.push(weight.next_line);
+    return lines;
+  }
+  const input = scene.inputs.find((i) => i.unit === name);
+  if (input) return [`${input.name} = ${input.value_text}`];
+  for (const layer of scene.layers) {
+    const unit = layer.units.find((u) => u.unit === name);
+    if (!unit) continue;
+    const lines = has("forward") ? [unit.z_line] : [];
+    if (has("forward") && unit.a_line) lines.push(unit.a_line);
+    const last = layer === scene.layers.at(-1);
+    if (last && has("forward") && scene.output.prediction_line) lines.push(scene.output.prediction_line);
+    if (last && has("loss") && scene.output.loss_line) lines.push(scene.output.loss_line);
+    if (has("delta")) lines.push(unit.delta_line);
+    return lines;
+  }
+  return [];
+}
+
+/** What the phase itself computes. @returns {[string, string[]]} */
+function ofPhase() {
+  const scene = shownScene();
+  if (!scene) return ["", []];
+  const last = scene.layers[scene.layers.length - 1];
+  const first = scene.weights[0];
+  if (has("next")) return [TEXT.line_update, [first.next_line]];
+  if (has("gradient")) return [TEXT.line_gradient, [first.gradient_line]];
+  if (has("delta")) return [TEXT.line_backward, [last.units[0].delta_line, scene.layers[0].units[0].delta_line]];
+  if (has("loss")) return [TEXT.line_loss, [scene.output.loss_line ?? ""]];
+  if (has("forward")) return [TEXT.line_forward, [scene.layers[0].units[0].z_line, scene.layers[0].units[0].a_line ?? ""]];
+  if (has("weights")) return [TEXT.line_weights, [`${first.weight} = ${first.value_text}`]];
+  return [TEXT.line_sample, [scene.inputs.map((input) => `${input.name} = ${input.value_text}`).join(",  ")]];
+}
+
+function show() {
+  const name = pointed || chosen;
+  let [about, lines] = ofPhase();
+  if (name && linesOf(name).length) [about, lines] = [name, linesOf(name)];
+  byId("line-about").textContent = about;
+  byId("line-text").textContent = lines.filter(Boolean).join("\n");
+}
+
+export function startLine() {
+  on("pointed", (name) => {
+    pointed = name;
+    show();
+  });
+  on("selected", (name) => {
+    chosen = name;
+    show();
+  });
+  on("built", () => {
+    [pointed, chosen] = ["", ""];
+  });
+  on("stage", show);
+}

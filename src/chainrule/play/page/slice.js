@@ -1,0 +1,75 @@
+// The slice: the loss of the mini-batch as only the opened weight changes, with the tangent at its
+// value and the step that gradient descent takes.
+
+import { app, byId, on } from "./app.js";
+import { figure, has, svg } from "./stage.js";
+import { TEXT, t } from "./text.js";
+
+const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [310, 150, 44, 8, 20];
+
+/** @type {import("./types.js").Slice | null} */
+let slice = null;
+
+function draw() {
+  const box = byId("slice");
+  box.hidden = slice === null;
+  if (!slice) return;
+  const { values, losses } = slice;
+  const [low, high] = [Math.min(...losses.filter(Number.isFinite)), Math.max(...losses.filter(Number.isFinite))];
+  const x = (/** @type {number} */ v) => LEFT + ((WIDTH - LEFT - 6) * (v - values[0])) / (values[values.length - 1] - values[0]);
+  const y = (/** @type {number} */ v) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (v - low) / (high - low || 1));
+  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": t("slice_label", { weight: slice.weight, value: figure(slice.value), slope: figure(slice.gradient) }) });
+  picture.append(svg("clipPath", { id: "inside" }, svg("rect", { x: LEFT, y: TOP, width: WIDTH - LEFT - 6, height: HEIGHT - TOP - BOTTOM })));
+  picture.append(svg("rect", { x: LEFT, y: TOP, width: WIDTH - LEFT - 6, height: HEIGHT - TOP - BOTTOM, class: "frame" }));
+  for (const value of [low, high]) picture.append(svg("text", { x: LEFT - 4, y: y(value) + (value === high ? 9 : 0), class: "tick end" }, figure(value)));
+  for (const value of [values[0], values[values.length - 1]]) picture.append(svg("text", { x: x(value), y: HEIGHT - 6, class: value === values[0] ? "tick" : "tick end" }, figure(value)));
+  picture.append(svg("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 6, class: "tick middle" }, slice.weight));
+  picture.append(svg("polyline", { class: "curve", points: values.map((v, k) => `${x(v)},${y(losses[k])}`).join(" ") }));
+  // The tangent, drawn as far as it stays inside.
+  const reach = (values[values.length - 1] - values[0]) / 5;
+  const ends = [slice.value - reach, slice.value + reach].map((v) => [x(v), y(slice ? slice.loss + slice.gradient * (v - slice.value) : 0)]);
+  picture.append(svg("line", { x1: ends[0][0], y1: ends[0][1], x2: ends[1][0], y2: ends[1][1], class: "tangent", "clip-path": "url(#inside)" }));
+  const up = slice.gradient >= 0 ? ends[1] : ends[0];
+  picture.append(svg("text", { x: Math.min(WIDTH - 40, Math.max(LEFT + 40, up[0])), y: Math.max(TOP + 11, up[1] - 6), class: "slope middle" }, `${TEXT.slope} `, svg("tspan", { "data-shows": "gradient", "data-number": slice.gradient }, figure(slice.gradient))));
+  if (has("gradient")) {
+    const [from, to] = [x(slice.value), x(slice.next)];
+    picture.append(svg("line", { x1: from, y1: HEIGHT - BOTTOM - 5, x2: to, y2: HEIGHT - BOTTOM - 5, class: "step" }));
+    picture.append(svg("circle", { cx: to, cy: y(slice.next_loss), r: 5, class: "landing" }));
+  }
+  const point = svg("circle", { cx: x(slice.value), cy: y(slice.loss), r: 7, class: "point", tabindex: 0 });
+  point.append(svg("title", {}, TEXT.drag_point));
+  drag(point, picture, (across) => values[0] + ((across * WIDTH - LEFT) / (WIDTH - LEFT - 6)) * (values[values.length - 1] - values[0]));
+  picture.append(point);
+  byId("slice-picture").replaceChildren(picture);
+  byId("slice-words").textContent = has("gradient") ? slice.step_words : slice.words;
+}
+
+/**
+ * Let the point be dragged: the weight takes the value where it is released.
+ * @param {SVGElement} point @param {SVGElement} picture @param {(across: number) => number} value
+ */
+function drag(point, picture, value) {
+  const across = (/** @type {PointerEvent} */ event) => {
+    const box = picture.getBoundingClientRect();
+    return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+  };
+  point.onpointerdown = (event) => point.setPointerCapture(event.pointerId);
+  point.onpointermove = (event) => {
+    if (point.hasPointerCapture(event.pointerId)) point.setAttribute("cx", String(across(event) * WIDTH));
+  };
+  point.onpointerup = (event) => {
+    if (slice) app.send({ type: "set weight", weight: slice.weight, value: value(across(event)) });
+  };
+}
+
+export function startSlice() {
+  on("slice", ({ header }) => {
+    slice = header;
+    draw();
+  });
+  on("built", () => {
+    slice = null;
+    draw();
+  });
+  on("stage", () => slice && draw());
+}
