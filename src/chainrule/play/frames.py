@@ -158,7 +158,7 @@ def frame(trainer: Trainer, view: Mapping[str, Any], full: bool) -> Message:
         "phase": trainer.phase,
         "layer": trainer.layers[trainer.backward_to] if trainer.phase == "backward" else None,
         "batch_loss": None if last is None else last.loss,
-        "loss": trainer.mean_loss(),
+        "loss": trainer.training_loss() if full else None,
     }
     arrays: dict[str, Array] = {"weights": trainer.position.parameters}
     if pending is not None:
@@ -172,8 +172,6 @@ def frame(trainer: Trainer, view: Mapping[str, Any], full: bool) -> Message:
         }
     if full:
         header["held"] = trainer.measure()
-        if header["loss"] is None:
-            header["loss"] = trainer.training_loss()
         _add_output(trainer, arrays)
         if view.get("histogram"):
             header["histogram"] = histogram(trainer, str(view["histogram"]))

@@ -213,7 +213,8 @@ class Scene:
         y = np.asarray(self.batch.y)[one]
         probabilities = loss.probabilities(tape.output[one])
         value = float(loss.samples(tape.output[one], y)[0])
-        result: dict[str, Any] = {"loss": value, "batch_loss": float(self.derivatives.loss), "samples": len(self.rows)}
+        result: dict[str, Any] = {"loss": value, "samples": len(self.rows)}
+        result |= {"batch_loss": float(self.derivatives.loss), "batch_loss_after": self._loss_after()}
         if probabilities is None:
             prediction, wanted = float(np.ravel(loss.point(tape.output[one]))[0]), float(np.ravel(y)[0])
             result |= {"predictions": [prediction], "targets": [wanted], "names": [target.name]}
@@ -238,6 +239,13 @@ class Scene:
         result["target_text"] = self._target_text(result["targets"])
         errors = [p - t for p, t in zip(result["predictions"], result["targets"], strict=True)]
         return {**result, "errors": errors}
+
+    def _loss_after(self) -> float:
+        """The loss of the same mini-batch after the step."""
+        problem = self.trainer.timeline.problem_at(self.position.step)
+        context = problem.context(self.position.step)
+        with np.errstate(all="ignore"):
+            return problem.total_loss(self.after, self.batch, self.position.statistics, context)
 
     def _target_text(self, targets: list[float]) -> str:
         target = self.trainer.data.target

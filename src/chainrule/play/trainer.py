@@ -86,7 +86,6 @@ class Trainer:
         self._checkpoints.clear()
         self._checkpoints[0], self._every = self.position, 1
         self._drop_pending()
-        self._loss_sum, self._loss_count = 0.0, 0
 
     def _drop_pending(self) -> None:
         """Forget the step in progress."""
@@ -155,8 +154,6 @@ class Trainer:
             remedy = "go back a step and try a smaller learning rate"
             raise NonFiniteError(record.before.step, "the loss", "the value", remedy)
         self.position, self.last = record.after, record
-        self._loss_sum += record.loss
-        self._loss_count += 1
         if self.step % self._every == 0:
             self._checkpoints[self.step] = self.position
             if len(self._checkpoints) > self._most_checkpoints:
@@ -214,12 +211,6 @@ class Trainer:
 
     # Inspection
 
-    def mean_loss(self) -> float | None:
-        """The mean loss of the mini-batches since the previous call; None if there were none."""
-        mean = self._loss_sum / self._loss_count if self._loss_count else None
-        self._loss_sum, self._loss_count = 0.0, 0
-        return mean
-
     def next_record(self) -> StepRecord:
         """The record of the next step, which is not taken."""
         with np.errstate(all="ignore"):
@@ -258,19 +249,21 @@ class Trainer:
         return {"before": record.loss, "after": after, "predicted": predicted, "gradient": gradient}
 
     def measure(self) -> dict[str, float]:
-        """The loss and the default metric of the validation set; empty without one."""
-        if self.data.validation is None:
-            return {}
-        parameters, statistics = self.position.parameters, self.position.statistics
-        return evaluate(self.plan, self.data.target, self.data.validation, parameters, statistics)
+        """The loss, without penalties, and the default metric of the whole validation set at the
+        current weights; empty without one.
+        """
+        return {} if self.data.validation is None else self._evaluate(self.data.validation)
+
+    def training_loss(self) -> float:
+        """The loss, without penalties, of the whole training set at the current weights."""
+        return self._evaluate(self.data.training)["loss"]
+
+    def _evaluate(self, samples: Samples) -> dict[str, float]:
+        return evaluate(self.plan, self.data.target, samples, self.position.parameters, self.position.statistics)
 
     def predict(self, x: Array) -> Array:
         """The network's output for prepared samples."""
         return self.plan.network.predict(self.position.parameters, x, self.position.statistics)
-
-    def training_loss(self) -> float:
-        """The loss of the whole training set."""
-        return self.problem.total_loss(self.position.parameters, self.data.training, self.position.statistics)
 
     def unit_outputs(self, x: Array) -> dict[str, Array]:
         """(samples, units) the outputs of every layer, in inference mode, for prepared samples."""

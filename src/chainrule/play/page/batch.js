@@ -2,7 +2,7 @@
 
 import { app, byId, colour, make, on } from "./app.js";
 import { look } from "./charts.js";
-import { shownScene } from "./stage.js";
+import { figure, has, shownScene } from "./stage.js";
 import { TEXT, t } from "./text.js";
 
 const MOST_CHIPS = 12;
@@ -24,6 +24,9 @@ function show() {
   const rows = scene.inputs.map((input) => make("tr", {}, make("th", {}, input.name), make("td", {}, input.value_text)));
   const targets = scene.output.target_text ? [make("tr", {}, make("th", {}, TEXT.target), make("td", {}, scene.output.target_text))] : [];
   byId("batch-sample").replaceChildren(...rows, ...targets);
+  const { batch_loss, batch_loss_after } = scene.output;
+  const known = has("loss") ? t(has("next") ? "batch_loss_after" : "batch_loss", { loss: figure(batch_loss), after: figure(batch_loss_after) }) : "";
+  byId("batch-loss").textContent = known;
   drawPoints(scene);
 }
 

@@ -149,6 +149,7 @@ export function startCharts() {
   on("frame", () => {
     const { frame } = app;
     if (!frame) return;
+    for (const all of [curves, sizes]) for (const points of Object.values(all)) while (points.length && points[points.length - 1][0] > frame.step) points.pop();
     add(curves, TEXT.training_loss, frame.step, frame.loss);
     if (frame.held) add(curves, TEXT.test_loss, frame.step, frame.held.loss);
     for (const [name, size] of Object.entries(frame.gradient_sizes ?? {})) if (name.endsWith(".W")) add(sizes, name, frame.step, size);

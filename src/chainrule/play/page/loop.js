@@ -88,9 +88,9 @@ function light() {
   }
   byId("now-step").textContent = frame.step.toLocaleString("en");
   byId("now-epoch").textContent = frame.epoch.toFixed(1);
-  if (frame.loss !== null) byId("now-loss").textContent = shown(frame.loss);
+  if (frame.loss !== null) put("now-loss", frame.loss);
   if (frame.held) {
-    byId("now-held").textContent = shown(frame.held.loss);
+    put("now-held", frame.held.loss ?? null);
     const [name, value] = Object.entries(frame.held).find(([key]) => key !== "loss") ?? ["", null];
     byId("now-metric-name").textContent = name ? `Test ${name.replaceAll("_", " ")}` : "";
     byId("now-metric").textContent = name === "accuracy" && value !== null ? `${(100 * value).toFixed(1)} %` : shown(value);
@@ -100,6 +100,12 @@ function light() {
     byId("slider-step").textContent = String(frame.step);
     if (frame.step === app.built?.last_step) app.running = false;
   }
+}
+
+/** Put a number where it is shown, and its full precision beside it. @param {string} id @param {number | null} value */
+function put(id, value) {
+  byId(id).textContent = shown(value);
+  byId(id).dataset.number = String(value);
 }
 
 /** What a phase says while a step is under way. @param {string} phase */

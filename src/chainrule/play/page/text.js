@@ -113,6 +113,8 @@ export const TEXT = {
   output_of: "output",
   this_batch: "This mini-batch",
   batch_words: "sample {number} of {count} in this mini-batch",
+  batch_loss: "Loss of this mini-batch: {loss}, the mean of its samples' losses",
+  batch_loss_after: "Loss of this mini-batch: {loss}, after its own step {after}",
   sample_row: "row {row} of the training set",
   target: "target",
   weights_changed: "drawn once, changed {count} times",

@@ -32,7 +32,7 @@
  * @typedef {{name: string, activation: string, units: SceneUnit[], plot: {z: number[], a: number[]} | null}} SceneLayer
  * @typedef {{weight: string, layer: string, from: number | null, to: number, value: number, value_text: string,
  *   gradient: number, gradient_line: string, next: number, next_line: string}} SceneWeight
- * @typedef {{loss: number, batch_loss: number, samples: number, predictions: number[], targets: number[],
+ * @typedef {{loss: number, batch_loss: number, batch_loss_after: number, samples: number, predictions: number[], targets: number[],
  *   errors: number[], names: string[], target_text: string, prediction_line?: string, loss_line?: string}} SceneOutput
  * @typedef {{type: "scene", step: number, phase: string, reached: number, rows: number[], sample: number,
  *   inputs: SceneInput[], layers: SceneLayer[], weights: SceneWeight[], output: SceneOutput}} Scene
