@@ -97,19 +97,28 @@ def letter(trace: Trace, unit: Unit) -> str:
     return trace.node(unit).layer.output_symbol
 
 
-def delta_worked(trace: Trace, unit: Unit) -> str:
-    """The derivative with respect to a unit as a short sum of products."""
-    groups = trace.tape.feeds(unit)
-    if not groups:
-        term = trace.loss_term(unit)
-        weight = "" if term.sample_weight == 1 else f"{short(term.sample_weight)} \u00d7 "
-        mean = "" if term.samples == 1 else f" / {term.samples} samples"
-        return f"= {weight}{short(term.slope)}{mean}, from the loss"
-    links, _, _ = strongest(groups)
-    if len(links) > 2:
-        return f"= the sum of {len(links)} products"
-    links.sort(key=lambda link: link.unit.index)
-    return "= " + " + ".join(f"{factor(link.local)} \u00d7 {factor(link.delta)}" for link in links)
+def symbols(trace: Trace, picture: Picture) -> dict[Unit, str]:
+    """A symbol for every unit: its letter, numbered from the first column on; the unit's index where
+    its layer has others on the way to the loss; and the sample of units of other samples.
+    """
+    named: dict[Unit, str] = {}
+    counts: dict[str, int] = {}
+    own = picture.columns[0].units[0].sample
+    for column in picture.columns:
+        symbol = letter(trace, column.units[0])
+        counts[symbol] = counts.get(symbol, 0) + 1
+        alone = len(column.units) == 1 and not column.others
+        for unit in column.units:
+            index = "" if alone else f"[{', '.join(map(str, unit.index[1:]))}]"
+            sample = (
+                f"\u207d{str(trace.rows[unit.sample]).translate(_SUPERSCRIPTS)}\u207e" if unit.sample != own else ""
+            )
+            named[unit] = symbol + str(counts[symbol]).translate(_SUBSCRIPTS) + index + sample
+    return named
+
+
+_SUBSCRIPTS = str.maketrans("0123456789", "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089")
+_SUPERSCRIPTS = str.maketrans("0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 
 
 def short(number: float, figures: int = 4) -> str:
