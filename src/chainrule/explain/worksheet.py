@@ -17,6 +17,7 @@ from chainrule.descent import Optimizer
 from chainrule.engine import Position, Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import require
+from chainrule.explain.diagram import diagram
 from chainrule.explain.html import document, formula
 from chainrule.explain.trace import Trace
 from chainrule.explain.update import stage_works, words
@@ -62,8 +63,11 @@ class Worksheet:
 
     def page(self) -> str:
         """The sheet, and on a separate page the answer key, as one HTML file."""
-        sheet = self._sheet(lambda _: '<span class="blank"></span>')
-        key = self._sheet(lambda blank: f"<b>{number(blank.answer)}</b>")
+        network = '<div class="network">{}</div>'
+        sheet = network.format(diagram(self.trace, number, lambda _: "______"))
+        sheet += self._sheet(lambda _: '<span class="blank"></span>')
+        key = network.format(diagram(self.trace, number, number))
+        key += self._sheet(lambda blank: f"<b>{number(blank.answer)}</b>")
         body = f"<section><h1>One step of learning, by hand</h1>{_ABOUT}{self._given()}{sheet}</section>"
         body += f'<section class="key"><h1>Answer key</h1>{key}</section>'
         return document("One step of learning, by hand", body, _STYLE)
@@ -140,6 +144,14 @@ class Worksheet:
             return "f'(z) × ∂L/∂a = ", Blank(slope), " × ", Blank(delta)
         return _joined(" + ", [(f"{_factor(w)} × ", Blank(delta)) for w, delta in pairs])
 
+    def slopes(self) -> Iterator[float]:
+        """The slope of every activation."""
+        for node in self.trace.network.nodes:
+            for j in range(node.built.output_shape[-1]):
+                for terms in self.trace.tape.feeds(Unit(node.name, (0, j))):
+                    if self.trace.network.graph.node(terms.node).layer.elementwise:
+                        yield from terms.local.tolist()
+
     def gradients(self) -> Iterator[Line]:
         """One line per weight: its gradient."""
         for entry in self.trace.network.parameters.entries:
@@ -200,11 +212,11 @@ def _check(network: Network) -> None:
         allowed = "a chain of Dense layers and elementwise activations"
         require(fits, f"a worksheet is for {allowed}; this network has {node.layer.kind}")
     size, shape = network.parameters.size, network.input_shape
-    require(size > 0, "a worksheet is for a network with weights; this one has none; try --network '2 relu, 1'")
+    require(size > 0, "a worksheet is for a network with weights; this one has none; try --network '2 sigmoid, 1'")
     require(
         size <= MOST and len(shape) == 1,
         f"a worksheet is for a network with a list of inputs and at most {MOST} weights; this one has inputs of shape"
-        f" {shape} and {size:,} weights; try --network '2 relu, 1'",
+        f" {shape} and {size:,} weights; try --network '2 sigmoid, 1'",
     )
 
 
@@ -232,13 +244,17 @@ def _worksheet(problem: Problem, weights: Vector, x: Array, y: Array) -> Workshe
     return Worksheet(Trace(problem, position, samples, rows), record, problem)
 
 
-def _awkwardness(sheet: Worksheet) -> tuple[int, int]:
-    """How unsuitable a draw is: by weights without a gradient, then by the length of numbers."""
+def _awkwardness(sheet: Worksheet) -> tuple[int, bool, int]:
+    """How unsuitable a draw is: by weights without a gradient, then whether every slope is 1, so
+    that the chain rule's factor goes unnoticed, then by the length of numbers.
+    """
     gradient = sheet.record.gradient
     items = [item for lines in sheet.sections().values() for line in lines for item in line]
     length = sum(len(number(item.answer)) for item in items if isinstance(item, Blank))
     silent = int((gradient == 0).sum())
-    return (silent if 2 * silent > len(gradient) else 0) + 99 * (silent == len(gradient)), length
+    slopes = list(sheet.slopes())
+    unnoticed = bool(slopes) and all(slope == 1 for slope in slopes)
+    return (silent if 2 * silent > len(gradient) else 0) + 99 * (silent == len(gradient)), unnoticed, length
 
 
 def number(value: float) -> str:
@@ -276,6 +292,7 @@ _ABOUT = (
 _STYLE = """
 .given { background: var(--soft); border-radius: .5rem; padding: .4rem .9rem; }
 .given p { margin: .3rem 0; }
+.network svg { display: block; margin: .8rem 0; }
 .line { margin: .55rem 0; font-variant-numeric: tabular-nums; }
 .blank { display: inline-block; min-width: 4.5rem; border-bottom: 1px solid currentColor; }
 .key { margin-top: 3rem; border-top: 3px double var(--line); }
