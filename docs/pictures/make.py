@@ -35,7 +35,7 @@ def main() -> None:
     plain = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     svg = console.export_svg(title="chainrule", theme=MONOKAI, code_format=plain, unique_id="chainrule")
     (HERE / "train.svg").write_text(svg)
-    (HERE / "scheme.svg").write_text(draw(worked_example()))
+    (HERE / "scheme.svg").write_text(draw(worked_example(), 830))
 
 
 if __name__ == "__main__":

@@ -84,6 +84,9 @@ def _columns(trace: Trace, number: Callable[[float], str], shown: Callable[[floa
             columns[-1].boxes = [before + box for before, box in zip(columns[-1].boxes, lines, strict=True)]
         else:
             columns.append(_Column(lines))
+    if trace.batch.y.size == len(columns[-1].boxes):
+        for box, target in zip(columns[-1].boxes, trace.batch.y.ravel().tolist(), strict=True):
+            box.append(f"target {number(target)}")
     return columns
 
 

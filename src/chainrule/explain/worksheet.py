@@ -4,8 +4,9 @@ in and an answer key. The numbers are drawn so that they stay short.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from html import escape
 from typing import Any
 
@@ -93,7 +94,8 @@ class Worksheet:
         network, batch = self.trace.network, self.trace.batch
         activations: dict[str, Any] = {node.layer.kind: node.layer for node in network.nodes if node.layer.elementwise}
         value, slope = self.problem.loss.formula
-        formulas = [rf"f(z) = {layer.symbols[0]}, \quad f'(z) = {layer.symbols[1]}" for layer in activations.values()]
+        rules = [[_with_setting(layer, rule) for rule in layer.symbols] for layer in activations.values()]
+        formulas = [rf"f(z) = {value}, \quad f'(z) = {slope}" for value, slope in rules]
         formulas.append(rf"L = {value}, \quad \frac{{\partial L}}{{\partial y}} = {slope}")
         numbers = [f"Inputs: {_entries(batch.x[0], 'x')}", f"Target: {_entries(batch.y[0], 't')}"]
         for entry in network.parameters.entries:
@@ -144,13 +146,14 @@ class Worksheet:
             return "f'(z) × ∂L/∂a = ", Blank(slope), " × ", Blank(delta)
         return _joined(" + ", [(f"{_factor(w)} × ", Blank(delta)) for w, delta in pairs])
 
-    def slopes(self) -> Iterator[float]:
-        """The slope of every activation."""
+    def slopes(self) -> Iterator[tuple[float, float]]:
+        """The z of every activation, and its slope there."""
         for node in self.trace.network.nodes:
             for j in range(node.built.output_shape[-1]):
-                for terms in self.trace.tape.feeds(Unit(node.name, (0, j))):
+                unit = Unit(node.name, (0, j))
+                for terms in self.trace.tape.feeds(unit):
                     if self.trace.network.graph.node(terms.node).layer.elementwise:
-                        yield from terms.local.tolist()
+                        yield self.trace.tape.value(unit), float(terms.local[0])
 
     def gradients(self) -> Iterator[Line]:
         """One line per weight: its gradient."""
@@ -245,16 +248,16 @@ def _worksheet(problem: Problem, weights: Vector, x: Array, y: Array) -> Workshe
 
 
 def _awkwardness(sheet: Worksheet) -> tuple[int, bool, int]:
-    """How unsuitable a draw is: by weights without a gradient, then whether every slope is 1, so
-    that the chain rule's factor goes unnoticed, then by the length of numbers.
+    """How unsuitable a draw is: by weights without a gradient, then whether every slope is 1 (its
+    factor would go unnoticed) or at a z of 0 (where many have none), then by the length of numbers.
     """
     gradient = sheet.record.gradient
     items = [item for lines in sheet.sections().values() for line in lines for item in line]
     length = sum(len(number(item.answer)) for item in items if isinstance(item, Blank))
     silent = int((gradient == 0).sum())
     slopes = list(sheet.slopes())
-    unnoticed = bool(slopes) and all(slope == 1 for slope in slopes)
-    return (silent if 2 * silent > len(gradient) else 0) + 99 * (silent == len(gradient)), unnoticed, length
+    unclear = bool(slopes) and (all(slope == 1 for _, slope in slopes) or any(z == 0 for z, _ in slopes))
+    return (silent if 2 * silent > len(gradient) else 0) + 99 * (silent == len(gradient)), unclear, length
 
 
 def number(value: float) -> str:
@@ -263,6 +266,12 @@ def number(value: float) -> str:
     text = f"{short:.6f}" if abs(value - short) < 1e-12 else f"{value:.4f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return ("0" if text in ("-0", "") else text).replace("-", "−")
+
+
+def _with_setting(activation: Any, rule: str) -> str:
+    """The LaTeX of an activation's rule with the number of its setting, if it has one."""
+    numbers = [setting for field in fields(activation) if isinstance(setting := getattr(activation, field.name), float)]
+    return re.sub(r"\\(alpha|omega)\b", f"{numbers[0]:g}", rule) if numbers else rule
 
 
 def _factor(value: float) -> str:
