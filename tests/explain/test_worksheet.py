@@ -50,7 +50,7 @@ def test_the_numbers_of_each_line_give_its_answer(text):
             assert eval(sides[-2]) == pytest.approx(float(sides[-1]), abs=1e-9), words
 
 
-@pytest.mark.parametrize("text", ["2, leakyrelu 0.5, 1", "2 relu, 1", "2 leakyrelu, 2", "1"])
+@pytest.mark.parametrize("text", ["2, leakyrelu 0.5, 1", "2 relu, 1", "2, leakyrelu 0.5, 2", "1"])
 @pytest.mark.parametrize("seed", range(4))
 def test_random_numbers_are_short(text, seed):
     sheet = worksheet(text, seed)

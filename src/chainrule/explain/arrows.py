@@ -54,7 +54,7 @@ class Arrow:
         return f'<path d="{path}" fill="none" class="s-{self.colour}" stroke-width="{width:.1f}"{dash}/>'
 
     def _head(self, x: float, y: float, dx: float, dy: float) -> str:
-        """An arrowhead at x, y in this direction. (A marker would need a name unique in the page.)"""
+        """An arrowhead at x, y in this direction; a marker would need a name unique in the page."""
         size = _TIP / math.hypot(dx, dy)
         dx, dy = dx * size, dy * size
         points = (

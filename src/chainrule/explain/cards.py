@@ -1,11 +1,12 @@
-"""What the scheme's boxes say: of every unit, how the forward pass made its value and backpropagation
-its derivative, in symbols and in numbers.
+"""What the scheme's boxes say: of every unit, how the forward pass made its value and
+backpropagation its derivative, in symbols and in numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,7 +78,7 @@ class Card:
         ]
         for k, (line, colour, bold) in enumerate(self._set(width)):
             parts.append(svg.text(x + _SIDE, y + 34 + svg.LINE * k, line, colour=colour, bold=bold))
-        return f'<g class="card" data-symbol="{svg.escape(self.symbol)}">{"".join(parts)}</g>'
+        return f'<g class="card" data-symbol="{escape(self.symbol)}">{"".join(parts)}</g>'
 
 
 def weight_symbol(e: Explanation) -> str:

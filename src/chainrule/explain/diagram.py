@@ -74,11 +74,10 @@ def _columns(trace: Trace, number: Callable[[float], str], shown: Callable[[floa
         lines = [
             [f"{node.name}[{j}]", f"{node.layer.output_symbol} = {shown(y)}"] for j, y in enumerate(values[0].tolist())
         ]
-        linear = [node.layer.linear(tape.params[node.owner], j) for j in range(len(lines))]
-        if all(linear):
-            if "b" in node.built.parameters:
-                for box, (_, bias) in zip(lines, linear, strict=True):
-                    box.insert(1, f"b = {number(bias)}")
+        linear = [found for j in range(len(lines)) if (found := node.layer.linear(tape.params[node.owner], j))]
+        if linear:
+            for box, (_, bias) in zip(lines, linear, strict=True):
+                box[1:1] = [f"b = {number(bias)}"] * ("b" in node.built.parameters)
             columns.append(_Column(lines, np.stack([weights for weights, _ in linear], axis=1)))
         elif len(columns) > 1:
             columns[-1].boxes = [before + box for before, box in zip(columns[-1].boxes, lines, strict=True)]

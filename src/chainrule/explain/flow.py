@@ -1,5 +1,5 @@
-"""The lines of the scheme that flow like text: the chain rule factor by factor, and the arithmetic of
-gradient descent.
+"""The lines of the scheme that flow like text: the chain rule factor by factor, and the arithmetic
+of gradient descent.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ def letter(trace: Trace, unit: Unit) -> str:
 
 
 def symbols(trace: Trace, picture: Picture) -> dict[Unit, str]:
-    """A symbol for every unit: its letter, numbered from the first column on; the unit's index where
-    its layer has others on the way to the loss; and the sample of units of other samples.
+    """A symbol for every unit: its letter, numbered from the first column on; the unit's index
+    where its layer has others on the way to the loss; and the sample of units of other samples.
     """
     named: dict[Unit, str] = {}
     counts: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The scheme: backpropagation and gradient descent for one weight, drawn as an SVG for a given width.
+"""The scheme: backpropagation and gradient descent for one weight, drawn for a given width.
 
 At the top stands the chain rule of the weight, factor by factor. Below it the same factors label
 the arrows of the network: the forward pass runs from left to right, from the weight to the loss,
