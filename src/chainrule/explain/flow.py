@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from chainrule.explain import svg
 from chainrule.explain.cards import weight_symbol
 from chainrule.explain.chain import ChainLink
-from chainrule.explain.paths import Path, find_paths
-from chainrule.explain.picture import factor, short
-from chainrule.explain.trace import Link
+from chainrule.explain.paths import Path
+from chainrule.explain.picture import Picture, factor, short, strongest_paths
 from chainrule.explain.update import words
 from chainrule.tape import Unit
 
@@ -105,11 +104,12 @@ def _flow(pieces: Sequence[_Piece], y: float, right: float, step: float, left: f
     return "".join(parts), y + step
 
 
-def chain_rule(e: Explanation, chain: ChainLink, names: Mapping[Unit, str], width: float) -> tuple[str, float]:
+def chain_rule(
+    e: Explanation, chain: ChainLink, picture: Picture, names: Mapping[Unit, str], width: float
+) -> tuple[str, float]:
     """The chain rule of the weight for one sample, along its strongest paths; and its height."""
     weight = weight_symbol(e)
-    paths, complete = find_paths(e.trace, [Link(chain.unit, chain.local_derivative, chain.delta)])
-    shown = [path for path in paths if all(unit in names for unit in path.units)][:_PATHS]
+    shown, count = strongest_paths(e.trace, picture, chain.local_derivative, _PATHS)
     pieces = [_Factor("", "\u2202L", f"\u2202{weight}", chain.product)]
     content, y = "", 0.0
     for k, path in enumerate(shown):
@@ -118,7 +118,7 @@ def chain_rule(e: Explanation, chain: ChainLink, names: Mapping[Unit, str], widt
         content += drawn
     if not shown:
         content, y = _flow(pieces, y, _LEFT + width, 62, _LEFT)
-    for line in svg.wrapped(_sum(chain, shown, len(paths), complete), width, 12, bold=True):
+    for line in svg.wrapped(_sum(chain, shown, count), width, 12, bold=True):
         y += 18
         content += svg.text(_LEFT, y - 4, line, 12, bold=True, colour="plus")
     return content, y
@@ -133,13 +133,13 @@ def _factors(path: Path, names: Mapping[Unit, str], weight: str, sign: str) -> l
     ]
 
 
-def _sum(chain: ChainLink, shown: list[Path], count: int, complete: bool) -> str:
+def _sum(chain: ChainLink, shown: list[Path], count: int | None) -> str:
     """The products of the paths, and their sum."""
     if not shown and not chain.product:
         return "= 0: every path contains a local derivative of 0"
     products = [factor(path.product) for path in shown]
-    if count > len(shown) or not complete:
-        others = f"{count - len(shown)} other paths" if complete else "all other paths"
+    if count is None or count > len(shown):
+        others = "all other paths" if count is None else f"{count - len(shown)} other paths"
         products.append(f"{factor(chain.product - sum(path.product for path in shown))} ({others})")
     total = f" = {short(chain.product)}" if len(products) > 1 else ""
     return f"= {' + '.join(products)}{total}"

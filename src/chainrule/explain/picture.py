@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from chainrule.explain.trace import Trace, strongest
+from chainrule.explain.paths import Path
+from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.tape import Unit
 
 WHOLE = 4
@@ -90,6 +91,25 @@ def picture_of(trace: Trace, first: Unit, x: float) -> Picture:
     visible = {unit for column in picture.columns for unit in column.units}
     picture.arrows = [arrow for arrow in picture.arrows if arrow.target in visible]
     return picture
+
+
+def strongest_paths(trace: Trace, picture: Picture, x: float, most: int) -> tuple[list[Path], int | None]:
+    """The strongest of the paths that are shown, and how many there are without a factor of 0; None
+    if units are left out. `x` is as in `picture_of`.
+    """
+    first = picture.columns[0].units[0]
+    best: dict[Unit, list[Path]] = {first: [Path((first,), (x,), x)]}
+    counts = {first: int(x != 0)}
+    for arrow in picture.arrows:  # in the order of the layers, so what comes before a unit is known
+        if arrow.local and arrow.source in best:
+            link = Link(arrow.target, arrow.local, trace.tape.delta(arrow.target))
+            paths = best.get(link.unit, []) + [path.extended(link) for path in best[arrow.source]]
+            best[link.unit] = sorted(paths, key=lambda path: -abs(path.product))[:most]
+            counts[link.unit] = counts.get(link.unit, 0) + counts[arrow.source]
+    ended = [path.ended(trace) for unit, _ in picture.ends for path in best.get(unit, [])]
+    count = sum(counts.get(unit, 0) for unit, flow in picture.ends if flow)
+    strongest = sorted((path for path in ended if path.product), key=lambda path: -abs(path.product))[:most]
+    return strongest, None if any(column.others for column in picture.columns) else count
 
 
 def letter(trace: Trace, unit: Unit) -> str:

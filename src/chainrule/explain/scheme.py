@@ -55,7 +55,7 @@ def draw(e: Explanation, width: float = WIDTH) -> str:
     names = symbols(e.trace, picture)
     parts, y = _heading(e, e.chain, title, width)
     for section in (
-        chain_rule(e, e.chain, names, width - 2 * EDGE),
+        chain_rule(e, e.chain, picture, names, width - 2 * EDGE),
         _banner("1. Forward, left to right: every unit gets its value, up to the loss.", width, "ink", "card"),
         _network(e, e.chain, picture, names, width),
         _banner(

@@ -20,7 +20,12 @@ PALETTE = {
 }
 """Each colour on a light and on a dark background."""
 
-_NARROW, _WIDE = " .,:;|[]()/\u2032il1", "=+\u2212\u00d7\u2192mMW\u2211"
+_WIDTHS = {
+    **dict.fromkeys(" .,:;|[]()/\u2032il", 0.4),
+    **dict.fromkeys("=+\u2212\u00d7\u2192", 0.84),
+    **dict.fromkeys("mMW", 0.98),
+}
+"""The widths of characters in em; others are narrower than 0.64."""
 LINE = 15
 """The distance between lines of text."""
 
@@ -29,8 +34,7 @@ def wide(text: str, size: float = 11, bold: bool = False) -> float:
     """An upper bound on the width of a text: the pictures stay clear in every font that may be
     used. The widest of them is DejaVu Sans.
     """
-    units = sum(0.4 if c in _NARROW and c != "1" else 0.98 if c in "mMW" else 0.84 if c in _WIDE and c != "1" else 0.64
-                for c in text)  # fmt: skip
+    units = sum(_WIDTHS.get(letter, 0.64) for letter in text)
     return size * units * (1.1 if bold else 1.0)
 
 
