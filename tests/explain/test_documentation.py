@@ -13,7 +13,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_readmes_scheme_is_up_to_date():
-    assert (DOCS / "pictures" / "scheme.svg").read_text() == draw(worked_example(), 830)
+    assert (DOCS / "pictures" / "scheme.svg").read_text() == draw(worked_example())
 
 
 def test_the_numbers_in_the_text_are_up_to_date():

@@ -32,7 +32,9 @@ def explain(
     sample: Annotated[int | None, typer.Option(help="The sample whose delta is expanded, by its row.")] = None,
     depth: Annotated[int, typer.Option(help="How many sums to expand on the way to the loss.")] = 3,
     kind: Annotated[str, typer.Option("--format", help="text, json, latex, html or svg.")] = "text",
-    width: Annotated[int, typer.Option(help="The width of the picture (svg), in pixels.")] = 1280,
+    width: Annotated[
+        int | None, typer.Option(help="The width of the picture (svg), in pixels; by default 830.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; default: stdout.")] = None,
     example: Annotated[bool, typer.Option("--example", help="Explain a published worked example, not a run.")] = False,
     json: AsJson = False,
@@ -49,13 +51,14 @@ def explain(
 
       chainrule explain runs/digits-1 "dense_2.b[4]" --format html -o why.html
 
-      chainrule explain runs/digits-1 --format svg --width 830 -o scheme.svg
+      chainrule explain runs/digits-1 --format svg --width 1280 -o scheme.svg
     """
     kind = "json" if json else kind
     if kind not in FORMATS:
         raise unknown("format", kind, FORMATS)
-    from chainrule.explain.scheme import NARROWEST
+    from chainrule.explain.scheme import NARROWEST, WIDTH
 
+    width = WIDTH if width is None else width
     require(width >= NARROWEST, f"--width {width}: the picture takes at least {NARROWEST} pixels")
     explanation = _example(run, weight) if example else _recorded(run, weight, step, sample, depth)
     text = _rendered(explanation, kind, width)

@@ -23,8 +23,8 @@ from chainrule.tape import Unit
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation
 
-WIDTH = 1280
-"""The width of a picture, unless another is given."""
+WIDTH = 830
+"""The width of a picture, unless another is given: that of a page of text."""
 NARROWEST = 340
 """The least width: two boxes and an arrow between them."""
 FITTING = {"narrow": 356, "medium": 776, "wide": 1216}
