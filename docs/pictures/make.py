@@ -31,6 +31,7 @@ def main() -> None:
         os.chdir(folder)
         run(["train", "digits"])
         os.chdir(HERE)
+    console.print()  # rich cuts the last line off below its baseline
     # Without the fonts that rich's template loads from the network; the reader's own are used.
     plain = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     svg = console.export_svg(title="chainrule", theme=MONOKAI, code_format=plain, unique_id="chainrule")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,10 @@ def test_train_prints_accuracy_gradient_update_and_folder(capsys):
     assert derivative == f"dL/d {weight}"
     assert float(before) + float(sign + change) == pytest.approx(float(after), rel=1e-3)
     assert lines["run"].strip() == "runs/iris-1"
+    command = shlex.split(lines["to explain it"])
+    assert list(lines)[-1] == "to explain it"
+    assert command[:3] == ["chainrule", "explain", "runs/iris-1"]
+    assert f"{json.loads(output_of(capsys, *command[1:], '--json'))['gradient']:.4g}" == total
     assert Run.open("runs/iris-1").manifest["epochs"] == 20
 
 
@@ -194,6 +199,23 @@ def test_explain_shows_every_level(capsys):
     assert explanation["optimizer"][-1]["output"] == pytest.approx(explanation["update"])
     output_of(capsys, "explain", "run", "dense_1.b[0]", "--format", "latex", "-o", "why.tex")
     assert r"\begin{aligned}" in Path("why.tex").read_text()
+
+
+def test_explain_picks_a_telling_weight_and_says_which(capsys):
+    output_of(capsys, "train", "iris", "--epochs", "2", "--network", "4 tanh", "--output", "run")
+    assert run(["explain", "run", "--json"]) == 0
+    out, err = capsys.readouterr()
+    e = json.loads(out)
+    record = Run.open("run").at(e["step"])
+    first = record.gradient[: 4 * 4]
+    assert e["step"] == Run.open("run").manifest["steps"] - 1
+    assert abs(e["training_gradient"]) == pytest.approx(abs(first).max())
+    assert f"explaining {e['weight']}" in err
+    assert "dense_2.W[0-3, 0-2]" in err
+
+
+def test_explain_draws_for_a_width(capsys):
+    assert 'width="390"' in output_of(capsys, "explain", "--example", "--format", "svg", "--width", "390")
 
 
 def test_explain_shows_the_worked_example_without_a_run(capsys):

@@ -48,14 +48,16 @@ def test_a_link_of_the_chain_closes_the_links_inside_it(pages, open_page):
     assert not loss.is_visible()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 830, 390])
 @pytest.mark.parametrize("name", ["small", "large"])
 def test_nothing_overflows_the_screen(pages, open_page, name, width):
     browser_page = open_page(pages[name][0], width)
     for k in LEVELS[2:]:
         browser_page.locator(f"#level-{k} > summary").click()
     assert browser_page.evaluate("document.documentElement.scrollWidth") <= width
-    assert browser_page.locator("svg").first.bounding_box()["height"] > 100
+    shown = [svg.bounding_box() for svg in browser_page.locator("svg").all() if svg.is_visible()]
+    assert len(shown) == 1  # the one that fits
+    assert 0.9 * width < shown[0]["width"] < width < 3 * shown[0]["height"]
 
 
 def test_numbers_are_shown_and_formulas_typeset(pages, open_page):

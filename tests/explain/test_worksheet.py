@@ -15,7 +15,7 @@ from chainrule.network import Network
 from chainrule.runs import Recorder
 from chainrule.training import train
 
-TEXTS = ["2 relu, 1", "2 sigmoid, 2 sigmoid", "3 tanh, 2 relu, 1", "1", "2 leakyrelu, 2"]
+TEXTS = ["2, leakyrelu 0.5, 1", "2 relu, 1", "2 sigmoid, 2 sigmoid", "3 tanh, 2 relu, 1", "1", "2 leakyrelu, 2"]
 
 
 def worksheet(text, seed=0, chain="sgd 0.1"):
@@ -50,7 +50,7 @@ def test_the_numbers_of_each_line_give_its_answer(text):
             assert eval(sides[-2]) == pytest.approx(float(sides[-1]), abs=1e-9), words
 
 
-@pytest.mark.parametrize("text", ["2 relu, 1", "2 leakyrelu, 2", "1"])
+@pytest.mark.parametrize("text", ["2, leakyrelu 0.5, 1", "2 relu, 1", "2, leakyrelu 0.5, 2", "1"])
 @pytest.mark.parametrize("seed", range(4))
 def test_random_numbers_are_short(text, seed):
     sheet = worksheet(text, seed)
@@ -67,6 +67,26 @@ def test_the_sheet_hides_the_answers_of_the_key():
     assert fill.count('class="blank"') == key.count("<b>") > blanks
     assert "<b>" not in fill
     assert 'class="blank"' not in key
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_default_network_has_slopes_that_are_not_all_1(tmp_path, seed):
+    assert command(["worksheet", "-o", str(tmp_path / "sheet.html")]) == 0
+    assert "0.5" in (tmp_path / "sheet.html").read_text().split("f(z)")[0]
+    slopes = list(worksheet("2, leakyrelu 0.5, 1", seed).slopes())
+    assert {slope for _, slope in slopes} == {0.5, 1}
+    assert all(z != 0 for z, _ in slopes)
+
+
+def test_the_network_is_drawn_with_its_weights_and_in_the_key_with_its_values():
+    sheet = worksheet("2 sigmoid, 1")
+    fill, key = sheet.page().split('<section class="key">')
+    for weight in sheet.trace.parameters.tolist():
+        assert f">{number(weight)}</text>" in fill or f"b = {number(weight)}<" in fill
+    assert "z = ______" in fill
+    for value in sheet.trace.tape.values[-1].ravel().tolist():
+        assert f"z = {number(value)}<" in key
+        assert f"z = {number(value)}<" not in fill
 
 
 def test_a_loss_with_two_outputs_per_target():
@@ -103,3 +123,13 @@ def test_the_page_in_a_browser(open_page, tmp_path, width):
     assert browser_page.evaluate("document.documentElement.scrollWidth") <= width
     assert browser_page.locator(".blank").first.bounding_box()["width"] > 50
     assert browser_page.locator("math").count() == 2
+    drawn = browser_page.locator("svg").first
+    frame = drawn.bounding_box()
+    assert frame["x"] >= 0
+    assert frame["x"] + frame["width"] <= width
+    labels = [label.bounding_box() for label in drawn.locator("g.label, g.card").all()]
+    assert len(labels) == 8 + 6
+    for k, a in enumerate(labels):
+        for b in labels[:k]:
+            beside = a["x"] + a["width"] <= b["x"] + 1 or b["x"] + b["width"] <= a["x"] + 1
+            assert beside or a["y"] + a["height"] <= b["y"] + 1 or b["y"] + b["height"] <= a["y"] + 1

@@ -22,12 +22,19 @@ def explain(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", show_default=False, help="The folder of a run.")] = None,
     weight: Annotated[
         str | None,
-        typer.Argument(metavar="[WEIGHT]", show_default=False, help='A weight, such as "dense_1.W[3, 2]".'),
+        typer.Argument(
+            metavar="[WEIGHT]",
+            show_default=False,
+            help='A weight, such as "dense_1.W[3, 2]"; by default one with a large gradient in the step.',
+        ),
     ] = None,
     step: Annotated[int | None, typer.Option(help="The step, counted from 0; by default the last.")] = None,
     sample: Annotated[int | None, typer.Option(help="The sample whose delta is expanded, by its row.")] = None,
     depth: Annotated[int, typer.Option(help="How many sums to expand on the way to the loss.")] = 3,
     kind: Annotated[str, typer.Option("--format", help="text, json, latex, html or svg.")] = "text",
+    width: Annotated[
+        int | None, typer.Option(help="The width of the picture (svg), in pixels; by default 830.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; default: stdout.")] = None,
     example: Annotated[bool, typer.Option("--example", help="Explain a published worked example, not a run.")] = False,
     json: AsJson = False,
@@ -38,15 +45,23 @@ def explain(
 
       chainrule explain --example
 
+      chainrule explain runs/digits-1
+
       chainrule explain runs/digits-1 "dense_1.W[20, 3]" --step 39
 
       chainrule explain runs/digits-1 "dense_2.b[4]" --format html -o why.html
+
+      chainrule explain runs/digits-1 --format svg --width 1280 -o scheme.svg
     """
     kind = "json" if json else kind
     if kind not in FORMATS:
         raise unknown("format", kind, FORMATS)
+    from chainrule.explain.scheme import NARROWEST, WIDTH
+
+    width = WIDTH if width is None else width
+    require(width >= NARROWEST, f"--width {width}: the picture takes at least {NARROWEST} pixels")
     explanation = _example(run, weight) if example else _recorded(run, weight, step, sample, depth)
-    text = _rendered(explanation, kind)
+    text = _rendered(explanation, kind, width)
     if output is not None:
         display.write(output, text.encode())
     else:
@@ -66,15 +81,19 @@ def _recorded(run: str | None, weight: str | None, step: int | None, sample: int
     from chainrule.runs import Run
 
     if run is None:
-        raise SettingError("explain: which run? Pass its folder and a weight; or try --example")
+        raise SettingError("explain: which run? Pass its folder, and a weight if you like; or try --example")
     opened = Run.open(run)
+    explanation = explained(opened, weight, step, sample=sample, depth=depth)
     if weight is None:
-        weights = opened.trained.plan.network.parameters.ranges
-        raise SettingError(f"explain: which weight? The run has {weights}")
-    return explained(opened, weight, step, sample=sample, depth=depth)
+        display.err.print(
+            f"explaining {explanation.weight}: of the first layer's weights it has the largest gradient in step"
+            f" {explanation.step}; for another, pass its name: {opened.trained.plan.network.parameters.ranges}",
+            markup=False,
+        )
+    return explanation
 
 
-def _rendered(explanation: Explanation, kind: str) -> str:
+def _rendered(explanation: Explanation, kind: str, width: int) -> str:
     if kind == "json":
         return jsonlib.dumps(display.finite(explanation.as_json()), indent=1)
     if kind == "latex":
@@ -82,7 +101,7 @@ def _rendered(explanation: Explanation, kind: str) -> str:
     if kind == "svg":
         from chainrule.explain.scheme import draw
 
-        return draw(explanation)
+        return draw(explanation, width)
     if kind == "html":
         from chainrule.explain.page import page
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -213,7 +214,7 @@ def _introduce(plan: Plan, data: Dataset) -> None:
 def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, json: bool) -> None:
     from rich.markup import escape
 
-    from chainrule.explain import Explanation, gradient_line, most_moved, update_line
+    from chainrule.explain import Explanation, gradient_line, telling_weight, update_line
 
     metrics = trained.evaluate() if data.test is not None else {}
     progress = trained.progress
@@ -231,12 +232,14 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     shown = [name for name in ("accuracy", "r2", "rmse") if name in metrics]
     lines = {f"test {display.label(name)}": display.number(name, metrics[name]) for name in shown}
     if example.record is not None:
-        weight = most_moved(example.record, ("W",), trained.plan.network.parameters)
+        weight = telling_weight(example.record, trained.plan.network.parameters)
         problem = trained.plan.problem(len(data.training.x))
         explanation = Explanation(problem, example.record, data.training, weight)
         lines[f"gradient, step {explanation.step}"] = gradient_line(explanation)
         lines[f"update, step {explanation.step}"] = update_line(explanation)
     lines["run"] = str(folder)
+    if example.record is not None:
+        lines["to explain it"] = f'chainrule explain {shlex.quote(str(folder))} "{weight}" --step {explanation.step}'
     width = max(map(len, lines))
     for name, value in lines.items():
         display.out.print(f"[bold]{name:<{width}}[/]  {escape(value)}", markup=True)

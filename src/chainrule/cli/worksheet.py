@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def worksheet(
     run: OptionalRun = None,
-    network: Annotated[str | None, typer.Option(help="Or all layers of a network; by default '2 relu, 1'.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Or all layers of a network; by default '2, leakyrelu 0.5, 1'.")
+    ] = None,
     inputs: Annotated[int, typer.Option(help="The network's number of inputs.")] = 2,
     loss: Annotated[str | None, typer.Option(help="The network's loss; by default half_squares.")] = None,
     optimizer: Annotated[str, typer.Option(help="The optimizer, such as 'momentum 0.1'.")] = "sgd 0.1",
@@ -52,7 +54,7 @@ def worksheet(
         recorded, its_loss, numbers = _recorded(run, step)
         sheet = make_worksheet(recorded, its_loss, chosen, **numbers)
     else:
-        text = "2 relu, 1" if network is None else network
+        text = "2, leakyrelu 0.5, 1" if network is None else network
         sheet = make_worksheet(Network(text, inputs), named_loss(loss or "half_squares"), chosen, seed=seed)
     display.write(output, sheet.page().encode())
 

@@ -131,6 +131,12 @@ class Stage(Kind, register=False):
         """The formula worked out for one weight."""
         raise NotImplementedError
 
+    def multiplier(self, state: State) -> float | None:
+        """The number that every entry is multiplied by in this step, for a stage that does no
+        more than that; None for others.
+        """
+        return None
+
     def observe(self, state: State, loss: float) -> State:
         """The state after an epoch that ended with this validation loss."""
         return state
@@ -164,6 +170,9 @@ class LearningRate(Stage):
         scheduled = f"learning rate = {derivation} = {rate}; " if derivation else ""
         return f"{scheduled}u = learning rate x g = {rate} x {figures(at.g)} = {figures(at.u)}"
 
+    def multiplier(self, state: State) -> float:
+        return float(self.schedule(int(state["count"])))
+
 
 @dataclass(frozen=True)
 class Plateau(Stage):
@@ -191,6 +200,9 @@ class Plateau(Stage):
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * g.dtype.type(state["scale"]), state
+
+    def multiplier(self, state: State) -> float:
+        return float(state["scale"])
 
     def observe(self, state: State, loss: float) -> State:
         if loss < state["best"]:

@@ -15,7 +15,7 @@ from chainrule.engine import Position, Problem
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import require
 from chainrule.explain.chain import DEPTH
-from chainrule.explain.explanation import Explanation
+from chainrule.explain.explanation import Explanation, telling_weight
 from chainrule.losses import Loss
 from chainrule.losses import loss as named_loss
 from chainrule.network import Network
@@ -24,7 +24,7 @@ from chainrule.runs import Run
 
 @overload
 def explain(
-    what: Run | str | Path, weight: str, /, step: int | None = None, *, data: Dataset | None = None,
+    what: Run | str | Path, weight: str | None = None, /, step: int | None = None, *, data: Dataset | None = None,
     sample: int | None = None, depth: int = DEPTH,
 ) -> Explanation: ...  # fmt: skip
 
@@ -44,7 +44,8 @@ def explain(what: Any, /, *arguments: Any, **options: Any) -> Explanation:
 
     Args of a run:
         run: the run, or its folder
-        weight: the name of the weight, such as "dense_1.W[3, 2]"
+        weight: the name of the weight, such as "dense_1.W[3, 2]"; by default the weight of the
+            first layer with the largest gradient in this step
         step: the step, counted from 0; by default the last
         data: the run's data, if already loaded
 
@@ -77,14 +78,22 @@ def explain(what: Any, /, *arguments: Any, **options: Any) -> Explanation:
 
 
 def _of_run(
-    run: Run | str | Path, weight: str, step: int | None = None, *, data: Dataset | None = None, **shown: Any
+    run: Run | str | Path,
+    weight: str | None = None,
+    step: int | None = None,
+    *,
+    data: Dataset | None = None,
+    **shown: Any,
 ) -> Explanation:
     run = run if isinstance(run, Run) else Run.open(run)
-    run.trained.plan.network.parameters.find(weight)  # an unknown weight fails before the data is loaded
+    layout = run.trained.plan.network.parameters
+    if weight is not None:
+        layout.find(weight)  # an unknown weight fails before the data is loaded
     data = run.load_data() if data is None else data
     step = run.manifest["steps"] - 1 if step is None else step
     problem = run.timeline(data).problem_at(step)
-    return Explanation(problem, run.at(step, data), data.training, weight, data=data, **shown)
+    record = run.at(step, data)
+    return Explanation(problem, record, data.training, weight or telling_weight(record, layout), data=data, **shown)
 
 
 def _of_network(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -25,7 +24,11 @@ from chainrule.explain.text import gradient_line, update_line
 from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.explain.update import StageWork, stage_works
 from chainrule.gradient_check import central_difference
+from chainrule.layout import Layout
 from chainrule.tape import Unit
+
+_NOTEBOOK = 960
+"""The width of the scheme in a notebook."""
 
 
 @dataclass(frozen=True)
@@ -279,17 +282,17 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         """The representation in a notebook: the gradient, the update, and the scheme."""
-        return f"<p>{escape(gradient_line(self))}<br>{escape(update_line(self))}</p>{draw(self)}"
+        return f"<p>{escape(gradient_line(self))}<br>{escape(update_line(self))}</p>{draw(self, _NOTEBOOK)}"
 
     def as_json(self) -> dict[str, Any]:
         """The explanation as a dict of JSON types, with the documented fields."""
         return fields(self)
 
 
-def most_moved(record: StepRecord, names: Sequence[str], layout: Any) -> str:
-    """The name of the weight with the largest update, among arrays with one of these `names`, or
-    among all if there are none.
+def telling_weight(record: StepRecord, layout: Layout) -> str:
+    """The name of the weight with the largest gradient in a step, for an example: among the weights
+    of the first layer, since their chain rule runs through the whole network.
     """
-    places = [k for e in layout.entries if e.name.rpartition(".")[2] in names for k in range(e.start, e.start + e.size)]
-    chosen = np.array(places) if places else np.arange(layout.size)
-    return str(layout.name_of(int(chosen[np.argmax(np.abs(record.update[chosen]))])))
+    chosen = next((e for e in layout.entries if e.own_name == "W"), layout.entries[0])
+    gradient = record.gradient[chosen.start : chosen.start + chosen.size]
+    return layout.name_of(chosen.start + int(np.argmax(np.abs(gradient))))

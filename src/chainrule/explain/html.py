@@ -28,8 +28,6 @@ body { margin: 0 auto; max-width: 72rem; padding: 1rem; font: 16px/1.5 system-ui
 body { color: var(--ink); background: var(--back); overflow-wrap: anywhere; }
 h1 { font-size: 1.4rem; margin: .2rem 0; }
 h2 { font-size: 1.15rem; margin: 1.4rem 0 .4rem; }
-.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: .5rem; background: #fff; margin: .8rem 0; }
-.wide svg { display: block; max-width: none; min-width: 56rem; width: 100%; height: auto; }
 .table { overflow-x: auto; overflow-wrap: normal; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .15rem .9rem .15rem 0; text-align: right; white-space: nowrap; vertical-align: top; }
@@ -46,8 +44,7 @@ img { image-rendering: pixelated; vertical-align: middle; }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 11pt; }
-  .wide, .table { overflow: visible; }
-  .wide svg { min-width: 0; }
+  .table { overflow: visible; }
   tr, svg, math { break-inside: avoid; }
 }
 """

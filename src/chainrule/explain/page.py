@@ -8,7 +8,7 @@ from chainrule.explain import text
 from chainrule.explain.chain import WIDTH, ChainLink
 from chainrule.explain.explanation import Explanation, SampleTerm
 from chainrule.explain.html import PRINT_ALL, Html, document, formula, paragraph, picture, table
-from chainrule.explain.scheme import draw
+from chainrule.explain.scheme import FITTING_STYLE, fitting
 from chainrule.explain.update import words
 
 _MOST = 12
@@ -24,6 +24,9 @@ details details summary, .leaf { font-weight: 400; }
 .leaf { padding-left: 1.1rem; }
 .note { font-style: italic; }
 small { display: block; }
+body { max-width: 80rem; }
+.picture { border: 1px solid var(--line); border-radius: .5rem; margin: .8rem 0; overflow: hidden; }
+@media (max-width: 640px) { body { padding: .5rem; } }
 """
 
 
@@ -33,9 +36,9 @@ def page(e: Explanation) -> str:
     body = (
         f"<h1>Why {escape(e.weight)} changed in step {e.step}</h1>{about}"
         f'<p class="short">Backpropagation: {escape(text.gradient_line(e))}<br>Gradient descent:'
-        f' <b>{escape(text.update_line(e))}</b></p><div class="wide">{draw(e)}</div>{levels(e)}'
+        f' <b>{escape(text.update_line(e))}</b></p><div class="picture fitting">{fitting(e)}</div>{levels(e)}'
     )
-    return document(f"{e.weight}, step {e.step}", body, _STYLE, PRINT_ALL)
+    return document(f"{e.weight}, step {e.step}", body, _STYLE + FITTING_STYLE, PRINT_ALL)
 
 
 def levels(e: Explanation) -> str:

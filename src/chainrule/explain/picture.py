@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from chainrule.explain.trace import Trace, strongest
+from chainrule.explain.paths import Path
+from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.tape import Unit
 
 WHOLE = 4
@@ -92,24 +93,52 @@ def picture_of(trace: Trace, first: Unit, x: float) -> Picture:
     return picture
 
 
+def strongest_paths(trace: Trace, picture: Picture, x: float, most: int) -> tuple[list[Path], int | None]:
+    """The strongest of the paths that are shown, and how many there are without a factor of 0; None
+    if units are left out. `x` is as in `picture_of`.
+    """
+    first = picture.columns[0].units[0]
+    best: dict[Unit, list[Path]] = {first: [Path((first,), (x,), x)]}
+    counts = {first: int(x != 0)}
+    for arrow in picture.arrows:  # in the order of the layers, so what comes before a unit is known
+        if arrow.local and arrow.source in best:
+            link = Link(arrow.target, arrow.local, trace.tape.delta(arrow.target))
+            paths = best.get(link.unit, []) + [path.extended(link) for path in best[arrow.source]]
+            best[link.unit] = sorted(paths, key=lambda path: -abs(path.product))[:most]
+            counts[link.unit] = counts.get(link.unit, 0) + counts[arrow.source]
+    ended = [path.ended(trace) for unit, _ in picture.ends for path in best.get(unit, [])]
+    count = sum(counts.get(unit, 0) for unit, flow in picture.ends if flow)
+    strongest = sorted((path for path in ended if path.product), key=lambda path: -abs(path.product))[:most]
+    return strongest, None if any(column.others for column in picture.columns) else count
+
+
 def letter(trace: Trace, unit: Unit) -> str:
     """The symbol of a unit's output: z before an activation, a after it, y otherwise."""
     return trace.node(unit).layer.output_symbol
 
 
-def delta_worked(trace: Trace, unit: Unit) -> str:
-    """The derivative with respect to a unit as a short sum of products."""
-    groups = trace.tape.feeds(unit)
-    if not groups:
-        term = trace.loss_term(unit)
-        weight = "" if term.sample_weight == 1 else f"{short(term.sample_weight)} \u00d7 "
-        mean = "" if term.samples == 1 else f" / {term.samples} samples"
-        return f"= {weight}{short(term.slope)}{mean}, from the loss"
-    links, _, _ = strongest(groups)
-    if len(links) > 2:
-        return f"= the sum of {len(links)} products"
-    links.sort(key=lambda link: link.unit.index)
-    return "= " + " + ".join(f"{factor(link.local)} \u00d7 {factor(link.delta)}" for link in links)
+def symbols(trace: Trace, picture: Picture) -> dict[Unit, str]:
+    """A symbol for every unit: its letter, numbered from the first column on; the unit's index
+    where its layer has others on the way to the loss; and the sample of units of other samples.
+    """
+    named: dict[Unit, str] = {}
+    counts: dict[str, int] = {}
+    own = picture.columns[0].units[0].sample
+    for column in picture.columns:
+        symbol = letter(trace, column.units[0])
+        counts[symbol] = counts.get(symbol, 0) + 1
+        alone = len(column.units) == 1 and not column.others
+        for unit in column.units:
+            index = "" if alone else f"[{', '.join(map(str, unit.index[1:]))}]"
+            sample = (
+                f"\u207d{str(trace.rows[unit.sample]).translate(_SUPERSCRIPTS)}\u207e" if unit.sample != own else ""
+            )
+            named[unit] = symbol + str(counts[symbol]).translate(_SUBSCRIPTS) + index + sample
+    return named
+
+
+_SUBSCRIPTS = str.maketrans("0123456789", "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089")
+_SUPERSCRIPTS = str.maketrans("0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 
 
 def short(number: float, figures: int = 4) -> str:

@@ -1,345 +1,305 @@
-"""The scheme: backpropagation and gradient descent for one weight, drawn as an SVG to print.
+"""The scheme: backpropagation and gradient descent for one weight, drawn for a given width.
 
-The forward pass runs from left to right, from the weight to the loss; every arrow is labelled with
-its local derivative. The backward pass runs from right to left: derivatives multiply along a path
-and add where paths meet. Gradient descent stands below. Colour is never the only sign: a positive
-contribution has a solid line, a negative one a dashed line. A network too deep for one row
-continues in the next.
+At the top stands the chain rule of the weight, factor by factor. Below it the same factors label
+the arrows of the network: the forward pass runs from left to right, from the weight to the loss,
+and backpropagation from right to left. A box has the symbol that stands for it in the formula.
+Gradient descent stands at the bottom. Colour is never the only sign: a positive contribution has a
+solid line, a negative one a dashed line. A network too long for one row continues in the next.
 """
 
 from __future__ import annotations
 
-import textwrap
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chainrule.explain import svg
+from chainrule.explain.arrows import Arrow, Key, Spot
+from chainrule.explain.cards import Card, loss_card, unit_card, weight_card, weight_symbol
 from chainrule.explain.chain import ChainLink
-from chainrule.explain.picture import Column, Picture, delta_worked, factor, letter, picture_of, short
-from chainrule.explain.update import words
+from chainrule.explain.flow import chain_rule, descent
+from chainrule.explain.picture import Column, Picture, picture_of, short, symbols
 from chainrule.tape import Unit
 
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation
 
-_INK, _PALE, _PLUS, _MINUS, _DESCENT = "#1b1b1b", "#f4f4f2", "#1d5fa6", "#b4530a", "#2b6e43"
-_BOX, _HIGH, _ROW, _EDGE = 138, 58, 112, 24
-_WIDEST = 1500
-"""The maximum width of a row."""
-_BESIDE, _FAN, _CROSSING = 84, 132, 236
-"""Gaps between columns: for one arrow per unit, for arrows that fan, for arrows that cross."""
+WIDTH = 830
+"""The width of a picture, unless another is given: that of a page of text."""
+NARROWEST = 340
+"""The least width: two boxes and an arrow between them."""
+FITTING = {"narrow": 356, "medium": 776, "wide": 1216}
+"""The widths that `fitting` draws for: a phone, a page of text, and a screen."""
+EDGE = 12
+_CARD, _GAP = 140, 68
+"""The least width of a box, and of the gap between two."""
+_SLOT = 128
+"""The least height for a box, which leaves room for the labels of arrows that fan out."""
+_LANE = 20
+"""The height of the lane below a row for an arrow that passes over boxes."""
 
-Place = tuple[float, float]
 
+def draw(e: Explanation, width: float = WIDTH) -> str:
+    """The scheme of an explanation, for the sample of its chain, as SVG.
 
-def draw(e: Explanation) -> str:
-    """The scheme of an explanation, for the sample of its chain, as SVG."""
+    Args:
+        e: the explanation
+        width: the width of the picture in CSS pixels, at least NARROWEST
+    """
+    width = max(width, NARROWEST)
+    title = f"The chain rule, applied to the weight {e.weight}"
     if e.chain is None:
-        message = "No sample of this batch uses this weight: its gradient is 0."
-        return _document(620, 60, [_text(_EDGE, 34, message, 15)])
+        lines = svg.wrapped("No sample of this batch uses this weight: its gradient is 0.", width - 2 * EDGE, 15)
+        parts = [svg.text(EDGE, 34 + 22 * k, line, 15) for k, line in enumerate(lines)]
+        return svg.document(title, width, 44 + 22 * len(lines), parts)
     picture = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
-    rows = _rows(picture)
-    width = max(*(row.width for row in rows), 940)
-    parts, top = _heading(e, e.chain, width), 134.0
-    for row in rows:
-        parts += _network_row(e, e.chain, picture, row, top)
-        top += row.units * _ROW + 12
-    backward = (
-        "2  Backpropagation, right to left: every unit gets its derivative of the loss."
-        " Along a path multiply, where paths meet add"
-    )
-    parts.append(_banner(width, top, backward, back=True))
-    descent, bottom = _descent(e, top + 52, width)
-    return _document(width, bottom, parts + descent)
+    names = symbols(e.trace, picture)
+    parts, y = _heading(e, e.chain, title, width)
+    for section in (
+        chain_rule(e, e.chain, picture, names, width - 2 * EDGE),
+        _banner("1. Forward, left to right: every unit gets its value, up to the loss.", width, "ink", "card"),
+        _network(e, e.chain, picture, names, width),
+        _banner(
+            "2. Backpropagation, right to left: every unit gets its derivative of the loss. Multiply along a path,"
+            " add where paths meet.", width, "plus", "back",
+        ),
+        descent(e, e.chain, width - 2 * EDGE),
+    ):  # fmt: skip
+        content, height = section
+        parts.append(f'<g transform="translate(0 {y:.1f})">{content}</g>')
+        y += height + 14
+    return svg.document(title, width, y, parts)
+
+
+def fitting(e: Explanation) -> str:
+    """The scheme for each width in FITTING, as HTML; with FITTING_STYLE, the one that fits its
+    container is shown.
+    """
+    return "".join(f'<div class="fits-{name}">{draw(e, width)}</div>' for name, width in FITTING.items())
+
+
+FITTING_STYLE = f"""
+.fitting {{ container-type: inline-size; }}
+.fitting svg {{ display: block; width: 100%; height: auto; margin: 0 auto; }}
+.fits-narrow {{ max-width: 30rem; margin: 0 auto; }}
+.fits-medium, .fits-wide {{ display: none; }}
+@container (min-width: {FITTING["medium"]}px) {{
+  .fits-medium {{ display: block; }}
+  .fits-narrow {{ display: none; }}
+}}
+@container (min-width: {FITTING["wide"]}px) {{
+  .fits-wide {{ display: block; }}
+  .fits-medium {{ display: none; }}
+}}
+@media print {{
+  .fits-medium {{ display: block; }}
+  .fits-narrow, .fits-wide {{ display: none; }}
+}}
+"""
+"""Rules for an element of the class "fitting" that contains what `fitting` returns."""
+
+
+def _heading(e: Explanation, chain: ChainLink, title: str, width: float) -> tuple[list[str], float]:
+    """The title, which sample is shown, and the legend; and their bottom edge."""
+    samples = len({term.row for term in e.samples})
+    which = f"Step {e.step}, sample {chain.row}" + (f", one of {samples} in the batch" if samples > 1 else "")
+    beside = width >= 700  # the legend stands to the right of the title
+    parts, y, room = [], 14.0, width - 2 * EDGE - 270 * beside
+    for line in svg.wrapped(title, room, 19, bold=True):
+        y += 22
+        parts.append(svg.text(EDGE, y, line, 19, bold=True))
+    y += 20
+    parts.append(svg.text(EDGE, y, which, 13))
+    x, low = (width - EDGE - 260, 10.0) if beside else (EDGE, y + 6)
+    for colour, dash, meaning in (
+        ("plus", "", "a path that adds to the gradient"),
+        ("minus", ' stroke-dasharray="9 5"', "a path that takes from it"),
+        ("", "", "The thicker a line, the larger its share."),
+    ):
+        low += 17
+        if colour:
+            stroke = f'class="s-{colour}" stroke-width="4"{dash}'
+            parts.append(f'<line x1="{x}" y1="{low - 4}" x2="{x + 46}" y2="{low - 4}" {stroke}/>')
+        parts.append(svg.text(x + 54 * bool(colour), low, meaning, 12))
+    return parts, max(y, low) + 16
+
+
+def _banner(label: str, width: float, ink: str, fill: str) -> tuple[str, float]:
+    """A wide labelled arrow, to the left for backpropagation."""
+    lines = svg.wrapped(label, width - 2 * EDGE - 40, 13, bold=True)
+    x1, x2, high = EDGE, width - EDGE, 18 * len(lines) + 12
+    if fill == "back":
+        outline = f"M{x1} {high / 2}L{x1 + 14} 0H{x2}V{high}H{x1 + 14}Z"
+    else:
+        outline = f"M{x1} 0H{x2 - 14}L{x2} {high / 2}L{x2 - 14} {high}H{x1}Z"
+    texts = [svg.text(x1 + 22, 19 + 18 * k, line, 13, bold=True, colour=ink) for k, line in enumerate(lines)]
+    return f'<path d="{outline}" class="f-{fill} s-{ink}"/>{"".join(texts)}', high
 
 
 @dataclass
 class _Row:
-    """Columns side by side.
+    """Some of the stops between the weight and the loss, side by side.
 
     Attributes:
-        columns: each column with its left edge
-        begins: whether this is the first row; others repeat the last column before them
-        loss: the left edge of the loss's box, in the last row
-        width: the row's width
+        first, last: the numbers of its stops; every row but the first starts with the last stop of
+            the row before
+        card, gap: the width of its boxes, and of the gaps between them
     """
 
-    columns: list[tuple[float, Column]]
-    begins: bool
-    loss: float | None = None
-    width: float = 0.0
+    first: int
+    last: int
+    card: float
+    gap: float
 
-    @property
-    def units(self) -> float:
-        """The height in units; the note on units left out takes half of one."""
-        return max(_units(column) for _, column in self.columns)
-
-
-def _units(column: Column) -> float:
-    """The height of a column in units."""
-    return len(column.units) + 0.5 * bool(column.others)
+    def x(self, stop: int) -> float:
+        """The left edge of a stop's boxes."""
+        return EDGE + (stop - self.first) * (self.card + self.gap)
 
 
-def _rows(picture: Picture) -> list[_Row]:
-    """Break the columns, and the loss after them, into rows of limited width."""
-    rows = [_Row([], True)]
-    x, gap = float(_EDGE + _BOX + _FAN), 0.0  # the left edge of the next column, and the gap before it
-    for column in (*picture.columns, None):  # None stands for the loss
-        if x + _BOX + _EDGE > _WIDEST + (_BOX if column is None else 0):
-            rows.append(_Row([(float(_EDGE), rows[-1].columns[-1][1])], False))
-            x = _EDGE + _BOX + gap
-        if column is None:
-            rows[-1].loss = x
-        else:
-            rows[-1].columns.append((x, column))
-            gap = 160.0 if column is picture.columns[-1] else _gap(picture, column)
-            x += _BOX + gap
-    for row in rows:
-        row.width = max(row.columns[-1][0], row.loss or 0) + _BOX + _EDGE
-    return rows
+def _rows(stops: int, width: float) -> list[_Row]:
+    """Break the stops into rows of about the same length."""
+    room = width - 2 * EDGE
+    most = max(int((room + _GAP) / (_CARD + _GAP)), 2)
+    count = -(-(stops - 1) // (most - 1))
+    each = -(-(stops - 1) // count) + 1
+    gap = min(max((room - each * _CARD) / (each - 1) * 0.62, _GAP), 110)
+    card = min((room - (each - 1) * gap) / each, 200)
+    firsts = range(0, stops - 1, each - 1)
+    return [_Row(first, min(first + each - 1, stops - 1), card, gap) for first in firsts]
 
 
-def _gap(picture: Picture, column: Column) -> float:
-    """The width that the arrows from a column need."""
-    arrows = [arrow for arrow in picture.arrows if arrow.source in column.units]
-    sources, targets = len({arrow.source for arrow in arrows}), len({arrow.target for arrow in arrows})
-    if len(arrows) == sources == targets:
-        return _BESIDE
-    return _FAN if 1 in (sources, targets) else _CROSSING
+@dataclass
+class _Drawing:
+    """The network: what stands at each stop, and the arrows between the boxes.
+
+    Attributes:
+        stops: the boxes at each stop between the weight and the loss
+        cards: what each box says
+        arrows: the arrows between them
+        notes: what is left out at a stop
+        numbers: the stop of each box
+    """
+
+    stops: list[list[Key]] = field(default_factory=list)
+    cards: dict[Key, Card] = field(default_factory=dict)
+    arrows: list[Arrow] = field(default_factory=list)
+    notes: dict[int, str] = field(default_factory=dict)
+    numbers: dict[Key, int] = field(default_factory=dict)
+
+    def add(self, cards: dict[Key, Card], note: str = "") -> None:
+        """Add a stop with these boxes."""
+        if note:
+            self.notes[len(self.stops)] = note
+        self.numbers |= dict.fromkeys(cards, len(self.stops))
+        self.stops.append(list(cards))
+        self.cards |= cards
+
+    def between(self, stop: int) -> list[Arrow]:
+        """The arrows from this stop to the next."""
+        numbers = self.numbers
+        return [a for a in self.arrows if numbers[a.source] == stop and numbers[a.target] == stop + 1]
+
+    def passing(self, row: _Row) -> list[tuple[Arrow, bool, bool]]:
+        """The arrows over boxes that leave or enter a box of this row, and which of the two."""
+        found = []
+        for arrow in self.arrows:
+            source, target = self.numbers[arrow.source], self.numbers[arrow.target]
+            leaves, enters = row.first <= source < row.last, row.first < target <= row.last
+            if target > source + 1 and (leaves or enters):
+                found.append((arrow, leaves, enters))
+        return found
 
 
-def _heading(e: Explanation, chain: ChainLink, width: float) -> list[str]:
-    """The title, the legend, and the banner of the forward pass."""
-    samples = len({term.row for term in e.samples})
-    which = f"Step {e.step}, sample {chain.row}" + (f", one of {samples} in the batch" if samples > 1 else "")
-    x = width - 420
-    return [
-        _text(_EDGE, 36, f"The chain rule, applied to the weight {e.weight}", 21, bold=True),
-        _text(_EDGE, 58, which, 13),
-        f'<line x1="{x}" y1="40" x2="{x + 170}" y2="40" stroke="{_PLUS}" stroke-width="4"/>',
-        _text(x, 30, "path that adds to the gradient", 12),
-        f'<line x1="{x + 210}" y1="40" x2="{x + 380}" y2="40" stroke="{_MINUS}" stroke-width="4"'
-        ' stroke-dasharray="9 5"/>',
-        _text(x + 210, 30, "path that takes from it", 12),
-        _text(x, 58, "The thicker a line, the larger its share.", 12),
-        _banner(width, 78, "1  Forward, left to right: every unit gets its value, up to the loss", back=False),
-    ]
+def _drawing(e: Explanation, chain: ChainLink, picture: Picture, names: dict[Unit, str]) -> _Drawing:
+    """What there is to draw between the weight and the loss."""
+    drawing, weight = _Drawing(), weight_symbol(e)
+    drawing.add({"weight": weight_card(e, chain)})
+    first = names[chain.unit]
+    drawing.arrows.append(
+        Arrow("weight", chain.unit, f"\u2202{first}", f"\u2202{weight}", chain.local_derivative, chain.product)
+    )
+    for columns in _stops(picture):
+        notes = [
+            f"and {column.others} more units, through them {short(column.rest)}" for column in columns if column.others
+        ]
+        units = [unit for column in columns for unit in column.units]
+        drawing.add({unit: unit_card(e, unit, names) for unit in units}, "; ".join(notes))
+    for a in picture.arrows:
+        above, below = f"\u2202{names[a.target]}", f"\u2202{names[a.source]}"
+        drawing.arrows.append(Arrow(a.source, a.target, above, below, a.local, a.flow))
+    for unit, flow in picture.ends:
+        drawing.arrows.append(Arrow(unit, "loss", "\u2202L", f"\u2202{names[unit]}", e.trace.tape.delta(unit), flow))
+    drawing.add({"loss": loss_card(e)})
+    return drawing
 
 
-def _banner(width: float, y: float, label: str, back: bool) -> str:
-    """A wide labelled arrow, to the left if `back`."""
-    x1, x2, high = float(_EDGE), width - _EDGE, 30
-    if back:
-        outline = f"M{x1} {y + high / 2}L{x1 + 16} {y}H{x2}V{y + high}H{x1 + 16}Z"
-    else:
-        outline = f"M{x1} {y}H{x2 - 16}L{x2} {y + high / 2}L{x2 - 16} {y + high}H{x1}Z"
-    fill, ink, x, anchor = ("#e3ecf6", _PLUS, width - 40, "end") if back else (_PALE, _INK, x1 + 14, "start")
-    text = _text(x, y + 20, label, 14, bold=True, fill=ink, anchor=anchor)
-    return f'<path d="{outline}" fill="{fill}" stroke="{ink}" stroke-width="1"/>{text}'
+def _stops(picture: Picture) -> list[list[Column]]:
+    """The columns, those of parallel branches together: each as far from the weight as the longest
+    way to it.
+    """
+    depths: dict[Unit, int] = {}
+    stops: dict[int, list[Column]] = {}
+    for column in picture.columns:
+        before = [depths[arrow.source] for arrow in picture.arrows if arrow.target in column.units]
+        depth = 1 + max(before, default=max(stops, default=-1))
+        depths |= dict.fromkeys(column.units, depth)
+        stops.setdefault(depth, []).append(column)
+    return [stops[depth] for depth in sorted(stops)]
 
 
-def _network_row(e: Explanation, chain: ChainLink, picture: Picture, row: _Row, top: float) -> list[str]:
-    """One row of the network: its lines, then their labels, then the boxes."""
-    places = _places(picture, row, top)
-    flows = [chain.product, *(arrow.flow for arrow in picture.arrows), *(flow for _, flow in picture.ends)]
-    most = max(map(abs, flows)) or 1.0
-    lines, boxes = [], []
-    if row.begins:
-        weight = (float(_EDGE), places[chain.unit][1])
-        label = f"\u2202z/\u2202w = {short(chain.local_derivative)}"
-        lines.append(_Line(weight, places[chain.unit], label, chain.product, 0.5))
-        boxes.append(_weight_box(e, chain, weight))
-    for k, (x, column) in enumerate(row.columns):
-        lines += _column_lines(picture, column, places)
-        repeated = k == 0 and not row.begins
-        boxes += [_unit_box(e, unit, places[unit], repeated) for unit in column.units]
-        if column.others and not repeated:
-            y = places[column.units[-1]][1] + _ROW
-            boxes.append(_text(x + _BOX / 2, y + 6, f"and {column.others} more units,", 12, anchor="middle"))
-            boxes.append(_text(x + _BOX / 2, y + 21, f"through them {column.rest:+.3g}", 12, anchor="middle"))
-    if row.loss is not None:
-        loss = (row.loss, top + (row.units - 1) / 2 * _ROW)
-        for unit, flow in picture.ends:
-            name = f"\u2202L/\u2202{letter(e.trace, unit)}"
-            lines.append(_Line(places[unit], loss, f"{name} = {short(e.trace.tape.delta(unit))}", flow, 0.5))
-        boxes.append(_box(loss, "loss L", f"{e.proof.loss_before:.6g}", "\u2202L/\u2202L = 1", _INK))
-    return [line.drawn(most) for line in lines] + [line.labelled() for line in lines] + boxes
+def _network(
+    e: Explanation, chain: ChainLink, picture: Picture, names: dict[Unit, str], width: float
+) -> tuple[str, float]:
+    """The network, row by row; and its height."""
+    drawing = _drawing(e, chain, picture, names)
+    most = max(abs(arrow.flow) for arrow in drawing.arrows) or 1.0
+    parts, y = [], 0.0
+    for row in _rows(len(drawing.stops), width):
+        content, height = _network_row(drawing, row, y, width, most)
+        parts += content
+        y += height + 10
+    return "".join(parts), y
 
 
-def _places(picture: Picture, row: _Row, top: float) -> dict[Unit, Place]:
-    """Where each unit's box stands: level with its only source, or in a centred column."""
-    places: dict[Unit, Place] = {}
-    for x, column in row.columns:
-        sources = [[a.source for a in picture.arrows if a.target == u and a.source in places] for u in column.units]
-        only = [units[0] for units in sources if len(units) == 1]
-        if len(set(only)) == len(column.units):
-            places |= {unit: (x, places[source][1]) for unit, source in zip(column.units, only, strict=True)}
-        else:
-            above = (row.units - _units(column)) / 2
-            places |= {unit: (x, top + (k + above) * _ROW) for k, unit in enumerate(column.units)}
-    return places
-
-
-def _column_lines(picture: Picture, column: Column, places: dict[Unit, Place]) -> list[_Line]:
-    """The arrows from a column; where they cross, labels stand near the start."""
-    lines = []
-    for unit in column.units:
-        arrows = [arrow for arrow in picture.arrows if arrow.source == unit and arrow.target in places]
-        at = 0.21 if len(arrows) > 1 < len(column.units) else 0.5
+def _network_row(drawing: _Drawing, row: _Row, top: float, width: float, most: float) -> tuple[list[str], float]:
+    """One row: its arrows, then their labels, then the boxes."""
+    stops = range(row.first, row.last + 1)
+    shown = {key: drawing.cards[key] for k in stops for key in drawing.stops[k]}
+    if row.first:
+        shown |= {key: drawing.cards[key].repeated() for key in drawing.stops[row.first]}
+    slot = max(max(card.height(row.card) for card in shown.values()) + 16, _SLOT)
+    high = max(len(drawing.stops[k]) for k in stops) * slot
+    spots = {
+        key: Spot(row.x(k), top + high / 2 + (n - (len(drawing.stops[k]) - 1) / 2) * slot, row.card)
+        for k in stops for n, key in enumerate(drawing.stops[k])
+    }  # fmt: skip
+    boxes = [card.drawn(spots[key].x, spots[key].y, row.card) for key, card in shown.items()]
+    high += _notes(drawing, row, shown, spots, boxes)
+    lines, labels = [], []
+    for k in stops[:-1]:
+        arrows = drawing.between(k)
+        sources, targets = {a.source for a in arrows}, {a.target for a in arrows}
+        # Where arrows cross there is no room for labels; the boxes list the products.
+        labelled = len(arrows) == len(sources) == len(targets) or 1 in (len(sources), len(targets))
         for arrow in arrows:
-            label = f"{arrow.symbol} = {short(arrow.local)}"
-            if places[arrow.target][0] > places[unit][0]:
-                lines.append(_Line(places[unit], places[arrow.target], label, arrow.flow, at))
-    return lines
+            lines.append(arrow.straight(spots[arrow.source], spots[arrow.target], most))
+            labels += [arrow.label(spots[arrow.source], spots[arrow.target])] * labelled
+    for n, (arrow, leaves, enters) in enumerate(drawing.passing(row)):
+        source, target = spots[arrow.source] if leaves else None, spots[arrow.target] if enters else None
+        line, label = arrow.around(source, target, top + high + 10, (EDGE, width - EDGE), n, most)
+        lines.append(line)
+        labels.append(label)
+        high += _LANE
+    return lines + labels + boxes, high
 
 
-@dataclass(frozen=True)
-class _Line:
-    """An arrow between two boxes.
-
-    Attributes:
-        source, target: the top left corners of the boxes
-        label: its label, the local derivative
-        flow: its contribution to the gradient, which sets colour, dash and width
-        at: where the label stands, as a fraction of the length
-    """
-
-    source: Place
-    target: Place
-    label: str
-    flow: float
-    at: float
-
-    @property
-    def style(self) -> tuple[str, str, str]:
-        """The name of the arrowhead, the colour, and the dash attribute."""
-        if self.flow == 0:
-            return "none", "#777", ' stroke-dasharray="2 5"'
-        return ("plus", _PLUS, "") if self.flow > 0 else ("minus", _MINUS, ' stroke-dasharray="9 5"')
-
-    @property
-    def ends(self) -> tuple[float, float, float, float]:
-        """x and y of both ends."""
-        half = _HIGH / 2
-        return self.source[0] + _BOX, self.source[1] + half, self.target[0] - 7, self.target[1] + half
-
-    def drawn(self, most: float) -> str:
-        """The line; its width is proportional to the flow, of which `most` is the largest."""
-        (x1, y1, x2, y2), (head, colour, dash) = self.ends, self.style
-        return (
-            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
-            f'stroke-width="{1.2 + 5 * abs(self.flow) / most:.1f}"{dash} marker-end="url(#{head})"/>'
-        )
-
-    def labelled(self) -> str:
-        """The label: above the middle of a horizontal line, on any other."""
-        x1, y1, x2, y2 = self.ends
-        x, y, half = x1 + (x2 - x1) * self.at, y1 + (y2 - y1) * self.at, 3.1 * len(self.label) + 3
-        if abs(y2 - y1) < 1 and self.at == 0.5:
-            y -= 13
-        back = f'<rect x="{x - half:.1f}" y="{y - 8:.1f}" width="{2 * half:.1f}" height="16" rx="4" fill="white"/>'
-        return back + _text(x, y + 4, self.label, 12, anchor="middle", fill=self.style[1])
-
-
-def _weight_box(e: Explanation, chain: ChainLink, place: Place) -> str:
-    whole = len(e.samples) == 1 and len(e.samples[0].uses) == 1 and not e.penalties
-    gradient = f"dL/dw = {short(chain.product)}" if whole else f"{chain.product:+.4g} of dL/dw"
-    worked = f"= {factor(chain.local_derivative)} \u00d7 {factor(chain.delta)}"
-    return _box(place, e.weight, f"w = {e.value_before:.6g}", gradient, _PLUS, worked)
-
-
-def _unit_box(e: Explanation, unit: Unit, place: Place, repeated: bool) -> str:
-    trace, name = e.trace, letter(e.trace, unit)
-    second = f"{name} = {short(trace.tape.value(unit))}"
-    third = ("\u03b4 = " if name == "z" else "") + f"\u2202L/\u2202{name} = {short(trace.tape.delta(unit))}"
-    below = "(the same as above)" if repeated else delta_worked(trace, unit)
-    return _box(place, str(unit), second, third, _INK, below, repeated)
-
-
-def _box(place: Place, name: str, second: str, third: str, colour: str, below: str = "", dashed: bool = False) -> str:
-    x, y = place
-    dash = ' stroke-dasharray="3 3"' if dashed else ""
-    lines = [
-        _text(x + _BOX / 2, y + 17, name, 12, bold=True, anchor="middle"),
-        _text(x + _BOX / 2, y + 34, second, 12, anchor="middle"),
-        _text(x + _BOX / 2, y + 50, third, 12, anchor="middle", fill=_PLUS),
-        _text(x + _BOX / 2, y + _HIGH + 14, below, 11, anchor="middle"),
-    ]
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{_BOX}" height="{_HIGH}" rx="8" fill="{_PALE}" stroke="{colour}"'
-        f' stroke-width="1.5"{dash}/>{"".join(lines)}'
-    )
-
-
-def _descent(e: Explanation, top: float, width: float) -> tuple[list[str], float]:
-    """Gradient descent: the gradient, the output of each stage, the weight before and after; and
-    the bottom edge.
-    """
-    samples = len({term.row for term in e.samples})
-    title = "3  Gradient descent uses the gradient: a step against it"
-    begin = "dL/dw" if samples == 1 else f"dL/dw, all {samples} samples"
-    stages = [("", begin, short(e.training_gradient))]
-    for stage in e.stages:
-        stages.append(("\u2192", words(stage.stage), "wait" if stage.output is None else short(stage.output)))
-    weight = [  # nine significant figures, as published examples print
-        ("", "weight before", short(e.value_before, 9)),
-        ("\u2212", "the step", short(e.update, 9)),
-        ("=", "weight after", short(e.value_after, 9)),
-    ]
-    upper, y = _boxes_in_line(stages, top + 46, width)
-    lower, y = _boxes_in_line(weight, y, width)
-    parts = [_text(_EDGE + 14, top + 28, title, 16, bold=True, fill=_DESCENT), *upper, *lower]
-    y += 14
-    for stage in e.stages:
-        for k, line in enumerate(textwrap.wrap(f"{words(stage.stage)}:  {stage.formula}", int((width - 90) / 6.6))):
-            parts.append(_text(_EDGE + 14 + 24 * bool(k), y, line, 13))
-            y += 19
-    frame = (
-        f'<rect x="{_EDGE}" y="{top}" width="{width - 2 * _EDGE}" height="{y - top}" rx="10" fill="#eef5f0"'
-        f' stroke="{_DESCENT}" stroke-width="2"/>'
-    )
-    return [frame, *parts], y + 20
-
-
-def _boxes_in_line(boxes: list[tuple[str, str, str]], y: float, width: float) -> tuple[list[str], float]:
-    """Boxes of a sign, a name and a number, wrapped to the width; and the bottom edge."""
-    parts, x = [], _EDGE + 14.0
-    for sign, name, number in boxes:
-        wide = max(6.8 * max(len(name), len(number)) + 20, 84)
-        if x + wide + 28 > width - _EDGE - 14:
-            x, y = _EDGE + 14.0, y + 58
-        if sign:
-            parts.append(_text(x + 13, y + 29, sign, 18, anchor="middle", fill=_DESCENT, bold=True))
-            x += 28
-        parts.append(
-            f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="46" rx="8" fill="white" stroke="{_DESCENT}"/>'
-        )
-        parts.append(_text(x + wide / 2, y + 19, name, 12, anchor="middle"))
-        parts.append(_text(x + wide / 2, y + 37, number, 13, bold=True, anchor="middle"))
-        x += wide + 2
-    return parts, y + 58
-
-
-def _text(
-    x: float, y: float, text: str, size: int = 13, *, bold: bool = False, anchor: str = "start", fill: str = _INK
-) -> str:
-    weight = ' font-weight="700"' if bold else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}"'
-        f' fill="{fill}"{weight}>{escape(text)}</text>'
-    )
-
-
-def _document(width: float, height: float, parts: list[str]) -> str:
-    markers = "".join(
-        f'<marker id="{name}" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="11" markerHeight="11"'
-        f' markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'
-        for name, colour in (("plus", _PLUS), ("minus", _MINUS), ("none", "#999"))
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img"'
-        ' font-family="Helvetica, Arial, DejaVu Sans, sans-serif"><title>The chain rule of one'
-        f' weight</title><defs>{markers}</defs><rect width="100%" height="100%" fill="white"/>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )
+def _notes(drawing: _Drawing, row: _Row, shown: dict[Key, Card], spots: dict[Key, Spot], boxes: list[str]) -> float:
+    """Write below the last box of a stop what is left out there; returns the height it takes."""
+    most = 0
+    for k in range(row.first + bool(row.first), row.last + 1):
+        if k in drawing.notes:
+            last = drawing.stops[k][-1]
+            spot, high = spots[last], shown[last].height(row.card)
+            lines = svg.wrapped(drawing.notes[k], row.card)
+            most = max(most, len(lines))
+            boxes += [svg.text(spot.x, spot.y + high / 2 + 15 + svg.LINE * n, line) for n, line in enumerate(lines)]
+    return most * svg.LINE + 6.0 * bool(most)

@@ -22,6 +22,8 @@ class StageWork:
         formula: its formula with the numbers filled in
         symbols: its formula in LaTeX
         input, output: the entry before and after the stage; None if the stage withheld the step
+        factor: what the stage multiplied the entry by, such as the learning rate; None for a stage
+            that does anything else
     """
 
     stage: str
@@ -29,6 +31,7 @@ class StageWork:
     symbols: str
     input: float
     output: float | None
+    factor: float | None = None
 
 
 def stage_works(
@@ -48,7 +51,9 @@ def stage_works(
             out, after = stage.apply(u, state, point)
             g, result = float(u[place]), None if out is None else float(out[place])
             at = WeightView(place, u, 0.0 if result is None else result, state, after, point)
-            works.append(StageWork(type(stage).__name__, stage.worked(at), stage.formula, g, result))
+            works.append(
+                StageWork(type(stage).__name__, stage.worked(at), stage.formula, g, result, stage.multiplier(state))
+            )
         if out is None:
             break
         u = out

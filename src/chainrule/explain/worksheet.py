@@ -4,8 +4,9 @@ in and an answer key. The numbers are drawn so that they stay short.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from html import escape
 from typing import Any
 
@@ -17,6 +18,7 @@ from chainrule.descent import Optimizer
 from chainrule.engine import Position, Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import require
+from chainrule.explain.diagram import diagram
 from chainrule.explain.html import document, formula
 from chainrule.explain.trace import Trace
 from chainrule.explain.update import stage_works, words
@@ -62,8 +64,11 @@ class Worksheet:
 
     def page(self) -> str:
         """The sheet, and on a separate page the answer key, as one HTML file."""
-        sheet = self._sheet(lambda _: '<span class="blank"></span>')
-        key = self._sheet(lambda blank: f"<b>{number(blank.answer)}</b>")
+        network = '<div class="network">{}</div>'
+        sheet = network.format(diagram(self.trace, number, lambda _: "______"))
+        sheet += self._sheet(lambda _: '<span class="blank"></span>')
+        key = network.format(diagram(self.trace, number, number))
+        key += self._sheet(lambda blank: f"<b>{number(blank.answer)}</b>")
         body = f"<section><h1>One step of learning, by hand</h1>{_ABOUT}{self._given()}{sheet}</section>"
         body += f'<section class="key"><h1>Answer key</h1>{key}</section>'
         return document("One step of learning, by hand", body, _STYLE)
@@ -89,7 +94,8 @@ class Worksheet:
         network, batch = self.trace.network, self.trace.batch
         activations: dict[str, Any] = {node.layer.kind: node.layer for node in network.nodes if node.layer.elementwise}
         value, slope = self.problem.loss.formula
-        formulas = [rf"f(z) = {layer.symbols[0]}, \quad f'(z) = {layer.symbols[1]}" for layer in activations.values()]
+        rules = [[_with_setting(layer, rule) for rule in layer.symbols] for layer in activations.values()]
+        formulas = [rf"f(z) = {value}, \quad f'(z) = {slope}" for value, slope in rules]
         formulas.append(rf"L = {value}, \quad \frac{{\partial L}}{{\partial y}} = {slope}")
         numbers = [f"Inputs: {_entries(batch.x[0], 'x')}", f"Target: {_entries(batch.y[0], 't')}"]
         for entry in network.parameters.entries:
@@ -139,6 +145,15 @@ class Worksheet:
             ((slope, delta),) = pairs
             return "f'(z) × ∂L/∂a = ", Blank(slope), " × ", Blank(delta)
         return _joined(" + ", [(f"{_factor(w)} × ", Blank(delta)) for w, delta in pairs])
+
+    def slopes(self) -> Iterator[tuple[float, float]]:
+        """The z of every activation, and its slope there."""
+        for node in self.trace.network.nodes:
+            for j in range(node.built.output_shape[-1]):
+                unit = Unit(node.name, (0, j))
+                for terms in self.trace.tape.feeds(unit):
+                    if self.trace.network.graph.node(terms.node).layer.elementwise:
+                        yield self.trace.tape.value(unit), float(terms.local[0])
 
     def gradients(self) -> Iterator[Line]:
         """One line per weight: its gradient."""
@@ -200,11 +215,11 @@ def _check(network: Network) -> None:
         allowed = "a chain of Dense layers and elementwise activations"
         require(fits, f"a worksheet is for {allowed}; this network has {node.layer.kind}")
     size, shape = network.parameters.size, network.input_shape
-    require(size > 0, "a worksheet is for a network with weights; this one has none; try --network '2 relu, 1'")
+    require(size > 0, "a worksheet is for a network with weights; this one has none; try --network '2 sigmoid, 1'")
     require(
         size <= MOST and len(shape) == 1,
         f"a worksheet is for a network with a list of inputs and at most {MOST} weights; this one has inputs of shape"
-        f" {shape} and {size:,} weights; try --network '2 relu, 1'",
+        f" {shape} and {size:,} weights; try --network '2 sigmoid, 1'",
     )
 
 
@@ -232,13 +247,17 @@ def _worksheet(problem: Problem, weights: Vector, x: Array, y: Array) -> Workshe
     return Worksheet(Trace(problem, position, samples, rows), record, problem)
 
 
-def _awkwardness(sheet: Worksheet) -> tuple[int, int]:
-    """How unsuitable a draw is: by weights without a gradient, then by the length of numbers."""
+def _awkwardness(sheet: Worksheet) -> tuple[int, bool, int]:
+    """How unsuitable a draw is: by weights without a gradient, then whether every slope is 1 (its
+    factor would go unnoticed) or at a z of 0 (where many have none), then by the length of numbers.
+    """
     gradient = sheet.record.gradient
     items = [item for lines in sheet.sections().values() for line in lines for item in line]
     length = sum(len(number(item.answer)) for item in items if isinstance(item, Blank))
     silent = int((gradient == 0).sum())
-    return (silent if 2 * silent > len(gradient) else 0) + 99 * (silent == len(gradient)), length
+    slopes = list(sheet.slopes())
+    unclear = bool(slopes) and (all(slope == 1 for _, slope in slopes) or any(z == 0 for z, _ in slopes))
+    return (silent if 2 * silent > len(gradient) else 0) + 99 * (silent == len(gradient)), unclear, length
 
 
 def number(value: float) -> str:
@@ -247,6 +266,12 @@ def number(value: float) -> str:
     text = f"{short:.6f}" if abs(value - short) < 1e-12 else f"{value:.4f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return ("0" if text in ("-0", "") else text).replace("-", "−")
+
+
+def _with_setting(activation: Any, rule: str) -> str:
+    """The LaTeX of an activation's rule with the number of its setting, if it has one."""
+    numbers = [setting for field in fields(activation) if isinstance(setting := getattr(activation, field.name), float)]
+    return re.sub(r"\\(alpha|omega)\b", f"{numbers[0]:g}", rule) if numbers else rule
 
 
 def _factor(value: float) -> str:
@@ -276,6 +301,7 @@ _ABOUT = (
 _STYLE = """
 .given { background: var(--soft); border-radius: .5rem; padding: .4rem .9rem; }
 .given p { margin: .3rem 0; }
+.network svg { display: block; margin: .8rem 0; }
 .line { margin: .55rem 0; font-variant-numeric: tabular-nums; }
 .blank { display: inline-block; min-width: 4.5rem; border-bottom: 1px solid currentColor; }
 .key { margin-top: 3rem; border-top: 3px double var(--line); }
