@@ -28,6 +28,8 @@ SLICE = 0.008
 """Seconds of training between two checks for commands."""
 FULL_EVERY = 0.12
 """Seconds between full frames while training runs."""
+INSPECTOR = 360
+"""The width of the inspector's pictures in CSS pixels."""
 SCENE_EVERY = 0.03
 """Seconds between scenes of the stage while training runs."""
 SURFACE_EVERY = 2.0
@@ -251,7 +253,7 @@ class Session:
             "type": "explanation", "step": trainer.step, "weight": e.weight,
             "value": float(trainer.position.parameters[e.place]),
             "gradient": e.gradient, "gradient_line": gradient_line(e), "update_line": update_line(e),
-            "scheme": draw(e), "levels": levels(e),
+            "scheme": draw(e, INSPECTOR), "levels": levels(e),
             "paths": [[[unit.node, unit.index[-1]] for unit in path.units] for path in e.paths[:6]],
         })  # fmt: skip
 
