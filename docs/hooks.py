@@ -24,7 +24,7 @@ from chainrule.explain.charts import chart_page, surface_chart, surface_words
 from chainrule.explain.page import page as explanation_page
 from chainrule.explain.scheme import draw
 from chainrule.explain.surface import loss_surface
-from chainrule.explain.worksheet import make_worksheet
+from chainrule.explain.worksheet import NETWORK, make_worksheet
 from chainrule.losses import loss
 from chainrule.network import Network
 
@@ -33,7 +33,7 @@ COMPUTED = "backpropagation.md"
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pictures and pages."""
-    sheet = make_worksheet(Network("2 relu, 1", 2), loss("half_squares"), optimizer("sgd 0.1"))
+    sheet = make_worksheet(Network(NETWORK, 2), loss("half_squares"), optimizer("sgd 0.1"))
     with tempfile.TemporaryDirectory() as folder:
         recorder = chainrule.Recorder(Path(folder, "run"))
         chainrule.train("6 tanh, 4 tanh", "moons", optimizer="adam 0.02", epochs=40, callbacks=[recorder])

@@ -41,7 +41,7 @@ def worksheet(
       chainrule worksheet runs/moons-1 --step 0
     """
     from chainrule.descent import optimizer as named_optimizer
-    from chainrule.explain.worksheet import make_worksheet
+    from chainrule.explain.worksheet import NETWORK, make_worksheet
     from chainrule.losses import loss as named_loss
     from chainrule.network import Network
 
@@ -54,7 +54,7 @@ def worksheet(
         recorded, its_loss, numbers = _recorded(run, step)
         sheet = make_worksheet(recorded, its_loss, chosen, **numbers)
     else:
-        text = "2, leakyrelu 0.5, 1" if network is None else network
+        text = NETWORK if network is None else network
         sheet = make_worksheet(Network(text, inputs), named_loss(loss or "half_squares"), chosen, seed=seed)
     display.write(output, sheet.page().encode())
 

@@ -27,6 +27,8 @@ from chainrule.losses import Loss
 from chainrule.network import Network
 from chainrule.tape import Unit
 
+NETWORK = "2, leakyrelu 0.5, 1"
+"""A network whose numbers stay short although its slopes are not all 1."""
 MOST = 40
 """The maximum number of weights of a network on a worksheet."""
 _DRAWS = 200
