@@ -60,3 +60,43 @@ def test_the_loss_of_a_mini_batch_is_shown_before_and_after_its_own_step(visit, 
     page.click("#phase-update")
     settled(page)
     assert page.inner_text("#batch-loss").startswith(before.partition(",")[0] + ", after its own step 0.")
+
+
+def test_a_link_keeps_a_weight_that_was_changed_by_hand(address, visit):
+    page = visit(address)
+    page.click("#choose button")
+    for value in ("0.25", "-0.5"):
+        page.click("#step")
+        page.locator("#explained .edit input").fill(value)
+        page.locator("#explained .edit button").click()
+        settled(page)
+    page.click("#step")
+    settled(page)
+    weights = page.evaluate(WEIGHTS)
+    copy = visit(page.url)
+    assert copy.evaluate(WEIGHTS) == weights
+
+
+def test_a_reset_forgets_the_curves_of_the_gradients(address, visit):
+    page = visit(address)
+    page.click("#step")
+    settled(page)
+    assert "dense_1.W" in page.get_attribute("#sizes", "aria-label")
+    page.click("#reset")
+    settled(page)
+    assert page.get_attribute("#sizes", "aria-label") == ""
+
+
+def test_the_learning_rate_called_too_large_ends_higher_than_it_began(address, visit):
+    page = visit(address)
+    preset = page.evaluate("""async () => {
+        const { PRESETS } = await import("./text.js");
+        return PRESETS.find((preset) => preset.name.includes("learning rate far too large")).settings;
+    }""")
+    for seed in range(5):
+        settings = {**preset, "data": {**preset["data"], "seed": seed}, "seed": seed}
+        trainer = Trainer(Settings.from_json(settings))
+        began = trainer.training_loss()
+        for _ in range(3):
+            trainer.advance(100)
+            assert trainer.training_loss() > began

@@ -122,3 +122,19 @@ def test_every_hyperparameter_of_an_optimizer_can_be_set(name):
     assert one.plan.optimizer == plain.plan.optimizer
     with pytest.raises(SettingError, match="unknown setting"):
         trainer(optimizer=name, options=[["nonsense", 1]])
+
+
+def test_a_weight_changed_by_hand_is_still_there_after_going_back():
+    trainer = Trainer(Settings())
+    trainer.advance(3)
+    trainer.set_weight("dense_1.W[0, 0]", 0.25)
+    edited = trainer.position.parameters
+    trainer.advance(1500)  # so many steps that checkpoints are dropped
+    after = trainer.position.parameters
+    assert trainer.edits == [(3, "dense_1.W[0, 0]", 0.25)]
+    trainer.go_to(3)
+    np.testing.assert_array_equal(trainer.position.parameters, edited)
+    trainer.advance(1500)
+    np.testing.assert_array_equal(trainer.position.parameters, after)
+    trainer.go_to(2)
+    assert trainer.edits == []

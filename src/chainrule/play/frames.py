@@ -156,6 +156,7 @@ def frame(trainer: Trainer, view: Mapping[str, Any], full: bool) -> Message:
         "step": trainer.step,
         "epoch": trainer.step / trainer.steps_per_epoch,
         "phase": trainer.phase,
+        "edits": trainer.edits,
         "layer": trainer.layers[trainer.backward_to] if trainer.phase == "backward" else None,
         "batch_loss": None if last is None else last.loss,
         "loss": trainer.training_loss() if full else None,

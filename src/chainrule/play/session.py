@@ -21,7 +21,7 @@ from chainrule.play.export import export
 from chainrule.play.race import Race
 from chainrule.play.scene import Scene, is_drawn_whole, slice_of
 from chainrule.play.settings import Settings
-from chainrule.play.trainer import PHASES, Trainer
+from chainrule.play.trainer import MOST_EDITS, PHASES, Trainer
 from chainrule.runs import Run
 
 SLICE = 0.008
@@ -169,8 +169,12 @@ class Session:
         self._race, self._trainer, self._opened = None, trainer, None
         self._tell(*frames.description(trainer))
         step = min(int(message.get("step", 0)), MOST_REPLAYED)
-        if step > 0 and run is None:
-            trainer.advance(step)
+        if run is None:
+            for at, weight, value in list(message.get("edits", []))[:MOST_EDITS]:
+                if trainer.step <= int(at) <= step:
+                    trainer.advance(int(at) - trainer.step)
+                    trainer.set_weight(str(weight), float(value))
+            trainer.advance(step - trainer.step)
         elif step > 0:
             trainer.go_to(step)
         self._redraw()

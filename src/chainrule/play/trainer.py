@@ -29,6 +29,8 @@ size; beyond either, every other one is dropped.
 """
 SHOWN = 300
 """The maximum number of training samples that histograms and the loss surface are computed from."""
+MOST_EDITS = 50
+"""The maximum number of weights changed by hand that are remembered."""
 PHASES = ("weights", "forward", "loss", "backward", "update")
 """The phases of a step, in order."""
 
@@ -61,6 +63,7 @@ class Trainer:
         timeline: the steps of the training, replayed from checkpoints
         position: the current state of training
         last: the last step taken, or None
+        edits: the weights changed by hand: the step before which, the weight, its new value
         phase: the phase of the step in progress, one of PHASES
         backward_to: the index of the layer that the backward pass has reached; -1 before it begins
         pending: the step in progress, or None
@@ -85,6 +88,7 @@ class Trainer:
         self._most_checkpoints = max(8, min(CHECKPOINTS, CHECKPOINT_BYTES // size))
         self._checkpoints.clear()
         self._checkpoints[0], self._every = self.position, 1
+        self.edits: list[tuple[int, str, float]] = []
         self._drop_pending()
 
     def _drop_pending(self) -> None:
@@ -157,8 +161,10 @@ class Trainer:
         if self.step % self._every == 0:
             self._checkpoints[self.step] = self.position
             if len(self._checkpoints) > self._most_checkpoints:
+                edited = {step for step, _, _ in self.edits}  # can't be replayed from before the edit
                 for step in list(self._checkpoints)[1::2]:
-                    del self._checkpoints[step]
+                    if step not in edited:
+                        del self._checkpoints[step]
                 self._every *= 2
 
     def go_to(self, step: int) -> None:
@@ -167,6 +173,7 @@ class Trainer:
             raise SettingError(f"there is no step {step}; choose one from 0 to {self.furthest}")
         for later in [taken for taken in self._checkpoints if taken > step] if self.run is None else ():
             del self._checkpoints[later]
+        self.edits = [edit for edit in self.edits if edit[0] <= step]
         self._drop_pending()
         with np.errstate(all="ignore"):
             self.position = self.timeline.position(step)
@@ -243,6 +250,8 @@ class Trainer:
         before, parameters[place] = float(parameters[place]), value
         self.position = replace(self.position, parameters=parameters)
         self._checkpoints[self.step] = self.position
+        self.edits = [edit for edit in self.edits if edit[:2] != (self.step, weight)][-MOST_EDITS + 1 :]
+        self.edits.append((self.step, weight, value))
         self._drop_pending()
         after, gradient = self.next_record().loss, float(record.gradient[place])
         predicted = record.loss + gradient * (value - before)

@@ -33,6 +33,7 @@ function pen(canvas) {
 export function lineChart(canvas, series) {
   const [draw, width, height] = pen(canvas);
   const values = series.flatMap((s) => s.points.map((p) => p[1])).filter((v) => Number.isFinite(v) && v > 0);
+  canvas.setAttribute("aria-label", "");
   if (!values.length) return;
   const last = Math.max(1, ...series.map((s) => s.points.at(-1)?.[0] ?? 0));
   let [low, high] = [Math.min(...values), Math.max(...values)];

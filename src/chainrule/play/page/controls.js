@@ -10,10 +10,13 @@ let drawnClass = 0;
 /** The class that a click draws. */
 export const classToDraw = () => drawnClass;
 
-/** Send the settings; the engine answers with a new network. @param {number} [step] */
-export function apply(step = 0) {
+/**
+ * Send the settings; the engine answers with a new network.
+ * @param {number} [step] @param {[number, string, number][]} [edits] weights that were changed by hand on the way there
+ */
+export function apply(step = 0, edits = []) {
   app.running = false;
-  app.send({ type: "settings", settings: app.settings, step, run: Boolean(app.choices.run) });
+  app.send({ type: "settings", settings: app.settings, step, edits, run: Boolean(app.choices.run) });
   emit("settings");
 }
 

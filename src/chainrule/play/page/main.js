@@ -76,7 +76,7 @@ async function start() {
   });
   on("explained", remember);
   connect();
-  apply(linked.step ?? 0);
+  apply(linked.step ?? 0, linked.edits ?? []);
 }
 
 start();

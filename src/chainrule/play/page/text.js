@@ -176,7 +176,7 @@ export const PRESETS = [
   { name: "Bad: all weights zero", about: "All units of a layer are alike, get the same gradient and stay alike: a network of one unit.",
     settings: { data: { name: "circles" }, layers: [{ units: 6, activation: "tanh", weights: "zeros" }], output_weights: "zeros", optimizer: "sgd", learning_rate: 0.3 } },
   { name: "Bad: a learning rate far too large", about: "Each step jumps over the valley and lands higher on the other side.",
-    settings: { data: { name: "moons" }, layers: [{ units: 6, activation: "relu" }], optimizer: "sgd", learning_rate: 20 } },
+    settings: { data: { name: "moons" }, layers: [{ units: 6, activation: "tanh" }], optimizer: "sgd", learning_rate: 30 } },
   { name: "Bad: deep and saturated", about: "Sigmoids multiply the derivative by at most 1/4 in every layer: nothing arrives at the first.",
     settings: { data: { name: "circles" }, layers: Array.from({ length: 6 }, () => ({ units: 6, activation: "sigmoid" })), optimizer: "sgd", learning_rate: 0.3 } },
 ];

@@ -16,7 +16,7 @@
  *   draws: Draw[]}} Built
  * @typedef {{counts: number[], low: number, high: number}} Histogram
  * @typedef {{type: "frame", step: number, epoch: number, phase: string, layer: string | null,
- *   batch_loss: number | null, loss: number | null, held?: Record<string, number | null>,
+ *   edits?: [number, string, number][], batch_loss: number | null, loss: number | null, held?: Record<string, number | null>,
  *   gradient_sizes?: Record<string, number>, values?: Record<string, number[]>, deltas?: Record<string, number[]>,
  *   histogram?: Record<string, any>}} Frame
  * @typedef {Float32Array | Uint8Array} Numbers
