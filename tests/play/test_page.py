@@ -1,5 +1,7 @@
 """The live page in headless Chromium, used by mouse and keyboard."""
 
+import base64
+import json
 import re
 import time
 
@@ -188,6 +190,37 @@ def test_a_file_dropped_onto_the_page(address, visit, tmp_path):
     assert answer.value.status == 400
     expect(page.locator("#message")).to_contain_text("bad.csv: the file")
     page.click("#step")
+
+
+def test_a_dropped_file_has_its_name_its_target_and_survives_a_reload(address, visit, tmp_path):
+    page = visit(address)
+    rows = [f"{k % 7},{k % 5},{3 * (k % 7) + k % 2}" for k in range(60)]
+    (tmp_path / "prices.csv").write_text("size,rooms,price\n" + "\n".join(rows))
+    page.set_input_files("#file", tmp_path / "prices.csv")
+    expect(page.locator("#data-words")).to_have_text("prices.csv: 60 samples; the network predicts price.")
+    page.fill("#target", "shoe")
+    page.press("#target", "Enter")
+    expect(page.locator("#message")).to_contain_text("prices.csv: ")
+    page.click("#step")
+    expect(page.locator("#message")).to_be_hidden()
+    page.fill("#target", "rooms")  # chosen after the file
+    page.press("#target", "Enter")
+    expect(page.locator("#data-words")).to_have_text("prices.csv: 60 samples; the network predicts rooms.")
+    settled(page)
+    page.click("#step")
+    settled(page)
+    loss = page.inner_text("#now-loss")
+    page.reload()
+    expect(page.locator("#data-words")).to_have_text("prices.csv: 60 samples; the network predicts rooms.")
+    expect(page.locator("#now-loss")).to_have_text(loss)
+
+
+def test_a_page_whose_file_is_gone_says_so_and_still_works(address, visit):
+    state = json.dumps({"settings": {"data": {"kind": "given", "name": "prices.csv"}}, "upload": "gone"})
+    page = visit(address + "#" + base64.urlsafe_b64encode(state.encode()).decode().rstrip("="))
+    expect(page.locator("#message")).to_contain_text("drop the file onto the page again")
+    page.click("#step")
+    is_at(page, 1)
 
 
 def test_layers_are_added_changed_and_removed(address, visit):

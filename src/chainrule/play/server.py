@@ -16,6 +16,7 @@ import socket as sockets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ class Play:
         while len(self.uploads) >= MOST_UPLOADS:
             del self.uploads[next(iter(self.uploads))]
         name = secrets.token_urlsafe(12)
-        self.uploads[name] = data
+        self.uploads[name] = replace(data, name=request.query_params.get("name", "")[:80] or f"dropped.{kind}")
         return _json({"upload": name, "rows": len(data.training.x), "target": data.target.name, "task": data.task})
 
     async def socket(self, socket: WebSocket) -> None:

@@ -4,7 +4,8 @@ import { app, byId, colour, emit, make, on, shown } from "./app.js";
 import { connect } from "./connection.js";
 import { TEXT, PRESETS, t } from "./text.js";
 
-let upload = "";
+/** What the last file was that was read, and the file itself. @type {File | null} */
+let dropped = null;
 let drawnClass = 0;
 
 /** The class that a click draws. */
@@ -69,9 +70,10 @@ function dataForm() {
     ["drawn:", TEXT.own_points],
     ...Object.keys(app.choices.builtin).map((name) => /** @type {[string, string]} */ ([`builtin:${name}`, name])),
   ];
-  if (app.choices.given || upload) sets.push(["given:", `${TEXT.given}: ${app.built?.data ?? app.choices.given?.name ?? ""}`]);
+  if (app.choices.given || app.upload) sets.push(["given:", `${TEXT.given}: ${app.built?.data ?? app.choices.given?.name ?? ""}`]);
   const chosen = `${data.kind}:${data.kind === "plane" || data.kind === "builtin" ? data.name : ""}`;
   const fields = make("div", { className: "fields" });
+  const predicts = app.built && data.kind === "given" ? [make("p", { className: "hint", id: "data-words" }, t("data_words", { name: app.built.data, target: app.built.target, count: app.built.samples[0] + app.built.samples[1] }))] : [];
   fields.append(field("data", labelled("data-set", chooser(sets, chosen, (value) => {
     const [kind, name] = value.split(":");
     data.kind = kind;
@@ -90,6 +92,7 @@ function dataForm() {
   box.replaceChildren(make("h2", {}, TEXT.data), fields, dropBox());
   const about = app.choices.planes[data.name] ?? app.choices.builtin[data.name];
   if (about && data.kind !== "drawn" && data.kind !== "given") fields.append(make("p", { className: "hint" }, about));
+  fields.append(...predicts);
   if (app.built) fields.append(make("p", { className: "hint" }, `${app.built.samples[0]} + ${app.built.samples[1]}: ${TEXT.training.toLowerCase()}, test`));
 }
 
@@ -135,6 +138,7 @@ function dropBox() {
   const input = make("input", { type: "file", accept: ".csv,.tsv,.parquet", "aria-label": TEXT.choose_file, id: "file" });
   const target = make("input", { type: "text", placeholder: TEXT.last_column, id: "target" });
   input.onchange = () => input.files?.[0] && send(input.files[0], target.value);
+  target.onchange = () => dropped && send(dropped, target.value);
   const box = make("div", { className: "drop", id: "drop" }, make("p", { className: "hint" }, TEXT.drop), input, field("target_column", target));
   box.ondragover = (/** @type {DragEvent} */ event) => {
     event.preventDefault();
@@ -152,8 +156,9 @@ function dropBox() {
 
 /** Hand a file to the engine. @param {File} file @param {string} target */
 async function send(file, target) {
+  dropped = file;
   const kind = file.name.split(".").pop()?.toLowerCase() ?? "";
-  const query = new URLSearchParams({ kind, target });
+  const query = new URLSearchParams({ kind, target, name: file.name });
   try {
     const response = await fetch(`upload?${query}`, { method: "POST", body: file });
     const answer = await response.json();
@@ -161,10 +166,10 @@ async function send(file, target) {
       emit("error", { header: { message: `${file.name}: ${answer.error}` } });
       return;
     }
-    upload = answer.upload;
+    app.upload = answer.upload;
     app.settings.data = { ...app.choices.defaults.data, kind: "given", name: file.name.slice(0, 80) };
     app.settings.loss = "";
-    connect(upload);
+    connect(app.upload);
     apply();
   } catch {
     emit("error", { header: { message: `${file.name}: ${TEXT.ended}` } });

@@ -39,12 +39,24 @@ function themes() {
 
 function messages() {
   const box = byId("message");
+  let refused = "";
   const say = (/** @type {string} */ text) => {
     box.textContent = text;
     box.hidden = !text;
   };
-  on("error", ({ header }) => say(header.message));
-  on("built", () => say(""));
+  on("error", ({ header }) => {
+    say(header.message);
+    // Without a network there is nothing to go on with: open with the one that is always there.
+    if (header.about !== "settings" || app.built) return;
+    app.settings = structuredClone(app.choices.first);
+    refused = header.message;
+    apply();
+  });
+  on("built", () => {
+    say(refused);
+    refused = "";
+  });
+  on("asked", () => say(""));
   on("closed", (reason) => say(t("disconnected", { reason: reason || TEXT.ended })));
 }
 
@@ -75,7 +87,8 @@ async function start() {
     if (!app.running) remember();
   });
   on("explained", remember);
-  connect();
+  app.upload = linked.upload ?? "";
+  connect(app.upload);
   apply(linked.step ?? 0, linked.edits ?? []);
 }
 

@@ -55,6 +55,7 @@ export const TEXT = {
   noise: "Noise",
   seed: "Seed",
   features: "Inputs",
+  data_words: "{name}: {count} samples; the network predicts {target}.",
   drop: "Drop a CSV or Parquet file here, or choose one:",
   choose_file: "Choose a file",
   target_column: "Column to predict",
