@@ -487,6 +487,7 @@ def test_a_recorded_run_is_replayed(recorded, visit):
     page = visit(address)
     expect(page.locator("#run-words")).to_contain_text(f"of {last} steps")
     expect(page.locator("#training")).to_be_hidden()
+    expect(page.locator("#lesson")).to_be_hidden()  # it would put another training in the run's place
     start = number(page, "#now-held")
     page.locator("#slider").fill(str(last // 2))
     is_at(page, last // 2)

@@ -87,7 +87,7 @@ export function startFirst() {
   invite();
   on("built", ({ header }) => {
     at = -1;
-    byId("first").hidden = !header.scene;
+    byId("first").hidden = !header.scene || header.last_step !== null;
     invite();
   });
 }

@@ -69,6 +69,8 @@ function check() {
 export function startLessons() {
   const select = /** @type {HTMLSelectElement} */ (byId("lesson"));
   select.replaceChildren(make("option", { value: "-1" }, TEXT.choose_lesson), ...LESSONS.map((lesson, k) => make("option", { value: String(k) }, lesson.name)));
+  // A recorded run is there to be looked at: a lesson would put a training of its own in its place.
+  if (select.parentElement) select.parentElement.hidden = Boolean(app.choices.run);
   select.onchange = () => begin(Number(select.value));
   on("draw", check);
   on("explained", (header) => {
