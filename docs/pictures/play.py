@@ -19,7 +19,7 @@ CODE = "from chainrule.cli import main; main()"
 
 
 def main() -> None:
-    """Train a network on each page, open a weight, and take a screenshot."""
+    """Go through the first minute on each page, and take a screenshot of its last click."""
     command = [sys.executable, "-c", CODE, "play", "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as driver:
         try:
@@ -31,11 +31,10 @@ def main() -> None:
                     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
                     page.goto(address)
                     expect(page.locator("#now-loss")).not_to_have_text("-")
-                    page.click("#run")
-                    page.wait_for_timeout(2500)
-                    page.click("#run")
-                    page.fill("#choose-index", "0, 3")
-                    page.click("#choose button")
+                    page.click("#first-minute")
+                    for _ in range(7):
+                        page.click("#next")
+                        page.wait_for_timeout(1200)  # deltas appear layer by layer
                     expect(page.locator("#explained .scheme svg")).to_be_visible()
                     page.evaluate("() => { document.activeElement.blur(); scrollTo(0, 0); }")
                     page.wait_for_timeout(400)

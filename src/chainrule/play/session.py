@@ -343,13 +343,14 @@ class Session:
                 self._tell(*self._race.surface(grid=19))
                 self._surface_at = time.monotonic()
             return
+        # Before the frame: once that is drawn, the page has everything that a command changed.
+        if is_drawn_whole(self._trainer) and now - self._scene_at > (SCENE_EVERY if self._running else 0):
+            self._tell(Scene(self._trainer, self._view.get("sample", 0)).message())
+            self._scene_at = time.monotonic()
         full = not self._running or now - self._full_at > FULL_EVERY
         self._tell(*frames.frame(self._trainer, self._view, full))
         if full:
             self._full_at = now
-        if is_drawn_whole(self._trainer) and now - self._scene_at > (SCENE_EVERY if self._running else 0):
-            self._tell(Scene(self._trainer, self._view.get("sample", 0)).message())
-            self._scene_at = time.monotonic()
         if self._opened is not None and now - self._explained_at > (EXPLAIN_EVERY if self._running else 0):
             self._explain()
         if self._view.get("surface") and now - self._surface_at > SURFACE_EVERY:
