@@ -145,14 +145,20 @@ class Scene:
         a, upstream = self._value(column.activation, unit), self._derivative(column.activation, unit)
         slope = float(column.activation.layer.derivative(np.array([z]), np.array([a]))[0])  # type: ignore[attr-defined]
         name = column.activation.layer.kind.lower()
-        reader = self.columns[k + 1].dense
-        onward = self.network.params(self.position.parameters, self.position.statistics)[reader.owner]["W"][unit]
-        terms = [f"{short(weight)} × {enclosed(self._derivative(reader, j))}" for j, weight in enumerate(onward)]
         return {
             **shown, "a": a, "slope": slope, "upstream": upstream,
             "a_line": f"a = {name}(z) = {name}({short(z)}) = {short(a)}",
-            "delta_line": f"δ = {name}′(z) × Σ w δ = {short(slope)} × ({added(terms)}) = {short(delta)}",
+            "delta_line": f"δ = {name}′(z) × ∂L/∂a = {short(slope)} × {self._upstream_line(k, unit, upstream)} = {short(delta)}",
         }  # fmt: skip
+
+    def _upstream_line(self, k: int, unit: int, upstream: float) -> str:
+        """dL/da of a hidden unit: a sum over what it feeds, unless dropout stands in between."""
+        reader, activation = self.columns[k + 1].dense, self.columns[k].activation
+        if activation is None or reader.inputs[0] != self._number(activation):
+            return enclosed(upstream)
+        params = self.network.params(self.position.parameters, self.position.statistics)
+        onward = params[reader.owner]["W"][unit]
+        return f"({added([f'{short(w)} × {enclosed(self._derivative(reader, j))}' for j, w in enumerate(onward)])})"
 
     def _plot(self, k: int) -> dict[str, Any] | None:
         """The graph of a column's activation, over a range that holds every z of the batch."""
@@ -160,6 +166,7 @@ class Scene:
         if column.activation is None:
             return None
         widest = max(3.0, float(np.abs(self.derivatives.tape.values[self._number(column.dense)][self.sample]).max()))
+        widest = widest if np.isfinite(widest) else 3.0
         z = np.linspace(-widest, widest, PLOT_POINTS)
         return {"z": z.tolist(), "a": column.activation.layer.value(z).tolist()}  # type: ignore[attr-defined]
 
@@ -186,11 +193,16 @@ class Scene:
         ]
         few = products if len(products) <= 5 else [*products[:4], "…"]
         mean = f"({added(few)}) / {len(products)}" if len(products) > 1 else few[0]
-        what = "δ × input" if len(index) > 1 else "δ"
+        what = ("mean of " if len(products) > 1 else "") + ("δ × input" if len(index) > 1 else "δ")
+        terms = [one.terms(self.network.parameters, place, value) for one in self.trainer.plan.penalties]
+        penalty = sum(part for parts in terms for _, part in parts)
+            part for one in self.trainer.plan.penalties for _, part in one.terms(self.network.parameters, place, value)
+        )
+        more = f" + {enclosed(penalty)} (penalty)" if penalty else ""
         return {
             "weight": name, "from": int(index[0]) if len(index) > 1 else None, "to": unit, "layer": column.dense.name,
             "value": value, "value_text": short(value), "gradient": gradient, "next": after,
-            "gradient_line": f"∂L/∂w = {'mean of ' if len(products) > 1 else ''}{what} = {mean} = {short(gradient)}",
+            "gradient_line": f"∂L/∂w = {what} = {mean}{more} = {short(gradient)}",
             "next_line": self._update_line(value, gradient, after),
         }  # fmt: skip
 
@@ -318,7 +330,7 @@ def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
 
     values = np.linspace(value - reach, value + reach, SLICE_POINTS)
     now, next_loss = loss(value), loss(then)
-    direction = "falls" if next_loss < now else "rises" if next_loss > now else "stays"
+    against = ", against the slope" if (then - value) * gradient < 0 else ""
     uphill = "a larger" if gradient > 0 else "a smaller"
     return {
         "type": "slice", "weight": weight, "step": position.step, "value": value, "loss": now,
@@ -326,8 +338,8 @@ def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
         "values": values.tolist(), "losses": [loss(float(w)) for w in values],
         "words": f"The loss of this mini-batch, L = {now:.4f}, as only this weight changes. Its slope is the"
         f" derivative: uphill lies {uphill} weight. Drag the point.",
-        "step_words": f"The step goes against the slope, from {short(value)} to {short(then)}. By this weight alone the"
-        f" loss {direction} from {now:.5f} to {next_loss:.5f}.",
+        "step_words": f"The step moves this weight from {short(value)} to {short(then)}{against}. By it alone the loss"
+        f" of the mini-batch goes from {now:.5f} to {next_loss:.5f}.",
     }  # fmt: skip
 
 

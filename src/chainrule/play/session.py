@@ -165,9 +165,6 @@ class Session:
         settings = Settings.from_json(message.get("settings", {}))
         run = self._run if settings.data.kind == "given" and message.get("run") else None
         trainer = Trainer(settings, self._dataset, run)
-        self._running = self._racing = False
-        self._race, self._trainer, self._opened = None, trainer, None
-        self._tell(*frames.description(trainer))
         step = min(int(message.get("step", 0)), MOST_REPLAYED)
         if run is None:
             for at, weight, value in list(message.get("edits", []))[:MOST_EDITS]:
@@ -177,6 +174,9 @@ class Session:
             trainer.advance(step - trainer.step)
         elif step > 0:
             trainer.go_to(step)
+        self._running = self._racing = False
+        self._race, self._trainer, self._opened = None, trainer, None
+        self._tell(*frames.description(trainer))
         self._redraw()
 
     def _redraw(self) -> None:

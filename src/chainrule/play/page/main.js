@@ -47,7 +47,7 @@ function messages() {
   on("error", ({ header }) => {
     say(header.message);
     // Without a network there is nothing to go on with: open with the one that is always there.
-    if (header.about !== "settings" || app.built) return;
+    if (header.about !== "settings" || app.built || refused) return;
     app.settings = structuredClone(app.choices.first);
     refused = header.message;
     apply();

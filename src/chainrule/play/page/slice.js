@@ -14,8 +14,14 @@ function draw() {
   const box = byId("slice");
   box.hidden = slice === null;
   if (!slice) return;
-  const { values, losses } = slice;
-  const [low, high] = [Math.min(...losses.filter(Number.isFinite)), Math.max(...losses.filter(Number.isFinite))];
+  const losses = slice.losses.filter((loss) => loss !== null);
+  const values = slice.values.filter((_, k) => slice?.losses[k] !== null);
+  if (slice.loss === null || slice.next_loss === null || !losses.length) {
+    byId("slice-picture").replaceChildren();
+    byId("slice-words").textContent = slice.step_words;
+    return;
+  }
+  const [low, high] = [Math.min(...losses), Math.max(...losses)];
   const x = (/** @type {number} */ v) => LEFT + ((WIDTH - LEFT - 6) * (v - values[0])) / (values[values.length - 1] - values[0]);
   const y = (/** @type {number} */ v) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (v - low) / (high - low || 1));
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": t("slice_label", { weight: slice.weight, value: figure(slice.value), slope: figure(slice.gradient) }) });

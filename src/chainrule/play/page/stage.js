@@ -41,8 +41,9 @@ export function has(level) {
   return LEVELS.indexOf(level) <= LEVELS.indexOf(reached);
 }
 
-/** A number for the stage. @param {number} value */
+/** A number for the stage; null stands for infinity and NaN, which JSON lacks. @param {number | null} value */
 export function figure(value) {
+  if (value === null) return "not finite";
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1000) return String(value).replace("-", "−");
   const text = size >= 1000 ? value.toPrecision(4) : size >= 0.0005 || value === 0 ? value.toFixed(3) : value.toExponential(1);

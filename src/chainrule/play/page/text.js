@@ -134,7 +134,7 @@ export const TEXT = {
   line_loss: "The loss: how wrong the prediction is, in one number",
   line_backward: "Backpropagation: from the loss to the first layer, δ is the derivative of the loss with respect to z",
   line_gradient: "The gradient of a weight: the δ it leads to times the input it multiplies, averaged over the mini-batch",
-  line_update: "Gradient descent: against the derivative, scaled by the learning rate",
+  line_update: "Gradient descent: the next value of the weight",
   download: "Download",
   disconnected: "The connection to chainrule is lost: {reason}. Reload the page.",
   ended: "the program has ended",
