@@ -196,8 +196,6 @@ class Scene:
         what = ("mean of " if len(products) > 1 else "") + ("δ × input" if len(index) > 1 else "δ")
         terms = [one.terms(self.network.parameters, place, value) for one in self.trainer.plan.penalties]
         penalty = sum(part for parts in terms for _, part in parts)
-            part for one in self.trainer.plan.penalties for _, part in one.terms(self.network.parameters, place, value)
-        )
         more = f" + {enclosed(penalty)} (penalty)" if penalty else ""
         return {
             "weight": name, "from": int(index[0]) if len(index) > 1 else None, "to": unit, "layer": column.dense.name,
