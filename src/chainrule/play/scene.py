@@ -145,10 +145,11 @@ class Scene:
         a, upstream = self._value(column.activation, unit), self._derivative(column.activation, unit)
         slope = float(column.activation.layer.derivative(np.array([z]), np.array([a]))[0])  # type: ignore[attr-defined]
         name = column.activation.layer.kind.lower()
+        onward = self._upstream_line(k, unit, upstream)
         return {
             **shown, "a": a, "slope": slope, "upstream": upstream,
             "a_line": f"a = {name}(z) = {name}({short(z)}) = {short(a)}",
-            "delta_line": f"δ = {name}′(z) × ∂L/∂a = {short(slope)} × {self._upstream_line(k, unit, upstream)} = {short(delta)}",
+            "delta_line": f"δ = {name}′(z) × ∂L/∂a = {short(slope)} × {onward} = {short(delta)}",
         }  # fmt: skip
 
     def _upstream_line(self, k: int, unit: int, upstream: float) -> str:
