@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from chainrule.layers import KINDS
 from chainrule.play.scene import Scene, slice_of
-from chainrule.play.settings import FIRST
+from chainrule.play.settings import FIRST, DataSettings, LayerSettings, Settings
 from chainrule.play.trainer import Trainer
 
 NUMBERS = """() => [...document.querySelectorAll("#stage [data-number]")].filter((element) => {
@@ -161,3 +162,21 @@ def test_deltas_appear_from_the_last_layer_to_the_first(opened):
     page.click("#next")
     page.wait_for_function("() => window.order.length === 4")
     assert page.evaluate("() => window.order") == ["dense_2[0]", "dense_1[0]", "dense_1[1]", "dense_1[2]"]
+
+
+@pytest.mark.parametrize("name", sorted(kind.__name__.lower() for kind in KINDS if kind.elementwise))
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_lines_hold_for_every_activation_with_dropout_and_penalties(name, dropout):
+    layers = (LayerSettings(3, name, dropout=dropout), LayerSettings(2, name))
+    trainer = Trainer(Settings(DataSettings(name="moons"), layers, optimizer="momentum", batch_size=4, l2=0.1))
+    trainer.advance(2)
+    scene = Scene(trainer, sample=1).message()
+    units = [unit for layer in scene["layers"] for unit in layer["units"]]
+    lines = [(unit["delta_line"], unit["delta"]) for unit in units]
+    lines += [(unit["z_line"], unit["z"]) for unit in units]
+    lines += [(weight["gradient_line"], weight["gradient"]) for weight in scene["weights"]]
+    for line, value in lines:
+        *_, worked, result = line.replace("−", "-").replace("×", "*").replace(" (penalty)", "").split(" = ")
+        assert float(result) == pytest.approx(value, abs=5.1e-4, rel=0.05)
+        if not (line.startswith("δ = ∂L") and "p -" in line):
+            assert eval(worked) == pytest.approx(value, abs=5e-3, rel=5e-2)  # of numbers with three decimals
