@@ -215,10 +215,22 @@ def test_a_dropped_file_has_its_name_its_target_and_survives_a_reload(address, v
     expect(page.locator("#now-loss")).to_have_text(loss)
 
 
-def test_a_page_whose_file_is_gone_says_so_and_still_works(address, visit):
-    state = json.dumps({"settings": {"data": {"kind": "given", "name": "prices.csv"}}, "upload": "gone"})
-    page = visit(address + "#" + base64.urlsafe_b64encode(state.encode()).decode().rstrip("="))
-    expect(page.locator("#message")).to_contain_text("drop the file onto the page again")
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (
+            {"settings": {"data": {"kind": "given", "name": "prices.csv"}}, "upload": "gone"},
+            "drop the file onto the page again",
+        ),
+        ({"settings": {"seed": 1}, "step": 3, "edits": [[1, "nope.W[0]", 1]]}, "there is no parameter 'nope.W'"),
+        ({"settings": {"seed": 1}, "step": 3, "edits": "abc"}, "malformed"),
+        ({"settings": {"optimizer": "shoe"}}, "unknown optimizer 'shoe'"),
+    ],
+)
+def test_an_address_that_leads_nowhere_says_so_and_the_page_still_works(address, visit, state, message):
+    state = base64.urlsafe_b64encode(json.dumps(state).encode()).decode().rstrip("=")
+    page = visit(f"{address}#{state}")
+    expect(page.locator("#message")).to_contain_text(message)
     page.click("#step")
     is_at(page, 1)
 

@@ -82,7 +82,8 @@ def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
     else:
         plane = planes.plane(settings.name, settings.samples, settings.noise, settings.seed)
         points, y, task = plane.features, np.asarray(plane.target), plane.task
-    source = Source(settings.name, features_of(points, settings.features), y, "class", task, columns=settings.features)
+    target = "y" if task == "regression" else "class"
+    source = Source(settings.name, features_of(points, settings.features), y, target, task, columns=settings.features)
     data = load(source, validation=VALIDATION, test=TEST, seed=settings.seed)
     assert data.rows is not None
     held_out = np.setdiff1d(np.arange(len(points)), data.rows)

@@ -143,7 +143,9 @@ class Session:
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError, IndexError):
             # A malformed message from a hostile page ends here; the log is for our own bugs.
             logging.getLogger(__name__).exception("the command %r failed", name)
-            self._tell({"type": "error", "message": f"the command {name!r} is malformed; reload the page"})
+            self._tell(
+                {"type": "error", "message": f"the command {name!r} is malformed; reload the page", "about": name}
+            )
         except MemoryError:
             self._tell({"type": "error", "message": "out of memory; choose a smaller network"})
 

@@ -47,12 +47,13 @@ function steepest() {
 
 function show() {
   const box = byId("first");
-  const { word, words } = FIRST[at];
+  const { word, words, adaptive } = FIRST[at];
+  const said = adaptive && app.settings.optimizer !== "sgd" ? adaptive : words;
   const last = at === FIRST.length - 1;
   const next = last
     ? make("button", { id: "next", className: "primary", onclick: letItLearn }, TEXT.let_it_learn)
     : make("button", { id: "next", className: "primary", onclick: forward }, `${TEXT.next}: ${FIRST[at + 1].word}`);
-  box.replaceChildren(make("b", {}, `${at + 1}/${FIRST.length} ${word}. `), make("span", {}, words), next, make("button", { id: "first-end", onclick: end }, TEXT.skip_first));
+  box.replaceChildren(make("b", {}, `${at + 1}/${FIRST.length} ${word}. `), make("span", {}, said), next, make("button", { id: "first-end", onclick: end }, TEXT.skip_first));
   next.focus({ preventScroll: true });
 }
 

@@ -226,7 +226,10 @@ export const LESSONS = [
     settings: { data: { name: "moons", samples: 40, noise: 0.25 }, layers: [{ units: 32, activation: "relu" }, { units: 32, activation: "relu" }], optimizer: "adam", learning_rate: 0.01 } },
 ];
 
-/** The first minute: each click explains one word, where it happens. */
+/**
+ * The first minute: each click explains one word, where it happens; `adaptive` for other optimizers than plain descent.
+ * @type {{name: string, word: string, words: string, adaptive?: string}[]}
+ */
 export const FIRST = [
   { name: "sample", word: "Sample", words: "One point of the mini-batch, two numbers, enters on the left. Its class is the target." },
   { name: "weight", word: "Weight", words: "Each line has a weight w, each unit a bias b. At first they are random draws." },
@@ -235,5 +238,6 @@ export const FIRST = [
   { name: "derivative", word: "Derivative", words: "On the right: the loss as one weight changes. Its slope, the derivative, points uphill; the negative points downhill." },
   { name: "backpropagation", word: "Backpropagation", words: "Computes the derivatives by the chain rule, from the last layer to the first: each δ is made from those it feeds." },
   { name: "gradient", word: "Gradient", words: "δ times the input of a weight is the derivative of the loss for that weight. All of them together: the gradient." },
-  { name: "descent", word: "Descent", words: "Gradient descent uses them: each weight moves by −η × its derivative. Green is its next value." },
+  { name: "descent", word: "Descent", words: "Gradient descent uses them: each weight moves by −η × its derivative. Green is its next value.",
+    adaptive: "The optimizer turns each derivative into a step and subtracts it from the weight. Green is its next value." },
 ];
