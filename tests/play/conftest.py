@@ -5,7 +5,6 @@ import sys
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import expect
 
 from waiting import WAIT, settled
 
@@ -69,7 +68,7 @@ def visit(windows):
         page.on("console", lambda message: problems.append(message.text) if is_error(message) else None)
         page.on("request", lambda request: problems.append(request.url) if foreign(request.url, address) else None)
         page.goto(with_defaults(address))
-        expect(page.locator("#now-loss")).not_to_have_text("-")
+        page.wait_for_function("() => document.getElementById('now-loss').textContent !== '-'")
         settled(page)
         return page
 

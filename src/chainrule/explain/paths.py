@@ -64,11 +64,11 @@ def _all(trace: Trace, begun: list[Path]) -> list[Path] | None:
                 feeds[unit] = trace.tape.feeds(unit)
             if not feeds[unit]:
                 ended.append(path.ended(trace))
-        branches = [(path, feeds[path.units[-1]]) for path in level]
-        count = sum(np.count_nonzero(group.local) for _, groups in branches for group in groups)
-        if len(ended) + count > COUNTABLE:  # checked before the next level is built
+        counts = {unit: sum(np.count_nonzero(group.local) for group in groups) for unit, groups in feeds.items()}
+        if len(ended) + sum(counts[path.units[-1]] for path in level) > COUNTABLE:  # before the next level is built
             return None
-        level = [path.extended(link) for path, groups in branches for link in strongest(groups)[0] if link.local]
+        links = {unit: strongest(feeds[unit])[0] for unit in {path.units[-1] for path in level}}
+        level = [path.extended(link) for path in level for link in links[path.units[-1]] if link.local]
     return ended
 
 

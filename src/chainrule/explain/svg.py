@@ -4,7 +4,9 @@ the document around them.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from html import escape
 
 PALETTE = {
@@ -20,12 +22,13 @@ PALETTE = {
 }
 """Each colour on a light and on a dark background."""
 
-_WIDTHS = {
-    **dict.fromkeys(" .,:;|[]()/\u2032il", 0.4),
-    **dict.fromkeys("=+\u2212\u00d7\u2192", 0.84),
-    **dict.fromkeys("mMW", 0.98),
-}
-"""The widths of characters in em; others are narrower than 0.64."""
+_WIDTHS = defaultdict(
+    lambda: 0.64,
+    dict.fromkeys(" .,:;|[]()/\u2032il", 0.4)
+    | dict.fromkeys("=+\u2212\u00d7\u2192", 0.84)
+    | dict.fromkeys("mMW", 0.98),
+)
+"""The widths of characters in em; those not listed are narrower than 0.64."""
 LINE = 15
 """The distance between lines of text."""
 
@@ -34,11 +37,11 @@ def wide(text: str, size: float = 11, bold: bool = False) -> float:
     """An upper bound on the width of a text: the pictures stay clear in every font that may be
     used. The widest of them is DejaVu Sans.
     """
-    units = sum(_WIDTHS.get(letter, 0.64) for letter in text)
-    return size * units * (1.1 if bold else 1.0)
+    return size * sum(map(_WIDTHS.__getitem__, text)) * (1.1 if bold else 1.0)
 
 
-def wrapped(text: str, room: float, size: float = 11, bold: bool = False) -> list[str]:
+@lru_cache(maxsize=4096)  # a box asks for its height before it is drawn, and a scheme for several layouts
+def wrapped(text: str, room: float, size: float = 11, bold: bool = False) -> tuple[str, ...]:
     """The lines of a text, broken at spaces; a name that is too long is broken at a dot or an
     underscore.
     """
@@ -56,7 +59,7 @@ def wrapped(text: str, room: float, size: float = 11, bold: bool = False) -> lis
             lines[-1:] = [word[:fits], ""]
             word = word[fits:]
         lines[-1] = word
-    return lines
+    return tuple(lines)
 
 
 def text(
