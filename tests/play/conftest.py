@@ -70,6 +70,7 @@ def visit(windows):
         page.goto(with_defaults(address))
         page.wait_for_function("() => document.getElementById('now-loss').textContent !== '-'")
         settled(page)
+        page.evaluate("() => document.getElementById('settings').open = true")
         return page
 
     yield open_address

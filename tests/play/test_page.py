@@ -248,10 +248,10 @@ def test_layers_are_added_changed_and_removed(address, visit):
     expect(page.locator("#histogram-layer")).to_contain_text("relu_1")
     page.get_by_label("Dropout (1)").select_option("0.3")
     expect(page.locator("#histogram-layer")).to_contain_text("dropout_1")
-    before = picture(page, ".layer canvas >> nth=0")
+    before = picture(page, "#draws canvas >> nth=0")
     page.get_by_label("Weights drawn from (1)").select_option("uniform -1 1")
-    expect(page.locator(".layer canvas").first).to_have_attribute("aria-label", re.compile("Uniform"))
-    assert picture(page, ".layer canvas >> nth=0") != before
+    expect(page.locator("#draws canvas").first).to_have_attribute("aria-label", re.compile("Uniform"))
+    assert picture(page, "#draws canvas >> nth=0") != before
     page.get_by_label("Remove this layer (3)").click()
     expect(arrays).to_have_count(6)
 
@@ -317,15 +317,14 @@ def test_a_weight_is_explained_live(address, visit):
     expect(explained.locator(".scheme svg")).to_be_visible()
     expect(explained.locator(".levels > details")).to_have_count(6)
     for k in range(1, 7):
-        level = explained.locator(f"#level-{k}")
-        if k > 2:
-            level.locator("> summary").click()
-        expect(level.locator("> :not(summary)").first).to_be_visible()
+        page.click(f"#tab-level-{k}")
+        expect(explained.locator(f"#level-{k} > :not(summary)").first).to_be_visible()
+        expect(explained.locator("[role=tabpanel]:visible")).to_have_count(1)
     short = explained.locator(".short")
     before = short.text_content()
     page.click("#step")
     expect(short).not_to_have_text(before)
-    expect(explained.locator("#level-6 > :not(summary)").first).to_be_visible()  # open levels stay open
+    expect(explained.locator("#level-6 > :not(summary)").first).to_be_visible()  # the tab stays chosen
     before = short.text_content()
     page.click("#run")
     expect(short).not_to_have_text(before)
@@ -479,6 +478,7 @@ def test_by_keyboard_alone(address, visit):
 def test_it_fits_the_screen_in_light_and_dark(address, visit, width, height, scheme):
     page = visit(address, width, height, color_scheme=scheme)
     assert page.evaluate("() => document.documentElement.dataset.theme") == scheme
+    page.locator("[data-unit='dense_1[0]']").click()  # on a phone, this brings the inspector up
     page.click("#choose button")
     expect(page.locator("#explained .scheme svg")).to_be_visible()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width

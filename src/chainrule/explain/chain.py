@@ -80,19 +80,19 @@ def open_link(trace: Trace, link: Link, depth: int = DEPTH, known: Opened | None
     )
 
 
-def open_unit(trace: Trace, layer: str, index: int, depth: int = DEPTH) -> ChainLink:
-    """Open the delta of a layer's unit, for the sample of the batch where it is largest in
-    magnitude.
+def open_unit(trace: Trace, layer: str, index: int, sample: int) -> ChainLink:
+    """Open the delta of a layer's unit for a sample of the batch: at the position where it is
+    largest in magnitude, if the unit has several.
 
     Raises SettingError for an unknown unit; the message lists those that exist.
     """
     sizes = {node.name: node.built.output_shape[-1] for node in trace.network.nodes if node.built.output_shape}
     units = ", ".join(f"{name}[0-{count - 1}]" for name, count in sizes.items())
     require(0 <= index < sizes.get(layer, 0), f"there is no unit {layer}[{index}]; there are {units}")
-    deltas = trace.tape.arrived(layer)[..., index]
+    deltas = trace.tape.arrived(layer)[sample, ..., index]
     place = tuple(int(k) for k in np.unravel_index(np.argmax(np.abs(deltas)), deltas.shape))
-    unit = Unit(layer, (*place, index))
-    return open_link(trace, Link(unit, 1.0, trace.tape.delta(unit)), depth)
+    unit = Unit(layer, (sample, *place, index))
+    return open_link(trace, Link(unit, 1.0, trace.tape.delta(unit)))
 
 
 def _batch_outputs(trace: Trace, unit: Unit) -> Array:

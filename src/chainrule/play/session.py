@@ -14,7 +14,7 @@ import numpy as np
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError, SettingError
 from chainrule.explain import gradient_line, update_line
-from chainrule.explain.page import levels, opened_link, page
+from chainrule.explain.page import levels, page
 from chainrule.explain.scheme import draw
 from chainrule.play import frames
 from chainrule.play.export import export
@@ -22,6 +22,7 @@ from chainrule.play.race import Race
 from chainrule.play.scene import Scene, is_drawn_whole, slice_of
 from chainrule.play.settings import Settings
 from chainrule.play.trainer import MOST_EDITS, PHASES, Trainer
+from chainrule.play.unit import unit_view
 from chainrule.runs import Run
 
 SLICE = 0.008
@@ -247,11 +248,7 @@ class Session:
             return
         if "layer" in opened:
             layer, unit = str(opened["layer"]), int(opened["unit"])
-            link = trainer.explain_unit(layer, unit)
-            self._tell({
-                "type": "explanation", "step": trainer.step, "unit": f"{layer}[{unit}]",
-                "delta": link.delta, "sample": link.row, "levels": opened_link(link),
-            })  # fmt: skip
+            self._tell(unit_view(trainer, layer, unit, int(self._view.get("sample", 0))))
             return
         self._tell(slice_of(trainer, str(opened["weight"])))
         e = trainer.explain(str(opened["weight"]))

@@ -13,7 +13,6 @@ from chainrule.engine import Position, Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import NonFiniteError, SettingError
 from chainrule.explain import Explanation
-from chainrule.explain.chain import ChainLink, open_unit
 from chainrule.explain.surface import Surface, surface_of
 from chainrule.explain.trace import Trace
 from chainrule.play.samples import page_data
@@ -223,17 +222,21 @@ class Trainer:
         with np.errstate(all="ignore"):
             return NumpyEngine(self.problem).step(self.position, *self._next_batch())
 
+    def _record_shown(self) -> StepRecord:
+        """The step that the page shows: the one just taken, phase by phase, or the next one."""
+        return self.last if self.phase == "update" and self.last is not None else self.next_record()
+
     def explain(self, weight: str) -> Explanation:
-        """The chain rule of a weight in the step that the page shows: the one just taken, phase by
-        phase, or the next one.
-        """
-        record = self.last if self.phase == "update" and self.last is not None else self.next_record()
+        """The chain rule of a weight in the step that the page shows."""
+        record = self._record_shown()
         problem = self.timeline.problem_at(record.before.step)
         return Explanation(problem, record, self.data.training, weight, data=self.data)
 
-    def explain_unit(self, layer: str, unit: int) -> ChainLink:
-        """The chain rule of a unit's delta in the next step."""
-        return open_unit(Trace(self.problem, self.position, *self._next_batch()), layer, unit)
+    def trace(self) -> Trace:
+        """The step that the page shows, unit by unit."""
+        record = self._record_shown()
+        problem = self.timeline.problem_at(record.before.step)
+        return Trace(problem, record.before, self.data.training.take(record.rows), record.rows)
 
     def set_weight(self, weight: str, value: float) -> dict[str, float]:
         """Change a weight by hand.

@@ -1,6 +1,6 @@
 // The forms: data, layers, and how they are trained. Each change makes a new network.
 
-import { app, byId, colour, emit, make, on, shown } from "./app.js";
+import { app, byId, emit, make, on } from "./app.js";
 import { connect } from "./connection.js";
 import { TEXT, PRESETS, t } from "./text.js";
 
@@ -194,14 +194,14 @@ function trainingForm() {
   const presets = chooser([["", TEXT.choose_preset], ...PRESETS.map((p, k) => /** @type {[string, string]} */ ([String(k), p.name]))], "", (value) => {
     if (value) emit("preset", PRESETS[Number(value)]);
   });
+  const bar = [choice("optimizer", plain(Object.keys(app.choices.optimizers))), numeric("learning_rate", { min: "0", max: "1000", step: "any" })];
+  byId("bar-settings").replaceChildren(...(app.choices.run ? [] : bar));
   byId("training").replaceChildren(
     make("h2", {}, TEXT.training),
     make("div", { className: "fields" },
       field("presets", labelled("preset", presets)),
       choice("loss", [["", TEXT.by_data], ...plain(losses)]),
-      choice("optimizer", plain(Object.keys(app.choices.optimizers))),
       ...options(),
-      numeric("learning_rate", { min: "0", max: "1000", step: "any" }),
       choice("schedule", plain(app.choices.schedules)),
       numeric("clip", { min: "0", max: "1000000", step: "any" }),
       numeric("batch_size", { min: "1", max: "4096" }),
@@ -243,16 +243,13 @@ function layersForm() {
         button(TEXT.remove_layer, "×", () => { layers.splice(k, 1); apply(); })),
       named(TEXT.activation, k, chooser(plain(app.choices.activations), layer.activation, (v) => { layer.activation = v; apply(); })),
       named(TEXT.distribution, k, chooser(distributions(), layer.weights, (v) => { layer.weights = v; apply(); })),
-      named(TEXT.dropout, k, chooser([0, 0.1, 0.2, 0.3, 0.5].map((v) => [String(v), `${TEXT.dropout} ${v}`]), String(layer.dropout), (v) => { layer.dropout = Number(v); apply(); })),
-      make("canvas", { className: "draw", "data-draw": String(k), role: "img" }));
+      named(TEXT.dropout, k, chooser([0, 0.1, 0.2, 0.3, 0.5].map((v) => [String(v), `${TEXT.dropout} ${v}`]), String(layer.dropout), (v) => { layer.dropout = Number(v); apply(); })));
   });
   const last = make("div", { className: "layer" }, make("b", {}, TEXT.output_layer),
-    named(TEXT.distribution, layers.length, chooser(distributions(), app.settings.output_weights, (v) => { app.settings.output_weights = v; apply(); })),
-    make("canvas", { className: "draw", "data-draw": String(layers.length), role: "img" }));
+    named(TEXT.distribution, layers.length, chooser(distributions(), app.settings.output_weights, (v) => { app.settings.output_weights = v; apply(); })));
   byId("layers").replaceChildren(...cards, last);
   byId("layers").hidden = Boolean(app.choices.run);
   byId("add-layer").hidden = Boolean(app.choices.run);
-  drawDraws();
 }
 
 /** @param {string} label @param {number} k @param {any} control */
@@ -262,25 +259,12 @@ function named(label, k, control) {
   return control;
 }
 
-/** The weights that were drawn, as bars, over the density of their distribution. */
-function drawDraws() {
-  for (const canvas of /** @type {NodeListOf<HTMLCanvasElement>} */ (document.querySelectorAll("canvas.draw"))) {
-    const draw = app.built?.draws[Number(canvas.dataset.draw)];
-    if (!draw) continue;
-    canvas.setAttribute("aria-label", `${draw.layer}.W: ${draw.distribution}, -${shown(draw.widest)} .. ${shown(draw.widest)}`);
-    canvas.title = `${draw.layer}.W ~ ${draw.distribution}`;
-    const [width, height] = [(canvas.width = 240), (canvas.height = 64)];
-    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    const most = Math.max(...draw.drawn, ...draw.density, 1e-9);
-    const wide = width / draw.drawn.length;
-    pen.fillStyle = colour("plus");
-    draw.drawn.forEach((share, k) => pen.fillRect(k * wide, height - (share / most) * height, wide - 1, (share / most) * height));
-    pen.strokeStyle = colour("minus");
-    pen.lineWidth = 2.5;
-    pen.beginPath();
-    draw.density.forEach((share, k) => pen.lineTo((k + 0.5) * wide, height - 2 - (share / most) * (height - 4)));
-    pen.stroke();
-  }
+/** What the settings are, in the line that opens them. */
+function summary() {
+  const { built, settings } = app;
+  if (!built) return;
+  const layers = [built.inputs.join(" × "), ...built.layers.filter((layer) => layer.symbol === "z").map((layer) => layer.units)].join(" – ");
+  byId("settings-words").textContent = t("settings_words", { data: built.data, layers, optimizer: settings.optimizer, rate: settings.learning_rate, batch: settings.batch_size });
 }
 
 /** Build the forms now and whenever the network is another. */
@@ -289,8 +273,13 @@ export function startControls() {
     dataForm();
     trainingForm();
     layersForm();
+    summary();
   });
-  on("theme", drawDraws);
+  byId("open-settings").onclick = () => {
+    const box = /** @type {HTMLDetailsElement} */ (byId("settings"));
+    box.open = !box.open;
+    if (box.open) box.scrollIntoView({ block: "end" });
+  };
   on("preset", (preset) => {
     const usual = structuredClone(app.choices.defaults);
     const { data = {}, layers = usual.layers, ...others } = preset.settings;

@@ -1,7 +1,8 @@
 // The chain rule of a weight, or of a unit's delta: all its levels, live while the network learns.
 
 import { app, byId, emit, make, on, shown } from "./app.js";
-import { TEXT, t } from "./text.js";
+import { TABS, TEXT, t } from "./text.js";
+import { unitParts } from "./unit.js";
 
 /** Open a weight by its name. @param {string} weight */
 export function openWeight(weight) {
@@ -36,33 +37,64 @@ function isThere({ weight, layer, unit }) {
   return Boolean(match && array && match[2].split(",").every((k, d) => Number(k) < array.shape[d]));
 }
 
-/** Which of the levels, and of the links in them, are open. @param {HTMLElement} box */
-function openParts(box) {
-  return Array.from(box.querySelectorAll("details"), (part) => part.open);
-}
+/** The tab that is shown, kept from one weight to the next. */
+let tab = "picture";
 
 /** Show what the engine sent. @param {any} header */
 function show(header) {
   const box = byId("explained");
-  const before = openParts(box);
-  const same = box.dataset.of === (header.weight ?? header.unit);
-  box.dataset.of = header.weight ?? header.unit;
+  const name = header.weight ?? header.unit;
+  const same = box.dataset.of === name;
+  const open = Array.from(box.querySelectorAll("details details, .unit-levels details"), (part) => /** @type {HTMLDetailsElement} */ (part).open);
+  box.dataset.of = name;
   box.dataset.step = header.step;
-  if (header.weight) {
-    app.paths = header.paths;
-    if (!same || !box.querySelector(".edit")) box.replaceChildren(...weightParts(header));
-    /** @type {HTMLElement} */ (box.querySelector(".short")).replaceChildren(header.gradient_line, make("br"), make("b", {}, header.update_line));
-    const value = /** @type {HTMLInputElement} */ (box.querySelector(".edit input"));
-    if (document.activeElement !== value) value.value = String(Number(header.value.toPrecision(7)));
-    /** @type {HTMLElement} */ (box.querySelector(".scheme")).innerHTML = header.scheme;
-  } else {
-    app.paths = [];
-    box.replaceChildren(make("p", { className: "short" }, `δ ${header.unit} = ${shown(header.delta)}`), make("div", { className: "levels" }));
-  }
-  const levels = /** @type {HTMLElement} */ (box.querySelector(".levels"));
-  levels.innerHTML = header.levels;
-  if (same) levels.querySelectorAll("details").forEach((part, k) => (part.open = before[k] ?? part.open));
+  app.paths = header.paths ?? [];
+  if (header.weight) showWeight(box, header, same);
+  else box.replaceChildren(...unitParts(header));
+  if (same) box.querySelectorAll("details details, .unit-levels details").forEach((part, k) => (/** @type {HTMLDetailsElement} */ (part).open = open[k] ?? true));
   emit("explained", header);
+}
+
+/** @param {HTMLElement} box @param {any} header @param {boolean} same whether its parts are there already */
+function showWeight(box, header, same) {
+  if (!same || !box.querySelector(".edit")) box.replaceChildren(...weightParts(header));
+  /** @type {HTMLElement} */ (box.querySelector(".short")).replaceChildren(header.gradient_line, make("br"), make("b", {}, header.update_line));
+  const value = /** @type {HTMLInputElement} */ (box.querySelector(".edit input"));
+  if (document.activeElement !== value) value.value = String(Number(header.value.toPrecision(7)));
+  /** @type {HTMLElement} */ (box.querySelector(".scheme")).innerHTML = header.scheme;
+  /** @type {HTMLElement} */ (box.querySelector(".levels")).innerHTML = header.levels;
+  choose(tab);
+}
+
+/** Show one tab's panel. @param {string} name */
+function choose(name) {
+  tab = name;
+  for (const { id } of TABS) {
+    const panel = byId(id === "picture" ? "scheme" : id);
+    panel.hidden = id !== name;
+    panel.setAttribute("role", "tabpanel");
+    panel.setAttribute("aria-labelledby", `tab-${id}`);
+    if (panel instanceof HTMLDetailsElement) panel.open = true;
+    const button = byId(`tab-${id}`);
+    button.setAttribute("aria-selected", String(id === name));
+    button.tabIndex = id === name ? 0 : -1;
+  }
+}
+
+/** The tabs: the picture, and the levels of the explanation. */
+function tabs() {
+  const buttons = TABS.map(({ id, name, about }) => make("button", { id: `tab-${id}`, type: "button", role: "tab", title: about, "aria-controls": id === "picture" ? "scheme" : id, onclick: () => choose(id) }, name));
+  const list = make("div", { className: "tabs", role: "tablist", "aria-label": TEXT.levels }, ...buttons);
+  list.onkeydown = (/** @type {KeyboardEvent} */ event) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!by) return;
+    const at = TABS.findIndex(({ id }) => id === tab);
+    choose(TABS[(at + by + TABS.length) % TABS.length].id);
+    byId(`tab-${tab}`).focus();
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  return list;
 }
 
 /** @param {any} header @returns {Node[]} */
@@ -74,7 +106,7 @@ function weightParts(header) {
     if (value.value !== "") app.send({ type: "set weight", weight: header.weight, value: Number(value.value) });
     app.running = false;
   };
-  return [make("p", { className: "short" }), form, make("div", { className: "scheme" }), make("div", { className: "levels" })];
+  return [form, make("p", { className: "short" }), tabs(), make("div", { className: "scheme", id: "scheme" }), make("div", { className: "levels" })];
 }
 
 function form() {

@@ -6,6 +6,7 @@ import { startCharts } from "./charts.js";
 import { connect } from "./connection.js";
 import { apply, startControls } from "./controls.js";
 import { startDrawing } from "./drawing.js";
+import { startDraws } from "./draws.js";
 import { openAgain, startExplanation } from "./explanation.js";
 import { startFirst } from "./first.js";
 import { startLessons } from "./lessons.js";
@@ -13,6 +14,7 @@ import { startLine } from "./line.js";
 import { startLoop } from "./loop.js";
 import { startOutput } from "./output.js";
 import { startRace } from "./race.js";
+import { startReach } from "./reach.js";
 import { fromAddress, remember } from "./state.js";
 import { startSlice } from "./slice.js";
 import { startStage } from "./stage.js";
@@ -81,7 +83,7 @@ async function start() {
     app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
   });
   messages();
-  for (const part of [startControls, startLoop, startStage, startLine, startBatch, startSlice, startFirst, startDrawing, startOutput, startCharts, startSurface, startExplanation, startRace, startLessons, startTakeAway]) part();
+  for (const part of [startControls, startLoop, startStage, startLine, startBatch, startSlice, startFirst, startDrawing, startOutput, startDraws, startCharts, startSurface, startExplanation, startRace, startLessons, startTakeAway, startReach]) part();
   on("built", openAgain);
   on("draw", () => {
     if (!app.running) remember();

@@ -73,6 +73,10 @@ export function startSlice() {
     slice = header;
     draw();
   });
+  on("selected", (/** @type {string} */ name) => {
+    if (slice && slice.weight !== name) slice = null;
+    draw();
+  });
   on("built", () => {
     slice = null;
     draw();

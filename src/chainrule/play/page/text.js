@@ -120,6 +120,23 @@ export const TEXT = {
   target: "target",
   weights_changed: "drawn once, changed {count} times",
   inspector: "One weight or unit",
+  draws: "Weights as they were drawn",
+  draws_words: "Bars: this network's first weights. Line: the distribution that they were drawn from.",
+  draw_label: "{layer}.W drawn from {distribution}, from -{widest} to {widest}",
+  levels: "Levels of the explanation",
+  settings: "Settings",
+  settings_words: "{data} · {layers} · {optimizer}, learning rate {rate} · batches of {batch}",
+  projector: "Project",
+  bias: "bias",
+  unit_inputs: "What the unit adds up",
+  unit_delta: "δ {unit} = {delta}",
+  unit_in_mean: "for sample {row} of the training set; in the mean over the {count} samples of the mini-batch it counts {share}.",
+  unit_alone: "for sample {row} of the training set.",
+  unit_chain: "Where δ comes from, in that mean",
+  unit_outputs: "{layer} over the training set",
+  unit_outputs_label: "Histogram from {low} to {high}; this sample: {here}",
+  unit_zero: "{share} % are 0",
+  this_sample: "this sample:",
   slope: "slope",
   drag_point: "Drag: the weight takes the value where you let go",
   slice_label: "The loss of this mini-batch as only {weight} changes; at {value} its slope is {slope}",
@@ -164,6 +181,17 @@ export const PHASES = [
   { phase: "loss", name: "Loss", about: "how wrong it is, in one number", button: true },
   { phase: "backward", name: "Backpropagation", about: "computes derivatives, layer by layer", button: true },
   { phase: "update", name: "Gradient descent", about: "uses them: a step against the gradient", button: true },
+];
+
+/** The tabs of an explanation: its picture, and its levels by their ids. */
+export const TABS = [
+  { id: "picture", name: "Picture", about: "The network as a scheme, with the factors of the chain rule" },
+  { id: "level-1", name: "Step", about: "How the optimizer turned the gradient into the step" },
+  { id: "level-2", name: "Gradient", about: "The gradient as a sum over the samples of the mini-batch" },
+  { id: "level-3", name: "Chain", about: "Where each delta comes from, back to the loss" },
+  { id: "level-4", name: "Paths", about: "Every path from the weight to the loss" },
+  { id: "level-5", name: "Rules", about: "The derivatives as formulas" },
+  { id: "level-6", name: "Check", about: "The gradient measured by changing the weight" },
 ];
 
 /** Settings worth trying, and what there is to see. */

@@ -1,0 +1,45 @@
+// A unit in the inspector: what it adds up, its delta, and what it gives over the training set.
+
+import { make } from "./app.js";
+import { figure, svg } from "./stage.js";
+import { TEXT, t } from "./text.js";
+
+const [WIDTH, HEIGHT, BOTTOM] = [310, 96, 18];
+
+/** The parts of a unit's view. @param {import("./types.js").UnitView} unit @returns {Node[]} */
+export function unitParts(unit) {
+  const blanks = { unit: unit.unit, delta: figure(unit.delta), share: figure(unit.delta_in_mean), row: unit.row + 1, count: unit.samples };
+  const delta = make("p", { className: "short" }, make("b", {}, t("unit_delta", blanks)), make("br"), t(unit.samples > 1 ? "unit_in_mean" : "unit_alone", blanks));
+  const levels = make("div", { className: "unit-levels" });
+  levels.innerHTML = unit.levels;
+  return [...(unit.inputs.length ? [inputs(unit)] : []), delta, make("h3", {}, TEXT.unit_chain), levels, make("h3", {}, t("unit_outputs", { layer: unit.outputs.layer })), outputs(unit.outputs)];
+}
+
+/** The products that add up to z. @param {import("./types.js").UnitView} unit */
+function inputs(unit) {
+  /** @param {string} name @param {string} product @param {string} [className] */
+  const row = (name, product, className = "") => make("tr", { className }, make("th", {}, name), make("td", {}, product));
+  const rows = unit.inputs.map((one) => row(one.name, `${figure(one.weight)} × ${figure(one.input)} = ${figure(one.product)}`));
+  if (unit.others) rows.push(row(t("more", { count: unit.others }), figure(unit.rest ?? 0)));
+  if (unit.bias !== null && unit.bias !== undefined) rows.push(row(TEXT.bias, figure(unit.bias)));
+  return make("table", { className: "products" }, make("caption", {}, TEXT.unit_inputs), ...rows, row("z", figure(unit.z ?? 0), "sum"));
+}
+
+/** The histogram of a unit's outputs, and where this sample's is. @param {import("./types.js").UnitView["outputs"]} given */
+function outputs({ low, high, counts, here, zero }) {
+  const most = Math.max(...counts, 1);
+  const wide = WIDTH / counts.length;
+  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": t("unit_outputs_label", { low: figure(low), high: figure(high), here: figure(here) }) });
+  counts.forEach((count, k) => {
+    const tall = ((HEIGHT - BOTTOM - 12) * count) / most;
+    picture.append(svg("rect", { x: k * wide, y: HEIGHT - BOTTOM - tall, width: wide - 1, height: tall, class: "bar-of" }));
+  });
+  const x = (WIDTH * (Math.min(high, Math.max(low, here)) - low)) / (high - low);
+  picture.append(
+    svg("line", { x1: x, x2: x, y1: 12, y2: HEIGHT - BOTTOM, class: "here" }),
+    svg("text", { x: Math.min(WIDTH - 50, Math.max(50, x)), y: 10, class: "tick middle" }, `${TEXT.this_sample} ${figure(here)}`),
+    svg("text", { x: 0, y: HEIGHT - 4, class: "tick" }, figure(low)),
+    svg("text", { x: WIDTH, y: HEIGHT - 4, class: "tick end" }, figure(high)));
+  if (zero > 0.005) picture.append(svg("text", { x: WIDTH / 2, y: HEIGHT - 4, class: "tick middle" }, t("unit_zero", { share: Math.round(100 * zero) })));
+  return picture;
+}

@@ -1,0 +1,82 @@
+"""The inspector: a unit's view, by its numbers; and how everything is reached by keyboard."""
+
+import pytest
+from playwright.sync_api import expect
+
+from chainrule.errors import SettingError
+from chainrule.play.scene import Scene
+from chainrule.play.settings import FIRST, DataSettings, LayerSettings, Settings
+from chainrule.play.trainer import Trainer
+from chainrule.play.unit import MOST_INPUTS, unit_view
+from waiting import settled
+
+WIDE = Settings(DataSettings(), (LayerSettings(12), LayerSettings(9, "relu")), batch_size=5)
+
+
+@pytest.mark.parametrize("sample", [0, 3])
+@pytest.mark.parametrize(("settings", "layer", "unit"), [(FIRST, "dense_1", 2), (WIDE, "dense_2", 4)])
+def test_a_units_view_adds_up_to_what_the_stage_shows(settings, layer, unit, sample):
+    trainer = Trainer(settings)
+    trainer.advance(7)
+    view, scene = unit_view(trainer, layer, unit, sample), Scene(trainer, sample).message()
+    shown = next(one for column in scene["layers"] for one in column["units"] if one["unit"] == f"{layer}[{unit}]")
+    assert sum(one["product"] for one in view["inputs"]) + view["rest"] + view["bias"] == pytest.approx(view["z"])
+    assert all(one["input"] * one["weight"] == one["product"] for one in view["inputs"])
+    assert len(view["inputs"]) + view["others"] == (2 if settings is FIRST else 12)
+    assert len(view["inputs"]) <= MOST_INPUTS
+    assert view["z"] == pytest.approx(shown["z"], rel=1e-5, abs=1e-6)
+    assert view["delta"] == pytest.approx(shown["delta"], rel=1e-4, abs=1e-6)
+    assert view["delta_in_mean"] * view["samples"] == pytest.approx(view["delta"])
+    assert view["row"] == scene["rows"][sample]
+    assert view["outputs"]["here"] == pytest.approx(shown["a"], rel=1e-5, abs=1e-6)
+    assert sum(view["outputs"]["counts"]) == len(trainer.data.training.x)
+
+
+def test_a_unit_that_is_not_there_is_refused():
+    with pytest.raises(SettingError, match=r"there is no unit dense_1\[3\]"):
+        unit_view(Trainer(FIRST), "dense_1", 3, 0)
+
+
+def test_a_constant_unit_has_a_histogram():
+    trainer = Trainer(WIDE)
+    trainer.set_weight("dense_2.b[0]", -1e6)
+    outputs = unit_view(trainer, "dense_2", 0, 0)["outputs"]
+    assert (outputs["zero"], outputs["here"]) == (1.0, 0.0)
+    assert outputs["low"] < 0 < outputs["high"]
+
+
+def test_arrow_keys_walk_the_stage_and_take_the_step_on_a_projector(address, visit):
+    page = visit(f"{address}#")
+    page.focus('[data-weight="dense_1.W[0, 0]"]')
+    focused = "() => document.activeElement.dataset.weight ?? document.activeElement.dataset.unit"
+    for key, name in (
+        ("ArrowDown", "dense_1.W[1, 0]"), ("ArrowRight", "dense_1[0]"), ("ArrowDown", "dense_1[1]"),
+        ("ArrowRight", "dense_2.W[2, 0]"), ("ArrowLeft", "dense_1[1]"),
+    ):  # fmt: skip
+        page.keyboard.press(key)
+        assert page.evaluate(focused) == name
+    page.keyboard.press("Enter")
+    expect(page.locator("#explained .products")).to_contain_text("What the unit adds up")
+    settled(page)
+    assert page.evaluate(focused) == "dense_1[1]"  # although the stage was drawn again
+    page.click("#projector")
+    expect(page.locator("#settings")).to_be_hidden()
+    for phase in ("forward", "loss", "backward", "backward", "update"):
+        page.keyboard.press("ArrowRight")
+        settled(page)
+        expect(page.locator(f"#phase-{phase}")).to_have_class("lit")
+    assert page.inner_text("#now-step") == "1"
+    page.keyboard.press("ArrowLeft")
+    settled(page)
+    assert page.inner_text("#now-step") == "0"
+
+
+def test_on_a_phone_the_inspector_is_a_sheet(address, visit):
+    page = visit(f"{address}#", 390, 800)
+    expect(page.locator("#inspector")).to_be_hidden()
+    first = "(id) => { const box = document.getElementById(id).getBoundingClientRect(); return box.bottom <= 800; }"
+    assert [page.evaluate(first, part) for part in ("loop", "stage", "line")] == [True] * 3
+    page.click('[data-weight="dense_1.W[0, 0]"]')
+    expect(page.locator("#slice-picture svg")).to_be_visible()
+    page.click("#close-inspector")
+    expect(page.locator("#inspector")).to_be_hidden()
