@@ -113,9 +113,16 @@ class Layout:
         for entry in self.entries:
             yield entry.name, vector[entry.place].reshape(entry.shape)
 
-    def applies(self, on: str | None) -> list[Entry]:
-        """The arrays whose names match this glob; if it is None, those that are regularized."""
-        return [e for e in self.entries if (e.regularized if on is None else fnmatchcase(e.name, on))]
+    def matching(self, on: str | None) -> list[Entry]:
+        """The arrays whose names match this glob; if it is None, those that are regularized.
+
+        Raises SettingError if a glob matches none.
+        """
+        chosen = [e for e in self.entries if (e.regularized if on is None else fnmatchcase(e.name, on))]
+        if on is not None and not chosen:
+            names = ", ".join(e.name for e in self.entries)
+            raise SettingError(f"no parameter's name matches {on!r}; there are {names}")
+        return chosen
 
     def find(self, weight: str) -> int:
         """The index in the vector of a weight such as `dense_1.W[3, 2]`; raises SettingError if
@@ -132,12 +139,12 @@ class Layout:
             raise SettingError(f"{weight!r}: {entry.name} has the shape {entry.shape}, so its indices are [{ranges}]")
         return entry.start + int(np.ravel_multi_index(index, entry.shape)) if index else entry.start
 
-    def at(self, place: int) -> Entry:
+    def entry_at(self, place: int) -> Entry:
         """The array that contains this index of the vector."""
         return next(entry for entry in self.entries if entry.start <= place < entry.start + entry.size)
 
     def name_of(self, place: int) -> str:
         """The name of the weight at this index of the vector."""
-        entry = self.at(place)
+        entry = self.entry_at(place)
         index = np.unravel_index(place - entry.start, entry.shape)
         return f"{entry.name}[{', '.join(str(int(k)) for k in index)}]"

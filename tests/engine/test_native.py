@@ -519,7 +519,7 @@ def test_a_non_finite_number_is_located_at_its_step(bad):
     x, y = normal(0, 40, 3, dtype="float32"), normal(1, 40, 2, dtype="float32")
     x[2 * bad + 1, 1] = np.inf
     chunks = list(NativeEngine(problem).chunks(position_of(problem), Batches(x, y, None, np.arange(40), 2)))
-    first = next(k for k, chunk in enumerate(chunks) if not chunk.sound)
+    first = next(k for k, chunk in enumerate(chunks) if not chunk.finite)
     assert sum(len(chunk.losses) for chunk in chunks[:first]) == bad
     assert len(chunks[first].losses) == 1
     good = list(NativeEngine(problem).steps(position_of(problem), Batches(x, y, None, np.arange(2 * bad), 2)))

@@ -289,7 +289,7 @@ def test_terms_add_up_to_what_backward_gives(name, data):
     gradient, dx = backward_pass(network, forward, dy, wants_input=True)
 
     for place in range(parameters.size):
-        entry = network.parameters.at(place)
+        entry = network.parameters.entry_at(place)
         index = tuple(int(k) for k in np.unravel_index(place - entry.start, entry.shape))
         assert total(forward.terms(entry.owner, entry.own_name, index)) == pytest.approx(
             gradient[place], rel=1e-10, abs=1e-10

@@ -303,6 +303,9 @@ def test_choices_that_do_not_fit_are_rejected():
         train("4", load("iris", test=0.0), epochs=1).evaluate()
     with pytest.raises(SettingError, match="no parameter's name matches"):
         train("4", iris, penalties=[l2(1, on="conv*")])
+    for engine in ("numpy", "native"):
+        with pytest.raises(SettingError, match="no parameter's name matches"):
+            train("4", iris, optimizer="adamw on=conv*", engine=engine)
 
 
 def test_a_custom_layer_trains():

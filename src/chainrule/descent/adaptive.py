@@ -33,7 +33,7 @@ class ScaleByAdagrad(Stage):
         total = state["sum"] + g * g
         return g / np.sqrt(total + self.epsilon), {"sum": total}
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         s = f"s = {at.was('sum')} + {figures(at.g)}^2 = {at.now('sum')}"
         return f"{s}; u = {figures(at.g)} / sqrt({at.now('sum')} + {self.epsilon:g}) = {figures(at.u)}"
 
@@ -63,7 +63,7 @@ class ScaleByAdadelta(Stage):
         u = np.sqrt(state["d"] + self.epsilon) / np.sqrt(v + self.epsilon) * g
         return u, {"v": v, "d": self.decay * state["d"] + (1 - self.decay) * u * u}
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         v = at.moving_average("v", self.decay, "^2")
         root = f"sqrt(({at.was('d')} + {self.epsilon:g}) / ({at.now('v')} + {self.epsilon:g}))"
         return f"{v}; u = {root} x {figures(at.g)} = {figures(at.u)}; d = {at.now('d')}"
@@ -89,7 +89,7 @@ class ScaleByRMS(Stage):
         v = self.decay * state["v"] + (1 - self.decay) * g * g
         return g / np.sqrt(v + self.epsilon), {"v": v}
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         v = at.moving_average("v", self.decay, "^2")
         return f"{v}; u = {figures(at.g)} / sqrt({at.now('v')} + {self.epsilon:g}) = {figures(at.u)}"
 
@@ -132,7 +132,7 @@ class ScaleByRprop(Stage):
         effective = np.where(agreement < 0, 0, g)
         return size * np.sign(effective), {"size": size, "before": effective}
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         agreement = at.g * float(at.before["before"][at.place])
         why = "same sign" if agreement > 0 else "sign change: step skipped" if agreement < 0 else "no previous sign"
         return f"step size {at.was('size')} -> {at.now('size')} ({why}); u = {figures(at.u)}"
@@ -205,7 +205,7 @@ class ScaleByAdam(Stage):
             return None
         return float(np.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)))
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         moments = f"{at.moving_average('m', self.beta1)}; {at.moving_average('v', self.beta2, '^2')}"
         m_hat = f"{at.now('m')} / (1 - {self.beta1:g}^{at.t})"
         if self.variant == "nadam":
@@ -250,7 +250,7 @@ class ScaleByAdamax(Stage):
         largest = np.maximum(self.beta2 * state["largest"], np.abs(g) + self.epsilon)
         return m * (1 / (1 - self.beta1**t)) / largest, {"count": counted(t), "m": m, "largest": largest}
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         m = at.moving_average("m", self.beta1)
         s = f"s = max({self.beta2:g} x {at.was('largest')}, |{figures(at.g)}| + {self.epsilon:g}) = {at.now('largest')}"
         return f"{m}; {s}; u = {at.now('m')} / (1 - {self.beta1:g}^{at.t}) / {at.now('largest')} = {figures(at.u)}"
@@ -279,7 +279,7 @@ class ScaleByLion(Stage):
         u = np.sign(self.beta1 * state["m"] + (1 - self.beta1) * g)
         return u, {"m": self.beta2 * state["m"] + (1 - self.beta2) * g}
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         mix = f"{self.beta1:g} x {at.was('m')} + {1 - self.beta1:.6g} x {figures(at.g)}"
         return f"u = sign({mix}) = {figures(at.u)}; {at.moving_average('m', self.beta2)}"
 
@@ -300,7 +300,7 @@ class TrustRatio(Stage):
                 u[entry.place] *= g.dtype.type(weight / update)
         return u, state
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         weight, update = (figures(np.linalg.norm(v[at.array])) for v in (at.point.parameters, at.incoming))
         if "0" in (weight, update):
             return f"u = g = {figures(at.u)} (a norm is 0)"
@@ -354,7 +354,7 @@ class Orthogonalize(Stage):
             x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
         return x.T if matrix.shape[0] > matrix.shape[1] else x
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         entry = "its entry of the orthogonal matrix nearest to the momentum"
         return f"{at.moving_average('m', self.decay)}; u = {entry} = {figures(at.u)}"
 
@@ -413,5 +413,5 @@ class ForMatrices(Stage):
                 masked[entry.place] = u[entry.place]
         return masked
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         return f"u = {figures(at.u)}"

@@ -62,7 +62,7 @@ class ScaleByLBFGS(Stage):
             q += (alpha[k] - rho[k] * (y[k] @ q)) * s[k]
         return q
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         steps = int(at.after["known"])
         return f"u = its entry of H g, with the curvature of {steps} past steps: {figures(at.g)} -> {figures(at.u)}"
 
@@ -167,7 +167,7 @@ class StrongWolfe(Stage):
             low = middle
         return low.step
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         length = at.u / at.g if at.g else 0.0
         work = f"u = {figures(length)} x g = {figures(length)} x {figures(at.g)} = {figures(at.u)}"
         return f"{work}, with the step length found by line search"

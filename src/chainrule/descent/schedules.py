@@ -30,7 +30,7 @@ class Schedule(Kind, register=False):
         """The learning rate of the update that follows `step` others."""
         raise NotImplementedError
 
-    def worked(self, step: int) -> str:
+    def derivation(self, step: int) -> str:
         """That learning rate's formula, worked out; empty if the rate is constant."""
         return ""
 
@@ -70,7 +70,7 @@ class Step(Schedule):
     def __call__(self, step: int) -> float:
         return self.rate * self.factor ** (step // self.every)
 
-    def worked(self, step: int) -> str:
+    def derivation(self, step: int) -> str:
         return f"{self.rate:g} x {self.factor:g}^{step // self.every}"
 
 
@@ -97,7 +97,7 @@ class Exponential(Schedule):
     def __call__(self, step: int) -> float:
         return self.rate * float(self.factor ** (step / (self.steps or 1)))
 
-    def worked(self, step: int) -> str:
+    def derivation(self, step: int) -> str:
         return f"{self.rate:g} x {self.factor:g}^({step} / {self.steps or 1})"
 
 
@@ -138,7 +138,7 @@ class Cosine(Schedule):
             length *= self.stretch
         return min(position, length), length
 
-    def worked(self, step: int) -> str:
+    def derivation(self, step: int) -> str:
         position, length = self._position(step)
         wave = f"(1 + cos(pi x {position:g} / {length:g})) / 2"
         return f"{self.rate:g} x " + (f"({self.end:g} + {1 - self.end:g} x {wave})" if self.end else wave)
@@ -166,7 +166,7 @@ class Polynomial(Schedule):
         progress = min(step / (self.steps or 1), 1.0)
         return self.rate * (self.end + (1 - self.end) * float((1 - progress) ** self.power))
 
-    def worked(self, step: int) -> str:
+    def derivation(self, step: int) -> str:
         steps = self.steps or 1
         power = f"(1 - {min(step, steps)} / {steps})" + (f"^{self.power:g}" if self.power != 1 else "")
         return f"{self.rate:g} x " + (f"({self.end:g} + {1 - self.end:g} x {power})" if self.end else power)
@@ -189,10 +189,10 @@ class WarmUp(Schedule):
             return self.then(0) * (step + 1) / (self.warmup + 1)
         return self.then(step - self.warmup)
 
-    def worked(self, step: int) -> str:
+    def derivation(self, step: int) -> str:
         if step < self.warmup:
             return f"{self.then(0):g} x {step + 1} / {self.warmup + 1}, warming up,"
-        return self.then.worked(step - self.warmup)
+        return self.then.derivation(step - self.warmup)
 
     def over(self, steps: int) -> Self:
         return replace(self, then=self.then.over(max(steps - self.warmup, 1)))
@@ -236,7 +236,7 @@ class OneCycle(Schedule):
             return first, self.rate, progress / self.rise
         return self.rate, last, (progress - self.rise) / (1 - self.rise)
 
-    def worked(self, step: int) -> str:
+    def derivation(self, step: int) -> str:
         begin, end, progress = self._phase(step)
         return f"{end:g} + ({begin:g} - {end:g}) x (1 + cos(pi x {progress:.4g})) / 2"
 

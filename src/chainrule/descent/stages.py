@@ -88,7 +88,7 @@ class WeightView:
     @property
     def array(self) -> slice:
         """The slice of the flat vector that holds the weight's parameter array."""
-        return self.point.layout.at(self.place).place
+        return self.point.layout.entry_at(self.place).place
 
 
 def figures(number: Any) -> str:
@@ -127,7 +127,7 @@ class Stage(Kind, register=False):
         """
         raise NotImplementedError
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         """The formula worked out for one weight."""
         raise NotImplementedError
 
@@ -164,9 +164,9 @@ class LearningRate(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * g.dtype.type(self.schedule(int(state["count"]))), {"count": counted(next_count(state))}
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         step = int(at.before["count"])
-        rate, derivation = figures(self.schedule(step)), self.schedule.worked(step)
+        rate, derivation = figures(self.schedule(step)), self.schedule.derivation(step)
         scheduled = f"learning rate = {derivation} = {rate}; " if derivation else ""
         return f"{scheduled}u = learning rate x g = {rate} x {figures(at.g)} = {figures(at.u)}"
 
@@ -213,7 +213,7 @@ class Plateau(Stage):
         scale = max(float(state["scale"]) * self.factor, self.minimum)
         return {**state, "scale": np.array(scale), "waited": counted(0)}
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         return f"u = c x g = {figures(at.before['scale'])} x {figures(at.g)} = {figures(at.u)}"
 
 
@@ -238,14 +238,18 @@ class WeightDecay(Stage):
     def __post_init__(self) -> None:
         require(self.strength >= 0, f"WeightDecay: strength is {self.strength}; it can't be negative")
 
+    def start(self, parameters: Vector, layout: Layout) -> State:
+        layout.matching(self.on)  # a glob that matches nothing is refused before training begins
+        return super().start(parameters, layout)
+
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         u = g.copy()
-        for entry in point.layout.applies(self.on):
+        for entry in point.layout.matching(self.on):
             u[entry.place] += g.dtype.type(self.strength) * point.parameters[entry.place]
         return u, state
 
-    def worked(self, at: WeightView) -> str:
-        if at.point.layout.at(at.place) not in at.point.layout.applies(self.on):
+    def derivation(self, at: WeightView) -> str:
+        if at.point.layout.entry_at(at.place) not in at.point.layout.matching(self.on):
             return f"u = g = {figures(at.g)} (no weight decay on this parameter)"
         w = figures(at.point.parameters[at.place])
         return f"u = g + {self.strength:g} x w = {figures(at.g)} + {self.strength:g} x {w} = {figures(at.u)}"
@@ -270,7 +274,7 @@ class ClipValue(_Clip):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return np.clip(g, -self.limit, self.limit), state
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         return f"u = min(max({figures(at.g)}, -{self.limit:g}), {self.limit:g}) = {figures(at.u)}"
 
 
@@ -286,7 +290,7 @@ class ClipNorm(_Clip):
             u[entry.place] *= _clip_factor(g[entry.place], self.limit)
         return u, state
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         return _worked_clip(at, at.incoming[at.array], self.limit, "the norm of its array")
 
 
@@ -299,7 +303,7 @@ class ClipGlobalNorm(_Clip):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * _clip_factor(g, self.limit), state
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         return _worked_clip(at, at.incoming, self.limit, "the norm of the whole gradient")
 
 
@@ -335,7 +339,7 @@ class Accumulate(Stage):
             return None, {"count": counted(t), "sum": total}
         return total / g.dtype.type(self.steps), {"count": counted(0), "sum": np.zeros_like(g)}
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         t = next_count(at.before)
         if t < self.steps:
             total = f"sum = {at.was('sum')} + {figures(at.g)} = {at.now('sum')}"
@@ -367,7 +371,7 @@ class Average(Stage):
         average = decay * state["average"] + (1 - decay) * (point.parameters - g)
         return g, {"count": counted(t), "average": average}
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         d, w = min(self.decay, at.t / (9 + at.t)), float(at.point.parameters[at.place]) - at.g
         return f"u = g; average = {d:.6g} x {at.was('average')} + {1 - d:.6g} x {figures(w)} = {at.now('average')}"
 
@@ -396,7 +400,7 @@ class Momentum(Stage):
         v = self.decay * state["v"] + g
         return (g + self.decay * v if self.nesterov else v), {"v": v}
 
-    def worked(self, at: WeightView) -> str:
+    def derivation(self, at: WeightView) -> str:
         v = f"v = {self.decay:g} x {at.was('v')} + {figures(at.g)} = {at.now('v')}"
         if not self.nesterov:
             return f"{v}; u = v"

@@ -145,20 +145,20 @@ class Chunk:
         before, after: the positions before the first and after the last step
         batches: the mini-batch of each step
         losses: (steps,) the loss of each mini-batch before its step, with the penalties
-        sound: whether all results were finite; if not, the chunk is a single step
-        again: replays the steps
+        finite: whether all results were finite; if not, the chunk is a single step
+        replay: replays the steps
     """
 
     before: Position
     after: Position
     batches: Batches
     losses: Array
-    sound: bool
-    again: Callable[[Position, Batches], Iterator[StepRecord]] = field(repr=False)
+    finite: bool
+    replay: Callable[[Position, Batches], Iterator[StepRecord]] = field(repr=False)
 
     def steps(self) -> Iterator[StepRecord]:
         """Replay the steps bit for bit, each with its gradient and update."""
-        return self.again(self.before, self.batches)
+        return self.replay(self.before, self.batches)
 
     @property
     def last(self) -> StepRecord:

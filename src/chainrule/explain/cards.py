@@ -155,7 +155,7 @@ def _chosen(products: list[tuple[float, float]], own: int | None) -> list[int]:
 
 def _own_input(e: Explanation, unit: Unit) -> int | None:
     """The number of the input that the explained weight multiplies; None in other units' sums."""
-    entry = e.trace.network.parameters.at(e.place)
+    entry = e.trace.network.parameters.entry_at(e.place)
     index = [int(k) for k in np.unravel_index(e.place - entry.start, entry.shape)]
     own = e.trace.node(unit).owner == entry.owner and len(index) == 2 and index[1] == unit.index[-1]
     return index[0] if own else None

@@ -22,7 +22,7 @@ from chainrule.explain.rounding import Rounding, gradient_rounding
 from chainrule.explain.scheme import draw
 from chainrule.explain.text import gradient_line, update_line
 from chainrule.explain.trace import Link, Trace, strongest
-from chainrule.explain.update import StageWork, stage_works
+from chainrule.explain.update import StageResult, stage_results
 from chainrule.gradient_check import central_difference
 from chainrule.layout import Layout
 from chainrule.tape import Unit
@@ -188,7 +188,7 @@ class Explanation:
     def about(self) -> str:
         """What the weight connects, in words; empty if its layer doesn't describe it."""
         network = self._problem.network
-        entry = network.parameters.at(self.place)
+        entry = network.parameters.entry_at(self.place)
         index = tuple(int(k) for k in np.unravel_index(self.place - entry.start, entry.shape))
         node = network.graph.node(entry.owner)
 
@@ -224,11 +224,11 @@ class Explanation:
         return gradient_rounding(self.trace, self.precision, self.place, self.training_gradient)
 
     @cached_property
-    def stages(self) -> list[StageWork]:
+    def stages(self) -> list[StageResult]:
         """What each stage of the optimizer did to this weight's entry."""
         before = self._record.before
         _, point = NumpyEngine(self._problem).look(before, self._batch)
-        return stage_works(self._problem.optimizer.stages, self._record.gradient, before.states, point, self.place)
+        return stage_results(self._problem.optimizer.stages, self._record.gradient, before.states, point, self.place)
 
     @cached_property
     def chain(self) -> ChainLink | None:

@@ -118,7 +118,7 @@ class Trace:
 
     def _forward_nudged(self, place: int, h: float) -> Tape:
         """The forward pass; whatever the weight doesn't reach is taken from the trace's tape."""
-        entry, tape = self.network.parameters.at(place), self.tape
+        entry, tape = self.network.parameters.entry_at(place), self.tape
         nudged = tape.params[entry.owner][entry.own_name].copy()
         nudged.flat[place - entry.start] += h
         params = {**tape.params, entry.owner: {**tape.params[entry.owner], entry.own_name: nudged}}
@@ -130,7 +130,7 @@ class Trace:
 
     def terms(self, place: int) -> list[Terms]:
         """The terms of the gradient of the weight at this place of the flat vector."""
-        entry = self.network.parameters.at(place)
+        entry = self.network.parameters.entry_at(place)
         index = np.unravel_index(place - entry.start, entry.shape)
         return self.tape.terms(entry.owner, entry.own_name, tuple(int(k) for k in index))
 

@@ -14,7 +14,7 @@ from chainrule.layers.base import snake
 
 
 @dataclass(frozen=True)
-class StageWork:
+class StageResult:
     """What one stage did to one weight's entry.
 
     Attributes:
@@ -34,30 +34,32 @@ class StageWork:
     factor: float | None = None
 
 
-def stage_works(
+def stage_results(
     stages: Sequence[Stage], gradient: Vector, states: Sequence[State], point: Point, place: int
-) -> list[StageWork]:
+) -> list[StageResult]:
     """What each stage did to the entry at this place, in the precision of training."""
-    works: list[StageWork] = []
+    results: list[StageResult] = []
     u = gradient
     for stage, state in zip(stages, states, strict=True):
         if isinstance(stage, ForMatrices):
-            is_matrix = len(point.layout.at(place).shape) == 2
+            is_matrix = len(point.layout.entry_at(place).shape) == 2
             name, inner = ("matrices", stage.matrices) if is_matrix else ("rest", stage.rest)
             own = [_of(state, f"{name}.{k}.") for k in range(len(inner))]
-            works += stage_works(inner, stage.own(name, u, point.layout), own, point, place)
+            results += stage_results(inner, stage.own(name, u, point.layout), own, point, place)
             out, _ = stage.apply(u, state, point)
         else:
             out, after = stage.apply(u, state, point)
             g, result = float(u[place]), None if out is None else float(out[place])
             at = WeightView(place, u, 0.0 if result is None else result, state, after, point)
-            works.append(
-                StageWork(type(stage).__name__, stage.worked(at), stage.formula, g, result, stage.multiplier(state))
+            results.append(
+                StageResult(
+                    type(stage).__name__, stage.derivation(at), stage.formula, g, result, stage.multiplier(state)
+                )
             )
         if out is None:
             break
         u = out
-    return works
+    return results
 
 
 def _of(state: State, prefix: str) -> State:

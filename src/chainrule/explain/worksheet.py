@@ -21,7 +21,7 @@ from chainrule.errors import require
 from chainrule.explain.diagram import diagram
 from chainrule.explain.html import document, formula
 from chainrule.explain.trace import Trace
-from chainrule.explain.update import stage_works, words
+from chainrule.explain.update import stage_results, words
 from chainrule.generators import generator
 from chainrule.losses import Loss
 from chainrule.network import Network
@@ -181,7 +181,7 @@ class Worksheet:
                 step: Line = (f"{number(update / gradient)} × ", Blank(gradient))
             else:
                 step = (Blank(update),)
-                for stage in stage_works(stages, record.gradient, record.before.states, point, place)[:-1]:
+                for stage in stage_results(stages, record.gradient, record.before.states, point, place)[:-1]:
                     yield f"{words(stage.stage)} of ", Blank(stage.input), " gives ", Blank(stage.output or 0.0)
             yield f"{layout.name_of(place)}: {number(before)} − ", *step, " = ", Blank(after)
 

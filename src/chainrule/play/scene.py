@@ -182,7 +182,7 @@ class Scene:
 
     def _weight(self, place: int, column: Column) -> dict[str, Any]:
         name = self.network.parameters.name_of(place)
-        entry = self.network.parameters.at(place)
+        entry = self.network.parameters.entry_at(place)
         index = np.unravel_index(place - entry.start, entry.shape)
         unit, tape = int(index[-1]), self.derivatives.tape
         value, gradient = float(self.position.parameters[place]), float(self.derivatives.gradient[place])

@@ -12,7 +12,7 @@ from chainrule.explain.trace import Trace
 from chainrule.play.trainer import SHOWN, Trainer
 
 MOST_INPUTS = 8
-"""The maximum number of inputs that are listed, the largest products first; the others are summed."""
+"""The maximum number of inputs that are listed, largest products first; the others are summed."""
 BINS = 24
 """Bars of the histogram of a unit's outputs."""
 

@@ -195,7 +195,7 @@ def events(plan: Plan, data: Dataset, progress: Progress) -> Generator[Event, No
                 shuffled = executor.submit(plan.batches, progress.epoch + 1, training)
             last, left = None, len(batches)
             for chunk in engine.chunks(progress.position, batches):
-                if not chunk.sound:
+                if not chunk.finite:
                     diagnose(problem, chunk.last, training)
                 progress, left = _add_chunk(progress, chunk), left - len(chunk.batches)
                 last = None if left else chunk

@@ -94,7 +94,7 @@ def lower_descent(engine: Any, native: Any, problem: Problem) -> list[LoweredSta
             raise NoKernel(type(penalty).__name__)
     engine.arrays([(e.start, e.start + e.size, e.shape[1] if len(e.shape) == 2 else 0) for e in layout.entries])
     for penalty in problem.penalties:
-        chosen = layout.applies(penalty.on)
+        chosen = layout.matching(penalty.on)
         engine.penalty(penalty.l1, penalty.l2, [entry in chosen for entry in layout.entries])
     for stage, on in lowered:
         schedule = None if stage.schedule is None else native_schedule(native, stage.schedule)
@@ -119,7 +119,7 @@ def _flat(stage: stages.Stage, place: int, prefix: str, on: list[bool], layout: 
         raise NoKernel(type(stage).__name__)
     lowered = STAGES[type(stage)](stage)
     for one in lowered if isinstance(lowered, tuple) else (lowered,):
-        chosen = layout.applies(one.on) if one.selects else layout.entries
+        chosen = layout.matching(one.on) if one.selects else layout.entries
         here = [a and entry in chosen for a, entry in zip(on, layout.entries, strict=True)]
         yield replace(one, place=place, prefix=prefix), here
 
