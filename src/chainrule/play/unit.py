@@ -1,4 +1,4 @@
-"""What the inspector shows of a unit: its inputs, its delta, and its output over the training set."""
+"""What the inspector shows of a unit: its inputs, its delta, its outputs on the training set."""
 
 from __future__ import annotations
 
