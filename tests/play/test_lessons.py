@@ -13,6 +13,7 @@ from chainrule.play.scene import Scene, short
 from chainrule.play.server import PAGE
 from chainrule.play.settings import Settings
 from chainrule.play.trainer import Trainer
+from chainrule.play.unit import unit_view
 from waiting import choose, settled
 
 LESSONS = {lesson["id"]: lesson for lesson in json.loads((PAGE / "lessons.json").read_text("utf-8"))}
@@ -241,7 +242,7 @@ def test_adam(seed):
     np.testing.assert_allclose(
         record.after.parameters, record.before.parameters - 0.1 * np.sign(record.gradient), atol=1e-4
     )
-    assert says("adam", "weights whose derivatives keep their sign take the longer steps")
+    assert says("adam", "weights whose derivatives keep their sign step farther")
     one = trainer("adam", seed)
     gradients, steps = [], []
     for _ in range(60):
@@ -323,9 +324,10 @@ def test_dead(seed):
     assert len(dead[1]) > 0
     before = weights(one)["dense_1.W"][:, dead[1]].copy()
     for unit in dead[1]:
-        link = one.explain_unit("dense_1", int(unit))
-        assert link.delta == 0  # the largest of all samples
-        assert "dead" in link.terms[0].note
+        view = unit_view(one, "dense_1", int(unit), sample=0)
+        assert view["delta"] == 0
+        assert view["outputs"]["zero"] == 1
+        assert "dead: silent for every sample" in view["levels"]
     one.advance(100)
     np.testing.assert_array_equal(weights(one)["dense_1.W"][:, dead[1]], before)
 

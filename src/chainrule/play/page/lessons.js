@@ -3,6 +3,7 @@
 
 import { app, byId, emit, make, on } from "./app.js";
 import { look } from "./charts.js";
+import { drawnWeights } from "./draws.js";
 import { pressed } from "./loop.js";
 import { figure, has, select, shownScene } from "./stage.js";
 import { TEXT, t } from "./text.js";
@@ -49,7 +50,7 @@ export function begin(number) {
   pressed.clear();
   endTries();
   /** @type {HTMLSelectElement} */ (byId("lesson")).value = String(number);
-  byId("lesson-box").hidden = lesson === null;
+  byId("lesson-box").hidden = byId("lesson-bar").hidden = lesson === null;
   // The first minute makes room for the lesson.
   document.body.dataset.lesson = lesson?.id ?? "";
   if (!lesson) return;
@@ -63,17 +64,16 @@ export function begin(number) {
 function show() {
   if (!lesson) return;
   const number = app.choices.lessons.indexOf(lesson);
-  const words = [make("p", {}, lesson.words)];
+  const title = t("lesson_title", { number: number + 1, count: app.choices.lessons.length, name: lesson.name });
+  const words = [make("h2", {}, title), make("p", {}, lesson.words)];
   const tasks = answer < 0 ? question(lesson) : toDo(lesson);
   // The answer comes where there is room for it.
   (lesson.tries || lesson.by_hand ? words : tasks).push(make("p", { id: "verdict", hidden: true }));
-  const next = app.choices.lessons[number + 1] ? [make("button", { id: "next-lesson", onclick: () => begin(number + 1) }, TEXT.next_lesson)] : [];
-  byId("lesson-box").replaceChildren(
-    make("div", { className: "title" },
-      make("h2", {}, t("lesson_title", { number: number + 1, count: app.choices.lessons.length, name: lesson.name })),
-      make("div", { className: "bar" }, ...next, make("button", { id: "end-lesson", onclick: () => begin(-1) }, TEXT.end_lesson))),
-    make("div", { className: "lesson" }, make("div", {}, ...words), make("div", {}, ...tasks), ...(answer < 0 ? [] : chart(lesson))),
-  );
+  const chart = answer >= 0 && lesson.chart ? [make(lesson.chart === "drawn" ? "div" : "canvas", { id: "lesson-chart", role: "img" })] : [];
+  byId("lesson-box").replaceChildren(make("div", { className: "lesson" }, make("div", {}, ...words), make("div", {}, ...tasks), ...chart));
+  byId("next-lesson").hidden = number + 1 === app.choices.lessons.length;
+  byId("next-lesson").classList.remove("primary");
+  showDrawn();
   if (answer >= 0) check();
 }
 
@@ -102,10 +102,9 @@ function toDo(of) {
   ];
 }
 
-/** The chart of what came of the tries; of weights over the density they were drawn from, the one that each layer has. @param {Lesson} of */
-function chart(of) {
-  if (of.chart === "drawn") return [make("canvas", { className: "draw", id: "lesson-chart", role: "img", "data-draw": "0" })];
-  return of.chart ? [make("canvas", { id: "lesson-chart", role: "img" })] : [];
+/** The weights of the first layer as they were drawn, where the lesson has a place for them. */
+function showDrawn() {
+  if (lesson?.chart === "drawn" && app.built) document.getElementById("lesson-chart")?.replaceChildren(drawnWeights(app.built.draws[0]));
 }
 
 /** The place for a δ computed by hand. @param {{unit: string, tolerance: number}} of */
@@ -141,7 +140,7 @@ function check() {
   verdict.hidden = false;
   verdict.className = right ? "done" : "wrong";
   verdict.replaceChildren(make("b", {}, t(right ? "right" : "wrong", { answer: lesson.answers[lesson.right] })), ` ${lesson.why}`);
-  document.getElementById("next-lesson")?.classList.add("primary");
+  byId("next-lesson").classList.add("primary");
 }
 
 /** Keep what the page shows, as far as goals ask for it. */
@@ -159,7 +158,11 @@ export function startLessons() {
   // A recorded run is there to be looked at: a lesson would put a training of its own in its place.
   if (chooser.parentElement) chooser.parentElement.hidden = Boolean(app.choices.run);
   chooser.onchange = () => begin(Number(chooser.value));
+  byId("next-lesson").onclick = () => lesson && begin(app.choices.lessons.indexOf(lesson) + 1);
+  byId("end-lesson").onclick = () => begin(-1);
   startTries();
+  on("built", showDrawn);
+  on("theme", showDrawn);
   on("stage", watch);
   on("draw", check);
   on("selected", (name) => {
@@ -171,8 +174,7 @@ export function startLessons() {
     check();
   });
   on("explained", (header) => {
-    // The delta that is opened is the largest of the batch: if it is 0, so are all.
-    seen.dead ||= header.unit !== undefined && header.delta === 0;
+    seen.dead ||= header.outputs?.zero === 1; // the share of the training set for which the unit gives 0
     check();
   });
 }

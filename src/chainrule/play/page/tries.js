@@ -92,8 +92,8 @@ function describe(number, record) {
 
 /** The chart of all tries so far. */
 function draw() {
-  const canvas = /** @type {HTMLCanvasElement | null} */ (document.getElementById("lesson-chart"));
-  if (!canvas || !lesson || lesson.chart === "drawn") return;
+  const canvas = document.getElementById("lesson-chart");
+  if (!lesson || !(canvas instanceof HTMLCanvasElement)) return;
   const series = Array.from(records, ([name, record]) => ({ name, record }));
   if (lesson.chart === "path") return drawPaths(canvas, series);
   if (lesson.chart === "sizes") lineChart(canvas, series.map(({ name, record }) => ({ name, points: record.sizes })));
