@@ -258,14 +258,21 @@ def test_different_data_has_different_fingerprints():
     assert plane_set("moons").fingerprint != plane_set("moons", seed=1).fingerprint
 
 
-@pytest.mark.parametrize("name", ["spirals", "circles", "moons", "xor", "gaussians", "sine"])
+@pytest.mark.parametrize("name", ["spirals", "circles", "moons", "xor", "gaussians", "sine", "diagonal"])
 def test_toy_data_sets_have_the_requested_size_and_noise(name):
     clean, noisy = plane_set(name, samples=101, noise=0.0), plane_set(name, samples=101, noise=0.5)
     assert clean.features.shape == (101, 2)
     assert np.abs(clean.features).max() < 1.5
     assert (noisy.features - clean.features).std() == pytest.approx(0.5, rel=0.2)
-    if name != "sine":
+    if clean.task == "classification":
         assert np.bincount(clean.target).min() >= 40
+
+
+def test_the_two_features_near_a_diagonal_make_the_loss_a_ravine():
+    data = load("diagonal")
+    x = np.asarray(data.training.x, dtype=float)
+    curvatures = np.linalg.eigvalsh(x.T @ x / len(x))
+    assert curvatures[1] / curvatures[0] > 50
 
 
 def test_invalid_settings_of_toy_data_sets():

@@ -209,6 +209,7 @@ HOSTILE = [
     {"type": "export", "kind": "../../etc/passwd"},
     {"type": "race", "entrants": [{}] * 100},
     {"type": "race", "entrants": "all"},
+    {"type": "run", "until": "soon"},
     {"type": "_work"},
     {"type": {"a": 1}},
     {"no": "type"},
@@ -302,6 +303,19 @@ def test_each_page_has_its_own_session(address):
         assert next_of(one, "frame")["step"] == 1
         other.send(json.dumps({"type": "view", "view": {}}))
         assert next_of(other, "frame")["step"] == 0
+
+
+@pytest.mark.parametrize("speed", [0, 500])
+def test_a_run_stops_at_the_step_it_was_told(address, speed):
+    with socket(address) as connection:
+        connection.send(json.dumps({"type": "settings", "settings": {}}))
+        connection.send(json.dumps({"type": "run", "speed": speed, "until": 7}))
+        step = 0
+        while step < 7:
+            step = next_of(connection, "frame")["step"]
+            connection.send(json.dumps({"type": "shown"}))
+        connection.send(json.dumps({"type": "step"}))
+        assert next_of(connection, "frame")["step"] == 8
 
 
 def test_at_most_one_frame_is_in_flight(address):

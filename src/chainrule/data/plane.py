@@ -58,8 +58,14 @@ def sine(random: np.random.Generator, samples: int) -> Points:
     return x, np.sin(3 * x[:, 0]) * np.cos(2 * x[:, 1])
 
 
+def diagonal(random: np.random.Generator, samples: int) -> Points:
+    """A linear regression target on points near a diagonal: two features that nearly agree."""
+    along, across = random.uniform(-1, 1, (2, samples))
+    return np.column_stack([along + 0.1 * across, along - 0.1 * across]), along + across
+
+
 NAMED: dict[str, Callable[[np.random.Generator, int], Points]] = {
-    f.__name__: f for f in (spirals, circles, moons, xor, gaussians, sine)
+    f.__name__: f for f in (spirals, circles, moons, xor, gaussians, sine, diagonal)
 }
 
 
@@ -81,5 +87,5 @@ def plane(name: str, samples: int = 1000, noise: float = 0.02, seed: int = 0) ->
     random = generator(seed, "plane", name)
     x, y = NAMED[name](random, samples)
     x = x + random.normal(0, noise, x.shape)
-    target, task = ("z", "regression") if name == "sine" else ("class", "classification")
+    target, task = ("z", "regression") if y.dtype.kind == "f" else ("class", "classification")
     return Source(name, x, y, target, task)

@@ -271,6 +271,7 @@ def choices(dataset: Dataset | None, run: Run | None) -> dict[str, Any]:
         "schedules": list(schedules.NAMED),
         "defaults": Settings().as_json(),
         "first": FIRST.as_json(),
+        "lessons": json.loads((PAGE / "lessons.json").read_text("utf-8")),
         "surface": has_plotly(),
         "given": None if dataset is None else {"name": dataset.name, "target": dataset.target.name},
         "run": None if run is None else {"name": str(run.folder), "steps": run.manifest["steps"]},

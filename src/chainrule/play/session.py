@@ -69,6 +69,7 @@ class Session:
         self._view: dict[str, Any] = {}
         self._running = self._racing = self._dirty = False
         self._speed = 0.0
+        self._until: int | None = None
         self._in_flight = False
         self._answers = 0
         self._full_at = self._surface_at = self._explained_at = self._stepped_at = self._scene_at = 0.0
@@ -196,8 +197,10 @@ class Session:
         self._redraw()
 
     def _start(self, message: Mapping[str, Any]) -> None:
+        """Run, up to a step or until paused."""
         self._ready()
         self._speed = max(float(message.get("speed", 0)), 0.0)
+        self._until = int(message["until"]) if "until" in message else None
         self._running, self._racing = True, False
         self._stepped_at = time.monotonic()
 
@@ -321,14 +324,19 @@ class Session:
             if not due:
                 time.sleep(0.005)
                 return
-            trainer.advance(min(due, 1000))
+            trainer.advance(min(due, 1000, self._left()))
             self._stepped_at = now
         else:
             count = 1
-            while time.monotonic() - now < SLICE:
-                trainer.advance(count)
+            while time.monotonic() - now < SLICE and self._left():
+                trainer.advance(min(count, self._left()))
                 count = min(2 * count, 64)
+        self._running = self._running and self._left() > 0
         self._dirty = True
+
+    def _left(self) -> int:
+        """The number of steps left until the run stops by itself."""
+        return 1_000_000 if self._until is None else max(0, self._until - self._ready().step)
 
     def _show(self) -> None:
         """Send a frame, unless the page is still drawing the previous one."""

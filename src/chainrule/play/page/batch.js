@@ -2,6 +2,7 @@
 
 import { app, byId, colour, make, on } from "./app.js";
 import { look } from "./charts.js";
+import { shade } from "./output.js";
 import { figure, has, shownScene } from "./stage.js";
 import { TEXT, t } from "./text.js";
 
@@ -41,6 +42,7 @@ function drawPoints(scene) {
   canvas.width = canvas.height = Math.round(size * scale);
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   pen.setTransform(scale, 0, 0, scale, 0, 0);
+  shade(pen, size);
   const { extent } = app.built;
   const place = (/** @type {number} */ row) => [size * (points.data[2 * row] / extent + 1) / 2, size * (1 - points.data[2 * row + 1] / extent) / 2];
   for (let row = 0; row < targets.data.length; row++) {

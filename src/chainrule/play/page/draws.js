@@ -5,8 +5,8 @@ import { t } from "./text.js";
 
 const [WIDTH, HEIGHT] = [240, 64];
 
-/** @param {import("./types.js").Draw} draw */
-function chart(draw) {
+/** The weights of one layer. @param {import("./types.js").Draw} draw */
+export function drawnWeights(draw) {
   const scale = window.devicePixelRatio || 1;
   const canvas = make("canvas", { className: "draw", role: "img", width: WIDTH * scale, height: HEIGHT * scale, "aria-label": t("draw_label", { layer: draw.layer, distribution: draw.distribution, widest: shown(draw.widest) }) });
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -25,7 +25,7 @@ function chart(draw) {
 }
 
 function draw() {
-  byId("draws").replaceChildren(...(app.built?.draws ?? []).map(chart), make("p", { className: "hint" }, t("draws_words")));
+  byId("draws").replaceChildren(...(app.built?.draws ?? []).map(drawnWeights), make("p", { className: "hint" }, t("draws_words")));
 }
 
 export function startDraws() {

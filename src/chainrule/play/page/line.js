@@ -1,7 +1,7 @@
 // The line: the arithmetic of whatever is pointed at, selected, or being computed.
 
 import { byId, on } from "./app.js";
-import { has, shownScene } from "./stage.js";
+import { has, knows, shownScene } from "./stage.js";
 import { TEXT } from "./text.js";
 
 let pointed = "";
@@ -14,7 +14,7 @@ function linesOf(name) {
   const weight = scene.weights.find((w) => w.weight === name);
   if (weight) {
     const lines = [`${name} = ${weight.value_text}`];
-    if (has("gradient")) lines.push(weight.gradient_line);
+    if (has("gradient") && knows(weight.layer)) lines.push(weight.gradient_line);
     if (has("next")) lines.push(weight.next_line);
     return lines;
   }
@@ -28,7 +28,7 @@ function linesOf(name) {
     const last = layer === scene.layers.at(-1);
     if (last && has("forward") && scene.output.prediction_line) lines.push(scene.output.prediction_line);
     if (last && has("loss") && scene.output.loss_line) lines.push(scene.output.loss_line);
-    if (has("delta")) lines.push(unit.delta_line);
+    if (has("delta") && knows(layer.name)) lines.push(unit.delta_line);
     return lines;
   }
   return [];
@@ -38,11 +38,12 @@ function linesOf(name) {
 function ofPhase() {
   const scene = shownScene();
   if (!scene) return ["", []];
-  const last = scene.layers[scene.layers.length - 1];
   const first = scene.weights[0];
   if (has("next")) return [TEXT.line_update, [first.next_line]];
-  if (has("gradient")) return [TEXT.line_gradient, [first.gradient_line]];
-  if (has("delta")) return [TEXT.line_backward, [last.units[0].delta_line, scene.layers[0].units[0].delta_line]];
+  const reached = scene.layers.filter((layer) => knows(layer.name));
+  const weight = scene.weights.find((one) => one.layer === reached[0]?.name);
+  if (has("gradient") && weight) return [TEXT.line_gradient, [weight.gradient_line]];
+  if (has("delta")) return [TEXT.line_backward, reached.reverse().map((layer) => layer.units[0].delta_line).slice(0, 2)];
   if (has("loss")) return [TEXT.line_loss, [scene.output.loss_line ?? ""]];
   if (has("forward")) return [TEXT.line_forward, [scene.layers[0].units[0].z_line, scene.layers[0].units[0].a_line ?? ""]];
   if (has("weights")) return [TEXT.line_weights, [`${first.weight} = ${first.value_text}`]];

@@ -62,9 +62,14 @@ export function startLoop() {
   on("stage", light);
 }
 
-export function run() {
+/** The step at which the run stops by itself; none unless a lesson says so. @type {number | undefined} */
+let until;
+
+/** Run at the speed that is chosen, or as a lesson has it. @param {{speed: number, until?: number}} [how] */
+export function run(how = { speed: Number(/** @type {HTMLSelectElement} */ (byId("speed")).value) }) {
   app.running = true;
-  app.send({ type: "run", speed: Number(/** @type {HTMLSelectElement} */ (byId("speed")).value) });
+  until = how.until;
+  app.send({ type: "run", ...how });
   light();
 }
 
@@ -76,8 +81,9 @@ export function pause() {
 
 /** Show the phase and the numbers. */
 function light() {
-  byId("run").textContent = app.running ? TEXT.pause : TEXT.run;
   const { frame } = app;
+  if (until !== undefined && frame && frame.step >= until) app.running = false;
+  byId("run").textContent = app.running ? TEXT.pause : TEXT.run;
   if (!frame) return;
   const lit = app.running ? PHASES.map((p) => p.phase) : frame.phase === "forward" ? ["data", "forward"] : [frame.phase];
   for (const { phase, about } of PHASES) {

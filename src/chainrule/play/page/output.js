@@ -8,11 +8,10 @@ import { scatter } from "./charts.js";
 
 const scratch = document.createElement("canvas");
 
-function drawPlane() {
-  const canvas = /** @type {HTMLCanvasElement} */ (byId("plane"));
-  const pen = canvas.getContext("2d");
+/** Colour the plane by the prediction. @param {CanvasRenderingContext2D} pen @param {number} size */
+export function shade(pen, size) {
   const prediction = app.arrays.prediction;
-  if (!pen || !app.built?.plane || !prediction) return;
+  if (!app.built?.plane || !prediction) return;
   const side = Math.round(Math.sqrt(prediction.data.length));
   const pixels = new ImageData(side, side);
   prediction.data.forEach((value, k) => {
@@ -24,7 +23,14 @@ function drawPlane() {
   scratch.width = scratch.height = side;
   scratch.getContext("2d")?.putImageData(pixels, 0, 0);
   pen.imageSmoothingEnabled = true;
-  pen.drawImage(scratch, 0, 0, canvas.width, canvas.height);
+  pen.drawImage(scratch, 0, 0, size, size);
+}
+
+function drawPlane() {
+  const canvas = /** @type {HTMLCanvasElement} */ (byId("plane"));
+  const pen = canvas.getContext("2d");
+  if (!pen || !app.built?.plane || !app.arrays.prediction) return;
+  shade(pen, canvas.width);
   points(pen, app.fixed.points, app.fixed.targets, false);
   points(pen, app.fixed.held, app.fixed.held_targets, true);
 }

@@ -41,12 +41,6 @@ function form() {
   byId("entrants").replaceChildren(...cards);
 }
 
-/** Line up these. @param {{optimizer: string, learning_rate: number, weights?: string}[]} wanted */
-export function lineUp(wanted) {
-  entrants = wanted.map((entrant) => ({ weights: "", ...entrant }));
-  form();
-}
-
 export function startRace() {
   form();
   let racing = false;

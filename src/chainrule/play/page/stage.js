@@ -29,6 +29,9 @@ let selected = "";
 /** The scene that is drawn. */
 export const shownScene = () => scene;
 
+/** Whether the backward pass has reached a layer, so that its derivatives are shown. @param {string} layer */
+export const knows = (layer) => known.has(layer);
+
 /** Show no more than this level, or everything that the step has computed. @param {string | null} level */
 export function limitTo(level) {
   limit = level;

@@ -24,8 +24,12 @@
  * @typedef {Record<string, NamedArray>} Arrays
  * @typedef {{planes: Record<string, string>, builtin: Record<string, string>, features: string[],
  *   activations: string[], distributions: string[], losses: Record<string, string[]>, optimizers: Record<string, Record<string, number>>,
- *   schedules: string[], defaults: Settings, first: Settings, surface: boolean, given: {name: string, target: string} | null,
+ *   schedules: string[], defaults: Settings, first: Settings, lessons: Lesson[], surface: boolean, given: {name: string, target: string} | null,
  *   run: {name: string, steps: number} | null}} Choices
+ * @typedef {{name: string, settings: any, steps?: number, speed?: number}} Try
+ * @typedef {{id: string, name: string, words: string, question: string, answers: string[], right: number, why: string, settings: any,
+ *   todo: {words: string, goal: Record<string, any>}[], open?: string, tries?: Try[], chart?: "loss" | "both" | "sizes" | "path" | "drawn",
+ *   by_hand?: {unit: string, tolerance: number}, hint?: string}} Lesson
  * @typedef {{unit: string, name: string, value: number, value_text: string}} SceneInput
  * @typedef {{unit: string, z: number, z_line: string, delta: number, delta_line: string, a?: number, a_line?: string,
  *   slope?: number, upstream?: number}} SceneUnit
