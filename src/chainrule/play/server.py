@@ -258,17 +258,21 @@ def choices(dataset: Dataset | None, run: Run | None) -> dict[str, Any]:
     from chainrule.data import plane as planes
     from chainrule.descent import optimizers, schedules
     from chainrule.layers import KINDS as LAYERS
+    from chainrule.play.compare import CHOICES, USUAL
+    from chainrule.play.frames import EXTENT
     from chainrule.play.settings import FEATURES, FIRST, Settings, options_of
 
     return {
         "planes": {name: (draw.__doc__ or "").splitlines()[0] for name, draw in planes.NAMED.items()},
         "builtin": named(),
         "features": list(FEATURES),
+        "extent": EXTENT,
         "activations": sorted(kind.__name__.lower() for kind in LAYERS if kind.elementwise),
         "distributions": [name for name in distributions.NAMED if name != "constant"],
         "losses": {name: list(loss.tasks) for name, loss in losses.NAMED.items()},  # type: ignore[attr-defined]
         "optimizers": {name: options_of(name) for name in optimizers.NAMED if name != "gradient_descent"},
         "schedules": list(schedules.NAMED),
+        "compared": {"usual": list(USUAL), "others": [name for name in CHOICES if name not in USUAL]},
         "defaults": Settings().as_json(),
         "first": FIRST.as_json(),
         "surface": has_plotly(),

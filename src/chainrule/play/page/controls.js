@@ -78,7 +78,6 @@ function dataForm() {
     const [kind, name] = value.split(":");
     data.kind = kind;
     if (name) data.name = name;
-    if (kind === "drawn" && data.points.length < 8) data.points = startingPoints();
     apply();
   }))));
   if (data.kind === "plane") {
@@ -102,14 +101,6 @@ function labelled(id, control) {
   return control;
 }
 
-/** Points to begin drawing from: a few of each class. @returns {[number, number, number][]} */
-function startingPoints() {
-  return Array.from({ length: 12 }, (_, k) => {
-    const angle = (k * Math.PI) / 6;
-    return [Number((0.8 * Math.cos(angle)).toFixed(2)), Number((0.8 * Math.sin(angle)).toFixed(2)), k % 2];
-  });
-}
-
 function featureChecks() {
   const { data } = app.settings;
   const boxes = app.choices.features.map((feature) => {
@@ -127,7 +118,7 @@ function featureChecks() {
 function pencil() {
   const clear = make("button", { type: "button" }, TEXT.clear_points);
   clear.onclick = () => {
-    app.settings.data.points = startingPoints();
+    app.settings.data.points = [];
     apply();
   };
   const classes = chooser([["0", TEXT.class_0], ["1", TEXT.class_1]], String(drawnClass), (value) => (drawnClass = Number(value)));
@@ -274,6 +265,10 @@ export function startControls() {
     trainingForm();
     layersForm();
     summary();
+  });
+  on("too few points", () => {
+    dataForm();
+    /** @type {HTMLDetailsElement} */ (byId("settings")).open = true;
   });
   byId("open-settings").onclick = () => {
     const box = /** @type {HTMLDetailsElement} */ (byId("settings"));

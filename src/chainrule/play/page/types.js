@@ -22,9 +22,9 @@
  * @typedef {Float32Array | Uint8Array} Numbers
  * @typedef {{data: Numbers, shape: number[]}} NamedArray
  * @typedef {Record<string, NamedArray>} Arrays
- * @typedef {{planes: Record<string, string>, builtin: Record<string, string>, features: string[],
+ * @typedef {{planes: Record<string, string>, builtin: Record<string, string>, features: string[], extent: number,
  *   activations: string[], distributions: string[], losses: Record<string, string[]>, optimizers: Record<string, Record<string, number>>,
- *   schedules: string[], defaults: Settings, first: Settings, surface: boolean, given: {name: string, target: string} | null,
+ *   schedules: string[], compared: {usual: string[], others: string[]}, defaults: Settings, first: Settings, surface: boolean, given: {name: string, target: string} | null,
  *   run: {name: string, steps: number} | null}} Choices
  * @typedef {{unit: string, name: string, value: number, value_text: string}} SceneInput
  * @typedef {{unit: string, z: number, z_line: string, delta: number, delta_line: string, a?: number, a_line?: string,
