@@ -197,15 +197,15 @@ def test_a_file_dropped_onto_the_page(address, visit, tmp_path):
     page = visit(address)
     rows = [f"{k % 7},{'red' if k % 2 else 'blue'},{3 * (k % 7) + k % 2}" for k in range(60)]
     (tmp_path / "prices.csv").write_text("size,colour,price\n" + "\n".join(rows))
-    page.fill("#target", "price")
     page.set_input_files("#file", tmp_path / "prices.csv")
+    page.click("#train-on-file")
     expect(page.locator("#choose-array option").first).to_contain_text("dense_1.W [")
     expect(page.locator("#now-metric-name")).to_have_text("Test r2")
     run_for(page, 500)
     assert number(page, "#now-metric") > 0.9
     # An unusable file, by drag and drop: the page says why, and still works.
     transfer = page.evaluate_handle(
-        "() => { const t = new DataTransfer(); t.items.add(new File(['a,b\\n1,x\\n2,'], 'bad.csv')); return t; }"
+        "() => { const t = new DataTransfer(); t.items.add(new File(['a,b\\n1,x\\n2,3,4'], 'bad.csv')); return t; }"
     )
     page.dispatch_event("#drop", "dragover", {"dataTransfer": transfer})
     expect(page.locator("#drop.over")).to_be_visible()
@@ -218,17 +218,26 @@ def test_a_file_dropped_onto_the_page(address, visit, tmp_path):
 
 def test_a_dropped_file_has_its_name_its_target_and_survives_a_reload(address, visit, tmp_path):
     page = visit(address)
-    rows = [f"{k % 7},{k % 5},{3 * (k % 7) + k % 2}" for k in range(60)]
-    (tmp_path / "prices.csv").write_text("size,rooms,price\n" + "\n".join(rows))
+    rows = [f"{k % 7},{k % 5},note number {k},{3 * (k % 7) + k % 2}" for k in range(60)]
+    header = "size,rooms,<b>a name that is long</b>,price\n"
+    (tmp_path / "prices.csv").write_text(header + "\n".join(rows))
     page.set_input_files("#file", tmp_path / "prices.csv")
+    preview = page.locator("#preview")
+    expect(preview.locator("tbody th")).to_have_text(["size", "rooms", "<b>a name that is long</b>", "price"])
+    expect(preview).to_contain_text(
+        "60 rows: 42 to train on, 18 to test. The network gets 32 inputs and predicts price"
+    )
+    expect(page.locator("#data-words")).to_have_count(0)  # nothing is trained yet
+    page.select_option("#target", "<b>a name that is long</b>")
+    expect(preview.locator(".problem")).to_contain_text("60 classes in 60 rows are too many to learn")
+    expect(page.locator("#train-on-file")).to_be_disabled()
+    page.select_option("#target", "price")
+    page.click("#train-on-file")
     expect(page.locator("#data-words")).to_have_text("prices.csv: 60 samples; the network predicts price.")
-    page.fill("#target", "shoe")
-    page.press("#target", "Enter")
-    expect(page.locator("#message")).to_contain_text("prices.csv: ")
-    page.click("#step")
-    expect(page.locator("#message")).to_be_hidden()
-    page.fill("#target", "rooms")  # chosen after the file
-    page.press("#target", "Enter")
+    page.click("#columns")  # another target, chosen later
+    page.select_option("#target", "rooms")
+    expect(preview.locator(".predicted td").nth(1)).to_have_text("predicted: one of 5 classes")
+    page.click("#train-on-file")
     expect(page.locator("#data-words")).to_have_text("prices.csv: 60 samples; the network predicts rooms.")
     settled(page)
     page.click("#step")

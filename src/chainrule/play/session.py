@@ -126,7 +126,7 @@ class Session:
     def _stop(self, message: str) -> None:
         """Stop training, close what is open, and send an error message."""
         self._running = self._racing = False
-        self._view, self._opened, self._dirty = {}, None, True
+        self._view, self._opened, self._compared, self._dirty = {}, None, None, True
         self._tell({"type": "error", "message": message})
 
     def _take_commands(self) -> None:
