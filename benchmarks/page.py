@@ -39,6 +39,13 @@ def settings(page: Any, choose: dict[str, str]) -> None:
         page.wait_for_timeout(600)
 
 
+def long(page: Any) -> None:
+    """Plan so many epochs that a run does not stop by itself."""
+    page.fill("#set-epochs", "100000")
+    page.press("#set-epochs", "Enter")
+    page.wait_for_timeout(600)
+
+
 def speeds(page: Any) -> tuple[float, float]:
     """Frames and steps per second at full speed."""
     page.click("#run")
@@ -120,6 +127,7 @@ def main() -> int:
                 page.get_by_label(feature, exact=True).check()
                 page.wait_for_timeout(300)
             settings(page, {"#set-loss": "cross_entropy"})
+            long(page)
             frames, steps = speeds(page)
             clicks = click_times(page)
             print(f"first picture            {max(first):6.2f} s      (target 1)")
@@ -134,12 +142,14 @@ def main() -> int:
             page.locator(".layer input").first.fill("64")
             page.locator(".layer input").first.press("Enter")
             page.wait_for_timeout(800)
+            long(page)
             frames, steps = speeds(page)
             print(f"64-64-10 on digits       {frames:6.0f} frames (target 15), {steps:,.0f} steps per second")
             passed &= frames >= 15
             page.goto("about:blank")
             page.goto(address)
             expect(page.locator("#now-loss")).not_to_have_text("-")
+            long(page)
             of_server, of_page = flatness(page, server.pid, minutes)
             print(f"{minutes:g} minutes at full speed: the server held {of_server[1]:.0f} to {of_server[-1]:.0f} MB,")
             print(f"the page {of_page[1]:.1f} to {of_page[-1]:.1f} MB")

@@ -29,12 +29,15 @@ def step_of(page):
 
 
 def run_for(page, steps):
-    """Run for at least this many steps, pause, and wait until the page shows where it stopped."""
+    """Run for at least this many steps, pause, and wait until the page shows where it stopped.
+
+    The run may have stopped before, after the planned epochs: then there is nothing to pause.
+    """
     reached = "(step) => Number(document.getElementById('now-step').textContent.replaceAll(',', '')) >= step"
     wanted = step_of(page) + steps
     page.click("#run")
     page.wait_for_function(reached, arg=wanted)
-    page.click("#run")
+    page.locator("#run").evaluate("(button) => button.textContent === 'Pause' && button.click()")
     settled(page)
 
 

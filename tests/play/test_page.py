@@ -142,16 +142,40 @@ def test_toy_data_sets_of_the_plane(address, visit):
 def test_points_drawn_with_the_mouse(address, visit):
     page = visit(address)
     choose(page, "#data-set", "drawn:")
-    expect(page.locator("#data .hint").first).to_contain_text("8 + 4")
-    for x, y in ((40, 40), (60, 60), (80, 40), (100, 60)):
-        page.click("#plane", position={"x": x, "y": y})
+    words = page.locator("#drawing-words")
+    expect(words).to_contain_text("at least 8, with both classes among them; so far there are 0 of class 0 and 0 of")
+    expect(page.locator("#run")).to_be_disabled()
+    empty = picture(page, "#plane")
+    for k in range(9):
+        page.click("#plane", position={"x": 40 + 20 * (k % 4), "y": 40 + 20 * (k // 4)})
         settled(page)
+    expect(words).to_contain_text("there are 9 of class 0 and 0 of class 1")
+    assert picture(page, "#plane") != empty
     page.click("#plane", position={"x": 150, "y": 150}, modifiers=["Shift"])
-    expect(page.locator("#data .hint").first).to_contain_text("12 + 5")
+    expect(page.locator("#data .hint").first).to_contain_text("7 + 3")
+    expect(words).to_be_hidden()
     run_for(page, 101)
     assert step_of(page) > 100
     page.get_by_text("Clear my points").click()
-    expect(page.locator("#data .hint").first).to_contain_text("8 + 4")
+    expect(words).to_contain_text("so far there are 0 of class 0 and 0 of class 1")
+    settled(page)
+    assert picture(page, "#plane") == empty
+    page.reload()
+    expect(words).to_contain_text("so far there are 0 of class 0 and 0 of class 1")
+
+
+def test_a_run_stops_after_the_planned_epochs_and_says_so(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "plane:moons")
+    enter(page, "#set-epochs", "3")
+    page.click("#run")
+    expect(page.locator("#notice")).to_contain_text("The planned 3 epochs are complete, at step 84. Press Run again")
+    expect(page.locator("#run")).to_have_text("Run")
+    settled(page)
+    is_at(page, 84)
+    run_for(page, 100)  # on purpose, beyond them
+    assert step_of(page) > 184
+    expect(page.locator("#notice")).to_be_hidden()
 
 
 def test_pictures_and_tables(address, visit):
@@ -173,15 +197,15 @@ def test_a_file_dropped_onto_the_page(address, visit, tmp_path):
     page = visit(address)
     rows = [f"{k % 7},{'red' if k % 2 else 'blue'},{3 * (k % 7) + k % 2}" for k in range(60)]
     (tmp_path / "prices.csv").write_text("size,colour,price\n" + "\n".join(rows))
-    page.fill("#target", "price")
     page.set_input_files("#file", tmp_path / "prices.csv")
+    page.click("#train-on-file")
     expect(page.locator("#choose-array option").first).to_contain_text("dense_1.W [")
     expect(page.locator("#now-metric-name")).to_have_text("Test r2")
     run_for(page, 500)
     assert number(page, "#now-metric") > 0.9
     # An unusable file, by drag and drop: the page says why, and still works.
     transfer = page.evaluate_handle(
-        "() => { const t = new DataTransfer(); t.items.add(new File(['a,b\\n1,x\\n2,'], 'bad.csv')); return t; }"
+        "() => { const t = new DataTransfer(); t.items.add(new File(['a,b\\n1,x\\n2,3,4'], 'bad.csv')); return t; }"
     )
     page.dispatch_event("#drop", "dragover", {"dataTransfer": transfer})
     expect(page.locator("#drop.over")).to_be_visible()
@@ -194,17 +218,26 @@ def test_a_file_dropped_onto_the_page(address, visit, tmp_path):
 
 def test_a_dropped_file_has_its_name_its_target_and_survives_a_reload(address, visit, tmp_path):
     page = visit(address)
-    rows = [f"{k % 7},{k % 5},{3 * (k % 7) + k % 2}" for k in range(60)]
-    (tmp_path / "prices.csv").write_text("size,rooms,price\n" + "\n".join(rows))
+    rows = [f"{k % 7},{k % 5},note number {k},{3 * (k % 7) + k % 2}" for k in range(60)]
+    header = "size,rooms,<b>a name that is long</b>,price\n"
+    (tmp_path / "prices.csv").write_text(header + "\n".join(rows))
     page.set_input_files("#file", tmp_path / "prices.csv")
+    preview = page.locator("#preview")
+    expect(preview.locator("tbody th")).to_have_text(["size", "rooms", "<b>a name that is long</b>", "price"])
+    expect(preview).to_contain_text(
+        "60 rows: 42 to train on, 18 to test. The network gets 32 inputs and predicts price"
+    )
+    expect(page.locator("#data-words")).to_have_count(0)  # nothing is trained yet
+    page.select_option("#target", "<b>a name that is long</b>")
+    expect(preview.locator(".problem")).to_contain_text("60 classes in 60 rows are too many to learn")
+    expect(page.locator("#train-on-file")).to_be_disabled()
+    page.select_option("#target", "price")
+    page.click("#train-on-file")
     expect(page.locator("#data-words")).to_have_text("prices.csv: 60 samples; the network predicts price.")
-    page.fill("#target", "shoe")
-    page.press("#target", "Enter")
-    expect(page.locator("#message")).to_contain_text("prices.csv: ")
-    page.click("#step")
-    expect(page.locator("#message")).to_be_hidden()
-    page.fill("#target", "rooms")  # chosen after the file
-    page.press("#target", "Enter")
+    page.click("#columns")  # another target, chosen later
+    page.select_option("#target", "rooms")
+    expect(preview.locator(".predicted td").nth(1)).to_have_text("predicted: one of 5 classes")
+    page.click("#train-on-file")
     expect(page.locator("#data-words")).to_have_text("prices.csv: 60 samples; the network predicts rooms.")
     settled(page)
     page.click("#step")
@@ -408,25 +441,68 @@ def test_histograms_of_any_layer(address, visit):
     assert "dense_1.W" in page.get_attribute("#sizes", "aria-label")
 
 
-def test_the_loss_surface_with_the_path(address, visit):
+def test_the_loss_surface_with_the_path_and_that_of_a_pinned_run(address, visit):
     page = visit(address)
     run_for(page, 500)
+    lines = page.get_attribute("#curves", "aria-label")
+    page.click("#pin")
+    expect(page.locator("#pinned-name")).to_contain_text("adam 0.01; 8 tanh, 8 tanh; spirals; batch size 10; seed 0")
+    choose(page, "#set-optimizer", "sgd")
+    run_for(page, 100)
+    shown = page.get_attribute("#curves", "aria-label")
+    assert shown.count("pinned: ") == 2
+    assert [part.split()[-1] for part in shown.split(", ")[:2]] == [part.split()[-1] for part in lines.split(", ")]
+    assert "pinned: " in page.get_attribute("#sizes", "aria-label")
     page.click("#surface-toggle")
-    expect(page.locator("#surface-flat .contourlayer path").first).to_be_attached()
-    expect(page.locator("#surface-flat .scatterlayer .trace").first).to_be_attached()
+    label = re.compile(
+        r"the path of adam 0\.01; .*, sgd\..*% of the path's variance.*The faint path is the pinned run's"
+    )
+    expect(page.locator("#surface-flat")).to_have_attribute("aria-label", label)
     expect(page.locator("#surface-space canvas").first).to_be_visible()
-    expect(page.locator("#surface-words")).to_contain_text("% of its variance")
+    expect(page.locator("#surface-words")).to_contain_text("% of the path's variance")
+    # Titles and numbers of axes: none is cut off at an edge, and none has a prefix such as "µ".
+    page.wait_for_function("() => document.getElementById('surface-space')._fullLayout?.scene?._scene?.glplot")
+    page.wait_for_function(DRAWN_INSIDE)
+    texts = page.evaluate("""() => {
+        const { scene } = document.getElementById("surface-space").layout;
+        return [scene.xaxis, scene.yaxis, scene.zaxis].flatMap((axis) => axis.ticktext);
+    }""")
+    assert len(texts) > 6
+    assert all(re.fullmatch(r"−?\d+(\.\d+)?(e[+-]\d+)?", text) for text in texts)
+    page.click("#unpin")
+    settled(page)
+    expect(page.locator("#pinned")).to_be_hidden()
+    assert "pinned: " not in page.get_attribute("#curves", "aria-label")
 
 
-def test_without_plotly_the_page_says_that_the_surface_needs_it(serve, visit):
+DRAWN_INSIDE = """() => {
+    const scene = document.getElementById("surface-space")._fullLayout.scene._scene.glplot;
+    scene.redraw();
+    const { gl } = scene, [width, height] = [gl.drawingBufferWidth, gl.drawingBufferHeight];
+    const pixels = new Uint8Array(width * height * 4);
+    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+    let [inside, edge] = [0, 0];
+    for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
+        const empty = pixels[4 * (y * width + x) + 3] === 0 || pixels[4 * (y * width + x)] > 250;
+        if (!empty) inside++;
+        if (!empty && (x < 2 || y < 2 || x >= width - 2 || y >= height - 2)) edge++;
+    }
+    return inside > 1000 && edge === 0;
+}"""
+
+
+def test_without_plotly_the_page_says_what_needs_it(serve, visit):
     with serve(without="plotly") as address:
         page = visit(address)
         page.click("#surface-toggle")
-        needs = "The loss surface needs plotly: pip install 'chainrule[charts]', and start chainrule play again."
-        expect(page.locator("#surface-flat")).to_have_text(needs)
+        needs = (
+            "The surface in three dimensions needs plotly: pip install 'chainrule[charts]', and start chainrule play"
+        )
+        expect(page.locator("#surface-space")).to_contain_text(needs)
+        expect(page.locator("#surface-flat")).to_have_attribute("aria-label", re.compile("The loss surface from above"))
         page.click("#race-start")
         expect(page.locator("#race-words")).to_contain_text("steps:")
-        expect(page.locator("#race-surface")).to_have_text(needs)
+        expect(page.locator("#race-surface")).to_have_attribute("aria-label", re.compile("The loss surface from above"))
 
 
 def test_a_race(address, visit):
@@ -434,18 +510,54 @@ def test_a_race(address, visit):
     page.locator("#entrants select").nth(6).select_option("lion")
     expect(page.locator("#entrants fieldset").nth(3).locator("input")).to_be_visible()
     page.get_by_label("Weights drawn from 1", exact=True).select_option("he_normal")
+    page.fill("#race-target", "1")
     page.click("#race-start")
     words = page.locator("#race-words")
     expect(words).to_contain_text("steps:")
     for name in ("sgd 0.1, he_normal", "momentum 0.02", "adam 0.01", "lion 0.01"):
         expect(words).to_contain_text(name)
-    expect(page.locator("#race-surface .scatterlayer .trace")).to_have_count(8)
+        expect(page.locator("#race-surface")).to_have_attribute("aria-label", re.compile(re.escape(name)))
     page.click("#race-start")
     expect(page.locator("#race-start")).to_have_text("Start the race")
     settled(page)
     step = words.inner_text()
     draw_again(page)
     assert words.inner_text() == step
+    # It ends by itself, and says who won; an entrant has one colour on its card and in the words.
+    page.fill("#race-target", "90")
+    page.click("#race-start")
+    expect(page.locator("#race-end")).to_contain_text(
+        re.compile(r"wins: it is the first to reach a training loss of 0\.")
+    )
+    expect(page.locator("#race-start")).to_have_text("Start the race")
+    colours = page.evaluate("""() => {
+        const of = (box) => box.querySelector(".swatch").style.background;
+        const cards = Array.from(document.querySelectorAll("#entrants fieldset"), of);
+        const entrants = document.querySelectorAll(".entrant");
+        return Array.from(entrants, (one) => [of(one), cards[Number(one.dataset.entrant)]]);
+    }""")
+    assert all(words == card for words, card in colours)
+    assert len({words for words, _ in colours}) == 4
+
+
+def test_one_gradient_through_several_optimizers(address, visit):
+    page = visit(address)
+    page.click("#step")
+    page.fill("#choose-index", "1, 3")
+    page.click("#choose button")
+    expect(page.locator("#explained .short")).to_contain_text("dense_1.W[1, 3]")
+    page.click("#optimizers-toggle")
+    table = page.locator(".optimizers")
+    expect(page.locator("#optimizers-words")).to_contain_text("dense_1.W[1, 3] = ")
+    expect(table.locator("th[scope=row]")).to_have_text(
+        ["this training: adam 0.01", "sgd 0.01", "momentum 0.01", "rmsprop 0.01"]
+    )
+    gradient = table.locator("[data-shows=gradient]").first.get_attribute("data-number")
+    page.select_option("#optimizers-add", "lion")
+    expect(table.locator("th[scope=row]").last).to_have_text("lion 0.01")
+    expect(table).to_contain_text("u = learning rate x g = 0.01 x ")
+    page.click("#step")  # it follows the steps
+    expect(table.locator("[data-shows=gradient]").first).not_to_have_attribute("data-number", gradient)
 
 
 def test_presets_explain_themselves(address, visit):
@@ -511,6 +623,16 @@ def test_a_recorded_run_is_replayed(recorded, visit):
     is_at(page, last - 1)
     page.click("#choose button")
     expect(page.locator("#explained .short")).to_contain_text("dL/d dense_1.W[0, 0]")
+    # The whole run is there at once: its history, its path, and the open weight through all its steps.
+    expect(page.locator("#weight-history-words")).to_contain_text(f"dense_1.W[0, 0] in all {last} steps")
+    for name in ("value", "gradient", "update"):
+        expect(page.locator(f"#history-{name}")).to_have_attribute("aria-label", re.compile(name, re.IGNORECASE))
+    assert "training loss, mean over each epoch: " in page.get_attribute("#curves", "aria-label")
+    page.click("#surface-toggle")
+    whole = re.compile(rf"the path of iris-1, step {last - 1}.* in {last} steps")
+    expect(page.locator("#surface-flat")).to_have_attribute("aria-label", whole)
+    for absent in ("#race", "#pin"):
+        expect(page.locator(absent)).to_be_hidden()
     page.locator("#slider").fill("0")
     is_at(page, 0)
     page.click("#run")

@@ -167,7 +167,7 @@ def test_an_upload_of_unknown_size_is_refused_once_it_is_too_large(address):
     ("kind", "content", "answer"),
     [
         ("csv", b"", "the file"),
-        ("csv", b"a,b\n1,2\n", "the file"),
+        ("csv", b"a,b\n1,2,3\n", "the file"),
         ("parquet", b"PAR1 no such thing", "the file"),
         ("exe", b"MZ", "drop a CSV, TSV or Parquet file"),
         ("../csv", b"a,b", "drop a CSV, TSV or Parquet file"),
@@ -183,6 +183,25 @@ def test_an_unusable_file_is_refused_with_a_reason(address, kind, content, answe
     assert answer in json.loads(body)["error"]
     assert "/tmp" not in body
     assert "Traceback" not in body
+
+
+def test_a_file_that_can_be_read_but_not_trained_on_is_previewed_with_the_reason(address):
+    root = f"/{host_and_token(address)[1]}"
+    status, body, _ = ask(address, f"{root}/upload?kind=csv&name=%3Cb%3E.csv", "POST", b"a,b\n1,2\n")
+    found = json.loads(body)
+    assert (status, found["name"], found["rows"], found["targets"]) == (200, "<b>.csv", 1, ["a", "b"])
+    assert (
+        found["problem"].startswith("<b>.csv, column 'a': every row has the same value") or "rows" in found["problem"]
+    )
+    for target, status in (("0", 200), ("7", 200), ("-1", 200), ("x", 200), ("9" * 99, 200)):
+        again = ask(address, f"{root}/preview?upload={found['upload']}.{target}")
+        assert again[0] == status
+        assert json.loads(again[1])["problem"]
+    for nowhere in ("", "gone.1", "../etc/passwd", "%00"):
+        status, body, _ = ask(address, f"{root}/preview?upload={nowhere}")
+        assert status == 404
+        assert json.loads(body)["error"] == "the file is no longer on the server; drop it onto the page again"
+    assert ask(address, "/wrong/preview?upload=gone.1")[0] == 403
 
 
 HOSTILE = [
@@ -210,6 +229,9 @@ HOSTILE = [
     {"type": "race", "entrants": [{}] * 100},
     {"type": "race", "entrants": "all"},
     {"type": "run", "until": "soon"},
+    {"type": "race", "entrants": [{}, {}], "target": "x"},
+    {"type": "compare", "optimizers": ["__class__"]},
+    {"type": "compare", "optimizers": 3},
     {"type": "_work"},
     {"type": {"a": 1}},
     {"no": "type"},

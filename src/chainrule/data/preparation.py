@@ -267,7 +267,7 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
     """Fit a preparation to the training rows; raises DataError if a table can't be encoded."""
     training = source.take(training_rows)
     if source.is_table:
-        columns = tuple((column.name, _kind(column)) for column in training.features.iter_columns())
+        columns = tuple((column.name, kind_of(column)) for column in training.features.iter_columns())
         pipeline = _pipeline()
         frame = conform(source.name, training.features, columns)
         with warnings.catch_warnings():
@@ -309,7 +309,7 @@ def _transform(pipeline: Any, frame: pl.DataFrame) -> Array:
         return np.asarray(pipeline.transform(frame), dtype=np.float32)
 
 
-def _kind(column: pl.Series) -> str:
+def kind_of(column: pl.Series) -> str:
     """The type of a column, one of the keys of `types` in `conform`."""
     import polars as pl
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.errors import SettingError, require_package
+from chainrule.explain.axes import D3_FORMAT, loss_scale, mark_text
 from chainrule.explain.html import document, paragraph
 from chainrule.explain.sizes import Sizes
 from chainrule.explain.surface import Surface
@@ -32,7 +33,9 @@ def surface_chart(surface: Surface) -> Figure:
         rows=2, cols=1, row_heights=[0.5, 0.5], specs=[[{"type": "xy"}], [{"type": "scene"}]],
         subplot_titles=("from above", "in three dimensions"), vertical_spacing=0.12,
     )  # fmt: skip
-    height, ticks = _height(surface)
+    scale = loss_scale(surface.loss)
+    height = scale.place
+    ticks = {"tickvals": height(scale.marks), "ticktext": [mark_text(mark) for mark in scale.marks]}
     figure.add_contour(
         x=surface.across, y=surface.along, z=height(surface.loss), ncontours=24, line_width=0.4, name="surface",
         customdata=surface.loss, colorbar={**_BAR, **ticks}, colorscale=_SCALE, row=1, col=1,
@@ -57,42 +60,27 @@ def surface_chart(surface: Surface) -> Figure:
         colorscale=_SCALE, row=2, col=1,
     )  # fmt: skip
     figure.add_scatter3d(
-        x=x, y=y, z=height(_heights_below(surface)), line={"color": _COLOURS[1], "width": 6},
+        x=x, y=y, z=height(surface.below(surface.path)), line={"color": _COLOURS[1], "width": 6},
         marker={"size": 3, "color": _COLOURS[1]}, row=2, col=1, **points,
     )  # fmt: skip
-    figure.update_xaxes(title=surface.names[0], row=1, col=1)
-    figure.update_yaxes(title=surface.names[1], row=1, col=1)
-    first, second = ("first", "second") if surface.variance is not None else surface.names
+    figure.update_xaxes(title=surface.names[0], tickformat=D3_FORMAT, row=1, col=1)
+    figure.update_yaxes(title=surface.names[1], tickformat=D3_FORMAT, row=1, col=1)
+    axes = [{"title": name, "tickformat": D3_FORMAT, "nticks": 6} for name in surface.names]
     figure.update_scenes(
-        xaxis_title=first, yaxis_title=second, zaxis={"title": "loss", **ticks},
+        xaxis=axes[0], yaxis=axes[1], zaxis={"title": "loss", **ticks},
         camera={"eye": {"x": 1.6, "y": -1.7, "z": 1.0}, "center": {"x": 0, "y": 0, "z": -0.15}},
     )  # fmt: skip
     figure.update_layout(showlegend=False)
     return _finished(figure, SURFACE_TITLE, 1150).update_layout(margin_b=100)
 
 
-def _height(surface: Surface) -> tuple[Any, dict[str, Any]]:
-    """The scale and ticks of the loss axis: logarithmic if the loss spans a factor of over 20."""
-    low, high = float(surface.loss.min()), float(surface.loss.max())
-    if not (low > 0 and high > 20 * low):
-        return np.asarray, {}
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    factors = (1, 3) if high < 1e4 * low else (1,)
-    marks = [mark for power in powers for factor in factors if low <= (mark := factor * 10.0**power) <= high]
-    return np.log10, {"tickvals": np.log10(marks), "ticktext": [f"{mark:g}" for mark in marks]}
-
-
-def _heights_below(surface: Surface) -> Any:
-    """The loss on the surface at each point of the path, by linear interpolation of the grid."""
-    from scipy.interpolate import RegularGridInterpolator
-
-    return RegularGridInterpolator((surface.along, surface.across), surface.loss)(surface.path[:, ::-1])
-
-
 def surface_words(surface: Surface) -> str:
     """A caption: what the chart shows, and what it doesn't."""
+    if surface.steps[-1] == surface.steps[0]:
+        return "No step was taken yet, so there is no path: the surface spans two weights."
     first, last = surface.path_loss[0], surface.path_loss[-1]
-    losses = f"The loss on the training samples went from {first:.4g} to {last:.4g} in {surface.steps[-1]:,} steps. "
+    count = f"{surface.steps[-1]:,} step{'s' if surface.steps[-1] != 1 else ''}"
+    losses = f"The loss on the training samples went from {first:.4g} to {last:.4g} in {count}. "
     if surface.variance is None:
         return losses + (
             "The surface spans two chosen weights; all others are held at their final values. In training they"
@@ -131,7 +119,8 @@ def sizes_chart(sizes: Sizes) -> Figure:
                 x=sizes.steps, y=np.where(line > 0, line, np.nan), name=name, legendgroup=name, line=style,
                 showlegend=row == 1, hovertemplate=f"{name}<br>step %{{x}}: %{{y:.3g}}<extra></extra>", row=row, col=1,
             )  # fmt: skip
-    figure.update_yaxes(type="log", exponentformat="power", dtick=1)
+    figure.update_yaxes(type="log", tickformat=D3_FORMAT, dtick=1)
+    figure.update_xaxes(tickformat=",d")
     figure.update_xaxes(title="step", row=3, col=1)
     return _finished(figure, SIZES_TITLE, 900)
 

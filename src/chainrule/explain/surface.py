@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from chainrule.arrays import Array, Vector
 from chainrule.data import Dataset, Samples
+from chainrule.engine import StepRecord
 from chainrule.errors import RunError, require
 from chainrule.layers.base import Context
 from chainrule.runs import Run
@@ -29,13 +30,15 @@ class Surface:
     """The loss over a plane in the space of all weights, and the path that gradient descent took.
 
     Attributes:
-        names: the names of the two directions
+        names: the names of the two directions, short enough for an axis
         across, along: (columns,) and (rows,) coordinates of the grid in the two directions
         loss: (rows, columns) the loss on the grid
         steps: (points,) the number of steps taken before each point of the path
         path: (points, 2) the path, projected onto the plane
         path_loss: (points,) the loss at the path's own weights, which may lie off the plane
         variance: the share of the path's variance in the plane; None for two chosen weights
+        origin: (weights,) the point of the plane with the coordinates 0, 0
+        directions: (2, weights) the two directions
     """
 
     names: tuple[str, str]
@@ -46,6 +49,19 @@ class Surface:
     path: Array
     path_loss: Array
     variance: float | None
+    origin: Vector = field(repr=False)
+    directions: Array = field(repr=False)
+
+    def project(self, points: Array) -> Array:
+        """(points, 2) the coordinates of points of shape (points, weights)."""
+        return (points - self.origin) @ self.directions.T
+
+    def below(self, path: Array) -> Array:
+        """(points,) the loss on the surface at these coordinates, by linear interpolation."""
+        from scipy.interpolate import RegularGridInterpolator
+
+        inside = np.clip(path, [self.across[0], self.along[0]], [self.across[-1], self.along[-1]])
+        return RegularGridInterpolator((self.along, self.across), self.loss)(inside[:, ::-1])
 
 
 def loss_surface(
@@ -69,7 +85,10 @@ def loss_surface(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     _check(run.trained.plan, weights, grid)
-    steps, points = _path(run, data := run.load_data() if data is None else data)
+    chosen = run.steps_along(POINTS)
+    if not chosen:
+        raise RunError(f"{run.folder}: the run has no steps, so there is no path to draw")
+    steps, points = path_of(run.each(chosen, data := run.load_data() if data is None else data))
     return surface_of(run.trained.plan, data.training, steps, points, weights, grid=grid)
 
 
@@ -81,7 +100,7 @@ def surface_of(
     layout, loss_at = plan.network.parameters, _loss_function(plan, samples)
     if places is None:
         origin, directions, variance = _best_plane(points)
-        names = ("first principal direction", "second principal direction")
+        names = ("direction 1", "direction 2")
     else:
         origin, variance = points[-1].copy(), None
         origin[places] = 0
@@ -89,10 +108,10 @@ def surface_of(
         directions[[0, 1], places] = 1
         names = (layout.name_of(places[0]), layout.name_of(places[1]))
     path = (points - origin) @ directions.T
-    across, along = (_range(path[:, k], grid) for k in (0, 1))
+    across, along = _ranges(path, grid)
     loss = np.array([[loss_at(origin + a * directions[0] + b * directions[1]) for a in across] for b in along])
     path_loss = np.array([loss_at(point) for point in points])
-    return Surface(names, across, along, loss, steps, path, path_loss, variance)
+    return Surface(names, across, along, loss, steps, path, path_loss, variance, origin, directions)
 
 
 def _check(plan: Plan, weights: Sequence[str] | None, grid: int) -> list[int] | None:
@@ -106,13 +125,12 @@ def _check(plan: Plan, weights: Sequence[str] | None, grid: int) -> list[int] | 
     return [plan.network.parameters.find(weight) for weight in weights]
 
 
-def _path(run: Run, data: Dataset) -> tuple[Array, Array]:
-    """The steps and the weights before each of them, and after the last."""
-    chosen = run.steps_along(POINTS)
-    if not chosen:
-        raise RunError(f"{run.folder}: the run has no steps, so there is no path to draw")
+def path_of(records: Iterable[StepRecord]) -> tuple[Array, Array]:
+    """The path through some steps: (points,) the number of steps before each of them and after the
+    last, and (points, weights) the weights there.
+    """
     steps, points = [], []
-    for record in run.each(chosen, data):
+    for record in records:
         steps.append(record.before.step)
         points.append(record.before.parameters.astype(np.float64))
     return np.array([*steps, record.after.step]), np.array([*points, record.after.parameters.astype(np.float64)])
@@ -133,14 +151,18 @@ def _best_plane(points: Array) -> tuple[Vector, Array, float]:
     """The mean, the first two principal directions, and their share of the variance."""
     mean = points.mean(axis=0)
     _, sizes, directions = np.linalg.svd(points - mean, full_matrices=False)
-    if len(directions) < 2:  # two points lie on a line
-        directions = np.vstack([directions, np.eye(1, points.shape[1])])[:2]
+    if len(directions) < 2:  # a single point: any two directions
+        directions = np.eye(2, points.shape[1])
     total = float((sizes**2).sum())
     return mean, directions[:2], float((sizes[:2] ** 2).sum() / total) if total else 1.0
 
 
-def _range(values: Array, grid: int) -> Array:
-    """Grid coordinates that cover these values with a margin on both sides."""
-    low, high = float(values.min()), float(values.max())
-    margin = 0.25 * (high - low) or 1.0
-    return np.linspace(low - margin, high + margin, grid)
+def _ranges(path: Array, grid: int) -> tuple[Array, Array]:
+    """Grid coordinates that cover a path of shape (points, 2) with a margin on all sides.
+
+    A path along a line gets a plane as well: no range is less than a fifth of the other.
+    """
+    low, high = path.min(axis=0), path.max(axis=0)
+    extent = float((high - low).max()) or 1.0
+    middle, half = (low + high) / 2, np.maximum(0.75 * (high - low), 0.15 * extent)
+    return tuple(np.linspace(middle[k] - half[k], middle[k] + half[k], grid) for k in (0, 1))  # type: ignore[return-value]

@@ -1,4 +1,6 @@
-"""Up to four settings, trained from the same start and drawn on one loss surface."""
+"""Up to four settings, trained from the same start and drawn on one loss surface, until one of
+them reaches a target loss.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +10,50 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array
 from chainrule.data import Dataset
 from chainrule.errors import NonFiniteError, require
-from chainrule.explain.surface import surface_of
+from chainrule.play.frames import Message
 from chainrule.play.settings import Settings
-from chainrule.play.trainer import SHOWN, Trainer
+from chainrule.play.surface import Path, surface_message, surface_over
+from chainrule.play.trainer import Trainer
 
 MOST = 4
 """The maximum number of entrants."""
+TARGET = 0.2
+"""The target loss as a share of the loss at the start, unless another is chosen."""
+CHECK = 10
+"""Steps between two looks at the losses, which decide the race."""
 
 
 class Race:
     """Trainers of the same network that differ in optimizer, learning rate or distribution.
 
+    It ends when an entrant's loss over the whole training set is at most the target, when all are
+    out, or after the planned epochs.
+
     Args:
         settings: the settings that all entrants share
         entrants: 2 to 4 dicts with any of the keys "optimizer", "learning_rate" and "weights"
         dataset: the data set that was opened or uploaded, if any
+        target: the target, as a share of the mean loss at the start, above 0 and below 1
 
     Attributes:
         trainers: a trainer for each entrant
         names: a name for each entrant, made from its settings
+        losses: the training loss of each
         failed: for each entrant, why it stopped; empty while it is in the race
+        starts, start: the loss of each at the start, and their mean
+        target: the target loss
+        limit: the number of steps after which the race ends in any case
+        winner: the number of the entrant that won; None before that, and if none did
+        ended: why the race ended; empty while it goes on
     """
 
-    def __init__(self, settings: Settings, entrants: Sequence[dict[str, Any]], dataset: Dataset | None) -> None:
+    def __init__(
+        self, settings: Settings, entrants: Sequence[dict[str, Any]], dataset: Dataset | None, target: float = TARGET
+    ) -> None:
         require(2 <= len(entrants) <= MOST, f"{len(entrants)} settings: a race is between 2 and {MOST}")
+        require(0 < target < 1, f"a target of {100 * target:g} %: it must be above 0 and below 100 %")
         self.trainers, self.names = [], []
         for entrant in entrants:
             changes = {key: entrant[key] for key in ("optimizer", "learning_rate") if key in entrant}
@@ -47,34 +66,67 @@ class Race:
             self.trainers.append(Trainer(own, dataset))
             self.names.append(f"{own.optimizer} {own.learning_rate:g}{f', {weights}' if weights else ''}")
         self.failed: list[str] = [""] * len(self.trainers)
+        self.losses = [trainer.training_loss() for trainer in self.trainers]
+        self.starts = list(self.losses)
+        self.start = float(np.mean(self.starts))
+        self._share, self.target = target, target * self.start
+        self.limit = self.trainers[0].steps_planned
+        self.winner: int | None = None
+        self.ended = ""
 
-    def advance(self, count: int) -> None:
-        """Take `count` steps with each trainer; one with an infinite or NaN loss drops out."""
+    @property
+    def step(self) -> int:
+        """The number of steps taken so far."""
+        return max(trainer.step for trainer in self.trainers)
+
+    def advance(self) -> None:
+        """Take the next CHECK steps with each trainer, and see whether that ends the race; one with
+        an infinite or NaN loss drops out.
+        """
+        count = min(CHECK, self.limit - self.step)
         for k, trainer in enumerate(self.trainers):
             if not self.failed[k]:
                 try:
                     trainer.advance(count)
+                    self.losses[k] = trainer.training_loss()
                 except NonFiniteError as error:
                     self.failed[k] = str(error)
+        self._judge()
+
+    def _judge(self) -> None:
+        """End the race if it is decided."""
+        racing = [k for k, problem in enumerate(self.failed) if not problem]
+        best = min(racing, key=lambda k: self.losses[k], default=None)
+        goal = f"a training loss of {self.target:.4g} ({self._share:.0%} of the {self.start:.4g} at the start)"
+        if best is None:
+            self.ended = f"Nobody wins: all settings are out after {self.step:,} steps."
+        elif self.losses[best] <= self.target:
+            self.winner = best
+            self.ended = f"{self.names[best]} wins: it is the first to reach {goal}, after {self.step:,} steps."
+        elif self.step >= self.limit:
+            planned = f"the planned {self.trainers[0].plan.epochs:,} epochs ({self.limit:,} steps)"
+            self.ended = f"Nobody wins: no setting reached {goal} within {planned}. {self.names[best]} came closest."
 
     def frame(self) -> dict[str, Any]:
         """The header of a frame that shows the losses of all entrants."""
+        goal = f"The first to reach a training loss of {self.target:.4g} ({self._share:.0%} of the {self.start:.4g} at"
+        order = sorted(range(len(self.names)), key=lambda k: (bool(self.failed[k]), self.losses[k]))
         return {
             "type": "race",
-            "step": max(trainer.step for trainer in self.trainers),
+            "step": self.step,
             "names": self.names,
             "failed": self.failed,
-            "losses": [trainer.training_loss() for trainer in self.trainers],
-            "held": [trainer.measure().get("loss") for trainer in self.trainers],
+            "losses": self.losses,
+            "starts": self.starts,
+            "target": self.target,
+            "order": order,
+            "winner": self.winner,
+            "ended": self.ended,
+            "words": self.ended or f"{goal} the start) wins. The race ends after {self.limit:,} steps at the latest.",
         }
 
-    def surface(self, grid: int) -> tuple[dict[str, Any], dict[str, Array]]:
-        """The header and arrays of the surface that fits all paths best, with every path."""
-        all_steps, all_points = zip(*(trainer.path() for trainer in self.trainers), strict=True)
-        first = self.trainers[0]
-        steps, points = np.concatenate(all_steps), np.concatenate(all_points)
-        surface = surface_of(first.plan, first.data.training.thinned(SHOWN), steps, points, grid=grid)
-        ends = np.cumsum([len(steps) for steps in all_steps])[:-1]
-        header = {"type": "race surface", "names": self.names, "variance": surface.variance, "axes": surface.names}
-        arrays = {"across": surface.across, "along": surface.along, "loss": surface.loss}
-        return header, arrays | {f"path {k}": path for k, path in enumerate(np.split(surface.path, ends))}
+    def surface(self) -> Message:
+        """The message that draws the surface that fits all paths best, with every path."""
+        entrants = zip(self.names, self.trainers, strict=True)
+        paths = [Path(name, *trainer.path(), colour=k).thinned() for k, (name, trainer) in enumerate(entrants)]
+        return surface_message("race surface", surface_over(self.trainers[0], paths), paths, "")

@@ -16,6 +16,9 @@ from chainrule.play.settings import DataSettings
 TEST, VALIDATION = 0.0, 0.3
 """Shares of the samples. The page calls its validation set the test points: it has no other."""
 
+FEWEST_POINTS = 8
+"""The minimum number of points drawn by hand: enough for a training and a test set."""
+
 _FEATURE_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "x1": lambda x: x[:, 0],
     "x2": lambda x: x[:, 1],
@@ -67,8 +70,8 @@ def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
         dataset: the data set that was opened or uploaded, if any
 
     Raises:
-        SettingError: if the uploaded data set is no longer on the server, or too few points are
-        drawn
+        SettingError: if the uploaded data set is no longer on the server
+        PointsError: if too few points are drawn
     """
     if settings.kind == "given":
         if dataset is None:
@@ -90,11 +93,20 @@ def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
     return PageData(data, settings.features, points[data.rows], points[held_out])
 
 
+class PointsError(SettingError):
+    """The user has not drawn enough points yet; the message says how many are missing."""
+
+
 def _drawn(settings: DataSettings) -> tuple[Array, Array, str]:
     """The points that the user drew, (points, 2), their classes, and the task."""
     array = np.array(settings.points, dtype=float).reshape(-1, 3)
-    if len(array) < 8 or len(set(array[:, 2])) < 2:
-        raise SettingError("draw at least eight points, of both classes")
+    counts = [int((array[:, 2] == label).sum()) for label in (0, 1)]
+    if sum(counts) < FEWEST_POINTS or 0 in counts:
+        raise PointsError(
+            "Click in the plane to draw points: of the class chosen under Data, or of class 1 with Shift held. Training"
+            f" needs at least {FEWEST_POINTS}, with both classes among them; so far there are {counts[0]} of class 0"
+            f" and {counts[1]} of class 1."
+        )
     return array[:, :2], array[:, 2].astype(int), "classification"
 
 

@@ -16,7 +16,6 @@ import socket as sockets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,11 @@ from starlette.types import ASGIApp, Receive, Scope
 from starlette.types import Send as AsgiSend
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from chainrule.data import Dataset, load
+from chainrule.data import Dataset
 from chainrule.errors import ChainruleError
-from chainrule.play.samples import TEST, VALIDATION, named
+from chainrule.play.samples import named
 from chainrule.play.session import Session
+from chainrule.play.upload import Upload
 from chainrule.runs import Run
 
 PAGE = Path(__file__).parent / "page"
@@ -115,13 +115,13 @@ class Play:
         dataset: the data set that was opened with the command, if any
         run: the recorded run that was opened with the command, if any
         sessions: the sessions of the open pages
-        uploads: the uploaded data sets by their random names
+        uploads: the uploaded files by their random names
     """
 
     def __init__(self, dataset: Dataset | None, run: Run | None) -> None:
         self.dataset, self.run = dataset, run
         self.sessions: set[Session] = set()
-        self.uploads: dict[str, Dataset] = {}
+        self.uploads: dict[str, Upload] = {}
 
     async def config(self, request: Request) -> Response:
         """The choices that the page offers."""
@@ -138,7 +138,7 @@ class Play:
         return FileResponse(path, media_type=CONTENT_TYPES[path.suffix], headers=HEADERS)
 
     async def upload(self, request: Request) -> Response:
-        """Read a CSV, TSV or Parquet file as `chainrule train` does; answer with a name for it."""
+        """Read a CSV, TSV or Parquet file as `chainrule train` does; answer with its preview."""
         kind = request.query_params.get("kind", "")
         if kind not in ("csv", "tsv", "parquet"):
             return _refused("drop a CSV, TSV or Parquet file")
@@ -155,18 +155,42 @@ class Play:
                     if size > MOST_UPLOAD:
                         return _refused(too_large, 413)
                     file.write(chunk)
-            target = request.query_params.get("target") or None
+            name = request.query_params.get("name", "")[:80] or path.name
             try:
-                data = await run_in_threadpool(load, path, target=target, validation=VALIDATION, test=TEST)
+                upload = await run_in_threadpool(Upload.read, path, name)
             except ChainruleError as error:
                 return _refused(str(error).replace(str(path), "the file"))
             except MemoryError:
                 return _refused("the file does not fit into memory")
         while len(self.uploads) >= MOST_UPLOADS:
             del self.uploads[next(iter(self.uploads))]
-        name = secrets.token_urlsafe(12)
-        self.uploads[name] = replace(data, name=request.query_params.get("name", "")[:80] or f"dropped.{kind}")
-        return _json({"upload": name, "rows": len(data.training.x), "target": data.target.name, "task": data.task})
+        key = secrets.token_urlsafe(12).replace(".", "_")
+        self.uploads[key] = upload
+        return await self._previewed(key, len(upload.targets) - 1)
+
+    async def preview(self, request: Request) -> Response:
+        """The preview of an uploaded file, for the target that its name gives."""
+        key, target = _file_and_target(request.query_params.get("upload", ""))
+        if key not in self.uploads:
+            return _refused("the file is no longer on the server; drop it onto the page again", 404)
+        return await self._previewed(key, target)
+
+    async def _previewed(self, key: str, target: int) -> Response:
+        """The preview of an upload; its "upload" is what a page opens for this target."""
+        try:
+            found = await run_in_threadpool(self.uploads[key].preview, target)
+        except MemoryError:
+            return _refused("the prepared data does not fit into memory")
+        return _json({"upload": key, **found})
+
+    async def _opened(self, upload: str) -> Dataset | None:
+        """The data of an upload such as "name.2", with its third column as the target."""
+        key, target = _file_and_target(upload)
+        if key not in self.uploads:
+            return self.dataset
+        with contextlib.suppress(ChainruleError, MemoryError):
+            return await run_in_threadpool(self.uploads[key].dataset, target)
+        return None
 
     async def socket(self, socket: WebSocket) -> None:
         """A page's connection: commands in, frames out."""
@@ -174,7 +198,7 @@ class Play:
         if len(self.sessions) >= MOST_SESSIONS:
             await socket.close(1013, f"{MOST_SESSIONS} pages are open already; close one")
             return
-        dataset = self.uploads.get(socket.query_params.get("upload", ""), self.dataset)
+        dataset = await self._opened(socket.query_params.get("upload", ""))
         loop, waiting = asyncio.get_running_loop(), asyncio.Queue[bytes](MOST_BEHIND)
 
         def put(message: bytes) -> None:
@@ -227,6 +251,12 @@ class Play:
                 return
 
 
+def _file_and_target(upload: str) -> tuple[str, int]:
+    """The name of a file, and the number of its target column; -1 if there is none."""
+    key, _, target = upload.partition(".")
+    return key, int(target) if target.isascii() and target.isdigit() and len(target) < 6 else -1
+
+
 def _json(content: dict[str, Any], status: int = 200) -> Response:
     return Response(json.dumps(content), status, HEADERS, "application/json")
 
@@ -258,17 +288,21 @@ def choices(dataset: Dataset | None, run: Run | None) -> dict[str, Any]:
     from chainrule.data import plane as planes
     from chainrule.descent import optimizers, schedules
     from chainrule.layers import KINDS as LAYERS
+    from chainrule.play.compare import CHOICES, USUAL
+    from chainrule.play.frames import EXTENT
     from chainrule.play.settings import FEATURES, FIRST, Settings, options_of
 
     return {
         "planes": {name: (draw.__doc__ or "").splitlines()[0] for name, draw in planes.NAMED.items()},
         "builtin": named(),
         "features": list(FEATURES),
+        "extent": EXTENT,
         "activations": sorted(kind.__name__.lower() for kind in LAYERS if kind.elementwise),
         "distributions": [name for name in distributions.NAMED if name != "constant"],
         "losses": {name: list(loss.tasks) for name, loss in losses.NAMED.items()},  # type: ignore[attr-defined]
         "optimizers": {name: options_of(name) for name in optimizers.NAMED if name != "gradient_descent"},
         "schedules": list(schedules.NAMED),
+        "compared": {"usual": list(USUAL), "others": [name for name in CHOICES if name not in USUAL]},
         "defaults": Settings().as_json(),
         "first": FIRST.as_json(),
         "lessons": json.loads((PAGE / "lessons.json").read_text("utf-8")),
@@ -317,6 +351,7 @@ def application(token: str, hosts: frozenset[str], dataset: Dataset | None = Non
             Route("/{token}/", play.file),
             Route("/{token}/config.json", play.config),
             Route("/{token}/upload", play.upload, methods=["POST"]),
+            Route("/{token}/preview", play.preview),
             WebSocketRoute("/{token}/socket", play.socket),
             Route("/{token}/{name:path}", play.file),
         ],

@@ -14,13 +14,18 @@ import numpy as np
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError, SettingError
 from chainrule.explain import gradient_line, update_line
+from chainrule.explain.charts import surface_words
 from chainrule.explain.page import levels, page
 from chainrule.explain.scheme import draw
 from chainrule.play import frames
+from chainrule.play.compare import USUAL, compared, described
 from chainrule.play.export import export
-from chainrule.play.race import Race
+from chainrule.play.race import TARGET, Race
+from chainrule.play.recorded import Recorded
+from chainrule.play.samples import PointsError
 from chainrule.play.scene import Scene, is_drawn_whole, slice_of
 from chainrule.play.settings import Settings
+from chainrule.play.surface import Path, surface_message, surface_over
 from chainrule.play.trainer import MOST_EDITS, PHASES, Trainer
 from chainrule.play.unit import unit_view
 from chainrule.runs import Run
@@ -65,7 +70,11 @@ class Session:
         self._commands: queue.Queue[Mapping[str, Any]] = queue.Queue(MOST_WAITING)
         self._closed = threading.Event()
         self._trainer: Trainer | None = None
+        self._missing = "there is no network yet; send the settings first"
         self._race: Race | None = None
+        self._last_lap = False
+        self._pinned: tuple[Path, str] | None = None
+        self._compared: Mapping[str, Any] | None = None
         self._view: dict[str, Any] = {}
         self._running = self._racing = self._dirty = False
         self._speed = 0.0
@@ -75,6 +84,9 @@ class Session:
         self._full_at = self._surface_at = self._explained_at = self._stepped_at = self._scene_at = 0.0
         self._opened: Mapping[str, Any] | None = None
         self.used_at = time.monotonic()
+        self._recorded = None
+        if run is not None and dataset is not None:
+            self._recorded = Recorded(run, dataset, lambda: self._commands.put({"type": "run read"}))
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -90,6 +102,8 @@ class Session:
     def close(self) -> None:
         """Stop the thread."""
         self._closed.set()
+        if self._recorded is not None:
+            self._recorded.close()
         self._thread.join(timeout=5)
 
     # The thread
@@ -112,7 +126,7 @@ class Session:
     def _stop(self, message: str) -> None:
         """Stop training, close what is open, and send an error message."""
         self._running = self._racing = False
-        self._view, self._opened, self._dirty = {}, None, True
+        self._view, self._opened, self._compared, self._dirty = {}, None, None, True
         self._tell({"type": "error", "message": message})
 
     def _take_commands(self) -> None:
@@ -157,9 +171,9 @@ class Session:
             self._send(frames.pack({**header, "answers": self._answers}, arrays or {}))
 
     def _ready(self) -> Trainer:
-        """The trainer; raises SettingError before the first settings."""
+        """The trainer; raises SettingError before the first settings, and without data."""
         if self._trainer is None:
-            raise SettingError("there is no network yet; send the settings first")
+            raise SettingError(self._missing)
         return self._trainer
 
     # Commands
@@ -168,7 +182,11 @@ class Session:
         """New settings: another network, at its start or at the step in the page's address."""
         settings = Settings.from_json(message.get("settings", {}))
         run = self._run if settings.data.kind == "given" and message.get("run") else None
-        trainer = Trainer(settings, self._dataset, run)
+        try:
+            trainer = Trainer(settings, self._dataset, run)
+        except PointsError as error:
+            self._wait_for_points(str(error))
+            return
         step = min(int(message.get("step", 0)), MOST_REPLAYED)
         if run is None:
             for at, weight, value in list(message.get("edits", []))[:MOST_EDITS]:
@@ -179,9 +197,17 @@ class Session:
         elif step > 0:
             trainer.go_to(step)
         self._running = self._racing = False
-        self._race, self._trainer, self._opened = None, trainer, None
+        self._race, self._trainer, self._opened, self._compared = None, trainer, None, None
         self._tell(*frames.description(trainer))
+        if self._recorded is not None:
+            self._tell(self._recorded.curves())
         self._redraw()
+
+    def _wait_for_points(self, words: str) -> None:
+        """There is no network until enough points are drawn; say what is missing."""
+        self._running = self._racing = self._dirty = False
+        self._trainer, self._race, self._opened, self._missing = None, None, None, words
+        self._tell({"type": "too few points", "words": words})
 
     def _redraw(self) -> None:
         """Send a full frame next, with whatever else is shown."""
@@ -197,10 +223,12 @@ class Session:
         self._redraw()
 
     def _start(self, message: Mapping[str, Any]) -> None:
-        """Run, up to a step or until paused."""
-        self._ready()
+        """Run to a step, or to the end of the planned epochs; from there on, until paused."""
+        trainer = self._ready()
+        planned = trainer.steps_planned
+        self._until = planned if trainer.run is None and trainer.step < planned else None
+        self._until = int(message["until"]) if "until" in message else self._until
         self._speed = max(float(message.get("speed", 0)), 0.0)
-        self._until = int(message["until"]) if "until" in message else None
         self._running, self._racing = True, False
         self._stepped_at = time.monotonic()
 
@@ -242,6 +270,7 @@ class Session:
         """Explain a weight or a unit's delta, now and after every step until another is opened."""
         self._opened = {key: message[key] for key in ("weight", "layer", "unit") if key in message} or None
         self._explain()
+        self._tell_compared()
 
     def _explain(self) -> None:
         """Send the explanation of the open weight or unit, if any."""
@@ -254,6 +283,7 @@ class Session:
             self._tell(unit_view(trainer, layer, unit, int(self._view.get("sample", 0))))
             return
         self._tell(slice_of(trainer, str(opened["weight"])))
+        self._tell_weight_history()
         e = trainer.explain(str(opened["weight"]))
         self._tell({
             "type": "explanation", "step": trainer.step, "weight": e.weight,
@@ -262,6 +292,49 @@ class Session:
             "scheme": draw(e, INSPECTOR), "levels": levels(e),
             "paths": [[[unit.node, unit.index[-1]] for unit in path.units] for path in e.paths[:6]],
         })  # fmt: skip
+
+    def _tell_weight_history(self) -> None:
+        """Send the open weight's values, gradients and updates in the recorded run."""
+        weight = (self._opened or {}).get("weight")
+        message = self._recorded.weight(str(weight)) if weight and self._recorded is not None else None
+        if message is not None:
+            self._tell(message)
+
+    def _run_read(self, message: Mapping[str, Any]) -> None:
+        """The recorded run was read: all of it can be shown now."""
+        if self._recorded is None or self._trainer is None:
+            return
+        if self._recorded.problem:
+            self._tell({"type": "error", "message": self._recorded.problem})
+        self._tell(self._recorded.curves())
+        self._tell_weight_history()
+        self._redraw()
+
+    def _compare(self, message: Mapping[str, Any]) -> None:
+        """Compare optimizers now and after every step; without names, no more."""
+        self._compared = message if message.get("optimizers", USUAL) else None
+        if self._running:
+            self._tell_compared()
+        self._redraw()
+
+    def _tell_compared(self) -> None:
+        """Send what several optimizers make of the open weight's last gradient, if that is shown."""
+        if self._compared is None:
+            return
+        weight, names = (self._opened or {}).get("weight", ""), self._compared.get("optimizers", USUAL)
+        self._tell(compared(self._ready(), str(weight), [str(name) for name in names]))
+
+    def _pin(self, message: Mapping[str, Any]) -> None:
+        """Keep the path of this training on the surface of the next ones."""
+        trainer = self._ready()
+        name = described(trainer.settings)
+        self._pinned = Path(name, *trainer.path(), muted=True).thinned(), trainer.data.fingerprint
+        self._tell({"type": "pinned", "name": name})
+        self._redraw()
+
+    def _unpin(self, message: Mapping[str, Any]) -> None:
+        self._pinned = None
+        self._redraw()
 
     def _set_weight(self, message: Mapping[str, Any]) -> None:
         weight = str(message["weight"])
@@ -280,8 +353,9 @@ class Session:
 
     def _start_race(self, message: Mapping[str, Any]) -> None:
         self._running = False
-        self._race = Race(self._ready().settings, [dict(entrant) for entrant in message["entrants"]], self._dataset)
-        self._racing = True
+        entrants, target = [dict(entrant) for entrant in message["entrants"]], float(message.get("target", TARGET))
+        self._race = Race(self._ready().settings, entrants, self._dataset, target)
+        self._racing, self._last_lap = True, False
         self._surface_at = 0.0
 
     def _shown(self, message: Mapping[str, Any]) -> None:
@@ -303,6 +377,10 @@ class Session:
         "set weight": _set_weight,
         "export": _export,
         "race": _start_race,
+        "pin": _pin,
+        "unpin": _unpin,
+        "compare": _compare,
+        "run read": _run_read,
         "shown": _shown,
     }
 
@@ -312,11 +390,15 @@ class Session:
         """Train for a short while."""
         trainer, now = self._trainer, time.monotonic()
         if self._racing and self._race is not None:
-            while time.monotonic() - now < SLICE:
-                self._race.advance(5)
-        elif not self._running or trainer is None:
+            while time.monotonic() - now < SLICE and not self._race.ended:
+                self._race.advance()
+            if self._race.ended:
+                self._racing, self._last_lap = False, True
+            self._dirty = True
             return
-        elif trainer.run is not None:  # a recorded run is played in a hundred frames
+        if not self._running or trainer is None:
+            return
+        if trainer.run is not None:  # a recorded run is played in a hundred frames
             trainer.move_on(max(trainer.furthest // 100, 1))
             self._running = trainer.step < trainer.furthest
         elif self._speed:
@@ -331,12 +413,26 @@ class Session:
             while time.monotonic() - now < SLICE and self._left():
                 trainer.advance(min(count, self._left()))
                 count = min(2 * count, 64)
-        self._running = self._running and self._left() > 0
         self._dirty = True
+        if not self._left():
+            self._end_of_run()
 
     def _left(self) -> int:
         """The number of steps left until the run stops by itself."""
         return 1_000_000 if self._until is None else max(0, self._until - self._ready().step)
+
+    def _end_of_run(self) -> None:
+        """Stop; at the end of the planned epochs, say so."""
+        trainer = self._ready()
+        self._running, self._until = False, None
+        self._redraw()
+        if trainer.step != trainer.steps_planned:
+            return
+        self._tell({
+            "type": "stopped",
+            "words": f"The planned {trainer.plan.epochs:,} epochs are complete, at step {trainer.step:,}. Press Run"
+            " again to go on beyond them, until you pause.",
+        })  # fmt: skip
 
     def _show(self) -> None:
         """Send a frame, unless the page is still drawing the previous one."""
@@ -344,11 +440,12 @@ class Session:
             return
         now = time.monotonic()
         self._in_flight, self._dirty = True, False
-        if self._racing and self._race is not None:
-            self._tell(self._race.frame())
-            if now - self._surface_at > SURFACE_EVERY:
-                self._tell(*self._race.surface(grid=19))
+        if (self._racing or self._last_lap) and self._race is not None:
+            if self._last_lap or now - self._surface_at > SURFACE_EVERY:
+                self._tell(*self._race.surface())
                 self._surface_at = time.monotonic()
+            self._tell(self._race.frame())
+            self._last_lap = False
             return
         # Before the frame: once that is drawn, the page has everything that a command changed.
         if is_drawn_whole(self._trainer) and now - self._scene_at > (SCENE_EVERY if self._running else 0):
@@ -360,13 +457,31 @@ class Session:
             self._full_at = now
         if self._opened is not None and now - self._explained_at > (EXPLAIN_EVERY if self._running else 0):
             self._explain()
+        if not self._running:
+            self._tell_compared()
         if self._view.get("surface") and now - self._surface_at > SURFACE_EVERY:
             self._send_surface()
 
     def _send_surface(self) -> None:
-        surface = self._ready().surface(grid=19)
-        self._tell(
-            {"type": "surface", "axes": surface.names, "variance": surface.variance, "steps": surface.steps.tolist()},
-            {"across": surface.across, "along": surface.along, "loss": surface.loss, "path": surface.path},
-        )
+        """Send the loss surface: of a recorded run with its whole path, else with the path so far."""
+        trainer = self._ready()
+        if self._recorded is not None:
+            reading = self._recorded.reading
+            if reading is not None:
+                here = Path(f"step {trainer.step:,}", np.array([trainer.step]), trainer.position.parameters[None, :])
+                surface, paths, words = reading.surface, [reading.path, here], surface_words(reading.surface)
+                self._tell(*surface_message("surface", surface, paths, words))
+        else:
+            own = Path(trainer.settings.optimizer, *trainer.path()).thinned()
+            paths, more = [own], ""
+            if self._pinned is not None:
+                pinned, fingerprint = self._pinned
+                if pinned.points.shape[1] == own.points.shape[1]:
+                    paths = [pinned, own]
+                    more = f" The faint path is the pinned run's ({pinned.name})."
+                    more += "" if fingerprint == trainer.data.fingerprint else " It was trained on other data."
+                else:
+                    more = " The pinned run is not on it: its network has other weights."
+            surface = surface_over(trainer, paths)
+            self._tell(*surface_message("surface", surface, paths, surface_words(surface) + more))
         self._surface_at = time.monotonic()

@@ -13,7 +13,6 @@ from chainrule.engine import Position, Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import NonFiniteError, SettingError
 from chainrule.explain import Explanation
-from chainrule.explain.surface import Surface, surface_of
 from chainrule.explain.trace import Trace
 from chainrule.play.samples import page_data
 from chainrule.play.settings import MOST_WEIGHTS, Settings
@@ -104,6 +103,11 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         """The number of mini-batches in an epoch."""
         return self.plan.steps_per_epoch(len(self.data.training.x))
+
+    @property
+    def steps_planned(self) -> int:
+        """The number of steps in the planned epochs."""
+        return self.plan.epochs * self.steps_per_epoch
 
     @property
     def step(self) -> int:
@@ -282,17 +286,11 @@ class Trainer:
         tape = forward_pass(self.plan.network, self.position.parameters, x, self.position.statistics)
         return dict(zip(self.layers, tape.values[1:], strict=True))
 
-    def surface(self, grid: int) -> Surface:
-        """The loss surface with the path so far."""
-        return surface_of(self.plan, self.data.training.thinned(SHOWN), *self.path(), grid=grid)
-
     def path(self) -> tuple[Array, Array]:
         """The path so far: (points,) the steps of all checkpoints and the current one, and
         (points, weights) the weights at each of them.
         """
         positions = list({**self._checkpoints, self.step: self.position}.values())
-        if len(positions) == 1:  # a path has two ends
-            positions *= 2
         steps = np.array([position.step for position in positions])
         return steps, np.array([position.parameters for position in positions], dtype=np.float64)
 

@@ -126,12 +126,12 @@ class Run:
 
     def steps_along(self, count: int) -> list[int]:
         """Steps spread over the run, to show how something evolved: those of the checkpoints, and
-        evenly spaced ones if these are fewer than `count`.
+        evenly spaced ones if these are fewer than `count`; of more than twice as many, a part.
         """
         last = self.manifest["steps"] - 1
         steps = [step for step in self.checkpoints if step <= last]
         if len(steps) >= count or last < 0:
-            return steps
+            return sorted({*steps[:: len(steps) // count], steps[-1]}) if steps else steps
         return sorted({*steps, *(round(k * last / (count - 1)) for k in range(count))})
 
     def resume(

@@ -3,19 +3,42 @@
 import { app, byId, colour, make, on, shown } from "./app.js";
 import { TEXT, t } from "./text.js";
 
+/** The colours of paths and of the entrants of a race, wherever they are drawn; seen on light and dark. */
+export const ENTRANTS = ["#d8394f", "#1f84d0", "#2a9158", "#b06ad4"];
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f"];
 const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 const MOST = 1200;
 
-/** A series: a name, and points. @typedef {{name: string, points: [number, number][], dash?: number[], colour?: string}} Series */
+/** A series: a name, and points. @typedef {{name: string, points: [number, number][], dash?: number[], colour?: string, muted?: boolean}} Series */
+/** Points by the name of their series. @typedef {Record<string, [number, number][]>} Lines */
 
-/** @type {Record<string, [number, number][]>} */
+/** @type {Lines} */
 let curves = {};
-/** @type {Record<string, [number, number][]>} */
+/** @type {Lines} */
 let sizes = {};
+/** What a recorded run kept, which takes the place of what was seen since the page was opened. @type {{curves: Series[], sizes: Series[]} | null} */
+let recorded = null;
+/** The pinned run: its settings, and its lines. @type {{name: string, curves: Lines, sizes: Lines} | null} */
+let pinned = null;
+
+/**
+ * A number at an axis, as Python's mark_text writes it: four significant figures, and a power of ten only below 1e-6 or from 1e6.
+ * @param {number} value
+ */
+export function mark(value) {
+  const size = Math.abs(value);
+  if (!value || !Number.isFinite(value)) return String(value);
+  let text = "";
+  if (size >= 1e-6 && size < 1e6) text = Number(size.toPrecision(4)).toString();
+  else {
+    const [digits, power] = size.toExponential(3).split("e");
+    text = `${Number(digits)}e${power}`;
+  }
+  return value < 0 ? `−${text}` : text;
+}
 
 /** @param {HTMLCanvasElement} canvas @returns {[CanvasRenderingContext2D, number, number]} */
-function pen(canvas) {
+export function pen(canvas) {
   const scale = window.devicePixelRatio || 1;
   const [width, height] = [canvas.clientWidth || 300, canvas.clientHeight || 140];
   if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
@@ -29,42 +52,66 @@ function pen(canvas) {
   return [made, width, height];
 }
 
-/** Lines over steps; the heights on a logarithmic scale if all are above 0. @param {HTMLCanvasElement} canvas @param {Series[]} series */
-export function lineChart(canvas, series) {
+/**
+ * Lines over steps. Their heights are on a logarithmic scale, without what is not above 0, unless `linear`.
+ * @param {HTMLCanvasElement} canvas @param {Series[]} series
+ * @param {{linear?: boolean, now?: number, level?: number}} [options] `now` marks a step, `level` a height
+ */
+export function lineChart(canvas, series, { linear = false, now, level } = {}) {
   const [draw, width, height] = pen(canvas);
-  const values = series.flatMap((s) => s.points.map((p) => p[1])).filter((v) => Number.isFinite(v) && v > 0);
+  const fits = (/** @type {number} */ v) => Number.isFinite(v) && (linear || v > 0);
+  const values = [...series.flatMap((s) => s.points.map((p) => p[1])), ...(level === undefined ? [] : [level])].filter(fits);
   canvas.setAttribute("aria-label", "");
   if (!values.length) return;
   const last = Math.max(1, ...series.map((s) => s.points.at(-1)?.[0] ?? 0));
   let [low, high] = [Math.min(...values), Math.max(...values)];
-  if (high <= low) [low, high] = [low / 2, high * 2];
-  const [left, top, bottom] = [58, 6, 18];
+  if (high <= low) [low, high] = linear ? [low - 1, high + 1] : [low / 2, high * 2];
+  const [left, top, bottom] = [62, 6, 31];
+  const shownSeries = series.filter((s) => !s.muted);
   // The legend under it: as many names in a row as fit.
   let [across, rows] = [4, 1];
-  const places = series.map((s) => {
+  const places = shownSeries.map((s) => {
     const wide = draw.measureText(s.name).width + 34;
     if (across > 4 && across + wide > width) [across, rows] = [4, rows + 1];
     across += wide;
     return { x: across - wide, row: rows };
   });
   const under = height - bottom - 13 * (rows - 1);
+  const scale = linear ? (/** @type {number} */ v) => v : Math.log;
   const x = (/** @type {number} */ v) => left + ((width - left - 8) * v) / last;
-  const y = (/** @type {number} */ v) => top + (under - top) * (1 - (Math.log(v) - Math.log(low)) / (Math.log(high) - Math.log(low)));
+  const y = (/** @type {number} */ v) => top + (under - top) * (1 - (scale(v) - scale(low)) / (scale(high) - scale(low)));
   draw.fillStyle = colour("soft-ink");
   draw.textAlign = "right";
-  draw.fillText(shown(high), left - 5, top + 9);
-  draw.fillText(shown(low), left - 5, under);
-  draw.strokeStyle = colour("line");
-  draw.strokeRect(left, top, width - left - 8, under - top);
+  draw.fillText(mark(high), left - 5, top + 9);
+  draw.fillText(mark(low), left - 5, under);
+  draw.fillText(last.toLocaleString("en"), width - 8, under + 12);
   draw.textAlign = "left";
-  series.forEach((s, k) => {
-    draw.strokeStyle = s.colour ?? COLOURS[k % COLOURS.length];
-    draw.setLineDash(s.dash ?? DASHES[Math.floor(k / COLOURS.length) % DASHES.length]);
+  draw.fillText(`${TEXT.step_count} 0`, left, under + 12);
+  draw.strokeStyle = colour("line");
+  draw.lineWidth = 1;
+  draw.strokeRect(left, top, width - left - 8, under - top);
+  const rule = (/** @type {number[]} */ [x1, y1, x2, y2], /** @type {string} */ style, /** @type {number[]} */ dash) => {
+    draw.strokeStyle = style;
+    draw.setLineDash(dash);
+    draw.beginPath();
+    draw.moveTo(x1, y1);
+    draw.lineTo(x2, y2);
+    draw.stroke();
+    draw.setLineDash([]);
+  };
+  if (linear && low < 0 && high > 0) rule([left, y(0), width - 8, y(0)], colour("soft-ink"), [1, 3]);
+  if (level !== undefined) rule([left, y(level), width - 8, y(level)], colour("ink"), [2, 3]);
+  if (now !== undefined) rule([x(now), top, x(now), under], colour("lit-line"), []);
+  const style = (/** @type {Series} */ s) => s.colour ?? COLOURS[shownSeries.indexOf(s) % COLOURS.length];
+  for (const s of [...series].sort((a, b) => Number(b.muted ?? false) - Number(a.muted ?? false))) {
+    draw.strokeStyle = style(s);
+    draw.globalAlpha = s.muted ? 0.45 : 1;
+    draw.setLineDash(s.dash ?? DASHES[Math.floor(Math.max(shownSeries.indexOf(s), 0) / COLOURS.length) % DASHES.length]);
     draw.lineWidth = 1.8;
     draw.beginPath();
     let open = false;
     for (const [step, value] of s.points) {
-      if (!(Number.isFinite(value) && value > 0)) {
+      if (!fits(value)) {
         open = false;
         continue;
       }
@@ -73,7 +120,13 @@ export function lineChart(canvas, series) {
       open = true;
     }
     draw.stroke();
+    draw.globalAlpha = 1;
+    draw.setLineDash([]);
+  }
+  shownSeries.forEach((s, k) => {
     const [cx, cy] = [places[k].x, height - 5 - 13 * (rows - places[k].row)];
+    draw.strokeStyle = style(s);
+    draw.setLineDash(s.dash ?? []);
     draw.beginPath();
     draw.moveTo(cx, cy - 4);
     draw.lineTo(cx + 16, cy - 4);
@@ -82,7 +135,7 @@ export function lineChart(canvas, series) {
     draw.fillStyle = colour("ink");
     draw.fillText(s.name, cx + 20, cy);
   });
-  canvas.setAttribute("aria-label", series.map((s) => `${s.name}: ${shown(s.points.at(-1)?.[1])}`).join(", "));
+  canvas.setAttribute("aria-label", series.map((s) => `${s.muted ? TEXT.pinned_line : s.name}: ${shown(s.points.at(-1)?.[1])}`).join(", "));
 }
 
 /** Points, with the line on which they should lie. @param {HTMLCanvasElement} canvas @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys @param {[string, string]} names */
@@ -100,7 +153,7 @@ export function scatter(canvas, xs, ys, names) {
   draw.fillStyle = colour("plus");
   for (let k = 0; k < xs.length; k++) draw.fillRect(place(xs[k], 40, width - 8) - 1.5, place(ys[k], height - 24, 8) - 1.5, 3, 3);
   draw.fillStyle = colour("soft-ink");
-  draw.fillText(`${names[0]} →   (${shown(low)} .. ${shown(high)})`, 44, height - 6);
+  draw.fillText(`${names[0]} →   (${mark(low)} .. ${mark(high)})`, 44, height - 6);
   draw.fillText(`${names[1]} ↑`, 4, 14);
 }
 
@@ -112,13 +165,13 @@ function bars(canvas, found, name) {
   draw.fillStyle = colour("plus");
   found.counts.forEach((count, k) => draw.fillRect(k * wide, (height - 14) * (1 - count / most), wide - 1, ((height - 14) * count) / most));
   draw.fillStyle = colour("soft-ink");
-  draw.fillText(shown(found.low), 2, height - 2);
+  draw.fillText(mark(found.low), 2, height - 2);
   draw.textAlign = "right";
-  draw.fillText(shown(found.high), width - 2, height - 2);
+  draw.fillText(mark(found.high), width - 2, height - 2);
   draw.textAlign = "center";
   draw.fillText(name, width / 2, height - 2);
   draw.textAlign = "left";
-  canvas.setAttribute("aria-label", `${name}: ${shown(found.low)} .. ${shown(found.high)}`);
+  canvas.setAttribute("aria-label", `${name}: ${mark(found.low)} .. ${mark(found.high)}`);
 }
 
 /** Add a point; where there are too many, every other one goes. @param {Record<string, [number, number][]>} all @param {string} name @param {number} step @param {number | null | undefined} value */
@@ -134,6 +187,43 @@ function add(all, name, step, value) {
 function clear() {
   curves = {};
   sizes = {};
+  recorded = null;
+}
+
+/**
+ * What a chart shows: the pinned run's lines, muted, and this run's, each in the colour of its name.
+ * @param {Lines} lines @param {Lines} before those of the pinned run @param {number[]} dash of every second line
+ * @returns {Series[]}
+ */
+function withPinned(lines, before, dash) {
+  const names = [...new Set([...Object.keys(lines), ...Object.keys(before)])];
+  const line = (/** @type {Lines} */ from, /** @type {boolean} */ muted) => (/** @type {string} */ name) => {
+    const k = names.indexOf(name);
+    return { name, points: from[name], muted, colour: COLOURS[k % COLOURS.length], dash: k % 2 ? dash : [] };
+  };
+  return [...Object.keys(before).map(line(before, true)), ...Object.keys(lines).map(line(lines, false))];
+}
+
+/** A run is pinned: its lines stay, below those of the next one. @param {string} name its settings */
+function pin(name) {
+  pinned = { name, curves: structuredClone(curves), sizes: structuredClone(sizes) };
+  showPinned();
+}
+
+function showPinned() {
+  byId("pinned").hidden = !pinned;
+  byId("pinned-name").textContent = pinned ? t("pinned", { name: pinned.name }) : "";
+  byId("pin").hidden = Boolean(app.choices.run);
+}
+
+/** The open weight through all steps of a recorded run. @param {any} header */
+function drawWeightHistory(header) {
+  byId("weight-history").hidden = false;
+  byId("weight-history-words").textContent = header.words;
+  for (const [name, values] of Object.entries({ value: header.values, gradient: header.gradients, update: header.updates })) {
+    const points = values.map((/** @type {number} */ value, /** @type {number} */ k) => /** @type {[number, number]} */ ([header.steps[k], value]));
+    lineChart(/** @type {any} */ (byId(`history-${name}`)), [{ name: t(name), points, colour: COLOURS[{ value: 0, gradient: 1, update: 2 }[name] ?? 0] }], { linear: true, now: app.frame?.step });
+  }
 }
 
 export function startCharts() {
@@ -155,10 +245,30 @@ export function startCharts() {
     if (frame.held) add(curves, TEXT.test_loss, frame.step, frame.held.loss);
     for (const [name, size] of Object.entries(frame.gradient_sizes ?? {})) if (name.endsWith(".W")) add(sizes, name, frame.step, size);
   });
+  /** @type {any} */
+  let followed = null;
+  on("recorded", ({ header }) => (recorded = header));
+  on("weight history", ({ header }) => {
+    followed = header;
+    drawWeightHistory(header);
+  });
+  on("built", () => {
+    followed = null;
+    byId("weight-history").hidden = true;
+    showPinned();
+  });
+  on("pinned", ({ header }) => pin(header.name));
+  byId("pin").onclick = () => app.send({ type: "pin" });
+  byId("unpin").onclick = () => {
+    pinned = null;
+    showPinned();
+    app.send({ type: "unpin" });
+  };
   on("draw", () => {
-    const line = (/** @type {[string, [number, number][]]} */ [name, points], /** @type {number} */ k) => ({ name, points, dash: k % 2 ? [5, 3] : [] });
-    lineChart(/** @type {any} */ (byId("curves")), Object.entries(curves).map(line));
-    lineChart(/** @type {any} */ (byId("sizes")), Object.entries(sizes).map(([name, points]) => ({ name, points })));
+    const now = recorded ? app.frame?.step : undefined;
+    lineChart(/** @type {any} */ (byId("curves")), recorded?.curves.length ? recorded.curves : withPinned(curves, pinned?.curves ?? {}, [5, 3]), { now });
+    lineChart(/** @type {any} */ (byId("sizes")), recorded?.sizes.length ? recorded.sizes : withPinned(sizes, pinned?.sizes ?? {}, []), { now });
+    if (followed) drawWeightHistory(followed);
     const found = app.frame?.histogram;
     if (found) for (const name of ["weights", "activations", "gradients"]) {
       const canvas = /** @type {HTMLCanvasElement} */ (byId(`histogram-${name}`));

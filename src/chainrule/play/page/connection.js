@@ -44,7 +44,7 @@ app.send = (message) => {
 function receive(content) {
   const { header, arrays } = unpacked(content);
   emit(header.type, { header, arrays });
-  if (header.type === "frame" || header.type === "race") {
+  if (["frame", "race", "too few points"].includes(header.type)) {
     requestAnimationFrame(() => {
       // The next one may come while this one is drawn; whatever is slow here holds up both.
       app.send({ type: "shown" });

@@ -1,11 +1,9 @@
 // The forms: data, layers, and how they are trained. Each change makes a new network.
 
 import { app, byId, emit, make, on } from "./app.js";
-import { connect } from "./connection.js";
+import { previewAgain, send } from "./preview.js";
 import { TEXT, PRESETS, t } from "./text.js";
 
-/** What the last file was that was read, and the file itself. @type {File | null} */
-let dropped = null;
 let drawnClass = 0;
 
 /** The class that a click draws. */
@@ -78,7 +76,6 @@ function dataForm() {
     const [kind, name] = value.split(":");
     data.kind = kind;
     if (name) data.name = name;
-    if (kind === "drawn" && data.points.length < 8) data.points = startingPoints();
     apply();
   }))));
   if (data.kind === "plane") {
@@ -93,6 +90,7 @@ function dataForm() {
   const about = app.choices.planes[data.name] ?? app.choices.builtin[data.name];
   if (about && data.kind !== "drawn" && data.kind !== "given") fields.append(make("p", { className: "hint" }, about));
   fields.append(...predicts);
+  if (app.built && data.kind === "given" && app.upload) fields.append(make("button", { type: "button", id: "columns", onclick: previewAgain }, TEXT.columns));
   if (app.built) fields.append(make("p", { className: "hint" }, `${app.built.samples[0]} + ${app.built.samples[1]}: ${TEXT.training.toLowerCase()}, test`));
 }
 
@@ -100,14 +98,6 @@ function dataForm() {
 function labelled(id, control) {
   control.id = id;
   return control;
-}
-
-/** Points to begin drawing from: a few of each class. @returns {[number, number, number][]} */
-function startingPoints() {
-  return Array.from({ length: 12 }, (_, k) => {
-    const angle = (k * Math.PI) / 6;
-    return [Number((0.8 * Math.cos(angle)).toFixed(2)), Number((0.8 * Math.sin(angle)).toFixed(2)), k % 2];
-  });
 }
 
 function featureChecks() {
@@ -127,7 +117,7 @@ function featureChecks() {
 function pencil() {
   const clear = make("button", { type: "button" }, TEXT.clear_points);
   clear.onclick = () => {
-    app.settings.data.points = startingPoints();
+    app.settings.data.points = [];
     apply();
   };
   const classes = chooser([["0", TEXT.class_0], ["1", TEXT.class_1]], String(drawnClass), (value) => (drawnClass = Number(value)));
@@ -136,10 +126,11 @@ function pencil() {
 
 function dropBox() {
   const input = make("input", { type: "file", accept: ".csv,.tsv,.parquet", "aria-label": TEXT.choose_file, id: "file" });
-  const target = make("input", { type: "text", placeholder: TEXT.last_column, id: "target" });
-  input.onchange = () => input.files?.[0] && send(input.files[0], target.value);
-  target.onchange = () => dropped && send(dropped, target.value);
-  const box = make("div", { className: "drop", id: "drop" }, make("p", { className: "hint" }, TEXT.drop), input, field("target_column", target));
+  input.onchange = () => {
+    if (input.files?.[0]) send(input.files[0]);
+    input.value = ""; // or the same file could not be chosen again
+  };
+  const box = make("div", { className: "drop", id: "drop" }, make("p", { className: "hint" }, TEXT.drop), input);
   box.ondragover = (/** @type {DragEvent} */ event) => {
     event.preventDefault();
     box.classList.add("over");
@@ -149,31 +140,9 @@ function dropBox() {
     event.preventDefault();
     box.classList.remove("over");
     const file = event.dataTransfer?.files[0];
-    if (file) send(file, target.value);
+    if (file) send(file);
   };
   return box;
-}
-
-/** Hand a file to the engine. @param {File} file @param {string} target */
-async function send(file, target) {
-  dropped = file;
-  const kind = file.name.split(".").pop()?.toLowerCase() ?? "";
-  const query = new URLSearchParams({ kind, target, name: file.name });
-  try {
-    const response = await fetch(`upload?${query}`, { method: "POST", body: file });
-    const answer = await response.json();
-    if (!response.ok) {
-      emit("error", { header: { message: `${file.name}: ${answer.error}` } });
-      return;
-    }
-    app.upload = answer.upload;
-    app.settings.data = { ...app.choices.defaults.data, kind: "given", name: file.name.slice(0, 80) };
-    app.settings.loss = "";
-    connect(app.upload);
-    apply();
-  } catch {
-    emit("error", { header: { message: `${file.name}: ${TEXT.ended}` } });
-  }
 }
 
 function trainingForm() {
@@ -274,6 +243,11 @@ export function startControls() {
     trainingForm();
     layersForm();
     summary();
+  });
+  on("file opened", () => apply());
+  on("too few points", () => {
+    dataForm();
+    /** @type {HTMLDetailsElement} */ (byId("settings")).open = true;
   });
   byId("open-settings").onclick = () => {
     const box = /** @type {HTMLDetailsElement} */ (byId("settings"));

@@ -3,6 +3,7 @@
 import { app, byId, emit, on } from "./app.js";
 import { startBatch } from "./batch.js";
 import { startCharts } from "./charts.js";
+import { startCompare } from "./compare.js";
 import { connect } from "./connection.js";
 import { apply, startControls } from "./controls.js";
 import { startDrawing } from "./drawing.js";
@@ -59,6 +60,16 @@ function messages() {
     refused = "";
   });
   on("asked", () => say(""));
+  const notice = byId("notice");
+  const tell = (/** @type {string} */ text) => {
+    notice.textContent = text;
+    notice.hidden = !text;
+  };
+  on("stopped", ({ header }) => {
+    app.running = false;
+    tell(header.words);
+  });
+  for (const name of ["asked", "built", "error"]) on(name, () => tell(""));
   on("closed", (reason) => say(t("disconnected", { reason: reason || TEXT.ended })));
 }
 
@@ -77,13 +88,17 @@ async function start() {
     app.frame = null;
     app.arrays = {};
   });
+  on("too few points", () => {
+    app.built = app.frame = null;
+    app.arrays = {};
+  });
   on("frame", ({ header, arrays }) => {
     app.frame = header;
     // What a frame leaves out is still as it was.
     app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
   });
   messages();
-  for (const part of [startControls, startLoop, startStage, startLine, startBatch, startSlice, startFirst, startDrawing, startOutput, startDraws, startCharts, startSurface, startExplanation, startRace, startLessons, startTakeAway, startReach]) part();
+  for (const part of [startControls, startLoop, startStage, startLine, startBatch, startSlice, startFirst, startDrawing, startOutput, startDraws, startCharts, startSurface, startCompare, startExplanation, startRace, startLessons, startTakeAway, startReach]) part();
   on("built", openAgain);
   on("draw", () => {
     if (!app.running) remember();

@@ -29,10 +29,27 @@ export function shade(pen, size) {
 function drawPlane() {
   const canvas = /** @type {HTMLCanvasElement} */ (byId("plane"));
   const pen = canvas.getContext("2d");
+  if (pen && isDrawing()) drawOwn(pen);
   if (!pen || !app.built?.plane || !app.arrays.prediction) return;
   shade(pen, canvas.width);
   points(pen, app.fixed.points, app.fixed.targets, false);
   points(pen, app.fixed.held, app.fixed.held_targets, true);
+}
+
+/** Whether too few points are drawn for a network. */
+const isDrawing = () => document.body.dataset.points === "few";
+
+/** Whether there is only the plane to draw in, and nothing to train. @param {boolean} drawing */
+function setDrawing(drawing) {
+  document.body.dataset.points = drawing ? "few" : "";
+  for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("#run, #step, #epoch, #back, #reset, #take"))) button.disabled = drawing;
+}
+
+/** The points drawn so far, while there is no network yet. @param {CanvasRenderingContext2D} pen */
+function drawOwn(pen) {
+  pen.fillStyle = "#fff";
+  pen.fillRect(0, 0, pen.canvas.width, pen.canvas.height);
+  for (const [x1, x2, label] of app.settings.data.points) point(pen, x1, x2, label > 0.5, false);
 }
 
 /**
@@ -41,22 +58,24 @@ function drawPlane() {
  */
 function points(pen, places, targets, ringed) {
   if (!places || !targets || !app.built) return;
-  const { extent, task } = app.built;
+  const middle = app.built.task === "classification" ? 0.5 : 0;
+  for (let k = 0; k < places.shape[0]; k++) point(pen, places.data[2 * k], places.data[2 * k + 1], targets.data[k] > middle, ringed);
+}
+
+/** One point. @param {CanvasRenderingContext2D} pen @param {number} x1 @param {number} x2 @param {boolean} high @param {boolean} ringed */
+function point(pen, x1, x2, high, ringed) {
+  const { extent } = app.choices;
   const size = pen.canvas.width;
-  for (let k = 0; k < places.shape[0]; k++) {
-    const x = ((places.data[2 * k] + extent) / (2 * extent)) * size;
-    const y = ((extent - places.data[2 * k + 1]) / (2 * extent)) * size;
-    const high = task === "classification" ? targets.data[k] > 0.5 : targets.data[k] > 0;
-    pen.beginPath();
-    // What colour says, shape says too: one class is round, the other square.
-    if (high) pen.arc(x, y, 4, 0, 7);
-    else pen.rect(x - 3.5, y - 3.5, 7, 7);
-    pen.fillStyle = high ? "#004f86" : "#a33f00";
-    pen.fill();
-    pen.lineWidth = ringed ? 2 : 1;
-    pen.strokeStyle = ringed ? "#111" : "#fff";
-    pen.stroke();
-  }
+  const [x, y] = [((x1 + extent) / (2 * extent)) * size, ((extent - x2) / (2 * extent)) * size];
+  pen.beginPath();
+  // What colour says, shape says too: one class is round, the other square.
+  if (high) pen.arc(x, y, 4, 0, 7);
+  else pen.rect(x - 3.5, y - 3.5, 7, 7);
+  pen.fillStyle = high ? "#004f86" : "#a33f00";
+  pen.fill();
+  pen.lineWidth = ringed ? 2 : 1;
+  pen.strokeStyle = ringed ? "#111" : "#fff";
+  pen.stroke();
 }
 
 function drawOthers() {
@@ -94,7 +113,17 @@ function confusion(classes, counts) {
 
 export function startOutput() {
   const canvas = /** @type {HTMLCanvasElement} */ (byId("plane"));
+  on("too few points", ({ header }) => {
+    setDrawing(true);
+    byId("drawing-words").textContent = header.words;
+    byId("drawing-words").hidden = canvas.hidden = false;
+    canvas.classList.add("pencil");
+    canvas.setAttribute("aria-label", header.words);
+    byId("others").replaceChildren();
+  });
   on("built", () => {
+    setDrawing(false);
+    byId("drawing-words").hidden = true;
     canvas.hidden = !app.built?.plane;
     canvas.classList.toggle("pencil", app.settings.data.kind === "drawn");
     canvas.setAttribute("aria-label", `${TEXT.output}: ${app.built?.data}`);
@@ -107,7 +136,7 @@ export function startOutput() {
   /** @param {MouseEvent} event @returns {[number, number]} */
   const there = (event) => {
     const box = canvas.getBoundingClientRect();
-    const extent = app.built?.extent ?? 1;
+    const { extent } = app.choices;
     const [a, b] = [((event.clientX - box.left) / box.width) * 2 * extent - extent, extent - ((event.clientY - box.top) / box.height) * 2 * extent];
     return [Number(a.toFixed(3)), Number(b.toFixed(3))];
   };

@@ -1,12 +1,12 @@
-// The race: up to four settings from the same start, side by side on the same surface and curves.
+// The race: up to four settings from the same start, on the same surface and curves, until one reaches the target loss.
+// An entrant has one colour: on its card, in the curves, on the surface and in the words.
 
 import { app, byId, make, on, shown } from "./app.js";
 import { chooser } from "./controls.js";
-import { lineChart } from "./charts.js";
-import { flat } from "./surface.js";
+import { ENTRANTS, lineChart } from "./charts.js";
+import { drawFlat } from "./surface.js";
 import { TEXT, t } from "./text.js";
 
-const LINES = ["#d4002a", "#0072b2", "#009e73", "#cc79a7"];
 const DASHES = [[], [7, 3], [2, 3], [8, 3, 2, 3]];
 
 /** @type {{optimizer: string, learning_rate: number, weights: string}[]} */
@@ -18,6 +18,23 @@ let entrants = [
 /** @type {[number, number][][]} */
 let losses = [];
 
+/** The colour of an entrant. @param {number} k */
+function swatch(k) {
+  const box = make("span", { className: "swatch", "aria-hidden": "true" });
+  box.style.background = ENTRANTS[k];
+  return box;
+}
+
+/** How the entrants stand, the best first. @param {any} header */
+function showStanding(header) {
+  const entrants = header.order.map((/** @type {number} */ k) => {
+    const how = header.failed[k] ? t("out_of_race", { why: header.failed[k] }) : shown(header.losses[k]);
+    return make("span", { className: "entrant", "data-entrant": String(k) }, swatch(k), `${header.names[k]} ${how}`);
+  });
+  const words = make(header.ended ? "strong" : "span", { id: "race-end" }, header.words);
+  byId("race-words").replaceChildren(words, make("span", { className: "standing" }, t("race_words", { step: header.step.toLocaleString("en") }), ...entrants));
+}
+
 function form() {
   const cards = Array.from({ length: 4 }, (_, k) => {
     const entrant = entrants[k];
@@ -28,7 +45,7 @@ function form() {
       form();
     });
     optimizer.setAttribute("aria-label", `${TEXT.optimizer} ${k + 1}`);
-    const parts = [make("legend", {}, `${TEXT.entrant} ${k + 1}`), optimizer];
+    const parts = [make("legend", {}, swatch(k), `${TEXT.entrant} ${k + 1}`), optimizer];
     if (entrant) {
       const rate = make("input", { type: "number", min: "0", step: "any", value: String(entrant.learning_rate), "aria-label": `${TEXT.learning_rate} ${k + 1}` });
       rate.onchange = () => (entrant.learning_rate = Number(rate.value));
@@ -42,9 +59,18 @@ function form() {
 }
 
 export function startRace() {
+  byId("race").hidden = Boolean(app.choices.run); // it would put trainings of its own in the run's place
   form();
   let racing = false;
+  /** The last message of the race. @type {any} */
+  let latest = null;
+  let drawSurface = () => {};
+  const drawCurves = () => {
+    const series = latest.names.map((/** @type {string} */ name, /** @type {number} */ k) => ({ name, points: losses[k] ?? [], colour: ENTRANTS[k], dash: DASHES[k] }));
+    lineChart(/** @type {any} */ (byId("race-curves")), series, { level: latest.target });
+  };
   const button = byId("race-start");
+  const target = /** @type {HTMLInputElement} */ (byId("race-target"));
   const stop = () => {
     racing = false;
     button.textContent = TEXT.race_start;
@@ -59,23 +85,33 @@ export function startRace() {
     button.textContent = TEXT.pause;
     app.running = false;
     losses = entrants.map(() => []);
+    latest = null;
     byId("race-result").hidden = false;
-    app.send({ type: "race", entrants });
+    app.send({ type: "race", entrants, target: Number(target.value) / 100 });
   };
   on("built", stop);
   on("error", stop);
   on("race", ({ header }) => {
+    latest = header;
     header.losses.forEach((/** @type {number | null} */ loss, /** @type {number} */ k) => {
-      if (loss !== null && losses[k]) losses[k].push([header.step, loss]);
-      if (losses[k]?.length > 1200) losses[k] = losses[k].filter((_, i) => i % 2 === 0);
+      if (!losses[k]) return;
+      if (!losses[k].length) losses[k].push([0, header.starts[k]]);
+      if (loss !== null && !header.failed[k]) losses[k].push([header.step, loss]);
+      if (losses[k].length > 1200) losses[k] = losses[k].filter((_, i) => i % 2 === 0);
     });
-    lineChart(/** @type {any} */ (byId("race-curves")), header.names.map((/** @type {string} */ name, /** @type {number} */ k) => ({ name, points: losses[k] ?? [], colour: LINES[k], dash: DASHES[k] })));
-    const order = header.names.map((/** @type {string} */ name, /** @type {number} */ k) => ({ name, loss: header.losses[k] ?? Infinity, failed: header.failed[k] })).sort((/** @type {any} */ a, /** @type {any} */ b) => a.loss - b.loss);
-    const places = order.map((/** @type {any} */ o) => (o.failed ? `${o.name} ${t("out_of_race", { why: o.failed })}` : `${o.name} ${shown(o.loss)}`)).join("; ");
-    byId("race-words").textContent = t("race_words", { step: header.step.toLocaleString("en"), places });
+    drawCurves();
+    showStanding(header);
+    if (header.ended) stop();
   });
   on("race surface", ({ header, arrays }) => {
-    const paths = header.names.map((/** @type {string} */ name, /** @type {number} */ k) => ({ name, path: arrays[`path ${k}`] }));
-    flat("race-surface", arrays, header.axes, paths);
+    drawSurface = () => drawFlat(/** @type {any} */ (byId("race-surface")), header, arrays);
+    drawSurface();
   });
+  const again = () => {
+    if (!latest) return;
+    drawCurves();
+    drawSurface();
+  };
+  on("theme", again);
+  addEventListener("resize", again);
 }

@@ -1,10 +1,91 @@
-// The loss surface with the path so far, in two and three dimensions, by Plotly; its script is fetched when it is needed.
+// The loss surface with paths on it: from above on a canvas, and in three dimensions by Plotly, whose script is fetched when it is needed.
 
-import { app, byId, make, on } from "./app.js";
-import { look } from "./charts.js";
-import { TEXT, t } from "./text.js";
+import { app, byId, colour, make, on } from "./app.js";
+import { ENTRANTS, look, pen } from "./charts.js";
+import { TEXT } from "./text.js";
 
-const COLOURS = ["#e4002b", "#ffffff", "#f0e442", "#ff9ff3"];
+/** Where something is on an axis, and what is written there. @typedef {{at: number, share: number, text: string}} Mark */
+/**
+ * A surface with paths on it.
+ * @typedef {{axes: [string, string], marks: Record<"across" | "along" | "loss", Mark[]>, words: string,
+ *   paths: {name: string, colour: number, muted: boolean}[]}} SurfaceHeader
+ */
+
+/** Cividis, which looks the same to the colour-blind, from low to high. */
+const SHADES = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"].map((hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16)));
+const scratch = document.createElement("canvas");
+
+/** The shade of a height from 0 to 255. @param {number} value */
+function shade(value) {
+  const place = (value / 255) * (SHADES.length - 1);
+  const k = Math.min(Math.floor(place), SHADES.length - 2);
+  return SHADES[k].map((part, c) => part + (SHADES[k + 1][c] - part) * (place - k));
+}
+
+/** The surface from above. @param {HTMLCanvasElement} canvas @param {SurfaceHeader} header @param {import("./types.js").Arrays} arrays */
+export function drawFlat(canvas, header, arrays) {
+  const [draw, width, height] = pen(canvas);
+  const box = { left: 62, top: 8, wide: width - 62 - 78, high: height - 8 - 40 };
+  const [x, y] = [(/** @type {number} */ share) => box.left + share * box.wide, (/** @type {number} */ share) => box.top + (1 - share) * box.high];
+  const { data, shape } = arrays.picture;
+  const pixels = new ImageData(shape[1], shape[0]);
+  data.forEach((value, k) => pixels.data.set([...shade(value), 255], 4 * k));
+  [scratch.width, scratch.height] = [shape[1], shape[0]];
+  scratch.getContext("2d")?.putImageData(pixels, 0, 0);
+  draw.drawImage(scratch, box.left, box.top, box.wide, box.high);
+  const bar = width - 66;
+  for (let k = 0; k < box.high; k++) {
+    draw.fillStyle = `rgb(${shade(255 * (1 - k / box.high)).map(Math.round).join()})`;
+    draw.fillRect(bar, box.top + k, 12, 1.5);
+  }
+  draw.fillStyle = colour("soft-ink");
+  draw.textAlign = "left";
+  for (const { share, text } of header.marks.loss) draw.fillText(text, bar + 16, y(share) + 4);
+  draw.fillText(TEXT.loss, bar - 4, height - 24);
+  draw.textAlign = "center";
+  for (const { share, text } of header.marks.across) draw.fillText(text, x(share), height - 26);
+  draw.fillText(header.axes[0], x(0.5), height - 8);
+  draw.textAlign = "right";
+  for (const { share, text } of header.marks.along) draw.fillText(text, box.left - 5, y(share) + 4);
+  draw.save();
+  draw.textAlign = "center";
+  draw.translate(11, y(0.5));
+  draw.rotate(-Math.PI / 2);
+  draw.fillText(header.axes[1], 0, 0);
+  draw.restore();
+  header.paths.forEach((path, k) => drawPath(draw, path, arrays[`shares ${k}`], x, y));
+  const names = header.paths.map((path) => path.name).join(", ");
+  canvas.setAttribute("aria-label", `${TEXT.surface_label} ${names}. ${header.words}`);
+}
+
+/**
+ * A path with its start, a ring, and its end, a disc; both edged in white, so that it is seen on any shade.
+ * @param {CanvasRenderingContext2D} draw @param {{name: string, colour: number, muted: boolean}} path @param {import("./types.js").NamedArray} shares
+ * @param {(share: number) => number} x @param {(share: number) => number} y
+ */
+function drawPath(draw, path, shares, x, y) {
+  const places = Array.from({ length: shares.shape[0] }, (_, k) => [x(shares.data[2 * k]), y(shares.data[2 * k + 1])]);
+  draw.globalAlpha = path.muted ? 0.6 : 1;
+  draw.lineJoin = "round";
+  for (const [style, wide] of /** @type {[string, number][]} */ ([["#fff", path.muted ? 3 : 5], [ENTRANTS[path.colour], path.muted ? 1.4 : 2.4]])) {
+    draw.strokeStyle = style;
+    draw.lineWidth = wide;
+    draw.beginPath();
+    for (const [px, py] of places) draw.lineTo(px, py);
+    draw.stroke();
+  }
+  const ends = places.length > 1 ? [[places[0], "#fff", ENTRANTS[path.colour]], [places[places.length - 1], ENTRANTS[path.colour], "#fff"]] : [[places[0], ENTRANTS[path.colour], "#fff"]];
+  for (const [[px, py], inside, edge] of /** @type {[number[], string, string][]} */ (ends)) {
+    draw.beginPath();
+    draw.arc(px, py, 5, 0, 7);
+    draw.fillStyle = inside;
+    draw.fill();
+    draw.strokeStyle = edge;
+    draw.lineWidth = 1.8;
+    draw.stroke();
+  }
+  draw.globalAlpha = 1;
+}
 
 /** @type {Promise<any> | null} */
 let loading = null;
@@ -20,74 +101,31 @@ function plotly() {
   return loading;
 }
 
-/**
- * The surface from above, with paths on it.
- * @param {string} id @param {import("./types.js").Arrays} arrays @param {string[]} axes
- * @param {{name: string, path: import("./types.js").NamedArray}[]} paths
- */
-export async function flat(id, arrays, axes, paths) {
+/** @param {SurfaceHeader} header @param {import("./types.js").Arrays} arrays */
+async function drawSpace(header, arrays) {
   if (!app.choices.surface) {
-    byId(id).textContent = TEXT.needs_plotly;
+    byId("surface-space").textContent = TEXT.needs_plotly;
     return;
   }
   const library = await plotly();
-  const { across, along, heights, marks } = grid(arrays);
-  const lines = paths.map(({ name, path }, k) => {
-    const [x, y] = columns(path);
-    return { type: "scatter", mode: "lines+markers", name, x, y, line: { color: COLOURS[k], width: 2.5 }, marker: { size: 4, color: COLOURS[k], line: { width: 1, color: "#222" } } };
+  const columns = arrays.across.data.length;
+  const heights = Array.from(arrays.along.data, (_, k) => Array.from(arrays.heights.data.slice(k * columns, (k + 1) * columns)));
+  const paths = header.paths.map((path, k) => {
+    const { data, shape } = arrays[`path ${k}`];
+    const part = (/** @type {number} */ c) => Array.from({ length: shape[0] }, (_, i) => data[2 * i + c]);
+    const line = { color: ENTRANTS[path.colour], width: path.muted ? 3 : 7 };
+    const size = shape[0] > 1 ? 0 : 6;
+    return { type: "scatter3d", mode: size ? "markers" : "lines", x: part(0), y: part(1), z: Array.from(arrays[`heights ${k}`].data), opacity: path.muted ? 0.6 : 1, line, marker: { size, color: line.color }, hoverinfo: "skip" };
   });
-  const ends = paths.map(({ path }, k) => {
-    const [x, y] = columns(path);
-    return { type: "scatter", mode: "markers", showlegend: false, hoverinfo: "skip", x: [x.at(-1)], y: [y.at(-1)], marker: { symbol: "star", size: 14, color: COLOURS[k], line: { width: 1.5, color: "#000" } } };
-  });
-  await library.react(id, [{ type: "contour", x: across, y: along, z: heights, ncontours: 20, colorscale: "Cividis", line: { width: 0.4 }, colorbar: { title: { text: TEXT.loss }, thickness: 12, ...marks }, hoverinfo: "skip" }, ...lines, ...ends],
-    { margin: { l: 50, r: 10, t: 10, b: 45 }, xaxis: { title: { text: axes[0] } }, yaxis: { title: { text: axes[1] } }, legend: { orientation: "h", y: 1.12 }, showlegend: paths.length > 1, height: 352 }, { responsive: true, displaylogo: false });
-}
-
-/** @param {string} id @param {import("./types.js").Arrays} arrays @param {string[]} axes @param {import("./types.js").NamedArray} path */
-async function space(id, arrays, axes, path) {
-  if (!app.choices.surface) return;
-  const library = await plotly();
-  const { across, along, heights, marks } = grid(arrays);
-  const [x, y] = columns(path);
-  const z = x.map((a, k) => interpolated(across, along, heights, a, y[k]));
-  await library.react(id, [
-    { type: "surface", x: across, y: along, z: heights, colorscale: "Cividis", showscale: false, opacity: 0.92, hoverinfo: "skip" },
-    { type: "scatter3d", mode: "lines", x, y, z, line: { color: COLOURS[0], width: 7 }, hoverinfo: "skip" },
-  ], { margin: { l: 0, r: 0, t: 0, b: 0 }, height: 352, showlegend: false, uirevision: "same", scene: { xaxis: { title: { text: axes[0] } }, yaxis: { title: { text: axes[1] } }, zaxis: { title: { text: TEXT.loss }, ...marks }, camera: { eye: { x: 1.5, y: -1.6, z: 1 } } } }, { responsive: true, displaylogo: false });
-}
-
-/** @param {import("./types.js").NamedArray} path @returns {[number[], number[]]} */
-function columns(path) {
-  const all = Array.from(path.data);
-  return [all.filter((_, k) => k % 2 === 0), all.filter((_, k) => k % 2 === 1)];
-}
-
-/** The grid; heights are logarithms where losses span more than a factor of 20. @param {import("./types.js").Arrays} arrays */
-function grid(arrays) {
-  const [across, along] = [Array.from(arrays.across.data), Array.from(arrays.along.data)];
-  const losses = Array.from(arrays.loss.data);
-  const [low, high] = [Math.min(...losses), Math.max(...losses)];
-  const logarithmic = low > 0 && high > 20 * low;
-  const values = logarithmic ? losses.map(Math.log10) : losses;
-  const heights = along.map((_, k) => values.slice(k * across.length, (k + 1) * across.length));
-  /** @type {Record<string, any>} */
-  let marks = {};
-  if (logarithmic) {
-    const tickvals = [];
-    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) tickvals.push(power);
-    marks = { tickvals, ticktext: tickvals.map((power) => String(Number((10 ** power).toPrecision(3)))) };
-  }
-  return { across, along, heights, marks };
-}
-
-/** @param {number[]} across @param {number[]} along @param {number[][]} heights @param {number} x @param {number} y */
-function interpolated(across, along, heights, x, y) {
-  const place = (/** @type {number[]} */ line, /** @type {number} */ v) => Math.min(line.length - 1.000001, Math.max(0, ((v - line[0]) / (line[line.length - 1] - line[0])) * (line.length - 1)));
-  const [u, v] = [place(across, x), place(along, y)];
-  const [i, j] = [Math.floor(u), Math.floor(v)];
-  const mix = (/** @type {number} */ a, /** @type {number} */ b, /** @type {number} */ share) => a + (b - a) * share;
-  return mix(mix(heights[j][i], heights[j][i + 1], u - i), mix(heights[j + 1][i], heights[j + 1][i + 1], u - i), v - j);
+  const axis = (/** @type {string} */ title, /** @type {Mark[]} */ marks) => ({ title: { text: title, font: { size: 12 } }, tickfont: { size: 10 }, tickvals: marks.map((mark) => mark.at), ticktext: marks.map((mark) => mark.text) });
+  await library.react("surface-space", [
+    { type: "surface", x: Array.from(arrays.across.data), y: Array.from(arrays.along.data), z: heights, colorscale: "Cividis", showscale: false, opacity: 0.92, hoverinfo: "skip" },
+    ...paths,
+  ], {
+    margin: { l: 0, r: 0, t: 0, b: 0 }, height: 352, showlegend: false, uirevision: "same",
+    // Far enough away that no title of an axis is cut off.
+    scene: { xaxis: axis(header.axes[0], header.marks.across), yaxis: axis(header.axes[1], header.marks.along), zaxis: axis(TEXT.loss, header.marks.loss), camera: { eye: { x: 1.6, y: -1.75, z: 1.1 }, center: { x: 0, y: 0, z: -0.15 } } },
+  }, { responsive: true, displaylogo: false });
 }
 
 export function startSurface() {
@@ -99,10 +137,15 @@ export function startSurface() {
     button.setAttribute("aria-expanded", String(open));
     look();
   };
+  /** @type {(() => void) | null} */
+  let again = null;
   on("surface", async ({ header, arrays }) => {
     if (byId("surface").hidden) return;
-    byId("surface-words").textContent = header.variance === null ? "" : t("variance", { share: `${(100 * header.variance).toFixed(1)} %` });
-    await flat("surface-flat", arrays, header.axes, [{ name: app.settings.optimizer, path: arrays.path }]);
-    await space("surface-space", arrays, header.axes, arrays.path);
+    again = () => drawFlat(/** @type {any} */ (byId("surface-flat")), header, arrays);
+    again();
+    byId("surface-words").textContent = header.words;
+    await drawSpace(header, arrays);
   });
+  on("theme", () => again?.());
+  addEventListener("resize", () => again?.());
 }

@@ -22,9 +22,10 @@
  * @typedef {Float32Array | Uint8Array} Numbers
  * @typedef {{data: Numbers, shape: number[]}} NamedArray
  * @typedef {Record<string, NamedArray>} Arrays
- * @typedef {{planes: Record<string, string>, builtin: Record<string, string>, features: string[],
+ * @typedef {{planes: Record<string, string>, builtin: Record<string, string>, features: string[], extent: number,
  *   activations: string[], distributions: string[], losses: Record<string, string[]>, optimizers: Record<string, Record<string, number>>,
- *   schedules: string[], defaults: Settings, first: Settings, lessons: Lesson[], surface: boolean, given: {name: string, target: string} | null,
+ *   schedules: string[], compared: {usual: string[], others: string[]}, defaults: Settings, first: Settings, lessons: Lesson[],
+ *   surface: boolean, given: {name: string, target: string} | null,
  *   run: {name: string, steps: number} | null}} Choices
  * @typedef {{name: string, settings: any, steps?: number, speed?: number}} Try
  * @typedef {{id: string, name: string, words: string, question: string, answers: string[], right: number, why: string, settings: any,
