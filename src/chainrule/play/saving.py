@@ -67,7 +67,7 @@ class Recorder:
         self._sent: list[bytes] = []
         self._messages: dict[bytes, int] = {}
         self._headers: list[dict[str, Any]] = []
-        self._opened: dict[tuple[int, bool], dict[str, list[int]]] = {}
+        self._opened: dict[tuple[int, bool], dict[str, list[list[int]]]] = {}
         self._session = Session(self._sent.append, threaded=False)
         self._built = self._ask({"type": "settings", "settings": settings.as_json()})[0]
 
@@ -145,19 +145,25 @@ class Recorder:
                 samples.append([number for number in numbers if number not in histograms[layer]])
         return {"samples": samples, "histograms": histograms, "opened": self._openings(moment)}
 
-    def _openings(self, moment: Moment) -> dict[str, list[int]]:
-        """The messages about every weight and unit, which change with the update and with no other phase."""
+    def _openings(self, moment: Moment) -> dict[str, list[list[int]]]:
+        """The messages about every weight, and about every unit for each sample; they change with the
+        update and with no other phase.
+        """
         place = moment[0], "update" in moment[1]
         if place not in self._opened:
             parameters = self._session.trainer.plan.network.parameters
             weights = [parameters.name_of(k) for k in range(parameters.size)]
             layers = self._headers[self._built]["layers"]
             units = [(layer["name"], k) for layer in layers for k in range(layer["units"])]
-            self._opened[place] = {
-                **{name: self._ask({"type": "open", "weight": name}) for name in weights},
-                **{f"{layer}[{k}]": self._ask({"type": "open", "layer": layer, "unit": k}) for layer, k in units},
-            }
-            self._session.obey({"type": "open"})  # nothing
+            opened = {name: [self._ask({"type": "open", "weight": name})] for name in weights}
+            for sample in range(self._settings.batch_size):
+                self._ask({"type": "open"})  # nothing
+                self._ask({"type": "view", "view": {"sample": sample}})
+                for layer, k in units:
+                    answers = opened.setdefault(f"{layer}[{k}]", [])
+                    answers.append(self._ask({"type": "open", "layer": layer, "unit": k}))
+            self._ask({"type": "open"})
+            self._opened[place] = opened
         return self._opened[place]
 
     def _ask(self, command: Mapping[str, Any]) -> list[int]:

@@ -6,9 +6,9 @@ import { TEXT, t } from "./text.js";
 
 /**
  * A state that the page can be in: where each command leads from it, and the numbers of the messages to send, by sample,
- * by the layer of the histogram, and by what is open.
+ * by the layer of the histogram, and by what is open (a unit's by sample, too).
  * @typedef {{step: number, phase: string, after: Record<string, number | null>, samples: number[][],
- *   histograms: Record<string, number[]>, opened: Record<string, number[]>}} State
+ *   histograms: Record<string, number[]>, opened: Record<string, number[][]>}} State
  * @typedef {{choices: import("./types.js").Choices, steps: number[], built: number, states: State[],
  *   places: [number, number][]}} Recording
  */
@@ -44,7 +44,7 @@ export async function openRecording(receive) {
   [recording, contents, deliver] = [header, arrays.messages.data, receive];
   app.saved = true;
   document.body.dataset.saved = "";
-  byId("theme").before(make("span", { id: "saved-words", className: "hint" }, t("saved_words", { steps: listed(recording.steps) })));
+  byId("theme").before(make("span", { id: "saved-words", className: "hint", title: TEXT.saved_about }, t("saved_words", { steps: listed(recording.steps) })));
   return recording.choices;
 }
 
@@ -82,7 +82,7 @@ function obey(message) {
   else if (type === "view") [sample, histogram, changed] = [message.view.sample, message.view.histogram, true];
   else if (type === "open") {
     opened = message.weight ?? `${message.layer}[${message.unit}]`;
-    send(now().opened[opened] ?? []);
+    send(ofSample(now().opened[opened] ?? [[]]));
   } else if (type === "run") run(message.speed);
   else if (type === "pause") [running, changed] = [false, true];
   else if (type === "step" || type === "back" || type === "reset" || type === "phase") move(type === "phase" ? `phase ${message.phase}` : type);
@@ -130,10 +130,13 @@ function run(speed) {
 function show() {
   changed = false;
   const { samples, histograms, opened: openings } = now();
-  send(samples[Math.min(sample, samples.length - 1)]);
+  send(ofSample(samples));
   send(histograms[histogram] ?? Object.values(histograms)[0]);
-  send(openings[opened] ?? []);
+  send(ofSample(openings[opened] ?? [[]]));
 }
+
+/** The messages for the sample on the stage, or the last there are. @param {number[][]} all */
+const ofSample = (all) => all[Math.min(sample, all.length - 1)];
 
 /** @param {number[]} numbers */
 function send(numbers) {
