@@ -1,5 +1,5 @@
-"""MkDocs hooks: the build draws the pictures and computes every number on the page about
-backpropagation.
+"""MkDocs hooks: the build draws the pictures, records the page that opens the documentation, and
+computes every number on the page about backpropagation.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -27,8 +28,11 @@ from chainrule.explain.surface import loss_surface
 from chainrule.explain.worksheet import NETWORK, make_worksheet
 from chainrule.losses import loss
 from chainrule.network import Network
+from chainrule.play.saving import saved_page
 
 COMPUTED = "backpropagation.md"
+MOST_SAVED = 3_000_000
+"""The largest size in bytes of the page that is recorded."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -49,6 +53,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if previous is not None:
             files.remove(previous)
         files.append(File.generated(config, f"pictures/{name}", content=content))
+    recorded = saved_page()
+    if len(recorded) > MOST_SAVED:
+        raise PluginError(f"the saved page has {len(recorded):,} bytes; save fewer steps")
+    files.append(File.generated(config, "first-step.html", content=recorded))
     return files
 
 

@@ -6,9 +6,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from chainrule.cli import run
 from waiting import WAIT, settled
 
 CODE = "from chainrule.cli import main; main()"
+SAVED = (0, 1, 2, 3, 350)
+"""The steps of the saved page."""
 
 
 @contextmanager
@@ -39,6 +42,16 @@ def address():
     with serving() as url:
         assert url.startswith("http://127.0.0.1:")
         yield url
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """The path of a page that the command saved, with fewer steps than by default."""
+    path = tmp_path_factory.mktemp("saved") / "first-step.html"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chainrule.play.saving.STEPS", SAVED)
+        assert run(["play", "--save", str(path)]) == 0
+    return path
 
 
 @pytest.fixture(scope="session")

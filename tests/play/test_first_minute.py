@@ -26,14 +26,19 @@ its full precision, and its text.
 """
 
 
-@pytest.fixture
-def opened(windows, address):
-    """The page as it opens, at 1280 x 800."""
-    page = windows(viewport={"width": 1280, "height": 800})
-    page.goto(address)
+@pytest.fixture(params=["address", "saved"])
+def opened(request, windows):
+    """The page as it opens, at 1280 x 800: served, and saved in a file that is opened without a
+    network.
+    """
+    place, requests = request.getfixturevalue(request.param), []
+    page = windows(viewport={"width": 1280, "height": 800}, offline=request.param == "saved")
+    page.on("request", lambda sent: requests.append(sent.url))
+    page.goto(place if request.param == "address" else place.as_uri())
     expect(page.locator("#stage-picture svg")).to_be_visible()
     yield page
     page.close()
+    assert request.param == "address" or requests == [place.as_uri()]
 
 
 def numbers(page):

@@ -52,6 +52,14 @@ def test_the_phases_add_up_to_the_same_step():
     assert bits(phased) == bits(whole)
 
 
+def test_after_a_step_the_next_one_begins_with_its_first_phase():
+    trainer, seen = Trainer(Settings()), []
+    for phase in ("update", "forward", "loss", "backward"):
+        trainer.next_phase(phase)
+        seen.append(trainer.phase)
+    assert seen == ["update", "forward", "loss", "backward"]
+
+
 def test_running_completes_a_step_begun_in_phases():
     whole, phased = trainer(), trainer()
     whole.advance(4)

@@ -17,11 +17,12 @@ Target = Annotated[str | None, typer.Option(help="The column to predict; by defa
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 
 
-def output_suffix(output: Path, what: str, *suffixes: str) -> str:
+def output_suffix(output: Path, what: str, *suffixes: str, option: str = "-o") -> str:
     """The file's extension in lower case; raises SettingError unless it is one of `suffixes`."""
     suffix = output.suffix.lower()
     formats = " or ".join(allowed[1:].upper() for allowed in suffixes)
-    require(suffix in suffixes, f"-o {output}: {what} written as {formats}; use the extension {' or '.join(suffixes)}")
+    endings = " or ".join(suffixes)
+    require(suffix in suffixes, f"{option} {output}: {what} written as {formats}; use the extension {endings}")
     return suffix
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import Target
+from chainrule.cli.options import Target, output_suffix
 from chainrule.errors import SettingError, require
 
 
@@ -25,6 +25,13 @@ def play(
     host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 for any that is free.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the page with a recording of its first network to this HTML file, which needs no server.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Open the live page, where you can watch a network learn step by step.
 
@@ -35,8 +42,16 @@ def play(
       chainrule play houses.csv --target price
 
       chainrule play runs/digits-1
+
+      chainrule play --save first-step.html
     """
     require(0 <= port <= 65535, f"--port {port}: a port is a number from 0 to 65535")
+    if save is not None:
+        alone = what is None and target is None and host == "127.0.0.1" and port == 0
+        require(alone, "--save writes a page with its own network and no server: leave out DATA, RUN, --target, "
+            "--host and --port")  # fmt: skip
+        _write_recording(save)
+        return
     from chainrule.data import BUILTIN, load
     from chainrule.play.samples import TEST, VALIDATION
     from chainrule.play.server import serve
@@ -66,3 +81,11 @@ def play(
             webbrowser.open(address)
 
     serve(host, port, dataset, run, ready)
+
+
+def _write_recording(path: Path) -> None:
+    """Write the page with a recording of its first network."""
+    output_suffix(path, "the page is", ".html", option="--save")
+    from chainrule.play.saving import STEPS, saved_page
+
+    display.write(path, saved_page(steps=STEPS).encode(), f"a recording of {len(STEPS)} steps")

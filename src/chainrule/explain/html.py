@@ -5,6 +5,7 @@ images.
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from collections.abc import Iterable
 from html import escape
@@ -90,6 +91,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], total: Iterable[st
     return f'<div class="table"><table>{top}{"".join(map(row, rows))}{last}</table></div>'
 
 
+@functools.lru_cache(512)  # the live page shows the same ones after every step
 def formula(latex: str) -> str:
     """A LaTeX formula as MathML, which browsers typeset natively."""
     from latex2mathml.converter import convert

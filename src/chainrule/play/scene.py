@@ -336,7 +336,7 @@ def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
         "gradient": gradient, "next": then, "next_loss": next_loss,
         "values": values.tolist(), "losses": [loss(float(w)) for w in values],
         "words": f"The loss of this mini-batch, L = {now:.4f}, as only this weight changes. Its slope is the"
-        f" derivative: uphill lies {uphill} weight. Drag the point.",
+        f" derivative: uphill lies {uphill} weight.",
         "step_words": f"The step moves this weight from {short(value)} to {short(then)}{against}. By it alone the loss"
         f" of the mini-batch goes from {now:.5f} to {next_loss:.5f}.",
     }  # fmt: skip

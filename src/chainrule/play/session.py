@@ -1,4 +1,4 @@
-"""A page's session: a trainer in its own thread, which takes commands and sends frames."""
+"""A page's session: a trainer, by default in its own thread, which takes commands and sends frames."""
 
 from __future__ import annotations
 
@@ -59,12 +59,15 @@ class Session:
         send: called from the thread with each message for the page
         dataset: the data set that was opened or uploaded, if any
         run: the recorded run to replay, if any
+        threaded: whether a thread executes commands; otherwise the caller does, by `obey` and `show`
 
     Attributes:
         used_at: the time of the last command, by time.monotonic()
     """
 
-    def __init__(self, send: Send, dataset: Dataset | None = None, run: Run | None = None) -> None:
+    def __init__(
+        self, send: Send, dataset: Dataset | None = None, run: Run | None = None, threaded: bool = True
+    ) -> None:
         self._send = send
         self._dataset, self._run = dataset, run
         self._commands: queue.Queue[Mapping[str, Any]] = queue.Queue(MOST_WAITING)
@@ -88,7 +91,8 @@ class Session:
         if run is not None and dataset is not None:
             self._recorded = Recorded(run, dataset, lambda: self._commands.put({"type": "run read"}))
         self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        if threaded:
+            self._thread.start()
 
     def command(self, message: Mapping[str, Any]) -> bool:
         """Queue a command; False if too many are waiting."""
@@ -98,6 +102,11 @@ class Session:
         except queue.Full:
             return False
         return True
+
+    @property
+    def trainer(self) -> Trainer:
+        """The training; raises SettingError before the first settings."""
+        return self._ready()
 
     def close(self) -> None:
         """Stop the thread."""
@@ -135,12 +144,12 @@ class Session:
         try:
             message = self._commands.get(timeout=0.001 if busy else 0.2)
             while True:
-                self._obey(message)
+                self.obey(message)
                 message = self._commands.get_nowait()
         except queue.Empty:
             return
 
-    def _obey(self, message: Mapping[str, Any]) -> None:
+    def obey(self, message: Mapping[str, Any]) -> None:
         """Execute a command; answer with an error message if it fails."""
         name = message.get("type")
         handler = self._HANDLERS.get(name) if isinstance(name, str) else None
@@ -433,6 +442,11 @@ class Session:
             "words": f"The planned {trainer.plan.epochs:,} epochs are complete, at step {trainer.step:,}. Press Run"
             " again to go on beyond them, until you pause.",
         })  # fmt: skip
+
+    def show(self) -> None:
+        """Send what a command changed, if anything: to a page that has drawn everything before."""
+        self._in_flight = False
+        self._show()
 
     def _show(self) -> None:
         """Send a frame, unless the page is still drawing the previous one."""

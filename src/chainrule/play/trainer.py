@@ -211,7 +211,7 @@ class Trainer:
         batch, rows = self._next_batch()
         with np.errstate(all="ignore"):
             derivatives, _ = NumpyEngine(self.problem).look(self.position, batch, wants_input=True)
-        self.pending = Pending(rows, derivatives)
+        self.pending, self.phase = Pending(rows, derivatives), "weights"
 
     def _update(self) -> None:
         """Gradient descent: take the step in progress, with the same engine as all other steps."""
@@ -272,10 +272,11 @@ class Trainer:
 
     def training_loss(self) -> float:
         """The loss, without penalties, of the whole training set at the current weights."""
-        return self._evaluate(self.data.training)["loss"]
+        return self._evaluate(self.data.training, metrics=())["loss"]
 
-    def _evaluate(self, samples: Samples) -> dict[str, float]:
-        return evaluate(self.plan, self.data.target, samples, self.position.parameters, self.position.statistics)
+    def _evaluate(self, samples: Samples, metrics: tuple[str, ...] | None = None) -> dict[str, float]:
+        weights = self.position.parameters, self.position.statistics
+        return evaluate(self.plan, self.data.target, samples, *weights, metrics=metrics)
 
     def predict(self, x: Array) -> Array:
         """The network's output for prepared samples."""

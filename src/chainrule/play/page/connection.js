@@ -1,6 +1,8 @@
 // The connection to the engine: commands out, frames in, and never more than one frame that isn't drawn yet.
 
 import { app, emit } from "./app.js";
+import { unpacked } from "./messages.js";
+import { answer, openRecording } from "./saved.js";
 
 /** @type {WebSocket | null} */
 let socket = null;
@@ -9,8 +11,14 @@ let waiting = [];
 /** How many commands were sent that a frame answers. */
 let asked = 0;
 
+/** The choices that the page offers: the engine's, or those of the recording in a saved page. @returns {Promise<import("./types.js").Choices>} */
+export async function choices() {
+  return (await openRecording(receive)) ?? (await fetch("config.json")).json();
+}
+
 /** Connect; `upload` names a file that was dropped. @param {string} [upload] */
 export function connect(upload = "") {
+  if (app.saved) return;
   if (socket) {
     socket.onclose = null;
     socket.close();
@@ -25,7 +33,7 @@ export function connect(upload = "") {
     for (const message of waiting) socket?.send(JSON.stringify(message));
     waiting = [];
   };
-  socket.onmessage = (event) => receive(event.data);
+  socket.onmessage = (event) => receive(unpacked(event.data));
   socket.onclose = (event) => emit("closed", event.reason);
 }
 
@@ -36,13 +44,13 @@ app.send = (message) => {
     message = { ...message, number: ++asked };
     document.body.dataset.asked = String(asked);
   }
-  if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+  if (app.saved) answer(message);
+  else if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
   else waiting.push(message);
 };
 
-/** @param {ArrayBuffer} content */
-function receive(content) {
-  const { header, arrays } = unpacked(content);
+/** @param {ReturnType<typeof unpacked>} message */
+function receive({ header, arrays }) {
   emit(header.type, { header, arrays });
   if (["frame", "race", "too few points"].includes(header.type)) {
     requestAnimationFrame(() => {
@@ -53,21 +61,4 @@ function receive(content) {
       document.body.dataset.answered = String(header.answers);
     });
   }
-}
-
-/**
- * A message's header and its arrays.
- * @param {ArrayBuffer} content @returns {{header: any, arrays: import("./types.js").Arrays}}
- */
-function unpacked(content) {
-  const length = new DataView(content).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(content, 4, length)));
-  /** @type {import("./types.js").Arrays} */
-  const arrays = {};
-  for (const { name, kind, shape, at } of header.arrays) {
-    const count = shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1);
-    const Kind = kind === "f4" ? Float32Array : Uint8Array;
-    arrays[name] = { data: new Kind(content, 4 + length + at, count), shape };
-  }
-  return { header, arrays };
 }

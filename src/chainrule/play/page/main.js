@@ -4,7 +4,7 @@ import { app, byId, emit, on } from "./app.js";
 import { startBatch } from "./batch.js";
 import { startCharts } from "./charts.js";
 import { startCompare } from "./compare.js";
-import { connect } from "./connection.js";
+import { choices, connect } from "./connection.js";
 import { apply, startControls } from "./controls.js";
 import { startDrawing } from "./drawing.js";
 import { startDraws } from "./draws.js";
@@ -76,7 +76,7 @@ function messages() {
 async function start() {
   fillTexts();
   themes();
-  app.choices = await (await fetch("config.json")).json();
+  app.choices = await choices();
   const linked = fromAddress();
   app.settings = linked.settings;
   if (app.choices.given && linked.fresh) app.settings.data.kind = "given";

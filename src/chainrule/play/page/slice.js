@@ -43,11 +43,11 @@ function draw() {
     picture.append(svg("circle", { cx: to, cy: y(slice.next_loss), r: 5, class: "landing" }));
   }
   const point = svg("circle", { cx: x(slice.value), cy: y(slice.loss), r: 7, class: "point", tabindex: 0 });
-  point.append(svg("title", {}, TEXT.drag_point));
-  drag(point, picture, (across) => values[0] + ((across * WIDTH - LEFT) / (WIDTH - LEFT - 6)) * (values[values.length - 1] - values[0]));
+  if (!app.saved) point.append(svg("title", {}, TEXT.drag_point));
+  if (!app.saved) drag(point, picture, (across) => values[0] + ((across * WIDTH - LEFT) / (WIDTH - LEFT - 6)) * (values[values.length - 1] - values[0]));
   picture.append(point);
   byId("slice-picture").replaceChildren(picture);
-  byId("slice-words").textContent = has("gradient") ? slice.step_words : slice.words;
+  byId("slice-words").textContent = has("gradient") ? slice.step_words : `${slice.words} ${app.saved ? "" : TEXT.drag}`;
 }
 
 /**

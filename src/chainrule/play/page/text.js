@@ -162,6 +162,7 @@ export const TEXT = {
   unit_zero: "{share} % are 0",
   this_sample: "this sample:",
   slope: "slope",
+  drag: "Drag the point.",
   drag_point: "Drag: the weight takes the value where you let go",
   slice_label: "The loss of this mini-batch as only {weight} changes; at {value} its slope is {slope}",
   first_sentence: "One sample on its way through a network that learns: every number is that of a real step.",
@@ -203,6 +204,11 @@ export const TEXT = {
   inputs: "inputs",
   more: "and {count} more",
   delta_of: "delta of {unit}",
+  saved_words: "A recording of the steps {steps}",
+  saved_about: "For settings, data and weights of your own, install chainrule and run chainrule play.",
+  saved_refused: "This page is a recording: what you asked for needs chainrule itself. Install it, and run chainrule play.",
+  saved_gap: "Step {step} is not in this recording. Press Step to go on to the next one that is.",
+  saved_end: "The recording ends here. Press Reset to begin again.",
 };
 
 /** A text with its blanks filled. @param {string} name @param {Record<string, any>} [blanks] */
