@@ -1,11 +1,14 @@
 """The inspector: a unit's view, by its numbers; and how everything is reached by keyboard."""
 
+from itertools import pairwise
+
 import pytest
 from playwright.sync_api import expect
 
 from chainrule.errors import SettingError
 from chainrule.play.scene import Scene
 from chainrule.play.settings import FIRST, DataSettings, LayerSettings, Settings
+from chainrule.play.so_far import MOST_STEPS, weight_so_far
 from chainrule.play.trainer import Trainer
 from chainrule.play.unit import MOST_INPUTS, unit_view
 from waiting import settled
@@ -43,6 +46,31 @@ def test_a_constant_unit_has_a_histogram():
     outputs = unit_view(trainer, "dense_2", 0, 0)["outputs"]
     assert (outputs["zero"], outputs["here"]) == (1.0, 0.0)
     assert outputs["low"] < 0 < outputs["high"]
+
+
+def test_a_weight_so_far_is_what_its_steps_were():
+    trainer, name = Trainer(WIDE), "dense_2.W[3, 4]"
+    assert weight_so_far(trainer, name)["steps"] == []
+    place = trainer.plan.network.parameters.find(name)
+    values = []
+    for step in range(40):
+        if step == 20:
+            trainer.set_weight(name, 0.25)
+        values.append(float(trainer.position.parameters[place]))
+        trainer.advance(1)
+    values.append(float(trainer.position.parameters[place]))
+    message = weight_so_far(trainer, name)
+    assert message["steps"] == list(range(40))
+    assert message["values"] == values[:-1]
+    moves = [after - before for before, after in pairwise(values)]
+    moves[19] = message["updates"][19]  # the step before the edit ended where the edit began
+    assert message["updates"] == pytest.approx(moves, abs=1e-9)
+    assert message["gradients"][-1] == trainer.last.gradient[place]
+    trainer.advance(500)
+    message = weight_so_far(trainer, name)
+    assert len(message["steps"]) <= MOST_STEPS + 1
+    assert message["steps"][-1] == 539
+    assert f"{len(message['steps'])} of 540 steps" in message["words"]
 
 
 def test_arrow_keys_walk_the_stage_and_take_the_step_on_a_projector(address, visit):

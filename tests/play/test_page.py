@@ -624,7 +624,8 @@ def test_a_recorded_run_is_replayed(recorded, visit):
     page.click("#choose button")
     expect(page.locator("#explained .short")).to_contain_text("dL/d dense_1.W[0, 0]")
     # The whole run is there at once: its history, its path, and the open weight through all its steps.
-    expect(page.locator("#weight-history-words")).to_contain_text(f"dense_1.W[0, 0] in all {last} steps")
+    page.click("#tab-history")
+    expect(page.locator("#history-words")).to_contain_text(f"dense_1.W[0, 0] in all {last} steps")
     for name in ("value", "gradient", "update"):
         expect(page.locator(f"#history-{name}")).to_have_attribute("aria-label", re.compile(name, re.IGNORECASE))
     assert "training loss, mean over each epoch: " in page.get_attribute("#curves", "aria-label")

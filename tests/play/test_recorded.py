@@ -55,7 +55,7 @@ def test_a_weight_is_followed_through_every_step(run):
     assert message["steps"] == [record.before.step for record in records]
     assert message["values"] == [record.before.parameters[place] for record in records]
     assert message["gradients"] == [record.gradient[place] for record in records]
-    assert message["updates"] == [record.update[place] for record in records]
+    assert message["updates"] == [-record.update[place] for record in records]  # with the sign of the move
     assert f"in all {len(records)} steps" in message["words"]
 
 

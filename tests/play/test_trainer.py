@@ -82,8 +82,8 @@ def test_the_derivative_predicts_the_effect_of_an_edited_weight():
 def test_the_memory_of_checkpoints_is_bounded():
     one = trainer()
     one.advance(3000)
-    assert len(one._checkpoints) <= 240
-    assert next(iter(one._checkpoints)) == 0
+    assert len(one.checkpoints) <= 240
+    assert next(iter(one.checkpoints)) == 0
     large = Trainer(Settings.from_json({"layers": [{"units": 256}] * 4}))
     size = sum(array.nbytes for state in large.position.states for array in state.values())
     assert large._most_checkpoints * (size + large.position.parameters.nbytes) <= 64_000_000

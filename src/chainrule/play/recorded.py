@@ -18,6 +18,7 @@ from chainrule.arrays import Array
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError
 from chainrule.explain.surface import Surface, surface_of
+from chainrule.play.so_far import history
 from chainrule.play.surface import Path
 from chainrule.play.trainer import SHOWN
 from chainrule.runs import Run
@@ -137,13 +138,8 @@ class Recorded:
         place = self.run.trained.plan.network.parameters.find(name)
         read = len(reading.steps)
         which = f"all {count:,} steps" if read == count else f"{read:,} of the run's {count:,} steps"
-        columns = {"values": reading.weights, "gradients": reading.gradients, "updates": reading.updates}
-        return {
-            "type": "weight history", "weight": name, "steps": reading.steps.tolist(),
-            **{column: vectors[:, place].tolist() for column, vectors in columns.items()},
-            "words": f"{name} in {which}: its value before each step, its gradient, and the update that the step"
-            " subtracted.",
-        }  # fmt: skip
+        columns = [reading.weights[:, place], reading.gradients[:, place], -reading.updates[:, place]]
+        return history(name, reading.steps.tolist(), columns, f"{name} in {which}")
 
 
 def _thinned(steps: list[int], most: int) -> list[int]:

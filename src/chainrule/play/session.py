@@ -25,6 +25,7 @@ from chainrule.play.recorded import Recorded
 from chainrule.play.samples import PointsError
 from chainrule.play.scene import Scene, is_drawn_whole, slice_of
 from chainrule.play.settings import Settings
+from chainrule.play.so_far import weight_so_far
 from chainrule.play.surface import Path, surface_message, surface_over
 from chainrule.play.trainer import MOST_EDITS, PHASES, Trainer
 from chainrule.play.unit import unit_view
@@ -227,7 +228,7 @@ class Session:
         view = dict(message.get("view", {}))
         self._view = {
             "histogram": str(view.get("histogram", "")), "surface": bool(view.get("surface")),
-            "sample": int(view.get("sample", 0)),
+            "sample": int(view.get("sample", 0)), "history": bool(view.get("history")),
         }  # fmt: skip
         self._redraw()
 
@@ -303,10 +304,13 @@ class Session:
         })  # fmt: skip
 
     def _tell_weight_history(self) -> None:
-        """Send the open weight's values, gradients and updates in the recorded run."""
+        """Send the open weight's values, gradients and updates, if the page shows them."""
         weight = (self._opened or {}).get("weight")
-        message = self._recorded.weight(str(weight)) if weight and self._recorded is not None else None
-        if message is not None:
+        if not weight or not self._view.get("history"):
+            return
+        if self._run is None:
+            self._tell(weight_so_far(self._ready(), str(weight)))
+        elif self._recorded is not None and (message := self._recorded.weight(str(weight))) is not None:
             self._tell(message)
 
     def _run_read(self, message: Mapping[str, Any]) -> None:

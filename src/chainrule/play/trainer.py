@@ -61,6 +61,7 @@ class Trainer:
         timeline: the steps of the training, replayed from checkpoints
         position: the current state of training
         last: the last step taken, or None
+        checkpoints: positions by their steps, from which steps are replayed
         edits: the weights changed by hand: the step before which, the weight, its new value
         phase: the phase of the step in progress, one of PHASES
         backward_to: the index of the layer that the backward pass has reached; -1 before it begins
@@ -72,9 +73,9 @@ class Trainer:
         self.samples = page_data(settings.data, dataset)
         self.data = self.samples.data
         self.plan: Plan = run.trained.plan if run is not None else _planned(settings, self.data)
-        self._checkpoints: dict[int, Position] = {}
+        self.checkpoints: dict[int, Position] = {}
         samples, plans = self.data.training, [(0, self.plan)]
-        self.timeline = Timeline(samples, plans, self._checkpoints) if run is None else run.timeline(self.data)
+        self.timeline = Timeline(samples, plans, self.checkpoints) if run is None else run.timeline(self.data)
         self.reset()
 
     def reset(self) -> None:
@@ -84,8 +85,8 @@ class Trainer:
         size = sum(array.nbytes for state in self.position.states for array in state.values())
         size += self.position.parameters.nbytes + self.position.statistics.nbytes
         self._most_checkpoints = max(8, min(CHECKPOINTS, CHECKPOINT_BYTES // size))
-        self._checkpoints.clear()
-        self._checkpoints[0], self._every = self.position, 1
+        self.checkpoints.clear()
+        self.checkpoints[0], self._every = self.position, 1
         self.edits: list[tuple[int, str, float]] = []
         self._drop_pending()
 
@@ -162,20 +163,20 @@ class Trainer:
             raise NonFiniteError(record.before.step, "the loss", "the value", remedy)
         self.position, self.last = record.after, record
         if self.step % self._every == 0:
-            self._checkpoints[self.step] = self.position
-            if len(self._checkpoints) > self._most_checkpoints:
+            self.checkpoints[self.step] = self.position
+            if len(self.checkpoints) > self._most_checkpoints:
                 edited = {step for step, _, _ in self.edits}  # can't be replayed from before the edit
-                for step in list(self._checkpoints)[1::2]:
+                for step in list(self.checkpoints)[1::2]:
                     if step not in edited:
-                        del self._checkpoints[step]
+                        del self.checkpoints[step]
                 self._every *= 2
 
     def go_to(self, step: int) -> None:
         """Go to any step that was taken or recorded, replayed from the nearest checkpoint."""
         if not 0 <= step <= self.furthest:
             raise SettingError(f"there is no step {step}; choose one from 0 to {self.furthest}")
-        for later in [taken for taken in self._checkpoints if taken > step] if self.run is None else ():
-            del self._checkpoints[later]
+        for later in [taken for taken in self.checkpoints if taken > step] if self.run is None else ():
+            del self.checkpoints[later]
         self.edits = [edit for edit in self.edits if edit[0] <= step]
         self._drop_pending()
         with np.errstate(all="ignore"):
@@ -256,7 +257,7 @@ class Trainer:
         parameters = self.position.parameters.copy()
         before, parameters[place] = float(parameters[place]), value
         self.position = replace(self.position, parameters=parameters)
-        self._checkpoints[self.step] = self.position
+        self.checkpoints[self.step] = self.position
         self.edits = [edit for edit in self.edits if edit[:2] != (self.step, weight)][-MOST_EDITS + 1 :]
         self.edits.append((self.step, weight, value))
         self._drop_pending()
@@ -291,7 +292,7 @@ class Trainer:
         """The path so far: (points,) the steps of all checkpoints and the current one, and
         (points, weights) the weights at each of them.
         """
-        positions = list({**self._checkpoints, self.step: self.position}.values())
+        positions = list({**self.checkpoints, self.step: self.position}.values())
         steps = np.array([position.step for position in positions])
         return steps, np.array([position.parameters for position in positions], dtype=np.float64)
 

@@ -45,7 +45,7 @@ class Timeline:
         position: Position | None = None
         for step in sorted(set(steps)):
             nearest = self._nearest(step)
-            if position is None or nearest > position.step:
+            if position is None or nearest >= position.step:  # a checkpoint may hold an edited weight
                 position = self.checkpoints[nearest]
             record = next(self.records(self._advance(position, step), 1))
             yield record

@@ -216,16 +216,6 @@ function showPinned() {
   byId("pin").hidden = Boolean(app.choices.run);
 }
 
-/** The open weight through all steps of a recorded run. @param {any} header */
-function drawWeightHistory(header) {
-  byId("weight-history").hidden = false;
-  byId("weight-history-words").textContent = header.words;
-  for (const [name, values] of Object.entries({ value: header.values, gradient: header.gradients, update: header.updates })) {
-    const points = values.map((/** @type {number} */ value, /** @type {number} */ k) => /** @type {[number, number]} */ ([header.steps[k], value]));
-    lineChart(/** @type {any} */ (byId(`history-${name}`)), [{ name: t(name), points, colour: COLOURS[{ value: 0, gradient: 1, update: 2 }[name] ?? 0] }], { linear: true, now: app.frame?.step });
-  }
-}
-
 export function startCharts() {
   on("built", () => {
     clear();
@@ -245,18 +235,8 @@ export function startCharts() {
     if (frame.held) add(curves, TEXT.test_loss, frame.step, frame.held.loss);
     for (const [name, size] of Object.entries(frame.gradient_sizes ?? {})) if (name.endsWith(".W")) add(sizes, name, frame.step, size);
   });
-  /** @type {any} */
-  let followed = null;
   on("recorded", ({ header }) => (recorded = header));
-  on("weight history", ({ header }) => {
-    followed = header;
-    drawWeightHistory(header);
-  });
-  on("built", () => {
-    followed = null;
-    byId("weight-history").hidden = true;
-    showPinned();
-  });
+  on("built", showPinned);
   on("pinned", ({ header }) => pin(header.name));
   byId("pin").onclick = () => app.send({ type: "pin" });
   byId("unpin").onclick = () => {
@@ -268,7 +248,6 @@ export function startCharts() {
     const now = recorded ? app.frame?.step : undefined;
     lineChart(/** @type {any} */ (byId("curves")), recorded?.curves.length ? recorded.curves : withPinned(curves, pinned?.curves ?? {}, [5, 3]), { now });
     lineChart(/** @type {any} */ (byId("sizes")), recorded?.sizes.length ? recorded.sizes : withPinned(sizes, pinned?.sizes ?? {}, []), { now });
-    if (followed) drawWeightHistory(followed);
     const found = app.frame?.histogram;
     if (found) for (const name of ["weights", "activations", "gradients"]) {
       const canvas = /** @type {HTMLCanvasElement} */ (byId(`histogram-${name}`));
@@ -282,5 +261,5 @@ export function startCharts() {
 /** Which of the slower things the page wants to see. */
 export function look() {
   const layer = /** @type {HTMLSelectElement} */ (byId("histogram-layer")).value;
-  app.send({ type: "view", view: { histogram: layer, surface: !byId("surface").hidden, sample: app.sample } });
+  app.send({ type: "view", view: { histogram: layer, surface: !byId("surface").hidden, sample: app.sample, history: app.history } });
 }

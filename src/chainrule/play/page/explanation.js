@@ -1,6 +1,8 @@
 // The chain rule of a weight, or of a unit's delta: all its levels, live while the network learns.
 
 import { app, byId, emit, make, on, shown } from "./app.js";
+import { look } from "./charts.js";
+import { historyPanel } from "./history.js";
 import { TABS, TEXT, t } from "./text.js";
 import { unitParts } from "./unit.js";
 
@@ -79,6 +81,12 @@ function choose(name) {
     button.setAttribute("aria-selected", String(id === name));
     button.tabIndex = id === name ? 0 : -1;
   }
+  const history = name === "history";
+  if (history !== app.history) {
+    app.history = history; // costly, and so sent only while it is shown
+    look();
+  }
+  emit("tab", name);
 }
 
 /** The tabs: the picture, and the levels of the explanation. */
@@ -106,7 +114,7 @@ function weightParts(header) {
     if (value.value !== "") app.send({ type: "set weight", weight: header.weight, value: Number(value.value) });
     app.running = false;
   };
-  return [form, make("p", { className: "short" }), tabs(), make("div", { className: "scheme", id: "scheme" }), make("div", { className: "levels" })];
+  return [form, make("p", { className: "short" }), tabs(), make("div", { className: "scheme", id: "scheme" }), historyPanel(), make("div", { className: "levels" })];
 }
 
 function form() {

@@ -41,7 +41,6 @@ export const TEXT = {
   unpin: "Unpin",
   pinned: "Faint: the pinned run ({name}).",
   pinned_line: "pinned",
-  weight_history: "The open weight through the recorded run",
   gradient: "gradient",
   update: "update",
   optimizers_title: "The same gradient through several optimizers",
@@ -229,6 +228,7 @@ export const PHASES = [
 /** The tabs of an explanation: its picture, and its levels by their ids. */
 export const TABS = [
   { id: "picture", name: "Picture", about: "The network as a scheme, with the factors of the chain rule" },
+  { id: "history", name: "So far", about: "The weight's value, gradient and update over the steps so far" },
   { id: "level-1", name: "Step", about: "How the optimizer turned the gradient into the step" },
   { id: "level-2", name: "Gradient", about: "The gradient as a sum over the samples of the mini-batch" },
   { id: "level-3", name: "Chain", about: "Where each delta comes from, back to the loss" },
