@@ -1,6 +1,6 @@
 // The mini-batch: its samples as buttons and, for points of the plane, where they lie. One of them is on the stage.
 
-import { app, byId, colour, make, on } from "./app.js";
+import { app, byId, make, on } from "./app.js";
 import { look } from "./charts.js";
 import { shade } from "./output.js";
 import { figure, has, shownScene } from "./stage.js";
@@ -48,13 +48,13 @@ function drawPoints(scene) {
   for (let row = 0; row < targets.data.length; row++) {
     const [x, y] = place(row);
     const k = scene.rows.indexOf(row);
-    pen.globalAlpha = k < 0 ? 0.25 : 1;
-    pen.fillStyle = colour(targets.data[row] > 0.5 ? "plus" : "minus");
+    pen.globalAlpha = k < 0 ? 0.45 : 1;
+    pen.fillStyle = targets.data[row] > 0.5 ? "#004f86" : "#a33f00"; // seen on the colours of the plane, in either theme
     pen.beginPath();
     pen.arc(x, y, k < 0 ? 2 : 4, 0, 7);
     pen.fill();
     if (k !== scene.sample) continue;
-    pen.strokeStyle = colour("ink");
+    pen.strokeStyle = "#111";
     pen.lineWidth = 2;
     pen.beginPath();
     pen.arc(x, y, 7, 0, 7);

@@ -96,14 +96,15 @@ function draw() {
   if (!lesson || !(canvas instanceof HTMLCanvasElement)) return;
   const series = Array.from(records, ([name, record]) => ({ name, record }));
   if (lesson.chart === "path") return drawPaths(canvas, series);
-  if (lesson.chart === "sizes") lineChart(canvas, series.map(({ name, record }) => ({ name, points: record.sizes })));
-  else if (lesson.chart === "loss") lineChart(canvas, series.map(({ name, record }) => ({ name, points: record.training })));
+  if (lesson.chart === "sizes") lineChart(canvas, series.map(({ name, record }, k) => ({ name, points: record.sizes, colour: colour(COLOURS[k]) })));
+  else if (lesson.chart === "loss") lineChart(canvas, series.map(({ name, record }, k) => ({ name, points: record.training, colour: colour(COLOURS[k]) })));
   else lineChart(canvas, series.flatMap(({ name, record }, k) => [
-    { name, points: record.training, colour: COLOURS[k] }, { name: t("test_of", { name }), points: record.test, colour: COLOURS[k], dash: [5, 3] },
+    { name, points: record.training, colour: colour(COLOURS[k]) }, { name: t("test_of", { name }), points: record.test, colour: colour(COLOURS[k]), dash: [5, 3] },
   ]));
 }
 
-const COLOURS = ["#0072b2", "#d55e00", "#009e73"];
+/** The theme's colours that tell tries apart. */
+const COLOURS = ["plus", "minus", "good"];
 
 /**
  * The paths of the two weights, seen from above and turned by 45 degrees: the ravine lies along the diagonal.
@@ -130,8 +131,8 @@ function drawPaths(canvas, series) {
   pen.restore();
   series.forEach(({ name }, k) => {
     const now = name === latest || series.length === 1;
-    pen.globalAlpha = now ? 1 : 0.3;
-    pen.strokeStyle = pen.fillStyle = COLOURS[k];
+    pen.globalAlpha = now ? 1 : 0.45;
+    pen.strokeStyle = pen.fillStyle = colour(COLOURS[k]);
     pen.lineWidth = now ? 1.8 : 1.2;
     pen.beginPath();
     for (const [u, v] of turned[k]) pen.lineTo(x(u), y(v));
