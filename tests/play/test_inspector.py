@@ -79,7 +79,7 @@ def test_arrow_keys_walk_the_stage_and_take_the_step_on_a_projector(address, vis
     focused = "() => document.activeElement.dataset.weight ?? document.activeElement.dataset.unit"
     for key, name in (
         ("ArrowDown", "dense_1.W[1, 0]"), ("ArrowRight", "dense_1[0]"), ("ArrowDown", "dense_1[1]"),
-        ("ArrowRight", "dense_2.W[2, 0]"), ("ArrowLeft", "dense_1[1]"),
+        ("ArrowRight", "dense_2.W[1, 0]"), ("ArrowLeft", "dense_1[1]"),
     ):  # fmt: skip
         page.keyboard.press(key)
         assert page.evaluate(focused) == name

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from chainrule.play.scene import Scene, short
+from chainrule.play.lines import short
+from chainrule.play.scene import Scene
 from chainrule.play.server import PAGE
 from chainrule.play.settings import Settings
 from chainrule.play.trainer import Trainer

@@ -33,7 +33,9 @@ def draw_again(page):
 
 
 def unit_at(page, column, row):
-    """The position of a unit of the drawing, in coordinates of the window."""
+    """The position of a unit in the lens on the whole plane, in coordinates of the window."""
+    page.click("#lens-plane")
+    settled(page)
     return page.evaluate(
         """async ([column, row]) => {
             const { unitPlaces } = await import("./drawing.js");
@@ -393,7 +395,7 @@ def test_hovering_shows_names_and_live_values(address, visit):
     page.mouse.move(x + 20, y + 10)
     expect(page.locator("#tip")).to_have_text("dense_1[1]")
     page.locator("#phase-forward").evaluate("(button) => button.click()")  # the cursor stays where it is
-    expect(page.locator("#tip")).to_have_text(re.compile(r"dense_1\[1\], a = -?\d"))
+    expect(page.locator("#tip")).to_have_text(re.compile(r"dense_1\[1\], mean a = -?\d"))
     page.hover("#plane", position={"x": 50, "y": 50})
     assert "P(1) = " in page.get_attribute("#plane", "title")
 
@@ -403,6 +405,8 @@ def test_lines_show_weights_gradients_updates_or_deltas(address, visit):
     page.click("#step")
     settled(page)
     is_at(page, 1)
+    page.click("#lens-plane")
+    settled(page)
     seen = {picture(page, "#drawing")}
     for value in ("gradients", "updates"):
         page.select_option("#edges", value)

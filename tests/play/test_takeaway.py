@@ -117,7 +117,15 @@ def test_exported_weights_explanation_and_drawing(address, visit, tmp_path):
     assert np.concatenate([arrays[name].ravel() for name in lists]).tolist() == weights
     explanation = saved(page, "#take-explanation", tmp_path).read_text()
     assert "<title>dense_1.W[0, 0], step 1</title>" in explanation
+    sample = saved(page, "#take-svg", tmp_path).read_text()
+    assert sample.startswith("<svg")
+    assert "dense_3[0]" in sample
+    assert saved(page, "#take-png", tmp_path).read_bytes().startswith(b"\x89PNG")
+    page.click("#take-close")
+    page.click("#lens-plane")
+    settled(page)
+    page.click("#take")
     svg = saved(page, "#take-svg", tmp_path).read_text()
     assert svg.startswith("<svg")
-    assert svg.count("<image") == 17
+    assert svg.count("<image") == 17 + 1  # the units and the legend
     assert saved(page, "#take-png", tmp_path).read_bytes().startswith(b"\x89PNG")

@@ -18,7 +18,7 @@ from chainrule import distributions, generators
 from chainrule.arrays import Array
 from chainrule.distributions import Distribution, Fans
 from chainrule.layers import Node
-from chainrule.play.scene import is_drawn_whole
+from chainrule.play.columns import columns, is_chain
 from chainrule.play.trainer import PHASES, SHOWN, Trainer
 
 EXTENT = 1.3
@@ -42,9 +42,17 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
         entries.append({"name": name, "kind": kind, "shape": list(array.shape), "at": offset})
         contents.append(content)
         offset += len(content)
-    head = json.dumps(finite({**header, "arrays": entries})).encode()
+    head = _json({**header, "arrays": entries}).encode()
     head += b" " * (-len(head) % 4)
     return struct.pack("<I", len(head)) + head + b"".join(contents)
+
+
+def _json(header: Mapping[str, Any]) -> str:
+    """The header as JSON. Only if a number is not finite must all be looked through, which is slow."""
+    try:
+        return json.dumps(header, allow_nan=False, default=lambda value: value.item())
+    except ValueError:
+        return json.dumps(finite(header))
 
 
 def finite(value: Any) -> Any:
@@ -96,7 +104,7 @@ def description(trainer: Trainer) -> Message:
         "optimizer": [type(stage).__name__ for stage in plan.optimizer.stages],
         "weights": layout.size,
         "last_step": trainer.last_step,
-        "scene": is_drawn_whole(trainer),
+        "scene": is_chain(trainer),
         "steps_per_epoch": trainer.steps_per_epoch,
         "draws": [_draw(trainer, node) for node in nodes if "W" in node.built.parameters],
     }  # fmt: skip
@@ -177,7 +185,9 @@ def frame(trainer: Trainer, view: Mapping[str, Any], full: bool) -> Message:
         if view.get("histogram"):
             header["histogram"] = histogram(trainer, str(view["histogram"]))
     if trainer.samples.is_plane:
-        _add_plane(trainer, arrays, full)
+        _add_plane(trainer, arrays)
+        if view.get("lens") == "plane":
+            header["unit_scale"] = _add_units(trainer, arrays)
     return header, arrays
 
 
@@ -206,17 +216,36 @@ def _unit_means(array: Array) -> list[float]:
     return [float(mean) for mean in array.reshape(-1, array.shape[-1]).mean(axis=0)[:64]]
 
 
-def _add_plane(trainer: Trainer, arrays: dict[str, Array], full: bool) -> None:
-    """Add the prediction over the plane and, if `full`, the output of each unit."""
+def _add_plane(trainer: Trainer, arrays: dict[str, Array]) -> None:
+    """Add the prediction over the plane."""
     arrays["prediction"] = _shade(trainer, trainer.predict(trainer.samples.prepare(_GRID[FINE])))
-    if not full:
-        return
+
+
+def _add_units(trainer: Trainer, arrays: dict[str, Array]) -> float:
+    """Add what each unit gives over the plane, as 0 to 255 for -scale to scale; one scale for all.
+
+    Of the last layer it is what the loss makes of it: the probabilities of the classes, if any.
+
+    Returns:
+        the scale: the largest magnitude, rounded up to 1, 2 or 5 times a power of ten
+    """
     outputs = trainer.unit_outputs(trainer.samples.prepare(_GRID[COARSE]))
-    for layer, output in outputs.items():
-        shown = output[:, :MOST_SHOWN].T
-        largest = np.abs(shown).max(axis=1, keepdims=True)
-        scaled = np.divide(shown, largest, out=np.zeros_like(shown), where=largest > 0)
-        arrays[f"unit {layer}"] = np.round(127.5 + 127.5 * np.nan_to_num(scaled)).astype(np.uint8)
+    last = trainer.layers[-1]
+    probabilities = trainer.plan.loss.probabilities(outputs[last])
+    if probabilities is not None:
+        outputs[last] = probabilities[:, -outputs[last].shape[1] :]
+    units = [column.activation or column.dense for column in columns(trainer)]
+    shown = {node.name: np.nan_to_num(outputs[node.name][:, :MOST_SHOWN].T) for node in units}
+    scale = _round_up(max(float(np.abs(one).max()) for one in shown.values()))
+    for name, one in shown.items():
+        arrays[f"unit {name}"] = np.round(127.5 + 127.5 * one / scale).astype(np.uint8)
+    return scale
+
+
+def _round_up(number: float) -> float:
+    """The next of ..., 0.5, 1, 2, 5, 10, ..."""
+    power = 10.0 ** np.floor(np.log10(max(number, 1e-6)))
+    return float(next(step for step in (power, 2 * power, 5 * power, 10 * power) if number <= step * (1 + 1e-6)))
 
 
 _GRID = {side: plane_grid(side) for side in (FINE, COARSE)}

@@ -139,7 +139,7 @@ class Recorder:
         samples, histograms = [], {}
         for k in range(max(count, len(layers))):  # a sample changes the scene, a histogram the frame
             sample, layer = min(k, count - 1), layers[min(k, len(layers) - 1)]
-            numbers = self._ask({"type": "view", "view": {"sample": sample, "histogram": layer}})
+            numbers = self._ask({"type": "view", "view": {"sample": sample, "histogram": layer, "lens": "plane"}})
             histograms[layer] = [number for number in numbers if self._headers[number]["type"] == "frame"]
             if k < count:
                 samples.append([number for number in numbers if number not in histograms[layer]])

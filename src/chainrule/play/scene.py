@@ -9,63 +9,68 @@ gradient descent uses it: the mean of the samples' products.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.backprop import Derivatives
+from chainrule.data import Sample
 from chainrule.engine import Position
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.layers import Node
+from chainrule.play.columns import Column, Focus, columns, is_drawn_whole, strongest
+from chainrule.play.lines import added, enclosed, products, short
+from chainrule.play.outcome import outcome
 from chainrule.play.trainer import Trainer
 
-MOST_UNITS = 40
-"""The maximum number of units, inputs included, of a network that the stage draws whole."""
 PLOT_POINTS = 33
 """Points of the small plots of an activation."""
 SLICE_POINTS = 61
 """Points of the loss along one weight."""
+PRODUCTS = 4
+"""The number of samples whose products a gradient's line writes out."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """A Dense layer with the activation that follows it: a column of units on the stage.
+class Numbers:
+    """What one sample makes of a column: (m,) inputs x, (m, n) weights w, and (n,) the rest.
 
     Attributes:
-        dense: the node of the Dense layer
-        activation: the node of its activation; None if there is none
+        x: what the column reads
+        w, b: its weights and biases
+        z, a: the weighted sums, and the activation's outputs; a is z without an activation
+        delta: the derivatives of the sample's own loss with respect to z
+        upstream: those with respect to a
     """
 
-    dense: Node
-    activation: Node | None
-
-
-def columns(trainer: Trainer) -> list[Column]:
-    """The columns of units, from first to last."""
-    nodes = trainer.plan.network.nodes
-    dense = [k for k, node in enumerate(nodes) if "W" in node.built.parameters]
-    after = [nodes[k + 1] if k + 1 < len(nodes) and nodes[k + 1].layer.elementwise else None for k in dense]
-    return [Column(nodes[k], node) for k, node in zip(dense, after, strict=True)]
-
-
-def is_drawn_whole(trainer: Trainer) -> bool:
-    """Whether the stage draws every unit and weight of the network."""
-    shape = trainer.data.input_shape
-    units = sum(column.dense.built.output_shape[-1] for column in columns(trainer))
-    return len(shape) == 1 and shape[0] + units <= MOST_UNITS
+    def __init__(self, scene: Scene, column: Column) -> None:
+        params = scene.network.params(scene.position.parameters, scene.position.statistics)[column.dense.owner]
+        self.w, self.b = params["W"], params.get("b")
+        self.x = scene.values_of(column.dense.inputs[0])
+        self.z = scene.values_of(scene.number(column.dense))
+        self.delta = scene.derivatives_of(column.dense)
+        last = column.activation or column.dense
+        self.a, self.upstream = scene.values_of(scene.number(last)), scene.derivatives_of(last)
 
 
 class Scene:
     """The step that the stage shows, seen from one of its samples.
 
+    A network that is not drawn whole is seen from one of its units.
+
     Args:
         trainer: the training; shown is the step in progress, else the last one, else the next
         sample: the number of the sample in the mini-batch
+        unit: the unit to look from, such as "dense_1[5]" or "input[3]"; if empty or unknown, the
+            output unit of the sample's class
+        weight: a weight to show in any case, with the unit that it leads to
+        lines: whether all lines of arithmetic are wanted, or only those of this unit and weight
     """
 
-    def __init__(self, trainer: Trainer, sample: int = 0) -> None:
+    def __init__(self, trainer: Trainer, sample: int = 0, unit: str = "", weight: str = "", lines: bool = True) -> None:
+        self._lines, self._selected = lines, (unit, weight)
         self.trainer, self.network = trainer, trainer.plan.network
         position, rows, derivatives = _step_shown(trainer)
         self.position, self.rows, self.derivatives = position, rows, derivatives
@@ -73,137 +78,293 @@ class Scene:
         self.batch = trainer.data.training.take(rows)
         self.columns = columns(trainer)
         self.after = _next_parameters(trainer, position, rows)
+        self.numbers = [Numbers(self, column) for column in self.columns]
+        self.inputs = np.ravel(self.batch.x[self.sample])
+        self.focus = None if is_drawn_whole(trainer) else self._focus(unit, weight)
 
     def message(self) -> dict[str, Any]:
         """The message to the page."""
-        trainer = self.trainer
+        trainer, shown = self.trainer, self._shown()
+        layers = [k for k in range(len(self.columns)) if shown[k + 1]]
         return {
             "type": "scene",
             "step": self.position.step,
             "phase": trainer.phase,
-            "reached": self._reached(),
+            "reached": self._reached(layers),
             "rows": [int(row) for row in self.rows],
             "sample": self.sample,
-            "inputs": self._inputs(),
-            "layers": [self._layer(k) for k in range(len(self.columns))],
+            "inputs": [self._input(unit) for unit in shown[0]],
+            "layers": [self._layer(k, shown[k + 1]) for k in layers],
             "weights": self._weights(),
-            "output": self._output(),
+            "output": self.output,
+            "table": self._table(),
+            **self._surroundings(),
+        }
+
+    # What is shown
+
+    def _shown(self) -> list[list[int]]:
+        """The units that are shown: of the inputs, and of each column."""
+        counts = [len(self.inputs), *(column.units for column in self.columns)]
+        if self.focus is None:
+            return [list(range(count)) for count in counts]
+        around = {
+            self.focus.level - 1: list(self.focus.reads),
+            self.focus.level: [self.focus.unit],
+            self.focus.level + 1: list(self.focus.feeds),
+        }
+        return [around.get(level, []) for level in range(len(counts))]
+
+    def _focus(self, unit: str, weight: str) -> Focus:
+        """The unit that the network is seen from."""
+        names = ["input", *(column.dense.name for column in self.columns)]
+        match = re.fullmatch(r"(.+)\[(\d+)\]", unit)
+        level, number = -1, 0
+        if match and match[1] in names:
+            level, number = names.index(match[1]), int(match[2])
+        edge = re.fullmatch(r"(.+)\.[Wb]\[(?:(\d+), )?(\d+)\]", weight)
+        ends = []
+        if edge and edge[1] in names:
+            to = names.index(edge[1])
+            ends = [(to, int(edge[3])), *([(to - 1, int(edge[2]))] if edge[2] else [])]
+            if (level, number) not in ends:
+                level, number = ends[0]
+        counts = [len(self.inputs), *(column.units for column in self.columns)]
+        if level < 0 or number >= counts[level]:
+            level, number, ends = len(self.columns), self._telling(), []
+        also = {at: one for at, one in ends if one < counts[at]}
+        return Focus(level, number, *self._neighbours(level, number, also))
+
+    def _neighbours(self, level: int, unit: int, also: dict[int, int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What a unit reads and feeds, the strongest first; and what must be among it, by level."""
+        reads, feeds = self._products(level, unit)
+        kept = [[also[at]] if at in also else [] for at in (level - 1, level + 1)]
+        return (
+            strongest(reads, *kept[0]) if reads is not None else (),
+            strongest(feeds, *kept[1]) if feeds is not None else (),
+        )
+
+    def _products(self, level: int, unit: int) -> tuple[Array | None, Array | None]:
+        """(m,) weight × input for all that a unit reads; (n,) weight × delta for all it feeds."""
+        reads = self.numbers[level - 1].w[:, unit] * self.numbers[level - 1].x if level else None
+        feeds = self.numbers[level].w[unit] * self.numbers[level].delta if level < len(self.columns) else None
+        return reads, feeds
+
+    def _telling(self) -> int:
+        """The output unit of the sample's class, or the one with the largest derivative."""
+        delta = self.numbers[-1].delta
+        if self.trainer.data.task == "classification" and len(delta) > 1:
+            return min(int(np.ravel(np.asarray(self.batch.y))[self.sample]), len(delta) - 1)
+        return int(np.abs(np.nan_to_num(delta)).argmax())
+
+    def _surroundings(self) -> dict[str, Any]:
+        """For a network that is not shown whole: the unit in focus, the sums of what is left out,
+        and the values and deltas of all units, by layer.
+        """
+        if self.focus is None:
+            return {"focus": None, "strips": [], "picture": None}
+        level, unit = self.focus.level, self.focus.unit
+        sums = {}
+        for name, every, shown in zip(
+            ("reads", "feeds"), self._products(level, unit), (self.focus.reads, self.focus.feeds), strict=True
+        ):
+            if every is not None and len(every) > len(shown):
+                rest = float(np.delete(every, list(shown)).sum())
+                sums[name] = {"count": len(every) - len(shown), "sum": rest}
+        strips = [{"name": "input", "values": _rounded(self.inputs), "deltas": None}]
+        strips += [
+            {"name": column.dense.name, "values": _rounded(one.a), "deltas": _rounded(one.delta)}
+            for column, one in zip(self.columns, self.numbers, strict=True)
+        ]
+        name = self.columns[level - 1].dense.name if level else "input"
+        return {
+            "focus": {"unit": f"{name}[{unit}]", "of_inputs": level == 1, **sums},
+            "strips": strips,
+            "largest": {
+                "values": max(float(np.abs(self.inputs).max()), *(float(np.abs(one.a).max()) for one in self.numbers)),
+                "deltas": max(float(np.abs(one.delta).max()) for one in self.numbers),
+            },
+            "picture": self._picture(),
         }
 
     # The parts
 
-    def _inputs(self) -> list[dict[str, Any]]:
+    def _input(self, unit: int) -> dict[str, Any]:
+        name, value = self.input_name(unit), float(self.inputs[unit])
+        raw = (self._read.values or {}).get(name) if self._read else None
+        before = float(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) else None
+        before = None if before is None or abs(before - value) <= 1e-6 else before
+        text = short(value) if before is None else f"{short(value)} (scaled from {short(before)})"
+        return {
+            "unit": f"input[{unit}]", "name": name, "value": value, "value_text": text,
+            "raw": before,
+        }  # fmt: skip
+
+    def _table(self) -> list[list[str]]:
+        """The name and value of every input; empty for pictures."""
+        if len(self.trainer.data.input_shape) > 1:
+            return []
+        return [[one["name"], one["value_text"]] for one in map(self._input, range(len(self.inputs)))]
+
+    def input_name(self, unit: int) -> str:
+        """The name of an input: a feature, a column, or a place in the picture."""
+        shape = self.trainer.data.input_shape
+        if len(shape) > 1:
+            return f"pixel {', '.join(str(k) for k in np.unravel_index(unit, shape))}"
         names = self.trainer.samples.features or self.trainer.data.input_names
-        x = self.batch.x[self.sample]
-        return [
-            {
-                "unit": f"input[{k}]", "name": (name := names[k] if names else f"x{k + 1}"), "value": float(value),
-                "value_text": self._read(name, float(value)),
-            }
-            for k, value in enumerate(x)
-        ]  # fmt: skip
+        return str(names[unit]) if names else f"x{unit + 1}"
 
-    def _read(self, name: str, value: float) -> str:
-        """An input's value, and what it was before it was scaled."""
-        sample = self.trainer.data.sample(int(self.rows[self.sample]))
-        raw = None if sample is None or sample.values is None else sample.values.get(name)
-        scaled = isinstance(raw, float) and abs(raw - value) > 1e-6
-        return f"{short(value)} (scaled from {short(raw)})" if scaled else short(value)
+    @cached_property
+    def _read(self) -> Sample | None:
+        """The sample as it was read, if that is known."""
+        return self.trainer.data.sample(int(self.rows[self.sample]))
 
-    def _reached(self) -> int:
-        """The first column whose derivatives the step has computed."""
+    def _picture(self) -> dict[str, Any] | None:
+        """The sample as a picture, if it is one: its shape, and from 0 to 1 how dark each pixel is."""
+        shape = self.trainer.data.input_shape
+        if len(shape) != 2:
+            return None
+        picture = None if self._read is None else self._read.picture
+        ink = np.ravel(self.inputs if picture is None or picture.shape != shape else picture).astype(float)
+        ink = ink - ink.min()
+        return {"shape": list(shape), "ink": _rounded(ink / (ink.max() or 1.0))}
+
+    def _reached(self, layers: list[int]) -> int:
+        """The first of these columns whose derivatives the step has computed."""
         trainer = self.trainer
         if trainer.phase == "update":
             return 0
         if trainer.phase != "backward":
-            return len(self.columns)
+            return len(layers)
         names = trainer.layers[trainer.backward_to :]
-        return next(k for k, column in enumerate([*self.columns, None]) if column is None or column.dense.name in names)
+        return next((at for at, k in enumerate(layers) if self.columns[k].dense.name in names), len(layers))
 
-    def _layer(self, k: int) -> dict[str, Any]:
+    def _layer(self, k: int, units: list[int]) -> dict[str, Any]:
         column = self.columns[k]
         kind = column.activation.layer.kind.lower() if column.activation else ""
-        units = [self._unit(k, unit) for unit in range(column.dense.built.output_shape[-1])]
-        return {"name": column.dense.name, "activation": kind, "units": units, "plot": self._plot(k)}
+        return {
+            "name": column.dense.name, "activation": kind, "is_output": k == len(self.columns) - 1,
+            "units": [self._unit(k, unit) for unit in units], "plot": self._plot(k),
+        }  # fmt: skip
 
     def _unit(self, k: int, unit: int) -> dict[str, Any]:
-        column = self.columns[k]
-        z, delta = self._value(column.dense, unit), self._derivative(column.dense, unit)
-        inputs = self.derivatives.tape.values[column.dense.inputs[0]][self.sample]
-        params = self.network.params(self.position.parameters, self.position.statistics)[column.dense.owner]
-        w, b = params["W"][:, unit], params.get("b")
-        products = [f"{short(weight)} × {enclosed(x)}" for weight, x in zip(w, inputs, strict=True)]
-        products += [short(b[unit])] if b is not None else []
-        shown = {
-            "unit": f"{column.dense.name}[{unit}]",
-            "z": z,
-            "delta": delta,
-            "z_line": f"z = {added(products)} = {short(z)}",
-        }
+        column, numbers = self.columns[k], self.numbers[k]
+        z, delta = float(numbers.z[unit]), float(numbers.delta[unit])
+        shown = {"unit": f"{column.dense.name}[{unit}]", "at": unit, "z": z, "delta": delta}
+        if self._wants_lines(str(shown["unit"])):
+            shown |= self._unit_lines(k, unit)
         if column.activation is None:
-            return {**shown, "delta_line": self._delta_of_output(unit, delta)}
-        a, upstream = self._value(column.activation, unit), self._derivative(column.activation, unit)
-        slope = float(column.activation.layer.derivative(np.array([z]), np.array([a]))[0])  # type: ignore[attr-defined]
-        name = column.activation.layer.kind.lower()
+            return shown
+        a, upstream = float(numbers.a[unit]), float(numbers.upstream[unit])
+        slope = self._slope(column.activation, z, a)
+        return {**shown, "a": a, "slope": slope, "upstream": upstream}
+
+    def _wants_lines(self, name: str) -> bool:
+        return self._lines or name in self._selected
+
+    def _unit_lines(self, k: int, unit: int) -> dict[str, str]:
+        """The arithmetic of a unit's z, a and delta."""
+        column, numbers = self.columns[k], self.numbers[k]
+        z, delta = float(numbers.z[unit]), float(numbers.delta[unit])
+        terms = products(zip(numbers.w[:, unit].tolist(), numbers.x.tolist(), strict=True))
+        terms += [short(numbers.b[unit])] if numbers.b is not None else []
+        z_line = f"z = {added(terms)} = {short(z)}"
+        if column.activation is None:
+            return {"z_line": z_line, "delta_line": self._delta_of_output(unit, delta)}
+        a, upstream = float(numbers.a[unit]), float(numbers.upstream[unit])
+        name, slope = column.activation.layer.kind.lower(), self._slope(column.activation, z, a)
         onward = self._upstream_line(k, unit, upstream)
         return {
-            **shown, "a": a, "slope": slope, "upstream": upstream,
+            "z_line": z_line,
             "a_line": f"a = {name}(z) = {name}({short(z)}) = {short(a)}",
             "delta_line": f"δ = {name}′(z) × ∂L/∂a = {short(slope)} × {onward} = {short(delta)}",
-        }  # fmt: skip
+        }
+
+    @staticmethod
+    def _slope(activation: Node, z: float, a: float) -> float:
+        return float(activation.layer.derivative(np.array([z]), np.array([a]))[0])  # type: ignore[attr-defined]
 
     def _upstream_line(self, k: int, unit: int, upstream: float) -> str:
         """dL/da of a hidden unit: a sum over what it feeds, unless dropout stands in between."""
-        reader, activation = self.columns[k + 1].dense, self.columns[k].activation
-        if activation is None or reader.inputs[0] != self._number(activation):
+        activation = self.columns[k].activation
+        if k + 1 == len(self.columns) or activation is None:
             return enclosed(upstream)
-        params = self.network.params(self.position.parameters, self.position.statistics)
-        onward = params[reader.owner]["W"][unit]
-        return f"({added([f'{short(w)} × {enclosed(self._derivative(reader, j))}' for j, w in enumerate(onward)])})"
+        reader, numbers = self.columns[k + 1].dense, self.numbers[k + 1]
+        if reader.inputs[0] != self.number(activation):
+            return enclosed(upstream)
+        return f"({added(products(zip(numbers.w[unit].tolist(), numbers.delta.tolist(), strict=True)))})"
 
     def _plot(self, k: int) -> dict[str, Any] | None:
-        """The graph of a column's activation, over a range that holds every z of the batch."""
+        """The graph of a column's activation, over a range that holds every z of the sample."""
         column = self.columns[k]
         if column.activation is None:
             return None
-        widest = max(3.0, float(np.abs(self.derivatives.tape.values[self._number(column.dense)][self.sample]).max()))
+        widest = max(3.0, float(np.abs(self.numbers[k].z).max()))
         widest = widest if np.isfinite(widest) else 3.0
         z = np.linspace(-widest, widest, PLOT_POINTS)
         return {"z": z.tolist(), "a": column.activation.layer.value(z).tolist()}  # type: ignore[attr-defined]
 
+    # Weights
+
     def _weights(self) -> list[dict[str, Any]]:
-        """Every weight and bias: its value, the mini-batch's derivative, and its next value."""
+        """The weights and biases that are shown: value, the mini-batch's derivative, next value."""
+        layout, focus = self.network.parameters, self.focus
+        if focus is None:
+            return [
+                self._weight(entry.start + j, k)
+                for k, column in enumerate(self.columns)
+                for entry in layout.entries if entry.owner == column.dense.name
+                for j in range(entry.size)
+            ]  # fmt: skip
+        names = [column.dense.name for column in self.columns]
         shown = []
-        for column in self.columns:
-            for entry in self.network.parameters.entries:
-                if entry.owner == column.dense.name:
-                    shown += [self._weight(entry.start + j, column) for j in range(entry.size)]
+        if focus.level:
+            name = names[focus.level - 1]
+            wanted = [f"{name}.W[{one}, {focus.unit}]" for one in focus.reads]
+            wanted += [f"{name}.b[{focus.unit}]"] if self.numbers[focus.level - 1].b is not None else []
+            shown = [self._weight(layout.find(one), focus.level - 1) for one in wanted]
+        for one in focus.feeds:
+            shown.append(self._weight(layout.find(f"{names[focus.level]}.W[{focus.unit}, {one}]"), focus.level))
         return shown
 
-    def _weight(self, place: int, column: Column) -> dict[str, Any]:
-        name = self.network.parameters.name_of(place)
+    def _weight(self, place: int, k: int) -> dict[str, Any]:
+        column, numbers = self.columns[k], self.numbers[k]
         entry = self.network.parameters.entry_at(place)
-        index = np.unravel_index(place - entry.start, entry.shape)
-        unit, tape = int(index[-1]), self.derivatives.tape
+        index = [int(i) for i in np.unravel_index(place - entry.start, entry.shape)]
+        unit, source = index[-1], index[0] if len(index) > 1 else None
         value, gradient = float(self.position.parameters[place]), float(self.derivatives.gradient[place])
-        deltas = np.asarray(tape.arrived(column.dense.name), dtype=float)[:, unit] * len(self.rows)
-        x = tape.values[column.dense.inputs[0]][:, index[0]] if len(index) > 1 else np.ones(len(deltas))
-        after = float(self.after[place])
-        products = [
-            f"{short(d)} × {enclosed(v)}" if len(index) > 1 else short(d) for d, v in zip(deltas, x, strict=True)
-        ]
-        few = products if len(products) <= 5 else [*products[:4], "…"]
-        mean = f"({added(few)}) / {len(products)}" if len(products) > 1 else few[0]
-        what = ("mean of " if len(products) > 1 else "") + ("δ × input" if len(index) > 1 else "δ")
-        terms = [one.terms(self.network.parameters, place, value) for one in self.trainer.plan.penalties]
-        penalty = sum(part for parts in terms for _, part in parts)
-        more = f" + {enclosed(penalty)} (penalty)" if penalty else ""
-        return {
-            "weight": name, "from": int(index[0]) if len(index) > 1 else None, "to": unit, "layer": column.dense.name,
-            "value": value, "value_text": short(value), "gradient": gradient, "next": after,
-            "gradient_line": f"∂L/∂w = {what} = {mean}{more} = {short(gradient)}",
-            "next_line": self._update_line(value, gradient, after),
+        name = f"{entry.name}[{', '.join(map(str, index))}]"
+        shown = {
+            "weight": name, "from": source, "to": unit, "layer": column.dense.name, "value": value,
+            "value_text": short(value), "gradient": gradient, "next": float(self.after[place]),
+            "forward": None if source is None else value * float(numbers.x[source]),
+            "backward": None if source is None else value * float(numbers.delta[unit]),
         }  # fmt: skip
+        if self._wants_lines(name):
+            shown["gradient_line"] = self._gradient_line(place, column, source, unit)
+            shown["next_line"] = self._update_line(value, gradient, float(self.after[place]))
+        return shown
+
+    def _gradient_line(self, place: int, column: Column, source: int | None, unit: int) -> str:
+        """A weight's derivative as the mean of its samples' products, the first of them written out."""
+        count, tape = len(self.rows), self.derivatives.tape
+        deltas = (tape.arrived(column.dense.name)[: PRODUCTS + 1, unit].astype(float) * count).tolist()
+        if source is None:
+            few = [short(d) for d in deltas]
+        else:
+            x = tape.values[column.dense.inputs[0]][: PRODUCTS + 1, source].tolist()
+            few = [f"{short(d)} × {enclosed(v)}" for d, v in zip(deltas, x, strict=True)]
+        few = few if count <= PRODUCTS + 1 else [*few[:PRODUCTS], "…"]
+        mean = f"({added(few)}) / {count}" if count > 1 else few[0]
+        what = ("mean of " if count > 1 else "") + ("δ" if source is None else "δ × input")
+        penalty = self._penalty(place, float(self.position.parameters[place]))
+        more = f" + {enclosed(penalty)} (penalty)" if penalty else ""
+        return f"∂L/∂w = {what} = {mean}{more} = {short(float(self.derivatives.gradient[place]))}"
+
+    def _penalty(self, place: int, value: float) -> float:
+        """What the penalties add to the derivative of a weight."""
+        terms = [one.terms(self.network.parameters, place, value) for one in self.trainer.plan.penalties]
+        return sum(part for parts in terms for _, part in parts)
 
     def _update_line(self, value: float, gradient: float, after: float) -> str:
         settings = self.trainer.settings
@@ -217,39 +378,15 @@ class Scene:
             return f"w − η × ∂L/∂w = {short(value)} − {rate} × {enclosed(gradient)} = {short(after)}"
         return f"w − u = {short(value)} − {enclosed(value - after)} = {short(after)}"
 
-    def _output(self) -> dict[str, Any]:
+    # The output
+
+    @cached_property
+    def output(self) -> dict[str, Any]:
         """Prediction, target, error and loss of the sample, and the mini-batch's loss."""
-        loss, target = self.trainer.plan.loss, self.trainer.data.target
-        tape, one = self.derivatives.tape, slice(self.sample, self.sample + 1)
-        y = np.asarray(self.batch.y)[one]
-        probabilities = loss.probabilities(tape.output[one])
-        value = float(loss.samples(tape.output[one], y)[0])
-        result: dict[str, Any] = {"loss": value, "samples": len(self.rows)}
-        result |= {"batch_loss": float(self.derivatives.loss), "batch_loss_after": self._loss_after()}
-        if probabilities is None:
-            prediction, wanted = float(np.ravel(loss.point(tape.output[one]))[0]), float(np.ravel(y)[0])
-            result |= {"predictions": [prediction], "targets": [wanted], "names": [target.name]}
-            result["loss_line"] = f"L(y, t) = L({short(prediction)}, {short(wanted)}) = {short(value)}"
-        elif tape.output.shape[1] == 1:
-            prediction, wanted = float(probabilities[0, 1]), float(np.ravel(y)[0])
-            result |= {"predictions": [prediction], "targets": [wanted], "names": [f"class {target.classes[1]}"]}
-            result["prediction_line"] = (
-                f"p = sigmoid(z) = sigmoid({short(tape.output[one].item())}) = {short(prediction)}"
-            )
-            of = ("p", prediction) if wanted == 1 else ("(1 − p)", 1 - prediction)
-            result["loss_line"] = _loss_line(value, *of)
-        else:
-            hot = np.eye(probabilities.shape[1])[int(np.ravel(y)[0])]
-            result |= {"predictions": probabilities[0].tolist(), "targets": hot.tolist()}
-            result["names"] = [f"class {label}" for label in target.classes]
-            right = int(np.ravel(y)[0])
-            result["prediction_line"] = (
-                f"p = softmax(z): p of class {target.classes[right]} = {short(probabilities[0, right])}"
-            )
-            result["loss_line"] = _loss_line(value, f"p of class {target.classes[right]}", probabilities[0, right])
-        result["target_text"] = self._target_text(result["targets"])
-        errors = [p - t for p, t in zip(result["predictions"], result["targets"], strict=True)]
-        return {**result, "errors": errors}
+        one = slice(self.sample, self.sample + 1)
+        found = outcome(self.trainer, self.derivatives.tape.output[one], np.asarray(self.batch.y)[one])
+        losses = {"batch_loss": float(self.derivatives.loss), "batch_loss_after": self._loss_after()}
+        return {**found, "samples": len(self.rows), **losses}
 
     def _loss_after(self) -> float:
         """The loss of the same mini-batch after the step."""
@@ -258,32 +395,32 @@ class Scene:
         with np.errstate(all="ignore"):
             return problem.total_loss(self.after, self.batch, self.position.statistics, context)
 
-    def _target_text(self, targets: list[float]) -> str:
-        target = self.trainer.data.target
-        if self.trainer.data.task == "classification":
-            number = int(np.ravel(np.asarray(self.batch.y))[self.sample])
-            return f"{target.name} {target.classes[number]}"
-        return f"{target.name} {short(targets[0])}"
-
     def _delta_of_output(self, unit: int, delta: float) -> str:
-        output = self._output()
+        output = self.output
         if self.trainer.data.task == "classification" and unit < len(output["predictions"]):
             p, t = output["predictions"][unit], output["targets"][unit]
             if np.isclose(p - t, delta, rtol=1e-4, atol=1e-6):
                 return f"δ = ∂L/∂z = p − t = {short(p)} − {t:g} = {short(delta)}"
         return f"δ = ∂L/∂z = {short(delta)}"
 
-    # Single numbers
+    # One sample's numbers
 
-    def _number(self, node: Node) -> int:
+    def number(self, node: Node) -> int:
+        """The number of a node's value on the tape."""
         return self.network.graph.numbers[node.name]
 
-    def _value(self, node: Node, unit: int) -> float:
-        return float(self.derivatives.tape.values[self._number(node)][self.sample, unit])
+    def values_of(self, number: int) -> Array:
+        """(units,) a value on the tape, for the sample."""
+        return np.asarray(self.derivatives.tape.values[number][self.sample], dtype=float)
 
-    def _derivative(self, node: Node, unit: int) -> float:
-        """The derivative of the sample's own loss: the batch's loss holds 1 / samples of it."""
-        return float(self.derivatives.tape.arrived(node.name)[self.sample, unit]) * len(self.rows)
+    def derivatives_of(self, node: Node) -> Array:
+        """(units,) the derivative of the sample's own loss: the batch's holds 1 / samples of it."""
+        return np.asarray(self.derivatives.tape.arrived(node.name)[self.sample], dtype=float) * len(self.rows)
+
+
+def _rounded(array: Array) -> list[float]:
+    """The numbers with four figures, which is enough for colours."""
+    return [float(f"{number:.4g}") for number in array.tolist()]
 
 
 def _step_shown(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
@@ -340,31 +477,3 @@ def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
         "step_words": f"The step moves this weight from {short(value)} to {short(then)}{against}. By it alone the loss"
         f" of the mini-batch goes from {now:.5f} to {next_loss:.5f}.",
     }  # fmt: skip
-
-
-def _loss_line(loss: float, name: str, probability: float) -> str:
-    """The loss of a sample, as cross-entropy if that is what it is."""
-    if probability > 0 and np.isclose(-np.log(probability), loss, rtol=1e-3):
-        return f"L = −log {name} = −log {short(probability)} = {short(loss)}"
-    return f"L = {short(loss)}"
-
-
-def short(number: Any) -> str:
-    """A number for people: three decimals, or two figures and a power of ten if it is small."""
-    value = float(number)
-    size = abs(value)
-    text = f"{value:.3f}" if size >= 0.0005 or value == 0 else f"{value:.1e}"
-    if size >= 1000:
-        text = f"{value:.4g}"
-    return text.replace("-", "−")
-
-
-def enclosed(number: float) -> str:
-    """The same, in parentheses if negative."""
-    return f"({short(number)})" if number < 0 else short(number)
-
-
-def added(terms: list[str]) -> str:
-    """The terms with plus signs, or minus signs where one is negative."""
-    first, *others = terms
-    return first + "".join(f" − {term[1:]}" if term.startswith("−") else f" + {term}" for term in others)

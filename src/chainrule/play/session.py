@@ -18,12 +18,13 @@ from chainrule.explain.charts import surface_words
 from chainrule.explain.page import levels, page
 from chainrule.explain.scheme import draw
 from chainrule.play import frames
+from chainrule.play.columns import is_chain, is_drawn_whole
 from chainrule.play.compare import USUAL, compared, described
 from chainrule.play.export import export
 from chainrule.play.race import TARGET, Race
 from chainrule.play.recorded import Recorded
 from chainrule.play.samples import PointsError
-from chainrule.play.scene import Scene, is_drawn_whole, slice_of
+from chainrule.play.scene import Scene, slice_of
 from chainrule.play.settings import Settings
 from chainrule.play.so_far import weight_so_far
 from chainrule.play.surface import Path, surface_message, surface_over
@@ -39,6 +40,8 @@ INSPECTOR = 360
 """The width of the inspector's pictures in CSS pixels."""
 SCENE_EVERY = 0.03
 """Seconds between scenes of the stage while training runs."""
+READABLE = 10.0
+"""Steps per second up to which the stage's lines of arithmetic can be read."""
 SURFACE_EVERY = 2.0
 """Seconds between loss surfaces."""
 EXPLAIN_EVERY = 0.25
@@ -229,6 +232,7 @@ class Session:
         self._view = {
             "histogram": str(view.get("histogram", "")), "surface": bool(view.get("surface")),
             "sample": int(view.get("sample", 0)), "history": bool(view.get("history")),
+            "unit": str(view.get("unit", "")), "lens": str(view.get("lens", "sample")),
         }  # fmt: skip
         self._redraw()
 
@@ -279,6 +283,9 @@ class Session:
     def _open(self, message: Mapping[str, Any]) -> None:
         """Explain a weight or a unit's delta, now and after every step until another is opened."""
         self._opened = {key: message[key] for key in ("weight", "layer", "unit") if key in message} or None
+        if self._opened and "layer" in self._opened:
+            self._view["unit"] = f"{self._opened['layer']}[{self._opened['unit']}]"
+        self._dirty |= not is_drawn_whole(self._ready())  # a large network is seen from what is open
         self._explain()
         self._tell_compared()
 
@@ -466,8 +473,11 @@ class Session:
             self._last_lap = False
             return
         # Before the frame: once that is drawn, the page has everything that a command changed.
-        if is_drawn_whole(self._trainer) and now - self._scene_at > (SCENE_EVERY if self._running else 0):
-            self._tell(Scene(self._trainer, self._view.get("sample", 0)).message())
+        if self._shows_scene(now):
+            weight = str((self._opened or {}).get("weight", ""))
+            lines = not self._running or 0 < self._speed <= READABLE
+            scene = Scene(self._trainer, self._view.get("sample", 0), self._view.get("unit", ""), weight, lines)
+            self._tell(scene.message())
             self._scene_at = time.monotonic()
         full = not self._running or now - self._full_at > FULL_EVERY
         self._tell(*frames.frame(self._trainer, self._view, full))
@@ -479,6 +489,13 @@ class Session:
             self._tell_compared()
         if self._view.get("surface") and now - self._surface_at > SURFACE_EVERY:
             self._send_surface()
+
+    def _shows_scene(self, now: float) -> bool:
+        """Whether a scene is due: at rest always; while training runs, through the lens that shows it."""
+        if self._trainer is None or not is_chain(self._trainer):
+            return False
+        seen = self._view.get("lens", "sample") == "sample"
+        return not self._running or (seen and now - self._scene_at > SCENE_EVERY)
 
     def _send_surface(self) -> None:
         """Send the loss surface: of a recorded run with its whole path, else with the path so far."""

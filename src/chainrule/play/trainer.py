@@ -198,14 +198,21 @@ class Trainer:
             if self.backward_to < 0:
                 self.backward_to = len(self.layers)
             self.backward_to = max(self.backward_to - 1, 0)
-            # An elementwise activation and the layer before it make up one unit on the page.
-            while self.backward_to > 0 and self.plan.network.nodes[self.backward_to].layer.elementwise:
+            # Each time as far as the next layer with weights: only there something new is to be seen.
+            nodes, first = self.plan.network.nodes, self._first_with_weights
+            while self.backward_to > first and not nodes[self.backward_to].built.parameters:
                 self.backward_to -= 1
+            self.backward_to = max(self.backward_to, first)
             self.phase = "backward"
         elif phase == "update":
             self._update()
         elif PHASES.index(phase) >= PHASES.index(self.phase):
             self.phase = phase
+
+    @property
+    def _first_with_weights(self) -> int:
+        """The number of the first layer that has weights."""
+        return next((k for k, node in enumerate(self.plan.network.nodes) if node.built.parameters), 0)
 
     def _begin(self) -> None:
         """Compute the derivatives for the next mini-batch; nothing changes yet."""

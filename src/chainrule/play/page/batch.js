@@ -22,13 +22,26 @@ function show() {
   const more = scene.rows.length > MOST_CHIPS ? [make("span", { className: "hint" }, `+ ${scene.rows.length - MOST_CHIPS}`)] : [];
   byId("batch-chips").replaceChildren(...chips, ...more);
   byId("batch-words").textContent = t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
-  const rows = scene.inputs.map((input) => make("tr", {}, make("th", {}, input.name), make("td", {}, input.value_text)));
+  const rows = scene.table.map(([name, value]) => make("tr", {}, make("th", {}, name), make("td", {}, value)));
   const targets = scene.output.target_text ? [make("tr", {}, make("th", {}, TEXT.target), make("td", {}, scene.output.target_text))] : [];
   byId("batch-sample").replaceChildren(...rows, ...targets);
   const { batch_loss, batch_loss_after } = scene.output;
   const known = has("loss") ? t(has("next") ? "batch_loss_after" : "batch_loss", { loss: figure(batch_loss), after: figure(batch_loss_after) }) : "";
   byId("batch-loss").textContent = known;
   drawPoints(scene);
+  drawPicture(scene);
+}
+
+/** The sample itself, if it is a picture. @param {import("./types.js").Scene} scene */
+function drawPicture(scene) {
+  const canvas = /** @type {HTMLCanvasElement} */ (byId("batch-picture"));
+  canvas.hidden = !scene.picture;
+  if (!scene.picture) return;
+  const [rows, across] = scene.picture.shape;
+  const pixels = new ImageData(across, rows);
+  scene.picture.ink.forEach((ink, k) => pixels.data.set([255 * (1 - ink), 255 * (1 - ink), 255 * (1 - ink), 255], 4 * k));
+  [canvas.width, canvas.height] = [across, rows];
+  canvas.getContext("2d")?.putImageData(pixels, 0, 0);
 }
 
 /** The points of the batch in the plane, the one on the stage ringed. @param {import("./types.js").Scene} scene */

@@ -261,5 +261,5 @@ export function startCharts() {
 /** Which of the slower things the page wants to see. */
 export function look() {
   const layer = /** @type {HTMLSelectElement} */ (byId("histogram-layer")).value;
-  app.send({ type: "view", view: { histogram: layer, surface: !byId("surface").hidden, sample: app.sample, history: app.history } });
+  app.send({ type: "view", view: { histogram: layer, surface: !byId("surface").hidden, sample: app.sample, unit: app.unit, lens: app.lens, history: app.history } });
 }

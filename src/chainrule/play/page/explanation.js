@@ -144,7 +144,7 @@ export function startExplanation() {
   on("selected", (/** @type {string} */ name) => {
     const unit = /^(.*)\[(\d+)\]$/.exec(name);
     if (app.built?.layers.some((layer) => layer.name === unit?.[1])) openUnit(String(unit?.[1]), Number(unit?.[2]));
-    else if (name) openWeight(name);
+    else if (/\.[Wb]\[/.test(name)) openWeight(name);
   });
   on("nudged", ({ header }) => {
     const answer = byId("explained").querySelector(".answer");

@@ -1,7 +1,8 @@
 // The line: the arithmetic of whatever is pointed at, selected, or being computed.
 
-import { byId, on } from "./app.js";
+import { app, byId, on } from "./app.js";
 import { has, knows, shownScene } from "./stage.js";
+import { figure } from "./svg.js";
 import { TEXT } from "./text.js";
 
 let pointed = "";
@@ -14,8 +15,8 @@ function linesOf(name) {
   const weight = scene.weights.find((w) => w.weight === name);
   if (weight) {
     const lines = [`${name} = ${weight.value_text}`];
-    if (has("gradient") && knows(weight.layer)) lines.push(weight.gradient_line);
-    if (has("next")) lines.push(weight.next_line);
+    if (has("gradient") && knows(weight.layer)) lines.push(weight.gradient_line ?? "");
+    if (has("next")) lines.push(weight.next_line ?? "");
     return lines;
   }
   const input = scene.inputs.find((i) => i.unit === name);
@@ -23,15 +24,26 @@ function linesOf(name) {
   for (const layer of scene.layers) {
     const unit = layer.units.find((u) => u.unit === name);
     if (!unit) continue;
-    const lines = has("forward") ? [unit.z_line] : [];
+    const lines = has("forward") ? [unit.z_line ?? ""] : [];
     if (has("forward") && unit.a_line) lines.push(unit.a_line);
-    const last = layer === scene.layers.at(-1);
+    const last = layer.is_output;
     if (last && has("forward") && scene.output.prediction_line) lines.push(scene.output.prediction_line);
     if (last && has("loss") && scene.output.loss_line) lines.push(scene.output.loss_line);
-    if (has("delta") && knows(layer.name)) lines.push(unit.delta_line);
+    if (has("delta") && knows(layer.name)) lines.push(unit.delta_line ?? "");
     return lines;
   }
-  return [];
+  return ofCell(scene, name);
+}
+
+/** What is known of a unit of a large network that is only a cell. @param {import("./types.js").Scene} scene @param {string} name */
+function ofCell(scene, name) {
+  const [layer, at] = name.replace("]", "").split("[");
+  const strip = scene.strips.find((one) => one.name === layer);
+  if (!strip) return name === "loss" && scene.output.loss_line ? [scene.output.loss_line] : [];
+  if (layer === "input") return [scene.table[Number(at)]?.join(" = ") ?? `${name} = ${figure(strip.values[Number(at)])}`];
+  if (!has("forward")) return [];
+  const delta = has("delta") && knows(layer) && strip.deltas ? `,  δ = ${figure(strip.deltas[Number(at)])}` : "";
+  return [`a = ${figure(strip.values[Number(at)])}${delta}`];
 }
 
 /** What the phase itself computes. @returns {[string, string[]]} */
@@ -39,23 +51,25 @@ function ofPhase() {
   const scene = shownScene();
   if (!scene) return ["", []];
   const first = scene.weights[0];
-  if (has("next")) return [TEXT.line_update, [first.next_line]];
+  const unit = scene.layers.flatMap((layer) => layer.units).find((one) => one.unit === scene.focus?.unit) ?? scene.layers[0].units[0];
+  if (has("next")) return [TEXT.line_update, [first.next_line ?? ""]];
   const reached = scene.layers.filter((layer) => knows(layer.name));
   const weight = scene.weights.find((one) => one.layer === reached[0]?.name);
-  if (has("gradient") && weight) return [TEXT.line_gradient, [weight.gradient_line]];
-  if (has("delta")) return [TEXT.line_backward, reached.reverse().map((layer) => layer.units[0].delta_line).slice(0, 2)];
+  if (has("gradient") && weight) return [TEXT.line_gradient, [weight.gradient_line ?? ""]];
+  if (has("delta")) return [TEXT.line_backward, reached.reverse().map((layer) => layer.units[0].delta_line ?? "").slice(0, 2)];
   if (has("loss")) return [TEXT.line_loss, [scene.output.loss_line ?? ""]];
-  if (has("forward")) return [TEXT.line_forward, [scene.layers[0].units[0].z_line, scene.layers[0].units[0].a_line ?? ""]];
+  if (has("forward")) return [TEXT.line_forward, [unit.z_line ?? "", unit.a_line ?? ""]];
   if (has("weights")) return [TEXT.line_weights, [`${first.weight} = ${first.value_text}`]];
-  return [TEXT.line_sample, [scene.inputs.map((input) => `${input.name} = ${input.value_text}`).join(",  ")]];
+  return [TEXT.line_sample, [scene.inputs.slice(0, 6).map((input) => `${input.name} = ${input.value_text}`).join(",  ")]];
 }
 
 function show() {
   const name = pointed || chosen;
   let [about, lines] = ofPhase();
   if (name && linesOf(name).length) [about, lines] = [name, linesOf(name)];
-  byId("line-about").textContent = about;
-  byId("line-text").textContent = lines.filter(Boolean).join("\n");
+  const text = lines.filter(Boolean).join("\n");
+  byId("line-about").textContent = app.running && !text ? TEXT.line_running : about;
+  byId("line-text").textContent = text;
 }
 
 export function startLine() {

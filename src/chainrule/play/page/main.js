@@ -17,6 +17,8 @@ import { startLoop } from "./loop.js";
 import { startOutput } from "./output.js";
 import { startRace } from "./race.js";
 import { startReach } from "./reach.js";
+import { startLenses } from "./lenses.js";
+import { startMatrix } from "./matrix.js";
 import { fromAddress, remember } from "./state.js";
 import { startSlice } from "./slice.js";
 import { startStage } from "./stage.js";
@@ -81,6 +83,7 @@ async function start() {
   const linked = fromAddress();
   app.settings = linked.settings;
   if (app.choices.given && linked.fresh) app.settings.data.kind = "given";
+  app.lens = ["plane", "weights"].includes(linked.lens ?? "") ? /** @type {any} */ (linked.lens) : "sample";
   app.edges = linked.edges ?? "weights";
   app.opened = linked.open ?? null;
   on("built", ({ header, arrays }) => {
@@ -99,7 +102,7 @@ async function start() {
     app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
   });
   messages();
-  for (const part of [startControls, startLoop, startStage, startLine, startBatch, startSlice, startFirst, startDrawing, startOutput, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach]) part();
+  for (const part of [startControls, startLoop, startLenses, startStage, startLine, startBatch, startSlice, startFirst, startDrawing, startMatrix, startOutput, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach]) part();
   on("built", openAgain);
   on("draw", () => {
     if (!app.running) remember();

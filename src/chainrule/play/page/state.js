@@ -2,7 +2,7 @@
 
 import { app } from "./app.js";
 
-/** What the address holds; fresh if it holds no settings. @typedef {{settings: any, upload?: string, step?: number, edits?: [number, string, number][], edges?: string, open?: any, lesson?: number, fresh?: boolean}} Linked */
+/** What the address holds; fresh if it holds no settings. @typedef {{settings: any, upload?: string, step?: number, edits?: [number, string, number][], lens?: "sample" | "plane" | "weights", edges?: string, open?: any, lesson?: number, fresh?: boolean}} Linked */
 
 /** Settings, with what is the default left out. @param {any} value @param {any} usual @returns {any} */
 function differences(value, usual) {
@@ -31,6 +31,7 @@ export function linked() {
   if (app.frame && app.frame.step > 0) state.step = app.frame.step;
   if (app.upload && app.settings.data.kind === "given") state.upload = app.upload;
   if (app.frame?.edits?.length) state.edits = app.frame.edits;
+  if (app.lens !== "sample") state.lens = app.lens;
   if (app.edges !== "weights") state.edges = app.edges;
   if (app.opened) state.open = app.opened;
   const bytes = new TextEncoder().encode(JSON.stringify(state));

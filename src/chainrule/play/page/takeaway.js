@@ -1,7 +1,7 @@
 // What one takes away: a link to exactly this, code, weights, the explanation, the drawing.
 
 import { app, byId, make, on } from "./app.js";
-import { asPng, asSvg } from "./drawing.js";
+import { asPng, asSvg } from "./picture.js";
 import { remember } from "./state.js";
 import { TEXT } from "./text.js";
 

@@ -17,7 +17,7 @@
  * @typedef {{counts: number[], low: number, high: number}} Histogram
  * @typedef {{type: "frame", step: number, epoch: number, phase: string, layer: string | null,
  *   edits?: [number, string, number][], batch_loss: number | null, loss: number | null, held?: Record<string, number | null>,
- *   gradient_sizes?: Record<string, number>, values?: Record<string, number[]>, deltas?: Record<string, number[]>,
+ *   unit_scale?: number, gradient_sizes?: Record<string, number>, values?: Record<string, number[]>, deltas?: Record<string, number[]>,
  *   histogram?: Record<string, any>}} Frame
  * @typedef {Float32Array | Uint8Array} Numbers
  * @typedef {{data: Numbers, shape: number[]}} NamedArray
@@ -31,16 +31,22 @@
  * @typedef {{id: string, name: string, words: string, question: string, answers: string[], right: number, why: string, settings: any,
  *   todo: {words: string, goal: Record<string, any>}[], open?: string, tries?: Try[], chart?: "loss" | "both" | "sizes" | "path" | "drawn",
  *   by_hand?: {unit: string, tolerance: number}, hint?: string}} Lesson
- * @typedef {{unit: string, name: string, value: number, value_text: string}} SceneInput
- * @typedef {{unit: string, z: number, z_line: string, delta: number, delta_line: string, a?: number, a_line?: string,
+ * @typedef {{unit: string, name: string, value: number, value_text: string, raw: number | null}} SceneInput
+ * @typedef {{unit: string, at: number, z: number, z_line?: string, delta: number, delta_line?: string, a?: number, a_line?: string,
  *   slope?: number, upstream?: number}} SceneUnit
- * @typedef {{name: string, activation: string, units: SceneUnit[], plot: {z: number[], a: number[]} | null}} SceneLayer
+ * @typedef {{name: string, activation: string, is_output: boolean, units: SceneUnit[], plot: {z: number[], a: number[]} | null}} SceneLayer
  * @typedef {{weight: string, layer: string, from: number | null, to: number, value: number, value_text: string,
- *   gradient: number, gradient_line: string, next: number, next_line: string}} SceneWeight
- * @typedef {{loss: number, batch_loss: number, batch_loss_after: number, samples: number, predictions: number[], targets: number[],
+ *   gradient: number, gradient_line?: string, next: number, next_line?: string, forward: number | null,
+ *   backward: number | null}} SceneWeight
+ * @typedef {{loss: number, bars: boolean, batch_loss: number, batch_loss_after: number, samples: number, predictions: number[], targets: number[],
  *   errors: number[], names: string[], target_text: string, prediction_line?: string, loss_line?: string}} SceneOutput
+ * @typedef {{count: number, sum: number}} LeftOut
+ * @typedef {{unit: string, of_inputs: boolean, reads?: LeftOut, feeds?: LeftOut}} Focus
+ * @typedef {{name: string, values: number[], deltas: number[] | null}} Strip
  * @typedef {{type: "scene", step: number, phase: string, reached: number, rows: number[], sample: number,
- *   inputs: SceneInput[], layers: SceneLayer[], weights: SceneWeight[], output: SceneOutput}} Scene
+ *   inputs: SceneInput[], layers: SceneLayer[], weights: SceneWeight[], output: SceneOutput,
+ *   table: [string, string][], focus: Focus | null, strips: Strip[], picture: {shape: [number, number], ink: number[]} | null,
+ *   largest?: {values: number, deltas: number}}} Scene
  * @typedef {{type: "slice", weight: string, step: number, value: number, loss: number, gradient: number, next: number,
  *   next_loss: number, values: number[], losses: number[], words: string, step_words: string}} Slice
  * @typedef {{unit: string, step: number, row: number, samples: number, delta: number, delta_in_mean: number, levels: string,

@@ -1,0 +1,49 @@
+"""Prediction, target, error and loss of one sample, with their lines of arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainrule.arrays import Array
+from chainrule.play.lines import loss_line, short
+from chainrule.play.trainer import Trainer
+
+
+def outcome(trainer: Trainer, output: Array, y: Array) -> dict[str, Any]:
+    """What the network gives for one sample, and how wrong it is.
+
+    Args:
+        trainer: the training
+        output: (1, units) the network's output for the sample
+        y: (1, ...) the sample's target
+    """
+    loss, target = trainer.plan.loss, trainer.data.target
+    probabilities = loss.probabilities(output)
+    value = float(loss.samples(output, y)[0])
+    result: dict[str, Any] = {"loss": value, "bars": False}
+    if probabilities is None:
+        prediction, wanted = float(np.ravel(loss.point(output))[0]), float(np.ravel(y)[0])
+        result |= {"predictions": [prediction], "targets": [wanted], "names": [target.name]}
+        result["loss_line"] = f"L(y, t) = L({short(prediction)}, {short(wanted)}) = {short(value)}"
+    elif output.shape[1] == 1:
+        prediction, wanted = float(probabilities[0, 1]), float(np.ravel(y)[0])
+        result |= {"predictions": [prediction], "targets": [wanted], "names": [f"class {target.classes[1]}"]}
+        result["prediction_line"] = f"p = sigmoid(z) = sigmoid({short(output.item())}) = {short(prediction)}"
+        of = ("p", prediction) if wanted == 1 else ("(1 − p)", 1 - prediction)
+        result["loss_line"] = loss_line(value, *of)
+    else:
+        right = int(np.ravel(y)[0])
+        hot = np.eye(probabilities.shape[1])[right]
+        result |= {"predictions": probabilities[0].tolist(), "targets": hot.tolist(), "bars": True}
+        result["names"] = [f"class {label}" for label in target.classes]
+        name = f"p of class {target.classes[right]}"
+        result["prediction_line"] = f"p = softmax(z): {name} = {short(probabilities[0, right])}"
+        result["loss_line"] = loss_line(value, name, probabilities[0, right])
+    if trainer.data.task == "classification":
+        result["target_text"] = f"{target.name} {target.classes[int(np.ravel(y)[0])]}"
+    else:
+        result["target_text"] = f"{target.name} {short(result['targets'][0])}"
+    errors = [p - t for p, t in zip(result["predictions"], result["targets"], strict=True)]
+    return {**result, "errors": errors}

@@ -1,0 +1,57 @@
+// The three lenses of the stage, and what its lines show.
+
+import { app, byId, emit, make, on } from "./app.js";
+import { look } from "./charts.js";
+import { TEXT, t } from "./text.js";
+
+/** @typedef {"sample" | "plane" | "weights"} Lens */
+/** Where each lens draws. @type {Record<Lens, string>} */
+const PLACES = { sample: "stage-picture", plane: "plane-lens", weights: "weights-lens" };
+const LENSES = /** @type {Lens[]} */ (Object.keys(PLACES));
+/** What lines can show, through each lens. @type {Record<Lens, string[]>} */
+const LINES = { sample: ["weights", "gradients", "updates", "deltas"], plane: ["weights", "gradients", "updates", "deltas"], weights: ["weights", "gradients", "updates"] };
+
+/** Whether this network can be seen through a lens. @param {Lens} lens */
+function isPossible(lens) {
+  return lens === "weights" || (lens === "plane" ? Boolean(app.built?.plane) : Boolean(app.built?.scene));
+}
+
+/** Look through a lens; through the next best one if this network can't be seen through it. @param {Lens} wanted */
+export function lookThrough(wanted) {
+  app.lens = isPossible(wanted) ? wanted : isPossible("sample") ? "sample" : "weights";
+  for (const lens of LENSES) {
+    const button = /** @type {HTMLButtonElement} */ (byId(`lens-${lens}`));
+    button.setAttribute("aria-checked", String(lens === app.lens));
+    button.disabled = !isPossible(lens);
+    button.title = isPossible(lens) ? t(`lens_${lens}_about`) : t(`lens_${lens}_why_not`);
+    byId(PLACES[lens]).hidden = lens !== app.lens;
+  }
+  lines();
+  emit("lens");
+}
+
+/** The choice of what the lines show. */
+function lines() {
+  const select = /** @type {HTMLSelectElement} */ (byId("edges"));
+  const choices = LINES[app.lens];
+  select.replaceChildren(...choices.map((value) => make("option", { value }, t(value))));
+  if (!choices.includes(app.edges)) app.edges = "weights";
+  select.value = app.edges;
+  byId("edges-name").textContent = app.lens === "weights" ? TEXT.cells_show : TEXT.lines_show;
+}
+
+export function startLenses() {
+  const edges = /** @type {HTMLSelectElement} */ (byId("edges"));
+  byId("lenses").prepend(...LENSES.map((lens) => make("button", { id: `lens-${lens}`, type: "button", role: "radio", "aria-checked": "false", className: "lens" }, t(`lens_${lens}`))));
+  for (const lens of LENSES) {
+    byId(`lens-${lens}`).onclick = () => {
+      lookThrough(lens);
+      look();
+    };
+  }
+  edges.onchange = () => {
+    app.edges = edges.value;
+    emit("lens");
+  };
+  on("built", () => lookThrough(app.lens));
+}
