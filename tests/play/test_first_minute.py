@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from chainrule.layers import KINDS
+from chainrule.play.lines import plain
 from chainrule.play.scene import Scene, slice_of
 from chainrule.play.settings import FIRST, DataSettings, LayerSettings, Settings
 from chainrule.play.trainer import Trainer
@@ -183,7 +184,7 @@ def test_the_lines_hold_for_every_activation_with_dropout_and_penalties(name, dr
     lines += [(unit["z_line"], unit["z"]) for unit in units]
     lines += [(weight["gradient_line"], weight["gradient"]) for weight in scene["weights"]]
     for line, value in lines:
-        *_, worked, result = line.replace("−", "-").replace("×", "*").replace(" (penalty)", "").split(" = ")
+        *_, worked, result = plain(line).replace("−", "-").replace("×", "*").replace(" (penalty)", "").split(" = ")
         assert float(result) == pytest.approx(value, abs=5.1e-4, rel=0.05)
         if not (line.startswith("δ = ∂L") and "p -" in line):
             assert eval(worked) == pytest.approx(value, abs=5e-3, rel=5e-2)  # of numbers with three decimals

@@ -11,13 +11,14 @@ from chainrule.play.lines import loss_line, short
 from chainrule.play.trainer import Trainer
 
 
-def outcome(trainer: Trainer, output: Array, y: Array) -> dict[str, Any]:
+def outcome(trainer: Trainer, output: Array, y: Array, unit: str) -> dict[str, Any]:
     """What the network gives for one sample, and how wrong it is.
 
     Args:
         trainer: the training
         output: (1, units) the network's output for the sample
         y: (1, ...) the sample's target
+        unit: the name of the first output unit, at which the loss is shown
     """
     loss, target = trainer.plan.loss, trainer.data.target
     probabilities = loss.probabilities(output)
@@ -26,13 +27,17 @@ def outcome(trainer: Trainer, output: Array, y: Array) -> dict[str, Any]:
     if probabilities is None:
         prediction, wanted = float(np.ravel(loss.point(output))[0]), float(np.ravel(y)[0])
         result |= {"predictions": [prediction], "targets": [wanted], "names": [target.name]}
-        result["loss_line"] = f"L(y, t) = L({short(prediction)}, {short(wanted)}) = {short(value)}"
+        result["loss_line"] = (
+            f"L(y, t) = L({short(prediction, (unit, 'prediction'))}, {short(wanted)}) = {short(value, (unit, 'loss'))}"
+        )
     elif output.shape[1] == 1:
         prediction, wanted = float(probabilities[0, 1]), float(np.ravel(y)[0])
         result |= {"predictions": [prediction], "targets": [wanted], "names": [f"class {target.classes[1]}"]}
-        result["prediction_line"] = f"p = sigmoid(z) = sigmoid({short(output.item())}) = {short(prediction)}"
+        result["prediction_line"] = (
+            f"p = sigmoid(z) = sigmoid({short(output.item(), (unit, 'z'))}) = {short(prediction, (unit, 'prediction'))}"
+        )
         of = ("p", prediction) if wanted == 1 else ("(1 − p)", 1 - prediction)
-        result["loss_line"] = loss_line(value, *of)
+        result["loss_line"] = loss_line(value, *of, unit)
     else:
         right = int(np.ravel(y)[0])
         hot = np.eye(probabilities.shape[1])[right]
@@ -40,7 +45,7 @@ def outcome(trainer: Trainer, output: Array, y: Array) -> dict[str, Any]:
         result["names"] = [f"class {label}" for label in target.classes]
         name = f"p of class {target.classes[right]}"
         result["prediction_line"] = f"p = softmax(z): {name} = {short(probabilities[0, right])}"
-        result["loss_line"] = loss_line(value, name, probabilities[0, right])
+        result["loss_line"] = loss_line(value, name, probabilities[0, right], unit)
     if trainer.data.task == "classification":
         result["target_text"] = f"{target.name} {target.classes[int(np.ravel(y)[0])]}"
     else:

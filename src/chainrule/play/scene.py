@@ -22,7 +22,7 @@ from chainrule.engine import Position
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.layers import Node
 from chainrule.play.columns import Column, Focus, columns, is_drawn_whole, strongest
-from chainrule.play.lines import added, enclosed, products, short
+from chainrule.play.lines import NONE, Quantity, added, enclosed, products, short
 from chainrule.play.outcome import outcome
 from chainrule.play.trainer import Trainer
 
@@ -265,10 +265,14 @@ class Scene:
     def _unit_lines(self, k: int, unit: int) -> dict[str, str]:
         """The arithmetic of a unit's z, a and delta."""
         column, numbers = self.columns[k], self.numbers[k]
-        z, delta = float(numbers.z[unit]), float(numbers.delta[unit])
-        terms = products(zip(numbers.w[:, unit].tolist(), numbers.x.tolist(), strict=True))
-        terms += [short(numbers.b[unit])] if numbers.b is not None else []
-        z_line = f"z = {added(terms)} = {short(z)}"
+        layer = column.dense.name
+        own, z = f"{layer}[{unit}]", float(numbers.z[unit])
+        weights = [(f"{layer}.W[{source}, {unit}]", "value") for source in range(len(numbers.x))]
+        of = list(zip(weights, self._inputs_of(k), strict=True))
+        terms = products(zip(numbers.w[:, unit].tolist(), numbers.x.tolist(), strict=True), of)
+        terms += [short(numbers.b[unit], (f"{layer}.b[{unit}]", "value"))] if numbers.b is not None else []
+        z_line = f"z = {added(terms)} = {short(z, (own, 'z'))}"
+        delta = float(numbers.delta[unit])
         if column.activation is None:
             return {"z_line": z_line, "delta_line": self._delta_of_output(unit, delta)}
         a, upstream = float(numbers.a[unit]), float(numbers.upstream[unit])
@@ -276,9 +280,20 @@ class Scene:
         onward = self._upstream_line(k, unit, upstream)
         return {
             "z_line": z_line,
-            "a_line": f"a = {name}(z) = {name}({short(z)}) = {short(a)}",
-            "delta_line": f"δ = {name}′(z) × ∂L/∂a = {short(slope)} × {onward} = {short(delta)}",
+            "a_line": f"a = {name}(z) = {name}({short(z, (own, 'z'))}) = {short(a, (own, 'a'))}",
+            "delta_line": f"δ = {name}′(z) × ∂L/∂a = {short(slope, (own, 'slope'))} × {onward}"
+            f" = {short(delta, (own, 'delta'))}",
         }
+
+    def _inputs_of(self, k: int) -> list[Quantity]:
+        """Which quantities a column's inputs are on the stage, as far as they are there."""
+        size = len(self.numbers[k].x)
+        if k == 0:
+            return [(f"input[{source}]", "value") for source in range(size)]
+        before = self.columns[k - 1]
+        if before.activation is None or self.columns[k].dense.inputs[0] != self.number(before.activation):
+            return [NONE] * size
+        return [(f"{before.dense.name}[{source}]", "a") for source in range(size)]
 
     @staticmethod
     def _slope(activation: Node, z: float, a: float) -> float:
@@ -292,7 +307,9 @@ class Scene:
         reader, numbers = self.columns[k + 1].dense, self.numbers[k + 1]
         if reader.inputs[0] != self.number(activation):
             return enclosed(upstream)
-        return f"({added(products(zip(numbers.w[unit].tolist(), numbers.delta.tolist(), strict=True)))})"
+        fed = range(len(numbers.delta))
+        of = [((f"{reader.name}.W[{unit}, {j}]", "value"), (f"{reader.name}[{j}]", "delta")) for j in fed]
+        return f"({added(products(zip(numbers.w[unit].tolist(), numbers.delta.tolist(), strict=True), of))})"
 
     def _plot(self, k: int) -> dict[str, Any] | None:
         """The graph of a column's activation, over a range that holds every z of the sample."""
@@ -341,33 +358,40 @@ class Scene:
             "backward": None if source is None else value * float(numbers.delta[unit]),
         }  # fmt: skip
         if self._wants_lines(name):
-            shown["gradient_line"] = self._gradient_line(place, column, source, unit)
-            shown["next_line"] = self._update_line(value, gradient, float(self.after[place]))
+            shown["gradient_line"] = self._gradient_line(place, name, k, source, unit)
+            shown["next_line"] = self._update_line(name, value, gradient, float(self.after[place]))
         return shown
 
-    def _gradient_line(self, place: int, column: Column, source: int | None, unit: int) -> str:
+    def _gradient_line(self, place: int, name: str, k: int, source: int | None, unit: int) -> str:
         """A weight's derivative as the mean of its samples' products, the first of them written out."""
-        count, tape = len(self.rows), self.derivatives.tape
+        column, count, tape = self.columns[k], len(self.rows), self.derivatives.tape
         deltas = (tape.arrived(column.dense.name)[: PRODUCTS + 1, unit].astype(float) * count).tolist()
-        if source is None:
-            few = [short(d) for d in deltas]
-        else:
+        # Of these, only the numbers of the sample on the stage stand there too.
+        of = [(f"{column.dense.name}[{unit}]", "delta") if n == self.sample else NONE for n in range(len(deltas))]
+        few = [short(d, quantity) for d, quantity in zip(deltas, of, strict=True)]
+        if source is not None:
             x = tape.values[column.dense.inputs[0]][: PRODUCTS + 1, source].tolist()
-            few = [f"{short(d)} × {enclosed(v)}" for d, v in zip(deltas, x, strict=True)]
+            read = self._inputs_of(k)[source]
+            few = [
+                f"{d} × {enclosed(v, read if n == self.sample else NONE)}"
+                for n, (d, v) in enumerate(zip(few, x, strict=True))
+            ]
         few = few if count <= PRODUCTS + 1 else [*few[:PRODUCTS], "…"]
         mean = f"({added(few)}) / {count}" if count > 1 else few[0]
         what = ("mean of " if count > 1 else "") + ("δ" if source is None else "δ × input")
         penalty = self._penalty(place, float(self.position.parameters[place]))
         more = f" + {enclosed(penalty)} (penalty)" if penalty else ""
-        return f"∂L/∂w = {what} = {mean}{more} = {short(float(self.derivatives.gradient[place]))}"
+        gradient = short(float(self.derivatives.gradient[place]), (name, "gradient"))
+        return f"∂L/∂w = {what} = {mean}{more} = {gradient}"
 
     def _penalty(self, place: int, value: float) -> float:
         """What the penalties add to the derivative of a weight."""
         terms = [one.terms(self.network.parameters, place, value) for one in self.trainer.plan.penalties]
         return sum(part for parts in terms for _, part in parts)
 
-    def _update_line(self, value: float, gradient: float, after: float) -> str:
+    def _update_line(self, name: str, value: float, gradient: float, after: float) -> str:
         settings = self.trainer.settings
+        now, then = short(value, (name, "value")), short(after, (name, "next"))
         if (
             self.trainer.run is None
             and settings.optimizer == "sgd"
@@ -375,8 +399,8 @@ class Scene:
             and not settings.clip
         ):
             rate = short(settings.learning_rate)
-            return f"w − η × ∂L/∂w = {short(value)} − {rate} × {enclosed(gradient)} = {short(after)}"
-        return f"w − u = {short(value)} − {enclosed(value - after)} = {short(after)}"
+            return f"w − η × ∂L/∂w = {now} − {rate} × {enclosed(gradient, (name, 'gradient'))} = {then}"
+        return f"w − u = {now} − {enclosed(value - after)} = {then}"
 
     # The output
 
@@ -384,7 +408,8 @@ class Scene:
     def output(self) -> dict[str, Any]:
         """Prediction, target, error and loss of the sample, and the mini-batch's loss."""
         one = slice(self.sample, self.sample + 1)
-        found = outcome(self.trainer, self.derivatives.tape.output[one], np.asarray(self.batch.y)[one])
+        unit, y = f"{self.columns[-1].dense.name}[0]", np.asarray(self.batch.y)[one]
+        found = outcome(self.trainer, self.derivatives.tape.output[one], y, unit)
         losses = {"batch_loss": float(self.derivatives.loss), "batch_loss_after": self._loss_after()}
         return {**found, "samples": len(self.rows), **losses}
 
@@ -396,12 +421,13 @@ class Scene:
             return problem.total_loss(self.after, self.batch, self.position.statistics, context)
 
     def _delta_of_output(self, unit: int, delta: float) -> str:
-        output = self.output
+        output, own = self.output, f"{self.columns[-1].dense.name}[{unit}]"
+        result = short(delta, (own, "delta"))
         if self.trainer.data.task == "classification" and unit < len(output["predictions"]):
             p, t = output["predictions"][unit], output["targets"][unit]
             if np.isclose(p - t, delta, rtol=1e-4, atol=1e-6):
-                return f"δ = ∂L/∂z = p − t = {short(p)} − {t:g} = {short(delta)}"
-        return f"δ = ∂L/∂z = {short(delta)}"
+                return f"δ = ∂L/∂z = p − t = {short(p, (own, 'prediction'))} − {short(t, (own, 'target'))} = {result}"
+        return f"δ = ∂L/∂z = {result}"
 
     # One sample's numbers
 

@@ -54,7 +54,8 @@ def _inputs(trainer: Trainer, trace: Trace, layer: str, unit: int, sample: int) 
         "inputs": [
             {
                 "name": f"{before}[{k}]" if before else names[k] if names else f"input[{k}]",
-                "input": float(x[k]), "weight": float(w[k]), "product": float(products[k]),
+                "of": f"{node.owner}.W[{k}, {unit}]", "input": float(x[k]),
+                "weight": float(w[k]), "product": float(products[k]),
             }
             for k in order[:MOST_INPUTS].tolist()
         ],

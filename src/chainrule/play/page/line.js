@@ -1,12 +1,15 @@
 // The line: the arithmetic of whatever is pointed at, selected, or being computed.
 
 import { app, byId, on } from "./app.js";
+import { quantities } from "./highlight.js";
 import { has, knows, shownScene } from "./stage.js";
 import { figure } from "./svg.js";
 import { TEXT } from "./text.js";
 
 let pointed = "";
 let chosen = "";
+/** What the line says now. */
+let written = "";
 
 /** The lines of a unit or weight, as far as the step has got. @param {string} name @returns {string[]} */
 function linesOf(name) {
@@ -69,7 +72,9 @@ function show() {
   if (name && linesOf(name).length) [about, lines] = [name, linesOf(name)];
   const text = lines.filter(Boolean).join("\n");
   byId("line-about").textContent = app.running && !text ? TEXT.line_running : about;
-  byId("line-text").textContent = text;
+  if (text === written) return; // what is highlighted in it stays so
+  written = text;
+  byId("line-text").replaceChildren(...quantities(text));
 }
 
 export function startLine() {

@@ -10,6 +10,7 @@ import { startDrawing } from "./drawing.js";
 import { startDraws } from "./draws.js";
 import { openAgain, startExplanation } from "./explanation.js";
 import { startFirst } from "./first.js";
+import { startHighlight } from "./highlight.js";
 import { startHistory } from "./history.js";
 import { startLessons } from "./lessons.js";
 import { startLine } from "./line.js";
@@ -102,7 +103,7 @@ async function start() {
     app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
   });
   messages();
-  for (const part of [startControls, startLoop, startLenses, startStage, startLine, startBatch, startSlice, startFirst, startDrawing, startMatrix, startOutput, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach]) part();
+  for (const part of [startControls, startLoop, startLenses, startStage, startLine, startBatch, startSlice, startFirst, startDrawing, startMatrix, startOutput, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach, startHighlight]) part();
   on("built", openAgain);
   on("draw", () => {
     if (!app.running) remember();

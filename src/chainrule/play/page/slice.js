@@ -36,7 +36,7 @@ function draw() {
   const ends = [slice.value - reach, slice.value + reach].map((v) => [x(v), y(slice ? slice.loss + slice.gradient * (v - slice.value) : 0)]);
   picture.append(svg("line", { x1: ends[0][0], y1: ends[0][1], x2: ends[1][0], y2: ends[1][1], class: "tangent", "clip-path": "url(#inside)" }));
   const up = slice.gradient >= 0 ? ends[1] : ends[0];
-  picture.append(svg("text", { x: Math.min(WIDTH - 40, Math.max(LEFT + 40, up[0])), y: Math.max(TOP + 11, up[1] - 6), class: "slope middle" }, `${TEXT.slope} `, svg("tspan", { "data-shows": "gradient", "data-number": slice.gradient }, figure(slice.gradient))));
+  picture.append(svg("text", { x: Math.min(WIDTH - 40, Math.max(LEFT + 40, up[0])), y: Math.max(TOP + 11, up[1] - 6), class: "slope middle" }, `${TEXT.slope} `, svg("tspan", { "data-of": slice.weight, "data-shows": "gradient", "data-number": slice.gradient }, figure(slice.gradient))));
   if (has("gradient")) {
     const [from, to] = [x(slice.value), x(slice.next)];
     picture.append(svg("line", { x1: from, y1: HEIGHT - BOTTOM - 5, x2: to, y2: HEIGHT - BOTTOM - 5, class: "step" }));

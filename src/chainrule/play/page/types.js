@@ -50,7 +50,7 @@
  * @typedef {{type: "slice", weight: string, step: number, value: number, loss: number, gradient: number, next: number,
  *   next_loss: number, values: number[], losses: number[], words: string, step_words: string}} Slice
  * @typedef {{unit: string, step: number, row: number, samples: number, delta: number, delta_in_mean: number, levels: string,
- *   inputs: {name: string, input: number, weight: number, product: number}[], others?: number, rest?: number,
+ *   inputs: {name: string, of: string, input: number, weight: number, product: number}[], others?: number, rest?: number,
  *   bias?: number | null, z?: number,
  *   outputs: {layer: string, low: number, high: number, counts: number[], here: number, zero: number}}} UnitView
  */

@@ -1,7 +1,8 @@
 // A unit in the inspector: what it adds up, its delta, and what it gives over the training set.
 
 import { make } from "./app.js";
-import { figure, svg } from "./stage.js";
+import { quantityOf } from "./highlight.js";
+import { figure, svg } from "./svg.js";
 import { TEXT, t } from "./text.js";
 
 const [WIDTH, HEIGHT, BOTTOM] = [310, 96, 18];
@@ -17,12 +18,12 @@ export function unitParts(unit) {
 
 /** The products that add up to z. @param {import("./types.js").UnitView} unit */
 function inputs(unit) {
-  /** @param {string} name @param {string} product @param {string} [className] */
-  const row = (name, product, className = "") => make("tr", { className }, make("th", {}, name), make("td", {}, product));
-  const rows = unit.inputs.map((one) => row(one.name, `${figure(one.weight)} × ${figure(one.input)} = ${figure(one.product)}`));
-  if (unit.others) rows.push(row(t("more", { count: unit.others }), figure(unit.rest ?? 0)));
-  if (unit.bias !== null && unit.bias !== undefined) rows.push(row(TEXT.bias, figure(unit.bias)));
-  return make("table", { className: "products" }, make("caption", {}, TEXT.unit_inputs), ...rows, row("z", figure(unit.z ?? 0), "sum"));
+  /** @param {string} name @param {(Node | string)[]} product @param {string} [className] */
+  const row = (name, product, className = "") => make("tr", { className }, make("th", {}, name), make("td", {}, ...product));
+  const rows = unit.inputs.map((one) => row(one.name, [quantityOf(one.of, "value", figure(one.weight)), ` × ${figure(one.input)} = ${figure(one.product)}`]));
+  if (unit.others) rows.push(row(t("more", { count: unit.others }), [figure(unit.rest ?? 0)]));
+  if (unit.bias !== null && unit.bias !== undefined) rows.push(row(TEXT.bias, [figure(unit.bias)]));
+  return make("table", { className: "products" }, make("caption", {}, TEXT.unit_inputs), ...rows, row("z", [quantityOf(unit.unit, "z", figure(unit.z ?? 0))], "sum"));
 }
 
 /** The histogram of a unit's outputs, and where this sample's is. @param {import("./types.js").UnitView["outputs"]} given */
