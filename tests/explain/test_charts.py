@@ -12,6 +12,7 @@ from chainrule.backprop import total_loss
 from chainrule.cli import run as command
 from chainrule.data import load
 from chainrule.errors import RunError, SettingError
+from chainrule.explain.axes import D3_FORMAT, mark_text
 from chainrule.explain.charts import chart_page, chart_png, sizes_chart, sizes_words, surface_chart, surface_words
 from chainrule.explain.sizes import gradient_sizes
 from chainrule.explain.surface import loss_surface
@@ -173,3 +174,16 @@ def test_another_file_type_is_refused_before_any_work(recorded, tmp_path, capsys
     assert command(["descend", str(run.folder), "-o", str(tmp_path / "chart.pdf")]) == 2
     assert "HTML or PNG" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_axes_have_one_format_for_numbers_and_titles_that_fit(recorded):
+    run, _ = recorded
+    figure = surface_chart(loss_surface(run, grid=5)).to_dict()["layout"]
+    axes = [figure["xaxis"], figure["yaxis"], figure["scene"]["xaxis"], figure["scene"]["yaxis"]]
+    assert {axis["tickformat"] for axis in axes} == {D3_FORMAT}
+    assert [axis["title"]["text"] for axis in axes] == ["direction 1", "direction 2"] * 2
+    marks = figure["scene"]["zaxis"]["ticktext"]
+    assert len(marks) > 1
+    assert all(mark_text(float(mark.replace("−", "-"))) == mark for mark in marks)
+    sizes = sizes_chart(gradient_sizes(run)).to_dict()["layout"]
+    assert {sizes[f"yaxis{k}"]["tickformat"] for k in ("", 2, 3)} == {D3_FORMAT}

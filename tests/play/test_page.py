@@ -8,6 +8,7 @@ import time
 import pytest
 from playwright.sync_api import expect
 
+from chainrule.explain.axes import mark_text
 from chainrule.runs import Recorder
 from chainrule.training import train
 from waiting import choose, enter, run_for, settled, step_of
@@ -468,6 +469,9 @@ def test_the_loss_surface_with_the_path_and_that_of_a_pinned_run(address, visit)
         return [scene.xaxis, scene.yaxis, scene.zaxis].flatMap((axis) => axis.ticktext);
     }""")
     assert len(texts) > 6
+    values = [-0.0002, 0.00034261, 12345.6, 1e-7, 1.25e6, -3, 0.5]
+    written = page.evaluate("async (values) => values.map((await import('./charts.js')).mark)", values)
+    assert written == [mark_text(value) for value in values]
     assert all(re.fullmatch(r"−?\d+(\.\d+)?(e[+-]\d+)?", text) for text in texts)
     page.click("#unpin")
     settled(page)
