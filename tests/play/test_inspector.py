@@ -1,5 +1,6 @@
 """The inspector: a unit's view, by its numbers; and how everything is reached by keyboard."""
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -97,6 +98,45 @@ def test_arrow_keys_walk_the_stage_and_take_the_step_on_a_projector(address, vis
     page.keyboard.press("ArrowLeft")
     settled(page)
     assert page.inner_text("#now-step") == "0"
+
+
+def test_a_number_that_is_pointed_at_lights_up_wherever_it_stands(address, visit):
+    page = visit(f"{address}#")
+    for phase in ("forward", "loss", "backward", "backward", "update"):
+        page.click(f"#phase-{phase}")
+        settled(page)
+    page.click('[data-weight="dense_1.W[1, 0]"]')
+    expect(page.locator("#slice-picture svg")).to_be_visible()
+    lit = """() => [...document.querySelectorAll(".same")].map((one) =>
+        [one.closest("#stage, #line, #slice").id, one.textContent])"""
+    for shows, places in (("delta", {"stage", "line"}), ("gradient", {"stage", "line", "slice"})):
+        page.hover(f'#line-text [data-shows="{shows}"]')
+        seen = page.evaluate(lit)
+        assert {place for place, _ in seen} == places
+        assert len({text for _, text in seen}) == 1
+    page.hover("#batch h2")
+    assert page.evaluate(lit) == []
+
+
+def test_the_numbers_of_the_lines_are_those_of_the_stage():
+    trainer = Trainer(FIRST)
+    scene = Scene(trainer, sample=2).message()
+    numbers = {(one["unit"], "value"): one["value"] for one in scene["inputs"]}
+    units = [unit for layer in scene["layers"] for unit in layer["units"]]
+    numbers |= {(unit["unit"], name): unit[name] for unit in units for name in unit if isinstance(unit[name], float)}
+    numbers |= {(one["weight"], name): one[name] for one in scene["weights"] for name in ("value", "gradient", "next")}
+    output, last = scene["output"], units[-1]["unit"]
+    numbers |= {(last, name): output[f"{name}s"][0] for name in ("prediction", "target")} | {
+        (last, "loss"): output["loss"]
+    }
+    owners = [*units, *scene["weights"], output]
+    lines = [one[name] for one in owners for name in one if name.endswith("_line")]
+    found = [match for line in lines for match in re.findall(r"‹([^|]*)\|([^|]*)\|([^›]*)›", line)]
+    assert len(found) > 60
+    assert {(of, shows) for of, shows, _ in found} >= {one for one in numbers if one[1] in ("z", "delta", "gradient")}
+    for of, shows, digits in found:
+        magnitude = digits.replace("−", "")  # a sign may stand before it, as a minus
+        assert float(magnitude) == pytest.approx(abs(numbers[of, shows]), abs=5.01e-4)
 
 
 def test_on_a_phone_the_inspector_is_a_sheet(address, visit):

@@ -9,6 +9,12 @@ const SPEEDS = [["0", "full_speed"], ["100", "slow_100"], ["10", "slow_10"], ["1
 /** Which phases were pressed by hand, for the lessons. @type {Set<string>} */
 export const pressed = new Set();
 
+/** The prediction, of several classes the likeliest. @param {import("./types.js").SceneOutput} output */
+function predicted({ predictions, names }) {
+  const most = predictions.indexOf(Math.max(...predictions));
+  return predictions.length > 1 ? t("likeliest", { name: names[most], p: figure(predictions[most]) }) : `prediction ${figure(predictions[0])}`;
+}
+
 export function startLoop() {
   const parts = PHASES.flatMap(({ phase, name, about, button }, k) => {
     const box = make(button ? "button" : "div", { id: `phase-${phase}` }, make("b", {}, name), make("small", {}, about));
@@ -121,7 +127,7 @@ function said(phase) {
   if (!frame || app.running) return null;
   if (phase === "data" && scene) return t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
   if (phase === "weights" && frame.step) return t("weights_changed", { count: frame.step.toLocaleString("en") });
-  if (phase === "forward" && scene && has("forward")) return `prediction ${figure(scene.output.predictions[0])}`;
+  if (phase === "forward" && scene && has("forward")) return predicted(scene.output);
   if (phase === "loss" && scene && has("loss")) return `L = ${figure(scene.output.loss)}`;
   if (phase === "loss" && ["loss", "backward"].includes(frame.phase)) return `L = ${shown(frame.batch_loss)}`;
   if (phase === "backward" && frame.phase === "backward") return t("delta_of", { unit: frame.layer });

@@ -44,6 +44,7 @@ export const TEXT = {
   strongest_feeds: "what contributes most to ∂L/∂a",
   all_classes: "probability p beside the target t",
   bias: "bias",
+  likeliest: "{name}, p = {p}",
   prediction_and_target: "prediction beside the target",
   cells_label: "All units: arrow keys left and right choose a unit, up and down a layer",
   left_out: "{count} more: sum of {product}",
