@@ -76,7 +76,7 @@ def test_a_recording_answers_as_a_session_does(recording, seed):
             replay.after("reset")
             session.obey({"type": "reset"})
         sample, layer, name = chance.randrange(4), chance.choice(session.trainer.layers), chance.choice(names)
-        answers = asked(type="view", view={"sample": sample, "histogram": layer})
+        answers = asked(type="view", view={"sample": sample, "histogram": layer, "lens": "plane"})
         assert answers == replay.samples(sample) + replay.histograms(layer)
         unit = re.fullmatch(r"(\w+)\[(\d+)\]", name)
         opened = {"layer": unit[1], "unit": int(unit[2])} if unit else {"weight": name}
