@@ -450,8 +450,9 @@ def test_a_delta_computed_by_hand_is_judged(address, visit):
     pressed(page, "forward", "loss", "backward")
     unit = Scene(trainer("backpropagation", 0)).message()["layers"][0]["units"][0]
     tolerance = LESSONS["backpropagation"]["by_hand"]["tolerance"]
-    for part in ("#stage-picture", "#line"):  # it is not given away
-        assert f"{unit['delta']:.3f}" not in page.text_content(part)
+    expect(page.locator("[data-unit='dense_2[0]'] [data-shows='delta']")).to_have_count(1)
+    expect(page.locator("[data-unit='dense_1[0]'] [data-shows='delta']")).to_have_count(0)  # it is not given away
+    assert f"{unit['delta']:.3f}" not in page.text_content("#line")
     for entered, answer in (
         (unit["delta"] + 1.1 * tolerance, "is not it"), ("p - t", "is not it"),
         (unit["delta"] - 0.9 * tolerance, "Right: δ of dense_1[0]"),

@@ -37,6 +37,7 @@ class Activation(Layer, register=False):
     """Further names, each with the settings that it stands for."""
 
     elementwise = True
+    keeps_units = True
     output_symbol = "a"
     local_symbol = "f\u2032(z)"
 

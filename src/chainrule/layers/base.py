@@ -143,6 +143,8 @@ class Layer(Kind):
     """Whether the layer after this one determines the initializer of the weights before it."""
     elementwise: ClassVar[bool] = False
     """Whether each output depends on the input at the same index alone, by a fixed function."""
+    keeps_units: ClassVar[bool] = False
+    """Whether output k belongs to the unit that input k comes from, as an activation's does."""
     in_text: ClassVar[bool] = True
     """Whether a network given as text can name it."""
     accepts_images: ClassVar[bool] = False

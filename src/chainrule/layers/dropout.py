@@ -24,6 +24,7 @@ class Dropout(Layer):
     rate: float = 0.5
 
     passes_scale = True
+    keeps_units = True
     local_symbol = "mask"
 
     def __post_init__(self) -> None:

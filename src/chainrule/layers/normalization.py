@@ -72,6 +72,7 @@ class Normalization(Layer, register=False):
     """What BatchNorm and LayerNorm share; they differ in the axes that they average over."""
 
     passes_scale = True
+    keeps_units = True
 
     def over(self, dimensions: int) -> tuple[int, ...]:
         """The axes that an array with this many dimensions is averaged over."""

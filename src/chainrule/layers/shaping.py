@@ -75,6 +75,7 @@ class Rearrangement(Layer, register=False):
 class Flatten(Rearrangement):
     """Flattens each sample: (samples, a, b, ...) becomes (samples, a * b * ...)."""
 
+    keeps_units = True
     accepts_images = True
 
     def view(self, x: Array) -> Array:

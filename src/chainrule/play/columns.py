@@ -16,11 +16,9 @@ from chainrule.layers import Node
 from chainrule.play.trainer import Trainer
 
 MOST_UNITS, MOST_IN_COLUMN = 40, 12
-"""The maximum number of units, inputs included, of a network that is shown whole, and of a column."""
+"""The most units, inputs included, of a network that is shown whole, and of one of its columns."""
 STRONGEST = 6
 """The number of inputs, and of units that it feeds, shown of one unit of a larger network."""
-UNIT_BY_UNIT = ("Flatten", "Dropout", "BatchNorm", "LayerNorm")
-"""Layers without units of their own: output k belongs to the unit that input k comes from."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +52,18 @@ def columns(trainer: Trainer) -> list[Column]:
 
 
 def is_chain(trainer: Trainer) -> bool:
-    """Whether each column reads the one before it, unit for unit, so that a sample can be followed."""
+    """Whether each column reads the one before it, so that a sample can be followed."""
     network = trainer.plan.network
     numbers = network.graph.numbers
     node_of = {numbers[node.name]: node for node in network.nodes}
     before, size = {0}, math.prod(trainer.data.input_shape)
     for column in columns(trainer):
         dense, at = column.dense, column.dense.inputs[0]
-        if dense.layer.kind != "Dense" or dense.owner != dense.name or len(dense.built.output_shape) != 1:
+        if dense.layer.output_symbol != "z" or dense.owner != dense.name or len(dense.built.output_shape) != 1:
             return False
         while at not in before:
             node = node_of.get(at)
-            if node is None or len(node.inputs) != 1 or not (node.layer.elementwise or node.layer.kind in UNIT_BY_UNIT):
+            if node is None or len(node.inputs) != 1 or not node.layer.keeps_units:
                 return False
             at = node.inputs[0]
         if dense.built.parameters["W"].shape[0] != size:

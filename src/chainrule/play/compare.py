@@ -21,7 +21,7 @@ from chainrule.play.trainer import Trainer
 USUAL = ("sgd", "momentum", "rmsprop", "adam")
 """The optimizers that are compared unless others are chosen."""
 CHOICES = tuple(name for name in NAMED if name not in ("gradient_descent", "lbfgs"))
-"""The optimizers that can be compared: those whose step needs no other losses than the step's own."""
+"""The optimizers that can be compared: their step needs no loss but its own."""
 MOST_STEPS, MOST_NUMBERS = 100, 2_000_000
 """The maximum number of gradients that go through each optimizer, and of their entries in all."""
 

@@ -48,7 +48,7 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> bytes:
 
 
 def _json(header: Mapping[str, Any]) -> str:
-    """The header as JSON. Only if a number is not finite must all be looked through, which is slow."""
+    """The header as JSON. Looking for numbers that are not finite is slow: only if need be."""
     try:
         return json.dumps(header, allow_nan=False, default=lambda value: value.item())
     except ValueError:

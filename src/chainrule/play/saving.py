@@ -37,7 +37,7 @@ POLICY = (
 Moment = tuple[int, tuple[str, ...]]
 """A step, and the phases of it that were gone through."""
 Key = tuple[int, str, int]
-"""What tells states apart: the trainer's step and phase, and the layer that the backward pass has reached."""
+"""What tells states apart: step, phase, and the layer that backward has reached."""
 
 
 def saved_page(settings: Settings = FIRST, steps: Sequence[int] = STEPS) -> str:
@@ -72,7 +72,7 @@ class Recorder:
         self._built = self._ask({"type": "settings", "settings": settings.as_json()})[0]
 
     def recording(self) -> frames.Message:
-        """The recording as one message: the states, and the bytes of the messages that they name."""
+        """The recording as one message: the states, and the bytes of the messages they name."""
         moments = {self._go(moment): moment for step in self._steps for moment in self._moments(step)}
         numbers = {key: number for number, key in enumerate(moments)}
         states = []
@@ -92,7 +92,7 @@ class Recorder:
         return header, {"messages": np.frombuffer(contents, dtype=np.uint8)}
 
     def _contents(self) -> tuple[bytes, list[tuple[int, int]]]:
-        """The bytes of all messages, alike beside alike so that they compress well, and the start and
+        """The bytes of all messages, alike beside alike so that they compress well; the start and
         end of each message in them.
         """
         names = ("type", "weight", "unit", "sample", "step")
@@ -115,7 +115,7 @@ class Recorder:
         return trainer.step, trainer.phase, trainer.backward_to
 
     def _moments(self, step: int) -> list[Moment]:
-        """The moments of a step: before it, and after each phase and each layer of the backward pass."""
+        """The moments of a step: before it, and after each phase, backward layer by layer."""
         phases = ["forward", "loss", "backward"]
         while self._go((step, tuple(phases)))[2] > 0:
             phases.append("backward")
@@ -146,8 +146,8 @@ class Recorder:
         return {"samples": samples, "histograms": histograms, "opened": self._openings(moment)}
 
     def _openings(self, moment: Moment) -> dict[str, list[list[int]]]:
-        """The messages about every weight, and about every unit for each sample; they change with the
-        update and with no other phase.
+        """The messages about every weight, and about every unit for each sample; only the update
+        changes them.
         """
         place = moment[0], "update" in moment[1]
         if place not in self._opened:
@@ -202,7 +202,7 @@ def with_code(recording: str) -> str:
 
 
 def _modules(first: str) -> str:
-    """All modules of the page by their bare names, since nothing is relative to a data: URL, and the start of one."""
+    """The page's modules by bare names, as nothing is relative to a data: URL, and the entry."""
     code = {path.name: path.read_text() for path in PAGE.glob("*.js")}
     relative = re.compile(r'"\./([\w.-]+\.js)"')
     urls = {name: _url(name, relative.sub(r'"\1"', text)) for name, text in code.items()}

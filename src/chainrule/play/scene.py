@@ -220,7 +220,7 @@ class Scene:
         return self.trainer.data.sample(int(self.rows[self.sample]))
 
     def _picture(self) -> dict[str, Any] | None:
-        """The sample as a picture, if it is one: its shape, and from 0 to 1 how dark each pixel is."""
+        """The sample as a picture, if it is one: its shape, and each pixel's darkness in [0, 1]."""
         shape = self.trainer.data.input_shape
         if len(shape) != 2:
             return None
@@ -363,7 +363,7 @@ class Scene:
         return shown
 
     def _gradient_line(self, place: int, name: str, k: int, source: int | None, unit: int) -> str:
-        """A weight's derivative as the mean of its samples' products, the first of them written out."""
+        """A weight's derivative: the mean of the samples' products, the first written out."""
         column, count, tape = self.columns[k], len(self.rows), self.derivatives.tape
         deltas = (tape.arrived(column.dense.name)[: PRODUCTS + 1, unit].astype(float) * count).tolist()
         # Of these, only the numbers of the sample on the stage stand there too.

@@ -1,4 +1,4 @@
-"""A page's session: a trainer, by default in its own thread, which takes commands and sends frames."""
+"""A page's session: a trainer, in its own thread by default, takes commands and sends frames."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Session:
         send: called from the thread with each message for the page
         dataset: the data set that was opened or uploaded, if any
         run: the recorded run to replay, if any
-        threaded: whether a thread executes commands; otherwise the caller does, by `obey` and `show`
+        threaded: whether a thread executes commands; else the caller does, by `obey` and `show`
 
     Attributes:
         used_at: the time of the last command, by time.monotonic()
@@ -338,7 +338,7 @@ class Session:
         self._redraw()
 
     def _tell_compared(self) -> None:
-        """Send what several optimizers make of the open weight's last gradient, if that is shown."""
+        """Send what other optimizers make of the open weight's last gradient, if shown."""
         if self._compared is None:
             return
         weight, names = (self._opened or {}).get("weight", ""), self._compared.get("optimizers", USUAL)
@@ -491,14 +491,14 @@ class Session:
             self._send_surface()
 
     def _shows_scene(self, now: float) -> bool:
-        """Whether a scene is due: at rest always; while training runs, through the lens that shows it."""
+        """Whether a scene is due: at rest always, in training through the lens that shows it."""
         if self._trainer is None or not is_chain(self._trainer):
             return False
         seen = self._view.get("lens", "sample") == "sample"
         return not self._running or (seen and now - self._scene_at > SCENE_EVERY)
 
     def _send_surface(self) -> None:
-        """Send the loss surface: of a recorded run with its whole path, else with the path so far."""
+        """Send the loss surface, with a recorded run's whole path or the path so far."""
         trainer = self._ready()
         if self._recorded is not None:
             reading = self._recorded.reading

@@ -198,7 +198,7 @@ class Trainer:
             if self.backward_to < 0:
                 self.backward_to = len(self.layers)
             self.backward_to = max(self.backward_to - 1, 0)
-            # Each time as far as the next layer with weights: only there something new is to be seen.
+            # As far as the next layer with weights: only there is something new to be seen.
             nodes, first = self.plan.network.nodes, self._first_with_weights
             while self.backward_to > first and not nodes[self.backward_to].built.parameters:
                 self.backward_to -= 1
