@@ -1,6 +1,7 @@
-"""Takes the documentation's screenshots of the live page, at two widths, light and dark.
+"""Takes the documentation's screenshots of every part of the live page, at two widths, light and
+dark.
 
-python docs/pictures/play.py
+python docs/pictures/play.py [PART ...]
 """
 
 from __future__ import annotations
@@ -9,42 +10,64 @@ import io
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from parts import PARTS, go
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import sync_playwright
+
+import chainrule
+from chainrule.runs import Recorder
 
 HERE = Path(__file__).parent.absolute()
-CODE = "from chainrule.cli import main; main()"
+COMMAND = [sys.executable, "-c", "from chainrule.cli import main; main()", "play"]
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[str]:
+    """The address of a page's server, which ends with the block."""
+    with subprocess.Popen([*COMMAND, "--no-browser", *arguments], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
 
 
 def main() -> None:
-    """Go through the first minute on each page, and take a screenshot of its last click."""
-    command = [sys.executable, "-c", CODE, "play", "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as driver:
-        try:
-            assert server.stdout is not None
-            address = server.stdout.readline().strip()
-            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            for width, height in ((1280, 800), (390, 800)):
-                for scheme in ("light", "dark"):
-                    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-                    page.goto(address)
-                    expect(page.locator("#now-loss")).not_to_have_text("-")
-                    page.click("#first-minute")
-                    for _ in range(7):
-                        page.click("#next")
-                        page.wait_for_timeout(1200)  # deltas appear layer by layer
-                    expect(page.locator("#explained .scheme svg")).to_be_visible()
-                    page.evaluate("() => { document.activeElement.blur(); scrollTo(0, 0); }")
+    """Go to each part in each kind of window, and take a screenshot."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        chainrule.train("3 tanh", "moons", epochs=10, callbacks=[Recorder(folder / "moons-1")])
+        subprocess.run([*COMMAND, "--save", str(folder / "step.html")], check=True)
+        addresses = {
+            "": stack.enter_context(serving()),
+            "run": stack.enter_context(serving(str(folder / "moons-1"))),
+            "saved": (folder / "step.html").as_uri(),
+        }
+        browser = stack.enter_context(sync_playwright()).chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        for width in (1280, 390):
+            for scheme in ("light", "dark"):
+                page = browser.new_page(
+                    viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+                )
+                for name in sys.argv[1:] or PARTS:
+                    part = PARTS[name]
+                    if width == 390 and not part.on_phones:
+                        continue
+                    go(page, addresses[part.of], part)
+                    page.evaluate("() => document.activeElement.blur()")
                     page.wait_for_timeout(400)
-                    screenshot = Image.open(io.BytesIO(page.screenshot(full_page=width < 720)))
-                    screenshot = screenshot.convert("RGB").crop((0, 0, width, min(screenshot.height, 1700)))
-                    screenshot.quantize(128).save(HERE / f"play-{width}-{scheme}.png", optimize=True)
-                    page.close()
-            browser.close()
-        finally:
-            server.terminate()
+                    screenshot = Image.open(io.BytesIO(page.screenshot()))
+                    path = HERE / "play" / f"{name}-{width}-{scheme}.webp"
+                    screenshot.convert("RGB").save(path, quality=70, method=6)
+                page.close()
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,9 @@ FUNCTIONS = Named()
 
 class Distribution(Kind, register=False):
     """A distribution of initial weights."""
+
+    independent: ClassVar[bool] = True
+    """Whether entries are independent of each other, so that an array of any shape can be drawn."""
 
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
         """Draw a float64 array of this shape."""
@@ -220,6 +223,7 @@ class Orthogonal(Distribution):
     """
 
     notation = "orthogonal"
+    independent = False
 
     gain: float = 1.0
 
@@ -235,6 +239,7 @@ class Identity(Distribution):
     """`gain` on the diagonal and 0 elsewhere: the layer initially passes its input through."""
 
     notation = "identity"
+    independent = False
 
     gain: float = 1.0
 
@@ -253,6 +258,7 @@ class Sparse(Distribution):
     """
 
     notation = "sparse"
+    independent = False
 
     sparsity: float = 0.9
     deviation: float = 0.01
@@ -300,6 +306,17 @@ class Scipy(Distribution):
 
 NAMED: dict[str, Callable[..., Distribution]] = named(Distribution) | FUNCTIONS
 """The distributions by name."""
+
+
+def name_of(distribution: Distribution) -> str:
+    """The name of a distribution or, where it is a named special case, of that.
+
+    Examples:
+        >>> name_of(VarianceScaling(2.0, "in", "normal"))
+        'he_normal'
+    """
+    special = (name for name, make in FUNCTIONS.items() if make() == distribution)
+    return next(special, distribution.notation or type(distribution).__name__)
 
 
 def of(what: Any) -> Distribution:

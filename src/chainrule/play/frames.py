@@ -25,6 +25,8 @@ EXTENT = 1.3
 """The plane is shown from -EXTENT to EXTENT in both directions."""
 FINE, COARSE = 50, 20
 """Grid points per side for the network's prediction, and for the output of each unit."""
+MANY = 200_000
+"""The number of draws that show the density of a distribution."""
 MOST_SHOWN = 16
 """The maximum number of units of a layer whose outputs over the plane are drawn."""
 
@@ -133,16 +135,14 @@ def _draw(trainer: Trainer, node: Node) -> dict[str, Any]:
     network = trainer.plan.network
     distribution, fans = weight_distribution(node)
     drawn = network.parameters.view(network.draw(trainer.plan.seed), f"{node.owner}.W")
-    repeats = max(1, min(40, 20_000 // drawn.size))
-    many = np.concatenate([
-        distribution.draw(generators.generator(k, "density"), drawn.shape, fans).ravel()
-        for k in range(repeats)
-    ])  # fmt: skip
+    generator = generators.generator(0, "density")
+    shape, repeats = ((MANY,), 1) if distribution.independent else (drawn.shape, max(1, min(400, MANY // drawn.size)))
+    many = np.concatenate([distribution.draw(generator, shape, fans).ravel() for _ in range(repeats)])
     widest = float(max(np.abs(many).max(), np.abs(drawn).max())) or 1.0
     edges = np.linspace(-widest, widest, 31)
     return {
         "layer": node.name,
-        "distribution": type(distribution).__name__,
+        "distribution": distributions.name_of(distribution),
         "widest": widest,
         "drawn": (np.histogram(drawn, edges)[0] / drawn.size).tolist(),
         "density": (np.histogram(many, edges)[0] / many.size).tolist(),

@@ -77,7 +77,7 @@ function drawPoints(scene) {
 }
 
 export function startBatch() {
-  on("stage", show);
+  for (const event of ["stage", "redraw"]) on(event, show);
   byId("batch-plane").onclick = (/** @type {MouseEvent} */ event) => {
     const scene = shownScene();
     const { points } = app.fixed;

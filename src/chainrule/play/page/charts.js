@@ -66,7 +66,8 @@ export function lineChart(canvas, series, { linear = false, now, level } = {}) {
   const last = Math.max(1, ...series.map((s) => s.points.at(-1)?.[0] ?? 0));
   let [low, high] = [Math.min(...values), Math.max(...values)];
   if (high <= low) [low, high] = linear ? [low - 1, high + 1] : [low / 2, high * 2];
-  const [left, top, bottom] = [62, 6, 31];
+  const left = Math.max(40, ...[low, high].map((v) => draw.measureText(mark(v)).width + 9));
+  const [top, bottom] = [6, 31];
   const shownSeries = series.filter((s) => !s.muted);
   // The legend under it: as many names in a row as fit.
   let [across, rows] = [4, 1];
@@ -244,18 +245,22 @@ export function startCharts() {
     showPinned();
     app.send({ type: "unpin" });
   };
-  on("draw", () => {
-    const now = recorded ? app.frame?.step : undefined;
-    lineChart(/** @type {any} */ (byId("curves")), recorded?.curves.length ? recorded.curves : withPinned(curves, pinned?.curves ?? {}, [5, 3]), { now });
-    lineChart(/** @type {any} */ (byId("sizes")), recorded?.sizes.length ? recorded.sizes : withPinned(sizes, pinned?.sizes ?? {}, []), { now });
-    const found = app.frame?.histogram;
-    if (found) for (const name of ["weights", "activations", "gradients"]) {
-      const canvas = /** @type {HTMLCanvasElement} */ (byId(`histogram-${name}`));
-      canvas.hidden = !found[name];
-      if (found[name]) bars(canvas, found[name], t(name));
-    }
-  });
+  for (const event of ["draw", "redraw"]) on(event, draw);
   byId("histogram-layer").onchange = look;
+}
+
+/** Draw the curves, the sizes of gradients and the histograms. */
+function draw() {
+  if (!app.built) return;
+  const now = recorded ? app.frame?.step : undefined;
+  lineChart(/** @type {any} */ (byId("curves")), recorded?.curves.length ? recorded.curves : withPinned(curves, pinned?.curves ?? {}, [5, 3]), { now });
+  lineChart(/** @type {any} */ (byId("sizes")), recorded?.sizes.length ? recorded.sizes : withPinned(sizes, pinned?.sizes ?? {}, []), { now });
+  const found = app.frame?.histogram;
+  if (found) for (const name of ["weights", "activations", "gradients"]) {
+    const canvas = /** @type {HTMLCanvasElement} */ (byId(`histogram-${name}`));
+    canvas.hidden = !found[name];
+    if (found[name]) bars(canvas, found[name], t(name));
+  }
 }
 
 /** Which of the slower things the page wants to see. */

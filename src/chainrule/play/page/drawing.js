@@ -4,7 +4,7 @@
 import { app, byId, colour, on, shown } from "./app.js";
 import { TEXT, t } from "./text.js";
 import { openUnit, openWeight } from "./explanation.js";
-import { canvasPainter, curveShare, hideTip, legend, linesShown, parameter, placeOf, shaded, svgPainter, tip } from "./painting.js";
+import { canvasPainter, curveShare, hideTip, LEGEND_LINE, legend, legendLines, linesShown, parameter, placeOf, shaded, svgPainter, tip } from "./painting.js";
 
 const ROW = 45, TOP = 30, LEFT = 74, LARGE = 150;
 /** The units of a column that are drawn. */
@@ -25,7 +25,10 @@ let lines = [];
 let inputs = [];
 /** @type {{x: number, y: number, text: string}[]} */
 let labels = [];
-let [width, height] = [600, 300];
+/** The size of the picture, and how far down it goes without all but the first line of its legend. */
+let [width, height, low] = [600, 300, 300];
+/** @type {string[]} */
+let legendWords = [];
 /** @type {Unit | null} */
 let hoveredUnit = null;
 /** @type {Line | null} */
@@ -55,7 +58,10 @@ function arrange() {
   const counts = every.map(({ dense }) => Math.min(dense.units, MOST));
   const given = Math.min(built.inputs[0] ?? 1, MOST);
   width = canvas().parentElement?.clientWidth || 690;
-  height = TOP + Math.max(given, ...counts) * ROW + 34;
+  legendWords = legendLines(TEXT.tile_legend, width);
+  const under = LEGEND_LINE * (legendWords.length - 1);
+  low = TOP + Math.max(given, ...counts) * ROW + 34;
+  height = low + under;
   const room = built.classes.length > 2 ? 30 : 0;
   const gap = (width - LEFT - BOX / 2 - 12 - room) / Math.max(every.length, 1);
   /** @param {number} k @param {number} count */
@@ -80,7 +86,7 @@ function arrange() {
     if (c === every.length - 1 && built.classes.length === dense.units) {
       for (let j = 0; j < counts[c]; j++) labels.push({ x: x + BOX + 4, y: y(j, counts[c]) + BOX / 2 + 4, text: built.classes[j].slice(0, 6) });
     }
-    if (dense.units > counts[c]) labels.push({ x: x - 6, y: height - 22, text: t("more", { count: dense.units - counts[c] }) });
+    if (dense.units > counts[c]) labels.push({ x: x - 6, y: low - 22, text: t("more", { count: dense.units - counts[c] }) });
   });
   const scale = window.devicePixelRatio || 1;
   canvas().width = width * scale;
@@ -115,7 +121,7 @@ function paint(painter) {
   }
   for (const unit of units) drawUnit(painter, unit, { ink, lit });
   for (const label of labels) painter.text(label.x, label.y, label.text, 11, soft);
-  if (app.edges !== "deltas" && app.frame?.unit_scale) legend(painter, 8, height - 10, app.frame.unit_scale, TEXT.tile_legend);
+  if (app.edges !== "deltas" && app.frame?.unit_scale) legend(painter, 8, low - 10, app.frame.unit_scale, legendWords);
   if (hoveredUnit && !onBias) enlarge(painter, hoveredUnit, ink);
 }
 
@@ -144,7 +150,7 @@ function enlarge(painter, unit, ink) {
 /** Where a unit's large tile goes: beside it, inside the canvas. @param {Unit} unit */
 function largePlace(unit) {
   const x = unit.x + BOX + 8 + LARGE < width ? unit.x + BOX + 8 : unit.x - LARGE - 12;
-  return { x, y: Math.max(4, Math.min(unit.y - LARGE / 2 + BOX / 2, height - LARGE - 34)) };
+  return { x, y: Math.max(4, Math.min(unit.y - LARGE / 2 + BOX / 2, low - LARGE - 34)) };
 }
 
 /** @param {Unit} unit */
@@ -293,6 +299,6 @@ export function startDrawing() {
     tell();
   });
   on("explained", draw);
-  on("theme", draw);
+  on("redraw", draw);
   new ResizeObserver(anew).observe(/** @type {HTMLElement} */ (canvas().parentElement));
 }

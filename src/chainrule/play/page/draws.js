@@ -30,5 +30,5 @@ function draw() {
 
 export function startDraws() {
   on("built", draw);
-  on("theme", draw);
+  on("redraw", draw);
 }

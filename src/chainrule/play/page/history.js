@@ -31,5 +31,5 @@ export function startHistory() {
   });
   on("built", () => (history = null));
   on("tab", draw);
-  on("draw", draw);
+  for (const event of ["draw", "redraw"]) on(event, draw);
 }

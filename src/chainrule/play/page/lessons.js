@@ -162,7 +162,7 @@ export function startLessons() {
   byId("end-lesson").onclick = () => begin(-1);
   startTries();
   on("built", showDrawn);
-  on("theme", showDrawn);
+  on("redraw", showDrawn);
   on("stage", watch);
   on("draw", check);
   on("selected", (name) => {

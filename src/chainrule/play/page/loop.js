@@ -91,7 +91,7 @@ function light() {
   if (until !== undefined && frame && frame.step >= until) app.running = false;
   byId("run").textContent = app.running ? TEXT.pause : TEXT.run;
   if (!frame) return;
-  const lit = app.running ? PHASES.map((p) => p.phase) : frame.phase === "forward" ? ["data", "forward"] : [frame.phase];
+  const lit = app.running ? PHASES.map((p) => p.phase) : [frame.phase];
   for (const { phase, about } of PHASES) {
     const box = byId(`phase-${phase}`);
     box.classList.toggle("lit", lit.includes(phase));
@@ -126,7 +126,7 @@ function said(phase) {
   const scene = shownScene();
   if (!frame || app.running) return null;
   if (phase === "data" && scene) return t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
-  if (phase === "weights" && frame.step) return t("weights_changed", { count: frame.step.toLocaleString("en") });
+  if (phase === "weights" && frame.step) return frame.step === 1 ? TEXT.weights_changed_once : t("weights_changed", { count: frame.step.toLocaleString("en") });
   if (phase === "forward" && scene && has("forward")) return predicted(scene.output);
   if (phase === "loss" && scene && has("loss")) return `L = ${figure(scene.output.loss)}`;
   if (phase === "loss" && ["loss", "backward"].includes(frame.phase)) return `L = ${shown(frame.batch_loss)}`;

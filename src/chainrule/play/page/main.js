@@ -37,10 +37,11 @@ function themes() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const set = (/** @type {boolean} */ wanted) => {
     document.documentElement.dataset.theme = wanted ? "dark" : "light";
-    emit("theme");
+    emit("redraw"); // canvases have no style sheet
   };
   set(dark.matches);
   dark.onchange = () => set(dark.matches);
+  addEventListener("resize", () => emit("redraw"));
   byId("theme").onclick = () => set(document.documentElement.dataset.theme !== "dark");
 }
 

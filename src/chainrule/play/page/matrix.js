@@ -3,7 +3,7 @@
 
 import { app, byId, colour, on, shown } from "./app.js";
 import { openWeight } from "./explanation.js";
-import { canvasPainter, hideTip, legend, linesShown, placeOf, shaded, svgPainter, tip } from "./painting.js";
+import { canvasPainter, hideTip, LEGEND_LINE, legend, legendLines, linesShown, placeOf, shaded, svgPainter, tip } from "./painting.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
 
@@ -19,11 +19,14 @@ const [WRITTEN, CELL, SMALL, BETWEEN] = [46, 18, 12, 26];
 let grids = [];
 /** @type {{x: number, y: number, text: string}[]} */
 let labels = [];
-let [width, height] = [690, 300];
+let [width, height, legendTop] = [690, 300, 290];
 /** What is pointed at. @type {{grid: Grid, row: number, column: number} | null} */
 let pointed = null;
 
 const canvas = () => /** @type {HTMLCanvasElement} */ (byId("matrix"));
+
+/** What the legend says, in lines. @param {string} what */
+const legendWords = (what) => legendLines(t("weights_legend", { what: t(what) }), width);
 
 /** The layers with weights. */
 const layers = () => (app.built?.layers ?? []).filter((layer) => layer.parameters.some((p) => p.name.endsWith(".W") && p.shape.length === 2));
@@ -44,7 +47,8 @@ function arrange() {
     low = Math.max(low, picture ? pictures(W, y) : matrix(layer, W, x, y, k === 0));
     x += needs + BETWEEN;
   });
-  height = low + 18;
+  legendTop = low + 14;
+  height = legendTop + 4 + LEGEND_LINE * (legendWords("gradients").length - 1);
   const scale = window.devicePixelRatio || 1;
   canvas().width = width * scale;
   canvas().height = height * scale;
@@ -112,7 +116,7 @@ function paint(painter) {
     for (const [name, line] of [[app.opened?.weight, 2.5], [pointed?.grid === grid && grid.name(pointed.row, pointed.column), 1.5]]) outline(painter, grid, name, Number(line), lit);
   }
   for (const label of labels) painter.text(label.x, label.y, label.text, 11, soft);
-  legend(painter, 0, height - 4, most, t("weights_legend", { what: t(app.edges) }));
+  legend(painter, 0, legendTop, most, legendWords(app.edges));
 }
 
 /** Mark the cell of a weight. @param {import("./painting.js").Painter} painter @param {Grid} grid @param {any} name @param {number} line @param {string} stroke */
@@ -215,6 +219,6 @@ export function startMatrix() {
     if (pointed) tell();
   });
   on("explained", draw);
-  on("theme", draw);
+  on("redraw", draw);
   new ResizeObserver(anew).observe(/** @type {HTMLElement} */ (canvas().parentElement));
 }

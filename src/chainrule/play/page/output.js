@@ -1,7 +1,7 @@
 // What the network gives: the plane coloured by its prediction, with the points; for other data a confusion matrix, or
 // predicted beside true. In the plane one draws points of one's own.
 
-import { app, byId, colour, make, on, shown } from "./app.js";
+import { app, byId, make, on, shown } from "./app.js";
 import { apply, classToDraw } from "./controls.js";
 import { TEXT } from "./text.js";
 import { scatter } from "./charts.js";
@@ -105,7 +105,7 @@ function confusion(classes, counts) {
     const count = counts[i * n + j];
     const cell = make("td", { title: `${TEXT.true_class} ${name}, ${TEXT.predicted_class} ${classes[j]}` }, count ? String(count) : "");
     const share = Math.round((100 * count) / most);
-    cell.style.background = count ? `color-mix(in srgb, ${colour(i === j ? "plus" : "minus")} ${Math.max(10, 0.6 * share)}%, transparent)` : "";
+    cell.style.background = count ? `color-mix(in srgb, var(--${i === j ? "plus" : "minus"}) ${Math.max(10, 0.45 * share)}%, transparent)` : "";
     return cell;
   })));
   return make("table", { className: "confusion" }, make("caption", { className: "hint" }, `${TEXT.true_class} ↓, ${TEXT.predicted_class} →`), head, ...rows);
@@ -129,7 +129,7 @@ export function startOutput() {
     canvas.setAttribute("aria-label", `${TEXT.output}: ${app.built?.data}`);
     byId("others").replaceChildren();
   });
-  on("draw", () => {
+  for (const event of ["draw", "redraw"]) on(event, () => {
     drawPlane();
     if (app.frame?.held) drawOthers();
   });

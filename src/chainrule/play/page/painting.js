@@ -47,15 +47,40 @@ export function shaded(values, across, rows, scaled) {
   return pixels;
 }
 
-/** What colours mean: from -largest to largest. @param {Painter} painter @param {number} x @param {number} y @param {number} largest @param {string} words */
-export function legend(painter, x, y, largest, words) {
+/** How wide a character of a canvas's text is, at most, as a share of its size. */
+const LETTER = 0.56;
+
+/**
+ * The lines of a legend's words: the first begins beside its scale.
+ * @param {string} words @param {number} width of the picture
+ */
+export function legendLines(words, width) {
+  const fits = (/** @type {number} */ room) => Math.floor(room / (11 * LETTER));
+  const lines = [""];
+  for (const word of words.split(" ")) {
+    const room = fits(width - (lines.length === 1 ? 195 : 16));
+    if (lines[lines.length - 1].length + word.length < room) lines.push(`${lines.pop()}${word} `);
+    else lines.push(`${word} `);
+  }
+  return lines;
+}
+
+/** The height of one line of a legend. */
+export const LEGEND_LINE = 14;
+
+/**
+ * What colours mean: from -largest to largest, and in words.
+ * @param {Painter} painter @param {number} x @param {number} y @param {number} largest @param {string[]} lines
+ */
+export function legend(painter, x, y, largest, lines) {
   const ramp = shaded(Array.from({ length: 61 }, (_, k) => k / 30 - 1), 61, 1, (v) => v);
   const low = shown(-largest).replace("-", "−");
   const left = x + 8 + 6.5 * low.length;
   painter.text(x, y, low, 11, colour("soft-ink"));
   painter.image(left, y - 9, 90, 10, ramp);
   painter.box(left, y - 9, 90, 10, colour("soft-ink"), 1);
-  painter.text(left + 96, y, `${shown(largest)}   ${words}`, 11, colour("soft-ink"));
+  painter.text(left + 96, y, `${shown(largest)}   ${lines[0]}`, 11, colour("soft-ink"));
+  lines.slice(1).forEach((line, k) => painter.text(x, y + LEGEND_LINE * (k + 1), line, 11, colour("soft-ink")));
 }
 
 /** Where along a curve its x is this share of the way, as the share of its height. @param {number} share */

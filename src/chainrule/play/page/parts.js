@@ -145,9 +145,9 @@ export function bars(view, at, x, y, width) {
     found.push(part("rect", { x, y: y - 1, width: long(output.predictions[at]), height: 5, class: "share" }));
   }
   if (view.has("loss")) {
-    found.push(number("t", "target", output.targets[at], { x: x + 58, y: y - 5, style }));
+    found.push(number("t", "target", output.targets[at], { x: x + 68, y: y - 5, style }));
     found.push(part("rect", { x, y: y + 5, width: long(output.targets[at]), height: 5, class: "share target-share" }));
-    found.push(number("p−t", "error", output.errors[at], { x: x + 82, y: y - 5, style }));
+    found.push(number("p−t", "error", output.errors[at], { x: x + 94, y: y - 5, style }));
   }
   return found;
 }

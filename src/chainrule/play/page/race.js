@@ -107,11 +107,9 @@ export function startRace() {
     drawSurface = () => drawFlat(/** @type {any} */ (byId("race-surface")), header, arrays);
     drawSurface();
   });
-  const again = () => {
+  on("redraw", () => {
     if (!latest) return;
     drawCurves();
     drawSurface();
-  };
-  on("theme", again);
-  addEventListener("resize", again);
+  });
 }

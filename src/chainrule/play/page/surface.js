@@ -146,6 +146,5 @@ export function startSurface() {
     byId("surface-words").textContent = header.words;
     await drawSpace(header, arrays);
   });
-  on("theme", () => again?.());
-  addEventListener("resize", () => again?.());
+  on("redraw", () => again?.());
 }

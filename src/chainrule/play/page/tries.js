@@ -147,7 +147,7 @@ function drawPaths(canvas, series) {
 export function startTries() {
   on("built", () => (stage = "built"));
   on("draw", follow);
-  on("theme", draw);
+  on("redraw", draw);
   // Other settings end the try under way.
   on("settings", () => {
     if (!setting) current = -1;

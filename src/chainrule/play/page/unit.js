@@ -38,7 +38,7 @@ function outputs({ low, high, counts, here, zero }) {
   const x = (WIDTH * (Math.min(high, Math.max(low, here)) - low)) / (high - low);
   picture.append(
     svg("line", { x1: x, x2: x, y1: 12, y2: HEIGHT - BOTTOM, class: "here" }),
-    svg("text", { x: Math.min(WIDTH - 50, Math.max(50, x)), y: 10, class: "tick middle" }, `${TEXT.this_sample} ${figure(here)}`),
+    svg("text", { x: Math.min(WIDTH - 62, Math.max(62, x)), y: 10, class: "tick middle" }, `${TEXT.this_sample} ${figure(here)}`),
     svg("text", { x: 0, y: HEIGHT - 4, class: "tick" }, figure(low)),
     svg("text", { x: WIDTH, y: HEIGHT - 4, class: "tick end" }, figure(high)));
   if (zero > 0.005) picture.append(svg("text", { x: WIDTH / 2, y: HEIGHT - 4, class: "tick middle" }, t("unit_zero", { share: Math.round(100 * zero) })));

@@ -23,7 +23,7 @@ function layout(scene) {
   const input = widthOf(scene.inputs.map((one) => one.name), besideRaw ? 118 : 72, ports ? 110 : 150);
   const beside = scene.output.bars ? BARS : 0;
   const each = (WIDTH - input - beside - 2) / columns;
-  const unit = ports ? 130 : Math.min(128, (columns > 6 ? 0.72 : 0.62) * each);
+  const unit = ports ? 130 : Math.min(row < 46 ? 136 : 128, (columns > 6 ? 0.72 : 0.62) * each);
   const wide = unit + (ports ? PORTS : 0);
   const height = Math.max(most * row, 280) + 34 + (scene.output.bars ? 30 : 0);
   const inside = height - 30 - (scene.output.bars ? 30 : 0);
@@ -135,11 +135,11 @@ function compact(view, layer, unit, x, y, places) {
   const rows = high >= 40;
   const size = rows ? Math.min(42, high - 8) : 20;
   const left = plotted ? x + size + (rows ? 12 : 9) : x + 5;
-  const style = places.unit < 70 || !rows ? "font-size:10.5px" : "";
+  const style = rows ? (places.unit < 70 ? "font-size:10.5px" : "") : "font-size:10px";
   const found = plotted ? [plot(view, layer, unit, x + 6, y - size / 2, size)] : [];
   if (view.has("forward")) {
     found.push(number("z", "z", unit.z, { x: left, y: rows ? y - 10 : y - 3, style }));
-    if (unit.a !== undefined) found.push(number("a", "a", unit.a, { x: rows ? left : left + 49, y: rows ? y + 4 : y - 3, class: "strong", style }));
+    if (unit.a !== undefined) found.push(number("a", "a", unit.a, { x: rows ? left : left + 50, y: rows ? y + 4 : y - 3, class: "strong", style }));
   }
   if (view.has("delta") && view.knows(layer.name)) found.push(number("δ", "delta", unit.delta, { x: left, y: rows ? y + 18 : y + 11, class: "strong", style }));
   return found;

@@ -1,0 +1,278 @@
+"""The parts of the live page, and how to get to each: for screenshots, and for tests that measure
+what is on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playwright.sync_api import Page
+
+OPENING = ""
+"""The fragment of the address that opens the page as everyone first sees it: 2-3-1."""
+USUAL = "e30"
+"""That of the settings' defaults, 8-8 on spirals."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the page.
+
+    Attributes:
+        words: what it shows, for the caption
+        go: brings an opened page there
+        fragment: of the address to open
+        at: a selector of what to scroll to
+        of: the page of a recorded "run", a "saved" page, or neither
+        on_phones: whether phones have it, too
+    """
+
+    words: str
+    go: Callable[[Page], None]
+    fragment: str = OPENING
+    at: str = ""
+    of: str = ""
+    on_phones: bool = True
+
+
+def settled(page: Page) -> None:
+    """Wait until the page has drawn the result of every command it sent."""
+    page.wait_for_function("() => document.body.dataset.answered === document.body.dataset.asked")
+
+
+def press(page: Page, *phases: str) -> None:
+    """Press phases of the loop."""
+    for phase in phases:
+        page.click(f"#phase-{phase}")
+        settled(page)
+
+
+def choose(page: Page, selector: str, value: str) -> None:
+    """Choose an option of the settings, which fold away."""
+    page.evaluate("() => { document.getElementById('settings').open = true; }")
+    page.select_option(selector, value)
+    settled(page)
+
+
+def learn(page: Page, steps: int) -> None:
+    """Train for at least this many steps."""
+    reached = "(step) => Number(document.getElementById('now-step').textContent.replaceAll(',', '')) >= step"
+    page.click("#run")
+    page.wait_for_function(reached, arg=steps)
+    page.locator("#run").evaluate("(button) => button.textContent === 'Pause' && button.click()")
+    settled(page)
+
+
+def select(page: Page, name: str, *, tab: str = "") -> None:
+    """Select a weight or unit on the stage, and open a tab of the inspector."""
+    kind = "weight" if "." in name else "unit"
+    page.locator(f'#stage [data-{kind}="{name}"]').first.dispatch_event("click")
+    page.wait_for_function("(name) => document.getElementById('explained').dataset.of === name", arg=name)
+    if tab:
+        page.click(f"#tab-{tab}")
+    settled(page)
+
+
+STEP = ("forward", "loss", "backward", "backward", "update")
+"""One step of a network with two layers of weights."""
+
+
+def _minute(clicks: int) -> Callable[[Page], None]:
+    def go(page: Page) -> None:
+        page.click("#first-minute")
+        for _ in range(clicks - 1):
+            page.click("#next")
+            settled(page)
+        page.wait_for_function("() => !document.querySelector('#stage-picture .later')")
+
+    return go
+
+
+def _inspected(name: str, tab: str = "") -> Callable[[Page], None]:
+    def go(page: Page) -> None:
+        for _ in range(3):
+            page.click("#step")
+            settled(page)
+        press(page, *STEP)
+        select(page, name, tab=tab)
+
+    return go
+
+
+def _plane(page: Page) -> None:
+    learn(page, 300)
+    page.click("#lens-plane")
+    settled(page)
+
+
+def _digits(page: Page) -> None:
+    choose(page, "#data-set", "builtin:digits")
+    choose(page, "#set-optimizer", "adam")
+    learn(page, 200)
+
+
+def _unit_of_many(page: Page) -> None:
+    _digits(page)
+    press(page, "forward", "loss", "backward")
+
+
+def _weights(page: Page) -> None:
+    _digits(page)
+    page.click("#lens-weights")
+    settled(page)
+
+
+def _learned(page: Page) -> None:
+    learn(page, 800)
+    page.click("#pin")
+    choose(page, "#set-optimizer", "sgd")
+    learn(page, 300)
+    page.evaluate("() => { document.getElementById('settings').open = false; }")
+
+
+def _settings(page: Page) -> None:
+    page.evaluate("() => { document.getElementById('settings').open = true; }")
+
+
+def _numbers(page: Page) -> None:
+    choose(page, "#data-set", "builtin:diabetes")
+    page.evaluate("() => { document.getElementById('settings').open = false; }")
+    press(page, "forward", "loss", "backward", "backward", "backward", "update")
+
+
+def _surface(page: Page) -> None:
+    learn(page, 300)
+    page.click("#surface-toggle")
+    page.wait_for_function("() => document.getElementById('surface-words').textContent.includes('%')")
+    page.wait_for_function("() => document.getElementById('surface-space').childElementCount > 0")
+
+
+def _optimizers(page: Page) -> None:
+    page.click("#step")
+    settled(page)
+    select(page, "dense_1.W[0, 1]")
+    page.click("#optimizers-toggle")
+    page.locator(".optimizers").wait_for()
+    settled(page)
+
+
+def _race(page: Page) -> None:
+    page.fill("#race-target", "90")
+    page.click("#race-start")
+    page.wait_for_function("() => document.getElementById('race-end')?.textContent.includes('wins')")
+    settled(page)
+
+
+def _lesson(number: int) -> Callable[[Page], None]:
+    def go(page: Page) -> None:
+        page.select_option("#lesson", str(number))
+        settled(page)
+        page.locator("#lesson-box .answer").first.click()
+        settled(page)
+
+    return go
+
+
+def _tried(page: Page) -> None:
+    _lesson(12)(page)
+    for attempt in range(2):
+        page.click(f"[data-try='{attempt}']")
+        page.wait_for_function(
+            "(attempt) => document.querySelector(`[data-try='${attempt}'] small`).textContent.includes('first')",
+            arg=attempt,
+        )
+        settled(page)
+
+
+def _file(page: Page) -> None:
+    """Drop a table onto the page, which previews it."""
+    rows = [
+        f"{40 + 3 * (k % 17)},{k % 5},{'north' if k % 3 else 'south'},note {k},{90 + 7 * (k % 17)}" for k in range(80)
+    ]
+    content = "living_area_in_square_metres,rooms,side_of_the_river,remark,price\n" + "\n".join(rows)
+    page.evaluate("() => { document.getElementById('settings').open = true; }")
+    page.set_input_files("#file", {"name": "houses.csv", "mimeType": "text/csv", "buffer": content.encode()})
+    page.locator("#preview tbody th").first.wait_for()
+
+
+def _table(page: Page) -> None:
+    _file(page)
+    page.click("#train-on-file")
+    page.wait_for_function("() => document.getElementById('data-words')?.textContent.includes('price')")
+    settled(page)
+    page.evaluate("() => { document.getElementById('settings').open = false; }")
+    press(page, "forward", "loss", "backward", "backward", "backward")
+
+
+def _points(page: Page) -> None:
+    choose(page, "#data-set", "drawn:")
+
+
+def _take(page: Page) -> None:
+    page.click("#take")
+    page.click("#take-chainrule")
+    page.wait_for_function("() => document.querySelector('#take-dialog pre')?.textContent.includes('chainrule')")
+
+
+def _projector(page: Page) -> None:
+    press(page, *STEP)
+    page.click("#projector")
+
+
+def _recorded(page: Page) -> None:
+    page.locator("#slider").fill("40")
+    settled(page)
+    select(page, "dense_1.W[0, 1]", tab="history")
+    page.wait_for_function("() => document.getElementById('history-words')?.textContent.includes('all')")
+
+
+def _open(page: Page) -> None:
+    """Nothing to do."""
+
+
+PARTS = {
+    "opened": Part("The page as it opens", _open),
+    "first-minute": Part("The first minute, at its end", _minute(8)),
+    "picture": Part("A weight in the inspector", _inspected("dense_1.W[0, 1]")),
+    "history": Part("A weight so far", _inspected("dense_1.W[0, 1]", "history")),
+    "level": Part("The chain rule of a weight, a level of `explain`", _inspected("dense_1.W[0, 1]", "level-4")),
+    "unit": Part("A unit in the inspector", _inspected("dense_1[1]")),
+    "sample-8-8": Part("One sample in a network of two hidden layers", lambda page: press(page, "forward"), USUAL),
+    "plane": Part("Whole plane: what each unit gives for every point", _plane, USUAL),
+    "unit-of-many": Part("A large network, seen from one of its units", _unit_of_many, USUAL),
+    "weights": Part("Weights of the first layer on digits", _weights, USUAL),
+    "numbers": Part("A table: one row on its way through the network", _numbers, USUAL),
+    "results": Part("Output, curves, gradient sizes and draws, beside a pinned run", _learned, USUAL, ".results"),
+    "settings": Part("All settings", _settings, USUAL, "#settings"),
+    "points": Part("Points of one's own", _points, USUAL, "#settings"),
+    "preview": Part("A file that was dropped, before training", _file, USUAL),
+    "table": Part("A table of one's own", _table, USUAL),
+    "surface": Part("The loss surface with the path so far", _surface, USUAL, "#surface-panel"),
+    "optimizers": Part("The same gradient through several optimizers", _optimizers, OPENING, "#optimizers"),
+    "race": Part("A race, at its end", _race, USUAL, "#race"),
+    "lesson": Part("A lesson", _lesson(4)),
+    "tries": Part("A lesson with something to try", _tried),
+    "take-away": Part("What to take away", _take),
+    "projector": Part("For a lecture", _projector, on_phones=False),
+    "recorded": Part("A recorded run, with a weight through all its steps", _recorded, of="run"),
+    "saved": Part("A file to hand out", _inspected("dense_1.W[0, 1]"), of="saved"),
+}
+"""The parts by name."""
+
+
+def go(page: Page, address: str, part: Part) -> None:
+    """Open the page at a part.
+
+    Args:
+        page: a window
+        address: of the page that the part is `of`
+        part: the part
+    """
+    page.goto("about:blank")  # or only the fragment would change
+    page.goto(f"{address.split('#')[0]}#{part.fragment}")
+    page.wait_for_function("() => document.getElementById('now-loss').textContent !== '-'")
+    settled(page)
+    part.go(page)
+    page.mouse.move(0, 0)
+    page.evaluate("(at) => { if (at) document.querySelector(at).scrollIntoView(); }", part.at)
