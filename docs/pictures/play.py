@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from parts import PARTS, go
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 import chainrule
 from chainrule.runs import Recorder
+from parts import PARTS, go
 
 HERE = Path(__file__).parent.absolute()
 COMMAND = [sys.executable, "-c", "from chainrule.cli import main; main()", "play"]
