@@ -9,7 +9,7 @@ from hypothesis import settings
 from waiting import WAIT
 
 os.environ["JAX_ENABLE_X64"] = "1"  # read when a test imports JAX
-if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers enough for all cores
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 settings.register_profile("chainrule", deadline=None, max_examples=25, derandomize=True)
@@ -19,6 +19,12 @@ BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-c
 """The programs to try, in this order. The shell has no windows, tabs and menus to draw, and so
 takes a quarter of the processor time that Chromium takes for a page.
 """
+
+
+def pytest_xdist_auto_num_workers(config):
+    """With `-n auto`, more workers than cores: a test of a page often waits for the browser."""
+    return (os.cpu_count() or 1) * 3 // 2
+
 
 # Without these, Chromium contacts Google's servers.
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]

@@ -21,11 +21,12 @@ class Part:
 
     Attributes:
         words: what it shows, for the caption
-        go: brings an opened page there
+        go: brings an opened page there, or the page of the part that it comes `after`
         fragment: of the address to open
         at: a selector of what to scroll to
         of: the page of a recorded "run", a "saved" page, or neither
         on_phones: whether phones have it, too
+        after: the name of the part whose page it goes on from; if empty, the page is opened anew
     """
 
     words: str
@@ -34,6 +35,7 @@ class Part:
     at: str = ""
     of: str = ""
     on_phones: bool = True
+    after: str = ""
 
 
 def settled(page: Page) -> None:
@@ -100,6 +102,14 @@ def _inspected(name: str, tab: str = "") -> Callable[[Page], None]:
     return go
 
 
+def _tab(name: str) -> Callable[[Page], None]:
+    def go(page: Page) -> None:
+        page.click(f"#tab-{name}")
+        settled(page)
+
+    return go
+
+
 def _plane(page: Page) -> None:
     learn(page, 300)
     page.click("#lens-plane")
@@ -118,13 +128,11 @@ def _unit_of_many(page: Page) -> None:
 
 
 def _weights(page: Page) -> None:
-    _digits(page)
     page.click("#lens-weights")
     settled(page)
 
 
 def _learned(page: Page) -> None:
-    learn(page, 800)
     page.click("#pin")
     choose(page, "#set-optimizer", "sgd")
     learn(page, 300)
@@ -142,16 +150,12 @@ def _numbers(page: Page) -> None:
 
 
 def _surface(page: Page) -> None:
-    learn(page, 300)
     page.click("#surface-toggle")
     page.wait_for_function("() => document.getElementById('surface-words').textContent.includes('%')")
     page.wait_for_function("() => document.getElementById('surface-space').childElementCount > 0")
 
 
 def _optimizers(page: Page) -> None:
-    page.click("#step")
-    settled(page)
-    select(page, "dense_1.W[0, 1]")
     page.click("#optimizers-toggle")
     page.locator(".optimizers").wait_for()
     settled(page)
@@ -197,7 +201,6 @@ def _file(page: Page) -> None:
 
 
 def _table(page: Page) -> None:
-    _file(page)
     page.click("#train-on-file")
     page.wait_for_function("() => document.getElementById('data-words')?.textContent.includes('price')")
     settled(page)
@@ -235,22 +238,24 @@ PARTS = {
     "opened": Part("The page as it opens", _open),
     "first-minute": Part("The first minute, at its end", _minute(8)),
     "picture": Part("A weight in the inspector", _inspected("dense_1.W[0, 1]")),
-    "history": Part("A weight so far", _inspected("dense_1.W[0, 1]", "history")),
-    "level": Part("The chain rule of a weight, a level of `explain`", _inspected("dense_1.W[0, 1]", "level-4")),
-    "unit": Part("A unit in the inspector", _inspected("dense_1[1]")),
+    "history": Part("A weight so far", _tab("history"), after="picture"),
+    "level": Part("The chain rule of a weight, a level of `explain`", _tab("level-4"), after="history"),
+    "optimizers": Part("The same gradient through several optimizers", _optimizers, at="#optimizers", after="level"),
+    "unit": Part("A unit in the inspector", lambda page: select(page, "dense_1[1]"), after="optimizers"),
     "sample-8-8": Part("One sample in a network of two hidden layers", lambda page: press(page, "forward"), USUAL),
-    "plane": Part("Whole plane: what each unit gives for every point", _plane, USUAL),
+    "plane": Part("Whole plane: what each unit gives for every point", _plane, after="sample-8-8"),
     "unit-of-many": Part("A large network, seen from one of its units", _unit_of_many, USUAL),
-    "weights": Part("Weights of the first layer on digits", _weights, USUAL),
+    "weights": Part("Weights of the first layer on digits", _weights, after="unit-of-many"),
     "numbers": Part("A table: one row on its way through the network", _numbers, USUAL),
-    "results": Part("Output, curves, gradient sizes and draws, beside a pinned run", _learned, USUAL, ".results"),
+    "results": Part(
+        "Output, curves, gradient sizes and draws, beside a pinned run", _learned, at=".results", after="plane"
+    ),
     "settings": Part("All settings", _settings, USUAL, "#settings"),
+    "preview": Part("A file that was dropped, before training", _file, after="settings"),
+    "table": Part("A table of one's own", _table, after="preview"),
     "points": Part("Points of one's own", _points, USUAL, "#settings"),
-    "preview": Part("A file that was dropped, before training", _file, USUAL),
-    "table": Part("A table of one's own", _table, USUAL),
-    "surface": Part("The loss surface with the path so far", _surface, USUAL, "#surface-panel"),
-    "optimizers": Part("The same gradient through several optimizers", _optimizers, OPENING, "#optimizers"),
-    "race": Part("A race, at its end", _race, USUAL, "#race"),
+    "surface": Part("The loss surface with the path so far", _surface, at="#surface-panel", after="results"),
+    "race": Part("A race, at its end", _race, at="#race", after="surface"),
     "lesson": Part("A lesson", _lesson(4)),
     "tries": Part("A lesson with something to try", _tried),
     "take-away": Part("What to take away", _take),
@@ -261,18 +266,35 @@ PARTS = {
 """The parts by name."""
 
 
+def chains() -> list[list[str]]:
+    """The names of the parts, each list to be gone through on one page."""
+    found: list[list[str]] = []
+    for name, part in PARTS.items():
+        if part.after:
+            next(chain for chain in found if chain[-1] == part.after).append(name)
+        else:
+            found.append([name])
+    return found
+
+
 def go(page: Page, address: str, part: Part) -> None:
-    """Open the page at a part.
+    """Go to a part.
 
     Args:
-        page: a window
+        page: a window; at the part that this one comes after, if there is such a part
         address: of the page that the part is `of`
         part: the part
     """
-    page.goto("about:blank")  # or only the fragment would change
-    page.goto(f"{address.split('#')[0]}#{part.fragment}")
-    page.wait_for_function("() => document.getElementById('now-loss').textContent !== '-'")
-    settled(page)
+    if not part.after:
+        page.goto("about:blank")  # or only the fragment would change
+        page.goto(f"{address.split('#')[0]}#{part.fragment}")
+        page.wait_for_function("() => document.getElementById('now-loss').textContent !== '-'")
+        settled(page)
     part.go(page)
     page.mouse.move(0, 0)
-    page.evaluate("(at) => { if (at) document.querySelector(at).scrollIntoView(); }", part.at)
+    show(page, part)
+
+
+def show(page: Page, part: Part) -> None:
+    """Scroll to where the part is."""
+    page.evaluate("(at) => { scrollTo(0, 0); if (at) document.querySelector(at).scrollIntoView(); }", part.at)

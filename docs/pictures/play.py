@@ -1,7 +1,7 @@
 """Takes the documentation's screenshots of every part of the live page, at two widths, light and
 dark.
 
-python docs/pictures/play.py [PART ...]
+python docs/pictures/play.py
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 
 import chainrule
 from chainrule.runs import Recorder
-from parts import PARTS, go
+from parts import PARTS, chains, go
 
 HERE = Path(__file__).parent.absolute()
 COMMAND = [sys.executable, "-c", "from chainrule.cli import main; main()", "play"]
@@ -56,7 +56,7 @@ def main() -> None:
                 page = browser.new_page(
                     viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
                 )
-                for name in sys.argv[1:] or PARTS:
+                for name in (name for chain in chains() for name in chain):
                     part = PARTS[name]
                     if width == 390 and not part.on_phones:
                         continue

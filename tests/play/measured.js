@@ -38,8 +38,8 @@
 
   /** What lies over the rest of the page: texts in different layers may overlap. */
   const layer = (element) => {
-    for (let at = element; at; at = at.parentElement) if (at.nodeName === "DIALOG" || ["fixed", "sticky"].includes(getComputedStyle(at).position)) return at.id || at.nodeName;
-    return "";
+    for (let at = element; at; at = at.parentElement) if (at.nodeName === "DIALOG" || ["fixed", "sticky"].includes(getComputedStyle(at).position)) return at;
+    return null;
   };
 
   /**
@@ -112,8 +112,8 @@
         add(canvas, words, [r.left + box[0] * scale, r.top + box[1] * scale, r.left + box[2] * scale, r.top + box[3] * scale], colour, alpha);
     }
     // What a layer covers can be neither read nor in the way.
-    const over = [...new Set(texts.map((one) => one.layer))].filter(Boolean).map((name) => [name, document.getElementById(name)?.getBoundingClientRect()]);
-    const isCovered = ({ layer: own, box: [left, top, right, bottom] }) => !own && over.some(([, r]) => r && left < r.right && right > r.left && top < r.bottom && bottom > r.top);
+    const over = [...new Set(texts.map((one) => one.layer))].filter(Boolean).map((one) => one.getBoundingClientRect());
+    const isCovered = ({ layer: own, box: [left, top, right, bottom] }) => !own && over.some((r) => left < r.right && right > r.left && top < r.bottom && bottom > r.top);
     texts.splice(0, Infinity, ...texts.filter((one) => !isCovered(one)));
     const overlaps = [];
     texts.forEach((a, k) => texts.slice(0, k).forEach((b) => {
@@ -123,7 +123,7 @@
     }));
     const controls = [...root.querySelectorAll("select, input:not([type=checkbox], [type=range], [type=file])")].filter((one) => isSeen(one) && hides(one));
     return {
-      texts: texts.map(({ element, ...one }) => one), overlaps, width: document.documentElement.scrollWidth,
+      texts: texts.map(({ words, box, colour, alpha, within }) => ({ words, box, colour, alpha, within })), overlaps, width: document.documentElement.scrollWidth,
       cut: texts.filter((one) => one.cut.length).map((one) => `${one.within}: ${one.words} (${one.cut.join(", ")})`),
       hidden: controls.map((one) => `${one.id || one.ariaLabel || one.closest("label")?.textContent.slice(0, 20)}: ${one.selectedOptions?.[0]?.textContent ?? one.value}`),
     };

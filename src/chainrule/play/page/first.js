@@ -1,6 +1,6 @@
 // The first minute: one step of learning in eight clicks, each of which explains one word.
 
-import { app, byId, make, on } from "./app.js";
+import { app, byId, emit, make, on } from "./app.js";
 import { run } from "./loop.js";
 import { limitTo, revealBackwards, select, shownScene } from "./stage.js";
 import { FIRST, TEXT } from "./text.js";
@@ -60,6 +60,7 @@ function show() {
 function forward() {
   at += 1;
   ACTIONS[FIRST[at].name]();
+  emit("first", FIRST[at].name);
   show();
 }
 

@@ -8,9 +8,9 @@ import { figure, part } from "./svg.js";
 /** @typedef {import("./types.js").SceneWeight} SceneWeight */
 /**
  * What a picture is drawn from: the scene, whether the step has computed something, whether the backward pass has
- * reached a layer, what is selected and pointed at, and what the lines show.
+ * reached a layer, what is selected and pointed at, what the lines show, and whether there is little room, as on a phone.
  * @typedef {{scene: import("./types.js").Scene, has: (level: string) => boolean, knows: (layer: string) => boolean,
- *   selected: string, pointed: string, lines: string}} View
+ *   selected: string, pointed: string, lines: string, narrow: boolean}} View
  */
 
 /** How wide a character of the stage's text is, at most, as a share of its size. */
@@ -90,17 +90,21 @@ export function plot(view, layer, unit, x, y, size) {
   return part("g", { class: "plot" }, frame, curve, tangent, point);
 }
 
-/** A unit with all its numbers. @param {View} view @param {SceneLayer} layer @param {SceneUnit} unit @param {number} x @param {number} top */
-export function hiddenNumbers(view, layer, unit, x, top) {
-  const found = [part("text", { x: x + 8, y: top + 15, class: "name" }, unit.unit), plot(view, layer, unit, x + 7, top + 22, 50)];
+/**
+ * A unit with all its numbers.
+ * @param {View} view @param {SceneLayer} layer @param {SceneUnit} unit @param {number} x @param {number} top @param {boolean} narrow
+ */
+export function hiddenNumbers(view, layer, unit, x, top, narrow = false) {
+  const [size, beside, style] = narrow ? [32, x + 39, "font-size:11px"] : [50, x + 63, ""];
+  const found = [part("text", { x: x + 8, y: top + 15, class: "name", style }, unit.unit), plot(view, layer, unit, x + 6, top + 22, size)];
   if (view.has("forward")) {
-    found.push(number("z", "z", unit.z, { x: x + 63, y: top + 34 }));
-    found.push(number("a", "a", unit.a ?? unit.z, { x: x + 63, y: top + 52, class: "strong" }));
+    found.push(number("z", "z", unit.z, { x: beside, y: top + 34, style }));
+    found.push(number("a", "a", unit.a ?? unit.z, { x: beside, y: top + 52, class: "strong", style }));
   }
   if (view.has("delta") && view.knows(layer.name) && unit.slope !== undefined && unit.upstream !== undefined) {
-    found.push(number("f′", "slope", unit.slope, { x: x + 63, y: top + 70 }));
-    found.push(number("∂L/∂a", "upstream", unit.upstream, { x: x + 8, y: top + 87 }));
-    found.push(number("δ", "delta", unit.delta, { x: x + 8, y: top + 104, class: "strong" }));
+    found.push(number("f′", "slope", unit.slope, { x: beside, y: top + 70, style }));
+    found.push(number("∂L/∂a", "upstream", unit.upstream, { x: x + 8, y: top + 87, style }));
+    found.push(number("δ", "delta", unit.delta, { x: x + 8, y: top + 104, class: "strong", style }));
   }
   return found;
 }

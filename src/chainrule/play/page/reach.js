@@ -71,6 +71,7 @@ export function startReach() {
   const open = (/** @type {boolean} */ wanted) => (document.body.dataset.open = String(wanted));
   byId("close-inspector").onclick = () => open(false);
   on("selected", (name) => open(Boolean(name)));
+  on("first", (name) => open(name === "derivative")); // on a phone, the sheet would cover what the other clicks explain
   on("explained", () => document.body.dataset.open ?? open(true));
   on("forget", () => open(false));
 }

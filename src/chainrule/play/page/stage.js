@@ -54,8 +54,9 @@ function draw() {
 
 function picture() {
   if (!scene || app.lens !== "sample") return;
-  const view = { scene, has, knows, selected, pointed, lines: app.edges };
-  render(byId("stage-picture"), scene.focus ? oneUnit(view) : wholeNetwork(view));
+  const place = byId("stage-picture");
+  const view = { scene, has, knows, selected, pointed, lines: app.edges, narrow: place.clientWidth < 500 };
+  render(place, scene.focus ? oneUnit(view) : wholeNetwork(view));
 }
 
 /** The unit or weight at an element of the picture. @param {EventTarget | null} target */
@@ -163,6 +164,6 @@ export function startStage() {
     selected = header.weight ?? header.unit;
     draw();
   });
-  on("lens", picture);
+  for (const event of ["lens", "redraw"]) on(event, picture);
   on("settings", () => limitTo(null));
 }

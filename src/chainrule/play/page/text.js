@@ -17,7 +17,7 @@ export const TEXT = {
   training_loss: "Training loss",
   test_loss: "Test loss",
   lessons: "Lessons",
-  choose_lesson: "Lessons ...",
+  choose_lesson: "Lessons",
   end_lesson: "End the lesson",
   take_away: "Take away",
   theme: "Light / dark",

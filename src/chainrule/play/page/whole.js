@@ -7,30 +7,40 @@ import { TEXT } from "./text.js";
 /** @typedef {import("./parts.js").View} View */
 /** @typedef {import("./types.js").Scene} Scene */
 
-const WIDTH = 740;
-/** The height of a unit that shows all its numbers, the width of its weights' places, and of its bars. */
-const [FULL, PORTS, BARS] = [112, 134, 150];
+/** The height of a unit that shows all its numbers, and the width of its bars. */
+const [FULL, BARS] = [112, 150];
 /** The least width of a unit with a plot of its activation. */
 const PLOTTED = 100;
+/** The sizes where there is room, and on a phone. */
+const SIZES = {
+  wide: { width: 740, ports: 134, full: 130, unit: 128, input: [72, 110, 150], port: 0 },
+  narrow: { width: 458, ports: 84, full: 97, unit: 92, input: [58, 60, 60], port: 38 },
+};
 
-/** Where everything goes. @param {Scene} scene */
-function layout(scene) {
+/** Where everything goes. @param {View} view */
+function layout({ scene, narrow: little }) {
   const most = Math.max(scene.inputs.length, ...scene.layers.map((layer) => layer.units.length));
   const columns = scene.layers.length;
   const ports = columns <= 2 && most <= 3 && scene.inputs.length <= 3;
-  const row = ports ? 124 : Math.max(34, Math.min(64, Math.floor(410 / most)));
-  const besideRaw = row < 44 && scene.inputs.some((one) => one.raw !== null);
-  const input = widthOf(scene.inputs.map((one) => one.name), besideRaw ? 118 : 72, ports ? 110 : 150);
-  const beside = scene.output.bars ? BARS : 0;
-  const each = (WIDTH - input - beside - 2) / columns;
-  const unit = ports ? 130 : Math.min(row < 46 ? 136 : 128, (columns > 6 ? 0.72 : 0.62) * each);
-  const wide = unit + (ports ? PORTS : 0);
-  const height = Math.max(most * row, 280) + 34 + (scene.output.bars ? 30 : 0);
+  const close = Math.max(34, Math.min(64, Math.floor(410 / most)));
+  const besideRaw = !ports && close < 44 && scene.inputs.some((one) => one.raw !== null);
+  const narrow = little && columns <= 3 && !scene.output.bars && !besideRaw;
+  const size = SIZES[narrow ? "narrow" : "wide"];
+  // Weights of a unit with others below it have no more room than the unit.
+  const beside = scene.layers.map((layer, k) => (layer.units.length > 1 ? (k ? scene.layers[k - 1].units.length : scene.inputs.length) + 1 : 0));
+  const row = ports ? Math.max(124, size.port * Math.max(...beside) + 8) : close;
+  const input = widthOf(scene.inputs.map((one) => one.name), besideRaw ? 118 : size.input[0], size.input[ports ? 1 : 2]);
+  const each = (size.width - input - (scene.output.bars ? BARS : 0) - 2) / columns;
+  const unit = ports ? size.full : Math.min(row < 46 && !narrow ? 136 : size.unit, (columns > 6 ? 0.72 : 0.62) * each);
+  const wide = unit + (ports ? size.ports : 0);
+  const height = Math.max(most * row, ports && narrow ? 340 : 280) + 34 + (scene.output.bars ? 30 : 0);
   const inside = height - 30 - (scene.output.bars ? 30 : 0);
   /** @param {number} k @param {number} count */
   const y = (k, count) => 24 + (inside - count * row) / 2 + k * row + row / 2;
   const places = scene.layers.map((_, k) => 1 + input + (each - wide) * (k + 1) + wide * k);
-  return { ports, row, height, input, unit, y, columns: places, gap: each - wide };
+  /** The height of each of so many weights' places beside a unit. @param {number} rows */
+  const port = (rows) => size.port || FULL / rows;
+  return { narrow, width: size.width, ports: ports ? size.ports : 0, port, row, height, input, unit, y, columns: places, gap: each - wide };
 }
 
 /** @typedef {ReturnType<typeof layout>} Places */
@@ -42,24 +52,24 @@ function incoming(scene, layer, unit) {
 
 /** Where the lines to a column begin. @param {Places} places @param {number} k */
 function start(places, k) {
-  return k ? places.columns[k - 1] + places.unit + (places.ports ? PORTS : 0) : 1 + places.input;
+  return k ? places.columns[k - 1] + places.unit + places.ports : 1 + places.input;
 }
 
 /** The picture. @param {View} view */
 export function wholeNetwork(view) {
   const { scene } = view;
-  const places = layout(scene);
+  const places = layout(view);
   const headings = scene.layers.map((layer, k) => {
-    const x = places.columns[k] + (places.ports ? PORTS : 0) + places.unit / 2;
+    const x = places.columns[k] + places.ports + places.unit / 2;
     const words = places.unit < PLOTTED ? layer.name : `${layer.is_output ? TEXT.output_of : TEXT.hidden_of} ${layer.name}`;
     return part("text", { x, y: 14, class: "heading" }, words);
   });
   const lines = view.has("weights") && scene.layers.map((_, k) => part("g", {}, lit(edges(view, places, k))));
-  return part("svg", { viewBox: `0 0 ${WIDTH} ${places.height}`, role: "img", "aria-label": TEXT.stage_label },
+  return part("svg", { viewBox: `0 0 ${places.width} ${places.height}`, class: places.narrow ? "narrow" : "", role: "img", "aria-label": TEXT.stage_label },
     part("text", { x: 1 + places.input / 2, y: 14, class: "heading" }, TEXT.inputs), part("g", {}, headings), part("g", {}, lines || []),
     part("g", {}, scene.inputs.map((input, k) => inputBox(view, input, { x: 1, y: places.y(k, scene.inputs.length), width: places.input, height: Math.min(46, places.row - 4) }))),
     part("g", {}, scene.layers.map((_, k) => column(view, places, k))),
-    part("g", {}, scene.output.bars ? lossBox(view, WIDTH - BARS + 6, places.height - 16, BARS - 10) : null),
+    part("g", {}, scene.output.bars ? lossBox(view, places.width - BARS + 6, places.height - 16, BARS - 10) : null),
     part("g", {}, places.ports ? [] : labels(view, places)));
 }
 
@@ -84,7 +94,7 @@ function portY(scene, places, k, unit, source) {
   const y = places.y(unit, scene.layers[k].units.length);
   if (!places.ports) return y;
   const rows = incoming(scene, scene.layers[k].name, unit).length;
-  return y + (source - (rows - 1) / 2) * (FULL / rows);
+  return y + (source - (rows - 1) / 2) * places.port(rows);
 }
 
 /** The units of a column, each with the places of its weights, or a square for its bias. @param {View} view @param {Places} places @param {number} k */
@@ -95,8 +105,8 @@ function column(view, places, k) {
   if (!view.has("weights")) return part("g", {}, units);
   const weights = layer.units.flatMap((_, unit) => incoming(scene, layer.name, unit).map((weight, row, all) => {
     if (!places.ports) return weight.from === null ? biasSquare(view, places, k, weight) : null;
-    const height = FULL / all.length - 2;
-    return weightBox(view, weight, { x: places.columns[k], y: portY(scene, places, k, unit, row), width: PORTS - 4, height });
+    const box = { x: places.columns[k], y: portY(scene, places, k, unit, row), width: places.ports - 4, height: places.port(all.length) - 2 };
+    return weightBox(view, weight, box, { stacked: places.narrow });
   }));
   return part("g", {}, units, weights);
 }
@@ -115,12 +125,12 @@ function unitBox(view, places, k, at) {
   const unit = layer.units[at];
   const full = places.ports || (layer.is_output && layer.units.length === 1);
   const height = full ? FULL + (places.ports ? 0 : 4) : places.row - 6;
-  const x = places.columns[k] + (places.ports ? PORTS : 0);
+  const x = places.columns[k] + places.ports;
   const y = places.y(at, layer.units.length);
   const narrow = places.unit < PLOTTED;
   const numbers = layer.is_output
     ? view.scene.output.bars ? classNumbers(view, layer, unit, x, y, places) : outputNumbers(view, layer, unit, x, y - height / 2 - (narrow ? 12 : 0), narrow)
-    : places.ports ? hiddenNumbers(view, layer, unit, x, y - height / 2) : compact(view, layer, unit, x, y, places);
+    : places.ports ? hiddenNumbers(view, layer, unit, x, y - height / 2, places.narrow) : compact(view, layer, unit, x, y, places);
   return part("g", { ...touchable(view, unit.unit, "unit"), "data-unit": unit.unit },
     part("rect", { x, y: y - height / 2, width: places.unit, height, rx: 7 }), numbers);
 }
