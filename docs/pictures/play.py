@@ -49,7 +49,7 @@ def main() -> None:
             "saved": (folder / "step.html").as_uri(),
         }
         browser = stack.enter_context(sync_playwright()).chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"), args=["--no-sandbox"]
         )
         for width in (1280, 390):
             for scheme in ("light", "dark"):
@@ -65,7 +65,7 @@ def main() -> None:
                     page.wait_for_timeout(400)
                     screenshot = Image.open(io.BytesIO(page.screenshot()))
                     path = HERE / "play" / f"{name}-{width}-{scheme}.webp"
-                    screenshot.convert("RGB").save(path, quality=70, method=6)
+                    screenshot.convert("RGB").save(path, quality=50, method=6)
                 page.close()
         browser.close()
 

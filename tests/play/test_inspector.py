@@ -107,7 +107,7 @@ def test_a_number_that_is_pointed_at_lights_up_wherever_it_stands(address, visit
         settled(page)
     page.click('[data-weight="dense_1.W[1, 0]"]')
     expect(page.locator("#slice-picture svg")).to_be_visible()
-    lit = """() => [...document.querySelectorAll(".same")].map((one) =>
+    lit = """() => [...document.querySelectorAll(".same:not(#scheme *)")].map((one) =>
         [one.closest("#stage, #line, #slice").id, one.textContent])"""
     for shows, places in (("delta", {"stage", "line"}), ("gradient", {"stage", "line", "slice"})):
         page.hover(f'#line-text [data-shows="{shows}"]')
@@ -116,6 +116,17 @@ def test_a_number_that_is_pointed_at_lights_up_wherever_it_stands(address, visit
         assert len({text for _, text in seen}) == 1
     page.hover("#batch h2")
     assert page.evaluate(lit) == []
+    # And its symbol: the boxes of the scheme, and the fractions of its formula.
+    symbols = "() => [...document.querySelectorAll('#scheme .same')].map((one) => one.dataset.symbol)"
+    expect(page.locator("#scheme .factor").first).to_be_attached()
+    for shows, expected in (
+        ("delta", {"z\u2081", "\u2202z\u2081/\u2202w", "\u2202a\u2081/\u2202z\u2081"}),
+        ("a", {"a\u2081", "\u2202a\u2081/\u2202z\u2081", "\u2202z\u2082/\u2202a\u2081"}),
+    ):
+        page.hover(f'#stage [data-unit="dense_1[0]"] [data-shows="{shows}"]')
+        assert set(page.evaluate(symbols)) == expected
+    page.locator('#scheme .card[data-name="dense_2[0]"]').first.hover()
+    assert page.evaluate(lit) == [["stage", page.text_content('[data-unit="dense_2[0]"] [data-shows="z"]')]]
 
 
 def test_the_numbers_of_the_lines_are_those_of_the_stage():

@@ -142,3 +142,18 @@ def test_what_is_wrong_is_noticed(window):
     assert "faint" in found
     assert "on a canvas" in found
     assert "one text" not in found
+
+
+def test_the_documentation_shows_every_part():
+    docs = Path(__file__).parents[2] / "docs"
+    shown = set(re.findall(r"\((pictures/play/[^)#]+)", (docs / "play-pictures.md").read_text()))
+    widths = {name: (1280, 390) if part.on_phones else (1280,) for name, part in PARTS.items()}
+    assert shown == {
+        f"pictures/play/{name}-{width}-{scheme}.webp"
+        for name in PARTS
+        for width in widths[name]
+        for scheme in ("light", "dark")
+    }
+    for path in shown:
+        with Image.open(docs / path) as picture:
+            assert picture.width == int(path.split("-")[-2])

@@ -78,7 +78,8 @@ class Card:
         ]
         for k, (line, colour, bold) in enumerate(self._set(width)):
             parts.append(svg.text(x + _SIDE, y + 34 + svg.LINE * k, line, colour=colour, bold=bold))
-        return f'<g class="card" data-symbol="{escape(self.symbol)}">{"".join(parts)}</g>'
+        names = f'data-symbol="{escape(self.symbol)}" data-name="{escape(self.name)}"'
+        return f'<g class="card" {names}>{"".join(parts)}</g>'
 
 
 def weight_symbol(e: Explanation) -> str:
