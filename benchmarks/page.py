@@ -163,11 +163,12 @@ def main() -> int:
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     code = "from chainrule.cli import main; main()"
     command = [sys.executable, "-c", code, "play", "--no-browser"]
+    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as driver:
         try:
             assert server.stdout is not None
             address = server.stdout.readline().strip()
-            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
             first = []
             for _ in range(3):
                 page = browser.new_page(viewport={"width": 1280, "height": 800})

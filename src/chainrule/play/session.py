@@ -38,7 +38,7 @@ FULL_EVERY = 0.12
 """Seconds between full frames while training runs."""
 INSPECTOR = 360
 """The width of the inspector's pictures in CSS pixels."""
-SCENE_EVERY = 0.03
+SCENE_EVERY = 0.015
 """Seconds between scenes of the stage while training runs."""
 READABLE = 10.0
 """Steps per second up to which the stage's lines of arithmetic can be read."""
