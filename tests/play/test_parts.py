@@ -115,6 +115,7 @@ def seen_in(page, width, scheme):
 
 def test_what_is_wrong_is_noticed(window):
     """The measure itself: texts that overlap, are cut off, or are faint are found."""
+    window.goto("about:blank")
     window.set_content("""<style>
         body { background: #fff; color: #000; font: 16px sans-serif; }
         body > * { position: absolute; left: 20px; margin: 0; }

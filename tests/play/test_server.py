@@ -242,7 +242,7 @@ HOSTILE = [
 def test_hostile_messages_are_answered_with_an_error(address, message):
     with socket(address) as connection:
         connection.send(json.dumps({"type": "settings", "settings": {}}))
-        next_of(connection, "built")
+        next_of(connection, "frame")
         connection.send(json.dumps({"type": "shown"}))
         connection.send(json.dumps(message))
         header = next_of(connection, "error")

@@ -377,7 +377,10 @@ def serve(host: str, port: int, dataset: Dataset | None, run: Run | None, ready:
     """
     import uvicorn
 
-    listener = sockets.socket(sockets.AF_INET6 if ":" in host else sockets.AF_INET)
+    # With its protocol named, asyncio sends small messages at once instead of waiting for more
+    # (TCP_NODELAY).
+    family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
+    listener = sockets.socket(family, sockets.SOCK_STREAM, sockets.IPPROTO_TCP)
     listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -143,9 +143,17 @@ function pointing() {
 
 export function startStage() {
   pointing();
+  /** Whether there is a scene that has not been drawn yet. */
+  let fresh = false;
   on("scene", ({ header }) => {
     scene = /** @type {Scene} */ (header);
     if (!revealing && limit === null) known = new Set(reachedLayers(scene));
+    fresh = true;
+  });
+  // Drawn together with the frame that follows it: each of the two would take the browser a picture of its own.
+  on("draw", () => {
+    if (!fresh || !scene) return;
+    fresh = false;
     draw();
     if (!revealing || scene.reached > 0 || scene.phase !== "backward") return;
     revealing = false;
