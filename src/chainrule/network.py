@@ -21,6 +21,9 @@ from chainrule.layers.operators import Concatenate
 from chainrule.layers.shaping import Reshape, Slice
 from chainrule.layout import Layout
 
+MOST_WEIGHTS = 2**40
+"""The maximum number of weights: four terabytes of them."""
+
 Call = tuple[int, tuple[int, ...]]
 """A layer's number, and the numbers of the values that it is called on."""
 
@@ -83,7 +86,8 @@ class Network(Kind):
             raise unknown("dtype", self.dtype, ("float32", "float64"))
         object.__setattr__(self, "layers", layers)
         object.__setattr__(self, "input_shape", shape)
-        _ = self.graph  # shapes that don't fit should be known here
+        size = self.parameters.size  # shapes that don't fit should be known here
+        require(size <= MOST_WEIGHTS, f"the network has {size:,} weights; at most {MOST_WEIGHTS:,} are possible")
 
     @cached_property
     def graph(self) -> Graph:

@@ -15,10 +15,11 @@ SAVED = (0, 1, 2, 3, 350)
 
 
 @contextmanager
-def serving(*arguments, without=""):
+def serving(*arguments, without="", errors=None):
     """The address of a server with these arguments, which ends with the block.
 
-    `without` is the name of a package that it can't import.
+    `without` is the name of a package that it can't import; what it prints on stderr is added to the
+    list `errors`.
     """
     hide = f"import sys; sys.modules[{without!r}] = None; " if without else ""
     command = [sys.executable, "-c", hide + CODE, "play", "--no-browser", *arguments]
@@ -28,6 +29,8 @@ def serving(*arguments, without=""):
         finally:
             process.terminate()
             process.wait()
+            if errors is not None:
+                errors.append(process.stderr.read())
 
 
 @pytest.fixture(scope="session")

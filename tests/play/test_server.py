@@ -3,6 +3,7 @@
 import http.client
 import json
 import select
+import socket as sockets
 import struct
 from contextlib import ExitStack
 
@@ -78,6 +79,47 @@ def test_the_page_and_its_security_headers(address):
     assert headers["referrer-policy"] == "no-referrer"
     assert "<script>" not in body
     assert "style=" not in body
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [("POST", "", 405), ("GET", "nowhere.js", 404), ("GET", "../secret", 404), ("GET", "upload", 404)],
+)
+def test_every_answer_is_confined(address, method, path, expected):
+    status, _, headers = ask(address, f"/{host_and_token(address)[1]}/{path}", method)
+    assert status == expected
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_silent_connections_lock_nobody_out(address):
+    host, port = host_and_token(address)[0].split(":")
+    with ExitStack() as stack:
+        for k in range(200):
+            connection = stack.enter_context(sockets.create_connection((host, int(port)), timeout=WAIT))
+            if k % 2:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: ")  # and no more
+        assert still_works(address)
+
+
+def test_a_connection_without_a_request_is_closed(address):
+    host, port = host_and_token(address)[0].split(":")
+    for beginning in (b"", b"GET / HTTP/1.1\r\nHost: "):
+        with sockets.create_connection((host, int(port)), timeout=WAIT) as connection:
+            connection.sendall(beginning)
+            assert connection.recv(100) == b""
+
+
+def test_an_aborted_upload_is_no_error(serve):
+    errors = []
+    with serve(errors=errors) as address:
+        host, token = host_and_token(address)
+        name, port = host.split(":")
+        with sockets.create_connection((name, int(port)), timeout=WAIT) as connection:
+            request = f"POST /{token}/upload?kind=csv HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5000\r\n\r\na,b\n"
+            connection.sendall(request.encode())
+        assert still_works(address)
+    assert errors == ["press Ctrl-C to stop\n"]
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/wrong/", "/config.json", "/x/config.json", "//", "/%00/"])

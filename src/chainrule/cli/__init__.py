@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chainrule.cli import charts, check, explain, play, train, use, worksheet
+from chainrule.cli import charts, check, display, explain, play, train, use, worksheet
 from chainrule.errors import ChainruleError
 from chainrule.version import VERSION
+
+LONGEST = 100
+"""Longer names are cut in error messages."""
 
 app = typer.Typer(
     name="chainrule",
@@ -49,20 +54,29 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error in the input is reported in one line, with exit code 2."""
-    sys.exit(run(sys.argv[1:]))
+    display.print_anything()
+    sys.exit(run(sys.argv[1:] or ["--help"]))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command line with these arguments and return the exit code."""
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, standalone_mode=False) or 0)
+        sys.stdout.flush()  # what can't be written is reported, too
+        return code
     except ChainruleError as error:
         return _report(str(error))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_output()
         return 0
+    except OSError as error:
+        return _report(_about(error))
+    except UnicodeError as error:
+        return _report(_about_text(error))
+    except RecursionError:
+        return _report("something is nested too deeply: a network's layers in parentheses, or a file")
     except MemoryError:
         return _report("out of memory; use a smaller network, fewer rows or smaller batches")
     except Exception as error:
@@ -73,6 +87,37 @@ def run(arguments: list[str]) -> int:
         return _report(f"{message[:1].lower()}{message[1:].rstrip('.')}; see 'chainrule COMMAND --help'")
 
 
+def _about(error: OSError) -> str:
+    """What the operating system refused, and where."""
+    reason = (error.strerror or str(error)).lower()
+    if error.filename is None:
+        try:
+            Path.cwd()
+        except OSError:
+            return "the working directory no longer exists; change to another"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _silence_output()
+            return "the output can't be written: no space is left where it goes"
+        return reason
+    name = os.fsdecode(error.filename)
+    return f"{name if len(name) < LONGEST else name[:LONGEST] + '...'}: {reason}"
+
+
+def _about_text(error: UnicodeError) -> str:
+    """Which text can't be decoded or encoded."""
+    if not isinstance(error, UnicodeEncodeError):
+        return f"a text is not in UTF-8: {error}"
+    around = error.object[max(0, error.start - 20) : error.end + 20]
+    return f"the name {around!r} has bytes that are not UTF-8; rename the file or folder"
+
+
+def _silence_output() -> None:
+    """Send what is still to be printed nowhere: there is no one to read it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _report(message: str) -> int:
-    print(f"chainrule: {' '.join(message.split())}", file=sys.stderr)
+    """Print an error in one line; return the exit code."""
+    line = " ".join(message.split())
+    print(f"chainrule: {line if len(line) < 20 * LONGEST else line[: 20 * LONGEST] + ' ...'}", file=sys.stderr)
     return 2

@@ -47,7 +47,7 @@ def check(
         out = display.out
         size, samples = arguments["network"].parameters.size, len(arguments["x"])
         out.print(f"{result.checked:,} of {size:,} weights checked, on {samples} samples")
-        out.print(f"largest difference: {result.worst}", markup=False)
+        out.print(f"largest difference: {result.worst}")
         out.print(f"  backpropagation      {result.analytic:+.12g}")
         out.print(f"  central differences  {result.numeric:+.12g}")
         out.print(f"  relative difference  {result.error:.2g}: {'passed' if passed else 'FAILED'}")
@@ -98,4 +98,4 @@ def data(json: AsJson = False) -> None:
         display.print_json({name: builtin.about for name, builtin in BUILTIN.items()})
         return
     for name, builtin in BUILTIN.items():
-        display.out.print(f"[bold]{name:<15}[/]{builtin.about}", markup=True)
+        display.out.print(display.bold(f"{name:<15}") + builtin.about)

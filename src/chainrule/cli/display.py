@@ -1,23 +1,54 @@
-"""Output of the command line: progress, metrics, JSON, files and a loss curve."""
+"""Output of the command line: progress, metrics, JSON, files and a loss curve.
+
+Names come from the user's files and folders, so nothing that is printed is read as markup, and what
+a terminal's encoding lacks is printed as an escape sequence.
+"""
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress
+from rich.text import Text
 
 if TYPE_CHECKING:
     from chainrule.training import Event
 
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 """For results."""
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 """For everything else: progress, notes and errors."""
+
+
+def bold(text: str) -> Text:
+    """A text in bold, whatever characters it has."""
+    return Text(text, style="bold")
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What an encoding lacks: a file name's bytes that are no text, else an escape sequence."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    characters = error.object[error.start : error.end]
+    if all("\udc80" <= character <= "\udcff" for character in characters):
+        return bytes(ord(character) - 0xDC00 for character in characters), error.end
+    return characters.encode("ascii", "backslashreplace"), error.end
+
+
+def print_anything() -> None:
+    """Let the standard streams print every text, in any encoding."""
+    codecs.register_error("escaped", _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="escaped")
+
 
 LABELS = {"f1": "F1", "roc_auc": "ROC AUC", "r2": "R2", "mae": "mean absolute error", "rmse": "root mean squared error"}
 PERCENTAGES = ("accuracy", "balanced_accuracy")
@@ -46,7 +77,7 @@ def write(path: Path, content: bytes, what: str = "") -> None:
     from chainrule.runs.folder import write_whole
 
     write_whole(path, content)
-    err.print(f"{what} written to {path}".strip(), markup=False)
+    err.print(f"{what} written to {path}".strip())
 
 
 def finite(value: Any) -> Any:
@@ -130,8 +161,17 @@ def curve(lines: Mapping[str, Sequence[float]], width: int = 60, height: int = 8
         if previous is not None:
             ends.setdefault(previous // 4, []).append(name)
     labels = {0: f"{math.exp(high):.3g}", height - 1: f"{math.exp(low):.3g}"}
-    rows = ("".join(chr(0x2800 + dots) for dots in row) for row in cells)
+    rows = ("".join(map(_cell, row)) for row in cells)
     return [f"{labels.get(k, ''):>9} {row} {', '.join(ends.get(k, []))}".rstrip() for k, row in enumerate(rows)]
+
+
+def _cell(dots: int) -> str:
+    """A character with these dots; a star where the terminal has no braille."""
+    try:
+        chr(0x2800).encode(out.encoding)
+    except (UnicodeError, LookupError):
+        return "*" if dots else " "
+    return chr(0x2800 + dots)
 
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))

@@ -87,8 +87,7 @@ def _recorded(run: str | None, weight: str | None, step: int | None, sample: int
     if weight is None:
         display.err.print(
             f"explaining {explanation.weight}: of the first layer's weights it has the largest gradient in step"
-            f" {explanation.step}; for another, pass its name: {opened.trained.plan.network.parameters.ranges}",
-            markup=False,
+            f" {explanation.step}; for another, pass its name: {opened.trained.plan.network.parameters.ranges}"
         )
     return explanation
 

@@ -67,14 +67,13 @@ def play(
         dataset = load(what, target=target, validation=VALIDATION, test=TEST)
     if host not in ("127.0.0.1", "localhost", "::1"):
         display.err.print(
-            f"[bold]Warning[/]: the page is served on {host}, so others on your network can reach it. Whoever has the"
-            " address below can train networks on this computer and see the data that you open.",
-            markup=True,
+            display.bold("Warning") + f": the page is served on {host}, so others on your network can reach it. Whoever"
+            " has the address below can train networks on this computer and see the data that you open."
         )
 
     def ready(address: str) -> None:
-        display.out.print(address, markup=False)
-        display.err.print("press Ctrl-C to stop", markup=False)
+        display.out.print(address)
+        display.err.print("press Ctrl-C to stop")
         if browser:
             import webbrowser
 

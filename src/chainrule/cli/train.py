@@ -202,9 +202,7 @@ def _introduce(plan: Plan, data: Dataset) -> None:
     task = f"{data.target.width} classes" if data.task == "classification" else "regression"
     layers = " > ".join(node.name for node in plan.network.nodes)
     out = display.err
-    out.print(
-        f"[bold]{data.name}[/]: {sum(sizes):,} samples of {shape}; target {data.target.name} ({task})", markup=True
-    )
+    out.print(display.bold(data.name) + f": {sum(sizes):,} samples of {shape}; target {data.target.name} ({task})")
     out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test samples")
     out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")
     for note in make_engine(plan.engine, plan.problem(sizes[0])).notes:
@@ -212,8 +210,6 @@ def _introduce(plan: Plan, data: Dataset) -> None:
 
 
 def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, json: bool) -> None:
-    from rich.markup import escape
-
     from chainrule.explain import Explanation, gradient_line, telling_weight, update_line
 
     metrics = trained.evaluate() if data.test is not None else {}
@@ -242,4 +238,4 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
         lines["to explain it"] = f'chainrule explain {shlex.quote(str(folder))} "{weight}" --step {explanation.step}'
     width = max(map(len, lines))
     for name, value in lines.items():
-        display.out.print(f"[bold]{name:<{width}}[/]  {escape(value)}", markup=True)
+        display.out.print(display.bold(f"{name:<{width}}") + f"  {value}")

@@ -155,7 +155,7 @@ def _show_summary(run: Run) -> None:
     plan, target, manifest, rows = run.trained.plan, run.trained.target, run.manifest, run.data["rows"]
     out = display.out
     progress = f"{manifest['status']} after {manifest['epochs']} epochs, {manifest['steps']:,} steps"
-    out.print(f"[bold]{run.folder}[/]: {progress}", markup=True)
+    out.print(display.bold(str(run.folder)) + f": {progress}")
     sizes = ", ".join(f"{rows[name]:,} {name}" for name in ("training", "validation", "test"))
     out.print(f"data       {run.data['name']}: {sizes} samples")
     classes = f", {target.width} classes" if target.task == "classification" else ""

@@ -48,6 +48,7 @@ def worksheet(
     hint = "worksheet: pass either a RUN or a --network with its --loss"
     require(run is None or (network is None and loss is None), hint)
     require(inputs >= 1, "--inputs takes 1 or more")
+    require(run is not None or step is None, "--step is a step of a run: pass the RUN, or leave it out")
     output_suffix(output, "a worksheet is", ".html")
     chosen = named_optimizer(optimizer)
     if run is not None:

@@ -8,6 +8,7 @@ parameters. This module holds the simple stages; adaptive.py and quasi_newton.py
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -111,6 +112,9 @@ class Stage(Kind, register=False):
         for name in self.fractions:
             value = getattr(self, name)
             require(0 <= value < 1, f"{type(self).__name__}: {name} is {value}; it must be in [0, 1)")
+        epsilon = getattr(self, "epsilon", 0.0)
+        finite = math.isfinite(epsilon) and epsilon >= 0
+        require(finite, f"{type(self).__name__}: epsilon is {epsilon}; it must be finite and not negative")
 
     @property
     def formula(self) -> str:

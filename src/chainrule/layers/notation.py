@@ -7,11 +7,12 @@ settings. `residual(...)` holds such a text, `branches(... | ...)` several.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 from chainrule import notation
-from chainrule.errors import SettingError, unknown
+from chainrule.errors import SettingError, require, unknown
 from chainrule.kinds import kinds_of
 from chainrule.layers.activations import aliases
 from chainrule.layers.base import Layer
@@ -19,6 +20,8 @@ from chainrule.layers.combinators import Branches, Residual
 from chainrule.layers.dense import Dense
 from chainrule.layers.graph import Composite
 
+DEEPEST = 50
+"""How deep a text can nest layers."""
 COMPOSITES: dict[str, Callable[[str], Layer]] = {
     "residual": lambda inner: Residual(parse(inner)),
     "branches": lambda inner: Branches([parse(branch) for branch in notation.split(inner, "|")]),
@@ -39,6 +42,10 @@ def parse(text: str) -> list[Layer]:
         >>> [layer.kind for layer in parse("64 relu, dropout 0.2")]
         ['Dense', 'Dropout']
     """
+    depth = max(itertools.accumulate({"(": 1, ")": -1}.get(character, 0) for character in text), default=0)
+    require(
+        depth <= DEEPEST, f"network: layers in parentheses are nested {depth:,} deep; at most {DEEPEST} are possible"
+    )
     return [_layer(part) for part in notation.split(text, ",") if part]
 
 

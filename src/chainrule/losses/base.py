@@ -31,6 +31,9 @@ class Loss(Kind, register=False):
     scales_target: ClassVar[bool] = True
     """Whether a regression target may be standardized for training."""
 
+    least_target: ClassVar[float] = -math.inf
+    """The smallest target that it is defined for."""
+
     averages_outputs: ClassVar[bool] = False
     """Whether a sample's loss is the mean over its outputs."""
 

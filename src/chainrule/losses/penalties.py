@@ -30,6 +30,8 @@ class Penalty(Kind):
     on: str | None = None
 
     def __post_init__(self) -> None:
+        named = self.on is None or isinstance(self.on, str)
+        require(named, f"penalty: on is {self.on!r}; it takes a glob of parameter names, such as 'dense_1.*'")
         require(self.l1 >= 0 and self.l2 >= 0, f"penalty: l1 is {self.l1} and l2 is {self.l2}; neither can be negative")
 
     def value(self, parameters: Vector, layout: Layout) -> float:

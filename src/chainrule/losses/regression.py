@@ -151,8 +151,8 @@ class Poisson(Loss):
 
     notation = "poisson"
     averages_outputs = True
-
     scales_target = False
+    least_target = 0.0
 
     formula = (r"\frac{1}{K}\sum_j e^{y_j} - t_j y_j", r"\frac{1}{K}(e^{y_j} - t_j)")
 

@@ -21,10 +21,11 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope
 from starlette.types import Send as AsgiSend
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -66,7 +67,8 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware that refuses requests without the token, or with another Host or Origin.
+    """ASGI middleware that refuses requests without the token, or with another Host or Origin, and
+    gives every answer the headers that confine it.
 
     Args:
         app: the application that it protects
@@ -83,13 +85,20 @@ class Guard:
             await self._app(scope, receive, send)
             return
         problem = self._problem(scope)
+
+        async def confined(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+            await send(message)
+
         if problem is None:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, confined)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": problem})
         else:
-            await PlainTextResponse(problem, 403, HEADERS)(scope, receive, send)
+            await PlainTextResponse(problem, 403, {"Connection": "close"})(scope, receive, confined)
 
     def _problem(self, scope: Scope) -> str | None:
         """Why a request is refused; None if it is legitimate."""
@@ -131,11 +140,11 @@ class Play:
         """One of the page's own files."""
         name = request.path_params.get("name") or "index.html"
         if name == "plotly.js" and has_plotly():
-            return FileResponse(plotly_script(), media_type="text/javascript", headers=HEADERS)
+            return FileResponse(plotly_script(), media_type="text/javascript")
         path = PAGE / name
         if name not in page_files() or path.suffix not in CONTENT_TYPES:
-            return PlainTextResponse("no such file", 404, HEADERS)
-        return FileResponse(path, media_type=CONTENT_TYPES[path.suffix], headers=HEADERS)
+            return PlainTextResponse("no such file", 404)
+        return FileResponse(path, media_type=CONTENT_TYPES[path.suffix])
 
     async def upload(self, request: Request) -> Response:
         """Read a CSV, TSV or Parquet file as `chainrule train` does; answer with its preview."""
@@ -149,12 +158,15 @@ class Play:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, f"dropped.{kind}")
             size = 0
-            with path.open("wb") as file:
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size > MOST_UPLOAD:
-                        return _refused(too_large, 413)
-                    file.write(chunk)
+            try:
+                with path.open("wb") as file:
+                    async for chunk in request.stream():
+                        size += len(chunk)
+                        if size > MOST_UPLOAD:
+                            return _refused(too_large, 413)
+                        file.write(chunk)
+            except ClientDisconnect:
+                return _refused("the upload was aborted")
             name = request.query_params.get("name", "")[:80] or path.name
             try:
                 upload = await run_in_threadpool(Upload.read, path, name)
@@ -258,7 +270,12 @@ def _file_and_target(upload: str) -> tuple[str, int]:
 
 
 def _json(content: dict[str, Any], status: int = 200) -> Response:
-    return Response(json.dumps(content), status, HEADERS, "application/json")
+    return Response(json.dumps(content), status, media_type="application/json")
+
+
+def _failed(_request: Request, _error: Exception) -> Response:
+    """The answer where chainrule itself failed; the terminal has the details."""
+    return PlainTextResponse("chainrule itself failed; see the terminal for details", 500, HEADERS)
 
 
 def _refused(message: str, status: int = 400) -> Response:
@@ -356,6 +373,7 @@ def application(token: str, hosts: frozenset[str], dataset: Dataset | None = Non
             Route("/{token}/{name:path}", play.file),
         ],
         lifespan=lifespan,
+        exception_handlers={Exception: _failed},
     )
     app.state.play = play
     app.add_middleware(Guard, token=token, hosts=hosts)
@@ -376,6 +394,8 @@ def serve(host: str, port: int, dataset: Dataset | None, run: Run | None, ready:
         ChainruleError: if the port is not available
     """
     import uvicorn
+
+    from chainrule.play.connections import Connection
 
     # With its protocol named, asyncio sends small messages at once instead of waiting for more
     # (TCP_NODELAY).
@@ -402,7 +422,7 @@ def serve(host: str, port: int, dataset: Dataset | None, run: Run | None, ready:
 
     config = uvicorn.Config(
         application(token, hosts, dataset, run), log_level="error", ws_max_size=MOST_MESSAGE + 1000,
-        ws="websockets-sansio", limit_concurrency=64, timeout_graceful_shutdown=2, access_log=False,
+        http=Connection, ws="websockets-sansio", limit_concurrency=64, timeout_graceful_shutdown=2, access_log=False,
         server_header=False,
     )  # fmt: skip
     Server(config).run([listener])

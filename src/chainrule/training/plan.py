@@ -138,6 +138,7 @@ def make_plan(
     metric_names = measures.default(data.task, loss)
     if metrics is not None:
         metric_names = measures.check(metrics, data.task)
+    _check_targets(loss, data)
     loss = weighted(loss, class_weight, data)
     network = build_network(network, data, loss, dtype)
     optimizer = named_optimizer(defaults(data).optimizer if optimizer is None else optimizer)
@@ -159,6 +160,15 @@ def make_plan(
     )
     _try_out(plan, data)
     return plan
+
+
+def _check_targets(loss: Loss, data: Dataset) -> None:
+    """Raise DataError if the loss is not defined for some target."""
+    for part in (data.training, data.validation, data.test):
+        smallest = min(np.ravel(part.y), default=0) if part is not None and data.task == "regression" else 0
+        if smallest < loss.least_target:
+            allowed = f"the loss {type(loss).__name__} takes targets of {loss.least_target:g} or more"
+            raise DataError(f"{data.name}: {data.target.name} has the value {smallest:g}; {allowed}")
 
 
 def _engine(name: str | None) -> str:

@@ -1,0 +1,144 @@
+"""Names, streams and settings at the edge of what is possible: what works does so with every name
+and every encoding; what doesn't is one line and exit code 2.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chainrule.cli import run
+from waiting import WAIT
+
+LONG = "x" * 300
+MAIN = [sys.executable, "-c", "from chainrule.cli import main; main()"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def table(path, names):
+    """A table of numbers whose columns have these names."""
+    rows = np.random.default_rng(0).normal(size=(40, len(names))).round(3)
+    path.write_text(",".join(names) + "\n" + "\n".join(",".join(map(str, row)) for row in rows), encoding="utf-8")
+
+
+def started(*arguments, **options):
+    """The command in a process of its own: exit code, stdout and stderr as bytes."""
+    environment = {**os.environ, **options.pop("environment", {})}
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    done = subprocess.run([*MAIN, *arguments], env=environment, timeout=2 * WAIT, check=False, **output)
+    return done.returncode, done.stdout, done.stderr
+
+
+def one_line(code, err):
+    """The error's line."""
+    lines = err.strip().splitlines()
+    assert (code, len(lines)) == (2, 1), err
+    assert lines[0].startswith("chainrule: ")
+    return lines[0]
+
+
+def test_names_are_printed_as_they_are(capsys):
+    table(Path("speed.csv"), ["a", "[bold]b", "speed [km/h]", "[/x]"])
+    assert run(["train", "speed.csv", "--epochs", "1", "--output", "runs/[red]x"]) == 0
+    output = capsys.readouterr()
+    assert "target [/x] (regression)" in output.err
+    assert "runs/[red]x" in output.out
+    assert run(["show", "runs/[red]x"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("runs/[red]x: ")
+    assert "target     [/x] (regression)" in output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", LONG], ["train", "--resume", LONG], ["train", "t.csv", "--epochs", "1", "--output", LONG],
+        ["show", LONG], ["predict", LONG, "t.csv"], ["evaluate", LONG], ["explain", LONG], ["check", LONG],
+        ["descend", LONG], ["gradients", LONG], ["play", LONG], ["worksheet", LONG],
+        ["worksheet", "-o", f"{LONG}.html"], ["explain", "--example", "--format", "svg", "-o", f"{LONG}.svg"],
+    ],
+    ids=lambda arguments: " ".join(arguments).replace(LONG, "LONG"),
+)  # fmt: skip
+def test_a_name_that_is_too_long(arguments, capsys):
+    table(Path("t.csv"), ["a", "b", "c"])
+    assert "file name too long" in one_line(run(arguments), capsys.readouterr().err.lower())
+    assert [path.name for path in Path().iterdir() if path.name != "runs"] == ["t.csv"]
+
+
+def test_what_a_terminal_lacks_is_escaped():
+    table(Path("sizes.csv"), ["a", "größe", "π"])
+    assert run(["train", "sizes.csv", "--epochs", "2", "--output", "runs/sizes"]) == 0
+    for encoding in ("ascii", "latin-1"):
+        code, out, _ = started("show", "runs/sizes", environment={"PYTHONIOENCODING": encoding})
+        assert code == 0
+        assert b"target     \\u03c0 (regression)" in out
+        assert b"***" in out  # the curve, without braille
+    code, out, _ = started("predict", "runs/sizes", "sizes.csv", environment={"PYTHONIOENCODING": "ascii"})
+    assert (code, out.splitlines()[0]) == (0, b"\\u03c0")
+
+
+def test_a_name_that_is_not_utf8():
+    table(Path("t.csv"), ["a", "b", "c"])
+    Path("t.csv").rename(os.fsdecode(b"b\xffd.csv"))
+    code, _, err = started(b"train", b"b\xffd.csv", "--epochs", "1")
+    assert (code, err.splitlines()[-1].count(b"not UTF-8; rename the file")) == (2, 1)
+    assert b"Traceback" not in err
+    assert not Path("runs").exists() or not list(Path("runs").iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["data"], ["data", "--json"], ["--help"]], ids=" ".join)
+def test_a_full_disk_behind_the_output(arguments):
+    with Path("/dev/full").open("wb") as full:
+        code, _, err = started(*arguments, stdout=full)
+    assert "no space is left" in one_line(code, err.decode())
+
+
+@pytest.mark.parametrize("arguments", [["train", "iris", "--epochs", "1"], ["train", "t.csv"], ["worksheet"]])
+def test_a_working_directory_that_is_gone(arguments):
+    gone = "import os; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone'); from chainrule.cli import main; main()"
+    command = [sys.executable, "-c", gone, *arguments]
+    done = subprocess.run(command, capture_output=True, timeout=2 * WAIT, check=False, text=True)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("chainrule: ")
+
+
+def test_without_a_command_there_is_help():
+    code, out, err = started()
+    assert (code, err) == (0, b"")
+    assert b"COMMAND [ARGS]" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "iris", "--network", str(10**18)], "weights; at most 1,099,511,627,776 are possible"),
+        (["train", "iris", "--network", "residual(" * 2000 + "3" + ")" * 2000], "nested 2,000 deep"),
+        (["train", "iris", "--network", "embedding 20 2.5, flatten"], "units is 2.5; it is a whole number"),
+        (["train", "iris", "--network", "reshape 2.0 2, flatten"], "it takes a sequence of integers"),
+        (["train", "iris", "--network", "residual"], "'residual' holds layers in parentheses"),
+        (["train", "iris", "--optimizer", "adam epsilon=-1"], "epsilon is -1; it must be finite and not negative"),
+        (["train", "iris", "--optimizer", "adam epsilon=nan"], "nan is not finite"),
+        (["train", "iris", "--optimizer", "sgd accumulate=2.7"], "is 2.7; it is a whole number"),
+        (["train", "iris", "--optimizer", "sgd warmup=inf"], "inf is not finite"),
+        (["train", "iris", "--loss", ""], "the loss is empty"),
+        (["train", "iris", "--penalty", ""], "the penalty is empty"),
+        (["train", "iris", "--penalty", "elastic 1 2 3"], "on is 3; it takes a glob of parameter names"),
+        (["train", "t.csv", "--loss", "poisson"], "the loss Poisson takes targets of 0 or more"),
+        (["worksheet", "--step", "3"], "--step is a step of a run"),
+        (["check", "--network", "3", "--inputs", "9" * 20], "weights; at most 1,099,511,627,776 are possible"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
+)  # fmt: skip
+def test_settings_at_the_edge(arguments, message, capsys):
+    table(Path("t.csv"), ["a", "b", "c"])
+    assert message in one_line(run(arguments), capsys.readouterr().err)
+    assert sorted(path.name for path in Path().iterdir()) == ["t.csv"]
