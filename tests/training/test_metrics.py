@@ -47,6 +47,21 @@ def test_metrics_of_quantities_in_their_own_units():
     assert scores["mae"] == pytest.approx(2 * sk.mean_absolute_error(y, guess))
 
 
+@pytest.mark.parametrize(
+    ("names", "target", "loss", "prediction", "y"),
+    [
+        (metrics.CLASSIFICATION, CLASSES, CategoricalCrossEntropy(), Z, Y),
+        (metrics.REGRESSION, Target("regression"), MeanSquaredError(), Z[:, :1], Z[:, 1:2]),
+    ],
+    ids=["classes", "quantities"],
+)
+def test_a_sample_of_weight_three_counts_as_three(names, target, loss, prediction, y):
+    weight = RANDOM.integers(0, 4, len(y))
+    every = np.repeat(np.arange(len(y)), weight)
+    expected = metrics.measure(names, target, loss, prediction[every], y[every])
+    assert metrics.measure(names, target, loss, prediction, y, weight.astype(float)) == pytest.approx(expected)
+
+
 def test_undefined_metrics_are_nan():
     assert math.isnan(metrics.measure(["log_loss"], CLASSES, Hinge(), Z, Y)["log_loss"])
     assert math.isnan(

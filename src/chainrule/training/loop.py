@@ -259,5 +259,6 @@ def evaluate(
     engine = engine or make_engine(plan.engine, plan.problem(1))
     prediction = engine.predict(parameters, x, statistics)
     loss = plan.loss.value(prediction, y, samples.weight)
-    scores = measures.measure(plan.metrics if metrics is None else metrics, target, plan.loss, prediction, y)
+    chosen = plan.metrics if metrics is None else metrics
+    scores = measures.measure(chosen, target, plan.loss, prediction, y, samples.weight)
     return {"loss": loss if math.isfinite(loss) else math.inf} | scores
