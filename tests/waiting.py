@@ -6,16 +6,18 @@ WAIT = 60
 """The timeout in seconds. Only a failing test waits this long."""
 
 
-def until(condition, *ignored):
-    """Wait until the condition holds; these exceptions mean that it doesn't yet."""
-    end = time.monotonic() + WAIT
+def until(condition, *ignored, patience=1):
+    """Wait until the condition holds; these exceptions mean that it doesn't yet. `patience` times as
+    long as for anything else.
+    """
+    end = time.monotonic() + patience * WAIT
     while time.monotonic() < end:
         try:
             if condition():
                 return
         except ignored:
             pass
-    raise TimeoutError(f"the condition did not hold within {WAIT} seconds")
+    raise TimeoutError(f"the condition did not hold within {patience * WAIT} seconds")
 
 
 def settled(page):

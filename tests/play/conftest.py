@@ -1,5 +1,6 @@
 """A server of the live page in a separate process, and the page in a browser."""
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from chainrule.cli import run
-from waiting import WAIT, settled
+from waiting import WAIT, settled, until
 
 CODE = "from chainrule.cli import main; main()"
 SAVED = (0, 1, 2, 3, 350)
@@ -50,7 +51,15 @@ def address():
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory):
     """The path of a page that the command saved, with fewer steps than by default."""
-    path = tmp_path_factory.mktemp("saved") / "first-step.html"
+    shared = (
+        tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else tmp_path_factory.getbasetemp()
+    )
+    path, begun = shared / "first-step.html", shared / "first-step.begun"
+    try:
+        begun.touch(exist_ok=False)  # by the first of the workers
+    except FileExistsError:
+        until(path.exists, patience=10)
+        return path
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("chainrule.play.saving.STEPS", SAVED)
         assert run(["play", "--save", str(path)]) == 0

@@ -101,14 +101,18 @@ FITTING_STYLE = f"""
 def _heading(e: Explanation, chain: ChainLink, title: str, width: float) -> tuple[list[str], float]:
     """The title, which sample is shown, and the legend; and their bottom edge."""
     samples = len({term.row for term in e.samples})
-    which = f"Step {e.step}, sample {chain.row}" + (f", one of {samples} in the batch" if samples > 1 else "")
+    which = f"Step {e.step}, sample {chain.row}" + (
+        f", one of {samples} in the batch: the loss is their mean" if samples > 1 else ""
+    )
     beside = width >= 700  # the legend stands to the right of the title
     parts, y, room = [], 14.0, width - 2 * EDGE - 270 * beside
     for line in svg.wrapped(title, room, 19, bold=True):
         y += 22
         parts.append(svg.text(EDGE, y, line, 19, bold=True))
-    y += 20
-    parts.append(svg.text(EDGE, y, which, 13))
+    y += 3
+    for line in svg.wrapped(which, room, 13):
+        y += 17
+        parts.append(svg.text(EDGE, y, line, 13))
     x, low = (width - EDGE - 260, 10.0) if beside else (EDGE, y + 6)
     for colour, dash, meaning in (
         ("plus", "", "a path that adds to the gradient"),

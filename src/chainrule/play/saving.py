@@ -146,8 +146,8 @@ class Recorder:
         return {"samples": samples, "histograms": histograms, "opened": self._openings(moment)}
 
     def _openings(self, moment: Moment) -> dict[str, list[list[int]]]:
-        """The messages about every weight, and about every unit for each sample; only the update
-        changes them.
+        """The messages about every weight and every unit, for each sample; only the update changes
+        them.
         """
         place = moment[0], "update" in moment[1]
         if place not in self._opened:
@@ -155,13 +155,15 @@ class Recorder:
             weights = [parameters.name_of(k) for k in range(parameters.size)]
             layers = self._headers[self._built]["layers"]
             units = [(layer["name"], k) for layer in layers for k in range(layer["units"])]
-            opened = {name: [self._ask({"type": "open", "weight": name})] for name in weights}
+            opened: dict[str, list[list[int]]] = {}
             for sample in range(self._settings.batch_size):
                 self._ask({"type": "open"})  # nothing
                 self._ask({"type": "view", "view": {"sample": sample}})
+                for name in weights:
+                    opened.setdefault(name, []).append(self._ask({"type": "open", "weight": name}))
                 for layer, k in units:
-                    answers = opened.setdefault(f"{layer}[{k}]", [])
-                    answers.append(self._ask({"type": "open", "layer": layer, "unit": k}))
+                    answers = self._ask({"type": "open", "layer": layer, "unit": k})
+                    opened.setdefault(f"{layer}[{k}]", []).append(answers)
             self._ask({"type": "open"})
             self._opened[place] = opened
         return self._opened[place]

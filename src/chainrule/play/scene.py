@@ -90,7 +90,7 @@ class Scene:
             "type": "scene",
             "step": self.position.step,
             "phase": trainer.phase,
-            "reached": self._reached(layers),
+            "reached": self._reached(),
             "rows": [int(row) for row in self.rows],
             "sample": self.sample,
             "inputs": [self._input(unit) for unit in shown[0]],
@@ -229,15 +229,13 @@ class Scene:
         ink = ink - ink.min()
         return {"shape": list(shape), "ink": _rounded(ink / (ink.max() or 1.0))}
 
-    def _reached(self, layers: list[int]) -> int:
-        """The first of these columns whose derivatives the step has computed."""
+    def _reached(self) -> list[str]:
+        """The columns whose derivatives the step has computed, the last one first."""
         trainer = self.trainer
-        if trainer.phase == "update":
-            return 0
-        if trainer.phase != "backward":
-            return len(layers)
-        names = trainer.layers[trainer.backward_to :]
-        return next((at for at, k in enumerate(layers) if self.columns[k].dense.name in names), len(layers))
+        names = [column.dense.name for column in reversed(self.columns)]
+        if trainer.phase == "backward":
+            return [name for name in names if name in trainer.layers[trainer.backward_to :]]
+        return names if trainer.phase == "update" else []
 
     def _layer(self, k: int, units: list[int]) -> dict[str, Any]:
         column = self.columns[k]
@@ -493,13 +491,15 @@ def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
     values = np.linspace(value - reach, value + reach, SLICE_POINTS)
     now, next_loss = loss(value), loss(then)
     against = ", against the slope" if (then - value) * gradient < 0 else ""
-    uphill = "a larger" if gradient > 0 else "a smaller"
+    uphill = (
+        f"uphill lies {'a larger' if gradient > 0 else 'a smaller'} weight" if gradient else "the curve is level here"
+    )
     return {
         "type": "slice", "weight": weight, "step": position.step, "value": value, "loss": now,
         "gradient": gradient, "next": then, "next_loss": next_loss,
         "values": values.tolist(), "losses": [loss(float(w)) for w in values],
         "words": f"The loss of this mini-batch, L = {now:.4f}, as only this weight changes. Its slope is the"
-        f" derivative: uphill lies {uphill} weight.",
+        f" derivative: {uphill}.",
         "step_words": f"The step moves this weight from {short(value)} to {short(then)}{against}. By it alone the loss"
         f" of the mini-batch goes from {now:.5f} to {next_loss:.5f}.",
     }  # fmt: skip

@@ -42,6 +42,8 @@ SCENE_EVERY = 0.015
 """Seconds between scenes of the stage while training runs."""
 READABLE = 10.0
 """Steps per second up to which the stage's lines of arithmetic can be read."""
+SLOW = 2.0
+"""Steps per second up to which a run shows every phase of a step."""
 SURFACE_EVERY = 2.0
 """Seconds between loss surfaces."""
 EXPLAIN_EVERY = 0.25
@@ -301,7 +303,7 @@ class Session:
             return
         self._tell(slice_of(trainer, str(opened["weight"])))
         self._tell_weight_history()
-        e = trainer.explain(str(opened["weight"]))
+        e = trainer.explain(str(opened["weight"]), int(self._view.get("sample", 0)))
         self._tell({
             "type": "explanation", "step": trainer.step, "weight": e.weight,
             "value": float(trainer.position.parameters[e.place]),
@@ -421,6 +423,12 @@ class Session:
         if trainer.run is not None:  # a recorded run is played in a hundred frames
             trainer.move_on(max(trainer.furthest // 100, 1))
             self._running = trainer.step < trainer.furthest
+        elif 0 < self._speed <= SLOW:
+            if (now - self._stepped_at) * self._speed * trainer.phases_per_step < 1:
+                time.sleep(0.005)
+                return
+            trainer.next_phase(trainer.phase_after())
+            self._stepped_at = now
         elif self._speed:
             due = int((now - self._stepped_at) * self._speed)
             if not due:

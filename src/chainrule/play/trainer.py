@@ -209,6 +209,18 @@ class Trainer:
         elif PHASES.index(phase) >= PHASES.index(self.phase):
             self.phase = phase
 
+    def phase_after(self) -> str:
+        """The phase that follows: backward once for each layer with weights."""
+        if self.phase == "backward" and self.backward_to > self._first_with_weights:
+            return "backward"
+        order = (*PHASES[1:], PHASES[1])
+        return order[order.index(self.phase) + 1] if self.phase in order else PHASES[1]
+
+    @property
+    def phases_per_step(self) -> int:
+        """The number of phases of a step, each layer's part of the backward pass counted."""
+        return len(PHASES) - 2 + sum(1 for node in self.plan.network.nodes if node.built.parameters)
+
     @property
     def _first_with_weights(self) -> int:
         """The number of the first layer that has weights."""
@@ -238,11 +250,14 @@ class Trainer:
         """The step that the page shows: the one just taken, phase by phase, or the next one."""
         return self.last if self.phase == "update" and self.last is not None else self.next_record()
 
-    def explain(self, weight: str) -> Explanation:
-        """The chain rule of a weight in the step that the page shows."""
+    def explain(self, weight: str, sample: int | None = None) -> Explanation:
+        """The chain rule of a weight in the step that the page shows, opened for this sample of the
+        mini-batch; by default for the one that contributes most.
+        """
         record = self._record_shown()
         problem = self.timeline.problem_at(record.before.step)
-        return Explanation(problem, record, self.data.training, weight, data=self.data)
+        row = None if sample is None else int(record.rows[min(max(sample, 0), len(record.rows) - 1)])
+        return Explanation(problem, record, self.data.training, weight, data=self.data, sample=row)
 
     def trace(self) -> Trace:
         """The step that the page shows, unit by unit."""

@@ -18,7 +18,7 @@ function show() {
   const scene = shownScene();
   if (!scene) return;
   const chips = scene.rows.slice(0, MOST_CHIPS).map((row, k) =>
-    make("button", { className: k === scene.sample ? "chip chosen" : "chip", onclick: () => choose(k), title: t("sample_row", { row: row + 1 }), "aria-pressed": String(k === scene.sample) }, String(k + 1)));
+    make("button", { className: k === scene.sample ? "chip chosen" : "chip", onclick: () => choose(k), title: t("sample_row", { row }), "aria-pressed": String(k === scene.sample) }, String(k + 1)));
   const more = scene.rows.length > MOST_CHIPS ? [make("span", { className: "hint" }, `+ ${scene.rows.length - MOST_CHIPS}`)] : [];
   byId("batch-chips").replaceChildren(...chips, ...more);
   byId("batch-words").textContent = t("batch_words", { number: scene.sample + 1, count: scene.rows.length });

@@ -18,7 +18,7 @@ let curves = {};
 let sizes = {};
 /** What a recorded run kept, which takes the place of what was seen since the page was opened. @type {{curves: Series[], sizes: Series[]} | null} */
 let recorded = null;
-/** The pinned run: its settings, and its lines. @type {{name: string, curves: Lines, sizes: Lines} | null} */
+/** The pinned run: its settings, and its lines. @type {{name: string, data: string, curves: Lines, sizes: Lines} | null} */
 let pinned = null;
 
 /**
@@ -111,6 +111,7 @@ export function lineChart(canvas, series, { linear = false, now, level } = {}) {
     draw.lineWidth = 1.8;
     draw.beginPath();
     let open = false;
+    if (s.points.length === 1 && fits(s.points[0][1])) draw.arc(x(s.points[0][0]), y(s.points[0][1]), 1.5, 0, 7); // a line needs two
     for (const [step, value] of s.points) {
       if (!fits(value)) {
         open = false;
@@ -207,7 +208,7 @@ function withPinned(lines, before, dash) {
 
 /** A run is pinned: its lines stay, below those of the next one. @param {string} name its settings */
 function pin(name) {
-  pinned = { name, curves: structuredClone(curves), sizes: structuredClone(sizes) };
+  pinned = { name, data: app.built?.data ?? "", curves: structuredClone(curves), sizes: structuredClone(sizes) };
   showPinned();
 }
 
@@ -252,9 +253,10 @@ export function startCharts() {
 /** Draw the curves, the sizes of gradients and the histograms. */
 function draw() {
   if (!app.built) return;
+  const before = pinned?.data === app.built.data ? pinned : null; // losses on other data can't be compared
   const now = recorded ? app.frame?.step : undefined;
-  lineChart(/** @type {any} */ (byId("curves")), recorded?.curves.length ? recorded.curves : withPinned(curves, pinned?.curves ?? {}, [5, 3]), { now });
-  lineChart(/** @type {any} */ (byId("sizes")), recorded?.sizes.length ? recorded.sizes : withPinned(sizes, pinned?.sizes ?? {}, []), { now });
+  lineChart(/** @type {any} */ (byId("curves")), recorded?.curves.length ? recorded.curves : withPinned(curves, before?.curves ?? {}, [5, 3]), { now });
+  lineChart(/** @type {any} */ (byId("sizes")), recorded?.sizes.length ? recorded.sizes : withPinned(sizes, before?.sizes ?? {}, []), { now });
   const found = app.frame?.histogram;
   if (found) for (const name of ["weights", "activations", "gradients"]) {
     const canvas = /** @type {HTMLCanvasElement} */ (byId(`histogram-${name}`));

@@ -233,7 +233,8 @@ function summary() {
   const { built, settings } = app;
   if (!built) return;
   const layers = [built.inputs.join(" × "), ...built.layers.filter((layer) => layer.symbol === "z").map((layer) => layer.units)].join(" – ");
-  byId("settings-words").textContent = t("settings_words", { data: built.data, layers, optimizer: settings.optimizer, rate: settings.learning_rate, batch: settings.batch_size });
+  const words = built.last_step === null ? "settings_words" : "settings_words_recorded";
+  byId("settings-words").textContent = t(words, { data: built.data, layers, optimizer: settings.optimizer, rate: settings.learning_rate, batch: settings.batch_size });
 }
 
 /** Build the forms now and whenever the network is another. */

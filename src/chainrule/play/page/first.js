@@ -21,7 +21,7 @@ const ACTIONS = {
   },
   derivative: () => select(steepest()),
   backpropagation: () => {
-    const layers = shownScene()?.layers.length ?? 0;
+    const layers = app.built?.layers.filter((layer) => layer.symbol === "z").length ?? 0;
     revealBackwards();
     limitTo("delta");
     for (let k = 0; k < layers; k++) phase("backward");
@@ -66,7 +66,7 @@ function forward() {
 
 function begin() {
   at = -1;
-  if (app.frame && (app.frame.step || app.frame.phase !== "weights")) app.send({ type: "reset" });
+  if (app.frame && app.frame.phase !== "weights") app.send({ type: "back" }); // to the beginning of a step
   forward();
 }
 

@@ -4,7 +4,7 @@ import { app, byId, on } from "./app.js";
 import { quantities } from "./highlight.js";
 import { has, knows, shownScene } from "./stage.js";
 import { figure } from "./svg.js";
-import { TEXT } from "./text.js";
+import { TEXT, t } from "./text.js";
 
 let pointed = "";
 let chosen = "";
@@ -18,6 +18,8 @@ function linesOf(name) {
   const weight = scene.weights.find((w) => w.weight === name);
   if (weight) {
     const lines = [`${name} = ${weight.value_text}`];
+    const unit = scene.layers.find((layer) => layer.name === weight.layer)?.units.find((one) => one.at === weight.to);
+    if (unit?.delta_line && has("delta") && knows(weight.layer)) lines.push(`${t("of_unit", { unit: unit.unit })} ${unit.delta_line}`);
     if (has("gradient") && knows(weight.layer)) lines.push(weight.gradient_line ?? "");
     if (has("next")) lines.push(weight.next_line ?? "");
     return lines;
@@ -62,7 +64,7 @@ function ofPhase() {
   if (has("delta")) return [TEXT.line_backward, reached.reverse().map((layer) => layer.units[0].delta_line ?? "").slice(0, 2)];
   if (has("loss")) return [TEXT.line_loss, [scene.output.loss_line ?? ""]];
   if (has("forward")) return [TEXT.line_forward, [unit.z_line ?? "", unit.a_line ?? ""]];
-  if (has("weights")) return [TEXT.line_weights, [`${first.weight} = ${first.value_text}`]];
+  if (has("weights")) return [scene.step ? t("line_weights_later", { count: scene.step.toLocaleString("en") }) : TEXT.line_weights, [`${first.weight} = ${first.value_text}`]];
   return [TEXT.line_sample, [scene.inputs.slice(0, 6).map((input) => `${input.name} = ${input.value_text}`).join(",  ")]];
 }
 
@@ -88,6 +90,10 @@ export function startLine() {
   });
   on("built", () => {
     [pointed, chosen] = ["", ""];
+  });
+  on("explained", (header) => {
+    chosen = header.weight ?? header.unit;
+    show();
   });
   on("stage", show);
 }

@@ -58,6 +58,7 @@ export function startLoop() {
     byId("replay").hidden = app.built?.last_step === null;
     slider.max = String(app.built?.last_step ?? 0);
     for (const { phase, button } of PHASES) if (button) /** @type {HTMLButtonElement} */ (byId(`phase-${phase}`)).disabled = app.built?.last_step !== null && phase === "update";
+    byId("phase-update").title = app.built?.last_step !== null ? TEXT.recorded_update : "";
   });
   on("error", () => {
     app.running = false;
@@ -91,9 +92,11 @@ function light() {
   if (until !== undefined && frame && frame.step >= until) app.running = false;
   byId("run").textContent = app.running ? TEXT.pause : TEXT.run;
   if (!frame) return;
-  const lit = app.running ? PHASES.map((p) => p.phase) : [frame.phase];
+  // At slow speeds the light wanders; at full speed the whole loop runs.
+  const lit = app.running && frame.phase === "weights" ? PHASES.map((p) => p.phase) : [frame.phase];
   for (const { phase, about } of PHASES) {
     const box = byId(`phase-${phase}`);
+    if (lit.length === 1 && lit[0] === phase && !box.classList.contains("lit")) into(box);
     box.classList.toggle("lit", lit.includes(phase));
     const small = /** @type {HTMLElement} */ (box.querySelector("small"));
     small.textContent = said(phase) ?? about;
@@ -114,6 +117,12 @@ function light() {
   }
 }
 
+/** Scroll the loop, which on a phone is wider than the screen, to a phase. @param {HTMLElement} box */
+function into(box) {
+  const loop = byId("loop");
+  loop.scrollLeft += box.getBoundingClientRect().left - loop.getBoundingClientRect().left - (loop.clientWidth - box.offsetWidth) / 2;
+}
+
 /** Put a number where it is shown, and its full precision beside it. @param {string} id @param {number | null} value */
 function put(id, value) {
   byId(id).textContent = shown(value);
@@ -124,7 +133,7 @@ function put(id, value) {
 function said(phase) {
   const { frame } = app;
   const scene = shownScene();
-  if (!frame || app.running) return null;
+  if (!frame || (app.running && frame.phase === "weights")) return null;
   if (phase === "data" && scene) return t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
   if (phase === "weights" && frame.step) return frame.step === 1 ? TEXT.weights_changed_once : t("weights_changed", { count: frame.step.toLocaleString("en") });
   if (phase === "forward" && scene && has("forward")) return predicted(scene.output);

@@ -64,7 +64,8 @@ function messages() {
     say(refused);
     refused = "";
   });
-  on("asked", () => say(""));
+  let closed = false;
+  on("asked", () => closed || say(""));
   const notice = byId("notice");
   const tell = (/** @type {string} */ text) => {
     notice.textContent = text;
@@ -75,7 +76,10 @@ function messages() {
     tell(header.words);
   });
   for (const name of ["asked", "built", "error"]) on(name, () => tell(""));
-  on("closed", (reason) => say(t("disconnected", { reason: reason || TEXT.ended })));
+  on("closed", (reason) => {
+    closed = true; // and stays so: the page must be reloaded
+    say(t("disconnected", { reason: reason || TEXT.ended }));
+  });
 }
 
 async function start() {

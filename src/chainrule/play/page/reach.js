@@ -1,7 +1,7 @@
 // Reaching everything: arrow keys on the stage, a mode for the projector, and the inspector as a sheet on a phone.
 
 import { app, byId, on } from "./app.js";
-import { shownScene } from "./stage.js";
+import { isBackwardComplete } from "./stage.js";
 
 /** Which way each arrow key points. @type {Record<string, [number, number]>} */
 const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -28,10 +28,9 @@ function neighbour(from, [dx, dy]) {
 function next() {
   const first = document.getElementById("next");
   if (first) return first.click();
-  const scene = shownScene();
   const phases = ["forward", "loss", "backward", "update"];
   const at = phases.indexOf(app.frame?.phase ?? "");
-  const again = app.frame?.phase === "backward" && (scene?.reached ?? 0) > 0;
+  const again = app.frame?.phase === "backward" && !isBackwardComplete();
   byId(`phase-${phases[again ? at : (at + 1) % phases.length]}`).click();
 }
 

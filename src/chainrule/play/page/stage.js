@@ -33,6 +33,9 @@ export const shownScene = () => scene;
 /** Whether the backward pass has reached a layer, so that its derivatives are shown. @param {string} layer */
 export const knows = (layer) => known.has(layer);
 
+/** Whether the backward pass has reached the first layer with weights. */
+export const isBackwardComplete = () => scene?.reached.length === app.built?.layers.filter((layer) => layer.symbol === "z").length;
+
 /** Show no more than this level, or everything that the step has computed. @param {string | null} level */
 export function limitTo(level) {
   limit = level;
@@ -105,11 +108,6 @@ function onKey(event) {
   select(next);
 }
 
-/** The layers, from the last one on, that the backward pass has reached. @param {Scene} from */
-function reachedLayers(from) {
-  return from.layers.map((layer) => layer.name).filter((_, k) => k >= from.reached);
-}
-
 /** Whether the next complete backward pass is shown layer by layer. */
 let revealing = false;
 
@@ -147,7 +145,7 @@ export function startStage() {
   let fresh = false;
   on("scene", ({ header }) => {
     scene = /** @type {Scene} */ (header);
-    if (!revealing && limit === null) known = new Set(reachedLayers(scene));
+    if (!revealing && limit === null) known = new Set(scene.reached);
     fresh = true;
   });
   // Drawn together with the frame that follows it: each of the two would take the browser a picture of its own.
@@ -155,9 +153,9 @@ export function startStage() {
     if (!fresh || !scene) return;
     fresh = false;
     draw();
-    if (!revealing || scene.reached > 0 || scene.phase !== "backward") return;
+    if (!revealing || !isBackwardComplete() || scene.phase !== "backward") return;
     revealing = false;
-    revealNext(reachedLayers(scene).reverse());
+    revealNext([...scene.reached]);
   });
   on("built", ({ header }) => {
     scene = null;

@@ -43,7 +43,7 @@
  * @typedef {{count: number, sum: number}} LeftOut
  * @typedef {{unit: string, of_inputs: boolean, reads?: LeftOut, feeds?: LeftOut}} Focus
  * @typedef {{name: string, values: number[], deltas: number[] | null}} Strip
- * @typedef {{type: "scene", step: number, phase: string, reached: number, rows: number[], sample: number,
+ * @typedef {{type: "scene", step: number, phase: string, reached: string[], rows: number[], sample: number,
  *   inputs: SceneInput[], layers: SceneLayer[], weights: SceneWeight[], output: SceneOutput,
  *   table: [string, string][], focus: Focus | null, strips: Strip[], picture: {shape: [number, number], ink: number[]} | null,
  *   largest?: {values: number, deltas: number}}} Scene
