@@ -646,3 +646,20 @@ def test_a_recorded_run_is_replayed(recorded, visit):
     is_at(page, 0)
     page.click("#run")
     is_at(page, last)
+
+
+def test_at_a_slow_speed_the_light_wanders_through_every_phase(address, visit):
+    page = visit(f"{address}#")
+    page.select_option("#speed", "1")
+    page.click("#run")
+    lit = page.locator("#loop .lit b")
+    for phase in ("Forward", "Loss", "Backpropagation", "Gradient descent"):
+        expect(lit).to_have_text([phase])
+    expect(page.locator("#stage [data-shows='next']")).not_to_have_count(0)
+    page.click("#run")
+    settled(page)
+    assert step_of(page) >= 1
+    page.click("#back")
+    page.click("#step")
+    settled(page)
+    expect(page.locator("#line-about")).to_contain_text("drawn at first, then changed in each step")

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -453,3 +454,15 @@ def test_serving_to_other_machines_comes_with_a_warning(serve):
             process.terminate()
         assert "others on your network can reach it" in process.stderr.read()
     assert (status, foreign) == (200, 403)
+
+
+def test_one_page_too_many_says_so(serve, windows):
+    with serve() as address, ExitStack() as stack:
+        for _ in range(MOST_SESSIONS):
+            stack.enter_context(socket(address))
+        page = windows()
+        page.goto(address)
+        expect(page.locator("#message")).to_contain_text(f"{MOST_SESSIONS} pages are open already; close one")
+        page.click("#step")
+        expect(page.locator("#message")).to_contain_text("close one")
+        page.close()

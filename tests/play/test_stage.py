@@ -234,3 +234,24 @@ def test_names_are_read_in_full(serve, visit, table):
         assert room["x"] <= box["x"]
         assert box["x"] + box["width"] <= room["x"] + room["width"]
         expect(page.locator("#line-text")).to_contain_text(FORTY[17])
+
+
+def test_the_first_minute_of_a_large_network_reaches_its_first_layer(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "builtin:digits")
+    page.click("#first-minute")
+    for _ in range(5):
+        page.click("#next")
+        settled(page)
+    expect(page.locator("#first b")).to_contain_text("6/8")
+    expect(page.locator("#phase-backward small")).to_have_text("delta of dense_1")
+    expect(page.locator("#stage [data-unit^='dense_2'] [data-shows='delta']")).not_to_have_count(0)
+    page.click("#next")
+    expect(page.locator("#stage [data-shows='gradient']")).not_to_have_count(0)
+
+
+def test_the_inspector_explains_the_sample_on_the_stage(digits):
+    for sample in range(3):
+        row = digits.next_rows()[sample]
+        assert digits.explain("dense_1.W[20, 5]", sample).chain.row == row
+        assert Scene(digits, sample).message()["rows"][sample] == row

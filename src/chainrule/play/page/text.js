@@ -202,7 +202,7 @@ export const TEXT = {
   skip_first: "End",
   let_it_learn: "Now let it learn",
   line_sample: "The sample",
-  line_weights_later: "A weight, changed {count} times since it was drawn",
+  line_weights_later: "A weight, in step {count}: drawn at first, then changed in each step",
   of_unit: "{unit}:",
   line_weights: "A weight, drawn from a probability distribution",
   line_forward: "Forward: a weighted sum, then the activation",
