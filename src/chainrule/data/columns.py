@@ -23,6 +23,9 @@ KINDS = {
 READ = ("number", "category", "date", "time", "truth")
 """What a column can be read as on request. A category, unlike text, is not examined any further."""
 
+LONGEST = 60
+"""The most characters of a cell in a message."""
+
 INDEX = ("", "Unnamed: 0", "__index_level_0__")
 """The names that pandas gives to its row index in files."""
 
@@ -110,9 +113,13 @@ def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str) -> N
 
     `problem` is a format string that may refer to the cell's {value} and its {column}.
     """
+    import polars as pl
+
     row = bad.fill_null(False).arg_max()
     if row is not None and bad[row]:
-        message = problem.format(value=column[row], column=column.name)
+        value = column[row].to_list() if column.dtype.is_nested() and column.dtype != pl.Struct else column[row]
+        shown = value if len(str(value)) <= LONGEST else f"{str(value)[:LONGEST]}…"
+        message = problem.format(value=shown, column=column.name)
         raise DataError(f"{name}, row {row + 1}, column {column.name!r}: {message}")
 
 

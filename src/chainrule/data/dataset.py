@@ -156,7 +156,7 @@ def find(
             return _builtin(what) or files.read(Path(what), target, drop, task, image_size, read)
         if isinstance(what, tuple | list) and len(what) == 2:
             return files.source_from_arrays(what[0], what[1], task=task)
-        if hasattr(what, "columns"):
+        if hasattr(type(what), "columns"):  # of a LazyFrame itself it would be slow
             return from_table("table", as_polars(what), target, drop, task, read=read)
     allowed = "a file, the name of a built-in data set, a tuple of arrays (x, y), or a DataFrame"
     raise DataError(f"can't use {type(what).__name__} as data; pass {allowed}")
@@ -173,7 +173,7 @@ def find_samples(what: Any, image_size: Shape | None = None, texts: Collection[s
         if isinstance(what, str | Path):
             builtin = _builtin(what)
             return replace(builtin, target=None) if builtin else files.read_samples(Path(what), image_size, texts)
-        if hasattr(what, "columns"):
+        if hasattr(type(what), "columns"):  # of a LazyFrame itself it would be slow
             return Source("table", as_polars(what), None)
         return files.source_from_arrays(what, None)
 

@@ -33,6 +33,8 @@ def read_pictures(folder: Path, size: Shape | None = None) -> Source:
 def read_unlabelled(path: Path, size: Shape | None = None) -> Source:
     """A single image, or all images in a folder, without targets."""
     files = _pictures(path.rglob("*")) if path.is_dir() else [path]
+    if path.exists() and not (path.is_dir() or path.is_file()):
+        raise DataError(f"{path}: it is not a regular file; save the picture in one")
     return Source(str(path), _stack(path, files, size), None)
 
 

@@ -128,9 +128,16 @@ def quantities(values: Array, name: str, column: str) -> Array:
     if values.dtype.kind not in "iufb":
         raise DataError(f"{name}, column {column!r}: {values[0]!r} is not a number, which regression needs")
     numbers = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
-    if not np.isfinite(numbers).all():
-        row = int(np.argwhere(~np.isfinite(numbers))[0, 0]) + 1
-        raise DataError(f"{name}, row {row}, column {column!r}: the target is not finite; correct it or remove the row")
+    unusable = ~(np.abs(numbers) <= LARGEST)
+    if unusable.any():
+        row, output = np.argwhere(unusable)[0].tolist()
+        large = (
+            f"the target {numbers[row, output]:g} is too large: at most {LARGEST:.2g} is supported; use another unit"
+        )
+        problem = (
+            large if np.isfinite(numbers[row, output]) else "the target is not finite; correct it or remove the row"
+        )
+        raise DataError(f"{name}, row {row + 1}, column {column!r}: {problem}")
     return numbers
 
 
@@ -181,13 +188,21 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
         raise DataError(f"{where}: every row has the value {numbers[0, 0]:g}; there is nothing to learn")
     if not scale:
         return Target(task, name, mean=(0.0,) * numbers.shape[1], deviation=(1.0,) * numbers.shape[1])
-    mean, deviation = _mean_and_deviation(numbers[training_rows])
+    mean, deviation = _mean_and_deviation(numbers[training_rows], f"{where}, output")
     return Target(task, name, mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
 
 
-def _mean_and_deviation(x: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of each column; 1 for a constant column, to divide by."""
+def _mean_and_deviation(x: Array, where: str) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column; 1 for a constant column, to divide by.
+
+    Raises DataError for a column whose deviation underflows.
+    """
     deviation = x.std(axis=0)
+    if not deviation.all():
+        for column in np.flatnonzero(deviation == 0).tolist():
+            values = x.reshape(len(x), -1)[:, column]
+            if values.min() < values.max():
+                raise DataError(f"{where} {column}: its numbers differ too little to be scaled; use another unit")
     return x.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
 
 
@@ -317,6 +332,7 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
             why = "; ".join(f"{column!r}: {why}" for column, why in reasons)
             raise DataError(f"{source.name}: no column is left to learn from ({why})")
         frame = conform(source.name, training.features, columns)
+        _check_differences(source.name, frame)
         with guarded(f"{source.name}: the table can't be prepared"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about columns that skrub handles anyway
             pipeline = _pipeline().fit(frame)
@@ -329,8 +345,19 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
         mean = x.mean(axis=0)
         deviation = np.full_like(mean, float(np.sqrt(np.mean((x - mean) ** 2))) or 1.0)
         return Preparation("pictures", x.shape[1:], target, mean=mean, deviation=deviation)
-    mean, deviation = _mean_and_deviation(x)
+    mean, deviation = _mean_and_deviation(x, f"{source.name}, column")
     return Preparation("numbers", x.shape[1:], target, mean=mean, deviation=deviation)
+
+
+def _check_differences(name: str, frame: pl.DataFrame) -> None:
+    """Raise DataError for a column whose numbers are all the same in float32, but not in float64."""
+    import polars as pl
+
+    for column in frame.select(pl.col(pl.Float64)).iter_columns():
+        rounded = column.cast(pl.Float32)
+        if rounded.min() == rounded.max() and column.min() != column.max():
+            problem = "its numbers differ too little for float32; subtract their mean, or use another unit"
+            raise DataError(f"{name}, column {column.name!r}: {problem}")
 
 
 def _as_array(source: Source) -> Array:
