@@ -47,6 +47,8 @@ def _limit(memory: int) -> None:
     except ImportError:  # on Windows
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)  # the user's own limit may be lower
+    memory = memory if most == resource.RLIM_INFINITY else min(memory, most)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 

@@ -262,32 +262,33 @@ def load(
     reading: dict[str, Any] = {"target": target, "drop": list(drop), "task": task, "image_size": image_size}
     if read:
         reading["read"] = dict(read)
-    source = replace(find(what, **reading), weight=_checked_weight(weight))
-    source = replace(source, task=task or source.task or _likely(likely_task, source.target))
-    if source.target is None:
-        raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
-    _check_choices(source, target, drop, read, image_size)
-    if source.is_table:
-        check_types(source.name, source.features, read or {})
-    share = validation if isinstance(validation, int | float) else 0.0
-    rows = split(source, share, test, seed)
-    fitted_target = fit_target(source, rows[0], scale_target)
-    preparation = fit_preparation(source, rows[0], fitted_target)
-    training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
-    assert training is not None
-    if not isinstance(validation, int | float):
-        column = source.target_name if source.is_table else None
-        as_trained = {"target": column, "read": {**(read or {}), **preparation.texts}}
-        held_out = prepare(preparation, find(validation, **{**reading, **as_trained}))
-    settings = None
-    if isinstance(what, str | Path) and isinstance(validation, int | float | str | Path) and weight is None:
-        what, validation = (str(w) if isinstance(w, Path) else w for w in (what, validation))
-        splitting = {"validation": validation, "test": test, "seed": seed}
-        settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
-    return Dataset(
-        training, held_out, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source,
-        *(r if len(r) else None for r in rows),
-    )  # fmt: skip
+    with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
+        source = replace(find(what, **reading), weight=_checked_weight(weight))
+        source = replace(source, task=task or source.task or _likely(likely_task, source.target))
+        if source.target is None:
+            raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
+        _check_choices(source, target, drop, read, image_size)
+        if source.is_table:
+            check_types(source.name, source.features, read or {})
+        share = validation if isinstance(validation, int | float) else 0.0
+        rows = split(source, share, test, seed)
+        fitted_target = fit_target(source, rows[0], scale_target)
+        preparation = fit_preparation(source, rows[0], fitted_target)
+        training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
+        assert training is not None
+        if not isinstance(validation, int | float):
+            column = source.target_name if source.is_table else None
+            as_trained = {"target": column, "read": {**(read or {}), **preparation.texts}}
+            held_out = prepare(preparation, find(validation, **{**reading, **as_trained}))
+        settings = None
+        if isinstance(what, str | Path) and isinstance(validation, int | float | str | Path) and weight is None:
+            what, validation = (str(w) if isinstance(w, Path) else w for w in (what, validation))
+            splitting = {"validation": validation, "test": test, "seed": seed}
+            settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
+        return Dataset(
+            training, held_out, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source,
+            *(r if len(r) else None for r in rows),
+        )  # fmt: skip
 
 
 def _check_choices(

@@ -116,6 +116,9 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
         if y.dtype.kind == "S":
             with guarded(f"{name}: y can't be read as text"):
                 y = np.char.decode(y, "utf-8")
+        if y.dtype.kind == "U":
+            with guarded(f"{name}: y can't be read as text"):
+                y.tolist()  # fails for numbers that are no characters
         if y.dtype.kind not in "buifUO":
             raise DataError(f"{name}: y must be numbers or text, not {y.dtype}")
         if y.ndim not in (1, 2):

@@ -9,6 +9,7 @@ amplified.
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 import zipfile
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.arrays import Array, Shape
-from chainrule.data.barrier import guarded
+from chainrule.data.barrier import check_budget, guarded
 from chainrule.data.columns import ColumnUse, conform, describe, kind_of, left_out
 from chainrule.data.prepared import Prepared, prepared
 from chainrule.data.source import LARGEST, Source
@@ -57,6 +58,16 @@ TRUSTED = [
 
 A file with anything else is not loaded.
 """
+
+
+PLAIN = ("builtins", "collections", "functools", "numpy", "datetime", "types", "typing", "operator")
+"""Modules whose classes hold plain values; skops itself decides which of them it trusts."""
+
+MODULES = (
+    *(f"sklearn.{name}" for name in ("pipeline", "impute", "preprocessing", "feature_extraction", "decomposition")),
+    "scipy.sparse",
+)
+"""Where the fitted classes of a preparation are from, other than skrub."""
 
 
 @dataclass(frozen=True)
@@ -240,6 +251,10 @@ class Preparation:
         """How each column of a table was read and what becomes of it; empty for arrays."""
         if self.pipeline is None:
             return []
+        with guarded("the run's preparation can't be read"):
+            return self._uses()
+
+    def _uses(self) -> list[ColumnUse]:
         vectorizer = self.pipeline.steps[0][1]
         encoders = {column: (kind, list(vectorizer.input_to_outputs_.get(column, ())))
                     for column, kind in vectorizer.column_to_kind_.items()}  # fmt: skip
@@ -268,6 +283,8 @@ class Preparation:
                 raise DataError(f"{source.name}: {shapes}")
             with np.errstate(over="ignore"):  # checked next
                 x = ((raw - self.mean) / self.deviation).astype(np.float32)
+        if x.shape[1:] != self.shape:
+            raise DataError(f"{source.name}: the run's preparation gives the shape {x.shape[1:]}, not {self.shape}")
         self._check_finite(source, x)
         return prepared(x)
 
@@ -309,15 +326,55 @@ class Preparation:
 
             arrays = load(contents["preparation.safetensors"])
             return Preparation(about["kind"], shape, target, columns, None, arrays["mean"], arrays["deviation"])
-        import skops.io
-        from skops.io.exceptions import UntrustedTypesFoundException
-
-        try:
-            pipeline = skops.io.loads(contents["preparation.skops"], trusted=TRUSTED)
-        except UntrustedTypesFoundException as error:
-            raise RunError(f"preparation.skops has classes that are not trusted; it is not loaded ({error})") from None
+        pipeline = _pipeline_from(contents["preparation.skops"], shape)
         left_out = tuple((name, why) for name, why in about.get("left_out", ()))
         return Preparation("table", shape, target, columns, pipeline, left_out=left_out)
+
+
+def _pipeline_from(content: bytes, shape: Shape) -> Any:
+    """A fitted pipeline from skops; raises RunError for untrusted classes, DataError for damage.
+
+    Besides its own list, skops trusts all of scikit-learn and SciPy, parts of which crash on
+    damaged state; only MODULES, which a preparation consists of, are loaded.
+    """
+    import skops.io
+    from sklearn.pipeline import Pipeline
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    with guarded("preparation.skops can't be read; it is damaged, or library versions differ"):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+            check_budget("preparation.skops", size // 8, 1, hint="it is damaged")
+            schema = json.loads(archive.read("schema.json"))
+        unknown = sorted(f"{module}.{name}" for module, name in _classes(schema) if not _is_known(module, name))
+        if unknown:
+            names = ", ".join(unknown[:5])
+            raise RunError(f"preparation.skops has classes that are not trusted; it is not loaded ({names})")
+        try:
+            pipeline = skops.io.loads(content, trusted=TRUSTED)
+        except UntrustedTypesFoundException as error:
+            raise RunError(f"preparation.skops has classes that are not trusted; it is not loaded ({error})") from None
+        if not isinstance(pipeline, Pipeline) or len(pipeline.get_feature_names_out()) != shape[0]:
+            raise DataError("preparation.skops does not fit preparation.json")
+    return pipeline
+
+
+def _classes(schema: Any) -> set[tuple[str, str]]:
+    """The modules and names of all classes in a skops schema."""
+    found, waiting = set(), [schema]
+    while waiting:  # a recursion could be too deep
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if "__module__" in value:
+                found.add((str(value["__module__"]), str(value.get("__class__"))))
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return found
+
+
+def _is_known(module: str, name: str) -> bool:
+    return f"{module}.{name}" in TRUSTED or module.split(".")[0] in PLAIN or module.startswith(MODULES)
 
 
 def fit_preparation(source: Source, training_rows: Array, target: Target) -> Preparation:

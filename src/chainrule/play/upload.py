@@ -71,10 +71,11 @@ class Upload:
         except DataError as error:
             problem = str(error)
         frame, name = self._frame, self.targets[min(max(target, 0), len(self.targets) - 1)]
+        with guarded(f"{self.name}: its columns can't be shown"):
+            columns = [asdict(column) for column in preview(frame, name, data, MOST_COLUMNS)]
         return {
             "name": self.name, "rows": frame.height, "targets": self.targets, "target": target, "problem": problem,
-            "columns": [asdict(column) for column in preview(frame, name, data, MOST_COLUMNS)],
-            "more": max(frame.width - MOST_COLUMNS, 0),
+            "columns": columns, "more": max(frame.width - MOST_COLUMNS, 0),
             "words": "" if data is None else _words(data, frame.height),
         }  # fmt: skip
 
