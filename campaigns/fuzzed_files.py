@@ -16,6 +16,7 @@ import datetime
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -194,17 +195,24 @@ def preparation() -> Any:
     return load(table()).preparation
 
 
-def batch(kind: str, seed: int, first: int, last: int) -> None:
-    """Read these damaged files, with a line of JSON before and after each."""
+def batch(kind: str, seed: int, first: int, last: int, seconds: float) -> None:
+    """Read these damaged files, with a line of JSON before and after each, for so many seconds.
+
+    A file that takes too long ends the process by an alarm.
+    """
     import resource
 
     # No thread of a library may take the memory that the files are measured by.
     resource.setrlimit(resource.RLIMIT_AS, (3 * MEMORY, 3 * MEMORY))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     originals, fitted = seeds(kind), preparation()
+    end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         for number in range(first, last):
+            if number > first and time.monotonic() > end:
+                break
             print(json.dumps([number, "reads"]), flush=True)
+            signal.alarm(SECONDS)
             try:
                 print(
                     json.dumps([number, read(kind, mutant(kind, originals, seed, number), Path(folder), fitted)]),
@@ -223,20 +231,17 @@ def campaign(kind: str, count: int, seed: int, seconds: float) -> tuple[int, int
         last = min(number + BATCH, count)
         command = [sys.executable, __file__, "--batch", kind, str(seed), str(number), str(last)]
         with tempfile.TemporaryFile("w+") as lines:
-            allowed = min(SECONDS + (last - number) * 2.0, max(end - time.monotonic(), 1) + SECONDS)
-            try:
-                code: int | str = subprocess.run(
-                    command, stdout=lines, stderr=subprocess.DEVNULL, env=environment, timeout=allowed
-                ).returncode
-            except subprocess.TimeoutExpired:
-                code = "no answer"
+            seconds_left = str(end - time.monotonic())
+            code = subprocess.run(
+                [*command, seconds_left], stdout=lines, stderr=subprocess.DEVNULL, env=environment
+            ).returncode
             lines.seek(0)
             said = [json.loads(line) for line in lines.read().splitlines() if line.endswith("]")]
+        if not said:
+            raise SystemExit(f"a batch of {kind} files did not start; see: {' '.join(command)} 60")
         results |= {where: what for where, what in said if what != "reads"}
         reached = max((where for where, _ in said), default=number)
         if code != 0 and reached not in results:
-            if code == "no answer" and time.monotonic() >= end:
-                break
             results[reached] = f"the process ended with {code}"
         number = reached + 1
     findings = {where: what for where, what in results.items() if what not in ("good", "refused")}
@@ -250,11 +255,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=600, help="the most time for each format")
     parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=list(FORMATS))
-    parser.add_argument("--batch", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--batch", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.batch:
         kind, *numbers = options.batch
-        batch(kind, *map(int, numbers))
+        batch(kind, *map(int, numbers[:3]), float(numbers[3]))
         return 0
     print(f"{'format':<10}{'tried':>8}{'good':>8}  of which read")
     failed = False

@@ -47,9 +47,10 @@ def _limit(memory: int) -> None:
     except ImportError:  # on Windows
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _, most = resource.getrlimit(resource.RLIMIT_AS)  # the user's own limit may be lower
+    # Not the address space, of which threads and allocators reserve far more than they use.
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)  # the user's own limit may be lower
     memory = memory if most == resource.RLIM_INFINITY else min(memory, most)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
 def _parquet(path: Path, content: bytes, cells: int) -> pl.DataFrame:
