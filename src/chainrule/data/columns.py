@@ -1,4 +1,4 @@
-"""How the columns of a table are read: their kinds, conversions between them, and what is left out."""
+"""How the columns of a table are read: kinds, conversions between them, and what is left out."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def _use(kind: str, column: str, inputs: list[str], has_indicator: bool) -> str:
 
 
 def summary(columns: Sequence[ColumnUse], most: int = 6) -> list[str]:
-    """How the columns were read, in a line, and those that were left out, in a line for each reason."""
+    """How the columns were read, in a line, and what was left out, in a line for each reason."""
     by_role: dict[str, list[str]] = {}
     for column in columns:
         by_role.setdefault(column.use if column.role == "left out" else column.role, []).append(column.name)

@@ -407,7 +407,7 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
 
 
 def _check_differences(name: str, frame: pl.DataFrame) -> None:
-    """Raise DataError for a column whose numbers are all the same in float32, but not in float64."""
+    """Raise DataError for a column whose numbers are the same in float32, but not in float64."""
     import polars as pl
 
     for column in frame.select(pl.col(pl.Float64)).iter_columns():

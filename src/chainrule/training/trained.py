@@ -92,7 +92,7 @@ class Trained:
 
     @property
     def texts(self) -> dict[str, str]:
-        """The columns that any file's reader is to leave as text, as when the network was trained."""
+        """The columns that are to be left as text in any file, as when the network was trained."""
         return {} if self.preparation is None else self.preparation.texts
 
     def _prepared(self, x: Any) -> Array:
