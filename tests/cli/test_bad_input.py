@@ -88,7 +88,10 @@ CSV = {
         with_cell("colour", 3, '"a,b",c'),
         "data.csv, line 4: 4 fields, but the header has 3",
     ),
-    "a constant column": (table(size=["1"] * ROWS), "column 'size': every row has the same value"),
+    "constant columns alone": (
+        table(size=["1"] * ROWS, colour=["red"] * ROWS),
+        "data.csv: no column is left to learn from ('size': every row has the same value; 'colour': every",
+    ),
     "a column without a name": (table().replace("colour", ""), "data.csv, line 1: column 2 has no name"),
     "a duplicate name": (table().replace("colour", "size"), "data.csv, line 1: two columns are named 'size'"),
     "dates as the target": (

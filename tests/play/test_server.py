@@ -1,6 +1,8 @@
 """The live page's server trusts no request: it refuses with a clear answer, and keeps running."""
 
+import datetime
 import http.client
+import io
 import json
 import select
 import socket as sockets
@@ -8,6 +10,7 @@ import struct
 from contextlib import ExitStack
 
 import numpy as np
+import polars as pl
 import pytest
 from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -466,3 +469,30 @@ def test_one_page_too_many_says_so(serve, windows):
         page.click("#step")
         expect(page.locator("#message")).to_contain_text("close one")
         page.close()
+
+
+def test_files_that_crash_a_decoder_or_are_too_large_do_not_end_the_server(address):
+    """One damaged byte of a Parquet file, two hundred million cells, and columns of any type."""
+    root = f"/{host_and_token(address)[1]}"
+    content = io.BytesIO()
+    pl.DataFrame({"a": range(40), "b": [k / 3 for k in range(40)]}).write_parquet(content)
+    whole = content.getvalue()
+    files = [whole[:k] + b"\x13" + whole[k + 1 :] for k in range(10, len(whole) - 4, len(whole) // 8)]
+    large = io.BytesIO()
+    pl.DataFrame({f"c{k}": pl.Series([0]).new_from_index(0, 5_000_000) for k in range(40)}).write_parquet(large)
+    files += [large.getvalue(), whole[:4] + bytes(1000) + whole[-4:]]
+    for file in files:
+        status, body, _ = ask(address, f"{root}/upload?kind=parquet", "POST", file)
+        assert status in (200, 400), body
+        assert json.loads(body).get("error", "") or status == 200
+    nested = io.BytesIO()
+    pl.DataFrame({"tags": [[1]] * 40, "at": [datetime.time(1, k) for k in range(40)],
+                  "raw": [b"x"] * 40, "y": [k % 2 for k in range(40)]}).write_parquet(nested)  # fmt: skip
+    status, body, _ = ask(address, f"{root}/upload?kind=parquet", "POST", nested.getvalue())
+    assert status == 200
+    uses = {column["name"]: column["use"] for column in json.loads(body)["columns"]}
+    assert uses["tags"].startswith("left out: its values are not numbers, text, dates")
+    assert uses["at"].startswith("1 input")
+    status, body, _ = ask(address, f"{root}/upload?kind=csv", "POST", b"a;b\r1,5;1\r2,5;0\r" * 20)
+    assert status in (200, 400), body
+    assert still_works(address)

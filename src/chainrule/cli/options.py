@@ -43,3 +43,13 @@ def image_size(text: str | None) -> Shape | None:
     if match is None or int(match[1]) < 1 or int(match[2]) < 1:
         raise SettingError(f"--image-size {text!r}: write it as width x height, such as 28x28")
     return int(match[2]), int(match[1])
+
+
+def read_as(texts: list[str] | None) -> dict[str, str]:
+    """What to read columns as, from texts such as price=number."""
+    chosen = {}
+    for text in texts or []:
+        column, equals, kind = text.rpartition("=")
+        require(bool(column and equals and kind), f"--read {text!r}: write it as COLUMN=KIND, such as price=number")
+        chosen[column] = kind
+    return chosen

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import AsJson, Target, image_size, share_or_file
+from chainrule.cli.options import AsJson, Target, image_size, read_as, share_or_file
 from chainrule.errors import NonFiniteError, RunError, SettingError, require
 
 if TYPE_CHECKING:
@@ -61,6 +61,13 @@ def train(
         str | None, typer.Option(help="'classification' or 'regression', if the target is ambiguous.")
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="A column to leave out; can be repeated.")] = None,
+    read: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=KIND",
+            help="Read a column as a number, category, date, time or truth, such as zip=category; can be repeated.",
+        ),
+    ] = None,
     size: Annotated[
         str | None, typer.Option("--image-size", help="Resize images to width x height, such as 28x28.")
     ] = None,
@@ -110,7 +117,7 @@ def train(
         check_free(output)
     dataset = load(
         data, target=target, drop=drop or [], task=task, image_size=image_size(size),
-        validation=share_or_file(validation, "validation"), test=test, seed=seed, **for_loss(loss),
+        validation=share_or_file(validation, "validation"), test=test, seed=seed, read=read_as(read), **for_loss(loss),
     )  # fmt: skip
     plan = make_plan(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
@@ -198,12 +205,16 @@ def _introduce(plan: Plan, data: Dataset) -> None:
     from chainrule.engine import make_engine
 
     sizes = [len(samples.x) if samples else 0 for samples in (data.training, data.validation, data.test)]
-    shape = " x ".join(str(n) for n in data.input_shape) + (" pixels" if len(data.input_shape) > 1 else " features")
+    is_picture = len(data.input_shape) > 1
+    sizes_of = (data.input_shape[1], data.input_shape[0], *data.input_shape[2:]) if is_picture else data.input_shape
+    shape = " x ".join(str(n) for n in sizes_of) + (" pixels" if is_picture else " features")
     task = f"{data.target.width} classes" if data.task == "classification" else "regression"
     layers = " > ".join(node.name for node in plan.network.nodes)
     out = display.err
     out.print(display.bold(data.name) + f": {sum(sizes):,} samples of {shape}; target {data.target.name} ({task})")
     out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test samples")
+    for note in data.notes:
+        out.print(f"  {note}")
     out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")
     for note in make_engine(plan.engine, plan.problem(sizes[0])).notes:
         out.print(f"  {note}")

@@ -48,7 +48,7 @@ def predict(
 
     opened = Run.open(run)
     suffix = output_suffix(output, "predictions are", ".csv", ".json") if output is not None else None
-    rows = _predictions(opened, find_samples(data, _image_size(opened)))
+    rows = _predictions(opened, find_samples(data, _image_size(opened), opened.trained.texts))
     if output is not None:
         text = jsonlib.dumps(rows, indent=1) + "\n" if json or suffix == ".json" else _csv(rows)
         display.write(output, text.encode(), f"{len(rows):,} predictions")
@@ -112,7 +112,8 @@ def evaluate(
         metrics = replace(trained, data=opened.load_data()).evaluate()
     else:
         column = trained.target.name if trained.preparation and trained.preparation.kind == "table" else None
-        source = find(data, target=column, task=trained.target.task, image_size=_image_size(opened))
+        read = {**((opened.data["settings"] or {}).get("read") or {}), **trained.texts}
+        source = find(data, target=column, task=trained.target.task, image_size=_image_size(opened), read=read)
         metrics = trained.evaluate(source)
     if json:
         display.print_json(metrics)
@@ -152,6 +153,8 @@ def show(run: RunFolder, json: AsJson = False) -> None:
 
 
 def _show_summary(run: Run) -> None:
+    from chainrule.data.columns import summary
+
     plan, target, manifest, rows = run.trained.plan, run.trained.target, run.manifest, run.data["rows"]
     out = display.out
     progress = f"{manifest['status']} after {manifest['epochs']} epochs, {manifest['steps']:,} steps"
@@ -161,6 +164,8 @@ def _show_summary(run: Run) -> None:
     classes = f", {target.width} classes" if target.task == "classification" else ""
     out.print(f"target     {target.name} ({target.task}{classes})")
     out.print(f"loss       {type(plan.loss).__name__}")
+    for line in [] if run.trained.preparation is None else summary(run.trained.preparation.uses):
+        out.print(line.replace("columns:", "columns   ", 1))
     stages = " > ".join(type(stage).__name__ for stage in plan.optimizer.stages)
     out.print(f"optimizer  {stages}; batch size {plan.batch_size}, seed {plan.seed}")
 

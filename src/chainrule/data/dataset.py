@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import numpy as np
 
 from chainrule.arrays import Array, Samples, Shape
 from chainrule.data import files, plane
+from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
+from chainrule.data.columns import ColumnUse, summary
 from chainrule.data.preparation import Preparation, Target, fit_preparation, fit_target, infer_task
 from chainrule.data.prepared import prepared
-from chainrule.data.source import TASKS, Sample, Source, check_constant, check_types, from_table
+from chainrule.data.source import TASKS, Sample, Source, check_types, from_table
 from chainrule.errors import DataError, SettingError, require, unknown
 from chainrule.generators import generator
 
@@ -65,6 +67,23 @@ class Dataset:
         return self.preparation.names if self.source.is_table else list(self.source.columns)
 
     @property
+    def columns(self) -> list[ColumnUse]:
+        """How each column of a table was read and what becomes of it; empty for arrays."""
+        return [] if self.preparation is None else self.preparation.uses
+
+    @property
+    def notes(self) -> list[str]:
+        """What one should know about how the data was read, in one line each."""
+        lines = summary(self.columns)
+        y = None if self.source is None else self.source.target
+        if y is not None and self.task == "regression" and y.ndim == 2 and np.isin(y, (0, 1)).all():
+            lines.append(
+                f"the target has {y.shape[1]} columns of 0 and 1, which are predicted as numbers (regression); to"
+                " predict one of several classes, pass one column of labels"
+            )
+        return lines
+
+    @property
     def task(self) -> str:
         """The task: "classification" or "regression"."""
         return self.target.task
@@ -111,6 +130,7 @@ def find(
     drop: Sequence[str] = (),
     task: str | None = None,
     image_size: Shape | None = None,
+    read: Mapping[str, str] | None = None,
 ) -> Source:
     """Raw samples with their targets.
 
@@ -121,6 +141,8 @@ def find(
         drop: columns to leave out
         task: "classification" or "regression"; by default inferred from the target
         image_size: (height, width) to which images are resized
+        read: what to read columns as instead of what is recognized, such as {"zip": "category"}:
+            number, category, date, time or truth
 
     Raises:
         DataError: with file, row and column, for data that can't be used
@@ -129,26 +151,31 @@ def find(
         raise unknown("task", task, TASKS)
     if isinstance(what, Source):
         return what
-    if isinstance(what, str | Path):
-        return _builtin(what) or files.read(Path(what), target, drop, task, image_size)
-    if isinstance(what, tuple | list) and len(what) == 2:
-        return files.source_from_arrays(what[0], what[1], task=task)
-    if hasattr(what, "columns"):
-        return from_table("table", as_polars(what), target, drop, task)
+    with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be read"):
+        if isinstance(what, str | Path):
+            return _builtin(what) or files.read(Path(what), target, drop, task, image_size, read)
+        if isinstance(what, tuple | list) and len(what) == 2:
+            return files.source_from_arrays(what[0], what[1], task=task)
+        if hasattr(type(what), "columns"):  # of a LazyFrame itself it would be slow
+            return from_table("table", as_polars(what), target, drop, task, read=read)
     allowed = "a file, the name of a built-in data set, a tuple of arrays (x, y), or a DataFrame"
     raise DataError(f"can't use {type(what).__name__} as data; pass {allowed}")
 
 
-def find_samples(what: Any, image_size: Shape | None = None) -> Source:
-    """Raw samples without targets, for prediction: as in `find`, but x alone instead of (x, y)."""
+def find_samples(what: Any, image_size: Shape | None = None, texts: Collection[str] = ()) -> Source:
+    """Raw samples without targets, for prediction: as in `find`, but x alone instead of (x, y).
+
+    The columns `texts` of a CSV file are left as text, even if all values are numbers.
+    """
     if isinstance(what, Source):
         return what
-    if isinstance(what, str | Path):
-        builtin = _builtin(what)
-        return replace(builtin, target=None) if builtin else files.read_samples(Path(what), image_size)
-    if hasattr(what, "columns"):
-        return Source("table", as_polars(what), None)
-    return files.source_from_arrays(what, None)
+    with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be read"):
+        if isinstance(what, str | Path):
+            builtin = _builtin(what)
+            return replace(builtin, target=None) if builtin else files.read_samples(Path(what), image_size, texts)
+        if hasattr(type(what), "columns"):  # of a LazyFrame itself it would be slow
+            return Source("table", as_polars(what), None)
+        return files.source_from_arrays(what, None)
 
 
 def _builtin(what: str | Path) -> Source | None:
@@ -165,18 +192,29 @@ def as_polars(frame: Any) -> Any:
     """A pandas or polars DataFrame as a polars one; NaN in pandas (missing) becomes null."""
     import polars as pl
 
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
     if isinstance(frame, pl.DataFrame):
         return frame
+    names = [str(name) for name in frame.columns]  # pandas allows any object
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"table: two columns are named {name!r}; rename one of them")
     columns = []
-    for name in frame.columns:
-        series, missing = frame[name], frame[name].isna().to_numpy()
-        if series.dtype.kind == "M":
-            values = series.to_numpy().astype("datetime64[us]")
+    for position, name in enumerate(names):
+        series = frame.iloc[:, position]
+        missing = series.isna().to_numpy()
+        if series.dtype.kind in "Mm":
+            if getattr(series.dtype, "tz", None) is not None:
+                series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+            kind = {"M": "datetime64[us]", "m": "timedelta64[us]"}[series.dtype.kind]
+            values = series.to_numpy().astype(kind)
         elif series.dtype.kind in "iufb" and not missing.any():
             values = series.to_numpy()
         else:
             values = [None if null else value for value, null in zip(series.tolist(), missing, strict=True)]
-        columns.append(pl.Series(str(name), values, strict=False))
+        with guarded(f"table, column {name!r}: its values can't be read"):
+            columns.append(pl.Series(name, values, strict=False))
     return pl.DataFrame(columns)
 
 
@@ -193,6 +231,7 @@ def load(
     scale_target: bool = True,
     likely_task: str | None = None,
     weight: Array | None = None,
+    read: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Read, split and prepare a data set. Everything is fitted on the training set only.
 
@@ -209,6 +248,8 @@ def load(
         scale_target: whether to standardize a numeric target
         likely_task: the task to assume if the target is ambiguous
         weight: (samples,) sample weights
+        read: what to read columns as instead of what is recognized, such as {"zip": "category"}:
+            number, category, date, time or truth
 
     Raises:
         DataError: with file, row and column, for data that can't be used
@@ -219,31 +260,47 @@ def load(
         ((105, 4), ('setosa', 'versicolor', 'virginica'))
     """
     reading: dict[str, Any] = {"target": target, "drop": list(drop), "task": task, "image_size": image_size}
-    source = replace(find(what, **reading), weight=_checked_weight(weight))
-    source = replace(source, task=task or source.task or _likely(likely_task, source.target))
-    if source.target is None:
-        raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
-    if source.is_table:
-        check_types(source.name, source.features)
-        check_constant(source.name, source.features)
-    share = validation if isinstance(validation, int | float) else 0.0
-    rows = split(source, share, test, seed)
-    fitted_target = fit_target(source, rows[0], scale_target)
-    preparation = fit_preparation(source, rows[0], fitted_target)
-    training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
-    assert training is not None
-    if not isinstance(validation, int | float):
-        column = source.target_name if source.is_table else None
-        held_out = prepare(preparation, find(validation, **{**reading, "target": column}))
-    settings = None
-    if isinstance(what, str | Path) and isinstance(validation, int | float | str | Path) and weight is None:
-        what, validation = (str(w) if isinstance(w, Path) else w for w in (what, validation))
-        splitting = {"validation": validation, "test": test, "seed": seed}
-        settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
-    return Dataset(
-        training, held_out, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source,
-        *(r if len(r) else None for r in rows),
-    )  # fmt: skip
+    if read:
+        reading["read"] = dict(read)
+    with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
+        source = replace(find(what, **reading), weight=_checked_weight(weight))
+        source = replace(source, task=task or source.task or _likely(likely_task, source.target))
+        if source.target is None:
+            raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
+        _check_choices(source, target, drop, read, image_size)
+        if source.is_table:
+            check_types(source.name, source.features, read or {})
+        share = validation if isinstance(validation, int | float) else 0.0
+        rows = split(source, share, test, seed)
+        fitted_target = fit_target(source, rows[0], scale_target)
+        preparation = fit_preparation(source, rows[0], fitted_target)
+        training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
+        assert training is not None
+        if not isinstance(validation, int | float):
+            column = source.target_name if source.is_table else None
+            as_trained = {"target": column, "read": {**(read or {}), **preparation.texts}}
+            held_out = prepare(preparation, find(validation, **{**reading, **as_trained}))
+        settings = None
+        if isinstance(what, str | Path) and isinstance(validation, int | float | str | Path) and weight is None:
+            what, validation = (str(w) if isinstance(w, Path) else w for w in (what, validation))
+            splitting = {"validation": validation, "test": test, "seed": seed}
+            settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
+        return Dataset(
+            training, held_out, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source,
+            *(r if len(r) else None for r in rows),
+        )  # fmt: skip
+
+
+def _check_choices(
+    source: Source, target: str | None, drop: Sequence[str], read: Mapping[str, str] | None, size: Shape | None
+) -> None:
+    """Raise SettingError for a choice of columns, or of a size, where there is none to make."""
+    if not source.is_table:
+        chosen = bool(drop or read) or target not in (None, source.target_name)
+        problem = "it is no table with columns to choose from; leave --target, --drop and --read out"
+        require(not chosen, f"{source.name}: {problem}")
+    is_picture = not source.is_table and source.features.ndim > 2
+    require(size is None or is_picture, f"{source.name}: it has no pictures to resize; leave --image-size out")
 
 
 def _likely(task: str | None, target: Array | None) -> str | None:

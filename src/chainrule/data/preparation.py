@@ -9,6 +9,7 @@ amplified.
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 import zipfile
@@ -19,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.arrays import Array, Shape
+from chainrule.data.barrier import check_budget, guarded
+from chainrule.data.columns import ColumnUse, conform, describe, kind_of, left_out
 from chainrule.data.prepared import Prepared, prepared
-from chainrule.data.source import Source, check_cells
+from chainrule.data.source import LARGEST, Source
 from chainrule.errors import DataError, RunError
 
 if TYPE_CHECKING:
@@ -55,6 +58,16 @@ TRUSTED = [
 
 A file with anything else is not loaded.
 """
+
+
+PLAIN = ("builtins", "collections", "functools", "numpy", "datetime", "types", "typing", "operator")
+"""Modules whose classes hold plain values; skops itself decides which of them it trusts."""
+
+MODULES = (
+    *(f"sklearn.{name}" for name in ("pipeline", "impute", "preprocessing", "feature_extraction", "decomposition")),
+    "scipy.sparse",
+)
+"""Where the fitted classes of a preparation are from, other than skrub."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +139,16 @@ def quantities(values: Array, name: str, column: str) -> Array:
     if values.dtype.kind not in "iufb":
         raise DataError(f"{name}, column {column!r}: {values[0]!r} is not a number, which regression needs")
     numbers = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
-    if not np.isfinite(numbers).all():
-        row = int(np.argwhere(~np.isfinite(numbers))[0, 0]) + 1
-        raise DataError(f"{name}, row {row}, column {column!r}: the target is not finite; correct it or remove the row")
+    unusable = ~(np.abs(numbers) <= LARGEST)
+    if unusable.any():
+        row, output = np.argwhere(unusable)[0].tolist()
+        large = (
+            f"the target {numbers[row, output]:g} is too large: at most {LARGEST:.2g} is supported; use another unit"
+        )
+        problem = (
+            large if np.isfinite(numbers[row, output]) else "the target is not finite; correct it or remove the row"
+        )
+        raise DataError(f"{name}, row {row + 1}, column {column!r}: {problem}")
     return numbers
 
 
@@ -179,13 +199,21 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
         raise DataError(f"{where}: every row has the value {numbers[0, 0]:g}; there is nothing to learn")
     if not scale:
         return Target(task, name, mean=(0.0,) * numbers.shape[1], deviation=(1.0,) * numbers.shape[1])
-    mean, deviation = _mean_and_deviation(numbers[training_rows])
+    mean, deviation = _mean_and_deviation(numbers[training_rows], f"{where}, output")
     return Target(task, name, mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
 
 
-def _mean_and_deviation(x: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of each column; 1 for a constant column, to divide by."""
+def _mean_and_deviation(x: Array, where: str) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column; 1 for a constant column, to divide by.
+
+    Raises DataError for a column whose deviation underflows.
+    """
     deviation = x.std(axis=0)
+    if not deviation.all():
+        for column in np.flatnonzero(deviation == 0).tolist():
+            values = x.reshape(len(x), -1)[:, column]
+            if values.min() < values.max():
+                raise DataError(f"{where} {column}: its numbers differ too little to be scaled; use another unit")
     return x.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
 
 
@@ -197,10 +225,11 @@ class Preparation:
         kind: "table", "numbers" or "pictures"
         shape: shape of a prepared sample
         target: the fitted target
-        columns: a table's columns, each with its type
+        columns: a table's columns, each with its kind
         pipeline: a table's fitted scikit-learn pipeline
         mean: an array of the sample's shape; None for a table
         deviation: an array of the sample's shape; None for a table
+        left_out: a table's columns that nothing can be learned from, each with the reason
     """
 
     kind: str
@@ -210,6 +239,26 @@ class Preparation:
     pipeline: Any = None
     mean: Array | None = None
     deviation: Array | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """A table's columns of text and categories: in other files, too, they are not numbers."""
+        return {column: "category" for column, kind in self.columns if kind in ("text", "category")}
+
+    @property
+    def uses(self) -> list[ColumnUse]:
+        """How each column of a table was read and what becomes of it; empty for arrays."""
+        if self.pipeline is None:
+            return []
+        with guarded("the run's preparation can't be read"):
+            return self._uses()
+
+    def _uses(self) -> list[ColumnUse]:
+        vectorizer = self.pipeline.steps[0][1]
+        encoders = {column: (kind, list(vectorizer.input_to_outputs_.get(column, ())))
+                    for column, kind in vectorizer.column_to_kind_.items()}  # fmt: skip
+        return describe(self.columns, self.left_out, encoders, self.names)
 
     @property
     def names(self) -> list[str]:
@@ -217,19 +266,43 @@ class Preparation:
         return [] if self.pipeline is None else [str(name) for name in self.pipeline.get_feature_names_out()]
 
     def apply(self, source: Source) -> Prepared:
-        """(samples, *shape) in float32; raises DataError unless columns, types and shape match."""
+        """(samples, *shape) in float32.
+
+        Raises DataError unless columns, types and shape match and every result is finite.
+        """
         if self.kind == "table":
             if not source.is_table:
                 raise DataError(f"{source.name}: it is an array, but the run was trained on a table")
-            return prepared(_transform(self.pipeline, conform(source.name, source.features, self.columns)))
-        x = _as_array(source)
+            frame = conform(source.name, source.features, self.columns)
+            with guarded(f"{source.name}: the table can't be prepared"):
+                x = _transform(self.pipeline, frame)
+        else:
+            raw = _as_array(source)
+            if raw.shape[1:] != self.shape:
+                shapes = f"samples of shape {raw.shape[1:]}, but the run was trained on {self.shape}"
+                raise DataError(f"{source.name}: {shapes}")
+            with np.errstate(over="ignore"):  # checked next
+                x = ((raw - self.mean) / self.deviation).astype(np.float32)
         if x.shape[1:] != self.shape:
-            raise DataError(f"{source.name}: samples of shape {x.shape[1:]}, but the run was trained on {self.shape}")
-        return prepared(((x - self.mean) / self.deviation).astype(np.float32))
+            raise DataError(f"{source.name}: the run's preparation gives the shape {x.shape[1:]}, not {self.shape}")
+        self._check_finite(source, x)
+        return prepared(x)
+
+    def _check_finite(self, source: Source, x: Array) -> None:
+        # NaN is neither; minimum and maximum take no memory, unlike a mask.
+        if x.size == 0 or (x.min() >= -LARGEST and x.max() <= LARGEST):
+            return
+        row, *index = np.argwhere(~np.isfinite(x))[0].tolist()
+        names = self.names or list(source.columns)
+        column = repr(names[index[0]]) if names else ", ".join(str(k) for k in index)
+        problem = "the number is too far from those of the training set for float32; correct it"
+        raise DataError(f"{source.name}, row {row + 1}, column {column}: {problem}")
 
     def contents(self) -> dict[str, bytes]:
         """The preparation as files: contents by file name."""
-        about = {name: getattr(self, name) for name in ("kind", "shape", "columns")} | {"target": self.target.as_json()}
+        about = {name: getattr(self, name) for name in ("kind", "shape", "columns", "left_out")} | {
+            "target": self.target.as_json()
+        }
         files = {"preparation.json": (json.dumps(about, indent=1) + "\n").encode()}
         if self.kind == "table":
             import skops.io
@@ -253,38 +326,95 @@ class Preparation:
 
             arrays = load(contents["preparation.safetensors"])
             return Preparation(about["kind"], shape, target, columns, None, arrays["mean"], arrays["deviation"])
-        import skops.io
-        from skops.io.exceptions import UntrustedTypesFoundException
+        pipeline = _pipeline_from(contents["preparation.skops"], shape)
+        left_out = tuple((name, why) for name, why in about.get("left_out", ()))
+        return Preparation("table", shape, target, columns, pipeline, left_out=left_out)
 
+
+def _pipeline_from(content: bytes, shape: Shape) -> Any:
+    """A fitted pipeline from skops; raises RunError for untrusted classes, DataError for damage.
+
+    Besides its own list, skops trusts all of scikit-learn and SciPy, parts of which crash on
+    damaged state; only MODULES, which a preparation consists of, are loaded.
+    """
+    import skops.io
+    from sklearn.pipeline import Pipeline
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    with guarded("preparation.skops can't be read; it is damaged, or library versions differ"):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+            check_budget("preparation.skops", size // 8, 1, hint="it is damaged")
+            schema = json.loads(archive.read("schema.json"))
+        unknown = sorted(f"{module}.{name}" for module, name in _classes(schema) if not _is_known(module, name))
+        if unknown:
+            names = ", ".join(unknown[:5])
+            raise RunError(f"preparation.skops has classes that are not trusted; it is not loaded ({names})")
         try:
-            pipeline = skops.io.loads(contents["preparation.skops"], trusted=TRUSTED)
+            pipeline = skops.io.loads(content, trusted=TRUSTED)
         except UntrustedTypesFoundException as error:
             raise RunError(f"preparation.skops has classes that are not trusted; it is not loaded ({error})") from None
-        return Preparation("table", shape, target, columns, pipeline)
+        if not isinstance(pipeline, Pipeline) or len(pipeline.get_feature_names_out()) != shape[0]:
+            raise DataError("preparation.skops does not fit preparation.json")
+    return pipeline
+
+
+def _classes(schema: Any) -> set[tuple[str, str]]:
+    """The modules and names of all classes in a skops schema."""
+    found, waiting = set(), [schema]
+    while waiting:  # a recursion could be too deep
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if "__module__" in value:
+                found.add((str(value["__module__"]), str(value.get("__class__"))))
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return found
+
+
+def _is_known(module: str, name: str) -> bool:
+    return f"{module}.{name}" in TRUSTED or module.split(".")[0] in PLAIN or module.startswith(MODULES)
 
 
 def fit_preparation(source: Source, training_rows: Array, target: Target) -> Preparation:
     """Fit a preparation to the training rows; raises DataError if a table can't be encoded."""
     training = source.take(training_rows)
     if source.is_table:
-        columns = tuple((column.name, kind_of(column)) for column in training.features.iter_columns())
-        pipeline = _pipeline()
+        reasons = tuple((column.name, why) for column in source.features.iter_columns() if (why := left_out(column)))
+        unused = dict(reasons)
+        used = [column for column in training.features.iter_columns() if column.name not in unused]
+        columns = tuple((column.name, str(kind_of(column))) for column in used)
+        if not columns:
+            why = "; ".join(f"{column!r}: {why}" for column, why in reasons)
+            raise DataError(f"{source.name}: no column is left to learn from ({why})")
         frame = conform(source.name, training.features, columns)
-        with warnings.catch_warnings():
+        _check_differences(source.name, frame)
+        with guarded(f"{source.name}: the table can't be prepared"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about columns that skrub handles anyway
-            try:
-                pipeline.fit(frame)
-            except Exception as error:  # anything may come from inside the pipeline
-                raise DataError(f"{source.name}: the table can't be prepared ({error})") from None
+            pipeline = _pipeline().fit(frame)
         shape = _transform(pipeline, frame[:1]).shape[1:]
-        return Preparation("table", shape, target, columns, pipeline)
+        if not shape[0]:
+            raise DataError(f"{source.name}: no column is left to learn from: none differs within the training set")
+        return Preparation("table", shape, target, columns, pipeline, left_out=reasons)
     x = _as_array(training)
     if x.ndim > 2:
         mean = x.mean(axis=0)
         deviation = np.full_like(mean, float(np.sqrt(np.mean((x - mean) ** 2))) or 1.0)
         return Preparation("pictures", x.shape[1:], target, mean=mean, deviation=deviation)
-    mean, deviation = _mean_and_deviation(x)
+    mean, deviation = _mean_and_deviation(x, f"{source.name}, column")
     return Preparation("numbers", x.shape[1:], target, mean=mean, deviation=deviation)
+
+
+def _check_differences(name: str, frame: pl.DataFrame) -> None:
+    """Raise DataError for a column whose numbers are the same in float32, but not in float64."""
+    import polars as pl
+
+    for column in frame.select(pl.col(pl.Float64)).iter_columns():
+        rounded = column.cast(pl.Float32)
+        if rounded.min() == rounded.max() and column.min() != column.max():
+            problem = "its numbers differ too little for float32; subtract their mean, or use another unit"
+            raise DataError(f"{name}, column {column.name!r}: {problem}")
 
 
 def _as_array(source: Source) -> Array:
@@ -307,41 +437,3 @@ def _transform(pipeline: Any, frame: pl.DataFrame) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about unseen categories, which are encoded as zeros
         return np.asarray(pipeline.transform(frame), dtype=np.float32)
-
-
-def kind_of(column: pl.Series) -> str:
-    """The type of a column, one of the keys of `types` in `conform`."""
-    import polars as pl
-
-    if column.dtype == pl.Boolean:
-        return "truth"
-    if column.dtype.is_numeric():
-        return "number"
-    if column.dtype == pl.Date:
-        return "date"
-    return "time" if column.dtype.is_temporal() else "text"
-
-
-def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]) -> pl.DataFrame:
-    """The columns that the preparation was fitted on, cast to their types.
-
-    Raises DataError for a missing column, or for a value of another type.
-    """
-    import polars as pl
-
-    types: dict[str, Any] = {
-        "truth": pl.Boolean,
-        "number": pl.Float64,
-        "date": pl.Date,
-        "time": pl.Datetime("us"),
-        "text": pl.String,
-    }
-    series = []
-    for column, kind in columns:
-        if column not in frame.columns:
-            raise DataError(f"{name}: column {column!r}, which the run was trained on, is missing")
-        values = frame[column]
-        series.append(values.cast(types[kind], strict=False))
-        problem = f"{{value!r}} is not a {'boolean' if kind == 'truth' else kind}, which the run was trained on"
-        check_cells(name, values, series[-1].is_null() & values.is_not_null(), problem)
-    return pl.DataFrame(series)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule.arrays import Array
+from chainrule.data.columns import check_cells, check_usable, kind_of, reread
+from chainrule.data.tables import AMBIGUOUS, numbers
 from chainrule.errors import DataError, unknown
 
 if TYPE_CHECKING:
     import polars as pl
 
 TASKS = ("classification", "regression")
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Larger numbers can't be prepared: networks compute in float32 by default."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ def from_table(
     drop: Sequence[str] = (),
     task: str | None = None,
     fingerprint: str = "",
+    read: Mapping[str, str] | None = None,
 ) -> Source:
     """A source from a table.
 
@@ -137,16 +143,18 @@ def from_table(
         drop: columns to leave out
         task: "classification" or "regression", if known
         fingerprint: hash of the content; computed if empty
+        read: what to read columns as, such as {"price": "number"}
 
     Raises:
         DataError: with row and column, for a cell that can't be used, or for an unknown column
     """
+    check_usable(name, frame)
     for column in (*drop, *([target] if target is not None else [])):
         if column not in frame.columns:
             raise DataError(f"{name}: {unknown('column', column, frame.columns)}")
     if target in drop:
         raise DataError(f"{name}: column {target!r} can't be both the target and dropped")
-    frame = frame.drop(list(drop))
+    frame = reread(name, frame.drop(list(drop)), read or {})
     if len(frame.columns) < 2:
         raise DataError(f"{name}: it takes two columns or more: the target, and at least one feature")
     target = frame.columns[-1] if target is None else target
@@ -155,66 +163,59 @@ def from_table(
     return Source(name, features, target_column(name, frame[target], task), target, task, fingerprint)
 
 
-def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str) -> None:
-    """Raise DataError for the first row in which `bad` is true, if any.
-
-    `problem` is a format string that may refer to the cell's {value} and its {column}.
-    """
-    row = bad.fill_null(False).arg_max()
-    if row is not None and bad[row]:
-        message = problem.format(value=column[row], column=column.name)
-        raise DataError(f"{name}, row {row + 1}, column {column.name!r}: {message}")
-
-
 def check_finite(name: str, frame: pl.DataFrame) -> None:
-    """Raise DataError, with row and column, for infinity and NaN; missing values are allowed."""
+    """Raise DataError, with row and column, for infinity, NaN and numbers that are too large for
+    a network; missing values are allowed.
+    """
     problem = "{value} is not a finite number; correct the cell, or leave it empty if the value is missing"
+    large = f"{{value}} is too large: at most {LARGEST:.2g} is supported; use another unit"
     for column in frame.iter_columns():
         if column.dtype.is_float():
             check_cells(name, column, ~column.is_finite(), problem)
+            check_cells(name, column, column.abs() > LARGEST, large)
 
 
-def check_types(name: str, frame: pl.DataFrame) -> None:
-    """Raise DataError for text in a numeric column, which would make all of it categorical."""
+def check_types(name: str, frame: pl.DataFrame, chosen: Collection[str] = ()) -> None:
+    """Raise DataError for text in a numeric column, which would make all of it categorical.
+
+    The `chosen` columns are not checked: they are read as the user wants.
+    """
     import polars as pl
 
     problem = (
         "{value!r} is not a number, but nearly all other values are; correct the cell, leave it empty if the value is"
-        " missing, or drop the column (--drop {column!r})"
+        " missing, drop the column (--drop {column!r}), or read it as a category (--read {column!r}=category)"
+    )
+    ambiguous = (
+        "{value!r} may be a number with decimals or with thousands; write all without commas, or read it as a category"
+        " (--read {column!r}=category)"
     )
     for column in frame.iter_columns():
-        if column.dtype == pl.String and _nearly_numeric(column):
-            check_cells(name, column, _not_numeric(column), problem)
+        if column.dtype == pl.String and column.name not in chosen:
+            if _nearly_numeric(column):
+                check_cells(name, column, _not_numeric(column), problem)
+            elif column.null_count() < len(column) and column.str.contains(AMBIGUOUS).all():
+                check_cells(name, column, column.is_not_null(), ambiguous)
 
 
 def _not_numeric(column: pl.Series) -> pl.Series:
     """Which cells of a text column hold a value that is not a number."""
-    import polars as pl
-
-    return column.cast(pl.Float64, strict=False).is_null() & column.is_not_null()
+    return numbers(column).is_null() & column.is_not_null()
 
 
 def _nearly_numeric(column: pl.Series) -> bool:
     """Whether a text column consists of numbers with a few mistakes."""
-    import polars as pl
-
     values = column.drop_nulls()
-    numbers = values.cast(pl.Float64, strict=False).drop_nulls()
-    return numbers.n_unique() > 10 and len(numbers) >= 0.9 * len(values)
-
-
-def check_constant(name: str, frame: pl.DataFrame) -> None:
-    """Raise DataError for a column that has the same value in every row."""
-    for column in frame.iter_columns():
-        if column.n_unique() == 1 and len(column) > 1:
-            problem = f"every row has the same value, so it carries no information; drop it (--drop {column.name!r})"
-            raise DataError(f"{name}, column {column.name!r}: {problem}")
+    found = numbers(values).drop_nulls()
+    return found.n_unique() > 10 and len(found) >= 0.9 * len(values)
 
 
 def target_column(name: str, values: pl.Series, task: str | None) -> Array:
     """(samples,) the target; raises DataError for missing values, text among numbers and dates."""
     import polars as pl
 
+    if kind_of(values) is None:
+        raise DataError(f"{name}, column {values.name!r}: its values can't be predicted: they are {values.dtype}")
     missing = values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
     check_cells(name, values, missing, "the target is missing or NaN; fill it in or remove the row")
     if values.dtype == pl.String and task != "classification" and (task == "regression" or _nearly_numeric(values)):
@@ -225,4 +226,6 @@ def target_column(name: str, values: pl.Series, task: str | None) -> Array:
     if values.dtype.is_temporal():
         problem = "a date or time can't be the target; convert it to a number, such as days"
         raise DataError(f"{name}, column {values.name!r}: {problem}")
+    if values.dtype.is_decimal():
+        values = values.cast(pl.Float64)
     return values.cast(pl.String).to_numpy() if values.dtype in (pl.Categorical, pl.Enum) else values.to_numpy()

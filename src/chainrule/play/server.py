@@ -172,8 +172,6 @@ class Play:
                 upload = await run_in_threadpool(Upload.read, path, name)
             except ChainruleError as error:
                 return _refused(str(error).replace(str(path), "the file"))
-            except MemoryError:
-                return _refused("the file does not fit into memory")
         while len(self.uploads) >= MOST_UPLOADS:
             del self.uploads[next(iter(self.uploads))]
         key = secrets.token_urlsafe(12).replace(".", "_")
@@ -191,8 +189,8 @@ class Play:
         """The preview of an upload; its "upload" is what a page opens for this target."""
         try:
             found = await run_in_threadpool(self.uploads[key].preview, target)
-        except MemoryError:
-            return _refused("the prepared data does not fit into memory")
+        except ChainruleError as error:
+            return _refused(str(error))
         return _json({"upload": key, **found})
 
     async def _opened(self, upload: str) -> Dataset | None:
@@ -200,7 +198,7 @@ class Play:
         key, target = _file_and_target(upload)
         if key not in self.uploads:
             return self.dataset
-        with contextlib.suppress(ChainruleError, MemoryError):
+        with contextlib.suppress(ChainruleError):
             return await run_in_threadpool(self.uploads[key].dataset, target)
         return None
 

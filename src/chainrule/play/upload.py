@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.data import Dataset, load
-from chainrule.data.files import read_bytes, read_frame
+from chainrule.data.barrier import UPLOAD, guarded
 from chainrule.data.preview import preview
 from chainrule.data.source import from_table
+from chainrule.data.tables import read_bytes, read_frame
 from chainrule.errors import DataError
 from chainrule.play.samples import TEST, VALIDATION
 
@@ -42,7 +43,8 @@ class Upload:
     @staticmethod
     def read(path: Path, name: str) -> Upload:
         """Read a CSV, TSV or Parquet file. Raises DataError if it can't be read."""
-        return Upload(name, read_frame(path, read_bytes(path)))
+        with guarded(f"{path}: it can't be read"):
+            return Upload(name, read_frame(path, read_bytes(path), UPLOAD))
 
     def dataset(self, target: int) -> Dataset:
         """The data with this column of `targets` as the target.
@@ -53,8 +55,9 @@ class Upload:
         if not 0 <= target < len(self.targets):
             raise DataError(f"{self.name}: there is no such column to predict")
         if target not in self._prepared:
-            source = from_table(self.name, self._frame, self.targets[target])
-            prepared = load(source, validation=VALIDATION, test=TEST)
+            with guarded(f"{self.name}: it can't be prepared"):
+                source = from_table(self.name, self._frame, self.targets[target])
+                prepared = load(source, validation=VALIDATION, test=TEST)
             self._prepared = {**dict(list(self._prepared.items())[1 - MOST_PREPARED :]), target: prepared}
         return self._prepared[target]
 
@@ -68,10 +71,11 @@ class Upload:
         except DataError as error:
             problem = str(error)
         frame, name = self._frame, self.targets[min(max(target, 0), len(self.targets) - 1)]
+        with guarded(f"{self.name}: its columns can't be shown"):
+            columns = [asdict(column) for column in preview(frame, name, data, MOST_COLUMNS)]
         return {
             "name": self.name, "rows": frame.height, "targets": self.targets, "target": target, "problem": problem,
-            "columns": [asdict(column) for column in preview(frame, name, data, MOST_COLUMNS)],
-            "more": max(frame.width - MOST_COLUMNS, 0),
+            "columns": columns, "more": max(frame.width - MOST_COLUMNS, 0),
             "words": "" if data is None else _words(data, frame.height),
         }  # fmt: skip
 

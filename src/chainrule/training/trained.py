@@ -84,14 +84,23 @@ class Trained:
         Samples of a Dataset, and their array `x`, are prepared already and used as they are.
         """
         x = np.asarray(self._prepared(x))
-        return make_engine(self.plan.engine, self.plan.problem(1)).predict(self.parameters, x, self.statistics)
+        outputs = make_engine(self.plan.engine, self.plan.problem(1)).predict(self.parameters, x, self.statistics)
+        if not np.isfinite(outputs).all():
+            row = int(np.argwhere(~np.isfinite(outputs))[0, 0]) + 1
+            raise DataError(f"row {row}: the prediction is not finite; its inputs are too far from the training set's")
+        return outputs
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The columns that are to be left as text in any file, as when the network was trained."""
+        return {} if self.preparation is None else self.preparation.texts
 
     def _prepared(self, x: Any) -> Array:
         if isinstance(x, Samples):
             return x.x
         if self.preparation is None or isinstance(x, Prepared):
             return np.asarray(x)
-        return self.preparation.apply(find_samples(x))
+        return self.preparation.apply(find_samples(x, texts=list(self.texts)))
 
     def predict(self, x: Any) -> Array:
         """(samples,) the predicted classes, or quantities in their own units; (samples, columns)
@@ -177,7 +186,7 @@ class Trained:
             y = np.asarray(y)
             return Samples(self._prepared(x), y if is_encoded else self.target.encode(y, "the targets"))
         column = self.target.name if self.preparation.kind == "table" else None
-        return prepare(self.preparation, find(what, target=column, task=self.target.task))
+        return prepare(self.preparation, find(what, target=column, task=self.target.task, read=self.texts))
 
 
 def train(

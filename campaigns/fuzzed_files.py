@@ -1,0 +1,280 @@
+"""Damaged files of every format: each is read correctly, or refused in a line that names it.
+
+    python campaigns/fuzzed_files.py --count 1000
+
+Small CSV, Parquet, NPZ, picture and skops files are damaged at random: bytes changed, cut out,
+repeated or inserted. Each is read, prepared and previewed in a process with at most 1 GB of memory.
+A crash, a traceback, an answer after more than 60 seconds, an error of several lines and a prepared
+number that is not finite are findings; their files are saved in tests/data/damaged, which the
+tests read. Exits with 1 if there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+FOUND = Path(__file__).parents[1] / "tests" / "data" / "damaged"
+MEMORY = 1_000_000_000
+SECONDS = 60
+FORMATS = {"csv": ".csv", "parquet": ".parquet", "npz": ".npz", "picture": ".png", "skops": ".skops"}
+BATCH = 200
+TOKENS = (b"\n", b"\r", b",", b";", b'"', b"\x00", b"\xff", b"1e39", b"1e-320", b"nan", b"-inf", b"2024-13-01", b"True",
+          b"9" * 30, b"1,5", b"NA")  # fmt: skip
+
+
+def seeds(kind: str) -> list[bytes]:
+    """Small valid files of a format."""
+    import numpy as np
+    import polars as pl
+    from PIL import Image
+
+    random, rows, content = np.random.default_rng(0), 40, io.BytesIO()
+    day = datetime.datetime(2024, 1, 1, 12)
+    table = pl.DataFrame({
+        "size": random.normal(size=rows),
+        "rooms": [None if k % 9 == 0 else k % 5 for k in range(rows)],
+        "kind": random.choice(["flat", "house"], rows),
+        "lift": random.choice([True, False], rows),
+        "sold": [day.date() + datetime.timedelta(days=k) for k in range(rows)],
+        "seen": [day + datetime.timedelta(hours=k) for k in range(rows)],
+        "at": [datetime.time(k % 24) for k in range(rows)],
+        "price": random.normal(size=rows),
+    })  # fmt: skip
+    if kind == "csv":
+        plain = table.write_csv().encode()
+        return [plain, plain.replace(b",", b";").replace(b".", b","), plain.replace(b"flat", b'"a ""flat"", small"')]
+    if kind == "parquet":
+        files = []
+        for compression in ("zstd", "snappy", "uncompressed"):
+            content = io.BytesIO()
+            nested = table.with_columns(tags=pl.Series([[k] for k in range(rows)]), raw=pl.lit(b"x")).select(
+                pl.exclude("price"), "price"
+            )
+            nested.write_parquet(content, compression=compression)
+            files.append(content.getvalue())
+        return files
+    if kind == "npz":
+        files = []
+        for save in (np.savez, np.savez_compressed):
+            content = io.BytesIO()
+            save(content, x=random.normal(size=(rows, 3)), y=random.choice(["a", "b"], rows))
+            files.append(content.getvalue())
+        return files
+    if kind == "picture":
+        files = []
+        for mode, suffix in (
+            ("L", "png"),
+            ("RGB", "jpeg"),
+            ("I;16", "tiff"),
+            ("P", "gif"),
+            ("RGB", "webp"),
+            ("L", "bmp"),
+        ):
+            content, pixels = io.BytesIO(), random.integers(0, 255, (12, 10, 3)).astype(np.uint8)
+            image = (
+                Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(pixels)
+            )
+            (image if mode == "I;16" else image.convert(mode)).save(content, suffix)
+            files.append(content.getvalue())
+        return files
+    return [preparation().contents()["preparation.skops"]]
+
+
+def damaged(content: bytes, seed: int, number: int) -> bytes:
+    """A file with one to four damages, which the seed and the number determine."""
+    import random
+
+    draw = random.Random(f"{seed} {number}")
+    for _ in range(draw.choice((1, 1, 1, 2, 4))):
+        at, length = draw.randrange(len(content) + 1), draw.choice((1, 1, 2, 8, 40))
+        # The ends hold the headers of most formats.
+        at = draw.choice(
+            (
+                at,
+                at,
+                draw.randrange(min(200, len(content) + 1)),
+                len(content) - draw.randrange(min(300, len(content) + 1)),
+            )
+        )
+        rest = content[at + length :]
+        way = draw.randrange(6)
+        if way == 0:
+            content = content[:at] + draw.randbytes(length) + rest
+        elif way == 1:
+            content = content[:at] + draw.choice((b"\x00", b"\x13", b"\x7f", b"\x80", b"\xff")) * length + rest
+        elif way == 2:
+            content = content[:at] + rest
+        elif way == 3:
+            content = content[: at + length] + content[at : at + length] * draw.choice((1, 5)) + rest
+        elif way == 4:
+            content = content[:at] + draw.choice(TOKENS) + content[at:]
+        else:
+            flipped = bytes(byte ^ (1 << draw.randrange(8)) for byte in content[at : at + 1])
+            content = content[:at] + flipped + content[at + 1 :]
+        if not content:
+            return b"\x00"
+    return content
+
+
+def rezipped(content: bytes, seed: int, number: int) -> bytes:
+    """A ZIP archive one of whose members is damaged, with checksums that fit."""
+    import random
+    import zipfile
+
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as new:
+        chosen = random.Random(f"{number} {seed}").choice(old.namelist())
+        for name in old.namelist():
+            member = old.read(name)
+            new.writestr(name, damaged(member, seed, number) if name == chosen and member else member)
+    return changed.getvalue()
+
+
+def mutant(kind: str, originals: list[bytes], seed: int, number: int) -> bytes:
+    """The damaged file of a number."""
+    original = originals[number % len(originals)]
+    inside = kind in ("npz", "skops") and number % 4 != 0
+    return (rezipped if inside else damaged)(original, seed, number)
+
+
+def read(kind: str, content: bytes, folder: Path, fitted: Any) -> str:
+    """Read a damaged file in every way; returns "good" or "refused", or raises what is a finding."""
+    import numpy as np
+
+    from chainrule.data import find_samples, load
+    from chainrule.data.preparation import Preparation
+    from chainrule.errors import ChainruleError
+    from chainrule.play.upload import Upload
+
+    path = folder / f"damaged{FORMATS[kind]}"
+    path.write_bytes(content)
+    try:
+        if kind == "skops":
+            about = fitted.contents()["preparation.json"]
+            found = Preparation.from_contents({"preparation.json": about, "preparation.skops": content})
+            x = found.apply(find_samples(table()))
+            _ = found.uses, found.names
+        elif kind == "picture":
+            x = find_samples(path).features
+        else:
+            if kind == "csv":
+                Upload("name", load(path).source.features).preview(0)
+            x = load(path).training.x
+        assert np.isfinite(np.asarray(x)).all(), "a prepared number is not finite"
+    except ChainruleError as error:
+        text = str(error)
+        assert "\n" not in text.strip(), f"several lines: {text}"
+        assert len(text) < 1500, f"a long message: {text[:200]}"
+        assert kind == "skops" or str(path) in text, f"it does not name the file: {text}"
+        return "refused"
+    return "good"
+
+
+def table() -> Any:
+    """The table of the valid CSV file."""
+    from chainrule.data.tables import read_csv
+
+    return read_csv(Path("valid.csv"), seeds("csv")[0])
+
+
+def preparation() -> Any:
+    """The preparation that was fitted on it."""
+    from chainrule.data import load
+
+    return load(table()).preparation
+
+
+def batch(kind: str, seed: int, first: int, last: int, seconds: float) -> None:
+    """Read these damaged files, with a line of JSON before and after each, for so many seconds.
+
+    A file that takes too long ends the process by an alarm.
+    """
+    import resource
+
+    # No thread of a library may take the memory that the files are measured by.
+    resource.setrlimit(resource.RLIMIT_AS, (3 * MEMORY, 3 * MEMORY))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    originals, fitted = seeds(kind), preparation()
+    end = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(first, last):
+            if number > first and time.monotonic() > end:
+                break
+            print(json.dumps([number, "reads"]), flush=True)
+            signal.alarm(SECONDS)
+            try:
+                print(
+                    json.dumps([number, read(kind, mutant(kind, originals, seed, number), Path(folder), fitted)]),
+                    flush=True,
+                )
+            except BaseException as error:
+                print(json.dumps([number, f"{type(error).__name__}: {str(error)[:300]}"]), flush=True)
+
+
+def campaign(kind: str, count: int, seed: int, seconds: float) -> tuple[int, int, dict[int, str]]:
+    """How many files were read or refused, how many of them were read, and the findings."""
+    results: dict[int, str] = {}
+    end, number = time.monotonic() + seconds, 0
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "2"}
+    while number < count and time.monotonic() < end:
+        last = min(number + BATCH, count)
+        command = [sys.executable, __file__, "--batch", kind, str(seed), str(number), str(last)]
+        with tempfile.TemporaryFile("w+") as lines:
+            seconds_left = str(end - time.monotonic())
+            code = subprocess.run(
+                [*command, seconds_left], stdout=lines, stderr=subprocess.DEVNULL, env=environment
+            ).returncode
+            lines.seek(0)
+            said = [json.loads(line) for line in lines.read().splitlines() if line.endswith("]")]
+        if not said:
+            raise SystemExit(f"a batch of {kind} files did not start; see: {' '.join(command)} 60")
+        results |= {where: what for where, what in said if what != "reads"}
+        reached = max((where for where, _ in said), default=number)
+        if code != 0 and reached not in results:
+            results[reached] = f"the process ended with {code}"
+        number = reached + 1
+    findings = {where: what for where, what in results.items() if what not in ("good", "refused")}
+    return len(results), sum(what == "good" for what in results.values()), findings
+
+
+def main() -> int:
+    """Run the campaign, print a table, save what was found; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=200, help="files of each format")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=600, help="the most time for each format")
+    parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=list(FORMATS))
+    parser.add_argument("--batch", nargs=5, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.batch:
+        kind, *numbers = options.batch
+        batch(kind, *map(int, numbers[:3]), float(numbers[3]))
+        return 0
+    print(f"{'format':<10}{'tried':>8}{'good':>8}  of which read")
+    failed = False
+    for kind in options.formats:
+        tried, was_read, findings = campaign(kind, options.count, options.seed, options.seconds)
+        print(f"{kind:<10}{tried:>8}{tried - len(findings):>8}{was_read:>8}", flush=True)
+        originals = seeds(kind) if findings else []
+        for number, what in findings.items():
+            FOUND.mkdir(exist_ok=True)
+            path = FOUND / f"{kind}-{options.seed}-{number}{FORMATS[kind]}"
+            path.write_bytes(mutant(kind, originals, options.seed, number))
+            print(f"  {path.name}: {what}")
+        failed = failed or bool(findings) or tried == 0
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

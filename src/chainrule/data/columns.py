@@ -1,0 +1,252 @@
+"""How the columns of a table are read: kinds, conversions between them, and what is left out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chainrule.data.barrier import guarded
+from chainrule.data.tables import numbers
+from chainrule.errors import DataError, unknown
+
+if TYPE_CHECKING:
+    import polars as pl
+
+KINDS = {
+    "number": "number", "truth": "true or false", "date": "date", "time": "date and time",
+    "clock": "time of day", "duration": "duration", "text": "text", "category": "category",
+}  # fmt: skip
+"""What a column can be read as, in words."""
+
+READ = ("number", "category", "date", "time", "truth")
+"""What a column can be read as on request. A category, unlike text, is not examined any further."""
+
+LONGEST = 60
+"""The most characters of a cell in a message."""
+
+INDEX = ("", "Unnamed: 0", "__index_level_0__")
+"""The names that pandas gives to its row index in files."""
+
+
+def kind_of(column: pl.Series) -> str | None:
+    """What a column was read as, one of KINDS; None if its values are of no use."""
+    import polars as pl
+
+    dtype = column.dtype
+    if dtype.is_numeric():
+        return "number"
+    kinds: dict[Any, str] = {
+        pl.Boolean: "truth",
+        pl.Date: "date",
+        pl.Datetime: "time",
+        pl.Time: "clock",
+        pl.Duration: "duration",
+    }
+    texts, categories = (pl.String, pl.Null), (pl.Categorical, pl.Enum)
+    kinds |= dict.fromkeys(texts, "text") | dict.fromkeys(categories, "category")
+    return kinds.get(dtype.base_type())
+
+
+def left_out(column: pl.Series) -> str:
+    """Why a column can't be learned from; empty if it can."""
+    if kind_of(column) is None:
+        return "its values are not numbers, text, dates or true and false"
+    if column.null_count() == len(column):
+        return "it is empty"
+    distinct = column.n_unique()
+    if distinct == 1 and len(column) > 1:
+        return "every row has the same value"
+    is_whole = column.dtype.is_integer() and distinct == len(column)
+    return "it is the row index that pandas writes" if column.name in INDEX and is_whole else ""
+
+
+def check_usable(name: str, frame: pl.DataFrame) -> None:
+    """Raise DataError for a column without a name, unless it is the row index of pandas."""
+    if "" in frame.columns and kind_of(frame[""]) is not None and not left_out(frame[""]):
+        raise DataError(f"{name}, line 1: column {frame.columns.index('') + 1} has no name; name every column")
+
+
+def converted(values: pl.Series, kind: str) -> pl.Series:
+    """A column as a kind, with null where a value can't be: number and truth, for example, as
+    themselves or from text, but not from dates. Times of day and durations become seconds.
+    """
+    import polars as pl
+
+    if kind == "category":
+        return converted(values, "text").cast(pl.Categorical)
+    types: dict[str, Any] = {"truth": pl.Boolean, "date": pl.Date, "time": pl.Datetime("us"), "text": pl.String}
+    found = kind_of(values)
+    if found in ("text", "category"):
+        values, found = values.cast(pl.String), "text"
+    if kind == "text" and found is not None and found != "duration":
+        return values.cast(pl.String)
+    if kind in ("number", "truth") and found in ("number", "truth"):
+        figures = values.cast(pl.Float64)
+        return figures if kind == "number" else figures.replace_strict({0.0: False, 1.0: True}, default=None)
+    if kind in ("clock", "duration") and found == kind:
+        nanoseconds = values.cast(pl.Int64) if kind == "clock" else values.cast(pl.Duration("ns")).cast(pl.Int64)
+        return nanoseconds / 1e9
+    if kind in ("date", "time") and found in ("date", "time"):
+        if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone:
+            values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return values.cast(types[kind])
+    if found == "text":
+        if kind == "number":
+            return numbers(values)
+        if kind == "truth":
+            words = {"true": True, "false": False, "1": True, "0": False}
+            return values.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
+        with contextlib.suppress(pl.exceptions.ComputeError):  # no value looks like a date
+            if kind == "date":
+                return values.str.to_date(strict=False)
+            if kind == "time":
+                return values.str.to_datetime(strict=False, time_unit="us")
+            if kind == "clock":
+                return values.str.to_time(strict=False).cast(pl.Int64) / 1e9
+    return pl.Series(values.name, [None], types.get(kind, pl.Float64)).new_from_index(0, len(values))
+
+
+def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str) -> None:
+    """Raise DataError for the first row in which `bad` is true, if any.
+
+    `problem` is a format string that may refer to the cell's {value} and its {column}.
+    """
+    import polars as pl
+
+    row = bad.fill_null(False).arg_max()
+    if row is not None and bad[row]:
+        value = column[row].to_list() if column.dtype.is_nested() and column.dtype != pl.Struct else column[row]
+        shown = value if len(str(value)) <= LONGEST else f"{str(value)[:LONGEST]}…"
+        message = problem.format(value=shown, column=column.name)
+        raise DataError(f"{name}, row {row + 1}, column {column.name!r}: {message}")
+
+
+def as_kind(name: str, values: pl.Series, kind: str, why: str) -> pl.Series:
+    """A column as a kind; raises DataError, with the row, for a value that can't be."""
+    where = f"{name}, column {values.name!r}: it can't be read as a {KINDS[kind]}"
+    with guarded(where):
+        result = converted(values, kind)
+        # 'true or false' reads badly after "is not a".
+        article = "" if kind == "truth" else "a "
+        problem = f"{{value!r}} is not {article}{KINDS[kind]}, which {why}"
+        check_cells(name, values, result.is_null() & values.is_not_null(), problem)
+    return result
+
+
+def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]) -> pl.DataFrame:
+    """The columns that the preparation was fitted on, cast to their types.
+
+    Raises DataError for a missing column, or for a value of another type.
+    """
+    import polars as pl
+
+    for column, _ in columns:
+        if column not in frame.columns:
+            raise DataError(f"{name}: column {column!r}, which the run was trained on, is missing")
+    return pl.DataFrame([as_kind(name, frame[column], kind, "the run was trained on") for column, kind in columns])
+
+
+def reread(name: str, frame: pl.DataFrame, read: Mapping[str, str]) -> pl.DataFrame:
+    """The table with these columns read as these kinds, as in `--read price=number`.
+
+    Raises:
+        DataError: for a value that can't be read so
+        SettingError: for an unknown column or kind
+    """
+    check_read(read)
+    for column in read:
+        if column not in frame.columns:
+            raise unknown("column", column, frame.columns)
+    return frame.with_columns(as_kind(name, frame[column], kind, "it is read as") for column, kind in read.items())
+
+
+def check_read(read: Mapping[str, str]) -> None:
+    """Raise SettingError for an unknown kind to read a column as."""
+    for kind in read.values():
+        if kind not in READ:
+            raise unknown("kind of column", kind, READ)
+
+
+def texts(read: Mapping[str, str]) -> list[str]:
+    """The columns to leave as text where a CSV file is read: their kind is not inferred."""
+    return [column for column, kind in read.items() if kind != "number"]
+
+
+@dataclass(frozen=True)
+class ColumnUse:
+    """How a column was read, and what becomes of it.
+
+    Attributes:
+        name: its name
+        type: what it was read as, such as "number" or "date"; empty if it was left out
+        use: the inputs that it becomes, or why it was left out
+        inputs: the number of these inputs
+        role: "number", "category", "date", "text" or "left out"
+    """
+
+    name: str
+    type: str
+    use: str
+    inputs: int
+    role: str
+
+
+def describe(
+    columns: Sequence[tuple[str, str]],
+    left_out: Sequence[tuple[str, str]],
+    encoders: Mapping[str, tuple[str, list[str]]],
+    names: Collection[str],
+) -> list[ColumnUse]:
+    """How each column was read, and what becomes of it.
+
+    Args:
+        columns: the columns that are used, each with its kind
+        left_out: the columns that are not, each with the reason
+        encoders: the vectorizer's kind of each column, and the inputs that it becomes
+        names: the names of all inputs
+    """
+    roles = {"numeric": "number", "datetime": "date", "low_cardinality": "category", "high_cardinality": "text"}
+    uses = []
+    for column, kind in columns:
+        encoder, inputs = encoders.get(column, ("", []))
+        if not inputs:
+            uses.append(ColumnUse(column, "", "left out: it does not differ within the training set", 0, "left out"))
+            continue
+        has_indicator = f"missingindicator_{inputs[0]}" in names
+        use = _use(encoder, column, inputs, has_indicator)
+        role = roles.get(encoder, "number")
+        uses.append(ColumnUse(column, KINDS[kind], use, len(inputs) + has_indicator, role))
+    return uses + [ColumnUse(column, "", f"left out: {why}", 0, "left out") for column, why in left_out]
+
+
+def _use(kind: str, column: str, inputs: list[str], has_indicator: bool) -> str:
+    """What becomes of a feature of this kind of the vectorizer, in words."""
+    count = f"{len(inputs)} input" + "s" * (len(inputs) != 1)
+    parts = [name.removeprefix(f"{column}_").replace("_", " ") for name in inputs]
+    words: dict[str, Any] = {
+        "numeric": f"{count}, scaled to mean 0 and standard deviation 1",
+        "datetime": f"{count}: {', '.join(parts)}",
+        "low_cardinality": f"{count}, one for each value" if len(inputs) > 1 else f"{count}: whether it is {parts[0]}",
+        "high_cardinality": f"{count}, computed from the letters of the text",
+    }
+    more = "; a missing value becomes the mean, and one more input says that it is missing"
+    return str(words.get(kind, count)) + more * has_indicator
+
+
+def summary(columns: Sequence[ColumnUse], most: int = 6) -> list[str]:
+    """How the columns were read, in a line, and what was left out, in a line for each reason."""
+    by_role: dict[str, list[str]] = {}
+    for column in columns:
+        by_role.setdefault(column.use if column.role == "left out" else column.role, []).append(column.name)
+    plurals = {"number": "numbers", "category": "categories", "date": "dates", "text": "texts"}
+    read, dropped = [], []
+    for role, names in by_role.items():
+        shown = ", ".join(name or "the first" for name in names[:most])
+        shown += f" and {len(names) - most} more" if len(names) > most else ""
+        if role in plurals:
+            read.append(f"{len(names)} {role if len(names) == 1 else plurals[role]} ({shown})")
+        else:
+            dropped.append(f"{role.replace('left out:', f'left out {shown}:', 1)}")
+    return ([f"columns: {'; '.join(read)}"] if read else []) + dropped

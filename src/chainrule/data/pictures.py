@@ -1,0 +1,95 @@
+"""Reading folders of pictures in one subfolder per class, and single pictures."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule.arrays import Array, Shape
+from chainrule.data.barrier import check_budget, first_line
+from chainrule.data.source import Source, fingerprint
+from chainrule.errors import DataError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+
+
+def read_pictures(folder: Path, size: Shape | None = None) -> Source:
+    """Images in subfolders named after their classes.
+
+    A sample has the shape (height, width), or (height, width, 3) if any image is in colour. All
+    must have the same size unless `size`, (height, width), is given, to which they are resized.
+    """
+    classes = sorted(sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith("."))
+    files = [(file, sub.name) for sub in classes for file in _pictures(sub.iterdir())]
+    x = _stack(folder, [file for file, _ in files], size)
+    y = np.array([label for _, label in files])
+    names = repr([str(file.relative_to(folder)) for file, _ in files]).encode()
+    return Source(str(folder), x, y, "class", "classification", fingerprint(names, x))
+
+
+def read_unlabelled(path: Path, size: Shape | None = None) -> Source:
+    """A single image, or all images in a folder, without targets."""
+    files = _pictures(path.rglob("*")) if path.is_dir() else [path]
+    if path.exists() and not (path.is_dir() or path.is_file()):
+        raise DataError(f"{path}: it is not a regular file; save the picture in one")
+    return Source(str(path), _stack(path, files, size), None)
+
+
+def _pictures(paths: Any) -> list[Path]:
+    """Those that are files with pictures, sorted; a named pipe, for example, is none."""
+    return sorted(path for path in paths if path.suffix.lower() in PICTURES and path.is_file())
+
+
+def _stack(folder: Path, files: list[Path], size: Shape | None) -> Array:
+    """The images as one array; grayscale ones are converted to RGB if any is in colour."""
+    if not files:
+        kinds = ", ".join(PICTURES)
+        raise DataError(f"{folder}: there are no images; it takes a subfolder for each class with {kinds} files")
+    images: list[Array] = []
+    numbers: list[str] = []
+    for file in files:
+        pixels, kind = _image(file, size)
+        images.append(pixels)
+        numbers.append(kind)
+        if size is None and images[-1].shape[:2] != images[0].shape[:2]:
+            (height, width), (first_height, first_width) = (image.shape[:2] for image in (images[-1], images[0]))
+            sizes = f"{width} x {height} pixels, but {files[0]} has {first_width} x {first_height}"
+            raise DataError(f"{file}: {sizes}; resize all, for example with --image-size 32x32")
+        if kind != numbers[0]:
+            raise DataError(f"{file}: its pixels are {kind}, but those of {files[0]} are {numbers[0]}; convert one")
+        hint = "use fewer pictures, or smaller ones (--image-size)"
+        check_budget(str(folder), len(files), images[-1].size, hint=hint)
+    if any(image.ndim == 3 for image in images):
+        images = [image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2) for image in images]
+    return np.stack(images)
+
+
+def _image(file: Path, size: Shape | None) -> tuple[Array, str]:
+    """The pixels, and what they are: 0 to 255 from integers of 8 or 16 bits, others unchanged."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(), Image.open(file) as opened:
+            warnings.simplefilter("ignore")  # about large pictures, which the budget limits
+            check_budget(str(file), opened.width, opened.height)
+            if opened.mode.startswith("I;16"):
+                image, kind = Image.fromarray(np.asarray(opened).astype(np.float32) / 257), "integers of 16 bits"
+            elif opened.mode in ("I", "F"):
+                image, kind = opened.convert("F"), "numbers of 32 bits"
+            else:
+                kind = "integers of 8 bits"
+                image = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
+            if size is not None:
+                image = image.resize((size[1], size[0]))
+            pixels = np.array(image)
+    except DataError:
+        raise
+    except (Exception, RecursionError) as error:
+        raise DataError(f"{file}: not a readable image ({first_line(error)})") from None
+    if not np.isfinite(pixels).all():
+        row, column = np.argwhere(~np.isfinite(pixels))[0].tolist()
+        raise DataError(f"{file}, pixel row {row + 1}, column {column + 1}: {pixels[row, column]} is not finite")
+    return pixels, kind

@@ -1,0 +1,189 @@
+"""Reading tables from CSV, TSV and Parquet files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chainrule.data.barrier import FILE, Limits, check_budget, guarded, read_apart
+from chainrule.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOST_COLUMNS = 20_000
+"""More columns are almost certainly a mistake; the file is rejected before it fills the memory."""
+
+MISSING = ["", "NA", "N/A", "null", "NULL", "None", "?"]
+"""Text that marks a missing value."""
+
+# Numbers as they are written in much of Europe, 1.234,5, and with English thousands, 1,234.5.
+COMMA = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?([eE][+-]?\d+)?$"
+POINT = r"^[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?([eE][+-]?\d+)?$"
+AMBIGUOUS = r"^[+-]?[1-9]\d{0,2},\d{3}$"
+"""1,234 may be either."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; raises DataError if it is missing, empty or unreadable."""
+    if path.exists() and not path.is_file():  # a named pipe, for example, could wait forever
+        raise DataError(f"{path}: it is not a regular file; save the data in one")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file; 'chainrule data' lists the built-in data sets") from None
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror}); check its permissions") from None
+    if not content.strip():
+        raise DataError(f"{path}: the file is empty")
+    return content
+
+
+def read_frame(path: Path, content: bytes, limits: Limits = FILE, texts: Collection[str] = ()) -> pl.DataFrame:
+    """A table from the content of a CSV, TSV or Parquet file.
+
+    Args:
+        path: the file's name, for messages and its extension
+        content: what the file contains
+        limits: how much it may contain
+        texts: columns of a CSV file to leave as text, even if all values are numbers or dates
+    """
+    kind = path.suffix.lower()
+    is_parquet = kind in (".parquet", ".pq")
+    if not is_parquet and kind not in (".csv", ".tsv", ".txt", ".tab"):
+        known = "use CSV, TSV, Parquet, NPZ or a folder of images"
+        raise DataError(f"{path}: can't read {f'{kind} files' if kind else 'a file without an extension'}; {known}")
+    if is_parquet and not (content.startswith(b"PAR1") and content.endswith(b"PAR1")):
+        raise DataError(f"{path}: not a readable Parquet file (it has to begin and end with PAR1)")
+    if is_parquet or limits.apart:
+        frame = read_apart(path, content, limits, texts)
+    else:
+        frame = read_csv(path, content, limits, texts)
+    _check_width(path, frame.width)
+    if frame.height == 0:
+        raise DataError(f"{path}: there is a header but no rows")
+    return frame
+
+
+def _check_width(path: Path, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise DataError(f"{path}: it has {columns:,} columns; at most {MOST_COLUMNS:,} are supported")
+
+
+def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collection[str] = ()) -> pl.DataFrame:
+    """A table from the content of a CSV or TSV file, in this process; as for `read_frame`."""
+    import polars as pl
+
+    _check_encoding(path, content)
+    content = content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n")
+    if b"\n" not in content:  # line ends of old Macs
+        content = content.replace(b"\r", b"\n")
+    header, _, _ = content.partition(b"\n")
+    candidates = "\t" if path.suffix.lower() in (".tsv", ".tab") else ",;\t|"
+    separator = max(candidates, key=lambda s: header.count(s.encode()))
+    _check_width(path, header.count(separator.encode()) + 1)
+    check_budget(str(path), content.count(b"\n"), header.count(separator.encode()) + 1, limits)
+    with guarded(f"{path}, line 1: can't be read as a table"):
+        names = next(csv.reader([header.decode().rstrip("\r")], delimiter=separator))
+    _check_header(path, names)
+    _check_rows(path, content, separator, len(names))
+    if b'"' not in content and (b"\n\n" in content or b"\n\r\n" in content):
+        content = re.sub(rb"(\r?\n)+", b"\n", content)  # otherwise read as missing values
+    with guarded(f"{path}: can't be read as a table"):
+        frame = pl.read_csv(
+            io.BytesIO(content),
+            separator=separator,
+            infer_schema_length=None,
+            try_parse_dates=True,
+            null_values=MISSING,
+            schema_overrides={name: pl.String for name in names if name in texts},
+        )
+        others = (column for column in frame.iter_columns() if column.name not in texts)
+        return frame.with_columns(_as_numbers(column, separator) for column in others)
+
+
+def _as_numbers(column: pl.Series, separator: str) -> pl.Series:
+    """A text column as numbers if all its values are numbers, NaN or infinity; else unchanged."""
+    import polars as pl
+
+    if column.dtype != pl.String:
+        return column
+    converted = numbers(column, commas_are_decimal=separator != ",")
+    return converted if converted.null_count() == column.null_count() < len(column) else column
+
+
+def numbers(column: pl.Series, commas_are_decimal: bool = False) -> pl.Series:
+    """The numbers in a text column; null where a value is none.
+
+    They may be written as 1234.5, or in the whole column as 1.234,5 or as 1,234.5.
+
+    Args:
+        column: the text
+        commas_are_decimal: how to read 1,234 where no other value decides it; otherwise not at all
+    """
+    import polars as pl
+
+    plain = column.cast(pl.Float64, strict=False)
+    if plain.null_count() == column.null_count() or not column.str.contains(",", literal=True).any():
+        return plain
+    comma, point = column.str.contains(COMMA), column.str.contains(POINT)
+    by_comma, by_point = comma.sum(), point.sum()
+    if by_comma == by_point and not commas_are_decimal:
+        return plain
+    if by_comma >= by_point:
+        text, fits = column.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True), comma
+    else:
+        text, fits = column.str.replace_all(",", "", literal=True), point
+    return text.cast(pl.Float64, strict=False).set(~fits, None)
+
+
+def _check_encoding(path: Path, content: bytes) -> None:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        hint = f"save it as UTF-8, for example with 'iconv -f latin1 -t utf-8 {path.name}'"
+        raise DataError(f"{path}, line {line}: not UTF-8 (byte 0x{content[error.start]:02x}); {hint}") from None
+    if b"\x00" in content:
+        raise DataError(f"{path}: it contains null bytes; is it a binary file?")
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    seen: set[str] = set()
+    for position, name in enumerate(names, start=1):
+        if not name.strip() and position > 1:  # the first may be the row index that pandas writes
+            raise DataError(f"{path}, line 1: column {position} has no name; name every column")
+        if name in seen:
+            raise DataError(f"{path}, line 1: two columns are named {name!r}; rename one of them")
+        seen.add(name)
+
+
+def _check_rows(path: Path, content: bytes, separator: str, columns: int) -> None:
+    """Raise DataError for a row with more or fewer fields than the header (shifted values)."""
+    if b'"' in content:  # only a parser can tell which separators are quoted
+        rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""), delimiter=separator)
+        try:
+            for row in rows:
+                if row:
+                    _check_fields(path, rows.line_num, len(row), columns)
+        except csv.Error as error:
+            raise DataError(f"{path}, line {rows.line_num}: {error}") from None
+        return
+    text = np.frombuffer(content if content.endswith(b"\n") else content + b"\n", dtype=np.uint8)
+    ends = np.flatnonzero(text == ord("\n"))
+    fields = np.diff(np.searchsorted(np.flatnonzero(text == ord(separator)), ends), prepend=0) + 1
+    lengths = np.diff(ends, prepend=-1) - 1
+    blank = (lengths == 0) | ((lengths == 1) & (text[np.maximum(ends - 1, 0)] == ord("\r")))
+    for line in np.flatnonzero((fields != columns) & ~blank)[:1].tolist():
+        _check_fields(path, line + 1, fields[line], columns)
+
+
+def _check_fields(path: Path, line: int, fields: int, columns: int) -> None:
+    if fields != columns:
+        raise DataError(f"{path}, line {line}: {fields} fields, but the header has {columns}; correct the line")

@@ -1,0 +1,37 @@
+"""Damaged files are read correctly or refused in a line: a thinned campaign, and what it found."""
+
+from pathlib import Path
+
+import pytest
+
+import fuzzed_files
+
+COUNTS = {"csv": 60, "parquet": 12, "npz": 60, "picture": 60, "skops": 20}
+SAVED = sorted(fuzzed_files.FOUND.glob("*"))
+
+
+@pytest.mark.parametrize("kind", fuzzed_files.FORMATS)
+def test_damaged_files_of_each_format(kind):
+    tried, _, findings = fuzzed_files.campaign(kind, COUNTS[kind], seed=1, seconds=120)
+    assert tried == COUNTS[kind]
+    assert findings == {}
+
+
+@pytest.mark.parametrize("path", SAVED, ids=lambda path: path.name)
+def test_what_the_campaign_found(path, tmp_path):
+    kind = path.name.split("-")[0]
+    assert fuzzed_files.read(kind, path.read_bytes(), tmp_path, fuzzed_files.preparation()) in ("good", "refused")
+
+
+def test_the_undamaged_files_are_read(tmp_path):
+    for kind in fuzzed_files.FORMATS:
+        for content in fuzzed_files.seeds(kind):
+            assert fuzzed_files.read(kind, content, tmp_path, fuzzed_files.preparation()) == "good"
+
+
+def test_damages_depend_on_seed_and_number_alone():
+    (content, *_) = fuzzed_files.seeds("csv")
+    files = {fuzzed_files.damaged(content, seed, number) for seed in (0, 1) for number in range(50)}
+    assert len(files) > 90
+    assert fuzzed_files.damaged(content, 1, 7) == fuzzed_files.damaged(content, 1, 7)
+    assert Path(fuzzed_files.__file__).parent.name == "campaigns"

@@ -1,0 +1,400 @@
+"""Files and frames of every kind are read correctly, or refused in a line that says where and why."""
+
+import contextlib
+import datetime
+import io
+import os
+import struct
+import zipfile
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from PIL import Image
+
+from chainrule.data import find, find_samples, load
+from chainrule.data.barrier import Limits, guarded, read_apart
+from chainrule.errors import ChainruleError, DataError, SettingError
+from chainrule.training import train
+
+ROWS = 60
+RANDOM = np.random.default_rng(0)
+NUMBERS = RANDOM.normal(size=ROWS)
+WHEN = datetime.datetime(2024, 1, 1)
+
+
+def frame(**columns):
+    """A table with a feature of numbers, these columns, and a numeric target."""
+    return pl.DataFrame({"size": NUMBERS, **columns, "price": 2 * NUMBERS + 1})
+
+
+def parquet(table):
+    content = io.BytesIO()
+    table.write_parquet(content)
+    return content.getvalue()
+
+
+def notes(data):
+    """The notes of a data set other than the first, which says how its columns were read."""
+    return data.notes[1:]
+
+
+# What takes a process down
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_damaged_byte_of_a_parquet_file_ends_no_process(apart, tmp_path):
+    content = parquet(frame(kind=["a", "b"] * (ROWS // 2)))
+    for position in range(4, len(content) - 4, max(1, len(content) // 12)):
+        path = tmp_path / "damaged.parquet"
+        path.write_bytes(content[:position] + b"\x13" + content[position + 1 :])
+        with contextlib.suppress(DataError):
+            find(path) if not apart else read_apart(path, path.read_bytes(), Limits(1000, 2_000_000_000))
+
+
+def test_a_small_parquet_file_with_billions_of_cells_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "large.parquet"
+    rows = 5_000_000
+    constants = {f"c{k}": pl.Series([0], dtype=pl.Int8).new_from_index(0, rows) for k in range(41)}
+    pl.DataFrame(constants).write_parquet(path)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(DataError, match=r"large.parquet: 5,000,000 x 41 is more than 200,000,000 numbers; use fewer"):
+        find(path)
+
+
+def test_decoding_takes_a_limited_amount_of_memory(tmp_path):
+    content = parquet(pl.DataFrame({"a": np.zeros(50_000_000)}))
+    with pytest.raises(DataError, match=r"takes more than 0.3 GB of memory|can't be decoded"):
+        read_apart(tmp_path / "a.parquet", content, Limits(100_000_000, 300_000_000))
+
+
+def test_whatever_a_library_raises_becomes_a_data_error():
+    class PanicException(BaseException):
+        """As of pyo3."""
+
+    for error in (PanicException("a panic\nand more"), RecursionError(), ValueError(), SystemError("x"), MemoryError()):
+        with (
+            pytest.raises(DataError, match=r"^a\.csv: (bad \(|it takes more memory)"),
+            guarded("a.csv: it takes more memory" if isinstance(error, MemoryError) else "a.csv: bad"),
+        ):
+            raise error
+    for error in (KeyboardInterrupt(), SettingError("as it is")):
+        with pytest.raises(type(error)), guarded("a.csv"):
+            raise error
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "dogs").mkdir()
+    for k in range(20):
+        Image.new("L", (4, 4), k).save(tmp_path / ("cats" if k % 2 else "dogs") / f"{k}.png")
+    os.mkfifo(tmp_path / "cats" / "pipe.png")
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert len(find(tmp_path)) == 20
+    assert len(find_samples(tmp_path)) == 20
+    for path in (tmp_path / "pipe.csv", tmp_path / "cats" / "pipe.png"):
+        with pytest.raises(DataError, match=r"pipe.*: (it is not a regular file|not a readable image)"):
+            find_samples(path)
+
+
+def test_pictures_beyond_the_budget_are_refused_before_they_are_decoded(tmp_path):
+    for k in range(2):
+        (tmp_path / str(k)).mkdir()
+        Image.new("1", (15_000, 15_000)).save(tmp_path / str(k) / "large.png")
+    with pytest.raises(DataError, match=r"large.png: .*(15,000 x 15,000 is more than|exceeds limit)"):
+        find(tmp_path)
+
+
+# Wrong without a word
+
+
+@pytest.mark.parametrize(
+    ("texts", "separator", "expected"),
+    [
+        (["1,5", "2,25", "-3"], ";", [1.5, 2.25, -3]),
+        (["1.234,5", "2.000.000", "7"], ";", [1234.5, 2_000_000, 7]),
+        (["1,234", "2,5", "3"], ";", [1.234, 2.5, 3]),
+        (['"1,5"', '"22,25"', "3"], ",", [1.5, 22.25, 3]),
+        (['"1,234.5"', '"2,000,000"', "3"], ",", [1234.5, 2_000_000, 3]),
+        (["1,5e3", "2,5", "3"], "\t", [1500, 2.5, 3]),
+    ],
+)
+def test_decimal_commas_and_thousands(texts, separator, expected, tmp_path):
+    path = tmp_path / ("data.tsv" if separator == "\t" else "data.csv")
+    rows = [f"{texts[k % 3]}{separator}{k}" for k in range(ROWS)]
+    path.write_text("\n".join([f"size{separator}price", *rows]))
+    assert find(path).features["size"].to_list() == expected * (ROWS // 3)
+
+
+def test_commas_that_may_mean_either_are_refused(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["size,price", *(f'"{k + 1},{k + 100}",{k}' for k in range(ROWS))]))
+    with pytest.raises(DataError, match="row 1, column 'size': '1,100' may be a number with decimals or with"):
+        load(path)
+    assert load(path, read={"size": "category"}).columns[0].role == "text"
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "problem"),
+    [
+        (np.where(np.arange(ROWS) == 3, 1e39, NUMBERS)[:, None], NUMBERS, r"x, row 3, column 0: 1e\+39 is too large"),
+        (1e160 * NUMBERS[:, None], NUMBERS, "x, row 0, column 0: .* is too large"),
+        (NUMBERS[:, None], 1e300 * NUMBERS, "y, row 0: .* is too large"),
+    ],
+)
+def test_numbers_beyond_float32_are_refused(x, y, problem, tmp_path):
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    with pytest.raises(DataError, match=problem):
+        load(tmp_path / "data.npz")
+    table = pl.DataFrame({"x": x[:, 0], "y": y})
+    with pytest.raises(DataError, match=r"row \d, column '[xy]': .* is too large"):
+        load(table)
+
+
+def test_prepared_inputs_scales_and_predictions_are_finite():
+    small = 1e-30 * NUMBERS[:, None]
+    data = load((small, NUMBERS))
+    with pytest.raises(DataError, match="row 2, column 0: the number is too far from those of the training set"):
+        data.preparation.apply(find_samples(np.array([[0.0], [1e20]])))
+    with pytest.raises(DataError, match="column 0: its numbers differ too little to be scaled"):
+        load((1e-300 * NUMBERS[:, None], NUMBERS))
+    with pytest.raises(DataError, match="column 'x': its numbers differ too little for float32"):
+        load(pl.DataFrame({"x": 1e15 + np.arange(ROWS), "y": NUMBERS}))
+    trained = train("4 relu", (np.array(NUMBERS)[:, None], 1e3 * NUMBERS), epochs=1)
+    trained.parameters[:] = 1e30
+    with pytest.raises(DataError, match="row 1: the prediction is not finite"):
+        trained.predict(np.ones((1, 1)))
+
+
+def test_columns_of_0_and_1_as_the_target_are_announced(tmp_path):
+    y = np.eye(3)[np.arange(ROWS) % 3]
+    assert "the target has 3 columns of 0 and 1, which are predicted as numbers" in load((y, y)).notes[0]
+    assert load((y, 2 * y)).notes == []
+
+
+@pytest.mark.parametrize("choice", [{"target": "sise"}, {"drop": ["size"]}, {"read": {"size": "number"}}])
+def test_choosing_columns_where_there_are_none_is_refused(choice):
+    for what in ("iris", (NUMBERS, NUMBERS)):
+        with pytest.raises(SettingError, match="it is no table with columns to choose from"):
+            load(what, **choice)
+    with pytest.raises(SettingError, match="it has no pictures to resize"):
+        load("iris", image_size=(8, 8))
+    assert load("iris", target="species").target.name == "species"
+
+
+@pytest.mark.parametrize("mode", ["16 bits", "in 0..1"])
+def test_pictures_of_16_bits_and_of_floating_point_numbers(mode, tmp_path):
+    for k in range(20):
+        folder = tmp_path / ("dark" if k % 2 else "light")
+        folder.mkdir(exist_ok=True)
+        values = RANDOM.uniform(0, 0.4, (5, 6)) + 0.5 * (k % 2)
+        if mode == "16 bits":
+            Image.fromarray((values * 65535).astype(np.uint16)).save(folder / f"{k}.png")
+        else:
+            Image.fromarray(values.astype(np.float32)).save(folder / f"{k}.tif")
+    x = find(tmp_path).features
+    assert x.shape == (20, 5, 6)
+    assert len(np.unique(x)) > 500
+    assert x.max() == pytest.approx(0.9 if mode == "in 0..1" else 0.9 * 255, rel=0.02)
+    assert find(tmp_path, image_size=(3, 3)).features.shape == (20, 3, 3)
+    Image.new("L", (6, 5)).save(tmp_path / "dark" / "eight.png")
+    with pytest.raises(DataError, match=r"pixels are .*, but those of .* are .*; convert one"):
+        find(tmp_path)
+
+
+def test_sizes_of_pictures_are_width_x_height(tmp_path):
+    for name, size in (("a", (8, 6)), ("b", (7, 6))):
+        (tmp_path / name).mkdir()
+        Image.new("L", size).save(tmp_path / name / "one.png")
+    with pytest.raises(DataError, match=r"b/one.png: 7 x 6 pixels, but .*a/one.png has 8 x 6"):
+        find(tmp_path)
+
+
+# How each column was read
+
+
+def test_columns_that_cannot_be_learned_from_are_left_out_with_a_note(tmp_path):
+    table = frame(
+        constant=[1] * ROWS, empty=pl.Series([None] * ROWS, dtype=pl.String), tags=[[k, 1] for k in range(ROWS)]
+    )
+    table.write_parquet(tmp_path / "data.parquet")
+    for what in (table, tmp_path / "data.parquet", table.lazy()):
+        data = load(what, target="price")
+        assert data.input_names == ["size"]
+        assert notes(data) == [
+            "left out constant: every row has the same value",
+            "left out empty: it is empty",
+            "left out tags: its values are not numbers, text, dates or true and false",
+        ]
+    with pytest.raises(DataError, match="column 'tags': its values can't be predicted"):
+        load(table, target="tags")
+    assert load(table, target="price", drop=["tags", "empty", "constant"]).notes == ["columns: 1 number (size)"]
+
+
+def test_the_row_index_that_pandas_writes_is_recognized(tmp_path):
+    path, table = tmp_path / "data.csv", pd.DataFrame({"size": NUMBERS, "price": 2 * NUMBERS})
+    table.to_csv(path)
+    data = load(path)
+    assert data.input_names == ["size"]
+    assert notes(data) == ["left out the first: it is the row index that pandas writes"]
+    path.write_text(path.read_text().replace("\n3,", "\n4,"))
+    with pytest.raises(DataError, match="line 1: column 1 has no name; name every column"):
+        load(path)
+
+
+def test_how_columns_are_read_can_be_chosen(tmp_path):
+    path = tmp_path / "data.csv"
+    frame(zip=[f"{k % 7:05d}" for k in range(ROWS)], day=["2024-01-02", "2024-03-04"] * (ROWS // 2)).write_csv(path)
+    assert {c.name: (c.type, c.role) for c in load(path).columns} == {
+        "size": ("number", "number"), "zip": ("number", "number"), "day": ("date", "date"),
+    }  # fmt: skip
+    data = load(path, read={"zip": "category", "day": "category"})
+    assert {c.name: c.role for c in data.columns} == {"size": "number", "zip": "category", "day": "category"}
+    assert data.input_names[1:8] == [f"zip_{k:05d}" for k in range(7)]
+    for read, problem in (
+        ({"zip": "date"}, "row 1, column 'zip': '00000' is not a date, which it is read as"),
+        ({"sise": "number"}, "unknown column 'sise'; did you mean 'size'"),
+        ({"size": "numbr"}, "unknown kind of column 'numbr'; did you mean 'number'"),
+    ):
+        with pytest.raises(ChainruleError, match=problem):
+            load(path, read=read)
+
+
+def test_digits_in_a_column_of_text_stay_text_in_every_file(tmp_path):
+    path, new = tmp_path / "data.csv", tmp_path / "new.csv"
+    table = frame(code=[f"{k % 4:03d}" if k % 5 else "x" for k in range(ROWS)])
+    table.write_csv(path)
+    table.with_columns(code=pl.lit("003")).write_csv(new)
+    trained = train("4 tanh", load(path), epochs=1)
+    prepared = trained.preparation.apply(find_samples(new, texts=trained.texts))
+    assert (prepared[:, trained.preparation.names.index("code_003")] > 0).all()
+    np.testing.assert_array_equal(trained.predict(new), trained.predict(prepared))
+    trained.evaluate(new)
+
+
+# Types that do not match
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("size", "2024-01-01", r"row 2, column 'size': .* is not a number, which the run was trained on"),
+        ("day", "soon", "row 2, column 'day': 'soon' is not a date, which the run was trained on"),
+        ("lift", "yes", "row 2, column 'lift': 'yes' is not true or false, which the run was trained on"),
+        ("seen", "never", "row 2, column 'seen': 'never' is not a date and time"),
+        ("at", "noon", "row 2, column 'at': 'noon' is not a time of day"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_its_row(column, value, problem, tmp_path):
+    table = frame(
+        day=[WHEN.date() + datetime.timedelta(days=k) for k in range(ROWS)],
+        lift=[bool(k % 2) for k in range(ROWS)],
+        seen=[WHEN + datetime.timedelta(hours=k) for k in range(ROWS)],
+        at=[datetime.time(k % 24, k % 60) for k in range(ROWS)],
+    )
+    path = tmp_path / "data.csv"
+    table.write_csv(path)
+    preparation = load(path).preparation
+    assert [kind for _, kind in preparation.columns] == ["number", "date", "truth", "time", "clock"]
+    rows = [{name: str(table[name][k]).lower() for name in table.columns} for k in range(3)]
+    rows[1][column] = value
+    pl.DataFrame(rows).write_csv(path)
+    with pytest.raises(DataError, match=problem):
+        preparation.apply(find_samples(path))
+    others = [pl.Series([[1], [2], [3]]), pl.Series([b"a", b"b", b"c"]), pl.Series([WHEN, WHEN, WHEN])]
+    for other in others[: 2 if column in ("day", "seen") else 3]:
+        with pytest.raises(DataError, match=f"row 1, column '{column}': .* which the run was trained on"):
+            preparation.apply(find_samples(table[:3].with_columns(other.alias(column))))
+
+
+def test_dates_where_numbers_are_expected_are_refused():
+    data = load(frame())
+    dates = pl.DataFrame({"size": [WHEN.date()] * 3})
+    with pytest.raises(DataError, match=r"row 1, column 'size': .* is not a number, which the run was trained on"):
+        data.preparation.apply(find_samples(dates))
+
+
+# What ended in tracebacks
+
+
+def test_times_durations_and_time_zones(tmp_path):
+    hours = [WHEN + datetime.timedelta(hours=k * k) for k in range(ROWS)]
+    table = frame(
+        at=[datetime.time(k % 24, k % 60) for k in range(ROWS)],
+        took=[datetime.timedelta(seconds=k) for k in range(ROWS)],
+        seen=pl.Series(hours).dt.replace_time_zone("Europe/Zurich", non_existent="null", ambiguous="earliest"),
+    )
+    table.write_parquet(tmp_path / "data.parquet")
+    for what in (table, tmp_path / "data.parquet"):
+        data = load(what)
+        assert [column.type for column in data.columns] == ["number", "time of day", "duration", "date and time"]
+        np.testing.assert_array_equal(data.preparation.apply(find_samples(what)), data.preparation.apply(find(what)))
+    seen = pd.Series(pd.to_datetime(hours)).dt.tz_localize("UTC")
+    pandas = pd.DataFrame({"took": pd.to_timedelta(np.arange(ROWS), unit="s"), "seen": seen, "price": NUMBERS})
+    assert [column.type for column in load(pandas).columns] == ["duration", "date and time"]
+
+
+def test_line_ends_of_old_macs(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_bytes(b"size,price\r" + b"".join(b"%d,%d\r" % (k, k % 2) for k in range(ROWS)))
+    assert len(find(path)) == ROWS
+
+
+def test_a_very_long_name(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a" * 200_000 + ",b\n1,2\n")
+    with pytest.raises(DataError, match=r"line 1: can't be read as a table .field larger than field limit"):
+        find(path)
+
+
+def test_names_of_pandas_columns():
+    table = pd.DataFrame(np.column_stack([NUMBERS, NUMBERS**2, NUMBERS]))
+    assert load(table).input_names == ["0", "1"]
+    assert load(table, target="0").target.name == "0"
+    table.columns = pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)])
+    assert load(table).input_names == ["('a', 1)", "('a', 2)"]
+    table.columns = ["a", "a", "b"]
+    with pytest.raises(DataError, match="two columns are named 'a'; rename one of them"):
+        load(table)
+
+
+def npz(path, x, method=zipfile.ZIP_STORED, **arrays):
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, array in {"x": x, **arrays}.items():
+            content = array if isinstance(array, bytes) else io.BytesIO()
+            if not isinstance(array, bytes):
+                np.save(content, array)
+                content = content.getvalue()
+            archive.writestr(f"{name}.npy", content)
+
+
+def test_targets_of_bytes_are_text(tmp_path):
+    npz(tmp_path / "data.npz", NUMBERS, y=np.array([b"red", b"blue"] * (ROWS // 2)))
+    assert load(tmp_path / "data.npz").target.classes == ("blue", "red")
+    for y in (np.arange(ROWS).astype("timedelta64[s]"), NUMBERS + 1j, np.zeros(ROWS, dtype=[("a", "f8")])):
+        npz(tmp_path / "data.npz", NUMBERS, y=y)
+        with pytest.raises(DataError, match=r"data.npz: y must be numbers or text"):
+            load(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize("damage", ["encrypted", "unknown compression", "header", "deep header", "endless", "no array"])
+def test_damaged_npz_files(damage, tmp_path):
+    path = tmp_path / "data.npz"
+    header = {
+        "header": b"{'descr': 3, 'fortran_order'",
+        "deep header": b"(" * 5000,
+        "endless": b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,)}",
+    }.get(damage, b"")
+    x = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header if header else NUMBERS
+    npz(path, b"text" if damage == "no array" else x, y=NUMBERS)
+    content = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(signature)
+        if damage == "encrypted":
+            content[at + flags] |= 1
+        if damage == "unknown compression":
+            content[at + flags + 2] = 77
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"data.npz: (not an NPZ file of plain arrays|x must be a numeric array)"):
+        load(path)
