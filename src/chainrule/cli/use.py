@@ -59,8 +59,8 @@ def predict(
 
 
 def _image_size(run: Run) -> Any:
-    size = (run.data["settings"] or {}).get("image_size")
-    return tuple(size) if size else None
+    settings = run.data["settings"]
+    return tuple(settings["image_size"]) if settings and settings["image_size"] else None
 
 
 def _predictions(run: Run, source: Any) -> list[dict[str, Any]]:

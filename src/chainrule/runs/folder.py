@@ -18,6 +18,7 @@ import hashlib
 import itertools
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -139,29 +140,6 @@ def remove(folder: Path, names: Iterable[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest; raises RunError for what is not a run, or was written by a newer version."""
-    if not folder.is_dir():
-        raise RunError(f"{folder}: there is no such run; a run is a folder that 'chainrule train' has written")
-    path = folder / MANIFEST
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
-        newest, files = int(manifest["format"]), dict(manifest["files"])
-        _ = [int(number) for pair in manifest["planned"] for number in pair]
-        _ = manifest["status"], int(manifest["epochs"]), int(manifest["steps"]), int(manifest["limit"])
-    except FileNotFoundError:
-        raise RunError(f"{folder}: it is no run: it has no {MANIFEST}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: it can't be read ({error}); it was altered or cut") from None
-    if newest > FORMAT:
-        version = manifest.get("chainrule", "a newer version")
-        raise RunError(f"{folder}: it was written by chainrule {version}, in a format that is newer; upgrade chainrule")
-    for name in files:
-        if Path(name).name != name or name.startswith("."):
-            raise RunError(f"{path}: it names a file outside the run ({name!r}); it was altered")
-    return manifest
-
-
 def path_of(folder: Path, manifest: Mapping[str, Any], prefix: str) -> Path:
     """The file whose name starts with this prefix; raises RunError unless there is exactly one."""
     names = [name for name in manifest["files"] if name.startswith(prefix)]
@@ -174,7 +152,7 @@ def read_file(folder: Path, manifest: Mapping[str, Any], prefix: str) -> bytes:
     """The content of that file; raises RunError if it is missing, cut or altered."""
     path, remedy = path_of(folder, manifest, prefix), "copy the run again, or train again"
     try:
-        content = path.read_bytes()
+        content = content_of(path)
     except FileNotFoundError:
         raise RunError(f"{path}: the file is missing from the run; {remedy}") from None
     except OSError as error:
@@ -184,9 +162,43 @@ def read_file(folder: Path, manifest: Mapping[str, Any], prefix: str) -> bytes:
     return content
 
 
-def read_json(folder: Path, manifest: Mapping[str, Any], prefix: str) -> Any:
-    """The value of that file, for JSON."""
+def content_of(path: Path) -> bytes:
+    """The content of a regular file; OSError for anything else, such as a pipe, which may be
+    endless.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return file.read()
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens without waiting for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_json(folder: Path, manifest: Mapping[str, Any], prefix: str, finite: bool = True) -> Any:
+    """The value of that file, for JSON; unless it is `finite`, NaN and infinity are numbers."""
     try:
-        return json.loads(read_file(folder, manifest, prefix))
-    except ValueError as error:
-        raise RunError(f"{folder}: its {prefix} can't be read ({error})") from None
+        return parsed(read_file(folder, manifest, prefix), finite)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path_of(folder, manifest, prefix)}: it can't be read ({error}); it was altered") from None
+
+
+def parsed(content: bytes, finite: bool = True) -> Any:
+    """The value of JSON; raises ValueError or RecursionError for what can't be read."""
+    return json.loads(content, parse_constant=_refuse if finite else None)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def checkpoint_name(step: int) -> str:
+    """The file of the checkpoint before a step."""
+    return f"frame-{step:08d}.safetensors"
+
+
+def checkpoint_steps(names: Iterable[str]) -> list[int]:
+    """The steps of the checkpoints among these files, in ascending order."""
+    return sorted(int(name[len("frame-") :].partition(".")[0]) for name in names if name.startswith("frame-"))

@@ -15,6 +15,7 @@ from chainrule.data.source import fingerprint
 from chainrule.errors import RunError, require
 from chainrule.runs import folder as files
 from chainrule.runs import state
+from chainrule.runs.loader import read_manifest
 from chainrule.runs.lock import Lock
 from chainrule.runs.recipe import to_json
 from chainrule.training import Ended, EpochEnded, Event, Progress, Started, Stepped
@@ -117,11 +118,13 @@ class Recorder:
 
         More epochs may be planned than before, so there is a new recipe, under a new name.
         """
-        self._manifest = files.read_manifest(self.folder)
+        self._manifest = dict(read_manifest(self.folder))
         self._sizes = {name: (self.folder / name).stat().st_size for name in self._manifest["files"]}
         step, content = event.progress.position.step, files.encoded(recipe(event))
         name = f"recipe-{files.hash_of(content)[:8]}.json"
-        later = [checkpoint_name(other) for other in checkpoint_steps(self._manifest["files"]) if other > step]
+        later = [
+            files.checkpoint_name(other) for other in files.checkpoint_steps(self._manifest["files"]) if other > step
+        ]
         planned = [[start, epochs] for start, epochs in self._manifest["planned"] if start < step or not start]
         planned.append([step, event.plan.epochs])
         self._update({name: content}, ("recipe", *later), status="under way", planned=planned)
@@ -153,27 +156,17 @@ class Recorder:
         """
         sizes = {name: self._sizes[name] for name in kept} | {name: len(c) for name, c in contents.items()}
         total = sum(sizes.values()) + len(files.encoded(self._manifest)) + MANIFEST_GROWTH
-        steps, surplus = checkpoint_steps(sizes), set[str]()
+        steps, surplus = files.checkpoint_steps(sizes), set[str]()
         while total > self._manifest["limit"] and len(steps) > 2:
             gaps = [after - before for before, after in zip(steps, steps[2:], strict=False)]
-            name = checkpoint_name(steps.pop(1 + int(np.argmin(gaps))))
+            name = files.checkpoint_name(steps.pop(1 + int(np.argmin(gaps))))
             surplus.add(name)
             total -= sizes[name]
         return surplus
 
 
-def checkpoint_name(step: int) -> str:
-    """The file of the checkpoint before a step."""
-    return f"frame-{step:08d}.safetensors"
-
-
-def checkpoint_steps(names: Iterable[str]) -> list[int]:
-    """The steps of the checkpoints among these files, in ascending order."""
-    return sorted(int(name[len("frame-") :].partition(".")[0]) for name in names if name.startswith("frame-"))
-
-
 def _checkpoint(progress: Progress) -> dict[str, bytes]:
-    return {checkpoint_name(progress.position.step): state.position_to_bytes(progress.position)}
+    return {files.checkpoint_name(progress.position.step): state.position_to_bytes(progress.position)}
 
 
 def _state(progress: Progress) -> dict[str, bytes]:
