@@ -15,19 +15,28 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
 import json
 import os
+import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from chainrule.errors import RunError
 
 FORMAT = 1
+LOCK = ".lock"
+"""The lock file, while the run is written to; the manifest does not list it."""
+FILE = re.compile(
+    r"recipe(-[0-9a-f]{8})?\.json|preparation\.(json|skops|safetensors)|history-\d{8,18}\.json"
+    r"|(state|frame)-\d{8,18}\.safetensors"
+)
+"""The names of a run's files."""
 MANIFEST = "manifest.json"
+REMEDY = "copy the run again, or train again"
+MISSING = f"the file is missing from the run; {REMEDY}"
 
 
 def hash_of(content: bytes) -> str:
@@ -41,9 +50,16 @@ def encoded(value: Any) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file atomically; raises RunError if it can't be written or the disk is full."""
+    """Write a file atomically; raises RunError if it can't be written or the disk is full.
+
+    A symbolic link stays one; what is not a regular file, such as a pipe, is written to.
+    """
     temporary = None
     try:
+        path = path.resolve()
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(content)
+            return
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
             file.write(content)
@@ -72,9 +88,33 @@ def unwritable(path: Path, error: OSError) -> RunError:
 
 def check_free(folder: Path) -> None:
     """Raise RunError unless a run can be created at this path."""
-    if folder.exists():
-        raise RunError(f"{folder}: it exists already; choose another folder (--output), or resume its run (--resume)")
+    if folder.is_symlink() or (folder.exists() and not is_unfinished(folder)):
+        raise taken(folder)
     check_writable(folder)
+
+
+def taken(folder: Path) -> RunError:
+    """The error for a folder that exists."""
+    return RunError(f"{folder}: it exists already; choose another folder (--output), or resume its run (--resume)")
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether this is what a killed process left of a run that it was creating."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return LOCK in names and MANIFEST not in names and all(map(is_own, names))
+
+
+def is_own(name: str) -> bool:
+    """Whether chainrule gives files in a run's folder such names, also while it writes them."""
+    whole = name[1:].rpartition(".")[0] if name.startswith(".") else name
+    return name == LOCK or whole == MANIFEST or FILE.fullmatch(whole) is not None
+
+
+def sweep(folder: Path, names: Container[str]) -> None:
+    """Remove what killed processes left in a run that has these files; only for who holds its lock."""
+    for path in folder.iterdir():
+        if path.name not in names and path.name not in (LOCK, MANIFEST) and is_own(path.name):
+            path.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:
@@ -82,48 +122,6 @@ def check_writable(folder: Path) -> None:
     parent = next(p for p in folder.absolute().parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise RunError(f"{folder}: it can't be written (no permission in {parent}); choose another folder (--output)")
-
-
-def create(folder: Path, fill: Callable[[Path], Mapping[str, Any]], numbered: bool = False) -> Path:
-    """Create a run's folder, and return its path.
-
-    Args:
-        folder: the path
-        fill: writes the run's files into a temporary folder beside it, and returns the manifest,
-            which completes the run
-        numbered: whether to call the run folder-1, or -2 and so on where these exist
-
-    Raises RunError if the folder exists already, unless numbered, or can't be written.
-    """
-    temporary = folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{folder.name}."
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True) as path:
-            temporary = Path(path)
-            temporary.chmod(0o777 & ~_umask())
-            write_whole(temporary / MANIFEST, encoded(fill(temporary)))
-            return _rename(temporary, folder, numbered)
-    except OSError as error:
-        raise unwritable(folder, error) from None
-    except RunError as error:  # names files of the temporary folder
-        raise RunError(str(error).replace(str(temporary), str(folder))) from None
-
-
-def _rename(temporary: Path, folder: Path, numbered: bool) -> Path:
-    """Rename atomically, so that no two processes get one name: it fails where a run exists."""
-    for number in itertools.count(1):
-        name = folder.with_name(f"{folder.name}-{number}") if numbered else folder
-        if not numbered:
-            check_free(folder)
-        elif name.exists():
-            continue
-        try:
-            return temporary.rename(name)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-    raise AssertionError("unreachable")
 
 
 def advance(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any]) -> None:
@@ -150,29 +148,37 @@ def path_of(folder: Path, manifest: Mapping[str, Any], prefix: str) -> Path:
 
 def read_file(folder: Path, manifest: Mapping[str, Any], prefix: str) -> bytes:
     """The content of that file; raises RunError if it is missing, cut or altered."""
-    path, remedy = path_of(folder, manifest, prefix), "copy the run again, or train again"
+    path = path_of(folder, manifest, prefix)
     try:
         content = content_of(path)
     except FileNotFoundError:
-        raise RunError(f"{path}: the file is missing from the run; {remedy}") from None
+        raise RunError(f"{path}: {MISSING}") from None
     except OSError as error:
         raise RunError(f"{path}: it can't be read ({error.strerror})") from None
     if hash_of(content) != manifest["files"][path.name]:
-        raise RunError(f"{path}: the file was cut or altered since it was written; {remedy}")
+        raise RunError(f"{path}: the file was cut or altered since it was written; {REMEDY}")
     return content
+
+
+def size_of(path: Path) -> int:
+    """The size of a run's file in bytes; raises RunError if it is missing."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        raise RunError(f"{path}: {MISSING}") from None
 
 
 def content_of(path: Path) -> bytes:
     """The content of a regular file; OSError for anything else, such as a pipe, which may be
     endless.
     """
-    with open(path, "rb", opener=_open_at_once) as file:
+    with open(path, "rb", opener=open_at_once) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
         return file.read()
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def open_at_once(path: str, flags: int) -> int:
     """Opens without waiting for the other end of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 

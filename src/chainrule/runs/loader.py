@@ -9,10 +9,10 @@ with each other. Whatever fits no training is refused with one line.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar
 
 import numpy as np
@@ -32,11 +32,6 @@ T = TypeVar("T")
 Deviation = Annotated[float, Range(math.ulp(0.0))]
 Size = Annotated[int, Range(1, 2**31)]
 Hash = Annotated[str, Matching("[0-9a-f]{64}")]
-FILE = re.compile(
-    r"recipe(-[0-9a-f]{8})?\.json|preparation\.(json|skops|safetensors)|history-\d{8,18}\.json"
-    r"|(state|frame)-\d{8,18}\.safetensors"
-)
-"""The names of a run's files."""
 
 
 class Manifest(TypedDict):
@@ -180,15 +175,15 @@ def read_manifest(folder: Path) -> Manifest:
         raise RunError(f"{folder}: it was written by chainrule {by}, in a format that is newer; upgrade chainrule")
     names = manifest.get("files") if isinstance(manifest, dict) else None
     for name in names if isinstance(names, dict) else ():
-        if FILE.fullmatch(name) is None:
+        if files.FILE.fullmatch(name) is None:
             outside = "outside the run" if "/" in name or "\\" in name else "that no run has"
-            raise RunError(f"{path}: it names a file {outside} ({name!r}); it was altered")
+            raise RunError(f"{path}: it names a file {outside} ({brief(name)}); it was altered")
     checked: Manifest = _typed(manifest, Manifest, path)
     starts = [start for start, _ in checked["planned"]]
     if not starts or starts != sorted(starts) or starts[0] != 0 or starts[-1] > checked["steps"]:
         raise _altered(path, f"planned is {checked['planned']}; its steps must ascend from 0 to at most steps")
-    if files.checkpoint_name(0) not in checked["files"]:
-        raise _altered(path, "it names no checkpoint of step 0, from which steps are replayed")
+    for prefix in ("recipe", "state-", "history-", files.checkpoint_name(0)):
+        files.path_of(folder, checked, prefix)
     return checked
 
 
@@ -250,7 +245,9 @@ def _check_plan(plan: Plan, target: Target, manifest: Manifest) -> None:
     outputs = (plan.loss.outputs(target.width),)
     if plan.network.output_shape != outputs or not plan.network.parameters.size:
         raise RunError(f"the network's output has the shape {plan.network.output_shape}, the loss takes {outputs}")
-    y = np.eye(1, *outputs) if outputs != (1,) or target.task == "regression" else np.zeros(1, dtype=np.int64)
+    y = np.zeros(1, dtype=np.int64) if outputs == (1,) else np.eye(1, *outputs)
+    if target.task == "regression":
+        y = np.zeros((1, target.width))
     x = np.zeros((1, *plan.network.input_shape))
     plan.try_out(np.zeros(plan.network.parameters.size, plan.network.dtype), x, y)
 
@@ -320,11 +317,11 @@ def _misfit_of_history(history: Any, plan: Plan, validated: bool) -> str | None:
         if not isinstance(record, dict) or record.keys() != {"epoch", "loss", *watched}:
             return f"{where} must have epoch, loss{', '.join(['', *watched])}"
         if misfit(record["epoch"], Annotated[int, Range(k + 1, k + 1)]) or misfit(record["loss"], float):
-            return f"{where} has the epoch {record['epoch']!r} and the loss {record['loss']!r}"
+            return f"{where} has the epoch {brief(record['epoch'])} and the loss {brief(record['loss'])}"
         for name in watched:
             value = record[name]
             if not isinstance(value, int | float) or isinstance(value, bool) or not _is_possible(name[11:], value):
-                return f"{where} has the {name} {value!r}"
+                return f"{where} has the {name} {brief(value)}"
     return None
 
 

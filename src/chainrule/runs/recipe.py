@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from reprlib import repr as brief
 from typing import Any, get_type_hints
 
 from chainrule import descent, distributions, layers, losses, network, training  # noqa: F401  (their kinds register)
@@ -47,7 +48,7 @@ def from_json(value: Any, own: Iterable[type] = ()) -> Any:
         name = value.get("kind")
         if not isinstance(name, str) or name not in known:
             raise RunError(
-                f"there is no kind {name!r}; if it is a class of your own, open the run in Python, with"
+                f"there is no kind {brief(name)}; if it is a class of your own, open the run in Python, with"
                 " Run.open(folder, own=[...])"
             )
         settings = {key: make(item) for key, item in value.items() if key != "kind"}

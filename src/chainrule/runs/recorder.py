@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,7 +17,7 @@ from chainrule.errors import RunError, require
 from chainrule.runs import folder as files
 from chainrule.runs import state
 from chainrule.runs.loader import read_manifest
-from chainrule.runs.lock import Lock
+from chainrule.runs.lock import Lock, claim
 from chainrule.runs.recipe import to_json
 from chainrule.training import Ended, EpochEnded, Event, Progress, Started, Stepped
 from chainrule.version import VERSION
@@ -77,8 +78,7 @@ class Recorder:
             if self._resume:
                 self._continue(event)
             else:
-                self.folder = files.create(self.folder, lambda folder: self._fill(folder, event), self._numbered)
-                self._lock = Lock(self.folder)
+                self._begin(event)
             self._state_time = self._checkpoint_time = self._clock()
         elif isinstance(event, Stepped) and self._clock() - self._checkpoint_time >= CHECKPOINT_SPACING:
             self._update(_checkpoint(event.progress))
@@ -93,23 +93,33 @@ class Recorder:
         if self._lock is not None:
             self._lock.release()
 
-    def _fill(self, folder: Path, event: Event) -> dict[str, Any]:
+    def _begin(self, event: Event) -> None:
+        """Create the run; its manifest, which is written last, completes it."""
+        self.folder, self._lock = claim(self.folder, self._numbered)
+        try:
+            manifest = self._filled(event)
+            files.write_whole(self.folder / files.MANIFEST, files.encoded(manifest))
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        self._manifest = manifest
+
+    def _filled(self, event: Event) -> dict[str, Any]:
         """Write the files of a new run, and return its manifest."""
         progress, preparation = event.progress, event.data.preparation
         contents = {"recipe.json": files.encoded(recipe(event)), **_state(progress), **_checkpoint(progress)}
         contents |= {} if preparation is None else preparation.contents()
-        self._manifest = {
+        return {
             **_status(progress, "under way"),
             "planned": [[progress.position.step, event.plan.epochs]],  # [step, epochs]: schedules depend on the epochs
             "limit": self._limit,  # of the folder, in bytes
-            "files": self._write(folder, contents),
+            "files": self._write(contents),
         }
-        return self._manifest
 
-    def _write(self, folder: Path, contents: dict[str, bytes]) -> dict[str, str]:
+    def _write(self, contents: dict[str, bytes]) -> dict[str, str]:
         """Write files, and return their hashes."""
         for name, content in contents.items():
-            files.write_whole(folder / name, content)
+            files.write_whole(self.folder / name, content)
             self._sizes[name] = len(content)
         return {name: files.hash_of(content) for name, content in contents.items()}
 
@@ -119,7 +129,8 @@ class Recorder:
         More epochs may be planned than before, so there is a new recipe, under a new name.
         """
         self._manifest = dict(read_manifest(self.folder))
-        self._sizes = {name: (self.folder / name).stat().st_size for name in self._manifest["files"]}
+        self._sizes = {name: files.size_of(self.folder / name) for name in self._manifest["files"]}
+        files.sweep(self.folder, self._manifest["files"])
         step, content = event.progress.position.step, files.encoded(recipe(event))
         name = f"recipe-{files.hash_of(content)[:8]}.json"
         later = [
@@ -143,7 +154,7 @@ class Recorder:
         for name in self._surplus(contents, kept):
             del kept[name]
         try:
-            after = before | fields | {"files": kept | self._write(self.folder, contents)}
+            after = before | fields | {"files": kept | self._write(contents)}
             files.advance(self.folder, after, before)
         except RunError:
             files.remove(self.folder, contents.keys() - before["files"].keys())

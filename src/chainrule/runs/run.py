@@ -136,7 +136,10 @@ class Run:
         """
         plan = self.trained.plan if epochs is None else replace(self.trained.plan, epochs=epochs)
         complete = self.trained.progress.epoch
-        if plan.epochs < complete or plan.epochs < 1:
+        is_done = (
+            plan.epochs == complete and self.manifest["status"] == "complete"
+        )  # else a killed process did not say so
+        if plan.epochs < complete or is_done:
             raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more (--epochs)")
         data = self.own_data(data)
         recorder = Recorder(self.folder, resume=True)
