@@ -7,8 +7,7 @@ others, each array in another dtype or length, each file missing, cut or replace
 a pipe. Of an altered run every command must either give the result that it gave before, or refuse
 with one line and exit code 2. A value of the right type and range makes another run, which may
 give another result; where that can be is listed in ANOTHER. Everything else is a finding: the
-program prints it, keeps it as a small file, and exits with 1. `--replay FOLDER` tries such files
-again.
+program prints it, keeps it as a small file, and exits with 1. What was found before is tried first.
 """
 
 from __future__ import annotations
@@ -54,6 +53,7 @@ ANOTHER = (
     "recipe.json data.fingerprint",
     "recipe.json data.weight",
     "recipe.json data.settings.*",
+    "recipe.json data.rows.*",
     "recipe.json plan.seed",
     "recipe.json plan.engine",
     "recipe.json plan.patience",
@@ -471,7 +471,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2000, help="how many alterations to try (all there are: 0)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=30, help="stop after this time")
-    parser.add_argument("--replay", type=Path, help="a folder of findings to try again")
+    parser.add_argument("--replay", type=Path, default=FINDINGS, help="findings to try again, first")
     parser.add_argument("--keep", type=Path, default=FINDINGS, help="where findings are written")
     parser.add_argument("--only", default="*", help="a pattern of alterations")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
@@ -487,15 +487,11 @@ def campaign(home: Path, options: argparse.Namespace) -> int:
     """Try the alterations that the options ask for, and print a table."""
     runs = record(home)
     every = [(name, alteration) for name, (run, _) in runs.items() for alteration in alterations(run)]
-    if options.replay is not None:
-        wanted = {
-            (f["run"], f["alteration"]) for f in map(json.loads, map(Path.read_text, options.replay.glob("*.json")))
-        }
-        chosen = [(name, alteration) for name, alteration in every if (name, alteration.label) in wanted]
-        assert len(chosen) == len(wanted), "a finding's alteration exists no more"
-    else:
-        every = [(name, alteration) for name, alteration in every if fnmatchcase(alteration.label, options.only)]
-        chosen = spread(every, random.Random(options.seed))[: options.count or None]
+    found = {(f["run"], f["alteration"]) for f in map(json.loads, map(Path.read_text, options.replay.glob("*.json")))}
+    chosen = [(name, alteration) for name, alteration in every if (name, alteration.label) in found]
+    assert len(chosen) == len(found), "a finding's alteration exists no more"
+    every = [(name, alteration) for name, alteration in every if fnmatchcase(alteration.label, options.only)]
+    chosen += spread(every, random.Random(options.seed))[: options.count or None]
     unaltered, worker = {}, Worker()
     for name, (run, commands) in runs.items():
         shutil.copytree(run, home / "unaltered" / name / "run")

@@ -74,8 +74,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name.startswith(("state-", "history-"))}
 
 
-def attempt(folder: Path, rng: random.Random, seconds: float, expected: dict[str, bytes], seen: Counter[str]) -> str:
-    """Train in this folder with kills; what went wrong, or nothing."""
+def attempt(folder: Path, rng: random.Random, span: list[float], expected: dict[str, bytes], seen: Counter[str]) -> str:
+    """Train in this folder with kills; what went wrong, or nothing.
+
+    `span` holds the time within which a process is killed.
+    """
     for kills in range(MOST_KILLS + 1):
         is_run = (folder / files.MANIFEST).exists()
         if is_run and Run.open(folder).manifest["status"] == "complete":
@@ -83,7 +86,7 @@ def attempt(folder: Path, rng: random.Random, seconds: float, expected: dict[str
         owner_of(folder).unlink(missing_ok=True)
         child = start(go_on if is_run else begin, folder)
         if kills < MOST_KILLS and (kills == 0 or rng.random() < 0.7):
-            time.sleep(rng.random() * seconds)
+            time.sleep(rng.random() * span[0])
             os.kill(child, signal.SIGSTOP)
             time.sleep(0.002)
             if owner_of(folder).exists() and (folder / files.LOCK).exists():
@@ -93,7 +96,9 @@ def attempt(folder: Path, rng: random.Random, seconds: float, expected: dict[str
                 except InUseError:
                     seen["refused a second writer"] += 1
             os.kill(child, signal.SIGKILL)
-            if ended(child) == -signal.SIGKILL:
+            was_alive = ended(child) == -signal.SIGKILL
+            span[0] *= 1.1 if was_alive else 0.8  # follows the time that a training takes on this machine
+            if was_alive:
                 seen["kills"] += 1
                 seen[
                     "kills before the run was complete" if not (folder / files.MANIFEST).exists() else "kills of a run"
@@ -119,12 +124,12 @@ def main() -> int:
     options = parser.parse_args()
     rng, seen, end = random.Random(options.seed), Counter[str](), time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as temporary:
-        home, times = Path(temporary) / "runs", []
+        home, span = Path(temporary) / "runs", [1.0]
         begin(home / "warm-up")  # imports what the processes below share
         for k in range(2):
             begun = time.monotonic()
             assert ended(start(begin, home / f"whole-{k}")) == 0
-            times.append(time.monotonic() - begun)
+            span = [time.monotonic() - begun]
         expected = contents(home / "whole-0")
         assert contents(home / "whole-1") == expected
         names = {"warm-up", "whole-0", "whole-1"}
@@ -132,7 +137,7 @@ def main() -> int:
             if time.monotonic() > end:
                 break
             try:
-                problem = attempt(home / f"run-{k}", rng, times[-1], expected, seen)
+                problem = attempt(home / f"run-{k}", rng, span, expected, seen)
             except ChainruleError as error:
                 problem = f"refused: {error}"
             names.add(f"run-{k}")

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress
 if TYPE_CHECKING:
     from chainrule.training import Event
 
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False)
 """For results."""
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 """For everything else: progress, notes and errors."""
 
 LABELS = {"f1": "F1", "roc_auc": "ROC AUC", "r2": "R2", "mae": "mean absolute error", "rmse": "root mean squared error"}

@@ -192,6 +192,8 @@ def _progress(json: bool) -> Iterator[list[Any]]:
 
 
 def _introduce(plan: Plan, data: Dataset) -> None:
+    from rich.markup import escape
+
     from chainrule.engine import make_engine
 
     sizes = [len(samples.x) if samples else 0 for samples in (data.training, data.validation, data.test)]
@@ -200,7 +202,8 @@ def _introduce(plan: Plan, data: Dataset) -> None:
     layers = " > ".join(node.name for node in plan.network.nodes)
     out = display.err
     out.print(
-        f"[bold]{data.name}[/]: {sum(sizes):,} samples of {shape}; target {data.target.name} ({task})", markup=True
+        f"[bold]{escape(data.name)}[/]: {sum(sizes):,} samples of {shape}; target {escape(data.target.name)} ({task})",
+        markup=True,
     )
     out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test samples")
     out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")

@@ -152,10 +152,12 @@ def show(run: RunFolder, json: AsJson = False) -> None:
 
 
 def _show_summary(run: Run) -> None:
+    from rich.markup import escape
+
     plan, target, manifest, rows = run.trained.plan, run.trained.target, run.manifest, run.data["rows"]
     out = display.out
     progress = f"{manifest['status']} after {manifest['epochs']} epochs, {manifest['steps']:,} steps"
-    out.print(f"[bold]{run.folder}[/]: {progress}", markup=True)
+    out.print(f"[bold]{escape(str(run.folder))}[/]: {progress}", markup=True)
     sizes = ", ".join(f"{rows[name]:,} {name}" for name in ("training", "validation", "test"))
     out.print(f"data       {run.data['name']}: {sizes} samples")
     classes = f", {target.width} classes" if target.task == "classification" else ""
