@@ -138,8 +138,8 @@ def test_a_message_stays_short_whatever_a_file_holds(recorded):
 def test_names_with_square_brackets_are_shown_as_they_are(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rows = [f"{k / 7:.3f},{k % 5},{k / 3:.2f}" for k in range(40)]
-    Path("a[/b].csv").write_text("\n".join(["size,[red]rooms,[/]price", *rows]) + "\n")
-    assert command(["train", "a[/b].csv", "--epochs", "1", "--output", "run[/x]"]) == 0
-    assert command(["show", "run[/x]"]) == 0
+    Path("a[red].csv").write_text("\n".join(["size,[red]rooms,[/]price", *rows]) + "\n")
+    assert command(["train", "a[red].csv", "--epochs", "1", "--output", "run[red]"]) == 0
+    assert command(["show", "run[red]"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("run[/x]", "a[/b].csv", "[/]price"))
+    assert all(name in shown for name in ("run[red]", "a[red].csv", "[/]price"))

@@ -111,7 +111,7 @@ def is_own(name: str) -> bool:
 
 
 def sweep(folder: Path, names: Container[str]) -> None:
-    """Remove what killed processes left in a run that has these files; only for who holds its lock."""
+    """Remove what killed processes left in a run of these files; only for who holds its lock."""
     for path in folder.iterdir():
         if path.name not in names and path.name not in (LOCK, MANIFEST) and is_own(path.name):
             path.unlink(missing_ok=True)

@@ -74,8 +74,8 @@ def claim(folder: Path, numbered: bool) -> tuple[Path, Lock]:
         folder: its path
         numbered: whether to append the first free number to its name, as in folder-1
 
-    Raises RunError if the folder exists, unless numbered, or can't be written. What a killed process
-    left of a run that it was creating is no obstacle.
+    Raises RunError if the folder exists, unless numbered, or can't be written. What a killed
+    process left of a run that it was creating is no obstacle.
     """
     for number in itertools.count(1):
         name = folder.with_name(f"{folder.name}-{number}") if numbered else folder

@@ -105,7 +105,7 @@ class Plan(Kind):
         return -(-samples // self.batch_size)
 
     def try_out(self, parameters: Vector, x: Array, y: Array) -> None:
-        """Compute the loss of these samples; raises an error for choices that don't fit together."""
+        """Compute the loss of these samples; raises an error if choices don't fit together."""
         with np.errstate(all="ignore"):
             self.loss.value(self.network.predict(parameters, x), y)
             for penalty in self.penalties:
