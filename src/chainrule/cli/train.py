@@ -12,7 +12,7 @@ import typer
 
 from chainrule.cli import display
 from chainrule.cli.options import AsJson, Target, image_size, read_as, share_or_file
-from chainrule.errors import NonFiniteError, RunError, SettingError, require
+from chainrule.errors import NonFiniteError, SettingError, require
 
 if TYPE_CHECKING:
     from chainrule.data import Dataset
@@ -139,9 +139,6 @@ def _resume(folder: Path, epochs: int | None, json: bool) -> None:
 
     run = Run.open(folder)
     dataset, example = run.load_data(), _Example()
-    completed = run.trained.progress.epoch
-    if (epochs or run.trained.plan.epochs) <= completed:
-        raise RunError(f"{folder}: it has {completed} epochs already; pass a larger number with --epochs")
 
     def introduce(event: Event) -> None:  # only once the run is locked for this process
         if isinstance(event, Started) and not json:
@@ -202,6 +199,7 @@ def _progress(json: bool) -> Iterator[list[Any]]:
 
 
 def _introduce(plan: Plan, data: Dataset) -> None:
+
     from chainrule.engine import make_engine
 
     sizes = [len(samples.x) if samples else 0 for samples in (data.training, data.validation, data.test)]

@@ -59,8 +59,8 @@ def predict(
 
 
 def _image_size(run: Run) -> Any:
-    size = (run.data["settings"] or {}).get("image_size")
-    return tuple(size) if size else None
+    settings = run.data["settings"]
+    return tuple(settings["image_size"]) if settings and settings["image_size"] else None
 
 
 def _predictions(run: Run, source: Any) -> list[dict[str, Any]]:
@@ -112,7 +112,8 @@ def evaluate(
         metrics = replace(trained, data=opened.load_data()).evaluate()
     else:
         column = trained.target.name if trained.preparation and trained.preparation.kind == "table" else None
-        read = {**((opened.data["settings"] or {}).get("read") or {}), **trained.texts}
+        settings = opened.data["settings"]
+        read = {**(settings.get("read", {}) if settings else {}), **trained.texts}
         source = find(data, target=column, task=trained.target.task, image_size=_image_size(opened), read=read)
         metrics = trained.evaluate(source)
     if json:

@@ -183,7 +183,13 @@ def _builtin(what: str | Path) -> Source | None:
     if str(what) in BUILTIN:
         return BUILTIN[str(what)].load()
     path = Path(what)
-    if not path.exists() and not path.suffix and path.name == str(what):
+    try:
+        exists = path.exists()
+    except (OSError, ValueError) as error:  # such as a name that is too long
+        raise DataError(
+            f"{str(what)[:80]}: it can't be the name of a file ({getattr(error, 'strerror', error)})"
+        ) from None
+    if not exists and not path.suffix and path.name == str(what):
         raise DataError(f"{unknown('data set', str(what), BUILTIN)} (there is no such file either)")
     return None
 

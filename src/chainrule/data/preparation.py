@@ -14,7 +14,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -316,19 +316,32 @@ class Preparation:
 
     @staticmethod
     def from_contents(contents: Mapping[str, bytes]) -> Preparation:
-        """The inverse of `contents`; raises RunError for a pipeline with untrusted classes."""
-        about = json.loads(contents["preparation.json"])
-        target = Target.from_json(about["target"])
-        columns = tuple((name, kind) for name, kind in about["columns"])
-        shape = tuple(about["shape"])
-        if about["kind"] != "table":
-            from safetensors.numpy import load
+        """The inverse of `contents`.
 
-            arrays = load(contents["preparation.safetensors"])
-            return Preparation(about["kind"], shape, target, columns, None, arrays["mean"], arrays["deviation"])
-        pipeline = _pipeline_from(contents["preparation.skops"], shape)
-        left_out = tuple((name, why) for name, why in about.get("left_out", ()))
-        return Preparation("table", shape, target, columns, pipeline, left_out=left_out)
+        Raises RunError for a pipeline with untrusted classes, and for what can't prepare a sample.
+        """
+        about = json.loads(contents["preparation.json"])
+        columns, shape = tuple((name, kind) for name, kind in about["columns"]), tuple(about["shape"])
+        preparation = Preparation(about["kind"], shape, Target.from_json(about["target"]), columns)
+        if about["kind"] == "table":
+            pipeline = _pipeline_from(contents["preparation.skops"], shape)
+            left_out = tuple((name, why) for name, why in about.get("left_out", ()))
+            preparation = replace(preparation, pipeline=pipeline, left_out=left_out)
+            blank = conform("a blank row", _blank(columns), columns)
+            one = _transform(preparation.pipeline, blank)
+            if one.shape != (1, *shape) or not np.isfinite(one).all() or len(preparation.names) != shape[0]:
+                raise RunError("its pipeline does not prepare samples of the run's shape; it was altered")
+            return preparation
+        from safetensors.numpy import load
+
+        arrays = load(contents["preparation.safetensors"])
+        if arrays.keys() != {"mean", "deviation"}:
+            raise RunError("it must hold mean and deviation; it was altered")
+        for name, array in arrays.items():
+            numbers = array.dtype == np.float64 and array.shape == shape and np.isfinite(array).all()
+            if not numbers or (name == "deviation" and (array <= 0).any()):
+                raise RunError(f"the array {name} does not fit samples of shape {shape}; it was altered")
+        return replace(preparation, mean=arrays["mean"], deviation=arrays["deviation"])
 
 
 def _pipeline_from(content: bytes, shape: Shape) -> Any:
@@ -375,6 +388,13 @@ def _classes(schema: Any) -> set[tuple[str, str]]:
 
 def _is_known(module: str, name: str) -> bool:
     return f"{module}.{name}" in TRUSTED or module.split(".")[0] in PLAIN or module.startswith(MODULES)
+
+
+def _blank(columns: tuple[tuple[str, str], ...]) -> pl.DataFrame:
+    """A row in which every value is missing."""
+    import polars as pl
+
+    return pl.DataFrame({name: [None] for name, _ in columns})
 
 
 def fit_preparation(source: Source, training_rows: Array, target: Target) -> Preparation:

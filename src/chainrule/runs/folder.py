@@ -15,18 +15,28 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
 import json
 import os
+import re
+import stat
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from chainrule.errors import RunError
 
 FORMAT = 1
+LOCK = ".lock"
+"""The lock file, while the run is written to; the manifest does not list it."""
+FILE = re.compile(
+    r"recipe(-[0-9a-f]{8})?\.json|preparation\.(json|skops|safetensors)|history-\d{8,18}\.json"
+    r"|(state|frame)-\d{8,18}\.safetensors"
+)
+"""The names of a run's files."""
 MANIFEST = "manifest.json"
+REMEDY = "copy the run again, or train again"
+MISSING = f"the file is missing from the run; {REMEDY}"
 
 
 def hash_of(content: bytes) -> str:
@@ -40,9 +50,16 @@ def encoded(value: Any) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file atomically; raises RunError if it can't be written or the disk is full."""
+    """Write a file atomically; raises RunError if it can't be written or the disk is full.
+
+    A symbolic link stays one; what is not a regular file, such as a pipe, is written to.
+    """
     temporary = None
     try:
+        path = path.resolve()
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(content)
+            return
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
             file.write(content)
@@ -71,9 +88,33 @@ def unwritable(path: Path, error: OSError) -> RunError:
 
 def check_free(folder: Path) -> None:
     """Raise RunError unless a run can be created at this path."""
-    if folder.exists():
-        raise RunError(f"{folder}: it exists already; choose another folder (--output), or resume its run (--resume)")
+    if folder.is_symlink() or (folder.exists() and not is_unfinished(folder)):
+        raise taken(folder)
     check_writable(folder)
+
+
+def taken(folder: Path) -> RunError:
+    """The error for a folder that exists."""
+    return RunError(f"{folder}: it exists already; choose another folder (--output), or resume its run (--resume)")
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether this is what a killed process left of a run that it was creating."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return LOCK in names and MANIFEST not in names and all(map(is_own, names))
+
+
+def is_own(name: str) -> bool:
+    """Whether chainrule gives files in a run's folder such names, also while it writes them."""
+    whole = name[1:].rpartition(".")[0] if name.startswith(".") else name
+    return name == LOCK or whole == MANIFEST or FILE.fullmatch(whole) is not None
+
+
+def sweep(folder: Path, names: Container[str]) -> None:
+    """Remove what killed processes left in a run of these files; only for who holds its lock."""
+    for path in folder.iterdir():
+        if path.name not in names and path.name not in (LOCK, MANIFEST) and is_own(path.name):
+            path.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:
@@ -81,48 +122,6 @@ def check_writable(folder: Path) -> None:
     parent = next(p for p in folder.absolute().parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise RunError(f"{folder}: it can't be written (no permission in {parent}); choose another folder (--output)")
-
-
-def create(folder: Path, fill: Callable[[Path], Mapping[str, Any]], numbered: bool = False) -> Path:
-    """Create a run's folder, and return its path.
-
-    Args:
-        folder: the path
-        fill: writes the run's files into a temporary folder beside it, and returns the manifest,
-            which completes the run
-        numbered: whether to call the run folder-1, or -2 and so on where these exist
-
-    Raises RunError if the folder exists already, unless numbered, or can't be written.
-    """
-    temporary = folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{folder.name}."
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True) as path:
-            temporary = Path(path)
-            temporary.chmod(0o777 & ~_umask())
-            write_whole(temporary / MANIFEST, encoded(fill(temporary)))
-            return _rename(temporary, folder, numbered)
-    except OSError as error:
-        raise unwritable(folder, error) from None
-    except RunError as error:  # names files of the temporary folder
-        raise RunError(str(error).replace(str(temporary), str(folder))) from None
-
-
-def _rename(temporary: Path, folder: Path, numbered: bool) -> Path:
-    """Rename atomically, so that no two processes get one name: it fails where a run exists."""
-    for number in itertools.count(1):
-        name = folder.with_name(f"{folder.name}-{number}") if numbered else folder
-        if not numbered:
-            check_free(folder)
-        elif name.exists():
-            continue
-        try:
-            return temporary.rename(name)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-    raise AssertionError("unreachable")
 
 
 def advance(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any]) -> None:
@@ -139,29 +138,6 @@ def remove(folder: Path, names: Iterable[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest; raises RunError for what is not a run, or was written by a newer version."""
-    if not folder.is_dir():
-        raise RunError(f"{folder}: there is no such run; a run is a folder that 'chainrule train' has written")
-    path = folder / MANIFEST
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
-        newest, files = int(manifest["format"]), dict(manifest["files"])
-        _ = [int(number) for pair in manifest["planned"] for number in pair]
-        _ = manifest["status"], int(manifest["epochs"]), int(manifest["steps"]), int(manifest["limit"])
-    except FileNotFoundError:
-        raise RunError(f"{folder}: it is no run: it has no {MANIFEST}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: it can't be read ({error}); it was altered or cut") from None
-    if newest > FORMAT:
-        version = manifest.get("chainrule", "a newer version")
-        raise RunError(f"{folder}: it was written by chainrule {version}, in a format that is newer; upgrade chainrule")
-    for name in files:
-        if Path(name).name != name or name.startswith("."):
-            raise RunError(f"{path}: it names a file outside the run ({name!r}); it was altered")
-    return manifest
-
-
 def path_of(folder: Path, manifest: Mapping[str, Any], prefix: str) -> Path:
     """The file whose name starts with this prefix; raises RunError unless there is exactly one."""
     names = [name for name in manifest["files"] if name.startswith(prefix)]
@@ -172,21 +148,63 @@ def path_of(folder: Path, manifest: Mapping[str, Any], prefix: str) -> Path:
 
 def read_file(folder: Path, manifest: Mapping[str, Any], prefix: str) -> bytes:
     """The content of that file; raises RunError if it is missing, cut or altered."""
-    path, remedy = path_of(folder, manifest, prefix), "copy the run again, or train again"
+    path = path_of(folder, manifest, prefix)
     try:
-        content = path.read_bytes()
+        content = content_of(path)
     except FileNotFoundError:
-        raise RunError(f"{path}: the file is missing from the run; {remedy}") from None
+        raise RunError(f"{path}: {MISSING}") from None
     except OSError as error:
         raise RunError(f"{path}: it can't be read ({error.strerror})") from None
     if hash_of(content) != manifest["files"][path.name]:
-        raise RunError(f"{path}: the file was cut or altered since it was written; {remedy}")
+        raise RunError(f"{path}: the file was cut or altered since it was written; {REMEDY}")
     return content
 
 
-def read_json(folder: Path, manifest: Mapping[str, Any], prefix: str) -> Any:
-    """The value of that file, for JSON."""
+def size_of(path: Path) -> int:
+    """The size of a run's file in bytes; raises RunError if it is missing."""
     try:
-        return json.loads(read_file(folder, manifest, prefix))
-    except ValueError as error:
-        raise RunError(f"{folder}: its {prefix} can't be read ({error})") from None
+        return path.stat().st_size
+    except OSError:
+        raise RunError(f"{path}: {MISSING}") from None
+
+
+def content_of(path: Path) -> bytes:
+    """The content of a regular file; OSError for anything else, such as a pipe, which may be
+    endless.
+    """
+    with open(path, "rb", opener=open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return file.read()
+
+
+def open_at_once(path: str, flags: int) -> int:
+    """Opens without waiting for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_json(folder: Path, manifest: Mapping[str, Any], prefix: str, finite: bool = True) -> Any:
+    """The value of that file, for JSON; unless it is `finite`, NaN and infinity are numbers."""
+    try:
+        return parsed(read_file(folder, manifest, prefix), finite)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path_of(folder, manifest, prefix)}: it can't be read ({error}); it was altered") from None
+
+
+def parsed(content: bytes, finite: bool = True) -> Any:
+    """The value of JSON; raises ValueError or RecursionError for what can't be read."""
+    return json.loads(content, parse_constant=_refuse if finite else None)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def checkpoint_name(step: int) -> str:
+    """The file of the checkpoint before a step."""
+    return f"frame-{step:08d}.safetensors"
+
+
+def checkpoint_steps(names: Iterable[str]) -> list[int]:
+    """The steps of the checkpoints among these files, in ascending order."""
+    return sorted(int(name[len("frame-") :].partition(".")[0]) for name in names if name.startswith("frame-"))

@@ -8,31 +8,33 @@ reuses it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from pathlib import Path
 from typing import IO
 
 from chainrule.errors import RunError
-from chainrule.runs.folder import unwritable
+from chainrule.runs import folder as files
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
-NAME = ".lock"
-"""The lock file in a run's folder, while the run is written to; the manifest does not list it."""
+
+class InUseError(RunError):
+    """Another process holds the lock."""
 
 
 class Lock:
     """The exclusive right to write into a run's folder, until `release`.
 
-    Raises RunError if another process holds the lock, or if the folder can't be written to.
+    Raises InUseError if another process holds the lock, RunError if the folder can't be written to.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
+        self._path = folder / files.LOCK
         self._file = self._open(folder)
         while not self._is_current():  # the last holder removed the file after it was opened here
             self._file.close()
@@ -40,12 +42,12 @@ class Lock:
 
     def _open(self, folder: Path) -> IO[bytes]:
         try:
-            file = self._path.open("ab")
+            file = open(self._path, "ab", opener=files.open_at_once)  # noqa: SIM115 (held until release)
         except OSError as error:
-            raise unwritable(folder, error) from None
+            raise files.unwritable(folder, error) from None
         if not _lock(file):
             file.close()
-            raise RunError(f"{folder}: the run is in use by another process; wait until that one ends, or stop it")
+            raise InUseError(f"{folder}: the run is in use by another process; wait until that one ends, or stop it")
         return file
 
     def _is_current(self) -> bool:
@@ -63,6 +65,40 @@ class Lock:
         with contextlib.suppress(OSError):
             self._path.unlink()
         self._file.close()
+
+
+def claim(folder: Path, numbered: bool) -> tuple[Path, Lock]:
+    """A folder for a new run, and its lock.
+
+    Args:
+        folder: its path
+        numbered: whether to append the first free number to its name, as in folder-1
+
+    Raises RunError if the folder exists, unless numbered, or can't be written. What a killed
+    process left of a run that it was creating is no obstacle.
+    """
+    for number in itertools.count(1):
+        name = folder.with_name(f"{folder.name}-{number}") if numbered else folder
+        try:
+            if not files.is_unfinished(name) and (numbered or not name.exists()):
+                name.mkdir(parents=True)
+            lock = Lock(name)
+        except (FileExistsError, InUseError):
+            if numbered:
+                continue
+            raise files.taken(name) from None
+        except OSError as error:
+            raise files.unwritable(name, error) from None
+        try:
+            files.check_free(name)  # another process may have completed a run there before this one had the lock
+            files.sweep(name, ())
+        except RunError:
+            lock.release()
+            if not numbered:
+                raise
+            continue
+        return name, lock
+    raise AssertionError("unreachable")
 
 
 def _lock(file: IO[bytes]) -> bool:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from reprlib import repr as brief
+from typing import Any, get_type_hints
 
 from chainrule import descent, distributions, layers, losses, network, training  # noqa: F401  (their kinds register)
 from chainrule.errors import RunError
 from chainrule.kinds import REGISTERED, kind_name
+from chainrule.runs.typed import misfit
 
 
 def to_json(value: Any) -> Any:
@@ -44,14 +46,43 @@ def from_json(value: Any, own: Iterable[type] = ()) -> Any:
         if not isinstance(value, Mapping):
             return value
         name = value.get("kind")
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise RunError(
-                f"there is no kind {name!r}; if it is a class of your own, open the run in Python, with"
+                f"there is no kind {brief(name)}; if it is a class of your own, open the run in Python, with"
                 " Run.open(folder, own=[...])"
             )
+        settings = {key: make(item) for key, item in value.items() if key != "kind"}
+        problem = None if name.startswith("own.") else _unfit(known[name], settings)
         try:
-            return known[name](**{key: make(item) for key, item in value.items() if key != "kind"})
+            if problem is None:
+                return known[name](**settings)
         except TypeError as error:
-            raise RunError(f"the settings of {name} don't fit it ({error})") from None
+            problem = str(error)
+        raise RunError(f"the settings of {name} don't fit it ({problem})")
 
-    return make(value)
+    made = make(value)
+    if not _is_kept(value, to_json(made)):
+        raise RunError("it holds settings in a form that no run is written in")
+    return made
+
+
+LATER = {"name", "calls"}
+"""Settings that a recipe may lack: a name where there is none, and what older versions lacked."""
+
+
+def _unfit(kind: type, settings: Mapping[str, Any]) -> str | None:
+    """How settings differ from those of one of chainrule's own kinds; None if they don't."""
+    names, hints = {field.name for field in dataclasses.fields(kind)}, get_type_hints(kind, include_extras=True)
+    for key in settings.keys() ^ names:
+        if key not in LATER or key not in names:
+            return f"{key} is {'unknown' if key in settings else 'missing'}"
+    return next(filter(None, (misfit(item, hints[key], key) for key, item in settings.items())), None)
+
+
+def _is_kept(value: Any, made: Any) -> bool:
+    """Whether what was made of a value is written as that value."""
+    if isinstance(value, Mapping):
+        return isinstance(made, Mapping) and all(k in made and _is_kept(v, made[k]) for k, v in value.items())
+    if isinstance(value, list):
+        return isinstance(made, list) and len(value) == len(made) and all(map(_is_kept, value, made))
+    return type(value) is type(made) and value == made

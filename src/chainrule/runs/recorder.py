@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,7 +16,8 @@ from chainrule.data.source import fingerprint
 from chainrule.errors import RunError, require
 from chainrule.runs import folder as files
 from chainrule.runs import state
-from chainrule.runs.lock import Lock
+from chainrule.runs.loader import read_manifest
+from chainrule.runs.lock import Lock, claim
 from chainrule.runs.recipe import to_json
 from chainrule.training import Ended, EpochEnded, Event, Progress, Started, Stepped
 from chainrule.version import VERSION
@@ -76,8 +78,7 @@ class Recorder:
             if self._resume:
                 self._continue(event)
             else:
-                self.folder = files.create(self.folder, lambda folder: self._fill(folder, event), self._numbered)
-                self._lock = Lock(self.folder)
+                self._begin(event)
             self._state_time = self._checkpoint_time = self._clock()
         elif isinstance(event, Stepped) and self._clock() - self._checkpoint_time >= CHECKPOINT_SPACING:
             self._update(_checkpoint(event.progress))
@@ -92,23 +93,33 @@ class Recorder:
         if self._lock is not None:
             self._lock.release()
 
-    def _fill(self, folder: Path, event: Event) -> dict[str, Any]:
+    def _begin(self, event: Event) -> None:
+        """Create the run; its manifest, which is written last, completes it."""
+        self.folder, self._lock = claim(self.folder, self._numbered)
+        try:
+            manifest = self._filled(event)
+            files.write_whole(self.folder / files.MANIFEST, files.encoded(manifest))
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        self._manifest = manifest
+
+    def _filled(self, event: Event) -> dict[str, Any]:
         """Write the files of a new run, and return its manifest."""
         progress, preparation = event.progress, event.data.preparation
         contents = {"recipe.json": files.encoded(recipe(event)), **_state(progress), **_checkpoint(progress)}
         contents |= {} if preparation is None else preparation.contents()
-        self._manifest = {
+        return {
             **_status(progress, "under way"),
             "planned": [[progress.position.step, event.plan.epochs]],  # [step, epochs]: schedules depend on the epochs
             "limit": self._limit,  # of the folder, in bytes
-            "files": self._write(folder, contents),
+            "files": self._write(contents),
         }
-        return self._manifest
 
-    def _write(self, folder: Path, contents: dict[str, bytes]) -> dict[str, str]:
+    def _write(self, contents: dict[str, bytes]) -> dict[str, str]:
         """Write files, and return their hashes."""
         for name, content in contents.items():
-            files.write_whole(folder / name, content)
+            files.write_whole(self.folder / name, content)
             self._sizes[name] = len(content)
         return {name: files.hash_of(content) for name, content in contents.items()}
 
@@ -117,11 +128,14 @@ class Recorder:
 
         More epochs may be planned than before, so there is a new recipe, under a new name.
         """
-        self._manifest = files.read_manifest(self.folder)
-        self._sizes = {name: (self.folder / name).stat().st_size for name in self._manifest["files"]}
+        self._manifest = dict(read_manifest(self.folder))
+        self._sizes = {name: files.size_of(self.folder / name) for name in self._manifest["files"]}
+        files.sweep(self.folder, self._manifest["files"])
         step, content = event.progress.position.step, files.encoded(recipe(event))
         name = f"recipe-{files.hash_of(content)[:8]}.json"
-        later = [checkpoint_name(other) for other in checkpoint_steps(self._manifest["files"]) if other > step]
+        later = [
+            files.checkpoint_name(other) for other in files.checkpoint_steps(self._manifest["files"]) if other > step
+        ]
         planned = [[start, epochs] for start, epochs in self._manifest["planned"] if start < step or not start]
         planned.append([step, event.plan.epochs])
         self._update({name: content}, ("recipe", *later), status="under way", planned=planned)
@@ -140,7 +154,7 @@ class Recorder:
         for name in self._surplus(contents, kept):
             del kept[name]
         try:
-            after = before | fields | {"files": kept | self._write(self.folder, contents)}
+            after = before | fields | {"files": kept | self._write(contents)}
             files.advance(self.folder, after, before)
         except RunError:
             files.remove(self.folder, contents.keys() - before["files"].keys())
@@ -153,27 +167,17 @@ class Recorder:
         """
         sizes = {name: self._sizes[name] for name in kept} | {name: len(c) for name, c in contents.items()}
         total = sum(sizes.values()) + len(files.encoded(self._manifest)) + MANIFEST_GROWTH
-        steps, surplus = checkpoint_steps(sizes), set[str]()
+        steps, surplus = files.checkpoint_steps(sizes), set[str]()
         while total > self._manifest["limit"] and len(steps) > 2:
             gaps = [after - before for before, after in zip(steps, steps[2:], strict=False)]
-            name = checkpoint_name(steps.pop(1 + int(np.argmin(gaps))))
+            name = files.checkpoint_name(steps.pop(1 + int(np.argmin(gaps))))
             surplus.add(name)
             total -= sizes[name]
         return surplus
 
 
-def checkpoint_name(step: int) -> str:
-    """The file of the checkpoint before a step."""
-    return f"frame-{step:08d}.safetensors"
-
-
-def checkpoint_steps(names: Iterable[str]) -> list[int]:
-    """The steps of the checkpoints among these files, in ascending order."""
-    return sorted(int(name[len("frame-") :].partition(".")[0]) for name in names if name.startswith("frame-"))
-
-
 def _checkpoint(progress: Progress) -> dict[str, bytes]:
-    return {checkpoint_name(progress.position.step): state.position_to_bytes(progress.position)}
+    return {files.checkpoint_name(progress.position.step): state.position_to_bytes(progress.position)}
 
 
 def _state(progress: Progress) -> dict[str, bytes]:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chainrule.data import Dataset, Preparation, Target, load
+from chainrule.data import Dataset, load
 from chainrule.engine import Position, StepRecord
-from chainrule.errors import ChainruleError, DataError, RunError
+from chainrule.errors import DataError, RunError
 from chainrule.runs import folder as files
-from chainrule.runs import state
-from chainrule.runs.recipe import from_json
-from chainrule.runs.recorder import Recorder, checkpoint_name, checkpoint_steps, data_recipe
-from chainrule.training import Listener, Plan, Progress, Timeline, Trained, follow
+from chainrule.runs import loader
+from chainrule.runs.recorder import Recorder, data_recipe
+from chainrule.training import Listener, Timeline, Trained, follow
 from chainrule.training.loop import final_weights
 
 
@@ -32,8 +31,8 @@ class Run:
     """
 
     folder: Path
-    manifest: dict[str, Any]
-    data: dict[str, Any]
+    manifest: loader.Manifest
+    data: loader.DataRecipe
     versions: dict[str, str]
     trained: Trained
 
@@ -47,34 +46,22 @@ class Run:
 
         Raises RunError for a run that is missing, incomplete, altered or newer.
         """
-        folder = Path(folder)
-        manifest = files.read_manifest(folder)
-        recipe = files.read_json(folder, manifest, "recipe")
-        try:
-            plan = from_json(recipe["plan"], [own] if isinstance(own, type) else own)
-            data, versions = dict(recipe["data"]), dict(recipe["versions"])
-            target = Target.from_json(data["target"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{folder}: its recipe can't be read ({error!r}); it was altered") from None
-        except ChainruleError as error:
-            raise RunError(f"{folder}: its recipe is invalid: {error}") from None
-        if not isinstance(plan, Plan):
-            raise RunError(f"{folder}: its recipe has no plan; it was altered")
-        progress, preparation = _progress(folder, manifest, plan), _preparation(folder, manifest)
-        weights = final_weights(plan, progress)
-        trained = Trained(plan, target, preparation, *weights, progress, reason=manifest["status"])
-        return Run(folder, manifest, data, versions, trained)
+        folder, own = Path(folder), [own] if isinstance(own, type) else list(own)
+        loaded = loader.load(folder, own)
+        weights = final_weights(loaded.plan, loaded.progress)
+        status = loaded.manifest["status"]
+        trained = Trained(loaded.plan, loaded.target, loaded.preparation, *weights, loaded.progress, reason=status)
+        return Run(folder, loaded.manifest, loaded.data, loaded.versions, trained)
 
     def load_data(self) -> Dataset:
         """Load what the run was trained on; raises DataError if it is missing or has changed."""
         if self.data["settings"] is None:
             raise DataError(f"{self.folder}: it was trained on arrays that no file holds; pass the data as well")
-        settings = dict(self.data["settings"])
-        data = load(settings.pop("what"), **settings)
+        data = load(**self.data["settings"])
         if data.fingerprint != self.data["fingerprint"]:
             changed = f"it has changed since the run {self.folder} was trained on it"
             raise DataError(f"{data.name}: {changed}; restore it, or train again")
-        return data
+        return self.own_data(data)
 
     def own_data(self, data: Dataset | None = None) -> Dataset:
         """What the run was trained on: this data, once that is verified; None loads it.
@@ -122,7 +109,7 @@ class Run:
     @property
     def checkpoints(self) -> list[int]:
         """The steps before which weights and optimizer state were saved, in ascending order."""
-        return checkpoint_steps(self.manifest["files"])
+        return files.checkpoint_steps(self.manifest["files"])
 
     def steps_along(self, count: int) -> list[int]:
         """Steps spread over the run, to show how something evolved: those of the checkpoints, and
@@ -149,12 +136,15 @@ class Run:
         """
         plan = self.trained.plan if epochs is None else replace(self.trained.plan, epochs=epochs)
         complete = self.trained.progress.epoch
-        if plan.epochs < complete or plan.epochs < 1:
+        is_done = (
+            plan.epochs == complete and self.manifest["status"] == "complete"
+        )  # else a killed process did not say so
+        if plan.epochs < complete or is_done:
             raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more (--epochs)")
         data = self.own_data(data)
         recorder = Recorder(self.folder, resume=True)
         try:
-            if files.read_manifest(self.folder) != self.manifest:
+            if loader.read_manifest(self.folder) != self.manifest:
                 raise RunError(f"{self.folder}: the run was resumed after it was opened; open it again")
             return follow(plan, data, self.trained.progress, [recorder, *callbacks])
         finally:
@@ -180,12 +170,8 @@ class Checkpoints(Mapping[int, Position]):
         return len(self.run.checkpoints)
 
     def __getitem__(self, step: int) -> Position:
-        run, path = self.run, self.run.folder / checkpoint_name(step)
-        content = files.read_file(run.folder, run.manifest, path.name)
-        position = state.position_from_bytes(content, run.trained.plan, str(path))
-        if position.step != step:
-            raise RunError(f"{path}: it is of step {position.step}; it was altered")
-        return position
+        run = self.run
+        return loader.read_checkpoint(run.folder, run.manifest, run.trained.plan, step)
 
 
 SPLIT = ("seed", "drop", "image_size", "scale_target")
@@ -205,27 +191,3 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
         settings = before["settings"], now["settings"]
         differences += [f"the setting {key}" for key in SPLIT if len({str(s.get(key)) for s in settings}) > 1]
     return differences
-
-
-def _progress(folder: Path, manifest: dict[str, Any], plan: Plan) -> Progress:
-    """Where training ended; raises RunError unless the state and the manifest agree."""
-    history = files.read_json(folder, manifest, "history-")
-    path = files.path_of(folder, manifest, "state-")
-    progress = state.from_bytes(files.read_file(folder, manifest, path.name), history, plan, str(path))
-    actual = f"step {progress.position.step} and epoch {progress.epoch}"
-    expected = f"step {manifest['steps']!r} and epoch {manifest['epochs']!r}"
-    if actual != expected:
-        raise RunError(f"{path}: it is of {actual}, but {files.MANIFEST} says {expected}; one was altered")
-    return progress
-
-
-def _preparation(folder: Path, manifest: dict[str, Any]) -> Preparation | None:
-    """The fitted preparation, read after the hashes of its files were verified."""
-    names = [name for name in manifest["files"] if name.startswith("preparation.")]
-    contents = {name: files.read_file(folder, manifest, name) for name in names}
-    try:
-        return Preparation.from_contents(contents) if contents else None
-    except ChainruleError as error:
-        raise RunError(f"{folder}: {error}") from None
-    except Exception as error:  # whatever another version of a library raises
-        raise RunError(f"{folder}: its preparation can't be read ({error}); library versions may differ") from None

@@ -128,9 +128,17 @@ def _check_numbers(key: str, array: Array, first: Array, name: str) -> None:
             raise _altered(name, f"the array {key} has a count below its first")
         return
     may_be_infinite = key.startswith(("optimizer.", "statistics", "best.statistics", "best.loss"))
-    invalid = np.isnan(array) if may_be_infinite else ~np.isfinite(array)
+    invalid = ~(array > -np.inf) if may_be_infinite else ~np.isfinite(array)
     if invalid.any():
         raise _altered(name, f"the array {key} has a number that is not finite ({array[invalid][0]})")
+
+
+def _check_variances(arrays: Mapping[str, Array], plan: Plan, name: str) -> None:
+    """Raise RunError for a running variance below 0, of which there is no root."""
+    for key in ("statistics", "best.statistics"):
+        for entry in plan.network.statistics.entries if key in arrays else ():
+            if entry.own_name == "variance" and (arrays[key][entry.place] < 0).any():
+                raise _altered(name, f"the array {key} has a variance below 0, in {entry.name}")
 
 
 def _position(arrays: Mapping[str, Array], step: int, plan: Plan, name: str) -> Position:
@@ -142,4 +150,5 @@ def _position(arrays: Mapping[str, Array], step: int, plan: Plan, name: str) -> 
             states[int(k)][own_key] = array
             if array.dtype.kind == "i" and (array > step).any():
                 raise _altered(name, f"the array {key} counts more than the run's {step} steps")
+    _check_variances(arrays, plan, name)
     return Position(step, arrays["parameters"], arrays["statistics"], tuple(states))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.arrays import Array, Vector
 from chainrule.data import Dataset, Samples
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
@@ -103,6 +104,13 @@ class Plan(Kind):
         """The number of mini-batches; the last one may be smaller."""
         return -(-samples // self.batch_size)
 
+    def try_out(self, parameters: Vector, x: Array, y: Array) -> None:
+        """Compute the loss of these samples; raises an error if choices don't fit together."""
+        with np.errstate(all="ignore"):
+            self.loss.value(self.network.predict(parameters, x), y)
+            for penalty in self.penalties:
+                penalty.value(parameters, self.network.parameters)
+
     def batches(self, epoch: int, data: Samples) -> Batches:
         """The mini-batches of an epoch, shuffled by (seed, epoch); one alone is not."""
         samples = len(data.x)
@@ -158,7 +166,8 @@ def make_plan(
     plan = Plan(
         network, loss, optimizer, epochs, batch_size, seed, tuple(penalties), patience, metric_names, _engine(engine)
     )
-    _try_out(plan, data)
+    # errors are raised before anything is written
+    plan.try_out(network.draw(seed), data.training.x[:1], data.training.y[:1])
     return plan
 
 
@@ -214,13 +223,3 @@ def build_network(network: Any, data: Dataset, loss: Loss, dtype: str = "float32
             f" {type(loss).__name__} takes {outputs} for the target of {data.name}; change the last layer"
         )
     return network
-
-
-def _try_out(plan: Plan, data: Dataset) -> None:
-    """Compute the loss of one sample, so that errors are raised before anything is written."""
-    parameters = plan.network.draw(plan.seed)
-    with np.errstate(all="ignore"):
-        prediction = plan.network.predict(parameters, data.training.x[:1])
-        plan.loss.value(prediction, data.training.y[:1])
-        for penalty in plan.penalties:
-            penalty.value(parameters, plan.network.parameters)

@@ -1,0 +1,338 @@
+"""The loader: whatever reads a run reads it through here, and nothing is built from a file before
+the file is validated.
+
+A hash shows that a file is complete, not that a training wrote it. So types, ranges, lengths and
+dtypes are checked, numbers must be finite where those of a training are, and the files must agree
+with each other. Whatever fits no training is refused with one line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import repr as brief
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar
+
+import numpy as np
+
+from chainrule.data import Preparation, Target
+from chainrule.engine import Position
+from chainrule.errors import ChainruleError, RunError
+from chainrule.runs import folder as files
+from chainrule.runs import state
+from chainrule.runs.recipe import from_json
+from chainrule.runs.typed import Count, Matching, Positive, Range, misfit
+from chainrule.training import Plan, Progress
+from chainrule.training import metrics as measures
+
+T = TypeVar("T")
+
+Deviation = Annotated[float, Range(math.ulp(0.0))]
+Size = Annotated[int, Range(1, 2**31)]
+Hash = Annotated[str, Matching("[0-9a-f]{64}")]
+
+
+class Manifest(TypedDict):
+    """What manifest.json holds; see `folder`."""
+
+    format: Positive
+    chainrule: str
+    status: Literal["under way", "complete", "early", "interrupted", "diverged"]
+    epochs: Count
+    steps: Count
+    planned: list[tuple[Count, Positive]]
+    limit: Positive
+    files: dict[str, Hash]
+
+
+class TargetRecipe(TypedDict):
+    """A target; see `Target`."""
+
+    task: Literal["classification", "regression"]
+    name: str
+    classes: list[str | int | float | bool]
+    mean: list[float]
+    deviation: list[Deviation]
+
+
+class Settings(TypedDict):
+    """The arguments of `load`."""
+
+    what: str
+    target: str | None
+    drop: list[str]
+    task: Literal["classification", "regression"] | None
+    image_size: tuple[Size, Size] | None
+    likely_task: Literal["classification", "regression"] | None
+    validation: float | str
+    test: Annotated[float, Range(0, 1)]
+    seed: int
+    scale_target: bool
+    read: NotRequired[dict[str, str]]
+
+
+class Rows(TypedDict):
+    """The number of rows of each set."""
+
+    training: Positive
+    validation: Count
+    test: Count
+
+
+class DataRecipe(TypedDict):
+    """What a run was trained on."""
+
+    name: str
+    fingerprint: str
+    weight: NotRequired[str | None]
+    settings: Settings | None
+    rows: Rows
+    target: TargetRecipe
+
+
+class Recipe(TypedDict):
+    """What recipe.json holds; the plan is checked as it is built."""
+
+    plan: dict[str, Any]
+    data: DataRecipe
+    versions: dict[str, str]
+
+
+class PreparationRecipe(TypedDict):
+    """What preparation.json holds."""
+
+    kind: Literal["table", "numbers", "pictures"]
+    shape: list[Size]
+    columns: list[tuple[str, Literal["truth", "number", "date", "time", "text"]]]
+    left_out: NotRequired[list[tuple[str, str]]]
+    target: TargetRecipe
+
+
+SETTINGS = {
+    "epochs": Positive,
+    "batch_size": Positive,
+    "patience": Positive | None,
+    "engine": Literal["native", "numpy"] | None,
+}
+"""Settings of a plan that can be less than their types say."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run whose files are valid and agree with each other.
+
+    Attributes:
+        manifest: how training ended, after how many epochs and steps, and the files
+        data: what it was trained on
+        versions: of chainrule, NumPy and Python when it was trained
+        plan: what was trained, and how
+        target: what the numbers of the targets mean
+        preparation: the fitted preparation of samples; None if they are used as they are
+        progress: where training ended
+    """
+
+    manifest: Manifest
+    data: DataRecipe
+    versions: dict[str, str]
+    plan: Plan
+    target: Target
+    preparation: Preparation | None
+    progress: Progress
+
+
+def load(folder: Path, own: Iterable[type] = ()) -> Loaded:
+    """Read a run, whose plan may consist of these classes besides chainrule's own.
+
+    Raises RunError, with the file, for a run that is missing, incomplete, altered or newer.
+    """
+    manifest = read_manifest(folder)
+    path = files.path_of(folder, manifest, "recipe")
+    recipe: Recipe = _typed(files.read_json(folder, manifest, path.name), Recipe, path)
+    data, target = recipe["data"], _target(recipe["data"]["target"], path)
+    plan = _built(path, lambda: from_json(recipe["plan"], own))
+    if not isinstance(plan, Plan):
+        raise RunError(f"{path}: it has no plan; it was altered")
+    _built(path, lambda: _check_plan(plan, target, manifest))
+    preparation = _preparation(folder, manifest, plan, target)
+    progress = _progress(folder, manifest, plan, data)
+    return Loaded(manifest, data, recipe["versions"], plan, target, preparation, progress)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest; raises RunError for what is not a run, or was written by a newer version."""
+    if not folder.is_dir():
+        raise RunError(f"{folder}: there is no such run; a run is a folder that 'chainrule train' has written")
+    path = folder / files.MANIFEST
+    try:
+        manifest = files.parsed(files.content_of(path))
+    except FileNotFoundError:
+        raise RunError(f"{folder}: it is no run: it has no {files.MANIFEST}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: it can't be read ({error}); it was altered or cut") from None
+    version = manifest.get("format") if isinstance(manifest, dict) else None
+    if isinstance(version, int) and version > files.FORMAT:
+        by = manifest.get("chainrule", "a newer version")
+        raise RunError(f"{folder}: it was written by chainrule {by}, in a format that is newer; upgrade chainrule")
+    names = manifest.get("files") if isinstance(manifest, dict) else None
+    for name in names if isinstance(names, dict) else ():
+        if files.FILE.fullmatch(name) is None:
+            outside = "outside the run" if "/" in name or "\\" in name else "that no run has"
+            raise RunError(f"{path}: it names a file {outside} ({brief(name)}); it was altered")
+    checked: Manifest = _typed(manifest, Manifest, path)
+    starts = [start for start, _ in checked["planned"]]
+    if not starts or starts != sorted(starts) or starts[0] != 0 or starts[-1] > checked["steps"]:
+        raise _altered(path, f"planned is {checked['planned']}; its steps must ascend from 0 to at most steps")
+    for prefix in ("recipe", "state-", "history-", files.checkpoint_name(0)):
+        files.path_of(folder, checked, prefix)
+    return checked
+
+
+def read_checkpoint(folder: Path, manifest: Manifest, plan: Plan, step: int) -> Position:
+    """The position before a step that has a checkpoint."""
+    path = folder / files.checkpoint_name(step)
+    position = state.position_from_bytes(files.read_file(folder, manifest, path.name), plan, str(path))
+    if position.step != step:
+        raise RunError(f"{path}: it is of step {position.step}; it was altered")
+    return position
+
+
+def _altered(path: Path, problem: str) -> RunError:
+    return RunError(f"{path}: {problem}; it was altered, or written by another version")
+
+
+def _typed(value: Any, hint: Any, path: Path) -> Any:
+    """The value; raises RunError unless it is of this type."""
+    problem = misfit(value, hint)
+    if problem is not None:
+        raise RunError(f"{path}: it can't be read: {problem}; it was altered, or written by another version")
+    return value
+
+
+def _built(path: Path, build: Callable[[], T]) -> T:
+    """What a function builds from a file. No training wrote what it raises an error for."""
+    try:
+        return build()
+    except RunError as error:
+        raise error if str(error).startswith(str(path)) else RunError(f"{path}: {error}") from None
+    except ChainruleError as error:
+        raise _altered(path, f"it is invalid: {error}") from None
+    except Exception as error:  # whatever a constructor or another version of a library raises
+        raise _altered(path, f"it can't be used ({type(error).__name__}: {error})") from None
+
+
+def _target(recipe: TargetRecipe, path: Path) -> Target:
+    target, default = Target.from_json(recipe), Target("classification")
+    if target.task == "classification":
+        unused = (target.mean, target.deviation) == (default.mean, default.deviation)
+        fits = len(set(target.classes)) == len(target.classes) >= 2 and unused
+    else:
+        fits = len(target.mean) == len(target.deviation) >= 1 and not target.classes
+    if not fits:
+        raise _altered(path, "the target has neither several classes nor a mean and a deviation of each quantity")
+    return target
+
+
+def _check_plan(plan: Plan, target: Target, manifest: Manifest) -> None:
+    """Raise an error unless the plan can be trained for this target."""
+    if plan.epochs != manifest["planned"][-1][1]:
+        raise RunError(f"epochs is {plan.epochs}, but {files.MANIFEST} says {manifest['planned'][-1][1]}")
+    for name, hint in SETTINGS.items():
+        problem = misfit(getattr(plan, name), hint, name)
+        if problem is not None:
+            raise RunError(problem)
+    measures.default(target.task, plan.loss)
+    measures.check(plan.metrics, target.task)
+    outputs = (plan.loss.outputs(target.width),)
+    if plan.network.output_shape != outputs or not plan.network.parameters.size:
+        raise RunError(f"the network's output has the shape {plan.network.output_shape}, the loss takes {outputs}")
+    y = np.zeros(1, dtype=np.int64) if outputs == (1,) else np.eye(1, *outputs)
+    if target.task == "regression":
+        y = np.zeros((1, target.width))
+    x = np.zeros((1, *plan.network.input_shape))
+    plan.try_out(np.zeros(plan.network.parameters.size, plan.network.dtype), x, y)
+
+
+def _preparation(folder: Path, manifest: Manifest, plan: Plan, target: Target) -> Preparation | None:
+    """The fitted preparation; raises RunError unless it suits the network."""
+    names = [name for name in manifest["files"] if name.startswith("preparation.")]
+    if not names:
+        return None
+    path = folder / "preparation.json"
+    about: PreparationRecipe = _typed(files.read_json(folder, manifest, path.name), PreparationRecipe, path)
+    is_table = about["kind"] == "table"
+    fitted = "preparation." + ("skops" if is_table else "safetensors")
+    if {*names} != {path.name, fitted} or bool(about["columns"]) != is_table:
+        raise _altered(path, f"a preparation of {about['kind']} has {fitted}, and columns only for a table")
+    if _target(about["target"], path) != target or tuple(about["shape"]) != plan.network.input_shape:
+        raise _altered(path, "its target or shape differs from the recipe's")
+    contents = {name: files.read_file(folder, manifest, name) for name in names}
+    return _built(folder / fitted, lambda: Preparation.from_contents(contents))
+
+
+def _progress(folder: Path, manifest: Manifest, plan: Plan, data: DataRecipe) -> Progress:
+    """Where training ended; raises RunError unless state, history, recipe and manifest agree."""
+    path, of_history = (files.path_of(folder, manifest, prefix) for prefix in ("state-", "history-"))
+    history = files.read_json(folder, manifest, of_history.name, finite=False)
+    problem = _misfit_of_history(history, plan, data["rows"]["validation"] > 0)
+    if problem is not None:
+        raise _altered(of_history, problem)
+    content = files.read_file(folder, manifest, path.name)
+    progress = _built(path, lambda: state.from_bytes(content, history, plan, str(path)))
+    actual = f"step {progress.position.step} and epoch {progress.epoch}"
+    expected = f"step {manifest['steps']} and epoch {manifest['epochs']}"
+    if actual != expected or progress.epoch > plan.epochs:
+        raise RunError(f"{path}: it is of {actual}, but {files.MANIFEST} says {expected}; one was altered")
+    rows = data["rows"]["training"]
+    length = plan.steps_per_epoch(rows)
+    taken = progress.position.step - progress.epoch * length
+    if not 0 <= taken <= length or progress.seen != min(taken * plan.batch_size, rows):
+        raise _altered(path, f"{actual} do not fit {rows} rows in mini-batches of {plan.batch_size}")
+    if (progress.seen == 0 and progress.loss_sum != 0) or not _is_best(progress, data["rows"]["validation"] > 0):
+        raise _altered(path, "its sum of losses, or its best epoch, does not fit its history")
+    return progress
+
+
+def _is_best(progress: Progress, validated: bool) -> bool:
+    """Whether the best weights so far are those that the history speaks of."""
+    best = progress.best
+    if best is None or not validated:
+        return best is None and progress.waited == 0 and not (validated and progress.history)
+    losses = [record["validation_loss"] for record in progress.history]
+    return losses.index(min(losses)) == best.epoch - 1 == progress.epoch - progress.waited - 1 and best.loss == min(
+        losses
+    )
+
+
+IN_UNIT = ("accuracy", "balanced_accuracy", "f1")
+"""Metrics that are defined for every prediction, from 0 to 1; others may be NaN."""
+
+
+def _misfit_of_history(history: Any, plan: Plan, validated: bool) -> str | None:
+    """What is wrong with a history; None if nothing is."""
+    if not isinstance(history, list):
+        return "it is no list of epochs"
+    watched = ["validation_loss", *(f"validation_{name}" for name in plan.metrics)] if validated else []
+    for k, record in enumerate(history):
+        where = f"the record of epoch {k + 1}"
+        if not isinstance(record, dict) or record.keys() != {"epoch", "loss", *watched}:
+            return f"{where} must have epoch, loss{', '.join(['', *watched])}"
+        if misfit(record["epoch"], Annotated[int, Range(k + 1, k + 1)]) or misfit(record["loss"], float):
+            return f"{where} has the epoch {brief(record['epoch'])} and the loss {brief(record['loss'])}"
+        for name in watched:
+            value = record[name]
+            if not isinstance(value, int | float) or isinstance(value, bool) or not _is_possible(name[11:], value):
+                return f"{where} has the {name} {brief(value)}"
+    return None
+
+
+def _is_possible(metric: str, value: float) -> bool:
+    """Whether this can be the value of a metric; an infinite loss can, a loss of NaN can't."""
+    if metric in IN_UNIT:
+        return 0 <= value <= 1
+    if metric == "loss":
+        return not math.isnan(value) and value != -math.inf
+    if math.isnan(value):
+        return True
+    return value <= 1 if metric == "r2" else value >= 0 and (metric != "roc_auc" or value <= 1)
