@@ -92,12 +92,20 @@ class DataRecipe(TypedDict):
     target: TargetRecipe
 
 
+class Versions(TypedDict):
+    """What a run was trained by."""
+
+    chainrule: str
+    numpy: str
+    python: str
+
+
 class Recipe(TypedDict):
     """What recipe.json holds; the plan is checked as it is built."""
 
     plan: dict[str, Any]
     data: DataRecipe
-    versions: dict[str, str]
+    versions: Versions
 
 
 class PreparationRecipe(TypedDict):
@@ -135,7 +143,7 @@ class Loaded:
 
     manifest: Manifest
     data: DataRecipe
-    versions: dict[str, str]
+    versions: Versions
     plan: Plan
     target: Target
     preparation: Preparation | None

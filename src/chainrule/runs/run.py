@@ -33,7 +33,7 @@ class Run:
     folder: Path
     manifest: loader.Manifest
     data: loader.DataRecipe
-    versions: dict[str, str]
+    versions: loader.Versions
     trained: Trained
 
     @staticmethod
