@@ -116,6 +116,8 @@ def test_a_number_that_is_pointed_at_lights_up_wherever_it_stands(address, visit
         assert len({text for _, text in seen}) == 1
     page.hover("#batch h2")
     assert page.evaluate(lit) == []
+    page.hover('[data-unit="input[1]"] [data-shows="value"]')
+    expect(page.locator("#batch-sample .same")).to_have_count(1)
     # And its symbol: the boxes of the scheme, and the fractions of its formula.
     symbols = "() => [...document.querySelectorAll('#scheme .same')].map((one) => one.dataset.symbol)"
     expect(page.locator("#scheme .factor").first).to_be_attached()
@@ -159,3 +161,20 @@ def test_on_a_phone_the_inspector_is_a_sheet(address, visit):
     expect(page.locator("#slice-picture svg")).to_be_visible()
     page.click("#close-inspector")
     expect(page.locator("#inspector")).to_be_hidden()
+
+
+def test_the_point_on_the_slice_and_the_lenses_follow_the_arrow_keys(address, visit):
+    page = visit(f"{address}#")
+    page.click('[data-weight="dense_1.W[0, 0]"]')
+    point = page.locator("#slice .point")
+    before = float(point.get_attribute("aria-valuenow"))
+    point.focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+        settled(page)
+    expect(point).to_be_focused()
+    assert float(point.get_attribute("aria-valuenow")) > before
+    page.focus("#lens-sample")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#lens-plane")).to_be_focused()
+    expect(page.locator("#lens-plane")).to_have_attribute("aria-checked", "true")

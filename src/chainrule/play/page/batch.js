@@ -2,6 +2,7 @@
 
 import { app, byId, make, on } from "./app.js";
 import { look } from "./charts.js";
+import { quantityOf } from "./highlight.js";
 import { shade } from "./output.js";
 import { figure, has, shownScene } from "./stage.js";
 import { TEXT, t } from "./text.js";
@@ -22,7 +23,7 @@ function show() {
   const more = scene.rows.length > MOST_CHIPS ? [make("span", { className: "hint" }, `+ ${scene.rows.length - MOST_CHIPS}`)] : [];
   byId("batch-chips").replaceChildren(...chips, ...more);
   byId("batch-words").textContent = t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
-  const rows = scene.table.map(([name, value]) => make("tr", {}, make("th", {}, name), make("td", {}, value)));
+  const rows = scene.table.map(([name, value], k) => make("tr", {}, make("th", {}, name), make("td", {}, quantityOf(`input[${k}]`, "value", value))));
   const targets = scene.output.target_text ? [make("tr", {}, make("th", {}, TEXT.target), make("td", {}, scene.output.target_text))] : [];
   byId("batch-sample").replaceChildren(...rows, ...targets);
   const { batch_loss, batch_loss_after } = scene.output;

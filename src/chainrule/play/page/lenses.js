@@ -49,6 +49,16 @@ export function startLenses() {
       look();
     };
   }
+  byId("lenses").onkeydown = (event) => {
+    const way = /** @type {Record<string, number>} */ ({ ArrowLeft: -1, ArrowRight: 1 })[event.key];
+    if (!way || event.target === edges) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const possible = LENSES.filter(isPossible);
+    lookThrough(possible[(possible.indexOf(app.lens) + way + possible.length) % possible.length]);
+    byId(`lens-${app.lens}`).focus();
+    look();
+  };
   edges.onchange = () => {
     app.edges = edges.value;
     emit("lens");

@@ -42,11 +42,18 @@ function draw() {
     picture.append(svg("line", { x1: from, y1: HEIGHT - BOTTOM - 5, x2: to, y2: HEIGHT - BOTTOM - 5, class: "step" }));
     picture.append(svg("circle", { cx: to, cy: y(slice.next_loss), r: 5, class: "landing" }));
   }
-  const point = svg("circle", { cx: x(slice.value), cy: y(slice.loss), r: 7, class: "point", tabindex: 0 });
-  if (!app.saved) point.append(svg("title", {}, TEXT.drag_point));
+  const focused = document.activeElement?.classList.contains("point");
+  const point = svg("circle", { cx: x(slice.value), cy: y(slice.loss), r: 7, class: "point" });
+  if (!app.saved) {
+    const says = { tabindex: "0", role: "slider", "aria-label": slice.weight, "aria-valuemin": String(values[0]), "aria-valuemax": String(values[values.length - 1]), "aria-valuenow": String(slice.value) };
+    for (const [name, value] of Object.entries(says)) point.setAttribute(name, value);
+    point.append(svg("title", {}, TEXT.drag_point));
+    push(point, (values[values.length - 1] - values[0]) / 40);
+  }
   if (!app.saved) drag(point, picture, (across) => values[0] + ((across * WIDTH - LEFT) / (WIDTH - LEFT - 6)) * (values[values.length - 1] - values[0]));
   picture.append(point);
   byId("slice-picture").replaceChildren(picture);
+  if (focused) point.focus();
   byId("slice-words").textContent = has("gradient") ? slice.step_words : `${slice.words} ${app.saved ? "" : TEXT.drag}`;
 }
 
@@ -65,6 +72,18 @@ function drag(point, picture, value) {
   };
   point.onpointerup = (event) => {
     if (slice) app.send({ type: "set weight", weight: slice.weight, value: value(across(event)) });
+  };
+}
+
+/** Let the arrow keys move the point. @param {SVGElement} point @param {number} by how far */
+function push(point, by) {
+  const ways = /** @type {Record<string, number>} */ ({ ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 });
+  point.onkeydown = (event) => {
+    const way = ways[event.key];
+    if (!way || !slice) return;
+    event.preventDefault();
+    event.stopPropagation();
+    app.send({ type: "set weight", weight: slice.weight, value: slice.value + way * by });
   };
 }
 
