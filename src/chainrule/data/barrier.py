@@ -34,17 +34,17 @@ class Limits:
     Attributes:
         cells: the maximum of rows x columns, or of numbers in arrays and pictures
         memory: bytes that decoding in a process of its own may take
-        apart: whether everything is decoded there; otherwise only Parquet is
+        in_child: whether everything is decoded there; otherwise only Parquet is
     """
 
     cells: int
     memory: int
-    apart: bool = False
+    in_child: bool = False
 
 
 FILE = Limits(200_000_000, 8_000_000_000)
 """For the user's own files. Training needs up to 12 bytes for each number."""
-UPLOAD = Limits(10_000_000, 1_000_000_000, apart=True)
+UPLOAD = Limits(10_000_000, 1_000_000_000, in_child=True)
 """For files from a page, which must not take the server down."""
 
 
@@ -75,7 +75,7 @@ def check_budget(name: str, rows: int, columns: int, limits: Limits = FILE, hint
         raise DataError(f"{name}: {rows:,} x {columns:,} is more than {limits.cells:,} numbers; {hint}")
 
 
-def read_apart(path: Path, content: bytes, limits: Limits, texts: Collection[str] = ()) -> pl.DataFrame:
+def read_in_child(path: Path, content: bytes, limits: Limits, texts: Collection[str] = ()) -> pl.DataFrame:
     """A table, decoded in a process of its own, whose memory is limited.
 
     Args:
@@ -90,7 +90,7 @@ def read_apart(path: Path, content: bytes, limits: Limits, texts: Collection[str
     import polars as pl
 
     # Not `-m`: with the package's own imports, it would start twice as slowly.
-    program = str(Path(__file__).with_name("apart.py"))
+    program = str(Path(__file__).with_name("child.py"))
     request = {"path": str(path), "memory": limits.memory, "cells": limits.cells, "texts": list(texts)}
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as decoded:
         source.write(content)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chainrule.data.barrier import FILE, Limits, check_budget, guarded, read_apart
+from chainrule.data.barrier import FILE, Limits, check_budget, guarded, read_in_child
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def read_frame(path: Path, content: bytes, limits: Limits = FILE, texts: Collect
         raise DataError(f"{path}: can't read {f'{kind} files' if kind else 'a file without an extension'}; {known}")
     if is_parquet and not (content.startswith(b"PAR1") and content.endswith(b"PAR1")):
         raise DataError(f"{path}: not a readable Parquet file (it has to begin and end with PAR1)")
-    if is_parquet or limits.apart:
-        frame = read_apart(path, content, limits, texts)
+    if is_parquet or limits.in_child:
+        frame = read_in_child(path, content, limits, texts)
     else:
         frame = read_csv(path, content, limits, texts)
     _check_width(path, frame.width)

@@ -1,6 +1,6 @@
-"""A process of its own that decodes one table, so that a crash or an allocation ends only it.
+"""The child process that decodes one table, so that a crash or an allocation ends only it.
 
-`barrier.read_apart` starts it with a request as JSON: the file comes in on stdin, the table goes
+`barrier.read_in_child` starts it with a request as JSON: the file comes in on stdin, the table goes
 out on stdout in Arrow's format. Exit code 2 means that stdout has an error message instead.
 """
 
