@@ -487,11 +487,14 @@ def campaign(home: Path, options: argparse.Namespace) -> int:
     """Try the alterations that the options ask for, and print a table."""
     runs = record(home)
     every = [(name, alteration) for name, (run, _) in runs.items() for alteration in alterations(run)]
-    found = {(f["run"], f["alteration"]) for f in map(json.loads, map(Path.read_text, options.replay.glob("*.json")))}
-    chosen = [(name, alteration) for name, alteration in every if (name, alteration.label) in found]
+    found = {(f["run"], f["alteration"]): f["command"].split()
+             for f in map(json.loads, map(Path.read_text, options.replay.glob("*.json")))}  # fmt: skip
+    chosen = [(name, alteration, found[name, alteration.label])
+              for name, alteration in every if (name, alteration.label) in found]  # fmt: skip
     assert len(chosen) == len(found), "a finding's alteration exists no more"
     every = [(name, alteration) for name, alteration in every if fnmatchcase(alteration.label, options.only)]
-    chosen += spread(every, random.Random(options.seed))[: options.count or None]
+    chosen += [(name, alteration, None)
+               for name, alteration in spread(every, random.Random(options.seed))[: options.count or None]]  # fmt: skip
     unaltered, worker = {}, Worker()
     for name, (run, commands) in runs.items():
         shutil.copytree(run, home / "unaltered" / name / "run")
@@ -501,16 +504,18 @@ def campaign(home: Path, options: argparse.Namespace) -> int:
     end = time.monotonic() + 60 * options.minutes
     tried, good, findings = Counter[str](), Counter[str](), []
     kinds = Counter[str]()
-    for name, alteration in chosen:
+    for name, alteration, once in chosen:
         if time.monotonic() > end:
             break
         folder = home / "altered"
         folder.mkdir()
         shutil.copy(home / "data.csv", folder)
-        run, commands = runs[name]
+        run, every_command = runs[name]
+        commands = every_command if once is None else [once]  # a finding needs only the command that it was found by
         altered_copy(run, folder / "run", alteration)
         file = alteration.file.removesuffix(" (last)")
-        for arguments, before, now in zip(commands, unaltered[name], worker.outcomes(folder, commands), strict=False):
+        for arguments, now in zip(commands, worker.outcomes(folder, commands), strict=False):
+            before = unaltered[name][every_command.index(arguments)]
             verdict = judged(alteration, arguments, before, now)
             tried[file] += 1
             if verdict in ("same", "refused", "another run"):

@@ -1,6 +1,6 @@
 """Kills trainings at random moments, resumes them, and compares the bits.
 
-    python campaigns/kills.py --count 300
+    python campaigns/kills.py --count 2000 --jobs 4 --minutes 60
 
 Each training of a small network is killed at a random moment, and its resumption often again.
 Whatever the moment, the run is missing or holds a complete state; no second process can write
@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -22,10 +23,11 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from chainrule import Recorder, Run, train
-from chainrule.errors import ChainruleError
+from chainrule.errors import ChainruleError, RunError
 from chainrule.runs import folder as files
 from chainrule.runs import recorder
 from chainrule.runs.lock import InUseError, Lock
@@ -111,18 +113,28 @@ def attempt(folder: Path, rng: random.Random, span: list[float], expected: dict[
         return f"the run is {Run.open(folder).manifest['status']}"
     if contents(folder) != expected:
         return "other bits than without a kill"
-    litter = {path.name for path in folder.iterdir()} - {files.MANIFEST, *Run.open(folder).manifest["files"]}
-    return f"litter: {sorted(litter)}" if litter else ""
+    return f"litter: {litter(folder)}" if litter(folder) and not swept(folder) else ""
 
 
-def main() -> int:
-    """Run the campaign; 1 if anything was found."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=300, help="how many trainings to kill")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=20, help="stop after this time")
-    options = parser.parse_args()
-    rng, seen, end = random.Random(options.seed), Counter[str](), time.monotonic() + 60 * options.minutes
+def litter(folder: Path) -> list[str]:
+    """The files in a run's folder that don't belong to it."""
+    return sorted({path.name for path in folder.iterdir()} - {files.MANIFEST, *Run.open(folder).manifest["files"]})
+
+
+def swept(folder: Path) -> bool:
+    """Whether resuming a complete run, which is refused, removes what a process left that was killed
+    between writing the last manifest and its end.
+    """
+    try:
+        Run.open(folder).resume()
+    except RunError:
+        return not litter(folder)
+    return False
+
+
+def campaign(seed: int, kills: int, minutes: float) -> Counter[str]:
+    """Kill trainings so many times; prints what it finds, and counts what it saw."""
+    rng, seen, end = random.Random(seed), Counter[str](), time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as temporary:
         home, span = Path(temporary) / "runs", [1.0]
         begin(home / "warm-up")  # imports what the processes below share
@@ -133,20 +145,39 @@ def main() -> int:
         expected = contents(home / "whole-0")
         assert contents(home / "whole-1") == expected
         names = {"warm-up", "whole-0", "whole-1"}
-        for k in range(options.count):
-            if time.monotonic() > end:
-                break
+        while seen["kills"] < kills and time.monotonic() < end:
+            name = f"run-{seen['trainings']}"
             try:
-                problem = attempt(home / f"run-{k}", rng, span, expected, seen)
+                problem = attempt(home / name, rng, span, expected, seen)
             except ChainruleError as error:
                 problem = f"refused: {error}"
-            names.add(f"run-{k}")
+            names.add(name)
             beside = {path.name for path in home.iterdir()} - names
             problem = problem or (f"litter: {sorted(beside)}" if beside else "")
             seen["trainings"] += 1
             seen["good"] += not problem
             if problem:
-                print(json.dumps({"training": k, "seed": options.seed, "found": problem}), flush=True)
+                print(json.dumps({"training": name, "seed": seed, "found": problem}), flush=True)
+            else:
+                shutil.rmtree(home / name)
+                names.remove(name)
+    return seen
+
+
+def main() -> int:
+    """Run the campaign; 1 if anything was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=300, help="how many kills")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=20, help="stop after this time")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="how many trainings at a time; most of them wait for the disk"
+    )
+    options = parser.parse_args()
+    share = -(-options.count // options.jobs)
+    with ProcessPoolExecutor(options.jobs) as pool:
+        parts = [pool.submit(campaign, options.seed + k, share, options.minutes) for k in range(options.jobs)]
+        seen = sum((part.result() for part in parts), Counter[str]())
     for what, count in seen.items():
         print(f"{what:40}{count:8,}")
     return 0 if seen["good"] == seen["trainings"] else 1

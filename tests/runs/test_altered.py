@@ -63,6 +63,16 @@ def test_a_resumed_run_is_swept_of_what_killed_processes_left(recorded):
     assert names == {"manifest.json", "notes.txt", *Run.open(recorded).manifest["files"]}
 
 
+def test_resuming_a_complete_run_is_refused_and_sweeps_what_was_left_at_its_end(recorded):
+    before = Run.open(recorded).manifest
+    for name in (".lock", "state-00000004.safetensors"):
+        (recorded / name).write_bytes(b"left behind")
+    with pytest.raises(RunError, match="2 epochs already"):
+        Run.open(recorded).resume()
+    assert {path.name for path in recorded.iterdir()} == {"manifest.json", *before["files"]}
+    assert Run.open(recorded).manifest == before
+
+
 def test_what_a_killed_process_left_of_a_new_run_is_no_obstacle(tmp_path):
     for name in ("run", "iris-1"):
         (tmp_path / name).mkdir()

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import os
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import IO
 
@@ -99,6 +100,18 @@ def claim(folder: Path, numbered: bool) -> tuple[Path, Lock]:
             continue
         return name, lock
     raise AssertionError("unreachable")
+
+
+def sweep_left(folder: Path, names: Container[str]) -> None:
+    """Remove what a killed process left in a run of these files, its lock file too; nothing while
+    the run is in use, or where it can't be written to.
+    """
+    with contextlib.suppress(RunError, OSError):
+        lock = Lock(folder)
+        try:
+            files.sweep(folder, names)
+        finally:
+            lock.release()
 
 
 def _lock(file: IO[bytes]) -> bool:

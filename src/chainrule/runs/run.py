@@ -13,6 +13,7 @@ from chainrule.engine import Position, StepRecord
 from chainrule.errors import DataError, RunError
 from chainrule.runs import folder as files
 from chainrule.runs import loader
+from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, data_recipe
 from chainrule.training import Listener, Timeline, Trained, follow
 from chainrule.training.loop import final_weights
@@ -140,6 +141,7 @@ class Run:
             plan.epochs == complete and self.manifest["status"] == "complete"
         )  # else a killed process did not say so
         if plan.epochs < complete or is_done:
+            sweep_left(self.folder, self.manifest["files"])  # of a process killed just after its last epoch
             raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more (--epochs)")
         data = self.own_data(data)
         recorder = Recorder(self.folder, resume=True)
