@@ -1,9 +1,10 @@
 """Damaged files of every format: each is read correctly, or refused in a line that names it.
 
-    python campaigns/fuzzed_files.py --count 1000
+    python campaigns/fuzzed_files.py --count 100000 --seconds 3600
 
 Small CSV, Parquet, NPZ, picture and skops files are damaged at random: bytes changed, cut out,
-repeated or inserted. Each is read, prepared and previewed in a process with at most 1 GB of memory.
+repeated or inserted. Each is read in a process with at most 1 GB of memory; of the tables, which
+take a hundred times as long to prepare as to read, each tenth is prepared and previewed, too.
 A crash, a traceback, an answer after more than 60 seconds, an error of several lines and a prepared
 number that is not finite are findings; their files are saved in tests/data/damaged, which the
 tests read. Exits with 1 if there are any.
@@ -15,12 +16,14 @@ import argparse
 import datetime
 import io
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,10 @@ FOUND = Path(__file__).parents[1] / "tests" / "data" / "damaged"
 MEMORY = 1_000_000_000
 SECONDS = 60
 FORMATS = {"csv": ".csv", "parquet": ".parquet", "npz": ".npz", "picture": ".png", "skops": ".skops"}
-BATCH = 200
+GOOD = ("good", "refused")
+BATCH = 500
+PREPARED = 10
+"""One table in so many is prepared, too."""
 TOKENS = (b"\n", b"\r", b",", b";", b'"', b"\x00", b"\xff", b"1e39", b"1e-320", b"nan", b"-inf", b"2024-13-01", b"True",
           b"9" * 30, b"1,5", b"NA")  # fmt: skip
 
@@ -88,7 +94,7 @@ def seeds(kind: str) -> list[bytes]:
             (image if mode == "I;16" else image.convert(mode)).save(content, suffix)
             files.append(content.getvalue())
         return files
-    return [preparation().contents()["preparation.skops"]]
+    return [preparation()["preparation.skops"]]
 
 
 def damaged(content: bytes, seed: int, number: int) -> bytes:
@@ -148,11 +154,15 @@ def mutant(kind: str, originals: list[bytes], seed: int, number: int) -> bytes:
     return (rezipped if inside else damaged)(original, seed, number)
 
 
-def read(kind: str, content: bytes, folder: Path, fitted: Any) -> str:
-    """Read a damaged file in every way; returns "good" or "refused", or raises what is a finding."""
+def read(kind: str, content: bytes, folder: Path, prepares: bool = True) -> str:
+    """Read a damaged file; returns "good" or "refused", or raises what is a finding.
+
+    `prepares` says whether a table is also prepared and previewed.
+    """
     import numpy as np
 
     from chainrule.data import find_samples, load
+    from chainrule.data.dataset import find
     from chainrule.data.preparation import Preparation
     from chainrule.errors import ChainruleError
     from chainrule.play.upload import Upload
@@ -161,16 +171,18 @@ def read(kind: str, content: bytes, folder: Path, fitted: Any) -> str:
     path.write_bytes(content)
     try:
         if kind == "skops":
-            about = fitted.contents()["preparation.json"]
-            found = Preparation.from_contents({"preparation.json": about, "preparation.skops": content})
+            found = Preparation.from_contents({**preparation(), "preparation.skops": content})
             x = found.apply(find_samples(table()))
             _ = found.uses, found.names
         elif kind == "picture":
             x = find_samples(path).features
+        elif kind in ("csv", "parquet") and not prepares:
+            x = [0.0] if find(path).features.width else []
         else:
+            data = load(path)
             if kind == "csv":
-                Upload("name", load(path).source.features).preview(0)
-            x = load(path).training.x
+                Upload("name", data.source.features).preview(0)
+            x = data.training.x
         assert np.isfinite(np.asarray(x)).all(), "a prepared number is not finite"
     except ChainruleError as error:
         text = str(error)
@@ -182,20 +194,54 @@ def read(kind: str, content: bytes, folder: Path, fitted: Any) -> str:
 
 
 def table() -> Any:
-    """The table of the valid CSV file."""
+    """A few columns of the valid CSV file."""
     from chainrule.data.tables import read_csv
 
-    return read_csv(Path("valid.csv"), seeds("csv")[0])
+    return read_csv(Path("valid.csv"), seeds("csv")[0]).select("rooms", "kind", "sold", "price")
 
 
-def preparation() -> Any:
-    """The preparation that was fitted on it."""
+@cache
+def preparation() -> dict[str, bytes]:
+    """The files of the preparation that was fitted on it."""
     from chainrule.data import load
 
-    return load(table()).preparation
+    return load(table()).preparation.contents()
 
 
-def batch(kind: str, seed: int, first: int, last: int, seconds: float) -> None:
+def decode(request: dict[str, Any], source: Path, decoded: Path) -> None:
+    """What the child process of `barrier.run_child` does, with these files."""
+    from chainrule.data import child
+
+    sys.stdin, sys.stdout = source.open(), decoded.open("w")
+    os._exit(child.main(request))
+
+
+def fork_children(folder: Path) -> None:
+    """Have the child processes that decode files forked from one that has imported what they need,
+    which starts a hundred of them in the time of one.
+    """
+    from chainrule.data import barrier
+
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["polars", "chainrule.data.tables", "chainrule.data.child"])
+    paths = folder / "source", folder / "decoded"
+
+    def run_child(request: dict[str, Any], source: Any, decoded: Any) -> int:
+        paths[0].write_bytes(source.read())
+        process = forks.Process(target=decode, args=(request, *paths))
+        process.start()
+        process.join(SECONDS)
+        code = process.exitcode
+        if code is None:
+            process.kill()
+            raise subprocess.TimeoutExpired("decode", SECONDS)
+        decoded.write(paths[1].read_bytes())
+        return code
+
+    barrier.run_child = run_child
+
+
+def batch(files: list[tuple[str, int]], seed: int, seconds: float) -> None:
     """Read these damaged files, with a line of JSON before and after each, for so many seconds.
 
     A file that takes too long ends the process by an alarm.
@@ -205,47 +251,48 @@ def batch(kind: str, seed: int, first: int, last: int, seconds: float) -> None:
     # No thread of a library may take the memory that the files are measured by.
     resource.setrlimit(resource.RLIMIT_AS, (3 * MEMORY, 3 * MEMORY))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    originals, fitted = seeds(kind), preparation()
+    preparation()
+    originals = {kind: seeds(kind) for kind, _ in files}
     end = time.monotonic() + seconds
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(first, last):
-            if number > first and time.monotonic() > end:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        fork_children(folder)
+        for k, (kind, number) in enumerate(files):
+            if k and time.monotonic() > end:
                 break
-            print(json.dumps([number, "reads"]), flush=True)
+            print(json.dumps("reads"), flush=True)
             signal.alarm(SECONDS)
             try:
-                print(
-                    json.dumps([number, read(kind, mutant(kind, originals, seed, number), Path(folder), fitted)]),
-                    flush=True,
-                )
+                content = mutant(kind, originals[kind], seed, number)
+                print(json.dumps(read(kind, content, folder, number % PREPARED == 0)), flush=True)
             except BaseException as error:
-                print(json.dumps([number, f"{type(error).__name__}: {str(error)[:300]}"]), flush=True)
+                print(json.dumps(f"{type(error).__name__}: {str(error)[:300]}"), flush=True)
 
 
-def campaign(kind: str, count: int, seed: int, seconds: float) -> tuple[int, int, dict[int, str]]:
-    """How many files were read or refused, how many of them were read, and the findings."""
-    results: dict[int, str] = {}
-    end, number = time.monotonic() + seconds, 0
+def campaign(counts: dict[str, int], seed: int, seconds: float) -> dict[tuple[str, int], str]:
+    """What became of so many files of each format: "good", "refused", or a finding."""
+    results: dict[tuple[str, int], str] = {}
+    files = [(kind, number) for kind, count in counts.items() for number in range(count)]
+    end = time.monotonic() + seconds
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "2"}
-    while number < count and time.monotonic() < end:
-        last = min(number + BATCH, count)
-        command = [sys.executable, __file__, "--batch", kind, str(seed), str(number), str(last)]
-        with tempfile.TemporaryFile("w+") as lines:
-            seconds_left = str(end - time.monotonic())
+    while len(results) < len(files) and time.monotonic() < end:
+        some = files[len(results) : len(results) + BATCH]
+        command = [sys.executable, __file__, "--batch", str(seed), str(end - time.monotonic())]
+        with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as lines:
+            json.dump(some, asked)
+            asked.seek(0)
             code = subprocess.run(
-                [*command, seconds_left], stdout=lines, stderr=subprocess.DEVNULL, env=environment
+                command, stdin=asked, stdout=lines, stderr=subprocess.DEVNULL, env=environment
             ).returncode
             lines.seek(0)
-            said = [json.loads(line) for line in lines.read().splitlines() if line.endswith("]")]
+            said = [json.loads(line) for line in lines.read().splitlines() if line.endswith('"')]
         if not said:
-            raise SystemExit(f"a batch of {kind} files did not start; see: {' '.join(command)} 60")
-        results |= {where: what for where, what in said if what != "reads"}
-        reached = max((where for where, _ in said), default=number)
-        if code != 0 and reached not in results:
-            results[reached] = f"the process ended with {code}"
-        number = reached + 1
-    findings = {where: what for where, what in results.items() if what not in ("good", "refused")}
-    return len(results), sum(what == "good" for what in results.values()), findings
+            raise SystemExit(f"a batch of files did not start: {json.dumps(some[:3])[:-1]}, ...] | {' '.join(command)}")
+        became = [what for what in said if what != "reads"]
+        if said[-1] == "reads":
+            became.append(f"the process ended with {code}")
+        results |= dict(zip(some, became, strict=False))
+    return results
 
 
 def main() -> int:
@@ -255,24 +302,24 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=600, help="the most time for each format")
     parser.add_argument("--formats", nargs="*", default=list(FORMATS), choices=list(FORMATS))
-    parser.add_argument("--batch", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--batch", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.batch:
-        kind, *numbers = options.batch
-        batch(kind, *map(int, numbers[:3]), float(numbers[3]))
+        batch([(kind, number) for kind, number in json.load(sys.stdin)], int(options.batch[0]), float(options.batch[1]))
         return 0
     print(f"{'format':<10}{'tried':>8}{'good':>8}  of which read")
     failed = False
     for kind in options.formats:
-        tried, was_read, findings = campaign(kind, options.count, options.seed, options.seconds)
-        print(f"{kind:<10}{tried:>8}{tried - len(findings):>8}{was_read:>8}", flush=True)
-        originals = seeds(kind) if findings else []
+        results = campaign({kind: options.count}, options.seed, options.seconds)
+        findings = {number: what for (_, number), what in results.items() if what not in GOOD}
+        was_read = sum(what == "good" for what in results.values())
+        print(f"{kind:<10}{len(results):>8,}{len(results) - len(findings):>8,}{was_read:>8,}", flush=True)
         for number, what in findings.items():
             FOUND.mkdir(exist_ok=True)
             path = FOUND / f"{kind}-{options.seed}-{number}{FORMATS[kind]}"
-            path.write_bytes(mutant(kind, originals, options.seed, number))
+            path.write_bytes(mutant(kind, seeds(kind), options.seed, number))
             print(f"  {path.name}: {what}")
-        failed = failed or bool(findings) or tried == 0
+        failed = failed or bool(findings) or not results
     return int(failed)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from chainrule.errors import ChainruleError, DataError
 
@@ -89,25 +89,35 @@ def read_in_child(path: Path, content: bytes, limits: Limits, texts: Collection[
     """
     import polars as pl
 
-    # Not `-m`: with the package's own imports, it would start twice as slowly.
-    program = str(Path(__file__).with_name("child.py"))
     request = {"path": str(path), "memory": limits.memory, "cells": limits.cells, "texts": list(texts)}
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as decoded:
         source.write(content)
         source.seek(0)
-        command = [sys.executable, "-P", program, json.dumps(request)]
-        with subprocess.Popen(command, stdin=source, stdout=decoded, stderr=subprocess.DEVNULL) as process:
-            importlib.import_module("skrub")  # which tables need next, and which takes longer than the process
-            try:
-                process.wait(SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise DataError(f"{path}: decoding it takes longer than {SECONDS} seconds; is it damaged?") from None
+        try:
+            code = run_child(request, source, decoded)
+        except subprocess.TimeoutExpired:
+            raise DataError(f"{path}: decoding it takes longer than {SECONDS} seconds; is it damaged?") from None
         decoded.seek(0)
         answer = decoded.read()
-    if process.returncode == 2:
+    if code == 2:
         raise DataError(answer.decode())
-    if process.returncode != 0:
+    if code != 0:
         most = f"{limits.memory / 1e9:g} GB of memory"
         raise DataError(f"{path}: decoding it crashes, or takes more than {most}; is it damaged, or too large?")
     return pl.read_ipc(io.BytesIO(answer))
+
+
+def run_child(request: dict[str, Any], source: IO[bytes], decoded: IO[bytes]) -> int:
+    """The exit code of a child process that decodes a table, from one file into another.
+
+    Raises subprocess.TimeoutExpired if that takes too long.
+    """
+    # Not `-m`: with the package's own imports, it would start twice as slowly.
+    command = [sys.executable, "-P", str(Path(__file__).with_name("child.py")), json.dumps(request)]
+    with subprocess.Popen(command, stdin=source, stdout=decoded, stderr=subprocess.DEVNULL) as process:
+        importlib.import_module("skrub")  # which tables need next, and which takes longer than the process
+        try:
+            return process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
