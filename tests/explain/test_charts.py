@@ -5,6 +5,7 @@ charts.
 import sys
 from dataclasses import replace
 
+import kaleido
 import numpy as np
 import pytest
 
@@ -127,7 +128,16 @@ def test_the_pages_work_offline(recorded, open_page, tmp_path, name, width):
         assert browser_page.locator("#chart .scatterlayer .trace").count() == 3 * len(result.names)
 
 
-def test_the_commands_write_html_and_png(recorded, chromium, tmp_path, capsys):
+@pytest.fixture
+def started_kaleido(chromium):
+    """Kaleido's browser, started once for several charts."""
+    kaleido.start_sync_server(silence_warnings=True)
+    yield
+    kaleido.stop_sync_server(silence_warnings=True)
+
+
+@pytest.mark.filterwarnings("ignore:The kopts argument")
+def test_the_commands_write_html_and_png(recorded, started_kaleido, tmp_path, capsys):
     run, _ = recorded
     for name, options in (("descend", ["--grid", "5"]), ("gradients", [])):
         for kind, start in ((".html", b"<!doctype html>"), (".png", b"\x89PNG")):
