@@ -204,7 +204,7 @@ def pictures() -> dict[str, tuple[Callable[[int], Any], str]]:
 def of_pictures(kind: str) -> Iterator[Cell]:
     """The cells of a folder of pictures."""
     draw, expected = pictures()[kind]
-    names = {"one class": ["a"], "unusual names": ["[/x] ä", "b c,{0}"]}.get(kind, ["cat", "dog"])
+    names = {"one class": ["a"], "unusual names": ["[b] ä", "b c,{0}"]}.get(kind, ["cat", "dog"])
     labels = []
     for k in range(ROWS):
         folder = Path("pictures", names[k * len(names) // ROWS])
@@ -301,13 +301,13 @@ def of_bad_targets(target: str) -> Iterator[Cell]:
     """The cells of `evaluate` with a bad value of the target."""
     trial = Trial(target, "number", "csv")
     output("train", written(trial.frame, "csv", "train"), *OPTIONS, "--output", "run", "--json")
-    allowed = {CLASSES: (), QUANTITY: ("-3", "1", "0.5", "9" * 25)}[trial.expected[0]]
+    allowed = ("-3", "1", "1.0", "0.5", "9" * 25, "1,5" * (target == "whole")) if target in ("number", "whole") else ("1.0",)[: target == "count"]
     for text in CELLS:
         cells = as_text(trial.frame["y"]).to_list()
         cells[BAD_ROW] = text or None
         data = written(with_column(trial.frame, "y", pl.Series(cells)), "csv")
         known_class = text in set(as_text(trial.frame["y"])) or (target, text) in (("truth", "True"), ("truth", "1"))
-        if text in (*allowed, "1.0" if trial.expected[0] == QUANTITY else "") and text or known_class:
+        if text in allowed or known_class:
             yield f"target {text[:20]!r}", lambda data=data: as_json(output("evaluate", "run", data, "--json"))
         else:
             yield f"target {text[:20]!r}", lambda data=data: refused(f"row {BAD_ROW + 1}, column 'y'", "evaluate", "run", data)

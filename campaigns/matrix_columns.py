@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-ROWS = 40
+ROWS = 64
 FILES = {"csv": ".csv", "semicolons": ".csv", "tsv": ".tsv", "parquet": ".parquet"}
 """The containers that are files, with their extensions."""
 TEXTUAL = ("csv", "semicolons", "tsv")
@@ -73,7 +73,6 @@ def _columns() -> dict[str, Column]:
 
     nested = {"containers": ("parquet", "polars")}
     digits = rng.choice(["01", "02", "03"], ROWS).tolist()
-    as_number = {container: (CLASSES, "number") for container in TEXTUAL}
     return {
         "number": Column(series(noise), QUANTITY, "number"),
         "float32": Column(series(noise, pl.Float64).cast(pl.Float32), QUANTITY, "number"),
@@ -83,14 +82,14 @@ def _columns() -> dict[str, Column]:
         "count": Column(series(counts), CLASSES, "number"),
         "count as float": Column(series(counts).cast(pl.Float64), CLASSES, "number"),
         "zero or one": Column(series(counts % 2), CLASSES, "number"),
-        "truth": Column(series(counts > 1), CLASSES, "category"),
+        "truth": Column(series(counts > 1), CLASSES, "number"),
         "decimal": Column(series(noise).cast(pl.Decimal(12, 4)), QUANTITY, "number"),
         "two words": Column(series(["yes" if k else "no" for k in counts % 2]), CLASSES, "category"),
         "words": Column(series(words), CLASSES, "category"),
         "categorical": Column(series(words, pl.Categorical), CLASSES, "category"),
         "enum": Column(series(words, pl.Enum(sorted(set(words)))), CLASSES, "category", nested["containers"]),
         "unusual words": Column(series(odd), CLASSES, "category"),
-        "digits as text": Column(series(digits), CLASSES, "category", other=as_number),
+        "digits as text": Column(series(digits), CLASSES, "number"),
         "text": Column(series(texts), MANY, "text"),
         "decimal commas": Column(series(commas), QUANTITY, "number"),
         "thousands": Column(series(thousands), QUANTITY, "number"),
@@ -102,7 +101,7 @@ def _columns() -> dict[str, Column]:
         "duration": Column(series(moments) - moments[0], DATE, "number", TYPED),
         "gaps in numbers": Column(series(gaps(noise.tolist())), MISSING, "number"),
         "gaps in counts": Column(series(gaps(counts.tolist())), MISSING, "number"),
-        "gaps in truth": Column(series(gaps((counts > 1).tolist())), MISSING, "category"),
+        "gaps in truth": Column(series(gaps((counts > 1).tolist())), MISSING, "number"),
         "gaps in words": Column(series(gaps(words)), MISSING, "category"),
         "gaps in texts": Column(series(gaps(texts)), MISSING, "text"),
         "gaps in dates": Column(series(gaps(days)), MISSING, "date"),
@@ -152,6 +151,8 @@ def arrays() -> dict[str, Arrays]:
             "floats": x, "float32": x.astype(np.float32), "float16": x.astype(np.float16), "integers": (9 * x).astype(int),
             "truth": x > 0, "bytes": (9 + x).astype(np.uint8), "one feature": x[:, 0], "constants": np.ones_like(x),
             "pictures": pictures, "colours": rng.integers(0, 256, (ROWS, 4, 5, 3), dtype=np.uint8),
+            "fractions in pictures": pictures / 255, "one channel": pictures[..., None],
+            "four channels": rng.normal(size=(ROWS, 4, 5, 4)), "sequences": rng.normal(size=(ROWS, 1, 6)),
             "volumes": rng.normal(size=(ROWS, 2, 2, 2, 2)), "other byte order": x.astype(">f8"),
             "columns in memory": np.asfortranarray(x), "a constant column": np.c_[x, np.ones(ROWS)],
         }.items()
@@ -161,7 +162,7 @@ def arrays() -> dict[str, Arrays]:
         "x of dates": Arrays(np.zeros((ROWS, 2), "M8[D]"), labels, "must be a numeric array"),
         "x of complex numbers": Arrays(x + 1j, labels, "must be a numeric array"),
         "x without samples": Arrays(x[:0], labels[:0], "there are no samples"),
-        "x without features": Arrays(x[:, :0], labels, "no feature"),
+        "x without features": Arrays(x[:, :0], labels, "every size must be above 0"),
         "x of one number": Arrays(np.array(1.0), labels, "must be a numeric array"),
         "x of 1e39": Arrays(x * 1e39, labels, LARGE),
         "x of tiny numbers": Arrays(x * 1e-300, labels, LITTLE),
@@ -195,12 +196,12 @@ KINDS = {
 
 ANY = ("category", "text")
 CELLS: dict[str, tuple[str, ...]] = {
-    "": tuple(KINDS), "soon": ANY, "yes": ANY, "1,5": ANY, "1e39": ANY, "inf": ANY, "-inf": ANY, "nan": ANY,
+    "": tuple(KINDS), "soon": ANY, "yes": ANY, "1,5": (*ANY, "whole"), "1e39": ANY, "inf": ANY, "-inf": ANY, "nan": ANY,
     "-3": (*ANY, "number", "whole"), "1": (*ANY, "number", "whole", "truth"), "1.0": (*ANY, "number", "whole"),
     "0.5": (*ANY, "number", "whole"), "9" * 25: (*ANY, "number", "whole"), "true": (*ANY, "truth"),
     "True": (*ANY, "truth"), "2024-13-01": ANY, "2024-02-03": (*ANY, "date", "time"), "02/03/2024": ANY,
     "2024-02-03T10:00:00": (*ANY, "time"), "12:30:00": (*ANY, "clock"), "25:00:00": ANY, "[/x] {0}": ANY,
-    "NA": tuple(KINDS), " ": ANY, "é" * 3000: ANY,
+    " ": ANY, "é" * 3000: ANY,
 }  # fmt: skip
 """Texts in one cell, each with the columns that take it; the others refuse it with its row."""
 
