@@ -3,8 +3,8 @@
     python campaigns/matrix.py --minutes 60
 
 The kinds of columns, and what must become of each, are in `matrix_columns.py`. Every pair of a
-target and a feature is tried in a CSV file, and each kind in every container with every command and
-format. Arrays, folders of pictures, and tables with a bad cell follow. A cell of the matrix is good
+target and a feature is tried in a CSV file, each kind in every container, and with every command
+and format in a CSV and in a Parquet file. Arrays, folders of pictures, and tables with a bad cell follow. A cell of the matrix is good
 if the result is correct (the task, the classes, the metrics computed anew, the gradients, the same
 predictions from every container), or if it is refused, where it must be, in one line that begins
 with "chainrule: ", with exit code 2 and nothing written. Everything else is a finding: the program
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import random
 import sys
@@ -57,15 +58,15 @@ PREDICTED: dict[tuple[str, ...], list[dict[str, Any]]] = {}
 
 
 def trials() -> Iterator[tuple[Trial, bool]]:
-    """Every target with every feature in a CSV file, and each with the partners in every container,
-    where every command is tried.
+    """Every target with every feature in a CSV file, and each with the partners in every container;
+    and whether to try every command: with numbers, in a CSV and in a Parquet file.
     """
     for target in (name for name in COLUMNS if COLUMNS[name].target):
         for feature in COLUMNS:
             for container in CONTAINERS:
-                is_thorough = target in PARTNERS or feature in PARTNERS
                 held = all(container in COLUMNS[name].containers for name in (target, feature))
-                if held and (is_thorough or container == "csv"):
+                if held and (container == "csv" or target in PARTNERS or feature in PARTNERS):
+                    is_thorough = container in ("csv", "parquet") and "number" in (target, feature)
                     yield Trial(target, feature, container), is_thorough
 
 
@@ -334,8 +335,10 @@ def groups() -> list[Group]:
     return found
 
 
-def campaign(chosen: list[Group], minutes: float, home: Path) -> tuple[Counter[str], Counter[str], list[str]]:
-    """How many cells were tried, how many are good, and the findings."""
+def campaign(
+    chosen: list[Group], minutes: float, home: Path, thin: int = 1
+) -> tuple[Counter[str], Counter[str], list[str]]:
+    """How many cells were tried, how many are good, and the findings; of bad cells every `thin`th."""
     end = time.monotonic() + 60 * minutes
     tried, good, findings = Counter[str](), Counter[str](), []
     for number, (label, cells) in enumerate(chosen):
@@ -345,7 +348,7 @@ def campaign(chosen: list[Group], minutes: float, home: Path) -> tuple[Counter[s
         (home / str(number)).mkdir()
         with contextlib.chdir(home / str(number)):
             try:
-                for name, use in cells():
+                for name, use in itertools.islice(cells(), None, None, thin if part == "bad cells" else None):
                     tried[part] += 1
                     problem = found_by(use)
                     good[part] += not problem
@@ -373,14 +376,14 @@ def found_by(use: Callable[[], Any]) -> str:
     return ""
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the campaign and print a table; 1 if anything was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=0, help="how many groups of cells, chosen at random; all: 0")
     parser.add_argument("--seed", type=int, default=0, help="of that choice")
     parser.add_argument("--minutes", type=float, default=60, help="stop after this time")
     parser.add_argument("--only", default="*", help="a pattern of the groups, such as 'csv: date > *'")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     every = [group for group in groups() if fnmatchcase(group[0], options.only.replace("[", "[[]"))]
     random.Random(options.seed).shuffle(every)
     chosen, start = every[: options.count or None], time.monotonic()

@@ -18,7 +18,6 @@ import polars as pl
 from matrix_columns import CLASSES, COLUMNS, FILES, QUANTITY, ROWS, TEXTUAL
 
 import chainrule
-from chainrule.cli import display
 from chainrule.cli import run as command
 from chainrule.errors import ChainruleError
 from chainrule.explain import explain
@@ -46,7 +45,6 @@ def must(condition: Any, message: str) -> None:
 def used(*arguments: str) -> tuple[int, str, str]:
     """The exit code, the output and the errors of a command; a warning is a finding."""
     out, err = io.StringIO(), io.StringIO()
-    display.out.file, display.err.file = out, err
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("default")
         code = command(list(arguments))
