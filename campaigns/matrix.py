@@ -4,11 +4,12 @@
 
 The kinds of columns, and what must become of each, are in `matrix_columns.py`. Every pair of a
 target and a feature is tried in a CSV file, each kind in every container, and with every command
-and format in a CSV and in a Parquet file. Arrays, folders of pictures, and tables with a bad cell follow. A cell of the matrix is good
-if the result is correct (the task, the classes, the metrics computed anew, the gradients, the same
-predictions from every container), or if it is refused, where it must be, in one line that begins
-with "chainrule: ", with exit code 2 and nothing written. Everything else is a finding: the program
-prints it with the option that repeats it, and exits with 1.
+and format in a CSV and in a Parquet file. Arrays, folders of pictures, and tables with a bad cell
+follow. A cell of the matrix is good if the result is correct (the task, the classes, the metrics
+computed anew, the gradients, the same predictions from every container), or if it is refused, where
+it must be, in one line that begins with "chainrule: ", with exit code 2 and nothing written.
+Everything else is a finding: the program prints it with the label that repeats it (`--only LABEL`),
+and exits with 1.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import os
 import random
 import sys
 import tempfile
@@ -30,16 +30,40 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from matrix_checks import (
-    CORE, MORE, OPTIONS, SETTINGS, Finding, Trial, as_json, check_run, in_python, must, output, previewed, raises,
-    refused, used, written,
-)  # fmt: skip
-from matrix_columns import (
-    CELLS, CLASSES, COLUMNS, CONTAINERS, FILES, KINDS, QUANTITY, ROWS, SWAPS, TYPED, Arrays, arrays,
-)  # fmt: skip
 
 import chainrule
 from chainrule.errors import ChainruleError
+from matrix_checks import (
+    CORE,
+    MORE,
+    OPTIONS,
+    SETTINGS,
+    Finding,
+    Trial,
+    as_json,
+    check_run,
+    in_python,
+    must,
+    output,
+    previewed,
+    raises,
+    refused,
+    written,
+)  # fmt: skip
+from matrix_columns import (
+    CELLS,
+    CLASSES,
+    COLUMNS,
+    CONTAINERS,
+    FILES,
+    KINDS,
+    QUANTITY,
+    ROWS,
+    SWAPS,
+    TYPED,
+    Arrays,
+    arrays,
+)  # fmt: skip
 
 Cell = tuple[str, Callable[[], Any]]
 """A cell of the matrix: the column of the table that counts it, and what to try."""
@@ -133,7 +157,10 @@ def of_arrays(tried: Arrays, container: str) -> Iterator[Cell]:
         of_samples(trained.predict(tried.x), np.asarray(tried.y), tried.expected)
         again = np.concatenate([trained.predict(tried.x[k : k + 8]) for k in range(0, ROWS, 8)])
         numbers = again if again.dtype.kind == "f" else again == trained.predict(tried.x)
-        must(np.allclose(numbers, trained.predict(tried.x) if again.dtype.kind == "f" else True, rtol=1e-4), "parts differ")
+        must(
+            np.allclose(numbers, trained.predict(tried.x) if again.dtype.kind == "f" else True, rtol=1e-4),
+            "parts differ",
+        )
         metrics = trained.evaluate(data)
         if tried.expected == CLASSES:
             labels = np.char.decode(tried.y) if tried.y.dtype.kind == "S" else tried.y
@@ -163,7 +190,7 @@ def of_pixels(data: str, y: Any, task: str) -> Iterator[Cell]:
 
     def evaluate() -> None:
         metrics = as_json(output("evaluate", "run", data, "--json"))
-        predicted = np.array([list(row.values())[0] for row in as_json(output("predict", "run", data, "--json"))])
+        predicted = np.array([next(iter(row.values())) for row in as_json(output("predict", "run", data, "--json"))])
         labels = np.char.decode(y) if y.dtype.kind == "S" else y
         if task == CLASSES:
             must(np.isclose(metrics["accuracy"], np.mean(predicted == labels)), "another accuracy")
@@ -182,23 +209,25 @@ def pictures() -> dict[str, tuple[Callable[[int], Any], str]]:
 
     rng = np.random.default_rng(3)
 
+    wide = np.uint16(257)
+
     def pixels(*shape: int) -> Any:
         return rng.integers(0, 256, shape, dtype=np.uint8)
 
     return {
-        "grey": (lambda k: Image.fromarray(pixels(4, 5)), CLASSES),
-        "colour": (lambda k: Image.fromarray(pixels(4, 5, 3)), CLASSES),
-        "transparent": (lambda k: Image.fromarray(pixels(4, 5, 4)), CLASSES),
+        "grey": (lambda _: Image.fromarray(pixels(4, 5)), CLASSES),
+        "colour": (lambda _: Image.fromarray(pixels(4, 5, 3)), CLASSES),
+        "transparent": (lambda _: Image.fromarray(pixels(4, 5, 4)), CLASSES),
         "grey and colour": (lambda k: Image.fromarray(pixels(4, 5, 3) if k % 2 else pixels(4, 5)), CLASSES),
-        "black and white": (lambda k: Image.fromarray(pixels(4, 5) > 99), CLASSES),
-        "16 bits": (lambda k: Image.fromarray(pixels(4, 5).astype(np.uint16) * 257), CLASSES),
-        "palette": (lambda k: Image.fromarray(pixels(4, 5, 3)).convert("P"), CLASSES),
+        "black and white": (lambda _: Image.fromarray(pixels(4, 5) > 99), CLASSES),
+        "16 bits": (lambda _: Image.fromarray(pixels(4, 5) * wide), CLASSES),
+        "palette": (lambda _: Image.fromarray(pixels(4, 5, 3)).convert("P"), CLASSES),
         "several sizes": (lambda k: Image.fromarray(pixels(4, 5 + k % 2)), "resize all"),
-        "8 and 16 bits": (lambda k: Image.fromarray(pixels(4, 5).astype(np.uint16) * 257 if k % 2 else pixels(4, 5)), "convert"),
-        "one class": (lambda k: Image.fromarray(pixels(4, 5)), "at least two classes"),
-        "no picture": (lambda k: None, "there are no images"),
-        "damaged": (lambda k: b"PNG", "not a readable image"),
-        "unusual names": (lambda k: Image.fromarray(pixels(4, 5)), CLASSES),
+        "8 and 16 bits": (lambda k: Image.fromarray(pixels(4, 5) * wide if k % 2 else pixels(4, 5)), "convert"),
+        "one class": (lambda _: Image.fromarray(pixels(4, 5)), "at least two classes"),
+        "no picture": (lambda _: None, "there are no images"),
+        "damaged": (lambda _: b"PNG", "not a readable image"),
+        "unusual names": (lambda _: Image.fromarray(pixels(4, 5)), CLASSES),
     }  # fmt: skip
 
 
@@ -260,7 +289,10 @@ def judged(data: Any, words: str, before: list[float], others: list[int]) -> Non
     else:
         now = predicted(data)
         must(np.isfinite(now).all(), "a prediction is not finite")
-        must(np.allclose([now[k] for k in others], [before[k] for k in others], rtol=1e-4), "other rows are predicted otherwise")
+        must(
+            np.allclose([now[k] for k in others], [before[k] for k in others], rtol=1e-4),
+            "other rows are predicted otherwise",
+        )
 
 
 def of_bad_cells(column: str, container: str) -> Iterator[Cell]:
@@ -302,7 +334,11 @@ def of_bad_targets(target: str) -> Iterator[Cell]:
     """The cells of `evaluate` with a bad value of the target."""
     trial = Trial(target, "number", "csv")
     output("train", written(trial.frame, "csv", "train"), *OPTIONS, "--output", "run", "--json")
-    allowed = ("-3", "1", "1.0", "0.5", "9" * 25, "1,5" * (target == "whole")) if target in ("number", "whole") else ("1.0",)[: target == "count"]
+    allowed = (
+        ("-3", "1", "1.0", "0.5", "9" * 25, "1,5" * (target == "whole"))
+        if target in ("number", "whole")
+        else ("1.0",)[: target == "count"]
+    )
     for text in CELLS:
         cells = as_text(trial.frame["y"]).to_list()
         cells[BAD_ROW] = text or None
@@ -311,7 +347,10 @@ def of_bad_targets(target: str) -> Iterator[Cell]:
         if text in allowed or known_class:
             yield f"target {text[:20]!r}", lambda data=data: as_json(output("evaluate", "run", data, "--json"))
         else:
-            yield f"target {text[:20]!r}", lambda data=data: refused(f"row {BAD_ROW + 1}, column 'y'", "evaluate", "run", data)
+            yield (
+                f"target {text[:20]!r}",
+                lambda data=data: refused(f"row {BAD_ROW + 1}, column 'y'", "evaluate", "run", data),
+            )
 
 
 # The campaign

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,98 +32,100 @@ class Column:
         target: as the target: the task; or words of the message that refuses it
         feature: as a feature: its role; or words of the message that refuses it
         containers: what can hold it
-        other: target and feature for the containers where they differ
-        name: its name as a feature, and as the target
+        name: its name, if that is what is special about it
     """
 
     values: pl.Series
     target: str
     feature: str
     containers: tuple[str, ...] = CONTAINERS
-    other: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     name: str = ""
 
     def expected(self, container: str) -> tuple[str, str]:
         """What becomes of it in this container, as the target and as a feature."""
-        return self.other.get(container, (self.target, self.feature))
+        is_missing = container == "pandas" and self.feature == NOT_FINITE and self.target == MISSING
+        return self.target, "number" if is_missing else self.feature  # NaN is missing in pandas
+
+
+def _values() -> dict[str, Any]:
+    """The values of simple kinds of columns, by name."""
+    rng = np.random.default_rng(0)
+    noise, counts = rng.normal(size=ROWS), rng.integers(0, 4, ROWS)
+    start = datetime.datetime(2024, 1, 1)
+    moments = [start + datetime.timedelta(minutes=int(k)) for k in rng.integers(0, 9e5, ROWS)]
+    words = rng.choice(["red", "green", "blue", "Old Rose"], ROWS).tolist()
+    return {
+        "number": noise.tolist(),
+        "whole": (rng.permutation(ROWS) * 7 - 30).tolist(),
+        "count": counts.tolist(),
+        "truth": (counts > 1).tolist(),
+        "two words": ["yes" if count % 2 else "no" for count in counts],
+        "words": words,
+        "unusual words": rng.choice(["[/red]", 'a "b", c', "ä;é\t–", "=1+1 "], ROWS).tolist(),
+        "digits as text": rng.choice(["01", "02", "03"], ROWS).tolist(),
+        "text": [f"{words[k]} {rng.choice(['flat', 'house'])} at number {k}" for k in range(ROWS)],
+        "decimal commas": [f"{value:.2f}".replace(".", ",") for value in noise],
+        "thousands": [f"{value:,.1f}" for value in 1500 + 400 * noise],
+        "numbers as text": [str(value) for value in noise.tolist()],
+        "date": [(start + datetime.timedelta(days=int(k))).date() for k in rng.integers(0, 300, ROWS)],
+        "moment": moments,
+        "time of day": [moment.time() for moment in moments],
+    }
+
+
+def _with(values: list[Any], value: Any, every: int = ROWS, as_text: bool = False) -> list[Any]:
+    """These values with another in the eighth row, and every so many rows after it."""
+    return [value if k % every == 7 else str(v) if as_text else v for k, v in enumerate(values)]
 
 
 def _columns() -> dict[str, Column]:
     """The kinds of columns, by name."""
-    rng = np.random.default_rng(0)
-    noise, counts = rng.normal(size=ROWS), rng.integers(0, 4, ROWS)
-    whole = (rng.permutation(ROWS) * 7 - 30).tolist()
-    days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=int(k)) for k in rng.integers(0, 300, ROWS)]
-    moments = [datetime.datetime(2024, 1, 1) + datetime.timedelta(minutes=int(k)) for k in rng.integers(0, 9e5, ROWS)]
-    words = rng.choice(["red", "green", "blue", "Old Rose"], ROWS).tolist()
-    odd = rng.choice(["[/red]", 'a "b", c', "ä;é\t–", "=1+1 "], ROWS).tolist()
-    texts = [f"{rng.choice(['a', 'the'])} {rng.choice(['flat', 'house'])} at number {k}" for k in range(ROWS)]
-    commas = [f"{value:.2f}".replace(".", ",") for value in noise]
-    thousands = [f"{value:,.1f}" for value in 1500 + 400 * noise]
-
-    def gaps(values: list[Any]) -> list[Any]:
-        return [None if k % 9 == 4 else value for k, value in enumerate(values)]
-
-    def with_one(values: list[Any], value: Any) -> list[Any]:
-        return [value if k == 7 else str(v) if isinstance(value, str) else v for k, v in enumerate(values)]
-
-    def series(values: Any, dtype: Any = None) -> pl.Series:
-        return pl.Series("x", values, dtype)
-
-    nested = {"containers": ("parquet", "polars")}
-    digits = rng.choice(["01", "02", "03"], ROWS).tolist()
-    return {
-        "number": Column(series(noise), QUANTITY, "number"),
-        "float32": Column(series(noise, pl.Float64).cast(pl.Float32), QUANTITY, "number"),
-        "whole": Column(series(whole), QUANTITY, "number"),
-        "large whole": Column(series([10**15 * k for k in whole]), QUANTITY, "number"),
-        "int16": Column(series(whole, pl.Int16), QUANTITY, "number", TYPED),
-        "count": Column(series(counts), CLASSES, "number"),
-        "count as float": Column(series(counts).cast(pl.Float64), CLASSES, "number"),
-        "zero or one": Column(series(counts % 2), CLASSES, "number"),
-        "truth": Column(series(counts > 1), CLASSES, "number"),
-        "decimal": Column(series(noise).cast(pl.Decimal(12, 4)), QUANTITY, "number"),
-        "two words": Column(series(["yes" if k else "no" for k in counts % 2]), CLASSES, "category"),
-        "words": Column(series(words), CLASSES, "category"),
-        "categorical": Column(series(words, pl.Categorical), CLASSES, "category"),
-        "enum": Column(series(words, pl.Enum(sorted(set(words)))), CLASSES, "category", nested["containers"]),
-        "unusual words": Column(series(odd), CLASSES, "category"),
-        "digits as text": Column(series(digits), CLASSES, "number"),
-        "text": Column(series(texts), MANY, "text"),
-        "decimal commas": Column(series(commas), QUANTITY, "number"),
-        "thousands": Column(series(thousands), QUANTITY, "number"),
-        "numbers as text": Column(series([str(value) for value in noise]), QUANTITY, "number"),
-        "date": Column(series(days), DATE, "date"),
-        "moment": Column(series(moments), DATE, "date"),
-        "zoned moment": Column(series(moments).dt.replace_time_zone("Europe/Zurich"), DATE, "date", TYPED),
-        "time of day": Column(series([moment.time() for moment in moments]), DATE, "number"),
-        "duration": Column(series(moments) - moments[0], DATE, "number", TYPED),
-        "gaps in numbers": Column(series(gaps(noise.tolist())), MISSING, "number"),
-        "gaps in counts": Column(series(gaps(counts.tolist())), MISSING, "number"),
-        "gaps in truth": Column(series(gaps((counts > 1).tolist())), MISSING, "number"),
-        "gaps in words": Column(series(gaps(words)), MISSING, "category"),
-        "gaps in texts": Column(series(gaps(texts)), MISSING, "text"),
-        "gaps in dates": Column(series(gaps(days)), MISSING, "date"),
-        "constant": Column(series([1.5] * ROWS), ONE_VALUE, "left out"),
-        "constant word": Column(series(["red"] * ROWS), ONE_VALUE, "left out"),
-        "empty": Column(series([None] * ROWS, pl.String), MISSING, "left out"),
-        "untyped": Column(series([None] * ROWS, pl.Null), MISSING, "left out", nested["containers"]),
-        "huge": Column(series(noise * 1e300), LARGE, LARGE),
-        "one huge": Column(series(with_one(noise.tolist(), 1e39)), LARGE, LARGE),
-        "tiny": Column(series(noise * 1e-300), LITTLE, LITTLE),
-        "infinite": Column(series(with_one(noise.tolist(), np.inf)), "not finite", NOT_FINITE),
-        "NaN": Column(series(with_one(noise.tolist(), np.nan)), MISSING, NOT_FINITE, other={"pandas": (MISSING, "number")}),
-        "number, once a word": Column(series(with_one(noise.tolist(), "abc")), NO_NUMBER, NO_NUMBER),
-        "number, once a date": Column(series(with_one(noise.tolist(), "2024-01-05")), NO_NUMBER, NO_NUMBER),
-        "date, once a word": Column(series(with_one(days, "soon")), MANY, "is not a date"),
-        "list": Column(series([[k] for k in whole]), NO_VALUES, "left out", (*nested["containers"], "pandas")),
-        "array": Column(series([[k] for k in whole], pl.Array(pl.Int64, 1)), NO_VALUES, "left out", **nested),
-        "struct": Column(series([{"a": k} for k in whole]), NO_VALUES, "left out", **nested),
-        "binary": Column(series([b"%d" % k for k in whole]), NO_VALUES, "left out", (*nested["containers"], "pandas")),
-        "index": Column(series(range(ROWS)), "", "left out", name="Unnamed: 0"),
-        "unnamed index": Column(series(range(ROWS)), "", "left out", name=""),
-        "unusual name": Column(series(noise), QUANTITY, "number", name='[/x] {0} "km/h", ä;%s\t'),
+    plain = _values()
+    series = {name: pl.Series(name, values) for name, values in plain.items()}
+    noise, whole, words, moments = (series[name] for name in ("number", "whole", "words", "moment"))
+    nested, frames = ("parquet", "polars"), ("parquet", "polars", "pandas")
+    roles = {
+        **dict.fromkeys(("number", "whole", "decimal commas", "thousands", "numbers as text"), (QUANTITY, "number")),
+        **dict.fromkeys(("count", "truth", "digits as text"), (CLASSES, "number")),
+        **dict.fromkeys(("two words", "words", "unusual words"), (CLASSES, "category")),
+        "text": (MANY, "text"), "date": (DATE, "date"), "moment": (DATE, "date"), "time of day": (DATE, "number"),
     }  # fmt: skip
+    found = {name: Column(series[name], *roles[name]) for name in series}
+    found |= {
+        "float32": Column(noise.cast(pl.Float32), QUANTITY, "number"),
+        "large whole": Column(whole * 10**15, QUANTITY, "number"),
+        "int16": Column(whole.cast(pl.Int16), QUANTITY, "number", frames),
+        "count as float": Column(series["count"].cast(pl.Float64), CLASSES, "number"),
+        "zero or one": Column(series["count"] % 2, CLASSES, "number"),
+        "decimal": Column(noise.cast(pl.Decimal(12, 4)), QUANTITY, "number"),
+        "categorical": Column(words.cast(pl.Categorical), CLASSES, "category"),
+        "enum": Column(words.cast(pl.Enum(sorted(set(words)))), CLASSES, "category", nested),
+        "zoned moment": Column(moments.dt.replace_time_zone("Europe/Zurich"), DATE, "date", frames),
+        "duration": Column(moments - moments[0], DATE, "number", frames),
+        "constant": Column(noise * 0 + 1.5, ONE_VALUE, "left out"),
+        "constant word": Column(pl.Series(["red"] * ROWS), ONE_VALUE, "left out"),
+        "empty": Column(pl.Series([None] * ROWS, dtype=pl.String), MISSING, "left out"),
+        "untyped": Column(pl.Series([None] * ROWS, dtype=pl.Null), MISSING, "left out", nested),
+        "huge": Column(noise * 1e300, LARGE, LARGE),
+        "one huge": Column(pl.Series(_with(plain["number"], 1e39)), LARGE, LARGE),
+        "tiny": Column(noise * 1e-300, LITTLE, LITTLE),
+        "infinite": Column(pl.Series(_with(plain["number"], np.inf)), "not finite", NOT_FINITE),
+        "NaN": Column(pl.Series(_with(plain["number"], np.nan)), MISSING, NOT_FINITE),
+        "list": Column(pl.Series([[k] for k in whole]), NO_VALUES, "left out", frames),
+        "array": Column(pl.Series([[k] for k in whole], dtype=pl.Array(pl.Int64, 1)), NO_VALUES, "left out", nested),
+        "struct": Column(pl.Series([{"a": k} for k in whole]), NO_VALUES, "left out", nested),
+        "binary": Column(pl.Series([b"%d" % k for k in whole]), NO_VALUES, "left out", frames),
+        "index": Column(pl.Series(range(ROWS)), "", "left out", name="Unnamed: 0"),
+        "unnamed index": Column(pl.Series(range(ROWS)), "", "left out", name=""),
+        "unusual name": Column(noise, QUANTITY, "number", name='[/x] {0} "km/h", ä;%s\t'),
+    }  # fmt: skip
+    for name, kind, word in (("word", "number", "abc"), ("date", "number", "2024-01-05"), ("word", "date", "soon")):
+        problem = NO_NUMBER if kind == "number" else MANY, f"is not a {kind}"
+        found[f"{kind}, once a {name}"] = Column(pl.Series(_with(plain[kind], word, as_text=True)), *problem)
+    for name in ("number", "count", "truth", "words", "text", "date", "time of day"):
+        gaps = pl.Series(_with(plain[name], None, every=9))
+        found[f"{name} with gaps"] = Column(gaps, MISSING, found[name].feature)
+    return found
 
 
 COLUMNS = _columns()
@@ -143,47 +144,56 @@ def arrays() -> dict[str, Arrays]:
     """Kinds of arrays, as features and as targets, by name."""
     rng = np.random.default_rng(1)
     x, labels = rng.normal(size=(ROWS, 3)), rng.integers(0, 3, ROWS)
-    y = x[:, 0] - x[:, 1]
+    of_x = {f"x of {kind}": Arrays(values, labels, expected) for kind, (values, expected) in _features(rng, x).items()}
+    of_y = {f"y of {kind}": Arrays(x, values, expected) for kind, (values, expected) in _targets(x, labels).items()}
+    return of_x | of_y
+
+
+def _features(rng: np.random.Generator, x: Any) -> dict[str, tuple[Any, str]]:
+    """Kinds of features, each with what becomes of it."""
     pictures = rng.integers(0, 256, (ROWS, 4, 5), dtype=np.uint8)
-    found = {
-        f"x of {kind}": Arrays(array, labels, CLASSES)
-        for kind, array in {
-            "floats": x, "float32": x.astype(np.float32), "float16": x.astype(np.float16), "integers": (9 * x).astype(int),
-            "truth": x > 0, "bytes": (9 + x).astype(np.uint8), "one feature": x[:, 0], "constants": np.ones_like(x),
-            "pictures": pictures, "colours": rng.integers(0, 256, (ROWS, 4, 5, 3), dtype=np.uint8),
-            "fractions in pictures": pictures / 255, "one channel": pictures[..., None],
-            "four channels": rng.normal(size=(ROWS, 4, 5, 4)), "sequences": rng.normal(size=(ROWS, 1, 6)),
-            "volumes": rng.normal(size=(ROWS, 2, 2, 2, 2)), "other byte order": x.astype(">f8"),
-            "columns in memory": np.asfortranarray(x), "a constant column": np.c_[x, np.ones(ROWS)],
-        }.items()
+    used = {
+        "floats": x, "float32": x.astype(np.float32), "float16": x.astype(np.float16), "truth": x > 0,
+        "integers": (9 * x).astype(int), "bytes": (9 + x).astype(np.uint8), "one feature": x[:, 0],
+        "constants": np.ones_like(x), "a constant column": np.c_[x, np.ones(ROWS)], "pictures": pictures,
+        "fractions in pictures": pictures / 255, "one channel": pictures[..., None],
+        "colours": rng.integers(0, 256, (ROWS, 4, 5, 3), dtype=np.uint8),
+        "four channels": rng.normal(size=(ROWS, 4, 5, 4)),
+        "sequences": rng.normal(size=(ROWS, 1, 6)), "volumes": rng.normal(size=(ROWS, 2, 2, 2, 2)),
+        "other byte order": x.astype(">f8"), "columns in memory": np.asfortranarray(x),
     }  # fmt: skip
-    found |= {
-        "x of text": Arrays(np.array(["a"] * ROWS), labels, "must be a numeric array"),
-        "x of dates": Arrays(np.zeros((ROWS, 2), "M8[D]"), labels, "must be a numeric array"),
-        "x of complex numbers": Arrays(x + 1j, labels, "must be a numeric array"),
-        "x without samples": Arrays(x[:0], labels[:0], "there are no samples"),
-        "x without features": Arrays(x[:, :0], labels, "every size must be above 0"),
-        "x of one number": Arrays(np.array(1.0), labels, "must be a numeric array"),
-        "x of 1e39": Arrays(x * 1e39, labels, LARGE),
-        "x of tiny numbers": Arrays(x * 1e-300, labels, LITTLE),
-        "x with NaN": Arrays(np.where(x > 2, np.nan, x), labels, NOT_FINITE),
-        "x with infinity": Arrays(np.where(x > 2, np.inf, x), labels, NOT_FINITE),
-        "x longer than y": Arrays(x, labels[:-1], "each sample needs one"),
+    return {kind: (values, CLASSES) for kind, values in used.items()} | {
+        "text": (np.array(["a"] * ROWS), "must be a numeric array"),
+        "dates": (np.zeros((ROWS, 2), "M8[D]"), "must be a numeric array"),
+        "complex numbers": (x + 1j, "must be a numeric array"),
+        "no samples": (x[:0], "each sample needs one"),
+        "no features": (x[:, :0], "every size must be above 0"),
+        "one number": (np.array(1.0), "must be a numeric array"),
+        "1e39": (x * 1e39, LARGE),
+        "tiny numbers": (x * 1e-300, LITTLE),
+        "NaN": (np.where(x > 2, np.nan, x), NOT_FINITE),
+        "infinity": (np.where(x > 2, np.inf, x), NOT_FINITE),
+        "fewer samples": (x[:-1], "each sample needs one"),
     }
-    targets: dict[str, tuple[Any, str]] = {
+
+
+def _targets(x: Any, labels: Any) -> dict[str, tuple[Any, str]]:
+    """Kinds of targets, each with what becomes of it."""
+    y = x[:, 0] - x[:, 1]
+    return {
         "floats": (y, QUANTITY), "integers": (np.arange(ROWS) * 3, QUANTITY), "labels": (labels, CLASSES),
         "labels as floats": (labels * 1.0, CLASSES), "labels as uint8": (labels.astype(np.uint8), CLASSES),
         "truth": (labels > 0, CLASSES), "text": (np.array(["a", "ä", "[/c]"])[labels], CLASSES),
         "byte strings": (np.array([b"a", b"b", b"c"])[labels], CLASSES), "one column": (y[:, None], QUANTITY),
         "columns": (x[:, :2], QUANTITY), "columns of 0 and 1": (np.eye(3)[labels], QUANTITY),
-        "too many texts": (np.array([f"t{k}" for k in range(ROWS)]), MANY), "one value": (np.ones(ROWS), ONE_VALUE),
-        "1e300": (y * 1e300, LARGE), "tiny numbers": (y * 1e-300, LITTLE), "NaN": (np.where(y > 1, np.nan, y), NOT_FINITE),
-        "infinity": (np.where(y > 1, np.inf, y), NOT_FINITE), "dates": (np.zeros(ROWS, "M8[D]"), "must be numbers or text"),
-        "complex numbers": (y + 1j, "must be numbers or text"), "a cube": (np.zeros((ROWS, 2, 2)), "must have the shape"),
-        "no columns": (x[:, :0], "must have the shape"), "one number": (np.array(1.0), "must have the shape"),
         "a constant column": (np.c_[y, np.ones(ROWS)], QUANTITY),
+        "too many texts": (np.array([f"t{k}" for k in range(ROWS)]), MANY), "one value": (np.ones(ROWS), ONE_VALUE),
+        "1e300": (y * 1e300, LARGE), "tiny numbers": (y * 1e-300, LITTLE),
+        "NaN": (np.where(y > 1, np.nan, y), NOT_FINITE), "infinity": (np.where(y > 1, np.inf, y), NOT_FINITE),
+        "dates": (np.zeros(ROWS, "M8[D]"), "must be numbers or text"), "complex": (y + 1j, "must be numbers or text"),
+        "a cube": (np.zeros((ROWS, 2, 2)), "must have the shape"), "no columns": (x[:, :0], "must have the shape"),
+        "one number": (np.array(1.0), "must have the shape"),
     }  # fmt: skip
-    return found | {f"y of {kind}": Arrays(x, values, expected) for kind, (values, expected) in targets.items()}
 
 
 # Bad cells: a table of one column of each kind, to train on; what another may have instead

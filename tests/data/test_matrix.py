@@ -20,7 +20,7 @@ DAY = datetime.datetime(2024, 1, 1, 8)
 NOISE = np.random.default_rng(0).normal(size=ROWS)
 
 GROUPS = (
-    "csv: date > count", "csv: gaps in words > truth", "polars: text > number", "pandas: duration > words",
+    "csv: date > count", "csv: words with gaps > truth", "polars: text > number", "pandas: duration > words",
     "csv: number, once a word > count", "numpy: y of columns", "npz: x of text", "pictures: one class",
     "bad cells: date in polars", "bad cells: number in tsv",
 )  # fmt: skip
@@ -53,7 +53,8 @@ def test_a_run_can_be_opened_whatever_its_columns_are_read_as(kind, tmp_path):
     columns = {
         "number": NOISE[::-1], "truth": NOISE > 0, "date": [moment.date() for moment in moments], "time": moments,
         "clock": [moment.time() for moment in moments], "duration": [moment - DAY for moment in moments],
-        "text": [f"house {k}" for k in range(ROWS)], "category": pl.Series(["a", "b"] * (ROWS // 2), dtype=pl.Categorical),
+        "text": [f"house {k}" for k in range(ROWS)],
+        "category": pl.Series(["a", "b"] * (ROWS // 2), dtype=pl.Categorical),
     }  # fmt: skip
     frame = table(x=columns[kind])
     trained = train(data=frame, callbacks=[Recorder(tmp_path / "run")], **SMALL)
@@ -171,3 +172,10 @@ def test_what_the_campaign_is_asked_for(capsys):
     assert matrix.main(["--only", "csv: huge > *", "--count", "2"]) == 0
     assert "csv" in capsys.readouterr().out
     assert command(["--version"]) == 0
+
+
+def test_the_row_index_of_a_data_frame_keeps_its_empty_name():
+    import pandas as pd
+
+    frame = pd.DataFrame({"": range(ROWS), "size": NOISE[::-1], "price": NOISE})
+    assert [(use.name, use.role) for use in load(frame).columns] == [("size", "number"), ("", "left out")]

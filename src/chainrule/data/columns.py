@@ -152,7 +152,9 @@ def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]
     for column, _ in columns:
         if column not in frame.columns:
             raise DataError(f"{name}: column {column!r}, which the run was trained on, is missing")
-    return pl.DataFrame([as_kind(name, frame[column], kind, "the run was trained on") for column, kind in columns])
+    return pl.DataFrame(
+        {column: as_kind(name, frame[column], kind, "the run was trained on") for column, kind in columns}
+    )
 
 
 def reread(name: str, frame: pl.DataFrame, read: Mapping[str, str]) -> pl.DataFrame:

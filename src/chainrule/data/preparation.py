@@ -192,7 +192,9 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
             raise DataError(f"{source.name}: class targets must have the shape (samples,), not {target.shape}")
         classes = sorted(set(target.tolist()), key=lambda label: (str(type(label)), label))
         if len(classes) < 2:
-            raise DataError(f"{where}: every row has the class {shortened(classes[0])!r}; at least two classes are needed")
+            raise DataError(
+                f"{where}: every row has the class {shortened(classes[0])!r}; at least two classes are needed"
+            )
         if len(classes) > min(len(target) // 2, max(20, len(target) // 5)):
             many = f"{len(classes)} classes in {len(target)} rows are too many to learn"
             raise DataError(f"{where}: {many}; is it the right column, or numeric (--task regression)?")
