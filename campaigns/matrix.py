@@ -423,7 +423,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=60, help="stop after this time")
     parser.add_argument("--only", default="*", help="a pattern of the groups, such as 'csv: date > *'")
     options = parser.parse_args(arguments)
-    every = [group for group in groups() if fnmatchcase(group[0], options.only.replace("[", "[[]"))]
+    every = [group for group in groups() if fnmatchcase(group[0], options.only)]
     random.Random(options.seed).shuffle(every)
     chosen, start = every[: options.count or None], time.monotonic()
     with tempfile.TemporaryDirectory() as home:

@@ -71,7 +71,7 @@ def test_a_column_that_parquet_brings_without_its_values_is_not_taken_for_missin
     }  # fmt: skip
     trained = train(data=table(x=NOISE.round(1)), **SMALL)
     table(x=unusable[kind]).write_parquet(tmp_path / "new.parquet")
-    with pytest.raises(DataError, match="column 'x': it can't be read as a number"):
+    with pytest.raises(DataError, match="column 'x': .* is not a number|column 'x': it can't be read as a number"):
         trained.predict(tmp_path / "new.parquet")
 
 
@@ -179,3 +179,12 @@ def test_the_row_index_of_a_data_frame_keeps_its_empty_name():
 
     frame = pd.DataFrame({"": range(ROWS), "size": NOISE[::-1], "price": NOISE})
     assert [(use.name, use.role) for use in load(frame).columns] == [("size", "number"), ("", "left out")]
+
+
+def test_names_with_quotes(tmp_path):
+    name = 'speed "km/h", at most'
+    table(**{name: [f"0{k % 3}" for k in range(ROWS)]}).write_csv(tmp_path / "data.csv")
+    for kind, read in (("number", None), ("category", {name: "category"})):
+        data = load(tmp_path / "data.csv", read=read)
+        assert (data.columns[0].name, data.columns[0].role) == (name, kind)
+    assert "02" in str(data.preparation.names)

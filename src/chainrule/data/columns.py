@@ -131,14 +131,14 @@ def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str) -> N
 def as_kind(name: str, values: pl.Series, kind: str, why: str) -> pl.Series:
     """A column as a kind; raises DataError, with the row, for a value that can't be."""
     where = f"{name}, column {values.name!r}: it can't be read as a {KINDS[kind]}"
-    if kind_of(values) is None:
-        raise DataError(f"{where}: its values are {values.dtype}")
     with guarded(where):
         result = converted(values, kind)
         # 'true or false' reads badly after "is not a".
         article = "" if kind == "truth" else "a "
         problem = f"{{value!r}} is not {article}{KINDS[kind]}, which {why}"
         check_cells(name, values, result.is_null() & values.is_not_null(), problem)
+        if kind_of(values) is None:  # of a Parquet file it comes without its values
+            raise DataError(f"{where}: its values are {values.dtype}")
     return result
 
 

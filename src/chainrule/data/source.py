@@ -31,7 +31,8 @@ class Sample:
         source: name of the file, folder or built-in data set
         row: row number in the source, counted from 1 (the header of a table is not counted)
         values: the cells by column name; None for an image
-        picture: an image of shape (height, width), (height, width, 1) or (height, width, 3), or None
+        picture: an image of shape (height, width), (height, width, 1) or (height, width, 3); None
+            for other samples
         target_name: name of the target
         target: value of the target; None if the source has no targets
     """
