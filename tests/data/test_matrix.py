@@ -71,7 +71,7 @@ def test_a_column_that_parquet_brings_without_its_values_is_not_taken_for_missin
     }  # fmt: skip
     trained = train(data=table(x=NOISE.round(1)), **SMALL)
     table(x=unusable[kind]).write_parquet(tmp_path / "new.parquet")
-    with pytest.raises(DataError, match="column 'x': .* is not a number|column 'x': it can't be read as a number"):
+    with pytest.raises(DataError, match=r"column 'x': .* is not a number|column 'x': it can't be read as a number"):
         trained.predict(tmp_path / "new.parquet")
 
 
@@ -188,3 +188,11 @@ def test_names_with_quotes(tmp_path):
         data = load(tmp_path / "data.csv", read=read)
         assert (data.columns[0].name, data.columns[0].role) == (name, kind)
     assert "02" in str(data.preparation.names)
+
+
+def test_an_infinite_loss_is_no_warning(recwarn):
+    trained = train(data=table(x=NOISE[::-1]), **SMALL)
+    metrics = trained.evaluate(table(x=NOISE[::-1]).with_columns(price=pl.Series([1e25, *NOISE[1:]])))
+    assert metrics["loss"] == np.inf
+    assert np.isfinite(metrics["rmse"])
+    assert [str(warning.message) for warning in recwarn] == []
