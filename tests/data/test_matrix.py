@@ -20,7 +20,7 @@ DAY = datetime.datetime(2024, 1, 1, 8)
 NOISE = np.random.default_rng(0).normal(size=ROWS)
 
 GROUPS = (
-    "csv: date > count", "csv: words with gaps > truth", "polars: text > number", "pandas: duration > words",
+    "csv: date > count", "polars: text > number", "pandas: duration > words",
     "csv: number, once a word > count", "numpy: y of columns", "npz: x of text", "pictures: one class",
     "bad cells: date in polars", "bad cells: number in tsv",
 )  # fmt: skip
@@ -29,7 +29,7 @@ GROUPS = (
 @pytest.mark.parametrize("label", GROUPS)
 def test_the_matrix_is_correct_or_one_line(label, tmp_path):
     chosen = [group for group in matrix.groups() if group[0] == label]
-    tried, good, findings = matrix.campaign(chosen, float("inf"), tmp_path, thin=9)
+    tried, good, findings = matrix.campaign(chosen, float("inf"), tmp_path, thin=16)
     assert findings == []
     assert tried == good
     assert tried.total() > 0
