@@ -20,7 +20,7 @@ DAY = datetime.datetime(2024, 1, 1, 8)
 NOISE = np.random.default_rng(0).normal(size=ROWS)
 
 GROUPS = (
-    "csv: date > count", "polars: text > number", "pandas: duration > words",
+    "csv: date > count", "pandas: duration > words",
     "csv: number, once a word > count", "numpy: y of columns", "npz: x of text", "pictures: one class",
     "bad cells: date in polars", "bad cells: number in tsv",
 )  # fmt: skip
