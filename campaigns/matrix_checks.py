@@ -156,6 +156,8 @@ class Trial:
             columns[0].name or "y",
             columns[1].name if self.feature.endswith("index") else columns[1].name or "x",
         )
+        if self.names[0] == self.names[1]:
+            self.names = f"{self.names[0]} too", self.names[1]
 
     @property
     def label(self) -> str:
@@ -174,9 +176,7 @@ class Trial:
         """The table: the feature, a column of numbers, and the target."""
         feature, target = (COLUMNS[kind].values for kind in (self.feature, self.target))
         size = pl.Series("size", np.random.default_rng(2).normal(size=ROWS))
-        if self.names[0] == self.names[1]:
-            target = target.reverse()
-            self.names = f"{self.names[0]} too", self.names[1]
+        target = target.reverse() if self.target == self.feature else target
         return pl.DataFrame({self.names[1]: feature, "size": size, self.names[0]: target})
 
     @property
