@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chainrule.data.barrier import guarded
 from chainrule.data.tables import numbers
@@ -14,10 +14,11 @@ from chainrule.errors import DataError, unknown
 if TYPE_CHECKING:
     import polars as pl
 
-KINDS = {
-    "number": "number", "truth": "true or false", "date": "date", "time": "date and time",
-    "clock": "time of day", "duration": "duration", "text": "text", "category": "category",
-}  # fmt: skip
+Kind = Literal["number", "truth", "date", "time", "clock", "duration", "text", "category"]
+"""What a column can be read as. A run keeps it."""
+
+_WORDS = ("number", "true or false", "date", "date and time", "time of day", "duration", "text", "category")
+KINDS = dict(zip(get_args(Kind), _WORDS, strict=True))
 """What a column can be read as, in words."""
 
 READ = ("number", "category", "date", "time", "truth")
@@ -108,6 +109,11 @@ def converted(values: pl.Series, kind: str) -> pl.Series:
     return pl.Series(values.name, [None], types.get(kind, pl.Float64)).new_from_index(0, len(values))
 
 
+def shortened(value: Any) -> Any:
+    """A value for a message: if it is long, only how its text begins."""
+    return value if len(str(value)) <= LONGEST else f"{str(value)[:LONGEST]}…"
+
+
 def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str) -> None:
     """Raise DataError for the first row in which `bad` is true, if any.
 
@@ -118,8 +124,7 @@ def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str) -> N
     row = bad.fill_null(False).arg_max()
     if row is not None and bad[row]:
         value = column[row].to_list() if column.dtype.is_nested() and column.dtype != pl.Struct else column[row]
-        shown = value if len(str(value)) <= LONGEST else f"{str(value)[:LONGEST]}…"
-        message = problem.format(value=shown, column=column.name)
+        message = problem.format(value=shortened(value), column=column.name)
         raise DataError(f"{name}, row {row + 1}, column {column.name!r}: {message}")
 
 
@@ -132,6 +137,8 @@ def as_kind(name: str, values: pl.Series, kind: str, why: str) -> pl.Series:
         article = "" if kind == "truth" else "a "
         problem = f"{{value!r}} is not {article}{KINDS[kind]}, which {why}"
         check_cells(name, values, result.is_null() & values.is_not_null(), problem)
+        if kind_of(values) is None:  # of a Parquet file it comes without its values
+            raise DataError(f"{where}: its values are {values.dtype}")
     return result
 
 
@@ -145,7 +152,9 @@ def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]
     for column, _ in columns:
         if column not in frame.columns:
             raise DataError(f"{name}: column {column!r}, which the run was trained on, is missing")
-    return pl.DataFrame([as_kind(name, frame[column], kind, "the run was trained on") for column, kind in columns])
+    return pl.DataFrame(
+        {column: as_kind(name, frame[column], kind, "the run was trained on") for column, kind in columns}
+    )
 
 
 def reread(name: str, frame: pl.DataFrame, read: Mapping[str, str]) -> pl.DataFrame:

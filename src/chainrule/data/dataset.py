@@ -221,7 +221,7 @@ def as_polars(frame: Any) -> Any:
             values = [None if null else value for value, null in zip(series.tolist(), missing, strict=True)]
         with guarded(f"table, column {name!r}: its values can't be read"):
             columns.append(pl.Series(name, values, strict=False))
-    return pl.DataFrame(columns)
+    return pl.DataFrame(dict(zip(names, columns, strict=True)))  # from a list, the name "" would be lost
 
 
 def load(

@@ -131,9 +131,10 @@ def _check_finite(name: str, which: str, array: Array) -> None:
     if array.dtype.kind != "f" or array.size == 0:
         return
     # NaN is neither; minimum and maximum take no memory, unlike a mask.
-    if array.min() >= -LARGEST and array.max() <= LARGEST:
+    if float(array.min()) >= -LARGEST and float(array.max()) <= LARGEST:
         return
-    index = tuple(np.argwhere(~(np.abs(array) <= LARGEST))[0].tolist())
+    large = np.abs(array) > LARGEST if array.itemsize > 2 else False  # float16 ends at 65,504
+    index = tuple(np.argwhere(large | ~np.isfinite(array))[0].tolist())
     column = f", column {', '.join(map(str, index[1:]))}" if len(index) > 1 else ""
     finite = f"is too large: at most {LARGEST:.2g} is supported; use another unit"
     problem = finite if np.isfinite(array[index]) else "is not a finite number; correct the value or remove the row"

@@ -21,9 +21,10 @@ import numpy as np
 
 from chainrule.arrays import Array, Shape
 from chainrule.data.barrier import check_budget, guarded
-from chainrule.data.columns import ColumnUse, conform, describe, kind_of, left_out
+from chainrule.data.columns import ColumnUse, check_cells, conform, describe, kind_of, left_out, shortened
 from chainrule.data.prepared import Prepared, prepared
-from chainrule.data.source import LARGEST, Source
+from chainrule.data.source import LARGEST, Source, check_finite
+from chainrule.data.tables import MISSING
 from chainrule.errors import DataError, RunError
 
 if TYPE_CHECKING:
@@ -118,12 +119,14 @@ class Target:
             return (numbers - self.mean) / self.deviation
         # By text as well, because one file may hold the number 1 where another holds the text "1".
         indices = {str(label): k for k, label in enumerate(self.classes)}
+        if all(isinstance(label, bool) for label in self.classes):  # as they are written in tables
+            indices |= {str(label).lower(): k for k, label in enumerate(self.classes)}
         indices |= {label: k for k, label in enumerate(self.classes)}
         labels = values.tolist()
         encoded = [indices.get(label, indices.get(str(label))) for label in labels]
         if None in encoded:
             row = encoded.index(None)
-            problem = f"{labels[row]!r} is not one of the classes {_shortened(self.classes)}"
+            problem = f"{shortened(labels[row])!r} is not one of the classes {_shortened(self.classes)}"
             raise DataError(f"{name}, row {row + 1}, column {self.name!r}: {problem}")
         return np.array(encoded, dtype=np.int64)
 
@@ -137,7 +140,7 @@ class Target:
 def quantities(values: Array, name: str, column: str) -> Array:
     """(samples, outputs) a numeric target; raises DataError, with the row, if not finite."""
     if values.dtype.kind not in "iufb":
-        raise DataError(f"{name}, column {column!r}: {values[0]!r} is not a number, which regression needs")
+        raise DataError(f"{name}, column {column!r}: {shortened(values[0])!r} is not a number, which regression needs")
     numbers = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
     unusable = ~(np.abs(numbers) <= LARGEST)
     if unusable.any():
@@ -153,7 +156,7 @@ def quantities(values: Array, name: str, column: str) -> Array:
 
 
 def _shortened(items: Any, limit: int = 10) -> str:
-    shown = ", ".join(str(item) for item in items[:limit])
+    shown = ", ".join(str(shortened(item)) for item in items[:limit])
     return shown + (f" and {len(items) - limit} more" if len(items) > limit else "")
 
 
@@ -189,7 +192,9 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
             raise DataError(f"{source.name}: class targets must have the shape (samples,), not {target.shape}")
         classes = sorted(set(target.tolist()), key=lambda label: (str(type(label)), label))
         if len(classes) < 2:
-            raise DataError(f"{where}: every row has the class {classes[0]!r}; at least two classes are needed")
+            raise DataError(
+                f"{where}: every row has the class {shortened(classes[0])!r}; at least two classes are needed"
+            )
         if len(classes) > min(len(target) // 2, max(20, len(target) // 5)):
             many = f"{len(classes)} classes in {len(target)} rows are too many to learn"
             raise DataError(f"{where}: {many}; is it the right column, or numeric (--task regression)?")
@@ -274,7 +279,9 @@ class Preparation:
             if not source.is_table:
                 raise DataError(f"{source.name}: it is an array, but the run was trained on a table")
             frame = conform(source.name, source.features, self.columns)
+            check_finite(source.name, frame)
             with guarded(f"{source.name}: the table can't be prepared"):
+                self._check_texts(source.name, frame)
                 x = _transform(self.pipeline, frame)
         else:
             raw = _as_array(source)
@@ -287,6 +294,21 @@ class Preparation:
             raise DataError(f"{source.name}: the run's preparation gives the shape {x.shape[1:]}, not {self.shape}")
         self._check_finite(source, x)
         return prepared(x)
+
+    def _check_texts(self, name: str, frame: pl.DataFrame) -> None:
+        """Raise DataError for a text that would count as missing where the vectorizer itself
+        recognized dates or numbers.
+        """
+        steps_of = self.pipeline.steps[0][1].all_processing_steps_
+        for column, kind in self.columns:
+            values = frame[column]
+            for step in steps_of.get(column, ()) if kind == "text" else ():
+                if type(step).__name__ in ("ToDatetime", "ToFloat"):
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # about what is checked here
+                        lost = step.transform(values).is_null()
+                    problem = "{value!r} is not written like the dates or numbers that the run was trained on"
+                    check_cells(name, values, lost & values.is_not_null() & ~values.is_in(MISSING), problem)
 
     def _check_finite(self, source: Source, x: Array) -> None:
         # NaN is neither; minimum and maximum take no memory, unlike a mask.

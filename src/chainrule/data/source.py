@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.data.columns import check_cells, check_usable, kind_of, reread
+from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread
 from chainrule.data.tables import AMBIGUOUS, numbers
 from chainrule.errors import DataError, unknown
 
@@ -31,7 +31,8 @@ class Sample:
         source: name of the file, folder or built-in data set
         row: row number in the source, counted from 1 (the header of a table is not counted)
         values: the cells by column name; None for an image
-        picture: an image of shape (height, width) or (height, width, 3), or None
+        picture: an image of shape (height, width), (height, width, 1) or (height, width, 3); None
+            for other samples
         target_name: name of the target
         target: value of the target; None if the source has no targets
     """
@@ -98,7 +99,7 @@ class Source:
         values, picture = None, None
         if self.is_table:
             values = dict(self.features.row(row, named=True))
-        elif self.features.ndim > 2:
+        elif self.features.ndim > 2 and self.features.shape[3:] in ((), (1,), (3,)):
             picture = self.features[row]
         else:
             numbers = self.features[row].ravel().tolist()
@@ -159,6 +160,7 @@ def from_table(
         raise DataError(f"{name}: it takes two columns or more: the target, and at least one feature")
     target = frame.columns[-1] if target is None else target
     features = frame.drop(target)
+    features = features.with_columns(_typed(c) for c in features.iter_columns() if c.name not in (read or {}))
     check_finite(name, features)
     return Source(name, features, target_column(name, frame[target], task), target, task, fingerprint)
 
@@ -176,15 +178,16 @@ def check_finite(name: str, frame: pl.DataFrame) -> None:
 
 
 def check_types(name: str, frame: pl.DataFrame, chosen: Collection[str] = ()) -> None:
-    """Raise DataError for text in a numeric column, which would make all of it categorical.
+    """Raise DataError for a text in a column of numbers, dates or times, which would make all of it
+    categorical.
 
     The `chosen` columns are not checked: they are read as the user wants.
     """
     import polars as pl
 
     problem = (
-        "{value!r} is not a number, but nearly all other values are; correct the cell, leave it empty if the value is"
-        " missing, drop the column (--drop {column!r}), or read it as a category (--read {column!r}=category)"
+        "{{value!r}} is not a {kind}, but nearly all other values are; correct the cell, leave it empty if the value is"
+        " missing, drop the column (--drop {{column!r}}), or read it as a category (--read {{column!r}}=category)"
     )
     ambiguous = (
         "{value!r} may be a number with decimals or with thousands; write all without commas, or read it as a category"
@@ -192,22 +195,39 @@ def check_types(name: str, frame: pl.DataFrame, chosen: Collection[str] = ()) ->
     )
     for column in frame.iter_columns():
         if column.dtype == pl.String and column.name not in chosen:
-            if _nearly_numeric(column):
-                check_cells(name, column, _not_numeric(column), problem)
-            elif column.null_count() < len(column) and column.str.contains(AMBIGUOUS).all():
+            for kind in ("number", "time", "clock"):
+                if _nearly(kind, column):
+                    words = "date" if kind == "time" else KINDS[kind]
+                    check_cells(name, column, _no(kind, column), problem.format(kind=words))
+            if column.null_count() < len(column) and column.str.contains(AMBIGUOUS).all():
                 check_cells(name, column, column.is_not_null(), ambiguous)
 
 
-def _not_numeric(column: pl.Series) -> pl.Series:
-    """Which cells of a text column hold a value that is not a number."""
-    return numbers(column).is_null() & column.is_not_null()
+def _no(kind: str, column: pl.Series) -> pl.Series:
+    """Which cells of a text column hold a value that is not of this kind."""
+    return converted(column, kind).is_null() & column.is_not_null()
 
 
-def _nearly_numeric(column: pl.Series) -> bool:
-    """Whether a text column consists of numbers with a few mistakes."""
+def _nearly(kind: str, column: pl.Series) -> bool:
+    """Whether a text column consists of values of this kind with a few mistakes."""
     values = column.drop_nulls()
-    found = numbers(values).drop_nulls()
+    if converted(values[:100], kind).null_count() > 50:  # most texts are told by their first values
+        return False
+    found = converted(values, kind).drop_nulls()
     return found.n_unique() > 10 and len(found) >= 0.9 * len(values)
+
+
+def _typed(column: pl.Series) -> pl.Series:
+    """A column with a type that is computed with: numbers for text of which all are numbers, as in
+    a CSV file, and for decimals and integers of 128 bits, which NumPy doesn't have.
+    """
+    import polars as pl
+
+    if column.dtype == pl.String:
+        found = numbers(column)
+        return found if found.null_count() == column.null_count() < len(column) else column
+    is_wide = column.dtype.is_integer() and str(column.dtype).endswith("128")
+    return column.cast(pl.Float64) if is_wide or column.dtype.is_decimal() else column
 
 
 def target_column(name: str, values: pl.Series, task: str | None) -> Array:
@@ -218,14 +238,14 @@ def target_column(name: str, values: pl.Series, task: str | None) -> Array:
         raise DataError(f"{name}, column {values.name!r}: its values can't be predicted: they are {values.dtype}")
     missing = values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
     check_cells(name, values, missing, "the target is missing or NaN; fill it in or remove the row")
-    if values.dtype == pl.String and task != "classification" and (task == "regression" or _nearly_numeric(values)):
+    if values.dtype == pl.String and task != "classification" and (task == "regression" or _nearly("number", values)):
         problem = (
             "{value!r} is not a number, but the target is numeric; correct the cell, or pass --task classification"
         )
-        check_cells(name, values, _not_numeric(values), problem)
+        check_cells(name, values, _no("number", values), problem)
+        values = numbers(values)
     if values.dtype.is_temporal():
         problem = "a date or time can't be the target; convert it to a number, such as days"
         raise DataError(f"{name}, column {values.name!r}: {problem}")
-    if values.dtype.is_decimal():
-        values = values.cast(pl.Float64)
+    values = values if values.dtype == pl.String else _typed(values)
     return values.cast(pl.String).to_numpy() if values.dtype in (pl.Categorical, pl.Enum) else values.to_numpy()

@@ -102,8 +102,10 @@ def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collectio
             infer_schema_length=None,
             try_parse_dates=True,
             null_values=MISSING,
-            schema_overrides={name: pl.String for name in names if name in texts},
+            # Polars leaves quotes within a name doubled.
+            schema_overrides={name.replace('"', '""'): pl.String for name in names if name in texts},
         )
+        frame.columns = names
         others = (column for column in frame.iter_columns() if column.name not in texts)
         return frame.with_columns(_as_numbers(column, separator) for column in others)
 

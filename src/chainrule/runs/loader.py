@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar
 import numpy as np
 
 from chainrule.data import Preparation, Target
+from chainrule.data.columns import Kind
 from chainrule.engine import Position
 from chainrule.errors import ChainruleError, RunError
 from chainrule.runs import folder as files
@@ -113,7 +114,7 @@ class PreparationRecipe(TypedDict):
 
     kind: Literal["table", "numbers", "pictures"]
     shape: list[Size]
-    columns: list[tuple[str, Literal["truth", "number", "date", "time", "text"]]]
+    columns: list[tuple[str, Kind]]
     left_out: NotRequired[list[tuple[str, str]]]
     target: TargetRecipe
 

@@ -258,7 +258,8 @@ def evaluate(
     x, y = np.asarray(samples.x), np.asarray(samples.y)
     engine = engine or make_engine(plan.engine, plan.problem(1))
     prediction = engine.predict(parameters, x, statistics)
-    loss = plan.loss.value(prediction, y, samples.weight)
+    with np.errstate(over="ignore", invalid="ignore"):  # such a loss is infinite
+        loss = plan.loss.value(prediction, y, samples.weight)
     chosen = plan.metrics if metrics is None else metrics
     scores = measures.measure(chosen, target, plan.loss, prediction, y, samples.weight)
     return {"loss": loss if math.isfinite(loss) else math.inf} | scores
