@@ -1,12 +1,13 @@
 """Two installed versions of chainrule in turns: epochs of every network by both engines,
-importing, explaining.
+importing, explaining, whole commands.
 
     python benchmarks/before_after.py OTHER_PYTHON [--times N] [--only PART]
 
 OTHER_PYTHON is the interpreter of an environment with the other version. Both versions run in a
 process of their own and take turns of a fraction of a second, of which each reports its fastest
 epoch or explanation: other load only adds time. What is printed is the median over pairs of turns
-of this version's time divided by the other's. Exits with 1 if anything is more than 2 % slower.
+of this version's time divided by the other's. Exits with 1 if anything is more than 2 % slower,
+and a command also more than 20 ms.
 """
 
 import argparse
@@ -65,6 +66,35 @@ def measure():
     return float(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout)
 """
 
+COMMANDS = {
+    "train a table": "train table.csv --epochs 3 --output trained",
+    "train iris": "train iris --epochs 3 --output trained",
+    "show": "show run",
+    "predict": "predict run table.csv",
+    "evaluate": "evaluate run",
+    "explain": "explain run --format json",
+}
+
+COMMAND = """
+import os, shutil, subprocess, sys, tempfile, time
+import numpy as np
+os.chdir(tempfile.mkdtemp())
+random = np.random.default_rng(0)
+with open("table.csv", "w") as file:
+    print("size,rooms,kind,price", file=file)
+    for a, b, c, d in zip(*random.normal(size=(3, 500)).round(3), random.integers(0, 9, 500)):
+        print(a, d, ["flat", "house"][d % 2], (2 * a + b / 9).round(3), sep=",", file=file)
+def run(command):
+    code = "from chainrule.cli import main; main()"
+    subprocess.run([sys.executable, "-c", code, *command.split()], check=True, capture_output=True)
+run("train table.csv --epochs 3 --output run")
+def measure():
+    shutil.rmtree("trained", ignore_errors=True)
+    began = time.perf_counter()
+    run({command!r})
+    return time.perf_counter() - began
+"""
+
 TURNS = """
 measure()
 print("ready", flush=True)
@@ -119,6 +149,7 @@ def main():
             scripts[f"{name}, {engine}"] = TRAIN.format(
                 widths=widths, batch=batch, steps=steps, engine=engine, epochs=epochs[engine]
             )
+    scripts |= {f"command: {name}": COMMAND.format(command=command) for name, command in COMMANDS.items()}
     slower = False
     for name, script in scripts.items():
         if arguments.only not in name:
@@ -126,11 +157,12 @@ def main():
         ratios, (now, before) = compared(script, arguments.other, arguments.times)
         ratio, quarter = statistics.median(ratios), len(ratios) // 4
         print(
-            f"{name:<20} {ratio:6.3f} of the other's time (half of the pairs {ratios[quarter]:.3f} to"
+            f"{name:<22} {ratio:6.3f} of the other's time (half of the pairs {ratios[quarter]:.3f} to"
             f" {ratios[-quarter - 1]:.3f}; fastest {min(now) * 1e6:,.1f} and {min(before) * 1e6:,.1f} microseconds)",
             flush=True,
         )
-        slower |= ratio > 1.02
+        is_much = not name.startswith("command") or statistics.median(now) - statistics.median(before) > 0.02
+        slower |= ratio > 1.02 and is_much
     return 1 if slower else 0
 
 
