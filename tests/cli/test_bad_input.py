@@ -167,7 +167,7 @@ def test_a_million_columns(capsys):
         (["iris", "--image-size", "big"], "--image-size 'big'"),
         (["iris", "--output", "taken"], "taken: it exists already"),
         (["iris", "--output", "good.csv/run"], "can't be written"),
-        (["iris", "--resume", "taken"], "leave DATA, --output and --limit out"),
+        (["iris", "--resume", "taken"], "own data and settings; leave DATA out"),
         (["iris", "--limit", "0"], "--limit 0: pass a number of megabytes greater than 0"),
         (["iris", "--limit", "nan"], "--limit nan: pass a number of megabytes greater than 0"),
         (["--resume", "nowhere"], "nowhere: there is no such run"),

@@ -113,6 +113,7 @@ class StrongWolfe(Stage):
 
     def __post_init__(self) -> None:
         require(0 < self.decrease < self.curvature < 1, "StrongWolfe: 0 < decrease < curvature < 1 must hold")
+        require(self.trials >= 1, f"StrongWolfe: trials is {self.trials}; it must be at least 1")
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         if point.evaluate is None or point.gradient is None:

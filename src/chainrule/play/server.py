@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib.util
 import json
 import secrets
@@ -404,7 +405,8 @@ def serve(host: str, port: int, dataset: Dataset | None, run: Run | None, ready:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        problem = f"can't serve the page on {host}, port {port} ({error.strerror}); choose another --port"
+        other = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+        problem = f"can't serve the page on {host}, port {port} ({error.strerror}); choose another {other}"
         raise ChainruleError(problem) from None
     port = listener.getsockname()[1]
     warm_up()
