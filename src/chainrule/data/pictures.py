@@ -86,6 +86,8 @@ def _image(file: Path, size: Shape | None) -> tuple[Array, str]:
         with warnings.catch_warnings(), Image.open(file) as opened:
             warnings.simplefilter("ignore")  # about large pictures, which the budget limits
             check_budget(str(file), opened.width, opened.height)
+            if size is not None:
+                check_budget(f"--image-size {size[1]}x{size[0]}", size[1], size[0], hint="choose a smaller size")
             if opened.mode.startswith("I;16"):
                 image, kind = Image.fromarray(np.asarray(opened).astype(np.float32) / 257), "integers of 16 bits"
             elif opened.mode in ("I", "F"):
