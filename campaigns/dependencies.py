@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ def main() -> int:
     parser.add_argument("--tests", nargs="*", help="tests to run instead, as paths")
     parser.add_argument("--workers", default="2", help="processes that the tests are spread over")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it would be ignored
     tests = options.tests or [f"tests/{name}" for name in (*ROOMS, *SERVER)]
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)

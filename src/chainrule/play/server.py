@@ -272,6 +272,12 @@ def _json(content: dict[str, Any], status: int = 200) -> Response:
     return Response(json.dumps(content), status, media_type="application/json")
 
 
+def _unavailable(_request: Request, error: Exception) -> Response:
+    """The answer where the operating system refused, such as on a full disk."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return _refused(f"the server can't do this now: {reason.lower()}", 507)
+
+
 def _failed(_request: Request, _error: Exception) -> Response:
     """The answer where chainrule itself failed; the terminal has the details."""
     return PlainTextResponse("chainrule itself failed; see the terminal for details", 500, HEADERS)
@@ -372,7 +378,7 @@ def application(token: str, hosts: frozenset[str], dataset: Dataset | None = Non
             Route("/{token}/{name:path}", play.file),
         ],
         lifespan=lifespan,
-        exception_handlers={Exception: _failed},
+        exception_handlers={Exception: _failed, OSError: _unavailable},
     )
     app.state.play = play
     app.add_middleware(Guard, token=token, hosts=hosts)
