@@ -36,7 +36,7 @@ def elsewhere(*names: str) -> str:
 
 
 def leave_out(context: typer.Context, reason: str, *used: str) -> None:
-    """Raise SettingError, with the reason, if the user gave parameters other than the `used` ones."""
+    """Raise SettingError, with the reason, if the user gave other parameters than these."""
     given = []
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")

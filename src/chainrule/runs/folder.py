@@ -57,8 +57,8 @@ def write_whole(path: Path, content: bytes, remedy: str = ELSEWHERE) -> None:
     """Write a file atomically; raises RunError, with the remedy, if it can't be written or the disk
     is full.
 
-    A symbolic link stays one; what is not a regular file, such as a pipe, is written to. A file that
-    may not be written to is not replaced either.
+    A symbolic link stays one; what is not a regular file, such as a pipe, is written to. A
+    file that may not be written to is not replaced either.
     """
     temporary = None
     try:
@@ -82,7 +82,7 @@ def write_whole(path: Path, content: bytes, remedy: str = ELSEWHERE) -> None:
 
 
 def check_file(path: Path, remedy: str) -> None:
-    """Raise RunError unless a file can be written at this path, as far as that can be told before."""
+    """Raise RunError if it can be told beforehand that no file can be written at this path."""
     try:
         place = path.resolve()
         if place.is_dir() or not place.parent.is_dir():
