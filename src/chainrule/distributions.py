@@ -81,6 +81,7 @@ class Uniform(Distribution):
 
     def __post_init__(self) -> None:
         require(self.low <= self.high, f"uniform: low ({self.low}) is above high ({self.high}); swap them")
+        require(math.isfinite(self.high - self.low), "uniform: low and high are too far apart")
 
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
         return generator.uniform(self.low, self.high, shape)

@@ -131,13 +131,18 @@ class Network(Kind):
 
     def draw(self, seed: int = 0) -> Vector:
         """Initial weights: each array drawn from its distribution, keyed by (seed, layer,
-        parameter).
+        parameter). Raises SettingError for a distribution beyond the network's numbers.
         """
-        drawn = np.empty(self.parameters.size)
+        drawn, largest = np.empty(self.parameters.size), np.finfo(self.dtype).max
         for owner, node in self.graph.owners.items():
             for name, p in node.built.parameters.items():
                 distribution = p.distribution or distributions.glorot_uniform()
-                draw = distribution.draw(generators.generator(seed, "weights", owner, name), p.shape, p.fans)
+                with np.errstate(all="ignore"):  # checked next
+                    draw = distribution.draw(generators.generator(seed, "weights", owner, name), p.shape, p.fans)
+                fits = not draw.size or (draw.min() >= -largest and draw.max() <= largest)  # NaN is neither
+                require(
+                    fits, f"{owner}.{name}: its distribution draws numbers beyond {self.dtype}; choose smaller ones"
+                )
                 drawn[self.parameters[f"{owner}.{name}"].place] = draw.ravel()
         return drawn.astype(self.dtype)
 

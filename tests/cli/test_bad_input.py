@@ -167,7 +167,7 @@ def test_a_million_columns(capsys):
         (["iris", "--image-size", "big"], "--image-size 'big'"),
         (["iris", "--output", "taken"], "taken: it exists already"),
         (["iris", "--output", "good.csv/run"], "can't be written"),
-        (["iris", "--resume", "taken"], "leave DATA, --output and --limit out"),
+        (["iris", "--resume", "taken"], "own data and settings; leave DATA out"),
         (["iris", "--limit", "0"], "--limit 0: pass a number of megabytes greater than 0"),
         (["iris", "--limit", "nan"], "--limit nan: pass a number of megabytes greater than 0"),
         (["--resume", "nowhere"], "nowhere: there is no such run"),
@@ -219,8 +219,30 @@ def test_invalid_images(capsys):
     message = refused(["train", Path.cwd()], capsys)
     assert "dog/one.png: 9 x 9 pixels" in message
     assert "--image-size" in message
+    assert "choose a smaller size" in refused(["train", Path.cwd(), "--image-size", "9999999x9999999"], capsys)
     (Path("cat") / "two.png").write_bytes(b"not an image")
     assert "two.png: not a readable image" in refused(["train", Path.cwd()], capsys)
+
+
+def test_sizes_of_pictures_are_width_x_height_everywhere(capsys):
+    for label in ("cat", "dog"):
+        Path(label).mkdir()
+        for k in range(4):
+            Image.new("L", (9, 5), 30 * k).save(Path(label) / f"{k}.png")
+    arguments = ["train", ".", "--epochs", "1", "--test", "0", "--network", "2", "--output"]
+    assert run([*arguments, "runs/a"]) == 0
+    assert "8 samples of 9 x 5 pixels" in capsys.readouterr().err
+    assert run([*arguments, "runs/b", "--image-size", "7x3"]) == 0
+    assert "8 samples of 7 x 3 pixels" in capsys.readouterr().err
+    for name, size, colour in (("tall", (5, 9), "L"), ("red", (9, 5), "RGB")):
+        Path(name).mkdir()
+        Image.new(colour, size).save(Path(name) / "new.png")
+    line = refused(["predict", "runs/a", "tall"], capsys)
+    assert "tall: 5 x 9 pixels, but the run was trained on 9 x 5; resize the pictures" in line
+    assert "red: pictures in colour, but the run was trained on pictures in grey" in refused(
+        ["predict", "runs/a", "red"], capsys
+    )
+    assert run(["predict", "runs/b", "tall"]) == 0  # resized as in training
 
 
 def test_a_folder_without_write_permission(capsys, monkeypatch):

@@ -111,10 +111,12 @@ def test_a_working_directory_that_is_gone(arguments):
     assert done.stderr.splitlines()[-1].startswith("chainrule: ")
 
 
-def test_without_a_command_there_is_help():
+def test_without_a_command_there_is_help(capsys):
     code, out, err = started()
     assert (code, err) == (0, b"")
     assert b"COMMAND [ARGS]" in out
+    assert run([]) == 0
+    assert "COMMAND [ARGS]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -135,6 +137,20 @@ def test_without_a_command_there_is_help():
         (["train", "t.csv", "--loss", "poisson"], "the loss Poisson takes targets of 0 or more"),
         (["worksheet", "--step", "3"], "--step is a step of a run"),
         (["check", "--network", "3", "--inputs", "9" * 20], "weights; at most 1,099,511,627,776 are possible"),
+        (["check", "--network", "3", "--loss", ""], "the loss is empty"),
+        (["worksheet", "--loss", ""], "the loss is empty"),
+        (["train", "iris", "--network", "4 relu, residual"], "'residual' holds layers in parentheses"),
+        (["train", "iris", "--optimizer", "sgd accumulate=nan"], "nan is not finite"),
+        (["train", "iris", "--optimizer", "sgd accumulate=inf"], "inf is not finite"),
+        (["train", "iris", "--optimizer", "sgd warmup=nan"], "nan is not finite"),
+        (["train", "iris", "--optimizer", "lbfgs memory=2.5"], "memory is 2.5; it is a whole number"),
+        (["train", "iris", "--optimizer", "lbfgs memory=" + "9" * 20], "it must be at most 10,000"),
+        (["train", "iris", "--optimizer", "lbfgs trials=1e12"], "trials is 1e12; it is a whole number"),
+        (["train", "iris", "--optimizer", "lbfgs trials=0"], "trials is 0; it must be at least 1"),
+        (["train", "iris", "--epochs", "9" * 20], "training takes at most 1,000,000,000,000"),
+        (["train", "iris", "--patience", "9" * 20], "at most 1,000,000,000,000, or None"),
+        (["play", "--host", " "], "--host is empty"),
+        (["play", "--host", "999.1.1.1", "--no-browser"], "choose another --host"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
 )  # fmt: skip
@@ -142,3 +158,65 @@ def test_settings_at_the_edge(arguments, message, capsys):
     table(Path("t.csv"), ["a", "b", "c"])
     assert message in one_line(run(arguments), capsys.readouterr().err)
     assert sorted(path.name for path in Path().iterdir()) == ["t.csv"]
+
+
+@pytest.fixture
+def recorded():
+    table(Path("t.csv"), ["a", "b", "c"])
+    assert run(["train", "t.csv", "--epochs", "1", "--network", "2", "--output", "run"]) == 0
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "iris", "--resume", "run", "--network", "3"], "leave DATA and --network out"),
+        (["train", "--resume", "run", "--seed", "0", "--limit", "9"], "leave --seed and --limit out"),
+        (["train", "--resume", "run", "--epochs", "9" * 20], "training takes at most 1,000,000,000,000"),
+        (["explain", "--example", "--step", "3"], "leave --step out"),
+        (["explain", "run", "--width", "900"], "choose it with --format svg"),
+        (["explain", "run", "--step", "-1"], "it has no step -1; it has steps 0 to 0"),
+        (["check", "run", "--loss", "mae", "--inputs", "4"], "leave --inputs and --loss out"),
+        (["worksheet", "run", "--inputs", "2"], "leave --inputs out"),
+        (["worksheet", "run", "--step", "-1"], "it has no step -1"),
+        (["play", "--target", "c"], "--target is a column of DATA"),
+        (["play", "run", "--target", "c"], "leave --target out"),
+        (["play", "t.csv", "--save", "x.html", "--port", "80"], "leave DATA or RUN and --port out"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_options_that_would_be_ignored_are_refused(arguments, message, capsys):
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert message in one_line(run(arguments), capsys.readouterr().err)
+    assert before == {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_missing_checkpoint_is_named(capsys):
+    Path("run/frame-00000000.safetensors").unlink()
+    capsys.readouterr()
+    for arguments in (["show"], ["predict", "t.csv"], ["evaluate"], ["check"]):  # which need none
+        assert run([arguments[0], "run", *arguments[1:]]) == 0
+    for arguments in (["explain"], ["descend"], ["gradients"], ["worksheet"], ["train", "--epochs", "3", "--resume"]):
+        capsys.readouterr()
+        line = one_line(run([*arguments, "run"]), capsys.readouterr().err)
+        assert "frame-00000000.safetensors: the file is missing from the run" in line
+
+
+def test_a_run_whose_name_is_not_utf8(recorded):
+    Path("run").rename(os.fsdecode(b"r\xffn"))
+    code, out, err = started(b"show", b"r\xffn", environment={"LC_ALL": "C", "PYTHONUTF8": "0"})
+    assert (code, err) == (0, b"")
+    assert out.startswith(b"r\xffn: complete after 1 epochs")
+    code, out, err = started(b"predict", b"r\xffn", b"t.csv", b"-o", b"\xfe.csv")
+    assert (code, Path(os.fsdecode(b"\xfe.csv")).exists()) == (0, True), err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.usefixtures("recorded")
+def test_a_full_disk_behind_the_output_of_every_command():
+    for arguments in (["show", "run"], ["predict", "run", "t.csv"], ["evaluate", "run"], ["explain", "--example"]):
+        with Path("/dev/full").open("wb") as full:
+            code, _, err = started(*arguments, stdout=full)
+        assert "no space is left" in one_line(code, err.decode())

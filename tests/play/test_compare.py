@@ -179,3 +179,17 @@ def test_too_few_points_say_how_many_are_missing():
         with pytest.raises(PointsError, match=f"{len(drawn)} of class 0 and 0 of class 1"):
             page_data(DataSettings(kind="drawn", points=tuple(drawn)), None)
     assert page_data(DataSettings(kind="drawn", points=(*points, (0.0, 1.0, 1))), None).is_plane
+
+
+def test_weights_beyond_the_numbers_of_a_race_are_refused_or_out():
+    entrants = [{"weights": "normal 0 1e300"}, {}]
+    with pytest.raises(SettingError, match=r"dense_1\.W: its distribution draws numbers beyond float32"):
+        Race(MOONS, entrants, None)
+    with pytest.raises(SettingError, match="too far apart"):
+        Race(MOONS, [{"weights": "uniform -1e308 1e308"}, {}], None)
+    race = Race(MOONS, [{"weights": "constant 3e38"}, {"optimizer": "adam"}], None)
+    race.advance()
+    assert race.failed == ["step 0: the loss of the training set is not finite", ""]
+    assert np.isfinite(race.target)
+    with pytest.raises(SettingError, match="no setting has a finite loss at the start"):
+        Race(MOONS, [{"weights": "constant 3e38"}] * 2, None)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import charts, check, display, explain, play, train, use, worksheet
+from chainrule.cli import charts, check, display, explain, options, play, train, use, worksheet
 from chainrule.errors import ChainruleError
 from chainrule.version import VERSION
 
@@ -55,13 +55,16 @@ def _options(
 def main() -> None:
     """Run the command line; an error in the input is reported in one line, with exit code 2."""
     display.print_anything()
-    sys.exit(run(sys.argv[1:] or ["--help"]))
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line with these arguments and return the exit code."""
+    """Run the command line with these arguments and return the exit code; without any, show the
+    help.
+    """
+    options.ARGUMENTS.set(arguments)
     try:
-        code = int(app(arguments, standalone_mode=False) or 0)
+        code = int(app(arguments or ["--help"], standalone_mode=False) or 0)
         sys.stdout.flush()  # what can't be written is reported, too
         return code
     except ChainruleError as error:
@@ -100,7 +103,8 @@ def _about(error: OSError) -> str:
             return "the output can't be written: no space is left where it goes"
         return reason
     name = os.fsdecode(error.filename)
-    return f"{name if len(name) < LONGEST else name[:LONGEST] + '...'}: {reason}"
+    hint = "; check its permissions" if isinstance(error, PermissionError) else ""
+    return f"{name if len(name) < LONGEST else name[:LONGEST] + '...'}: {reason}{hint}"
 
 
 def _about_text(error: UnicodeError) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import AsJson, OptionalRun
+from chainrule.cli.options import AsJson, OptionalRun, leave_out
 from chainrule.errors import require
 
 TOLERANCE = 1e-6
@@ -16,6 +16,7 @@ TOLERANCE = 1e-6
 
 
 def check(
+    context: typer.Context,
     run: OptionalRun = None,
     network: Annotated[str | None, typer.Option(help="Or all layers of a network, such as '8 tanh, 3'.")] = None,
     inputs: Annotated[int, typer.Option(help="The network's number of inputs.")] = 4,
@@ -38,6 +39,8 @@ def check(
 
     require(entries >= 0 and inputs >= 1, "--entries takes 0 or more, --inputs 1 or more")
     require((run is None) != (network is None), "check: pass either a RUN or a --network")
+    if run is not None:
+        leave_out(context, "a RUN has its own network and loss", "run", "entries", "seed", "json")
     arguments = _recorded(run) if run is not None else _random(str(network), inputs, loss, seed)
     result = check_gradient(**arguments, seed=seed, entries=entries or None)
     passed = result.error <= TOLERANCE
@@ -76,7 +79,7 @@ def _random(text: str, inputs: int, loss: str | None, seed: int) -> dict[str, An
     from chainrule.losses import loss as named_loss
     from chainrule.network import Network
 
-    network, chosen = Network(text, inputs), named_loss(loss or "mse")
+    network, chosen = Network(text, inputs), named_loss("mse" if loss is None else loss)
     require(network.parameters.size > 0, f"--network {text!r} has no weights to check; add a layer such as '8 tanh'")
     random = generator(seed, "check")
     x = random.normal(size=(8, inputs))

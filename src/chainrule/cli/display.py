@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress
 from rich.text import Text
 
+from chainrule.cli.options import OUTPUT, elsewhere
+
 if TYPE_CHECKING:
     from chainrule.training import Event
 
@@ -72,11 +74,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(finite(value), indent=1))
 
 
-def write(path: Path, content: bytes, what: str = "") -> None:
-    """Write a file, and print that `what` was written."""
+def write(path: Path, content: bytes, what: str = "", names: Sequence[str] = OUTPUT) -> None:
+    """Write the file that the option with these names gives, and print that `what` was written."""
     from chainrule.runs.folder import write_whole
 
-    write_whole(path, content)
+    write_whole(path, content, elsewhere(*names))
     err.print(f"{what} written to {path}".strip())
 
 

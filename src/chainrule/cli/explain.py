@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import AsJson
+from chainrule.cli.options import OUTPUT, AsJson, elsewhere, leave_out
 from chainrule.errors import SettingError, require, unknown
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ FORMATS = ("text", "json", "latex", "html", "svg")
 
 
 def explain(
+    context: typer.Context,
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", show_default=False, help="The folder of a run.")] = None,
     weight: Annotated[
         str | None,
@@ -57,9 +58,16 @@ def explain(
     if kind not in FORMATS:
         raise unknown("format", kind, FORMATS)
     from chainrule.explain.scheme import NARROWEST, WIDTH
+    from chainrule.runs.folder import check_file
 
+    require(width is None or kind == "svg", "--width is that of the picture: choose it with --format svg")
     width = WIDTH if width is None else width
     require(width >= NARROWEST, f"--width {width}: the picture takes at least {NARROWEST} pixels")
+    if example:
+        reason = "--example is one step of a network of its own"
+        leave_out(context, reason, "run", "weight", "kind", "width", "output", "example", "json")
+    if output is not None:
+        check_file(output, elsewhere(*OUTPUT))
     explanation = _example(run, weight) if example else _recorded(run, weight, step, sample, depth)
     text = _rendered(explanation, kind, width)
     if output is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -11,18 +13,51 @@ import typer
 from chainrule.arrays import Shape
 from chainrule.errors import SettingError, require
 
+ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("ARGUMENTS", default=())
+"""The arguments of the command line."""
+OUTPUT = ("--output", "-o")
+"""The names of the option for the file to write."""
+
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
 OptionalRun = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The folder of a run.", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="The column to predict; by default the last.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 
 
-def output_suffix(output: Path, what: str, *suffixes: str, option: str = "-o") -> str:
-    """The file's extension in lower case; raises SettingError unless it is one of `suffixes`."""
+def spelled(*names: str) -> str:
+    """Which of an option's names the user has used; the last if none."""
+    words = [word.partition("=")[0] if word.startswith("--") else word[:2] for word in ARGUMENTS.get()]
+    return next((name for name in names if name in words), names[-1])
+
+
+def elsewhere(*names: str) -> str:
+    """What to do about a file that can't be written, with the option for it."""
+    return f"choose another file ({spelled(*names)})"
+
+
+def leave_out(context: typer.Context, reason: str, *used: str) -> None:
+    """Raise SettingError, with the reason, if the user gave other parameters than these."""
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE" and parameter.name not in used:
+            name = (parameter.metavar or str(parameter.name).upper()).strip("[]")
+            given.append(spelled(*parameter.opts) if parameter.opts[0].startswith("-") else name)
+    require(not given, f"{reason}; leave {' and '.join(given)} out")
+
+
+def output_suffix(output: Path, what: str, *suffixes: str, names: Sequence[str] = OUTPUT) -> str:
+    """The file's extension in lower case; raises SettingError unless it is one of `suffixes`, and
+    RunError unless the file can be written.
+    """
+    from chainrule.runs.folder import check_file
+
     suffix = output.suffix.lower()
     formats = " or ".join(allowed[1:].upper() for allowed in suffixes)
     endings = " or ".join(suffixes)
+    option = spelled(*names)
     require(suffix in suffixes, f"{option} {output}: {what} written as {formats}; use the extension {endings}")
+    check_file(output, elsewhere(*names))
     return suffix
 
 

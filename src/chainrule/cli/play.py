@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import Target, output_suffix
+from chainrule.cli.options import Target, leave_out, output_suffix
 from chainrule.errors import SettingError, require
 
 
 def play(
+    context: typer.Context,
     what: Annotated[
         str | None,
         typer.Argument(
@@ -45,11 +46,11 @@ def play(
 
       chainrule play --save first-step.html
     """
+    require(host.strip() != "", "--host is empty; pass an address, such as 127.0.0.1")
+    require(what is not None or target is None, "--target is a column of DATA: pass the DATA, or leave it out")
     require(0 <= port <= 65535, f"--port {port}: a port is a number from 0 to 65535")
     if save is not None:
-        alone = what is None and target is None and host == "127.0.0.1" and port == 0
-        require(alone, "--save writes a page with its own network and no server: leave out DATA, RUN, --target, "
-            "--host and --port")  # fmt: skip
+        leave_out(context, "--save writes a page with its own network, which needs no server", "save", "browser")
         _write_recording(save)
         return
     from chainrule.data import BUILTIN, load
@@ -59,19 +60,20 @@ def play(
 
     dataset, run = None, None
     if what is not None and Path(what, "manifest.json").exists():
+        require(target is None, "a RUN has its own target; leave --target out")
         run = Run.open(what)
         dataset = run.load_data()
     elif what in BUILTIN:
         raise SettingError(f"{what} is built in: run 'chainrule play' and choose it on the page")
     elif what is not None:
         dataset = load(what, target=target, validation=VALIDATION, test=TEST)
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        display.err.print(
-            display.bold("Warning") + f": the page is served on {host}, so others on your network can reach it. Whoever"
-            " has the address below can train networks on this computer and see the data that you open."
-        )
 
     def ready(address: str) -> None:
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            display.err.print(
+                display.bold("Warning") + f": the page is served on {host}, so others on your network can reach it."
+                " Whoever has the address below can train networks on this computer and see the data that you open."
+            )
         display.out.print(address)
         display.err.print("press Ctrl-C to stop")
         if browser:
@@ -84,7 +86,7 @@ def play(
 
 def _write_recording(path: Path) -> None:
     """Write the page with a recording of its first network."""
-    output_suffix(path, "the page is", ".html", option="--save")
+    output_suffix(path, "the page is", ".html", names=["--save"])
     from chainrule.play.saving import STEPS, saved_page
 
-    display.write(path, saved_page(steps=STEPS).encode(), f"a recording of {len(STEPS)} steps")
+    display.write(path, saved_page(steps=STEPS).encode(), f"a recording of {len(STEPS)} steps", ["--save"])

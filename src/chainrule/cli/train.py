@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import AsJson, Target, image_size, read_as, share_or_file
+from chainrule.cli.options import AsJson, Target, image_size, leave_out, read_as, share_or_file
 from chainrule.errors import NonFiniteError, SettingError, require
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def train(
+    context: typer.Context,
     data: Annotated[
         str | None,
         typer.Argument(
@@ -99,8 +100,7 @@ def train(
       chainrule train --resume runs/digits-1 --epochs 200
     """
     if resume is not None:
-        message = "--resume uses the run's own data and folder; leave DATA, --output and --limit out"
-        require(data is None and output is None and limit is None, message)
+        leave_out(context, "--resume goes on with the run's own data and settings", "resume", "epochs", "json")
         _resume(resume, epochs, json)
         return
     if data is None:

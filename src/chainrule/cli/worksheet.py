@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import OptionalRun, output_suffix
+from chainrule.cli.options import OptionalRun, leave_out, output_suffix
 from chainrule.errors import require
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def worksheet(
+    context: typer.Context,
     run: OptionalRun = None,
     network: Annotated[
         str | None, typer.Option(help="Or all layers of a network; by default '2, leakyrelu 0.5, 1'.")
@@ -47,6 +48,8 @@ def worksheet(
 
     hint = "worksheet: pass either a RUN or a --network with its --loss"
     require(run is None or (network is None and loss is None), hint)
+    if run is not None:
+        leave_out(context, "a RUN has its own network and numbers", "run", "optimizer", "step", "output")
     require(inputs >= 1, "--inputs takes 1 or more")
     require(run is not None or step is None, "--step is a step of a run: pass the RUN, or leave it out")
     output_suffix(output, "a worksheet is", ".html")
@@ -56,7 +59,9 @@ def worksheet(
         sheet = make_worksheet(recorded, its_loss, chosen, **numbers)
     else:
         text = NETWORK if network is None else network
-        sheet = make_worksheet(Network(text, inputs), named_loss(loss or "half_squares"), chosen, seed=seed)
+        sheet = make_worksheet(
+            Network(text, inputs), named_loss("half_squares" if loss is None else loss), chosen, seed=seed
+        )
     display.write(output, sheet.page().encode())
 
 

@@ -66,6 +66,8 @@ def guarded(what: str) -> Iterator[None]:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type if it has none."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
     return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 

@@ -185,6 +185,8 @@ def _builtin(what: str | Path) -> Source | None:
     path = Path(what)
     try:
         exists = path.exists()
+    except PermissionError as error:
+        raise DataError(f"{what}: can't be read ({error.strerror}); check its permissions") from None
     except (OSError, ValueError) as error:  # such as a name that is too long
         raise DataError(
             f"{str(what)[:80]}: it can't be the name of a file ({getattr(error, 'strerror', error)})"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,13 +33,23 @@ def read_pictures(folder: Path, size: Shape | None = None) -> Source:
 
 def read_unlabelled(path: Path, size: Shape | None = None) -> Source:
     """A single image, or all images in a folder, without targets."""
-    files = _pictures(path.rglob("*")) if path.is_dir() else [path]
+    files = _pictures(_within(path)) if path.is_dir() else [path]
     if path.exists() and not (path.is_dir() or path.is_file()):
         raise DataError(f"{path}: it is not a regular file; save the picture in one")
     return Source(str(path), _stack(path, files, size), None)
 
 
-def _pictures(paths: Any) -> list[Path]:
+def _within(folder: Path) -> Iterator[Path]:
+    """All files in a folder and its subfolders; OSError for a subfolder that can't be read."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for place, _, names in os.walk(folder, onerror=fail):
+        yield from (Path(place, name) for name in names)
+
+
+def _pictures(paths: Iterable[Path]) -> list[Path]:
     """Those that are files with pictures, sorted; a named pipe, for example, is none."""
     return sorted(path for path in paths if path.suffix.lower() in PICTURES and path.is_file())
 
@@ -75,6 +86,8 @@ def _image(file: Path, size: Shape | None) -> tuple[Array, str]:
         with warnings.catch_warnings(), Image.open(file) as opened:
             warnings.simplefilter("ignore")  # about large pictures, which the budget limits
             check_budget(str(file), opened.width, opened.height)
+            if size is not None:
+                check_budget(f"--image-size {size[1]}x{size[0]}", size[1], size[0], hint="choose a smaller size")
             if opened.mode.startswith("I;16"):
                 image, kind = Image.fromarray(np.asarray(opened).astype(np.float32) / 257), "integers of 16 bits"
             elif opened.mode in ("I", "F"):
@@ -87,6 +100,8 @@ def _image(file: Path, size: Shape | None) -> tuple[Array, str]:
             pixels = np.array(image)
     except DataError:
         raise
+    except PermissionError as error:
+        raise DataError(f"{file}: can't be read ({error.strerror}); check its permissions") from None
     except (Exception, RecursionError) as error:
         raise DataError(f"{file}: not a readable image ({first_line(error)})") from None
     if not np.isfinite(pixels).all():

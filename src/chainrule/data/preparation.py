@@ -286,8 +286,7 @@ class Preparation:
         else:
             raw = _as_array(source)
             if raw.shape[1:] != self.shape:
-                shapes = f"samples of shape {raw.shape[1:]}, but the run was trained on {self.shape}"
-                raise DataError(f"{source.name}: {shapes}")
+                raise DataError(f"{source.name}: {_sizes(raw.shape[1:], self.shape)}")
             with np.errstate(over="ignore"):  # checked next
                 x = ((raw - self.mean) / self.deviation).astype(np.float32)
         if x.shape[1:] != self.shape:
@@ -364,6 +363,19 @@ class Preparation:
             if not numbers or (name == "deviation" and (array <= 0).any()):
                 raise RunError(f"the array {name} does not fit samples of shape {shape}; it was altered")
         return replace(preparation, mean=arrays["mean"], deviation=arrays["deviation"])
+
+
+def _sizes(shape: Shape, trained: Shape) -> str:
+    """How the shape of samples differs from that of a run's; pictures as width x height."""
+    if len(shape) < 2 or len(trained) < 2:
+        return f"samples of shape {shape}, but the run was trained on {trained}"
+    (width, height, *colours), (its_width, its_height, *its_colours) = (
+        (shape[1], shape[0], *shape[2:]) for shape in (shape, trained)
+    )
+    if (width, height) == (its_width, its_height):
+        kinds = "in colour" if colours else "in grey", "in colour" if its_colours else "in grey"
+        return f"pictures {kinds[0]}, but the run was trained on pictures {kinds[1]}"
+    return f"{width} x {height} pixels, but the run was trained on {its_width} x {its_height}; resize the pictures"
 
 
 def _pipeline_from(content: bytes, shape: Shape) -> Any:

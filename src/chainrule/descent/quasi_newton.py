@@ -17,6 +17,9 @@ from chainrule.descent.stages import Point, Stage, State, WeightView, figures
 from chainrule.errors import SettingError, require
 from chainrule.layout import Layout
 
+MOST = 10_000
+"""The largest memory; each of its steps takes two arrays of the size of all weights."""
+
 
 @dataclass(frozen=True)
 class ScaleByLBFGS(Stage):
@@ -30,6 +33,7 @@ class ScaleByLBFGS(Stage):
 
     def __post_init__(self) -> None:
         require(self.memory >= 1, f"ScaleByLBFGS: memory is {self.memory} steps; it must be at least 1")
+        require(self.memory <= MOST, f"ScaleByLBFGS: memory is {self.memory} steps; it must be at most {MOST:,}")
 
     def start(self, parameters: Vector, layout: Layout) -> State:
         rows, vector = np.zeros((self.memory, parameters.size), dtype=parameters.dtype), np.zeros_like(parameters)
@@ -113,6 +117,7 @@ class StrongWolfe(Stage):
 
     def __post_init__(self) -> None:
         require(0 < self.decrease < self.curvature < 1, "StrongWolfe: 0 < decrease < curvature < 1 must hold")
+        require(self.trials >= 1, f"StrongWolfe: trials is {self.trials}; it must be at least 1")
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         if point.evaluate is None or point.gradient is None:

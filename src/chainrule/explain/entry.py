@@ -91,8 +91,8 @@ def _of_run(
         layout.find(weight)  # an unknown weight fails before the data is loaded
     data = run.load_data() if data is None else data
     step = run.manifest["steps"] - 1 if step is None else step
+    record = run.at(step, data)  # which fails for a step that the run does not have
     problem = run.timeline(data).problem_at(step)
-    record = run.at(step, data)
     return Explanation(problem, record, data.training, weight or telling_weight(record, layout), data=data, **shown)
 
 

@@ -4,6 +4,7 @@ them reaches a target loss.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -66,9 +67,13 @@ class Race:
             self.trainers.append(Trainer(own, dataset))
             self.names.append(f"{own.optimizer} {own.learning_rate:g}{f', {weights}' if weights else ''}")
         self.failed: list[str] = [""] * len(self.trainers)
-        self.losses = [trainer.training_loss() for trainer in self.trainers]
+        self.losses = [0.0] * len(self.trainers)
+        for k in range(len(self.trainers)):
+            self._measure(k)
         self.starts = list(self.losses)
-        self.start = float(np.mean(self.starts))
+        finite = [loss for loss, problem in zip(self.losses, self.failed, strict=True) if not problem]
+        require(bool(finite), "no setting has a finite loss at the start; choose smaller weights")
+        self.start = float(np.mean(finite))
         self._share, self.target = target, target * self.start
         self.limit = self.trainers[0].steps_planned
         self.winner: int | None = None
@@ -88,10 +93,17 @@ class Race:
             if not self.failed[k]:
                 try:
                     trainer.advance(count)
-                    self.losses[k] = trainer.training_loss()
+                    self._measure(k)
                 except NonFiniteError as error:
                     self.failed[k] = str(error)
         self._judge()
+
+    def _measure(self, k: int) -> None:
+        """Update an entrant's loss; it is out if that is not finite."""
+        with np.errstate(all="ignore"):  # checked next
+            self.losses[k] = self.trainers[k].training_loss()
+        if not math.isfinite(self.losses[k]):
+            self.failed[k] = f"step {self.trainers[k].step}: the loss of the training set is not finite"
 
     def _judge(self) -> None:
         """End the race if it is decided."""

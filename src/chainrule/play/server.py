@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib.util
 import json
 import secrets
@@ -271,6 +272,12 @@ def _json(content: dict[str, Any], status: int = 200) -> Response:
     return Response(json.dumps(content), status, media_type="application/json")
 
 
+def _unavailable(_request: Request, error: Exception) -> Response:
+    """The answer where the operating system refused, such as on a full disk."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return _refused(f"the server can't do this now: {reason.lower()}", 507)
+
+
 def _failed(_request: Request, _error: Exception) -> Response:
     """The answer where chainrule itself failed; the terminal has the details."""
     return PlainTextResponse("chainrule itself failed; see the terminal for details", 500, HEADERS)
@@ -371,7 +378,7 @@ def application(token: str, hosts: frozenset[str], dataset: Dataset | None = Non
             Route("/{token}/{name:path}", play.file),
         ],
         lifespan=lifespan,
-        exception_handlers={Exception: _failed},
+        exception_handlers={Exception: _failed, OSError: _unavailable},
     )
     app.state.play = play
     app.add_middleware(Guard, token=token, hosts=hosts)
@@ -404,7 +411,8 @@ def serve(host: str, port: int, dataset: Dataset | None, run: Run | None, ready:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        problem = f"can't serve the page on {host}, port {port} ({error.strerror}); choose another --port"
+        other = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+        problem = f"can't serve the page on {host}, port {port} ({error.strerror}); choose another {other}"
         raise ChainruleError(problem) from None
     port = listener.getsockname()[1]
     warm_up()

@@ -54,6 +54,7 @@ MOST_REPLAYED = 200_000
 """The maximum number of steps to take at once when a page is opened at a later step."""
 MOVING = frozenset({"step", "back", "go to", "reset", "phase", "set weight"})
 """The commands that stop a run and change what the page shows."""
+FAILED = "chainrule itself failed; see the terminal for details"
 
 Send = Callable[[bytes], None]
 
@@ -135,7 +136,7 @@ class Session:
                 self._stop(str(error))
             except Exception:  # a bug must not end the thread silently
                 logging.getLogger(__name__).exception("a page's training failed")
-                self._stop("chainrule itself failed; see the terminal for details")
+                self._stop(FAILED)
                 self._dirty = False  # or it would fail again at once, and forever
 
     def _stop(self, message: str) -> None:
@@ -179,6 +180,12 @@ class Session:
             )
         except MemoryError:
             self._tell({"type": "error", "message": "out of memory; choose a smaller network"})
+        except OSError as error:
+            reason = f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
+            self._tell({"type": "error", "message": reason, "about": name})
+        except Exception:  # or the thread would end silently
+            logging.getLogger(__name__).exception("the command %r failed", name)
+            self._tell({"type": "error", "message": FAILED, "about": name})
 
     def _tell(self, header: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> None:
         """Send a message to the page."""

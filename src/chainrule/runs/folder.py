@@ -37,6 +37,10 @@ FILE = re.compile(
 MANIFEST = "manifest.json"
 REMEDY = "copy the run again, or train again"
 MISSING = f"the file is missing from the run; {REMEDY}"
+ELSEWHERE = "choose another folder (--output)"
+"""What to do if a new run can't be written."""
+COPY = "copy the run to where you may write, and resume the copy"
+"""What to do if a run that is resumed can't be written."""
 
 
 def hash_of(content: bytes) -> str:
@@ -49,28 +53,45 @@ def encoded(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file atomically; raises RunError if it can't be written or the disk is full.
+def write_whole(path: Path, content: bytes, remedy: str = ELSEWHERE) -> None:
+    """Write a file atomically; raises RunError, with the remedy, if it can't be written or the disk
+    is full.
 
-    A symbolic link stays one; what is not a regular file, such as a pipe, is written to.
+    A symbolic link stays one; what is not a regular file, such as a pipe, is written to. A
+    file that may not be written to is not replaced either.
     """
     temporary = None
     try:
-        path = path.resolve()
-        if path.exists() and not path.is_file() and not path.is_dir():
-            path.write_bytes(content)
+        place = path.resolve()
+        if place.exists() and not place.is_file() and not place.is_dir():
+            place.write_bytes(content)
             return
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        if place.is_file() and not os.access(place, os.W_OK):
+            raise PermissionError(errno.EACCES, "the file is read-only")
+        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}.", delete=False) as file:
             temporary = Path(file.name)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        temporary.replace(place)
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise unwritable(path, error) from None
+        raise unwritable(path, error, remedy) from None
+
+
+def check_file(path: Path, remedy: str) -> None:
+    """Raise RunError if it can be told beforehand that no file can be written at this path."""
+    try:
+        place = path.resolve()
+        if place.is_dir() or not place.parent.is_dir():
+            raise OSError(errno.EISDIR, "it is a folder" if place.is_dir() else f"there is no folder {path.parent}")
+        is_new = place.is_file() or not place.exists()  # a device or a pipe is written to, not replaced
+        if is_new and not os.access(place.parent, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, f"no permission in {path.parent}")
+    except OSError as error:
+        raise unwritable(path, error, remedy) from None
 
 
 def _umask() -> int:
@@ -79,16 +100,26 @@ def _umask() -> int:
     return umask
 
 
-def unwritable(path: Path, error: OSError) -> RunError:
+def unwritable(path: Path, error: OSError, remedy: str = ELSEWHERE) -> RunError:
     """The error for a file or folder that can't be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(f"{path}: the disk is full; free some space, or choose another folder (--output)")
-    return RunError(f"{path}: it can't be written ({error.strerror}); choose another folder (--output)")
+        return RunError(f"{path}: the disk is full; free some space, or {remedy}")
+    return RunError(f"{path}: it can't be written ({error.strerror}); {remedy}")
+
+
+def unreadable(path: Path, error: OSError) -> RunError:
+    """The error for a file or folder that can't be read."""
+    hint = "; check its permissions" if isinstance(error, PermissionError) else ""
+    return RunError(f"{path}: it can't be read ({error.strerror}){hint}")
 
 
 def check_free(folder: Path) -> None:
     """Raise RunError unless a run can be created at this path."""
-    if folder.is_symlink() or (folder.exists() and not is_unfinished(folder)):
+    try:
+        is_taken = folder.is_symlink() or (folder.exists() and not is_unfinished(folder))
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    if is_taken:
         raise taken(folder)
     check_writable(folder)
 
@@ -121,14 +152,14 @@ def check_writable(folder: Path) -> None:
     """Raise RunError unless a folder can be created at this path."""
     parent = next(p for p in folder.absolute().parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise RunError(f"{folder}: it can't be written (no permission in {parent}); choose another folder (--output)")
+        raise RunError(f"{folder}: it can't be written (no permission in {parent}); {ELSEWHERE}")
 
 
-def advance(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+def advance(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any], remedy: str = ELSEWHERE) -> None:
     """Replace the manifest by this one, all of whose files are written; then remove the files that
     only the one before names.
     """
-    write_whole(folder / MANIFEST, encoded(manifest))
+    write_whole(folder / MANIFEST, encoded(manifest), remedy)
     remove(folder, before["files"].keys() - manifest["files"].keys())
 
 
@@ -154,7 +185,7 @@ def read_file(folder: Path, manifest: Mapping[str, Any], prefix: str) -> bytes:
     except FileNotFoundError:
         raise RunError(f"{path}: {MISSING}") from None
     except OSError as error:
-        raise RunError(f"{path}: it can't be read ({error.strerror})") from None
+        raise unreadable(path, error) from None
     if hash_of(content) != manifest["files"][path.name]:
         raise RunError(f"{path}: the file was cut or altered since it was written; {REMEDY}")
     return content

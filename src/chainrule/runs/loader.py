@@ -171,14 +171,16 @@ def load(folder: Path, own: Iterable[type] = ()) -> Loaded:
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest; raises RunError for what is not a run, or was written by a newer version."""
-    if not folder.is_dir():
-        raise RunError(f"{folder}: there is no such run; a run is a folder that 'chainrule train' has written")
     path = folder / files.MANIFEST
     try:
+        if not folder.is_dir():
+            raise RunError(f"{folder}: there is no such run; a run is a folder that 'chainrule train' has written")
         manifest = files.parsed(files.content_of(path))
     except FileNotFoundError:
         raise RunError(f"{folder}: it is no run: it has no {files.MANIFEST}") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise files.unreadable(path, error) from None
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: it can't be read ({error}); it was altered or cut") from None
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if isinstance(version, int) and version > files.FORMAT:

@@ -34,8 +34,8 @@ class Lock:
     Raises InUseError if another process holds the lock, RunError if the folder can't be written to.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / files.LOCK
+    def __init__(self, folder: Path, remedy: str = files.ELSEWHERE) -> None:
+        self._path, self._remedy = folder / files.LOCK, remedy
         self._file = self._open(folder)
         while not self._is_current():  # the last holder removed the file after it was opened here
             self._file.close()
@@ -45,7 +45,7 @@ class Lock:
         try:
             file = open(self._path, "ab", opener=files.open_at_once)  # noqa: SIM115 (held until release)
         except OSError as error:
-            raise files.unwritable(folder, error) from None
+            raise files.unwritable(folder, error, self._remedy) from None
         if not _lock(file):
             file.close()
             raise InUseError(f"{folder}: the run is in use by another process; wait until that one ends, or stop it")

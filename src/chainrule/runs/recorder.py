@@ -65,8 +65,9 @@ class Recorder:
         self._sizes: dict[str, int] = {}
         self._state_time = self._checkpoint_time = 0.0
         self._lock: Lock | None = None
+        self._remedy = files.COPY if resume else files.ELSEWHERE
         if resume:
-            self._lock = Lock(self.folder)
+            self._lock = Lock(self.folder, self._remedy)
         elif numbered:
             files.check_writable(self.folder)
         else:
@@ -119,7 +120,7 @@ class Recorder:
     def _write(self, contents: dict[str, bytes]) -> dict[str, str]:
         """Write files, and return their hashes."""
         for name, content in contents.items():
-            files.write_whole(self.folder / name, content)
+            files.write_whole(self.folder / name, content, self._remedy)
             self._sizes[name] = len(content)
         return {name: files.hash_of(content) for name, content in contents.items()}
 
@@ -155,7 +156,7 @@ class Recorder:
             del kept[name]
         try:
             after = before | fields | {"files": kept | self._write(contents)}
-            files.advance(self.folder, after, before)
+            files.advance(self.folder, after, before, self._remedy)
         except RunError:
             files.remove(self.folder, contents.keys() - before["files"].keys())
             raise

@@ -15,7 +15,7 @@ from chainrule.data import Dataset, Samples
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Batches, Problem, engine_name
-from chainrule.errors import DataError, SettingError, ShapeError, require
+from chainrule.errors import DataError, ShapeError, is_integer, require
 from chainrule.generators import generator
 from chainrule.kinds import Kind
 from chainrule.layers import Dense, Flatten
@@ -27,6 +27,8 @@ from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight, weighted
 
 EPOCHS = 100
+MOST_EPOCHS = 10**12
+"""No training takes as many; files name steps with at most 18 digits."""
 BATCH_SIZE = 32
 
 
@@ -95,6 +97,15 @@ class Plan(Kind):
     metrics: tuple[str, ...] = ()
     engine: str | None = None
 
+    def __post_init__(self) -> None:
+        epochs, patience, size = self.epochs, self.patience, self.batch_size
+        require(type(epochs) is int and epochs >= 1, f"{epochs} epochs: training takes at least 1")
+        require(epochs <= MOST_EPOCHS, f"{epochs} epochs: training takes at most {MOST_EPOCHS:,}")
+        require(type(size) is int and size >= 1, f"the batch size is {size}; it must be at least 1")
+        patient = patience is None or (type(patience) is int and 1 <= patience <= MOST_EPOCHS)
+        allowed = f"a number of epochs, at least 1 and at most {MOST_EPOCHS:,}, or None"
+        require(patient, f"the patience is {patience!r}; it must be {allowed}")
+
     def problem(self, samples: int) -> Problem:
         """What an engine solves, with the schedules spread over the whole training."""
         total = self.epochs * self.steps_per_epoch(samples)
@@ -152,19 +163,16 @@ def make_plan(
     optimizer = named_optimizer(defaults(data).optimizer if optimizer is None else optimizer)
     samples = len(data.training.x)
     epochs = EPOCHS if epochs is None else epochs
-    require(isinstance(epochs, int) and epochs >= 1, f"{epochs} epochs: training takes at least 1")
     if patience == AUTO or data.validation is None:
         patience = default_patience(data)
-    if not (patience is None or (isinstance(patience, int) and patience >= 1)):
-        raise SettingError(f"the patience is {patience!r}; it must be a number of epochs, at least 1, or None")
     if batch_size is None:
         batch_size = samples if optimizer.whole_batch else min(BATCH_SIZE, samples)
-    require(isinstance(batch_size, int) and batch_size >= 1, f"the batch size is {batch_size}; it must be at least 1")
-    if batch_size > samples:
+    if is_integer(batch_size) and batch_size > samples:
         excess = f"a batch of {batch_size} is more than the {samples} rows to train on"
         raise DataError(f"{data.name}: {excess}; use --batch-size {samples} or less")
+    patient: Any = patience  # which the plan checks
     plan = Plan(
-        network, loss, optimizer, epochs, batch_size, seed, tuple(penalties), patience, metric_names, _engine(engine)
+        network, loss, optimizer, epochs, batch_size, seed, tuple(penalties), patient, metric_names, _engine(engine)
     )
     # errors are raised before anything is written
     plan.try_out(network.draw(seed), data.training.x[:1], data.training.y[:1])
