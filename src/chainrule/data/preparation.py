@@ -9,10 +9,8 @@ amplified.
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.arrays import Array, Shape
-from chainrule.data.barrier import check_budget, guarded
+from chainrule.data import pipelines
+from chainrule.data.barrier import guarded
 from chainrule.data.columns import ColumnUse, conform, describe, kind_of, left_out
 from chainrule.data.prepared import Prepared, prepared
 from chainrule.data.source import LARGEST, Source
@@ -28,47 +27,6 @@ from chainrule.errors import DataError, RunError
 
 if TYPE_CHECKING:
     import polars as pl
-
-TRUSTED = [
-    "numpy.dtype",
-    "skrub._apply_to_each_col.ApplyToEachCol",
-    "skrub._check_input.CheckInputDataFrame",
-    "skrub._clean_categories.CleanCategories",
-    "skrub._clean_null_strings.CleanNullStrings",
-    *(f"skrub._dataframe._common.is_{what}" for what in ("any_date", "categorical", "numeric")),
-    "skrub._datetime_encoder.DatetimeEncoder",
-    "skrub._drop_uninformative.DropUninformative",
-    "skrub._duration_to_float.DurationToFloat",
-    "skrub._string_encoder.StringEncoder",
-    *(f"skrub._table_vectorizer.{name}" for name in ("PassThrough", "ShortReprDict", "TableVectorizer")),
-    "skrub._table_vectorizer._created_by_predicate",
-    "skrub._to_categorical.ToCategorical",
-    "skrub._to_datetime.ToDatetime",
-    "skrub._to_float.ToFloat",
-    "skrub._to_str.ToStr",
-    *(f"skrub.selectors._base.{name}" for name in ("All", "And", "Cols", "Filter", "Or", "Sub")),
-    "skrub.selectors._selectors._cardinality_below",
-    *(
-        f"polars.datatypes.classes.{kind}"
-        for kind in ("Boolean", "Categorical", "Date", "Datetime", "Float32", "Float64", "String", "Time")
-    ),
-    *(f"polars.datatypes.classes.{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)),
-]
-"""What a saved pipeline may contain besides the scikit-learn classes that skops trusts by default.
-
-A file with anything else is not loaded.
-"""
-
-
-PLAIN = ("builtins", "collections", "functools", "numpy", "datetime", "types", "typing", "operator")
-"""Modules whose classes hold plain values; skops itself decides which of them it trusts."""
-
-MODULES = (
-    *(f"sklearn.{name}" for name in ("pipeline", "impute", "preprocessing", "feature_extraction", "decomposition")),
-    "scipy.sparse",
-)
-"""Where the fitted classes of a preparation are from, other than skrub."""
-
 
 @dataclass(frozen=True)
 class Target:
@@ -305,9 +263,7 @@ class Preparation:
         }
         files = {"preparation.json": (json.dumps(about, indent=1) + "\n").encode()}
         if self.kind == "table":
-            import skops.io
-
-            return files | {"preparation.skops": skops.io.dumps(self.pipeline, compression=zipfile.ZIP_DEFLATED)}
+            return files | {"preparation.skops": pipelines.to_bytes(self.pipeline)}
         from safetensors.numpy import save
 
         assert self.mean is not None
@@ -324,7 +280,7 @@ class Preparation:
         columns, shape = tuple((name, kind) for name, kind in about["columns"]), tuple(about["shape"])
         preparation = Preparation(about["kind"], shape, Target.from_json(about["target"]), columns)
         if about["kind"] == "table":
-            pipeline = _pipeline_from(contents["preparation.skops"], shape)
+            pipeline = pipelines.from_bytes(contents["preparation.skops"], shape)
             left_out = tuple((name, why) for name, why in about.get("left_out", ()))
             preparation = replace(preparation, pipeline=pipeline, left_out=left_out)
             blank = conform("a blank row", _blank(columns), columns)
@@ -342,52 +298,6 @@ class Preparation:
             if not numbers or (name == "deviation" and (array <= 0).any()):
                 raise RunError(f"the array {name} does not fit samples of shape {shape}; it was altered")
         return replace(preparation, mean=arrays["mean"], deviation=arrays["deviation"])
-
-
-def _pipeline_from(content: bytes, shape: Shape) -> Any:
-    """A fitted pipeline from skops; raises RunError for untrusted classes, DataError for damage.
-
-    Besides its own list, skops trusts all of scikit-learn and SciPy, parts of which crash on
-    damaged state; only MODULES, which a preparation consists of, are loaded.
-    """
-    import skops.io
-    from sklearn.pipeline import Pipeline
-    from skops.io.exceptions import UntrustedTypesFoundException
-
-    with guarded("preparation.skops can't be read; it is damaged, or library versions differ"):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-            check_budget("preparation.skops", size // 8, 1, hint="it is damaged")
-            schema = json.loads(archive.read("schema.json"))
-        unknown = sorted(f"{module}.{name}" for module, name in _classes(schema) if not _is_known(module, name))
-        if unknown:
-            names = ", ".join(unknown[:5])
-            raise RunError(f"preparation.skops has classes that are not trusted; it is not loaded ({names})")
-        try:
-            pipeline = skops.io.loads(content, trusted=TRUSTED)
-        except UntrustedTypesFoundException as error:
-            raise RunError(f"preparation.skops has classes that are not trusted; it is not loaded ({error})") from None
-        if not isinstance(pipeline, Pipeline) or len(pipeline.get_feature_names_out()) != shape[0]:
-            raise DataError("preparation.skops does not fit preparation.json")
-    return pipeline
-
-
-def _classes(schema: Any) -> set[tuple[str, str]]:
-    """The modules and names of all classes in a skops schema."""
-    found, waiting = set(), [schema]
-    while waiting:  # a recursion could be too deep
-        value = waiting.pop()
-        if isinstance(value, dict):
-            if "__module__" in value:
-                found.add((str(value["__module__"]), str(value.get("__class__"))))
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-    return found
-
-
-def _is_known(module: str, name: str) -> bool:
-    return f"{module}.{name}" in TRUSTED or module.split(".")[0] in PLAIN or module.startswith(MODULES)
 
 
 def _blank(columns: tuple[tuple[str, str], ...]) -> pl.DataFrame:
@@ -412,7 +322,7 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
         _check_differences(source.name, frame)
         with guarded(f"{source.name}: the table can't be prepared"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about columns that skrub handles anyway
-            pipeline = _pipeline().fit(frame)
+            pipeline = pipelines.blank().fit(frame)
         shape = _transform(pipeline, frame[:1]).shape[1:]
         if not shape[0]:
             raise DataError(f"{source.name}: no column is left to learn from: none differs within the training set")
@@ -441,16 +351,6 @@ def _as_array(source: Source) -> Array:
     if source.is_table:
         raise DataError(f"{source.name}: it is a table, but the run was trained on arrays")
     return np.asarray(source.features, dtype=np.float64)
-
-
-def _pipeline() -> Any:
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from skrub import StringEncoder, TableVectorizer
-
-    vectorizer = TableVectorizer(high_cardinality=StringEncoder(random_state=0))
-    return make_pipeline(vectorizer, SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
 
 
 def _transform(pipeline: Any, frame: pl.DataFrame) -> Array:

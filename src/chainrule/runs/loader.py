@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar
 import numpy as np
 
 from chainrule.data import Preparation, Target
+from chainrule.data.columns import KINDS
 from chainrule.engine import Position
 from chainrule.errors import ChainruleError, RunError
 from chainrule.runs import folder as files
@@ -32,6 +33,7 @@ T = TypeVar("T")
 Deviation = Annotated[float, Range(math.ulp(0.0))]
 Size = Annotated[int, Range(1, 2**31)]
 Hash = Annotated[str, Matching("[0-9a-f]{64}")]
+ColumnKind = Annotated[str, Matching("|".join(KINDS))]
 
 
 class Manifest(TypedDict):
@@ -113,7 +115,7 @@ class PreparationRecipe(TypedDict):
 
     kind: Literal["table", "numbers", "pictures"]
     shape: list[Size]
-    columns: list[tuple[str, Literal["truth", "number", "date", "time", "text"]]]
+    columns: list[tuple[str, ColumnKind]]
     left_out: NotRequired[list[tuple[str, str]]]
     target: TargetRecipe
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from chainrule.arrays import Array, Vector
 from chainrule.data import Dataset, Preparation, Prepared, Samples, Target, find, find_samples, load, prepare
 from chainrule.descent import Optimizer
 from chainrule.engine import Chunk, StepRecord, make_engine
-from chainrule.errors import DataError, unknown
+from chainrule.errors import DataError, require, unknown
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.training import loop
@@ -202,8 +203,8 @@ def train(
     validation: Any = 0.1,
     test: float = 0.2,
     patience: int | str | None = AUTO,
-    metrics: Sequence[str] | None = None,
-    penalties: Sequence[Penalty] = (),
+    metrics: str | Sequence[str] | None = None,
+    penalties: str | Penalty | Sequence[str | Penalty] = (),
     callbacks: Sequence[Listener] = (),
     dtype: str = "float32",
     engine: str | None = None,
@@ -231,8 +232,9 @@ def train(
             training stops and returns the weights of the best epoch; None to never stop early;
             "auto" for 25, or None with fewer than 50 validation rows
         metrics: what to measure on the validation set after each epoch, besides the loss
-        penalties: such as `losses.l2(1e-4)`
-        callbacks: functions that are called with every event; `Recorder(folder)` saves the run
+        penalties: such as "l2 0.001" or `losses.l2(0.001)`, or several
+        callbacks: a list of functions that are called with every event; `Recorder(folder)` saves
+            the run
         dtype: "float32" or "float64"
         engine: "native" or "numpy"; by default the fastest
 
@@ -265,6 +267,8 @@ def follow(plan: Plan, data: Dataset, progress: Progress, callbacks: Sequence[Li
 
     Callbacks that have a method `close` are closed when training is over, even if it fails.
     """
+    are_functions = isinstance(callbacks, Sequence) and all(map(callable, callbacks))
+    require(are_functions, f"the callbacks are {brief(callbacks)}; pass a list of functions")
     try:
         end = loop.run(plan, data, progress, callbacks)
     finally:
