@@ -74,6 +74,8 @@ class Target:
                     f"{name}: the target has {numbers.shape[1]} columns; the run was trained on {self.width}"
                 )
             return (numbers - self.mean) / self.deviation
+        if values.ndim > 1:
+            values = class_numbers(values, name)
         # By text as well, because one file may hold the number 1 where another holds the text "1".
         indices = {str(label): k for k, label in enumerate(self.classes)}
         indices |= {label: k for k, label in enumerate(self.classes)}
@@ -115,6 +117,17 @@ def _shortened(items: Any, limit: int = 10) -> str:
     return shown + (f" and {len(items) - limit} more" if len(items) > limit else "")
 
 
+def class_numbers(values: Array, name: str) -> Array:
+    """(samples,) the class that each row of a one-hot target marks, counted from 0; raises
+    DataError for any other target of several columns.
+    """
+    if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
+        problem = f"the target has {values.shape[1]} columns, which are not one-hot: one 1 in each row"
+        remedy = "to predict them as numbers, choose regression (--task regression); to predict classes, pass one column"
+        raise DataError(f"{name}: {problem}; {remedy}")
+    return np.asarray(values).argmax(axis=1)
+
+
 def infer_task(source: Source, target: Array) -> str:
     """The source's task if known; classification for text, booleans and few distinct integers."""
     if source.task:
@@ -143,8 +156,6 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
     where = f"{source.name}, column {name!r}"
     task = infer_task(source, target)
     if task == "classification":
-        if target.ndim > 1:
-            raise DataError(f"{source.name}: class targets must have the shape (samples,), not {target.shape}")
         classes = sorted(set(target.tolist()), key=lambda label: (str(type(label)), label))
         if len(classes) < 2:
             raise DataError(f"{where}: every row has the class {classes[0]!r}; at least two classes are needed")
