@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import Target, output_suffix
+from chainrule.cli.options import Drop, Read, Target, Task, output_suffix, read_as
 from chainrule.errors import SettingError, require
 
 
@@ -22,6 +22,9 @@ def play(
         ),
     ] = None,
     target: Target = None,
+    task: Task = None,
+    drop: Drop = None,
+    read: Read = None,
     host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 for any that is free.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
@@ -39,7 +42,7 @@ def play(
 
       chainrule play
 
-      chainrule play houses.csv --target price
+      chainrule play houses.csv --target price --read zip=category
 
       chainrule play runs/digits-1
 
@@ -47,9 +50,9 @@ def play(
     """
     require(0 <= port <= 65535, f"--port {port}: a port is a number from 0 to 65535")
     if save is not None:
-        alone = what is None and target is None and host == "127.0.0.1" and port == 0
-        require(alone, "--save writes a page with its own network and no server: leave out DATA, RUN, --target, "
-            "--host and --port")  # fmt: skip
+        alone = what is None and host == "127.0.0.1" and port == 0 and not (target or task or drop or read)
+        require(alone, "--save writes a page with its own network and no server: leave out DATA, RUN and the options"
+            " for them, --host and --port")  # fmt: skip
         _write_recording(save)
         return
     from chainrule.data import BUILTIN, load
@@ -58,13 +61,20 @@ def play(
     from chainrule.runs import Run
 
     dataset, run = None, None
-    if what is not None and Path(what, "manifest.json").exists():
+    is_run = what is not None and Path(what, "manifest.json").exists()
+    if what is None or is_run:
+        chosen = target or task or drop or read
+        require(not chosen, "--target, --task, --drop and --read are for a file; pass it, or leave them out")
+    if is_run:
+        assert what is not None
         run = Run.open(what)
         dataset = run.load_data()
     elif what in BUILTIN:
         raise SettingError(f"{what} is built in: run 'chainrule play' and choose it on the page")
     elif what is not None:
-        dataset = load(what, target=target, validation=VALIDATION, test=TEST)
+        dataset = load(
+            what, target=target, task=task, drop=drop or [], read=read_as(read), validation=VALIDATION, test=TEST
+        )
     if host not in ("127.0.0.1", "localhost", "::1"):
         display.err.print(
             display.bold("Warning") + f": the page is served on {host}, so others on your network can reach it. Whoever"

@@ -41,6 +41,7 @@ class Dataset:
         rows: row numbers of the training set in the source, from 0; None for arrays used unchanged
         validation_rows: the same for the validation set; None if it has a source of its own
         test_rows: the same for the test set
+        validation_fingerprint: hash of the validation set's own source; empty if it has none
     """
 
     training: Samples
@@ -55,6 +56,7 @@ class Dataset:
     rows: Array | None = field(default=None, repr=False)
     validation_rows: Array | None = field(default=None, repr=False)
     test_rows: Array | None = field(default=None, repr=False)
+    validation_fingerprint: str = ""
 
     def sample(self, number: int) -> Sample | None:
         """A sample of the training set as it was read; None if the source is unknown."""
@@ -294,10 +296,12 @@ def load(
         preparation = fit_preparation(source, rows[0], fitted_target)
         training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
         assert training is not None
+        of_its_own = ""
         if not isinstance(validation, int | float):
             column = source.target_name if source.is_table else None
             as_trained = {"target": column, "read": {**(read or {}), **preparation.texts}}
-            held_out = prepare(preparation, find(validation, **{**reading, **as_trained}))
+            separate = find(validation, **{**reading, **as_trained})
+            held_out, of_its_own = prepare(preparation, separate), separate.fingerprint
         settings = None
         if isinstance(what, str | Path) and isinstance(validation, int | float | str | Path) and weight is None:
             what, validation = (w if isinstance(w, int | float) else _absolute(w) for w in (what, validation))
@@ -305,7 +309,7 @@ def load(
             settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
         return Dataset(
             training, held_out, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source,
-            *(r if len(r) else None for r in rows),
+            *(r if len(r) else None for r in rows), of_its_own,
         )  # fmt: skip
 
 
