@@ -85,6 +85,7 @@ def read_npz(path: Path, task: str | None = None) -> Source:
                 found = ", ".join(file.files) or "none"
                 raise DataError(f"{path}: no array named 'x' for the samples; the arrays are: {found}")
             x, y = file[samples], None if targets is None else file[targets]
+            check_budget(str(path), x.size, 1, FILE)
     return source_from_arrays(x, y, str(path), task, fingerprint(content))
 
 

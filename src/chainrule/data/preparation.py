@@ -10,6 +10,7 @@ amplified.
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,10 @@ from chainrule.errors import DataError, RunError
 
 if TYPE_CHECKING:
     import polars as pl
+
+PART = 1_000_000
+"""The numbers of arrays that are prepared at a time."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -246,16 +251,22 @@ class Preparation:
             with guarded(f"{source.name}: the table can't be prepared"):
                 x = _transform(self.pipeline, frame)
         else:
-            raw = _as_array(source)
-            if raw.shape[1:] != self.shape:
-                shapes = f"samples of shape {raw.shape[1:]}, but the run was trained on {self.shape}"
-                raise DataError(f"{source.name}: {shapes}")
-            with np.errstate(over="ignore"):  # checked next
-                x = ((raw - self.mean) / self.deviation).astype(np.float32)
+            x = self._scaled(_as_array(source), source.name)
         if x.shape[1:] != self.shape:
             raise DataError(f"{source.name}: the run's preparation gives the shape {x.shape[1:]}, not {self.shape}")
         self._check_finite(source, x)
         return prepared(x)
+
+    def _scaled(self, raw: Array, name: str) -> Array:
+        """An array's samples, centred and scaled; some at a time, since float64 takes memory."""
+        if raw.shape[1:] != self.shape:
+            raise DataError(f"{name}: samples of shape {raw.shape[1:]}, but the run was trained on {self.shape}")
+        x = np.empty(raw.shape, dtype=np.float32)
+        step = max(1, PART // max(1, math.prod(self.shape)))
+        with np.errstate(over="ignore"):  # checked next
+            for k in range(0, len(raw), step):
+                x[k : k + step] = (raw[k : k + step].astype(np.float64) - self.mean) / self.deviation
+        return x
 
     def _check_finite(self, source: Source, x: Array) -> None:
         # NaN is neither; minimum and maximum take no memory, unlike a mask.
@@ -338,10 +349,12 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
         if not shape[0]:
             raise DataError(f"{source.name}: no column is left to learn from: none differs within the training set")
         return Preparation("table", shape, target, columns, pipeline, left_out=reasons)
-    x = _as_array(training)
+    x = _as_array(training).astype(np.float64)
     if x.ndim > 2:
         mean = x.mean(axis=0)
-        deviation = np.full_like(mean, float(np.sqrt(np.mean((x - mean) ** 2))) or 1.0)
+        x -= mean
+        x *= x
+        deviation = np.full_like(mean, float(np.sqrt(np.mean(x))) or 1.0)
         return Preparation("pictures", x.shape[1:], target, mean=mean, deviation=deviation)
     mean, deviation = _mean_and_deviation(x, f"{source.name}, column")
     return Preparation("numbers", x.shape[1:], target, mean=mean, deviation=deviation)
@@ -361,7 +374,7 @@ def _check_differences(name: str, frame: pl.DataFrame) -> None:
 def _as_array(source: Source) -> Array:
     if source.is_table:
         raise DataError(f"{source.name}: it is a table, but the run was trained on arrays")
-    return np.asarray(source.features, dtype=np.float64)
+    return np.asarray(source.features)
 
 
 def _transform(pipeline: Any, frame: pl.DataFrame) -> Array:
