@@ -166,7 +166,7 @@ def find(
             return _builtin(what) or files.read(Path(what), target, drop, task, image_size, read)
         if isinstance(what, tuple | list) and len(what) == 2:
             return files.source_from_arrays(what[0], what[1], task=task)
-        if hasattr(type(what), "columns"):  # of a LazyFrame itself it would be slow
+        if _is_frame(what):
             return from_table("table", as_polars(what), target, drop, task, read=read)
     allowed = "a file, the name of a built-in data set, a tuple of arrays (x, y), or a DataFrame"
     raise DataError(f"can't use {type(what).__name__} as data; pass {allowed}")
@@ -183,9 +183,16 @@ def find_samples(what: Any, image_size: Shape | None = None, texts: Collection[s
         if isinstance(what, str | Path):
             builtin = _builtin(what)
             return replace(builtin, target=None) if builtin else files.read_samples(Path(what), image_size, texts)
-        if hasattr(type(what), "columns"):  # of a LazyFrame itself it would be slow
+        if isinstance(what, Dataset):
+            raise DataError("pass one of the data set's parts, such as data.test")
+        if _is_frame(what):
             return Source("table", as_polars(what), None)
         return files.source_from_arrays(what, None)
+
+
+def _is_frame(what: Any) -> bool:
+    """Whether this is a pandas or polars frame. Asking a LazyFrame itself would be slow."""
+    return hasattr(type(what), "columns") and not isinstance(what, Dataset)
 
 
 def _builtin(what: str | Path) -> Source | None:
@@ -209,9 +216,9 @@ def as_polars(frame: Any) -> Any:
     import polars as pl
 
     if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
+        frame = frame.collect()
     if isinstance(frame, pl.DataFrame):
-        return frame
+        return frame.with_columns(map(_without_objects, frame.select(pl.col(pl.Object)).iter_columns()))
     names = [str(name) for name in frame.columns]  # pandas allows any object
     for name in names:
         if names.count(name) > 1:
@@ -230,8 +237,15 @@ def as_polars(frame: Any) -> Any:
         else:
             values = [None if null else value for value, null in zip(series.tolist(), missing, strict=True)]
         with guarded(f"table, column {name!r}: its values can't be read"):
-            columns.append(pl.Series(name, values, strict=False))
+            columns.append(_without_objects(pl.Series(name, values, strict=False)))
     return pl.DataFrame(columns)
+
+
+def _without_objects(column: Any) -> Any:
+    """A column; one of Python objects, on which polars may panic, without values, as it can't be used."""
+    import polars as pl
+
+    return pl.Series(column.name, [None] * len(column), pl.Binary) if column.dtype == pl.Object else column
 
 
 def load(
@@ -296,6 +310,9 @@ def load(
         preparation = fit_preparation(source, rows[0], fitted_target)
         training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
         assert training is not None
+        for part, name in ((training, "training"), (held_out, "validation"), (tested, "test")):
+            if part is not None and part.weight is not None and not part.weight.any():
+                raise DataError(f"{source.name}: all samples of the {name} set have the weight 0; split it differently")
         of_its_own = ""
         if not isinstance(validation, int | float):
             column = source.target_name if source.is_table else None

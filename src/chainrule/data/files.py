@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import numbers
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
@@ -120,6 +122,8 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
         if y.dtype.kind == "U":
             with guarded(f"{name}: y can't be read as text"):
                 y.tolist()  # fails for numbers that are no characters
+        if y.dtype.kind == "O":
+            _check_labels(name, y)
         if y.dtype.kind not in "buifUO":
             raise DataError(f"{name}: y must be numbers or text, not {y.dtype}")
         if y.ndim not in (1, 2):
@@ -128,11 +132,22 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
     return Source(name, x, y, "y", task, fingerprint)
 
 
+def _check_labels(name: str, y: Array) -> None:
+    """Raise DataError for targets of any type that are neither all text nor all numbers."""
+    labels = y.ravel().tolist()
+    for row, label in enumerate(labels):
+        if not isinstance(label, str | numbers.Real) or label != label:
+            raise DataError(f"{name}, y, row {row}: {brief(label)} is neither text nor a number; correct it")
+        if isinstance(label, str) != isinstance(labels[0], str):
+            problem = f"{brief(label)}, but row 0 has {brief(labels[0])}"
+            raise DataError(f"{name}, y, row {row}: {problem}; use text in all rows, or numbers")
+
+
 def _check_finite(name: str, which: str, array: Array) -> None:
     if array.dtype.kind != "f" or array.size == 0:
         return
     # NaN is neither; minimum and maximum take no memory, unlike a mask.
-    if array.min() >= -LARGEST and array.max() <= LARGEST:
+    if float(array.min()) >= -LARGEST and float(array.max()) <= LARGEST:
         return
     index = tuple(np.argwhere(~(np.abs(array) <= LARGEST))[0].tolist())
     column = f", column {', '.join(map(str, index[1:]))}" if len(index) > 1 else ""

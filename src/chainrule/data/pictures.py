@@ -76,8 +76,8 @@ def _image(file: Path, size: Shape | None, folder: Path, count: int) -> tuple[Ar
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), Image.open(file) as opened:
-            warnings.simplefilter("ignore")  # about large pictures, which the budget limits
+        # Pillow warns of large pictures, which the budget limits.
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as opened:
             check_budget(str(file), opened.width, opened.height)
             height, width = size or (opened.height, opened.width)
             numbers = height * width * (1 if opened.mode in GRAY or opened.mode.startswith("I;16") else 3)

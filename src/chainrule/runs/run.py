@@ -12,7 +12,7 @@ from typing import Any
 
 from chainrule.data import BUILTIN, Dataset, load
 from chainrule.engine import Position, StepRecord
-from chainrule.errors import ChainruleError, DataError, RunError
+from chainrule.errors import ChainruleError, DataError, RunError, at_least
 from chainrule.runs import folder as files
 from chainrule.runs import loader
 from chainrule.runs.recorder import Recorder, data_recipe
@@ -166,7 +166,9 @@ class Run:
         Raises DataError for other data, and RunError if another process is writing to the run, or
         has resumed it since it was opened.
         """
-        plan = self.trained.plan if epochs is None else replace(self.trained.plan, epochs=epochs)
+        plan = self.trained.plan
+        if epochs is not None:
+            plan = replace(plan, epochs=at_least(f"{epochs!r} epochs: pass their total number", epochs, 1))
         complete = self.trained.progress.epoch
         is_done = (
             plan.epochs == complete and self.manifest["status"] == "complete"

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Vector
+from chainrule.arrays import Array, Vector, pack
 from chainrule.data import Dataset, Preparation, Prepared, Samples, Target, find, find_samples, load, prepare
+from chainrule.data.barrier import guarded
 from chainrule.descent import Optimizer
 from chainrule.engine import Chunk, StepRecord, make_engine
 from chainrule.errors import DataError, require, unknown
@@ -100,7 +101,7 @@ class Trained:
         if isinstance(x, Samples):
             return x.x
         if self.preparation is None or isinstance(x, Prepared):
-            return np.asarray(x)
+            return _numbers(x)
         return self.preparation.apply(find_samples(x, texts=list(self.texts)))
 
     def predict(self, x: Any) -> Array:
@@ -182,12 +183,22 @@ class Trained:
             return what
         is_pair = isinstance(what, tuple | list) and len(what) == 2
         if self.preparation is None or (is_pair and any(isinstance(array, Prepared) for array in what)):
+            require(is_pair, "to evaluate a network that was trained on arrays, pass a pair of arrays (x, y)")
             x, y = what
-            is_encoded = self.preparation is None or isinstance(y, Prepared)
-            y = np.asarray(y)
-            return Samples(self._prepared(x), y if is_encoded else self.target.encode(y, "the targets"))
+            is_encoded = isinstance(y, Prepared) or (self.preparation is None and self.target.task == "regression")
+            y = _numbers(y) if is_encoded else self.target.encode(np.asarray(y), "the targets")
+            return Samples(self._prepared(x), y)
         column = self.target.name if self.preparation.kind == "table" else None
         return prepare(self.preparation, find(what, target=column, task=self.target.task, read=self.texts))
+
+
+def _numbers(x: Any) -> Array:
+    """This as an array; raises DataError unless it is one of numbers."""
+    with guarded("the samples are no array"):
+        array = pack(x) if isinstance(x, tuple) else np.asarray(x)
+    if array.dtype.kind not in "buif":
+        raise DataError(f"an array of numbers is needed, not {array.dtype} of shape {array.shape}")
+    return array
 
 
 def train(
