@@ -80,7 +80,9 @@ def test_relative_paths_of_older_versions_are_read_from_the_working_directory(pr
     altered(Path(run), relative)
     Run.open(run).load_data()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"data/rows.csv: there is no such file or folder, which the run .*run was trai"):
+    with pytest.raises(
+        DataError, match=r"data/rows.csv: there is no such file or folder, which the run .*run was trai"
+    ):
         Run.open(run).load_data()
 
 

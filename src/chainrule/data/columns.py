@@ -163,7 +163,9 @@ def check_prepared(name: str, frame: pl.DataFrame, limits: Limits = FILE) -> Non
         inputs[column.name] = values if values <= CATEGORIES else TEXT
         letters[column.name] *= values > CATEGORIES
     if memory() > limits.memory:
-        size = f"{rows:,} rows of {sum(inputs.values()):,} inputs, from up to {max(letters.values(), default=0):,} letters"
+        size = (
+            f"{rows:,} rows of {sum(inputs.values()):,} inputs, from up to {max(letters.values(), default=0):,} letters"
+        )
         problem = f"preparing {size} in a column, takes more than {limits.memory / 1e9:g} GB of memory"
         raise DataError(f"{name}: {problem}; use fewer rows, or leave columns out (--drop)")
 

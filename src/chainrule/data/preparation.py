@@ -128,7 +128,9 @@ def class_numbers(values: Array, name: str) -> Array:
     """
     if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
         problem = f"the target has {values.shape[1]} columns, which are not one-hot: one 1 in each row"
-        remedy = "to predict them as numbers, choose regression (--task regression); to predict classes, pass one column"
+        remedy = (
+            "to predict them as numbers, choose regression (--task regression); to predict classes, pass one column"
+        )
         raise DataError(f"{name}: {problem}; {remedy}")
     return np.asarray(values).argmax(axis=1)
 

@@ -107,7 +107,11 @@ class Recorder:
     def _filled(self, event: Event) -> dict[str, Any]:
         """Write the files of a new run, and return its manifest."""
         progress, preparation = event.progress, event.data.preparation
-        contents = {"recipe.json": files.encoded(recipe(event, self.folder)), **_state(progress), **_checkpoint(progress)}
+        contents = {
+            "recipe.json": files.encoded(recipe(event, self.folder)),
+            **_state(progress),
+            **_checkpoint(progress),
+        }
         contents |= {} if preparation is None else preparation.contents()
         return {
             **_status(progress, "under way"),

@@ -18,6 +18,7 @@ from chainrule.runs import loader
 from chainrule.runs.recorder import Recorder, data_recipe
 from chainrule.training import Listener, Timeline, Trained, follow
 from chainrule.training.loop import final_weights
+from chainrule.training.trained import check_callbacks
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ class Run:
         Raises DataError for other data, and RunError if another process is writing to the run, or
         has resumed it since it was opened.
         """
+        check_callbacks(callbacks)
         plan = self.trained.plan
         if epochs is not None:
             plan = replace(plan, epochs=at_least(f"{epochs!r} epochs: pass their total number", epochs, 1))

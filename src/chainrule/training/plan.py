@@ -169,7 +169,15 @@ def make_plan(
         excess = f"a batch of {batch_size} is more than the {samples} rows to train on"
         raise DataError(f"{data.name}: {excess}; use --batch-size {samples} or less")
     plan = Plan(
-        network, loss, optimizer, epochs, batch_size, seed, _penalties(penalties), patience, metric_names,
+        network,
+        loss,
+        optimizer,
+        epochs,
+        batch_size,
+        seed,
+        _penalties(penalties),
+        patience,
+        metric_names,
         _engine(engine),
     )
     # errors are raised before anything is written

@@ -273,13 +273,18 @@ def for_loss(loss: str | Loss | None) -> dict[str, Any]:
     return {} if loss is None else {"scale_target": loss.scales_target, "likely_task": loss.task}
 
 
+def check_callbacks(callbacks: Any) -> None:
+    """Raise SettingError for anything but a sequence of functions."""
+    are_functions = isinstance(callbacks, Sequence) and all(map(callable, callbacks))
+    require(are_functions, f"the callbacks are {brief(callbacks)}; pass a list of functions")
+
+
 def follow(plan: Plan, data: Dataset, progress: Progress, callbacks: Sequence[Listener] = ()) -> Trained:
     """Train by a plan, from this progress on.
 
     Callbacks that have a method `close` are closed when training is over, even if it fails.
     """
-    are_functions = isinstance(callbacks, Sequence) and all(map(callable, callbacks))
-    require(are_functions, f"the callbacks are {brief(callbacks)}; pass a list of functions")
+    check_callbacks(callbacks)
     try:
         end = loop.run(plan, data, progress, callbacks)
     finally:
