@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -242,7 +241,7 @@ def as_polars(frame: Any) -> Any:
 
 
 def _without_objects(column: Any) -> Any:
-    """A column; one of Python objects, on which polars may panic, without values, as it can't be used."""
+    """A column; without its values if they are Python objects, on which polars may panic."""
     import polars as pl
 
     return pl.Series(column.name, [None] * len(column), pl.Binary) if column.dtype == pl.Object else column
@@ -324,9 +323,10 @@ def load(
             what, validation = (w if isinstance(w, int | float) else _absolute(w) for w in (what, validation))
             splitting = {"validation": validation, "test": test, "seed": seed}
             settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
+        used, of_validation, of_test = (r if len(r) else None for r in rows)
         return Dataset(
             training, held_out, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source,
-            *(r if len(r) else None for r in rows), of_its_own,
+            used, of_validation, of_test, of_its_own,
         )  # fmt: skip
 
 
@@ -376,7 +376,7 @@ def _likely(task: str | None, target: Array | None) -> str | None:
     return None if task == "regression" and not numeric else task
 
 
-def _checked_weight(weight: Array | None) -> Array | None:
+def _checked_weight(weight: Any) -> Array | None:
     if weight is None:
         return None
     rule = "pass one finite number, 0 or greater, for each sample"
@@ -411,7 +411,7 @@ def split(source: Source, validation: float, test: float, seed: int) -> tuple[Ar
         seed: seed of the split
     """
     for name, share in (("validation", validation), ("test", test)):
-        is_share = isinstance(share, numbers.Real) and 0 <= share < 1
+        is_share = isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1
         require(is_share, f"the {name} share is {share}; it must be at least 0 and less than 1")
     samples = len(source)
     counts = [max(round(share * samples), 1) if share else 0 for share in (validation, test)]

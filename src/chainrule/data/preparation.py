@@ -263,6 +263,8 @@ class Preparation:
         """An array's samples, centred and scaled; some at a time, since float64 takes memory."""
         if raw.shape[1:] != self.shape:
             raise DataError(f"{name}: samples of shape {raw.shape[1:]}, but the run was trained on {self.shape}")
+        assert self.mean is not None
+        assert self.deviation is not None
         x = np.empty(raw.shape, dtype=np.float32)
         step = max(1, PART // max(1, math.prod(self.shape)))
         with np.errstate(over="ignore"):  # checked next
