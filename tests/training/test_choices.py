@@ -35,6 +35,7 @@ def double(*numbers):
         ({"metrics": [double]}, "unknown metric for classification <function double.*; choose one of accuracy"),
         ({"metrics": [None]}, "unknown metric for classification None"),
         ({"metrics": 3}, "the metrics are 3"),
+        ({"metrics": ["f1", "f1"]}, r"the metrics are \('f1', 'f1'\); name each once"),
         ({"penalties": double}, "the penalties are <function dou"),
         ({"penalties": [double]}, "the penalty is <function dou"),
         ({"penalties": [3]}, "the penalty is 3"),

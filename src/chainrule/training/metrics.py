@@ -28,10 +28,12 @@ def check(chosen: str | Sequence[str], task: str) -> tuple[str, ...]:
     chosen = (chosen,) if isinstance(chosen, str) else chosen
     message = f"the metrics are {brief(chosen)}; pass their names, such as {list(names(task)[:2])}"
     require(isinstance(chosen, Iterable), message)
+    chosen = tuple(chosen)
     for name in chosen:
         if name not in names(task):
             raise unknown(f"metric for {task}", name, names(task))
-    return tuple(chosen)
+    require(len(set(chosen)) == len(chosen), f"the metrics are {brief(chosen)}; name each once")
+    return chosen
 
 
 def measure(
