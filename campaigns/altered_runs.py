@@ -50,6 +50,8 @@ ANOTHER = (
     "manifest.json limit",
     "recipe.json versions.*",
     "recipe.json data.name",
+    "recipe.json data.folder",
+    "recipe.json data.validation",
     "recipe.json data.fingerprint",
     "recipe.json data.weight",
     "recipe.json data.settings.*",

@@ -53,7 +53,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def unknown(kind: str, name: str, known: Iterable[str]) -> SettingError:
     """The error for an unknown name, which suggests the closest known one or lists them all."""
     names = sorted(known)
-    match = nearest(name, names)
+    match = nearest(name, names) if isinstance(name, str) else None
     hint = f"did you mean {match!r}?" if match else "choose one of " + ", ".join(names)
     return SettingError(f"unknown {kind} {name!r}; {hint}")
 
@@ -67,6 +67,14 @@ def require(condition: bool, message: str) -> None:
 def is_integer(value: Any) -> bool:
     """Whether this is an integer; True and False are not."""
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def at_least(message: str, value: Any, least: int) -> int:
+    """This value as an int; raises SettingError with this message unless it is an integer and at
+    least this one.
+    """
+    require(is_integer(value) and value >= least, message)
+    return int(value)
 
 
 def integers(what: str, values: Any) -> tuple[int, ...]:

@@ -9,11 +9,23 @@ number.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.errors import is_integer, require
+
 Key = int | str
+
+
+def seed(value: Any) -> int:
+    """A user's seed as an int; SettingError unless it is an integer.
+
+    A key depends on how its parts are written, so that NumPy's integers must not be part of it.
+    """
+    require(is_integer(value), f"the seed is {value!r}; it is a whole number")
+    return int(value)
 
 
 def hashed(*key: Key) -> int:

@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from reprlib import repr as brief
 from typing import Any
 
 from chainrule.errors import SettingError, unknown
@@ -39,6 +40,8 @@ def parse(what: str, text: str) -> Call:
         >>> parse("optimizer", "adam 0.001 beta1=0.95").settings
         {'beta1': '0.95'}
     """
+    if not isinstance(text, str):
+        raise SettingError(f"the {what} is {brief(text)}; pass it as text, or as one of chainrule's own objects")
     words = text.split()
     if not words:
         raise SettingError(f"the {what} is empty; give its name")

@@ -14,7 +14,8 @@ from PIL import Image
 
 from chainrule.data import BUILTIN, Preparation, Source, find, find_samples, load, plane_set
 from chainrule.data.dataset import split
-from chainrule.data.preparation import TRUSTED, infer_task
+from chainrule.data.pipelines import TRUSTED
+from chainrule.data.preparation import infer_task
 from chainrule.errors import DataError, RunError, SettingError
 
 RANDOM = np.random.default_rng(0)

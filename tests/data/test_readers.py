@@ -167,10 +167,35 @@ def test_prepared_inputs_scales_and_predictions_are_finite():
         trained.predict(np.ones((1, 1)))
 
 
-def test_columns_of_0_and_1_as_the_target_are_announced(tmp_path):
-    y = np.eye(3)[np.arange(ROWS) % 3]
-    assert "the target has 3 columns of 0 and 1, which are predicted as numbers" in load((y, y)).notes[0]
-    assert load((y, 2 * y)).notes == []
+def test_one_hot_targets_are_classes_and_other_columns_of_0_and_1_are_refused(tmp_path):
+    classes = np.arange(ROWS) % 3
+    y, several = np.eye(3)[classes], np.eye(3)[classes] + np.eye(3)[(classes + 1) % 3]
+    np.savez(tmp_path / "data.npz", x=several, y=y)
+    for what in ((several, y), (several, y.astype(bool)), tmp_path / "data.npz"):
+        data = load(what)
+        assert (data.task, data.target.classes) == ("classification", (0, 1, 2))
+        np.testing.assert_array_equal(data.training.y, classes[data.rows])
+    trained = train("4 tanh", data, epochs=1)
+    assert trained.evaluate((several, y)) == trained.evaluate((several, classes))
+    for y in (several, np.eye(3)[classes][:, :2]):
+        with pytest.raises(DataError, match=r"target has \d columns, which are not one-hot.*choose regression"):
+            load((several, y))
+        with pytest.raises(DataError, match="which are not one-hot"):
+            trained.evaluate((several, y))
+        assert load((several, y), task="regression").target.width == y.shape[1]
+    assert load((several, 2 * y)).task == "regression"
+
+
+def test_whole_numbers_that_are_taken_for_classes_are_announced(tmp_path):
+    visits = np.arange(ROWS) % 5
+    note = "the 5 whole numbers in visits are predicted as classes; to predict a quantity, choose regression"
+    table = frame().drop("price").with_columns(visits=visits)
+    assert note in notes(load(table))[0]
+    for data in (load(table, task="regression"), load(table, task="classification"), load(table, target="size")):
+        assert notes(data) == []
+    for values in (visits % 2, [f"v{k}" for k in visits]):
+        assert notes(load(table.with_columns(visits=pl.Series(values)))) == []
+    assert load((NUMBERS, visits)).notes == [note.replace("visits", "y") + " (--task regression)"]
 
 
 @pytest.mark.parametrize("choice", [{"target": "sise"}, {"drop": ["size"]}, {"read": {"size": "number"}}])

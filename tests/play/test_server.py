@@ -435,9 +435,24 @@ def test_invalid_command_lines(capsys, tmp_path):
         (["play", "nowhere"], "there is no such file"),
         (["play", "digits"], "choose it on the page"),
         (["play", str(tmp_path / "bad.csv")], "two columns or more"),
+        (["play", "--read", "zip=category"], "--target, --task, --drop and --read are for a file; pass it"),
+        (["play", str(tmp_path / "bad.csv"), "--read", "a"], "write it as COLUMN=KIND"),
+        (["play", "--save", "a.html", "--drop", "a"], "leave out DATA"),
     ):
         assert command(arguments) == 2
         assert answer in capsys.readouterr().err
+
+
+def test_a_file_is_read_as_chosen(tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr("chainrule.play.server.serve", lambda host, port, dataset, *_: served.append(dataset))
+    rows = [f"{k % 5},{k % 7},{k % 4},{k % 3}" for k in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["zip,size,code,visits", *rows]))
+    chosen = ["--task", "regression", "--read", "zip=category", "--drop", "code"]
+    assert command(["play", str(tmp_path / "t.csv"), "--no-browser", *chosen]) == 0
+    (data,) = served
+    assert data.task == "regression"
+    assert {column.name: column.role for column in data.columns} == {"zip": "category", "size": "number"}
 
 
 def test_a_port_in_use(address, capsys):

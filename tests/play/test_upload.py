@@ -65,6 +65,15 @@ def test_a_target_that_cannot_be_learned_says_why_and_another_can_be_chosen():
         assert "no such column" in upload.preview(nowhere)["problem"]
 
 
+def test_whole_numbers_that_are_taken_for_classes_are_announced():
+    upload = Upload(
+        "t.csv", pl.DataFrame({"size": [k / 7 for k in range(ROWS)], "visits": [k % 5 for k in range(ROWS)]})
+    )
+    words = upload.preview(1)["words"]
+    assert "predicts visits, one of 5 classes. If these whole numbers are a quantity, open the file with" in words
+    assert "If these" not in upload.preview(0)["words"]
+
+
 def test_what_is_previewed_and_kept_is_bounded(monkeypatch):
     monkeypatch.setattr(uploads, "MOST_COLUMNS", 3)
     upload = Upload("houses.csv", FRAME)

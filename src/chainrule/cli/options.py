@@ -21,6 +21,15 @@ OUTPUT = ("--output", "-o")
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
 OptionalRun = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The folder of a run.", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="The column to predict; by default the last.")]
+Task = Annotated[str | None, typer.Option(help="'classification' or 'regression', if the target is ambiguous.")]
+Drop = Annotated[list[str] | None, typer.Option(help="A column to leave out; can be repeated.")]
+Read = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN=KIND",
+        help="Read a column as a number, category, date, time or truth, such as zip=category; can be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 
 

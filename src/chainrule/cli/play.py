@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import Target, leave_out, output_suffix
+from chainrule.cli.options import Drop, Read, Target, Task, leave_out, output_suffix, read_as
 from chainrule.errors import SettingError, require
 
 
@@ -23,6 +23,9 @@ def play(
         ),
     ] = None,
     target: Target = None,
+    task: Task = None,
+    drop: Drop = None,
+    read: Read = None,
     host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 for any that is free.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
@@ -40,14 +43,17 @@ def play(
 
       chainrule play
 
-      chainrule play houses.csv --target price
+      chainrule play houses.csv --target price --read zip=category
 
       chainrule play runs/digits-1
 
       chainrule play --save first-step.html
     """
     require(host.strip() != "", "--host is empty; pass an address, such as 127.0.0.1")
-    require(what is not None or target is None, "--target is a column of DATA: pass the DATA, or leave it out")
+    chosen = target or task or drop or read
+    require(
+        what is not None or not chosen, "--target, --task, --drop and --read are for DATA; pass it, or leave them out"
+    )
     require(0 <= port <= 65535, f"--port {port}: a port is a number from 0 to 65535")
     if save is not None:
         leave_out(context, "--save writes a page with its own network, which needs no server", "save", "browser")
@@ -59,14 +65,18 @@ def play(
     from chainrule.runs import Run
 
     dataset, run = None, None
-    if what is not None and Path(what, "manifest.json").exists():
-        require(target is None, "a RUN has its own target; leave --target out")
+    is_run = what is not None and Path(what, "manifest.json").exists()
+    if is_run:
+        assert what is not None
+        leave_out(context, "a RUN has its own data and target", "what", "host", "port", "browser")
         run = Run.open(what)
         dataset = run.load_data()
     elif what in BUILTIN:
         raise SettingError(f"{what} is built in: run 'chainrule play' and choose it on the page")
     elif what is not None:
-        dataset = load(what, target=target, validation=VALIDATION, test=TEST)
+        dataset = load(
+            what, target=target, task=task, drop=drop or [], read=read_as(read), validation=VALIDATION, test=TEST
+        )
 
     def ready(address: str) -> None:
         if host not in ("127.0.0.1", "localhost", "::1"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import AsJson, Target, image_size, leave_out, read_as, share_or_file
+from chainrule.cli.options import AsJson, Drop, Read, Target, Task, image_size, leave_out, read_as, share_or_file
 from chainrule.errors import NonFiniteError, SettingError, require
 
 if TYPE_CHECKING:
@@ -58,17 +58,9 @@ def train(
     penalty: Annotated[
         str | None, typer.Option(help="A penalty on the weights: 'l2 0.001', 'l1 0.001' or 'elastic 0.001 0.001'.")
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="'classification' or 'regression', if the target is ambiguous.")
-    ] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="A column to leave out; can be repeated.")] = None,
-    read: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=KIND",
-            help="Read a column as a number, category, date, time or truth, such as zip=category; can be repeated.",
-        ),
-    ] = None,
+    task: Task = None,
+    drop: Drop = None,
+    read: Read = None,
     size: Annotated[
         str | None, typer.Option("--image-size", help="Resize images to width x height, such as 28x28.")
     ] = None,

@@ -161,7 +161,8 @@ def _show_summary(run: Run) -> None:
     progress = f"{manifest['status']} after {manifest['epochs']} epochs, {manifest['steps']:,} steps"
     out.print(display.bold(str(run.folder)) + f": {progress}")
     sizes = ", ".join(f"{rows[name]:,} {name}" for name in ("training", "validation", "test"))
-    out.print(f"data       {run.data['name']}: {sizes} samples")
+    settings = run.data["settings"]
+    out.print(f"data       {settings['what'] if settings else run.data['name']}: {sizes} samples")
     classes = f", {target.width} classes" if target.task == "classification" else ""
     out.print(f"target     {target.name} ({target.task}{classes})")
     out.print(f"loss       {type(plan.loss).__name__}")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from chainrule.data.barrier import guarded
+from chainrule.data.barrier import FILE, Limits, guarded
 from chainrule.data.tables import numbers
 from chainrule.errors import DataError, unknown
 
@@ -23,6 +23,12 @@ KINDS = dict(zip(get_args(Kind), _WORDS, strict=True))
 
 READ = ("number", "category", "date", "time", "truth")
 """What a column can be read as on request. A category, unlike text, is not examined any further."""
+
+CATEGORIES, TEXT = 40, 30
+"""The inputs that a text becomes: one for each value if there are at most so many; else TEXT."""
+
+INPUT, LETTER = 16, 40
+"""Bytes of memory that it takes to prepare an input of a row, and a letter of a text, about."""
 
 LONGEST = 60
 """The most characters of a cell in a message."""
@@ -140,6 +146,35 @@ def as_kind(name: str, values: pl.Series, kind: str, why: str) -> pl.Series:
         if kind_of(values) is None:  # of a Parquet file it comes without its values
             raise DataError(f"{where}: its values are {values.dtype}")
     return result
+
+
+def check_prepared(name: str, frame: pl.DataFrame, limits: Limits = FILE) -> None:
+    """Raise DataError if preparing these features would take more memory than the limit.
+
+    One column can become 40 inputs, and what is computed from the letters of a text takes many
+    times its length.
+    """
+    rows, kinds = len(frame), {column.name: kind_of(column) for column in frame.iter_columns()}
+    most = {"number": 2, "truth": 1, "clock": 2, "duration": 2, "date": 6, "time": 6}
+    inputs = {column: most.get(kind, CATEGORIES) for column, kind in kinds.items() if kind is not None}
+    texts = [column for column in frame.iter_columns() if kinds[column.name] in ("text", "category")]
+    letters = {column.name: int(converted(column, "text").str.len_bytes().sum()) for column in texts}
+
+    def memory() -> int:  # columns are encoded one after the other
+        return INPUT * rows * sum(inputs.values()) + LETTER * max(letters.values(), default=0)
+
+    if memory() <= limits.memory:
+        return
+    for column in texts:  # counting the values of each takes longer
+        values = column.n_unique()
+        inputs[column.name] = values if values <= CATEGORIES else TEXT
+        letters[column.name] *= values > CATEGORIES
+    if memory() > limits.memory:
+        size = (
+            f"{rows:,} rows of {sum(inputs.values()):,} inputs, from up to {max(letters.values(), default=0):,} letters"
+        )
+        problem = f"preparing {size} in a column, takes more than {limits.memory / 1e9:g} GB of memory"
+        raise DataError(f"{name}: {problem}; use fewer rows, or leave columns out (--drop)")
 
 
 def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]) -> pl.DataFrame:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
 
+from chainrule import generators
 from chainrule.arrays import Array, Samples, Shape
 from chainrule.data import files, plane
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
-from chainrule.data.columns import ColumnUse, summary
-from chainrule.data.preparation import Preparation, Target, fit_preparation, fit_target, infer_task
+from chainrule.data.columns import ColumnUse, check_prepared, summary
+from chainrule.data.preparation import Preparation, Target, class_numbers, fit_preparation, fit_target, infer_task
 from chainrule.data.prepared import prepared
 from chainrule.data.source import TASKS, Sample, Source, check_types, from_table
 from chainrule.errors import DataError, SettingError, require, unknown
@@ -38,6 +40,7 @@ class Dataset:
         rows: row numbers of the training set in the source, from 0; None for arrays used unchanged
         validation_rows: the same for the validation set; None if it has a source of its own
         test_rows: the same for the test set
+        validation_fingerprint: hash of the validation set's own source; empty if it has none
     """
 
     training: Samples
@@ -52,6 +55,7 @@ class Dataset:
     rows: Array | None = field(default=None, repr=False)
     validation_rows: Array | None = field(default=None, repr=False)
     test_rows: Array | None = field(default=None, repr=False)
+    validation_fingerprint: str = ""
 
     def sample(self, number: int) -> Sample | None:
         """A sample of the training set as it was read; None if the source is unknown."""
@@ -75,13 +79,17 @@ class Dataset:
     def notes(self) -> list[str]:
         """What one should know about how the data was read, in one line each."""
         lines = summary(self.columns)
-        y = None if self.source is None else self.source.target
-        if y is not None and self.task == "regression" and y.ndim == 2 and np.isin(y, (0, 1)).all():
-            lines.append(
-                f"the target has {y.shape[1]} columns of 0 and 1, which are predicted as numbers (regression); to"
-                " predict one of several classes, pass one column of labels"
-            )
+        if self.guessed_classes:
+            what = f"the {self.target.width} whole numbers in {self.target.name} are predicted as classes"
+            lines.append(f"{what}; to predict a quantity, choose regression (--task regression)")
         return lines
+
+    @property
+    def guessed_classes(self) -> bool:
+        """Whether a few whole numbers were taken for classes, which could be a quantity, too."""
+        if self.source is None or self.source.task is not None or self.task == "regression":
+            return False
+        return self.target.width > 2 and not any(isinstance(label, str | bool) for label in self.target.classes)
 
     @property
     def task(self) -> str:
@@ -111,14 +119,14 @@ def from_arrays(
         validation: x and y of the validation set
         weight: (samples,) sample weights
     """
-    source = files.source_from_arrays(x, y, task=task)
+    source = replace(files.source_from_arrays(x, y, task=task), weight=_checked_weight(weight))
     assert source.target is not None
     if infer_task(source, source.target) == "classification":
         target = Target("classification", classes=tuple(range(max(int(source.target.max()) + 1, 2))))
     else:
         width = 1 if source.target.ndim == 1 else source.target.shape[1]
         target = Target("regression", mean=(0.0,) * width, deviation=(1.0,) * width)
-    training = Samples(source.features, source.target, _checked_weight(weight))
+    training = Samples(source.features, source.target, source.weight)
     held_out = Samples(*map(np.asarray, validation)) if validation else None
     return Dataset(training, held_out, None, target, fingerprint=source.fingerprint)
 
@@ -127,7 +135,7 @@ def find(
     what: Any,
     *,
     target: str | None = None,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     task: str | None = None,
     image_size: Shape | None = None,
     read: Mapping[str, str] | None = None,
@@ -151,12 +159,13 @@ def find(
         raise unknown("task", task, TASKS)
     if isinstance(what, Source):
         return what
+    target, drop, read = _named(target, drop, read)
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be read"):
         if isinstance(what, str | Path):
             return _builtin(what) or files.read(Path(what), target, drop, task, image_size, read)
         if isinstance(what, tuple | list) and len(what) == 2:
             return files.source_from_arrays(what[0], what[1], task=task)
-        if hasattr(type(what), "columns"):  # of a LazyFrame itself it would be slow
+        if _is_frame(what):
             return from_table("table", as_polars(what), target, drop, task, read=read)
     allowed = "a file, the name of a built-in data set, a tuple of arrays (x, y), or a DataFrame"
     raise DataError(f"can't use {type(what).__name__} as data; pass {allowed}")
@@ -173,9 +182,16 @@ def find_samples(what: Any, image_size: Shape | None = None, texts: Collection[s
         if isinstance(what, str | Path):
             builtin = _builtin(what)
             return replace(builtin, target=None) if builtin else files.read_samples(Path(what), image_size, texts)
-        if hasattr(type(what), "columns"):  # of a LazyFrame itself it would be slow
+        if isinstance(what, Dataset):
+            raise DataError("pass one of the data set's parts, such as data.test")
+        if _is_frame(what):
             return Source("table", as_polars(what), None)
         return files.source_from_arrays(what, None)
+
+
+def _is_frame(what: Any) -> bool:
+    """Whether this is a pandas or polars frame. Asking a LazyFrame itself would be slow."""
+    return hasattr(type(what), "columns") and not isinstance(what, Dataset)
 
 
 def _builtin(what: str | Path) -> Source | None:
@@ -201,9 +217,9 @@ def as_polars(frame: Any) -> Any:
     import polars as pl
 
     if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
+        frame = frame.collect()
     if isinstance(frame, pl.DataFrame):
-        return frame
+        return frame.with_columns(map(_without_objects, frame.select(pl.col(pl.Object)).iter_columns()))
     names = [str(name) for name in frame.columns]  # pandas allows any object
     for name in names:
         if names.count(name) > 1:
@@ -222,15 +238,22 @@ def as_polars(frame: Any) -> Any:
         else:
             values = [None if null else value for value, null in zip(series.tolist(), missing, strict=True)]
         with guarded(f"table, column {name!r}: its values can't be read"):
-            columns.append(pl.Series(name, values, strict=False))
+            columns.append(_without_objects(pl.Series(name, values, strict=False)))
     return pl.DataFrame(dict(zip(names, columns, strict=True)))  # from a list, the name "" would be lost
+
+
+def _without_objects(column: Any) -> Any:
+    """A column; without its values if they are Python objects, on which polars may panic."""
+    import polars as pl
+
+    return pl.Series(column.name, [None] * len(column), pl.Binary) if column.dtype == pl.Object else column
 
 
 def load(
     what: Any,
     *,
     target: str | None = None,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     task: str | None = None,
     image_size: Shape | None = None,
     validation: float | Any = 0.1,
@@ -267,36 +290,74 @@ def load(
         >>> data.training.x.shape, data.target.classes
         ((105, 4), ('setosa', 'versicolor', 'virginica'))
     """
-    reading: dict[str, Any] = {"target": target, "drop": list(drop), "task": task, "image_size": image_size}
+    target, drop, read = _named(target, drop, read)
+    reading: dict[str, Any] = {"target": target, "drop": drop, "task": task, "image_size": image_size}
     if read:
-        reading["read"] = dict(read)
+        reading["read"] = read
+    seed = generators.seed(seed)
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
         source = replace(find(what, **reading), weight=_checked_weight(weight))
         source = replace(source, task=task or source.task or _likely(likely_task, source.target))
         if source.target is None:
             raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
         _check_choices(source, target, drop, read, image_size)
+        source = _of_one_column(source)
         if source.is_table:
             check_types(source.name, source.features, read or {})
+            check_prepared(source.name, source.features)
         share = validation if isinstance(validation, int | float) else 0.0
         rows = split(source, share, test, seed)
         fitted_target = fit_target(source, rows[0], scale_target)
         preparation = fit_preparation(source, rows[0], fitted_target)
         training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
         assert training is not None
+        for part, name in ((training, "training"), (held_out, "validation"), (tested, "test")):
+            if part is not None and part.weight is not None and not part.weight.any():
+                raise DataError(f"{source.name}: all samples of the {name} set have the weight 0; split it differently")
+        of_its_own = ""
         if not isinstance(validation, int | float):
             column = source.target_name if source.is_table else None
             as_trained = {"target": column, "read": {**(read or {}), **preparation.texts}}
-            held_out = prepare(preparation, find(validation, **{**reading, **as_trained}))
+            separate = find(validation, **{**reading, **as_trained})
+            held_out, of_its_own = prepare(preparation, separate), separate.fingerprint
         settings = None
         if isinstance(what, str | Path) and isinstance(validation, int | float | str | Path) and weight is None:
-            what, validation = (str(w) if isinstance(w, Path) else w for w in (what, validation))
+            what, validation = (w if isinstance(w, int | float) else _absolute(w) for w in (what, validation))
             splitting = {"validation": validation, "test": test, "seed": seed}
             settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
+        used, of_validation, of_test = (r if len(r) else None for r in rows)
         return Dataset(
             training, held_out, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source,
-            *(r if len(r) else None for r in rows),
+            used, of_validation, of_test, of_its_own,
         )  # fmt: skip
+
+
+def _named(target: Any, drop: Any, read: Any) -> tuple[str | None, list[str], dict[str, str]]:
+    """These choices of columns with their names as text, as in `as_polars`."""
+    drop = [drop] if isinstance(drop, str) or not isinstance(drop, Iterable) else list(drop)
+    allowed = "pass a mapping from column to kind, such as {'zip': 'category'}"
+    require(read is None or isinstance(read, Mapping), f"read is {brief(read)}; {allowed}")
+    kinds = {str(name): kind for name, kind in (read or {}).items()}
+    return None if target is None else str(target), [str(name) for name in drop], kinds
+
+
+def _of_one_column(source: Source) -> Source:
+    """The source with the classes that a one-hot target marks.
+
+    Raises DataError for several columns of 0 and 1 that are not one-hot, unless they are to be
+    predicted as numbers.
+    """
+    y = source.target
+    if y is None or y.ndim < 2 or source.task == "regression":
+        return source
+    if source.task is None and not (y.dtype.kind in "buif" and np.isin(y, (0, 1)).all()):
+        return source
+    return replace(source, target=class_numbers(y, source.name), task="classification")
+
+
+def _absolute(what: str | Path) -> str:
+    """The name of a built-in data set, or a path that is valid in every working directory."""
+    return str(what) if str(what) in BUILTIN else str(Path(what).absolute())
 
 
 def _check_choices(
@@ -317,12 +378,20 @@ def _likely(task: str | None, target: Array | None) -> str | None:
     return None if task == "regression" and not numeric else task
 
 
-def _checked_weight(weight: Array | None) -> Array | None:
+def _checked_weight(weight: Any) -> Array | None:
     if weight is None:
         return None
-    weight = np.asarray(weight, dtype=np.float64)
+    rule = "pass one finite number, 0 or greater, for each sample"
+    if isinstance(weight, str):
+        raise DataError(f"the sample weights are {weight!r}; {rule}, such as frame[{weight!r}], and drop that column")
+    try:
+        weight = np.asarray(weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"the sample weights are {brief(weight)}; {rule}") from None
     if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
-        raise DataError("sample weights must be one finite number, 0 or greater, for each sample")
+        raise DataError(f"the sample weights are not all usable; {rule}")
+    if not weight.any():
+        raise DataError("the sample weights are all 0, so that no sample counts; leave them out")
     return weight
 
 
@@ -344,7 +413,8 @@ def split(source: Source, validation: float, test: float, seed: int) -> tuple[Ar
         seed: seed of the split
     """
     for name, share in (("validation", validation), ("test", test)):
-        require(0 <= share < 1, f"the {name} share is {share}; it must be at least 0 and less than 1")
+        is_share = isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1
+        require(is_share, f"the {name} share is {share}; it must be at least 0 and less than 1")
     samples = len(source)
     counts = [max(round(share * samples), 1) if share else 0 for share in (validation, test)]
     if samples - sum(counts) < 2:

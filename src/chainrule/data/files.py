@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import numbers
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
@@ -85,6 +87,7 @@ def read_npz(path: Path, task: str | None = None) -> Source:
                 found = ", ".join(file.files) or "none"
                 raise DataError(f"{path}: no array named 'x' for the samples; the arrays are: {found}")
             x, y = file[samples], None if targets is None else file[targets]
+            check_budget(str(path), x.size, 1, FILE)
     return source_from_arrays(x, y, str(path), task, fingerprint(content))
 
 
@@ -119,12 +122,25 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
         if y.dtype.kind == "U":
             with guarded(f"{name}: y can't be read as text"):
                 y.tolist()  # fails for numbers that are no characters
+        if y.dtype.kind == "O":
+            _check_labels(name, y)
         if y.dtype.kind not in "buifUO":
             raise DataError(f"{name}: y must be numbers or text, not {y.dtype}")
         if y.ndim not in (1, 2):
             raise DataError(f"{name}: y must have the shape (samples,) or (samples, outputs), not {y.shape}")
         _check_finite(name, "y", y)
     return Source(name, x, y, "y", task, fingerprint)
+
+
+def _check_labels(name: str, y: Array) -> None:
+    """Raise DataError for targets of any type that are neither all text nor all numbers."""
+    labels = y.ravel().tolist()
+    for row, label in enumerate(labels):
+        if not isinstance(label, str | numbers.Real) or label != label:
+            raise DataError(f"{name}, y, row {row}: {brief(label)} is neither text nor a number; correct it")
+        if isinstance(label, str) != isinstance(labels[0], str):
+            problem = f"{brief(label)}, but row 0 has {brief(labels[0])}"
+            raise DataError(f"{name}, y, row {row}: {problem}; use text in all rows, or numbers")
 
 
 def _check_finite(name: str, which: str, array: Array) -> None:

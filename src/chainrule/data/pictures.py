@@ -14,6 +14,9 @@ from chainrule.data.barrier import check_budget, first_line
 from chainrule.data.source import Source, fingerprint
 from chainrule.errors import DataError
 
+GRAY = ("1", "L", "I", "F")
+"""The modes of pictures that are read without colours."""
+
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 
@@ -62,7 +65,7 @@ def _stack(folder: Path, files: list[Path], size: Shape | None) -> Array:
     images: list[Array] = []
     numbers: list[str] = []
     for file in files:
-        pixels, kind = _image(file, size)
+        pixels, kind = _image(file, size, folder, len(files))
         images.append(pixels)
         numbers.append(kind)
         if size is None and images[-1].shape[:2] != images[0].shape[:2]:
@@ -71,30 +74,35 @@ def _stack(folder: Path, files: list[Path], size: Shape | None) -> Array:
             raise DataError(f"{file}: {sizes}; resize all, for example with --image-size 32x32")
         if kind != numbers[0]:
             raise DataError(f"{file}: its pixels are {kind}, but those of {files[0]} are {numbers[0]}; convert one")
-        hint = "use fewer pictures, or smaller ones (--image-size)"
-        check_budget(str(folder), len(files), images[-1].size, hint=hint)
     if any(image.ndim == 3 for image in images):
         images = [image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2) for image in images]
     return np.stack(images)
 
 
-def _image(file: Path, size: Shape | None) -> tuple[Array, str]:
-    """The pixels, and what they are: 0 to 255 from integers of 8 or 16 bits, others unchanged."""
+def _image(file: Path, size: Shape | None, folder: Path, count: int) -> tuple[Array, str]:
+    """The pixels, and what they are: 0 to 255 from integers of 8 or 16 bits, others unchanged.
+
+    Raises DataError, before the pixels are decoded, if so many such pictures are too much.
+    """
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), Image.open(file) as opened:
-            warnings.simplefilter("ignore")  # about large pictures, which the budget limits
+        # Pillow warns of large pictures, which the budget limits.
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as opened:
             check_budget(str(file), opened.width, opened.height)
+            height, width = size or (opened.height, opened.width)
             if size is not None:
-                check_budget(f"--image-size {size[1]}x{size[0]}", size[1], size[0], hint="choose a smaller size")
+                check_budget(f"--image-size {width}x{height}", width, height, hint="choose a smaller size")
+            numbers = height * width * (1 if opened.mode in GRAY or opened.mode.startswith("I;16") else 3)
+            check_budget(str(folder), count, numbers, hint="use fewer pictures, or smaller ones (--image-size)")
             if opened.mode.startswith("I;16"):
                 image, kind = Image.fromarray(np.asarray(opened).astype(np.float32) / 257), "integers of 16 bits"
             elif opened.mode in ("I", "F"):
                 image, kind = opened.convert("F"), "numbers of 32 bits"
             else:
                 kind = "integers of 8 bits"
-                image = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
+                mode = "L" if opened.mode in ("1", "L") else "RGB"
+                image = opened if opened.mode == mode else opened.convert(mode)  # which copies, in any case
             if size is not None:
                 image = image.resize((size[1], size[0]))
             pixels = np.array(image)

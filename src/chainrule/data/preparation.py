@@ -9,10 +9,9 @@ amplified.
 
 from __future__ import annotations
 
-import io
 import json
+import math
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.arrays import Array, Shape
-from chainrule.data.barrier import check_budget, guarded
+from chainrule.data import pipelines
+from chainrule.data.barrier import guarded
 from chainrule.data.columns import ColumnUse, check_cells, conform, describe, kind_of, left_out, shortened
 from chainrule.data.prepared import Prepared, prepared
 from chainrule.data.source import LARGEST, Source, check_finite
@@ -30,45 +30,8 @@ from chainrule.errors import DataError, RunError
 if TYPE_CHECKING:
     import polars as pl
 
-TRUSTED = [
-    "numpy.dtype",
-    "skrub._apply_to_each_col.ApplyToEachCol",
-    "skrub._check_input.CheckInputDataFrame",
-    "skrub._clean_categories.CleanCategories",
-    "skrub._clean_null_strings.CleanNullStrings",
-    *(f"skrub._dataframe._common.is_{what}" for what in ("any_date", "categorical", "numeric")),
-    "skrub._datetime_encoder.DatetimeEncoder",
-    "skrub._drop_uninformative.DropUninformative",
-    "skrub._duration_to_float.DurationToFloat",
-    "skrub._string_encoder.StringEncoder",
-    *(f"skrub._table_vectorizer.{name}" for name in ("PassThrough", "ShortReprDict", "TableVectorizer")),
-    "skrub._table_vectorizer._created_by_predicate",
-    "skrub._to_categorical.ToCategorical",
-    "skrub._to_datetime.ToDatetime",
-    "skrub._to_float.ToFloat",
-    "skrub._to_str.ToStr",
-    *(f"skrub.selectors._base.{name}" for name in ("All", "And", "Cols", "Filter", "Or", "Sub")),
-    "skrub.selectors._selectors._cardinality_below",
-    *(
-        f"polars.datatypes.classes.{kind}"
-        for kind in ("Boolean", "Categorical", "Date", "Datetime", "Float32", "Float64", "String", "Time")
-    ),
-    *(f"polars.datatypes.classes.{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)),
-]
-"""What a saved pipeline may contain besides the scikit-learn classes that skops trusts by default.
-
-A file with anything else is not loaded.
-"""
-
-
-PLAIN = ("builtins", "collections", "functools", "numpy", "datetime", "types", "typing", "operator")
-"""Modules whose classes hold plain values; skops itself decides which of them it trusts."""
-
-MODULES = (
-    *(f"sklearn.{name}" for name in ("pipeline", "impute", "preprocessing", "feature_extraction", "decomposition")),
-    "scipy.sparse",
-)
-"""Where the fitted classes of a preparation are from, other than skrub."""
+PART = 1_000_000
+"""The numbers of arrays that are prepared at a time."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +80,8 @@ class Target:
                     f"{name}: the target has {numbers.shape[1]} columns; the run was trained on {self.width}"
                 )
             return (numbers - self.mean) / self.deviation
+        if values.ndim > 1:
+            values = class_numbers(values, name)
         # By text as well, because one file may hold the number 1 where another holds the text "1".
         indices = {str(label): k for k, label in enumerate(self.classes)}
         if all(isinstance(label, bool) for label in self.classes):  # as they are written in tables
@@ -160,6 +125,19 @@ def _shortened(items: Any, limit: int = 10) -> str:
     return shown + (f" and {len(items) - limit} more" if len(items) > limit else "")
 
 
+def class_numbers(values: Array, name: str) -> Array:
+    """(samples,) the class that each row of a one-hot target marks, counted from 0; raises
+    DataError for any other target of several columns.
+    """
+    if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
+        problem = f"the target has {values.shape[1]} columns, which are not one-hot: one 1 in each row"
+        remedy = (
+            "to predict them as numbers, choose regression (--task regression); to predict classes, pass one column"
+        )
+        raise DataError(f"{name}: {problem}; {remedy}")
+    return np.asarray(values).argmax(axis=1)
+
+
 def infer_task(source: Source, target: Array) -> str:
     """The source's task if known; classification for text, booleans and few distinct integers."""
     if source.task:
@@ -188,8 +166,6 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
     where = f"{source.name}, column {name!r}"
     task = infer_task(source, target)
     if task == "classification":
-        if target.ndim > 1:
-            raise DataError(f"{source.name}: class targets must have the shape (samples,), not {target.shape}")
         classes = sorted(set(target.tolist()), key=lambda label: (str(type(label)), label))
         if len(classes) < 2:
             raise DataError(
@@ -284,11 +260,7 @@ class Preparation:
                 self._check_texts(source.name, frame)
                 x = _transform(self.pipeline, frame)
         else:
-            raw = _as_array(source)
-            if raw.shape[1:] != self.shape:
-                raise DataError(f"{source.name}: {_sizes(raw.shape[1:], self.shape)}")
-            with np.errstate(over="ignore"):  # checked next
-                x = ((raw - self.mean) / self.deviation).astype(np.float32)
+            x = self._scaled(_as_array(source), source.name)
         if x.shape[1:] != self.shape:
             raise DataError(f"{source.name}: the run's preparation gives the shape {x.shape[1:]}, not {self.shape}")
         self._check_finite(source, x)
@@ -309,6 +281,19 @@ class Preparation:
                     problem = "{value!r} is not written like the dates or numbers that the run was trained on"
                     check_cells(name, values, lost & values.is_not_null() & ~values.is_in(MISSING), problem)
 
+    def _scaled(self, raw: Array, name: str) -> Array:
+        """An array's samples, centred and scaled; some at a time, since float64 takes memory."""
+        if raw.shape[1:] != self.shape:
+            raise DataError(f"{name}: {_sizes(raw.shape[1:], self.shape)}")
+        assert self.mean is not None
+        assert self.deviation is not None
+        x = np.empty(raw.shape, dtype=np.float32)
+        step = max(1, PART // max(1, math.prod(self.shape)))
+        with np.errstate(over="ignore"):  # checked next
+            for k in range(0, len(raw), step):
+                x[k : k + step] = (raw[k : k + step].astype(np.float64) - self.mean) / self.deviation
+        return x
+
     def _check_finite(self, source: Source, x: Array) -> None:
         # NaN is neither; minimum and maximum take no memory, unlike a mask.
         if x.size == 0 or (x.min() >= -LARGEST and x.max() <= LARGEST):
@@ -326,9 +311,7 @@ class Preparation:
         }
         files = {"preparation.json": (json.dumps(about, indent=1) + "\n").encode()}
         if self.kind == "table":
-            import skops.io
-
-            return files | {"preparation.skops": skops.io.dumps(self.pipeline, compression=zipfile.ZIP_DEFLATED)}
+            return files | {"preparation.skops": pipelines.to_bytes(self.pipeline)}
         from safetensors.numpy import save
 
         assert self.mean is not None
@@ -345,7 +328,7 @@ class Preparation:
         columns, shape = tuple((name, kind) for name, kind in about["columns"]), tuple(about["shape"])
         preparation = Preparation(about["kind"], shape, Target.from_json(about["target"]), columns)
         if about["kind"] == "table":
-            pipeline = _pipeline_from(contents["preparation.skops"], shape)
+            pipeline = pipelines.from_bytes(contents["preparation.skops"], shape)
             left_out = tuple((name, why) for name, why in about.get("left_out", ()))
             preparation = replace(preparation, pipeline=pipeline, left_out=left_out)
             blank = conform("a blank row", _blank(columns), columns)
@@ -378,52 +361,6 @@ def _sizes(shape: Shape, trained: Shape) -> str:
     return f"{width} x {height} pixels, but the run was trained on {its_width} x {its_height}; resize the pictures"
 
 
-def _pipeline_from(content: bytes, shape: Shape) -> Any:
-    """A fitted pipeline from skops; raises RunError for untrusted classes, DataError for damage.
-
-    Besides its own list, skops trusts all of scikit-learn and SciPy, parts of which crash on
-    damaged state; only MODULES, which a preparation consists of, are loaded.
-    """
-    import skops.io
-    from sklearn.pipeline import Pipeline
-    from skops.io.exceptions import UntrustedTypesFoundException
-
-    with guarded("preparation.skops can't be read; it is damaged, or library versions differ"):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-            check_budget("preparation.skops", size // 8, 1, hint="it is damaged")
-            schema = json.loads(archive.read("schema.json"))
-        unknown = sorted(f"{module}.{name}" for module, name in _classes(schema) if not _is_known(module, name))
-        if unknown:
-            names = ", ".join(unknown[:5])
-            raise RunError(f"preparation.skops has classes that are not trusted; it is not loaded ({names})")
-        try:
-            pipeline = skops.io.loads(content, trusted=TRUSTED)
-        except UntrustedTypesFoundException as error:
-            raise RunError(f"preparation.skops has classes that are not trusted; it is not loaded ({error})") from None
-        if not isinstance(pipeline, Pipeline) or len(pipeline.get_feature_names_out()) != shape[0]:
-            raise DataError("preparation.skops does not fit preparation.json")
-    return pipeline
-
-
-def _classes(schema: Any) -> set[tuple[str, str]]:
-    """The modules and names of all classes in a skops schema."""
-    found, waiting = set(), [schema]
-    while waiting:  # a recursion could be too deep
-        value = waiting.pop()
-        if isinstance(value, dict):
-            if "__module__" in value:
-                found.add((str(value["__module__"]), str(value.get("__class__"))))
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-    return found
-
-
-def _is_known(module: str, name: str) -> bool:
-    return f"{module}.{name}" in TRUSTED or module.split(".")[0] in PLAIN or module.startswith(MODULES)
-
-
 def _blank(columns: tuple[tuple[str, str], ...]) -> pl.DataFrame:
     """A row in which every value is missing."""
     import polars as pl
@@ -446,15 +383,17 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
         _check_differences(source.name, frame)
         with guarded(f"{source.name}: the table can't be prepared"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about columns that skrub handles anyway
-            pipeline = _pipeline().fit(frame)
+            pipeline = pipelines.blank().fit(frame)
         shape = _transform(pipeline, frame[:1]).shape[1:]
         if not shape[0]:
             raise DataError(f"{source.name}: no column is left to learn from: none differs within the training set")
         return Preparation("table", shape, target, columns, pipeline, left_out=reasons)
-    x = _as_array(training)
+    x = _as_array(training).astype(np.float64)
     if x.ndim > 2:
         mean = x.mean(axis=0)
-        deviation = np.full_like(mean, float(np.sqrt(np.mean((x - mean) ** 2))) or 1.0)
+        x -= mean
+        x *= x
+        deviation = np.full_like(mean, float(np.sqrt(np.mean(x))) or 1.0)
         return Preparation("pictures", x.shape[1:], target, mean=mean, deviation=deviation)
     mean, deviation = _mean_and_deviation(x, f"{source.name}, column")
     return Preparation("numbers", x.shape[1:], target, mean=mean, deviation=deviation)
@@ -474,17 +413,7 @@ def _check_differences(name: str, frame: pl.DataFrame) -> None:
 def _as_array(source: Source) -> Array:
     if source.is_table:
         raise DataError(f"{source.name}: it is a table, but the run was trained on arrays")
-    return np.asarray(source.features, dtype=np.float64)
-
-
-def _pipeline() -> Any:
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from skrub import StringEncoder, TableVectorizer
-
-    vectorizer = TableVectorizer(high_cardinality=StringEncoder(random_state=0))
-    return make_pipeline(vectorizer, SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
+    return np.asarray(source.features)
 
 
 def _transform(pipeline: Any, frame: pl.DataFrame) -> Array:

@@ -39,10 +39,12 @@ def loss(what: str | Loss) -> Loss:
     return notation.make("loss", notation.parse("loss", what), NAMED)
 
 
-def penalty(text: str) -> Penalty:
-    """Make a penalty from a text: "l1 0.001", "l2 0.001" or "elastic 0.001 0.001"."""
+def penalty(what: str | Penalty) -> Penalty:
+    """Return a penalty as it is, or make one from a text: "l1 0.001" or "elastic 0.001 0.001"."""
+    if isinstance(what, Penalty):
+        return what
     makers: dict[str, Callable[..., Penalty]] = {"l1": l1, "l2": l2, "elastic": elastic}
-    return notation.make("penalty", notation.parse("penalty", text), makers)
+    return notation.make("penalty", notation.parse("penalty", what), makers)
 
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,9 @@ class Penalty(Kind):
     def __post_init__(self) -> None:
         named = self.on is None or isinstance(self.on, str)
         require(named, f"penalty: on is {self.on!r}; it takes a glob of parameter names, such as 'dense_1.*'")
-        require(self.l1 >= 0 and self.l2 >= 0, f"penalty: l1 is {self.l1} and l2 is {self.l2}; neither can be negative")
+        rule = "both are finite, and neither can be negative"
+        fits = all(isinstance(x, int | float) and 0 <= x < math.inf for x in (self.l1, self.l2))
+        require(fits, f"penalty: l1 is {self.l1!r} and l2 is {self.l2!r}; {rule}")
 
     def value(self, parameters: Vector, layout: Layout) -> float:
         """The penalty of these parameters."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.data import Dataset, load
 from chainrule.data.barrier import UPLOAD, guarded
+from chainrule.data.columns import check_prepared
 from chainrule.data.preview import preview
 from chainrule.data.source import from_table
 from chainrule.data.tables import read_bytes, read_frame
@@ -57,6 +58,7 @@ class Upload:
         if target not in self._prepared:
             with guarded(f"{self.name}: it can't be prepared"):
                 source = from_table(self.name, self._frame, self.targets[target])
+                check_prepared(self.name, source.features, UPLOAD)
                 prepared = load(source, validation=VALIDATION, test=TEST)
             self._prepared = {**dict(list(self._prepared.items())[1 - MOST_PREPARED :]), target: prepared}
         return self._prepared[target]
@@ -84,7 +86,10 @@ def _words(data: Dataset, rows: int) -> str:
     inputs = data.training.x.shape[1]
     held_out = 0 if data.validation is None else len(data.validation.x)
     what = f"one of {len(data.target.classes)} classes" if data.task == "classification" else "a number"
-    return (
+    words = (
         f"{rows:,} rows: {len(data.training.x):,} to train on, {held_out:,} to test. The network gets {inputs:,} inputs"
         f" and predicts {data.target.name}, {what}."
     )
+    if data.guessed_classes:
+        words += " If these whole numbers are a quantity, open the file with 'chainrule play FILE --task regression'."
+    return words

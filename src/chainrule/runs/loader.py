@@ -83,11 +83,13 @@ class Rows(TypedDict):
 
 
 class DataRecipe(TypedDict):
-    """What a run was trained on."""
+    """What a run was trained on; the folder is the run's own, where it was recorded."""
 
     name: str
+    folder: NotRequired[str]
     fingerprint: str
     weight: NotRequired[str | None]
+    validation: NotRequired[str]
     settings: Settings | None
     rows: Rows
     target: TargetRecipe

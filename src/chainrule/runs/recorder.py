@@ -108,7 +108,11 @@ class Recorder:
     def _filled(self, event: Event) -> dict[str, Any]:
         """Write the files of a new run, and return its manifest."""
         progress, preparation = event.progress, event.data.preparation
-        contents = {"recipe.json": files.encoded(recipe(event)), **_state(progress), **_checkpoint(progress)}
+        contents = {
+            "recipe.json": files.encoded(recipe(event, self.folder)),
+            **_state(progress),
+            **_checkpoint(progress),
+        }
         contents |= {} if preparation is None else preparation.contents()
         return {
             **_status(progress, "under way"),
@@ -132,7 +136,7 @@ class Recorder:
         self._manifest = dict(read_manifest(self.folder))
         self._sizes = {name: files.size_of(self.folder / name) for name in self._manifest["files"]}
         files.sweep(self.folder, self._manifest["files"])
-        step, content = event.progress.position.step, files.encoded(recipe(event))
+        step, content = event.progress.position.step, files.encoded(recipe(event, self.folder))
         name = f"recipe-{files.hash_of(content)[:8]}.json"
         later = [
             files.checkpoint_name(other) for other in files.checkpoint_steps(self._manifest["files"]) if other > step
@@ -196,11 +200,14 @@ def _status(progress: Progress, status: str) -> dict[str, Any]:
     }
 
 
-def recipe(event: Event) -> dict[str, Any]:
-    """Everything that determines a training, as JSON."""
+def recipe(event: Event, folder: Path) -> dict[str, Any]:
+    """Everything that determines a training, as JSON.
+
+    With the run's folder, so that its data is found beside it if both are moved.
+    """
     return {
         "plan": to_json(event.plan),
-        "data": data_recipe(event.data),
+        "data": data_recipe(event.data) | {"folder": str(folder.absolute())},
         "versions": {"chainrule": VERSION, "numpy": np.__version__, "python": platform.python_version()},
     }
 
@@ -212,6 +219,7 @@ def data_recipe(data: Dataset) -> dict[str, Any]:
         "name": data.name,
         "fingerprint": data.fingerprint,
         "weight": None if weight is None else fingerprint(weight),
+        "validation": data.validation_fingerprint,
         "settings": data.settings,
         "rows": {name: 0 if samples is None else len(samples.x) for name, samples in parts.items()},
         "target": data.target.as_json(),

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chainrule.data import Dataset, load
+from chainrule.data import BUILTIN, Dataset, load
 from chainrule.engine import Position, StepRecord
-from chainrule.errors import DataError, RunError
+from chainrule.errors import ChainruleError, DataError, RunError, at_least
 from chainrule.runs import folder as files
 from chainrule.runs import loader
 from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, data_recipe
 from chainrule.training import Listener, Timeline, Trained, follow
 from chainrule.training.loop import final_weights
+from chainrule.training.trained import check_callbacks
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,43 @@ class Run:
 
     def load_data(self) -> Dataset:
         """Load what the run was trained on; raises DataError if it is missing or has changed."""
-        if self.data["settings"] is None:
+        settings = self.data["settings"]
+        if settings is None:
             raise DataError(f"{self.folder}: it was trained on arrays that no file holds; pass the data as well")
-        data = load(**self.data["settings"])
-        if data.fingerprint != self.data["fingerprint"]:
-            changed = f"it has changed since the run {self.folder} was trained on it"
-            raise DataError(f"{data.name}: {changed}; restore it, or train again")
-        return self.own_data(data)
+        problem: ChainruleError | None = None
+        for what in self._places(settings["what"]):
+            arguments: dict[str, Any] = {**settings, "what": what, "task": self.data["target"]["task"]}
+            if isinstance(settings["validation"], str):
+                arguments["validation"] = self._places(settings["validation"])[0]
+            try:
+                data = load(**arguments)
+                if data.fingerprint == self.data["fingerprint"]:
+                    return self.own_data(data)
+                changed = f"it has changed since the run {self.folder} was trained on it"
+                raise DataError(f"{data.name}: {changed}; restore it, or train again")
+            except ChainruleError as error:  # another file of this name, perhaps
+                problem = problem or error
+        assert problem is not None
+        raise problem
+
+    def _places(self, recorded: str) -> list[str]:
+        """Where data that was read from here may be now: here, or as far from the run's folder as
+        it was when it was recorded. Raises DataError if it is nowhere.
+        """
+        if recorded in BUILTIN:
+            return [recorded]
+        folder = self.folder.absolute()
+        places = [Path(recorded)]
+        if "folder" in self.data and Path(recorded).is_absolute():
+            with contextlib.suppress(ValueError):  # from one drive to another there is no path
+                places.append(folder / os.path.relpath(recorded, self.data["folder"]))
+        elif not Path(recorded).is_absolute():  # as older versions recorded it
+            places += [parent / recorded for parent in list(folder.parents)[:2]]
+        found = [os.path.normpath(place) for place in places if place.exists()]
+        if not found:
+            missing = f"there is no such file or folder, which the run {self.folder} was trained on"
+            raise DataError(f"{recorded}: {missing}; move it back there")
+        return list(dict.fromkeys(found))
 
     def own_data(self, data: Dataset | None = None) -> Dataset:
         """What the run was trained on: this data, once that is verified; None loads it.
@@ -135,7 +168,10 @@ class Run:
         Raises DataError for other data, and RunError if another process is writing to the run, or
         has resumed it since it was opened.
         """
-        plan = self.trained.plan if epochs is None else replace(self.trained.plan, epochs=epochs)
+        check_callbacks(callbacks)
+        plan = self.trained.plan
+        if epochs is not None:
+            plan = replace(plan, epochs=at_least(f"{epochs!r} epochs: pass their total number", epochs, 1))
         complete = self.trained.progress.epoch
         is_done = (
             plan.epochs == complete and self.manifest["status"] == "complete"
@@ -189,6 +225,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     differences += [f"the number of {part} rows" for part, n in now["rows"].items() if before["rows"].get(part) != n]
     if before.get("weight", now["weight"]) != now["weight"]:
         differences.append("the samples' weights")
+    if before.get("validation", now["validation"]) != now["validation"]:
+        differences.append("the validation data")
     if before["settings"] and now["settings"]:
         settings = before["settings"], now["settings"]
         differences += [f"the setting {key}" for key in SPLIT if len({str(s.get(key)) for s in settings}) > 1]

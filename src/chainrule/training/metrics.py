@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,17 @@ def names(task: str) -> tuple[str, ...]:
     return CLASSIFICATION if task == "classification" else REGRESSION
 
 
-def check(chosen: Sequence[str], task: str) -> tuple[str, ...]:
-    """These metrics; raises SettingError for one that the task does not have."""
+def check(chosen: str | Sequence[str], task: str) -> tuple[str, ...]:
+    """These metrics, or this one; raises SettingError for one that the task does not have."""
+    chosen = (chosen,) if isinstance(chosen, str) else chosen
+    message = f"the metrics are {brief(chosen)}; pass their names, such as {list(names(task)[:2])}"
+    require(isinstance(chosen, Iterable), message)
+    chosen = tuple(chosen)
     for name in chosen:
         if name not in names(task):
             raise unknown(f"metric for {task}", name, names(task))
-    return tuple(chosen)
+    require(len(set(chosen)) == len(chosen), f"the metrics are {brief(chosen)}; name each once")
+    return chosen
 
 
 def measure(

@@ -4,24 +4,27 @@ from the data unless they are given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
 
+from chainrule import generators
 from chainrule.arrays import Array, Vector
 from chainrule.data import Dataset, Samples
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Batches, Problem, engine_name
-from chainrule.errors import DataError, ShapeError, is_integer, require
+from chainrule.errors import DataError, ShapeError, at_least, require
 from chainrule.generators import generator
 from chainrule.kinds import Kind
 from chainrule.layers import Dense, Flatten
 from chainrule.layers.notation import parse
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError, Penalty
 from chainrule.losses import loss as named_loss
+from chainrule.losses import penalty as named_penalty
 from chainrule.network import Network
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight, weighted
@@ -142,9 +145,9 @@ def make_plan(
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
-    penalties: Sequence[Penalty] = (),
+    penalties: str | Penalty | Sequence[str | Penalty] = (),
     patience: int | str | None = AUTO,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     dtype: str = "float32",
     engine: str | None = None,
 ) -> Plan:
@@ -153,6 +156,7 @@ def make_plan(
     The arguments are those of `train`. Raises DataError, ShapeError or SettingError for choices
     that don't fit together.
     """
+    seed = generators.seed(seed)
     loss = default_loss(data) if loss is None else named_loss(loss)
     metric_names = measures.default(data.task, loss)
     if metrics is not None:
@@ -163,20 +167,40 @@ def make_plan(
     optimizer = named_optimizer(defaults(data).optimizer if optimizer is None else optimizer)
     samples = len(data.training.x)
     epochs = EPOCHS if epochs is None else epochs
+    epochs = at_least(f"{epochs} epochs: training takes at least 1", epochs, 1)
     if patience == AUTO or data.validation is None:
         patience = default_patience(data)
+    if patience is not None:
+        rule = "it must be a number of epochs, at least 1, or None"
+        patience = at_least(f"the patience is {patience!r}; {rule}", patience, 1)
     if batch_size is None:
         batch_size = samples if optimizer.whole_batch else min(BATCH_SIZE, samples)
-    if is_integer(batch_size) and batch_size > samples:
+    batch_size = at_least(f"the batch size is {batch_size}; it must be at least 1", batch_size, 1)
+    if batch_size > samples:
         excess = f"a batch of {batch_size} is more than the {samples} rows to train on"
         raise DataError(f"{data.name}: {excess}; use --batch-size {samples} or less")
-    patient: Any = patience  # which the plan checks
     plan = Plan(
-        network, loss, optimizer, epochs, batch_size, seed, tuple(penalties), patient, metric_names, _engine(engine)
+        network,
+        loss,
+        optimizer,
+        epochs,
+        batch_size,
+        seed,
+        _penalties(penalties),
+        patience,
+        metric_names,
+        _engine(engine),
     )
     # errors are raised before anything is written
     plan.try_out(network.draw(seed), data.training.x[:1], data.training.y[:1])
     return plan
+
+
+def _penalties(chosen: str | Penalty | Sequence[str | Penalty]) -> tuple[Penalty, ...]:
+    """These penalties, or this one; SettingError for what is none."""
+    chosen = (chosen,) if isinstance(chosen, str | Penalty) else chosen
+    require(isinstance(chosen, Iterable), f"the penalties are {brief(chosen)}; pass a list, such as ['l2 0.001']")
+    return tuple(map(named_penalty, chosen))
 
 
 def _check_targets(loss: Loss, data: Dataset) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Vector
+from chainrule.arrays import Array, Vector, pack
 from chainrule.data import Dataset, Preparation, Prepared, Samples, Target, find, find_samples, load, prepare
+from chainrule.data.barrier import guarded
 from chainrule.descent import Optimizer
 from chainrule.engine import Chunk, StepRecord, make_engine
-from chainrule.errors import DataError, unknown
+from chainrule.errors import DataError, require, unknown
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.training import loop
@@ -99,7 +101,7 @@ class Trained:
         if isinstance(x, Samples):
             return x.x
         if self.preparation is None or isinstance(x, Prepared):
-            return np.asarray(x)
+            return _numbers(x)
         return self.preparation.apply(find_samples(x, texts=list(self.texts)))
 
     def predict(self, x: Any) -> Array:
@@ -181,12 +183,22 @@ class Trained:
             return what
         is_pair = isinstance(what, tuple | list) and len(what) == 2
         if self.preparation is None or (is_pair and any(isinstance(array, Prepared) for array in what)):
+            require(is_pair, "to evaluate a network that was trained on arrays, pass a pair of arrays (x, y)")
             x, y = what
-            is_encoded = self.preparation is None or isinstance(y, Prepared)
-            y = np.asarray(y)
-            return Samples(self._prepared(x), y if is_encoded else self.target.encode(y, "the targets"))
+            is_encoded = isinstance(y, Prepared) or (self.preparation is None and self.target.task == "regression")
+            y = _numbers(y) if is_encoded else self.target.encode(np.asarray(y), "the targets")
+            return Samples(self._prepared(x), y)
         column = self.target.name if self.preparation.kind == "table" else None
         return prepare(self.preparation, find(what, target=column, task=self.target.task, read=self.texts))
+
+
+def _numbers(x: Any) -> Array:
+    """This as an array; raises DataError unless it is one of numbers."""
+    with guarded("the samples are no array"):
+        array = pack(x) if isinstance(x, tuple) else np.asarray(x)
+    if array.dtype.kind not in "buif":
+        raise DataError(f"an array of numbers is needed, not {array.dtype} of shape {array.shape}")
+    return array
 
 
 def train(
@@ -202,8 +214,8 @@ def train(
     validation: Any = 0.1,
     test: float = 0.2,
     patience: int | str | None = AUTO,
-    metrics: Sequence[str] | None = None,
-    penalties: Sequence[Penalty] = (),
+    metrics: str | Sequence[str] | None = None,
+    penalties: str | Penalty | Sequence[str | Penalty] = (),
     callbacks: Sequence[Listener] = (),
     dtype: str = "float32",
     engine: str | None = None,
@@ -231,8 +243,9 @@ def train(
             training stops and returns the weights of the best epoch; None to never stop early;
             "auto" for 25, or None with fewer than 50 validation rows
         metrics: what to measure on the validation set after each epoch, besides the loss
-        penalties: such as `losses.l2(1e-4)`
-        callbacks: functions that are called with every event; `Recorder(folder)` saves the run
+        penalties: such as "l2 0.001" or `losses.l2(0.001)`, or several
+        callbacks: a list of functions that are called with every event; `Recorder(folder)` saves
+            the run
         dtype: "float32" or "float64"
         engine: "native" or "numpy"; by default the fastest
 
@@ -260,11 +273,18 @@ def for_loss(loss: str | Loss | None) -> dict[str, Any]:
     return {} if loss is None else {"scale_target": loss.scales_target, "likely_task": loss.task}
 
 
+def check_callbacks(callbacks: Any) -> None:
+    """Raise SettingError for anything but a sequence of functions."""
+    are_functions = isinstance(callbacks, Sequence) and all(map(callable, callbacks))
+    require(are_functions, f"the callbacks are {brief(callbacks)}; pass a list of functions")
+
+
 def follow(plan: Plan, data: Dataset, progress: Progress, callbacks: Sequence[Listener] = ()) -> Trained:
     """Train by a plan, from this progress on.
 
     Callbacks that have a method `close` are closed when training is over, even if it fails.
     """
+    check_callbacks(callbacks)
     try:
         end = loop.run(plan, data, progress, callbacks)
     finally:

@@ -1,0 +1,194 @@
+"""What a file may take: large ones are refused before the memory is, and what is kept is small."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import polars as pl
+import pytest
+import scipy.sparse
+import skops.io
+from PIL import Image
+
+from chainrule.cli import run
+from chainrule.data import Preparation, find, find_samples, load, pictures
+from chainrule.data.barrier import Limits
+from chainrule.data.columns import check_prepared
+from chainrule.errors import ChainruleError, DataError, RunError
+from chainrule.play import upload as uploads
+from chainrule.play.upload import Upload
+from chainrule.runs import Recorder, Run
+from chainrule.training import train
+
+ROWS = 60
+RANDOM = np.random.default_rng(0)
+NUMBERS = RANDOM.normal(size=ROWS)
+
+
+def words(count, letters=12):
+    """Texts of random letters."""
+    return ["".join(map(chr, row)) for row in RANDOM.integers(97, 123, (count, letters))]
+
+
+def test_a_table_whose_metadata_exceeds_the_budget_is_not_decoded(tmp_path):
+    path = tmp_path / "large.parquet"
+    column = pl.Series([0], dtype=pl.Int8).new_from_index(0, 5_000_000)
+    pl.DataFrame({f"c{k}": column.alias(f"c{k}") for k in range(41)}).write_parquet(path, row_group_size=2_000_000)
+    for read, most in (
+        (find, "200,000,000"),
+        (find_samples, "200,000,000"),
+        (lambda path: Upload.read(path, "large.parquet"), "10,000,000"),
+    ):
+        with pytest.raises(DataError, match=rf"large.parquet: 5,000,000 x 41 is more than {most} numbers; use fewer"):
+            read(path)
+
+
+def test_arrays_of_small_numbers_are_counted_by_number(tmp_path, monkeypatch):
+    monkeypatch.setattr("chainrule.data.files.FILE", Limits(1000, 10**9))
+    np.savez_compressed(tmp_path / "data.npz", x=np.zeros((500, 5), dtype=np.int8), y=np.arange(500))
+    with pytest.raises(DataError, match=r"data.npz: 2,500 x 1 is more than 1,000 numbers"):
+        find(tmp_path / "data.npz")
+
+
+def test_what_a_table_becomes_is_limited():
+    categories = pl.DataFrame({f"c{k}": [f"v{j % 39}" for j in range(1000)] for k in range(50)})
+    check_prepared("t", categories, Limits(0, 40_000_000))
+    with pytest.raises(
+        DataError, match=r"t: preparing 1,000 rows of 1,950 inputs.*more than 0.03 GB of memory; use few"
+    ):
+        check_prepared("t", categories, Limits(0, 30_000_000))
+    texts = pl.DataFrame({"a": words(1000), "b": words(1000), "n": np.arange(1000)})
+    check_prepared("t", texts, Limits(0, 1_500_000))
+    with pytest.raises(DataError, match=r"1,000 rows of 62 inputs, from up to 12,000 letters in a column"):
+        check_prepared("t", texts, Limits(0, 1_300_000))
+    check_prepared("t", texts.with_columns(pl.lit("x").alias("a"), pl.lit("x").alias("b")), Limits(0, 200_000))
+
+
+def test_what_an_upload_becomes_is_limited(monkeypatch):
+    upload = Upload("t.csv", pl.DataFrame({"a": words(ROWS), "b": NUMBERS}))
+    monkeypatch.setattr(uploads, "UPLOAD", Limits(10**7, 10_000))
+    assert "t.csv: preparing 60 rows" in upload.preview(1)["problem"]
+    monkeypatch.setattr(uploads, "UPLOAD", Limits(10**7, 10**9))
+    assert upload.preview(1)["problem"] == ""
+
+
+def test_pictures_are_counted_before_they_are_decoded(tmp_path, monkeypatch):
+    for k in range(24):
+        folder = tmp_path / "ab"[k % 2]
+        folder.mkdir(exist_ok=True)
+        Image.new("RGB", (120, 120), (k, 200, 40)).save(folder / f"{k}.png")
+    monkeypatch.setattr("chainrule.data.barrier.check_budget.__defaults__", (Limits(200_000, 0), "use fewer rows"))
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("a picture was decoded"))
+    for read in (find, find_samples):
+        with pytest.raises(
+            DataError, match=r"24 x 43,200 is more than 200,000 numbers; use fewer pictures, or smaller"
+        ):
+            read(tmp_path)
+    monkeypatch.undo()
+    assert pictures.read_pictures(tmp_path, (10, 10)).features.shape == (24, 10, 10, 3)
+
+
+def test_a_large_picture_is_no_warning(tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    Image.new("L", (6, 6)).save(tmp_path / "one.png")
+    assert find_samples(tmp_path / "one.png").features.shape == (1, 6, 6)
+    assert not recwarn.list
+
+
+# Pipelines in skops
+
+
+@pytest.fixture(scope="module")
+def preparation():
+    return load(pl.DataFrame({"note": words(ROWS), "n": NUMBERS, "y": NUMBERS})).preparation
+
+
+def test_texts_are_kept_in_little_space_and_read_as_they_were(preparation):
+    content = preparation.contents()["preparation.skops"]
+    vocabulary = preparation.pipeline.steps[0][1].transformers_["note"].vectorizer_.vocabulary_
+    assert isinstance(vocabulary, dict), "writing changes nothing"
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+        assert b'"' + next(iter(vocabulary)).encode() + b'"' not in archive.read("schema.json")
+    before = skops.io.dumps(preparation.pipeline, compression=zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(io.BytesIO(before)) as archive:
+        assert size < 0.9 * sum(entry.file_size for entry in archive.infolist())
+    new = find_samples(pl.DataFrame({"note": words(5), "n": NUMBERS[:5]}))
+    for skops_file in (content, before):  # older versions wrote a dictionary
+        again = Preparation.from_contents(preparation.contents() | {"preparation.skops": skops_file})
+        assert again.pipeline.steps[0][1].transformers_["note"].vectorizer_.vocabulary_ == vocabulary
+        np.testing.assert_array_equal(again.apply(new), preparation.apply(new))
+
+
+def test_parts_of_words_that_an_array_cannot_hold_are_kept():
+    frame = pl.DataFrame({"note": [f"{word}\0\0" for word in words(ROWS)], "y": NUMBERS})
+    fitted = load(frame).preparation
+    again = Preparation.from_contents(fitted.contents())
+    np.testing.assert_array_equal(again.apply(find_samples(frame)), fitted.apply(find_samples(frame)))
+
+
+def changed(content, files):
+    """An archive with these files in place of its own."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as after:
+        for name in {*before.namelist(), *files}:
+            after.writestr(name, files[name] if name in files else before.read(name))
+    return written.getvalue()
+
+
+def bomb():
+    """A sparse matrix as an archive within the archive, a thousandth of its size."""
+    content = io.BytesIO()
+    scipy.sparse.save_npz(content, scipy.sparse.csr_matrix(np.zeros((1, 1))))
+    return changed(content.getvalue(), {"data.npy": bytes(50_000_000)})
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"schema.json": lambda: b"[" + b"[]," * 1_000_000 + b"[]]"},
+        {"schema.json": lambda: b'{"a": "' + b"a" * 60_000_000 + b'"}'},
+        {"0.npy": lambda: bytes(120_000_000)},
+        {"0.npz": bomb},
+    ],
+    ids=["many values", "a long text", "a large array", "an archive within"],
+)
+def test_an_archive_that_takes_too_much_memory_is_not_decoded(files, preparation, monkeypatch):
+    contents = preparation.contents()
+    hostile = changed(contents["preparation.skops"], {name: make() for name, make in files.items()})
+    assert len(hostile) < 1_000_000
+    monkeypatch.setattr("chainrule.data.pipelines.FILE", Limits(10**9, 50_000_000))
+    monkeypatch.setattr(skops.io, "loads", lambda *_, **__: pytest.fail("it was decoded"))
+    with pytest.raises(ChainruleError, match=r"preparation.skops can't be read|it takes more than 0.05 GB of memory"):
+        Preparation.from_contents(contents | {"preparation.skops": hostile})
+
+
+def test_an_archive_within_the_limit_with_other_classes_is_not_trusted(preparation):
+    contents = preparation.contents()
+    schema = json.dumps({"__module__": "os", "__class__": "system", "__loader__": "ObjectNode"}).encode()
+    with pytest.raises(RunError, match=r"classes that are not trusted; it is not loaded .os.system"):
+        Preparation.from_contents(
+            contents | {"preparation.skops": changed(contents["preparation.skops"], {"schema.json": schema})}
+        )
+
+
+# Runs on columns of every kind
+
+
+def test_a_run_on_columns_of_every_kind_is_read_again(tmp_path, capsys):
+    hours = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 1, 3, 11), "1h", eager=True)
+    frame = pl.DataFrame({
+        "number": NUMBERS, "truth": [k % 2 == 0 for k in range(ROWS)], "date": hours.dt.date(), "time": hours,
+        "clock": hours.dt.time(), "duration": hours - hours[0], "text": words(ROWS),
+        "category": pl.Series([f"c{k % 3}" for k in range(ROWS)]).cast(pl.Categorical), "y": 2 * NUMBERS,
+    })  # fmt: skip
+    path = tmp_path / "data.parquet"
+    frame.write_parquet(path)
+    trained = train("3 tanh", load(path), epochs=1, callbacks=[Recorder(tmp_path / "run")])
+    assert [kind for _, kind in trained.preparation.columns] == frame.columns[:-1]
+    again = Run.open(tmp_path / "run").trained
+    np.testing.assert_array_equal(again.predict(path), trained.predict(frame))
+    for arguments in (["show", "run"], ["evaluate", "run"], ["explain", "run"], ["predict", "run", "data.parquet"]):
+        assert run([str(tmp_path / a) if a.startswith(("run", "data")) else a for a in arguments]) == 0
+    assert "1 category" in capsys.readouterr().out
