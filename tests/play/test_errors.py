@@ -4,12 +4,13 @@ import asyncio
 import errno
 import json
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from chainrule.play.server import application
 from chainrule.play.session import Session
-from waiting import until
+from waiting import WAIT, until
 
 
 def header_of(message):
@@ -32,7 +33,9 @@ def uploaded(content):
         "type": "http", "method": "POST", "path": "/token/upload", "raw_path": b"/token/upload", "root_path": "",
         "query_string": b"kind=csv", "headers": [(b"host", b"here:1")], "server": ("here", 1), "scheme": "http",
     }  # fmt: skip
-    asyncio.run(application("token", frozenset(["here:1"]))(scope, receive, send))
+    answering = application("token", frozenset(["here:1"]))(scope, receive, send)
+    with ThreadPoolExecutor(1) as thread:  # in this one, a browser's event loop may be running
+        thread.submit(asyncio.run, answering).result(WAIT)
     return sent[0]["status"], dict(sent[0]["headers"]), json.loads(b"".join(part.get("body", b"") for part in sent[1:]))
 
 

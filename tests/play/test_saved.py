@@ -119,9 +119,9 @@ def test_a_file_is_replaced_and_what_makes_no_sense_is_refused(tmp_path, monkeyp
     assert (tmp_path / "page.html").read_text() == "a page"
     assert capsys.readouterr().err == "a recording of 1 steps written to page.html\n"
     for arguments, problem in {
-        ("moons.csv", "--save", "a.html"): "leave out DATA",
-        ("--save", "a.html", "--port", "8000"): "leave out DATA",
-        ("--save", "a.html", "--host", "0.0.0.0"): "leave out DATA",
+        ("moons.csv", "--save", "a.html"): "leave DATA or RUN out",
+        ("--save", "a.html", "--port", "8000"): "leave --port out",
+        ("--save", "a.html", "--host", "0.0.0.0"): "leave --host out",
         ("--save", "a.txt"): "--save a.txt: the page is written as HTML; use the extension .html",
         ("--save", "missing/a.html"): "missing",
     }.items():

@@ -437,7 +437,7 @@ def test_invalid_command_lines(capsys, tmp_path):
         (["play", str(tmp_path / "bad.csv")], "two columns or more"),
         (["play", "--read", "zip=category"], "--target, --task, --drop and --read are for a file; pass it"),
         (["play", str(tmp_path / "bad.csv"), "--read", "a"], "write it as COLUMN=KIND"),
-        (["play", "--save", "a.html", "--drop", "a"], "leave out DATA"),
+        (["play", "--save", "a.html", "--drop", "a"], "leave --drop out"),
     ):
         assert command(arguments) == 2
         assert answer in capsys.readouterr().err

@@ -50,15 +50,15 @@ def play(
       chainrule play --save first-step.html
     """
     require(host.strip() != "", "--host is empty; pass an address, such as 127.0.0.1")
-    chosen = target or task or drop or read
-    require(
-        what is not None or not chosen, "--target, --task, --drop and --read are for DATA; pass it, or leave them out"
-    )
     require(0 <= port <= 65535, f"--port {port}: a port is a number from 0 to 65535")
     if save is not None:
         leave_out(context, "--save writes a page with its own network, which needs no server", "save", "browser")
         _write_recording(save)
         return
+    chosen = target or task or drop or read
+    require(
+        what is not None or not chosen, "--target, --task, --drop and --read are for a file; pass it, or leave them out"
+    )
     from chainrule.data import BUILTIN, load
     from chainrule.play.samples import TEST, VALIDATION
     from chainrule.play.server import serve
