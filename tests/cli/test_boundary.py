@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from chainrule.cli import display, run
 from waiting import WAIT
@@ -43,6 +44,7 @@ def printed(*arguments, encoding="utf-8", output=None):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", streams[0])
         patch.setattr(sys, "stderr", streams[1])
+        patch.setattr(display, "out", Console(soft_wrap=True))  # one keeps what it could not write
         display.print_anything()
         code = run([os.fsdecode(argument) for argument in arguments])
     out, err = (stream.detach() for stream in streams)
