@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from chainrule.cli import run
-from chainrule.play.saving import STEPS, Recorder, header_of
+from chainrule.play.saving import STEPS, header_of
 from chainrule.play.scene import Scene, slice_of
 from chainrule.play.server import PAGE
 from chainrule.play.session import Session
@@ -26,9 +26,8 @@ MOVES = ["step", "back", "reset", "phase forward", "phase loss", "phase backward
 class Replay:
     """What a page gets from a recording."""
 
-    def __init__(self, header, arrays):
+    def __init__(self, header, content):
         self.states, self.state, self.numbers = header["states"], 0, []
-        content = arrays["messages"].tobytes()
         self.messages = [content[start:end] for start, end in header["places"]]
 
     def after(self, move):
@@ -48,8 +47,11 @@ class Replay:
 
 
 @pytest.fixture(scope="module")
-def recording():
-    return Recorder(FIRST, [0, 1, 7]).recording()
+def recording(saved):
+    """The recording in the saved page: its header, and the bytes of its messages."""
+    content = gzip.decompress(base64.b64decode(re.search(r'id="saved">(.*?)</script>', saved.read_text())[1]))
+    header = header_of(content)
+    return header, content[4 + int.from_bytes(content[:4], "little") :]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -90,18 +92,17 @@ def test_where_a_step_is_not_saved_the_nearest_one_is(recording):
     header, _ = recording
     places = {(state["step"], state["phase"]): k for k, state in enumerate(header["states"])}
     after = {place: header["states"][k]["after"] for place, k in places.items()}
-    assert after[2, "update"]["step"] == places[7, "weights"]
-    assert after[2, "update"]["back"] == places[1, "weights"]
-    assert after[7, "weights"]["back"] == places[1, "weights"]
-    assert after[2, "update"]["phase forward"] is None
-    assert after[8, "update"]["step"] is None
+    assert header["steps"] == [0, 1, 2, 3, 350]
+    assert after[4, "update"]["step"] == places[350, "weights"]
+    assert after[4, "update"]["back"] == places[3, "weights"]
+    assert after[350, "weights"]["back"] == places[3, "weights"]
+    assert after[4, "update"]["phase forward"] is None
+    assert after[351, "update"]["step"] is None
     assert all(step["reset"] == 0 for step in after.values())
 
 
-def test_the_file_is_small_and_whole(saved):
-    html = saved.read_text()
-    content = gzip.decompress(base64.b64decode(re.search(r'id="saved">(.*?)</script>', html)[1]))
-    header = header_of(content)
+def test_the_file_is_small_and_whole(saved, recording):
+    html, (header, _) = saved.read_text(), recording
     assert saved.stat().st_size < 3_000_000 * len(header["steps"]) / len(STEPS)
     for module in PAGE.glob("*.js"):
         assert f'"{module.name}": "data:text/javascript;base64,' in html
@@ -199,7 +200,6 @@ def test_back_and_forth_through_steps_phases_samples_and_weights(windows, saved)
 
 
 def test_the_messages_of_a_recording_are_each_there_once(recording):
-    header, arrays = recording
-    replay = Replay(header, arrays)
+    replay = Replay(*recording)
     assert len(set(replay.messages)) == len(replay.messages)
     assert {header_of(message)["type"] for message in replay.messages} >= {"built", "scene", "frame", "slice"}
