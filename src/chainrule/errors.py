@@ -10,7 +10,13 @@ from typing import Any
 
 
 class ChainruleError(Exception):
-    """Base class of all errors here; the command line prints its message and exits with 2."""
+    """Base class of all errors here; the command line prints its message and exits with 2.
+
+    The message is one line, whatever line breaks the names in it have.
+    """
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())
 
 
 class DataError(ChainruleError):
