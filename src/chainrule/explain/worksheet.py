@@ -208,7 +208,9 @@ def make_worksheet(
     problem = Problem(network, loss, optimizer)
     if weights is not None and sample is not None:
         return _worksheet(problem, np.round(weights.astype(np.float64), 2), *(np.round(array, 2) for array in sample))
-    return min((_drawn(problem, seed, k) for k in range(_DRAWS)), key=_awkwardness)
+    draws = [(_flaws(sheet), sheet) for sheet in (_drawn(problem, seed, k) for k in range(_DRAWS))]
+    fewest = min(flaws for flaws, _ in draws)
+    return min((sheet for flaws, sheet in draws if flaws == fewest), key=_length)
 
 
 def _check(network: Network) -> None:
@@ -249,17 +251,21 @@ def _worksheet(problem: Problem, weights: Vector, x: Array, y: Array) -> Workshe
     return Worksheet(Trace(problem, position, samples, rows), record, problem)
 
 
-def _awkwardness(sheet: Worksheet) -> tuple[int, bool, int]:
+def _flaws(sheet: Worksheet) -> tuple[int, bool]:
     """How unsuitable a draw is: by weights without a gradient, then whether every slope is 1 (its
-    factor would go unnoticed) or at a z of 0 (where many have none), then by the length of numbers.
+    factor would go unnoticed) or at a z of 0 (where many have none).
     """
     gradient = sheet.record.gradient
-    items = [item for lines in sheet.sections().values() for line in lines for item in line]
-    length = sum(len(number(item.answer)) for item in items if isinstance(item, Blank))
     silent = int((gradient == 0).sum())
     slopes = list(sheet.slopes())
     unclear = bool(slopes) and (all(slope == 1 for _, slope in slopes) or any(z == 0 for z, _ in slopes))
-    return (silent if 2 * silent > len(gradient) else 0) + 99 * (silent == len(gradient)), unclear, length
+    return (silent if 2 * silent > len(gradient) else 0) + 99 * (silent == len(gradient)), unclear
+
+
+def _length(sheet: Worksheet) -> int:
+    """How many characters the numbers of a draw have."""
+    items = [item for lines in sheet.sections().values() for line in lines for item in line]
+    return sum(len(number(item.answer)) for item in items if isinstance(item, Blank))
 
 
 def number(value: float) -> str:
