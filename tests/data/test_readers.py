@@ -201,7 +201,7 @@ def test_whole_numbers_that_are_taken_for_classes_are_announced(tmp_path):
 @pytest.mark.parametrize("choice", [{"target": "sise"}, {"drop": ["size"]}, {"read": {"size": "number"}}])
 def test_choosing_columns_where_there_are_none_is_refused(choice):
     for what in ("iris", (NUMBERS, NUMBERS)):
-        with pytest.raises(SettingError, match="it is no table with columns to choose from"):
+        with pytest.raises(SettingError, match="it is not a table with columns to choose from"):
             load(what, **choice)
     with pytest.raises(SettingError, match="it has no pictures to resize"):
         load("iris", image_size=(8, 8))

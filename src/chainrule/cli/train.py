@@ -92,7 +92,7 @@ def train(
       chainrule train --resume runs/digits-1 --epochs 200
     """
     if resume is not None:
-        leave_out(context, "--resume goes on with the run's own data and settings", "resume", "epochs", "json")
+        leave_out(context, "--resume continues the run with its own data and settings", "resume", "epochs", "json")
         _resume(resume, epochs, json)
         return
     if data is None:

@@ -366,7 +366,7 @@ def _check_choices(
     """Raise SettingError for a choice of columns, or of a size, where there is none to make."""
     if not source.is_table:
         chosen = bool(drop or read) or target not in (None, source.target_name)
-        problem = "it is no table with columns to choose from; leave --target, --drop and --read out"
+        problem = "it is not a table with columns to choose from; leave --target, --drop and --read out"
         require(not chosen, f"{source.name}: {problem}")
     is_picture = not source.is_table and source.features.ndim > 2
     require(size is None or is_picture, f"{source.name}: it has no pictures to resize; leave --image-size out")

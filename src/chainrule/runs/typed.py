@@ -42,7 +42,7 @@ Positive = Annotated[int, Range(1, sys.maxsize)]
 def misfit(value: Any, hint: Any, path: str = "it") -> str | None:
     """What is wrong with a value, starting with its path; None if it is of the annotated type.
 
-    Numbers must be finite; an integer may stand for a float, but True and False are no numbers.
+    Numbers must be finite; an integer may stand for a float, but True and False are not numbers.
     Lists stand for tuples and sequences, too.
 
     Examples:
