@@ -93,7 +93,7 @@ def seeds(kind: str) -> list[bytes]:
             (image if mode == "I;16" else image.convert(mode)).save(content, suffix)
             files.append(content.getvalue())
         return files
-    return [preparation()["preparation.skops"]]
+    return [recorded()["preparation.skops"]]
 
 
 def damaged(content: bytes, seed: int, number: int) -> bytes:
@@ -170,7 +170,7 @@ def read(kind: str, content: bytes, folder: Path, prepares: bool = True) -> str:
     path.write_bytes(content)
     try:
         if kind == "skops":
-            found = Preparation.from_contents({**preparation(), "preparation.skops": content})
+            found = Preparation.from_contents({**recorded(), "preparation.skops": content})
             x = found.apply(find_samples(table()))
             _ = found.uses, found.names
         elif kind == "picture":
@@ -200,11 +200,11 @@ def table() -> Any:
 
 
 @cache
-def preparation() -> dict[str, bytes]:
-    """The files of the preparation that was fitted on it."""
-    from chainrule.data import load
+def recorded() -> dict[str, bytes]:
+    """The files of the preparation that an earlier version fitted on it."""
+    import earlier
 
-    return load(table()).preparation.contents()
+    return earlier.contents(table())
 
 
 def fork_children(folder: Path) -> None:
@@ -254,7 +254,7 @@ def batch(files: list[tuple[str, int]], seed: int, seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (3 * MEMORY, 3 * MEMORY))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     if any(kind == "skops" for kind, _ in files):
-        preparation()
+        recorded()
     originals = {kind: seeds(kind) for kind, _ in files}
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as temporary:

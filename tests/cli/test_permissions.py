@@ -81,7 +81,7 @@ OF_A_RUN = [
 
 @pytest.mark.parametrize("arguments", OF_A_RUN, ids=lambda arguments: " ".join(arguments[:2]))
 def test_a_run_that_may_not_be_read(arguments, refusing):
-    for file in ("manifest.json", "recipe.json", "state-", "history-", "preparation.skops"):
+    for file in ("manifest.json", "recipe.json", "state-", "history-", "preparation.safetensors"):
         line = refusing(arguments, f"run/{file}")
         assert f"run/{file}" in line
         assert line.endswith("it can't be read (Permission denied); check its permissions")

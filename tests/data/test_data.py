@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import earlier
 from chainrule.data import BUILTIN, Preparation, Source, find, find_samples, load, plane_set
 from chainrule.data.dataset import split
 from chainrule.data.pipelines import TRUSTED
-from chainrule.data.preparation import infer_task
+from chainrule.data.targets import infer_task
 from chainrule.errors import DataError, RunError, SettingError
 
 RANDOM = np.random.default_rng(0)
@@ -184,7 +185,7 @@ def test_a_saved_preparation_gives_the_same_result(is_table):
 def test_only_trusted_classes_are_loaded():
     import skops.io
 
-    contents = load(mixed(), target="price").preparation.contents()
+    contents = earlier.contents(mixed())
     assert set(skops.io.get_untrusted_types(data=contents["preparation.skops"])) <= set(TRUSTED)
     evil = dict(contents)
     from sklearn.preprocessing import FunctionTransformer

@@ -11,6 +11,7 @@ import scipy.sparse
 import skops.io
 from PIL import Image
 
+import earlier
 from chainrule.cli import run
 from chainrule.data import Preparation, find, find_samples, load, pictures
 from chainrule.data.barrier import Limits
@@ -96,36 +97,21 @@ def test_a_large_picture_is_no_warning(tmp_path, monkeypatch, recwarn):
     assert not recwarn.list
 
 
-# Pipelines in skops
+# Pipelines of earlier versions in skops
+
+NOTES = pl.DataFrame({"note": words(ROWS), "n": NUMBERS, "y": NUMBERS})
 
 
 @pytest.fixture(scope="module")
-def preparation():
-    return load(pl.DataFrame({"note": words(ROWS), "n": NUMBERS, "y": NUMBERS})).preparation
+def contents():
+    return earlier.contents(NOTES)
 
 
-def test_texts_are_kept_in_little_space_and_read_as_they_were(preparation):
-    content = preparation.contents()["preparation.skops"]
-    vocabulary = preparation.pipeline.steps[0][1].transformers_["note"].vectorizer_.vocabulary_
-    assert isinstance(vocabulary, dict), "writing changes nothing"
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-        assert b'"' + next(iter(vocabulary)).encode() + b'"' not in archive.read("schema.json")
-    before = skops.io.dumps(preparation.pipeline, compression=zipfile.ZIP_DEFLATED)
-    with zipfile.ZipFile(io.BytesIO(before)) as archive:
-        assert size < 0.9 * sum(entry.file_size for entry in archive.infolist())
-    new = find_samples(pl.DataFrame({"note": words(5), "n": NUMBERS[:5]}))
-    for skops_file in (content, before):  # older versions wrote a dictionary
-        again = Preparation.from_contents(preparation.contents() | {"preparation.skops": skops_file})
-        assert again.pipeline.steps[0][1].transformers_["note"].vectorizer_.vocabulary_ == vocabulary
-        np.testing.assert_array_equal(again.apply(new), preparation.apply(new))
-
-
-def test_parts_of_words_that_an_array_cannot_hold_are_kept():
-    frame = pl.DataFrame({"note": [f"{word}\0\0" for word in words(ROWS)], "y": NUMBERS})
-    fitted = load(frame).preparation
-    again = Preparation.from_contents(fitted.contents())
-    np.testing.assert_array_equal(again.apply(find_samples(frame)), fitted.apply(find_samples(frame)))
+def test_parts_of_words_are_read_from_an_array_and_from_a_dictionary(contents):
+    read = [Preparation.from_contents(files) for files in (contents, earlier.contents(NOTES, numbered=True))]
+    one, other = (found.pipeline.fitted.steps[0][1].transformers_["note"].vectorizer_.vocabulary_ for found in read)
+    assert one == other
+    np.testing.assert_array_equal(*(found.apply(find_samples(NOTES)) for found in read))
 
 
 def changed(content, files):
@@ -154,8 +140,7 @@ def bomb():
     ],
     ids=["many values", "a long text", "a large array", "an archive within"],
 )
-def test_an_archive_that_takes_too_much_memory_is_not_decoded(files, preparation, monkeypatch):
-    contents = preparation.contents()
+def test_an_archive_that_takes_too_much_memory_is_not_decoded(files, contents, monkeypatch):
     hostile = changed(contents["preparation.skops"], {name: make() for name, make in files.items()})
     assert len(hostile) < 1_000_000
     monkeypatch.setattr("chainrule.data.pipelines.FILE", Limits(10**9, 50_000_000))
@@ -164,8 +149,7 @@ def test_an_archive_that_takes_too_much_memory_is_not_decoded(files, preparation
         Preparation.from_contents(contents | {"preparation.skops": hostile})
 
 
-def test_an_archive_within_the_limit_with_other_classes_is_not_trusted(preparation):
-    contents = preparation.contents()
+def test_an_archive_within_the_limit_with_other_classes_is_not_trusted(contents):
     schema = json.dumps({"__module__": "os", "__class__": "system", "__loader__": "ObjectNode"}).encode()
     with pytest.raises(RunError, match=r"classes that are not trusted; it is not loaded .os.system"):
         Preparation.from_contents(

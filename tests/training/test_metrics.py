@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from chainrule.data import Target
@@ -60,6 +62,51 @@ def test_a_sample_of_weight_three_counts_as_three(names, target, loss, predictio
     every = np.repeat(np.arange(len(y)), weight)
     expected = metrics.measure(names, target, loss, prediction[every], y[every])
     assert metrics.measure(names, target, loss, prediction, y, weight.astype(float)) == pytest.approx(expected)
+
+
+@given(st.integers(0, 10**6), st.integers(2, 5), st.integers(2, 40), st.booleans())
+def test_any_classes_and_weights_are_measured_as_by_scikit_learn(seed, width, rows, is_weighted):
+    random = np.random.default_rng(seed)
+    y = random.permutation([*range(width), *random.integers(0, width, rows)])
+    z = random.normal(size=(len(y), width)).round(1)  # with ties
+    weight = random.uniform(0.1, 2, len(y)) if is_weighted else None
+    target = Target("classification", classes=tuple(range(width)))
+    scores = metrics.measure(metrics.CLASSIFICATION, target, CategoricalCrossEntropy(), z, y, weight)
+    guess, probabilities = z.argmax(axis=1), softmax(z)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)  # of which rounding breaks ties
+    multi = {"multi_class": "ovr"} if width > 2 else {}
+    expected = {
+        "accuracy": sk.accuracy_score(y, guess, sample_weight=weight),
+        "balanced_accuracy": sk.recall_score(y, guess, average="macro", sample_weight=weight),
+        "f1": sk.f1_score(y, guess, average="macro", labels=range(width), zero_division=0.0, sample_weight=weight),
+        "roc_auc": sk.roc_auc_score(y, probabilities if multi else probabilities[:, 1], sample_weight=weight, **multi),
+        "log_loss": sk.log_loss(y, probabilities, sample_weight=weight),
+    }
+    assert scores == pytest.approx(expected)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 3), st.integers(2, 40), st.booleans(), st.booleans())
+def test_any_quantities_and_weights_are_measured_as_by_scikit_learn(seed, outputs, rows, is_weighted, is_constant):
+    random = np.random.default_rng(seed)
+    y, guess = random.normal(size=(2, rows, outputs))
+    if is_constant:
+        y[:, 0] = 1.0
+    weight = random.uniform(0.1, 2, rows) if is_weighted else None
+    target = Target("regression", mean=(0.0,) * outputs, deviation=(1.0,) * outputs)
+    scores = metrics.measure(metrics.REGRESSION, target, MeanSquaredError(), guess, y, weight)
+    expected = {
+        "r2": sk.r2_score(y, guess, sample_weight=weight),
+        "rmse": sk.root_mean_squared_error(y, guess, sample_weight=weight),
+        "mae": sk.mean_absolute_error(y, guess, sample_weight=weight),
+    }
+    assert scores == pytest.approx(expected)
+
+
+def test_a_constant_target_is_predicted_perfectly_or_not_at_all():
+    y = np.ones((5, 1))
+    for guess, expected in ((y, 1.0), (2 * y, 0.0)):
+        assert sk.r2_score(y, guess) == expected
+        assert metrics.measure(["r2"], Target("regression"), MeanSquaredError(), guess, y)["r2"] == expected
 
 
 def test_undefined_metrics_are_nan():

@@ -3,9 +3,10 @@
 from chainrule.arrays import Samples
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.dataset import Dataset, find, find_samples, from_arrays, load, plane_set, prepare
-from chainrule.data.preparation import Preparation, Target
+from chainrule.data.preparation import Preparation
 from chainrule.data.prepared import Prepared
 from chainrule.data.source import Sample, Source
+from chainrule.data.targets import Target
 
 __all__ = [
     "BUILTIN",

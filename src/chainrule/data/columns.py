@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -240,43 +240,39 @@ class ColumnUse:
 def describe(
     columns: Sequence[tuple[str, str]],
     left_out: Sequence[tuple[str, str]],
-    encoders: Mapping[str, tuple[str, list[str]]],
-    names: Collection[str],
+    inputs: Mapping[str, tuple[str, list[str], bool]],
 ) -> list[ColumnUse]:
     """How each column was read, and what becomes of it.
 
     Args:
         columns: the columns that are used, each with its kind
         left_out: the columns that are not, each with the reason
-        encoders: the vectorizer's kind of each column, and the inputs that it becomes
-        names: the names of all inputs
+        inputs: the role of each column, the names of its inputs, and whether one more says that a
+            value is missing
     """
-    roles = {"numeric": "number", "datetime": "date", "low_cardinality": "category", "high_cardinality": "text"}
     uses = []
     for column, kind in columns:
-        encoder, inputs = encoders.get(column, ("", []))
-        if not inputs:
+        role, names, marks_missing = inputs.get(column, ("", [], False))
+        if not names:
             uses.append(ColumnUse(column, "", "left out: it does not differ within the training set", 0, "left out"))
             continue
-        has_indicator = f"missingindicator_{inputs[0]}" in names
-        use = _use(encoder, column, inputs, has_indicator)
-        role = roles.get(encoder, "number")
-        uses.append(ColumnUse(column, KINDS[kind], use, len(inputs) + has_indicator, role))
+        use = _use(role, column, names, marks_missing)
+        uses.append(ColumnUse(column, KINDS[kind], use, len(names) + marks_missing, role))
     return uses + [ColumnUse(column, "", f"left out: {why}", 0, "left out") for column, why in left_out]
 
 
-def _use(kind: str, column: str, inputs: list[str], has_indicator: bool) -> str:
-    """What becomes of a feature of this kind of the vectorizer, in words."""
+def _use(role: str, column: str, inputs: list[str], marks_missing: bool) -> str:
+    """What becomes of a column in this role, in words."""
     count = f"{len(inputs)} input" + "s" * (len(inputs) != 1)
     parts = [name.removeprefix(f"{column}_").replace("_", " ") for name in inputs]
     words: dict[str, Any] = {
-        "numeric": f"{count}, scaled to mean 0 and standard deviation 1",
-        "datetime": f"{count}: {', '.join(parts)}",
-        "low_cardinality": f"{count}, one for each value" if len(inputs) > 1 else f"{count}: whether it is {parts[0]}",
-        "high_cardinality": f"{count}, computed from the letters of the text",
+        "number": f"{count}, scaled to mean 0 and standard deviation 1",
+        "date": f"{count}: {', '.join(parts)}",
+        "category": f"{count}, one for each value" if len(inputs) > 1 else f"{count}: whether it is {parts[0]}",
+        "text": f"{count}, computed from the letters of the text",
     }
     more = "; a missing value becomes the mean, and one more input says that it is missing"
-    return str(words.get(kind, count)) + more * has_indicator
+    return str(words[role]) + more * marks_missing
 
 
 def summary(columns: Sequence[ColumnUse], most: int = 6) -> list[str]:

@@ -16,9 +16,10 @@ from chainrule.data import files, plane
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import ColumnUse, check_prepared, summary
-from chainrule.data.preparation import Preparation, Target, class_numbers, fit_preparation, fit_target, infer_task
+from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.prepared import prepared
 from chainrule.data.source import TASKS, Sample, Source, check_types, from_table
+from chainrule.data.targets import Target, class_numbers, fit_target, infer_task
 from chainrule.errors import DataError, SettingError, require, unknown
 from chainrule.generators import generator
 
@@ -100,6 +101,26 @@ class Dataset:
     def input_shape(self) -> Shape:
         """The shape of one sample."""
         return self.training.x.shape[1:]
+
+    def prepared_by(self, preparation: Preparation) -> Dataset:
+        """The same data prepared by another fitted preparation.
+
+        Raises DataError if its raw samples are not known.
+        """
+        if preparation is self.preparation:
+            return self
+
+        def again(samples: Samples | None, rows: Array | None) -> Samples | None:
+            if samples is None:
+                return None
+            if self.source is None or rows is None:
+                raise DataError(f"{self.name}: its raw samples, which the run's own preparation needs, are not known")
+            return prepare(preparation, self.source.take(rows))
+
+        training = again(self.training, self.rows)
+        assert training is not None
+        validation, test = again(self.validation, self.validation_rows), again(self.test, self.test_rows)
+        return replace(self, training=training, validation=validation, test=test, preparation=preparation)
 
 
 def from_arrays(
@@ -263,6 +284,7 @@ def load(
     likely_task: str | None = None,
     weight: Array | None = None,
     read: Mapping[str, str] | None = None,
+    preparation: Preparation | None = None,
 ) -> Dataset:
     """Read, split and prepare a data set. Everything is fitted on the training set only.
 
@@ -281,6 +303,7 @@ def load(
         weight: (samples,) sample weights
         read: what to read columns as instead of what is recognized, such as {"zip": "category"}:
             number, category, date, time or truth
+        preparation: a fitted preparation to use instead of fitting one
 
     Raises:
         DataError: with file, row and column, for data that can't be used
@@ -307,8 +330,8 @@ def load(
             check_prepared(source.name, source.features)
         share = validation if isinstance(validation, int | float) else 0.0
         rows = split(source, share, test, seed)
-        fitted_target = fit_target(source, rows[0], scale_target)
-        preparation = fit_preparation(source, rows[0], fitted_target)
+        if preparation is None:
+            preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target))
         training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
         assert training is not None
         for part, name in ((training, "training"), (held_out, "validation"), (tested, "test")):
@@ -327,8 +350,8 @@ def load(
             settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
         used, of_validation, of_test = (r if len(r) else None for r in rows)
         return Dataset(
-            training, held_out, tested, fitted_target, preparation, source.name, source.fingerprint, settings, source,
-            used, of_validation, of_test, of_its_own,
+            training, held_out, tested, preparation.target, preparation, source.name, source.fingerprint, settings,
+            source, used, of_validation, of_test, of_its_own,
         )  # fmt: skip
 
 

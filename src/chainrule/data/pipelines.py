@@ -1,19 +1,27 @@
-"""The fitted scikit-learn pipeline that prepares a table: how it is made, written and read."""
+"""The fitted pipeline that prepares a table in a run by an earlier version: skrub's vectorizer, an
+imputer and a scaler, in the format of skops. It is read and applied, but no longer made.
+"""
 
 from __future__ import annotations
 
-import copy
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.arrays import Shape
+from chainrule.arrays import Array, Shape
 from chainrule.data.barrier import FILE, check_budget, guarded
-from chainrule.errors import DataError, RunError
+from chainrule.data.columns import check_cells
+from chainrule.data.tables import MISSING
+from chainrule.errors import DataError, RunError, require_package
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TRUSTED = [
     "numpy.dtype",
@@ -59,38 +67,74 @@ VALUE = 100
 """Bytes of memory that a value in JSON takes, about, in addition to its text."""
 
 
-def blank() -> Any:
-    """A pipeline that is not fitted yet."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from skrub import StringEncoder, TableVectorizer
-
-    vectorizer = TableVectorizer(high_cardinality=StringEncoder(random_state=0))
-    return make_pipeline(vectorizer, SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
+ROLES = {"numeric": "number", "datetime": "date", "low_cardinality": "category", "high_cardinality": "text"}
+"""The roles of columns by skrub's names for them."""
 
 
-def to_bytes(pipeline: Any) -> bytes:
-    """A fitted pipeline as skops.
+@dataclass(frozen=True)
+class Pipeline:
+    """A fitted pipeline.
 
-    Of a column of text it knows up to millions of parts of words. skops takes kilobytes for each in
-    a dictionary, and a few bytes in an array, so they are written as one, in the order of their
-    numbers. What only fitting needs is left out: skops takes half a second for it.
+    Attributes:
+        fitted: the pipeline of scikit-learn
     """
-    import skops.io
 
-    in_place_of: dict[int, Any] = dict.fromkeys(map(id, _only_for_fitting(pipeline)), ())
-    for vectorizer in _vectorizers(pipeline):
-        numbered = vectorizer.vocabulary_
-        parts = sorted(numbered, key=numbered.__getitem__)
-        array = np.array(parts, dtype=np.str_)
-        if array.tolist() == parts:  # an array loses null characters at the end
-            in_place_of[id(numbered)] = array
-    return skops.io.dumps(copy.deepcopy(pipeline, in_place_of), compression=zipfile.ZIP_DEFLATED)
+    fitted: Any
+
+    @staticmethod
+    def from_bytes(content: bytes, shape: Shape) -> Pipeline:
+        """A pipeline that prepares samples of this shape; raises RunError for untrusted classes,
+        DataError for damage.
+        """
+        require_package("skrub", "earlier", "this run of an earlier version")
+        require_package("skops", "earlier", "this run of an earlier version")
+        return Pipeline(_read(content, shape))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the inputs."""
+        return [str(name) for name in self.fitted.get_feature_names_out()]
+
+    @property
+    def inputs(self) -> dict[str, tuple[str, list[str], bool]]:
+        """The role of each column, the names of its inputs, and whether one more says that a value
+        is missing.
+        """
+        with guarded("the run's preparation can't be read"):
+            vectorizer, names = self.fitted.steps[0][1], set(self.names)
+            of_column = {}
+            for column, kind in vectorizer.column_to_kind_.items():
+                inputs = list(vectorizer.input_to_outputs_.get(column, ()))
+                marks_missing = bool(inputs) and f"missingindicator_{inputs[0]}" in names
+                of_column[column] = ROLES.get(kind, "number"), inputs, marks_missing
+            return of_column
+
+    def apply(self, name: str, frame: pl.DataFrame) -> Array:
+        """(samples, inputs) in float32; `name` is used in error messages."""
+        self._check_texts(name, frame)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about unseen categories, which are encoded as zeros
+            return np.asarray(self.fitted.transform(frame), dtype=np.float32)
+
+    def _check_texts(self, name: str, frame: pl.DataFrame) -> None:
+        """Raise DataError for a text that would count as missing where the vectorizer itself
+        recognized dates or numbers.
+        """
+        import polars as pl
+
+        steps_of = self.fitted.steps[0][1].all_processing_steps_
+        for values in frame.iter_columns():
+            for step in steps_of.get(values.name, ()) if values.dtype == pl.String else ():
+                if type(step).__name__ in ("ToDatetime", "ToFloat"):
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # about what is checked here
+                        lost = step.transform(values).is_null()
+                    problem = "{value!r} is not written like the dates or numbers that the run was trained on"
+                    check_cells(name, values, lost & values.is_not_null() & ~values.is_in(MISSING), problem)
 
 
-def from_bytes(content: bytes, shape: Shape) -> Any:
-    """A fitted pipeline from skops; raises RunError for untrusted classes, DataError for damage.
+def _read(content: bytes, shape: Shape) -> Any:
+    """A fitted pipeline from skops.
 
     Besides its own list, skops trusts all of scikit-learn and SciPy, parts of which crash on
     damaged state; only MODULES, which a preparation consists of, are loaded.
@@ -108,7 +152,7 @@ def from_bytes(content: bytes, shape: Shape) -> Any:
             pipeline = skops.io.loads(content, trusted=TRUSTED)
         except UntrustedTypesFoundException as error:
             raise RunError(f"preparation.skops has classes that are not trusted; it is not loaded ({error})") from None
-        for vectorizer in _vectorizers(pipeline):
+        for vectorizer in vectorizers(pipeline):
             if isinstance(vectorizer.vocabulary_, np.ndarray):
                 vectorizer.vocabulary_ = {part: k for k, part in enumerate(vectorizer.vocabulary_.tolist())}
         if not isinstance(pipeline, Pipeline) or len(pipeline.get_feature_names_out()) != shape[0]:
@@ -116,20 +160,7 @@ def from_bytes(content: bytes, shape: Shape) -> Any:
     return pipeline
 
 
-def _only_for_fitting(pipeline: Any) -> Iterator[Any]:
-    """What a fitted table vectorizer holds and `transform` doesn't use: its steps again in lists,
-    and the parameters of the steps' encoders, which choose columns.
-    """
-    vectorizer = pipeline.steps[0][1]
-    for name in ("_preprocessors", "_encoders", "_named_encoders", "_postprocessors"):
-        if hasattr(vectorizer, name):
-            yield getattr(vectorizer, name)
-    for _, step in vectorizer._pipeline.steps:
-        if hasattr(step, "cols"):
-            yield step.cols
-
-
-def _vectorizers(pipeline: Any) -> Iterator[Any]:
+def vectorizers(pipeline: Any) -> Iterator[Any]:
     """What encodes the columns of text in a fitted pipeline."""
     from sklearn.feature_extraction.text import CountVectorizer
 

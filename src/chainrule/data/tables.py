@@ -106,8 +106,21 @@ def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collectio
             schema_overrides={name.replace('"', '""'): pl.String for name in names if name in texts},
         )
         frame.columns = names
+        short = [column.name for column in frame.iter_columns() if _has_short_years(column)]
+        if short:  # polars takes the year 24 literally; as text, the dates are recognized later
+            return read_csv(path, content, limits, {*texts, *short})
         others = (column for column in frame.iter_columns() if column.name not in texts)
         return frame.with_columns(_as_numbers(column, separator) for column in others)
+
+
+def _has_short_years(column: pl.Series) -> bool:
+    """Whether a column consists of dates whose years were written with two digits."""
+    import polars as pl
+
+    if not isinstance(column.dtype, pl.Date | pl.Datetime):
+        return False
+    years = column.dt.year()
+    return years.null_count() < len(years) and bool((years < 100).all())
 
 
 def _as_numbers(column: pl.Series, separator: str) -> pl.Series:

@@ -19,6 +19,7 @@ import numpy as np
 
 from chainrule.data import Preparation, Target
 from chainrule.data.columns import Kind
+from chainrule.data.encoders import EncoderRecipe
 from chainrule.engine import Position
 from chainrule.errors import ChainruleError, RunError
 from chainrule.runs import folder as files
@@ -118,6 +119,7 @@ class PreparationRecipe(TypedDict):
     shape: list[Size]
     columns: list[tuple[str, Kind]]
     left_out: NotRequired[list[tuple[str, str]]]
+    encoders: NotRequired[list[EncoderRecipe]]
     target: TargetRecipe
 
 
@@ -275,8 +277,10 @@ def _preparation(folder: Path, manifest: Manifest, plan: Plan, target: Target) -
     path = folder / "preparation.json"
     about: PreparationRecipe = _typed(files.read_json(folder, manifest, path.name), PreparationRecipe, path)
     is_table = about["kind"] == "table"
-    fitted = "preparation." + ("skops" if is_table else "safetensors")
-    if {*names} != {path.name, fitted} or bool(about["columns"]) != is_table:
+    # Earlier versions recorded a pipeline in place of encoders.
+    fitted = "preparation." + ("skops" if is_table and "encoders" not in about else "safetensors")
+    only_of_tables = bool(about["columns"]), bool(about.get("encoders", is_table))
+    if {*names} != {path.name, fitted} or only_of_tables != (is_table, is_table):
         raise _altered(path, f"a preparation of {about['kind']} has {fitted}, and columns only for a table")
     if _target(about["target"], path) != target or tuple(about["shape"]) != plan.network.input_shape:
         raise _altered(path, "its target or shape differs from the recipe's")

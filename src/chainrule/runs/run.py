@@ -68,7 +68,7 @@ class Run:
             if isinstance(settings["validation"], str):
                 arguments["validation"] = self._places(settings["validation"])[0]
             try:
-                data = load(**arguments)
+                data = load(**arguments, preparation=self.trained.preparation)
                 if data.fingerprint == self.data["fingerprint"]:
                     return self.own_data(data)
                 changed = f"it has changed since the run {self.folder} was trained on it"
@@ -110,7 +110,8 @@ class Run:
         if differences:
             other = f"it is not the data that the run {self.folder} was trained on"
             raise DataError(f"{data.name}: {other}: it differs in {differences}; pass the run's own data")
-        return data
+        fitted = self.trained.preparation
+        return data if fitted is None or fitted.pipeline is None else data.prepared_by(fitted)
 
     def at(self, step: int, data: Dataset | None = None) -> StepRecord:
         """A step, replayed bit for bit from the last checkpoint before it.

@@ -1,11 +1,14 @@
-"""Metrics of predictions, from scikit-learn, in the target's own units."""
+"""Metrics of predictions in the target's own units, as scikit-learn defines them.
+
+They are computed here because importing scikit-learn would take longer than most trainings of a
+small network, and its checks longer than a measurement, of which there is one after each epoch.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from reprlib import repr as brief
-from typing import Any
 
 import numpy as np
 
@@ -62,40 +65,55 @@ def measure(
 
 
 def _regression(name: str, truth: Array, guess: Array, weight: Array | None) -> float:
-    from sklearn import metrics
-
     if not np.isfinite(guess).all() or (name == "r2" and len(truth) < 2):
         return math.nan
-    scores: dict[str, Callable[..., Any]] = {
-        "r2": metrics.r2_score, "mae": metrics.mean_absolute_error, "rmse": metrics.root_mean_squared_error,
-    }  # fmt: skip
-    return float(scores[name](truth, guess, sample_weight=weight))
+    error = guess - truth
+    if name == "mae":
+        return float(np.average(abs(error), axis=0, weights=weight).mean())
+    squared = np.average(error**2, axis=0, weights=weight)
+    if name == "rmse":
+        return float(np.sqrt(squared).mean())
+    variance = np.average((truth - np.average(truth, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
+    # Of a constant output, a perfect prediction scores 1, any other 0.
+    unexplained = np.where(variance > 0, squared / np.where(variance > 0, variance, 1.0), squared > 0)
+    return float(np.mean(1 - unexplained))
 
 
 def _classification(
     name: str, width: int, classes: Array, guesses: Array, probabilities: Array | None, weight: Array | None
 ) -> float:
-    from sklearn import metrics
-
-    every = np.arange(width)
+    weight = np.ones(len(classes)) if weight is None else weight
     if name == "accuracy":
-        return float(metrics.accuracy_score(classes, guesses, sample_weight=weight))
+        return float(np.average(classes == guesses, weights=weight))
     if name in ("f1", "balanced_accuracy"):
-        # Balanced accuracy is the mean recall over the classes that occur; scikit-learn's own
-        # function for it warns of predicted classes that do not.
-        score, labels = (metrics.f1_score, every) if name == "f1" else (metrics.recall_score, np.unique(classes))
-        settings: dict[str, Any] = {"labels": labels, "average": "macro", "zero_division": 0.0}
-        return float(score(classes, guesses, sample_weight=weight, **settings))
+        occurring, predicted, right = (
+            np.bincount(indices, weight * counts, minlength=width)
+            for indices, counts in ((classes, 1.0), (guesses, 1.0), (classes, classes == guesses))
+        )
+        if name == "f1":  # the mean over all classes; 0 for one that neither occurs nor is predicted
+            return float(np.mean(2 * right / np.maximum(occurring + predicted, np.finfo(float).tiny)))
+        occurs = occurring > 0
+        return float(np.mean(right[occurs] / occurring[occurs]))
     if probabilities is None or not np.isfinite(probabilities).all():
         return math.nan
     probabilities = probabilities.astype(np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     if name == "log_loss":
-        return float(metrics.log_loss(classes, probabilities, labels=every, sample_weight=weight))
-    if len(np.unique(classes)) < width:
-        return math.nan
-    scores = probabilities[:, 1] if width == 2 else probabilities
-    return float(metrics.roc_auc_score(classes, scores, multi_class="ovr", labels=every, sample_weight=weight))
+        of_truth = probabilities[np.arange(len(classes)), classes]
+        return float(-np.average(np.log(np.maximum(of_truth, np.finfo(float).eps)), weights=weight))
+    scored = [1] if width == 2 else range(width)
+    return float(np.mean([_area(classes == k, probabilities[:, k], weight) for k in scored]))
+
+
+def _area(is_positive: Array, scores: Array, weight: Array) -> float:
+    """The area under the ROC curve: the probability that a positive sample has a higher score than
+    a negative one, a tie counting half (Hanley and McNeil, 1982); NaN if there are not both.
+    """
+    _, rank = np.unique(scores, return_inverse=True)
+    positive, negative = (np.bincount(rank, weight * chosen) for chosen in (is_positive, ~is_positive))
+    pairs = positive.sum() * negative.sum()
+    lower = np.cumsum(negative) - negative / 2
+    return float((positive * lower).sum() / pairs) if pairs else math.nan
 
 
 def default(task: str, loss: Loss) -> tuple[str, ...]:

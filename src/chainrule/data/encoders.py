@@ -1,0 +1,327 @@
+"""How each column of a table becomes numbers, fitted on the training set: an encoder for each role.
+
+A number is itself, and a date its year, month, day, hour and time. A category is one input for each
+of its values. A text with many values is the parts of its words, by TF-IDF, reduced to a few
+numbers by a singular value decomposition (latent semantic analysis: Deerwester et al., 1990).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict
+
+import numpy as np
+
+from chainrule.arrays import Array
+from chainrule.data.columns import CATEGORIES, TEXT, check_cells, converted
+from chainrule.data.tables import MISSING
+from chainrule.errors import RunError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NO_WORDS = [*MISSING, *(" ", ".", "-", "..."), *(f"{sign}{nan}" for sign in ("", "-") for nan in ("nan", "NaN")),
+            "none", "n/a", "#N/A", "#NA", "<NA>"]  # fmt: skip
+"""Texts that mean that a value is missing."""
+
+DAYS = ("%d/%m/%y", "%m/%d/%y", "%m/%d/%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y")
+TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
+FORMATS = (*DAYS[:2], "", *DAYS[2:], *(f"{day} {time}" for day in DAYS for time in TIMES))
+"""How dates are written, in the order they are tried, since a year of four digits may have fewer;
+the empty text: in any of the ways that `converted` knows, which are those of ISO 8601, and those
+with the day before the month.
+"""
+
+Part = Literal["year", "month", "day", "hour", "total_seconds"]
+
+
+class EncoderRecipe(TypedDict):
+    """An encoder as JSON; what an array holds is elsewhere."""
+
+    role: Literal["number", "category", "date", "text"]
+    marks_missing: NotRequired[bool]
+    values: NotRequired[list[str | None]]
+    written: NotRequired[str]
+    parts: NotRequired[list[Part]]
+    vocabulary: NotRequired[list[str]]
+
+
+class Encoder:
+    """How a column becomes inputs.
+
+    Attributes:
+        role: "number", "category", "date" or "text"
+        marks_missing: whether one more input says that a value is missing
+    """
+
+    role: ClassVar[str]
+    marks_missing: bool = False
+
+    @property
+    def arrays(self) -> Mapping[str, Array]:
+        """What is kept as arrays rather than as JSON."""
+        return {}
+
+    def as_json(self) -> EncoderRecipe:
+        """Everything else that is needed to make the encoder again."""
+        raise NotImplementedError
+
+    def names(self, column: str) -> list[str]:
+        """The names of the inputs, other than the one for a missing value."""
+        raise NotImplementedError
+
+    def encode(self, name: str, values: pl.Series) -> list[Array]:
+        """(rows,) float64 for each of these inputs, NaN where the value is missing.
+
+        `name` is used in error messages. Raises DataError for a value of another form than those of
+        the training set.
+        """
+        raise NotImplementedError
+
+    def input_names(self, column: str) -> list[str]:
+        """The names of all inputs."""
+        return [*self.names(column), *([missing(column)] if self.marks_missing else [])]
+
+    def inputs(self, name: str, values: pl.Series) -> Iterator[Array]:
+        """(rows,) float64 for each of them."""
+        encoded = self.encode(name, values)
+        yield from encoded
+        if self.marks_missing:
+            yield np.isnan(encoded[0]).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Number(Encoder):
+    """A number, or true (1) and false (0)."""
+
+    role: ClassVar[str] = "number"
+    marks_missing: bool = False
+
+    def as_json(self) -> EncoderRecipe:
+        return {"role": "number", "marks_missing": self.marks_missing}
+
+    def names(self, column: str) -> list[str]:
+        return [column]
+
+    def encode(self, name: str, values: pl.Series) -> list[Array]:
+        return [_floats(values)]
+
+
+@dataclass(frozen=True)
+class Date(Encoder):
+    """A date or a time, or a text that is written like one.
+
+    Attributes:
+        written: how a text is written, one of FORMATS; None for a column of dates
+        parts: the inputs
+        marks_missing: whether one more input says that a value is missing
+    """
+
+    role: ClassVar[str] = "date"
+    written: str | None
+    parts: tuple[Part, ...]
+    marks_missing: bool = False
+
+    def as_json(self) -> EncoderRecipe:
+        fields: EncoderRecipe = {"role": "date", "marks_missing": self.marks_missing, "parts": list(self.parts)}
+        return fields if self.written is None else {**fields, "written": self.written}
+
+    def names(self, column: str) -> list[str]:
+        return [f"{column}_{part}" for part in self.parts]
+
+    def encode(self, name: str, values: pl.Series) -> list[Array]:
+        if self.written is not None:
+            texts = cleaned(values)
+            values = as_dates(texts, self.written)
+            problem = "{value!r} is not written like the dates that the run was trained on"
+            check_cells(name, texts, values.is_null() & texts.is_not_null(), problem)
+        seconds = values.dt.epoch("s")
+        return [_floats(seconds if part == "total_seconds" else getattr(values.dt, part)()) for part in self.parts]
+
+
+@dataclass(frozen=True)
+class Category(Encoder):
+    """One of a few values: an input for each says whether it is the one. Of two values, the second
+    has an input. A value that does not occur in the training set is none of them.
+
+    Attributes:
+        values: the values, in the order of the inputs; None, the last, for a missing value
+    """
+
+    role: ClassVar[str] = "category"
+    values: tuple[str | None, ...]
+
+    def as_json(self) -> EncoderRecipe:
+        return {"role": "category", "values": list(self.values)}
+
+    def names(self, column: str) -> list[str]:
+        return [missing(column) if value is None else f"{column}_{value}" for value in self.values[self._first :]]
+
+    def encode(self, name: str, values: pl.Series) -> list[Array]:
+        import polars as pl
+
+        known = [value for value in self.values if value is not None]
+        texts = cleaned(values)
+        numbers = texts.replace_strict(known, range(len(known)), default=-1, return_dtype=pl.Int32)
+        codes = numbers.set(texts.is_null(), len(known)).to_numpy()
+        return [(codes == k).astype(np.float64) for k in range(self._first, len(self.values))]
+
+    @property
+    def _first(self) -> int:
+        """The first value that has an input."""
+        return int(len(self.values) == 2)
+
+
+@dataclass(frozen=True)
+class Text(Encoder):
+    """A text, by the parts of its words: runs of three and of four letters.
+
+    Attributes:
+        vocabulary: the parts of words
+        weights: (parts of words,) how much each counts, by how rare it is: its inverse document
+            frequency
+        directions: (inputs, parts of words) those in which the training set varies most
+    """
+
+    role: ClassVar[str] = "text"
+    vocabulary: tuple[str, ...]
+    weights: Array
+    directions: Array
+
+    @property
+    def arrays(self) -> Mapping[str, Array]:
+        return {"weights": self.weights, "directions": self.directions}
+
+    def as_json(self) -> EncoderRecipe:
+        return {"role": "text", "vocabulary": list(self.vocabulary)}
+
+    def names(self, column: str) -> list[str]:
+        return [f"{column}_{k:02d}" for k in range(len(self.directions))]
+
+    def encode(self, name: str, values: pl.Series) -> list[Array]:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        vectorizer = TfidfVectorizer(**WORD_PARTS, vocabulary=self.vocabulary)
+        vectorizer.idf_ = self.weights
+        return list(np.ascontiguousarray((vectorizer.transform(_texts(values)) @ self.directions.T).T))
+
+
+WORD_PARTS: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (3, 4)}
+"""How a text is taken apart, in the terms of scikit-learn."""
+
+
+def fit_encoder(column: pl.Series, kind: str, rows: Array) -> Encoder:
+    """The encoder of a column.
+
+    Args:
+        column: all its values, which decide whether a text consists of dates
+        kind: what it is read as
+        rows: row numbers of the training set, by which everything else is decided
+    """
+    training = column[rows]
+    if kind in ("date", "time"):
+        return Date(None, _date_parts(training), training.null_count() > 0)
+    if kind not in ("text", "category"):
+        return Number(training.null_count() > 0)
+    texts = cleaned(training)
+    written = date_format(cleaned(column)) if kind == "text" else None
+    if written is not None:
+        return Date(written, _date_parts(as_dates(texts, written)), texts.null_count() > 0)
+    values = texts.drop_nulls().unique().sort().to_list()
+    if len(values) > CATEGORIES:
+        return _fit_text(texts)
+    return Category((*values, None) if texts.null_count() else tuple(values))
+
+
+def from_json(recipe: EncoderRecipe, arrays: Mapping[str, Array]) -> Encoder:
+    """The inverse of `as_json` and `arrays`; raises RunError for what doesn't fit together."""
+    role, marks_missing = recipe["role"], recipe.get("marks_missing", False)
+    if role == "number":
+        return Number(marks_missing)
+    if role == "date":
+        written, parts = recipe.get("written"), tuple(recipe.get("parts", ()))
+        if (written is not None and written not in FORMATS) or not parts:
+            raise RunError(f"dates written as {written!r}, with the parts {parts}, are unknown; it was altered")
+        return Date(written, parts, marks_missing)
+    if role == "category":
+        values = tuple(recipe.get("values", ()))
+        if len(values) < 2 or len(set(values)) < len(values) or None in values[:-1]:
+            raise RunError("the values of a category must be several and differ; it was altered")
+        return Category(values)
+    vocabulary, weights, directions = (tuple(recipe.get("vocabulary", ())), *map(arrays.get, ("weights", "directions")))
+    if not vocabulary or weights is None or directions is None or len(set(vocabulary)) < len(vocabulary):
+        raise RunError("a text needs a vocabulary, weights and directions; it was altered")
+    for array, shape in ((weights, (len(vocabulary),)), (directions, (*directions.shape[:1], len(vocabulary)))):
+        if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
+            raise RunError("the arrays of a text do not fit its vocabulary; it was altered")
+    return Text(vocabulary, weights, directions)
+
+
+def _fit_text(texts: pl.Series) -> Text:
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(**WORD_PARTS)
+    weighted = vectorizer.fit_transform(_texts(texts))
+    inputs = min(TEXT, *weighted.shape)
+    vocabulary = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
+    directions = TruncatedSVD(inputs, random_state=0).fit(weighted).components_
+    return Text(tuple(vocabulary), vectorizer.idf_, np.ascontiguousarray(directions, dtype=np.float64))
+
+
+def missing(column: str) -> str:
+    """The name of the input that says that a value is missing."""
+    return f"{column} (missing)"
+
+
+def cleaned(values: pl.Series) -> pl.Series:
+    """A column of text, null where it says that the value is missing, or of categories, as text."""
+    import polars as pl
+
+    texts = values.cast(pl.String)
+    return texts if values.dtype != pl.String else texts.set(texts.is_in(NO_WORDS), None)
+
+
+def date_format(texts: pl.Series) -> str | None:
+    """The first of FORMATS that all these texts are written in; None if there is none."""
+    distinct = texts.drop_nulls().unique()
+    if len(distinct) == 0:
+        return None
+    few = [written for written in FORMATS if _are_dates(distinct[:20], written)]  # most are told by these
+    return next((written for written in few if _are_dates(distinct, written)), None)
+
+
+def as_dates(texts: pl.Series, written: str) -> pl.Series:
+    """Dates and times from text, null where a text is not written so."""
+    import polars as pl
+
+    if written:
+        return texts.str.to_datetime(written, strict=False, time_unit="us")
+    dates = converted(texts, "date")
+    if dates.null_count() == texts.null_count():
+        return dates
+    times = converted(texts, "time")
+    return converted(times, "time") if isinstance(times.dtype, pl.Datetime) else times
+
+
+def _are_dates(texts: pl.Series, written: str) -> bool:
+    return as_dates(texts, written).null_count() == 0
+
+
+def _date_parts(dates: pl.Series) -> tuple[Part, ...]:
+    import polars as pl
+
+    has_times = dates.dtype == pl.Datetime and (dates.drop_nulls().dt.time() != datetime.time(0)).any()
+    return ("year", "month", "day", "hour", "total_seconds") if has_times else ("year", "month", "day", "total_seconds")
+
+
+def _texts(values: pl.Series) -> list[str]:
+    return cleaned(values).fill_null("").to_list()
+
+
+def _floats(values: pl.Series) -> Array:
+    import polars as pl
+
+    return values.cast(pl.Float64).to_numpy()

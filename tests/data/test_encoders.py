@@ -1,0 +1,248 @@
+"""How the columns of a table become inputs, compared with skrub's vectorizer and scikit-learn's
+imputer and scaler, which prepared tables in earlier versions.
+"""
+
+import datetime
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import earlier
+from chainrule.data import Preparation, find_samples, load
+from chainrule.data.encoders import FORMATS, Category, Date, Number, Text
+from chainrule.errors import ChainruleError, DataError, RunError
+from chainrule.runs import Recorder, Run
+from chainrule.training import train
+
+RANDOM = np.random.default_rng(0)
+ROWS = 120
+DAY = datetime.datetime(2024, 1, 1)
+
+
+def table(**columns):
+    return pl.DataFrame({**columns, "y": RANDOM.normal(size=ROWS)})
+
+
+def some(values, k=7):
+    """These values, every k-th of which is missing."""
+    return [None if row % k == 0 else value for row, value in enumerate(values)]
+
+
+MIXED = table(
+    size=RANDOM.normal(size=ROWS),
+    age=some(RANDOM.integers(0, 90, ROWS).tolist()),
+    lift=some([True, False] * (ROWS // 2)),
+    kind=RANDOM.choice(["flat", "house", "boat"], ROWS),
+    city=some(RANDOM.choice(["Bern", "Zug"], ROWS).tolist()),
+    side=RANDOM.choice(["left", "right"], ROWS),
+    sold=some([DAY.date() + datetime.timedelta(days=17 * k) for k in range(ROWS)]),
+    seen=[DAY + datetime.timedelta(hours=5 * k) for k in range(ROWS)],
+    built=[f"{k % 12 + 1:02d}/{k % 28 + 1:02d}/20{k % 20 + 10}" for k in range(ROWS)],
+    note=some([f"{RANDOM.choice(['near the station', 'by the sea', 'with a garden'])} {k}" for k in range(ROWS)]),
+)
+
+
+def same_inputs(name):
+    """Whether two versions agree on this input: not on the indicators of a date, which has one now,
+    or a text's directions, which are the same up to their signs.
+    """
+    return not name.startswith(("note_", "sold (missing)"))
+
+
+def test_a_table_is_prepared_as_by_skrub_and_scikit_learn():
+    ours, theirs = load(MIXED), earlier.preparation(MIXED)
+    before = dict(zip(theirs.names, theirs.apply(find_samples(MIXED)).T, strict=True))
+    x = dict(zip(ours.preparation.names, ours.preparation.apply(find_samples(MIXED)).T, strict=True))
+    renamed = {"city (missing)": "city_None", "age (missing)": "missingindicator_age"}
+    renamed["lift (missing)"] = "missingindicator_lift"
+    for name in filter(same_inputs, x):
+        # skrub counts the seconds since 1970 in float32.
+        tolerance = 1e-3 if name.endswith("seconds") else 1e-4
+        np.testing.assert_allclose(x[name], before[renamed.get(name, name)], atol=tolerance, err_msg=name)
+    np.testing.assert_array_equal(x["sold (missing)"], before["missingindicator_sold_year"])
+    for name in (f"note_{k:02d}" for k in range(10)):
+        assert abs(np.corrcoef(x[name], before[name])[0, 1]) > 0.99, name
+
+
+def test_each_column_has_the_role_that_skrub_gives_it():
+    ours, theirs = load(MIXED).preparation.uses, earlier.preparation(MIXED).uses
+    roles = [{use.name: use.role for use in uses} for uses in (ours, theirs)]
+    assert roles[0] == roles[1]
+    assert roles[0] == {
+        "size": "number", "age": "number", "lift": "number", "kind": "category", "city": "category",
+        "side": "category", "sold": "date", "seen": "date", "built": "date", "note": "text",
+    }  # fmt: skip
+    assert [use.use for use in ours if use.name in ("side", "sold")] == [
+        "1 input: whether it is right",
+        "4 inputs: year, month, day, total seconds; a missing value becomes the mean, and one more input says that it"
+        " is missing",
+    ]
+
+
+def test_a_preparation_is_read_as_it_was_written():
+    fitted = load(MIXED).preparation
+    again = Preparation.from_contents(fitted.contents())
+    assert again.uses == fitted.uses
+    np.testing.assert_array_equal(again.apply(find_samples(MIXED)), fitted.apply(find_samples(MIXED)))
+    assert set(fitted.contents()) == {"preparation.json", "preparation.safetensors"}
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-1e30, 1e30)), min_size=30, max_size=60))
+def test_numbers_are_standardized_and_a_missing_one_is_marked(values):
+    known = [value for value in values if value is not None]
+    if len(set(known)) < 2 or np.std(known) < 1e-3 * np.max(np.abs(known)):
+        return
+    frame = pl.DataFrame({"x": pl.Series(values, dtype=pl.Float64), "y": np.arange(len(values)) / 7})
+    data = load(frame)
+    chosen = [values[row] for row in data.rows]
+    known = np.array([value for value in chosen if value is not None])
+    if not len(known) or known.std() == 0:
+        return
+    x = np.asarray(data.training.x)
+    missing = np.array([value is None for value in chosen])
+    filled = np.array([known.mean() if value is None else value for value in chosen])
+    np.testing.assert_allclose(x[:, 0], (filled - known.mean()) / filled.std(), rtol=1e-4, atol=1e-5)
+    assert (x[missing, 0] == 0).all()
+    assert x.shape[1] == 1 + missing.any()
+    if missing.any() and not missing.all():
+        assert len(np.unique(x[missing, 1])) == len(np.unique(x[~missing, 1])) == 1
+
+
+def test_large_numbers_that_differ_little_keep_their_differences():
+    x = np.asarray(load(table(x=[1e15 + k for k in range(ROWS)])).training.x)
+    assert len(np.unique(x)) == len(x)
+
+
+def test_a_category_that_was_not_seen_is_none_of_the_values():
+    encoder = Category(("a", "b", "c", None))
+    encoded = np.array(encoder.encode("t", pl.Series(["b", "d", None])))
+    np.testing.assert_array_equal(encoded.T, [[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
+    assert encoder.input_names("x") == ["x_a", "x_b", "x_c", "x (missing)"]
+    assert Category(("a", "b")).input_names("x") == ["x_b"]
+
+
+@pytest.mark.parametrize("written", [written for written in FORMATS if written])
+def test_dates_are_recognized_however_they_are_written(written):
+    moments = [DAY + datetime.timedelta(days=37 * k, minutes=61 * k) for k in range(ROWS)]
+    column = pl.Series([moment.strftime(written) for moment in moments])
+    (fitted,) = load(table(x=column)).preparation.encoders
+    assert isinstance(fitted, Date)
+    expected = moments if "%M" in written else [datetime.datetime.combine(m.date(), datetime.time()) for m in moments]
+    seconds = Date(fitted.written, ("total_seconds",)).encode("t", column)[0]
+    np.testing.assert_array_equal(seconds // 60, [int((m - datetime.datetime(1970, 1, 1)).total_seconds()) // 60
+                                                  for m in expected])  # fmt: skip
+
+
+def test_years_of_two_digits(tmp_path):
+    days = [DAY.date() - datetime.timedelta(days=40 * k) for k in range(ROWS)]
+    years = []
+    for written in ("%d/%m/%y", "%d/%m/%Y"):
+        table(x=[day.strftime(written) for day in days]).write_csv(tmp_path / "t.csv")
+        data = load(tmp_path / "t.csv")
+        years.append(data.preparation.apply(find_samples(tmp_path / "t.csv", texts=data.preparation.texts))[:, 0])
+    np.testing.assert_array_equal(*years)
+
+
+def test_words_are_not_dates():
+    for words in (["may", "june", "july"], ["1-2", "3-4", "5-6"], ["10:15", "11:15", "12:15"], ["A1", "B2", "C3"]):
+        (fitted,) = load(table(x=words * (ROWS // 3))).preparation.encoders
+        assert isinstance(fitted, Category)
+
+
+def test_a_column_that_differs_in_other_rows_alone_is_left_out():
+    rows = load(table(x=RANDOM.normal(size=ROWS))).rows
+    values = np.zeros(ROWS)
+    values[np.setdiff1d(np.arange(ROWS), rows)] = 1.0
+    data = load(table(x=values, z=RANDOM.normal(size=ROWS)))
+    assert data.preparation.left_out == (("x", "it does not differ within the training set"),)
+    assert "left out x: it does not differ within the training set" in data.notes
+    with pytest.raises(
+        DataError, match=r"no column is left to learn from .'x': it does not differ within the training"
+    ):
+        load(table(x=values))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"role": "category", "values": ["a"]}, "the values of a category must be several and differ"),
+        ({"role": "category", "values": ["a", None, "b"]}, "the values of a category"),
+        ({"role": "category", "values": ["a", "b", "a"]}, "the values of a category"),
+        ({"role": "date", "parts": []}, "with the parts"),
+        ({"role": "date", "parts": ["year"], "written": "%Q"}, "dates written as '%Q'"),
+        ({"role": "text", "vocabulary": ["abc"]}, "a text needs a vocabulary"),
+        ({"role": "date", "parts": ["year", "month"]}, "does not prepare samples of the run's shape"),
+        (None, "it has 1 columns and 0 encoders"),
+    ],
+)
+def test_an_altered_encoder_is_refused(change, problem):
+    files = load(table(x=RANDOM.normal(size=ROWS))).preparation.contents()
+    about = json.loads(files["preparation.json"])
+    about["encoders"] = [] if change is None else [change]
+    with pytest.raises(RunError, match=problem):
+        Preparation.from_contents(files | {"preparation.json": json.dumps(about).encode()})
+
+
+def test_the_arrays_of_a_text_fit_its_vocabulary():
+    fitted = load(MIXED.select("note", "y")).preparation
+    (text,) = fitted.encoders
+    assert isinstance(text, Text)
+    files = fitted.contents()
+    about = json.loads(files["preparation.json"])
+    for vocabulary in (
+        text.vocabulary[1:],
+        ("a", *text.vocabulary[1:], "b"),
+        (*text.vocabulary[1:], text.vocabulary[1]),
+    ):
+        about["encoders"][0]["vocabulary"] = vocabulary
+        with pytest.raises(RunError, match="was altered"):
+            Preparation.from_contents(files | {"preparation.json": json.dumps(about).encode()})
+
+
+def test_an_encoder_for_each_role_is_enough():
+    assert {type(encoder) for encoder in load(MIXED).preparation.encoders} == {Number, Category, Date, Text}
+
+
+# Runs of earlier versions
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """A run on a table as an earlier version recorded it, which stopped after an epoch, and one that
+    didn't.
+    """
+    MIXED.write_csv(tmp_path / "t.csv")
+    fitted = earlier.preparation(tmp_path / "t.csv")
+    data, files = load(tmp_path / "t.csv", preparation=fitted), earlier.contents(tmp_path / "t.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(Preparation, "contents", lambda _: files)
+        for name, epochs in (("stopped", 1), ("whole", 3)):
+            train("5 tanh", data, optimizer="adam", epochs=epochs, patience=None, callbacks=[Recorder(tmp_path / name)])
+    return tmp_path
+
+
+def test_a_run_of_an_earlier_version_is_resumed_bit_for_bit(recorded):
+    trained = Run.open(recorded / "stopped").resume(epochs=3)
+    whole = Run.open(recorded / "whole")
+    np.testing.assert_array_equal(trained.parameters, whole.trained.parameters)
+    np.testing.assert_array_equal(trained.predict(MIXED), whole.trained.predict(recorded / "t.csv"))
+    assert (recorded / "stopped" / "preparation.skops").exists()
+
+
+def test_its_data_is_prepared_as_it_was(recorded):
+    run = Run.open(recorded / "whole")
+    expected = run.load_data()
+    data = run.own_data(load(recorded / "t.csv"))
+    np.testing.assert_array_equal(data.training.x, expected.training.x)
+    np.testing.assert_array_equal(data.test.x, expected.test.x)
+    assert run.own_data(expected) is expected
+
+
+def test_without_skrub_it_says_what_it_needs(recorded, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ChainruleError, match=r"needs skrub: pip install 'chainrule\[earlier\]'"):
+        Run.open(recorded / "whole")
