@@ -6,6 +6,7 @@ import copy
 import json
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def contents(data: pl.DataFrame | Path, numbered: bool = False) -> dict[str, byt
         warnings.simplefilter("ignore")  # about columns that skrub handles anyway
         pipeline.fit(training)
         inputs = pipeline.transform(training[:1]).shape[1]
-    in_place_of: dict[int, Any] = {}
+    in_place_of: dict[int, Any] = dict.fromkeys(map(id, _only_for_fitting(pipeline)), ())
     for fitted in () if numbered else vectorizers(pipeline):
         parts = sorted(fitted.vocabulary_, key=fitted.vocabulary_.__getitem__)
         in_place_of[id(fitted.vocabulary_)] = np.array(parts, dtype=np.str_)
@@ -51,6 +52,18 @@ def contents(data: pl.DataFrame | Path, numbered: bool = False) -> dict[str, byt
         "preparation.json": json.dumps(about).encode(),
         "preparation.skops": skops.io.dumps(copy.deepcopy(pipeline, in_place_of), compression=zipfile.ZIP_DEFLATED),
     }
+
+
+def _only_for_fitting(pipeline: Any) -> Iterator[Any]:
+    """What a fitted vectorizer holds and `transform` doesn't use, for which skops takes long: its steps
+    again in lists, and the parameters of the steps' encoders, which choose columns.
+    """
+    vectorizer = pipeline.steps[0][1]
+    for name in ("_preprocessors", "_encoders", "_named_encoders", "_postprocessors"):
+        yield getattr(vectorizer, name)
+    for _, step in vectorizer._pipeline.steps:
+        if hasattr(step, "cols"):
+            yield step.cols
 
 
 def preparation(data: pl.DataFrame | Path) -> Preparation:
