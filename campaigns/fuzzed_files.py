@@ -13,9 +13,11 @@ tests read. Exits with 1 if there are any.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import io
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -34,6 +36,8 @@ GOOD = ("good", "refused")
 BATCH = 5000
 PREPARED = 10
 """One table in so many is prepared, too."""
+FORKED = 50
+"""A child process that decodes files is replaced after so many."""
 TOKENS = (b"\n", b"\r", b",", b";", b'"', b"\x00", b"\xff", b"1e39", b"1e-320", b"nan", b"-inf", b"2024-13-01", b"True",
           b"9" * 30, b"1,5", b"NA")  # fmt: skip
 
@@ -192,6 +196,7 @@ def read(kind: str, content: bytes, folder: Path, prepares: bool = True) -> str:
     return "good"
 
 
+@cache
 def table() -> Any:
     """A few columns of the valid CSV file."""
     from chainrule.data.tables import read_csv
@@ -229,18 +234,44 @@ def fork_children(folder: Path) -> None:
 
 
 def fork(folder: Path) -> None:
-    """Fork a child process for each request on stdin, and print the exit code of each."""
+    """Have forked child processes carry out the requests on stdin, each as many as it survives, up to
+    FORKED, and print the exit code of each request.
+    """
     import polars  # noqa: F401 (for the child processes)
 
+    context = multiprocessing.get_context("fork")
+    process, served = None, 0
+    for request in sys.stdin:
+        if process is None:
+            ours, theirs = context.Pipe()
+            process, served = context.Process(target=decode_each, args=(ours, theirs, folder)), 0
+            process.start()
+            theirs.close()
+        ours.send(request)
+        try:
+            code, served = ours.recv(), served + 1
+        except EOFError:
+            process.join()
+            code, process = process.exitcode, None
+        print(code, flush=True)
+        if process is not None and served == FORKED:
+            ours.close()
+            process.join()
+            process = None
+
+
+def decode_each(of_parent: Any, requests: Any, folder: Path) -> None:
+    """Decode a file at each request, and answer with the exit code."""
     from chainrule.data import child
 
-    for request in sys.stdin:
-        process = os.fork()
-        if process == 0:
+    of_parent.close()  # this process's copy of it, so that closing the other ends the requests
+    with contextlib.suppress(EOFError):
+        while True:
+            request = json.loads(requests.recv())
             signal.alarm(SECONDS)
-            sys.stdin, sys.stdout = (folder / "source").open(), (folder / "decoded").open("w")
-            os._exit(child.main(json.loads(request)))
-        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+            with (folder / "source").open() as sys.stdin, (folder / "decoded").open("w") as sys.stdout:
+                code = child.main(request)
+            requests.send(code)
 
 
 def batch(files: list[tuple[str, int]], seed: int, seconds: float) -> None:
