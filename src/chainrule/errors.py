@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import math
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -73,6 +74,12 @@ def require(condition: bool, message: str) -> None:
 def is_integer(value: Any) -> bool:
     """Whether this is an integer; True and False are not."""
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: Any, least: float = -math.inf, above: float = -math.inf, below: float = math.inf) -> bool:
+    """Whether this is a real number, at least, above and below these; True and False are not."""
+    is_real = isinstance(value, Real) and not isinstance(value, bool)
+    return is_real and value >= least and above < value < below
 
 
 def at_least(message: str, value: Any, least: int) -> int:

@@ -46,6 +46,12 @@ MIXED = table(
 )
 
 
+@pytest.fixture(scope="module")
+def by_skrub():
+    """The preparation of this table by skrub and scikit-learn."""
+    return earlier.preparation(MIXED)
+
+
 def same_inputs(name):
     """Whether two versions agree on this input: not on the indicators of a date, which has one now,
     or a text's directions, which are the same up to their signs.
@@ -53,9 +59,9 @@ def same_inputs(name):
     return not name.startswith(("note_", "sold (missing)"))
 
 
-def test_a_table_is_prepared_as_by_skrub_and_scikit_learn():
-    ours, theirs = load(MIXED), earlier.preparation(MIXED)
-    before = dict(zip(theirs.names, theirs.apply(find_samples(MIXED)).T, strict=True))
+def test_a_table_is_prepared_as_by_skrub_and_scikit_learn(by_skrub):
+    ours = load(MIXED)
+    before = dict(zip(by_skrub.names, by_skrub.apply(find_samples(MIXED)).T, strict=True))
     x = dict(zip(ours.preparation.names, ours.preparation.apply(find_samples(MIXED)).T, strict=True))
     renamed = {"city (missing)": "city_None", "age (missing)": "missingindicator_age"}
     renamed["lift (missing)"] = "missingindicator_lift"
@@ -68,8 +74,8 @@ def test_a_table_is_prepared_as_by_skrub_and_scikit_learn():
         assert abs(np.corrcoef(x[name], before[name])[0, 1]) > 0.99, name
 
 
-def test_each_column_has_the_role_that_skrub_gives_it():
-    ours, theirs = load(MIXED).preparation.uses, earlier.preparation(MIXED).uses
+def test_each_column_has_the_role_that_skrub_gives_it(by_skrub):
+    ours, theirs = load(MIXED).preparation.uses, by_skrub.uses
     roles = [{use.name: use.role for use in uses} for uses in (ours, theirs)]
     assert roles[0] == roles[1]
     assert roles[0] == {
@@ -210,15 +216,16 @@ def test_an_encoder_for_each_role_is_enough():
 # Runs of earlier versions
 
 
-@pytest.fixture
-def recorded(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
     """A run on a table as an earlier version recorded it, which stopped after an epoch, and one that
     didn't.
     """
+    tmp_path = tmp_path_factory.mktemp("recorded")
     MIXED.write_csv(tmp_path / "t.csv")
-    fitted = earlier.preparation(tmp_path / "t.csv")
-    data, files = load(tmp_path / "t.csv", preparation=fitted), earlier.contents(tmp_path / "t.csv")
-    with monkeypatch.context() as patch:
+    files = earlier.contents(tmp_path / "t.csv")
+    data = load(tmp_path / "t.csv", preparation=Preparation.from_contents(files))
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Preparation, "contents", lambda _: files)
         for name, epochs in (("stopped", 1), ("whole", 3)):
             train("5 tanh", data, optimizer="adam", epochs=epochs, patience=None, callbacks=[Recorder(tmp_path / name)])

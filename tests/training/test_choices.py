@@ -1,11 +1,16 @@
 """Choices of a wrong type are refused in one line that says which; what is meant is clear otherwise."""
 
+import contextlib
+import dataclasses
+import inspect
+import math
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
-from chainrule import losses
+from chainrule import descent, layers, losses
 from chainrule.data import from_arrays, load
 from chainrule.descent import Optimizer
 from chainrule.errors import ChainruleError, DataError, SettingError
@@ -21,6 +26,23 @@ Y, Q = (X[:, 0] > 0).astype(int), X @ np.ones(3)
 def double(*numbers):
     """A function, which is no choice anywhere."""
     return numbers * 2
+
+
+@pytest.mark.parametrize(
+    "wrong", ["a", None, [1], math.nan, 1j, double], ids=["text", "None", "list", "nan", "complex", "function"]
+)
+def test_settings_of_a_wrong_type_are_refused_or_kept(wrong):
+    for kind in (kind for module in (losses, layers, descent) for kind in vars(module).values()):
+        if inspect.isclass(kind) and dataclasses.is_dataclass(kind):
+            settings = [field for field in dataclasses.fields(kind) if field.init]
+            for setting in settings:
+                others = {field.name: 2 for field in settings if is_needed(field)}
+                with contextlib.suppress(ChainruleError):
+                    kind(**{**others, setting.name: wrong})
+
+
+def is_needed(field):
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 @pytest.mark.parametrize(

@@ -196,13 +196,13 @@ def reread(name: str, frame: pl.DataFrame, read: Mapping[str, str]) -> pl.DataFr
     """The table with these columns read as these kinds, as in `--read price=number`.
 
     Raises:
-        DataError: for a value that can't be read so
-        SettingError: for an unknown column or kind
+        DataError: for an unknown column, or a value that can't be read so
+        SettingError: for an unknown kind
     """
     check_read(read)
     for column in read:
         if column not in frame.columns:
-            raise unknown("column", column, frame.columns)
+            raise DataError(f"{name}: {unknown('column', column, frame.columns)}")
     return frame.with_columns(as_kind(name, frame[column], kind, "it is read as") for column, kind in read.items())
 
 

@@ -6,9 +6,10 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from reprlib import repr as brief
 from typing import Any
 
-from chainrule.errors import SettingError, ShapeError, unknown
+from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.layers.base import Layer
 from chainrule.layers.graph import Composite, Symbol, name_layers
 from chainrule.layers.operators import Add, Concatenate
@@ -82,8 +83,11 @@ class Branches(Composite):
     merge: str = "concatenate"
 
     def __post_init__(self) -> None:
-        if not self.branches:
-            raise SettingError("branches: there are none; give at least one")
+        wanted = "give at least one, each a layer or a list of layers"
+        fits = isinstance(self.branches, list | tuple) and all(
+            isinstance(b, Layer | list | tuple) for b in self.branches
+        )
+        require(fits and bool(self.branches), f"branches: they are {brief(self.branches)}; {wanted}")
         if self.merge not in ("concatenate", "add"):
             raise unknown("way to merge branches", self.merge, ("concatenate", "add"))
         object.__setattr__(self, "branches", tuple(_branch(branch) for branch in self.branches))

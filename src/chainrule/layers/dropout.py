@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule import generators
 from chainrule.arrays import Array, Params, Shape
-from chainrule.errors import require
+from chainrule.errors import is_number, require
 from chainrule.layers.base import Backward, Context, Formulas, Layer, Terms, one_term
 
 
@@ -28,7 +28,10 @@ class Dropout(Layer):
     local_symbol = "mask"
 
     def __post_init__(self) -> None:
-        require(0 <= self.rate < 1, f"dropout: the rate is {self.rate}; it must be at least 0 and less than 1")
+        require(
+            is_number(self.rate, least=0, below=1),
+            f"dropout: the rate is {self.rate!r}; it must be at least 0 and less than 1",
+        )
 
     formulas = Formulas(
         forward=r"a_{ni} = m_{ni}\, x_{ni}, \quad m_{ni} \in \{0, \tfrac{1}{1 - p}\}",

@@ -16,7 +16,7 @@ import numpy as np
 
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
-from chainrule.errors import require
+from chainrule.errors import is_number, require
 from chainrule.layers.base import (
     ULPS,
     Backward,
@@ -128,10 +128,10 @@ class BatchNorm(Normalization):
 
     def __post_init__(self) -> None:
         require(
-            0 <= self.momentum < 1,
-            f"batch norm: the momentum is {self.momentum}; it must be at least 0 and less than 1",
+            is_number(self.momentum, least=0, below=1),
+            f"batch norm: the momentum is {self.momentum!r}; it must be at least 0 and less than 1",
         )
-        require(self.epsilon > 0, f"batch norm: epsilon is {self.epsilon}; it must be positive")
+        require(is_number(self.epsilon, above=0), f"batch norm: epsilon is {self.epsilon!r}; it must be positive")
 
     formulas = Formulas(
         forward=(
@@ -201,7 +201,7 @@ class LayerNorm(Normalization):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        require(self.epsilon > 0, f"layer norm: epsilon is {self.epsilon}; it must be positive")
+        require(is_number(self.epsilon, above=0), f"layer norm: epsilon is {self.epsilon!r}; it must be positive")
 
     formulas = Formulas(
         forward=(

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.errors import require
+from chainrule.errors import is_number, require
 from chainrule.layers.softmax import log_softmax, softmax
 from chainrule.losses.base import Loss, class_weight_array, class_weight_tuple, like, one_hot
 from chainrule.special import expit, xlogy
@@ -48,7 +48,9 @@ class CrossEntropy(Loss, register=False):
     tasks = ("classification",)
 
     def __post_init__(self) -> None:
-        require(0 <= self.smoothing < 1, f"label smoothing is {self.smoothing}; it must be in [0, 1)")
+        require(
+            is_number(self.smoothing, least=0, below=1), f"label smoothing is {self.smoothing!r}; it must be in [0, 1)"
+        )
         object.__setattr__(self, "class_weights", class_weight_tuple(self.class_weights))
 
 
@@ -134,7 +136,7 @@ class Focal(_OneOutputForTwo):
     )
 
     def __post_init__(self) -> None:
-        require(self.focus >= 0, f"focal: the focus is {self.focus}; it can't be negative")
+        require(is_number(self.focus, least=0), f"focal: the focus is {self.focus!r}; it can't be negative")
         object.__setattr__(self, "class_weights", class_weight_tuple(self.class_weights))
 
     def probabilities(self, prediction: Array) -> Array | None:

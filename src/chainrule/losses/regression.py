@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.errors import ShapeError, require
+from chainrule.errors import ShapeError, is_number, require
 from chainrule.losses.base import Loss, like
 
 
@@ -90,7 +90,7 @@ class Huber(Loss):
     )
 
     def __post_init__(self) -> None:
-        require(self.delta > 0, f"huber: delta is {self.delta}; it must be positive")
+        require(is_number(self.delta, above=0), f"huber: delta is {self.delta!r}; it must be positive")
 
     def samples(self, prediction: Array, target: Array) -> Array:
         size = np.abs(prediction - like(prediction, target))
@@ -131,7 +131,10 @@ class Quantile(Loss):
     formula = (r"\frac{1}{K}\sum_j \max(q\,(t_j - y_j), (q - 1)(t_j - y_j))", r"\frac{1}{K}([y_j > t_j] - q)")
 
     def __post_init__(self) -> None:
-        require(0 < self.level < 1, f"quantile: the level is {self.level}; it must be between 0 and 1")
+        require(
+            is_number(self.level, above=0, below=1),
+            f"quantile: the level is {self.level!r}; it must be between 0 and 1",
+        )
 
     def samples(self, prediction: Array, target: Array) -> Array:
         d = prediction - like(prediction, target)
