@@ -23,9 +23,10 @@ from chainrule.kinds import kinds_of
 from chainrule.layers import Branches, Dense, Dropout, Embedding, Flatten, Layer, ReLU, Reshape, Residual, Sequential
 from chainrule.losses import Loss, Penalty
 from chainrule.network import Network
+from engines import needs_native
 from waiting import WAIT
 
-pytestmark = pytest.mark.skipif(not native.is_built(), reason="the native engine was not built")
+pytestmark = needs_native
 PROCESSORS = native.native.processors() if native.is_built() else []
 CLOSE = {"float32": 1e-5, "float64": 1e-12}
 same_everywhere = settings(max_examples=25, derandomize=True, deadline=None)  # kinks would fail

@@ -8,8 +8,9 @@ from chainrule.descent import optimizer
 from chainrule.engine import Batches, Problem, native
 from chainrule.engine.native import NativeEngine, _padded
 from chainrule.network import Network
+from engines import needs_native
 
-pytestmark = pytest.mark.skipif(not native.is_built(), reason="the native engine was not built")
+pytestmark = needs_native
 
 SAMPLES, BATCH = 10, 4
 BATCHES = 3

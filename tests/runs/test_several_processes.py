@@ -12,6 +12,7 @@ from chainrule.data import load
 from chainrule.errors import RunError
 from chainrule.runs import Recorder, Run
 from chainrule.training import train
+from engines import without_note
 from waiting import WAIT
 
 COMMAND = "import sys; from chainrule.cli import run; sys.exit(run(sys.argv[1:]))"
@@ -142,7 +143,7 @@ def test_each_of_three_trainings_gets_its_own_folder(started, tmp_path):
         child.stdin.flush()
     for child in children:
         _, err = child.communicate(timeout=WAIT)
-        assert (child.returncode, err) == (0, "")
+        assert (child.returncode, without_note(err)) == (0, "")
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["iris-1", "iris-2", "iris-3"]
     for path in (tmp_path / "runs").iterdir():
         assert Run.open(path).trained.progress.epoch == 1

@@ -8,12 +8,12 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from chainrule.cli import run as command
 from chainrule.data import from_arrays, load
-from chainrule.engine import native
 from chainrule.errors import SettingError
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Focal, Hinge
 from chainrule.runs import Recorder, Run
 from chainrule.training import follow, learning_rate_range, make_plan, start, train
 from chainrule.training.class_weights import balanced, parse
+from engines import needs_native
 
 IRIS = load("iris")
 
@@ -129,7 +129,7 @@ def test_a_loss_takes_weights_in_class_order_or_by_class_number(kind):
 
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "cross_entropy", "focal", "focal 0"])
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.skipif(not native.is_built(), reason="the native engine was not built")
+@needs_native
 def test_both_engines_agree_and_weigh_the_named_class(loss, classes):
     if (loss, classes) == ("binary_cross_entropy", 3):
         pytest.skip("three classes take another loss")

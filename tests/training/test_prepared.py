@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+import engines
 from chainrule.data import Prepared, Samples, from_arrays, load
-from chainrule.engine import native
 from chainrule.errors import DataError, SettingError, ShapeError
 from chainrule.runs import Recorder, Run
 from chainrule.training import Stepped, train
@@ -98,7 +98,7 @@ def test_plain_arrays_are_samples_as_they_were_read():
     np.testing.assert_allclose(trained.raw(unscaled), trained.raw(data.test), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("engine", ["numpy", *(["native"] if native.is_built() else [])])
+@pytest.mark.parametrize("engine", engines.NAMES)
 def test_engines_get_plain_arrays(engine):
     types = set()
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chainrule
+import engines
 from chainrule.data import from_arrays, load
 from chainrule.descent import optimizers
 from chainrule.engine import native
@@ -303,7 +304,7 @@ def test_choices_that_do_not_fit_are_rejected():
         train("4", load("iris", test=0.0), epochs=1).evaluate()
     with pytest.raises(SettingError, match="no parameter's name matches"):
         train("4", iris, penalties=[l2(1, on="conv*")])
-    for engine in ("numpy", "native"):
+    for engine in engines.NAMES:
         with pytest.raises(SettingError, match="no parameter's name matches"):
             train("4", iris, optimizer="adamw on=conv*", engine=engine)
 

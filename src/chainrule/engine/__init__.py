@@ -32,13 +32,16 @@ def engine_name(name: str | None) -> str:
     return "numpy"
 
 
+WITHOUT_NATIVE = (
+    "chainrule trains with NumPy, which is slower: its native engine was not built when it was installed. Install it"
+    " again where there is a C++ compiler: GCC or Clang (Debian: apt install g++; macOS: xcode-select)."
+)
+
+
 @cache
 def _warn_not_built() -> None:
     """Explain, once, how to get the native engine."""
-    logging.getLogger("chainrule").warning(
-        "chainrule trains with NumPy, which is slower: its native engine was not built when it was installed. Install"
-        " it again where there is a C++ compiler: GCC or Clang (Debian: apt install g++; macOS: xcode-select)."
-    )
+    logging.getLogger("chainrule").warning(WITHOUT_NATIVE)
 
 
 __all__ = ["Batches", "Chunk", "Engine", "Position", "Problem", "StepRecord", "engine_name", "make_engine"]

@@ -61,5 +61,6 @@ class NumpyEngine:
         return False
 
     def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
-        """Predict x in evaluation mode."""
-        return self.problem.network.predict(parameters, x, statistics)
+        """Predict x in evaluation mode; whether the outputs are finite is left to the caller."""
+        with np.errstate(all="ignore"):
+            return self.problem.network.predict(parameters, x, statistics)
