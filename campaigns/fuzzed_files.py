@@ -168,7 +168,7 @@ def read(kind: str, content: bytes, folder: Path, prepares: bool = True) -> str:
     from chainrule.data.dataset import find
     from chainrule.data.preparation import Preparation
     from chainrule.errors import ChainruleError
-    from chainrule.play.upload import Upload
+    from chainrule.play.upload import Choice, Upload
 
     path = folder / f"damaged{FORMATS[kind]}"
     path.write_bytes(content)
@@ -184,7 +184,7 @@ def read(kind: str, content: bytes, folder: Path, prepares: bool = True) -> str:
         else:
             data = load(path)
             if kind == "csv":
-                Upload("name", data.source.features).preview(0)
+                Upload("name", data.source.features).preview(Choice(0))
             x = data.training.x
         assert np.isfinite(np.asarray(x)).all(), "a prepared number is not finite"
     except ChainruleError as error:

@@ -20,7 +20,7 @@ import chainrule
 from chainrule.cli import run as command
 from chainrule.errors import ChainruleError
 from chainrule.explain import explain
-from chainrule.play.upload import Upload
+from chainrule.play.upload import Choice, Upload
 from matrix_columns import CLASSES, COLUMNS, FILES, QUANTITY, ROWS, TEXTUAL
 
 SETTINGS = {"network": "2 tanh", "epochs": 1, "batch_size": 8}
@@ -339,7 +339,7 @@ def upload(trial: Trial) -> None:
 def previewed(trial: Trial, problem: str) -> None:
     """The upload's preview must have this problem, in one line, or none."""
     found = Upload.read(Path(trial.data), trial.data)
-    preview = found.preview(found.targets.index(trial.names[0]))
+    preview = found.preview(Choice(found.targets.index(trial.names[0])))
     as_json(json.dumps(preview, allow_nan=False))
     must(bool(preview["problem"]) == bool(problem), f"the preview's problem is {preview['problem']!r}")
     one_line(problem, preview["problem"])

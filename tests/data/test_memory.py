@@ -18,7 +18,7 @@ from chainrule.data.barrier import Limits
 from chainrule.data.columns import check_prepared
 from chainrule.errors import ChainruleError, DataError, RunError
 from chainrule.play import upload as uploads
-from chainrule.play.upload import Upload
+from chainrule.play.upload import Choice, Upload
 from chainrule.runs import Recorder, Run
 from chainrule.training import train
 
@@ -69,9 +69,9 @@ def test_what_a_table_becomes_is_limited():
 def test_what_an_upload_becomes_is_limited(monkeypatch):
     upload = Upload("t.csv", pl.DataFrame({"a": words(ROWS), "b": NUMBERS}))
     monkeypatch.setattr(uploads, "UPLOAD", Limits(10**7, 10_000))
-    assert "t.csv: preparing 60 rows" in upload.preview(1)["problem"]
+    assert "t.csv: preparing 60 rows" in upload.preview(Choice(1))["problem"]
     monkeypatch.setattr(uploads, "UPLOAD", Limits(10**7, 10**9))
-    assert upload.preview(1)["problem"] == ""
+    assert upload.preview(Choice(1))["problem"] == ""
 
 
 def test_pictures_are_counted_before_they_are_decoded(tmp_path, monkeypatch):

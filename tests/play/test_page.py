@@ -235,6 +235,12 @@ def test_a_dropped_file_has_its_name_its_target_and_survives_a_reload(address, v
     expect(preview.locator(".problem")).to_contain_text("60 classes in 60 rows are too many to learn")
     expect(page.locator("#train-on-file")).to_be_disabled()
     page.select_option("#target", "price")
+    page.get_by_label("read rooms as").select_option("category")
+    expect(preview.locator("tbody tr").nth(1)).to_contain_text("5 inputs, one for each value")
+    page.get_by_label("read size as").select_option("date")
+    expect(preview.locator(".problem")).to_contain_text("row 1, column 'size': 0 is not a date, which it is read as")
+    page.get_by_label("read size as").select_option("number")
+    expect(preview).to_contain_text("The network gets 36 inputs and predicts price")
     page.click("#train-on-file")
     expect(page.locator("#data-words")).to_have_text("prices.csv: 60 samples; the network predicts price.")
     page.click("#columns")  # another target, chosen later

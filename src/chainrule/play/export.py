@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from chainrule.data import Dataset
+from chainrule.data.columns import READ
 from chainrule.distributions import (
     Constant,
     Identity,
@@ -78,6 +80,14 @@ def export(trainer: Trainer, kind: str) -> str | bytes:
     raise SettingError(f"the page can't export {kind!r}")
 
 
+def _columns(data: Dataset) -> str:
+    """The arguments that choose a table's target, and the kinds that might not be recognized."""
+    if data.preparation is None or data.preparation.kind != "table":
+        return ""
+    read = {column: kind for column, kind in data.preparation.columns if kind in READ and kind != "number"}
+    return f"target={data.target.name!r}, task={data.task!r}, " + (f"read={read!r}, " if read else "")
+
+
 def _data_code(trainer: Trainer) -> list[str]:
     """The lines that load the samples of the page, with the same split."""
     settings = trainer.settings.data
@@ -85,7 +95,7 @@ def _data_code(trainer: Trainer) -> list[str]:
     if settings.kind == "builtin":
         return [f"data = chainrule.load({settings.name!r}, {split})"]
     if settings.kind == "given":
-        return [f"data = chainrule.load({trainer.data.name!r}, {split})  # the page's file"]
+        return [f"data = chainrule.load({trainer.data.name!r}, {_columns(trainer.data)}{split})  # the page's file"]
     if settings.kind == "drawn":
         lines = [
             f"points = np.array({[list(point[:2]) for point in settings.points]})",

@@ -34,7 +34,7 @@ from chainrule.data import Dataset
 from chainrule.errors import ChainruleError
 from chainrule.play.samples import named
 from chainrule.play.session import Session
-from chainrule.play.upload import Upload
+from chainrule.play.upload import Choice, Upload
 from chainrule.runs import Run
 
 PAGE = Path(__file__).parent / "page"
@@ -177,30 +177,30 @@ class Play:
             del self.uploads[next(iter(self.uploads))]
         key = secrets.token_urlsafe(12).replace(".", "_")
         self.uploads[key] = upload
-        return await self._previewed(key, len(upload.targets) - 1)
+        return await self._previewed(key, Choice(len(upload.targets) - 1))
 
     async def preview(self, request: Request) -> Response:
-        """The preview of an uploaded file, for the target that its name gives."""
-        key, target = _file_and_target(request.query_params.get("upload", ""))
+        """The preview of an uploaded file, for the choice that its name gives."""
+        key, _, choice = request.query_params.get("upload", "").partition(".")
         if key not in self.uploads:
             return _refused("the file is no longer on the server; drop it onto the page again", 404)
-        return await self._previewed(key, target)
+        return await self._previewed(key, Choice.from_words(choice))
 
-    async def _previewed(self, key: str, target: int) -> Response:
-        """The preview of an upload; its "upload" is what a page opens for this target."""
+    async def _previewed(self, key: str, choice: Choice) -> Response:
+        """The preview of an upload; its "upload" is its name without a choice."""
         try:
-            found = await run_in_threadpool(self.uploads[key].preview, target)
+            found = await run_in_threadpool(self.uploads[key].preview, choice)
         except ChainruleError as error:
             return _refused(str(error))
         return _json({"upload": key, **found})
 
     async def _opened(self, upload: str) -> Dataset | None:
-        """The data of an upload such as "name.2", with its third column as the target."""
-        key, target = _file_and_target(upload)
+        """The data of an upload such as "name.2": with its third column as the target."""
+        key, _, choice = upload.partition(".")
         if key not in self.uploads:
             return self.dataset
         with contextlib.suppress(ChainruleError):
-            return await run_in_threadpool(self.uploads[key].dataset, target)
+            return await run_in_threadpool(self.uploads[key].dataset, Choice.from_words(choice))
         return None
 
     async def socket(self, socket: WebSocket) -> None:
@@ -260,12 +260,6 @@ class Play:
             if not session.command(message):
                 await socket.close(1008, "too many commands at once")
                 return
-
-
-def _file_and_target(upload: str) -> tuple[str, int]:
-    """The name of a file, and the number of its target column; -1 if there is none."""
-    key, _, target = upload.partition(".")
-    return key, int(target) if target.isascii() and target.isdigit() and len(target) < 6 else -1
 
 
 def _json(content: dict[str, Any], status: int = 200) -> Response:

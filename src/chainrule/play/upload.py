@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chainrule.data import Dataset, load
 from chainrule.data.barrier import UPLOAD, guarded
-from chainrule.data.columns import check_prepared
+from chainrule.data.columns import KINDS, READ, check_prepared
 from chainrule.data.preview import preview
 from chainrule.data.source import from_table
 from chainrule.data.tables import read_bytes, read_frame
@@ -21,7 +23,33 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 200
 """The maximum number of columns that are previewed, and that the target is chosen from."""
 MOST_PREPARED = 2
-"""The number of targets for which the prepared data is kept; for others it is prepared again."""
+"""The number of choices for which the prepared data is kept; for others it is prepared again."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user chose for a file: the target, and what to read columns as.
+
+    Attributes:
+        target: the position of the target among an upload's `targets`; -1 for none
+        read: the kind to read a column as, one of READ, by its position in the table
+    """
+
+    target: int
+    read: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """The choice as text, such as "2" or "2.0number-5category"."""
+        return f"{self.target}.{'-'.join(f'{k}{kind}' for k, kind in self.read.items())}".rstrip(".")
+
+    @staticmethod
+    def from_words(words: str) -> Choice:
+        """The inverse of `words`; what is not understood is left out, and the target -1."""
+        target, _, read = words.partition(".")
+        matches = (re.fullmatch(rf"(\d{{1,5}})({'|'.join(READ)})", part, re.ASCII) for part in read.split("-"))
+        kinds = {int(match[1]): match[2] for match in matches if match}
+        return Choice(int(target) if re.fullmatch(r"\d{1,5}", target, re.ASCII) else -1, kinds)
 
 
 class Upload:
@@ -39,7 +67,7 @@ class Upload:
     def __init__(self, name: str, frame: pl.DataFrame) -> None:
         self.name, self._frame = name, frame
         self.targets = list(dict.fromkeys([*frame.columns[:MOST_COLUMNS], frame.columns[-1]]))
-        self._prepared: dict[int, Dataset] = {}
+        self._prepared: dict[str, Dataset] = {}
 
     @staticmethod
     def read(path: Path, name: str) -> Upload:
@@ -47,37 +75,39 @@ class Upload:
         with guarded(f"{path}: it can't be read"):
             return Upload(name, read_frame(path, read_bytes(path), UPLOAD))
 
-    def dataset(self, target: int) -> Dataset:
-        """The data with this column of `targets` as the target.
+    def dataset(self, choice: Choice) -> Dataset:
+        """The data with this choice of a target and of kinds.
 
         Raises:
             DataError: with row and column, for data that can't be used, or for an unknown target
         """
-        if not 0 <= target < len(self.targets):
-            raise DataError(f"{self.name}: there is no such column to predict")
-        if target not in self._prepared:
+        if not 0 <= choice.target < len(self.targets) or max(choice.read, default=0) >= self._frame.width:
+            raise DataError(f"{self.name}: there is no such column")
+        if choice.words not in self._prepared:
+            read = {self._frame.columns[k]: kind for k, kind in choice.read.items()}
             with guarded(f"{self.name}: it can't be prepared"):
-                source = from_table(self.name, self._frame, self.targets[target])
+                source = from_table(self.name, self._frame, self.targets[choice.target], read=read)
                 check_prepared(self.name, source.features, UPLOAD)
-                prepared = load(source, validation=VALIDATION, test=TEST)
-            self._prepared = {**dict(list(self._prepared.items())[1 - MOST_PREPARED :]), target: prepared}
-        return self._prepared[target]
+                prepared = load(source, validation=VALIDATION, test=TEST, read=read)
+            self._prepared = {**dict(list(self._prepared.items())[1 - MOST_PREPARED :]), choice.words: prepared}
+        return self._prepared[choice.words]
 
-    def preview(self, target: int) -> dict[str, Any]:
-        """How each column was read, and what becomes of it with this target; or why it can't be
+    def preview(self, choice: Choice) -> dict[str, Any]:
+        """How each column was read, and what becomes of it with this choice; or why it can't be
         trained on, as "problem".
         """
         data, problem = None, ""
         try:
-            data = self.dataset(target)
+            data = self.dataset(choice)
         except DataError as error:
             problem = str(error)
-        frame, name = self._frame, self.targets[min(max(target, 0), len(self.targets) - 1)]
+        frame, name = self._frame, self.targets[min(max(choice.target, 0), len(self.targets) - 1)]
         with guarded(f"{self.name}: its columns can't be shown"):
             columns = [asdict(column) for column in preview(frame, name, data, MOST_COLUMNS)]
         return {
-            "name": self.name, "rows": frame.height, "targets": self.targets, "target": target, "problem": problem,
-            "columns": columns, "more": max(frame.width - MOST_COLUMNS, 0),
+            "name": self.name, "rows": frame.height, "targets": self.targets, "target": choice.target,
+            "problem": problem, "columns": columns, "more": max(frame.width - MOST_COLUMNS, 0),
+            "read": choice.read, "kinds": {kind: KINDS[kind] for kind in READ},
             "words": "" if data is None else _words(data, frame.height),
         }  # fmt: skip
 

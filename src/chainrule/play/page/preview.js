@@ -7,8 +7,11 @@ import { TEXT, t } from "./text.js";
 /**
  * The server's reading of a file.
  * @typedef {{upload: string, name: string, rows: number, targets: string[], target: number, problem: string, more: number, words: string,
- *   columns: {name: string, type: string, use: string, missing: number, values: string[]}[]}} Preview
+ *   columns: {name: string, type: string, use: string, missing: number, values: string[]}[], read: Record<string, string>, kinds: Record<string, string>}} Preview
  */
+
+/** What the server calls a file with this choice of a target and of kinds. @param {Preview} found @param {string | number} target @param {Record<string, string>} [read] */
+const called = (found, target, read = found.read) => `${found.upload}.${target}.${Object.entries(read).map((pair) => pair.join("")).join("-")}`.replace(/\.$/, "");
 
 /** @param {string} name @param {string} problem */
 const fail = (name, problem) => emit("error", { header: { message: `${name}: ${problem}` } });
@@ -42,7 +45,7 @@ function show(found) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("preview"));
   const target = make("select", { id: "target" }, ...found.targets.map((name, k) => make("option", { value: String(k) }, name)));
   target.value = String(found.target);
-  target.onchange = () => ask(found.name, `preview?${new URLSearchParams({ upload: `${found.upload}.${target.value}` })}`);
+  target.onchange = () => ask(found.name, `preview?${new URLSearchParams({ upload: called(found, target.value) })}`);
   const train = make("button", { className: "primary", id: "train-on-file", disabled: Boolean(found.problem) }, TEXT.train_on_file);
   train.onclick = () => {
     dialog.close();
@@ -62,19 +65,32 @@ function show(found) {
 function table(found) {
   const names = [TEXT.column, TEXT.read_as, TEXT.used_as, TEXT.missing, TEXT.first_values];
   const head = make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name))));
-  const rows = found.columns.map((column) => {
-    const cells = [column.type, column.use, String(column.missing), column.values.join(", ")];
-    const row = make("tr", {}, make("th", { scope: "row" }, column.name), ...cells.map((text, k) => make("td", { "data-name": names[k + 1] }, text)));
-    row.classList.toggle("predicted", column.name === found.targets[found.target]);
+  const rows = found.columns.map((column, position) => {
+    const isTarget = column.name === found.targets[found.target];
+    const cells = [isTarget ? column.type : kinds(found, column, position), column.use, String(column.missing), column.values.join(", ")];
+    const row = make("tr", {}, make("th", { scope: "row" }, column.name), ...cells.map((cell, k) => make("td", { "data-name": names[k + 1] }, cell)));
+    row.classList.toggle("predicted", isTarget);
     return row;
   });
   const more = found.more ? [make("p", { className: "hint" }, t("more_columns", { count: found.more }))] : [];
   return make("div", { className: "columns" }, make("table", {}, head, make("tbody", {}, ...rows)), ...more);
 }
 
+/** A choice of what to read a column as. @param {Preview} found @param {Preview["columns"][0]} column @param {number} position */
+function kinds(found, column, position) {
+  const others = Object.entries(found.kinds).filter(([, words]) => words !== column.type).map(([kind, words]) => make("option", { value: kind }, words));
+  const choice = make("select", { "aria-label": t("read_column_as", { name: column.name }) }, make("option", { value: "" }, column.type || TEXT.not_usable), ...others);
+  choice.value = found.read[position] ?? "";
+  choice.onchange = () => {
+    const { [position]: _, ...rest } = found.read;
+    ask(found.name, `preview?${new URLSearchParams({ upload: called(found, found.target, choice.value ? { ...rest, [position]: choice.value } : rest) })}`);
+  };
+  return choice;
+}
+
 /** Train on a file. @param {Preview} found */
 function open(found) {
-  app.upload = `${found.upload}.${found.target}`;
+  app.upload = called(found, found.target);
   app.settings.data = { ...app.choices.defaults.data, kind: "given", name: found.name.slice(0, 80) };
   app.settings.loss = "";
   connect(app.upload);

@@ -109,6 +109,8 @@ export const TEXT = {
   columns: "Columns and target ...",
   column: "column",
   read_as: "read as",
+  read_column_as: "read {name} as",
+  not_usable: "not usable",
   used_as: "used as",
   missing: "missing",
   first_values: "first values",
