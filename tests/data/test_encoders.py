@@ -197,6 +197,8 @@ def test_the_arrays_of_a_text_fit_its_vocabulary():
     fitted = load(MIXED.select("note", "y")).preparation
     (text,) = fitted.encoders
     assert isinstance(text, Text)
+    without = text.encode("t", pl.Series([None, ""], dtype=pl.String))
+    np.testing.assert_array_equal(without, np.array(text.encode("t", pl.Series(["", "by the sea"])))[:, [0, 0]])
     files = fitted.contents()
     about = json.loads(files["preparation.json"])
     for vocabulary in (

@@ -22,16 +22,15 @@ from chainrule.errors import RunError
 if TYPE_CHECKING:
     import polars as pl
 
-NO_WORDS = [*MISSING, *(" ", ".", "-", "..."), *(f"{sign}{nan}" for sign in ("", "-") for nan in ("nan", "NaN")),
-            "none", "n/a", "#N/A", "#NA", "<NA>"]  # fmt: skip
+NO_WORDS = [*MISSING, " ", ".", "-", "...", "nan", "NaN", "-nan", "-NaN", "none", "n/a", "#N/A", "#NA", "<NA>"]
 """Texts that mean that a value is missing."""
 
 DAYS = ("%d/%m/%y", "%m/%d/%y", "%m/%d/%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y")
 TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
 FORMATS = (*DAYS[:2], "", *DAYS[2:], *(f"{day} {time}" for day in DAYS for time in TIMES))
-"""How dates are written, in the order they are tried, since a year of four digits may have fewer;
-the empty text: in any of the ways that `converted` knows, which are those of ISO 8601, and those
-with the day before the month.
+"""How dates are written, in the order in which they are tried. The empty text stands for all that
+`converted` knows: ISO 8601, and the day before the month. It comes after the years of two digits,
+which it would take for years of the first century.
 """
 
 Part = Literal["year", "month", "day", "hour", "total_seconds"]
@@ -201,11 +200,14 @@ class Text(Encoder):
         return [f"{column}_{k:02d}" for k in range(len(self.directions))]
 
     def encode(self, name: str, values: pl.Series) -> list[Array]:
+        texts = _texts(values)
+        if not any(texts):  # no need to import scikit-learn
+            return [np.zeros(len(texts))] * len(self.directions)
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         vectorizer = TfidfVectorizer(**WORD_PARTS, vocabulary=self.vocabulary)
         vectorizer.idf_ = self.weights
-        return list(np.ascontiguousarray((vectorizer.transform(_texts(values)) @ self.directions.T).T))
+        return list(np.ascontiguousarray((vectorizer.transform(texts) @ self.directions.T).T))
 
 
 WORD_PARTS: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (3, 4)}

@@ -203,8 +203,9 @@ class Preparation:
         misfit = RunError("it does not prepare samples of the run's shape; it was altered")
         if len(self.names) != self.shape[0]:
             raise misfit
-        blank = conform("a blank row", pl.DataFrame({name: [None] for name, _ in self.columns}), self.columns)
-        one = self._encoded("a blank row", blank)
+        with guarded("it can't prepare a sample"):
+            blank = conform("a blank row", pl.DataFrame({name: [None] for name, _ in self.columns}), self.columns)
+            one = self._encoded("a blank row", blank)
         if one.shape != (1, *self.shape) or not np.isfinite(one).all():
             raise misfit
         return self
