@@ -106,6 +106,18 @@ def test_a_word_among_dates_is_refused_as_one_among_numbers_is(values, kind, tmp
     assert load(tmp_path / "data.csv", read={"x": "category"}).columns[0].role == "text"
 
 
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_a_date_in_another_form_than_the_others_is_refused(separator, tmp_path):
+    days = [str(DAY.date() + datetime.timedelta(days=k)) for k in range(ROWS)]
+    path = tmp_path / ("data.csv" if separator == "," else "data.tsv")
+    table(x=[*days[:5], "02/03/2024", *days[6:]]).write_csv(path, separator=separator)
+    with pytest.raises(DataError, match="row 6, column 'x': '02/03/2024' is not a date, but nearly all"):
+        load(path)
+    trained = train(data=table(x=[DAY.date() + datetime.timedelta(days=k) for k in range(ROWS)]), **SMALL)
+    with pytest.raises(DataError, match="row 6, column 'x': '02/03/2024' is not a date, which the run was trained on"):
+        trained.predict(path)
+
+
 def test_a_text_that_is_no_date_is_refused_where_the_vectorizer_recognized_dates():
     days = [f"{k % 12 + 1:02d}/{k % 28 + 1:02d}/2024" for k in range(ROWS)]  # the month first
     trained = train(data=table(x=days), **SMALL)

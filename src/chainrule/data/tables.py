@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -95,16 +95,18 @@ def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collectio
     _check_rows(path, content, separator, len(names))
     if b'"' not in content and (b"\n\n" in content or b"\n\r\n" in content):
         content = re.sub(rb"(\r?\n)+", b"\n", content)  # otherwise read as missing values
+    settings: dict[str, Any] = {
+        "separator": separator,
+        "infer_schema_length": None,
+        "null_values": MISSING,
+        # Polars leaves quotes within a name doubled.
+        "schema_overrides": {name.replace('"', '""'): pl.String for name in names if name in texts},
+    }
     with guarded(f"{path}: can't be read as a table"):
-        frame = pl.read_csv(
-            io.BytesIO(content),
-            separator=separator,
-            infer_schema_length=None,
-            try_parse_dates=True,
-            null_values=MISSING,
-            # Polars leaves quotes within a name doubled.
-            schema_overrides={name.replace('"', '""'): pl.String for name in names if name in texts},
-        )
+        try:
+            frame = pl.read_csv(io.BytesIO(content), try_parse_dates=True, **settings)
+        except pl.exceptions.ComputeError:  # dates in several forms, which are reported as text is
+            frame = pl.read_csv(io.BytesIO(content), **settings)
         frame.columns = names
         short = [column.name for column in frame.iter_columns() if _has_short_years(column)]
         if short:  # polars takes the year 24 literally; as text, the dates are recognized later
