@@ -20,7 +20,7 @@ import numpy as np
 from chainrule.arrays import Array, Shape
 from chainrule.data import encoders
 from chainrule.data.barrier import guarded
-from chainrule.data.columns import ColumnUse, conform, describe, kind_of, left_out
+from chainrule.data.columns import ColumnUse, as_kind, conform, describe, kind_of, left_out
 from chainrule.data.encoders import Encoder
 from chainrule.data.pipelines import Pipeline
 from chainrule.data.prepared import Prepared, prepared
@@ -250,7 +250,7 @@ def _fit_table(name: str, features: pl.DataFrame, rows: Array, target: Target) -
         if column.name in unused:
             continue
         kind = str(kind_of(column))
-        values = conform(name, features.select(column.name), ((column.name, kind),))[column.name]
+        values = as_kind(name, column, kind, "it is read as")
         encoder = encoders.fit_encoder(values, kind, rows)
         inputs = list(encoder.inputs(name, values[rows]))
         scale = [_mean_and_deviation(name, column.name, one) for one in inputs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -172,9 +173,18 @@ def check_finite(name: str, frame: pl.DataFrame) -> None:
     problem = "{value} is not a finite number; correct the cell, or leave it empty if the value is missing"
     large = f"{{value}} is too large: at most {LARGEST:.2g} is supported; use another unit"
     for column in frame.iter_columns():
-        if column.dtype.is_float():
+        if column.dtype.is_float() and not _are_usable(column):
             check_cells(name, column, ~column.is_finite(), problem)
             check_cells(name, column, column.abs() > LARGEST, large)
+
+
+def _are_usable(column: pl.Series) -> bool:
+    """Whether all numbers of a column are finite and not too large; much faster than looking for
+    those that aren't.
+    """
+    low: Any = column.min()
+    high: Any = column.max()
+    return low is None or (math.isfinite(column.sum()) and low >= -LARGEST and high <= LARGEST)
 
 
 def check_types(name: str, frame: pl.DataFrame, chosen: Collection[str] = ()) -> None:

@@ -65,7 +65,10 @@ class Target:
         # By text as well, because one file may hold the number 1 where another holds the text "1".
         indices = {str(label): k for k, label in enumerate(self.classes)}
         if all(isinstance(label, bool) for label in self.classes):  # as they are written in tables
-            indices |= {str(label).lower(): k for k, label in enumerate(self.classes)}
+            written = (
+                (k, text) for k, label in enumerate(self.classes) for text in (str(label).lower(), str(int(label)))
+            )
+            indices |= {text: k for k, text in written}
         indices |= {label: k for k, label in enumerate(self.classes)}
         labels = values.tolist()
         encoded = [indices.get(label, indices.get(str(label))) for label in labels]
