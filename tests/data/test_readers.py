@@ -169,6 +169,12 @@ def test_prepared_inputs_scales_and_predictions_are_finite():
         trained.predict(np.ones((1, 1)))
 
 
+def test_targets_of_no_columns_are_refused():
+    for y in (np.zeros((ROWS, 0)), np.zeros((ROWS, 2, 2))):
+        with pytest.raises(DataError, match=r"y must have the shape .samples,. or .samples, outputs., not"):
+            load((NUMBERS[:, None], y))
+
+
 def test_one_hot_targets_are_classes_and_other_columns_of_0_and_1_are_refused(tmp_path):
     classes = np.arange(ROWS) % 3
     y, several = np.eye(3)[classes], np.eye(3)[classes] + np.eye(3)[(classes + 1) % 3]

@@ -126,7 +126,7 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
             _check_labels(name, y)
         if y.dtype.kind not in "buifUO":
             raise DataError(f"{name}: y must be numbers or text, not {y.dtype}")
-        if y.ndim not in (1, 2):
+        if y.ndim not in (1, 2) or y.shape[1:] == (0,):
             raise DataError(f"{name}: y must have the shape (samples,) or (samples, outputs), not {y.shape}")
         _check_finite(name, "y", y)
     return Source(name, x, y, "y", task, fingerprint)
