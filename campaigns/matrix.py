@@ -167,7 +167,9 @@ def of_arrays(tried: Arrays, container: str) -> Iterator[Cell]:
 
 
 def labels_of(y: Any) -> Any:
-    """Targets as they are predicted: bytes as text."""
+    """Classes as they are predicted: bytes as text, and the number of a one-hot column."""
+    if y.ndim > 1 and y.shape[1] > 1:
+        return y.argmax(axis=1)
     return np.char.decode(y) if y.dtype.kind == "S" else y
 
 

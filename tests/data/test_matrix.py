@@ -106,6 +106,16 @@ def test_a_word_among_dates_is_refused_as_one_among_numbers_is(values, kind, tmp
     assert load(tmp_path / "data.csv", read={"x": "category"}).columns[0].role == "text"
 
 
+def test_a_time_where_dates_are_expected_is_not_cut_off(tmp_path):
+    days = [str(DAY.date() + datetime.timedelta(days=k)) for k in range(ROWS)]
+    table(x=days).write_csv(tmp_path / "data.csv")
+    trained = train(data=tmp_path / "data.csv", **SMALL)
+    table(x=[*days[:5], "2024-02-03T10:00:00", *days[6:]]).write_csv(tmp_path / "data.csv")
+    with pytest.raises(DataError, match="row 6, column 'x': '2024-02-03T10:00:00' is not a date, which the run was"):
+        trained.predict(tmp_path / "data.csv")
+    assert load(tmp_path / "data.csv").preparation.names[3:5] == ["x_hour", "x_total_seconds"]
+
+
 @pytest.mark.parametrize("separator", [",", "\t"])
 def test_a_date_in_another_form_than_the_others_is_refused(separator, tmp_path):
     days = [str(DAY.date() + datetime.timedelta(days=k)) for k in range(ROWS)]

@@ -297,15 +297,11 @@ def date_format(texts: pl.Series) -> str | None:
 
 def as_dates(texts: pl.Series, written: str) -> pl.Series:
     """Dates and times from text, null where a text is not written so."""
-    import polars as pl
-
     if written:
         return texts.str.to_datetime(written, strict=False, time_unit="us")
     dates = converted(texts, "date")
-    if dates.null_count() == texts.null_count():
-        return dates
-    times = converted(texts, "time")
-    return converted(times, "time") if isinstance(times.dtype, pl.Datetime) else times
+    times = dates if dates.null_count() == texts.null_count() else converted(texts, "time")
+    return converted(times, "time")  # without a time zone
 
 
 def _are_dates(texts: pl.Series, written: str) -> bool:

@@ -129,7 +129,9 @@ def _as_dates(column: pl.Series) -> pl.Series:
                 continue
             found = getattr(column.str, kind)(strict=False)
             if found.null_count() == column.null_count():
-                return found
+                # Dates among dates with times may be a mistake; as text they are checked.
+                is_mixed = kind == "to_datetime" and known.str.to_date(strict=False).null_count() < len(known)
+                return column if is_mixed else found
     return column
 
 
