@@ -6,9 +6,9 @@ import contextlib
 import csv
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -100,17 +100,29 @@ def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collectio
     if b'"' not in content and (b"\n\n" in content or b"\n\r\n" in content):
         content = re.sub(rb"(\r?\n)+", b"\n", content)  # otherwise read as missing values
     with guarded(f"{path}: can't be read as a table"):
-        frame = pl.read_csv(
-            io.BytesIO(content),
-            separator=separator,
-            infer_schema_length=None,
-            null_values=MISSING,
-            # Polars leaves quotes within a name doubled.
-            schema_overrides={name.replace('"', '""'): pl.String for name in names if name in texts},
-        )
+        frame = _parsed(content, separator, names, texts)
         frame.columns = names
         others = (column for column in frame.iter_columns() if column.name not in texts)
         return frame.with_columns(_as_dates(_as_numbers(column, separator)) for column in others)
+
+
+def _parsed(content: bytes, separator: str, names: Sequence[str], texts: Collection[str]) -> pl.DataFrame:
+    """The table as polars reads it, with these columns left as text."""
+    import polars as pl
+
+    quoted = [name.replace('"', '""') for name in names]  # polars leaves quotes within a name doubled
+    types: dict[str, Any] = {quoted[k]: pl.String for k, name in enumerate(names) if name in texts}
+    while True:
+        try:
+            return pl.read_csv(
+                io.BytesIO(content), separator=separator, infer_schema_length=None, null_values=MISSING,
+                schema_overrides=types,
+            )  # fmt: skip
+        except pl.exceptions.ComputeError as error:  # before version 2: integers of more than 64 bits
+            large = re.search(r"as dtype `i64` at column .*\(column number (\d+)\)", str(error), re.DOTALL)
+            if large is None or quoted[int(large[1]) - 1] in types:
+                raise
+            types[quoted[int(large[1]) - 1]] = pl.Float64
 
 
 def _as_dates(column: pl.Series) -> pl.Series:
