@@ -82,8 +82,6 @@ def _check_width(path: Path, columns: int) -> None:
 
 def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collection[str] = ()) -> pl.DataFrame:
     """A table from the content of a CSV or TSV file, in this process; as for `read_frame`."""
-    import polars as pl
-
     _check_encoding(path, content)
     content = content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n")
     if b"\n" not in content:  # line ends of old Macs
@@ -135,16 +133,24 @@ def _as_dates(column: pl.Series) -> pl.Series:
         return column
     known = column.drop_nulls()
     for kind in ("to_date", "to_datetime", "to_time"):
-        with contextlib.suppress(pl.exceptions.ComputeError):  # no value looks like one
-            few = getattr(known[:PROBE].str, kind)(strict=False)
-            if few.null_count() or _has_short_years(few):  # polars takes the year 24 literally
-                continue
-            found = getattr(column.str, kind)(strict=False)
-            if found.null_count() == column.null_count():
-                # Dates among dates with times may be a mistake; as text they are checked.
-                is_mixed = kind == "to_datetime" and known.str.to_date(strict=False).null_count() < len(known)
-                return column if is_mixed else found
+        few = _converted(known[:PROBE], kind)
+        if few.null_count() or _has_short_years(few):  # polars takes the year 24 literally
+            continue
+        found = _converted(column, kind)
+        if found.null_count() == column.null_count():
+            # Dates among dates with times may be a mistake; as text they are checked.
+            is_mixed = kind == "to_datetime" and _converted(known, "to_date").null_count() < len(known)
+            return column if is_mixed else found
     return column
+
+
+def _converted(texts: pl.Series, kind: str) -> pl.Series:
+    """Texts by this function of polars, null where it can't."""
+    import polars as pl
+
+    with contextlib.suppress(pl.exceptions.ComputeError):  # no value looks like one
+        return getattr(texts.str, kind)(strict=False)
+    return pl.Series(texts.name, [None], pl.Date).new_from_index(0, len(texts))
 
 
 def _has_short_years(column: pl.Series) -> bool:
