@@ -221,6 +221,21 @@ def test_a_missing_checkpoint_is_named(capsys):
         assert "frame-00000000.safetensors: the file is missing from the run" in line
 
 
+def test_control_characters_are_escaped(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{k},{2 * k}\n" for k in range(30))
+    Path("t\x1b[31m.csv").write_text(f"a\x1b[2J,b\n{rows}")
+    assert run(["train", "t\x1b[31m.csv", "--epochs", "1", "--output", "run\nforged\x07"]) == 0
+    for command in ("show", "evaluate", "explain"):
+        assert run([command, "run\nforged\x07"]) == 0
+    Path("t\x1b[31m.csv").unlink()
+    assert run(["evaluate", "run\nforged\x07"]) == 2
+    said = "".join(capsys.readouterr())
+    assert not set("\x1b\x07") & set(said)
+    assert "t\\x1b[31m.csv" in said
+    assert "run\\nforged\\x07: complete" in said
+
+
 def test_a_run_whose_name_is_not_utf8(recorded):
     Path("run").rename(os.fsdecode(b"r\xffn"))
     code, out, err = started(b"show", b"r\xffn", environment={"LC_ALL": "C", "PYTHONUTF8": "0"})

@@ -146,11 +146,15 @@ def test_dates_are_recognized_however_they_are_written(written):
 def test_years_of_two_digits(tmp_path):
     days = [DAY.date() - datetime.timedelta(days=40 * k) for k in range(ROWS)]
     years = []
-    for written in ("%d/%m/%y", "%d/%m/%Y"):
+    for written in ("%d/%m/%Y", "%d/%m/%y", "%d.%m.%y", "%d-%m-%y"):
         table(x=[day.strftime(written) for day in days]).write_csv(tmp_path / "t.csv")
         data = load(tmp_path / "t.csv")
+        np.testing.assert_array_equal(load(pl.read_csv(tmp_path / "t.csv")).training.x, data.training.x)
         years.append(data.preparation.apply(find_samples(tmp_path / "t.csv", texts=data.preparation.texts))[:, 0])
-    np.testing.assert_array_equal(*years)
+    assert all((found == years[0]).all() for found in years)
+    trained = train("2 tanh", load(table(x=days)), epochs=1)
+    with pytest.raises(DataError, match="row 1, column 'x': '01-01-24' is not a date, which the run was trained on"):
+        trained.predict(tmp_path / "t.csv")
 
 
 def test_words_are_not_dates():
@@ -182,6 +186,8 @@ def test_a_column_that_differs_in_other_rows_alone_is_left_out():
         ({"role": "date", "parts": ["year"], "written": "%Q"}, "dates written as '%Q'"),
         ({"role": "text", "vocabulary": ["abc"]}, "a text needs a vocabulary"),
         ({"role": "date", "parts": ["year", "month"]}, "does not prepare samples of the run's shape"),
+        ({"role": "date", "parts": ["year", "year"]}, "with the parts"),
+        ({"role": "number"}, "a column of the kind 'text' can't be a number"),
         (None, "it has 1 columns and 0 encoders"),
     ],
 )
@@ -189,6 +195,8 @@ def test_an_altered_encoder_is_refused(change, problem):
     files = load(table(x=RANDOM.normal(size=ROWS))).preparation.contents()
     about = json.loads(files["preparation.json"])
     about["encoders"] = [] if change is None else [change]
+    if change is not None:
+        about["columns"][0][1] = "date" if change["role"] == "date" and "written" not in change else "text"
     with pytest.raises(RunError, match=problem):
         Preparation.from_contents(files | {"preparation.json": json.dumps(about).encode()})
 

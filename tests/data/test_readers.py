@@ -169,6 +169,12 @@ def test_prepared_inputs_scales_and_predictions_are_finite():
         trained.predict(np.ones((1, 1)))
 
 
+def test_a_line_break_in_a_name_is_said_to_be_one(tmp_path):
+    (tmp_path / "t.csv").write_text('"a\nb",c\n' + "1,2\n" * 30)
+    with pytest.raises(DataError, match="line 1: a column's name has a line break; write it in one line"):
+        load(tmp_path / "t.csv")
+
+
 def test_targets_of_no_columns_are_refused():
     for y in (np.zeros((ROWS, 0)), np.zeros((ROWS, 2, 2))):
         with pytest.raises(DataError, match=r"y must have the shape .samples,. or .samples, outputs., not"):

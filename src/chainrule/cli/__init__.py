@@ -122,6 +122,6 @@ def _silence_output() -> None:
 
 def _report(message: str) -> int:
     """Print an error in one line; return the exit code."""
-    line = " ".join(message.split())
+    line = display.visible(" ".join(message.split()))
     print(f"chainrule: {line if len(line) < 20 * LONGEST else line[: 20 * LONGEST] + ' ...'}", file=sys.stderr)
     return 2

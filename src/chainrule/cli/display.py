@@ -1,7 +1,8 @@
 """Output of the command line: progress, metrics, JSON, files and a loss curve.
 
-Names come from the user's files and folders, so nothing that is printed is read as markup, and what
-a terminal's encoding lacks is printed as an escape sequence.
+Names come from the user's files and folders, so nothing that is printed is read as markup, and
+control characters, which could command a terminal, and what its encoding lacks are printed as
+escape sequences.
 """
 
 from __future__ import annotations
@@ -23,15 +24,35 @@ from chainrule.cli.options import OUTPUT, elsewhere
 if TYPE_CHECKING:
     from chainrule.training import Event
 
-out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def visible(text: str) -> str:
+    """A text with control characters, other than line breaks and tabs, as escape sequences."""
+    return text.translate(CONTROLS)
+
+
+def one_line(name: object) -> str:
+    """A name without control characters and line breaks."""
+    return visible(str(name)).replace("\n", "\\n")
+
+
+class _Plain(Console):
+    """A console on which texts can't have control characters."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(visible(text), **settings)
+
+
+out = _Plain(highlight=False, soft_wrap=True, markup=False, emoji=False)
 """For results."""
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = _Plain(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 """For everything else: progress, notes and errors."""
 
 
 def bold(text: str) -> Text:
     """A text in bold, whatever characters it has."""
-    return Text(text, style="bold")
+    return Text(one_line(text), style="bold")
 
 
 def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:

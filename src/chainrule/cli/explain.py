@@ -73,7 +73,7 @@ def explain(
     if output is not None:
         display.write(output, text.encode())
     else:
-        print(text, end="" if text.endswith("\n") else "\n")
+        print(display.visible(text) if kind == "text" else text, end="" if text.endswith("\n") else "\n")
 
 
 def _example(run: str | None, weight: str | None) -> Explanation:

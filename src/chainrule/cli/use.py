@@ -162,12 +162,12 @@ def _show_summary(run: Run) -> None:
     out.print(display.bold(str(run.folder)) + f": {progress}")
     sizes = ", ".join(f"{rows[name]:,} {name}" for name in ("training", "validation", "test"))
     settings = run.data["settings"]
-    out.print(f"data       {settings['what'] if settings else run.data['name']}: {sizes} samples")
+    out.print(f"data       {display.one_line(settings['what'] if settings else run.data['name'])}: {sizes} samples")
     classes = f", {target.width} classes" if target.task == "classification" else ""
-    out.print(f"target     {target.name} ({target.task}{classes})")
+    out.print(f"target     {display.one_line(target.name)} ({target.task}{classes})")
     out.print(f"loss       {type(plan.loss).__name__}")
     for line in [] if run.trained.preparation is None else summary(run.trained.preparation.uses):
-        out.print(line.replace("columns:", "columns   ", 1))
+        out.print(display.one_line(line).replace("columns:", "columns   ", 1))
     stages = " > ".join(type(stage).__name__ for stage in plan.optimizer.stages)
     out.print(f"optimizer  {stages}; batch size {plan.batch_size}, seed {plan.seed}")
 

@@ -105,10 +105,10 @@ def converted(values: pl.Series, kind: str) -> pl.Series:
             words = {"true": True, "false": False, "1": True, "0": False}
             return values.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
         with contextlib.suppress(pl.exceptions.ComputeError):  # no value looks like a date
-            if kind == "date":
-                return values.str.to_date(strict=False)
-            if kind == "time":
-                return values.str.to_datetime(strict=False, time_unit="us")
+            if kind in ("date", "time"):
+                text = values.str
+                dates = text.to_date(strict=False) if kind == "date" else text.to_datetime(strict=False, time_unit="us")
+                return dates.set(dates.dt.year() < 100, None)  # written with two digits
             if kind == "clock":
                 return values.str.to_time(strict=False).cast(pl.Int64) / 1e9
     return pl.Series(values.name, [None], types.get(kind, pl.Float64)).new_from_index(0, len(values))
@@ -129,13 +129,13 @@ def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str) -> N
     row = bad.fill_null(False).arg_max()
     if row is not None and bad[row]:
         value = column[row].to_list() if column.dtype.is_nested() and column.dtype != pl.Struct else column[row]
-        message = problem.format(value=shortened(value), column=column.name)
-        raise DataError(f"{name}, row {row + 1}, column {column.name!r}: {message}")
+        message = problem.format(value=shortened(value), column=shortened(column.name))
+        raise DataError(f"{name}, row {row + 1}, column {shortened(column.name)!r}: {message}")
 
 
 def as_kind(name: str, values: pl.Series, kind: str, why: str) -> pl.Series:
     """A column as a kind; raises DataError, with the row, for a value that can't be."""
-    where = f"{name}, column {values.name!r}: it can't be read as a {KINDS[kind]}"
+    where = f"{name}, column {shortened(values.name)!r}: it can't be read as a {KINDS[kind]}"
     with guarded(where):
         result = converted(values, kind)
         if result.null_count() == values.null_count() and kind_of(values) is not None:
@@ -188,7 +188,7 @@ def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]
     known = set(frame.columns)
     for column, _ in columns:
         if column not in known:
-            raise DataError(f"{name}: column {column!r}, which the run was trained on, is missing")
+            raise DataError(f"{name}: column {shortened(column)!r}, which the run was trained on, is missing")
     return pl.DataFrame(
         {column: as_kind(name, frame[column], kind, "the run was trained on") for column, kind in columns}
     )

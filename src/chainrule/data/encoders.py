@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 NO_WORDS = [*MISSING, " ", ".", "-", "...", "nan", "NaN", "-nan", "-NaN", "none", "n/a", "#N/A", "#NA", "<NA>"]
 """Texts that mean that a value is missing."""
 
-DAYS = ("%d/%m/%y", "%m/%d/%y", "%m/%d/%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y")
+DAYS = ("%m/%d/%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y",
+        "%d/%m/%y", "%d.%m.%y", "%d-%m-%y", "%m/%d/%y", "%m-%d-%y")  # fmt: skip
 TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
-FORMATS = (*DAYS[:2], "", *DAYS[2:], *(f"{day} {time}" for day in DAYS for time in TIMES))
+FORMATS = ("", *DAYS, *(f"{day} {time}" for day in DAYS for time in TIMES))
 """How dates are written, in the order in which they are tried. The empty text stands for all that
-`converted` knows: ISO 8601, and the day before the month. It comes after the years of two digits,
-which it would take for years of the first century.
+`converted` knows: ISO 8601, and the day before the month, with years of four digits.
 """
 
 Part = Literal["year", "month", "day", "hour", "total_seconds"]
@@ -237,6 +237,17 @@ def fit_encoder(column: pl.Series, kind: str, rows: Array) -> Encoder:
     return Category((*values, None) if texts.null_count() else tuple(values))
 
 
+def roles(kind: str, is_written: bool) -> tuple[str, ...]:
+    """The roles that a column of this kind can have; `is_written` says whether it is a text that is
+    written like a date.
+    """
+    if kind in ("date", "time"):
+        return () if is_written else ("date",)
+    if kind == "text" and is_written:
+        return ("date",)
+    return ("category", "text") if kind in ("text", "category") else ("number",)
+
+
 def from_json(recipe: EncoderRecipe, arrays: Mapping[str, Array]) -> Encoder:
     """The inverse of `as_json` and `arrays`; raises RunError for what doesn't fit together."""
     role, marks_missing = recipe["role"], recipe.get("marks_missing", False)
@@ -244,12 +255,12 @@ def from_json(recipe: EncoderRecipe, arrays: Mapping[str, Array]) -> Encoder:
         return Number(marks_missing)
     if role == "date":
         written, parts = recipe.get("written"), tuple(recipe.get("parts", ()))
-        if (written is not None and written not in FORMATS) or not parts:
+        if (written is not None and written not in FORMATS) or not parts or len({*parts}) < len(parts):
             raise RunError(f"dates written as {written!r}, with the parts {parts}, are unknown; it was altered")
         return Date(written, parts, marks_missing)
     if role == "category":
         values = tuple(recipe.get("values", ()))
-        if len(values) < 2 or len(set(values)) < len(values) or None in values[:-1]:
+        if not 2 <= len(values) <= CATEGORIES + 1 or len(set(values)) < len(values) or None in values[:-1]:
             raise RunError("the values of a category must be several and differ; it was altered")
         return Category(values)
     vocabulary, weights, directions = (tuple(recipe.get("vocabulary", ())), *map(arrays.get, ("weights", "directions")))
@@ -298,7 +309,8 @@ def date_format(texts: pl.Series) -> str | None:
 def as_dates(texts: pl.Series, written: str) -> pl.Series:
     """Dates and times from text, null where a text is not written so."""
     if written:
-        return texts.str.to_datetime(written, strict=False, time_unit="us")
+        dates = texts.str.to_datetime(written, strict=False, time_unit="us")
+        return dates.set(dates.dt.year() < 100, None)  # %Y takes two digits, too
     dates = converted(texts, "date")
     times = dates if dates.null_count() == texts.null_count() else converted(texts, "time")
     return converted(times, "time")  # without a time zone

@@ -180,7 +180,9 @@ class Preparation:
             return replace(preparation, pipeline=pipeline)._tried_out()
         arrays = load(contents["preparation.safetensors"])
         fitted = []
-        for k, recipe in enumerate(about.get("encoders", ())):
+        for k, (recipe, (_, kind)) in enumerate(zip(about.get("encoders", ()), columns, strict=False)):
+            if recipe["role"] not in encoders.roles(kind, "written" in recipe):
+                raise RunError(f"a column of the kind {kind!r} can't be a {recipe['role']}; it was altered")
             own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{k}.")}
             fitted.append(encoders.from_json(recipe, own))
         expected = {"mean", "deviation", *(f"{k}.{name}" for k, e in enumerate(fitted) for name in e.arrays)}
@@ -191,8 +193,8 @@ class Preparation:
             numbers = array.dtype == np.float64 and array.shape == shape and np.isfinite(array).all()
             if not numbers or (name == "deviation" and (array <= 0).any()):
                 raise RunError(f"the array {name} does not fit samples of shape {shape}; it was altered")
-        if len(fitted) != len(columns):
-            raise RunError(f"it has {len(columns)} columns and {len(fitted)} encoders; it was altered")
+        if len(about.get("encoders", ())) != len(columns):
+            raise RunError(f"it has {len(columns)} columns and {len(about['encoders'])} encoders; it was altered")
         preparation = replace(preparation, mean=arrays["mean"], deviation=arrays["deviation"], encoders=tuple(fitted))
         return preparation._tried_out() if columns else preparation
 

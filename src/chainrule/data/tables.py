@@ -91,6 +91,8 @@ def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collectio
     separator = max(candidates, key=lambda s: header.count(s.encode()))
     _check_width(path, header.count(separator.encode()) + 1)
     check_budget(str(path), content.count(b"\n"), header.count(separator.encode()) + 1, limits)
+    if header.count(b'"') % 2:
+        raise DataError(f"{path}, line 1: a column's name has a line break; write it in one line")
     with guarded(f"{path}, line 1: can't be read as a table"):
         names = next(csv.reader([header.decode().rstrip("\r")], delimiter=separator))
     _check_header(path, names)

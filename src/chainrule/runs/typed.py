@@ -53,9 +53,14 @@ def misfit(value: Any, hint: Any, path: str = "it") -> str | None:
     if origin is Annotated:
         return misfit(value, arguments[0], path) or (None if _obeys(value, arguments[1]) else _wrong(value, hint, path))
     if origin in (Union, types.UnionType):
-        found = [misfit(value, option, path) for option in arguments]
-        inner = [problem for problem in found if problem is not None and not problem.startswith(f"{path} is ")]
-        return None if None in found else next(iter(inner), _wrong(value, hint, path))
+        problems = []
+        for option in arguments:
+            problem = misfit(value, option, path)
+            if problem is None:
+                return None
+            problems.append(problem)
+        inner = [problem for problem in problems if not problem.startswith(f"{path} is ")]
+        return next(iter(inner), _wrong(value, hint, path))
     if is_typeddict(hint):
         return _wrong(value, dict, path) if not isinstance(value, dict) else _entries(value, hint, path)
     if origin is dict:
