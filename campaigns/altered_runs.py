@@ -68,6 +68,7 @@ ANOTHER = (
     "recipe.json plan.penalties*",
     "history-*.json *",
     "preparation.json columns.*",
+    "preparation.json encoders*",
     "preparation.skops *",
     "state-*",
     "frame-*",

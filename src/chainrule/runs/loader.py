@@ -292,7 +292,7 @@ def _progress(folder: Path, manifest: Manifest, plan: Plan, data: DataRecipe) ->
     """Where training ended; raises RunError unless state, history, recipe and manifest agree."""
     path, of_history = (files.path_of(folder, manifest, prefix) for prefix in ("state-", "history-"))
     history = files.read_json(folder, manifest, of_history.name, finite=False)
-    problem = _misfit_of_history(history, plan, data["rows"]["validation"] > 0)
+    problem = _misfit_of_history(history, plan, data["rows"]["validation"])
     if problem is not None:
         raise _altered(of_history, problem)
     content = files.read_file(folder, manifest, path.name)
@@ -326,11 +326,11 @@ IN_UNIT = ("accuracy", "balanced_accuracy", "f1")
 """Metrics that are defined for every prediction, from 0 to 1; others may be NaN."""
 
 
-def _misfit_of_history(history: Any, plan: Plan, validated: bool) -> str | None:
-    """What is wrong with a history; None if nothing is."""
+def _misfit_of_history(history: Any, plan: Plan, rows: int) -> str | None:
+    """What is wrong with a history of a run with so many validation rows; None if nothing is."""
     if not isinstance(history, list):
         return "it is no list of epochs"
-    watched = ["validation_loss", *(f"validation_{name}" for name in plan.metrics)] if validated else []
+    watched = ["validation_loss", *(f"validation_{name}" for name in plan.metrics)] if rows else []
     for k, record in enumerate(history):
         where = f"the record of epoch {k + 1}"
         if not isinstance(record, dict) or record.keys() != {"epoch", "loss", *watched}:
@@ -339,17 +339,22 @@ def _misfit_of_history(history: Any, plan: Plan, validated: bool) -> str | None:
             return f"{where} has the epoch {brief(record['epoch'])} and the loss {brief(record['loss'])}"
         for name in watched:
             value = record[name]
-            if not isinstance(value, int | float) or isinstance(value, bool) or not _is_possible(name[11:], value):
+            if (
+                not isinstance(value, int | float)
+                or isinstance(value, bool)
+                or not _is_possible(name[11:], value, record, rows)
+            ):
                 return f"{where} has the {name} {brief(value)}"
     return None
 
 
-def _is_possible(metric: str, value: float) -> bool:
+def _is_possible(metric: str, value: float, record: dict[str, Any], rows: int) -> bool:
     """Whether this can be the value of a metric; an infinite loss can, a loss of NaN can't."""
     if metric in IN_UNIT:
         return 0 <= value <= 1
     if metric == "loss":
         return not math.isnan(value) and value != -math.inf
-    if math.isnan(value):
-        return True
+    if math.isnan(value):  # a metric of quantities is, if predictions aren't finite, and R2 of a single row
+        of_quantities = metric in measures.REGRESSION
+        return not of_quantities or not math.isfinite(record["validation_loss"]) or (metric == "r2" and rows < 2)
     return value <= 1 if metric == "r2" else value >= 0 and (metric != "roc_auc" or value <= 1)
