@@ -215,9 +215,10 @@ def of_json(name: str, content: bytes, depth: int | None = None) -> Iterator[Alt
         for new in REPLACEMENTS:
             if type(new) is not type(old) or new != old:
                 put = altered(place, lambda parent, key, new=new: parent.__setitem__(key, new))
+                possible = path.endswith("settings.validation") and isinstance(new, str)
+                possible |= path.endswith("validation_loss") and new == float("inf")
                 yield Alteration(name, path, f"= {str(new)[:20]!r}" if isinstance(new, str) else f"= {new}",
-                                 is_alike(old, new) or (path.endswith("settings.validation") and isinstance(new, str)),
-                                 put)  # fmt: skip
+                                 is_alike(old, new) or possible, put)  # fmt: skip
         if isinstance(old, int) and not isinstance(old, bool):
             put = altered(place, lambda parent, key: parent.__setitem__(key, parent[key] + 1))
             yield Alteration(name, path, "one more", True, put)

@@ -354,7 +354,9 @@ def _is_possible(metric: str, value: float, record: dict[str, Any], rows: int) -
         return 0 <= value <= 1
     if metric == "loss":
         return not math.isnan(value) and value != -math.inf
-    if math.isnan(value):  # a metric of quantities is, if predictions aren't finite, and R2 of a single row
-        of_quantities = metric in measures.REGRESSION
-        return not of_quantities or not math.isfinite(record["validation_loss"]) or (metric == "r2" and rows < 2)
+    if not math.isfinite(value) and metric in measures.REGRESSION:  # as some predictions are not
+        undefined = metric == "r2" and rows < 2 and math.isnan(value)
+        return undefined or not math.isfinite(record["validation_loss"])
+    if math.isnan(value):
+        return True
     return value <= 1 if metric == "r2" else value >= 0 and (metric != "roc_auc" or value <= 1)
