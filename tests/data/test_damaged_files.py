@@ -7,7 +7,7 @@ import pytest
 import fuzzed_files
 from waiting import WAIT
 
-COUNTS = {"csv": 20, "parquet": 8, "npz": 40, "picture": 40, "skops": 4}
+COUNTS = {"csv": 20, "parquet": 8, "npz": 40, "picture": 40}
 SAVED = sorted(fuzzed_files.FOUND.glob("*"))
 
 
