@@ -212,7 +212,7 @@ CELLS: dict[str, tuple[str, ...]] = {
     "0.5": (*ANY, "number", "whole"), "9" * 25: (*ANY, "number", "whole"), "true": (*ANY, "truth"),
     "True": (*ANY, "truth"), "2024-13-01": ANY, "2024-02-03": (*ANY, "date", "time"), "02/03/2024": ANY,
     "2024-02-03T10:00:00": (*ANY, "time"), "12:30:00": (*ANY, "clock"), "25:00:00": ANY, "[/x] {0}": ANY,
-    " ": ANY, "é" * 3000: ANY,
+    " ": tuple(KINDS), "n/a": tuple(KINDS), "$5": ANY, "5%": ANY, "é" * 3000: ANY,
 }  # fmt: skip
 """Texts in one cell, each with the columns that take it; the others refuse it with its row."""
 

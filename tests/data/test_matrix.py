@@ -51,7 +51,7 @@ def table(**columns):
 def test_a_run_can_be_opened_whatever_its_columns_are_read_as(kind, tmp_path):
     moments = [DAY + datetime.timedelta(minutes=700 * k) for k in range(ROWS)]
     columns = {
-        "number": NOISE[::-1], "truth": NOISE > 0, "date": [moment.date() for moment in moments], "time": moments,
+        "number": NOISE[::-1], "boolean": NOISE > 0, "date": [moment.date() for moment in moments], "time": moments,
         "clock": [moment.time() for moment in moments], "duration": [moment - DAY for moment in moments],
         "text": [f"house {k}" for k in range(ROWS)],
         "category": pl.Series(["a", "b"] * (ROWS // 2), dtype=pl.Categorical),

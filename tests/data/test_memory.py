@@ -163,7 +163,7 @@ def test_an_archive_within_the_limit_with_other_classes_is_not_trusted(contents)
 def test_a_run_on_columns_of_every_kind_is_read_again(tmp_path, capsys):
     hours = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 1, 3, 11), "1h", eager=True)
     frame = pl.DataFrame({
-        "number": NUMBERS, "truth": [k % 2 == 0 for k in range(ROWS)], "date": hours.dt.date(), "time": hours,
+        "number": NUMBERS, "boolean": [k % 2 == 0 for k in range(ROWS)], "date": hours.dt.date(), "time": hours,
         "clock": hours.dt.time(), "duration": hours - hours[0], "text": words(ROWS),
         "category": pl.Series([f"c{k % 3}" for k in range(ROWS)]).cast(pl.Categorical), "y": 2 * NUMBERS,
     })  # fmt: skip

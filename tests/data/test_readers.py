@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from chainrule.cli import run
 from chainrule.data import find, find_samples, load
 from chainrule.data.barrier import Limits, guarded, read_in_child
 from chainrule.errors import ChainruleError, DataError, SettingError
+from chainrule.runs import Recorder
 from chainrule.training import train
 
 ROWS = 60
@@ -118,13 +120,49 @@ def test_pictures_beyond_the_budget_are_refused_before_they_are_decoded(tmp_path
         (['"1,5"', '"22,25"', "3"], ",", [1.5, 22.25, 3]),
         (['"1,234.5"', '"2,000,000"', "3"], ",", [1234.5, 2_000_000, 3]),
         (["1,5e3", "2,5", "3"], "\t", [1500, 2.5, 3]),
+        (["$1.5", "-$2.25", " $ 3"], ",", [1.5, -2.25, 3]),
+        (["1.234,5 €", "2 €", "7€"], ";", [1234.5, 2, 7]),
+        (["12.5%", "100 %", "-3%"], ",", [0.125, 1, -0.03]),
+        (["1.5", "n/a", "3"], ",", [1.5, None, 3]),
+        (["none", "$2", "-"], ",", [None, 2, None]),
     ],
 )
-def test_decimal_commas_and_thousands(texts, separator, expected, tmp_path):
+def test_numbers_with_commas_signs_and_gaps(texts, separator, expected, tmp_path):
     path = tmp_path / ("data.tsv" if separator == "\t" else "data.csv")
     rows = [f"{texts[k % 3]}{separator}{k}" for k in range(ROWS)]
     path.write_text("\n".join([f"size{separator}price", *rows]))
-    assert find(path).features["size"].to_list() == expected * (ROWS // 3)
+    assert find(path).features["size"].to_list() == pytest.approx(expected * (ROWS // 3))
+
+
+@pytest.mark.parametrize("texts", [["$1", "2", "$3"], ["$1", "€2", "$3"], ["1$5", "2$5", "3$5"], ["$1%", "$2%", "$3%"]])
+def test_other_signs_make_a_text(texts, tmp_path):
+    (tmp_path / "data.csv").write_text("\n".join(["size,price", *(f"{texts[k % 3]},{k}" for k in range(ROWS))]))
+    assert load(tmp_path / "data.csv").columns[0].role == "category"
+
+
+@pytest.mark.parametrize(
+    ("days", "is_guessed"),
+    [
+        (["03/04/2024", "01/02/2024", "05/04/2024"], True),
+        (["03/04/2024", "13/02/2024", "05/04/2024"], False),
+        (["03/13/2024", "01/02/2024", "05/04/2024"], False),
+        (["03-04-2024 10:30", "01-02-2024 08:00", "05-04-2024 09:00"], True),
+        (["3/4/24", "1/2/24", "5/4/24"], True),
+        (["3/4/24", "13/2/24", "5/4/24"], False),
+        (["03/03/2024", "01/01/2024", "05/05/2024"], False),
+        (["03.04.2024", "01.02.2024", "05.04.2024"], False),
+        (["2024-04-03", "2024-02-01", "2024-05-05"], False),
+    ],
+)
+def test_a_guess_which_number_of_a_date_is_the_day_is_announced(days, is_guessed, tmp_path, capsys):
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["day,price", *(f"{days[k % 3]},{k}" for k in range(ROWS))]))
+    data, line = load(path), "day: the first number of each date is taken to be the day"
+    assert data.columns[0].role == "date"
+    assert any(line in note for note in data.notes) is is_guessed
+    train("3 tanh", data, epochs=1, callbacks=[Recorder(tmp_path / "run")])
+    assert run(["show", str(tmp_path / "run")]) == 0
+    assert (line in " ".join(capsys.readouterr().out.split())) is is_guessed
 
 
 def test_commas_that_may_mean_either_are_refused(tmp_path):
@@ -335,7 +373,7 @@ def test_a_value_of_another_type_is_refused_with_its_row(column, value, problem,
     path = tmp_path / "data.csv"
     table.write_csv(path)
     preparation = load(path).preparation
-    assert [kind for _, kind in preparation.columns] == ["number", "date", "truth", "time", "clock"]
+    assert [kind for _, kind in preparation.columns] == ["number", "date", "boolean", "time", "clock"]
     rows = [{name: str(table[name][k]).lower() for name in table.columns} for k in range(3)]
     rows[1][column] = value
     pl.DataFrame(rows).write_csv(path)

@@ -95,7 +95,7 @@ def test_a_column_is_read_as_the_user_wants():
     found = upload.preview(Choice(PRICE, {rooms: "category", sold: "number"}))
     assert found["problem"] == ""
     assert found["read"] == {rooms: "category", sold: "number"}
-    assert set(found["kinds"]) == {"number", "category", "date", "time", "truth"}
+    assert set(found["kinds"]) == {"number", "category", "date", "time", "boolean"}
     assert [found["columns"][k]["use"].partition(",")[0] for k in (rooms, sold)] == [
         "30 inputs",
         "1 input",
@@ -108,7 +108,7 @@ def test_a_column_is_read_as_the_user_wants():
 
 
 def test_a_choice_is_text_in_the_name_of_a_file():
-    for choice in (Choice(3), Choice(0, {2: "number"}), Choice(12, {0: "category", 345: "truth"})):
+    for choice in (Choice(3), Choice(0, {2: "number"}), Choice(12, {0: "category", 345: "boolean"})):
         assert Choice.from_words(choice.words) == choice
     assert Choice.from_words("2.1number-xx-3spam-4date") == Choice(2, {1: "number", 4: "date"})
     for nothing in ("", ".", "x", "-1", "²", "123456"):

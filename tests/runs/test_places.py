@@ -36,12 +36,14 @@ def project(tmp_path, monkeypatch):
     return folder
 
 
-def altered(folder, change):
-    """Change a run's recipe, as another version would have written it."""
-    (name,) = (path.name for path in folder.glob("recipe*"))
+def altered(folder, change, file="recipe"):
+    """Change what a run's recipe says of the data, or its preparation, as another version would
+    have written it.
+    """
+    (name,) = (path.name for path in folder.glob(f"{file}*.json"))
     manifest = json.loads((folder / files.MANIFEST).read_bytes())
     recipe = json.loads((folder / name).read_bytes())
-    change(recipe["data"])
+    change(recipe["data"] if file == "recipe" else recipe)
     (folder / name).write_bytes(files.encoded(recipe))
     manifest["files"][name] = files.hash_of((folder / name).read_bytes())
     (folder / files.MANIFEST).write_bytes(files.encoded(manifest))
@@ -51,6 +53,26 @@ def relative(data):
     """What older versions recorded."""
     data["settings"] |= {"what": "data/rows.csv", "validation": "data/more.csv"}
     del data["folder"], data["validation"]
+
+
+def test_kinds_of_columns_by_their_earlier_names(tmp_path):
+    """What is called boolean was called truth."""
+    random = np.random.default_rng(0)
+    columns = {"a": random.normal(size=ROWS) > 0, "b": random.integers(2, size=ROWS), "y": random.normal(size=ROWS)}
+    pl.DataFrame(columns).write_csv(tmp_path / "rows.csv")
+    data = load(tmp_path / "rows.csv", read={"b": "boolean"})
+    trained = train("3 tanh", data, epochs=1, callbacks=[Recorder(tmp_path / "run")])
+
+    def earlier(fields):
+        for pair in fields["columns"]:
+            assert pair[1] == "boolean"
+            pair[1] = "truth"
+
+    altered(tmp_path / "run", lambda fields: fields["settings"]["read"].update(b="truth"))
+    altered(tmp_path / "run", earlier, "preparation")
+    run = Run.open(tmp_path / "run")
+    assert run.trained.preparation.columns == trained.preparation.columns
+    np.testing.assert_array_equal(run.load_data().training.x, data.training.x)
 
 
 def test_every_command_finds_the_data_from_another_directory(project, tmp_path, monkeypatch, capsys):

@@ -27,7 +27,7 @@ Read = Annotated[
     list[str] | None,
     typer.Option(
         metavar="COLUMN=KIND",
-        help="Read a column as a number, category, date, time or truth, such as zip=category; can be repeated.",
+        help="Read a column as a number, category, date, time or boolean, such as zip=category; can be repeated.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]

@@ -154,7 +154,6 @@ def show(run: RunFolder, json: AsJson = False) -> None:
 
 
 def _show_summary(run: Run) -> None:
-    from chainrule.data.columns import summary
 
     plan, target, manifest, rows = run.trained.plan, run.trained.target, run.manifest, run.data["rows"]
     out = display.out
@@ -166,7 +165,7 @@ def _show_summary(run: Run) -> None:
     classes = f", {target.width} classes" if target.task == "classification" else ""
     out.print(f"target     {display.one_line(target.name)} ({target.task}{classes})")
     out.print(f"loss       {type(plan.loss).__name__}")
-    for line in [] if run.trained.preparation is None else summary(run.trained.preparation.uses):
+    for line in [] if run.trained.preparation is None else run.trained.preparation.notes:
         out.print(display.one_line(line).replace("columns:", "columns   ", 1))
     stages = " > ".join(type(stage).__name__ for stage in plan.optimizer.stages)
     out.print(f"optimizer  {stages}; batch size {plan.batch_size}, seed {plan.seed}")

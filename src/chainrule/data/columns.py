@@ -8,20 +8,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chainrule.data.barrier import FILE, Limits, guarded
-from chainrule.data.tables import numbers
+from chainrule.data.tables import NO_VALUES, numbers
 from chainrule.errors import DataError, unknown
 
 if TYPE_CHECKING:
     import polars as pl
 
-Kind = Literal["number", "truth", "date", "time", "clock", "duration", "text", "category"]
+Kind = Literal["number", "boolean", "date", "time", "clock", "duration", "text", "category"]
 """What a column can be read as. A run keeps it."""
 
 _WORDS = ("number", "true or false", "date", "date and time", "time of day", "duration", "text", "category")
 KINDS = dict(zip(get_args(Kind), _WORDS, strict=True))
 """What a column can be read as, in words."""
 
-READ = ("number", "category", "date", "time", "truth")
+EARLIER = {"truth": "boolean"}
+"""Kinds by the names that they have in runs of earlier versions."""
+
+READ = ("number", "category", "date", "time", "boolean")
 """What a column can be read as on request. A category, unlike text, is not examined any further."""
 
 CATEGORIES, TEXT = 40, 30
@@ -45,7 +48,7 @@ def kind_of(column: pl.Series) -> str | None:
     if dtype.is_numeric():
         return "number"
     kinds: dict[Any, str] = {
-        pl.Boolean: "truth",
+        pl.Boolean: "boolean",
         pl.Date: "date",
         pl.Datetime: "time",
         pl.Time: "clock",
@@ -75,20 +78,20 @@ def check_usable(name: str, frame: pl.DataFrame) -> None:
 
 
 def converted(values: pl.Series, kind: str) -> pl.Series:
-    """A column as a kind, with null where a value can't be: number and truth, for example, as
-    themselves or from text, but not from dates. Times of day and durations become seconds.
+    """A column as a kind, with null where a value can't be: number and boolean, for example,
+    as themselves or from text, but not from dates. Times of day and durations become seconds.
     """
     import polars as pl
 
     if kind == "category":
         return converted(values, "text").cast(pl.Categorical)
-    types: dict[str, Any] = {"truth": pl.Boolean, "date": pl.Date, "time": pl.Datetime("us"), "text": pl.String}
+    types: dict[str, Any] = {"boolean": pl.Boolean, "date": pl.Date, "time": pl.Datetime("us"), "text": pl.String}
     found = kind_of(values)
     if found in ("text", "category"):
         values, found = values.cast(pl.String), "text"
     if kind == "text" and found is not None and found != "duration":
         return values.cast(pl.String)
-    if kind in ("number", "truth") and found in ("number", "truth"):
+    if kind in ("number", "boolean") and found in ("number", "boolean"):
         figures = values.cast(pl.Float64)
         return figures if kind == "number" else figures.replace_strict({0.0: False, 1.0: True}, default=None)
     if kind in ("clock", "duration") and found == kind:
@@ -101,7 +104,7 @@ def converted(values: pl.Series, kind: str) -> pl.Series:
     if found == "text":
         if kind == "number":
             return numbers(values)
-        if kind == "truth":
+        if kind == "boolean":
             words = {"true": True, "false": False, "1": True, "0": False}
             return values.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
         with contextlib.suppress(pl.exceptions.ComputeError):  # no value looks like a date
@@ -135,13 +138,18 @@ def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str) -> N
 
 def as_kind(name: str, values: pl.Series, kind: str, why: str) -> pl.Series:
     """A column as a kind; raises DataError, with the row, for a value that can't be."""
+    import polars as pl
+
     where = f"{name}, column {shortened(values.name)!r}: it can't be read as a {KINDS[kind]}"
     with guarded(where):
+        if kind_of(values) == "text" and kind not in ("text", "category"):
+            values = values.cast(pl.String)
+            values = values.set(values.is_in(NO_VALUES), None)
         result = converted(values, kind)
         if result.null_count() == values.null_count() and kind_of(values) is not None:
             return result  # most are; there is nothing to look for
         # 'true or false' reads badly after "is not a".
-        article = "" if kind == "truth" else "a "
+        article = "" if kind == "boolean" else "a "
         problem = f"{{value!r}} is not {article}{KINDS[kind]}, which {why}"
         check_cells(name, values, result.is_null() & values.is_not_null(), problem)
         if kind_of(values) is None:  # of a Parquet file it comes without its values
@@ -156,7 +164,7 @@ def check_prepared(name: str, frame: pl.DataFrame, limits: Limits = FILE) -> Non
     times its length.
     """
     rows, kinds = len(frame), {column.name: kind_of(column) for column in frame.iter_columns()}
-    most = {"number": 2, "truth": 1, "clock": 2, "duration": 2, "date": 6, "time": 6}
+    most = {"number": 2, "boolean": 1, "clock": 2, "duration": 2, "date": 6, "time": 6}
     inputs = {column: most.get(kind, CATEGORIES) for column, kind in kinds.items() if kind is not None}
     texts = [column for column in frame.iter_columns() if kinds[column.name] in ("text", "category")]
     letters = {column.name: int(converted(column, "text").str.len_bytes().sum()) for column in texts}

@@ -15,7 +15,7 @@ from chainrule.arrays import Array, Samples, Shape
 from chainrule.data import files, plane
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
-from chainrule.data.columns import ColumnUse, check_prepared, summary
+from chainrule.data.columns import ColumnUse, check_prepared
 from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.prepared import prepared
 from chainrule.data.source import TASKS, Sample, Source, check_types, from_table
@@ -79,7 +79,7 @@ class Dataset:
     @property
     def notes(self) -> list[str]:
         """What one should know about how the data was read, in one line each."""
-        lines = summary(self.columns)
+        lines = [] if self.preparation is None else self.preparation.notes
         if self.guessed_classes:
             what = f"the {self.target.width} whole numbers in {self.target.name} are predicted as classes"
             lines.append(f"{what}; to predict a quantity, choose regression (--task regression)")
@@ -171,7 +171,7 @@ def find(
         task: "classification" or "regression"; by default inferred from the target
         image_size: (height, width) to which images are resized
         read: what to read columns as instead of what is recognized, such as {"zip": "category"}:
-            number, category, date, time or truth
+            number, category, date, time or boolean
 
     Raises:
         DataError: with file, row and column, for data that can't be used
@@ -302,7 +302,7 @@ def load(
         likely_task: the task to assume if the target is ambiguous
         weight: (samples,) sample weights
         read: what to read columns as instead of what is recognized, such as {"zip": "category"}:
-            number, category, date, time or truth
+            number, category, date, time or boolean
         preparation: a fitted preparation to use instead of fitting one
 
     Raises:

@@ -16,14 +16,11 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data.columns import CATEGORIES, TEXT, check_cells, converted
-from chainrule.data.tables import MISSING
+from chainrule.data.tables import NO_WORDS, has_either_first
 from chainrule.errors import RunError
 
 if TYPE_CHECKING:
     import polars as pl
-
-NO_WORDS = [*MISSING, " ", ".", "-", "...", "nan", "NaN", "-nan", "-NaN", "none", "n/a", "#N/A", "#NA", "<NA>"]
-"""Texts that mean that a value is missing."""
 
 DAYS = ("%m/%d/%Y", "%m-%d-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y",
         "%d/%m/%y", "%d.%m.%y", "%d-%m-%y", "%m/%d/%y", "%m-%d-%y")  # fmt: skip
@@ -44,6 +41,7 @@ class EncoderRecipe(TypedDict):
     values: NotRequired[list[str | None]]
     written: NotRequired[str]
     parts: NotRequired[list[Part]]
+    ambiguous: NotRequired[bool]
     vocabulary: NotRequired[list[str]]
 
 
@@ -116,16 +114,23 @@ class Date(Encoder):
         written: how a text is written, one of FORMATS; None for a column of dates
         parts: the inputs
         marks_missing: whether one more input says that a value is missing
+        ambiguous: whether the day was taken to come before the month, although the dates that it
+            was fitted to can be read either way
     """
 
     role: ClassVar[str] = "date"
     written: str | None
     parts: tuple[Part, ...]
     marks_missing: bool = False
+    ambiguous: bool = False
 
     def as_json(self) -> EncoderRecipe:
         fields: EncoderRecipe = {"role": "date", "marks_missing": self.marks_missing, "parts": list(self.parts)}
-        return fields if self.written is None else {**fields, "written": self.written}
+        if self.written is not None:
+            fields["written"] = self.written
+        if self.ambiguous:
+            fields["ambiguous"] = True
+        return fields
 
     def names(self, column: str) -> list[str]:
         return [f"{column}_{part}" for part in self.parts]
@@ -230,7 +235,8 @@ def fit_encoder(column: pl.Series, kind: str, rows: Array) -> Encoder:
     texts = cleaned(training)
     written = date_format(cleaned(column)) if kind == "text" else None
     if written is not None:
-        return Date(written, _date_parts(as_dates(texts, written)), texts.null_count() > 0)
+        dates = as_dates(texts, written)
+        return Date(written, _date_parts(dates), texts.null_count() > 0, _is_ambiguous(cleaned(column), written))
     values = texts.drop_nulls().unique().sort().to_list()
     if len(values) > CATEGORIES:
         return _fit_text(texts)
@@ -257,7 +263,7 @@ def from_json(recipe: EncoderRecipe, arrays: Mapping[str, Array]) -> Encoder:
         written, parts = recipe.get("written"), tuple(recipe.get("parts", ()))
         if (written is not None and written not in FORMATS) or not parts or len({*parts}) < len(parts):
             raise RunError(f"dates written as {written!r}, with the parts {parts}, are unknown; it was altered")
-        return Date(written, parts, marks_missing)
+        return Date(written, parts, marks_missing, recipe.get("ambiguous", False))
     if role == "category":
         values = tuple(recipe.get("values", ()))
         if not 2 <= len(values) <= CATEGORIES + 1 or len(set(values)) < len(values) or None in values[:-1]:
@@ -304,6 +310,15 @@ def date_format(texts: pl.Series) -> str | None:
         return None
     few = [written for written in FORMATS if _are_dates(distinct[:20], written)]  # most are told by these
     return next((written for written in few if _are_dates(distinct, written)), None)
+
+
+def _is_ambiguous(texts: pl.Series, written: str) -> bool:
+    """Whether texts that are written like this might have the month before the day as well."""
+    known = texts.drop_nulls()
+    if not written:
+        return has_either_first(known, as_dates(known, written))
+    month_first = written.translate(str.maketrans("dm", "md"))
+    return written.startswith(("%d/%m", "%d-%m")) and _are_dates(known, month_first)
 
 
 def as_dates(texts: pl.Series, written: str) -> pl.Series:

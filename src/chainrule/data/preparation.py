@@ -20,7 +20,7 @@ import numpy as np
 from chainrule.arrays import Array, Shape
 from chainrule.data import encoders
 from chainrule.data.barrier import guarded
-from chainrule.data.columns import ColumnUse, as_kind, conform, describe, kind_of, left_out
+from chainrule.data.columns import EARLIER, ColumnUse, as_kind, conform, describe, kind_of, left_out, summary
 from chainrule.data.encoders import Encoder
 from chainrule.data.pipelines import Pipeline
 from chainrule.data.prepared import Prepared, prepared
@@ -86,6 +86,15 @@ class Preparation:
             return self.pipeline.names
         fitted = zip(self.columns, self.encoders, strict=False)
         return [name for (column, _), encoder in fitted for name in encoder.input_names(column)]
+
+    @property
+    def notes(self) -> list[str]:
+        """How the columns were read, and what was guessed or left out, in one line each."""
+        fitted = zip(self.columns, self.encoders, strict=False)
+        ambiguous = [column for (column, _), e in fitted if isinstance(e, encoders.Date) and e.ambiguous]
+        remedy = "if the month is, write them as 2024-12-31"
+        guess = f"the first number of each date is taken to be the day; {remedy}"
+        return [*summary(self.uses), *(f"{column}: {guess}" for column in ambiguous)]
 
     def apply(self, source: Source) -> Prepared:
         """(samples, *shape) in float32.
@@ -171,7 +180,8 @@ class Preparation:
         from safetensors.numpy import load
 
         about = json.loads(contents["preparation.json"])
-        columns, shape = tuple((name, kind) for name, kind in about["columns"]), tuple(about["shape"])
+        columns = tuple((name, EARLIER.get(kind, kind)) for name, kind in about["columns"])
+        shape = tuple(about["shape"])
         left_out = tuple((name, why) for name, why in about.get("left_out", ()))
         target = Target.from_json(about["target"])
         preparation = Preparation(about["kind"], shape, target, columns=columns, left_out=left_out)

@@ -27,11 +27,23 @@ PROBE = 100
 MISSING = ["", "NA", "N/A", "null", "NULL", "None", "?"]
 """Text that marks a missing value."""
 
+NO_VALUES = [*MISSING, " ", ".", "-", "...", "none", "n/a", "#N/A", "#NA", "<NA>"]
+"""Text that marks a missing value where all others are numbers, dates or words."""
+
+NO_WORDS = [*NO_VALUES, "nan", "NaN", "-nan", "-NaN"]
+"""The same where all others are words. Among numbers, NaN is refused, as an infinite one is."""
+
 # Numbers as they are written in much of Europe, 1.234,5, and with English thousands, 1,234.5.
 COMMA = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?([eE][+-]?\d+)?$"
 POINT = r"^[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?([eE][+-]?\d+)?$"
 AMBIGUOUS = r"^[+-]?[1-9]\d{0,2},\d{3}$"
 """1,234 may be either."""
+
+SIGNS = {"$": 1.0, "€": 1.0, "£": 1.0, "¥": 1.0, "%": 0.01}
+"""Signs before or after each number of a column, with the factor that they stand for."""
+
+EITHER_FIRST = r"^\s*\d{1,2}([/-])\d{1,2}[/-]\d{4}\b"
+"""A date that may have the day or the month first."""
 
 
 def read_bytes(path: Path) -> bytes:
@@ -131,19 +143,30 @@ def _as_dates(column: pl.Series) -> pl.Series:
     """
     import polars as pl
 
-    if column.dtype != pl.String or column.null_count() == len(column):
+    if column.dtype != pl.String:
         return column
-    known = column.drop_nulls()
+    known = column.filter(~column.is_in(NO_VALUES))  # null is not in the list, and is no value either
+    if len(known) == 0:
+        return column
     for kind in ("to_date", "to_datetime", "to_time"):
         few = _converted(known[:PROBE], kind)
         if few.null_count() or _has_short_years(few):  # polars takes the year 24 literally
             continue
         found = _converted(column, kind)
-        if found.null_count() == column.null_count():
-            # Dates among dates with times may be a mistake; as text they are checked.
+        if found.null_count() == len(column) - len(known):
+            # Dates among dates with times may be a mistake; as text they are checked. Where the day
+            # and the month can't be told apart, the encoder of the text remembers that it guessed.
             is_mixed = kind == "to_datetime" and _converted(known, "to_date").null_count() < len(known)
-            return column if is_mixed else found
+            return column if is_mixed or (kind != "to_time" and has_either_first(known, found)) else found
     return column
+
+
+def has_either_first(texts: pl.Series, dates: pl.Series) -> bool:
+    """Whether dates that were read with the day first would be others with the month first."""
+    if not texts.str.contains(EITHER_FIRST).all():
+        return False
+    days, months = dates.dt.day(), dates.dt.month()
+    return bool((days <= 12).all() and (days != months).any())
 
 
 def _converted(texts: pl.Series, kind: str) -> pl.Series:
@@ -168,14 +191,16 @@ def _as_numbers(column: pl.Series, separator: str) -> pl.Series:
 
     if column.dtype != pl.String:
         return column
-    converted = numbers(column, commas_are_decimal=separator != ",")
-    return converted if converted.null_count() == column.null_count() < len(column) else column
+    known = column.set(column.is_in(NO_VALUES), None)
+    converted = numbers(known, commas_are_decimal=separator != ",")
+    return converted if converted.null_count() == known.null_count() < len(column) else column
 
 
 def numbers(column: pl.Series, commas_are_decimal: bool = False) -> pl.Series:
     """The numbers in a text column; null where a value is none.
 
-    They may be written as 1234.5, or in the whole column as 1.234,5 or as 1,234.5.
+    They may be written as 1234.5, or in the whole column as 1.234,5 or as 1,234.5, and in the whole
+    column with the same sign of SIGNS.
 
     Args:
         column: the text
@@ -183,18 +208,29 @@ def numbers(column: pl.Series, commas_are_decimal: bool = False) -> pl.Series:
     """
     import polars as pl
 
+    sign = _sign(column)
+    if sign:
+        column = column.str.replace(rf"^\s*([+-]?)\s*[{sign}]\s*|\s*[{sign}]\s*$", "${1}")
+    factor = SIGNS.get(sign, 1.0)
     plain = column.cast(pl.Float64, strict=False)
     if plain.null_count() == column.null_count() or not column.str.contains(",", literal=True).any():
-        return plain
+        return plain * factor
     comma, point = column.str.contains(COMMA), column.str.contains(POINT)
     by_comma, by_point = comma.sum(), point.sum()
     if by_comma == by_point and not commas_are_decimal:
-        return plain
+        return plain * factor
     if by_comma >= by_point:
         text, fits = column.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True), comma
     else:
         text, fits = column.str.replace_all(",", "", literal=True), point
-    return text.cast(pl.Float64, strict=False).set(~fits, None)
+    return text.cast(pl.Float64, strict=False).set(~fits, None) * factor
+
+
+def _sign(column: pl.Series) -> str:
+    """The one of SIGNS that each value of a column of text has once; empty if there is none."""
+    known = column.drop_nulls()
+    found = [sign for sign in SIGNS if len(known) and sign in known[0]]
+    return found[0] if len(found) == 1 and (known.str.count_matches(found[0], literal=True) == 1).all() else ""
 
 
 def _check_encoding(path: Path, content: bytes) -> None:

@@ -44,8 +44,8 @@ class Target:
     @staticmethod
     def from_json(fields: Mapping[str, Any]) -> Target:
         """The inverse of `as_json`."""
-        classes, mean, deviation = (tuple(fields[name]) for name in ("classes", "mean", "deviation"))
-        return Target(fields["task"], fields["name"], classes, mean, deviation)
+        mean, deviation = (tuple(map(float, fields[name])) for name in ("mean", "deviation"))
+        return Target(fields["task"], fields["name"], tuple(fields["classes"]), mean, deviation)
 
     def encode(self, values: Array, name: str) -> Array:
         """Class indices (samples,), or standardized numbers (samples, outputs).

@@ -117,7 +117,7 @@ class PreparationRecipe(TypedDict):
 
     kind: Literal["table", "numbers", "pictures"]
     shape: list[Size]
-    columns: list[tuple[str, Kind]]
+    columns: list[tuple[str, Kind | Literal["truth"]]]  # of earlier versions
     left_out: NotRequired[list[tuple[str, str]]]
     encoders: NotRequired[list[EncoderRecipe]]
     target: TargetRecipe
@@ -285,7 +285,7 @@ def _preparation(folder: Path, manifest: Manifest, plan: Plan, target: Target) -
     if _target(about["target"], path) != target or tuple(about["shape"]) != plan.network.input_shape:
         raise _altered(path, "its target or shape differs from the recipe's")
     contents = {name: files.read_file(folder, manifest, name) for name in names}
-    return _built(folder / fitted, lambda: Preparation.from_contents(contents))
+    return _built(path, lambda: Preparation.from_contents(contents))
 
 
 def _progress(folder: Path, manifest: Manifest, plan: Plan, data: DataRecipe) -> Progress:

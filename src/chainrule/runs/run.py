@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.data import BUILTIN, Dataset, load
+from chainrule.data.columns import EARLIER
 from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least
 from chainrule.runs import folder as files
@@ -65,6 +66,8 @@ class Run:
         problem: ChainruleError | None = None
         for what in self._places(settings["what"]):
             arguments: dict[str, Any] = {**settings, "what": what, "task": self.data["target"]["task"]}
+            if settings.get("read"):
+                arguments["read"] = {name: EARLIER.get(kind, kind) for name, kind in settings["read"].items()}
             if isinstance(settings["validation"], str):
                 arguments["validation"] = self._places(settings["validation"])[0]
             try:
