@@ -2,12 +2,13 @@
 
     python campaigns/fuzzed_files.py --count 100000 --seconds 3600
 
-Small CSV, Parquet, NPZ, picture and skops files are damaged at random: bytes changed, cut out,
-repeated or inserted. Each is read in a process with at most 1 GB of memory; of the tables, which
-take a hundred times as long to prepare as to read, each tenth is prepared and previewed, too.
-A crash, a traceback, an answer after more than 60 seconds, an error of several lines and a prepared
-number that is not finite are findings; their files are saved in tests/data/damaged, which the
-tests read. Exits with 1 if there are any.
+Small CSV, Parquet, Arrow, Excel, NPZ, picture and skops files are damaged at random: bytes changed,
+cut out, repeated or inserted; in archives and compressed files mostly before they are compressed.
+Each is read in a process with at most 1 GB of memory; of the tables, which take a hundred times as
+long to prepare as to read, each tenth is prepared and previewed, too. A crash, a traceback, an
+answer after more than 60 seconds, an error of several lines and a prepared number that is not
+finite are findings; their files are saved in tests/data/damaged, which the tests read. Exits with 1
+if there are any.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ from typing import Any
 FOUND = Path(__file__).parents[1] / "tests" / "data" / "damaged"
 MEMORY = 1_000_000_000
 SECONDS = 60
-FORMATS = {"csv": ".csv", "parquet": ".parquet", "npz": ".npz", "picture": ".png", "skops": ".skops"}
+FORMATS = {
+    "csv": ".csv", "gzip": ".csv.gz", "zstd": ".csv.zst", "parquet": ".parquet", "arrow": ".arrow",
+    "feather": ".feather", "stream": ".ipc", "excel": ".xlsx", "npz": ".npz", "picture": ".png", "skops": ".skops",
+}  # fmt: skip
+TABLES = ("csv", "gzip", "zstd", "parquet", "arrow", "feather", "stream", "excel")
 GOOD = ("good", "refused")
 BATCH = 5000
 PREPARED = 10
@@ -63,6 +68,23 @@ def seeds(kind: str) -> list[bytes]:
     if kind == "csv":
         plain = table.write_csv().encode()
         return [plain, plain.replace(b",", b";").replace(b".", b","), plain.replace(b"flat", b'"a ""flat"", small"')]
+    if kind in ("gzip", "zstd"):
+        return [packed(kind, text) for text in seeds("csv")]
+    if kind == "excel":
+        content = io.BytesIO()
+        table.write_excel(content)
+        return [content.getvalue()]
+    if kind in ("arrow", "feather", "stream"):
+        files = []
+        for compression in ("uncompressed", "lz4", "zstd"):
+            content = io.BytesIO()
+            nested = table.with_columns(
+                tags=pl.Series([[k] for k in range(rows)]), kind=pl.col("kind").cast(pl.Categorical)
+            )
+            nested = nested.select(pl.exclude("price"), "price")
+            (nested.write_ipc_stream if kind == "stream" else nested.write_ipc)(content, compression=compression)
+            files.append(content.getvalue())
+        return files
     if kind == "parquet":
         files = []
         for compression in ("zstd", "snappy", "uncompressed"):
@@ -136,6 +158,24 @@ def damaged(content: bytes, seed: int, number: int) -> bytes:
     return content
 
 
+def packed(kind: str, content: bytes) -> bytes:
+    """A compressed file with this content."""
+    import gzip
+
+    from backports import zstd
+
+    return gzip.compress(content, mtime=0) if kind == "gzip" else zstd.compress(content)
+
+
+def unpacked(content: bytes) -> bytes:
+    """The content of a compressed file."""
+    import gzip
+
+    from backports import zstd
+
+    return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else zstd.decompress(content)
+
+
 def rezipped(content: bytes, seed: int, number: int) -> bytes:
     """A ZIP archive one of whose members is damaged, with checksums that fit."""
     import random
@@ -153,7 +193,9 @@ def rezipped(content: bytes, seed: int, number: int) -> bytes:
 def mutant(kind: str, originals: list[bytes], seed: int, number: int) -> bytes:
     """The damaged file of a number."""
     original = originals[number % len(originals)]
-    inside = kind in ("npz", "skops") and number % 4 != 0
+    if kind in ("gzip", "zstd") and number % 4 != 0:
+        return packed(kind, damaged(unpacked(original), seed, number))
+    inside = kind in ("npz", "skops", "excel") and number % 4 != 0
     return (rezipped if inside else damaged)(original, seed, number)
 
 
@@ -179,7 +221,7 @@ def read(kind: str, content: bytes, folder: Path, prepares: bool = True) -> str:
             _ = found.uses, found.names
         elif kind == "picture":
             x = find_samples(path).features
-        elif kind in ("csv", "parquet") and not prepares:
+        elif kind in TABLES and not prepares:
             x = [0.0] if find(path).features.width else []
         else:
             data = load(path)
@@ -237,7 +279,10 @@ def fork(folder: Path) -> None:
     """Have forked child processes carry out the requests on stdin, each as many as it survives, up to
     FORKED, and print the exit code of each request.
     """
-    import polars  # noqa: F401 (for the child processes)
+    import fastexcel  # noqa: F401 (for the child processes)
+    import polars  # noqa: F401
+
+    import chainrule.data.excel  # noqa: F401
 
     context = multiprocessing.get_context("fork")
     process, served = None, 0

@@ -52,7 +52,9 @@ def test_a_damaged_byte_of_a_parquet_file_ends_no_process(in_child, tmp_path):
         path = tmp_path / "damaged.parquet"
         path.write_bytes(content[:position] + b"\x13" + content[position + 1 :])
         with contextlib.suppress(DataError):
-            find(path) if not in_child else read_in_child(path, path.read_bytes(), Limits(1000, 2_000_000_000))
+            find(path) if not in_child else read_in_child(
+                path, "parquet", path.read_bytes(), Limits(1000, 2_000_000_000)
+            )
 
 
 def test_a_small_parquet_file_with_billions_of_cells_is_refused_before_it_is_decoded(tmp_path):
@@ -68,7 +70,7 @@ def test_a_small_parquet_file_with_billions_of_cells_is_refused_before_it_is_dec
 def test_decoding_takes_a_limited_amount_of_memory(tmp_path):
     content = parquet(pl.DataFrame({"a": np.zeros(50_000_000)}))
     with pytest.raises(DataError, match=r"takes more than 0.3 GB of memory|can't be decoded"):
-        read_in_child(tmp_path / "a.parquet", content, Limits(100_000_000, 300_000_000))
+        read_in_child(tmp_path / "a.parquet", "parquet", content, Limits(100_000_000, 300_000_000))
 
 
 def test_whatever_a_library_raises_becomes_a_data_error():

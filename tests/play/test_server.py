@@ -219,8 +219,8 @@ def test_an_upload_of_unknown_size_is_refused_once_it_is_too_large(address):
         ("csv", b"", "the file"),
         ("csv", b"a,b\n1,2,3\n", "the file"),
         ("parquet", b"PAR1 no such thing", "the file"),
-        ("exe", b"MZ", "drop a CSV, TSV or Parquet file"),
-        ("../csv", b"a,b", "drop a CSV, TSV or Parquet file"),
+        ("exe", b"MZ", "drop a CSV, TSV, Parquet, Arrow or Excel file"),
+        ("../csv", b"a,b", "drop a CSV, TSV, Parquet, Arrow or Excel file"),
         ("csv", b"\xff\xfe\x00\x01" * 50, "the file"),
     ],
 )

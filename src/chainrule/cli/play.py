@@ -19,7 +19,7 @@ def play(
         typer.Argument(
             metavar="[DATA or RUN]",
             show_default=False,
-            help="A CSV, TSV, Parquet or NPZ file or a folder of images to train on, or a run to replay.",
+            help="A CSV, TSV, Parquet, Arrow, Excel or NPZ file or a folder of images to train on, or a run to replay.",
         ),
     ] = None,
     target: Target = None,

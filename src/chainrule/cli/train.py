@@ -26,8 +26,8 @@ def train(
         typer.Argument(
             metavar="DATA",
             show_default=False,
-            help="A built-in data set ('chainrule data' lists them), a CSV, TSV, Parquet or NPZ file, or a folder of "
-            "images with a subfolder for each class.",
+            help="A built-in data set ('chainrule data' lists them); a CSV, TSV, Parquet, Arrow, Excel or NPZ file, "
+            "or several by a pattern ('sales-*.csv.gz'); or a folder of images with a subfolder for each class.",
         ),
     ] = None,
     target: Target = None,
@@ -98,6 +98,7 @@ def train(
     if data is None:
         raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
     from chainrule.data import load
+    from chainrule.data.formats import name_for_run
     from chainrule.runs import Recorder
     from chainrule.runs.folder import check_free
     from chainrule.runs.recorder import LIMIT
@@ -115,7 +116,7 @@ def train(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
         batch_size=batch_size, seed=seed, penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
     )  # fmt: skip
-    folder = output or Path("runs", Path(data).stem or "run")
+    folder = output or Path("runs", name_for_run(data))
     size_limit = LIMIT if limit is None else round(limit * 1e6)
     recorder, example = Recorder(folder, numbered=output is None, limit=size_limit), _Example()
     if not json:

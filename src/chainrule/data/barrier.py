@@ -33,12 +33,17 @@ class Limits:
     Attributes:
         cells: the maximum of rows x columns, or of numbers in arrays and pictures
         memory: bytes that decoding in a process of its own may take
-        in_child: whether everything is decoded there; otherwise only Parquet is
+        in_child: whether everything is decoded there; otherwise all but CSV is
     """
 
     cells: int
     memory: int
     in_child: bool = False
+
+    @property
+    def text(self) -> int:
+        """Bytes of text, or of XML, that may come out of a compressed file."""
+        return self.memory // 4
 
 
 FILE = Limits(200_000_000, 8_000_000_000)
@@ -76,11 +81,12 @@ def check_budget(name: str, rows: int, columns: int, limits: Limits = FILE, hint
         raise DataError(f"{name}: {rows:,} x {columns:,} is more than {limits.cells:,} numbers; {hint}")
 
 
-def read_in_child(path: Path, content: bytes, limits: Limits, texts: Collection[str] = ()) -> pl.DataFrame:
+def read_in_child(path: Path, kind: str, content: bytes, limits: Limits, texts: Collection[str] = ()) -> pl.DataFrame:
     """A table, decoded in a process of its own, whose memory is limited.
 
     Args:
         path: the file's name, for messages and its extension
+        kind: what it is, one of the values of `formats.KINDS`
         content: what the file contains
         limits: how much it may contain
         texts: columns of a CSV file to leave as text
@@ -90,7 +96,10 @@ def read_in_child(path: Path, content: bytes, limits: Limits, texts: Collection[
     """
     import polars as pl
 
-    request = {"path": str(path), "memory": limits.memory, "cells": limits.cells, "texts": list(texts)}
+    request = {
+        "path": str(path), "kind": kind, "texts": list(texts),
+        "memory": limits.memory, "cells": limits.cells, "text": limits.text,
+    }  # fmt: skip
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as decoded:
         source.write(content)
         source.seek(0)

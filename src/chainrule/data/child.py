@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +23,11 @@ def main(request: dict[str, Any]) -> int:
     _limit(request["memory"])
     path = Path(request["path"])
     try:
-        content = sys.stdin.buffer.read()
-        if path.suffix.lower() in (".parquet", ".pq"):
-            frame = _parquet(path, content, request["cells"])
-        else:
-            frame = _csv(path, content, request)
-        frame.write_ipc(sys.stdout.buffer)
+        decode = {"csv": _csv, "parquet": _parquet, "arrow": _arrow, "excel": _excel}[request["kind"]]
+        decode(path, sys.stdin.buffer.read(), request).write_ipc(sys.stdout.buffer)
     except BaseException as error:  # a panic of polars is no Exception
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        is_ours = type(error).__name__ == "DataError"
+        is_ours = type(error).__name__ in ("DataError", "SettingError")
         message = " ".join(lines) if is_ours else f"{path}: it can't be decoded ({lines[0][:200]})"
         sys.stdout.buffer.write(message.encode("utf-8", "replace"))
         return 2
@@ -53,28 +50,69 @@ def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
-def _parquet(path: Path, content: bytes, cells: int) -> pl.DataFrame:
-    """A table; columns of types that can't be used come as binary columns without values."""
-    import polars as pl
-
-    schema = pl.read_parquet_schema(io.BytesIO(content))
-    lazy = pl.scan_parquet(io.BytesIO(content))
-    rows = lazy.select(pl.len()).collect().item()
-    if rows * len(schema) > cells:
+def _check_cells(path: Path, rows: int, columns: int, cells: int) -> None:
+    if rows * columns > cells:
         from chainrule.data.barrier import Limits, check_budget
 
-        check_budget(str(path), rows, len(schema), Limits(cells, 0))
-    nested = [name for name, dtype in schema.items() if dtype.is_nested() or dtype in (pl.Binary, pl.Object)]
-    usable = pl.read_parquet(io.BytesIO(content), columns=[name for name in schema if name not in nested])
-    empty = [pl.Series(name, [None], pl.Binary).new_from_index(0, rows) for name in nested]
-    return usable.with_columns(empty).select(list(schema)) if nested else usable
+        check_budget(str(path), rows, columns, Limits(cells, 0))
 
 
 def _csv(path: Path, content: bytes, request: dict[str, Any]) -> pl.DataFrame:
     from chainrule.data.barrier import Limits
+    from chainrule.data.formats import COMPRESSED, decompressed
     from chainrule.data.tables import read_csv
 
-    return read_csv(path, content, Limits(request["cells"], request["memory"]), request["texts"])
+    limits = Limits(request["cells"], request["memory"])
+    if path.suffix.lower() in COMPRESSED:
+        content = decompressed(path, content, limits)
+    return read_csv(path, content, limits, request["texts"])
+
+
+def _parquet(path: Path, content: bytes, request: dict[str, Any]) -> pl.DataFrame:
+    import polars as pl
+
+    schema, lazy = pl.read_parquet_schema(io.BytesIO(content)), pl.scan_parquet(io.BytesIO(content))
+    rows = lazy.select(pl.len()).collect().item()
+    _check_cells(path, rows, len(schema), request["cells"])
+    usable = [name for name, dtype in schema.items() if _is_usable(dtype)]
+    return _completed(pl.read_parquet(io.BytesIO(content), columns=usable), rows, schema)
+
+
+def _arrow(path: Path, content: bytes, request: dict[str, Any]) -> pl.DataFrame:
+    """A table from Arrow's file format, which is Feather's too, or from its stream format."""
+    import polars as pl
+
+    if not content.startswith(b"ARROW1"):
+        frame = pl.read_ipc_stream(io.BytesIO(content))
+        _check_cells(path, frame.height, frame.width, request["cells"])
+        usable = [name for name, dtype in frame.schema.items() if _is_usable(dtype)]
+        return _completed(frame.select(usable), frame.height, frame.schema)
+    schema = pl.read_ipc_schema(io.BytesIO(content))
+    rows = pl.scan_ipc(io.BytesIO(content)).select(pl.len()).collect().item()
+    _check_cells(path, rows, len(schema), request["cells"])
+    usable = [name for name, dtype in schema.items() if _is_usable(dtype)]
+    return _completed(pl.read_ipc(io.BytesIO(content), columns=usable), rows, schema)
+
+
+def _is_usable(dtype: pl.DataType) -> bool:
+    import polars as pl
+
+    return not (dtype.is_nested() or dtype in (pl.Binary, pl.Object))
+
+
+def _completed(usable: pl.DataFrame, rows: int, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The table with its other columns, which can't be used, as binary ones without values."""
+    import polars as pl
+
+    others = [name for name in schema if name not in usable.columns]
+    empty = [pl.Series(name, [None], pl.Binary).new_from_index(0, rows) for name in others]
+    return usable.with_columns(empty).select(list(schema)) if others else usable
+
+
+def _excel(path: Path, content: bytes, request: dict[str, Any]) -> pl.DataFrame:
+    from chainrule.data.excel import read_excel
+
+    return read_excel(path, content, request["cells"], request["text"])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule import generators
 from chainrule.arrays import Array, Samples, Shape
-from chainrule.data import files, plane
+from chainrule.data import files, patterns, plane
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import ColumnUse, check_prepared
@@ -228,7 +228,8 @@ def _builtin(what: str | Path) -> Source | None:
         raise DataError(
             f"{str(what)[:80]}: it can't be the name of a file ({getattr(error, 'strerror', error)})"
         ) from None
-    if not exists and not path.suffix and path.name == str(what):
+    is_name = not path.suffix and path.name == str(what) and not patterns.is_pattern(what)
+    if not exists and is_name:
         raise DataError(f"{unknown('data set', str(what), BUILTIN)} (there is no such file either)")
     return None
 

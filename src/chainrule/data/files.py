@@ -1,4 +1,4 @@
-"""Reading CSV, TSV, Parquet and NPZ files, and folders of images in one subfolder per class."""
+"""Reading files of tables, NPZ files, and folders of images in one subfolder per class."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import numpy as np
 from chainrule.arrays import Array, Shape, pack
 from chainrule.data.barrier import FILE, check_budget, guarded
 from chainrule.data.columns import check_read, texts
+from chainrule.data.formats import read_bytes
+from chainrule.data.patterns import read_table
 from chainrule.data.pictures import PICTURES, read_pictures, read_unlabelled
 from chainrule.data.source import LARGEST, Source, check_finite, fingerprint, from_table
-from chainrule.data.tables import read_bytes, read_frame
 from chainrule.errors import DataError
 
 
@@ -33,7 +34,7 @@ def read(
     """Raw samples from a file, or from a folder of images.
 
     Args:
-        path: a CSV, TSV, Parquet or NPZ file, or a folder
+        path: a file of a table, a pattern that several of them match, an NPZ file, or a folder
         target: a table's target column; by default the last
         drop: a table's columns to leave out
         task: "classification" or "regression", if known
@@ -48,9 +49,8 @@ def read(
     if path.suffix.lower() == ".npz":
         return read_npz(path, task)
     check_read(read or {})
-    content = read_bytes(path)
-    frame = read_frame(path, content, texts=texts(read or {}))
-    return from_table(str(path), frame, target, drop, task, fingerprint(content), read)
+    frame, content_hash = read_table(path, texts(read or {}))
+    return from_table(str(path), frame, target, drop, task, content_hash, read)
 
 
 def read_samples(path: Path, image_size: Shape | None = None, texts: Collection[str] = ()) -> Source:
@@ -63,7 +63,7 @@ def read_samples(path: Path, image_size: Shape | None = None, texts: Collection[
         return read_unlabelled(path, image_size)
     if path.suffix.lower() == ".npz":
         return replace(read_npz(path), target=None)
-    frame = read_frame(path, read_bytes(path), texts=texts)
+    frame, _ = read_table(path, texts, hashes=False)
     check_finite(str(path), frame)
     return Source(str(path), frame, None)
 

@@ -1,4 +1,4 @@
-"""Reading tables from CSV, TSV and Parquet files."""
+"""Reading tables from CSV and TSV files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.data.barrier import FILE, Limits, check_budget, guarded, read_in_child
+from chainrule.data.barrier import FILE, Limits, check_budget, guarded
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,62 +46,23 @@ EITHER_FIRST = r"^\s*\d{1,2}([/-])\d{1,2}[/-]\d{4}\b"
 """A date that may have the day or the month first."""
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file; raises DataError if it is missing, empty or unreadable."""
-    if path.exists() and not path.is_file():  # a named pipe, for example, could wait forever
-        raise DataError(f"{path}: it is not a regular file; save the data in one")
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file; 'chainrule data' lists the built-in data sets") from None
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror}); check its permissions") from None
-    if not content.strip():
-        raise DataError(f"{path}: the file is empty")
-    return content
-
-
-def read_frame(path: Path, content: bytes, limits: Limits = FILE, texts: Collection[str] = ()) -> pl.DataFrame:
-    """A table from the content of a CSV, TSV or Parquet file.
-
-    Args:
-        path: the file's name, for messages and its extension
-        content: what the file contains
-        limits: how much it may contain
-        texts: columns of a CSV file to leave as text, even if all values are numbers or dates
-    """
-    kind = path.suffix.lower()
-    is_parquet = kind in (".parquet", ".pq")
-    if not is_parquet and kind not in (".csv", ".tsv", ".txt", ".tab"):
-        known = "use CSV, TSV, Parquet, NPZ or a folder of images"
-        raise DataError(f"{path}: can't read {f'{kind} files' if kind else 'a file without an extension'}; {known}")
-    if is_parquet and not (content.startswith(b"PAR1") and content.endswith(b"PAR1")):
-        raise DataError(f"{path}: not a readable Parquet file (it has to begin and end with PAR1)")
-    if is_parquet or limits.in_child:
-        frame = read_in_child(path, content, limits, texts)
-    else:
-        frame = read_csv(path, content, limits, texts)
-    _check_width(path, frame.width)
-    if frame.height == 0:
-        raise DataError(f"{path}: there is a header but no rows")
-    return frame
-
-
-def _check_width(path: Path, columns: int) -> None:
+def check_width(path: Path, columns: int) -> None:
+    """Raise DataError for more columns than are supported."""
     if columns > MOST_COLUMNS:
         raise DataError(f"{path}: it has {columns:,} columns; at most {MOST_COLUMNS:,} are supported")
 
 
 def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collection[str] = ()) -> pl.DataFrame:
-    """A table from the content of a CSV or TSV file, in this process; as for `read_frame`."""
+    """A table from the content of a CSV or TSV file, decoded here; see `formats.read_frame`."""
     _check_encoding(path, content)
     content = content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n")
     if b"\n" not in content:  # line ends of old Macs
         content = content.replace(b"\r", b"\n")
     header, _, _ = content.partition(b"\n")
-    candidates = "\t" if path.suffix.lower() in (".tsv", ".tab") else ",;\t|"
+    is_tabbed = {".tsv", ".tab"} & {suffix.lower() for suffix in path.suffixes[-2:]}
+    candidates = "\t" if is_tabbed else ",;\t|"
     separator = max(candidates, key=lambda s: header.count(s.encode()))
-    _check_width(path, header.count(separator.encode()) + 1)
+    check_width(path, header.count(separator.encode()) + 1)
     check_budget(str(path), content.count(b"\n"), header.count(separator.encode()) + 1, limits)
     if header.count(b'"') % 2:
         raise DataError(f"{path}, line 1: a column's name has a line break; write it in one line")

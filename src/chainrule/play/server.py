@@ -12,6 +12,7 @@ import contextlib
 import errno
 import importlib.util
 import json
+import re
 import secrets
 import socket as sockets
 import tempfile
@@ -31,6 +32,7 @@ from starlette.types import Send as AsgiSend
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from chainrule.data import Dataset
+from chainrule.data.formats import is_table
 from chainrule.errors import ChainruleError
 from chainrule.play.samples import named
 from chainrule.play.session import Session
@@ -148,10 +150,10 @@ class Play:
         return FileResponse(path, media_type=CONTENT_TYPES[path.suffix])
 
     async def upload(self, request: Request) -> Response:
-        """Read a CSV, TSV or Parquet file as `chainrule train` does; answer with its preview."""
+        """Read a file of a table as `chainrule train` does; answer with its preview."""
         kind = request.query_params.get("kind", "")
-        if kind not in ("csv", "tsv", "parquet"):
-            return _refused("drop a CSV, TSV or Parquet file")
+        if not re.fullmatch(r"[a-z]{1,8}(\.(gz|zst))?", kind) or not is_table(Path(f"dropped.{kind}")):
+            return _refused("drop a CSV, TSV, Parquet, Arrow or Excel file")
         length = request.headers.get("content-length", "")
         too_large = f"the file is larger than {MOST_UPLOAD // 1_000_000} MB"
         if length.isdigit() and int(length) > MOST_UPLOAD:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from chainrule.data import Dataset, load
 from chainrule.data.barrier import UPLOAD, guarded
 from chainrule.data.columns import KINDS, READ, check_prepared
+from chainrule.data.formats import read_bytes, read_frame
 from chainrule.data.preview import preview
 from chainrule.data.source import from_table
-from chainrule.data.tables import read_bytes, read_frame
 from chainrule.errors import DataError
 from chainrule.play.samples import TEST, VALIDATION
 
@@ -71,9 +71,9 @@ class Upload:
 
     @staticmethod
     def read(path: Path, name: str) -> Upload:
-        """Read a CSV, TSV or Parquet file. Raises DataError if it can't be read."""
+        """Read a file of a table. Raises DataError if it can't be read."""
         with guarded(f"{path}: it can't be read"):
-            return Upload(name, read_frame(path, read_bytes(path), UPLOAD))
+            return Upload(name, read_frame(path, read_bytes(path, UPLOAD), UPLOAD))
 
     def dataset(self, choice: Choice) -> Dataset:
         """The data with this choice of a target and of kinds.

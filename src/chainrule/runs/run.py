@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chainrule.data import BUILTIN, Dataset, load
+from chainrule.data import BUILTIN, Dataset, load, patterns
 from chainrule.data.columns import EARLIER
 from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least
@@ -94,7 +94,7 @@ class Run:
                 places.append(folder / os.path.relpath(recorded, self.data["folder"]))
         elif not Path(recorded).is_absolute():  # as older versions recorded it
             places += [parent / recorded for parent in list(folder.parents)[:2]]
-        found = [os.path.normpath(place) for place in places if place.exists()]
+        found = [os.path.normpath(place) for place in places if patterns.exists(place)]
         if not found:
             missing = f"there is no such file or folder, which the run {self.folder} was trained on"
             raise DataError(f"{recorded}: {missing}; move it back there")

@@ -125,7 +125,7 @@ function pencil() {
 }
 
 function dropBox() {
-  const input = make("input", { type: "file", accept: ".csv,.tsv,.parquet", "aria-label": TEXT.choose_file, id: "file" });
+  const input = make("input", { type: "file", accept: ".csv,.tsv,.gz,.zst,.parquet,.arrow,.feather,.xlsx", "aria-label": TEXT.choose_file, id: "file" });
   input.onchange = () => {
     if (input.files?.[0]) send(input.files[0]);
     input.value = ""; // or the same file could not be chosen again

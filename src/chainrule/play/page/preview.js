@@ -30,7 +30,7 @@ async function ask(name, address, options) {
 
 /** Hand a file to the engine, which reads it. @param {File} file */
 export function send(file) {
-  const kind = file.name.split(".").pop()?.toLowerCase() ?? "";
+  const kind = file.name.toLowerCase().match(/[^.]*(\.(gz|zst))?$/)?.[0] ?? "";
   const query = new URLSearchParams({ kind, name: file.name });
   ask(file.name, `upload?${query}`, { method: "POST", body: file });
 }

@@ -100,7 +100,7 @@ export const TEXT = {
   seed: "Seed",
   features: "Inputs",
   data_words: "{name}: {count} samples; the network predicts {target}.",
-  drop: "Drop a CSV or Parquet file here, or choose one:",
+  drop: "Drop a CSV, Parquet or Excel file here, or choose one:",
   choose_file: "Choose a file",
   target_column: "Column to predict",
   preview_title: "How {name} was read",
