@@ -14,8 +14,8 @@ from PIL import Image
 
 import earlier
 from chainrule.data import BUILTIN, Preparation, Source, find, find_samples, load, plane_set
-from chainrule.data.dataset import split
 from chainrule.data.pipelines import TRUSTED
+from chainrule.data.splits import divide as split
 from chainrule.data.targets import infer_task
 from chainrule.errors import DataError, RunError, SettingError
 

@@ -51,6 +51,14 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     validation: Annotated[str, typer.Option(help="The share of the rows to validate on, or a file.")] = "0.1",
     test: Annotated[float, typer.Option(help="The share of the rows to test on after training.")] = 0.2,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="How to divide the rows: 'time:COLUMN' holds out the latest; 'group:COLUMN' keeps groups together; "
+            "by default by chance, stratified by class."
+        ),
+    ] = None,
+    shuffle: Annotated[bool, typer.Option(help="Divide the rows by chance, or hold out the last ones.")] = True,
     patience: Annotated[
         str,
         typer.Option(help="Epochs to wait for a better validation loss before stopping: a number, 'none' or 'auto'."),
@@ -110,7 +118,8 @@ def train(
         check_free(output)
     dataset = load(
         data, target=target, drop=drop or [], task=task, image_size=image_size(size),
-        validation=share_or_file(validation, "validation"), test=test, seed=seed, read=read_as(read), **for_loss(loss),
+        validation=share_or_file(validation, "validation"), test=test, split=split, shuffle=shuffle,
+        seed=seed, read=read_as(read), **for_loss(loss),
     )  # fmt: skip
     plan = make_plan(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,

@@ -19,9 +19,9 @@ from chainrule.data.columns import ColumnUse, check_prepared
 from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.prepared import prepared
 from chainrule.data.source import TASKS, Sample, Source, check_types, from_table
+from chainrule.data.splits import CHANCE, Split, divide
 from chainrule.data.targets import Target, class_numbers, fit_target, infer_task
 from chainrule.errors import DataError, SettingError, require, unknown
-from chainrule.generators import generator
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Dataset:
         validation_rows: the same for the validation set; None if it has a source of its own
         test_rows: the same for the test set
         validation_fingerprint: hash of the validation set's own source; empty if it has none
+        split: how the rows were divided
     """
 
     training: Samples
@@ -57,6 +58,7 @@ class Dataset:
     validation_rows: Array | None = field(default=None, repr=False)
     test_rows: Array | None = field(default=None, repr=False)
     validation_fingerprint: str = ""
+    split: Split = CHANCE
 
     def sample(self, number: int) -> Sample | None:
         """A sample of the training set as it was read; None if the source is unknown."""
@@ -80,6 +82,7 @@ class Dataset:
     def notes(self) -> list[str]:
         """What one should know about how the data was read, in one line each."""
         lines = [] if self.preparation is None else self.preparation.notes
+        lines = lines + [self.split.note] * (self.split != CHANCE)
         if self.guessed_classes:
             what = f"the {self.target.width} whole numbers in {self.target.name} are predicted as classes"
             lines.append(f"{what}; to predict a quantity, choose regression (--task regression)")
@@ -280,6 +283,8 @@ def load(
     image_size: Shape | None = None,
     validation: float | Any = 0.1,
     test: float = 0.2,
+    split: str | None = None,
+    shuffle: bool = True,
     seed: int = 0,
     scale_target: bool = True,
     likely_task: str | None = None,
@@ -297,7 +302,10 @@ def load(
         task: "classification" or "regression"; by default inferred from the target
         image_size: (height, width) to which images are resized
         validation: share of the rows for the validation set, or separate data in a form of `what`
-        test: share of the rows for the test set; splits are stratified by class
+        test: share of the rows for the test set
+        split: "time:COLUMN" for the latest rows as test set and those before as validation set, or
+            "group:COLUMN" for no group in two sets; by default by chance, stratified by class
+        shuffle: False for the last rows as test set and those before as validation set
         seed: seed of the split
         scale_target: whether to standardize a numeric target
         likely_task: the task to assume if the target is ambiguous
@@ -318,9 +326,10 @@ def load(
     reading: dict[str, Any] = {"target": target, "drop": drop, "task": task, "image_size": image_size}
     if read:
         reading["read"] = read
-    seed = generators.seed(seed)
+    seed, by = generators.seed(seed), Split.named(split, shuffle)
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
-        source = replace(find(what, **reading), weight=_checked_weight(weight))
+        kept = {**reading, "drop": [column for column in drop if column != by.column]}
+        source = replace(find(what, **kept), weight=_checked_weight(weight))
         source = replace(source, task=task or source.task or _likely(likely_task, source.target))
         if source.target is None:
             raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
@@ -330,7 +339,8 @@ def load(
             check_types(source.name, source.features, read or {})
             check_prepared(source.name, source.features)
         share = validation if isinstance(validation, int | float) else 0.0
-        rows = split(source, share, test, seed)
+        rows = divide(source, share, test, seed, by)
+        source = by.without(source, drop)
         if preparation is None:
             preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target))
         training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
@@ -348,11 +358,12 @@ def load(
         if isinstance(what, str | Path) and isinstance(validation, int | float | str | Path) and weight is None:
             what, validation = (w if isinstance(w, int | float) else _absolute(w) for w in (what, validation))
             splitting = {"validation": validation, "test": test, "seed": seed}
+            splitting |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
             settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
         used, of_validation, of_test = (r if len(r) else None for r in rows)
         return Dataset(
             training, held_out, tested, preparation.target, preparation, source.name, source.fingerprint, settings,
-            source, used, of_validation, of_test, of_its_own,
+            source, used, of_validation, of_test, of_its_own, by,
         )  # fmt: skip
 
 
@@ -425,41 +436,6 @@ def prepare(preparation: Preparation, source: Source) -> Samples:
         raise DataError(f"{source.name}: no targets to compare the predictions with")
     y = prepared(preparation.target.encode(source.target, source.name))
     return Samples(preparation.apply(source), y, source.weight)
-
-
-def split(source: Source, validation: float, test: float, seed: int) -> tuple[Array, Array, Array]:
-    """Sorted row numbers of the training, validation and test sets; stratified by class.
-
-    Args:
-        source: what to split
-        validation: share of the rows for the validation set, at least one row unless 0
-        test: the same for the test set
-        seed: seed of the split
-    """
-    for name, share in (("validation", validation), ("test", test)):
-        is_share = isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1
-        require(is_share, f"the {name} share is {share}; it must be at least 0 and less than 1")
-    samples = len(source)
-    counts = [max(round(share * samples), 1) if share else 0 for share in (validation, test)]
-    if samples - sum(counts) < 2:
-        hint = "add rows, or hold out fewer (--validation, --test)"
-        raise DataError(f"{source.name}: {samples} rows leave fewer than 2 to train on; {hint}")
-    random = generator(seed, "split")
-    order = random.permutation(samples)
-    if source.target is not None and infer_task(source, source.target) == "classification" and source.target.ndim == 1:
-        order = _interleaved(source.target[order], order, random)
-    held_out, tested, training = (np.sort(rows) for rows in np.split(order, np.cumsum(counts)))
-    return training, held_out, tested
-
-
-def _interleaved(classes: Array, order: Array, random: np.random.Generator) -> Array:
-    """The rows in an order in which every stretch has the classes in their overall proportions."""
-    _, indices, counts = np.unique(classes, return_inverse=True, return_counts=True)
-    position = np.empty(len(order))
-    for index, count in enumerate(counts):
-        # Each class is spread evenly over (0, 1), with a random offset.
-        position[indices == index] = (np.arange(count) + random.uniform()) / count
-    return order[np.argsort(position, kind="stable")]
 
 
 def plane_set(name: str, **settings: Any) -> Source:

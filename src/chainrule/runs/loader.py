@@ -73,6 +73,8 @@ class Settings(TypedDict):
     seed: int
     scale_target: bool
     read: NotRequired[dict[str, str]]
+    split: NotRequired[str]
+    shuffle: NotRequired[Literal[False]]
 
 
 class Rows(TypedDict):

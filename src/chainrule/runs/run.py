@@ -216,7 +216,7 @@ class Checkpoints(Mapping[int, Position]):
         return loader.read_checkpoint(run.folder, run.manifest, run.trained.plan, step)
 
 
-SPLIT = ("seed", "drop", "image_size", "scale_target")
+SPLIT = ("seed", "split", "shuffle", "drop", "image_size", "scale_target")
 """Settings of `load` that shape the training set and that nothing else compared here covers."""
 
 

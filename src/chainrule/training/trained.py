@@ -213,6 +213,8 @@ def train(
     seed: int = 0,
     validation: Any = 0.1,
     test: float = 0.2,
+    split: str | None = None,
+    shuffle: bool = True,
     patience: int | str | None = AUTO,
     metrics: str | Sequence[str] | None = None,
     penalties: str | Penalty | Sequence[str | Penalty] = (),
@@ -239,6 +241,10 @@ def train(
         seed: of the split, the initial weights, the order of the samples and dropout
         validation: the share of the rows to validate on, or validation data; ignored for a Dataset
         test: the share of the rows to test on; ignored for a Dataset
+        split: how to divide the rows: "time:COLUMN" (the latest are held out), "group:COLUMN" (no
+            group is in two sets); by default by chance, stratified by class; ignored for a Dataset
+        shuffle: False to hold out the last rows; ignored for a Dataset. The order of samples in
+            training is always random
         patience: early stopping: the number of epochs without a better validation loss after which
             training stops and returns the weights of the best epoch; None to never stop early;
             "auto" for 25, or None with fewer than 50 validation rows
@@ -259,7 +265,7 @@ def train(
         True
     """
     if not isinstance(data, Dataset):
-        data = load(data, validation=validation, test=test, seed=seed, **for_loss(loss))
+        data = load(data, validation=validation, test=test, split=split, shuffle=shuffle, seed=seed, **for_loss(loss))
     plan = make_plan(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, metrics=metrics, dtype=dtype, engine=engine,

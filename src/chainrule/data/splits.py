@@ -1,0 +1,211 @@
+"""Which rows are for training, which for validation and which for the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule.arrays import Array
+from chainrule.data.columns import check_cells, kind_of
+from chainrule.data.encoders import as_dates, cleaned, date_format
+from chainrule.data.source import Source
+from chainrule.data.targets import infer_task
+from chainrule.errors import DataError, SettingError, require, unknown
+from chainrule.generators import generator
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Parts = tuple[Array, Array, Array]
+"""Sorted row numbers of the training, validation and test set."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """How rows are divided.
+
+    Attributes:
+        by: "time" (the latest are the test set, those before them the validation set), "group" (no
+            group is in two sets), "order" (as "time", by the order of the rows), or "chance"
+        column: that of the times or groups; empty for the others
+    """
+
+    by: str = "chance"
+    column: str = ""
+
+    @staticmethod
+    def named(text: Any, shuffle: bool = True) -> Split:
+        """The split of this text, such as "time:date" or "group:patient"; None for chance, or for
+        the order of the rows unless they are shuffled.
+        """
+        require(isinstance(shuffle, bool), f"shuffle is {shuffle!r}; pass True or False")
+        if text is None:
+            return Split("chance" if shuffle else "order")
+        require(shuffle, f"the split {text!r} can't be combined with shuffle=False; choose one of them (--split)")
+        by, _, column = text.partition(":") if isinstance(text, str) else ("", "", "")
+        if by and column and by not in ("time", "group"):
+            raise unknown("way to split", by, ("time", "group"))
+        if not by or not column:
+            raise SettingError(f"the split {text!r}: write it as time:COLUMN or group:COLUMN, such as time:date")
+        return Split(by, column)
+
+    @property
+    def note(self) -> str:
+        """What one should know about it; empty for chance."""
+        return {
+            "time": f"split by time: the latest rows by {self.column!r} are held out",
+            "group": f"split by group: no {self.column!r} is in two sets; it is no input",
+            "order": "split in order: the last rows are held out",
+        }.get(self.by, "")
+
+    def values(self, source: Source) -> pl.Series | None:
+        """The column of times, which are numbers if they were texts, or of groups; None if there is
+        none to look at.
+
+        Raises DataError for an unknown column, and for cells that are missing or no time.
+        """
+        if not self.column:
+            return None
+        if not source.is_table:
+            raise DataError(f"{source.name}: it is not a table with columns to split by; leave the split out (--split)")
+        if self.column == source.target_name:
+            problem = "is the target, by which rows can't be split; name another (--target)"
+            raise DataError(f"{source.name}: {self.column!r} {problem}")
+        if self.column not in source.features.columns:
+            raise DataError(f"{source.name}: {unknown('column', self.column, source.features.columns)}")
+        values = source.features[self.column]
+        if kind_of(values) == "text":
+            values = cleaned(values)
+        missing = values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
+        check_cells(source.name, values, missing, f"the {self.by} is missing, by which rows are split; fill it in")
+        if self.by == "group":
+            usable = kind_of(values) is not None
+        elif kind_of(values) == "text":
+            written = date_format(values)
+            values, usable = as_dates(values, written or ""), written is not None
+        else:
+            usable = kind_of(values) in ("number", "date", "time", "clock", "duration")
+        if not usable:
+            problem = "its values are no dates, times or numbers" if self.by == "time" else "its values are of no use"
+            raise DataError(f"{source.name}, column {self.column!r}: {problem}, by which rows could be split")
+        return values
+
+    def without(self, source: Source, drop: list[str]) -> Source:
+        """The source without the column, if it is to be dropped, or marks groups: those of new rows
+        are others.
+        """
+        if not self.column or (self.by == "time" and self.column not in drop):
+            return source
+        features = source.features.drop(self.column)
+        if not features.width:
+            raise DataError(f"{source.name}: there is no feature besides {self.column!r}, by which rows are split")
+        return replace(source, features=features)
+
+
+CHANCE = Split()
+
+
+def divide(source: Source, validation: float, test: float, seed: int, by: Split = CHANCE) -> Parts:
+    """Divide the rows; by chance, classes keep their proportions.
+
+    Args:
+        source: what to split
+        validation: share of the rows for the validation set, at least one row unless 0
+        test: the same for the test set
+        seed: seed of the split
+        by: how
+    """
+    for name, share in (("validation", validation), ("test", test)):
+        is_share = isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1
+        require(is_share, f"the {name} share is {share}; it must be at least 0 and less than 1")
+    samples = len(source)
+    counts = [max(round(share * samples), 1) if share else 0 for share in (validation, test)]
+    values = by.values(source)
+    if samples - sum(counts) < 2:
+        raise _too_few(source, samples)
+    random = generator(seed, "split")
+    if by.by == "group":
+        assert values is not None
+        return _by_group(source, values, counts, random)
+    if by.by == "chance":
+        order = random.permutation(samples)
+        is_classified = source.target is not None and infer_task(source, source.target) == "classification"
+        if is_classified and source.target is not None and source.target.ndim == 1:
+            order = _interleaved(source.target[order], order, random)
+        held_out, tested, training = (np.sort(rows) for rows in np.split(order, np.cumsum(counts)))
+        return training, held_out, tested
+    return _in_order(source, values, counts)
+
+
+def _too_few(source: Source, samples: int) -> DataError:
+    hint = "add rows, or hold out fewer (--validation, --test)"
+    return DataError(f"{source.name}: {samples} rows leave fewer than 2 to train on; {hint}")
+
+
+def _interleaved(classes: Array, order: Array, random: np.random.Generator) -> Array:
+    """The rows in an order in which every stretch has the classes in their overall proportions."""
+    _, indices, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    position = np.empty(len(order))
+    for index, count in enumerate(counts):
+        # Each class is spread evenly over (0, 1), with a random offset.
+        position[indices == index] = (np.arange(count) + random.uniform()) / count
+    return order[np.argsort(position, kind="stable")]
+
+
+def _in_order(source: Source, times: pl.Series | None, counts: list[int]) -> Parts:
+    """The latest times for the test, those before for validation: as many as give about the wanted
+    number of rows, so that no time is in two sets. Without times, every row is one of its own.
+    """
+    ranks = np.arange(len(source)) if times is None else times.rank("dense").to_numpy().astype(np.int64) - 1
+    sizes = np.bincount(ranks)
+    _check_enough(source, "time", times, len(sizes), counts)
+    ends, left = [], len(sizes)
+    for count, earlier in ((counts[1], 1 + bool(counts[0])), (counts[0], 1)):
+        totals = np.cumsum(sizes[earlier:left][::-1])
+        left -= 1 + int(np.argmin(np.abs(totals - count))) if count else 0
+        ends.append(left)
+    return _divided(source, (ranks >= ends[1]).astype(np.int64) + (ranks >= ends[0]))
+
+
+def _by_group(source: Source, groups: pl.Series, counts: list[int], random: np.random.Generator) -> Parts:
+    """Whole groups in random order, for the test and for validation as many as fit into their
+    shares, at least one; the others are for training.
+    """
+    import polars as pl
+
+    texts = groups.cast(pl.String)
+    names = texts.unique(maintain_order=True)
+    labels = texts.replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy()
+    sizes = np.bincount(labels)
+    _check_enough(source, "group", groups, len(sizes), counts)
+    part_of = np.zeros(len(sizes), dtype=np.int64)
+    for part, count in ((2, counts[1]), (1, counts[0])):
+        taken = 0
+        for group in random.permutation(len(sizes)).tolist():
+            if not part_of[group] and taken + sizes[group] <= count:
+                part_of[group], taken = part, taken + sizes[group]
+        if count and not taken:  # all are larger than the share
+            free = np.flatnonzero(part_of == 0)
+            part_of[free[np.argmin(sizes[free])]] = part
+    return _divided(source, part_of[labels])
+
+
+def _check_enough(source: Source, what: str, values: pl.Series | None, found: int, counts: list[int]) -> None:
+    """Raise DataError unless each set can have a time or a group of its own."""
+    needed = 1 + sum(count > 0 for count in counts)
+    if values is not None and found < needed:
+        there = f"all rows have the same {what}" if found == 1 else f"there are {found} {what}s"
+        problem = f"{there}, but each of the {needed} sets needs one; hold out fewer sets, or split otherwise"
+        raise DataError(f"{source.name}, column {values.name!r}: {problem}")
+
+
+def _divided(source: Source, parts: Array) -> Parts:
+    """The rows of each set, whose numbers these are: 0 for training, 1 for validation, 2 for the
+    test.
+    """
+    training, validation, test = (np.flatnonzero(parts == part) for part in range(3))
+    if len(training) < 2:
+        raise _too_few(source, len(source))
+    return training, validation, test
