@@ -79,6 +79,7 @@ template <class T> class Engine {
     bool finished() const { return finished_; }
     bool trains() const { return finished_ && trains_; }
     const char* processor() const { return kernels_.name; }
+    bool hindered() const { return stalls_.hindered(); }  // in the last run, by other programs
     void fail(std::exception_ptr error, bool backward) {
         if (!error_) error_ = error;
         if (!backward) fault_ = true;
@@ -151,6 +152,7 @@ template <class T> class Engine {
         bool stop = data.rows == 0;
         std::vector<char> finite(size_t(threads_), 1);
         Barrier barrier(threads_);
+        stalls_.begin();
         double loss_here = 0;
         if (!stop) in_parallel(threads_, [&](int t) {
             const FlushSubnormals guard;
@@ -193,11 +195,13 @@ template <class T> class Engine {
                         else ++result.steps;
                     }
                     stop = result.ending != Ending::complete || from + batch >= data.rows ||
+                           (seconds > 0 && stalls_.are_many(barrier)) ||
                            (result.steps % every == 0 && std::chrono::steady_clock::now() >= end);
                 }
                 barrier.wait();
             }
         });
+        stalls_.end(barrier);
         rethrow();
         return result;
     }
@@ -208,10 +212,12 @@ template <class T> class Engine {
         require_room(data.rows);
         begin(data);
         Barrier barrier(threads_);
+        stalls_.begin();
         in_parallel(threads_, [&](int t) {
             const FlushSubnormals guard;
             derive(pass(data.rows, step, true, w, statistics, t), data, 0, barrier);
         });
+        stalls_.end(barrier);
         rethrow();
         valid = !fault_;
         std::memcpy(gradient, gradient_.data(), size_t(parameters_) * sizeof(T));
@@ -223,6 +229,7 @@ template <class T> class Engine {
         begin(data);
         const Value<T>& out = at(prediction_);
         Barrier barrier(threads_);
+        stalls_.begin();
         bool stop = data.rows == 0;
         if (!stop) in_parallel(threads_, [&](int t) {
             const FlushSubnormals guard;
@@ -236,6 +243,7 @@ template <class T> class Engine {
                 barrier.wait();
             }
         });
+        stalls_.end(barrier);
         rethrow();
         return !fault_;
     }
@@ -246,6 +254,7 @@ template <class T> class Engine {
     const Kernels<T>& kernels_;
     long max_samples_, parameters_ = 0, statistics_ = 0;
     int threads_, prediction_ = 0;
+    Stalls stalls_;
     bool trains_ = false, finished_ = false;
     long reached_ = 0, reached_statistics_ = 0;
     // Set in the forward pass, read by all threads after a barrier.

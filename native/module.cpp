@@ -223,6 +223,7 @@ template <class T> struct Bindings {
                 new (e) E(kernels_for<T>(processor), max_samples, threads);
             }, "processor"_a, "most_samples"_a, "threads"_a)
             .def_prop_ro("processor", &E::processor)
+            .def_prop_ro("hindered", &E::hindered, "Whether other programs hindered the threads of the last run.")
             .def("value", &E::value)
             .def("dense", [](E& e, int x, int y, long W, long b, bool relu, bool slope, bool wants) {
                 e.reach(W + e.at(x).width * e.at(y).width, 0);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <thread>
 #include <vector>
 
@@ -39,11 +41,23 @@ class Barrier {
         // The other threads arrive within microseconds, unless the system has preempted one: spin,
         // then yield.
         for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
-            if (spins < 2000) pause();
-            else std::this_thread::yield();
+            if (spins < SPINS) pause();
+            else return stall(round);
     }
 
+    // Seconds that threads have waited for a preempted one, each counted.
+    double stalled() const { return double(stalled_.load(std::memory_order_relaxed)) * 1e-9; }
+
   private:
+    static constexpr int SPINS = 2000;
+
+    void stall(int round) {
+        const auto start = std::chrono::steady_clock::now();
+        while (round_.load(std::memory_order_acquire) == round) std::this_thread::yield();
+        const auto waited = std::chrono::steady_clock::now() - start;
+        stalled_.fetch_add(std::chrono::duration_cast<std::chrono::nanoseconds>(waited).count(),
+                           std::memory_order_relaxed);
+    }
     static void pause() {
 #if defined(__x86_64__)
         _mm_pause();
@@ -52,6 +66,41 @@ class Barrier {
     const int threads_;
     alignas(64) std::atomic<int> missing_;
     alignas(64) std::atomic<int> round_{0};
+    alignas(64) std::atomic<int64_t> stalled_{0};
+};
+
+// Whether so much of the time is lost in stalls that one thread would be faster than several: other
+// programs want the cores. Measured over the last runs, since one may be short.
+class Stalls {
+  public:
+    using Clock = std::chrono::steady_clock;
+
+    void begin() {
+        start_ = Clock::now();
+        if (elapsed_ > WINDOW) stalled_ = elapsed_ = 0;
+        hindered_ = false;
+    }
+    // Looks at the clock only after a long stall.
+    bool are_many(const Barrier& barrier) {
+        const double stalled = stalled_ + barrier.stalled();
+        if (!hindered_ && stalled > LEAST) hindered_ = stalled > SHARE * (elapsed_ + seconds());
+        return hindered_;
+    }
+    void end(const Barrier& barrier) {
+        are_many(barrier);
+        stalled_ = hindered_ ? 0 : stalled_ + barrier.stalled();
+        elapsed_ = hindered_ ? 0 : elapsed_ + seconds();
+    }
+    bool hindered() const { return hindered_; }
+
+  private:
+    static constexpr double WINDOW = 0.2, LEAST = 0.01, SHARE = 0.3;
+
+    double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+    Clock::time_point start_;
+    double stalled_ = 0, elapsed_ = 0;
+    bool hindered_ = false;
 };
 
 // Runs work(t) for t = 0, ..., threads - 1 concurrently; thread 0 is the caller.

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chainrule.engine.native import NativeEngine, available
+from chainrule.engine.native import NativeEngine
+from chainrule.engine.threads import available
 from chainrule.training.loop import start
 from comparison.epochs import step
 from comparison.peers import PEERS

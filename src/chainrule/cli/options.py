@@ -30,6 +30,13 @@ Read = Annotated[
         help="Read a column as a number, category, date, time or boolean, such as zip=category; can be repeated.",
     ),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="The most threads of the native engine; by default OMP_NUM_THREADS, or one for each core. "
+        "The results are the same for any number."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 
 

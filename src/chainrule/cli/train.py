@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import AsJson, Drop, Read, Target, Task, image_size, leave_out, read_as, share_or_file
+from chainrule.cli.options import (
+    AsJson,
+    Drop,
+    Read,
+    Target,
+    Task,
+    Threads,
+    image_size,
+    leave_out,
+    read_as,
+    share_or_file,
+)
 from chainrule.errors import NonFiniteError, SettingError, require
 
 if TYPE_CHECKING:
@@ -81,6 +92,7 @@ def train(
     engine: Annotated[
         str | None, typer.Option(help="'native' (compiled) or 'numpy'; by default native if available.")
     ] = None,
+    threads: Threads = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume this run where it ended.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -100,13 +112,16 @@ def train(
       chainrule train --resume runs/digits-1 --epochs 200
     """
     if resume is not None:
-        leave_out(context, "--resume continues the run with its own data and settings", "resume", "epochs", "json")
-        _resume(resume, epochs, json)
+        leave_out(
+            context, "--resume continues the run with its own data and settings", "resume", "epochs", "threads", "json"
+        )
+        _resume(resume, epochs, threads, json)
         return
     if data is None:
         raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
     from chainrule.data import load
     from chainrule.data.formats import name_for_run
+    from chainrule.engine.threads import most_threads
     from chainrule.runs import Recorder
     from chainrule.runs.folder import check_free
     from chainrule.runs.recorder import LIMIT
@@ -114,6 +129,7 @@ def train(
 
     if limit is not None:
         require(0 < limit < 1e9, f"--limit {limit:g}: pass a number of megabytes greater than 0")
+    most_threads(threads)
     if output is not None:
         check_free(output)
     dataset = load(
@@ -131,11 +147,11 @@ def train(
     if not json:
         _introduce(plan, dataset)
     with _progress(json) as listeners:
-        trained = follow(plan, dataset, start(plan), [recorder, example, *listeners])
+        trained = follow(plan, dataset, start(plan), [recorder, example, *listeners], threads)
     _conclude(trained, dataset, recorder.folder, example, json)
 
 
-def _resume(folder: Path, epochs: int | None, json: bool) -> None:
+def _resume(folder: Path, epochs: int | None, threads: int | None, json: bool) -> None:
     from chainrule.runs import Run
     from chainrule.training import Started
 
@@ -147,7 +163,7 @@ def _resume(folder: Path, epochs: int | None, json: bool) -> None:
             _introduce(event.plan, dataset)
 
     with _progress(json) as listeners:
-        trained = run.resume(dataset, epochs, [introduce, example, *listeners])
+        trained = run.resume(dataset, epochs, [introduce, example, *listeners], threads)
     _conclude(trained, dataset, folder, example, json)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import AsJson, RunFolder, output_suffix
+from chainrule.cli.options import AsJson, RunFolder, Threads, output_suffix
 
 if TYPE_CHECKING:
     from chainrule.runs import Run
@@ -33,6 +33,7 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The CSV or JSON file to write; default: stdout.")
     ] = None,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Predict the target of each sample, with the probability of each class.
@@ -48,7 +49,7 @@ def predict(
 
     opened = Run.open(run)
     suffix = output_suffix(output, "predictions are", ".csv", ".json") if output is not None else None
-    rows = _predictions(opened, find_samples(data, _image_size(opened), opened.trained.texts))
+    rows = _predictions(opened, find_samples(data, _image_size(opened), opened.trained.texts), threads)
     if output is not None:
         text = jsonlib.dumps(rows, indent=1) + "\n" if json or suffix == ".json" else _csv(rows)
         display.write(output, text.encode(), f"{len(rows):,} predictions")
@@ -63,9 +64,9 @@ def _image_size(run: Run) -> Any:
     return tuple(settings["image_size"]) if settings and settings["image_size"] else None
 
 
-def _predictions(run: Run, source: Any) -> list[dict[str, Any]]:
+def _predictions(run: Run, source: Any, threads: int | None) -> list[dict[str, Any]]:
     trained, target = run.trained, run.trained.target
-    raw = trained.raw(source)
+    raw = trained.raw(source, threads)
     values, probabilities = trained.decoded(raw), trained.plan.loss.probabilities(raw)
     if values.ndim == 2:
         return [{f"{target.name}_{k}": float(v) for k, v in enumerate(row)} for row in values]
@@ -91,6 +92,7 @@ def evaluate(
         str | None,
         typer.Argument(metavar="[DATA]", show_default=False, help="Samples with targets; by default the test set."),
     ] = None,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Evaluate a run's predictions by the loss and every metric for its task.
@@ -109,13 +111,13 @@ def evaluate(
     opened = Run.open(run)
     trained = opened.trained
     if data is None:
-        metrics = replace(trained, data=opened.load_data()).evaluate()
+        metrics = replace(trained, data=opened.load_data()).evaluate(threads=threads)
     else:
         column = trained.target.name if trained.preparation and trained.preparation.kind == "table" else None
         settings = opened.data["settings"]
         read = {**(settings.get("read", {}) if settings else {}), **trained.texts}
         source = find(data, target=column, task=trained.target.task, image_size=_image_size(opened), read=read)
-        metrics = trained.evaluate(source)
+        metrics = trained.evaluate(source, threads)
     if json:
         display.print_json(metrics)
         return

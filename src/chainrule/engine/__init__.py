@@ -8,18 +8,22 @@ from functools import cache
 from chainrule.engine.base import Batches, Chunk, Engine, Position, Problem, StepRecord
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
+from chainrule.engine.threads import most_threads
 from chainrule.errors import unknown
 
 ENGINES: dict[str, type[NumpyEngine] | type[NativeEngine]] = {"numpy": NumpyEngine, "native": NativeEngine}
 
 
-def make_engine(name: str | None, problem: Problem) -> Engine:
+def make_engine(name: str | None, problem: Problem, threads: int | None = None) -> Engine:
     """The engine of this name for a problem; by default the fastest one available.
+
+    It uses at most so many threads, if it is native; NumPy has settings of its own.
 
     If the native engine was not built, NumPy's stands in for it: the results are the same up to
     rounding. Raises SettingError for an unknown name.
     """
-    return ENGINES[engine_name(name)](problem)
+    most_threads(threads)
+    return NativeEngine(problem, threads) if engine_name(name) == "native" else NumpyEngine(problem)
 
 
 def engine_name(name: str | None) -> str:

@@ -14,7 +14,6 @@ everything falls back to NumPy.
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,6 +29,7 @@ from chainrule.engine import lowering
 from chainrule.engine.base import Batches, Chunk, Position, Problem, StepRecord, is_finite
 from chainrule.engine.lowering import LoweredStage, Lowering, NoKernel, is_table, lower_descent, lower_loss
 from chainrule.engine.numpy import NumpyEngine
+from chainrule.engine.threads import BACKOFF, Backoff, most_threads
 from chainrule.errors import SettingError
 
 try:
@@ -64,10 +64,12 @@ class Program:
 
     Attributes:
         engine: the C++ engine
+        threads: how many it uses
         stages: the optimizer's stages in native form; None if the optimizer runs in Python
     """
 
     engine: Any
+    threads: int
     stages: list[LoweredStage] | None
 
 
@@ -77,15 +79,20 @@ class NativeEngine:
 
     Attributes:
         problem: what is trained
-        threads: the most threads to use, by default one for each core that this process may use;
-            small steps take one in any case, and results are the same bit for bit for any number
+        threads: the most threads to use, by default OMP_NUM_THREADS or one for each core that this
+            process may use; small steps take one in any case, as all do while other programs want
+            the cores, and results are the same bit for bit for any number
         processor: the instruction set of the kernels, such as "avx2"; by default the best
+        backoff: whether other programs want the cores
     """
 
     problem: Problem
     threads: int | None = None
     processor: str = ""
-    _programs: dict[tuple[int, Shape | None], Program | None] = field(default_factory=dict, repr=False, compare=False)
+    backoff: Backoff = field(default=BACKOFF, repr=False, compare=False)
+    _programs: dict[tuple[int, Shape | None, int], Program | None] = field(
+        default_factory=dict, repr=False, compare=False
+    )
     _buffers: BufferPool = field(default_factory=lambda: BufferPool(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +101,7 @@ class NativeEngine:
                 "the native engine was not built when chainrule was installed; install it again where there is a C++"
                 " compiler (GCC or Clang), or use engine='numpy'"
             )
+        most_threads(self.threads)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -101,8 +109,8 @@ class NativeEngine:
         return lowering.notes(self.problem)
 
     def leaves_a_core(self, batches: Batches) -> bool:
-        """Whether these steps take fewer threads than there are cores."""
-        return self._threads(batches.size) < self._cores
+        """Whether these steps take fewer threads than they may."""
+        return self._threads(batches.size) < self._most
 
     # Steps
 
@@ -114,6 +122,7 @@ class NativeEngine:
             return
         k = 0
         while k < len(batches):
+            program = self._training_program(batches) or program  # on a busy machine, with fewer threads
             for chunk in self._slice(program, position, batches.cut(k, len(batches))):
                 yield chunk
                 position, k = chunk.after, k + len(chunk.batches)
@@ -191,6 +200,7 @@ class NativeEngine:
             parameters, statistics, batches.x, batches.y, batches.weight, batches.order, batches.size, position.step,
             SLICE if seconds is None else seconds, losses, gradient, update,
         )  # fmt: skip
+        self._observe(program)
         after = Position(position.step + max(steps, 1), parameters, statistics, states)
         return after, losses, steps, ending
 
@@ -204,6 +214,7 @@ class NativeEngine:
             loss, valid = program.engine.differentiate(
                 _padded(parameters, dtype), statistics, data.x, data.y, data.weight, data.order, position.step, gradient
             )
+            self._observe(program)
             for penalty in problem.penalties:
                 loss += penalty.value(parameters, layout)
                 gradient = gradient + penalty.gradient(parameters, layout)
@@ -239,6 +250,7 @@ class NativeEngine:
         for k in range(0, len(x), rows):
             if not program.engine.predict(*vectors, _readable(x[k : k + rows]), out[k : k + rows].reshape(-1)):
                 return network.predict(parameters, x, statistics)  # reports the invalid input
+        self._observe(program)
         return out.reshape(len(x), *network.output_shape)
 
     # Programs
@@ -251,23 +263,25 @@ class NativeEngine:
         if has_odd_weights or batches.x.shape[1:] != self.problem.network.input_shape:
             return None
         samples, y_shape = min(batches.size, max(len(batches.order), 1)), batches.y.shape[1:]
-        if (program := self._programs.get((samples, y_shape))) is not None:
+        threads = self._threads(samples)
+        if (program := self._programs.get((samples, y_shape, threads))) is not None:
             return program
-        sizes = (size for size, shape in self._programs if shape == y_shape and size >= samples)
+        sizes = (size for size, *other in self._programs if other == [y_shape, threads] and size >= samples)
         return self._program(next(sizes, samples), y_shape)
 
     def _program(self, samples: int, y_shape: Shape | None = None) -> Program | None:
         """The program for up to this many samples at a time, with targets of this shape (None: for
         prediction only). None if the network or the loss can't be lowered.
         """
-        if (samples, y_shape) not in self._programs:
-            self._programs[samples, y_shape] = self._lowered(samples, y_shape)
-        return self._programs[samples, y_shape]
+        key = samples, y_shape, self._threads(samples)
+        if key not in self._programs:
+            self._programs[key] = self._lowered(*key)
+        return self._programs[key]
 
-    def _lowered(self, samples: int, y_shape: Shape | None) -> Program | None:
+    def _lowered(self, samples: int, y_shape: Shape | None, threads: int) -> Program | None:
         network, stages = self.problem.network, None
         engine_type = native.Engine32 if network.dtype == "float32" else native.Engine64
-        engine = engine_type(self.processor, samples, self._threads(samples))
+        engine = engine_type(self.processor, samples, threads)
         try:
             prediction = Lowering(engine, self.problem).network()
             if y_shape is not None:
@@ -278,24 +292,23 @@ class NativeEngine:
             with suppress(NoKernel):
                 stages = lower_descent(engine, native, self.problem)
         engine.finish(prediction.number, network.parameters.size, network.statistics.size, y_shape is not None)
-        return Program(engine, stages)
+        return Program(engine, threads, stages)
 
     def _threads(self, samples: int) -> int:
-        return (self.threads or self._cores) if samples * self._work >= MIN_PARALLEL_WORK else 1
+        return self._most if samples * self._work >= MIN_PARALLEL_WORK and self.backoff.is_over else 1
+
+    def _observe(self, program: Program) -> None:
+        if program.threads > 1:
+            self.backoff.observe(program.engine.hindered)
 
     @cached_property
-    def _cores(self) -> int:
-        return available()
+    def _most(self) -> int:
+        return most_threads(self.threads)
 
     @cached_property
     def _work(self) -> float:
         """About how many multiply-adds a sample takes, forward and backward."""
         return float(sum(node.layer.cost(node.built) for node in self.problem.network.nodes))
-
-
-def available() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _padded(vector: Array, dtype: Any) -> Vector:

@@ -160,7 +160,11 @@ class Run:
         return sorted({*steps, *(round(k * last / (count - 1)) for k in range(count))})
 
     def resume(
-        self, data: Dataset | None = None, epochs: int | None = None, callbacks: Sequence[Listener] = ()
+        self,
+        data: Dataset | None = None,
+        epochs: int | None = None,
+        callbacks: Sequence[Listener] = (),
+        threads: int | None = None,
     ) -> Trained:
         """Continue the run in its folder, bit for bit as if it had never stopped.
 
@@ -168,6 +172,7 @@ class Run:
             data: what the run was trained on, if it is loaded already or no file holds it
             epochs: the total number of epochs; by default as planned
             callbacks: functions that are called with every event
+            threads: the most threads to use
 
         Raises DataError for other data, and RunError if another process is writing to the run, or
         has resumed it since it was opened.
@@ -188,7 +193,7 @@ class Run:
         try:
             if loader.read_manifest(self.folder) != self.manifest:
                 raise RunError(f"{self.folder}: the run was resumed after it was opened; open it again")
-            return follow(plan, data, self.trained.progress, [recorder, *callbacks])
+            return follow(plan, data, self.trained.progress, [recorder, *callbacks], threads)
         finally:
             recorder.close()
 

@@ -144,8 +144,11 @@ def _current_weights(plan: Plan, position: Position) -> tuple[Vector, Vector]:
     return (position.parameters if average is None else average), position.statistics
 
 
-def run(plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Listener] = ()) -> Ended:
-    """Train to the end of the plan, call the listeners with every event, and return the last one.
+def run(
+    plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Listener] = (), threads: int | None = None
+) -> Ended:
+    """Train to the end of the plan with at most so many threads, call the listeners with every
+    event, and return the last one.
 
     Ctrl-C ends training after the last whole step, as "interrupted". Raises NonFiniteError at the
     first step where a quantity is not finite, after an Ended event ("diverged") with the progress
@@ -160,7 +163,7 @@ def run(plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Liste
     try:
         with np.errstate(all="ignore"):  # every step is checked for non-finite values, which are named
             notify(Started(plan, data, progress))
-            stream = events(plan, data, progress)
+            stream = events(plan, data, progress, threads)
             while True:
                 try:
                     event = next(stream)
@@ -181,18 +184,20 @@ def run(plan: Plan, data: Dataset, progress: Progress, listeners: Sequence[Liste
     return end
 
 
-def events(plan: Plan, data: Dataset, progress: Progress) -> Generator[Event, None, Chunk | None]:
+def events(
+    plan: Plan, data: Dataset, progress: Progress, threads: int | None = None
+) -> Generator[Event, None, Chunk | None]:
     """Yield the steps and epochs up to the end of training; return the last steps."""
     training, problem = data.training, plan.problem(len(data.training.x))
-    engine, length = make_engine(plan.engine, problem), plan.steps_per_epoch(len(training.x))
+    engine, length = make_engine(plan.engine, problem, threads), plan.steps_per_epoch(len(training.x))
     last: Chunk | None = None
     with ThreadPoolExecutor(1) as executor:
         shuffled: Future[Batches] | None = None
         while progress.epoch < plan.epochs and (plan.patience is None or progress.waited < plan.patience):
             batches = shuffled.result() if shuffled else plan.batches(progress.epoch, training)
             batches = batches.cut(progress.position.step - progress.epoch * length, length)
-            if engine.leaves_a_core(batches):  # shuffle the next epoch during this one
-                shuffled = executor.submit(plan.batches, progress.epoch + 1, training)
+            ahead = engine.leaves_a_core(batches)  # shuffle the next epoch during this one
+            shuffled = executor.submit(plan.batches, progress.epoch + 1, training) if ahead else None
             last, left = None, len(batches)
             for chunk in engine.chunks(progress.position, batches):
                 if not chunk.finite:

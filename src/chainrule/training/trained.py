@@ -13,7 +13,8 @@ from chainrule.arrays import Array, Vector, pack
 from chainrule.data import Dataset, Preparation, Prepared, Samples, Target, find, find_samples, load, prepare
 from chainrule.data.barrier import guarded
 from chainrule.descent import Optimizer
-from chainrule.engine import Chunk, StepRecord, make_engine
+from chainrule.engine import Chunk, Engine, StepRecord, make_engine
+from chainrule.engine.threads import most_threads
 from chainrule.errors import DataError, require, unknown
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
@@ -58,6 +59,7 @@ class Trained:
         data: what it was trained on; None if it was read from a run
         reason: why training ended: "complete", "early", "interrupted" or "diverged"
         chunk: the last steps; None if training was interrupted or diverged
+        threads: the most threads to predict with; None for OMP_NUM_THREADS, or one for each core
     """
 
     plan: Plan
@@ -69,6 +71,7 @@ class Trained:
     data: Dataset | None = None
     reason: str = "complete"
     chunk: Chunk | None = field(default=None, repr=False)
+    threads: int | None = None
 
     @property
     def last(self) -> StepRecord | None:
@@ -80,17 +83,21 @@ class Trained:
         """What was measured after each epoch."""
         return self.progress.history
 
-    def raw(self, x: Any) -> Array:
-        """(samples, outputs) the network's output for samples in any form `find_samples` takes.
+    def raw(self, x: Any, threads: int | None = None) -> Array:
+        """(samples, outputs) the network's output for samples in any form `find_samples` takes, with
+        at most so many threads.
 
         Samples of a Dataset, and their array `x`, are prepared already and used as they are.
         """
         x = np.asarray(self._prepared(x))
-        outputs = make_engine(self.plan.engine, self.plan.problem(1)).predict(self.parameters, x, self.statistics)
+        outputs = self._engine(threads).predict(self.parameters, x, self.statistics)
         if not np.isfinite(outputs).all():
             row = int(np.argwhere(~np.isfinite(outputs))[0, 0]) + 1
             raise DataError(f"row {row}: the prediction is not finite; its inputs are too far from the training set's")
         return outputs
+
+    def _engine(self, threads: int | None) -> Engine:
+        return make_engine(self.plan.engine, self.plan.problem(1), self.threads if threads is None else threads)
 
     @property
     def texts(self) -> dict[str, str]:
@@ -104,15 +111,15 @@ class Trained:
             return _numbers(x)
         return self.preparation.apply(find_samples(x, texts=list(self.texts)))
 
-    def predict(self, x: Any) -> Array:
+    def predict(self, x: Any, threads: int | None = None) -> Array:
         """(samples,) the predicted classes, or quantities in their own units; (samples, columns)
-        for several quantities.
+        for several quantities. With at most so many threads.
         """
-        return self.decoded(self.raw(x))
+        return self.decoded(self.raw(x, threads))
 
-    def probabilities(self, x: Any) -> Array | None:
+    def probabilities(self, x: Any, threads: int | None = None) -> Array | None:
         """(samples, classes) the probabilities of the classes; None if the loss has none."""
-        return self.plan.loss.probabilities(self.raw(x))
+        return self.plan.loss.probabilities(self.raw(x, threads))
 
     def decoded(self, prediction: Array) -> Array:
         """The network's output as classes, or as quantities in their own units."""
@@ -168,15 +175,16 @@ class Trained:
             values = data.source.target[rows].astype(np.float64)
         return values.reshape(len(y)) if values.size == len(y) else values
 
-    def evaluate(self, what: Any = None) -> dict[str, float]:
+    def evaluate(self, what: Any = None, threads: int | None = None) -> dict[str, float]:
         """The loss and every metric: on the test set, on data in any form that `find` takes, or on
-        samples of a Dataset.
+        samples of a Dataset. With at most so many threads.
         """
         samples = getattr(self.data, "test", None) if what is None else self._samples(what)
         if samples is None:
             raise DataError("there is no test set; pass the data to evaluate on")
         metrics = measures.names(self.target.task)
-        return loop.evaluate(self.plan, self.target, samples, self.parameters, self.statistics, metrics)
+        engine = self._engine(threads)
+        return loop.evaluate(self.plan, self.target, samples, self.parameters, self.statistics, metrics, engine)
 
     def _samples(self, what: Any) -> Samples:
         if isinstance(what, Samples):
@@ -221,6 +229,7 @@ def train(
     callbacks: Sequence[Listener] = (),
     dtype: str = "float32",
     engine: str | None = None,
+    threads: int | None = None,
 ) -> Trained:
     """Train a network on data, and return it with its best weights.
 
@@ -254,6 +263,9 @@ def train(
             the run
         dtype: "float32" or "float64"
         engine: "native" or "numpy"; by default the fastest
+        threads: the most threads of the native engine, by default OMP_NUM_THREADS or one for each
+            core; the results are the same for any number. While other programs want the cores, it
+            uses one
 
     Raises:
         DataError, ShapeError, SettingError: if this can't be trained, before anything is written
@@ -270,7 +282,7 @@ def train(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, metrics=metrics, dtype=dtype, engine=engine,
     )  # fmt: skip
-    return follow(plan, data, loop.start(plan), callbacks)
+    return follow(plan, data, loop.start(plan), callbacks, threads)
 
 
 def for_loss(loss: str | Loss | None) -> dict[str, Any]:
@@ -285,17 +297,20 @@ def check_callbacks(callbacks: Any) -> None:
     require(are_functions, f"the callbacks are {brief(callbacks)}; pass a list of functions")
 
 
-def follow(plan: Plan, data: Dataset, progress: Progress, callbacks: Sequence[Listener] = ()) -> Trained:
-    """Train by a plan, from this progress on.
+def follow(
+    plan: Plan, data: Dataset, progress: Progress, callbacks: Sequence[Listener] = (), threads: int | None = None
+) -> Trained:
+    """Train by a plan, from this progress on, with at most so many threads.
 
     Callbacks that have a method `close` are closed when training is over, even if it fails.
     """
     check_callbacks(callbacks)
+    most_threads(threads)
     try:
-        end = loop.run(plan, data, progress, callbacks)
+        end = loop.run(plan, data, progress, callbacks, threads)
     finally:
         for callback in callbacks:
             if hasattr(callback, "close"):
                 callback.close()
     weights = loop.final_weights(plan, end.progress)
-    return Trained(plan, data.target, data.preparation, *weights, end.progress, data, end.reason, end.last)
+    return Trained(plan, data.target, data.preparation, *weights, end.progress, data, end.reason, end.last, threads)
