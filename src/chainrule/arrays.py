@@ -37,7 +37,8 @@ class Samples(NamedTuple):
 
     def take(self, rows: Array) -> Samples:
         """The samples in these rows."""
-        return Samples(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+        weight = None if self.weight is None else self.weight[rows]
+        return Samples(self.x.take(rows, axis=0), self.y.take(rows, axis=0), weight)
 
     def thinned(self, most: int) -> Samples:
         """At most `most` of the samples, evenly spaced."""

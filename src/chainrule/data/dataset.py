@@ -343,7 +343,11 @@ def load(
         source = by.without(source, drop)
         if preparation is None:
             preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target))
-        training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
+        # A table is faster to encode than to divide; pictures would take twice the memory.
+        whole = prepare(preparation, source) if source.is_table else None
+        training, held_out, tested = (
+            (prepare(preparation, source.take(r)) if whole is None else whole.take(r)) if len(r) else None for r in rows
+        )
         assert training is not None
         for part, name in ((training, "training"), (held_out, "validation"), (tested, "test")):
             if part is not None and part.weight is not None and not part.weight.any():

@@ -227,11 +227,11 @@ def fit_encoder(column: pl.Series, kind: str, rows: Array) -> Encoder:
         kind: what it is read as
         rows: row numbers of the training set, by which everything else is decided
     """
+    if kind not in ("date", "time", "text", "category"):
+        return Number(column.null_count() > 0 and column[rows].null_count() > 0)
     training = column[rows]
     if kind in ("date", "time"):
         return Date(None, _date_parts(training), training.null_count() > 0)
-    if kind not in ("text", "category"):
-        return Number(training.null_count() > 0)
     texts = cleaned(training)
     written = date_format(cleaned(column)) if kind == "text" else None
     if written is not None:

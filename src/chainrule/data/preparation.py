@@ -126,7 +126,8 @@ class Preparation:
             for encoder, column in zip(self.encoders, frame.iter_columns(), strict=True):
                 for values in encoder.inputs(name, column):
                     scaled = (values - self.mean[k]) / self.deviation[k]
-                    x[:, k] = np.where(np.isnan(scaled), 0.0, scaled)  # the mean, where a value is missing
+                    missing = np.isnan(scaled)
+                    x[:, k] = np.where(missing, 0.0, scaled) if missing.any() else scaled  # the mean, where missing
                     k += 1
         return x
 
@@ -286,9 +287,9 @@ def _mean_and_deviation(name: str, column: str, values: Array) -> tuple[float, f
     Raises DataError for numbers that differ, but have the deviation 0.
     """
     missing = np.isnan(values)
-    known = values[~missing]
+    known = values[~missing] if missing.any() else values
     mean = float(known.mean()) if len(known) else 0.0
-    deviation = float(np.where(missing, mean, values).std())
+    deviation = float((values if known is values else np.where(missing, mean, values)).std())
     if not deviation and len(known) and known.min() < known.max():
         problem = "its numbers differ too little to be scaled; use another unit"
         raise DataError(f"{name}, column {column!r}: {problem}")

@@ -89,7 +89,7 @@ class Source:
 
     def take(self, rows: Array) -> Source:
         """The source restricted to these rows."""
-        features = self.features[rows.tolist() if self.is_table else rows]
+        features = self.features[rows]
         target, weight = (None if array is None else array[rows] for array in (self.target, self.weight))
         return replace(self, features=features, target=target, weight=weight)
 

@@ -134,8 +134,9 @@ def divide(source: Source, validation: float, test: float, seed: int, by: Split 
         is_classified = source.target is not None and infer_task(source, source.target) == "classification"
         if is_classified and source.target is not None and source.target.ndim == 1:
             order = _interleaved(source.target[order], order, random)
-        held_out, tested, training = (np.sort(rows) for rows in np.split(order, np.cumsum(counts)))
-        return training, held_out, tested
+        parts = np.zeros(samples, dtype=np.int8)
+        parts[order[: counts[0]]], parts[order[counts[0] : sum(counts)]] = 1, 2
+        return _divided(source, parts)
     return _in_order(source, values, counts)
 
 

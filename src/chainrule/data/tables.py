@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 20_000
 """More columns are almost certainly a mistake; the file is rejected before it fills the memory."""
 
+SAMPLE = 10_000
+"""The first rows, by which the types of columns are told if all others agree: telling them by all
+takes five times as long as reading.
+"""
+
 PROBE = 100
 """The first values of a text that are tried as dates before the others are."""
 
@@ -55,23 +60,28 @@ def check_width(path: Path, columns: int) -> None:
 def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collection[str] = ()) -> pl.DataFrame:
     """A table from the content of a CSV or TSV file, decoded here; see `formats.read_frame`."""
     _check_encoding(path, content)
-    content = content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n")
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    if content.startswith((b"\r", b"\n")) or content.endswith((b"\n\n", b"\n\r\n", b"\r")):  # else it is no copy
+        content = content.strip(b"\r\n")
     if b"\n" not in content:  # line ends of old Macs
         content = content.replace(b"\r", b"\n")
-    header, _, _ = content.partition(b"\n")
+    header = content[: content.index(b"\n")] if b"\n" in content else content
     is_tabbed = {".tsv", ".tab"} & {suffix.lower() for suffix in path.suffixes[-2:]}
     candidates = "\t" if is_tabbed else ",;\t|"
     separator = max(candidates, key=lambda s: header.count(s.encode()))
     check_width(path, header.count(separator.encode()) + 1)
-    check_budget(str(path), content.count(b"\n"), header.count(separator.encode()) + 1, limits)
+    if len(content) > limits.cells:  # a cell takes a byte or more
+        rows = content.count(b"\n") - content.endswith(b"\n")
+        check_budget(str(path), rows, header.count(separator.encode()) + 1, limits)
     if header.count(b'"') % 2:
         raise DataError(f"{path}, line 1: a column's name has a line break; write it in one line")
     with guarded(f"{path}, line 1: can't be read as a table"):
         names = next(csv.reader([header.decode().rstrip("\r")], delimiter=separator))
     _check_header(path, names)
-    _check_rows(path, content, separator, len(names))
-    if b'"' not in content and (b"\n\n" in content or b"\n\r\n" in content):
-        content = re.sub(rb"(\r?\n)+", b"\n", content)  # otherwise read as missing values
+    if not _is_regular(content, separator, len(names)):
+        _check_rows(path, content, separator, len(names))
+        if b'"' not in content and (b"\n\n" in content or b"\n\r\n" in content):
+            content = re.sub(rb"(\r?\n)+", b"\n", content)  # otherwise read as missing values
     with guarded(f"{path}: can't be read as a table"):
         frame = _parsed(content, separator, names, texts)
         frame.columns = names
@@ -85,17 +95,44 @@ def _parsed(content: bytes, separator: str, names: Sequence[str], texts: Collect
 
     quoted = [name.replace('"', '""') for name in names]  # polars leaves quotes within a name doubled
     types: dict[str, Any] = {quoted[k]: pl.String for k, name in enumerate(names) if name in texts}
+
+    # Looking for texts that mark a missing value takes time, and all of them have such a letter.
+    has_marks = any(content.find(letter, content.find(b"\n")) >= 0 for letter in (b"N", b"n", b"?"))
+    marks = MISSING if has_marks else None
+
+    def read(rows: int | None) -> pl.DataFrame:
+        return pl.read_csv(
+            content, separator=separator, infer_schema_length=rows, null_values=marks, schema_overrides=types
+        )
+
+    if not _has_odd_numbers(content, separator):
+        with contextlib.suppress(pl.exceptions.ComputeError):  # a later value is of another type
+            frame = read(SAMPLE)
+            if not any(_is_unknown(column) for column in frame.iter_columns()):
+                return frame
     while True:
         try:
-            return pl.read_csv(
-                io.BytesIO(content), separator=separator, infer_schema_length=None, null_values=MISSING,
-                schema_overrides=types,
-            )  # fmt: skip
+            return read(None)
         except pl.exceptions.ComputeError as error:  # before version 2: integers of more than 64 bits
             large = re.search(r"as dtype `i64` at column .*\(column number (\d+)\)", str(error), re.DOTALL)
             if large is None or quoted[int(large[1]) - 1] in types:
                 raise
             types[quoted[int(large[1]) - 1]] = pl.Float64
+
+
+def _has_odd_numbers(content: bytes, separator: str) -> bool:
+    """Whether there may be numbers that polars reads, but doesn't take for numbers where it tells
+    types: with quotes, signs or spaces around them.
+    """
+    if b'"' in content or b"+" in content:
+        return True
+    edges = (separator.encode(), b"\n", b"\r") if b" " in content else ()
+    return any(edge + b" " in content or b" " + edge in content for edge in edges) or content.endswith(b" ")
+
+
+def _is_unknown(column: pl.Series) -> bool:
+    """Whether the first SAMPLE values did not tell the type of a column."""
+    return column[:SAMPLE].null_count() == min(SAMPLE, len(column)) and column.null_count() < len(column)
 
 
 def _as_dates(column: pl.Series) -> pl.Series:
@@ -196,7 +233,8 @@ def _sign(column: pl.Series) -> str:
 
 def _check_encoding(path: Path, content: bytes) -> None:
     try:
-        content.decode("utf-8")
+        if not content.isascii():
+            content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         hint = f"save it as UTF-8, for example with 'iconv -f latin1 -t utf-8 {path.name}'"
@@ -213,6 +251,18 @@ def _check_header(path: Path, names: list[str]) -> None:
         if name in seen:
             raise DataError(f"{path}, line 1: two columns are named {name!r}; rename one of them")
         seen.add(name)
+
+
+def _is_regular(content: bytes, separator: str, columns: int) -> bool:
+    """Whether there is nothing to look for: all rows have as many fields as the header, and there
+    are no blank lines and no quotes. Much faster than looking for those that differ.
+    """
+    if columns < 2:
+        return False
+    marks = separator.encode() + b'"\r\n'
+    found = content.translate(None, bytes(set(range(256)) - set(marks)))
+    row = marks[:1] * (columns - 1) + (b"\r\n" if found[columns - 1 : columns] == b"\r" else b"\n")
+    return (found if content.endswith(b"\n") else found + row[columns - 1 :]) == row * -(-len(found) // len(row))
 
 
 def _check_rows(path: Path, content: bytes, separator: str, columns: int) -> None:

@@ -129,8 +129,9 @@ def infer_task(source: Source, target: Array) -> str:
         return "classification"
     if target.ndim > 1 and target.shape[1] > 1:
         return "regression"
-    few = len(np.unique(target)) <= min(20, max(2, len(target) // 5))
-    return "classification" if few and np.array_equal(target, np.round(target)) else "regression"
+    if not np.array_equal(target, np.round(target)):
+        return "regression"
+    return "classification" if len(np.unique(target)) <= min(20, max(2, len(target) // 5)) else "regression"
 
 
 def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:

@@ -84,8 +84,8 @@ class Trained:
         return self.progress.history
 
     def raw(self, x: Any, threads: int | None = None) -> Array:
-        """(samples, outputs) the network's output for samples in any form `find_samples` takes, with
-        at most so many threads.
+        """(samples, outputs) the network's output for samples in any form `find_samples` takes,
+        with at most so many threads.
 
         Samples of a Dataset, and their array `x`, are prepared already and used as they are.
         """
