@@ -96,5 +96,5 @@ def test_a_small_file_of_too_many_cells_is_refused_before_it_is_parsed(monkeypat
 def test_rows_of_errors_are_those_of_the_file(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b,y\n" + "".join(f"{k},{k % 7},{k % 3}.5\n" for k in range(50)) + "1e39,2,3\n")
-    with pytest.raises(DataError, match="row 51, column 'a': 1e.?39 is too large"):
+    with pytest.raises(DataError, match=r"row 51, column 'a': 1e.?39 is too large"):
         find(path)

@@ -11,6 +11,7 @@ import sys
 import types
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 
@@ -87,18 +88,26 @@ def _is_plain(value: Any, hint: Any, arguments: tuple[Any, ...]) -> bool:
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if hint is str:
-        return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+        return isinstance(value, str) and (
+            value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+        )
     return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 
 def _entries(value: dict[str, Any], hint: Any, path: str) -> str | None:
-    hints = get_type_hints(hint, include_extras=True)
+    hints = _hints(hint)
     for key in hints.keys() | value.keys():
         if key not in hints:
             return f"{_at(path, key)} is unknown"
         if key not in value and get_origin(hints[key]) is not NotRequired:
             return f"{_at(path, key)} is missing"
     return _first(misfit(value[key], _bare(inner), _at(path, key)) for key, inner in hints.items() if key in value)
+
+
+@cache
+def _hints(hint: Any) -> dict[str, Any]:
+    """The annotations of a typed dictionary; a file may hold thousands of the same."""
+    return get_type_hints(hint, include_extras=True)
 
 
 def _bare(hint: Any) -> Any:
