@@ -217,7 +217,9 @@ class Preparation:
         if len(self.names) != self.shape[0]:
             raise misfit
         with guarded("it can't prepare a sample"):
-            blank = conform("a blank row", pl.DataFrame({name: [None] for name, _ in self.columns}), self.columns)
+            quick = {name: pl.Float64 for name, kind in self.columns if kind == "number"}  # no text to convert
+            row = pl.DataFrame({name: [None] for name, _ in self.columns}, schema_overrides=quick)
+            blank = conform("a blank row", row, self.columns)
             one = self._encoded("a blank row", blank)
         if one.shape != (1, *self.shape) or not np.isfinite(one).all():
             raise misfit
