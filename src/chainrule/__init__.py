@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from chainrule.network import Network as Network
     from chainrule.runs import Recorder as Recorder
     from chainrule.runs import Run as Run
-    from chainrule.training import Trained as Trained
+    from chainrule.runs import Trained as Trained
+    from chainrule.runs import train as train
     from chainrule.training import learning_rate_range as learning_rate_range
-    from chainrule.training import train as train
 
 _HOMES = {
     "from_arrays": "data",
@@ -44,9 +44,9 @@ _HOMES = {
     "Network": "network",
     "Recorder": "runs",
     "Run": "runs",
-    "Trained": "training",
+    "Trained": "runs",
     "learning_rate_range": "training",
-    "train": "training",
+    "train": "runs",
 }
 
 __all__ = ["__version__", *_HOMES]

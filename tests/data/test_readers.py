@@ -17,8 +17,7 @@ from chainrule.cli import run
 from chainrule.data import find, find_samples, load
 from chainrule.data.barrier import Limits, guarded, read_in_child
 from chainrule.errors import ChainruleError, DataError, SettingError
-from chainrule.runs import Recorder
-from chainrule.training import train
+from chainrule.runs import Recorder, train
 
 ROWS = 60
 RANDOM = np.random.default_rng(0)

@@ -16,7 +16,8 @@ from chainrule.errors import NonFiniteError, SettingError, require
 
 if TYPE_CHECKING:
     from chainrule.data import Dataset
-    from chainrule.training import Event, Plan, Trained
+    from chainrule.runs import Trained
+    from chainrule.training import Event, Plan
 
 
 def train(
@@ -98,10 +99,10 @@ def train(
     if data is None:
         raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
     from chainrule.data import load
-    from chainrule.runs import Recorder
+    from chainrule.runs import Recorder, follow, for_loss
     from chainrule.runs.folder import check_free
     from chainrule.runs.recorder import LIMIT
-    from chainrule.training import follow, for_loss, make_plan, start
+    from chainrule.training import make_plan, start
 
     if limit is not None:
         require(0 < limit < 1e9, f"--limit {limit:g}: pass a number of megabytes greater than 0")

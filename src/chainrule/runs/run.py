@@ -18,9 +18,9 @@ from chainrule.runs import folder as files
 from chainrule.runs import loader
 from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, data_recipe
-from chainrule.training import Listener, Timeline, Trained, follow
+from chainrule.runs.trained import Trained, check_callbacks, follow
+from chainrule.training import Listener, Timeline
 from chainrule.training.loop import final_weights
-from chainrule.training.trained import check_callbacks
 
 
 @dataclass(frozen=True)
