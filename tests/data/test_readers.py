@@ -246,7 +246,7 @@ def test_whole_numbers_that_are_taken_for_classes_are_announced(tmp_path):
         assert notes(data) == []
     for values in (visits % 2, [f"v{k}" for k in visits]):
         assert notes(load(table.with_columns(visits=pl.Series(values)))) == []
-    assert load((NUMBERS, visits)).notes == [note.replace("visits", "y") + " (--task regression)"]
+    assert load((NUMBERS, visits)).notes == [note.replace("visits", "y") + ' (task="regression")']
 
 
 @pytest.mark.parametrize("choice", [{"target": "sise"}, {"drop": ["size"]}, {"read": {"size": "number"}}])

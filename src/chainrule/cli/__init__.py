@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from chainrule.cli import charts, check, display, explain, options, play, train, use, worksheet
-from chainrule.errors import ChainruleError
+from chainrule.errors import ChainruleError, settings_written
 from chainrule.version import VERSION
 
 LONGEST = 100
@@ -63,6 +63,11 @@ def run(arguments: list[str]) -> int:
     help.
     """
     options.ARGUMENTS.set(arguments)
+    with settings_written(options.as_option):
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         code = int(app(arguments or ["--help"], standalone_mode=False) or 0)
         sys.stdout.flush()  # what can't be written is reported, too

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +32,24 @@ Read = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
+
+
+NAMES = {"folder": "--output", "penalties": "--penalty"}
+"""Options that are called otherwise than the arguments in Python that they stand for."""
+
+
+def as_option(name: str, value: Any = None) -> str:
+    """A setting of Python as an option, such as `--task regression`; see `errors.setting`."""
+    option = NAMES.get(name) or "--" + name.replace("_", "-")
+    if value is None:
+        return option
+    if isinstance(value, Mapping):
+        return " ".join(f"{option} {shlex.quote(str(key))}={item}" for key, item in value.items())
+    if name == "image_size":
+        height, width = value
+        return f"{option} {width}x{height}"
+    values = value if isinstance(value, list | tuple) else [value]
+    return " ".join(f"{option} {shlex.quote(str(item))}" for item in values)
 
 
 def spelled(*names: str) -> str:

@@ -20,7 +20,7 @@ from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.prepared import prepared
 from chainrule.data.source import TASKS, Sample, Source, check_types, from_table
 from chainrule.data.targets import Target, class_numbers, fit_target, infer_task
-from chainrule.errors import DataError, SettingError, require, unknown
+from chainrule.errors import DataError, SettingError, require, setting, unknown
 from chainrule.generators import generator
 
 
@@ -82,7 +82,7 @@ class Dataset:
         lines = [] if self.preparation is None else self.preparation.notes
         if self.guessed_classes:
             what = f"the {self.target.width} whole numbers in {self.target.name} are predicted as classes"
-            lines.append(f"{what}; to predict a quantity, choose regression (--task regression)")
+            lines.append(f"{what}; to predict a quantity, choose regression ({setting('task', 'regression')})")
         return lines
 
     @property
@@ -389,10 +389,13 @@ def _check_choices(
     """Raise SettingError for a choice of columns, or of a size, where there is none to make."""
     if not source.is_table:
         chosen = bool(drop or read) or target not in (None, source.target_name)
-        problem = "it is not a table with columns to choose from; leave --target, --drop and --read out"
+        columns = f"{setting('target')}, {setting('drop')} and {setting('read')}"
+        problem = f"it is not a table with columns to choose from; leave {columns} out"
         require(not chosen, f"{source.name}: {problem}")
     is_picture = not source.is_table and source.features.ndim > 2
-    require(size is None or is_picture, f"{source.name}: it has no pictures to resize; leave --image-size out")
+    require(
+        size is None or is_picture, f"{source.name}: it has no pictures to resize; leave {setting('image_size')} out"
+    )
 
 
 def _likely(task: str | None, target: Array | None) -> str | None:
@@ -441,7 +444,7 @@ def split(source: Source, validation: float, test: float, seed: int) -> tuple[Ar
     samples = len(source)
     counts = [max(round(share * samples), 1) if share else 0 for share in (validation, test)]
     if samples - sum(counts) < 2:
-        hint = "add rows, or hold out fewer (--validation, --test)"
+        hint = f"add rows, or hold out fewer ({setting('validation')}, {setting('test')})"
         raise DataError(f"{source.name}: {samples} rows leave fewer than 2 to train on; {hint}")
     random = generator(seed, "split")
     order = random.permutation(samples)

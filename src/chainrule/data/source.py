@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread
+from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread, shortened
 from chainrule.data.tables import AMBIGUOUS, numbers
-from chainrule.errors import DataError, unknown
+from chainrule.errors import DataError, setting, unknown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -197,20 +197,20 @@ def check_types(name: str, frame: pl.DataFrame, chosen: Collection[str] = ()) ->
 
     problem = (
         "{{value!r}} is not a {kind}, but nearly all other values are; correct the cell, leave it empty if the value is"
-        " missing, drop the column (--drop {{column!r}}), or read it as a category (--read {{column!r}}=category)"
+        " missing, drop the column ("
     )
-    ambiguous = (
-        "{value!r} may be a number with decimals or with thousands; write all without commas, or read it as a category"
-        " (--read {column!r}=category)"
-    )
+    ambiguous = "{value!r} may be a number with decimals or with thousands; write all without commas, or "
     for column in frame.iter_columns():
         if column.dtype == pl.String and column.name not in chosen:
+            column_name = shortened(column.name)
+            as_category = f"read it as a category ({setting('read', {column_name: 'category'})})"
             for kind in ("number", "time", "clock"):
                 if _nearly(kind, column):
                     words = "date" if kind == "time" else KINDS[kind]
-                    check_cells(name, column, _no(kind, column), problem.format(kind=words))
+                    remedy = f"{setting('drop', column_name)}), or {as_category}"
+                    check_cells(name, column, _no(kind, column), problem.format(kind=words), remedy)
             if column.null_count() < len(column) and column.str.contains(AMBIGUOUS).all():
-                check_cells(name, column, column.is_not_null(), ambiguous)
+                check_cells(name, column, column.is_not_null(), ambiguous, as_category)
 
 
 def _no(kind: str, column: pl.Series) -> pl.Series:
@@ -249,10 +249,8 @@ def target_column(name: str, values: pl.Series, task: str | None) -> Array:
     missing = values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
     check_cells(name, values, missing, "the target is missing or NaN; fill it in or remove the row")
     if values.dtype == pl.String and task != "classification" and (task == "regression" or _nearly("number", values)):
-        problem = (
-            "{value!r} is not a number, but the target is numeric; correct the cell, or pass --task classification"
-        )
-        check_cells(name, values, _no("number", values), problem)
+        problem = "{value!r} is not a number, but the target is numeric; correct the cell, or pass "
+        check_cells(name, values, _no("number", values), problem, setting("task", "classification"))
         values = numbers(values)
     if values.dtype.is_temporal():
         problem = "a date or time can't be the target; convert it to a number, such as days"

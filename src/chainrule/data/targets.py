@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data.columns import shortened
 from chainrule.data.source import LARGEST, Source
-from chainrule.errors import DataError
+from chainrule.errors import DataError, setting
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,8 @@ def class_numbers(values: Array, name: str) -> Array:
     """
     if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
         problem = f"the target has {values.shape[1]} columns, which are not one-hot: one 1 in each row"
-        remedy = (
-            "to predict them as numbers, choose regression (--task regression); to predict classes, pass one column"
-        )
+        as_numbers = f"to predict them as numbers, choose regression ({setting('task', 'regression')})"
+        remedy = f"{as_numbers}; to predict classes, pass one column"
         raise DataError(f"{name}: {problem}; {remedy}")
     return np.asarray(values).argmax(axis=1)
 
@@ -156,7 +155,7 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
             )
         if len(classes) > min(len(target) // 2, max(20, len(target) // 5)):
             many = f"{len(classes)} classes in {len(target)} rows are too many to learn"
-            raise DataError(f"{where}: {many}; is it the right column, or numeric (--task regression)?")
+            raise DataError(f"{where}: {many}; is it the right column, or numeric ({setting('task', 'regression')})?")
         return Target(task, name, tuple(classes))
     numbers = quantities(target, source.name, name)
     if (numbers == numbers[0]).all():

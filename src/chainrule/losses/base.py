@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.errors import SettingError, ShapeError
+from chainrule.errors import SettingError, ShapeError, setting
 from chainrule.kinds import Kind
 
 
@@ -133,7 +133,7 @@ def class_weight_tuple(weights: Any) -> tuple[float, ...] | None:
         return None
     if isinstance(weights, str) or (isinstance(weights, Mapping) and set(weights) != set(range(len(weights)))):
         what = repr(weights) if isinstance(weights, str) else f"given for {', '.join(map(repr, weights))}"
-        remedy = "give them to train, as class_weight (--class-weight), or list them in class order"
+        remedy = f"give them to train, as {setting('class_weight')}, or list them in class order"
         raise SettingError(f"class weights are {what}, which takes the data: {remedy}")
     if isinstance(weights, Mapping):
         weights = [weights[number] for number in range(len(weights))]

@@ -65,7 +65,7 @@ class Recorder:
         self._sizes: dict[str, int] = {}
         self._state_time = self._checkpoint_time = 0.0
         self._lock: Lock | None = None
-        self._remedy = files.COPY if resume else files.ELSEWHERE
+        self._remedy = files.COPY if resume else None
         if resume:
             self._lock = Lock(self.folder, self._remedy)
         elif numbered:

@@ -13,7 +13,7 @@ from typing import Any
 from chainrule.data import BUILTIN, Dataset, load
 from chainrule.data.columns import EARLIER
 from chainrule.engine import Position, StepRecord
-from chainrule.errors import ChainruleError, DataError, RunError, at_least
+from chainrule.errors import ChainruleError, DataError, RunError, at_least, setting
 from chainrule.runs import folder as files
 from chainrule.runs import loader
 from chainrule.runs.lock import sweep_left
@@ -182,7 +182,7 @@ class Run:
         )  # else a killed process did not say so
         if plan.epochs < complete or is_done:
             sweep_left(self.folder, self.manifest["files"])  # of a process killed just after its last epoch
-            raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more (--epochs)")
+            raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more ({setting('epochs')})")
         data = self.own_data(data)
         recorder = Recorder(self.folder, resume=True)
         try:

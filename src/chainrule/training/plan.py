@@ -17,7 +17,7 @@ from chainrule.data import Dataset, Samples
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Batches, Problem, engine_name
-from chainrule.errors import DataError, ShapeError, at_least, require
+from chainrule.errors import DataError, ShapeError, at_least, require, setting
 from chainrule.generators import generator
 from chainrule.kinds import Kind
 from chainrule.layers import Dense, Flatten
@@ -178,7 +178,7 @@ def make_plan(
     batch_size = at_least(f"the batch size is {batch_size}; it must be at least 1", batch_size, 1)
     if batch_size > samples:
         excess = f"a batch of {batch_size} is more than the {samples} rows to train on"
-        raise DataError(f"{data.name}: {excess}; use --batch-size {samples} or less")
+        raise DataError(f"{data.name}: {excess}; use {setting('batch_size', samples)} or less")
     plan = Plan(
         network,
         loss,
