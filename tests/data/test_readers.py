@@ -218,7 +218,7 @@ def test_targets_of_no_columns_are_refused():
             load((NUMBERS[:, None], y))
 
 
-def test_one_hot_targets_are_classes_and_other_columns_of_0_and_1_are_refused(tmp_path):
+def test_one_hot_targets_are_classes_and_other_columns_of_0_and_1_labels(tmp_path):
     classes = np.arange(ROWS) % 3
     y, several = np.eye(3)[classes], np.eye(3)[classes] + np.eye(3)[(classes + 1) % 3]
     np.savez(tmp_path / "data.npz", x=several, y=y)
@@ -230,7 +230,8 @@ def test_one_hot_targets_are_classes_and_other_columns_of_0_and_1_are_refused(tm
     assert trained.evaluate((several, y)) == trained.evaluate((several, classes))
     for y in (several, np.eye(3)[classes][:, :2]):
         with pytest.raises(DataError, match=r"target has \d columns, which are not one-hot.*choose regression"):
-            load((several, y))
+            load((several, y), task="classification")
+        assert load((several, y)).task == "multilabel"
         with pytest.raises(DataError, match="which are not one-hot"):
             trained.evaluate((several, y))
         assert load((several, y), task="regression").target.width == y.shape[1]

@@ -21,8 +21,13 @@ OUTPUT = ("--output", "-o")
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
 OptionalRun = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The folder of a run.", show_default=False)]
-Target = Annotated[str | None, typer.Option(help="The column to predict; by default the last.")]
-Task = Annotated[str | None, typer.Option(help="'classification' or 'regression', if the target is ambiguous.")]
+Target = Annotated[
+    list[str] | None, typer.Option(help="The column to predict; by default the last; can be repeated for several.")
+]
+Task = Annotated[
+    str | None,
+    typer.Option(help="'classification', 'regression' or 'multilabel' (several columns of 0 and 1), if ambiguous."),
+]
 Drop = Annotated[list[str] | None, typer.Option(help="A column to leave out; can be repeated.")]
 Read = Annotated[
     list[str] | None,

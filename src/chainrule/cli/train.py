@@ -109,7 +109,7 @@ def train(
     if output is not None:
         check_free(output)
     dataset = load(
-        data, target=target, drop=drop or [], task=task, image_size=image_size(size),
+        data, target=target or None, drop=drop or [], task=task, image_size=image_size(size),
         validation=share_or_file(validation, "validation"), test=test, seed=seed, read=read_as(read), **for_loss(loss),
     )  # fmt: skip
     plan = make_plan(
@@ -199,10 +199,12 @@ def _introduce(plan: Plan, data: Dataset) -> None:
     is_picture = len(data.input_shape) > 1
     sizes_of = (data.input_shape[1], data.input_shape[0], *data.input_shape[2:]) if is_picture else data.input_shape
     shape = " x ".join(str(n) for n in sizes_of) + (" pixels" if is_picture else " features")
-    task = f"{data.target.width} classes" if data.task == "classification" else "regression"
     layers = " > ".join(node.name for node in plan.network.nodes)
     out = display.err
-    out.print(display.bold(data.name) + f": {sum(sizes):,} samples of {shape}; target {data.target.name} ({task})")
+    out.print(
+        display.bold(data.name)
+        + f": {sum(sizes):,} samples of {shape}; target {data.target.name} ({data.target.about})"
+    )
     out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test samples")
     for note in data.notes:
         out.print(f"  {note}")
@@ -227,7 +229,9 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     if progress.best and trained.plan.patience is not None:
         reason += f"; restored the weights of epoch {progress.best.epoch}"
     display.err.print(reason)
-    shown = [name for name in ("accuracy", "r2", "rmse") if name in metrics]
+    shown = [name for name in ("accuracy", "f1", "r2", "rmse") if name in metrics]
+    if data.task == "classification":
+        shown.remove("f1")
     lines = {f"test {display.label(name)}": display.number(name, metrics[name]) for name in shown}
     if example.record is not None:
         weight = telling_weight(example.record, trained.plan.network.parameters)

@@ -19,7 +19,7 @@ from chainrule.data.columns import ColumnUse, check_prepared
 from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.prepared import prepared
 from chainrule.data.source import TASKS, Sample, Source, check_types, from_table
-from chainrule.data.targets import Target, class_numbers, fit_target, infer_task
+from chainrule.data.targets import Target, class_numbers, fit_target, infer_task, is_one_hot
 from chainrule.errors import DataError, SettingError, require, setting, unknown
 from chainrule.generators import generator
 
@@ -82,19 +82,25 @@ class Dataset:
         lines = [] if self.preparation is None else self.preparation.notes
         if self.guessed_classes:
             what = f"the {self.target.width} whole numbers in {self.target.name} are predicted as classes"
+            if self.task == "multilabel":
+                what = f"the {self.target.width} columns of 0 and 1 in {self.target.name} are predicted as labels"
             lines.append(f"{what}; to predict a quantity, choose regression ({setting('task', 'regression')})")
         return lines
 
     @property
     def guessed_classes(self) -> bool:
-        """Whether a few whole numbers were taken for classes, which could be a quantity, too."""
+        """Whether a few whole numbers were taken for classes, or columns of 0 and 1 for labels,
+        which could be quantities, too.
+        """
         if self.source is None or self.source.task is not None or self.task == "regression":
             return False
+        if self.task == "multilabel":
+            return True
         return self.target.width > 2 and not any(isinstance(label, str | bool) for label in self.target.classes)
 
     @property
     def task(self) -> str:
-        """The task: "classification" or "regression"."""
+        """The task: "classification", "regression" or "multilabel"."""
         return self.target.task
 
     @property
@@ -135,17 +141,23 @@ def from_arrays(
 
     Args:
         x: samples of shape (samples, ...)
-        y: class indices of shape (samples,), or numbers of shape (samples,) or (samples, outputs)
-        task: "classification" or "regression"; by default inferred from y
+        y: class indices of shape (samples,); numbers of shape (samples,) or (samples, outputs); or
+            labels, 0 or 1, of shape (samples, labels)
+        task: "classification", "regression" or "multilabel"; by default inferred from y, where
+            several columns are numbers
         validation: x and y of the validation set
         weight: (samples,) sample weights
     """
     source = replace(files.source_from_arrays(x, y, task=task), weight=_checked_weight(weight))
     assert source.target is not None
-    if infer_task(source, source.target) == "classification":
+    width = 1 if source.target.ndim == 1 else source.target.shape[1]
+    if task is None and width > 1:
+        task = "regression"
+    if (task or infer_task(source, source.target)) == "classification":
         target = Target("classification", classes=tuple(range(max(int(source.target.max()) + 1, 2))))
+    elif task == "multilabel":
+        target = fit_target(source, np.arange(len(source)), scale=False)
     else:
-        width = 1 if source.target.ndim == 1 else source.target.shape[1]
         target = Target("regression", mean=(0.0,) * width, deviation=(1.0,) * width)
     training = Samples(source.features, source.target, source.weight)
     held_out = Samples(*map(np.asarray, validation)) if validation else None
@@ -155,7 +167,7 @@ def from_arrays(
 def find(
     what: Any,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     drop: str | Sequence[str] = (),
     task: str | None = None,
     image_size: Shape | None = None,
@@ -166,9 +178,10 @@ def find(
     Args:
         what: name of a built-in data set, a file or folder, arrays (x, y), or a pandas or polars
             DataFrame
-        target: the column to predict; by default the last
+        target: the column to predict, or several; by default the last
         drop: columns to leave out
-        task: "classification" or "regression"; by default inferred from the target
+        task: "classification", "regression" or "multilabel" (several columns of 0 and 1); by
+            default inferred from the target
         image_size: (height, width) to which images are resized
         read: what to read columns as instead of what is recognized, such as {"zip": "category"}:
             number, category, date, time or boolean
@@ -273,7 +286,7 @@ def _without_objects(column: Any) -> Any:
 def load(
     what: Any,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     drop: str | Sequence[str] = (),
     task: str | None = None,
     image_size: Shape | None = None,
@@ -291,9 +304,10 @@ def load(
     Args:
         what: name of a built-in data set, a file or folder, arrays (x, y), or a pandas or polars
             DataFrame
-        target: the column to predict; by default the last
+        target: the column to predict, or several; by default the last
         drop: columns to leave out
-        task: "classification" or "regression"; by default inferred from the target
+        task: "classification", "regression" or "multilabel" (several columns of 0 and 1); by
+            default inferred from the target
         image_size: (height, width) to which images are resized
         validation: share of the rows for the validation set, or separate data in a form of `what`
         test: share of the rows for the test set; splits are stratified by class
@@ -339,7 +353,7 @@ def load(
                 raise DataError(f"{source.name}: all samples of the {name} set have the weight 0; split it differently")
         of_its_own = ""
         if not isinstance(validation, int | float):
-            column = source.target_name if source.is_table else None
+            column = (list(source.target_columns) or source.target_name) if source.is_table else None
             as_trained = {"target": column, "read": {**(read or {}), **preparation.texts}}
             separate = find(validation, **{**reading, **as_trained})
             held_out, of_its_own = prepare(preparation, separate), separate.fingerprint
@@ -355,27 +369,32 @@ def load(
         )  # fmt: skip
 
 
-def _named(target: Any, drop: Any, read: Any) -> tuple[str | None, list[str], dict[str, str]]:
+def _named(target: Any, drop: Any, read: Any) -> tuple[str | list[str] | None, list[str], dict[str, str]]:
     """These choices of columns with their names as text, as in `as_polars`."""
+    if isinstance(target, list | tuple):
+        require(len(target) > 0, "the target is an empty list; name a column, or several")
+        target = [str(name) for name in target] if len(target) > 1 else str(target[0])
     drop = [drop] if isinstance(drop, str) or not isinstance(drop, Iterable) else list(drop)
     allowed = "pass a mapping from column to kind, such as {'zip': 'category'}"
     require(read is None or isinstance(read, Mapping), f"read is {brief(read)}; {allowed}")
     kinds = {str(name): kind for name, kind in (read or {}).items()}
-    return None if target is None else str(target), [str(name) for name in drop], kinds
+    target = target if target is None or isinstance(target, list) else str(target)
+    return target, [str(name) for name in drop], kinds
 
 
 def _of_one_column(source: Source) -> Source:
     """The source with the classes that a one-hot target marks.
 
-    Raises DataError for several columns of 0 and 1 that are not one-hot, unless they are to be
-    predicted as numbers.
+    Raises DataError for several columns that are not one-hot where classes are to be predicted.
     """
     y = source.target
-    if y is None or y.ndim < 2 or source.task == "regression":
+    if y is None or y.ndim < 2 or source.task in ("regression", "multilabel"):
         return source
-    if source.task is None and not (y.dtype.kind in "buif" and np.isin(y, (0, 1)).all()):
+    if source.task is None and not is_one_hot(y):
         return source
-    return replace(source, target=class_numbers(y, source.name), task="classification")
+    classes = class_numbers(y, source.name)
+    classes = np.array(source.target_columns)[classes] if source.target_columns else classes
+    return replace(source, target=classes, task="classification")
 
 
 def _absolute(what: str | Path) -> str:
@@ -384,7 +403,11 @@ def _absolute(what: str | Path) -> str:
 
 
 def _check_choices(
-    source: Source, target: str | None, drop: Sequence[str], read: Mapping[str, str] | None, size: Shape | None
+    source: Source,
+    target: str | Sequence[str] | None,
+    drop: Sequence[str],
+    read: Mapping[str, str] | None,
+    size: Shape | None,
 ) -> None:
     """Raise SettingError for a choice of columns, or of a size, where there is none to make."""
     if not source.is_table:
@@ -401,7 +424,9 @@ def _check_choices(
 def _likely(task: str | None, target: Array | None) -> str | None:
     """The task that the loss suggests, unless the target rules it out."""
     numeric = target is not None and target.dtype.kind in "iuf"
-    return None if task == "regression" and not numeric else task
+    are_labels = target is not None and target.ndim > 1 and not is_one_hot(target)
+    ruled_out = not numeric if task == "regression" else are_labels
+    return None if ruled_out else task
 
 
 def _checked_weight(weight: Any) -> Array | None:

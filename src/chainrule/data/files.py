@@ -24,7 +24,7 @@ from chainrule.errors import DataError
 
 def read(
     path: Path,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     drop: Sequence[str] = (),
     task: str | None = None,
     image_size: Shape | None = None,
@@ -34,9 +34,9 @@ def read(
 
     Args:
         path: a CSV, TSV, Parquet or NPZ file, or a folder
-        target: a table's target column; by default the last
+        target: a table's target column, or several; by default the last
         drop: a table's columns to leave out
-        task: "classification" or "regression", if known
+        task: "classification", "regression" or "multilabel", if known
         image_size: (height, width) to which images are resized
         read: what to read a table's columns as
 
@@ -99,7 +99,7 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
             for a network with several inputs
         y: targets of shape (samples,) or (samples, outputs); None if there are none
         name: used in error messages
-        task: "classification" or "regression", if known
+        task: "classification", "regression" or "multilabel", if known
         fingerprint: hash of the content; computed if empty
 
     Raises:

@@ -18,7 +18,7 @@ from chainrule.errors import DataError, setting, unknown
 if TYPE_CHECKING:
     import polars as pl
 
-TASKS = ("classification", "regression")
+TASKS = ("classification", "regression", "multilabel")
 
 LARGEST = float(np.finfo(np.float32).max)
 """Larger numbers can't be prepared: networks compute in float32 by default."""
@@ -55,10 +55,11 @@ class Source:
         features: a table (a polars DataFrame), or an array of shape (samples, *sample_shape)
         target: (samples,) or (samples, outputs); None if there are no targets
         target_name: name of the target
-        task: "classification" or "regression", if known
+        task: "classification", "regression" or "multilabel", if known
         fingerprint: SHA-256 hash of the content; computed if not given
         weight: (samples,) sample weights; None if all are equal
         columns: feature names of an array; empty if it has none
+        target_columns: names of the columns of a target that has several; empty if they have none
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -72,6 +73,7 @@ class Source:
     fingerprint: str = ""
     weight: Array | None = None
     columns: tuple[str, ...] = ()
+    target_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):
@@ -130,7 +132,7 @@ def fingerprint(*parts: Any) -> str:
 def from_table(
     name: str,
     frame: pl.DataFrame,
-    target: str | None,
+    target: str | Sequence[str] | None,
     drop: Sequence[str] = (),
     task: str | None = None,
     fingerprint: str = "",
@@ -141,9 +143,9 @@ def from_table(
     Args:
         name: used in error messages
         frame: the table
-        target: the target column; by default the last
+        target: the target column, or several; by default the last
         drop: columns to leave out
-        task: "classification" or "regression", if known
+        task: "classification", "regression" or "multilabel", if known
         fingerprint: hash of the content; computed if empty
         read: what to read columns as, such as {"price": "number"}
 
@@ -151,19 +153,26 @@ def from_table(
         DataError: with row and column, for a cell that can't be used, or for an unknown column
     """
     check_usable(name, frame)
-    for column in (*drop, *([target] if target is not None else [])):
+    targets = [] if target is None else [target] if isinstance(target, str) else list(target)
+    for column in (*drop, *targets):
         if column not in frame.columns:
             raise DataError(f"{name}: {unknown('column', column, frame.columns)}")
-    if target in drop:
-        raise DataError(f"{name}: column {target!r} can't be both the target and dropped")
+    for column in targets:
+        if column in drop:
+            raise DataError(f"{name}: column {column!r} can't be both the target and dropped")
+        if targets.count(column) > 1:
+            raise DataError(f"{name}: column {column!r} is named twice as the target; name it once")
     frame = reread(name, frame.drop(list(drop)), read or {})
-    if len(frame.columns) < 2:
-        raise DataError(f"{name}: it takes two columns or more: the target, and at least one feature")
-    target = frame.columns[-1] if target is None else target
-    features = frame.drop(target)
+    targets = targets or frame.columns[-1:]
+    if len(frame.columns) <= len(targets):
+        raise DataError(f"{name}: it takes {len(targets) + 1} columns or more: the target, and at least one feature")
+    features = frame.drop(targets)
     features = features.with_columns(_typed(c) for c in features.iter_columns() if c.name not in (read or {}))
     check_finite(name, features)
-    return Source(name, features, target_column(name, frame[target], task), target, task, fingerprint)
+    if len(targets) == 1:
+        return Source(name, features, target_column(name, frame[targets[0]], task), targets[0], task, fingerprint)
+    y, together = target_columns(name, frame.select(targets)), joined(targets)
+    return Source(name, features, y, together, task, fingerprint, target_columns=tuple(targets))
 
 
 def check_finite(name: str, frame: pl.DataFrame) -> None:
@@ -238,6 +247,24 @@ def _typed(column: pl.Series) -> pl.Series:
         return found if found.null_count() == column.null_count() < len(column) else column
     is_wide = column.dtype.is_integer() and str(column.dtype).endswith("128")
     return column.cast(pl.Float64) if is_wide or column.dtype.is_decimal() else column
+
+
+def joined(columns: Sequence[str], most: int = 3) -> str:
+    """The name of a target of several columns."""
+    more = len(columns) - most
+    return ", ".join(columns[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def target_columns(name: str, frame: pl.DataFrame) -> Array:
+    """(samples, columns) a target of several columns; raises DataError unless they are numbers, or
+    true and false.
+    """
+    columns = [target_column(name, column, None) for column in frame.iter_columns()]
+    for column, values in zip(frame.columns, columns, strict=True):
+        if values.dtype.kind not in "buif":
+            problem = f"{shortened(values[0])!r} is not a number; where there are several, targets must be numbers"
+            raise DataError(f"{name}, column {column!r}: {problem}, or 0 and 1")
+    return np.column_stack(columns)
 
 
 def target_column(name: str, values: pl.Series, task: str | None) -> Array:

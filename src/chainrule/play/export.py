@@ -85,7 +85,7 @@ def _columns(data: Dataset) -> str:
     if data.preparation is None or data.preparation.kind != "table":
         return ""
     read = {column: kind for column, kind in data.preparation.columns if kind in READ and kind != "number"}
-    return f"target={data.target.name!r}, task={data.task!r}, " + (f"read={read!r}, " if read else "")
+    return f"target={data.target.in_table!r}, task={data.task!r}, " + (f"read={read!r}, " if read else "")
 
 
 def _data_code(trainer: Trainer) -> list[str]:

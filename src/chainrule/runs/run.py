@@ -224,8 +224,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     """How data differs from what a run was trained on, by their recipes."""
     if before["fingerprint"] != now["fingerprint"]:
         return ["the fingerprint"]
-    keys = ("name", "task", "classes")
-    differences = [f"the target's {key}" for key in keys if before["target"][key] != now["target"][key]]
+    keys = ("name", "task", "classes", "columns")  # older runs have no columns
+    differences = [f"the target's {key}" for key in keys if before["target"].get(key, []) != now["target"][key]]
     differences += [f"the number of {part} rows" for part, n in now["rows"].items() if before["rows"].get(part) != n]
     if before.get("weight", now["weight"]) != now["weight"]:
         differences.append("the samples' weights")

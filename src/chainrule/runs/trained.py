@@ -33,10 +33,10 @@ class HeldOut:
     Attributes:
         rows: (samples,) their rows in what was read, counted from 1; None if unknown
         targets: (samples,) the true classes, or the true quantities in their own units; (samples,
-            columns) for several quantities
+            columns) for several quantities, and for labels, as 0 and 1
         predictions: the predicted ones, in the same shape
-        probabilities: (samples, classes) of each class; None for quantities, and for losses
-            without probabilities
+        probabilities: (samples, classes) of each class, or (samples, labels); None for quantities,
+            and for losses without probabilities
     """
 
     rows: Array | None
@@ -106,18 +106,22 @@ class Trained:
 
     def predict(self, x: Any) -> Array:
         """(samples,) the predicted classes, or quantities in their own units; (samples, columns)
-        for several quantities.
+        for several quantities, and for labels, as 0 and 1.
         """
         return self.decoded(self.raw(x))
 
     def probabilities(self, x: Any) -> Array | None:
-        """(samples, classes) the probabilities of the classes; None if the loss has none."""
+        """(samples, classes) the probabilities of the classes, or (samples, labels) those of the
+        labels; None if the loss has none.
+        """
         return self.plan.loss.probabilities(self.raw(x))
 
     def decoded(self, prediction: Array) -> Array:
-        """The network's output as classes, or as quantities in their own units."""
+        """The network's output as classes, as labels, or as quantities in their own units."""
         if self.target.task == "classification":
             return self.target.decode(self.plan.loss.classes(prediction))
+        if self.target.task == "multilabel":
+            return self.target.decode(prediction > 0)  # a probability of more than 1/2
         values = self.target.decode(self.plan.loss.point(prediction))
         return values[:, 0] if values.shape[1] == 1 else values
 
@@ -150,7 +154,7 @@ class Trained:
         samples, rows = getattr(data, part), getattr(data, f"{part}_rows")
         if samples is None:
             raise DataError(f"no predictions for held-out samples: there is no {part} set")
-        raw, is_classified = self.raw(samples), self.target.task == "classification"
+        raw, is_classified = self.raw(samples), self.target.task != "regression"
         return HeldOut(
             None if rows is None else rows + 1,
             self._targets(data, np.asarray(samples.y), rows),
@@ -162,6 +166,8 @@ class Trained:
         """The true targets as they were read; decoded from y where that is unknown."""
         if self.target.task == "classification":
             return self.target.decode(y if y.ndim == 1 else y.argmax(axis=1))
+        if self.target.task == "multilabel":
+            return self.target.decode(y)
         if rows is None or data.source is None or data.source.target is None:
             values = self.target.decode(y.reshape(len(y), -1))
         else:
@@ -188,7 +194,7 @@ class Trained:
             is_encoded = isinstance(y, Prepared) or (self.preparation is None and self.target.task == "regression")
             y = _numbers(y) if is_encoded else self.target.encode(np.asarray(y), "the targets")
             return Samples(self._prepared(x), y)
-        column = self.target.name if self.preparation.kind == "table" else None
+        column = self.target.in_table if self.preparation.kind == "table" else None
         return prepare(self.preparation, find(what, target=column, task=self.target.task, read=self.texts))
 
 

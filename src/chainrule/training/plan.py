@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule import generators
 from chainrule.arrays import Array, Vector
-from chainrule.data import Dataset, Samples
+from chainrule.data import Dataset, Samples, Target
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Batches, Problem, engine_name
@@ -221,10 +221,15 @@ def _engine(name: str | None) -> str:
 
 
 def default_loss(data: Dataset) -> Loss:
-    """Cross-entropy for classes, the mean squared error for quantities."""
+    """Cross-entropy for classes and labels, the mean squared error for quantities."""
     if data.task == "regression":
         return MeanSquaredError()
-    return BinaryCrossEntropy() if data.target.width == 2 else CategoricalCrossEntropy()
+    return BinaryCrossEntropy() if data.task == "multilabel" or data.target.width == 2 else CategoricalCrossEntropy()
+
+
+def outputs_for(loss: Loss, target: Target) -> int:
+    """The number of outputs that the network needs; for labels one each."""
+    return target.width if target.task == "multilabel" else loss.outputs(target.width)
 
 
 def build_network(network: Any, data: Dataset, loss: Loss, dtype: str = "float32") -> Network:
@@ -240,10 +245,10 @@ def build_network(network: Any, data: Dataset, loss: Loss, dtype: str = "float32
         layers = parse(hidden.strip())
         if len(data.input_shape) > 1 and not (layers and layers[0].accepts_images):
             layers = [Flatten(), *layers]
-        network = [*layers, *(parse(output.strip()) if arrow else [Dense(loss.outputs(data.target.width))])]
+        network = [*layers, *(parse(output.strip()) if arrow else [Dense(outputs_for(loss, data.target))])]
     if not isinstance(network, Network):
         network = Network(network, data.input_shape, dtype)
-    shape, outputs = network.input_shape, (loss.outputs(data.target.width),)
+    shape, outputs = network.input_shape, (outputs_for(loss, data.target),)
     if shape != data.input_shape:
         raise ShapeError(
             f"the network takes samples of shape {shape}, but those of {data.name} have shape {data.input_shape}"
