@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from chainrule.runs import Recorder as Recorder
     from chainrule.runs import Run as Run
     from chainrule.runs import Trained as Trained
+    from chainrule.runs import open as open
     from chainrule.runs import train as train
     from chainrule.training import learning_rate_range as learning_rate_range
 
@@ -46,6 +47,7 @@ _HOMES = {
     "Run": "runs",
     "Trained": "runs",
     "learning_rate_range": "training",
+    "open": "runs",
     "train": "runs",
 }
 

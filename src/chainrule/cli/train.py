@@ -51,7 +51,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     validation: Annotated[str, typer.Option(help="The share of the rows to validate on, or a file.")] = "0.1",
-    test: Annotated[float, typer.Option(help="The share of the rows to test on after training.")] = 0.2,
+    test: Annotated[str, typer.Option(help="The share of the rows to test on after training, or a file.")] = "0.2",
     patience: Annotated[
         str,
         typer.Option(help="Epochs to wait for a better validation loss before stopping: a number, 'none' or 'auto'."),
@@ -110,7 +110,8 @@ def train(
         check_free(output)
     dataset = load(
         data, target=target or None, drop=drop or [], task=task, image_size=image_size(size),
-        validation=share_or_file(validation, "validation"), test=test, seed=seed, read=read_as(read), **for_loss(loss),
+        validation=share_or_file(validation, "validation"), test=share_or_file(test, "test"), seed=seed,
+        read=read_as(read), **for_loss(loss),
     )  # fmt: skip
     plan = make_plan(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,

@@ -16,6 +16,7 @@ from chainrule.data import files, plane
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import ColumnUse, check_prepared
+from chainrule.data.dataframes import as_polars, from_pair, is_frame, samples_of
 from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.prepared import prepared
 from chainrule.data.source import TASKS, Sample, Source, check_types, from_table
@@ -42,6 +43,7 @@ class Dataset:
         validation_rows: the same for the validation set; None if it has a source of its own
         test_rows: the same for the test set
         validation_fingerprint: hash of the validation set's own source; empty if it has none
+        test_fingerprint: the same for the test set
     """
 
     training: Samples
@@ -57,6 +59,7 @@ class Dataset:
     validation_rows: Array | None = field(default=None, repr=False)
     test_rows: Array | None = field(default=None, repr=False)
     validation_fingerprint: str = ""
+    test_fingerprint: str = ""
 
     def sample(self, number: int) -> Sample | None:
         """A sample of the training set as it was read; None if the source is unknown."""
@@ -198,8 +201,8 @@ def find(
         if isinstance(what, str | Path):
             return _builtin(what) or files.read(Path(what), target, drop, task, image_size, read)
         if isinstance(what, tuple | list) and len(what) == 2:
-            return files.source_from_arrays(what[0], what[1], task=task)
-        if _is_frame(what):
+            return from_pair(what[0], what[1], task, drop, read)
+        if is_frame(what):
             return from_table("table", as_polars(what), target, drop, task, read=read)
     allowed = "a file, the name of a built-in data set, a tuple of arrays (x, y), or a DataFrame"
     raise DataError(f"can't use {type(what).__name__} as data; pass {allowed}")
@@ -218,14 +221,7 @@ def find_samples(what: Any, image_size: Shape | None = None, texts: Collection[s
             return replace(builtin, target=None) if builtin else files.read_samples(Path(what), image_size, texts)
         if isinstance(what, Dataset):
             raise DataError("pass one of the data set's parts, such as data.test")
-        if _is_frame(what):
-            return Source("table", as_polars(what), None)
-        return files.source_from_arrays(what, None)
-
-
-def _is_frame(what: Any) -> bool:
-    """Whether this is a pandas or polars frame. Asking a LazyFrame itself would be slow."""
-    return hasattr(type(what), "columns") and not isinstance(what, Dataset)
+        return samples_of(what)
 
 
 def _builtin(what: str | Path) -> Source | None:
@@ -246,43 +242,6 @@ def _builtin(what: str | Path) -> Source | None:
     return None
 
 
-def as_polars(frame: Any) -> Any:
-    """A pandas or polars DataFrame as a polars one; NaN in pandas (missing) becomes null."""
-    import polars as pl
-
-    if isinstance(frame, pl.LazyFrame):
-        frame = frame.collect()
-    if isinstance(frame, pl.DataFrame):
-        return frame.with_columns(map(_without_objects, frame.select(pl.col(pl.Object)).iter_columns()))
-    names = [str(name) for name in frame.columns]  # pandas allows any object
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"table: two columns are named {name!r}; rename one of them")
-    columns = []
-    for position, name in enumerate(names):
-        series = frame.iloc[:, position]
-        missing = series.isna().to_numpy()
-        if series.dtype.kind in "Mm":
-            if getattr(series.dtype, "tz", None) is not None:
-                series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-            kind = {"M": "datetime64[us]", "m": "timedelta64[us]"}[series.dtype.kind]
-            values = series.to_numpy().astype(kind)
-        elif series.dtype.kind in "iufb" and not missing.any():
-            values = series.to_numpy()
-        else:
-            values = [None if null else value for value, null in zip(series.tolist(), missing, strict=True)]
-        with guarded(f"table, column {name!r}: its values can't be read"):
-            columns.append(_without_objects(pl.Series(name, values, strict=False)))
-    return pl.DataFrame(dict(zip(names, columns, strict=True)))  # from a list, the name "" would be lost
-
-
-def _without_objects(column: Any) -> Any:
-    """A column; without its values if they are Python objects, on which polars may panic."""
-    import polars as pl
-
-    return pl.Series(column.name, [None] * len(column), pl.Binary) if column.dtype == pl.Object else column
-
-
 def load(
     what: Any,
     *,
@@ -291,7 +250,7 @@ def load(
     task: str | None = None,
     image_size: Shape | None = None,
     validation: float | Any = 0.1,
-    test: float = 0.2,
+    test: float | Any = 0.2,
     seed: int = 0,
     scale_target: bool = True,
     likely_task: str | None = None,
@@ -310,7 +269,7 @@ def load(
             default inferred from the target
         image_size: (height, width) to which images are resized
         validation: share of the rows for the validation set, or separate data in a form of `what`
-        test: share of the rows for the test set; splits are stratified by class
+        test: the same for the test set; splits are stratified by class
         seed: seed of the split
         scale_target: whether to standardize a numeric target
         likely_task: the task to assume if the target is ambiguous
@@ -342,8 +301,8 @@ def load(
         if source.is_table:
             check_types(source.name, source.features, read or {})
             check_prepared(source.name, source.features)
-        share = validation if isinstance(validation, int | float) else 0.0
-        rows = split(source, share, test, seed)
+        shares = [part if _is_share(part) else 0.0 for part in (validation, test)]
+        rows = split(source, shares[0], shares[1], seed)
         if preparation is None:
             preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target))
         training, held_out, tested = (prepare(preparation, source.take(r)) if len(r) else None for r in rows)
@@ -351,22 +310,34 @@ def load(
         for part, name in ((training, "training"), (held_out, "validation"), (tested, "test")):
             if part is not None and part.weight is not None and not part.weight.any():
                 raise DataError(f"{source.name}: all samples of the {name} set have the weight 0; split it differently")
-        of_its_own = ""
-        if not isinstance(validation, int | float):
-            column = (list(source.target_columns) or source.target_name) if source.is_table else None
-            as_trained = {"target": column, "read": {**(read or {}), **preparation.texts}}
-            separate = find(validation, **{**reading, **as_trained})
-            held_out, of_its_own = prepare(preparation, separate), separate.fingerprint
+        column = (list(source.target_columns) or source.target_name) if source.is_table else None
+        as_trained = {**reading, "target": column, "read": {**(read or {}), **preparation.texts}}
+        held_out, of_validation = _of_its_own(validation, preparation, as_trained) or (held_out, "")
+        tested, of_test = _of_its_own(test, preparation, as_trained) or (tested, "")
         settings = None
-        if isinstance(what, str | Path) and isinstance(validation, int | float | str | Path) and weight is None:
-            what, validation = (w if isinstance(w, int | float) else _absolute(w) for w in (what, validation))
+        are_named = all(_is_share(part) or isinstance(part, str | Path) for part in (validation, test))
+        if isinstance(what, str | Path) and are_named and weight is None:
+            what, validation, test = map(_absolute, (what, validation, test))
             splitting = {"validation": validation, "test": test, "seed": seed}
             settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
-        used, of_validation, of_test = (r if len(r) else None for r in rows)
+        used, held_out_rows, tested_rows = (r if len(r) else None for r in rows)
         return Dataset(
             training, held_out, tested, preparation.target, preparation, source.name, source.fingerprint, settings,
-            source, used, of_validation, of_test, of_its_own,
+            source, used, held_out_rows, tested_rows, of_validation, of_test,
         )  # fmt: skip
+
+
+def _is_share(part: Any) -> bool:
+    """Whether a part of the data is given as a share of the rows."""
+    return isinstance(part, int | float)
+
+
+def _of_its_own(part: Any, preparation: Preparation, reading: Mapping[str, Any]) -> tuple[Samples, str] | None:
+    """A part that is data of its own, prepared, and its fingerprint; None for a share of rows."""
+    if _is_share(part):
+        return None
+    source = find(part, **reading)
+    return prepare(preparation, source), source.fingerprint
 
 
 def _named(target: Any, drop: Any, read: Any) -> tuple[str | list[str] | None, list[str], dict[str, str]]:
@@ -397,8 +368,12 @@ def _of_one_column(source: Source) -> Source:
     return replace(source, target=classes, task="classification")
 
 
-def _absolute(what: str | Path) -> str:
-    """The name of a built-in data set, or a path that is valid in every working directory."""
+def _absolute(what: Any) -> Any:
+    """The name of a built-in data set, or a path that is valid in every working directory; a share
+    of the rows as it is.
+    """
+    if _is_share(what):
+        return what
     return str(what) if str(what) in BUILTIN else str(Path(what).absolute())
 
 
@@ -415,6 +390,8 @@ def _check_choices(
         columns = f"{setting('target')}, {setting('drop')} and {setting('read')}"
         problem = f"it is not a table with columns to choose from; leave {columns} out"
         require(not chosen, f"{source.name}: {problem}")
+    known = (None, source.target_name, list(source.target_columns))
+    require(target in known, f"{source.name}: its targets are passed apart from it; leave {setting('target')} out")
     is_picture = not source.is_table and source.features.ndim > 2
     require(
         size is None or is_picture, f"{source.name}: it has no pictures to resize; leave {setting('image_size')} out"

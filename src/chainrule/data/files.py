@@ -112,24 +112,28 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
     if x.ndim == 0 or x.dtype.kind not in "buif":
         raise DataError(f"{name}: x must be a numeric array with a row per sample, not {x.dtype} of shape {x.shape}")
     _check_finite(name, "x", x)
-    if y is not None:
-        y = np.asarray(y)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
-        if y.dtype.kind == "S":
-            with guarded(f"{name}: y can't be read as text"):
-                y = np.char.decode(y, "utf-8")
-        if y.dtype.kind == "U":
-            with guarded(f"{name}: y can't be read as text"):
-                y.tolist()  # fails for numbers that are no characters
-        if y.dtype.kind == "O":
-            _check_labels(name, y)
-        if y.dtype.kind not in "buifUO":
-            raise DataError(f"{name}: y must be numbers or text, not {y.dtype}")
-        if y.ndim not in (1, 2) or y.shape[1:] == (0,):
-            raise DataError(f"{name}: y must have the shape (samples,) or (samples, outputs), not {y.shape}")
-        _check_finite(name, "y", y)
-    return Source(name, x, y, "y", task, fingerprint)
+    return Source(name, x, None if y is None else checked_targets(name, y), "y", task, fingerprint)
+
+
+def checked_targets(name: str, y: Any) -> Array:
+    """(samples,) or (samples, outputs) targets; raises DataError for what can't be predicted."""
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.dtype.kind == "S":
+        with guarded(f"{name}: y can't be read as text"):
+            y = np.char.decode(y, "utf-8")
+    if y.dtype.kind == "U":
+        with guarded(f"{name}: y can't be read as text"):
+            y.tolist()  # fails for numbers that are no characters
+    if y.dtype.kind == "O":
+        _check_labels(name, y)
+    if y.dtype.kind not in "buifUO":
+        raise DataError(f"{name}: y must be numbers or text, not {y.dtype}")
+    if y.ndim not in (1, 2) or y.shape[1:] == (0,):
+        raise DataError(f"{name}: y must have the shape (samples,) or (samples, outputs), not {y.shape}")
+    _check_finite(name, "y", y)
+    return y
 
 
 def _check_labels(name: str, y: Array) -> None:

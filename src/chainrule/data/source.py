@@ -162,13 +162,12 @@ def from_table(
             raise DataError(f"{name}: column {column!r} can't be both the target and dropped")
         if targets.count(column) > 1:
             raise DataError(f"{name}: column {column!r} is named twice as the target; name it once")
-    frame = reread(name, frame.drop(list(drop)), read or {})
+    read = read or {}
+    frame = reread(name, frame.drop(list(drop)), read)
     targets = targets or frame.columns[-1:]
     if len(frame.columns) <= len(targets):
         raise DataError(f"{name}: it takes {len(targets) + 1} columns or more: the target, and at least one feature")
-    features = frame.drop(targets)
-    features = features.with_columns(_typed(c) for c in features.iter_columns() if c.name not in (read or {}))
-    check_finite(name, features)
+    features = _features(name, frame.drop(targets), read)
     if len(targets) == 1:
         return Source(name, features, target_column(name, frame[targets[0]], task), targets[0], task, fingerprint)
     y, together = target_columns(name, frame.select(targets)), joined(targets)
@@ -247,6 +246,24 @@ def _typed(column: pl.Series) -> pl.Series:
         return found if found.null_count() == column.null_count() < len(column) else column
     is_wide = column.dtype.is_integer() and str(column.dtype).endswith("128")
     return column.cast(pl.Float64) if is_wide or column.dtype.is_decimal() else column
+
+
+def without(name: str, frame: pl.DataFrame, drop: Sequence[str], read: Mapping[str, str]) -> pl.DataFrame:
+    """A table of features alone, without these columns, and with others read as these kinds.
+
+    Raises DataError, with row and column, for a cell that can't be used, or for an unknown column.
+    """
+    for column in drop:
+        if column not in frame.columns:
+            raise DataError(f"{name}: {unknown('column', column, frame.columns)}")
+    return _features(name, reread(name, frame.drop(list(drop)), read), read)
+
+
+def _features(name: str, frame: pl.DataFrame, read: Mapping[str, str]) -> pl.DataFrame:
+    """A table's features with the types that are computed with, all finite."""
+    frame = frame.with_columns(_typed(column) for column in frame.iter_columns() if column.name not in read)
+    check_finite(name, frame)
+    return frame
 
 
 def joined(columns: Sequence[str], most: int = 3) -> str:

@@ -74,7 +74,7 @@ class Settings(TypedDict):
     image_size: tuple[Size, Size] | None
     likely_task: Task | None
     validation: float | str
-    test: Annotated[float, Range(0, 1)]
+    test: Annotated[float, Range(0, 1)] | str
     seed: int
     scale_target: bool
     read: NotRequired[dict[str, str]]
@@ -96,6 +96,7 @@ class DataRecipe(TypedDict):
     fingerprint: str
     weight: NotRequired[str | None]
     validation: NotRequired[str]
+    test: NotRequired[str]
     settings: Settings | None
     rows: Rows
     target: TargetRecipe
@@ -124,6 +125,7 @@ class PreparationRecipe(TypedDict):
     shape: list[Size]
     columns: list[tuple[str, Kind | Literal["truth"]]]  # of earlier versions
     left_out: NotRequired[list[tuple[str, str]]]
+    features: NotRequired[list[str]]
     encoders: NotRequired[list[EncoderRecipe]]
     target: TargetRecipe
 
@@ -298,6 +300,11 @@ def _preparation(folder: Path, manifest: Manifest, plan: Plan, target: Target) -
         raise _altered(path, f"a preparation of {about['kind']} has {fitted}, and columns only for a table")
     if _target(about["target"], path) != target or tuple(about["shape"]) != plan.network.input_shape:
         raise _altered(path, "its target or shape differs from the recipe's")
+    features = about.get("features", [])
+    used = {column for column, _ in [*about["columns"], *about.get("left_out", ())]}
+    whole = not features or (used == {*features} if is_table else [len(features)] == about["shape"])
+    if len({*features}) != len(features) or not whole:
+        raise _altered(path, "its features are not the columns of a sample")
     contents = {name: files.read_file(folder, manifest, name) for name in names}
     return _built(path, lambda: Preparation.from_contents(contents))
 

@@ -55,7 +55,9 @@ class Run:
         loaded = loader.load(folder, own)
         weights = final_weights(loaded.plan, loaded.progress)
         status = loaded.manifest["status"]
-        trained = Trained(loaded.plan, loaded.target, loaded.preparation, *weights, loaded.progress, reason=status)
+        trained = Trained(
+            loaded.plan, loaded.target, loaded.preparation, *weights, loaded.progress, reason=status, folder=folder
+        )
         return Run(folder, loaded.manifest, loaded.data, loaded.versions, trained)
 
     def load_data(self) -> Dataset:
@@ -68,8 +70,9 @@ class Run:
             arguments: dict[str, Any] = {**settings, "what": what, "task": self.data["target"]["task"]}
             if settings.get("read"):
                 arguments["read"] = {name: EARLIER.get(kind, kind) for name, kind in settings["read"].items()}
-            if isinstance(settings["validation"], str):
-                arguments["validation"] = self._places(settings["validation"])[0]
+            for part in ("validation", "test"):
+                if isinstance(arguments[part], str):
+                    arguments[part] = self._places(arguments[part])[0]
             try:
                 data = load(**arguments, preparation=self.trained.preparation)
                 if data.fingerprint == self.data["fingerprint"]:
@@ -188,9 +191,18 @@ class Run:
         try:
             if loader.read_manifest(self.folder) != self.manifest:
                 raise RunError(f"{self.folder}: the run was resumed after it was opened; open it again")
-            return follow(plan, data, self.trained.progress, [recorder, *callbacks])
+            return replace(follow(plan, data, self.trained.progress, [recorder, *callbacks]), folder=self.folder)
         finally:
             recorder.close()
+
+
+def open(folder: str | Path, own: type | Iterable[type] = ()) -> Trained:
+    """The trained network in a folder, from `Trained.save` or a run, ready to predict.
+
+    `Run.open` gives the run, with its data and its steps. The arguments are the same; RunError is
+    raised for a folder that is missing, incomplete, altered or newer. No code in it is executed.
+    """
+    return Run.open(folder, own).trained
 
 
 @dataclass(frozen=True)
@@ -229,8 +241,9 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     differences += [f"the number of {part} rows" for part, n in now["rows"].items() if before["rows"].get(part) != n]
     if before.get("weight", now["weight"]) != now["weight"]:
         differences.append("the samples' weights")
-    if before.get("validation", now["validation"]) != now["validation"]:
-        differences.append("the validation data")
+    for part in ("validation", "test"):  # of which older runs have no fingerprint
+        if before.get(part, now[part]) != now[part]:
+            differences.append(f"the {part} data")
     if before["settings"] and now["settings"]:
         settings = before["settings"], now["settings"]
         differences += [f"the setting {key}" for key in SPLIT if len({str(s.get(key)) for s in settings}) > 1]

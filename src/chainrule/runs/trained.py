@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Vector, pack
-from chainrule.data import Dataset, Preparation, Prepared, Samples, Target, find, find_samples, load, prepare
+from chainrule.arrays import Array, Shape, Vector, pack
+from chainrule.data import Dataset, Preparation, Prepared, Samples, Source, Target, find, find_samples, load, prepare
 from chainrule.data.barrier import guarded
+from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.descent import Optimizer
 from chainrule.engine import Chunk, StepRecord, make_engine
 from chainrule.errors import DataError, require, unknown
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
+from chainrule.runs.recorder import Recorder, copy
 from chainrule.training import loop
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight
@@ -58,6 +61,8 @@ class Trained:
         data: what it was trained on; None if it was read from a run
         reason: why training ended: "complete", "early", "interrupted" or "diverged"
         chunk: the last steps; None if training was interrupted or diverged
+        start: where training started
+        folder: the run that it was read from; None if it was trained in this process
     """
 
     plan: Plan
@@ -69,6 +74,40 @@ class Trained:
     data: Dataset | None = None
     reason: str = "complete"
     chunk: Chunk | None = field(default=None, repr=False)
+    start: Progress | None = field(default=None, repr=False)
+    folder: Path | None = field(default=None, repr=False)
+
+    def save(self, folder: str | Path) -> None:
+        """Write this into a folder, as the run that it is: `chainrule.open` reads it, and so do the
+        commands (`chainrule show FOLDER`).
+
+        Args:
+            folder: a folder that does not exist yet
+
+        Raises:
+            RunError: if the folder exists, or can't be written
+            DataError: if what it was trained on is no longer known
+
+        Examples:
+            >>> import tempfile, chainrule
+            >>> trained = train("8 tanh", "iris", epochs=2)
+            >>> with tempfile.TemporaryDirectory() as parent:
+            ...     trained.save(f"{parent}/iris")
+            ...     same = chainrule.open(f"{parent}/iris")
+            >>> bool((same.predict("iris") == trained.predict("iris")).all())
+            True
+        """
+        if self.folder is not None:
+            copy(self.folder, Path(folder))
+            return
+        if self.data is None:
+            raise DataError("what the network was trained on is no longer known; save it before it is pickled")
+        recorder = Recorder(folder)
+        try:
+            recorder(loop.Started(self.plan, self.data, self.start or loop.start(self.plan)))
+            recorder(loop.Ended(self.plan, self.data, self.progress, self.reason))
+        finally:
+            recorder.close()
 
     @property
     def last(self) -> StepRecord | None:
@@ -201,6 +240,9 @@ class Trained:
 def _numbers(x: Any) -> Array:
     """This as an array; raises DataError unless it is one of numbers."""
     with guarded("the samples are no array"):
+        if is_frame(x):
+            frame = as_polars(x)
+            return as_array(Source("table", frame, None), (), (frame.width,))
         array = pack(x) if isinstance(x, tuple) else np.asarray(x)
     if array.dtype.kind not in "buif":
         raise DataError(f"an array of numbers is needed, not {array.dtype} of shape {array.shape}")
@@ -208,9 +250,15 @@ def _numbers(x: Any) -> Array:
 
 
 def train(
+    *what: Any,
     network: Any = None,
-    data: Any = "digits",
-    *,
+    data: Any = None,
+    target: str | Sequence[str] | None = None,
+    drop: str | Sequence[str] = (),
+    task: str | None = None,
+    read: Mapping[str, str] | None = None,
+    image_size: Shape | None = None,
+    weight: Array | None = None,
     loss: str | Loss | None = None,
     class_weight: ClassWeight | None = None,
     optimizer: str | Optimizer | None = None,
@@ -218,7 +266,7 @@ def train(
     batch_size: int | None = None,
     seed: int = 0,
     validation: Any = 0.1,
-    test: float = 0.2,
+    test: Any = 0.2,
     patience: int | str | None = AUTO,
     metrics: str | Sequence[str] | None = None,
     penalties: str | Penalty | Sequence[str | Penalty] = (),
@@ -228,11 +276,18 @@ def train(
 ) -> Trained:
     """Train a network on data, and return it with its best weights.
 
+    The data is the only argument without a name, `train(frame, target="price")`, or the second,
+    after the network: `train("64 relu", frame, target="price")`.
+
     Args:
+        what: the data, or the network and the data
         network: the hidden layers as text ("64 relu, dropout 0.2"), to which the output layer that
             fits the target is added; or all layers as a list or a Network, used as they are
         data: what `load` takes (the name of a built-in set, a file, (x, y), a data frame), or a
             Dataset
+        target, drop, task, read, image_size, weight: how to read the data, as for `load`: the
+            column to predict, columns to leave out, "classification", "regression" or
+            "multilabel", what to read columns as, the size of images, and sample weights
         loss: a loss or its name; by default cross-entropy for classes and the mean squared error
             for quantities
         class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
@@ -243,8 +298,9 @@ def train(
         batch_size: the samples of a mini-batch; by default 32, or the whole training set for an
             optimizer that needs it
         seed: of the split, the initial weights, the order of the samples and dropout
-        validation: the share of the rows to validate on, or validation data; ignored for a Dataset
-        test: the share of the rows to test on; ignored for a Dataset
+        validation: the share of the rows to validate on, or validation data in a form of `data`;
+            ignored for a Dataset, which is split already
+        test: the same, to test on
         patience: early stopping: the number of epochs without a better validation loss after which
             training stops and returns the weights of the best epoch; None to never stop early;
             "auto" for 25, or None with fewer than 50 validation rows
@@ -263,14 +319,46 @@ def train(
         >>> trained = train("8 tanh", "moons", epochs=60, batch_size=100, optimizer="adam 0.05")
         >>> trained.evaluate()["accuracy"] > 0.95
         True
+        >>> x = np.arange(200.0)
+        >>> train((x, 2 * x), epochs=5, network="8 relu").target.task
+        'regression'
     """
+    network, data = _network_and_data(what, network, data)
+    reading: dict[str, Any] = {
+        "target": target,
+        "drop": drop,
+        "task": task,
+        "read": read,
+        "image_size": image_size,
+        "weight": weight,
+    }
     if not isinstance(data, Dataset):
-        data = load(data, validation=validation, test=test, seed=seed, **for_loss(loss))
+        data = load(data, validation=validation, test=test, seed=seed, **reading, **for_loss(loss))
+    else:
+        given = ", ".join(name for name, value in reading.items() if value is not None and len(value))
+        require(not given, f"the Dataset is read already; pass {given} to load")
     plan = make_plan(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, metrics=metrics, dtype=dtype, engine=engine,
     )  # fmt: skip
     return follow(plan, data, loop.start(plan), callbacks)
+
+
+def _network_and_data(what: tuple[Any, ...], network: Any, data: Any) -> tuple[Any, Any]:
+    """The network and the data, which may have been passed in place or by name."""
+    if len(what) == 1 and data is None:
+        what = (network, *what)
+    elif len(what) == 1:
+        what = (*what, data)
+    elif not what:
+        what = (network, data)
+    known = "pass the data, or the network and the data"
+    require(len(what) == 2, f"{len(what)} arguments without a name; {known}, and everything else by name")
+    for name, in_place, by_name in (("network", what[0], network), ("data", what[1], data)):
+        require(by_name is None or by_name is in_place, f"the {name} is passed twice; pass it once")
+    if what[1] is None:
+        raise DataError("there is no data; pass a frame, a file, (x, y) or the name of a built-in data set")
+    return what[0], what[1]
 
 
 def for_loss(loss: str | Loss | None) -> dict[str, Any]:
@@ -298,4 +386,4 @@ def follow(plan: Plan, data: Dataset, progress: Progress, callbacks: Sequence[Li
             if hasattr(callback, "close"):
                 callback.close()
     weights = loop.final_weights(plan, end.progress)
-    return Trained(plan, data.target, data.preparation, *weights, end.progress, data, end.reason, end.last)
+    return Trained(plan, data.target, data.preparation, *weights, end.progress, data, end.reason, end.last, progress)
