@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from chainrule.data import load as load
     from chainrule.data import plane_set as plane_set
     from chainrule.errors import ChainruleError as ChainruleError
+    from chainrule.estimators import Classifier as Classifier
+    from chainrule.estimators import Regressor as Regressor
     from chainrule.gradient_check import check_gradient as check_gradient
     from chainrule.layers import Composite as Composite
     from chainrule.layers import Input as Input
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from chainrule.training import learning_rate_range as learning_rate_range
 
 _HOMES = {
+    "Classifier": "estimators",
+    "Regressor": "estimators",
     "from_arrays": "data",
     "load": "data",
     "plane_set": "data",

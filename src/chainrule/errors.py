@@ -22,15 +22,15 @@ class ChainruleError(Exception):
         return " ".join(super().__str__().splitlines())
 
 
-class DataError(ChainruleError):
+class DataError(ChainruleError, ValueError):
     """Data that can't be used; the message names the file, row or column."""
 
 
-class ShapeError(ChainruleError):
+class ShapeError(ChainruleError, ValueError):
     """Shapes that don't match; the message names the layer or the array."""
 
 
-class SettingError(ChainruleError):
+class SettingError(ChainruleError, ValueError):
     """An invalid setting, such as a negative learning rate or an unknown optimizer."""
 
 

@@ -230,9 +230,8 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     if progress.best and trained.plan.patience is not None:
         reason += f"; restored the weights of epoch {progress.best.epoch}"
     display.err.print(reason)
-    shown = [name for name in ("accuracy", "f1", "r2", "rmse") if name in metrics]
-    if data.task == "classification":
-        shown.remove("f1")
+    best = {"classification": ("accuracy",), "multilabel": ("accuracy", "f1"), "regression": ("r2", "rmse")}
+    shown = [name for name in best[data.task] if name in metrics]
     lines = {f"test {display.label(name)}": display.number(name, metrics[name]) for name in shown}
     if example.record is not None:
         weight = telling_weight(example.record, trained.plan.network.parameters)

@@ -111,8 +111,7 @@ def from_pair(
     Raises DataError, with row and column, for what can't be used.
     """
     table = _table(x)
-    columns = tuple(map(str, y.columns)) if is_frame(y) and len(y.columns) > 1 else ()
-    name = joined(columns) if columns else str(y.columns[0] if is_frame(y) else getattr(y, "name", None) or "y")
+    name, columns = names_of_targets(y)
     if table is None:
         source = source_from_arrays(x, y, task=task)
         return replace(source, target_name=name, target_columns=columns)
@@ -121,6 +120,16 @@ def from_pair(
     if not features.columns:
         raise DataError("table: no column is left to learn from")
     return Source("table", features, checked_targets("table", y), name, task, target_columns=columns)
+
+
+def names_of_targets(y: Any) -> tuple[str, tuple[str, ...]]:
+    """The name of a target that is passed apart, "y" if it has none, and those of its columns if it
+    has several.
+    """
+    columns = tuple(map(str, y.columns)) if is_frame(y) else ()
+    if len(columns) > 1:
+        return joined(columns), columns
+    return columns[0] if columns else str(getattr(y, "name", None) or "y"), ()
 
 
 def as_table(source: Source, columns: Sequence[str], kinds: Mapping[str, str]) -> pl.DataFrame:
@@ -159,7 +168,8 @@ def as_array(source: Source, columns: Sequence[str], shape: Shape) -> Array:
     if columns and {*columns} <= {*frame.columns}:
         frame = frame.select(columns)
     if frame.width != shape[0]:
-        trained = f"the columns {joined(columns)}" if columns else f"arrays of {shape[0]} columns"
+        missing = [f"; {column!r} is missing" for column in columns if column not in frame.columns][:1]
+        trained = f"arrays of {shape[0]} columns" + "".join(missing)
         raise DataError(f"{name}: it has {frame.width} columns, but the run was trained on {trained}")
     numbers = [as_kind(name, column, "number", "the run was trained on") for column in frame.iter_columns()]
     for column in numbers:

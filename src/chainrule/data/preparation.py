@@ -245,7 +245,7 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
     if source.is_table:
         with guarded(f"{source.name}: the table can't be prepared"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scikit-learn, about texts that have little in common
-            return _fit_table(source.name, source.features, training_rows, target)
+            return _fit_table(source, training_rows, target)
     training = source.take(training_rows)
     x = np.asarray(training.features).astype(np.float64)
     if x.ndim > 2:
@@ -254,12 +254,14 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
         x *= x
         deviation = np.full_like(mean, float(np.sqrt(np.mean(x))) or 1.0)
         return Preparation("pictures", x.shape[1:], target, mean, deviation, features=source.columns)
-    mean, deviation = mean_and_deviation(x, f"{source.name}, column")
+    mean, deviation = mean_and_deviation(x, f"{source.name}, column", training.weight)
     return Preparation("numbers", x.shape[1:], target, mean, deviation, features=source.columns)
 
 
-def _fit_table(name: str, features: pl.DataFrame, rows: Array, target: Target) -> Preparation:
+def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:
     """Fit an encoder for each column that differs in the training rows."""
+    name, features = source.name, source.features
+    weight = None if source.weight is None else source.weight[rows]
     unused = {column.name: why for column in features.iter_columns() if (why := left_out(column))}
     columns, fitted, scales = [], [], []
     for column in features.iter_columns():
@@ -269,7 +271,7 @@ def _fit_table(name: str, features: pl.DataFrame, rows: Array, target: Target) -
         values = as_kind(name, column, kind, "it is read as")
         encoder = encoders.fit_encoder(values, kind, rows)
         inputs = list(encoder.inputs(name, values[rows]))
-        scale = [_mean_and_deviation(name, column.name, one) for one in inputs]
+        scale = [_mean_and_deviation(name, column.name, one, weight) for one in inputs]
         if any(deviation for _, deviation in scale):
             columns.append((column.name, kind))
             fitted.append(encoder)
@@ -285,15 +287,20 @@ def _fit_table(name: str, features: pl.DataFrame, rows: Array, target: Target) -
     return Preparation("table", mean.shape, target, mean, deviation, tuple(columns), tuple(fitted), reasons, read)
 
 
-def _mean_and_deviation(name: str, column: str, values: Array) -> tuple[float, float]:
-    """Those of an input, a missing value of which becomes the mean; the deviation may be 0.
+def _mean_and_deviation(name: str, column: str, values: Array, weight: Array | None) -> tuple[float, float]:
+    """Those of an input, a missing value of which becomes the mean; the deviation may be 0. A row
+    of weight 2 counts as two rows.
 
     Raises DataError for numbers that differ, but have the deviation 0.
     """
     missing = np.isnan(values)
     known = values[~missing]
-    mean = float(known.mean()) if len(known) else 0.0
-    deviation = float(np.where(missing, mean, values).std())
+    mean = 0.0
+    if len(known):
+        weights = None if weight is None else weight[~missing]
+        mean = float(known.mean() if weights is None or not weights.any() else np.average(known, weights=weights))
+    filled = np.where(missing, mean, values)
+    deviation = float(filled.std() if weight is None else np.sqrt(np.average((filled - mean) ** 2, weights=weight)))
     if not deviation and len(known) and known.min() < known.max():
         problem = "its numbers differ too little to be scaled; use another unit"
         raise DataError(f"{name}, column {column!r}: {problem}")

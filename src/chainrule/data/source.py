@@ -59,6 +59,7 @@ class Source:
         fingerprint: SHA-256 hash of the content; computed if not given
         weight: (samples,) sample weights; None if all are equal
         columns: feature names of an array; empty if it has none
+        classes: the classes, in order, if they are known; by default those that occur
         target_columns: names of the columns of a target that has several; empty if they have none
 
     Raises:
@@ -74,6 +75,7 @@ class Source:
     weight: Array | None = None
     columns: tuple[str, ...] = ()
     target_columns: tuple[str, ...] = ()
+    classes: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):
@@ -166,7 +168,8 @@ def from_table(
     frame = reread(name, frame.drop(list(drop)), read)
     targets = targets or frame.columns[-1:]
     if len(frame.columns) <= len(targets):
-        raise DataError(f"{name}: it takes {len(targets) + 1} columns or more: the target, and at least one feature")
+        least = "two columns" if len(targets) == 1 else f"{len(targets) + 1} columns"
+        raise DataError(f"{name}: it takes {least} or more: the target, and at least one feature")
     features = _features(name, frame.drop(targets), read)
     if len(targets) == 1:
         return Source(name, features, target_column(name, frame[targets[0]], task), targets[0], task, fingerprint)

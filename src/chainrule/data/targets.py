@@ -208,12 +208,12 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
     where = f"{source.name}, column {name!r}"
     task = infer_task(source, target)
     if task == "classification":
-        classes = sorted(set(target.tolist()), key=lambda label: (str(type(label)), label))
+        classes = list(source.classes) or sorted(set(target.tolist()), key=lambda label: (str(type(label)), label))
         if len(classes) < 2:
             raise DataError(
                 f"{where}: every row has the class {shortened(classes[0])!r}; at least two classes are needed"
             )
-        if len(classes) > min(len(target) // 2, max(20, len(target) // 5)):
+        if not source.classes and len(classes) > min(len(target) // 2, max(20, len(target) // 5)):
             many = f"{len(classes)} classes in {len(target)} rows are too many to learn"
             raise DataError(f"{where}: {many}; is it the right column, or numeric ({setting('task', 'regression')})?")
         return Target(task, name, tuple(classes), columns=source.target_columns)
@@ -225,7 +225,8 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
     if not scale:
         mean, deviation = np.zeros(numbers.shape[1]), np.ones(numbers.shape[1])
     else:
-        mean, deviation = mean_and_deviation(numbers[training_rows], f"{where}, output")
+        weight = None if source.weight is None else source.weight[training_rows]
+        mean, deviation = mean_and_deviation(numbers[training_rows], f"{where}, output", weight)
     return Target(task, name, (), tuple(mean.tolist()), tuple(deviation.tolist()), source.target_columns)
 
 
@@ -242,15 +243,17 @@ def _fit_labels(source: Source, target: Array) -> Target:
     return Target("multilabel", name, columns=columns)
 
 
-def mean_and_deviation(x: Array, where: str) -> tuple[Array, Array]:
-    """Mean and standard deviation of each column; 1 for a constant column, to divide by.
+def mean_and_deviation(x: Array, where: str, weight: Array | None = None) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column; 1 for a constant column, to divide by. A row of
+    weight 2 counts as two rows.
 
     Raises DataError for a column whose deviation underflows.
     """
-    deviation = x.std(axis=0)
+    mean = x.mean(axis=0) if weight is None else np.average(x, axis=0, weights=weight)
+    deviation = x.std(axis=0) if weight is None else np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weight))
     if not deviation.all():
         for column in np.flatnonzero(deviation == 0).tolist():
             values = x.reshape(len(x), -1)[:, column]
             if values.min() < values.max():
                 raise DataError(f"{where} {column}: its numbers differ too little to be scaled; use another unit")
-    return x.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+    return mean, np.where(deviation > 0, deviation, 1.0)
