@@ -163,7 +163,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         return source.take(rows), weight[rows] / weight[rows].mean()
 
     def _checked(self, X: Any, reset: bool, **limits: Any) -> Any:
-        """Samples, checked as scikit-learn checks them. The columns of a table may be of any kind."""
+        """Samples, checked as scikit-learn checks them; a table has columns of any kind."""
         if _is_table(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
@@ -361,7 +361,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:
-        """(samples, classes) the probabilities of `classes_`, or (samples, labels) of the labels."""
+        """(samples, classes) the probabilities of `classes_`; (samples, labels) of the labels."""
         raw = self._raw(X)
         probabilities = self.trained_.plan.loss.probabilities(raw)
         assert probabilities is not None
