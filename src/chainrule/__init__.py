@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from chainrule.runs import open as open
     from chainrule.runs import train as train
     from chainrule.training import learning_rate_range as learning_rate_range
+    from chainrule.tuning import tune as tune
 
 _HOMES = {
     "Classifier": "estimators",
@@ -53,6 +54,7 @@ _HOMES = {
     "learning_rate_range": "training",
     "open": "runs",
     "train": "runs",
+    "tune": "tuning",
 }
 
 __all__ = ["__version__", *_HOMES]

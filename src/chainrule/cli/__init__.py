@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import charts, check, display, explain, options, play, train, use, worksheet
+from chainrule.cli import charts, check, display, explain, options, play, train, tune, use, worksheet
 from chainrule.errors import ChainruleError, settings_written
 from chainrule.version import VERSION
 
@@ -30,7 +30,7 @@ app = typer.Typer(
     ),
 )
 for _command in (
-    *(train.train, use.predict, use.evaluate, use.show),
+    *(train.train, tune.tune, use.predict, use.evaluate, use.show),
     *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
     *(play.play, check.check, check.data),
 ):

@@ -328,8 +328,8 @@ def load(
 
 
 def _is_share(part: Any) -> bool:
-    """Whether a part of the data is given as a share of the rows."""
-    return isinstance(part, int | float)
+    """Whether a part of the data is given as a share of the rows; `split` refuses None."""
+    return part is None or isinstance(part, int | float)
 
 
 def _of_its_own(part: Any, preparation: Preparation, reading: Mapping[str, Any]) -> tuple[Samples, str] | None:
