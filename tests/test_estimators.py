@@ -128,6 +128,8 @@ def test_frames_with_columns_of_any_kind(form):
         regressor.predict(HOUSES.rename(columns={"size": "area"}))
     read = Regressor(**FAST, read={"size": "category"}).fit(frame, PRICE)
     assert dict(read.trained_.preparation.columns)["size"] == "category"
+    with pytest.raises(ValueError, match="read says what to read a table's columns as"):
+        Regressor(read={"x0": "category"}).fit(X, Y)
 
 
 def test_frames_and_arrays_stand_for_each_other():

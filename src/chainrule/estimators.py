@@ -152,7 +152,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         name, columns = names_of_targets(y)
         y = self._targets(y, first, classes)
         check_consistent_length(X, y)
-        source = from_pair(X, y, self._task, read=self.read if is_frame(X) else None)
+        if self.read and not _is_table(X):
+            raise ValueError("read says what to read a table's columns as; leave it out for an array of numbers")
+        source = from_pair(X, y, self._task, read=self.read)
         source = replace(source, target_name=name, target_columns=columns if y.ndim > 1 else ())
         if self._task == "classification":
             source = replace(source, classes=tuple(self.classes_.tolist()))
