@@ -25,6 +25,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import chainrule
 from chainrule import Classifier, Regressor
+from chainrule.cli import run as command
 from chainrule.explain import explain
 
 FAST = {"network": "8 tanh", "optimizer": "adam 0.02", "epochs": 20}
@@ -239,6 +240,19 @@ def test_the_trained_network_is_saved_and_explained(tmp_path):
     assert (opened.predict(IRIS[0]) == classifier.predict(IRIS[0])).all()
     run = chainrule.Run.open(tmp_path / "iris")
     assert "dense_1.W[0, 0]" in explain(run, "dense_1.W[0, 0]", data=classifier.trained_.data)._repr_html_()
+
+
+def test_what_was_fitted_in_parts_is_saved_with_its_weights_alone(tmp_path, capsys):
+    regressor = Regressor(**FAST).partial_fit(X, Y).partial_fit(X, Y).partial_fit(X[:50], Y[:50])
+    regressor.trained_.save(tmp_path / "parts")
+    np.testing.assert_array_equal(chainrule.open(tmp_path / "parts").predict(X), regressor.predict(X))
+    assert command(["show", str(tmp_path / "parts")]) == 0
+    assert "complete after 0 epochs, 0 steps" in capsys.readouterr().out
+    assert command(["explain", str(tmp_path / "parts")]) == 2
+    warm = Regressor(**FAST, warm_start=True).fit(X, Y).fit(X, Y)
+    warm.trained_.save(tmp_path / "warm")
+    last = chainrule.Run.open(tmp_path / "warm").at(100, warm.trained_.data)
+    assert last.before.step == 100
 
 
 def test_cross_validation():

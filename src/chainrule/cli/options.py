@@ -36,6 +36,20 @@ Read = Annotated[
         help="Read a column as a number, category, date, time or boolean, such as zip=category; can be repeated.",
     ),
 ]
+LossName = Annotated[
+    str | None, typer.Option("--loss", help="The loss, such as 'huber 0.5'; by default it follows from the target.")
+]
+ClassWeights = Annotated[
+    str | None,
+    typer.Option("--class-weight", help="Class weights: 'balanced', or by label: 'setosa=2, virginica=0.5'."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
+Validation = Annotated[str, typer.Option(help="The share of the rows to validate on, or a file.")]
+Test = Annotated[str, typer.Option(help="The share of the rows to test on after training, or a file.")]
+Size = Annotated[str | None, typer.Option("--image-size", help="Resize images to width x height, such as 28x28.")]
+EngineName = Annotated[
+    str | None, typer.Option("--engine", help="'native' (compiled) or 'numpy'; by default native if available.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 
 

@@ -11,7 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import AsJson, Drop, Read, Target, Task, image_size, leave_out, read_as, share_or_file
+from chainrule.cli.options import (
+    AsJson,
+    ClassWeights,
+    Drop,
+    EngineName,
+    LossName,
+    Read,
+    Seed,
+    Size,
+    Target,
+    Task,
+    Test,
+    Validation,
+    image_size,
+    leave_out,
+    read_as,
+    share_or_file,
+)
 from chainrule.errors import NonFiniteError, SettingError, require
 
 if TYPE_CHECKING:
@@ -38,20 +55,16 @@ def train(
             help="The hidden layers, such as '64 relu, dropout 0.2, 32 relu'; '-> ...' sets the output layer."
         ),
     ] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="The loss, such as 'huber 0.5'; by default it follows from the target.")
-    ] = None,
-    class_weight: Annotated[
-        str | None, typer.Option(help="Class weights: 'balanced', or by label: 'setosa=2, virginica=0.5'.")
-    ] = None,
+    loss: LossName = None,
+    class_weight: ClassWeights = None,
     optimizer: Annotated[
         str | None, typer.Option(help="The optimizer, such as 'adam 0.001' or 'sgd 0.1 schedule=cosine clip=1'.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="The maximum number of epochs; by default 100.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
-    validation: Annotated[str, typer.Option(help="The share of the rows to validate on, or a file.")] = "0.1",
-    test: Annotated[str, typer.Option(help="The share of the rows to test on after training, or a file.")] = "0.2",
+    seed: Seed = 0,
+    validation: Validation = "0.1",
+    test: Test = "0.2",
     patience: Annotated[
         str,
         typer.Option(help="Epochs to wait for a better validation loss before stopping: a number, 'none' or 'auto'."),
@@ -62,18 +75,14 @@ def train(
     task: Task = None,
     drop: Drop = None,
     read: Read = None,
-    size: Annotated[
-        str | None, typer.Option("--image-size", help="Resize images to width x height, such as 28x28.")
-    ] = None,
+    size: Size = None,
     output: Annotated[
         Path | None, typer.Option(help="The folder to write the run to; by default runs/NAME-1, -2 and so on.")
     ] = None,
     limit: Annotated[
         float | None, typer.Option(help="Megabytes for the checkpoints that steps are replayed from; by default 200.")
     ] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="'native' (compiled) or 'numpy'; by default native if available.")
-    ] = None,
+    engine: EngineName = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume this run where it ended.")] = None,
     json: AsJson = False,
 ) -> None:

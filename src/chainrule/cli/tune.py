@@ -9,7 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import AsJson, Drop, Read, Target, Task, image_size, read_as, share_or_file
+from chainrule.cli.options import (
+    AsJson,
+    ClassWeights,
+    Drop,
+    EngineName,
+    LossName,
+    Read,
+    Seed,
+    Size,
+    Target,
+    Task,
+    Test,
+    Validation,
+    image_size,
+    read_as,
+    share_or_file,
+)
 
 if TYPE_CHECKING:
     from chainrule.tuning import Trial, Tuned
@@ -32,26 +48,24 @@ def tune(
             show_default=False,
         ),
     ] = None,
-    loss: Annotated[str | None, typer.Option(help="The loss; by default it follows from the target.")] = None,
-    class_weight: Annotated[str | None, typer.Option(help="Class weights, as for train.")] = None,
+    loss: LossName = None,
+    class_weight: ClassWeights = None,
     epochs: Annotated[int, typer.Option(help="The maximum number of epochs of a trial.")] = 100,
-    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
-    validation: Annotated[str, typer.Option(help="The share of the rows to validate on, or a file.")] = "0.1",
-    test: Annotated[str, typer.Option(help="The share of the rows to test on at the end, or a file.")] = "0.2",
+    seed: Seed = 0,
+    validation: Validation = "0.1",
+    test: Test = "0.2",
     task: Task = None,
     drop: Drop = None,
     read: Read = None,
-    size: Annotated[
-        str | None, typer.Option("--image-size", help="Resize images to width x height, such as 28x28.")
-    ] = None,
-    engine: Annotated[str | None, typer.Option(help="'native' (compiled) or 'numpy'.")] = None,
+    size: Size = None,
+    engine: EngineName = None,
     json: AsJson = False,
 ) -> None:
     """Search for the network, the optimizer and the batch size with the lowest validation loss.
 
-    Then train with the best settings, and record that as a run. Trials that are worse than the
-    others were end early. The study is kept: the same command continues it after Ctrl-C, or with
-    more trials; run in several terminals at once, it shares the trials among them.
+    Then train with the best settings, and record that as a run. A trial that is worse than others
+    were at the same epoch ends early. The study is kept: the same command continues it after
+    Ctrl-C, or with more trials, and in several terminals at once it shares the trials among them.
 
     Examples:
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
@@ -102,10 +102,16 @@ class Trained:
             return
         if self.data is None:
             raise DataError("what the network was trained on is no longer known; save it before it is pickled")
+        first, last = self.start or loop.start(self.plan), self.progress
+        states = [array for state in first.position.states for array in state.values()]
+        if any(array.dtype.kind == "i" and array.any() for array in states):
+            # It went on from a training whose steps are not known; so its weights are kept alone.
+            fresh = replace(loop.start(self.plan).position, parameters=self.parameters, statistics=self.statistics)
+            first = last = Progress(fresh)
         recorder = Recorder(folder)
         try:
-            recorder(loop.Started(self.plan, self.data, self.start or loop.start(self.plan)))
-            recorder(loop.Ended(self.plan, self.data, self.progress, self.reason))
+            recorder(loop.Started(self.plan, self.data, first))
+            recorder(loop.Ended(self.plan, self.data, last, self.reason))
         finally:
             recorder.close()
 
