@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRA = "test"
-"""Brings `earlier`, `excel`, `mnist`, `zstd` and `png`, and so `charts`, with it."""
+"""Brings `earlier`, `excel`, `mnist`, `tune`, `zstd` and `png`, and so `charts`, with it."""
 RESOLUTIONS = {"oldest": "lowest-direct", "newest": "highest"}
 ROOMS = ("data", "cli", "runs", "training", "descent", "layers", "losses")
 SERVER = ("play/test_server.py", "play/test_upload.py", "play/test_trainer.py")
@@ -92,7 +92,7 @@ def direct() -> dict[str, str]:
     """The direct dependencies, in the order of pyproject.toml, with the bounds on their versions."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    brought = ("earlier", "excel", "mnist", "charts", "png", "zstd", EXTRA)
+    brought = ("earlier", "excel", "mnist", "charts", "png", "tune", "zstd", EXTRA)
     lines = [*project["dependencies"], *(line for extra in brought for line in extras[extra])]
     names = {re.split(r"[^\w.-]", line)[0]: line.partition(";")[0] for line in lines}
     return {name: line.removeprefix(name) for name, line in names.items() if name != "chainrule"}

@@ -57,6 +57,7 @@ from matrix_columns import (
     CONTAINERS,
     FILES,
     KINDS,
+    LABELS,
     QUANTITY,
     ROWS,
     SWAPS,
@@ -139,7 +140,7 @@ def same_predictions(trial: Trial) -> None:
 def of_arrays(tried: Arrays, container: str) -> Iterator[Cell]:
     """The cells of arrays, in a file or in memory."""
     data: Any = (tried.x, tried.y)
-    is_trained = tried.expected in (CLASSES, QUANTITY)
+    is_trained = tried.expected in (CLASSES, QUANTITY, LABELS)
     if container == "npz":
         np.savez("data.npz", x=tried.x, y=tried.y)
         if not is_trained:

@@ -17,7 +17,7 @@ CONTAINERS = (*FILES, "polars", "pandas")
 TYPED = ("parquet", "polars", "pandas")
 """The containers whose columns have types."""
 
-CLASSES, QUANTITY = "classification", "regression"
+CLASSES, QUANTITY, LABELS = "classification", "regression", "multilabel"
 MISSING, DATE, MANY = "the target is missing", "can't be the target", "are too many to learn"
 NOT_FINITE, LARGE, LITTLE = "not a finite number", "too large", "differ too little"
 NO_NUMBER, NO_VALUES, ONE_VALUE = "is not a number", "can't be predicted", "every row has the"
@@ -163,7 +163,7 @@ def _features(rng: np.random.Generator, x: Any) -> dict[str, tuple[Any, str]]:
         "other byte order": x.astype(">f8"), "columns in memory": np.asfortranarray(x),
     }  # fmt: skip
     return {kind: (values, CLASSES) for kind, values in used.items()} | {
-        "text": (np.array(["a"] * ROWS), "must be a numeric array"),
+        "text": (np.full((ROWS, 2, 2), "a"), "must be a numeric array"),
         "dates": (np.zeros((ROWS, 2), "M8[D]"), "must be a numeric array"),
         "complex numbers": (x + 1j, "must be a numeric array"),
         "no samples": (x[:0], "each sample needs one"),
@@ -186,7 +186,7 @@ def _targets(x: Any, labels: Any) -> dict[str, tuple[Any, str]]:
         "truth": (labels > 0, CLASSES), "text": (np.array(["a", "ä", "[/c]"])[labels], CLASSES),
         "byte strings": (np.array([b"a", b"b", b"c"])[labels], CLASSES), "one column": (y[:, None], QUANTITY),
         "columns": (x[:, :2], QUANTITY), "one-hot columns": (np.eye(3)[labels], CLASSES),
-        "columns of 0 and 1": (np.eye(3)[labels] + np.eye(3)[(labels + 1) % 3], "which are not one-hot"),
+        "columns of 0 and 1": (np.eye(3)[labels] + np.eye(3)[(labels + 1) % 3], LABELS),
         "a constant column": (np.c_[y, np.ones(ROWS)], QUANTITY),
         "too many texts": (np.array([f"t{k}" for k in range(ROWS)]), MANY), "one value": (np.ones(ROWS), ONE_VALUE),
         "1e300": (y * 1e300, LARGE), "tiny numbers": (y * 1e-300, LITTLE),

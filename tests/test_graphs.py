@@ -44,9 +44,9 @@ from chainrule.layers import (
 )
 from chainrule.losses import HalfSquares, MeanSquaredError, l2
 from chainrule.network import Network, pack
+from chainrule.runs import train
 from chainrule.runs.recipe import from_json, to_json
 from chainrule.tape import Unit
-from chainrule.training import train
 
 WIDTH = 3
 

@@ -23,17 +23,23 @@ if TYPE_CHECKING:
     from chainrule.data import load as load
     from chainrule.data import plane_set as plane_set
     from chainrule.errors import ChainruleError as ChainruleError
+    from chainrule.estimators import Classifier as Classifier
+    from chainrule.estimators import Regressor as Regressor
     from chainrule.gradient_check import check_gradient as check_gradient
     from chainrule.layers import Composite as Composite
     from chainrule.layers import Input as Input
     from chainrule.network import Network as Network
     from chainrule.runs import Recorder as Recorder
     from chainrule.runs import Run as Run
-    from chainrule.training import Trained as Trained
+    from chainrule.runs import Trained as Trained
+    from chainrule.runs import open as open
+    from chainrule.runs import train as train
     from chainrule.training import learning_rate_range as learning_rate_range
-    from chainrule.training import train as train
+    from chainrule.tuning import tune as tune
 
 _HOMES = {
+    "Classifier": "estimators",
+    "Regressor": "estimators",
     "from_arrays": "data",
     "load": "data",
     "plane_set": "data",
@@ -44,9 +50,11 @@ _HOMES = {
     "Network": "network",
     "Recorder": "runs",
     "Run": "runs",
-    "Trained": "training",
+    "Trained": "runs",
     "learning_rate_range": "training",
-    "train": "training",
+    "open": "runs",
+    "train": "runs",
+    "tune": "tuning",
 }
 
 __all__ = ["__version__", *_HOMES]

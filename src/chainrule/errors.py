@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -20,15 +22,15 @@ class ChainruleError(Exception):
         return " ".join(super().__str__().splitlines())
 
 
-class DataError(ChainruleError):
+class DataError(ChainruleError, ValueError):
     """Data that can't be used; the message names the file, row or column."""
 
 
-class ShapeError(ChainruleError):
+class ShapeError(ChainruleError, ValueError):
     """Shapes that don't match; the message names the layer or the array."""
 
 
-class SettingError(ChainruleError):
+class SettingError(ChainruleError, ValueError):
     """An invalid setting, such as a negative learning rate or an unknown optimizer."""
 
 
@@ -48,6 +50,37 @@ class NonFiniteError(ChainruleError):
     def __init__(self, step: int, layer: str, quantity: str, remedy: str) -> None:
         super().__init__(f"step {step}: {quantity} of {layer} is not finite; {remedy}")
         self.step, self.layer, self.quantity = step, layer, quantity
+
+
+def setting(name: str, value: Any = None) -> str:
+    """A setting in a message, as the user writes it: an argument in Python, an option on the
+    command line, which says so with `settings_written`.
+
+    Examples:
+        >>> setting("batch_size"), setting("task", "regression")
+        ('batch_size', 'task="regression"')
+        >>> setting("read", {"zip": "category"})
+        'read={"zip": "category"}'
+    """
+    return _spelling(name, value)
+
+
+@contextmanager
+def settings_written(spelling: Callable[[str, Any], str]) -> Iterator[None]:
+    """Within the block, messages name settings in this spelling, in every thread."""
+    global _spelling
+    before, _spelling = _spelling, spelling
+    try:
+        yield
+    finally:
+        _spelling = before
+
+
+def _as_argument(name: str, value: Any) -> str:
+    return name if value is None else f"{name}={json.dumps(value, ensure_ascii=False)}"
+
+
+_spelling: Callable[[str, Any], str] = _as_argument
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -343,7 +343,9 @@ def test_a_truncated_or_missing_manifest(trained, capsys):
 @pytest.mark.usefixtures("_quiet")
 def test_arrays_that_do_not_match_the_run(trained, capsys):
     Path("data.csv").write_text(table())
-    assert "it is a table, but the run was trained on arrays" in refused(["predict", "run", "data.csv"], capsys)
+    assert "it has 3 columns, but the run was trained on arrays of 4 columns" in refused(
+        ["predict", "run", "data.csv"], capsys
+    )
     assert "samples of shape (13,), but the run was trained on (4,)" in refused(["predict", "run", "wine"], capsys)
     assert "written as CSV or JSON" in refused(["predict", "run", "iris", "-o", "x.xlsx"], capsys)
     assert "can't be written" in refused(["predict", "run", "iris", "-o", "data.csv/x.csv"], capsys)

@@ -161,7 +161,8 @@ def test_a_regression_target_is_standardized_and_restored():
         (np.arange(20.0) % 2, "classification"),
         (np.arange(200), "regression"),
         (np.arange(20) / 7, "regression"),
-        (np.ones((20, 2)), "regression"),
+        (np.full((20, 2), 0.5), "regression"),
+        (np.ones((20, 2)), "multilabel"),
     ],
 )
 def test_the_task_is_inferred_from_the_target(target, task):

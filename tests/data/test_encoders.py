@@ -15,8 +15,7 @@ import earlier
 from chainrule.data import Preparation, find_samples, load
 from chainrule.data.encoders import FORMATS, Category, Date, Number, Text
 from chainrule.errors import ChainruleError, DataError, RunError
-from chainrule.runs import Recorder, Run
-from chainrule.training import train
+from chainrule.runs import Recorder, Run, train
 
 RANDOM = np.random.default_rng(0)
 ROWS = 120

@@ -19,8 +19,7 @@ from chainrule.data.columns import check_prepared
 from chainrule.errors import ChainruleError, DataError, RunError
 from chainrule.play import upload as uploads
 from chainrule.play.upload import Choice, Upload
-from chainrule.runs import Recorder, Run
-from chainrule.training import train
+from chainrule.runs import Recorder, Run, train
 
 ROWS = 60
 RANDOM = np.random.default_rng(0)

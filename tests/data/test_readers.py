@@ -17,8 +17,7 @@ from chainrule.cli import run
 from chainrule.data import find, find_samples, load
 from chainrule.data.barrier import Limits, guarded, read_in_child
 from chainrule.errors import ChainruleError, DataError, SettingError
-from chainrule.runs import Recorder
-from chainrule.training import train
+from chainrule.runs import Recorder, train
 
 ROWS = 60
 RANDOM = np.random.default_rng(0)
@@ -221,7 +220,7 @@ def test_targets_of_no_columns_are_refused():
             load((NUMBERS[:, None], y))
 
 
-def test_one_hot_targets_are_classes_and_other_columns_of_0_and_1_are_refused(tmp_path):
+def test_one_hot_targets_are_classes_and_other_columns_of_0_and_1_labels(tmp_path):
     classes = np.arange(ROWS) % 3
     y, several = np.eye(3)[classes], np.eye(3)[classes] + np.eye(3)[(classes + 1) % 3]
     np.savez(tmp_path / "data.npz", x=several, y=y)
@@ -233,7 +232,8 @@ def test_one_hot_targets_are_classes_and_other_columns_of_0_and_1_are_refused(tm
     assert trained.evaluate((several, y)) == trained.evaluate((several, classes))
     for y in (several, np.eye(3)[classes][:, :2]):
         with pytest.raises(DataError, match=r"target has \d columns, which are not one-hot.*choose regression"):
-            load((several, y))
+            load((several, y), task="classification")
+        assert load((several, y)).task == "multilabel"
         with pytest.raises(DataError, match="which are not one-hot"):
             trained.evaluate((several, y))
         assert load((several, y), task="regression").target.width == y.shape[1]
@@ -249,7 +249,7 @@ def test_whole_numbers_that_are_taken_for_classes_are_announced(tmp_path):
         assert notes(data) == []
     for values in (visits % 2, [f"v{k}" for k in visits]):
         assert notes(load(table.with_columns(visits=pl.Series(values)))) == []
-    assert load((NUMBERS, visits)).notes == [note.replace("visits", "y") + " (--task regression)"]
+    assert load((NUMBERS, visits)).notes == [note.replace("visits", "y") + ' (task="regression")']
 
 
 @pytest.mark.parametrize("choice", [{"target": "sise"}, {"drop": ["size"]}, {"read": {"size": "number"}}])

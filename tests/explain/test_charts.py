@@ -19,8 +19,8 @@ from chainrule.explain.sizes import gradient_sizes
 from chainrule.explain.surface import loss_surface
 from chainrule.layers import Context
 from chainrule.losses import l2
-from chainrule.runs import Recorder, Run
-from chainrule.training import Stepped, train
+from chainrule.runs import Recorder, Run, train
+from chainrule.training import Stepped
 
 IRIS = load("iris")
 

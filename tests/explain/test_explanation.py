@@ -53,9 +53,9 @@ from chainrule.layers import (
 )
 from chainrule.losses import NAMED, Penalty, l2
 from chainrule.network import Network
-from chainrule.runs import Recorder, Run
+from chainrule.runs import Recorder, Run, train
 from chainrule.runs.state import position_from_bytes, position_to_bytes
-from chainrule.training import Plan, Stepped, train
+from chainrule.training import Plan, Stepped
 
 SMOOTH = [
     *("elu", "gelu", "gelutanh", "silu", "mish", "softplus", "softsign", "sigmoid", "tanh", "sine"),

@@ -12,8 +12,7 @@ from chainrule.errors import SettingError
 from chainrule.explain.worksheet import NETWORK, Blank, make_worksheet, number
 from chainrule.losses import loss
 from chainrule.network import Network
-from chainrule.runs import Recorder
-from chainrule.training import train
+from chainrule.runs import Recorder, train
 
 TEXTS = [NETWORK, "2 relu, 1", "2 sigmoid, 2 sigmoid", "3 tanh, 2 relu, 1", "1", "2 leakyrelu, 2"]
 

@@ -9,8 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from chainrule.explain.axes import mark_text
-from chainrule.runs import Recorder
-from chainrule.training import train
+from chainrule.runs import Recorder, train
 from waiting import choose, enter, run_for, settled, step_of
 
 

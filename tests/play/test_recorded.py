@@ -10,8 +10,7 @@ from chainrule.explain.sizes import gradient_sizes
 from chainrule.explain.surface import loss_surface
 from chainrule.play import recorded as recording
 from chainrule.play.recorded import Recorded
-from chainrule.runs import Recorder, Run
-from chainrule.training import train
+from chainrule.runs import Recorder, Run, train
 from waiting import WAIT
 
 IRIS = load("iris")

@@ -10,9 +10,9 @@ import pytest
 
 from chainrule.cli import run as command
 from chainrule.errors import RunError
-from chainrule.runs import Recorder, Run
+from chainrule.runs import Recorder, Run, train
 from chainrule.runs import folder as files
-from chainrule.training import Ended, train
+from chainrule.training import Ended
 from waiting import WAIT
 
 CAMPAIGNS = Path(__file__).parents[2] / "campaigns"

@@ -9,8 +9,8 @@ from chainrule.data import load
 from chainrule.descent import optimizers, stages
 from chainrule.engine import native
 from chainrule.errors import RunError
-from chainrule.runs import Recorder, Run
-from chainrule.training import Stepped, train
+from chainrule.runs import Recorder, Run, train
+from chainrule.training import Stepped
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,8 +9,7 @@ from chainrule.errors import DataError
 from chainrule.explain import explain
 from chainrule.explain.sizes import gradient_sizes
 from chainrule.explain.surface import loss_surface
-from chainrule.runs import Recorder, Run
-from chainrule.training import train
+from chainrule.runs import Recorder, Run, train
 
 RANDOM = np.random.default_rng(0)
 X, Y = RANDOM.normal(size=(60, 3)), RANDOM.integers(0, 2, 60)

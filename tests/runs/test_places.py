@@ -11,9 +11,8 @@ import pytest
 from chainrule.cli import run as command
 from chainrule.data import load
 from chainrule.errors import DataError
-from chainrule.runs import Recorder, Run
+from chainrule.runs import Recorder, Run, train
 from chainrule.runs import folder as files
-from chainrule.training import train
 
 ROWS = 40
 

@@ -21,9 +21,9 @@ from chainrule.errors import DataError, RunError
 from chainrule.kinds import REGISTERED, kinds_of
 from chainrule.layers import Dense, ReLU
 from chainrule.network import Network
-from chainrule.runs import Recorder, Run
+from chainrule.runs import Recorder, Run, train
 from chainrule.runs.recipe import from_json, to_json
-from chainrule.training import Ended, EpochEnded, Plan, train
+from chainrule.training import Ended, EpochEnded, Plan
 from waiting import WAIT, until
 
 STOCHASTIC = "8 relu, dropout 0.3, batchnorm, 6 tanh"

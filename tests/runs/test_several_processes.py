@@ -10,8 +10,7 @@ import pytest
 from chainrule.cli import run as command
 from chainrule.data import load
 from chainrule.errors import RunError
-from chainrule.runs import Recorder, Run
-from chainrule.training import train
+from chainrule.runs import Recorder, Run, train
 from engines import without_note
 from waiting import WAIT
 

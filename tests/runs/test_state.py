@@ -12,8 +12,8 @@ from safetensors.numpy import save as save_arrays
 from chainrule.cli import run
 from chainrule.data import load
 from chainrule.errors import RunError
-from chainrule.runs import Recorder, Run, state
-from chainrule.training import make_plan, train
+from chainrule.runs import Recorder, Run, state, train
+from chainrule.training import make_plan
 from chainrule.training.loop import start
 
 

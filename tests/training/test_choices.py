@@ -14,8 +14,7 @@ from chainrule import descent, layers, losses
 from chainrule.data import from_arrays, load
 from chainrule.descent import Optimizer
 from chainrule.errors import ChainruleError, DataError, SettingError
-from chainrule.runs import Recorder, Run
-from chainrule.training import train
+from chainrule.runs import Recorder, Run, train
 
 ROWS = 60
 RANDOM = np.random.default_rng(0)

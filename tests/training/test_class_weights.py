@@ -10,8 +10,8 @@ from chainrule.cli import run as command
 from chainrule.data import from_arrays, load
 from chainrule.errors import SettingError
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Focal, Hinge
-from chainrule.runs import Recorder, Run
-from chainrule.training import follow, learning_rate_range, make_plan, start, train
+from chainrule.runs import Recorder, Run, follow, train
+from chainrule.training import learning_rate_range, make_plan, start
 from chainrule.training.class_weights import balanced, parse
 from engines import needs_native
 

@@ -9,8 +9,8 @@ import pytest
 import engines
 from chainrule.data import Prepared, Samples, from_arrays, load
 from chainrule.errors import DataError, SettingError, ShapeError
-from chainrule.runs import Recorder, Run
-from chainrule.training import Stepped, train
+from chainrule.runs import Recorder, Run, train
+from chainrule.training import Stepped
 
 RANDOM = np.random.default_rng(0)
 

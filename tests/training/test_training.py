@@ -14,7 +14,8 @@ from chainrule.errors import DataError, NonFiniteError, SettingError, ShapeError
 from chainrule.layers import BatchNorm, Dense, Dropout, ReLU
 from chainrule.losses import CategoricalCrossEntropy, l2
 from chainrule.network import Network
-from chainrule.training import Ended, EpochEnded, Started, Stepped, follow, make_plan, start, train
+from chainrule.runs import follow, train
+from chainrule.training import Ended, EpochEnded, Started, Stepped, make_plan, start
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import charts, check, display, explain, options, play, train, use, worksheet
-from chainrule.errors import ChainruleError
+from chainrule.cli import charts, check, display, explain, options, play, train, tune, use, worksheet
+from chainrule.errors import ChainruleError, settings_written
 from chainrule.version import VERSION
 
 LONGEST = 100
@@ -30,7 +30,7 @@ app = typer.Typer(
     ),
 )
 for _command in (
-    *(train.train, use.predict, use.evaluate, use.show),
+    *(train.train, tune.tune, use.predict, use.evaluate, use.show),
     *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
     *(play.play, check.check, check.data),
 ):
@@ -63,6 +63,11 @@ def run(arguments: list[str]) -> int:
     help.
     """
     options.ARGUMENTS.set(arguments)
+    with settings_written(options.as_option):
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         code = int(app(arguments or ["--help"], standalone_mode=False) or 0)
         sys.stdout.flush()  # what can't be written is reported, too

@@ -84,7 +84,7 @@ def _random(text: str, inputs: int, loss: str | None, seed: int) -> dict[str, An
     random = generator(seed, "check")
     x = random.normal(size=(8, inputs))
     classes, shape = max(network.output_shape[-1], 2), (8, *network.output_shape)
-    y = random.integers(0, classes, 8) if chosen.tasks == ("classification",) else random.normal(size=shape)
+    y = random.integers(0, classes, 8) if "classification" in chosen.tasks else random.normal(size=shape)
     return {"network": network, "loss": chosen, "x": x, "y": y}
 
 

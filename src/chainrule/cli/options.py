@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,8 +21,13 @@ OUTPUT = ("--output", "-o")
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
 OptionalRun = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The folder of a run.", show_default=False)]
-Target = Annotated[str | None, typer.Option(help="The column to predict; by default the last.")]
-Task = Annotated[str | None, typer.Option(help="'classification' or 'regression', if the target is ambiguous.")]
+Target = Annotated[
+    list[str] | None, typer.Option(help="The column to predict; by default the last; can be repeated for several.")
+]
+Task = Annotated[
+    str | None,
+    typer.Option(help="'classification', 'regression' or 'multilabel' (several columns of 0 and 1), if ambiguous."),
+]
 Drop = Annotated[list[str] | None, typer.Option(help="A column to leave out; can be repeated.")]
 Read = Annotated[
     list[str] | None,
@@ -37,7 +43,47 @@ Threads = Annotated[
         "The results are the same for any number."
     ),
 ]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="How to divide the rows: 'time:COLUMN' holds out the latest; 'group:COLUMN' keeps groups together; "
+        "by default by chance, stratified by class."
+    ),
+]
+Shuffle = Annotated[bool, typer.Option(help="Divide the rows by chance, or hold out the last ones.")]
+LossName = Annotated[
+    str | None, typer.Option("--loss", help="The loss, such as 'huber 0.5'; by default it follows from the target.")
+]
+ClassWeights = Annotated[
+    str | None,
+    typer.Option("--class-weight", help="Class weights: 'balanced', or by label: 'setosa=2, virginica=0.5'."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
+Validation = Annotated[str, typer.Option(help="The share of the rows to validate on, or a file.")]
+Test = Annotated[str, typer.Option(help="The share of the rows to test on after training, or a file.")]
+Size = Annotated[str | None, typer.Option("--image-size", help="Resize images to width x height, such as 28x28.")]
+EngineName = Annotated[
+    str | None, typer.Option("--engine", help="'native' (compiled) or 'numpy'; by default native if available.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
+
+
+NAMES = {"folder": "--output", "penalties": "--penalty"}
+"""Options that are called otherwise than the arguments in Python that they stand for."""
+
+
+def as_option(name: str, value: Any = None) -> str:
+    """A setting of Python as an option, such as `--task regression`; see `errors.setting`."""
+    option = NAMES.get(name) or "--" + name.replace("_", "-")
+    if value is None:
+        return option
+    if isinstance(value, Mapping):
+        return " ".join(f"{option} {shlex.quote(str(key))}={item}" for key, item in value.items())
+    if name == "image_size":
+        height, width = value
+        return f"{option} {width}x{height}"
+    values = value if isinstance(value, list | tuple) else [value]
+    return " ".join(f"{option} {shlex.quote(str(item))}" for item in values)
 
 
 def spelled(*names: str) -> str:

@@ -75,7 +75,13 @@ def play(
         raise SettingError(f"{what} is built in: run 'chainrule play' and choose it on the page")
     elif what is not None:
         dataset = load(
-            what, target=target, task=task, drop=drop or [], read=read_as(read), validation=VALIDATION, test=TEST
+            what,
+            target=target or None,
+            task=task,
+            drop=drop or [],
+            read=read_as(read),
+            validation=VALIDATION,
+            test=TEST,
         )
 
     def ready(address: str) -> None:

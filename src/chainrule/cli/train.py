@@ -13,11 +13,20 @@ import typer
 from chainrule.cli import display
 from chainrule.cli.options import (
     AsJson,
+    ClassWeights,
     Drop,
+    EngineName,
+    LossName,
     Read,
+    Seed,
+    Shuffle,
+    Size,
+    Split,
     Target,
     Task,
+    Test,
     Threads,
+    Validation,
     image_size,
     leave_out,
     read_as,
@@ -27,7 +36,8 @@ from chainrule.errors import NonFiniteError, SettingError, require
 
 if TYPE_CHECKING:
     from chainrule.data import Dataset
-    from chainrule.training import Event, Plan, Trained
+    from chainrule.runs import Trained
+    from chainrule.training import Event, Plan
 
 
 def train(
@@ -48,28 +58,18 @@ def train(
             help="The hidden layers, such as '64 relu, dropout 0.2, 32 relu'; '-> ...' sets the output layer."
         ),
     ] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="The loss, such as 'huber 0.5'; by default it follows from the target.")
-    ] = None,
-    class_weight: Annotated[
-        str | None, typer.Option(help="Class weights: 'balanced', or by label: 'setosa=2, virginica=0.5'.")
-    ] = None,
+    loss: LossName = None,
+    class_weight: ClassWeights = None,
     optimizer: Annotated[
         str | None, typer.Option(help="The optimizer, such as 'adam 0.001' or 'sgd 0.1 schedule=cosine clip=1'.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="The maximum number of epochs; by default 100.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
-    validation: Annotated[str, typer.Option(help="The share of the rows to validate on, or a file.")] = "0.1",
-    test: Annotated[float, typer.Option(help="The share of the rows to test on after training.")] = 0.2,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="How to divide the rows: 'time:COLUMN' holds out the latest; 'group:COLUMN' keeps groups together; "
-            "by default by chance, stratified by class."
-        ),
-    ] = None,
-    shuffle: Annotated[bool, typer.Option(help="Divide the rows by chance, or hold out the last ones.")] = True,
+    seed: Seed = 0,
+    validation: Validation = "0.1",
+    test: Test = "0.2",
+    split: Split = None,
+    shuffle: Shuffle = True,
     patience: Annotated[
         str,
         typer.Option(help="Epochs to wait for a better validation loss before stopping: a number, 'none' or 'auto'."),
@@ -80,18 +80,14 @@ def train(
     task: Task = None,
     drop: Drop = None,
     read: Read = None,
-    size: Annotated[
-        str | None, typer.Option("--image-size", help="Resize images to width x height, such as 28x28.")
-    ] = None,
+    size: Size = None,
     output: Annotated[
         Path | None, typer.Option(help="The folder to write the run to; by default runs/NAME-1, -2 and so on.")
     ] = None,
     limit: Annotated[
         float | None, typer.Option(help="Megabytes for the checkpoints that steps are replayed from; by default 200.")
     ] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="'native' (compiled) or 'numpy'; by default native if available.")
-    ] = None,
+    engine: EngineName = None,
     threads: Threads = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume this run where it ended.")] = None,
     json: AsJson = False,
@@ -122,10 +118,10 @@ def train(
     from chainrule.data import load
     from chainrule.data.formats import name_for_run
     from chainrule.engine.threads import most_threads
-    from chainrule.runs import Recorder
+    from chainrule.runs import Recorder, follow, for_loss
     from chainrule.runs.folder import check_free
     from chainrule.runs.recorder import LIMIT
-    from chainrule.training import follow, for_loss, make_plan, start
+    from chainrule.training import make_plan, start
 
     if limit is not None:
         require(0 < limit < 1e9, f"--limit {limit:g}: pass a number of megabytes greater than 0")
@@ -133,9 +129,9 @@ def train(
     if output is not None:
         check_free(output)
     dataset = load(
-        data, target=target, drop=drop or [], task=task, image_size=image_size(size),
-        validation=share_or_file(validation, "validation"), test=test, split=split, shuffle=shuffle,
-        seed=seed, read=read_as(read), **for_loss(loss),
+        data, target=target or None, drop=drop or [], task=task, image_size=image_size(size),
+        validation=share_or_file(validation, "validation"), test=share_or_file(test, "test"), split=split,
+        shuffle=shuffle, seed=seed, read=read_as(read), **for_loss(loss),
     )  # fmt: skip
     plan = make_plan(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
@@ -224,10 +220,12 @@ def _introduce(plan: Plan, data: Dataset) -> None:
     is_picture = len(data.input_shape) > 1
     sizes_of = (data.input_shape[1], data.input_shape[0], *data.input_shape[2:]) if is_picture else data.input_shape
     shape = " x ".join(str(n) for n in sizes_of) + (" pixels" if is_picture else " features")
-    task = f"{data.target.width} classes" if data.task == "classification" else "regression"
     layers = " > ".join(node.name for node in plan.network.nodes)
     out = display.err
-    out.print(display.bold(data.name) + f": {sum(sizes):,} samples of {shape}; target {data.target.name} ({task})")
+    out.print(
+        display.bold(data.name)
+        + f": {sum(sizes):,} samples of {shape}; target {data.target.name} ({data.target.about})"
+    )
     out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test samples")
     for note in data.notes:
         out.print(f"  {note}")
@@ -252,7 +250,8 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     if progress.best and trained.plan.patience is not None:
         reason += f"; restored the weights of epoch {progress.best.epoch}"
     display.err.print(reason)
-    shown = [name for name in ("accuracy", "r2", "rmse") if name in metrics]
+    best = {"classification": ("accuracy",), "multilabel": ("accuracy", "f1"), "regression": ("r2", "rmse")}
+    shown = [name for name in best[data.task] if name in metrics]
     lines = {f"test {display.label(name)}": display.number(name, metrics[name]) for name in shown}
     if example.record is not None:
         weight = telling_weight(example.record, trained.plan.network.parameters)

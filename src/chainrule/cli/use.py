@@ -68,11 +68,10 @@ def _predictions(run: Run, source: Any, threads: int | None) -> list[dict[str, A
     trained, target = run.trained, run.trained.target
     raw = trained.raw(source, threads)
     values, probabilities = trained.decoded(raw), trained.plan.loss.probabilities(raw)
-    if values.ndim == 2:
-        return [{f"{target.name}_{k}": float(v) for k, v in enumerate(row)} for row in values]
-    rows: list[dict[str, Any]] = [{target.name: value} for value in values.tolist()]
-    if probabilities is not None and target.task == "classification":
-        names = [f"probability_{label}" for label in target.classes]
+    values = values.reshape(len(values), -1)
+    rows: list[dict[str, Any]] = [dict(zip(target.names, row, strict=True)) for row in values.tolist()]
+    if probabilities is not None and target.task != "regression":
+        names = [f"probability_{label}" for label in target.classes or target.columns]
         for row, of_classes in zip(rows, probabilities.tolist(), strict=True):
             row |= zip(names, of_classes, strict=True)
     return rows
@@ -113,7 +112,7 @@ def evaluate(
     if data is None:
         metrics = replace(trained, data=opened.load_data()).evaluate(threads=threads)
     else:
-        column = trained.target.name if trained.preparation and trained.preparation.kind == "table" else None
+        column = trained.target.in_table if trained.preparation and trained.preparation.kind == "table" else None
         settings = opened.data["settings"]
         read = {**(settings.get("read", {}) if settings else {}), **trained.texts}
         source = find(data, target=column, task=trained.target.task, image_size=_image_size(opened), read=read)
@@ -164,8 +163,7 @@ def _show_summary(run: Run) -> None:
     sizes = ", ".join(f"{rows[name]:,} {name}" for name in ("training", "validation", "test"))
     settings = run.data["settings"]
     out.print(f"data       {display.one_line(settings['what'] if settings else run.data['name'])}: {sizes} samples")
-    classes = f", {target.width} classes" if target.task == "classification" else ""
-    out.print(f"target     {display.one_line(target.name)} ({target.task}{classes})")
+    out.print(f"target     {display.one_line(target.name)} ({target.about})")
     out.print(f"loss       {type(plan.loss).__name__}")
     for line in [] if run.trained.preparation is None else run.trained.preparation.notes:
         out.print(display.one_line(line).replace("columns:", "columns   ", 1))

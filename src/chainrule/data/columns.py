@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chainrule.data.barrier import FILE, Limits, guarded
 from chainrule.data.tables import NO_VALUES, numbers
-from chainrule.errors import DataError, unknown
+from chainrule.errors import DataError, setting, unknown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -122,17 +122,17 @@ def shortened(value: Any) -> Any:
     return value if len(str(value)) <= LONGEST else f"{str(value)[:LONGEST]}…"
 
 
-def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str) -> None:
+def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str, remedy: str = "") -> None:
     """Raise DataError for the first row in which `bad` is true, if any.
 
-    `problem` is a format string that may refer to the cell's {value} and its {column}.
+    `problem` is a format string that may refer to the cell's {value}; the remedy follows it.
     """
     import polars as pl
 
     row = bad.fill_null(False).arg_max()
     if row is not None and bad[row]:
         value = column[row].to_list() if column.dtype.is_nested() and column.dtype != pl.Struct else column[row]
-        message = problem.format(value=shortened(value), column=shortened(column.name))
+        message = problem.format(value=shortened(value)) + remedy
         raise DataError(f"{name}, row {row + 1}, column {shortened(column.name)!r}: {message}")
 
 
@@ -183,7 +183,7 @@ def check_prepared(name: str, frame: pl.DataFrame, limits: Limits = FILE) -> Non
             f"{rows:,} rows of {sum(inputs.values()):,} inputs, from up to {max(letters.values(), default=0):,} letters"
         )
         problem = f"preparing {size} in a column, takes more than {limits.memory / 1e9:g} GB of memory"
-        raise DataError(f"{name}: {problem}; use fewer rows, or leave columns out (--drop)")
+        raise DataError(f"{name}: {problem}; use fewer rows, or leave columns out ({setting('drop')})")
 
 
 def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]) -> pl.DataFrame:

@@ -16,12 +16,13 @@ from chainrule.data import files, patterns, plane
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import ColumnUse, check_prepared
+from chainrule.data.dataframes import as_polars, from_pair, is_frame, samples_of
 from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.prepared import prepared
 from chainrule.data.source import TASKS, Sample, Source, check_types, from_table
 from chainrule.data.splits import CHANCE, Split, divide
-from chainrule.data.targets import Target, class_numbers, fit_target, infer_task
-from chainrule.errors import DataError, SettingError, require, unknown
+from chainrule.data.targets import Target, class_numbers, fit_target, infer_task, is_one_hot
+from chainrule.errors import DataError, SettingError, require, setting, unknown
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Dataset:
         validation_rows: the same for the validation set; None if it has a source of its own
         test_rows: the same for the test set
         validation_fingerprint: hash of the validation set's own source; empty if it has none
+        test_fingerprint: the same for the test set
         split: how the rows were divided
     """
 
@@ -58,6 +60,7 @@ class Dataset:
     validation_rows: Array | None = field(default=None, repr=False)
     test_rows: Array | None = field(default=None, repr=False)
     validation_fingerprint: str = ""
+    test_fingerprint: str = ""
     split: Split = CHANCE
 
     def sample(self, number: int) -> Sample | None:
@@ -85,19 +88,25 @@ class Dataset:
         lines = lines + [self.split.note] * (self.split != CHANCE)
         if self.guessed_classes:
             what = f"the {self.target.width} whole numbers in {self.target.name} are predicted as classes"
-            lines.append(f"{what}; to predict a quantity, choose regression (--task regression)")
+            if self.task == "multilabel":
+                what = f"the {self.target.width} columns of 0 and 1 in {self.target.name} are predicted as labels"
+            lines.append(f"{what}; to predict a quantity, choose regression ({setting('task', 'regression')})")
         return lines
 
     @property
     def guessed_classes(self) -> bool:
-        """Whether a few whole numbers were taken for classes, which could be a quantity, too."""
+        """Whether a few whole numbers were taken for classes, or columns of 0 and 1 for labels,
+        which could be quantities, too.
+        """
         if self.source is None or self.source.task is not None or self.task == "regression":
             return False
+        if self.task == "multilabel":
+            return True
         return self.target.width > 2 and not any(isinstance(label, str | bool) for label in self.target.classes)
 
     @property
     def task(self) -> str:
-        """The task: "classification" or "regression"."""
+        """The task: "classification", "regression" or "multilabel"."""
         return self.target.task
 
     @property
@@ -138,17 +147,23 @@ def from_arrays(
 
     Args:
         x: samples of shape (samples, ...)
-        y: class indices of shape (samples,), or numbers of shape (samples,) or (samples, outputs)
-        task: "classification" or "regression"; by default inferred from y
+        y: class indices of shape (samples,); numbers of shape (samples,) or (samples, outputs); or
+            labels, 0 or 1, of shape (samples, labels)
+        task: "classification", "regression" or "multilabel"; by default inferred from y, where
+            several columns are numbers
         validation: x and y of the validation set
         weight: (samples,) sample weights
     """
     source = replace(files.source_from_arrays(x, y, task=task), weight=_checked_weight(weight))
     assert source.target is not None
-    if infer_task(source, source.target) == "classification":
+    width = 1 if source.target.ndim == 1 else source.target.shape[1]
+    if task is None and width > 1:
+        task = "regression"
+    if (task or infer_task(source, source.target)) == "classification":
         target = Target("classification", classes=tuple(range(max(int(source.target.max()) + 1, 2))))
+    elif task == "multilabel":
+        target = fit_target(source, np.arange(len(source)), scale=False)
     else:
-        width = 1 if source.target.ndim == 1 else source.target.shape[1]
         target = Target("regression", mean=(0.0,) * width, deviation=(1.0,) * width)
     training = Samples(source.features, source.target, source.weight)
     held_out = Samples(*map(np.asarray, validation)) if validation else None
@@ -158,7 +173,7 @@ def from_arrays(
 def find(
     what: Any,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     drop: str | Sequence[str] = (),
     task: str | None = None,
     image_size: Shape | None = None,
@@ -169,9 +184,10 @@ def find(
     Args:
         what: name of a built-in data set, a file or folder, arrays (x, y), or a pandas or polars
             DataFrame
-        target: the column to predict; by default the last
+        target: the column to predict, or several; by default the last
         drop: columns to leave out
-        task: "classification" or "regression"; by default inferred from the target
+        task: "classification", "regression" or "multilabel" (several columns of 0 and 1); by
+            default inferred from the target
         image_size: (height, width) to which images are resized
         read: what to read columns as instead of what is recognized, such as {"zip": "category"}:
             number, category, date, time or boolean
@@ -188,8 +204,8 @@ def find(
         if isinstance(what, str | Path):
             return _builtin(what) or files.read(Path(what), target, drop, task, image_size, read)
         if isinstance(what, tuple | list) and len(what) == 2:
-            return files.source_from_arrays(what[0], what[1], task=task)
-        if _is_frame(what):
+            return from_pair(what[0], what[1], task, drop, read)
+        if is_frame(what):
             return from_table("table", as_polars(what), target, drop, task, read=read)
     allowed = "a file, the name of a built-in data set, a tuple of arrays (x, y), or a DataFrame"
     raise DataError(f"can't use {type(what).__name__} as data; pass {allowed}")
@@ -208,14 +224,7 @@ def find_samples(what: Any, image_size: Shape | None = None, texts: Collection[s
             return replace(builtin, target=None) if builtin else files.read_samples(Path(what), image_size, texts)
         if isinstance(what, Dataset):
             raise DataError("pass one of the data set's parts, such as data.test")
-        if _is_frame(what):
-            return Source("table", as_polars(what), None)
-        return files.source_from_arrays(what, None)
-
-
-def _is_frame(what: Any) -> bool:
-    """Whether this is a pandas or polars frame. Asking a LazyFrame itself would be slow."""
-    return hasattr(type(what), "columns") and not isinstance(what, Dataset)
+        return samples_of(what)
 
 
 def _builtin(what: str | Path) -> Source | None:
@@ -237,52 +246,15 @@ def _builtin(what: str | Path) -> Source | None:
     return None
 
 
-def as_polars(frame: Any) -> Any:
-    """A pandas or polars DataFrame as a polars one; NaN in pandas (missing) becomes null."""
-    import polars as pl
-
-    if isinstance(frame, pl.LazyFrame):
-        frame = frame.collect()
-    if isinstance(frame, pl.DataFrame):
-        return frame.with_columns(map(_without_objects, frame.select(pl.col(pl.Object)).iter_columns()))
-    names = [str(name) for name in frame.columns]  # pandas allows any object
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"table: two columns are named {name!r}; rename one of them")
-    columns = []
-    for position, name in enumerate(names):
-        series = frame.iloc[:, position]
-        missing = series.isna().to_numpy()
-        if series.dtype.kind in "Mm":
-            if getattr(series.dtype, "tz", None) is not None:
-                series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-            kind = {"M": "datetime64[us]", "m": "timedelta64[us]"}[series.dtype.kind]
-            values = series.to_numpy().astype(kind)
-        elif series.dtype.kind in "iufb" and not missing.any():
-            values = series.to_numpy()
-        else:
-            values = [None if null else value for value, null in zip(series.tolist(), missing, strict=True)]
-        with guarded(f"table, column {name!r}: its values can't be read"):
-            columns.append(_without_objects(pl.Series(name, values, strict=False)))
-    return pl.DataFrame(dict(zip(names, columns, strict=True)))  # from a list, the name "" would be lost
-
-
-def _without_objects(column: Any) -> Any:
-    """A column; without its values if they are Python objects, on which polars may panic."""
-    import polars as pl
-
-    return pl.Series(column.name, [None] * len(column), pl.Binary) if column.dtype == pl.Object else column
-
-
 def load(
     what: Any,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     drop: str | Sequence[str] = (),
     task: str | None = None,
     image_size: Shape | None = None,
     validation: float | Any = 0.1,
-    test: float = 0.2,
+    test: float | Any = 0.2,
     split: str | None = None,
     shuffle: bool = True,
     seed: int = 0,
@@ -297,12 +269,13 @@ def load(
     Args:
         what: name of a built-in data set, a file or folder, arrays (x, y), or a pandas or polars
             DataFrame
-        target: the column to predict; by default the last
+        target: the column to predict, or several; by default the last
         drop: columns to leave out
-        task: "classification" or "regression"; by default inferred from the target
+        task: "classification", "regression" or "multilabel" (several columns of 0 and 1); by
+            default inferred from the target
         image_size: (height, width) to which images are resized
         validation: share of the rows for the validation set, or separate data in a form of `what`
-        test: share of the rows for the test set
+        test: the same for the test set
         split: "time:COLUMN" for the latest rows as test set and those before as validation set, or
             "group:COLUMN" for no group in two sets; by default by chance, stratified by class
         shuffle: False for the last rows as test set and those before as validation set
@@ -338,8 +311,8 @@ def load(
         if source.is_table:
             check_types(source.name, source.features, read or {})
             check_prepared(source.name, source.features)
-        share = validation if isinstance(validation, int | float) else 0.0
-        rows = divide(source, share, test, seed, by)
+        shares = [part if _is_share(part) else 0.0 for part in (validation, test)]
+        rows = divide(source, shares[0], shares[1], seed, by)
         source = by.without(source, drop)
         if preparation is None:
             preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target))
@@ -352,69 +325,101 @@ def load(
         for part, name in ((training, "training"), (held_out, "validation"), (tested, "test")):
             if part is not None and part.weight is not None and not part.weight.any():
                 raise DataError(f"{source.name}: all samples of the {name} set have the weight 0; split it differently")
-        of_its_own = ""
-        if not isinstance(validation, int | float):
-            column = source.target_name if source.is_table else None
-            as_trained = {"target": column, "read": {**(read or {}), **preparation.texts}}
-            separate = find(validation, **{**reading, **as_trained})
-            held_out, of_its_own = prepare(preparation, separate), separate.fingerprint
+        column = (list(source.target_columns) or source.target_name) if source.is_table else None
+        as_trained = {**reading, "target": column, "read": {**(read or {}), **preparation.texts}}
+        held_out, of_validation = _of_its_own(validation, preparation, as_trained) or (held_out, "")
+        tested, of_test = _of_its_own(test, preparation, as_trained) or (tested, "")
         settings = None
-        if isinstance(what, str | Path) and isinstance(validation, int | float | str | Path) and weight is None:
-            what, validation = (w if isinstance(w, int | float) else _absolute(w) for w in (what, validation))
+        are_named = all(_is_share(part) or isinstance(part, str | Path) for part in (validation, test))
+        if isinstance(what, str | Path) and are_named and weight is None:
+            what, validation, test = map(_absolute, (what, validation, test))
             splitting = {"validation": validation, "test": test, "seed": seed}
             splitting |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
             settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
-        used, of_validation, of_test = (r if len(r) else None for r in rows)
+        used, held_out_rows, tested_rows = (r if len(r) else None for r in rows)
         return Dataset(
             training, held_out, tested, preparation.target, preparation, source.name, source.fingerprint, settings,
-            source, used, of_validation, of_test, of_its_own, by,
+            source, used, held_out_rows, tested_rows, of_validation, of_test, by,
         )  # fmt: skip
 
 
-def _named(target: Any, drop: Any, read: Any) -> tuple[str | None, list[str], dict[str, str]]:
+def _is_share(part: Any) -> bool:
+    """Whether a part of the data is given as a share of the rows; `split` refuses None."""
+    return part is None or isinstance(part, int | float)
+
+
+def _of_its_own(part: Any, preparation: Preparation, reading: Mapping[str, Any]) -> tuple[Samples, str] | None:
+    """A part that is data of its own, prepared, and its fingerprint; None for a share of rows."""
+    if _is_share(part):
+        return None
+    source = find(part, **reading)
+    return prepare(preparation, source), source.fingerprint
+
+
+def _named(target: Any, drop: Any, read: Any) -> tuple[str | list[str] | None, list[str], dict[str, str]]:
     """These choices of columns with their names as text, as in `as_polars`."""
+    if isinstance(target, list | tuple):
+        require(len(target) > 0, "the target is an empty list; name a column, or several")
+        target = [str(name) for name in target] if len(target) > 1 else str(target[0])
     drop = [drop] if isinstance(drop, str) or not isinstance(drop, Iterable) else list(drop)
     allowed = "pass a mapping from column to kind, such as {'zip': 'category'}"
     require(read is None or isinstance(read, Mapping), f"read is {brief(read)}; {allowed}")
     kinds = {str(name): kind for name, kind in (read or {}).items()}
-    return None if target is None else str(target), [str(name) for name in drop], kinds
+    target = target if target is None or isinstance(target, list) else str(target)
+    return target, [str(name) for name in drop], kinds
 
 
 def _of_one_column(source: Source) -> Source:
     """The source with the classes that a one-hot target marks.
 
-    Raises DataError for several columns of 0 and 1 that are not one-hot, unless they are to be
-    predicted as numbers.
+    Raises DataError for several columns that are not one-hot where classes are to be predicted.
     """
     y = source.target
-    if y is None or y.ndim < 2 or source.task == "regression":
+    if y is None or y.ndim < 2 or source.task in ("regression", "multilabel"):
         return source
-    if source.task is None and not (y.dtype.kind in "buif" and np.isin(y, (0, 1)).all()):
+    if source.task is None and not is_one_hot(y):
         return source
-    return replace(source, target=class_numbers(y, source.name), task="classification")
+    classes = class_numbers(y, source.name)
+    classes = np.array(source.target_columns)[classes] if source.target_columns else classes
+    return replace(source, target=classes, task="classification")
 
 
-def _absolute(what: str | Path) -> str:
-    """The name of a built-in data set, or a path that is valid in every working directory."""
+def _absolute(what: Any) -> Any:
+    """The name of a built-in data set, or a path that is valid in every working directory; a share
+    of the rows as it is.
+    """
+    if _is_share(what):
+        return what
     return str(what) if str(what) in BUILTIN else str(Path(what).absolute())
 
 
 def _check_choices(
-    source: Source, target: str | None, drop: Sequence[str], read: Mapping[str, str] | None, size: Shape | None
+    source: Source,
+    target: str | Sequence[str] | None,
+    drop: Sequence[str],
+    read: Mapping[str, str] | None,
+    size: Shape | None,
 ) -> None:
     """Raise SettingError for a choice of columns, or of a size, where there is none to make."""
     if not source.is_table:
         chosen = bool(drop or read) or target not in (None, source.target_name)
-        problem = "it is not a table with columns to choose from; leave --target, --drop and --read out"
+        columns = f"{setting('target')}, {setting('drop')} and {setting('read')}"
+        problem = f"it is not a table with columns to choose from; leave {columns} out"
         require(not chosen, f"{source.name}: {problem}")
+    known = (None, source.target_name, list(source.target_columns))
+    require(target in known, f"{source.name}: its targets are passed apart from it; leave {setting('target')} out")
     is_picture = not source.is_table and source.features.ndim > 2
-    require(size is None or is_picture, f"{source.name}: it has no pictures to resize; leave --image-size out")
+    require(
+        size is None or is_picture, f"{source.name}: it has no pictures to resize; leave {setting('image_size')} out"
+    )
 
 
 def _likely(task: str | None, target: Array | None) -> str | None:
     """The task that the loss suggests, unless the target rules it out."""
     numeric = target is not None and target.dtype.kind in "iuf"
-    return None if task == "regression" and not numeric else task
+    are_labels = target is not None and target.ndim > 1 and not is_one_hot(target)
+    ruled_out = not numeric if task == "regression" else are_labels
+    return None if ruled_out else task
 
 
 def _checked_weight(weight: Any) -> Array | None:

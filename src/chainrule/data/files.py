@@ -25,7 +25,7 @@ from chainrule.errors import DataError
 
 def read(
     path: Path,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     drop: Sequence[str] = (),
     task: str | None = None,
     image_size: Shape | None = None,
@@ -35,9 +35,9 @@ def read(
 
     Args:
         path: a file of a table, a pattern that several of them match, an NPZ file, or a folder
-        target: a table's target column; by default the last
+        target: a table's target column, or several; by default the last
         drop: a table's columns to leave out
-        task: "classification" or "regression", if known
+        task: "classification", "regression" or "multilabel", if known
         image_size: (height, width) to which images are resized
         read: what to read a table's columns as
 
@@ -99,7 +99,7 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
             for a network with several inputs
         y: targets of shape (samples,) or (samples, outputs); None if there are none
         name: used in error messages
-        task: "classification" or "regression", if known
+        task: "classification", "regression" or "multilabel", if known
         fingerprint: hash of the content; computed if empty
 
     Raises:
@@ -112,24 +112,28 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
     if x.ndim == 0 or x.dtype.kind not in "buif":
         raise DataError(f"{name}: x must be a numeric array with a row per sample, not {x.dtype} of shape {x.shape}")
     _check_finite(name, "x", x)
-    if y is not None:
-        y = np.asarray(y)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
-        if y.dtype.kind == "S":
-            with guarded(f"{name}: y can't be read as text"):
-                y = np.char.decode(y, "utf-8")
-        if y.dtype.kind == "U":
-            with guarded(f"{name}: y can't be read as text"):
-                y.tolist()  # fails for numbers that are no characters
-        if y.dtype.kind == "O":
-            _check_labels(name, y)
-        if y.dtype.kind not in "buifUO":
-            raise DataError(f"{name}: y must be numbers or text, not {y.dtype}")
-        if y.ndim not in (1, 2) or y.shape[1:] == (0,):
-            raise DataError(f"{name}: y must have the shape (samples,) or (samples, outputs), not {y.shape}")
-        _check_finite(name, "y", y)
-    return Source(name, x, y, "y", task, fingerprint)
+    return Source(name, x, None if y is None else checked_targets(name, y), "y", task, fingerprint)
+
+
+def checked_targets(name: str, y: Any) -> Array:
+    """(samples,) or (samples, outputs) targets; raises DataError for what can't be predicted."""
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.dtype.kind == "S":
+        with guarded(f"{name}: y can't be read as text"):
+            y = np.char.decode(y, "utf-8")
+    if y.dtype.kind == "U":
+        with guarded(f"{name}: y can't be read as text"):
+            y.tolist()  # fails for numbers that are no characters
+    if y.dtype.kind == "O":
+        _check_labels(name, y)
+    if y.dtype.kind not in "buifUO":
+        raise DataError(f"{name}: y must be numbers or text, not {y.dtype}")
+    if y.ndim not in (1, 2) or y.shape[1:] == (0,):
+        raise DataError(f"{name}: y must have the shape (samples,) or (samples, outputs), not {y.shape}")
+    _check_finite(name, "y", y)
+    return y
 
 
 def _check_labels(name: str, y: Array) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.arrays import Array, Shape
 from chainrule.data.barrier import check_budget, first_line
 from chainrule.data.source import Source, fingerprint
-from chainrule.errors import DataError
+from chainrule.errors import DataError, setting
 
 GRAY = ("1", "L", "I", "F")
 """The modes of pictures that are read without colours."""
@@ -71,7 +71,7 @@ def _stack(folder: Path, files: list[Path], size: Shape | None) -> Array:
         if size is None and images[-1].shape[:2] != images[0].shape[:2]:
             (height, width), (first_height, first_width) = (image.shape[:2] for image in (images[-1], images[0]))
             sizes = f"{width} x {height} pixels, but {files[0]} has {first_width} x {first_height}"
-            raise DataError(f"{file}: {sizes}; resize all, for example with --image-size 32x32")
+            raise DataError(f"{file}: {sizes}; resize all, for example with {setting('image_size', (32, 32))}")
         if kind != numbers[0]:
             raise DataError(f"{file}: its pixels are {kind}, but those of {files[0]} are {numbers[0]}; convert one")
     if any(image.ndim == 3 for image in images):
@@ -92,9 +92,11 @@ def _image(file: Path, size: Shape | None, folder: Path, count: int) -> tuple[Ar
             check_budget(str(file), opened.width, opened.height)
             height, width = size or (opened.height, opened.width)
             if size is not None:
-                check_budget(f"--image-size {width}x{height}", width, height, hint="choose a smaller size")
+                check_budget(setting("image_size", size), width, height, hint="choose a smaller size")
             numbers = height * width * (1 if opened.mode in GRAY or opened.mode.startswith("I;16") else 3)
-            check_budget(str(folder), count, numbers, hint="use fewer pictures, or smaller ones (--image-size)")
+            check_budget(
+                str(folder), count, numbers, hint=f"use fewer pictures, or smaller ones ({setting('image_size')})"
+            )
             if opened.mode.startswith("I;16"):
                 image, kind = Image.fromarray(np.asarray(opened).astype(np.float32) / 257), "integers of 16 bits"
             elif opened.mode in ("I", "F"):

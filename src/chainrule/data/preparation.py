@@ -21,6 +21,7 @@ from chainrule.arrays import Array, Shape
 from chainrule.data import encoders
 from chainrule.data.barrier import guarded
 from chainrule.data.columns import EARLIER, ColumnUse, as_kind, conform, describe, kind_of, left_out, summary
+from chainrule.data.dataframes import as_array, as_table
 from chainrule.data.encoders import Encoder
 from chainrule.data.pipelines import Pipeline
 from chainrule.data.prepared import Prepared, prepared
@@ -51,6 +52,8 @@ class Preparation:
         columns: a table's columns, each with its kind
         encoders: a table's fitted encoders, one for each column
         left_out: a table's columns that nothing can be learned from, each with the reason
+        features: the names of all columns in which samples were read, in their order; empty for
+            arrays without names
         pipeline: what prepares a table instead of encoders, mean and deviation, in a run that was
             recorded before there were encoders
     """
@@ -63,6 +66,7 @@ class Preparation:
     columns: tuple[tuple[str, str], ...] = ()
     encoders: tuple[Encoder, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    features: tuple[str, ...] = ()
     pipeline: Pipeline | None = None
 
     @property
@@ -102,14 +106,13 @@ class Preparation:
         Raises DataError unless columns, types and shape match and every result is finite.
         """
         if self.kind == "table":
-            if not source.is_table:
-                raise DataError(f"{source.name}: it is an array, but the run was trained on a table")
-            frame = conform(source.name, source.features, self.columns)
+            read = self.features or tuple(column for column, _ in self.columns)  # in an earlier version
+            frame = conform(source.name, as_table(source, read, dict(self.columns)), self.columns)
             check_finite(source.name, frame)
             with guarded(f"{source.name}: the table can't be prepared"):
                 x = self._encoded(source.name, frame)
         else:
-            x = self._scaled(_as_array(source), source.name)
+            x = self._scaled(as_array(source, self.features, self.shape), source.name)
         if x.shape[1:] != self.shape:
             raise DataError(f"{source.name}: the run's preparation gives the shape {x.shape[1:]}, not {self.shape}")
         self._check_finite(source, x)
@@ -163,7 +166,7 @@ class Preparation:
 
         if self.pipeline is not None:
             raise RunError("this preparation is of a run by an earlier version; train again to record it")
-        about = {name: getattr(self, name) for name in ("kind", "shape", "columns", "left_out")}
+        about = {name: getattr(self, name) for name in ("kind", "shape", "columns", "left_out", "features")}
         about |= {"target": self.target.as_json(), "encoders": [encoder.as_json() for encoder in self.encoders]}
         arrays = {f"{k}.{name}": array for k, e in enumerate(self.encoders) for name, array in e.arrays.items()}
         assert self.mean is not None
@@ -185,7 +188,8 @@ class Preparation:
         shape = tuple(about["shape"])
         left_out = tuple((name, why) for name, why in about.get("left_out", ()))
         target = Target.from_json(about["target"])
-        preparation = Preparation(about["kind"], shape, target, columns=columns, left_out=left_out)
+        features = tuple(about.get("features", ()))
+        preparation = Preparation(about["kind"], shape, target, columns=columns, left_out=left_out, features=features)
         if "preparation.skops" in contents:
             pipeline = Pipeline.from_bytes(contents["preparation.skops"], shape)
             return replace(preparation, pipeline=pipeline)._tried_out()
@@ -244,21 +248,23 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
     if source.is_table:
         with guarded(f"{source.name}: the table can't be prepared"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scikit-learn, about texts that have little in common
-            return _fit_table(source.name, source.features, training_rows, target)
+            return _fit_table(source, training_rows, target)
     training = source.take(training_rows)
-    x = _as_array(training).astype(np.float64)
+    x = np.asarray(training.features).astype(np.float64)
     if x.ndim > 2:
         mean = x.mean(axis=0)
         x -= mean
         x *= x
         deviation = np.full_like(mean, float(np.sqrt(np.mean(x))) or 1.0)
-        return Preparation("pictures", x.shape[1:], target, mean, deviation)
-    mean, deviation = mean_and_deviation(x, f"{source.name}, column")
-    return Preparation("numbers", x.shape[1:], target, mean, deviation)
+        return Preparation("pictures", x.shape[1:], target, mean, deviation, features=source.columns)
+    mean, deviation = mean_and_deviation(x, f"{source.name}, column", training.weight)
+    return Preparation("numbers", x.shape[1:], target, mean, deviation, features=source.columns)
 
 
-def _fit_table(name: str, features: pl.DataFrame, rows: Array, target: Target) -> Preparation:
+def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:
     """Fit an encoder for each column that differs in the training rows."""
+    name, features = source.name, source.features
+    weight = None if source.weight is None else source.weight[rows]
     unused = {column.name: why for column in features.iter_columns() if (why := left_out(column))}
     columns, fitted, scales = [], [], []
     for column in features.iter_columns():
@@ -268,7 +274,7 @@ def _fit_table(name: str, features: pl.DataFrame, rows: Array, target: Target) -
         values = as_kind(name, column, kind, "it is read as")
         encoder = encoders.fit_encoder(values, kind, rows)
         inputs = list(encoder.inputs(name, values[rows]))
-        scale = [_mean_and_deviation(name, column.name, one) for one in inputs]
+        scale = [_mean_and_deviation(name, column.name, one, weight) for one in inputs]
         if any(deviation for _, deviation in scale):
             columns.append((column.name, kind))
             fitted.append(encoder)
@@ -280,25 +286,25 @@ def _fit_table(name: str, features: pl.DataFrame, rows: Array, target: Target) -
         why = "; ".join(f"{column!r}: {why}" for column, why in reasons)
         raise DataError(f"{name}: no column is left to learn from ({why})")
     mean, deviation = np.array(scales).T.copy()
-    return Preparation("table", mean.shape, target, mean, deviation, tuple(columns), tuple(fitted), reasons)
+    read = tuple(features.columns)
+    return Preparation("table", mean.shape, target, mean, deviation, tuple(columns), tuple(fitted), reasons, read)
 
 
-def _mean_and_deviation(name: str, column: str, values: Array) -> tuple[float, float]:
-    """Those of an input, a missing value of which becomes the mean; the deviation may be 0.
+def _mean_and_deviation(name: str, column: str, values: Array, weight: Array | None) -> tuple[float, float]:
+    """Those of an input, a missing value of which becomes the mean; the deviation may be 0. A row
+    of weight 2 counts as two rows.
 
     Raises DataError for numbers that differ, but have the deviation 0.
     """
     missing = np.isnan(values)
     known = values[~missing] if missing.any() else values
-    mean = float(known.mean()) if len(known) else 0.0
-    deviation = float((values if known is values else np.where(missing, mean, values)).std())
+    mean = 0.0
+    if len(known):
+        weights = None if weight is None else weight[~missing]
+        mean = float(known.mean() if weights is None or not weights.any() else np.average(known, weights=weights))
+    filled = values if known is values else np.where(missing, mean, values)
+    deviation = float(filled.std() if weight is None else np.sqrt(np.average((filled - mean) ** 2, weights=weight)))
     if not deviation and len(known) and known.min() < known.max():
         problem = "its numbers differ too little to be scaled; use another unit"
         raise DataError(f"{name}, column {column!r}: {problem}")
     return mean, deviation
-
-
-def _as_array(source: Source) -> Array:
-    if source.is_table:
-        raise DataError(f"{source.name}: it is a table, but the run was trained on arrays")
-    return np.asarray(source.features)

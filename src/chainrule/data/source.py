@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread
+from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread, shortened
 from chainrule.data.tables import AMBIGUOUS, numbers
-from chainrule.errors import DataError, unknown
+from chainrule.errors import DataError, setting, unknown
 
 if TYPE_CHECKING:
     import polars as pl
 
-TASKS = ("classification", "regression")
+TASKS = ("classification", "regression", "multilabel")
 
 LARGEST = float(np.finfo(np.float32).max)
 """Larger numbers can't be prepared: networks compute in float32 by default."""
@@ -55,10 +55,12 @@ class Source:
         features: a table (a polars DataFrame), or an array of shape (samples, *sample_shape)
         target: (samples,) or (samples, outputs); None if there are no targets
         target_name: name of the target
-        task: "classification" or "regression", if known
+        task: "classification", "regression" or "multilabel", if known
         fingerprint: SHA-256 hash of the content; computed if not given
         weight: (samples,) sample weights; None if all are equal
         columns: feature names of an array; empty if it has none
+        classes: the classes, in order, if they are known; by default those that occur
+        target_columns: names of the columns of a target that has several; empty if they have none
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -72,6 +74,8 @@ class Source:
     fingerprint: str = ""
     weight: Array | None = None
     columns: tuple[str, ...] = ()
+    target_columns: tuple[str, ...] = ()
+    classes: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):
@@ -130,7 +134,7 @@ def fingerprint(*parts: Any) -> str:
 def from_table(
     name: str,
     frame: pl.DataFrame,
-    target: str | None,
+    target: str | Sequence[str] | None,
     drop: Sequence[str] = (),
     task: str | None = None,
     fingerprint: str = "",
@@ -141,9 +145,9 @@ def from_table(
     Args:
         name: used in error messages
         frame: the table
-        target: the target column; by default the last
+        target: the target column, or several; by default the last
         drop: columns to leave out
-        task: "classification" or "regression", if known
+        task: "classification", "regression" or "multilabel", if known
         fingerprint: hash of the content; computed if empty
         read: what to read columns as, such as {"price": "number"}
 
@@ -151,19 +155,26 @@ def from_table(
         DataError: with row and column, for a cell that can't be used, or for an unknown column
     """
     check_usable(name, frame)
-    for column in (*drop, *([target] if target is not None else [])):
+    targets = [] if target is None else [target] if isinstance(target, str) else list(target)
+    for column in (*drop, *targets):
         if column not in frame.columns:
             raise DataError(f"{name}: {unknown('column', column, frame.columns)}")
-    if target in drop:
-        raise DataError(f"{name}: column {target!r} can't be both the target and dropped")
-    frame = reread(name, frame.drop(list(drop)), read or {})
-    if len(frame.columns) < 2:
-        raise DataError(f"{name}: it takes two columns or more: the target, and at least one feature")
-    target = frame.columns[-1] if target is None else target
-    features = frame.drop(target)
-    features = features.with_columns(_typed(c) for c in features.iter_columns() if c.name not in (read or {}))
-    check_finite(name, features)
-    return Source(name, features, target_column(name, frame[target], task), target, task, fingerprint)
+    for column in targets:
+        if column in drop:
+            raise DataError(f"{name}: column {column!r} can't be both the target and dropped")
+        if targets.count(column) > 1:
+            raise DataError(f"{name}: column {column!r} is named twice as the target; name it once")
+    read = read or {}
+    frame = reread(name, frame.drop(list(drop)), read)
+    targets = targets or frame.columns[-1:]
+    if len(frame.columns) <= len(targets):
+        least = "two columns" if len(targets) == 1 else f"{len(targets) + 1} columns"
+        raise DataError(f"{name}: it takes {least} or more: the target, and at least one feature")
+    features = _features(name, frame.drop(targets), read)
+    if len(targets) == 1:
+        return Source(name, features, target_column(name, frame[targets[0]], task), targets[0], task, fingerprint)
+    y, together = target_columns(name, frame.select(targets)), joined(targets)
+    return Source(name, features, y, together, task, fingerprint, target_columns=tuple(targets))
 
 
 def check_finite(name: str, frame: pl.DataFrame) -> None:
@@ -197,20 +208,20 @@ def check_types(name: str, frame: pl.DataFrame, chosen: Collection[str] = ()) ->
 
     problem = (
         "{{value!r}} is not a {kind}, but nearly all other values are; correct the cell, leave it empty if the value is"
-        " missing, drop the column (--drop {{column!r}}), or read it as a category (--read {{column!r}}=category)"
+        " missing, drop the column ("
     )
-    ambiguous = (
-        "{value!r} may be a number with decimals or with thousands; write all without commas, or read it as a category"
-        " (--read {column!r}=category)"
-    )
+    ambiguous = "{value!r} may be a number with decimals or with thousands; write all without commas, or "
     for column in frame.iter_columns():
         if column.dtype == pl.String and column.name not in chosen:
+            column_name = shortened(column.name)
+            as_category = f"read it as a category ({setting('read', {column_name: 'category'})})"
             for kind in ("number", "time", "clock"):
                 if _nearly(kind, column):
                     words = "date" if kind == "time" else KINDS[kind]
-                    check_cells(name, column, _no(kind, column), problem.format(kind=words))
+                    remedy = f"{setting('drop', column_name)}), or {as_category}"
+                    check_cells(name, column, _no(kind, column), problem.format(kind=words), remedy)
             if column.null_count() < len(column) and column.str.contains(AMBIGUOUS).all():
-                check_cells(name, column, column.is_not_null(), ambiguous)
+                check_cells(name, column, column.is_not_null(), ambiguous, as_category)
 
 
 def _no(kind: str, column: pl.Series) -> pl.Series:
@@ -240,6 +251,42 @@ def _typed(column: pl.Series) -> pl.Series:
     return column.cast(pl.Float64) if is_wide or column.dtype.is_decimal() else column
 
 
+def without(name: str, frame: pl.DataFrame, drop: Sequence[str], read: Mapping[str, str]) -> pl.DataFrame:
+    """A table of features alone, without these columns, and with others read as these kinds.
+
+    Raises DataError, with row and column, for a cell that can't be used, or for an unknown column.
+    """
+    for column in drop:
+        if column not in frame.columns:
+            raise DataError(f"{name}: {unknown('column', column, frame.columns)}")
+    return _features(name, reread(name, frame.drop(list(drop)), read), read)
+
+
+def _features(name: str, frame: pl.DataFrame, read: Mapping[str, str]) -> pl.DataFrame:
+    """A table's features with the types that are computed with, all finite."""
+    frame = frame.with_columns(_typed(column) for column in frame.iter_columns() if column.name not in read)
+    check_finite(name, frame)
+    return frame
+
+
+def joined(columns: Sequence[str], most: int = 3) -> str:
+    """The name of a target of several columns."""
+    more = len(columns) - most
+    return ", ".join(columns[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def target_columns(name: str, frame: pl.DataFrame) -> Array:
+    """(samples, columns) a target of several columns; raises DataError unless they are numbers, or
+    true and false.
+    """
+    columns = [target_column(name, column, None) for column in frame.iter_columns()]
+    for column, values in zip(frame.columns, columns, strict=True):
+        if values.dtype.kind not in "buif":
+            problem = f"{shortened(values[0])!r} is not a number; where there are several, targets must be numbers"
+            raise DataError(f"{name}, column {column!r}: {problem}, or 0 and 1")
+    return np.column_stack(columns)
+
+
 def target_column(name: str, values: pl.Series, task: str | None) -> Array:
     """(samples,) the target; raises DataError for missing values, text among numbers and dates."""
     import polars as pl
@@ -249,10 +296,8 @@ def target_column(name: str, values: pl.Series, task: str | None) -> Array:
     missing = values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
     check_cells(name, values, missing, "the target is missing or NaN; fill it in or remove the row")
     if values.dtype == pl.String and task != "classification" and (task == "regression" or _nearly("number", values)):
-        problem = (
-            "{value!r} is not a number, but the target is numeric; correct the cell, or pass --task classification"
-        )
-        check_cells(name, values, _no("number", values), problem)
+        problem = "{value!r} is not a number, but the target is numeric; correct the cell, or pass "
+        check_cells(name, values, _no("number", values), problem, setting("task", "classification"))
         values = numbers(values)
     if values.dtype.is_temporal():
         problem = "a date or time can't be the target; convert it to a number, such as days"

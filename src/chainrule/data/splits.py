@@ -12,7 +12,7 @@ from chainrule.data.columns import check_cells, kind_of
 from chainrule.data.encoders import as_dates, cleaned, date_format
 from chainrule.data.source import Source
 from chainrule.data.targets import infer_task
-from chainrule.errors import DataError, SettingError, require, unknown
+from chainrule.errors import DataError, SettingError, require, setting, unknown
 from chainrule.generators import generator
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Split:
         require(isinstance(shuffle, bool), f"shuffle is {shuffle!r}; pass True or False")
         if text is None:
             return Split("chance" if shuffle else "order")
-        require(shuffle, f"the split {text!r} can't be combined with shuffle=False; choose one of them (--split)")
+        require(shuffle, f"the split {text!r} can't be combined with shuffle=False; choose one of them")
         by, _, column = text.partition(":") if isinstance(text, str) else ("", "", "")
         if by and column and by not in ("time", "group"):
             raise unknown("way to split", by, ("time", "group"))
@@ -69,9 +69,9 @@ class Split:
         if not self.column:
             return None
         if not source.is_table:
-            raise DataError(f"{source.name}: it is not a table with columns to split by; leave the split out (--split)")
-        if self.column == source.target_name:
-            problem = "is the target, by which rows can't be split; name another (--target)"
+            raise DataError(f"{source.name}: it is not a table with columns to split by; leave the split out")
+        if self.column in (source.target_name, *source.target_columns):
+            problem = f"is the target, by which rows can't be split; name another ({setting('target')})"
             raise DataError(f"{source.name}: {self.column!r} {problem}")
         if self.column not in source.features.columns:
             raise DataError(f"{source.name}: {unknown('column', self.column, source.features.columns)}")
@@ -141,7 +141,7 @@ def divide(source: Source, validation: float, test: float, seed: int, by: Split 
 
 
 def _too_few(source: Source, samples: int) -> DataError:
-    hint = "add rows, or hold out fewer (--validation, --test)"
+    hint = f"add rows, or hold out fewer ({setting('validation')}, {setting('test')})"
     return DataError(f"{source.name}: {samples} rows leave fewer than 2 to train on; {hint}")
 
 

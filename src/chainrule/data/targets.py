@@ -11,19 +11,22 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data.columns import shortened
 from chainrule.data.source import LARGEST, Source
-from chainrule.errors import DataError
+from chainrule.errors import DataError, setting
 
 
 @dataclass(frozen=True)
 class Target:
-    """The quantity to predict: classes, or numbers that are standardized for training.
+    """The quantity to predict: classes, numbers that are standardized for training, or labels, of
+    which a sample may have any number.
 
     Attributes:
-        task: "classification" or "regression"
+        task: "classification", "regression" or "multilabel"
         name: name of the target
         classes: the class labels, in the order of the network's outputs; for classification
         mean: mean of each output in the training set; for regression
         deviation: standard deviation of each output in the training set; for regression
+        columns: names of the columns of a target that has several, such as the labels; empty if
+            it has one, or if they have no names
     """
 
     task: str
@@ -31,11 +34,30 @@ class Target:
     classes: tuple[Any, ...] = ()
     mean: tuple[float, ...] = (0.0,)
     deviation: tuple[float, ...] = (1.0,)
+    columns: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
-        """The number of classes, or of numbers to predict."""
-        return len(self.classes) if self.task == "classification" else len(self.mean)
+        """The number of classes, of labels, or of numbers to predict."""
+        return len({"classification": self.classes, "multilabel": self.columns}.get(self.task, self.mean))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns that are predicted."""
+        if self.task == "classification" or (self.width == 1 and not self.columns):
+            return (self.name,)
+        return self.columns or numbered(self.name, self.width)
+
+    @property
+    def about(self) -> str:
+        """The task, and how much there is to predict, in words."""
+        counted = {"classification": "classes", "multilabel": "labels"}.get(self.task, "numbers")
+        return self.task if self.width == 1 else f"{self.task}, {self.width} {counted}"
+
+    @property
+    def in_table(self) -> str | list[str]:
+        """The target as `load` takes it, to find it in a table."""
+        return list(self.columns) or self.name
 
     def as_json(self) -> dict[str, Any]:
         """The fields, with lists for tuples."""
@@ -45,23 +67,29 @@ class Target:
     def from_json(fields: Mapping[str, Any]) -> Target:
         """The inverse of `as_json`."""
         mean, deviation = (tuple(map(float, fields[name])) for name in ("mean", "deviation"))
-        return Target(fields["task"], fields["name"], tuple(fields["classes"]), mean, deviation)
+        classes, columns = tuple(fields["classes"]), tuple(fields.get("columns", ()))
+        return Target(fields["task"], fields["name"], classes, mean, deviation, columns)
 
     def encode(self, values: Array, name: str) -> Array:
-        """Class indices (samples,), or standardized numbers (samples, outputs).
+        """Class indices (samples,), standardized numbers (samples, outputs), or 0 and 1 for each
+        label (samples, labels).
 
         `name` is used in error messages. Raises DataError for an unknown class, a value that isn't
         finite, or a different number of outputs.
         """
-        if self.task == "regression":
-            numbers = quantities(values, name, self.name)
-            if numbers.shape[1] != self.width:
+        if self.task != "classification":
+            values = np.asarray(values).reshape(len(values), -1)
+            if values.shape[1] != self.width:
                 raise DataError(
-                    f"{name}: the target has {numbers.shape[1]} columns; the run was trained on {self.width}"
+                    f"{name}: the target has {values.shape[1]} columns; the run was trained on {self.width}"
                 )
-            return (numbers - self.mean) / self.deviation
+        if self.task == "multilabel":
+            return zeros_and_ones(values, name, self.columns)
+        if self.task == "regression":
+            return (quantities(values, name, self.name) - self.mean) / self.deviation
         if values.ndim > 1:
             values = class_numbers(values, name)
+            values = np.array(self.columns)[values] if self.columns else values
         # By text as well, because one file may hold the number 1 where another holds the text "1".
         indices = {str(label): k for k, label in enumerate(self.classes)}
         if all(isinstance(label, bool) for label in self.classes):  # as they are written in tables
@@ -79,10 +107,29 @@ class Target:
         return np.array(encoded, dtype=np.int64)
 
     def decode(self, numbers: Array) -> Array:
-        """The inverse of `encode`: class labels, or (samples, outputs) in the target's units."""
+        """The inverse of `encode`: class labels, (samples, outputs) in the target's units, or
+        (samples, labels) 0 and 1.
+        """
+        if self.task == "multilabel":
+            return np.asarray(numbers).astype(np.int64)
         if self.task == "regression":
             return np.asarray(numbers, dtype=np.float64) * self.deviation + self.mean
         return np.array(self.classes)[numbers]
+
+
+def numbered(name: str, count: int) -> tuple[str, ...]:
+    """Names for columns that have none: "y_0", "y_1" and so on."""
+    return tuple(f"{name}_{k}" for k in range(count))
+
+
+def zeros_and_ones(values: Array, name: str, columns: tuple[str, ...]) -> Array:
+    """(samples, labels) the labels as numbers; raises DataError for what is neither 0 nor 1."""
+    wrong = ~np.isin(values, (0, 1))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0].tolist()
+        problem = f"{shortened(values[row, column].item())!r} is neither 0 nor 1, as every label must be"
+        raise DataError(f"{name}, row {row + 1}, column {columns[column]!r}: {problem}")
+    return values.astype(np.float64)
 
 
 def quantities(values: Array, name: str, column: str) -> Array:
@@ -112,23 +159,35 @@ def class_numbers(values: Array, name: str) -> Array:
     """(samples,) the class that each row of a one-hot target marks, counted from 0; raises
     DataError for any other target of several columns.
     """
-    if not (np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all()):
+    if not is_one_hot(values):
         problem = f"the target has {values.shape[1]} columns, which are not one-hot: one 1 in each row"
-        remedy = (
-            "to predict them as numbers, choose regression (--task regression); to predict classes, pass one column"
-        )
+        as_numbers = f"to predict them as numbers, choose regression ({setting('task', 'regression')})"
+        as_labels = f"to predict each as a label, choose {setting('task', 'multilabel')}"
+        remedy = f"{as_numbers}; {as_labels}; to predict classes, pass one column"
         raise DataError(f"{name}: {problem}; {remedy}")
     return np.asarray(values).argmax(axis=1)
 
 
+def is_one_hot(values: Array) -> bool:
+    """Whether each row of a target of several columns has one 1, and 0 otherwise."""
+    return holds_labels(values) and bool((values.sum(axis=1) == 1).all())
+
+
+def holds_labels(values: Array) -> bool:
+    """Whether a target of several columns consists of 0 and 1."""
+    return values.dtype.kind in "buif" and bool(np.isin(values, (0, 1)).all())
+
+
 def infer_task(source: Source, target: Array) -> str:
-    """The source's task if known; classification for text, booleans and few distinct integers."""
+    """The source's task if known; classification for text, booleans and few distinct integers,
+    multilabel for several columns of 0 and 1.
+    """
     if source.task:
         return source.task
+    if target.ndim > 1 and target.shape[1] > 1:
+        return "multilabel" if holds_labels(target) else "regression"
     if target.dtype.kind in "OUSb":
         return "classification"
-    if target.ndim > 1 and target.shape[1] > 1:
-        return "regression"
     if not np.array_equal(target, np.round(target)):
         return "regression"
     return "classification" if len(np.unique(target)) <= min(20, max(2, len(target) // 5)) else "regression"
@@ -150,33 +209,52 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
     where = f"{source.name}, column {name!r}"
     task = infer_task(source, target)
     if task == "classification":
-        classes = sorted(set(target.tolist()), key=lambda label: (str(type(label)), label))
+        classes = list(source.classes) or sorted(set(target.tolist()), key=lambda label: (str(type(label)), label))
         if len(classes) < 2:
             raise DataError(
                 f"{where}: every row has the class {shortened(classes[0])!r}; at least two classes are needed"
             )
-        if len(classes) > min(len(target) // 2, max(20, len(target) // 5)):
+        if not source.classes and len(classes) > min(len(target) // 2, max(20, len(target) // 5)):
             many = f"{len(classes)} classes in {len(target)} rows are too many to learn"
-            raise DataError(f"{where}: {many}; is it the right column, or numeric (--task regression)?")
-        return Target(task, name, tuple(classes))
+            raise DataError(f"{where}: {many}; is it the right column, or numeric ({setting('task', 'regression')})?")
+        return Target(task, name, tuple(classes), columns=source.target_columns)
+    if task == "multilabel":
+        return _fit_labels(source, target)
     numbers = quantities(target, source.name, name)
     if (numbers == numbers[0]).all():
         raise DataError(f"{where}: every row has the value {numbers[0, 0]:g}; there is nothing to learn")
     if not scale:
-        return Target(task, name, mean=(0.0,) * numbers.shape[1], deviation=(1.0,) * numbers.shape[1])
-    mean, deviation = mean_and_deviation(numbers[training_rows], f"{where}, output")
-    return Target(task, name, mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
+        mean, deviation = np.zeros(numbers.shape[1]), np.ones(numbers.shape[1])
+    else:
+        weight = None if source.weight is None else source.weight[training_rows]
+        mean, deviation = mean_and_deviation(numbers[training_rows], f"{where}, output", weight)
+    return Target(task, name, (), tuple(mean.tolist()), tuple(deviation.tolist()), source.target_columns)
 
 
-def mean_and_deviation(x: Array, where: str) -> tuple[Array, Array]:
-    """Mean and standard deviation of each column; 1 for a constant column, to divide by.
+def _fit_labels(source: Source, target: Array) -> Target:
+    """The labels; raises DataError unless there are several, and one that differs."""
+    name = source.target_name
+    if target.ndim < 2 or target.shape[1] < 2:
+        one = f"there is one column, {name!r}; several labels take several columns of 0 and 1"
+        raise DataError(f"{source.name}: {one}; for one alone, choose {setting('task', 'classification')}")
+    columns = source.target_columns or numbered(name, target.shape[1])
+    labels = zeros_and_ones(target, source.name, columns)
+    if (labels == labels[0]).all():
+        raise DataError(f"{source.name}: every row has the same labels; there is nothing to learn")
+    return Target("multilabel", name, columns=columns)
+
+
+def mean_and_deviation(x: Array, where: str, weight: Array | None = None) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column; 1 for a constant column, to divide by. A row of
+    weight 2 counts as two rows.
 
     Raises DataError for a column whose deviation underflows.
     """
-    deviation = x.std(axis=0)
+    mean = x.mean(axis=0) if weight is None else np.average(x, axis=0, weights=weight)
+    deviation = x.std(axis=0) if weight is None else np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weight))
     if not deviation.all():
         for column in np.flatnonzero(deviation == 0).tolist():
             values = x.reshape(len(x), -1)[:, column]
             if values.min() < values.max():
                 raise DataError(f"{where} {column}: its numbers differ too little to be scaled; use another unit")
-    return x.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+    return mean, np.where(deviation > 0, deviation, 1.0)

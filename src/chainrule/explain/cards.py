@@ -172,7 +172,7 @@ def _say_target(card: Card, trace: Trace, unit: Unit) -> None:
         hit = targets.ravel()[unit.sample] == column if one_per_sample else targets[unit.sample, column]
         symbol, value, target = "p", float(probabilities[unit.sample, column]), float(hit)
         card.say(f"probability p = {short(value)}", f"target t = {short(target)}")
-    elif targets.size == output.size and loss.tasks != ("classification",):
+    elif targets.size == output.size and "regression" in loss.tasks:
         symbol, value = letter(trace, unit), trace.tape.value(unit)
         target = float(targets.reshape(output.shape)[unit.index])
         card.say(f"target t = {short(target)}")

@@ -17,7 +17,7 @@ from chainrule.data import Samples
 from chainrule.descent import Optimizer
 from chainrule.engine import Position, Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import require
+from chainrule.errors import require, setting
 from chainrule.explain.diagram import diagram
 from chainrule.explain.html import document, formula
 from chainrule.explain.trace import Trace
@@ -219,11 +219,14 @@ def _check(network: Network) -> None:
         allowed = "a chain of Dense layers and elementwise activations"
         require(fits, f"a worksheet is for {allowed}; this network has {node.layer.kind}")
     size, shape = network.parameters.size, network.input_shape
-    require(size > 0, "a worksheet is for a network with weights; this one has none; try --network '2 sigmoid, 1'")
+    require(
+        size > 0,
+        f"a worksheet is for a network with weights; this one has none; try {setting('network', '2 sigmoid, 1')}",
+    )
     require(
         size <= MOST and len(shape) == 1,
         f"a worksheet is for a network with a list of inputs and at most {MOST} weights; this one has inputs of shape"
-        f" {shape} and {size:,} weights; try --network '2 sigmoid, 1'",
+        f" {shape} and {size:,} weights; try {setting('network', '2 sigmoid, 1')}",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.errors import SettingError, ShapeError
+from chainrule.errors import SettingError, ShapeError, setting
 from chainrule.kinds import Kind
 
 
@@ -26,7 +26,7 @@ class Loss(Kind, register=False):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
-    """The tasks that it is for: "regression", "classification", or both."""
+    """The tasks that it is for, of "regression", "classification" and "multilabel"."""
 
     scales_target: ClassVar[bool] = True
     """Whether a regression target may be standardized for training."""
@@ -39,8 +39,8 @@ class Loss(Kind, register=False):
 
     @property
     def task(self) -> str | None:
-        """The task that this loss is for; None if there are several."""
-        return self.tasks[0] if len(self.tasks) == 1 else None
+        """The task that this loss suggests: the first; None if regression is one of several."""
+        return None if "regression" in self.tasks[1:] else self.tasks[0]
 
     @property
     def formula(self) -> tuple[str, str]:
@@ -60,7 +60,9 @@ class Loss(Kind, register=False):
         return width
 
     def probabilities(self, prediction: Array) -> Array | None:
-        """The predicted class probabilities, of shape (samples, classes); None if it has none."""
+        """The predicted probabilities, of shape (samples, classes) or (samples, labels); None if it
+        has none.
+        """
         return None
 
     def point(self, prediction: Array) -> Array:
@@ -133,7 +135,7 @@ def class_weight_tuple(weights: Any) -> tuple[float, ...] | None:
         return None
     if isinstance(weights, str) or (isinstance(weights, Mapping) and set(weights) != set(range(len(weights)))):
         what = repr(weights) if isinstance(weights, str) else f"given for {', '.join(map(repr, weights))}"
-        remedy = "give them to train, as class_weight (--class-weight), or list them in class order"
+        remedy = f"give them to train, as {setting('class_weight')}, or list them in class order"
         raise SettingError(f"class weights are {what}, which takes the data: {remedy}")
     if isinstance(weights, Mapping):
         weights = [weights[number] for number in range(len(weights))]

@@ -27,7 +27,7 @@ def _with_zero(z: Array) -> Array:
 class _OneOutputForTwo(Loss, register=False):
     """A classification loss for which a single output is enough for two classes."""
 
-    tasks = ("classification",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     def outputs(self, width: int) -> int:
         return 1 if width == 2 else width
@@ -45,7 +45,7 @@ class CrossEntropy(Loss, register=False):
     smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
 
-    tasks = ("classification",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     def __post_init__(self) -> None:
         require(
@@ -66,10 +66,13 @@ class BinaryCrossEntropy(_OneOutputForTwo, CrossEntropy):
 
     notation = "binary_cross_entropy"
 
+    tasks = ("classification", "multilabel")
+
     formula = (r"-t \ln \sigma(z) - (1 - t) \ln(1 - \sigma(z))", r"\sigma(z) - t")
 
     def probabilities(self, prediction: Array) -> Array | None:
-        return np.concatenate([expit(-prediction), expit(prediction)], axis=1) if prediction.shape[1] == 1 else None
+        p = expit(prediction)
+        return np.concatenate([expit(-prediction), p], axis=1) if prediction.shape[1] == 1 else p
 
     def samples(self, prediction: Array, target: Array) -> Array:
         no, yes = self._weighted(prediction, target)

@@ -85,7 +85,7 @@ def _columns(data: Dataset) -> str:
     if data.preparation is None or data.preparation.kind != "table":
         return ""
     read = {column: kind for column, kind in data.preparation.columns if kind in READ and kind != "number"}
-    return f"target={data.target.name!r}, task={data.task!r}, " + (f"read={read!r}, " if read else "")
+    return f"target={data.target.in_table!r}, task={data.task!r}, " + (f"read={read!r}, " if read else "")
 
 
 def _data_code(trainer: Trainer) -> list[str]:
@@ -169,7 +169,7 @@ def torch_code(trainer: Trainer) -> str:
     Raises SettingError for a layer, loss, optimizer or schedule that such code does not support.
     """
     settings, steps = trainer.settings, trainer.steps_per_epoch
-    dtype = "float32" if trainer.data.task == "regression" else "int64"
+    dtype = "int64" if trainer.data.task == "classification" else "float32"
     clip = [f"nn.utils.clip_grad_norm_(network.parameters(), {settings.clip:g})"] if settings.clip else []
     schedule, schedule_step = _torch_schedule(settings, settings.epochs * steps)
     loop_body = [
@@ -225,9 +225,10 @@ def _torch_initializers(trainer: Trainer) -> list[str]:
 
 def _torch_loss(trainer: Trainer) -> str:
     """The expression for the loss, with penalties."""
+    logits = "prediction" if trainer.data.task == "multilabel" else "prediction[:, 0]"
     losses = {
         "CategoricalCrossEntropy": "nn.functional.cross_entropy(prediction, target)",
-        "BinaryCrossEntropy": "nn.functional.binary_cross_entropy_with_logits(prediction[:, 0], target.float())",
+        "BinaryCrossEntropy": f"nn.functional.binary_cross_entropy_with_logits({logits}, target.float())",
         "MeanSquaredError": "nn.functional.mse_loss(prediction, target)",
         "MeanAbsoluteError": "nn.functional.l1_loss(prediction, target)",
         "Huber": "nn.functional.huber_loss(prediction, target)",

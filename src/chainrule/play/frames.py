@@ -20,6 +20,7 @@ from chainrule.distributions import Distribution, Fans
 from chainrule.layers import Node
 from chainrule.play.columns import columns, is_chain
 from chainrule.play.trainer import PHASES, SHOWN, Trainer
+from chainrule.special import expit
 
 EXTENT = 1.3
 """The plane is shown from -EXTENT to EXTENT in both directions."""
@@ -252,18 +253,24 @@ _GRID = {side: plane_grid(side) for side in (FINE, COARSE)}
 
 
 def _shade(trainer: Trainer, prediction: Array) -> Array:
-    """The prediction as 0 to 255: the probability of the second class, or a number from -2 to 2."""
+    """The prediction as 0 to 255: the probability of the second class or the first label, or a
+    number from -2 to 2.
+    """
     loss = trainer.plan.loss
     if trainer.data.task == "classification":
         probabilities = loss.probabilities(prediction)
         value = probabilities[:, 1] if probabilities is not None else loss.classes(prediction).astype(float)
+    elif trainer.data.task == "multilabel":
+        value = expit(prediction[:, 0])
     else:
         value = _targets(loss.point(prediction)) / 4 + 0.5  # the target is standardized
     return np.round(255 * np.clip(np.nan_to_num(value, nan=0.5), 0, 1)).astype(np.uint8)
 
 
 def _add_output(trainer: Trainer, arrays: dict[str, Array]) -> None:
-    """Add, for data outside the plane, a confusion matrix, or predicted and true values."""
+    """Add, for data outside the plane, a confusion matrix, or predicted and true values; of labels
+    those of the first, with its probability.
+    """
     if trainer.samples.is_plane or trainer.data.validation is None:
         return
     samples, target, loss = trainer.data.validation.thinned(1000), trainer.data.target, trainer.plan.loss
@@ -271,6 +278,8 @@ def _add_output(trainer: Trainer, arrays: dict[str, Array]) -> None:
     if trainer.data.task == "classification":
         arrays["confusion"] = np.zeros((target.width, target.width))
         np.add.at(arrays["confusion"], (np.asarray(samples.y, dtype=np.intp), loss.classes(prediction)), 1)
+    elif trainer.data.task == "multilabel":
+        arrays["true"], arrays["predicted"] = samples.y[:, 0], expit(prediction[:, 0])
     else:
         for name, values in (("true", samples.y), ("predicted", loss.point(prediction))):
             arrays[name] = target.decode(np.asarray(values).reshape(len(values), -1))[:, 0]

@@ -38,6 +38,12 @@ def outcome(trainer: Trainer, output: Array, y: Array, unit: str) -> dict[str, A
         )
         of = ("p", prediction) if wanted == 1 else ("(1 − p)", 1 - prediction)
         result["loss_line"] = loss_line(value, *of, unit)
+    elif target.task == "multilabel":
+        result |= {"predictions": probabilities[0].tolist(), "targets": np.ravel(y).tolist(), "bars": True}
+        result["names"] = [f"label {name}" for name in target.columns]
+        result["prediction_line"] = f"p = sigmoid(z): {target.columns[0]} = {short(float(probabilities[0, 0]))}"
+        terms = "−t ln p − (1 − t) ln(1 − p)"
+        result["loss_line"] = f"L = the mean of {terms} over the labels = {short(value, (unit, 'loss'))}"
     else:
         right = int(np.ravel(y)[0])
         hot = np.eye(probabilities.shape[1])[right]
@@ -48,6 +54,9 @@ def outcome(trainer: Trainer, output: Array, y: Array, unit: str) -> dict[str, A
         result["loss_line"] = loss_line(value, name, probabilities[0, right], unit)
     if trainer.data.task == "classification":
         result["target_text"] = f"{target.name} {target.classes[int(np.ravel(y)[0])]}"
+    elif target.task == "multilabel":
+        present = [name for name, t in zip(target.columns, result["targets"], strict=True) if t]
+        result["target_text"] = f"labels: {', '.join(present) or 'none'}"
     else:
         result["target_text"] = f"{target.name} {short(result['targets'][0])}"
     errors = [p - t for p, t in zip(result["predictions"], result["targets"], strict=True)]

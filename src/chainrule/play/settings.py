@@ -170,6 +170,8 @@ class Settings:
             if layers is not None:
                 values["layers"] = tuple(_typed(LayerSettings, dict(layer)) for layer in layers)
             return _typed(Settings, values)
+        except SettingError:
+            raise
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
             message = "the page's settings can't be read; reload it without the part of its address after the #"
             raise SettingError(message) from None

@@ -19,7 +19,7 @@ from chainrule.play.settings import MOST_WEIGHTS, Settings
 from chainrule.runs import Run
 from chainrule.training import Plan, Timeline, make_plan
 from chainrule.training.loop import evaluate, start
-from chainrule.training.plan import default_loss
+from chainrule.training.plan import default_loss, outputs_for
 
 CHECKPOINTS, CHECKPOINT_BYTES = 240, 64_000_000
 """The maximum number of checkpoints, to go back to and to draw the path through, and their maximum
@@ -325,7 +325,7 @@ def _planned(settings: Settings, data: Dataset) -> Plan:
     if data.task not in loss.tasks:
         raise SettingError(f"the loss {settings.loss} is for {' and '.join(loss.tasks)}, but the task is {data.task}")
     plan = make_plan(
-        settings.network_layers(len(data.input_shape) > 1, loss.outputs(data.target.width)), data,
+        settings.network_layers(len(data.input_shape) > 1, outputs_for(loss, data.target)), data,
         loss=loss, optimizer=settings.make_optimizer(), epochs=settings.epochs,
         batch_size=min(settings.batch_size, len(data.training.x)), seed=settings.seed,
         penalties=settings.penalties(), patience=None,

@@ -24,7 +24,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from chainrule.errors import RunError
+from chainrule.errors import RunError, setting
 
 FORMAT = 1
 LOCK = ".lock"
@@ -37,10 +37,13 @@ FILE = re.compile(
 MANIFEST = "manifest.json"
 REMEDY = "copy the run again, or train again"
 MISSING = f"the file is missing from the run; {REMEDY}"
-ELSEWHERE = "choose another folder (--output)"
-"""What to do if a new run can't be written."""
 COPY = "copy the run to where you may write, and resume the copy"
 """What to do if a run that is resumed can't be written."""
+
+
+def elsewhere() -> str:
+    """What to do if a new run can't be written."""
+    return f"choose another folder ({setting('folder')})"
 
 
 def hash_of(content: bytes) -> str:
@@ -53,7 +56,7 @@ def encoded(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def write_whole(path: Path, content: bytes, remedy: str = ELSEWHERE) -> None:
+def write_whole(path: Path, content: bytes, remedy: str | None = None) -> None:
     """Write a file atomically; raises RunError, with the remedy, if it can't be written or the disk
     is full.
 
@@ -100,8 +103,9 @@ def _umask() -> int:
     return umask
 
 
-def unwritable(path: Path, error: OSError, remedy: str = ELSEWHERE) -> RunError:
+def unwritable(path: Path, error: OSError, remedy: str | None = None) -> RunError:
     """The error for a file or folder that can't be written."""
+    remedy = remedy or elsewhere()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError(f"{path}: the disk is full; free some space, or {remedy}")
     return RunError(f"{path}: it can't be written ({error.strerror}); {remedy}")
@@ -126,7 +130,7 @@ def check_free(folder: Path) -> None:
 
 def taken(folder: Path) -> RunError:
     """The error for a folder that exists."""
-    return RunError(f"{folder}: it exists already; choose another folder (--output), or resume its run (--resume)")
+    return RunError(f"{folder}: it exists already; {elsewhere()}, or resume its run ({setting('resume')})")
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -152,10 +156,10 @@ def check_writable(folder: Path) -> None:
     """Raise RunError unless a folder can be created at this path."""
     parent = next(p for p in folder.absolute().parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise RunError(f"{folder}: it can't be written (no permission in {parent}); {ELSEWHERE}")
+        raise RunError(f"{folder}: it can't be written (no permission in {parent}); {elsewhere()}")
 
 
-def advance(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any], remedy: str = ELSEWHERE) -> None:
+def advance(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any], remedy: str | None = None) -> None:
     """Replace the manifest by this one, all of whose files are written; then remove the files that
     only the one before names.
     """

@@ -28,12 +28,16 @@ from chainrule.runs.recipe import from_json
 from chainrule.runs.typed import Count, Matching, Positive, Range, misfit
 from chainrule.training import Plan, Progress
 from chainrule.training import metrics as measures
+from chainrule.training.plan import outputs_for
 
 T = TypeVar("T")
 
 Deviation = Annotated[float, Range(math.ulp(0.0))]
 Size = Annotated[int, Range(1, 2**31)]
 Hash = Annotated[str, Matching("[0-9a-f]{64}")]
+
+
+Task = Literal["classification", "regression", "multilabel"]
 
 
 class Manifest(TypedDict):
@@ -52,24 +56,25 @@ class Manifest(TypedDict):
 class TargetRecipe(TypedDict):
     """A target; see `Target`."""
 
-    task: Literal["classification", "regression"]
+    task: Task
     name: str
     classes: list[str | int | float | bool]
     mean: list[float]
     deviation: list[Deviation]
+    columns: NotRequired[list[str]]
 
 
 class Settings(TypedDict):
     """The arguments of `load`."""
 
     what: str
-    target: str | None
+    target: str | list[str] | None
     drop: list[str]
-    task: Literal["classification", "regression"] | None
+    task: Task | None
     image_size: tuple[Size, Size] | None
-    likely_task: Literal["classification", "regression"] | None
+    likely_task: Task | None
     validation: float | str
-    test: Annotated[float, Range(0, 1)]
+    test: Annotated[float, Range(0, 1)] | str
     seed: int
     scale_target: bool
     read: NotRequired[dict[str, str]]
@@ -93,6 +98,7 @@ class DataRecipe(TypedDict):
     fingerprint: str
     weight: NotRequired[str | None]
     validation: NotRequired[str]
+    test: NotRequired[str]
     settings: Settings | None
     rows: Rows
     target: TargetRecipe
@@ -121,6 +127,7 @@ class PreparationRecipe(TypedDict):
     shape: list[Size]
     columns: list[tuple[str, Kind | Literal["truth"]]]  # of earlier versions
     left_out: NotRequired[list[tuple[str, str]]]
+    features: NotRequired[list[str]]
     encoders: NotRequired[list[EncoderRecipe]]
     target: TargetRecipe
 
@@ -241,13 +248,22 @@ def _built(path: Path, build: Callable[[], T]) -> T:
 
 def _target(recipe: TargetRecipe, path: Path) -> Target:
     target, default = Target.from_json(recipe), Target("classification")
-    if target.task == "classification":
-        unused = (target.mean, target.deviation) == (default.mean, default.deviation)
-        fits = len(set(target.classes)) == len(target.classes) >= 2 and unused
-    else:
+    if target.task == "regression":
         fits = len(target.mean) == len(target.deviation) >= 1 and not target.classes
+    else:
+        unused = (target.mean, target.deviation) == (default.mean, default.deviation)
+        named, other = target.classes, target.columns
+        if target.task == "multilabel":
+            named, other = target.columns, target.classes
+            unused = unused and not other
+        fits = len(set(named)) == len(named) >= 2 and unused
     if not fits:
-        raise _altered(path, "the target has neither several classes nor a mean and a deviation of each quantity")
+        allowed = "neither several classes or labels nor a mean and a deviation of each quantity"
+        raise _altered(path, f"the target has {allowed}")
+    count = len(target.columns)
+    one_each = target.task == "classification" or count in (0, target.width)
+    if len(set(target.columns)) != count or not one_each:
+        raise _altered(path, "the target has columns that are not one for each output")
     return target
 
 
@@ -261,7 +277,7 @@ def _check_plan(plan: Plan, target: Target, manifest: Manifest) -> None:
             raise RunError(problem)
     measures.default(target.task, plan.loss)
     measures.check(plan.metrics, target.task)
-    outputs = (plan.loss.outputs(target.width),)
+    outputs = (outputs_for(plan.loss, target),)
     if plan.network.output_shape != outputs or not plan.network.parameters.size:
         raise RunError(f"the network's output has the shape {plan.network.output_shape}, the loss takes {outputs}")
     y = np.zeros(1, dtype=np.int64) if outputs == (1,) else np.eye(1, *outputs)
@@ -286,6 +302,11 @@ def _preparation(folder: Path, manifest: Manifest, plan: Plan, target: Target) -
         raise _altered(path, f"a preparation of {about['kind']} has {fitted}, and columns only for a table")
     if _target(about["target"], path) != target or tuple(about["shape"]) != plan.network.input_shape:
         raise _altered(path, "its target or shape differs from the recipe's")
+    features = about.get("features", [])
+    used = {column for column, _ in [*about["columns"], *about.get("left_out", ())]}
+    whole = not features or (used == {*features} if is_table else [len(features)] == about["shape"])
+    if len({*features}) != len(features) or not whole:
+        raise _altered(path, "its features are not the columns of a sample")
     contents = {name: files.read_file(folder, manifest, name) for name in names}
     return _built(path, lambda: Preparation.from_contents(contents))
 
@@ -324,7 +345,7 @@ def _is_best(progress: Progress, validated: bool) -> bool:
     )
 
 
-IN_UNIT = ("accuracy", "balanced_accuracy", "f1")
+IN_UNIT = ("accuracy", "balanced_accuracy", "f1", "hamming_loss")
 """Metrics that are defined for every prediction, from 0 to 1; others may be NaN."""
 
 

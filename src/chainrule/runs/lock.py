@@ -34,7 +34,7 @@ class Lock:
     Raises InUseError if another process holds the lock, RunError if the folder can't be written to.
     """
 
-    def __init__(self, folder: Path, remedy: str = files.ELSEWHERE) -> None:
+    def __init__(self, folder: Path, remedy: str | None = None) -> None:
         self._path, self._remedy = folder / files.LOCK, remedy
         self._file = self._open(folder)
         while not self._is_current():  # the last holder removed the file after it was opened here

@@ -65,7 +65,7 @@ class Recorder:
         self._sizes: dict[str, int] = {}
         self._state_time = self._checkpoint_time = 0.0
         self._lock: Lock | None = None
-        self._remedy = files.COPY if resume else files.ELSEWHERE
+        self._remedy = files.COPY if resume else None
         if resume:
             self._lock = Lock(self.folder, self._remedy)
         elif numbered:
@@ -181,6 +181,22 @@ class Recorder:
         return surplus
 
 
+def copy(folder: Path, to: Path) -> None:
+    """Write a run's files, each verified, into a folder that does not exist yet."""
+    manifest = read_manifest(folder)
+    files.check_free(to)
+    to, lock = claim(to, numbered=False)
+    try:
+        for name in manifest["files"]:
+            files.write_whole(to / name, files.read_file(folder, manifest, name))
+        files.write_whole(to / files.MANIFEST, files.encoded(manifest))
+    except BaseException:
+        shutil.rmtree(to, ignore_errors=True)
+        raise
+    finally:
+        lock.release()
+
+
 def _checkpoint(progress: Progress) -> dict[str, bytes]:
     return {files.checkpoint_name(progress.position.step): state.position_to_bytes(progress.position)}
 
@@ -220,6 +236,7 @@ def data_recipe(data: Dataset) -> dict[str, Any]:
         "fingerprint": data.fingerprint,
         "weight": None if weight is None else fingerprint(weight),
         "validation": data.validation_fingerprint,
+        "test": data.test_fingerprint,
         "settings": data.settings,
         "rows": {name: 0 if samples is None else len(samples.x) for name, samples in parts.items()},
         "target": data.target.as_json(),

@@ -13,14 +13,14 @@ from typing import Any
 from chainrule.data import BUILTIN, Dataset, load, patterns
 from chainrule.data.columns import EARLIER
 from chainrule.engine import Position, StepRecord
-from chainrule.errors import ChainruleError, DataError, RunError, at_least
+from chainrule.errors import ChainruleError, DataError, RunError, at_least, setting
 from chainrule.runs import folder as files
 from chainrule.runs import loader
 from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, data_recipe
-from chainrule.training import Listener, Timeline, Trained, follow
+from chainrule.runs.trained import Trained, check_callbacks, follow
+from chainrule.training import Listener, Timeline
 from chainrule.training.loop import final_weights
-from chainrule.training.trained import check_callbacks
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class Run:
         loaded = loader.load(folder, own)
         weights = final_weights(loaded.plan, loaded.progress)
         status = loaded.manifest["status"]
-        trained = Trained(loaded.plan, loaded.target, loaded.preparation, *weights, loaded.progress, reason=status)
+        trained = Trained(
+            loaded.plan, loaded.target, loaded.preparation, *weights, loaded.progress, reason=status, folder=folder
+        )
         return Run(folder, loaded.manifest, loaded.data, loaded.versions, trained)
 
     def load_data(self) -> Dataset:
@@ -68,8 +70,9 @@ class Run:
             arguments: dict[str, Any] = {**settings, "what": what, "task": self.data["target"]["task"]}
             if settings.get("read"):
                 arguments["read"] = {name: EARLIER.get(kind, kind) for name, kind in settings["read"].items()}
-            if isinstance(settings["validation"], str):
-                arguments["validation"] = self._places(settings["validation"])[0]
+            for part in ("validation", "test"):
+                if isinstance(arguments[part], str):
+                    arguments[part] = self._places(arguments[part])[0]
             try:
                 data = load(**arguments, preparation=self.trained.preparation)
                 if data.fingerprint == self.data["fingerprint"]:
@@ -187,15 +190,25 @@ class Run:
         )  # else a killed process did not say so
         if plan.epochs < complete or is_done:
             sweep_left(self.folder, self.manifest["files"])  # of a process killed just after its last epoch
-            raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more (--epochs)")
+            raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more ({setting('epochs')})")
         data = self.own_data(data)
         recorder = Recorder(self.folder, resume=True)
         try:
             if loader.read_manifest(self.folder) != self.manifest:
                 raise RunError(f"{self.folder}: the run was resumed after it was opened; open it again")
-            return follow(plan, data, self.trained.progress, [recorder, *callbacks], threads)
+            trained = follow(plan, data, self.trained.progress, [recorder, *callbacks], threads)
+            return replace(trained, folder=self.folder)
         finally:
             recorder.close()
+
+
+def open(folder: str | Path, own: type | Iterable[type] = ()) -> Trained:
+    """The trained network in a folder, from `Trained.save` or a run, ready to predict.
+
+    `Run.open` gives the run, with its data and its steps. The arguments are the same; RunError is
+    raised for a folder that is missing, incomplete, altered or newer. No code in it is executed.
+    """
+    return Run.open(folder, own).trained
 
 
 @dataclass(frozen=True)
@@ -229,13 +242,14 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     """How data differs from what a run was trained on, by their recipes."""
     if before["fingerprint"] != now["fingerprint"]:
         return ["the fingerprint"]
-    keys = ("name", "task", "classes")
-    differences = [f"the target's {key}" for key in keys if before["target"][key] != now["target"][key]]
+    keys = ("name", "task", "classes", "columns")  # older runs have no columns
+    differences = [f"the target's {key}" for key in keys if before["target"].get(key, []) != now["target"][key]]
     differences += [f"the number of {part} rows" for part, n in now["rows"].items() if before["rows"].get(part) != n]
     if before.get("weight", now["weight"]) != now["weight"]:
         differences.append("the samples' weights")
-    if before.get("validation", now["validation"]) != now["validation"]:
-        differences.append("the validation data")
+    for part in ("validation", "test"):  # of which older runs have no fingerprint
+        if before.get(part, now[part]) != now[part]:
+            differences.append(f"the {part} data")
     if before["settings"] and now["settings"]:
         settings = before["settings"], now["settings"]
         differences += [f"the setting {key}" for key in SPLIT if len({str(s.get(key)) for s in settings}) > 1]

@@ -4,9 +4,8 @@ from chainrule.training.loop import Ended, EpochEnded, Event, Listener, Progress
 from chainrule.training.plan import Plan, make_plan
 from chainrule.training.rate_range import RangeTest, learning_rate_range
 from chainrule.training.timeline import Timeline
-from chainrule.training.trained import HeldOut, Trained, follow, for_loss, train
 
 __all__ = [
-    "Ended", "EpochEnded", "Event", "HeldOut", "Listener", "Plan", "Progress", "RangeTest", "Started", "Stepped",
-    "Timeline", "Trained", "follow", "for_loss", "learning_rate_range", "make_plan", "start", "train",
+    "Ended", "EpochEnded", "Event", "Listener", "Plan", "Progress", "RangeTest", "Started", "Stepped", "Timeline",
+    "learning_rate_range", "make_plan", "start",
 ]  # fmt: skip

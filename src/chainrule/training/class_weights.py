@@ -27,7 +27,7 @@ def weighted(loss: Loss, class_weight: ClassWeight | None, data: Dataset) -> Los
     """
     if class_weight is None:
         return loss
-    is_classified = data.task == "classification"
+    is_classified = data.task != "regression"
     require(is_classified, f"class weights: {data.target.name} of {data.name} is a quantity and has no classes")
     losses = ", ".join(name for name, kind in NAMED.items() if hasattr(kind, "class_weights"))
     message = f"class weights: the loss {type(loss).__name__} takes none; those that do are {losses}"
@@ -38,10 +38,12 @@ def weighted(loss: Loss, class_weight: ClassWeight | None, data: Dataset) -> Los
 
 
 def resolve(class_weight: ClassWeight, data: Dataset) -> tuple[float, ...]:
-    """(classes,) the weight of each class, in class order."""
-    classes = data.target.classes
+    """(classes,) the weight of each class, in class order; of labels the classes are 0 and 1."""
+    classes = data.target.classes if data.task == "classification" else (0, 1)
     if isinstance(class_weight, str):
         if class_weight.strip() == BALANCED:
+            each = "several labels can't be balanced by two weights; pass those of 0 and 1"
+            require(data.task == "classification", f"class weights: {each}, such as {{0: 1, 1: 5}}")
             return balanced(data)
         class_weight = parse(class_weight)
     if isinstance(class_weight, Mapping):

@@ -19,11 +19,13 @@ from chainrule.losses import Loss
 
 CLASSIFICATION = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "log_loss")
 REGRESSION = ("r2", "mae", "rmse")
+MULTILABEL = ("accuracy", "f1", "roc_auc", "hamming_loss")
+NAMES = {"classification": CLASSIFICATION, "regression": REGRESSION, "multilabel": MULTILABEL}
 
 
 def names(task: str) -> tuple[str, ...]:
     """The metrics for a task, the default one first."""
-    return CLASSIFICATION if task == "classification" else REGRESSION
+    return NAMES[task]
 
 
 def check(chosen: str | Sequence[str], task: str) -> tuple[str, ...]:
@@ -58,6 +60,9 @@ def measure(
         truth = target.decode(np.asarray(y).reshape(len(y), -1))
         guess = target.decode(loss.point(prediction).reshape(len(y), -1))
         return {name: _regression(name, truth, guess, weight) for name in chosen}
+    if target.task == "multilabel":
+        guess, scores = prediction > 0, loss.probabilities(prediction)
+        return {name: _multilabel(name, np.asarray(y) > 0.5, guess, scores, weight) for name in chosen}
     classes = y if y.ndim == 1 else loss.classes(y)
     guesses = loss.classes(prediction)
     probabilities = loss.probabilities(prediction)
@@ -103,6 +108,23 @@ def _classification(
         return float(-np.average(np.log(np.maximum(of_truth, np.finfo(float).eps)), weights=weight))
     scored = [1] if width == 2 else range(width)
     return float(np.mean([_area(classes == k, probabilities[:, k], weight) for k in scored]))
+
+
+def _multilabel(name: str, truth: Array, guess: Array, scores: Array | None, weight: Array | None) -> float:
+    """The accuracy counts samples of which every label is right; F1 and ROC AUC are means over the
+    labels; the Hamming loss is the share of single labels that are wrong.
+    """
+    if name == "accuracy":
+        return float(np.average((truth == guess).all(axis=1), weights=weight))
+    if name == "hamming_loss":
+        return float(np.average((truth != guess).mean(axis=1), weights=weight))
+    weight = np.ones(len(truth)) if weight is None else weight
+    if name == "f1":
+        both, either = weight @ (truth & guess), weight @ (truth.astype(float) + guess)
+        return float(np.mean(2 * both / np.maximum(either, np.finfo(float).tiny)))
+    if scores is None or not np.isfinite(scores).all():
+        return math.nan
+    return float(np.mean([_area(truth[:, k], scores[:, k], weight) for k in range(truth.shape[1])]))
 
 
 def _area(is_positive: Array, scores: Array, weight: Array) -> float:

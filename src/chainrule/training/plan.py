@@ -13,11 +13,11 @@ import numpy as np
 
 from chainrule import generators
 from chainrule.arrays import Array, Vector
-from chainrule.data import Dataset, Samples
+from chainrule.data import Dataset, Samples, Target
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Batches, Problem, engine_name
-from chainrule.errors import DataError, ShapeError, at_least, require
+from chainrule.errors import DataError, ShapeError, at_least, require, setting
 from chainrule.generators import generator
 from chainrule.kinds import Kind
 from chainrule.layers import Dense, Flatten
@@ -178,7 +178,7 @@ def make_plan(
     batch_size = at_least(f"the batch size is {batch_size}; it must be at least 1", batch_size, 1)
     if batch_size > samples:
         excess = f"a batch of {batch_size} is more than the {samples} rows to train on"
-        raise DataError(f"{data.name}: {excess}; use --batch-size {samples} or less")
+        raise DataError(f"{data.name}: {excess}; use {setting('batch_size', samples)} or less")
     plan = Plan(
         network,
         loss,
@@ -221,10 +221,15 @@ def _engine(name: str | None) -> str:
 
 
 def default_loss(data: Dataset) -> Loss:
-    """Cross-entropy for classes, the mean squared error for quantities."""
+    """Cross-entropy for classes and labels, the mean squared error for quantities."""
     if data.task == "regression":
         return MeanSquaredError()
-    return BinaryCrossEntropy() if data.target.width == 2 else CategoricalCrossEntropy()
+    return BinaryCrossEntropy() if data.task == "multilabel" or data.target.width == 2 else CategoricalCrossEntropy()
+
+
+def outputs_for(loss: Loss, target: Target) -> int:
+    """The number of outputs that the network needs; for labels one each."""
+    return target.width if target.task == "multilabel" else loss.outputs(target.width)
 
 
 def build_network(network: Any, data: Dataset, loss: Loss, dtype: str = "float32") -> Network:
@@ -240,10 +245,10 @@ def build_network(network: Any, data: Dataset, loss: Loss, dtype: str = "float32
         layers = parse(hidden.strip())
         if len(data.input_shape) > 1 and not (layers and layers[0].accepts_images):
             layers = [Flatten(), *layers]
-        network = [*layers, *(parse(output.strip()) if arrow else [Dense(loss.outputs(data.target.width))])]
+        network = [*layers, *(parse(output.strip()) if arrow else [Dense(outputs_for(loss, data.target))])]
     if not isinstance(network, Network):
         network = Network(network, data.input_shape, dtype)
-    shape, outputs = network.input_shape, (loss.outputs(data.target.width),)
+    shape, outputs = network.input_shape, (outputs_for(loss, data.target),)
     if shape != data.input_shape:
         raise ShapeError(
             f"the network takes samples of shape {shape}, but those of {data.name} have shape {data.input_shape}"

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Vector, pack
-from chainrule.data import Dataset, Preparation, Prepared, Samples, Target, find, find_samples, load, prepare
+from chainrule.arrays import Array, Shape, Vector, pack
+from chainrule.data import Dataset, Preparation, Prepared, Samples, Source, Target, find, find_samples, load, prepare
 from chainrule.data.barrier import guarded
+from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.descent import Optimizer
 from chainrule.engine import Chunk, Engine, StepRecord, make_engine
 from chainrule.engine.threads import most_threads
 from chainrule.errors import DataError, require, unknown
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
+from chainrule.runs.recorder import Recorder, copy
 from chainrule.training import loop
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight
@@ -34,10 +37,10 @@ class HeldOut:
     Attributes:
         rows: (samples,) their rows in what was read, counted from 1; None if unknown
         targets: (samples,) the true classes, or the true quantities in their own units; (samples,
-            columns) for several quantities
+            columns) for several quantities, and for labels, as 0 and 1
         predictions: the predicted ones, in the same shape
-        probabilities: (samples, classes) of each class; None for quantities, and for losses
-            without probabilities
+        probabilities: (samples, classes) of each class, or (samples, labels); None for quantities,
+            and for losses without probabilities
     """
 
     rows: Array | None
@@ -59,6 +62,8 @@ class Trained:
         data: what it was trained on; None if it was read from a run
         reason: why training ended: "complete", "early", "interrupted" or "diverged"
         chunk: the last steps; None if training was interrupted or diverged
+        start: where training started
+        folder: the run that it was read from; None if it was trained in this process
         threads: the most threads to predict with; None for OMP_NUM_THREADS, or one for each core
     """
 
@@ -71,7 +76,47 @@ class Trained:
     data: Dataset | None = None
     reason: str = "complete"
     chunk: Chunk | None = field(default=None, repr=False)
+    start: Progress | None = field(default=None, repr=False)
+    folder: Path | None = field(default=None, repr=False)
     threads: int | None = None
+
+    def save(self, folder: str | Path) -> None:
+        """Write this into a folder, as the run that it is: `chainrule.open` reads it, and so do the
+        commands (`chainrule show FOLDER`).
+
+        Args:
+            folder: a folder that does not exist yet
+
+        Raises:
+            RunError: if the folder exists, or can't be written
+            DataError: if what it was trained on is no longer known
+
+        Examples:
+            >>> import tempfile, chainrule
+            >>> trained = train("8 tanh", "iris", epochs=2)
+            >>> with tempfile.TemporaryDirectory() as parent:
+            ...     trained.save(f"{parent}/iris")
+            ...     same = chainrule.open(f"{parent}/iris")
+            >>> bool((same.predict("iris") == trained.predict("iris")).all())
+            True
+        """
+        if self.folder is not None:
+            copy(self.folder, Path(folder))
+            return
+        if self.data is None:
+            raise DataError("what the network was trained on is no longer known; save it before it is pickled")
+        first, last = self.start or loop.start(self.plan), self.progress
+        states = [array for state in first.position.states for array in state.values()]
+        if any(array.dtype.kind == "i" and array.any() for array in states):
+            # It went on from a training whose steps are not known; so its weights are kept alone.
+            fresh = replace(loop.start(self.plan).position, parameters=self.parameters, statistics=self.statistics)
+            first = last = Progress(fresh)
+        recorder = Recorder(folder)
+        try:
+            recorder(loop.Started(self.plan, self.data, first))
+            recorder(loop.Ended(self.plan, self.data, last, self.reason))
+        finally:
+            recorder.close()
 
     @property
     def last(self) -> StepRecord | None:
@@ -113,18 +158,22 @@ class Trained:
 
     def predict(self, x: Any, threads: int | None = None) -> Array:
         """(samples,) the predicted classes, or quantities in their own units; (samples, columns)
-        for several quantities. With at most so many threads.
+        for several quantities, and for labels, as 0 and 1. With at most so many threads.
         """
         return self.decoded(self.raw(x, threads))
 
     def probabilities(self, x: Any, threads: int | None = None) -> Array | None:
-        """(samples, classes) the probabilities of the classes; None if the loss has none."""
+        """(samples, classes) the probabilities of the classes, or (samples, labels) those of the
+        labels; None if the loss has none.
+        """
         return self.plan.loss.probabilities(self.raw(x, threads))
 
     def decoded(self, prediction: Array) -> Array:
-        """The network's output as classes, or as quantities in their own units."""
+        """The network's output as classes, as labels, or as quantities in their own units."""
         if self.target.task == "classification":
             return self.target.decode(self.plan.loss.classes(prediction))
+        if self.target.task == "multilabel":
+            return self.target.decode(prediction > 0)  # a probability of more than 1/2
         values = self.target.decode(self.plan.loss.point(prediction))
         return values[:, 0] if values.shape[1] == 1 else values
 
@@ -157,7 +206,7 @@ class Trained:
         samples, rows = getattr(data, part), getattr(data, f"{part}_rows")
         if samples is None:
             raise DataError(f"no predictions for held-out samples: there is no {part} set")
-        raw, is_classified = self.raw(samples), self.target.task == "classification"
+        raw, is_classified = self.raw(samples), self.target.task != "regression"
         return HeldOut(
             None if rows is None else rows + 1,
             self._targets(data, np.asarray(samples.y), rows),
@@ -169,6 +218,8 @@ class Trained:
         """The true targets as they were read; decoded from y where that is unknown."""
         if self.target.task == "classification":
             return self.target.decode(y if y.ndim == 1 else y.argmax(axis=1))
+        if self.target.task == "multilabel":
+            return self.target.decode(y)
         if rows is None or data.source is None or data.source.target is None:
             values = self.target.decode(y.reshape(len(y), -1))
         else:
@@ -196,13 +247,16 @@ class Trained:
             is_encoded = isinstance(y, Prepared) or (self.preparation is None and self.target.task == "regression")
             y = _numbers(y) if is_encoded else self.target.encode(np.asarray(y), "the targets")
             return Samples(self._prepared(x), y)
-        column = self.target.name if self.preparation.kind == "table" else None
+        column = self.target.in_table if self.preparation.kind == "table" else None
         return prepare(self.preparation, find(what, target=column, task=self.target.task, read=self.texts))
 
 
 def _numbers(x: Any) -> Array:
     """This as an array; raises DataError unless it is one of numbers."""
     with guarded("the samples are no array"):
+        if is_frame(x):
+            frame = as_polars(x)
+            return as_array(Source("table", frame, None), (), (frame.width,))
         array = pack(x) if isinstance(x, tuple) else np.asarray(x)
     if array.dtype.kind not in "buif":
         raise DataError(f"an array of numbers is needed, not {array.dtype} of shape {array.shape}")
@@ -210,9 +264,15 @@ def _numbers(x: Any) -> Array:
 
 
 def train(
+    *what: Any,
     network: Any = None,
-    data: Any = "digits",
-    *,
+    data: Any = None,
+    target: str | Sequence[str] | None = None,
+    drop: str | Sequence[str] = (),
+    task: str | None = None,
+    read: Mapping[str, str] | None = None,
+    image_size: Shape | None = None,
+    weight: Array | None = None,
     loss: str | Loss | None = None,
     class_weight: ClassWeight | None = None,
     optimizer: str | Optimizer | None = None,
@@ -220,7 +280,7 @@ def train(
     batch_size: int | None = None,
     seed: int = 0,
     validation: Any = 0.1,
-    test: float = 0.2,
+    test: Any = 0.2,
     split: str | None = None,
     shuffle: bool = True,
     patience: int | str | None = AUTO,
@@ -233,11 +293,18 @@ def train(
 ) -> Trained:
     """Train a network on data, and return it with its best weights.
 
+    The data is the only argument without a name, `train(frame, target="price")`, or the second,
+    after the network: `train("64 relu", frame, target="price")`.
+
     Args:
+        what: the data, or the network and the data
         network: the hidden layers as text ("64 relu, dropout 0.2"), to which the output layer that
             fits the target is added; or all layers as a list or a Network, used as they are
         data: what `load` takes (the name of a built-in set, a file, (x, y), a data frame), or a
             Dataset
+        target, drop, task, read, image_size, weight: how to read the data, as for `load`: the
+            column to predict, columns to leave out, "classification", "regression" or
+            "multilabel", what to read columns as, the size of images, and sample weights
         loss: a loss or its name; by default cross-entropy for classes and the mean squared error
             for quantities
         class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
@@ -248,8 +315,9 @@ def train(
         batch_size: the samples of a mini-batch; by default 32, or the whole training set for an
             optimizer that needs it
         seed: of the split, the initial weights, the order of the samples and dropout
-        validation: the share of the rows to validate on, or validation data; ignored for a Dataset
-        test: the share of the rows to test on; ignored for a Dataset
+        validation: the share of the rows to validate on, or validation data in a form of `data`;
+            ignored for a Dataset, which is split already
+        test: the same, to test on
         split: how to divide the rows: "time:COLUMN" (the latest are held out), "group:COLUMN" (no
             group is in two sets); by default by chance, stratified by class; ignored for a Dataset
         shuffle: False to hold out the last rows; ignored for a Dataset. The order of samples in
@@ -275,14 +343,47 @@ def train(
         >>> trained = train("8 tanh", "moons", epochs=60, batch_size=100, optimizer="adam 0.05")
         >>> trained.evaluate()["accuracy"] > 0.95
         True
+        >>> x = np.arange(200.0)
+        >>> train((x, 2 * x), epochs=5, network="8 relu").target.task
+        'regression'
     """
+    network, data = _network_and_data(what, network, data)
+    reading: dict[str, Any] = {
+        "target": target,
+        "drop": drop,
+        "task": task,
+        "read": read,
+        "image_size": image_size,
+        "weight": weight,
+    }
     if not isinstance(data, Dataset):
-        data = load(data, validation=validation, test=test, split=split, shuffle=shuffle, seed=seed, **for_loss(loss))
+        splitting: dict[str, Any] = {"validation": validation, "test": test, "split": split, "shuffle": shuffle}
+        data = load(data, **splitting, seed=seed, **reading, **for_loss(loss))
+    else:
+        given = ", ".join(name for name, value in reading.items() if value is not None and len(value))
+        require(not given, f"the Dataset is read already; pass {given} to load")
     plan = make_plan(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, metrics=metrics, dtype=dtype, engine=engine,
     )  # fmt: skip
     return follow(plan, data, loop.start(plan), callbacks, threads)
+
+
+def _network_and_data(what: tuple[Any, ...], network: Any, data: Any) -> tuple[Any, Any]:
+    """The network and the data, which may have been passed in place or by name."""
+    if len(what) == 1 and data is None:
+        what = (network, *what)
+    elif len(what) == 1:
+        what = (*what, data)
+    elif not what:
+        what = (network, data)
+    known = "pass the data, or the network and the data"
+    require(len(what) == 2, f"{len(what)} arguments without a name; {known}, and everything else by name")
+    for name, in_place, by_name in (("network", what[0], network), ("data", what[1], data)):
+        require(by_name is None or by_name is in_place, f"the {name} is passed twice; pass it once")
+    if what[1] is None:
+        raise DataError("there is no data; pass a frame, a file, (x, y) or the name of a built-in data set")
+    return what[0], what[1]
 
 
 def for_loss(loss: str | Loss | None) -> dict[str, Any]:
@@ -313,4 +414,7 @@ def follow(
             if hasattr(callback, "close"):
                 callback.close()
     weights = loop.final_weights(plan, end.progress)
-    return Trained(plan, data.target, data.preparation, *weights, end.progress, data, end.reason, end.last, threads)
+    return Trained(
+        plan, data.target, data.preparation, *weights, end.progress, data, end.reason, end.last, progress,
+        threads=threads,
+    )  # fmt: skip

@@ -1,0 +1,118 @@
+"""Searches for settings: reproducible, resumable, and shared by several processes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import chainrule
+from chainrule import Run, load, tune
+from chainrule.cli import run as command
+from chainrule.errors import DataError, RunError, SettingError
+
+SMALL = {"epochs": 4}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load("moons", validation=0.3)
+
+
+def test_the_best_trial_has_the_lowest_loss_and_is_trained_again_bit_for_bit(data):
+    told = []
+    tuned = tune(data, 5, **SMALL, callback=told.append)
+    assert [trial.number for trial in tuned.trials] == list(range(5))
+    assert tuple(told) == tuned.trials
+    assert tuned.trials[0].settings == {}
+    assert all(set(trial.settings) == {"network", "optimizer", "batch_size"} for trial in tuned.trials[1:])
+    losses = [trial.loss for trial in tuned.trials if trial.state == "complete"]
+    assert tuned.best.loss == min(losses)
+    assert tuned.train().progress.best.loss == tuned.best.loss
+
+
+def test_a_search_alone_is_reproducible_and_goes_on_where_it_was_interrupted(data, tmp_path):
+    whole = tune(data, 4, **SMALL, storage=tmp_path / "whole.jsonl").trials
+    assert tune(data, 4, **SMALL, storage=tmp_path / "whole.jsonl").trials == whole
+    tune(data, 2, **SMALL, storage=tmp_path / "parts.jsonl")
+    assert tune(data, 4, **SMALL, storage=tmp_path / "parts.jsonl").trials == whole
+    assert tune(data, 4, **SMALL, storage=f"sqlite:///{tmp_path}/parts.db").trials == whole
+    assert tune(data, 4, **SMALL, seed=1).trials != whole
+
+
+def test_ctrl_c_ends_the_search_and_keeps_the_trials(data, tmp_path, monkeypatch):
+    from chainrule.training import loop
+
+    calls, measure = [], loop.evaluate
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(loop, "evaluate", interrupted)
+    tuned = tune(data, 4, **SMALL, storage=tmp_path / "study.jsonl")
+    assert [trial.state for trial in tuned.trials] == ["complete", "failed"]
+    assert tune(data, 4, **SMALL, storage=tmp_path / "study.jsonl").trials[:2] == tuned.trials
+
+
+def test_trials_that_are_worse_than_others_end_early(data):
+    states = [trial.state for trial in tune(data, 14, epochs=20).trials]
+    assert {"complete", "pruned"} <= set(states)
+    assert states[:5] == ["complete"] * 5
+
+
+def test_several_processes_share_a_study(data, tmp_path):
+    code = "import chainrule, sys; chainrule.tune('moons', 6, validation=0.3, epochs=4, storage=sys.argv[1])"
+    storage = str(tmp_path / "study.jsonl")
+    processes = [subprocess.Popen([sys.executable, "-c", code, storage]) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    trials = tune(data, 6, **SMALL, storage=storage).trials
+    assert len(trials) in (6, 7)
+    assert len({json.dumps(trial.settings) for trial in trials}) == len(trials)
+
+
+def test_a_study_of_other_data_or_settings_is_refused(data, tmp_path):
+    tune(data, 1, **SMALL, storage=tmp_path / "study.jsonl")
+    with pytest.raises(SettingError, match="the storage has a study with another data and target"):
+        tune("iris", 2, **SMALL, storage=tmp_path / "study.jsonl")
+    with pytest.raises(SettingError, match="another epochs; choose another storage"):
+        tune(data, 2, epochs=5, storage=tmp_path / "study.jsonl")
+
+
+def test_what_can_not_be_tuned_is_refused_before_there_is_a_study(data, tmp_path):
+    with pytest.raises(DataError, match="without validation data"):
+        tune("iris", 1, validation=0, storage=tmp_path / "study.jsonl")
+    with pytest.raises(SettingError, match="unknown loss"):
+        tune("iris", 1, loss="hubert", storage=tmp_path / "study.jsonl")
+    with pytest.raises(SettingError, match="0 trials"):
+        tune("iris", 0, storage=tmp_path / "study.jsonl")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "other.txt").write_text("no study\n")
+    with pytest.raises(RunError, match=r"other.txt: it can't be used as storage"):
+        tune("iris", 1, storage=tmp_path / "other.txt")
+
+
+def test_in_a_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["tune", "iris", "--epochs", "3", "--trials"]
+    assert command([*words, "2"]) == 0
+    shown = capsys.readouterr()
+    assert "trial 0: the defaults: validation loss" in shown.err
+    assert "2 complete, in runs/iris-tuning.jsonl" in shown.out
+    assert command([*words, "3", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["trials"], result["run"]) == (3, "runs/iris-2")
+    trained = Run.open("runs/iris-2").trained
+    assert trained.progress.best.loss == result["loss"]
+    assert np.isfinite(result["test"]["accuracy"])
+    assert command(["tune", "iris", "--storage", "nowhere/study.jsonl"]) == 2
+    assert "choose another file (--storage)" in capsys.readouterr().err
+
+
+def test_the_missing_extra_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SettingError, match=r"tuning needs optuna: pip install 'chainrule\[tune\]'"):
+        chainrule.tune("iris")
