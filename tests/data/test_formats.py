@@ -20,7 +20,7 @@ from chainrule.data.source import fingerprint
 from chainrule.errors import DataError, SettingError
 from chainrule.play.upload import Choice, Upload
 from chainrule.runs import Recorder, Run
-from chainrule.training import train
+from chainrule.runs.trained import train
 
 ROWS = 40
 RANDOM = np.random.default_rng(0)

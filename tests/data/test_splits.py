@@ -13,7 +13,7 @@ from chainrule.cli import run
 from chainrule.data import load
 from chainrule.errors import DataError, SettingError
 from chainrule.runs import Recorder, Run
-from chainrule.training import train
+from chainrule.runs.trained import train
 
 DAY = datetime.date(2024, 1, 1)
 
