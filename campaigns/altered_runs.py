@@ -48,6 +48,7 @@ SECONDS = 60
 ANOTHER = (
     "manifest.json chainrule",
     "manifest.json limit",
+    "manifest.json threshold",
     "recipe.json versions.*",
     "recipe.json data.name",
     "recipe.json data.folder",
@@ -61,7 +62,11 @@ ANOTHER = (
     "recipe.json plan.patience",
     "recipe.json plan.batch_size",
     "recipe.json plan.metrics*",
+    "recipe.json plan.monitor",
+    "recipe.json plan.min_delta",
+    "recipe.json plan.threshold",
     "recipe.json plan.network.dtype",
+    "recipe.json plan.network.layers",
     "recipe.json plan.network.layers.*",
     "recipe.json plan.loss.*",
     "recipe.json plan.optimizer.*",
@@ -113,7 +118,7 @@ class Alteration:
 
 
 def record(folder: Path) -> dict[str, tuple[Path, list[list[str]]]]:
-    """Three small runs of different kinds, each with the commands that use it."""
+    """Four small runs of different kinds, each with the commands that use it."""
     rng = np.random.default_rng(0)
     rows = [f"{a:.2f},{rng.choice(['red', 'green'])},{'' if k % 9 == 0 else k % 7},{a * 2 + rng.normal() / 9:.3f}"
             for k, a in enumerate(rng.normal(size=60))]  # fmt: skip
@@ -123,6 +128,8 @@ def record(folder: Path) -> dict[str, tuple[Path, list[list[str]]]]:
         "table": ("data.csv", {"network": "3 relu", "optimizer": "momentum 0.01 schedule=cosine", "engine": "numpy",
                                "penalties": [chainrule.losses.l2(1e-3)], "dtype": "float64"}),
         "lbfgs": ("iris", {"network": "residual(4 tanh)", "optimizer": "lbfgs memory=2", "class_weight": [1, 2, 1]}),
+        "moons": ("moons", {"network": "3 tanh", "metrics": ["accuracy", "neg_brier_score"], "monitor": "roc_auc",
+                            "min_delta": 0.01, "patience": 3, "threshold": "f1"}),
     }  # fmt: skip
     runs = {}
     for name, (data, settings) in trainings.items():
@@ -211,7 +218,8 @@ def of_json(name: str, content: bytes, depth: int | None = None) -> Iterator[Alt
             continue  # its entries are altered one by one
         if depth is not None and (place[-depth:] in seen or seen.add(place[-depth:])):
             continue
-        yield Alteration(name, path, "removed", False, altered(place, lambda parent, key: parent.__delitem__(key)))
+        is_layer = re.search(r"layers\[\d+\]$", path) is not None  # without one that has no weights, another run
+        yield Alteration(name, path, "removed", is_layer, altered(place, lambda parent, key: parent.__delitem__(key)))
         for new in REPLACEMENTS:
             if type(new) is not type(old) or new != old:
                 put = altered(place, lambda parent, key, new=new: parent.__setitem__(key, new))

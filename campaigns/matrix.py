@@ -193,7 +193,7 @@ def of_pixels(data: str, y: Any, task: str) -> Iterator[Cell]:
         of_samples(trained.predict(data), y, task)
 
     def evaluate() -> None:
-        metrics = as_json(output("evaluate", "run", data, "--json"))
+        metrics = as_json(output("evaluate", "run", data, "--json"))["metrics"]
         predicted = np.array([next(iter(row.values())) for row in as_json(output("predict", "run", data, "--json"))])
         if task == CLASSES:
             must(np.isclose(metrics["accuracy"], np.mean(predicted == labels_of(y))), "another accuracy")

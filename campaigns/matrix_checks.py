@@ -270,7 +270,7 @@ def predict_csv(trial: Trial) -> None:
 
 def evaluate_json(trial: Trial) -> None:
     """`evaluate DATA --json` must equal the metrics computed anew from the predictions."""
-    metrics = as_json(output("evaluate", trial.run, trial.data, "--json"))
+    metrics = as_json(output("evaluate", trial.run, trial.data, "--json"))["metrics"]
     check_metrics(trial, metrics, [row[trial.names[0]] for row in trial.rows], trial.truth)
 
 
@@ -278,7 +278,7 @@ def evaluate(trial: Trial) -> None:
     """`evaluate`, on the test set, must equal the metrics of its rows among the predictions."""
     run = chainrule.Run.open(trial.run)
     rows = run.load_data().test_rows
-    metrics = as_json(output("evaluate", trial.run, "--json"))
+    metrics = as_json(output("evaluate", trial.run, "--json"))["metrics"]
     predicted = [trial.rows[row][trial.names[0]] for row in rows]
     check_metrics(trial, metrics, predicted, [trial.truth[row] for row in rows])
     must(metrics["loss"] is not None and "loss" in output("evaluate", trial.run), "there is no loss")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from chainrule.runs import Trained as Trained
     from chainrule.runs import open as open
     from chainrule.runs import train as train
+    from chainrule.training import Metric as Metric
     from chainrule.training import learning_rate_range as learning_rate_range
     from chainrule.tuning import tune as tune
 
@@ -51,6 +52,7 @@ _HOMES = {
     "Recorder": "runs",
     "Run": "runs",
     "Trained": "runs",
+    "Metric": "training",
     "learning_rate_range": "training",
     "open": "runs",
     "train": "runs",

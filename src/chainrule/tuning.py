@@ -182,7 +182,7 @@ def _run(study: optuna.Study, trial: optuna.Trial, data: Dataset, fixed: dict[st
         if trained.reason == "interrupted" or best is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             return None
-        loss = best.loss
+        loss = trained.history[best.epoch - 1]["validation_loss"]
     except optuna.TrialPruned:
         state = optuna.trial.TrialState.PRUNED
     except NonFiniteError:
@@ -237,6 +237,6 @@ class _Judge:
             return
         import optuna
 
-        self.trial.report(event.progress.best.loss, count)
+        self.trial.report(event.progress.history[event.progress.best.epoch - 1]["validation_loss"], count)
         if self.trial.should_prune():
             raise optuna.TrialPruned

@@ -134,7 +134,10 @@ def test_a_million_columns(capsys):
         (["data.doc"], "can't read .doc files"),
         (["data.parquet"], "not a readable Parquet file"),
         (["data.npz"], "not an NPZ file of plain arrays"),
-        (["good.csv", "--target", "prize"], "good.csv: unknown column 'prize'; did you mean 'price'?"),
+        (
+            ["good.csv", "--target", "prize"],
+            "good.csv: it has no column 'prize', which is the target; did you mean 'price'?",
+        ),
         (["good.csv", "--drop", "sise"], "unknown column 'sise'; did you mean 'size'?"),
         (["good.csv", "--target", "price", "--drop", "price"], "can't be both the target and dropped"),
         (["good.csv", "--task", "regresion"], "did you mean 'regression'"),
@@ -366,7 +369,9 @@ def test_tables_that_do_not_match_the_run(capsys):
     Path("new.csv").write_text("size,colour,price\n1,red,inf\n2,blue,3\n")
     assert "new.csv, row 1, column 'price': the target is not finite" in refused(["evaluate", "run", "new.csv"], capsys)
     Path("new.csv").write_text("size,colour\n1,red\n")
-    assert "unknown column 'price'" in refused(["evaluate", "run", "new.csv"], capsys)
+    assert "new.csv: it has no column 'price', which is the target; its columns are" in refused(
+        ["evaluate", "run", "new.csv"], capsys
+    )
 
 
 @pytest.mark.usefixtures("_quiet")

@@ -79,10 +79,12 @@ def test_train_predict_and_evaluate_on_a_table(houses, capsys):
     assert list(csv.DictReader(Path("out.csv").read_text().splitlines())) == rows
     output_of(capsys, "predict", "run", "new.csv", "-o", "out.json")
     assert [str(row["price"]) for row in json.loads(Path("out.json").read_text())] == [row["price"] for row in rows]
-    measured = json.loads(output_of(capsys, "evaluate", "run", "houses.csv", "--json"))
-    assert measured.keys() == {"loss", "r2", "mae", "rmse"}
-    assert measured["r2"] > 0.97
-    assert json.loads(output_of(capsys, "evaluate", "run", "--json"))["r2"] == pytest.approx(result["test"]["r2"])
+    report = json.loads(output_of(capsys, "evaluate", "run", "houses.csv", "--json"))
+    assert report.keys() == {"samples", "metrics"}
+    assert report["metrics"].keys() == {"loss", "r2", "mae", "rmse"}
+    assert report["metrics"]["r2"] > 0.97
+    of_test = json.loads(output_of(capsys, "evaluate", "run", "--json"))["metrics"]
+    assert of_test["r2"] == pytest.approx(result["test"]["r2"])
 
 
 def test_class_predictions_come_with_probabilities(capsys):

@@ -81,7 +81,7 @@ def test_a_run_with_a_test_file_of_its_own_is_resumed_and_the_file_must_be_the_s
     assert command(["train", "houses.csv", *settings, "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)["test"]
     assert command(["evaluate", "run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == scores
+    assert json.loads(capsys.readouterr().out)["metrics"] == scores
     assert command(["train", "--resume", "run", "--epochs", "2"]) == 0
     HOUSES[:30].to_csv("more.csv", index=False)
     assert command(["evaluate", "run"]) == 2
@@ -124,7 +124,7 @@ def test_commands_work_on_what_was_saved(tmp_path, monkeypatch, capsys):
     predicted = [row["price"] for row in json.loads(capsys.readouterr().out)]
     np.testing.assert_allclose(predicted, trained.predict(MORE))
     assert command(["evaluate", "prices", "more.csv", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == pytest.approx(trained.evaluate(MORE))
+    assert json.loads(capsys.readouterr().out)["metrics"] == pytest.approx(trained.evaluate(MORE))
 
 
 def test_a_run_that_is_saved_elsewhere_is_the_same_run(tmp_path):
@@ -150,3 +150,13 @@ def test_saving_never_overwrites_and_leaves_nothing_half_written(tmp_path):
     with pytest.raises(RunError, match="cut or altered"):
         opened.save(tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
+
+
+def test_a_threshold_is_saved_whether_it_was_trained_or_opened(tmp_path):
+    trained = train("4 tanh", "moons", epochs=2, threshold="f1")
+    trained.save(tmp_path / "first")
+    opened = Run.open(tmp_path / "first").trained
+    assert opened.threshold == trained.threshold
+    opened.with_threshold(0.25).save(tmp_path / "second")
+    assert Run.open(tmp_path / "second").trained.threshold == 0.25
+    assert Run.open(tmp_path / "first").trained.threshold == trained.threshold

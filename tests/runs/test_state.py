@@ -75,7 +75,7 @@ def altered(folder, to, kind, array, change):
 
 
 ARRAYS = ["parameters", "statistics", "optimizer.0.m", "optimizer.0.count"]
-OF_STATE = ["best.parameters", "best.statistics", "best.loss", "best.epoch", "progress", "loss_sum"]
+OF_STATE = ["best.parameters", "best.statistics", "best.value", "best.epoch", "progress", "loss_sum"]
 
 
 @pytest.mark.parametrize("how", ALTERED)

@@ -52,10 +52,25 @@ def is_needed(field):
         ({"optimizer": double}, "the optimizer is <function dou"),
         ({"optimizer": Optimizer}, "the optimizer is <class"),
         ({"optimizer": 3}, "the optimizer is 3"),
-        ({"metrics": double}, r"the metrics are <function dou.*pass their names, such as \['accuracy'"),
-        ({"metrics": [double]}, "unknown metric for classification <function double.*; choose one of accuracy"),
-        ({"metrics": [None]}, "unknown metric for classification None"),
-        ({"metrics": 3}, "the metrics are 3"),
+        ({"metrics": double}, r"the metric double returned \(array.*; it must return a number"),
+        ({"metrics": [lambda truth, guess: 1.0]}, "a metric's name is '<lambda>'; name it by a word"),
+        ({"metrics": [None]}, "unknown metric for classification None; choose one of accuracy, .* pass a function"),
+        ({"metrics": "acuracy"}, "unknown metric for classification 'acuracy'; did you mean 'accuracy'"),
+        ({"metrics": "jaccard_samples"}, "'jaccard_samples': scikit-learn refuses 2 classes: Samplewise"),
+        ({"metrics": 3}, r"the metrics are 3; pass their names, such as \['accuracy', 'balanced_accuracy'\], or func"),
+        ({"monitor": "r2"}, "unknown metric for classification 'r2': it is for regression"),
+        ({"monitor": "roc_auc", "validation": 0.0}, "early stopping watches the validation set, of which there is no"),
+        (
+            {"monitor": "roc_auc", "loss": "hinge"},
+            "roc_auc is undefined on the validation set: .* the loss Hinge has no",
+        ),
+        ({"min_delta": -1}, "min_delta is -1; it must be a number, at least 0"),
+        ({"min_delta": "a"}, "min_delta is 'a'"),
+        ({"threshold": 1.5}, "the threshold is 1.5; it must be a probability from 0 to 1"),
+        ({"threshold": "f1", "validation": 0.0}, "a threshold is chosen on the validation set, of which there is none"),
+        ({"threshold": "roc_auc"}, "roc_auc does not depend on the threshold; choose it by a metric of classes"),
+        ({"threshold": "neg_brier_score"}, "neg_brier_score does not depend on the threshold"),
+        ({"threshold": 0.3, "loss": "hinge"}, "between two classes by their probabilities; the loss Hinge has none"),
         ({"metrics": ["f1", "f1"]}, r"the metrics are \('f1', 'f1'\); name each once"),
         ({"penalties": double}, "the penalties are <function dou"),
         ({"penalties": [double]}, "the penalty is <function dou"),
@@ -132,7 +147,7 @@ def test_columns_are_named_by_whatever_pandas_names_them():
     assert load(table.round(), read={0: "category"}).columns[0].role == "category"
     with pytest.raises(SettingError, match="read is 'a=number'; pass a mapping"):
         load(table, read="a=number")
-    with pytest.raises(DataError, match="unknown column '7'"):
+    with pytest.raises(DataError, match="it has no column '7', which is the target"):
         load(table, target=7)
 
 

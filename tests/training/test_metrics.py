@@ -1,6 +1,9 @@
 """Metrics equal scikit-learn's, in the target's own units."""
 
+import contextlib
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,27 +12,14 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from chainrule.data import Target
+from chainrule.errors import SettingError
 from chainrule.layers.softmax import softmax
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Hinge, MeanSquaredError
-from chainrule.training import learning_rate_range, metrics
+from chainrule.training import Metric, learning_rate_range, metrics, scorers
 
 RANDOM = np.random.default_rng(0)
 Z, Y = RANDOM.normal(size=(50, 3)), RANDOM.integers(0, 3, 50)
 CLASSES = Target("classification", classes=("a", "b", "c"))
-
-
-def test_metrics_of_several_classes():
-    scores = metrics.measure(metrics.CLASSIFICATION, CLASSES, CategoricalCrossEntropy(), Z, Y)
-    guess, probabilities = Z.argmax(axis=1), softmax(Z)
-    assert scores == pytest.approx(
-        {
-            "accuracy": sk.accuracy_score(Y, guess),
-            "balanced_accuracy": sk.balanced_accuracy_score(Y, guess),
-            "f1": sk.f1_score(Y, guess, average="macro"),
-            "roc_auc": sk.roc_auc_score(Y, probabilities, multi_class="ovr"),
-            "log_loss": sk.log_loss(Y, probabilities),
-        }
-    )
 
 
 def test_metrics_of_two_classes():
@@ -71,18 +61,152 @@ def test_any_classes_and_weights_are_measured_as_by_scikit_learn(seed, width, ro
     z = random.normal(size=(len(y), width)).round(1)  # with ties
     weight = random.uniform(0.1, 2, len(y)) if is_weighted else None
     target = Target("classification", classes=tuple(range(width)))
-    scores = metrics.measure(metrics.CLASSIFICATION, target, CategoricalCrossEntropy(), z, y, weight)
+    found = metrics.measure(metrics.OWN["classification"], target, CategoricalCrossEntropy(), z, y, weight)
     guess, probabilities = z.argmax(axis=1), softmax(z)
     probabilities /= probabilities.sum(axis=1, keepdims=True)  # of which rounding breaks ties
-    multi = {"multi_class": "ovr"} if width > 2 else {}
-    expected = {
-        "accuracy": sk.accuracy_score(y, guess, sample_weight=weight),
-        "balanced_accuracy": sk.recall_score(y, guess, average="macro", sample_weight=weight),
-        "f1": sk.f1_score(y, guess, average="macro", labels=range(width), zero_division=0.0, sample_weight=weight),
-        "roc_auc": sk.roc_auc_score(y, probabilities if multi else probabilities[:, 1], sample_weight=weight, **multi),
-        "log_loss": sk.log_loss(y, probabilities, sample_weight=weight),
-    }
-    assert scores == pytest.approx(expected)
+    binary = {"precision", "recall", "f1", "jaccard"}
+    for name, value in found.items():
+        if name == "log_loss":
+            expected = sk.log_loss(y, probabilities, sample_weight=weight)
+        elif name == "calibration_error":
+            expected = calibration_error(y, probabilities, np.ones(len(y)) if weight is None else weight)
+        elif width > 2 and (name in binary or name == "roc_auc"):  # scikit-learn refuses these
+            other = f"{name}_{'ovr' if name == 'roc_auc' else 'macro'}"
+            expected = scorers.of_classes(other, np.arange(width), y, guess, probabilities, weight)
+        else:
+            expected = scorers.of_classes(name, np.arange(width), y, guess, probabilities, weight)
+        assert value == pytest.approx(expected, abs=1e-12), name
+
+
+def calibration_error(y, probabilities, weight):
+    """The definition, sample by sample."""
+    gaps = 0.0
+    for k in range(10):
+        chosen, confidence, right = 0.0, 0.0, 0.0
+        for truth, shares, counts in zip(y, probabilities, weight, strict=True):
+            p = shares[1] if len(shares) == 2 else max(shares)
+            if k / 10 <= p < (k + 1) / 10 or (k == 9 and p == 1):
+                chosen, confidence = chosen + counts, confidence + counts * p
+                right += counts * (truth == 1 if len(shares) == 2 else truth == shares.argmax())
+        gaps += abs(confidence - right)
+    return gaps / weight.sum()
+
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_every_scorer_of_scikit_learn_is_measured_or_refused_with_a_reason(width):
+    """Of classes and of quantities: what is refused is not for them."""
+    y, z = np.repeat(np.arange(width), 20), RANDOM.normal(size=(20 * width, width))
+    labels, guess, probabilities = np.arange(width), z.argmax(axis=1), softmax(z)
+    quantities = Target("regression", mean=(0.0,) * (width - 1), deviation=(1.0,) * (width - 1))
+    of_classes, of_quantities = set(), set()
+    for name in scorers.names():
+        for target, good in (
+            (Target("classification", classes=tuple(labels)), of_classes),
+            (quantities, of_quantities),
+        ):
+            with contextlib.suppress(SettingError):
+                assert metrics.check(name, target) == (name,)
+                good.add(name)
+    loss = CategoricalCrossEntropy()
+    found = metrics.measure(sorted(of_classes), Target("classification", classes=tuple("abc"[:width])), loss, z, y)
+    for name in of_classes - {"precision", "recall", "f1", "jaccard", "roc_auc"}:
+        expected = scorers.of_classes(name, labels, y, guess, probabilities, None)
+        assert found[name] == pytest.approx(expected), name
+    truth, values = abs(z[:, 1:]), abs(z[:, 1:]) + 0.1
+    found = metrics.measure(sorted(of_quantities), quantities, MeanSquaredError(), values, truth)
+    assert all(map(math.isfinite, found.values())), found
+    assert of_classes.isdisjoint(of_quantities)
+    assert {"matthews_corrcoef", "top_k_accuracy", "neg_brier_score", "jaccard_weighted", "roc_auc"} <= of_classes
+    assert {"explained_variance", "neg_mean_absolute_percentage_error", "d2_absolute_error_score"} <= of_quantities
+    left_out = set(scorers.names()) - of_classes - of_quantities
+    allowed = {"f1_samples", "jaccard_samples", "precision_samples", "recall_samples"}  # of several labels per sample
+    binary = {"neg_negative_likelihood_ratio", "positive_likelihood_ratio"}
+    single = {"neg_max_error", "neg_mean_gamma_deviance", "neg_mean_poisson_deviance"}  # of one quantity
+    assert left_out == (allowed if width == 2 else allowed | binary | single)
+
+
+def test_names_that_scikit_learn_lacks_have_the_direction_of_their_kind():
+    assert not any(map(metrics.greater_is_better, ("loss", "log_loss", "mae", "rmse", "calibration_error")))
+    others = {*metrics.CLASSIFICATION, *metrics.REGRESSION, *scorers.names()}
+    assert all(map(metrics.greater_is_better, others - {"log_loss", "mae", "rmse", "calibration_error"}))
+
+
+def test_f1_of_two_classes_is_that_of_the_second_and_of_more_the_mean():
+    z = np.array([[2.0], [1.0], [-1.0], [-2.0]])
+    y, two = np.array([1, 0, 1, 0]), Target("classification", classes=("no", "yes"))
+    assert metrics.measure(["f1"], two, BinaryCrossEntropy(), z[:3], y[:3])["f1"] == pytest.approx(0.5)
+    right = np.eye(3)[[0, 0, 2]] * 5
+    found = metrics.measure(["f1", "f1_weighted"], CLASSES, CategoricalCrossEntropy(), right, np.array([0, 1, 2]))
+    assert found["f1"] == pytest.approx((2 / 3 + 0 + 1) / 3)
+
+
+def cost(truth, guess):
+    return np.where(truth == "a", 5.0, 1.0)[truth != guess].sum()
+
+
+def test_a_function_is_given_labels_or_quantities_in_their_own_units():
+    seen = []
+
+    def keep_error(truth, guess, sample_weight=None):
+        seen.append((truth, guess, sample_weight))
+        return 1.0
+
+    metric = Metric(keep_error)
+    assert not metric.greater_is_better, "as of scikit-learn's functions of such names"
+    loss, weight = CategoricalCrossEntropy(), RANDOM.uniform(size=50)
+    assert metrics.measure([metric], CLASSES, loss, Z, Y, weight) == {"keep_error": 1.0}
+    np.testing.assert_array_equal(seen[0][0], np.array(["a", "b", "c"])[Y])
+    np.testing.assert_array_equal(seen[0][1], np.array(["a", "b", "c"])[Z.argmax(axis=1)])
+    np.testing.assert_array_equal(seen[0][2], weight)
+    metrics.measure([Metric(keep_error, response_method="predict_proba")], CLASSES, loss, Z, Y)
+    np.testing.assert_allclose(seen[1][1], softmax(Z))
+    quantity = Target("regression", mean=(10.0,), deviation=(2.0,))
+    metrics.measure([metric], quantity, MeanSquaredError(), Z[:, :1], Z[:, 1:2])
+    np.testing.assert_allclose(seen[2][:2], [10 + 2 * Z[:, 1], 10 + 2 * Z[:, 0]])
+    assert Metric(cost).greater_is_better
+    with pytest.raises(SettingError, match="the metric text returned 'much'; it must return a number"):
+        metrics.measure([Metric(lambda *_: "much", "text")], CLASSES, loss, Z, Y)
+    with pytest.raises(SettingError, match="the metric accuracy is another than your function accuracy"):
+        Metric(cost, "accuracy")
+
+
+def test_a_scorer_that_was_made_with_scikit_learn_is_a_metric():
+    f2 = Metric(sk.make_scorer(sk.fbeta_score, beta=2, pos_label="b"), "f2")
+    two, y = Target("classification", classes=("a", "b")), np.minimum(Y, 1)
+    expected = sk.fbeta_score(y, (Z[:, 0] > 0).astype(int), beta=2)
+    assert metrics.measure([f2], two, BinaryCrossEntropy(), Z[:, :1], y)["f2"] == pytest.approx(expected)
+
+
+IMPORTED = """
+import sys
+from chainrule.runs import Recorder, Run
+from chainrule.runs import train
+own = ["f1", "f1_weighted", "jaccard_micro", "roc_auc_ovr", "neg_log_loss", "calibration_error"]
+train("4", "iris", epochs=1, metrics=own, monitor="average_precision").report()
+print("sklearn" in sys.modules)
+train("4", "iris", epochs=1, metrics="neg_brier_score", callbacks=[Recorder("run")])
+print("sklearn" in sys.modules)
+"""
+OPENED = """
+import sys
+from chainrule.runs import Run
+print(Run.open("run").trained.plan.metrics, "sklearn" in sys.modules)
+"""
+
+
+def test_scikit_learn_is_imported_only_for_a_scorer_that_is_measured(tmp_path):
+    def output(script):
+        command = [sys.executable, "-c", script]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
+
+    assert output(IMPORTED) == ["False", "True"]
+    assert output(OPENED) == ["('neg_brier_score',) False"]
+
+
+def test_a_scorer_without_weights_is_measured_without():
+    target = Target("regression")
+    found = metrics.measure(["neg_max_error"], target, MeanSquaredError(), Z[:, :1], Z[:, 1:2], np.ones(50))
+    assert found["neg_max_error"] == -sk.max_error(Z[:, 1], Z[:, 0])
 
 
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(2, 40), st.booleans(), st.booleans())

@@ -198,7 +198,7 @@ def test_in_a_terminal(table, tmp_path, monkeypatch, capsys):
     assert list(row) == [*GENRES, *(f"probability_{genre}" for genre in GENRES)]
     assert all(row[genre] == (row[f"probability_{genre}"] > 0.5) for genre in GENRES)
     assert command(["evaluate", "run", "films.csv", "--json"]) == 0
-    assert {"f1", "hamming_loss"} <= json.loads(capsys.readouterr().out).keys()
+    assert {"f1", "hamming_loss"} <= json.loads(capsys.readouterr().out)["metrics"].keys()
     for words in (["explain", "run"], ["explain", "run", "--format", "html", "-o", "w.html"], ["check", "run"]):
         assert command(words) == 0
     assert Run.open("run").trained.target.columns == GENRES

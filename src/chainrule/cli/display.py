@@ -73,21 +73,19 @@ def print_anything() -> None:
             stream.reconfigure(errors="escaped")
 
 
-LABELS = {"f1": "F1", "roc_auc": "ROC AUC", "r2": "R2", "mae": "mean absolute error", "rmse": "root mean squared error"}
-PERCENTAGES = ("accuracy", "balanced_accuracy")
-
-
 def number(name: str, value: float) -> str:
     """A metric's value for display: accuracies in percent, NaN as a dash."""
-    if math.isnan(value):
-        return "-"
-    return f"{100 * value:.1f} %" if name.removeprefix("validation_") in PERCENTAGES else f"{value:.4g}"
+    from chainrule.training.report_text import number
+
+    return number(name.removeprefix("validation_"), value)
 
 
 def label(name: str) -> str:
     """A metric's name for display."""
+    from chainrule.training.report_text import label
+
     bare = name.removeprefix("validation_")
-    return ("validation " if bare != name else "") + LABELS.get(bare, bare.replace("_", " "))
+    return ("validation " if bare != name else "") + label(bare)
 
 
 def print_json(value: Any) -> None:

@@ -65,6 +65,13 @@ Size = Annotated[str | None, typer.Option("--image-size", help="Resize images to
 EngineName = Annotated[
     str | None, typer.Option("--engine", help="'native' (compiled) or 'numpy'; by default native if available.")
 ]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Metrics, such as 'f1_macro, jaccard': chainrule's, or any of scikit-learn's scorers.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 
 
@@ -150,3 +157,23 @@ def read_as(texts: list[str] | None) -> dict[str, str]:
         require(bool(column and equals and kind), f"--read {text!r}: write it as COLUMN=KIND, such as price=number")
         chosen[column] = kind
     return chosen
+
+
+def metric_names(text: str | None) -> list[str] | None:
+    """The names of metrics in a text, which commas separate."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    require(all(names), f"--metrics {text!r}: write names, separated by commas, such as 'accuracy, f1_macro'")
+    return names
+
+
+def threshold(text: str | None) -> float | str | None:
+    """A probability such as 0.3, or else the name of a metric; None for none."""
+    if text in (None, "none"):
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        require(text.strip() != "", "--threshold is empty; pass a probability such as 0.3, or a metric such as f1")
+        return text

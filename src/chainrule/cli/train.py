@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.cli import display
+from chainrule.cli import display, options, use
 from chainrule.cli.options import (
     AsJson,
     ClassWeights,
     Drop,
     EngineName,
     LossName,
+    Metrics,
     Read,
     Seed,
     Shuffle,
@@ -29,6 +30,7 @@ from chainrule.cli.options import (
     Validation,
     image_size,
     leave_out,
+    metric_names,
     read_as,
     share_or_file,
 )
@@ -74,6 +76,18 @@ def train(
         str,
         typer.Option(help="Epochs to wait for a better validation loss before stopping: a number, 'none' or 'auto'."),
     ] = "auto",
+    monitor: Annotated[
+        str, typer.Option(help="What must get better instead of the validation loss: any metric, such as roc_auc.")
+    ] = "loss",
+    min_delta: Annotated[float, typer.Option(help="By how much it must get better.")] = 0.0,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            help="Of two classes, the probability from which the second is predicted: a number, or the metric by "
+            "which it is chosen on the validation set, such as f1."
+        ),
+    ] = None,
+    metrics: Metrics = None,
     penalty: Annotated[
         str | None, typer.Option(help="A penalty on the weights: 'l2 0.001', 'l1 0.001' or 'elastic 0.001 0.001'.")
     ] = None,
@@ -104,6 +118,8 @@ def train(
       chainrule train houses.csv --target price --network "64 relu, dropout 0.2, 32 relu"
 
       chainrule train iris --optimizer "sgd 0.1 schedule=cosine" --epochs 50 --seed 1
+
+      chainrule train breast-cancer --monitor roc_auc --patience 10 --threshold f1
 
       chainrule train --resume runs/digits-1 --epochs 200
     """
@@ -136,6 +152,7 @@ def train(
     plan = make_plan(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
         batch_size=batch_size, seed=seed, penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
+        monitor=monitor, min_delta=min_delta, threshold=options.threshold(threshold), metrics=metric_names(metrics),
     )  # fmt: skip
     folder = output or Path("runs", name_for_run(data))
     size_limit = LIMIT if limit is None else round(limit * 1e6)
@@ -236,23 +253,33 @@ def _introduce(plan: Plan, data: Dataset) -> None:
 
 def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, json: bool) -> None:
     from chainrule.explain import Explanation, gradient_line, telling_weight, update_line
+    from chainrule.training.metrics import name_of
 
     metrics = trained.evaluate() if data.test is not None else {}
     progress = trained.progress
     if json:
         display.print_json({
-            "run": str(folder), "reason": trained.reason, "epochs": progress.epoch, "steps": progress.position.step,
+            "run": str(folder), "reason": trained.reason, "threshold": trained.threshold,
+            "epochs": progress.epoch, "steps": progress.position.step,
             "test": metrics, "history": list(trained.history),
         })  # fmt: skip
         return
-    reasons = {"complete": "completed all epochs", "early": "stopped early: the validation loss no longer improved"}
+    watched = display.label(f"validation_{trained.plan.monitor}")
+    reasons = {
+        "complete": "completed all epochs",
+        "early": f"stopped early: the {watched} no longer improved",
+        "stopped": "stopped by a callback",
+    }
     reason = reasons.get(trained.reason, trained.reason)
     if progress.best and trained.plan.patience is not None:
         reason += f"; restored the weights of epoch {progress.best.epoch}"
     display.err.print(reason)
     best = {"classification": ("accuracy",), "multilabel": ("accuracy", "f1"), "regression": ("r2", "rmse")}
-    shown = [name for name in best[data.task] if name in metrics]
+    own = [*map(name_of, trained.plan.metrics), trained.plan.monitor]
+    shown = [name for name in dict.fromkeys((*best[data.task], *own)) if name in metrics and name != "loss"]
     lines = {f"test {display.label(name)}": display.number(name, metrics[name]) for name in shown}
+    if trained.threshold is not None:
+        lines["threshold"] = use.threshold_line(trained)
     if example.record is not None:
         weight = telling_weight(example.record, trained.plan.network.parameters)
         problem = trained.plan.problem(len(data.training.x))
@@ -260,6 +287,8 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
         lines[f"gradient, step {explanation.step}"] = gradient_line(explanation)
         lines[f"update, step {explanation.step}"] = update_line(explanation)
     lines["run"] = str(folder)
+    if metrics:
+        lines["to evaluate it"] = f"chainrule evaluate {shlex.quote(str(folder))}"
     if example.record is not None:
         lines["to explain it"] = f'chainrule explain {shlex.quote(str(folder))} "{weight}" --step {explanation.step}'
     width = max(map(len, lines))

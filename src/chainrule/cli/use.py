@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.cli import display
-from chainrule.cli.options import AsJson, RunFolder, Threads, output_suffix
+from chainrule.cli import display, options
+from chainrule.cli.options import AsJson, Metrics, RunFolder, Threads, metric_names, output_suffix
+from chainrule.errors import require
 
 if TYPE_CHECKING:
-    from chainrule.runs import Run
+    from chainrule.runs import Run, Trained
 
 Samples = Annotated[
     str,
@@ -23,6 +24,13 @@ Samples = Annotated[
         metavar="DATA",
         show_default=False,
         help="Samples like those of the run: a built-in data set, a file or a folder of images.",
+    ),
+]
+Threshold = Annotated[
+    str | None,
+    typer.Option(
+        help="Of two classes, the probability from which the second is predicted, or the metric by which it is chosen "
+        "on the run's validation set, or 'none'; by default the run's.",
     ),
 ]
 
@@ -33,6 +41,7 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The CSV or JSON file to write; default: stdout.")
     ] = None,
+    threshold: Threshold = None,
     threads: Threads = None,
     json: AsJson = False,
 ) -> None:
@@ -49,7 +58,8 @@ def predict(
 
     opened = Run.open(run)
     suffix = output_suffix(output, "predictions are", ".csv", ".json") if output is not None else None
-    rows = _predictions(opened, find_samples(data, _image_size(opened), opened.trained.texts), threads)
+    trained = _decided(opened, threshold)
+    rows = _predictions(trained, find_samples(data, _image_size(opened), trained.texts), threads)
     if output is not None:
         text = jsonlib.dumps(rows, indent=1) + "\n" if json or suffix == ".json" else _csv(rows)
         display.write(output, text.encode(), f"{len(rows):,} predictions")
@@ -64,8 +74,8 @@ def _image_size(run: Run) -> Any:
     return tuple(settings["image_size"]) if settings and settings["image_size"] else None
 
 
-def _predictions(run: Run, source: Any, threads: int | None) -> list[dict[str, Any]]:
-    trained, target = run.trained, run.trained.target
+def _predictions(trained: Trained, source: Any, threads: int | None) -> list[dict[str, Any]]:
+    target = trained.target
     raw = trained.raw(source, threads)
     values, probabilities = trained.decoded(raw), trained.plan.loss.probabilities(raw)
     values = values.reshape(len(values), -1)
@@ -91,38 +101,56 @@ def evaluate(
         str | None,
         typer.Argument(metavar="[DATA]", show_default=False, help="Samples with targets; by default the test set."),
     ] = None,
+    metrics: Metrics = None,
+    threshold: Threshold = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep this --threshold in the run, for predict.")] = False,
     threads: Threads = None,
     json: AsJson = False,
 ) -> None:
-    """Evaluate a run's predictions by the loss and every metric for its task.
+    """Evaluate a run's predictions: the loss and every metric for its task and, for classes, the
+    scores of each, the confusion matrix and how well probabilities are calibrated.
 
     Examples:
 
       chainrule evaluate runs/digits-1
 
       chainrule evaluate runs/houses-1 sold.csv --json
+
+      chainrule evaluate runs/patients-1 --threshold f1 --keep
     """
     from dataclasses import replace
 
     from chainrule.data import find
     from chainrule.runs import Run
 
-    opened = Run.open(run)
-    trained = opened.trained
+    opened, names = Run.open(run), metric_names(metrics)
+    require(threshold is not None or not keep, "--keep keeps a threshold in the run; pass --threshold as well")
+    trained = opened.keep_threshold(options.threshold(threshold)).trained if keep else _decided(opened, threshold)
     if data is None:
-        metrics = replace(trained, data=opened.load_data()).evaluate(threads=threads)
+        trained = replace(trained, data=trained.data or opened.load_data())
+        report = trained.report(metrics=names, threads=threads)
     else:
         column = trained.target.in_table if trained.preparation and trained.preparation.kind == "table" else None
         settings = opened.data["settings"]
         read = {**(settings.get("read", {}) if settings else {}), **trained.texts}
         source = find(data, target=column, task=trained.target.task, image_size=_image_size(opened), read=read)
-        metrics = trained.evaluate(source, threads)
+        report = trained.report(source, names, threads)
     if json:
-        display.print_json(metrics)
-        return
-    width = max(len(display.label(name)) for name in metrics)
-    for name, value in metrics.items():
-        display.out.print(f"{display.label(name):<{width}}  {display.number(name, value)}")
+        display.print_json(report.as_json())
+    else:
+        display.out.print(str(report))
+
+
+def _decided(run: Run, threshold: str | None) -> Trained:
+    """The trained network with the threshold that was asked for."""
+    from dataclasses import replace
+
+    if threshold is None:
+        return run.trained
+    chosen = options.threshold(threshold)
+    if chosen is None or isinstance(chosen, float):
+        return run.trained.with_threshold(chosen)
+    return replace(run.trained, data=run.load_data()).with_threshold(chosen)
 
 
 def show(run: RunFolder, json: AsJson = False) -> None:
@@ -145,8 +173,9 @@ def show(run: RunFolder, json: AsJson = False) -> None:
     if json:
         display.print_json({
             "run": str(opened.folder), "status": opened.manifest["status"], "epochs": opened.manifest["epochs"],
-            "steps": opened.manifest["steps"], "data": opened.data, "versions": opened.versions,
-            "plan": to_json(trained.plan), "layers": layers, "history": list(trained.history),
+            "steps": opened.manifest["steps"], "threshold": trained.threshold, "data": opened.data,
+            "versions": opened.versions, "plan": to_json(trained.plan), "layers": layers,
+            "history": list(trained.history),
         })  # fmt: skip
         return
     _show_summary(opened)
@@ -169,6 +198,21 @@ def _show_summary(run: Run) -> None:
         out.print(display.one_line(line).replace("columns:", "columns   ", 1))
     stages = " > ".join(type(stage).__name__ for stage in plan.optimizer.stages)
     out.print(f"optimizer  {stages}; batch size {plan.batch_size}, seed {plan.seed}")
+    if plan.patience is not None:
+        delta = f" by more than {plan.min_delta:g}" if plan.min_delta else ""
+        watched = display.label(f"validation_{plan.monitor}")
+        out.print(f"stopping   after {plan.patience} epochs in which the {watched} did not improve{delta}")
+    if plan.threshold is not None or run.trained.threshold is not None:
+        out.print(f"threshold  {threshold_line(run.trained)}")
+
+
+def threshold_line(trained: Trained) -> str:
+    """From which probability on which class is predicted, and how that was chosen."""
+    metric = trained.plan.threshold
+    by = f", chosen on the validation set by {display.label(metric)}" if isinstance(metric, str) else ""
+    if trained.threshold is None:
+        return f"0.5, not yet{by}: training did not end; resume it"
+    return f"{trained.threshold:.4g} or more: {display.one_line(trained.target.classes[1])}{by}"
 
 
 def _show_layers(layers: list[dict[str, Any]], size: int) -> None:
@@ -190,9 +234,12 @@ def _show_history(run: Run) -> None:
     if not history:
         return
     epoch = best.epoch if best is not None and run.trained.plan.patience is not None else len(history)
-    for name, value in history[epoch - 1].items():
-        if name != "epoch":
-            out.print(f"{display.label(name):<22}{display.number(name, value)}  (epoch {epoch})")
+    measured = {
+        display.label(name): display.number(name, v) for name, v in history[epoch - 1].items() if name != "epoch"
+    }
+    width = max(map(len, measured)) + 2
+    for name, value in measured.items():
+        out.print(f"{name:<{width}}{value}  (epoch {epoch})")
     losses = [name for name in ("loss", "validation_loss") if name in history[0]]
     out.print(f"\nloss over epochs 1 to {len(history)}, on a logarithmic scale")
     for line in display.curve({display.label(name): [record[name] for record in history] for name in losses}):

@@ -13,7 +13,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread, shortened
 from chainrule.data.tables import AMBIGUOUS, numbers
-from chainrule.errors import DataError, setting, unknown
+from chainrule.errors import DataError, nearest, setting, unknown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -156,10 +156,15 @@ def from_table(
     """
     check_usable(name, frame)
     targets = [] if target is None else [target] if isinstance(target, str) else list(target)
-    for column in (*drop, *targets):
+    for column in drop:
         if column not in frame.columns:
             raise DataError(f"{name}: {unknown('column', column, frame.columns)}")
     for column in targets:
+        if column not in frame.columns:
+            match = nearest(column, frame.columns)
+            columns = ", ".join(map(shortened, frame.columns[:10]))
+            hint = f"did you mean {match!r}?" if match else f"its columns are {columns}"
+            raise DataError(f"{name}: it has no column {column!r}, which is the target; {hint}")
         if column in drop:
             raise DataError(f"{name}: column {column!r} can't be both the target and dropped")
         if targets.count(column) > 1:

@@ -9,6 +9,7 @@ with each other. Whatever fits no training is refused with one line.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from chainrule.runs.typed import Count, Matching, Positive, Range, misfit
 from chainrule.training import Plan, Progress
 from chainrule.training import metrics as measures
 from chainrule.training.plan import outputs_for
+from chainrule.training.stopping import followed
+from chainrule.training.threshold import require_two_classes
 
 T = TypeVar("T")
 
@@ -45,11 +48,12 @@ class Manifest(TypedDict):
 
     format: Positive
     chainrule: str
-    status: Literal["under way", "complete", "early", "interrupted", "diverged"]
+    status: Literal["under way", "complete", "early", "stopped", "interrupted", "diverged"]
     epochs: Count
     steps: Count
     planned: list[tuple[Count, Positive]]
     limit: Positive
+    threshold: NotRequired[Annotated[float, Range(0, 1)]]
     files: dict[str, Hash]
 
 
@@ -137,6 +141,7 @@ SETTINGS = {
     "batch_size": Positive,
     "patience": Positive | None,
     "engine": Literal["native", "numpy"] | None,
+    "min_delta": Annotated[float, Range(0)],
 }
 """Settings of a plan that can be less than their types say."""
 
@@ -276,7 +281,8 @@ def _check_plan(plan: Plan, target: Target, manifest: Manifest) -> None:
         if problem is not None:
             raise RunError(problem)
     measures.default(target.task, plan.loss)
-    measures.check(plan.metrics, target.task)
+    measures.check_recorded(plan.metrics, target.task)
+    _check_threshold(plan, target, manifest)
     outputs = (outputs_for(plan.loss, target),)
     if plan.network.output_shape != outputs or not plan.network.parameters.size:
         raise RunError(f"the network's output has the shape {plan.network.output_shape}, the loss takes {outputs}")
@@ -285,6 +291,17 @@ def _check_plan(plan: Plan, target: Target, manifest: Manifest) -> None:
         y = np.zeros((1, target.width))
     x = np.zeros((1, *plan.network.input_shape))
     plan.try_out(np.zeros(plan.network.parameters.size, plan.network.dtype), x, y)
+
+
+def _check_threshold(plan: Plan, target: Target, manifest: Manifest) -> None:
+    """Raise an error unless the threshold that training chose is one that the plan asks for."""
+    chosen = manifest.get("threshold")
+    if plan.threshold is not None:
+        require_two_classes(target, plan.loss)
+    is_missing = isinstance(plan.threshold, str) and chosen is None and manifest["status"] != "under way"
+    is_another = chosen is not None and not isinstance(plan.threshold, str) and chosen != plan.threshold
+    if is_missing or is_another:
+        raise RunError(f"the threshold is {plan.threshold!r}, but {files.MANIFEST} says {chosen}")
 
 
 def _preparation(folder: Path, manifest: Manifest, plan: Plan, target: Target) -> Preparation | None:
@@ -329,31 +346,35 @@ def _progress(folder: Path, manifest: Manifest, plan: Plan, data: DataRecipe) ->
     taken = progress.position.step - progress.epoch * length
     if not 0 <= taken <= length or progress.seen != min(taken * plan.batch_size, rows):
         raise _altered(path, f"{actual} do not fit {rows} rows in mini-batches of {plan.batch_size}")
-    if (progress.seen == 0 and progress.loss_sum != 0) or not _is_best(progress, data["rows"]["validation"] > 0):
+    if (progress.seen == 0 and progress.loss_sum != 0) or not _is_best(progress, plan, data["rows"]["validation"]):
         raise _altered(path, "its sum of losses, or its best epoch, does not fit its history")
     return progress
 
 
-def _is_best(progress: Progress, validated: bool) -> bool:
-    """Whether the best weights so far are those that the history speaks of."""
-    best = progress.best
-    if best is None or not validated:
-        return best is None and progress.waited == 0 and not (validated and progress.history)
-    losses = [record["validation_loss"] for record in progress.history]
-    return losses.index(min(losses)) == best.epoch - 1 == progress.epoch - progress.waited - 1 and best.loss == min(
-        losses
-    )
+def _is_best(progress: Progress, plan: Plan, rows: int) -> bool:
+    """Whether the best weights so far are those that the history speaks of, if it has values of so
+    many validation rows.
+    """
+    best, watched = progress.best, f"validation_{plan.monitor}"
+    values = [record[watched] for record in progress.history] if rows else []
+    epoch, waited = followed(values, plan.monitors_greater, plan.min_delta)
+    if waited != progress.waited or best is None:
+        return waited == progress.waited and epoch == 0
+    return epoch == best.epoch and best.value == values[epoch - 1]
 
 
-IN_UNIT = ("accuracy", "balanced_accuracy", "f1", "hamming_loss")
+IN_UNIT = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "jaccard", "hamming_loss")
 """Metrics that are defined for every prediction, from 0 to 1; others may be NaN."""
+AT_LEAST = {"roc_auc": 0, "average_precision": 0, "log_loss": 0, "calibration_error": 0, "mae": 0, "rmse": 0}
+AT_MOST = {"roc_auc": 1, "average_precision": 1, "calibration_error": 1, "r2": 1}
+"""Ranges of others; of scikit-learn's scorers and of functions nothing is known."""
 
 
 def _misfit_of_history(history: Any, plan: Plan, rows: int) -> str | None:
     """What is wrong with a history of a run with so many validation rows; None if nothing is."""
     if not isinstance(history, list):
         return "it is no list of epochs"
-    watched = ["validation_loss", *(f"validation_{name}" for name in plan.metrics)] if rows else []
+    watched = ["validation_loss", *(f"validation_{measures.name_of(m)}" for m in plan.metrics)] if rows else []
     for k, record in enumerate(history):
         where = f"the record of epoch {k + 1}"
         if not isinstance(record, dict) or record.keys() != {"epoch", "loss", *watched}:
@@ -382,4 +403,5 @@ def _is_possible(metric: str, value: float, record: dict[str, Any], rows: int) -
         return undefined or not math.isfinite(record["validation_loss"])
     if math.isnan(value):
         return True
-    return value <= 1 if metric == "r2" else value >= 0 and (metric != "roc_auc" or value <= 1)
+    # A sum of rounded shares may exceed its bound a little.
+    return AT_LEAST.get(metric, -math.inf) - 1e-9 <= value <= AT_MOST.get(metric, sys.float_info.max) + 1e-9

@@ -19,7 +19,7 @@ from chainrule.runs.typed import misfit
 def to_json(value: Any) -> Any:
     """A plan, or a part of it, as JSON values; raises RunError for what JSON can't hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        settings = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        settings = {name: to_json(getattr(value, name)) for name in _recorded(type(value))}
         return {"kind": kind_name(type(value))} | {k: v for k, v in settings.items() if k != "name" or v is not None}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
@@ -66,13 +66,18 @@ def from_json(value: Any, own: Iterable[type] = ()) -> Any:
     return made
 
 
-LATER = {"name", "calls"}
+def _recorded(kind: Any) -> list[str]:
+    """The settings of a kind that a recipe has: all but functions."""
+    return [field.name for field in dataclasses.fields(kind) if field.metadata.get("recorded", True)]
+
+
+LATER = {"name", "calls", "monitor", "min_delta", "threshold"}
 """Settings that a recipe may lack: a name where there is none, and what older versions lacked."""
 
 
 def _unfit(kind: type, settings: Mapping[str, Any]) -> str | None:
     """How settings differ from those of one of chainrule's own kinds; None if they don't."""
-    names, hints = {field.name for field in dataclasses.fields(kind)}, get_type_hints(kind, include_extras=True)
+    names, hints = {*_recorded(kind)}, get_type_hints(kind, include_extras=True)
     for key in settings.keys() ^ names:
         if key not in LATER or key not in names:
             return f"{key} is {'unknown' if key in settings else 'missing'}"

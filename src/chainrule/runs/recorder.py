@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from chainrule.runs import state
 from chainrule.runs.loader import read_manifest
 from chainrule.runs.lock import Lock, claim
 from chainrule.runs.recipe import to_json
-from chainrule.training import Ended, EpochEnded, Event, Progress, Started, Stepped
+from chainrule.training import Ended, EpochEnded, Event, Plan, Progress, Started, Stepped
 from chainrule.version import VERSION
 
 STATE_SPACING = 1.0
@@ -87,7 +87,7 @@ class Recorder:
         elif isinstance(event, EpochEnded) and self._clock() - self._state_time >= STATE_SPACING:
             self._save(event.progress, "under way")
         elif isinstance(event, Ended) and self._manifest:  # without a manifest, training failed before it started
-            self._save(event.progress, event.reason)
+            self._save(event.progress, event.reason, event.threshold)
 
     def close(self) -> None:
         """Let other processes write into the folder; called when training is over."""
@@ -145,9 +145,10 @@ class Recorder:
         planned.append([step, event.plan.epochs])
         self._update({name: content}, ("recipe", *later), status="under way", planned=planned)
 
-    def _save(self, progress: Progress, status: str) -> None:
+    def _save(self, progress: Progress, status: str, threshold: float | None = None) -> None:
         """Replace the state by this one."""
-        self._update(_state(progress), ("state-", "history-"), **_status(progress, status))
+        decision = {} if threshold is None else {"threshold": threshold}
+        self._update(_state(progress), ("state-", "history-"), **_status(progress, status), **decision)
         self._state_time = self._clock()
 
     def _update(self, contents: dict[str, bytes], old: tuple[str, ...] = (), **fields: Any) -> None:
@@ -193,6 +194,35 @@ def copy(folder: Path, to: Path) -> None:
     except BaseException:
         shutil.rmtree(to, ignore_errors=True)
         raise
+    finally:
+        lock.release()
+
+
+def record_threshold(folder: Path, manifest: Mapping[str, Any], plan: Plan, threshold: float | None) -> None:
+    """Write into a run a plan that asks for another threshold, and the threshold.
+
+    Args:
+        folder: the run's folder
+        manifest: as it was when the run was opened
+        plan: the plan, which replaces that of the recipe
+        threshold: from which probability on the second class is predicted, or None
+
+    Raises RunError if the run has changed since, another process writes to it, or it can't be
+    written.
+    """
+    lock = Lock(folder, files.COPY)
+    try:
+        before = read_manifest(folder)
+        if before != manifest:
+            raise RunError(f"{folder}: the run was changed after it was opened; open it again")
+        files.sweep(folder, before["files"])
+        content = files.encoded({**files.read_json(folder, before, "recipe"), "plan": to_json(plan)})
+        name = f"recipe-{files.hash_of(content)[:8]}.json"
+        files.write_whole(folder / name, content, files.COPY)
+        after: dict[str, Any] = {key: value for key, value in before.items() if key != "threshold"}
+        after |= {} if threshold is None else {"threshold": threshold}
+        kept = {file: known for file, known in before["files"].items() if not file.startswith("recipe")}
+        files.advance(folder, after | {"files": kept | {name: files.hash_of(content)}}, before, files.COPY)
     finally:
         lock.release()
 

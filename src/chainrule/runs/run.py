@@ -5,22 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from chainrule.data import BUILTIN, Dataset, load, patterns
 from chainrule.data.columns import EARLIER
 from chainrule.engine import Position, StepRecord
-from chainrule.errors import ChainruleError, DataError, RunError, at_least, setting
+from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
 from chainrule.runs import folder as files
 from chainrule.runs import loader
 from chainrule.runs.lock import sweep_left
-from chainrule.runs.recorder import Recorder, data_recipe
+from chainrule.runs.recorder import Recorder, data_recipe, record_threshold
 from chainrule.runs.trained import Trained, check_callbacks, follow
 from chainrule.training import Listener, Timeline
 from chainrule.training.loop import final_weights
+from chainrule.training.metrics import Choice, Metric, unknown_functions, with_functions
+
+Own: TypeAlias = type | Callable[..., Any] | Metric
+"""A class or a function from outside chainrule."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +46,26 @@ class Run:
     trained: Trained
 
     @staticmethod
-    def open(folder: str | Path, own: type | Iterable[type] = ()) -> Run:
+    def open(folder: str | Path, own: Own | Iterable[Own] = ()) -> Run:
         """Read a run. No code in it is executed.
 
         Args:
             folder: the run's folder
-            own: classes from outside chainrule that the run may consist of, such as your layers
+            own: what the run may consist of besides chainrule's own classes: your layers and other
+                classes, and the functions that are its metrics, which are found by their names
 
         Raises RunError for a run that is missing, incomplete, altered or newer.
         """
-        folder, own = Path(folder), [own] if isinstance(own, type) else list(own)
-        loaded = loader.load(folder, own)
-        weights = final_weights(loaded.plan, loaded.progress)
-        status = loaded.manifest["status"]
+        folder, own = Path(folder), list(own) if isinstance(own, Iterable) else [own]
+        loaded = loader.load(folder, [kind for kind in own if isinstance(kind, type)])
+        functions = [function for function in own if not isinstance(function, type)]
+        plan = replace(loaded.plan, metrics=with_functions(loaded.plan.metrics, functions))
+        weights, manifest = final_weights(plan, loaded.progress), loaded.manifest
+        threshold = manifest.get("threshold", plan.fixed_threshold)
         trained = Trained(
-            loaded.plan, loaded.target, loaded.preparation, *weights, loaded.progress, reason=status, folder=folder
-        )
+            plan, loaded.target, loaded.preparation, *weights, loaded.progress, reason=manifest["status"],
+            folder=folder, threshold=threshold,
+        )  # fmt: skip
         return Run(folder, loaded.manifest, loaded.data, loaded.versions, trained)
 
     def load_data(self) -> Dataset:
@@ -178,10 +186,14 @@ class Run:
             threads: the most threads to use
 
         Raises DataError for other data, and RunError if another process is writing to the run, or
-        has resumed it since it was opened.
+        has resumed it since it was opened, or if it was opened without a function that is its
+        metric.
         """
         check_callbacks(callbacks)
         plan = self.trained.plan
+        for name in unknown_functions(plan.metrics):
+            remedy = f"resume the run in Python: Run.open(folder, own=[{name}]).resume()"
+            raise RunError(f"{self.folder}: its metric {name} is a function of your own, which no run holds; {remedy}")
         if epochs is not None:
             plan = replace(plan, epochs=at_least(f"{epochs!r} epochs: pass their total number", epochs, 1))
         complete = self.trained.progress.epoch
@@ -200,6 +212,20 @@ class Run:
             return replace(trained, folder=self.folder)
         finally:
             recorder.close()
+
+    def keep_threshold(self, threshold: Choice | float | None, data: Dataset | None = None) -> Run:
+        """Decide between two classes by another threshold from now on, and return the run with it.
+
+        Args:
+            threshold: as in `Trained.with_threshold`
+            data: what the run was trained on, if it is loaded already or no file holds it
+
+        Raises an error as `with_threshold` does, and RunError if the run can't be written to.
+        """
+        is_chosen = threshold is not None and not is_number(threshold)
+        trained = self.trained.with_threshold(threshold, self.own_data(data) if is_chosen else None)
+        record_threshold(self.folder, self.manifest, trained.plan, trained.threshold)
+        return replace(self, manifest=loader.read_manifest(self.folder), trained=trained)
 
 
 def open(folder: str | Path, own: type | Iterable[type] = ()) -> Trained:

@@ -40,6 +40,8 @@ def from_bytes(content: bytes, history: Any, plan: Plan, name: str = "the run's 
     fit.
     """
     arrays, first, best = _load(content, name), _first(plan), None
+    if "best.loss" in arrays and "best.value" not in arrays:  # as earlier versions called what they watched
+        arrays["best.value"] = arrays.pop("best.loss")
     if any(key.startswith("best.") for key in arrays):
         best = Best(0.0, 0, first.parameters, first.statistics)
     _check(arrays, _progress_arrays(Progress(first, best=best)), name)
@@ -53,7 +55,7 @@ def from_bytes(content: bytes, history: Any, plan: Plan, name: str = "the run's 
         epoch = int(arrays["best.epoch"][0])
         if not 1 <= epoch <= len(records):
             raise _altered(name, f"best.epoch is {epoch}, but the run has {len(records)} epochs")
-        best = Best(float(arrays["best.loss"][0]), epoch, arrays["best.parameters"], arrays["best.statistics"])
+        best = Best(float(arrays["best.value"][0]), epoch, arrays["best.parameters"], arrays["best.statistics"])
     return Progress(position, records, float(arrays["loss_sum"][0]), seen, best, waited)
 
 
@@ -75,7 +77,7 @@ def _progress_arrays(progress: Progress) -> dict[str, Array]:
     arrays["loss_sum"] = np.array([progress.loss_sum])
     if best is not None:
         arrays |= {"best.parameters": best.parameters, "best.statistics": best.statistics}
-        arrays |= {"best.loss": np.array([best.loss]), "best.epoch": np.array([best.epoch])}
+        arrays |= {"best.value": np.array([best.value]), "best.epoch": np.array([best.epoch])}
     return arrays
 
 
@@ -127,7 +129,7 @@ def _check_numbers(key: str, array: Array, first: Array, name: str) -> None:
         if (array < np.minimum(first, 0)).any():
             raise _altered(name, f"the array {key} has a count below its first")
         return
-    may_be_infinite = key.startswith(("optimizer.", "statistics", "best.statistics", "best.loss"))
+    may_be_infinite = key.startswith(("optimizer.", "statistics", "best.statistics", "best.value"))
     invalid = ~(array > -np.inf) if may_be_infinite else ~np.isfinite(array)
     if invalid.any():
         raise _altered(name, f"the array {key} has a number that is not finite ({array[invalid][0]})")

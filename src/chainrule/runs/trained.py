@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from reprlib import repr as brief
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,15 +17,19 @@ from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.descent import Optimizer
 from chainrule.engine import Chunk, Engine, StepRecord, make_engine
 from chainrule.engine.threads import most_threads
-from chainrule.errors import DataError, require, unknown
+from chainrule.errors import DataError, is_number, require, unknown
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
-from chainrule.runs.recorder import Recorder, copy
+from chainrule.runs.loader import read_manifest
+from chainrule.runs.recorder import Recorder, copy, record_threshold
 from chainrule.training import loop
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.loop import History, Listener, Progress
+from chainrule.training.metrics import Choice
 from chainrule.training.plan import AUTO, Plan, make_plan
+from chainrule.training.report import Report, report_on
+from chainrule.training.threshold import decide, require_two_classes
 
 HELD_OUT = ("validation", "test")
 
@@ -60,10 +64,12 @@ class Trained:
         parameters, statistics: the weights and running statistics that training returned
         progress: where training ended, and can be resumed
         data: what it was trained on; None if it was read from a run
-        reason: why training ended: "complete", "early", "interrupted" or "diverged"
+        reason: why training ended: "complete", "early", "stopped", "interrupted" or "diverged"
         chunk: the last steps; None if training was interrupted or diverged
         start: where training started
         folder: the run that it was read from; None if it was trained in this process
+        threshold: from which probability on the second of two classes is predicted; None for the
+            more probable class
         threads: the most threads to predict with; None for OMP_NUM_THREADS, or one for each core
     """
 
@@ -78,6 +84,7 @@ class Trained:
     chunk: Chunk | None = field(default=None, repr=False)
     start: Progress | None = field(default=None, repr=False)
     folder: Path | None = field(default=None, repr=False)
+    threshold: float | None = None
     threads: int | None = None
 
     def save(self, folder: str | Path) -> None:
@@ -102,6 +109,9 @@ class Trained:
         """
         if self.folder is not None:
             copy(self.folder, Path(folder))
+            manifest = read_manifest(Path(folder))
+            if manifest.get("threshold") != self.threshold:
+                record_threshold(Path(folder), manifest, self.plan, self.threshold)
             return
         if self.data is None:
             raise DataError("what the network was trained on is no longer known; save it before it is pickled")
@@ -114,7 +124,7 @@ class Trained:
         recorder = Recorder(folder)
         try:
             recorder(loop.Started(self.plan, self.data, first))
-            recorder(loop.Ended(self.plan, self.data, last, self.reason))
+            recorder(loop.Ended(self.plan, self.data, last, self.reason, threshold=self.threshold))
         finally:
             recorder.close()
 
@@ -134,12 +144,14 @@ class Trained:
 
         Samples of a Dataset, and their array `x`, are prepared already and used as they are.
         """
-        x = np.asarray(self._prepared(x))
-        outputs = self._engine(threads).predict(self.parameters, x, self.statistics)
+        outputs = self._outputs(np.asarray(self._prepared(x)), threads)
         if not np.isfinite(outputs).all():
             row = int(np.argwhere(~np.isfinite(outputs))[0, 0]) + 1
             raise DataError(f"row {row}: the prediction is not finite; its inputs are too far from the training set's")
         return outputs
+
+    def _outputs(self, x: Array, threads: int | None = None) -> Array:
+        return self._engine(threads).predict(self.parameters, x, self.statistics)
 
     def _engine(self, threads: int | None) -> Engine:
         return make_engine(self.plan.engine, self.plan.problem(1), self.threads if threads is None else threads)
@@ -171,7 +183,7 @@ class Trained:
     def decoded(self, prediction: Array) -> Array:
         """The network's output as classes, as labels, or as quantities in their own units."""
         if self.target.task == "classification":
-            return self.target.decode(self.plan.loss.classes(prediction))
+            return self.target.decode(decide(self.plan.loss, prediction, self.threshold))
         if self.target.task == "multilabel":
             return self.target.decode(prediction > 0)  # a probability of more than 1/2
         values = self.target.decode(self.plan.loss.point(prediction))
@@ -226,18 +238,96 @@ class Trained:
             values = data.source.target[rows].astype(np.float64)
         return values.reshape(len(y)) if values.size == len(y) else values
 
-    def evaluate(self, what: Any = None, threads: int | None = None) -> dict[str, float]:
-        """The loss and every metric: on the test set, on data in any form that `find` takes, or on
-        samples of a Dataset. With at most so many threads.
+    def with_threshold(self, threshold: Choice | float | None, data: Dataset | None = None) -> Trained:
+        """The same network with another decision between two classes; `predict`, `evaluate` and
+        `report` follow it.
+
+        Args:
+            threshold: from which probability on the second class is predicted; or the metric by
+                which that is chosen on the validation set, such as "f1"; None for the more
+                probable class
+            data: what the network was trained on, if it was read from a run
+
+        Raises:
+            SettingError: if there are not two classes with probabilities, or the metric does not
+                depend on the threshold
+            DataError: if it takes a validation set and there is none
+
+        Examples:
+            >>> trained = train("8 tanh", "moons", epochs=20)
+            >>> careful = trained.with_threshold(0.1)
+            >>> careful.evaluate()["recall"] >= trained.evaluate()["recall"]
+            True
         """
-        samples = getattr(self.data, "test", None) if what is None else self._samples(what)
-        if samples is None:
-            raise DataError("there is no test set; pass the data to evaluate on")
-        metrics = measures.names(self.target.task)
-        engine = self._engine(threads)
-        return loop.evaluate(self.plan, self.target, samples, self.parameters, self.statistics, metrics, engine)
+        if threshold is None:
+            return replace(self, plan=replace(self.plan, threshold=None), threshold=None)
+        require_two_classes(self.target, self.plan.loss)
+        if is_number(threshold):
+            plan = replace(self.plan, threshold=float(threshold))  # type: ignore[arg-type]
+            return replace(self, plan=plan, threshold=plan.fixed_threshold)
+        (metric,) = measures.check((cast(Choice, threshold),), self.target)
+        measures.check_threshold_metric(metric)
+        data = data or self.data
+        if data is None or data.validation is None:
+            missing = "the data is missing; pass it as well" if data is None else "there is no validation set"
+            raise DataError(f"no threshold is chosen: {missing}")
+        chosen = loop.choose_threshold(self.plan, data, metric, self.parameters, self.statistics)
+        plan = replace(self.plan, threshold=metric if isinstance(metric, str) else chosen)
+        return replace(self, plan=plan, threshold=chosen)
+
+    def evaluate(
+        self, what: Any = None, metrics: Choice | Sequence[Choice] | None = None, threads: int | None = None
+    ) -> dict[str, float]:
+        """The loss and the metrics: on the test set, on data in any form that `find` takes, or on
+        samples of a Dataset.
+
+        Args:
+            what: what to evaluate on; by default the test set
+            metrics: which to measure besides the loss; by default those of chainrule for the task
+                and those that were measured during training
+            threads: with at most so many
+        """
+        return self._measured(self._samples(what), metrics, threads)
+
+    def _measured(
+        self, samples: Samples, metrics: Choice | Sequence[Choice] | None, threads: int | None
+    ) -> dict[str, float]:
+        if metrics is None:
+            chosen = tuple(dict.fromkeys((*measures.names(self.target.task), *self.plan.metrics)))
+        else:
+            chosen = measures.check(metrics, self.target)
+        return loop.evaluate(
+            self.plan, self.target, samples, self.parameters, self.statistics, chosen, self._engine(threads),
+            threshold=self.threshold,
+        )  # fmt: skip
+
+    def report(
+        self, what: Any = None, metrics: Choice | Sequence[Choice] | None = None, threads: int | None = None
+    ) -> Report:
+        """What `evaluate` measures and, for classes, the confusion matrix, the metrics of each
+        class and how well the probabilities are calibrated. Printed, it is a page of text.
+
+        The arguments are those of `evaluate`.
+
+        Examples:
+            >>> trained = train("8 tanh", "iris", epochs=20)
+            >>> report = trained.report()
+            >>> report.confusion.shape, report.classes[0].label
+            ((3, 3), 'setosa')
+        """
+        samples = self._samples(what)
+        measured = self._measured(samples, metrics, threads)
+        if self.target.task != "classification":
+            return Report(len(samples.x), measured)
+        y, outputs = np.asarray(samples.y), self._outputs(np.asarray(samples.x), threads)
+        classified = measures.classify(self.target.width, self.plan.loss, outputs, y, samples.weight, self.threshold)
+        return report_on(self.target, classified, measured, self.threshold, samples.weight is not None)
 
     def _samples(self, what: Any) -> Samples:
+        if what is None:
+            what = getattr(self.data, "test", None)
+            if what is None:
+                raise DataError("there is no test set; pass the data to evaluate on")
         if isinstance(what, Samples):
             return what
         is_pair = isinstance(what, tuple | list) and len(what) == 2
@@ -284,7 +374,10 @@ def train(
     split: str | None = None,
     shuffle: bool = True,
     patience: int | str | None = AUTO,
-    metrics: str | Sequence[str] | None = None,
+    monitor: Choice = "loss",
+    min_delta: float = 0.0,
+    threshold: Choice | float | None = None,
+    metrics: Choice | Sequence[Choice] | None = None,
     penalties: str | Penalty | Sequence[str | Penalty] = (),
     callbacks: Sequence[Listener] = (),
     dtype: str = "float32",
@@ -322,10 +415,17 @@ def train(
             group is in two sets); by default by chance, stratified by class; ignored for a Dataset
         shuffle: False to hold out the last rows; ignored for a Dataset. The order of samples in
             training is always random
-        patience: early stopping: the number of epochs without a better validation loss after which
-            training stops and returns the weights of the best epoch; None to never stop early;
-            "auto" for 25, or None with fewer than 50 validation rows
-        metrics: what to measure on the validation set after each epoch, besides the loss
+        patience: early stopping: the number of epochs without an improvement on the validation set
+            after which training stops and returns the weights of the best epoch; None to never
+            stop early; "auto" for 25, or None with fewer than 50 validation rows unless `monitor`
+            or `min_delta` is given
+        monitor: what must improve: the loss, or any metric in its own direction, such as "roc_auc"
+        min_delta: by how much it must improve, in its own units, to count as an improvement
+        threshold: for two classes, from which probability on the second one (in sorted order) is
+            predicted, or the metric by which that is chosen on the validation set, such as "f1"
+        metrics: what to measure on the validation set after each epoch, besides the loss: the
+            names of metrics (see `chainrule.training.metrics`), among them those of
+            scikit-learn's scorers, and functions (see `Metric`)
         penalties: such as "l2 0.001" or `losses.l2(0.001)`, or several
         callbacks: a list of functions that are called with every event; `Recorder(folder)` saves
             the run
@@ -364,7 +464,8 @@ def train(
         require(not given, f"the Dataset is read already; pass {given} to load")
     plan = make_plan(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
-        seed=seed, penalties=penalties, patience=patience, metrics=metrics, dtype=dtype, engine=engine,
+        seed=seed, penalties=penalties, patience=patience, monitor=monitor, min_delta=min_delta, threshold=threshold,
+        metrics=metrics, dtype=dtype, engine=engine,
     )  # fmt: skip
     return follow(plan, data, loop.start(plan), callbacks, threads)
 
@@ -416,5 +517,5 @@ def follow(
     weights = loop.final_weights(plan, end.progress)
     return Trained(
         plan, data.target, data.preparation, *weights, end.progress, data, end.reason, end.last, progress,
-        threads=threads,
+        threshold=end.threshold, threads=threads,
     )  # fmt: skip

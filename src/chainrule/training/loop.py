@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event as Flag
 from typing import Any
 
 import numpy as np
@@ -16,22 +17,24 @@ from chainrule.engine import Batches, Chunk, Engine, Position, make_engine
 from chainrule.errors import NonFiniteError
 from chainrule.training import metrics as measures
 from chainrule.training.diagnosis import diagnose
+from chainrule.training.metrics import Chosen
 from chainrule.training.plan import Plan
+from chainrule.training.stopping import is_better
 
 History = tuple[dict[str, float], ...]
 
 
 @dataclass(frozen=True)
 class Best:
-    """The weights with the lowest validation loss so far.
+    """The weights with the best value of the watched metric so far.
 
     Attributes:
-        loss: that validation loss
+        value: that value, on the validation set
         epoch: the epoch after which it was measured, counted from 1
         parameters, statistics: the weights and running statistics after that epoch
     """
 
-    loss: float
+    value: float
     epoch: int
     parameters: Vector
     statistics: Vector
@@ -46,8 +49,9 @@ class Progress:
         history: what was measured after each epoch
         loss_sum: the loss of this epoch so far, summed over its samples
         seen: the number of those samples
-        best: the best weights so far; None without a validation set
-        waited: the number of epochs since then
+        best: the best weights so far; None without a validation set, and as long as the watched
+            metric is undefined
+        waited: the number of epochs since the watched metric improved by more than `min_delta`
     """
 
     position: Position
@@ -71,11 +75,20 @@ class Event:
         plan: what is trained, and how
         data: what it is trained on
         progress: where training stands after the event
+        stopping: set to end training; the same object in all events of a training
     """
 
     plan: Plan
     data: Dataset
     progress: Progress
+    stopping: Flag = field(default_factory=Flag, kw_only=True, repr=False, compare=False)
+
+    def stop(self) -> None:
+        """End training after this event, as "stopped"; a recorded run can be resumed from here.
+
+        The other callbacks still get this event, and then `Ended`.
+        """
+        self.stopping.set()
 
 
 @dataclass(frozen=True)
@@ -111,12 +124,16 @@ class Ended(Event):
     """Training is over.
 
     Attributes:
-        reason: "complete", "early" (early stopping), "interrupted" or "diverged"
+        reason: "complete", "early" (early stopping), "stopped" (by a callback), "interrupted" or
+            "diverged"
         last: the last steps; None if training was interrupted or diverged
+        threshold: from which probability on the second of two classes is predicted, if the plan
+            asks for one
     """
 
     reason: str
     last: Chunk | None = None
+    threshold: float | None = None
 
 
 Listener = Callable[[Event], Any]
@@ -159,11 +176,11 @@ def run(
         for listener in listeners:
             listener(event)
 
-    last: Chunk | None = None
+    last, stopping = None, Flag()
     try:
         with np.errstate(all="ignore"):  # every step is checked for non-finite values, which are named
-            notify(Started(plan, data, progress))
-            stream = events(plan, data, progress, threads)
+            notify(Started(plan, data, progress, stopping=stopping))
+            stream = events(plan, data, progress, stopping, threads)
             while True:
                 try:
                     event = next(stream)
@@ -173,27 +190,28 @@ def run(
                 progress = event.progress
                 notify(event)
                 del event  # the memory of its first position is reused for the next steps
-        reason = "early" if progress.epoch < plan.epochs else "complete"
+        unfinished = "stopped" if stopping.is_set() else "early"
+        reason = unfinished if progress.epoch < plan.epochs else "complete"
     except KeyboardInterrupt:
         reason = "interrupted"
     except NonFiniteError:
-        notify(Ended(plan, data, progress, "diverged"))
+        notify(Ended(plan, data, progress, "diverged", threshold=threshold(plan, data, progress), stopping=stopping))
         raise
-    end = Ended(plan, data, progress, reason, last)
+    end = Ended(plan, data, progress, reason, last, threshold(plan, data, progress), stopping=stopping)
     notify(end)
     return end
 
 
 def events(
-    plan: Plan, data: Dataset, progress: Progress, threads: int | None = None
+    plan: Plan, data: Dataset, progress: Progress, stopping: Flag | None = None, threads: int | None = None
 ) -> Generator[Event, None, Chunk | None]:
     """Yield the steps and epochs up to the end of training; return the last steps."""
-    training, problem = data.training, plan.problem(len(data.training.x))
+    training, problem, stopping = data.training, plan.problem(len(data.training.x)), stopping or Flag()
     engine, length = make_engine(plan.engine, problem, threads), plan.steps_per_epoch(len(training.x))
     last: Chunk | None = None
     with ThreadPoolExecutor(1) as executor:
         shuffled: Future[Batches] | None = None
-        while progress.epoch < plan.epochs and (plan.patience is None or progress.waited < plan.patience):
+        while _goes_on(plan, progress) and not stopping.is_set():
             batches = shuffled.result() if shuffled else plan.batches(progress.epoch, training)
             batches = batches.cut(progress.position.step - progress.epoch * length, length)
             ahead = engine.leaves_a_core(batches)  # shuffle the next epoch during this one
@@ -204,11 +222,18 @@ def events(
                     diagnose(problem, chunk.last, training)
                 progress, left = _add_chunk(progress, chunk), left - len(chunk.batches)
                 last = None if left else chunk
-                yield Stepped(plan, data, progress, chunk)
+                yield Stepped(plan, data, progress, chunk, stopping=stopping)
+                if stopping.is_set():
+                    return chunk
                 del chunk
             progress = _end_epoch(plan, data, progress, engine)
-            yield EpochEnded(plan, data, progress, progress.history[-1])
+            yield EpochEnded(plan, data, progress, progress.history[-1], stopping=stopping)
     return last
+
+
+def _goes_on(plan: Plan, progress: Progress) -> bool:
+    """Whether there is another epoch to train."""
+    return progress.epoch < plan.epochs and (plan.patience is None or progress.waited < plan.patience)
 
 
 def _add_chunk(progress: Progress, chunk: Chunk) -> Progress:
@@ -227,18 +252,48 @@ def _add_chunk(progress: Progress, chunk: Chunk) -> Progress:
 def _end_epoch(plan: Plan, data: Dataset, progress: Progress, engine: Engine) -> Progress:
     """Measure, keep the best weights, and let the optimizer observe the loss."""
     position, best, waited = progress.position, progress.best, progress.waited
-    watched = progress.loss_sum / max(progress.seen, 1)
-    measured: dict[str, float] = {"epoch": progress.epoch + 1, "loss": watched}
+    loss = progress.loss_sum / max(progress.seen, 1)
+    measured: dict[str, float] = {"epoch": progress.epoch + 1, "loss": loss}
     if data.validation is not None:
-        parameters, statistics = _current_weights(plan, position)
-        scores = evaluate(plan, data.target, data.validation, parameters, statistics, engine=engine)
+        weights = _current_weights(plan, position)
+        scores = evaluate(plan, data.target, data.validation, *weights, engine=engine, threshold=plan.fixed_threshold)
         measured |= {f"validation_{name}": value for name, value in scores.items()}
-        watched, waited = scores["loss"], waited + 1
-        if best is None or watched < best.loss:
-            best, waited = Best(watched, progress.epoch + 1, parameters, statistics), 0
-    states = plan.optimizer.observe(position.states, watched)
+        loss, value = scores["loss"], scores[plan.monitor]
+        if not math.isnan(value) and (best is None or is_better(value, best.value, plan.monitors_greater)):
+            best = Best(value, progress.epoch + 1, *weights)
+        waited = 0 if _improves(plan, progress, value) else waited + 1
+    states = plan.optimizer.observe(position.states, loss)
     position = Position(position.step, position.parameters, position.statistics, states)
     return Progress(position, (*progress.history, measured), best=best, waited=waited)
+
+
+def _improves(plan: Plan, progress: Progress, value: float) -> bool:
+    """Whether the watched metric is better, by more than `min_delta`, than when it last was."""
+    last = progress.epoch - progress.waited
+    if last == 0:
+        return not math.isnan(value)
+    before = progress.history[last - 1][f"validation_{plan.monitor}"]
+    return is_better(value, before, plan.monitors_greater, plan.min_delta)
+
+
+def threshold(plan: Plan, data: Dataset, progress: Progress) -> float | None:
+    """The plan's threshold between two classes, chosen on the validation set with the weights that
+    training returns; None if it asks for none.
+    """
+    if plan.threshold is None or plan.fixed_threshold is not None:
+        return plan.fixed_threshold
+    assert isinstance(plan.threshold, str)
+    return choose_threshold(plan, data, plan.metric(plan.threshold), *final_weights(plan, progress))
+
+
+def choose_threshold(plan: Plan, data: Dataset, metric: Chosen, parameters: Vector, statistics: Vector) -> float:
+    """The threshold between two classes at which a metric of the validation set is best."""
+    samples = data.validation
+    assert samples is not None
+    x, y = np.asarray(samples.x), np.asarray(samples.y)
+    with np.errstate(all="ignore"):  # just before a divergence
+        prediction = make_engine(plan.engine, plan.problem(1)).predict(parameters, x, statistics)
+    return measures.best_threshold(metric, data.target, plan.loss, prediction, y, samples.weight)
 
 
 def evaluate(
@@ -247,8 +302,9 @@ def evaluate(
     samples: Samples,
     parameters: Vector,
     statistics: Vector,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[Chosen] | None = None,
     engine: Engine | None = None,
+    threshold: float | None = None,
 ) -> dict[str, float]:
     """The loss, without penalties, and the metrics of these samples.
 
@@ -259,6 +315,7 @@ def evaluate(
         parameters, statistics: the weights and running statistics
         metrics: which; by default those of the plan
         engine: what computes the predictions; by default a new engine of the plan's kind
+        threshold: from which probability on the second of two classes is predicted
     """
     x, y = np.asarray(samples.x), np.asarray(samples.y)
     engine = engine or make_engine(plan.engine, plan.problem(1))
@@ -266,5 +323,5 @@ def evaluate(
     with np.errstate(over="ignore", invalid="ignore"):  # such a loss is infinite
         loss = plan.loss.value(prediction, y, samples.weight)
     chosen = plan.metrics if metrics is None else metrics
-    scores = measures.measure(chosen, target, plan.loss, prediction, y, samples.weight)
+    scores = measures.measure(chosen, target, plan.loss, prediction, y, samples.weight, threshold)
     return {"loss": loss if math.isfinite(loss) else math.inf} | scores

@@ -4,6 +4,7 @@ from the data unless they are given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from reprlib import repr as brief
@@ -17,7 +18,7 @@ from chainrule.data import Dataset, Samples, Target
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Batches, Problem, engine_name
-from chainrule.errors import DataError, ShapeError, at_least, require, setting
+from chainrule.errors import DataError, ShapeError, at_least, is_number, require, setting
 from chainrule.generators import generator
 from chainrule.kinds import Kind
 from chainrule.layers import Dense, Flatten
@@ -28,6 +29,8 @@ from chainrule.losses import penalty as named_penalty
 from chainrule.network import Network
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight, weighted
+from chainrule.training.metrics import Choice, Chosen, Metric
+from chainrule.training.threshold import require_two_classes
 
 EPOCHS = 100
 MOST_EPOCHS = 10**12
@@ -83,10 +86,15 @@ class Plan(Kind):
         batch_size: the samples of a mini-batch; at most the number of training rows
         seed: of the initial weights, the order of the samples and dropout
         penalties: what is added to the loss
-        patience: the number of epochs without a better validation loss after which training
-            stops; None to never stop early
-        metrics: what is measured on the validation set after each epoch
+        patience: the number of epochs without a better value of the watched metric after which
+            training stops; None to never stop early
+        metrics: what is measured on the validation set after each epoch, besides the loss
         engine: the name of the engine; None for the fastest
+        monitor: the name of the watched metric: "loss", or one of the metrics
+        min_delta: by how much it must be better
+        threshold: from which probability on the second of two classes is predicted, or the name of
+            the metric by which that is chosen on the validation set; None for the more probable
+            class
     """
 
     network: Network
@@ -97,8 +105,11 @@ class Plan(Kind):
     seed: int = 0
     penalties: tuple[Penalty, ...] = ()
     patience: int | None = None
-    metrics: tuple[str, ...] = ()
+    metrics: tuple[str | Metric, ...] = ()
     engine: str | None = None
+    monitor: str = "loss"
+    min_delta: float = 0.0
+    threshold: str | float | None = None
 
     def __post_init__(self) -> None:
         epochs, patience, size = self.epochs, self.patience, self.batch_size
@@ -108,6 +119,27 @@ class Plan(Kind):
         patient = patience is None or (type(patience) is int and 1 <= patience <= MOST_EPOCHS)
         allowed = f"a number of epochs, at least 1 and at most {MOST_EPOCHS:,}, or None"
         require(patient, f"the patience is {patience!r}; it must be {allowed}")
+        is_measured = self.monitor == "loss" or self.monitor in map(measures.name_of, self.metrics)
+        require(is_measured, f"the watched metric {self.monitor} is not measured; add it to the metrics")
+        delta, threshold = self.min_delta, self.threshold
+        require(is_number(delta, 0, below=math.inf), f"min_delta is {delta!r}; it must be a number, at least 0")
+        is_share = isinstance(threshold, str) or threshold is None or (is_number(threshold, 0) and threshold <= 1)
+        rule = "it must be a probability from 0 to 1, or the metric by which it is chosen"
+        require(is_share, f"the threshold is {threshold!r}; {rule}")
+
+    def metric(self, name: str) -> str | Metric:
+        """The metric of this name."""
+        return next((metric for metric in self.metrics if measures.name_of(metric) == name), name)
+
+    @property
+    def monitors_greater(self) -> bool:
+        """Whether more of the watched metric is better."""
+        return measures.greater_is_better(self.metric(self.monitor))
+
+    @property
+    def fixed_threshold(self) -> float | None:
+        """The threshold, if it is not chosen by a metric."""
+        return None if isinstance(self.threshold, str) else self.threshold
 
     def problem(self, samples: int) -> Problem:
         """What an engine solves, with the schedules spread over the whole training."""
@@ -147,7 +179,10 @@ def make_plan(
     seed: int = 0,
     penalties: str | Penalty | Sequence[str | Penalty] = (),
     patience: int | str | None = AUTO,
-    metrics: str | Sequence[str] | None = None,
+    monitor: Choice = "loss",
+    min_delta: float = 0.0,
+    threshold: Choice | float | None = None,
+    metrics: Choice | Sequence[Choice] | None = None,
     dtype: str = "float32",
     engine: str | None = None,
 ) -> Plan:
@@ -158,9 +193,11 @@ def make_plan(
     """
     seed = generators.seed(seed)
     loss = default_loss(data) if loss is None else named_loss(loss)
-    metric_names = measures.default(data.task, loss)
+    measured: tuple[Chosen, ...] = measures.default(data.task, loss)
     if metrics is not None:
-        metric_names = measures.check(metrics, data.task)
+        measured = measures.check(metrics, data.target)
+    measured, monitor = _watched(measured, monitor, min_delta, data)
+    measured, threshold = _threshold(measured, threshold, loss, data)
     _check_targets(loss, data)
     loss = weighted(loss, class_weight, data)
     network = build_network(network, data, loss, dtype)
@@ -168,11 +205,7 @@ def make_plan(
     samples = len(data.training.x)
     epochs = EPOCHS if epochs is None else epochs
     epochs = at_least(f"{epochs} epochs: training takes at least 1", epochs, 1)
-    if patience == AUTO or data.validation is None:
-        patience = default_patience(data)
-    if patience is not None:
-        rule = "it must be a number of epochs, at least 1, or None"
-        patience = at_least(f"the patience is {patience!r}; {rule}", patience, 1)
+    patience = _patience(patience, monitor != "loss" or min_delta > 0, data)
     if batch_size is None:
         batch_size = samples if optimizer.whole_batch else min(BATCH_SIZE, samples)
     batch_size = at_least(f"the batch size is {batch_size}; it must be at least 1", batch_size, 1)
@@ -180,20 +213,79 @@ def make_plan(
         excess = f"a batch of {batch_size} is more than the {samples} rows to train on"
         raise DataError(f"{data.name}: {excess}; use {setting('batch_size', samples)} or less")
     plan = Plan(
-        network,
-        loss,
-        optimizer,
-        epochs,
-        batch_size,
-        seed,
-        _penalties(penalties),
-        patience,
-        metric_names,
-        _engine(engine),
-    )
+        network, loss, optimizer, epochs, batch_size, seed, _penalties(penalties), patience, measured, _engine(engine),
+        monitor, float(min_delta), threshold,
+    )  # fmt: skip
     # errors are raised before anything is written
-    plan.try_out(network.draw(seed), data.training.x[:1], data.training.y[:1])
+    initial = network.draw(seed)
+    plan.try_out(initial, data.training.x[:1], data.training.y[:1])
+    _check_defined(plan, data, initial)
     return plan
+
+
+def _patience(patience: int | str | None, is_asked_for: bool, data: Dataset) -> int | None:
+    """After how many epochs without an improvement training stops."""
+    if patience == AUTO or data.validation is None:
+        patience = PATIENCE if is_asked_for else default_patience(data)
+    rule = "it must be a number of epochs, at least 1, or None"
+    return None if patience is None else at_least(f"the patience is {patience!r}; {rule}", patience, 1)
+
+
+def _check_defined(plan: Plan, data: Dataset, initial: Vector) -> None:
+    """Try the functions that are metrics, and the watched metric, on the validation set; raises
+    SettingError if that is undefined for its classes.
+    """
+    samples, watched = data.validation, plan.metric(plan.monitor)
+    tried = [metric for metric in plan.metrics if isinstance(metric, Metric) or metric == watched]
+    if samples is None or not tried:
+        return
+    with np.errstate(all="ignore"):
+        prediction = plan.network.predict(initial, samples.x)
+    measured = measures.measure(tried, data.target, plan.loss, prediction, samples.y, samples.weight)
+    value = measured.get(plan.monitor, 0.0) if data.task == "classification" else 0.0
+    causes = f"a class is missing there, or the loss {type(plan.loss).__name__} has no probabilities"
+    require(not math.isnan(value), f"the watched metric {plan.monitor} is undefined on the validation set: {causes}")
+
+
+def _watched(
+    measured: tuple[Chosen, ...], monitor: Choice, min_delta: Any, data: Dataset
+) -> tuple[tuple[Chosen, ...], str]:
+    """The metrics with the one to watch, and its name; raises SettingError if it can't be
+    watched.
+    """
+    require(is_number(min_delta, 0), f"min_delta is {min_delta!r}; it must be a number, at least 0")
+    if isinstance(monitor, str):
+        monitor = monitor.removeprefix("validation_")  # as it is called in the history
+    if monitor == "loss" and min_delta == 0:
+        return measured, "loss"
+    require(data.validation is not None, "early stopping watches the validation set, of which there is none")
+    return (measured, "loss") if monitor == "loss" else _with(measured, monitor, data)
+
+
+def _with(measured: tuple[Chosen, ...], metric: Choice, data: Dataset) -> tuple[tuple[Chosen, ...], str]:
+    """The metrics with this one, and its name."""
+    if isinstance(metric, str) and metric in map(measures.name_of, measured):
+        return measured, metric
+    (checked,) = measures.check((metric,), data.target)
+    return tuple(dict.fromkeys((*measured, checked))), measures.name_of(checked)
+
+
+def _threshold(
+    measured: tuple[Chosen, ...], threshold: Any, loss: Loss, data: Dataset
+) -> tuple[tuple[Chosen, ...], str | float | None]:
+    """The metrics with the one by which the threshold is chosen, if it is a function, and its name
+    or the threshold; raises SettingError for what does not decide between classes.
+    """
+    if threshold is None:
+        return measured, None
+    require_two_classes(data.target, loss)
+    if is_number(threshold):
+        return measured, float(threshold)
+    require(data.validation is not None, "a threshold is chosen on the validation set, of which there is none")
+    added, name = _with(measured, threshold, data)
+    metric = next(metric for metric in added if measures.name_of(metric) == name)
+    measures.check_threshold_metric(metric)
+    return (measured if isinstance(metric, str) else added), name
 
 
 def _penalties(chosen: str | Penalty | Sequence[str | Penalty]) -> tuple[Penalty, ...]:
