@@ -73,15 +73,20 @@ def print_anything() -> None:
             stream.reconfigure(errors="escaped")
 
 
-LABELS = {"f1": "F1", "roc_auc": "ROC AUC", "r2": "R2", "mae": "mean absolute error", "rmse": "root mean squared error"}
+LABELS = {
+    "f1": "F1", "roc_auc": "ROC AUC", "r2": "R2", "mae": "mean absolute error", "rmse": "root mean squared error",
+    "rank_mae": "mean absolute error in ranks", "quadratic_kappa": "quadratic weighted kappa",
+    "pinball": "pinball loss", "negative_log_likelihood": "negative log-likelihood",
+}  # fmt: skip
 PERCENTAGES = ("accuracy", "balanced_accuracy")
 
 
 def number(name: str, value: float) -> str:
-    """A metric's value for display: accuracies in percent, NaN as a dash."""
+    """A metric's value for display: accuracies and coverage in percent, NaN as a dash."""
     if math.isnan(value):
         return "-"
-    return f"{100 * value:.1f} %" if name.removeprefix("validation_") in PERCENTAGES else f"{value:.4g}"
+    bare = name.removeprefix("validation_")
+    return f"{100 * value:.1f} %" if bare in PERCENTAGES or bare.startswith("coverage") else f"{value:.4g}"
 
 
 def label(name: str) -> str:

@@ -72,6 +72,13 @@ class Loss(Kind, register=False):
         """
         return None
 
+    def output_probabilities(self, prediction: Array) -> Array | None:
+        """The probability that each output stands for, in the shape of the prediction: that of its
+        class, of the second class for a single output. None if it has none.
+        """
+        probabilities = self.probabilities(prediction)
+        return None if probabilities is None else probabilities[:, -prediction.shape[1] :]
+
     def point(self, prediction: Array) -> Array:
         """The point prediction, of shape (samples, columns), in units of the (scaled) target."""
         return prediction
@@ -100,6 +107,12 @@ class Loss(Kind, register=False):
             weight: (samples,) how much each sample counts; by default all count the same
         """
         return {}
+
+    def meaning(self, prediction: Array, output: int) -> str:
+        """What the loss makes of one output of one sample, of which the prediction is, such as
+        "quantile 0.9 = 1.2"; empty if that is the output itself, or a probability.
+        """
+        return ""
 
     def classes(self, prediction: Array) -> Array:
         """The predicted classes, of shape (samples,): argmax, or the sign of a single output."""

@@ -38,6 +38,17 @@ class Quantile(Loss):
             f"quantile: the level is {self.level!r}; it must be between 0 and 1",
         )
 
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The level alone, as in `Quantiles`."""
+        return (self.level,)
+
+    def quantiles(self, prediction: Array, levels: Sequence[float]) -> Array:
+        return Quantiles(self.levels).quantiles(prediction, levels)
+
+    def scores(self, prediction: Array, target: Array, unit: Array, weight: Array | None = None) -> dict[str, float]:
+        return Quantiles(self.levels).scores(prediction, target, unit, weight)
+
     def samples(self, prediction: Array, target: Array) -> Array:
         d = prediction - like(prediction, target)
         return mean_of_outputs(np.maximum(-self.level * d, (1 - self.level) * d))
@@ -134,6 +145,11 @@ class Quantiles(Loss):
             found[f"interval_width_{share:g}"] = weighted_mean((d[:, high] - d[:, low]) * unit, weight)
         return found
 
+    def meaning(self, prediction: Array, output: int) -> str:
+        of_levels = self.of_levels(prediction)[0]
+        k, column = divmod(output, of_levels.shape[1])
+        return f"quantile {self.levels[k]:g} = {of_levels[k, column]:.4g}"
+
     def _pairs(self) -> list[tuple[int, int]]:
         """The numbers of levels that are symmetric around 1/2, the widest pair first."""
         numbers = range(len(self.levels))
@@ -221,6 +237,13 @@ class GaussianNegativeLogLikelihood(Loss):
             "coverage_0.9": weighted_mean((low <= t) & (t <= high), weight),
             "interval_width_0.9": weighted_mean((high - low) * unit, weight),
         }
+
+    def meaning(self, prediction: Array, output: int) -> str:
+        columns = prediction.shape[1] // 2
+        what, values = (
+            ("mean", self.point(prediction)) if output < columns else ("deviation", self.deviation(prediction))
+        )
+        return f"{what} = {values[0, output % columns]:.4g}"
 
     def _of_columns(self, prediction: Array, target: Array) -> Array:
         d, _, log_variance = self._split(prediction, target)

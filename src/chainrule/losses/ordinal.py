@@ -61,9 +61,16 @@ class Ordinal(Loss):
     def probabilities(self, prediction: Array) -> Array:
         return np.exp(self._log_probabilities(prediction))
 
+    def output_probabilities(self, prediction: Array) -> Array:
+        """(samples, classes - 1) the probability of a higher class, for each class but the last."""
+        return expit(self.cumulative(prediction))
+
     def classes(self, prediction: Array) -> Array:
         """The most probable class of each sample."""
         return self._log_probabilities(prediction).argmax(axis=1)
+
+    def meaning(self, prediction: Array, output: int) -> str:
+        return f"P(class > {output}) = {self.output_probabilities(prediction)[0, output]:.4g}"
 
     def samples(self, prediction: Array, target: Array) -> Array:
         log_p = self._log_probabilities(prediction)

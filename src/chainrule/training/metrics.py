@@ -16,11 +16,13 @@ from chainrule.arrays import Array
 from chainrule.data import Target
 from chainrule.errors import require, unknown
 from chainrule.losses import Loss
+from chainrule.training.ranks import RANKED
 
 CLASSIFICATION = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "log_loss")
+ORDINAL = ("accuracy", "rank_mae", "quadratic_kappa", "balanced_accuracy", "log_loss")
 REGRESSION = ("r2", "mae", "rmse")
 MULTILABEL = ("accuracy", "f1", "roc_auc", "hamming_loss")
-NAMES = {"classification": CLASSIFICATION, "regression": REGRESSION, "multilabel": MULTILABEL}
+NAMES = {"classification": CLASSIFICATION, "ordinal": ORDINAL, "regression": REGRESSION, "multilabel": MULTILABEL}
 
 
 def names(task: str) -> tuple[str, ...]:
@@ -88,6 +90,8 @@ def _classification(
     name: str, width: int, classes: Array, guesses: Array, probabilities: Array | None, weight: Array | None
 ) -> float:
     weight = np.ones(len(classes)) if weight is None else weight
+    if name in RANKED:
+        return RANKED[name](classes, guesses, weight)
     if name == "accuracy":
         return float(np.average(classes == guesses, weights=weight))
     if name in ("f1", "balanced_accuracy"):

@@ -22,7 +22,7 @@ from chainrule.generators import generator
 from chainrule.kinds import Kind
 from chainrule.layers import Dense, Flatten
 from chainrule.layers.notation import parse
-from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError, Penalty
+from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError, Ordinal, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.losses import penalty as named_penalty
 from chainrule.network import Network
@@ -221,7 +221,11 @@ def _engine(name: str | None) -> str:
 
 
 def default_loss(data: Dataset) -> Loss:
-    """Cross-entropy for classes and labels, the mean squared error for quantities."""
+    """Cross-entropy for classes and labels, the ordinal loss for classes in order, the mean squared
+    error for quantities.
+    """
+    if data.task == "ordinal":
+        return Ordinal()
     if data.task == "regression":
         return MeanSquaredError()
     return BinaryCrossEntropy() if data.task == "multilabel" or data.target.width == 2 else CategoricalCrossEntropy()
