@@ -118,11 +118,13 @@ class Alteration:
 
 
 def record(folder: Path) -> dict[str, tuple[Path, list[list[str]]]]:
-    """Four small runs of different kinds, each with the commands that use it."""
+    """Small runs of different kinds, each with the commands that use it."""
     rng = np.random.default_rng(0)
     rows = [f"{a:.2f},{rng.choice(['red', 'green'])},{'' if k % 9 == 0 else k % 7},{a * 2 + rng.normal() / 9:.3f}"
             for k, a in enumerate(rng.normal(size=60))]  # fmt: skip
     (folder / "data.csv").write_text("\n".join(["size,colour,rooms,price", *rows]) + "\n")
+    grades = [f"{a:.2f},{['low', 'medium', 'high'][int(a > -0.5) + int(a > 0.5)]}" for a in rng.normal(size=60)]
+    (folder / "grades.csv").write_text("\n".join(["size,grade", *grades]) + "\n")
     trainings: dict[str, tuple[str, dict[str, Any]]] = {
         "iris": ("iris", {"network": "3 tanh, dropout 0.2, batchnorm", "optimizer": "adam 0.01 clip=1", "patience": 9}),
         "table": ("data.csv", {"network": "3 relu", "optimizer": "momentum 0.01 schedule=cosine", "engine": "numpy",
@@ -130,11 +132,15 @@ def record(folder: Path) -> dict[str, tuple[Path, list[list[str]]]]:
         "lbfgs": ("iris", {"network": "residual(4 tanh)", "optimizer": "lbfgs memory=2", "class_weight": [1, 2, 1]}),
         "moons": ("moons", {"network": "3 tanh", "metrics": ["accuracy", "neg_brier_score"], "monitor": "roc_auc",
                             "min_delta": 0.01, "patience": 3, "threshold": "f1"}),
+        "quantiles": ("data.csv", {"network": "3 tanh", "loss": "quantiles 0.1 0.5 0.9"}),
+        "ordinal": ("grades.csv", {"network": "3 tanh"}),
     }  # fmt: skip
+    loading: dict[str, Any] = {"grades.csv": {"order": ["low", "medium", "high"]}}
     runs = {}
     for name, (data, settings) in trainings.items():
         run = folder / name
-        chainrule.train(data=data, epochs=2, callbacks=[chainrule.Recorder(run)], **settings)
+        loaded = chainrule.load(data, **loading[data]) if data in loading else data
+        chainrule.train(data=loaded, epochs=2, callbacks=[chainrule.Recorder(run)], **settings)
         commands = [["show", "run"], ["show", "run", "--json"], ["predict", "run", data], ["evaluate", "run"],
                     ["evaluate", "run", data, "--json"], ["explain", "run", "--format", "json"],
                     ["train", "--resume", "run", "--epochs", "3", "--json"]]  # fmt: skip
@@ -510,7 +516,7 @@ def campaign(home: Path, options: argparse.Namespace) -> int:
     unaltered, worker = {}, Worker()
     for name, (run, commands) in runs.items():
         shutil.copytree(run, home / "unaltered" / name / "run")
-        shutil.copy(home / "data.csv", home / "unaltered" / name)
+        copy_tables(home, home / "unaltered" / name)
         unaltered[name] = worker.outcomes(home / "unaltered" / name, commands)
         assert [outcome.code for outcome in unaltered[name]] == [0] * len(commands), unaltered[name]
     end = time.monotonic() + 60 * options.minutes
@@ -521,7 +527,7 @@ def campaign(home: Path, options: argparse.Namespace) -> int:
             break
         folder = home / "altered"
         folder.mkdir()
-        shutil.copy(home / "data.csv", folder)
+        tables = copy_tables(home, folder)
         run, every_command = runs[name]
         commands = every_command if once is None else [once]  # a finding needs only the command that it was found by
         altered_copy(run, folder / "run", alteration)
@@ -536,7 +542,7 @@ def campaign(home: Path, options: argparse.Namespace) -> int:
             else:
                 findings.append((name, alteration, " ".join(arguments), verdict))
                 print(f"{name}: {alteration.label}\n    {' '.join(arguments)}: {verdict}", flush=True)
-        if litter := {path.name for path in folder.iterdir()} - {"run", "data.csv"}:
+        if litter := {path.name for path in folder.iterdir()} - {"run", *tables}:
             findings.append((name, alteration, "", f"litter: {litter}"))
         shutil.rmtree(folder)
         tried["altered runs"] += 1
@@ -549,6 +555,14 @@ def campaign(home: Path, options: argparse.Namespace) -> int:
         print(f"{file:28}{tried[file]:8,}{good[file]:8,}")
     print(", ".join(f"{verdict}: {count:,}" for verdict, count in kinds.most_common()))
     return 1 if findings else 0
+
+
+def copy_tables(home: Path, folder: Path) -> list[str]:
+    """Copy the data of the runs to a folder; returns the names of the files."""
+    tables = sorted(home.glob("*.csv"))
+    for table in tables:
+        shutil.copy(table, folder)
+    return [table.name for table in tables]
 
 
 def spread(every: list[tuple[str, Alteration]], rng: random.Random) -> list[tuple[str, Alteration]]:

@@ -45,7 +45,7 @@ template <class T> class Engine {
 
     Descent<T> descent;
     LossWork<T> loss{};
-    std::vector<T> class_weights;
+    std::vector<T> loss_numbers;  // see LossWork
     std::shared_ptr<void> lent;  // keeps the arrays of the optimizer's state alive during a run
 
     int value(long rows, long width, int value_of, bool learns) {
@@ -116,7 +116,7 @@ template <class T> class Engine {
             weights_.resize(size_t(max_samples_ + PADDING));
             losses_.assign(size_t(max_samples_), 0);
             scratch = std::max(scratch, (4 * at(prediction).width + 2 * loss.target_width + 4) * MAX_LANES);
-            loss.class_weights = class_weights.empty() ? nullptr : class_weights.data();
+            loss.numbers = loss_numbers.empty() ? nullptr : loss_numbers.data();
             descent.finish(parameters, threads_);
             trial_statistics_.resize(size_t(statistics));
             std::vector<int> stepped;
@@ -284,11 +284,20 @@ template <class T> class Engine {
                 "an operation lies outside of the vectors");
         if (!trains) return;
         const long outputs = values_.at(size_t(prediction)).width;
-        const bool gaussian = loss.kind == LossKind::gaussian;
-        require(loss.target_width == (loss.classes ? 1 : gaussian ? outputs / 2 : outputs),
+        const LossKind kind = loss.kind;
+        const size_t given = loss_numbers.size();
+        if (kind == LossKind::quantiles) {
+            require(given && outputs == long(given) * loss.target_width && !loss.classes,
+                    "the target does not fit the loss");
+            require(loss.number >= 0 && loss.number < T(given), "the base must be one of the levels");
+            return;
+        }
+        require(loss.target_width == (loss.classes ? 1 : kind == LossKind::gaussian ? outputs / 2 : outputs) &&
+                    (loss.classes || kind != LossKind::ordinal),
                 "the target does not fit the loss");
-        const size_t classes = loss.kind == LossKind::binary || outputs == 1 ? 2 : size_t(outputs);
-        require(class_weights.empty() || class_weights.size() == classes, "there must be one weight for each class");
+        const size_t classes = kind == LossKind::ordinal ? size_t(outputs) + 1
+                               : kind == LossKind::binary || outputs == 1 ? 2 : size_t(outputs);
+        require(!given || given == classes, "there must be one weight for each class");
     }
     void require_room(long samples) const {
         if (samples > max_samples_) throw std::length_error("the mini-batch is larger than the engine allows");

@@ -47,13 +47,14 @@ enum class Activation : int {
 
 enum class LossKind : int {
     categorical, binary, focal, hinge, squared_hinge, kullback_leibler,
-    squared, half_squares, absolute, huber, log_cosh, quantile, poisson, gaussian, cosine
+    squared, half_squares, absolute, huber, log_cosh, quantile, poisson, gaussian, cosine,
+    quantiles, ordinal
 };
 
 template <class T> struct LossWork {
     LossKind kind;
-    T number;                // the hyperparameter: smoothing, focus, delta or level
-    const T* class_weights;  // or null
+    T number;                // the hyperparameter: smoothing, focus, delta, level, ln floor or base
+    const T* numbers;        // class weights, or the levels of quantiles; or null
     long outputs, target_width;
     bool classes;            // the target is a class index, not a number for each output
     const T* z;              // predictions

@@ -1,9 +1,8 @@
-// Losses and their derivatives, as in losses/classification.py and losses/regression.py. Blocks of
-// samples are transposed, one sample per lane, so that sums over a sample's outputs are
-// elementwise sums of vectors.
+// Losses and their derivatives, as in the files of losses/. Blocks of samples are transposed, one
+// sample per lane, so that sums over a sample's outputs are elementwise sums of vectors.
 //
-// Each reads predictions z and targets t of `outputs` vectors (half as many targets for the
-// Gaussian), writes the derivatives to d and returns the samples' losses.
+// Each reads predictions z of `outputs` vectors and targets t (as many, or `columns` vectors), writes
+// the derivatives to d and returns the samples' losses.
 #pragma once
 
 #include "functions.h"
@@ -13,17 +12,17 @@
 namespace chainrule::CHAINRULE_ISA {
 
 template <class T> struct LossInputs {
-    long outputs;
+    long outputs, columns;
     T* z;        // predictions; some losses overwrite them
     const T* t;  // targets
     T* d;        // derivatives with respect to z
     T* scratch;  // room for `outputs` vectors
     T number;    // the hyperparameter (see LossWork)
-    const T* class_weights;
+    const T* numbers;  // class weights or levels, or null
 
     INLINE Vec<T> at(const T* from, long k) const { return load(from + k * WIDTH<T>); }
     INLINE void put(long k, Vec<T> v) const { store(d + k * WIDTH<T>, v); }
-    INLINE T weight(long k) const { return class_weights ? class_weights[k] : T(1); }
+    INLINE T weight(long k) const { return numbers ? numbers[k] : T(1); }
 };
 
 template <class T> Vec<T> categorical(const LossInputs<T>& s) {
@@ -195,18 +194,102 @@ template <class T> Vec<T> poisson(const LossInputs<T>& s) {
     });
 }
 
-// The first half of the outputs are means, the second log variances.
-template <class T> Vec<T> gaussian(const LossInputs<T>& s) {
-    const long columns = s.outputs / 2;
+// As in losses/ladder.py: `count` rungs, of which the one at `base` is an output and the others lie
+// softplus steps away. Outputs, rungs and derivatives are `stride` vectors apart.
+template <class T> struct Ladder {
+    const LossInputs<T>& s;
+    long first, stride, count, base;
+    T direction;
+
+    INLINE long at(long k) const { return first + k * stride; }
+    INLINE Vec<T> z(long k) const { return s.at(s.z, at(k)); }
+    INLINE Vec<T> rung(long k) const { return s.at(s.scratch, at(k)); }
+
+    INLINE void climb() const {
+        store(s.scratch + at(base) * WIDTH<T>, z(base));
+        for (long k = base + 1; k < count; ++k)
+            store(s.scratch + at(k) * WIDTH<T>, rung(k - 1) + softplus_of<T>(z(k)) * direction);
+        for (long k = base; k-- > 0;)
+            store(s.scratch + at(k) * WIDTH<T>, rung(k + 1) - softplus_of<T>(z(k)) * direction);
+    }
+
+    // Turns derivatives with respect to the rungs into those with respect to z.
+    INLINE void descend() const {
+        Vec<T> above = {}, below = {};
+        for (long k = count - 1; k > base; --k) {
+            above += s.at(s.d, at(k));
+            s.put(at(k), sigmoid_of<T>(z(k)) * above * direction);
+        }
+        for (long k = 0; k < base; ++k) {
+            below += s.at(s.d, at(k));
+            s.put(at(k), -sigmoid_of<T>(z(k)) * below * direction);
+        }
+        s.put(at(base), s.at(s.d, at(base)) + above + below);
+    }
+};
+
+template <class T> Vec<T> quantiles(const LossInputs<T>& s) {
+    const long levels = s.outputs / s.columns;
     Vec<T> loss = {};
-    for (long k = 0; k < columns; ++k) {
-        const Vec<T> d = s.at(s.z, k) - s.at(s.t, k), log_variance = s.at(s.z, columns + k);
+    for (long j = 0; j < s.columns; ++j) {
+        const Ladder<T> ladder{s, j, s.columns, levels, long(s.number), T(1)};
+        ladder.climb();
+        for (long k = 0; k < levels; ++k) {
+            const T level = s.numbers[k];
+            const Vec<T> d = ladder.rung(k) - s.at(s.t, j);
+            const Vec<T> slope = d > T(0) ? broadcast(1 - level) : (d < T(0) ? broadcast(-level) : d);
+            loss += slope * d;
+            s.put(ladder.at(k), slope / T(s.outputs));
+        }
+        ladder.descend();
+    }
+    return loss / T(s.outputs);
+}
+
+// The target is one vector, of class numbers.
+template <class T> Vec<T> ordinal(const LossInputs<T>& s) {
+    const Ladder<T> ladder{s, 0, 1, s.outputs, (s.outputs - 1) / 2, T(-1)};
+    const Vec<T> t = load(s.t), none = {};
+    Vec<T> loss = {};
+    ladder.climb();
+    for (long k = 0; k < s.outputs; ++k) {
+        const Vec<T> g = ladder.rung(k);
+        const Vec<T> here = t == T(k) ? broadcast(s.weight(k)) : none;
+        const Vec<T> above = t == T(k + 1) ? broadcast(s.weight(k + 1)) : none;
+        loss += here * softplus_of<T>(g) + above * softplus_of<T>(-g);
+        s.put(k, here * sigmoid_of<T>(g) - above * sigmoid_of<T>(-g));
+    }
+    ladder.descend();
+    for (long k = 0; k < s.outputs; ++k) {
+        if (k == ladder.base) continue;
+        const long between = k < ladder.base ? k + 1 : k;  // the class between two rungs
+        const Vec<T> here = t == T(between) ? broadcast(s.weight(between)) : none;
+        loss += here * softplus_of<T>(-ladder.z(k));
+        s.put(k, s.at(s.d, k) - here * sigmoid_of<T>(-ladder.z(k)));
+    }
+    return loss;
+}
+
+// The first half of the outputs are means; from the second half come log variances, which are not
+// less than s.number, the logarithm of a floor, or minus infinity.
+template <class T> Vec<T> gaussian(const LossInputs<T>& s) {
+    const T lowest = s.number;
+    const bool floored = lowest > -std::numeric_limits<T>::max();
+    Vec<T> loss = {};
+    for (long k = 0; k < s.columns; ++k) {
+        const Vec<T> d = s.at(s.z, k) - s.at(s.t, k), z = s.at(s.z, s.columns + k);
+        Vec<T> log_variance = z, share = broadcast(T(1));
+        if (floored) {
+            const Vec<T> beyond = z - lowest;
+            log_variance = (z > lowest ? z : broadcast(lowest)) + log1p_of<T>(exp_of<T>(-abs_of(beyond)));
+            share = sigmoid_of<T>(beyond);
+        }
         const Vec<T> precision = exp_of<T>(-log_variance), error = d * d * precision;
         loss += (log_variance + error + T(1.83787706640934548356)) / 2;
-        s.put(k, d * precision / T(columns));
-        s.put(columns + k, (1 - error) / 2 / T(columns));
+        s.put(k, d * precision / T(s.columns));
+        s.put(s.columns + k, share * (1 - error) / 2 / T(s.columns));
     }
-    return loss / T(columns);
+    return loss / T(s.columns);
 }
 
 template <class T> Vec<T> cosine(const LossInputs<T>& s) {
@@ -243,6 +326,8 @@ template <class T> INLINE Vec<T> loss_of(LossKind kind, const LossInputs<T>& s) 
         case LossKind::poisson: return poisson(s);
         case LossKind::gaussian: return gaussian(s);
         case LossKind::cosine: return cosine(s);
+        case LossKind::quantiles: return quantiles(s);
+        case LossKind::ordinal: return ordinal(s);
     }
     return Vec<T>{};
 }
@@ -264,6 +349,14 @@ template <class T> bool one_hot(long samples, long outputs, const T* target, T* 
     return known;
 }
 
+// Class numbers as they are; false if one is not a class.
+template <class T> bool class_numbers(long samples, long classes, const T* target, T* t) {
+    bool known = true;
+    for (long i = 0; i < WIDTH<T>; ++i) t[i] = i < samples ? T(long(target[i])) : T(0);
+    for (long i = 0; i < samples; ++i) known &= target[i] > T(-1) && target[i] < T(classes);
+    return known;
+}
+
 template <class T> bool loss(const LossWork<T>& w, long samples) {
     constexpr long W = WIDTH<T>;
     T *z = w.scratch, *d = z + w.outputs * W, *scratch = d + w.outputs * W, *t = scratch + w.outputs * W;
@@ -271,9 +364,10 @@ template <class T> bool loss(const LossWork<T>& w, long samples) {
     for (long first = 0; first < samples; first += W) {
         const long here = samples - first < W ? samples - first : W;
         transpose(here, w.outputs, w.z + first * w.z_ld, w.z_ld, z);
-        if (w.classes) known &= one_hot(here, w.outputs, w.target + first, t);
+        if (w.kind == LossKind::ordinal) known &= class_numbers(here, w.outputs + 1, w.target + first, t);
+        else if (w.classes) known &= one_hot(here, w.outputs, w.target + first, t);
         else transpose(here, w.target_width, w.target + first * w.target_width, w.target_width, t);
-        const LossInputs<T> inputs{w.outputs, z, t, d, scratch, w.number, w.class_weights};
+        const LossInputs<T> inputs{w.outputs, w.target_width, z, t, d, scratch, w.number, w.numbers};
         Vec<T> losses = loss_of(w.kind, inputs), times = broadcast(1 / w.batch);
         if (w.weight) {
             const Vec<T> weights = load_part(w.weight + first, here);

@@ -271,13 +271,13 @@ template <class T> struct Bindings {
                 e.add(std::make_unique<ConcatenateOp<T>>(e.values_of(xs), e.at(y)));
             })
             .def("python_layer", &python_layer)
-            .def("loss", [](E& e, int kind, double number, const std::vector<double>& class_weights, bool classes,
+            .def("loss", [](E& e, int kind, double number, const std::vector<double>& numbers, bool classes,
                             long target_width) {
                 e.loss.kind = LossKind(kind);
                 e.loss.number = T(number);
                 e.loss.classes = classes;
                 e.loss.target_width = target_width;
-                e.class_weights.assign(class_weights.begin(), class_weights.end());
+                e.loss_numbers.assign(numbers.begin(), numbers.end());
             })
             .def("arrays", &arrays)
             .def("penalty", &penalty)

@@ -15,6 +15,9 @@ from typing import Any
 
 from chainrule.errors import SettingError, unknown
 
+SEVERAL = "tuple[float, ...]"
+"""The annotation of a first parameter that takes every value that is given by position."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -73,10 +76,13 @@ def make(what: str, call: Call, makers: Mapping[str, Callable[..., Any]], extras
     for key in call.settings:
         if key not in known:
             raise unknown(f"setting of {call.name}", key, [*known, *extras])
-    if len(call.values) > len(known):
+    takes_several = bool(parameters) and parameters[0].annotation == SEVERAL
+    if len(call.values) > len(known) and not takes_several:
         takes = f"at most {len(known)} values: {', '.join(known)}" if known else "no values"
         raise SettingError(f"{what} {call.text!r}: {call.name} takes {takes}")
-    given = dict(zip(known, call.values, strict=False))
+    given: dict[str, Any] = dict(zip(known, call.values, strict=False))
+    if takes_several and call.values:
+        given = {parameters[0].name: call.values}
     for key, word in call.settings.items():
         if key in given:
             raise SettingError(f"{what} {call.text!r}: {key} is set twice")
@@ -87,8 +93,10 @@ def make(what: str, call: Call, makers: Mapping[str, Callable[..., Any]], extras
     return maker(**{key: _converted(what, call.text, known[key], word) for key, word in given.items()})
 
 
-def _converted(what: str, text: str, parameter: inspect.Parameter, word: str) -> Any:
-    """A value converted to the type of the parameter's annotation."""
+def _converted(what: str, text: str, parameter: inspect.Parameter, word: Any) -> Any:
+    """A value, or several, converted to the type of the parameter's annotation."""
+    if parameter.annotation == SEVERAL:
+        return tuple(number(what, text, one) for one in ([word] if isinstance(word, str) else word))
     kind = parameter.annotation if isinstance(parameter.annotation, str) else parameter.annotation.__name__
     if kind in ("str", "str | None", "Any", "str | Layer | None"):
         return word if as_number(word) is None else as_number(word)

@@ -26,3 +26,10 @@ def xlogy(x: Array, y: Array) -> Any:
     from scipy import special
 
     return special.xlogy(x, y)
+
+
+def ndtri(level: Array) -> Any:
+    """The quantiles of the standard normal distribution at these levels."""
+    from scipy import special
+
+    return special.ndtri(level)

@@ -150,17 +150,27 @@ CLASSES = {
     "hinge": lambda k: losses.Hinge(),
     "squared hinge": lambda k: losses.SquaredHinge(),
     "kullback leibler": lambda k: losses.KullbackLeibler(),
+    "ordinal": lambda k: losses.Ordinal(),
+    "ordinal, weighted": lambda k: losses.Ordinal(tuple(range(1, k + 1))),
 }
 QUANTITIES = {
-    kind.__name__: kind
-    for kind in LOSSES
-    if not issubclass(kind, losses.CategoricalCrossEntropy | losses.Focal | losses.Hinge | losses.KullbackLeibler)
+    **{
+        kind.__name__: kind
+        for kind in LOSSES
+        if not issubclass(kind, losses.CategoricalCrossEntropy | losses.Focal | losses.Hinge | losses.KullbackLeibler)
+        and kind is not losses.Ordinal
+    },
+    "one quantile": lambda: losses.Quantiles((0.3,)),
+    "four quantiles": lambda: losses.Quantiles((0.1, 0.2, 0.3, 0.9)),
+    "gaussian without a floor": lambda: losses.GaussianNegativeLogLikelihood(0.0),
+    "gaussian with a high floor": lambda: losses.GaussianNegativeLogLikelihood(0.5),
 }
 
 
 def test_every_loss_has_a_kernel_and_a_test():
     assert set(LOSSES) == {type(make()) for make in losses.NAMED.values()}
-    assert {type(make(3)) for make in CLASSES.values()} | set(QUANTITIES.values()) == set(LOSSES)
+    tested = {type(make(3)) for make in CLASSES.values()} | {type(make()) for make in QUANTITIES.values()}
+    assert tested == set(LOSSES)
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -168,8 +178,9 @@ def test_every_loss_has_a_kernel_and_a_test():
 @given(rows=ROWS, classes=st.integers(2, 20), weighted=st.booleans(), soft=st.booleans(), dtype=DTYPES)
 def test_losses_of_classes(name, rows, classes, weighted, soft, dtype):
     random = np.random.default_rng(3)
+    soft &= not name.startswith("ordinal")
     y = random.dirichlet(np.ones(classes), rows).astype(dtype) if soft else random.integers(0, classes, rows)
-    network = Network([Dense(classes)], 4, dtype)
+    network = Network([Dense(CLASSES[name](classes).outputs(classes) if "ordinal" in name else classes)], 4, dtype)
     weight = random.random(rows).astype(dtype) if weighted else None
     agree(network, CLASSES[name](classes), normal(0, rows, 4, dtype=dtype), y, weight)
 
@@ -190,7 +201,7 @@ def test_losses_of_quantities(name, rows, columns, weighted, dtype):
     columns += name == "Cosine"  # a single number has no direction: its slope is rounding error
     y = normal(1, rows, columns, dtype=dtype)
     y = np.abs(np.round(y)).clip(0, 1) if isinstance(loss, losses.BinaryCrossEntropy) else y
-    network = Network([Dense(loss.outputs(columns) if columns != 2 else loss.outputs(3) // 3 * 2)], 4, dtype)
+    network = Network([Dense(columns * (loss.outputs(3) // 3))], 4, dtype)
     weight = np.random.default_rng(3).random(rows).astype(dtype) if weighted else None
     agree(network, loss, normal(0, rows, 4, dtype=dtype), y, weight)
 

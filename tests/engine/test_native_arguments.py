@@ -6,6 +6,7 @@ import pytest
 from chainrule import losses
 from chainrule.descent import optimizer
 from chainrule.engine import Batches, Problem, native
+from chainrule.engine.lowering.loss import LOSSES
 from chainrule.engine.native import NativeEngine, _padded
 from chainrule.network import Network
 from engines import needs_native
@@ -231,11 +232,24 @@ def test_stages_penalties_tables_and_schedules_are_validated(call):
 
 
 def test_class_weights_and_targets_fit_the_loss():
-    for weights, classes, width in (([1.0, 2.0], True, 1), ([], True, 3), ([], False, 1)):
+    quantiles, ordinal = LOSSES[losses.Quantiles][0], LOSSES[losses.Ordinal][0]
+    for kind, number, numbers, classes, width in (
+        (0, 0, [1.0, 2.0], True, 1),
+        (0, 0, [], True, 3),
+        (0, 0, [], False, 1),
+        (quantiles, 0, [], False, 3),
+        (quantiles, 0, [0.1, 0.9], False, 1),
+        (quantiles, 3, [0.1, 0.5, 0.9], False, 1),
+        (quantiles, -1, [0.1, 0.5, 0.9], False, 1),
+        (quantiles, float("nan"), [0.1, 0.5, 0.9], False, 1),
+        (quantiles, 0, [0.1, 0.5, 0.9], True, 1),
+        (ordinal, 0, [], False, 3),
+        (ordinal, 0, [1.0, 1.0, 1.0], True, 1),
+    ):
         engine = native.native.Engine32("", 4, 1)
         engine.value(1, 6, -1, False)
         engine.value(1, 3, -1, True)
         engine.dense(0, 1, 0, 18, False, False, False)
-        engine.loss(0, 0.0, weights, classes, width)
-        with pytest.raises(ValueError, match=r"class|target"):
+        engine.loss(kind, number, numbers, classes, width)
+        with pytest.raises(ValueError, match=r"class|target|base"):
             engine.finish(1, 21, 0, True)

@@ -129,12 +129,8 @@ def steps(draw, dtype="float64"):
         layers = [Embedding(4, 2), Flatten(), *layers]
     x = random.integers(0, 4, (samples, 3)) if embedded else random.normal(size=(samples, 3))
     kind = NAMED[name]()
-    y = (
-        random.integers(0, outputs, samples)
-        if kind.task == "classification"
-        else random.normal(size=(samples, outputs))
-    )
-    columns = kind.outputs(outputs) if kind.task == "regression" else outputs
+    y = random.normal(size=(samples, outputs)) if kind.task == "regression" else random.integers(0, outputs, samples)
+    columns = outputs if kind.task == "classification" else kind.outputs(outputs)
     if name == "binary_cross_entropy":
         y = np.eye(outputs)[y]
     layers.append(Dense(columns))

@@ -25,8 +25,10 @@ from chainrule.losses import (
     LogCosh,
     MeanAbsoluteError,
     MeanSquaredError,
+    Ordinal,
     Poisson,
     Quantile,
+    Quantiles,
     SquaredHinge,
 )
 
@@ -64,6 +66,38 @@ def two_logits(z):
     return jnp.concatenate([jnp.zeros_like(z), z], axis=1)
 
 
+def pinball(y, t, levels):
+    """Of quantiles (samples, levels, columns) of targets (samples, columns)."""
+    d, levels = y - t[:, None], jnp.asarray(levels)[:, None]
+    return jnp.maximum(-levels * d, (1 - levels) * d).mean((1, 2))
+
+
+def three_quantiles(z):
+    low, middle, high = jnp.split(z, 3, axis=1)
+    return jnp.stack([middle - jax.nn.softplus(low), middle, middle + jax.nn.softplus(high)], axis=1)
+
+
+def four_quantiles(z):
+    """Whose free one is the second."""
+    a, b, c, d = z.T
+    c, d = jax.nn.softplus(c), jax.nn.softplus(d)
+    return jnp.stack([b - jax.nn.softplus(a), b, b + c, b + c + d], axis=1)[:, :, None]
+
+
+def ordinal(z, t):
+    """-ln of a difference of sigmoids of thresholds that ascend (McCullagh, 1980)."""
+    base = (z.shape[1] - 1) // 2
+    steps = jax.nn.softplus(jnp.delete(z, base, axis=1))
+    thresholds = jnp.cumsum(jnp.concatenate([jnp.zeros_like(z[:, :1]), steps], axis=1), axis=1)
+    thresholds = thresholds - thresholds[:, base : base + 1] - z[:, base : base + 1]
+    below = jnp.pad(jax.nn.sigmoid(thresholds), ((0, 0), (0, 1)), constant_values=1.0)
+    p = jnp.diff(below, axis=1, prepend=0.0)
+    return -jnp.log(jnp.take_along_axis(p, t[:, None], axis=1)[:, 0])
+
+
+RANKS = RANDOM.integers(0, 5, 7)
+RANK_WEIGHTS = np.array([0.5, 2.0, 1.0, 0.0, 3.0])
+
 CASES = {
     "mse": (MeanSquaredError(), 3, REALS, lambda y, t: ((y - t) ** 2).mean(1)),
     "half squares": (HalfSquares(), 3, REALS, lambda y, t: ((y - t) ** 2).sum(1) / 2),
@@ -71,12 +105,32 @@ CASES = {
     "huber": (Huber(0.7), 3, REALS, lambda y, t: huber(y - t).mean(1)),
     "log cosh": (LogCosh(), 3, REALS, lambda y, t: jnp.log(jnp.cosh(y - t)).mean(1)),
     "quantile": (Quantile(0.9), 3, REALS, lambda y, t: jnp.maximum(0.9 * (t - y), -0.1 * (t - y)).mean(1)),
+    "quantiles": (Quantiles(), 9, REALS, lambda z, t: pinball(three_quantiles(z), t, [0.05, 0.5, 0.95])),
+    "quantiles, even": (
+        Quantiles((0.1, 0.4, 0.6, 0.95)),
+        4,
+        REALS[:, 0],
+        lambda z, t: pinball(four_quantiles(z), t[:, None], [0.1, 0.4, 0.6, 0.95]),
+    ),
+    "quantiles, one": (Quantiles((0.9,)), 3, REALS, lambda y, t: pinball(y[:, None], t, [0.9])),
     "poisson": (Poisson(), 3, COUNTS, lambda y, t: (jnp.exp(y) - t * y).mean(1)),
     "gaussian": (
         GaussianNegativeLogLikelihood(),
         6,
         REALS,
-        lambda y, t: -jax.scipy.stats.norm.logpdf(t, y[:, :3], jnp.exp(y[:, 3:] / 2)).mean(1),
+        lambda y, t: -jax.scipy.stats.norm.logpdf(t, y[:, :3], jnp.sqrt(jnp.exp(y[:, 3:]) + 1e-6)).mean(1),
+    ),
+    "gaussian, high floor": (
+        GaussianNegativeLogLikelihood(0.7),
+        6,
+        REALS,
+        lambda y, t: -jax.scipy.stats.norm.logpdf(t, y[:, :3], jnp.sqrt(jnp.exp(y[:, 3:]) + 0.49)).mean(1),
+    ),
+    "gaussian, no floor": (
+        GaussianNegativeLogLikelihood(0),
+        2,
+        REALS[:, 0],
+        lambda y, t: -jax.scipy.stats.norm.logpdf(t, y[:, 0], jnp.exp(y[:, 1] / 2)),
     ),
     "cosine": (
         Cosine(),
@@ -139,6 +193,10 @@ CASES = {
         BINARY,
         lambda z, t: jnp.maximum(0, 1 - (2 * t - 1) * z[:, 0]) ** 2,
     ),
+    "ordinal": (Ordinal(), 4, RANKS, ordinal),
+    "ordinal, even": (Ordinal(), 3, RANKS % 4, ordinal),
+    "ordinal, two classes": (Ordinal(), 1, BINARY, ordinal),
+    "ordinal, weighted": (Ordinal(tuple(RANK_WEIGHTS)), 4, RANKS, lambda z, t: RANK_WEIGHTS[t] * ordinal(z, t)),
     "kullback-leibler": (
         KullbackLeibler(),
         3,
@@ -206,6 +264,107 @@ def test_huge_logits_give_finite_losses_and_derivatives(loss, dtype, outputs):
         assert loss.value(prediction, target) == pytest.approx(1e4)
 
 
+levels_of_quantiles = st.lists(st.sampled_from(np.arange(1, 100) / 100), min_size=1, max_size=9, unique=True).map(
+    sorted
+)
+scales = st.sampled_from([1e-3, 1.0, 50.0, 1e4])
+
+
+@given(levels_of_quantiles, st.integers(1, 5), st.integers(1, 4), scales, st.sampled_from(["float32", "float64"]))
+def test_quantiles_never_cross_and_their_derivative_is_that_of_differences(levels, samples, columns, scale, dtype):
+    loss, random = Quantiles(tuple(levels)), np.random.default_rng(len(levels))
+    z = (scale * random.normal(size=(samples, len(levels) * columns))).astype(dtype)
+    of_levels = loss.of_levels(z)
+    assert of_levels.shape == (samples, len(levels), columns)
+    assert (np.diff(of_levels, axis=1) >= 0).all()
+    np.testing.assert_array_equal(of_levels[:, loss.base], z.reshape(samples, -1, columns)[:, loss.base])
+    assert ((of_levels.min(axis=1) <= loss.point(z)) & (loss.point(z) <= of_levels.max(axis=1))).all()
+    t = random.normal(size=(samples, columns))
+    derivative = loss.derivative(z, t)
+    assert derivative.dtype == dtype
+    assert np.isfinite(derivative).all()
+    if scale == 1.0 and dtype == "float64":
+        direction = random.normal(size=z.shape)
+        numeric = central_difference(lambda h: loss.value(z + h * direction, t))
+        assert numeric == pytest.approx(float((derivative * direction).sum()), rel=1e-5, abs=1e-8)
+
+
+@given(st.integers(2, 12), st.integers(1, 5), scales, st.sampled_from(["float32", "float64"]))
+def test_probabilities_of_ordered_classes_are_valid_whatever_the_outputs(classes, samples, scale, dtype):
+    loss, random = Ordinal(), np.random.default_rng(classes)
+    z = (scale * random.normal(size=(samples, loss.outputs(classes)))).astype(dtype)
+    assert loss.width(z.shape[1]) == classes
+    probabilities = loss.probabilities(z)
+    assert probabilities.shape == (samples, classes)
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5 if dtype == "float32" else 1e-12)
+    assert (np.diff(loss.cumulative(z), axis=1) <= 0).all()
+    np.testing.assert_array_equal(loss.classes(z), loss._log_probabilities(z).argmax(axis=1))
+    t = random.integers(0, classes, samples)
+    assert np.isfinite(loss.value(z, t))
+    assert np.isfinite(loss.derivative(z, t)).all()
+    if scale == 1.0 and dtype == "float64":
+        direction = random.normal(size=z.shape)
+        numeric = central_difference(lambda h: loss.value(z + h * direction, t))
+        assert numeric == pytest.approx(float((loss.derivative(z, t) * direction).sum()), rel=1e-6, abs=1e-8)
+
+
+def test_the_probability_of_a_class_is_a_difference_of_sigmoids():
+    z = np.array([[0.3, -1.2, 0.7]])
+    above = 1 / (1 + np.exp(-Ordinal().cumulative(z)[0]))
+    np.testing.assert_allclose(Ordinal().probabilities(z)[0], -np.diff([1, *above, 0]), rtol=1e-12)
+
+
+def test_soft_targets_of_ordered_classes_weigh_the_losses_of_the_classes():
+    z, t = RANDOM.normal(size=(7, 2)), PROBABILITIES
+    expected = sum(t[:, k] * Ordinal().samples(z, np.full(7, k)) for k in range(3))
+    np.testing.assert_allclose(Ordinal().samples(z, t), expected)
+
+
+@pytest.mark.parametrize("s", [-1e4, -100.0, 0.0, 100.0, 1e4])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_gaussian_stays_finite_whatever_the_outputs(s, dtype):
+    prediction, target = np.array([[0.5, s]], dtype), np.zeros((1, 1))
+    loss = GaussianNegativeLogLikelihood()
+    assert np.isfinite(loss.value(prediction, target))
+    assert np.isfinite(loss.derivative(prediction, target)).all()
+    if s <= -100:
+        np.testing.assert_allclose(loss.deviation(prediction), 0.001, rtol=1e-5)
+
+
+def test_scores_of_distributions_are_in_units_of_the_target():
+    t, unit = np.array([[0.0], [1.0], [9.0]]), np.array([10.0])
+    z = np.array([[np.log(np.expm1(2.0)), 0.0, np.log(np.expm1(3.0))]] * 3)  # quantiles -2, 0 and 3
+    scores = Quantiles((0.05, 0.5, 0.95)).scores(z, t, unit)
+    assert scores["coverage_0.9"] == pytest.approx(2 / 3)
+    assert scores["interval_width_0.9"] == pytest.approx(50)
+    by_hand = [[0.05 * 2, 0, 0.05 * 3], [0.05 * 3, 0.5, 0.05 * 2], [0.05 * 11, 0.5 * 9, 0.95 * 6]]
+    assert scores["pinball"] == pytest.approx(10 * np.mean(by_hand))
+    weighted = Quantiles((0.05, 0.5, 0.95)).scores(z, t, unit, np.array([1.0, 1.0, 2.0]))
+    assert weighted["coverage_0.9"] == pytest.approx(0.5)
+    of_gaussian = GaussianNegativeLogLikelihood(0).scores(np.array([[0.0, 2 * np.log(2.0)]] * 3), t, unit)
+    expected = -jax.scipy.stats.norm.logpdf(10 * t, 0, 20).mean()
+    assert of_gaussian["negative_log_likelihood"] == pytest.approx(float(expected))
+    assert of_gaussian["coverage_0.9"] == pytest.approx(2 / 3)
+    assert of_gaussian["interval_width_0.9"] == pytest.approx(2 * 1.6448536269514722 * 20)
+    assert MeanSquaredError().scores(t, t, unit) == {}
+
+
+def test_a_loss_without_quantiles_says_which_to_train_with():
+    with pytest.raises(
+        SettingError, match=r"MeanSquaredError predicts no quantiles; for 0.05 and 0.95, train with the"
+    ):
+        MeanSquaredError().quantiles(REALS, (0.05, 0.95))
+    with pytest.raises(SettingError, match=r"are 0.1 and 0.9; for 0.05, train with the loss 'quantiles 0.05 0.5'"):
+        Quantiles((0.1, 0.9)).quantiles(np.zeros((1, 2)), (0.05,))
+
+
+def test_quantiles_of_a_gaussian_are_those_of_the_normal_distribution():
+    prediction = np.array([[3.0, 2 * np.log(0.5)]])
+    found = GaussianNegativeLogLikelihood(0).quantiles(prediction, (0.1, 0.5, 0.975))[0, :, 0]
+    np.testing.assert_allclose(found, jax.scipy.stats.norm.ppf(np.array([0.1, 0.5, 0.975]), 3, 0.5))
+
+
 @given(st.integers(1, 6), st.integers(2, 4), st.integers(0, 99))
 def test_doubling_all_sample_weights_doubles_the_loss(samples, classes, seed):
     random = np.random.default_rng(seed)
@@ -224,6 +383,15 @@ def test_a_loss_is_made_by_name_and_has_a_formula(name):
 
 def test_names_take_settings_and_invalid_ones_raise():
     assert losses.loss("huber 0.5") == Huber(0.5)
+    assert losses.loss("quantiles 0.1 0.5 0.9") == Quantiles((0.1, 0.5, 0.9))
+    assert losses.loss("quantiles levels=0.3") == Quantiles((0.3,))
+    for wrong in ("quantiles 0.5 0.1", "quantiles 0.5 0.5", "quantiles 0 0.5", "quantiles 0.5 1"):
+        with pytest.raises(SettingError, match="between 0 and 1, in ascending order"):
+            losses.loss(wrong)
+    with pytest.raises(SettingError, match="levels is set twice"):
+        losses.loss("quantiles 0.1 levels=0.5")
+    with pytest.raises(SettingError, match="the floor is 2; it is a deviation"):
+        losses.loss("gaussian 2")
     with pytest.raises(SettingError, match="did you mean 'huber'"):
         losses.loss("hubr")
     with pytest.raises(SettingError, match="mse takes no values"):
@@ -253,6 +421,10 @@ def test_probabilities_classes_and_point_predictions():
     assert Hinge().probabilities(z) is None
     np.testing.assert_allclose(Poisson().point(np.array([[0.0]])), [[1]])
     np.testing.assert_allclose(GaussianNegativeLogLikelihood().point(np.array([[3.0, 0.0]])), [[3]])
+    step = np.log(np.expm1(1.0))  # whose softplus is 1
+    np.testing.assert_allclose(Quantiles().point(np.array([[step, 3.0, step]])), [[3]])
+    np.testing.assert_allclose(Quantiles((0.4, 0.8)).point(np.array([[3.0, step]])), [[3.25]])
+    np.testing.assert_allclose(Quantiles((0.1, 0.2)).point(np.array([[step, 3.0]])), [[3]])
 
 
 @pytest.mark.parametrize(

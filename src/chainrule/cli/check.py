@@ -83,8 +83,9 @@ def _random(text: str, inputs: int, loss: str | None, seed: int) -> dict[str, An
     require(network.parameters.size > 0, f"--network {text!r} has no weights to check; add a layer such as '8 tanh'")
     random = generator(seed, "check")
     x = random.normal(size=(8, inputs))
-    classes, shape = max(network.output_shape[-1], 2), (8, *network.output_shape)
-    y = random.integers(0, classes, 8) if "classification" in chosen.tasks else random.normal(size=shape)
+    width = chosen.width(network.output_shape[-1])
+    shape = (8, *network.output_shape[:-1], width)
+    y = random.normal(size=shape) if chosen.task == "regression" else random.integers(0, max(width, 2), 8)
     return {"network": network, "loss": chosen, "x": x, "y": y}
 
 

@@ -26,7 +26,14 @@ Target = Annotated[
 ]
 Task = Annotated[
     str | None,
-    typer.Option(help="'classification', 'regression' or 'multilabel' (several columns of 0 and 1), if ambiguous."),
+    typer.Option(
+        help="'classification', 'regression', 'ordinal' (classes in order) or 'multilabel' (several columns of 0 and "
+        "1), if ambiguous."
+    ),
+]
+Order = Annotated[
+    str | None,
+    typer.Option(help="The classes in order, from the lowest, such as 'low,medium,high'; numbers need none."),
 ]
 Drop = Annotated[list[str] | None, typer.Option(help="A column to leave out; can be repeated.")]
 Read = Annotated[
@@ -89,6 +96,8 @@ def as_option(name: str, value: Any = None) -> str:
     if name == "image_size":
         height, width = value
         return f"{option} {width}x{height}"
+    if name == "order":
+        return f"{option} {shlex.quote(','.join(map(str, value)))}"
     values = value if isinstance(value, list | tuple) else [value]
     return " ".join(f"{option} {shlex.quote(str(item))}" for item in values)
 
@@ -147,6 +156,15 @@ def image_size(text: str | None) -> Shape | None:
     if match is None or int(match[1]) < 1 or int(match[2]) < 1:
         raise SettingError(f"--image-size {text!r}: write it as width x height, such as 28x28")
     return int(match[2]), int(match[1])
+
+
+def in_order(text: str | None) -> list[str] | None:
+    """Classes from a text such as "low,medium,high"."""
+    if text is None:
+        return None
+    labels = [label.strip() for label in text.split(",")]
+    require(len(labels) > 1 and all(labels), f"--order {text!r}: list the classes from the lowest, such as 'low,high'")
+    return labels
 
 
 def read_as(texts: list[str] | None) -> dict[str, str]:

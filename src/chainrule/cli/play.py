@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import Drop, Read, Target, Task, leave_out, output_suffix, read_as
+from chainrule.cli.options import Drop, Order, Read, Target, Task, in_order, leave_out, output_suffix, read_as
 from chainrule.errors import SettingError, require
 
 
@@ -24,6 +24,7 @@ def play(
     ] = None,
     target: Target = None,
     task: Task = None,
+    order: Order = None,
     drop: Drop = None,
     read: Read = None,
     host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
@@ -55,9 +56,10 @@ def play(
         leave_out(context, "--save writes a page with its own network, which needs no server", "save", "browser")
         _write_recording(save)
         return
-    chosen = target or task or drop or read
+    chosen = target or task or order or drop or read
     require(
-        what is not None or not chosen, "--target, --task, --drop and --read are for a file; pass it, or leave them out"
+        what is not None or not chosen,
+        "--target, --task, --order, --drop and --read are for a file; pass it, or leave them out",
     )
     from chainrule.data import BUILTIN, load
     from chainrule.play.samples import TEST, VALIDATION
@@ -78,6 +80,7 @@ def play(
             what,
             target=target or None,
             task=task,
+            order=in_order(order),
             drop=drop or [],
             read=read_as(read),
             validation=VALIDATION,

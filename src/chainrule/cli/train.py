@@ -18,6 +18,7 @@ from chainrule.cli.options import (
     EngineName,
     LossName,
     Metrics,
+    Order,
     Read,
     Seed,
     Shuffle,
@@ -29,6 +30,7 @@ from chainrule.cli.options import (
     Threads,
     Validation,
     image_size,
+    in_order,
     leave_out,
     metric_names,
     read_as,
@@ -61,6 +63,12 @@ def train(
         ),
     ] = None,
     loss: LossName = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            help="Learn intervals that hold this share of the targets: --loss 'quantiles 0.05 0.5 0.95' for 0.9."
+        ),
+    ] = None,
     class_weight: ClassWeights = None,
     optimizer: Annotated[
         str | None, typer.Option(help="The optimizer, such as 'adam 0.001' or 'sgd 0.1 schedule=cosine clip=1'.")
@@ -92,6 +100,7 @@ def train(
         str | None, typer.Option(help="A penalty on the weights: 'l2 0.001', 'l1 0.001' or 'elastic 0.001 0.001'.")
     ] = None,
     task: Task = None,
+    order: Order = None,
     drop: Drop = None,
     read: Read = None,
     size: Size = None,
@@ -117,6 +126,10 @@ def train(
 
       chainrule train houses.csv --target price --network "64 relu, dropout 0.2, 32 relu"
 
+      chainrule train houses.csv --target price --interval 0.9
+
+      chainrule train reviews.csv --target stars --task ordinal
+
       chainrule train iris --optimizer "sgd 0.1 schedule=cosine" --epochs 50 --seed 1
 
       chainrule train breast-cancer --monitor roc_auc --patience 10 --threshold f1
@@ -137,8 +150,12 @@ def train(
     from chainrule.runs import Recorder, follow, for_loss
     from chainrule.runs.folder import check_free
     from chainrule.runs.recorder import LIMIT
+    from chainrule.runs.trained import ends
     from chainrule.training import make_plan, start
 
+    if interval is not None:
+        require(loss is None, "--interval chooses the loss; leave --loss or --interval out")
+        loss = "quantiles {:.12g} 0.5 {:.12g}".format(*ends(interval))
     if limit is not None:
         require(0 < limit < 1e9, f"--limit {limit:g}: pass a number of megabytes greater than 0")
     most_threads(threads)
@@ -147,7 +164,7 @@ def train(
     dataset = load(
         data, target=target or None, drop=drop or [], task=task, image_size=image_size(size),
         validation=share_or_file(validation, "validation"), test=share_or_file(test, "test"), split=split,
-        shuffle=shuffle, seed=seed, read=read_as(read), **for_loss(loss),
+        shuffle=shuffle, seed=seed, read=read_as(read), order=in_order(order), **for_loss(loss),
     )  # fmt: skip
     plan = make_plan(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
@@ -274,9 +291,13 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     if progress.best and trained.plan.patience is not None:
         reason += f"; restored the weights of epoch {progress.best.epoch}"
     display.err.print(reason)
-    best = {"classification": ("accuracy",), "multilabel": ("accuracy", "f1"), "regression": ("r2", "rmse")}
+    best = {
+        "classification": ("accuracy",), "ordinal": ("accuracy", "rank_mae"), "multilabel": ("accuracy", "f1"),
+        "regression": ("r2", "rmse"),
+    }  # fmt: skip
     own = [*map(name_of, trained.plan.metrics), trained.plan.monitor]
-    shown = [name for name in dict.fromkeys((*best[data.task], *own)) if name in metrics and name != "loss"]
+    covered = [name for name in metrics if name.startswith("coverage")]
+    shown = [name for name in dict.fromkeys((*best[data.task], *own, *covered)) if name in metrics and name != "loss"]
     lines = {f"test {display.label(name)}": display.number(name, metrics[name]) for name in shown}
     if trained.threshold is not None:
         lines["threshold"] = use.threshold_line(trained)

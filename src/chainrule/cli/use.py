@@ -16,6 +16,9 @@ from chainrule.cli.options import AsJson, Metrics, RunFolder, Threads, metric_na
 from chainrule.errors import require
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chainrule.arrays import Array
     from chainrule.runs import Run, Trained
 
 Samples = Annotated[
@@ -41,25 +44,38 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The CSV or JSON file to write; default: stdout.")
     ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            help="Predict between which numbers the target lies with this probability, such as 0.9; the run's loss"
+            " must be 'gaussian', or quantiles with these ends."
+        ),
+    ] = None,
     threshold: Threshold = None,
     threads: Threads = None,
     json: AsJson = False,
 ) -> None:
-    """Predict the target of each sample, with the probability of each class.
+    """Predict the target of each sample, with the probability of each class, the quantiles, or the
+    deviation, if the run's loss predicts them.
 
     Examples:
 
       chainrule predict runs/houses-1 new.csv -o prices.csv
 
+      chainrule predict runs/houses-1 new.csv --interval 0.9
+
       chainrule predict runs/digits-1 digits --json
     """
     from chainrule.data import find_samples
     from chainrule.runs import Run
+    from chainrule.runs.trained import ends
 
     opened = Run.open(run)
     suffix = output_suffix(output, "predictions are", ".csv", ".json") if output is not None else None
     trained = _decided(opened, threshold)
-    rows = _predictions(trained, find_samples(data, _image_size(opened), trained.texts), threads)
+    if interval is not None:
+        ends(interval)  # raises an error for what is no share, before the data is read
+    rows = _predictions(trained, find_samples(data, _image_size(opened), trained.texts), interval, threads)
     if output is not None:
         text = jsonlib.dumps(rows, indent=1) + "\n" if json or suffix == ".json" else _csv(rows)
         display.write(output, text.encode(), f"{len(rows):,} predictions")
@@ -74,17 +90,37 @@ def _image_size(run: Run) -> Any:
     return tuple(settings["image_size"]) if settings and settings["image_size"] else None
 
 
-def _predictions(trained: Trained, source: Any, threads: int | None) -> list[dict[str, Any]]:
-    target = trained.target
-    raw = trained.raw(source, threads)
-    values, probabilities = trained.decoded(raw), trained.plan.loss.probabilities(raw)
-    values = values.reshape(len(values), -1)
-    rows: list[dict[str, Any]] = [dict(zip(target.names, row, strict=True)) for row in values.tolist()]
-    if probabilities is not None and target.task != "regression":
+def _predictions(trained: Trained, source: Any, interval: float | None, threads: int | None) -> list[dict[str, Any]]:
+    target, raw = trained.target, trained.raw(source, threads)
+    columns = _of_columns(target.names, "", trained.decoded(raw))
+    columns |= _distribution(trained, raw, interval)
+    probabilities = trained.plan.loss.probabilities(raw) if target.task != "regression" else None
+    if probabilities is not None:
         names = [f"probability_{label}" for label in target.classes or target.columns]
-        for row, of_classes in zip(rows, probabilities.tolist(), strict=True):
-            row |= zip(names, of_classes, strict=True)
-    return rows
+        columns |= zip(names, probabilities.T, strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*(v.tolist() for v in columns.values()), strict=True)]
+
+
+def _distribution(trained: Trained, raw: Array, interval: float | None) -> dict[str, Array]:
+    """The columns of an interval, or of all quantiles, and of the deviation, by name."""
+    from chainrule.runs.trained import ends
+
+    names, loss = trained.target.names, trained.plan.loss
+    columns: dict[str, Array] = {}
+    levels = ends(interval) if interval is not None else getattr(loss, "levels", ())
+    of_levels = ("lower", "upper") if interval is not None else [f"quantile_{level:g}" for level in levels]
+    if len(levels) > 1:  # a single quantile is the point prediction
+        quantiles = trained.quantiles_of(raw, levels).swapaxes(0, 1)
+        for what, values in zip(of_levels, quantiles, strict=True):
+            columns |= _of_columns(names, f"_{what}", values)
+    if loss.deviation(raw) is not None:
+        columns |= _of_columns(names, "_deviation", trained.deviations_of(raw))
+    return columns
+
+
+def _of_columns(names: Sequence[str], suffix: str, values: Array) -> dict[str, Array]:
+    """The columns of the predictions for one quantity or several, by name."""
+    return dict(zip([name + suffix for name in names], values.reshape(len(values), -1).T, strict=True))
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

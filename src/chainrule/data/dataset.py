@@ -19,7 +19,7 @@ from chainrule.data.columns import ColumnUse, check_prepared
 from chainrule.data.dataframes import as_polars, from_pair, is_frame, samples_of
 from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.prepared import prepared
-from chainrule.data.source import TASKS, Sample, Source, check_types, from_table
+from chainrule.data.source import OF_CLASSES, TASKS, Sample, Source, check_types, from_table
 from chainrule.data.splits import CHANCE, Split, divide
 from chainrule.data.targets import Target, class_numbers, fit_target, infer_task, is_one_hot
 from chainrule.errors import DataError, SettingError, require, setting, unknown
@@ -106,7 +106,7 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """The task: "classification", "regression" or "multilabel"."""
+        """The task: "classification", "ordinal", "regression" or "multilabel"."""
         return self.target.task
 
     @property
@@ -149,8 +149,8 @@ def from_arrays(
         x: samples of shape (samples, ...)
         y: class indices of shape (samples,); numbers of shape (samples,) or (samples, outputs); or
             labels, 0 or 1, of shape (samples, labels)
-        task: "classification", "regression" or "multilabel"; by default inferred from y, where
-            several columns are numbers
+        task: "classification", "ordinal", "regression" or "multilabel"; by default inferred from y,
+            where several columns are numbers
         validation: x and y of the validation set
         weight: (samples,) sample weights
     """
@@ -159,8 +159,8 @@ def from_arrays(
     width = 1 if source.target.ndim == 1 else source.target.shape[1]
     if task is None and width > 1:
         task = "regression"
-    if (task or infer_task(source, source.target)) == "classification":
-        target = Target("classification", classes=tuple(range(max(int(source.target.max()) + 1, 2))))
+    if (found := task or infer_task(source, source.target)) in OF_CLASSES:
+        target = Target(found, classes=tuple(range(max(int(source.target.max()) + 1, 2))))
     elif task == "multilabel":
         target = fit_target(source, np.arange(len(source)), scale=False)
     else:
@@ -186,8 +186,8 @@ def find(
             DataFrame
         target: the column to predict, or several; by default the last
         drop: columns to leave out
-        task: "classification", "regression" or "multilabel" (several columns of 0 and 1); by
-            default inferred from the target
+        task: "classification", "ordinal" (classes in order), "regression" or "multilabel" (several
+            columns of 0 and 1); by default inferred from the target
         image_size: (height, width) to which images are resized
         read: what to read columns as instead of what is recognized, such as {"zip": "category"}:
             number, category, date, time or boolean
@@ -262,6 +262,7 @@ def load(
     likely_task: str | None = None,
     weight: Array | None = None,
     read: Mapping[str, str] | None = None,
+    order: Sequence[Any] | None = None,
     preparation: Preparation | None = None,
 ) -> Dataset:
     """Read, split and prepare a data set. Everything is fitted on the training set only.
@@ -271,8 +272,8 @@ def load(
             DataFrame
         target: the column to predict, or several; by default the last
         drop: columns to leave out
-        task: "classification", "regression" or "multilabel" (several columns of 0 and 1); by
-            default inferred from the target
+        task: "classification", "ordinal" (classes in order), "regression" or "multilabel" (several
+            columns of 0 and 1); by default inferred from the target
         image_size: (height, width) to which images are resized
         validation: share of the rows for the validation set, or separate data in a form of `what`
         test: the same for the test set
@@ -285,6 +286,8 @@ def load(
         weight: (samples,) sample weights
         read: what to read columns as instead of what is recognized, such as {"zip": "category"}:
             number, category, date, time or boolean
+        order: the classes from the lowest to the highest, such as ["low", "medium", "high"], for
+            an ordinal target; numbers are in order by themselves
         preparation: a fitted preparation to use instead of fitting one
 
     Raises:
@@ -299,6 +302,10 @@ def load(
     reading: dict[str, Any] = {"target": target, "drop": drop, "task": task, "image_size": image_size}
     if read:
         reading["read"] = read
+    if order is not None:
+        order = _checked_order(order)
+        require(task in (None, "ordinal"), f"the classes have an order, but the task is {task}; leave one out")
+        task = reading["task"] = "ordinal"
     seed, by = generators.seed(seed), Split.named(split, shuffle)
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
         kept = {**reading, "drop": [column for column in drop if column != by.column]}
@@ -315,7 +322,7 @@ def load(
         rows = divide(source, shares[0], shares[1], seed, by)
         source = by.without(source, drop)
         if preparation is None:
-            preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target))
+            preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target, order))
         # A table is faster to encode than to divide; pictures would take twice the memory.
         whole = prepare(preparation, source) if source.is_table else None
         training, held_out, tested = (
@@ -336,6 +343,8 @@ def load(
             splitting = {"validation": validation, "test": test, "seed": seed}
             splitting |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
             settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
+            if order is not None:
+                settings["order"] = list(order)
         used, held_out_rows, tested_rows = (r if len(r) else None for r in rows)
         return Dataset(
             training, held_out, tested, preparation.target, preparation, source.name, source.fingerprint, settings,
@@ -381,7 +390,7 @@ def _of_one_column(source: Source) -> Source:
         return source
     classes = class_numbers(y, source.name)
     classes = np.array(source.target_columns)[classes] if source.target_columns else classes
-    return replace(source, target=classes, task="classification")
+    return replace(source, target=classes, task=source.task or "classification")
 
 
 def _absolute(what: Any) -> Any:
@@ -420,6 +429,17 @@ def _likely(task: str | None, target: Array | None) -> str | None:
     are_labels = target is not None and target.ndim > 1 and not is_one_hot(target)
     ruled_out = not numeric if task == "regression" else are_labels
     return None if ruled_out else task
+
+
+def _checked_order(order: Any) -> tuple[Any, ...]:
+    """The classes of an ordinal target, in order; raises SettingError for what can't be that."""
+    rule = "list each class once, from the lowest to the highest, such as ['low', 'medium', 'high']"
+    listed = isinstance(order, Iterable) and not isinstance(order, str | bytes | Mapping | set)
+    labels = [label.item() if isinstance(label, np.generic) else label for label in order] if listed else []
+    plain = all(isinstance(label, str | int | float | bool) for label in labels)
+    fits = plain and len(labels) > 1 and len({str(label) for label in labels}) == len(labels)
+    require(fits, f"the order of the classes is {brief(order)}; {rule}")
+    return tuple(labels)
 
 
 def _checked_weight(weight: Any) -> Array | None:

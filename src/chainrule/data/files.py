@@ -37,7 +37,7 @@ def read(
         path: a file of a table, a pattern that several of them match, an NPZ file, or a folder
         target: a table's target column, or several; by default the last
         drop: a table's columns to leave out
-        task: "classification", "regression" or "multilabel", if known
+        task: "classification", "ordinal", "regression" or "multilabel", if known
         image_size: (height, width) to which images are resized
         read: what to read a table's columns as
 
@@ -99,7 +99,7 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
             for a network with several inputs
         y: targets of shape (samples,) or (samples, outputs); None if there are none
         name: used in error messages
-        task: "classification", "regression" or "multilabel", if known
+        task: "classification", "ordinal", "regression" or "multilabel", if known
         fingerprint: hash of the content; computed if empty
 
     Raises:

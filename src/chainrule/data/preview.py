@@ -55,6 +55,6 @@ def preview(frame: pl.DataFrame, target: str, data: Dataset | None, most: int) -
 
 
 def _use_of_target(data: Dataset) -> str:
-    if data.task == "classification":
+    if data.target.is_class:
         return f"predicted: one of {len(data.target.classes)} classes"
     return "predicted: a number, scaled to mean 0 and standard deviation 1"

@@ -18,7 +18,9 @@ from chainrule.errors import DataError, nearest, setting, unknown
 if TYPE_CHECKING:
     import polars as pl
 
-TASKS = ("classification", "regression", "multilabel")
+TASKS = ("classification", "ordinal", "regression", "multilabel")
+OF_CLASSES = ("classification", "ordinal")
+"""The tasks of which a prediction is one of some classes."""
 
 LARGEST = float(np.finfo(np.float32).max)
 """Larger numbers can't be prepared: networks compute in float32 by default."""
@@ -55,7 +57,7 @@ class Source:
         features: a table (a polars DataFrame), or an array of shape (samples, *sample_shape)
         target: (samples,) or (samples, outputs); None if there are no targets
         target_name: name of the target
-        task: "classification", "regression" or "multilabel", if known
+        task: "classification", "ordinal", "regression" or "multilabel", if known
         fingerprint: SHA-256 hash of the content; computed if not given
         weight: (samples,) sample weights; None if all are equal
         columns: feature names of an array; empty if it has none
@@ -147,7 +149,7 @@ def from_table(
         frame: the table
         target: the target column, or several; by default the last
         drop: columns to leave out
-        task: "classification", "regression" or "multilabel", if known
+        task: "classification", "ordinal", "regression" or "multilabel", if known
         fingerprint: hash of the content; computed if empty
         read: what to read columns as, such as {"price": "number"}
 
@@ -300,7 +302,7 @@ def target_column(name: str, values: pl.Series, task: str | None) -> Array:
         raise DataError(f"{name}, column {values.name!r}: its values can't be predicted: they are {values.dtype}")
     missing = values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
     check_cells(name, values, missing, "the target is missing or NaN; fill it in or remove the row")
-    if values.dtype == pl.String and task != "classification" and (task == "regression" or _nearly("number", values)):
+    if values.dtype == pl.String and task not in OF_CLASSES and (task == "regression" or _nearly("number", values)):
         problem = "{value!r} is not a number, but the target is numeric; correct the cell, or pass "
         check_cells(name, values, _no("number", values), problem, setting("task", "classification"))
         values = numbers(values)

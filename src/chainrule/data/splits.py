@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data.columns import check_cells, kind_of
 from chainrule.data.encoders import as_dates, cleaned, date_format
-from chainrule.data.source import Source
+from chainrule.data.source import OF_CLASSES, Source
 from chainrule.data.targets import infer_task
 from chainrule.errors import DataError, SettingError, require, setting, unknown
 from chainrule.generators import generator
@@ -131,7 +131,7 @@ def divide(source: Source, validation: float, test: float, seed: int, by: Split 
         return _by_group(source, values, counts, random)
     if by.by == "chance":
         order = random.permutation(samples)
-        is_classified = source.target is not None and infer_task(source, source.target) == "classification"
+        is_classified = source.target is not None and infer_task(source, source.target) in OF_CLASSES
         if is_classified and source.target is not None and source.target.ndim == 1:
             order = _interleaved(source.target[order], order, random)
         parts = np.zeros(samples, dtype=np.int8)

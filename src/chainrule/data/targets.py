@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data.columns import shortened
-from chainrule.data.source import LARGEST, Source
+from chainrule.data.source import LARGEST, OF_CLASSES, Source
 from chainrule.errors import DataError, setting
 
 
@@ -20,9 +20,9 @@ class Target:
     which a sample may have any number.
 
     Attributes:
-        task: "classification", "regression" or "multilabel"
+        task: "classification", "ordinal" (classes in order), "regression" or "multilabel"
         name: name of the target
-        classes: the class labels, in the order of the network's outputs; for classification
+        classes: the class labels, in the order of the network's outputs; none for regression
         mean: mean of each output in the training set; for regression
         deviation: standard deviation of each output in the training set; for regression
         columns: names of the columns of a target that has several, such as the labels; empty if
@@ -39,19 +39,24 @@ class Target:
     @property
     def width(self) -> int:
         """The number of classes, of labels, or of numbers to predict."""
-        return len({"classification": self.classes, "multilabel": self.columns}.get(self.task, self.mean))
+        return len(self.classes if self.is_class else self.columns if self.task == "multilabel" else self.mean)
+
+    @property
+    def is_class(self) -> bool:
+        """Whether it is one of some classes."""
+        return self.task in OF_CLASSES
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the columns that are predicted."""
-        if self.task == "classification" or (self.width == 1 and not self.columns):
+        if self.is_class or (self.width == 1 and not self.columns):
             return (self.name,)
         return self.columns or numbered(self.name, self.width)
 
     @property
     def about(self) -> str:
         """The task, and how much there is to predict, in words."""
-        counted = {"classification": "classes", "multilabel": "labels"}.get(self.task, "numbers")
+        counted = "classes" if self.is_class else "labels" if self.task == "multilabel" else "numbers"
         return self.task if self.width == 1 else f"{self.task}, {self.width} {counted}"
 
     @property
@@ -77,7 +82,7 @@ class Target:
         `name` is used in error messages. Raises DataError for an unknown class, a value that isn't
         finite, or a different number of outputs.
         """
-        if self.task != "classification":
+        if not self.is_class:
             values = np.asarray(values).reshape(len(values), -1)
             if values.shape[1] != self.width:
                 raise DataError(
@@ -193,22 +198,25 @@ def infer_task(source: Source, target: Array) -> str:
     return "classification" if len(np.unique(target)) <= min(20, max(2, len(target) // 5)) else "regression"
 
 
-def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
+def fit_target(source: Source, training_rows: Array, scale: bool, order: Sequence[Any] | None = None) -> Target:
     """Fit the target: its classes, from all rows, or its mean and deviation in the training set.
 
     Args:
         source: the raw data
         training_rows: row numbers of the training set
         scale: whether to standardize a numeric target; otherwise mean 0 and deviation 1 are used
+        order: the classes of an ordinal target, from the lowest; by default numbers in ascending
+            order
 
     Raises:
-        DataError: there is a single class or value, or there are too many classes for the rows
+        DataError: there is a single class or value, there are too many classes for the rows, or
+            the order of the classes is not known
     """
     target, name = source.target, source.target_name
     assert target is not None
     where = f"{source.name}, column {name!r}"
     task = infer_task(source, target)
-    if task == "classification":
+    if task in OF_CLASSES:
         classes = list(source.classes) or sorted(set(target.tolist()), key=lambda label: (str(type(label)), label))
         if len(classes) < 2:
             raise DataError(
@@ -217,7 +225,8 @@ def fit_target(source: Source, training_rows: Array, scale: bool) -> Target:
         if not source.classes and len(classes) > min(len(target) // 2, max(20, len(target) // 5)):
             many = f"{len(classes)} classes in {len(target)} rows are too many to learn"
             raise DataError(f"{where}: {many}; is it the right column, or numeric ({setting('task', 'regression')})?")
-        return Target(task, name, tuple(classes), columns=source.target_columns)
+        in_order = _ordered(classes, order, where) if task == "ordinal" else tuple(classes)
+        return Target(task, name, in_order, columns=source.target_columns)
     if task == "multilabel":
         return _fit_labels(source, target)
     numbers = quantities(target, source.name, name)
@@ -242,6 +251,22 @@ def _fit_labels(source: Source, target: Array) -> Target:
     if (labels == labels[0]).all():
         raise DataError(f"{source.name}: every row has the same labels; there is nothing to learn")
     return Target("multilabel", name, columns=columns)
+
+
+def _ordered(classes: list[Any], order: Sequence[Any] | None, where: str) -> tuple[Any, ...]:
+    """The classes from the lowest to the highest; raises DataError if their order is not known."""
+    if order is None:
+        if any(isinstance(label, str) for label in classes):
+            problem = f"the order of the classes {_shortened(classes)} is not known"
+            example = setting("order", [str(shortened(label)) for label in classes[:3]])
+            raise DataError(f"{where}: {problem}; list them from the lowest ({example})")
+        return tuple(classes)
+    known = {str(label): label for label in classes}  # by text, because an order may be given as text
+    missing = [label for label in classes if str(label) not in map(str, order)]
+    if missing:
+        problem = f"the order {_shortened(order)} lacks {shortened(missing[0])!r}"
+        raise DataError(f"{where}: {problem}; list every class, from the lowest")
+    return tuple(known.get(str(label), label) for label in order)
 
 
 def mean_and_deviation(x: Array, where: str, weight: Array | None = None) -> tuple[Array, Array]:

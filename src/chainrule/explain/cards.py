@@ -163,11 +163,13 @@ def _own_input(e: Explanation, unit: Unit) -> int | None:
 
 
 def _say_target(card: Card, trace: Trace, unit: Unit) -> None:
-    """The target of an output and the error: of a class its probability minus 1 or 0."""
+    """The target of an output and the error: of a class its probability minus 1 or 0. A loss that
+    makes something else of its outputs, such as quantiles, has no error of one output.
+    """
     targets, output, loss = trace.batch.y, trace.tape.output, trace.problem.loss
     probabilities = loss.probabilities(output)
     one_per_sample = targets.size == len(targets)
-    if probabilities is not None:
+    if probabilities is not None and output.shape[1] in (1, probabilities.shape[1]):
         column = unit.index[-1] if output.shape[1] > 1 else probabilities.shape[1] - 1
         hit = targets.ravel()[unit.sample] == column if one_per_sample else targets[unit.sample, column]
         symbol, value, target = "p", float(probabilities[unit.sample, column]), float(hit)
@@ -177,7 +179,11 @@ def _say_target(card: Card, trace: Trace, unit: Unit) -> None:
         target = float(targets.reshape(output.shape)[unit.index])
         card.say(f"target t = {short(target)}")
     else:
-        card.say(*([f"target: class {int(targets.ravel()[unit.sample])}"] if one_per_sample else []))
+        if meaning := trace.meaning(unit):
+            card.say(meaning.replace("-", "\u2212"))
+        if one_per_sample:
+            number = targets.ravel()[unit.sample]
+            card.say(f"target t = {short(number)}" if loss.task == "regression" else f"target: class {int(number)}")
         return
     card.say(f"error = {symbol} \u2212 t")
     card.say(f"= {short(value - target)}", bold=True)

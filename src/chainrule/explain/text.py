@@ -140,7 +140,8 @@ def loss_line(term: LossTerm) -> str:
     """The derivative of the loss with respect to an output, as a product of its factors."""
     weight = "" if term.sample_weight == 1 else f"{term.sample_weight:.6g} (the sample's weight) x "
     mean = "" if term.samples == 1 else f" / {term.samples} (samples in the batch)"
-    return f"the derivative of the loss: {weight}{term.slope:.6g}{mean}"
+    meaning = f"; {term.meaning}" if term.meaning else ""
+    return f"the derivative of the loss: {weight}{term.slope:.6g}{mean}{meaning}"
 
 
 def _paths(e: Explanation) -> Iterator[str]:

@@ -61,11 +61,13 @@ class LossTerm:
         slope: the derivative of the loss of the sample
         sample_weight: the weight of the sample
         samples: the number of samples in the batch, over which the loss is averaged
+        meaning: what the loss makes of the output, such as "quantile 0.9 = 1.2"; mostly empty
     """
 
     slope: float
     sample_weight: float
     samples: int
+    meaning: str = ""
 
 
 class Trace:
@@ -137,6 +139,10 @@ class Trace:
     def loss_term(self, unit: Unit) -> LossTerm:
         """The factors of the delta of a network output."""
         prediction, batch = self.tape.output, self.batch
-        slope = float(self.problem.loss.slopes(prediction, batch.y)[unit.index])
-        weight = 1.0 if batch.weight is None else float(batch.weight[unit.sample])
-        return LossTerm(slope, weight, len(prediction))
+        loss, weight = self.problem.loss, 1.0 if batch.weight is None else float(batch.weight[unit.sample])
+        slope = float(loss.slopes(prediction, batch.y)[unit.index]) + 0.0  # -0 is 0
+        return LossTerm(slope, weight, len(prediction), self.meaning(unit))
+
+    def meaning(self, unit: Unit) -> str:
+        """What the loss makes of a network output; see `Loss.meaning`."""
+        return self.problem.loss.meaning(self.tape.output[unit.sample : unit.sample + 1], unit.index[-1])

@@ -237,12 +237,11 @@ def _drawn(problem: Problem, seed: int, attempt: int) -> Worksheet:
     weights = random.choice([-1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0], network.parameters.size)
     x = random.choice([-2.0, -1.0, 1.0, 2.0, 3.0], (1, *network.input_shape))
     outputs = network.output_shape[0]
-    if problem.loss.task == "classification":
-        y = random.integers(0, max(outputs, 2), 1)
+    width = problem.loss.width(outputs)  # a loss may read several outputs for a target
+    if problem.loss.task == "regression":
+        y = random.choice([0.0, 1.0, 2.0], (1, width))
     else:
-        y = random.choice(
-            [0.0, 1.0, 2.0], (1, outputs // problem.loss.outputs(1))
-        )  # a loss may read several outputs per target
+        y = random.integers(0, max(width, 2), 1)
     return _worksheet(problem, weights, x, y)
 
 

@@ -15,17 +15,17 @@ from chainrule.losses.classification import (
     KullbackLeibler,
     SquaredHinge,
 )
+from chainrule.losses.distributional import GaussianNegativeLogLikelihood, Quantile, Quantiles
+from chainrule.losses.ordinal import Ordinal
 from chainrule.losses.penalties import Penalty, elastic, l1, l2
 from chainrule.losses.regression import (
     Cosine,
-    GaussianNegativeLogLikelihood,
     HalfSquares,
     Huber,
     LogCosh,
     MeanAbsoluteError,
     MeanSquaredError,
     Poisson,
-    Quantile,
 )
 
 NAMED: dict[str, Callable[..., Loss]] = named(Loss)
@@ -33,7 +33,9 @@ NAMED: dict[str, Callable[..., Loss]] = named(Loss)
 
 
 def loss(what: str | Loss) -> Loss:
-    """Return a loss as it is, or make one from a text: "huber 0.5" or "quantile level=0.9"."""
+    """Return a loss as it is, or make one from a text: "huber 0.5", "quantile level=0.9" or
+    "quantiles 0.05 0.5 0.95".
+    """
     if isinstance(what, Loss):
         return what
     return notation.make("loss", notation.parse("loss", what), NAMED)
@@ -50,5 +52,5 @@ def penalty(what: str | Penalty) -> Penalty:
 __all__ = [
     "NAMED", "BinaryCrossEntropy", "CategoricalCrossEntropy", "Cosine", "Focal", "GaussianNegativeLogLikelihood",
     "HalfSquares", "Hinge", "Huber", "KullbackLeibler", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError",
-    "Penalty", "Poisson", "Quantile", "SquaredHinge", "elastic", "l1", "l2", "loss", "penalty",
+    "Ordinal", "Penalty", "Poisson", "Quantile", "Quantiles", "SquaredHinge", "elastic", "l1", "l2", "loss", "penalty",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar
@@ -26,7 +26,7 @@ class Loss(Kind, register=False):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
-    """The tasks that it is for, of "regression", "classification" and "multilabel"."""
+    """The tasks that it is for, of "regression", "classification", "ordinal" and "multilabel"."""
 
     scales_target: ClassVar[bool] = True
     """Whether a regression target may be standardized for training."""
@@ -36,6 +36,9 @@ class Loss(Kind, register=False):
 
     averages_outputs: ClassVar[bool] = False
     """Whether a sample's loss is the mean over its outputs."""
+
+    probability_symbol: ClassVar[str] = "softmax(z)"
+    """How the probabilities of several classes follow from the outputs z."""
 
     @property
     def task(self) -> str | None:
@@ -59,15 +62,57 @@ class Loss(Kind, register=False):
         """The number of outputs that the network needs for `width` target columns or classes."""
         return width
 
+    def width(self, outputs: int) -> int:
+        """The number of target columns or classes that so many outputs are for."""
+        return outputs
+
     def probabilities(self, prediction: Array) -> Array | None:
         """The predicted probabilities, of shape (samples, classes) or (samples, labels); None if it
         has none.
         """
         return None
 
+    def output_probabilities(self, prediction: Array) -> Array | None:
+        """The probability that each output stands for, in the shape of the prediction: that of its
+        class, of the second class for a single output. None if it has none.
+        """
+        probabilities = self.probabilities(prediction)
+        return None if probabilities is None else probabilities[:, -prediction.shape[1] :]
+
     def point(self, prediction: Array) -> Array:
         """The point prediction, of shape (samples, columns), in units of the (scaled) target."""
         return prediction
+
+    def deviation(self, prediction: Array) -> Array | None:
+        """The predicted standard deviation, of shape (samples, columns), in units of the (scaled)
+        target; None if it predicts none.
+        """
+        return None
+
+    def quantiles(self, prediction: Array, levels: Sequence[float]) -> Array:
+        """The quantiles of these levels, of shape (samples, levels, columns), in units of the
+        (scaled) target.
+
+        Raises SettingError, with the losses to train with, if it does not predict them.
+        """
+        raise SettingError(f"the loss {type(self).__name__} predicts no quantiles; {to_train(levels)}")
+
+    def scores(self, prediction: Array, target: Array, unit: Array, weight: Array | None = None) -> dict[str, float]:
+        """How good a predicted distribution is, beyond the metrics of its point prediction.
+
+        Args:
+            prediction: (samples, outputs) the network's outputs
+            target: (samples, columns) the targets, as the loss takes them
+            unit: (columns,) what the (scaled) target is a multiple of: scores are in its units
+            weight: (samples,) how much each sample counts; by default all count the same
+        """
+        return {}
+
+    def meaning(self, prediction: Array, output: int) -> str:
+        """What the loss makes of one output of one sample, of which the prediction is, such as
+        "quantile 0.9 = 1.2"; empty if that is the output itself, or a probability.
+        """
+        return ""
 
     def classes(self, prediction: Array) -> Array:
         """The predicted classes, of shape (samples,): argmax, or the sign of a single output."""
@@ -93,6 +138,21 @@ def _weights(sample_weight: Array, like: Array) -> Array:
     if weights.shape != (len(like),):
         raise ShapeError(f"the sample weights have the shape {weights.shape}; it must be ({len(like)},)")
     return weights.astype(like.dtype, copy=False)
+
+
+def mean_of_outputs(values: Array) -> Array:
+    """The mean over all axes but the first, of shape (samples,)."""
+    return values.reshape(len(values), -1).mean(axis=1)
+
+
+def of_mean(slopes: Array) -> Array:
+    """The derivatives of the outputs' mean loss, from those of each output's loss."""
+    return slopes / slopes.dtype.type(slopes[:1].size or 1)
+
+
+def weighted_mean(values: Array, weight: Array | None) -> float:
+    """The mean over samples, by weight, and over everything else."""
+    return float(np.average(mean_of_outputs(values.astype(np.float64)), weights=weight))
 
 
 def like(prediction: Array, target: Array) -> Array:
@@ -156,3 +216,15 @@ def class_weight_array(class_weights: tuple[float, ...] | None, classes: int, dt
     if len(class_weights) != classes:
         raise SettingError(f"there are {len(class_weights)} class weights for {classes} classes; pass one for each")
     return np.array(class_weights, dtype=dtype)
+
+
+def to_train(levels: Sequence[float]) -> str:
+    """Which losses predict the quantiles of these levels."""
+    wanted = " ".join(f"{level:g}" for level in sorted({*(round(float(level), 6) for level in levels), 0.5}))
+    return f"for {listed(levels)}, train with the loss 'quantiles {wanted}', or with 'gaussian'"
+
+
+def listed(levels: Sequence[float]) -> str:
+    """Levels as text: "0.05, 0.5 and 0.95"."""
+    texts = [f"{round(float(level), 6):g}" for level in levels]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"

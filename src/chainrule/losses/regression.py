@@ -10,18 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.errors import ShapeError, is_number, require
-from chainrule.losses.base import Loss, like
-
-
-def _mean(values: Array) -> Array:
-    """The mean over all axes but the first, of shape (samples,)."""
-    return values.reshape(len(values), -1).mean(axis=1)
-
-
-def _of_mean(slopes: Array) -> Array:
-    """The derivatives of the outputs' mean loss, from those of each output's loss."""
-    return slopes / slopes.dtype.type(slopes[:1].size or 1)
+from chainrule.errors import is_number, require
+from chainrule.losses.base import Loss, like, mean_of_outputs, of_mean
 
 
 @dataclass(frozen=True)
@@ -34,10 +24,10 @@ class MeanSquaredError(Loss):
     formula = (r"\frac{1}{K}\sum_j (y_j - t_j)^2", r"\frac{2}{K}(y_j - t_j)")
 
     def samples(self, prediction: Array, target: Array) -> Array:
-        return _mean((prediction - like(prediction, target)) ** 2)
+        return mean_of_outputs((prediction - like(prediction, target)) ** 2)
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        return _of_mean(2 * (prediction - like(prediction, target)))
+        return of_mean(2 * (prediction - like(prediction, target)))
 
 
 @dataclass(frozen=True)
@@ -66,10 +56,10 @@ class MeanAbsoluteError(Loss):
     formula = (r"\frac{1}{K}\sum_j |y_j - t_j|", r"\frac{1}{K}\operatorname{sign}(y_j - t_j)")
 
     def samples(self, prediction: Array, target: Array) -> Array:
-        return _mean(np.abs(prediction - like(prediction, target)))
+        return mean_of_outputs(np.abs(prediction - like(prediction, target)))
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        return _of_mean(np.sign(prediction - like(prediction, target)))
+        return of_mean(np.sign(prediction - like(prediction, target)))
 
 
 @dataclass(frozen=True)
@@ -94,10 +84,10 @@ class Huber(Loss):
 
     def samples(self, prediction: Array, target: Array) -> Array:
         size = np.abs(prediction - like(prediction, target))
-        return _mean(np.where(size <= self.delta, size**2 / 2, self.delta * (size - self.delta / 2)))
+        return mean_of_outputs(np.where(size <= self.delta, size**2 / 2, self.delta * (size - self.delta / 2)))
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        return _of_mean(np.clip(prediction - like(prediction, target), -self.delta, self.delta))
+        return of_mean(np.clip(prediction - like(prediction, target), -self.delta, self.delta))
 
 
 @dataclass(frozen=True)
@@ -111,38 +101,10 @@ class LogCosh(Loss):
 
     def samples(self, prediction: Array, target: Array) -> Array:
         d = prediction - like(prediction, target)
-        return _mean(np.logaddexp(d, -d) - d.dtype.type(math.log(2)))
+        return mean_of_outputs(np.logaddexp(d, -d) - d.dtype.type(math.log(2)))
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        return _of_mean(np.tanh(prediction - like(prediction, target)))
-
-
-@dataclass(frozen=True)
-class Quantile(Loss):
-    """level * -d where the prediction is too low, (1 - level) * d where it is too high, so that
-    the minimum is this quantile of the target (Koenker and Bassett, 1978).
-    """
-
-    notation = "quantile"
-    averages_outputs = True
-
-    level: float = 0.5
-
-    formula = (r"\frac{1}{K}\sum_j \max(q\,(t_j - y_j), (q - 1)(t_j - y_j))", r"\frac{1}{K}([y_j > t_j] - q)")
-
-    def __post_init__(self) -> None:
-        require(
-            is_number(self.level, above=0, below=1),
-            f"quantile: the level is {self.level!r}; it must be between 0 and 1",
-        )
-
-    def samples(self, prediction: Array, target: Array) -> Array:
-        d = prediction - like(prediction, target)
-        return _mean(np.maximum(-self.level * d, (1 - self.level) * d))
-
-    def slopes(self, prediction: Array, target: Array) -> Array:
-        d = prediction - like(prediction, target)
-        return _of_mean(np.where(d > 0, 1 - self.level, np.where(d < 0, -self.level, 0)).astype(d.dtype))
+        return of_mean(np.tanh(prediction - like(prediction, target)))
 
 
 @dataclass(frozen=True)
@@ -160,53 +122,13 @@ class Poisson(Loss):
     formula = (r"\frac{1}{K}\sum_j e^{y_j} - t_j y_j", r"\frac{1}{K}(e^{y_j} - t_j)")
 
     def samples(self, prediction: Array, target: Array) -> Array:
-        return _mean(np.exp(prediction) - like(prediction, target) * prediction)
+        return mean_of_outputs(np.exp(prediction) - like(prediction, target) * prediction)
 
     def slopes(self, prediction: Array, target: Array) -> Array:
-        return _of_mean(np.exp(prediction) - like(prediction, target))
+        return of_mean(np.exp(prediction) - like(prediction, target))
 
     def point(self, prediction: Array) -> Array:
         return np.exp(prediction)
-
-
-@dataclass(frozen=True)
-class GaussianNegativeLogLikelihood(Loss):
-    """(s + d^2 exp(-s) + ln 2 pi) / 2, where the network predicts a mean and s, the logarithm of
-    the variance (Nix and Weigend, 1994).
-
-    The prediction has twice as many columns as the target: the means, then the log variances.
-    """
-
-    notation = "gaussian"
-    averages_outputs = True
-
-    formula = (
-        r"\frac{1}{2K}\sum_j s_j + (\mu_j - t_j)^2 e^{-s_j} + \ln 2\pi",
-        r"\frac{\partial}{\partial\mu_j} = \frac{1}{K}(\mu_j - t_j)e^{-s_j}, \quad "
-        r"\frac{\partial}{\partial s_j} = \frac{1}{2K}(1 - (\mu_j - t_j)^2 e^{-s_j})",
-    )
-
-    def outputs(self, width: int) -> int:
-        return 2 * width
-
-    def point(self, prediction: Array) -> Array:
-        return prediction[:, : prediction.shape[1] // 2]
-
-    def samples(self, prediction: Array, target: Array) -> Array:
-        d, s = self._split(prediction, target)
-        return _mean((s + d**2 * np.exp(-s) + d.dtype.type(math.log(2 * math.pi))) / 2)
-
-    def slopes(self, prediction: Array, target: Array) -> Array:
-        d, s = self._split(prediction, target)
-        precision = np.exp(-s)
-        return np.concatenate([_of_mean(d * precision), _of_mean((1 - d**2 * precision) / 2)], axis=1)
-
-    def _split(self, prediction: Array, target: Array) -> tuple[Array, Array]:
-        if prediction.shape[1] % 2:
-            columns = f"the prediction has {prediction.shape[1]} columns"
-            raise ShapeError(f"gaussian: {columns}; it needs a mean and a log variance for each target column")
-        mean = self.point(prediction)
-        return mean - like(mean, target), prediction[:, prediction.shape[1] // 2 :]
 
 
 @dataclass(frozen=True)

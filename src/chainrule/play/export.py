@@ -169,7 +169,7 @@ def torch_code(trainer: Trainer) -> str:
     Raises SettingError for a layer, loss, optimizer or schedule that such code does not support.
     """
     settings, steps = trainer.settings, trainer.steps_per_epoch
-    dtype = "int64" if trainer.data.task == "classification" else "float32"
+    dtype = "int64" if trainer.data.target.is_class else "float32"
     clip = [f"nn.utils.clip_grad_norm_(network.parameters(), {settings.clip:g})"] if settings.clip else []
     schedule, schedule_step = _torch_schedule(settings, settings.epochs * steps)
     loop_body = [

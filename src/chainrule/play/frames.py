@@ -232,9 +232,9 @@ def _add_units(trainer: Trainer, arrays: dict[str, Array]) -> float:
     """
     outputs = trainer.unit_outputs(trainer.samples.prepare(_GRID[COARSE]))
     last = trainer.layers[-1]
-    probabilities = trainer.plan.loss.probabilities(outputs[last])
+    probabilities = trainer.plan.loss.output_probabilities(outputs[last])
     if probabilities is not None:
-        outputs[last] = probabilities[:, -outputs[last].shape[1] :]
+        outputs[last] = probabilities
     units = [column.activation or column.dense for column in columns(trainer)]
     shown = {node.name: np.nan_to_num(outputs[node.name][:, :MOST_SHOWN].T) for node in units}
     scale = _round_up(max(float(np.abs(one).max()) for one in shown.values()))
@@ -257,7 +257,7 @@ def _shade(trainer: Trainer, prediction: Array) -> Array:
     number from -2 to 2.
     """
     loss = trainer.plan.loss
-    if trainer.data.task == "classification":
+    if trainer.data.target.is_class:
         probabilities = loss.probabilities(prediction)
         value = probabilities[:, 1] if probabilities is not None else loss.classes(prediction).astype(float)
     elif trainer.data.task == "multilabel":
@@ -275,7 +275,7 @@ def _add_output(trainer: Trainer, arrays: dict[str, Array]) -> None:
         return
     samples, target, loss = trainer.data.validation.thinned(1000), trainer.data.target, trainer.plan.loss
     prediction = trainer.predict(samples.x)
-    if trainer.data.task == "classification":
+    if trainer.data.target.is_class:
         arrays["confusion"] = np.zeros((target.width, target.width))
         np.add.at(arrays["confusion"], (np.asarray(samples.y, dtype=np.intp), loss.classes(prediction)), 1)
     elif trainer.data.task == "multilabel":

@@ -46,13 +46,16 @@ def outcome(trainer: Trainer, output: Array, y: Array, unit: str) -> dict[str, A
         result["loss_line"] = f"L = the mean of {terms} over the labels = {short(value, (unit, 'loss'))}"
     else:
         right = int(np.ravel(y)[0])
-        hot = np.eye(probabilities.shape[1])[right]
-        result |= {"predictions": probabilities[0].tolist(), "targets": hot.tolist(), "bars": True}
-        result["names"] = [f"class {label}" for label in target.classes]
+        of_outputs, classes = loss.output_probabilities(output), np.arange(target.width)
+        assert of_outputs is not None
+        ordered = target.task == "ordinal"  # whose outputs stand for the classes above each but the last
+        hot = (classes[:-1] < right) if ordered else classes == right
+        result |= {"predictions": of_outputs[0].tolist(), "targets": hot.astype(float).tolist(), "bars": True}
+        result["names"] = [f"{'above' if ordered else 'class'} {label}" for label in target.classes[: len(hot)]]
         name = f"p of class {target.classes[right]}"
-        result["prediction_line"] = f"p = softmax(z): {name} = {short(probabilities[0, right])}"
+        result["prediction_line"] = f"p = {loss.probability_symbol}: {name} = {short(probabilities[0, right])}"
         result["loss_line"] = loss_line(value, name, probabilities[0, right], unit)
-    if trainer.data.task == "classification":
+    if target.is_class:
         result["target_text"] = f"{target.name} {target.classes[int(np.ravel(y)[0])]}"
     elif target.task == "multilabel":
         present = [name for name, t in zip(target.columns, result["targets"], strict=True) if t]

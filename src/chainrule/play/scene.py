@@ -153,7 +153,7 @@ class Scene:
     def _telling(self) -> int:
         """The output unit of the sample's class, or the one with the largest derivative."""
         delta = self.numbers[-1].delta
-        if self.trainer.data.task == "classification" and len(delta) > 1:
+        if self.trainer.data.target.is_class and len(delta) > 1:
             return min(int(np.ravel(np.asarray(self.batch.y))[self.sample]), len(delta) - 1)
         return int(np.abs(np.nan_to_num(delta)).argmax())
 
@@ -421,7 +421,7 @@ class Scene:
     def _delta_of_output(self, unit: int, delta: float) -> str:
         output, own = self.output, f"{self.columns[-1].dense.name}[{unit}]"
         result = short(delta, (own, "delta"))
-        if self.trainer.data.task == "classification" and unit < len(output["predictions"]):
+        if self.trainer.data.target.is_class and unit < len(output["predictions"]):
             p, t = output["predictions"][unit], output["targets"][unit]
             if np.isclose(p - t, delta, rtol=1e-4, atol=1e-6):
                 return f"δ = ∂L/∂z = p − t = {short(p, (own, 'prediction'))} − {short(t, (own, 'target'))} = {result}"

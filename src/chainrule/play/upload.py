@@ -115,7 +115,7 @@ class Upload:
 def _words(data: Dataset, rows: int) -> str:
     inputs = data.training.x.shape[1]
     held_out = 0 if data.validation is None else len(data.validation.x)
-    what = f"one of {len(data.target.classes)} classes" if data.task == "classification" else "a number"
+    what = f"one of {len(data.target.classes)} classes" if data.target.is_class else "a number"
     words = (
         f"{rows:,} rows: {len(data.training.x):,} to train on, {held_out:,} to test. The network gets {inputs:,} inputs"
         f" and predicts {data.target.name}, {what}."

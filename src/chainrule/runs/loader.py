@@ -40,7 +40,7 @@ Size = Annotated[int, Range(1, 2**31)]
 Hash = Annotated[str, Matching("[0-9a-f]{64}")]
 
 
-Task = Literal["classification", "regression", "multilabel"]
+Task = Literal["classification", "ordinal", "regression", "multilabel"]
 
 
 class Manifest(TypedDict):
@@ -84,6 +84,7 @@ class Settings(TypedDict):
     read: NotRequired[dict[str, str]]
     split: NotRequired[str]
     shuffle: NotRequired[Literal[False]]
+    order: NotRequired[list[str | int | float | bool]]
 
 
 class Rows(TypedDict):
@@ -178,6 +179,10 @@ def load(folder: Path, own: Iterable[type] = ()) -> Loaded:
     path = files.path_of(folder, manifest, "recipe")
     recipe: Recipe = _typed(files.read_json(folder, manifest, path.name), Recipe, path)
     data, target = recipe["data"], _target(recipe["data"]["target"], path)
+    settings = recipe["data"]["settings"]
+    order = None if settings is None else settings.get("order")
+    if order is not None and (target.task != "ordinal" or [*map(str, order)] != [*map(str, target.classes)]):
+        raise _altered(path, "the order of its classes is not that of the target")
     plan = _built(path, lambda: from_json(recipe["plan"], own))
     if not isinstance(plan, Plan):
         raise RunError(f"{path}: it has no plan; it was altered")
@@ -266,7 +271,7 @@ def _target(recipe: TargetRecipe, path: Path) -> Target:
         allowed = "neither several classes or labels nor a mean and a deviation of each quantity"
         raise _altered(path, f"the target has {allowed}")
     count = len(target.columns)
-    one_each = target.task == "classification" or count in (0, target.width)
+    one_each = target.is_class or count in (0, target.width)
     if len(set(target.columns)) != count or not one_each:
         raise _altered(path, "the target has columns that are not one for each output")
     return target
@@ -286,7 +291,8 @@ def _check_plan(plan: Plan, target: Target, manifest: Manifest) -> None:
     outputs = (outputs_for(plan.loss, target),)
     if plan.network.output_shape != outputs or not plan.network.parameters.size:
         raise RunError(f"the network's output has the shape {plan.network.output_shape}, the loss takes {outputs}")
-    y = np.zeros(1, dtype=np.int64) if outputs == (1,) else np.eye(1, *outputs)
+    by_number = outputs == (1,) or target.task == "ordinal"
+    y = np.zeros(1, dtype=np.int64) if by_number else np.eye(1, *outputs)
     if target.task == "regression":
         y = np.zeros((1, target.width))
     x = np.zeros((1, *plan.network.input_shape))
@@ -365,8 +371,11 @@ def _is_best(progress: Progress, plan: Plan, rows: int) -> bool:
 
 IN_UNIT = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "jaccard", "hamming_loss")
 """Metrics that are defined for every prediction, from 0 to 1; others may be NaN."""
-AT_LEAST = {"roc_auc": 0, "average_precision": 0, "log_loss": 0, "calibration_error": 0, "mae": 0, "rmse": 0}
-AT_MOST = {"roc_auc": 1, "average_precision": 1, "calibration_error": 1, "r2": 1}
+AT_LEAST = {
+    "roc_auc": 0, "average_precision": 0, "log_loss": 0, "calibration_error": 0, "mae": 0, "rmse": 0, "rank_mae": 0,
+    "quadratic_kappa": -1,
+}  # fmt: skip
+AT_MOST = {"roc_auc": 1, "average_precision": 1, "calibration_error": 1, "r2": 1, "quadratic_kappa": 1}
 """Ranges of others; of scikit-learn's scorers and of functions nothing is known."""
 
 

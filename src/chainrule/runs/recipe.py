@@ -51,7 +51,7 @@ def from_json(value: Any, own: Iterable[type] = ()) -> Any:
                 f"there is no kind {brief(name)}; if it is a class of your own, open the run in Python, with"
                 " Run.open(folder, own=[...])"
             )
-        settings = {key: make(item) for key, item in value.items() if key != "kind"}
+        settings = EARLIER.get(name, {}) | {key: make(item) for key, item in value.items() if key != "kind"}
         problem = None if name.startswith("own.") else _unfit(known[name], settings)
         try:
             if problem is None:
@@ -73,6 +73,9 @@ def _recorded(kind: Any) -> list[str]:
 
 LATER = {"name", "calls", "monitor", "min_delta", "threshold"}
 """Settings that a recipe may lack: a name where there is none, and what older versions lacked."""
+
+EARLIER: dict[str, dict[str, Any]] = {"losses.GaussianNegativeLogLikelihood": {"floor": 0.0}}
+"""Settings that older versions lacked, where these did something else than today's default."""
 
 
 def _unfit(kind: type, settings: Mapping[str, Any]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from reprlib import repr as brief
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.descent import Optimizer
 from chainrule.engine import Chunk, Engine, StepRecord, make_engine
 from chainrule.engine.threads import most_threads
-from chainrule.errors import DataError, is_number, require, unknown
+from chainrule.errors import DataError, SettingError, is_number, require, unknown
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.runs.loader import read_manifest
@@ -51,6 +51,26 @@ class HeldOut:
     targets: Array
     predictions: Array
     probabilities: Array | None
+
+
+class Interval(NamedTuple):
+    """Predicted intervals, in the target's own units.
+
+    Attributes:
+        lower: (samples,) their lower ends; (samples, columns) for several quantities
+        point: the point predictions, in the same shape
+        upper: their upper ends
+    """
+
+    lower: Array
+    point: Array
+    upper: Array
+
+
+def ends(share: float) -> tuple[float, float]:
+    """The levels of the quantiles between which this share of a distribution lies."""
+    require(is_number(share, above=0, below=1), f"the interval is {share!r}; pass a share between 0 and 1, such as 0.9")
+    return (1 - share) / 2, (1 + share) / 2
 
 
 @dataclass(frozen=True)
@@ -180,14 +200,81 @@ class Trained:
         """
         return self.plan.loss.probabilities(self.raw(x, threads))
 
+    def deviation(self, x: Any) -> Array:
+        """(samples,) the predicted standard deviations, in the target's own units; (samples,
+        columns) for several quantities.
+
+        Raises SettingError unless the loss predicts a deviation, as "gaussian" does.
+
+        Examples:
+            >>> trained = train("8 tanh", "diabetes", loss="gaussian", epochs=20)
+            >>> bool((trained.deviation("diabetes") > 0).all())
+            True
+        """
+        return self.deviations_of(self.raw(x))
+
+    def quantiles(self, x: Any, levels: Sequence[float] | None = None) -> Array:
+        """(samples, levels) quantiles of the target's distribution, in its own units; (samples,
+        levels, columns) for several quantities.
+
+        Args:
+            x: samples in any form that `predict` takes
+            levels: such as [0.05, 0.95]; by default those that the network was trained for
+
+        Raises:
+            SettingError: for a network that does not predict these quantiles
+
+        Examples:
+            >>> trained = train("8 tanh", "diabetes", loss="quantiles 0.05 0.5 0.95", epochs=20)
+            >>> low, middle, high = trained.quantiles("diabetes").T
+            >>> bool(((low <= middle) & (middle <= high)).all())
+            True
+        """
+        levels = getattr(self.plan.loss, "levels", (0.05, 0.5, 0.95)) if levels is None else levels
+        return self.quantiles_of(self.raw(x), levels)
+
+    def interval(self, x: Any, share: float = 0.9) -> Interval:
+        """Between which numbers a target lies with this probability, and the point prediction.
+
+        Raises SettingError for a network that predicts no such interval: it takes the loss
+        "gaussian", or "quantiles" with the levels (1 - share) / 2 and (1 + share) / 2.
+
+        Examples:
+            >>> trained = train("8 tanh", "diabetes", loss="quantiles 0.05 0.5 0.95", epochs=20)
+            >>> lower, point, upper = trained.interval("diabetes", 0.9)
+            >>> bool((lower <= point).all() and (point <= upper).all())
+            True
+        """
+        raw = self.raw(x)
+        lower, upper = self.quantiles_of(raw, ends(share)).swapaxes(0, 1)
+        return Interval(lower, self.decoded(raw), upper)
+
+    def quantiles_of(self, prediction: Array, levels: Sequence[float]) -> Array:
+        """Quantiles, as in `quantiles`, from the network's output."""
+        name = self.target.name
+        require(self.target.task == "regression", f"{name} is no quantity and has no quantiles; see its probabilities")
+        known = isinstance(levels, Sequence | np.ndarray) and all(is_number(q, above=0, below=1) for q in levels)
+        require(known, f"the levels are {brief(levels)}; pass numbers between 0 and 1, such as [0.05, 0.95]")
+        return self._of_columns(self.plan.loss.quantiles(prediction, levels) * self.target.deviation + self.target.mean)
+
+    def deviations_of(self, prediction: Array) -> Array:
+        """Deviations, as in `deviation`, from the network's output."""
+        deviation = self.plan.loss.deviation(prediction)
+        if deviation is None:
+            raise SettingError(f"the loss {type(self.plan.loss).__name__} predicts no deviation; train with 'gaussian'")
+        return self._of_columns(deviation * np.array(self.target.deviation))
+
     def decoded(self, prediction: Array) -> Array:
         """The network's output as classes, as labels, or as quantities in their own units."""
-        if self.target.task == "classification":
+        if self.target.is_class:
             return self.target.decode(decide(self.plan.loss, prediction, self.threshold))
         if self.target.task == "multilabel":
             return self.target.decode(prediction > 0)  # a probability of more than 1/2
-        values = self.target.decode(self.plan.loss.point(prediction))
-        return values[:, 0] if values.shape[1] == 1 else values
+        return self._of_columns(self.target.decode(self.plan.loss.point(prediction)))
+
+    def _of_columns(self, values: Array) -> Array:
+        """These values without the last axis, the target's columns, if there is one column."""
+        return values[..., 0] if self.target.width == 1 else values
 
     def held_out(self, part: str = "test", data: Dataset | None = None) -> HeldOut:
         """Predictions for a held-out set.
@@ -218,17 +305,17 @@ class Trained:
         samples, rows = getattr(data, part), getattr(data, f"{part}_rows")
         if samples is None:
             raise DataError(f"no predictions for held-out samples: there is no {part} set")
-        raw, is_classified = self.raw(samples), self.target.task != "regression"
+        raw = self.raw(samples)
         return HeldOut(
             None if rows is None else rows + 1,
             self._targets(data, np.asarray(samples.y), rows),
             self.decoded(raw),
-            self.plan.loss.probabilities(raw) if is_classified else None,
+            self.plan.loss.probabilities(raw) if self.target.task != "regression" else None,
         )
 
     def _targets(self, data: Dataset, y: Array, rows: Array | None) -> Array:
         """The true targets as they were read; decoded from y where that is unknown."""
-        if self.target.task == "classification":
+        if self.target.is_class:
             return self.target.decode(y if y.ndim == 1 else y.argmax(axis=1))
         if self.target.task == "multilabel":
             return self.target.decode(y)
@@ -281,10 +368,15 @@ class Trained:
         """The loss and the metrics: on the test set, on data in any form that `find` takes, or on
         samples of a Dataset.
 
+        For quantiles also their loss ("pinball") and, for each pair of levels such as 0.05 and
+        0.95, the share of the targets between them ("coverage_0.9") and their mean distance
+        ("interval_width_0.9"). For a Gaussian the negative log-likelihood, the coverage and the
+        width of the interval of 0.9. All but "loss" are in the target's own units.
+
         Args:
             what: what to evaluate on; by default the test set
             metrics: which to measure besides the loss; by default those of chainrule for the task
-                and those that were measured during training
+                and the loss, and those that were measured during training
             threads: with at most so many
         """
         return self._measured(self._samples(what), metrics, threads)
@@ -298,7 +390,7 @@ class Trained:
             chosen = measures.check(metrics, self.target)
         return loop.evaluate(
             self.plan, self.target, samples, self.parameters, self.statistics, chosen, self._engine(threads),
-            threshold=self.threshold,
+            threshold=self.threshold, scores=metrics is None,
         )  # fmt: skip
 
     def report(
@@ -317,7 +409,7 @@ class Trained:
         """
         samples = self._samples(what)
         measured = self._measured(samples, metrics, threads)
-        if self.target.task != "classification":
+        if not self.target.is_class:
             return Report(len(samples.x), measured)
         y, outputs = np.asarray(samples.y), self._outputs(np.asarray(samples.x), threads)
         classified = measures.classify(self.target.width, self.plan.loss, outputs, y, samples.weight, self.threshold)
@@ -363,6 +455,7 @@ def train(
     read: Mapping[str, str] | None = None,
     image_size: Shape | None = None,
     weight: Array | None = None,
+    order: Sequence[Any] | None = None,
     loss: str | Loss | None = None,
     class_weight: ClassWeight | None = None,
     optimizer: str | Optimizer | None = None,
@@ -395,11 +488,12 @@ def train(
             fits the target is added; or all layers as a list or a Network, used as they are
         data: what `load` takes (the name of a built-in set, a file, (x, y), a data frame), or a
             Dataset
-        target, drop, task, read, image_size, weight: how to read the data, as for `load`: the
-            column to predict, columns to leave out, "classification", "regression" or
-            "multilabel", what to read columns as, the size of images, and sample weights
-        loss: a loss or its name; by default cross-entropy for classes and the mean squared error
-            for quantities
+        target, drop, task, read, image_size, weight, order: how to read the data, as for `load`:
+            the column to predict, columns to leave out, "classification", "ordinal", "regression"
+            or "multilabel", what to read columns as, the size of images, sample weights, and the
+            order of the classes
+        loss: a loss or its name; by default cross-entropy for classes, the ordinal loss for classes
+            in order, and the mean squared error for quantities
         class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
             get 1), in class order, or "balanced" (samples / (classes * samples of the class), over
             the training set)
@@ -455,6 +549,7 @@ def train(
         "read": read,
         "image_size": image_size,
         "weight": weight,
+        "order": order,
     }
     if not isinstance(data, Dataset):
         splitting: dict[str, Any] = {"validation": validation, "test": test, "split": split, "shuffle": shuffle}

@@ -39,11 +39,11 @@ def weighted(loss: Loss, class_weight: ClassWeight | None, data: Dataset) -> Los
 
 def resolve(class_weight: ClassWeight, data: Dataset) -> tuple[float, ...]:
     """(classes,) the weight of each class, in class order; of labels the classes are 0 and 1."""
-    classes = data.target.classes if data.task == "classification" else (0, 1)
+    classes = data.target.classes if data.target.is_class else (0, 1)
     if isinstance(class_weight, str):
         if class_weight.strip() == BALANCED:
             each = "several labels can't be balanced by two weights; pass those of 0 and 1"
-            require(data.task == "classification", f"class weights: {each}, such as {{0: 1, 1: 5}}")
+            require(data.target.is_class, f"class weights: {each}, such as {{0: 1, 1: 5}}")
             return balanced(data)
         class_weight = parse(class_weight)
     if isinstance(class_weight, Mapping):

@@ -305,6 +305,7 @@ def evaluate(
     metrics: Sequence[Chosen] | None = None,
     engine: Engine | None = None,
     threshold: float | None = None,
+    scores: bool = False,
 ) -> dict[str, float]:
     """The loss, without penalties, and the metrics of these samples.
 
@@ -316,6 +317,7 @@ def evaluate(
         metrics: which; by default those of the plan
         engine: what computes the predictions; by default a new engine of the plan's kind
         threshold: from which probability on the second of two classes is predicted
+        scores: whether to add the loss's own scores of a predicted distribution
     """
     x, y = np.asarray(samples.x), np.asarray(samples.y)
     engine = engine or make_engine(plan.engine, plan.problem(1))
@@ -323,5 +325,7 @@ def evaluate(
     with np.errstate(over="ignore", invalid="ignore"):  # such a loss is infinite
         loss = plan.loss.value(prediction, y, samples.weight)
     chosen = plan.metrics if metrics is None else metrics
-    scores = measures.measure(chosen, target, plan.loss, prediction, y, samples.weight, threshold)
-    return {"loss": loss if math.isfinite(loss) else math.inf} | scores
+    found = measures.measure(chosen, target, plan.loss, prediction, y, samples.weight, threshold)
+    if scores:
+        found |= plan.loss.scores(prediction, y, np.array(target.deviation), samples.weight)
+    return {"loss": loss if math.isfinite(loss) else math.inf} | found

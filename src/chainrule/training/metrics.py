@@ -25,6 +25,7 @@ from chainrule.errors import SettingError, nearest, require, unknown
 from chainrule.kinds import Kind
 from chainrule.losses import Loss
 from chainrule.training import scores
+from chainrule.training.ranks import RANKED
 from chainrule.training.scores import Classified
 from chainrule.training.threshold import choose, decide
 
@@ -34,11 +35,12 @@ CLASSIFICATION = (
 )  # fmt: skip
 REGRESSION = ("r2", "mae", "rmse")
 MULTILABEL = ("accuracy", "f1", "roc_auc", "hamming_loss")
-NAMES = {"classification": CLASSIFICATION, "regression": REGRESSION, "multilabel": MULTILABEL}
+ORDINAL = ("accuracy", "rank_mae", "quadratic_kappa", "balanced_accuracy", "log_loss")
+NAMES = {"classification": CLASSIFICATION, "ordinal": ORDINAL, "regression": REGRESSION, "multilabel": MULTILABEL}
 PER_CLASS = ("precision", "recall", "f1", "jaccard")
 """Metrics of one class, which are averaged over several."""
 AVERAGES = ("macro", "micro", "weighted")
-LOWER = ("loss", "log_loss", "calibration_error", "hamming_loss", "mae", "rmse")
+LOWER = ("loss", "log_loss", "calibration_error", "hamming_loss", "mae", "rmse", "rank_mae")
 """Those of which less is better."""
 NEGATED = {
     "neg_log_loss": "log_loss",
@@ -51,11 +53,13 @@ OF_PROBABILITIES = ("roc_auc", "roc_auc_ovr", "average_precision", "log_loss", "
 MINIMIZED = ("_error", "_loss", "_deviance")
 """What the names of scikit-learn's functions end with if less is better."""
 
+_OF_CLASSES = (
+    *CLASSIFICATION, "jaccard", "neg_log_loss", "roc_auc_ovr",
+    *(f"{name}_{average}" for name in PER_CLASS for average in AVERAGES),
+)  # fmt: skip
 OWN = {
-    "classification": (
-        *CLASSIFICATION, "jaccard", "neg_log_loss", "roc_auc_ovr",
-        *(f"{name}_{average}" for name in PER_CLASS for average in AVERAGES),
-    ),
+    "classification": _OF_CLASSES,
+    "ordinal": (*ORDINAL, *(name for name in _OF_CLASSES if name not in ORDINAL)),
     "regression": (*REGRESSION, "neg_mean_absolute_error", "neg_root_mean_squared_error"),
     "multilabel": MULTILABEL,
 }  # fmt: skip
@@ -295,6 +299,8 @@ def _of_classes(metric: Chosen, target: Target, classified: Classified, weighted
         return c.averaged(metric, "binary" if c.width == 2 else "macro")
     if bare in PER_CLASS and average in AVERAGES:
         return c.averaged(bare, average)
+    if metric in RANKED:
+        return RANKED[metric](c.truth, c.guess, c.weight)
     if metric == "accuracy":
         return float(np.average(c.truth == c.guess, weights=c.weight))
     if metric in CLASSIFICATION or metric == "roc_auc_ovr":

@@ -23,7 +23,7 @@ from chainrule.generators import generator
 from chainrule.kinds import Kind
 from chainrule.layers import Dense, Flatten
 from chainrule.layers.notation import parse
-from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError, Penalty
+from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError, Ordinal, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.losses import penalty as named_penalty
 from chainrule.network import Network
@@ -242,7 +242,7 @@ def _check_defined(plan: Plan, data: Dataset, initial: Vector) -> None:
     with np.errstate(all="ignore"):
         prediction = plan.network.predict(initial, samples.x)
     measured = measures.measure(tried, data.target, plan.loss, prediction, samples.y, samples.weight)
-    value = measured.get(plan.monitor, 0.0) if data.task == "classification" else 0.0
+    value = measured.get(plan.monitor, 0.0) if data.target.is_class else 0.0
     causes = f"a class is missing there, or the loss {type(plan.loss).__name__} has no probabilities"
     require(not math.isnan(value), f"the watched metric {plan.monitor} is undefined on the validation set: {causes}")
 
@@ -313,7 +313,11 @@ def _engine(name: str | None) -> str:
 
 
 def default_loss(data: Dataset) -> Loss:
-    """Cross-entropy for classes and labels, the mean squared error for quantities."""
+    """Cross-entropy for classes and labels, the ordinal loss for classes in order, the mean squared
+    error for quantities.
+    """
+    if data.task == "ordinal":
+        return Ordinal()
     if data.task == "regression":
         return MeanSquaredError()
     return BinaryCrossEntropy() if data.task == "multilabel" or data.target.width == 2 else CategoricalCrossEntropy()

@@ -23,6 +23,10 @@ NAMES = {
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
     "calibration_error": "calibration error (ECE)",
+    "rank_mae": "mean absolute error in ranks",
+    "quadratic_kappa": "quadratic weighted kappa",
+    "pinball": "pinball loss",
+    "negative_log_likelihood": "negative log-likelihood",
 }
 OF_ONE_CLASS = ("precision", "recall", "f1", "jaccard", "average_precision")
 PERCENTAGES = ("accuracy", "balanced_accuracy")
@@ -34,10 +38,11 @@ def label(metric: str) -> str:
 
 
 def number(metric: str, value: float) -> str:
-    """A metric's value: accuracies in percent, NaN as a dash."""
+    """A metric's value: accuracies and coverage in percent, NaN as a dash."""
     if math.isnan(value):
         return "-"
-    return f"{100 * value:.1f} %" if metric in PERCENTAGES else f"{value:.4g}"
+    is_share = metric in PERCENTAGES or metric.startswith("coverage")
+    return f"{100 * value:.1f} %" if is_share else f"{value:.4g}"
 
 
 def text(report: Report) -> str:

@@ -29,7 +29,10 @@ def decide(loss: Loss, prediction: Array, threshold: float | None = None) -> Arr
 def require_two_classes(target: Target, loss: Loss) -> None:
     """Raise SettingError unless a threshold can decide between the classes."""
     rule = "a threshold decides between two classes by their probabilities"
-    others = {"classification": f"{target.width} classes", "multilabel": f"labels ({target.name})"}
+    others = {
+        "classification": f"{target.width} classes", "ordinal": f"{target.width} classes in order",
+        "multilabel": f"labels ({target.name})",
+    }  # fmt: skip
     number = others.get(target.task, f"quantities ({target.name})")
     require(target.task == "classification" and target.width == 2, f"{rule}; there are {number}")
     has_probabilities = loss.probabilities(np.zeros((1, loss.outputs(2)))) is not None

@@ -23,8 +23,10 @@ LOSSES: dict[type[losses.Loss], tuple[int, str | None]] = {
     losses.LogCosh: (10, None),
     losses.Quantile: (11, "level"),
     losses.Poisson: (12, None),
-    losses.GaussianNegativeLogLikelihood: (13, None),
+    losses.GaussianNegativeLogLikelihood: (13, "log_floor"),
     losses.Cosine: (14, None),
+    losses.Quantiles: (15, "base"),
+    losses.Ordinal: (16, None),
 }
 """The number in LossKind of native/kernels.h, and the name of the hyperparameter."""
 
@@ -34,7 +36,11 @@ def target_form(loss: losses.Loss, outputs: int, y_shape: Shape) -> tuple[bool, 
 
     Raises NoKernel if the target does not fit: the definition then reports what is wrong.
     """
-    per_sample, gaussian = math.prod(y_shape), isinstance(loss, losses.GaussianNegativeLogLikelihood)
+    per_sample = math.prod(y_shape)
+    if isinstance(loss, losses.Ordinal):
+        if per_sample != 1:
+            raise NoKernel("this target")
+        return True, 1
     by_class = isinstance(loss, losses.CategoricalCrossEntropy | losses.Focal | losses.KullbackLeibler) or (
         isinstance(loss, losses.Hinge) and outputs > 1
     )
@@ -44,11 +50,14 @@ def target_form(loss: losses.Loss, outputs: int, y_shape: Shape) -> tuple[bool, 
         return True, 1
     if by_class and outputs == 1:
         return True, 1
-    width = outputs // 2 if gaussian else outputs
-    if per_sample != width or (gaussian and outputs % 2):
+    per_column = loss.outputs(1) if isinstance(loss, DISTRIBUTIONS) else 1
+    if per_sample * per_column != outputs:
         raise NoKernel("this target")
-    return False, width
+    return False, per_sample
 
+
+DISTRIBUTIONS = (losses.GaussianNegativeLogLikelihood, losses.Quantiles)
+"""Losses with several outputs for a number."""
 
 ANY_SHAPE = (
     losses.MeanSquaredError, losses.HalfSquares, losses.MeanAbsoluteError, losses.Huber, losses.LogCosh,
@@ -66,8 +75,9 @@ def lower_loss(engine: Any, loss: losses.Loss, output_shape: Shape, y_shape: Sha
     number, setting = LOSSES[type(loss)]
     outputs = math.prod(output_shape)
     classes, width = target_form(loss, outputs, y_shape)
-    weights = getattr(loss, "class_weights", None) or ()
-    binary = isinstance(loss, losses.BinaryCrossEntropy) or outputs == 1
-    if weights and len(weights) != (2 if binary else outputs):
+    numbers = loss.levels if isinstance(loss, losses.Quantiles) else getattr(loss, "class_weights", None) or ()
+    two = isinstance(loss, losses.BinaryCrossEntropy) or (outputs == 1 and not isinstance(loss, losses.Ordinal))
+    weights = 2 if two else loss.width(outputs)
+    if hasattr(loss, "class_weights") and len(numbers) not in (0, weights):
         raise NoKernel("these class weights")
-    engine.loss(number, getattr(loss, setting) if setting else 0.0, list(weights), classes, width)
+    engine.loss(number, getattr(loss, setting) if setting else 0.0, list(numbers), classes, width)
