@@ -60,8 +60,9 @@ def test_chainrule_alone_does_not_import_scikit_learn():
 def test_an_estimator_is_cloned_with_its_settings_and_has_those_of_train():
     classifier = Classifier("3 relu", class_weight="balanced", penalties=("l2 0.001",), read={"a": "category"})
     assert clone(classifier).get_params() == classifier.get_params()
-    settings = set(chainrule.train.__kwdefaults__) - {"seed", "test", "data", "target", "drop", "task", "image_size"}
-    assert settings - {"weight", "order"} <= set(classifier.get_params())
+    others = {"seed", "test", "data", "target", "drop", "task", "image_size", "threshold", "weight", "order"}
+    others |= {"split", "shuffle", "threads"}
+    assert set(chainrule.train.__kwdefaults__) - others <= set(classifier.get_params())
     assert set(classifier.get_params()) - set(Regressor().get_params()) == {"class_weight"}
     assert is_classifier(classifier)
     assert is_regressor(Regressor())

@@ -29,7 +29,7 @@ def test_the_best_trial_has_the_lowest_loss_and_is_trained_again_bit_for_bit(dat
     assert all(set(trial.settings) == {"network", "optimizer", "batch_size"} for trial in tuned.trials[1:])
     losses = [trial.loss for trial in tuned.trials if trial.state == "complete"]
     assert tuned.best.loss == min(losses)
-    assert tuned.train().progress.best.loss == tuned.best.loss
+    assert tuned.train().progress.best.value == tuned.best.loss
 
 
 def test_a_search_alone_is_reproducible_and_goes_on_where_it_was_interrupted(data, tmp_path):
@@ -106,7 +106,7 @@ def test_in_a_terminal(tmp_path, monkeypatch, capsys):
     result = json.loads(capsys.readouterr().out)
     assert (result["trials"], result["run"]) == (3, "runs/iris-2")
     trained = Run.open("runs/iris-2").trained
-    assert trained.progress.best.loss == result["loss"]
+    assert trained.progress.best.value == result["loss"]
     assert np.isfinite(result["test"]["accuracy"])
     assert command(["tune", "iris", "--storage", "nowhere/study.jsonl"]) == 2
     assert "choose another file (--storage)" in capsys.readouterr().err

@@ -60,7 +60,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         batch_size: int | None = None,
         validation: Any = AUTO,
         patience: int | str | None = AUTO,
-        metrics: str | Sequence[str] | None = None,
+        monitor: Any = "loss",
+        min_delta: float = 0.0,
+        metrics: Any = None,
         penalties: str | Penalty | Sequence[str | Penalty] = (),
         callbacks: Sequence[Listener] = (),
         read: Mapping[str, str] | None = None,
@@ -76,6 +78,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         self.batch_size = batch_size
         self.validation = validation
         self.patience = patience
+        self.monitor = monitor
+        self.min_delta = min_delta
         self.metrics = metrics
         self.penalties = penalties
         self.callbacks = callbacks
@@ -180,7 +184,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         return make_plan(
             network, data, loss=self.loss, class_weight=getattr(self, "class_weight", None), optimizer=self.optimizer,
             epochs=self.epochs, batch_size=None if self.batch_size is None else min(self.batch_size, rows), seed=seed,
-            penalties=self.penalties, patience=self.patience, metrics=self.metrics, dtype=dtype, engine=self.engine,
+            penalties=self.penalties, patience=self.patience, monitor=self.monitor,
+            min_delta=self.min_delta, metrics=self.metrics, dtype=dtype, engine=self.engine,
         )  # fmt: skip
 
     def _follow(
@@ -276,6 +281,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         patience: the number of epochs without a better validation loss after which training stops
             and returns the weights of the best epoch; None to never stop early; "auto" for 25, or
             None with fewer than 50 validation rows
+        monitor, min_delta: what must improve on the validation set, and by how much
         metrics: what to measure on the validation set after each epoch, besides the loss
         penalties: such as "l2 0.001", or several
         callbacks: functions that are called with every event
@@ -316,7 +322,9 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         batch_size: int | None = None,
         validation: Any = AUTO,
         patience: int | str | None = AUTO,
-        metrics: str | Sequence[str] | None = None,
+        monitor: Any = "loss",
+        min_delta: float = 0.0,
+        metrics: Any = None,
         penalties: str | Penalty | Sequence[str | Penalty] = (),
         callbacks: Sequence[Listener] = (),
         read: Mapping[str, str] | None = None,
@@ -327,7 +335,8 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     ) -> None:
         super().__init__(
             network, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, validation=validation,
-            patience=patience, metrics=metrics, penalties=penalties, callbacks=callbacks, read=read, dtype=dtype,
+            patience=patience, monitor=monitor, min_delta=min_delta, metrics=metrics,
+            penalties=penalties, callbacks=callbacks, read=read, dtype=dtype,
             engine=engine, warm_start=warm_start, random_state=random_state,
         )  # fmt: skip
         self.class_weight = class_weight
