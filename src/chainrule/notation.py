@@ -90,7 +90,7 @@ def make(what: str, call: Call, makers: Mapping[str, Callable[..., Any]], extras
 def _converted(what: str, text: str, parameter: inspect.Parameter, word: str) -> Any:
     """A value converted to the type of the parameter's annotation."""
     kind = parameter.annotation if isinstance(parameter.annotation, str) else parameter.annotation.__name__
-    if kind in ("str", "str | None", "Any", "str | Layer | None"):
+    if kind == "Any" or "str" in kind.split(" | "):
         return word if as_number(word) is None else as_number(word)
     if kind == "bool":
         if word.lower() not in ("true", "false"):

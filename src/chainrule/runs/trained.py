@@ -11,7 +11,19 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Shape, Vector, pack
-from chainrule.data import Dataset, Preparation, Prepared, Samples, Source, Target, find, find_samples, load, prepare
+from chainrule.data import (
+    Data,
+    Dataset,
+    Preparation,
+    Prepared,
+    Samples,
+    Source,
+    Target,
+    find,
+    find_samples,
+    load,
+    prepare,
+)
 from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.descent import Optimizer
@@ -21,11 +33,13 @@ from chainrule.errors import DataError, require, unknown
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.runs.recorder import Recorder, copy
-from chainrule.training import loop
+from chainrule.summary import Shown, Summary
+from chainrule.training import history, loop
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.loop import History, Listener, Progress
-from chainrule.training.plan import AUTO, Plan, make_plan
+from chainrule.training.plan import AUTO, Layers, Plan, make_plan
+from chainrule.training.progress_bar import with_progress
 
 HELD_OUT = ("validation", "test")
 
@@ -49,8 +63,8 @@ class HeldOut:
     probabilities: Array | None
 
 
-@dataclass(frozen=True)
-class Trained:
+@dataclass(frozen=True, repr=False)
+class Trained(Shown):
     """A trained network.
 
     Attributes:
@@ -127,6 +141,23 @@ class Trained:
     def history(self) -> History:
         """What was measured after each epoch."""
         return self.progress.history
+
+    @property
+    def epoch(self) -> int:
+        """The epoch after which the network had these weights, counted from 1; 0 if untrained."""
+        best = self.progress.best
+        return self.progress.epoch if best is None or self.plan.patience is None else best.epoch
+
+    def summary(self) -> Summary:
+        """What was trained, how it ended, and what was measured after the epoch of its weights."""
+        facts = {"target": self.target.described, **self.plan.facts}
+        if self.epoch:
+            facts |= history.words(self.history[self.epoch - 1])
+        ended = {"early": "stopped early", "complete": "complete"}.get(self.reason, self.reason)
+        about = f"{self.progress.epoch:,} epochs, {ended}"
+        if self.epoch != self.progress.epoch:
+            about += f"; weights of epoch {self.epoch:,}"
+        return Summary("Trained", about, facts, self.plan.network.table, history.curves(self.history))
 
     def raw(self, x: Any, threads: int | None = None) -> Array:
         """(samples, outputs) the network's output for samples in any form `find_samples` takes,
@@ -264,9 +295,9 @@ def _numbers(x: Any) -> Array:
 
 
 def train(
-    *what: Any,
-    network: Any = None,
-    data: Any = None,
+    *what: Layers | Data | Dataset | None,
+    network: Layers | None = None,
+    data: Data | Dataset | None = None,
     target: str | Sequence[str] | None = None,
     drop: str | Sequence[str] = (),
     task: str | None = None,
@@ -279,8 +310,8 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
-    validation: Any = 0.1,
-    test: Any = 0.2,
+    validation: float | Data = 0.1,
+    test: float | Data = 0.2,
     split: str | None = None,
     shuffle: bool = True,
     patience: int | str | None = AUTO,
@@ -290,6 +321,7 @@ def train(
     dtype: str = "float32",
     engine: str | None = None,
     threads: int | None = None,
+    progress: bool | None = None,
 ) -> Trained:
     """Train a network on data, and return it with its best weights.
 
@@ -334,6 +366,8 @@ def train(
         threads: the most threads of the native engine, by default OMP_NUM_THREADS or one for each
             core; the results are the same for any number. While other programs want the cores, it
             uses one
+        progress: whether to show a bar, or lines where there is no terminal; by default in a
+            notebook alone
 
     Raises:
         DataError, ShapeError, SettingError: if this can't be trained, before anything is written
@@ -366,7 +400,7 @@ def train(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, metrics=metrics, dtype=dtype, engine=engine,
     )  # fmt: skip
-    return follow(plan, data, loop.start(plan), callbacks, threads)
+    return follow(plan, data, loop.start(plan), with_progress(callbacks, progress), threads)
 
 
 def _network_and_data(what: tuple[Any, ...], network: Any, data: Any) -> tuple[Any, Any]:

@@ -2,10 +2,11 @@
 
 from chainrule.training.loop import Ended, EpochEnded, Event, Listener, Progress, Started, Stepped, start
 from chainrule.training.plan import Plan, make_plan
+from chainrule.training.progress_bar import ProgressBar
 from chainrule.training.rate_range import RangeTest, learning_rate_range
 from chainrule.training.timeline import Timeline
 
 __all__ = [
-    "Ended", "EpochEnded", "Event", "Listener", "Plan", "Progress", "RangeTest", "Started", "Stepped", "Timeline",
-    "learning_rate_range", "make_plan", "start",
+    "Ended", "EpochEnded", "Event", "Listener", "Plan", "Progress", "ProgressBar", "RangeTest", "Started", "Stepped",
+    "Timeline", "learning_rate_range", "make_plan", "start",
 ]  # fmt: skip
