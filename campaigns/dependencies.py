@@ -22,9 +22,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRA = "test"
-"""Brings `earlier`, `excel`, `mnist`, `tune`, `zstd` and `png`, and so `charts`, with it."""
+"""Brings `earlier`, `excel`, `mlflow`, `mnist`, `tensorboard`, `tune`, `zstd` and `png`, and so `charts`, with it."""
 RESOLUTIONS = {"oldest": "lowest-direct", "newest": "highest"}
-ROOMS = ("data", "cli", "runs", "training", "descent", "layers", "losses")
+ROOMS = ("data", "cli", "runs", "training", "descent", "layers", "logs", "losses")
 SERVER = ("play/test_server.py", "play/test_upload.py", "play/test_trainer.py")
 """Of the live page the tests without a browser."""
 

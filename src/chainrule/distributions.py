@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -318,6 +318,18 @@ def name_of(distribution: Distribution) -> str:
     """
     special = (name for name, make in FUNCTIONS.items() if make() == distribution)
     return next(special, distribution.notation or type(distribution).__name__)
+
+
+@runtime_checkable
+class Frozen(Protocol):
+    """A frozen distribution of scipy.stats."""
+
+    def rvs(self, *args: Any, **kwargs: Any) -> Any:
+        """Draw from it."""
+
+
+Drawn = Distribution | float | Frozen
+"""What a setting takes for a distribution, besides a text; it becomes a distribution."""
 
 
 def of(what: Any) -> Distribution:

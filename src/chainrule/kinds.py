@@ -6,6 +6,7 @@ register themselves here when they are defined, so that a recipe can name them (
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
@@ -52,3 +53,26 @@ class Named(dict[str, Callable[..., Any]]):
 def kinds_of(base: type[K]) -> list[type[K]]:
     """chainrule's own kinds that derive from this class."""
     return [cls for cls in REGISTERED.values() if issubclass(cls, base) and cls is not base]
+
+
+def described(value: Any) -> str:
+    """A kind in a few words: its class, and the settings that differ from their defaults.
+
+    Examples:
+        >>> from chainrule.losses import Huber
+        >>> described(Huber()), described(Huber(0.5))
+        ('Huber', 'Huber(delta=0.5)')
+    """
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(described, value))}]"
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return repr(value)
+    given = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if not _is_default(value, f))
+    settings = ", ".join(f"{name}={described(setting)}" for name, setting in given)
+    return f"{type(value).__name__}({settings})" if settings else type(value).__name__
+
+
+def _is_default(value: Any, setting: dataclasses.Field[Any]) -> bool:
+    factory = setting.default_factory
+    default = setting.default if factory is dataclasses.MISSING else factory()
+    return bool(getattr(value, setting.name) == default)

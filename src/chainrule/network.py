@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,12 +14,14 @@ from chainrule import distributions, generators, tape
 from chainrule.arrays import Array, Params, Shape, Vector, pack
 from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.kinds import Kind
+from chainrule.layers.base import Layer
 from chainrule.layers.combinators import separate
 from chainrule.layers.graph import Graph, Input, Node, Symbol, calls_before, name_layers, trace
 from chainrule.layers.notation import parse
 from chainrule.layers.operators import Concatenate
 from chainrule.layers.shaping import Reshape, Slice
 from chainrule.layout import Layout
+from chainrule.summary import Shown, Summary, Table
 
 MOST_WEIGHTS = 2**40
 """The maximum number of weights: four terabytes of them."""
@@ -28,8 +30,8 @@ Call = tuple[int, tuple[int, ...]]
 """A layer's number, and the numbers of the values that it is called on."""
 
 
-@dataclass(frozen=True)
-class Network(Kind):
+@dataclass(frozen=True, repr=False)
+class Network(Kind, Shown):
     """Layers wired for one input shape.
 
     It holds no weights: parameters are one flat vector of `dtype`, described by `parameters`, and
@@ -61,12 +63,25 @@ class Network(Kind):
         'dense_1.W[0-3, 0-2], dense_1.b[0-2], dense_2.W[0-2, 0-0], dense_2.b[0-0]'
     """
 
-    layers: Any = ()
-    input_shape: Any = None
+    layers: tuple[Layer, ...] = ()
+    input_shape: Shape = ()
     dtype: str = "float32"
     calls: tuple[Call, ...] | None = None
     inputs: InitVar[Input | Sequence[Input] | None] = None
     outputs: InitVar[Symbol | Sequence[Symbol] | None] = None
+
+    if TYPE_CHECKING:  # what is taken; the fields above are what it becomes
+
+        def __init__(
+            self,
+            layers: str | Layer | Sequence[Layer] = (),
+            input_shape: int | Sequence[int] | None = None,
+            dtype: str = "float32",
+            calls: tuple[Call, ...] | None = None,
+            *,
+            inputs: Input | Sequence[Input] | None = None,
+            outputs: Symbol | Sequence[Symbol] | None = None,
+        ) -> None: ...
 
     def __post_init__(self, inputs: Any, outputs: Any) -> None:
         require((inputs is None) == (outputs is None), "a graph of symbols takes both inputs=... and outputs=...")
@@ -75,9 +90,11 @@ class Network(Kind):
             layers, calls, shape = _recorded(inputs, outputs)
             object.__setattr__(self, "calls", calls)
         else:
-            given = parse(self.layers) if isinstance(self.layers, str) else self.layers
+            given: Any = self.layers
+            given = parse(given) if isinstance(given, str) else given
             layers = tuple(given) if self.calls else separate(given)
-            shape = (self.input_shape,) if isinstance(self.input_shape, int) else tuple(self.input_shape or ())
+            sizes: Any = self.input_shape
+            shape = (sizes,) if isinstance(sizes, int) else tuple(sizes or ())
         if any(layer >= len(layers) or max(on, default=k + 1) > k for k, (layer, on) in enumerate(self.calls or ())):
             raise SettingError("the network's calls refer to layers or values that do not exist")
         if any(size < 1 for size in shape):
@@ -101,9 +118,26 @@ class Network(Kind):
                 x = layer(x)
             return x
         values = [x]
-        for layer, numbers in self.calls:
-            values.append(self.layers[layer](*(values[k] for k in numbers)))
+        for number, inputs in self.calls:
+            values.append(self.layers[number](*(values[k] for k in inputs)))
         return values[-1]
+
+    def summary(self) -> Summary:
+        """Its layers, with the shapes of their outputs and their numbers of weights."""
+        sizes = [self.input_shape, self.output_shape]
+        inputs, outputs = (" x ".join(map(str, shape)) or "1" for shape in sizes)
+        about = f"input {inputs}, output {outputs}, {self.parameters.size:,} weights in {self.dtype}"
+        return Summary("Network", about, table=self.table)
+
+    @property
+    def table(self) -> Table:
+        """A row for each use of a layer: name, kind, shape of the output, number of weights."""
+        rows = []
+        for node in self.nodes:
+            shape = " x ".join(map(str, node.built.output_shape))
+            rows.append([node.name, node.layer.kind, shape, f"{node.weights:,}" if node.weights else ""])
+        rows.append(["total", "", "", f"{self.parameters.size:,}"])
+        return Table(f"{len(self.nodes)} layers", ("layer", "kind", "output", "weights"), rows, "llrr")
 
     @property
     def nodes(self) -> tuple[Node, ...]:

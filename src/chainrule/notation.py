@@ -98,7 +98,7 @@ def _converted(what: str, text: str, parameter: inspect.Parameter, word: Any) ->
     if parameter.annotation == SEVERAL:
         return tuple(number(what, text, one) for one in ([word] if isinstance(word, str) else word))
     kind = parameter.annotation if isinstance(parameter.annotation, str) else parameter.annotation.__name__
-    if kind in ("str", "str | None", "Any", "str | Layer | None"):
+    if kind == "Any" or "str" in kind.split(" | "):
         return word if as_number(word) is None else as_number(word)
     if kind == "bool":
         if word.lower() not in ("true", "false"):

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import charts, check, display, explain, options, play, train, tune, use, worksheet
+from chainrule.cli import charts, check, display, explain, names, options, play, train, tune, use, worksheet
 from chainrule.errors import ChainruleError, settings_written
+from chainrule.summary import visible
 from chainrule.version import VERSION
 
 LONGEST = 100
@@ -32,9 +33,9 @@ app = typer.Typer(
 for _command in (
     *(train.train, tune.tune, use.predict, use.evaluate, use.show),
     *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
-    *(play.play, check.check, check.data),
+    *(play.play, check.check, check.data, names.names),
 ):
-    app.command()(_command)
+    app.command(cls=names.WithNames if _command is train.train else None)(_command)
 
 
 def _version(requested: bool) -> None:
@@ -127,6 +128,6 @@ def _silence_output() -> None:
 
 def _report(message: str) -> int:
     """Print an error in one line; return the exit code."""
-    line = display.visible(" ".join(message.split()))
+    line = visible(" ".join(message.split()))
     print(f"chainrule: {line if len(line) < 20 * LONGEST else line[: 20 * LONGEST] + ' ...'}", file=sys.stderr)
     return 2

@@ -13,28 +13,13 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress
 from rich.text import Text
 
 from chainrule.cli.options import OUTPUT, elsewhere
-
-if TYPE_CHECKING:
-    from chainrule.training import Event
-
-CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-
-
-def visible(text: str) -> str:
-    """A text with control characters, other than line breaks and tabs, as escape sequences."""
-    return text.translate(CONTROLS)
-
-
-def one_line(name: object) -> str:
-    """A name without control characters and line breaks."""
-    return visible(str(name)).replace("\n", "\\n")
+from chainrule.summary import one_line, visible
 
 
 class _Plain(Console):
@@ -75,17 +60,16 @@ def print_anything() -> None:
 
 def number(name: str, value: float) -> str:
     """A metric's value for display: accuracies in percent, NaN as a dash."""
-    from chainrule.training.report_text import number
+    from chainrule.training.history import number
 
-    return number(name.removeprefix("validation_"), value)
+    return number(name, value)
 
 
 def label(name: str) -> str:
     """A metric's name for display."""
-    from chainrule.training.report_text import label
+    from chainrule.training.history import label
 
-    bare = name.removeprefix("validation_")
-    return ("validation " if bare != name else "") + label(bare)
+    return label(name)
 
 
 def print_json(value: Any) -> None:
@@ -108,43 +92,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-class TrainingProgress:
-    """A listener that shows progress: a bar in a terminal, otherwise about ten lines."""
-
-    def __init__(self) -> None:
-        columns = ("epoch {task.completed}/{task.total}", BarColumn(bar_width=15), "{task.fields[record]}")
-        self._bar = Progress(*columns, console=err)
-        self._task: Any = None
-
-    def __call__(self, event: Event) -> None:
-        """Show the progress that the event reports."""
-        from chainrule.training import Ended, EpochEnded, Started
-
-        total = event.plan.epochs
-        if isinstance(event, Started) and err.is_terminal:
-            self._task = self._bar.add_task("", total=total, completed=event.progress.epoch, record="")
-            self._bar.start()
-        elif isinstance(event, EpochEnded):
-            epoch, text = event.progress.epoch, _record(event.measured)
-            if self._task is not None:
-                self._bar.update(self._task, completed=epoch, record=text.replace("validation accuracy", "accuracy"))
-            elif epoch == total or epoch % max(total // 10, 1) == 0:
-                err.print(f"epoch {epoch}/{total}  {text}")
-        elif isinstance(event, Ended):
-            self.stop()
-
-    def stop(self) -> None:
-        """Remove the bar and restore the terminal."""
-        if self._task is not None:
-            self._bar.stop()
-            self._task = None
-
-
-def _record(record: Mapping[str, float]) -> str:
-    metrics = (f"{label(name)} {number(name, value):<8}" for name, value in record.items() if name != "epoch")
-    return "  ".join(metrics).rstrip()
 
 
 def curve(lines: Mapping[str, Sequence[float]], width: int = 60, height: int = 8) -> list[str]:

@@ -11,6 +11,7 @@ import typer
 from chainrule.cli import display
 from chainrule.cli.options import OUTPUT, AsJson, elsewhere, leave_out
 from chainrule.errors import SettingError, require, unknown
+from chainrule.summary import visible
 
 if TYPE_CHECKING:
     from chainrule.explain import Explanation
@@ -73,7 +74,7 @@ def explain(
     if output is not None:
         display.write(output, text.encode())
     else:
-        print(display.visible(text) if kind == "text" else text, end="" if text.endswith("\n") else "\n")
+        print(visible(text) if kind == "text" else text, end="" if text.endswith("\n") else "\n")
 
 
 def _example(run: str | None, weight: str | None) -> Explanation:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.cli import display, options, use
+from chainrule.cli import display, options
+from chainrule.cli.logs import check_logs, make_logs
 from chainrule.cli.options import (
     AsJson,
     ClassWeights,
@@ -37,6 +38,7 @@ from chainrule.cli.options import (
     share_or_file,
 )
 from chainrule.errors import NonFiniteError, SettingError, require
+from chainrule.summary import one_line
 
 if TYPE_CHECKING:
     from chainrule.data import Dataset
@@ -111,6 +113,14 @@ def train(
         float | None, typer.Option(help="Megabytes for the checkpoints that steps are replayed from; by default 200.")
     ] = None,
     engine: EngineName = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHERE",
+            help="Log to 'tensorboard' (in the run's folder, or 'tensorboard:FOLDER') or 'mlflow' (or "
+            "'mlflow:EXPERIMENT'); can be repeated.",
+        ),
+    ] = None,
     threads: Threads = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume this run where it ended.")] = None,
     json: AsJson = False,
@@ -138,9 +148,11 @@ def train(
     """
     if resume is not None:
         leave_out(
-            context, "--resume continues the run with its own data and settings", "resume", "epochs", "threads", "json"
+            context,
+            "--resume continues the run with its own data and settings",
+            *("resume", "epochs", "threads", "json", "log"),
         )
-        _resume(resume, epochs, threads, json)
+        _resume(resume, epochs, threads, json, log)
         return
     if data is None:
         raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
@@ -161,6 +173,7 @@ def train(
     most_threads(threads)
     if output is not None:
         check_free(output)
+    check_logs(log)
     dataset = load(
         data, target=target or None, drop=drop or [], task=task, image_size=image_size(size),
         validation=share_or_file(validation, "validation"), test=share_or_file(test, "test"), split=split,
@@ -177,11 +190,12 @@ def train(
     if not json:
         _introduce(plan, dataset)
     with _progress(json) as listeners:
-        trained = follow(plan, dataset, start(plan), [recorder, example, *listeners], threads)
+        listeners = [recorder, *make_logs(log, recorder), example, *listeners]
+        trained = follow(plan, dataset, start(plan), listeners, threads)
     _conclude(trained, dataset, recorder.folder, example, json)
 
 
-def _resume(folder: Path, epochs: int | None, threads: int | None, json: bool) -> None:
+def _resume(folder: Path, epochs: int | None, threads: int | None, json: bool, log: list[str] | None) -> None:
     from chainrule.runs import Run
     from chainrule.training import Started
 
@@ -193,7 +207,8 @@ def _resume(folder: Path, epochs: int | None, threads: int | None, json: bool) -
             _introduce(event.plan, dataset)
 
     with _progress(json) as listeners:
-        trained = run.resume(dataset, epochs, [introduce, example, *listeners], threads)
+        listeners = [introduce, *make_logs(log, folder), example, *listeners]
+        trained = run.resume(dataset, epochs, listeners, threads, progress=False)
     _conclude(trained, dataset, folder, example, json)
 
 
@@ -235,15 +250,17 @@ class _Example:
 @contextmanager
 def _progress(json: bool) -> Iterator[list[Any]]:
     """The listeners that show progress; none for JSON. The terminal is always restored."""
-    progress = display.TrainingProgress()
+    from chainrule.training import ProgressBar
+
+    progress = ProgressBar(display.err)
     try:
         yield [] if json else [progress]
     except NonFiniteError:
-        progress.stop()
+        progress.close()
         display.err.print("training stopped; the run keeps the state before that step")
         raise
     finally:
-        progress.stop()
+        progress.close()
 
 
 def _introduce(plan: Plan, data: Dataset) -> None:
@@ -299,8 +316,8 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     covered = [name for name in metrics if name.startswith("coverage")]
     shown = [name for name in dict.fromkeys((*best[data.task], *own, *covered)) if name in metrics and name != "loss"]
     lines = {f"test {display.label(name)}": display.number(name, metrics[name]) for name in shown}
-    if trained.threshold is not None:
-        lines["threshold"] = use.threshold_line(trained)
+    if trained.decision:
+        lines["threshold"] = one_line(trained.decision)
     if example.record is not None:
         weight = telling_weight(example.record, trained.plan.network.parameters)
         problem = trained.plan.problem(len(data.training.x))

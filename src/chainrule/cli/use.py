@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json as jsonlib
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +13,13 @@ import typer
 from chainrule.cli import display, options
 from chainrule.cli.options import AsJson, Metrics, RunFolder, Threads, metric_names, output_suffix
 from chainrule.errors import require
+from chainrule.summary import Table, fact_lines, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chainrule.arrays import Array
+    from chainrule.network import Network
     from chainrule.runs import Run, Trained
 
 Samples = Annotated[
@@ -201,82 +202,42 @@ def show(run: RunFolder, json: AsJson = False) -> None:
 
     opened = Run.open(run)
     trained = opened.trained
-    layers = [
-        {"name": node.name, "kind": node.layer.kind, "output": list(node.built.output_shape),
-         "weights": sum(math.prod(p.shape) for p in node.built.parameters.values()) if node.name == node.owner else 0}
-        for node in trained.plan.network.nodes
-    ]  # fmt: skip
     if json:
         display.print_json({
             "run": str(opened.folder), "status": opened.manifest["status"], "epochs": opened.manifest["epochs"],
             "steps": opened.manifest["steps"], "threshold": trained.threshold, "data": opened.data,
-            "versions": opened.versions, "plan": to_json(trained.plan), "layers": layers,
+            "versions": opened.versions, "plan": to_json(trained.plan), "layers": _layers(trained.plan.network),
             "history": list(trained.history),
         })  # fmt: skip
         return
-    _show_summary(opened)
-    _show_layers(layers, trained.plan.network.parameters.size)
-    _show_history(opened)
-
-
-def _show_summary(run: Run) -> None:
-
-    plan, target, manifest, rows = run.trained.plan, run.trained.target, run.manifest, run.data["rows"]
-    out = display.out
-    progress = f"{manifest['status']} after {manifest['epochs']} epochs, {manifest['steps']:,} steps"
-    out.print(display.bold(str(run.folder)) + f": {progress}")
-    sizes = ", ".join(f"{rows[name]:,} {name}" for name in ("training", "validation", "test"))
-    settings = run.data["settings"]
-    out.print(f"data       {display.one_line(settings['what'] if settings else run.data['name'])}: {sizes} samples")
-    out.print(f"target     {display.one_line(target.name)} ({target.about})")
-    out.print(f"loss       {type(plan.loss).__name__}")
-    for line in [] if run.trained.preparation is None else run.trained.preparation.notes:
-        out.print(display.one_line(line).replace("columns:", "columns   ", 1))
-    stages = " > ".join(type(stage).__name__ for stage in plan.optimizer.stages)
-    out.print(f"optimizer  {stages}; batch size {plan.batch_size}, seed {plan.seed}")
-    if plan.patience is not None:
-        delta = f" by more than {plan.min_delta:g}" if plan.min_delta else ""
-        watched = display.label(f"validation_{plan.monitor}")
-        out.print(f"stopping   after {plan.patience} epochs in which the {watched} did not improve{delta}")
-    if plan.threshold is not None or run.trained.threshold is not None:
-        out.print(f"threshold  {threshold_line(run.trained)}")
-
-
-def threshold_line(trained: Trained) -> str:
-    """From which probability on which class is predicted, and how that was chosen."""
-    metric = trained.plan.threshold
-    by = f", chosen on the validation set by {display.label(metric)}" if isinstance(metric, str) else ""
-    if trained.threshold is None:
-        return f"0.5, not yet{by}: training did not end; resume it"
-    return f"{trained.threshold:.4g} or more: {display.one_line(trained.target.classes[1])}{by}"
-
-
-def _show_layers(layers: list[dict[str, Any]], size: int) -> None:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("layer", "kind", "output", "weights"):
-        table.add_column(heading, justify="right" if heading in ("output", "weights") else "left")
-    for layer in layers:
-        shape = " x ".join(str(n) for n in layer["output"])
-        table.add_row(layer["name"], layer["kind"], shape, f"{layer['weights']:,}" if layer["weights"] else "")
-    table.add_row("total", "", "", f"{size:,}")
-    display.out.print(table)
-
-
-def _show_history(run: Run) -> None:
-    history, best, out = run.trained.history, run.trained.progress.best, display.out
-    if not history:
-        return
-    epoch = best.epoch if best is not None and run.trained.plan.patience is not None else len(history)
-    measured = {
-        display.label(name): display.number(name, v) for name, v in history[epoch - 1].items() if name != "epoch"
-    }
-    width = max(map(len, measured)) + 2
-    for name, value in measured.items():
-        out.print(f"{name:<{width}}{value}  (epoch {epoch})")
-    losses = [name for name in ("loss", "validation_loss") if name in history[0]]
-    out.print(f"\nloss over epochs 1 to {len(history)}, on a logarithmic scale")
-    for line in display.curve({display.label(name): [record[name] for record in history] for name in losses}):
+    summary, out = opened.summary(), display.out
+    out.print(display.bold(summary.title) + f": {summary.about}")
+    for line in fact_lines(summary.facts):
         out.print(line)
+    for note in summary.notes:
+        out.print(one_line(note))
+    if summary.table is not None:
+        _show_table(summary.table)
+    if summary.curves:
+        out.print(f"loss over epochs 1 to {len(trained.history)}, on a logarithmic scale")
+    for line in display.curve(summary.curves):
+        out.print(line)
+
+
+def _layers(network: Network) -> list[dict[str, Any]]:
+    return [
+        {"name": node.name, "kind": node.layer.kind, "output": list(node.built.output_shape), "weights": node.weights}
+        for node in network.nodes
+    ]
+
+
+def _show_table(table: Table) -> None:
+    from rich import box
+    from rich.table import Table as Drawn
+
+    drawn = Drawn(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, side in zip(table.head, table.aligned, strict=True):
+        drawn.add_column(heading, justify="right" if side == "r" else "left")
+    for row in table.rows:
+        drawn.add_row(*map(one_line, row))
+    display.out.print(drawn)

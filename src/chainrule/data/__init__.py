@@ -2,7 +2,7 @@
 
 from chainrule.arrays import Samples
 from chainrule.data.builtin import BUILTIN
-from chainrule.data.dataset import Dataset, find, find_samples, from_arrays, load, plane_set, prepare
+from chainrule.data.dataset import Data, Dataset, find, find_samples, from_arrays, load, plane_set, prepare
 from chainrule.data.preparation import Preparation
 from chainrule.data.prepared import Prepared
 from chainrule.data.source import Sample, Source
@@ -10,6 +10,7 @@ from chainrule.data.targets import Target
 
 __all__ = [
     "BUILTIN",
+    "Data",
     "Dataset",
     "Preparation",
     "Prepared",

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from reprlib import repr as brief
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from chainrule import generators
 from chainrule.arrays import Array, Samples, Shape
@@ -23,10 +24,11 @@ from chainrule.data.source import OF_CLASSES, TASKS, Sample, Source, check_types
 from chainrule.data.splits import CHANCE, Split, divide
 from chainrule.data.targets import Target, class_numbers, fit_target, infer_task, is_one_hot
 from chainrule.errors import DataError, SettingError, require, setting, unknown
+from chainrule.summary import Shown, Summary, Table
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass(frozen=True, repr=False)
+class Dataset(Shown):
     """Prepared samples, split into a training, a validation and a test set.
 
     Attributes:
@@ -62,6 +64,26 @@ class Dataset:
     validation_fingerprint: str = ""
     test_fingerprint: str = ""
     split: Split = CHANCE
+
+    def summary(self) -> Summary:
+        """How it was read and split, and what becomes of each column."""
+        sizes = self.sizes
+        shape = " x ".join(map(str, self.input_shape))
+        facts = {
+            "target": self.target.described,
+            "samples": ", ".join(f"{count:,} {part}" for part, count in sizes.items() if count),
+        }
+        table = None
+        if self.columns:
+            rows = [[use.name, use.type, use.use] for use in self.columns]
+            table = Table(f"{len(rows)} columns", ("column", "read as", "becomes"), rows)
+        return Summary(self.name, f"{sum(sizes.values()):,} samples of {shape} inputs", facts, table, notes=self.notes)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of samples of each part: training, validation, test."""
+        parts = {"training": self.training, "validation": self.validation, "test": self.test}
+        return {name: 0 if part is None else len(part.x) for name, part in parts.items()}
 
     def sample(self, number: int) -> Sample | None:
         """A sample of the training set as it was read; None if the source is unknown."""
@@ -133,6 +155,19 @@ class Dataset:
         assert training is not None
         validation, test = again(self.validation, self.validation_rows), again(self.test, self.test_rows)
         return replace(self, training=training, validation=validation, test=test, preparation=preparation)
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """A data frame of polars or pandas."""
+
+    @property
+    def columns(self) -> Any:
+        """The names of its columns."""
+
+
+Data = str | Path | Source | Frame | tuple[ArrayLike, ArrayLike] | list[Any]
+"""What `load` takes: a name, a file or folder, a data frame, or a pair of arrays (x, y)."""
 
 
 def from_arrays(
@@ -247,14 +282,14 @@ def _builtin(what: str | Path) -> Source | None:
 
 
 def load(
-    what: Any,
+    what: Data,
     *,
     target: str | Sequence[str] | None = None,
     drop: str | Sequence[str] = (),
     task: str | None = None,
     image_size: Shape | None = None,
-    validation: float | Any = 0.1,
-    test: float | Any = 0.2,
+    validation: float | Data = 0.1,
+    test: float | Data = 0.2,
     split: str | None = None,
     shuffle: bool = True,
     seed: int = 0,
@@ -318,7 +353,7 @@ def load(
         if source.is_table:
             check_types(source.name, source.features, read or {})
             check_prepared(source.name, source.features)
-        shares = [part if _is_share(part) else 0.0 for part in (validation, test)]
+        shares: list[Any] = [part if _is_share(part) else 0.0 for part in (validation, test)]
         rows = divide(source, shares[0], shares[1], seed, by)
         source = by.without(source, drop)
         if preparation is None:
@@ -339,10 +374,11 @@ def load(
         settings = None
         are_named = all(_is_share(part) or isinstance(part, str | Path) for part in (validation, test))
         if isinstance(what, str | Path) and are_named and weight is None:
-            what, validation, test = map(_absolute, (what, validation, test))
-            splitting = {"validation": validation, "test": test, "seed": seed}
+            names: tuple[Any, ...] = (what, validation, test)
+            found, to_validate, to_test = map(_absolute, names)
+            splitting = {"validation": to_validate, "test": to_test, "seed": seed}
             splitting |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
-            settings = {"what": what, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
+            settings = {"what": found, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
             if order is not None:
                 settings["order"] = list(order)
         used, held_out_rows, tested_rows = (r if len(r) else None for r in rows)

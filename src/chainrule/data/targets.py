@@ -13,6 +13,9 @@ from chainrule.data.columns import shortened
 from chainrule.data.source import LARGEST, OF_CLASSES, Source
 from chainrule.errors import DataError, setting
 
+Label = str | int | float | bool
+"""The name of a class, as it was read."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -31,7 +34,7 @@ class Target:
 
     task: str
     name: str = "target"
-    classes: tuple[Any, ...] = ()
+    classes: tuple[Label, ...] = ()
     mean: tuple[float, ...] = (0.0,)
     deviation: tuple[float, ...] = (1.0,)
     columns: tuple[str, ...] = ()
@@ -63,6 +66,11 @@ class Target:
     def in_table(self) -> str | list[str]:
         """The target as `load` takes it, to find it in a table."""
         return list(self.columns) or self.name
+
+    @property
+    def described(self) -> str:
+        """Its name and what it is, such as "price (regression)"."""
+        return f"{self.name} ({self.about})"
 
     def as_json(self) -> dict[str, Any]:
         """The fields, with lists for tuples."""
@@ -96,7 +104,7 @@ class Target:
             values = class_numbers(values, name)
             values = np.array(self.columns)[values] if self.columns else values
         # By text as well, because one file may hold the number 1 where another holds the text "1".
-        indices = {str(label): k for k, label in enumerate(self.classes)}
+        indices: dict[Label, int] = {str(label): k for k, label in enumerate(self.classes)}
         if all(isinstance(label, bool) for label in self.classes):  # as they are written in tables
             written = (
                 (k, text) for k, label in enumerate(self.classes) for text in (str(label).lower(), str(int(label)))

@@ -5,6 +5,7 @@ To add one, add a function that returns its chain, and a stage if it needs a new
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -66,6 +67,14 @@ class Optimizer(Kind):
         pairs = zip(self.stages, states, strict=True)
         averages = [state["average"] for stage, state in pairs if isinstance(stage, stages.Average)]
         return averages[-1] if averages else None
+
+    def rate(self, states: Sequence[State]) -> float | None:
+        """The learning rate of the next update; None for optimizers that have none, and where it
+        is not the same for all weights.
+        """
+        pairs = zip(self.stages, states, strict=True)
+        factors = [factor for stage, state in pairs if (factor := stage.multiplier(state)) is not None]
+        return math.prod(factors) if factors else None
 
     def over(self, steps: int) -> Optimizer:
         """This optimizer with its open schedules set to span a training of that many steps."""

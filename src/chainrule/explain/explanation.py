@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.explain.update import StageResult, stage_results
 from chainrule.gradient_check import central_difference
 from chainrule.layout import Layout
+from chainrule.summary import Shown, Summary
 from chainrule.tape import Unit
 
 _NOTEBOOK = 960
@@ -100,7 +100,7 @@ class Proof:
     step_predicted: float
 
 
-class Explanation:
+class Explanation(Shown):
     """Why a weight changed as it did in one step.
 
     The update is the one that training made, in the run's own precision. Everything else is
@@ -280,9 +280,14 @@ class Explanation:
         """The same rules as one LaTeX block."""
         return symbols.latex(self.rules)
 
+    def summary(self) -> Summary:
+        """The gradient and the update."""
+        facts = {"backpropagation": gradient_line(self), "gradient descent": update_line(self)}
+        return Summary(f"Why {self.weight} changed in step {self.step}", self.about, facts)
+
     def _repr_html_(self) -> str:
-        """The representation in a notebook: the gradient, the update, and the scheme."""
-        return f"<p>{escape(gradient_line(self))}<br>{escape(update_line(self))}</p>{draw(self, _NOTEBOOK)}"
+        """The representation in a notebook: the summary and the scheme."""
+        return f"{self.summary().html()}{draw(self, _NOTEBOOK)}"
 
     def as_json(self) -> dict[str, Any]:
         """The explanation as a dict of JSON types, with the documented fields."""

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from reprlib import repr as brief
-from typing import Any
 
 from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.layers.base import Layer
@@ -79,7 +78,7 @@ class Branches(Composite):
         merge: "concatenate" joins the outputs along the last axis, "add" adds them
     """
 
-    branches: Sequence[Any] = field(default_factory=tuple)
+    branches: Sequence[Layer | Sequence[Layer]] = field(default_factory=tuple)
     merge: str = "concatenate"
 
     def __post_init__(self) -> None:
@@ -94,10 +93,11 @@ class Branches(Composite):
 
     @cached_property
     def children(self) -> Mapping[str, Layer]:
-        return {branch.name or f"branch_{k}": branch for k, branch in enumerate(self.branches, start=1)}
+        layers = [branch for branch in self.branches if isinstance(branch, Layer)]  # all are, by now
+        return {branch.name or f"branch_{k}": branch for k, branch in enumerate(layers, start=1)}
 
     def wire(self, x: Symbol) -> Symbol:
-        outputs = [branch(x) for branch in self.branches]
+        outputs = [branch(x) for branch in self.children.values()]
         shapes = [y.shape for y in outputs]
         alike = [shape[:-1] for shape in shapes] if self.merge == "concatenate" else shapes
         if any(shape != alike[0] for shape in alike) or () in shapes:

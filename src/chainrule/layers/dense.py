@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -48,8 +47,8 @@ class Dense(Layer):
 
     units: int
     activation: str | Layer | None = None
-    weights: Any = None
-    biases: Any = distributions.ZEROS
+    weights: str | distributions.Drawn | None = None
+    biases: str | distributions.Drawn = distributions.ZEROS
     bias: bool = True
 
     output_symbol = "z"
@@ -86,9 +85,11 @@ class Dense(Layer):
         if not input_shape:
             raise self.misfit(input_shape, "a list of inputs for each sample")
         inputs = input_shape[-1]
-        parameters = {"W": Parameter((inputs, self.units), self.weights, (inputs, self.units))}
+        weights = None if self.weights is None else distributions.of(self.weights)
+        parameters = {"W": Parameter((inputs, self.units), weights, (inputs, self.units))}
         if self.bias:
-            parameters["b"] = Parameter((self.units,), self.biases, (inputs, self.units), regularized=False)
+            biases = distributions.of(self.biases)
+            parameters["b"] = Parameter((self.units,), biases, (inputs, self.units), regularized=False)
         return Built((*input_shape[:-1], self.units), parameters)
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Array]:

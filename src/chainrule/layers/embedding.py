@@ -25,7 +25,7 @@ class Embedding(Layer):
 
     count: int
     units: int
-    weights: Any = "normal"
+    weights: str | distributions.Drawn = "normal"
 
     def __post_init__(self) -> None:
         require(
@@ -43,10 +43,8 @@ class Embedding(Layer):
     )
 
     def build(self, input_shape: Shape) -> Built:
-        return Built(
-            (*input_shape, self.units),
-            {"W": Parameter((self.count, self.units), self.weights, (self.count, self.units))},
-        )
+        shape, weights = (self.count, self.units), distributions.of(self.weights)
+        return Built((*input_shape, self.units), {"W": Parameter(shape, weights, shape)})
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         rows = x.astype(np.intp)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -226,6 +227,12 @@ class Node:
     layer: Layer
     inputs: tuple[int, ...]
     built: Built
+
+    @property
+    def weights(self) -> int:
+        """The number of its own weights; those of a shared layer belong to its first use."""
+        own = self.built.parameters.values() if self.name == self.owner else ()
+        return sum(math.prod(parameter.shape) for parameter in own)
 
 
 @dataclass(frozen=True)

@@ -262,9 +262,10 @@ def _target(recipe: TargetRecipe, path: Path) -> Target:
         fits = len(target.mean) == len(target.deviation) >= 1 and not target.classes
     else:
         unused = (target.mean, target.deviation) == (default.mean, default.deviation)
-        named, other = target.classes, target.columns
+        named: tuple[object, ...] = target.classes
+        other: tuple[object, ...] = target.columns
         if target.task == "multilabel":
-            named, other = target.columns, target.classes
+            named, other = other, named
             unused = unused and not other
         fits = len(set(named)) == len(named) >= 2 and unused
     if not fits:

@@ -260,7 +260,7 @@ def recipe(event: Event, folder: Path) -> dict[str, Any]:
 
 def data_recipe(data: Dataset) -> dict[str, Any]:
     """Where data is from, what it contains and how it was split, as JSON."""
-    parts, weight = {"training": data.training, "validation": data.validation, "test": data.test}, data.training.weight
+    weight = data.training.weight
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
@@ -268,6 +268,6 @@ def data_recipe(data: Dataset) -> dict[str, Any]:
         "validation": data.validation_fingerprint,
         "test": data.test_fingerprint,
         "settings": data.settings,
-        "rows": {name: 0 if samples is None else len(samples.x) for name, samples in parts.items()},
+        "rows": data.sizes,
         "target": data.target.as_json(),
     }

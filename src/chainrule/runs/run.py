@@ -19,16 +19,18 @@ from chainrule.runs import loader
 from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, data_recipe, record_threshold
 from chainrule.runs.trained import Trained, check_callbacks, follow
+from chainrule.summary import Shown, Summary
 from chainrule.training import Listener, Timeline
 from chainrule.training.loop import final_weights
 from chainrule.training.metrics import Choice, Metric, unknown_functions, with_functions
+from chainrule.training.progress_bar import with_progress
 
 Own: TypeAlias = type | Callable[..., Any] | Metric
 """A class or a function from outside chainrule."""
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Shown):
     """A recorded run.
 
     Attributes:
@@ -67,6 +69,16 @@ class Run:
             folder=folder, threshold=threshold,
         )  # fmt: skip
         return Run(folder, loaded.manifest, loaded.data, loaded.versions, trained)
+
+    def summary(self) -> Summary:
+        """Its data, its choices, its network, and what was measured."""
+        trained, rows, settings = self.trained, self.data["rows"], self.data["settings"]
+        what = str(settings["what"] if settings else self.data["name"])
+        sizes = ", ".join(f"{rows[part]:,} {part}" for part in ("training", "validation", "test"))
+        own, notes = trained.summary(), [] if trained.preparation is None else trained.preparation.notes
+        about = f"{self.manifest['status']} after {self.manifest['epochs']} epochs, {self.manifest['steps']:,} steps"
+        facts = {"data": f"{what}: {sizes} samples", **own.facts}
+        return Summary(str(self.folder), about, facts, own.table, own.curves, notes)
 
     def load_data(self) -> Dataset:
         """Load what the run was trained on; raises DataError if it is missing or has changed."""
@@ -176,6 +188,7 @@ class Run:
         epochs: int | None = None,
         callbacks: Sequence[Listener] = (),
         threads: int | None = None,
+        progress: bool | None = None,
     ) -> Trained:
         """Continue the run in its folder, bit for bit as if it had never stopped.
 
@@ -184,6 +197,7 @@ class Run:
             epochs: the total number of epochs; by default as planned
             callbacks: functions that are called with every event
             threads: the most threads to use
+            progress: whether to show a bar; by default in a notebook alone
 
         Raises DataError for other data, and RunError if another process is writing to the run, or
         has resumed it since it was opened, or if it was opened without a function that is its
@@ -208,7 +222,8 @@ class Run:
         try:
             if loader.read_manifest(self.folder) != self.manifest:
                 raise RunError(f"{self.folder}: the run was resumed after it was opened; open it again")
-            trained = follow(plan, data, self.trained.progress, [recorder, *callbacks], threads)
+            shown: list[Listener] = [recorder, *with_progress(callbacks, progress)]
+            trained = follow(plan, data, self.trained.progress, shown, threads)
             return replace(trained, folder=self.folder)
         finally:
             recorder.close()

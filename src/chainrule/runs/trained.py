@@ -11,7 +11,19 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from chainrule.arrays import Array, Shape, Vector, pack
-from chainrule.data import Dataset, Preparation, Prepared, Samples, Source, Target, find, find_samples, load, prepare
+from chainrule.data import (
+    Data,
+    Dataset,
+    Preparation,
+    Prepared,
+    Samples,
+    Source,
+    Target,
+    find,
+    find_samples,
+    load,
+    prepare,
+)
 from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.descent import Optimizer
@@ -22,12 +34,14 @@ from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.runs.loader import read_manifest
 from chainrule.runs.recorder import Recorder, copy, record_threshold
-from chainrule.training import loop
+from chainrule.summary import Shown, Summary
+from chainrule.training import history, loop
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.loop import History, Listener, Progress
 from chainrule.training.metrics import Choice
-from chainrule.training.plan import AUTO, Plan, make_plan
+from chainrule.training.plan import AUTO, Layers, Plan, make_plan
+from chainrule.training.progress_bar import with_progress
 from chainrule.training.report import Report, report_on
 from chainrule.training.threshold import decide, require_two_classes
 
@@ -73,8 +87,8 @@ def ends(share: float) -> tuple[float, float]:
     return (1 - share) / 2, (1 + share) / 2
 
 
-@dataclass(frozen=True)
-class Trained:
+@dataclass(frozen=True, repr=False)
+class Trained(Shown):
     """A trained network.
 
     Attributes:
@@ -157,6 +171,38 @@ class Trained:
     def history(self) -> History:
         """What was measured after each epoch."""
         return self.progress.history
+
+    @property
+    def epoch(self) -> int:
+        """The epoch after which the network had these weights, counted from 1; 0 if untrained."""
+        best = self.progress.best
+        return self.progress.epoch if best is None or self.plan.patience is None else best.epoch
+
+    def summary(self) -> Summary:
+        """What was trained, how it ended, and what was measured after the epoch of its weights."""
+        facts = {"target": self.target.described, **self.plan.facts}
+        if self.decision:
+            facts["threshold"] = self.decision
+        if self.epoch:
+            facts |= history.words(self.history[self.epoch - 1])
+        ended = {"early": "stopped early", "complete": "complete"}.get(self.reason, self.reason)
+        about = f"{self.progress.epoch:,} epochs, {ended}"
+        if self.epoch != self.progress.epoch:
+            about += f"; weights of epoch {self.epoch:,}"
+        return Summary("Trained", about, facts, self.plan.network.table, history.curves(self.history))
+
+    @property
+    def decision(self) -> str:
+        """From which probability on which of two classes is predicted, and how that was chosen;
+        empty if it is the more probable one.
+        """
+        metric, name = self.plan.threshold, self.target.classes[1:2]
+        if metric is None and self.threshold is None:
+            return ""
+        by = f", chosen on the validation set by {history.label(metric)}" if isinstance(metric, str) else ""
+        if self.threshold is None:
+            return f"0.5, not yet{by}: training did not end; resume it"
+        return f"{self.threshold:.4g} or more: {name[0]}{by}"
 
     def raw(self, x: Any, threads: int | None = None) -> Array:
         """(samples, outputs) the network's output for samples in any form `find_samples` takes,
@@ -446,9 +492,9 @@ def _numbers(x: Any) -> Array:
 
 
 def train(
-    *what: Any,
-    network: Any = None,
-    data: Any = None,
+    *what: Layers | Data | Dataset | None,
+    network: Layers | None = None,
+    data: Data | Dataset | None = None,
     target: str | Sequence[str] | None = None,
     drop: str | Sequence[str] = (),
     task: str | None = None,
@@ -462,8 +508,8 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
-    validation: Any = 0.1,
-    test: Any = 0.2,
+    validation: float | Data = 0.1,
+    test: float | Data = 0.2,
     split: str | None = None,
     shuffle: bool = True,
     patience: int | str | None = AUTO,
@@ -476,6 +522,7 @@ def train(
     dtype: str = "float32",
     engine: str | None = None,
     threads: int | None = None,
+    progress: bool | None = None,
 ) -> Trained:
     """Train a network on data, and return it with its best weights.
 
@@ -528,6 +575,8 @@ def train(
         threads: the most threads of the native engine, by default OMP_NUM_THREADS or one for each
             core; the results are the same for any number. While other programs want the cores, it
             uses one
+        progress: whether to show a bar, or lines where there is no terminal; by default in a
+            notebook alone
 
     Raises:
         DataError, ShapeError, SettingError: if this can't be trained, before anything is written
@@ -562,7 +611,7 @@ def train(
         seed=seed, penalties=penalties, patience=patience, monitor=monitor, min_delta=min_delta, threshold=threshold,
         metrics=metrics, dtype=dtype, engine=engine,
     )  # fmt: skip
-    return follow(plan, data, loop.start(plan), callbacks, threads)
+    return follow(plan, data, loop.start(plan), with_progress(callbacks, progress), threads)
 
 
 def _network_and_data(what: tuple[Any, ...], network: Any, data: Any) -> tuple[Any, Any]:

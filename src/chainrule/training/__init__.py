@@ -3,11 +3,12 @@
 from chainrule.training.loop import Ended, EpochEnded, Event, Listener, Progress, Started, Stepped, start
 from chainrule.training.metrics import Metric
 from chainrule.training.plan import Plan, make_plan
+from chainrule.training.progress_bar import ProgressBar
 from chainrule.training.rate_range import RangeTest, learning_rate_range
 from chainrule.training.report import Report
 from chainrule.training.timeline import Timeline
 
 __all__ = [
-    "Ended", "EpochEnded", "Event", "Listener", "Metric", "Plan", "Progress", "RangeTest", "Report", "Started",
-    "Stepped", "Timeline", "learning_rate_range", "make_plan", "start",
+    "Ended", "EpochEnded", "Event", "Listener", "Metric", "Plan", "Progress", "ProgressBar", "RangeTest", "Report",
+    "Started", "Stepped", "Timeline", "learning_rate_range", "make_plan", "start",
 ]  # fmt: skip

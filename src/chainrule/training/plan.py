@@ -20,17 +20,22 @@ from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Batches, Problem, engine_name
 from chainrule.errors import DataError, ShapeError, at_least, is_number, require, setting
 from chainrule.generators import generator
-from chainrule.kinds import Kind
-from chainrule.layers import Dense, Flatten
+from chainrule.kinds import Kind, described
+from chainrule.layers import Dense, Flatten, Layer
 from chainrule.layers.notation import parse
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError, Ordinal, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.losses import penalty as named_penalty
 from chainrule.network import Network
+from chainrule.summary import Shown, Summary
+from chainrule.training import history
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight, weighted
 from chainrule.training.metrics import Choice, Chosen, Metric
 from chainrule.training.threshold import require_two_classes
+
+Layers = str | Layer | Sequence[Layer] | Network
+"""What `train` takes for a network: its hidden layers as text, all its layers, or a network."""
 
 EPOCHS = 100
 MOST_EPOCHS = 10**12
@@ -74,8 +79,8 @@ def default_patience(data: Dataset) -> int | None:
     return PATIENCE if is_enough else None
 
 
-@dataclass(frozen=True)
-class Plan(Kind):
+@dataclass(frozen=True, repr=False)
+class Plan(Kind, Shown):
     """A training with every choice made; with the data it determines the result bit for bit.
 
     Attributes:
@@ -141,6 +146,26 @@ class Plan(Kind):
         """The threshold, if it is not chosen by a metric."""
         return None if isinstance(self.threshold, str) else self.threshold
 
+    def summary(self) -> Summary:
+        """Its choices, and the layers of the network."""
+        about = f"at most {self.epochs:,} epochs of mini-batches of {self.batch_size:,}"
+        return Summary("Plan", about, self.facts, self.network.table)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Its choices in words, without the layers of the network."""
+        penalties = "".join(f" + {described(penalty)}" for penalty in self.penalties)
+        facts = {
+            "loss": described(self.loss) + penalties,
+            "optimizer": " > ".join(map(described, self.optimizer.stages)),
+            "batches": f"of {self.batch_size:,} samples, seed {self.seed}",
+        }
+        if self.patience is not None:
+            delta = f" by more than {self.min_delta:g}" if self.min_delta else ""
+            watched = history.label(f"validation_{self.monitor}")
+            facts["stopping"] = f"after {self.patience:,} epochs in which the {watched} did not improve{delta}"
+        return facts
+
     def problem(self, samples: int) -> Problem:
         """What an engine solves, with the schedules spread over the whole training."""
         total = self.epochs * self.steps_per_epoch(samples)
@@ -168,7 +193,7 @@ class Plan(Kind):
 
 
 def make_plan(
-    network: Any,
+    network: Layers | None,
     data: Dataset,
     *,
     loss: str | Loss | None = None,
@@ -328,7 +353,7 @@ def outputs_for(loss: Loss, target: Target) -> int:
     return target.width if target.task == "multilabel" else loss.outputs(target.width)
 
 
-def build_network(network: Any, data: Dataset, loss: Loss, dtype: str = "float32") -> Network:
+def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str = "float32") -> Network:
     """The network for this data.
 
     Text gives the hidden layers; images are flattened before them, and the output layer follows

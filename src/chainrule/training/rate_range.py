@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data import Dataset, load
+from chainrule.data import Data, Dataset, load
+from chainrule.descent import Optimizer
 from chainrule.descent.schedules import Schedule
 from chainrule.errors import NonFiniteError, require
 from chainrule.training import loop
-from chainrule.training.plan import make_plan
+from chainrule.training.plan import Layers, make_plan
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class _Diverged(Exception):  # noqa: N818
 
 
 def learning_rate_range(
-    network: Any = None,
-    data: Any = "digits",
+    network: Layers | None = None,
+    data: Data | Dataset = "digits",
     *,
-    optimizer: Any = None,
+    optimizer: str | Optimizer | None = None,
     low: float = 1e-6,
     high: float = 10.0,
     steps: int = 200,
