@@ -18,7 +18,7 @@ from chainrule.errors import unknown
 OPTIONS = {
     "layers": "--network", "activations": "--network", "losses": "--loss", "penalties": "--penalty",
     "optimizers": "--optimizer", "schedules": "--optimizer '... schedule=NAME'",
-    "distributions": "--network '64 relu NAME'", "metrics": "evaluate",
+    "distributions": "--network '64 relu NAME'", "metrics": "--metrics, --monitor",
 }  # fmt: skip
 """Each group of names, and where its names are used."""
 
@@ -38,7 +38,7 @@ def groups() -> dict[str, Mapping[str, Callable[..., Any] | None]]:
     layers |= {"residual(...)": Residual, "branches(...)": Branches}
     optimizer_names = {name: maker for name, maker in optimizers.NAMED.items() if maker.__name__ == name}
     named_penalties = {name: getattr(penalties, name) for name in ("l1", "l2", "elastic")}
-    measures = dict.fromkeys(metrics.CLASSIFICATION + metrics.REGRESSION)
+    measures = dict.fromkeys(name for names in metrics.NAMES.values() for name in names)
     return {
         "layers": layers, "activations": activations, "losses": losses.NAMED, "penalties": named_penalties,
         "optimizers": optimizer_names, "schedules": schedules.NAMED, "distributions": distributions.NAMED,

@@ -132,11 +132,12 @@ def _norms(plan: Plan, record: StepRecord) -> dict[str, float]:
     }
 
 
-def _tested(event: Event) -> dict[str, float]:
+def _tested(event: Ended) -> dict[str, float]:
     """The loss and every metric on the test set, with the weights that training returns."""
     plan, data = event.plan, event.data
     if data.test is None:
         return {}
     weights = final_weights(plan, event.progress)
-    measured = evaluate(plan, data.target, data.test, *weights, measures.names(data.target.task))
+    metrics = dict.fromkeys((*measures.names(data.target.task), *plan.metrics))
+    measured = evaluate(plan, data.target, data.test, *weights, tuple(metrics), threshold=event.threshold)
     return {f"test/{name}": value for name, value in measured.items()}
