@@ -44,7 +44,9 @@ def main() -> int:
                 if not (arguments.skip and str(seed) in results(arguments.results).get(name, {}).get(model, {})):
                     measured = measure(name, model, seed)
                     keep(arguments.results, name, model, seed, measured)
-                    print(f"{name:14} {model:10} {seed}  {measured['score']:.4f}  {measured['seconds']:.2f} s", flush=True)
+                    print(
+                        f"{name:14} {model:10} {seed}  {measured['score']:.4f}  {measured['seconds']:.2f} s", flush=True
+                    )
     return 0
 
 

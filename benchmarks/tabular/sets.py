@@ -62,7 +62,9 @@ def _islp(name: str) -> Callable[[], pd.DataFrame]:
 
 
 def _khan() -> pd.DataFrame:
-    parts = [[pd.read_csv(_folder("ISLP") / "data" / f"Khan_{xy}{part}.csv") for xy in "xy"] for part in ("train", "test")]
+    parts = [
+        [pd.read_csv(_folder("ISLP") / "data" / f"Khan_{xy}{part}.csv") for xy in "xy"] for part in ("train", "test")
+    ]
     return pd.concat([x.assign(tumour=y["x"]) for x, y in parts], ignore_index=True)
 
 

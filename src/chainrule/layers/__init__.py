@@ -38,8 +38,9 @@ KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))
 
 __all__ = [
     "ELU", "GELU", "KINDS", "SELU", "Add", "BatchNorm", "Branches", "Built", "Composite", "Concatenate", "Context",
-    "Dense", "Dropout", "Embedding", "Expand", "Flatten", "Formulas", "Graph", "HardSigmoid", "HardSwish", "HardTanh", "Input",
-    "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax", "MatMul", "Mish", "Multiply", "Node", "PReLU", "Parameter",
-    "ReLU", "Reshape", "Residual", "Scale", "Sequential", "SiLU", "Sigmoid", "Sine", "Slice", "Softmax", "Softplus",
+    "Dense", "Dropout", "Embedding", "Expand", "Flatten", "Formulas", "Graph", "HardSigmoid", "HardSwish", "HardTanh",
+    "Input", "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax", "MatMul", "Mish", "Multiply", "Node", "PReLU",
+    "Parameter", "ReLU", "Reshape", "Residual", "Scale", "Sequential", "SiLU", "Sigmoid", "Sine", "Slice", "Softmax",
+    "Softplus",
     "Softsign", "Step", "Symbol", "Tanh", "Terms", "Transpose", "activation", "total",
 ]  # fmt: skip

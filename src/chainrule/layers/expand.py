@@ -46,8 +46,8 @@ class Expand(Layer):
 
     units: int
     on: tuple[int, ...] | None = None
-    weights: Any = distributions.Normal(0.0, 1.0)
-    biases: Any = distributions.Uniform(-1.0, 1.0)
+    weights: Any = "normal 0 1"
+    biases: Any = "uniform -1 1"
 
     output_symbol = "z"
     local_symbol = "w"

@@ -24,10 +24,11 @@ from chainrule.runs.loader import read_manifest
 from chainrule.runs.recorder import Recorder, copy, record_threshold
 from chainrule.training import loop
 from chainrule.training import metrics as measures
+from chainrule.training.choice import plan_for
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.loop import History, Listener, Progress
 from chainrule.training.metrics import Choice
-from chainrule.training.plan import AUTO, Plan, make_plan
+from chainrule.training.plan import AUTO, Plan
 from chainrule.training.report import Report, report_on
 from chainrule.training.threshold import decide, require_two_classes
 
@@ -557,7 +558,7 @@ def train(
     else:
         given = ", ".join(name for name, value in reading.items() if value is not None and len(value))
         require(not given, f"the Dataset is read already; pass {given} to load")
-    plan = make_plan(
+    plan = plan_for(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, monitor=monitor, min_delta=min_delta, threshold=threshold,
         metrics=metrics, dtype=dtype, engine=engine,
