@@ -60,7 +60,8 @@ def linear(table: Table, training: pd.DataFrame, test: pd.DataFrame, seed: int) 
     """Ridge regression with a chosen penalty, or logistic regression."""
     from sklearn.linear_model import LogisticRegression, RidgeCV
 
-    model = RidgeCV(np.logspace(-3, 3, 13)) if table.metric == "r2" else LogisticRegression(max_iter=1000)
+    is_quantity = table.metric == "r2"
+    model = RidgeCV(np.logspace(-3, 3, 13)) if is_quantity else LogisticRegression(max_iter=1000, random_state=seed)
     return _fitted(model, table, training, test, vectorized="numbers")
 
 

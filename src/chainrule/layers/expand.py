@@ -125,10 +125,9 @@ class Expand(Layer):
         if row is None:
             empty = np.zeros(0, dtype=dy.dtype)
             return Terms(empty, empty, np.zeros((0, dy.ndim), dtype=np.intp))
-        outputs = slice(row * self.units, (row + 1) * self.units)
         at = row_indices(before, self.units)
         at[:, -1] += row * self.units
-        return Terms(dy[(*before, outputs)], params["W"][row], at)
+        return Terms(dy[tuple(at.T)], params["W"][row], at)
 
     def cost(self, built: Built) -> float:
         return 6.0 * math.prod(built.output_shape)

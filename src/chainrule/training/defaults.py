@@ -17,7 +17,9 @@ RATE = 0.003
 
 FEW_ROWS = 1500
 FEW, MANY = "64 silu, 64 silu", "64 relu, 64 relu"
-"""The hidden layers: with fewer training rows than FEW_ROWS, smooth activations generalize better."""
+"""The hidden layers: with fewer training rows than FEW_ROWS, smooth activations generalize
+better.
+"""
 
 UNITS, MOST_UNITS, MOST_NUMBERS = 8, 256, 48
 """The units that each number of a table is expanded to: UNITS, fewer if that would be more than
