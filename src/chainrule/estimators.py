@@ -31,7 +31,8 @@ from chainrule.losses import loss as named_loss
 from chainrule.runs import Trained, follow, for_loss
 from chainrule.training import Listener, Plan, Progress, make_plan, plan_for, start
 from chainrule.training.class_weights import ClassWeight
-from chainrule.training.plan import AUTO, BATCH_SIZE
+from chainrule.training.defaults import BATCH_SIZE
+from chainrule.training.plan import AUTO
 
 VALIDATION = 0.1
 FEW = 500
