@@ -5,8 +5,8 @@
 Each seed has its own split, and every model the same rows. Needs scikit-learn, skrub and pandas;
 RealMLP needs pytabkit (`pip install torch==2.13.0 pytabkit`), and the tables of ISLP and mlxtend
 `pip install --no-deps ISLP mlxtend`. A result replaces that of the same table, model and seed in
-docs/tables.json, so that the others need not be measured again; --write also writes
-docs/tables.md.
+docs/tables.json, so that the others need not be measured again; --write writes the tables of
+docs/tables.md from that file, and `--models --write` measures nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from tabular import page
 from tabular.models import MODELS, score
 from tabular.sets import TABLES
 
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS))
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file of results")
     parser.add_argument("--skip", action="store_true", help="leave out what the file has already")
+    parser.add_argument("--write", action="store_true", help="write the tables of docs/tables.md")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of other libraries
     for seed in arguments.seeds:
@@ -47,6 +49,8 @@ def main() -> int:
                     print(
                         f"{name:14} {model:10} {seed}  {measured['score']:.4f}  {measured['seconds']:.2f} s", flush=True
                     )
+    if arguments.write:
+        page.write(RESULTS.with_suffix(".md"), results(arguments.results))
     return 0
 
 

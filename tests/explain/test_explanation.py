@@ -269,7 +269,8 @@ def test_random_networks_cover_every_kind_of_layer():
     activations = {type(activation(name)) for name in SMOOTH + KINKED}
     others = {
         Dense, Embedding, Expand, Flatten, Dropout, BatchNorm, LayerNorm, Sequential, PReLU, Residual, Branches,
-        Reshape, Sigmoid, Softmax, LogSoftmax, *(Add, Multiply, MatMul, Concatenate, Scale, Slice, Transpose),  # in composites
+        Reshape, Sigmoid, Softmax, LogSoftmax,
+        *(Add, Multiply, MatMul, Concatenate, Scale, Slice, Transpose),  # in composites
     }  # fmt: skip
     assert set(KINDS) == activations | others
 
