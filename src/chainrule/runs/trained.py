@@ -486,7 +486,8 @@ def train(
     Args:
         what: the data, or the network and the data
         network: the hidden layers as text ("64 relu, dropout 0.2"), to which the output layer that
-            fits the target is added; or all layers as a list or a Network, used as they are
+            fits the target is added; or all layers as a list or a Network, used as they are; by
+            default two layers of 64 units, after an `Expand` of a table's numbers
         data: what `load` takes (the name of a built-in set, a file, (x, y), a data frame), or a
             Dataset
         target, drop, task, read, image_size, weight, order: how to read the data, as for `load`:
@@ -498,7 +499,8 @@ def train(
         class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
             get 1), in class order, or "balanced" (samples / (classes * samples of the class), over
             the training set)
-        optimizer: an optimizer, or text such as "adam 0.001"
+        optimizer: an optimizer, or text such as "adam 0.001"; by default AdamW, whose weight
+            decay is chosen by validation unless a network is given
         epochs: the number of passes over the training set, at most
         batch_size: the samples of a mini-batch; by default 32, or the whole training set for an
             optimizer that needs it

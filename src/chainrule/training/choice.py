@@ -18,7 +18,7 @@ from chainrule.training.plan import Plan, make_plan
 FOLDS = 3
 FEWEST_ROWS = 60
 """With fewer training rows than this, what is held out says too little."""
-ENOUGH = 1000
+ENOUGH = 250
 """With so many rows held out, one fold is enough."""
 MOST_ROWS = 6000
 """The rows that the choice is made on, at most: this bounds its time."""
