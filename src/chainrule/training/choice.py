@@ -21,7 +21,9 @@ FEWEST_ROWS = 60
 ENOUGH = 250
 """With so many rows held out, one fold is enough."""
 MOST_ROWS = 6000
-"""The rows that the choice is made on, at most: this bounds its time."""
+"""The rows that the choice is made on, at most. With the epochs, at most the default, this bounds
+its time.
+"""
 
 
 def plan_for(network: Any, data: Dataset, **settings: Any) -> Plan:
@@ -61,12 +63,15 @@ def _rows(samples: Samples, rows: Array) -> Samples:
 def _loss(plan: Plan, fold: Dataset, decay: float) -> float:
     """The validation loss of a training with this decay: the least, if training stops early."""
     samples = len(fold.training.x)
-    plan = replace(plan, batch_size=min(plan.batch_size, samples), metrics=())
+    epochs = min(plan.epochs, defaults.EPOCHS)
+    plan = replace(plan, epochs=epochs, batch_size=min(plan.batch_size, samples), metrics=())
     plan = replace(plan, optimizer=_optimizer(plan, decay, samples))
     try:
         end = loop.run(plan, fold, loop.start(plan))
     except NonFiniteError:
         return float("inf")
+    if end.reason == "interrupted":
+        raise KeyboardInterrupt
     losses = [epoch["validation_loss"] for epoch in end.progress.history]
     return losses[-1] if plan.patience is None else min(losses)
 

@@ -33,6 +33,10 @@ gradients are 0. It is not the decay of a step: with more rows there are more st
 forget what earlier ones have learned. Which decay suits depends on how noisy the data are, and so
 validation chooses among DECAYS (choice.py).
 """
+SHORT = 600
+"""In a training of fewer steps than this, which is short of learning rather than of forgetting,
+the decay of a step is that of a training of so many.
+"""
 
 PATIENCE = 25
 FEWEST_TO_JUDGE = 50
@@ -66,9 +70,9 @@ def optimizer(steps: int, decay: float = DECAY) -> Optimizer:
 
     Args:
         steps: the number of updates
-        decay: how much weights shrink over the whole training, as in DECAYS
+        decay: how much weights shrink over the whole training, as in DECAYS, unless it is short
     """
-    rates = RATE * steps / 2  # the sum of the learning rates, along the cosine
+    rates = RATE * max(steps, SHORT) / 2  # the sum of the learning rates, along the cosine
     return named_optimizer(f"adamw {RATE} {decay / rates:.3g} schedule=cosine")
 
 
