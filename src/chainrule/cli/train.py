@@ -170,6 +170,7 @@ def train(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
         batch_size=batch_size, seed=seed, penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
         monitor=monitor, min_delta=min_delta, threshold=options.threshold(threshold), metrics=metric_names(metrics),
+        threads=threads,
     )  # fmt: skip
     folder = output or Path("runs", name_for_run(data))
     size_limit = LIMIT if limit is None else round(limit * 1e6)

@@ -563,7 +563,7 @@ def train(
     plan = plan_for(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, monitor=monitor, min_delta=min_delta, threshold=threshold,
-        metrics=metrics, dtype=dtype, engine=engine,
+        metrics=metrics, dtype=dtype, engine=engine, threads=threads,
     )  # fmt: skip
     return follow(plan, data, loop.start(plan), callbacks, threads)
 

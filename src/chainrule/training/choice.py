@@ -10,6 +10,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data import Dataset, Samples
+from chainrule.engine.threads import most_threads
 from chainrule.errors import NonFiniteError
 from chainrule.generators import generator
 from chainrule.training import defaults, loop
@@ -26,21 +27,23 @@ its time.
 """
 
 
-def plan_for(network: Any, data: Dataset, **settings: Any) -> Plan:
+def plan_for(network: Any, data: Dataset, *, threads: int | None = None, **settings: Any) -> Plan:
     """The plan, with the weight decay chosen if neither network nor optimizer is given.
 
-    The arguments are those of `make_plan`.
+    The other arguments are those of `make_plan`; the choice takes at most so many threads.
     """
     plan = make_plan(network, data, **settings)
     is_open = network is None and settings.get("optimizer") is None
-    return with_chosen_decay(plan, data) if is_open and len(data.training.x) >= FEWEST_ROWS else plan
+    most_threads(threads)
+    return with_chosen_decay(plan, data, threads) if is_open and len(data.training.x) >= FEWEST_ROWS else plan
 
 
-def with_chosen_decay(plan: Plan, data: Dataset) -> Plan:
+def with_chosen_decay(plan: Plan, data: Dataset, threads: int | None = None) -> Plan:
     """The plan with that of the default decays which has the least loss on rows held out of the
     training set: by cross-validation, or on one fold if the training set is large.
     """
-    losses = [np.mean([_loss(plan, fold, decay) for fold in folds(data, plan.seed)]) for decay in defaults.DECAYS]
+    each = [*folds(data, plan.seed)]
+    losses = [np.mean([_loss(plan, fold, decay, threads) for fold in each]) for decay in defaults.DECAYS]
     best = defaults.DECAYS[int(np.argmin(losses))]
     return replace(plan, optimizer=_optimizer(plan, best, len(data.training.x)))
 
@@ -60,14 +63,14 @@ def _rows(samples: Samples, rows: Array) -> Samples:
     return Samples(samples.x[rows], samples.y[rows], weight)
 
 
-def _loss(plan: Plan, fold: Dataset, decay: float) -> float:
+def _loss(plan: Plan, fold: Dataset, decay: float, threads: int | None) -> float:
     """The validation loss of a training with this decay: the least, if training stops early."""
     samples = len(fold.training.x)
-    epochs = min(plan.epochs, defaults.EPOCHS)
-    plan = replace(plan, epochs=epochs, batch_size=min(plan.batch_size, samples), metrics=())
+    plan = replace(plan, epochs=min(plan.epochs, defaults.EPOCHS), batch_size=min(plan.batch_size, samples))
+    plan = replace(plan, metrics=(), monitor="loss", min_delta=0.0, threshold=None)
     plan = replace(plan, optimizer=_optimizer(plan, decay, samples))
     try:
-        end = loop.run(plan, fold, loop.start(plan))
+        end = loop.run(plan, fold, loop.start(plan), threads=threads)
     except NonFiniteError:
         return float("inf")
     if end.reason == "interrupted":
