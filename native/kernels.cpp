@@ -5,6 +5,7 @@
 #include "dense.h"
 #include "dropout.h"
 #include "embedding.h"
+#include "expand.h"
 #include "losses.h"
 #include "normalization.h"
 #include "shaping.h"
@@ -37,6 +38,9 @@ template <class T> Kernels<T> make_table() {
     k.keep_mask = keep_mask<T>;
     k.embedding = embedding<T>;
     k.embedding_back = embedding_back<T>;
+    k.expand = expand<T>;
+    k.expand_back = expand_back<T>;
+    k.expand_input = expand_input<T>;
     k.copy = copy<T>;
     k.gather = gather<T>;
     k.add = add<T>;

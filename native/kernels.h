@@ -117,6 +117,14 @@ template <class T> struct Kernels {
     void (*embedding_back)(long rows, long first, long units, const T* x, long x_ld, long per_row, const T* dy,
                            long dy_ld, T* dw, long w_ld);
 
+    // expand.h
+    void (*expand)(long rows, long count, const int64_t* on, long units, const T* x, long x_ld, const T* w, const T* b,
+                   T* y, long y_ld);
+    void (*expand_back)(long rows, long from, long to, const int64_t* on, long units, const T* x, long x_ld,
+                        const T* dy, long dy_ld, T* dw, T* db);
+    void (*expand_input)(long rows, long count, const int64_t* on, long units, const T* w, const T* dy, long dy_ld,
+                         T* dx, long dx_ld);
+
     // shaping.h: to = from, to += from, to = x * y, over `count` numbers; unaligned and without
     // padding
     void (*copy)(long count, const T* from, T* to);

@@ -257,6 +257,14 @@ template <class T> struct Bindings {
                 e.reach(W + count * e.at(y).width, 0);
                 e.add(std::make_unique<EmbeddingOp<T>>(e.at(x), e.at(y), W, count, wants));
             })
+            .def("expand", [](E& e, int x, int y, long W, long b, std::vector<int64_t> on, bool wants) {
+                const long width = e.at(x).width, units = e.at(y).width;
+                bool inside = !on.empty() && units % long(on.size()) == 0;
+                for (const int64_t input : on) inside &= input >= 0 && input < width;
+                require(inside, "the expanded inputs must be among the inputs, with equally many units each");
+                e.reach(std::max(W, b) + units, 0);
+                e.add(std::make_unique<ExpandOp<T>>(e.at(x), e.at(y), W, b, std::move(on), wants));
+            })
             .def("reshape", [](E& e, int x, int y, bool wants) {
                 e.add(std::make_unique<ReshapeOp<T>>(e.at(x), e.at(y), wants));
             })

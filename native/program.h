@@ -296,6 +296,31 @@ template <class T> struct EmbeddingOp : Operation<T> {
     }
 };
 
+template <class T> struct ExpandOp : Operation<T> {
+    const Value<T>&x, &y;
+    long W, b;
+    std::vector<int64_t> on;  // the input that each row of W belongs to
+    long units;
+    bool wants_input;
+    ExpandOp(const Value<T>& x, const Value<T>& y, long W, long b, std::vector<int64_t> on, bool wants_input)
+        : x(x), y(y), W(W), b(b), on(std::move(on)), units(y.width / long(this->on.size())), wants_input(wants_input) {}
+
+    void forward(const Pass<T>& p) override {
+        const Range r = share(p.samples * x.rows, 1, p.t, p.threads);
+        p.kernels.expand(r.count(), long(on.size()), on.data(), units, x.value + r.from * x.ld, x.ld, p.w + W, p.w + b,
+                         y.value + r.from * y.ld, y.ld);
+    }
+    void backward(const Pass<T>& p) override {
+        const Range c = share(long(on.size()), 1, p.t, p.threads);
+        p.kernels.expand_back(p.samples * x.rows, c.from, c.to, on.data(), units, x.value, x.ld, y.gradient, y.ld,
+                              p.g + W, p.g + b);
+        if (!wants_input) return;
+        const Range r = share(p.samples * x.rows, 1, p.t, p.threads);
+        p.kernels.expand_input(r.count(), long(on.size()), on.data(), units, p.w + W, y.gradient + r.from * y.ld, y.ld,
+                               x.gradient + r.from * x.ld, x.ld);
+    }
+};
+
 // Copies each sample's numbers into rows of another width.
 template <class T> struct ReshapeOp : Operation<T> {
     const Value<T>&x, &y;

@@ -29,9 +29,10 @@ from chainrule.errors import SettingError
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.runs import Trained, follow, for_loss
-from chainrule.training import Listener, Plan, Progress, make_plan, start
+from chainrule.training import Listener, Plan, Progress, make_plan, plan_for, start
 from chainrule.training.class_weights import ClassWeight
-from chainrule.training.plan import AUTO, BATCH_SIZE
+from chainrule.training.defaults import BATCH_SIZE
+from chainrule.training.plan import AUTO
 
 VALIDATION = 0.1
 FEW = 500
@@ -181,7 +182,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         in_all = rows + (0 if data.validation is None else len(data.validation.x))
         dtype = ("float64" if in_all < FEW else "float32") if self.dtype == AUTO else self.dtype
         network = before.plan.network if before is not None and self.network is None else self.network
-        return make_plan(
+        return (plan_for if before is None else make_plan)(
             network, data, loss=self.loss, class_weight=getattr(self, "class_weight", None), optimizer=self.optimizer,
             epochs=self.epochs, batch_size=None if self.batch_size is None else min(self.batch_size, rows), seed=seed,
             penalties=self.penalties, patience=self.patience, monitor=self.monitor,

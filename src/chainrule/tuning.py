@@ -22,7 +22,7 @@ from chainrule.errors import DataError, NonFiniteError, RunError, SettingError, 
 from chainrule.generators import hashed
 from chainrule.runs import Trained, follow, for_loss
 from chainrule.training import EpochEnded, Event, Listener, make_plan, start
-from chainrule.training.plan import EPOCHS
+from chainrule.training.defaults import EPOCHS
 
 if TYPE_CHECKING:
     import optuna

@@ -262,3 +262,36 @@ def test_without_skrub_it_says_what_it_needs(recorded, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ChainruleError, match=r"needs skrub: pip install 'chainrule\[earlier\]'"):
         Run.open(recorded / "whole")
+
+
+def test_texts_of_several_words_are_told_apart_by_words():
+    texts = [f"the film was {'good' if k % 2 else 'bad'} and number {k}, they say" for k in range(120)]
+    data = load(pl.DataFrame({"review": texts, "liked": [k % 2 for k in range(120)]}), target="liked")
+    (encoder,) = data.preparation.encoders
+    assert encoder.words
+    assert {"good", "bad", "was good"} <= {*encoder.vocabulary}
+    again = Preparation.from_contents(data.preparation.contents())
+    assert again.encoders[0].words
+    source = find_samples(pl.DataFrame({"review": texts[:9]}))
+    np.testing.assert_array_equal(again.apply(source), data.preparation.apply(source))
+
+
+def test_a_texts_inputs_keep_their_proportions():
+    data = load(pl.DataFrame({"name": [f"street {k}" for k in range(90)], "y": np.arange(90.0)}), target="y")
+    (encoder,) = data.preparation.encoders
+    assert not encoder.words
+    deviations = np.asarray(data.training.x, np.float64).std(axis=0)
+    assert np.sqrt(np.mean(deviations**2)) == pytest.approx(1)
+    assert deviations.max() > 1.5 * deviations.min()
+
+
+def test_pixels_in_columns_share_a_deviation_and_other_numbers_do_not():
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (80, 70)) * (random.random((80, 70)) < np.linspace(0.05, 0.8, 70))
+    columns = {f"pixel_{k}": pixels[:, k] for k in range(70)}
+    y = np.arange(80.0)
+    (deviation,) = {*load(pl.DataFrame({**columns, "y": y}), target="y").preparation.deviation}
+    assert deviation > 1
+    for other in (random.normal(size=80), pixels[:, 0] * 1000):  # not whole, and much brighter than the rest
+        preparation = load(pl.DataFrame({**columns, "other": other, "y": y}), target="y").preparation
+        assert len({*preparation.deviation}) > 60

@@ -83,6 +83,8 @@ WIDE = {
     "Branches": lambda: Branches([[Dense(3, activation="tanh"), Dense(5)], Dense(2), layers.Tanh()]),
     "Branches added": lambda: Branches([Dense(4), [Dense(4, activation="relu"), Dense(4)]], merge="add"),
     "Sequential": lambda: Sequential([Dense(6, activation="relu"), Dense(4, bias=False)]),
+    "Expand": lambda: layers.Expand(5),
+    "Expand some": lambda: layers.Expand(17, on=(0, 3, 8)),
     "Reshape": lambda: Reshape((3, 3)),
     "Flatten": Flatten,
 }

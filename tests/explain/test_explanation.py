@@ -32,6 +32,7 @@ from chainrule.layers import (
     Dense,
     Dropout,
     Embedding,
+    Expand,
     Flatten,
     Layer,
     LayerNorm,
@@ -86,7 +87,7 @@ def layer(draw, width):
     if kind == 8:
         return LayerNorm()
     if kind == 9:
-        return Sequential([Reshape((1, width)), Flatten()])
+        return Sequential([Reshape((1, width)), Expand(2, on=tuple(range(0, width, 2))), Flatten(), Dense(width)])
     return Mixed(Dense(width)) if kind == 10 else OneHead(Dense(2 * width), Dense(2 * width), Dense(2 * width))
 
 
@@ -267,8 +268,9 @@ def test_a_wrong_gradient_is_not_mistaken_for_rounding():
 def test_random_networks_cover_every_kind_of_layer():
     activations = {type(activation(name)) for name in SMOOTH + KINKED}
     others = {
-        Dense, Embedding, Flatten, Dropout, BatchNorm, LayerNorm, Sequential, PReLU, Residual, Branches, Reshape,
-        Sigmoid, Softmax, LogSoftmax, *(Add, Multiply, MatMul, Concatenate, Scale, Slice, Transpose),  # in composites
+        Dense, Embedding, Expand, Flatten, Dropout, BatchNorm, LayerNorm, Sequential, PReLU, Residual, Branches,
+        Reshape, Sigmoid, Softmax, LogSoftmax,
+        *(Add, Multiply, MatMul, Concatenate, Scale, Slice, Transpose),  # in composites
     }  # fmt: skip
     assert set(KINDS) == activations | others
 

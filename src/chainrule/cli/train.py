@@ -163,7 +163,7 @@ def train(
     from chainrule.runs.folder import check_free
     from chainrule.runs.recorder import LIMIT
     from chainrule.runs.trained import ends
-    from chainrule.training import make_plan, start
+    from chainrule.training import plan_for, start
 
     if interval is not None:
         require(loss is None, "--interval chooses the loss; leave --loss or --interval out")
@@ -179,10 +179,11 @@ def train(
         validation=share_or_file(validation, "validation"), test=share_or_file(test, "test"), split=split,
         shuffle=shuffle, seed=seed, read=read_as(read), order=in_order(order), **for_loss(loss),
     )  # fmt: skip
-    plan = make_plan(
+    plan = plan_for(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
         batch_size=batch_size, seed=seed, penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
         monitor=monitor, min_delta=min_delta, threshold=options.threshold(threshold), metrics=metric_names(metrics),
+        threads=threads,
     )  # fmt: skip
     folder = output or Path("runs", name_for_run(data))
     size_limit = LIMIT if limit is None else round(limit * 1e6)

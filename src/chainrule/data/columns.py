@@ -27,8 +27,13 @@ EARLIER = {"truth": "boolean"}
 READ = ("number", "category", "date", "time", "boolean")
 """What a column can be read as on request. A category, unlike text, is not examined any further."""
 
-CATEGORIES, TEXT = 40, 30
-"""The inputs that a text becomes: one for each value if there are at most so many; else TEXT."""
+CATEGORIES, TEXT, PROSE = 40, 30, 200
+"""The inputs that a text becomes: one for each value if there are at most so many; else TEXT, or
+PROSE if it has several words.
+"""
+
+WORDS = 6
+"""The words, on average, from which a text is taken apart into words rather than parts of words."""
 
 INPUT, LETTER = 16, 40
 """Bytes of memory that it takes to prepare an input of a row, and a letter of a text, about."""
@@ -157,15 +162,21 @@ def as_kind(name: str, values: pl.Series, kind: str, why: str) -> pl.Series:
     return result
 
 
+def prose(texts: pl.Series) -> bool:
+    """Whether these texts have several words, about: WORDS or more on average."""
+    known = texts.drop_nulls()
+    return int(known.str.count_matches(r"\s").sum()) + len(known) >= WORDS * max(len(known), 1)
+
+
 def check_prepared(name: str, frame: pl.DataFrame, limits: Limits = FILE) -> None:
     """Raise DataError if preparing these features would take more memory than the limit.
 
-    One column can become 40 inputs, and what is computed from the letters of a text takes many
+    One column can become 200 inputs, and what is computed from the letters of a text takes many
     times its length.
     """
     rows, kinds = len(frame), {column.name: kind_of(column) for column in frame.iter_columns()}
     most = {"number": 2, "boolean": 1, "clock": 2, "duration": 2, "date": 6, "time": 6}
-    inputs = {column: most.get(kind, CATEGORIES) for column, kind in kinds.items() if kind is not None}
+    inputs = {column: most.get(kind, PROSE) for column, kind in kinds.items() if kind is not None}
     texts = [column for column in frame.iter_columns() if kinds[column.name] in ("text", "category")]
     letters = {column.name: int(converted(column, "text").str.len_bytes().sum()) for column in texts}
 
@@ -176,7 +187,7 @@ def check_prepared(name: str, frame: pl.DataFrame, limits: Limits = FILE) -> Non
         return
     for column in texts:  # counting the values of each takes longer
         values = column.n_unique()
-        inputs[column.name] = values if values <= CATEGORIES else TEXT
+        inputs[column.name] = values if values <= CATEGORIES else PROSE if prose(converted(column, "text")) else TEXT
         letters[column.name] *= values > CATEGORIES
     if memory() > limits.memory:
         size = (

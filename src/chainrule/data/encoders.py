@@ -1,8 +1,9 @@
 """How each column of a table becomes numbers, fitted on the training set: an encoder for each role.
 
 A number is itself, and a date its year, month, day, hour and time. A category is one input for each
-of its values. A text with many values is the parts of its words, by TF-IDF, reduced to a few
-numbers by a singular value decomposition (latent semantic analysis: Deerwester et al., 1990).
+of its values. A text with many values is its words, or the parts of its words, by TF-IDF, reduced
+to some numbers by a singular value decomposition (latent semantic analysis: Deerwester et al.,
+1990).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.data.columns import CATEGORIES, TEXT, check_cells, converted
+from chainrule.data.columns import CATEGORIES, PROSE, TEXT, check_cells, converted, prose
 from chainrule.data.tables import NO_WORDS, has_either_first
 from chainrule.errors import RunError
 
@@ -43,6 +44,7 @@ class EncoderRecipe(TypedDict):
     parts: NotRequired[list[Part]]
     ambiguous: NotRequired[bool]
     vocabulary: NotRequired[list[str]]
+    words: NotRequired[bool]
 
 
 class Encoder:
@@ -180,26 +182,30 @@ class Category(Encoder):
 
 @dataclass(frozen=True)
 class Text(Encoder):
-    """A text, by the parts of its words: runs of three and of four letters.
+    """A text, by its words and pairs of words if it has several, or else by parts of words: runs of
+    three and of four letters.
 
     Attributes:
-        vocabulary: the parts of words
-        weights: (parts of words,) how much each counts, by how rare it is: its inverse document
+        vocabulary: the words or parts of words
+        weights: (vocabulary,) how much each counts, by how rare it is: its inverse document
             frequency
-        directions: (inputs, parts of words) those in which the training set varies most
+        directions: (inputs, vocabulary) those in which the training set varies most
+        words: whether it is taken apart into words
     """
 
     role: ClassVar[str] = "text"
     vocabulary: tuple[str, ...]
     weights: Array
     directions: Array
+    words: bool = False
 
     @property
     def arrays(self) -> Mapping[str, Array]:
         return {"weights": self.weights, "directions": self.directions}
 
     def as_json(self) -> EncoderRecipe:
-        return {"role": "text", "vocabulary": list(self.vocabulary)}
+        recipe: EncoderRecipe = {"role": "text", "vocabulary": list(self.vocabulary)}
+        return {**recipe, "words": True} if self.words else recipe
 
     def names(self, column: str) -> list[str]:
         return [f"{column}_{k:02d}" for k in range(len(self.directions))]
@@ -210,13 +216,16 @@ class Text(Encoder):
             return [np.zeros(len(texts))] * len(self.directions)
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        vectorizer = TfidfVectorizer(**WORD_PARTS, vocabulary=self.vocabulary)
+        vectorizer = TfidfVectorizer(**_taken_apart(self.words), vocabulary=self.vocabulary)
         vectorizer.idf_ = self.weights
         return list(np.ascontiguousarray((vectorizer.transform(texts) @ self.directions.T).T))
 
 
-WORD_PARTS: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (3, 4)}
-"""How a text is taken apart, in the terms of scikit-learn."""
+def _taken_apart(words: bool) -> dict[str, Any]:
+    """How a text is taken apart, in the terms of scikit-learn."""
+    if words:
+        return {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": r"\b\w+\b"}
+    return {"analyzer": "char_wb", "ngram_range": (3, 4)}
 
 
 def fit_encoder(column: pl.Series, kind: str, rows: Array) -> Encoder:
@@ -275,19 +284,20 @@ def from_json(recipe: EncoderRecipe, arrays: Mapping[str, Array]) -> Encoder:
     for array, shape in ((weights, (len(vocabulary),)), (directions, (*directions.shape[:1], len(vocabulary)))):
         if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
             raise RunError("the arrays of a text do not fit its vocabulary; it was altered")
-    return Text(vocabulary, weights, directions)
+    return Text(vocabulary, weights, directions, recipe.get("words", False))
 
 
 def _fit_text(texts: pl.Series) -> Text:
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(**WORD_PARTS)
-    weighted = vectorizer.fit_transform(_texts(texts))
-    inputs = min(TEXT, *weighted.shape)
+    words, rows = prose(texts), _texts(texts)
+    vectorizer = TfidfVectorizer(**_taken_apart(words), **({"min_df": 2} if words and len(rows) >= 100 else {}))
+    weighted = vectorizer.fit_transform(rows)
+    inputs = min(PROSE if words else TEXT, *weighted.shape)
     vocabulary = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
     directions = TruncatedSVD(inputs, random_state=0).fit(weighted).components_
-    return Text(tuple(vocabulary), vectorizer.idf_, np.ascontiguousarray(directions, dtype=np.float64))
+    return Text(tuple(vocabulary), vectorizer.idf_, np.ascontiguousarray(directions, dtype=np.float64), words)
 
 
 def missing(column: str) -> str:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 PART = 1_000_000
 """The numbers of arrays that are prepared at a time."""
 
+PIXELS = 64
+"""The fewest columns that can be the pixels of a picture."""
+
 SAME = "it does not differ within the training set"
 """Why a column is left out, although it differs in all rows."""
 
@@ -275,6 +278,8 @@ def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:
         encoder = encoders.fit_encoder(values, kind, rows)
         inputs = list(encoder.inputs(name, values[rows]))
         scale = [_mean_and_deviation(name, column.name, one, weight) for one in inputs]
+        if encoder.role == "text":
+            scale = _with_one_deviation(scale)  # in their proportions: most of the later ones are noise
         if any(deviation for _, deviation in scale):
             columns.append((column.name, kind))
             fitted.append(encoder)
@@ -286,8 +291,33 @@ def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:
         why = "; ".join(f"{column!r}: {why}" for column, why in reasons)
         raise DataError(f"{name}: no column is left to learn from ({why})")
     mean, deviation = np.array(scales).T.copy()
+    pixels = _pixels(features, columns, fitted, rows)
+    if pixels:
+        deviation[pixels] = np.sqrt(np.mean(deviation[pixels] ** 2))
     read = tuple(features.columns)
     return Preparation("table", mean.shape, target, mean, deviation, tuple(columns), tuple(fitted), reasons, read)
+
+
+def _with_one_deviation(scale: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """These means, each with the root mean square of the deviations."""
+    common = math.sqrt(sum(deviation**2 for _, deviation in scale) / len(scale))
+    return [(mean, common) for mean, _ in scale]
+
+
+def _pixels(features: pl.DataFrame, columns: list[tuple[str, str]], fitted: list[Encoder], rows: Array) -> list[int]:
+    """The inputs that are pixels, if the table is of pictures: PIXELS or more columns of whole
+    numbers from 0, half of which reach the same brightness, nearly.
+    """
+    if len(columns) < PIXELS or any(encoder.role != "number" or encoder.marks_missing for encoder in fitted):
+        return []
+    table = features.select([column for column, _ in columns])
+    if not all(dtype.is_numeric() for dtype in table.dtypes):
+        return []
+    values = table.to_numpy()[rows]
+    lowest, highest = values.min(axis=0), values.max(axis=0)
+    are_whole = np.array_equal(values, np.rint(values)) and not lowest.any()
+    is_bright = np.mean(highest >= 0.9 * highest.max()) >= 0.5
+    return list(range(len(columns))) if are_whole and is_bright else []
 
 
 def _mean_and_deviation(name: str, column: str, values: Array, weight: Array | None) -> tuple[float, float]:

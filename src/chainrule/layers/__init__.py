@@ -26,6 +26,7 @@ from chainrule.layers.combinators import Branches, Residual, Sequential
 from chainrule.layers.dense import Dense
 from chainrule.layers.dropout import Dropout
 from chainrule.layers.embedding import Embedding
+from chainrule.layers.expand import Expand
 from chainrule.layers.graph import Composite, Graph, Input, Node, Symbol
 from chainrule.layers.normalization import BatchNorm, LayerNorm
 from chainrule.layers.operators import Add, Concatenate, MatMul, Multiply, Scale
@@ -37,8 +38,9 @@ KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))
 
 __all__ = [
     "ELU", "GELU", "KINDS", "SELU", "Add", "BatchNorm", "Branches", "Built", "Composite", "Concatenate", "Context",
-    "Dense", "Dropout", "Embedding", "Flatten", "Formulas", "Graph", "HardSigmoid", "HardSwish", "HardTanh", "Input",
-    "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax", "MatMul", "Mish", "Multiply", "Node", "PReLU", "Parameter",
-    "ReLU", "Reshape", "Residual", "Scale", "Sequential", "SiLU", "Sigmoid", "Sine", "Slice", "Softmax", "Softplus",
+    "Dense", "Dropout", "Embedding", "Expand", "Flatten", "Formulas", "Graph", "HardSigmoid", "HardSwish", "HardTanh",
+    "Input", "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax", "MatMul", "Mish", "Multiply", "Node", "PReLU",
+    "Parameter", "ReLU", "Reshape", "Residual", "Scale", "Sequential", "SiLU", "Sigmoid", "Sine", "Slice", "Softmax",
+    "Softplus",
     "Softsign", "Step", "Symbol", "Tanh", "Terms", "Transpose", "activation", "total",
 ]  # fmt: skip

@@ -37,10 +37,11 @@ from chainrule.runs.recorder import Recorder, copy, record_threshold
 from chainrule.summary import Shown, Summary
 from chainrule.training import history, loop
 from chainrule.training import metrics as measures
+from chainrule.training.choice import plan_for
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.loop import History, Listener, Progress
 from chainrule.training.metrics import Choice
-from chainrule.training.plan import AUTO, Layers, Plan, make_plan
+from chainrule.training.plan import AUTO, Layers, Plan
 from chainrule.training.progress_bar import with_progress
 from chainrule.training.report import Report, report_on
 from chainrule.training.threshold import decide, require_two_classes
@@ -532,7 +533,8 @@ def train(
     Args:
         what: the data, or the network and the data
         network: the hidden layers as text ("64 relu, dropout 0.2"), to which the output layer that
-            fits the target is added; or all layers as a list or a Network, used as they are
+            fits the target is added; or all layers as a list or a Network, used as they are; by
+            default two layers of 64 units, after an `Expand` of a table's numbers
         data: what `load` takes (the name of a built-in set, a file, (x, y), a data frame), or a
             Dataset
         target, drop, task, read, image_size, weight, order: how to read the data, as for `load`:
@@ -544,7 +546,8 @@ def train(
         class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
             get 1), in class order, or "balanced" (samples / (classes * samples of the class), over
             the training set)
-        optimizer: an optimizer, or text such as "adam 0.001"
+        optimizer: an optimizer, or text such as "adam 0.001"; by default AdamW, whose weight
+            decay is chosen by validation unless a network is given
         epochs: the number of passes over the training set, at most
         batch_size: the samples of a mini-batch; by default 32, or the whole training set for an
             optimizer that needs it
@@ -606,10 +609,10 @@ def train(
     else:
         given = ", ".join(name for name, value in reading.items() if value is not None and len(value))
         require(not given, f"the Dataset is read already; pass {given} to load")
-    plan = make_plan(
+    plan = plan_for(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, monitor=monitor, min_delta=min_delta, threshold=threshold,
-        metrics=metrics, dtype=dtype, engine=engine,
+        metrics=metrics, dtype=dtype, engine=engine, threads=threads,
     )  # fmt: skip
     return follow(plan, data, loop.start(plan), with_progress(callbacks, progress), threads)
 

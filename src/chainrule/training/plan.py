@@ -28,7 +28,7 @@ from chainrule.losses import loss as named_loss
 from chainrule.losses import penalty as named_penalty
 from chainrule.network import Network
 from chainrule.summary import Shown, Summary
-from chainrule.training import history
+from chainrule.training import defaults, history
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight, weighted
 from chainrule.training.metrics import Choice, Chosen, Metric
@@ -37,46 +37,12 @@ from chainrule.training.threshold import require_two_classes
 Layers = str | Layer | Sequence[Layer] | Network
 """What `train` takes for a network: its hidden layers as text, all its layers, or a network."""
 
-EPOCHS = 100
 MOST_EPOCHS = 10**12
 """No training takes as many; files name steps with at most 18 digits."""
-BATCH_SIZE = 32
 
 
-@dataclass(frozen=True)
-class Defaults:
-    """Defaults that depend on the data; the documentation's page on accuracy shows why these.
-
-    Attributes:
-        hidden: the hidden layers
-        optimizer: the optimizer, with its learning rate, weight decay and schedule
-    """
-
-    hidden: str
-    optimizer: str
-
-
-FEW_ROWS = 500
-FEW = Defaults("64 tanh, 32 tanh", "adamw 0.003 1 schedule=cosine")
-"""For fewer than FEW_ROWS training rows: smooth activations and strong weight decay generalize."""
-MANY = Defaults("64 relu, 64 relu", "adamw 0.003 0.3 schedule=cosine")
-
-PATIENCE = 25
-FEWEST_TO_JUDGE = 50
-"""With fewer validation rows than this, their loss is too noisy for early stopping."""
 AUTO = "auto"
-"""The default patience: PATIENCE, or None with fewer than FEWEST_TO_JUDGE validation rows."""
-
-
-def defaults(data: Dataset) -> Defaults:
-    """The default hidden layers and optimizer for this data."""
-    return FEW if len(data.training.x) < FEW_ROWS else MANY
-
-
-def default_patience(data: Dataset) -> int | None:
-    """The default number of epochs without a better validation loss after which training stops."""
-    is_enough = data.validation is not None and len(data.validation.x) >= FEWEST_TO_JUDGE
-    return PATIENCE if is_enough else None
+"""The default patience, which depends on the number of validation rows."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -226,20 +192,20 @@ def make_plan(
     _check_targets(loss, data)
     loss = weighted(loss, class_weight, data)
     network = build_network(network, data, loss, dtype)
-    optimizer = named_optimizer(defaults(data).optimizer if optimizer is None else optimizer)
     samples = len(data.training.x)
-    epochs = EPOCHS if epochs is None else epochs
+    epochs = defaults.EPOCHS if epochs is None else epochs
     epochs = at_least(f"{epochs} epochs: training takes at least 1", epochs, 1)
     patience = _patience(patience, monitor != "loss" or min_delta > 0, data)
+    chosen = None if optimizer is None else named_optimizer(optimizer)
     if batch_size is None:
-        batch_size = samples if optimizer.whole_batch else min(BATCH_SIZE, samples)
+        batch_size = samples if chosen and chosen.whole_batch else min(defaults.BATCH_SIZE, samples)
     batch_size = at_least(f"the batch size is {batch_size}; it must be at least 1", batch_size, 1)
     if batch_size > samples:
         excess = f"a batch of {batch_size} is more than the {samples} rows to train on"
         raise DataError(f"{data.name}: {excess}; use {setting('batch_size', samples)} or less")
     plan = Plan(
-        network, loss, optimizer, epochs, batch_size, seed, _penalties(penalties), patience, measured, _engine(engine),
-        monitor, float(min_delta), threshold,
+        network, loss, chosen or defaults.optimizer(epochs * -(-samples // batch_size)), epochs, batch_size, seed,
+        _penalties(penalties), patience, measured, _engine(engine), monitor, float(min_delta), threshold,
     )  # fmt: skip
     # errors are raised before anything is written
     initial = network.draw(seed)
@@ -251,7 +217,7 @@ def make_plan(
 def _patience(patience: int | str | None, is_asked_for: bool, data: Dataset) -> int | None:
     """After how many epochs without an improvement training stops."""
     if patience == AUTO or data.validation is None:
-        patience = PATIENCE if is_asked_for else default_patience(data)
+        patience = defaults.PATIENCE if is_asked_for else defaults.patience(data)
     rule = "it must be a number of epochs, at least 1, or None"
     return None if patience is None else at_least(f"the patience is {patience!r}; {rule}", patience, 1)
 
@@ -362,8 +328,8 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
     loss, and SettingError for one without parameters.
     """
     if network is None or isinstance(network, str):
-        hidden, arrow, output = (defaults(data).hidden if network is None else network).partition("->")
-        layers = parse(hidden.strip())
+        hidden, arrow, output = (network or "").partition("->")
+        layers = defaults.hidden_layers(data) if network is None else parse(hidden.strip())
         if len(data.input_shape) > 1 and not (layers and layers[0].accepts_images):
             layers = [Flatten(), *layers]
         network = [*layers, *(parse(output.strip()) if arrow else [Dense(outputs_for(loss, data.target))])]

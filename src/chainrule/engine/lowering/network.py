@@ -197,6 +197,11 @@ def _dropout(lowering: Lowering, node: Any, xs: Sequence[Value]) -> Value:
     return _unary("dropout", _mask)(lowering, node, xs)
 
 
+def _expand(lowering: Lowering, node: Any) -> tuple[Any, ...]:
+    (rows, _), on = node.built.parameters["W"].shape, node.layer.on
+    return lowering.start(node, "W"), lowering.start(node, "b"), [*range(rows)] if on is None else [*on]
+
+
 def python_layer(lowering: Lowering, node: Node, xs: Sequence[Value]) -> Value:
     """A node without a kernel: calls its layer's Python definition."""
     network = lowering.problem.network
@@ -228,6 +233,7 @@ LAYERS: dict[type[Layer], LowerNode] = {
     layers.LayerNorm: _unary("norm", _norm),
     layers.Dropout: _dropout,
     layers.Embedding: _unary("embedding", lambda lowering, node: (lowering.start(node, "W"), node.layer.count)),
+    layers.Expand: _unary("expand", _expand),
     layers.Flatten: _unary("reshape"),
     layers.Reshape: _unary("reshape"),
     layers.Add: _merge("sum"),

@@ -1,0 +1,55 @@
+// Expand: each of some inputs feeds units of its own, z = x W + b elementwise.
+#pragma once
+
+#include "kernels.h"
+#include "vector.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// Row c of W and b, of `units` numbers, belongs to input on[c].
+template <class T>
+void expand(long rows, long count, const int64_t* on, long units, const T* x, long x_ld, const T* w, const T* b, T* y,
+            long y_ld) {
+    for (long i = 0; i < rows; ++i)
+        for (long c = 0; c < count; ++c) {
+            const Vec<T> input = broadcast(x[i * x_ld + on[c]]);
+            const T *weights = w + c * units, *biases = b + c * units;
+            T* to = y + i * y_ld + c * units;
+            over<T>(units, [&](long k, auto get, auto put) { put(to + k, get(weights + k) * input + get(biases + k)); });
+        }
+}
+
+// The gradients of rows [from, to) of W and b, summed sample by sample.
+template <class T>
+void expand_back(long rows, long from, long to, const int64_t* on, long units, const T* x, long x_ld, const T* dy,
+                 long dy_ld, T* dw, T* db) {
+    std::memset(dw + from * units, 0, size_t((to - from) * units) * sizeof(T));
+    std::memset(db + from * units, 0, size_t((to - from) * units) * sizeof(T));
+    for (long i = 0; i < rows; ++i)
+        for (long c = from; c < to; ++c) {
+            const Vec<T> input = broadcast(x[i * x_ld + on[c]]);
+            const T* arriving = dy + i * dy_ld + c * units;
+            T *weights = dw + c * units, *biases = db + c * units;
+            over<T>(units, [&](long k, auto get, auto put) {
+                const Vec<T> delta = get(arriving + k);
+                put(weights + k, get(weights + k) + delta * input);
+                put(biases + k, get(biases + k) + delta);
+            });
+        }
+}
+
+// dx of an input that is expanded: the sum over its units; 0 of the others.
+template <class T>
+void expand_input(long rows, long count, const int64_t* on, long units, const T* w, const T* dy, long dy_ld, T* dx,
+                  long dx_ld) {
+    for (long i = 0; i < rows; ++i) {
+        std::memset(dx + i * dx_ld, 0, size_t(dx_ld) * sizeof(T));
+        for (long c = 0; c < count; ++c) {
+            T total = 0;
+            for (long k = 0; k < units; ++k) total += dy[i * dy_ld + c * units + k] * w[c * units + k];
+            dx[i * dx_ld + on[c]] = total;
+        }
+    }
+}
+
+}  // namespace chainrule::CHAINRULE_ISA

@@ -1,0 +1,82 @@
+"""The defaults that follow from the data; the documentation's page on accuracy shows why these."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.data import Dataset
+from chainrule.descent import Optimizer
+from chainrule.descent import optimizer as named_optimizer
+from chainrule.layers import Branches, Expand, Layer, ReLU
+from chainrule.layers.notation import parse
+
+EPOCHS = 100
+BATCH_SIZE = 32
+RATE = 0.003
+"""The learning rate of AdamW at the start, from where it falls to 0 along a cosine."""
+
+FEW_ROWS = 1500
+FEW, MANY = "64 silu, 64 silu", "64 relu, 64 relu"
+"""The hidden layers: with fewer training rows than FEW_ROWS, smooth activations generalize
+better.
+"""
+
+UNITS, MOST_UNITS, MOST_NUMBERS = 8, 256, 48
+"""The units that each number of a table is expanded to: UNITS, fewer if that would be more than
+MOST_UNITS in all, and none for more than MOST_NUMBERS numbers.
+"""
+
+DECAYS = (2.0, 6.0, 18.0)
+DECAY = 6.0
+"""How much weight decay shrinks weights over the whole training, as a power of 1 / e, if their
+gradients are 0. It is not the decay of a step: with more rows there are more steps, and each would
+forget what earlier ones have learned. Which decay suits depends on how noisy the data are, and so
+validation chooses among DECAYS (choice.py).
+"""
+SHORT = 600
+"""In a training of fewer steps than this, which is short of learning rather than of forgetting,
+the decay of a step is that of a training of so many.
+"""
+
+PATIENCE = 25
+FEWEST_TO_JUDGE = 50
+"""With fewer validation rows than this, their loss is too noisy for early stopping."""
+
+
+def hidden_layers(data: Dataset) -> list[Layer]:
+    """The default layers before the output."""
+    layers = parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
+    on = numbers(data)
+    if not 0 < len(on) <= MOST_NUMBERS:
+        return layers
+    units = min(UNITS, MOST_UNITS // len(on))
+    return [Branches([[], [Expand(units, on=on), ReLU()]]), *layers]
+
+
+def numbers(data: Dataset) -> tuple[int, ...]:
+    """The inputs that are numbers or parts of dates, with more than two values."""
+    x = np.asarray(data.training.x[:1000])
+    if x.ndim != 2 or data.preparation is None:
+        return ()
+    encoders = data.preparation.encoders
+    names = zip(encoders, (column for column, _ in data.preparation.columns), strict=False)
+    roles = [encoder.role for encoder, column in names for _ in encoder.input_names(column)]
+    suits = [role in ("number", "date") for role in roles] if roles else [True] * x.shape[1]
+    return tuple(k for k, suited in enumerate(suits) if suited and len(np.unique(x[:, k])) > 2)
+
+
+def optimizer(steps: int, decay: float = DECAY) -> Optimizer:
+    """AdamW, for a training of so many steps.
+
+    Args:
+        steps: the number of updates
+        decay: how much weights shrink over the whole training, as in DECAYS, unless it is short
+    """
+    rates = RATE * max(steps, SHORT) / 2  # the sum of the learning rates, along the cosine
+    return named_optimizer(f"adamw {RATE} {decay / rates:.3g} schedule=cosine")
+
+
+def patience(data: Dataset) -> int | None:
+    """The number of epochs without a better validation loss after which training stops."""
+    is_enough = data.validation is not None and len(data.validation.x) >= FEWEST_TO_JUDGE
+    return PATIENCE if is_enough else None

@@ -1,0 +1,124 @@
+"""The defaults that follow from the data, and what validation chooses among."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chainrule import load, train
+from chainrule.data import Samples
+from chainrule.descent.stages import WeightDecay
+from chainrule.layers import Expand
+from chainrule.training import choice, defaults, make_plan, plan_for
+
+
+def table(rows=300, noise=0.0, seed=0):
+    random = np.random.default_rng(seed)
+    x, z = random.normal(size=(2, rows))
+    y = np.abs(x) * 3 + z + noise * random.normal(size=rows)
+    return pl.DataFrame(
+        {"x": x, "flag": random.integers(0, 2, rows), "kind": list("abc") * (rows // 3), "z": z, "y": y}
+    )
+
+
+def decay_over_training(plan, rows):
+    """How much weights shrink over the whole training, as a power of 1 / e."""
+    (strength,) = [stage.strength for stage in plan.optimizer.stages if isinstance(stage, WeightDecay)]
+    problem = plan.problem(rows)
+    steps = plan.epochs * plan.steps_per_epoch(rows)
+    return strength * sum(problem.optimizer.stages[-1].schedule(step) for step in range(steps))
+
+
+@pytest.mark.parametrize(("rows", "epochs", "batch_size"), [(300, 100, None), (3000, 100, None), (3000, 70, 100)])
+def test_the_decay_of_a_whole_training_does_not_depend_on_its_steps(rows, epochs, batch_size):
+    data = load(table(rows), target="y")
+    plan = make_plan(None, data, epochs=epochs, batch_size=batch_size)
+    assert decay_over_training(plan, len(data.training.x)) == pytest.approx(defaults.DECAY, rel=0.02)
+
+
+def test_a_short_training_does_not_decay_faster_than_one_of_enough_steps():
+    strengths = [defaults.optimizer(steps).stages[1].strength for steps in (1, 60, defaults.SHORT, 2 * defaults.SHORT)]
+    assert strengths[0] == strengths[1] == strengths[2] == pytest.approx(2 * strengths[3], rel=0.01)
+
+
+def test_the_time_of_the_choice_is_bounded_by_the_default_epochs():
+    data = load(table(90), target="y")
+    assert plan_for(None, data, epochs=10**9).epochs == 10**9  # it would take hours otherwise
+
+
+def test_ctrl_c_during_the_choice_ends_it(monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    data = load(table(90), target="y")
+    monkeypatch.setattr("chainrule.training.loop.events", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        plan_for(None, data)
+
+
+def test_numbers_are_expanded_and_what_has_two_values_is_not():
+    data = load(table(), target="y")
+    assert data.input_names == ["x", "flag", "kind_a", "kind_b", "kind_c", "z"]
+    (node,) = [node for node in make_plan(None, data).network.nodes if isinstance(node.layer, Expand)]
+    assert node.layer.on == (0, 5)
+    assert node.built.output_shape == (2 * defaults.UNITS,)
+
+
+def test_many_numbers_are_expanded_to_fewer_units_or_not_at_all():
+    def expanded(columns):
+        data = load((np.random.default_rng(0).normal(size=(60, columns)), np.arange(60.0)))
+        return [n.layer.units for n in make_plan(None, data).network.nodes if isinstance(n.layer, Expand)]
+
+    assert expanded(40) == [defaults.MOST_UNITS // 40]
+    assert expanded(defaults.MOST_NUMBERS + 1) == []
+
+
+def test_pictures_and_given_networks_are_not_expanded():
+    digits = load("digits")
+    for plan in (make_plan(None, digits), make_plan("8 relu", load(table(), target="y"))):
+        assert not any(isinstance(node.layer, Expand) for node in plan.network.nodes)
+
+
+def test_noise_is_met_with_a_stronger_decay():
+    decays = []
+    for noise in (0.05, 20.0):
+        data = load(table(noise=noise), target="y")
+        decays.append(decay_over_training(plan_for(None, data), len(data.training.x)))
+    assert decays[0] < decays[1]
+    assert all(min(abs(decay / one - 1) for one in defaults.DECAYS) < 0.02 for decay in decays)
+
+
+def test_the_choice_sees_training_rows_alone_and_the_same_seed_chooses_the_same():
+    data = load(table(), target="y")
+    every = np.concatenate([fold.validation.x for fold in choice.folds(data, 3)])
+    assert len(every) == len(data.training.x)
+    assert {row.tobytes() for row in every} == {row.tobytes() for row in data.training.x}
+    for fold, again in zip(choice.folds(data, 3), choice.folds(data, 3), strict=True):
+        held_out = {row.tobytes() for row in fold.validation.x}
+        assert not held_out & {row.tobytes() for row in fold.training.x}
+        np.testing.assert_array_equal(fold.training.x, again.training.x)
+    assert plan_for(None, data).optimizer == plan_for(None, data).optimizer
+
+
+def test_the_rows_that_the_choice_is_made_on_are_bounded():
+    x = np.random.default_rng(0).normal(size=(20_000, 2))
+    data = load((x, x[:, 0]))
+    (fold,) = choice.folds(data, 0)
+    assert len(fold.training.x) + len(fold.validation.x) == choice.MOST_ROWS
+
+
+def test_weights_go_with_their_rows():
+    data = load(table(), target="y")
+    weights = np.arange(len(data.training.x)) + 1.0
+    part = choice._rows(Samples(data.training.x, data.training.y, weights), np.array([4, 9]))
+    np.testing.assert_array_equal(part.weight, [5, 10])
+
+
+def test_nothing_is_chosen_where_a_network_or_an_optimizer_is_given():
+    data = load(table(noise=20.0), target="y")
+    assert plan_for("8 relu", data).optimizer == make_plan("8 relu", data).optimizer
+    assert plan_for(None, data, optimizer="sgd 0.1").optimizer == make_plan(None, data, optimizer="sgd 0.1").optimizer
+
+
+def test_a_bend_is_learned_that_a_line_misses():
+    trained = train(data=load(table(rows=600), target="y"))
+    assert trained.evaluate()["r2"] > 0.99
