@@ -135,6 +135,21 @@ def test_numbers_with_commas_signs_and_gaps(texts, separator, expected, tmp_path
     assert find(path).features["size"].to_list() == pytest.approx(expected * (ROWS // 3))
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_codes_with_leading_zeros_are_no_numbers(quote, tmp_path):
+    codes = ["01234", "90210", "8001", "00501"]
+    rows = [f"{quote}{codes[k % 4]}{quote},{k % 7},0.{k},{k}" for k in range(ROWS)]
+    (tmp_path / "data.csv").write_text("\n".join(["zip,count,share,price", *rows]))
+    frame = find(tmp_path / "data.csv").features
+    assert frame["zip"].to_list() == [codes[k % 4] for k in range(ROWS)]
+    assert [str(kind) for kind in frame.dtypes[1:]] == ["Int64", "Float64"]
+    trained = train("3 tanh", load(tmp_path / "data.csv"), epochs=1)
+    assert trained.preparation.names[:4] == ["zip_00501", "zip_01234", "zip_8001", "zip_90210"]
+    assert len(trained.predict(tmp_path / "data.csv")) == ROWS
+    numbers = load(tmp_path / "data.csv", read={"zip": "number"})
+    assert numbers.columns[0].role == "number"
+
+
 @pytest.mark.parametrize("texts", [["$1", "2", "$3"], ["$1", "€2", "$3"], ["1$5", "2$5", "3$5"], ["$1%", "$2%", "$3%"]])
 def test_other_signs_make_a_text(texts, tmp_path):
     (tmp_path / "data.csv").write_text("\n".join(["size,price", *(f"{texts[k % 3]},{k}" for k in range(ROWS))]))

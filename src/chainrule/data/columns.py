@@ -82,6 +82,11 @@ def check_usable(name: str, frame: pl.DataFrame) -> None:
         raise DataError(f"{name}, line 1: column {frame.columns.index('') + 1} has no name; name every column")
 
 
+def without_short_years(dates: pl.Series) -> pl.Series:
+    """Dates, null where the year was written with two digits, which polars takes literally."""
+    return dates.zip_with((dates.dt.year() >= 100).fill_null(True), dates.clear(len(dates)))
+
+
 def converted(values: pl.Series, kind: str) -> pl.Series:
     """A column as a kind, with null where a value can't be: number and boolean, for example,
     as themselves or from text, but not from dates. Times of day and durations become seconds.
@@ -116,7 +121,7 @@ def converted(values: pl.Series, kind: str) -> pl.Series:
             if kind in ("date", "time"):
                 text = values.str
                 dates = text.to_date(strict=False) if kind == "date" else text.to_datetime(strict=False, time_unit="us")
-                return dates.set(dates.dt.year() < 100, None)  # written with two digits
+                return without_short_years(dates)
             if kind == "clock":
                 return values.str.to_time(strict=False).cast(pl.Int64) / 1e9
     return pl.Series(values.name, [None], types.get(kind, pl.Float64)).new_from_index(0, len(values))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.data.columns import CATEGORIES, PROSE, TEXT, check_cells, converted, prose
+from chainrule.data.columns import CATEGORIES, PROSE, TEXT, check_cells, converted, prose, without_short_years
 from chainrule.data.tables import NO_WORDS, has_either_first
 from chainrule.errors import RunError
 
@@ -335,7 +335,7 @@ def as_dates(texts: pl.Series, written: str) -> pl.Series:
     """Dates and times from text, null where a text is not written so."""
     if written:
         dates = texts.str.to_datetime(written, strict=False, time_unit="us")
-        return dates.set(dates.dt.year() < 100, None)  # %Y takes two digits, too
+        return without_short_years(dates)
     dates = converted(texts, "date")
     times = dates if dates.null_count() == texts.null_count() else converted(texts, "time")
     return converted(times, "time")  # without a time zone

@@ -47,6 +47,9 @@ AMBIGUOUS = r"^[+-]?[1-9]\d{0,2},\d{3}$"
 SIGNS = {"$": 1.0, "€": 1.0, "£": 1.0, "¥": 1.0, "%": 0.01}
 """Signs before or after each number of a column, with the factor that they stand for."""
 
+LEADING_ZERO = r"^0\d+$"
+"""An integer that is no quantity: a code, such as a postal code, whose zeros count."""
+
 EITHER_FIRST = r"^\s*\d{1,2}([/-])\d{1,2}[/-]\d{4}\b"
 """A date that may have the day or the month first."""
 
@@ -84,6 +87,10 @@ def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collectio
             content = re.sub(rb"(\r?\n)+", b"\n", content)  # otherwise read as missing values
     with guarded(f"{path}: can't be read as a table"):
         frame = _parsed(content, separator, names, texts)
+        if any(column.dtype.is_integer() for column in frame.iter_columns()) and _has_codes(content, separator):
+            is_code = [_has_leading_zeros(content, separator, column) for column in frame.iter_columns()]
+            codes = [name for name, found in zip(names, is_code, strict=True) if found]
+            frame = _parsed(content, separator, names, [*texts, *codes])
         frame.columns = names
         others = (column for column in frame.iter_columns() if column.name not in texts)
         return frame.with_columns(_as_dates(_as_numbers(column, separator)) for column in others)
@@ -118,6 +125,25 @@ def _parsed(content: bytes, separator: str, names: Sequence[str], texts: Collect
             if large is None or quoted[int(large[1]) - 1] in types:
                 raise
             types[quoted[int(large[1]) - 1]] = pl.Float64
+
+
+def _has_codes(content: bytes, separator: str) -> bool:
+    """Whether some field begins with a 0 and another digit, as a postal code may."""
+    text = np.frombuffer(content, dtype=np.uint8)
+    zeros = np.flatnonzero(text[1:-1] == ord("0")) + 1
+    before, after = text[zeros - 1], text[zeros + 1]
+    return bool((np.isin(before, [ord(separator), ord("\n"), ord('"')]) & (after >= 48) & (after <= 57)).any())
+
+
+def _has_leading_zeros(content: bytes, separator: str, column: pl.Series) -> bool:
+    """Whether a column of integers has values that are written with a 0 before them."""
+    import polars as pl
+
+    if not column.dtype.is_integer():
+        return False
+    name = column.name
+    written = pl.read_csv(content, separator=separator, columns=[name], schema_overrides={name: pl.String})
+    return bool(written.to_series().str.contains(LEADING_ZERO).any())
 
 
 def _has_odd_numbers(content: bytes, separator: str) -> bool:
@@ -184,12 +210,16 @@ def _has_short_years(column: pl.Series) -> bool:
 
 
 def _as_numbers(column: pl.Series, separator: str) -> pl.Series:
-    """A text column as numbers if all its values are numbers, NaN or infinity; else unchanged."""
+    """A text column as numbers if all its values are numbers, NaN or infinity, and none is a code;
+    else unchanged.
+    """
     import polars as pl
 
     if column.dtype != pl.String:
         return column
     known = column.set(column.is_in(NO_VALUES), None)
+    if known.str.contains(LEADING_ZERO).any():
+        return column
     converted = numbers(known, commas_are_decimal=separator != ",")
     return converted if converted.null_count() == known.null_count() < len(column) else column
 
