@@ -18,7 +18,7 @@ from chainrule.training.scores import Classified
 
 @pytest.fixture(scope="module")
 def digits():
-    return train("16 relu", "digits", epochs=4)
+    return train("16 relu", "digits", epochs=4, optimizer="adam 0.003")
 
 
 def test_it_equals_scikit_learns(digits):

@@ -27,11 +27,11 @@ MOST_UNITS in all, and none for more than MOST_NUMBERS numbers.
 """
 
 DECAYS = (2.0, 6.0, 18.0)
-DECAY = 6.0
+DECAY = 2.0
 """How much weight decay shrinks weights over the whole training, as a power of 1 / e, if their
 gradients are 0. It is not the decay of a step: with more rows there are more steps, and each would
 forget what earlier ones have learned. Which decay suits depends on how noisy the data are, and so
-validation chooses among DECAYS (choice.py).
+validation chooses among DECAYS (choice.py). DECAY is that of networks of the user's own.
 """
 SHORT = 600
 """In a training of fewer steps than this, which is short of learning rather than of forgetting,
