@@ -61,7 +61,7 @@ def test_an_estimator_is_cloned_with_its_settings_and_has_those_of_train():
     classifier = Classifier("3 relu", class_weight="balanced", penalties=("l2 0.001",), read={"a": "category"})
     assert clone(classifier).get_params() == classifier.get_params()
     others = {"seed", "test", "data", "target", "drop", "task", "image_size", "threshold", "weight", "order"}
-    others |= {"split", "shuffle", "threads"}
+    others |= {"split", "shuffle", "threads", "progress"}
     assert set(chainrule.train.__kwdefaults__) - others <= set(classifier.get_params())
     assert set(classifier.get_params()) - set(Regressor().get_params()) == {"class_weight"}
     assert is_classifier(classifier)

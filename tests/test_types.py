@@ -25,7 +25,7 @@ run = chainrule.Run.open("runs/iris-1")
 e = explain(run, "dense_1.W[0, 0]", step=3)
 """
 
-STATUSES = ("under way", "complete", "early", "interrupted", "diverged")
+STATUSES = ("under way", "complete", "early", "stopped", "interrupted", "diverged")
 SEEN = {
     "dense": "Dense",
     "dense.units": "int",

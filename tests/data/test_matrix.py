@@ -206,7 +206,7 @@ def test_the_row_index_of_a_data_frame_keeps_its_empty_name():
 def test_names_with_quotes(tmp_path):
     name = 'speed "km/h", at most'
     table(**{name: [f"0{k % 3}" for k in range(ROWS)]}).write_csv(tmp_path / "data.csv")
-    for kind, read in (("number", None), ("category", {name: "category"})):
+    for kind, read in (("category", None), ("number", {name: "number"}), ("category", {name: "category"})):
         data = load(tmp_path / "data.csv", read=read)
         assert (data.columns[0].name, data.columns[0].role) == (name, kind)
     assert "02" in str(data.preparation.names)

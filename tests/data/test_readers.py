@@ -341,7 +341,7 @@ def test_how_columns_are_read_can_be_chosen(tmp_path):
     path = tmp_path / "data.csv"
     frame(zip=[f"{k % 7:05d}" for k in range(ROWS)], day=["2024-01-02", "2024-03-04"] * (ROWS // 2)).write_csv(path)
     assert {c.name: (c.type, c.role) for c in load(path).columns} == {
-        "size": ("number", "number"), "zip": ("number", "number"), "day": ("date", "date"),
+        "size": ("number", "number"), "zip": ("text", "category"), "day": ("date", "date"),
     }  # fmt: skip
     data = load(path, read={"zip": "category", "day": "category"})
     assert {c.name: c.role for c in data.columns} == {"size": "number", "zip": "category", "day": "category"}

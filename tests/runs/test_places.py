@@ -80,7 +80,7 @@ def test_every_command_finds_the_data_from_another_directory(project, tmp_path, 
     monkeypatch.chdir(elsewhere)
     for arguments in (["evaluate", run], ["explain", run], ["show", run], ["train", "--resume", run, "--epochs", "2"]):
         assert command(arguments) == 0
-    assert f"data       {project}/data/rows.csv: " in capsys.readouterr().out
+    assert f"data {project}/data/rows.csv: " in " ".join(capsys.readouterr().out.split())
     assert list(elsewhere.iterdir()) == []
 
 

@@ -105,7 +105,7 @@ def test_the_command_line_chooses_keeps_shows_and_uses_it(tmp_path, monkeypatch,
     threshold = Run.open("run").trained.threshold
     assert f"{threshold:.4g} or more: yes, chosen on the validation set by F1" in capsys.readouterr().out
     assert run(["show", "run"]) == 0
-    assert f"threshold  {threshold:.4g} or more: yes, chosen" in capsys.readouterr().out
+    assert f"threshold {threshold:.4g} or more: yes, chosen" in " ".join(capsys.readouterr().out.split())
 
     def predicted(*more):
         assert run(["predict", "run", "rare.csv", "--json", *more]) == 0

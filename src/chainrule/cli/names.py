@@ -109,7 +109,10 @@ def _written(setting: inspect.Parameter) -> str:
     """A setting that must be given in capitals, one without a value by default in brackets."""
     if setting.default is setting.empty:
         return setting.name.upper()
-    return f"[{setting.name}]" if setting.default is None else f"{setting.name}={_default(setting.default)}"
+    if isinstance(setting.default, tuple):  # any number of values
+        return f"[{setting.name} {' '.join(map(_default, setting.default))}]"
+    is_unwritten = setting.default is None or " " in str(setting.default)  # a text of several words can't be given
+    return f"[{setting.name}]" if is_unwritten else f"{setting.name}={_default(setting.default)}"
 
 
 def _default(value: Any) -> str:

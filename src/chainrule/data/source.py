@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread, shortened
-from chainrule.data.tables import AMBIGUOUS, numbers
+from chainrule.data.tables import AMBIGUOUS, LEADING_ZERO, numbers
 from chainrule.errors import DataError, nearest, setting, unknown
 
 if TYPE_CHECKING:
@@ -246,12 +246,15 @@ def _nearly(kind: str, column: pl.Series) -> bool:
 
 
 def _typed(column: pl.Series) -> pl.Series:
-    """A column with a type that is computed with: numbers for text of which all are numbers, as in
-    a CSV file, and for decimals and integers of 128 bits, which NumPy doesn't have.
+    """A column with a type that is computed with: numbers for text of which all are numbers, and
+    none a code, as in a CSV file, and for decimals and integers of 128 bits, which NumPy doesn't
+    have.
     """
     import polars as pl
 
     if column.dtype == pl.String:
+        if column.str.contains(LEADING_ZERO).any():
+            return column
         found = numbers(column)
         return found if found.null_count() == column.null_count() < len(column) else column
     is_wide = column.dtype.is_integer() and str(column.dtype).endswith("128")
