@@ -76,10 +76,14 @@ def test_several_processes_share_a_study(data, tmp_path):
 
 def test_a_study_of_other_data_or_settings_is_refused(data, tmp_path):
     tune(data, 1, **SMALL, storage=tmp_path / "study.jsonl")
-    with pytest.raises(SettingError, match="the storage has a study with another data and target"):
+    with pytest.raises(SettingError, match=r"the storage has a study with another data.*and target"):
         tune("iris", 2, **SMALL, storage=tmp_path / "study.jsonl")
     with pytest.raises(SettingError, match="another epochs; choose another storage"):
         tune(data, 2, epochs=5, storage=tmp_path / "study.jsonl")
+    with pytest.raises(SettingError, match="another loss; choose another storage"):
+        tune(data, 2, **SMALL, loss="focal", storage=tmp_path / "study.jsonl")
+    with pytest.raises(SettingError, match="another loss; choose another storage"):
+        tune(data, 2, **SMALL, class_weight=[1, 2], storage=tmp_path / "study.jsonl")
 
 
 def test_what_can_not_be_tuned_is_refused_before_there_is_a_study(data, tmp_path):

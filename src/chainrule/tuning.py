@@ -21,7 +21,7 @@ from chainrule.data.barrier import first_line
 from chainrule.errors import DataError, NonFiniteError, RunError, SettingError, at_least, require_package
 from chainrule.generators import hashed
 from chainrule.runs import Trained, follow, for_loss
-from chainrule.training import EpochEnded, Event, Listener, make_plan, start
+from chainrule.training import EpochEnded, Event, Listener, Plan, make_plan, start
 from chainrule.training.defaults import EPOCHS
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ def tune(
     if data.validation is None:
         raise DataError(f"{data.name}: without validation data there is nothing to compare trials by")
     fixed = {"loss": loss, "class_weight": class_weight, "engine": engine, "epochs": epochs, "seed": seed}
-    make_plan(None, data, **fixed)  # what can't be trained is refused before there is a study
+    plan = make_plan(None, data, **fixed)  # what can't be trained is refused before there is a study
     study = _study(storage)
-    _claim(study, data, epochs, seed)
+    _claim(study, data, plan)
     while len(_ended(study)) < trials:
         trial = study.ask()
         outcome = _run(study, trial, data, fixed)
@@ -147,9 +147,10 @@ def _study(storage: str | Path | None) -> optuna.Study:
         raise RunError(f"{storage}: it can't be used as storage ({first_line(error)}); choose another file") from None
 
 
-def _claim(study: optuna.Study, data: Dataset, epochs: int, seed: int) -> None:
+def _claim(study: optuna.Study, data: Dataset, plan: Plan) -> None:
     """Raise SettingError if the study is one of other data or settings."""
-    own = {"data": data.fingerprint, "validation": data.validation_fingerprint, "epochs": epochs, "seed": seed}
+    own: dict[str, Any] = {"data": data.fingerprint, "validation": data.validation_fingerprint, "epochs": plan.epochs}
+    own |= {"seed": plan.seed, "loss": repr(plan.loss), "inputs": data.input_names or list(data.input_shape)}
     own |= {"target": data.target.as_json(), "rows": len(data.training.x)}
     about = study.user_attrs.get("about")
     if about is None:

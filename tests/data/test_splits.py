@@ -187,3 +187,12 @@ def test_train_and_the_command_take_splits(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.strip().startswith("chainrule: the split 'date': write it as time:COLUMN")
     assert run(["train", "t.csv", "--split", "group:nobody"]) == 2
     assert "t.csv: unknown column 'nobody'; choose one of" in capsys.readouterr().err
+
+
+def test_a_note_does_not_speak_for_separate_data():
+    """What is tested on may hold rows of the same groups, or earlier ones."""
+    frame = table(groups=[k // 3 for k in range(60)])
+    (note,) = [line for line in load(frame, target="y", split="group:patient").notes if "split" in line]
+    assert "is not compared" not in note
+    separate = load(frame, target="y", split="group:patient", test=frame.head(9))
+    assert any("data of its own, for validation or test, is not compared" in line for line in separate.notes)

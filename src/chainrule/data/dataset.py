@@ -107,7 +107,9 @@ class Dataset(Shown):
     def notes(self) -> list[str]:
         """What one should know about how the data was read, in one line each."""
         lines = [] if self.preparation is None else self.preparation.notes
-        lines = lines + [self.split.note] * (self.split != CHANCE)
+        separate = "; data of its own, for validation or test, is not compared with the rest"
+        is_separate = bool(self.validation_fingerprint or self.test_fingerprint)
+        lines = lines + [self.split.note + separate * is_separate] * (self.split != CHANCE)
         if self.guessed_classes:
             what = f"the {self.target.width} whole numbers in {self.target.name} are predicted as classes"
             if self.task == "multilabel":
