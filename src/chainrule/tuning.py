@@ -150,7 +150,7 @@ def _study(storage: str | Path | None) -> optuna.Study:
 def _claim(study: optuna.Study, data: Dataset, plan: Plan) -> None:
     """Raise SettingError if the study is one of other data or settings."""
     own: dict[str, Any] = {"data": data.fingerprint, "validation": data.validation_fingerprint, "epochs": plan.epochs}
-    own |= {"seed": plan.seed, "loss": repr(plan.loss), "inputs": data.input_names or list(data.input_shape)}
+    own |= {"seed": plan.seed, "loss": repr(plan.loss), "inputs": [*data.input_names, *data.input_shape]}
     own |= {"target": data.target.as_json(), "rows": len(data.training.x)}
     about = study.user_attrs.get("about")
     if about is None:
