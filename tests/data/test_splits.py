@@ -124,7 +124,7 @@ def test_the_column_of_times_is_an_input_unless_it_is_dropped():
         ({"split": 3}, SettingError, "the split 3: write it as"),
         ({"split": "tme:at"}, SettingError, "unknown way to split 'tme'; did you mean 'time'"),
         ({"split": "time:att"}, DataError, "table: unknown column 'att'; did you mean 'at'"),
-        ({"split": "time:y"}, DataError, "table: 'y' is the target, by which rows can't be split; name another"),
+        ({"split": "time:y"}, DataError, "table: 'y' is the target, by which rows can't be split; name another column"),
         ({"split": "time:word"}, DataError, "column 'word': its values are no dates, times or numbers, by which"),
         ({"split": "time:gap"}, DataError, "row 4, column 'gap': the time is missing, by which rows are split; fill"),
         ({"split": "group:gap"}, DataError, "row 4, column 'gap': the group is missing"),

@@ -71,7 +71,7 @@ class Split:
         if not source.is_table:
             raise DataError(f"{source.name}: it is not a table with columns to split by; leave the split out")
         if self.column in (source.target_name, *source.target_columns):
-            problem = f"is the target, by which rows can't be split; name another ({setting('target')})"
+            problem = f"is the target, by which rows can't be split; name another column ({setting('split')})"
             raise DataError(f"{source.name}: {self.column!r} {problem}")
         if self.column not in source.features.columns:
             raise DataError(f"{source.name}: {unknown('column', self.column, source.features.columns)}")
