@@ -7,6 +7,12 @@ namespace chainrule::CHAINRULE_ISA {
 
 void product(const Product<float>& work) { tiled_product(work); }
 void product(const Product<double>& work) { tiled_product(work); }
+void patch_product(const PatchProduct<float>& work) { tiled_patches(work); }
+void patch_product(const PatchProduct<double>& work) { tiled_patches(work); }
+void pack_panels(const Matrix<float>& matrix, float* to, long depth, long first) { tiled_pack(matrix, to, depth, first); }
+void pack_panels(const Matrix<double>& matrix, double* to, long depth, long first) {
+    tiled_pack(matrix, to, depth, first);
+}
 
 template <class T> INLINE void divided_product(int t, int threads, T* pack, Product<T>& work, bool prefer_rows) {
     if (threads > 1) {

@@ -43,10 +43,13 @@ template <class T> struct Tile {
     const T* const* samples;
     long a_from;
     T* sums;
+    const int64_t* segments;  // of patches: where each begins
+    long segment_count, segment_step;
 };
 
-// How A is read: by rows, by columns, or either of these from the samples in place.
-enum Reading { rows, columns, sample_rows, sample_columns };
+// How A is read: by rows, by columns, either of these from the samples in place, or by rows of
+// segments of k numbers each.
+enum Reading { rows, columns, sample_rows, sample_columns, patches };
 
 template <class T, int VECTORS> INLINE void store_sums(const Tile<T>& t, const Vec<T>* totals) {
     for (int j = 0; j < VECTORS; ++j)
@@ -115,6 +118,17 @@ template <class T, int ROWS, int VECTORS, Reading READING, bool SUMS> void tile(
             for (int q = 0; q < 4; ++q, b += b_row) add(b, [&](int i) { return samples[i][at + q]; });
         }
         for (; at < end; ++at, b += b_row) add(b, [&](int i) { return samples[i][at]; });
+    } else if constexpr (READING == patches) {
+        const T* const* samples = t.samples;
+        for (long s = 0; s < t.segment_count; ++s) {
+            long at = t.segments[s * t.segment_step];
+            const long end = at + t.k;
+            for (; at + 4 <= end; at += 4) {
+#pragma GCC unroll 4
+                for (int q = 0; q < 4; ++q, b += b_row) add(b, [&](int i) { return samples[i][at + q]; });
+            }
+            for (; at < end; ++at, b += b_row) add(b, [&](int i) { return samples[i][at]; });
+        }
     } else {  // three rows share a pointer, which leaves registers for all of them
         constexpr int POINTERS = (ROWS + 2) / 3;
         const long a_row = t.a_row, two_rows = 2 * t.a_row;
@@ -209,6 +223,51 @@ template <class T> void pack_columns(const Product<T>& w, long from, long k, lon
         }
 }
 
+template <class T> void tiled_pack(const Matrix<T>& b, T* to, long depth, long first) {
+    Product<T> w{};
+    w.b = b.at;
+    w.b_row = b.row;
+    w.b_column = b.column;
+    for (long column = 0; column < b.columns; column += 2 * WIDTH<T>) {
+        const long left = b.columns - column, wide = left < 2 * WIDTH<T> ? left : 2 * WIDTH<T>;
+        const long stride = wide > WIDTH<T> ? 2 * WIDTH<T> : WIDTH<T>;
+        pack_columns(w, 0, b.rows, column, wide, stride, to + first * stride);
+        to += depth * stride;
+    }
+}
+
+template <class T> void tiled_patches(const PatchProduct<T>& w) {
+    constexpr long W = WIDTH<T>;
+    if (w.m == 0 || w.n == 0) return;
+    const long blocks = (w.m + MAX_ROWS - 1) / MAX_ROWS, shorter = w.m / blocks, longer = w.m % blocks;
+    const long depth = w.segment_count * w.length;
+    const T* patch[MAX_ROWS];
+    Tile<T> t{};
+    t.k = w.length;
+    t.samples = patch;
+    t.segments = w.segments;
+    t.segment_count = w.segment_count;
+    t.segment_step = w.segment_step;
+    t.first = t.last = true;
+    t.c_row = w.c_row;
+    t.epilogue = w.epilogue;
+    for (long block = 0, row = 0; block < blocks; ++block) {
+        const long here = shorter + (block < longer ? 1 : 0);
+        for (long i = 0; i < here; ++i) patch[i] = w.base + w.starts[row + i];
+        t.b = w.panels;
+        for (long column = 0; column < w.n; column += 2 * W) {
+            const long left = w.n - column, wide = left < 2 * W ? left : 2 * W, vectors = wide > W ? 2 : 1;
+            t.tail = wide % W;
+            t.b_row = vectors * W;
+            t.bias = w.bias ? w.bias + column : nullptr;
+            t.c = w.c + row * w.c_row + column;
+            (vectors == 2 ? TILES<T, 2, patches> : TILES<T, 1, patches>)[here - 1](t);
+            t.b += depth * t.b_row;
+        }
+        row += here;
+    }
+}
+
 template <class T> void tiled_product(const Product<T>& w) {
     constexpr long W = WIDTH<T>;
     if (w.m == 0 || w.n == 0) return;
@@ -235,7 +294,7 @@ template <class T> void tiled_product(const Product<T>& w) {
     t.epilogue = w.epilogue;
     for (long from = 0; from == 0 || from < w.k; from += depth) {
         t.k = w.k - from < depth ? w.k - from : depth;
-        t.first = from == 0;
+        t.first = from == 0 && !w.accumulate;
         t.last = from + t.k >= w.k;
         for (long column = 0; column < w.n; column += 2 * W) {
             const long left = w.n - column, wide = left < 2 * W ? left : 2 * W;

@@ -8,6 +8,7 @@ from typing import Any
 from chainrule import generators, layers
 from chainrule.arrays import Shape
 from chainrule.engine.base import Problem
+from chainrule.engine.lowering import windows
 from chainrule.engine.lowering.missing import NoKernel
 from chainrule.engine.lowering.records import Op, Program, Value
 from chainrule.engine.lowering.rewrites import REWRITES
@@ -46,8 +47,7 @@ def lower(problem: Problem, node: Node, inputs: tuple[int, ...], output: int, sh
     """The operation of a node; without a kernel it calls the layer's definition."""
     network = problem.network
     if has_kernel(network.graph, node):
-        name, settings = LAYERS[type(node.layer)]
-        own = settings(node, problem)
+        name, own = LAYERS[type(node.layer)](node, problem)
     else:
         name = "python"
         # The backward pass reaches a shared layer's last use first; earlier uses add to its
@@ -76,13 +76,13 @@ def has_kernel(graph: Graph, node: Node) -> bool:
     return type(node.layer) in LAYERS and not is_shared(graph, node) and not broadcasts
 
 
-Settings = Callable[[Any, Problem], Mapping[str, Any]]
-"""The settings of a node's operation."""
+Lower = Callable[[Any, Problem], tuple[str, Mapping[str, Any]]]
+"""The name of a node's operation, and its settings."""
 
 
-def none(node: Any, problem: Problem) -> Mapping[str, Any]:
-    """No settings."""
-    return {}
+def named(name: str, settings: Callable[[Any, Problem], Mapping[str, Any]] = lambda node, problem: {}) -> Lower:
+    """An operation with these settings."""
+    return lambda node, problem: (name, settings(node, problem))
 
 
 def _function(node: Any, problem: Problem) -> Mapping[str, Any]:
@@ -125,23 +125,29 @@ ACTIVATIONS: dict[type[Layer], tuple[str, str | None]] = {
 takes.
 """
 
-LAYERS: dict[type[Layer], tuple[str, Settings]] = {
-    **dict.fromkeys(ACTIVATIONS, ("activation", _function)),
-    layers.Dense: ("dense", lambda node, problem: {"relu": False, "slope": False}),
-    layers.PReLU: ("prelu", none),
-    layers.Softmax: ("softmax", lambda node, problem: {"logarithm": False}),
-    layers.LogSoftmax: ("softmax", lambda node, problem: {"logarithm": True}),
-    layers.BatchNorm: (
-        "batch_norm",
-        lambda node, problem: {"momentum": node.layer.momentum, "epsilon": node.layer.epsilon},
+LAYERS: dict[type[Layer], Lower] = {
+    **dict.fromkeys(ACTIVATIONS, named("activation", _function)),
+    layers.Dense: named("dense", lambda node, problem: {"relu": False, "slope": False}),
+    layers.PReLU: named("prelu"),
+    layers.Softmax: named("softmax", lambda node, problem: {"logarithm": False}),
+    layers.LogSoftmax: named("softmax", lambda node, problem: {"logarithm": True}),
+    layers.BatchNorm: named(
+        "batch_norm", lambda node, problem: {"momentum": node.layer.momentum, "epsilon": node.layer.epsilon}
     ),
-    layers.LayerNorm: ("layer_norm", lambda node, problem: {"epsilon": node.layer.epsilon}),
-    layers.Dropout: ("dropout", _mask),
-    layers.Embedding: ("embedding", lambda node, problem: {"count": node.layer.count}),
-    layers.Expand: ("expand", _expanded),
-    layers.Flatten: ("reshape", none),
-    layers.Reshape: ("reshape", none),
-    layers.Add: ("sum", none),
-    layers.Concatenate: ("concatenate", none),
+    layers.LayerNorm: named("layer_norm", lambda node, problem: {"epsilon": node.layer.epsilon}),
+    layers.Dropout: named("dropout", _mask),
+    layers.Embedding: named("embedding", lambda node, problem: {"count": node.layer.count}),
+    layers.Expand: named("expand", _expanded),
+    layers.Flatten: named("reshape"),
+    layers.Reshape: named("reshape"),
+    layers.Add: named("sum"),
+    layers.Concatenate: named("concatenate"),
+    **dict.fromkeys((layers.Conv, layers.Conv1d, layers.Conv2d, layers.Conv3d), windows.convolution),
+    **dict.fromkeys((layers.MaxPool, layers.AdaptiveMaxPool, layers.GlobalMaxPool), named("max_pool", windows.pooled)),
+    **dict.fromkeys(
+        (layers.AveragePool, layers.AdaptiveAveragePool, layers.GlobalAveragePool, layers.Upsample),
+        named("weighted", windows.weighted),
+    ),
+    layers.ZeroPad: named("weighted", windows.zero_padded),
 }
-"""The layers that have kernels: their operations, and their settings there."""
+"""The layers that have kernels."""

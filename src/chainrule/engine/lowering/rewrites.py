@@ -40,6 +40,22 @@ def fuse_relu(program: Program) -> Program:
     return replace(program, ops=tuple(ops))
 
 
+def fuse_relu_of_convolution(program: Program) -> Program:
+    """A convolution computes the ReLU after it, and multiplies the derivative by its slope."""
+    ops: list[Op] = []
+    for op in program.ops:
+        before = ops[-1] if ops else None
+        is_relu = op.name == "activation" and op.settings["function"] == "relu"
+        if before and is_relu and before.name in CONVOLUTIONS and before.outputs == op.inputs and (
+            program.readers[op.inputs[0]] == 1
+        ):  # fmt: skip
+            cost = before.cost + op.cost
+            ops[-1] = replace(before, outputs=op.outputs, settings={**before.settings, "relu": True}, cost=cost)
+        else:
+            ops.append(op)
+    return replace(program, ops=tuple(ops))
+
+
 def flatten_prediction(program: Program) -> Program:
     """Losses read each sample's outputs as one row."""
     y = program.values[program.prediction]
@@ -73,5 +89,9 @@ def fork(program: Program) -> Program:
     return Program(tuple(values), tuple(ops), of_its_own(program.prediction))
 
 
-REWRITES: tuple[Callable[[Program], Program], ...] = (reshape_input, fuse_relu, flatten_prediction, fork)
+CONVOLUTIONS = ("conv", "depthwise", "winograd")
+
+REWRITES: tuple[Callable[[Program], Program], ...] = (
+    reshape_input, fuse_relu, fuse_relu_of_convolution, flatten_prediction, fork,
+)  # fmt: skip
 """All of them, in order."""

@@ -1,0 +1,394 @@
+// A convolution by kernels of 3 x 3 with stride 1, as in layers/convolution.py, or ReLU of that, with
+// less than half of the multiplications: F(2 x 2, 3 x 3) (Winograd, 1980; Lavin and Gray, 2016).
+//
+// Each block of 2 x 2 outputs depends on a tile of 4 x 4 inputs. In another basis the convolution of
+// a tile is a product at each of 16 places, which is a product of matrices over all tiles and
+// channels: y = A' [(G w G') * (B' x B)] A. The derivatives are the same formula, transposed:
+// dx = B [(G w G') * (A dy A')] B' and dw = G' [(B' x B) * (A dy A')] G, summed over tiles.
+//
+// Settings: height, width: of the input; above, left: its padding; rows, columns: of the output;
+// relu: whether a ReLU is fused.
+#include <cstring>
+
+#include "../product.h"
+#include "../vector.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+constexpr int PLACES = 16;
+
+// The rows of B', of B and of A, applied to vectors.
+template <class V> INLINE void by_input(V x0, V x1, V x2, V x3, V* out) {
+    out[0] = x0 - x2;
+    out[1] = x1 + x2;
+    out[2] = x2 - x1;
+    out[3] = x1 - x3;
+}
+template <class V> INLINE void back_to_input(V p0, V p1, V p2, V p3, V* out) {
+    out[0] = p0;
+    out[1] = p1 - p2 + p3;
+    out[2] = p1 + p2 - p0;
+    out[3] = -p3;
+}
+template <class V> INLINE void by_output(V y0, V y1, V* out) {
+    out[0] = y0;
+    out[1] = y0 + y1;
+    out[2] = y0 - y1;
+    out[3] = -y1;
+}
+
+// A matrix for each place: `ld` numbers from one row to the next, `step` from one place to the next.
+template <class T> struct Places {
+    T* at;
+    long ld, step;
+    INLINE T* row(int place, long row) const { return at + place * step + row * ld; }
+};
+
+// The tiles of a picture, in rows; those at its lower and right edge may lie partly outside.
+struct Tiles {
+    long down, across;
+    INLINE long count() const { return down * across; }
+    INLINE long rows() const { return 2 * down + 2; }
+    INLINE long columns() const { return 2 * across + 2; }
+};
+
+// U = G w G', for w of shape (3, 3, channels, units).
+template <class T> void kernel_to_places(long channels, long units, const T* w, Places<T> u) {
+    typedef Vec<T> V;
+    for (long c = 0; c < channels; ++c)
+        over<T>(units, [&](long n, auto get, auto) {
+            V by_rows[4][3];
+            for (int s = 0; s < 3; ++s) {
+                const T* at = w + (s * channels + c) * units + n;
+                const V top = get(at), middle = get(at + 3 * channels * units), bottom = get(at + 6 * channels * units);
+                by_rows[0][s] = top;
+                by_rows[1][s] = (top + bottom + middle) * T(0.5);
+                by_rows[2][s] = (top + bottom - middle) * T(0.5);
+                by_rows[3][s] = bottom;
+            }
+            for (int i = 0; i < 4; ++i) {
+                const V *g = by_rows[i], outer = g[0] + g[2];
+                store(u.row(4 * i, c) + n, g[0]);
+                store(u.row(4 * i + 1, c) + n, (outer + g[1]) * T(0.5));
+                store(u.row(4 * i + 2, c) + n, (outer - g[1]) * T(0.5));
+                store(u.row(4 * i + 3, c) + n, g[2]);
+            }
+        });
+}
+
+// dw = G' U G.
+template <class T> void places_to_kernel(long channels, long units, Places<T> u, T* w, long w_row) {
+    typedef Vec<T> V;
+    for (long c = 0; c < channels; ++c)
+        over<T>(units, [&](long n, auto, auto put) {
+            V by_rows[4][3];
+            for (int i = 0; i < 4; ++i) {
+                const V p0 = load(u.row(4 * i, c) + n), p1 = load(u.row(4 * i + 1, c) + n);
+                const V p2 = load(u.row(4 * i + 2, c) + n), p3 = load(u.row(4 * i + 3, c) + n);
+                by_rows[i][0] = p0 + (p1 + p2) * T(0.5);
+                by_rows[i][1] = (p1 - p2) * T(0.5);
+                by_rows[i][2] = (p1 + p2) * T(0.5) + p3;
+            }
+            for (int s = 0; s < 3; ++s) {
+                const V p0 = by_rows[0][s], p1 = by_rows[1][s], p2 = by_rows[2][s], p3 = by_rows[3][s];
+                T* at = w + (s * channels + c) * w_row + n;
+                put(at, p0 + (p1 + p2) * T(0.5));
+                put(at + 3 * channels * w_row, (p1 - p2) * T(0.5));
+                put(at + 6 * channels * w_row, (p1 + p2) * T(0.5) + p3);
+            }
+        });
+}
+
+// B' x B of tiles [from, to); x has whole vectors of channels.
+template <class T> void input_to_places(Tiles tiles, long from, long to, long channels, const T* x, Places<T> places) {
+    typedef Vec<T> V;
+    const long row = tiles.columns() * channels;
+    for (long tile = from; tile < to; ++tile) {
+        const T* corner = x + 2 * (tile / tiles.across) * row + 2 * (tile % tiles.across) * channels;
+        for (long c = 0; c < channels; c += WIDTH<T>) {
+            V by_rows[4][4];
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; ++j) {
+                const T* at = corner + j * channels + c;
+                by_input(load(at), load(at + row), load(at + 2 * row), load(at + 3 * row), by_rows[j]);
+            }
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) {
+                V out[4];
+                by_input(by_rows[0][i], by_rows[1][i], by_rows[2][i], by_rows[3][i], out);
+#pragma GCC unroll 4
+                for (int j = 0; j < 4; ++j) store(places.row(4 * i + j, tile - from) + c, out[j]);
+            }
+        }
+    }
+}
+
+// dx += B places B'.
+template <class T>
+void places_to_input(Tiles tiles, long from, long to, long channels, Places<T> places, T* dx) {
+    typedef Vec<T> V;
+    const long row = tiles.columns() * channels;
+    for (long tile = from; tile < to; ++tile) {
+        T* corner = dx + 2 * (tile / tiles.across) * row + 2 * (tile % tiles.across) * channels;
+        for (long c = 0; c < channels; c += WIDTH<T>) {
+            V by_rows[4][4];
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; ++j) {
+                const T* p = places.row(j, tile - from) + c;
+                back_to_input(load(p), load(p + 4 * places.step), load(p + 8 * places.step),
+                              load(p + 12 * places.step), by_rows[j]);
+            }
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) {
+                V out[4];
+                back_to_input(by_rows[0][i], by_rows[1][i], by_rows[2][i], by_rows[3][i], out);
+#pragma GCC unroll 4
+                for (int j = 0; j < 4; ++j) {
+                    T* at = corner + i * row + j * channels + c;
+                    store(at, load(at) + out[j]);
+                }
+            }
+        }
+    }
+}
+
+// A picture of outputs: `ld` numbers from one position to the next.
+template <class T> struct Outputs {
+    T* at;
+    long rows, columns, ld;
+};
+
+// y = A' places A + b, or ReLU of that.
+template <class T>
+void places_to_output(Tiles tiles, long from, long to, long units, Places<T> places, const T* b, bool relu,
+                      Outputs<T> y) {
+    typedef Vec<T> V;
+    for (long tile = from; tile < to; ++tile) {
+        const long row = 2 * (tile / tiles.across), column = 2 * (tile % tiles.across);
+        T* corner = y.at + (row * y.columns + column) * y.ld;
+        const bool below = row + 1 < y.rows, right = column + 1 < y.columns;
+        over<T>(units, [&](long n, auto get, auto put) {
+            V upper[4], lower[4];
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; ++j) {
+                const T* p = places.row(j, tile - from) + n;
+                const V p1 = load(p + 4 * places.step), p2 = load(p + 8 * places.step);
+                upper[j] = load(p) + p1 + p2;
+                lower[j] = p1 - p2 - load(p + 12 * places.step);
+            }
+            const V plus = b ? get(b + n) : V{};
+            const auto finish = [&](T* to, const V* p) INLINE_LAMBDA {
+                V left = p[0] + p[1] + p[2] + plus, next = p[1] - p[2] - p[3] + plus;
+                if (relu) {
+                    left = T(0) > left ? V{} : left;
+                    next = T(0) > next ? V{} : next;
+                }
+                put(to + n, left);
+                if (right) put(to + y.ld + n, next);
+            };
+            finish(corner, upper);
+            if (below) finish(corner + y.columns * y.ld, lower);
+        });
+    }
+}
+
+// A dy A'; with `y`, the ReLU's outputs, of dy times the ReLU's slope.
+template <class T>
+void output_to_places(Tiles tiles, long from, long to, long units, Outputs<const T> dy, const T* y, Places<T> places) {
+    typedef Vec<T> V;
+    for (long tile = from; tile < to; ++tile) {
+        const long row = 2 * (tile / tiles.across), column = 2 * (tile % tiles.across);
+        const long corner = (row * dy.columns + column) * dy.ld, down = dy.columns * dy.ld;
+        const bool below = row + 1 < dy.rows, right = column + 1 < dy.columns;
+        over<T>(units, [&](long n, auto get, auto) {
+            const auto arriving = [&](long at) INLINE_LAMBDA {
+                const V d = get(dy.at + at + n);
+                return y ? V(get(y + at + n) > T(0) ? d : V{}) : d;
+            };
+            const V first = arriving(corner), second = right ? arriving(corner + dy.ld) : V{};
+            const V third = below ? arriving(corner + down) : V{};
+            const V fourth = below && right ? arriving(corner + down + dy.ld) : V{};
+            V left[4], next[4], out[4];
+            by_output(first, third, left);
+            by_output(second, fourth, next);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) {
+                by_output(left[i], next[i], out);
+#pragma GCC unroll 4
+                for (int j = 0; j < 4; ++j) store(places.row(4 * i + j, tile - from) + n, out[j]);
+            }
+        });
+    }
+}
+
+template <class T> INLINE long whole_vectors(long count) { return (count + WIDTH<T> - 1) / WIDTH<T> * WIDTH<T>; }
+
+template <class T> struct Winograd : Operation<T> {
+    const Value<T>&x, &y;
+    long channels, units, W, b;  // b < 0: no bias
+    long height, width, above, left, rows, columns;
+    bool relu, wants_input;
+    Tiles tiles;
+    long x_ld, y_ld;   // channels and units in whole vectors
+    long at_a_time;    // tiles
+    explicit Winograd(const Record<T>& r)
+        : x(r.input()), y(r.output()), channels(x.width), units(y.width),
+          W(r.parameter("W", 9 * x.width * y.width)), b(r.has_parameter("b") ? r.parameter("b", y.width) : -1),
+          height(long(r.number("height"))), width(long(r.number("width"))), above(long(r.number("above"))),
+          left(long(r.number("left"))), rows(long(r.number("rows"))), columns(long(r.number("columns"))),
+          relu(r.flag("relu")), wants_input(r.wants()), tiles{(rows + 1) / 2, (columns + 1) / 2},
+          x_ld(whole_vectors<T>(channels)), y_ld(whole_vectors<T>(units)) {
+        require(height * width == x.rows && rows * columns == y.rows && rows > 0 && columns > 0,
+                "the values have other positions");
+        require(0 <= above && 0 <= left && above < 3 && left < 3, "more padding than a kernel of 3 x 3 can use");
+        // so many that their places fit into half of a core's L2 cache
+        const long most = PART / (PLACES * (x_ld + y_ld));
+        at_a_time = most < 28 ? 28 : most > 56 ? 56 : most;
+    }
+
+    long scratch() const override {
+        const long forward = PLACES * channels * y_ld, backward = (9 + PLACES) * units * x_ld;
+        return picture() + PLACES * at_a_time * (x_ld + y_ld) + (forward > backward ? forward : backward);
+    }
+
+    void forward(const Pass<T>& p) override {
+        T* const padded = p.scratch;
+        const Places<T> u{padded + picture(), y_ld, channels * y_ld};
+        const Places<T> from_x{u.at + PLACES * u.step, x_ld, at_a_time * x_ld};
+        const Places<T> to_y{from_x.at + PLACES * from_x.step, y_ld, at_a_time * y_ld};
+        // A thread's tiles may begin and end within a sample.
+        const Range own = p.share(p.samples * tiles.count(), 1);
+        if (!own.count()) return;
+        kernel_to_places(channels, units, p.w + W, u);
+        for (long tile = own.from, pieces; tile < own.to; tile += pieces) {
+            const long sample = tile / tiles.count(), first = tile % tiles.count();
+            pieces = tiles.count() - first < own.to - tile ? tiles.count() - first : own.to - tile;
+            const T* input = laid_out(sample, padded);
+            const Outputs<T> output{y.value + sample * y.rows * y.ld, rows, columns, y.ld};
+            for (long from = first, to; from < first + pieces; from = to) {
+                to = from + at_a_time < first + pieces ? from + at_a_time : first + pieces;
+                input_to_places(tiles, from, to, x_ld, input, from_x);
+                for (int place = 0; place < PLACES; ++place) {
+                    Product<T> work{to - from, units, channels, from_x.row(place, 0), x_ld, 1, u.row(place, 0), y_ld, 1,
+                                    to_y.row(place, 0), y_ld};
+                    work.pack = p.pack;
+                    product(work);
+                }
+                places_to_output(tiles, from, to, units, to_y, b < 0 ? nullptr : p.w + b, relu, output);
+            }
+        }
+    }
+
+    void backward(const Pass<T>& p) override {
+        if (wants_input) backward_input(p);
+        backward_kernel(p);
+    }
+
+  private:
+    // Numbers of a picture with its padding.
+    long picture() const { return tiles.rows() * tiles.columns() * x_ld; }
+
+    // The rows of the input that tiles read: as many as there are, and as tiles reach.
+    long height_read() const { return height < tiles.rows() - above ? height : tiles.rows() - above; }
+    long width_read() const { return width < tiles.columns() - left ? width : tiles.columns() - left; }
+    bool in_place() const {
+        return !above && !left && height == tiles.rows() && width == tiles.columns() && x.ld == x_ld;
+    }
+
+    // A sample with padding and whole vectors.
+    const T* laid_out(long sample, T* padded) const {
+        const T* from = x.value + sample * x.rows * x.ld;
+        if (in_place()) return from;
+        std::memset(padded, 0, size_t(picture()) * sizeof(T));
+        for (long i = 0; i < height_read(); ++i)
+            for (long j = 0; j < width_read(); ++j)
+                std::memcpy(padded + ((i + above) * tiles.columns() + j + left) * x_ld, from + (i * width + j) * x.ld,
+                            size_t(channels) * sizeof(T));
+        return padded;
+    }
+
+    void backward_input(const Pass<T>& p) {
+        T* const padded = p.scratch;
+        T* const turned = padded + picture();  // w[3][3][n][c]
+        const Places<T> u{turned + 9 * units * x_ld, x_ld, units * x_ld};
+        const Places<T> from_y{u.at + PLACES * u.step, y_ld, at_a_time * y_ld};
+        const Places<T> to_x{from_y.at + PLACES * from_y.step, x_ld, at_a_time * x_ld};
+        const Range own = p.share(p.samples, 1);
+        if (!own.count()) return;
+        for (long k = 0; k < 9; ++k)
+            for (long c = 0; c < channels; ++c)
+                for (long n = 0; n < units; ++n)
+                    turned[(k * units + n) * channels + c] = p.w[W + (k * channels + c) * units + n];
+        kernel_to_places(units, channels, turned, u);
+        for (long sample = own.from; sample < own.to; ++sample) {
+            T* const dx = in_place() ? x.gradient + sample * x.rows * x.ld : padded;
+            std::memset(dx, 0, size_t(picture()) * sizeof(T));
+            for (long from = 0, to; from < tiles.count(); from = to) {
+                to = from + at_a_time < tiles.count() ? from + at_a_time : tiles.count();
+                derivatives_to_places(sample, from, to, {0, units}, from_y);
+                for (int place = 0; place < PLACES; ++place) {
+                    Product<T> work{to - from, channels, units, from_y.row(place, 0), y_ld, 1, u.row(place, 0), x_ld, 1,
+                                    to_x.row(place, 0), x_ld};
+                    work.pack = p.pack;
+                    product(work);
+                }
+                places_to_input(tiles, from, to, x_ld, to_x, dx);
+            }
+            if (dx == padded) take_out(dx, x.gradient + sample * x.rows * x.ld);
+        }
+    }
+    void take_out(const T* padded, T* dx) const {
+        for (long i = 0; i < height; ++i)
+            for (long j = 0; j < width; ++j) {
+                T* to = dx + (i * width + j) * x.ld;
+                if (i < height_read() && j < width_read())
+                    std::memcpy(to, padded + ((i + above) * tiles.columns() + j + left) * x_ld,
+                                size_t(channels) * sizeof(T));
+                else std::memset(to, 0, size_t(channels) * sizeof(T));
+            }
+    }
+
+    // Divided by units: each thread goes through all samples in order.
+    void backward_kernel(const Pass<T>& p) {
+        T* const padded = p.scratch;
+        const Places<T> u{padded + picture(), y_ld, channels * y_ld};
+        const Places<T> from_x{u.at + PLACES * u.step, x_ld, at_a_time * x_ld};
+        const Places<T> from_y{from_x.at + PLACES * from_x.step, y_ld, at_a_time * y_ld};
+        const Range own = p.share(units, MAX_LANES);
+        if (!own.count()) return;
+        T* const db = b < 0 ? nullptr : p.g + b;
+        if (db) std::memset(db + own.from, 0, size_t(own.count()) * sizeof(T));
+        for (long sample = 0; sample < p.samples; ++sample) {
+            const T* input = laid_out(sample, padded);
+            for (long from = 0, to; from < tiles.count(); from = to) {
+                to = from + at_a_time < tiles.count() ? from + at_a_time : tiles.count();
+                input_to_places(tiles, from, to, x_ld, input, from_x);
+                derivatives_to_places(sample, from, to, own, from_y);
+                for (int place = 0; place < PLACES; ++place) {
+                    Product<T> work{channels, own.count(), to - from, from_x.row(place, 0), 1, x_ld,
+                                    from_y.row(place, 0), y_ld, 1, u.row(place, 0), y_ld};
+                    work.accumulate = sample > 0 || from > 0;
+                    work.pack = p.pack;
+                    product(work);
+                }
+                // at this place, all four derivatives of a tile are added up
+                if (db) for (long tile = 0; tile < to - from; ++tile)
+                    over<T>(own.count(), [&](long n, auto get, auto put) {
+                        T* const at = db + own.from + n;
+                        put(at, get(at) + get(from_y.row(5, tile) + n));
+                    });
+            }
+        }
+        places_to_kernel(channels, own.count(), u, p.g + W + own.from, units);
+    }
+
+    void derivatives_to_places(long sample, long from, long to, Range own, Places<T> places) const {
+        const long at = sample * y.rows * y.ld + own.from;
+        output_to_places<T>(tiles, from, to, own.count(), {y.gradient + at, rows, columns, y.ld},
+                            relu ? y.value + at : nullptr, places);
+    }
+};
+
+}  // namespace chainrule::CHAINRULE_ISA
+
+REGISTER_OP(winograd, Winograd)

@@ -1,0 +1,166 @@
+"""The kernels of layers on positions against their definitions: random windows, both precisions,
+all instruction sets, and the same bits for any number of threads.
+
+Tolerances are those of test_native.py: relative to the largest number of an array, 1e-5 in float32
+and 1e-12 in float64; for F(2 x 2, 3 x 3), which adds and subtracts inputs before it multiplies
+them, four times as much.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from chainrule import layers, losses
+from chainrule.descent import optimizer
+from chainrule.engine import Batches, Position, Problem, native
+from chainrule.engine.lowering.network import lower_network
+from chainrule.engine.lowering.windows import LEAST_CHANNELS
+from chainrule.engine.native import NativeEngine
+from chainrule.engine.numpy import NumpyEngine
+from chainrule.errors import ShapeError
+from chainrule.layers import Conv, Dense, Flatten
+from chainrule.layers.windows import Windowed
+from chainrule.network import Network
+from engines import needs_native
+
+pytestmark = needs_native
+PROCESSORS = native.native.processors() if native.is_built() else []
+CLOSE = {"float32": 1e-5, "float64": 1e-12}
+same_everywhere = settings(max_examples=30, derandomize=True, deadline=None)
+DTYPES = st.sampled_from(["float32", "float64"])
+SAMPLES = st.sampled_from([1, 2, 3, 5])
+POSITIONS = {
+    1: st.tuples(st.integers(1, 20)),
+    2: st.tuples(*[st.integers(1, 9)] * 2),
+    3: st.tuples(*[st.integers(1, 5)] * 3),
+}
+
+
+def near(actual, expected, dtype, times):
+    scale = max(float(np.max(np.abs(expected), initial=0)), 1e-3)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=times * CLOSE[dtype] * scale)
+
+
+def agree(hidden, input_shape, samples, dtype, monkeypatch, times=1):
+    """Compare a step and a prediction of both engines, with 1, 2 and 4 threads; returns the names of
+    the operations.
+    """
+    monkeypatch.setattr(native, "MIN_PARALLEL_WORK", 0)
+    network = Network([*hidden, Flatten(), Dense(3)], input_shape, dtype)
+    random = np.random.default_rng(0)
+    problem = Problem(network, losses.HalfSquares(), optimizer("sgd 0.1"), seed=7)
+    weights = network.draw(1) + random.normal(size=network.parameters.size).astype(dtype) / 10
+    at = Position(3, weights, network.start_statistics(), problem.optimizer.start(weights, network.parameters))
+    x = random.normal(size=(samples + 1, *input_shape)).astype(dtype)
+    batch = Batches(x, random.normal(size=(samples + 1, 3)).astype(dtype), None, random.permutation(samples), samples)
+    [expected] = NumpyEngine(problem).steps(at, batch)
+    for processor in PROCESSORS:
+        steps = []
+        for threads in (1, 2, 4):
+            engine = NativeEngine(problem, threads, processor)
+            [step] = engine.steps(at, batch)
+            predicted = engine.predict(at.parameters, x, at.statistics)
+            steps.append((step.loss, step.gradient, step.after.parameters, predicted))
+        assert engine.notes == ()
+        for step in steps[1:]:
+            assert all(np.array_equal(*both) for both in zip(step, steps[0], strict=True))
+        near(steps[0][0], expected.loss, dtype, times)
+        near(steps[0][1], expected.gradient, dtype, times)
+        near(steps[0][3], network.predict(at.parameters, x, at.statistics), dtype, times)
+    return [op.name for op in lower_network(problem).ops]
+
+
+@st.composite
+def convolutions(draw):
+    """A convolution with any settings, and the shape of an input that suits it."""
+    axes = draw(st.sampled_from([1, 2, 2, 3]))
+    sizes = st.tuples(*[st.integers(1, 4)] * axes)
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    channels, units = groups * draw(st.integers(1, 18)), groups * draw(st.integers(1, 18))
+    padding = draw(st.one_of(st.sampled_from(["valid", "same"]), st.tuples(*[st.integers(0, 2)] * axes)))
+    activation, dilation = draw(st.sampled_from([None, "relu", "tanh"])), draw(st.tuples(*[st.integers(1, 3)] * axes))
+    layer = Conv(
+        units, draw(sizes), activation, stride=draw(sizes), padding=padding, dilation=dilation, groups=groups,
+        bias=draw(st.booleans()),
+    )  # fmt: skip
+    shape = (*draw(POSITIONS[axes]), channels)
+    try:
+        layer.build(shape)
+    except ShapeError:
+        assume(False)
+    return layer, shape
+
+
+@same_everywhere
+@given(conv=convolutions(), first=st.booleans(), samples=SAMPLES, dtype=DTYPES)
+def test_convolutions(conv, first, samples, dtype):
+    layer, shape = conv
+    # after another layer, the gradient of the convolution's input is needed
+    before = [] if first else [Conv(shape[-1], (1,) * (len(shape) - 1)), layers.Tanh()]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        agree([*before, layer], shape, samples, dtype, monkeypatch)
+
+
+@same_everywhere
+@given(
+    size=st.tuples(*[st.integers(1, 9)] * 2), channels=st.integers(LEAST_CHANNELS, 40),
+    units=st.integers(LEAST_CHANNELS, 40), padding=st.sampled_from(["valid", "same", 1, 2, (2, 0)]),
+    relu=st.booleans(), samples=SAMPLES, dtype=DTYPES,
+)  # fmt: skip
+def test_kernels_of_3_x_3_with_many_channels(size, channels, units, padding, relu, samples, dtype):
+    assume(padding in ("same", 1, 2) or min(size) > 2)
+    layer = Conv(units, (3, 3), "relu" if relu else None, padding=padding)
+    hidden = [Conv(channels, (1, 1)), layer]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        names = agree(hidden, (*size, 2), samples, dtype, monkeypatch, times=4)
+    assert "winograd" in names
+
+
+def test_what_is_computed_by_which_kernel(monkeypatch):
+    named = agree([Conv(20, (3, 3), "relu"), Conv(20, (3, 3), "relu", groups=20), Conv(20, (3, 3), stride=2)],
+                  (11, 11, 16), 3, "float64", monkeypatch)  # fmt: skip
+    assert named == ["winograd", "depthwise", "conv", "reshape", "dense"]
+
+
+@same_everywhere
+@given(
+    size=st.tuples(*[st.integers(3, 9)] * 2), channels=st.integers(1, 40), kernel=st.tuples(*[st.integers(1, 5)] * 2),
+    stride=st.integers(1, 3), dilation=st.integers(1, 2), relu=st.booleans(), samples=SAMPLES, dtype=DTYPES,
+)  # fmt: skip
+def test_depthwise_convolutions(size, channels, kernel, stride, dilation, relu, samples, dtype):
+    layer = Conv(channels, kernel, "relu" if relu else None, stride=stride, padding="same", dilation=dilation,
+                 groups=channels)  # fmt: skip
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        names = agree([Conv(channels, (1, 1)), layer], (*size, 3), samples, dtype, monkeypatch)
+    assert ("depthwise" in names) == (channels > 1)
+
+
+ON_POSITIONS = {
+    "MaxPool": lambda: layers.MaxPool(2),
+    "MaxPool, overlapping": lambda: layers.MaxPool(3, stride=2, padding="same"),
+    "AdaptiveMaxPool": lambda: layers.AdaptiveMaxPool(2),
+    "GlobalMaxPool": layers.GlobalMaxPool,
+    "AveragePool": lambda: layers.AveragePool(2),
+    "AveragePool, overlapping": lambda: layers.AveragePool(3, stride=2, padding="same"),
+    "AdaptiveAveragePool": lambda: layers.AdaptiveAveragePool(2),
+    "GlobalAveragePool": layers.GlobalAveragePool,
+    "Upsample, nearest": lambda: layers.Upsample(2),
+    "Upsample, bilinear": lambda: layers.Upsample(2, method="bilinear"),
+    "ZeroPad": lambda: layers.ZeroPad(1),
+}
+
+
+@pytest.mark.parametrize("name", ON_POSITIONS)
+@settings(max_examples=8, derandomize=True, deadline=None)
+@given(axes=st.integers(1, 3), size=st.integers(3, 6), channels=st.integers(1, 35), samples=SAMPLES, dtype=DTYPES)
+def test_pooling_and_resizing(name, axes, size, channels, samples, dtype):
+    shape = (*range(size, size + axes), 2)
+    with pytest.MonkeyPatch.context() as monkeypatch:  # after a ReLU, inputs are often equal
+        agree([Conv(channels, (1,) * axes), layers.ReLU(), ON_POSITIONS[name]()], shape, samples, dtype, monkeypatch)
+
+
+def test_every_layer_on_positions_is_tested():
+    tested = {type(make()) for make in ON_POSITIONS.values()} | {Conv, layers.Conv1d, layers.Conv2d, layers.Conv3d}
+    transposed = {layers.ConvTranspose, layers.ConvTranspose2d}
+    assert {kind for kind in layers.KINDS if issubclass(kind, Windowed)} - transposed == tested
