@@ -21,11 +21,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from comparison import endtoend, epochs, growth, memory, page
+from comparison import endtoend, epochs, growth, memory, page, pictures
 from comparison.problems import NETWORKS
 
 RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks.json"
-PARTS = ("epochs", "growth", "whole", "start", "memory")
+PARTS = ("epochs", "pictures", "growth", "whole", "start", "memory")
 
 
 def machine() -> dict[str, Any]:
@@ -55,7 +55,9 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
-    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument(
+        "--networks", nargs="*", default=[*NETWORKS, *pictures.NETWORKS], choices=[*NETWORKS, *pictures.NETWORKS]
+    )
     parser.add_argument("--times", type=int, default=15, help="timed epochs, or runs of each command")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
@@ -64,7 +66,13 @@ def main() -> int:
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results: dict[str, Any] = {**before, "machine": machine()} if arguments.parts else before
     if "epochs" in arguments.parts:
-        results["epochs"] = {**before.get("epochs", {}), **epochs.measure(arguments.times, arguments.networks)}
+        results["epochs"] = {
+            **before.get("epochs", {}),
+            **epochs.measure(arguments.times, [n for n in NETWORKS if n in arguments.networks]),
+        }
+    if "pictures" in arguments.parts:
+        named = [n for n in pictures.NETWORKS if n in arguments.networks]
+        results["pictures"] = {**before.get("pictures", {}), **pictures.measure(arguments.times, named)}
     if "growth" in arguments.parts:
         results["growth"] = growth.measure(max(arguments.times // 3, 3))
     if "start" in arguments.parts:

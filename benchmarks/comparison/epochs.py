@@ -11,12 +11,13 @@ from __future__ import annotations
 import gc
 import statistics
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from comparison.peers import PEERS, Epoch
-from comparison.problems import NETWORKS, Problem, problem
+from comparison.problems import NETWORKS, problem
 
 REST = 0.2
 """Seconds of rest before a turn, while the threads of the one before still spin."""
@@ -52,13 +53,13 @@ def _turn(epoch: Epoch) -> tuple[float, int]:
             return taken, count
 
 
-def in_turns(p: Problem, times: int) -> list[dict[str, Any]]:
+def in_turns(p: Any, times: int, peers: Mapping[str, Callable[[Any], Epoch]] = PEERS) -> list[dict[str, Any]]:
     """Time per step of every peer that runs on this machine, and the mean loss of its first
     epoch.
     """
     epochs: dict[str, Epoch] = {}
     losses: dict[str, float] = {}
-    for name, make in PEERS.items():
+    for name, make in peers.items():
         try:
             epoch = make(p)
             losses[name] = epoch(0)  # compiles whatever it compiles
@@ -87,7 +88,7 @@ def in_turns(p: Problem, times: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def step(epoch: Epoch, p: Problem) -> float:
+def step(epoch: Epoch, p: Any) -> float:
     """Seconds per step after warm-up; repeated while the machine is disturbed."""
     for _ in range(TRIES):
         time.sleep(REST)
@@ -124,11 +125,15 @@ def measure(times: int, names: list[str]) -> dict[str, list[dict[str, Any]]]:
     for name in names:
         widths, batch, steps = NETWORKS[name]
         print(f"\n{name}: {'-'.join(map(str, widths))}, batch {batch}")
-        rows = in_turns(problem(widths, batch, steps), times)
-        for row in rows:
-            taken = f"{row['microseconds']:10,.2f} µs per step ({row['fastest']:,.2f} to {row['slowest']:,.2f})"
-            beside = f"{row['ratio']:7.2f} times chainrule's, {row['share_of_blas']:4.0%} of BLAS"
-            note = "" if row["same_loss"] else f"   another loss: {row['loss']:.4g}"
-            print(f"  {row['peer']:22} {taken}, {beside}{note}", flush=True)
-        results[name] = rows
+        results[name] = shown(in_turns(problem(widths, batch, steps), times))
     return results
+
+
+def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, which are printed."""
+    for row in rows:
+        taken = f"{row['microseconds']:10,.2f} µs per step ({row['fastest']:,.2f} to {row['slowest']:,.2f})"
+        beside = f"{row['ratio']:7.2f} times chainrule's, {row['share_of_blas']:4.0%} of BLAS"
+        note = "" if row["same_loss"] else f"   another loss: {row['loss']:.4g}"
+        print(f"  {row['peer']:32} {taken}, {beside}{note}", flush=True)
+    return rows
