@@ -165,9 +165,10 @@ template <class T> void Engine<T>::begin(const Data& data) {
 }
 
 template <class T>
-Pass<T> Engine<T>::pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t) {
+Pass<T> Engine<T>::pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t,
+                         Barrier& barrier) {
     return {samples, step, training, w, statistics, gradient_.data(), t, threads_, pack_[size_t(t)].data(),
-            scratch_[size_t(t)].data(), in_place_ ? sample_rows_.data() : nullptr, &invalid_};
+            scratch_[size_t(t)].data(), in_place_ ? sample_rows_.data() : nullptr, &invalid_, &barrier};
 }
 
 // Runs work(t) on every thread, and raises what a Python layer has raised.
@@ -210,7 +211,8 @@ RunResult Engine<T>::run(T* w, T* statistics, const Data& data, long batch, uint
 // One step of one thread; false if an input is invalid.
 template <class T> bool Engine<T>::take_step(Loop& loop, long from, int t) {
     const long samples = std::min(loop.batch, loop.data.rows - from);
-    Pass<T> pass = this->pass(samples, loop.first_step + uint64_t(from / loop.batch), true, loop.w, loop.statistics, t);
+    Pass<T> pass = this->pass(samples, loop.first_step + uint64_t(from / loop.batch), true, loop.w, loop.statistics, t,
+                              loop.barrier);
     if (descent.by_parts() && !loop.gradient) {
         pass.sink = &descent;
         pass.part = part_[size_t(t)].data();
@@ -260,7 +262,7 @@ double Engine<T>::differentiate(const T* w, T* statistics, const Data& data, uin
     require_room(data.rows);
     begin(data);
     Barrier barrier(threads_);
-    in_threads(barrier, [&](int t) { derive(pass(data.rows, step, true, w, statistics, t), data, 0, barrier); });
+    in_threads(barrier, [&](int t) { derive(pass(data.rows, step, true, w, statistics, t, barrier), data, 0, barrier); });
     valid = !invalid_;
     std::memcpy(gradient, gradient_.data(), size_t(parameters_) * sizeof(T));
     return mean_loss(data.rows);
@@ -274,7 +276,8 @@ template <class T> bool Engine<T>::predict(const T* w, T* statistics, const Data
     if (stop) return true;
     in_threads(barrier, [&](int t) {
         for (long from = 0; from < data.rows && !stop; from += max_samples_) {
-            const Pass<T> pass = this->pass(std::min(max_samples_, data.rows - from), 0, false, w, statistics, t);
+            const Pass<T> pass =
+                this->pass(std::min(max_samples_, data.rows - from), 0, false, w, statistics, t, barrier);
             forward(pass, data, from, barrier);
             const Range r = pass.rows(out);
             for (long i = r.from; i < r.to; ++i)

@@ -185,7 +185,7 @@ template <class T> class Engine {
     void require_room(long samples) const;
 
     void begin(const Data& data);
-    Pass<T> pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t);
+    Pass<T> pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t, Barrier& barrier);
     bool take_step(Loop& loop, long from, int t);
     void end_step(Loop& loop, long from, bool valid);
     typename Descent<T>::LossAt loss_at(const Pass<T>& pass, Loop& loop, long from);

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <stdexcept>
 
+#include "threads.h"
+
 namespace chainrule {
 
 Settings::~Settings() = default;
@@ -15,6 +17,8 @@ void require(bool condition, const char* message) {
 template <class T> GradientSink<T>::~GradientSink() = default;
 template <class T> Operation<T>::~Operation() = default;
 template <class T> void Pass<T>::report_invalid() const { *static_cast<std::atomic<bool>*>(invalid) = true; }
+
+template <class T> void Pass<T>::wait() const { static_cast<Barrier*>(barrier)->wait(); }
 
 template struct GradientSink<float>;
 template struct GradientSink<double>;

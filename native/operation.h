@@ -53,6 +53,7 @@ template <class T> struct Pass {
     T* scratch;     // this thread's scratch for an operation
     const T* const* sample_rows;  // addresses of the input's samples if they are read in place, or null
     void* invalid;                // see report_invalid
+    void* barrier;                // see wait
     GradientSink<T>* sink = nullptr;
     T* part = nullptr;            // this thread's scratch for PART numbers of a gradient, with a sink
 
@@ -61,6 +62,8 @@ template <class T> struct Pass {
     INLINE Range share(long count, long unit) const { return chainrule::share(count, unit, t, threads); }
     // Reports that an input is invalid; the Python definition then says why.
     void report_invalid() const;
+    // Waits until all threads are here, within an operation.
+    void wait() const;
 };
 
 // An operation as Python describes it.

@@ -1,90 +1,176 @@
-// BatchNorm, as in layers/normalization.py: one lane per feature.
+// BatchNorm, as in layers/normalization.py, or ReLU of that.
 //
-// `unit` is the normalized input and `inverse` 1 / sqrt(variance + epsilon); backward needs both.
-// Settings: momentum, epsilon.
+// Sums over rows go chunk by chunk, and then over the chunks, in the same order for any number of
+// threads. A chunk is small enough to stay in the cache while its mean, and then its squared
+// deviations from that, are summed (Chan et al., 1983, combine those of several chunks).
+//
+// Settings: momentum, epsilon; relu: whether a ReLU is fused.
 #include "../operation.h"
 #include "../vector.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
-template <class T>
-void batch_norm(long rows, long columns, const T* x, T* y, T* unit, long ld, const T* scale, const T* offset,
-                T* running_mean, T* running_variance, T* inverse, T momentum, T epsilon, bool training) {
-    typedef Vec<T> V;
-    over<T>(columns, [&](long j, auto get, auto put) {
-        V mean = get(running_mean + j), variance = get(running_variance + j);
-        if (training) {
-            V sum = {}, squares = {};
-            for (long i = 0; i < rows; ++i) sum += get(x + i * ld + j);
-            const V batch_mean = sum / T(rows);
-            for (long i = 0; i < rows; ++i) {
-                const V d = get(x + i * ld + j) - batch_mean;
-                squares += d * d;
-            }
-            const V batch_variance = squares / T(rows);
-            const V unbiased = batch_variance * (T(rows) / T(rows > 1 ? rows - 1 : 1));
-            put(running_mean + j, mean * momentum + batch_mean * (1 - momentum));
-            put(running_variance + j, variance * momentum + unbiased * (1 - momentum));
-            mean = batch_mean;
-            variance = batch_variance;
-        }
-        const V by = 1 / sqrt_of(variance + epsilon), times = get(scale + j), plus = get(offset + j);
-        put(inverse + j, by);
-        for (long i = 0; i < rows; ++i) {
-            const V here = (get(x + i * ld + j) - mean) * by;
-            put(unit + i * ld + j, here);
-            put(y + i * ld + j, times * here + plus);
-        }
-    });
-}
+constexpr long CHUNK = 512;  // rows
 
-// dx may be null.
-template <class T>
-void batch_norm_back(long rows, long columns, const T* dy, const T* unit, T* dx, long ld, const T* scale,
-                     const T* inverse, T* dscale, T* doffset) {
-    typedef Vec<T> V;
-    over<T>(columns, [&](long j, auto get, auto put) {
-        V sum = {}, products = {};
-        for (long i = 0; i < rows; ++i) {
-            const V arriving = get(dy + i * ld + j);
-            sum += arriving;
-            products += arriving * get(unit + i * ld + j);
-        }
-        put(doffset + j, sum);
-        put(dscale + j, products);
-        if (!dx) return;
-        const V times = get(scale + j) * get(inverse + j), mean = sum / T(rows), along = products / T(rows);
-        for (long i = 0; i < rows; ++i)
-            put(dx + i * ld + j, times * (get(dy + i * ld + j) - mean - get(unit + i * ld + j) * along));
-    });
+template <int N> struct Vectors { static constexpr int COUNT = N; };
+
+// Calls f(vectors, j, get, put) for COUNT vectors of columns from j on: several at a time as long as
+// there are so many, so that one addition need not wait for the last.
+template <class T, class F> INLINE void over_columns(long columns, F f) {
+    constexpr long W = WIDTH<T>;
+    const auto get = [](const T* from) INLINE_LAMBDA { return load(from); };
+    const auto put = [](T* to, Vec<T> v) INLINE_LAMBDA { store(to, v); };
+    long j = 0;
+    for (; j + 4 * W <= columns; j += 4 * W) f(Vectors<4>(), j, get, put);
+    for (; j + W <= columns; j += W) f(Vectors<1>(), j, get, put);
+    if (const long left = columns - j)
+        f(Vectors<1>(), j, [left](const T* from) INLINE_LAMBDA { return load_part(from, left); },
+          [left](T* to, Vec<T> v) INLINE_LAMBDA { store_part(to, v, left); });
 }
 
 template <class T> struct BatchNorm : Operation<T> {
+    typedef Vec<T> V;
     const Value<T>&x, &y;
     long scale, offset, mean, variance;
     T momentum, epsilon;
-    bool wants_input;
-    T *unit, *inverse;
+    bool relu, wants_input;
+    T *sums, *squares;             // of each chunk; backward: of dy, and of dy times the normalized x
+    T *batch_mean, *inverse;       // 1 / sqrt(variance + epsilon)
     explicit BatchNorm(const Record<T>& r)
         : x(r.input()), y(r.output()), scale(r.parameter("scale", x.width)), offset(r.parameter("offset", x.width)),
           mean(r.statistic("mean", x.width)), variance(r.statistic("variance", x.width)),
-          momentum(T(r.number("momentum"))), epsilon(T(r.number("epsilon"))), wants_input(r.wants()),
-          unit(r.memory(r.max_samples() * x.rows * x.ld)), inverse(r.memory(x.width)) {
+          momentum(T(r.number("momentum"))), epsilon(T(r.number("epsilon"))), relu(r.flag("relu")),
+          wants_input(r.wants()), sums(r.memory(chunks(r.max_samples() * x.rows) * x.width)),
+          squares(r.memory(chunks(r.max_samples() * x.rows) * x.width)), batch_mean(r.memory(x.width)),
+          inverse(r.memory(x.width)) {
         require(x.rows == y.rows && x.ld == y.ld, "a normalization keeps the shape");
     }
 
+    long scratch() const override { return 2 * x.width; }
+
     void forward(const Pass<T>& p) override {
-        const Range c = p.share(x.width, MAX_LANES);
-        const long j = c.from;
-        batch_norm(p.samples * x.rows, c.count(), x.value + j, y.value + j, unit + j, x.ld, p.w + scale + j,
-                   p.w + offset + j, p.statistics + mean + j, p.statistics + variance + j, inverse + j, momentum,
-                   epsilon, p.training);
+        const long rows = p.samples * x.rows, width = x.width;
+        T *const own_mean = p.scratch, *const by = p.scratch + width;
+        if (p.training) {
+            const Range own = p.share(chunks(rows), 1);
+            for (long chunk = own.from; chunk < own.to; ++chunk) moments(rows, chunk);
+            p.wait();
+        }
+        over<T>(width, [&](long j, auto get, auto put) {
+            V here = get(p.statistics + mean + j), spread = get(p.statistics + variance + j);
+            if (p.training) {
+                V sum = {}, squared = {};
+                for (long chunk = 0; chunk < chunks(rows); ++chunk) sum += get(sums + chunk * width + j);
+                here = sum / T(rows);
+                for (long chunk = 0; chunk < chunks(rows); ++chunk) {
+                    const V apart = get(sums + chunk * width + j) / T(count(rows, chunk)) - here;
+                    squared += get(squares + chunk * width + j) + apart * apart * T(count(rows, chunk));
+                }
+                spread = squared / T(rows);
+            }
+            put(own_mean + j, here);
+            put(by + j, 1 / sqrt_of(spread + epsilon));
+            if (p.training && p.t == 0) {
+                put(batch_mean + j, here);
+                put(inverse + j, get(by + j));
+                const V unbiased = spread * (T(rows) / T(rows > 1 ? rows - 1 : 1));
+                T *const running_mean = p.statistics + mean + j, *const running_variance = p.statistics + variance + j;
+                put(running_mean, get(running_mean) * momentum + here * (1 - momentum));
+                put(running_variance, get(running_variance) * momentum + unbiased * (1 - momentum));
+            }
+        });
+        const Range own = p.rows(x);
+        const T *const times = p.w + scale, *const plus = p.w + offset;
+        const bool positive = relu;
+        for (long i = own.from; i < own.to; ++i) {
+            const T* from = x.value + i * x.ld;
+            T* to = y.value + i * x.ld;
+            over<T>(width, [=](long j, auto get, auto put) {
+                const V out = get(times + j) * ((get(from + j) - get(own_mean + j)) * get(by + j)) + get(plus + j);
+                put(to + j, positive ? V(T(0) > out ? V{} : out) : out);
+            });
+        }
     }
+
     void backward(const Pass<T>& p) override {
-        const Range c = p.share(x.width, MAX_LANES);
-        const long j = c.from;
-        batch_norm_back(p.samples * x.rows, c.count(), y.gradient + j, unit + j, wants_input ? x.gradient + j : nullptr,
-                        x.ld, p.w + scale + j, inverse + j, p.g + scale + j, p.g + offset + j);
+        const long rows = p.samples * x.rows, width = x.width;
+        const Range own_chunks = p.share(chunks(rows), 1);
+        for (long chunk = own_chunks.from; chunk < own_chunks.to; ++chunk) products(rows, chunk);
+        p.wait();
+        T *const sum = p.scratch, *const product = p.scratch + width;
+        over<T>(width, [&](long j, auto get, auto put) {
+            V dy = {}, along = {};
+            for (long chunk = 0; chunk < chunks(rows); ++chunk) {
+                dy += get(sums + chunk * width + j);
+                along += get(squares + chunk * width + j);
+            }
+            put(sum + j, dy / T(rows));
+            put(product + j, along / T(rows));
+            if (p.t) return;
+            put(p.g + offset + j, dy);
+            put(p.g + scale + j, along);
+        });
+        if (!wants_input) return;
+        const Range own = p.rows(x);
+        const T *const times = p.w + scale, *const middle = batch_mean, *const by = inverse;
+        for (long i = own.from; i < own.to; ++i) {
+            const T *const from = x.value + i * x.ld, *const dy = y.gradient + i * x.ld;
+            const T* const out = relu ? y.value + i * x.ld : nullptr;
+            T* const dx = x.gradient + i * x.ld;
+            over<T>(width, [=](long j, auto get, auto put) {
+                const V unit = (get(from + j) - get(middle + j)) * get(by + j);
+                const V here = out ? V(get(out + j) > T(0) ? get(dy + j) : V{}) : get(dy + j);
+                put(dx + j, get(times + j) * get(by + j) * (here - get(sum + j) - unit * get(product + j)));
+            });
+        }
+    }
+
+  private:
+    static INLINE long chunks(long rows) { return (rows + CHUNK - 1) / CHUNK; }
+    static INLINE long count(long rows, long chunk) {
+        return rows - chunk * CHUNK < CHUNK ? rows - chunk * CHUNK : CHUNK;
+    }
+
+    // A chunk's sums of x, and of the squared deviations from its mean.
+    void moments(long rows, long chunk) const {
+        const T* from = x.value + chunk * CHUNK * x.ld;
+        const long here = count(rows, chunk);
+        over_columns<T>(x.width, [&](auto vectors, long j, auto get, auto put) INLINE_LAMBDA {
+            constexpr int N = decltype(vectors)::COUNT;
+            V total[N] = {}, squared[N] = {}, middle[N];
+            for (long i = 0; i < here; ++i)
+                for (int k = 0; k < N; ++k) total[k] += get(from + i * x.ld + j + k * WIDTH<T>);
+            for (int k = 0; k < N; ++k) middle[k] = total[k] / T(here);
+            for (long i = 0; i < here; ++i)
+                for (int k = 0; k < N; ++k) {
+                    const V apart = get(from + i * x.ld + j + k * WIDTH<T>) - middle[k];
+                    squared[k] += apart * apart;
+                }
+            for (int k = 0; k < N; ++k) {
+                put(sums + chunk * x.width + j + k * WIDTH<T>, total[k]);
+                put(squares + chunk * x.width + j + k * WIDTH<T>, squared[k]);
+            }
+        });
+    }
+    // A chunk's sums of dy, and of dy times the normalized x.
+    void products(long rows, long chunk) const {
+        const long here = count(rows, chunk);
+        over_columns<T>(x.width, [&](auto vectors, long j, auto get, auto put) INLINE_LAMBDA {
+            constexpr int N = decltype(vectors)::COUNT;
+            V total[N] = {}, along[N] = {};
+            for (long i = chunk * CHUNK; i < chunk * CHUNK + here; ++i)
+                for (int k = 0; k < N; ++k) {
+                    const long column = j + k * WIDTH<T>, at = i * x.ld + column;
+                    const V unit = (get(x.value + at) - get(batch_mean + column)) * get(inverse + column);
+                    const V dy = get(y.gradient + at), here = relu ? V(get(y.value + at) > T(0) ? dy : V{}) : dy;
+                    total[k] += here;
+                    along[k] += here * unit;
+                }
+            for (int k = 0; k < N; ++k) {
+                put(sums + chunk * x.width + j + k * WIDTH<T>, total[k]);
+                put(squares + chunk * x.width + j + k * WIDTH<T>, along[k]);
+            }
+        });
     }
 };
 

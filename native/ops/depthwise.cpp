@@ -10,9 +10,12 @@ template <class T> struct Depthwise : Windows<T> {
     using Windows<T>::x, Windows<T>::y, Windows<T>::x_ld, Windows<T>::y_ld, Windows<T>::of_x, Windows<T>::of_y;
     using Windows<T>::relu, Windows<T>::places;
     long W, b;  // b < 0: no bias
+    const int64_t *starts, *segments, *back_starts, *back_segments;  // windows and places, in numbers
     explicit Depthwise(const Record<T>& r)
         : Windows<T>(r), W(r.parameter("W", places.count * y.width)),
-          b(r.has_parameter("b") ? r.parameter("b", y.width) : -1) {
+          b(r.has_parameter("b") ? r.parameter("b", y.width) : -1), starts(this->scaled(r, this->windows, x_ld)),
+          segments(this->scaled(r, places, x_ld)), back_starts(this->scaled(r, this->back_windows, y_ld)),
+          back_segments(this->scaled(r, this->back_places, y_ld)) {
         require(x.width == y.width, "a depthwise convolution has as many channels out as in");
     }
 
@@ -26,15 +29,16 @@ template <class T> struct Depthwise : Windows<T> {
             const T *w = p.w + W, *bias = b < 0 ? nullptr : p.w + b;
             for (long o = 0; o < y.rows; o += TOGETHER) {
                 const long here = y.rows - o < TOGETHER ? y.rows - o : TOGETHER;
+                const T* from[TOGETHER];
+                for (long i = 0; i < TOGETHER; ++i) from[i] = input + starts[o + (i < here ? i : 0)];
                 over<T>(y.width, [&](long c, auto get, auto put) {
                     Vec<T> sums[TOGETHER];
                     for (long i = 0; i < TOGETHER; ++i) sums[i] = bias ? get(bias + c) : Vec<T>{};
                     for (long k = 0; k < places.count; ++k) {
                         const Vec<T> weight = get(w + k * y.width + c);
-                        const T* from = input + places.data[k] * x_ld + c;
+                        const long at = segments[k] + c;
 #pragma GCC unroll 4
-                        for (long i = 0; i < TOGETHER; ++i)
-                            sums[i] += get(from + this->windows.data[o + (i < here ? i : 0)] * x_ld) * weight;
+                        for (long i = 0; i < TOGETHER; ++i) sums[i] += get(from[i] + at) * weight;
                     }
                     for (long i = 0; i < here; ++i)
                         put(to + (o + i) * y.ld + c, relu ? Vec<T>(T(0) > sums[i] ? Vec<T>{} : sums[i]) : sums[i]);
@@ -59,11 +63,11 @@ template <class T> struct Depthwise : Windows<T> {
             this->over_phases([&](Phase phase) INLINE_LAMBDA {
                 for (long i = phase.first; i < phase.first + phase.inputs; ++i) {
                     T* const to = dx + this->back_inputs.data[i] * x.ld;
-                    const T* const from = dy + this->back_windows.data[i] * y_ld;
+                    const T* const from = dy + back_starts[i];
                     over<T>(x.width, [&](long c, auto get, auto put) {
                         Vec<T> sum = {};
                         for (long k = phase.place; k < phase.place + phase.places; ++k)
-                            sum += get(from + this->back_places.data[k] * y_ld + c) *
+                            sum += get(from + back_segments[k] + c) *
                                    get(w + this->back_kernel.data[k] * y.width + c);
                         put(to + c, sum);
                     });
@@ -86,14 +90,15 @@ template <class T> struct Depthwise : Windows<T> {
             const long ld = relu ? y.width : y.ld;
             for (long first = 0; first < places.count; first += KERNEL) {
                 const long here = places.count - first < KERNEL ? places.count - first : KERNEL;
+                long at[KERNEL];
+                for (long k = 0; k < KERNEL; ++k) at[k] = segments[first + (k < here ? k : 0)];
                 over<T>(own.count(), [&](long c, auto get, auto put) {
                     Vec<T> sums[KERNEL] = {};
                     for (long o = 0; o < y.rows; ++o) {
                         const Vec<T> arriving = get(dy + o * ld + c);
-                        const T* from = input + this->windows.data[o] * x_ld + c;
+                        const T* from = input + starts[o] + c;
 #pragma GCC unroll 9
-                        for (long k = 0; k < KERNEL; ++k)
-                            sums[k] += get(from + places.data[first + (k < here ? k : 0)] * x_ld) * arriving;
+                        for (long k = 0; k < KERNEL; ++k) sums[k] += get(from + at[k]) * arriving;
                     }
                     for (long k = 0; k < here; ++k) {
                         T* const to = dw + (first + k) * y.width + c;

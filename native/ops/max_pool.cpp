@@ -24,42 +24,43 @@ template <class T> struct MaxPool : Operation<T> {
             require(0 <= inputs.data[k] && inputs.data[k] < x.rows, "a window lies outside of the input");
     }
 
+    long scratch() const override { return y.width; }
+
     void forward(const Pass<T>& p) override {
         const Range own = p.rows(y);
         for (long row = own.from; row < own.to; ++row) {
             const long o = row % outputs;
-            const T* from = x.value + row / outputs * x.rows * x.ld;
+            const T* sample = x.value + row / outputs * x.rows * x.ld;
             T* to = y.value + row * y.ld;
-            over<T>(y.width, [&](long c, auto get, auto put) {
-                Vec<T> top = get(from + inputs.data[first.data[o]] * x.ld + c);
-                for (long k = first.data[o] + 1; k < first.data[o + 1]; ++k) {
-                    const Vec<T> here = get(from + inputs.data[k] * x.ld + c);
-                    top = here > top ? here : (here != here ? here : top);  // NaN propagates
-                }
-                put(to + c, top);
-            });
+            for (long k = first.data[o]; k < first.data[o + 1]; ++k) {
+                const T* from = sample + inputs.data[k] * x.ld;
+                const bool is_first = k == first.data[o];
+                over<T>(y.width, [&](long c, auto get, auto put) {
+                    const Vec<T> here = get(from + c), top = is_first ? here : get(to + c);
+                    put(to + c, here > top ? here : (here != here ? here : top));  // NaN propagates
+                });
+            }
         }
     }
     // To the first input that is as large as the output.
     void backward(const Pass<T>& p) override {
         if (!wants_input) return;
         const Range own = p.share(p.samples, 1);
+        T* const left = p.scratch;  // what of dy no input has received
         for (long sample = own.from; sample < own.to; ++sample) {
-            const T* from = x.value + sample * x.rows * x.ld;
-            T* to = x.gradient + sample * x.rows * x.ld;
-            std::memset(to, 0, size_t(x.rows * x.ld) * sizeof(T));
+            std::memset(x.gradient + sample * x.rows * x.ld, 0, size_t(x.rows * x.ld) * sizeof(T));
             for (long o = 0; o < outputs; ++o) {
                 const long at = (sample * outputs + o) * y.ld;
-                over<T>(y.width, [&](long c, auto get, auto put) {
-                    const Vec<T> top = get(y.value + at + c);
-                    Vec<T> left = get(y.gradient + at + c);
-                    for (long k = first.data[o]; k < first.data[o + 1]; ++k) {
-                        const long input = inputs.data[k] * x.ld + c;
-                        const auto won = get(from + input) == top;
-                        put(to + input, get(to + input) + (won ? left : Vec<T>{}));
-                        left = won ? Vec<T>{} : left;
-                    }
-                });
+                for (long k = first.data[o]; k < first.data[o + 1]; ++k) {
+                    const long input = (sample * x.rows + inputs.data[k]) * x.ld;
+                    const bool is_first = k == first.data[o];
+                    over<T>(y.width, [&](long c, auto get, auto put) {
+                        const auto won = get(x.value + input + c) == get(y.value + at + c);
+                        const Vec<T> here = is_first ? get(y.gradient + at + c) : get(left + c);
+                        put(x.gradient + input + c, get(x.gradient + input + c) + (won ? here : Vec<T>{}));
+                        put(left + c, won ? Vec<T>{} : here);
+                    });
+                }
             }
         }
     }

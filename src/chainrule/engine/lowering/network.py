@@ -132,7 +132,8 @@ LAYERS: dict[type[Layer], Lower] = {
     layers.Softmax: named("softmax", lambda node, problem: {"logarithm": False}),
     layers.LogSoftmax: named("softmax", lambda node, problem: {"logarithm": True}),
     layers.BatchNorm: named(
-        "batch_norm", lambda node, problem: {"momentum": node.layer.momentum, "epsilon": node.layer.epsilon}
+        "batch_norm",
+        lambda node, problem: {"momentum": node.layer.momentum, "epsilon": node.layer.epsilon, "relu": False},
     ),
     layers.LayerNorm: named("layer_norm", lambda node, problem: {"epsilon": node.layer.epsilon}),
     layers.Dropout: named("dropout", _mask),

@@ -40,13 +40,13 @@ def fuse_relu(program: Program) -> Program:
     return replace(program, ops=tuple(ops))
 
 
-def fuse_relu_of_convolution(program: Program) -> Program:
-    """A convolution computes the ReLU after it, and multiplies the derivative by its slope."""
+def fuse_relu_into_any(program: Program) -> Program:
+    """An operation computes the ReLU after it, and multiplies the derivative by its slope."""
     ops: list[Op] = []
     for op in program.ops:
         before = ops[-1] if ops else None
         is_relu = op.name == "activation" and op.settings["function"] == "relu"
-        if before and is_relu and before.name in CONVOLUTIONS and before.outputs == op.inputs and (
+        if before and is_relu and before.name in WITH_RELU and before.outputs == op.inputs and (
             program.readers[op.inputs[0]] == 1
         ):  # fmt: skip
             cost = before.cost + op.cost
@@ -89,9 +89,10 @@ def fork(program: Program) -> Program:
     return Program(tuple(values), tuple(ops), of_its_own(program.prediction))
 
 
-CONVOLUTIONS = ("conv", "depthwise", "winograd")
+WITH_RELU = ("batch_norm", "conv", "depthwise", "winograd")
+"""The operations that can."""
 
 REWRITES: tuple[Callable[[Program], Program], ...] = (
-    reshape_input, fuse_relu, fuse_relu_of_convolution, flatten_prediction, fork,
+    reshape_input, fuse_relu, fuse_relu_into_any, flatten_prediction, fork,
 )  # fmt: skip
 """All of them, in order."""
