@@ -37,6 +37,15 @@ struct Phase {
     long place, places;  // in back_places and back_kernel
 };
 
+// Copies `count` rows of `width` numbers.
+template <class T> INLINE void copy_rows(long count, long width, const T* from, long from_ld, T* to, long to_ld) {
+    if (from_ld == width && to_ld == width) {
+        std::memcpy(to, from, size_t(count * width) * sizeof(T));
+        return;
+    }
+    for (long i = 0; i < count; ++i) std::memcpy(to + i * to_ld, from + i * from_ld, size_t(width) * sizeof(T));
+}
+
 // dy times the slope of a fused ReLU, whose outputs are y.
 template <class T> INLINE void with_slope(long count, const T* dy, const T* y, T* to) {
     over<T>(count, [=](long k, auto get, auto put) {
@@ -82,9 +91,7 @@ template <class T> struct Windows : Operation<T> {
         if (!of_x.is_needed()) return from;
         std::memset(padded, 0, size_t(of_x.positions * x_ld) * sizeof(T));
         for (long k = 0; k < of_x.from.count; ++k)
-            for (long j = 0; j < of_x.run; ++j)
-                std::memcpy(padded + (of_x.to.data[k] + j) * x_ld, from + (of_x.from.data[k] + j) * x.ld,
-                            size_t(x.width) * sizeof(T));
+            copy_rows(of_x.run, x.width, from + of_x.from.data[k] * x.ld, x.ld, padded + of_x.to.data[k] * x_ld, x_ld);
         return padded;
     }
     // A sample of dy, times the slope of a fused ReLU.
@@ -99,13 +106,14 @@ template <class T> struct Windows : Operation<T> {
     const T* padded_derivatives(long sample, T* padded) const {
         if (!of_y.is_needed()) return derivatives(sample, padded);
         std::memset(padded, 0, size_t(of_y.positions * y_ld) * sizeof(T));
-        for (long k = 0; k < of_y.from.count; ++k)
-            for (long j = 0; j < of_y.run; ++j) {
-                const long at = (sample * y.rows + of_y.from.data[k] + j) * y.ld;
-                T* const to = padded + (of_y.to.data[k] + j) * y_ld;
-                if (relu) with_slope(y.width, y.gradient + at, y.value + at, to);
-                else std::memcpy(to, y.gradient + at, size_t(y.width) * sizeof(T));
-            }
+        for (long k = 0; k < of_y.from.count; ++k) {
+            const long at = (sample * y.rows + of_y.from.data[k]) * y.ld;
+            T* const to = padded + of_y.to.data[k] * y_ld;
+            if (!relu) copy_rows(of_y.run, y.width, y.gradient + at, y.ld, to, y_ld);
+            else
+                for (long j = 0; j < of_y.run; ++j)
+                    with_slope(y.width, y.gradient + at + j * y.ld, y.value + at + j * y.ld, to + j * y_ld);
+        }
         return padded;
     }
     // Windows or places in numbers.

@@ -33,6 +33,7 @@ template <class T> struct Depthwise : Windows<T> {
                 for (long i = 0; i < TOGETHER; ++i) from[i] = input + starts[o + (i < here ? i : 0)];
                 over<T>(y.width, [&](long c, auto get, auto put) {
                     Vec<T> sums[TOGETHER];
+#pragma GCC unroll 4
                     for (long i = 0; i < TOGETHER; ++i) sums[i] = bias ? get(bias + c) : Vec<T>{};
                     for (long k = 0; k < places.count; ++k) {
                         const Vec<T> weight = get(w + k * y.width + c);
@@ -40,8 +41,9 @@ template <class T> struct Depthwise : Windows<T> {
 #pragma GCC unroll 4
                         for (long i = 0; i < TOGETHER; ++i) sums[i] += get(from[i] + at) * weight;
                     }
-                    for (long i = 0; i < here; ++i)
-                        put(to + (o + i) * y.ld + c, relu ? Vec<T>(T(0) > sums[i] ? Vec<T>{} : sums[i]) : sums[i]);
+#pragma GCC unroll 4
+                    for (long i = 0; i < TOGETHER; ++i)  // sums stay in registers: no index is unknown
+                        if (i < here) put(to + (o + i) * y.ld + c, relu ? Vec<T>(T(0) > sums[i] ? Vec<T>{} : sums[i]) : sums[i]);
                 });
             }
         }
@@ -100,7 +102,9 @@ template <class T> struct Depthwise : Windows<T> {
 #pragma GCC unroll 9
                         for (long k = 0; k < KERNEL; ++k) sums[k] += get(from + at[k]) * arriving;
                     }
-                    for (long k = 0; k < here; ++k) {
+#pragma GCC unroll 9
+                    for (long k = 0; k < KERNEL; ++k) {
+                        if (k >= here) break;
                         T* const to = dw + (first + k) * y.width + c;
                         put(to, get(to) + sums[k]);
                     }

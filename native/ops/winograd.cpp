@@ -11,7 +11,7 @@
 #include <cstring>
 
 #include "../product.h"
-#include "../vector.h"
+#include "../windows.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -301,9 +301,8 @@ template <class T> struct Winograd : Operation<T> {
         if (in_place()) return from;
         std::memset(padded, 0, size_t(picture()) * sizeof(T));
         for (long i = 0; i < height_read(); ++i)
-            for (long j = 0; j < width_read(); ++j)
-                std::memcpy(padded + ((i + above) * tiles.columns() + j + left) * x_ld, from + (i * width + j) * x.ld,
-                            size_t(channels) * sizeof(T));
+            copy_rows(width_read(), channels, from + i * width * x.ld, x.ld,
+                      padded + ((i + above) * tiles.columns() + left) * x_ld, x_ld);
         return padded;
     }
 

@@ -136,6 +136,15 @@ def test_depthwise_convolutions(size, channels, kernel, stride, dilation, relu, 
     assert ("depthwise" in names) == (channels > 1)
 
 
+@same_everywhere
+@given(size=st.integers(1, 25), channels=st.integers(1, 70), relu=st.booleans(), samples=SAMPLES, dtype=DTYPES)
+def test_batch_normalization_of_more_rows_than_a_chunk(size, channels, relu, samples, dtype):
+    hidden = [Conv(channels, (1, 1)), layers.BatchNorm(), *[layers.ReLU()] * relu]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        names = agree(hidden, (size, size, 2), samples, dtype, monkeypatch, times=20)  # differences of sums
+    assert names == ["conv", "batch_norm", "reshape", "dense"]
+
+
 ON_POSITIONS = {
     "MaxPool": lambda: layers.MaxPool(2),
     "MaxPool, overlapping": lambda: layers.MaxPool(3, stride=2, padding="same"),
