@@ -346,7 +346,8 @@ def load(
     seed, by = generators.seed(seed), Split.named(split, shuffle)
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
         kept = {**reading, "drop": [column for column in drop if column != by.column]}
-        source = replace(find(what, **kept), weight=_checked_weight(weight))
+        source = find(what, **kept)
+        source = replace(source, content_hash=source.fingerprint, weight=_checked_weight(weight))
         source = replace(source, task=task or source.task or _likely(likely_task, source.target))
         if source.target is None:
             raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")

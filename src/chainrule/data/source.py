@@ -58,7 +58,7 @@ class Source:
         target: (samples,) or (samples, outputs); None if there are no targets
         target_name: name of the target
         task: "classification", "ordinal", "regression" or "multilabel", if known
-        fingerprint: SHA-256 hash of the content; computed if not given
+        content_hash: SHA-256 hash of the content, if it is known
         weight: (samples,) sample weights; None if all are equal
         columns: feature names of an array; empty if it has none
         classes: the classes, in order, if they are known; by default those that occur
@@ -73,7 +73,7 @@ class Source:
     target: Array | None
     target_name: str = "target"
     task: str | None = None
-    fingerprint: str = ""
+    content_hash: str = ""
     weight: Array | None = None
     columns: tuple[str, ...] = ()
     target_columns: tuple[str, ...] = ()
@@ -85,8 +85,11 @@ class Source:
                 raise DataError(f"{self.name}: {len(self)} samples but {len(values)} {what}; each sample needs one")
         if len(self) == 0:
             raise DataError(f"{self.name}: there are no samples")
-        if not self.fingerprint:
-            object.__setattr__(self, "fingerprint", fingerprint(self.features, self.target))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 hash of the content, computed unless it is known: samples to predict need none."""
+        return self.content_hash or fingerprint(self.features, self.target)
 
     @property
     def is_table(self) -> bool:
