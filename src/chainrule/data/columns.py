@@ -209,13 +209,13 @@ def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]
     """
     import polars as pl
 
-    known = set(frame.columns)
-    for column, _ in columns:
-        if column not in known:
+    types, wanted = frame.schema, [column for column, _ in columns]
+    for column in wanted:
+        if column not in types:
             raise DataError(f"{name}: column {shortened(column)!r}, which the run was trained on, is missing")
-    return pl.DataFrame(
-        {column: as_kind(name, frame[column], kind, "the run was trained on") for column, kind in columns}
-    )
+    others = [(column, kind) for column, kind in columns if kind != "number" or types[column] != pl.Float64]
+    frame = frame if frame.columns == wanted else frame.select(wanted)
+    return frame.with_columns(as_kind(name, frame[column], kind, "the run was trained on") for column, kind in others)
 
 
 def reread(name: str, frame: pl.DataFrame, read: Mapping[str, str]) -> pl.DataFrame:

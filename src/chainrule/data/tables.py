@@ -29,6 +29,9 @@ takes five times as long as reading.
 HEAD = 100_000
 """The first bytes of the rows, which tell of most files that not all values are numbers."""
 
+PIECE = 2**18
+"""The bytes that are looked at at a time."""
+
 PROBE = 100
 """The first values of a text that are tried as dates before the others are."""
 
@@ -88,7 +91,7 @@ def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collectio
     _check_header(path, names)
     with guarded(f"{path}: can't be read as a table"):
         frame = _by_first_rows(content, separator, names, texts)
-        if not _has_whole_rows(frame) and not _is_regular(content, separator, len(names)):
+        if not _has_whole_rows(frame, content, separator) and not _is_regular(content, separator, len(names)):
             _check_rows(path, content, separator, len(names))
             if b'"' not in content and (b"\n\n" in content or b"\n\r\n" in content):
                 content = re.sub(rb"(\r?\n)+", b"\n", content)  # otherwise read as missing values
@@ -102,8 +105,7 @@ def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collectio
             frame = _by_all_rows(content, separator, names, texts) if again is None else again
         frame.columns = names
         words = (column for column in frame.iter_columns() if column.dtype == pl.String and column.name not in texts)
-        frame = frame.with_columns(_as_dates(_as_numbers(column, separator)) for column in words)
-        return frame.rechunk()  # each column in one piece, as NumPy takes it
+        return frame.with_columns(_as_dates(_as_numbers(column, separator)) for column in words)
 
 
 def _by_first_rows(content: bytes, separator: str, names: Sequence[str], texts: Collection[str]) -> pl.DataFrame | None:
@@ -163,11 +165,16 @@ def _may_have_marks(content: bytes, start: int) -> bool:
     return any(content.find(letter, start) >= 0 for letter in (b"N", b"n", b"?"))
 
 
-def _has_whole_rows(frame: pl.DataFrame | None) -> bool:
-    """Whether no row can have more or fewer fields than the header: polars refuses longer ones, and
-    ends shorter ones, and blank lines, with missing values. (Of rows with quotes there is no frame.)
+def _has_whole_rows(frame: pl.DataFrame | None, content: bytes, separator: str) -> bool:
+    """Whether it is certain that all rows have as many fields as the header: there are as many
+    separators as that takes, and polars, which ends shorter rows and blank lines with missing
+    values, has found none in the last column. (There is no frame of rows with quotes.)
     """
-    return frame is not None and frame.width > 1 and frame.to_series(-1).null_count() == 0
+    if frame is None or frame.width < 2 or frame.to_series(-1).null_count():
+        return False
+    text, mark = np.frombuffer(content, dtype=np.uint8), ord(separator)
+    separators = sum(int(np.count_nonzero(text[k : k + PIECE] == mark)) for k in range(0, len(text), PIECE))
+    return separators == (frame.width - 1) * (frame.height + 1)
 
 
 def _has_codes(content: bytes, separator: str) -> bool:
