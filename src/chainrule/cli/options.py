@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.arrays import Shape
 from chainrule.errors import SettingError, require
+
+if TYPE_CHECKING:
+    from chainrule.arrays import Shape
 
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("ARGUMENTS", default=())
 """The arguments of the command line."""
