@@ -95,6 +95,20 @@ def test_marks_of_missing_values_are_found_in_the_rows_not_in_the_header():
         assert re.search(r"[Nn?]", mark) or mark == ""
 
 
+WORDS = st.sampled_from(
+    [*TOKENS, "$5", "5 %", "-1,5", "1.234,5", "1,234", "3/4/2024", "2024-01-02 03:04", "5 Jan 2024", "1/2/24", "7:8"]
+)
+
+
+@given(st.lists(st.one_of(WORDS, st.text("0aeEinfNA. -:/", max_size=6)), min_size=1, max_size=6))
+def test_the_first_values_of_a_text_tell_only_what_it_is_not(texts):
+    content = ("k,v\n" + "".join(f'{k},"{text}"\n' for k, text in enumerate(texts))).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        fast = outcome(content)
+        patch.setattr(tables, "first_texts", lambda column: column.clear())
+        assert same(fast, outcome(content))
+
+
 def test_a_small_file_of_too_many_cells_is_refused_before_it_is_parsed(monkeypatch):
     monkeypatch.setattr(tables, "_parsed", lambda *arguments: pytest.fail("it was parsed"))
     with pytest.raises(DataError, match="50 x 2 is more than 99 numbers; use fewer rows"):

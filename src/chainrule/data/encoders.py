@@ -315,6 +315,8 @@ def cleaned(values: pl.Series) -> pl.Series:
 
 def date_format(texts: pl.Series) -> str | None:
     """The first of FORMATS that all these texts are written in; None if there is none."""
+    if not texts[:1000].drop_nulls().str.contains(r"\d.*\d.*\d").all():  # a day, a month and a year
+        return None
     distinct = texts.drop_nulls().unique()
     if len(distinct) == 0:
         return None

@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread, shortened
-from chainrule.data.tables import AMBIGUOUS, LEADING_ZERO, numbers
+from chainrule.data.tables import AMBIGUOUS, LEADING_ZERO, MAYBE_NUMBER, first_texts, numbers
 from chainrule.errors import DataError, nearest, setting, unknown
 
 if TYPE_CHECKING:
@@ -256,7 +256,8 @@ def _typed(column: pl.Series) -> pl.Series:
     import polars as pl
 
     if column.dtype == pl.String:
-        if column.str.contains(LEADING_ZERO).any():
+        may_be = first_texts(column).str.contains(MAYBE_NUMBER).all()
+        if not may_be or column.str.contains(LEADING_ZERO).any():
             return column
         found = numbers(column)
         return found if found.null_count() == column.null_count() < len(column) else column

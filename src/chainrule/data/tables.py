@@ -47,6 +47,9 @@ NO_WORDS = [*NO_VALUES, "nan", "NaN", "-nan", "-NaN"]
 # Numbers as they are written in much of Europe, 1.234,5, and with English thousands, 1,234.5.
 COMMA = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?([eE][+-]?\d+)?$"
 POINT = r"^[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?([eE][+-]?\d+)?$"
+MAYBE_NUMBER = r"(?i)^[^a-df-z]*$|inf|nan"
+"""A text that may be a number: it has no letter but that of an exponent."""
+
 AMBIGUOUS = r"^[+-]?[1-9]\d{0,2},\d{3}$"
 """1,234 may be either."""
 
@@ -180,9 +183,13 @@ def _has_whole_rows(frame: pl.DataFrame | None, content: bytes, separator: str) 
 def _has_codes(content: bytes, separator: str) -> bool:
     """Whether some field begins with a 0 and another digit, as a postal code may."""
     text = np.frombuffer(content, dtype=np.uint8)
-    zeros = np.flatnonzero(text[1:-1] == ord("0")) + 1
-    before, after = text[zeros - 1], text[zeros + 1]
-    return bool((np.isin(before, [ord(separator), ord("\n"), ord('"')]) & (after >= 48) & (after <= 57)).any())
+    for k in range(0, len(text), PIECE):
+        piece = text[k : k + PIECE + 2]
+        before, after = piece[:-2], piece[2:]
+        starts = (before == ord(separator)) | (before == ord("\n")) | (before == ord('"'))
+        if (starts & (piece[1:-1] == ord("0")) & (after - ord("0") < 10)).any():  # uint8: no difference is negative
+            return True
+    return False
 
 
 def _has_leading_zeros(content: bytes, separator: str, column: pl.Series) -> bool:
@@ -217,7 +224,7 @@ def _as_dates(column: pl.Series) -> pl.Series:
     """
     import polars as pl
 
-    if column.dtype != pl.String:
+    if column.dtype != pl.String or not first_texts(column).str.contains(r"\d.*\d").all():
         return column
     known = column.filter(~column.is_in(NO_VALUES))  # null is not in the list, and is no value either
     if len(known) == 0:
@@ -259,13 +266,19 @@ def _has_short_years(column: pl.Series) -> bool:
     return isinstance(column.dtype, pl.Date | pl.Datetime) and bool((column.dt.year() < 100).any())
 
 
+def first_texts(column: pl.Series) -> pl.Series:
+    """Some of the first values of a text, which tell of most what they are not."""
+    some = column[: 10 * PROBE]
+    return some.filter(~some.is_in(NO_VALUES))[:PROBE]
+
+
 def _as_numbers(column: pl.Series, separator: str) -> pl.Series:
     """A text column as numbers if all its values are numbers, NaN or infinity, and none is a code;
     else unchanged.
     """
     import polars as pl
 
-    if column.dtype != pl.String:
+    if column.dtype != pl.String or not first_texts(column).str.contains(MAYBE_NUMBER).all():
         return column
     known = column.set(column.is_in(NO_VALUES), None)
     if known.str.contains(LEADING_ZERO).any():
