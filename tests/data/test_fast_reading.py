@@ -13,6 +13,7 @@ from chainrule.data.barrier import Limits
 from chainrule.data.tables import read_csv
 from chainrule.errors import DataError
 
+
 def slowly(patch):
     """Read without shortcuts: look at each row, and tell types by all of them."""
     patch.setattr(tables, "_by_first_rows", lambda *arguments: None)

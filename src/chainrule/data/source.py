@@ -88,7 +88,7 @@ class Source:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 hash of the content, computed unless it is known: samples to predict need none."""
+        """SHA-256 hash of the content, computed if it is asked for, unless it is known."""
         return self.content_hash or fingerprint(self.features, self.target)
 
     @property

@@ -164,7 +164,7 @@ def _parsed(
 
 
 def _may_have_marks(content: bytes, start: int) -> bool:
-    """Whether there may be texts that mark a missing value after this byte: all have such a letter."""
+    """Whether texts after this byte may mark a missing value: all that do have such a letter."""
     return any(content.find(letter, start) >= 0 for letter in (b"N", b"n", b"?"))
 
 
