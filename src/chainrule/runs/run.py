@@ -16,9 +16,10 @@ from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
 from chainrule.runs import folder as files
 from chainrule.runs import loader
+from chainrule.runs.fitting import check_callbacks, follow
 from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, data_recipe, record_threshold
-from chainrule.runs.trained import Trained, check_callbacks, follow
+from chainrule.runs.trained import Trained
 from chainrule.summary import Shown, Summary
 from chainrule.training import Listener, Timeline
 from chainrule.training.loop import final_weights
