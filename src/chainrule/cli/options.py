@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from chainrule.arrays import Shape
-from chainrule.errors import SettingError, require
+from chainrule.errors import NOTHING, SettingError, require
 
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("ARGUMENTS", default=())
 """The arguments of the command line."""
@@ -86,11 +86,15 @@ NAMES = {"folder": "--output", "penalties": "--penalty"}
 """Options that are called otherwise than the arguments in Python that they stand for."""
 
 
-def as_option(name: str, value: Any = None) -> str:
+def as_option(name: str, value: Any = NOTHING) -> str:
     """A setting of Python as an option, such as `--task regression`; see `errors.setting`."""
     option = NAMES.get(name) or "--" + name.replace("_", "-")
-    if value is None:
+    if value is NOTHING or value is True:
         return option
+    if value is False:
+        return option.replace("--", "--no-", 1)
+    if value is None:
+        return f"{option} none"
     if isinstance(value, Mapping):
         return " ".join(f"{option} {shlex.quote(str(key))}={item}" for key, item in value.items())
     if name == "image_size":

@@ -371,8 +371,8 @@ def load(
                 raise DataError(f"{source.name}: all samples of the {name} set have the weight 0; split it differently")
         column = (list(source.target_columns) or source.target_name) if source.is_table else None
         as_trained = {**reading, "target": column, "read": {**(read or {}), **preparation.texts}}
-        held_out, of_validation = _of_its_own(validation, preparation, as_trained) or (held_out, "")
-        tested, of_test = _of_its_own(test, preparation, as_trained) or (tested, "")
+        held_out, of_validation = _of_its_own("validation", validation, preparation, as_trained) or (held_out, "")
+        tested, of_test = _of_its_own("test", test, preparation, as_trained) or (tested, "")
         settings = None
         are_named = all(_is_share(part) or isinstance(part, str | Path) for part in (validation, test))
         if isinstance(what, str | Path) and are_named and weight is None:
@@ -395,12 +395,17 @@ def _is_share(part: Any) -> bool:
     return part is None or isinstance(part, int | float)
 
 
-def _of_its_own(part: Any, preparation: Preparation, reading: Mapping[str, Any]) -> tuple[Samples, str] | None:
+def _of_its_own(
+    name: str, part: Any, preparation: Preparation, reading: Mapping[str, Any]
+) -> tuple[Samples, str] | None:
     """A part that is data of its own, prepared, and its fingerprint; None for a share of rows."""
     if _is_share(part):
         return None
-    source = find(part, **reading)
-    return prepare(preparation, source), source.fingerprint
+    try:
+        source = find(part, **reading)
+        return prepare(preparation, source), source.fingerprint
+    except DataError as error:
+        raise DataError(f"{name} data: {error}") from None
 
 
 def _named(target: Any, drop: Any, read: Any) -> tuple[str | list[str] | None, list[str], dict[str, str]]:

@@ -94,7 +94,7 @@ class Target:
             values = np.asarray(values).reshape(len(values), -1)
             if values.shape[1] != self.width:
                 raise DataError(
-                    f"{name}: the target has {values.shape[1]} columns; the run was trained on {self.width}"
+                    f"{name}: the target has {values.shape[1]} columns; that of the training data has {self.width}"
                 )
         if self.task == "multilabel":
             return zeros_and_ones(values, name, self.columns)
