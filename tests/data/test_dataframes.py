@@ -152,13 +152,9 @@ def test_nan_is_a_missing_value_in_every_frame():
 
 def test_messages_name_the_data_that_differs_from_the_training_data():
     frame = NUMBERS.assign(y=Y)
-    with pytest.raises(
-        DataError, match=r"^validation data: table: column 'b', which the training data has, is missing"
-    ):
+    with pytest.raises(DataError, match=r"^validation data: table: column 'b', which the training data has, is"):
         load(frame, validation=frame.drop(columns="b"))
-    with pytest.raises(
-        DataError, match=r"^test data: table, row 1, column 'a': 'x' is not a number, as in the training"
-    ):
+    with pytest.raises(DataError, match=r"^test data: table, row 1, column 'a': 'x' is not a number, as in"):
         load(frame, test=frame.assign(a="x"))
     with pytest.raises(DataError, match=r"^validation data: .*no column 'y', which is the target"):
         load(frame, target="y", validation=NUMBERS)

@@ -14,7 +14,7 @@ from chainrule.arrays import Array, Shape
 from chainrule.data.barrier import guarded
 from chainrule.data.columns import as_kind, check_cells, check_usable
 from chainrule.data.files import checked_targets, source_from_arrays
-from chainrule.data.source import Source, check_finite, joined, without
+from chainrule.data.source import Source, check_finite, from_table, joined, order_of, without
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
@@ -115,12 +115,33 @@ def from_pair(
     name, columns = names_of_targets(y)
     if table is None:
         source = source_from_arrays(x, y, task=task)
-        return replace(source, target_name=name, target_columns=columns)
+        return replace(source, target_name=name, target_columns=columns, order=order_of(_only(y)))
     check_usable("table", table)
     features = without("table", table, drop, read or {})
     if not features.columns:
         raise DataError("table: no column is left to learn from")
-    return Source("table", features, checked_targets("table", y), name, task, target_columns=columns)
+    targets = checked_targets("table", y)
+    return Source("table", features, targets, name, task, target_columns=columns, order=order_of(_only(y)))
+
+
+def from_frame(
+    frame: Any, target: str | Sequence[str] | None, drop: Sequence[str], task: str | None, read: Mapping[str, str]
+) -> Source:
+    """A source from a pandas or polars frame; the arguments are those of `from_table`."""
+    source = from_table("table", as_polars(frame), target, drop, task, read=read)
+    if source.target_columns or not hasattr(frame, "iloc"):
+        return source
+    position = [str(name) for name in frame.columns].index(source.target_name)
+    return replace(source, order=order_of(_column(frame, position)))
+
+
+def _only(y: Any) -> Any:
+    """The column of a frame that has one; else what is given."""
+    return _column(y, 0) if is_frame(y) and len(y.columns) == 1 else y
+
+
+def _column(frame: Any, position: int) -> Any:
+    return frame.iloc[:, position] if hasattr(frame, "iloc") else frame[frame.columns[position]]
 
 
 def names_of_targets(y: Any) -> tuple[str, tuple[str, ...]]:

@@ -16,13 +16,21 @@ from chainrule.arrays import Array, Samples, Shape
 from chainrule.data import files, patterns, plane
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
-from chainrule.data.columns import ColumnUse, check_prepared
-from chainrule.data.dataframes import as_polars, from_pair, is_frame, samples_of
+from chainrule.data.columns import ColumnUse, check_prepared, shortened
+from chainrule.data.dataframes import from_frame, from_pair, is_frame, samples_of
 from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.prepared import prepared
-from chainrule.data.source import OF_CLASSES, TASKS, Sample, Source, check_types, from_table
+from chainrule.data.source import OF_CLASSES, TASKS, Sample, Source, check_types
 from chainrule.data.splits import CHANCE, Split, divide
-from chainrule.data.targets import Target, class_numbers, fit_target, infer_task, is_one_hot
+from chainrule.data.targets import (
+    Target,
+    checked_order,
+    class_numbers,
+    fit_target,
+    infer_task,
+    inherent_order,
+    is_one_hot,
+)
 from chainrule.errors import DataError, SettingError, require, setting, unknown
 from chainrule.summary import Shown, Summary, Table
 
@@ -110,12 +118,22 @@ class Dataset(Shown):
         separate = "; data of its own, for validation or test, is not compared with the rest"
         is_separate = bool(self.validation_fingerprint or self.test_fingerprint)
         lines = lines + [self.split.note + separate * is_separate] * (self.split != CHANCE)
+        if self.is_in_order_itself:
+            ranks = " < ".join(str(shortened(label)) for label in self.target.classes)
+            what = f"{self.target.name} is an ordered categorical ({ranks})"
+            lines.append(f"{what}; to predict classes without an order, choose {setting('task', 'classification')}")
         if self.guessed_classes:
             what = f"the {self.target.width} whole numbers in {self.target.name} are predicted as classes"
             if self.task == "multilabel":
                 what = f"the {self.target.width} columns of 0 and 1 in {self.target.name} are predicted as labels"
             lines.append(f"{what}; to predict a quantity, choose regression ({setting('task', 'regression')})")
         return lines
+
+    @property
+    def is_in_order_itself(self) -> bool:
+        """Whether the order of the classes is that of the categories of what was read."""
+        order = () if self.source is None else self.source.order
+        return self.task == "ordinal" and tuple(x for x in order if x in self.target.classes) == self.target.classes
 
     @property
     def guessed_classes(self) -> bool:
@@ -243,7 +261,7 @@ def find(
         if isinstance(what, tuple | list) and len(what) == 2:
             return from_pair(what[0], what[1], task, drop, read)
         if is_frame(what):
-            return from_table("table", as_polars(what), target, drop, task, read=read)
+            return from_frame(what, target, drop, task, read)
     allowed = "a file, the name of a built-in data set, a tuple of arrays (x, y), or a DataFrame"
     raise DataError(f"can't use {type(what).__name__} as data; pass {allowed}")
 
@@ -340,13 +358,15 @@ def load(
     if read:
         reading["read"] = read
     if order is not None:
-        order = _checked_order(order)
+        order = checked_order(order)
         require(task in (None, "ordinal"), f"the classes have an order, but the task is {task}; leave one out")
         task = reading["task"] = "ordinal"
     seed, by = generators.seed(seed), Split.named(split, shuffle)
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
         kept = {**reading, "drop": [column for column in drop if column != by.column]}
         source = replace(find(what, **kept), weight=_checked_weight(weight))
+        ranks = order or inherent_order(source, task or source.task, likely_task)
+        task = "ordinal" if ranks else task
         source = replace(source, task=task or source.task or _likely(likely_task, source.target))
         if source.target is None:
             raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
@@ -359,7 +379,7 @@ def load(
         rows = divide(source, shares[0], shares[1], seed, by)
         source = by.without(source, drop)
         if preparation is None:
-            preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target, order))
+            preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target, ranks or None))
         # A table is faster to encode than to divide; pictures would take twice the memory.
         whole = prepare(preparation, source) if source.is_table else None
         training, held_out, tested = (
@@ -472,17 +492,6 @@ def _likely(task: str | None, target: Array | None) -> str | None:
     are_labels = target is not None and target.ndim > 1 and not is_one_hot(target)
     ruled_out = not numeric if task == "regression" else are_labels
     return None if ruled_out else task
-
-
-def _checked_order(order: Any) -> tuple[Any, ...]:
-    """The classes of an ordinal target, in order; raises SettingError for what can't be that."""
-    rule = "list each class once, from the lowest to the highest, such as ['low', 'medium', 'high']"
-    listed = isinstance(order, Iterable) and not isinstance(order, str | bytes | Mapping | set)
-    labels = [label.item() if isinstance(label, np.generic) else label for label in order] if listed else []
-    plain = all(isinstance(label, str | int | float | bool) for label in labels)
-    fits = plain and len(labels) > 1 and len({str(label) for label in labels}) == len(labels)
-    require(fits, f"the order of the classes is {brief(order)}; {rule}")
-    return tuple(labels)
 
 
 def _checked_weight(weight: Any) -> Array | None:

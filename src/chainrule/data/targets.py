@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data.columns import shortened
 from chainrule.data.source import LARGEST, OF_CLASSES, Source
-from chainrule.errors import DataError, setting
+from chainrule.errors import DataError, require, setting
 
 Label = str | int | float | bool
 """The name of a class, as it was read."""
@@ -261,12 +262,34 @@ def _fit_labels(source: Source, target: Array) -> Target:
     return Target("multilabel", name, columns=columns)
 
 
+def inherent_order(source: Source, task: str | None, likely_task: str | None) -> tuple[Any, ...]:
+    """The classes of an ordered categorical target, from the lowest, as far as they occur; empty for
+    other targets, for two classes, and if classes without an order are asked for.
+    """
+    if not source.order or source.target is None or (task or likely_task or "ordinal") != "ordinal":
+        return ()
+    found = {str(label) for label in source.target.tolist()}
+    order = tuple(label for label in source.order if str(label) in found)
+    return order if len(order) > 2 or task == "ordinal" else ()
+
+
+def checked_order(order: Any) -> tuple[Any, ...]:
+    """The classes of an ordinal target, in order; raises SettingError for what can't be that."""
+    rule = "list each class once, from the lowest to the highest, such as ['low', 'medium', 'high']"
+    listed = isinstance(order, Iterable) and not isinstance(order, str | bytes | Mapping | set)
+    labels = [label.item() if isinstance(label, np.generic) else label for label in order] if listed else []
+    plain = all(isinstance(label, str | int | float | bool) for label in labels)
+    fits = plain and len(labels) > 1 and len({str(label) for label in labels}) == len(labels)
+    require(fits, f"the order of the classes is {brief(order)}; {rule}")
+    return tuple(labels)
+
+
 def _ordered(classes: list[Any], order: Sequence[Any] | None, where: str) -> tuple[Any, ...]:
     """The classes from the lowest to the highest; raises DataError if their order is not known."""
     if order is None:
         if any(isinstance(label, str) for label in classes):
             problem = f"the order of the classes {_shortened(classes)} is not known"
-            example = setting("order", [str(shortened(label)) for label in classes[:3]])
+            example = setting("order", [str(shortened(label)) for label in classes])
             raise DataError(f"{where}: {problem}; list them from the lowest ({example})")
         return tuple(classes)
     known = {str(label): label for label in classes}  # by text, because an order may be given as text
