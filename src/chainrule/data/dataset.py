@@ -47,7 +47,8 @@ class Dataset(Shown):
         preparation: the fitted preprocessing; None for arrays used unchanged
         name: name of the source
         fingerprint: hash of the source
-        settings: the arguments of `load`, if they suffice to load the same data again
+        settings: the arguments of `load` that load the same data again, with `what` only if it is a
+            name or a file; None if there were others than names, files and plain values
         source: the raw data; None for arrays used unchanged
         rows: row numbers of the training set in the source, from 0; None for arrays used unchanged
         validation_rows: the same for the validation set; None if it has a source of its own
@@ -395,12 +396,12 @@ def load(
         tested, of_test = _of_its_own("test", test, preparation, as_trained) or (tested, "")
         settings = None
         are_named = all(_is_share(part) or isinstance(part, str | Path) for part in (validation, test))
-        if isinstance(what, str | Path) and are_named and weight is None:
-            names: tuple[Any, ...] = (what, validation, test)
-            found, to_validate, to_test = map(_absolute, names)
+        if are_named and weight is None:
+            to_validate, to_test = map(_absolute, (validation, test))
             splitting = {"validation": to_validate, "test": to_test, "seed": seed}
             splitting |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
-            settings = {"what": found, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
+            found = {"what": _absolute(what)} if isinstance(what, str | Path) else {}
+            settings = {**found, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
             if order is not None:
                 settings["order"] = list(order)
         used, held_out_rows, tested_rows = (r if len(r) else None for r in rows)
