@@ -115,13 +115,13 @@ def from_pair(
     name, columns = names_of_targets(y)
     if table is None:
         source = source_from_arrays(x, y, task=task)
-        return replace(source, target_name=name, target_columns=columns, order=order_of(_only(y)))
+        return replace(source, target_name=name, target_columns=columns, order=order_of(only_column(y)))
     check_usable("table", table)
     features = without("table", table, drop, read or {})
     if not features.columns:
         raise DataError("table: no column is left to learn from")
     targets = checked_targets("table", y)
-    return Source("table", features, targets, name, task, target_columns=columns, order=order_of(_only(y)))
+    return Source("table", features, targets, name, task, target_columns=columns, order=order_of(only_column(y)))
 
 
 def from_frame(
@@ -135,7 +135,7 @@ def from_frame(
     return replace(source, order=order_of(_column(frame, position)))
 
 
-def _only(y: Any) -> Any:
+def only_column(y: Any) -> Any:
     """The column of a frame that has one; else what is given."""
     return _column(y, 0) if is_frame(y) and len(y.columns) == 1 else y
 

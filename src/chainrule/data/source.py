@@ -64,6 +64,7 @@ class Source:
         classes: the classes, in order, if they are known; by default those that occur
         target_columns: names of the columns of a target that has several; empty if they have none
         order: the categories of an ordered categorical target, from the lowest; empty for others
+        may_be_constant: whether all rows may have the same quantity
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -80,6 +81,7 @@ class Source:
     target_columns: tuple[str, ...] = ()
     classes: tuple[Any, ...] = ()
     order: tuple[Any, ...] = ()
+    may_be_constant: bool = False
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):

@@ -239,9 +239,12 @@ def fit_target(source: Source, training_rows: Array, scale: bool, order: Sequenc
     if task == "multilabel":
         return _fit_labels(source, target)
     numbers = quantities(target, source.name, name)
-    if (numbers == numbers[0]).all():
+    is_constant = bool((numbers == numbers[0]).all())
+    if is_constant and not source.may_be_constant:
         raise DataError(f"{where}: every row has the value {numbers[0, 0]:g}; there is nothing to learn")
-    if not scale:
+    if is_constant and scale:
+        mean, deviation = numbers[0], np.ones(numbers.shape[1])
+    elif not scale:
         mean, deviation = np.zeros(numbers.shape[1]), np.ones(numbers.shape[1])
     else:
         weight = None if source.weight is None else source.weight[training_rows]
