@@ -296,7 +296,9 @@ template <class T> class Engine {
                     (loss.classes || kind != LossKind::ordinal),
                 "the target does not fit the loss");
         const size_t classes = kind == LossKind::ordinal ? size_t(outputs) + 1
-                               : kind == LossKind::binary || outputs == 1 ? 2 : size_t(outputs);
+                               : kind == LossKind::binary ? 2 * size_t(outputs)
+                               : outputs == 1             ? 2
+                                                          : size_t(outputs);
         require(!given || given == classes, "there must be one weight for each class");
     }
     void require_room(long samples) const {

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Final
 
 
 class ChainruleError(Exception):
@@ -52,7 +52,11 @@ class NonFiniteError(ChainruleError):
         self.step, self.layer, self.quantity = step, layer, quantity
 
 
-def setting(name: str, value: Any = None) -> str:
+NOTHING: Final = object()
+"""No value."""
+
+
+def setting(name: str, value: Any = NOTHING) -> str:
     """A setting in a message, as the user writes it: an argument in Python, an option on the
     command line, which says so with `settings_written`.
 
@@ -61,6 +65,8 @@ def setting(name: str, value: Any = None) -> str:
         ('batch_size', 'task="regression"')
         >>> setting("read", {"zip": "category"})
         'read={"zip": "category"}'
+        >>> setting("shuffle", False), setting("patience", None)
+        ('shuffle=False', 'patience=None')
     """
     return _spelling(name, value)
 
@@ -77,7 +83,10 @@ def settings_written(spelling: Callable[[str, Any], str]) -> Iterator[None]:
 
 
 def _as_argument(name: str, value: Any) -> str:
-    return name if value is None else f"{name}={json.dumps(value, ensure_ascii=False)}"
+    if value is NOTHING:
+        return name
+    is_named = value is None or isinstance(value, bool)
+    return f"{name}={value if is_named else json.dumps(value, ensure_ascii=False)}"
 
 
 _spelling: Callable[[str, Any], str] = _as_argument

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from chainrule.cli import run
 from chainrule.data import load
 from chainrule.errors import DataError, SettingError
-from chainrule.runs import Recorder, Run
-from chainrule.runs.trained import train
+from chainrule.runs import Recorder, Run, train
 
 DAY = datetime.date(2024, 1, 1)
 

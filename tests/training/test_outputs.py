@@ -112,13 +112,14 @@ def test_several_quantities_have_intervals_of_their_own(loss):
         assert trained.deviation(X).shape == y.shape
 
 
-def test_what_a_network_does_not_predict_is_refused_with_what_to_train(quantiles, gaussian, ordinal):
+def test_what_a_network_does_not_predict_is_refused_with_what_to_train(quantiles, gaussian):
     with pytest.raises(SettingError, match=r"0.75 and 0.95; for 0.1 and 0.9, train with the loss 'quantiles 0.1 0.5 0"):
         quantiles.interval(X, 0.8)
     with pytest.raises(SettingError, match="Quantiles predicts no deviation; train with 'gaussian'"):
         quantiles.deviation(X)
+    classes = train("4 tanh", (X, GRADES[RANKS]), epochs=1)
     with pytest.raises(SettingError, match="is no quantity and has no quantiles"):
-        ordinal.interval(X, 0.8)
+        classes.interval(X, 0.8)
     for share in (0, 1, 90, "0.9", None):
         with pytest.raises(SettingError, match="pass a share between 0 and 1"):
             gaussian.interval(X, share)
@@ -154,6 +155,20 @@ def test_classes_in_order_are_predicted_with_probabilities(ordinal):
     assert scores["log_loss"] == pytest.approx(scores["loss"], rel=1e-5)
     assert scores["rank_mae"] < 0.5
     assert scores["quadratic_kappa"] > 0.8
+
+
+def test_an_interval_of_classes_in_order_holds_at_least_its_share_of_the_probability(ordinal):
+    lower, point, upper = ordinal.interval(X, 0.6)
+    first, last = (np.array([ORDER.index(label) for label in ends]) for ends in (lower, upper))
+    np.testing.assert_array_equal(point, ordinal.predict(X))
+    cumulated = np.cumsum(ordinal.probabilities(X), axis=1, dtype=np.float64)
+    for rank, level in ((first, 0.2), (last, 0.8)):
+        up_to = cumulated[np.arange(1500), rank]
+        below = np.where(rank > 0, cumulated[np.arange(1500), rank - 1], 0)
+        assert ((below < level) & ((up_to >= level) | (rank == 4))).all()
+    ranks = ordinal.target.encode(ordinal.data.source.target, "y")
+    assert ((first <= ranks) & (ranks <= last)).mean() >= 0.6
+    assert (first < last).mean() > 0.3
 
 
 def test_metrics_of_ranks_equal_those_of_scikit_learn_with_weights():

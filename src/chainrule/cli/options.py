@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.errors import SettingError, require
+from chainrule.errors import NOTHING, SettingError, require
 
 if TYPE_CHECKING:
     from chainrule.arrays import Shape
@@ -88,11 +88,15 @@ NAMES = {"folder": "--output", "penalties": "--penalty"}
 """Options that are called otherwise than the arguments in Python that they stand for."""
 
 
-def as_option(name: str, value: Any = None) -> str:
+def as_option(name: str, value: Any = NOTHING) -> str:
     """A setting of Python as an option, such as `--task regression`; see `errors.setting`."""
     option = NAMES.get(name) or "--" + name.replace("_", "-")
-    if value is None:
+    if value is NOTHING or value is True:
         return option
+    if value is False:
+        return option.replace("--", "--no-", 1)
+    if value is None:
+        return f"{option} none"
     if isinstance(value, Mapping):
         return " ".join(f"{option} {shlex.quote(str(key))}={item}" for key, item in value.items())
     if name == "image_size":

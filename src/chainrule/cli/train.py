@@ -161,8 +161,8 @@ def train(
     from chainrule.engine.threads import most_threads
     from chainrule.runs import Recorder, follow, for_loss
     from chainrule.runs.folder import check_free
+    from chainrule.runs.predictions import ends
     from chainrule.runs.recorder import LIMIT
-    from chainrule.runs.trained import ends
     from chainrule.training import plan_for, start
 
     if interval is not None:
@@ -179,6 +179,9 @@ def train(
         validation=share_or_file(validation, "validation"), test=share_or_file(test, "test"), split=split,
         shuffle=shuffle, seed=seed, read=read_as(read), order=in_order(order), **for_loss(loss),
     )  # fmt: skip
+    if interval is not None:
+        problem = f"--interval is for a quantity, which {dataset.target.described} is not; leave --interval out"
+        require(dataset.task == "regression", problem)
     plan = plan_for(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
         batch_size=batch_size, seed=seed, penalties=_penalties(penalty), patience=_patience(patience), engine=engine,

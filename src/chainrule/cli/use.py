@@ -69,7 +69,7 @@ def predict(
     """
     from chainrule.data import find_samples
     from chainrule.runs import Run
-    from chainrule.runs.trained import ends
+    from chainrule.runs.predictions import ends
 
     opened = Run.open(run)
     suffix = output_suffix(output, "predictions are", ".csv", ".json") if output is not None else None
@@ -104,7 +104,7 @@ def _predictions(trained: Trained, source: Any, interval: float | None, threads:
 
 def _distribution(trained: Trained, raw: Array, interval: float | None) -> dict[str, Array]:
     """The columns of an interval, or of all quantiles, and of the deviation, by name."""
-    from chainrule.runs.trained import ends
+    from chainrule.runs.predictions import ends
 
     names, loss = trained.target.names, trained.plan.loss
     columns: dict[str, Array] = {}

@@ -16,13 +16,21 @@ from chainrule.arrays import Array, Samples, Shape
 from chainrule.data import files, patterns, plane
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
-from chainrule.data.columns import ColumnUse, check_prepared
-from chainrule.data.dataframes import as_polars, from_pair, is_frame, samples_of
+from chainrule.data.columns import ColumnUse, check_prepared, shortened
+from chainrule.data.dataframes import from_frame, from_pair, is_frame, samples_of
 from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.prepared import prepared
-from chainrule.data.source import OF_CLASSES, TASKS, Sample, Source, check_types, from_table
+from chainrule.data.source import OF_CLASSES, TASKS, Sample, Source, check_types
 from chainrule.data.splits import CHANCE, Split, divide
-from chainrule.data.targets import Target, class_numbers, fit_target, infer_task, is_one_hot
+from chainrule.data.targets import (
+    Target,
+    checked_order,
+    class_numbers,
+    fit_target,
+    infer_task,
+    inherent_order,
+    is_one_hot,
+)
 from chainrule.errors import DataError, SettingError, require, setting, unknown
 from chainrule.summary import Shown, Summary, Table
 
@@ -39,7 +47,8 @@ class Dataset(Shown):
         preparation: the fitted preprocessing; None for arrays used unchanged
         name: name of the source
         fingerprint: hash of the source
-        settings: the arguments of `load`, if they suffice to load the same data again
+        settings: the arguments of `load` that load the same data again, with `what` only if it is a
+            name or a file; None if there were others than names, files and plain values
         source: the raw data; None for arrays used unchanged
         rows: row numbers of the training set in the source, from 0; None for arrays used unchanged
         validation_rows: the same for the validation set; None if it has a source of its own
@@ -110,12 +119,22 @@ class Dataset(Shown):
         separate = "; data of its own, for validation or test, is not compared with the rest"
         is_separate = bool(self.validation_fingerprint or self.test_fingerprint)
         lines = lines + [self.split.note + separate * is_separate] * (self.split != CHANCE)
+        if self.is_in_order_itself:
+            ranks = " < ".join(str(shortened(label)) for label in self.target.classes)
+            what = f"{self.target.name} is an ordered categorical ({ranks})"
+            lines.append(f"{what}; to predict classes without an order, choose {setting('task', 'classification')}")
         if self.guessed_classes:
             what = f"the {self.target.width} whole numbers in {self.target.name} are predicted as classes"
             if self.task == "multilabel":
                 what = f"the {self.target.width} columns of 0 and 1 in {self.target.name} are predicted as labels"
             lines.append(f"{what}; to predict a quantity, choose regression ({setting('task', 'regression')})")
         return lines
+
+    @property
+    def is_in_order_itself(self) -> bool:
+        """Whether the order of the classes is that of the categories of what was read."""
+        order = () if self.source is None else self.source.order
+        return self.task == "ordinal" and tuple(x for x in order if x in self.target.classes) == self.target.classes
 
     @property
     def guessed_classes(self) -> bool:
@@ -243,7 +262,7 @@ def find(
         if isinstance(what, tuple | list) and len(what) == 2:
             return from_pair(what[0], what[1], task, drop, read)
         if is_frame(what):
-            return from_table("table", as_polars(what), target, drop, task, read=read)
+            return from_frame(what, target, drop, task, read)
     allowed = "a file, the name of a built-in data set, a tuple of arrays (x, y), or a DataFrame"
     raise DataError(f"can't use {type(what).__name__} as data; pass {allowed}")
 
@@ -340,7 +359,7 @@ def load(
     if read:
         reading["read"] = read
     if order is not None:
-        order = _checked_order(order)
+        order = checked_order(order)
         require(task in (None, "ordinal"), f"the classes have an order, but the task is {task}; leave one out")
         task = reading["task"] = "ordinal"
     seed, by = generators.seed(seed), Split.named(split, shuffle)
@@ -348,6 +367,8 @@ def load(
         kept = {**reading, "drop": [column for column in drop if column != by.column]}
         source = find(what, **kept)
         source = replace(source, content_hash=source.fingerprint, weight=_checked_weight(weight))
+        ranks = order or inherent_order(source, task or source.task, likely_task)
+        task = "ordinal" if ranks else task
         source = replace(source, task=task or source.task or _likely(likely_task, source.target))
         if source.target is None:
             raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
@@ -360,7 +381,7 @@ def load(
         rows = divide(source, shares[0], shares[1], seed, by)
         source = by.without(source, drop)
         if preparation is None:
-            preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target, order))
+            preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target, ranks or None))
         # A table is faster to encode than to divide; pictures would take twice the memory.
         whole = prepare(preparation, source) if source.is_table else None
         training, held_out, tested = (
@@ -372,16 +393,16 @@ def load(
                 raise DataError(f"{source.name}: all samples of the {name} set have the weight 0; split it differently")
         column = (list(source.target_columns) or source.target_name) if source.is_table else None
         as_trained = {**reading, "target": column, "read": {**(read or {}), **preparation.texts}}
-        held_out, of_validation = _of_its_own(validation, preparation, as_trained) or (held_out, "")
-        tested, of_test = _of_its_own(test, preparation, as_trained) or (tested, "")
+        held_out, of_validation = _of_its_own("validation", validation, preparation, as_trained) or (held_out, "")
+        tested, of_test = _of_its_own("test", test, preparation, as_trained) or (tested, "")
         settings = None
         are_named = all(_is_share(part) or isinstance(part, str | Path) for part in (validation, test))
-        if isinstance(what, str | Path) and are_named and weight is None:
-            names: tuple[Any, ...] = (what, validation, test)
-            found, to_validate, to_test = map(_absolute, names)
+        if are_named and weight is None:
+            to_validate, to_test = map(_absolute, (validation, test))
             splitting = {"validation": to_validate, "test": to_test, "seed": seed}
             splitting |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
-            settings = {"what": found, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
+            found = {"what": _absolute(what)} if isinstance(what, str | Path) else {}
+            settings = {**found, **reading, "likely_task": likely_task, **splitting, "scale_target": scale_target}
             if order is not None:
                 settings["order"] = list(order)
         used, held_out_rows, tested_rows = (r if len(r) else None for r in rows)
@@ -396,12 +417,17 @@ def _is_share(part: Any) -> bool:
     return part is None or isinstance(part, int | float)
 
 
-def _of_its_own(part: Any, preparation: Preparation, reading: Mapping[str, Any]) -> tuple[Samples, str] | None:
+def _of_its_own(
+    name: str, part: Any, preparation: Preparation, reading: Mapping[str, Any]
+) -> tuple[Samples, str] | None:
     """A part that is data of its own, prepared, and its fingerprint; None for a share of rows."""
     if _is_share(part):
         return None
-    source = find(part, **reading)
-    return prepare(preparation, source), source.fingerprint
+    try:
+        source = find(part, **reading)
+        return prepare(preparation, source), source.fingerprint
+    except DataError as error:
+        raise DataError(f"{name} data: {error}") from None
 
 
 def _named(target: Any, drop: Any, read: Any) -> tuple[str | list[str] | None, list[str], dict[str, str]]:
@@ -468,17 +494,6 @@ def _likely(task: str | None, target: Array | None) -> str | None:
     are_labels = target is not None and target.ndim > 1 and not is_one_hot(target)
     ruled_out = not numeric if task == "regression" else are_labels
     return None if ruled_out else task
-
-
-def _checked_order(order: Any) -> tuple[Any, ...]:
-    """The classes of an ordinal target, in order; raises SettingError for what can't be that."""
-    rule = "list each class once, from the lowest to the highest, such as ['low', 'medium', 'high']"
-    listed = isinstance(order, Iterable) and not isinstance(order, str | bytes | Mapping | set)
-    labels = [label.item() if isinstance(label, np.generic) else label for label in order] if listed else []
-    plain = all(isinstance(label, str | int | float | bool) for label in labels)
-    fits = plain and len(labels) > 1 and len({str(label) for label in labels}) == len(labels)
-    require(fits, f"the order of the classes is {brief(order)}; {rule}")
-    return tuple(labels)
 
 
 def _checked_weight(weight: Any) -> Array | None:

@@ -141,7 +141,7 @@ class Date(Encoder):
         if self.written is not None:
             texts = cleaned(values)
             values = as_dates(texts, self.written)
-            problem = "{value!r} is not written like the dates that the run was trained on"
+            problem = "{value!r} is not written like the dates of the training data"
             check_cells(name, texts, values.is_null() & texts.is_not_null(), problem)
         seconds = values.dt.epoch("s")
         return [_floats(seconds if part == "total_seconds" else getattr(values.dt, part)()) for part in self.parts]

@@ -262,14 +262,14 @@ def _scaled(values: Array, mean: Array, deviation: Array) -> Array:
 def _sizes(shape: Shape, trained: Shape) -> str:
     """How the shape of samples differs from that of a run's; pictures as width x height."""
     if len(shape) < 2 or len(trained) < 2:
-        return f"samples of shape {shape}, but the run was trained on {trained}"
+        return f"samples of shape {shape}, but {trained} in the training data"
     (width, height, *colours), (its_width, its_height, *its_colours) = (
         (shape[1], shape[0], *shape[2:]) for shape in (shape, trained)
     )
     if (width, height) == (its_width, its_height):
         kinds = "in colour" if colours else "in grey", "in colour" if its_colours else "in grey"
-        return f"pictures {kinds[0]}, but the run was trained on pictures {kinds[1]}"
-    return f"{width} x {height} pixels, but the run was trained on {its_width} x {its_height}; resize the pictures"
+        return f"pictures {kinds[0]}, but {kinds[1]} in the training data"
+    return f"{width} x {height} pixels, but {its_width} x {its_height} in the training data; resize the pictures"
 
 
 def fit_preparation(source: Source, training_rows: Array, target: Target) -> Preparation:
@@ -300,7 +300,7 @@ def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:
         if column.name in unused:
             continue
         kind = str(kind_of(column))
-        values = as_kind(name, column, kind, "it is read as")
+        values = as_kind(name, column, kind, "which it is read as")
         encoder = encoders.fit_encoder(values, kind, rows)
         if encoder.role == "number":  # a row of which is faster to take from an array
             inputs = [one[rows] for one in encoder.inputs(name, values)]

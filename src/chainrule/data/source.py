@@ -63,6 +63,8 @@ class Source:
         columns: feature names of an array; empty if it has none
         classes: the classes, in order, if they are known; by default those that occur
         target_columns: names of the columns of a target that has several; empty if they have none
+        order: the categories of an ordered categorical target, from the lowest; empty for others
+        may_be_constant: whether all rows may have the same quantity
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -78,6 +80,8 @@ class Source:
     columns: tuple[str, ...] = ()
     target_columns: tuple[str, ...] = ()
     classes: tuple[Any, ...] = ()
+    order: tuple[Any, ...] = ()
+    may_be_constant: bool = False
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):
@@ -182,9 +186,25 @@ def from_table(
         raise DataError(f"{name}: it takes {least} or more: the target, and at least one feature")
     features = _features(name, frame.drop(targets), read)
     if len(targets) == 1:
-        return Source(name, features, target_column(name, frame[targets[0]], task), targets[0], task, fingerprint)
+        values = frame[targets[0]]
+        y, order = target_column(name, values, task), order_of(values)
+        return Source(name, features, y, targets[0], task, fingerprint, order=order)
     y, together = target_columns(name, frame.select(targets)), joined(targets)
     return Source(name, features, y, together, task, fingerprint, target_columns=tuple(targets))
+
+
+def order_of(values: Any) -> tuple[Any, ...]:
+    """The categories of an ordered categorical, from the lowest: of pandas, or an Enum of polars;
+    empty for other values.
+    """
+    dtype = getattr(values, "dtype", None)
+    if dtype is None or isinstance(dtype, np.dtype):
+        return ()
+    import polars as pl
+
+    if isinstance(dtype, pl.Enum):
+        return tuple(dtype.categories.to_list())
+    return tuple(dtype.categories.tolist()) if getattr(dtype, "ordered", False) else ()
 
 
 def check_finite(name: str, frame: pl.DataFrame) -> None:

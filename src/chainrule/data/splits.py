@@ -43,7 +43,8 @@ class Split:
         require(isinstance(shuffle, bool), f"shuffle is {shuffle!r}; pass True or False")
         if text is None:
             return Split("chance" if shuffle else "order")
-        require(shuffle, f"the split {text!r} can't be combined with shuffle=False; choose one of them")
+        unshuffled = setting("shuffle", False)
+        require(shuffle, f"the split {text!r} can't be combined with {unshuffled}; choose one of them")
         by, _, column = text.partition(":") if isinstance(text, str) else ("", "", "")
         if by and column and by not in ("time", "group"):
             raise unknown("way to split", by, ("time", "group"))

@@ -69,9 +69,9 @@ class TargetRecipe(TypedDict):
 
 
 class Settings(TypedDict):
-    """The arguments of `load`."""
+    """The arguments of `load`; without `what` if the data was in no file."""
 
-    what: str
+    what: NotRequired[str]
     target: str | list[str] | None
     drop: list[str]
     task: Task | None

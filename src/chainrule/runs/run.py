@@ -10,15 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from chainrule.data import BUILTIN, Dataset, load, patterns
+import numpy as np
+
+from chainrule.data import BUILTIN, Data, Dataset, from_arrays, load, patterns
 from chainrule.data.columns import EARLIER
 from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
 from chainrule.runs import folder as files
 from chainrule.runs import loader
+from chainrule.runs.fitting import check_callbacks, follow
 from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, data_recipe, record_threshold
-from chainrule.runs.trained import Trained, check_callbacks, follow
+from chainrule.runs.trained import Trained
 from chainrule.summary import Shown, Summary
 from chainrule.training import Listener, Timeline
 from chainrule.training.loop import final_weights
@@ -73,7 +76,7 @@ class Run(Shown):
     def summary(self) -> Summary:
         """Its data, its choices, its network, and what was measured."""
         trained, rows, settings = self.trained, self.data["rows"], self.data["settings"]
-        what = str(settings["what"] if settings else self.data["name"])
+        what = settings.get("what", self.data["name"]) if settings else self.data["name"]
         sizes = ", ".join(f"{rows[part]:,} {part}" for part in ("training", "validation", "test"))
         own, notes = trained.summary(), [] if trained.preparation is None else trained.preparation.notes
         about = f"{self.manifest['status']} after {self.manifest['epochs']} epochs, {self.manifest['steps']:,} steps"
@@ -83,18 +86,14 @@ class Run(Shown):
     def load_data(self) -> Dataset:
         """Load what the run was trained on; raises DataError if it is missing or has changed."""
         settings = self.data["settings"]
-        if settings is None:
-            raise DataError(f"{self.folder}: it was trained on arrays that no file holds; pass the data as well")
+        if settings is None or "what" not in settings:
+            raise DataError(
+                f"{self.folder}: it was trained on a frame or arrays that no file holds; pass the data as well"
+            )
         problem: ChainruleError | None = None
         for what in self._places(settings["what"]):
-            arguments: dict[str, Any] = {**settings, "what": what, "task": self.data["target"]["task"]}
-            if settings.get("read"):
-                arguments["read"] = {name: EARLIER.get(kind, kind) for name, kind in settings["read"].items()}
-            for part in ("validation", "test"):
-                if isinstance(arguments[part], str):
-                    arguments[part] = self._places(arguments[part])[0]
             try:
-                data = load(**arguments, preparation=self.trained.preparation)
+                data = self._loaded(what)
                 if data.fingerprint == self.data["fingerprint"]:
                     return self.own_data(data)
                 changed = f"it has changed since the run {self.folder} was trained on it"
@@ -103,6 +102,22 @@ class Run(Shown):
                 problem = problem or error
         assert problem is not None
         raise problem
+
+    def _loaded(self, what: Data) -> Dataset:
+        """This data, read, split and prepared as what the run was trained on."""
+        settings, task, preparation = self.data["settings"], self.data["target"]["task"], self.trained.preparation
+        if preparation is None and isinstance(what, tuple | list) and len(what) == 2:
+            return from_arrays(*map(np.asarray, what), task=task)
+        if settings is None or preparation is None:
+            unknown = f"{self.folder}: how its data was split, weighted or validated is not recorded"
+            raise DataError(f"{unknown}; pass a Dataset, as chainrule.load or chainrule.from_arrays returns")
+        arguments: dict[str, Any] = {**settings, "what": what, "task": task}
+        if settings.get("read"):
+            arguments["read"] = {name: EARLIER.get(kind, kind) for name, kind in settings["read"].items()}
+        for part in ("validation", "test"):
+            if isinstance(arguments[part], str):
+                arguments[part] = self._places(arguments[part])[0]
+        return load(**arguments, preparation=preparation)
 
     def _places(self, recorded: str) -> list[str]:
         """Where data that was read from here may be now: here, or as far from the run's folder as
@@ -123,15 +138,19 @@ class Run(Shown):
             raise DataError(f"{recorded}: {missing}; move it back there")
         return list(dict.fromkeys(found))
 
-    def own_data(self, data: Dataset | None = None) -> Dataset:
+    def own_data(self, data: Data | Dataset | None = None) -> Dataset:
         """What the run was trained on: this data, once that is verified; None loads it.
+
+        Args:
+            data: a Dataset; or the frame, the arrays (x, y) or the file that the run was trained
+                on, which is split and prepared as then
 
         Raises DataError for other data, and for the same data split or scaled differently.
         """
         if data is None:
             return self.load_data()
         if not isinstance(data, Dataset):
-            raise DataError("data: pass a Dataset, as chainrule.load or chainrule.from_arrays returns")
+            data = self._loaded(data)
         differences = ", ".join(_differences(self.data, json.loads(json.dumps(data_recipe(data)))))
         if differences:
             other = f"it is not the data that the run {self.folder} was trained on"
@@ -139,12 +158,13 @@ class Run(Shown):
         fitted = self.trained.preparation
         return data if fitted is None or fitted.pipeline is None else data.prepared_by(fitted)
 
-    def at(self, step: int, data: Dataset | None = None) -> StepRecord:
+    def at(self, step: int, data: Data | Dataset | None = None) -> StepRecord:
         """A step, replayed bit for bit from the last checkpoint before it.
 
         Args:
             step: its number, counted from 0
-            data: what the run was trained on, if it is loaded already or no file holds it
+            data: what the run was trained on, in a form of `own_data`, if no file holds it or it
+                is loaded already
 
         Returns:
             weights and optimizer state before and after the step, the rows of its mini-batch, its
@@ -154,7 +174,7 @@ class Run(Shown):
         """
         return next(self.each([step], data))
 
-    def each(self, steps: Iterable[int], data: Dataset | None = None) -> Iterator[StepRecord]:
+    def each(self, steps: Iterable[int], data: Data | Dataset | None = None) -> Iterator[StepRecord]:
         """Several steps, in ascending order; no step is replayed twice."""
         steps, last = list(steps), self.manifest["steps"] - 1
         for step in steps:
@@ -184,7 +204,7 @@ class Run(Shown):
 
     def resume(
         self,
-        data: Dataset | None = None,
+        data: Data | Dataset | None = None,
         epochs: int | None = None,
         callbacks: Sequence[Listener] = (),
         threads: int | None = None,
@@ -193,7 +213,8 @@ class Run(Shown):
         """Continue the run in its folder, bit for bit as if it had never stopped.
 
         Args:
-            data: what the run was trained on, if it is loaded already or no file holds it
+            data: what the run was trained on, in a form of `own_data`, if no file holds it or it
+                is loaded already
             epochs: the total number of epochs; by default as planned
             callbacks: functions that are called with every event
             threads: the most threads to use
@@ -228,12 +249,13 @@ class Run(Shown):
         finally:
             recorder.close()
 
-    def keep_threshold(self, threshold: Choice | float | None, data: Dataset | None = None) -> Run:
+    def keep_threshold(self, threshold: Choice | float | None, data: Data | Dataset | None = None) -> Run:
         """Decide between two classes by another threshold from now on, and return the run with it.
 
         Args:
             threshold: as in `Trained.with_threshold`
-            data: what the run was trained on, if it is loaded already or no file holds it
+            data: what the run was trained on, in a form of `own_data`, if no file holds it or it
+                is loaded already
 
         Raises an error as `with_threshold` does, and RunError if the run can't be written to.
         """

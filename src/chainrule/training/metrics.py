@@ -152,7 +152,11 @@ def check_threshold_metric(metric: Chosen) -> None:
 
 
 def check(chosen: Choice | Sequence[Choice], target: Target) -> tuple[Chosen, ...]:
-    """These metrics, or this one; raises SettingError for one that this target does not have."""
+    """These metrics, or this one, or those that a text names, with commas between them; raises
+    SettingError for one that this target does not have.
+    """
+    if isinstance(chosen, str) and "," in chosen:
+        chosen = [name.strip() for name in chosen.split(",")]
     several = (chosen,) if isinstance(chosen, str | Metric) or callable(chosen) else chosen
     example = list(names(target.task)[:2])
     message = f"the metrics are {brief(chosen)}; pass their names, such as {example}, or functions"

@@ -88,7 +88,7 @@ class Plan(Kind, Shown):
         require(epochs <= MOST_EPOCHS, f"{epochs} epochs: training takes at most {MOST_EPOCHS:,}")
         require(type(size) is int and size >= 1, f"the batch size is {size}; it must be at least 1")
         patient = patience is None or (type(patience) is int and 1 <= patience <= MOST_EPOCHS)
-        allowed = f"a number of epochs, at least 1 and at most {MOST_EPOCHS:,}, or None"
+        allowed = f"a number of epochs, at least 1 and at most {MOST_EPOCHS:,}; {_never()}"
         require(patient, f"the patience is {patience!r}; it must be {allowed}")
         is_measured = self.monitor == "loss" or self.monitor in map(measures.name_of, self.metrics)
         require(is_measured, f"the watched metric {self.monitor} is not measured; add it to the metrics")
@@ -218,8 +218,12 @@ def _patience(patience: int | str | None, is_asked_for: bool, data: Dataset) -> 
     """After how many epochs without an improvement training stops."""
     if patience == AUTO or data.validation is None:
         patience = defaults.PATIENCE if is_asked_for else defaults.patience(data)
-    rule = "it must be a number of epochs, at least 1, or None"
+    rule = f"it must be a number of epochs, at least 1; {_never()}"
     return None if patience is None else at_least(f"the patience is {patience!r}; {rule}", patience, 1)
+
+
+def _never() -> str:
+    return f"to never stop early, set {setting('patience', None)}"
 
 
 def _check_defined(plan: Plan, data: Dataset, initial: Vector) -> None:
@@ -249,8 +253,13 @@ def _watched(
         monitor = monitor.removeprefix("validation_")  # as it is called in the history
     if monitor == "loss" and min_delta == 0:
         return measured, "loss"
-    require(data.validation is not None, "early stopping watches the validation set, of which there is none")
+    _require_validation(data, "early stopping watches")
     return (measured, "loss") if monitor == "loss" else _with(measured, monitor, data)
+
+
+def _require_validation(data: Dataset, why: str) -> None:
+    remedy = f"set rows aside ({setting('validation', 0.1)})"
+    require(data.validation is not None, f"{why} the validation set, of which there is none; {remedy}")
 
 
 def _with(measured: tuple[Chosen, ...], metric: Choice, data: Dataset) -> tuple[tuple[Chosen, ...], str]:
@@ -272,7 +281,7 @@ def _threshold(
     require_two_classes(data.target, loss)
     if is_number(threshold):
         return measured, float(threshold)
-    require(data.validation is not None, "a threshold is chosen on the validation set, of which there is none")
+    _require_validation(data, "a threshold is chosen on")
     added, name = _with(measured, threshold, data)
     metric = next(metric for metric in added if measures.name_of(metric) == name)
     measures.check_threshold_metric(metric)
