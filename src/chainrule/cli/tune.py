@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,34 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import (
-    AsJson,
-    ClassWeights,
-    Drop,
-    EngineName,
-    LossName,
-    Read,
-    Seed,
-    Size,
-    Target,
-    Task,
-    Test,
-    Validation,
-    image_size,
-    read_as,
-    share_or_file,
-)
+from chainrule.cli.logs import make_logs
+from chainrule.cli.options import AsJson
+from chainrule.cli.settings import Reading, Recording, Training, with_settings
 
 if TYPE_CHECKING:
     from chainrule.tuning import Trial, Tuned
 
 
+@with_settings
 def tune(
     data: Annotated[
         str,
         typer.Argument(metavar="DATA", show_default=False, help="What 'chainrule train' takes."),
     ],
-    target: Target = None,
+    *,
+    reading: Reading,
+    training: Training,
+    recording: Recording,
     trials: Annotated[
         int, typer.Option(help="The number of trials in the study, with those that it has already.")
     ] = 50,
@@ -48,20 +39,10 @@ def tune(
             show_default=False,
         ),
     ] = None,
-    loss: LossName = None,
-    class_weight: ClassWeights = None,
-    epochs: Annotated[int, typer.Option(help="The maximum number of epochs of a trial.")] = 100,
-    seed: Seed = 0,
-    validation: Validation = "0.1",
-    test: Test = "0.2",
-    task: Task = None,
-    drop: Drop = None,
-    read: Read = None,
-    size: Size = None,
-    engine: EngineName = None,
     json: AsJson = False,
 ) -> None:
-    """Search for the network, the optimizer and the batch size with the lowest validation loss.
+    """Search for the network, the optimizer and the batch size with the lowest validation loss, or
+    the best value of the metric to --monitor.
 
     Then train with the best settings, and record that as a run. A trial that is worse than others
     were at the same epoch ends early. The study is kept: the same command continues it after
@@ -73,7 +54,6 @@ def tune(
 
       chainrule tune digits --trials 200 --storage postgresql://host/studies
     """
-    from chainrule.runs import Recorder
     from chainrule.runs.folder import check_file
     from chainrule.tuning import tune as search
 
@@ -82,28 +62,29 @@ def tune(
         if storage is None:
             Path(place).parent.mkdir(exist_ok=True)
         check_file(Path(place), "choose another file (--storage)")
+    recording.check()
+    say = functools.partial(_say, monitor=training.monitor.removeprefix("validation_"))
     tuned = search(
-        data, trials, storage=place, epochs=epochs, seed=seed, loss=loss, class_weight=class_weight, engine=engine,
-        callback=None if json else _say, target=target or None, drop=drop or [], task=task,
-        image_size=image_size(size), validation=share_or_file(validation, "validation"),
-        test=share_or_file(test, "test"), read=read_as(read),
+        data, trials, storage=place, callback=None if json else say, threads=training.threads,
+        **reading.arguments(), **training.arguments(),
     )  # fmt: skip
-    recorder = Recorder(Path("runs", Path(data).stem or "run"), numbered=True)
-    trained = tuned.train([recorder])
+    recorder = recording.recorder(data)
+    trained = tuned.train([recorder, *make_logs(recording.log, recorder)])
     metrics = trained.evaluate() if tuned.data.test is not None else {}
     if json:
         best = tuned.best
         display.print_json({
-            "run": str(recorder.folder), "trials": len(tuned.trials), "best": best.number, "loss": best.loss,
+            "run": str(recorder.folder), "trials": len(tuned.trials), "best": best.number,
+            "monitor": tuned.monitor, "value": best.value,
             "settings": best.settings, "test": metrics,
         })  # fmt: skip
         return
     _conclude(tuned, metrics, recorder.folder, place)
 
 
-def _say(trial: Trial) -> None:
+def _say(trial: Trial, monitor: str) -> None:
     words = {"pruned": "ended early", "failed": "a quantity was not finite"}
-    result = words.get(trial.state) or f"validation loss {trial.loss:.4g}"
+    result = words.get(trial.state) or f"validation {display.label(monitor)} {trial.value:.4g}"
     display.err.print(f"trial {trial.number}: {_in_words(trial.settings)}: {result}")
 
 
@@ -119,7 +100,7 @@ def _conclude(tuned: Tuned, metrics: dict[str, float], folder: Path, storage: st
     lines = {
         "trials": ", ".join(f"{count} {state}" for state, count in counts.items() if count) + f", in {storage}",
         "best": f"trial {best.number}: {_in_words(best.settings)}",
-        "validation loss": f"{best.loss:.4g}",
+        f"validation {display.label(tuned.monitor)}": f"{best.value:.4g}",
     }
     lines |= {f"test {display.label(name)}": display.number(name, value) for name, value in metrics.items()}
     lines |= {"run": str(folder)}

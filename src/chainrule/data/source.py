@@ -63,6 +63,7 @@ class Source:
         columns: feature names of an array; empty if it has none
         classes: the classes, in order, if they are known; by default those that occur
         target_columns: names of the columns of a target that has several; empty if they have none
+        files: the names of the files that a pattern matched; empty for a single one
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -78,6 +79,7 @@ class Source:
     columns: tuple[str, ...] = ()
     target_columns: tuple[str, ...] = ()
     classes: tuple[Any, ...] = ()
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):

@@ -655,6 +655,9 @@ def follow(
     """
     check_callbacks(callbacks)
     most_threads(threads)
+    for callback in callbacks:
+        if isinstance(callback, Recorder):
+            callback.logs = callbacks
     try:
         end = loop.run(plan, data, progress, callbacks, threads)
     finally:
