@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 
 class ChainruleError(Exception):
@@ -54,17 +54,21 @@ class NonFiniteError(ChainruleError):
         self.step, self.layer, self.quantity = step, layer, quantity
 
 
-def setting(name: str, value: Any = ...) -> str:
-    """A setting in a message, alone or with a value, as the user writes it: an argument in Python,
-    an option on the command line, which says so with `settings_written`.
+NOTHING: Final = object()
+"""No value."""
+
+
+def setting(name: str, value: Any = NOTHING) -> str:
+    """A setting in a message, as the user writes it: an argument in Python, an option on the
+    command line, which says so with `settings_written`.
 
     Examples:
         >>> setting("batch_size"), setting("task", "regression")
         ('batch_size', 'task="regression"')
-        >>> setting("shuffle", False), setting("patience", None)
-        ('shuffle=False', 'patience=None')
         >>> setting("read", {"zip": "category"})
         'read={"zip": "category"}'
+        >>> setting("shuffle", False), setting("patience", None)
+        ('shuffle=False', 'patience=None')
     """
     return _spelling(name, value)
 
@@ -81,9 +85,10 @@ def settings_written(spelling: Callable[[str, Any], str]) -> Iterator[None]:
 
 
 def _as_argument(name: str, value: Any) -> str:
-    if value is ... or value is None or isinstance(value, bool):
-        return name if value is ... else f"{name}={value}"
-    return f"{name}={json.dumps(value, ensure_ascii=False)}"
+    if value is NOTHING:
+        return name
+    is_named = value is None or isinstance(value, bool)
+    return f"{name}={value if is_named else json.dumps(value, ensure_ascii=False)}"
 
 
 _spelling: Callable[[str, Any], str] = _as_argument

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from chainrule.arrays import Shape
-from chainrule.errors import SettingError, require
+from chainrule.errors import NOTHING, SettingError, require
 
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("ARGUMENTS", default=())
 """The arguments of the command line."""
@@ -165,12 +165,12 @@ NAMES = {"folder": "--output", "penalties": "--penalty"}
 """Options that are called otherwise than the arguments in Python that they stand for."""
 
 
-def as_option(name: str, value: Any = ...) -> str:
+def as_option(name: str, value: Any = NOTHING) -> str:
     """A setting of Python as an option, such as `--task regression`; see `errors.setting`."""
     option = NAMES.get(name) or "--" + name.replace("_", "-")
     if (name, value) == ("logs", False):
         return "--log none"
-    if value is ... or value is True:
+    if value is NOTHING or value is True:
         return option
     if value is False:
         return option.replace("--", "--no-", 1)

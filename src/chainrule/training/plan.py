@@ -88,14 +88,12 @@ class Plan(Kind, Shown):
         require(epochs <= MOST_EPOCHS, f"{epochs} epochs: training takes at most {MOST_EPOCHS:,}")
         require(type(size) is int and size >= 1, f"the batch size is {size}; it must be at least 1")
         patient = patience is None or (type(patience) is int and 1 <= patience <= MOST_EPOCHS)
-        allowed = f"a number of epochs, at least 1 and at most {MOST_EPOCHS:,}, or {setting('patience', None)}"
+        allowed = f"a number of epochs, at least 1 and at most {MOST_EPOCHS:,}, or None"
         require(patient, f"the patience is {patience!r}; it must be {allowed}")
         is_measured = self.monitor == "loss" or self.monitor in map(measures.name_of, self.metrics)
         require(is_measured, f"the watched metric {self.monitor} is not measured; add it to the metrics")
         delta, threshold = self.min_delta, self.threshold
-        require(
-            is_number(delta, 0, below=math.inf), f"{setting('min_delta')} is {delta!r}; it must be a number, at least 0"
-        )
+        require(is_number(delta, 0, below=math.inf), f"min_delta is {delta!r}; it must be a number, at least 0")
         is_share = isinstance(threshold, str) or threshold is None or (is_number(threshold, 0) and threshold <= 1)
         rule = "it must be a probability from 0 to 1, or the metric by which it is chosen"
         require(is_share, f"the threshold is {threshold!r}; {rule}")
@@ -220,7 +218,7 @@ def _patience(patience: int | str | None, is_asked_for: bool, data: Dataset) -> 
     """After how many epochs without an improvement training stops."""
     if patience == AUTO or data.validation is None:
         patience = defaults.PATIENCE if is_asked_for else defaults.patience(data)
-    rule = f"it must be a number of epochs, at least 1, or {setting('patience', None)} for no end"
+    rule = "it must be a number of epochs, at least 1, or None"
     return None if patience is None else at_least(f"the patience is {patience!r}; {rule}", patience, 1)
 
 
@@ -246,7 +244,7 @@ def _watched(
     """The metrics with the one to watch, and its name; raises SettingError if it can't be
     watched.
     """
-    require(is_number(min_delta, 0), f"{setting('min_delta')} is {min_delta!r}; it must be a number, at least 0")
+    require(is_number(min_delta, 0), f"min_delta is {min_delta!r}; it must be a number, at least 0")
     if isinstance(monitor, str):
         monitor = monitor.removeprefix("validation_")  # as it is called in the history
     if monitor == "loss" and min_delta == 0:
