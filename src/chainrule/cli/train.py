@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,10 +84,12 @@ def train(
     recording.check()
     chosen = training.arguments()
     dataset = load(data, **reading.arguments(), seed=training.seed, **for_loss(chosen["loss"]))
+    began = time.perf_counter()
     plan = plan_for(searched.network, dataset, **chosen, **searched.arguments(), threads=training.threads)
     recorder, example = recording.recorder(data), _Example()
     if not json:
         _introduce(plan, dataset)
+        _account(plan, time.perf_counter() - began)
     with _progress(json) as listeners:
         listeners = [recorder, *make_logs(recording.log, recorder), example, *listeners]
         trained = follow(plan, dataset, start(plan), listeners, training.threads)
@@ -165,6 +168,13 @@ def _introduce(plan: Plan, data: Dataset) -> None:
         out.print(f"  {note}")
 
 
+def _account(plan: Plan, seconds: float) -> None:
+    """Say what validation chose, and how long that took."""
+    if (choice := plan.selection) is not None:
+        chosen = choice.candidates[choice.chosen]
+        display.err.print(f"  {choice.what} {chosen}: chosen by validation, {choice.trainings} trainings, {seconds:.1f} s")
+
+
 def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, json: bool) -> None:
     from chainrule.explain import Explanation, gradient_line, telling_weight, update_line
     from chainrule.runs import logged
@@ -206,6 +216,8 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
         explanation = Explanation(problem, example.record, data.training, weight)
         lines[f"gradient, step {explanation.step}"] = gradient_line(explanation)
         lines[f"update, step {explanation.step}"] = update_line(explanation)
+    if trained.plan.selection is not None:
+        lines[trained.plan.selection.what] = str(trained.plan.selection)
     lines["run"] = str(folder)
     if metrics:
         lines["to evaluate it"] = f"chainrule evaluate {shlex.quote(str(folder))}"

@@ -296,6 +296,32 @@ class Trained(Shown):
         lower, upper = self.quantiles_of(raw, ends(share)).swapaxes(0, 1)
         return Interval(lower, self.decoded(raw), upper)
 
+    def interval_scores(self, what: Any = None, share: float = 0.9, threads: int | None = None) -> dict[str, float]:
+        """How good the predicted intervals of this share are: which share of the targets they hold
+        ("coverage_0.9") and their mean width ("interval_width_0.9") in the target's own units.
+
+        Args:
+            what: what to measure on, as in `evaluate`; by default the test set
+            share: the probability with which an interval is to hold a target
+            threads: with at most so many
+
+        Raises SettingError for a network that predicts no such interval, as in `interval`.
+
+        Examples:
+            >>> trained = train("8 tanh", "diabetes", loss="gaussian", epochs=20)
+            >>> scores = trained.interval_scores(share=0.5)
+            >>> scores["interval_width_0.5"] < trained.interval_scores(share=0.9)["interval_width_0.9"]
+            True
+        """
+        samples, levels = self._samples(what), ends(share)
+        raw = self._outputs(np.asarray(samples.x), threads)
+        lower, upper = self.quantiles_of(raw, levels).swapaxes(0, 1)
+        targets = self._of_columns(self.target.decode(np.asarray(samples.y).reshape(len(raw), -1)))
+        inside = (lower <= targets) & (targets <= upper)
+        measured = {f"coverage_{share:g}": inside, f"interval_width_{share:g}": upper - lower}
+        means = {name: values.reshape(len(raw), -1).mean(axis=1) for name, values in measured.items()}
+        return {name: float(np.average(values, weights=samples.weight)) for name, values in means.items()}
+
     def quantiles_of(self, prediction: Array, levels: Sequence[float]) -> Array:
         """Quantiles, as in `quantiles`, from the network's output."""
         name = self.target.name

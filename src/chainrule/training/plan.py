@@ -32,6 +32,7 @@ from chainrule.training import defaults, history
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight, weighted
 from chainrule.training.metrics import Choice, Chosen, Metric
+from chainrule.training.selection import Selection
 from chainrule.training.threshold import require_two_classes
 
 Layers = str | Layer | Sequence[Layer] | Network
@@ -66,6 +67,7 @@ class Plan(Kind, Shown):
         threshold: from which probability on the second of two classes is predicted, or the name of
             the metric by which that is chosen on the validation set; None for the more probable
             class
+        selection: what validation chose for the plan; None if everything was given or is fixed
     """
 
     network: Network
@@ -81,6 +83,7 @@ class Plan(Kind, Shown):
     monitor: str = "loss"
     min_delta: float = 0.0
     threshold: str | float | None = None
+    selection: Selection | None = None
 
     def __post_init__(self) -> None:
         epochs, patience, size = self.epochs, self.patience, self.batch_size
@@ -126,6 +129,8 @@ class Plan(Kind, Shown):
             "optimizer": " > ".join(map(described, self.optimizer.stages)),
             "batches": f"of {self.batch_size:,} samples, seed {self.seed}",
         }
+        if self.selection is not None:
+            facts[self.selection.what] = str(self.selection)
         if self.patience is not None:
             delta = f" by more than {self.min_delta:g}" if self.min_delta else ""
             watched = history.label(f"validation_{self.monitor}")
