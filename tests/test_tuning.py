@@ -1,6 +1,7 @@
 """Searches for settings: reproducible, resumable, and shared by several processes."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -97,6 +98,62 @@ def test_what_can_not_be_tuned_is_refused_before_there_is_a_study(data, tmp_path
     (tmp_path / "other.txt").write_text("no study\n")
     with pytest.raises(RunError, match=r"other.txt: it can't be used as storage"):
         tune("iris", 1, storage=tmp_path / "other.txt")
+
+
+def test_a_killed_process_leaves_a_study_that_another_one_finishes(data, tmp_path):
+    """Killed in the middle of its second trial, which is taken for running and doesn't count."""
+    storage = tmp_path / "study.jsonl"
+    code = (
+        "import chainrule, os, signal, sys\n"
+        "from chainrule.training import loop\n"
+        "measure, told = loop.evaluate, []\n"
+        "def killed(*arguments, **options):\n"
+        "    if told: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return measure(*arguments, **options)\n"
+        "loop.evaluate = killed\n"
+        "chainrule.tune('moons', 4, validation=0.3, epochs=4, storage=sys.argv[1], callback=told.append)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(storage)], check=False).returncode == -9
+    tuned = tune(data, 4, **SMALL, storage=storage)
+    assert [trial.number for trial in tuned.trials] == [0, 2, 3, 4]
+    assert all(trial.state == "complete" for trial in tuned.trials)
+
+
+def test_another_metric_than_the_loss_is_maximized(data, tmp_path):
+    tuned = tune(data, 4, **SMALL, monitor="roc_auc", storage=tmp_path / "study.jsonl")
+    values = [trial.value for trial in tuned.trials if trial.value is not None]
+    assert (tuned.monitor, tuned.best.value) == ("roc_auc", max(values))
+    trained = tuned.train()
+    assert trained.progress.best.value == tuned.best.value
+    assert trained.plan.monitor == "roc_auc"
+    for other in ({"monitor": "accuracy"}, {"patience": 3}, {"penalties": "l2 0.1"}, {"dtype": "float64"}):
+        with pytest.raises(SettingError, match=f"another {next(iter(other))}"):
+            tune(data, 5, **SMALL, **{"monitor": "roc_auc"} | other, storage=tmp_path / "study.jsonl")
+
+
+def test_the_command_that_trains_the_best_again_gives_the_same_network(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "iris",
+        "--epochs",
+        "3",
+        "--no-shuffle",
+        "--seed",
+        "2",
+        "--monitor",
+        "accuracy",
+        "--metrics",
+        "f1, jaccard",
+    ]
+    assert command(["tune", *words, "--trials", "3", "--output", "best", "--log", "tensorboard"]) == 0
+    shown = capsys.readouterr()
+    assert "150 samples" in shown.err
+    (line,) = [line for line in shown.out.splitlines() if line.startswith("to train it again")]
+    again = shlex.split(line.partition("chainrule ")[2])
+    assert command([*again, "--output", "again"]) == 0
+    best, other = (Run.open(name).trained for name in ("best", "again"))
+    np.testing.assert_array_equal(best.parameters, other.parameters)
+    assert list((tmp_path / "best/tensorboard").iterdir())
 
 
 def test_in_a_terminal(tmp_path, monkeypatch, capsys):

@@ -198,6 +198,22 @@ def elsewhere(*names: str) -> str:
     return f"choose another file ({spelled(*names)})"
 
 
+def words_given(context: typer.Context, *without: str) -> str:
+    """The arguments and options that the user gave, but for these parameters, as a command line."""
+    words: list[str] = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is None or source.name != "COMMANDLINE" or parameter.name in without:
+            continue
+        value = context.params[parameter.name or ""]
+        if isinstance(value, bool):
+            words.append((parameter.opts if value else parameter.secondary_opts)[0])
+        else:
+            option = [parameter.opts[0]] if parameter.opts[0].startswith("-") else []
+            words += [word for one in (value if isinstance(value, list) else [value]) for word in (*option, str(one))]
+    return shlex.join(words)
+
+
 def leave_out(context: typer.Context, reason: str, *used: str) -> None:
     """Raise SettingError, with the reason, if the user gave other parameters than these."""
     given = []

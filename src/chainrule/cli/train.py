@@ -146,15 +146,12 @@ def _progress(json: bool) -> Iterator[list[Any]]:
         progress.close()
 
 
-def _introduce(plan: Plan, data: Dataset) -> None:
-
-    from chainrule.engine import make_engine
-
+def introduce_data(data: Dataset) -> None:
+    """Say what was read, and how it was split."""
     sizes = [len(samples.x) if samples else 0 for samples in (data.training, data.validation, data.test)]
     is_picture = len(data.input_shape) > 1
     sizes_of = (data.input_shape[1], data.input_shape[0], *data.input_shape[2:]) if is_picture else data.input_shape
     shape = " x ".join(str(n) for n in sizes_of) + (" pixels" if is_picture else " features")
-    layers = " > ".join(node.name for node in plan.network.nodes)
     out = display.err
     out.print(
         display.bold(data.name)
@@ -163,8 +160,15 @@ def _introduce(plan: Plan, data: Dataset) -> None:
     out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test samples")
     for note in data.notes:
         out.print(f"  {note}")
+
+
+def _introduce(plan: Plan, data: Dataset) -> None:
+    from chainrule.engine import make_engine
+
+    introduce_data(data)
+    out, layers = display.err, " > ".join(node.name for node in plan.network.nodes)
     out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")
-    for note in make_engine(plan.engine, plan.problem(sizes[0])).notes:
+    for note in make_engine(plan.engine, plan.problem(len(data.training.x))).notes:
         out.print(f"  {note}")
 
 
@@ -172,7 +176,9 @@ def _account(plan: Plan, seconds: float) -> None:
     """Say what validation chose, and how long that took."""
     if (choice := plan.selection) is not None:
         chosen = choice.candidates[choice.chosen]
-        display.err.print(f"  {choice.what} {chosen}: chosen by validation, {choice.trainings} trainings, {seconds:.1f} s")
+        display.err.print(
+            f"  {choice.what} {chosen}: chosen by validation, {choice.trainings} trainings, {seconds:.1f} s"
+        )
 
 
 def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, json: bool) -> None:

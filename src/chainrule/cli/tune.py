@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +10,9 @@ import typer
 
 from chainrule.cli import display
 from chainrule.cli.logs import make_logs
-from chainrule.cli.options import AsJson
+from chainrule.cli.options import AsJson, as_option, words_given
 from chainrule.cli.settings import Reading, Recording, Training, with_settings
+from chainrule.cli.train import introduce_data
 
 if TYPE_CHECKING:
     from chainrule.tuning import Trial, Tuned
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 @with_settings
 def tune(
+    context: typer.Context,
     data: Annotated[
         str,
         typer.Argument(metavar="DATA", show_default=False, help="What 'chainrule train' takes."),
@@ -54,6 +55,8 @@ def tune(
 
       chainrule tune digits --trials 200 --storage postgresql://host/studies
     """
+    from chainrule.data import load
+    from chainrule.runs import for_loss
     from chainrule.runs.folder import check_file
     from chainrule.tuning import tune as search
 
@@ -64,10 +67,12 @@ def tune(
         check_file(Path(place), "choose another file (--storage)")
     recording.check()
     say = functools.partial(_say, monitor=training.monitor.removeprefix("validation_"))
-    tuned = search(
-        data, trials, storage=place, callback=None if json else say, threads=training.threads,
-        **reading.arguments(), **training.arguments(),
-    )  # fmt: skip
+    chosen = training.arguments()
+    dataset = load(data, **reading.arguments(), seed=training.seed, **for_loss(chosen["loss"]))
+    if not json:
+        introduce_data(dataset)
+    callback = None if json else say
+    tuned = search(dataset, trials, storage=place, callback=callback, threads=training.threads, **chosen)
     recorder = recording.recorder(data)
     trained = tuned.train([recorder, *make_logs(recording.log, recorder)])
     metrics = trained.evaluate() if tuned.data.test is not None else {}
@@ -79,7 +84,8 @@ def tune(
             "settings": best.settings, "test": metrics,
         })  # fmt: skip
         return
-    _conclude(tuned, metrics, recorder.folder, place)
+    again = "chainrule train " + words_given(context, "trials", "storage", "output", "limit", "log", "json")
+    _conclude(tuned, metrics, recorder.folder, place, again)
 
 
 def _say(trial: Trial, monitor: str) -> None:
@@ -94,7 +100,7 @@ def _in_words(settings: dict[str, Any]) -> str:
     return f"{settings['network']}; {settings['optimizer']}; batch size {settings['batch_size']}"
 
 
-def _conclude(tuned: Tuned, metrics: dict[str, float], folder: Path, storage: str) -> None:
+def _conclude(tuned: Tuned, metrics: dict[str, float], folder: Path, storage: str, again: str) -> None:
     best = tuned.best
     counts = {state: sum(trial.state == state for trial in tuned.trials) for state in ("complete", "pruned", "failed")}
     lines = {
@@ -104,9 +110,7 @@ def _conclude(tuned: Tuned, metrics: dict[str, float], folder: Path, storage: st
     }
     lines |= {f"test {display.label(name)}": display.number(name, value) for name, value in metrics.items()}
     lines |= {"run": str(folder)}
-    if best.settings:
-        options = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in best.settings.items())
-        lines["as options of train"] = options
+    lines["to train it again"] = " ".join([again, *(as_option(*setting) for setting in best.settings.items())])
     width = max(map(len, lines))
     for name, value in lines.items():
         display.out.print(display.bold(f"{name:<{width}}") + f"  {value}")
