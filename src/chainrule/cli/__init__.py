@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,16 @@ from chainrule.version import VERSION
 
 LONGEST = 100
 """Longer names are cut in error messages."""
+
+
+def _flowing(text: str) -> str:
+    """A docstring whose paragraphs are lines, which a terminal of any width can break; examples
+    stay indented.
+    """
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    indents = ["  " if paragraph.startswith("  ") else "" for paragraph in paragraphs]
+    return "\n\n".join(k + " ".join(p.split()) for k, p in zip(indents, paragraphs, strict=True))
+
 
 app = typer.Typer(
     name="chainrule",
@@ -35,7 +46,8 @@ for _command in (
     *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
     *(play.play, check.check, check.data, names.names),
 ):
-    app.command(cls=names.WithNames if _command is train.train else None)(_command)
+    _about = _flowing(_command.__doc__ or "")
+    app.command(cls=names.WithNames if _command is train.train else None, help=_about)(_command)
 
 
 def _version(requested: bool) -> None:

@@ -20,7 +20,7 @@ OUTPUT = ("--output", "-o")
 """The names of the option for the file to write."""
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
-OptionalRun = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The folder of a run.", show_default=False)]
+OptionalRun = Annotated[Path | None, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
 Target = Annotated[
     list[str] | None,
     typer.Option(metavar="COLUMN", help="The column to predict; by default the last; can be repeated for several."),

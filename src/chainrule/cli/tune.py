@@ -13,6 +13,7 @@ from chainrule.cli.logs import make_logs
 from chainrule.cli.options import AsJson, as_option, words_given
 from chainrule.cli.settings import Reading, Recording, Training, with_settings
 from chainrule.cli.train import introduce_data
+from chainrule.errors import at_least
 
 if TYPE_CHECKING:
     from chainrule.tuning import Trial, Tuned
@@ -65,6 +66,7 @@ def tune(
         if storage is None:
             Path(place).parent.mkdir(exist_ok=True)
         check_file(Path(place), "choose another file (--storage)")
+    at_least(f"--trials {trials}: tuning takes at least 1", trials, 1)
     recording.check()
     say = functools.partial(_say, monitor=training.monitor.removeprefix("validation_"))
     chosen = training.arguments()

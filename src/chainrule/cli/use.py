@@ -136,7 +136,7 @@ def evaluate(
     run: RunFolder,
     data: Annotated[
         str | None,
-        typer.Argument(metavar="[DATA]", show_default=False, help="Samples with targets; by default the test set."),
+        typer.Argument(metavar="DATA", show_default=False, help="Samples with targets; by default the test set."),
     ] = None,
     metrics: Metrics = None,
     interval: Annotated[

@@ -96,7 +96,9 @@ class Plan(Kind, Shown):
         is_measured = self.monitor == "loss" or self.monitor in map(measures.name_of, self.metrics)
         require(is_measured, f"the watched metric {self.monitor} is not measured; add it to the metrics")
         delta, threshold = self.min_delta, self.threshold
-        require(is_number(delta, 0, below=math.inf), f"min_delta is {delta!r}; it must be a number, at least 0")
+        require(
+            is_number(delta, 0, below=math.inf), f"{setting('min_delta')} is {delta!r}; it must be a number, at least 0"
+        )
         is_share = isinstance(threshold, str) or threshold is None or (is_number(threshold, 0) and threshold <= 1)
         rule = "it must be a probability from 0 to 1, or the metric by which it is chosen"
         require(is_share, f"the threshold is {threshold!r}; {rule}")
@@ -249,7 +251,7 @@ def _watched(
     """The metrics with the one to watch, and its name; raises SettingError if it can't be
     watched.
     """
-    require(is_number(min_delta, 0), f"min_delta is {min_delta!r}; it must be a number, at least 0")
+    require(is_number(min_delta, 0), f"{setting('min_delta')} is {min_delta!r}; it must be a number, at least 0")
     if isinstance(monitor, str):
         monitor = monitor.removeprefix("validation_")  # as it is called in the history
     if monitor == "loss" and min_delta == 0:
