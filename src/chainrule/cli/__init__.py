@@ -46,8 +46,8 @@ for _command in (
     *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
     *(play.play, check.check, check.data, names.names),
 ):
-    _about = _flowing(_command.__doc__ or "")
-    app.command(cls=names.WithNames if _command is train.train else None, help=_about)(_command)
+    _kind = names.WithNames if _command is train.train else None
+    app.command(cls=_kind, help=_flowing(_command.__doc__ or ""))(_command)
 
 
 def _version(requested: bool) -> None:
