@@ -20,6 +20,9 @@ def test_a_setting_is_an_argument_in_python_and_an_option_on_the_command_line():
         options += ["--no-shuffle", "--patience none", "--progress"]
         assert [setting(*one) for one in chosen] == options
         assert setting("image_size", (28, 32)) == "--image-size 32x28"
+        assert setting("shuffle", False) == "--no-shuffle"
+        assert setting("patience", None) == "--patience none"
+        assert setting("logs", False) == "--log none"
         assert setting("drop", ["a", "b c"]) == "--drop a --drop 'b c'"
     assert setting("task", "regression") == 'task="regression"'
 

@@ -6,9 +6,11 @@ import difflib
 import importlib.util
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Final
 
 
@@ -137,6 +139,18 @@ def integers(what: str, values: Any) -> tuple[int, ...]:
     fits = isinstance(values, list | tuple) and all(map(is_integer, values))
     require(fits, f"{what} is {values!r}; it takes a sequence of integers")
     return tuple(values)
+
+
+def elsewhere() -> str:
+    """What to do if a new folder can't be written."""
+    return f"choose another folder ({setting('folder')})"
+
+
+def check_writable(folder: Path) -> None:
+    """Raise RunError unless a folder can be created at this path."""
+    parent = next(p for p in folder.absolute().parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise RunError(f"{folder}: it can't be written (no permission in {parent}); {elsewhere()}")
 
 
 def require_package(package: str, extra: str, what: str) -> None:

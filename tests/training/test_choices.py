@@ -124,7 +124,7 @@ def test_penalties_are_finite(strength):
 @pytest.mark.parametrize(
     ("weight", "problem"),
     [
-        ("weight", "the sample weights are 'weight'; pass one finite number.*such as frame.'weight'., and drop that"),
+        ("weight", "it is not a table with a column of weights|the sample weights are 'weight'; pass one finite"),
         (["a"] * ROWS, "the sample weights are .'a', 'a'"),
         ([None] * ROWS, "the sample weights are not all usable"),
         (np.ones((ROWS, 1)), "the sample weights are not all usable"),

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from chainrule import train
-from chainrule.data import from_arrays, load
+from chainrule.data import Samples, from_arrays, load
 from chainrule.errors import DataError, RunError, SettingError
 from chainrule.explain import Explanation
 from chainrule.explain.page import page
@@ -289,3 +289,35 @@ def test_a_run_of_a_file_keeps_the_order(tmp_path, monkeypatch):
     assert replace(run.trained, data=run.load_data()).evaluate() == trained.evaluate()
     assert misfit(settings, Settings) is None
     assert misfit({**settings, "order": [None, "good"]}, Settings).startswith("order[0] is None")
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "quantiles 0.05 0.5 0.95"])
+def test_scores_of_an_interval_are_those_of_its_loss(loss):
+    trained = train("8 tanh", "diabetes", loss=loss, epochs=20)
+    scores, expected = trained.interval_scores(), trained.evaluate()
+    assert scores == pytest.approx({name: expected[name] for name in ("coverage_0.9", "interval_width_0.9")}, rel=1e-5)
+    lower, _, upper = trained.interval("diabetes", 0.9)
+    whole = trained.interval_scores("diabetes", 0.9)
+    truth = np.concatenate([trained.held_out(part).targets for part in ("validation", "test")])
+    assert len(truth) < len(lower)
+    assert whole["interval_width_0.9"] == pytest.approx((upper - lower).mean())
+
+
+def test_an_interval_of_classes_in_order_is_scored_in_ranks(ordinal):
+    lower, _, upper = ordinal.interval(X, 0.6)
+    lowest, highest = (np.array([ORDER.index(label) for label in labels]) for labels in (lower, upper))
+    scores = ordinal.interval_scores((X, GRADES[RANKS]), 0.6)
+    assert scores["coverage_0.6"] == pytest.approx(((lowest <= RANKS) & (highest >= RANKS)).mean())
+    assert scores["interval_width_0.6"] == pytest.approx((highest - lowest).mean())
+
+
+def test_scores_of_an_interval_count_weights():
+    trained = train("8 tanh", "diabetes", loss="gaussian", epochs=5)
+    test = trained.data.test
+    weight = np.arange(len(test.x), dtype=np.float64)
+    raw_lower, _, raw_upper = trained.interval(test, 0.5)
+    expected = np.average(raw_upper - raw_lower, weights=weight)
+    weighted = trained.interval_scores(Samples(test.x, test.y, weight), 0.5)
+    assert weighted["interval_width_0.5"] == pytest.approx(expected)
+    with pytest.raises(SettingError, match="has no quantiles"):
+        train("4 tanh", "iris", epochs=1).interval_scores()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -22,6 +23,16 @@ LONGEST = 100
 RARELY = 100_000
 """The new objects after which garbage is collected; Python's default is 700."""
 
+
+def _flowing(text: str) -> str:
+    """A docstring whose paragraphs are lines, which a terminal of any width can break; examples
+    stay indented.
+    """
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    indents = ["  " if paragraph.startswith("  ") else "" for paragraph in paragraphs]
+    return "\n\n".join(k + " ".join(p.split()) for k, p in zip(indents, paragraphs, strict=True))
+
+
 app = typer.Typer(
     name="chainrule",
     no_args_is_help=True,
@@ -39,7 +50,8 @@ for _command in (
     *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
     *(play.play, check.check, check.data, names.names),
 ):
-    app.command(cls=names.WithNames if _command is train.train else None)(_command)
+    _kind = names.WithNames if _command is train.train else None
+    app.command(cls=_kind, help=_flowing(_command.__doc__ or ""))(_command)
 
 
 def _version(requested: bool) -> None:

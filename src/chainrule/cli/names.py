@@ -58,9 +58,7 @@ class WithNames(TyperCommand):
 def names(
     group: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[GROUP]", show_default=False, help="One of " + ", ".join(OPTIONS) + "; by default all."
-        ),
+        typer.Argument(metavar="GROUP", show_default=False, help="One of " + ", ".join(OPTIONS) + "; by default all."),
     ] = None,
     json: AsJson = False,
 ) -> None:

@@ -65,6 +65,7 @@ class Source:
         target_columns: names of the columns of a target that has several; empty if they have none
         order: the categories of an ordered categorical target, from the lowest; empty for others
         may_be_constant: whether all rows may have the same quantity
+        files: the names of the files that a pattern matched; empty for a single one
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -82,6 +83,7 @@ class Source:
     classes: tuple[Any, ...] = ()
     order: tuple[Any, ...] = ()
     may_be_constant: bool = False
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):

@@ -1,4 +1,4 @@
-"""What one part of the samples after the other is made of, in `partial_fit`, and what is a table."""
+"""What `partial_fit` makes of one part of the samples after the other, and what is a table."""
 
 from __future__ import annotations
 

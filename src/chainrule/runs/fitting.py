@@ -13,6 +13,7 @@ from chainrule.engine.threads import most_threads
 from chainrule.errors import DataError, require
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
+from chainrule.runs.recorder import Recorder
 from chainrule.runs.trained import Trained
 from chainrule.training import loop
 from chainrule.training.choice import plan_for
@@ -32,7 +33,7 @@ def train(
     task: str | None = None,
     read: Mapping[str, str] | None = None,
     image_size: Shape | None = None,
-    weight: Array | None = None,
+    weight: Array | str | None = None,
     order: Sequence[Any] | None = None,
     loss: str | Loss | None = None,
     class_weight: ClassWeight | None = None,
@@ -187,6 +188,9 @@ def follow(
     """
     check_callbacks(callbacks)
     most_threads(threads)
+    for callback in callbacks:
+        if isinstance(callback, Recorder):
+            callback.logs = callbacks
     try:
         end = loop.run(plan, data, progress, callbacks, threads)
     finally:

@@ -25,6 +25,7 @@ from chainrule.engine import Position
 from chainrule.errors import ChainruleError, RunError
 from chainrule.runs import folder as files
 from chainrule.runs import state
+from chainrule.runs.logged import LogRecipe
 from chainrule.runs.recipe import from_json
 from chainrule.runs.typed import Count, Matching, Positive, Range, misfit
 from chainrule.training import Plan, Progress
@@ -54,6 +55,7 @@ class Manifest(TypedDict):
     planned: list[tuple[Count, Positive]]
     limit: Positive
     threshold: NotRequired[Annotated[float, Range(0, 1)]]
+    logs: NotRequired[list[LogRecipe]]
     files: dict[str, Hash]
 
 
@@ -85,6 +87,7 @@ class Settings(TypedDict):
     split: NotRequired[str]
     shuffle: NotRequired[Literal[False]]
     order: NotRequired[list[str | int | float | bool]]
+    weight: NotRequired[str]
 
 
 class Rows(TypedDict):
@@ -96,7 +99,9 @@ class Rows(TypedDict):
 
 
 class DataRecipe(TypedDict):
-    """What a run was trained on; the folder is the run's own, where it was recorded."""
+    """What a run was trained on; the folder is the run's own, where it was recorded, the files are
+    those that a pattern matched.
+    """
 
     name: str
     folder: NotRequired[str]
@@ -107,6 +112,7 @@ class DataRecipe(TypedDict):
     settings: Settings | None
     rows: Rows
     target: TargetRecipe
+    files: NotRequired[list[str]]
 
 
 class Versions(TypedDict):

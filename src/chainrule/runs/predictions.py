@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chainrule.arrays import Array
+from chainrule.arrays import Array, Samples
 from chainrule.data import Target
 from chainrule.errors import SettingError, is_number, require
 from chainrule.losses import Loss
@@ -82,6 +82,22 @@ class Meaning:
         """Between which values a target lies with this probability, and the point prediction."""
         lower, upper = self.quantiles(raw, ends(share)).swapaxes(0, 1)
         return Interval(lower, self.decoded(raw), upper)
+
+    def interval_scores(self, raw: Array, samples: Samples, share: float) -> dict[str, float]:
+        """Which share of the targets the intervals hold, and their mean width: of classes in order
+        in ranks.
+        """
+        y = np.asarray(samples.y)
+        lower, upper = self.quantiles(raw, ends(share)).swapaxes(0, 1)
+        if self.target.task == "ordinal":
+            targets = y if y.ndim == 1 else y.argmax(axis=1)
+            lower, upper = self._classes_at(raw, ends(share)).swapaxes(0, 1)
+        else:
+            targets = self._of_columns(self.target.decode(y.reshape(len(raw), -1)))
+        inside = (lower <= targets) & (targets <= upper)
+        measured = {f"coverage_{share:g}": inside, f"interval_width_{share:g}": upper - lower}
+        means = {name: values.reshape(len(raw), -1).mean(axis=1) for name, values in measured.items()}
+        return {name: float(np.average(values, weights=samples.weight)) for name, values in means.items()}
 
     def quantiles(self, raw: Array, levels: Sequence[float]) -> Array:
         """(samples, levels) quantiles; (samples, levels, columns) for several quantities. For

@@ -17,7 +17,7 @@ from chainrule.data.columns import EARLIER
 from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
 from chainrule.runs import folder as files
-from chainrule.runs import loader
+from chainrule.runs import loader, logged
 from chainrule.runs.fitting import check_callbacks, follow
 from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, data_recipe, record_threshold
@@ -81,6 +81,9 @@ class Run(Shown):
         own, notes = trained.summary(), [] if trained.preparation is None else trained.preparation.notes
         about = f"{self.manifest['status']} after {self.manifest['epochs']} epochs, {self.manifest['steps']:,} steps"
         facts = {"data": f"{what}: {sizes} samples", **own.facts}
+        for recipe in self.manifest.get("logs", []):
+            name = {"tensorboard": "TensorBoard", "mlflow": "MLflow"}[recipe["kind"]]
+            facts[name] = logged.opened_by(recipe, self.folder)
         return Summary(str(self.folder), about, facts, own.table, own.curves, notes)
 
     def load_data(self) -> Dataset:
@@ -96,7 +99,7 @@ class Run(Shown):
                 data = self._loaded(what)
                 if data.fingerprint == self.data["fingerprint"]:
                     return self.own_data(data)
-                changed = f"it has changed since the run {self.folder} was trained on it"
+                changed = f"it has changed since the run {self.folder} was trained on it{self._other_files(data)}"
                 raise DataError(f"{data.name}: {changed}; restore it, or train again")
             except ChainruleError as error:  # another file of this name, perhaps
                 problem = problem or error
@@ -118,6 +121,15 @@ class Run(Shown):
             if isinstance(arguments[part], str):
                 arguments[part] = self._places(arguments[part])[0]
         return load(**arguments, preparation=preparation)
+
+    def _other_files(self, data: Dataset) -> str:
+        """Which files a pattern matches now and did not then, or the other way round."""
+        before, now = {*self.data.get("files", ())}, {*data.source.files} if data.source else set[str]()
+        if not before:
+            return ""
+        changes = [f"{what} {', '.join(sorted(names)[:3])}" for what, names in (
+            ("new:", now - before), ("missing:", before - now)) if names]  # fmt: skip
+        return f" ({'; '.join(changes)})" if changes else ""
 
     def _places(self, recorded: str) -> list[str]:
         """Where data that was read from here may be now: here, or as far from the run's folder as
@@ -209,8 +221,9 @@ class Run(Shown):
         callbacks: Sequence[Listener] = (),
         threads: int | None = None,
         progress: bool | None = None,
+        logs: bool = True,
     ) -> Trained:
-        """Continue the run in its folder, bit for bit as if it had never stopped.
+        """Continue the run in its folder, bit for bit as if it had never stopped, and its logs.
 
         Args:
             data: what the run was trained on, in a form of `own_data`, if no file holds it or it
@@ -219,10 +232,12 @@ class Run(Shown):
             callbacks: functions that are called with every event
             threads: the most threads to use
             progress: whether to show a bar; by default in a notebook alone
+            logs: whether to continue the run's logs for TensorBoard and MLflow; one among the
+                callbacks takes the place of that of its kind
 
-        Raises DataError for other data, and RunError if another process is writing to the run, or
-        has resumed it since it was opened, or if it was opened without a function that is its
-        metric.
+        Raises DataError for other data, and RunError if a log is gone, if another process is
+        writing to the run, or has resumed it since it was opened, or if it was opened without a
+        function that is its metric.
         """
         check_callbacks(callbacks)
         plan = self.trained.plan
@@ -239,6 +254,8 @@ class Run(Shown):
             sweep_left(self.folder, self.manifest["files"])  # of a process killed just after its last epoch
             raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more ({setting('epochs')})")
         data = self.own_data(data)
+        known = self.manifest.get("logs", []) if logs else []
+        callbacks = [*callbacks, *logged.continued(known, self.folder, callbacks)]
         recorder = Recorder(self.folder, resume=True)
         try:
             if loader.read_manifest(self.folder) != self.manifest:

@@ -80,9 +80,8 @@ class Trained(Shown):
             DataError: if what it was trained on is no longer known
 
         Examples:
-            >>> import tempfile, chainrule
-            >>> import chainrule
-           >>> trained = chainrule.train("8 tanh", "iris", epochs=2)
+            >>> import chainrule, tempfile
+            >>> trained = chainrule.train("8 tanh", "iris", epochs=2)
             >>> with tempfile.TemporaryDirectory() as parent:
             ...     trained.save(f"{parent}/iris")
             ...     same = chainrule.open(f"{parent}/iris")
@@ -241,6 +240,28 @@ class Trained(Shown):
     @property
     def _meaning(self) -> Meaning:
         return Meaning(self.target, self.plan.loss, self.threshold)
+
+    def interval_scores(self, what: Any = None, share: float = 0.9, threads: int | None = None) -> dict[str, float]:
+        """How good the predicted intervals of this share are: which share of the targets they hold
+        ("coverage_0.9") and their mean width ("interval_width_0.9") in the target's own units, of
+        classes in order in ranks.
+
+        Args:
+            what: what to measure on, as in `evaluate`; by default the test set
+            share: the probability with which an interval is to hold a target
+            threads: with at most so many
+
+        Raises SettingError for a network that predicts no such interval, as in `interval`.
+
+        Examples:
+            >>> import chainrule
+            >>> trained = chainrule.train("8 tanh", "diabetes", loss="gaussian", epochs=20)
+            >>> scores = trained.interval_scores(share=0.5)
+            >>> scores["interval_width_0.5"] < trained.interval_scores(share=0.9)["interval_width_0.9"]
+            True
+        """
+        samples = self._samples(what)
+        return self._meaning.interval_scores(self._outputs(np.asarray(samples.x), threads), samples, share)
 
     def quantiles_of(self, prediction: Array, levels: Sequence[float]) -> Array:
         """Quantiles, as in `quantiles`, from the network's output."""

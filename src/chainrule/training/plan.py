@@ -32,6 +32,7 @@ from chainrule.training import defaults, history
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight, weighted
 from chainrule.training.metrics import Choice, Chosen, Metric
+from chainrule.training.selection import Selection
 from chainrule.training.threshold import require_two_classes
 
 Layers = str | Layer | Sequence[Layer] | Network
@@ -66,6 +67,7 @@ class Plan(Kind, Shown):
         threshold: from which probability on the second of two classes is predicted, or the name of
             the metric by which that is chosen on the validation set; None for the more probable
             class
+        selection: what validation chose for the plan; None if everything was given or is fixed
     """
 
     network: Network
@@ -81,6 +83,7 @@ class Plan(Kind, Shown):
     monitor: str = "loss"
     min_delta: float = 0.0
     threshold: str | float | None = None
+    selection: Selection | None = None
 
     def __post_init__(self) -> None:
         epochs, patience, size = self.epochs, self.patience, self.batch_size
@@ -93,7 +96,9 @@ class Plan(Kind, Shown):
         is_measured = self.monitor == "loss" or self.monitor in map(measures.name_of, self.metrics)
         require(is_measured, f"the watched metric {self.monitor} is not measured; add it to the metrics")
         delta, threshold = self.min_delta, self.threshold
-        require(is_number(delta, 0, below=math.inf), f"min_delta is {delta!r}; it must be a number, at least 0")
+        require(
+            is_number(delta, 0, below=math.inf), f"{setting('min_delta')} is {delta!r}; it must be a number, at least 0"
+        )
         is_share = isinstance(threshold, str) or threshold is None or (is_number(threshold, 0) and threshold <= 1)
         rule = "it must be a probability from 0 to 1, or the metric by which it is chosen"
         require(is_share, f"the threshold is {threshold!r}; {rule}")
@@ -126,6 +131,8 @@ class Plan(Kind, Shown):
             "optimizer": " > ".join(map(described, self.optimizer.stages)),
             "batches": f"of {self.batch_size:,} samples, seed {self.seed}",
         }
+        if self.selection is not None:
+            facts[self.selection.what] = str(self.selection)
         if self.patience is not None:
             delta = f" by more than {self.min_delta:g}" if self.min_delta else ""
             watched = history.label(f"validation_{self.monitor}")
@@ -248,7 +255,7 @@ def _watched(
     """The metrics with the one to watch, and its name; raises SettingError if it can't be
     watched.
     """
-    require(is_number(min_delta, 0), f"min_delta is {min_delta!r}; it must be a number, at least 0")
+    require(is_number(min_delta, 0), f"{setting('min_delta')} is {min_delta!r}; it must be a number, at least 0")
     if isinstance(monitor, str):
         monitor = monitor.removeprefix("validation_")  # as it is called in the history
     if monitor == "loss" and min_delta == 0:
