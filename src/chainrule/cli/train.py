@@ -234,6 +234,10 @@ def _penalties(text: str | None) -> list[Any]:
         raise SettingError(f"--penalty {text!r}: {error}; write 'l2 0.001' or 'elastic 0.001 0.001'") from None
 
 
+MOST_TARGETS = 10
+"""Of more quantities, the scores of the first are shown when training ends."""
+
+
 class _Example:
     """A listener that keeps the step to show at the end: the last update of the first epoch."""
 
@@ -293,16 +297,19 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     from chainrule.explain import Explanation, gradient_line, telling_weight, update_line
     from chainrule.training.metrics import name_of
 
-    metrics = trained.evaluate() if data.test is not None else {}
+    report = trained.report() if data.test is not None else None
+    metrics, of_each = (report.metrics, report.quantities) if report else ({}, ())
     progress = trained.progress
     if json:
         display.print_json({
             "run": str(folder), "reason": trained.reason, "threshold": trained.threshold,
             "epochs": progress.epoch, "steps": progress.position.step,
-            "test": metrics, "history": list(trained.history),
+            "test": metrics, **({"test_targets": [one.as_json() for one in of_each]} if of_each else {}),
+            "history": list(trained.history),
         })  # fmt: skip
         return
-    watched = display.label(f"validation_{trained.plan.monitor}")
+    target = trained.target
+    watched = display.label(f"validation_{trained.plan.monitor}", target)
     reasons = {
         "complete": "completed all epochs",
         "early": f"stopped early: the {watched} no longer improved",
@@ -319,7 +326,13 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     own = [*map(name_of, trained.plan.metrics), trained.plan.monitor]
     covered = [name for name in metrics if name.startswith("coverage")]
     shown = [name for name in dict.fromkeys((*best[data.task], *own, *covered)) if name in metrics and name != "loss"]
-    lines = {f"test {display.label(name)}": display.number(name, metrics[name]) for name in shown}
+    lines = {f"test {display.label(name, target)}": display.number(name, metrics[name]) for name in shown}
+    for one in of_each[:MOST_TARGETS]:
+        lines[f"test {one_line(one.name)}"] = ", ".join(
+            f"{display.label(name)} {display.number(name, one.metrics[name])}" for name in best[data.task]
+        )
+    if len(of_each) > MOST_TARGETS:
+        lines["other targets"] = f"{len(of_each) - MOST_TARGETS}, in the report of evaluate"
     if trained.decision:
         lines["threshold"] = one_line(trained.decision)
     if example.record is not None:

@@ -121,7 +121,9 @@ def _conclude(tuned: Tuned, metrics: dict[str, float], folder: Path, storage: st
         "best": f"trial {best.number}: {_in_words(best.settings)}",
         "validation loss": f"{best.loss:.4g}",
     }
-    lines |= {f"test {display.label(name)}": display.number(name, value) for name, value in metrics.items()}
+    lines |= {
+        f"test {display.label(name, tuned.data.target)}": display.number(name, value) for name, value in metrics.items()
+    }
     lines |= {"run": str(folder)}
     if best.settings:
         options = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in best.settings.items())
