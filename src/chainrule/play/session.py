@@ -120,7 +120,8 @@ class Session:
         self._closed.set()
         if self._recorded is not None:
             self._recorded.close()
-        self._thread.join(timeout=5)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
 
     # The thread
 
