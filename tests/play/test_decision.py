@@ -30,7 +30,8 @@ WORDS = f"the threshold {THRESHOLD}, from which on malignant is predicted instea
 def run(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("runs") / "tumours"
     trained = train(
-        "4 tanh", DATA, epochs=8, optimizer="adam 0.005", threshold=THRESHOLD, loss=request.param or None, patience=None,
+        "4 tanh", DATA, epochs=8, optimizer="adam 0.005", threshold=THRESHOLD, loss=request.param or None,
+        patience=None,
         callbacks=[Recorder(folder)],
     )  # fmt: skip
     assert trained.threshold == THRESHOLD

@@ -105,7 +105,8 @@ class Report(Shown):
 
     def as_json(self) -> dict[str, Any]:
         """The report as values that JSON can represent, except for NaN and infinity."""
-        fields: dict[str, Any] = {"samples": self.samples, "metrics": self.metrics, "averages": self.averages}
+        fields: dict[str, Any] = {"samples": self.samples, "metrics": self.metrics}
+        fields |= {"averages": self.averages} if self.averages else {}
         if self.quantities:
             fields["targets"] = [one.as_json() for one in self.quantities]
         if self.confusion is None:
