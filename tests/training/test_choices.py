@@ -56,7 +56,7 @@ def is_needed(field):
         ({"metrics": [lambda truth, guess: 1.0]}, "a metric's name is '<lambda>'; name it by a word"),
         ({"metrics": [None]}, "unknown metric for classification None; choose one of accuracy, .* pass a function"),
         ({"metrics": "acuracy"}, "unknown metric for classification 'acuracy'; did you mean 'accuracy'"),
-        ({"metrics": "jaccard_samples"}, "'jaccard_samples': scikit-learn refuses 2 classes: Samplewise"),
+        ({"metrics": "jaccard_samples"}, "unknown metric for classification 'jaccard_samples': it is for multilabel"),
         ({"metrics": 3}, r"the metrics are 3; pass their names, such as \['accuracy', 'balanced_accuracy'\], or func"),
         ({"monitor": "r2"}, "unknown metric for classification 'r2': it is for regression"),
         ({"monitor": "roc_auc", "validation": 0.0}, r"of which there is none; set rows aside \(validation=0.1\)"),

@@ -104,8 +104,12 @@ def test_the_metrics_are_those_of_scikit_learn(trained):
     expected = {
         "accuracy": sklearn.metrics.accuracy_score(truth, guess),
         "f1": sklearn.metrics.f1_score(truth, guess, average="macro"),
+        "precision": sklearn.metrics.precision_score(truth, guess, average="macro"),
+        "recall": sklearn.metrics.recall_score(truth, guess, average="macro"),
         "roc_auc": sklearn.metrics.roc_auc_score(truth, p),
+        "average_precision": sklearn.metrics.average_precision_score(truth, p),
         "hamming_loss": sklearn.metrics.hamming_loss(truth, guess),
+        "calibration_error": scores["calibration_error"],  # which scikit-learn lacks: see test_label_scores
         "loss": np.mean([sklearn.metrics.log_loss(truth[:, k], p[:, k]) for k in range(3)]),
     }
     assert scores == pytest.approx(expected, rel=1e-5)

@@ -114,6 +114,10 @@ def _resume(folder: Path, epochs: int | None, threads: int | None, json: bool, l
     _conclude(trained, dataset, folder, example, json)
 
 
+MOST_TARGETS = 10
+"""Of more quantities, the scores of the first are shown when training ends."""
+
+
 class _Example:
     """A listener that keeps the step to show at the end: the last update of the first epoch."""
 
@@ -188,16 +192,19 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     from chainrule.runs.loader import read_manifest
     from chainrule.training.metrics import name_of
 
-    metrics = trained.evaluate() if data.test is not None else {}
+    report = trained.report() if data.test is not None else None
+    metrics, of_each = (report.metrics, report.quantities) if report else ({}, ())
     progress, logs = trained.progress, read_manifest(folder).get("logs", [])
     if json:
         display.print_json({
             "run": str(folder), "reason": trained.reason, "threshold": trained.threshold,
             "epochs": progress.epoch, "steps": progress.position.step,
-            "test": metrics, "logs": logs, "history": list(trained.history),
+            "test": metrics, **({"test_targets": [one.as_json() for one in of_each]} if of_each else {}),
+            "logs": logs, "history": list(trained.history),
         })  # fmt: skip
         return
-    watched = display.label(f"validation_{trained.plan.monitor}")
+    target = trained.target
+    watched = display.label(f"validation_{trained.plan.monitor}", target)
     reasons = {
         "complete": "completed all epochs",
         "early": f"stopped early: the {watched} no longer improved",
@@ -214,7 +221,13 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     own = [*map(name_of, trained.plan.metrics), trained.plan.monitor]
     covered = [name for name in metrics if name.startswith("coverage")]
     shown = [name for name in dict.fromkeys((*best[data.task], *own, *covered)) if name in metrics and name != "loss"]
-    lines = {f"test {display.label(name)}": display.number(name, metrics[name]) for name in shown}
+    lines = {f"test {display.label(name, target)}": display.number(name, metrics[name]) for name in shown}
+    for one in of_each[:MOST_TARGETS]:
+        lines[f"test {one_line(one.name)}"] = ", ".join(
+            f"{display.label(name)} {display.number(name, one.metrics[name])}" for name in best[data.task]
+        )
+    if len(of_each) > MOST_TARGETS:
+        lines["other targets"] = f"{len(of_each) - MOST_TARGETS}, in the report of evaluate"
     if trained.decision:
         lines["threshold"] = one_line(trained.decision)
     if example.record is not None:

@@ -68,12 +68,12 @@ def tune(
         check_file(Path(place), "choose another file (--storage)")
     at_least(f"--trials {trials}: tuning takes at least 1", trials, 1)
     recording.check()
-    say = functools.partial(_say, monitor=training.monitor.removeprefix("validation_"))
     chosen = training.arguments()
     dataset = load(data, **reading.arguments(), seed=training.seed, **for_loss(chosen["loss"]))
     training.check(dataset)
     if not json:
         introduce_data(dataset)
+    say = functools.partial(_say, monitor=display.label(training.monitor.removeprefix("validation_"), dataset.target))
     callback = None if json else say
     tuned = search(dataset, trials, storage=place, callback=callback, threads=training.threads, **chosen)
     recorder = recording.recorder(data)
@@ -93,7 +93,7 @@ def tune(
 
 def _say(trial: Trial, monitor: str) -> None:
     words = {"pruned": "ended early", "failed": "a quantity was not finite"}
-    result = words.get(trial.state) or f"validation {display.label(monitor)} {trial.value:.4g}"
+    result = words.get(trial.state) or f"validation {monitor} {trial.value:.4g}"
     display.err.print(f"trial {trial.number}: {_in_words(trial.settings)}: {result}")
 
 
@@ -109,9 +109,11 @@ def _conclude(tuned: Tuned, metrics: dict[str, float], folder: Path, storage: st
     lines = {
         "trials": ", ".join(f"{count} {state}" for state, count in counts.items() if count) + f", in {storage}",
         "best": f"trial {best.number}: {_in_words(best.settings)}",
-        f"validation {display.label(tuned.monitor)}": f"{best.value:.4g}",
+        f"validation {display.label(tuned.monitor, tuned.data.target)}": f"{best.value:.4g}",
     }
-    lines |= {f"test {display.label(name)}": display.number(name, value) for name, value in metrics.items()}
+    lines |= {
+        f"test {display.label(name, tuned.data.target)}": display.number(name, value) for name, value in metrics.items()
+    }
     lines |= {"run": str(folder)}
     lines["to train it again"] = " ".join([again, *(as_option(*setting) for setting in best.settings.items())])
     width = max(map(len, lines))

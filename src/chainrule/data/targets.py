@@ -57,6 +57,10 @@ class Target:
             return (self.name,)
         return self.columns or numbered(self.name, self.width)
 
+    def column(self, k: int) -> Target:
+        """One of several quantities, as a target of its own."""
+        return Target(self.task, self.names[k], mean=self.mean[k : k + 1], deviation=self.deviation[k : k + 1])
+
     @property
     def about(self) -> str:
         """The task, and how much there is to predict, in words."""

@@ -93,7 +93,15 @@ def _of_run(
     step = run.manifest["steps"] - 1 if step is None else step
     record = run.at(step, data)  # which fails for a step that the run does not have
     problem = run.timeline(data).problem_at(step)
-    return Explanation(problem, record, data.training, weight or telling_weight(record, layout), data=data, **shown)
+    return Explanation(
+        problem,
+        record,
+        data.training,
+        weight or telling_weight(record, layout),
+        data=data,
+        **shown,
+        threshold=run.trained.threshold,
+    )
 
 
 def _of_network(

@@ -21,6 +21,7 @@ def fields(e: Explanation) -> dict[str, Any]:
         "rounding_bound": e.rounding.bound,
         "numerical_gradient": proof.numerical_gradient,
         "samples": [*(_sample(e, term) for term in e.samples), *(_penalty(*penalty) for penalty in e.penalties)],
+        **({} if e.decision is None else {"threshold": e.threshold, "predicted": e.decision.label}),
         "chain": None if e.chain is None else _link(e.chain),
         "paths": [
             {

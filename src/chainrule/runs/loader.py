@@ -30,6 +30,7 @@ from chainrule.runs.recipe import from_json
 from chainrule.runs.typed import Count, Matching, Positive, Range, misfit
 from chainrule.training import Plan, Progress
 from chainrule.training import metrics as measures
+from chainrule.training.catalog import NAMES
 from chainrule.training.plan import outputs_for
 from chainrule.training.stopping import followed
 from chainrule.training.threshold import require_two_classes
@@ -414,7 +415,7 @@ def _is_possible(metric: str, value: float, record: dict[str, Any], rows: int) -
         return 0 <= value <= 1
     if metric == "loss":
         return not math.isnan(value) and value != -math.inf
-    if not math.isfinite(value) and metric in measures.REGRESSION:  # as some predictions are not
+    if not math.isfinite(value) and metric in NAMES["regression"]:  # as some predictions are not
         undefined = metric == "r2" and rows < 2 and math.isnan(value)
         return undefined or not math.isfinite(record["validation_loss"])
     if math.isnan(value):

@@ -25,10 +25,11 @@ from chainrule.runs.recorder import Recorder, copy, record_threshold
 from chainrule.summary import Shown, Summary
 from chainrule.training import history, loop
 from chainrule.training import metrics as measures
+from chainrule.training.catalog import by_default
 from chainrule.training.loop import History, Progress
-from chainrule.training.metrics import Choice
+from chainrule.training.metrics import Choice, Chosen
 from chainrule.training.plan import Plan
-from chainrule.training.report import Report, report_on
+from chainrule.training.report import Report, report_on, report_on_labels, report_on_quantities
 from chainrule.training.threshold import require_two_classes
 
 HELD_OUT = ("validation", "test")
@@ -131,7 +132,7 @@ class Trained(Shown):
         if self.decision:
             facts["threshold"] = self.decision
         if self.epoch:
-            facts |= history.words(self.history[self.epoch - 1])
+            facts |= history.words(self.history[self.epoch - 1], self.target)
         ended = {"early": "stopped early", "complete": "complete"}.get(self.reason, self.reason)
         about = f"{self.progress.epoch:,} epochs, {ended}"
         if self.epoch != self.progress.epoch:
@@ -146,7 +147,9 @@ class Trained(Shown):
         metric, name = self.plan.threshold, self.target.classes[1:2]
         if metric is None and self.threshold is None:
             return ""
-        by = f", chosen on the validation set by {history.label(metric)}" if isinstance(metric, str) else ""
+        by = (
+            f", chosen on the validation set by {history.label(metric, self.target)}" if isinstance(metric, str) else ""
+        )
         if self.threshold is None:
             return f"0.5, not yet{by}: training did not end; resume it"
         return f"{self.threshold:.4g} or more: {name[0]}{by}"
@@ -374,31 +377,37 @@ class Trained(Shown):
         ("interval_width_0.9"). For a Gaussian the negative log-likelihood, the coverage and the
         width of the interval of 0.9. All but "loss" are in the target's own units.
 
+        Of several quantities, each metric is the mean over them (uniform_average in scikit-learn),
+        and what has a unit, such as the mean absolute error, is measured only if `metrics` names
+        it; `report` has every quantity's own metrics.
+
         Args:
             what: what to evaluate on; by default the test set
             metrics: which to measure besides the loss; by default those of chainrule for the task
                 and the loss, and those that were measured during training
             threads: with at most so many
         """
-        return self._measured(self._samples(what), metrics, threads)
+        return self._measured(self._samples(what), self._chosen(metrics), metrics is None, threads)
+
+    def _chosen(self, metrics: Choice | Sequence[Choice] | None) -> tuple[Chosen, ...]:
+        if metrics is None:
+            return tuple(dict.fromkeys((*by_default(self.target), *self.plan.metrics)))
+        return measures.check(metrics, self.target)
 
     def _measured(
-        self, samples: Samples, metrics: Choice | Sequence[Choice] | None, threads: int | None
+        self, samples: Samples, chosen: Sequence[Chosen], with_scores: bool, threads: int | None
     ) -> dict[str, float]:
-        if metrics is None:
-            chosen = tuple(dict.fromkeys((*measures.names(self.target.task), *self.plan.metrics)))
-        else:
-            chosen = measures.check(metrics, self.target)
         return loop.evaluate(
             self.plan, self.target, samples, self.parameters, self.statistics, chosen, self._engine(threads),
-            threshold=self.threshold, scores=metrics is None,
+            threshold=self.threshold, scores=with_scores,
         )  # fmt: skip
 
     def report(
         self, what: Any = None, metrics: Choice | Sequence[Choice] | None = None, threads: int | None = None
     ) -> Report:
-        """What `evaluate` measures and, for classes, the confusion matrix, the metrics of each
-        class and how well the probabilities are calibrated. Printed, it is a page of text.
+        """What `evaluate` measures and more. Of classes and labels: the scores of each, what is
+        confused with what, and how well the probabilities are calibrated. Of several quantities:
+        the metrics of each in its own unit. Printed, it is a page of text.
 
         The arguments are those of `evaluate`.
 
@@ -409,13 +418,18 @@ class Trained(Shown):
             >>> report.confusion.shape, report.classes[0].label
             ((3, 3), 'setosa')
         """
-        samples = self._samples(what)
-        measured = self._measured(samples, metrics, threads)
-        if not self.target.is_class:
-            return Report(len(samples.x), measured)
+        samples, target, loss = self._samples(what), self.target, self.plan.loss
+        chosen, is_default = self._chosen(metrics), metrics is None
+        measured = self._measured(samples, chosen, is_default, threads)
         y, outputs = np.asarray(samples.y), self._outputs(np.asarray(samples.x), threads)
-        classified = measures.classify(self.target.width, self.plan.loss, outputs, y, samples.weight, self.threshold)
-        return report_on(self.target, classified, measured, self.threshold, samples.weight is not None)
+        is_weighted = samples.weight is not None
+        if target.task == "regression":
+            of_each = dict.fromkeys((*measures.names(target.task), *chosen)) if is_default else chosen
+            return report_on_quantities(target, loss, outputs, y, measured, (*of_each,), samples.weight, is_default)
+        if target.task == "multilabel":
+            return report_on_labels(target, measures.label(loss, outputs, y, samples.weight), measured, is_weighted)
+        classified = measures.classify(target.width, loss, outputs, y, samples.weight, self.threshold)
+        return report_on(target, classified, measured, self.threshold, is_weighted)
 
     def _samples(self, what: Any) -> Samples:
         if what is None:
