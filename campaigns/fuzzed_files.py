@@ -207,7 +207,7 @@ def read(kind: str, content: bytes, folder: Path, prepares: bool = True) -> str:
     import numpy as np
 
     from chainrule.data import find_samples, load
-    from chainrule.data.dataset import find
+    from chainrule.data.finding import find
     from chainrule.data.preparation import Preparation
     from chainrule.errors import ChainruleError
     from chainrule.play.upload import Choice, Upload

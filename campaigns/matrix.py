@@ -325,7 +325,7 @@ def of_bad_cells(column: str, container: str) -> Iterator[Cell]:
         swapped = with_column(frame, column, COLUMNS[kind].values)
         words = "" if column in SWAPS[kind] else f"column {column!r}"
         yield f"column of {kind}", lambda t=swapped, w=words: judged(written(t, container), w, before, [])
-    missing = f"column {column!r}, which the run was trained on, is missing"
+    missing = f"column {column!r}, which the training data has, is missing"
     yield "no such column", lambda: judged(written(frame.drop(column), container), missing, before, others)
     yield "one row", lambda: [alone(row) for row in range(0, ROWS, 13)]
     turned = frame.select(reversed(frame.columns)).with_columns(pl.lit("x").alias("another"))

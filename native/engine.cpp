@@ -88,7 +88,9 @@ template <class T> void Engine<T>::check_loss(int prediction) const {
                 (loss.classes || kind != LossKind::ordinal),
             "the target does not fit the loss");
     const size_t classes = kind == LossKind::ordinal ? size_t(outputs) + 1
-                           : kind == LossKind::binary || outputs == 1 ? 2 : size_t(outputs);
+                           : kind == LossKind::binary ? 2 * size_t(outputs)
+                           : outputs == 1             ? 2
+                                                      : size_t(outputs);
     require(!given || given == classes, "there must be one weight for each class");
 }
 

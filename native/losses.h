@@ -41,11 +41,10 @@ template <class T> Vec<T> categorical(const LossInputs<T>& s) {
 }
 
 template <class T> Vec<T> binary(const LossInputs<T>& s) {
-    const T no_weight = s.weight(0), yes_weight = s.weight(1);
     Vec<T> loss = {};
     for (long k = 0; k < s.outputs; ++k) {
         const Vec<T> z = s.at(s.z, k), t = s.at(s.t, k) * (1 - s.number) + s.number / 2;
-        const Vec<T> no = (1 - t) * no_weight, yes = t * yes_weight;
+        const Vec<T> no = (1 - t) * s.weight(2 * k), yes = t * s.weight(2 * k + 1);
         loss += yes * softplus_of<T>(-z) + no * softplus_of<T>(z);
         s.put(k, (no * sigmoid_of<T>(z) - yes * sigmoid_of<T>(-z)) / T(s.outputs));
     }

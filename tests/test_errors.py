@@ -10,13 +10,19 @@ from chainrule.errors import DataError, setting, settings_written
 
 
 def test_a_setting_is_an_argument_in_python_and_an_option_on_the_command_line():
-    chosen = [("task", "regression"), ("batch_size", 10), ("read", {"zip code": "category"}), ("penalties", None)]
+    chosen = [("task", "regression"), ("batch_size", 10), ("read", {"zip code": "category"}), ("penalties",)]
+    chosen += [("shuffle", False), ("patience", None), ("progress", True)]
     arguments = ['task="regression"', "batch_size=10", 'read={"zip code": "category"}', "penalties"]
+    arguments += ["shuffle=False", "patience=None", "progress=True"]
     assert [setting(*one) for one in chosen] == arguments
     with settings_written(as_option):
         options = ["--task regression", "--batch-size 10", "--read 'zip code'=category", "--penalty"]
+        options += ["--no-shuffle", "--patience none", "--progress"]
         assert [setting(*one) for one in chosen] == options
         assert setting("image_size", (28, 32)) == "--image-size 32x28"
+        assert setting("shuffle", False) == "--no-shuffle"
+        assert setting("patience", None) == "--patience none"
+        assert setting("logs", False) == "--log none"
         assert setting("drop", ["a", "b c"]) == "--drop a --drop 'b c'"
     assert setting("task", "regression") == 'task="regression"'
 

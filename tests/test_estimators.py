@@ -38,7 +38,6 @@ HOUSES.loc[3, "size"] = None
 PRICE = pd.Series(100 + 10 * X[:, 0] + 20 * (HOUSES["city"] == "Bern"), name="price")
 NOT_APPLICABLE = {
     "check_array_api_input",  # needs an environment variable, and an estimator that supports it
-    "check_classifiers_multilabel_output_format_decision_function",  # there is no decision_function
 }
 
 
@@ -60,10 +59,13 @@ def test_chainrule_alone_does_not_import_scikit_learn():
 def test_an_estimator_is_cloned_with_its_settings_and_has_those_of_train():
     classifier = Classifier("3 relu", class_weight="balanced", penalties=("l2 0.001",), read={"a": "category"})
     assert clone(classifier).get_params() == classifier.get_params()
-    others = {"seed", "test", "data", "target", "drop", "task", "image_size", "threshold", "weight", "order"}
-    others |= {"split", "shuffle", "threads", "progress"}
-    assert set(chainrule.train.__kwdefaults__) - others <= set(classifier.get_params())
-    assert set(classifier.get_params()) - set(Regressor().get_params()) == {"class_weight"}
+    of_train, own = dict(chainrule.train.__kwdefaults__), classifier.get_params()
+    called_otherwise = {"data", "target", "weight", "seed", "test"}  # X, y, sample_weight, random_state, score
+    of_pictures = {"image_size"}
+    assert set(of_train) - called_otherwise - of_pictures == set(own) - {"warm_start", "random_state"}
+    assert set(own) - set(Regressor().get_params()) == {"class_weight", "threshold", "order"}
+    other_defaults = {name for name in set(of_train) & set(own) if of_train[name] != Classifier().get_params()[name]}
+    assert other_defaults == {"validation", "dtype", "progress"}
     assert is_classifier(classifier)
     assert is_regressor(Regressor())
 
@@ -130,8 +132,9 @@ def test_frames_with_columns_of_any_kind(form):
         regressor.predict(HOUSES.rename(columns={"size": "area"}))
     read = Regressor(**FAST, read={"size": "category"}).fit(frame, PRICE)
     assert dict(read.trained_.preparation.columns)["size"] == "category"
-    with pytest.raises(ValueError, match="read says what to read a table's columns as"):
-        Regressor(read={"x0": "category"}).fit(X, Y)
+    for setting in ({"read": {"x0": "category"}}, {"drop": "x0"}):
+        with pytest.raises(ValueError, match="read and drop are about a table's columns"):
+            Regressor(**setting).fit(X, Y)
 
 
 def test_frames_and_arrays_stand_for_each_other():
@@ -347,3 +350,156 @@ def test_what_can_not_be_trained_on_is_a_value_error_or_a_type_error(x, y, probl
         Classifier().fit(x, y)
     with pytest.raises(ValueError, match="at least one non-zero number"):
         Regressor().fit(X, Y, sample_weight=np.zeros(200))
+
+
+RANKS = np.digitize(Y + 0.5 * RANDOM.normal(size=200), [-2, 0, 2])
+ORDER = ["superb", "awful", "good", "fair"]
+
+
+def test_classes_in_order_are_sorted_as_scikit_learn_sorts_them_and_learned_in_their_order():
+    y = np.array(ORDER)[RANKS]
+    categories = pd.Series(pd.Categorical(y, categories=[*ORDER, "unused"], ordered=True))
+    given, inherent = Classifier(**FAST, order=ORDER).fit(X, y), Classifier(**FAST).fit(X, categories)
+    for classifier in (given, inherent):
+        trained = classifier.trained_
+        assert trained.target.task == "ordinal"
+        assert trained.target.classes == tuple(ORDER)
+        assert classifier.classes_.tolist() == sorted(ORDER)
+        np.testing.assert_array_equal(classifier.predict(X), trained.predict(X))
+        of_ranks = dict(zip(ORDER, trained.probabilities(X).T, strict=True))
+        for label, column in zip(classifier.classes_, classifier.predict_proba(X).T, strict=True):
+            np.testing.assert_allclose(column, of_ranks[label], rtol=1e-6)
+        scores = classifier.decision_function(X)
+        np.testing.assert_array_equal(classifier.classes_[scores.argmax(axis=1)], classifier.predict(X))
+        assert classifier.score(X, y) > 0.5
+    assert cross_val_score(Classifier(**FAST, order=ORDER), X, y, cv=3, scoring="neg_log_loss").mean() > -1.2
+    assert Classifier(**FAST, task="classification").fit(X, categories).trained_.target.task == "classification"
+    unseen = Classifier(**FAST, order=[*ORDER, "best"]).fit(X, y)
+    assert unseen.classes_.tolist() == sorted([*ORDER, "best"])
+    assert unseen.predict_proba(X).shape == (200, 5)
+    numbers = Classifier(**FAST, task="ordinal").fit(X, RANKS)
+    assert numbers.trained_.target.classes == (0, 1, 2, 3)
+    assert Classifier(**FAST, loss="ordinal").fit(X, RANKS).trained_.target.task == "ordinal"
+    partial = Classifier(**FAST, order=ORDER)
+    for _ in range(20):
+        partial.partial_fit(X[:50], y[:50], classes=sorted(ORDER))
+    assert partial.score(X, y) > 0.4
+    with pytest.raises(ValueError, match=r"the order of the classes .* is not known; list them"):
+        Classifier(task="ordinal").fit(X, y)
+    with pytest.raises(ValueError, match=r"Classifier: the task is 'regression'; it is one of classification, ordinal"):
+        Classifier(task="regression").fit(X, y)
+
+
+def test_a_regressor_of_few_values_predicts_their_mean_and_intervals():
+    stars = Regressor(**FAST, task="ordinal").fit(X, RANKS + 1)
+    mean = stars.trained_.probabilities(X) @ [1, 2, 3, 4]
+    np.testing.assert_allclose(stars.predict(X), mean, rtol=1e-6)
+    assert stars.score(X, RANKS + 1) > 0.7
+    lower, point, upper = stars.predict_interval(X, 0.8)
+    assert ((lower <= RANKS + 1) & (upper >= RANKS + 1)).mean() > 0.8
+    np.testing.assert_array_equal(point, stars.predict(X))
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "quantiles 0.1 0.5 0.9"])
+def test_intervals(loss):
+    regressor = Regressor(**FAST, loss=loss).fit(X, Y)
+    lower, point, upper = regressor.predict_interval(X, 0.8)
+    assert (lower <= point).all()
+    assert (point <= upper).all()
+    assert 0.5 < ((lower <= Y) & (upper >= Y)).mean() <= 1
+    several = Regressor(**FAST, loss=loss).fit(X, X[:, :2])
+    assert several.predict_interval(X, 0.8).upper.shape == (200, 2)
+    with pytest.raises(ValueError, match=r"predicts no quantiles; for 0.1 and 0.9, train with the loss"):
+        Regressor(**FAST).fit(X, Y).predict_interval(X, 0.8)
+
+
+def test_a_threshold_is_given_or_chosen_on_validation_rows():
+    y = np.where(Y + RANDOM.normal(size=200) > 1.5, "yes", "no")
+    plain = Classifier(**FAST).fit(X, y)
+    for threshold in (0.2, "balanced_accuracy"):
+        decided = Classifier(**FAST, threshold=threshold).fit(X, y)
+        p, chosen = decided.predict_proba(X)[:, 1], decided.trained_.threshold
+        np.testing.assert_array_equal(decided.predict(X) == "yes", p >= chosen)
+        np.testing.assert_array_equal(decided.decision_function(X) > 0, p > chosen)
+    assert (Classifier(**FAST, threshold=0.2).fit(X, y).predict(X) == "yes").mean() > (plain.predict(X) == "yes").mean()
+    assert len(decided.trained_.data.validation.x) == 20
+    with pytest.raises(ValueError, match=r"threshold .* no.*; set validation=0.1, or pass validation=\(X, y\)"):
+        Classifier(**FAST, threshold="f1", validation=0).fit(X, y)
+    with pytest.raises(ValueError, match=r"for partial_fit, pass validation=\(X, y\) of their own"):
+        Classifier(**FAST, threshold="f1").partial_fit(X, y, classes=["no", "yes"])
+    partial = Classifier(**FAST, threshold="f1", validation=(X, y)).partial_fit(X, y, classes=["no", "yes"])
+    first = partial.trained_.threshold
+    for _ in range(5):
+        partial.partial_fit(X, y)
+    assert partial.trained_.threshold != first
+
+
+def test_decision_functions_agree_with_predictions():
+    two, three, labels = Y > 0, np.digitize(Y, [-1, 1]), (X > 0).astype(int)
+    for loss in (None, "hinge", "cross_entropy", "focal"):
+        classifier = Classifier(**FAST, loss=loss).fit(X, two)
+        np.testing.assert_array_equal(classifier.decision_function(X) > 0, classifier.predict(X))
+        classifier = Classifier(**FAST, loss=loss).fit(X, three)
+        np.testing.assert_array_equal(classifier.decision_function(X).argmax(axis=1), classifier.predict(X))
+    classifier = Classifier(**FAST).fit(X, labels)
+    np.testing.assert_array_equal(classifier.decision_function(X) > 0, classifier.predict(X))
+    for order in (["low", "top"], ["top", "low"]):
+        classifier = Classifier(**FAST, order=order).fit(X, np.array(["low", "top"])[two * 1])
+        np.testing.assert_array_equal(classifier.decision_function(X) > 0, classifier.predict(X) == "top")
+        assert classifier.score(X, np.array(["low", "top"])[two * 1]) > 0.9
+
+
+def test_what_needs_validation_rows_gets_them_or_says_so():
+    for setting in ({"metrics": "mae, rmse"}, {"monitor": "r2"}, {"min_delta": 0.1}, {"patience": 3}):
+        fitted = Regressor(**FAST, **setting).fit(X, Y)
+        assert len(fitted.trained_.data.validation.x) == 20
+        for none in (0, None):
+            with pytest.raises(
+                ValueError, match=f"{next(iter(setting))} are measured on validation rows, .* set valid"
+            ):
+                Regressor(**FAST, **setting, validation=none).fit(X, Y)
+    measured = Regressor(**FAST, metrics="mae, rmse").fit(X, Y).trained_.history[-1]
+    assert {"validation_mae", "validation_rmse"} <= set(measured)
+    with pytest.raises(ValueError, match="for partial_fit, pass validation"):
+        Regressor(**FAST, metrics="mae").partial_fit(X, Y)
+    partial = Regressor(**FAST, metrics="mae", validation=(X, Y)).partial_fit(X, Y).partial_fit(X, Y)
+    assert partial.trained_.history[-1]["validation_mae"] > 0
+
+
+def test_the_rows_to_validate_on_are_split_as_by_train():
+    frame = HOUSES.assign(day=np.arange(200), id=np.arange(200)[::-1])
+    by_time = Regressor(**FAST, validation=0.2, split="time:day", drop=["day", "id"]).fit(frame, PRICE).trained_
+    assert by_time.data.validation_rows.tolist() == list(range(160, 200))
+    assert by_time.preparation.features == ("size", "city")
+    in_order = Regressor(**FAST, validation=0.2, shuffle=False).fit(X, Y).trained_
+    assert in_order.data.validation_rows.tolist() == list(range(160, 200))
+
+
+def test_threads_and_progress_change_no_result(capsys):
+    one = Regressor(**FAST, threads=1, progress=True).fit(X, Y)
+    np.testing.assert_array_equal(one.predict(X), Regressor(**FAST).fit(X, Y).predict(X))
+    assert one.trained_.threads == 1
+    assert "".join(capsys.readouterr())
+
+
+def test_the_only_value_of_a_target_is_predicted():
+    for y in (np.full(200, 0.1), np.full((200, 2), [3.0, -7.0])):
+        regressor = Regressor(epochs=3).fit(X, y)
+        np.testing.assert_array_equal(regressor.predict(X), y)
+        assert regressor.score(X, y) == 1
+    for loss in ("huber", "gaussian"):
+        np.testing.assert_array_equal(Regressor(loss=loss, epochs=3).fit(X, np.full(200, 5.0)).predict(X), 5)
+    many = Regressor(epochs=3, metrics="r2, mae").fit(np.tile(X, (4, 1)), np.full(800, 5.0))
+    np.testing.assert_array_equal(many.predict(X), 5)
+    learning = Regressor("8 tanh", optimizer="adam 0.02").partial_fit(X, np.full(200, 2.0))
+    for _ in range(100):
+        learning.partial_fit(X, Y)
+    assert learning.score(X, Y) > 0.9
+
+
+def test_labels_are_balanced():
+    y = (X > [1, 1, 0]).astype(int)
+    plain, balanced = (Classifier(**FAST, class_weight=w).fit(X, y).predict(X).mean(axis=0) for w in (None, "balanced"))
+    assert (balanced[:2] > plain[:2]).all()
+    with pytest.raises(ValueError, match="y has one column; several labels take"):
+        Classifier(task="multilabel").fit(X, Y > 0)

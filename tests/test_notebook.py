@@ -49,8 +49,8 @@ def test_the_notebook_is_kept_without_outputs(page):
 
 
 def test_every_cell_of_the_notebook_displays_what_it_should(executed):
-    head, data, training, trained, scores, predictions, run, explanation = outputs(executed)
-    for (shown,) in (head, data, training, trained, scores, predictions, run, explanation):
+    head, data, training, trained, scores, predictions, report, run, explanation = outputs(executed)
+    for (shown,) in (head, data, training, trained, scores, predictions, report, run, explanation):
         assert shown.output_type in ("display_data", "execute_result")  # and nothing was printed
         assert "text/plain" in shown.data
         assert len(str(shown.data)) < 60_000
@@ -65,6 +65,9 @@ def test_every_cell_of_the_notebook_displays_what_it_should(executed):
         assert 'class="chainrule-summary"' in shown.data["text/html"]
         assert words in shown.data["text/html"]
         assert words in shown.data["text/plain"]
+    assert {"Each class", "malignant", "<svg"} <= {
+        words for words in ("Each class", "malignant", "<svg") if words in report[0].data["text/html"]
+    }
     assert "<svg" in explanation[0].data["text/html"]
     assert explanation[0].data["text/plain"].startswith("Why dense_1.W[0, 3] changed in step 100")
     assert eval(scores[0].data["text/plain"])["r2"] > 0.9

@@ -1,6 +1,7 @@
 """Searches for settings: reproducible, resumable, and shared by several processes."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -27,9 +28,9 @@ def test_the_best_trial_has_the_lowest_loss_and_is_trained_again_bit_for_bit(dat
     assert tuple(told) == tuned.trials
     assert tuned.trials[0].settings == {}
     assert all(set(trial.settings) == {"network", "optimizer", "batch_size"} for trial in tuned.trials[1:])
-    losses = [trial.loss for trial in tuned.trials if trial.state == "complete"]
-    assert tuned.best.loss == min(losses)
-    assert tuned.train().progress.best.value == tuned.best.loss
+    losses = [trial.value for trial in tuned.trials if trial.state == "complete"]
+    assert tuned.best.value == min(losses)
+    assert tuned.train().progress.best.value == tuned.best.value
 
 
 def test_a_search_alone_is_reproducible_and_goes_on_where_it_was_interrupted(data, tmp_path):
@@ -44,17 +45,17 @@ def test_a_search_alone_is_reproducible_and_goes_on_where_it_was_interrupted(dat
 def test_ctrl_c_ends_the_search_and_keeps_the_trials(data, tmp_path, monkeypatch):
     from chainrule.training import loop
 
-    calls, measure = [], loop.evaluate
+    told, measure = [], loop.evaluate
 
     def interrupted(*arguments, **options):
-        calls.append(1)
-        if len(calls) == 6:
+        if told:
             raise KeyboardInterrupt
         return measure(*arguments, **options)
 
     monkeypatch.setattr(loop, "evaluate", interrupted)
-    tuned = tune(data, 4, **SMALL, storage=tmp_path / "study.jsonl")
+    tuned = tune(data, 4, **SMALL, storage=tmp_path / "study.jsonl", callback=told.append)
     assert [trial.state for trial in tuned.trials] == ["complete", "failed"]
+    told.clear()
     assert tune(data, 4, **SMALL, storage=tmp_path / "study.jsonl").trials[:2] == tuned.trials
 
 
@@ -78,11 +79,11 @@ def test_a_study_of_other_data_or_settings_is_refused(data, tmp_path):
     tune(data, 1, **SMALL, storage=tmp_path / "study.jsonl")
     with pytest.raises(SettingError, match=r"the storage has a study with another data.*and target"):
         tune("iris", 2, **SMALL, storage=tmp_path / "study.jsonl")
-    with pytest.raises(SettingError, match="another epochs; choose another storage"):
+    with pytest.raises(SettingError, match=r"another epochs; choose another \(storage\)"):
         tune(data, 2, epochs=5, storage=tmp_path / "study.jsonl")
-    with pytest.raises(SettingError, match="another loss; choose another storage"):
+    with pytest.raises(SettingError, match=r"another loss; choose another \(storage\)"):
         tune(data, 2, **SMALL, loss="focal", storage=tmp_path / "study.jsonl")
-    with pytest.raises(SettingError, match="another loss; choose another storage"):
+    with pytest.raises(SettingError, match=r"another loss; choose another \(storage\)"):
         tune(data, 2, **SMALL, class_weight=[1, 2], storage=tmp_path / "study.jsonl")
 
 
@@ -99,6 +100,62 @@ def test_what_can_not_be_tuned_is_refused_before_there_is_a_study(data, tmp_path
         tune("iris", 1, storage=tmp_path / "other.txt")
 
 
+def test_a_killed_process_leaves_a_study_that_another_one_finishes(data, tmp_path):
+    """Killed in the middle of its second trial, which is taken for running and doesn't count."""
+    storage = tmp_path / "study.jsonl"
+    code = (
+        "import chainrule, os, signal, sys\n"
+        "from chainrule.training import loop\n"
+        "measure, told = loop.evaluate, []\n"
+        "def killed(*arguments, **options):\n"
+        "    if told: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return measure(*arguments, **options)\n"
+        "loop.evaluate = killed\n"
+        "chainrule.tune('moons', 4, validation=0.3, epochs=4, storage=sys.argv[1], callback=told.append)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(storage)], check=False).returncode == -9
+    tuned = tune(data, 4, **SMALL, storage=storage)
+    assert [trial.number for trial in tuned.trials] == [0, 2, 3, 4]
+    assert all(trial.state == "complete" for trial in tuned.trials)
+
+
+def test_another_metric_than_the_loss_is_maximized(data, tmp_path):
+    tuned = tune(data, 4, **SMALL, monitor="roc_auc", storage=tmp_path / "study.jsonl")
+    values = [trial.value for trial in tuned.trials if trial.value is not None]
+    assert (tuned.monitor, tuned.best.value) == ("roc_auc", max(values))
+    trained = tuned.train()
+    assert trained.progress.best.value == tuned.best.value
+    assert trained.plan.monitor == "roc_auc"
+    for other in ({"monitor": "accuracy"}, {"patience": 3}, {"penalties": "l2 0.1"}, {"dtype": "float64"}):
+        with pytest.raises(SettingError, match=f"another {next(iter(other))}"):
+            tune(data, 5, **SMALL, **{"monitor": "roc_auc"} | other, storage=tmp_path / "study.jsonl")
+
+
+def test_the_command_that_trains_the_best_again_gives_the_same_network(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "iris",
+        "--epochs",
+        "3",
+        "--no-shuffle",
+        "--seed",
+        "2",
+        "--monitor",
+        "accuracy",
+        "--metrics",
+        "f1, jaccard",
+    ]
+    assert command(["tune", *words, "--trials", "3", "--output", "best", "--log", "tensorboard"]) == 0
+    shown = capsys.readouterr()
+    assert "150 samples" in shown.err
+    (line,) = [line for line in shown.out.splitlines() if line.startswith("to train it again")]
+    again = shlex.split(line.partition("chainrule ")[2])
+    assert command([*again, "--output", "again"]) == 0
+    best, other = (Run.open(name).trained for name in ("best", "again"))
+    np.testing.assert_array_equal(best.parameters, other.parameters)
+    assert list((tmp_path / "best/tensorboard").iterdir())
+
+
 def test_in_a_terminal(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["tune", "iris", "--epochs", "3", "--trials"]
@@ -110,10 +167,10 @@ def test_in_a_terminal(tmp_path, monkeypatch, capsys):
     result = json.loads(capsys.readouterr().out)
     assert (result["trials"], result["run"]) == (3, "runs/iris-2")
     trained = Run.open("runs/iris-2").trained
-    assert trained.progress.best.value == result["loss"]
+    assert trained.progress.best.value == result["value"]
     assert np.isfinite(result["test"]["accuracy"])
     assert command(["tune", "iris", "--storage", "nowhere/study.jsonl"]) == 2
-    assert "choose another file (--storage)" in capsys.readouterr().err
+    assert "choose another" in capsys.readouterr().err
 
 
 def test_the_missing_extra_is_named(monkeypatch):

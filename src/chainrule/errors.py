@@ -6,10 +6,12 @@ import difflib
 import importlib.util
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 
 class ChainruleError(Exception):
@@ -52,7 +54,11 @@ class NonFiniteError(ChainruleError):
         self.step, self.layer, self.quantity = step, layer, quantity
 
 
-def setting(name: str, value: Any = None) -> str:
+NOTHING: Final = object()
+"""No value."""
+
+
+def setting(name: str, value: Any = NOTHING) -> str:
     """A setting in a message, as the user writes it: an argument in Python, an option on the
     command line, which says so with `settings_written`.
 
@@ -61,6 +67,8 @@ def setting(name: str, value: Any = None) -> str:
         ('batch_size', 'task="regression"')
         >>> setting("read", {"zip": "category"})
         'read={"zip": "category"}'
+        >>> setting("shuffle", False), setting("patience", None)
+        ('shuffle=False', 'patience=None')
     """
     return _spelling(name, value)
 
@@ -77,7 +85,10 @@ def settings_written(spelling: Callable[[str, Any], str]) -> Iterator[None]:
 
 
 def _as_argument(name: str, value: Any) -> str:
-    return name if value is None else f"{name}={json.dumps(value, ensure_ascii=False)}"
+    if value is NOTHING:
+        return name
+    is_named = value is None or isinstance(value, bool)
+    return f"{name}={value if is_named else json.dumps(value, ensure_ascii=False)}"
 
 
 _spelling: Callable[[str, Any], str] = _as_argument
@@ -128,6 +139,18 @@ def integers(what: str, values: Any) -> tuple[int, ...]:
     fits = isinstance(values, list | tuple) and all(map(is_integer, values))
     require(fits, f"{what} is {values!r}; it takes a sequence of integers")
     return tuple(values)
+
+
+def elsewhere() -> str:
+    """What to do if a new folder can't be written."""
+    return f"choose another folder ({setting('folder')})"
+
+
+def check_writable(folder: Path) -> None:
+    """Raise RunError unless a folder can be created at this path."""
+    parent = next(p for p in folder.absolute().parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise RunError(f"{folder}: it can't be written (no permission in {parent}); {elsewhere()}")
 
 
 def require_package(package: str, extra: str, what: str) -> None:

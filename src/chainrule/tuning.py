@@ -1,10 +1,10 @@
-"""Tuning: a search for the settings with the lowest validation loss, with Optuna.
+"""Tuning: a search for the settings with the best validation loss or metric, with Optuna.
 
 A search is a study in a storage, a file or a database. Processes and machines that use one storage
 share the study, and whoever was interrupted goes on with it. The first trial has the defaults of
 `train`, the others what a tree-structured Parzen estimator suggests (Bergstra et al., 2011). A
-trial ends early once its validation loss is above the median of the trials before, at the same
-epoch (Golovin et al., 2017).
+trial ends early once its validation loss, or the metric that is watched instead, is worse than the
+median of the trials before, at the same epoch (Golovin et al., 2017).
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from chainrule import generators
 from chainrule.data import Dataset, load
 from chainrule.data.barrier import first_line
-from chainrule.errors import DataError, NonFiniteError, RunError, SettingError, at_least, require_package
+from chainrule.data.source import fingerprint
+from chainrule.errors import DataError, NonFiniteError, RunError, SettingError, at_least, require_package, setting
 from chainrule.generators import hashed
+from chainrule.losses import Loss, Penalty
 from chainrule.runs import Trained, follow, for_loss
-from chainrule.training import EpochEnded, Event, Listener, Plan, make_plan, start
-from chainrule.training.defaults import EPOCHS
+from chainrule.training import EpochEnded, Event, Listener, Plan, make_plan, plan_for, start
+from chainrule.training.class_weights import ClassWeight
+from chainrule.training.metrics import Choice
+from chainrule.training.plan import AUTO
 
 if TYPE_CHECKING:
     import optuna
@@ -44,13 +48,14 @@ class Trial:
     Attributes:
         number: its number in the study, from 0
         state: "complete", "pruned" (ended early) or "failed"
-        loss: the lowest validation loss; None unless it is complete
+        value: the best validation loss, or value of the monitored metric; None unless it is
+            complete
         settings: what differs from the defaults of `train`
     """
 
     number: int
     state: str
-    loss: float | None
+    value: float | None
     settings: dict[str, Any]
 
 
@@ -62,24 +67,31 @@ class Tuned:
         data: what it was for
         trials: the trials that have ended, in the study's order
         fixed: the settings that all trials share
+        monitor: what was to get better: "loss", or the name of a metric
+        maximizes: whether more of it is better
+        threads: the most threads to train with
     """
 
     data: Dataset
     trials: tuple[Trial, ...]
     fixed: dict[str, Any]
+    monitor: str = "loss"
+    maximizes: bool = False
+    threads: int | None = None
 
     @property
     def best(self) -> Trial:
-        """The trial with the lowest validation loss; raises DataError if none is complete."""
-        complete = [trial for trial in self.trials if trial.loss is not None]
-        if not complete:
-            raise DataError(f"{self.data.name}: no trial is complete; run more")
-        return min(complete, key=lambda trial: trial.loss or 0.0)
+        """The trial with the best value; raises DataError if none is complete."""
+        sign = -1.0 if self.maximizes else 1.0
+        values = [(sign * trial.value, k) for k, trial in enumerate(self.trials) if trial.value is not None]
+        if not values:
+            raise DataError(f"{self.data.name}: no trial is complete; run more ({setting('trials')})")
+        return self.trials[min(values)[1]]
 
     def train(self, callbacks: Sequence[Listener] = ()) -> Trained:
         """Train with the settings of the best trial, which gives the same network bit for bit."""
-        plan = make_plan(data=self.data, **{"network": None, **self.fixed, **self.best.settings})
-        return follow(plan, self.data, start(plan), callbacks)
+        plan = _plan(self.data, self.fixed, self.best.settings, self.threads)
+        return follow(plan, self.data, start(plan), callbacks, self.threads)
 
 
 def tune(
@@ -87,25 +99,36 @@ def tune(
     trials: int = 50,
     *,
     storage: str | Path | None = None,
-    epochs: int = EPOCHS,
-    seed: int = 0,
-    loss: Any = None,
-    class_weight: Any = None,
-    engine: str | None = None,
     callback: Callable[[Trial], Any] | None = None,
+    loss: str | Loss | None = None,
+    class_weight: ClassWeight | None = None,
+    penalties: str | Penalty | Sequence[str | Penalty] = (),
+    epochs: int | None = None,
+    patience: int | str | None = AUTO,
+    monitor: Choice = "loss",
+    min_delta: float = 0.0,
+    threshold: Choice | float | None = None,
+    metrics: Choice | Sequence[Choice] | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    engine: str | None = None,
+    threads: int | None = None,
     **reading: Any,
 ) -> Tuned:
-    """Search for the network, the optimizer and the batch size with the lowest validation loss.
+    """Search for the network, the optimizer and the batch size with the best validation loss, or
+    the best value of another metric.
 
     Args:
         data: what `load` takes, or a Dataset
         trials: the number of trials in the study, with those that it has already
         storage: a file, or the address of a database ("postgresql://..."); None for no storage
-        epochs: the number of epochs of a trial, at most
-        seed: of the split, the initial weights and the search
-        loss, class_weight, engine: as for `train`
         callback: called with each trial of this process that has ended
-        reading: how to read the data, as for `load`: target, validation and so on
+        loss, class_weight, penalties, epochs, patience, min_delta, threshold, metrics, dtype,
+            engine, threads: as for `train`
+        monitor: what is to get better, in a trial and between trials: the loss, or any metric in
+            its own direction, such as "roc_auc"
+        seed: of the split, the initial weights and the search
+        reading: how to read and split the data, as for `load`: target, validation and so on
 
     Raises:
         DataError, SettingError: if this can't be trained, or if the study is one of other data
@@ -117,21 +140,30 @@ def tune(
         data = load(data, seed=seed, **reading, **for_loss(loss))
     if data.validation is None:
         raise DataError(f"{data.name}: without validation data there is nothing to compare trials by")
-    fixed = {"loss": loss, "class_weight": class_weight, "engine": engine, "epochs": epochs, "seed": seed}
+    fixed: dict[str, Any] = {
+        "loss": loss, "class_weight": class_weight, "penalties": penalties, "epochs": epochs, "patience": patience,
+        "monitor": monitor, "min_delta": min_delta, "threshold": threshold, "metrics": metrics, "seed": seed,
+        "dtype": dtype, "engine": engine,
+    }  # fmt: skip
     plan = make_plan(None, data, **fixed)  # what can't be trained is refused before there is a study
-    study = _study(storage)
+    study = _study(storage, plan.monitors_greater)
     _claim(study, data, plan)
     while len(_ended(study)) < trials:
         trial = study.ask()
-        outcome = _run(study, trial, data, fixed)
+        outcome = _run(study, trial, data, fixed, threads)
         if outcome is None:
             break
         if callback is not None:
             callback(outcome)
-    return Tuned(data, _ended(study), fixed)
+    return Tuned(data, _ended(study), fixed, plan.monitor, plan.monitors_greater, threads)
 
 
-def _study(storage: str | Path | None) -> optuna.Study:
+def _plan(data: Dataset, fixed: dict[str, Any], settings: dict[str, Any], threads: int | None) -> Plan:
+    """The plan of a trial; without settings of its own that of `train`, which chooses the decay."""
+    return plan_for(data=data, threads=threads, **{"network": None, **fixed, **settings})
+
+
+def _study(storage: str | Path | None, maximizes: bool) -> optuna.Study:
     """The study in this storage, which is created if there is none."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
@@ -142,23 +174,33 @@ def _study(storage: str | Path | None) -> optuna.Study:
     try:
         if storage is not None and "://" not in str(storage):
             place = optuna.storages.JournalStorage(JournalFileBackend(str(storage)))
-        return optuna.create_study(storage=place, study_name=NAME, load_if_exists=True, pruner=pruner)
+        direction: Literal["maximize", "minimize"] = "maximize" if maximizes else "minimize"
+        return optuna.create_study(
+            storage=place, study_name=NAME, load_if_exists=True, pruner=pruner, direction=direction
+        )
     except Exception as error:  # whatever a database's driver raises
-        raise RunError(f"{storage}: it can't be used as storage ({first_line(error)}); choose another file") from None
+        raise RunError(
+            f"{storage}: it can't be used as storage ({first_line(error)}); choose another ({setting('storage')})"
+        ) from None
 
 
 def _claim(study: optuna.Study, data: Dataset, plan: Plan) -> None:
     """Raise SettingError if the study is one of other data or settings."""
     own: dict[str, Any] = {"data": data.fingerprint, "validation": data.validation_fingerprint, "epochs": plan.epochs}
     own |= {"seed": plan.seed, "loss": repr(plan.loss), "inputs": [*data.input_names, *data.input_shape]}
-    own |= {"target": data.target.as_json(), "rows": len(data.training.x)}
+    own |= {"target": data.target.as_json(), "rows": len(data.training.x), "split": vars(data.split)}
+    weight = data.training.weight
+    own |= {"weights": None if weight is None else fingerprint(weight), "penalties": repr(plan.penalties)}
+    own |= {name: getattr(plan, name) for name in ("patience", "monitor", "min_delta", "threshold")}
+    own |= {"dtype": plan.network.dtype}
     about = study.user_attrs.get("about")
     if about is None:
         study.set_user_attr("about", own)
         return
     differences = [name for name, value in own.items() if not _same(about.get(name), value)]
     if differences:
-        raise SettingError(f"the storage has a study with another {' and '.join(differences)}; choose another storage")
+        others = " and ".join(differences)
+        raise SettingError(f"the storage has a study with another {others}; choose another ({setting('storage')})")
 
 
 def _same(stored: Any, value: Any) -> bool:
@@ -166,7 +208,9 @@ def _same(stored: Any, value: Any) -> bool:
     return bool(json.loads(json.dumps(value)) == stored)
 
 
-def _run(study: optuna.Study, trial: optuna.Trial, data: Dataset, fixed: dict[str, Any]) -> Trial | None:
+def _run(
+    study: optuna.Study, trial: optuna.Trial, data: Dataset, fixed: dict[str, Any], threads: int | None
+) -> Trial | None:
     """Train once and tell the study; None if the user interrupted it."""
     import optuna
 
@@ -175,21 +219,24 @@ def _run(study: optuna.Study, trial: optuna.Trial, data: Dataset, fixed: dict[st
     study.sampler = optuna.samplers.TPESampler(seed=key, constant_liar=True, multivariate=False)
     settings = _suggested(trial, len(data.training.x)) if trial.number else {}
     trial.set_user_attr("settings", settings)
-    state, loss = optuna.trial.TrialState.COMPLETE, None
+    state, value = optuna.trial.TrialState.COMPLETE, None
     try:
-        plan = make_plan(data=data, **{"network": None, **fixed, **settings})
-        trained = follow(plan, data, start(plan), [_Judge(trial, plan.epochs)])
+        plan = _plan(data, fixed, settings, threads)
+        trained = follow(plan, data, start(plan), [_Judge(trial, plan.epochs)], threads)
         best = trained.progress.best
         if trained.reason == "interrupted" or best is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             return None
-        loss = trained.history[best.epoch - 1]["validation_loss"]
+        value = best.value
     except optuna.TrialPruned:
         state = optuna.trial.TrialState.PRUNED
     except NonFiniteError:
         state = optuna.trial.TrialState.FAIL
-    study.tell(trial, loss, state=state)
-    return Trial(trial.number, _STATES[state.name], loss, settings)
+    except KeyboardInterrupt:  # while the decay was chosen
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return None
+    study.tell(trial, value, state=state)
+    return Trial(trial.number, _STATES[state.name], value, settings)
 
 
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
@@ -238,6 +285,6 @@ class _Judge:
             return
         import optuna
 
-        self.trial.report(event.progress.history[event.progress.best.epoch - 1]["validation_loss"], count)
+        self.trial.report(event.progress.best.value, count)
         if self.trial.should_prune():
             raise optuna.TrialPruned

@@ -164,7 +164,13 @@ def test_a_million_columns(capsys):
         (["iris", "--task", "regression"], "is not a number, which regression needs"),
         (["diabetes", "--task", "classification"], "are too many to learn"),
         (["iris", "--patience", "soon"], "--patience 'soon'"),
-        (["iris", "--patience", "0"], "the patience is 0"),
+        (
+            ["iris", "--interval", "0.9"],
+            "--interval is for a quantity, which species (classification, 3 classes) is not",
+        ),
+        (["iris", "--split", "time:x", "--no-shuffle"], "the split 'time:x' can't be combined with --no-shuffle"),
+        (["iris", "--monitor", "f1", "--validation", "0"], "set rows aside (--validation 0.1)"),
+        (["iris", "--patience", "0"], "at least 1; to never stop early, set --patience none"),
         (["iris", "--penalty", "l3 1"], "--penalty 'l3 1'"),
         (["iris", "--penalty", "l2 -1"], "neither can be negative"),
         (["iris", "--image-size", "big"], "--image-size 'big'"),
@@ -241,10 +247,8 @@ def test_sizes_of_pictures_are_width_x_height_everywhere(capsys):
         Path(name).mkdir()
         Image.new(colour, size).save(Path(name) / "new.png")
     line = refused(["predict", "runs/a", "tall"], capsys)
-    assert "tall: 5 x 9 pixels, but the run was trained on 9 x 5; resize the pictures" in line
-    assert "red: pictures in colour, but the run was trained on pictures in grey" in refused(
-        ["predict", "runs/a", "red"], capsys
-    )
+    assert "tall: 5 x 9 pixels, but 9 x 5 in the training data; resize the pictures" in line
+    assert "red: pictures in colour, but in grey in the training data" in refused(["predict", "runs/a", "red"], capsys)
     assert run(["predict", "runs/b", "tall"]) == 0  # resized as in training
 
 
@@ -346,10 +350,8 @@ def test_a_truncated_or_missing_manifest(trained, capsys):
 @pytest.mark.usefixtures("_quiet")
 def test_arrays_that_do_not_match_the_run(trained, capsys):
     Path("data.csv").write_text(table())
-    assert "it has 3 columns, but the run was trained on arrays of 4 columns" in refused(
-        ["predict", "run", "data.csv"], capsys
-    )
-    assert "samples of shape (13,), but the run was trained on (4,)" in refused(["predict", "run", "wine"], capsys)
+    assert "it has 3 columns, but the training data has 4" in refused(["predict", "run", "data.csv"], capsys)
+    assert "samples of shape (13,), but (4,) in the training data" in refused(["predict", "run", "wine"], capsys)
     assert "written as CSV or JSON" in refused(["predict", "run", "iris", "-o", "x.xlsx"], capsys)
     assert "can't be written" in refused(["predict", "run", "iris", "-o", "data.csv/x.csv"], capsys)
 
@@ -359,7 +361,7 @@ def test_tables_that_do_not_match_the_run(capsys):
     assert run(["train", "data.csv", "--epochs", "1", "--output", "run", "--json"]) == 0
     capsys.readouterr()
     Path("new.csv").write_text("size,price\n1,2\n")
-    assert "new.csv: column 'colour', which the run was trained on, is missing" in refused(
+    assert "new.csv: column 'colour', which the training data has, is missing" in refused(
         ["predict", "run", "new.csv"], capsys
     )
     Path("new.csv").write_text("size,colour\n1,red\nlarge,red\n")

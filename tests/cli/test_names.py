@@ -9,10 +9,10 @@ from chainrule import distributions, losses
 from chainrule.cli import names, run
 from chainrule.descent import optimizer, optimizers, schedules
 from chainrule.layers.notation import COMPOSITES, named, parse
-from chainrule.training import metrics
+from chainrule.training import catalog
 
 EVERY = {*named(), *losses.NAMED, *optimizers.NAMED, *schedules.NAMED, *distributions.NAMED, "l1", "l2", "elastic"}
-EVERY |= {*metrics.CLASSIFICATION, *metrics.REGRESSION} - {"gd"}
+EVERY |= {*catalog.METRICS}
 
 
 def test_the_help_of_train_lists_every_name_in_80_columns(capsys, monkeypatch):
@@ -61,6 +61,16 @@ def test_what_is_listed_can_be_made(capsys):
             own = [s for s in entry["settings"] if "=" in s and not s.endswith(")")]
             if "(" not in name:
                 assert make(" ".join([name, *given, *own])) is not None, name
+
+
+def test_each_metric_says_what_it_is_and_for_which_targets(capsys):
+    assert run(["names", "metrics", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["metrics"]
+    assert listed.keys() == catalog.METRICS.keys() == {name for own in catalog.OWN.values() for name in own}
+    for name, entry in listed.items():
+        tasks = entry["about"].rpartition("(for ")[2].removesuffix(")").split(", ")
+        assert set(tasks) == {task for task, own in catalog.OWN.items() if name in own}
+        assert len(entry["about"]) > len(f" (for {', '.join(tasks)})") + 5
 
 
 def test_an_unknown_group_is_an_error(capsys):

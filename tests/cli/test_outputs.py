@@ -114,7 +114,7 @@ def test_classes_in_order_from_a_file(capsys):
 
 def test_an_unknown_order_is_refused_before_anything_is_written(capsys):
     message = refused(capsys, "train", "visits.csv", "--task", "ordinal")
-    assert message.endswith("list them from the lowest (--order awful,fair,good)")
+    assert message.endswith("list them from the lowest (--order awful,fair,good,great,poor)")
     assert "lacks 'great'" in refused(capsys, "train", "visits.csv", "--order", "awful,poor,fair,good")
     assert "the task is regression" in refused(capsys, "train", "visits.csv", "--order", ORDER, "--task", "regression")
     assert "list the classes from the lowest" in refused(capsys, "train", "visits.csv", "--order", "low,,high")

@@ -102,10 +102,10 @@ def test_targets_keep_their_names():
     [
         (
             X[:, :2],
-            r"arrays: samples of shape \(2,\), but the run was trained on a table with the columns a, b, c; pass",
+            r"arrays: samples of shape \(2,\), but the training data is a table with the columns a, b, c; pass",
         ),
-        (NUMBERS[["a", "b"]], "table: column 'c', which the run was trained on, is missing"),
-        (NUMBERS.assign(b="x"), "table, row 1, column 'b': 'x' is not a number, which the run was trained on"),
+        (NUMBERS[["a", "b"]], "table: column 'c', which the training data has, is missing"),
+        (NUMBERS.assign(b="x"), "table, row 1, column 'b': 'x' is not a number, as in the training data"),
     ],
 )
 def test_other_columns_are_refused_by_a_network_for_tables(x, problem):
@@ -116,9 +116,9 @@ def test_other_columns_are_refused_by_a_network_for_tables(x, problem):
 @pytest.mark.parametrize(
     ("x", "problem"),
     [
-        (NUMBERS[["a", "b"]], "table: it has 2 columns, but the run was trained on arrays of 3 columns"),
-        (NUMBERS.assign(b="x"), "table, row 1, column 'b': 'x' is not a number, which the run was trained on"),
-        (NUMBERS.where(X[4, 0] != X), "table, row 5, column 'a': it is missing; the run was trained on numbers"),
+        (NUMBERS[["a", "b"]], "table: it has 2 columns, but the training data has 3"),
+        (NUMBERS.assign(b="x"), "table, row 1, column 'b': 'x' is not a number, as in the training data"),
+        (NUMBERS.where(X[4, 0] != X), "table, row 5, column 'a': it is missing; the training data has numbers"),
         (NUMBERS.assign(c=np.inf), "table, row 1, column 'c': inf is not a finite number"),
     ],
 )
@@ -136,3 +136,25 @@ def test_choices_that_a_pair_leaves_no_room_for_are_refused():
         load((NUMBERS, Y), drop=NAMES)
     with pytest.raises(DataError, match="120 samples but 119 targets"):
         load((NUMBERS, Y[1:]))
+
+
+def test_nan_is_a_missing_value_in_every_frame():
+    gaps = NUMBERS.where(X > -1)
+    expected = train("4 tanh", (gaps, Y), **SETTINGS)
+    for form in ("pandas", "polars"):
+        trained = train("4 tanh", FORMS[form](gaps.assign(y=Y)), **SETTINGS)
+        assert trained.data.fingerprint
+        np.testing.assert_allclose(trained.predict(FORMS[form](gaps)), expected.predict(gaps), rtol=1e-6)
+    assert FORMS["polars"](gaps)["a"].is_nan().any()
+    with pytest.raises(DataError, match="row 1, column 'y': the target is missing"):
+        load(pl.DataFrame({"a": X[:, 0], "y": [np.nan, *Y[1:]]}))
+
+
+def test_messages_name_the_data_that_differs_from_the_training_data():
+    frame = NUMBERS.assign(y=Y)
+    with pytest.raises(DataError, match=r"^validation data: table: column 'b', which the training data has, is"):
+        load(frame, validation=frame.drop(columns="b"))
+    with pytest.raises(DataError, match=r"^test data: table, row 1, column 'a': 'x' is not a number, as in"):
+        load(frame, test=frame.assign(a="x"))
+    with pytest.raises(DataError, match=r"^validation data: .*no column 'y', which is the target"):
+        load(frame, target="y", validation=NUMBERS)

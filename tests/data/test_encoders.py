@@ -152,7 +152,7 @@ def test_years_of_two_digits(tmp_path):
         years.append(data.preparation.apply(find_samples(tmp_path / "t.csv", texts=data.preparation.texts))[:, 0])
     assert all((found == years[0]).all() for found in years)
     trained = train("2 tanh", load(table(x=days)), epochs=1)
-    with pytest.raises(DataError, match="row 1, column 'x': '01-01-24' is not a date, which the run was trained on"):
+    with pytest.raises(DataError, match="row 1, column 'x': '01-01-24' is not a date, as in the training data"):
         trained.predict(tmp_path / "t.csv")
 
 

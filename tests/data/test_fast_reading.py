@@ -13,6 +13,13 @@ from chainrule.data.barrier import Limits
 from chainrule.data.tables import read_csv
 from chainrule.errors import DataError
 
+
+def slowly(patch):
+    """Read without shortcuts: look at each row, and tell types by all of them."""
+    patch.setattr(tables, "_by_first_rows", lambda *arguments: None)
+    patch.setattr(tables, "_is_regular", lambda *arguments: False)
+
+
 PIECES = st.lists(st.sampled_from(["a", "1", ",", ",", ",", "\n", "\n", "\r\n", "\r", '"', " ", ";"]), max_size=24)
 
 
@@ -35,12 +42,14 @@ def test_looking_at_all_rows_at_once_finds_what_looking_at_each_does(header, pie
     content = (header + "".join(pieces)).encode()
     fast = outcome(content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "_is_regular", lambda *arguments: False)
+        slowly(patch)
         assert same(fast, outcome(content))
 
 
 def test_regular_rows_take_the_fast_way(monkeypatch):
     monkeypatch.setattr(tables, "_check_rows", lambda *arguments: pytest.fail("the slow way"))
+    assert read_csv(Path("t.csv"), b"a,b\n1,2\n3,\n").width == 2
+    monkeypatch.setattr(tables, "_is_regular", lambda *arguments: pytest.fail("the slow way"))
     for text in ("a,b\n1,2\n", "a,b\n1,2", "a,b\r\n1,2\r\n3,4", "a;b\n1;2\n"):
         assert read_csv(Path("t.csv"), text.encode()).width == 2
 
@@ -52,7 +61,7 @@ def test_an_odd_row_anywhere_is_found_as_before(line, at, monkeypatch):
     rows.insert(at, line)
     content = "\n".join(["a,b", *rows, ""]).encode()
     fast = outcome(content)
-    monkeypatch.setattr(tables, "_is_regular", lambda *arguments: False)
+    slowly(monkeypatch)
     assert same(fast, outcome(content))
 
 
@@ -85,6 +94,20 @@ def test_marks_of_missing_values_are_found_in_the_rows_not_in_the_header():
     for mark in tables.MISSING:
         assert read_csv(Path("t.csv"), f"a,b\n1,x\n{mark},y\n".encode())["a"].to_list() == [1, None]
         assert re.search(r"[Nn?]", mark) or mark == ""
+
+
+WORDS = st.sampled_from(
+    [*TOKENS, "$5", "5 %", "-1,5", "1.234,5", "1,234", "3/4/2024", "2024-01-02 03:04", "5 Jan 2024", "1/2/24", "7:8"]
+)
+
+
+@given(st.lists(st.one_of(WORDS, st.text("0aeEinfNA. -:/", max_size=6)), min_size=1, max_size=6))
+def test_the_first_values_of_a_text_tell_only_what_it_is_not(texts):
+    content = ("k,v\n" + "".join(f'{k},"{text}"\n' for k, text in enumerate(texts))).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        fast = outcome(content)
+        patch.setattr(tables, "first_texts", lambda column: column.clear())
+        assert same(fast, outcome(content))
 
 
 def test_a_small_file_of_too_many_cells_is_refused_before_it_is_parsed(monkeypatch):

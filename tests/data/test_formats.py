@@ -19,8 +19,7 @@ from chainrule.data.formats import name_for_run
 from chainrule.data.source import fingerprint
 from chainrule.errors import DataError, SettingError
 from chainrule.play.upload import Choice, Upload
-from chainrule.runs import Recorder, Run
-from chainrule.runs.trained import train
+from chainrule.runs import Recorder, Run, train
 
 ROWS = 40
 RANDOM = np.random.default_rng(0)

@@ -111,7 +111,7 @@ def test_a_time_where_dates_are_expected_is_not_cut_off(tmp_path):
     table(x=days).write_csv(tmp_path / "data.csv")
     trained = train(data=tmp_path / "data.csv", **SMALL)
     table(x=[*days[:5], "2024-02-03T10:00:00", *days[6:]]).write_csv(tmp_path / "data.csv")
-    with pytest.raises(DataError, match="row 6, column 'x': '2024-02-03T10:00:00' is not a date, which the run was"):
+    with pytest.raises(DataError, match="row 6, column 'x': '2024-02-03T10:00:00' is not a date, as in the training"):
         trained.predict(tmp_path / "data.csv")
     assert load(tmp_path / "data.csv").preparation.names[3:5] == ["x_hour", "x_total_seconds"]
 
@@ -124,7 +124,7 @@ def test_a_date_in_another_form_than_the_others_is_refused(separator, tmp_path):
     with pytest.raises(DataError, match="row 6, column 'x': '02/03/2024' is not a date, but nearly all"):
         load(path)
     trained = train(data=table(x=[DAY.date() + datetime.timedelta(days=k) for k in range(ROWS)]), **SMALL)
-    with pytest.raises(DataError, match="row 6, column 'x': '02/03/2024' is not a date, which the run was trained on"):
+    with pytest.raises(DataError, match="row 6, column 'x': '02/03/2024' is not a date, as in the training data"):
         trained.predict(path)
 
 

@@ -373,9 +373,9 @@ def test_digits_in_a_column_of_text_stay_text_in_every_file(tmp_path):
 @pytest.mark.parametrize(
     ("column", "value", "problem"),
     [
-        ("size", "2024-01-01", r"row 2, column 'size': .* is not a number, which the run was trained on"),
-        ("day", "soon", "row 2, column 'day': 'soon' is not a date, which the run was trained on"),
-        ("lift", "yes", "row 2, column 'lift': 'yes' is not true or false, which the run was trained on"),
+        ("size", "2024-01-01", r"row 2, column 'size': .* is not a number, as in the training data"),
+        ("day", "soon", "row 2, column 'day': 'soon' is not a date, as in the training data"),
+        ("lift", "yes", "row 2, column 'lift': 'yes' is not true or false, as in the training data"),
         ("seen", "never", "row 2, column 'seen': 'never' is not a date and time"),
         ("at", "noon", "row 2, column 'at': 'noon' is not a time of day"),
     ],
@@ -398,14 +398,14 @@ def test_a_value_of_another_type_is_refused_with_its_row(column, value, problem,
         preparation.apply(find_samples(path))
     others = [pl.Series([[1], [2], [3]]), pl.Series([b"a", b"b", b"c"]), pl.Series([WHEN, WHEN, WHEN])]
     for other in others[: 2 if column in ("day", "seen") else 3]:
-        with pytest.raises(DataError, match=f"row 1, column '{column}': .* which the run was trained on"):
+        with pytest.raises(DataError, match=f"row 1, column '{column}': .* as in the training data"):
             preparation.apply(find_samples(table[:3].with_columns(other.alias(column))))
 
 
 def test_dates_where_numbers_are_expected_are_refused():
     data = load(frame())
     dates = pl.DataFrame({"size": [WHEN.date()] * 3})
-    with pytest.raises(DataError, match=r"row 1, column 'size': .* is not a number, which the run was trained on"):
+    with pytest.raises(DataError, match=r"row 1, column 'size': .* is not a number, as in the training data"):
         data.preparation.apply(find_samples(dates))
 
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from chainrule.cli import run
 from chainrule.data import load
 from chainrule.errors import DataError, SettingError
-from chainrule.runs import Recorder, Run
-from chainrule.runs.trained import train
+from chainrule.runs import Recorder, Run, train
 
 DAY = datetime.date(2024, 1, 1)
 
@@ -189,10 +188,13 @@ def test_train_and_the_command_take_splits(tmp_path, monkeypatch, capsys):
     assert "t.csv: unknown column 'nobody'; choose one of" in capsys.readouterr().err
 
 
-def test_a_note_does_not_speak_for_separate_data():
-    """What is tested on may hold rows of the same groups, or earlier ones."""
-    frame = table(groups=[k // 3 for k in range(60)])
-    (note,) = [line for line in load(frame, target="y", split="group:patient").notes if "split" in line]
-    assert "is not compared" not in note
-    separate = load(frame, target="y", split="group:patient", test=frame.head(9))
-    assert any("data of its own, for validation or test, is not compared" in line for line in separate.notes)
+def test_separate_data_of_the_same_groups_or_of_earlier_times_is_noted():
+    frame = table(times=np.arange(60), groups=[k // 3 for k in range(60)])
+    same = load(frame, target="y", split="group:patient", test=frame.head(9))
+    assert any("rows are of groups trained on, by 'patient'" in note for note in same.notes)
+    others = load(frame.head(30), target="y", split="group:patient", test=frame.tail(9))
+    assert not any("trained on" in note for note in others.notes)
+
+    early = load(frame.head(50), target="y", split="time:at", test=frame.head(9), validation=frame.tail(3))
+    (note,) = [note for note in early.notes if "no later" in note]
+    assert note == "table: all of its 9 rows are no later than the last training row (49), by 'at'"

@@ -214,6 +214,15 @@ def test_losses_of_quantities(name, rows, columns, weighted, dtype):
     agree(network, loss, normal(0, rows, 4, dtype=dtype), y, weight)
 
 
+@same_everywhere
+@given(rows=ROWS, columns=st.integers(1, 20), each=st.booleans(), dtype=DTYPES)
+def test_labels_have_weights_of_their_own(rows, columns, each, dtype):
+    random = np.random.default_rng(5)
+    loss = losses.BinaryCrossEntropy(0.1, tuple(random.uniform(0.1, 3, 2 * columns if each else 2).tolist()))
+    y = random.integers(0, 2, (rows, columns)).astype(dtype)
+    agree(Network([Dense(columns)], 4, dtype), loss, normal(0, rows, 4, dtype=dtype), y)
+
+
 def test_extreme_logits_stay_finite():
     network = Network([Dense(3, weights=1.0, biases=0.0)], 3, "float64")
     x = np.array([[0, 100, 5000], [-5000, 0, 1], [88, 89, 90.0]])

@@ -281,6 +281,7 @@ def test_class_weights_and_targets_fit_the_loss():
         (0, 0, [1.0, 2.0], True, 1),
         (0, 0, [], True, 3),
         (0, 0, [], False, 1),
+        (LOSSES[losses.BinaryCrossEntropy][0], 0, [1.0, 1.0], False, 3),
         (quantiles, 0, [], False, 3),
         (quantiles, 0, [0.1, 0.9], False, 1),
         (quantiles, 3, [0.1, 0.5, 0.9], False, 1),

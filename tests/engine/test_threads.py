@@ -15,8 +15,7 @@ from chainrule.engine.native import NativeEngine
 from chainrule.engine.threads import Backoff, available, most_threads
 from chainrule.errors import SettingError
 from chainrule.network import Network
-from chainrule.runs import Recorder, Run
-from chainrule.runs.trained import train
+from chainrule.runs import Recorder, Run, train
 from chainrule.training.loop import start
 from chainrule.training.plan import make_plan
 from engines import needs_native

@@ -1,5 +1,7 @@
 """Logs for TensorBoard and MLflow, read back with their own readers."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -280,9 +282,90 @@ def test_the_command_line_logs_and_resumes(client, capsys):
     capsys.readouterr()
 
 
+def test_a_run_that_is_resumed_continues_its_logs(client, capsys):
+    words = ["train", "iris", "--epochs", "3", "--output", "runs/a"]
+    assert command([*words, "--log", "tensorboard:elsewhere", "--log", "mlflow:flowers"]) == 0
+    shown = capsys.readouterr().out
+    assert f"tensorboard --logdir {Path('elsewhere').absolute()}" in shown
+    assert f"mlflow ui --backend-store-uri sqlite:///{Path.cwd()}/mlflow.db" in shown
+    assert command(["train", "--resume", "runs/a", "--epochs", "5"]) == 0
+    assert f"tensorboard --logdir {Path('elsewhere').absolute()}" in capsys.readouterr().out
+    chainrule.Run.open("runs/a").resume(epochs=6)
+    epochs = [1, 2, 3, 4, 5, 6]
+    assert list(scalars("elsewhere")["training/loss"]) == epochs
+    experiment = client.get_experiment_by_name("flowers")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert list(logged(client, run.info.run_id)["training/loss"]) == epochs
+    assert command(["show", "runs/a"]) == 0
+    assert "mlflow ui" in capsys.readouterr().out
+
+    assert command(["train", "--resume", "runs/a", "--epochs", "7", "--log", "none"]) == 0
+    assert list(scalars("elsewhere")["training/loss"]) == epochs
+    chainrule.Run.open("runs/a").resume(epochs=8, logs=False)
+    assert list(scalars("elsewhere")["training/loss"]) == epochs
+    chainrule.Run.open("runs/a").trained.save("copy")
+    assert "logs" not in chainrule.Run.open("copy").manifest
+
+
+def test_a_log_in_the_runs_folder_moves_with_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert command(["train", "iris", "--epochs", "2", "--output", "runs/a", "--log", "tensorboard"]) == 0
+    Path("runs/a").rename("b")
+    chainrule.Run.open("b").resume(epochs=4)
+    assert list(scalars("b/tensorboard")["training/loss"]) == [1, 2, 3, 4]
+    capsys.readouterr()
+    assert command(["train", "--resume", "b", "--epochs", "5", "--json"]) == 0
+    expected = {"kind": "tensorboard", "where": "tensorboard", "norms": True}
+    assert json.loads(capsys.readouterr().out)["logs"] == [expected]
+
+
+def test_a_killed_process_leaves_a_run_that_knows_its_log(tmp_path):
+    recorder = chainrule.Recorder(tmp_path / "run", clock=lambda: 0.0)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(event):
+        if event.progress.epoch == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train([recorder, TensorBoard(recorder, norms=False), kill])
+    chainrule.Run.open(tmp_path / "run").resume()
+    read = scalars(tmp_path / "run/tensorboard")
+    assert list(read["training/loss"]) == [1, 2, 3, 4, 5, 6]
+    assert not NORMS & read.keys()
+
+
+def test_a_run_writes_no_log_where_there_is_none(client, tmp_path, capsys):
+    """A run may be somebody else's, so it can't name a new place to write to."""
+    assert command(["train", "iris", "--epochs", "2", "--output", "a", "--log", "tensorboard:logs"]) == 0
+    shutil.move("logs", "moved")
+    with pytest.raises(RunError, match=r"there is no log any more.*to resume without the log, choose logs=False"):
+        chainrule.Run.open("a").resume(epochs=3)
+    capsys.readouterr()
+    assert command(["train", "--resume", "a", "--epochs", "3"]) == 2
+    assert "choose --log none" in capsys.readouterr().err
+    assert not Path("logs").exists()
+    assert chainrule.Run.open("a").manifest["status"] == "complete"
+
+    assert command(["train", "iris", "--epochs", "2", "--output", "b", "--log", "mlflow"]) == 0
+    shutil.move("mlflow.db", "moved.db")
+    with pytest.raises(RunError, match="there is no store of MLflow any more"):
+        chainrule.Run.open("b").resume(epochs=3)
+    assert not Path("mlflow.db").exists()
+
+
+def test_addresses_of_servers_are_not_kept(tmp_path):
+    """There may be a password in them."""
+    log = MLflow(run_id="0123", tracking_uri="https://user:secret@host/mlflow")
+    assert log.recipe(tmp_path) == {"kind": "mlflow", "where": "0123", "norms": True}
+
+
 @pytest.mark.parametrize(
     ("log", "message"),
     [
+        ("none", "--log none resumes a run without its log"),
         ("wandb", "write 'tensorboard', 'tensorboard:FOLDER', 'mlflow' or 'mlflow:EXPERIMENT'"),
         ("tensorboard:", "there is nothing after the colon"),
         ("tensorboard:used", "it has the log of another training"),

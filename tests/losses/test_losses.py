@@ -150,6 +150,17 @@ CASES = {
         PROBABILITIES,
         lambda z, t: -(t * jax.nn.log_sigmoid(z) + (1 - t) * jax.nn.log_sigmoid(-z)).mean(1),
     ),
+    "binary, each weighted": (
+        BinaryCrossEntropy(0.2, (0.5, 2.0, 1.0, 0.0, 3.0, 0.25)),
+        3,
+        PROBABILITIES,
+        lambda z, t: (
+            -(
+                jnp.array([2, 0, 0.25]) * (t * 0.8 + 0.1) * jax.nn.log_sigmoid(z)
+                + jnp.array([0.5, 1, 3]) * (0.9 - t * 0.8) * jax.nn.log_sigmoid(-z)
+            ).mean(1)
+        ),
+    ),
     "binary, smoothed and weighted": (
         BinaryCrossEntropy(0.2, (0.5, 2.0)),
         1,

@@ -8,8 +8,9 @@ from playwright.sync_api import expect
 
 from chainrule.layers import KINDS
 from chainrule.play.lines import plain
-from chainrule.play.scene import Scene, slice_of
+from chainrule.play.scene import Scene
 from chainrule.play.settings import FIRST, DataSettings, LayerSettings, Settings
+from chainrule.play.slice import slice_of
 from chainrule.play.trainer import Trainer
 
 NUMBERS = """() => [...document.querySelectorAll("#stage [data-number]")].filter((element) => {

@@ -13,10 +13,11 @@ from playwright.sync_api import expect
 
 from chainrule.cli import run
 from chainrule.play.saving import STEPS, header_of
-from chainrule.play.scene import Scene, slice_of
+from chainrule.play.scene import Scene
 from chainrule.play.server import PAGE
 from chainrule.play.session import Session
 from chainrule.play.settings import FIRST
+from chainrule.play.slice import slice_of
 from chainrule.play.trainer import Trainer
 from waiting import settled, step_of
 

@@ -1,6 +1,7 @@
 """A run is resumed, replayed and explained only on the data that it was trained on."""
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -61,6 +62,56 @@ def test_the_same_file_loaded_differently_is_rejected(other, what, tmp_path):
     scale = {"scale_target": False} if "scale" in what else {}
     with pytest.raises(DataError, match=what):
         run.at(1, load(tmp_path / "data.csv", **other, **scale))
+
+
+FRAME = pl.DataFrame({"a": X[:, 0], "b": X[:, 1], "word": np.array(["x", "y"])[(X[:, 2] > 0) * 1], "c": Y})
+FORMS = {
+    "polars": FRAME,
+    "pandas": pd.DataFrame(FRAME.to_dict(as_series=False)),
+    "pair": (X, Y),
+    "pair of a frame": (FRAME.drop("c"), FRAME["c"]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_frames_and_arrays_are_split_and_prepared_as_when_the_run_was_trained(form, tmp_path):
+    data = FORMS[form]
+    settings = {"seed": 3, "test": 0.3, "validation": 0.2, "patience": None, "optimizer": "adam 0.01"}
+    settings |= {} if form == "pair" else {"read": {"word": "category"}}
+    whole = train("4 tanh", data, epochs=4, **settings)
+    train("4 tanh", data, epochs=2, **settings, callbacks=[Recorder(tmp_path / "run")])
+    for use in USES:
+        if use != "resume":
+            assert USES[use](Run.open(tmp_path / "run"), data) is not None
+    other = (X + 1, Y) if form == "pair" else (FRAME.drop("c"), 1 - Y) if "pair" in form else FRAME[::-1]
+    with pytest.raises(DataError, match=r"it is not the data that the run .* was trained on"):
+        Run.open(tmp_path / "run").resume(other, epochs=4)
+    resumed = Run.open(tmp_path / "run").resume(data, epochs=4)
+    np.testing.assert_array_equal(resumed.parameters, whole.parameters)
+    with pytest.raises(DataError, match="or arrays that no file holds; pass the data as well"):
+        Run.open(tmp_path / "run").load_data()
+
+
+def test_unprepared_arrays_are_taken_as_they_are(tmp_path):
+    run = recorded(tmp_path / "run", from_arrays(X, Y))
+    assert run.at(1, (X, Y)).before.step == 1
+    with pytest.raises(DataError, match="differs in the fingerprint"):
+        run.at(1, (X, 1 - Y))
+
+
+def test_a_file_that_was_moved_may_be_passed(tmp_path):
+    FRAME.write_csv(tmp_path / "data.csv")
+    run = recorded(tmp_path / "run", load(tmp_path / "data.csv"))
+    (tmp_path / "data.csv").rename(tmp_path / "moved.csv")
+    assert run.at(1, tmp_path / "moved.csv").before.step == 1
+
+
+def test_what_is_not_recorded_takes_a_dataset(tmp_path):
+    apart = load(FRAME, validation=FRAME[:10])
+    run = recorded(tmp_path / "run", apart)
+    with pytest.raises(DataError, match="how its data was split, weighted or validated is not recorded; pass a Datas"):
+        run.resume(FRAME, epochs=3)
+    assert run.resume(apart, epochs=3).progress.epoch == 3
 
 
 def test_other_sample_weights_are_rejected(tmp_path):

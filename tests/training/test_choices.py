@@ -56,10 +56,10 @@ def is_needed(field):
         ({"metrics": [lambda truth, guess: 1.0]}, "a metric's name is '<lambda>'; name it by a word"),
         ({"metrics": [None]}, "unknown metric for classification None; choose one of accuracy, .* pass a function"),
         ({"metrics": "acuracy"}, "unknown metric for classification 'acuracy'; did you mean 'accuracy'"),
-        ({"metrics": "jaccard_samples"}, "'jaccard_samples': scikit-learn refuses 2 classes: Samplewise"),
+        ({"metrics": "jaccard_samples"}, "unknown metric for classification 'jaccard_samples': it is for multilabel"),
         ({"metrics": 3}, r"the metrics are 3; pass their names, such as \['accuracy', 'balanced_accuracy'\], or func"),
         ({"monitor": "r2"}, "unknown metric for classification 'r2': it is for regression"),
-        ({"monitor": "roc_auc", "validation": 0.0}, "early stopping watches the validation set, of which there is no"),
+        ({"monitor": "roc_auc", "validation": 0.0}, r"of which there is none; set rows aside \(validation=0.1\)"),
         (
             {"monitor": "roc_auc", "loss": "hinge"},
             "roc_auc is undefined on the validation set: .* the loss Hinge has no",
@@ -67,7 +67,7 @@ def is_needed(field):
         ({"min_delta": -1}, "min_delta is -1; it must be a number, at least 0"),
         ({"min_delta": "a"}, "min_delta is 'a'"),
         ({"threshold": 1.5}, "the threshold is 1.5; it must be a probability from 0 to 1"),
-        ({"threshold": "f1", "validation": 0.0}, "a threshold is chosen on the validation set, of which there is none"),
+        ({"threshold": "f1", "validation": 0.0}, r"which there is none; set rows aside \(validation=0.1\)"),
         ({"threshold": "roc_auc"}, "roc_auc does not depend on the threshold; choose it by a metric of classes"),
         ({"threshold": "neg_brier_score"}, "neg_brier_score does not depend on the threshold"),
         ({"threshold": 0.3, "loss": "hinge"}, "between two classes by their probabilities; the loss Hinge has none"),
@@ -82,7 +82,7 @@ def is_needed(field):
         ({"epochs": True}, "True epochs"),
         ({"batch_size": 2.5}, "the batch size is 2.5"),
         ({"patience": True}, "the patience is True"),
-        ({"patience": "soon"}, "the patience is 'soon'"),
+        ({"patience": "soon"}, "the patience is 'soon'; .* to never stop early, set patience=None"),
         ({"seed": 1.5}, "the seed is 1.5; it is a whole number"),
         ({"seed": "a"}, "the seed is 'a'"),
         ({"test": None}, "the test share is None"),
@@ -95,6 +95,13 @@ def test_a_choice_of_a_wrong_type(settings, problem):
     with pytest.raises(SettingError, match=problem) as caught:
         train("3 tanh", (X, Y), **{"epochs": 1, **settings})
     assert "\n" not in str(caught.value)
+
+
+def test_several_metrics_are_a_list_or_a_text_with_commas():
+    listed, written = (train("3 tanh", (X, Y), epochs=1, metrics=m).plan for m in (["f1", "jaccard"], "f1, jaccard"))
+    assert listed.metrics == written.metrics == ("f1", "jaccard")
+    with pytest.raises(SettingError, match="unknown metric for classification 'jacard'; did you mean 'jaccard'"):
+        train("3 tanh", (X, Y), epochs=1, metrics="f1, jacard")
 
 
 def test_one_name_stands_for_a_list_of_one_and_numbers_of_numpy_for_numbers():
@@ -117,7 +124,7 @@ def test_penalties_are_finite(strength):
 @pytest.mark.parametrize(
     ("weight", "problem"),
     [
-        ("weight", "the sample weights are 'weight'; pass one finite number.*such as frame.'weight'., and drop that"),
+        ("weight", "it is not a table with a column of weights|the sample weights are 'weight'; pass one finite"),
         (["a"] * ROWS, "the sample weights are .'a', 'a'"),
         ([None] * ROWS, "the sample weights are not all usable"),
         (np.ones((ROWS, 1)), "the sample weights are not all usable"),

@@ -2,8 +2,10 @@
 
 import contextlib
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from chainrule.data import Target
 from chainrule.errors import SettingError
 from chainrule.layers.softmax import softmax
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Hinge, MeanSquaredError
-from chainrule.training import Metric, learning_rate_range, metrics, scorers
+from chainrule.training import Metric, catalog, learning_rate_range, metrics, scorers
 
 RANDOM = np.random.default_rng(0)
 Z, Y = RANDOM.normal(size=(50, 3)), RANDOM.integers(0, 3, 50)
@@ -24,7 +26,7 @@ CLASSES = Target("classification", classes=("a", "b", "c"))
 
 def test_metrics_of_two_classes():
     target, y, z = Target("classification", classes=(0, 1)), Y > 0, Z[:, :1]
-    scores = metrics.measure(metrics.CLASSIFICATION, target, BinaryCrossEntropy(), z, y.astype(int))
+    scores = metrics.measure(metrics.NAMES["classification"], target, BinaryCrossEntropy(), z, y.astype(int))
     assert scores["accuracy"] == pytest.approx(((z[:, 0] > 0) == y).mean())
     assert scores["roc_auc"] == pytest.approx(sk.roc_auc_score(y, z[:, 0]))
     assert scores["log_loss"] == pytest.approx(BinaryCrossEntropy().value(z, y))
@@ -33,7 +35,7 @@ def test_metrics_of_two_classes():
 def test_metrics_of_quantities_in_their_own_units():
     target = Target("regression", mean=(10.0,), deviation=(2.0,))
     y, guess = RANDOM.normal(size=(50, 1)), RANDOM.normal(size=(50, 1))
-    scores = metrics.measure(metrics.REGRESSION, target, MeanSquaredError(), guess, y)
+    scores = metrics.measure(metrics.NAMES["regression"], target, MeanSquaredError(), guess, y)
     assert scores["r2"] == pytest.approx(sk.r2_score(y, guess))
     assert scores["rmse"] == pytest.approx(2 * sk.root_mean_squared_error(y, guess))
     assert scores["mae"] == pytest.approx(2 * sk.mean_absolute_error(y, guess))
@@ -42,8 +44,8 @@ def test_metrics_of_quantities_in_their_own_units():
 @pytest.mark.parametrize(
     ("names", "target", "loss", "prediction", "y"),
     [
-        (metrics.CLASSIFICATION, CLASSES, CategoricalCrossEntropy(), Z, Y),
-        (metrics.REGRESSION, Target("regression"), MeanSquaredError(), Z[:, :1], Z[:, 1:2]),
+        (metrics.NAMES["classification"], CLASSES, CategoricalCrossEntropy(), Z, Y),
+        (metrics.NAMES["regression"], Target("regression"), MeanSquaredError(), Z[:, :1], Z[:, 1:2]),
     ],
     ids=["classes", "quantities"],
 )
@@ -127,7 +129,7 @@ def test_every_scorer_of_scikit_learn_is_measured_or_refused_with_a_reason(width
 
 def test_names_that_scikit_learn_lacks_have_the_direction_of_their_kind():
     assert not any(map(metrics.greater_is_better, ("loss", "log_loss", "mae", "rmse", "calibration_error")))
-    others = {*metrics.CLASSIFICATION, *metrics.REGRESSION, *scorers.names()}
+    others = {*metrics.NAMES["classification"], *metrics.NAMES["regression"], *scorers.names()}
     assert all(map(metrics.greater_is_better, others - {"log_loss", "mae", "rmse", "calibration_error"}))
 
 
@@ -177,6 +179,26 @@ def test_a_scorer_that_was_made_with_scikit_learn_is_a_metric():
     assert metrics.measure([f2], two, BinaryCrossEntropy(), Z[:, :1], y)["f2"] == pytest.approx(expected)
 
 
+def test_the_documentation_lists_every_metric_for_its_targets_with_its_direction():
+    text = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+    rows = text.partition("| for | metrics | better is |\n| --- | --- | --- |\n")[2].partition("\n\n")[0].splitlines()
+    tasks = {
+        "classes": "classification", "the probabilities of classes": "classification", "labels": "multilabel",
+        "classes in order, besides those of classes": "ordinal", "the probabilities of labels": "multilabel",
+        "quantities": "regression",
+    }  # fmt: skip
+    found, task = {task: set() for task in catalog.NAMES}, ""
+    for row in rows:
+        of, listed, better = (cell.strip() for cell in row.strip("|").split(" | "))
+        task = tasks[of] if of else task
+        names, averages = [re.findall(r"`(\w+)`", part) for part in (listed.partition(", each also with ")[0], listed)]
+        every = {*names, *(f"{name}{end}" for name in names for end in averages if end.startswith("_"))}
+        assert {metrics.greater_is_better(name) for name in every} == {better == "more"}, row
+        found[task] |= every
+    found["ordinal"] |= found["classification"]
+    assert found == {task: set(own) for task, own in catalog.OWN.items()}
+
+
 IMPORTED = """
 import sys
 from chainrule.runs import Recorder, Run
@@ -217,7 +239,7 @@ def test_any_quantities_and_weights_are_measured_as_by_scikit_learn(seed, output
         y[:, 0] = 1.0
     weight = random.uniform(0.1, 2, rows) if is_weighted else None
     target = Target("regression", mean=(0.0,) * outputs, deviation=(1.0,) * outputs)
-    scores = metrics.measure(metrics.REGRESSION, target, MeanSquaredError(), guess, y, weight)
+    scores = metrics.measure(metrics.NAMES["regression"], target, MeanSquaredError(), guess, y, weight)
     expected = {
         "r2": sk.r2_score(y, guess, sample_weight=weight),
         "rmse": sk.root_mean_squared_error(y, guess, sample_weight=weight),

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import sklearn.metrics
+from sklearn.utils.class_weight import compute_class_weight
 
 from chainrule import Run, load, train
 from chainrule.cli import run as command
@@ -19,6 +20,7 @@ from chainrule.play.settings import Settings
 from chainrule.play.trainer import Trainer
 from chainrule.runs import folder as files
 
+RANDOM = np.random.default_rng(1)
 GENRES = ("comedy", "drama", "action")
 
 
@@ -102,8 +104,12 @@ def test_the_metrics_are_those_of_scikit_learn(trained):
     expected = {
         "accuracy": sklearn.metrics.accuracy_score(truth, guess),
         "f1": sklearn.metrics.f1_score(truth, guess, average="macro"),
+        "precision": sklearn.metrics.precision_score(truth, guess, average="macro"),
+        "recall": sklearn.metrics.recall_score(truth, guess, average="macro"),
         "roc_auc": sklearn.metrics.roc_auc_score(truth, p),
+        "average_precision": sklearn.metrics.average_precision_score(truth, p),
         "hamming_loss": sklearn.metrics.hamming_loss(truth, guess),
+        "calibration_error": scores["calibration_error"],  # which scikit-learn lacks: see test_label_scores
         "loss": np.mean([sklearn.metrics.log_loss(truth[:, k], p[:, k]) for k in range(3)]),
     }
     assert scores == pytest.approx(expected, rel=1e-5)
@@ -140,8 +146,28 @@ def test_other_losses_are_refused_and_class_weights_are_those_of_0_and_1():
     for given in ({1: 3.0}, {"0": 1, "1": 3}, (1.0, 3.0)):
         loss = train("2", load((x, y)), class_weight=given, epochs=1).plan.loss
         assert loss == BinaryCrossEntropy(class_weights=(1.0, 3.0))
-    with pytest.raises(SettingError, match="several labels can't be balanced by two weights"):
-        train("2", load((x, y)), class_weight="balanced")
+
+
+def test_balanced_weighs_0_and_1_of_each_label_alike():
+    x, y = RANDOM.normal(size=(200, 3)), np.zeros((200, 3), dtype=int)
+    y[:20, 0] = y[:150, 1] = 1
+    data = load((x, y), validation=0, test=0)
+    pairs = np.reshape(train("2", data, class_weight="balanced", epochs=1).plan.loss.class_weights, (3, 2))
+    for label in (0, 1):
+        np.testing.assert_allclose(pairs[label], compute_class_weight("balanced", classes=np.arange(2), y=y[:, label]))
+    assert pairs[2].tolist() == [1, 1]
+    each = train("2", data, class_weight=[{1: 9}, {0: 1, 1: 2}, {0: 3}], epochs=1)
+    assert each.plan.loss.class_weights == (1, 9, 1, 2, 3, 1)
+    with pytest.raises(SettingError, match=r"there are 2 mappings for 3 labels \(y_0, y_1, y_2\); pass one of 0 and 1"):
+        train("2", data, class_weight=[{1: 9}, {1: 2}])
+
+
+def test_the_weights_of_each_label_find_rare_ones():
+    x = RANDOM.normal(size=(1500, 3))
+    y = (x[:, :2] + 0.7 * RANDOM.normal(size=(1500, 2)) > [2, -2]).astype(int)  # rarely 1, rarely 0
+    plain, even = (train("4 tanh", (x, y), epochs=20, class_weight=w).predict(x) for w in (None, "balanced"))
+    found = [[(labels[y[:, k] == rare, k] == rare).mean() for k, rare in ((0, 1), (1, 0))] for labels in (plain, even)]
+    assert (np.array(found[1]) > np.array(found[0]) + 0.1).all()
 
 
 def test_a_weight_of_a_multilabel_network_is_explained(trained):

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from chainrule import train
-from chainrule.data import from_arrays, load
+from chainrule.data import Samples, from_arrays, load
 from chainrule.errors import DataError, RunError, SettingError
 from chainrule.explain import Explanation
 from chainrule.explain.page import page
@@ -112,13 +112,14 @@ def test_several_quantities_have_intervals_of_their_own(loss):
         assert trained.deviation(X).shape == y.shape
 
 
-def test_what_a_network_does_not_predict_is_refused_with_what_to_train(quantiles, gaussian, ordinal):
+def test_what_a_network_does_not_predict_is_refused_with_what_to_train(quantiles, gaussian):
     with pytest.raises(SettingError, match=r"0.75 and 0.95; for 0.1 and 0.9, train with the loss 'quantiles 0.1 0.5 0"):
         quantiles.interval(X, 0.8)
     with pytest.raises(SettingError, match="Quantiles predicts no deviation; train with 'gaussian'"):
         quantiles.deviation(X)
+    classes = train("4 tanh", (X, GRADES[RANKS]), epochs=1)
     with pytest.raises(SettingError, match="is no quantity and has no quantiles"):
-        ordinal.interval(X, 0.8)
+        classes.interval(X, 0.8)
     for share in (0, 1, 90, "0.9", None):
         with pytest.raises(SettingError, match="pass a share between 0 and 1"):
             gaussian.interval(X, share)
@@ -154,6 +155,20 @@ def test_classes_in_order_are_predicted_with_probabilities(ordinal):
     assert scores["log_loss"] == pytest.approx(scores["loss"], rel=1e-5)
     assert scores["rank_mae"] < 0.5
     assert scores["quadratic_kappa"] > 0.8
+
+
+def test_an_interval_of_classes_in_order_holds_at_least_its_share_of_the_probability(ordinal):
+    lower, point, upper = ordinal.interval(X, 0.6)
+    first, last = (np.array([ORDER.index(label) for label in ends]) for ends in (lower, upper))
+    np.testing.assert_array_equal(point, ordinal.predict(X))
+    cumulated = np.cumsum(ordinal.probabilities(X), axis=1, dtype=np.float64)
+    for rank, level in ((first, 0.2), (last, 0.8)):
+        up_to = cumulated[np.arange(1500), rank]
+        below = np.where(rank > 0, cumulated[np.arange(1500), rank - 1], 0)
+        assert ((below < level) & ((up_to >= level) | (rank == 4))).all()
+    ranks = ordinal.target.encode(ordinal.data.source.target, "y")
+    assert ((first <= ranks) & (ranks <= last)).mean() >= 0.6
+    assert (first < last).mean() > 0.3
 
 
 def test_metrics_of_ranks_equal_those_of_scikit_learn_with_weights():
@@ -274,3 +289,35 @@ def test_a_run_of_a_file_keeps_the_order(tmp_path, monkeypatch):
     assert replace(run.trained, data=run.load_data()).evaluate() == trained.evaluate()
     assert misfit(settings, Settings) is None
     assert misfit({**settings, "order": [None, "good"]}, Settings).startswith("order[0] is None")
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "quantiles 0.05 0.5 0.95"])
+def test_scores_of_an_interval_are_those_of_its_loss(loss):
+    trained = train("8 tanh", "diabetes", loss=loss, epochs=20)
+    scores, expected = trained.interval_scores(), trained.evaluate()
+    assert scores == pytest.approx({name: expected[name] for name in ("coverage_0.9", "interval_width_0.9")}, rel=1e-5)
+    lower, _, upper = trained.interval("diabetes", 0.9)
+    whole = trained.interval_scores("diabetes", 0.9)
+    truth = np.concatenate([trained.held_out(part).targets for part in ("validation", "test")])
+    assert len(truth) < len(lower)
+    assert whole["interval_width_0.9"] == pytest.approx((upper - lower).mean())
+
+
+def test_an_interval_of_classes_in_order_is_scored_in_ranks(ordinal):
+    lower, _, upper = ordinal.interval(X, 0.6)
+    lowest, highest = (np.array([ORDER.index(label) for label in labels]) for labels in (lower, upper))
+    scores = ordinal.interval_scores((X, GRADES[RANKS]), 0.6)
+    assert scores["coverage_0.6"] == pytest.approx(((lowest <= RANKS) & (highest >= RANKS)).mean())
+    assert scores["interval_width_0.6"] == pytest.approx((highest - lowest).mean())
+
+
+def test_scores_of_an_interval_count_weights():
+    trained = train("8 tanh", "diabetes", loss="gaussian", epochs=5)
+    test = trained.data.test
+    weight = np.arange(len(test.x), dtype=np.float64)
+    raw_lower, _, raw_upper = trained.interval(test, 0.5)
+    expected = np.average(raw_upper - raw_lower, weights=weight)
+    weighted = trained.interval_scores(Samples(test.x, test.y, weight), 0.5)
+    assert weighted["interval_width_0.5"] == pytest.approx(expected)
+    with pytest.raises(SettingError, match="has no quantiles"):
+        train("4 tanh", "iris", epochs=1).interval_scores()

@@ -13,13 +13,16 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from chainrule.cli.options import OUTPUT, elsewhere
 from chainrule.summary import one_line, visible
+
+if TYPE_CHECKING:
+    from chainrule.data import Target
 
 
 class _Plain(Console):
@@ -65,11 +68,11 @@ def number(name: str, value: float) -> str:
     return number(name, value)
 
 
-def label(name: str) -> str:
-    """A metric's name for display."""
+def label(name: str, target: Target | None = None) -> str:
+    """A metric's name for display; with a target also of what it is the mean."""
     from chainrule.training.history import label
 
-    return label(name)
+    return label(name, target)
 
 
 def print_json(value: Any) -> None:

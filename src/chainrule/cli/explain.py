@@ -21,11 +21,11 @@ FORMATS = ("text", "json", "latex", "html", "svg")
 
 def explain(
     context: typer.Context,
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", show_default=False, help="The folder of a run.")] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", show_default=False, help="The folder of a run.")] = None,
     weight: Annotated[
         str | None,
         typer.Argument(
-            metavar="[WEIGHT]",
+            metavar="WEIGHT",
             show_default=False,
             help='A weight, such as "dense_1.W[3, 2]"; by default one with a large gradient in the step.',
         ),

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from chainrule.runs import Recorder
 
 KINDS = ("tensorboard", "mlflow")
+NONE = ["none"]
+"""What to choose in order to resume a run without its logs."""
 
 
 def check_logs(chosen: list[str] | None) -> None:
     """Raise an error for a log that can't be written, before anything is."""
+    require(chosen != NONE, "--log none resumes a run without its log; a new run has none unless --log asks for one")
     for kind, where in map(_parts, chosen or ()):
         if kind == "tensorboard" and where:
             from chainrule.logs.tensorboard import check_empty
@@ -26,7 +29,7 @@ def check_logs(chosen: list[str] | None) -> None:
 
 def make_logs(chosen: list[str] | None, run: Recorder | Path) -> list[Log]:
     """The logs of a run, given by its recorder or its folder."""
-    if not chosen:
+    if not chosen or chosen == NONE:
         return []
     from chainrule.logs import MLflow, TensorBoard
     from chainrule.logs.tensorboard import FOLDER

@@ -6,7 +6,7 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from typer.core import TyperCommand
@@ -18,18 +18,23 @@ from chainrule.errors import unknown
 OPTIONS = {
     "layers": "--network", "activations": "--network", "losses": "--loss", "penalties": "--penalty",
     "optimizers": "--optimizer", "schedules": "--optimizer '... schedule=NAME'",
-    "distributions": "--network '64 relu NAME'", "metrics": "--metrics, --monitor",
+    "distributions": "--network '64 relu NAME'",
+    "metrics": "--metrics, --monitor; and all of scikit-learn's scorers",
 }  # fmt: skip
 """Each group of names, and where its names are used."""
 
 
-def groups() -> dict[str, Mapping[str, Callable[..., Any] | None]]:
-    """The names of each group, with what makes them; None for a metric."""
+Maker: TypeAlias = Callable[..., Any] | str
+"""What makes the thing that a name stands for; for a metric what it is."""
+
+
+def groups() -> dict[str, Mapping[str, Maker]]:
+    """The names of each group, with what makes them."""
     from chainrule import distributions, losses
     from chainrule.descent import optimizers, schedules
     from chainrule.layers import Branches, Residual, notation
     from chainrule.losses import penalties
-    from chainrule.training import metrics
+    from chainrule.training import catalog
 
     layers, activations = dict[str, Callable[..., Any]](), dict[str, Callable[..., Any]]()
     for name, maker in sorted(notation.named().items()):
@@ -38,7 +43,10 @@ def groups() -> dict[str, Mapping[str, Callable[..., Any] | None]]:
     layers |= {"residual(...)": Residual, "branches(...)": Branches}
     optimizer_names = {name: maker for name, maker in optimizers.NAMED.items() if maker.__name__ == name}
     named_penalties = {name: getattr(penalties, name) for name in ("l1", "l2", "elastic")}
-    measures = dict.fromkeys(name for names in metrics.NAMES.values() for name in names)
+    measures = {
+        name: f"{own.about[0].upper()}{own.about[1:]} (for {', '.join(own.tasks)})"
+        for name, own in catalog.METRICS.items()
+    }
     return {
         "layers": layers, "activations": activations, "losses": losses.NAMED, "penalties": named_penalties,
         "optimizers": optimizer_names, "schedules": schedules.NAMED, "distributions": distributions.NAMED,
@@ -58,9 +66,7 @@ class WithNames(TyperCommand):
 def names(
     group: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[GROUP]", show_default=False, help="One of " + ", ".join(OPTIONS) + "; by default all."
-        ),
+        typer.Argument(metavar="GROUP", show_default=False, help="One of " + ", ".join(OPTIONS) + "; by default all."),
     ] = None,
     json: AsJson = False,
 ) -> None:
@@ -96,9 +102,9 @@ def _indented(text: str, columns: int) -> str:
     )
 
 
-def settings(maker: Callable[..., Any] | None) -> list[str]:
+def settings(maker: Maker) -> list[str]:
     """The settings that a text can give, in order, with their defaults."""
-    if maker is None or hasattr(maker, "wire"):  # layers in parentheses are no settings
+    if isinstance(maker, str) or hasattr(maker, "wire"):  # layers in parentheses are no settings
         return []
     fixed = maker.keywords if isinstance(maker, functools.partial) else {}
     taken = [p for name, p in inspect.signature(maker).parameters.items() if name != "name" and name not in fixed]
@@ -121,8 +127,10 @@ def _default(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else described(value)
 
 
-def about(maker: Callable[..., Any] | None) -> str:
+def about(maker: Maker) -> str:
     """The first sentence of what is made."""
+    if isinstance(maker, str):
+        return maker
     kind = maker.func if isinstance(maker, functools.partial) else maker
-    text = " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split()) if kind is not None else ""
+    text = " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
     return text.partition(". ")[0].rstrip(".")

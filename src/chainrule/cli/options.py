@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.arrays import Shape
-from chainrule.errors import SettingError, require
+from chainrule.errors import NOTHING, SettingError, require
+
+if TYPE_CHECKING:
+    from chainrule.arrays import Shape
 
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("ARGUMENTS", default=())
 """The arguments of the command line."""
@@ -20,28 +22,36 @@ OUTPUT = ("--output", "-o")
 """The names of the option for the file to write."""
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
-OptionalRun = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The folder of a run.", show_default=False)]
+OptionalRun = Annotated[Path | None, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
 Target = Annotated[
-    list[str] | None, typer.Option(help="The column to predict; by default the last; can be repeated for several.")
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="The column to predict; by default the last; can be repeated for several."),
 ]
 Task = Annotated[
     str | None,
     typer.Option(
+        metavar="TASK",
         help="'classification', 'regression', 'ordinal' (classes in order) or 'multilabel' (several columns of 0 and "
-        "1), if ambiguous."
+        "1), if ambiguous.",
     ),
 ]
 Order = Annotated[
     str | None,
-    typer.Option(help="The classes in order, from the lowest, such as 'low,medium,high'; numbers need none."),
+    typer.Option(
+        metavar="CLASSES", help="The classes in order, from the lowest, such as 'low,medium,high'; numbers need none."
+    ),
 ]
-Drop = Annotated[list[str] | None, typer.Option(help="A column to leave out; can be repeated.")]
+Drop = Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="A column to leave out; can be repeated.")]
 Read = Annotated[
     list[str] | None,
     typer.Option(
         metavar="COLUMN=KIND",
         help="Read a column as a number, category, date, time or boolean, such as zip=category; can be repeated.",
     ),
+]
+Weight = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="The column that says how much each row counts; it is no input."),
 ]
 Threads = Annotated[
     int | None,
@@ -53,30 +63,101 @@ Threads = Annotated[
 Split = Annotated[
     str | None,
     typer.Option(
+        metavar="BY:COLUMN",
         help="How to divide the rows: 'time:COLUMN' holds out the latest; 'group:COLUMN' keeps groups together; "
-        "by default by chance, stratified by class."
+        "by default by chance, stratified by class.",
     ),
 ]
 Shuffle = Annotated[bool, typer.Option(help="Divide the rows by chance, or hold out the last ones.")]
+NetworkText = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        metavar="LAYERS",
+        help="The hidden layers, such as '64 relu, dropout 0.2, 32 relu'; '-> ...' sets the output layer.",
+    ),
+]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(metavar="OPTIMIZER", help="The optimizer, such as 'adam 0.001' or 'sgd 0.1 schedule=cosine clip=1'."),
+]
+BatchSize = Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32.")]
+Epochs = Annotated[int | None, typer.Option(help="The maximum number of epochs; by default 100.")]
+Interval = Annotated[
+    float | None,
+    typer.Option(help="Learn intervals that hold this share of the targets: --loss 'quantiles 0.05 0.5 0.95' for 0.9."),
+]
+Penalty = Annotated[
+    str | None,
+    typer.Option(metavar="PENALTY", help="A penalty on the weights: 'l2 0.001', 'l1 0.001' or 'elastic 0.001 0.001'."),
+]
+Patience = Annotated[
+    str,
+    typer.Option(
+        metavar="EPOCHS",
+        help="Epochs to wait for a better validation loss before stopping: a number, 'none' or 'auto'.",
+    ),
+]
+Monitor = Annotated[
+    str,
+    typer.Option(
+        metavar="METRIC", help="What must get better instead of the validation loss: any metric, such as roc_auc."
+    ),
+]
+MinDelta = Annotated[float, typer.Option(help="By how much it must get better.")]
+TrainThreshold = Annotated[
+    str | None,
+    typer.Option(
+        metavar="THRESHOLD",
+        help="Of two classes, the probability from which the second is predicted: a number, or the metric by "
+        "which it is chosen on the validation set, such as f1.",
+    ),
+]
+Precision = Annotated[
+    str, typer.Option("--dtype", metavar="DTYPE", help="The precision of the weights: 'float32' or 'float64'.")
+]
 LossName = Annotated[
-    str | None, typer.Option("--loss", help="The loss, such as 'huber 0.5'; by default it follows from the target.")
+    str | None,
+    typer.Option(
+        "--loss", metavar="LOSS", help="The loss, such as 'huber 0.5'; by default it follows from the target."
+    ),
 ]
 ClassWeights = Annotated[
     str | None,
-    typer.Option("--class-weight", help="Class weights: 'balanced', or by label: 'setosa=2, virginica=0.5'."),
+    typer.Option(
+        "--class-weight", metavar="WEIGHTS", help="Class weights: 'balanced', or by label: 'setosa=2, virginica=0.5'."
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
-Validation = Annotated[str, typer.Option(help="The share of the rows to validate on, or a file.")]
-Test = Annotated[str, typer.Option(help="The share of the rows to test on after training, or a file.")]
-Size = Annotated[str | None, typer.Option("--image-size", help="Resize images to width x height, such as 28x28.")]
+Validation = Annotated[str, typer.Option(metavar="SHARE", help="The share of the rows to validate on, or a file.")]
+Test = Annotated[str, typer.Option(metavar="SHARE", help="The share of the rows to test on after training, or a file.")]
+Size = Annotated[
+    str | None, typer.Option("--image-size", metavar="SIZE", help="Resize images to width x height, such as 28x28.")
+]
 EngineName = Annotated[
-    str | None, typer.Option("--engine", help="'native' (compiled) or 'numpy'; by default native if available.")
+    str | None,
+    typer.Option("--engine", metavar="ENGINE", help="'native' (compiled) or 'numpy'; by default native if available."),
 ]
 Metrics = Annotated[
     str | None,
     typer.Option(
         metavar="NAMES",
         help="Metrics, such as 'f1_macro, jaccard': chainrule's, or any of scikit-learn's scorers.",
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option(help="The folder to write the run to; by default runs/NAME-1, -2 and so on.")
+]
+Limit = Annotated[
+    float | None, typer.Option(help="Megabytes for the checkpoints that steps are replayed from; by default 200.")
+]
+Logs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="WHERE",
+        help="Log to 'tensorboard' (in the run's folder, or 'tensorboard:FOLDER') or 'mlflow' (or "
+        "'mlflow:EXPERIMENT'); can be repeated. Whoever resumes the run continues its log, unless with 'none'.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
@@ -86,11 +167,17 @@ NAMES = {"folder": "--output", "penalties": "--penalty"}
 """Options that are called otherwise than the arguments in Python that they stand for."""
 
 
-def as_option(name: str, value: Any = None) -> str:
+def as_option(name: str, value: Any = NOTHING) -> str:
     """A setting of Python as an option, such as `--task regression`; see `errors.setting`."""
     option = NAMES.get(name) or "--" + name.replace("_", "-")
-    if value is None:
+    if (name, value) == ("logs", False):
+        return "--log none"
+    if value is NOTHING or value is True:
         return option
+    if value is False:
+        return option.replace("--", "--no-", 1)
+    if value is None:
+        return f"{option} none"
     if isinstance(value, Mapping):
         return " ".join(f"{option} {shlex.quote(str(key))}={item}" for key, item in value.items())
     if name == "image_size":
@@ -111,6 +198,22 @@ def spelled(*names: str) -> str:
 def elsewhere(*names: str) -> str:
     """What to do about a file that can't be written, with the option for it."""
     return f"choose another file ({spelled(*names)})"
+
+
+def words_given(context: typer.Context, *without: str) -> str:
+    """The arguments and options that the user gave, but for these parameters, as a command line."""
+    words: list[str] = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is None or source.name != "COMMANDLINE" or parameter.name in without:
+            continue
+        value = context.params[parameter.name or ""]
+        if isinstance(value, bool):
+            words.append((parameter.opts if value else parameter.secondary_opts)[0])
+        else:
+            option = [parameter.opts[0]] if parameter.opts[0].startswith("-") else []
+            words += [word for one in (value if isinstance(value, list) else [value]) for word in (*option, str(one))]
+    return shlex.join(words)
 
 
 def leave_out(context: typer.Context, reason: str, *used: str) -> None:
@@ -184,6 +287,26 @@ def metric_names(text: str | None) -> list[str] | None:
     names = [name.strip() for name in text.split(",")]
     require(all(names), f"--metrics {text!r}: write names, separated by commas, such as 'accuracy, f1_macro'")
     return names
+
+
+def patience(text: str) -> int | str | None:
+    """A number of epochs, "auto", or None for "none"."""
+    if text in ("auto", "none"):
+        return None if text == "none" else text
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingError(f"--patience {text!r}: pass a number of epochs, 'none' or 'auto'") from None
+
+
+def penalties(text: str | None) -> list[Any]:
+    """The penalty in a text; an empty list for none."""
+    from chainrule.losses import penalty
+
+    try:
+        return [] if text is None else [penalty(text)]
+    except SettingError as error:
+        raise SettingError(f"--penalty {text!r}: {error}; write 'l2 0.001' or 'elastic 0.001 0.001'") from None
 
 
 def threshold(text: str | None) -> float | str | None:

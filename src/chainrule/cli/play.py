@@ -17,7 +17,7 @@ def play(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA or RUN]",
+            metavar="DATA or RUN",
             show_default=False,
             help="A CSV, TSV, Parquet, Arrow, Excel or NPZ file or a folder of images to train on, or a run to replay.",
         ),

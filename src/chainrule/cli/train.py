@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,34 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.cli import display, options
-from chainrule.cli.logs import check_logs, make_logs
-from chainrule.cli.options import (
-    AsJson,
-    ClassWeights,
-    Drop,
-    EngineName,
-    LossName,
-    Metrics,
-    Order,
-    Read,
-    Seed,
-    Shuffle,
-    Size,
-    Split,
-    Target,
-    Task,
-    Test,
-    Threads,
-    Validation,
-    image_size,
-    in_order,
-    leave_out,
-    metric_names,
-    read_as,
-    share_or_file,
-)
-from chainrule.errors import NonFiniteError, SettingError, require
+from chainrule.cli import display
+from chainrule.cli.logs import NONE, make_logs
+from chainrule.cli.options import AsJson, leave_out
+from chainrule.cli.settings import Reading, Recording, Searched, Training, with_settings
+from chainrule.errors import NonFiniteError, SettingError
 from chainrule.summary import one_line
 
 if TYPE_CHECKING:
@@ -46,6 +24,7 @@ if TYPE_CHECKING:
     from chainrule.training import Event, Plan
 
 
+@with_settings
 def train(
     context: typer.Context,
     data: Annotated[
@@ -57,71 +36,11 @@ def train(
             "or several by a pattern ('sales-*.csv.gz'); or a folder of images with a subfolder for each class.",
         ),
     ] = None,
-    target: Target = None,
-    network: Annotated[
-        str | None,
-        typer.Option(
-            help="The hidden layers, such as '64 relu, dropout 0.2, 32 relu'; '-> ...' sets the output layer."
-        ),
-    ] = None,
-    loss: LossName = None,
-    interval: Annotated[
-        float | None,
-        typer.Option(
-            help="Learn intervals that hold this share of the targets: --loss 'quantiles 0.05 0.5 0.95' for 0.9."
-        ),
-    ] = None,
-    class_weight: ClassWeights = None,
-    optimizer: Annotated[
-        str | None, typer.Option(help="The optimizer, such as 'adam 0.001' or 'sgd 0.1 schedule=cosine clip=1'.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="The maximum number of epochs; by default 100.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32.")] = None,
-    seed: Seed = 0,
-    validation: Validation = "0.1",
-    test: Test = "0.2",
-    split: Split = None,
-    shuffle: Shuffle = True,
-    patience: Annotated[
-        str,
-        typer.Option(help="Epochs to wait for a better validation loss before stopping: a number, 'none' or 'auto'."),
-    ] = "auto",
-    monitor: Annotated[
-        str, typer.Option(help="What must get better instead of the validation loss: any metric, such as roc_auc.")
-    ] = "loss",
-    min_delta: Annotated[float, typer.Option(help="By how much it must get better.")] = 0.0,
-    threshold: Annotated[
-        str | None,
-        typer.Option(
-            help="Of two classes, the probability from which the second is predicted: a number, or the metric by "
-            "which it is chosen on the validation set, such as f1."
-        ),
-    ] = None,
-    metrics: Metrics = None,
-    penalty: Annotated[
-        str | None, typer.Option(help="A penalty on the weights: 'l2 0.001', 'l1 0.001' or 'elastic 0.001 0.001'.")
-    ] = None,
-    task: Task = None,
-    order: Order = None,
-    drop: Drop = None,
-    read: Read = None,
-    size: Size = None,
-    output: Annotated[
-        Path | None, typer.Option(help="The folder to write the run to; by default runs/NAME-1, -2 and so on.")
-    ] = None,
-    limit: Annotated[
-        float | None, typer.Option(help="Megabytes for the checkpoints that steps are replayed from; by default 200.")
-    ] = None,
-    engine: EngineName = None,
-    log: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WHERE",
-            help="Log to 'tensorboard' (in the run's folder, or 'tensorboard:FOLDER') or 'mlflow' (or "
-            "'mlflow:EXPERIMENT'); can be repeated.",
-        ),
-    ] = None,
-    threads: Threads = None,
+    *,
+    reading: Reading,
+    searched: Searched,
+    training: Training,
+    recording: Recording,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume this run where it ended.")] = None,
     json: AsJson = False,
 ) -> None:
@@ -152,47 +71,29 @@ def train(
             "--resume continues the run with its own data and settings",
             *("resume", "epochs", "threads", "json", "log"),
         )
-        _resume(resume, epochs, threads, json, log)
+        _resume(resume, training.epochs, training.threads, json, recording.log)
         return
     if data is None:
         raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
     from chainrule.data import load
-    from chainrule.data.formats import name_for_run
     from chainrule.engine.threads import most_threads
-    from chainrule.runs import Recorder, follow, for_loss
-    from chainrule.runs.folder import check_free
-    from chainrule.runs.recorder import LIMIT
-    from chainrule.runs.trained import ends
+    from chainrule.runs import follow, for_loss
     from chainrule.training import plan_for, start
 
-    if interval is not None:
-        require(loss is None, "--interval chooses the loss; leave --loss or --interval out")
-        loss = "quantiles {:.12g} 0.5 {:.12g}".format(*ends(interval))
-    if limit is not None:
-        require(0 < limit < 1e9, f"--limit {limit:g}: pass a number of megabytes greater than 0")
-    most_threads(threads)
-    if output is not None:
-        check_free(output)
-    check_logs(log)
-    dataset = load(
-        data, target=target or None, drop=drop or [], task=task, image_size=image_size(size),
-        validation=share_or_file(validation, "validation"), test=share_or_file(test, "test"), split=split,
-        shuffle=shuffle, seed=seed, read=read_as(read), order=in_order(order), **for_loss(loss),
-    )  # fmt: skip
-    plan = plan_for(
-        network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
-        batch_size=batch_size, seed=seed, penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
-        monitor=monitor, min_delta=min_delta, threshold=options.threshold(threshold), metrics=metric_names(metrics),
-        threads=threads,
-    )  # fmt: skip
-    folder = output or Path("runs", name_for_run(data))
-    size_limit = LIMIT if limit is None else round(limit * 1e6)
-    recorder, example = Recorder(folder, numbered=output is None, limit=size_limit), _Example()
+    most_threads(training.threads)
+    recording.check()
+    chosen = training.arguments()
+    dataset = load(data, **reading.arguments(), seed=training.seed, **for_loss(chosen["loss"]))
+    training.check(dataset)
+    began = time.perf_counter()
+    plan = plan_for(searched.network, dataset, **chosen, **searched.arguments(), threads=training.threads)
+    recorder, example = recording.recorder(data), _Example()
     if not json:
         _introduce(plan, dataset)
+        _account(plan, time.perf_counter() - began)
     with _progress(json) as listeners:
-        listeners = [recorder, *make_logs(log, recorder), example, *listeners]
-        trained = follow(plan, dataset, start(plan), listeners, threads)
+        listeners = [recorder, *make_logs(recording.log, recorder), example, *listeners]
+        trained = follow(plan, dataset, start(plan), listeners, training.threads)
     _conclude(trained, dataset, recorder.folder, example, json)
 
 
@@ -209,26 +110,12 @@ def _resume(folder: Path, epochs: int | None, threads: int | None, json: bool, l
 
     with _progress(json) as listeners:
         listeners = [introduce, *make_logs(log, folder), example, *listeners]
-        trained = run.resume(dataset, epochs, listeners, threads, progress=False)
+        trained = run.resume(dataset, epochs, listeners, threads, progress=False, logs=log != NONE)
     _conclude(trained, dataset, folder, example, json)
 
 
-def _patience(text: str) -> int | str | None:
-    if text in ("auto", "none"):
-        return None if text == "none" else text
-    try:
-        return int(text)
-    except ValueError:
-        raise SettingError(f"--patience {text!r}: pass a number of epochs, 'none' or 'auto'") from None
-
-
-def _penalties(text: str | None) -> list[Any]:
-    from chainrule.losses import penalty
-
-    try:
-        return [] if text is None else [penalty(text)]
-    except SettingError as error:
-        raise SettingError(f"--penalty {text!r}: {error}; write 'l2 0.001' or 'elastic 0.001 0.001'") from None
+MOST_TARGETS = 10
+"""Of more quantities, the scores of the first are shown when training ends."""
 
 
 class _Example:
@@ -264,15 +151,12 @@ def _progress(json: bool) -> Iterator[list[Any]]:
         progress.close()
 
 
-def _introduce(plan: Plan, data: Dataset) -> None:
-
-    from chainrule.engine import make_engine
-
+def introduce_data(data: Dataset) -> None:
+    """Say what was read, and how it was split."""
     sizes = [len(samples.x) if samples else 0 for samples in (data.training, data.validation, data.test)]
     is_picture = len(data.input_shape) > 1
     sizes_of = (data.input_shape[1], data.input_shape[0], *data.input_shape[2:]) if is_picture else data.input_shape
     shape = " x ".join(str(n) for n in sizes_of) + (" pixels" if is_picture else " features")
-    layers = " > ".join(node.name for node in plan.network.nodes)
     out = display.err
     out.print(
         display.bold(data.name)
@@ -281,25 +165,46 @@ def _introduce(plan: Plan, data: Dataset) -> None:
     out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test samples")
     for note in data.notes:
         out.print(f"  {note}")
+
+
+def _introduce(plan: Plan, data: Dataset) -> None:
+    from chainrule.engine import make_engine
+
+    introduce_data(data)
+    out, layers = display.err, " > ".join(node.name for node in plan.network.nodes)
     out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")
-    for note in make_engine(plan.engine, plan.problem(sizes[0])).notes:
+    for note in make_engine(plan.engine, plan.problem(len(data.training.x))).notes:
         out.print(f"  {note}")
+
+
+def _account(plan: Plan, seconds: float) -> None:
+    """Say what validation chose, and how long that took."""
+    if (choice := plan.selection) is not None:
+        chosen = choice.candidates[choice.chosen]
+        display.err.print(
+            f"  {choice.what} {chosen}: chosen by validation, {choice.trainings} trainings, {seconds:.1f} s"
+        )
 
 
 def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, json: bool) -> None:
     from chainrule.explain import Explanation, gradient_line, telling_weight, update_line
+    from chainrule.runs import logged
+    from chainrule.runs.loader import read_manifest
     from chainrule.training.metrics import name_of
 
-    metrics = trained.evaluate() if data.test is not None else {}
-    progress = trained.progress
+    report = trained.report() if data.test is not None else None
+    metrics, of_each = (report.metrics, report.quantities) if report else ({}, ())
+    progress, logs = trained.progress, read_manifest(folder).get("logs", [])
     if json:
         display.print_json({
             "run": str(folder), "reason": trained.reason, "threshold": trained.threshold,
             "epochs": progress.epoch, "steps": progress.position.step,
-            "test": metrics, "history": list(trained.history),
+            "test": metrics, **({"test_targets": [one.as_json() for one in of_each]} if of_each else {}),
+            "logs": logs, "history": list(trained.history),
         })  # fmt: skip
         return
-    watched = display.label(f"validation_{trained.plan.monitor}")
+    target = trained.target
+    watched = display.label(f"validation_{trained.plan.monitor}", target)
     reasons = {
         "complete": "completed all epochs",
         "early": f"stopped early: the {watched} no longer improved",
@@ -316,7 +221,13 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     own = [*map(name_of, trained.plan.metrics), trained.plan.monitor]
     covered = [name for name in metrics if name.startswith("coverage")]
     shown = [name for name in dict.fromkeys((*best[data.task], *own, *covered)) if name in metrics and name != "loss"]
-    lines = {f"test {display.label(name)}": display.number(name, metrics[name]) for name in shown}
+    lines = {f"test {display.label(name, target)}": display.number(name, metrics[name]) for name in shown}
+    for one in of_each[:MOST_TARGETS]:
+        lines[f"test {one_line(one.name)}"] = ", ".join(
+            f"{display.label(name)} {display.number(name, one.metrics[name])}" for name in best[data.task]
+        )
+    if len(of_each) > MOST_TARGETS:
+        lines["other targets"] = f"{len(of_each) - MOST_TARGETS}, in the report of evaluate"
     if trained.decision:
         lines["threshold"] = one_line(trained.decision)
     if example.record is not None:
@@ -325,11 +236,14 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
         explanation = Explanation(problem, example.record, data.training, weight)
         lines[f"gradient, step {explanation.step}"] = gradient_line(explanation)
         lines[f"update, step {explanation.step}"] = update_line(explanation)
+    if trained.plan.selection is not None:
+        lines[trained.plan.selection.what] = str(trained.plan.selection)
     lines["run"] = str(folder)
     if metrics:
         lines["to evaluate it"] = f"chainrule evaluate {shlex.quote(str(folder))}"
     if example.record is not None:
         lines["to explain it"] = f'chainrule explain {shlex.quote(str(folder))} "{weight}" --step {explanation.step}'
+    lines |= {f"to open {recipe['kind']}": logged.opened_by(recipe, folder) for recipe in logs}
     width = max(map(len, lines))
     for name, value in lines.items():
         display.out.print(display.bold(f"{name:<{width}}") + f"  {value}")

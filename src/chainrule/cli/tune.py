@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import shlex
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import (
-    AsJson,
-    ClassWeights,
-    Drop,
-    EngineName,
-    LossName,
-    Read,
-    Seed,
-    Size,
-    Target,
-    Task,
-    Test,
-    Validation,
-    image_size,
-    read_as,
-    share_or_file,
-)
+from chainrule.cli.logs import make_logs
+from chainrule.cli.options import AsJson, as_option, words_given
+from chainrule.cli.settings import Reading, Recording, Training, with_settings
+from chainrule.cli.train import introduce_data
+from chainrule.errors import at_least
 
 if TYPE_CHECKING:
     from chainrule.tuning import Trial, Tuned
 
 
+@with_settings
 def tune(
+    context: typer.Context,
     data: Annotated[
         str,
         typer.Argument(metavar="DATA", show_default=False, help="What 'chainrule train' takes."),
     ],
-    target: Target = None,
+    *,
+    reading: Reading,
+    training: Training,
+    recording: Recording,
     trials: Annotated[
         int, typer.Option(help="The number of trials in the study, with those that it has already.")
     ] = 50,
@@ -48,20 +41,10 @@ def tune(
             show_default=False,
         ),
     ] = None,
-    loss: LossName = None,
-    class_weight: ClassWeights = None,
-    epochs: Annotated[int, typer.Option(help="The maximum number of epochs of a trial.")] = 100,
-    seed: Seed = 0,
-    validation: Validation = "0.1",
-    test: Test = "0.2",
-    task: Task = None,
-    drop: Drop = None,
-    read: Read = None,
-    size: Size = None,
-    engine: EngineName = None,
     json: AsJson = False,
 ) -> None:
-    """Search for the network, the optimizer and the batch size with the lowest validation loss.
+    """Search for the network, the optimizer and the batch size with the lowest validation loss, or
+    the best value of the metric to --monitor.
 
     Then train with the best settings, and record that as a run. A trial that is worse than others
     were at the same epoch ends early. The study is kept: the same command continues it after
@@ -73,7 +56,8 @@ def tune(
 
       chainrule tune digits --trials 200 --storage postgresql://host/studies
     """
-    from chainrule.runs import Recorder
+    from chainrule.data import load
+    from chainrule.runs import for_loss
     from chainrule.runs.folder import check_file
     from chainrule.tuning import tune as search
 
@@ -82,28 +66,34 @@ def tune(
         if storage is None:
             Path(place).parent.mkdir(exist_ok=True)
         check_file(Path(place), "choose another file (--storage)")
-    tuned = search(
-        data, trials, storage=place, epochs=epochs, seed=seed, loss=loss, class_weight=class_weight, engine=engine,
-        callback=None if json else _say, target=target or None, drop=drop or [], task=task,
-        image_size=image_size(size), validation=share_or_file(validation, "validation"),
-        test=share_or_file(test, "test"), read=read_as(read),
-    )  # fmt: skip
-    recorder = Recorder(Path("runs", Path(data).stem or "run"), numbered=True)
-    trained = tuned.train([recorder])
+    at_least(f"--trials {trials}: tuning takes at least 1", trials, 1)
+    recording.check()
+    chosen = training.arguments()
+    dataset = load(data, **reading.arguments(), seed=training.seed, **for_loss(chosen["loss"]))
+    training.check(dataset)
+    if not json:
+        introduce_data(dataset)
+    say = functools.partial(_say, monitor=display.label(training.monitor.removeprefix("validation_"), dataset.target))
+    callback = None if json else say
+    tuned = search(dataset, trials, storage=place, callback=callback, threads=training.threads, **chosen)
+    recorder = recording.recorder(data)
+    trained = tuned.train([recorder, *make_logs(recording.log, recorder)])
     metrics = trained.evaluate() if tuned.data.test is not None else {}
     if json:
         best = tuned.best
         display.print_json({
-            "run": str(recorder.folder), "trials": len(tuned.trials), "best": best.number, "loss": best.loss,
+            "run": str(recorder.folder), "trials": len(tuned.trials), "best": best.number,
+            "monitor": tuned.monitor, "value": best.value,
             "settings": best.settings, "test": metrics,
         })  # fmt: skip
         return
-    _conclude(tuned, metrics, recorder.folder, place)
+    again = "chainrule train " + words_given(context, "trials", "storage", "output", "limit", "log", "json")
+    _conclude(tuned, metrics, recorder.folder, place, again)
 
 
-def _say(trial: Trial) -> None:
+def _say(trial: Trial, monitor: str) -> None:
     words = {"pruned": "ended early", "failed": "a quantity was not finite"}
-    result = words.get(trial.state) or f"validation loss {trial.loss:.4g}"
+    result = words.get(trial.state) or f"validation {monitor} {trial.value:.4g}"
     display.err.print(f"trial {trial.number}: {_in_words(trial.settings)}: {result}")
 
 
@@ -113,19 +103,19 @@ def _in_words(settings: dict[str, Any]) -> str:
     return f"{settings['network']}; {settings['optimizer']}; batch size {settings['batch_size']}"
 
 
-def _conclude(tuned: Tuned, metrics: dict[str, float], folder: Path, storage: str) -> None:
+def _conclude(tuned: Tuned, metrics: dict[str, float], folder: Path, storage: str, again: str) -> None:
     best = tuned.best
     counts = {state: sum(trial.state == state for trial in tuned.trials) for state in ("complete", "pruned", "failed")}
     lines = {
         "trials": ", ".join(f"{count} {state}" for state, count in counts.items() if count) + f", in {storage}",
         "best": f"trial {best.number}: {_in_words(best.settings)}",
-        "validation loss": f"{best.loss:.4g}",
+        f"validation {display.label(tuned.monitor, tuned.data.target)}": f"{best.value:.4g}",
     }
-    lines |= {f"test {display.label(name)}": display.number(name, value) for name, value in metrics.items()}
+    lines |= {
+        f"test {display.label(name, tuned.data.target)}": display.number(name, value) for name, value in metrics.items()
+    }
     lines |= {"run": str(folder)}
-    if best.settings:
-        options = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in best.settings.items())
-        lines["as options of train"] = options
+    lines["to train it again"] = " ".join([again, *(as_option(*setting) for setting in best.settings.items())])
     width = max(map(len, lines))
     for name, value in lines.items():
         display.out.print(display.bold(f"{name:<{width}}") + f"  {value}")

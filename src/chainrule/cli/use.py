@@ -69,7 +69,7 @@ def predict(
     """
     from chainrule.data import find_samples
     from chainrule.runs import Run
-    from chainrule.runs.trained import ends
+    from chainrule.runs.predictions import ends
 
     opened = Run.open(run)
     suffix = output_suffix(output, "predictions are", ".csv", ".json") if output is not None else None
@@ -104,7 +104,7 @@ def _predictions(trained: Trained, source: Any, interval: float | None, threads:
 
 def _distribution(trained: Trained, raw: Array, interval: float | None) -> dict[str, Array]:
     """The columns of an interval, or of all quantiles, and of the deviation, by name."""
-    from chainrule.runs.trained import ends
+    from chainrule.runs.predictions import ends
 
     names, loss = trained.target.names, trained.plan.loss
     columns: dict[str, Array] = {}
@@ -136,9 +136,23 @@ def evaluate(
     run: RunFolder,
     data: Annotated[
         str | None,
-        typer.Argument(metavar="[DATA]", show_default=False, help="Samples with targets; by default the test set."),
+        typer.Argument(metavar="DATA", show_default=False, help="Samples with targets; by default the test set."),
     ] = None,
     metrics: Metrics = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            help="Measure intervals that are to hold this share of the targets, such as 0.9: which share they hold, "
+            "and their width."
+        ),
+    ] = None,
+    weight: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The column of DATA that says how much each row counts; by default the run's, if DATA has it.",
+        ),
+    ] = None,
     threshold: Threshold = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep this --threshold in the run, for predict.")] = False,
     threads: Threads = None,
@@ -153,29 +167,48 @@ def evaluate(
 
       chainrule evaluate runs/houses-1 sold.csv --json
 
+      chainrule evaluate runs/houses-1 sold.csv --interval 0.9
+
       chainrule evaluate runs/patients-1 --threshold f1 --keep
     """
     from dataclasses import replace
 
-    from chainrule.data import find
     from chainrule.runs import Run
+    from chainrule.runs.predictions import ends
 
+    if interval is not None:
+        ends(interval)  # raises an error for what is no share, before anything is read
     opened, names = Run.open(run), metric_names(metrics)
     require(threshold is not None or not keep, "--keep keeps a threshold in the run; pass --threshold as well")
     trained = opened.keep_threshold(options.threshold(threshold)).trained if keep else _decided(opened, threshold)
     if data is None:
+        require(weight is None, "--weight is a column of DATA: pass it; the run's test set has the run's own weights")
         trained = replace(trained, data=trained.data or opened.load_data())
-        report = trained.report(metrics=names, threads=threads)
-    else:
-        column = trained.target.in_table if trained.preparation and trained.preparation.kind == "table" else None
-        settings = opened.data["settings"]
-        read = {**(settings.get("read", {}) if settings else {}), **trained.texts}
-        source = find(data, target=column, task=trained.target.task, image_size=_image_size(opened), read=read)
-        report = trained.report(source, names, threads)
+    samples = None if data is None else _with_targets(opened, data, weight)
+    report = trained.report(samples, names, threads)
+    if interval is not None:
+        report = replace(report, metrics=report.metrics | trained.interval_scores(samples, interval, threads))
     if json:
         display.print_json(report.as_json())
     else:
         display.out.print(str(report))
+
+
+def _with_targets(run: Run, data: str, weight: str | None) -> Any:
+    """What to evaluate a run on."""
+    from chainrule.data import find, prepare
+    from chainrule.data.weights import weighted_by
+
+    trained = run.trained
+    column = trained.target.in_table if trained.preparation and trained.preparation.kind == "table" else None
+    settings: Any = run.data["settings"] or {}
+    read = {**settings.get("read", {}), **trained.texts}
+    source = find(data, target=column, task=trained.target.task, image_size=_image_size(run), read=read)
+    own = settings.get("weight")
+    if weight is None and source.is_table and own in source.features.columns:
+        weight = own
+    source = source if weight is None else weighted_by(source, weight)
+    return source if trained.preparation is None else prepare(trained.preparation, source)
 
 
 def _decided(run: Run, threshold: str | None) -> Trained:

@@ -2,7 +2,9 @@
 
 from chainrule.arrays import Samples
 from chainrule.data.builtin import BUILTIN
-from chainrule.data.dataset import Data, Dataset, find, find_samples, from_arrays, load, plane_set, prepare
+from chainrule.data.dataset import Dataset, from_arrays, prepare
+from chainrule.data.finding import Data, find, find_samples, plane_set
+from chainrule.data.loading import load
 from chainrule.data.preparation import Preparation
 from chainrule.data.prepared import Prepared
 from chainrule.data.source import Sample, Source

@@ -160,7 +160,7 @@ def as_kind(name: str, values: pl.Series, kind: str, why: str) -> pl.Series:
             return result  # most are; there is nothing to look for
         # 'true or false' reads badly after "is not a".
         article = "" if kind == "boolean" else "a "
-        problem = f"{{value!r}} is not {article}{KINDS[kind]}, which {why}"
+        problem = f"{{value!r}} is not {article}{KINDS[kind]}, {why}"
         check_cells(name, values, result.is_null() & values.is_not_null(), problem)
         if kind_of(values) is None:  # of a Parquet file it comes without its values
             raise DataError(f"{where}: its values are {values.dtype}")
@@ -209,13 +209,13 @@ def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]
     """
     import polars as pl
 
-    known = set(frame.columns)
-    for column, _ in columns:
-        if column not in known:
-            raise DataError(f"{name}: column {shortened(column)!r}, which the run was trained on, is missing")
-    return pl.DataFrame(
-        {column: as_kind(name, frame[column], kind, "the run was trained on") for column, kind in columns}
-    )
+    types, wanted = frame.schema, [column for column, _ in columns]
+    for column in wanted:
+        if column not in types:
+            raise DataError(f"{name}: column {shortened(column)!r}, which the training data has, is missing")
+    others = [(column, kind) for column, kind in columns if kind != "number" or types[column] != pl.Float64]
+    frame = frame if frame.columns == wanted else frame.select(wanted)
+    return frame.with_columns(as_kind(name, frame[column], kind, "as in the training data") for column, kind in others)
 
 
 def reread(name: str, frame: pl.DataFrame, read: Mapping[str, str]) -> pl.DataFrame:
@@ -229,7 +229,9 @@ def reread(name: str, frame: pl.DataFrame, read: Mapping[str, str]) -> pl.DataFr
     for column in read:
         if column not in frame.columns:
             raise DataError(f"{name}: {unknown('column', column, frame.columns)}")
-    return frame.with_columns(as_kind(name, frame[column], kind, "it is read as") for column, kind in read.items())
+    return frame.with_columns(
+        as_kind(name, frame[column], kind, "which it is read as") for column, kind in read.items()
+    )
 
 
 def check_read(read: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from chainrule.arrays import Array, Shape
 from chainrule.data.barrier import guarded
 from chainrule.data.columns import as_kind, check_cells, check_usable
 from chainrule.data.files import checked_targets, source_from_arrays
-from chainrule.data.source import Source, check_finite, joined, without
+from chainrule.data.source import Source, check_finite, from_table, joined, order_of, without
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,13 +27,14 @@ def is_frame(what: Any) -> bool:
 
 
 def as_polars(frame: Any) -> pl.DataFrame:
-    """A pandas or polars DataFrame as a polars one; NaN in pandas (missing) becomes null."""
+    """A pandas or polars DataFrame as a polars one; NaN, which is missing, becomes null."""
     import polars as pl
 
     if isinstance(frame, pl.LazyFrame):
         frame = frame.collect()
     if isinstance(frame, pl.DataFrame):
-        return frame.with_columns(map(_without_objects, frame.select(pl.col(pl.Object)).iter_columns()))
+        frame = frame.with_columns(map(_without_objects, frame.select(pl.col(pl.Object)).iter_columns()))
+        return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
     names = [str(name) for name in frame.columns]  # pandas allows any object
     for name in names:
         if names.count(name) > 1:
@@ -114,12 +115,33 @@ def from_pair(
     name, columns = names_of_targets(y)
     if table is None:
         source = source_from_arrays(x, y, task=task)
-        return replace(source, target_name=name, target_columns=columns)
+        return replace(source, target_name=name, target_columns=columns, order=order_of(only_column(y)))
     check_usable("table", table)
     features = without("table", table, drop, read or {})
     if not features.columns:
         raise DataError("table: no column is left to learn from")
-    return Source("table", features, checked_targets("table", y), name, task, target_columns=columns)
+    targets = checked_targets("table", y)
+    return Source("table", features, targets, name, task, target_columns=columns, order=order_of(only_column(y)))
+
+
+def from_frame(
+    frame: Any, target: str | Sequence[str] | None, drop: Sequence[str], task: str | None, read: Mapping[str, str]
+) -> Source:
+    """A source from a pandas or polars frame; the arguments are those of `from_table`."""
+    source = from_table("table", as_polars(frame), target, drop, task, read=read)
+    if source.target_columns or not hasattr(frame, "iloc"):
+        return source
+    position = [str(name) for name in frame.columns].index(source.target_name)
+    return replace(source, order=order_of(_column(frame, position)))
+
+
+def only_column(y: Any) -> Any:
+    """The column of a frame that has one; else what is given."""
+    return _column(y, 0) if is_frame(y) and len(y.columns) == 1 else y
+
+
+def _column(frame: Any, position: int) -> Any:
+    return frame.iloc[:, position] if hasattr(frame, "iloc") else frame[frame.columns[position]]
 
 
 def names_of_targets(y: Any) -> tuple[str, tuple[str, ...]]:
@@ -145,7 +167,7 @@ def as_table(source: Source, columns: Sequence[str], kinds: Mapping[str, str]) -
         return source.features.rename(dict(zip(names, columns, strict=True))) if is_unnamed else source.features
     array = source.features
     if array.shape[1:] != (len(columns),):
-        trained = f"the run was trained on a table with the columns {joined(columns)}"
+        trained = f"the training data is a table with the columns {joined(columns)}"
         raise DataError(f"{source.name}: samples of shape {array.shape[1:]}, but {trained}; pass these {len(columns)}")
     table = {}
     for name, values in zip(columns, array.T, strict=True):
@@ -164,16 +186,16 @@ def as_array(source: Source, columns: Sequence[str], shape: Shape) -> Array:
         return np.asarray(source.features)
     frame, name = source.features, source.name
     if len(shape) != 1:
-        raise DataError(f"{name}: it is a table, but the run was trained on arrays")
+        raise DataError(f"{name}: it is a table, but the training data is an array")
     if columns and {*columns} <= {*frame.columns}:
         frame = frame.select(columns)
     if frame.width != shape[0]:
         missing = [f"; {column!r} is missing" for column in columns if column not in frame.columns][:1]
-        trained = f"arrays of {shape[0]} columns" + "".join(missing)
-        raise DataError(f"{name}: it has {frame.width} columns, but the run was trained on {trained}")
-    numbers = [as_kind(name, column, "number", "the run was trained on") for column in frame.iter_columns()]
+        trained = f"the training data has {shape[0]}" + "".join(missing)
+        raise DataError(f"{name}: it has {frame.width} columns, but {trained}")
+    numbers = [as_kind(name, column, "number", "as in the training data") for column in frame.iter_columns()]
     for column in numbers:
-        problem = "it is missing; the run was trained on numbers without gaps"
+        problem = "it is missing; the training data has numbers without gaps"
         check_cells(name, column, column.is_null(), problem)
         check_finite(name, column.to_frame())
     return np.column_stack([column.to_numpy() for column in numbers])

@@ -141,7 +141,7 @@ class Date(Encoder):
         if self.written is not None:
             texts = cleaned(values)
             values = as_dates(texts, self.written)
-            problem = "{value!r} is not written like the dates that the run was trained on"
+            problem = "{value!r} is not written like the dates of the training data"
             check_cells(name, texts, values.is_null() & texts.is_not_null(), problem)
         seconds = values.dt.epoch("s")
         return [_floats(seconds if part == "total_seconds" else getattr(values.dt, part)()) for part in self.parts]
@@ -315,6 +315,8 @@ def cleaned(values: pl.Series) -> pl.Series:
 
 def date_format(texts: pl.Series) -> str | None:
     """The first of FORMATS that all these texts are written in; None if there is none."""
+    if not texts[:1000].drop_nulls().str.contains(r"\d.*\d.*\d").all():  # a day, a month and a year
+        return None
     distinct = texts.drop_nulls().unique()
     if len(distinct) == 0:
         return None

@@ -17,7 +17,7 @@ from chainrule.arrays import Array, Shape, pack
 from chainrule.data.barrier import FILE, check_budget, guarded
 from chainrule.data.columns import check_read, texts
 from chainrule.data.formats import read_bytes
-from chainrule.data.patterns import read_table
+from chainrule.data.patterns import names, read_table
 from chainrule.data.pictures import PICTURES, read_pictures, read_unlabelled
 from chainrule.data.source import LARGEST, Source, check_finite, fingerprint, from_table
 from chainrule.errors import DataError
@@ -50,7 +50,7 @@ def read(
         return read_npz(path, task)
     check_read(read or {})
     frame, content_hash = read_table(path, texts(read or {}))
-    return from_table(str(path), frame, target, drop, task, content_hash, read)
+    return replace(from_table(str(path), frame, target, drop, task, content_hash, read), files=names(path))
 
 
 def read_samples(path: Path, image_size: Shape | None = None, texts: Collection[str] = ()) -> Source:
@@ -65,7 +65,7 @@ def read_samples(path: Path, image_size: Shape | None = None, texts: Collection[
         return replace(read_npz(path), target=None)
     frame, _ = read_table(path, texts, hashes=False)
     check_finite(str(path), frame)
-    return Source(str(path), frame, None)
+    return Source(str(path), frame, None, files=names(path))
 
 
 def read_npz(path: Path, task: str | None = None) -> Source:

@@ -27,11 +27,21 @@ def exists(what: str | Path) -> bool:
     return Path(what).exists() or (is_pattern(what) and bool(_matching(Path(what))))
 
 
-def _matching(pattern: Path) -> list[Path]:
-    """The files that match, in the order of their names. Folders that exist are no patterns,
-    whatever their names.
+def names(what: str | Path) -> tuple[str, ...]:
+    """The names of the files that match a pattern, from the folder that it begins with; empty for
+    what is none.
     """
-    root = next(folder for folder in pattern.parents if folder.exists())
+    return tuple(str(path.relative_to(_root(Path(what)))) for path in _matching(Path(what))) if is_pattern(what) else ()
+
+
+def _root(pattern: Path) -> Path:
+    """The last folder of a pattern that exists, and so is no pattern, whatever its name."""
+    return next(folder for folder in pattern.parents if folder.exists())
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """The files that match, in the order of their names."""
+    root = _root(pattern)
     return sorted(path for path in root.glob(str(pattern.relative_to(root))) if path.is_file())
 
 

@@ -129,7 +129,7 @@ class Pipeline:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")  # about what is checked here
                         lost = step.transform(values).is_null()
-                    problem = "{value!r} is not written like the dates or numbers that the run was trained on"
+                    problem = "{value!r} is not written like the dates or numbers of the training data"
                     check_cells(name, values, lost & values.is_not_null() & ~values.is_in(MISSING), problem)
 
 

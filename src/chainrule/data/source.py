@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread, shortened
-from chainrule.data.tables import AMBIGUOUS, LEADING_ZERO, numbers
+from chainrule.data.tables import AMBIGUOUS, LEADING_ZERO, MAYBE_NUMBER, first_texts, numbers
 from chainrule.errors import DataError, nearest, setting, unknown
 
 if TYPE_CHECKING:
@@ -58,11 +58,14 @@ class Source:
         target: (samples,) or (samples, outputs); None if there are no targets
         target_name: name of the target
         task: "classification", "ordinal", "regression" or "multilabel", if known
-        fingerprint: SHA-256 hash of the content; computed if not given
+        content_hash: SHA-256 hash of the content, if it is known
         weight: (samples,) sample weights; None if all are equal
         columns: feature names of an array; empty if it has none
         classes: the classes, in order, if they are known; by default those that occur
         target_columns: names of the columns of a target that has several; empty if they have none
+        order: the categories of an ordered categorical target, from the lowest; empty for others
+        may_be_constant: whether all rows may have the same quantity
+        files: the names of the files that a pattern matched; empty for a single one
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -73,11 +76,14 @@ class Source:
     target: Array | None
     target_name: str = "target"
     task: str | None = None
-    fingerprint: str = ""
+    content_hash: str = ""
     weight: Array | None = None
     columns: tuple[str, ...] = ()
     target_columns: tuple[str, ...] = ()
     classes: tuple[Any, ...] = ()
+    order: tuple[Any, ...] = ()
+    may_be_constant: bool = False
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):
@@ -85,8 +91,11 @@ class Source:
                 raise DataError(f"{self.name}: {len(self)} samples but {len(values)} {what}; each sample needs one")
         if len(self) == 0:
             raise DataError(f"{self.name}: there are no samples")
-        if not self.fingerprint:
-            object.__setattr__(self, "fingerprint", fingerprint(self.features, self.target))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 hash of the content, computed if it is asked for, unless it is known."""
+        return self.content_hash or fingerprint(self.features, self.target)
 
     @property
     def is_table(self) -> bool:
@@ -179,9 +188,25 @@ def from_table(
         raise DataError(f"{name}: it takes {least} or more: the target, and at least one feature")
     features = _features(name, frame.drop(targets), read)
     if len(targets) == 1:
-        return Source(name, features, target_column(name, frame[targets[0]], task), targets[0], task, fingerprint)
+        values = frame[targets[0]]
+        y, order = target_column(name, values, task), order_of(values)
+        return Source(name, features, y, targets[0], task, fingerprint, order=order)
     y, together = target_columns(name, frame.select(targets)), joined(targets)
     return Source(name, features, y, together, task, fingerprint, target_columns=tuple(targets))
+
+
+def order_of(values: Any) -> tuple[Any, ...]:
+    """The categories of an ordered categorical, from the lowest: of pandas, or an Enum of polars;
+    empty for other values.
+    """
+    dtype = getattr(values, "dtype", None)
+    if dtype is None or isinstance(dtype, np.dtype):
+        return ()
+    import polars as pl
+
+    if isinstance(dtype, pl.Enum):
+        return tuple(dtype.categories.to_list())
+    return tuple(dtype.categories.tolist()) if getattr(dtype, "ordered", False) else ()
 
 
 def check_finite(name: str, frame: pl.DataFrame) -> None:
@@ -253,7 +278,8 @@ def _typed(column: pl.Series) -> pl.Series:
     import polars as pl
 
     if column.dtype == pl.String:
-        if column.str.contains(LEADING_ZERO).any():
+        may_be = first_texts(column).str.contains(MAYBE_NUMBER).all()
+        if not may_be or column.str.contains(LEADING_ZERO).any():
             return column
         found = numbers(column)
         return found if found.null_count() == column.null_count() < len(column) else column

@@ -43,7 +43,7 @@ class Split:
         require(isinstance(shuffle, bool), f"shuffle is {shuffle!r}; pass True or False")
         if text is None:
             return Split("chance" if shuffle else "order")
-        require(shuffle, f"the split {text!r} can't be combined with shuffle=False; choose one of them")
+        require(shuffle, f"the split {text!r} can't be combined with {setting('shuffle', False)}; choose one of them")
         by, _, column = text.partition(":") if isinstance(text, str) else ("", "", "")
         if by and column and by not in ("time", "group"):
             raise unknown("way to split", by, ("time", "group"))
@@ -69,7 +69,7 @@ class Split:
         if not self.column:
             return None
         if not source.is_table:
-            raise DataError(f"{source.name}: it is not a table with columns to split by; leave the split out")
+            raise DataError(f"{source.name}: it is not a table with columns to split by; leave {setting('split')} out")
         if self.column in (source.target_name, *source.target_columns):
             problem = f"is the target, by which rows can't be split; name another column ({setting('split')})"
             raise DataError(f"{source.name}: {self.column!r} {problem}")
@@ -107,7 +107,14 @@ class Split:
 CHANCE = Split()
 
 
-def divide(source: Source, validation: float, test: float, seed: int, by: Split = CHANCE) -> Parts:
+def divide(
+    source: Source,
+    validation: float,
+    test: float,
+    seed: int,
+    by: Split = CHANCE,
+    values: pl.Series | None = None,
+) -> Parts:
     """Divide the rows; by chance, classes keep their proportions.
 
     Args:
@@ -116,13 +123,14 @@ def divide(source: Source, validation: float, test: float, seed: int, by: Split 
         test: the same for the test set
         seed: seed of the split
         by: how
+        values: `by.values(source)`, if it is known
     """
     for name, share in (("validation", validation), ("test", test)):
         is_share = isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1
         require(is_share, f"the {name} share is {share}; it must be at least 0 and less than 1")
     samples = len(source)
     counts = [max(round(share * samples), 1) if share else 0 for share in (validation, test)]
-    values = by.values(source)
+    values = by.values(source) if values is None else values
     if samples - sum(counts) < 2:
         raise _too_few(source, samples)
     random = generator(seed, "split")

@@ -26,6 +26,12 @@ SAMPLE = 10_000
 takes five times as long as reading.
 """
 
+HEAD = 100_000
+"""The first bytes of the rows, which tell of most files that not all values are numbers."""
+
+PIECE = 2**18
+"""The bytes that are looked at at a time."""
+
 PROBE = 100
 """The first values of a text that are tried as dates before the others are."""
 
@@ -41,6 +47,9 @@ NO_WORDS = [*NO_VALUES, "nan", "NaN", "-nan", "-NaN"]
 # Numbers as they are written in much of Europe, 1.234,5, and with English thousands, 1,234.5.
 COMMA = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?([eE][+-]?\d+)?$"
 POINT = r"^[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?([eE][+-]?\d+)?$"
+MAYBE_NUMBER = r"(?i)^[^a-df-z]*$|inf|nan"
+"""A text that may be a number: it has no letter but that of an exponent."""
+
 AMBIGUOUS = r"^[+-]?[1-9]\d{0,2},\d{3}$"
 """1,234 may be either."""
 
@@ -62,6 +71,8 @@ def check_width(path: Path, columns: int) -> None:
 
 def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collection[str] = ()) -> pl.DataFrame:
     """A table from the content of a CSV or TSV file, decoded here; see `formats.read_frame`."""
+    import polars as pl
+
     _check_encoding(path, content)
     content = content.removeprefix(b"\xef\xbb\xbf")
     if content.startswith((b"\r", b"\n")) or content.endswith((b"\n\n", b"\n\r\n", b"\r")):  # else it is no copy
@@ -81,58 +92,104 @@ def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collectio
     with guarded(f"{path}, line 1: can't be read as a table"):
         names = next(csv.reader([header.decode().rstrip("\r")], delimiter=separator))
     _check_header(path, names)
-    if not _is_regular(content, separator, len(names)):
-        _check_rows(path, content, separator, len(names))
-        if b'"' not in content and (b"\n\n" in content or b"\n\r\n" in content):
-            content = re.sub(rb"(\r?\n)+", b"\n", content)  # otherwise read as missing values
     with guarded(f"{path}: can't be read as a table"):
-        frame = _parsed(content, separator, names, texts)
-        if any(column.dtype.is_integer() for column in frame.iter_columns()) and _has_codes(content, separator):
+        frame = _by_first_rows(content, separator, names, texts)
+        if not _has_whole_rows(frame, content, separator) and not _is_regular(content, separator, len(names)):
+            _check_rows(path, content, separator, len(names))
+            if b'"' not in content and (b"\n\n" in content or b"\n\r\n" in content):
+                content = re.sub(rb"(\r?\n)+", b"\n", content)  # otherwise read as missing values
+                frame = _by_first_rows(content, separator, names, texts)
+        frame = _by_all_rows(content, separator, names, texts) if frame is None else frame
+        if any(dtype.is_integer() for dtype in frame.dtypes) and _has_codes(content, separator):
             is_code = [_has_leading_zeros(content, separator, column) for column in frame.iter_columns()]
             codes = [name for name, found in zip(names, is_code, strict=True) if found]
-            frame = _parsed(content, separator, names, [*texts, *codes])
+            texts = [*texts, *codes]
+            again = _by_first_rows(content, separator, names, texts)
+            frame = _by_all_rows(content, separator, names, texts) if again is None else again
         frame.columns = names
-        others = (column for column in frame.iter_columns() if column.name not in texts)
-        return frame.with_columns(_as_dates(_as_numbers(column, separator)) for column in others)
+        words = (column for column in frame.iter_columns() if column.dtype == pl.String and column.name not in texts)
+        return frame.with_columns(_as_dates(_as_numbers(column, separator)) for column in words)
 
 
-def _parsed(content: bytes, separator: str, names: Sequence[str], texts: Collection[str]) -> pl.DataFrame:
-    """The table as polars reads it, with these columns left as text."""
+def _by_first_rows(content: bytes, separator: str, names: Sequence[str], texts: Collection[str]) -> pl.DataFrame | None:
+    """The table with types that the first rows tell, with these columns left as text; None if all
+    rows must be looked at to tell them.
+    """
+    import polars as pl
+
+    if _has_odd_numbers(content, separator):
+        return None
+    # Looking for texts that mark a missing value takes time. Each has a letter that no number has.
+    start = content.find(b"\n")
+    has_marks = _may_have_marks(content[: start + HEAD], start)
+    with contextlib.suppress(pl.exceptions.PolarsError):  # a later value is of another type, or a row is too long
+        frame = _parsed(content, separator, names, texts, SAMPLE, has_marks)
+        if not has_marks and not all(dtype.is_numeric() for dtype in frame.dtypes) and _may_have_marks(content, start):
+            frame = _parsed(content, separator, names, texts, SAMPLE, True)
+        if not any(_is_unknown(column) for column in frame.iter_columns()):
+            return frame
+    return None
+
+
+def _by_all_rows(content: bytes, separator: str, names: Sequence[str], texts: Collection[str]) -> pl.DataFrame:
+    """The table with types that all rows tell, with these columns left as text."""
+    import polars as pl
+
+    large: set[int] = set()
+    has_marks = _may_have_marks(content, content.find(b"\n"))
+    while True:
+        try:
+            return _parsed(content, separator, names, texts, None, has_marks, large)
+        except pl.exceptions.ComputeError as error:  # before version 2: integers of more than 64 bits
+            found = re.search(r"as dtype `i64` at column .*\(column number (\d+)\)", str(error), re.DOTALL)
+            if found is None or int(found[1]) - 1 in large or names[int(found[1]) - 1] in texts:
+                raise
+            large.add(int(found[1]) - 1)
+
+
+def _parsed(
+    content: bytes, separator: str, names: Sequence[str], texts: Collection[str], rows: int | None, has_marks: bool,
+    large: Collection[int] = (),
+) -> pl.DataFrame:  # fmt: skip
+    """The table as polars reads it, with types that so many rows tell."""
     import polars as pl
 
     quoted = [name.replace('"', '""') for name in names]  # polars leaves quotes within a name doubled
     types: dict[str, Any] = {quoted[k]: pl.String for k, name in enumerate(names) if name in texts}
-
-    # Looking for texts that mark a missing value takes time, and all of them have such a letter.
-    has_marks = any(content.find(letter, content.find(b"\n")) >= 0 for letter in (b"N", b"n", b"?"))
+    types |= {quoted[k]: pl.Float64 for k in large}
     marks = MISSING if has_marks else None
+    return pl.read_csv(
+        content, separator=separator, infer_schema_length=rows, null_values=marks, schema_overrides=types
+    )
 
-    def read(rows: int | None) -> pl.DataFrame:
-        return pl.read_csv(
-            content, separator=separator, infer_schema_length=rows, null_values=marks, schema_overrides=types
-        )
 
-    if not _has_odd_numbers(content, separator):
-        with contextlib.suppress(pl.exceptions.ComputeError):  # a later value is of another type
-            frame = read(SAMPLE)
-            if not any(_is_unknown(column) for column in frame.iter_columns()):
-                return frame
-    while True:
-        try:
-            return read(None)
-        except pl.exceptions.ComputeError as error:  # before version 2: integers of more than 64 bits
-            large = re.search(r"as dtype `i64` at column .*\(column number (\d+)\)", str(error), re.DOTALL)
-            if large is None or quoted[int(large[1]) - 1] in types:
-                raise
-            types[quoted[int(large[1]) - 1]] = pl.Float64
+def _may_have_marks(content: bytes, start: int) -> bool:
+    """Whether texts after this byte may mark a missing value: all that do have such a letter."""
+    return any(content.find(letter, start) >= 0 for letter in (b"N", b"n", b"?"))
+
+
+def _has_whole_rows(frame: pl.DataFrame | None, content: bytes, separator: str) -> bool:
+    """Whether it is certain that all rows have as many fields as the header: there are as many
+    separators as that takes, and polars, which ends shorter rows and blank lines with missing
+    values, has found none in the last column. (There is no frame of rows with quotes.)
+    """
+    if frame is None or frame.width < 2 or frame.to_series(-1).null_count():
+        return False
+    text, mark = np.frombuffer(content, dtype=np.uint8), ord(separator)
+    separators = sum(int(np.count_nonzero(text[k : k + PIECE] == mark)) for k in range(0, len(text), PIECE))
+    return separators == (frame.width - 1) * (frame.height + 1)
 
 
 def _has_codes(content: bytes, separator: str) -> bool:
     """Whether some field begins with a 0 and another digit, as a postal code may."""
     text = np.frombuffer(content, dtype=np.uint8)
-    zeros = np.flatnonzero(text[1:-1] == ord("0")) + 1
-    before, after = text[zeros - 1], text[zeros + 1]
-    return bool((np.isin(before, [ord(separator), ord("\n"), ord('"')]) & (after >= 48) & (after <= 57)).any())
+    for k in range(0, len(text), PIECE):
+        piece = text[k : k + PIECE + 2]
+        before, after = piece[:-2], piece[2:]
+        starts = (before == ord(separator)) | (before == ord("\n")) | (before == ord('"'))
+        if (starts & (piece[1:-1] == ord("0")) & (after - ord("0") < 10)).any():  # uint8: no difference is negative
+            return True
+    return False
 
 
 def _has_leading_zeros(content: bytes, separator: str, column: pl.Series) -> bool:
@@ -158,7 +215,7 @@ def _has_odd_numbers(content: bytes, separator: str) -> bool:
 
 def _is_unknown(column: pl.Series) -> bool:
     """Whether the first SAMPLE values did not tell the type of a column."""
-    return column[:SAMPLE].null_count() == min(SAMPLE, len(column)) and column.null_count() < len(column)
+    return SAMPLE <= column.null_count() < len(column) and column[:SAMPLE].null_count() == SAMPLE
 
 
 def _as_dates(column: pl.Series) -> pl.Series:
@@ -167,7 +224,7 @@ def _as_dates(column: pl.Series) -> pl.Series:
     """
     import polars as pl
 
-    if column.dtype != pl.String:
+    if column.dtype != pl.String or not first_texts(column).str.contains(r"\d.*\d").all():
         return column
     known = column.filter(~column.is_in(NO_VALUES))  # null is not in the list, and is no value either
     if len(known) == 0:
@@ -209,13 +266,19 @@ def _has_short_years(column: pl.Series) -> bool:
     return isinstance(column.dtype, pl.Date | pl.Datetime) and bool((column.dt.year() < 100).any())
 
 
+def first_texts(column: pl.Series) -> pl.Series:
+    """Some of the first values of a text, which tell of most what they are not."""
+    some = column[: 10 * PROBE]
+    return some.filter(~some.is_in(NO_VALUES))[:PROBE]
+
+
 def _as_numbers(column: pl.Series, separator: str) -> pl.Series:
     """A text column as numbers if all its values are numbers, NaN or infinity, and none is a code;
     else unchanged.
     """
     import polars as pl
 
-    if column.dtype != pl.String:
+    if column.dtype != pl.String or not first_texts(column).str.contains(MAYBE_NUMBER).all():
         return column
     known = column.set(column.is_in(NO_VALUES), None)
     if known.str.contains(LEADING_ZERO).any():

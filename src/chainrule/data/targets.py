@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data.columns import shortened
 from chainrule.data.source import LARGEST, OF_CLASSES, Source
-from chainrule.errors import DataError, setting
+from chainrule.errors import DataError, require, setting
 
 Label = str | int | float | bool
 """The name of a class, as it was read."""
@@ -56,6 +57,10 @@ class Target:
             return (self.name,)
         return self.columns or numbered(self.name, self.width)
 
+    def column(self, k: int) -> Target:
+        """One of several quantities, as a target of its own."""
+        return Target(self.task, self.names[k], mean=self.mean[k : k + 1], deviation=self.deviation[k : k + 1])
+
     @property
     def about(self) -> str:
         """The task, and how much there is to predict, in words."""
@@ -94,7 +99,7 @@ class Target:
             values = np.asarray(values).reshape(len(values), -1)
             if values.shape[1] != self.width:
                 raise DataError(
-                    f"{name}: the target has {values.shape[1]} columns; the run was trained on {self.width}"
+                    f"{name}: the target has {values.shape[1]} columns; that of the training data has {self.width}"
                 )
         if self.task == "multilabel":
             return zeros_and_ones(values, name, self.columns)
@@ -238,9 +243,12 @@ def fit_target(source: Source, training_rows: Array, scale: bool, order: Sequenc
     if task == "multilabel":
         return _fit_labels(source, target)
     numbers = quantities(target, source.name, name)
-    if (numbers == numbers[0]).all():
+    is_constant = bool((numbers == numbers[0]).all())
+    if is_constant and not source.may_be_constant:
         raise DataError(f"{where}: every row has the value {numbers[0, 0]:g}; there is nothing to learn")
-    if not scale:
+    if is_constant and scale:
+        mean, deviation = numbers[0], np.ones(numbers.shape[1])
+    elif not scale:
         mean, deviation = np.zeros(numbers.shape[1]), np.ones(numbers.shape[1])
     else:
         weight = None if source.weight is None else source.weight[training_rows]
@@ -261,12 +269,34 @@ def _fit_labels(source: Source, target: Array) -> Target:
     return Target("multilabel", name, columns=columns)
 
 
+def inherent_order(source: Source, task: str | None, likely_task: str | None) -> tuple[Any, ...]:
+    """The classes of an ordered categorical target, from the lowest, as far as they occur; empty
+    for other targets, for two classes, and if classes without an order are asked for.
+    """
+    if not source.order or source.target is None or (task or likely_task or "ordinal") != "ordinal":
+        return ()
+    found = {str(label) for label in source.target.tolist()}
+    order = tuple(label for label in source.order if str(label) in found)
+    return order if len(order) > 2 or task == "ordinal" else ()
+
+
+def checked_order(order: Any) -> tuple[Any, ...]:
+    """The classes of an ordinal target, in order; raises SettingError for what can't be that."""
+    rule = "list each class once, from the lowest to the highest, such as ['low', 'medium', 'high']"
+    listed = isinstance(order, Iterable) and not isinstance(order, str | bytes | Mapping | set)
+    labels = [label.item() if isinstance(label, np.generic) else label for label in order] if listed else []
+    plain = all(isinstance(label, str | int | float | bool) for label in labels)
+    fits = plain and len(labels) > 1 and len({str(label) for label in labels}) == len(labels)
+    require(fits, f"the order of the classes is {brief(order)}; {rule}")
+    return tuple(labels)
+
+
 def _ordered(classes: list[Any], order: Sequence[Any] | None, where: str) -> tuple[Any, ...]:
     """The classes from the lowest to the highest; raises DataError if their order is not known."""
     if order is None:
         if any(isinstance(label, str) for label in classes):
             problem = f"the order of the classes {_shortened(classes)} is not known"
-            example = setting("order", [str(shortened(label)) for label in classes[:3]])
+            example = setting("order", [str(shortened(label)) for label in classes])
             raise DataError(f"{where}: {problem}; list them from the lowest ({example})")
         return tuple(classes)
     known = {str(label): label for label in classes}  # by text, because an order may be given as text

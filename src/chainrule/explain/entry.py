@@ -8,7 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.data import Dataset, Samples
+from chainrule.data import Data, Dataset, Samples
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Position, Problem
@@ -24,8 +24,8 @@ from chainrule.runs import Run
 
 @overload
 def explain(
-    what: Run | str | Path, weight: str | None = None, /, step: int | None = None, *, data: Dataset | None = None,
-    sample: int | None = None, depth: int = DEPTH,
+    what: Run | str | Path, weight: str | None = None, /, step: int | None = None, *,
+    data: Data | Dataset | None = None, sample: int | None = None, depth: int = DEPTH,
 ) -> Explanation: ...  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def explain(what: Any, /, *arguments: Any, **options: Any) -> Explanation:
         weight: the name of the weight, such as "dense_1.W[3, 2]"; by default the weight of the
             first layer with the largest gradient in this step
         step: the step, counted from 0; by default the last
-        data: the run's data, if already loaded
+        data: the run's data, in a form of `Run.own_data`, if no file holds it or it is loaded
 
     Args of a network:
         network: the network
@@ -82,18 +82,26 @@ def _of_run(
     weight: str | None = None,
     step: int | None = None,
     *,
-    data: Dataset | None = None,
+    data: Data | Dataset | None = None,
     **shown: Any,
 ) -> Explanation:
     run = run if isinstance(run, Run) else Run.open(run)
     layout = run.trained.plan.network.parameters
     if weight is not None:
         layout.find(weight)  # an unknown weight fails before the data is loaded
-    data = run.load_data() if data is None else data
+    data = run.own_data(data)
     step = run.manifest["steps"] - 1 if step is None else step
     record = run.at(step, data)  # which fails for a step that the run does not have
     problem = run.timeline(data).problem_at(step)
-    return Explanation(problem, record, data.training, weight or telling_weight(record, layout), data=data, **shown)
+    return Explanation(
+        problem,
+        record,
+        data.training,
+        weight or telling_weight(record, layout),
+        data=data,
+        **shown,
+        threshold=run.trained.threshold,
+    )
 
 
 def _of_network(

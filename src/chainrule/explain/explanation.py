@@ -28,6 +28,7 @@ from chainrule.layers.base import Terms, total
 from chainrule.layout import Layout
 from chainrule.summary import Shown, Summary
 from chainrule.tape import Unit
+from chainrule.training.threshold import Decision, decision
 
 _NOTEBOOK = 960
 """The width of the scheme in a notebook."""
@@ -183,7 +184,7 @@ class Explanation(Shown):
 
     def __init__(
         self, problem: Problem, record: StepRecord, training: Samples, weight: str, *, data: Dataset | None = None,
-        sample: int | None = None, depth: int = DEPTH,
+        sample: int | None = None, depth: int = DEPTH, threshold: float | None = None,
     ) -> None:  # fmt: skip
         """Explain a recorded step.
 
@@ -195,6 +196,8 @@ class Explanation(Shown):
             data: the dataset, for samples as they were read; None if unknown
             sample: the row of the sample whose delta to open; None for the strongest term's
             depth: how many sums to open on the way to the loss
+            threshold: from which probability on the second of two classes is predicted; None for
+                the more probable class
 
         Raises:
             SettingError: for an unknown weight, a sample outside the batch, or a depth below 1
@@ -206,6 +209,7 @@ class Explanation(Shown):
         self.step = record.before.step
         self.precision = problem.network.dtype
         self.depth = depth
+        self.threshold = threshold
         self.value_before = float(record.before.parameters[self.place])
         self.value_after = float(record.after.parameters[self.place])
         self.update = float(record.update[self.place])
@@ -311,6 +315,16 @@ class Explanation(Shown):
         """
         terms = [term for term in self.samples if self._sample is None or term.row == self._sample]
         return open_link(self.trace, terms[0].first, self.depth) if terms else None
+
+    @cached_property
+    def decision(self) -> Decision | None:
+        """What is predicted for the sample of `chain`, in this step's forward pass; None unless a
+        threshold decides.
+        """
+        if self.threshold is None or self.chain is None or self._data is None:
+            return None
+        at = self._record.rows.tolist().index(self.chain.row)
+        return decision(self._problem.loss, self._data.target, self.trace.tape.output[[at]], self.threshold)
 
     @cached_property
     def _paths(self) -> tuple[list[Path], bool]:

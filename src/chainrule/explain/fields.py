@@ -30,6 +30,7 @@ def fields(e: Explanation, most: int | None = MOST) -> dict[str, Any]:
         "where": [asdict(use) for use in e.where],
         "samples": [*(_sample(e, term, most) for term in e.samples[:most]), *(_penalty(*p) for p in e.penalties)],
         "rest": {"count": len(others), "sum": sum(term.product for term in others)},
+        **({} if e.decision is None else {"threshold": e.threshold, "predicted": e.decision.label}),
         "chain": None if e.chain is None else _link(e.chain),
         "paths": [_path(e, path) for path in paths],
         "other_paths": {"count": len(e.paths) - len(paths), "sum": sum(path.product for path in e.paths[len(paths) :])},

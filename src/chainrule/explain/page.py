@@ -105,7 +105,8 @@ def _leaf(html: str) -> str:
 def _chain(e: Explanation) -> str:
     if e.chain is None:
         return paragraph("No sample of this batch uses this weight.")
-    return paragraph(f"Sample {e.chain.row}, starting at the unit that the weight feeds:") + opened_link(e.chain)
+    head = paragraph(f"Sample {e.chain.row}, starting at the unit that the weight feeds:") + opened_link(e.chain)
+    return head + "".join(map(paragraph, text.decision_lines(e)))
 
 
 def opened_link(link: ChainLink, before: str = "") -> str:

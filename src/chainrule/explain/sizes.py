@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.data import Dataset
+from chainrule.data import Data, Dataset
 from chainrule.errors import RunError
 from chainrule.runs import Run
 
@@ -33,7 +33,7 @@ class Sizes:
     weight: Array
 
 
-def gradient_sizes(run: Run | str, data: Dataset | None = None) -> Sizes:
+def gradient_sizes(run: Run | str, data: Data | Dataset | None = None) -> Sizes:
     """The sizes over a run or the run in a folder. Raises RunError for a run without steps."""
     run = run if isinstance(run, Run) else Run.open(run)
     layout, chosen = run.trained.plan.network.parameters, run.steps_along(POINTS)

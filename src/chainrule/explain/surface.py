@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.data import Dataset, Samples
+from chainrule.data import Data, Dataset, Samples
 from chainrule.engine import StepRecord
 from chainrule.errors import RunError, require
 from chainrule.layers.base import Context
@@ -65,7 +65,7 @@ class Surface:
 
 
 def loss_surface(
-    run: Run | str, weights: Sequence[str] | None = None, *, grid: int = 31, data: Dataset | None = None
+    run: Run | str, weights: Sequence[str] | None = None, *, grid: int = 31, data: Data | Dataset | None = None
 ) -> Surface:
     """The surface around a run's path.
 
@@ -77,7 +77,7 @@ def loss_surface(
         weights: the names of two weights to draw along, with all others at their final values; by
             default the plane that fits the path best
         grid: the number of grid points per side
-        data: the run's data, if already loaded
+        data: the run's data, in a form of `Run.own_data`, if no file holds it or it is loaded
 
     Raises:
         SettingError: for unknown weights, or a grid that is too small or too large
@@ -88,7 +88,7 @@ def loss_surface(
     chosen = run.steps_along(POINTS)
     if not chosen:
         raise RunError(f"{run.folder}: the run has no steps, so there is no path to draw")
-    steps, points = path_of(run.each(chosen, data := run.load_data() if data is None else data))
+    steps, points = path_of(run.each(chosen, data := run.own_data(data)))
     return surface_of(run.trained.plan, data.training, steps, points, weights, grid=grid)
 
 

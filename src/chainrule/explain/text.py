@@ -44,6 +44,12 @@ def gradient_line(e: Explanation, most: int = 2) -> str:
     return f"dL/d {e.weight} = {products or '0'} = {e.gradient:.4g}"
 
 
+def decision_lines(e: Explanation) -> Iterator[str]:
+    """What is predicted for the sample, where a threshold decides between two classes."""
+    if e.decision is not None and e.chain is not None:
+        yield f"Of sample {e.chain.row}, {e.decision.words}. The loss and its derivatives do not depend on that."
+
+
 def remaining_terms(e: Explanation, shown: int) -> list[tuple[str, float]]:
     """The terms of the gradient that are not shown: all other samples, and each penalty."""
     others = e.samples[shown:]
@@ -133,6 +139,7 @@ def _chain(e: Explanation) -> Iterator[str]:
         return
     yield f"Sample {e.chain.row}, starting at the unit that the weight feeds:"
     yield from _opened(e.chain, "", e.chain.row)
+    yield from decision_lines(e)
 
 
 def _opened(link: ChainLink, indent: str, row: int) -> Iterator[str]:

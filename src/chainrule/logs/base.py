@@ -14,7 +14,7 @@ from chainrule.data import Dataset
 from chainrule.engine import Chunk, StepRecord
 from chainrule.kinds import described
 from chainrule.training import Ended, EpochEnded, Event, Plan, Started, Stepped
-from chainrule.training import metrics as measures
+from chainrule.training.catalog import by_default
 from chainrule.training.history import HELD_OUT
 from chainrule.training.loop import evaluate, final_weights
 
@@ -138,6 +138,6 @@ def _tested(event: Ended) -> dict[str, float]:
     if data.test is None:
         return {}
     weights = final_weights(plan, event.progress)
-    metrics = dict.fromkeys((*measures.names(data.target.task), *plan.metrics))
+    metrics = dict.fromkeys((*by_default(data.target), *plan.metrics))
     measured = evaluate(plan, data.target, data.test, *weights, tuple(metrics), threshold=event.threshold)
     return {f"test/{name}": value for name, value in measured.items()}

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from chainrule.errors import RunError, require, require_package
@@ -34,8 +35,8 @@ class MLflow(Log):
     the working directory). What is logged is said in `Log`. Needs the extra `mlflow`. MLflow's
     own usage reports are switched off unless MLFLOW_DISABLE_TELEMETRY says otherwise.
 
-    A training that is resumed goes on in the run that it had: the same training, up to the number
-    of epochs, finds it by a tag.
+    A recorded run that is resumed goes on in MLflow's run by itself. Any other training that is
+    resumed finds it by a tag, if it is the same up to the number of epochs.
 
     Args:
         experiment: the experiment's name, which is created if it is new; by default
@@ -47,6 +48,8 @@ class MLflow(Log):
 
     Raises RunError if MLflow refuses.
     """
+
+    kind = "mlflow"
 
     def __init__(
         self,
@@ -67,6 +70,31 @@ class MLflow(Log):
         self._client: Any = None
         self._pending: list[Any] = []
         self._written, self._status, self._is_own = 0.0, "FAILED", True
+
+    def check(self) -> None:
+        """Raise RunError unless the run that is to be continued is there."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        import mlflow
+
+        with _reported():
+            mlflow.MlflowClient(self._uri).get_run(str(self._given))
+
+    def recipe(self, folder: Path) -> dict[str, Any]:
+        """What a run keeps about the log: of an address that is no local store nothing, since there
+        may be a password in it.
+        """
+        import mlflow
+
+        uri = self._uri or mlflow.get_tracking_uri()
+        scheme, colon, path = uri.partition(":")
+        kept: dict[str, Any] = {"kind": self.kind, "where": self.run_id, "norms": self._norms}
+        if colon and scheme == "sqlite":
+            kept["store"] = f"sqlite:///{Path(path.removeprefix('///')).absolute()}"
+        elif "://" not in uri and scheme != "databricks":
+            kept["store"] = str(Path(uri).absolute())
+        elif scheme == "file":
+            kept["store"] = uri
+        return kept
 
     def open(self, event: Started, settings: dict[str, Setting]) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from chainrule.errors import RunError, require_package
+from chainrule.errors import RunError, check_writable, require_package
 from chainrule.logs.base import Log, Setting
-from chainrule.runs import Recorder
-from chainrule.runs.folder import check_writable
 from chainrule.training import Started
 
 FOLDER = "tensorboard"
@@ -18,12 +16,19 @@ FLUSH = 1.0
 """The least number of seconds between two flushes."""
 
 
+class Recording(Protocol):
+    """A recorder: it has the folder of a run."""
+
+    folder: Path
+
+
 class TensorBoard(Log):
     """Logs a training for TensorBoard: `train(..., callbacks=[TensorBoard("logs/first")])`.
 
     `tensorboard --logdir logs` shows the logs of all trainings in subfolders of `logs`. What is
     logged is said in `Log`; the settings appear under HParams. Needs the extra `tensorboard`.
 
+    A recorded run that is resumed continues its log by itself.
     A log that is in the folder already is continued after the epochs that the training has behind
     it; what it says of later ones is no longer shown.
 
@@ -35,18 +40,26 @@ class TensorBoard(Log):
     Raises RunError if the folder can't be written.
     """
 
-    def __init__(self, folder: str | Path | Recorder, *, norms: bool = True) -> None:
+    kind = "tensorboard"
+
+    def __init__(self, folder: str | Path | Recording, *, norms: bool = True) -> None:
         require_package("tensorboardX", "tensorboard", "a log for TensorBoard")
         super().__init__(norms=norms)
         self._place, self._flushed = folder, 0.0
         self._writer: Any = None
-        if not isinstance(folder, Recorder):
+        if isinstance(folder, str | Path):
             check_writable(Path(folder) / "events")
 
     @property
     def folder(self) -> Path:
         """The folder; for a Recorder with numbered runs, once training has started."""
-        return self._place.folder / FOLDER if isinstance(self._place, Recorder) else Path(self._place)
+        return Path(self._place) if isinstance(self._place, str | Path) else self._place.folder / FOLDER
+
+    def recipe(self, folder: Path) -> dict[str, Any]:
+        """What a run in this folder keeps about the log."""
+        run, own = folder.absolute(), self.folder.absolute()
+        where = str(own.relative_to(run)) if own.is_relative_to(run) else str(own)
+        return {"kind": self.kind, "where": where, "norms": self._norms}
 
     def open(self, event: Started, settings: dict[str, Setting]) -> None:
         from tensorboardX import SummaryWriter

@@ -61,7 +61,8 @@ class BinaryCrossEntropy(_OneOutputForTwo, CrossEntropy):
 
     Attributes:
         smoothing: label smoothing, which moves the target from 0 and 1 towards 1/2
-        class_weights: the factors of the classes 0 and 1
+        class_weights: the factors of the classes 0 and 1; of several labels those of all, or of the
+            first label, the second and so on
     """
 
     notation = "binary_cross_entropy"
@@ -86,7 +87,9 @@ class BinaryCrossEntropy(_OneOutputForTwo, CrossEntropy):
     def _weighted(self, prediction: Array, target: Array) -> tuple[Array, Array]:
         """The weighted targets of the classes 0 and 1."""
         t = like(prediction, target) * (1 - self.smoothing) + self.smoothing / 2
-        no, yes = class_weight_array(self.class_weights, 2, prediction.dtype)
+        shared = self.class_weights is None or len(self.class_weights) == 2
+        weights = class_weight_array(self.class_weights, 2 if shared else 2 * t.shape[1], t.dtype)
+        no, yes = weights.reshape(-1, 2).T
         return no * (1 - t), yes * t
 
 

@@ -125,6 +125,7 @@ def chainrule_code(trainer: Trainer) -> str:
     """
     plan, settings = trainer.plan, trainer.settings
     layers = [_repr(layer) for layer in plan.network.layers]
+    decision = [f"    threshold={trainer.threshold!r},  # the run's"] if trainer.threshold is not None else []
     penalties = f", penalties=[losses.elastic({settings.l1:g}, {settings.l2:g})]" if settings.penalties() else ""
     kinds = ", ".join(sorted({layer.kind for layer in plan.network.layers}))
     modules = "distributions, losses" if "distributions." in "".join(layers) else "losses"
@@ -133,7 +134,7 @@ def chainrule_code(trainer: Trainer) -> str:
         "trained = chainrule.train(",
         f"    layers, data, loss={_repr(plan.loss, 'losses.')}, optimizer={settings.optimizer_text!r},",
         f"    epochs={_epochs(trainer)}, batch_size={plan.batch_size}, seed={settings.seed}, patience=None{penalties},",
-        ")", 'print(f"loss {trained.history[-1][\'loss\']:.6g}")',
+        *decision, ")", 'print(f"loss {trained.history[-1][\'loss\']:.6g}")',
     ]  # fmt: skip
     numpy = ["import numpy as np", ""] if any("np." in line for line in body) else []
     head = ['"""Trains a network from the page of chainrule play."""', "", *numpy, "import chainrule"]
@@ -193,8 +194,22 @@ def torch_code(trainer: Trainer) -> str:
         f"optimizer = {_torch_optimizer(settings)}", *schedule,
         f"for epoch in range({_epochs(trainer)}):", "    order = torch.randperm(len(x))",
         f"    for rows in order.split({trainer.plan.batch_size}):", *(f"        {line}" for line in loop_body),
-        'print(f"loss {loss.item():.6g}")', "",
+        'print(f"loss {loss.item():.6g}")', *_torch_decision(trainer), "",
     ])  # fmt: skip
+
+
+def _torch_decision(trainer: Trainer) -> list[str]:
+    """The lines that predict classes, where the run has a threshold."""
+    if trainer.threshold is None:
+        return []
+    is_single = trainer.plan.network.output_shape[-1] == 1
+    probability = "torch.sigmoid(network(x)[:, 0])" if is_single else "torch.softmax(network(x), 1)[:, 1]"
+    second = trainer.data.target.classes[1]
+    return [
+        "", "network.eval()", "with torch.no_grad():",
+        f"    predicted = {probability} >= {trainer.threshold!r}  # {str(second)!r} or not: the run's threshold",
+        'print(f"training accuracy {(predicted == (y == 1)).float().mean().item():.6g}")',
+    ]  # fmt: skip
 
 
 def _torch_modules(trainer: Trainer) -> list[str]:

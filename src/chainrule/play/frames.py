@@ -21,6 +21,7 @@ from chainrule.layers import Node
 from chainrule.play.columns import columns, is_chain
 from chainrule.play.trainer import PHASES, SHOWN, Trainer
 from chainrule.special import expit
+from chainrule.training.threshold import decide
 
 EXTENT = 1.3
 """The plane is shown from -EXTENT to EXTENT in both directions."""
@@ -96,6 +97,7 @@ def description(trainer: Trainer) -> Message:
         "task": data.task,
         "classes": [str(label) for label in data.target.classes],
         "target": data.target.name,
+        "threshold": trainer.threshold,
         "data": data.name,
         "inputs": data.input_shape,
         "input_names": samples.features or data.input_names,
@@ -182,6 +184,8 @@ def frame(trainer: Trainer, view: Mapping[str, Any], full: bool) -> Message:
         }
     if full:
         header["held"] = trainer.measure()
+        if each := trainer.measure_each():
+            header["held_targets"] = [one.as_json() for one in each]
         _add_output(trainer, arrays)
         if view.get("histogram"):
             header["histogram"] = histogram(trainer, str(view["histogram"]))
@@ -277,7 +281,9 @@ def _add_output(trainer: Trainer, arrays: dict[str, Array]) -> None:
     prediction = trainer.predict(samples.x)
     if trainer.data.target.is_class:
         arrays["confusion"] = np.zeros((target.width, target.width))
-        np.add.at(arrays["confusion"], (np.asarray(samples.y, dtype=np.intp), loss.classes(prediction)), 1)
+        np.add.at(
+            arrays["confusion"], (np.asarray(samples.y, dtype=np.intp), decide(loss, prediction, trainer.threshold)), 1
+        )
     elif trainer.data.task == "multilabel":
         arrays["true"], arrays["predicted"] = samples.y[:, 0], expit(prediction[:, 0])
     else:

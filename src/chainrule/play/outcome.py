@@ -9,6 +9,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.play.lines import loss_line, short
 from chainrule.play.trainer import Trainer
+from chainrule.training.threshold import decision
 
 
 def outcome(trainer: Trainer, output: Array, y: Array, unit: str) -> dict[str, Any]:
@@ -25,11 +26,13 @@ def outcome(trainer: Trainer, output: Array, y: Array, unit: str) -> dict[str, A
     value = float(loss.samples(output, y)[0])
     result: dict[str, Any] = {"loss": value, "bars": False}
     if probabilities is None:
-        prediction, wanted = float(np.ravel(loss.point(output))[0]), float(np.ravel(y)[0])
-        result |= {"predictions": [prediction], "targets": [wanted], "names": [target.name]}
-        result["loss_line"] = (
-            f"L(y, t) = L({short(prediction, (unit, 'prediction'))}, {short(wanted)}) = {short(value, (unit, 'loss'))}"
-        )
+        points, truth = np.ravel(loss.point(output)).tolist(), np.ravel(y).tolist()
+        result |= {"predictions": points, "targets": truth, "names": list(target.names)}
+        if len(points) > 1:
+            result["loss_line"] = f"L = the loss of the {len(points)} targets = {short(value, (unit, 'loss'))}"
+        else:
+            both = f"{short(points[0], (unit, 'prediction'))}, {short(truth[0])}"
+            result["loss_line"] = f"L(y, t) = L({both}) = {short(value, (unit, 'loss'))}"
     elif output.shape[1] == 1:
         prediction, wanted = float(probabilities[0, 1]), float(np.ravel(y)[0])
         result |= {"predictions": [prediction], "targets": [wanted], "names": [f"class {target.classes[1]}"]}
@@ -57,10 +60,14 @@ def outcome(trainer: Trainer, output: Array, y: Array, unit: str) -> dict[str, A
         result["loss_line"] = loss_line(value, name, probabilities[0, right], unit)
     if target.is_class:
         result["target_text"] = f"{target.name} {target.classes[int(np.ravel(y)[0])]}"
+        if trainer.threshold is not None:
+            found = decision(loss, target, output, trainer.threshold)
+            result |= {"decided": str(found.label), "decision_text": found.words}
     elif target.task == "multilabel":
         present = [name for name, t in zip(target.columns, result["targets"], strict=True) if t]
         result["target_text"] = f"labels: {', '.join(present) or 'none'}"
     else:
-        result["target_text"] = f"{target.name} {short(result['targets'][0])}"
+        each = zip(result["names"], result["targets"], strict=False)
+        result["target_text"] = ", ".join(f"{name} {short(t)}" for name, t in each)
     errors = [p - t for p, t in zip(result["predictions"], result["targets"], strict=True)]
     return {**result, "errors": errors}

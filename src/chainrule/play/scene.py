@@ -1,5 +1,5 @@
 """One step of learning for one sample: every number that the stage shows, at the place where it
-arises, and the line of arithmetic that produced it.
+arises.
 
 The page reveals the numbers phase by phase and computes none of them. All come from the step's own
 forward and backward pass, in the precision of training. A derivative of a unit belongs to the
@@ -16,22 +16,17 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.backprop import Derivatives
 from chainrule.data import Sample
-from chainrule.engine import Position
-from chainrule.engine.numpy import NumpyEngine
 from chainrule.layers import Node
+from chainrule.play.arithmetic import gradient_line, slope_of, unit_lines, update_line
 from chainrule.play.columns import Column, Focus, columns, is_drawn_whole, strongest
-from chainrule.play.lines import NONE, Quantity, added, enclosed, products, short
+from chainrule.play.lines import short
 from chainrule.play.outcome import outcome
+from chainrule.play.slice import next_parameters, step_shown
 from chainrule.play.trainer import Trainer
 
 PLOT_POINTS = 33
 """Points of the small plots of an activation."""
-SLICE_POINTS = 61
-"""Points of the loss along one weight."""
-PRODUCTS = 4
-"""The number of samples whose products a gradient's line writes out."""
 
 
 class Numbers:
@@ -72,12 +67,12 @@ class Scene:
     def __init__(self, trainer: Trainer, sample: int = 0, unit: str = "", weight: str = "", lines: bool = True) -> None:
         self._lines, self._selected = lines, (unit, weight)
         self.trainer, self.network = trainer, trainer.plan.network
-        position, rows, derivatives = _step_shown(trainer)
+        position, rows, derivatives = step_shown(trainer)
         self.position, self.rows, self.derivatives = position, rows, derivatives
         self.sample = min(max(sample, 0), len(rows) - 1)
         self.batch = trainer.data.training.take(rows)
         self.columns = columns(trainer)
-        self.after = _next_parameters(trainer, position, rows)
+        self.after = next_parameters(trainer, position, rows)
         self.numbers = [Numbers(self, column) for column in self.columns]
         self.inputs = np.ravel(self.batch.x[self.sample])
         self.focus = None if is_drawn_whole(trainer) else self._focus(unit, weight)
@@ -250,64 +245,15 @@ class Scene:
         z, delta = float(numbers.z[unit]), float(numbers.delta[unit])
         shown = {"unit": f"{column.dense.name}[{unit}]", "at": unit, "z": z, "delta": delta}
         if self._wants_lines(str(shown["unit"])):
-            shown |= self._unit_lines(k, unit)
+            shown |= unit_lines(self, k, unit)
         if column.activation is None:
             return shown
         a, upstream = float(numbers.a[unit]), float(numbers.upstream[unit])
-        slope = self._slope(column.activation, z, a)
+        slope = slope_of(column.activation, z, a)
         return {**shown, "a": a, "slope": slope, "upstream": upstream}
 
     def _wants_lines(self, name: str) -> bool:
         return self._lines or name in self._selected
-
-    def _unit_lines(self, k: int, unit: int) -> dict[str, str]:
-        """The arithmetic of a unit's z, a and delta."""
-        column, numbers = self.columns[k], self.numbers[k]
-        layer = column.dense.name
-        own, z = f"{layer}[{unit}]", float(numbers.z[unit])
-        weights = [(f"{layer}.W[{source}, {unit}]", "value") for source in range(len(numbers.x))]
-        of = list(zip(weights, self._inputs_of(k), strict=True))
-        terms = products(zip(numbers.w[:, unit].tolist(), numbers.x.tolist(), strict=True), of)
-        terms += [short(numbers.b[unit], (f"{layer}.b[{unit}]", "value"))] if numbers.b is not None else []
-        z_line = f"z = {added(terms)} = {short(z, (own, 'z'))}"
-        delta = float(numbers.delta[unit])
-        if column.activation is None:
-            return {"z_line": z_line, "delta_line": self._delta_of_output(unit, delta)}
-        a, upstream = float(numbers.a[unit]), float(numbers.upstream[unit])
-        name, slope = column.activation.layer.kind.lower(), self._slope(column.activation, z, a)
-        onward = self._upstream_line(k, unit, upstream)
-        return {
-            "z_line": z_line,
-            "a_line": f"a = {name}(z) = {name}({short(z, (own, 'z'))}) = {short(a, (own, 'a'))}",
-            "delta_line": f"δ = {name}′(z) × ∂L/∂a = {short(slope, (own, 'slope'))} × {onward}"
-            f" = {short(delta, (own, 'delta'))}",
-        }
-
-    def _inputs_of(self, k: int) -> list[Quantity]:
-        """Which quantities a column's inputs are on the stage, as far as they are there."""
-        size = len(self.numbers[k].x)
-        if k == 0:
-            return [(f"input[{source}]", "value") for source in range(size)]
-        before = self.columns[k - 1]
-        if before.activation is None or self.columns[k].dense.inputs[0] != self.number(before.activation):
-            return [NONE] * size
-        return [(f"{before.dense.name}[{source}]", "a") for source in range(size)]
-
-    @staticmethod
-    def _slope(activation: Node, z: float, a: float) -> float:
-        return float(activation.layer.derivative(np.array([z]), np.array([a]))[0])  # type: ignore[attr-defined]
-
-    def _upstream_line(self, k: int, unit: int, upstream: float) -> str:
-        """dL/da of a hidden unit: a sum over what it feeds, unless dropout stands in between."""
-        activation = self.columns[k].activation
-        if k + 1 == len(self.columns) or activation is None:
-            return enclosed(upstream)
-        reader, numbers = self.columns[k + 1].dense, self.numbers[k + 1]
-        if reader.inputs[0] != self.number(activation):
-            return enclosed(upstream)
-        fed = range(len(numbers.delta))
-        of = [((f"{reader.name}.W[{unit}, {j}]", "value"), (f"{reader.name}[{j}]", "delta")) for j in fed]
-        return f"({added(products(zip(numbers.w[unit].tolist(), numbers.delta.tolist(), strict=True), of))})"
 
     def _plot(self, k: int) -> dict[str, Any] | None:
         """The graph of a column's activation, over a range that holds every z of the sample."""
@@ -356,49 +302,9 @@ class Scene:
             "backward": None if source is None else value * float(numbers.delta[unit]),
         }  # fmt: skip
         if self._wants_lines(name):
-            shown["gradient_line"] = self._gradient_line(place, name, k, source, unit)
-            shown["next_line"] = self._update_line(name, value, gradient, float(self.after[place]))
+            shown["gradient_line"] = gradient_line(self, place, name, k, source, unit)
+            shown["next_line"] = update_line(self, name, value, gradient, float(self.after[place]))
         return shown
-
-    def _gradient_line(self, place: int, name: str, k: int, source: int | None, unit: int) -> str:
-        """A weight's derivative: the mean of the samples' products, the first written out."""
-        column, count, tape = self.columns[k], len(self.rows), self.derivatives.tape
-        deltas = (tape.arrived(column.dense.name)[: PRODUCTS + 1, unit].astype(float) * count).tolist()
-        # Of these, only the numbers of the sample on the stage stand there too.
-        of = [(f"{column.dense.name}[{unit}]", "delta") if n == self.sample else NONE for n in range(len(deltas))]
-        few = [short(d, quantity) for d, quantity in zip(deltas, of, strict=True)]
-        if source is not None:
-            x = tape.values[column.dense.inputs[0]][: PRODUCTS + 1, source].tolist()
-            read = self._inputs_of(k)[source]
-            few = [
-                f"{d} × {enclosed(v, read if n == self.sample else NONE)}"
-                for n, (d, v) in enumerate(zip(few, x, strict=True))
-            ]
-        few = few if count <= PRODUCTS + 1 else [*few[:PRODUCTS], "…"]
-        mean = f"({added(few)}) / {count}" if count > 1 else few[0]
-        what = ("mean of " if count > 1 else "") + ("δ" if source is None else "δ × input")
-        penalty = self._penalty(place, float(self.position.parameters[place]))
-        more = f" + {enclosed(penalty)} (penalty)" if penalty else ""
-        gradient = short(float(self.derivatives.gradient[place]), (name, "gradient"))
-        return f"∂L/∂w = {what} = {mean}{more} = {gradient}"
-
-    def _penalty(self, place: int, value: float) -> float:
-        """What the penalties add to the derivative of a weight."""
-        terms = [one.terms(self.network.parameters, place, value) for one in self.trainer.plan.penalties]
-        return sum(part for parts in terms for _, part in parts)
-
-    def _update_line(self, name: str, value: float, gradient: float, after: float) -> str:
-        settings = self.trainer.settings
-        now, then = short(value, (name, "value")), short(after, (name, "next"))
-        if (
-            self.trainer.run is None
-            and settings.optimizer == "sgd"
-            and settings.schedule == "constant"
-            and not settings.clip
-        ):
-            rate = short(settings.learning_rate)
-            return f"w − η × ∂L/∂w = {now} − {rate} × {enclosed(gradient, (name, 'gradient'))} = {then}"
-        return f"w − u = {now} − {enclosed(value - after)} = {then}"
 
     # The output
 
@@ -418,15 +324,6 @@ class Scene:
         with np.errstate(all="ignore"):
             return problem.total_loss(self.after, self.batch, self.position.statistics, context)
 
-    def _delta_of_output(self, unit: int, delta: float) -> str:
-        output, own = self.output, f"{self.columns[-1].dense.name}[{unit}]"
-        result = short(delta, (own, "delta"))
-        if self.trainer.data.target.is_class and unit < len(output["predictions"]):
-            p, t = output["predictions"][unit], output["targets"][unit]
-            if np.isclose(p - t, delta, rtol=1e-4, atol=1e-6):
-                return f"δ = ∂L/∂z = p − t = {short(p, (own, 'prediction'))} − {short(t, (own, 'target'))} = {result}"
-        return f"δ = ∂L/∂z = {result}"
-
     # One sample's numbers
 
     def number(self, node: Node) -> int:
@@ -445,61 +342,3 @@ class Scene:
 def _rounded(array: Array) -> list[float]:
     """The numbers with four figures, which is enough for colours."""
     return [float(f"{number:.4g}") for number in array.tolist()]
-
-
-def _step_shown(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
-    """The position before the step that the stage shows, its rows, and its derivatives."""
-    if trainer.pending is not None:
-        return trainer.position, trainer.pending.rows, trainer.pending.derivatives
-    if trainer.last is not None and trainer.phase == "update":
-        position, rows = trainer.last.before, trainer.last.rows
-    else:
-        position, rows = trainer.position, trainer.next_rows()
-    batch = trainer.data.training.take(rows)
-    with np.errstate(all="ignore"):
-        problem = trainer.timeline.problem_at(position.step)
-        derivatives, _ = NumpyEngine(problem).look(position, batch, wants_input=True)
-    return position, rows, derivatives
-
-
-def _next_parameters(trainer: Trainer, position: Position, rows: Array) -> Array:
-    """The parameters after the step."""
-    if trainer.last is not None and trainer.last.before is position:
-        return trainer.last.after.parameters
-    with np.errstate(all="ignore"):
-        batch = trainer.data.training.take(rows)
-        return NumpyEngine(trainer.timeline.problem_at(position.step)).step(position, batch, rows).after.parameters
-
-
-def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
-    """The loss of the step's mini-batch as only one weight changes: a curve, its tangent at the
-    weight's value, and where the step goes.
-    """
-    position, rows, derivatives = _step_shown(trainer)
-    after = _next_parameters(trainer, position, rows)
-    place, batch = trainer.plan.network.parameters.find(weight), trainer.data.training.take(rows)
-    value, gradient, then = float(position.parameters[place]), float(derivatives.gradient[place]), float(after[place])
-    reach = min(max(0.5, 10 * abs(then - value)), 1e3)
-    problem = trainer.timeline.problem_at(position.step)
-
-    def loss(w: float) -> float:
-        parameters = position.parameters.copy()
-        parameters[place] = w
-        with np.errstate(all="ignore"):
-            return problem.total_loss(parameters, batch, position.statistics, problem.context(position.step))
-
-    values = np.linspace(value - reach, value + reach, SLICE_POINTS)
-    now, next_loss = loss(value), loss(then)
-    against = ", against the slope" if (then - value) * gradient < 0 else ""
-    uphill = (
-        f"uphill lies {'a larger' if gradient > 0 else 'a smaller'} weight" if gradient else "the curve is level here"
-    )
-    return {
-        "type": "slice", "weight": weight, "step": position.step, "value": value, "loss": now,
-        "gradient": gradient, "next": then, "next_loss": next_loss,
-        "values": values.tolist(), "losses": [loss(float(w)) for w in values],
-        "words": f"The loss of this mini-batch, L = {now:.4f}, as only this weight changes. Its slope is the"
-        f" derivative: {uphill}.",
-        "step_words": f"The step moves this weight from {short(value)} to {short(then)}{against}. By it alone the loss"
-        f" of the mini-batch goes from {now:.5f} to {next_loss:.5f}.",
-    }  # fmt: skip

@@ -13,41 +13,22 @@ import numpy as np
 
 from chainrule.data import Dataset
 from chainrule.errors import ChainruleError, SettingError
-from chainrule.explain import gradient_line, update_line
-from chainrule.explain.charts import surface_words
-from chainrule.explain.page import levels, page
-from chainrule.explain.scheme import draw
+from chainrule.explain.page import page
 from chainrule.play import frames
-from chainrule.play.columns import is_chain, is_drawn_whole
-from chainrule.play.compare import USUAL, compared, described
+from chainrule.play.columns import is_drawn_whole
 from chainrule.play.export import export
 from chainrule.play.race import TARGET, Race
 from chainrule.play.recorded import Recorded
 from chainrule.play.samples import PointsError
-from chainrule.play.scene import Scene, slice_of
+from chainrule.play.screen import Screen
 from chainrule.play.settings import Settings
-from chainrule.play.so_far import weight_so_far
-from chainrule.play.surface import Path, surface_message, surface_over
 from chainrule.play.trainer import MOST_EDITS, PHASES, Trainer
-from chainrule.play.unit import unit_view
 from chainrule.runs import Run
 
 SLICE = 0.008
 """Seconds of training between two checks for commands."""
-FULL_EVERY = 0.12
-"""Seconds between full frames while training runs."""
-INSPECTOR = 360
-"""The width of the inspector's pictures in CSS pixels."""
-SCENE_EVERY = 0.015
-"""Seconds between scenes of the stage while training runs."""
-READABLE = 10.0
-"""Steps per second up to which the stage's lines of arithmetic can be read."""
 SLOW = 2.0
 """Steps per second up to which a run shows every phase of a step."""
-SURFACE_EVERY = 2.0
-"""Seconds between loss surfaces."""
-EXPLAIN_EVERY = 0.25
-"""Seconds between explanations while training runs."""
 MOST_WAITING = 64
 """The maximum number of waiting commands; more are refused."""
 MOST_REPLAYED = 200_000
@@ -83,20 +64,16 @@ class Session:
         self._missing = "there is no network yet; send the settings first"
         self._race: Race | None = None
         self._last_lap = False
-        self._pinned: tuple[Path, str] | None = None
-        self._compared: Mapping[str, Any] | None = None
-        self._view: dict[str, Any] = {}
-        self._running = self._racing = self._dirty = False
+        self._running = self._racing = False
         self._speed = 0.0
         self._until: int | None = None
-        self._in_flight = False
         self._answers = 0
-        self._full_at = self._surface_at = self._explained_at = self._stepped_at = self._scene_at = 0.0
-        self._opened: Mapping[str, Any] | None = None
+        self._stepped_at = 0.0
         self.used_at = time.monotonic()
-        self._recorded = None
+        self._recorded: Recorded | None = None
         if run is not None and dataset is not None:
             self._recorded = Recorded(run, dataset, lambda: self._commands.put({"type": "run read"}))
+        self._screen = Screen(self._tell, self._recorded)
         self._thread = threading.Thread(target=self._work, daemon=True)
         if threaded:
             self._thread.start()
@@ -120,7 +97,8 @@ class Session:
         self._closed.set()
         if self._recorded is not None:
             self._recorded.close()
-        self._thread.join(timeout=5)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
 
     # The thread
 
@@ -137,17 +115,19 @@ class Session:
             except Exception:  # a bug must not end the thread silently
                 logging.getLogger(__name__).exception("a page's training failed")
                 self._stop(FAILED)
-                self._dirty = False  # or it would fail again at once, and forever
+                self._screen.changed = False  # or it would fail again at once, and forever
 
     def _stop(self, message: str) -> None:
         """Stop training, close what is open, and send an error message."""
         self._running = self._racing = False
-        self._view, self._opened, self._compared, self._dirty = {}, None, None, True
+        self._screen.view = {}
+        self._screen.close_all()
+        self._screen.changed = True
         self._tell({"type": "error", "message": message})
 
     def _take_commands(self) -> None:
         """Execute all waiting commands; when idle, wait for one."""
-        busy = self._running or self._racing or (self._dirty and not self._in_flight)
+        busy = self._running or self._racing or (self._screen.changed and not self._screen.in_flight)
         try:
             message = self._commands.get(timeout=0.001 if busy else 0.2)
             while True:
@@ -169,7 +149,7 @@ class Session:
             self._running = self._running and name not in MOVING
             handler(self, message)
             if name in MOVING:
-                self._redraw()
+                self._screen.redraw()
         except ChainruleError as error:
             self._tell({"type": "error", "message": str(error), "about": name})
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError, IndexError):
@@ -219,31 +199,21 @@ class Session:
         elif step > 0:
             trainer.go_to(step)
         self._running = self._racing = False
-        self._race, self._trainer, self._opened, self._compared = None, trainer, None, None
+        self._race, self._trainer = None, trainer
+        self._screen.close_all()
         self._tell(*frames.description(trainer))
         if self._recorded is not None:
             self._tell(self._recorded.curves())
-        self._redraw()
+        self._screen.redraw()
 
     def _wait_for_points(self, words: str) -> None:
         """There is no network until enough points are drawn; say what is missing."""
-        self._running = self._racing = self._dirty = False
-        self._trainer, self._race, self._opened, self._missing = None, None, None, words
+        self._running = self._racing = self._screen.changed = False
+        self._trainer, self._race, self._screen.opened, self._missing = None, None, None, words
         self._tell({"type": "too few points", "words": words})
 
-    def _redraw(self) -> None:
-        """Send a full frame next, with whatever else is shown."""
-        self._dirty = True
-        self._full_at = self._surface_at = self._explained_at = self._scene_at = 0.0
-
     def _look(self, message: Mapping[str, Any]) -> None:
-        view = dict(message.get("view", {}))
-        self._view = {
-            "histogram": str(view.get("histogram", "")), "surface": bool(view.get("surface")),
-            "sample": int(view.get("sample", 0)), "history": bool(view.get("history")),
-            "unit": str(view.get("unit", "")), "lens": str(view.get("lens", "sample")),
-        }  # fmt: skip
-        self._redraw()
+        self._screen.look(dict(message.get("view", {})))
 
     def _start(self, message: Mapping[str, Any]) -> None:
         """Run to a step, or to the end of the planned epochs; from there on, until paused."""
@@ -257,7 +227,7 @@ class Session:
 
     def _pause(self, message: Mapping[str, Any]) -> None:
         self._running = self._racing = False
-        self._redraw()
+        self._screen.redraw()
 
     def _step(self, message: Mapping[str, Any]) -> None:
         self._ready().move_on(1)
@@ -267,7 +237,7 @@ class Session:
         trainer = self._ready()
         length = trainer.steps_per_epoch
         trainer.move_on(length - (trainer.step % length if trainer.run is None else 0))
-        self._redraw()
+        self._screen.redraw()
 
     def _back(self, message: Mapping[str, Any]) -> None:
         """Go back a step, or to the beginning of the step in progress."""
@@ -291,43 +261,13 @@ class Session:
 
     def _open(self, message: Mapping[str, Any]) -> None:
         """Explain a weight or a unit's delta, now and after every step until another is opened."""
-        self._opened = {key: message[key] for key in ("weight", "layer", "unit") if key in message} or None
-        if self._opened and "layer" in self._opened:
-            self._view["unit"] = f"{self._opened['layer']}[{self._opened['unit']}]"
-        self._dirty |= not is_drawn_whole(self._ready())  # a large network is seen from what is open
-        self._explain()
-        self._tell_compared()
-
-    def _explain(self) -> None:
-        """Send the explanation of the open weight or unit, if any."""
-        opened, trainer = self._opened, self._ready()
-        self._explained_at = time.monotonic()
-        if opened is None:
-            return
-        if "layer" in opened:
-            layer, unit = str(opened["layer"]), int(opened["unit"])
-            self._tell(unit_view(trainer, layer, unit, int(self._view.get("sample", 0))))
-            return
-        self._tell(slice_of(trainer, str(opened["weight"])))
-        self._tell_weight_history()
-        e = trainer.explain(str(opened["weight"]), int(self._view.get("sample", 0)))
-        self._tell({
-            "type": "explanation", "step": trainer.step, "weight": e.weight,
-            "value": float(trainer.position.parameters[e.place]),
-            "gradient": e.gradient, "gradient_line": gradient_line(e), "update_line": update_line(e),
-            "scheme": draw(e, INSPECTOR), "levels": levels(e),
-            "paths": [[[unit.node, unit.index[-1]] for unit in path.units] for path in e.paths[:6]],
-        })  # fmt: skip
-
-    def _tell_weight_history(self) -> None:
-        """Send the open weight's values, gradients and updates, if the page shows them."""
-        weight = (self._opened or {}).get("weight")
-        if not weight or not self._view.get("history"):
-            return
-        if self._run is None:
-            self._tell(weight_so_far(self._ready(), str(weight)))
-        elif self._recorded is not None and (message := self._recorded.weight(str(weight))) is not None:
-            self._tell(message)
+        screen, trainer = self._screen, self._ready()
+        screen.opened = {key: message[key] for key in ("weight", "layer", "unit") if key in message} or None
+        if screen.opened and "layer" in screen.opened:
+            screen.view["unit"] = f"{screen.opened['layer']}[{screen.opened['unit']}]"
+        screen.changed |= not is_drawn_whole(trainer)  # a large network is seen from what is open
+        screen.explain(trainer)
+        screen.show_compared(trainer)
 
     def _run_read(self, message: Mapping[str, Any]) -> None:
         """The recorded run was read: all of it can be shown now."""
@@ -336,34 +276,21 @@ class Session:
         if self._recorded.problem:
             self._tell({"type": "error", "message": self._recorded.problem})
         self._tell(self._recorded.curves())
-        self._tell_weight_history()
-        self._redraw()
+        self._screen.show_history(self._trainer)
+        self._screen.redraw()
 
     def _compare(self, message: Mapping[str, Any]) -> None:
         """Compare optimizers now and after every step; without names, no more."""
-        self._compared = message if message.get("optimizers", USUAL) else None
+        self._screen.compare(message)
         if self._running:
-            self._tell_compared()
-        self._redraw()
-
-    def _tell_compared(self) -> None:
-        """Send what other optimizers make of the open weight's last gradient, if shown."""
-        if self._compared is None:
-            return
-        weight, names = (self._opened or {}).get("weight", ""), self._compared.get("optimizers", USUAL)
-        self._tell(compared(self._ready(), str(weight), [str(name) for name in names]))
+            self._screen.show_compared(self._ready())
+        self._screen.redraw()
 
     def _pin(self, message: Mapping[str, Any]) -> None:
-        """Keep the path of this training on the surface of the next ones."""
-        trainer = self._ready()
-        name = described(trainer.settings)
-        self._pinned = Path(name, *trainer.path(), muted=True).thinned(), trainer.data.fingerprint
-        self._tell({"type": "pinned", "name": name})
-        self._redraw()
+        self._screen.pin(self._ready())
 
     def _unpin(self, message: Mapping[str, Any]) -> None:
-        self._pinned = None
-        self._redraw()
+        self._screen.unpin()
 
     def _set_weight(self, message: Mapping[str, Any]) -> None:
         weight = str(message["weight"])
@@ -385,11 +312,11 @@ class Session:
         entrants, target = [dict(entrant) for entrant in message["entrants"]], float(message.get("target", TARGET))
         self._race = Race(self._ready().settings, entrants, self._dataset, target)
         self._racing, self._last_lap = True, False
-        self._surface_at = 0.0
+        self._screen.redraw()
 
     def _shown(self, message: Mapping[str, Any]) -> None:
         """The page has drawn the last frame."""
-        self._in_flight = False
+        self._screen.in_flight = False
 
     _HANDLERS: ClassVar[dict[str, Callable[[Session, Mapping[str, Any]], None]]] = {
         "settings": _set,
@@ -423,7 +350,7 @@ class Session:
                 self._race.advance()
             if self._race.ended:
                 self._racing, self._last_lap = False, True
-            self._dirty = True
+            self._screen.changed = True
             return
         if not self._running or trainer is None:
             return
@@ -448,7 +375,7 @@ class Session:
             while time.monotonic() - now < SLICE and self._left():
                 trainer.advance(min(count, self._left()))
                 count = min(2 * count, 64)
-        self._dirty = True
+        self._screen.changed = True
         if not self._left():
             self._end_of_run()
 
@@ -460,7 +387,7 @@ class Session:
         """Stop; at the end of the planned epochs, say so."""
         trainer = self._ready()
         self._running, self._until = False, None
-        self._redraw()
+        self._screen.redraw()
         if trainer.step != trainer.steps_planned:
             return
         self._tell({
@@ -471,67 +398,15 @@ class Session:
 
     def show(self) -> None:
         """Send what a command changed, if anything: to a page that has drawn everything before."""
-        self._in_flight = False
+        self._screen.in_flight = False
         self._show()
 
     def _show(self) -> None:
         """Send a frame, unless the page is still drawing the previous one."""
-        if not self._dirty or self._in_flight or self._trainer is None:
+        if not self._screen.changed or self._screen.in_flight or self._trainer is None:
             return
-        now = time.monotonic()
-        self._in_flight, self._dirty = True, False
         if (self._racing or self._last_lap) and self._race is not None:
-            if self._last_lap or now - self._surface_at > SURFACE_EVERY:
-                self._tell(*self._race.surface())
-                self._surface_at = time.monotonic()
-            self._tell(self._race.frame())
+            self._screen.show_race(self._race, self._last_lap)
             self._last_lap = False
-            return
-        # Before the frame: once that is drawn, the page has everything that a command changed.
-        if self._shows_scene(now):
-            weight = str((self._opened or {}).get("weight", ""))
-            lines = not self._running or 0 < self._speed <= READABLE
-            scene = Scene(self._trainer, self._view.get("sample", 0), self._view.get("unit", ""), weight, lines)
-            self._tell(scene.message())
-            self._scene_at = time.monotonic()
-        full = not self._running or now - self._full_at > FULL_EVERY
-        self._tell(*frames.frame(self._trainer, self._view, full))
-        if full:
-            self._full_at = now
-        if self._opened is not None and now - self._explained_at > (EXPLAIN_EVERY if self._running else 0):
-            self._explain()
-        if not self._running:
-            self._tell_compared()
-        if self._view.get("surface") and now - self._surface_at > SURFACE_EVERY:
-            self._send_surface()
-
-    def _shows_scene(self, now: float) -> bool:
-        """Whether a scene is due: at rest always, in training through the lens that shows it."""
-        if self._trainer is None or not is_chain(self._trainer):
-            return False
-        seen = self._view.get("lens", "sample") == "sample"
-        return not self._running or (seen and now - self._scene_at > SCENE_EVERY)
-
-    def _send_surface(self) -> None:
-        """Send the loss surface, with a recorded run's whole path or the path so far."""
-        trainer = self._ready()
-        if self._recorded is not None:
-            reading = self._recorded.reading
-            if reading is not None:
-                here = Path(f"step {trainer.step:,}", np.array([trainer.step]), trainer.position.parameters[None, :])
-                surface, paths, words = reading.surface, [reading.path, here], surface_words(reading.surface)
-                self._tell(*surface_message("surface", surface, paths, words))
         else:
-            own = Path(trainer.settings.optimizer, *trainer.path()).thinned()
-            paths, more = [own], ""
-            if self._pinned is not None:
-                pinned, fingerprint = self._pinned
-                if pinned.points.shape[1] == own.points.shape[1]:
-                    paths = [pinned, own]
-                    more = f" The faint path is the pinned run's ({pinned.name})."
-                    more += "" if fingerprint == trainer.data.fingerprint else " It was trained on other data."
-                else:
-                    more = " The pinned run is not on it: its network has other weights."
-            surface = surface_over(trainer, paths)
-            self._tell(*surface_message("surface", surface, paths, surface_words(surface) + more))
-        self._surface_at = time.monotonic()
+            self._screen.show(self._trainer, self._running, self._speed)

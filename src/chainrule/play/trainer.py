@@ -18,8 +18,10 @@ from chainrule.play.samples import page_data
 from chainrule.play.settings import MOST_WEIGHTS, Settings
 from chainrule.runs import Run
 from chainrule.training import Plan, Timeline, make_plan
+from chainrule.training.catalog import NAMES
 from chainrule.training.loop import evaluate, start
 from chainrule.training.plan import default_loss, outputs_for
+from chainrule.training.report import QuantityScores, report_on_quantities
 
 CHECKPOINTS, CHECKPOINT_BYTES = 240, 64_000_000
 """The maximum number of checkpoints, to go back to and to draw the path through, and their maximum
@@ -119,6 +121,13 @@ class Trainer:
     def last_step(self) -> int | None:
         """The number of steps of the recorded run; None without one."""
         return None if self.run is None else int(self.run.manifest["steps"])
+
+    @property
+    def threshold(self) -> float | None:
+        """From which probability on the recorded run predicts the second of two classes; None for
+        the more probable class.
+        """
+        return None if self.run is None else self.run.trained.threshold
 
     @property
     def layers(self) -> list[str]:
@@ -257,7 +266,9 @@ class Trainer:
         record = self._record_shown()
         problem = self.timeline.problem_at(record.before.step)
         row = None if sample is None else int(record.rows[min(max(sample, 0), len(record.rows) - 1)])
-        return Explanation(problem, record, self.data.training, weight, data=self.data, sample=row)
+        return Explanation(
+            problem, record, self.data.training, weight, data=self.data, sample=row, threshold=self.threshold
+        )
 
     def trace(self) -> Trace:
         """The step that the page shows, unit by unit."""
@@ -293,13 +304,23 @@ class Trainer:
         """
         return {} if self.data.validation is None else self._evaluate(self.data.validation)
 
+    def measure_each(self) -> tuple[QuantityScores, ...]:
+        """The metrics of each of several quantities in its own unit, for the validation set."""
+        samples, target, loss = self.data.validation, self.data.target, self.plan.loss
+        if samples is None or target.task != "regression":
+            return ()
+        output = self.predict(np.asarray(samples.x))
+        return report_on_quantities(
+            target, loss, output, np.asarray(samples.y), {}, NAMES["regression"], samples.weight, False
+        ).quantities
+
     def training_loss(self) -> float:
         """The loss, without penalties, of the whole training set at the current weights."""
         return self._evaluate(self.data.training, metrics=())["loss"]
 
     def _evaluate(self, samples: Samples, metrics: tuple[str, ...] | None = None) -> dict[str, float]:
         weights = self.position.parameters, self.position.statistics
-        return evaluate(self.plan, self.data.target, samples, *weights, metrics=metrics)
+        return evaluate(self.plan, self.data.target, samples, *weights, metrics=metrics, threshold=self.threshold)
 
     def predict(self, x: Array) -> Array:
         """The network's output for prepared samples."""

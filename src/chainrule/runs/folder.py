@@ -24,7 +24,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from chainrule.errors import RunError, setting
+from chainrule.errors import RunError, check_writable, elsewhere, setting
 
 FORMAT = 1
 LOCK = ".lock"
@@ -39,11 +39,6 @@ REMEDY = "copy the run again, or train again"
 MISSING = f"the file is missing from the run; {REMEDY}"
 COPY = "copy the run to where you may write, and resume the copy"
 """What to do if a run that is resumed can't be written."""
-
-
-def elsewhere() -> str:
-    """What to do if a new run can't be written."""
-    return f"choose another folder ({setting('folder')})"
 
 
 def hash_of(content: bytes) -> str:
@@ -150,13 +145,6 @@ def sweep(folder: Path, names: Container[str]) -> None:
     for path in folder.iterdir():
         if path.name not in names and path.name not in (LOCK, MANIFEST) and is_own(path.name):
             path.unlink(missing_ok=True)
-
-
-def check_writable(folder: Path) -> None:
-    """Raise RunError unless a folder can be created at this path."""
-    parent = next(p for p in folder.absolute().parents if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise RunError(f"{folder}: it can't be written (no permission in {parent}); {elsewhere()}")
 
 
 def advance(folder: Path, manifest: Mapping[str, Any], before: Mapping[str, Any], remedy: str | None = None) -> None:

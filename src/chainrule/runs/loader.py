@@ -25,10 +25,12 @@ from chainrule.engine import Position
 from chainrule.errors import ChainruleError, RunError
 from chainrule.runs import folder as files
 from chainrule.runs import state
+from chainrule.runs.logged import LogRecipe
 from chainrule.runs.recipe import from_json
 from chainrule.runs.typed import Count, Matching, Positive, Range, misfit
 from chainrule.training import Plan, Progress
 from chainrule.training import metrics as measures
+from chainrule.training.catalog import NAMES
 from chainrule.training.plan import outputs_for
 from chainrule.training.stopping import followed
 from chainrule.training.threshold import require_two_classes
@@ -54,6 +56,7 @@ class Manifest(TypedDict):
     planned: list[tuple[Count, Positive]]
     limit: Positive
     threshold: NotRequired[Annotated[float, Range(0, 1)]]
+    logs: NotRequired[list[LogRecipe]]
     files: dict[str, Hash]
 
 
@@ -69,9 +72,9 @@ class TargetRecipe(TypedDict):
 
 
 class Settings(TypedDict):
-    """The arguments of `load`."""
+    """The arguments of `load`; without `what` if the data was in no file."""
 
-    what: str
+    what: NotRequired[str]
     target: str | list[str] | None
     drop: list[str]
     task: Task | None
@@ -85,6 +88,7 @@ class Settings(TypedDict):
     split: NotRequired[str]
     shuffle: NotRequired[Literal[False]]
     order: NotRequired[list[str | int | float | bool]]
+    weight: NotRequired[str]
 
 
 class Rows(TypedDict):
@@ -96,7 +100,9 @@ class Rows(TypedDict):
 
 
 class DataRecipe(TypedDict):
-    """What a run was trained on; the folder is the run's own, where it was recorded."""
+    """What a run was trained on; the folder is the run's own, where it was recorded, the files are
+    those that a pattern matched.
+    """
 
     name: str
     folder: NotRequired[str]
@@ -107,6 +113,7 @@ class DataRecipe(TypedDict):
     settings: Settings | None
     rows: Rows
     target: TargetRecipe
+    files: NotRequired[list[str]]
 
 
 class Versions(TypedDict):
@@ -408,7 +415,7 @@ def _is_possible(metric: str, value: float, record: dict[str, Any], rows: int) -
         return 0 <= value <= 1
     if metric == "loss":
         return not math.isnan(value) and value != -math.inf
-    if not math.isfinite(value) and metric in measures.REGRESSION:  # as some predictions are not
+    if not math.isfinite(value) and metric in NAMES["regression"]:  # as some predictions are not
         undefined = metric == "r2" and rows < 2 and math.isnan(value)
         return undefined or not math.isfinite(record["validation_loss"])
     if math.isnan(value):

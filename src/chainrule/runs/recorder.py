@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import numpy as np
 
 from chainrule.data import Dataset
 from chainrule.data.source import fingerprint
-from chainrule.errors import RunError, require
+from chainrule.errors import RunError, check_writable, require
 from chainrule.runs import folder as files
-from chainrule.runs import state
+from chainrule.runs import logged, state
 from chainrule.runs.loader import read_manifest
 from chainrule.runs.lock import Lock, claim
 from chainrule.runs.recipe import to_json
@@ -46,6 +46,10 @@ class Recorder:
         resume: whether to continue the run that is in the folder, within that run's limit
         clock: gives the time in seconds
 
+    Attributes:
+        folder: the run's folder
+        logs: the other callbacks that may be logs, which the run keeps; `train` sets them
+
     Raises RunError if the folder can't be written.
     """
 
@@ -65,11 +69,12 @@ class Recorder:
         self._sizes: dict[str, int] = {}
         self._state_time = self._checkpoint_time = 0.0
         self._lock: Lock | None = None
+        self.logs: Sequence[Any] = ()
         self._remedy = files.COPY if resume else None
         if resume:
             self._lock = Lock(self.folder, self._remedy)
         elif numbered:
-            files.check_writable(self.folder)
+            check_writable(self.folder)
         else:
             files.check_free(self.folder)
 
@@ -81,13 +86,21 @@ class Recorder:
             else:
                 self._begin(event)
             self._state_time = self._checkpoint_time = self._clock()
-        elif isinstance(event, Stepped) and self._clock() - self._checkpoint_time >= CHECKPOINT_SPACING:
+        elif self.logs and self._manifest:
+            self._keep_logs()
+        if isinstance(event, Stepped) and self._clock() - self._checkpoint_time >= CHECKPOINT_SPACING:
             self._update(_checkpoint(event.progress))
             self._checkpoint_time = self._clock()
         elif isinstance(event, EpochEnded) and self._clock() - self._state_time >= STATE_SPACING:
             self._save(event.progress, "under way")
         elif isinstance(event, Ended) and self._manifest:  # without a manifest, training failed before it started
             self._save(event.progress, event.reason, event.threshold)
+
+    def _keep_logs(self) -> None:
+        """Record where training is logged, which is known once the logs are open."""
+        logs = logged.of(self.logs, self.folder)
+        if logs and logs != self._manifest.get("logs"):
+            self._update({}, logs=logs)
 
     def close(self) -> None:
         """Let other processes write into the folder; called when training is over."""
@@ -190,7 +203,8 @@ def copy(folder: Path, to: Path) -> None:
     try:
         for name in manifest["files"]:
             files.write_whole(to / name, files.read_file(folder, manifest, name))
-        files.write_whole(to / files.MANIFEST, files.encoded(manifest))
+        kept = {key: value for key, value in manifest.items() if key != "logs"}  # which are not copied
+        files.write_whole(to / files.MANIFEST, files.encoded(kept))
     except BaseException:
         shutil.rmtree(to, ignore_errors=True)
         raise
@@ -260,7 +274,7 @@ def recipe(event: Event, folder: Path) -> dict[str, Any]:
 
 def data_recipe(data: Dataset) -> dict[str, Any]:
     """Where data is from, what it contains and how it was split, as JSON."""
-    weight = data.training.weight
+    weight, names = data.training.weight, () if data.source is None else data.source.files
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
@@ -270,4 +284,5 @@ def data_recipe(data: Dataset) -> dict[str, Any]:
         "settings": data.settings,
         "rows": data.sizes,
         "target": data.target.as_json(),
+        **({"files": list(names)} if names else {}),
     }

@@ -10,15 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from chainrule.data import BUILTIN, Dataset, load, patterns
+import numpy as np
+
+from chainrule.data import BUILTIN, Data, Dataset, from_arrays, load, patterns
 from chainrule.data.columns import EARLIER
 from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
 from chainrule.runs import folder as files
-from chainrule.runs import loader
+from chainrule.runs import loader, logged
+from chainrule.runs.fitting import check_callbacks, follow
 from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, data_recipe, record_threshold
-from chainrule.runs.trained import Trained, check_callbacks, follow
+from chainrule.runs.trained import Trained
 from chainrule.summary import Shown, Summary
 from chainrule.training import Listener, Timeline
 from chainrule.training.loop import final_weights
@@ -73,36 +76,60 @@ class Run(Shown):
     def summary(self) -> Summary:
         """Its data, its choices, its network, and what was measured."""
         trained, rows, settings = self.trained, self.data["rows"], self.data["settings"]
-        what = str(settings["what"] if settings else self.data["name"])
+        what = settings.get("what", self.data["name"]) if settings else self.data["name"]
         sizes = ", ".join(f"{rows[part]:,} {part}" for part in ("training", "validation", "test"))
         own, notes = trained.summary(), [] if trained.preparation is None else trained.preparation.notes
         about = f"{self.manifest['status']} after {self.manifest['epochs']} epochs, {self.manifest['steps']:,} steps"
         facts = {"data": f"{what}: {sizes} samples", **own.facts}
+        for recipe in self.manifest.get("logs", []):
+            name = {"tensorboard": "TensorBoard", "mlflow": "MLflow"}[recipe["kind"]]
+            facts[name] = logged.opened_by(recipe, self.folder)
         return Summary(str(self.folder), about, facts, own.table, own.curves, notes)
 
     def load_data(self) -> Dataset:
         """Load what the run was trained on; raises DataError if it is missing or has changed."""
         settings = self.data["settings"]
-        if settings is None:
-            raise DataError(f"{self.folder}: it was trained on arrays that no file holds; pass the data as well")
+        if settings is None or "what" not in settings:
+            raise DataError(
+                f"{self.folder}: it was trained on a frame or arrays that no file holds; pass the data as well"
+            )
         problem: ChainruleError | None = None
         for what in self._places(settings["what"]):
-            arguments: dict[str, Any] = {**settings, "what": what, "task": self.data["target"]["task"]}
-            if settings.get("read"):
-                arguments["read"] = {name: EARLIER.get(kind, kind) for name, kind in settings["read"].items()}
-            for part in ("validation", "test"):
-                if isinstance(arguments[part], str):
-                    arguments[part] = self._places(arguments[part])[0]
             try:
-                data = load(**arguments, preparation=self.trained.preparation)
+                data = self._loaded(what)
                 if data.fingerprint == self.data["fingerprint"]:
                     return self.own_data(data)
-                changed = f"it has changed since the run {self.folder} was trained on it"
+                changed = f"it has changed since the run {self.folder} was trained on it{self._other_files(data)}"
                 raise DataError(f"{data.name}: {changed}; restore it, or train again")
             except ChainruleError as error:  # another file of this name, perhaps
                 problem = problem or error
         assert problem is not None
         raise problem
+
+    def _loaded(self, what: Data) -> Dataset:
+        """This data, read, split and prepared as what the run was trained on."""
+        settings, task, preparation = self.data["settings"], self.data["target"]["task"], self.trained.preparation
+        if preparation is None and isinstance(what, tuple | list) and len(what) == 2:
+            return from_arrays(*map(np.asarray, what), task=task)
+        if settings is None or preparation is None:
+            unknown = f"{self.folder}: how its data was split, weighted or validated is not recorded"
+            raise DataError(f"{unknown}; pass a Dataset, as chainrule.load or chainrule.from_arrays returns")
+        arguments: dict[str, Any] = {**settings, "what": what, "task": task}
+        if settings.get("read"):
+            arguments["read"] = {name: EARLIER.get(kind, kind) for name, kind in settings["read"].items()}
+        for part in ("validation", "test"):
+            if isinstance(arguments[part], str):
+                arguments[part] = self._places(arguments[part])[0]
+        return load(**arguments, preparation=preparation)
+
+    def _other_files(self, data: Dataset) -> str:
+        """Which files a pattern matches now and did not then, or the other way round."""
+        before, now = {*self.data.get("files", ())}, {*data.source.files} if data.source else set[str]()
+        if not before:
+            return ""
+        changes = [f"{what} {', '.join(sorted(names)[:3])}" for what, names in (
+            ("new:", now - before), ("missing:", before - now)) if names]  # fmt: skip
+        return f" ({'; '.join(changes)})" if changes else ""
 
     def _places(self, recorded: str) -> list[str]:
         """Where data that was read from here may be now: here, or as far from the run's folder as
@@ -123,15 +150,19 @@ class Run(Shown):
             raise DataError(f"{recorded}: {missing}; move it back there")
         return list(dict.fromkeys(found))
 
-    def own_data(self, data: Dataset | None = None) -> Dataset:
+    def own_data(self, data: Data | Dataset | None = None) -> Dataset:
         """What the run was trained on: this data, once that is verified; None loads it.
+
+        Args:
+            data: a Dataset; or the frame, the arrays (x, y) or the file that the run was trained
+                on, which is split and prepared as then
 
         Raises DataError for other data, and for the same data split or scaled differently.
         """
         if data is None:
             return self.load_data()
         if not isinstance(data, Dataset):
-            raise DataError("data: pass a Dataset, as chainrule.load or chainrule.from_arrays returns")
+            data = self._loaded(data)
         differences = ", ".join(_differences(self.data, json.loads(json.dumps(data_recipe(data)))))
         if differences:
             other = f"it is not the data that the run {self.folder} was trained on"
@@ -139,12 +170,13 @@ class Run(Shown):
         fitted = self.trained.preparation
         return data if fitted is None or fitted.pipeline is None else data.prepared_by(fitted)
 
-    def at(self, step: int, data: Dataset | None = None) -> StepRecord:
+    def at(self, step: int, data: Data | Dataset | None = None) -> StepRecord:
         """A step, replayed bit for bit from the last checkpoint before it.
 
         Args:
             step: its number, counted from 0
-            data: what the run was trained on, if it is loaded already or no file holds it
+            data: what the run was trained on, in a form of `own_data`, if no file holds it or it
+                is loaded already
 
         Returns:
             weights and optimizer state before and after the step, the rows of its mini-batch, its
@@ -154,7 +186,7 @@ class Run(Shown):
         """
         return next(self.each([step], data))
 
-    def each(self, steps: Iterable[int], data: Dataset | None = None) -> Iterator[StepRecord]:
+    def each(self, steps: Iterable[int], data: Data | Dataset | None = None) -> Iterator[StepRecord]:
         """Several steps, in ascending order; no step is replayed twice."""
         steps, last = list(steps), self.manifest["steps"] - 1
         for step in steps:
@@ -184,24 +216,28 @@ class Run(Shown):
 
     def resume(
         self,
-        data: Dataset | None = None,
+        data: Data | Dataset | None = None,
         epochs: int | None = None,
         callbacks: Sequence[Listener] = (),
         threads: int | None = None,
         progress: bool | None = None,
+        logs: bool = True,
     ) -> Trained:
-        """Continue the run in its folder, bit for bit as if it had never stopped.
+        """Continue the run in its folder, bit for bit as if it had never stopped, and its logs.
 
         Args:
-            data: what the run was trained on, if it is loaded already or no file holds it
+            data: what the run was trained on, in a form of `own_data`, if no file holds it or it
+                is loaded already
             epochs: the total number of epochs; by default as planned
             callbacks: functions that are called with every event
             threads: the most threads to use
             progress: whether to show a bar; by default in a notebook alone
+            logs: whether to continue the run's logs for TensorBoard and MLflow; one among the
+                callbacks takes the place of that of its kind
 
-        Raises DataError for other data, and RunError if another process is writing to the run, or
-        has resumed it since it was opened, or if it was opened without a function that is its
-        metric.
+        Raises DataError for other data, and RunError if a log is gone, if another process is
+        writing to the run, or has resumed it since it was opened, or if it was opened without a
+        function that is its metric.
         """
         check_callbacks(callbacks)
         plan = self.trained.plan
@@ -218,6 +254,8 @@ class Run(Shown):
             sweep_left(self.folder, self.manifest["files"])  # of a process killed just after its last epoch
             raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more ({setting('epochs')})")
         data = self.own_data(data)
+        known = self.manifest.get("logs", []) if logs else []
+        callbacks = [*callbacks, *logged.continued(known, self.folder, callbacks)]
         recorder = Recorder(self.folder, resume=True)
         try:
             if loader.read_manifest(self.folder) != self.manifest:
@@ -228,12 +266,13 @@ class Run(Shown):
         finally:
             recorder.close()
 
-    def keep_threshold(self, threshold: Choice | float | None, data: Dataset | None = None) -> Run:
+    def keep_threshold(self, threshold: Choice | float | None, data: Data | Dataset | None = None) -> Run:
         """Decide between two classes by another threshold from now on, and return the run with it.
 
         Args:
             threshold: as in `Trained.with_threshold`
-            data: what the run was trained on, if it is loaded already or no file holds it
+            data: what the run was trained on, in a form of `own_data`, if no file holds it or it
+                is loaded already
 
         Raises an error as `with_threshold` does, and RunError if the run can't be written to.
         """

@@ -9,9 +9,9 @@ import math
 import reprlib
 import sys
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 
@@ -39,6 +39,9 @@ class Matching:
 Count = Annotated[int, Range(0, sys.maxsize)]
 Positive = Annotated[int, Range(1, sys.maxsize)]
 
+Check = Callable[[Any, str], str | None]
+"""What is wrong with a value, which starts with the path that is passed; None if nothing is."""
+
 
 def misfit(value: Any, hint: Any, path: str = "it") -> str | None:
     """What is wrong with a value, starting with its path; None if it is of the annotated type.
@@ -50,33 +53,86 @@ def misfit(value: Any, hint: Any, path: str = "it") -> str | None:
         >>> misfit({"steps": [1, "2"]}, dict[str, list[int]])
         "steps[1] is '2'; it must be int"
     """
+    return _check(hint)(value, path)
+
+
+@lru_cache(1000)  # a file may hold thousands of values of the same type
+def _check(hint: Any) -> Check:
+    """The check of values of this type."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return misfit(value, arguments[0], path) or (None if _obeys(value, arguments[1]) else _wrong(value, hint, path))
+        return _of_rule(hint, *arguments)
     if origin in (Union, types.UnionType):
+        return _of_options(hint, [_check(option) for option in arguments])
+    if is_typeddict(hint):
+        return _of_entries(hint)
+    if origin is dict:
+        return _of_pairs(hint, *map(_check, arguments))
+    if origin in (list, tuple, Sequence):
+        one_each = origin is tuple and arguments[-1] is not ...
+        return _of_values(hint, [_check(argument) for argument in arguments if argument is not ...], one_each)
+    return lambda value, path: None if _is_plain(value, hint, arguments) else _wrong(value, hint, path)
+
+
+def _of_rule(hint: Any, inner: Any, rule: Range | Matching) -> Check:
+    check = _check(inner)
+    return lambda value, path: check(value, path) or (None if _obeys(value, rule) else _wrong(value, hint, path))
+
+
+def _of_options(hint: Any, checks: list[Check]) -> Check:
+    def check(value: Any, path: str) -> str | None:
         problems = []
-        for option in arguments:
-            problem = misfit(value, option, path)
+        for option in checks:
+            problem = option(value, path)
             if problem is None:
                 return None
             problems.append(problem)
         inner = [problem for problem in problems if not problem.startswith(f"{path} is ")]
         return next(iter(inner), _wrong(value, hint, path))
-    if is_typeddict(hint):
-        return _wrong(value, dict, path) if not isinstance(value, dict) else _entries(value, hint, path)
-    if origin is dict:
+
+    return check
+
+
+def _of_entries(hint: Any) -> Check:
+    """That of a typed dictionary."""
+    hints = get_type_hints(hint, include_extras=True)
+    required = [key for key, inner in hints.items() if get_origin(inner) is not NotRequired]
+    checks = {key: _check(inner if key in required else get_args(inner)[0]) for key, inner in hints.items()}
+
+    def check(value: Any, path: str) -> str | None:
+        if not isinstance(value, dict):
+            return _wrong(value, dict, path)
+        for key, part in value.items():
+            if key not in checks:
+                return f"{_at(path, key)} is unknown"
+            if checks[key](part, path):
+                return checks[key](part, _at(path, key))  # again, since making a path takes long
+        missing = [key for key in required if key not in value]
+        return f"{_at(path, missing[0])} is missing" if missing else None
+
+    return check
+
+
+def _of_pairs(hint: Any, of_key: Check, of_value: Check) -> Check:
+    def check(value: Any, path: str) -> str | None:
         if not isinstance(value, dict):
             return _wrong(value, hint, path)
-        pairs = ((misfit(key, arguments[0], path), misfit(v, arguments[1], _at(path, key))) for key, v in value.items())
-        return _first(problem for pair in pairs for problem in pair)
-    if origin in (list, tuple, Sequence):
+        return _first(of_key(key, path) or of_value(part, _at(path, key)) for key, part in value.items())
+
+    return check
+
+
+def _of_values(hint: Any, checks: list[Check], one_each: bool) -> Check:
+    def check(value: Any, path: str) -> str | None:
         if not isinstance(value, list | tuple):
             return _wrong(value, hint, path)
-        hints = arguments if origin is tuple and arguments[-1] is not ... else arguments[:1] * len(value)
-        if len(hints) != len(value):
-            return f"{path} has {len(value)} values; it must have {len(hints)}"
-        return _first(misfit(v, h, f"{path}[{k}]") for k, (v, h) in enumerate(zip(value, hints, strict=True)))
-    return None if _is_plain(value, hint, arguments) else _wrong(value, hint, path)
+        each = checks if one_each else checks * len(value)
+        if len(each) != len(value):
+            return f"{path} has {len(value)} values; it must have {len(each)}"
+        wrong = (k for k, (part, one) in enumerate(zip(value, each, strict=True)) if one(part, path))
+        return _first(each[k](value[k], f"{path}[{k}]") for k in wrong)
+
+    return check
 
 
 def _is_plain(value: Any, hint: Any, arguments: tuple[Any, ...]) -> bool:
@@ -92,26 +148,6 @@ def _is_plain(value: Any, hint: Any, arguments: tuple[Any, ...]) -> bool:
             value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
         )
     return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
-
-
-def _entries(value: dict[str, Any], hint: Any, path: str) -> str | None:
-    hints = _hints(hint)
-    for key in hints.keys() | value.keys():
-        if key not in hints:
-            return f"{_at(path, key)} is unknown"
-        if key not in value and get_origin(hints[key]) is not NotRequired:
-            return f"{_at(path, key)} is missing"
-    return _first(misfit(value[key], _bare(inner), _at(path, key)) for key, inner in hints.items() if key in value)
-
-
-@cache
-def _hints(hint: Any) -> dict[str, Any]:
-    """The annotations of a typed dictionary; a file may hold thousands of the same."""
-    return get_type_hints(hint, include_extras=True)
-
-
-def _bare(hint: Any) -> Any:
-    return get_args(hint)[0] if get_origin(hint) is NotRequired else hint
 
 
 def _first(problems: Iterable[str | None]) -> str | None:

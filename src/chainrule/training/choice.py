@@ -15,6 +15,7 @@ from chainrule.errors import NonFiniteError
 from chainrule.generators import generator
 from chainrule.training import defaults, loop
 from chainrule.training.plan import Plan, make_plan
+from chainrule.training.selection import Selection
 
 FOLDS = 3
 FEWEST_ROWS = 60
@@ -44,8 +45,12 @@ def with_chosen_decay(plan: Plan, data: Dataset, threads: int | None = None) -> 
     """
     each = [*folds(data, plan.seed)]
     losses = [np.mean([_loss(plan, fold, decay, threads) for fold in each]) for decay in defaults.DECAYS]
-    best = defaults.DECAYS[int(np.argmin(losses))]
-    return replace(plan, optimizer=_optimizer(plan, best, len(data.training.x)))
+    best = int(np.argmin(losses))
+    found = tuple(float(loss) if np.isfinite(loss) else None for loss in losses)
+    names, rows = tuple(f"{decay:g}" for decay in defaults.DECAYS), min(len(data.training.x), MOST_ROWS)
+    selection = Selection("total decay", names, found, best, len(each) * len(losses), rows)
+    optimizer = _optimizer(plan, defaults.DECAYS[best], len(data.training.x))
+    return replace(plan, optimizer=optimizer, selection=selection)
 
 
 def folds(data: Dataset, seed: int) -> Iterator[Dataset]:

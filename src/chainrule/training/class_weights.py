@@ -15,8 +15,10 @@ from chainrule.losses.base import class_weight_tuple
 
 BALANCED = "balanced"
 
-ClassWeight = str | Mapping[Any, float] | Sequence[float]
-"""Weights by label, in class order, or as text: "balanced", or "setosa=2, virginica=0.5"."""
+ClassWeight = str | Mapping[Any, float] | Sequence[float] | Sequence[Mapping[Any, float]]
+"""Weights by label, in class order, or as text: "balanced", or "setosa=2, virginica=0.5". Of
+several labels: of 0 and 1, for all of them or, in a list, for each.
+"""
 
 
 def weighted(loss: Loss, class_weight: ClassWeight | None, data: Dataset) -> Loss:
@@ -38,14 +40,19 @@ def weighted(loss: Loss, class_weight: ClassWeight | None, data: Dataset) -> Los
 
 
 def resolve(class_weight: ClassWeight, data: Dataset) -> tuple[float, ...]:
-    """(classes,) the weight of each class, in class order; of labels the classes are 0 and 1."""
+    """(classes,) the weight of each class, in class order; of labels those of 0 and 1 for all, or
+    (2 * labels,) for each.
+    """
     classes = data.target.classes if data.target.is_class else (0, 1)
     if isinstance(class_weight, str):
         if class_weight.strip() == BALANCED:
-            each = "several labels can't be balanced by two weights; pass those of 0 and 1"
-            require(data.target.is_class, f"class weights: {each}, such as {{0: 1, 1: 5}}")
             return balanced(data)
         class_weight = parse(class_weight)
+    if not data.target.is_class and isinstance(class_weight, list | tuple) and _are_mappings(class_weight):
+        labels = data.target.columns
+        counts = f"there are {len(class_weight)} mappings for {len(labels)} labels ({', '.join(labels[:5])})"
+        require(len(class_weight) == len(labels), f"class weights: {counts}; pass one of 0 and 1 for each")
+        return tuple(weight for each in class_weight for weight in resolve(each, data))
     if isinstance(class_weight, Mapping):
         require(bool(class_weight), "class weights: the mapping is empty; leave it out")
         numbers = [_class_number(label, classes) for label in class_weight]
@@ -59,9 +66,19 @@ def resolve(class_weight: ClassWeight, data: Dataset) -> tuple[float, ...]:
     return weights
 
 
+def _are_mappings(weights: Sequence[Any]) -> bool:
+    return len(weights) > 0 and all(isinstance(each, Mapping) for each in weights)
+
+
 def balanced(data: Dataset) -> tuple[float, ...]:
-    """samples / (classes * samples of the class), over the training set, as in scikit-learn."""
+    """samples / (classes * samples of the class), over the training set, as in scikit-learn; for
+    labels this of each, with the classes 0 and 1. A label that all samples or none have gets 1.
+    """
     y, classes = data.training.y, data.target.classes
+    if not data.target.is_class:
+        counts = np.stack([len(y) - y.sum(axis=0), y.sum(axis=0)], axis=1)
+        is_known = (counts > 0).all(axis=1, keepdims=True)
+        return tuple(np.where(is_known, len(y) / (2 * np.maximum(counts, 1)), 1.0).ravel().tolist())
     counts = np.bincount(y, minlength=len(classes)) if y.ndim == 1 else y.sum(axis=0)
     missing = f"there is no {classes[int(np.argmin(counts))]!r} in the training set"
     require(bool(counts.all()), f"class weights: {missing}, so they can't be balanced; pass weights by label")

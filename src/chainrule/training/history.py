@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from chainrule.data import Target
 from chainrule.training import report_text
 
 HELD_OUT = "validation_"
 
 
-def label(name: str) -> str:
-    """The name of a measurement for display, such as "validation ROC AUC"."""
+def label(name: str, target: Target | None = None) -> str:
+    """The name of a measurement for display, such as "validation ROC AUC"; with a target also of
+    what it is the mean, such as "validation F1 (macro)".
+    """
     bare = name.removeprefix(HELD_OUT)
-    return ("validation " if bare != name else "") + report_text.label(bare)
+    return ("validation " if bare != name else "") + report_text.label(bare, target)
 
 
 def number(name: str, value: float) -> str:
@@ -20,9 +23,9 @@ def number(name: str, value: float) -> str:
     return report_text.number(name.removeprefix(HELD_OUT), value)
 
 
-def words(measured: Mapping[str, float]) -> dict[str, str]:
+def words(measured: Mapping[str, float], target: Target | None = None) -> dict[str, str]:
     """The measurements of an epoch, by their names for display."""
-    names = {name: "training loss" if name == "loss" else label(name) for name in measured if name != "epoch"}
+    names = {name: "training loss" if name == "loss" else label(name, target) for name in measured if name != "epoch"}
     return {shown: number(name, measured[name]) for name, shown in names.items()}
 
 

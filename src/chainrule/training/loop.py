@@ -16,6 +16,7 @@ from chainrule.data import Dataset, Samples, Target
 from chainrule.engine import Batches, Chunk, Engine, Position, make_engine
 from chainrule.errors import NonFiniteError
 from chainrule.training import metrics as measures
+from chainrule.training.catalog import has_unit
 from chainrule.training.diagnosis import diagnose
 from chainrule.training.metrics import Chosen
 from chainrule.training.plan import Plan
@@ -317,7 +318,8 @@ def evaluate(
         metrics: which; by default those of the plan
         engine: what computes the predictions; by default a new engine of the plan's kind
         threshold: from which probability on the second of two classes is predicted
-        scores: whether to add the loss's own scores of a predicted distribution
+        scores: whether to add the loss's own scores of a predicted distribution; of several
+            quantities those without a unit
     """
     x, y = np.asarray(samples.x), np.asarray(samples.y)
     engine = engine or make_engine(plan.engine, plan.problem(1))
@@ -327,5 +329,6 @@ def evaluate(
     chosen = plan.metrics if metrics is None else metrics
     found = measures.measure(chosen, target, plan.loss, prediction, y, samples.weight, threshold)
     if scores:
-        found |= plan.loss.scores(prediction, y, np.array(target.deviation), samples.weight)
+        own = plan.loss.scores(prediction, y, np.array(target.deviation), samples.weight)
+        found |= {name: value for name, value in own.items() if target.width == 1 or not has_unit(name)}
     return {"loss": loss if math.isfinite(loss) else math.inf} | found

@@ -1,10 +1,11 @@
 """Metrics: what is measured on predictions, in the target's own units.
 
-A metric is one of chainrule's own (`CLASSIFICATION`, `REGRESSION`), any of scikit-learn's scorers
-by its name, or a function. Names mean what they mean in scikit-learn. `precision`, `recall`, `f1`,
-`jaccard`, `roc_auc` and `average_precision` of two classes are those of the second one, in sorted
-order ("yes" of "no" and "yes"); of more classes, for which some of scikit-learn's scorers are not
-defined, they are the mean over the classes ("macro"; of `roc_auc`, of each against the rest).
+A metric is one of chainrule's own (`catalog.METRICS`), any of scikit-learn's scorers by its name,
+or a function. Names mean what they mean in scikit-learn. `precision`, `recall`, `f1`, `jaccard`,
+`roc_auc` and `average_precision` of two classes are those of the second one, in sorted order ("yes"
+of "no" and "yes"). Of more classes, and of labels, for which some of scikit-learn's scorers are not
+defined, they are the mean over the classes or labels ("macro"; of `roc_auc`, of each against the
+rest). Of several quantities a metric is the mean over them ("uniform_average").
 """
 
 from __future__ import annotations
@@ -21,49 +22,18 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data import Target
-from chainrule.errors import SettingError, nearest, require, unknown
+from chainrule.errors import SettingError, nearest, require
 from chainrule.kinds import Kind
 from chainrule.losses import Loss
 from chainrule.training import scores
+from chainrule.training.catalog import AVERAGES, LOWER, METRICS, NAMES, NEGATED, OF_PROBABILITIES, OWN, PER_CLASS
+from chainrule.training.label_scores import Labelled
 from chainrule.training.ranks import RANKED
 from chainrule.training.scores import Classified
 from chainrule.training.threshold import choose, decide
 
-CLASSIFICATION = (
-    "accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "log_loss",
-    "calibration_error",
-)  # fmt: skip
-REGRESSION = ("r2", "mae", "rmse")
-MULTILABEL = ("accuracy", "f1", "roc_auc", "hamming_loss")
-ORDINAL = ("accuracy", "rank_mae", "quadratic_kappa", "balanced_accuracy", "log_loss")
-NAMES = {"classification": CLASSIFICATION, "ordinal": ORDINAL, "regression": REGRESSION, "multilabel": MULTILABEL}
-PER_CLASS = ("precision", "recall", "f1", "jaccard")
-"""Metrics of one class, which are averaged over several."""
-AVERAGES = ("macro", "micro", "weighted")
-LOWER = ("loss", "log_loss", "calibration_error", "hamming_loss", "mae", "rmse", "rank_mae")
-"""Those of which less is better."""
-NEGATED = {
-    "neg_log_loss": "log_loss",
-    "neg_mean_absolute_error": "mae",
-    "neg_root_mean_squared_error": "rmse",
-}
-"""scikit-learn's scorers whose negative value chainrule defines."""
-OF_PROBABILITIES = ("roc_auc", "roc_auc_ovr", "average_precision", "log_loss", "neg_log_loss", "calibration_error")
-"""Those that judge probabilities instead of classes."""
 MINIMIZED = ("_error", "_loss", "_deviance")
 """What the names of scikit-learn's functions end with if less is better."""
-
-_OF_CLASSES = (
-    *CLASSIFICATION, "jaccard", "neg_log_loss", "roc_auc_ovr",
-    *(f"{name}_{average}" for name in PER_CLASS for average in AVERAGES),
-)  # fmt: skip
-OWN = {
-    "classification": _OF_CLASSES,
-    "ordinal": (*ORDINAL, *(name for name in _OF_CLASSES if name not in ORDINAL)),
-    "regression": (*REGRESSION, "neg_mean_absolute_error", "neg_root_mean_squared_error"),
-    "multilabel": MULTILABEL,
-}  # fmt: skip
-"""What is measured without scikit-learn, by task."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +44,16 @@ class Metric(Kind):
 
     Args:
         function: takes the true and the predicted targets: classes by their labels, or quantities
-            in their own units, of shape (samples,), or (samples, outputs) for several; and
-            `sample_weight`, if it has this parameter and the samples have weights. Or what
-            scikit-learn's `make_scorer` returns. None in a run that was opened without it
+            in their own units, of shape (samples,), or (samples, outputs) for several; labels as 0
+            and 1, (samples, labels); and `sample_weight`, if it has this parameter and the samples
+            have weights. Or what scikit-learn's `make_scorer` returns. None in a run that was
+            opened without it
         name: what it is called; by default the function's name
         greater_is_better: its direction; by default, as in scikit-learn, less is better of a
             function whose name ends in _error, _loss or _deviance
         response_method: what the function is given: "predict" for predictions, "predict_proba" for
-            the probabilities of classes: (samples, classes), or (samples,) of the second of two
+            the probabilities of classes: (samples, classes), or (samples,) of the second of two;
+            of labels: (samples, labels)
 
     Raises:
         SettingError: for what is no function, or has no name
@@ -152,7 +124,11 @@ def check_threshold_metric(metric: Chosen) -> None:
 
 
 def check(chosen: Choice | Sequence[Choice], target: Target) -> tuple[Chosen, ...]:
-    """These metrics, or this one; raises SettingError for one that this target does not have."""
+    """These metrics, or this one, or those that a text names, with commas between them; raises
+    SettingError for one that this target does not have.
+    """
+    if isinstance(chosen, str) and "," in chosen:
+        chosen = [name.strip() for name in chosen.split(",")]
     several = (chosen,) if isinstance(chosen, str | Metric) or callable(chosen) else chosen
     example = list(names(target.task)[:2])
     message = f"the metrics are {brief(chosen)}; pass their names, such as {example}, or functions"
@@ -176,8 +152,6 @@ def check_one(metric: Choice, target: Target) -> Chosen:
     others = [other for other, own in OWN.items() if metric in own]
     if others:
         raise SettingError(f"unknown metric for {task} {metric!r}: it is for {' and '.join(others)}")
-    if task == "multilabel":
-        raise unknown("metric for multilabel", metric, MULTILABEL)
     from chainrule.training import scorers
 
     if metric not in scorers.names():
@@ -250,8 +224,8 @@ def measure(
         guess = target.decode(loss.point(prediction).reshape(len(y), -1))
         return {name_of(metric): _of_quantities(metric, truth, guess, weight) for metric in known}
     if target.task == "multilabel":
-        labels, guess, shares = np.asarray(y) > 0.5, prediction > 0, loss.probabilities(prediction)
-        return {name_of(metric): _of_labels(metric, target, labels, guess, shares, weight) for metric in known}
+        labelled = label(loss, prediction, y, weight)
+        return {name_of(metric): _of_labels(metric, labelled, weight is not None) for metric in known}
     classified = classify(target.width, loss, prediction, y, weight, threshold)
     return {name_of(metric): _of_classes(metric, target, classified, weight is not None) for metric in known}
 
@@ -268,6 +242,15 @@ def classify(
     truth = np.asarray(y if y.ndim == 1 else loss.classes(y), dtype=np.intp)
     guess = decide(loss, prediction, threshold)
     return Classified(width, truth, guess, probabilities, np.ones(len(truth)) if weight is None else weight)
+
+
+def label(loss: Loss, prediction: Array, y: Array, weight: Array | None = None) -> Labelled:
+    """The predicted labels, those whose probability is more than 1/2, beside the true ones."""
+    probabilities = loss.probabilities(prediction)
+    if probabilities is not None:
+        probabilities = probabilities.astype(np.float64) if np.isfinite(probabilities).all() else None
+    weight = np.ones(len(prediction)) if weight is None else weight
+    return Labelled(np.asarray(y) > 0.5, prediction > 0, probabilities, weight)
 
 
 def best_threshold(
@@ -291,7 +274,13 @@ def _of_classes(metric: Chosen, target: Target, classified: Classified, weighted
     c, weight = classified, classified.weight if weighted else None
     if isinstance(metric, Metric):
         labels = target.decode(np.arange(c.width))
-        return _of_function(metric, labels, labels[c.truth], labels[c.guess], c.probabilities, weight)
+        truth, guess = labels[c.truth], labels[c.guess]
+        if _is_scorer(metric):
+            return _by_scorer("of_classes", metric.function, labels, truth, guess, c.probabilities, weight)
+        probabilities = c.probabilities
+        if probabilities is not None and c.width == 2:
+            probabilities = probabilities[:, 1]
+        return _of_function(metric, truth, guess, probabilities, weight)
     if metric in NEGATED:
         return -_of_classes(NEGATED[metric], target, c, weighted)
     bare, _, average = metric.rpartition("_")
@@ -303,68 +292,63 @@ def _of_classes(metric: Chosen, target: Target, classified: Classified, weighted
         return RANKED[metric](c.truth, c.guess, c.weight)
     if metric == "accuracy":
         return float(np.average(c.truth == c.guess, weights=c.weight))
-    if metric in CLASSIFICATION or metric == "roc_auc_ovr":
+    if metric in METRICS:
         return float(getattr(c, metric.removesuffix("_ovr"))())
-    from chainrule.training import scorers
-
-    return scorers.of_classes(metric, np.arange(c.width), c.truth, c.guess, c.probabilities, weight)
+    return _by_scorer("of_classes", metric, np.arange(c.width), c.truth, c.guess, c.probabilities, weight)
 
 
-def _of_labels(
-    metric: Chosen, target: Target, truth: Array, guess: Array, probabilities: Array | None, weight: Array | None
-) -> float:
-    """A metric of several labels, (samples, labels), each of which applies or does not.
-
-    The accuracy counts samples of which every label is right; F1 and ROC AUC are means over the
-    labels; the Hamming loss is the share of single labels that are wrong.
-    """
-    if isinstance(metric, Metric):
-        return _of_function(metric, None, target.decode(truth), target.decode(guess), probabilities, weight)
-    if metric == "accuracy":
-        return float(np.average((truth == guess).all(axis=1), weights=weight))
-    if metric == "hamming_loss":
-        return float(np.average((truth != guess).mean(axis=1), weights=weight))
-    weight = np.ones(len(truth)) if weight is None else weight
-    if metric == "f1":
-        both, either = weight @ (truth & guess), weight @ (truth.astype(float) + guess)
-        return float(np.mean(2 * both / np.maximum(either, np.finfo(float).tiny)))
-    if probabilities is None or not np.isfinite(probabilities).all():
-        return math.nan
-    labels = range(truth.shape[1])
-    return float(np.mean([scores.areas(truth[:, k], probabilities[:, k], weight).roc for k in labels]))
+def _of_labels(metric: Chosen, labelled: Labelled, weighted: bool) -> float:
+    c, weight = labelled, labelled.weight if weighted else None
+    name = metric if isinstance(metric, str) else ""
+    bare, _, average = name.rpartition("_")
+    if name in PER_CLASS:
+        return c.averaged(name, "macro")
+    if bare in PER_CLASS and average in AVERAGES:
+        return c.averaged(bare, average)
+    if name in METRICS:
+        return float(getattr(c, name.removesuffix("_ovr"))())
+    truth, guess = c.truth.astype(np.int64), c.guess.astype(np.int64)
+    if isinstance(metric, Metric) and not _is_scorer(metric):
+        return _of_function(metric, truth, guess, c.probabilities, weight)
+    scorer = metric if isinstance(metric, str) else metric.function
+    return _by_scorer("of_labels", scorer, truth, guess, c.probabilities, weight)
 
 
 def _of_quantities(metric: Chosen, truth: Array, guess: Array, weight: Array | None) -> float:
     if isinstance(metric, str) and metric in NEGATED:
         return -scores.regression(NEGATED[metric], truth, guess, weight)
-    if isinstance(metric, str) and metric in REGRESSION:
+    if isinstance(metric, str) and metric in METRICS:
         return scores.regression(metric, truth, guess, weight)
     if not np.isfinite(guess).all():
         return math.nan
     truth, guess = (values[:, 0] if values.shape[1] == 1 else values for values in (truth, guess))
-    if isinstance(metric, Metric):
-        return _of_function(metric, None, truth, guess, None, weight)
+    if isinstance(metric, Metric) and not _is_scorer(metric):
+        return _of_function(metric, truth, guess, None, weight)
+    scorer = metric if isinstance(metric, str) else metric.function
+    return _by_scorer("of_quantities", scorer, truth, guess, weight)
+
+
+def _is_scorer(metric: Metric) -> bool:
+    """Whether it is what scikit-learn's make_scorer returns."""
+    return type(metric.function).__module__.startswith("sklearn.metrics")
+
+
+def _by_scorer(kind: str, *arguments: Any) -> float:
+    """A scorer's value, by the function of this name in `scorers`, which imports scikit-learn."""
     from chainrule.training import scorers
 
-    return scorers.of_quantities(metric, truth, guess, weight)
+    return float(getattr(scorers, kind)(*arguments))
 
 
 def _of_function(
-    metric: Metric, labels: Array | None, truth: Array, guess: Array, probabilities: Array | None, weight: Array | None
+    metric: Metric, truth: Array, guess: Array, probabilities: Array | None, weight: Array | None
 ) -> float:
     function = metric.function
     assert function is not None
-    if type(function).__module__.startswith("sklearn.metrics"):  # from make_scorer
-        from chainrule.training import scorers
-
-        if labels is None:
-            return scorers.of_quantities(function, truth, guess, weight)
-        return scorers.of_classes(function, labels, truth, guess, probabilities, weight)
     if metric.response_method == "predict_proba":
         if probabilities is None:
             return math.nan
-        is_of_two = labels is not None and len(labels) == 2
-        guess = probabilities[:, 1] if is_of_two else probabilities
+        guess = probabilities
     weights = {"sample_weight": weight} if weight is not None and _takes_weights(function) else {}
     value = function(truth, guess, **weights)
     require(isinstance(value, Real), f"the metric {metric.name} returned {brief(value)}; it must return a number")

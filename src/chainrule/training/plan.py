@@ -32,6 +32,7 @@ from chainrule.training import defaults, history
 from chainrule.training import metrics as measures
 from chainrule.training.class_weights import ClassWeight, weighted
 from chainrule.training.metrics import Choice, Chosen, Metric
+from chainrule.training.selection import Selection
 from chainrule.training.threshold import require_two_classes
 
 Layers = str | Layer | Sequence[Layer] | Network
@@ -66,6 +67,7 @@ class Plan(Kind, Shown):
         threshold: from which probability on the second of two classes is predicted, or the name of
             the metric by which that is chosen on the validation set; None for the more probable
             class
+        selection: what validation chose for the plan; None if everything was given or is fixed
     """
 
     network: Network
@@ -81,6 +83,7 @@ class Plan(Kind, Shown):
     monitor: str = "loss"
     min_delta: float = 0.0
     threshold: str | float | None = None
+    selection: Selection | None = None
 
     def __post_init__(self) -> None:
         epochs, patience, size = self.epochs, self.patience, self.batch_size
@@ -88,12 +91,14 @@ class Plan(Kind, Shown):
         require(epochs <= MOST_EPOCHS, f"{epochs} epochs: training takes at most {MOST_EPOCHS:,}")
         require(type(size) is int and size >= 1, f"the batch size is {size}; it must be at least 1")
         patient = patience is None or (type(patience) is int and 1 <= patience <= MOST_EPOCHS)
-        allowed = f"a number of epochs, at least 1 and at most {MOST_EPOCHS:,}, or None"
+        allowed = f"a number of epochs, at least 1 and at most {MOST_EPOCHS:,}; {_never()}"
         require(patient, f"the patience is {patience!r}; it must be {allowed}")
         is_measured = self.monitor == "loss" or self.monitor in map(measures.name_of, self.metrics)
         require(is_measured, f"the watched metric {self.monitor} is not measured; add it to the metrics")
         delta, threshold = self.min_delta, self.threshold
-        require(is_number(delta, 0, below=math.inf), f"min_delta is {delta!r}; it must be a number, at least 0")
+        require(
+            is_number(delta, 0, below=math.inf), f"{setting('min_delta')} is {delta!r}; it must be a number, at least 0"
+        )
         is_share = isinstance(threshold, str) or threshold is None or (is_number(threshold, 0) and threshold <= 1)
         rule = "it must be a probability from 0 to 1, or the metric by which it is chosen"
         require(is_share, f"the threshold is {threshold!r}; {rule}")
@@ -126,6 +131,8 @@ class Plan(Kind, Shown):
             "optimizer": " > ".join(map(described, self.optimizer.stages)),
             "batches": f"of {self.batch_size:,} samples, seed {self.seed}",
         }
+        if self.selection is not None:
+            facts[self.selection.what] = str(self.selection)
         if self.patience is not None:
             delta = f" by more than {self.min_delta:g}" if self.min_delta else ""
             watched = history.label(f"validation_{self.monitor}")
@@ -218,8 +225,12 @@ def _patience(patience: int | str | None, is_asked_for: bool, data: Dataset) -> 
     """After how many epochs without an improvement training stops."""
     if patience == AUTO or data.validation is None:
         patience = defaults.PATIENCE if is_asked_for else defaults.patience(data)
-    rule = "it must be a number of epochs, at least 1, or None"
+    rule = f"it must be a number of epochs, at least 1; {_never()}"
     return None if patience is None else at_least(f"the patience is {patience!r}; {rule}", patience, 1)
+
+
+def _never() -> str:
+    return f"to never stop early, set {setting('patience', None)}"
 
 
 def _check_defined(plan: Plan, data: Dataset, initial: Vector) -> None:
@@ -244,13 +255,18 @@ def _watched(
     """The metrics with the one to watch, and its name; raises SettingError if it can't be
     watched.
     """
-    require(is_number(min_delta, 0), f"min_delta is {min_delta!r}; it must be a number, at least 0")
+    require(is_number(min_delta, 0), f"{setting('min_delta')} is {min_delta!r}; it must be a number, at least 0")
     if isinstance(monitor, str):
         monitor = monitor.removeprefix("validation_")  # as it is called in the history
     if monitor == "loss" and min_delta == 0:
         return measured, "loss"
-    require(data.validation is not None, "early stopping watches the validation set, of which there is none")
+    _require_validation(data, "early stopping watches")
     return (measured, "loss") if monitor == "loss" else _with(measured, monitor, data)
+
+
+def _require_validation(data: Dataset, why: str) -> None:
+    remedy = f"set rows aside ({setting('validation', 0.1)})"
+    require(data.validation is not None, f"{why} the validation set, of which there is none; {remedy}")
 
 
 def _with(measured: tuple[Chosen, ...], metric: Choice, data: Dataset) -> tuple[tuple[Chosen, ...], str]:
@@ -272,7 +288,7 @@ def _threshold(
     require_two_classes(data.target, loss)
     if is_number(threshold):
         return measured, float(threshold)
-    require(data.validation is not None, "a threshold is chosen on the validation set, of which there is none")
+    _require_validation(data, "a threshold is chosen on")
     added, name = _with(measured, threshold, data)
     metric = next(metric for metric in added if measures.name_of(metric) == name)
     measures.check_threshold_metric(metric)

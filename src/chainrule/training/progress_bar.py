@@ -79,7 +79,7 @@ def _measured(event: Event) -> list[str]:
     """What was measured last, a text for each number; as wide after every epoch."""
     measured = event.progress.history[-1] if event.progress.history else {}
     return [
-        one_line(f"{history.label(name)} {history.number(name, value):<8}")
+        one_line(f"{history.label(name, event.data.target)} {history.number(name, value):<8}")
         for name, value in measured.items()
         if name != "epoch"
     ]

@@ -35,7 +35,7 @@ class _Quantities(RegressorMixin, _Predicted):  # type: ignore[misc]
 class _Classes(ClassifierMixin, _Predicted):  # type: ignore[misc]
     """One that predicts classes."""
 
-    def __init__(self, prediction: Array, classes: Array) -> None:
+    def __init__(self, prediction: Array, classes: Any) -> None:
         super().__init__(prediction)
         self.classes_ = classes
 
@@ -43,7 +43,7 @@ class _Classes(ClassifierMixin, _Predicted):  # type: ignore[misc]
 class _Probabilities(_Classes):
     """One that predicts the probabilities of classes as well."""
 
-    def __init__(self, prediction: Array, classes: Array, probabilities: Array) -> None:
+    def __init__(self, prediction: Array, classes: Any, probabilities: Array) -> None:
         super().__init__(prediction, classes)
         self.probabilities = probabilities
 
@@ -70,6 +70,17 @@ def of_classes(
     """
     estimator = _Classes(guess, classes) if probabilities is None else _Probabilities(guess, classes, probabilities)
     return _value(scorer, estimator, truth, weight)
+
+
+def of_labels(scorer: Any, truth: Array, guess: Array, probabilities: Array | None, weight: Array | None) -> float:
+    """The same for (samples, labels) labels, 0 or 1, and their probabilities."""
+    return _value(scorer, _labels(guess, probabilities), truth, weight)
+
+
+def _labels(guess: Array, probabilities: Array | None) -> _Classes:
+    """A classifier of several labels, each of which has two classes."""
+    classes = [np.arange(2)] * guess.shape[1]
+    return _Classes(guess, classes) if probabilities is None else _Probabilities(guess, classes, probabilities)
 
 
 def of_quantities(scorer: Any, truth: Array, guess: Array, weight: Array | None) -> float:
@@ -108,6 +119,10 @@ def misfit(name: str, target: Target) -> str | None:
         return _refused(_failure(name, _Quantities(truth[::-1] + 0.125), truth), f"{target.width} quantities")
     if is_for_quantities:
         return "it is for regression"
+    if target.task == "multilabel":
+        # Probabilities that don't sum to 1, as those of labels, are refused by a warning.
+        truth = np.eye(target.width, dtype=int)
+        return _refused(_failure(name, _labels(truth, 0.4 + truth / 2), truth), f"{target.width} labels")
     truth = np.repeat(np.arange(target.width), 2)
     shares = (np.eye(target.width)[truth] + 1) / (target.width + 1)
     predicted = _Probabilities(np.roll(truth, 1), np.arange(target.width), shares)

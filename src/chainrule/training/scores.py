@@ -17,7 +17,7 @@ import numpy as np
 from chainrule.arrays import Array
 
 BINS = 10
-"""The number of bins of a reliability diagram."""
+"""The number of bins, of equal width from 0 to 1, of a reliability diagram."""
 
 
 class Reliability(NamedTuple):
@@ -88,15 +88,7 @@ class Classified:
 
     def per_class(self, name: str) -> Array:
         """(classes,) precision, recall, F1 or the Jaccard index of each class; 0 for 0 / 0."""
-        right = np.diagonal(self.confusion)
-        occurring, predicted = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
-        above, below = {
-            "precision": (right, predicted),
-            "recall": (right, occurring),
-            "f1": (2 * right, occurring + predicted),
-            "jaccard": (right, occurring + predicted - right),
-        }[name]
-        return above / np.where(below > 0, below, 1.0)
+        return ratio(name, np.diagonal(self.confusion), self.confusion.sum(axis=1), self.confusion.sum(axis=0))
 
     def averaged(self, name: str, average: str) -> float:
         """Such a metric of all classes. Those that neither occur nor are predicted don't count.
@@ -160,17 +152,40 @@ class Classified:
             confidence, came_true = self.probabilities[:, 1], self.truth == 1
         else:
             confidence, came_true = self.probabilities.max(axis=1), self.truth == self.probabilities.argmax(axis=1)
-        bins = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
-        weight, predicted, observed = (
-            np.bincount(bins, self.weight * each, minlength=BINS) for each in (1.0, confidence, came_true)
-        )
-        divisor = np.where(weight > 0, weight, np.nan)
-        return Reliability(weight, predicted / divisor, observed / divisor)
+        return reliability(confidence, came_true, self.weight)
 
     def calibration_error(self) -> float:
         """The expected calibration error; see `Reliability`."""
         reliability = self.reliability()
         return math.nan if reliability is None else reliability.error
+
+
+def ratio(name: str, right: Array, occurring: Array, predicted: Array) -> Array:
+    """Precision, recall, F1 or the Jaccard index, elementwise; 0 for 0 / 0.
+
+    Args:
+        name: one of `PER_CLASS`
+        right: the weight of the samples that are of a class and are predicted as it
+        occurring: that of the samples that are of it
+        predicted: that of the samples that are predicted as it
+    """
+    above, below = {
+        "precision": (right, predicted),
+        "recall": (right, occurring),
+        "f1": (2 * right, occurring + predicted),
+        "jaccard": (right, occurring + predicted - right),
+    }[name]
+    return np.asarray(above / np.where(below > 0, below, 1.0))
+
+
+def reliability(confidence: Array, came_true: Array, weight: Array) -> Reliability:
+    """Predicted probabilities compared with whether they came true, each of shape (samples,)."""
+    bins = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
+    total, predicted, observed = (
+        np.bincount(bins, weight * each, minlength=BINS) for each in (1.0, confidence, came_true)
+    )
+    divisor = np.where(total > 0, total, np.nan)
+    return Reliability(total, predicted / divisor, observed / divisor)
 
 
 def areas(is_positive: Array, scores: Array, weight: Array) -> Areas:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,29 @@ def decide(loss: Loss, prediction: Array, threshold: float | None = None) -> Arr
     probabilities = loss.probabilities(prediction)
     assert probabilities is not None
     return (probabilities[:, 1].astype(np.float64) >= threshold).astype(np.intp)
+
+
+class Decision(NamedTuple):
+    """Which class is predicted for a sample, by a threshold.
+
+    Attributes:
+        label: the class
+        words: from what it follows, in a sentence
+    """
+
+    label: Any
+    words: str
+
+
+def decision(loss: Loss, target: Target, prediction: Array, threshold: float) -> Decision:
+    """The decision about one sample, of which the prediction (1, outputs) is."""
+    probabilities = loss.probabilities(prediction)
+    assert probabilities is not None
+    label = target.classes[int(decide(loss, prediction, threshold)[0])]
+    second, p, first = target.classes[1], float(probabilities[0, 1]), target.classes[0]
+    side = "at least" if label == second else "less than"
+    rule = f"{side} the threshold {threshold:.4g}, from which on {second} is predicted instead of {first}"
+    return Decision(label, f"{label} is predicted: {second} has the probability {p:.4g}, {rule}")
 
 
 def require_two_classes(target: Target, loss: Loss) -> None:

@@ -76,8 +76,10 @@ def lower_loss(engine: Any, loss: losses.Loss, output_shape: Shape, y_shape: Sha
     outputs = math.prod(output_shape)
     classes, width = target_form(loss, outputs, y_shape)
     numbers = loss.levels if isinstance(loss, losses.Quantiles) else getattr(loss, "class_weights", None) or ()
-    two = isinstance(loss, losses.BinaryCrossEntropy) or (outputs == 1 and not isinstance(loss, losses.Ordinal))
-    weights = 2 if two else loss.width(outputs)
+    weights = 2 if outputs == 1 and not isinstance(loss, losses.Ordinal) else loss.width(outputs)
+    if isinstance(loss, losses.BinaryCrossEntropy):
+        weights = 2 * outputs
+        numbers = numbers * outputs if len(numbers) == 2 else numbers
     if hasattr(loss, "class_weights") and len(numbers) not in (0, weights):
         raise NoKernel("these class weights")
     engine.loss(number, getattr(loss, setting) if setting else 0.0, list(numbers), classes, width)

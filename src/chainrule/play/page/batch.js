@@ -25,7 +25,9 @@ function show() {
   byId("batch-words").textContent = t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
   const rows = scene.table.map(([name, value], k) => make("tr", {}, make("th", {}, name), make("td", {}, quantityOf(`input[${k}]`, "value", value))));
   const targets = scene.output.target_text ? [make("tr", {}, make("th", {}, TEXT.target), make("td", {}, scene.output.target_text))] : [];
-  byId("batch-sample").replaceChildren(...rows, ...targets);
+  const { decided, decision_text } = scene.output;
+  const decisions = decided !== undefined && has("forward") ? [make("tr", {}, make("th", {}, TEXT.predicted_class), make("td", {}, decided, make("br"), make("small", { className: "hint" }, decision_text ?? "")))] : [];
+  byId("batch-sample").replaceChildren(...rows, ...targets, ...decisions);
   const { batch_loss, batch_loss_after } = scene.output;
   const known = has("loss") ? t(has("next") ? "batch_loss_after" : "batch_loss", { loss: figure(batch_loss), after: figure(batch_loss_after) }) : "";
   byId("batch-loss").textContent = known;

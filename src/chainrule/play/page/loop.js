@@ -10,9 +10,11 @@ const SPEEDS = [["0", "full_speed"], ["100", "slow_100"], ["10", "slow_10"], ["1
 export const pressed = new Set();
 
 /** The prediction, of several classes the likeliest. @param {import("./types.js").SceneOutput} output */
-function predicted({ predictions, names }) {
+function predicted({ predictions, names, bars, decided }) {
+  if (decided !== undefined) return t("decided", { name: decided, p: figure(predictions[predictions.length - 1]) });
+  if (!bars && predictions.length > 1) return predictions.slice(0, 3).map((value, k) => `${names[k]} ${figure(value)}`).join(", ") + (predictions.length > 3 ? ", …" : "");
   const most = predictions.indexOf(Math.max(...predictions));
-  return predictions.length > 1 ? t("likeliest", { name: names[most], p: figure(predictions[most]) }) : `prediction ${figure(predictions[0])}`;
+  return bars ? t("likeliest", { name: names[most], p: figure(predictions[most]) }) : `prediction ${figure(predictions[0])}`;
 }
 
 export function startLoop() {
@@ -107,7 +109,8 @@ function light() {
   if (frame.held) {
     put("now-held", frame.held.loss ?? null);
     const [name, value] = Object.entries(frame.held).find(([key]) => key !== "loss") ?? ["", null];
-    byId("now-metric-name").textContent = name ? `Test ${name.replaceAll("_", " ")}` : "";
+    const several = frame.held_targets?.length;
+    byId("now-metric-name").textContent = name ? `Test ${name.replaceAll("_", " ")}${several ? ` (mean of ${several})` : ""}` : "";
     byId("now-metric").textContent = name === "accuracy" && value !== null ? `${(100 * value).toFixed(1)} %` : shown(value);
   }
   if (app.built?.last_step !== null) {

@@ -3,7 +3,7 @@
 
 import { app, byId, make, on, shown } from "./app.js";
 import { apply, classToDraw } from "./controls.js";
-import { TEXT } from "./text.js";
+import { TEXT, t } from "./text.js";
 import { scatter } from "./charts.js";
 
 const scratch = document.createElement("canvas");
@@ -92,8 +92,19 @@ function drawOthers() {
       canvas = make("canvas", { className: "chart tall", role: "img", "aria-label": `${TEXT.predicted_value} / ${TEXT.true_value}` });
       box.replaceChildren(/** @type {any} */ (canvas));
     }
-    scatter(/** @type {any} */ (canvas), arrays.true.data, arrays.predicted.data, [TEXT.true_value, TEXT.predicted_value]);
+    const each = app.frame?.held_targets ?? [];
+    const of = each.length ? ` ${each[0].name}` : "";
+    scatter(/** @type {any} */ (canvas), arrays.true.data, arrays.predicted.data, [TEXT.true_value + of, TEXT.predicted_value + of]);
+    box.querySelector("table")?.remove();
+    if (each.length) box.append(targets(each));
   }
+}
+
+/** The scores of each of several targets, in its own unit. @param {NonNullable<import("./types.js").Frame["held_targets"]>} each */
+function targets(each) {
+  const head = make("tr", {}, ...[TEXT.target, "R2", "MAE", "RMSE"].map((name) => make("th", { scope: "col" }, name)));
+  const rows = each.map((one) => make("tr", {}, make("th", { scope: "row" }, one.name), ...["r2", "mae", "rmse"].map((metric) => make("td", {}, shown(one[metric])))));
+  return make("table", { className: "confusion" }, make("caption", { className: "hint" }, TEXT.each_target), head, ...rows);
 }
 
 /** @param {string[]} classes @param {import("./types.js").Numbers} counts */
@@ -108,7 +119,13 @@ function confusion(classes, counts) {
     cell.style.background = count ? `color-mix(in srgb, var(--${i === j ? "plus" : "minus"}) ${Math.max(10, 0.45 * share)}%, transparent)` : "";
     return cell;
   })));
-  return make("table", { className: "confusion" }, make("caption", { className: "hint" }, `${TEXT.true_class} ↓, ${TEXT.predicted_class} →`), head, ...rows);
+  return make("table", { className: "confusion" }, make("caption", { className: "hint" }, `${TEXT.true_class} ↓, ${TEXT.predicted_class} →`, ...decidedBy(classes)), head, ...rows);
+}
+
+/** How classes are decided between, where the run has a threshold. @param {string[]} classes */
+function decidedBy(classes) {
+  const threshold = app.built?.threshold ?? null;
+  return threshold === null ? [] : [make("br"), t("decided_by", { name: classes[1], threshold: shown(threshold) })];
 }
 
 export function startOutput() {

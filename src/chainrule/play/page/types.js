@@ -12,11 +12,12 @@
  * @typedef {{layer: string, distribution: string, widest: number, drawn: number[], density: number[]}} Draw
  * @typedef {{type: "built", layers: LayerInfo[], task: string, classes: string[], target: string, data: string,
  *   inputs: number[], input_names: string[], plane: boolean, extent: number, samples: [number, number], loss: string,
- *   loss_formula: string, optimizer: string[], weights: number, last_step: number | null, scene: boolean, steps_per_epoch: number,
+ *   loss_formula: string, optimizer: string[], weights: number, last_step: number | null, threshold: number | null, scene: boolean, steps_per_epoch: number,
  *   draws: Draw[]}} Built
  * @typedef {{counts: number[], low: number, high: number}} Histogram
  * @typedef {{type: "frame", step: number, epoch: number, phase: string, layer: string | null,
  *   edits?: [number, string, number][], batch_loss: number | null, loss: number | null, held?: Record<string, number | null>,
+ *   held_targets?: ({name: string} & Record<string, number | null>)[],
  *   unit_scale?: number, gradient_sizes?: Record<string, number>, values?: Record<string, number[]>, deltas?: Record<string, number[]>,
  *   histogram?: Record<string, any>}} Frame
  * @typedef {Float32Array | Uint8Array} Numbers
@@ -39,7 +40,8 @@
  *   gradient: number, gradient_line?: string, next: number, next_line?: string, forward: number | null,
  *   backward: number | null}} SceneWeight
  * @typedef {{loss: number, bars: boolean, batch_loss: number, batch_loss_after: number, samples: number, predictions: number[], targets: number[],
- *   errors: number[], names: string[], target_text: string, prediction_line?: string, loss_line?: string}} SceneOutput
+ *   errors: number[], names: string[], target_text: string, prediction_line?: string, loss_line?: string,
+ *   decided?: string, decision_text?: string}} SceneOutput
  * @typedef {{count: number, sum: number}} LeftOut
  * @typedef {{unit: string, of_inputs: boolean, reads?: LeftOut, feeds?: LeftOut}} Focus
  * @typedef {{name: string, values: number[], deltas: number[] | null}} Strip

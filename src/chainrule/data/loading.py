@@ -1,0 +1,214 @@
+"""From raw samples to a data set: what is predicted, how rows are divided, and preparation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule import generators
+from chainrule.arrays import Array, Samples, Shape
+from chainrule.data import notes
+from chainrule.data.barrier import guarded
+from chainrule.data.builtin import BUILTIN
+from chainrule.data.columns import check_prepared
+from chainrule.data.dataset import Dataset, prepare
+from chainrule.data.finding import Data, find, named
+from chainrule.data.preparation import Preparation, fit_preparation
+from chainrule.data.source import Source, check_types
+from chainrule.data.splits import Split, divide
+from chainrule.data.targets import checked_order, class_numbers, fit_target, inherent_order, is_one_hot
+from chainrule.data.weights import checked_weight
+from chainrule.errors import DataError, require, setting
+
+
+def load(
+    what: Data,
+    *,
+    target: str | Sequence[str] | None = None,
+    drop: str | Sequence[str] = (),
+    task: str | None = None,
+    image_size: Shape | None = None,
+    validation: float | Data = 0.1,
+    test: float | Data = 0.2,
+    split: str | None = None,
+    shuffle: bool = True,
+    seed: int = 0,
+    scale_target: bool = True,
+    likely_task: str | None = None,
+    weight: Array | str | None = None,
+    read: Mapping[str, str] | None = None,
+    order: Sequence[Any] | None = None,
+    preparation: Preparation | None = None,
+) -> Dataset:
+    """Read, split and prepare a data set. Everything is fitted on the training set only.
+
+    Args:
+        what: name of a built-in data set, a file or folder, arrays (x, y), or a pandas or polars
+            DataFrame
+        target: the column to predict, or several; by default the last
+        drop: columns to leave out
+        task: "classification", "ordinal" (classes in order), "regression" or "multilabel" (several
+            columns of 0 and 1); by default inferred from the target
+        image_size: (height, width) to which images are resized
+        validation: share of the rows for the validation set, or separate data in a form of `what`
+        test: the same for the test set
+        split: "time:COLUMN" for the latest rows as test set and those before as validation set, or
+            "group:COLUMN" for no group in two sets; by default by chance, stratified by class
+        shuffle: False for the last rows as test set and those before as validation set
+        seed: seed of the split
+        scale_target: whether to standardize a numeric target
+        likely_task: the task to assume if the target is ambiguous
+        weight: how much each sample counts: the name of a column, which then is no input, or an
+            array of shape (samples,)
+        read: what to read columns as instead of what is recognized, such as {"zip": "category"}:
+            number, category, date, time or boolean
+        order: the classes from the lowest to the highest, such as ["low", "medium", "high"], for
+            an ordinal target; numbers are in order by themselves
+        preparation: a fitted preparation to use instead of fitting one
+
+    Raises:
+        DataError: with file, row and column, for data that can't be used
+
+    Examples:
+        >>> data = load("iris")
+        >>> data.training.x.shape, data.target.classes
+        ((105, 4), ('setosa', 'versicolor', 'virginica'))
+    """
+    target, drop, read = named(target, drop, read)
+    weighing = weight if isinstance(weight, str) else None
+    reading: dict[str, Any] = {"target": target, "drop": drop, "task": task, "image_size": image_size}
+    if read:
+        reading["read"] = read
+    if order is not None:
+        order = checked_order(order)
+        choice = f"leave {setting('order')} or {setting('task')} out"
+        require(task in (None, "ordinal"), f"the classes have an order, but the task is {task}; {choice}")
+        task = reading["task"] = "ordinal"
+    seed, by = generators.seed(seed), Split.named(split, shuffle)
+    with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
+        kept = {**reading, "drop": [column for column in drop if column not in (by.column, weighing)]}
+        source = find(what, **kept, weight=weighing)
+        source = replace(source, content_hash=source.fingerprint)
+        if weighing is None:
+            source = replace(source, weight=checked_weight(weight))
+        ranks = order or inherent_order(source, task or source.task, likely_task)
+        task = "ordinal" if ranks else task
+        source = replace(source, task=task or source.task or _likely(likely_task, source.target))
+        if source.target is None:
+            raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
+        _check_choices(source, target, drop, read, image_size)
+        source = _of_one_column(source)
+        if source.is_table:
+            check_types(source.name, source.features, read or {})
+            check_prepared(source.name, source.features)
+        shares: list[Any] = [part if _is_share(part) else 0.0 for part in (validation, test)]
+        placed = by.values(source)
+        rows = divide(source, shares[0], shares[1], seed, by, placed)
+        found = [*notes.of_files(source), *notes.of_order(order, source), *notes.of_split(by, placed, rows, shares)]
+        source = by.without(source, drop)
+        if preparation is None:
+            preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target, ranks or None))
+        # A table is faster to encode than to divide; pictures would take twice the memory.
+        whole = prepare(preparation, source) if source.is_table else None
+        training, held_out, tested = (
+            (prepare(preparation, source.take(r)) if whole is None else whole.take(r)) if len(r) else None for r in rows
+        )
+        assert training is not None
+        for part, name in ((training, "training"), (held_out, "validation"), (tested, "test")):
+            if part is not None and part.weight is not None and not part.weight.any():
+                raise DataError(f"{source.name}: all samples of the {name} set have the weight 0; split it differently")
+        column = (list(source.target_columns) or source.target_name) if source.is_table else None
+        as_trained = {**reading, "target": column, "read": {**(read or {}), **preparation.texts}, "weight": weighing}
+
+        def of_its_own(name: str, part: Any) -> tuple[Samples, str]:
+            try:
+                own = find(part, **as_trained)
+                found.extend(notes.of_own(by, placed, rows[0], own))
+                return prepare(preparation, own), own.fingerprint
+            except DataError as error:
+                raise DataError(f"{name} data: {error}") from None
+
+        held_out, of_validation = (held_out, "") if _is_share(validation) else of_its_own("validation", validation)
+        tested, of_test = (tested, "") if _is_share(test) else of_its_own("test", test)
+        chosen = {**reading, "seed": seed, "likely_task": likely_task, "scale_target": scale_target}
+        chosen |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
+        chosen |= ({"order": list(order)} if order else {}) | ({"weight": weighing} if weighing else {})
+        settings = _to_load_again(what, validation, test, chosen) if weight is None or weighing else None
+        used, held_out_rows, tested_rows = (r if len(r) else None for r in rows)
+        return Dataset(
+            training, held_out, tested, preparation.target, preparation, source.name, source.fingerprint, settings,
+            source, used, held_out_rows, tested_rows, of_validation, of_test, by, tuple(found),
+        )  # fmt: skip
+
+
+def _is_share(part: Any) -> bool:
+    """Whether a part of the data is given as a share of the rows; `split` refuses None."""
+    return part is None or isinstance(part, int | float)
+
+
+def _of_one_column(source: Source) -> Source:
+    """The source with the classes that a one-hot target marks.
+
+    Raises DataError for several columns that are not one-hot where classes are to be predicted.
+    """
+    y = source.target
+    if y is None or y.ndim < 2 or source.task in ("regression", "multilabel"):
+        return source
+    if source.task is None and not is_one_hot(y):
+        return source
+    classes = class_numbers(y, source.name)
+    classes = np.array(source.target_columns)[classes] if source.target_columns else classes
+    return replace(source, target=classes, task=source.task or "classification")
+
+
+def _to_load_again(what: Any, validation: Any, test: Any, chosen: dict[str, Any]) -> dict[str, Any] | None:
+    """The arguments of `load` that load the same data again, with `what` only if it is a name or a
+    file; None if the validation or test set can't be named.
+    """
+    are_named = all(_is_share(part) or isinstance(part, str | Path) for part in (validation, test))
+    if not are_named:
+        return None
+    named_data = {"what": _absolute(what)} if isinstance(what, str | Path) else {}
+    return {**named_data, "validation": _absolute(validation), "test": _absolute(test), **chosen}
+
+
+def _absolute(what: Any) -> Any:
+    """The name of a built-in data set, or a path that is valid in every working directory; a share
+    of the rows as it is.
+    """
+    if _is_share(what):
+        return what
+    return str(what) if str(what) in BUILTIN else str(Path(what).absolute())
+
+
+def _check_choices(
+    source: Source,
+    target: str | Sequence[str] | None,
+    drop: Sequence[str],
+    read: Mapping[str, str] | None,
+    size: Shape | None,
+) -> None:
+    """Raise SettingError for a choice of columns, or of a size, where there is none to make."""
+    if not source.is_table:
+        chosen = bool(drop or read) or target not in (None, source.target_name)
+        columns = f"{setting('target')}, {setting('drop')} and {setting('read')}"
+        problem = f"it is not a table with columns to choose from; leave {columns} out"
+        require(not chosen, f"{source.name}: {problem}")
+    known = (None, source.target_name, list(source.target_columns))
+    require(target in known, f"{source.name}: its targets are passed apart from it; leave {setting('target')} out")
+    is_picture = not source.is_table and source.features.ndim > 2
+    require(
+        size is None or is_picture, f"{source.name}: it has no pictures to resize; leave {setting('image_size')} out"
+    )
+
+
+def _likely(task: str | None, target: Array | None) -> str | None:
+    """The task that the loss suggests, unless the target rules it out."""
+    numeric = target is not None and target.dtype.kind in "iuf"
+    are_labels = target is not None and target.ndim > 1 and not is_one_hot(target)
+    ruled_out = not numeric if task == "regression" else are_labels
+    return None if ruled_out else task

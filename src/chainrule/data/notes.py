@@ -1,0 +1,117 @@
+"""What one should know about how data was read and split, in one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule.arrays import Array
+from chainrule.data.columns import shortened
+from chainrule.data.source import Source
+from chainrule.data.splits import Parts, Split
+from chainrule.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NAMES = ("training", "validation", "test")
+APART = 0.03
+"""A share of the rows that differs from the one asked for by less is what was asked for."""
+
+
+def of_files(source: Source) -> list[str]:
+    """Which files a pattern matched."""
+    names = [shortened(name) for name in source.files]
+    if len(names) < 2:
+        return [f"read one file: {name}" for name in names]
+    return [f"read {len(names):,} files as one table, in the order of their names: {names[0]} to {names[-1]}"]
+
+
+def of_order(order: Sequence[Any] | None, source: Source) -> list[str]:
+    """Which classes of an order never occur."""
+    occurring = set() if order is None or source.target is None else {*map(str, np.unique(source.target).tolist())}
+    absent = [shortened(label) for label in order or () if str(label) not in occurring]
+    if not absent:
+        return []
+    return [f"no row has {' or '.join(map(repr, absent))}, which the order of the classes names: a typo?"]
+
+
+def of_split(by: Split, values: pl.Series | None, rows: Parts, wanted: Sequence[float | None]) -> list[str]:
+    """Where the sets begin, or how many groups they have, and where whole times and groups make
+    another share of the rows than the one that was asked for.
+
+    Args:
+        by: how the rows were divided
+        values: the times or groups; None if there are none
+        rows: those of the training, validation and test set
+        wanted: the shares of validation and test that were asked for
+    """
+    if values is None:
+        return []
+    held_out = [(name, part) for name, part in zip(NAMES, rows, strict=True) if len(part)]
+    if by.by == "time":
+        what = [f"the {name} set begins at {_written(values[part].min())}" for name, part in held_out[1:]]
+        lines = [f"by {by.column!r}, {', '.join(what)}"] if what else []
+    else:
+        what = [f"{values[part].n_unique():,} for {name}" for name, part in held_out]
+        lines = [f"groups of {by.column!r}: {', '.join(what)}"]
+    total = sum(map(len, rows))
+    whole = f"each {by.by} stays whole, and the largest has {_percent(_largest(values) / total)} of the rows"
+    for name, part, share in zip(NAMES[1:], rows[1:], wanted, strict=True):
+        if share and abs(len(part) / total - share) > APART:
+            lines.append(
+                f"the {name} set has {_percent(len(part) / total)} of the rows, not {_percent(share)}: {whole}"
+            )
+    return lines
+
+
+def of_own(by: Split, values: pl.Series | None, training: Array, own: Source) -> list[str]:
+    """Whether separate data for validation or test is older than what is trained on, or of the same
+    groups.
+
+    Args:
+        by: how the rows were divided
+        values: the times or groups of the rows; None if there are none
+        training: the rows to train on
+        own: the separate data
+    """
+    import polars as pl
+
+    if values is None:
+        return []
+    trained = values[training]
+    try:
+        theirs = by.values(own)
+        assert theirs is not None
+        if by.by == "time":
+            shared = theirs <= trained.max()
+        else:
+            shared = theirs.cast(pl.String).is_in(trained.cast(pl.String).unique().implode())
+    except (DataError, pl.exceptions.PolarsError):  # no such column, or one of another type
+        unknown = "whether they are later than" if by.by == "time" else "whether they are of other groups than"
+        return [f"{own.name}: {unknown} the training rows can't be told by its {by.column!r}"]
+    if not (count := int(shared.sum())):
+        return []
+    which = f"all of its {count:,}" if count == len(theirs) else f"{count:,} of its {len(theirs):,}"
+    problem = (
+        f"no later than the last training row ({_written(trained.max())})"
+        if by.by == "time"
+        else "of groups trained on"
+    )
+    return [f"{own.name}: {which} rows are {problem}, by {by.column!r}"]
+
+
+def _largest(values: pl.Series) -> int:
+    """The number of rows of the most frequent value."""
+    return int(values.value_counts(name="rows")["rows"].max())  # type: ignore[arg-type]
+
+
+def _written(time: Any) -> str:
+    """A time, a date or a number; of a time at midnight the date."""
+    return f"{time:g}" if isinstance(time, float) else str(time).removesuffix(" 00:00:00")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

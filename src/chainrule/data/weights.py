@@ -1,0 +1,56 @@
+"""Sample weights: an array, or a column of the table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from reprlib import repr as brief
+from typing import Any
+
+import numpy as np
+
+from chainrule.arrays import Array
+from chainrule.data.columns import check_cells, kind_of
+from chainrule.data.source import Source
+from chainrule.errors import DataError, setting, unknown
+
+
+def weighted_by(source: Source, column: str) -> Source:
+    """The source with the weights in this column, which is no input.
+
+    Raises DataError, with row and column, for what can't be a weight.
+    """
+    if not source.is_table:
+        raise DataError(f"{source.name}: it is not a table with a column of weights; leave {setting('weight')} out")
+    if column in (source.target_name, *source.target_columns):
+        problem = f"is the target and can't hold the weights, too; name the target ({setting('target')})"
+        raise DataError(f"{source.name}: {column!r} {problem}")
+    if column not in source.features.columns:
+        raise DataError(f"{source.name}: {unknown('column', column, source.features.columns)}, for the weights")
+    values = source.features[column]
+    if kind_of(values) not in ("number", "boolean"):
+        problem = "its values are no numbers, and so no weights"
+        raise DataError(f"{source.name}, column {column!r}: {problem}; name another column ({setting('weight')})")
+    values = values.cast(float)
+    check_cells(source.name, values, values.is_null() | values.is_nan(), "the weight is missing; fill it in")
+    check_cells(source.name, values, values < 0, "{value} is no weight; it must be 0 or greater")
+    features = source.features.drop(column)
+    if not features.width:
+        raise DataError(f"{source.name}: there is no feature besides {column!r}, which holds the weights")
+    weight = checked_weight(values.to_numpy())
+    return replace(source, features=features, weight=weight, content_hash=source.fingerprint)
+
+
+def checked_weight(weight: Any) -> Array | None:
+    """(samples,) these weights; raises DataError unless they are finite and at least 0."""
+    if weight is None:
+        return None
+    rule = "pass one finite number, 0 or greater, for each sample"
+    try:
+        weight = np.asarray(weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"the sample weights are {brief(weight)}; {rule}") from None
+    if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
+        raise DataError(f"the sample weights are not all usable; {rule}")
+    if not weight.any():
+        raise DataError("the sample weights are all 0, so that no sample counts; leave them out")
+    return weight

@@ -1,0 +1,210 @@
+"""What a page shows of a training: what is open on it, and what it was sent, and when.
+
+A frame is sent only once the page has drawn the one before, so a slow page slows nothing down.
+What takes longer to compute than a frame, such as an explanation, is sent less often while training
+runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from chainrule.explain import gradient_line, update_line
+from chainrule.explain.charts import surface_words
+from chainrule.explain.page import levels
+from chainrule.explain.scheme import draw
+from chainrule.play import frames
+from chainrule.play.columns import is_chain
+from chainrule.play.compare import USUAL, compared, described
+from chainrule.play.race import Race
+from chainrule.play.recorded import Recorded
+from chainrule.play.scene import Scene
+from chainrule.play.slice import slice_of
+from chainrule.play.so_far import weight_so_far
+from chainrule.play.surface import Path, surface_message, surface_over
+from chainrule.play.trainer import Trainer
+from chainrule.play.unit import unit_view
+
+FULL_EVERY = 0.12
+"""Seconds between full frames while training runs."""
+INSPECTOR = 360
+"""The width of the inspector's pictures in CSS pixels."""
+SCENE_EVERY = 0.015
+"""Seconds between scenes of the stage while training runs."""
+READABLE = 10.0
+"""Steps per second up to which the stage's lines of arithmetic can be read."""
+SURFACE_EVERY = 2.0
+"""Seconds between loss surfaces."""
+EXPLAIN_EVERY = 0.25
+"""Seconds between explanations while training runs."""
+
+Tell = Callable[..., None]
+"""Sends a message, and its arrays if there are any, to the page."""
+
+
+class Screen:
+    """What a page shows.
+
+    Args:
+        tell: sends a message to the page
+        recorded: the recorded run as a whole, if the page replays one
+
+    Attributes:
+        view: what the page says that it looks at
+        opened: the weight or the unit that is explained, if any
+        changed: whether there is something new to show
+        in_flight: whether the page is still drawing what it was sent last
+    """
+
+    def __init__(self, tell: Tell, recorded: Recorded | None = None) -> None:
+        self._tell, self._recorded = tell, recorded
+        self.view: dict[str, Any] = {}
+        self.opened: Mapping[str, Any] | None = None
+        self.changed = self.in_flight = False
+        self._compared: Mapping[str, Any] | None = None
+        self._pinned: tuple[Path, str] | None = None
+        self._full_at = self._surface_at = self._explained_at = self._scene_at = 0.0
+
+    def redraw(self) -> None:
+        """Send a full frame next, with whatever else is shown."""
+        self.changed = True
+        self._full_at = self._surface_at = self._explained_at = self._scene_at = 0.0
+
+    def close_all(self) -> None:
+        """Nothing is explained or compared any more."""
+        self.opened = self._compared = None
+
+    # What the page looks at
+
+    def look(self, view: Mapping[str, Any]) -> None:
+        """The page looks at something else."""
+        self.view = {
+            "histogram": str(view.get("histogram", "")), "surface": bool(view.get("surface")),
+            "sample": int(view.get("sample", 0)), "history": bool(view.get("history")),
+            "unit": str(view.get("unit", "")), "lens": str(view.get("lens", "sample")),
+        }  # fmt: skip
+        self.redraw()
+
+    def compare(self, message: Mapping[str, Any]) -> None:
+        """Compare optimizers from now on; without names, no more."""
+        self._compared = message if message.get("optimizers", USUAL) else None
+
+    def pin(self, trainer: Trainer) -> None:
+        """Keep the path of this training on the surface of the next ones."""
+        name = described(trainer.settings)
+        self._pinned = Path(name, *trainer.path(), muted=True).thinned(), trainer.data.fingerprint
+        self._tell({"type": "pinned", "name": name})
+        self.redraw()
+
+    def unpin(self) -> None:
+        """Forget that path."""
+        self._pinned = None
+        self.redraw()
+
+    # What the page is sent
+
+    def show(self, trainer: Trainer, running: bool, speed: float) -> None:
+        """Send a frame, and what else is due.
+
+        Args:
+            trainer: the training
+            running: whether it runs
+            speed: in how many steps per second; 0 for as fast as possible
+        """
+        now = time.monotonic()
+        self.in_flight, self.changed = True, False
+        # Before the frame: once that is drawn, the page has everything that a command changed.
+        if self._shows_scene(trainer, running, now):
+            weight, lines = str((self.opened or {}).get("weight", "")), not running or 0 < speed <= READABLE
+            scene = Scene(trainer, self.view.get("sample", 0), self.view.get("unit", ""), weight, lines)
+            self._tell(scene.message())
+            self._scene_at = time.monotonic()
+        full = not running or now - self._full_at > FULL_EVERY
+        self._tell(*frames.frame(trainer, self.view, full))
+        if full:
+            self._full_at = now
+        if self.opened is not None and now - self._explained_at > (EXPLAIN_EVERY if running else 0):
+            self.explain(trainer)
+        if not running:
+            self.show_compared(trainer)
+        if self.view.get("surface") and now - self._surface_at > SURFACE_EVERY:
+            self._show_surface(trainer)
+
+    def show_race(self, race: Race, last: bool) -> None:
+        """Send the lap of a race; its surface less often, except after the last one."""
+        self.in_flight, self.changed = True, False
+        if last or time.monotonic() - self._surface_at > SURFACE_EVERY:
+            self._tell(*race.surface())
+            self._surface_at = time.monotonic()
+        self._tell(race.frame())
+
+    def _shows_scene(self, trainer: Trainer, running: bool, now: float) -> bool:
+        """Whether a scene is due: at rest always, in training through the lens that shows it."""
+        if not is_chain(trainer):
+            return False
+        seen = self.view.get("lens", "sample") == "sample"
+        return not running or (seen and now - self._scene_at > SCENE_EVERY)
+
+    def explain(self, trainer: Trainer) -> None:
+        """Send the explanation of the open weight or unit, if any."""
+        self._explained_at = time.monotonic()
+        opened, sample = self.opened, int(self.view.get("sample", 0))
+        if opened is None:
+            return
+        if "layer" in opened:
+            self._tell(unit_view(trainer, str(opened["layer"]), int(opened["unit"]), sample))
+            return
+        self._tell(slice_of(trainer, str(opened["weight"])))
+        self.show_history(trainer)
+        e = trainer.explain(str(opened["weight"]), sample)
+        self._tell({
+            "type": "explanation", "step": trainer.step, "weight": e.weight,
+            "value": float(trainer.position.parameters[e.place]),
+            "gradient": e.gradient, "gradient_line": gradient_line(e), "update_line": update_line(e),
+            "scheme": draw(e, INSPECTOR), "levels": levels(e),
+            "paths": [[[unit.node, unit.index[-1]] for unit in path.units] for path in e.paths[:6]],
+        })  # fmt: skip
+
+    def show_history(self, trainer: Trainer) -> None:
+        """Send the open weight's values, gradients and updates, if the page shows them."""
+        weight = (self.opened or {}).get("weight")
+        if not weight or not self.view.get("history"):
+            return
+        if self._recorded is None:
+            self._tell(weight_so_far(trainer, str(weight)))
+        elif (message := self._recorded.weight(str(weight))) is not None:
+            self._tell(message)
+
+    def show_compared(self, trainer: Trainer) -> None:
+        """Send what other optimizers make of the open weight's last gradient, if shown."""
+        if self._compared is None:
+            return
+        weight, names = (self.opened or {}).get("weight", ""), self._compared.get("optimizers", USUAL)
+        self._tell(compared(trainer, str(weight), [str(name) for name in names]))
+
+    def _show_surface(self, trainer: Trainer) -> None:
+        """Send the loss surface, with a recorded run's whole path or the path so far."""
+        if self._recorded is not None:
+            reading = self._recorded.reading
+            if reading is not None:
+                here = Path(f"step {trainer.step:,}", np.array([trainer.step]), trainer.position.parameters[None, :])
+                surface, paths, words = reading.surface, [reading.path, here], surface_words(reading.surface)
+                self._tell(*surface_message("surface", surface, paths, words))
+        else:
+            own = Path(trainer.settings.optimizer, *trainer.path()).thinned()
+            paths, more = [own], ""
+            if self._pinned is not None:
+                pinned, fingerprint = self._pinned
+                if pinned.points.shape[1] == own.points.shape[1]:
+                    paths = [pinned, own]
+                    more = f" The faint path is the pinned run's ({pinned.name})."
+                    more += "" if fingerprint == trainer.data.fingerprint else " It was trained on other data."
+                else:
+                    more = " The pinned run is not on it: its network has other weights."
+            surface = surface_over(trainer, paths)
+            self._tell(*surface_message("surface", surface, paths, surface_words(surface) + more))
+        self._surface_at = time.monotonic()

@@ -1,0 +1,75 @@
+"""The step that the page shows, and the loss of its mini-batch as only one weight changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainrule.arrays import Array
+from chainrule.backprop import Derivatives
+from chainrule.engine import Position
+from chainrule.engine.numpy import NumpyEngine
+from chainrule.play.lines import short
+from chainrule.play.trainer import Trainer
+
+POINTS = 61
+"""Points of the loss along one weight."""
+
+
+def step_shown(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
+    """The position before the step that the stage shows, its rows, and its derivatives."""
+    if trainer.pending is not None:
+        return trainer.position, trainer.pending.rows, trainer.pending.derivatives
+    if trainer.last is not None and trainer.phase == "update":
+        position, rows = trainer.last.before, trainer.last.rows
+    else:
+        position, rows = trainer.position, trainer.next_rows()
+    batch = trainer.data.training.take(rows)
+    with np.errstate(all="ignore"):
+        problem = trainer.timeline.problem_at(position.step)
+        derivatives, _ = NumpyEngine(problem).look(position, batch, wants_input=True)
+    return position, rows, derivatives
+
+
+def next_parameters(trainer: Trainer, position: Position, rows: Array) -> Array:
+    """The parameters after the step."""
+    if trainer.last is not None and trainer.last.before is position:
+        return trainer.last.after.parameters
+    with np.errstate(all="ignore"):
+        batch = trainer.data.training.take(rows)
+        return NumpyEngine(trainer.timeline.problem_at(position.step)).step(position, batch, rows).after.parameters
+
+
+def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
+    """The loss of the step's mini-batch as only one weight changes: a curve, its tangent at the
+    weight's value, and where the step goes.
+    """
+    position, rows, derivatives = step_shown(trainer)
+    after = next_parameters(trainer, position, rows)
+    place, batch = trainer.plan.network.parameters.find(weight), trainer.data.training.take(rows)
+    value, gradient, then = float(position.parameters[place]), float(derivatives.gradient[place]), float(after[place])
+    reach = min(max(0.5, 10 * abs(then - value)), 1e3)
+    problem = trainer.timeline.problem_at(position.step)
+
+    def loss(w: float) -> float:
+        parameters = position.parameters.copy()
+        parameters[place] = w
+        with np.errstate(all="ignore"):
+            return problem.total_loss(parameters, batch, position.statistics, problem.context(position.step))
+
+    values = np.linspace(value - reach, value + reach, POINTS)
+    now, next_loss = loss(value), loss(then)
+    against = ", against the slope" if (then - value) * gradient < 0 else ""
+    uphill = (
+        f"uphill lies {'a larger' if gradient > 0 else 'a smaller'} weight" if gradient else "the curve is level here"
+    )
+    return {
+        "type": "slice", "weight": weight, "step": position.step, "value": value, "loss": now,
+        "gradient": gradient, "next": then, "next_loss": next_loss,
+        "values": values.tolist(), "losses": [loss(float(w)) for w in values],
+        "words": f"The loss of this mini-batch, L = {now:.4f}, as only this weight changes. Its slope is the"
+        f" derivative: {uphill}.",
+        "step_words": f"The step moves this weight from {short(value)} to {short(then)}{against}. By it alone the loss"
+        f" of the mini-batch goes from {now:.5f} to {next_loss:.5f}.",
+    }  # fmt: skip
