@@ -5,7 +5,8 @@
 // begin, and their places from there; x_*: the padding of the input, y_*: of the outputs, for the
 // input's gradient. That is a sum over windows, too: those of outputs that read an input. With a
 // stride, inputs are read by the places of the kernel in turns; each such set of inputs is a phase
-// with places of its own: back_*.
+// with places of its own: back_*. A transposed convolution computes forward what a convolution
+// computes backward: its own output is the input here, and its input the output.
 #pragma once
 
 #include <cstring>
@@ -60,8 +61,8 @@ template <class T> struct Windows : Operation<T> {
     List<int64_t> windows, places;
     List<int64_t> back_counts, back_inputs, back_windows, back_places, back_kernel;
     long x_ld, y_ld;  // of a sample as windows read it
-    explicit Windows(const Record<T>& r)
-        : x(r.input()), y(r.output()), relu(r.flag("relu")), wants_input(r.wants()),
+    explicit Windows(const Record<T>& r, bool transposed = false)
+        : x(transposed ? r.output() : r.input()), y(transposed ? r.input() : r.output()), relu(r.flag("relu")), wants_input(r.wants()),
           of_x{long(r.number("x_positions")), long(r.number("x_run")), r.whole_numbers("x_from"), r.whole_numbers("x_to")},
           of_y{long(r.number("y_positions")), long(r.number("y_run")), r.whole_numbers("y_from"), r.whole_numbers("y_to")},
           windows(r.whole_numbers("windows")), places(r.whole_numbers("places")),
@@ -85,9 +86,9 @@ template <class T> struct Windows : Operation<T> {
         }
     }
 
-    // A sample of x as windows read it.
-    INLINE const T* padded_input(long sample, T* padded) const {
-        const T* from = x.value + sample * x.rows * x.ld;
+    // A sample of x as windows read it, of its values or its gradient.
+    INLINE const T* padded_input(const T* values, long sample, T* padded) const {
+        const T* from = values + sample * x.rows * x.ld;
         if (!of_x.is_needed()) return from;
         std::memset(padded, 0, size_t(of_x.positions * x_ld) * sizeof(T));
         for (long k = 0; k < of_x.from.count; ++k)
@@ -104,15 +105,19 @@ template <class T> struct Windows : Operation<T> {
     }
     // The same as windows of the input's gradient read it.
     const T* padded_derivatives(long sample, T* padded) const {
-        if (!of_y.is_needed()) return derivatives(sample, padded);
+        return of_y.is_needed() ? padded_output(y.gradient, sample, padded) : derivatives(sample, padded);
+    }
+    // A sample of y as windows of the input's gradient read it, of its values or its gradient.
+    const T* padded_output(const T* values, long sample, T* padded) const {
+        if (!of_y.is_needed()) return values + sample * y.rows * y.ld;
         std::memset(padded, 0, size_t(of_y.positions * y_ld) * sizeof(T));
         for (long k = 0; k < of_y.from.count; ++k) {
             const long at = (sample * y.rows + of_y.from.data[k]) * y.ld;
             T* const to = padded + of_y.to.data[k] * y_ld;
-            if (!relu) copy_rows(of_y.run, y.width, y.gradient + at, y.ld, to, y_ld);
+            if (!relu) copy_rows(of_y.run, y.width, values + at, y.ld, to, y_ld);
             else
                 for (long j = 0; j < of_y.run; ++j)
-                    with_slope(y.width, y.gradient + at + j * y.ld, y.value + at + j * y.ld, to + j * y_ld);
+                    with_slope(y.width, values + at + j * y.ld, y.value + at + j * y.ld, to + j * y_ld);
         }
         return padded;
     }

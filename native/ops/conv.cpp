@@ -45,7 +45,7 @@ template <class T> struct Conv : Windows<T> {
         for (long g = 0; g < groups; ++g)
             pack_panels<T>({kernel(), out, p.w + W + g * out, y.width, 1}, packed + g * of_group);
         for (long sample = own.from; sample < own.to; ++sample) {
-            const T* input = this->padded_input(sample, padded);
+            const T* input = this->padded_input(x.value, sample, padded);
             for (long g = 0; g < groups; ++g) {
                 PatchProduct<T> work{y.rows, out, input + g * in, starts, segments, places.count / run, run * in, run,
                                      packed + g * of_group, y.value + sample * y.rows * y.ld + g * out, y.ld};
@@ -123,7 +123,7 @@ template <class T> struct Conv : Windows<T> {
         for (long sample = 0, here; sample < p.samples; sample += here) {
             here = p.samples - sample < most ? p.samples - sample : most;
             for (long s = 0; s < here; ++s) {
-                const T* input = this->padded_input(sample + s, padded + s * size);
+                const T* input = this->padded_input(x.value, sample + s, padded + s * size);
                 for (long i = 0; i < y.rows; ++i) patches[s * y.rows + i] = input + starts[i];
                 this->derivatives(sample + s, with + s * y.rows * y.width);
             }

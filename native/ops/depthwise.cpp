@@ -24,7 +24,7 @@ template <class T> struct Depthwise : Windows<T> {
     void forward(const Pass<T>& p) override {
         const Range own = p.share(p.samples, 1);
         for (long sample = own.from; sample < own.to; ++sample) {
-            const T* input = this->padded_input(sample, p.scratch);
+            const T* input = this->padded_input(x.value, sample, p.scratch);
             T* const to = y.value + sample * y.rows * y.ld;
             const T *w = p.w + W, *bias = b < 0 ? nullptr : p.w + b;
             for (long o = 0; o < y.rows; o += TOGETHER) {
@@ -87,7 +87,7 @@ template <class T> struct Depthwise : Windows<T> {
         for (long k = 0; k < places.count; ++k) std::memset(dw + k * y.width, 0, size_t(own.count()) * sizeof(T));
         if (db) std::memset(db, 0, size_t(own.count()) * sizeof(T));
         for (long sample = 0; sample < p.samples; ++sample) {
-            const T *input = this->padded_input(sample, padded) + own.from;
+            const T *input = this->padded_input(x.value, sample, padded) + own.from;
             const T* dy = this->derivatives(sample, with) + own.from;
             const long ld = relu ? y.width : y.ld;
             for (long first = 0; first < places.count; first += KERNEL) {

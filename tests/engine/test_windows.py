@@ -72,7 +72,7 @@ def agree(hidden, input_shape, samples, dtype, monkeypatch, times=1):
 
 
 @st.composite
-def convolutions(draw):
+def convolutions(draw, kind=Conv):
     """A convolution with any settings, and the shape of an input that suits it."""
     axes = draw(st.sampled_from([1, 2, 2, 3]))
     sizes = st.tuples(*[st.integers(1, 4)] * axes)
@@ -80,7 +80,7 @@ def convolutions(draw):
     channels, units = groups * draw(st.integers(1, 18)), groups * draw(st.integers(1, 18))
     padding = draw(st.one_of(st.sampled_from(["valid", "same"]), st.tuples(*[st.integers(0, 2)] * axes)))
     activation, dilation = draw(st.sampled_from([None, "relu", "tanh"])), draw(st.tuples(*[st.integers(1, 3)] * axes))
-    layer = Conv(
+    layer = kind(
         units, draw(sizes), activation, stride=draw(sizes), padding=padding, dilation=dilation, groups=groups,
         bias=draw(st.booleans()),
     )  # fmt: skip
@@ -97,6 +97,15 @@ def convolutions(draw):
 def test_convolutions(conv, first, samples, dtype):
     layer, shape = conv
     # after another layer, the gradient of the convolution's input is needed
+    before = [] if first else [Conv(shape[-1], (1,) * (len(shape) - 1)), layers.Tanh()]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        agree([*before, layer], shape, samples, dtype, monkeypatch)
+
+
+@same_everywhere
+@given(conv=convolutions(layers.ConvTranspose), first=st.booleans(), samples=SAMPLES, dtype=DTYPES)
+def test_transposed_convolutions(conv, first, samples, dtype):
+    layer, shape = conv
     before = [] if first else [Conv(shape[-1], (1,) * (len(shape) - 1)), layers.Tanh()]
     with pytest.MonkeyPatch.context() as monkeypatch:
         agree([*before, layer], shape, samples, dtype, monkeypatch)
@@ -171,5 +180,5 @@ def test_pooling_and_resizing(name, axes, size, channels, samples, dtype):
 
 def test_every_layer_on_positions_is_tested():
     tested = {type(make()) for make in ON_POSITIONS.values()} | {Conv, layers.Conv1d, layers.Conv2d, layers.Conv3d}
-    transposed = {layers.ConvTranspose, layers.ConvTranspose2d}
-    assert {kind for kind in layers.KINDS if issubclass(kind, Windowed)} - transposed == tested
+    tested |= {layers.ConvTranspose, layers.ConvTranspose2d}
+    assert {kind for kind in layers.KINDS if issubclass(kind, Windowed)} == tested

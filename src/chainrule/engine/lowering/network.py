@@ -144,6 +144,7 @@ LAYERS: dict[type[Layer], Lower] = {
     layers.Add: named("sum"),
     layers.Concatenate: named("concatenate"),
     **dict.fromkeys((layers.Conv, layers.Conv1d, layers.Conv2d, layers.Conv3d), windows.convolution),
+    **dict.fromkeys((layers.ConvTranspose, layers.ConvTranspose2d), named("conv_transpose", windows.transposed)),
     **dict.fromkeys((layers.MaxPool, layers.AdaptiveMaxPool, layers.GlobalMaxPool), named("max_pool", windows.pooled)),
     **dict.fromkeys(
         (layers.AveragePool, layers.AdaptiveAveragePool, layers.GlobalAveragePool, layers.Upsample),

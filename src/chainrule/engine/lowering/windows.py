@@ -29,6 +29,14 @@ def convolution(node: Any, problem: Problem) -> tuple[str, Settings]:
     return "conv", {"relu": False, "groups": layer.groups} | read_windows(axes)
 
 
+def transposed(node: Any, problem: Problem) -> Settings:
+    """The settings of a transposed convolution: those of the convolution from its output to its
+    input.
+    """
+    axes = node.layer.output_axes(_input_shape(node, problem)[:-1])
+    return {"relu": False, "groups": node.layer.groups} | read_windows(axes)
+
+
 def pooled(node: Any, problem: Problem) -> Settings:
     """The inputs of each output's window, in row-major order: those of output o are `inputs` from
     `first[o]` to `first[o + 1]`.
