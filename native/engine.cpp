@@ -5,6 +5,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "plan.h"
+
 namespace chainrule {
 
 // Bytes of a sample up to which copying it is faster than reading it in place.
@@ -12,8 +14,10 @@ constexpr long SMALL = 512;
 
 // Building
 
-// The distance of rows that are padded to whole vectors.
-inline long padded_width(long width, long size) {
+// The distance of rows that are padded to whole vectors. A sample with several rows is packed: a
+// picture of one channel would take 16 times its memory.
+inline long distance(long rows, long width, long size) {
+    if (rows > 1) return width;
     long ld = (width + MAX_LANES - 1) / MAX_LANES * MAX_LANES;
     if (ld * size % 1024 == 0) ld += MAX_LANES;  // rows a power of 2 apart would share cache sets
     return ld;
@@ -23,7 +27,7 @@ template <class T> int Engine<T>::value(long rows, long width, bool learns) {
     PlannedValue v;
     v.rows = rows;
     v.width = width;
-    v.ld = padded_width(width, sizeof(T));
+    v.ld = distance(rows, width, sizeof(T));
     v.is_input = values_.empty();
     v.learns = learns;
     values_.push_back(v);
@@ -31,7 +35,7 @@ template <class T> int Engine<T>::value(long rows, long width, bool learns) {
 }
 
 template <class T> void Engine<T>::add(std::unique_ptr<BoundRecord<T>> record) {
-    std::unique_ptr<Operation<T>> operation(kernels_.operation(record->kind.c_str(), *record));
+    std::unique_ptr<Operation<T>> operation(library_->operation(record->kind.c_str(), *record));
     if (!operation) throw std::invalid_argument("there is no operation " + record->kind);
     add(std::move(record), std::move(operation));
 }
@@ -48,9 +52,21 @@ void Engine<T>::add(std::unique_ptr<BoundRecord<T>> record, std::unique_ptr<Oper
     steps_.push_back({std::move(record), std::move(operation)});
 }
 
+template <class T>
+void Engine<T>::set_loss(std::unique_ptr<Stored<Settings>> settings, long target_width, bool classes) {
+    loss_.reset(library_->loss(settings->kind.c_str(), *settings));
+    if (!loss_) throw std::invalid_argument("there is no loss " + settings->kind);
+    loss_settings_ = std::move(settings);
+    target_width_ = target_width;
+    by_class_ = classes;
+}
+
 template <class T> void Engine<T>::finish(int prediction, long parameters, long statistics, bool trains) {
     check(prediction, parameters, statistics);
-    if (trains) check_loss(prediction);
+    if (trains) {
+        require(bool(loss_), "the engine has no loss");
+        loss_->check(values_.at(size_t(prediction)).width, target_width_, by_class_);
+    }
     finished_ = true;
     prediction_ = prediction;
     trains_ = trains;
@@ -74,63 +90,60 @@ template <class T> void Engine<T>::check(int prediction, long parameters, long s
                 "an operation lies outside of the vectors");
 }
 
-template <class T> void Engine<T>::check_loss(int prediction) const {
-    const long outputs = values_.at(size_t(prediction)).width;
-    const LossKind kind = loss.kind;
-    const size_t given = loss_numbers.size();
-    if (kind == LossKind::quantiles) {
-        require(given && outputs == long(given) * loss.target_width && !loss.classes,
-                "the target does not fit the loss");
-        require(loss.number >= 0 && loss.number < T(given), "the base must be one of the levels");
-        return;
-    }
-    require(loss.target_width == (loss.classes ? 1 : kind == LossKind::gaussian ? outputs / 2 : outputs) &&
-                (loss.classes || kind != LossKind::ordinal),
-            "the target does not fit the loss");
-    const size_t classes = kind == LossKind::ordinal ? size_t(outputs) + 1
-                           : kind == LossKind::binary ? 2 * size_t(outputs)
-                           : outputs == 1             ? 2
-                                                      : size_t(outputs);
-    require(!given || given == classes, "there must be one weight for each class");
-}
-
-// Gives values and their gradients memory.
+// Gives values and their gradients memory. What is not needed at the same time shares it: gradients,
+// and values if there is no backward pass.
 template <class T> void Engine<T>::plan_values() {
     values_[size_t(prediction_)].learns = true;  // the loss writes its derivatives to it
     can_read_samples_ = !steps_.empty() && steps_[0].operation->can_read_samples();
+    Plan<T> values, gradients;
     const auto size = [this](const Value<T>& v) { return max_samples_ * v.rows * v.ld; };
-    if (!can_read_samples_) values_[0].value = allocate(size(values_[0]));
-    for (Step& step : steps_)
-        for (const int k : step.record->writes) {
-            Value<T>& v = values_[size_t(k)];
-            v.value = step.operation->shares_value() ? step.record->input(0).value : allocate(size(v));
-        }
-    if (!trains_) return;
-    const auto give_gradient = [&](int k) {
-        PlannedValue& v = values_[size_t(k)];
-        if (v.learns && !v.gradient) v.gradient = allocate(size(v));
+    const long end = long(steps_.size());
+    // Forward: from the step that writes a value to the last one that reads it.
+    if (!can_read_samples_) values.use(0, size(values_[0]), -1);
+    for (long s = 0; s < end; ++s) {
+        const BoundRecord<T>& record = *steps_[size_t(s)].record;
+        for (const int k : record.reads) values.use(k, 0, s);
+        for (const int k : record.writes)
+            if (steps_[size_t(s)].operation->shares_value()) values.share(k, record.reads[0]);
+            else values.use(k, size(values_[size_t(k)]), s);
+    }
+    values.use(prediction_, 0, end);
+    for (int k = 0; trains_ && k < int(values_.size()); ++k) values.use(k, 0, end);
+    // Backward: from the last step that reads the value to the one that writes it. Python may look at
+    // the prediction's gradient afterwards.
+    if (trains_) {
+        gradients.use(prediction_, size(values_[size_t(prediction_)]), -1);
+        gradients.use(prediction_, 0, end);
+    }
+    for (long s = end; trains_ && s-- > 0;) {
+        const BoundRecord<T>& record = *steps_[size_t(s)].record;
+        const long time = end - 1 - s;
+        for (const int k : record.writes) gradients.use(k, 0, time);
+        for (const int k : record.reads)
+            if (steps_[size_t(s)].operation->shares_gradient()) gradients.share(k, record.writes[0]);
+            else if (values_[size_t(k)].learns) gradients.use(k, size(values_[size_t(k)]), time);
+    }
+    const auto give = [this](Plan<T>& plan, T* Value<T>::* of) {
+        if (!plan.size()) return;
+        T* const memory = allocate(plan.size());
+        for (int k = 0; k < int(values_.size()); ++k)
+            if (plan.has(k)) values_[size_t(k)].*of = memory + plan.place(k);
     };
-    give_gradient(prediction_);
-    // From the last: what shares its output's gradient has one by then.
-    for (size_t s = steps_.size(); s-- > 0;)
-        for (const int k : steps_[s].record->reads)
-            if (steps_[s].operation->shares_gradient())
-                values_[size_t(k)].gradient = steps_[s].record->output(0).gradient;
-            else give_gradient(k);
+    give(values, &Value<T>::value);
+    give(gradients, &Value<T>::gradient);
 }
 
 // Gives the loss and the optimizer memory, and finds out which gradients they take in parts.
 template <class T> void Engine<T>::plan_training() {
     gradient_.resize(size_t(parameters_ + PADDING));
-    targets_.resize(size_t(max_samples_ * loss.target_width + PADDING));
+    targets_.resize(size_t(max_samples_ * target_width_ + PADDING));
     weights_.resize(size_t(max_samples_ + PADDING));
     losses_.assign(size_t(max_samples_), 0);
-    loss.numbers = loss_numbers.empty() ? nullptr : loss_numbers.data();
     trial_statistics_.resize(size_t(statistics_));
     std::vector<long> in_parts;
     for (const Step& step : steps_)
         if (step.operation->in_parts(threads_) >= 0) in_parts.push_back(step.operation->in_parts(threads_));
-    descent.finish(parameters_, threads_, in_parts);
+    descent.finish(parameters_, in_parts);
     part_.resize(size_t(threads_));
     for (auto& part : part_)
         if (descent.by_parts() && !in_parts.empty()) part.resize(PART + PADDING);
@@ -139,7 +152,7 @@ template <class T> void Engine<T>::plan_training() {
 template <class T> void Engine<T>::plan_scratch() {
     long scratch = 0;
     for (const Step& step : steps_) scratch = std::max(scratch, step.operation->scratch());
-    if (trains_) scratch = std::max(scratch, (4 * at(prediction_).width + 2 * loss.target_width + 4) * MAX_LANES);
+    if (trains_) scratch = std::max(scratch, (4 * at(prediction_).width + 2 * target_width_ + 4) * MAX_LANES);
     sample_rows_.assign(size_t(max_samples_), nullptr);
     pack_.resize(size_t(threads_));
     scratch_.resize(size_t(threads_));
@@ -218,14 +231,14 @@ template <class T> bool Engine<T>::take_step(Loop& loop, long from, int t) {
     if (descent.by_parts() && !loop.gradient) {
         pass.sink = &descent;
         pass.part = part_[size_t(t)].data();
-        descent.begin_step(kernels_, loop.w, t);
+        descent.begin_step(loop.w, t);
     }
     if (t == 0 && descent.has_line_search())
         statistics_before_.assign(loop.statistics, loop.statistics + statistics_);
     if (!derive(pass, loop.data, from, loop.barrier)) return false;
     if (t == 0) loop.loss = mean_loss(samples);
     loop.finite[size_t(t)] =
-        descent.step(kernels_, loop.w, gradient_.data(), loop.gradient, loop.update, t, loop.barrier, loop.loss,
+        descent.step(loop.w, gradient_.data(), loop.gradient, loop.update, t, loop.barrier, loop.loss,
                      descent.has_line_search() ? loss_at(pass, loop, from) : nullptr);
     loop.barrier.wait();
     return true;
@@ -283,7 +296,7 @@ template <class T> bool Engine<T>::predict(const T* w, T* statistics, const Data
             forward(pass, data, from, barrier);
             const Range r = pass.rows(out);
             for (long i = r.from; i < r.to; ++i)
-                kernels_.copy(out.width, out.value + i * out.ld, predictions + (from * out.rows + i) * out.width);
+                library_->copy(out.width, out.value + i * out.ld, predictions + (from * out.rows + i) * out.width);
             if (t == 0) stop = invalid_;
             barrier.wait();
         }
@@ -317,18 +330,21 @@ template <class T> bool Engine<T>::derive(const Pass<T>& pass, const Data& data,
 
 template <class T> void Engine<T>::compute_loss(const Pass<T>& pass, bool weighted) {
     const Value<T>& out = at(prediction_);
-    const Range r = pass.share(pass.samples, kernels_.width);
-    LossWork<T> work = loss;
-    work.outputs = out.width;
-    work.z = out.value + r.from * out.ld;
-    work.z_ld = work.dz_ld = out.ld;
-    work.dz = out.gradient + r.from * out.ld;
-    work.target = targets_.data() + r.from * loss.target_width;
-    work.weight = weighted ? weights_.data() + r.from : nullptr;
-    work.batch = T(pass.samples);
-    work.losses = losses_.data() + r.from;
-    work.scratch = pass.scratch;
-    if (!kernels_.loss(work, r.count())) invalid_ = true;
+    const Range r = pass.share(pass.samples, library_->width());
+    LossBatch<T> batch;
+    batch.samples = r.count();
+    batch.outputs = out.width;
+    batch.target_width = target_width_;
+    batch.classes = by_class_;
+    batch.z = out.value + r.from * out.ld;
+    batch.z_ld = batch.dz_ld = out.ld;
+    batch.dz = out.gradient + r.from * out.ld;
+    batch.target = targets_.data() + r.from * target_width_;
+    batch.weight = weighted ? weights_.data() + r.from : nullptr;
+    batch.whole = T(pass.samples);
+    batch.losses = losses_.data() + r.from;
+    batch.scratch = pass.scratch;
+    if (!loss_->compute(batch)) invalid_ = true;
 }
 
 template <class T> double Engine<T>::mean_loss(long samples) const {
@@ -345,11 +361,11 @@ template <class T> void Engine<T>::read_samples(const Pass<T>& pass, const Data&
     if (fits_) {
         locate(data.x, data.order, from, r);
         if (!in_place_)
-            kernels_.gather(r.count(), input.width, sample_rows_.data() + r.from, input.value + r.from * input.ld,
+            library_->gather(r.count(), input.width, sample_rows_.data() + r.from, input.value + r.from * input.ld,
                             input.ld);
     } else gather(data.x, data.order, from, r, input.rows, input.width, input.ld, input.value);
     if (!trains_ || !pass.training) return;
-    gather(data.y, data.order, from, r, 1, loss.target_width, loss.target_width, targets_.data());
+    gather(data.y, data.order, from, r, 1, target_width_, target_width_, targets_.data());
     if (data.weight.data) gather(data.weight, data.order, from, r, 1, 1, 1, weights_.data());
 }
 

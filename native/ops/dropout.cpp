@@ -1,8 +1,8 @@
 // Dropout, as in layers/dropout.py, with masks that are bit for bit those of generators.keep_mask:
 // each unit takes 32 bits of the output of Philox 4x64-10 (Salmon et al., 2011), with NumPy's
-// counter.
+// counter. ChannelDropout has one mask for all positions of a sample.
 //
-// Settings: key: two words of 64 bits; threshold; keep_scale: 1 / (1 - rate).
+// Settings: of_channels; key: two words of 64 bits; threshold; keep_scale: 1 / (1 - rate).
 #include "../copies.h"
 #include "../operation.h"
 
@@ -49,11 +49,11 @@ template <class T> struct Dropout : Operation<T> {
     uint64_t key0, key1;
     uint32_t threshold;
     T keep_scale;
-    bool wants_input;
+    bool of_channels, wants_input;
     T* mask;
     explicit Dropout(const Record<T>& r)
         : x(r.input()), y(r.output()), threshold(uint32_t(r.number("threshold"))),
-          keep_scale(T(r.number("keep_scale"))), wants_input(r.wants()),
+          keep_scale(T(r.number("keep_scale"))), of_channels(r.flag("of_channels")), wants_input(r.wants()),
           mask(r.memory(r.max_samples() * x.rows * x.ld)) {
         const List<int64_t> key = r.whole_numbers("key");
         require(key.count == 2, "a dropout's key has two words");
@@ -63,6 +63,14 @@ template <class T> struct Dropout : Operation<T> {
     }
 
     void forward(const Pass<T>& p) override {
+        if (p.training && of_channels) {
+            const Range own = p.share(p.samples, 1);
+            for (long sample = own.from; sample < own.to; ++sample) {
+                keep_mask(key0, key1, p.step, threshold, keep_scale, sample * x.width, x.width, mask + sample * x.ld);
+                masked(sample, x.value, y.value);
+            }
+            return;
+        }
         const Range r = p.rows(x);
         const long at = r.from * x.ld, count = r.count() * x.ld;
         if (!p.training) return copy(count, x.value + at, y.value + at);
@@ -72,10 +80,22 @@ template <class T> struct Dropout : Operation<T> {
     }
     void backward(const Pass<T>& p) override {
         if (!wants_input) return;
+        if (p.training && of_channels) {
+            const Range own = p.share(p.samples, 1);
+            for (long sample = own.from; sample < own.to; ++sample) masked(sample, y.gradient, x.gradient);
+            return;
+        }
         const Range r = p.rows(x);
         const long at = r.from * x.ld, count = r.count() * x.ld;
         if (p.training) multiply(count, y.gradient + at, mask + at, x.gradient + at);
         else copy(count, y.gradient + at, x.gradient + at);
+    }
+
+  private:
+    // All positions of a sample times its mask.
+    void masked(long sample, const T* from, T* to) const {
+        for (long i = sample * x.rows; i < (sample + 1) * x.rows; ++i)
+            multiply(x.width, from + i * x.ld, mask + sample * x.ld, to + i * x.ld);
     }
 };
 

@@ -1,4 +1,5 @@
-// LayerNorm, as in layers/normalization.py: row by row.
+// LayerNorm and, without an offset, RMSNorm, which does not subtract the mean, as in
+// layers/normalization.py: row by row.
 //
 // `unit` is the normalized input and `inverse` 1 / sqrt(variance + epsilon); backward needs both.
 // Settings: epsilon.
@@ -15,7 +16,7 @@ void layer_norm(long rows, long columns, const T* x, T* y, T* unit, T* inverse, 
     typedef Vec<T> V;
     for (long i = 0; i < rows; ++i, x += ld, y += ld, unit += ld) {
         V sums = {}, squares = {};
-        over<T>(columns, [&](long k, auto get, auto) { sums += get(x + k); });
+        if (offset) over<T>(columns, [&](long k, auto get, auto) { sums += get(x + k); });
         const T mean = sum_of<T>(sums) / T(columns);
         long k = 0;
         for (; k + WIDTH<T> <= columns; k += WIDTH<T>) {
@@ -29,14 +30,14 @@ void layer_norm(long rows, long columns, const T* x, T* y, T* unit, T* inverse, 
         over<T>(columns, [&](long k, auto get, auto put) {
             const V here = (get(x + k) - mean) * by;
             put(unit + k, here);
-            put(y + k, get(scale + k) * here + get(offset + k));
+            put(y + k, offset ? get(scale + k) * here + get(offset + k) : get(scale + k) * here);
         });
     }
 }
 
 template <class T>
 void layer_norm_back(long rows, long columns, const T* dy, const T* unit, const T* inverse, T* dx, long ld,
-                     const T* scale) {
+                     const T* scale, bool centred) {
     typedef Vec<T> V;
     for (long i = 0; i < rows; ++i, dy += ld, unit += ld, dx += ld) {
         V sums = {}, products = {};
@@ -45,7 +46,7 @@ void layer_norm_back(long rows, long columns, const T* dy, const T* unit, const 
             sums += arriving;
             products += arriving * get(unit + k);
         });
-        const T mean = sum_of<T>(sums) / T(columns), along = sum_of<T>(products) / T(columns);
+        const T mean = centred ? sum_of<T>(sums) / T(columns) : T(0), along = sum_of<T>(products) / T(columns);
         over<T>(columns, [&](long k, auto get, auto put) {
             put(dx + k, (get(dy + k) * get(scale + k) - mean - get(unit + k) * along) * inverse[i]);
         });
@@ -68,12 +69,12 @@ template <class T> void column_sums(long rows, long columns, const T* x, const T
 
 template <class T> struct LayerNorm : Operation<T> {
     const Value<T>&x, &y;
-    long scale, offset;
+    long scale, offset;  // offset < 0: RMSNorm
     T epsilon;
     bool wants_input;
     T *unit, *inverse;
     explicit LayerNorm(const Record<T>& r)
-        : x(r.input()), y(r.output()), scale(r.parameter("scale", x.width)), offset(r.parameter("offset", x.width)),
+        : x(r.input()), y(r.output()), scale(r.parameter("scale", x.width)), offset(r.has_parameter("offset") ? r.parameter("offset", x.width) : -1),
           epsilon(T(r.number("epsilon"))), wants_input(r.wants()),
           unit(r.memory(r.max_samples() * x.rows * x.ld)), inverse(r.memory(r.max_samples() * x.rows)) {
         require(x.rows == y.rows && x.ld == y.ld, "a normalization keeps the shape");
@@ -83,18 +84,18 @@ template <class T> struct LayerNorm : Operation<T> {
         const Range r = p.rows(x);
         const long at = r.from * x.ld;
         layer_norm(r.count(), x.width, x.value + at, y.value + at, unit + at, inverse + r.from, x.ld, p.w + scale,
-                   p.w + offset, epsilon);
+                   offset < 0 ? nullptr : p.w + offset, epsilon);
     }
     void backward(const Pass<T>& p) override {
         const Range c = p.share(x.width, MAX_LANES);
         const long rows = p.samples * x.rows, j = c.from;
         column_sums<T>(rows, c.count(), y.gradient + j, unit + j, x.ld, p.g + scale + j);
-        column_sums<T>(rows, c.count(), y.gradient + j, nullptr, x.ld, p.g + offset + j);
+        if (offset >= 0) column_sums<T>(rows, c.count(), y.gradient + j, nullptr, x.ld, p.g + offset + j);
         if (!wants_input) return;
         const Range r = p.rows(x);
         const long at = r.from * x.ld;
         layer_norm_back(r.count(), x.width, y.gradient + at, unit + at, inverse + r.from, x.gradient + at, x.ld,
-                        p.w + scale);
+                        p.w + scale, offset >= 0);
     }
 };
 

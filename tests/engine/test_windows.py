@@ -154,6 +154,15 @@ def test_batch_normalization_of_more_rows_than_a_chunk(size, channels, relu, sam
     assert names == ["conv", "batch_norm", "reshape", "dense"]
 
 
+@pytest.mark.parametrize("layer", [layers.GroupNorm(4), layers.RMSNorm(), layers.ChannelDropout(0.4)])
+@settings(max_examples=8, derandomize=True, deadline=None)
+@given(size=st.integers(1, 6), channels=st.integers(1, 10), samples=SAMPLES, dtype=DTYPES)
+def test_layers_on_channels(layer, size, channels, samples, dtype):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        names = agree([Conv(4 * channels, (1, 1)), layer], (size, size + 1, 2), samples, dtype, monkeypatch, times=20)
+    assert names[1] in ("group_norm", "layer_norm", "dropout")
+
+
 ON_POSITIONS = {
     "MaxPool": lambda: layers.MaxPool(2),
     "MaxPool, overlapping": lambda: layers.MaxPool(3, stride=2, padding="same"),

@@ -33,7 +33,7 @@ def one_by_one(problem: Problem) -> Program:
     numbers = [0]  # in the program, of each value of the graph
     for node in graph.nodes:
         inputs = tuple(numbers[k] for k in node.inputs)
-        if type(node.layer) is layers.Dropout and node.layer.rate == 0:
+        if isinstance(node.layer, layers.Dropout) and node.layer.rate == 0:
             numbers.append(inputs[0])
             continue
         numbers.append(len(values))
@@ -95,7 +95,13 @@ def _function(node: Any, problem: Problem) -> Mapping[str, Any]:
 def _mask(node: Any, problem: Problem) -> Mapping[str, Any]:
     rate, key = node.layer.rate, generators.hashed(problem.seed, "dropout", node.name)
     words = [key & (2**64 - 1), key >> 64]
-    return {"key": words, "threshold": generators.threshold(rate), "keep_scale": 1 / (1 - rate)}
+    of_channels = isinstance(node.layer, layers.ChannelDropout)
+    return {
+        "of_channels": of_channels,
+        "key": words,
+        "threshold": generators.threshold(rate),
+        "keep_scale": 1 / (1 - rate),
+    }
 
 
 def _expanded(node: Any, problem: Problem) -> Mapping[str, Any]:
@@ -136,7 +142,12 @@ LAYERS: dict[type[Layer], Lower] = {
         lambda node, problem: {"momentum": node.layer.momentum, "epsilon": node.layer.epsilon, "relu": False},
     ),
     layers.LayerNorm: named("layer_norm", lambda node, problem: {"epsilon": node.layer.epsilon}),
+    layers.RMSNorm: named("layer_norm", lambda node, problem: {"epsilon": node.layer.epsilon}),
+    layers.GroupNorm: named(
+        "group_norm", lambda node, problem: {"groups": node.layer.groups, "epsilon": node.layer.epsilon}
+    ),
     layers.Dropout: named("dropout", _mask),
+    layers.ChannelDropout: named("dropout", _mask),
     layers.Embedding: named("embedding", lambda node, problem: {"count": node.layer.count}),
     layers.Expand: named("expand", _expanded),
     layers.Flatten: named("reshape"),
