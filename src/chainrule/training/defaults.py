@@ -9,6 +9,7 @@ from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
 from chainrule.layers import Branches, Expand, Layer, ReLU
 from chainrule.layers.notation import parse
+from chainrule.losses import Penalty
 
 EPOCHS = 100
 BATCH_SIZE = 32
@@ -36,6 +37,11 @@ validation chooses among DECAYS (choice.py). DECAY is that of networks of the us
 SHORT = 600
 """In a training of fewer steps than this, which is short of learning rather than of forgetting,
 the decay of a step is that of a training of so many.
+"""
+
+STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
+"""The penalties of linear models that validation chooses among, as ridge regression counts them:
+divided by the rows, the coefficients of half the squares of the weights.
 """
 
 PATIENCE = 25
@@ -74,6 +80,21 @@ def optimizer(steps: int, decay: float = DECAY) -> Optimizer:
     """
     rates = RATE * max(steps, SHORT) / 2  # the sum of the learning rates, along the cosine
     return named_optimizer(f"adamw {RATE} {decay / rates:.3g} schedule=cosine")
+
+
+def linear_optimizer() -> Optimizer:
+    """L-BFGS: a linear model has few weights and a convex loss, of which it finds the minimum."""
+    return named_optimizer("lbfgs")
+
+
+def penalty(strength: float, rows: int) -> Penalty:
+    """A linear model's, for a training on so many rows.
+
+    Args:
+        strength: one of STRENGTHS
+        rows: the training rows, on which it counts as much as they do in all
+    """
+    return Penalty(l2=strength / rows)
 
 
 def patience(data: Dataset) -> int | None:
