@@ -74,6 +74,19 @@ def test_many_numbers_are_expanded_to_fewer_units_or_not_at_all():
     assert expanded(defaults.MOST_NUMBERS + 1) == []
 
 
+def test_thousands_of_words_are_embedded_and_a_linear_model_is_chosen_where_there_are_fewer_rows():
+    random = np.random.default_rng(0)
+    words = [f"word{k}" for k in range(900)]
+    texts = [" ".join(random.choice(words, 8)) for _ in range(600)]
+    data = load(pl.DataFrame({"text": texts, "x": random.normal(size=600), "y": random.normal(size=600)}), target="y")
+    assert len(data.input_names) > 500
+    nodes = make_plan(None, data).network.nodes
+    (first, *_) = [node for node in nodes if isinstance(node.layer, Dense)]
+    assert first.built.parameters["W"].shape == (len(data.input_names), defaults.EMBEDDED)
+    assert [node.layer.on for node in nodes if isinstance(node.layer, Expand)] == [(data.input_names.index("x"),)]
+    assert [type(node.layer) for node in plan_for(None, data).network.nodes] == [Dense]
+
+
 def test_pictures_and_given_networks_are_not_expanded():
     digits = load("digits")
     for plan in (make_plan(None, digits), make_plan("8 relu", load(table(), target="y"))):

@@ -56,7 +56,7 @@ def plan_for(network: Any, data: Dataset, *, threads: int | None = None, **setti
     candidates: list[Candidate] = [partial(_network, plan, decay) for decay in defaults.DECAYS]
     if settings.get("batch_size") is None and len(data.input_shape) == 1:
         linear = make_plan("", data, **settings)
-        shrunk = [partial(_linear, linear, strength) for strength in defaults.STRENGTHS]
+        shrunk: list[Candidate] = [partial(_linear, linear, strength) for strength in defaults.STRENGTHS]
         # With fewer rows than inputs there is not even enough to determine a line.
         candidates = shrunk if rows < data.input_shape[0] else candidates + shrunk
     return chosen(candidates, data, plan.seed, threads)(rows)

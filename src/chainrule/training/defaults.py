@@ -7,7 +7,7 @@ import numpy as np
 from chainrule.data import Dataset
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
-from chainrule.layers import Branches, Expand, Layer, ReLU
+from chainrule.layers import Branches, Dense, Expand, Layer, ReLU
 from chainrule.layers.notation import parse
 from chainrule.losses import Penalty
 
@@ -25,6 +25,12 @@ better.
 UNITS, MOST_UNITS, MOST_NUMBERS = 8, 256, 48
 """The units that each number of a table is expanded to: UNITS, fewer if that would be more than
 MOST_UNITS in all, and none for more than MOST_NUMBERS numbers.
+"""
+
+MOST_SPARSE, EMBEDDED = 500, 16
+"""With more inputs for words and for values of large categories than MOST_SPARSE, the network
+begins with a Dense of EMBEDDED units that learns some numbers for each of them (as fastText does:
+Joulin et al., 2016), instead of 64.
 """
 
 DECAYS = (2.0, 6.0, 18.0)
@@ -52,11 +58,20 @@ FEWEST_TO_JUDGE = 50
 def hidden_layers(data: Dataset) -> list[Layer]:
     """The default layers before the output."""
     layers = parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
+    embedded: list[Layer] = [Dense(EMBEDDED)] if _sparse(data) > MOST_SPARSE else []
     on = numbers(data)
     if not 0 < len(on) <= MOST_NUMBERS:
-        return layers
+        return [*embedded, *layers]
     units = min(UNITS, MOST_UNITS // len(on))
-    return [Branches([[], [Expand(units, on=on), ReLU()]]), *layers]
+    return [Branches([embedded, [Expand(units, on=on), ReLU()]]), *layers]
+
+
+def _sparse(data: Dataset) -> int:
+    """How many inputs are words, or values of large categories."""
+    if data.preparation is None:
+        return 0
+    fitted = zip(data.preparation.encoders, data.preparation.columns, strict=False)
+    return sum(len(encoder.input_names(column)) for encoder, (column, _) in fitted if encoder.is_sparse)
 
 
 def numbers(data: Dataset) -> tuple[int, ...]:
