@@ -95,7 +95,7 @@ def test_pictures_and_given_networks_are_not_expanded():
 
 def test_noise_is_met_with_a_stronger_decay():
     decays = []
-    for noise in (0.05, 2.0):
+    for noise in (0.05, 3.0):
         data = load(table(noise=noise), target="y")
         decays.append(decay_over_training(plan_for(None, data), len(data.training.x)))
     assert decays[0] < decays[1]
@@ -159,6 +159,12 @@ def test_those_clearly_worse_leave_the_race():
     same, close, worse = np.tile([1.0, 2.0], 50), np.tile([2.0, 1.1], 50), np.tile([3.0, 4.1], 50)
     assert choice._still_racing([0, 1, 2], [same, close, worse]) == [0, 1]
     assert choice._still_racing([1, 2], [same, close, worse]) == [1]
+
+
+def test_one_wrong_row_does_not_decide():
+    good, worse = np.full(400, 1.0), np.full(400, 1.5)
+    good[7] = 1000.0
+    assert choice._still_racing([0, 1], [worse, good]) == [1]
 
 
 def test_the_choice_sees_training_rows_alone_and_the_same_seed_chooses_the_same():
