@@ -4,7 +4,7 @@ strongly their weights are shrunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -46,6 +46,9 @@ less than this share of the loss.
 Candidate = Callable[[int], Plan]
 """What may be chosen: the plan of a training on so many rows."""
 
+Named = dict[str, Candidate]
+"""Candidates by their names."""
+
 
 def plan_for(network: Any, data: Dataset, *, threads: int | None = None, **settings: Any) -> Plan:
     """The plan, chosen among candidates if neither network nor optimizer is given.
@@ -58,12 +61,10 @@ def plan_for(network: Any, data: Dataset, *, threads: int | None = None, **setti
     rows = len(data.training.x)
     if not is_open or rows < FEWEST_ROWS:
         return plan
-    candidates: dict[str, Candidate] = {
-        f"network with decay {decay:g}": partial(_network, plan, decay) for decay in defaults.DECAYS
-    }
+    candidates: Named = {f"network with decay {decay:g}": partial(_network, plan, decay) for decay in defaults.DECAYS}
     if settings.get("batch_size") is None and len(data.input_shape) == 1:
         linear = make_plan("", data, **settings)
-        shrunk: dict[str, Candidate] = {
+        shrunk: Named = {
             f"linear model with penalty {strength:g}": partial(_linear, linear, strength)
             for strength in defaults.STRENGTHS
         }
@@ -85,47 +86,44 @@ def _linear(plan: Plan, strength: float, rows: int) -> Plan:
     return replace(plan, batch_size=rows, optimizer=defaults.linear_optimizer(), penalties=penalties)
 
 
-def select(candidates: Mapping[str, Candidate], data: Dataset, seed: int, threads: int | None = None) -> Selection:
-    """The candidate, of those by name, with the least loss on rows held out of the training set: by
-    cross-validation, or on one fold if the training set is large. Those that are clearly worse than
-    the best after a fold are not tried on the others (a race: Maron and Moore, 1993).
+def select(candidates: Named, data: Dataset, seed: int, threads: int | None = None) -> Selection:
+    """The candidate with the least loss on rows held out of the training set: by cross-validation,
+    or on one fold if the training set is large. Those that are clearly worse than the best after a
+    fold are not tried on the others (a race: Maron and Moore, 1993).
     """
-    losses: list[Array] = [np.empty(0)] * len(candidates)
-    means: list[float | None] = [None] * len(candidates)
-    trainings, racing = [0] * len(candidates), list(range(len(candidates)))
-    plans = list(candidates.values())
+    losses = dict.fromkeys(candidates, np.empty(0))
+    means: dict[str, float | None] = dict.fromkeys(candidates)
+    trainings, racing = dict.fromkeys(candidates, 0), list(candidates)
     for fold in folds(data, seed):
-        for k in racing:
-            losses[k] = np.append(losses[k], held_out_losses(plans[k], fold, threads))
-            trainings[k] += 1
-        usual = _usual(racing, losses)
-        for k in racing:
-            means[k] = float(usual[k].mean()) if k in usual else None
-        racing = _still_racing(racing, losses)
+        for name in racing:
+            losses[name] = np.append(losses[name], held_out_losses(candidates[name], fold, threads))
+            trainings[name] += 1
+        usual = _usual({name: losses[name] for name in racing})
+        means |= {name: float(usual[name].mean()) if name in usual else None for name in racing}
+        racing = _still_racing(usual) or racing
         if len(racing) == 1:
             break
-    rows = min(len(data.training.x), MOST_ROWS)
-    return Selection("model", tuple(candidates), tuple(means), racing[0], tuple(trainings), rows)
+    best, rows = list(candidates).index(racing[0]), min(len(data.training.x), MOST_ROWS)
+    return Selection("model", tuple(candidates), tuple(means.values()), best, tuple(trainings.values()), rows)
 
 
-def _still_racing(racing: Sequence[int], losses: Sequence[Array]) -> list[int]:
-    """Those that are not clearly worse than the best on the same rows, the best first."""
-    kept = _usual(racing, losses)
-    if not kept:
-        return list(racing)
-    ranked = sorted(kept, key=lambda k: kept[k].mean())
-    excess = {k: kept[k] - kept[ranked[0]] for k in ranked}
-    return [k for k in ranked if excess[k].mean() <= CLEARLY * excess[k].std() / len(excess[k]) ** 0.5]
-
-
-def _usual(racing: Sequence[int], losses: Sequence[Array]) -> dict[int, Array]:
-    """The losses without those of the outliers, the same rows for all; none of what diverged."""
-    finite = [k for k in racing if np.isfinite(losses[k]).all()]
+def _usual(losses: Mapping[str, Array]) -> dict[str, Array]:
+    """The losses of all candidates on the same rows, those but for OUTLIERS; without the candidates
+    that diverged.
+    """
+    finite = {name: each for name, each in losses.items() if np.isfinite(each).all()}
     if not finite:
         return {}
-    worst = np.max([losses[k] for k in finite], axis=0)
-    usual = np.argsort(worst, kind="stable")[: len(worst) - int(OUTLIERS * len(worst))]
-    return {k: losses[k][usual] for k in finite}
+    worst = np.max(list(finite.values()), axis=0)
+    rows = np.argsort(worst, kind="stable")[: len(worst) - int(OUTLIERS * len(worst))]
+    return {name: each[rows] for name, each in finite.items()}
+
+
+def _still_racing(losses: Mapping[str, Array]) -> list[str]:
+    """Those that are not clearly worse than the best on the same rows, the best first."""
+    ranked = sorted(losses, key=lambda name: losses[name].mean())
+    excess = {name: losses[name] - losses[ranked[0]] for name in ranked}
+    return [name for name in ranked if excess[name].mean() <= CLEARLY * excess[name].std() / len(excess[name]) ** 0.5]
 
 
 def folds(data: Dataset, seed: int) -> Iterator[Dataset]:
