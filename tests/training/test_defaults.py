@@ -1,5 +1,7 @@
 """The defaults that follow from the data, and what validation chooses among."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,8 +9,8 @@ import pytest
 from chainrule import load, train
 from chainrule.data import Samples
 from chainrule.descent.stages import WeightDecay
-from chainrule.layers import Expand
-from chainrule.training import choice, defaults, make_plan, plan_for
+from chainrule.layers import Dense, Expand
+from chainrule.training import choice, defaults, loop, make_plan, plan_for
 
 
 def table(rows=300, noise=0.0, seed=0):
@@ -50,7 +52,7 @@ def test_ctrl_c_during_the_choice_ends_it(monkeypatch):
         raise KeyboardInterrupt
 
     data = load(table(90), target="y")
-    monkeypatch.setattr("chainrule.training.loop.events", interrupted)
+    monkeypatch.setattr("chainrule.training.choice.held_out_losses", interrupted)
     with pytest.raises(KeyboardInterrupt):
         plan_for(None, data)
 
@@ -72,6 +74,19 @@ def test_many_numbers_are_expanded_to_fewer_units_or_not_at_all():
     assert expanded(defaults.MOST_NUMBERS + 1) == []
 
 
+def test_thousands_of_words_are_embedded_and_a_linear_model_is_chosen_where_there_are_fewer_rows():
+    random = np.random.default_rng(0)
+    words = [f"word{k}" for k in range(900)]
+    texts = [" ".join(random.choice(words, 8)) for _ in range(600)]
+    data = load(pl.DataFrame({"text": texts, "x": random.normal(size=600), "y": random.normal(size=600)}), target="y")
+    assert len(data.input_names) > 500
+    nodes = make_plan(None, data).network.nodes
+    (first, *_) = [node for node in nodes if isinstance(node.layer, Dense)]
+    assert first.built.parameters["W"].shape == (len(data.input_names), defaults.EMBEDDED)
+    assert [node.layer.on for node in nodes if isinstance(node.layer, Expand)] == [(data.input_names.index("x"),)]
+    assert [type(node.layer) for node in plan_for(None, data).network.nodes] == [Dense]
+
+
 def test_pictures_and_given_networks_are_not_expanded():
     digits = load("digits")
     for plan in (make_plan(None, digits), make_plan("8 relu", load(table(), target="y"))):
@@ -80,11 +95,77 @@ def test_pictures_and_given_networks_are_not_expanded():
 
 def test_noise_is_met_with_a_stronger_decay():
     decays = []
-    for noise in (0.05, 20.0):
+    for noise in (0.05, 3.0):
         data = load(table(noise=noise), target="y")
         decays.append(decay_over_training(plan_for(None, data), len(data.training.x)))
     assert decays[0] < decays[1]
     assert all(min(abs(decay / one - 1) for one in defaults.DECAYS) < 0.02 for decay in decays)
+
+
+def line(rows=200, columns=5, seed=0, noise=1.0):
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(rows, columns))
+    return load((x, x @ random.normal(size=columns) + noise * random.normal(size=rows)))
+
+
+def test_a_line_is_fitted_by_ridge_regression():
+    data = line()
+    plan = plan_for(None, data)
+    assert [type(node.layer) for node in plan.network.nodes] == [Dense]
+    trained = train(data=data)
+    x, y = np.asarray(data.training.x, np.float64), np.asarray(data.training.y, np.float64)
+    strength = plan.penalties[0].l2 * len(x)
+    assert min(abs(strength / one - 1) for one in defaults.STRENGTHS) < 1e-9
+    design = np.hstack([x, np.ones((len(x), 1))])
+    ridge = np.linalg.solve(design.T @ design + np.diag([strength / 2] * x.shape[1] + [0.0]), design.T @ y)
+    np.testing.assert_allclose(trained.parameters, ridge.ravel(), atol=2e-3)
+
+
+def test_more_columns_than_rows_are_fitted_by_a_linear_model():
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(60, 500)), np.arange(60) % 2
+    x[:, :20] += np.where(y, 0.7, -0.7)[:, None]
+    plan = plan_for(None, load((x, y)))
+    assert [type(node.layer) for node in plan.network.nodes] == [Dense]
+
+
+def test_no_linear_model_where_mini_batches_are_asked_for():
+    plan = plan_for(None, line(), batch_size=16)
+    assert plan.batch_size == 16
+    assert len(plan.network.nodes) > 1
+
+
+@pytest.mark.parametrize("rows", [90, 900])  # without and with early stopping
+def test_what_is_compared_are_the_losses_of_a_training(rows):
+    data = load(table(rows), target="y")
+    (fold, *_) = choice.folds(data, 0)
+    plan = make_plan(None, data)
+    plan = replace(plan, batch_size=len(fold.training.x), epochs=20)  # whole batches have no order
+    end = loop.run(plan, fold, loop.start(plan))
+    losses = choice.held_out_losses(lambda _: replace(plan, patience=None), fold)
+    assert losses.mean() == pytest.approx(end.progress.history[-1]["validation_loss"], rel=1e-5)
+
+
+def test_a_training_that_diverges_is_never_chosen():
+    data = line()
+    diverging = lambda rows: make_plan(None, data, optimizer="sgd 1e30")  # noqa: E731
+    assert np.isinf(choice.held_out_losses(diverging, next(choice.folds(data, 0)))).all()
+    good = lambda rows: make_plan(None, data)  # noqa: E731
+    selection = choice.select({"diverging": diverging, "good": good}, data, 0)
+    assert (selection.chosen, selection.losses[0]) == (1, None)
+    assert choice.select({"diverging": diverging}, data, 0).losses == (None,)
+
+
+def test_those_clearly_worse_leave_the_race():
+    same, close, worse = np.tile([1.0, 2.0], 50), np.tile([2.0, 1.1], 50), np.tile([3.0, 4.1], 50)
+    assert choice._still_racing({"worse": worse, "close": close, "same": same}) == ["same", "close"]
+    assert choice._still_racing({"close": close, "worse": worse}) == ["close"]
+
+
+def test_one_wrong_row_does_not_decide():
+    good, worse = np.full(400, 1.0), np.full(400, 1.5)
+    good[7] = 1000.0
+    assert choice._still_racing(choice._usual({"worse": worse, "good": good})) == ["good"]
 
 
 def test_the_choice_sees_training_rows_alone_and_the_same_seed_chooses_the_same():

@@ -180,10 +180,8 @@ def _introduce(plan: Plan, data: Dataset) -> None:
 def _account(plan: Plan, seconds: float) -> None:
     """Say what validation chose, and how long that took."""
     if (choice := plan.selection) is not None:
-        chosen = choice.candidates[choice.chosen]
-        display.err.print(
-            f"  {choice.what} {chosen}: chosen by validation, {choice.trainings} trainings, {seconds:.1f} s"
-        )
+        took = f"{sum(choice.trainings)} trainings, {seconds:.1f} s"
+        display.err.print(f"  {choice.what}: {choice.name}, chosen by validation, {took}")
 
 
 def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, json: bool) -> None:

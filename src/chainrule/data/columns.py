@@ -27,10 +27,16 @@ EARLIER = {"truth": "boolean"}
 READ = ("number", "category", "date", "time", "boolean")
 """What a column can be read as on request. A category, unlike text, is not examined any further."""
 
-CATEGORIES, TEXT, PROSE = 40, 30, 200
-"""The inputs that a text becomes: one for each value if there are at most so many; else TEXT, or
-PROSE if it has several words.
+CATEGORIES, TEXT, MANY = 40, 30, 4000
+"""The inputs that a text becomes: one for each value if there are at most CATEGORIES; at most MANY
+for each value if each occurs often, or for each word if it has several; else TEXT.
 """
+
+OFTEN = 2
+"""How often each of more values occurs, on average, where they have an input each."""
+
+NUMBERS = 40_000_000
+"""The most numbers that the inputs of a text take in all rows."""
 
 WORDS = 6
 """The words, on average, from which a text is taken apart into words rather than parts of words."""
@@ -173,15 +179,28 @@ def prose(texts: pl.Series) -> bool:
     return int(known.str.count_matches(r"\s").sum()) + len(known) >= WORDS * max(len(known), 1)
 
 
+def most_inputs(rows: int) -> int:
+    """The most inputs that a text becomes in a training set of so many rows."""
+    return max(TEXT, min(MANY, NUMBERS // max(rows, 1)))
+
+
+def recurs(texts: pl.Series, values: int) -> bool:
+    """Whether these texts are so many values, each of which occurs often, of which a model can
+    learn something on its own; prose is not.
+    """
+    known = len(texts) - texts.null_count()
+    return OFTEN * values <= known and values < most_inputs(len(texts)) and not prose(texts)
+
+
 def check_prepared(name: str, frame: pl.DataFrame, limits: Limits = FILE) -> None:
     """Raise DataError if preparing these features would take more memory than the limit.
 
-    One column can become 200 inputs, and what is computed from the letters of a text takes many
-    times its length.
+    One column can become thousands of inputs, and what is computed from the letters of a text takes
+    many times its length.
     """
     rows, kinds = len(frame), {column.name: kind_of(column) for column in frame.iter_columns()}
     most = {"number": 2, "boolean": 1, "clock": 2, "duration": 2, "date": 6, "time": 6}
-    inputs = {column: most.get(kind, PROSE) for column, kind in kinds.items() if kind is not None}
+    inputs = {column: most.get(kind, most_inputs(rows)) for column, kind in kinds.items() if kind is not None}
     texts = [column for column in frame.iter_columns() if kinds[column.name] in ("text", "category")]
     letters = {column.name: int(converted(column, "text").str.len_bytes().sum()) for column in texts}
 
@@ -191,8 +210,11 @@ def check_prepared(name: str, frame: pl.DataFrame, limits: Limits = FILE) -> Non
     if memory() <= limits.memory:
         return
     for column in texts:  # counting the values of each takes longer
-        values = column.n_unique()
-        inputs[column.name] = values if values <= CATEGORIES else PROSE if prose(converted(column, "text")) else TEXT
+        values, as_text = column.n_unique(), converted(column, "text")
+        if values <= CATEGORIES or recurs(as_text, values):
+            inputs[column.name] = values
+        elif not prose(as_text):
+            inputs[column.name] = TEXT
         letters[column.name] *= values > CATEGORIES
     if memory() > limits.memory:
         size = (
@@ -297,10 +319,16 @@ def _use(role: str, column: str, inputs: list[str], marks_missing: bool) -> str:
         "number": f"{count}, scaled to mean 0 and standard deviation 1",
         "date": f"{count}: {', '.join(parts)}",
         "category": f"{count}, one for each value" if len(inputs) > 1 else f"{count}: whether it is {parts[0]}",
-        "text": f"{count}, computed from the letters of the text",
+        "text": f"{count}, {_of_text(parts)}",
     }
     more = "; a missing value becomes the mean, and one more input says that it is missing"
     return str(words[role]) + more * marks_missing
+
+
+def _of_text(parts: Sequence[str]) -> str:
+    if all(part.isdigit() for part in parts):
+        return "computed from the letters of the text"
+    return "one for each word or pair of words"
 
 
 def summary(columns: Sequence[ColumnUse], most: int = 6) -> list[str]:

@@ -1,22 +1,33 @@
 """How each column of a table becomes numbers, fitted on the training set: an encoder for each role.
 
 A number is itself, and a date its year, month, day, hour and time. A category is one input for each
-of its values. A text with many values is its words, or the parts of its words, by TF-IDF, reduced
-to some numbers by a singular value decomposition (latent semantic analysis: Deerwester et al.,
-1990).
+of its values. A text of several words is one input for each word and pair of words, by TF-IDF. Any
+other text with many values that seldom occur twice, such as a name, is the parts of its words by
+TF-IDF, reduced to some numbers by a singular value decomposition (latent semantic analysis:
+Deerwester et al., 1990).
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict
 
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.data.columns import CATEGORIES, PROSE, TEXT, check_cells, converted, prose, without_short_years
+from chainrule.data.columns import (
+    CATEGORIES,
+    MANY,
+    TEXT,
+    check_cells,
+    converted,
+    most_inputs,
+    prose,
+    recurs,
+    without_short_years,
+)
 from chainrule.data.tables import NO_WORDS, has_either_first
 from chainrule.errors import RunError
 
@@ -71,8 +82,16 @@ class Encoder:
         """The names of the inputs, other than the one for a missing value."""
         raise NotImplementedError
 
-    def encode(self, name: str, values: pl.Series) -> list[Array]:
-        """(rows,) float64 for each of these inputs, NaN where the value is missing.
+    @property
+    def is_sparse(self) -> bool:
+        """Whether there may be thousands of inputs, most of which are 0 in a row; they are not
+        scaled, so that those that are rare count less.
+        """
+        return False
+
+    def encode(self, name: str, values: pl.Series) -> Iterable[Array]:
+        """(rows,) float64 for each of these inputs, NaN where the value is missing; one after the
+        other if there may be thousands.
 
         `name` is used in error messages. Raises DataError for a value of another form than those of
         the training set.
@@ -85,10 +104,12 @@ class Encoder:
 
     def inputs(self, name: str, values: pl.Series) -> Iterator[Array]:
         """(rows,) float64 for each of them."""
-        encoded = self.encode(name, values)
-        yield from encoded
-        if self.marks_missing:
-            yield np.isnan(encoded[0]).astype(np.float64)
+        missing = None
+        for encoded in self.encode(name, values):
+            missing = np.isnan(encoded) if self.marks_missing and missing is None else missing
+            yield encoded
+        if missing is not None:
+            yield missing.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -149,8 +170,8 @@ class Date(Encoder):
 
 @dataclass(frozen=True)
 class Category(Encoder):
-    """One of a few values: an input for each says whether it is the one. Of two values, the second
-    has an input. A value that does not occur in the training set is none of them.
+    """One of several values: an input for each says whether it is the one. Of two values, the
+    second has an input. A value that does not occur in the training set is none of them.
 
     Attributes:
         values: the values, in the order of the inputs; None, the last, for a missing value
@@ -165,14 +186,18 @@ class Category(Encoder):
     def names(self, column: str) -> list[str]:
         return [missing(column) if value is None else f"{column}_{value}" for value in self.values[self._first :]]
 
-    def encode(self, name: str, values: pl.Series) -> list[Array]:
+    @property
+    def is_sparse(self) -> bool:
+        return len(self.values) > CATEGORIES + 1
+
+    def encode(self, name: str, values: pl.Series) -> Iterator[Array]:
         import polars as pl
 
         known = [value for value in self.values if value is not None]
         texts = cleaned(values)
         numbers = texts.replace_strict(known, range(len(known)), default=-1, return_dtype=pl.Int32)
         codes = numbers.set(texts.is_null(), len(known)).to_numpy()
-        return [(codes == k).astype(np.float64) for k in range(self._first, len(self.values))]
+        return ((codes == k).astype(np.float64) for k in range(self._first, len(self.values)))
 
     @property
     def _first(self) -> int:
@@ -189,36 +214,54 @@ class Text(Encoder):
         vocabulary: the words or parts of words
         weights: (vocabulary,) how much each counts, by how rare it is: its inverse document
             frequency
-        directions: (inputs, vocabulary) those in which the training set varies most
+        directions: (inputs, vocabulary) those in which the training set varies most; None if the
+            words themselves are the inputs
         words: whether it is taken apart into words
     """
 
     role: ClassVar[str] = "text"
     vocabulary: tuple[str, ...]
     weights: Array
-    directions: Array
+    directions: Array | None
     words: bool = False
 
     @property
     def arrays(self) -> Mapping[str, Array]:
-        return {"weights": self.weights, "directions": self.directions}
+        return {"weights": self.weights} | ({} if self.directions is None else {"directions": self.directions})
 
     def as_json(self) -> EncoderRecipe:
         recipe: EncoderRecipe = {"role": "text", "vocabulary": list(self.vocabulary)}
         return {**recipe, "words": True} if self.words else recipe
 
     def names(self, column: str) -> list[str]:
+        if self.directions is None:
+            return [f"{column}_{word}" for word in self.vocabulary]
         return [f"{column}_{k:02d}" for k in range(len(self.directions))]
 
-    def encode(self, name: str, values: pl.Series) -> list[Array]:
+    @property
+    def is_sparse(self) -> bool:
+        return self.directions is None
+
+    def encode(self, name: str, values: pl.Series) -> Iterator[Array]:
         texts = _texts(values)
         if not any(texts):  # no need to import scikit-learn
-            return [np.zeros(len(texts))] * len(self.directions)
+            return iter([np.zeros(len(texts))] * len(self.names(name)))
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         vectorizer = TfidfVectorizer(**_taken_apart(self.words), vocabulary=self.vocabulary)
         vectorizer.idf_ = self.weights
-        return list(np.ascontiguousarray((vectorizer.transform(texts) @ self.directions.T).T))
+        weighted = vectorizer.transform(texts)
+        if self.directions is not None:
+            return iter(np.ascontiguousarray((weighted @ self.directions.T).T))
+        by_word = weighted.tocsc()
+        return (_dense(by_word, k) for k in range(len(self.vocabulary)))
+
+
+def _dense(matrix: Any, k: int) -> Array:
+    """Column k of a sparse matrix in the format CSC; indexing it takes ten times as long."""
+    column, cells = np.zeros(matrix.shape[0]), slice(*matrix.indptr[k : k + 2])
+    column[matrix.indices[cells]] = matrix.data[cells]
+    return column
 
 
 def _taken_apart(words: bool) -> dict[str, Any]:
@@ -247,7 +290,7 @@ def fit_encoder(column: pl.Series, kind: str, rows: Array) -> Encoder:
         dates = as_dates(texts, written)
         return Date(written, _date_parts(dates), texts.null_count() > 0, _is_ambiguous(cleaned(column), written))
     values = texts.drop_nulls().unique().sort().to_list()
-    if len(values) > CATEGORIES:
+    if len(values) > CATEGORIES and not recurs(texts, len(values)):
         return _fit_text(texts)
     return Category((*values, None) if texts.null_count() else tuple(values))
 
@@ -275,16 +318,21 @@ def from_json(recipe: EncoderRecipe, arrays: Mapping[str, Array]) -> Encoder:
         return Date(written, parts, marks_missing, recipe.get("ambiguous", False))
     if role == "category":
         values = tuple(recipe.get("values", ()))
-        if not 2 <= len(values) <= CATEGORIES + 1 or len(set(values)) < len(values) or None in values[:-1]:
+        if not 2 <= len(values) <= MANY + 1 or len(set(values)) < len(values) or None in values[:-1]:
             raise RunError("the values of a category must be several and differ; it was altered")
         return Category(values)
     vocabulary, weights, directions = (tuple(recipe.get("vocabulary", ())), *map(arrays.get, ("weights", "directions")))
-    if not vocabulary or weights is None or directions is None or len(set(vocabulary)) < len(vocabulary):
+    words = recipe.get("words", False)
+    is_whole = weights is not None and (directions is not None or (words and len(vocabulary) <= MANY))
+    if not vocabulary or weights is None or not is_whole or len(set(vocabulary)) < len(vocabulary):
         raise RunError("a text needs a vocabulary, weights and directions; it was altered")
-    for array, shape in ((weights, (len(vocabulary),)), (directions, (*directions.shape[:1], len(vocabulary)))):
+    shapes = [(weights, (len(vocabulary),))]
+    if directions is not None:
+        shapes.append((directions, (*directions.shape[:1], len(vocabulary))))
+    for array, shape in shapes:
         if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
             raise RunError("the arrays of a text do not fit its vocabulary; it was altered")
-    return Text(vocabulary, weights, directions, recipe.get("words", False))
+    return Text(vocabulary, weights, directions, words)
 
 
 def _fit_text(texts: pl.Series) -> Text:
@@ -292,12 +340,14 @@ def _fit_text(texts: pl.Series) -> Text:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     words, rows = prose(texts), _texts(texts)
-    vectorizer = TfidfVectorizer(**_taken_apart(words), **({"min_df": 2} if words and len(rows) >= 100 else {}))
+    limits = {"min_df": 2 if len(rows) >= 100 else 1, "max_features": most_inputs(len(rows))} if words else {}
+    vectorizer = TfidfVectorizer(**_taken_apart(words), **limits)
     weighted = vectorizer.fit_transform(rows)
-    inputs = min(PROSE if words else TEXT, *weighted.shape)
-    vocabulary = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
-    directions = TruncatedSVD(inputs, random_state=0).fit(weighted).components_
-    return Text(tuple(vocabulary), vectorizer.idf_, np.ascontiguousarray(directions, dtype=np.float64), words)
+    vocabulary = tuple(sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__))
+    if words:
+        return Text(vocabulary, vectorizer.idf_, None, words)
+    directions = TruncatedSVD(min(TEXT, *weighted.shape), random_state=0).fit(weighted).components_
+    return Text(vocabulary, vectorizer.idf_, np.ascontiguousarray(directions, dtype=np.float64))
 
 
 def missing(column: str) -> str:

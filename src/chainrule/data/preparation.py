@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -303,11 +303,13 @@ def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:
         values = as_kind(name, column, kind, "which it is read as")
         encoder = encoders.fit_encoder(values, kind, rows)
         if encoder.role == "number":  # a row of which is faster to take from an array
-            inputs = [one[rows] for one in encoder.inputs(name, values)]
+            inputs: Iterable[Array] = [one[rows] for one in encoder.inputs(name, values)]
         else:
-            inputs = list(encoder.inputs(name, values[rows]))
+            inputs = encoder.inputs(name, values[rows])
         scale = [_mean_and_deviation(name, column.name, one, weight) for one in inputs]
-        if encoder.role == "text":
+        if encoder.is_sparse:
+            scale = [(mean, float(deviation > 0)) for mean, deviation in scale]  # rare ones should count less
+        elif encoder.role == "text":
             scale = _with_one_deviation(scale)  # in their proportions: most of the later ones are noise
         if any(deviation for _, deviation in scale):
             columns.append((column.name, kind))

@@ -132,7 +132,7 @@ class Estimator(BaseEstimator):
             source, weight = self._source(X, y, sample_weight, True, classes)
             seed = self._seed()
             data = self._load(source, weight, validation, seed)
-            plan = self._plan(data, seed)
+            plan = self._plan(data, seed, is_chosen=False)  # the first samples of many say too little
             plan = replace(plan, epochs=1, patience=None, optimizer=endless(plan.optimizer))
             return self._follow(plan, data, _start(plan, data))
         source, weight = self._source(X, y, sample_weight, False, classes)
@@ -242,7 +242,7 @@ class Estimator(BaseEstimator):
             preparation=None if before is None else before.preparation, **for_loss(self.loss),
         )  # fmt: skip
 
-    def _plan(self, data: Dataset, seed: int, before: Trained | None = None) -> Plan:
+    def _plan(self, data: Dataset, seed: int, before: Trained | None = None, is_chosen: bool = True) -> Plan:
         """What to train; the default network does not change once it is fitted."""
         rows = len(data.training.x)
         in_all = rows + (0 if data.validation is None else len(data.validation.x))
@@ -253,9 +253,10 @@ class Estimator(BaseEstimator):
             "penalties": self.penalties, "patience": self.patience, "monitor": self.monitor,
             "min_delta": self.min_delta, "metrics": self.metrics, "engine": self.engine, **self._own(),
         }  # fmt: skip
-        if before is None:
+        if before is None and is_chosen:
             return plan_for(self.network, data, threads=self.threads, **settings)
-        return make_plan(before.plan.network if self.network is None else self.network, data, **settings)
+        network = before.plan.network if before is not None and self.network is None else self.network
+        return make_plan(network, data, **settings)
 
     def _follow(
         self, plan: Plan, data: Dataset, progress: Progress, epochs: int = 0, curve: Sequence[float] = ()

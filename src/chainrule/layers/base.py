@@ -231,9 +231,9 @@ class Layer(Kind):
         """The letters for the indices of a parameter in `formulas`."""
         return ("j",) if dimensions == 1 else ("i", "j")[:dimensions]
 
-    def source(self, index: Shape, input_shape: Shape) -> Shape | None:
-        """The index of the input that the output at `index` (of one sample) is a copy of, if
-        any.
+    def source(self, index: Shape, *input_shapes: Shape) -> tuple[int, Shape] | None:
+        """What the output at `index` (of one sample) is a copy of, if of anything: the number of
+        the input, and the index there.
         """
         return None
 

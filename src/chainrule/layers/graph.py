@@ -331,10 +331,10 @@ class Graph:
         """
         while number >= len(self.input_shapes):
             node = self.nodes[number - len(self.input_shapes)]
-            back = node.layer.source(index, self.shapes[node.inputs[0]])
+            back = node.layer.source(index, *(self.shapes[k] for k in node.inputs))
             if back is None:
                 break
-            number, index = node.inputs[0], back
+            number, index = node.inputs[back[0]], back[1]
         return number, index
 
 

@@ -188,6 +188,12 @@ class Concatenate(Operator):
     def input_terms(self, params: Params, saved: list[int], dy: Array, index: Shape, which: int = 0) -> Terms:
         return one_term(dy, (*index[:-1], index[-1] + saved[which]))
 
+    def source(self, index: Shape, *input_shapes: Shape) -> tuple[int, Shape]:
+        *before, last = index
+        starts = np.cumsum([0, *(shape[-1] for shape in input_shapes)])
+        which = int(np.searchsorted(starts, last, side="right")) - 1
+        return which, (*before, last - int(starts[which]))
+
     def additions(self, inputs: Sequence[Array], y: Array) -> tuple[int, ...]:
         return (0,) * (1 + len(inputs))
 

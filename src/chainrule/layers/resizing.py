@@ -161,11 +161,11 @@ class ZeroPad(Windowed):
         moved = (i + b for i, (b, _) in zip(position, self.sides(len(position)), strict=True))
         return one_term(dy, (sample, *moved, channel))
 
-    def source(self, index: Shape, input_shape: Shape) -> Shape | None:
+    def source(self, index: Shape, *input_shapes: Shape) -> tuple[int, Shape] | None:
         *position, channel = index
         back = [p - b for p, (b, _) in zip(position, self.sides(len(position)), strict=True)]
-        inside = all(0 <= p < n for p, n in zip(back, input_shape[:-1], strict=True))
-        return (*back, channel) if inside else None
+        inside = all(0 <= p < n for p, n in zip(back, input_shapes[0][:-1], strict=True))
+        return (0, (*back, channel)) if inside else None
 
     def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
         return np.zeros_like(y)

@@ -61,8 +61,9 @@ class Rearrangement(Layer, register=False):
         upstream = dy[tuple(at.T)]
         return Terms(upstream, np.ones_like(upstream), at)
 
-    def source(self, index: Shape, input_shape: Shape) -> Shape:
-        return tuple(int(k) for k in np.unravel_index(self._sources(input_shape)[index], input_shape))
+    def source(self, index: Shape, *input_shapes: Shape) -> tuple[int, Shape]:
+        (shape,) = input_shapes
+        return 0, tuple(int(k) for k in np.unravel_index(self._sources(shape)[index], shape))
 
     def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
         return np.zeros_like(y)

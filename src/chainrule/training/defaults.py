@@ -7,8 +7,9 @@ import numpy as np
 from chainrule.data import Dataset
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
-from chainrule.layers import Branches, Expand, Layer, ReLU
+from chainrule.layers import Branches, Dense, Expand, Layer, ReLU
 from chainrule.layers.notation import parse
+from chainrule.losses import Penalty
 
 EPOCHS = 100
 BATCH_SIZE = 32
@@ -26,6 +27,12 @@ UNITS, MOST_UNITS, MOST_NUMBERS = 8, 256, 48
 MOST_UNITS in all, and none for more than MOST_NUMBERS numbers.
 """
 
+MOST_SPARSE, EMBEDDED = 500, 16
+"""With more inputs for words and for values of large categories than MOST_SPARSE, the network
+begins with a Dense of EMBEDDED units that learns some numbers for each of them (as fastText does:
+Joulin et al., 2016), instead of 64.
+"""
+
 DECAYS = (2.0, 6.0, 18.0)
 DECAY = 2.0
 """How much weight decay shrinks weights over the whole training, as a power of 1 / e, if their
@@ -38,6 +45,11 @@ SHORT = 600
 the decay of a step is that of a training of so many.
 """
 
+STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
+"""The penalties of linear models that validation chooses among, as ridge regression counts them:
+divided by the rows, the coefficients of half the squares of the weights.
+"""
+
 PATIENCE = 25
 FEWEST_TO_JUDGE = 50
 """With fewer validation rows than this, their loss is too noisy for early stopping."""
@@ -46,11 +58,20 @@ FEWEST_TO_JUDGE = 50
 def hidden_layers(data: Dataset) -> list[Layer]:
     """The default layers before the output."""
     layers = parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
+    embedded: list[Layer] = [Dense(EMBEDDED)] if _sparse(data) > MOST_SPARSE else []
     on = numbers(data)
     if not 0 < len(on) <= MOST_NUMBERS:
-        return layers
+        return [*embedded, *layers]
     units = min(UNITS, MOST_UNITS // len(on))
-    return [Branches([[], [Expand(units, on=on), ReLU()]]), *layers]
+    return [Branches([embedded, [Expand(units, on=on), ReLU()]]), *layers]
+
+
+def _sparse(data: Dataset) -> int:
+    """How many inputs are words, or values of large categories."""
+    if data.preparation is None:
+        return 0
+    fitted = zip(data.preparation.encoders, data.preparation.columns, strict=False)
+    return sum(len(encoder.input_names(column)) for encoder, (column, _) in fitted if encoder.is_sparse)
 
 
 def numbers(data: Dataset) -> tuple[int, ...]:
@@ -74,6 +95,21 @@ def optimizer(steps: int, decay: float = DECAY) -> Optimizer:
     """
     rates = RATE * max(steps, SHORT) / 2  # the sum of the learning rates, along the cosine
     return named_optimizer(f"adamw {RATE} {decay / rates:.3g} schedule=cosine")
+
+
+def linear_optimizer() -> Optimizer:
+    """L-BFGS: a linear model has few weights and a convex loss, of which it finds the minimum."""
+    return named_optimizer("lbfgs")
+
+
+def penalty(strength: float, rows: int) -> Penalty:
+    """A linear model's, for a training on so many rows.
+
+    Args:
+        strength: one of STRENGTHS
+        rows: the training rows, on which it counts as much as they do in all
+    """
+    return Penalty(l2=strength / rows)
 
 
 def patience(data: Dataset) -> int | None:

@@ -12,11 +12,14 @@ class Selection(Kind):
     """A choice among candidates by their loss on rows held out of the training set.
 
     Attributes:
-        what: what was chosen, such as "total decay", the weight decay over the whole training
-        candidates: each in words
-        losses: the mean loss of each; None if it was not finite
-        chosen: the number of the one with the least loss, from 0
-        trainings: how many trainings that took
+        what: what was chosen, such as "model"
+        candidates: each in words, such as "network with decay 6", the weight decay over the whole
+            training, or "linear model with penalty 10", as ridge regression counts it
+        losses: the mean loss of each on the folds that it was tried on, without outliers; None if
+            it was not finite
+        chosen: the number of the one that was chosen, from 0: the one with the least loss of those
+            that were tried on all folds
+        trainings: how many trainings each took, one for each fold that it was tried on
         rows: on how many rows of the training set
     """
 
@@ -24,12 +27,22 @@ class Selection(Kind):
     candidates: tuple[str, ...]
     losses: tuple[float | None, ...]
     chosen: int
-    trainings: int
+    trainings: tuple[int, ...]
     rows: int
 
     def __str__(self) -> str:
         """Which one, the loss of each, and what that took, in one line."""
-        shown = ["diverged" if loss is None else f"{loss:.4g}" for loss in self.losses]
-        tried = ", ".join(f"{name} ({loss})" for name, loss in zip(self.candidates, shown, strict=True))
-        least = f"{self.candidates[self.chosen]}, by the loss on held-out rows: {tried}"
-        return f"{least}; {self.trainings} trainings on {self.rows:,} rows"
+        results = zip(self.candidates, self.losses, self.trainings, strict=True)
+        tried = ", ".join(f"{name} ({self._result(loss, folds)})" for name, loss, folds in results)
+        return (
+            f"{self.name}, by the loss on held-out rows: {tried}; {sum(self.trainings)} trainings on {self.rows:,} rows"
+        )
+
+    def _result(self, loss: float | None, folds: int) -> str:
+        most, value = max(self.trainings), "diverged" if loss is None else f"{loss:.4g}"
+        return value if folds == most else f"{value} after {folds} of {most} folds"
+
+    @property
+    def name(self) -> str:
+        """The one that was chosen."""
+        return self.candidates[self.chosen]
