@@ -7,13 +7,14 @@
 // order, so they don't depend on the number of threads.
 //
 // Without such stages and without penalties, a part of an array can be stepped as soon as its
-// gradient is known: DenseOp then calls `step_part` while that gradient is still cached, and
-// `step` does the rest.
+// gradient is known: the operation then gives it to `take` while it is still cached, and `step`
+// does the rest.
 #pragma once
 
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <stdexcept>
 
 #include "kernels.h"
 #include "memory.h"
@@ -29,7 +30,7 @@ struct PenaltyOn {
     std::vector<char> on;  // whether it applies to each array
 };
 
-template <class T> class Descent {
+template <class T> class Descent : public GradientSink<T> {
   public:
     std::vector<Range> arrays;
     std::vector<long> columns;  // of each matrix; 0 for an array that is not a matrix
@@ -37,13 +38,16 @@ template <class T> class Descent {
     std::vector<DescentStage<T>> stages;
     double penalty = 0;  // the penalties' value in the last step
 
-    void finish(long size, int threads) {
+    // `in_parts`: where the parameters begin whose gradients can be taken in parts.
+    void finish(long size, int threads, const std::vector<long>& in_parts) {
         pieces_.clear();
         works_.assign(size_t(threads), std::vector<StageWork<T>>(stages.size()));
         propagates_nonfinite_ = propagates_nonfinite();
         by_parts_ = size > LARGE && penalties.empty() &&
                     std::none_of(stages.begin(), stages.end(), [](auto& s) { return s.needs_whole_arrays(); });
         stepped_.assign(arrays.size() + 1, 0);
+        for (const long start : in_parts)
+            if (by_parts_) stepped_[size_t(array_at(start))] = 1;
         checks_.assign(size_t(threads), 0);
         const bool by_array = std::any_of(stages.begin(), stages.end(), [](auto& s) {
             return !s.on.empty() || s.rule == Rule::clip_norm || s.rule == Rule::trust_ratio ||
@@ -102,20 +106,15 @@ template <class T> class Descent {
 
     bool has_line_search() const { return has_line_search_; }
 
-    // Whether arrays may be stepped in parts. Those listed in `leave_out` are: `step` then skips
-    // them.
+    // Whether gradients of arrays may be taken in parts; `step` then skips these arrays.
     bool by_parts() const { return by_parts_; }
-    int array_at(long from) const {
-        for (size_t a = 0; a < arrays.size(); ++a)
-            if (arrays[a].from == from) return int(a);
-        return -1;
-    }
-    void leave_out(const std::vector<int>& stepped) {
-        for (int array : stepped) stepped_[size_t(array)] = 1;
-    }
 
-    // Prepares the constants for the step's calls of step_part; called by every thread.
-    void begin_step(int t) {
+    // Prepares the constants for the step's calls of `take`; called by every thread.
+    void begin_step(const Kernels<T>& kernels, T* w, int t) {
+        if (t == 0) {
+            kernels_ = &kernels;
+            weights_ = w;
+        }
         checks_[size_t(t)] = 0;
         for (size_t k = 0; k < stages.size(); ++k) works_[size_t(t)][k] = step_constants(stages[k]);
     }
@@ -133,8 +132,11 @@ template <class T> class Descent {
         }
     }
 
-    // Steps weights [from, to), which are in this array; g is their gradient.
-    void step_part(const Kernels<T>& kernels, T* w, const T* g, int array, long from, long to, int t) {
+    // Steps weights [from, to), which are in one array.
+    void take(const T* g, long from, long to, int t) override {
+        const Kernels<T>& kernels = *kernels_;
+        const int array = array_at(from);
+        T* const w = weights_;
         StageWork<T>* const works = works_[size_t(t)].data();
         alignas(64) T u[PIECE + PADDING];
         T check = 0;
@@ -172,6 +174,8 @@ template <class T> class Descent {
     std::vector<T> factors_;
     std::vector<std::vector<StageWork<T>>> works_;  // of each thread
 
+    const Kernels<T>* kernels_ = nullptr;  // in this step
+    T* weights_ = nullptr;
     bool by_parts_ = false, propagates_nonfinite_ = false;
     std::vector<char> stepped_;  // which arrays are stepped in parts
     std::vector<T> checks_;       // of each thread's parts: NaN if a number was not finite
@@ -183,6 +187,12 @@ template <class T> class Descent {
     AlignedVector<T> gradient_, trial_weights_, trial_gradient_;
     std::vector<double> trial_parts_;
     Trial trial_{};
+
+    int array_at(long place) const {
+        for (size_t a = 0; a < arrays.size(); ++a)
+            if (arrays[a].from <= place && place < arrays[a].to) return int(a);
+        throw std::invalid_argument("a parameter is in none of the arrays");
+    }
 
     // Whether the stage only accumulates in this step, which ends it.
     static bool only_accumulates(const StageWork<T>& work) {

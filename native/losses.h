@@ -5,9 +5,8 @@
 // the derivatives to d and returns the samples' losses.
 #pragma once
 
-#include "functions.h"
+#include "blocks.h"
 #include "kernels.h"
-#include "softmax.h"
 
 namespace chainrule::CHAINRULE_ISA {
 

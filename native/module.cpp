@@ -1,4 +1,6 @@
 // The Python bindings of the native engine.
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -57,6 +59,19 @@ template <class T> nb::object matrix(T* data, long rows, long width, long ld) {
     const int64_t strides[2] = {ld, 1};
     return nb::cast(nb::ndarray<nb::numpy, T>(data, 2, shape, nb::handle(), strides), nb::rv_policy::reference);
 }
+
+// Runs on the first thread only.
+template <class T> struct PythonOp final : Operation<T> {
+    std::function<void(const Pass<T>&, bool backward)> call;
+    explicit PythonOp(std::function<void(const Pass<T>&, bool)> call) : call(std::move(call)) {}
+
+    void forward(const Pass<T>& p) override {
+        if (p.t == 0) call(p, false);
+    }
+    void backward(const Pass<T>& p) override {
+        if (p.t == 0) call(p, true);
+    }
+};
 
 template <class T> struct Bindings {
     using E = Engine<T>;
@@ -170,7 +185,7 @@ template <class T> struct Bindings {
         for (const auto& [from, to, columns] : arrays) {
             require(0 <= from && from <= to && columns >= 0, "an array lies outside of the parameters");
             require(!columns || (to - from) % columns == 0, "a matrix must have whole rows");
-            e.reach(to, 0);
+            e.parameters_end = std::max(e.parameters_end, to);
             e.descent.arrays.push_back({from, to});
             e.descent.columns.push_back(columns);
         }
@@ -188,33 +203,92 @@ template <class T> struct Bindings {
                               matrix(v.gradient, samples * v.rows, v.width, v.ld));
     }
 
-    // call(backward, samples, step, training, parameters, statistics, gradient, xs, y, dxs, dy)
-    static void python_layer(E& e, const std::vector<int>& xs, int y, long parameters, long statistics,
-                             nb::object call, std::vector<bool> wants) {
-        require_length("the list of wanted derivatives", long(wants.size()), long(xs.size()));
-        e.reach(parameters, statistics);
-        std::vector<const Value<T>*> from;
-        for (const int x : xs) from.push_back(&e.at(x));
-        const Value<T>& to = e.at(y);
-        const auto run = [&e, from = std::move(from), &to, parameters, statistics, call = std::move(call),
-                          wants = std::move(wants)](const Pass<T>& p, bool backward) {
+    // A list of numbers or of whole numbers, which may have 64 bits.
+    static Setting setting_of(const nb::handle& value, const std::string& name) {
+        Setting s;
+        nb::list list;
+        if (nb::try_cast(value, s.text, false)) s.is_text = true;
+        else if (nb::try_cast(value, list, false))
+            for (const nb::handle number : list) {
+                if (nb::isinstance<nb::int_>(number))
+                    s.whole_numbers.push_back(int64_t(PyLong_AsUnsignedLongLongMask(number.ptr())));
+                s.numbers.push_back(nb::cast<double>(number));
+            }
+        else {
+            require(nb::try_cast(value, s.number), name + " must be a number, a text or a list of numbers");
+            s.is_number = true;
+        }
+        return s;
+    }
+
+    static SettingsByName settings_of(const nb::dict& settings) {
+        SettingsByName by_name;
+        for (const auto& [key, value] : settings) {
+            const std::string name = nb::cast<std::string>(key);
+            by_name[name] = setting_of(value, name);
+        }
+        return by_name;
+    }
+
+    using Places = std::map<std::string, std::pair<long, long>>;
+
+    static std::map<std::string, Place> places_of(const Places& places) {
+        std::map<std::string, Place> by_name;
+        for (const auto& [name, place] : places) {
+            require(0 <= place.first && place.first <= place.second, name + " lies outside of the vectors");
+            by_name[name] = {place.first, place.second};
+        }
+        return by_name;
+    }
+
+    static std::unique_ptr<BoundRecord<T>> record_of(E& e, const std::string& name, const Indices& inputs,
+                                                     const Indices& outputs, const std::vector<bool>& wants,
+                                                     const Places& parameters, const Places& statistics,
+                                                     const nb::dict& settings) {
+        require_length("the list of wanted derivatives", long(wants.size()), long(inputs.size()));
+        auto record = std::make_unique<BoundRecord<T>>(e, name, settings_of(settings));
+        for (const Indices* values : {&inputs, &outputs})
+            for (const int k : *values) e.at(k);
+        record->reads = inputs;
+        record->writes = outputs;
+        record->wanted = wants;
+        record->parameters = places_of(parameters);
+        record->statistics = places_of(statistics);
+        return record;
+    }
+
+    static void op(E& e, const std::string& name, const Indices& inputs, const Indices& outputs,
+                   const std::vector<bool>& wants, const Places& parameters, const Places& statistics,
+                   const nb::dict& settings) {
+        e.add(record_of(e, name, inputs, outputs, wants, parameters, statistics, settings));
+    }
+
+    // An operation without a kernel: call(backward, samples, step, training, parameters, statistics,
+    // gradient, xs, y, dxs, dy) computes it, with the vectors as far as `parameters` and `statistics`.
+    static void python_op(E& e, const Indices& inputs, int output, const std::vector<bool>& wants, long parameters,
+                          long statistics, nb::object call) {
+        auto record = record_of(e, "python", inputs, {output}, wants, {{"all", {0, parameters}}},
+                                {{"all", {0, statistics}}}, {});
+        const Record<T>& r = *record;
+        const auto run = [&e, &r, parameters, statistics, call = std::move(call)](const Pass<T>& p, bool backward) {
             const nb::gil_scoped_acquire acquired;
             try {
-                nb::list inputs, derivatives;
-                for (size_t k = 0; k < from.size(); ++k) {
-                    const Value<T>& x = *from[k];
-                    inputs.append(matrix(x.value, p.samples * x.rows, x.width, x.ld));
-                    derivatives.append(matrix(wants[k] ? x.gradient : nullptr, p.samples * x.rows, x.width, x.ld));
+                nb::list xs, dxs;
+                for (long k = 0; k < r.inputs(); ++k) {
+                    const Value<T>& x = r.input(k);
+                    xs.append(matrix(x.value, p.samples * x.rows, x.width, x.ld));
+                    dxs.append(matrix(r.wants(k) ? x.gradient : nullptr, p.samples * x.rows, x.width, x.ld));
                 }
+                const Value<T>& y = r.output();
                 call(backward, p.samples, p.step, p.training, matrix(const_cast<T*>(p.w), 1, parameters, parameters),
-                     matrix(p.statistics, 1, statistics, statistics), matrix(p.g, 1, parameters, parameters), inputs,
-                     matrix(to.value, p.samples * to.rows, to.width, to.ld), derivatives,
-                     matrix(to.gradient, p.samples * to.rows, to.width, to.ld));
+                     matrix(p.statistics, 1, statistics, statistics), matrix(p.g, 1, parameters, parameters), xs,
+                     matrix(y.value, p.samples * y.rows, y.width, y.ld), dxs,
+                     matrix(y.gradient, p.samples * y.rows, y.width, y.ld));
             } catch (...) {
                 e.fail(std::current_exception(), backward);
             }
         };
-        e.add(std::make_unique<PythonLayerOp<T>>(run));
+        e.add(std::move(record), std::make_unique<PythonOp<T>>(run));
     }
 
     static void bind(nb::module_& m, const char* name) {
@@ -225,60 +299,8 @@ template <class T> struct Bindings {
             .def_prop_ro("processor", &E::processor)
             .def_prop_ro("hindered", &E::hindered, "Whether other programs hindered the threads of the last run.")
             .def("value", &E::value)
-            .def("dense", [](E& e, int x, int y, long W, long b, bool relu, bool slope, bool wants) {
-                e.reach(W + e.at(x).width * e.at(y).width, 0);
-                e.reach(b + e.at(y).width, 0);
-                e.add(std::make_unique<DenseOp<T>>(e.at(x), e.at(y), W, b, relu, slope, wants));
-            })
-            .def("activation", [](E& e, int x, int y, int kind, double number, bool wants) {
-                e.add(std::make_unique<ActivationOp<T>>(e.at(x), e.at(y), Activation(kind), T(number), wants));
-            })
-            .def("prelu", [](E& e, int x, int y, long alpha, bool wants) {
-                e.reach(alpha + e.at(x).width, 0);
-                e.add(std::make_unique<PReLUOp<T>>(e.at(x), e.at(y), alpha, wants));
-            })
-            .def("softmax", [](E& e, int x, int y, bool logarithm, bool wants) {
-                e.add(std::make_unique<SoftmaxOp<T>>(e.at(x), e.at(y), logarithm, wants));
-            })
-            .def("norm", [](E& e, int x, int y, int unit, long scale, long offset, long mean, long variance,
-                            double momentum, double epsilon, bool wants) {
-                const Value<T>& from = e.at(x);
-                e.reach(std::max(scale, offset) + from.width, mean < 0 ? 0 : std::max(mean, variance) + from.width);
-                T* inverse = e.allocate(mean >= 0 ? from.width : e.max_samples() * from.rows);
-                e.add(std::make_unique<NormOp<T>>(from, e.at(y), e.at(unit), inverse, scale, offset, mean, variance,
-                                                  T(momentum), T(epsilon), wants));
-            })
-            .def("dropout", [](E& e, int x, int y, int mask, uint64_t key0, uint64_t key1, uint32_t threshold,
-                               double keep_scale, bool wants) {
-                e.add(std::make_unique<DropoutOp<T>>(e.at(x), e.at(y), e.at(mask), key0, key1, threshold, T(keep_scale),
-                                                     wants));
-            })
-            .def("embedding", [](E& e, int x, int y, long W, long count, bool wants) {
-                e.reach(W + count * e.at(y).width, 0);
-                e.add(std::make_unique<EmbeddingOp<T>>(e.at(x), e.at(y), W, count, wants));
-            })
-            .def("expand", [](E& e, int x, int y, long W, long b, std::vector<int64_t> on, bool wants) {
-                const long width = e.at(x).width, units = e.at(y).width;
-                bool inside = !on.empty() && units % long(on.size()) == 0;
-                for (const int64_t input : on) inside &= input >= 0 && input < width;
-                require(inside, "the expanded inputs must be among the inputs, with equally many units each");
-                e.reach(std::max(W, b) + units, 0);
-                e.add(std::make_unique<ExpandOp<T>>(e.at(x), e.at(y), W, b, std::move(on), wants));
-            })
-            .def("reshape", [](E& e, int x, int y, bool wants) {
-                e.add(std::make_unique<ReshapeOp<T>>(e.at(x), e.at(y), wants));
-            })
-            .def("fork", [](E& e, int x, const Indices& ys, bool wants) {
-                e.add(std::make_unique<ForkOp<T>>(e.at(x), e.values_of(ys), wants));
-            })
-            .def("sum", [](E& e, const Indices& xs, int y) {
-                e.share_gradient(xs, y);
-                e.add(std::make_unique<SumOp<T>>(e.values_of(xs), e.at(y)));
-            })
-            .def("concatenate", [](E& e, const Indices& xs, int y) {
-                e.add(std::make_unique<ConcatenateOp<T>>(e.values_of(xs), e.at(y)));
-            })
-            .def("python_layer", &python_layer)
+            .def("op", &op, "name"_a, "inputs"_a, "outputs"_a, "wants"_a, "parameters"_a, "statistics"_a, "settings"_a)
+            .def("python_op", &python_op)
             .def("loss", [](E& e, int kind, double number, const std::vector<double>& numbers, bool classes,
                             long target_width) {
                 e.loss.kind = LossKind(kind);

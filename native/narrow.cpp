@@ -3,11 +3,11 @@
 #undef CHAINRULE_ISA
 #define CHAINRULE_ISA avx512_half
 #define CHAINRULE_HALF
-#include "dense.h"
+#include "tiles.h"
 
 namespace chainrule {
 
-void narrow_product(const Product<float>& work) { avx512_half::product(work); }
-void narrow_product(const Product<double>& work) { avx512_half::product(work); }
+void narrow_product(const Product<float>& work) { avx512_half::tiled_product(work); }
+void narrow_product(const Product<double>& work) { avx512_half::tiled_product(work); }
 
 }  // namespace chainrule

@@ -11,20 +11,9 @@
 #include <immintrin.h>
 #endif
 
+#include "share.h"
+
 namespace chainrule {
-
-struct Range {
-    long from, to;
-    long count() const { return to - from; }
-};
-
-// The range that thread `t` works on, in multiples of `unit`.
-inline Range share(long count, long unit, int t, int threads) {
-    if (threads == 1) return {0, count};
-    const long units = (count + unit - 1) / unit;
-    const long from = units * t / threads * unit, to = units * (t + 1) / threads * unit;
-    return {from < count ? from : count, to < count ? to : count};
-}
 
 class Barrier {
   public:

@@ -17,13 +17,14 @@
 #error "compile with -DCHAINRULE_ISA=name, the namespace of the kernels for one instruction set"
 #endif
 
+#include "share.h"
+
 // CHAINRULE_HALF halves the width, for matrices whose rows would not fill a whole vector (see
 // narrow.cpp).
 #if defined(__AVX512F__) && !defined(CHAINRULE_HALF)
 #define CHAINRULE_512
 #endif
 
-#define INLINE inline __attribute__((always_inline))
 #define INLINE_LAMBDA __attribute__((always_inline))
 #define KEEP_TOGETHER(pointer) asm("" : "+r"(pointer))  // makes the compiler address by offsets from it
 

@@ -54,6 +54,11 @@ class Entry:
         """Its slice of the vector."""
         return slice(self.start, self.start + self.size)
 
+    @property
+    def range(self) -> tuple[int, int]:
+        """Where it starts and stops in the vector."""
+        return self.start, self.start + self.size
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -195,11 +195,20 @@ def test_state_is_lent_for_one_run(call):
         call.run(lend=False)
 
 
-def test_an_engine_must_be_finished_first():
+PLACES = {"W": (0, 18), "b": (18, 21)}
+SETTINGS = {"relu": False, "slope": False}
+
+
+def engine_of_a_dense():
     engine = native.native.Engine32("", 4, 1)
-    engine.value(1, 6, -1, False)
-    engine.value(1, 3, -1, True)
-    engine.dense(0, 1, 0, 18, False, False, False)
+    engine.value(1, 6, False)
+    engine.value(1, 3, True)
+    engine.op("dense", [0], [1], [False], PLACES, {}, SETTINGS)
+    return engine
+
+
+def test_an_engine_must_be_finished_first():
+    engine = engine_of_a_dense()
     vector, x = _padded(np.zeros(21), "float32"), np.zeros((4, 6), np.float32)
     with pytest.raises(ValueError, match="not finished"):
         engine.predict(vector, vector[:0], x, np.zeros(12, np.float32))
@@ -209,6 +218,41 @@ def test_an_engine_must_be_finished_first():
     assert engine.predict(vector, vector[:0], x, np.zeros(12, np.float32))
     with pytest.raises(ValueError, match="not finished for training"):
         engine.differentiate(vector, vector[:0], x, x, None, np.arange(4), 0, vector)
+
+
+@pytest.mark.parametrize(
+    ("message", "change"),
+    [
+        ("there is no operation dence", {"name": "dence"}),
+        ("too few inputs", {"inputs": [], "wants": []}),
+        ("too few inputs", {"outputs": []}),
+        ("before it is written", {"inputs": [1], "parameters": {"W": (0, 9)}}),
+        ("written once", {"outputs": [0], "parameters": {"W": (0, 36)}}),
+        ("as many rows", {"outputs": [2]}),
+        ("wanted derivatives", {"wants": []}),
+        ("lacks the array W", {"parameters": {}}),
+        ("needs 18 numbers as W", {"parameters": {"W": (0, 17)}}),
+        ("W lies outside", {"parameters": {"W": (-18, 0)}}),
+        ("lacks the setting slope", {"settings": {"relu": True}}),
+        ("needs a number as relu", {"settings": {"relu": "yes", "slope": 0}}),
+        ("must be a number, a text or a list", {"settings": {"relu": None}}),
+    ],
+)
+def test_an_invalid_operation(message, change):
+    engine = native.native.Engine32("", 4, 1)
+    for rows, width in ((1, 6), (1, 3), (2, 3)):
+        engine.value(rows, width, True)
+    valid = {"name": "dense", "inputs": [0], "outputs": [1], "wants": [False], "parameters": PLACES, "statistics": {}}
+    with pytest.raises(ValueError, match=message):
+        engine.op(**({**valid, "settings": SETTINGS} | change))
+    for values in ({"inputs": [7]}, {"outputs": [-1]}):
+        with pytest.raises(IndexError):
+            engine.op(**({**valid, "settings": SETTINGS} | values))
+    engine.op(**valid, settings=SETTINGS)
+    with pytest.raises(ValueError, match="written once"):
+        engine.op(**valid, settings=SETTINGS)
+    with pytest.raises(ValueError, match="no operation writes the prediction"):
+        engine.finish(2, 21, 0, False)
 
 
 def test_stages_penalties_tables_and_schedules_are_validated(call):
@@ -247,10 +291,7 @@ def test_class_weights_and_targets_fit_the_loss():
         (ordinal, 0, [], False, 3),
         (ordinal, 0, [1.0, 1.0, 1.0], True, 1),
     ):
-        engine = native.native.Engine32("", 4, 1)
-        engine.value(1, 6, -1, False)
-        engine.value(1, 3, -1, True)
-        engine.dense(0, 1, 0, 18, False, False, False)
+        engine = engine_of_a_dense()
         engine.loss(kind, number, numbers, classes, width)
         with pytest.raises(ValueError, match=r"class|target|base"):
             engine.finish(1, 21, 0, True)

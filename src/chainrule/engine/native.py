@@ -1,10 +1,11 @@
 """The native engine: the definition's training steps by compiled kernels, many at a time.
 
-A program (the network, the loss and the optimizer in the form the C++ engine takes, see lowering/)
-runs mini-batches without holding the interpreter's lock until all are done or SLICE seconds have
-passed; in between, Python handles Ctrl-C, the recorder and callbacks. If a step fails, the steps
-before it are taken again and then the failed step on its own: so a non-finite number is located
-exactly, and the definition reports what is wrong with an invalid input.
+The network becomes a list of operations (see lowering/) that the C++ engine runs, together with
+the loss and the optimizer. It runs mini-batches without holding the interpreter's lock until all
+are done or SLICE seconds have passed; in between, Python handles Ctrl-C, the recorder and
+callbacks. If a step fails, the steps before it are taken again and then the failed step on its own:
+so a non-finite number is located exactly, and the definition reports what is wrong with an invalid
+input.
 
 A user's layer has no kernel: its Python definition is called among the kernels. With a user's
 stage the whole optimizer runs in Python, on natively computed derivatives. With a user's loss
@@ -27,10 +28,19 @@ from chainrule.arrays import Array, Shape, Vector
 from chainrule.descent import Point
 from chainrule.engine import lowering
 from chainrule.engine.base import Batches, Chunk, Position, Problem, StepRecord, is_finite
-from chainrule.engine.lowering import LoweredStage, Lowering, NoKernel, is_table, lower_descent, lower_loss
+from chainrule.engine.lowering import (
+    LoweredStage,
+    NoKernel,
+    Program,
+    is_table,
+    lower_descent,
+    lower_loss,
+    lower_network,
+)
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.engine.threads import BACKOFF, Backoff, most_threads
 from chainrule.errors import SettingError
+from chainrule.network import Network
 
 try:
     import chainrule.engine._native as native
@@ -59,7 +69,7 @@ def is_built() -> bool:
 
 
 @dataclass(frozen=True)
-class Program:
+class Compiled:
     """A C++ engine for mini-batches of up to some size.
 
     Attributes:
@@ -90,7 +100,7 @@ class NativeEngine:
     threads: int | None = None
     processor: str = ""
     backoff: Backoff = field(default=BACKOFF, repr=False, compare=False)
-    _programs: dict[tuple[int, Shape | None, int], Program | None] = field(
+    _programs: dict[tuple[int, Shape | None, int], Compiled | None] = field(
         default_factory=dict, repr=False, compare=False
     )
     _buffers: BufferPool = field(default_factory=lambda: BufferPool(), repr=False, compare=False)
@@ -139,7 +149,7 @@ class NativeEngine:
             yield record
             position = record.after
 
-    def _slice(self, program: Program, position: Position, batches: Batches) -> Iterator[Chunk]:
+    def _slice(self, program: Compiled, position: Position, batches: Batches) -> Iterator[Chunk]:
         """As many steps as fit into SLICE seconds, at least one."""
         good = 0
         if program.stages is not None:
@@ -155,7 +165,7 @@ class NativeEngine:
         record, finite = self._step(program, position, batch)
         yield Chunk(position, record.after, batch, np.array([record.loss]), finite, self.steps)
 
-    def _step(self, program: Program, position: Position, batch: Batches) -> tuple[StepRecord, bool]:
+    def _step(self, program: Compiled, position: Position, batch: Batches) -> tuple[StepRecord, bool]:
         """A single step, and whether all its results were finite."""
         if program.stages is None:
             record = self._hybrid_step(program, position, batch)
@@ -174,7 +184,7 @@ class NativeEngine:
         return NumpyEngine(self.problem).step(position, batch.samples(0), batch.rows(0))
 
     def _run(
-        self, program: Program, position: Position, batches: Batches, seconds: float | None = None,
+        self, program: Compiled, position: Position, batches: Batches, seconds: float | None = None,
         gradient: Vector | None = None, update: Vector | None = None,
     ) -> tuple[Position, Array, int, int]:  # fmt: skip
         """Run the program: the position afterwards, the losses, how many steps were good, the
@@ -204,7 +214,7 @@ class NativeEngine:
         after = Position(position.step + max(steps, 1), parameters, statistics, states)
         return after, losses, steps, ending
 
-    def _hybrid_step(self, program: Program, position: Position, batch: Batches) -> StepRecord:
+    def _hybrid_step(self, program: Compiled, position: Position, batch: Batches) -> StepRecord:
         """A step whose derivatives are computed natively, but whose optimizer runs in Python."""
         problem, layout, dtype = self.problem, self.problem.network.parameters, self.problem.network.dtype
         data = _readable_batches(batch)
@@ -255,7 +265,7 @@ class NativeEngine:
 
     # Programs
 
-    def _training_program(self, batches: Batches) -> Program | None:
+    def _training_program(self, batches: Batches) -> Compiled | None:
         """The program for such mini-batches; None if NumPy has to train, or report what is
         wrong.
         """
@@ -269,7 +279,7 @@ class NativeEngine:
         sizes = (size for size, *other in self._programs if other == [y_shape, threads] and size >= samples)
         return self._program(next(sizes, samples), y_shape)
 
-    def _program(self, samples: int, y_shape: Shape | None = None) -> Program | None:
+    def _program(self, samples: int, y_shape: Shape | None = None) -> Compiled | None:
         """The program for up to this many samples at a time, with targets of this shape (None: for
         prediction only). None if the network or the loss can't be lowered.
         """
@@ -278,26 +288,27 @@ class NativeEngine:
             self._programs[key] = self._lowered(*key)
         return self._programs[key]
 
-    def _lowered(self, samples: int, y_shape: Shape | None, threads: int) -> Program | None:
+    def _lowered(self, samples: int, y_shape: Shape | None, threads: int) -> Compiled | None:
         network, stages = self.problem.network, None
         engine_type = native.Engine32 if network.dtype == "float32" else native.Engine64
         engine = engine_type(self.processor, samples, threads)
         try:
-            prediction = Lowering(engine, self.problem).network()
+            program = lower_network(self.problem)
             if y_shape is not None:
                 lower_loss(engine, self.problem.loss, network.output_shape, y_shape)
         except NoKernel:
             return None
+        _add(engine, program, network)
         if y_shape is not None:
             with suppress(NoKernel):
                 stages = lower_descent(engine, native, self.problem)
-        engine.finish(prediction.number, network.parameters.size, network.statistics.size, y_shape is not None)
-        return Program(engine, threads, stages)
+        engine.finish(program.prediction, network.parameters.size, network.statistics.size, y_shape is not None)
+        return Compiled(engine, threads, stages)
 
     def _threads(self, samples: int) -> int:
         return self._most if samples * self._work >= MIN_PARALLEL_WORK and self.backoff.is_over else 1
 
-    def _observe(self, program: Program) -> None:
+    def _observe(self, program: Compiled) -> None:
         if program.threads > 1:
             self.backoff.observe(program.engine.hindered)
 
@@ -308,7 +319,23 @@ class NativeEngine:
     @cached_property
     def _work(self) -> float:
         """About how many multiply-adds a sample takes, forward and backward."""
-        return float(sum(node.layer.cost(node.built) for node in self.problem.network.nodes))
+        try:
+            return lower_network(self.problem).work
+        except NoKernel:
+            return 0.0
+
+
+def _add(engine: Any, program: Program, network: Network) -> None:
+    """Add a program's values and operations to a C++ engine."""
+    for value in program.values:
+        engine.value(value.rows, value.width, value.learns)
+    for op in program.ops:
+        wants = [program.values[k].learns for k in op.inputs]
+        if op.name == "python":
+            sizes = network.parameters.size, network.statistics.size
+            engine.python_op(op.inputs, op.outputs[0], wants, *sizes, op.settings["call"])
+        else:
+            engine.op(op.name, op.inputs, op.outputs, wants, op.parameters, op.statistics, op.settings)
 
 
 def _padded(vector: Array, dtype: Any) -> Vector:

@@ -1,8 +1,11 @@
-// Expand: each of some inputs feeds units of its own, z = x W + b elementwise.
-#pragma once
+// Expand, as in layers/expand.py: each of some inputs feeds units of its own, z = x W + b
+// elementwise.
+//
+// Settings: on: the input that each row of W belongs to.
+#include <cstring>
 
-#include "kernels.h"
-#include "vector.h"
+#include "../operation.h"
+#include "../vector.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -52,4 +55,37 @@ void expand_input(long rows, long count, const int64_t* on, long units, const T*
     }
 }
 
+template <class T> struct Expand : Operation<T> {
+    const Value<T>&x, &y;
+    long W, b;
+    List<int64_t> on;
+    long units;
+    bool wants_input;
+    explicit Expand(const Record<T>& r)
+        : x(r.input()), y(r.output()), W(r.parameter("W", y.width)), b(r.parameter("b", y.width)),
+          on(r.whole_numbers("on")), wants_input(r.wants()) {
+        bool inside = on.count > 0 && y.width % on.count == 0 && x.rows == y.rows;
+        for (long c = 0; c < on.count; ++c) inside = inside && on.data[c] >= 0 && on.data[c] < x.width;
+        require(inside, "the expanded inputs must be among the inputs, with equally many units each");
+        units = y.width / on.count;
+    }
+
+    void forward(const Pass<T>& p) override {
+        const Range r = p.rows(x);
+        expand(r.count(), on.count, on.data, units, x.value + r.from * x.ld, x.ld, p.w + W, p.w + b,
+               y.value + r.from * y.ld, y.ld);
+    }
+    void backward(const Pass<T>& p) override {
+        const Range c = p.share(on.count, 1);
+        expand_back(p.samples * x.rows, c.from, c.to, on.data, units, x.value, x.ld, y.gradient, y.ld, p.g + W,
+                    p.g + b);
+        if (!wants_input) return;
+        const Range r = p.rows(x);
+        expand_input(r.count(), on.count, on.data, units, p.w + W, y.gradient + r.from * y.ld, y.ld,
+                     x.gradient + r.from * x.ld, x.ld);
+    }
+};
+
 }  // namespace chainrule::CHAINRULE_ISA
+
+REGISTER_OP(expand, Expand)

@@ -1,8 +1,10 @@
 // Elementwise activations, f(z) and its slope f'(z), as in layers/activations.py.
-#pragma once
+//
+// Settings: function: its name in FUNCTIONS; number: its hyperparameter, if it has one.
+#include <cstring>
 
-#include "functions.h"
-#include "kernels.h"
+#include "../functions.h"
+#include "../operation.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -56,6 +58,7 @@ template <class T> struct Mish {
         return t + z * sigmoid_of<T>(z) * (1 - t * t);
     }
 };
+
 template <class T> INLINE Vec<T> clamp(Vec<T> z, T low, T high) {
     return z < low ? broadcast(low) : (z > high ? broadcast(high) : z);
 }
@@ -105,68 +108,88 @@ template <class T> struct Step {
     static INLINE Vec<T> slope(Vec<T>, Vec<T>, T) { return Vec<T>{}; }
 };
 
-// Calls `use` with an object of the activation's type.
-template <class T, class Use> INLINE void dispatch(Activation kind, Use use) {
-    switch (kind) {
-        case Activation::relu: return use(Rectified<T>{});
-        case Activation::leaky_relu: return use(Leaky<T>{});
-        case Activation::elu: return use(Elu<T>{});
-        case Activation::selu: return use(Selu<T>{});
-        case Activation::gelu: return use(Gelu<T>{});
-        case Activation::gelu_tanh: return use(GeluTanh<T>{});
-        case Activation::silu: return use(Silu<T>{});
-        case Activation::mish: return use(Mish<T>{});
-        case Activation::hard_swish: return use(HardSwish<T>{});
-        case Activation::softplus: return use(Softplus<T>{});
-        case Activation::sigmoid: return use(Sigmoid<T>{});
-        case Activation::tanh: return use(Tanh<T>{});
-        case Activation::softsign: return use(Softsign<T>{});
-        case Activation::hard_sigmoid: return use(HardSigmoid<T>{});
-        case Activation::hard_tanh: return use(HardTanh<T>{});
-        case Activation::sine: return use(Sine<T>{});
-        case Activation::step: return use(Step<T>{});
+// Whole vectors only.
+template <class T, class F> void activate(T number, long count, const T* z, T* a) {
+    for (long k = 0; k < count; k += WIDTH<T>) store(a + k, F::f(load(z + k), number));
+}
+template <class T, class F> void activate_back(T number, long count, const T* z, const T* a, const T* da, T* dz) {
+    for (long k = 0; k < count; k += WIDTH<T>)
+        store(dz + k, load(da + k) * F::slope(load(z + k), load(a + k), number));
+}
+
+template <class T> struct Function {
+    const char* name;
+    void (*forward)(T number, long count, const T* z, T* a);
+    void (*backward)(T number, long count, const T* z, const T* a, const T* da, T* dz);
+};
+template <class T> constexpr Function<T> FUNCTIONS[] = {
+    {"relu", activate<T, Rectified<T>>, activate_back<T, Rectified<T>>},
+    {"leaky_relu", activate<T, Leaky<T>>, activate_back<T, Leaky<T>>},
+    {"elu", activate<T, Elu<T>>, activate_back<T, Elu<T>>},
+    {"selu", activate<T, Selu<T>>, activate_back<T, Selu<T>>},
+    {"gelu", activate<T, Gelu<T>>, activate_back<T, Gelu<T>>},
+    {"gelu_tanh", activate<T, GeluTanh<T>>, activate_back<T, GeluTanh<T>>},
+    {"silu", activate<T, Silu<T>>, activate_back<T, Silu<T>>},
+    {"mish", activate<T, Mish<T>>, activate_back<T, Mish<T>>},
+    {"hard_swish", activate<T, HardSwish<T>>, activate_back<T, HardSwish<T>>},
+    {"softplus", activate<T, Softplus<T>>, activate_back<T, Softplus<T>>},
+    {"sigmoid", activate<T, Sigmoid<T>>, activate_back<T, Sigmoid<T>>},
+    {"tanh", activate<T, Tanh<T>>, activate_back<T, Tanh<T>>},
+    {"softsign", activate<T, Softsign<T>>, activate_back<T, Softsign<T>>},
+    {"hard_sigmoid", activate<T, HardSigmoid<T>>, activate_back<T, HardSigmoid<T>>},
+    {"hard_tanh", activate<T, HardTanh<T>>, activate_back<T, HardTanh<T>>},
+    {"sine", activate<T, Sine<T>>, activate_back<T, Sine<T>>},
+    {"step", activate<T, Step<T>>, activate_back<T, Step<T>>},
+};
+
+template <class T> const Function<T>* function(const char* name) {
+    for (const Function<T>& f : FUNCTIONS<T>)
+        if (!std::strcmp(f.name, name)) return &f;
+    return nullptr;
+}
+
+template <class T> struct Activation : Operation<T> {
+    const Value<T>&x, &y;
+    const Function<T>* f;
+    T number;
+    bool wants_input;
+    explicit Activation(const Record<T>& r)
+        : x(r.input()), y(r.output()), f(function<T>(r.text("function"))),
+          number(r.has("number") ? T(r.number("number")) : T(0)), wants_input(r.wants()) {
+        require(f, "unknown activation");
+        require(x.rows == y.rows && x.ld == y.ld, "an activation keeps the shape");
     }
-}
 
-// Whole vectors only: activations are padded.
-template <class T> void activate(Activation kind, T number, long count, const T* z, T* a) {
-    dispatch<T>(kind, [=](auto f) {
-        for (long k = 0; k < count; k += WIDTH<T>) store(a + k, f.f(load(z + k), number));
-    });
-}
-
-template <class T>
-void activate_back(Activation kind, T number, long count, const T* z, const T* a, const T* da, T* dz) {
-    dispatch<T>(kind, [=](auto f) {
-        for (long k = 0; k < count; k += WIDTH<T>)
-            store(dz + k, load(da + k) * f.slope(load(z + k), load(a + k), number));
-    });
-}
-
-template <class T> void prelu(long rows, long columns, const T* z, const T* alpha, T* a, long ld) {
-    for (long j = 0; j < columns; j += WIDTH<T>) {
-        const Vec<T> slope = load(alpha + j);
-        for (long i = 0; i < rows; ++i) {
-            const Vec<T> here = load(z + i * ld + j);
-            store(a + i * ld + j, here > T(0) ? here : here * slope);
-        }
+    void forward(const Pass<T>& p) override {
+        const Range r = p.rows(x);
+        const T* z = x.value + r.from * x.ld;
+        T* a = y.value + r.from * x.ld;
+        const long count = r.count() * x.ld, whole = count / WIDTH<T> * WIDTH<T>, rest = count - whole;
+        f->forward(number, whole, z, a);
+        if (!rest) return;
+        T zs[WIDTH<T>], as[WIDTH<T>];
+        store(zs, load_part(z + whole, rest));
+        f->forward(number, WIDTH<T>, zs, as);
+        store_part(a + whole, load(as), rest);
     }
-}
-
-template <class T>
-void prelu_back(long rows, long columns, const T* z, const T* alpha, const T* da, T* dz, T* dalpha, long ld) {
-    for (long j = 0; j < columns; j += WIDTH<T>) {
-        const Vec<T> slope = load(alpha + j);
-        Vec<T> total = {};
-        for (long i = 0; i < rows; ++i) {
-            const Vec<T> here = load(z + i * ld + j), arriving = load(da + i * ld + j);
-            total += arriving * (here < T(0) ? here : Vec<T>{});
-            if (dz) store(dz + i * ld + j, here > T(0) ? arriving : arriving * slope);
-        }
-        const long left = columns - j;
-        if (left >= WIDTH<T>) store(dalpha + j, total);
-        else store_part(dalpha + j, total, left);
+    void backward(const Pass<T>& p) override {
+        if (!wants_input) return;
+        const Range r = p.rows(x);
+        const long at = r.from * x.ld, count = r.count() * x.ld;
+        const long whole = count / WIDTH<T> * WIDTH<T>, rest = count - whole;
+        const T *z = x.value + at, *a = y.value + at, *da = y.gradient + at;
+        T* dz = x.gradient + at;
+        f->backward(number, whole, z, a, da, dz);
+        if (!rest) return;
+        T zs[WIDTH<T>], as[WIDTH<T>], das[WIDTH<T>], dzs[WIDTH<T>];
+        store(zs, load_part(z + whole, rest));
+        store(as, load_part(a + whole, rest));
+        store(das, load_part(da + whole, rest));
+        f->backward(number, WIDTH<T>, zs, as, das, dzs);
+        store_part(dz + whole, load(dzs), rest);
     }
-}
+};
 
 }  // namespace chainrule::CHAINRULE_ISA
+
+REGISTER_OP(activation, Activation)

@@ -6,7 +6,7 @@
 
 #include <utility>
 
-#include "kernels.h"
+#include "product.h"
 #include "vector.h"
 
 #if defined(CHAINRULE_512)
@@ -209,7 +209,7 @@ template <class T> void pack_columns(const Product<T>& w, long from, long k, lon
         }
 }
 
-template <class T> void product(const Product<T>& w) {
+template <class T> void tiled_product(const Product<T>& w) {
     constexpr long W = WIDTH<T>;
     if (w.m == 0 || w.n == 0) return;
 #if defined(CHAINRULE_512)
@@ -261,19 +261,6 @@ template <class T> void product(const Product<T>& w) {
                 row += here;
             }
         }
-    }
-}
-
-template <class T> void column_sums(long rows, long columns, const T* x, const T* y, long ld, T* sums) {
-    for (long j = 0; j < columns; j += WIDTH<T>) {
-        Vec<T> total = {};
-        for (long i = 0; i < rows; ++i) {
-            const Vec<T> here = load(x + i * ld + j);
-            total += y ? here * load(y + i * ld + j) : here;
-        }
-        const long left = columns - j;
-        if (left >= WIDTH<T>) store(sums + j, total);
-        else store_part(sums + j, total, left);
     }
 }
 

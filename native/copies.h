@@ -1,8 +1,6 @@
-// Copies and elementwise sums and products: the kernels of Flatten, Reshape, Add, Dropout and
-// others.
+// Copies and elementwise sums and products of `count` numbers: unaligned, and without padding.
 #pragma once
 
-#include "kernels.h"
 #include "vector.h"
 
 namespace chainrule::CHAINRULE_ISA {

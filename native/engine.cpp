@@ -1,0 +1,403 @@
+#include "engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+namespace chainrule {
+
+// Bytes of a sample up to which copying it is faster than reading it in place.
+constexpr long SMALL = 512;
+
+// Building
+
+// The distance of rows that are padded to whole vectors.
+inline long padded_width(long width, long size) {
+    long ld = (width + MAX_LANES - 1) / MAX_LANES * MAX_LANES;
+    if (ld * size % 1024 == 0) ld += MAX_LANES;  // rows a power of 2 apart would share cache sets
+    return ld;
+}
+
+template <class T> int Engine<T>::value(long rows, long width, bool learns) {
+    PlannedValue v;
+    v.rows = rows;
+    v.width = width;
+    v.ld = padded_width(width, sizeof(T));
+    v.is_input = values_.empty();
+    v.learns = learns;
+    values_.push_back(v);
+    return int(values_.size()) - 1;
+}
+
+template <class T> void Engine<T>::add(std::unique_ptr<BoundRecord<T>> record) {
+    std::unique_ptr<Operation<T>> operation(kernels_.operation(record->kind.c_str(), *record));
+    if (!operation) throw std::invalid_argument("there is no operation " + record->kind);
+    add(std::move(record), std::move(operation));
+}
+
+template <class T>
+void Engine<T>::add(std::unique_ptr<BoundRecord<T>> record, std::unique_ptr<Operation<T>> operation) {
+    require(!finished_, "the engine is already finished");
+    for (const int k : record->reads)
+        require(k == 0 || values_.at(size_t(k)).is_written, "an operation reads a value before it is written");
+    for (const int k : record->writes) {
+        require(k > 0 && !values_.at(size_t(k)).is_written, "every value is written once, the input never");
+        values_[size_t(k)].is_written = true;
+    }
+    steps_.push_back({std::move(record), std::move(operation)});
+}
+
+template <class T> void Engine<T>::finish(int prediction, long parameters, long statistics, bool trains) {
+    check(prediction, parameters, statistics);
+    if (trains) check_loss(prediction);
+    finished_ = true;
+    prediction_ = prediction;
+    trains_ = trains;
+    parameters_ = parameters;
+    statistics_ = statistics;
+    plan_values();
+    if (trains) plan_training();
+    plan_scratch();
+}
+
+// Validates what the kernels rely on.
+template <class T> void Engine<T>::check(int prediction, long parameters, long statistics) const {
+    require(!finished_ && max_samples_ >= 1 && values_.size() > 1, "the engine is empty or already finished");
+    require(values_.at(size_t(prediction)).is_written, "no operation writes the prediction");
+    const auto inside = [](const std::map<std::string, Place>& places, long size) {
+        return std::all_of(places.begin(), places.end(), [size](auto& p) { return p.second.stop <= size; });
+    };
+    require(parameters_end <= parameters, "an array lies outside of the vectors");
+    for (const Step& step : steps_)
+        require(inside(step.record->parameters, parameters) && inside(step.record->statistics, statistics),
+                "an operation lies outside of the vectors");
+}
+
+template <class T> void Engine<T>::check_loss(int prediction) const {
+    const long outputs = values_.at(size_t(prediction)).width;
+    const LossKind kind = loss.kind;
+    const size_t given = loss_numbers.size();
+    if (kind == LossKind::quantiles) {
+        require(given && outputs == long(given) * loss.target_width && !loss.classes,
+                "the target does not fit the loss");
+        require(loss.number >= 0 && loss.number < T(given), "the base must be one of the levels");
+        return;
+    }
+    require(loss.target_width == (loss.classes ? 1 : kind == LossKind::gaussian ? outputs / 2 : outputs) &&
+                (loss.classes || kind != LossKind::ordinal),
+            "the target does not fit the loss");
+    const size_t classes = kind == LossKind::ordinal ? size_t(outputs) + 1
+                           : kind == LossKind::binary ? 2 * size_t(outputs)
+                           : outputs == 1             ? 2
+                                                      : size_t(outputs);
+    require(!given || given == classes, "there must be one weight for each class");
+}
+
+// Gives values and their gradients memory.
+template <class T> void Engine<T>::plan_values() {
+    values_[size_t(prediction_)].learns = true;  // the loss writes its derivatives to it
+    can_read_samples_ = !steps_.empty() && steps_[0].operation->can_read_samples();
+    const auto size = [this](const Value<T>& v) { return max_samples_ * v.rows * v.ld; };
+    if (!can_read_samples_) values_[0].value = allocate(size(values_[0]));
+    for (Step& step : steps_)
+        for (const int k : step.record->writes) {
+            Value<T>& v = values_[size_t(k)];
+            v.value = step.operation->shares_value() ? step.record->input(0).value : allocate(size(v));
+        }
+    if (!trains_) return;
+    const auto give_gradient = [&](int k) {
+        PlannedValue& v = values_[size_t(k)];
+        if (v.learns && !v.gradient) v.gradient = allocate(size(v));
+    };
+    give_gradient(prediction_);
+    // From the last: what shares its output's gradient has one by then.
+    for (size_t s = steps_.size(); s-- > 0;)
+        for (const int k : steps_[s].record->reads)
+            if (steps_[s].operation->shares_gradient())
+                values_[size_t(k)].gradient = steps_[s].record->output(0).gradient;
+            else give_gradient(k);
+}
+
+// Gives the loss and the optimizer memory, and finds out which gradients they take in parts.
+template <class T> void Engine<T>::plan_training() {
+    gradient_.resize(size_t(parameters_ + PADDING));
+    targets_.resize(size_t(max_samples_ * loss.target_width + PADDING));
+    weights_.resize(size_t(max_samples_ + PADDING));
+    losses_.assign(size_t(max_samples_), 0);
+    loss.numbers = loss_numbers.empty() ? nullptr : loss_numbers.data();
+    trial_statistics_.resize(size_t(statistics_));
+    std::vector<long> in_parts;
+    for (const Step& step : steps_)
+        if (step.operation->in_parts(threads_) >= 0) in_parts.push_back(step.operation->in_parts(threads_));
+    descent.finish(parameters_, threads_, in_parts);
+    part_.resize(size_t(threads_));
+    for (auto& part : part_)
+        if (descent.by_parts() && !in_parts.empty()) part.resize(PART + PADDING);
+}
+
+template <class T> void Engine<T>::plan_scratch() {
+    long scratch = 0;
+    for (const Step& step : steps_) scratch = std::max(scratch, step.operation->scratch());
+    if (trains_) scratch = std::max(scratch, (4 * at(prediction_).width + 2 * loss.target_width + 4) * MAX_LANES);
+    sample_rows_.assign(size_t(max_samples_), nullptr);
+    pack_.resize(size_t(threads_));
+    scratch_.resize(size_t(threads_));
+    for (auto& pack : pack_) pack.resize(PACK + PADDING);
+    for (auto& s : scratch_) s.resize(size_t(scratch + PADDING));
+}
+
+// Running
+
+template <class T> void Engine<T>::require_room(long samples) const {
+    if (samples > max_samples_) throw std::length_error("the mini-batch is larger than the engine allows");
+}
+
+template <class T> void Engine<T>::begin(const Data& data) {
+    invalid_ = false;
+    error_ = nullptr;
+    rows_ = data.rows;
+    const SampleArray& x = data.x;
+    Value<T>& input = values_[0];
+    fits_ = input.rows == 1 && x.type == (sizeof(T) == 4 ? Dtype::float32 : Dtype::float64) &&
+            reinterpret_cast<uintptr_t>(x.data) % sizeof(T) == 0 && x.stride % long(sizeof(T)) == 0;
+    in_place_ = can_read_samples_ && fits_ && x.size * long(sizeof(T)) > SMALL;
+    // For gathered samples.
+    if (!in_place_ && !input.value) input.value = allocate(max_samples_ * input.rows * input.ld);
+}
+
+template <class T>
+Pass<T> Engine<T>::pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t) {
+    return {samples, step, training, w, statistics, gradient_.data(), t, threads_, pack_[size_t(t)].data(),
+            scratch_[size_t(t)].data(), in_place_ ? sample_rows_.data() : nullptr, &invalid_};
+}
+
+// Runs work(t) on every thread, and raises what a Python layer has raised.
+template <class T> template <class Work> void Engine<T>::in_threads(Barrier& barrier, Work work) {
+    stalls_.begin();
+    in_parallel(threads_, [&](int t) {
+        const FlushSubnormals guard;
+        work(t);
+    });
+    stalls_.end(barrier);
+    if (error_) std::rethrow_exception(error_);
+}
+
+template <class T>
+RunResult Engine<T>::run(T* w, T* statistics, const Data& data, long batch, uint64_t first_step, double seconds,
+                         double* losses, T* gradient, T* update) {
+    require_room(std::min(batch, data.rows));
+    const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+    // Steps between two readings of the clock.
+    const long every = parameters_ < 10000 && seconds > 0 ? 64 : 1;
+    begin(data);
+    Loop loop{w, statistics, gradient, update, data, batch, first_step, losses, Barrier(threads_),
+              std::vector<char>(size_t(threads_), 1)};
+    if (data.rows == 0) return loop.result;
+    in_threads(loop.barrier, [&](int t) {
+        for (long from = 0; !loop.stop; from += batch) {
+            const bool valid = take_step(loop, from, t);
+            if (t == 0) {
+                end_step(loop, from, valid);
+                loop.stop = loop.result.ending != Ending::complete || from + batch >= data.rows ||
+                            (seconds > 0 && stalls_.are_many(loop.barrier)) ||
+                            (loop.result.steps % every == 0 && std::chrono::steady_clock::now() >= end);
+            }
+            loop.barrier.wait();
+        }
+    });
+    return loop.result;
+}
+
+// One step of one thread; false if an input is invalid.
+template <class T> bool Engine<T>::take_step(Loop& loop, long from, int t) {
+    const long samples = std::min(loop.batch, loop.data.rows - from);
+    Pass<T> pass = this->pass(samples, loop.first_step + uint64_t(from / loop.batch), true, loop.w, loop.statistics, t);
+    if (descent.by_parts() && !loop.gradient) {
+        pass.sink = &descent;
+        pass.part = part_[size_t(t)].data();
+        descent.begin_step(kernels_, loop.w, t);
+    }
+    if (t == 0 && descent.has_line_search())
+        statistics_before_.assign(loop.statistics, loop.statistics + statistics_);
+    if (!derive(pass, loop.data, from, loop.barrier)) return false;
+    if (t == 0) loop.loss = mean_loss(samples);
+    loop.finite[size_t(t)] =
+        descent.step(kernels_, loop.w, gradient_.data(), loop.gradient, loop.update, t, loop.barrier, loop.loss,
+                     descent.has_line_search() ? loss_at(pass, loop, from) : nullptr);
+    loop.barrier.wait();
+    return true;
+}
+
+// Stores the step's loss, or why it failed.
+template <class T> void Engine<T>::end_step(Loop& loop, long, bool valid) {
+    if (invalid_ || error_) {
+        loop.result.ending = Ending::fault;
+        return;
+    }
+    const double value = valid ? loop.loss + descent.penalty : 0;
+    loop.losses[loop.result.steps] = value;
+    if (!std::isfinite(value) || std::count(loop.finite.begin(), loop.finite.end(), 0))
+        loop.result.ending = Ending::not_finite;
+    else ++loop.result.steps;
+}
+
+// The loss and gradient of the same mini-batch at trial weights.
+template <class T>
+typename Descent<T>::LossAt Engine<T>::loss_at(const Pass<T>& pass, Loop& loop, long from) {
+    return [pass, &loop, from, this](const T* trial_w, T* trial_g) {
+        Pass<T> trial = pass;
+        trial.w = trial_w;
+        trial.g = trial_g;
+        // Trials don't update the running statistics.
+        if (pass.t == 0) trial_statistics_ = statistics_before_;
+        trial.statistics = trial_statistics_.data();
+        derive(trial, loop.data, from, loop.barrier);
+        return mean_loss(pass.samples);
+    };
+}
+
+template <class T>
+double Engine<T>::differentiate(const T* w, T* statistics, const Data& data, uint64_t step, T* gradient, bool& valid) {
+    require_room(data.rows);
+    begin(data);
+    Barrier barrier(threads_);
+    in_threads(barrier, [&](int t) { derive(pass(data.rows, step, true, w, statistics, t), data, 0, barrier); });
+    valid = !invalid_;
+    std::memcpy(gradient, gradient_.data(), size_t(parameters_) * sizeof(T));
+    return mean_loss(data.rows);
+}
+
+template <class T> bool Engine<T>::predict(const T* w, T* statistics, const Data& data, T* predictions) {
+    begin(data);
+    const Value<T>& out = at(prediction_);
+    Barrier barrier(threads_);
+    bool stop = data.rows == 0;
+    if (stop) return true;
+    in_threads(barrier, [&](int t) {
+        for (long from = 0; from < data.rows && !stop; from += max_samples_) {
+            const Pass<T> pass = this->pass(std::min(max_samples_, data.rows - from), 0, false, w, statistics, t);
+            forward(pass, data, from, barrier);
+            const Range r = pass.rows(out);
+            for (long i = r.from; i < r.to; ++i)
+                kernels_.copy(out.width, out.value + i * out.ld, predictions + (from * out.rows + i) * out.width);
+            if (t == 0) stop = invalid_;
+            barrier.wait();
+        }
+    });
+    return !invalid_;
+}
+
+// Passes
+
+template <class T> void Engine<T>::forward(const Pass<T>& pass, const Data& data, long from, Barrier& barrier) {
+    read_samples(pass, data, from);
+    barrier.wait();
+    for (const Step& step : steps_) {
+        step.operation->forward(pass);
+        barrier.wait();
+    }
+}
+
+// Forward pass, loss and backward pass; false, after the loss, if an input is invalid.
+template <class T> bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier) {
+    forward(pass, data, from, barrier);
+    compute_loss(pass, data.weight.data);
+    barrier.wait();
+    if (invalid_) return false;
+    for (size_t k = steps_.size(); k-- > 0;) {
+        steps_[k].operation->backward(pass);
+        barrier.wait();
+    }
+    return true;
+}
+
+template <class T> void Engine<T>::compute_loss(const Pass<T>& pass, bool weighted) {
+    const Value<T>& out = at(prediction_);
+    const Range r = pass.share(pass.samples, kernels_.width);
+    LossWork<T> work = loss;
+    work.outputs = out.width;
+    work.z = out.value + r.from * out.ld;
+    work.z_ld = work.dz_ld = out.ld;
+    work.dz = out.gradient + r.from * out.ld;
+    work.target = targets_.data() + r.from * loss.target_width;
+    work.weight = weighted ? weights_.data() + r.from : nullptr;
+    work.batch = T(pass.samples);
+    work.losses = losses_.data() + r.from;
+    work.scratch = pass.scratch;
+    if (!kernels_.loss(work, r.count())) invalid_ = true;
+}
+
+template <class T> double Engine<T>::mean_loss(long samples) const {
+    double total = 0;
+    for (long i = 0; i < samples; ++i) total += losses_[size_t(i)];
+    return total / double(samples);
+}
+
+// Samples
+
+template <class T> void Engine<T>::read_samples(const Pass<T>& pass, const Data& data, long from) {
+    const Range r = pass.share(pass.samples, 1);
+    const Value<T>& input = values_[0];
+    if (fits_) {
+        locate(data.x, data.order, from, r);
+        if (!in_place_)
+            kernels_.gather(r.count(), input.width, sample_rows_.data() + r.from, input.value + r.from * input.ld,
+                            input.ld);
+    } else gather(data.x, data.order, from, r, input.rows, input.width, input.ld, input.value);
+    if (!trains_ || !pass.training) return;
+    gather(data.y, data.order, from, r, 1, loss.target_width, loss.target_width, targets_.data());
+    if (data.weight.data) gather(data.weight, data.order, from, r, 1, 1, 1, weights_.data());
+}
+
+template <class T>
+void Engine<T>::gather(const SampleArray& table, const int64_t* order, long from, Range r, long rows, long width, long ld,
+                       T* to) {
+    switch (table.type) {
+        case Dtype::float32: return gather_as<float>(table, order, from, r, rows, width, ld, to);
+        case Dtype::float64: return gather_as<double>(table, order, from, r, rows, width, ld, to);
+        case Dtype::uint8: return gather_as<uint8_t>(table, order, from, r, rows, width, ld, to);
+        case Dtype::int32: return gather_as<int32_t>(table, order, from, r, rows, width, ld, to);
+        case Dtype::int64: return gather_as<int64_t>(table, order, from, r, rows, width, ld, to);
+    }
+}
+
+// Sets the addresses of the samples only.
+template <class T> void Engine<T>::locate(const SampleArray& table, const int64_t* order, long from, Range r) {
+    for (long i = r.from; i < r.to; ++i) {
+        int64_t row = order ? order[from + i] : from + i;
+        if (row < 0 || row >= table.count) {
+            invalid_ = true;
+            row = 0;
+        }
+        sample_rows_[size_t(i)] = reinterpret_cast<const T*>(table.data + row * table.stride);
+        // Prefetches the next mini-batch's samples, if they are small.
+        const long next = from + i + (r.to - r.from);
+        if (order && threads_ == 1 && next < rows_ && table.size * long(sizeof(T)) <= SMALL) {
+            const char* ahead = table.data + order[next] * table.stride;
+            for (long at = 0; at < table.size * long(sizeof(T)); at += 64) __builtin_prefetch(ahead + at);
+        }
+    }
+}
+
+template <class T>
+template <class S>
+void Engine<T>::gather_as(const SampleArray& table, const int64_t* order, long from, Range r, long rows, long width, long ld,
+               T* to) {
+    for (long i = r.from; i < r.to; ++i) {
+        const int64_t row = order ? order[from + i] : from + i;
+        if (row < 0 || row >= table.count) {
+            invalid_ = true;
+            continue;
+        }
+        const S* sample = reinterpret_cast<const S*>(table.data + row * table.stride);
+        T* into = to + i * rows * ld;
+        for (long k = 0; k < rows; ++k, sample += width, into += ld)
+            for (long j = 0; j < width; ++j) into[j] = T(sample[j]);
+    }
+}
+
+template class Engine<float>;
+template class Engine<double>;
+
+}  // namespace chainrule

@@ -1,0 +1,111 @@
+// An operation of a network's program, as every file in ops/ defines one.
+//
+// A value is a layer's output for a mini-batch: each sample has `rows` rows (one for each position)
+// of `width` numbers, `ld` apart. An operation reads values and writes others; backward it reads
+// the gradients of its outputs and writes those of its inputs. A value with several readers goes
+// through a fork, which adds up their gradients. All threads run the same operations, each on its
+// share of every one, with a barrier in between.
+//
+// A file in ops/ is compiled once for each instruction set, in a namespace of its own. It must not
+// emit functions that another file may emit, too (inline functions and templates outside of that
+// namespace, such as those of std::vector): the linker keeps one of them, perhaps one that this
+// processor can't run. So what these files call here is always inlined, or defined in a file that
+// is compiled once (`emitted.cmake` checks it).
+#pragma once
+
+#include <cstdint>
+
+#include "settings.h"
+#include "share.h"
+
+namespace chainrule {
+
+template <class T> struct Value {
+    long rows, width, ld;
+    T* value = nullptr;
+    T* gradient = nullptr;
+    bool is_input = false;  // whether it is the network's input
+
+    // Whether rows follow each other without padding, so that nothing may be written beyond one.
+    // Otherwise whole vectors may be, as far as `ld`.
+    INLINE bool is_packed() const { return ld == width; }
+};
+
+// Takes gradients of parameters that are finished; without one they are kept.
+template <class T> struct GradientSink {
+    virtual ~GradientSink();
+    // g has the gradient of parameters [from, to), and may be overwritten afterwards.
+    virtual void take(const T* g, long from, long to, int t) = 0;
+};
+// Numbers of a gradient that a sink takes at a time: half of a core's L2 cache.
+constexpr long PART = 100 * 1024;
+
+// One mini-batch's forward and backward pass, as one thread sees it.
+template <class T> struct Pass {
+    long samples;
+    uint64_t step;
+    bool training;
+    const T* w;     // parameters
+    T* statistics;
+    T* g;           // gradient of the parameters
+    int t, threads;
+    T* pack;        // this thread's scratch for matrix products
+    T* scratch;     // this thread's scratch for an operation
+    const T* const* sample_rows;  // addresses of the input's samples if they are read in place, or null
+    void* invalid;                // see report_invalid
+    GradientSink<T>* sink = nullptr;
+    T* part = nullptr;            // this thread's scratch for PART numbers of a gradient, with a sink
+
+    // This thread's share of the rows of a value, or of anything else.
+    INLINE Range rows(const Value<T>& v, long unit = 1) const { return share(samples * v.rows, unit); }
+    INLINE Range share(long count, long unit) const { return chainrule::share(count, unit, t, threads); }
+    // Reports that an input is invalid; the Python definition then says why.
+    void report_invalid() const;
+};
+
+// An operation as Python describes it.
+template <class T> struct Record : Settings {
+    virtual long inputs() const = 0;
+    virtual long outputs() const = 0;
+    virtual const Value<T>& input(long k = 0) const = 0;
+    virtual const Value<T>& output(long k = 0) const = 0;
+    // Whether the gradient of an input is wanted.
+    virtual bool wants(long k = 0) const = 0;
+    // Where an array of this size begins in the flat vector.
+    virtual bool has_parameter(const char* name) const = 0;
+    virtual long parameter(const char* name, long size) const = 0;
+    virtual long statistic(const char* name, long size) const = 0;
+    // Samples of the largest mini-batch, and memory that lives as long as the engine.
+    virtual long max_samples() const = 0;
+    virtual T* memory(long count) const = 0;
+};
+
+template <class T> struct Operation {
+    virtual ~Operation();
+    virtual void forward(const Pass<T>&) = 0;
+    virtual void backward(const Pass<T>&) {}
+    virtual long scratch() const { return 0; }  // numbers of scratch per thread
+    // Whether it can read the input's samples in place, as the first operation.
+    virtual bool can_read_samples() const { return false; }
+    // Whether its inputs share its output's gradient, or its outputs its input's memory.
+    virtual bool shares_gradient() const { return false; }
+    virtual bool shares_value() const { return false; }
+    // Where the parameter begins whose gradient it gives to a sink in parts; -1: it has none.
+    virtual long in_parts(int /*threads*/) const { return -1; }
+};
+
+extern template struct GradientSink<float>;
+extern template struct GradientSink<double>;
+extern template struct Pass<float>;
+extern template struct Pass<double>;
+extern template struct Operation<float>;
+extern template struct Operation<double>;
+
+}  // namespace chainrule
+
+// Ends a file: the operation's name is the file's.
+#define REGISTER_OP(name, Class)                                                               \
+    namespace chainrule::CHAINRULE_ISA {                                                       \
+    Operation<float>* operation_##name(const Record<float>& r) { return new Class<float>(r); } \
+    Operation<double>* operation_##name(const Record<double>& r) { return new Class<double>(r); } \
+    }

@@ -1,0 +1,77 @@
+"""Rewrites of a program: each takes one and returns one that computes the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from chainrule.engine.lowering.records import Op, Program, Value
+
+
+def reshape_input(program: Program) -> Program:
+    """The input can be read in any shape, so nothing has to reshape it."""
+    while program.ops and program.ops[0].name == "reshape" and program.ops[0].inputs == (0,):
+        first, *rest = program.ops
+        (flat,) = first.outputs
+        if program.readers[0] > 1 or flat == program.prediction:
+            break
+        ops = [replace(op, inputs=tuple(0 if k == flat else k for k in op.inputs)) for op in rest]
+        program = replace(program, values=(program.values[flat], *program.values[1:]), ops=tuple(ops))
+    return program
+
+
+def fuse_relu(program: Program) -> Program:
+    """A Dense computes the ReLU after it, if another Dense follows, which multiplies the derivative
+    by the ReLU's slope.
+    """
+    ops = list(program.ops)
+    k = 0
+    while k + 2 < len(ops):
+        dense, relu, after = ops[k : k + 3]
+        chained = relu.inputs == dense.outputs and after.inputs == relu.outputs
+        is_relu = relu.name == "activation" and relu.settings["function"] == "relu"
+        alone = all(program.readers[op.outputs[0]] == 1 for op in (dense, relu))
+        if dense.name == after.name == "dense" and is_relu and chained and alone:
+            cost = dense.cost + relu.cost
+            fused = replace(dense, outputs=relu.outputs, settings={**dense.settings, "relu": True}, cost=cost)
+            ops[k : k + 3] = [fused, replace(after, settings={**after.settings, "slope": True})]
+        k += 1
+    return replace(program, ops=tuple(ops))
+
+
+def flatten_prediction(program: Program) -> Program:
+    """Losses read each sample's outputs as one row."""
+    y = program.values[program.prediction]
+    if len(y.shape) == 1:
+        return program
+    number = len(program.values)
+    reshape = Op("reshape", (program.prediction,), (number,))
+    flat = Value((math.prod(y.shape),), learns=True)
+    return Program((*program.values, flat), (*program.ops, reshape), number)
+
+
+def fork(program: Program) -> Program:
+    """Every reader of a value gets a copy of its own in the same memory; a fork after the operation
+    that writes the value adds up their gradients.
+    """
+    values, copies = list(program.values), {}
+    for k, count in program.readers.items():
+        if count > 1:
+            copies[k] = list(range(len(values), len(values) + count))
+            values += [values[k]] * count
+    forks = {k: Op("fork", (k,), tuple(own)) for k, own in copies.items()}
+    left = {k: list(own) for k, own in copies.items()}
+
+    def of_its_own(k: int) -> int:
+        return left[k].pop(0) if k in left else k
+
+    ops = [forks[0]] if 0 in forks else []
+    for op in program.ops:
+        ops.append(replace(op, inputs=tuple(of_its_own(k) for k in op.inputs)))
+        ops += [forks[k] for k in op.outputs if k in forks]
+    return Program(tuple(values), tuple(ops), of_its_own(program.prediction))
+
+
+REWRITES: tuple[Callable[[Program], Program], ...] = (reshape_input, fuse_relu, flatten_prediction, fork)
+"""All of them, in order."""
