@@ -96,7 +96,7 @@ template <class T>
 Data data_of(const Engine<T>& e, const nb::object& x, const nb::object& y, const nb::object& weight,
              const nb::object& order) {
     Data data = input_of(e, x);
-    data.y = samples_of(y, "y", e.loss.target_width);
+    data.y = samples_of(y, "y", e.target_width());
     require_length("y", data.y.count, data.x.count);
     if (!weight.is_none()) {
         data.weight = samples_of(weight, "weight", 1);

@@ -31,7 +31,7 @@ template <class T> int Engine<T>::value(long rows, long width, bool learns) {
 }
 
 template <class T> void Engine<T>::add(std::unique_ptr<BoundRecord<T>> record) {
-    std::unique_ptr<Operation<T>> operation(kernels_.operation(record->kind.c_str(), *record));
+    std::unique_ptr<Operation<T>> operation(library_->operation(record->kind.c_str(), *record));
     if (!operation) throw std::invalid_argument("there is no operation " + record->kind);
     add(std::move(record), std::move(operation));
 }
@@ -48,9 +48,21 @@ void Engine<T>::add(std::unique_ptr<BoundRecord<T>> record, std::unique_ptr<Oper
     steps_.push_back({std::move(record), std::move(operation)});
 }
 
+template <class T>
+void Engine<T>::set_loss(std::unique_ptr<Stored<Settings>> settings, long target_width, bool classes) {
+    loss_.reset(library_->loss(settings->kind.c_str(), *settings));
+    if (!loss_) throw std::invalid_argument("there is no loss " + settings->kind);
+    loss_settings_ = std::move(settings);
+    target_width_ = target_width;
+    by_class_ = classes;
+}
+
 template <class T> void Engine<T>::finish(int prediction, long parameters, long statistics, bool trains) {
     check(prediction, parameters, statistics);
-    if (trains) check_loss(prediction);
+    if (trains) {
+        require(bool(loss_), "the engine has no loss");
+        loss_->check(values_.at(size_t(prediction)).width, target_width_, by_class_);
+    }
     finished_ = true;
     prediction_ = prediction;
     trains_ = trains;
@@ -72,26 +84,6 @@ template <class T> void Engine<T>::check(int prediction, long parameters, long s
     for (const Step& step : steps_)
         require(inside(step.record->parameters, parameters) && inside(step.record->statistics, statistics),
                 "an operation lies outside of the vectors");
-}
-
-template <class T> void Engine<T>::check_loss(int prediction) const {
-    const long outputs = values_.at(size_t(prediction)).width;
-    const LossKind kind = loss.kind;
-    const size_t given = loss_numbers.size();
-    if (kind == LossKind::quantiles) {
-        require(given && outputs == long(given) * loss.target_width && !loss.classes,
-                "the target does not fit the loss");
-        require(loss.number >= 0 && loss.number < T(given), "the base must be one of the levels");
-        return;
-    }
-    require(loss.target_width == (loss.classes ? 1 : kind == LossKind::gaussian ? outputs / 2 : outputs) &&
-                (loss.classes || kind != LossKind::ordinal),
-            "the target does not fit the loss");
-    const size_t classes = kind == LossKind::ordinal ? size_t(outputs) + 1
-                           : kind == LossKind::binary ? 2 * size_t(outputs)
-                           : outputs == 1             ? 2
-                                                      : size_t(outputs);
-    require(!given || given == classes, "there must be one weight for each class");
 }
 
 // Gives values and their gradients memory.
@@ -122,15 +114,14 @@ template <class T> void Engine<T>::plan_values() {
 // Gives the loss and the optimizer memory, and finds out which gradients they take in parts.
 template <class T> void Engine<T>::plan_training() {
     gradient_.resize(size_t(parameters_ + PADDING));
-    targets_.resize(size_t(max_samples_ * loss.target_width + PADDING));
+    targets_.resize(size_t(max_samples_ * target_width_ + PADDING));
     weights_.resize(size_t(max_samples_ + PADDING));
     losses_.assign(size_t(max_samples_), 0);
-    loss.numbers = loss_numbers.empty() ? nullptr : loss_numbers.data();
     trial_statistics_.resize(size_t(statistics_));
     std::vector<long> in_parts;
     for (const Step& step : steps_)
         if (step.operation->in_parts(threads_) >= 0) in_parts.push_back(step.operation->in_parts(threads_));
-    descent.finish(parameters_, threads_, in_parts);
+    descent.finish(parameters_, in_parts);
     part_.resize(size_t(threads_));
     for (auto& part : part_)
         if (descent.by_parts() && !in_parts.empty()) part.resize(PART + PADDING);
@@ -139,7 +130,7 @@ template <class T> void Engine<T>::plan_training() {
 template <class T> void Engine<T>::plan_scratch() {
     long scratch = 0;
     for (const Step& step : steps_) scratch = std::max(scratch, step.operation->scratch());
-    if (trains_) scratch = std::max(scratch, (4 * at(prediction_).width + 2 * loss.target_width + 4) * MAX_LANES);
+    if (trains_) scratch = std::max(scratch, (4 * at(prediction_).width + 2 * target_width_ + 4) * MAX_LANES);
     sample_rows_.assign(size_t(max_samples_), nullptr);
     pack_.resize(size_t(threads_));
     scratch_.resize(size_t(threads_));
@@ -216,14 +207,14 @@ template <class T> bool Engine<T>::take_step(Loop& loop, long from, int t) {
     if (descent.by_parts() && !loop.gradient) {
         pass.sink = &descent;
         pass.part = part_[size_t(t)].data();
-        descent.begin_step(kernels_, loop.w, t);
+        descent.begin_step(loop.w, t);
     }
     if (t == 0 && descent.has_line_search())
         statistics_before_.assign(loop.statistics, loop.statistics + statistics_);
     if (!derive(pass, loop.data, from, loop.barrier)) return false;
     if (t == 0) loop.loss = mean_loss(samples);
     loop.finite[size_t(t)] =
-        descent.step(kernels_, loop.w, gradient_.data(), loop.gradient, loop.update, t, loop.barrier, loop.loss,
+        descent.step(loop.w, gradient_.data(), loop.gradient, loop.update, t, loop.barrier, loop.loss,
                      descent.has_line_search() ? loss_at(pass, loop, from) : nullptr);
     loop.barrier.wait();
     return true;
@@ -280,7 +271,7 @@ template <class T> bool Engine<T>::predict(const T* w, T* statistics, const Data
             forward(pass, data, from, barrier);
             const Range r = pass.rows(out);
             for (long i = r.from; i < r.to; ++i)
-                kernels_.copy(out.width, out.value + i * out.ld, predictions + (from * out.rows + i) * out.width);
+                library_->copy(out.width, out.value + i * out.ld, predictions + (from * out.rows + i) * out.width);
             if (t == 0) stop = invalid_;
             barrier.wait();
         }
@@ -314,18 +305,21 @@ template <class T> bool Engine<T>::derive(const Pass<T>& pass, const Data& data,
 
 template <class T> void Engine<T>::compute_loss(const Pass<T>& pass, bool weighted) {
     const Value<T>& out = at(prediction_);
-    const Range r = pass.share(pass.samples, kernels_.width);
-    LossWork<T> work = loss;
-    work.outputs = out.width;
-    work.z = out.value + r.from * out.ld;
-    work.z_ld = work.dz_ld = out.ld;
-    work.dz = out.gradient + r.from * out.ld;
-    work.target = targets_.data() + r.from * loss.target_width;
-    work.weight = weighted ? weights_.data() + r.from : nullptr;
-    work.batch = T(pass.samples);
-    work.losses = losses_.data() + r.from;
-    work.scratch = pass.scratch;
-    if (!kernels_.loss(work, r.count())) invalid_ = true;
+    const Range r = pass.share(pass.samples, library_->width());
+    LossBatch<T> batch;
+    batch.samples = r.count();
+    batch.outputs = out.width;
+    batch.target_width = target_width_;
+    batch.classes = by_class_;
+    batch.z = out.value + r.from * out.ld;
+    batch.z_ld = batch.dz_ld = out.ld;
+    batch.dz = out.gradient + r.from * out.ld;
+    batch.target = targets_.data() + r.from * target_width_;
+    batch.weight = weighted ? weights_.data() + r.from : nullptr;
+    batch.whole = T(pass.samples);
+    batch.losses = losses_.data() + r.from;
+    batch.scratch = pass.scratch;
+    if (!loss_->compute(batch)) invalid_ = true;
 }
 
 template <class T> double Engine<T>::mean_loss(long samples) const {
@@ -342,11 +336,11 @@ template <class T> void Engine<T>::read_samples(const Pass<T>& pass, const Data&
     if (fits_) {
         locate(data.x, data.order, from, r);
         if (!in_place_)
-            kernels_.gather(r.count(), input.width, sample_rows_.data() + r.from, input.value + r.from * input.ld,
+            library_->gather(r.count(), input.width, sample_rows_.data() + r.from, input.value + r.from * input.ld,
                             input.ld);
     } else gather(data.x, data.order, from, r, input.rows, input.width, input.ld, input.value);
     if (!trains_ || !pass.training) return;
-    gather(data.y, data.order, from, r, 1, loss.target_width, loss.target_width, targets_.data());
+    gather(data.y, data.order, from, r, 1, target_width_, target_width_, targets_.data());
     if (data.weight.data) gather(data.weight, data.order, from, r, 1, 1, 1, weights_.data());
 }
 

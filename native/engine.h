@@ -85,19 +85,26 @@ template <class T> struct BoundRecord final : Stored<Record<T>> {
 
 template <class T> class Engine {
   public:
-    Engine(const Kernels<T>& kernels, long max_samples, int threads)
-        : kernels_(kernels), max_samples_(max_samples), threads_(threads < 1 ? 1 : threads) {}
+    Engine(std::unique_ptr<Library<T>> library, long max_samples, int threads)
+        : library_(std::move(library)), max_samples_(max_samples), threads_(threads < 1 ? 1 : threads),
+          descent(*library_, threads_) {}
 
+  private:
+    std::unique_ptr<Library<T>> library_;
+    long max_samples_, parameters_ = 0, statistics_ = 0;
+    int threads_, prediction_ = 0;
+
+  public:
     Descent<T> descent;
-    LossWork<T> loss{};
-    std::vector<T> loss_numbers;  // see LossWork
     long parameters_end = 0;      // how many parameters the optimizer expects
     std::shared_ptr<void> lent;   // keeps the arrays of the optimizer's state alive during a run
 
     // Building: values and operations, in the order of execution, then `finish`.
     int value(long rows, long width, bool learns);
-    void add(std::unique_ptr<BoundRecord<T>> record);
+    void add(std::unique_ptr<BoundRecord<T>> record);  // by its name
     void add(std::unique_ptr<BoundRecord<T>> record, std::unique_ptr<Operation<T>> operation);
+    // The loss of targets of this width, which are class indices or numbers.
+    void set_loss(std::unique_ptr<Stored<Settings>> settings, long target_width, bool classes);
     // Completes the program: value 0 is the input, value `prediction` the prediction.
     void finish(int prediction, long parameters, long statistics, bool trains);
 
@@ -126,11 +133,12 @@ template <class T> class Engine {
     long parameters() const { return parameters_; }
     long statistics() const { return statistics_; }
     long input_size() const { return values_.at(0).rows * values_.at(0).width; }
+    long target_width() const { return target_width_; }
     long output_size() const { return at(prediction_).rows * at(prediction_).width; }
     int prediction() const { return prediction_; }
     bool finished() const { return finished_; }
     bool trains() const { return finished_ && trains_; }
-    const char* processor() const { return kernels_.name; }
+    const char* processor() const { return library_->name(); }
     bool hindered() const { return stalls_.hindered(); }  // in the last run, by other programs
 
   private:
@@ -156,9 +164,10 @@ template <class T> class Engine {
         RunResult result{0, Ending::complete};
     };
 
-    const Kernels<T>& kernels_;
-    long max_samples_, parameters_ = 0, statistics_ = 0;
-    int threads_, prediction_ = 0;
+    std::unique_ptr<Stored<Settings>> loss_settings_;
+    std::unique_ptr<Loss<T>> loss_;
+    long target_width_ = 0;
+    bool by_class_ = false;
     Stalls stalls_;
     bool trains_ = false, finished_ = false;
     // Set in the forward pass, read by all threads after a barrier.
@@ -178,7 +187,6 @@ template <class T> class Engine {
     std::vector<const T*> sample_rows_;  // addresses of the mini-batch's samples
 
     void check(int prediction, long parameters, long statistics) const;
-    void check_loss(int prediction) const;
     void plan_values();
     void plan_training();
     void plan_scratch();

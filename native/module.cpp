@@ -9,16 +9,17 @@
 #include <string>
 
 #include "arguments.h"
+#include "schedules.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace chainrule {
 
-#define CHAINRULE_DECLARE(isa)             \
-    namespace isa {                        \
-    const Kernels<float>& table(float);    \
-    const Kernels<double>& table(double);  \
+#define CHAINRULE_DECLARE(isa)        \
+    namespace isa {                   \
+    Library<float>* library(float);   \
+    Library<double>* library(double); \
     }
 CHAINRULE_DECLARE(baseline)
 #if defined(CHAINRULE_X86)
@@ -41,17 +42,47 @@ std::vector<std::string> processors() {
     return names;
 }
 
-template <class T> const Kernels<T>& kernels_for(const std::string& processor) {
+template <class T> std::unique_ptr<Library<T>> library_for(const std::string& processor) {
     for (const std::string& name : processors()) {
         if (!processor.empty() && name != processor) continue;
 #if defined(CHAINRULE_X86)
-        if (name == "avx512") return avx512::table(T());
-        if (name == "avx2") return avx2::table(T());
+        if (name == "avx512") return std::unique_ptr<Library<T>>(avx512::library(T()));
+        if (name == "avx2") return std::unique_ptr<Library<T>>(avx2::library(T()));
 #endif
-        return baseline::table(T());
+        return std::unique_ptr<Library<T>>(baseline::library(T()));
     }
     throw std::invalid_argument("this processor does not support " + processor);
 }
+
+// A list of numbers or of whole numbers, which may have 64 bits.
+Setting setting_of(const nb::handle& value, const std::string& name) {
+    Setting s;
+    if (nb::try_cast(value, s.text, false)) s.is_text = true;
+    else if (nb::isinstance<nb::sequence>(value))
+        for (const nb::handle number : nb::borrow<nb::sequence>(value)) {
+            if (nb::isinstance<nb::int_>(number))
+                s.whole_numbers.push_back(int64_t(PyLong_AsUnsignedLongLongMask(number.ptr())));
+            s.numbers.push_back(nb::cast<double>(number));
+        }
+    else {
+        require(nb::try_cast(value, s.number), name + " must be a number, a text or a list of numbers");
+        s.is_number = true;
+    }
+    return s;
+}
+
+SettingsByName settings_of(const nb::dict& settings) {
+    SettingsByName by_name;
+    for (const auto& [key, value] : settings) {
+        const std::string name = nb::cast<std::string>(key);
+        by_name[name] = setting_of(value, name);
+    }
+    return by_name;
+}
+
+struct NamedSchedule {
+    Rates rates;
+};
 
 template <class T> nb::object matrix(T* data, long rows, long width, long ld) {
     if (!data) return nb::none();
@@ -77,20 +108,17 @@ template <class T> struct Bindings {
     using E = Engine<T>;
     using Indices = std::vector<int>;
 
-    static void stage(E& e, int rule, std::vector<double> numbers, std::vector<int> on,
-                      std::shared_ptr<Schedule> schedule) {
-        require(rule >= 0 && rule <= int(Rule::line_search), "unknown rule");
-        DescentStage<T> stage;
-        stage.rule = Rule(rule);
-        const Needs needs = needs_of(stage.rule);
-        require(numbers.size() >= size_t(needs.numbers), "the stage lacks hyperparameters");
-        require(stage.rule != Rule::lbfgs || numbers[0] >= 1, "L-BFGS must remember at least one step");
+    // The schedule is a Schedule, a Table or None.
+    static void stage(E& e, const std::string& name, const nb::dict& settings, std::vector<int> on,
+                      nb::object schedule) {
         require(on.empty() || on.size() == e.descent.arrays.size(),
                 "the stage's mask must have one entry for each array");
-        stage.n = std::move(numbers);
-        stage.on.assign(on.begin(), on.end());
-        if (schedule) stage.schedule = *schedule;
-        e.descent.stages.push_back(std::move(stage));
+        auto stored = std::make_unique<Stored<Settings>>(name, settings_of(settings));
+        if (nb::isinstance<Table>(schedule)) {
+            auto table = nb::cast<std::shared_ptr<Table>>(schedule);
+            stored->schedule = [table](long count) { return (*table)(count); };
+        } else if (!schedule.is_none()) stored->schedule = nb::cast<NamedSchedule&>(schedule).rates;
+        e.descent.add(std::move(stored), std::vector<char>(on.begin(), on.end()));
     }
 
     // Lends each stage's state for the next run: ([vectors], count, scale). References are held
@@ -102,8 +130,8 @@ template <class T> struct Bindings {
         auto& stages = e.descent.stages;
         require_length("the optimizer's state", long(state.size()), long(stages.size()));
         for (size_t k = 0; k < stages.size(); ++k) {
-            DescentStage<T>& stage = stages[k];
-            const Needs needs = needs_of(stage.rule);
+            Stage<T>& first = stages[k].at(0);
+            const Needs needs = first.needs();
             const std::string name = "stage " + std::to_string(k) + "'s ";
             nb::tuple own;
             require(nb::try_cast(state[k], own, false) && own.size() == 3,
@@ -111,12 +139,16 @@ template <class T> struct Bindings {
             nb::list vectors;
             require(nb::try_cast(own[0], vectors, false), name + "vectors must be a list");
             require_length("the list of " + name + "vectors", long(vectors.size()), needs.vectors);
-            for (int slot = 0; slot < needs.vectors; ++slot) {
-                const long rows = stage.rule == Rule::lbfgs && slot < 2 ? long(stage.n[0]) : 1;
-                stage.state[slot] = vector_of<T>(keep(vectors[size_t(slot)]), name + "vector", rows * e.parameters());
+            for (int slot = 0; slot < needs.vectors; ++slot)
+                first.state[slot] = vector_of<T>(keep(vectors[size_t(slot)]), name + "vector",
+                                                 first.rows(slot) * e.parameters());
+            first.count = number_of<int64_t>(keep(own[1]), name + "count", needs.count);
+            first.scale = number_of<double>(keep(own[2]), name + "scale", needs.scale);
+            for (const auto& other : stages[k].own) {
+                std::copy(first.state, first.state + 4, other->state);
+                other->count = first.count;
+                other->scale = first.scale;
             }
-            stage.count = number_of<int64_t>(keep(own[1]), name + "count", needs.count);
-            stage.scale = number_of<double>(keep(own[2]), name + "scale", needs.scale);
         }
         e.lent = lent;
     }
@@ -172,15 +204,6 @@ template <class T> struct Bindings {
         return e.predict(to_w, to_statistics, data, to);
     }
 
-    static void table(E& e, size_t stage, long first, const std::vector<double>& rates) {
-        require(stage < e.descent.stages.size(), "unknown stage");
-        Schedule& schedule = e.descent.stages[stage].schedule;
-        require(schedule.kind == Schedule::table && !rates.empty(),
-                "the stage's schedule is no table, or there are no rates");
-        schedule.n.assign(1, double(first));
-        schedule.n.insert(schedule.n.end(), rates.begin(), rates.end());
-    }
-
     static void arrays(E& e, const std::vector<std::tuple<long, long, long>>& arrays) {
         for (const auto& [from, to, columns] : arrays) {
             require(0 <= from && from <= to && columns >= 0, "an array lies outside of the parameters");
@@ -201,33 +224,6 @@ template <class T> struct Bindings {
         const Value<T>& v = e.at(e.prediction());
         return nb::make_tuple(matrix(v.value, samples * v.rows, v.width, v.ld),
                               matrix(v.gradient, samples * v.rows, v.width, v.ld));
-    }
-
-    // A list of numbers or of whole numbers, which may have 64 bits.
-    static Setting setting_of(const nb::handle& value, const std::string& name) {
-        Setting s;
-        nb::list list;
-        if (nb::try_cast(value, s.text, false)) s.is_text = true;
-        else if (nb::try_cast(value, list, false))
-            for (const nb::handle number : list) {
-                if (nb::isinstance<nb::int_>(number))
-                    s.whole_numbers.push_back(int64_t(PyLong_AsUnsignedLongLongMask(number.ptr())));
-                s.numbers.push_back(nb::cast<double>(number));
-            }
-        else {
-            require(nb::try_cast(value, s.number), name + " must be a number, a text or a list of numbers");
-            s.is_number = true;
-        }
-        return s;
-    }
-
-    static SettingsByName settings_of(const nb::dict& settings) {
-        SettingsByName by_name;
-        for (const auto& [key, value] : settings) {
-            const std::string name = nb::cast<std::string>(key);
-            by_name[name] = setting_of(value, name);
-        }
-        return by_name;
     }
 
     using Places = std::map<std::string, std::pair<long, long>>;
@@ -294,25 +290,19 @@ template <class T> struct Bindings {
     static void bind(nb::module_& m, const char* name) {
         nb::class_<E>(m, name)
             .def("__init__", [](E* e, const std::string& processor, long max_samples, int threads) {
-                new (e) E(kernels_for<T>(processor), max_samples, threads);
+                new (e) E(library_for<T>(processor), max_samples, threads);
             }, "processor"_a, "most_samples"_a, "threads"_a)
             .def_prop_ro("processor", &E::processor)
             .def_prop_ro("hindered", &E::hindered, "Whether other programs hindered the threads of the last run.")
             .def("value", &E::value)
             .def("op", &op, "name"_a, "inputs"_a, "outputs"_a, "wants"_a, "parameters"_a, "statistics"_a, "settings"_a)
             .def("python_op", &python_op)
-            .def("loss", [](E& e, int kind, double number, const std::vector<double>& numbers, bool classes,
-                            long target_width) {
-                e.loss.kind = LossKind(kind);
-                e.loss.number = T(number);
-                e.loss.classes = classes;
-                e.loss.target_width = target_width;
-                e.loss_numbers.assign(numbers.begin(), numbers.end());
-            })
+            .def("loss", [](E& e, const std::string& name, const nb::dict& settings, long target_width, bool classes) {
+                e.set_loss(std::make_unique<Stored<Settings>>(name, settings_of(settings)), target_width, classes);
+            }, "name"_a, "settings"_a, "target_width"_a, "classes"_a)
             .def("arrays", &arrays)
             .def("penalty", &penalty)
-            .def("stage", &stage, "rule"_a, "numbers"_a, "on"_a, "schedule"_a.none())
-            .def("table", &table)
+            .def("stage", &stage, "name"_a, "settings"_a, "on"_a, "schedule"_a.none())
             .def("finish", &E::finish)
             .def("lend", &lend)
             .def("run", &run, nb::arg("parameters"), nb::arg("statistics"), nb::arg("x"), nb::arg("y"),
@@ -329,18 +319,20 @@ template <class T> struct Bindings {
 NB_MODULE(_native, m) {
     m.doc() = "The compiled kernels and the training loop over them. Used only by chainrule.engine.native.";
     m.def("processors", &processors);
-    nb::class_<Schedule>(m, "Schedule")
-        .def("__init__", [](Schedule* s, int kind, double rate, std::vector<double> numbers,
-                            std::shared_ptr<Schedule> then) {
-            require(kind >= 0 && kind <= Schedule::table, "unknown schedule");
-            Schedule schedule{Schedule::Kind(kind), rate, std::move(numbers), std::move(then)};
-            require(schedule.n.size() >= schedule.needed(), "the schedule lacks hyperparameters");
-            require(kind != Schedule::step || schedule.n[0] >= 1,
-                    "a step schedule needs steps of at least one update");
-            require(kind != Schedule::warm_up || schedule.then, "a warm-up needs a schedule to follow it");
-            new (s) Schedule(std::move(schedule));
-        }, "kind"_a, "rate"_a, "numbers"_a, "then"_a.none())
-        .def("__call__", &Schedule::operator());
+    nb::class_<NamedSchedule>(m, "Schedule")
+        .def("__init__", [](NamedSchedule* s, const std::string& name, const nb::dict& settings, nb::object then) {
+            const Stored<Settings> stored(name, settings_of(settings));
+            new (s) NamedSchedule{make_schedule(stored, then.is_none() ? Rates() : nb::cast<NamedSchedule&>(then).rates)};
+        }, "name"_a, "settings"_a, "then"_a.none())
+        .def("__call__", [](const NamedSchedule& s, long count) { return s.rates(count); });
+    nb::class_<Table>(m, "Table")
+        .def(nb::init<>())
+        .def("fill", [](Table& table, long first, std::vector<double> rates) {
+            require(!rates.empty(), "there are no rates");
+            table.first = first;
+            table.rates = std::move(rates);
+        })
+        .def("__call__", &Table::operator());
     Bindings<float>::bind(m, "Engine32");
     Bindings<double>::bind(m, "Engine64");
 }

@@ -1,6 +1,7 @@
 // Settings and records as the engine stores them.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -25,6 +26,7 @@ using SettingsByName = std::map<std::string, Setting>;
 template <class Base> struct Stored : Base {
     std::string kind;
     SettingsByName settings;
+    std::function<double(long)> schedule;
     Stored(std::string kind, SettingsByName settings) : kind(std::move(kind)), settings(std::move(settings)) {}
 
     bool has(const char* name) const override { return settings.count(name) > 0; }
@@ -46,6 +48,10 @@ template <class Base> struct Stored : Base {
     List<double> numbers(const char* name) const override {
         const auto& list = at(name).numbers;
         return {list.data(), long(list.size())};
+    }
+    double rate(long updates) const override {
+        if (!schedule) fail("has no schedule");
+        return schedule(updates);
     }
 
   protected:

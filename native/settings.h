@@ -20,6 +20,8 @@ struct Settings {
     virtual const char* text(const char* name) const = 0;
     virtual List<int64_t> whole_numbers(const char* name) const = 0;
     virtual List<double> numbers(const char* name) const = 0;
+    // The learning rate after this many updates, by the schedule of the settings.
+    virtual double rate(long updates) const = 0;
 };
 
 // Throws std::invalid_argument unless the condition holds.

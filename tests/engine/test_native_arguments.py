@@ -6,7 +6,6 @@ import pytest
 from chainrule import losses
 from chainrule.descent import optimizer
 from chainrule.engine import Batches, Problem, native
-from chainrule.engine.lowering.loss import LOSSES
 from chainrule.engine.native import NativeEngine, _padded
 from chainrule.network import Network
 from engines import needs_native
@@ -262,36 +261,62 @@ def test_stages_penalties_tables_and_schedules_are_validated(call):
     with pytest.raises(ValueError, match="whole rows"):
         engine.arrays([(0, 5, 2)])
     engine.arrays([(0, 6, 2)])
-    for rule, numbers, on in ((12, [0.9], []), (23, [0.0], []), (99, [], []), (-1, [], []), (0, [], [1, 1])):
-        with pytest.raises(ValueError, match=r"stage|rule|L-BFGS"):
-            engine.stage(rule, numbers, on, None)
+    moments = {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8}
+    for name, settings, on in (
+        ("adam", {"beta1": 0.9}, []),
+        ("adam", moments, [1, 1]),
+        ("lbfgs", {"memory": 0}, []),
+        ("adan", moments, []),
+    ):
+        with pytest.raises(ValueError, match=r"stage|lacks the setting|L-BFGS"):
+            engine.stage(name, settings, on, None)
+    engine.stage("adam", moments, [1], None)
     with pytest.raises(ValueError, match="list of arrays"):
         engine.penalty(0.1, 0.1, [1, 1])
-    for stage, rates in ((0, [0.1]), (99, [0.1])):
-        with pytest.raises(ValueError, match=r"no table|unknown stage"):
-            call.engine.table(stage, 0, rates)
-    for kind, numbers in ((1, []), (1, [0.0, 0.5]), (3, [1.0]), (5, [3.0]), (6, []), (7, [0.0]), (8, []), (-1, [])):
-        with pytest.raises(ValueError, match=r"schedule|warm-up"):
-            native.native.Schedule(kind, 0.1, numbers, None)
+    with pytest.raises(ValueError, match="no rates"):
+        native.native.Table().fill(0, [])
+    for name, settings in (
+        ("step", {}),
+        ("step", {"every": 0.0, "factor": 0.5}),
+        ("cosine", {"steps": 1.0}),
+        ("warm_up", {"warmup": 3.0}),
+        ("one_cycle", {}),
+        ("stairs", {"steps": 1.0}),
+        ("constant", {"rate": "fast"}),
+    ):
+        with pytest.raises(ValueError, match=r"schedule|warm-up|lacks the setting|needs a number"):
+            native.native.Schedule(name, {"rate": 0.1} | settings, None)
+    with pytest.raises(ValueError, match="rate has no schedule"):
+        engine.stage("rate", {}, [], None)
 
 
 def test_class_weights_and_targets_fit_the_loss():
-    quantiles, ordinal = LOSSES[losses.Quantiles][0], LOSSES[losses.Ordinal][0]
-    for kind, number, numbers, classes, width in (
-        (0, 0, [1.0, 2.0], True, 1),
-        (0, 0, [], True, 3),
-        (0, 0, [], False, 1),
-        (LOSSES[losses.BinaryCrossEntropy][0], 0, [1.0, 1.0], False, 3),
-        (quantiles, 0, [], False, 3),
-        (quantiles, 0, [0.1, 0.9], False, 1),
-        (quantiles, 3, [0.1, 0.5, 0.9], False, 1),
-        (quantiles, -1, [0.1, 0.5, 0.9], False, 1),
-        (quantiles, float("nan"), [0.1, 0.5, 0.9], False, 1),
-        (quantiles, 0, [0.1, 0.5, 0.9], True, 1),
-        (ordinal, 0, [], False, 3),
-        (ordinal, 0, [1.0, 1.0, 1.0], True, 1),
+    levels = {"levels": [0.1, 0.5, 0.9], "base": 0}
+    plain = {"smoothing": 0, "class_weights": []}
+    for name, settings, classes, width in (
+        ("categorical", {"smoothing": 0, "class_weights": [1.0, 2.0]}, True, 1),
+        ("categorical", plain, True, 3),
+        ("categorical", plain, False, 1),
+        ("binary", {"smoothing": 0, "class_weights": [1.0, 1.0]}, False, 3),
+        ("quantiles", {**levels, "levels": []}, False, 3),
+        ("quantiles", {**levels, "levels": [0.1, 0.9]}, False, 1),
+        ("quantiles", {**levels, "base": 3}, False, 1),
+        ("quantiles", {**levels, "base": -1}, False, 1),
+        ("quantiles", {**levels, "base": float("nan")}, False, 1),
+        ("quantiles", levels, True, 1),
+        ("ordinal", {"class_weights": []}, False, 3),
+        ("ordinal", {"class_weights": [1.0, 1.0, 1.0]}, True, 1),
+        ("cathegorical", plain, True, 1),
     ):
-        engine = engine_of_a_dense()
-        engine.loss(kind, number, numbers, classes, width)
-        with pytest.raises(ValueError, match=r"class|target|base"):
-            engine.finish(1, 21, 0, True)
+        with pytest.raises(ValueError, match=r"class|target|base|no loss"):
+            train_with(name, settings, width, classes)
+    engine = engine_of_a_dense()
+    with pytest.raises(ValueError, match="has no loss"):
+        engine.finish(1, 21, 0, True)
+    train_with("categorical", plain, 1, True)
+
+
+def train_with(*loss):
+    engine = engine_of_a_dense()
+    engine.loss(*loss)
+    engine.finish(1, 21, 0, True)

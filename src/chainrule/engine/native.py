@@ -200,10 +200,10 @@ class NativeEngine:
             for state in position.states
         )
         memory = [stage.memory(states) for stage in program.stages]
-        for k, (stage, (_, count, _)) in enumerate(zip(program.stages, memory, strict=True)):
+        for stage, (_, count, _) in zip(program.stages, memory, strict=True):
             if stage.schedule is not None and count is not None and is_table(stage.schedule):
                 first = int(count)
-                program.engine.table(k, first, [float(stage.schedule(first + n)) for n in range(len(batches))])
+                stage.rates.fill(first, [float(stage.schedule(first + n)) for n in range(len(batches))])
         program.engine.lend(memory)
         losses = np.full(len(batches), np.nan)
         steps, ending = program.engine.run(

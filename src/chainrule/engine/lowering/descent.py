@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chainrule.arrays import Array
@@ -19,24 +19,26 @@ class LoweredStage:
     """A stage in the native engine's form.
 
     Attributes:
-        rule: its number in Rule of native/rules.h
-        numbers: its hyperparameters
+        name: its name in native/stages
+        settings: its hyperparameters
         vectors: the names of the vectors (or matrices, by rows) in its state
         count: the name of the counter in its state
         selects: whether it applies only to the arrays of `on`
         on: these arrays (see Layout.applies)
         schedule: its learning-rate schedule
+        rates: the same in C++
         place: which of the optimizer's states has its state
         prefix: the prefix of its names there
     """
 
-    rule: int
-    numbers: tuple[float, ...] = ()
+    name: str
+    settings: Mapping[str, float] = field(default_factory=dict)
     vectors: tuple[str, ...] = ()
     count: str = "count"
     selects: bool = False
     on: str | None = None
     schedule: schedules.Schedule | None = None
+    rates: Any = None
     place: int = 0
     prefix: str = ""
 
@@ -47,38 +49,44 @@ class LoweredStage:
         return vectors, state.get(self.prefix + self.count), state.get(self.prefix + "scale")
 
 
-ADAM_RULES = {"adam": 12, "amsgrad": 13, "nadam": 14, "radam": 15}
+def _named(name: str, *hyperparameters: str, **changed: Any) -> Callable[[Any], LoweredStage]:
+    """Lowers a stage to this name, with these of its fields as settings."""
+    return lambda stage: LoweredStage(name, {field: getattr(stage, field) for field in hyperparameters}, **changed)
+
+
+def _adam(stage: adaptive.ScaleByAdam) -> LoweredStage:
+    vectors = ("m", "v", "largest") if stage.variant == "amsgrad" else ("m", "v")
+    return _named(stage.variant, "beta1", "beta2", "epsilon", vectors=vectors)(stage)
+
+
+def _orthogonalize(stage: adaptive.Orthogonalize) -> tuple[LoweredStage, ...]:
+    return (
+        _named("momentum_mean", "decay", vectors=("m",))(stage),
+        _named("orthogonalize", "iterations", "epsilon", count="")(stage),
+    )
+
 
 STAGES: dict[type[stages.Stage], Callable[[Any], LoweredStage | tuple[LoweredStage, ...]]] = {
-    stages.LearningRate: lambda s: LoweredStage(0, schedule=s.schedule),
-    stages.Plateau: lambda s: LoweredStage(1),
-    stages.WeightDecay: lambda s: LoweredStage(2, (s.strength,), on=s.on, selects=True),
-    stages.ClipValue: lambda s: LoweredStage(3, (s.limit,)),
-    stages.Accumulate: lambda s: LoweredStage(4, (s.steps,), ("sum",)),
-    stages.Average: lambda s: LoweredStage(5, (s.decay,), ("average",)),
-    stages.Momentum: lambda s: LoweredStage(7 if s.nesterov else 6, (s.decay,), ("v",)),
-    adaptive.ScaleByAdagrad: lambda s: LoweredStage(8, (s.epsilon,), ("sum",)),
-    adaptive.ScaleByAdadelta: lambda s: LoweredStage(9, (s.decay, s.epsilon), ("v", "d")),
-    adaptive.ScaleByRMS: lambda s: LoweredStage(10, (s.decay, s.epsilon), ("v",)),
-    adaptive.ScaleByRprop: lambda s: LoweredStage(11, (s.shrink, s.grow, s.smallest, s.largest), ("size", "before")),
-    adaptive.ScaleByAdam: lambda s: LoweredStage(
-        ADAM_RULES[s.variant],
-        (s.beta1, s.beta2, s.epsilon),
-        ("m", "v", "largest") if s.variant == "amsgrad" else ("m", "v"),
-    ),
-    adaptive.ScaleByAdamax: lambda s: LoweredStage(16, (s.beta1, s.beta2, s.epsilon), ("m", "largest")),
-    adaptive.ScaleByLion: lambda s: LoweredStage(17, (s.beta1, s.beta2), ("m",)),
-    stages.ClipNorm: lambda s: LoweredStage(19, (s.limit,)),
-    stages.ClipGlobalNorm: lambda s: LoweredStage(20, (s.limit,)),
-    adaptive.TrustRatio: lambda s: LoweredStage(21),
-    adaptive.Orthogonalize: lambda s: (
-        LoweredStage(18, (s.decay,), ("m",)),
-        LoweredStage(22, (s.iterations, s.epsilon), count=""),
-    ),
-    quasi_newton.ScaleByLBFGS: lambda s: LoweredStage(
-        23, (s.memory,), ("s", "y", "parameters", "gradient"), count="known"
-    ),
-    quasi_newton.StrongWolfe: lambda s: LoweredStage(24, (s.decrease, s.curvature, s.trials)),
+    stages.LearningRate: lambda stage: LoweredStage("rate", schedule=stage.schedule),
+    stages.Plateau: _named("plateau"),
+    stages.WeightDecay: lambda stage: _named("decay", "strength", on=stage.on, selects=True)(stage),
+    stages.ClipValue: _named("clip_value", "limit"),
+    stages.Accumulate: _named("accumulate", "steps", vectors=("sum",)),
+    stages.Average: _named("average", "decay", vectors=("average",)),
+    stages.Momentum: lambda stage: _named("nesterov" if stage.nesterov else "momentum", "decay", vectors=("v",))(stage),
+    adaptive.ScaleByAdagrad: _named("adagrad", "epsilon", vectors=("sum",)),
+    adaptive.ScaleByAdadelta: _named("adadelta", "decay", "epsilon", vectors=("v", "d")),
+    adaptive.ScaleByRMS: _named("rms", "decay", "epsilon", vectors=("v",)),
+    adaptive.ScaleByRprop: _named("rprop", "shrink", "grow", "smallest", "largest", vectors=("size", "before")),
+    adaptive.ScaleByAdam: _adam,
+    adaptive.ScaleByAdamax: _named("adamax", "beta1", "beta2", "epsilon", vectors=("m", "largest")),
+    adaptive.ScaleByLion: _named("lion", "beta1", "beta2", vectors=("m",)),
+    stages.ClipNorm: _named("clip_norm", "limit"),
+    stages.ClipGlobalNorm: _named("clip_global_norm", "limit"),
+    adaptive.TrustRatio: _named("trust_ratio"),
+    adaptive.Orthogonalize: _orthogonalize,
+    quasi_newton.ScaleByLBFGS: _named("lbfgs", "memory", vectors=("s", "y", "parameters", "gradient"), count="known"),
+    quasi_newton.StrongWolfe: _named("line_search", "decrease", "curvature", "trials"),
 }
 
 
@@ -96,10 +104,12 @@ def lower_descent(engine: Any, native: Any, problem: Problem) -> list[LoweredSta
     for penalty in problem.penalties:
         chosen = layout.matching(penalty.on)
         engine.penalty(penalty.l1, penalty.l2, [entry in chosen for entry in layout.entries])
+    result = []
     for stage, on in lowered:
-        schedule = None if stage.schedule is None else native_schedule(native, stage.schedule)
-        engine.stage(stage.rule, list(map(float, stage.numbers)), [] if all(on) else list(map(int, on)), schedule)
-    return [stage for stage, _ in lowered]
+        rates = None if stage.schedule is None else native_schedule(native, stage.schedule)
+        engine.stage(stage.name, stage.settings, [] if all(on) else list(map(int, on)), rates)
+        result.append(replace(stage, rates=rates))
+    return result
 
 
 Flat = Iterator[tuple[LoweredStage, list[bool]]]
@@ -131,26 +141,32 @@ def without_kernels(stage: stages.Stage) -> set[str]:
     return set() if type(stage) in STAGES else {type(stage).__name__}
 
 
-SCHEDULES: dict[type[schedules.Schedule], tuple[int, Callable[[Any], tuple[float, ...]]]] = {
-    schedules.Constant: (0, lambda s: ()),
-    schedules.Step: (1, lambda s: (s.every, s.factor)),
-    schedules.Exponential: (2, lambda s: (s.factor, s.steps or 1)),
-    schedules.Cosine: (3, lambda s: (s.steps or 1, s.end, s.restarts, s.stretch)),
-    schedules.Polynomial: (4, lambda s: (s.steps or 1, s.power, s.end)),
-    schedules.OneCycle: (6, lambda s: (s.steps or 1, s.rise, s.start, s.finish)),
+SCHEDULES: dict[type[schedules.Schedule], tuple[str, Callable[[Any], Mapping[str, float]]]] = {
+    schedules.Constant: ("constant", lambda s: {}),
+    schedules.Step: ("step", lambda s: {"every": s.every, "factor": s.factor}),
+    schedules.Exponential: ("exponential", lambda s: {"factor": s.factor, "steps": s.steps or 1}),
+    schedules.Cosine: (
+        "cosine",
+        lambda s: {"steps": s.steps or 1, "end": s.end, "restarts": s.restarts, "stretch": s.stretch},
+    ),
+    schedules.Polynomial: ("polynomial", lambda s: {"steps": s.steps or 1, "power": s.power, "end": s.end}),
+    schedules.OneCycle: (
+        "one_cycle",
+        lambda s: {"steps": s.steps or 1, "rise": s.rise, "start": s.start, "finish": s.finish},
+    ),
 }
-"""The number in Schedule::Kind of native/schedules.h, and the hyperparameters after the rate."""
+"""The name in native/schedules.h, and the settings there besides the rate."""
 
 
 def native_schedule(native: Any, schedule: schedules.Schedule) -> Any:
-    """The schedule in native form; one without becomes a table, to be filled before each run."""
+    """The schedule in C++; one without becomes a table, to be filled before each run."""
     s: Any = schedule
     if type(s) in SCHEDULES:
-        kind, numbers = SCHEDULES[type(s)]
-        return native.Schedule(kind, s.rate, list(map(float, numbers(s))), None)
+        name, settings = SCHEDULES[type(s)]
+        return native.Schedule(name, {"rate": s.rate, **settings(s)}, None)
     if type(s) is schedules.WarmUp and not is_table(s.then):
-        return native.Schedule(5, 0.0, [float(s.warmup)], native_schedule(native, s.then))
-    return native.Schedule(7, 0.0, [0.0, 0.0], None)
+        return native.Schedule("warm_up", {"warmup": s.warmup}, native_schedule(native, s.then))
+    return native.Table()
 
 
 def is_table(schedule: schedules.Schedule) -> bool:

@@ -9,26 +9,26 @@ from chainrule import losses
 from chainrule.arrays import Shape
 from chainrule.engine.lowering.missing import NoKernel
 
-LOSSES: dict[type[losses.Loss], tuple[int, str | None]] = {
-    losses.CategoricalCrossEntropy: (0, "smoothing"),
-    losses.BinaryCrossEntropy: (1, "smoothing"),
-    losses.Focal: (2, "focus"),
-    losses.Hinge: (3, None),
-    losses.SquaredHinge: (4, None),
-    losses.KullbackLeibler: (5, None),
-    losses.MeanSquaredError: (6, None),
-    losses.HalfSquares: (7, None),
-    losses.MeanAbsoluteError: (8, None),
-    losses.Huber: (9, "delta"),
-    losses.LogCosh: (10, None),
-    losses.Quantile: (11, "level"),
-    losses.Poisson: (12, None),
-    losses.GaussianNegativeLogLikelihood: (13, "log_floor"),
-    losses.Cosine: (14, None),
-    losses.Quantiles: (15, "base"),
-    losses.Ordinal: (16, None),
+LOSSES: dict[type[losses.Loss], tuple[str, tuple[str, ...]]] = {
+    losses.CategoricalCrossEntropy: ("categorical", ("smoothing", "class_weights")),
+    losses.BinaryCrossEntropy: ("binary", ("smoothing", "class_weights")),
+    losses.Focal: ("focal", ("focus", "class_weights")),
+    losses.Hinge: ("hinge", ()),
+    losses.SquaredHinge: ("squared_hinge", ()),
+    losses.KullbackLeibler: ("kullback_leibler", ()),
+    losses.MeanSquaredError: ("squared", ()),
+    losses.HalfSquares: ("half_squares", ()),
+    losses.MeanAbsoluteError: ("absolute", ()),
+    losses.Huber: ("huber", ("delta",)),
+    losses.LogCosh: ("log_cosh", ()),
+    losses.Quantile: ("quantile", ("level",)),
+    losses.Poisson: ("poisson", ()),
+    losses.GaussianNegativeLogLikelihood: ("gaussian", ("log_floor",)),
+    losses.Cosine: ("cosine", ()),
+    losses.Quantiles: ("quantiles", ("levels", "base")),
+    losses.Ordinal: ("ordinal", ("class_weights",)),
 }
-"""The number in LossKind of native/kernels.h, and the name of the hyperparameter."""
+"""The name in native/losses, and the attributes that are its settings there."""
 
 
 def target_form(loss: losses.Loss, outputs: int, y_shape: Shape) -> tuple[bool, int]:
@@ -72,14 +72,17 @@ def lower_loss(engine: Any, loss: losses.Loss, output_shape: Shape, y_shape: Sha
         raise NoKernel(type(loss).__name__)
     if len(output_shape) != 1 and type(loss) not in ANY_SHAPE:
         raise NoKernel("this loss of predictions that are not a vector")
-    number, setting = LOSSES[type(loss)]
     outputs = math.prod(output_shape)
     classes, width = target_form(loss, outputs, y_shape)
-    numbers = loss.levels if isinstance(loss, losses.Quantiles) else getattr(loss, "class_weights", None) or ()
-    weights = 2 if outputs == 1 and not isinstance(loss, losses.Ordinal) else loss.width(outputs)
-    if isinstance(loss, losses.BinaryCrossEntropy):
-        weights = 2 * outputs
-        numbers = numbers * outputs if len(numbers) == 2 else numbers
-    if hasattr(loss, "class_weights") and len(numbers) not in (0, weights):
-        raise NoKernel("these class weights")
-    engine.loss(number, getattr(loss, setting) if setting else 0.0, list(numbers), classes, width)
+    name, attributes = LOSSES[type(loss)]
+    settings = {attribute: getattr(loss, attribute) for attribute in attributes}
+    if "class_weights" in settings:
+        given, expected = settings["class_weights"] or (), loss.width(outputs)
+        if isinstance(loss, losses.BinaryCrossEntropy):
+            given, expected = given * outputs if len(given) == 2 else given, 2 * outputs
+        elif outputs == 1 and not isinstance(loss, losses.Ordinal):
+            expected = 2
+        if len(given) not in (0, expected):
+            raise NoKernel("these class weights")
+        settings["class_weights"] = given
+    engine.loss(name, settings, width, classes)
