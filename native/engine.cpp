@@ -5,6 +5,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "plan.h"
+
 namespace chainrule {
 
 // Bytes of a sample up to which copying it is faster than reading it in place.
@@ -12,8 +14,10 @@ constexpr long SMALL = 512;
 
 // Building
 
-// The distance of rows that are padded to whole vectors.
-inline long padded_width(long width, long size) {
+// The distance of rows that are padded to whole vectors. A sample with several rows is packed: a
+// picture of one channel would take 16 times its memory.
+inline long distance(long rows, long width, long size) {
+    if (rows > 1) return width;
     long ld = (width + MAX_LANES - 1) / MAX_LANES * MAX_LANES;
     if (ld * size % 1024 == 0) ld += MAX_LANES;  // rows a power of 2 apart would share cache sets
     return ld;
@@ -23,7 +27,7 @@ template <class T> int Engine<T>::value(long rows, long width, bool learns) {
     PlannedValue v;
     v.rows = rows;
     v.width = width;
-    v.ld = padded_width(width, sizeof(T));
+    v.ld = distance(rows, width, sizeof(T));
     v.is_input = values_.empty();
     v.learns = learns;
     values_.push_back(v);
@@ -86,29 +90,47 @@ template <class T> void Engine<T>::check(int prediction, long parameters, long s
                 "an operation lies outside of the vectors");
 }
 
-// Gives values and their gradients memory.
+// Gives values and their gradients memory. What is not needed at the same time shares it: gradients,
+// and values if there is no backward pass.
 template <class T> void Engine<T>::plan_values() {
     values_[size_t(prediction_)].learns = true;  // the loss writes its derivatives to it
     can_read_samples_ = !steps_.empty() && steps_[0].operation->can_read_samples();
+    Plan<T> values, gradients;
     const auto size = [this](const Value<T>& v) { return max_samples_ * v.rows * v.ld; };
-    if (!can_read_samples_) values_[0].value = allocate(size(values_[0]));
-    for (Step& step : steps_)
-        for (const int k : step.record->writes) {
-            Value<T>& v = values_[size_t(k)];
-            v.value = step.operation->shares_value() ? step.record->input(0).value : allocate(size(v));
-        }
-    if (!trains_) return;
-    const auto give_gradient = [&](int k) {
-        PlannedValue& v = values_[size_t(k)];
-        if (v.learns && !v.gradient) v.gradient = allocate(size(v));
+    const long end = long(steps_.size());
+    // Forward: from the step that writes a value to the last one that reads it.
+    if (!can_read_samples_) values.use(0, size(values_[0]), -1);
+    for (long s = 0; s < end; ++s) {
+        const BoundRecord<T>& record = *steps_[size_t(s)].record;
+        for (const int k : record.reads) values.use(k, 0, s);
+        for (const int k : record.writes)
+            if (steps_[size_t(s)].operation->shares_value()) values.share(k, record.reads[0]);
+            else values.use(k, size(values_[size_t(k)]), s);
+    }
+    values.use(prediction_, 0, end);
+    for (int k = 0; trains_ && k < int(values_.size()); ++k) values.use(k, 0, end);
+    // Backward: from the last step that reads the value to the one that writes it. Python may look at
+    // the prediction's gradient afterwards.
+    if (trains_) {
+        gradients.use(prediction_, size(values_[size_t(prediction_)]), -1);
+        gradients.use(prediction_, 0, end);
+    }
+    for (long s = end; trains_ && s-- > 0;) {
+        const BoundRecord<T>& record = *steps_[size_t(s)].record;
+        const long time = end - 1 - s;
+        for (const int k : record.writes) gradients.use(k, 0, time);
+        for (const int k : record.reads)
+            if (steps_[size_t(s)].operation->shares_gradient()) gradients.share(k, record.writes[0]);
+            else if (values_[size_t(k)].learns) gradients.use(k, size(values_[size_t(k)]), time);
+    }
+    const auto give = [this](Plan<T>& plan, T* Value<T>::* of) {
+        if (!plan.size()) return;
+        T* const memory = allocate(plan.size());
+        for (int k = 0; k < int(values_.size()); ++k)
+            if (plan.has(k)) values_[size_t(k)].*of = memory + plan.place(k);
     };
-    give_gradient(prediction_);
-    // From the last: what shares its output's gradient has one by then.
-    for (size_t s = steps_.size(); s-- > 0;)
-        for (const int k : steps_[s].record->reads)
-            if (steps_[s].operation->shares_gradient())
-                values_[size_t(k)].gradient = steps_[s].record->output(0).gradient;
-            else give_gradient(k);
+    give(values, &Value<T>::value);
+    give(gradients, &Value<T>::gradient);
 }
 
 // Gives the loss and the optimizer memory, and finds out which gradients they take in parts.

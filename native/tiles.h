@@ -218,7 +218,8 @@ template <class T> void tiled_product(const Product<T>& w) {
     const bool single = w.m <= MAX_ROWS;
     const long blocks = single ? 1 : (w.m + MAX_ROWS - 1) / MAX_ROWS;
     const long shorter = single ? w.m : w.m / blocks, longer = single ? 0 : w.m % blocks;
-    const bool transposed = w.a_column != 1 && w.a_row == 1;
+    // A packed matrix of one column is stored both by rows and by columns.
+    const bool transposed = w.a_row == 1 && (w.a_column != 1 || w.sums);
     const int reading = (transposed ? columns : rows) + (w.samples ? 2 : 0);
     long depth = w.k;  // K, or equal parts of it
     if (w.k > K_BLOCK) {
