@@ -25,12 +25,11 @@ template <class T> struct Categorical : ClassLoss<T, Categorical<T>> {
     }
 };
 
-// With a pair of weights for each output, of no and of yes.
 template <class T> struct Binary : ClassLoss<T, Binary<T>> {
     T smoothing;
     explicit Binary(const Settings& s) : ClassLoss<T, Binary<T>>(s), smoothing(T(s.number("smoothing"))) {}
 
-    INLINE long classes(long outputs) const { return 2 * outputs; }
+    INLINE long classes(long outputs) const { return 2 * outputs; }  // two for each label
 
     Vec<T> of(const Block<T>& s) const {
         Vec<T> loss = {};

@@ -77,12 +77,12 @@ def lower_loss(engine: Any, loss: losses.Loss, output_shape: Shape, y_shape: Sha
     name, attributes = LOSSES[type(loss)]
     settings = {attribute: getattr(loss, attribute) for attribute in attributes}
     if "class_weights" in settings:
-        weights = list(settings["class_weights"] or ())
-        expected = 2 if outputs == 1 and not isinstance(loss, losses.Ordinal) else loss.width(outputs)
+        given, expected = settings["class_weights"] or (), loss.width(outputs)
         if isinstance(loss, losses.BinaryCrossEntropy):
-            expected = 2 * outputs
-            weights *= outputs if len(weights) == 2 else 1
-        if len(weights) not in (0, expected):
+            given, expected = given * outputs if len(given) == 2 else given, 2 * outputs
+        elif outputs == 1 and not isinstance(loss, losses.Ordinal):
+            expected = 2
+        if len(given) not in (0, expected):
             raise NoKernel("these class weights")
-        settings["class_weights"] = weights
+        settings["class_weights"] = given
     engine.loss(name, settings, width, classes)
