@@ -18,6 +18,9 @@ Vector = NDArray[np.floating[Any]]
 
 Shape = tuple[int, ...]
 
+Sizes = int | tuple[int, ...]
+"""A size along each axis of positions: one number for all of them, or one for each."""
+
 Params = Mapping[str, Any]
 """A layer's arrays by name; for a composite layer, its children's mappings by their names."""
 

@@ -16,7 +16,7 @@ from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.kinds import Kind
 from chainrule.layers.base import Layer
 from chainrule.layers.combinators import separate
-from chainrule.layers.graph import Graph, Input, Node, Symbol, calls_before, name_layers, trace
+from chainrule.layers.graph import Graph, Input, Node, Symbol, calls_before, lacking_channels, name_layers, trace
 from chainrule.layers.notation import parse
 from chainrule.layers.operators import Concatenate
 from chainrule.layers.shaping import Reshape, Slice
@@ -95,6 +95,8 @@ class Network(Kind, Shown):
             layers = tuple(given) if self.calls else separate(given)
             sizes: Any = self.input_shape
             shape = (sizes,) if isinstance(sizes, int) else tuple(sizes or ())
+            if not self.calls and lacking_channels(layers, shape):
+                layers = separate([Reshape((*shape, 1)), *layers])
         if any(layer >= len(layers) or max(on, default=k + 1) > k for k, (layer, on) in enumerate(self.calls or ())):
             raise SettingError("the network's calls refer to layers or values that do not exist")
         if any(size < 1 for size in shape):

@@ -17,6 +17,8 @@ from chainrule.errors import SettingError, unknown
 
 SEVERAL = "tuple[float, ...]"
 """The annotation of a first parameter that takes every value that is given by position."""
+SIZES = "Sizes"
+"""The annotation of a size along each axis, such as 3x3, or one number for all."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def _converted(what: str, text: str, parameter: inspect.Parameter, word: Any) ->
     if parameter.annotation == SEVERAL:
         return tuple(number(what, text, one) for one in ([word] if isinstance(word, str) else word))
     kind = parameter.annotation if isinstance(parameter.annotation, str) else parameter.annotation.__name__
+    if SIZES in kind.split(" | ") and as_sizes(word) is not None:
+        return as_sizes(word)
     if kind == "Any" or "str" in kind.split(" | "):
         return word if as_number(word) is None else as_number(word)
     if kind == "bool":
@@ -131,6 +135,20 @@ def as_number(word: str) -> int | float | None:
             return float(word)
         except ValueError:
             return None
+
+
+def as_sizes(word: str) -> int | tuple[int, ...] | None:
+    """The sizes that a word is, if it is any: 3x5 is (3, 5).
+
+    Examples:
+        >>> as_sizes("3x5"), as_sizes("3"), as_sizes("same")
+        ((3, 5), 3, None)
+    """
+    try:
+        sizes = tuple(map(int, word.split("x")))
+    except ValueError:
+        return None
+    return sizes[0] if len(sizes) == 1 else sizes
 
 
 def split(text: str, separator: str) -> list[str]:

@@ -57,6 +57,7 @@ from chainrule.layers.graph import name_layers, trace
 from chainrule.losses import HalfSquares
 from chainrule.network import Network
 from chainrule.tape import Tape
+from image_layers import ORACLES as IMAGE_ORACLES
 
 
 def batch_norm(p, x):
@@ -153,6 +154,7 @@ in JAX.
 def test_every_layer_has_an_oracle():
     held = {type(layer) for layer, *_ in (*ORACLES.values(), *OPERATORS.values())}
     held |= {Dropout, Embedding, Transpose}  # the first two have tests of their own, the third is in a Sequential
+    held |= {*IMAGE_ORACLES}  # tests/layers/test_images.py
     assert held == set(KINDS)
 
 

@@ -23,6 +23,7 @@ from chainrule.layers.activations import (
 )
 from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, total
 from chainrule.layers.combinators import Branches, Residual, Sequential
+from chainrule.layers.convolution import Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose2d
 from chainrule.layers.dense import Dense
 from chainrule.layers.dropout import Dropout
 from chainrule.layers.embedding import Embedding
@@ -30,6 +31,15 @@ from chainrule.layers.expand import Expand
 from chainrule.layers.graph import Composite, Graph, Input, Node, Symbol
 from chainrule.layers.normalization import BatchNorm, LayerNorm
 from chainrule.layers.operators import Add, Concatenate, MatMul, Multiply, Scale
+from chainrule.layers.pooling import (
+    AdaptiveAveragePool,
+    AdaptiveMaxPool,
+    AveragePool,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool,
+)
+from chainrule.layers.resizing import Upsample, ZeroPad
 from chainrule.layers.shaping import Flatten, Reshape, Slice, Transpose
 from chainrule.layers.softmax import LogSoftmax, Softmax
 
@@ -37,10 +47,11 @@ KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))
 """Every layer there is."""
 
 __all__ = [
-    "ELU", "GELU", "KINDS", "SELU", "Add", "BatchNorm", "Branches", "Built", "Composite", "Concatenate", "Context",
-    "Dense", "Dropout", "Embedding", "Expand", "Flatten", "Formulas", "Graph", "HardSigmoid", "HardSwish", "HardTanh",
-    "Input", "Layer", "LayerNorm", "LeakyReLU", "LogSoftmax", "MatMul", "Mish", "Multiply", "Node", "PReLU",
-    "Parameter", "ReLU", "Reshape", "Residual", "Scale", "Sequential", "SiLU", "Sigmoid", "Sine", "Slice", "Softmax",
-    "Softplus",
-    "Softsign", "Step", "Symbol", "Tanh", "Terms", "Transpose", "activation", "total",
+    "ELU", "GELU", "KINDS", "SELU", "AdaptiveAveragePool", "AdaptiveMaxPool", "Add", "AveragePool", "BatchNorm",
+    "Branches", "Built", "Composite", "Concatenate", "Context", "Conv", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose",
+    "ConvTranspose2d", "Dense", "Dropout", "Embedding", "Expand", "Flatten", "Formulas", "GlobalAveragePool",
+    "GlobalMaxPool", "Graph", "HardSigmoid", "HardSwish", "HardTanh", "Input", "Layer", "LayerNorm", "LeakyReLU",
+    "LogSoftmax", "MatMul", "MaxPool", "Mish", "Multiply", "Node", "PReLU", "Parameter", "ReLU", "Reshape", "Residual",
+    "Scale", "Sequential", "SiLU", "Sigmoid", "Sine", "Slice", "Softmax", "Softplus", "Softsign", "Step", "Symbol",
+    "Tanh", "Terms", "Transpose", "Upsample", "ZeroPad", "activation", "total",
 ]  # fmt: skip

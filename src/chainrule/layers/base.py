@@ -160,6 +160,11 @@ class Layer(Kind):
         return type(self).__name__
 
     @property
+    def word(self) -> str:
+        """The kind in names of layers: dense, max_pool."""
+        return self.notation or snake(self.kind)
+
+    @property
     def formulas(self) -> Formulas:
         """The forward rule and the derivatives in symbols; a class attribute where it is fixed."""
         raise self._undefined("formulas")
@@ -168,6 +173,12 @@ class Layer(Kind):
     def parts(self) -> tuple[Layer, ...]:
         """The layers that this one stands for, in sequence; by default only itself."""
         return (self,)
+
+    def lacks_channels(self, input_shape: Shape) -> bool:
+        """Whether samples of this shape lack the axis of channels that the layer takes. If it comes
+        first in a network, they get one.
+        """
+        return False
 
     def __call__(self, *inputs: Symbol) -> Symbol:
         """The symbol of this layer's output for these inputs."""
@@ -216,6 +227,10 @@ class Layer(Kind):
         """What a parameter's entry connects, in words; `source` names an input of the layer."""
         return ""
 
+    def letters(self, parameter: str, dimensions: int) -> tuple[str, ...]:
+        """The letters for the indices of a parameter in `formulas`."""
+        return ("j",) if dimensions == 1 else ("i", "j")[:dimensions]
+
     def source(self, index: Shape, *input_shapes: Shape) -> tuple[int, Shape] | None:
         """What the output at `index` (of one sample) is a copy of, if of anything: the number of
         the input, and the index there.
@@ -226,6 +241,10 @@ class Layer(Kind):
         """Why little or nothing passes through a unit with this local derivative and these
         outputs.
         """
+        return ""
+
+    def why_unused(self, saved: Any, index: Shape) -> str:
+        """Why no output depends on the input at `index`, sample first, where that is so."""
         return ""
 
     def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
@@ -247,16 +266,16 @@ class Layer(Kind):
     @property
     def called(self) -> str:
         """Its name in messages: its own, or its kind."""
-        return self.name or snake(self.kind)
+        return self.name or self.word
 
     def _undefined(self, what: str) -> SettingError:
         """The error for a class that lacks a definition it needs."""
         return SettingError(f"layer {self.called}: its class {self.kind} doesn't define {what}")
 
-    def misfit(self, input_shape: Shape, wants: str) -> ShapeError:
+    def misfit(self, input_shape: Shape, wants: str, hint: str = "") -> ShapeError:
         """The error for an input shape that this layer can't take."""
         return ShapeError(
-            f"layer {self.called}: takes {wants}, but gets the shape {input_shape} from the layer before it"
+            f"layer {self.called}: takes {wants}, but gets the shape {input_shape} from the layer before it{hint}"
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from reprlib import repr as brief
 
+from chainrule.arrays import Shape
 from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.layers.base import Layer
 from chainrule.layers.graph import Composite, Symbol, name_layers
@@ -95,6 +96,9 @@ class Branches(Composite):
     def children(self) -> Mapping[str, Layer]:
         layers = [branch for branch in self.branches if isinstance(branch, Layer)]  # all are, by now
         return {branch.name or f"branch_{k}": branch for k, branch in enumerate(layers, start=1)}
+
+    def lacks_channels(self, input_shape: Shape) -> bool:
+        return any(branch.lacks_channels(input_shape) for branch in self.children.values())
 
     def wire(self, x: Symbol) -> Symbol:
         outputs = [branch(x) for branch in self.children.values()]

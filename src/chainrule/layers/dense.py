@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 import numpy as np
 
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import require
-from chainrule.layers.activations import activation
+from chainrule.layers.activated import Activated
 from chainrule.layers.base import (
     Backward,
     Built,
@@ -27,7 +26,7 @@ from chainrule.layers.base import (
 
 
 @dataclass(frozen=True)
-class Dense(Layer):
+class Dense(Activated):
     """z = x @ W + b, with W of shape (inputs, units) and b of shape (units,).
 
     x has shape (samples, ..., inputs). `Dense(64, activation="relu")` stands for `Dense(64)`
@@ -51,9 +50,6 @@ class Dense(Layer):
     biases: str | distributions.Drawn = distributions.ZEROS
     bias: bool = True
 
-    output_symbol = "z"
-    local_symbol = "w"
-
     def __post_init__(self) -> None:
         require(
             isinstance(self.units, int) and self.units > 0,
@@ -62,15 +58,6 @@ class Dense(Layer):
         if self.weights is not None:
             object.__setattr__(self, "weights", distributions.of(self.weights))
         object.__setattr__(self, "biases", distributions.of(self.biases))
-
-    @property
-    def parts(self) -> tuple[Layer, ...]:
-        return (self,) if self.activation is None else self._pair
-
-    @cached_property
-    def _pair(self) -> tuple[Layer, Layer]:
-        assert self.activation is not None
-        return replace(self, activation=None), activation(self.activation)
 
     @property
     def formulas(self) -> Formulas:

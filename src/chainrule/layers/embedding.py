@@ -73,6 +73,9 @@ class Embedding(Layer):
         empty = np.zeros(0, dtype=dy.dtype)
         return Terms(empty, empty, np.zeros((0, dy.ndim), dtype=np.intp))
 
+    def why_unused(self, saved: Any, index: Shape) -> str:
+        return f"to {self.called} it is an index, not a quantity"
+
     def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
         return np.zeros_like(y)
 

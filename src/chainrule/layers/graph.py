@@ -25,7 +25,7 @@ from typing import Any
 from chainrule import distributions
 from chainrule.arrays import Shape
 from chainrule.errors import SettingError, is_integer, require
-from chainrule.layers.base import Built, Layer, snake
+from chainrule.layers.base import Built, Layer
 
 
 class Symbol:
@@ -174,7 +174,11 @@ def calls_before(outputs: Sequence[Symbol], inputs: Sequence[Symbol]) -> list[Re
 
 @dataclass(frozen=True)
 class Composite(Layer, register=False):
-    """A layer composed of layers. Subclasses declare them as fields and define `wire`."""
+    """A layer composed of layers. Subclasses declare them as fields and define `wire`, which may
+    also create them from settings.
+    """
+
+    in_text = False
 
     def wire(self, *inputs: Any) -> Symbol:
         """The output: calls the layers on the inputs."""
@@ -192,13 +196,33 @@ class Composite(Layer, register=False):
                 children |= name_layers(value)
         return children
 
+    @property
+    def accepts_images(self) -> bool:  # type: ignore[override]
+        """Whether any of its layers does."""
+        return any(child.accepts_images for child in self.children.values())
+
+    def lacks_channels(self, input_shape: Shape) -> bool:
+        return lacking_channels(self.children.values(), input_shape)
+
+
+def lacking_channels(layers: Iterable[Layer], input_shape: Shape) -> bool:
+    """Whether samples of this shape lack the axis of channels that the first of these layers takes,
+    among those that don't keep the shape.
+    """
+    for layer in layers:
+        if layer.lacks_channels(input_shape):
+            return True
+        if not layer.keeps_units:
+            return False
+    return False
+
 
 def name_layers(layers: Sequence[Layer]) -> dict[str, Layer]:
     """Each layer under its own name, or its kind and a number: dense_1, relu_1, dense_2."""
     counts: dict[str, int] = {}
     named: dict[str, Layer] = {}
     for layer in layers:
-        kind = snake(layer.kind)
+        kind = layer.word
         counts[kind] = counts.get(kind, 0) + 1
         name = layer.name or f"{kind}_{counts[kind]}"
         if name in named:
@@ -327,7 +351,7 @@ class _Scope:
     def name(self, layer: Layer) -> str:
         """The name of this call: the layer's, with @2 for its second use."""
         if id(layer) not in self.names:
-            kind, k = snake(layer.kind), 1
+            kind, k = layer.word, 1
             while f"{kind}_{k}" in self.taken:
                 k += 1
             self.names[id(layer)] = layer.name or f"{kind}_{k}"

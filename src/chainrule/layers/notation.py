@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from chainrule import notation
 from chainrule.errors import SettingError, require, unknown
 from chainrule.kinds import kinds_of
 from chainrule.layers.activations import aliases
-from chainrule.layers.base import Layer
+from chainrule.layers.base import Layer, snake
 from chainrule.layers.combinators import Branches, Residual
 from chainrule.layers.dense import Dense
-from chainrule.layers.graph import Composite
+from chainrule.layers.operators import Operator
 
 DEEPEST = 50
 """How deep a text can nest layers."""
@@ -30,8 +31,8 @@ COMPOSITES: dict[str, Callable[[str], Layer]] = {
 
 def named() -> dict[str, Callable[..., Any]]:
     """Every layer that a text can name."""
-    leaves = [kind for kind in kinds_of(Layer) if not issubclass(kind, Composite) and kind.in_text]
-    makers = {kind.__name__.lower(): getattr(kind, "from_text", kind) for kind in leaves}
+    kinds = [kind for kind in kinds_of(Layer) if kind.in_text]
+    makers = {kind.notation or snake(kind.__name__): getattr(kind, "from_text", kind) for kind in kinds}
     return makers | aliases()
 
 
@@ -60,15 +61,18 @@ def _layer(part: str) -> Layer:
     if notation.as_number(first) is not None:
         return _dense(part)
     call = notation.parse("network", part)
-    call = notation.Call(call.text, call.name.replace("_", ""), call.values, call.settings)
     if call.name in COMPOSITES:
         raise SettingError(f"network: {part!r} holds layers in parentheses, such as '{call.name}(64 relu, 64)'")
     makers = named()
-    if call.name in {kind.__name__.lower() for kind in kinds_of(Layer) if not kind.in_text}:
+    known = {name.replace("_", ""): name for name in makers}  # with underscores or without
+    name = call.name.replace("_", "")
+    if name in {kind.__name__.lower() for kind in kinds_of(Layer) if issubclass(kind, Operator)}:
         raise SettingError(f"network: {call.name} combines several inputs; write it on symbols, in Python")
-    if call.name not in makers:
+    if name not in known:
         raise unknown("layer", first, [*makers, *COMPOSITES])
-    return notation.make("network", call, makers)
+    layer = notation.make("network", replace(call, name=known[name]), makers)
+    _ = layer.parts  # an unknown activation should be known here
+    return layer
 
 
 def _dense(part: str) -> Layer:

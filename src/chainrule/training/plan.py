@@ -346,7 +346,7 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
     if network is None or isinstance(network, str):
         hidden, arrow, output = (network or "").partition("->")
         layers = defaults.hidden_layers(data) if network is None else parse(hidden.strip())
-        if len(data.input_shape) > 1 and not (layers and layers[0].accepts_images):
+        if len(data.input_shape) > 1 and not any(layer.accepts_images for layer in layers):
             layers = [Flatten(), *layers]
         network = [*layers, *(parse(output.strip()) if arrow else [Dense(outputs_for(loss, data.target))])]
     if not isinstance(network, Network):
