@@ -20,8 +20,10 @@ from chainrule.layers import (
     ConvTranspose2d,
     GlobalAveragePool,
     GlobalMaxPool,
+    GroupNorm,
     Input,
     MaxPool,
+    RMSNorm,
     Upsample,
     ZeroPad,
     total,
@@ -137,6 +139,22 @@ def padded(layer):
     return oracle
 
 
+def grouped(layer):
+    def oracle(p, x):
+        groups = jnp.split(x, layer.groups, axis=-1)
+        over = tuple(range(1, x.ndim))
+        unit = [
+            (g - g.mean(over, keepdims=True)) / jnp.sqrt(g.var(over, keepdims=True) + layer.epsilon) for g in groups
+        ]
+        return p["scale"] * jnp.concatenate(unit, axis=-1) + p["offset"]
+
+    return oracle
+
+
+def by_root_mean_square(layer):
+    return lambda p, x: p["scale"] * x / jnp.sqrt((x * x).mean(-1, keepdims=True) + layer.epsilon)
+
+
 ORACLES = {
     Conv: convolved, Conv1d: convolved, Conv2d: convolved, Conv3d: convolved,
     ConvTranspose: transposed, ConvTranspose2d: transposed,
@@ -145,7 +163,7 @@ ORACLES = {
     AdaptiveAveragePool: lambda layer: in_parts(layer, jnp.mean),
     GlobalMaxPool: lambda layer: lambda p, x: x.max(tuple(range(1, x.ndim - 1))),
     GlobalAveragePool: lambda layer: lambda p, x: x.mean(tuple(range(1, x.ndim - 1))),
-    Upsample: resized, ZeroPad: padded,
+    Upsample: resized, ZeroPad: padded, GroupNorm: grouped, RMSNorm: by_root_mean_square,
 }  # fmt: skip
 """What makes the function of (parameters by name, inputs) in JAX that a layer of this kind computes."""
 
@@ -158,6 +176,7 @@ def run(layer, shape, seed, dtype="float64", samples=2, training=True):
     parameters = (network.draw(seed) + 0.1 * random.normal(size=network.parameters.size)).astype(dtype)
     x = random.normal(size=(samples, *shape)).astype(dtype)
     tape = forward_pass(network, parameters, x, context=Context(training=training))
+    assert tape.output.shape == (samples, *network.output_shape)
     dy = random.normal(size=tape.output.shape).astype(dtype)
     gradient, dx = backward_pass(network, tape, dy, wants_input=True)
     return network, parameters, x, tape, dy, gradient, dx

@@ -154,6 +154,12 @@ class Tape:
             feeds.append(terms.of(node.name))
         return feeds
 
+    def why_unused(self, unit: Unit) -> str:
+        """Why no output depends on a unit, by the layers that read it; empty if some does."""
+        readers = self.graph.readers[self.graph.numbers[unit.node]]
+        reasons = (node.layer.why_unused(self._at(node)[1], unit.index) for node, _ in readers)
+        return "; ".join(filter(None, reasons))
+
     def terms(self, owner: str, name: str, index: Shape) -> list[Terms]:
         """The terms of the gradient of a parameter's entry, one group for each use of its layer."""
         uses = [node for node in self.graph.nodes if node.owner == owner]

@@ -21,6 +21,7 @@ from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import ShapeError
 from chainrule.kinds import kinds_of
 from chainrule.layers import Branches, Dense, Dropout, Embedding, Flatten, Layer, ReLU, Reshape, Residual, Sequential
+from chainrule.layers.blocks import Block
 from chainrule.layers.windows import Windowed
 from chainrule.losses import Loss, Penalty
 from chainrule.network import Network
@@ -96,10 +97,12 @@ def test_every_layer_has_a_kernel_and_a_test():
     composites = {kind for kind in layers.KINDS if issubclass(kind, layers.Composite)}
     by_definition = {layers.Multiply, layers.MatMul, layers.Scale, layers.Slice, layers.Transpose}
     by_definition |= {kind for kind in layers.KINDS if issubclass(kind, Windowed)}
+    by_definition |= {layers.GroupNorm, layers.RMSNorm, layers.ChannelDropout}
     assert set(LAYERS) == set(layers.KINDS) - composites - by_definition
     tested = {type(make()) for make in WIDE.values()} | {Dense, Embedding}
     in_composites = {layers.Add, layers.Concatenate}
-    assert tested >= set(layers.KINDS) - by_definition - in_composites
+    from_settings = {kind for kind in layers.KINDS if issubclass(kind, Block)}
+    assert tested >= set(layers.KINDS) - by_definition - in_composites - from_settings
 
 
 @pytest.mark.parametrize("name", WIDE)

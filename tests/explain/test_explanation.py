@@ -24,32 +24,57 @@ from chainrule.explain.page import page
 from chainrule.explain.scheme import draw
 from chainrule.layers import (
     KINDS,
+    AdaptiveAveragePool,
+    AdaptiveMaxPool,
     Add,
+    AveragePool,
     BatchNorm,
     Branches,
+    ChannelDropout,
     Composite,
     Concatenate,
+    Conv,
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose,
+    ConvTranspose2d,
     Dense,
+    DepthwiseConv,
     Dropout,
     Embedding,
     Expand,
     Flatten,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    GroupNorm,
     Layer,
     LayerNorm,
+    LeNet,
     LogSoftmax,
     MatMul,
+    MaxPool,
     Multiply,
     PReLU,
     ReLU,
     Reshape,
     Residual,
+    ResidualBlock,
+    ResNet8,
+    ResNet18,
+    RMSNorm,
     Scale,
+    SeparableBlock,
+    SeparableNet,
     Sequential,
     Sigmoid,
     Slice,
     Softmax,
+    SqueezeExcitation,
     Step,
     Transpose,
+    Upsample,
+    ZeroPad,
     activation,
 )
 from chainrule.losses import NAMED, Penalty, l2
@@ -67,7 +92,11 @@ KINKED = ["relu", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "step", "
 
 def layer(draw, width):
     """A layer of any kind that keeps the width."""
-    kind = draw(st.integers(0, 11))
+    kind = draw(st.integers(0, 13))
+    if kind == 12:
+        return Sequential([Reshape((1, width, 1)), *draw(on_pictures()), Flatten(), Dense(width)])
+    if kind == 13:
+        return Sequential([Dense(16), Reshape((4, 4, 1)), *draw(on_pictures()), Flatten(), Dense(width)])
     if kind == 0:
         return Dense(width)
     if kind == 1:
@@ -89,6 +118,28 @@ def layer(draw, width):
     if kind == 9:
         return Sequential([Reshape((1, width)), Expand(2, on=tuple(range(0, width, 2))), Flatten(), Dense(width)])
     return Mixed(Dense(width)) if kind == 10 else OneHead(Dense(2 * width), Dense(2 * width), Dense(2 * width))
+
+
+@st.composite
+def on_pictures(draw):
+    """Layers on a picture of two or more pixels, of which one is a convolution."""
+    convolution = draw(
+        st.sampled_from([
+            Conv(2, (1, 2), stride=(1, draw(st.integers(1, 2))), padding=draw(st.sampled_from(["valid", "same"]))),
+            Conv(2, 3, padding=draw(st.sampled_from(["same", 1])), dilation=draw(st.integers(1, 2))),
+            Conv2d(4, 2, padding="same", activation="tanh"),
+            ConvTranspose(2, 2, stride=2), ConvTranspose2d(2, 3, padding="same"),
+            DepthwiseConv(2, padding="same", multiplier=2),
+            ResidualBlock(2), SeparableBlock(2),
+        ])
+    )  # fmt: skip
+    others = st.sampled_from([
+        MaxPool(2, padding="same"), MaxPool(3, 1, "same"), AveragePool(2, padding="same"), AdaptiveMaxPool(2),
+        AdaptiveAveragePool(2), Upsample(2), Upsample(2, "bilinear"), ZeroPad(1), ZeroPad((0, 1), (1, 0)), BatchNorm(),
+        GroupNorm(2), RMSNorm(), ChannelDropout(0.3), SqueezeExcitation(2), Conv(2, 1, groups=2),
+    ])  # fmt: skip
+    last = draw(st.sampled_from([[], [GlobalMaxPool()], [GlobalAveragePool()]]))
+    return [convolution, *draw(st.lists(others, max_size=2)), *last]
 
 
 @dataclass(frozen=True)
@@ -271,6 +322,11 @@ def test_random_networks_cover_every_kind_of_layer():
         Dense, Embedding, Expand, Flatten, Dropout, BatchNorm, LayerNorm, Sequential, PReLU, Residual, Branches,
         Reshape, Sigmoid, Softmax, LogSoftmax,
         *(Add, Multiply, MatMul, Concatenate, Scale, Slice, Transpose),  # in composites
+        Conv, Conv2d, ConvTranspose, ConvTranspose2d, DepthwiseConv, ResidualBlock, SeparableBlock, MaxPool, AveragePool,
+        AdaptiveMaxPool, AdaptiveAveragePool, GlobalMaxPool, GlobalAveragePool, Upsample, ZeroPad, GroupNorm, RMSNorm,
+        ChannelDropout, SqueezeExcitation,
+        *(Conv1d, Conv3d),  # Conv with another number of axes
+        *(LeNet, ResNet8, ResNet18, SeparableNet),  # of these layers
     }  # fmt: skip
     assert set(KINDS) == activations | others
 

@@ -7,11 +7,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from chainrule.backprop import forward_pass
 from chainrule.errors import SettingError, ShapeError
 from chainrule.layers import (
     AdaptiveAveragePool,
     AdaptiveMaxPool,
     AveragePool,
+    BatchNorm,
+    ChannelDropout,
+    Context,
     Conv,
     Conv1d,
     Conv2d,
@@ -22,16 +26,19 @@ from chainrule.layers import (
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
+    GroupNorm,
+    LayerNorm,
     MaxPool,
     Residual,
+    RMSNorm,
     Upsample,
     ZeroPad,
 )
 from chainrule.layers.windows import Window, windows
 from chainrule.network import Network
-from image_layers import check_by_nudging, check_terms, check_with_jax
+from image_layers import ORACLES, check_by_nudging, check_terms, check_with_jax
 
-some = settings(max_examples=30, deadline=None)
+some = settings(max_examples=20, deadline=None)
 
 
 def sizes(draw, axes, low, high):
@@ -92,6 +99,14 @@ def pools(draw):
     return layer, shape
 
 
+@st.composite
+def norms(draw):
+    axes, size = draw(st.integers(0, 3)), draw(st.integers(1, 3))
+    groups = draw(st.integers(1, 3))
+    layer = draw(st.sampled_from([GroupNorm(groups), RMSNorm(1e-3), BatchNorm(), LayerNorm()]))
+    return layer, (*(draw(st.integers(1, 4)) for _ in range(axes)), groups * size)
+
+
 @some
 @given(kernels(), st.integers(0, 99), st.sampled_from(["float32", "float64"]))
 def test_convolutions_are_what_jax_computes(case, seed, dtype):
@@ -126,6 +141,48 @@ def test_derivatives_through_pooling_are_what_nudging_measures(case, seed):
 @given(pools(), st.integers(0, 99))
 def test_the_terms_of_pooling_add_up(case, seed):
     check_terms(*case, seed)
+
+
+@some
+@given(norms(), st.integers(0, 99), st.sampled_from(["float32", "float64"]))
+def test_normalizations_are_what_jax_computes(case, seed, dtype):
+    assume(type(case[0]) in ORACLES)  # the others: test_derivatives.py
+    check_with_jax(*case, seed, dtype)
+
+
+@some
+@given(norms(), st.integers(0, 99), st.booleans())
+def test_the_derivatives_and_terms_of_normalizations_over_positions(case, seed, training):
+    check_by_nudging(*case, seed, training=training)
+    check_terms(*case, seed, training=training)
+
+
+def test_batch_norm_takes_samples_and_positions_together():
+    x = np.random.default_rng(0).normal(size=(3, 4, 5, 2))
+    layer, params = BatchNorm(), {"scale": np.ones(2), "offset": np.zeros(2)}
+    y, saved = layer.forward(params, x, Context(training=True))
+    np.testing.assert_allclose(y.reshape(-1, 2).mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(y.reshape(-1, 2).var(axis=0), 1, rtol=1e-4)
+    after = layer.updated_statistics({"mean": np.zeros(2), "variance": np.ones(2)}, saved)
+    np.testing.assert_allclose(after["variance"], 0.9 + 0.1 * x.reshape(-1, 2).var(axis=0, ddof=1))
+
+
+def test_channel_dropout_drops_whole_channels():
+    network = Network([ChannelDropout(0.3)], (5, 5, 400), dtype="float64")
+    x, context = np.ones((50, 5, 5, 400)), Context(training=True, seed=1, step=2)
+    tape = forward_pass(network, network.draw(), x, context=context)
+    y = tape.output
+    assert {0.0, 1 / 0.7} == {*np.unique(y)}
+    assert (y == y[:, :1, :1]).all()
+    assert (y[:, 0, 0] == 0).mean() == pytest.approx(0.3, abs=0.02)
+    np.testing.assert_array_equal(network.predict(network.draw(), x), x)
+    check_terms(ChannelDropout(0.5), (2, 3, 4))
+    check_by_nudging(ChannelDropout(0.5), (2, 3, 4))
+
+
+def test_channels_that_cant_be_grouped_are_named():
+    with pytest.raises(ShapeError, match=r"layer group_norm_1: the 6 channels .* can't be divided into 4 groups"):
+        Network([GroupNorm(4)], (3, 3, 6))
 
 
 def test_the_textbooks_sum():

@@ -4,7 +4,7 @@ backpropagation its derivative, in symbols and in numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ import numpy as np
 from chainrule.explain import svg
 from chainrule.explain.chain import ChainLink
 from chainrule.explain.picture import factor, letter, short
-from chainrule.explain.trace import Link, Trace, strongest
+from chainrule.explain.trace import Trace, strongest
+from chainrule.layers.base import Terms
 from chainrule.tape import Unit
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def weight_card(e: Explanation, chain: ChainLink) -> Card:
     symbol = weight_symbol(e)
     card = Card(symbol, e.weight, outline="plus")
     card.say(f"{symbol} = {e.value_before:.6g}".replace("-", "\u2212"))
-    whole = len(e.samples) == 1 and len(e.samples[0].uses) == 1 and not e.penalties
+    whole = len(e.samples) == 1 and e.samples[0].count == 1 and not e.penalties
     name = f"\u2202L/\u2202{symbol}"
     card.say(name if whole else f"{name}, the part of sample {chain.row}", colour="plus", bold=True)
     card.say(f"= {factor(chain.local_derivative)} \u00d7 {factor(chain.delta)}", colour="plus")
@@ -106,13 +107,12 @@ def unit_card(e: Explanation, unit: Unit, names: Mapping[Unit, str]) -> Card:
     card = Card(names[unit], f"{unit}{other}")
     _say_value(card, e, unit)
     groups = e.trace.tape.feeds(unit)
-    links, _, _ = strongest(groups)
     if not groups:
         _say_target(card, e.trace, unit)
     delta = "\u03b4 = " if letter(e.trace, unit) == "z" else ""
     card.say(f"{delta}\u2202L/\u2202{card.symbol}", colour="plus", bold=True)
     if groups:
-        _say_sum(card, e.trace, links, names)
+        _say_sum(card, e.trace, groups, names)
     else:
         term = e.trace.loss_term(unit)
         weight = "" if term.sample_weight == 1 else f"{short(term.sample_weight)} \u00d7 "
@@ -189,19 +189,19 @@ def _say_target(card: Card, trace: Trace, unit: Unit) -> None:
     card.say(f"= {short(value - target)}", bold=True)
 
 
-def _say_sum(card: Card, trace: Trace, links: list[Link], names: Mapping[Unit, str]) -> None:
+def _say_sum(card: Card, trace: Trace, groups: Sequence[Terms], names: Mapping[Unit, str]) -> None:
     """The derivative as a sum over the units that read this one: in symbols, then in numbers."""
-    shown = links if len(links) <= SHOWN else links[: SHOWN - 1]
+    count = sum(len(group.local) for group in groups)
+    shown, others, rest = strongest(groups, count if count <= SHOWN else SHOWN - 1)
     shown = sorted(shown, key=lambda link: (trace.network.graph.numbers[link.unit.node], link.unit.index))
     symbols = [trace.node(link.unit).layer.local_symbol for link in shown]
-    if len(links) <= 2 and all(link.unit in names for link in shown):
+    if 0 < count <= 2 and all(link.unit in names for link in shown):
         rules = [
             f"{symbol} \u00d7 \u2202L/\u2202{names[link.unit]}" for symbol, link in zip(symbols, shown, strict=True)
         ]
         card.say(*_added(rules), colour="plus")
     numbers = [f"{factor(link.local)} \u00d7 {factor(link.delta)}" for link in shown]
-    if rest := len(links) - len(shown):
-        others = sum(link.product for link in links) - sum(link.product for link in shown)
+    if rest:
         numbers.append(f"{factor(others)} ({rest} more)")
     card.say(*_added(numbers), colour="plus")
 

@@ -31,6 +31,7 @@ class ChainLink:
         terms: the strongest units that it feeds; empty at the loss, or below the depth
         rest, others: the sum of the terms that are not shown, and their number
         loss: the factors of the delta if only the loss reads the unit; otherwise None
+        unused: why no output depends on the unit, where that is so
     """
 
     unit: Unit
@@ -43,6 +44,7 @@ class ChainLink:
     rest: float
     others: int
     loss: LossTerm | None
+    unused: str = ""
 
     @property
     def product(self) -> float:
@@ -77,6 +79,7 @@ def open_link(trace: Trace, link: Link, depth: int = DEPTH, known: Opened | None
         rest=rest,
         others=others,
         loss=None if groups else trace.loss_term(unit),
+        unused="" if any(len(group.local) for group in groups) else trace.tape.why_unused(unit),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,7 @@ from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import require
 from chainrule.explain import symbols
 from chainrule.explain.chain import DEPTH, ChainLink, open_link
-from chainrule.explain.fields import fields
+from chainrule.explain.fields import MOST, fields
 from chainrule.explain.paths import Path, find_paths
 from chainrule.explain.rounding import Rounding, gradient_rounding
 from chainrule.explain.scheme import draw
@@ -23,6 +24,7 @@ from chainrule.explain.text import gradient_line, update_line
 from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.explain.update import StageResult, stage_results
 from chainrule.gradient_check import central_difference
+from chainrule.layers.base import Terms, total
 from chainrule.layout import Layout
 from chainrule.summary import Shown, Summary
 from chainrule.tape import Unit
@@ -42,34 +44,60 @@ class SampleTerm:
 
     Attributes:
         row: the sample's row in the training set
-        uses: for each use, the unit that the weight feeds, its delta, and the input that the
-            weight multiplies (as the link's `local`), strongest first
+        terms: the terms of its uses, one group for each layer that uses the weight
         weight: the sample's weight in the loss, a factor of its delta; None if unweighted
     """
 
     row: int
-    uses: tuple[Link, ...]
+    terms: tuple[Terms, ...]
     weight: float | None = None
 
-    @property
+    @cached_property
     def product(self) -> float:
         """Delta times input, summed over the uses."""
-        return sum(use.product for use in self.uses) + 0.0
+        return total(self.terms) + 0.0
+
+    @cached_property
+    def count(self) -> int:
+        """The number of uses."""
+        return sum(len(group.local) for group in self.terms)
+
+    def strongest(self, most: int | None = None) -> tuple[list[Link], float, int]:
+        """The uses with the largest products, strongest first: the unit that the weight feeds, its
+        delta, and the input that the weight multiplies (as the link's `local`). Then the sum of
+        the other products, and their number.
+        """
+        return strongest(self.terms, most)
+
+    @cached_property
+    def uses(self) -> tuple[Link, ...]:
+        """All uses, strongest first."""
+        return tuple(self.strongest()[0])
+
+    @cached_property
+    def first(self) -> Link:
+        """The strongest use."""
+        return self.strongest(1)[0][0]
+
+    @property
+    def places(self) -> str:
+        """What its uses are, in words."""
+        return "positions" if len(self.terms) == 1 else "uses"
 
     @property
     def unit(self) -> Unit:
         """The unit that the weight feeds in its strongest use."""
-        return self.uses[0].unit
+        return self.first.unit
 
     @property
     def delta(self) -> float | None:
         """dL/d that unit; None if there are several uses."""
-        return self.uses[0].delta if len(self.uses) == 1 else None
+        return self.first.delta if self.count == 1 else None
 
     @property
     def input(self) -> float | None:
         """The input that the weight multiplies; None if there are several uses."""
-        return self.uses[0].local if len(self.uses) == 1 else None
+        return self.first.local if self.count == 1 else None
 
     @property
     def pull(self) -> str:
@@ -78,6 +106,42 @@ class SampleTerm:
             return "pulls the weight down" if self.product > 0 else "pulls the weight up"
         zero = [f"its {what} is 0" for what, value in (("delta", self.delta), ("input", self.input)) if value == 0]
         return "none: " + (" and ".join(zero) or "its products cancel or are 0")
+
+
+def by_sample(groups: Sequence[Terms]) -> dict[int, tuple[Terms, ...]]:
+    """The terms of each sample, by its number in the batch."""
+    samples: dict[int, list[Terms]] = {}
+    for group in groups:
+        if not len(group.local):
+            continue
+        order = np.argsort(group.at[:, 0], kind="stable")
+        numbers, starts = np.unique(group.at[order, 0], return_index=True)
+        for number, own in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+            part = replace(group, upstream=group.upstream[own], local=group.local[own], at=group.at[own])
+            samples.setdefault(number, []).append(part)
+    return {number: tuple(parts) for number, parts in samples.items()}
+
+
+@dataclass(frozen=True)
+class Use:
+    """A layer's use of a weight.
+
+    Attributes:
+        node: the name of the layer
+        samples: the number of samples for which it uses the weight
+        times: how often it uses the weight, at all positions of these samples
+    """
+
+    node: str
+    samples: int
+    times: int
+
+    def __str__(self) -> str:
+        each, left = divmod(self.times, max(1, self.samples))
+        if each <= 1 and not left:
+            return f"{self.node}, once for each of {self.samples:,} samples"
+        often = f"{self.times:,} times" if left else f"at {each:,} positions of each"
+        return f"{self.node}, {often} of {self.samples:,} samples"
 
 
 @dataclass(frozen=True)
@@ -167,15 +231,25 @@ class Explanation(Shown):
         return float(self.trace.result.gradient[self.place])
 
     @cached_property
+    def terms(self) -> list[Terms]:
+        """The terms of the gradient, without penalties: a group for each layer that uses the
+        weight.
+        """
+        return self.trace.terms(self.place)
+
+    @cached_property
     def samples(self) -> list[SampleTerm]:
         """Each sample's contribution to the gradient, without penalties; strongest first."""
         rows = self._record.rows.tolist()
         weights = [None] * len(rows) if self._batch.weight is None else self._batch.weight.tolist()
-        uses: dict[int, list[Link]] = {}
-        for link in strongest(self.trace.terms(self.place))[0]:
-            uses.setdefault(link.unit.sample, []).append(link)
-        terms = [SampleTerm(rows[k], tuple(links), weights[k]) for k, links in uses.items()]
+        terms = [SampleTerm(rows[k], own, weights[k]) for k, own in by_sample(self.terms).items()]
         return sorted(terms, key=lambda term: -abs(term.product))
+
+    @cached_property
+    def where(self) -> list[Use]:
+        """Where the weight is used in this batch: in which layers, and how often."""
+        counted = ((group.node, len(np.unique(group.at[:, 0])), len(group.local)) for group in self.terms)
+        return [Use(*use) for use in counted]
 
     @cached_property
     def data_gradient(self) -> float:
@@ -240,7 +314,7 @@ class Explanation(Shown):
         if no sample uses the weight.
         """
         terms = [term for term in self.samples if self._sample is None or term.row == self._sample]
-        return open_link(self.trace, terms[0].uses[0], self.depth) if terms else None
+        return open_link(self.trace, terms[0].first, self.depth) if terms else None
 
     @cached_property
     def decision(self) -> Decision | None:
@@ -254,7 +328,7 @@ class Explanation(Shown):
 
     @cached_property
     def _paths(self) -> tuple[list[Path], bool]:
-        return find_paths(self.trace, [link for term in self.samples for link in term.uses if link.product])
+        return find_paths(self.trace, self.terms)
 
     @property
     def paths(self) -> list[Path]:
@@ -303,9 +377,14 @@ class Explanation(Shown):
         """The representation in a notebook: the summary and the scheme."""
         return f"{self.summary().html()}{draw(self, _NOTEBOOK)}"
 
-    def as_json(self) -> dict[str, Any]:
-        """The explanation as a dict of JSON types, with the documented fields."""
-        return fields(self)
+    def as_json(self, most: int | None = MOST) -> dict[str, Any]:
+        """The explanation as a dict of JSON types, with the documented fields.
+
+        Args:
+            most: how many samples and paths are listed, strongest first, with the sum of the
+                others; of a sample a fifth as many uses. None for all
+        """
+        return fields(self, most)
 
 
 def telling_weight(record: StepRecord, layout: Layout) -> str:

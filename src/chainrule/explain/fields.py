@@ -8,30 +8,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chainrule.explain.chain import ChainLink
     from chainrule.explain.explanation import Explanation, SampleTerm
+    from chainrule.explain.paths import Path
+    from chainrule.explain.trace import Link
+
+MOST = 30
+"""The number of samples and paths that are listed by default."""
 
 _VALUES = ("weight", "about", "step", "value_before", "value_after", "update", "gradient", "training_gradient")
 """Fields that are attributes of the explanation with the same name."""
 
 
-def fields(e: Explanation) -> dict[str, Any]:
-    """All fields of an explanation."""
-    proof = e.proof
+def fields(e: Explanation, most: int | None = MOST) -> dict[str, Any]:
+    """All fields of an explanation, with at most so many samples and paths, and a fifth as many
+    uses of a sample; the others are added up.
+    """
+    proof, others, paths = e.proof, e.samples[most:] if most is not None else [], e.paths[:most]
     return {
         **{name: getattr(e, name) for name in _VALUES},
         "rounding_bound": e.rounding.bound,
         "numerical_gradient": proof.numerical_gradient,
-        "samples": [*(_sample(e, term) for term in e.samples), *(_penalty(*penalty) for penalty in e.penalties)],
+        "where": [asdict(use) for use in e.where],
+        "samples": [*(_sample(e, term, most) for term in e.samples[:most]), *(_penalty(*p) for p in e.penalties)],
+        "rest": {"count": len(others), "sum": sum(term.product for term in others)},
         **({} if e.decision is None else {"threshold": e.threshold, "predicted": e.decision.label}),
         "chain": None if e.chain is None else _link(e.chain),
-        "paths": [
-            {
-                "units": [str(unit) for unit in path.units],
-                "sample": int(e.trace.rows[path.units[0].sample]),
-                "local_derivatives": list(path.factors),
-                "product": path.product,
-            }
-            for path in e.paths
-        ],
+        "paths": [_path(e, path) for path in paths],
+        "other_paths": {"count": len(e.paths) - len(paths), "sum": sum(path.product for path in e.paths[len(paths) :])},
         "all_paths": e.has_all_paths,
         "optimizer": [asdict(stage) for stage in e.stages],
         "effect": {
@@ -45,8 +47,8 @@ def fields(e: Explanation) -> dict[str, Any]:
     }
 
 
-def _sample(e: Explanation, term: SampleTerm) -> dict[str, Any]:
-    uses = term.uses if len(term.uses) > 1 else ()
+def _sample(e: Explanation, term: SampleTerm, most: int | None) -> dict[str, Any]:
+    uses, rest, others = term.strongest(None if most is None else max(1, most // 5))
     return {
         "sample": term.row,
         "row": e.row_read(term.row),
@@ -55,14 +57,29 @@ def _sample(e: Explanation, term: SampleTerm) -> dict[str, Any]:
         "delta": term.delta,
         "input": term.input,
         "product": term.product,
-        "uses": [{"unit": str(u.unit), "delta": u.delta, "input": u.local, "product": u.product} for u in uses],
+        "uses": [_use(use) for use in (uses if term.count > 1 else ())],
+        "rest": {"count": others, "sum": rest},
+    }
+
+
+def _use(use: Link) -> dict[str, Any]:
+    return {"unit": str(use.unit), "delta": use.delta, "input": use.local, "product": use.product}
+
+
+def _path(e: Explanation, path: Path) -> dict[str, Any]:
+    return {
+        "units": [str(unit) for unit in path.units],
+        "sample": int(e.trace.rows[path.units[0].sample]),
+        "local_derivatives": list(path.factors),
+        "product": path.product,
     }
 
 
 def _penalty(name: str, value: float) -> dict[str, Any]:
     """A penalty's term, with the fields of a sample."""
     numbers = {"delta": value, "input": 1.0, "product": value}
-    return {"sample": None, "row": None, "unit": name, "weight": None, **numbers, "uses": []}
+    empty = {"uses": [], "rest": {"count": 0, "sum": 0.0}}
+    return {"sample": None, "row": None, "unit": name, "weight": None, **numbers, **empty}
 
 
 def _link(link: ChainLink) -> dict[str, Any]:
@@ -72,7 +89,7 @@ def _link(link: ChainLink) -> dict[str, Any]:
         "delta": link.delta,
         "local_derivative": link.local_derivative,
         "value": link.value,
-        "note": link.note,
+        "note": link.note or link.unused,
         "terms": [_link(term) for term in link.terms],
         "rest": {"count": link.others, "sum": link.rest},
         "loss": None if link.loss is None else asdict(link.loss),

@@ -177,7 +177,7 @@ def _gradient(e: Explanation, chain: ChainLink, weight: str) -> list[_Number]:
     total, name = short(e.training_gradient), f"gradient \u2202L/\u2202{weight}"
     rest = e.gradient - chain.product
     others = len({term.row for term in e.samples}) - 1
-    if not others and not e.penalties and len(e.samples[0].uses) == 1:
+    if not others and not e.penalties and e.samples[0].count == 1:
         return [_Number("", name, total)]
     whose = f"{others} other samples" if others else "its other uses"
     whose += ", penalties" if e.penalties else ""

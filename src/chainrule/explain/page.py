@@ -67,7 +67,12 @@ def _gradient(e: Explanation) -> str:
     sums = [[name, *blanks, f"{product:.6g}", ""] for name, product in text.remaining_terms(e, _MOST)]
     total = ["dL/dw", *blanks, f"{e.gradient:.6g}", ""]
     notes = ["A sample's weight is a factor of its delta: it multiplies the sample's loss."] * weighted
-    return table(head, samples + sums, total) + "".join(map(paragraph, (*notes, *text.rounding_lines(e))))
+    where = [line] if (line := text.where_line(e)) else []
+    return (
+        "".join(map(paragraph, where))
+        + table(head, samples + sums, total)
+        + "".join(map(paragraph, (*notes, *text.rounding_lines(e))))
+    )
 
 
 def _sample_row(e: Explanation, term: SampleTerm) -> list[str]:
@@ -79,18 +84,18 @@ def _sample_row(e: Explanation, term: SampleTerm) -> list[str]:
         line = text.sample_line(sample)
         shown = "" if sample.picture is None else picture(sample.picture, line)
         pull = Html(f"<span>{escape(pull)}<small>{shown} {escape(line)}</small></span>")
-    factors = [f"{term.delta:.6g}", f"{term.input:.6g}"] if len(term.uses) == 1 else [_uses(term), ""]
+    factors = [f"{term.delta:.6g}", f"{term.input:.6g}"] if term.count == 1 else [_uses(term), ""]
     return [f"sample {term.row}", *weight, *factors, f"{term.product:.6g}", pull]
 
 
 def _uses(term: SampleTerm) -> Html:
     """The uses of the weight for one sample, to open by click."""
-    lines = [f"{u.delta:.6g} \u00d7 {u.local:.6g} = {u.product:+.6g}, through {u.unit}" for u in term.uses[:_MOST]]
-    if others := term.uses[_MOST:]:
-        lines.append(f"{sum(use.product for use in others):+.6g} in {len(others)} more")
-    return Html(
-        f"<details><summary>{len(term.uses)} uses</summary>{''.join(_leaf(escape(x)) for x in lines)}</details>"
-    )
+    uses, rest, others = term.strongest(_MOST)
+    lines = [f"{u.delta:.6g} \u00d7 {u.local:.6g} = {u.product:+.6g}, through {u.unit}" for u in uses]
+    if others:
+        lines.append(f"{rest:+.6g} in {others:,} more")
+    opened = "".join(_leaf(escape(x)) for x in lines)
+    return Html(f"<details><summary>{term.count:,} {term.places}</summary>{opened}</details>")
 
 
 def _leaf(html: str) -> str:
@@ -116,6 +121,8 @@ def opened_link(link: ChainLink, before: str = "") -> str:
     )
     if link.others:
         inner += _leaf(f"{link.rest:+.5g} through {link.others} more")
+    if link.unused:
+        inner += _leaf(escape(f"= 0: {link.unused}"))
     return f"<details open><summary>{line}</summary>{inner}</details>" if inner else _leaf(line)
 
 

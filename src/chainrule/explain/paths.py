@@ -42,12 +42,14 @@ class Path:
         return Path(self.units, (*self.factors, last), self.product * last)
 
 
-def find_paths(trace: Trace, starts: Sequence[Link]) -> tuple[list[Path], bool]:
+def find_paths(trace: Trace, terms: Sequence[Terms]) -> tuple[list[Path], bool]:
     """The paths from a weight through the units that it feeds, strongest first, and whether these
-    are all of them.
+    are all of them. `terms` are those of the weight's gradient.
     """
+    is_countable = sum(np.count_nonzero(group.products) for group in terms) <= COUNTABLE
+    starts = [link for link in strongest(terms, COUNTABLE if is_countable else BEAM)[0] if link.product]
     begun = [Path((link.unit,), (link.local,), link.local) for link in starts]
-    every = _all(trace, begun)
+    every = _all(trace, begun) if is_countable else None
     paths = _strongest(trace, begun) if every is None else every
     return sorted(paths, key=lambda path: -abs(path.product)), every is not None
 
@@ -58,15 +60,16 @@ def _all(trace: Trace, begun: list[Path]) -> list[Path] | None:
     feeds: dict[Unit, list[Terms]] = {}
     level = [path for path in begun if path.product]
     while level:
+        count = len(ended)
         for path in level:
             unit = path.units[-1]
             if unit not in feeds:
                 feeds[unit] = trace.tape.feeds(unit)
             if not feeds[unit]:
                 ended.append(path.ended(trace))
-        counts = {unit: sum(np.count_nonzero(group.local) for group in groups) for unit, groups in feeds.items()}
-        if len(ended) + sum(counts[path.units[-1]] for path in level) > COUNTABLE:  # before the next level is built
-            return None
+            count += sum(int(np.count_nonzero(group.local)) for group in feeds[unit]) or not feeds[unit]
+            if count > COUNTABLE:  # before the next level is built
+                return None
         links = {unit: strongest(feeds[unit])[0] for unit in {path.units[-1] for path in level}}
         level = [path.extended(link) for path in level for link in links[path.units[-1]] if link.local]
     return ended

@@ -4,10 +4,14 @@ and the arrows between them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from chainrule.explain.paths import Path
 from chainrule.explain.trace import Link, Trace, strongest
+from chainrule.layers.base import Terms
 from chainrule.tape import Unit
 
 WHOLE = 4
@@ -68,29 +72,50 @@ def picture_of(trace: Trace, first: Unit, x: float) -> Picture:
     """The strongest units from the one that a weight feeds to the loss; `x` is the input that the
     weight multiplies.
     """
-    through: dict[Unit, float] = {first: x}  # the derivative of each unit with respect to the weight
-    picture = Picture()
+    tape = trace.tape
+    through = {first.node: np.zeros(tape.arrived(first.node).shape)}  # the derivative of each unit wrt. the weight
+    through[first.node][first.index] = x
+    reached = {first.node: np.array([first.index])}
+    picture, fed = Picture(), dict[Unit, list[Terms]]()
     for layer in trace.network.graph.numbers:
-        flows = {unit: through[unit] * trace.tape.delta(unit) for unit in through if unit.node == layer}
-        if not flows:
+        if layer not in reached:
             continue
-        ranked = sorted(flows, key=lambda unit: -abs(flows[unit]))
+        at = np.unique(reached[layer], axis=0)
+        flows = through[layer][tuple(at.T)] * tape.arrived(layer)[tuple(at.T)]
+        ranked = np.argsort(-np.abs(flows), kind="stable")
         most = len(ranked) if len(ranked) <= WHOLE else MOST
         shown, hidden = ranked[:most], ranked[most:]
-        rest = sum(flows[unit] for unit in hidden)
-        picture.columns.append(Column(layer, sorted(shown, key=lambda unit: unit.index), len(hidden), rest))
-        for unit in shown:
-            links, _, _ = strongest(trace.tape.feeds(unit))
-            for link in links:
-                partial = through[unit] * link.local
-                through[link.unit] = through.get(link.unit, 0.0) + partial
-                symbol = trace.node(link.unit).layer.local_symbol
-                picture.arrows.append(Arrow(unit, link.unit, symbol, link.local, partial * link.delta))
-            if not links:
-                picture.ends.append((unit, flows[unit]))
-    visible = {unit for column in picture.columns for unit in column.units}
-    picture.arrows = [arrow for arrow in picture.arrows if arrow.target in visible]
+        units = {Unit(layer, tuple(at[k].tolist())): float(flows[k]) for k in shown.tolist()}
+        rest = float(flows[hidden].sum())
+        picture.columns.append(Column(layer, sorted(units, key=lambda unit: unit.index), len(hidden), rest))
+        for unit, flow in units.items():
+            fed[unit] = tape.feeds(unit)
+            if not fed[unit]:
+                picture.ends.append((unit, flow))
+            for group in fed[unit]:
+                further = through.setdefault(group.node, np.zeros(tape.arrived(group.node).shape))
+                further[tuple(group.at.T)] += through[layer][unit.index] * group.local
+                reached[group.node] = np.concatenate([reached.get(group.node, group.at[:0]), group.at])
+    picture.arrows = [
+        arrow
+        for unit, groups in fed.items()
+        for group in groups
+        for arrow in _arrows(trace, picture, unit, group, float(through[unit.node][unit.index]))
+    ]
     return picture
+
+
+def _arrows(trace: Trace, picture: Picture, unit: Unit, group: Terms, partial: float) -> Iterator[Arrow]:
+    """The arrows from a unit to those that it feeds and that are shown, strongest first; `partial`
+    is the derivative of the unit with respect to the weight.
+    """
+    shown = {unit for column in picture.columns if column.layer == group.node for unit in column.units}
+    places = [np.flatnonzero((group.at == np.array(target.index)).all(axis=1)) for target in shown]
+    among = np.concatenate([*places, np.zeros(0, dtype=np.intp)])
+    kept = replace(group, upstream=group.upstream[among], local=group.local[among], at=group.at[among])
+    symbol = trace.network.graph.node(group.node).layer.local_symbol
+    for link in strongest([kept])[0]:
+        yield Arrow(unit, link.unit, symbol, link.local, partial * link.product)
 
 
 def strongest_paths(trace: Trace, picture: Picture, x: float, most: int) -> tuple[list[Path], int | None]:

@@ -15,7 +15,8 @@ def rules(trace: Trace, weight: str) -> list[tuple[str, str]]:
     array, _, index = weight.partition("[")
     owner, _, name = array.rpartition(".")
     layer = trace.network.graph.node(owner).layer
-    indices = zip(("i", "j") if "," in index else ("j",), index.rstrip("]").split(","), strict=False)
+    places = index.rstrip("]").split(",")
+    indices = zip(layer.letters(name, len(places)), places, strict=True)
     numbers = r",\; ".join(f"{letter} = {number.strip()}" for letter, number in indices)
     gradient = rf"{layer.formulas.parameters[name]} \qquad ({numbers})"
     between = [(node.name, node.layer.formulas.input) for node in _downstream(trace, owner)]

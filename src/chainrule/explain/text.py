@@ -72,6 +72,8 @@ def _update(e: Explanation) -> Iterator[str]:
 
 
 def _gradient(e: Explanation) -> Iterator[str]:
+    if where := where_line(e):
+        yield where
     yield f"{'sample':>10} {'delta':>14} {'x input':>12} {'= product':>14}  pull on the weight"
     for term in e.samples[:WIDTH]:
         yield from _sample_lines(e, term)
@@ -84,16 +86,28 @@ def _gradient(e: Explanation) -> Iterator[str]:
 
 def _sample_lines(e: Explanation, term: SampleTerm) -> Iterator[str]:
     """A sample's product, its factors or uses, and the sample as it was read."""
-    several = len(term.uses) > 1
-    factors = f"{f'{len(term.uses)} uses, the sum':>27}" if several else f"{term.delta:>14.6g} {term.input:>12.6g}"
+    several = term.count > 1
+    uses, rest, others = term.strongest(WIDTH)
+    factors = (
+        f"{f'{term.count:,} {term.places}, the sum':>27}" if several else f"{term.delta:>14.6g} {term.input:>12.6g}"
+    )
     weight = "" if term.weight is None else f"; the sample's weight in its delta is {term.weight:.6g}"
     yield f"{term.row:>10} {factors} {term.product:>14.6g}  {term.pull}{weight}"
-    for use in term.uses[:WIDTH] if several else ():
+    for use in uses if several else ():
         yield f"{'':>10} {use.delta:>14.6g} {use.local:>12.6g} {use.product:>14.6g}  through {use.unit}"
-    if others := term.uses[WIDTH:]:
-        yield f"{f'{len(others)} more uses':>38} {sum(use.product for use in others):>14.6g}"
+    if others:
+        yield f"{f'{others:,} more {term.places}':>38} {rest:>14.6g}"
     if (sample := e.read(term.row)) is not None:
         yield f"{'':>10} {sample_line(sample)}"
+
+
+def where_line(e: Explanation) -> str:
+    """Where the weight is used, if that is more than once for a sample; empty otherwise."""
+    uses = e.where
+    if sum(use.times for use in uses) == max((use.samples for use in uses), default=0):
+        return ""
+    times = sum(use.times for use in uses)
+    return f"The weight is used {times:,} times, and each use has a term: {'; '.join(map(str, uses))}."
 
 
 def rounding_lines(e: Explanation) -> Iterator[str]:
@@ -134,6 +148,8 @@ def _opened(link: ChainLink, indent: str, row: int) -> Iterator[str]:
     yield f"{indent}delta {link.unit}{sample} = {link.delta:.6g}, value {link.value:.6g}{note}"
     if link.loss is not None:
         yield f"{indent}  = {loss_line(link.loss)}"
+    elif link.unused:
+        yield f"{indent}  = 0: {link.unused}"
     elif not link.terms:
         yield f"{indent}  (not opened further: the depth ends here)"
     for term in link.terms:

@@ -22,14 +22,16 @@ from chainrule.layers.activations import (
     activation,
 )
 from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, total
+from chainrule.layers.blocks import DepthwiseConv, ResidualBlock, SeparableBlock, SqueezeExcitation
 from chainrule.layers.combinators import Branches, Residual, Sequential
 from chainrule.layers.convolution import Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose2d
 from chainrule.layers.dense import Dense
-from chainrule.layers.dropout import Dropout
+from chainrule.layers.dropout import ChannelDropout, Dropout
 from chainrule.layers.embedding import Embedding
 from chainrule.layers.expand import Expand
 from chainrule.layers.graph import Composite, Graph, Input, Node, Symbol
-from chainrule.layers.normalization import BatchNorm, LayerNorm
+from chainrule.layers.networks import LeNet, ResNet8, ResNet18, SeparableNet
+from chainrule.layers.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from chainrule.layers.operators import Add, Concatenate, MatMul, Multiply, Scale
 from chainrule.layers.pooling import (
     AdaptiveAveragePool,
@@ -48,10 +50,12 @@ KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))
 
 __all__ = [
     "ELU", "GELU", "KINDS", "SELU", "AdaptiveAveragePool", "AdaptiveMaxPool", "Add", "AveragePool", "BatchNorm",
-    "Branches", "Built", "Composite", "Concatenate", "Context", "Conv", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose",
-    "ConvTranspose2d", "Dense", "Dropout", "Embedding", "Expand", "Flatten", "Formulas", "GlobalAveragePool",
-    "GlobalMaxPool", "Graph", "HardSigmoid", "HardSwish", "HardTanh", "Input", "Layer", "LayerNorm", "LeakyReLU",
-    "LogSoftmax", "MatMul", "MaxPool", "Mish", "Multiply", "Node", "PReLU", "Parameter", "ReLU", "Reshape", "Residual",
-    "Scale", "Sequential", "SiLU", "Sigmoid", "Sine", "Slice", "Softmax", "Softplus", "Softsign", "Step", "Symbol",
-    "Tanh", "Terms", "Transpose", "Upsample", "ZeroPad", "activation", "total",
+    "Branches", "Built", "ChannelDropout", "Composite", "Concatenate", "Context", "Conv", "Conv1d", "Conv2d", "Conv3d",
+    "ConvTranspose", "ConvTranspose2d", "Dense", "DepthwiseConv", "Dropout", "Embedding", "Expand", "Flatten",
+    "Formulas", "GlobalAveragePool", "GlobalMaxPool", "Graph", "GroupNorm", "HardSigmoid", "HardSwish", "HardTanh",
+    "Input", "Layer", "LayerNorm", "LeNet", "LeakyReLU", "LogSoftmax", "MatMul", "MaxPool", "Mish", "Multiply", "Node",
+    "PReLU", "Parameter", "RMSNorm", "ReLU", "ResNet8", "ResNet18", "Reshape", "Residual", "ResidualBlock", "Scale",
+    "SeparableBlock", "SeparableNet", "Sequential", "SiLU", "Sigmoid", "Sine", "Slice", "Softmax", "Softplus",
+    "Softsign", "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "Transpose", "Upsample", "ZeroPad",
+    "activation", "total",
 ]  # fmt: skip

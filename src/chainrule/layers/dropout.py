@@ -1,4 +1,4 @@
-"""Dropout: in training, random units are set to 0."""
+"""Dropout and ChannelDropout: in training, random units or whole channels are set to 0."""
 
 from __future__ import annotations
 
@@ -41,9 +41,14 @@ class Dropout(Layer):
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         if not context.training or not context.dropout or self.rate == 0:
             return x, None
-        keep = generators.keep_mask(x.shape, self.rate, context.step, context.seed, "dropout", context.place)
+        shape = self.mask_shape(x.shape)
+        keep = generators.keep_mask(shape, self.rate, context.step, context.seed, "dropout", context.place)
         mask = keep * x.dtype.type(1 / (1 - self.rate))
         return x * mask, mask
+
+    def mask_shape(self, shape: Shape) -> Shape:
+        """The shape of the mask for inputs of this shape."""
+        return shape
 
     def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> Backward:
         if not wants_input:
@@ -51,10 +56,26 @@ class Dropout(Layer):
         return (dy if saved is None else dy * saved), {}
 
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
-        return one_term(dy, index, 1 if saved is None else saved[index])
+        return one_term(dy, index, 1 if saved is None else np.broadcast_to(saved, dy.shape)[index])
 
     def note(self, local: float, outputs: Array) -> str:
         return "" if local else "dropped in this step, so nothing comes through"
 
     def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
         return np.abs(y)
+
+
+@dataclass(frozen=True)
+class ChannelDropout(Dropout):
+    """In training each channel of a sample is set to 0 at all of its positions with probability
+    `rate`, and divided by 1 - rate otherwise (Tompson et al., 2015, "SpatialDropout").
+
+    Neighbouring positions of a channel say nearly the same, so that dropping single ones, as
+    Dropout does, would take little away. The mask is drawn for (samples, channels), keyed as in
+    Dropout.
+    """
+
+    accepts_images = True
+
+    def mask_shape(self, shape: Shape) -> Shape:
+        return (shape[0], *(1,) * (len(shape) - 2), shape[-1])

@@ -140,6 +140,9 @@ class Expand(Layer):
         weights[row] = params["W"][row, k]
         return weights, float(params["b"][row, k])
 
+    def letters(self, parameter: str, dimensions: int) -> tuple[str, ...]:
+        return ("i", "k")
+
     def describe(self, parameter: str, index: Shape, source: Callable[[int], str]) -> str:
         row, k = index
         of = source(row if self.on is None else self.on[row])

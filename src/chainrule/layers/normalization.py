@@ -1,22 +1,25 @@
-"""BatchNorm and LayerNorm: normalize to mean 0 and variance 1, then apply a learned scale and
-offset.
+"""BatchNorm, LayerNorm, GroupNorm and RMSNorm: normalize numbers to mean 0 and variance 1, then
+apply a learned scale and offset.
 
-BatchNorm normalizes each feature over the samples, LayerNorm each sample over its features. Every
-output depends on every input that it is normalized with, through their mean and variance, and so
-the derivative of an input has a term for each of them.
+They differ in the numbers that are normalized together: BatchNorm normalizes each feature over
+samples and positions, LayerNorm each sample and position over its features, GroupNorm each sample
+over its positions and a group of its channels. RMSNorm does as LayerNorm, but leaves the mean.
+Every output depends on every input that it is normalized with, through their mean and variance,
+and so the derivative of an input has a term for each of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
-from chainrule.errors import is_number, require
+from chainrule.errors import ShapeError, is_integer, is_number, require
 from chainrule.layers.base import (
     ULPS,
     Backward,
@@ -27,16 +30,20 @@ from chainrule.layers.base import (
     Parameter,
     Terms,
     feature_indices,
-    indices,
+    one_term,
     row_indices,
 )
+from chainrule.layers.windows import crossed
+
+Reduction = Callable[..., Any]
+"""numpy.mean, numpy.var or numpy.max."""
 
 
 class Normalized(NamedTuple):
     """What the backward pass needs."""
 
     unit: Array
-    """x normalized to mean 0 and variance 1, in x's shape"""
+    """x normalized, in x's shape"""
     inverse: Array
     """1 / the deviation, in a shape that broadcasts to x's"""
     fixed: bool = False
@@ -50,73 +57,108 @@ def _feature_sum(array: Array) -> Array:
     return array.reshape(-1, array.shape[-1]).sum(axis=0)
 
 
-def _scale_and_offset_terms(saved: Normalized, dy: Array, name: str, index: Shape) -> Terms:
-    unit = index[0]
-    upstream = dy[..., unit].ravel()
-    local = saved.unit[..., unit].ravel() if name == "scale" else np.ones_like(upstream)
-    return Terms(upstream, local, feature_indices(dy.shape, unit))
-
-
-def _through_normalization(saved: Normalized, dunit: Array, mean: Callable[[Array], Array]) -> Array:
-    """dx from the derivative of the normalized values; `mean` averages over the normalized axes."""
-    return saved.inverse * (dunit - mean(dunit) - saved.unit * mean(dunit * saved.unit))
-
-
-_PARAMETER_FORMULAS = {
-    "scale": r"\frac{\partial L}{\partial \gamma_j} = \sum_n \frac{\partial L}{\partial y_{nj}}\, \hat{x}_{nj}",
-    "offset": r"\frac{\partial L}{\partial \beta_j} = \sum_n \frac{\partial L}{\partial y_{nj}}",
-}
+_SCALE = {"scale": r"\frac{\partial L}{\partial \gamma_j} = \sum_n \frac{\partial L}{\partial y_{nj}}\, \hat{x}_{nj}"}
+_OFFSET = {"offset": r"\frac{\partial L}{\partial \beta_j} = \sum_n \frac{\partial L}{\partial y_{nj}}"}
 
 
 class Normalization(Layer, register=False):
-    """What BatchNorm and LayerNorm share; they differ in the axes that they average over."""
+    """What all share; they differ in which numbers are normalized together."""
 
     passes_scale = True
     keeps_units = True
 
-    def over(self, dimensions: int) -> tuple[int, ...]:
-        """The axes that an array with this many dimensions is averaged over."""
+    centred: ClassVar[bool] = True
+    """Whether the mean is subtracted, and an offset added."""
+    epsilon: float  # a setting of each
+
+    def together(self, t: Array, reduce: Reduction) -> Array:
+        """The mean, say, of all the numbers that are normalized together, in a shape that
+        broadcasts to t's.
+        """
         raise NotImplementedError
 
+    def members(self, index: Shape, shape: Shape) -> Array:
+        """(K, d) the indices of all numbers that are normalized together with that at `index`."""
+        raise NotImplementedError
+
+    def count(self, shape: Shape) -> int:
+        """How many numbers of an array of this shape are normalized together."""
+        raise NotImplementedError
+
+    def build(self, input_shape: Shape) -> Built:
+        if not input_shape:
+            raise self.misfit(input_shape, "a list of features for each sample")
+        names = [("scale", distributions.ones()), *([("offset", distributions.zeros())] * self.centred)]
+        features = input_shape[-1:]
+        return Built(input_shape, {name: Parameter(features, start, regularized=False) for name, start in names})
+
+    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
+        mean, variance = self.together(x, np.mean), self.together(x, np.var)
+        inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
+        saved = Normalized((x - mean) * inverse, inverse)
+        return self.scaled(params, saved.unit), saved
+
+    def scaled(self, params: Params, unit: Array) -> Array:
+        """The output from the normalized numbers."""
+        y = params["scale"] * unit
+        return y + params["offset"] if self.centred else y
+
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
-        return _scale_and_offset_terms(saved, dy, name, index)
+        unit = index[0]
+        upstream = dy[..., unit].ravel()
+        local = saved.unit[..., unit].ravel() if name == "scale" else np.ones_like(upstream)
+        return Terms(upstream, local, feature_indices(dy.shape, unit))
 
     def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> Backward:
-        gradients = {"scale": _feature_sum(dy * saved.unit), "offset": _feature_sum(dy)}
+        gradients = {"scale": _feature_sum(dy * saved.unit)}
+        if self.centred:
+            gradients["offset"] = _feature_sum(dy)
         if not wants_input:
             return None, gradients
         dunit = dy * params["scale"]
         if saved.fixed:
             return dunit * saved.inverse, gradients
-        return _through_normalization(saved, dunit, lambda t: t.mean(axis=self.over(t.ndim), keepdims=True)), gradients
+        centred = dunit - self.together(dunit, np.mean) if self.centred else dunit
+        return saved.inverse * (centred - saved.unit * self.together(dunit * saved.unit, np.mean)), gradients
 
-    def _averaged(self, x: Array) -> int:
-        return int(np.prod([x.shape[axis] for axis in self.over(x.ndim)]))
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
+        inverse = np.broadcast_to(saved.inverse, dy.shape)[index]
+        if saved.fixed:
+            return one_term(dy, index, params["scale"][index[-1]] * inverse)
+        at = self.members(index, dy.shape)
+        own = (at == np.array(index)).all(axis=1).astype(dy.dtype)
+        local = own - (self.centred + saved.unit[index] * saved.unit[tuple(at.T)]) / len(at)
+        return Terms(dy[tuple(at.T)], local * params["scale"][at[:, -1]] * inverse, at)
 
     def _spread(self, x: Array, inverse: Array) -> Array:
         """The largest value in units of the standard deviation, plus 1."""
-        return 1 + np.abs(x).max(axis=self.over(x.ndim), keepdims=True) * inverse
+        return 1 + self.together(np.abs(x), np.max) * inverse
 
     def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
         (x,) = inputs
         sizes = np.abs(y) + np.abs(params["scale"]) * (1 + np.abs(saved.unit)) * self._spread(x, saved.inverse)
-        return (self._averaged(x) + ULPS) * sizes
+        return (self.count(x.shape) + ULPS) * sizes
 
     def input_error(self, params: Params, saved: Any, inputs: Sequence[Array], dy: Array) -> list[Array]:
-        (x,), over = inputs, self.over(dy.ndim)
+        (x,) = inputs
         scaled, unit = np.abs(dy * params["scale"]), 1 + np.abs(saved.unit)
-        mixed = scaled + scaled.mean(over, keepdims=True) + unit * (scaled * unit).mean(over, keepdims=True)
-        return [(self._averaged(x) + ULPS) * saved.inverse * mixed * self._spread(x, saved.inverse)]
+        mixed = scaled + self.together(scaled, np.mean) + unit * self.together(scaled * unit, np.mean)
+        return [(self.count(x.shape) + ULPS) * saved.inverse * mixed * self._spread(x, saved.inverse)]
+
+
+def _require_epsilon(word: str, epsilon: Any) -> None:
+    require(is_number(epsilon, above=0), f"{word}: epsilon is {epsilon!r}; it must be positive")
 
 
 @dataclass(frozen=True)
 class BatchNorm(Normalization):
-    """Normalizes each feature (last axis) over the batch, then applies scale and offset (Ioffe and
-    Szegedy, 2015).
+    """Normalizes each feature (last axis) over the samples of the batch and over all positions, then
+    applies scale and offset (Ioffe and Szegedy, 2015).
 
-    Inference uses the running mean and variance, updated in training as running = momentum *
-    running + (1 - momentum) * batch's, with the unbiased variance. Parameters: scale and offset,
-    both of shape (features,).
+    x has the shape (samples, ..., features); of pictures, (samples, height, width, channels), each
+    channel has one mean and one variance. Inference uses the running mean and variance, updated in
+    training as running = momentum * running + (1 - momentum) * batch's, with the unbiased variance.
+    Parameters: scale and offset, both of shape (features,).
 
     Attributes:
         momentum: the weight of the old running statistics, from 0 up to, but not including, 1
@@ -131,7 +173,7 @@ class BatchNorm(Normalization):
             is_number(self.momentum, least=0, below=1),
             f"batch norm: the momentum is {self.momentum!r}; it must be at least 0 and less than 1",
         )
-        require(is_number(self.epsilon, above=0), f"batch norm: epsilon is {self.epsilon!r}; it must be positive")
+        _require_epsilon("batch norm", self.epsilon)
 
     formulas = Formulas(
         forward=(
@@ -141,14 +183,12 @@ class BatchNorm(Normalization):
         input=r"\frac{\partial L}{\partial x_{nj}} = \frac{\gamma_j}{\sqrt{\sigma_j^2 + \epsilon}} \sum_m "
         r"\Big([m = n] - \tfrac{1}{N} - \tfrac{1}{N}\hat{x}_{nj}\hat{x}_{mj}\Big) \frac{\partial L}{\partial"
         r" y_{mj}}",
-        parameters=_PARAMETER_FORMULAS,
+        parameters=_SCALE | _OFFSET,
     )
 
     def build(self, input_shape: Shape) -> Built:
-        if not input_shape:
-            raise self.misfit(input_shape, "a list of features for each sample")
-        features = input_shape[-1:]
-        return Built(input_shape, _scale_and_offset(features), {"mean": (features, 0.0), "variance": (features, 1.0)})
+        built, features = super().build(input_shape), input_shape[-1:]
+        return Built(input_shape, built.parameters, {"mean": (features, 0.0), "variance": (features, 1.0)})
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         if context.training:
@@ -159,21 +199,16 @@ class BatchNorm(Normalization):
         else:
             inverse = 1 / np.sqrt(params["variance"] + x.dtype.type(self.epsilon))
             saved = Normalized((x - params["mean"]) * inverse, inverse, True)
-        return params["scale"] * saved.unit + params["offset"], saved
+        return self.scaled(params, saved.unit), saved
 
-    def over(self, dimensions: int) -> tuple[int, ...]:
-        return tuple(range(dimensions - 1))
+    def together(self, t: Array, reduce: Reduction) -> Array:
+        return np.asarray(reduce(t, axis=tuple(range(t.ndim - 1)), keepdims=True))
 
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
-        feature = index[-1]
-        at = indices(dy.shape[:-1])
-        own = (at == np.array(index[:-1])).all(axis=1)
-        local = own.astype(dy.dtype)
-        if not saved.fixed:
-            unit = saved.unit[..., feature].ravel()
-            local = local - (1 + saved.unit[index] * unit) / len(at)
-        local = local * params["scale"][feature] * saved.inverse[feature]
-        return Terms(dy[..., feature].ravel(), local, feature_indices(dy.shape, feature))
+    def members(self, index: Shape, shape: Shape) -> Array:
+        return feature_indices(shape, index[-1])
+
+    def count(self, shape: Shape) -> int:
+        return math.prod(shape[:-1])
 
     def updated_statistics(self, params: Params, saved: Any) -> dict[str, Any]:
         if saved.fixed:
@@ -189,10 +224,11 @@ class BatchNorm(Normalization):
 
 @dataclass(frozen=True)
 class LayerNorm(Normalization):
-    """Normalizes each sample over its features (last axis), then applies scale and offset (Ba et
-    al., 2016).
+    """Normalizes each sample, at each position, over its features (last axis), then applies scale
+    and offset (Ba et al., 2016).
 
-    Parameters: scale and offset, both of shape (features,).
+    x has the shape (samples, ..., features). Parameters: scale and offset, both of shape
+    (features,).
 
     Attributes:
         epsilon: is added to the variance
@@ -201,7 +237,7 @@ class LayerNorm(Normalization):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        require(is_number(self.epsilon, above=0), f"layer norm: epsilon is {self.epsilon!r}; it must be positive")
+        _require_epsilon("layer norm", self.epsilon)
 
     formulas = Formulas(
         forward=(
@@ -211,34 +247,105 @@ class LayerNorm(Normalization):
         input=r"\frac{\partial L}{\partial x_{ni}} = \frac{1}{\sqrt{\sigma_n^2 + \epsilon}} \sum_j \gamma_j "
         r"\Big([i = j] - \tfrac{1}{K} - \tfrac{1}{K}\hat{x}_{ni}\hat{x}_{nj}\Big) \frac{\partial L}{\partial"
         r" y_{nj}}",
-        parameters=_PARAMETER_FORMULAS,
+        parameters=_SCALE | _OFFSET,
+    )
+
+    def together(self, t: Array, reduce: Reduction) -> Array:
+        return np.asarray(reduce(t, axis=-1, keepdims=True))
+
+    def members(self, index: Shape, shape: Shape) -> Array:
+        return row_indices(index[:-1], shape[-1])
+
+    def count(self, shape: Shape) -> int:
+        return shape[-1]
+
+
+@dataclass(frozen=True)
+class RMSNorm(LayerNorm):
+    """Divides each sample, at each position, by the root mean square of its features (last axis),
+    then applies a scale (Zhang and Sennrich, 2019).
+
+    x has the shape (samples, ..., features). Parameter: scale, of shape (features,).
+
+    Attributes:
+        epsilon: is added to the mean square
+    """
+
+    notation = "rms_norm"
+    centred = False
+
+    formulas = Formulas(
+        forward=(
+            r"y_{nj} = \gamma_j \hat{x}_{nj}, \quad \hat{x}_{nj} = \frac{x_{nj}}{\sqrt{\tfrac{1}{K} \sum_i x_{ni}^2"
+            r" + \epsilon}}"
+        ),
+        input=r"\frac{\partial L}{\partial x_{ni}} = \frac{1}{\sqrt{\tfrac{1}{K} \sum_k x_{nk}^2 + \epsilon}} \sum_j"
+        r" \gamma_j \Big([i = j] - \tfrac{1}{K}\hat{x}_{ni}\hat{x}_{nj}\Big) \frac{\partial L}{\partial y_{nj}}",
+        parameters=_SCALE,
+    )
+
+    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
+        inverse = 1 / np.sqrt(self.together(x * x, np.mean) + x.dtype.type(self.epsilon))
+        saved = Normalized(x * inverse, inverse)
+        return self.scaled(params, saved.unit), saved
+
+
+@dataclass(frozen=True)
+class GroupNorm(Normalization):
+    """Normalizes each sample over all positions and a group of its channels (last axis), then
+    applies scale and offset (Wu and He, 2018).
+
+    x has the shape (samples, positions..., channels); a group is channels / groups channels in a
+    row. With as many groups as channels it is instance normalization. Parameters: scale and
+    offset, both of shape (channels,).
+
+    Attributes:
+        groups: the number of groups
+        epsilon: is added to the variance
+
+    Raises:
+        ShapeError: where the channels can't be divided into groups of the same size
+    """
+
+    groups: int = 8
+    epsilon: float = 1e-5
+
+    accepts_images = True
+
+    def __post_init__(self) -> None:
+        groups = self.groups
+        require(is_integer(groups) and groups > 0, f"group norm: groups is {groups!r}; it takes an integer above 0")
+        _require_epsilon("group norm", self.epsilon)
+
+    formulas = Formulas(
+        forward=(
+            r"y_{npj} = \gamma_j \hat{x}_{npj} + \beta_j, \quad \hat{x}_{npj} = \frac{x_{npj} - \mu_{ng}}"
+            r"{\sqrt{\sigma_{ng}^2 + \epsilon}}, \quad j \in g"
+        ),
+        input=r"\frac{\partial L}{\partial x_{npi}} = \frac{1}{\sqrt{\sigma_{ng}^2 + \epsilon}} \sum_q \sum_{j \in g}"
+        r" \gamma_j \Big([p = q, i = j] - \tfrac{1}{K} - \tfrac{1}{K}\hat{x}_{npi}\hat{x}_{nqj}\Big)"
+        r" \frac{\partial L}{\partial y_{nqj}}",
+        parameters=_SCALE | _OFFSET,
     )
 
     def build(self, input_shape: Shape) -> Built:
-        if not input_shape:
-            raise self.misfit(input_shape, "a list of features for each sample")
-        return Built(input_shape, _scale_and_offset(input_shape[-1:]))
+        if input_shape and input_shape[-1] % self.groups:
+            raise ShapeError(
+                f"layer {self.called}: the {input_shape[-1]} channels of its input, of shape {input_shape}, can't be"
+                f" divided into {self.groups} groups of the same size"
+            )
+        return super().build(input_shape)
 
-    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
-        mean, variance = x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
-        inverse = 1 / np.sqrt(variance + x.dtype.type(self.epsilon))
-        saved = Normalized((x - mean) * inverse, inverse)
-        return params["scale"] * saved.unit + params["offset"], saved
+    def together(self, t: Array, reduce: Reduction) -> Array:
+        grouped = t.reshape(len(t), -1, self.groups, t.shape[-1] // self.groups)
+        reduced = reduce(grouped, axis=(1, 3), keepdims=True)
+        return np.broadcast_to(reduced, grouped.shape).reshape(t.shape)
 
-    def over(self, dimensions: int) -> tuple[int, ...]:
-        return (dimensions - 1,)
+    def members(self, index: Shape, shape: Shape) -> Array:
+        sample, *_, channel = index
+        size = shape[-1] // self.groups
+        group = channel // size * size + np.arange(size)
+        return crossed([np.array([sample]), *map(np.arange, shape[1:-1]), group])
 
-    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
-        *before, i = index
-        unit = saved.unit[tuple(before)]
-        features = np.arange(len(unit))
-        local = (features == i) - (1 + unit[i] * unit) / len(unit)
-        local = local * params["scale"] * saved.inverse[(*before, 0)]
-        return Terms(dy[tuple(before)], local, row_indices(before, len(unit)))
-
-
-def _scale_and_offset(features: Shape) -> dict[str, Parameter]:
-    return {
-        "scale": Parameter(features, distributions.ones(), regularized=False),
-        "offset": Parameter(features, distributions.zeros(), regularized=False),
-    }
+    def count(self, shape: Shape) -> int:
+        return math.prod(shape[1:]) // self.groups

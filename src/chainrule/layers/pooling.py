@@ -30,11 +30,6 @@ class Pooling(Windowed, register=False):
         """For each axis of positions, (outputs, most) the inputs of each window; -1 is padding."""
         raise NotImplementedError
 
-    def build(self, input_shape: Shape) -> Built:
-        positions = self.positions(input_shape)
-        outputs = tuple(len(places) for places in self.places(positions))
-        return Built((*(() if self.whole else outputs), input_shape[-1]))
-
 
 @dataclass(frozen=True)
 class Sized(Pooling, register=False):
@@ -109,6 +104,10 @@ class MaxPooling(Pooling, register=False):
         input=r"\frac{\partial L}{\partial x_{nrj}} = \sum_{p:\; r = \operatorname{argmax}\, w(p)}"
         r" \frac{\partial L}{\partial y_{npj}}",
     )
+
+    def build(self, input_shape: Shape) -> Built:
+        outputs = tuple(len(places) for places in self.places(self.positions(input_shape)))
+        return Built((*(() if self.whole else outputs), input_shape[-1]))
 
     def forward(self, params: Params, x: Array, context: Any) -> tuple[Array, Any]:
         axes = self.places(x.shape[1:-1])

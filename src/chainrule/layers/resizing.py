@@ -32,7 +32,7 @@ class Weighted(Windowed, register=False):
 
     def build(self, input_shape: Shape) -> Built:
         outputs = tuple(len(A) for A in self.matrices(self.positions(input_shape)))
-        return Built((*outputs, input_shape[-1]))
+        return Built((*(() if self.whole else outputs), input_shape[-1]))
 
     def forward(self, params: Params, x: Array, context: Any) -> tuple[Array, Shape]:
         y = _along_axes(self.matrices(x.shape[1:-1]), x)
