@@ -322,7 +322,8 @@ def test_random_networks_cover_every_kind_of_layer():
         Dense, Embedding, Expand, Flatten, Dropout, BatchNorm, LayerNorm, Sequential, PReLU, Residual, Branches,
         Reshape, Sigmoid, Softmax, LogSoftmax,
         *(Add, Multiply, MatMul, Concatenate, Scale, Slice, Transpose),  # in composites
-        Conv, Conv2d, ConvTranspose, ConvTranspose2d, DepthwiseConv, ResidualBlock, SeparableBlock, MaxPool, AveragePool,
+        Conv, Conv2d, ConvTranspose, ConvTranspose2d, DepthwiseConv, ResidualBlock, SeparableBlock, MaxPool,
+        AveragePool,
         AdaptiveMaxPool, AdaptiveAveragePool, GlobalMaxPool, GlobalAveragePool, Upsample, ZeroPad, GroupNorm, RMSNorm,
         ChannelDropout, SqueezeExcitation,
         *(Conv1d, Conv3d),  # Conv with another number of axes

@@ -2,31 +2,46 @@
 networks.
 """
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import chainrule
+from chainrule import distributions, layers
 from chainrule.backprop import backward_pass, forward_pass
 from chainrule.errors import SettingError, ShapeError
 from chainrule.gradient_check import check_gradient
 from chainrule.layers import (
     KINDS,
     Context,
+    Conv,
+    Conv2d,
+    ConvTranspose,
+    Dense,
     DepthwiseConv,
     Input,
     LeNet,
+    MaxPool,
+    ReLU,
     ResidualBlock,
     ResNet8,
     ResNet18,
     SeparableBlock,
     SeparableNet,
     SqueezeExcitation,
+    Upsample,
+    ZeroPad,
 )
 from chainrule.layers.blocks import Block
 from chainrule.layers.networks import PictureNetwork
+from chainrule.layers.notation import parse
 from chainrule.losses import HalfSquares
 from chainrule.network import Network
+from chainrule.play.export import _repr
+from chainrule.runs.recipe import from_json, to_json
 
 
 def conv(p, x, stride=1, groups=1):
@@ -151,7 +166,7 @@ def test_backward_is_what_jax_differentiates(name):
 def test_whole_networks_pass_the_gradient_check(text):
     random = np.random.default_rng(1)
     x, y = random.normal(size=(4, 8, 8)), random.normal(size=(4, 2))
-    check = check_gradient(Network(f"{text}, 2", (8, 8)), HalfSquares(), x, y)
+    check = check_gradient(Network(f"{text}, 2", (8, 8)), HalfSquares(), x, y, entries=2)
     assert check.error < 1e-6, check
 
 
@@ -179,6 +194,63 @@ def test_a_block_is_named_by_its_text_and_shares_its_weights_when_it_is_called_t
 def test_settings_of_blocks_are_checked(make):
     with pytest.raises(SettingError, match="it takes an integer above 0"):
         make()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["conv 8 3x5 relu stride=2 padding=same", "conv 8 3 padding=1x2 dilation=2 groups=2", "average_pool", "lenet",
+     "conv_transpose 4 3 stride=2", "max_pool 3x2 stride=1 padding=same", "adaptive_max_pool 2x3",
+     "global_average_pool", "upsample 2 bilinear", "zero_pad 1x0 2x2", "group_norm 4", "rms_norm",
+     "channel_dropout 0.2", "resnet8 8", "depthwise_conv 3 relu", "squeeze_excitation 4",
+     "residual_block 8 stride=2", "separablenet"],
+)  # fmt: skip
+def test_layers_named_in_a_text_are_kept_by_a_recipe(text):
+    (layer,) = parse(text)
+    assert from_json(json.loads(json.dumps(to_json(layer)))) == layer
+    assert eval(_repr(layer), {**vars(layers), "distributions": distributions}) == layer  # in exported code
+
+
+def test_a_text_says_what_the_classes_say():
+    assert parse("conv 8 3x5 relu stride=2 padding=same") == [Conv(8, (3, 5), "relu", stride=2, padding="same")]
+    assert parse("conv2d 8 3 padding=1x2, MaxPool 2, max-pool 3 1") == [
+        Conv2d(8, 3, padding=(1, 2)),
+        MaxPool(2),
+        MaxPool(3, 1),
+    ]
+    assert parse("zero_pad 1x0 2x2, upsample 2 bilinear") == [ZeroPad((1, 0), (2, 2)), Upsample(2, "bilinear")]
+    assert Network("conv 8 3 relu, flatten, 2", (5, 5)).layers[1:3] == (Conv(8, 3, name=None), ReLU())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("conv 8", "conv needs kernel"), ("conv 8 3y3", "'3y3' should be a number"),
+     ("conv 8 3 relo", "did you mean 'relu'"),
+     ("conv 8 3 padding=big", "padding is 'big'; it is valid, same, or a number"), ("conf 8 3", "did you mean 'conv'"),
+     ("max_pol 2", "did you mean 'max_pool'"), ("conv 8 3 strides=2", "did you mean 'stride'")],
+)  # fmt: skip
+def test_texts_that_name_no_layer_are_refused(text, message):
+    with pytest.raises(SettingError) as error:
+        parse(text)
+    assert message in str(error.value)
+
+
+def test_a_text_trains_on_pictures_and_an_output_with_positions_is_refused():
+    data = chainrule.load("digits")
+    trained = chainrule.train("conv 8 3x3 relu, max_pool 2, flatten", data, epochs=3, optimizer="adam 0.01")
+    assert trained.evaluate()["accuracy"] > 0.9
+    with pytest.raises(
+        ShapeError, match=r"has the shape \(6, 6, 10\).*; put flatten, or global_average_pool, before the"
+    ):
+        chainrule.train("conv 8 3x3 relu", data)
+
+
+def test_a_convolution_costs_a_multiply_add_for_each_weight_and_position():
+    layer, dense = Conv(8, 3, padding="same"), Dense(8)
+    assert layer.cost(layer.build((5, 4, 2))) == 20 * 9 * dense.cost(dense.build((2,)))
+    grouped = Conv(8, 3, padding="same", groups=2)
+    assert grouped.cost(grouped.build((5, 4, 2))) == layer.cost(layer.build((5, 4, 2))) / 2
+    up = ConvTranspose(8, 3, stride=2, padding="same")
+    assert up.cost(up.build((5, 4, 2))) == layer.cost(layer.build((5, 4, 2)))
 
 
 def test_a_table_is_no_picture():

@@ -37,6 +37,13 @@ def explain(
     width: Annotated[
         int | None, typer.Option(help="The width of the picture (svg), in pixels; by default 830.")
     ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option(
+            help="How many samples and paths JSON lists, strongest first, by default 30; and a fifth as many uses of"
+            " the weight for each sample. The others are added up."
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; default: stdout.")] = None,
     example: Annotated[bool, typer.Option("--example", help="Explain a published worked example, not a run.")] = False,
     json: AsJson = False,
@@ -61,16 +68,18 @@ def explain(
     from chainrule.explain.scheme import NARROWEST, WIDTH
     from chainrule.runs.folder import check_file
 
+    require(most is None or kind == "json", "--most is how many JSON lists: choose it with --json")
+    require(most is None or most >= 1, f"--most {most}: it takes at least 1")
     require(width is None or kind == "svg", "--width is that of the picture: choose it with --format svg")
     width = WIDTH if width is None else width
     require(width >= NARROWEST, f"--width {width}: the picture takes at least {NARROWEST} pixels")
     if example:
         reason = "--example is one step of a network of its own"
-        leave_out(context, reason, "run", "weight", "kind", "width", "output", "example", "json")
+        leave_out(context, reason, "run", "weight", "kind", "width", "most", "output", "example", "json")
     if output is not None:
         check_file(output, elsewhere(*OUTPUT))
     explanation = _example(run, weight) if example else _recorded(run, weight, step, sample, depth)
-    text = _rendered(explanation, kind, width)
+    text = _rendered(explanation, kind, width, most)
     if output is not None:
         display.write(output, text.encode())
     else:
@@ -101,9 +110,10 @@ def _recorded(run: str | None, weight: str | None, step: int | None, sample: int
     return explanation
 
 
-def _rendered(explanation: Explanation, kind: str, width: int) -> str:
+def _rendered(explanation: Explanation, kind: str, width: int, most: int | None) -> str:
     if kind == "json":
-        return jsonlib.dumps(display.finite(explanation.as_json()), indent=1)
+        fields = explanation.as_json() if most is None else explanation.as_json(most)
+        return jsonlib.dumps(display.finite(fields), indent=1)
     if kind == "latex":
         return explanation.latex
     if kind == "svg":

@@ -92,7 +92,7 @@ def picture_of(trace: Trace, first: Unit, x: float) -> Picture:
             fed[unit] = tape.feeds(unit)
             if not fed[unit]:
                 picture.ends.append((unit, flow))
-            for group in fed[unit]:
+            for group in (group for group in fed[unit] if len(group.local)):
                 further = through.setdefault(group.node, np.zeros(tape.arrived(group.node).shape))
                 further[tuple(group.at.T)] += through[layer][unit.index] * group.local
                 reached[group.node] = np.concatenate([reached.get(group.node, group.at[:0]), group.at])

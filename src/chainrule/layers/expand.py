@@ -140,6 +140,9 @@ class Expand(Layer):
         weights[row] = params["W"][row, k]
         return weights, float(params["b"][row, k])
 
+    def why_unused(self, saved: Any, index: Shape) -> str:
+        return f"{self.called} leaves it out"
+
     def letters(self, parameter: str, dimensions: int) -> tuple[str, ...]:
         return ("i", "k")
 

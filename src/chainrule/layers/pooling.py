@@ -154,7 +154,7 @@ class MaxPooling(Pooling, register=False):
             for places, i in zip(self.places(shape[1:-1]), position, strict=True)
         ]
         if not all(map(len, held)):
-            return f"no window of {self.called} holds it"
+            return super().why_unused(saved, index)
         first = won[(sample, *(where[0] for where in held), channel)]
         winner = ", ".join(str(int(k)) for k in (*np.unravel_index(first, shape[1:-1]), channel))
         return f"{self.called} takes the largest of its window, which is [{winner}]"

@@ -185,3 +185,6 @@ class Windowed(Layer, register=False):
             hint = f"; add the channels with reshape {' '.join(map(str, input_shape))} 1"
             raise self.misfit(input_shape, takes, hint if len(input_shape) == (wanted or 1) else "")
         return input_shape[:-1]
+
+    def why_unused(self, saved: Any, index: Shape) -> str:
+        return f"no window of {self.called} holds it"

@@ -338,8 +338,9 @@ def outputs_for(loss: Loss, target: Target) -> int:
 def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str = "float32") -> Network:
     """The network for this data.
 
-    Text gives the hidden layers; images are flattened before them, and the output layer follows
-    from the target unless it is given after an arrow: "64 relu -> 10". A list of all layers, or a
+    Text gives the hidden layers; images are flattened before them unless a layer takes images, such
+    as conv, and the output layer follows from the target unless it is given after an arrow: "64
+    relu -> 10". A list of all layers, or a
     Network, is used as it is. Raises ShapeError for a network that does not fit the samples or the
     loss, and SettingError for one without parameters.
     """
@@ -358,8 +359,10 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
         )
     require(network.parameters.size > 0, "the network has nothing to learn: no layer has parameters; add a Dense layer")
     if network.output_shape != outputs:
+        has_positions = len(network.output_shape) > 1 and network.output_shape[-1:] == outputs
+        remedy = "put flatten, or global_average_pool, before" if has_positions else "change"
         raise ShapeError(
             f"layer {network.nodes[-1].name}: the network's output has the shape {network.output_shape}, but the loss"
-            f" {type(loss).__name__} takes {outputs} for the target of {data.name}; change the last layer"
+            f" {type(loss).__name__} takes {outputs} for the target of {data.name}; {remedy} the last layer"
         )
     return network
