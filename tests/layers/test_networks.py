@@ -225,6 +225,7 @@ def test_a_text_says_what_the_classes_say():
     ("text", "message"),
     [("conv 8", "conv needs kernel"), ("conv 8 3y3", "'3y3' should be a number"),
      ("conv 8 3 relo", "did you mean 'relu'"),
+     ("conv 8 3 3", "an activation is a name or a layer, not 3"),
      ("conv 8 3 padding=big", "padding is 'big'; it is valid, same, or a number"), ("conf 8 3", "did you mean 'conv'"),
      ("max_pol 2", "did you mean 'max_pool'"), ("conv 8 3 strides=2", "did you mean 'stride'")],
 )  # fmt: skip
@@ -254,5 +255,7 @@ def test_a_convolution_costs_a_multiply_add_for_each_weight_and_position():
 
 
 def test_a_table_is_no_picture():
-    with pytest.raises(ShapeError, match=r"layer lenet_1.conv_1: takes .* but gets the shape \(13,\)"):
+    with pytest.raises(
+        ShapeError, match=r"layer lenet_1.conv_1: takes \(height, width, channels\), but gets the shape \(13,\)"
+    ):
         Network("lenet, 2", 13)

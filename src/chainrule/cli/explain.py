@@ -40,7 +40,7 @@ def explain(
     most: Annotated[
         int | None,
         typer.Option(
-            help="How many samples and paths JSON lists, strongest first, by default 30; and a fifth as many uses of"
+            help="How many samples and paths JSON lists, strongest first, by default 20; and a fifth as many uses of"
             " the weight for each sample. The others are added up."
         ),
     ] = None,

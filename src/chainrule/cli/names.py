@@ -104,7 +104,7 @@ def _indented(text: str, columns: int) -> str:
 
 def settings(maker: Maker) -> list[str]:
     """The settings that a text can give, in order, with their defaults."""
-    if isinstance(maker, str) or hasattr(maker, "wire"):  # layers in parentheses are no settings
+    if isinstance(maker, str) or not getattr(maker, "in_text", True):  # layers in parentheses are no settings
         return []
     fixed = maker.keywords if isinstance(maker, functools.partial) else {}
     taken = [p for name, p in inspect.signature(maker).parameters.items() if name != "name" and name not in fixed]

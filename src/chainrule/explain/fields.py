@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from chainrule.explain.paths import Path
     from chainrule.explain.trace import Link
 
-MOST = 30
+MOST = 20
 """The number of samples and paths that are listed by default."""
 
 _VALUES = ("weight", "about", "step", "value_before", "value_after", "update", "gradient", "training_gradient")

@@ -21,7 +21,7 @@ import numpy as np
 
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
-from chainrule.errors import unknown
+from chainrule.errors import require, unknown
 from chainrule.kinds import kinds_of
 from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms, feature_indices, one_term
 from chainrule.special import erf, expit
@@ -434,6 +434,7 @@ def activation(what: str | Layer) -> Layer:
     """
     if isinstance(what, Layer):
         return what
+    require(isinstance(what, str), f"an activation is a name or a layer, not {what!r}")
     kinds = kinds_of(Layer)
     named: dict[str, Callable[..., Layer]] = {k.__name__.lower(): k for k in kinds if k.output_symbol == "a"}
     named |= aliases()

@@ -1,5 +1,5 @@
-"""Parts of convolutional networks, wired from layers: DepthwiseConv, SqueezeExcitation, and the blocks
-that residual and depthwise-separable networks repeat.
+"""Parts of convolutional networks, wired from layers: DepthwiseConv, SqueezeExcitation, and the
+blocks that residual and depthwise-separable networks repeat.
 """
 
 from __future__ import annotations

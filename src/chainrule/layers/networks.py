@@ -43,8 +43,8 @@ class LeNet(PictureNetwork):
     notation = "lenet"
 
     def wire(self, x: Symbol) -> Symbol:
-        x = MaxPool(2)(Conv(6, 5, "relu", padding="same")(x))
-        x = MaxPool(2)(Conv(16, 5, "relu", padding="same")(x))
+        x = MaxPool(2)(Conv(6, (5, 5), "relu", padding="same")(x))
+        x = MaxPool(2)(Conv(16, (5, 5), "relu", padding="same")(x))
         return Dense(84, "relu")(Dense(120, "relu")(Flatten()(x)))
 
 
@@ -70,7 +70,7 @@ class ResNet8(PictureNetwork):
         self.require_integers("channels")
 
     def wire(self, x: Symbol) -> Symbol:
-        x = ReLU()(BatchNorm()(Conv(self.channels, 3, padding="same", bias=False)(x)))
+        x = ReLU()(BatchNorm()(Conv(self.channels, (3, 3), padding="same", bias=False)(x)))
         x = ResidualBlock(self.channels)(x)
         x = ResidualBlock(2 * self.channels, stride=2)(x)
         x = ResidualBlock(4 * self.channels, stride=2)(x)
@@ -97,7 +97,7 @@ class ResNet18(PictureNetwork):
 
     def wire(self, x: Symbol) -> Symbol:
         is_large = min(x.shape[:-1]) >= 64
-        kernel, stride = (7, 2) if is_large else (3, 1)
+        kernel, stride = ((7, 7), 2) if is_large else ((3, 3), 1)
         x = ReLU()(BatchNorm()(Conv(self.channels, kernel, stride=stride, padding="same", bias=False)(x)))
         if is_large:
             x = MaxPool(3, 2, "same")(x)
@@ -124,7 +124,7 @@ class SeparableNet(PictureNetwork):
         self.require_integers("channels")
 
     def wire(self, x: Symbol) -> Symbol:
-        x = ReLU()(BatchNorm()(Conv(self.channels, 3, padding="same", bias=False)(x)))
+        x = ReLU()(BatchNorm()(Conv(self.channels, (3, 3), padding="same", bias=False)(x)))
         x = SeparableBlock(2 * self.channels)(x)
         x = SeparableBlock(4 * self.channels, stride=2)(x)
         x = SeparableBlock(4 * self.channels)(x)

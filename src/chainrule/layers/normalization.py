@@ -152,8 +152,8 @@ def _require_epsilon(word: str, epsilon: Any) -> None:
 
 @dataclass(frozen=True)
 class BatchNorm(Normalization):
-    """Normalizes each feature (last axis) over the samples of the batch and over all positions, then
-    applies scale and offset (Ioffe and Szegedy, 2015).
+    """Normalizes each feature (last axis) over the samples of the batch and over all positions,
+    then applies scale and offset (Ioffe and Szegedy, 2015).
 
     x has the shape (samples, ..., features); of pictures, (samples, height, width, channels), each
     channel has one mean and one variance. Inference uses the running mean and variance, updated in
