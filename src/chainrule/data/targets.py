@@ -266,8 +266,8 @@ def _fit_labels(source: Source, target: Array) -> Target:
 
 
 def inherent_order(source: Source, task: str | None, likely_task: str | None) -> tuple[Any, ...]:
-    """The classes of an ordered categorical target, from the lowest, as far as they occur; empty for
-    other targets, for two classes, and if classes without an order are asked for.
+    """The classes of an ordered categorical target, from the lowest, as far as they occur; empty
+    for other targets, for two classes, and if classes without an order are asked for.
     """
     if not source.order or source.target is None or (task or likely_task or "ordinal") != "ordinal":
         return ()

@@ -295,8 +295,8 @@ def _check_same_size(plan: Plan, before: Trained) -> None:
 
 
 def _start(plan: Plan, data: Dataset) -> Progress:
-    """The start of a training. If the target has one value only, which is scaled to 0, that is where
-    the network's output is 0: there the loss is least, and so nothing moves.
+    """The start of a training. If the target has one value only, which is scaled to 0, that is
+    where the network's output is 0: there the loss is least, and so nothing moves.
     """
     progress, network = start(plan), plan.network
     if data.task != "regression" or not (data.training.y == data.training.y[0]).all():

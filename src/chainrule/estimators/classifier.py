@@ -46,8 +46,8 @@ class Classifier(ClassifierMixin, Estimator):
         network: the hidden layers as text ("64 relu, dropout 0.2"), or all layers as a list or a
             Network; by default chosen by the number of rows
         loss: a loss or its name; by default cross-entropy, or the ordinal loss for classes in order
-        class_weight: the factor of each class in the loss, by label, or "balanced"; of labels, those
-            of 0 and 1
+        class_weight: the factor of each class in the loss, by label, or "balanced"; of labels,
+            those of 0 and 1
         optimizer: an optimizer, or text such as "adam 0.001 schedule=cosine"
         epochs: the number of passes over the training set, at most; by default 100
         batch_size: the samples of a mini-batch, at most; by default 32
@@ -82,8 +82,8 @@ class Classifier(ClassifierMixin, Estimator):
     Attributes:
         trained_: the trained network, as `chainrule.train` returns it; `trained_.save(folder)`
             writes it as a run
-        classes_: the classes, sorted; of labels their numbers. Those in order are sorted alike; their
-            order is `trained_.target.classes`
+        classes_: the classes, sorted; of labels their numbers. Those in order are sorted alike;
+            their order is `trained_.target.classes`
         n_features_in_: the number of columns
         feature_names_in_: their names, if all are text
         n_outputs_: the number of labels; 1 for classes

@@ -1,4 +1,4 @@
-"""What one part of the samples after the other is made of, in `partial_fit`, and what is a table."""
+"""What is a table, and what `partial_fit` is made of."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from chainrule.losses.base import class_weight_tuple
 BALANCED = "balanced"
 
 ClassWeight = str | Mapping[Any, float] | Sequence[float] | Sequence[Mapping[Any, float]]
-"""Weights by label, in class order, or as text: "balanced", or "setosa=2, virginica=0.5". Of several
-labels: of 0 and 1, for all of them or, in a list, for each.
+"""Weights by label, in class order, or as text: "balanced", or "setosa=2, virginica=0.5". Of
+several labels: of 0 and 1, for all of them or, in a list, for each.
 """
 
 

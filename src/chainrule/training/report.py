@@ -11,6 +11,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data import Target
+from chainrule.data.targets import Label
 from chainrule.training import scores
 from chainrule.training.scores import Classified, Reliability
 
@@ -29,7 +30,7 @@ class ClassScores:
         support: the number of samples of this class, or the sum of their weights
     """
 
-    label: Any
+    label: Label
     precision: float
     recall: float
     f1: float
