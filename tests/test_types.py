@@ -10,6 +10,8 @@ from waiting import WAIT
 CACHE = Path(__file__).parents[1] / ".mypy_cache" / "user"
 
 SCRIPT = """
+import polars
+
 import chainrule
 from chainrule import layers, losses
 from chainrule.descent import optimizer, optimizers, schedules, stages
@@ -22,6 +24,8 @@ data = chainrule.load("iris", validation=0.2)
 adam = optimizers.adam(schedules.Cosine(0.001)).first(stages.ClipGlobalNorm(1.0))
 trained = chainrule.train("8 tanh", data, epochs=2, optimizer=adam, loss=losses.CategoricalCrossEntropy())
 run = chainrule.Run.open("runs/iris-1")
+x_frame = polars.DataFrame({"a": [1.0]})
+classifier = chainrule.Classifier("8 tanh", threshold="f1", order=["low", "high"])
 e = explain(run, "dense_1.W[0, 0]", step=3)
 """
 
@@ -71,6 +75,16 @@ SEEN = {
     "chainrule.check_gradient": None,
     "chainrule.plane_set('moons')": "Source",
     "chainrule.Recorder('runs/a').folder": "Path",
+    "classifier.fit(x_frame, [1, 2])": "Classifier",
+    "classifier.set_params(epochs=3)": "Classifier",
+    "classifier.score(x_frame, [1, 2])": "float",
+    "classifier.network": "str | Layer | Sequence[Layer] | Network | None",
+    "classifier.trained_.history": "tuple[dict[str, float], ...]",
+    "classifier.threshold": None,
+    "trained.data": "Dataset | None",
+    "trained.report().classes[0].label": "str | int | float | bool",
+    "run.resume(x_frame)": "Trained",
+    "chainrule.tune('moons', trials=2)": "Tuned",
     "chainrule.ProgressBar()": "ProgressBar",
     "chainrule.TensorBoard('logs')": "TensorBoard",
     "chainrule.MLflow().run_id": "str | None",
@@ -85,6 +99,12 @@ ARRAYS = (
     "trained.probabilities(data.test)",
     "data.training.x",
     "trained.held_out().targets",
+    "trained.interval(data.test).lower",
+    "chainrule.Regressor().predict_interval(x_frame).upper",
+    "classifier.predict(x_frame)",
+    "classifier.predict_proba(x_frame)",
+    "classifier.decision_function(x_frame)",
+    "classifier.feature_names_in_",
 )
 """These are NumPy's arrays, whose dtype depends on the data."""
 
@@ -93,6 +113,8 @@ WRONG = {
     "layers.Dense('64')": 'Argument 1 to "Dense" has incompatible type "str"; expected "int"',
     "chainrule.train('8', 'iris', epochs='2')": 'expected "int | None"',
     "chainrule.train(8, 'iris')": 'Argument 1 to "train" has incompatible type "int"',
+    "classifier.fti(x_frame, [1])": '"Classifier" has no attribute "fti"',
+    "chainrule.Regressor(epochs='3')": 'expected "int | None"',
     "chainrule.load(3)": 'Argument 1 to "load" has incompatible type "int"',
     "losses.Huber(delta='1')": 'expected "float"',
     "trained.evaluate()['r2'].upper()": '"float" has no attribute "upper"',

@@ -1,4 +1,4 @@
-"""What `partial_fit` makes of one part of the samples after the other, and what is a table."""
+"""What is a table, and what `partial_fit` is made of."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data import Target
+from chainrule.data.targets import Label
 from chainrule.losses import Loss
 from chainrule.summary import Shown, Summary
 from chainrule.training import metrics as measures
@@ -36,7 +37,7 @@ class ClassScores:
         support: the number of samples of this class, or the sum of their weights
     """
 
-    label: Any
+    label: Label
     precision: float
     recall: float
     f1: float
