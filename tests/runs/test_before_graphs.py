@@ -79,12 +79,12 @@ def test_any_step_is_taken_again(run, data):
 
 @pytest.mark.parametrize("before", EXPECTED["explanations"], ids=lambda e: f"{e['weight']}, step {e['step']}")
 def test_it_is_explained(run, data, before):
-    now = explain(run, before["weight"], before["step"], data=data).as_json()
+    now = explain(run, before["weight"], before["step"], data=data).as_json(most=None)
     for name in ("about", "value_before", "value_after", "update", "gradient", "training_gradient", "effect"):
         assert near(before[name]) == now[name]
     assert now["numerical_gradient"] == pytest.approx(before["numerical_gradient"], rel=1e-6, abs=1e-9)
     for sample, expected in zip(now["samples"], before["samples"], strict=True):
-        assert near(expected) == sample
+        assert near(expected) == {name: sample[name] for name in expected}
     for stage, expected in zip(now["optimizer"], before["optimizer"], strict=True):
         assert stage["stage"] == expected["stage"]
         assert stage["symbols"] == expected["symbols"]
