@@ -136,7 +136,7 @@ def test_toy_data_sets_of_the_plane(address, visit):
     before = picture(page, "#plane")
     enter(page, "#noise", "0.4")
     assert picture(page, "#plane") != before
-    page.get_by_label("x1*x2", exact=True).check()
+    page.get_by_role("checkbox", name="x1*x2", exact=True).check()
     settled(page)
     expect(page.locator("#choose-array option").first).to_have_text("dense_1.W [3, 8]")
 
