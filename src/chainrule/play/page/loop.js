@@ -34,7 +34,8 @@ export function startLoop() {
   const speed = /** @type {HTMLSelectElement} */ (byId("speed"));
   speed.replaceChildren(...SPEEDS.map(([value, name]) => make("option", { value }, t(name))));
   speed.onchange = () => app.running && run();
-  byId("run").onclick = () => (app.running ? pause() : run());
+  // What the button says is what a click does, whatever has happened meanwhile.
+  byId("run").onclick = () => (byId("run").textContent === TEXT.pause ? pause() : run());
   /** @param {string} id @param {string} type */
   const command = (id, type) => {
     byId(id).onclick = () => {
@@ -62,10 +63,11 @@ export function startLoop() {
     for (const { phase, button } of PHASES) if (button) /** @type {HTMLButtonElement} */ (byId(`phase-${phase}`)).disabled = app.built?.last_step !== null && phase === "update";
     byId("phase-update").title = app.built?.last_step !== null ? TEXT.recorded_update : "";
   });
-  on("error", () => {
-    app.running = false;
-    light();
-  });
+  for (const name of ["error", "stopped"])
+    on(name, () => {  // the button says so at once: a click on it must not mean the opposite
+      app.running = false;
+      light();
+    });
   on("settings", light);
   on("draw", light);
   on("stage", light);
