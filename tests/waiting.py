@@ -39,8 +39,13 @@ def run_for(page, steps):
     wanted = step_of(page) + steps
     page.click("#run")
     page.wait_for_function(reached, arg=wanted)
-    page.locator("#run").evaluate("(button) => button.textContent === 'Pause' && button.click()")
+    pause(page)
     settled(page)
+
+
+def pause(page):
+    """Pause a run, unless it has stopped by itself meanwhile: a click would then go on."""
+    page.locator("#run").evaluate("(button) => button.textContent === 'Pause' && button.click()")
 
 
 def choose(page, selector, value):

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from chainrule.explain.axes import mark_text
 from chainrule.runs import Recorder, train
-from waiting import choose, enter, run_for, settled, step_of
+from waiting import choose, enter, pause, run_for, settled, step_of
 
 
 def number(page, selector):
@@ -52,7 +52,7 @@ def test_a_network_learns_and_stops(address, visit):
     first, plane, curves = number(page, "#now-loss"), picture(page, "#plane"), picture(page, "#curves")
     page.click("#run")
     expect(page.locator("#run")).to_have_text("Pause")
-    page.click("#run")
+    pause(page)
     expect(page.locator("#run")).to_have_text("Run")
     run_for(page, 501)
     reached = step_of(page)
