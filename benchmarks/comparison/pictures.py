@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from chainrule import layers
-from chainrule.data import Dataset, from_arrays
-from chainrule.training import Plan, make_plan
+from chainrule.data import from_arrays
+from chainrule.training import make_plan
 from comparison import epochs
 from comparison.peers import Epoch, of_chainrule
-from comparison.problems import RATE
+from comparison.problems import RATE, Training
 
 NETWORKS = {
     "pictures": ("conv 32 3x3 relu, conv 64 3x3 relu, max_pool 2, flatten, 128 relu, 10", (28, 28, 1), 64, 8),
@@ -32,34 +32,8 @@ TARGETS = {"pictures": 1.5, "lenet": 15, "resnet8": 1.3, "separable": 2}
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What both libraries train.
-
-    Attributes:
-        batch: the batch size
-        data: the samples
-        plan: chainrule's plan for it
-    """
-
-    batch: int
-    data: Dataset
-    plan: Plan
-
-    @property
-    def x(self) -> np.ndarray:
-        return np.asarray(self.data.training.x)
-
-    @property
-    def y(self) -> np.ndarray:
-        return np.asarray(self.data.training.y)
-
-    @property
-    def steps(self) -> int:
-        return len(self.x) // self.batch
-
-    def order(self, epoch: int) -> np.ndarray:
-        """The rows of each mini-batch of an epoch, of shape (steps, batch)."""
-        return self.plan.batches(epoch, self.data.training).order.reshape(self.steps, self.batch)
+class Problem(Training):
+    """What both libraries train."""
 
     @property
     def products(self) -> float:

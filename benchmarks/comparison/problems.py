@@ -21,22 +21,18 @@ NETWORKS = {
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What every library trains.
+class Training:
+    """What is trained, on what.
 
     Attributes:
-        widths: the units of each layer, from input to output
         batch: the batch size
         data: the samples
         plan: chainrule's plan for it
-        weights: the initial (W, b) of each layer, W of shape (inputs, units)
     """
 
-    widths: tuple[int, ...]
     batch: int
     data: Dataset
     plan: Plan
-    weights: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     @property
     def x(self) -> np.ndarray:
@@ -53,6 +49,19 @@ class Problem:
     def order(self, epoch: int) -> np.ndarray:
         """The rows of each mini-batch of an epoch, of shape (steps, batch)."""
         return self.plan.batches(epoch, self.data.training).order.reshape(self.steps, self.batch)
+
+
+@dataclass(frozen=True)
+class Problem(Training):
+    """What every library trains.
+
+    Attributes:
+        widths: the units of each layer, from input to output
+        weights: the initial (W, b) of each layer, W of shape (inputs, units)
+    """
+
+    widths: tuple[int, ...]
+    weights: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     @property
     def products(self) -> float:
@@ -76,4 +85,4 @@ def problem(widths: tuple[int, ...], batch: int, steps: int) -> Problem:
     )  # fmt: skip
     views = dict(plan.network.parameters.views(plan.network.draw(0)))
     weights = tuple((views[f"dense_{k}.W"].copy(), views[f"dense_{k}.b"].copy()) for k in range(1, len(widths)))
-    return Problem(widths, batch, data, plan, weights)
+    return Problem(batch, data, plan, widths, weights)
