@@ -256,6 +256,29 @@ def test_a_dropped_file_has_its_name_its_target_and_survives_a_reload(address, v
     expect(page.locator("#now-loss")).to_have_text(loss)
 
 
+def test_choices_made_before_the_preview_of_an_earlier_one_add_up(address, visit, tmp_path):
+    page = visit(address)
+    (tmp_path / "prices.csv").write_text("size,rooms,price\n" + "\n".join(f"{k % 7},{k % 5},{k}" for k in range(60)))
+    page.set_input_files("#file", tmp_path / "prices.csv")
+    expect(page.locator("#train-on-file")).to_be_enabled()
+    waiting = []
+
+    def answer_the_second_first(route):
+        waiting.append(route)
+        if len(waiting) == 2:
+            for route in reversed(waiting):
+                route.continue_()
+
+    page.route("**/preview?*", answer_the_second_first)
+    page.select_option("#target", "size")
+    expect(page.locator("#train-on-file")).to_be_disabled()
+    with page.expect_request_finished(lambda request: request.url.endswith(".0")):  # the first one
+        page.get_by_label("read rooms as").select_option("category")
+    rows = page.locator("#preview tbody tr")
+    expect(rows.nth(0)).to_contain_text("predicted")
+    expect(rows.nth(1)).to_contain_text("5 inputs, one for each value")
+
+
 @pytest.mark.parametrize(
     ("state", "message"),
     [

@@ -10,22 +10,36 @@ import { TEXT, t } from "./text.js";
  *   columns: {name: string, type: string, use: string, missing: number, values: string[]}[], read: Record<string, string>, kinds: Record<string, string>}} Preview
  */
 
-/** What the server calls a file with this choice of a target and of kinds. @param {Preview} found @param {string | number} target @param {Record<string, string>} [read] */
-const called = (found, target, read = found.read) => `${found.upload}.${target}.${Object.entries(read).map((pair) => pair.join("")).join("-")}`.replace(/\.$/, "");
+/** What the server calls a file with its choice of a target and of kinds. @param {Preview} found */
+const called = ({ upload, target, read }) => `${upload}.${target}.${Object.entries(read).map((pair) => pair.join("")).join("-")}`.replace(/\.$/, "");
 
 /** @param {string} name @param {string} problem */
 const fail = (name, problem) => emit("error", { header: { message: `${name}: ${problem}` } });
 
+let asked = 0; // questions so far: only the last one's answer counts
+
 /** Ask the server, and show its preview. @param {string} name @param {string} address @param {RequestInit} [options] */
 async function ask(name, address, options) {
+  const question = ++asked;
   try {
     const response = await fetch(address, options);
     const answer = await response.json();
+    if (question !== asked) return;
     if (response.ok) show(answer);
     else fail(name, answer.error);
   } catch {
-    fail(name, TEXT.ended);
+    if (question === asked) fail(name, TEXT.ended);
   }
+}
+
+/**
+ * Ask for the preview with another choice. `found` takes the choice at once, so that one made before the answer builds on it.
+ * @param {Preview} found @param {Partial<Preview>} choice
+ */
+function choose(found, choice) {
+  Object.assign(found, choice);
+  /** @type {HTMLButtonElement} */ (byId("train-on-file")).disabled = true; // what it would train on is not known yet
+  ask(found.name, `preview?${new URLSearchParams({ upload: called(found) })}`);
 }
 
 /** Hand a file to the engine, which reads it. @param {File} file */
@@ -45,7 +59,7 @@ function show(found) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("preview"));
   const target = make("select", { id: "target" }, ...found.targets.map((name, k) => make("option", { value: String(k) }, name)));
   target.value = String(found.target);
-  target.onchange = () => ask(found.name, `preview?${new URLSearchParams({ upload: called(found, target.value) })}`);
+  target.onchange = () => choose(found, { target: Number(target.value) });
   const train = make("button", { className: "primary", id: "train-on-file", disabled: Boolean(found.problem) }, TEXT.train_on_file);
   train.onclick = () => {
     dialog.close();
@@ -83,14 +97,14 @@ function kinds(found, column, position) {
   choice.value = found.read[position] ?? "";
   choice.onchange = () => {
     const { [position]: _, ...rest } = found.read;
-    ask(found.name, `preview?${new URLSearchParams({ upload: called(found, found.target, choice.value ? { ...rest, [position]: choice.value } : rest) })}`);
+    choose(found, { read: choice.value ? { ...rest, [position]: choice.value } : rest });
   };
   return choice;
 }
 
 /** Train on a file. @param {Preview} found */
 function open(found) {
-  app.upload = called(found, found.target);
+  app.upload = called(found);
   app.settings.data = { ...app.choices.defaults.data, kind: "given", name: found.name.slice(0, 80) };
   app.settings.loss = "";
   connect(app.upload);
