@@ -18,14 +18,14 @@ from chainrule.errors import unknown
 OPTIONS = {
     "layers": "--network", "activations": "--network", "losses": "--loss", "penalties": "--penalty",
     "optimizers": "--optimizer", "schedules": "--optimizer '... schedule=NAME'",
-    "distributions": "--network '64 relu NAME'", "metrics": "--metrics, --monitor",
+    "distributions": "--network '64 relu NAME'", "metrics": "--metrics, --monitor", "augmentations": "--augment",
 }  # fmt: skip
 """Each group of names, and where its names are used."""
 
 
 def groups() -> dict[str, Mapping[str, Callable[..., Any] | None]]:
     """The names of each group, with what makes them; None for a metric."""
-    from chainrule import distributions, losses
+    from chainrule import augmentation, distributions, losses
     from chainrule.descent import optimizers, schedules
     from chainrule.layers import Branches, Residual, notation
     from chainrule.losses import penalties
@@ -42,7 +42,7 @@ def groups() -> dict[str, Mapping[str, Callable[..., Any] | None]]:
     return {
         "layers": layers, "activations": activations, "losses": losses.NAMED, "penalties": named_penalties,
         "optimizers": optimizer_names, "schedules": schedules.NAMED, "distributions": distributions.NAMED,
-        "metrics": measures,
+        "metrics": measures, "augmentations": augmentation.NAMED,
     }  # fmt: skip
 
 

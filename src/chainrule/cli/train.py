@@ -97,6 +97,13 @@ def train(
             "which it is chosen on the validation set, such as f1."
         ),
     ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="How pictures are changed at random in each mini-batch, such as 'shift 2, rotate 10', or 'none' "
+            "('chainrule names augmentations')."
+        ),
+    ] = None,
     metrics: Metrics = None,
     penalty: Annotated[
         str | None, typer.Option(help="A penalty on the weights: 'l2 0.001', 'l1 0.001' or 'elastic 0.001 0.001'.")
@@ -182,8 +189,8 @@ def train(
     plan = plan_for(
         network, dataset, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs,
         batch_size=batch_size, seed=seed, penalties=_penalties(penalty), patience=_patience(patience), engine=engine,
-        monitor=monitor, min_delta=min_delta, threshold=options.threshold(threshold), metrics=metric_names(metrics),
-        threads=threads,
+        monitor=monitor, min_delta=min_delta, threshold=options.threshold(threshold), augment=augment,
+        metrics=metric_names(metrics), threads=threads,
     )  # fmt: skip
     folder = output or Path("runs", name_for_run(data))
     size_limit = LIMIT if limit is None else round(limit * 1e6)

@@ -18,6 +18,7 @@ def fields(e: Explanation) -> dict[str, Any]:
     proof = e.proof
     return {
         **{name: getattr(e, name) for name in _VALUES},
+        **({"augmentation": e.augmentation} if e.augmentation else {}),
         "rounding_bound": e.rounding.bound,
         "numerical_gradient": proof.numerical_gradient,
         "samples": [*(_sample(e, term) for term in e.samples), *(_penalty(*penalty) for penalty in e.penalties)],

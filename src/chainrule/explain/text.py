@@ -65,7 +65,15 @@ def _update(e: Explanation) -> Iterator[str]:
     yield outcome(e)
 
 
+def augmented_line(e: Explanation) -> str:
+    """That samples are shown as the step used them; empty if nothing changed them."""
+    return f"The step augmented its samples ({e.augmentation}); their inputs are those that it used." * bool(
+        e.augmentation
+    )
+
+
 def _gradient(e: Explanation) -> Iterator[str]:
+    yield from filter(None, [augmented_line(e)])
     yield f"{'sample':>10} {'delta':>14} {'x input':>12} {'= product':>14}  pull on the weight"
     for term in e.samples[:WIDTH]:
         yield from _sample_lines(e, term)

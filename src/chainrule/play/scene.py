@@ -17,7 +17,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.backprop import Derivatives
-from chainrule.data import Sample
+from chainrule.data import Sample, Samples
 from chainrule.engine import Position
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.layers import Node
@@ -75,7 +75,7 @@ class Scene:
         position, rows, derivatives = _step_shown(trainer)
         self.position, self.rows, self.derivatives = position, rows, derivatives
         self.sample = min(max(sample, 0), len(rows) - 1)
-        self.batch = trainer.data.training.take(rows)
+        self.batch = _batch(trainer, position, rows)
         self.columns = columns(trainer)
         self.after = _next_parameters(trainer, position, rows)
         self.numbers = [Numbers(self, column) for column in self.columns]
@@ -447,6 +447,11 @@ def _rounded(array: Array) -> list[float]:
     return [float(f"{number:.4g}") for number in array.tolist()]
 
 
+def _batch(trainer: Trainer, position: Position, rows: Array) -> Samples:
+    """The mini-batch of the step after this position."""
+    return trainer.timeline.problem_at(position.step).gather(trainer.data.training, rows, position.step)
+
+
 def _step_shown(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
     """The position before the step that the stage shows, its rows, and its derivatives."""
     if trainer.pending is not None:
@@ -455,7 +460,7 @@ def _step_shown(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
         position, rows = trainer.last.before, trainer.last.rows
     else:
         position, rows = trainer.position, trainer.next_rows()
-    batch = trainer.data.training.take(rows)
+    batch = _batch(trainer, position, rows)
     with np.errstate(all="ignore"):
         problem = trainer.timeline.problem_at(position.step)
         derivatives, _ = NumpyEngine(problem).look(position, batch, wants_input=True)
@@ -467,7 +472,7 @@ def _next_parameters(trainer: Trainer, position: Position, rows: Array) -> Array
     if trainer.last is not None and trainer.last.before is position:
         return trainer.last.after.parameters
     with np.errstate(all="ignore"):
-        batch = trainer.data.training.take(rows)
+        batch = _batch(trainer, position, rows)
         return NumpyEngine(trainer.timeline.problem_at(position.step)).step(position, batch, rows).after.parameters
 
 
@@ -477,7 +482,7 @@ def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
     """
     position, rows, derivatives = _step_shown(trainer)
     after = _next_parameters(trainer, position, rows)
-    place, batch = trainer.plan.network.parameters.find(weight), trainer.data.training.take(rows)
+    place, batch = trainer.plan.network.parameters.find(weight), _batch(trainer, position, rows)
     value, gradient, then = float(position.parameters[place]), float(derivatives.gradient[place]), float(after[place])
     reach = min(max(0.5, 10 * abs(then - value)), 1e3)
     problem = trainer.timeline.problem_at(position.step)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from chainrule.arrays import Array, Shape, Vector, pack
+from chainrule.arrays import Array, Scaled, Shape, Vector, as_read, pack
+from chainrule.augmentation import Augmentation
 from chainrule.data import (
     Data,
     Dataset,
@@ -211,13 +212,13 @@ class Trained(Shown):
 
         Samples of a Dataset, and their array `x`, are prepared already and used as they are.
         """
-        outputs = self._outputs(np.asarray(self._prepared(x)), threads)
+        outputs = self._outputs(as_read(self._prepared(x)), threads)
         if not np.isfinite(outputs).all():
             row = int(np.argwhere(~np.isfinite(outputs))[0, 0]) + 1
             raise DataError(f"row {row}: the prediction is not finite; its inputs are too far from the training set's")
         return outputs
 
-    def _outputs(self, x: Array, threads: int | None = None) -> Array:
+    def _outputs(self, x: Array | Scaled, threads: int | None = None) -> Array:
         return self._engine(threads).predict(self.parameters, x, self.statistics)
 
     def _engine(self, threads: int | None) -> Engine:
@@ -228,11 +229,11 @@ class Trained(Shown):
         """The columns that are to be left as text in any file, as when the network was trained."""
         return {} if self.preparation is None else self.preparation.texts
 
-    def _prepared(self, x: Any) -> Array:
+    def _prepared(self, x: Any) -> Array | Scaled:
         if isinstance(x, Samples):
             return x.x
-        if self.preparation is None or isinstance(x, Prepared):
-            return _numbers(x)
+        if self.preparation is None or isinstance(x, Prepared | Scaled):
+            return x if isinstance(x, Scaled) else _numbers(x)
         return self.preparation.apply(find_samples(x, texts=list(self.texts)))
 
     def predict(self, x: Any, threads: int | None = None) -> Array:
@@ -458,7 +459,7 @@ class Trained(Shown):
         measured = self._measured(samples, metrics, threads)
         if not self.target.is_class:
             return Report(len(samples.x), measured)
-        y, outputs = np.asarray(samples.y), self._outputs(np.asarray(samples.x), threads)
+        y, outputs = np.asarray(samples.y), self._outputs(as_read(samples.x), threads)
         classified = measures.classify(self.target.width, self.plan.loss, outputs, y, samples.weight, self.threshold)
         return report_on(self.target, classified, measured, self.threshold, samples.weight is not None)
 
@@ -470,7 +471,7 @@ class Trained(Shown):
         if isinstance(what, Samples):
             return what
         is_pair = isinstance(what, tuple | list) and len(what) == 2
-        if self.preparation is None or (is_pair and any(isinstance(array, Prepared) for array in what)):
+        if self.preparation is None or (is_pair and any(isinstance(array, Prepared | Scaled) for array in what)):
             require(is_pair, "to evaluate a network that was trained on arrays, pass a pair of arrays (x, y)")
             x, y = what
             is_encoded = isinstance(y, Prepared) or (self.preparation is None and self.target.task == "regression")
@@ -517,6 +518,7 @@ def train(
     monitor: Choice = "loss",
     min_delta: float = 0.0,
     threshold: Choice | float | None = None,
+    augment: str | Augmentation | Sequence[Any] | None = None,
     metrics: Choice | Sequence[Choice] | None = None,
     penalties: str | Penalty | Sequence[str | Penalty] = (),
     callbacks: Sequence[Listener] = (),
@@ -567,6 +569,9 @@ def train(
         min_delta: by how much it must improve, in its own units, to count as an improvement
         threshold: for two classes, from which probability on the second one (in sorted order) is
             predicted, or the metric by which that is chosen on the validation set, such as "f1"
+        augment: how the samples of each mini-batch are changed at random, such as "shift 2, rotate
+            10" (see `chainrule.augmentation`), or "none"; by default what suits pictures, if no
+            network is given
         metrics: what to measure on the validation set after each epoch, besides the loss: the
             names of metrics (see `chainrule.training.metrics`), among them those of
             scikit-learn's scorers, and functions (see `Metric`)
@@ -612,7 +617,7 @@ def train(
     plan = plan_for(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, monitor=monitor, min_delta=min_delta, threshold=threshold,
-        metrics=metrics, dtype=dtype, engine=engine, threads=threads,
+        augment=augment, metrics=metrics, dtype=dtype, engine=engine, threads=threads,
     )  # fmt: skip
     return follow(plan, data, loop.start(plan), with_progress(callbacks, progress), threads)
 

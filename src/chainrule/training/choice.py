@@ -28,12 +28,13 @@ its time.
 
 
 def plan_for(network: Any, data: Dataset, *, threads: int | None = None, **settings: Any) -> Plan:
-    """The plan, with the weight decay chosen if neither network nor optimizer is given.
+    """The plan, with the weight decay chosen if neither network nor optimizer is given, except for
+    pictures, where a training takes longer.
 
     The other arguments are those of `make_plan`; the choice takes at most so many threads.
     """
     plan = make_plan(network, data, **settings)
-    is_open = network is None and settings.get("optimizer") is None
+    is_open = network is None and settings.get("optimizer") is None and not defaults.are_pictures(data)
     most_threads(threads)
     return with_chosen_decay(plan, data, threads) if is_open and len(data.training.x) >= FEWEST_ROWS else plan
 
