@@ -28,8 +28,8 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Scaled(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array of bytes that stands for numbers, raw * scale + offset, which are computed only where
-    they are read: pictures take a quarter of the memory.
+    """An array of bytes that stands for numbers, raw * scale + offset, which are computed only
+    where they are read: pictures take a quarter of the memory.
 
     An index, and every computation, gives an ordinary array of float32.
 
