@@ -1,6 +1,8 @@
 """Augmentation: each one against its formula, and every step the same again."""
 
+import hashlib
 import itertools
+import json
 import math
 from dataclasses import replace
 
@@ -10,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chainrule
-from chainrule.arrays import Samples
+from chainrule.arrays import Samples, Scaled
 from chainrule.augmentation import NAMED, Crop, Flip, Mixup, Rotate, Scale, Shift, augment, augmentations
+from chainrule.cli import run as command
 from chainrule.data import load
 from chainrule.engine.native import is_built
-from chainrule.errors import SettingError
+from chainrule.errors import RunError, SettingError
+from chainrule.estimators import Classifier, Regressor
 from chainrule.explain import explain
 from chainrule.explain.text import lines
 from chainrule.runs import Run
@@ -202,6 +206,74 @@ def test_a_recorded_step_is_explained_with_the_pictures_it_used(tmp_path):
     assert shown.dtype == np.uint8
     assert np.array_equal(run.load_data().as_read(expected.x[0]), shown)
     assert not np.array_equal(run.load_data().sample(row).picture, shown)
+
+
+def test_estimators_mix_rows_and_refuse_what_is_for_pictures():
+    x = RANDOM.normal(size=(80, 4))
+    y = np.where(x[:, 0] > 0, "up", "down")
+    mixed = Classifier("8 relu", augment="mixup 0.3", epochs=3).fit(x, y)
+    assert mixed.trained_.plan.augment == (Mixup(0.3),)
+    plain = Classifier("8 relu", epochs=3).fit(x, y)
+    assert not np.array_equal(plain.trained_.parameters, mixed.trained_.parameters)
+    mixed.partial_fit(x, y)
+    assert mixed.trained_.plan.augment == (Mixup(0.3),)
+    assert Regressor("8 relu", augment="mixup", epochs=3).fit(x, x[:, 1]).trained_.plan.augment == (Mixup(),)
+    with pytest.raises(SettingError, match="it changes pictures, but the samples have 4 inputs; leave it out"):
+        Classifier(augment="shift 2").fit(x, y)
+
+
+def test_a_search_is_one_of_its_augmentation(tmp_path):
+    pytest.importorskip("optuna")
+    data, storage = load("moons"), tmp_path / "study.jsonl"
+    tuned = chainrule.tune(data, 2, storage=storage, augment="mixup 0.4", epochs=2)
+    assert tuned.train().plan.augment == (Mixup(0.4),)
+    with pytest.raises(SettingError, match="another augment"):
+        chainrule.tune(data, 2, storage=storage, epochs=2)
+
+
+def test_the_command_line_takes_it_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "digits", "--network", "8 relu", "--epochs", "1"]
+    assert command([*words, "--augment", "flip, shift 1", "--output", "moved"]) == 0
+    assert command([*words, "--output", "unmoved"]) == 0
+    assert Run.open("moved").trained.plan.augment == (Flip(), Shift(1))
+    assert Run.open("unmoved").trained.plan.augment == ()
+    capsys.readouterr()
+    assert command(["show", "moved"]) == 0
+    assert "flip horizontal, shift 1" in capsys.readouterr().out
+    assert command(["train", "iris", "--augment", "shift 1", "--output", "refused"]) == 2
+    assert "it changes pictures" in capsys.readouterr().err
+    assert command(["names", "augmentations"]) == 0
+    assert set(NAMED) <= set(capsys.readouterr().out.split())
+
+
+def test_a_run_with_an_augmentation_that_does_not_suit_its_samples_is_refused(tmp_path):
+    folder = tmp_path / "run"
+    chainrule.train("4 relu", "iris", epochs=1, augment="mixup", callbacks=[chainrule.Recorder(folder)])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (name,) = [name for name in manifest["files"] if name.startswith("recipe")]
+    recipe = json.loads((folder / name).read_text())
+    recipe["plan"]["augment"] = [{"kind": "augmentation.Shift", "pixels": 1}]
+    (folder / name).write_text(json.dumps(recipe))
+    manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match="it changes pictures"):
+        Run.open(folder)
+
+
+def test_pictures_that_are_kept_as_bytes_compute_like_arrays():
+    raw = RANDOM.integers(0, 256, (5, 3, 4), dtype=np.uint8)
+    kept = Scaled(raw, np.array([[0.5]], dtype=np.float32), np.array([[-3.0]], dtype=np.float32))
+    expected = raw.astype(np.float32) * np.float32(0.5) - np.float32(3)
+    assert len(kept) == 5
+    assert (kept.shape, kept.ndim, kept.size, kept.dtype) == ((5, 3, 4), 3, 60, expected.dtype)
+    for one, other in (
+        (kept[2], expected[2]), (kept[1:3], expected[1:3]), (kept[[3, 0]], expected[[3, 0]]),
+        (kept[1, :, 2], expected[1, :, 2]), (kept.take([4, 1]), expected[[4, 1]]), (kept + 1, expected + 1),
+        (np.concatenate([kept, kept]), np.concatenate([expected, expected])), (np.asarray(kept), expected),
+        (np.split(kept, [2])[1], expected[2:]), (kept.mean(axis=0), expected.mean(axis=0)), (2 - kept, 2 - expected),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(one, other)
 
 
 def test_every_augmentation_has_a_formula():

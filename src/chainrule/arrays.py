@@ -87,9 +87,18 @@ class Scaled(np.lib.mixins.NDArrayOperatorsMixin):
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         return self[:] if dtype is None else self[:].astype(dtype)
 
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        return function(*map(_as_numbers, arguments), **options)
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        values = (part[:] if isinstance(part, Scaled) else part for part in inputs)
-        return getattr(ufunc, method)(*values, **options)
+        return getattr(ufunc, method)(*map(_as_numbers, inputs), **options)
+
+
+def _as_numbers(what: Any) -> Any:
+    """An argument of a function of NumPy, with ordinary arrays in place of bytes."""
+    if isinstance(what, list | tuple):
+        return [_as_numbers(part) for part in what] if isinstance(what, list) else tuple(map(_as_numbers, what))
+    return what[:] if isinstance(what, Scaled) else what
 
 
 def as_read(x: Any) -> Array | Scaled:

@@ -68,4 +68,4 @@ def uniform(count: int, step: int, *key: Key) -> NDArray[np.float64]:
     part of the counter, as in `keep_mask`.
     """
     philox = np.random.Philox(key=hashed(*key), counter=np.array([0, step, 0, 0], dtype=np.uint64))
-    return (philox.random_raw(count) >> np.uint64(11)) * 2.0**-53
+    return np.asarray((philox.random_raw(count) >> np.uint64(11)) * 2.0**-53, dtype=np.float64)

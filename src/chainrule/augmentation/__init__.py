@@ -55,7 +55,7 @@ def augment(samples: Samples, chosen: Sequence[Augmentation], seed: int, step: i
     for moves, group in groupby(enumerate(chosen), lambda pair: isinstance(pair[1], Warp)):
         each = [(one, one.draw(count, seed, step, place)) for place, one in group]
         if moves:
-            samples = samples._replace(x=_moved(samples.x, each))
+            samples = samples._replace(x=_moved(np.asarray(samples.x), each))
             continue
         for one, u in each:
             samples = one.apply(samples, u)

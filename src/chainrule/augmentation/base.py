@@ -69,7 +69,7 @@ class Warp(Augmentation, register=False):
         from chainrule.augmentation.warp import warped
 
         height, width = samples.x.shape[1:3]
-        return samples._replace(x=warped(samples.x, self.maps((height, width), u), self.is_exact))
+        return samples._replace(x=warped(np.asarray(samples.x), self.maps((height, width), u), self.is_exact))
 
 
 def linear(count: int, scale: Array | float = 1.0) -> Array:

@@ -13,8 +13,8 @@ from chainrule.augmentation.base import Augmentation, require_number
 @dataclass(frozen=True)
 class Mixup(Augmentation):
     """Each sample is mixed with another one of the mini-batch, in random proportions, and its
-    target with the other's: for classes these are probabilities (Zhang et al., 2018). A sample's weight
-    remains its own.
+    target with the other's: for classes these are probabilities (Zhang et al., 2018). A sample's
+    weight remains its own.
 
     Attributes:
         alpha: how much is mixed: the proportions have the distribution Beta(alpha, alpha)
@@ -44,4 +44,4 @@ class Mixup(Augmentation):
             own = share.astype(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
             return own * values + (1 - own) * values[partner]
 
-        return samples._replace(x=mixed(samples.x), y=mixed(samples.y))
+        return samples._replace(x=mixed(np.asarray(samples.x)), y=mixed(samples.y))

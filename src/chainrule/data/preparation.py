@@ -324,7 +324,7 @@ def _of_channels(x: Array, rows: Array) -> tuple[Array, Array]:
     parts = np.array_split(rows, max(1, x[:1].size * len(rows) // PART))
     mean = np.array(sum(x[part].sum(axis=axes, dtype=np.float64) for part in parts)) / count
     squares = sum(np.sum(np.square(x[part] - mean), axis=axes) for part in parts)
-    return mean, np.sqrt(np.mean(squares) / count) or np.float64(1.0)
+    return mean, np.asarray(np.sqrt(np.mean(squares) / count) or 1.0)
 
 
 def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:

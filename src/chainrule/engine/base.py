@@ -77,7 +77,7 @@ class Problem:
     ) -> float:
         """The loss of these samples with the penalties; without a context in evaluation mode."""
         return total_loss(
-            self.network, self.loss, parameters, samples.x, samples.y, statistics=statistics,
+            self.network, self.loss, parameters, np.asarray(samples.x), samples.y, statistics=statistics,
             sample_weight=samples.weight, penalties=self.penalties, context=context,
         )  # fmt: skip
 
