@@ -159,6 +159,9 @@ def test_the_command_that_trains_the_best_again_gives_the_same_network(tmp_path,
 def test_in_a_terminal(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["tune", "iris", "--epochs", "3", "--trials"]
+    assert command(["tune", "nowhere.csv"]) == 2
+    assert not list(tmp_path.iterdir())
+    capsys.readouterr()
     assert command([*words, "2"]) == 0
     shown = capsys.readouterr()
     assert "trial 0: the defaults: validation loss" in shown.err

@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from comparison import pictures as convolutional
 from comparison.problems import NETWORKS
 
 LIBRARIES = ("PyTorch", "JAX", "scikit-learn", "tinygrad")
@@ -83,6 +84,23 @@ def epochs(measured: dict[str, Any]) -> str:
     return "\n\n".join(sections)
 
 
+def pictures(measured: dict[str, Any]) -> str:
+    """The convolutional networks, and what was aimed for."""
+    sections = []
+    for name, rows in measured["pictures"].items():
+        text, shape, batch, _ = convolutional.NETWORKS[name]
+        lines = [
+            [row["peer"], f"{_number(row['microseconds'] / 1000)} ms", f"{row['ratio']:.2f}",
+             f"{row['share_of_blas']:.0%}", "yes" if row["same_loss"] else f"no: {row['loss']:.3g}"]
+            for row in rows
+        ]  # fmt: skip
+        header = ["", "per step", "ratio to chainrule", "share of BLAS", "same loss"]
+        goal = f"goal: {convolutional.TARGETS[name]} times as fast as the fastest"
+        title = f"**{name}**: `{text}`, input {'x'.join(map(str, shape))}, batch {batch}; {goal}"
+        sections.append(f"{textwrap.fill(title, 98)}\n\n{_table(header, lines)}")
+    return "\n\n".join(sections)
+
+
 def targets(measured: dict[str, Any]) -> str:
     """The targets beside what was measured."""
     lines = []
@@ -128,7 +146,7 @@ def memory(measured: dict[str, Any]) -> str:
 
 
 PAGES = {
-    "benchmarks.md": (results, machine, epochs, start, whole, memory),
+    "benchmarks.md": (results, machine, epochs, pictures, start, whole, memory),
     "benchmark-notes.md": (targets,),
 }
 """Which page has which tables."""

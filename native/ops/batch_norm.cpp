@@ -57,8 +57,11 @@ template <class T> struct BatchNorm : Operation<T> {
             p.wait();
         }
         over<T>(width, [&](long j, auto get, auto put) {
-            V here = get(p.statistics + mean + j), spread = get(p.statistics + variance + j);
-            if (p.training) {
+            V here, spread;
+            if (!p.training) {
+                here = get(p.statistics + mean + j);
+                spread = get(p.statistics + variance + j);
+            } else {  // the first thread updates the statistics meanwhile
                 V sum = {}, squared = {};
                 for (long chunk = 0; chunk < chunks(rows); ++chunk) sum += get(sums + chunk * width + j);
                 here = sum / T(rows);

@@ -125,8 +125,8 @@ def tune(
         trials: the number of trials in the study, with those that it has already
         storage: a file, or the address of a database ("postgresql://..."); None for no storage
         callback: called with each trial of this process that has ended
-        loss, class_weight, penalties, epochs, patience, min_delta, threshold, augment, metrics,
-            dtype, engine, threads: as for `train`
+        loss, class_weight, penalties, threshold, augment, metrics: as for `train`
+        epochs, patience, min_delta, dtype, engine, threads: as for `train`
         monitor: what is to get better, in a trial and between trials: the loss, or any metric in
             its own direction, such as "roc_auc"
         seed: of the split, the initial weights and the search

@@ -156,7 +156,8 @@ Metrics = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option(help="The folder to write the run to; by default runs/NAME-1, -2 and so on.")
+    Path | None,
+    typer.Option("--output", "-o", help="The folder to write the run to; by default runs/NAME-1, -2 and so on."),
 ]
 Limit = Annotated[
     float | None, typer.Option(help="Megabytes for the checkpoints that steps are replayed from; by default 200.")

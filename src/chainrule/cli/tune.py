@@ -62,15 +62,17 @@ def tune(
     from chainrule.tuning import tune as search
 
     place = storage or str(Path("runs", f"{Path(data).stem or 'data'}-tuning.jsonl"))
+    folder = Path(place).parent
+    is_new_folder = storage is None and not folder.exists()
     if "://" not in place:
-        if storage is None:
-            Path(place).parent.mkdir(exist_ok=True)
-        check_file(Path(place), "choose another file (--storage)")
+        check_file(folder if is_new_folder else Path(place), "choose another file (--storage)")
     at_least(f"--trials {trials}: tuning takes at least 1", trials, 1)
     recording.check()
     chosen = training.arguments()
     dataset = load(data, **reading.arguments(), seed=training.seed, **for_loss(chosen["loss"]))
     training.check(dataset)
+    if is_new_folder:  # nothing is written before the data is known to be good
+        folder.mkdir(exist_ok=True)
     if not json:
         introduce_data(dataset)
     say = functools.partial(_say, monitor=display.label(training.monitor.removeprefix("validation_"), dataset.target))
