@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,16 +26,96 @@ Params = Mapping[str, Any]
 """A layer's arrays by name; for a composite layer, its children's mappings by their names."""
 
 
+@dataclass(frozen=True, eq=False)
+class Scaled(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array of bytes that stands for numbers, raw * scale + offset, which are computed only
+    where they are read: pictures take a quarter of the memory.
+
+    An index, and every computation, gives an ordinary array of float32.
+
+    Attributes:
+        raw: (samples, ...) the bytes
+        scale, offset: what a sample is multiplied by, and what is then added
+    """
+
+    raw: Array
+    scale: Array
+    offset: Array
+
+    dtype = np.dtype(np.float32)
+
+    @property
+    def shape(self) -> Shape:
+        """(samples, ...)."""
+        return self.raw.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.raw.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of numbers."""
+        return self.raw.size
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def __getitem__(self, rows: Any) -> Array:
+        whole = rows if isinstance(rows, slice | list | np.ndarray) else slice(None)
+        found = self._scaled(self.raw[whole])
+        return found if whole is rows else found[rows]
+
+    def take(self, rows: Array, axis: int = 0) -> Array:
+        """The samples in these rows."""
+        return self._scaled(self.raw.take(rows, axis=axis))
+
+    def __getattr__(self, name: str) -> Any:
+        """What else an array has, such as mean(), of the numbers."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self[:], name)
+
+    def _scaled(self, raw: Array) -> Array:
+        x = raw.astype(np.float32)
+        values = x.view(np.ndarray)
+        values *= self.scale
+        values += self.offset
+        return x  # marked as prepared, if the bytes are
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        return function(*map(_as_numbers, arguments), **options)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return getattr(ufunc, method)(*map(_as_numbers, inputs), **options)
+
+
+def _as_numbers(what: Any) -> Any:
+    """An argument of a function of NumPy, with ordinary arrays in place of bytes."""
+    if isinstance(what, list | tuple):
+        return [_as_numbers(part) for part in what] if isinstance(what, list) else tuple(map(_as_numbers, what))
+    return what[:] if isinstance(what, Scaled) else what
+
+
+def as_read(x: Any) -> Array | Scaled:
+    """An array; bytes that stand for numbers as they are."""
+    return x if isinstance(x, Scaled) else np.asarray(x)
+
+
 class Samples(NamedTuple):
     """Samples for a network and a loss.
 
     Attributes:
-        x: (samples, *input_shape) the inputs
+        x: (samples, *input_shape) the inputs; of pictures, bytes that stand for them
         y: (samples, ...) the targets
         weight: (samples,) the weight of each sample in the loss; None for equal weights
     """
 
-    x: Array
+    x: Array | Scaled
     y: Array
     weight: Array | None = None
 

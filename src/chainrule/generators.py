@@ -61,3 +61,11 @@ def keep_mask(shape: tuple[int, ...], rate: float, step: int, *key: Key) -> NDAr
 def threshold(rate: float) -> int:
     """The value of 32 random bits below which a unit is dropped."""
     return int(rate * 2**32)
+
+
+def uniform(count: int, step: int, *key: Key) -> NDArray[np.float64]:
+    """So many random numbers in [0, 1) of a step, each from the upper 53 bits of 64; the step is
+    part of the counter, as in `keep_mask`.
+    """
+    philox = np.random.Philox(key=hashed(*key), counter=np.array([0, step, 0, 0], dtype=np.uint64))
+    return np.asarray((philox.random_raw(count) >> np.uint64(11)) * 2.0**-53, dtype=np.float64)

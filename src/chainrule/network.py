@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule import distributions, generators, tape
-from chainrule.arrays import Array, Params, Shape, Vector, pack
+from chainrule.arrays import Array, Params, Scaled, Shape, Vector, pack
 from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.kinds import Kind
 from chainrule.layers.base import Layer
@@ -206,9 +206,9 @@ class Network(Kind, Shown):
         """The prediction for x of shape (samples, *input_shape), at inference: no dropout, running
         statistics.
         """
-        x, params = self.fit_input(x), self.params(parameters, statistics)
+        x, params = x if isinstance(x, Scaled) else self.fit_input(x), self.params(parameters, statistics)
         starts = range(0, max(len(x), 1), batch_size)
-        parts = [tape.predict(self.graph, params, [x[k : k + batch_size]]) for k in starts]
+        parts = [tape.predict(self.graph, params, [self.fit_input(x[k : k + batch_size])]) for k in starts]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def fit_input(self, x: Any) -> Array:

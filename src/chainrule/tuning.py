@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from chainrule import generators
+from chainrule.augmentation import Augmentation
 from chainrule.data import Dataset, load
 from chainrule.data.barrier import first_line
 from chainrule.data.source import fingerprint
@@ -108,6 +109,7 @@ def tune(
     monitor: Choice = "loss",
     min_delta: float = 0.0,
     threshold: Choice | float | None = None,
+    augment: str | Augmentation | Sequence[Any] | None = None,
     metrics: Choice | Sequence[Choice] | None = None,
     seed: int = 0,
     dtype: str = "float32",
@@ -123,7 +125,7 @@ def tune(
         trials: the number of trials in the study, with those that it has already
         storage: a file, or the address of a database ("postgresql://..."); None for no storage
         callback: called with each trial of this process that has ended
-        loss, class_weight, penalties, threshold, metrics: as for `train`
+        loss, class_weight, penalties, threshold, augment, metrics: as for `train`
         epochs, patience, min_delta, dtype, engine, threads: as for `train`
         monitor: what is to get better, in a trial and between trials: the loss, or any metric in
             its own direction, such as "roc_auc"
@@ -142,8 +144,8 @@ def tune(
         raise DataError(f"{data.name}: without validation data there is nothing to compare trials by")
     fixed: dict[str, Any] = {
         "loss": loss, "class_weight": class_weight, "penalties": penalties, "epochs": epochs, "patience": patience,
-        "monitor": monitor, "min_delta": min_delta, "threshold": threshold, "metrics": metrics, "seed": seed,
-        "dtype": dtype, "engine": engine,
+        "monitor": monitor, "min_delta": min_delta, "threshold": threshold, "augment": augment, "metrics": metrics,
+        "seed": seed, "dtype": dtype, "engine": engine,
     }  # fmt: skip
     plan = make_plan(None, data, **fixed)  # what can't be trained is refused before there is a study
     study = _study(storage, plan.monitors_greater)
@@ -192,7 +194,7 @@ def _claim(study: optuna.Study, data: Dataset, plan: Plan) -> None:
     weight = data.training.weight
     own |= {"weights": None if weight is None else fingerprint(weight), "penalties": repr(plan.penalties)}
     own |= {name: getattr(plan, name) for name in ("patience", "monitor", "min_delta", "threshold")}
-    own |= {"dtype": plan.network.dtype}
+    own |= {"dtype": plan.network.dtype, "augment": [one.text for one in plan.augment]}
     about = study.user_attrs.get("about")
     if about is None:
         study.set_user_attr("about", own)

@@ -43,7 +43,7 @@ def test_batches_are_cut_by_index():
     assert [len(batches.rows(k)) for k in range(len(batches))] == [8, 8, 4]
     rest = batches.cut(1, 9)
     assert len(rest) == 2
-    x, y, weight = rest.samples(1)
+    x, y, weight = rest.data.take(rest.rows(1))
     np.testing.assert_array_equal(x, X[[3, 2, 1, 0]])
     np.testing.assert_array_equal(y, Y[[3, 2, 1, 0]])
     assert weight.tolist() == [3, 2, 1, 0]

@@ -18,7 +18,7 @@ from chainrule.errors import unknown
 OPTIONS = {
     "layers": "--network", "activations": "--network", "losses": "--loss", "penalties": "--penalty",
     "optimizers": "--optimizer", "schedules": "--optimizer '... schedule=NAME'",
-    "distributions": "--network '64 relu NAME'",
+    "distributions": "--network '64 relu NAME'", "augmentations": "--augment",
     "metrics": "--metrics, --monitor; and all of scikit-learn's scorers",
 }  # fmt: skip
 """Each group of names, and where its names are used."""
@@ -30,7 +30,7 @@ Maker: TypeAlias = Callable[..., Any] | str
 
 def groups() -> dict[str, Mapping[str, Maker]]:
     """The names of each group, with what makes them."""
-    from chainrule import distributions, losses
+    from chainrule import augmentation, distributions, losses
     from chainrule.descent import optimizers, schedules
     from chainrule.layers import Branches, Residual, notation
     from chainrule.losses import penalties
@@ -50,7 +50,7 @@ def groups() -> dict[str, Mapping[str, Maker]]:
     return {
         "layers": layers, "activations": activations, "losses": losses.NAMED, "penalties": named_penalties,
         "optimizers": optimizer_names, "schedules": schedules.NAMED, "distributions": distributions.NAMED,
-        "metrics": measures,
+        "metrics": measures, "augmentations": augmentation.NAMED,
     }  # fmt: skip
 
 

@@ -82,7 +82,9 @@ Optimizer = Annotated[
     typer.Option(metavar="OPTIMIZER", help="The optimizer, such as 'adam 0.001' or 'sgd 0.1 schedule=cosine clip=1'."),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32.")]
-Epochs = Annotated[int | None, typer.Option(help="The maximum number of epochs; by default 100.")]
+Epochs = Annotated[
+    int | None, typer.Option(help="The maximum number of epochs; by default 100, for pictures 20 or 40.")
+]
 Interval = Annotated[
     float | None,
     typer.Option(help="Learn intervals that hold this share of the targets: --loss 'quantiles 0.05 0.5 0.95' for 0.9."),
@@ -111,6 +113,14 @@ TrainThreshold = Annotated[
         metavar="THRESHOLD",
         help="Of two classes, the probability from which the second is predicted: a number, or the metric by "
         "which it is chosen on the validation set, such as f1.",
+    ),
+]
+Augment = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CHANGES",
+        help="How pictures are changed at random in each mini-batch, such as 'shift 2, rotate 10', or 'none' "
+        "('chainrule names augmentations'); by default small shifts unless --network is given.",
     ),
 ]
 Precision = Annotated[

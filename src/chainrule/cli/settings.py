@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from chainrule.cli.logs import check_logs
 from chainrule.cli.options import (
+    Augment,
     BatchSize,
     ClassWeights,
     Drop,
@@ -100,6 +101,7 @@ class Training:
     monitor: Monitor = "loss"
     min_delta: MinDelta = 0.0
     threshold: TrainThreshold = None
+    augment: Augment = None
     metrics: Metrics = None
     seed: Seed = 0
     dtype: Precision = "float32"
@@ -111,8 +113,8 @@ class Training:
         return {
             "loss": self.chosen_loss, "class_weight": self.class_weight, "penalties": penalties(self.penalty),
             "epochs": self.epochs, "patience": patience(self.patience), "monitor": self.monitor,
-            "min_delta": self.min_delta, "threshold": threshold(self.threshold), "metrics": metric_names(self.metrics),
-            "seed": self.seed, "dtype": self.dtype, "engine": self.engine,
+            "min_delta": self.min_delta, "threshold": threshold(self.threshold), "augment": self.augment,
+            "metrics": metric_names(self.metrics), "seed": self.seed, "dtype": self.dtype, "engine": self.engine,
         }  # fmt: skip
 
     def check(self, data: Dataset) -> None:

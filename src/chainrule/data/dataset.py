@@ -87,6 +87,15 @@ class Dataset(Shown):
             return None
         return self.source.sample(int(self.rows[number]))
 
+    def as_read(self, x: Array) -> Array:
+        """A prepared picture in the units and the type of those that were read."""
+        assert self.source is not None
+        if self.preparation is None:
+            return x
+        dtype = self.source.features.dtype
+        raw = np.asarray(x) * self.preparation.deviation + self.preparation.mean
+        return np.rint(raw).clip(0, 255).astype(dtype) if dtype == np.uint8 else raw
+
     @property
     def input_names(self) -> list[str]:
         """Names of the network's inputs, such as "rooms" or "city_Bern", if they have names."""

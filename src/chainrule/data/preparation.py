@@ -2,8 +2,9 @@
 
 Tables: each column becomes inputs by its encoder. A missing value becomes the mean, and one more
 input says that it is missing. Every input is standardized to mean 0 and standard deviation 1.
-Arrays: every feature is standardized. Images: every pixel is centred, and all are divided by one
-common deviation, so that nearly constant pixels aren't amplified.
+Arrays: every feature is standardized. Images: every channel is centred, and all are divided by one
+common deviation: a picture that is moved is prepared as the moved picture would be. Bytes remain
+bytes until they are read (`Scaled`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chainrule.arrays import Array, Shape
+from chainrule.arrays import Array, Scaled, Shape
 from chainrule.data import encoders
 from chainrule.data.barrier import guarded
 from chainrule.data.columns import EARLIER, ColumnUse, as_kind, conform, describe, kind_of, left_out, summary
@@ -40,6 +41,9 @@ CACHED = 2**17
 
 PIXELS = 64
 """The fewest columns that can be the pixels of a picture."""
+
+SIDE = 6
+"""The fewest rows and columns of a picture that is not of bytes."""
 
 SAME = "it does not differ within the training set"
 """Why a column is left out, although it differs in all rows."""
@@ -106,8 +110,8 @@ class Preparation:
         guess = f"the first number of each date is taken to be the day; {remedy}"
         return [*summary(self.uses), *(f"{column}: {guess}" for column in ambiguous)]
 
-    def apply(self, source: Source) -> Prepared:
-        """(samples, *shape) in float32.
+    def apply(self, source: Source) -> Prepared | Scaled:
+        """(samples, *shape) in float32; for pictures of bytes, these with their scale.
 
         Raises DataError unless columns, types and shape match and every result is finite.
         """
@@ -118,7 +122,10 @@ class Preparation:
             with guarded(f"{source.name}: the table can't be prepared"):
                 x = self._encoded(source.name, frame)
         else:
-            x = self._scaled(as_array(source, self.features, self.shape), source.name)
+            raw = as_array(source, self.features, self.shape)
+            if raw.dtype == np.uint8 and raw.ndim > 2 and raw.shape[1:] == self.shape:
+                return self._bytes(raw)
+            x = self._scaled(raw, source.name)
         if x.shape[1:] != self.shape:
             raise DataError(f"{source.name}: the run's preparation gives the shape {x.shape[1:]}, not {self.shape}")
         self._check_finite(source, x)
@@ -164,6 +171,15 @@ class Preparation:
             for k in range(0, len(raw), step):
                 x[k : k + step] = (raw[k : k + step].astype(np.float64) - self.mean) / self.deviation
         return x
+
+    def _bytes(self, raw: Array) -> Scaled:
+        """Pictures of bytes, which any mean and deviation leave finite."""
+        assert self.mean is not None
+        assert self.deviation is not None
+        scale, offset = 1 / self.deviation, -self.mean / self.deviation
+        same = np.ptp(scale) == 0 and np.ptp(offset, axis=(0, 1)).max() == 0  # in all positions of a channel
+        first = (slice(0, 1), slice(0, 1)) if same else ()
+        return Scaled(prepared(raw), scale[first].astype(np.float32), offset[first].astype(np.float32))
 
     def _check_finite(self, source: Source, x: Array) -> None:
         # NaN is neither; minimum and maximum take no memory, unlike a mask.
@@ -278,6 +294,11 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
         with guarded(f"{source.name}: the table can't be prepared"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scikit-learn, about texts that have little in common
             return _fit_table(source, training_rows, target)
+    if are_pictures(source.features):
+        shape = source.features.shape[1:]
+        mean, deviation = _of_channels(source.features, training_rows)
+        mean, deviation = (np.broadcast_to(part, shape).copy() for part in (mean, deviation))
+        return Preparation("pictures", shape, target, mean, deviation, features=source.columns)
     training = source.take(training_rows)
     x = np.asarray(training.features).astype(np.float64)
     if x.ndim > 2:
@@ -288,6 +309,22 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
         return Preparation("pictures", x.shape[1:], target, mean, deviation, features=source.columns)
     mean, deviation = mean_and_deviation(x, f"{source.name}, column", training.weight)
     return Preparation("numbers", x.shape[1:], target, mean, deviation, features=source.columns)
+
+
+def are_pictures(x: Array) -> bool:
+    """Whether an array holds pictures: (samples, height, width), or with 1, 3 or 4 channels."""
+    if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3, 4)):
+        return False
+    return x.dtype == np.uint8 or x.ndim == 4 or (min(x.shape[1:]) >= SIDE and x.min() >= 0)
+
+
+def _of_channels(x: Array, rows: Array) -> tuple[Array, Array]:
+    """The mean of each channel, and the root mean square of what is left; some rows at a time."""
+    axes, count = (0, 1, 2), len(rows) * x.shape[1] * x.shape[2]
+    parts = np.array_split(rows, max(1, x[:1].size * len(rows) // PART))
+    mean = np.array(sum(x[part].sum(axis=axes, dtype=np.float64) for part in parts)) / count
+    squares = sum(np.sum(np.square(x[part] - mean), axis=axes) for part in parts)
+    return mean, np.asarray(np.sqrt(np.mean(squares) / count) or 1.0)
 
 
 def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:

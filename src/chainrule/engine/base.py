@@ -15,11 +15,12 @@ from typing import Protocol
 
 import numpy as np
 
-from chainrule.arrays import Array, Samples, Vector
+from chainrule.arrays import Array, Samples, Scaled, Shape, Vector
+from chainrule.augmentation import Augmentation, augment
 from chainrule.backprop import Derivatives, differentiate, total_loss
 from chainrule.descent import Optimizer, State
 from chainrule.layers.base import Context
-from chainrule.losses import Loss, Penalty
+from chainrule.losses import Loss, Penalty, soft_targets
 from chainrule.network import Network
 
 
@@ -33,6 +34,7 @@ class Problem:
         optimizer: what turns a gradient into an update
         penalties: what is added to the loss
         seed: seed of all random numbers, such as dropout masks
+        augment: how samples are changed in each step
     """
 
     network: Network
@@ -40,6 +42,22 @@ class Problem:
     optimizer: Optimizer
     penalties: Sequence[Penalty] = ()
     seed: int = 0
+    augment: Sequence[Augmentation] = ()
+
+    def gather(self, data: Samples, rows: Array, step: int) -> Samples:
+        """The mini-batch of a step: these rows of the training set, augmented."""
+        samples = data.take(rows)
+        if self._mixes_targets:
+            samples = samples._replace(y=soft_targets(samples.y, self.network.output_shape, self.network.dtype))
+        return augment(samples, self.augment, self.seed, step) if self.augment else samples
+
+    def target_shape(self, y: Array) -> Shape:
+        """The shape of a sample's target in a step."""
+        return soft_targets(y[:1], self.network.output_shape, "f4").shape[1:] if self._mixes_targets else y.shape[1:]
+
+    @property
+    def _mixes_targets(self) -> bool:
+        return any(one.mixes_targets for one in self.augment)
 
     def context(self, step: int) -> Context:
         """The context of a training step's forward pass."""
@@ -59,7 +77,7 @@ class Problem:
     ) -> float:
         """The loss of these samples with the penalties; without a context in evaluation mode."""
         return total_loss(
-            self.network, self.loss, parameters, samples.x, samples.y, statistics=statistics,
+            self.network, self.loss, parameters, np.asarray(samples.x), samples.y, statistics=statistics,
             sample_weight=samples.weight, penalties=self.penalties, context=context,
         )  # fmt: skip
 
@@ -86,14 +104,14 @@ class Batches:
     """Samples, divided into mini-batches.
 
     Attributes:
-        x: (samples, *input_shape) the inputs
+        x: (samples, *input_shape) the inputs; of pictures, bytes that stand for them
         y: (samples, ...) the targets
         weight: (samples,) the weight of each sample in the loss; None if all are equal
         order: the rows of the mini-batches, one mini-batch after another
         size: rows in a mini-batch; the last one may be smaller
     """
 
-    x: Array
+    x: Array | Scaled
     y: Array
     weight: Array | None
     order: Array
@@ -112,9 +130,10 @@ class Batches:
             return self
         return Batches(self.x, self.y, self.weight, self.order[start * self.size : stop * self.size], self.size)
 
-    def samples(self, k: int) -> Samples:
-        """The samples of mini-batch k."""
-        return Samples(self.x, self.y, self.weight).take(self.rows(k))
+    @property
+    def data(self) -> Samples:
+        """All the samples that the mini-batches are taken from."""
+        return Samples(self.x, self.y, self.weight)
 
 
 @dataclass(frozen=True)
@@ -175,7 +194,7 @@ class Engine(Protocol):
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch and record its gradient and update."""
 
-    def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
+    def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
         """Predict x, (samples, *input_shape), in evaluation mode (no dropout, running
         statistics).
         """

@@ -24,10 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Shape, Vector
+from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
 from chainrule.descent import Point
 from chainrule.engine import lowering
 from chainrule.engine.base import Batches, Chunk, Position, Problem, StepRecord, is_finite
+from chainrule.engine.feed import Feed, is_readable, readable
 from chainrule.engine.lowering import (
     LoweredStage,
     NoKernel,
@@ -60,7 +61,6 @@ lose much when another program wants the core.
 PREDICTION_BATCH = 256
 """Samples that are predicted at a time."""
 COMPLETE, FAULT, NOT_FINITE = range(3)
-READABLE = tuple(np.dtype(kind) for kind in ("float32", "float64", "uint8", "int32", "int64"))
 
 
 def is_built() -> bool:
@@ -104,6 +104,7 @@ class NativeEngine:
         default_factory=dict, repr=False, compare=False
     )
     _buffers: BufferPool = field(default_factory=lambda: BufferPool(), repr=False, compare=False)
+    _feed: Feed = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if native is None:
@@ -112,6 +113,7 @@ class NativeEngine:
                 " compiler (GCC or Clang), or use engine='numpy'"
             )
         most_threads(self.threads)
+        object.__setattr__(self, "_feed", Feed(self.problem))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -181,7 +183,8 @@ class NativeEngine:
 
     def _numpy_step(self, position: Position, batch: Batches) -> StepRecord:
         """Fall back to NumPy, which reports what is wrong with an invalid input."""
-        return NumpyEngine(self.problem).step(position, batch.samples(0), batch.rows(0))
+        rows = batch.rows(0)
+        return NumpyEngine(self.problem).step(position, self.problem.gather(batch.data, rows, position.step), rows)
 
     def _run(
         self, program: Compiled, position: Position, batches: Batches, seconds: float | None = None,
@@ -192,7 +195,7 @@ class NativeEngine:
         """
         assert program.stages is not None
         dtype = self.problem.network.dtype
-        batches = _readable_batches(batches)
+        batches = self._feed.ready(position.step, batches)
         parameters = self._buffers.copy(position.parameters, dtype)
         statistics = self._buffers.copy(position.statistics, dtype)
         states = tuple(
@@ -217,7 +220,7 @@ class NativeEngine:
     def _hybrid_step(self, program: Compiled, position: Position, batch: Batches) -> StepRecord:
         """A step whose derivatives are computed natively, but whose optimizer runs in Python."""
         problem, layout, dtype = self.problem, self.problem.network.parameters, self.problem.network.dtype
-        data = _readable_batches(batch)
+        data = self._feed.ready(position.step, batch)
 
         def derivatives(parameters: Vector, statistics: Vector) -> tuple[float, Vector, bool]:
             gradient = _padded(np.zeros(layout.size), dtype)
@@ -245,10 +248,10 @@ class NativeEngine:
 
     # Prediction
 
-    def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
+    def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
         """Predict x in evaluation mode."""
         network = self.problem.network
-        x = np.asarray(x)
+        x = as_read(x)
         if x.shape[1:] != network.input_shape:
             network.fit_input(x)  # raises ShapeError
         program = self._program(min(max(len(x), 1), PREDICTION_BATCH))
@@ -256,9 +259,9 @@ class NativeEngine:
             return network.predict(parameters, x, statistics)
         out = np.empty((len(x), math.prod(network.output_shape)), dtype=network.dtype)
         vectors = _padded(parameters, network.dtype), _padded(statistics, network.dtype)
-        rows = max(len(x), 1) if _is_readable(x) else 64 * PREDICTION_BATCH
+        rows = max(len(x), 1) if is_readable(x) else 64 * PREDICTION_BATCH
         for k in range(0, len(x), rows):
-            if not program.engine.predict(*vectors, _readable(x[k : k + rows]), out[k : k + rows].reshape(-1)):
+            if not program.engine.predict(*vectors, readable(x[k : k + rows]), out[k : k + rows].reshape(-1)):
                 return network.predict(parameters, x, statistics)  # reports the invalid input
         self._observe(program)
         return out.reshape(len(x), *network.output_shape)
@@ -272,7 +275,7 @@ class NativeEngine:
         has_odd_weights = batches.weight is not None and batches.weight.ndim != 1
         if has_odd_weights or batches.x.shape[1:] != self.problem.network.input_shape:
             return None
-        samples, y_shape = min(batches.size, max(len(batches.order), 1)), batches.y.shape[1:]
+        samples, y_shape = min(batches.size, max(len(batches.order), 1)), self.problem.target_shape(batches.y)
         threads = self._threads(samples)
         if (program := self._programs.get((samples, y_shape, threads))) is not None:
             return program
@@ -379,29 +382,3 @@ class BufferPool:
         buffer = np.empty(size, dtype=dtype)
         self.buffers = [*self.buffers[-self.MAX_BUFFERS + 1 :], buffer]
         return _copy_into(buffer, vector)
-
-
-def _is_readable(array: Array) -> bool:
-    """Whether the native engine can read an array in place."""
-    contiguous = array[:1].flags.c_contiguous
-    return array.dtype in READABLE and array.dtype.isnative and contiguous and array.strides[0] >= 0
-
-
-def _readable(array: Array) -> Array:
-    """The array, or a copy that the native engine can read."""
-    if _is_readable(array):
-        return array
-    return np.ascontiguousarray(array, dtype=np.float64 if array.dtype.kind == "f" else np.int64)
-
-
-def _readable_batches(batches: Batches) -> Batches:
-    """The mini-batches if they can be read in place, otherwise a copy of the first 64: never of
-    all.
-    """
-    weight = None if batches.weight is None else _readable(batches.weight)
-    order = np.ascontiguousarray(batches.order, dtype=np.int64)
-    if _is_readable(batches.x) and _is_readable(batches.y):
-        return Batches(batches.x, batches.y, weight, order, batches.size)
-    order = order[: 64 * batches.size]
-    x, y = _readable(batches.x[order]), _readable(batches.y[order])
-    return Batches(x, y, None if weight is None else weight[order], np.arange(len(order)), batches.size)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule.arrays import Array, Samples, Vector
+from chainrule.arrays import Array, Samples, Scaled, Vector
 from chainrule.backprop import Derivatives, updated_statistics
 from chainrule.descent import Point
 from chainrule.engine.base import Batches, Chunk, Position, Problem, StepRecord, is_finite
@@ -34,7 +34,8 @@ class NumpyEngine:
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch and record its gradient and update."""
         for k in range(len(batches)):
-            record = self.step(position, batches.samples(k), batches.rows(k))
+            rows = batches.rows(k)
+            record = self.step(position, self.problem.gather(batches.data, rows, position.step), rows)
             position = record.after
             yield record
 
@@ -60,7 +61,7 @@ class NumpyEngine:
         """False: NumPy's matrix products use all cores."""
         return False
 
-    def predict(self, parameters: Vector, x: Array, statistics: Vector) -> Array:
+    def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
         """Predict x in evaluation mode; whether the outputs are finite is left to the caller."""
         with np.errstate(all="ignore"):
             return self.problem.network.predict(parameters, x, statistics)

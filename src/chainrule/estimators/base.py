@@ -11,6 +11,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from chainrule.arrays import Array, Vector
+from chainrule.augmentation import Augmentation
 from chainrule.data import Data, Dataset, Source, load
 from chainrule.data.dataframes import from_pair, names_of_targets
 from chainrule.data.source import OF_CLASSES
@@ -66,6 +67,7 @@ class Estimator(BaseEstimator):
         patience: int | str | None = AUTO,
         monitor: Choice = "loss",
         min_delta: float = 0.0,
+        augment: str | Augmentation | Sequence[Any] | None = None,
         metrics: Choice | Sequence[Choice] | None = None,
         penalties: str | Penalty | Sequence[str | Penalty] = (),
         callbacks: Sequence[Listener] = (),
@@ -90,6 +92,7 @@ class Estimator(BaseEstimator):
         self.patience = patience
         self.monitor = monitor
         self.min_delta = min_delta
+        self.augment = augment
         self.metrics = metrics
         self.penalties = penalties
         self.callbacks = callbacks
@@ -251,7 +254,8 @@ class Estimator(BaseEstimator):
             "loss": self.loss, "optimizer": self.optimizer, "epochs": self.epochs, "seed": seed,
             "batch_size": None if self.batch_size is None else min(self.batch_size, rows), "dtype": dtype,
             "penalties": self.penalties, "patience": self.patience, "monitor": self.monitor,
-            "min_delta": self.min_delta, "metrics": self.metrics, "engine": self.engine, **self._own(),
+            "min_delta": self.min_delta, "augment": self.augment, "metrics": self.metrics, "engine": self.engine,
+            **self._own(),
         }  # fmt: skip
         if before is None and is_chosen:
             return plan_for(self.network, data, threads=self.threads, **settings)

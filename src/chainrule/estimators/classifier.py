@@ -12,6 +12,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from chainrule.arrays import Array
+from chainrule.augmentation import Augmentation
 from chainrule.data import Data
 from chainrule.data.dataframes import only_column
 from chainrule.data.source import order_of
@@ -61,6 +62,8 @@ class Classifier(ClassifierMixin, Estimator):
         monitor, min_delta: what must improve on the validation set, and by how much
         threshold: for two classes, from which probability on the second of `classes_` is predicted,
             or the metric by which that is chosen on the validation set, such as "f1"
+        augment: how the samples of each mini-batch are changed at random: "mixup 0.2"; the others
+            are for pictures, which rows of a table are not
         metrics: what to measure on the validation set after each epoch, besides the loss; it is
             kept in `trained_.history`
         penalties: such as "l2 0.001", or several
@@ -119,6 +122,7 @@ class Classifier(ClassifierMixin, Estimator):
         monitor: Choice = "loss",
         min_delta: float = 0.0,
         threshold: Choice | float | None = None,
+        augment: str | Augmentation | Sequence[Any] | None = None,
         metrics: Choice | Sequence[Choice] | None = None,
         penalties: str | Penalty | Sequence[str | Penalty] = (),
         callbacks: Sequence[Listener] = (),
@@ -135,9 +139,9 @@ class Classifier(ClassifierMixin, Estimator):
     ) -> None:
         super().__init__(
             network, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, validation=validation,
-            split=split, shuffle=shuffle, patience=patience, monitor=monitor, min_delta=min_delta, metrics=metrics,
-            penalties=penalties, callbacks=callbacks, task=task, drop=drop, read=read, dtype=dtype, engine=engine,
-            threads=threads, progress=progress, warm_start=warm_start, random_state=random_state,
+            split=split, shuffle=shuffle, patience=patience, monitor=monitor, min_delta=min_delta, augment=augment,
+            metrics=metrics, penalties=penalties, callbacks=callbacks, task=task, drop=drop, read=read, dtype=dtype,
+            engine=engine, threads=threads, progress=progress, warm_start=warm_start, random_state=random_state,
         )  # fmt: skip
         self.class_weight = class_weight
         self.threshold = threshold

@@ -203,7 +203,8 @@ class Explanation(Shown):
             SettingError: for an unknown weight, a sample outside the batch, or a depth below 1
         """
         rows, layout = record.rows, problem.network.parameters
-        self._problem, self._record, self._batch, self._data = problem, record, training.take(rows), data
+        self._problem, self._record, self._data = problem, record, data
+        self._batch = problem.gather(training, rows, record.before.step)
         self.place = layout.find(weight)
         self.weight = layout.name_of(self.place)
         self.step = record.before.step
@@ -293,8 +294,18 @@ class Explanation(Shown):
         return None if self._data is None or self._data.rows is None else int(self._data.rows[row]) + 1
 
     def read(self, row: int) -> Sample | None:
-        """A training sample as it was read; None if unknown."""
-        return None if self._data is None else self._data.sample(row)
+        """A training sample as it was read, a picture as the step augmented it; None if unknown."""
+        sample = None if self._data is None else self._data.sample(row)
+        if sample is None or sample.picture is None or not self._problem.augment:
+            return sample
+        assert self._data is not None
+        at = int(np.flatnonzero(self._record.rows == row)[0])
+        return replace(sample, picture=self._data.as_read(self._batch.x[at]))
+
+    @property
+    def augmentation(self) -> str:
+        """How the samples were changed in this step, such as "shift 2"; empty if they were not."""
+        return ", ".join(one.text for one in self._problem.augment)
 
     @cached_property
     def rounding(self) -> Rounding:

@@ -25,6 +25,7 @@ def fields(e: Explanation, most: int | None = MOST) -> dict[str, Any]:
     proof, others, paths = e.proof, e.samples[most:] if most is not None else [], e.paths[:most]
     return {
         **{name: getattr(e, name) for name in _VALUES},
+        **({"augmentation": e.augmentation} if e.augmentation else {}),
         "rounding_bound": e.rounding.bound,
         "numerical_gradient": proof.numerical_gradient,
         "where": [asdict(use) for use in e.where],

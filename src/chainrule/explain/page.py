@@ -67,6 +67,7 @@ def _gradient(e: Explanation) -> str:
     sums = [[name, *blanks, f"{product:.6g}", ""] for name, product in text.remaining_terms(e, _MOST)]
     total = ["dL/dw", *blanks, f"{e.gradient:.6g}", ""]
     notes = ["A sample's weight is a factor of its delta: it multiplies the sample's loss."] * weighted
+    notes += filter(None, [text.augmented_line(e)])
     where = [line] if (line := text.where_line(e)) else []
     return (
         "".join(map(paragraph, where))

@@ -71,9 +71,15 @@ def _update(e: Explanation) -> Iterator[str]:
     yield outcome(e)
 
 
+def augmented_line(e: Explanation) -> str:
+    """That samples are shown as the step used them; empty if nothing changed them."""
+    return f"The step augmented its samples ({e.augmentation}); their inputs are those that it used." * bool(
+        e.augmentation
+    )
+
+
 def _gradient(e: Explanation) -> Iterator[str]:
-    if where := where_line(e):
-        yield where
+    yield from filter(None, [where_line(e), augmented_line(e)])
     yield f"{'sample':>10} {'delta':>14} {'x input':>12} {'= product':>14}  pull on the weight"
     for term in e.samples[:WIDTH]:
         yield from _sample_lines(e, term)

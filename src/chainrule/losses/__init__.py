@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from chainrule import notation
 from chainrule.kinds import named
-from chainrule.losses.base import Loss
+from chainrule.losses.base import Loss, soft_targets
 from chainrule.losses.classification import (
     BinaryCrossEntropy,
     CategoricalCrossEntropy,
@@ -53,4 +53,5 @@ __all__ = [
     "NAMED", "BinaryCrossEntropy", "CategoricalCrossEntropy", "Cosine", "Focal", "GaussianNegativeLogLikelihood",
     "HalfSquares", "Hinge", "Huber", "KullbackLeibler", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError",
     "Ordinal", "Penalty", "Poisson", "Quantile", "Quantiles", "SquaredHinge", "elastic", "l1", "l2", "loss", "penalty",
+    "soft_targets",
 ]  # fmt: skip

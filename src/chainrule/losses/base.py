@@ -27,6 +27,8 @@ class Loss(Kind, register=False):
 
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     """The tasks that it is for, of "regression", "classification", "ordinal" and "multilabel"."""
+    takes_mixed: ClassVar[bool] = True
+    """Whether a target may be a mixture: probabilities for classes."""
 
     scales_target: ClassVar[bool] = True
     """Whether a regression target may be standardized for training."""
@@ -183,6 +185,13 @@ def one_hot(prediction: Array, target: Array) -> Array:
     encoded = np.zeros(prediction.shape, dtype=prediction.dtype)
     encoded[np.arange(samples), numbers] = 1
     return encoded
+
+
+def soft_targets(target: Array, output_shape: tuple[int, ...], dtype: str) -> Array:
+    """Targets that can be mixed: class numbers as probabilities, anything else as numbers."""
+    if target.dtype.kind in "biu" and target.ndim == 1 and output_shape[-1] > 1:
+        return one_hot(np.empty((len(target), output_shape[-1]), dtype), target)
+    return target.astype(dtype)
 
 
 def class_weight_tuple(weights: Any) -> tuple[float, ...] | None:

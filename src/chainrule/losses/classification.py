@@ -28,6 +28,7 @@ class _OneOutputForTwo(Loss, register=False):
     """A classification loss for which a single output is enough for two classes."""
 
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    takes_mixed: ClassVar[bool] = False
 
     def outputs(self, width: int) -> int:
         return 1 if width == 2 else width
@@ -68,6 +69,7 @@ class BinaryCrossEntropy(_OneOutputForTwo, CrossEntropy):
     notation = "binary_cross_entropy"
 
     tasks = ("classification", "multilabel")
+    takes_mixed = True
 
     formula = (r"-t \ln \sigma(z) - (1 - t) \ln(1 - \sigma(z))", r"\sigma(z) - t")
 

@@ -33,6 +33,7 @@ class Ordinal(Loss):
     class_weights: tuple[float, ...] | None = None
 
     tasks = ("ordinal",)
+    takes_mixed = False
     probability_symbol = "σ(g of the class below) − σ(g of the class)"
 
     formula = (

@@ -278,7 +278,7 @@ def _add_output(trainer: Trainer, arrays: dict[str, Array]) -> None:
     if trainer.samples.is_plane or trainer.data.validation is None:
         return
     samples, target, loss = trainer.data.validation.thinned(1000), trainer.data.target, trainer.plan.loss
-    prediction = trainer.predict(samples.x)
+    prediction = trainer.predict(np.asarray(samples.x))
     if trainer.data.target.is_class:
         arrays["confusion"] = np.zeros((target.width, target.width))
         np.add.at(
@@ -301,7 +301,7 @@ def histogram(trainer: Trainer, layer: str) -> dict[str, Any]:
         arrays["weights"] = np.concatenate([trainer.position.parameters[entry.place] for entry in entries])
         if last is not None:
             arrays["gradients"] = np.concatenate([last.gradient[entry.place] for entry in entries])
-    outputs = trainer.unit_outputs(trainer.data.training.thinned(SHOWN).x)
+    outputs = trainer.unit_outputs(np.asarray(trainer.data.training.thinned(SHOWN).x))
     if layer in outputs:
         arrays["activations"] = outputs[layer].ravel()
     for name, array in arrays.items():

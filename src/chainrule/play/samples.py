@@ -54,7 +54,7 @@ class PageData:
     def prepare(self, points: Array) -> Array:
         """The network's input for points of the plane of shape (points, 2)."""
         assert self.data.preparation is not None
-        return self.data.preparation.apply(Source("plane", features_of(points, self.features), None))
+        return np.asarray(self.data.preparation.apply(Source("plane", features_of(points, self.features), None)))
 
 
 def features_of(points: Array, features: tuple[str, ...]) -> Array:

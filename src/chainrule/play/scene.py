@@ -22,7 +22,7 @@ from chainrule.play.arithmetic import gradient_line, slope_of, unit_lines, updat
 from chainrule.play.columns import Column, Focus, columns, is_drawn_whole, strongest
 from chainrule.play.lines import short
 from chainrule.play.outcome import outcome
-from chainrule.play.slice import next_parameters, step_shown
+from chainrule.play.slice import batch_shown, next_parameters, step_shown
 from chainrule.play.trainer import Trainer
 
 PLOT_POINTS = 33
@@ -70,7 +70,7 @@ class Scene:
         position, rows, derivatives = step_shown(trainer)
         self.position, self.rows, self.derivatives = position, rows, derivatives
         self.sample = min(max(sample, 0), len(rows) - 1)
-        self.batch = trainer.data.training.take(rows)
+        self.batch = batch_shown(trainer, position, rows)
         self.columns = columns(trainer)
         self.after = next_parameters(trainer, position, rows)
         self.numbers = [Numbers(self, column) for column in self.columns]

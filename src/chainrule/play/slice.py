@@ -8,6 +8,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.backprop import Derivatives
+from chainrule.data import Samples
 from chainrule.engine import Position
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.play.lines import short
@@ -15,6 +16,11 @@ from chainrule.play.trainer import Trainer
 
 POINTS = 61
 """Points of the loss along one weight."""
+
+
+def batch_shown(trainer: Trainer, position: Position, rows: Array) -> Samples:
+    """The mini-batch of the step after this position."""
+    return trainer.timeline.problem_at(position.step).gather(trainer.data.training, rows, position.step)
 
 
 def step_shown(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
@@ -25,7 +31,7 @@ def step_shown(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
         position, rows = trainer.last.before, trainer.last.rows
     else:
         position, rows = trainer.position, trainer.next_rows()
-    batch = trainer.data.training.take(rows)
+    batch = batch_shown(trainer, position, rows)
     with np.errstate(all="ignore"):
         problem = trainer.timeline.problem_at(position.step)
         derivatives, _ = NumpyEngine(problem).look(position, batch, wants_input=True)
@@ -37,7 +43,7 @@ def next_parameters(trainer: Trainer, position: Position, rows: Array) -> Array:
     if trainer.last is not None and trainer.last.before is position:
         return trainer.last.after.parameters
     with np.errstate(all="ignore"):
-        batch = trainer.data.training.take(rows)
+        batch = batch_shown(trainer, position, rows)
         return NumpyEngine(trainer.timeline.problem_at(position.step)).step(position, batch, rows).after.parameters
 
 
@@ -47,7 +53,7 @@ def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
     """
     position, rows, derivatives = step_shown(trainer)
     after = next_parameters(trainer, position, rows)
-    place, batch = trainer.plan.network.parameters.find(weight), trainer.data.training.take(rows)
+    place, batch = trainer.plan.network.parameters.find(weight), batch_shown(trainer, position, rows)
     value, gradient, then = float(position.parameters[place]), float(derivatives.gradient[place]), float(after[place])
     reach = min(max(0.5, 10 * abs(then - value)), 1e3)
     problem = trainer.timeline.problem_at(position.step)

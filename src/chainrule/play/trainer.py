@@ -142,7 +142,7 @@ class Trainer:
     def _next_batch(self) -> tuple[Samples, Array]:
         """The next mini-batch, and its rows in the training set."""
         rows = self.next_rows()
-        return self.data.training.take(rows), rows
+        return self.problem.gather(self.data.training, rows, self.step), rows
 
     # Steps
 
@@ -274,7 +274,8 @@ class Trainer:
         """The step that the page shows, unit by unit."""
         record = self._record_shown()
         problem = self.timeline.problem_at(record.before.step)
-        return Trace(problem, record.before, self.data.training.take(record.rows), record.rows)
+        batch = problem.gather(self.data.training, record.rows, record.before.step)
+        return Trace(problem, record.before, batch, record.rows)
 
     def set_weight(self, weight: str, value: float) -> dict[str, float]:
         """Change a weight by hand.

@@ -72,7 +72,7 @@ def _outputs(trainer: Trainer, trace: Trace, layer: str, unit: int, sample: int)
     number = trace.network.graph.numbers[layer]
     follows = [node for node in trace.network.nodes if node.layer.elementwise and number in node.inputs]
     name = follows[0].name if follows else layer
-    values = trainer.unit_outputs(trainer.data.training.thinned(SHOWN).x)[name][..., unit].ravel()
+    values = trainer.unit_outputs(np.asarray(trainer.data.training.thinned(SHOWN).x))[name][..., unit].ravel()
     values = values[np.isfinite(values)].astype(float)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     if high - low < 1e-9:

@@ -7,6 +7,7 @@ from reprlib import repr as brief
 from typing import Any
 
 from chainrule.arrays import Array, Shape
+from chainrule.augmentation import Augmentation
 from chainrule.data import Data, Dataset, load
 from chainrule.descent import Optimizer
 from chainrule.engine.threads import most_threads
@@ -49,6 +50,7 @@ def train(
     monitor: Choice = "loss",
     min_delta: float = 0.0,
     threshold: Choice | float | None = None,
+    augment: str | Augmentation | Sequence[Any] | None = None,
     metrics: Choice | Sequence[Choice] | None = None,
     penalties: str | Penalty | Sequence[str | Penalty] = (),
     callbacks: Sequence[Listener] = (),
@@ -66,7 +68,8 @@ def train(
         what: the data, or the network and the data
         network: the hidden layers as text ("64 relu, dropout 0.2"), to which the output layer that
             fits the target is added; or all layers as a list or a Network, used as they are; by
-            default two layers of 64 units, after an `Expand` of a table's numbers
+            default two layers of 64 units, after an `Expand` of a table's numbers; for pictures
+            convolutions and max-pooling
         data: what `load` takes (the name of a built-in set, a file, (x, y), a data frame), or a
             Dataset
         target, drop, task, read, image_size, weight, order: how to read the data, as for `load`:
@@ -79,8 +82,9 @@ def train(
             get 1), in class order, or "balanced" (samples / (classes * samples of the class), over
             the training set)
         optimizer: an optimizer, or text such as "adam 0.001"; by default AdamW, whose weight
-            decay is chosen by validation unless a network is given
-        epochs: the number of passes over the training set, at most
+            decay is chosen by validation unless a network is given, or for pictures
+        epochs: the number of passes over the training set, at most; by default 100, with the
+            default network for pictures 20, or 40 for few of them
         batch_size: the samples of a mini-batch; by default 32, or the whole training set for an
             optimizer that needs it
         seed: of the split, the initial weights, the order of the samples and dropout
@@ -99,6 +103,9 @@ def train(
         min_delta: by how much it must improve, in its own units, to count as an improvement
         threshold: for two classes, from which probability on the second one (in sorted order) is
             predicted, or the metric by which that is chosen on the validation set, such as "f1"
+        augment: how the samples of each mini-batch are changed at random, such as "shift 2, rotate
+            10" (see `chainrule.augmentation`), or "none"; by default what suits pictures, if no
+            network is given
         metrics: what to measure on the validation set after each epoch, besides the loss: the
             names of metrics (see `chainrule.training.metrics`), among them those of
             scikit-learn's scorers, and functions (see `Metric`)
@@ -145,7 +152,7 @@ def train(
     plan = plan_for(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, monitor=monitor, min_delta=min_delta, threshold=threshold,
-        metrics=metrics, dtype=dtype, engine=engine, threads=threads,
+        augment=augment, metrics=metrics, dtype=dtype, engine=engine, threads=threads,
     )  # fmt: skip
     return follow(plan, data, loop.start(plan), with_progress(callbacks, progress), threads)
 

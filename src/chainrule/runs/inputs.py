@@ -6,20 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, pack
+from chainrule.arrays import Array, Scaled, as_read, pack
 from chainrule.data import Preparation, Prepared, Samples, Source, Target, find, find_samples, prepare
 from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.errors import DataError, require
 
 
-def inputs(preparation: Preparation | None, x: Any) -> Array:
+def inputs(preparation: Preparation | None, x: Any) -> Array | Scaled:
     """(samples, ...) what the network takes, of samples in any form."""
     if isinstance(x, Samples):
-        return np.asarray(x.x)
+        return as_read(x.x)
+    if isinstance(x, Scaled):
+        return x
     if preparation is None or isinstance(x, Prepared):
         return np.asarray(_numbers(x))
-    return np.asarray(preparation.apply(find_samples(x, texts=list(preparation.texts))))
+    return as_read(preparation.apply(find_samples(x, texts=list(preparation.texts))))
 
 
 def labelled(preparation: Preparation | None, target: Target, what: Any) -> Samples:
@@ -27,7 +29,7 @@ def labelled(preparation: Preparation | None, target: Target, what: Any) -> Samp
     if isinstance(what, Samples):
         return what
     is_pair = isinstance(what, tuple | list) and len(what) == 2
-    if preparation is None or (is_pair and any(isinstance(array, Prepared) for array in what)):
+    if preparation is None or (is_pair and any(isinstance(array, Prepared | Scaled) for array in what)):
         require(is_pair, "to evaluate a network that was trained on arrays, pass a pair of arrays (x, y)")
         x, y = what
         is_encoded = isinstance(y, Prepared) or (preparation is None and target.task == "regression")

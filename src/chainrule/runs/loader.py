@@ -31,7 +31,7 @@ from chainrule.runs.typed import Count, Matching, Positive, Range, misfit
 from chainrule.training import Plan, Progress
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import NAMES
-from chainrule.training.plan import outputs_for
+from chainrule.training.plan import check_augmentation, outputs_for
 from chainrule.training.stopping import followed
 from chainrule.training.threshold import require_two_classes
 
@@ -296,6 +296,8 @@ def _check_plan(plan: Plan, target: Target, manifest: Manifest) -> None:
     measures.default(target.task, plan.loss)
     measures.check_recorded(plan.metrics, target.task)
     _check_threshold(plan, target, manifest)
+    for one in plan.augment:
+        check_augmentation(one, plan.network.input_shape, plan.loss)
     outputs = (outputs_for(plan.loss, target),)
     if plan.network.output_shape != outputs or not plan.network.parameters.size:
         raise RunError(f"the network's output has the shape {plan.network.output_shape}, the loss takes {outputs}")

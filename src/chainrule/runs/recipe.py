@@ -10,7 +10,15 @@ from collections.abc import Iterable, Mapping
 from reprlib import repr as brief
 from typing import Any, get_type_hints
 
-from chainrule import descent, distributions, layers, losses, network, training  # noqa: F401  (their kinds register)
+from chainrule import (  # noqa: F401  (their kinds register)
+    augmentation,
+    descent,
+    distributions,
+    layers,
+    losses,
+    network,
+    training,
+)
 from chainrule.errors import RunError
 from chainrule.kinds import REGISTERED, kind_name
 from chainrule.runs.typed import misfit
@@ -71,7 +79,7 @@ def _recorded(kind: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(kind) if field.metadata.get("recorded", True)]
 
 
-LATER = {"name", "calls", "monitor", "min_delta", "threshold", "selection"}
+LATER = {"name", "calls", "monitor", "min_delta", "threshold", "selection", "augment"}
 """Settings that a recipe may lack: a name where there is none, and what older versions lacked."""
 
 EARLIER: dict[str, dict[str, Any]] = {"losses.GaussianNegativeLogLikelihood": {"floor": 0.0}}

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from chainrule.arrays import Array, Vector
+from chainrule.arrays import Array, Scaled, Vector, as_read
 from chainrule.data import (
     Dataset,
     Preparation,
@@ -166,7 +166,7 @@ class Trained(Shown):
             raise DataError(f"row {row}: the prediction is not finite; its inputs are too far from the training set's")
         return outputs
 
-    def _outputs(self, x: Array, threads: int | None = None) -> Array:
+    def _outputs(self, x: Array | Scaled, threads: int | None = None) -> Array:
         return self._engine(threads).predict(self.parameters, x, self.statistics)
 
     def _engine(self, threads: int | None) -> Engine:
@@ -264,7 +264,7 @@ class Trained(Shown):
             True
         """
         samples = self._samples(what)
-        return self._meaning.interval_scores(self._outputs(np.asarray(samples.x), threads), samples, share)
+        return self._meaning.interval_scores(self._outputs(as_read(samples.x), threads), samples, share)
 
     def quantiles_of(self, prediction: Array, levels: Sequence[float]) -> Array:
         """Quantiles, as in `quantiles`, from the network's output."""
@@ -421,7 +421,7 @@ class Trained(Shown):
         samples, target, loss = self._samples(what), self.target, self.plan.loss
         chosen, is_default = self._chosen(metrics), metrics is None
         measured = self._measured(samples, chosen, is_default, threads)
-        y, outputs = np.asarray(samples.y), self._outputs(np.asarray(samples.x), threads)
+        y, outputs = np.asarray(samples.y), self._outputs(as_read(samples.x), threads)
         is_weighted = samples.weight is not None
         if target.task == "regression":
             of_each = dict.fromkeys((*measures.names(target.task), *chosen)) if is_default else chosen

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array
+from chainrule.arrays import Array, as_read
 from chainrule.data import Dataset, Samples
 from chainrule.engine import Batches, make_engine
 from chainrule.engine.threads import most_threads
@@ -51,12 +51,13 @@ Named = dict[str, Candidate]
 
 
 def plan_for(network: Any, data: Dataset, *, threads: int | None = None, **settings: Any) -> Plan:
-    """The plan, chosen among candidates if neither network nor optimizer is given.
+    """The plan, chosen among candidates if neither network nor optimizer is given, except for
+    pictures, where a training takes longer.
 
     The other arguments are those of `make_plan`; the choice takes at most so many threads.
     """
     plan = make_plan(network, data, **settings)
-    is_open = network is None and settings.get("optimizer") is None
+    is_open = network is None and settings.get("optimizer") is None and not defaults.are_pictures(data)
     most_threads(threads)
     rows = len(data.training.x)
     if not is_open or rows < FEWEST_ROWS:
@@ -154,7 +155,7 @@ def held_out_losses(candidate: Candidate, fold: Dataset, threads: int | None = N
     batches = _batches(plan, fold.training)
     problem = replace(plan.problem(rows), optimizer=plan.optimizer.over(len(batches)))
     engine, position = make_engine(plan.engine, problem, threads), loop.start(plan).position
-    x, y, whole = np.asarray(held_out.x), np.asarray(held_out.y), plan.optimizer.whole_batch
+    x, y, whole = as_read(held_out.x), np.asarray(held_out.y), plan.optimizer.whole_batch
     patience = plan.epochs if whole or plan.patience is None else plan.patience
     best, waited, before = np.full(len(x), np.inf), 0, np.inf
     with np.errstate(all="ignore"):
@@ -179,7 +180,7 @@ def _batches(plan: Plan, training: Samples) -> Batches:
     orders = np.tile(np.arange(rows), (plan.epochs, 1))
     if plan.batch_size < rows:
         orders = generator(plan.seed, "orders").permuted(orders, axis=1)
-    return Batches(np.asarray(training.x), np.asarray(training.y), training.weight, orders.ravel(), plan.batch_size)
+    return Batches(as_read(training.x), np.asarray(training.y), training.weight, orders.ravel(), plan.batch_size)
 
 
 def _ends(plan: Plan, steps: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from chainrule.data import Dataset
@@ -50,6 +52,12 @@ STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
 divided by the rows, the coefficients of half the squares of the weights.
 """
 
+EPOCHS_OF_PICTURES, OF_FEW_PICTURES = 20, 40
+"""The epochs of networks for pictures; the second for fewer training rows than FEW_ROWS."""
+SIDE = 7
+"""Convolutions and pooling halve a picture until its sides are of about so many positions."""
+CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
+
 PATIENCE = 25
 FEWEST_TO_JUDGE = 50
 """With fewer validation rows than this, their loss is too noisy for early stopping."""
@@ -57,6 +65,8 @@ FEWEST_TO_JUDGE = 50
 
 def hidden_layers(data: Dataset) -> list[Layer]:
     """The default layers before the output."""
+    if are_pictures(data):
+        return parse(_convolutions(min(data.input_shape[:2])))
     layers = parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
     embedded: list[Layer] = [Dense(EMBEDDED)] if _sparse(data) > MOST_SPARSE else []
     on = numbers(data)
@@ -72,6 +82,35 @@ def _sparse(data: Dataset) -> int:
         return 0
     fitted = zip(data.preparation.encoders, data.preparation.columns, strict=False)
     return sum(len(encoder.input_names(column)) for encoder, (column, _) in fitted if encoder.is_sparse)
+
+
+def are_pictures(data: Dataset) -> bool:
+    """Whether the samples are pictures, in grey or in colour, that are large enough to convolve."""
+    shape = data.input_shape
+    return len(shape) in (2, 3) and min(shape[:2]) >= SIDE - 1 and (len(shape) == 2 or shape[2] in (1, 3, 4))
+
+
+def _convolutions(side: int) -> str:
+    """Convolutions, each twice as many channels as the one before, and max-pooling; for pictures
+    that are halved only once, two convolutions before it.
+    """
+    halvings = max(1, min(4, round(math.log2(side / SIDE))))
+    each = [f"conv {min(CHANNELS * 2**k, MOST_CHANNELS)} 3x3 padding=same relu" for k in range(max(2, halvings))]
+    pooled = ", max_pool 2, ".join(each) if halvings > 1 else ", ".join(each)
+    return f"{pooled}, max_pool 2, flatten, {UNITS_OF_PICTURES} relu"
+
+
+def augmentation(data: Dataset) -> str:
+    """How pictures are changed: moved by as much as hardly any object is cut off."""
+    side = min(data.input_shape[:2])
+    return f"shift {side // 14}" if side >= 14 else "none"
+
+
+def epochs(data: Dataset, is_open: bool) -> int:
+    """The number of epochs; is_open says whether the network is the default one."""
+    if not (is_open and are_pictures(data)):
+        return EPOCHS
+    return OF_FEW_PICTURES if len(data.training.x) < FEW_ROWS else EPOCHS_OF_PICTURES
 
 
 def numbers(data: Dataset) -> tuple[int, ...]:

@@ -25,8 +25,8 @@ def diagnose(problem: Problem, record: StepRecord, data: Samples) -> None:
 
 def _quantities(problem: Problem, record: StepRecord, data: Samples) -> Iterator[tuple[str, str, Array]]:
     """(layer, quantity, array) of everything that a step computes, in its order."""
-    network, (x, y, weight) = problem.network, data.take(record.rows)
-    yield "the network", "the input", x
+    network, (x, y, weight) = problem.network, problem.gather(data, record.rows, record.before.step)
+    yield "the network", "the input", np.asarray(x)
     context = problem.context(record.before.step)
     with np.errstate(all="ignore"):
         tape = forward_pass(network, record.before.parameters, x, record.before.statistics, context)

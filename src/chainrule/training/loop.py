@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Vector
+from chainrule.arrays import Vector, as_read
 from chainrule.data import Dataset, Samples, Target
 from chainrule.engine import Batches, Chunk, Engine, Position, make_engine
 from chainrule.errors import NonFiniteError
@@ -291,7 +291,7 @@ def choose_threshold(plan: Plan, data: Dataset, metric: Chosen, parameters: Vect
     """The threshold between two classes at which a metric of the validation set is best."""
     samples = data.validation
     assert samples is not None
-    x, y = np.asarray(samples.x), np.asarray(samples.y)
+    x, y = as_read(samples.x), np.asarray(samples.y)
     with np.errstate(all="ignore"):  # just before a divergence
         prediction = make_engine(plan.engine, plan.problem(1)).predict(parameters, x, statistics)
     return measures.best_threshold(metric, data.target, plan.loss, prediction, y, samples.weight)
@@ -321,7 +321,7 @@ def evaluate(
         scores: whether to add the loss's own scores of a predicted distribution; of several
             quantities those without a unit
     """
-    x, y = np.asarray(samples.x), np.asarray(samples.y)
+    x, y = as_read(samples.x), np.asarray(samples.y)
     engine = engine or make_engine(plan.engine, plan.problem(1))
     prediction = engine.predict(parameters, x, statistics)
     with np.errstate(over="ignore", invalid="ignore"):  # such a loss is infinite

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from chainrule import generators
-from chainrule.arrays import Array, Vector
+from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
+from chainrule.augmentation import Augmentation, augmentations
 from chainrule.data import Dataset, Samples, Target
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
@@ -68,6 +69,7 @@ class Plan(Kind, Shown):
             the metric by which that is chosen on the validation set; None for the more probable
             class
         selection: what validation chose for the plan; None if everything was given or is fixed
+        augment: how the samples of a mini-batch are changed at random
     """
 
     network: Network
@@ -84,6 +86,7 @@ class Plan(Kind, Shown):
     min_delta: float = 0.0
     threshold: str | float | None = None
     selection: Selection | None = None
+    augment: tuple[Augmentation, ...] = ()
 
     def __post_init__(self) -> None:
         epochs, patience, size = self.epochs, self.patience, self.batch_size
@@ -133,6 +136,8 @@ class Plan(Kind, Shown):
         }
         if self.selection is not None:
             facts[self.selection.what] = str(self.selection)
+        if self.augment:
+            facts["augmentation"] = ", ".join(one.text for one in self.augment)
         if self.patience is not None:
             delta = f" by more than {self.min_delta:g}" if self.min_delta else ""
             watched = history.label(f"validation_{self.monitor}")
@@ -142,13 +147,13 @@ class Plan(Kind, Shown):
     def problem(self, samples: int) -> Problem:
         """What an engine solves, with the schedules spread over the whole training."""
         total = self.epochs * self.steps_per_epoch(samples)
-        return Problem(self.network, self.loss, self.optimizer.over(total), self.penalties, self.seed)
+        return Problem(self.network, self.loss, self.optimizer.over(total), self.penalties, self.seed, self.augment)
 
     def steps_per_epoch(self, samples: int) -> int:
         """The number of mini-batches; the last one may be smaller."""
         return -(-samples // self.batch_size)
 
-    def try_out(self, parameters: Vector, x: Array, y: Array) -> None:
+    def try_out(self, parameters: Vector, x: Array | Scaled, y: Array) -> None:
         """Compute the loss of these samples; raises an error if choices don't fit together."""
         with np.errstate(all="ignore"):
             self.loss.value(self.network.predict(parameters, x), y)
@@ -162,7 +167,7 @@ class Plan(Kind, Shown):
             order = np.arange(samples)
         else:
             order = generator(self.seed, "order", epoch).permutation(samples)
-        return Batches(np.asarray(data.x), np.asarray(data.y), data.weight, order, self.batch_size)
+        return Batches(as_read(data.x), np.asarray(data.y), data.weight, order, self.batch_size)
 
 
 def make_plan(
@@ -180,6 +185,7 @@ def make_plan(
     monitor: Choice = "loss",
     min_delta: float = 0.0,
     threshold: Choice | float | None = None,
+    augment: str | Augmentation | Sequence[Any] | None = None,
     metrics: Choice | Sequence[Choice] | None = None,
     dtype: str = "float32",
     engine: str | None = None,
@@ -198,9 +204,12 @@ def make_plan(
     measured, threshold = _threshold(measured, threshold, loss, data)
     _check_targets(loss, data)
     loss = weighted(loss, class_weight, data)
+    is_open = network is None
+    if augment is None and is_open and defaults.are_pictures(data):
+        augment = defaults.augmentation(data)
     network = build_network(network, data, loss, dtype)
     samples = len(data.training.x)
-    epochs = defaults.EPOCHS if epochs is None else epochs
+    epochs = defaults.epochs(data, is_open) if epochs is None else epochs
     epochs = at_least(f"{epochs} epochs: training takes at least 1", epochs, 1)
     patience = _patience(patience, monitor != "loss" or min_delta > 0, data)
     chosen = None if optimizer is None else named_optimizer(optimizer)
@@ -213,12 +222,28 @@ def make_plan(
     plan = Plan(
         network, loss, chosen or defaults.optimizer(epochs * -(-samples // batch_size)), epochs, batch_size, seed,
         _penalties(penalties), patience, measured, _engine(engine), monitor, float(min_delta), threshold,
+        augment=_augment(augment, data, loss),
     )  # fmt: skip
     # errors are raised before anything is written
     initial = network.draw(seed)
     plan.try_out(initial, data.training.x[:1], data.training.y[:1])
     _check_defined(plan, data, initial)
     return plan
+
+
+def _augment(chosen: Any, data: Dataset, loss: Loss) -> tuple[Augmentation, ...]:
+    """The augmentations; raises SettingError for one that does not suit the samples or the loss."""
+    found = augmentations(() if chosen is None else chosen)
+    for one in found:
+        check_augmentation(one, data.input_shape, loss)
+    return found
+
+
+def check_augmentation(one: Augmentation, shape: Shape, loss: Loss) -> None:
+    """Raise SettingError if it suits not the samples, which have this shape, or not the loss."""
+    one.check(shape)
+    rule = f"augmentation {one.notation}: the loss {type(loss).__name__} can't take targets that are mixed"
+    require(not one.mixes_targets or loss.takes_mixed, f"{rule}; choose cross-entropy, or leave it out")
 
 
 def _patience(patience: int | str | None, is_asked_for: bool, data: Dataset) -> int | None:
