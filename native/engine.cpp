@@ -48,7 +48,11 @@ void Engine<T>::add(std::unique_ptr<BoundRecord<T>> record, std::unique_ptr<Oper
     for (const int k : record->writes) {
         require(k > 0 && !values_.at(size_t(k)).is_written, "every value is written once, the input never");
         values_[size_t(k)].is_written = true;
+        values_[size_t(k)].normalization = operation->normalization();
     }
+    for (const int k : record->reads)
+        require(!values_[size_t(k)].normalization || operation->normalizes_input(),
+                "an operation cannot normalize what it reads");
     steps_.push_back({std::move(record), std::move(operation)});
 }
 

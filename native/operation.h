@@ -20,11 +20,20 @@
 
 namespace chainrule {
 
+// What its readers make of a value that is stored before it is normalized, so that the normalized
+// numbers take neither memory nor time to write and read them: times * ((value - mean) * by) + plus,
+// or ReLU of that, for each column.
+template <class T> struct Normalization {
+    T *mean, *by, *times, *plus;
+    bool relu;
+};
+
 template <class T> struct Value {
     long rows, width, ld;
     T* value = nullptr;
     T* gradient = nullptr;
     bool is_input = false;  // whether it is the network's input
+    const Normalization<T>* normalization = nullptr;  // null: it is stored as it is
 
     // Whether rows follow each other without padding, so that nothing may be written beyond one.
     // Otherwise whole vectors may be, as far as `ld`.
@@ -93,6 +102,10 @@ template <class T> struct Operation {
     // Whether its inputs share its output's gradient, or its outputs its input's memory.
     virtual bool shares_gradient() const { return false; }
     virtual bool shares_value() const { return false; }
+    // How its output, which shares its input's memory, is to be read; null: as it is.
+    virtual const Normalization<T>* normalization() const { return nullptr; }
+    // Whether it reads its first input so.
+    virtual bool normalizes_input() const { return false; }
     // Where the parameter begins whose gradient it gives to a sink in parts; -1: it has none.
     virtual long in_parts(int /*threads*/) const { return -1; }
 };

@@ -11,6 +11,7 @@
 
 #include <cstring>
 
+#include "normalization.h"
 #include "operation.h"
 #include "vector.h"
 
@@ -68,7 +69,7 @@ template <class T> struct Windows : Operation<T> {
           windows(r.whole_numbers("windows")), places(r.whole_numbers("places")),
           back_counts(r.whole_numbers("back_counts")), back_inputs(r.whole_numbers("back_inputs")),
           back_windows(r.whole_numbers("back_windows")), back_places(r.whole_numbers("back_places")),
-          back_kernel(r.whole_numbers("back_kernel")), x_ld(of_x.is_needed() ? x.width : x.ld),
+          back_kernel(r.whole_numbers("back_kernel")), x_ld(of_x.is_needed() || x.normalization ? x.width : x.ld),
           y_ld(of_y.is_needed() || relu ? y.width : y.ld) {
         check();
     }
@@ -86,14 +87,26 @@ template <class T> struct Windows : Operation<T> {
         }
     }
 
-    // A sample of x as windows read it, of its values or its gradient.
-    INLINE const T* padded_input(const T* values, long sample, T* padded) const {
+    // A sample of x as windows read it, of its values or its gradient; only these channels count.
+    INLINE const T* padded_input(const T* values, long sample, T* padded, Range own) const {
         const T* from = values + sample * x.rows * x.ld;
-        if (!of_x.is_needed()) return from;
+        if (!of_x.is_needed() && !x.normalization) return from;
+        const auto copy = [&](long count, const T* from, T* to) INLINE_LAMBDA {
+            if (x.normalization)
+                normalize_rows(count, own.count(), from + own.from, x.ld, *x.normalization, own.from, to + own.from, x_ld);
+            else copy_rows(count, own.count(), from + own.from, x.ld, to + own.from, x_ld);
+        };
+        if (!of_x.is_needed()) {
+            copy(x.rows, from, padded);
+            return padded;
+        }
         std::memset(padded, 0, size_t(of_x.positions * x_ld) * sizeof(T));
         for (long k = 0; k < of_x.from.count; ++k)
-            copy_rows(of_x.run, x.width, from + of_x.from.data[k] * x.ld, x.ld, padded + of_x.to.data[k] * x_ld, x_ld);
+            copy(of_x.run, from + of_x.from.data[k] * x.ld, padded + of_x.to.data[k] * x_ld);
         return padded;
+    }
+    INLINE const T* padded_input(const T* values, long sample, T* padded) const {
+        return padded_input(values, sample, padded, {0, x.width});
     }
     // A sample of dy, times the slope of a fused ReLU.
     const T* derivatives(long sample, T* to) const {

@@ -4,9 +4,9 @@
 // threads. A chunk is small enough to stay in the cache while its mean, and then its squared
 // deviations from that, are summed (Chan et al., 1983, combine those of several chunks).
 //
-// Settings: momentum, epsilon; relu: whether a ReLU is fused.
-#include "../operation.h"
-#include "../vector.h"
+// Settings: momentum, epsilon; relu: whether a ReLU is fused; lazy: whether its reader normalizes. Then
+// only sums are computed here, and derivatives, which take the place of those of the output.
+#include "../normalization.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -33,35 +33,38 @@ template <class T> struct BatchNorm : Operation<T> {
     const Value<T>&x, &y;
     long scale, offset, mean, variance;
     T momentum, epsilon;
-    bool relu, wants_input;
+    bool relu, wants_input, lazy;
     T *sums, *squares;             // of each chunk; backward: of dy, and of dy times the normalized x
-    T *batch_mean, *inverse;       // 1 / sqrt(variance + epsilon)
+    // The mean, 1 / sqrt(variance + epsilon), scale and offset of this mini-batch.
+    Normalization<T> normalized;
     explicit BatchNorm(const Record<T>& r)
         : x(r.input()), y(r.output()), scale(r.parameter("scale", x.width)), offset(r.parameter("offset", x.width)),
           mean(r.statistic("mean", x.width)), variance(r.statistic("variance", x.width)),
           momentum(T(r.number("momentum"))), epsilon(T(r.number("epsilon"))), relu(r.flag("relu")),
-          wants_input(r.wants()), sums(r.memory(chunks(r.max_samples() * x.rows) * x.width)),
-          squares(r.memory(chunks(r.max_samples() * x.rows) * x.width)), batch_mean(r.memory(x.width)),
-          inverse(r.memory(x.width)) {
+          wants_input(r.wants()), lazy(r.flag("lazy")), sums(r.memory(chunks(r.max_samples() * x.rows) * x.width)),
+          squares(r.memory(chunks(r.max_samples() * x.rows) * x.width)),
+          normalized{r.memory(x.width), r.memory(x.width), r.memory(x.width), r.memory(x.width), relu} {
         require(x.rows == y.rows && x.ld == y.ld, "a normalization keeps the shape");
     }
 
     long scratch() const override { return 2 * x.width; }
+    bool shares_value() const override { return lazy; }
+    bool shares_gradient() const override { return lazy; }
+    const Normalization<T>* normalization() const override { return lazy ? &normalized : nullptr; }
 
     void forward(const Pass<T>& p) override {
         const long rows = p.samples * x.rows, width = x.width;
-        T *const own_mean = p.scratch, *const by = p.scratch + width;
         if (p.training) {
             const Range own = p.share(chunks(rows), 1);
             for (long chunk = own.from; chunk < own.to; ++chunk) moments(rows, chunk);
             p.wait();
         }
-        over<T>(width, [&](long j, auto get, auto put) {
+        if (p.t == 0) over<T>(width, [&](long j, auto get, auto put) {
             V here, spread;
             if (!p.training) {
                 here = get(p.statistics + mean + j);
                 spread = get(p.statistics + variance + j);
-            } else {  // the first thread updates the statistics meanwhile
+            } else {
                 V sum = {}, squared = {};
                 for (long chunk = 0; chunk < chunks(rows); ++chunk) sum += get(sums + chunk * width + j);
                 here = sum / T(rows);
@@ -71,28 +74,21 @@ template <class T> struct BatchNorm : Operation<T> {
                 }
                 spread = squared / T(rows);
             }
-            put(own_mean + j, here);
-            put(by + j, 1 / sqrt_of(spread + epsilon));
-            if (p.training && p.t == 0) {
-                put(batch_mean + j, here);
-                put(inverse + j, get(by + j));
+            put(normalized.mean + j, here);
+            put(normalized.by + j, 1 / sqrt_of(spread + epsilon));
+            put(normalized.times + j, get(p.w + scale + j));
+            put(normalized.plus + j, get(p.w + offset + j));
+            if (p.training) {
                 const V unbiased = spread * (T(rows) / T(rows > 1 ? rows - 1 : 1));
                 T *const running_mean = p.statistics + mean + j, *const running_variance = p.statistics + variance + j;
                 put(running_mean, get(running_mean) * momentum + here * (1 - momentum));
                 put(running_variance, get(running_variance) * momentum + unbiased * (1 - momentum));
             }
         });
+        if (lazy) return;
+        p.wait();
         const Range own = p.rows(x);
-        const T *const times = p.w + scale, *const plus = p.w + offset;
-        const bool positive = relu;
-        for (long i = own.from; i < own.to; ++i) {
-            const T* from = x.value + i * x.ld;
-            T* to = y.value + i * x.ld;
-            over<T>(width, [=](long j, auto get, auto put) {
-                const V out = get(times + j) * ((get(from + j) - get(own_mean + j)) * get(by + j)) + get(plus + j);
-                put(to + j, positive ? V(T(0) > out ? V{} : out) : out);
-            });
-        }
+        normalize_rows(own.count(), width, x.value + own.from * x.ld, x.ld, normalized, 0, y.value + own.from * x.ld, x.ld);
     }
 
     void backward(const Pass<T>& p) override {
@@ -115,15 +111,16 @@ template <class T> struct BatchNorm : Operation<T> {
         });
         if (!wants_input) return;
         const Range own = p.rows(x);
-        const T *const times = p.w + scale, *const middle = batch_mean, *const by = inverse;
+        const Normalization<T> as = normalized;
         for (long i = own.from; i < own.to; ++i) {
-            const T *const from = x.value + i * x.ld, *const dy = y.gradient + i * x.ld;
-            const T* const out = relu ? y.value + i * x.ld : nullptr;
-            T* const dx = x.gradient + i * x.ld;
+            const T* const from = x.value + i * x.ld;
+            const T* const dy = y.gradient + i * x.ld;
+            T* const dx = x.gradient + i * x.ld;  // in the same place, if lazy
             over<T>(width, [=](long j, auto get, auto put) {
-                const V unit = (get(from + j) - get(middle + j)) * get(by + j);
-                const V here = out ? V(get(out + j) > T(0) ? get(dy + j) : V{}) : get(dy + j);
-                put(dx + j, get(times + j) * get(by + j) * (here - get(sum + j) - unit * get(product + j)));
+                const V unit = (get(from + j) - get(as.mean + j)) * get(as.by + j), times = get(as.times + j);
+                V here = get(dy + j);
+                if (as.relu) here = times * unit + get(as.plus + j) > T(0) ? here : V{};
+                put(dx + j, times * get(as.by + j) * (here - get(sum + j) - unit * get(product + j)));
             });
         }
     }
@@ -158,16 +155,18 @@ template <class T> struct BatchNorm : Operation<T> {
     // A chunk's sums of dy, and of dy times the normalized x.
     void products(long rows, long chunk) const {
         const long here = count(rows, chunk);
+        const Normalization<T> as = normalized;
         over_columns<T>(x.width, [&](auto vectors, long j, auto get, auto put) INLINE_LAMBDA {
             constexpr int N = decltype(vectors)::COUNT;
             V total[N] = {}, along[N] = {};
             for (long i = chunk * CHUNK; i < chunk * CHUNK + here; ++i)
                 for (int k = 0; k < N; ++k) {
                     const long column = j + k * WIDTH<T>, at = i * x.ld + column;
-                    const V unit = (get(x.value + at) - get(batch_mean + column)) * get(inverse + column);
-                    const V dy = get(y.gradient + at), here = relu ? V(get(y.value + at) > T(0) ? dy : V{}) : dy;
-                    total[k] += here;
-                    along[k] += here * unit;
+                    const V unit = (get(x.value + at) - get(as.mean + column)) * get(as.by + column);
+                    V dy = get(y.gradient + at);
+                    if (as.relu) dy = get(as.times + column) * unit + get(as.plus + column) > T(0) ? dy : V{};
+                    total[k] += dy;
+                    along[k] += dy * unit;
                 }
             for (int k = 0; k < N; ++k) {
                 put(sums + chunk * x.width + j + k * WIDTH<T>, total[k]);

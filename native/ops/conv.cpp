@@ -28,6 +28,8 @@ template <class T> struct Conv : Windows<T> {
         require(groups >= 1 && in * groups == x.width && out * groups == y.width, "channels must be whole groups");
     }
 
+    bool normalizes_input() const override { return true; }
+
     long scratch() const override {
         const long forward = of_x.positions * x_ld + groups * panels<T>(kernel(), out);
         const long input = of_y.positions * y_ld + groups * panels<T>(places.count * out, in) + x.rows * in;

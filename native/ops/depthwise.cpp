@@ -19,6 +19,8 @@ template <class T> struct Depthwise : Windows<T> {
         require(x.width == y.width, "a depthwise convolution has as many channels out as in");
     }
 
+    bool normalizes_input() const override { return true; }
+
     long scratch() const override { return of_x.positions * x_ld + of_y.positions * y_ld + MAX_LANES; }
 
     void forward(const Pass<T>& p) override {
@@ -87,7 +89,7 @@ template <class T> struct Depthwise : Windows<T> {
         for (long k = 0; k < places.count; ++k) std::memset(dw + k * y.width, 0, size_t(own.count()) * sizeof(T));
         if (db) std::memset(db, 0, size_t(own.count()) * sizeof(T));
         for (long sample = 0; sample < p.samples; ++sample) {
-            const T *input = this->padded_input(x.value, sample, padded) + own.from;
+            const T *input = this->padded_input(x.value, sample, padded, own) + own.from;
             const T* dy = this->derivatives(sample, with) + own.from;
             const long ld = relu ? y.width : y.ld;
             for (long first = 0; first < places.count; first += KERNEL) {

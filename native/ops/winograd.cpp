@@ -251,6 +251,8 @@ template <class T> struct Winograd : Operation<T> {
         return picture() + PLACES * at_a_time * (x_ld + y_ld) + (forward > backward ? forward : backward);
     }
 
+    bool normalizes_input() const override { return true; }
+
     void forward(const Pass<T>& p) override {
         T* const padded = p.scratch;
         const Places<T> u{padded + picture(), y_ld, channels * y_ld};
@@ -298,11 +300,14 @@ template <class T> struct Winograd : Operation<T> {
     // A sample with padding and whole vectors.
     const T* laid_out(long sample, T* padded) const {
         const T* from = x.value + sample * x.rows * x.ld;
-        if (in_place()) return from;
+        if (in_place() && !x.normalization) return from;
         std::memset(padded, 0, size_t(picture()) * sizeof(T));
-        for (long i = 0; i < height_read(); ++i)
-            copy_rows(width_read(), channels, from + i * width * x.ld, x.ld,
-                      padded + ((i + above) * tiles.columns() + left) * x_ld, x_ld);
+        for (long i = 0; i < height_read(); ++i) {
+            T* const to = padded + ((i + above) * tiles.columns() + left) * x_ld;
+            if (x.normalization)
+                normalize_rows(width_read(), channels, from + i * width * x.ld, x.ld, *x.normalization, 0, to, x_ld);
+            else copy_rows(width_read(), channels, from + i * width * x.ld, x.ld, to, x_ld);
+        }
         return padded;
     }
 

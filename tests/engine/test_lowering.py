@@ -9,7 +9,7 @@ from chainrule.engine.lowering import Op, Program, lower_network
 from chainrule.engine.lowering.network import one_by_one
 from chainrule.engine.lowering.records import Value
 from chainrule.engine.lowering.rewrites import fork, fuse_relu
-from chainrule.layers import Dense, Dropout, Flatten, LayerNorm, Residual, Softmax
+from chainrule.layers import BatchNorm, Conv, Dense, Dropout, Flatten, LayerNorm, ReLU, Residual, Softmax
 from chainrule.network import Network
 
 
@@ -74,6 +74,16 @@ def test_the_loss_reads_one_row_for_each_sample():
     program = lower_network(problem_of([Dense(2)], (4, 3)))
     assert names(program) == ["dense", "reshape"]
     assert program.values[program.prediction].shape == (8,)
+
+
+def test_a_normalization_is_left_to_the_convolution_that_reads_it():
+    wide = Conv(4, (2, 2))
+    program = lower_network(problem_of([wide, BatchNorm(), ReLU(), wide, BatchNorm(), Flatten(), Dense(2)], (5, 5, 3)))
+    normalizations = [op for op in program.ops if op.name == "batch_norm"]
+    assert [op.settings["lazy"] for op in normalizations] == [True, False]  # a Dense reads it as it is
+    program = lower_network(problem_of([wide, BatchNorm(), Residual([Conv(4, (1, 1))]), Flatten()], (5, 5, 3)))
+    [op] = [op for op in program.ops if op.name == "batch_norm"]
+    assert not op.settings["lazy"]  # two read it
 
 
 def test_rewrites_keep_the_work():

@@ -20,6 +20,7 @@ from chainrule.engine.native import NativeEngine
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import ShapeError
 from chainrule.layers import Conv, Dense, Flatten
+from chainrule.layers.notation import parse
 from chainrule.layers.windows import Windowed
 from chainrule.network import Network
 from engines import needs_native
@@ -152,6 +153,38 @@ def test_batch_normalization_of_more_rows_than_a_chunk(size, channels, relu, sam
     with pytest.MonkeyPatch.context() as monkeypatch:
         names = agree(hidden, (size, size, 2), samples, dtype, monkeypatch, times=20)  # differences of sums
     assert names == ["conv", "batch_norm", "reshape", "dense"]
+
+
+READERS = {
+    "conv": lambda channels: Conv(5, (3, 2), stride=2, padding="same"),
+    "conv, no padding": lambda channels: Conv(7, (1, 1)),
+    "conv, groups": lambda channels: Conv(channels, (3, 3), groups=channels // 4),
+    "depthwise": lambda channels: Conv(channels, (3, 3), padding="same", groups=channels),
+    "depthwise, no padding": lambda channels: Conv(channels, (2, 2), groups=channels),
+    "winograd": lambda channels: Conv(LEAST_CHANNELS, (3, 3), padding="same"),
+    "winograd, no padding": lambda channels: Conv(LEAST_CHANNELS, (3, 3)),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@settings(max_examples=8, derandomize=True, deadline=None)
+@given(size=st.integers(3, 12), groups=st.integers(4, 9), relu=st.booleans(), samples=SAMPLES, dtype=DTYPES)
+def test_a_convolution_normalizes_what_it_reads(reader, size, groups, relu, samples, dtype):
+    channels = 4 * groups
+    hidden = [Conv(channels, (1, 1)), layers.BatchNorm(), *[layers.ReLU()] * relu, READERS[reader](channels)]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        names = agree(hidden, (size, size, 2), samples, dtype, monkeypatch, times=20)
+    assert names == ["conv", "batch_norm", reader.split(",")[0], "reshape", "dense"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [("resnet8 4", (8, 9, 2)), ("resnet8 16", (8, 8, 3)), ("resnet18 4", (9, 8, 2)), ("separablenet 4", (8, 8, 2))],
+)
+def test_named_networks(text, shape, monkeypatch):
+    """Every reading of a normalized value: by a convolution, by a sum of two branches, by several."""
+    names = agree(parse(text), shape, 3, "float64", monkeypatch, times=1e4)  # differences of sums, many times
+    assert "python" not in names
 
 
 @pytest.mark.parametrize("layer", [layers.GroupNorm(4), layers.RMSNorm(), layers.ChannelDropout(0.4)])

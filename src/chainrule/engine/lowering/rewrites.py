@@ -89,10 +89,27 @@ def fork(program: Program) -> Program:
     return Program(tuple(values), tuple(ops), of_its_own(program.prediction))
 
 
+def normalize_where_read(program: Program) -> Program:
+    """An operation that copies its input anyway normalizes it meanwhile: the normalized numbers are
+    nowhere in memory.
+    """
+    readers = {k: op for op in program.ops for k in op.inputs}
+    ops = []
+    for op in program.ops:
+        lazy = op.name == "batch_norm" and op.outputs[0] != program.prediction
+        if lazy and readers[op.outputs[0]].name in NORMALIZING:
+            op = replace(op, settings={**op.settings, "lazy": True})
+        ops.append(op)
+    return replace(program, ops=tuple(ops))
+
+
+NORMALIZING = ("conv", "depthwise", "winograd")
+"""The operations that normalize their input."""
 WITH_RELU = ("batch_norm", "conv", "depthwise", "winograd")
 """The operations that can."""
 
 REWRITES: tuple[Callable[[Program], Program], ...] = (
     reshape_input, fuse_relu, fuse_relu_into_any, flatten_prediction, fork,
+    normalize_where_read,
 )  # fmt: skip
-"""All of them, in order."""
+"""All of them, in order: the last one relies on a single reader for each value."""

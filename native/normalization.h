@@ -1,0 +1,23 @@
+// Normalizing where a value is read (see Value::normalization in operation.h).
+#pragma once
+
+#include "operation.h"
+#include "vector.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+// Copies `count` rows of `width` columns, from column `first` on, normalized.
+template <class T>
+INLINE void normalize_rows(long count, long width, const T* from, long from_ld, const Normalization<T>& as, long first,
+                           T* to, long to_ld) {
+    const T *const mean = as.mean + first, *const by = as.by + first;
+    const T *const times = as.times + first, *const plus = as.plus + first;
+    const bool relu = as.relu;
+    for (long i = 0; i < count; ++i)
+        over<T>(width, [=](long j, auto get, auto put) {
+            const Vec<T> out = get(times + j) * ((get(from + i * from_ld + j) - get(mean + j)) * get(by + j)) + get(plus + j);
+            put(to + i * to_ld + j, relu ? Vec<T>(T(0) > out ? Vec<T>{} : out) : out);
+        });
+}
+
+}  // namespace chainrule::CHAINRULE_ISA
