@@ -261,6 +261,8 @@ template <class T> void tiled_patches(const PatchProduct<T>& w) {
             t.b_row = vectors * W;
             t.bias = w.bias ? w.bias + column : nullptr;
             t.c = w.c + row * w.c_row + column;
+            for (long i = 0; i < here; ++i)  // fetched meanwhile: values are larger than caches
+                for (long j = 0; j < vectors; ++j) __builtin_prefetch(t.c + i * w.c_row + j * W, 1, 3);
             (vectors == 2 ? TILES<T, 2, patches> : TILES<T, 1, patches>)[here - 1](t);
             t.b += depth * t.b_row;
         }

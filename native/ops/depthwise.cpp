@@ -35,6 +35,7 @@ template <class T> struct Depthwise : Windows<T> {
                 for (long i = 0; i < TOGETHER; ++i) from[i] = input + starts[o + (i < here ? i : 0)];
                 over<T>(y.width, [&](long c, auto get, auto put) {
                     Vec<T> sums[TOGETHER];
+                    for (long i = 0; i < TOGETHER; ++i) __builtin_prefetch(to + (o + TOGETHER + i) * y.ld + c, 1, 3);
 #pragma GCC unroll 4
                     for (long i = 0; i < TOGETHER; ++i) sums[i] = bias ? get(bias + c) : Vec<T>{};
                     for (long k = 0; k < places.count; ++k) {
@@ -70,6 +71,7 @@ template <class T> struct Depthwise : Windows<T> {
                     const T* const from = dy + back_starts[i];
                     over<T>(x.width, [&](long c, auto get, auto put) {
                         Vec<T> sum = {};
+                        __builtin_prefetch(to + 4 * x.ld + c, 1, 3);
                         for (long k = phase.place; k < phase.place + phase.places; ++k)
                             sum += get(from + back_segments[k] + c) *
                                    get(w + this->back_kernel.data[k] * y.width + c);
