@@ -21,11 +21,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from comparison import endtoend, epochs, growth, memory, page, pictures
+from comparison import endtoend, epochs, growth, latency, memory, page, pictures
 from comparison.problems import NETWORKS
 
 RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks.json"
-PARTS = ("epochs", "pictures", "growth", "whole", "start", "memory")
+PARTS = ("epochs", "pictures", "latency", "growth", "whole", "start", "memory")
 
 
 def machine() -> dict[str, Any]:
@@ -35,7 +35,7 @@ def machine() -> dict[str, Any]:
     from chainrule.engine import native
 
     kernels = native.native.processors()[0] if native.is_built() else "none"
-    packages = ("chainrule", "numpy", "scipy", "torch", "jax", "scikit-learn", "tinygrad")
+    packages = ("chainrule", "numpy", "scipy", "torch", "onnxruntime", "jax", "scikit-learn", "tinygrad")
     versions = {"python": platform.python_version()}
     for package in packages:
         try:
@@ -73,6 +73,8 @@ def main() -> int:
     if "pictures" in arguments.parts:
         named = [n for n in pictures.NETWORKS if n in arguments.networks]
         results["pictures"] = {**before.get("pictures", {}), **pictures.measure(arguments.times, named)}
+    if "latency" in arguments.parts:
+        results["latency"] = latency.measure(arguments.times)
     if "growth" in arguments.parts:
         results["growth"] = growth.measure(max(arguments.times // 3, 3))
     if "start" in arguments.parts:

@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from comparison import latency as single
 from comparison import pictures as convolutional
 from comparison.problems import NETWORKS
 
@@ -99,6 +100,15 @@ def pictures(measured: dict[str, Any]) -> str:
         title = f"**{name}**: `{text}`, input {'x'.join(map(str, shape))}, batch {batch}; {goal}"
         sections.append(f"{textwrap.fill(title, 98)}\n\n{_table(header, lines)}")
     return "\n\n".join(sections)
+
+
+def latency(measured: dict[str, Any]) -> str:
+    """The predictions of a single picture."""
+    lines = []
+    for name, rows in measured["latency"].items():
+        times = [f"{row['microseconds']:,.0f} µs ({row['ratio']:.2f})" for row in rows]
+        lines.append([f"{name}, {'x'.join(map(str, convolutional.NETWORKS[name][1]))}", *times])
+    return _table(["", *single.PEERS], lines)
 
 
 def targets(measured: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from chainrule import layers
 from chainrule.data import from_arrays
+from chainrule.network import Network
 from chainrule.training import make_plan
 from comparison import epochs
 from comparison.peers import Epoch, of_chainrule
@@ -67,7 +68,7 @@ def of_torch(p: Problem, channels_last: bool = False, compiled: bool = False) ->
     from torch import nn
 
     torch.set_num_threads(os.cpu_count() or 1)
-    network = _module(p)
+    network = module(p.plan.network, p.plan.network.draw(p.plan.seed), p.plan.network.start_statistics())
     layout: dict[str, Any] = {"memory_format": torch.channels_last} if channels_last else {}
     network = network.to(**layout)
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
@@ -91,13 +92,13 @@ def of_torch(p: Problem, channels_last: bool = False, compiled: bool = False) ->
     return epoch
 
 
-def _module(p: Problem) -> Any:
-    """The nodes of chainrule's graph as PyTorch's modules, with the same weights."""
+def module(network: Network, parameters: Any, statistics: Any) -> Any:
+    """The nodes of a network's graph as PyTorch's modules, with the same weights."""
     import torch
     from torch import nn
 
-    graph = p.plan.network.graph
-    weights = dict(p.plan.network.parameters.views(p.plan.network.draw(p.plan.seed)))
+    graph = network.graph
+    weights = {**dict(network.parameters.views(parameters)), **dict(network.statistics.views(statistics))}
 
     class Graph(nn.Module):
         def __init__(self) -> None:
@@ -126,7 +127,7 @@ def _module(p: Problem) -> Any:
 
     def _step(node: Any, shape: tuple[int, ...], weights: dict[str, np.ndarray]) -> Any:
         layer, own = node.layer, {name: torch.from_numpy(weights[f"{node.owner}.{name}"].copy())
-                                  for name in node.built.parameters}  # fmt: skip
+                                  for name in (*node.built.parameters, *node.built.statistics)}  # fmt: skip
         with torch.no_grad():
             if isinstance(layer, layers.Conv):
                 axes = layer.window_axes(shape[:-1])
@@ -147,7 +148,11 @@ def _module(p: Problem) -> Any:
                 linear.bias.copy_(own["b"])
                 return linear
             if isinstance(layer, layers.BatchNorm):
-                return nn.BatchNorm2d(shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
+                norm = nn.BatchNorm2d(shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
+                arrays = {"weight": "scale", "bias": "offset", "running_mean": "mean", "running_var": "variance"}
+                for theirs, ours in arrays.items():
+                    getattr(norm, theirs).copy_(own[ours])
+                return norm
         if isinstance(layer, layers.MaxPool):
             return nn.MaxPool2d(layer.size)
         made = {layers.ReLU: nn.ReLU, layers.Add: Added, layers.Flatten: Flattened, layers.GlobalAveragePool: Mean}

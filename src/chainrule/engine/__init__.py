@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cache
 
-from chainrule.engine.base import Batches, Chunk, Engine, Position, Problem, StepRecord
+from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, Problem, StepRecord
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.engine.threads import most_threads
@@ -48,4 +48,4 @@ def _warn_not_built() -> None:
     logging.getLogger("chainrule").warning(WITHOUT_NATIVE)
 
 
-__all__ = ["Batches", "Chunk", "Engine", "Position", "Problem", "StepRecord", "engine_name", "make_engine"]
+__all__ = ["Batches", "Chunk", "Engine", "Position", "Predictor", "Problem", "StepRecord", "engine_name", "make_engine"]

@@ -185,6 +185,10 @@ class Chunk:
         return deque(self.steps(), maxlen=1)[0]  # frees each of the others before the next one
 
 
+Predictor = Callable[[Array | Scaled], Array]
+"""Predicts samples, (samples, *input_shape)."""
+
+
 class Engine(Protocol):
     """Takes training steps and predicts."""
 
@@ -197,6 +201,11 @@ class Engine(Protocol):
     def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
         """Predict x, (samples, *input_shape), in evaluation mode (no dropout, running
         statistics).
+        """
+
+    def predictor(self, parameters: Vector, statistics: Vector) -> Predictor:
+        """The same for one network and any x: copies the vectors once. Threads may call it at the
+        same time.
         """
 
     def leaves_a_core(self, batches: Batches) -> bool:

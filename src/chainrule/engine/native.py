@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ import numpy as np
 from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
 from chainrule.descent import Point
 from chainrule.engine import lowering
-from chainrule.engine.base import Batches, Chunk, Position, Problem, StepRecord, is_finite
+from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, is_finite
 from chainrule.engine.feed import Feed, is_readable, readable
 from chainrule.engine.lowering import (
     LoweredStage,
@@ -250,19 +251,32 @@ class NativeEngine:
 
     def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
         """Predict x in evaluation mode."""
+        return self.predictor(parameters, statistics)(x)
+
+    def predictor(self, parameters: Vector, statistics: Vector) -> Predictor:
+        """Predicts with these parameters and statistics; a lock lets one thread in at a time."""
+        dtype, lock = self.problem.network.dtype, Lock()
+        vectors = _padded(parameters, dtype), _padded(statistics, dtype)
+
+        def predict(x: Array | Scaled) -> Array:
+            with lock:
+                return self._predict(vectors, as_read(x))
+
+        return predict
+
+    def _predict(self, vectors: tuple[Vector, Vector], x: Array | Scaled) -> Array:
         network = self.problem.network
-        x = as_read(x)
         if x.shape[1:] != network.input_shape:
             network.fit_input(x)  # raises ShapeError
-        program = self._program(min(max(len(x), 1), PREDICTION_BATCH))
+        # Sizes are powers of 2, so that there are few programs.
+        program = self._program(min(1 << max(len(x) - 1, 0).bit_length(), PREDICTION_BATCH))
         if program is None:
-            return network.predict(parameters, x, statistics)
+            return network.predict(vectors[0], x, vectors[1])
         out = np.empty((len(x), math.prod(network.output_shape)), dtype=network.dtype)
-        vectors = _padded(parameters, network.dtype), _padded(statistics, network.dtype)
         rows = max(len(x), 1) if is_readable(x) else 64 * PREDICTION_BATCH
         for k in range(0, len(x), rows):
             if not program.engine.predict(*vectors, readable(x[k : k + rows]), out[k : k + rows].reshape(-1)):
-                return network.predict(parameters, x, statistics)  # reports the invalid input
+                return network.predict(vectors[0], x, vectors[1])  # reports the invalid input
         self._observe(program)
         return out.reshape(len(x), *network.output_shape)
 

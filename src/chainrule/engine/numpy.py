@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.arrays import Array, Samples, Scaled, Vector
 from chainrule.backprop import Derivatives, updated_statistics
 from chainrule.descent import Point
-from chainrule.engine.base import Batches, Chunk, Position, Problem, StepRecord, is_finite
+from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, is_finite
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,8 @@ class NumpyEngine:
         """Predict x in evaluation mode; whether the outputs are finite is left to the caller."""
         with np.errstate(all="ignore"):
             return self.problem.network.predict(parameters, x, statistics)
+
+    def predictor(self, parameters: Vector, statistics: Vector) -> Predictor:
+        """Predicts with these parameters and statistics."""
+        parameters, statistics = parameters.copy(), statistics.copy()
+        return lambda x: self.predict(parameters, x, statistics)

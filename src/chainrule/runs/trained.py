@@ -16,7 +16,7 @@ from chainrule.data import (
     Samples,
     Target,
 )
-from chainrule.engine import Chunk, Engine, StepRecord, make_engine
+from chainrule.engine import Chunk, Engine, Predictor, StepRecord, make_engine
 from chainrule.errors import DataError, is_number, unknown
 from chainrule.runs.inputs import inputs, labelled
 from chainrule.runs.loader import read_manifest
@@ -68,6 +68,12 @@ class Trained(Shown):
     folder: Path | None = field(default=None, repr=False)
     threshold: float | None = None
     threads: int | None = None
+    # By the most threads; they have copies of the parameters, which therefore can't be changed.
+    _predictors: dict[int | None, Predictor] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for vector in (self.parameters, self.statistics):
+            vector.flags.writeable = False
 
     def save(self, folder: str | Path) -> None:
         """Write this into a folder, as the run that it is: `chainrule.open` reads it, and so do the
@@ -167,7 +173,10 @@ class Trained(Shown):
         return outputs
 
     def _outputs(self, x: Array | Scaled, threads: int | None = None) -> Array:
-        return self._engine(threads).predict(self.parameters, x, self.statistics)
+        threads = self.threads if threads is None else threads
+        if threads not in self._predictors:
+            self._predictors[threads] = self._engine(threads).predictor(self.parameters, self.statistics)
+        return self._predictors[threads](x)
 
     def _engine(self, threads: int | None) -> Engine:
         return make_engine(self.plan.engine, self.plan.problem(1), self.threads if threads is None else threads)

@@ -139,7 +139,12 @@ LAYERS: dict[type[Layer], Lower] = {
     layers.LogSoftmax: named("softmax", lambda node, problem: {"logarithm": True}),
     layers.BatchNorm: named(
         "batch_norm",
-        lambda node, problem: {"momentum": node.layer.momentum, "epsilon": node.layer.epsilon, "relu": False, "lazy": False},
+        lambda node, problem: {
+            "momentum": node.layer.momentum,
+            "epsilon": node.layer.epsilon,
+            "relu": False,
+            "lazy": False,
+        },
     ),
     layers.LayerNorm: named("layer_norm", lambda node, problem: {"epsilon": node.layer.epsilon}),
     layers.RMSNorm: named("layer_norm", lambda node, problem: {"epsilon": node.layer.epsilon}),
