@@ -103,6 +103,25 @@ def test_convolutions(conv, first, samples, dtype):
         agree([*before, layer], shape, samples, dtype, monkeypatch)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "size"),
+    [
+        ((1,), 3, 1, (1,)),
+        ((1,), 4, 1, (2,)),
+        ((1, 1), 3, (1, 0), (1, 2)),
+        ((1, 1), 4, (0, 2), (2, 1)),
+        ((1, 2), 4, 1, (1, 1)),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_windows_that_see_nothing_but_padding(kernel, stride, padding, size, first, monkeypatch):
+    """Then the output is the bias, and no gradient reaches the input."""
+    before = [] if first else [Conv(4, (1,) * len(size)), layers.Tanh()]
+    for groups in (1, 4):
+        layer = Conv(4, kernel, stride=stride, padding=padding, groups=groups)
+        agree([*before, layer], (*size, 4), 3, "float64", monkeypatch)
+
+
 @same_everywhere
 @given(conv=convolutions(layers.ConvTranspose), first=st.booleans(), samples=SAMPLES, dtype=DTYPES)
 def test_transposed_convolutions(conv, first, samples, dtype):

@@ -160,7 +160,9 @@ def _padding(
         return {"shape": inside, f"{name}_positions": math.prod(inside), f"{name}_run": 0, f"{name}_from": [],
                 f"{name}_to": []}  # fmt: skip
     *rows, run = copied
-    starts = [*(np.arange(row) for row in rows), np.zeros(1, dtype=int)]
+    if min(copied) <= 0:  # windows see nothing but padding: there are no runs, of one position each
+        rows, run = [0 for _ in rows], 1
+    starts = [*(np.arange(row) for row in rows), np.zeros(int(min(copied) > 0), dtype=int)]
     into = [start + b for start, b in zip(starts, before, strict=True)]
     return {"shape": padded, f"{name}_positions": math.prod(padded), f"{name}_run": run,
             f"{name}_from": _flat(starts, inside), f"{name}_to": _flat(into, padded)}  # fmt: skip
