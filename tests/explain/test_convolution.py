@@ -166,6 +166,29 @@ def test_a_weight_used_at_25000_places_has_short_json_and_an_exact_rest():
     assert e.rounding.explains
 
 
+def test_a_deep_network_has_short_json_and_exact_deltas():
+    random = np.random.default_rng(0)
+    network = Network("resnet8 8, 5", (16, 16, 3), "float64")
+    x, y = random.normal(size=(8, 16, 16, 3)), random.integers(0, 5, 8)
+    e = explain(
+        network, network.draw(), x, y, "cross_entropy", "adam", "resnet8_1.residual_block_1.conv_2.W[0, 1, 0, 2]"
+    )
+    fields = e.as_json()
+    assert len(json.dumps(fields, indent=1)) < 200_000
+
+    def check(link):
+        if not link["terms"]:
+            return
+        assert len(link["terms"]) <= 4
+        products = sum(term["local_derivative"] * term["delta"] for term in link["terms"])
+        assert products + link["rest"]["sum"] == pytest.approx(link["delta"], rel=1e-9, abs=1e-15)
+        for term in link["terms"]:
+            check(term)
+
+    check(fields["chain"])
+    assert len(json.dumps(e.as_json(most=None))) > 200_000
+
+
 def test_padding_is_no_use_of_a_weight():
     network = Network([Conv(1, 3, padding="same", bias=False), Flatten(), Dense(1, bias=False)], (4, 4, 1), "float64")
     e = picture(network, np.ones((2, 4, 4, 1)), "conv_1.W[0, 0, 0, 0]")

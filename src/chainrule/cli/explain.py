@@ -41,7 +41,7 @@ def explain(
         int | None,
         typer.Option(
             help="How many samples and paths JSON lists, strongest first, by default 20; and a fifth as many uses of"
-            " the weight for each sample. The others are added up."
+            " the weight for each sample, and terms of each delta. The others are added up."
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; default: stdout.")] = None,

@@ -393,7 +393,7 @@ class Explanation(Shown):
 
         Args:
             most: how many samples and paths are listed, strongest first, with the sum of the
-                others; of a sample a fifth as many uses. None for all
+                others; of a sample a fifth as many uses, and of a delta as many terms. None for all
         """
         return fields(self, most)
 

@@ -20,8 +20,9 @@ _VALUES = ("weight", "about", "step", "value_before", "value_after", "update", "
 
 def fields(e: Explanation, most: int | None = MOST) -> dict[str, Any]:
     """All fields of an explanation, with at most so many samples and paths, and a fifth as many
-    uses of a sample; the others are added up.
+    uses of a sample and terms of a delta; the others are added up.
     """
+    few = None if most is None else max(1, most // 5)
     proof, others, paths = e.proof, e.samples[most:] if most is not None else [], e.paths[:most]
     return {
         **{name: getattr(e, name) for name in _VALUES},
@@ -29,10 +30,10 @@ def fields(e: Explanation, most: int | None = MOST) -> dict[str, Any]:
         "rounding_bound": e.rounding.bound,
         "numerical_gradient": proof.numerical_gradient,
         "where": [asdict(use) for use in e.where],
-        "samples": [*(_sample(e, term, most) for term in e.samples[:most]), *(_penalty(*p) for p in e.penalties)],
+        "samples": [*(_sample(e, term, few) for term in e.samples[:most]), *(_penalty(*p) for p in e.penalties)],
         "rest": {"count": len(others), "sum": sum(term.product for term in others)},
         **({} if e.decision is None else {"threshold": e.threshold, "predicted": e.decision.label}),
-        "chain": None if e.chain is None else _link(e.chain),
+        "chain": None if e.chain is None else _link(e.chain, few),
         "paths": [_path(e, path) for path in paths],
         "other_paths": {"count": len(e.paths) - len(paths), "sum": sum(path.product for path in e.paths[len(paths) :])},
         "all_paths": e.has_all_paths,
@@ -48,8 +49,8 @@ def fields(e: Explanation, most: int | None = MOST) -> dict[str, Any]:
     }
 
 
-def _sample(e: Explanation, term: SampleTerm, most: int | None) -> dict[str, Any]:
-    uses, rest, others = term.strongest(None if most is None else max(1, most // 5))
+def _sample(e: Explanation, term: SampleTerm, few: int | None) -> dict[str, Any]:
+    uses, rest, others = term.strongest(few)
     return {
         "sample": term.row,
         "row": e.row_read(term.row),
@@ -83,7 +84,8 @@ def _penalty(name: str, value: float) -> dict[str, Any]:
     return {"sample": None, "row": None, "unit": name, "weight": None, **numbers, **empty}
 
 
-def _link(link: ChainLink) -> dict[str, Any]:
+def _link(link: ChainLink, few: int | None) -> dict[str, Any]:
+    left = link.terms[few:] if few is not None else ()
     return {
         "unit": str(link.unit),
         "sample": link.row,
@@ -91,7 +93,7 @@ def _link(link: ChainLink) -> dict[str, Any]:
         "local_derivative": link.local_derivative,
         "value": link.value,
         "note": link.note or link.unused,
-        "terms": [_link(term) for term in link.terms],
-        "rest": {"count": link.others, "sum": link.rest},
+        "terms": [_link(term, few) for term in link.terms[:few]],
+        "rest": {"count": link.others + len(left), "sum": link.rest + sum(term.product for term in left)},
         "loss": None if link.loss is None else asdict(link.loss),
     }
