@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from chainrule.arrays import Shape
 from chainrule.data import Dataset
 from chainrule.data.columns import READ
 from chainrule.distributions import (
@@ -21,6 +22,7 @@ from chainrule.distributions import (
     VarianceScaling,
 )
 from chainrule.errors import SettingError
+from chainrule.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Layer, MaxPool, Reshape
 from chainrule.play.frames import weight_distribution
 from chainrule.play.samples import TEST, VALIDATION
 from chainrule.play.settings import Settings, options_of
@@ -171,6 +173,7 @@ def torch_code(trainer: Trainer) -> str:
     """
     settings, steps = trainer.settings, trainer.steps_per_epoch
     dtype = "int64" if trainer.data.target.is_class else "float32"
+    modules = [module for layer in _torch_modules(trainer) for module in layer]
     clip = [f"nn.utils.clip_grad_norm_(network.parameters(), {settings.clip:g})"] if settings.clip else []
     schedule, schedule_step = _torch_schedule(settings, settings.epochs * steps)
     loop_body = [
@@ -185,11 +188,12 @@ def torch_code(trainer: Trainer) -> str:
     return "\n".join([
         '"""Trains a network from the page of chainrule play, with PyTorch."""', "",
         "import numpy as np", "import torch", "from torch import nn", "", "import chainrule  # for the data", "",
+        *(_CHANNELS_LAST if "ChannelsLast()" in modules else []),
         *_data_code(trainer), "",
-        "x = torch.tensor(data.training.x, dtype=torch.float32)",
+        f"x = torch.tensor(np.asarray(data.training.x), dtype=torch.float32){_torch_channels(trainer)}",
         f"y = torch.tensor(data.training.y, dtype=torch.{dtype})", "",
         f"torch.manual_seed({settings.seed})",
-        "network = nn.Sequential(", *(f"    {module}," for module in _torch_modules(trainer)), ")",
+        "network = nn.Sequential(", *(f"    {module}," for module in modules), ")",
         *_torch_initializers(trainer),
         f"optimizer = {_torch_optimizer(settings)}", *schedule,
         f"for epoch in range({_epochs(trainer)}):", "    order = torch.randperm(len(x))",
@@ -212,29 +216,79 @@ def _torch_decision(trainer: Trainer) -> list[str]:
     ]  # fmt: skip
 
 
-def _torch_modules(trainer: Trainer) -> list[str]:
-    """The modules of the network, in order."""
-    modules, inputs = [], math.prod(trainer.data.input_shape)
+def _torch_modules(trainer: Trainer) -> list[list[str]]:
+    """The modules of each layer, in order."""
+    modules, shape = [], trainer.data.input_shape
     for node in trainer.plan.network.nodes:
-        layer, kind = node.layer, node.layer.kind
-        if kind not in _TORCH_MODULES:
-            raise SettingError(f"code for PyTorch does not support {kind}; choose another activation")
-        modules.append("nn." + _TORCH_MODULES[kind].format(inputs=inputs, layer=layer))
-        inputs = node.built.output_shape[-1]
+        modules.append(_torch_layer(node.layer, shape))
+        shape = node.built.output_shape
     return modules
+
+
+def _torch_layer(layer: Layer, shape: Shape) -> list[str]:
+    """The modules of a layer whose input has this shape, the last of which has its weights."""
+    kind, is_picture = layer.kind, len(shape) == 3
+    if isinstance(layer, Reshape) and layer.shape == (*shape, 1):
+        return []  # x has the channel of grey pictures already
+    if isinstance(layer, Conv) and is_picture:
+        return _torch_convolution(layer, shape)
+    if isinstance(layer, MaxPool) and is_picture and layer.padding == "valid":
+        return [f"nn.MaxPool2d({layer.size}, {layer.size if layer.stride is None else layer.stride})"]
+    if isinstance(layer, BatchNorm):
+        module = "nn.BatchNorm2d" if is_picture else "nn.BatchNorm1d"
+        return [f"{module}({shape[-1]}, {layer.epsilon:g}, {1 - layer.momentum:g})"]
+    if isinstance(layer, GlobalAveragePool) and is_picture:
+        return ["nn.AdaptiveAvgPool2d(1)", "nn.Flatten()"]
+    if isinstance(layer, Flatten) and is_picture:
+        return ["ChannelsLast()", "nn.Flatten()"]
+    if kind not in _TORCH_MODULES:
+        raise SettingError(f"code for PyTorch does not support {kind}; choose another layer")
+    return ["nn." + _TORCH_MODULES[kind].format(inputs=shape[-1], layer=layer)]
+
+
+def _torch_convolution(layer: Conv, shape: Shape) -> list[str]:
+    """The modules of a convolution; PyTorch's own padding is the same on both sides."""
+    axes = layer.window_axes(shape[:-1])
+    kernel, stride, dilation = (
+        tuple(getattr(axis, name) for axis in axes) for name in ("kernel", "stride", "dilation")
+    )
+    before, sides = tuple(axis.before for axis in axes), [(axis.before, axis.after) for axis in axes]
+    pad = [] if all(first == last for first, last in sides) else [f"nn.ZeroPad2d({(*sides[1], *sides[0])})"]
+    arguments = f"{kernel}, {stride}, {(0, 0) if pad else before}, {dilation}, {layer.groups}, {layer.bias}"
+    return [*pad, f"nn.Conv2d({shape[-1]}, {layer.channels}, {arguments})"]
+
+
+def _torch_channels(trainer: Trainer) -> str:
+    """What puts the channels first; grey pictures get one if a layer gives them one."""
+    nodes, shape = trainer.plan.network.nodes, trainer.data.input_shape
+    if len(shape) == 3:
+        return ".movedim(-1, 1)"
+    return ".unsqueeze(1)" if len(shape) == 2 and isinstance(nodes[0].layer, Reshape) else ""
+
+
+_CHANNELS_LAST = [
+    "class ChannelsLast(nn.Module):",
+    "    def forward(self, x):",
+    "        return x.movedim(1, -1)  # as chainrule flattens pictures",
+    "", "",
+]  # fmt: skip
 
 
 def _torch_initializers(trainer: Trainer) -> list[str]:
     """The lines that draw the weights from the same distributions, and set the biases to 0."""
-    lines = []
-    for k, node in enumerate(trainer.plan.network.nodes):
-        if node.built.parameters:
-            distribution, fans = weight_distribution(node)
-            if isinstance(distribution, VarianceScaling):
-                distribution = distribution.scaled(fans)
-            name, numbers = _TORCH_INITIALIZERS[type(distribution)]
-            arguments = ", ".join([f"network[{k}].weight", *(f"{number:.8g}" for number in numbers(distribution))])
-            lines += [f"nn.init.{name}_({arguments})", f"nn.init.zeros_(network[{k}].bias)"]
+    lines, number = [], -1
+    for node, modules in zip(trainer.plan.network.nodes, _torch_modules(trainer), strict=True):
+        number += len(modules)
+        if "W" not in node.built.parameters:
+            continue
+        distribution, fans = weight_distribution(node)
+        if isinstance(distribution, VarianceScaling):
+            distribution = distribution.scaled(fans)
+        name, numbers = _TORCH_INITIALIZERS[type(distribution)]
+        arguments = ", ".join([f"network[{number}].weight", *(f"{value:.8g}" for value in numbers(distribution))])
+        lines.append(f"nn.init.{name}_({arguments})")
+        if "b" in node.built.parameters:
+            lines.append(f"nn.init.zeros_(network[{number}].bias)")
     return lines
 
 
