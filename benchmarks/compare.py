@@ -83,6 +83,7 @@ def main() -> int:
         results["whole"] = endtoend.whole(max(arguments.times // 3, 3))
     if "memory" in arguments.parts:
         results["memory"] = memory.measure()
+        results["memory of pictures"] = memory.measure_pictures()
     if arguments.write:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         page.write(RESULTS.parent, results)

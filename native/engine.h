@@ -122,6 +122,7 @@ template <class T> class Engine {
     const Value<T>& at(int k) const { return values_.at(size_t(k)); }
     T* allocate(long count) {  // memory that lives as long as the engine
         storage_.emplace_back(size_t(count + PADDING));
+        ask_for_large_pages(storage_.back());
         return storage_.back().data();
     }
     // An error in a Python layer.

@@ -28,25 +28,26 @@ template <class T> struct AlignedAllocator {
         const auto first = reinterpret_cast<std::uintptr_t>(whole) + sizeof(void*);
         T* const at = reinterpret_cast<T*>((first + LINE - 1) / LINE * LINE);
         reinterpret_cast<void**>(at)[-1] = whole;
-        ask_for_large_pages(at, count * sizeof(T));
         return at;
     }
     void deallocate(T* at, std::size_t) { std::free(reinterpret_cast<void**>(at)[-1]); }
     template <class U> void construct(U*) {}  // calloc has zeroed it
-
-    static void ask_for_large_pages(T* at, std::size_t bytes) {
-#if defined(__linux__)
-        constexpr std::uintptr_t PAGE = 2 << 20;
-        const auto from = (reinterpret_cast<std::uintptr_t>(at) + PAGE - 1) / PAGE * PAGE;
-        const auto to = (reinterpret_cast<std::uintptr_t>(at) + bytes) / PAGE * PAGE;
-        if (from < to) madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);  // a request only
-#endif
-    }
 
     template <class U> bool operator==(const AlignedAllocator<U>&) const { return true; }
     template <class U> bool operator!=(const AlignedAllocator<U>&) const { return false; }
 };
 
 template <class T> using AlignedVector = std::vector<T, AlignedAllocator<T>>;
+
+// Asks for pages of 2 MiB instead of 4 KiB, for arrays that are written as a whole: the addresses of
+// small pages do not fit into a processor's tables when several such arrays are read at a time.
+template <class T> void ask_for_large_pages(AlignedVector<T>& array) {
+#if defined(__linux__)
+    constexpr std::uintptr_t PAGE = 2 << 20;
+    const auto at = reinterpret_cast<std::uintptr_t>(array.data());
+    const auto from = (at + PAGE - 1) / PAGE * PAGE, to = (at + array.size() * sizeof(T)) / PAGE * PAGE;
+    if (from < to) madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);
+#endif
+}
 
 }  // namespace chainrule

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from comparison import pictures
 from comparison.problems import NETWORKS
 
 SCRIPT = """
@@ -15,10 +18,9 @@ import json, sys
 sys.path.insert(0, {folder!r})
 def peak():  # of this process alone, in MB (Linux)
     return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
-from comparison.peers import PEERS
-from comparison.problems import problem
-p = problem({widths!r}, {batch}, {steps})
-epoch = PEERS[{peer!r}](p)
+from comparison import {module}, peers
+p = {module}.problem(*{arguments!r})
+epoch = {{**peers.PEERS, **getattr({module}, "PEERS", {{}})}}[{peer!r}](p)
 before = peak()
 for number in range(3):
     epoch(number)
@@ -34,15 +36,39 @@ def measure() -> dict[str, list[dict[str, Any]]]:
         print(f"\n{name}: memory")
         results[name] = []
         for peer in MEASURED:
-            widths, batch, steps = NETWORKS[name]
-            script = SCRIPT.format(
-                folder=str(Path(__file__).parent.parent), widths=widths, batch=batch, steps=steps, peer=peer
-            )
-            result = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
-            if result.returncode:
-                print(f"  {peer:24} not run: {result.stderr.strip().splitlines()[-1]}")
-                continue
-            before, after = json.loads(result.stdout.splitlines()[-1])
-            results[name].append({"peer": peer, "before": before, "peak": after})
-            print(f"  {peer:24} {after:7.0f} MB, {after - before:6.0f} MB more than before the first step", flush=True)
+            taken = _peaks("problems", NETWORKS[name], peer)
+            if taken is not None:
+                results[name].append({"peer": peer, "before": taken[0], "peak": taken[1]})
     return results
+
+
+def measure_pictures() -> dict[str, list[dict[str, Any]]]:
+    """Megabytes for convolutional networks, beside what their layers' outputs and the derivatives by
+    these take together.
+    """
+    results: dict[str, list[dict[str, Any]]] = {}
+    for name, arguments in pictures.NETWORKS.items():
+        p = pictures.problem(*arguments)
+        outputs = sum(np.prod(shape) for shape in p.plan.network.graph.shapes)
+        both = 2 * 4 * p.batch * outputs / 2**20
+        print(f"\n{name}: memory; outputs and derivatives take {both:.0f} MB")
+        results[name] = []
+        for peer in ("chainrule", "PyTorch, fused Adam"):
+            taken = _peaks("pictures", arguments, peer)
+            if taken is not None:
+                before, peak = taken
+                results[name].append({"peer": peer, "before": before, "peak": peak, "outputs": both})
+                print(f"  {(peak - before) / both:.2f} times as much", flush=True)
+    return results
+
+
+def _peaks(module: str, arguments: tuple[Any, ...], peer: str) -> tuple[float, float] | None:
+    """Megabytes before the first step, and at most."""
+    script = SCRIPT.format(folder=str(Path(__file__).parent.parent), module=module, arguments=arguments, peer=peer)
+    result = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    if result.returncode:
+        print(f"  {peer:24} not run: {result.stderr.strip().splitlines()[-1]}")
+        return None
+    before, after = json.loads(result.stdout.splitlines()[-1])
+    print(f"  {peer:24} {after:7.0f} MB, {after - before:6.0f} MB more than before the first step", flush=True)
+    return before, after

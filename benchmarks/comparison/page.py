@@ -155,8 +155,19 @@ def memory(measured: dict[str, Any]) -> str:
     return _table(["", "peak of the process", "increase during training"], lines)
 
 
+def memory_of_pictures(measured: dict[str, Any]) -> str:
+    """Peak memory of the convolutional networks, and what is unavoidable of it."""
+    lines = [
+        [f"{name}, {row['peer']}", f"{row['peak']:,.0f} MB", f"{row['peak'] - row['before']:,.0f} MB",
+         f"{row['outputs']:,.1f} MB", f"{(row['peak'] - row['before']) / row['outputs']:.2f}"]
+        for name, rows in measured["memory of pictures"].items()
+        for row in rows
+    ]  # fmt: skip
+    return _table(["", "peak of the process", "increase", "outputs and derivatives", "ratio"], lines)
+
+
 PAGES = {
-    "benchmarks.md": (results, machine, epochs, pictures, start, whole, memory),
+    "benchmarks.md": (results, machine, epochs, pictures, latency, start, whole, memory, memory_of_pictures),
     "benchmark-notes.md": (targets,),
 }
 """Which page has which tables."""
