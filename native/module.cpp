@@ -318,6 +318,7 @@ template <class T> struct Bindings {
 
 NB_MODULE(_native, m) {
     m.doc() = "The compiled kernels and the training loop over them. Used only by chainrule.engine.native.";
+    nb::set_leak_warnings(false);  // a trained network that lives until the process ends is no leak
     m.def("processors", &processors);
     nb::class_<NamedSchedule>(m, "Schedule")
         .def("__init__", [](NamedSchedule* s, const std::string& name, const nb::dict& settings, nb::object then) {

@@ -22,7 +22,6 @@ from chainrule.distributions import (
     VarianceScaling,
 )
 from chainrule.errors import SettingError
-from chainrule.layers import BatchNorm, Conv, Flatten, GlobalAveragePool, Layer, MaxPool, Reshape
 from chainrule.play.frames import weight_distribution
 from chainrule.play.samples import TEST, VALIDATION
 from chainrule.play.settings import Settings, options_of
@@ -225,45 +224,60 @@ def _torch_modules(trainer: Trainer) -> list[list[str]]:
     return modules
 
 
-def _torch_layer(layer: Layer, shape: Shape) -> list[str]:
+def _torch_layer(layer: Any, shape: Shape) -> list[str]:
     """The modules of a layer whose input has this shape, the last of which has its weights."""
-    kind, is_picture = layer.kind, len(shape) == 3
-    if isinstance(layer, Reshape) and layer.shape == (*shape, 1):
-        return []  # x has the channel of grey pictures already
-    if isinstance(layer, Conv) and is_picture:
-        return _torch_convolution(layer, shape)
-    if isinstance(layer, MaxPool) and is_picture and layer.padding == "valid":
-        return [f"nn.MaxPool2d({layer.size}, {layer.size if layer.stride is None else layer.stride})"]
-    if isinstance(layer, BatchNorm):
-        module = "nn.BatchNorm2d" if is_picture else "nn.BatchNorm1d"
-        return [f"{module}({shape[-1]}, {layer.epsilon:g}, {1 - layer.momentum:g})"]
-    if isinstance(layer, GlobalAveragePool) and is_picture:
-        return ["nn.AdaptiveAvgPool2d(1)", "nn.Flatten()"]
-    if isinstance(layer, Flatten) and is_picture:
-        return ["ChannelsLast()", "nn.Flatten()"]
-    if kind not in _TORCH_MODULES:
-        raise SettingError(f"code for PyTorch does not support {kind}; choose another layer")
-    return ["nn." + _TORCH_MODULES[kind].format(inputs=shape[-1], layer=layer)]
+    if (make := _TORCH_BY_SHAPE.get(layer.kind)) is not None and (modules := make(layer, shape)) is not None:
+        return modules
+    if layer.kind not in _TORCH_MODULES:
+        raise SettingError(f"code for PyTorch does not support {layer.kind}; choose another layer")
+    return ["nn." + _TORCH_MODULES[layer.kind].format(inputs=shape[-1], layer=layer)]
 
 
-def _torch_convolution(layer: Conv, shape: Shape) -> list[str]:
-    """The modules of a convolution; PyTorch's own padding is the same on both sides."""
+def _torch_convolution(layer: Any, shape: Shape) -> list[str] | None:
+    if len(shape) != 3:
+        return None
     axes = layer.window_axes(shape[:-1])
     kernel, stride, dilation = (
         tuple(getattr(axis, name) for axis in axes) for name in ("kernel", "stride", "dilation")
     )
     before, sides = tuple(axis.before for axis in axes), [(axis.before, axis.after) for axis in axes]
+    # PyTorch's own padding is the same on both sides.
     pad = [] if all(first == last for first, last in sides) else [f"nn.ZeroPad2d({(*sides[1], *sides[0])})"]
     arguments = f"{kernel}, {stride}, {(0, 0) if pad else before}, {dilation}, {layer.groups}, {layer.bias}"
     return [*pad, f"nn.Conv2d({shape[-1]}, {layer.channels}, {arguments})"]
 
 
+def _torch_max_pool(layer: Any, shape: Shape) -> list[str] | None:
+    if len(shape) != 3 or layer.padding != "valid":
+        return None
+    return [f"nn.MaxPool2d({layer.size}, {layer.size if layer.stride is None else layer.stride})"]
+
+
+def _torch_batch_norm(layer: Any, shape: Shape) -> list[str] | None:
+    if len(shape) not in (1, 3):
+        return None
+    module = "nn.BatchNorm2d" if len(shape) == 3 else "nn.BatchNorm1d"
+    return [f"{module}({shape[-1]}, {layer.epsilon:g}, {1 - layer.momentum:g})"]
+
+
+_TORCH_BY_SHAPE: dict[str, Callable[[Any, Shape], list[str] | None]] = {
+    "Conv": _torch_convolution,
+    "Conv2d": _torch_convolution,
+    "MaxPool": _torch_max_pool,
+    "BatchNorm": _torch_batch_norm,
+    "GlobalAveragePool": lambda _, shape: ["nn.AdaptiveAvgPool2d(1)", "nn.Flatten()"] if len(shape) == 3 else None,
+    "Flatten": lambda _, shape: ["ChannelsLast()", "nn.Flatten()"] if len(shape) == 3 else None,
+    "Reshape": lambda layer, shape: [] if layer.shape == (*shape, 1) else None,  # x has the channel already
+}
+"""The modules by the kind of layer whose input has this shape; None if there are none."""
+
+
 def _torch_channels(trainer: Trainer) -> str:
-    """What puts the channels first; grey pictures get one if a layer gives them one."""
-    nodes, shape = trainer.plan.network.nodes, trainer.data.input_shape
+    """What puts channels first; grey pictures get one if the first layer adds it."""
+    shape = trainer.data.input_shape
     if len(shape) == 3:
         return ".movedim(-1, 1)"
-    return ".unsqueeze(1)" if len(shape) == 2 and isinstance(nodes[0].layer, Reshape) else ""
+    return ".unsqueeze(1)" if len(shape) == 2 and not _torch_modules(trainer)[0] else ""
 
 
 _CHANNELS_LAST = [
