@@ -120,12 +120,13 @@ template <class T> struct Conv : Windows<T> {
         const Range own = p.share(kernel(), 2);
         if (!own.count()) return;
         const long most = samples_at_a_time(), size = of_x.positions * x_ld;
+        const Range channels = places.count == 1 && groups == 1 ? own : Range{0, x.width};  // that are read
         T *const padded = p.scratch, *const with = aligned(padded + most * size);
         const T** const patches = reinterpret_cast<const T**>(aligned(with + most * y.rows * y.width));
         for (long sample = 0, here; sample < p.samples; sample += here) {
             here = p.samples - sample < most ? p.samples - sample : most;
             for (long s = 0; s < here; ++s) {
-                const T* input = this->padded_input(x.value, sample + s, padded + s * size);
+                const T* input = this->padded_input(x.value, sample + s, padded + s * size, channels);
                 for (long i = 0; i < y.rows; ++i) patches[s * y.rows + i] = input + starts[i];
                 this->derivatives(sample + s, with + s * y.rows * y.width);
             }
