@@ -76,8 +76,8 @@ def train(
     if data is None:
         raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
     from chainrule.data import load
-    from chainrule.engine.threads import most_threads
     from chainrule.runs import follow, for_loss
+    from chainrule.threads import most_threads
     from chainrule.training import plan_for, start
 
     most_threads(training.threads)
