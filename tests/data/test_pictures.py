@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from chainrule.cli import run
 from chainrule.data import find, find_samples
@@ -82,6 +82,8 @@ def photographs(folder):
             ("RGBA", ".png", {}), ("CMYK", ".jpg", {}), ("P", ".gif", {}),
         )[k // 2 % 6]  # fmt: skip
         image.convert(mode).save(place / f"{k}{suffix}", **settings)
+    (folder / "a" / "2024").mkdir()
+    (folder / "a" / "46.gif").rename(folder / "a" / "2024" / "46.gif")
     (folder / ".DS_Store").write_text("")
     (folder / "a" / "Thumbs.db").write_text("")
     return folder
@@ -93,6 +95,7 @@ def test_photographs_train_and_are_predicted_in_every_way(tmp_path, most, capsys
     arguments = ["--image-size", "12x9", "--epochs", "5", "--memory", str(most), "--network", "flatten, 8 relu"]
     assert run(["train", str(folder), *arguments, "-o", str(output)]) == 0
     trained = Run.open(output).trained
+    assert sum(Run.open(output).data["rows"].values()) == 48
     assert trained.evaluate(folder)["accuracy"] == 1  # also in Python they are resized
     grey = folder / "b" / "3 grey.png"
     assert trained.predict(grey).tolist() == ["b"]  # a grey one, though the others were in colour
@@ -109,10 +112,12 @@ def test_photographs_train_and_are_predicted_in_every_way(tmp_path, most, capsys
 
 def test_a_picture_is_turned_as_its_camera_was_held(tmp_path):
     pixels = np.arange(6 * 8, dtype=np.uint8).reshape(6, 8)
-    for value, upright in ((1, pixels), (3, pixels[::-1, ::-1]), (6, np.rot90(pixels, -1)), (8, np.rot90(pixels))):
+    for value in range(10):
         exif = Image.Exif()
         exif[0x0112] = value
         Image.fromarray(pixels).save(tmp_path / f"{value}.png", exif=exif)
+        with Image.open(tmp_path / f"{value}.png") as image:
+            upright = np.array(ImageOps.exif_transpose(image))
         np.testing.assert_array_equal(find_samples(tmp_path / f"{value}.png").features[0], upright)
 
 

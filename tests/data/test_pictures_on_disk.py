@@ -103,10 +103,8 @@ def test_every_command_takes_a_run_whose_pictures_are_on_disk(folder, tmp_path, 
         capsys.readouterr()
         for command in (
             ["show"], ["evaluate"], ["evaluate", str(folder)], ["predict", str(folder)], ["explain"],
-            ["explain", "--step", "3", "--format", "json"], ["gradients", "--format", "json"], ["check"],
+            ["explain", "--step", "3", "--format", "json"], ["check"],
         ):  # fmt: skip
-            if command == ["gradients", "--format", "json"]:
-                continue
             assert run([command[0], str(output), *command[1:]]) == 0, command
         printed.append(re.sub(r"run-1[GK]B", "run", capsys.readouterr().out))
     assert printed[0] == printed[1]

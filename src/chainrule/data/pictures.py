@@ -19,16 +19,16 @@ from chainrule.data.source import Source, fingerprint
 from chainrule.errors import DataError, setting
 from chainrule.threads import in_threads
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 COPIES = 3
-"""How often pictures are in memory: as they are read, as they are divided into sets and, unless they
-are bytes, as they are prepared.
+"""How often pictures are in memory: as they are read, as they are divided into sets and, unless
+they are bytes, as they are prepared.
 """
 
 
 def read_pictures(folder: Path, size: Shape | None = None, memory: int | str | None = None) -> Source:
-    """Images in subfolders named after their classes.
+    """Images in subfolders named after their classes, and in subfolders of these.
 
     A sample has the shape (height, width), or (height, width, 3) if any image is in colour. All
     must have the same size unless `size`, (height, width), is given, to which they are resized.
@@ -52,7 +52,7 @@ def read_unlabelled(path: Path, size: Shape | None = None) -> Source:
 
 
 def fingerprint_of_pixels(folder: Path, size: Shape | None = None) -> str:
-    """The fingerprint of a folder in runs of earlier versions, which decoded all pictures for it."""
+    """The fingerprint of a folder in runs of earlier versions, for which it is decoded."""
     names, _ = _of_classes(folder)
     x = _files(folder, names, _headers(folder, names, size), size)
     digest = hashlib.sha256(repr(names).encode() + repr((x.shape, x.dtype.str)).encode())
@@ -64,7 +64,7 @@ def fingerprint_of_pixels(folder: Path, size: Shape | None = None) -> str:
 def _of_classes(folder: Path) -> tuple[list[str], list[str]]:
     """The names of the pictures in subfolders, within the folder, and the classes."""
     classes = sorted(sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith("."))
-    files = [(file, sub.name) for sub in classes for file in _pictures(sub.iterdir())]
+    files = [(file, sub.name) for sub in classes for file in _pictures(_within(sub))]
     return [str(file.relative_to(folder)) for file, _ in files], [label for _, label in files]
 
 

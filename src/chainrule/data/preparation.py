@@ -66,8 +66,8 @@ class Preparation:
         left_out: a table's columns that nothing can be learned from, each with the reason
         features: the names of all columns in which samples were read, in their order; empty for
             arrays without names
-        image_size: (height, width) to which pictures in files are resized, which a run has among its
-            settings; None if they were not
+        image_size: (height, width) to which pictures in files are resized, which is among a run's
+            settings; None if they are not
         pipeline: what prepares a table instead of encoders, mean and deviation, in a run that was
             recorded before there were encoders
     """

@@ -60,7 +60,7 @@ MIN_PARALLEL_WORK = 12e6
 lose much when another program wants the core.
 """
 PREDICTION_BATCH, FEWEST = 256, 32
-"""Samples that are predicted at a time: the first, of large ones fewer, but not fewer than the second."""
+"""How many samples are predicted at a time, at most; and of large ones, at least."""
 COMPLETE, FAULT, NOT_FINITE = range(3)
 
 

@@ -188,7 +188,7 @@ class Trained(Shown):
 
     @property
     def image_size(self) -> Shape | None:
-        """(height, width) to which pictures in files are resized, as when the network was trained."""
+        """(height, width) to which pictures in files are resized, as they were in training."""
         return None if self.preparation is None else self.preparation.image_size
 
     def predict(self, x: Any, threads: int | None = None) -> Array:
