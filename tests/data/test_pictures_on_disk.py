@@ -226,6 +226,12 @@ def test_what_is_no_size_is_refused(wrong, folder):
         load(folder, memory=wrong)
 
 
+@pytest.mark.parametrize("what", ["digits", (np.ones((9, 8, 8)), np.arange(9) % 2)])
+def test_a_limit_that_would_be_ignored_is_refused(what):
+    with pytest.raises(SettingError, match=r"it is no folder of pictures, .*; leave memory out"):
+        load(what, memory="2GB")
+
+
 def test_sizes_are_written_in_several_ways():
     assert [most_memory(one) for one in ("1.5 gb", "20MB", "300 b", "7", 8)] == [1_500_000_000, 20_000_000, 300, 7, 8]
 

@@ -17,6 +17,7 @@ from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import check_prepared
 from chainrule.data.dataset import Dataset, prepare
 from chainrule.data.finding import Data, find, named
+from chainrule.data.memory import most_memory
 from chainrule.data.picture_files import PictureFiles
 from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.source import Source, check_types
@@ -93,7 +94,7 @@ def load(
         choice = f"leave {setting('order')} or {setting('task')} out"
         require(task in (None, "ordinal"), f"the classes have an order, but the task is {task}; {choice}")
         task = reading["task"] = "ordinal"
-    seed, by = generators.seed(seed), Split.named(split, shuffle)
+    seed, by, _ = generators.seed(seed), Split.named(split, shuffle), most_memory(memory)
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
         kept = {**reading, "drop": [column for column in drop if column not in (by.column, weighing)]}
         source = find(what, **kept, weight=weighing, memory=memory)
@@ -105,7 +106,7 @@ def load(
         source = replace(source, task=task or source.task or _likely(likely_task, source.target))
         if source.target is None:
             raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
-        _check_choices(source, target, drop, read, image_size)
+        _check_choices(source, target, drop, read, image_size, memory)
         source = _of_one_column(source)
         if source.is_table:
             check_types(source.name, source.features, read or {})
@@ -211,6 +212,7 @@ def _check_choices(
     drop: Sequence[str],
     read: Mapping[str, str] | None,
     size: Shape | None,
+    memory: int | str | None,
 ) -> None:
     """Raise SettingError for a choice of columns, or of a size, where there is none to make."""
     if not source.is_table:
@@ -224,6 +226,9 @@ def _check_choices(
     require(
         size is None or is_picture, f"{source.name}: it has no pictures to resize; leave {setting('image_size')} out"
     )
+    is_folder = is_picture and source.names is not None
+    problem = "it is no folder of pictures, which alone can stay on disk"
+    require(memory is None or is_folder, f"{source.name}: {problem}; leave {setting('memory')} out")
 
 
 def _likely(task: str | None, target: Array | None) -> str | None:

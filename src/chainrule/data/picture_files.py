@@ -203,7 +203,7 @@ def _readable(file: Path) -> Iterator[None]:
     except PermissionError as error:
         raise DataError(f"{file}: can't be read ({error.strerror}); check its permissions") from None
     except (Exception, RecursionError) as error:
-        raise DataError(f"{file}: not a readable image ({first_line(error)})") from None
+        raise DataError(f"{file}: not a readable image ({first_line(error)}); replace or remove it") from None
 
 
 def _upright_size(image: Image.Image) -> Shape:
