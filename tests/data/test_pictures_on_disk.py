@@ -172,6 +172,17 @@ def test_a_file_that_disappears_ends_training_and_nothing_is_lost(folder, tmp_pa
     assert_same(Run.open(tmp_path / "run").resume(load(folder, memory=1)), whole)
 
 
+def test_the_command_says_which_file_is_gone_and_that_the_run_can_be_resumed(folder, tmp_path, monkeypatch, capsys):
+    file = folder / "cat" / "000.png"
+    monkeypatch.setattr("chainrule.cli.train._Example.__call__", lambda *_: file.unlink(missing_ok=True))
+    arguments = ["--memory", "1KB", "--network", NETWORK, "--test", "0", "--validation", "0", "--epochs", "2"]
+    assert run(["train", str(folder), *arguments, "-o", str(tmp_path / "run")]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "training stopped; the run keeps the state before that step; --resume continues it" in shown
+    assert f"chainrule: {file}: it is missing; put it back" in shown
+    assert Run.open(tmp_path / "run").manifest["status"] == "interrupted"
+
+
 def test_a_file_that_changes_its_size_is_told(folder):
     data = load(folder, memory=1)
     file = folder / data.source.features.names[data.rows[0]]

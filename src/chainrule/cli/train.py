@@ -15,7 +15,7 @@ from chainrule.cli import display
 from chainrule.cli.logs import NONE, make_logs
 from chainrule.cli.options import AsJson, leave_out
 from chainrule.cli.settings import Reading, Recording, Searched, Training, with_settings
-from chainrule.errors import NonFiniteError, SettingError
+from chainrule.errors import DataError, NonFiniteError, SettingError
 from chainrule.summary import one_line
 
 if TYPE_CHECKING:
@@ -143,9 +143,10 @@ def _progress(json: bool) -> Iterator[list[Any]]:
     progress = ProgressBar(display.err)
     try:
         yield [] if json else [progress]
-    except NonFiniteError:
+    except (DataError, NonFiniteError) as error:
         progress.close()
-        display.err.print("training stopped; the run keeps the state before that step")
+        resumed = "; --resume continues it" if isinstance(error, DataError) else ""
+        display.err.print(f"training stopped; the run keeps the state before that step{resumed}")
         raise
     finally:
         progress.close()
