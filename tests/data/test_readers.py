@@ -364,7 +364,7 @@ def test_digits_in_a_column_of_text_stay_text_in_every_file(tmp_path):
     table.write_csv(path)
     table.with_columns(code=pl.lit("003")).write_csv(new)
     trained = train("4 tanh", load(path), epochs=1)
-    prepared = trained.preparation.apply(find_samples(new, texts=trained.texts))
+    prepared = trained.preparation.apply(find_samples(new, texts=trained.preparation.texts))
     assert (prepared[:, trained.preparation.names.index("code_003")] > 0).all()
     np.testing.assert_array_equal(trained.predict(new), trained.predict(prepared))
     trained.evaluate(new)

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from chainrule import Run, load, train
+from chainrule import open as open_run
 from chainrule.cli import run
-from chainrule.errors import DataError
+from chainrule.errors import DataError, SettingError
 
 
 def table(rows=80, **columns):
@@ -82,9 +83,9 @@ def test_a_run_keeps_its_weights(tmp_path, monkeypatch, capsys):
         return json.loads(capsys.readouterr().out)["metrics"]["loss"]
 
     trained = Run.open("whole").trained
-    plain = trained.evaluate(new.drop("w"))["loss"]
-    assert loss("bare.csv") == pytest.approx(plain)
-    assert loss("new.csv") == loss("renamed.csv", "--weight", "other") != pytest.approx(plain)
+    plain, weighed = trained.evaluate(new.drop("w"))["loss"], trained.evaluate(new)["loss"]
+    assert loss("bare.csv") == plain
+    assert loss("new.csv") == loss("renamed.csv", "--weight", "other") == weighed != pytest.approx(plain)
     assert loss() == pytest.approx(trained.evaluate(Run.open("whole").load_data().test)["loss"])
     assert run(["evaluate", "whole", "--weight", "w"]) == 2
     assert run(["evaluate", "whole", "new.csv", "--weight", "v"]) == 2
@@ -97,3 +98,32 @@ def test_weights_by_name_are_those_of_train():
     one = train(frame, weight="w", **settings)
     other = train(frame, weight=frame["w"].to_numpy(), drop="w", **settings)
     np.testing.assert_array_equal(one.parameters, other.parameters)
+
+
+def test_a_trained_network_weighs_what_it_is_evaluated_on_as_the_command_line_does(tmp_path):
+    frame, new = table(), table(rows=30, w=np.arange(30.0))
+    trained = train("4 tanh", frame, weight="w", epochs=3)
+    trained.save(tmp_path / "run")
+    unsettled = train("4 tanh", frame, weight="w", validation=frame.head(20), epochs=3)  # `load` can't repeat it
+    unsettled.save(tmp_path / "other")
+    for one, folder in ((trained, "run"), (unsettled, "other")):
+        opened = open_run(tmp_path / folder)
+        bare = new.drop("w")
+        plain, weighed = one.evaluate(bare), one.evaluate(new)
+        assert weighed != plain
+        assert opened.evaluate(new) == weighed
+        assert one.evaluate((new.drop("y"), new["y"])) == weighed
+        assert one.evaluate(bare, weight=np.arange(30.0)) == weighed
+        assert one.evaluate(new.rename({"w": "v"}), weight="v") == weighed
+        assert one.report(new).metrics == weighed
+        assert one.report(new).weight == sum(range(30))
+        assert one.report(bare).weight is None
+    with pytest.raises(SettingError, match="29 weights for 30 samples"):
+        trained.evaluate(new, weight=np.ones(29))
+    with pytest.raises(SettingError, match="have no columns, such as 'w'; pass the weights as an array"):
+        trained.evaluate(weight="w")
+    with pytest.raises(DataError, match=r"unknown column 'nope'.*for the weights"):
+        trained.evaluate(new, weight="nope")
+    assert trained.evaluate(weight=np.ones(trained.data.sizes["test"])) == pytest.approx(
+        trained.evaluate((trained.data.test.x, trained.data.test.y))
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from chainrule.cli import run as command
 from chainrule.data import load
-from chainrule.errors import DataError
+from chainrule.errors import DataError, RunError
 from chainrule.runs import Recorder, Run, train
 from chainrule.runs import folder as files
 
@@ -145,3 +145,15 @@ def test_a_target_that_would_be_read_as_another_task_today_keeps_its_own(tmp_pat
     run = Run.open(tmp_path / "run")
     assert run.load_data().task == "regression"
     assert run.resume(epochs=2).progress.epoch == 2
+
+
+def test_an_earlier_version_kept_the_column_of_weights_and_the_size_of_pictures_in_the_recipe_alone(tmp_path):
+    frame = pl.DataFrame({"x": np.arange(60.0), "w": np.arange(60.0) + 1, "y": ["a", "b"] * 30})
+    train("4 tanh", frame, weight="w", epochs=2).save(tmp_path / "run")
+    before, new = Run.open(tmp_path / "run").trained, frame.tail(20)
+    altered(tmp_path / "run", lambda about: (about.pop("weight"), about.pop("image_size")), "preparation")
+    assert Run.open(tmp_path / "run").trained.evaluate(new) == before.evaluate(new)
+    assert before.evaluate(new) != before.evaluate(new.drop("w"))
+    altered(tmp_path / "run", lambda about: about.update(weight="z"), "preparation")
+    with pytest.raises(RunError, match="'z' is not the 'w' of the recipe"):
+        Run.open(tmp_path / "run")

@@ -1,11 +1,13 @@
 """Training without `load`, and trained networks that are saved in a folder and opened again."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from PIL import Image
 
 import chainrule
 from chainrule import Recorder, Run, load, train
@@ -160,3 +162,25 @@ def test_a_threshold_is_saved_whether_it_was_trained_or_opened(tmp_path):
     opened.with_threshold(0.25).save(tmp_path / "second")
     assert Run.open(tmp_path / "second").trained.threshold == 0.25
     assert Run.open(tmp_path / "first").trained.threshold == trained.threshold
+
+
+def test_files_are_read_as_for_training_in_python_as_on_the_command_line(tmp_path, capsys):
+    random = np.random.default_rng(2)
+    for label, colour in (("dark", 60), ("light", 190)):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for k in range(15):
+            pixels = random.normal(colour, 10, (12, 16)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{k}.png")
+    x = random.normal(size=80)
+    codes = pl.DataFrame({"x": x, "code": np.where(x > 0, "1.50", "2.0")})
+    codes.write_csv(tmp_path / "codes.csv")
+    for name, settings in (("photos", {"image_size": (6, 8)}), ("codes.csv", {"read": {"code": "category"}})):
+        trained = train("4 tanh", tmp_path / name, epochs=2, **settings)
+        trained.save(tmp_path / "run")
+        opened = chainrule.open(tmp_path / "run")
+        assert (opened.predict(tmp_path / name) == trained.predict(tmp_path / name)).all()
+        measured = trained.evaluate(tmp_path / name)
+        assert opened.evaluate(tmp_path / name) == measured
+        assert command(["evaluate", str(tmp_path / "run"), str(tmp_path / name), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["metrics"] == measured
+        shutil.rmtree(tmp_path / "run")

@@ -63,6 +63,17 @@ def test_weighted_samples_count_by_their_weights():
     of_test = weight[held_out.rows - 1]
     expected = sk.confusion_matrix(held_out.targets, held_out.predictions, sample_weight=of_test)
     np.testing.assert_allclose(report.confusion, expected, rtol=1e-6)
+    assert report.weight == pytest.approx(of_test.sum()) == report.as_json()["weight"]
+    lines = str(report).splitlines()
+    assert lines[0].split(maxsplit=1) == ["samples", f"60, with weights that sum to {of_test.sum():.6g}"]
+    assert sum(line.endswith("  weight") for line in lines) == 2, "of each class, and of each bin"
+    assert lines[[line.startswith("true \\ predicted") for line in lines].index(True) - 1] == "sums of weights"
+    assert "  samples" not in str(report)
+    assert "60 samples, with weights that sum to" in report._repr_html_()
+    assert "Confusion matrix, sums of weights:" in report._repr_html_()
+    plain = train("4 tanh", load((x, y)), epochs=2).report()
+    assert "weight" not in str(plain) + "".join(plain.as_json())
+    assert "weights" not in plain._repr_html_()
 
 
 def test_a_report_on_quantities_has_their_metrics():
@@ -235,7 +246,7 @@ def test_a_notebook_shows_all_of_it(which, digits, films, tmp_path):
 def test_labels_of_users_are_no_markup_in_a_notebook():
     target = Target("classification", classes=(HOSTILE, "b"))
     classified = Classified(2, np.array([0, 1]), np.array([0, 0]), np.array([[0.6, 0.4]] * 2), np.ones(2))
-    check(report_on(target, classified, {"f1": 0.5}, None, False))
+    check(report_on(target, classified, {"f1": 0.5}, None, None))
 
 
 LABELS = st.one_of(st.text(max_size=60), st.integers(), st.booleans())
@@ -251,7 +262,7 @@ def test_any_report_fits_80_columns_and_is_json(labels, seed, has_probabilities,
     classified = Classified(width, truth, guess, probabilities, weight)
     target = Target("classification", classes=tuple(labels))
     threshold = 0.3 if width == 2 else None
-    report = report_on(target, classified, {"loss": 0.5, "f1": 0.25}, threshold, weighted)
+    report = report_on(target, classified, {"loss": 0.5, "f1": 0.25}, threshold, weight if weighted else None)
     lines = str(report).split("\n")
     assert all(columns(line) <= 80 and line.isprintable() for line in lines), str(report)
     assert len(lines) < 75
@@ -269,7 +280,7 @@ def test_of_many_classes_the_worst_and_what_is_confused_most_are_shown():
     guess[:7] = 1
     classes = tuple(f"kind {k}" for k in range(width))
     target = Target("classification", classes=classes)
-    text = str(report_on(target, Classified(width, truth, guess, None, np.ones(400)), {}, None, False))
+    text = str(report_on(target, Classified(width, truth, guess, None, np.ones(400)), {}, None, None))
     lines = text.splitlines()
     first = lines.index(next(line for line in lines if line.startswith("class "))) + 1
     assert lines[first].split()[:2] == ["kind", "0"]
@@ -303,7 +314,7 @@ def test_evaluate_prints_it(tmp_path, monkeypatch, capsys):
 
 def test_wide_labels_are_aligned():
     target = Target("classification", classes=("猫" * 20, "é"))
-    text = str(report_on(target, Classified(2, np.array([0, 1]), np.array([0, 0]), None, np.ones(2)), {}, None, False))
+    text = str(report_on(target, Classified(2, np.array([0, 1]), np.array([0, 0]), None, np.ones(2)), {}, None, None))
     of_classes = text.split("\n\n")[1].splitlines()
     assert of_classes[1].startswith("猫" * 10 + "...")
     assert {columns(line) for line in of_classes} == {columns(of_classes[0])}

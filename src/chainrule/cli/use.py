@@ -170,6 +170,7 @@ def evaluate(
     from dataclasses import replace
 
     from chainrule.runs import Run
+    from chainrule.runs.inputs import labelled
     from chainrule.runs.predictions import ends
 
     if interval is not None:
@@ -180,7 +181,7 @@ def evaluate(
     if data is None:
         require(weight is None, "--weight is a column of DATA: pass it; the run's test set has the run's own weights")
         trained = replace(trained, data=trained.data or opened.load_data())
-    samples = None if data is None else _with_targets(opened, data, weight)
+    samples = None if data is None else labelled(trained.preparation, trained.target, data, weight)
     report = trained.report(samples, names, threads)
     if interval is not None:
         report = replace(report, metrics=report.metrics | trained.interval_scores(samples, interval, threads))
@@ -188,23 +189,6 @@ def evaluate(
         display.print_json(report.as_json())
     else:
         display.out.print(str(report))
-
-
-def _with_targets(run: Run, data: str, weight: str | None) -> Any:
-    """What to evaluate a run on."""
-    from chainrule.data import find, prepare
-    from chainrule.data.weights import weighted_by
-
-    trained = run.trained
-    column = trained.target.in_table if trained.preparation and trained.preparation.kind == "table" else None
-    settings: Any = run.data["settings"] or {}
-    read = {**settings.get("read", {}), **trained.texts}
-    source = find(data, target=column, task=trained.target.task, image_size=trained.image_size, read=read)
-    own = settings.get("weight")
-    if weight is None and source.is_table and own in source.features.columns:
-        weight = own
-    source = source if weight is None else weighted_by(source, weight)
-    return source if trained.preparation is None else prepare(trained.preparation, source)
 
 
 def _decided(run: Run, threshold: str | None) -> Trained:

@@ -119,7 +119,8 @@ def load(
         is_new = preparation is None
         if preparation is None:
             preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target, ranks or None))
-            preparation = replace(preparation, image_size=image_size)
+            size = None if image_size is None else tuple(image_size)
+            preparation = replace(preparation, weight=weighing, image_size=size)
         # A table is faster to encode than to divide; pictures would take twice the memory.
         whole = prepare(preparation, source) if source.is_table else None
         training, held_out, tested = (

@@ -66,8 +66,8 @@ class Preparation:
         left_out: a table's columns that nothing can be learned from, each with the reason
         features: the names of all columns in which samples were read, in their order; empty for
             arrays without names
-        image_size: (height, width) to which pictures in files are resized, which is among a run's
-            settings; None if they are not
+        weight: the column that says how much each row counts, where samples have it; it is no input
+        image_size: (height, width) to which images were resized; None if they were not
         pipeline: what prepares a table instead of encoders, mean and deviation, in a run that was
             recorded before there were encoders
     """
@@ -81,6 +81,7 @@ class Preparation:
     encoders: tuple[Encoder, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     features: tuple[str, ...] = ()
+    weight: str | None = None
     image_size: Shape | None = None
     pipeline: Pipeline | None = None
 
@@ -88,6 +89,15 @@ class Preparation:
     def texts(self) -> dict[str, str]:
         """A table's columns of text and categories: in other files, too, they are not numbers."""
         return {column: "category" for column, kind in self.columns if kind in ("text", "category")}
+
+    @property
+    def reading(self) -> dict[str, str]:
+        """What to read columns as where the target is among them: its classes, if they are text,
+        are no numbers either.
+        """
+        labels = self.target.classes if self.kind == "table" and not self.target.columns else ()
+        is_text = len(labels) > 0 and all(isinstance(label, str) for label in labels)
+        return self.texts | ({self.target.name: "category"} if is_text else {})
 
     @property
     def uses(self) -> list[ColumnUse]:
@@ -215,7 +225,8 @@ class Preparation:
 
         if self.pipeline is not None:
             raise RunError("this preparation is of a run by an earlier version; train again to record it")
-        about = {name: getattr(self, name) for name in ("kind", "shape", "columns", "left_out", "features")}
+        kept = ("kind", "shape", "columns", "left_out", "features", "weight", "image_size")
+        about = {name: getattr(self, name) for name in kept}
         about |= {"target": self.target.as_json(), "encoders": [encoder.as_json() for encoder in self.encoders]}
         arrays = {f"{k}.{name}": array for k, e in enumerate(self.encoders) for name, array in e.arrays.items()}
         assert self.mean is not None
@@ -238,7 +249,11 @@ class Preparation:
         left_out = tuple((name, why) for name, why in about.get("left_out", ()))
         target = Target.from_json(about["target"])
         features = tuple(about.get("features", ()))
-        preparation = Preparation(about["kind"], shape, target, columns=columns, left_out=left_out, features=features)
+        size = about.get("image_size")
+        preparation = Preparation(
+            about["kind"], shape, target, columns=columns, left_out=left_out, features=features,
+            weight=about.get("weight"), image_size=None if size is None else tuple(size),
+        )  # fmt: skip
         if "preparation.skops" in contents:
             pipeline = Pipeline.from_bytes(contents["preparation.skops"], shape)
             return replace(preparation, pipeline=pipeline)._tried_out()

@@ -10,6 +10,7 @@ from chainrule.arrays import Array, Scaled, as_read, pack
 from chainrule.data import Preparation, Prepared, Samples, Source, Target, find, find_samples, prepare
 from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
+from chainrule.data.weights import checked_weight, weighted_by
 from chainrule.errors import DataError, require
 
 
@@ -21,25 +22,49 @@ def inputs(preparation: Preparation | None, x: Any) -> Array | Scaled:
         return x
     if preparation is None or isinstance(x, Prepared):
         return np.asarray(_numbers(x))
-    return as_read(preparation.apply(find_samples(x, preparation.image_size, list(preparation.texts))))
+    return as_read(preparation.apply(find_samples(x, preparation.image_size, preparation.texts)))
 
 
-def labelled(preparation: Preparation | None, target: Target, what: Any) -> Samples:
-    """Samples with their targets, in any form, as the network and its loss take them."""
+def labelled(preparation: Preparation | None, target: Target, what: Any, weight: Array | str | None = None) -> Samples:
+    """Samples with their targets, in any form, as the network and its loss take them.
+
+    Args:
+        preparation: the fitted preparation; None for arrays that are used as they are
+        target: what is predicted
+        what: the samples
+        weight: how much each counts, an array or the name of a column; by default their own
+            weights or, in a table, the column by which training samples were weighed, if it has it
+    """
+    if isinstance(weight, str):
+        return _labelled(preparation, target, what, weight)
+    samples, own = _labelled(preparation, target, what, None), checked_weight(weight)
+    if own is None:
+        return samples
+    count = len(as_read(samples.x))
+    require(len(own) == count, f"there are {len(own):,} weights for {count:,} samples; pass one for each")
+    return samples._replace(weight=own)
+
+
+def _labelled(preparation: Preparation | None, target: Target, what: Any, column: str | None) -> Samples:
+    """Samples with their targets, weighed by this column or, by default, as in training."""
+    is_pair = isinstance(what, tuple | list) and len(what) == 2
+    is_ready = is_pair and any(isinstance(array, Prepared | Scaled) for array in what)
+    if isinstance(what, Samples) or preparation is None or is_ready:
+        require(column is None, f"these samples have no columns, such as {column!r}; pass the weights as an array")
     if isinstance(what, Samples):
         return what
-    is_pair = isinstance(what, tuple | list) and len(what) == 2
-    if preparation is None or (is_pair and any(isinstance(array, Prepared | Scaled) for array in what)):
+    if preparation is None or is_ready:
         require(is_pair, "to evaluate a network that was trained on arrays, pass a pair of arrays (x, y)")
         x, y = what
         is_encoded = isinstance(y, Prepared) or (preparation is None and target.task == "regression")
         y = _numbers(y) if is_encoded else target.encode(np.asarray(y), "the targets")
         return Samples(inputs(preparation, x), y)
-    column = target.in_table if preparation.kind == "table" else None
-    return prepare(
-        preparation,
-        find(what, target=column, task=target.task, image_size=preparation.image_size, read=preparation.texts),
-    )
+    targets = target.in_table if preparation.kind == "table" else None
+    read = preparation.texts if is_pair else preparation.reading
+    source = find(what, target=targets, task=target.task, image_size=preparation.image_size, read=read)
+    if column is None and source.weight is None and source.is_table and preparation.weight in source.features.columns:
+        column = preparation.weight
+    return prepare(preparation, source if column is None else weighted_by(source, column))
 
 
 def _numbers(x: Any) -> Array:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from reprlib import repr as brief
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar
@@ -141,6 +141,8 @@ class PreparationRecipe(TypedDict):
     columns: list[tuple[str, Kind | Literal["truth"]]]  # of earlier versions
     left_out: NotRequired[list[tuple[str, str]]]
     features: NotRequired[list[str]]
+    weight: NotRequired[str | None]
+    image_size: NotRequired[tuple[Size, Size] | None]
     encoders: NotRequired[list[EncoderRecipe]]
     target: TargetRecipe
 
@@ -195,7 +197,7 @@ def load(folder: Path, own: Iterable[type] = ()) -> Loaded:
     if not isinstance(plan, Plan):
         raise RunError(f"{path}: it has no plan; it was altered")
     _built(path, lambda: _check_plan(plan, target, manifest))
-    preparation = _preparation(folder, manifest, plan, target)
+    preparation = _preparation(folder, manifest, plan, target, settings)
     progress = _progress(folder, manifest, plan, data)
     return Loaded(manifest, data, recipe["versions"], plan, target, preparation, progress)
 
@@ -321,8 +323,10 @@ def _check_threshold(plan: Plan, target: Target, manifest: Manifest) -> None:
         raise RunError(f"the threshold is {plan.threshold!r}, but {files.MANIFEST} says {chosen}")
 
 
-def _preparation(folder: Path, manifest: Manifest, plan: Plan, target: Target) -> Preparation | None:
-    """The fitted preparation; raises RunError unless it suits the network."""
+def _preparation(
+    folder: Path, manifest: Manifest, plan: Plan, target: Target, settings: Settings | None
+) -> Preparation | None:
+    """The fitted preparation; raises RunError unless it suits the network and the settings."""
     names = [name for name in manifest["files"] if name.startswith("preparation.")]
     if not names:
         return None
@@ -342,7 +346,15 @@ def _preparation(folder: Path, manifest: Manifest, plan: Plan, target: Target) -
     if len({*features}) != len(features) or not whole:
         raise _altered(path, "its features are not the columns of a sample")
     contents = {name: files.read_file(folder, manifest, name) for name in names}
-    return _built(path, lambda: Preparation.from_contents(contents))
+    preparation = _built(path, lambda: Preparation.from_contents(contents))
+    if settings is None:
+        return preparation
+    weight, size = settings.get("weight"), settings["image_size"]
+    for own, chosen in ((about.get("weight", weight), weight), (about.get("image_size", size), size)):
+        if own != chosen:
+            raise _altered(path, f"{brief(own)} is not the {brief(chosen)} of the recipe")
+    # Older versions kept these in the recipe alone.
+    return replace(preparation, weight=weight, image_size=None if size is None else tuple(size))
 
 
 def _progress(folder: Path, manifest: Manifest, plan: Plan, data: DataRecipe) -> Progress:

@@ -258,7 +258,9 @@ class Trained(Shown):
     def _meaning(self) -> Meaning:
         return Meaning(self.target, self.plan.loss, self.threshold)
 
-    def interval_scores(self, what: Any = None, share: float = 0.9, threads: int | None = None) -> dict[str, float]:
+    def interval_scores(
+        self, what: Any = None, share: float = 0.9, threads: int | None = None, weight: Array | str | None = None
+    ) -> dict[str, float]:
         """How good the predicted intervals of this share are: which share of the targets they hold
         ("coverage_0.9") and their mean width ("interval_width_0.9") in the target's own units, of
         classes in order in ranks.
@@ -267,6 +269,7 @@ class Trained(Shown):
             what: what to measure on, as in `evaluate`; by default the test set
             share: the probability with which an interval is to hold a target
             threads: with at most so many
+            weight: how much each sample counts, as in `evaluate`
 
         Raises SettingError for a network that predicts no such interval, as in `interval`.
 
@@ -277,7 +280,7 @@ class Trained(Shown):
             >>> scores["interval_width_0.5"] < trained.interval_scores(share=0.9)["interval_width_0.9"]
             True
         """
-        samples = self._samples(what)
+        samples = self._samples(what, weight)
         return self._meaning.interval_scores(self._outputs(as_read(samples.x), threads), samples, share)
 
     def quantiles_of(self, prediction: Array, levels: Sequence[float]) -> Array:
@@ -381,7 +384,11 @@ class Trained(Shown):
         return replace(self, plan=plan, threshold=chosen)
 
     def evaluate(
-        self, what: Any = None, metrics: Choice | Sequence[Choice] | None = None, threads: int | None = None
+        self,
+        what: Any = None,
+        metrics: Choice | Sequence[Choice] | None = None,
+        threads: int | None = None,
+        weight: Array | str | None = None,
     ) -> dict[str, float]:
         """The loss and the metrics: on the test set, on data in any form that `find` takes, or on
         samples of a Dataset.
@@ -400,8 +407,10 @@ class Trained(Shown):
             metrics: which to measure besides the loss; by default those of chainrule for the task
                 and the loss, and those that were measured during training
             threads: with at most so many
+            weight: how much each sample counts, as for `train`; by default the column that was the
+                weight in training, if the data has it
         """
-        return self._measured(self._samples(what), self._chosen(metrics), metrics is None, threads)
+        return self._measured(self._samples(what, weight), self._chosen(metrics), metrics is None, threads)
 
     def _chosen(self, metrics: Choice | Sequence[Choice] | None) -> tuple[Chosen, ...]:
         if metrics is None:
@@ -417,7 +426,11 @@ class Trained(Shown):
         )  # fmt: skip
 
     def report(
-        self, what: Any = None, metrics: Choice | Sequence[Choice] | None = None, threads: int | None = None
+        self,
+        what: Any = None,
+        metrics: Choice | Sequence[Choice] | None = None,
+        threads: int | None = None,
+        weight: Array | str | None = None,
     ) -> Report:
         """What `evaluate` measures and more. Of classes and labels: the scores of each, what is
         confused with what, and how well the probabilities are calibrated. Of several quantities:
@@ -432,22 +445,21 @@ class Trained(Shown):
             >>> report.confusion.shape, report.classes[0].label
             ((3, 3), 'setosa')
         """
-        samples, target, loss = self._samples(what), self.target, self.plan.loss
+        samples, target, loss = self._samples(what, weight), self.target, self.plan.loss
         chosen, is_default = self._chosen(metrics), metrics is None
         measured = self._measured(samples, chosen, is_default, threads)
         y, outputs = np.asarray(samples.y), self._outputs(as_read(samples.x), threads)
-        is_weighted = samples.weight is not None
         if target.task == "regression":
             of_each = dict.fromkeys((*measures.names(target.task), *chosen)) if is_default else chosen
             return report_on_quantities(target, loss, outputs, y, measured, (*of_each,), samples.weight, is_default)
         if target.task == "multilabel":
-            return report_on_labels(target, measures.label(loss, outputs, y, samples.weight), measured, is_weighted)
+            return report_on_labels(target, measures.label(loss, outputs, y, samples.weight), measured, samples.weight)
         classified = measures.classify(target.width, loss, outputs, y, samples.weight, self.threshold)
-        return report_on(target, classified, measured, self.threshold, is_weighted)
+        return report_on(target, classified, measured, self.threshold, samples.weight)
 
-    def _samples(self, what: Any) -> Samples:
+    def _samples(self, what: Any, weight: Array | str | None) -> Samples:
         if what is None:
             what = getattr(self.data, "test", None)
             if what is None:
                 raise DataError("there is no test set; pass the data to evaluate on")
-        return labelled(self.preparation, self.target, what)
+        return labelled(self.preparation, self.target, what, weight)

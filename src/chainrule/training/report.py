@@ -83,6 +83,7 @@ class Report(Shown):
         reliability: predicted probabilities compared with how often they came true: of two
             classes that of the second, of more the largest, of labels those of all labels; None
             for quantities, and for losses without probabilities
+        weight: the sum of the samples' weights; None if all count alike
     """
 
     target: Target
@@ -94,6 +95,7 @@ class Report(Shown):
     quantities: tuple[QuantityScores, ...] = ()
     confusion: Array | None = field(default=None, compare=False)
     reliability: Reliability | None = field(default=None, compare=False)
+    weight: float | None = None
 
     @property
     def averages(self) -> dict[str, str]:
@@ -107,6 +109,7 @@ class Report(Shown):
     def as_json(self) -> dict[str, Any]:
         """The report as values that JSON can represent, except for NaN and infinity."""
         fields: dict[str, Any] = {"samples": self.samples, "metrics": self.metrics}
+        fields |= {} if self.weight is None else {"weight": self.weight}
         fields |= {"averages": self.averages} if self.averages else {}
         if self.quantities:
             fields["targets"] = [one.as_json() for one in self.quantities]
@@ -139,27 +142,31 @@ class Report(Shown):
 
 
 def report_on(
-    target: Target, classified: Classified, metrics: dict[str, float], threshold: float | None, weighted: bool
+    target: Target, classified: Classified, metrics: dict[str, float], threshold: float | None, weight: Array | None
 ) -> Report:
     """The report on these predictions of classes, of which the metrics were measured.
 
     Samples are counted, unless they are weighted.
     """
-    confusion = _counted(classified.confusion, weighted)
+    confusion = _counted(classified.confusion, weight)
     columns = [classified.per_class(name) for name in ("precision", "recall", "f1")]
     areas = [classified.areas(k) for k in range(classified.width)]
     of_classes = _of_each(target.classes, columns, areas, confusion.sum(axis=1))
-    samples, reliability = len(classified.truth), classified.reliability()
-    return Report(target, samples, metrics, threshold, classes=of_classes, confusion=confusion, reliability=reliability)
+    return Report(
+        target, len(classified.truth), metrics, threshold, classes=of_classes, confusion=confusion,
+        reliability=classified.reliability(), weight=_total(weight),
+    )  # fmt: skip
 
 
-def report_on_labels(target: Target, labelled: Labelled, metrics: dict[str, float], weighted: bool) -> Report:
+def report_on_labels(target: Target, labelled: Labelled, metrics: dict[str, float], weight: Array | None) -> Report:
     """The same of several labels."""
-    confusion = _counted(labelled.confusion, weighted)
+    confusion = _counted(labelled.confusion, weight)
     columns = [labelled.per_label(name) for name in ("precision", "recall", "f1")]
     of_labels = _of_each(target.columns, columns, labelled.areas, confusion[:, 1].sum(axis=1))
-    samples, reliability = len(labelled.truth), labelled.reliability()
-    return Report(target, samples, metrics, labels=of_labels, confusion=confusion, reliability=reliability)
+    return Report(
+        target, len(labelled.truth), metrics, labels=of_labels, confusion=confusion,
+        reliability=labelled.reliability(), weight=_total(weight),
+    )  # fmt: skip
 
 
 def report_on_quantities(
@@ -176,7 +183,7 @@ def report_on_quantities(
     functions, which may need all quantities at once; and the loss's own, if wanted.
     """
     if target.width == 1:
-        return Report(target, len(prediction), metrics)
+        return Report(target, len(prediction), metrics, weight=_total(weight))
     names, found = [metric for metric in chosen if isinstance(metric, str)], []
     # Where a loss takes several outputs for a quantity, the first of each quantity come first.
     outputs, y = prediction.reshape(len(prediction), -1, target.width), np.asarray(y).reshape(len(prediction), -1)
@@ -185,11 +192,15 @@ def report_on_quantities(
         measured = measures.measure(names, own, loss, of_own, truth, weight)
         measured |= loss.scores(of_own, truth, np.array(own.deviation), weight) if with_scores else {}
         found.append(QuantityScores(name, measured))
-    return Report(target, len(prediction), metrics, quantities=tuple(found))
+    return Report(target, len(prediction), metrics, quantities=tuple(found), weight=_total(weight))
 
 
-def _counted(confusion: Array, weighted: bool) -> Array:
-    return confusion if weighted else confusion.round().astype(np.int64)
+def _counted(confusion: Array, weight: Array | None) -> Array:
+    return confusion.round().astype(np.int64) if weight is None else confusion
+
+
+def _total(weight: Array | None) -> float | None:
+    return None if weight is None else float(weight.sum())
 
 
 def _of_each(

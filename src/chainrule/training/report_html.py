@@ -26,18 +26,23 @@ SIDE, LEFT, BOTTOM = 200, 38, 34
 def html(report: Report) -> str:
     """A self-contained fragment of a page."""
     facts = "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in words.facts(report).items())
-    parts = [f"<p><b>Report</b> on {report.samples:,} samples</p>", f'<div class="row"><dl>{facts}</dl></div>']
+    parts = [f"<p><b>Report</b> on {_about(report)}</p>", f'<div class="row"><dl>{facts}</dl></div>']
     if report.quantities:
         parts.append(_of_quantities(report))
     if report.classes:
-        parts.append(_of_classes("class", report.classes))
+        parts.append(_of_classes("class", report.classes, words.counted(report)))
     if report.labels:
-        parts.append(_of_classes("label", report.labels))
+        parts.append(_of_classes("label", report.labels, words.counted(report)))
     if report.confusion is not None:
         parts.append((_confusion_of_labels if report.labels else _confusion)(report, report.confusion))
     if report.reliability is not None:
         parts.append(_reliability(report, report.reliability))
     return fragment("".join(parts))
+
+
+def _about(report: Report) -> str:
+    number, comma, weights = words.samples(report).partition(", ")
+    return f"{number} samples{comma}{weights}"
 
 
 def _of_quantities(report: Report) -> str:
@@ -46,7 +51,7 @@ def _of_quantities(report: Report) -> str:
     return _table("Each target in its own unit", ["target", *map(words.label, metrics)], rows)
 
 
-def _of_classes(what: str, scores: Sequence[ClassScores]) -> str:
+def _of_classes(what: str, scores: Sequence[ClassScores], count: str) -> str:
     shown, left_out = words.worst(scores)
     rows = [
         [one.label, *map(words.share, (one.precision, one.recall, one.f1, one.average_precision)),
@@ -54,14 +59,14 @@ def _of_classes(what: str, scores: Sequence[ClassScores]) -> str:
         for one in shown
     ]  # fmt: skip
     caption = f"Each {what}" + (f"; {left_out} more have a higher F1" if left_out else "")
-    return _table(caption, [what, "precision", "recall", "F1", "average precision", "samples"], rows)
+    return _table(caption, [what, "precision", "recall", "F1", "average precision", count], rows)
 
 
 def _confusion(report: Report, confusion: Array) -> str:
     """The matrix, shaded by the share of each true class; of many classes a list."""
     labels = [words.shortened(one.label, words.LONGEST) for one in report.classes]
     if len(labels) > MOST_CONFUSED:
-        head, *rows = words.most_confused(labels, confusion) or [[]]
+        head, *rows = words.most_confused(labels, confusion, words.counted(report)) or [[]]
         return _table("Most often confused", head, rows) if rows else ""
     sums = confusion.sum(axis=1).tolist()
     body = []
@@ -73,7 +78,7 @@ def _confusion(report: Report, confusion: Array) -> str:
         ]
         body.append(f'<tr><th scope="row">{_text(labels[k])}</th>{"".join(cells)}</tr>')
     names = "".join(f'<th scope="col" class="r">{_text(label)}</th>' for label in labels)
-    caption = _caption("Confusion matrix: a row for each true class, a column for each predicted one")
+    caption = _caption(f"Confusion matrix{_of(report)}: a row for each true class, a column for each predicted one")
     corner = '<th scope="col">true \\ predicted</th>'
     return (
         f'<div style="overflow-x:auto"><table>{caption}<thead><tr>{corner}{names}</tr></thead>'
@@ -85,12 +90,18 @@ def _confusion_of_labels(report: Report, confusion: Array) -> str:
     cells = {one.label: counts for one, counts in zip(report.labels, confusion.tolist(), strict=True)}
     rows = [[one.label, *words.decisions(cells[one.label])] for one in words.worst(report.labels)[0]]
     heads = [head.replace("pos.", "positive").replace("neg.", "negative") for head in words.DECISIONS]
-    return _table("Decisions about each label", ["label", *heads], rows)
+    return _table(f"Decisions about each label{_of(report)}", ["label", *heads], rows)
+
+
+def _of(report: Report) -> str:
+    """What the numbers of a matrix are, unless they count samples."""
+    return "" if report.weight is None else ", sums of weights"
 
 
 def _reliability(report: Report, reliability: Reliability) -> str:
     before, after = (_text(" ".join(lines)) for lines in (words.explained(report), words.error(reliability)))
-    table = _table("The same as numbers", words.BINS_HEAD, words.bins(reliability))
+    head, *rows = words.bins(reliability, words.counted(report))
+    table = _table("The same as numbers", head, rows)
     diagram = f'<div class="row">{_diagram(reliability)}{table}</div>'
     return f"<p>{before}</p>{diagram}<p>{after}</p>"
 

@@ -64,17 +64,27 @@ def facts(report: Report) -> dict[str, str]:
     return found | {label(name, report.target): number(name, value) for name, value in report.metrics.items()}
 
 
+def samples(report: Report) -> str:
+    """The number of samples, with the sum of their weights if they have some."""
+    return f"{report.samples:,}" + ("" if report.weight is None else f", with weights that sum to {report.weight:,.6g}")
+
+
+def counted(report: Report) -> str:
+    """What the numbers of a class, a confusion or a bin are: samples, or sums of weights."""
+    return "samples" if report.weight is None else "weight"
+
+
 def text(report: Report) -> str:
     """The report on a page: its metrics; the scores of each class, label or quantity; what was
     confused with what; and how reliable the probabilities are.
     """
-    parts = [_table([["samples", f"{report.samples:,}"], *map(list, facts(report).items())], "ll")]
+    parts = [_table([["samples", samples(report)], *map(list, facts(report).items())], "ll")]
     if report.quantities:
         parts.append(_of_quantities(report))
     if report.classes:
-        parts.append(_of_classes("class", report.classes))
+        parts.append(_of_classes("class", report.classes, counted(report)))
     if report.labels:
-        parts.append(_of_classes("label", report.labels))
+        parts.append(_of_classes("label", report.labels, counted(report)))
     if report.confusion is not None:
         parts.append((_confusion_of_labels if report.labels else _confusion)(report, report.confusion))
     if report.reliability is not None:
@@ -107,8 +117,8 @@ def _quantity_table(names: Sequence[str], shown: Sequence[QuantityScores], metri
     return _table([heading, *([name, *row] for name, row in zip(names, values, strict=True))])
 
 
-def _of_classes(what: str, scores: Sequence[ClassScores]) -> list[str]:
-    heading = [what, "precision", "recall", "F1", "avg. precision", "samples"]
+def _of_classes(what: str, scores: Sequence[ClassScores], count: str) -> list[str]:
+    heading = [what, "precision", "recall", "F1", "avg. precision", count]
     shown, left_out = worst(scores)
     rows = [
         [shortened(c.label, LONGEST), *(share(v) for v in (c.precision, c.recall, c.f1, c.average_precision)),
@@ -127,10 +137,15 @@ def worst(scores: Sequence[ClassScores]) -> tuple[list[ClassScores], int]:
 
 
 def _confusion_of_labels(report: Report, confusion: Array) -> list[str]:
-    """For each label the number of decisions of each kind."""
+    """For each label the number of decisions of each kind, or the sums of their weights."""
     cells = {one.label: counts for one, counts in zip(report.labels, confusion.tolist(), strict=True)}
     rows = [[shortened(one.label, LONGEST), *decisions(cells[one.label])] for one in worst(report.labels)[0]]
-    return _table([["label", *DECISIONS], *rows])
+    return [*_of_weights(report), *_table([["label", *DECISIONS], *rows])]
+
+
+def _of_weights(report: Report) -> list[str]:
+    """A line that says what the numbers of the table below it are, unless they count samples."""
+    return [] if report.weight is None else ["sums of weights"]
 
 
 DECISIONS = ("true pos.", "false pos.", "false neg.", "true neg.")
@@ -153,21 +168,21 @@ def _confusion(report: Report, confusion: Array) -> list[str]:
             [["true \\ predicted", *above], *([name, *row] for name, row in zip(labels, cells, strict=True))]
         )
         if len(lines) <= MOST_CLASSES + 1 and max(map(columns, lines)) <= WIDTH and len(set(above)) == len(above):
-            return lines
-    rows = most_confused(labels, confusion)
+            return [*_of_weights(report), *lines]
+    rows = most_confused(labels, confusion, counted(report))
     if not rows:
         return []
     several = int((confusion * (1 - np.eye(len(labels))) > 0).sum()) > len(rows) - 1
     return ["most often confused" if several else "confused", *_table(rows, "llr")]
 
 
-def most_confused(labels: Sequence[str], confusion: Array) -> list[list[str]]:
+def most_confused(labels: Sequence[str], confusion: Array, count: str) -> list[list[str]]:
     """What is confused most often, below a head; empty if nothing is confused."""
     wrong = confusion * (1 - np.eye(len(labels)))
     most = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
     places = [(int(place) // len(labels), int(place) % len(labels)) for place in most]
     rows = [[labels[k], labels[j], f"{confusion[k, j]:,.6g}"] for k, j in places if wrong[k, j] > 0]
-    return [["true class", "predicted", "samples"], *rows] if rows else []
+    return [["true class", "predicted", count], *rows] if rows else []
 
 
 def explained(report: Report) -> tuple[str, str]:
@@ -188,23 +203,22 @@ def error(reliability: Reliability) -> tuple[str, str]:
     )
 
 
-BINS_HEAD = ("probability", "mean", "came true", "difference", "samples")
-
-
-def bins(reliability: Reliability) -> list[list[str]]:
-    """For each bin with samples: its range, the mean prediction, the share that came true, the
-    difference, and the number of samples.
+def bins(reliability: Reliability, count: str) -> list[list[str]]:
+    """A head and, for each bin with samples: its range, the mean prediction, the share that came
+    true, the difference, and the number of samples, or the sum of their weights.
     """
-    return [
+    head = ["probability", "mean", "came true", "difference", count]
+    rows = [
         [f"{k / BINS:.1f} to {(k + 1) / BINS:.1f}", f"{confidence:.3f}", f"{frequency:.3f}",
          f"{frequency - confidence:+.3f}", f"{weight:,.6g}"]
         for k, (weight, confidence, frequency) in enumerate(zip(*reliability, strict=True))
         if weight > 0
     ]  # fmt: skip
+    return [head, *rows]
 
 
 def _reliability(report: Report, reliability: Reliability) -> list[str]:
-    return [*explained(report), *_table([BINS_HEAD, *bins(reliability)]), *error(reliability)]
+    return [*explained(report), *_table(bins(reliability, counted(report))), *error(reliability)]
 
 
 def share(value: float) -> str:
