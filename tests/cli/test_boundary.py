@@ -138,6 +138,16 @@ def test_without_a_command_there_is_help(capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "command"),
+    [(["train", "iris", "--epoch", "3"], "train "), (["predict"], "predict "), (["play", "--port", "x"], "play "),
+     (["trian"], ""), (["--nonsense"], "")],
+)  # fmt: skip
+def test_a_usage_error_names_the_help_of_its_command(arguments, command, capsys):
+    assert run(arguments) == 2
+    assert capsys.readouterr().err.endswith(f"; see 'chainrule {command}--help'\n")
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["train", "iris", "--network", str(10**18)], "weights; at most 1,099,511,627,776 are possible"),

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chainrule import Classifier
+from chainrule.cli import run
 from chainrule.data import load
-from chainrule.errors import RunError
+from chainrule.errors import RunError, SettingError
 from chainrule.runs import Recorder, Run, follow, train
 from chainrule.training import Ended, EpochEnded, Metric, Started, Stepped, start
 from chainrule.training.stopping import followed
@@ -176,3 +178,43 @@ def test_a_run_with_a_function_as_metric_opens_without_it_and_resumes_with_it(tm
 
 def cost_of(trained):
     return 1 - trained.evaluate(MOONS.test)["accuracy"]
+
+
+def test_a_run_that_stopped_early_goes_on_with_more_patience_or_says_why_not(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    plan = {"epochs": 60, **QUICK}
+    train("4 tanh", MOONS, callbacks=[Recorder("run")], patience=1, **plan)
+    before = Run.open("run")
+    stopped, waited = before.trained.progress.epoch, before.trained.progress.waited
+    assert (before.trained.reason, waited) == ("early", 1)
+    for settings in ({}, {"epochs": 90}, {"patience": 1}):
+        with pytest.raises(RunError, match=r"stopped early: the validation loss had not improved for 1 epoch;.*pat"):
+            before.resume(MOONS, **settings)
+    assert run(["train", "--resume", "run", "--epochs", "90"]) == 2
+    assert "it stopped early: the validation loss had not improved for 1 epoch; to go on, be more patient " \
+        "(--patience 2)" in capsys.readouterr().err  # fmt: skip
+    assert Run.open("run").manifest == before.manifest
+    assert run(["train", "--resume", "run", "--patience", "0"]) == 2
+    for patience, words in ((3, ["--patience", "3"]), (None, ["--patience", "none"])):
+        assert run(["train", "--resume", "run", *words]) == 0
+        whole, resumed = train("4 tanh", MOONS, patience=patience, **plan), Run.open("run")
+        assert resumed.trained.progress.epoch > stopped
+        assert resumed.trained.history == whole.history
+        np.testing.assert_array_equal(resumed.trained.parameters, whole.parameters)
+        step = resumed.manifest["steps"] - 1
+        assert resumed.at(step, MOONS).before.step == step
+        stopped = resumed.trained.progress.epoch
+
+
+def test_patience_without_validation_rows_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rule = r"early stopping watches the validation set, of which there is none; set rows aside \(validation=0.1\), or "
+    with pytest.raises(SettingError, match=rule + "leave patience out"):
+        train("4 tanh", "moons", validation=0, patience=5)
+    assert run(["train", "moons", "--validation", "0", "--patience", "5"]) == 2
+    assert "set rows aside (--validation 0.1), or leave --patience out" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    for patience in (None, "auto"):
+        assert train("4 tanh", "moons", validation=0, patience=patience, epochs=1).plan.patience is None
+    samples = MOONS.source.features, MOONS.source.target
+    Classifier(patience=5, epochs=1).partial_fit(*samples, classes=[0, 1])  # one pass does not stop early

@@ -114,7 +114,9 @@ def _run(arguments: list[str]) -> int:
         if not hasattr(error, "format_message"):
             raise
         message = " ".join(error.format_message().split())
-        return _report(f"{message[:1].lower()}{message[1:].rstrip('.')}; see 'chainrule COMMAND --help'")
+        context = getattr(error, "ctx", None)
+        command = f"{context.info_name} " if context is not None and context.parent is not None else ""
+        return _report(f"{message[:1].lower()}{message[1:].rstrip('.')}; see 'chainrule {command}--help'")
 
 
 def _about(error: OSError) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from chainrule.cli import display
 from chainrule.cli.logs import NONE, make_logs
-from chainrule.cli.options import AsJson, leave_out
+from chainrule.cli.options import AsJson, leave_out, patience
 from chainrule.cli.settings import Reading, Recording, Searched, Training, with_settings
 from chainrule.errors import DataError, NonFiniteError, SettingError
 from chainrule.summary import one_line
@@ -69,9 +69,9 @@ def train(
         leave_out(
             context,
             "--resume continues the run with its own data and settings",
-            *("resume", "epochs", "threads", "json", "log"),
+            *("resume", "epochs", "patience", "threads", "json", "log"),
         )
-        _resume(resume, training.epochs, training.threads, json, recording.log)
+        _resume(resume, training, json, recording.log)
         return
     if data is None:
         raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
@@ -97,7 +97,7 @@ def train(
     _conclude(trained, dataset, recorder.folder, example, json)
 
 
-def _resume(folder: Path, epochs: int | None, threads: int | None, json: bool, log: list[str] | None) -> None:
+def _resume(folder: Path, settings: Training, json: bool, log: list[str] | None) -> None:
     from chainrule.runs import Run
     from chainrule.training import Started
 
@@ -110,7 +110,10 @@ def _resume(folder: Path, epochs: int | None, threads: int | None, json: bool, l
 
     with _progress(json) as listeners:
         listeners = [introduce, *make_logs(log, folder), example, *listeners]
-        trained = run.resume(dataset, epochs, listeners, threads, progress=False, logs=log != NONE)
+        trained = run.resume(
+            dataset, settings.epochs, listeners, settings.threads, progress=False, logs=log != NONE,
+            patience=patience(settings.patience),
+        )  # fmt: skip
     _conclude(trained, dataset, folder, example, json)
 
 

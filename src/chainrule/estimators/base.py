@@ -253,7 +253,7 @@ class Estimator(BaseEstimator):
         settings: dict[str, Any] = {
             "loss": self.loss, "optimizer": self.optimizer, "epochs": self.epochs, "seed": seed,
             "batch_size": None if self.batch_size is None else min(self.batch_size, rows), "dtype": dtype,
-            "penalties": self.penalties, "patience": self.patience, "monitor": self.monitor,
+            "penalties": self.penalties, "patience": self.patience if is_chosen else None, "monitor": self.monitor,
             "min_delta": self.min_delta, "augment": self.augment, "metrics": self.metrics, "engine": self.engine,
             **self._own(),
         }  # fmt: skip

@@ -24,9 +24,10 @@ from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, data_recipe, record_threshold
 from chainrule.runs.trained import Trained
 from chainrule.summary import Shown, Summary
-from chainrule.training import Listener, Timeline
+from chainrule.training import Listener, Timeline, history
 from chainrule.training.loop import final_weights
 from chainrule.training.metrics import Choice, Metric, unknown_functions, with_functions
+from chainrule.training.plan import AUTO, with_patience
 from chainrule.training.progress_bar import with_progress
 
 Own: TypeAlias = type | Callable[..., Any] | Metric
@@ -244,6 +245,7 @@ class Run(Shown):
         threads: int | None = None,
         progress: bool | None = None,
         logs: bool = True,
+        patience: int | str | None = AUTO,
     ) -> Trained:
         """Continue the run in its folder, bit for bit as if it had never stopped, and its logs.
 
@@ -256,10 +258,12 @@ class Run(Shown):
             progress: whether to show a bar; by default in a notebook alone
             logs: whether to continue the run's logs for TensorBoard and MLflow; one among the
                 callbacks takes the place of that of its kind
+            patience: after how many epochs without an improvement to stop early; None for never;
+                by default as planned
 
-        Raises DataError for other data, and RunError if a log is gone, if another process is
-        writing to the run, or has resumed it since it was opened, or if it was opened without a
-        function that is its metric.
+        Raises DataError for other data, and RunError if the run stopped early and would again, if a
+        log is gone, if another process is writing to the run, or has resumed it since it was opened,
+        or if it was opened without a function that is its metric.
         """
         check_callbacks(callbacks)
         plan = self.trained.plan
@@ -276,6 +280,8 @@ class Run(Shown):
             sweep_left(self.folder, self.manifest["files"])  # of a process killed just after its last epoch
             raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more ({setting('epochs')})")
         data = self.own_data(data)
+        plan = plan if patience == AUTO else with_patience(plan, patience, data)
+        self._check_not_stopped(plan.patience)
         known = self.manifest.get("logs", []) if logs else []
         callbacks = [*callbacks, *logged.continued(known, self.folder, callbacks)]
         recorder = Recorder(self.folder, resume=True)
@@ -287,6 +293,15 @@ class Run(Shown):
             return replace(trained, folder=self.folder)
         finally:
             recorder.close()
+
+    def _check_not_stopped(self, patience: int | None) -> None:
+        """Raise RunError if the run stopped early and, with this patience, would not go on."""
+        waited, plan = self.trained.progress.waited, self.trained.plan
+        if self.manifest["status"] != "early" or patience is None or waited < patience:
+            return
+        watched = history.label(f"validation_{plan.monitor}", self.trained.target)
+        why = f"it stopped early: the {watched} had not improved for {waited} epoch{'s' * (waited > 1)}"
+        raise RunError(f"{self.folder}: {why}; to go on, be more patient ({setting('patience', 2 * waited)})")
 
     def keep_threshold(self, threshold: Choice | float | None, data: Data | Dataset | None = None) -> Run:
         """Decide between two classes by another threshold from now on, and return the run with it.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from reprlib import repr as brief
 from typing import Any
 
@@ -246,12 +246,21 @@ def check_augmentation(one: Augmentation, shape: Shape, loss: Loss) -> None:
     require(not one.mixes_targets or loss.takes_mixed, f"{rule}; choose cross-entropy, or leave it out")
 
 
+def with_patience(plan: Plan, patience: int | str | None, data: Dataset) -> Plan:
+    """The plan with another patience; raises SettingError if there is nothing to watch."""
+    return replace(plan, patience=_patience(patience, False, data))
+
+
 def _patience(patience: int | str | None, is_asked_for: bool, data: Dataset) -> int | None:
     """After how many epochs without an improvement training stops."""
-    if patience == AUTO or data.validation is None:
+    if patience == AUTO:
         patience = defaults.PATIENCE if is_asked_for else defaults.patience(data)
+    if patience is None:
+        return None
     rule = f"it must be a number of epochs, at least 1; {_never()}"
-    return None if patience is None else at_least(f"the patience is {patience!r}; {rule}", patience, 1)
+    patience = at_least(f"the patience is {patience!r}; {rule}", patience, 1)
+    _require_validation(data, "early stopping watches", f", or leave {setting('patience')} out")
+    return patience
 
 
 def _never() -> str:
@@ -289,8 +298,8 @@ def _watched(
     return (measured, "loss") if monitor == "loss" else _with(measured, monitor, data)
 
 
-def _require_validation(data: Dataset, why: str) -> None:
-    remedy = f"set rows aside ({setting('validation', 0.1)})"
+def _require_validation(data: Dataset, why: str, otherwise: str = "") -> None:
+    remedy = f"set rows aside ({setting('validation', 0.1)}){otherwise}"
     require(data.validation is not None, f"{why} the validation set, of which there is none; {remedy}")
 
 
