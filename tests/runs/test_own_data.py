@@ -33,11 +33,14 @@ def recorded(folder, data):
 def test_other_data_is_rejected_and_its_own_is_accepted(use, tmp_path):
     run = recorded(tmp_path / "run", load((X, Y)))
     before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
-    for other in (load((X + 1, Y)), load((X, 1 - Y)), load((X[:-1], Y[:-1])), load("iris")):
-        with pytest.raises(
-            DataError, match=r"it is not the data that the run .* was trained on: .* differs in the finger"
-        ):
-            USES[use](run, other)
+    others = {
+        "its values differ": (X + 1, Y),
+        "its target has other": (X, 1 - Y),
+        "it has 59 rows, not": (X[1:], Y[1:]),
+    }
+    for difference, other in (others | {"it has 150 rows, not 60": "iris"}).items():
+        with pytest.raises(DataError, match=f"it is not the data that the run .* was trained on: {difference}"):
+            USES[use](run, load(other))
     assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
     assert USES[use](run, load((X.copy(), Y.copy()))) is not None
 
@@ -95,7 +98,7 @@ def test_frames_and_arrays_are_split_and_prepared_as_when_the_run_was_trained(fo
 def test_unprepared_arrays_are_taken_as_they_are(tmp_path):
     run = recorded(tmp_path / "run", from_arrays(X, Y))
     assert run.at(1, (X, Y)).before.step == 1
-    with pytest.raises(DataError, match="differs in the fingerprint"):
+    with pytest.raises(DataError, match="trained on: its values differ"):
         run.at(1, (X, 1 - Y))
 
 
@@ -121,3 +124,54 @@ def test_other_sample_weights_are_rejected(tmp_path):
     for other in (None, weight[::-1]):
         with pytest.raises(DataError, match="differs in the samples' weights"):
             run.at(1, from_arrays(X, Y, weight=other))
+
+
+OTHERS = {
+    "it has 61 rows, not 60": lambda t: pl.concat([t, t.head(1)]),
+    "it has 59 rows, not 60": lambda t: t.head(59),
+    "it has the column 'more', too": lambda t: t.with_columns(more=pl.lit(1)).select("more", *t.columns),
+    "its columns are in another order": lambda t: t.select("b", "a", "word", "whole", "c"),
+    "its column 'whole' is Float64, not Int64": lambda t: t.with_columns(pl.col("whole").cast(float)),
+    "its column 'whole' has other values": lambda t: t.with_columns(pl.col("whole") + 1),
+    "its column 'word' has other values": lambda t: t.with_columns(word=t["word"].reverse()),
+    "its column 'a' has other values": lambda t: t.with_columns(a=t["a"].shuffle(1), b=t["b"] + 1),
+    "its target is float64, not int64": lambda t: t.with_columns(pl.col("c").cast(float)),
+    "its target has other values": lambda t: t.with_columns(c=1 - pl.col("c")),
+}
+"""How other data differs, and the data, from the run's."""
+
+
+@pytest.mark.parametrize("difference", OTHERS)
+def test_what_differs_in_other_data_is_named(difference, tmp_path):
+    table = FRAME.with_columns(whole=pl.Series(np.arange(60) // 7)).select("a", "b", "word", "whole", "c")
+    train("4 tanh", table, epochs=2, callbacks=[Recorder(tmp_path / "run")], task="classification")
+    other = OTHERS[difference](table)
+    for form in (other, pd.DataFrame(other.to_dict(as_series=False))):
+        with pytest.raises(DataError, match=f"run was trained on: {difference}; pass the run's own data") as raised:
+            Run.open(tmp_path / "run").resume(form, epochs=3)
+        assert len(str(raised.value).splitlines()) == 1
+    table.write_csv(tmp_path / "data.csv")
+    recorded(tmp_path / "of_file", load(tmp_path / "data.csv", task="classification"))
+    other.write_csv(tmp_path / "data.csv")
+    if "Float64" not in difference and "float64" not in difference:
+        with pytest.raises(DataError, match=f"was trained on it: {difference}; restore it, or train again"):
+            Run.open(tmp_path / "of_file").load_data()
+
+
+def test_what_differs_in_other_arrays_and_in_runs_of_before_is_named(tmp_path):
+    weight = np.linspace(1, 2, 60)
+    train("4 tanh", (X, Y), weight=weight, epochs=2).save(tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    for other, difference in (
+        (load((X[:50], Y[:50]), weight=weight[:50]), "it has 50 rows, not 60"),
+        (load((X.astype(np.float32), Y), weight=weight), "it is 3 numbers of float32, not 3 numbers of float64"),
+        (load((X + 1, Y), weight=weight), "its values differ"),
+        (load((X, 1 - Y), weight=weight), "its target has other values"),
+        (load((X + 1, Y)), "its weight is missing, not float64"),
+    ):
+        with pytest.raises(DataError, match=difference):
+            run.at(1, other)
+    del run.data["contents"]
+    for other, difference in (((X[:50], Y[:50]), "it has 50 rows, not 60"), ((X + 1, Y), "its values differ")):
+        with pytest.raises(DataError, match=difference):
+            run.own_data(load(other))

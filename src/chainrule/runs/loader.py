@@ -100,6 +100,15 @@ class Rows(TypedDict):
     test: Count
 
 
+class Contents(TypedDict):
+    """What was read; see `differences.contents`."""
+
+    rows: Positive
+    columns: dict[str, tuple[str, str]]
+    target: tuple[str, str]
+    weight: tuple[str, str]
+
+
 class DataRecipe(TypedDict):
     """What a run was trained on; the folder is the run's own, where it was recorded, the files are
     those that a pattern matched.
@@ -115,6 +124,7 @@ class DataRecipe(TypedDict):
     rows: Rows
     target: TargetRecipe
     files: NotRequired[list[str]]
+    contents: NotRequired[Contents]
 
 
 class Versions(TypedDict):

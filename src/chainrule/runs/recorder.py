@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data import Dataset
-from chainrule.data.source import fingerprint
 from chainrule.errors import RunError, check_writable, require
 from chainrule.runs import folder as files
 from chainrule.runs import logged, state
+from chainrule.runs.differences import contents, data_recipe
 from chainrule.runs.loader import read_manifest
 from chainrule.runs.lock import Lock, claim
 from chainrule.runs.recipe import to_json
@@ -265,24 +264,10 @@ def recipe(event: Event, folder: Path) -> dict[str, Any]:
 
     With the run's folder, so that its data is found beside it if both are moved.
     """
+    source = event.data.source
+    of_source = {} if source is None else {"contents": contents(source)}
     return {
         "plan": to_json(event.plan),
-        "data": data_recipe(event.data) | {"folder": str(folder.absolute())},
+        "data": data_recipe(event.data) | of_source | {"folder": str(folder.absolute())},
         "versions": {"chainrule": VERSION, "numpy": np.__version__, "python": platform.python_version()},
-    }
-
-
-def data_recipe(data: Dataset) -> dict[str, Any]:
-    """Where data is from, what it contains and how it was split, as JSON."""
-    weight, names = data.training.weight, () if data.source is None else data.source.files
-    return {
-        "name": data.name,
-        "fingerprint": data.fingerprint,
-        "weight": None if weight is None else fingerprint(weight),
-        "validation": data.validation_fingerprint,
-        "test": data.test_fingerprint,
-        "settings": data.settings,
-        "rows": data.sizes,
-        "target": data.target.as_json(),
-        **({"files": list(names)} if names else {}),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +18,10 @@ from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
 from chainrule.runs import folder as files
 from chainrule.runs import loader, logged
+from chainrule.runs.differences import difference
 from chainrule.runs.fitting import check_callbacks, follow
 from chainrule.runs.lock import sweep_left
-from chainrule.runs.recorder import Recorder, data_recipe, record_threshold
+from chainrule.runs.recorder import Recorder, record_threshold
 from chainrule.runs.trained import Trained
 from chainrule.summary import Shown, Summary
 from chainrule.training import Listener, Timeline, history
@@ -105,7 +105,7 @@ class Run(Shown):
                 if data.fingerprint == self.data["fingerprint"]:
                     return self.own_data(data)
                 changed = f"it has changed since the run {self.folder} was trained on it{self._other_files(data)}"
-                raise DataError(f"{data.name}: {changed}; restore it, or train again")
+                raise DataError(f"{data.name}: {changed}: {difference(self.data, data)}; restore it, or train again")
             except ChainruleError as error:  # another file of this name, perhaps
                 problem = problem or error
         assert problem is not None
@@ -186,10 +186,10 @@ class Run(Shown):
             return self.load_data()
         if not isinstance(data, Dataset):
             data = self._loaded(data)
-        differences = ", ".join(_differences(self.data, json.loads(json.dumps(data_recipe(data)))))
-        if differences:
+        differs = difference(self.data, data)
+        if differs:
             other = f"it is not the data that the run {self.folder} was trained on"
-            raise DataError(f"{data.name}: {other}: it differs in {differences}; pass the run's own data")
+            raise DataError(f"{data.name}: {other}: {differs}; pass the run's own data")
         fitted = self.trained.preparation
         return data if fitted is None or fitted.pipeline is None else data.prepared_by(fitted)
 
@@ -262,8 +262,8 @@ class Run(Shown):
                 by default as planned
 
         Raises DataError for other data, and RunError if the run stopped early and would again, if a
-        log is gone, if another process is writing to the run, or has resumed it since it was opened,
-        or if it was opened without a function that is its metric.
+        log is gone, if another process is writing to the run, or has resumed it since it was
+        opened, or if it was opened without a function that is its metric.
         """
         check_callbacks(callbacks)
         plan = self.trained.plan
@@ -349,25 +349,3 @@ class Checkpoints(Mapping[int, Position]):
     def __getitem__(self, step: int) -> Position:
         run = self.run
         return loader.read_checkpoint(run.folder, run.manifest, run.trained.plan, step)
-
-
-SPLIT = ("seed", "split", "shuffle", "drop", "image_size", "scale_target")
-"""Settings of `load` that shape the training set and that nothing else compared here covers."""
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """How data differs from what a run was trained on, by their recipes."""
-    if before["fingerprint"] != now["fingerprint"]:
-        return ["the fingerprint"]
-    keys = ("name", "task", "classes", "columns")  # older runs have no columns
-    differences = [f"the target's {key}" for key in keys if before["target"].get(key, []) != now["target"][key]]
-    differences += [f"the number of {part} rows" for part, n in now["rows"].items() if before["rows"].get(part) != n]
-    if before.get("weight", now["weight"]) != now["weight"]:
-        differences.append("the samples' weights")
-    for part in ("validation", "test"):  # of which older runs have no fingerprint
-        if before.get(part, now[part]) != now[part]:
-            differences.append(f"the {part} data")
-    if before["settings"] and now["settings"]:
-        settings = before["settings"], now["settings"]
-        differences += [f"the setting {key}" for key in SPLIT if len({str(s.get(key)) for s in settings}) > 1]
-    return differences
