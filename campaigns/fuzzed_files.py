@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,7 @@ def read(kind: str, content: bytes, folder: Path, prepares: bool = True) -> str:
     import numpy as np
 
     from chainrule.data import find_samples, load
+    from chainrule.data.columns import kind_of
     from chainrule.data.finding import find
     from chainrule.data.preparation import Preparation
     from chainrule.errors import ChainruleError
@@ -224,7 +226,11 @@ def read(kind: str, content: bytes, folder: Path, prepares: bool = True) -> str:
         elif kind in TABLES and not prepares:
             x = [0.0] if find(path).features.width else []
         else:
-            data = load(path)
+            source = find(path)
+            if source.is_table:  # lists and bytes, which are read, are refused as inputs
+                usable = [column.name for column in source.features.iter_columns() if kind_of(column) is not None]
+                source = replace(source, features=source.features.select(usable))
+            data = load(source)
             if kind == "csv":
                 Upload("name", data.source.features).preview(Choice(0))
             x = data.training.x

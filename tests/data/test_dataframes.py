@@ -158,3 +158,19 @@ def test_messages_name_the_data_that_differs_from_the_training_data():
         load(frame, test=frame.assign(a="x"))
     with pytest.raises(DataError, match=r"^validation data: .*no column 'y', which is the target"):
         load(frame, target="y", validation=NUMBERS)
+
+
+def test_a_tuple_is_a_column_of_a_frame_with_several_levels_of_names():
+    random = np.random.default_rng(3)
+    columns = pd.MultiIndex.from_tuples([("a", "x"), ("a", "z"), ("b", "y"), ("b", "w")])
+    table = pd.DataFrame(random.uniform(size=(60, 4)), columns=columns)
+    data = load(table, target=("b", "y"), drop=("b", "w"), read={("a", "x"): "number"})
+    assert (data.target.name, data.input_names) == ("('b', 'y')", ["('a', 'x')", "('a', 'z')"])
+    trained = train("4 tanh", table, target=("b", "y"), epochs=1)
+    assert trained.predict(table).shape == (60,)
+    assert load(table, target=[("b", "y"), ("b", "w")]).target.width == 2
+    assert load(table, target=("b", "y"), weight=("a", "x"), drop=[("b", "w")]).input_names == ["('a', 'z')"]
+    x, y = table["a"], table[("b", "y")]
+    assert load((x, y)).input_names == ["x", "z"]
+    flat = table.set_axis(["x", "z", "y", "w"], axis=1)
+    assert load(flat, target=("y", "w")).target.columns == ("y", "w")

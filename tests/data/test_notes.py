@@ -36,7 +36,9 @@ def test_which_files_a_pattern_matched_is_said_and_kept(tmp_path, monkeypatch, c
     kept = json.loads(capsys.readouterr().out)["data"]["files"]
     assert kept == ["sales-01.csv", "sales-02.csv", "sales-03.csv"]
     table(40).write_csv("sales-04.csv")
-    with pytest.raises(DataError, match=r"it has changed .* \(new: sales-04.csv\); restore it"):
+    with pytest.raises(
+        DataError, match=r"it has changed .* \(new: sales-04.csv\): it has 160 rows, not 120; restore it"
+    ):
         Run.open("r").load_data()
     for month in (3, 4):
         (tmp_path / f"sales-{month:02d}.csv").unlink()

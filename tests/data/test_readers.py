@@ -311,22 +311,44 @@ def test_sizes_of_pictures_are_width_x_height(tmp_path):
 # How each column was read
 
 
-def test_columns_that_cannot_be_learned_from_are_left_out_with_a_note(tmp_path):
-    table = frame(
-        constant=[1] * ROWS, empty=pl.Series([None] * ROWS, dtype=pl.String), tags=[[k, 1] for k in range(ROWS)]
-    )
-    table.write_parquet(tmp_path / "data.parquet")
-    for what in (table, tmp_path / "data.parquet", table.lazy()):
-        data = load(what, target="price")
-        assert data.input_names == ["size"]
-        assert notes(data) == [
-            "left out constant: every row has the same value",
-            "left out empty: it is empty",
-            "left out tags: its values are not numbers, text, dates or true and false",
-        ]
+def test_columns_that_cannot_be_learned_from_are_left_out_with_a_note():
+    table = frame(constant=[1] * ROWS, empty=pl.Series([None] * ROWS, dtype=pl.String))
+    data = load(table, target="price")
+    assert data.input_names == ["size"]
+    assert notes(data) == ["left out constant: every row has the same value", "left out empty: it is empty"]
+
+
+NESTED = {
+    "lists": ([[k, 1] for k in range(ROWS)], "lists"),
+    "arrays": (pl.Series([[k, 1] for k in range(ROWS)], dtype=pl.Array(pl.Int64, 2)), "lists"),
+    "records": ([{"a": k} for k in range(ROWS)], "records"),
+    "bytes": ([b"x"] * ROWS, "lists, records, bytes or objects"),
+    "objects": (pl.Series([object()] * ROWS, dtype=pl.Object), "lists, records, bytes or objects"),
+}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+def test_columns_of_lists_records_and_objects_are_refused_by_name(kind, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    values, words = NESTED[kind]
+    table = frame(tags=values, more=values)
+    problem = rf"column 'tags': its values are {words}, .*, or leave it out \(drop=\[\"tags\", \"more\"\]\)"
+    of_pandas = pd.DataFrame({"size": NUMBERS, "tags": list(values), "more": list(values), "price": 2 * NUMBERS})
+    for what in (table, table.lazy(), of_pandas, (of_pandas.drop(columns="price"), 2 * NUMBERS)):
+        with pytest.raises(DataError, match=problem):
+            load(what, target=None if isinstance(what, tuple) else "price")
     with pytest.raises(DataError, match="column 'tags': its values can't be predicted"):
         load(table, target="tags")
-    assert load(table, target="price", drop=["tags", "empty", "constant"]).notes == ["columns: 1 number (size)"]
+    trained = train("4 tanh", load(table, target="price", drop=["tags", "more"]), epochs=1)
+    assert trained.evaluate(table) == trained.evaluate(table.drop("tags", "more")), "later data may have them"
+    assert len(trained.predict(of_pandas)) == ROWS
+    if kind != "objects":
+        table.write_parquet("data.parquet")
+        assert run(["train", "data.parquet", "--target", "price"]) == 2
+        err = capsys.readouterr().err
+        assert "chainrule: data.parquet, column 'tags': its values are lists, " in err
+        assert "or leave it out (--drop tags --drop more)" in err
+        assert not (tmp_path / "runs").exists()
 
 
 def test_the_row_index_that_pandas_writes_is_recognized(tmp_path):

@@ -72,14 +72,26 @@ def kind_of(column: pl.Series) -> str | None:
 
 def left_out(column: pl.Series) -> str:
     """Why a column can't be learned from; empty if it can."""
-    if kind_of(column) is None:
-        return "its values are not numbers, text, dates or true and false"
     if column.null_count() == len(column):
         return "it is empty"
     if len(column) > 1 and column[0] == column[-1] and column.n_unique() == 1:  # which takes long
         return "every row has the same value"
     is_index = column.name in INDEX and column.dtype.is_integer() and column.n_unique() == len(column)
     return "it is the row index that pandas writes" if is_index else ""
+
+
+def check_kinds(name: str, frame: pl.DataFrame) -> None:
+    """Raise DataError for columns of lists, records or objects."""
+    import polars as pl
+
+    unusable = [column for column in frame.iter_columns() if kind_of(column) is None]
+    if not unusable:
+        return
+    what = {pl.List: "lists", pl.Array: "lists", pl.Struct: "records"}
+    values = what.get(unusable[0].dtype.base_type(), "lists, records, bytes or objects")
+    names = [column.name for column in unusable]
+    remedy = f"make columns of numbers or text of them, or leave it out ({setting('drop', names)})"
+    raise DataError(f"{name}, column {names[0]!r}: its values are {values}, which are no inputs; {remedy}")
 
 
 def check_usable(name: str, frame: pl.DataFrame) -> None:

@@ -65,7 +65,7 @@ def find(
     """
     if task is not None and task not in TASKS:
         raise unknown("task", task, TASKS)
-    target, drop, read = named(target, drop, read)
+    target, drop, read = named(what, target, drop, read)
     source = what if isinstance(what, Source) else _read(what, target, drop, task, image_size, read, memory)
     return source if weight is None else weighted_by(source, weight)
 
@@ -126,8 +126,18 @@ def _builtin(what: str | Path) -> Source | None:
     return None
 
 
-def named(target: Any, drop: Any, read: Any) -> tuple[str | list[str] | None, list[str], dict[str, str]]:
+def one_name(what: Any, chosen: Any) -> Any:
+    """A tuple as text if it names one column, as where pandas has several levels of names; anything
+    else as it is.
+    """
+    frame = what[0] if isinstance(what, tuple | list) and len(what) == 2 else what
+    is_one = isinstance(chosen, tuple) and hasattr(frame, "iloc") and any(chosen == name for name in frame.columns)
+    return str(chosen) if is_one else chosen
+
+
+def named(what: Any, target: Any, drop: Any, read: Any) -> tuple[str | list[str] | None, list[str], dict[str, str]]:
     """These choices of columns with their names as text, as in `as_polars`."""
+    target, drop = one_name(what, target), one_name(what, drop)
     if isinstance(target, list | tuple):
         require(len(target) > 0, "the target is an empty list; name a column, or several")
         target = [str(name) for name in target] if len(target) > 1 else str(target[0])

@@ -16,7 +16,7 @@ from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import check_prepared
 from chainrule.data.dataset import Dataset, prepare
-from chainrule.data.finding import Data, find, named
+from chainrule.data.finding import Data, find, named, one_name
 from chainrule.data.memory import most_memory
 from chainrule.data.picture_files import PictureFiles
 from chainrule.data.preparation import Preparation, fit_preparation
@@ -84,7 +84,8 @@ def load(
         >>> data.training.x.shape, data.target.classes
         ((105, 4), ('setosa', 'versicolor', 'virginica'))
     """
-    target, drop, read = named(target, drop, read)
+    target, drop, read = named(what, target, drop, read)
+    weight = one_name(what, weight)
     weighing = weight if isinstance(weight, str) else None
     reading: dict[str, Any] = {"target": target, "drop": drop, "task": task, "image_size": image_size}
     if read:

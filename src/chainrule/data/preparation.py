@@ -22,7 +22,17 @@ import numpy as np
 from chainrule.arrays import Array, Scaled, Shape
 from chainrule.data import encoders
 from chainrule.data.barrier import guarded
-from chainrule.data.columns import EARLIER, ColumnUse, as_kind, conform, describe, kind_of, left_out, summary
+from chainrule.data.columns import (
+    EARLIER,
+    ColumnUse,
+    as_kind,
+    check_kinds,
+    conform,
+    describe,
+    kind_of,
+    left_out,
+    summary,
+)
 from chainrule.data.dataframes import as_array, as_table
 from chainrule.data.encoders import Encoder
 from chainrule.data.picture_files import PictureFiles
@@ -373,6 +383,7 @@ def _of_bytes(parts: Iterable[Array], count: int) -> tuple[Array, Array]:
 def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:
     """Fit an encoder for each column that differs in the training rows."""
     name, features = source.name, source.features
+    check_kinds(name, features)
     weight = None if source.weight is None else source.weight[rows]
     unused = {column.name: why for column in features.iter_columns() if (why := left_out(column))}
     columns, fitted, scales = [], [], []
