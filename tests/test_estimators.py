@@ -16,6 +16,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import BaggingClassifier, StackingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, HalvingRandomSearchCV, cross_val_score
@@ -160,6 +161,54 @@ def test_several_quantities():
 
 
 test_several_quantities = pytest.mark.filterwarnings("ignore:A column-vector y")(test_several_quantities)
+
+
+@pytest.mark.parametrize("form", ["csr_matrix", "csr_array", "csc_array", "coo_array"])
+def test_sparse_matrices_are_used_as_dense_ones(form, monkeypatch):
+    x = np.where(RANDOM.random((200, 30)) < 0.1, RANDOM.normal(size=(200, 30)), 0)
+    y = x @ RANDOM.normal(size=30)
+    made = getattr(sparse, form)(x)
+    for estimator, target in ((Regressor(**FAST), y), (Classifier(**FAST), y > 0)):
+        fitted = clone(estimator).fit(made, target)
+        inputs = fitted.trained_.data.training.x
+        preparation = fitted.trained_.preparation
+        np.testing.assert_allclose(inputs, (x - preparation.mean) / preparation.deviation, rtol=1e-4, atol=1e-5)
+        predicted = fitted.predict(x.astype(np.float32))
+        np.testing.assert_array_equal(fitted.predict(made), predicted)
+        monkeypatch.setattr(chainrule.estimators.base, "PART", 7 * 30)  # predicted in parts, the last one shorter
+        np.testing.assert_allclose(fitted.predict(made), predicted, rtol=1e-5)
+        monkeypatch.undo()
+        assert clone(estimator).partial_fit(made, target, **({"classes": [False, True]} if target is not y else {}))
+        with pytest.raises(ValueError, match="30 features"):
+            fitted.predict(made.tocsr()[:, :29])
+    trained = chainrule.train("8 tanh", (made, y), epochs=2)
+    assert trained.predict(made).shape == (200,)
+
+
+def test_rare_columns_of_a_sparse_matrix_are_scaled_together():
+    x = np.zeros((400, 5))
+    x[:, 0] = RANDOM.normal(10, 3, 400)  # a number among them, as a column transformer leaves it
+    x[:200:10, 1], x[:2, 2], x[:30, 3] = 1, 1, 2
+    y = x[:, 0] > 10
+    fitted = Classifier(**FAST).fit(sparse.csr_array(x), y)
+    deviation = fitted.trained_.preparation.deviation
+    np.testing.assert_allclose(deviation[0], x[:, 0].std(), rtol=1e-6)
+    np.testing.assert_allclose(deviation[1:], np.sqrt(np.mean(x[:, 1:4].std(axis=0) ** 2)) * np.ones(4), rtol=1e-6)
+    np.testing.assert_allclose(Classifier(**FAST).fit(x, y).trained_.preparation.deviation[1:4], x[:, 1:4].std(axis=0))
+
+
+def test_encoders_with_sparse_output_go_before_an_estimator():
+    cities = HOUSES[["city"]].assign(kind=RANDOM.choice(list("abc"), 200))
+    expensive = PRICE.median() < PRICE
+    model = make_pipeline(OneHotEncoder(), Classifier(**FAST))
+    assert sparse.issparse(model[0].fit_transform(cities))
+    assert model.fit(cities, expensive).score(cities, expensive) > 0.7
+    assert cross_val_score(model, cities, expensive, cv=3).min() > 0.6
+    texts = [f"{'good' if price else 'bad'} {'house' if k % 2 else 'flat'}" for k, price in enumerate(expensive)]
+    assert make_pipeline(TfidfVectorizer(), Classifier(**FAST)).fit(texts, expensive).score(texts, expensive) == 1
+    mixed = make_pipeline(make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough"), Regressor())
+    filled = HOUSES.fillna({"size": 0.0})
+    assert mixed.fit(filled, PRICE).score(filled, PRICE) > 0.9
 
 
 def test_labels():
@@ -340,7 +389,7 @@ def test_rows_are_set_aside_for_validation_only_where_they_suffice_for_early_sto
     [
         (X, None, "requires y to be passed"),
         (X, Y[1:] > 0, "inconsistent numbers of samples"),
-        (sparse.csr_array(X), Y > 0, "dense data is required"),
+        (sparse.csr_array((200, 10**7)), Y > 0, "200 x 10,000,000 is more than 100,000,000 numbers; keep fewer"),
         (X, Y, "Unknown label type"),
         (X, np.zeros(200), "every row has the class 0.0; at least two classes"),
     ],

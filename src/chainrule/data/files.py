@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import numbers
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
@@ -21,6 +22,9 @@ from chainrule.data.patterns import names, read_table
 from chainrule.data.pictures import PICTURES, read_pictures, read_unlabelled
 from chainrule.data.source import LARGEST, Source, check_finite, fingerprint, from_table
 from chainrule.errors import DataError
+
+SPARSE = 100_000_000
+"""The most numbers of a sparse matrix, each of which takes up to 30 bytes until training starts."""
 
 
 def read(
@@ -97,8 +101,8 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
     """A source from arrays.
 
     Args:
-        x: numbers of shape (samples, ...), or (samples,) for a single feature; a tuple of arrays
-            for a network with several inputs
+        x: numbers of shape (samples, ...), or (samples,) for a single feature, also a sparse matrix
+            of SciPy; a tuple of arrays for a network with several inputs
         y: targets of shape (samples,) or (samples, outputs); None if there are none
         name: used in error messages
         task: "classification", "ordinal", "regression" or "multilabel", if known
@@ -108,13 +112,34 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
         DataError: x is not numeric, a value is not finite, or a shape is wrong
     """
     several = isinstance(x, tuple) and all(isinstance(part, np.ndarray) for part in x)
-    x = pack(x) if several else np.asarray(x)
+    of_sparse = is_sparse(x)
+    x = pack(x) if several else dense(name, x)
     if x.ndim == 1:
         x = x[:, None]
     if x.ndim == 0 or x.dtype.kind not in "buif":
         raise DataError(f"{name}: x must be a numeric array with a row per sample, not {x.dtype} of shape {x.shape}")
     _check_finite(name, "x", x)
-    return Source(name, x, None if y is None else checked_targets(name, y), "y", task, fingerprint)
+    targets = None if y is None else checked_targets(name, y)
+    return Source(name, x, targets, "y", task, fingerprint, is_sparse=of_sparse)
+
+
+def is_sparse(x: Any) -> bool:
+    """Whether this is a sparse matrix or array of SciPy, which takes long to import."""
+    return hasattr(x, "nnz") and hasattr(x, "toarray")
+
+
+def dense(name: str, x: Any) -> Array:
+    """An array; of a sparse matrix in float32.
+
+    Raises DataError for a sparse matrix that would take too much memory.
+    """
+    if not is_sparse(x):
+        return np.asarray(x)
+    if math.prod(x.shape) > SPARSE:
+        size = f"{' x '.join(f'{n:,}' for n in x.shape)} is more than {SPARSE:,} numbers"
+        remedy = "keep fewer columns (max_features, min_frequency), or use fewer rows"
+        raise DataError(f"{name}: the sparse matrix becomes a dense array, but {size}; {remedy}")
+    return np.asarray(x.astype(np.float32).toarray())
 
 
 def checked_targets(name: str, y: Any) -> Array:

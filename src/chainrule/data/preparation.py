@@ -54,6 +54,9 @@ CACHED = 2**17
 PIXELS = 64
 """The fewest columns that can be the pixels of a picture."""
 
+RARE = 0.1
+"""The share of values that are not 0 below which columns of a sparse matrix are scaled together."""
+
 SIDE = 6
 """The fewest rows and columns of a picture that is not of bytes."""
 
@@ -348,6 +351,11 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
         deviation = np.full_like(mean, float(np.sqrt(np.mean(x))) or 1.0)
         return Preparation("pictures", x.shape[1:], target, mean, deviation, features=source.columns)
     mean, deviation = mean_and_deviation(x, f"{source.name}, column", training.weight)
+    if source.is_sparse:  # what is rare, such as a word, should count less
+        shares = np.count_nonzero(x, axis=0) / len(x)
+        rare = shares < RARE
+        occurs = rare & (shares > 0)
+        deviation[rare] = np.sqrt(np.mean(deviation[occurs] ** 2)) if occurs.any() else 1.0
     return Preparation("numbers", x.shape[1:], target, mean, deviation, features=source.columns)
 
 

@@ -71,6 +71,7 @@ class Source:
         may_be_constant: whether all rows may have the same quantity
         files: the names of the files that a pattern matched; empty for a single one
         names: (samples,) the name of each sample, such as its file; None if they have none
+        is_sparse: whether the features were a sparse matrix
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -90,6 +91,7 @@ class Source:
     may_be_constant: bool = False
     files: tuple[str, ...] = ()
     names: Array | None = None
+    is_sparse: bool = False
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):

@@ -14,6 +14,7 @@ from chainrule.arrays import Array, Vector
 from chainrule.augmentation import Augmentation
 from chainrule.data import Data, Dataset, Source, load
 from chainrule.data.dataframes import from_pair, names_of_targets
+from chainrule.data.files import is_sparse
 from chainrule.data.source import OF_CLASSES
 from chainrule.descent import Optimizer
 from chainrule.engine import Position
@@ -34,6 +35,9 @@ FEW = 500
 """With fewer rows, none are set aside for validation by default, since early stopping takes 50 of
 them; and numbers have float64, which costs little, so that rounding plays no part.
 """
+
+PART = 10_000_000
+"""The numbers of a sparse matrix that are predicted from at a time."""
 
 Seed: TypeAlias = int | np.random.RandomState | None
 """What scikit-learn takes for a seed."""
@@ -212,7 +216,7 @@ class Estimator(BaseEstimator):
         if is_table(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
-        return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], **limits)
+        return validate_data(self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], **limits)
 
     def _held_out(self, rows: int | None) -> float | Data:
         """What to validate on, of so many rows; None for those of `partial_fit`, of which none are
@@ -279,7 +283,15 @@ class Estimator(BaseEstimator):
     def _raw(self, X: Any) -> Array:
         """(samples, outputs) the network's outputs."""
         check_is_fitted(self, "trained_")
-        return self.trained_.raw(self._checked(X, reset=False), self.threads).astype(np.float64)
+        X = self._checked(X, reset=False)
+        step = max(1, PART // max(1, X.shape[1])) if is_sparse(X) else len(X)  # some at a time, since they become dense
+        parts = [X] if step >= X.shape[0] else [X[k : k + step] for k in range(0, X.shape[0], step)]
+        return np.concatenate([self.trained_.raw(part, self.threads) for part in parts]).astype(np.float64)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: not the data that the network was trained on."""
