@@ -27,6 +27,12 @@ run = chainrule.Run.open("runs/iris-1")
 x_frame = polars.DataFrame({"a": [1.0]})
 classifier = chainrule.Classifier("8 tanh", threshold="f1", order=["low", "high"])
 e = explain(run, "dense_1.W[0, 0]", step=3)
+tuned = chainrule.tune(x_frame, trials=2, target="a", split="time:t", loss="huber")
+assert data.settings is not None
+settings = data.settings
+trained.evaluate((x_frame, [1.0]), weight="w")
+trained.predict(data.training.x)
+classifier.fit([[1.0], [2.0]], ["a", "b"], sample_weight=[1.0, 2.0]).predict(x_frame)
 """
 
 STATUSES = ("under way", "complete", "early", "stopped", "interrupted", "diverged")
@@ -55,6 +61,7 @@ SEEN = {
     "data.target.classes": "tuple[str | int | float | bool, ...]",
     "data.input_names": "list[str]",
     "data.columns[0].role": "str",
+    "data.training.x": "ndarray[tuple[Any, ...], dtype[Any]] | Scaled",
     "trained": "Trained",
     "trained.evaluate()": "dict[str, float]",
     "trained.history": "tuple[dict[str, float], ...]",
@@ -85,6 +92,14 @@ SEEN = {
     "trained.report().classes[0].label": "str | int | float | bool",
     "run.resume(x_frame)": "Trained",
     "chainrule.tune('moons', trials=2)": "Tuned",
+    "tuned.best.value": "float | None",
+    "tuned.best.settings.get('network')": "str | None",
+    "tuned.best.settings['batch_size']": "int",
+    "tuned.fixed['epochs']": "int | None",
+    "settings['seed']": "int",
+    "settings['target']": "str | list[str] | None",
+    "settings['image_size']": "tuple[int, int] | None",
+    "settings.get('weight')": "str | None",
     "chainrule.ProgressBar()": "ProgressBar",
     "chainrule.TensorBoard('logs')": "TensorBoard",
     "chainrule.MLflow().run_id": "str | None",
@@ -97,7 +112,6 @@ Any.
 ARRAYS = (
     "trained.predict(data.test)",
     "trained.probabilities(data.test)",
-    "data.training.x",
     "trained.held_out().targets",
     "trained.interval(data.test).lower",
     "chainrule.Regressor().predict_interval(x_frame).upper",
@@ -117,6 +131,16 @@ WRONG = {
     "chainrule.Regressor(epochs='3')": 'expected "int | None"',
     "chainrule.load(3)": 'Argument 1 to "load" has incompatible type "int"',
     "losses.Huber(delta='1')": 'expected "float"',
+    "classifier.fit(object(), [1])": 'Argument 1 to "fit" of "Estimator" has incompatible type "object"',
+    "chainrule.Regressor().fit(x_frame, object())": 'Argument 2 to "fit" of "Estimator" has incompatible type "object"',
+    "classifier.predict(None)": 'Argument 1 to "predict" of "Classifier" has incompatible type "None"',
+    "trained.predict(object())": 'Argument 1 to "predict" of "Trained" has incompatible type "object"',
+    "trained.evaluate(3)": 'Argument 1 to "evaluate" of "Trained" has incompatible type "int"',
+    "chainrule.tune('iris', split=3)": 'Argument "split" to "tune" has incompatible type "int"',
+    "chainrule.tune('iris', tagret='a')": 'Unexpected keyword argument "tagret" for "tune"',
+    "chainrule.learning_rate_range(data='iris', losss='mse')": 'Unexpected keyword argument "losss"',
+    "settings['sed']": 'TypedDict "Settings" has no key "sed"',
+    "tuned.best.settings['widht']": 'TypedDict "Suggested" has no key "widht"',
     "trained.evaluate()['r2'].upper()": '"float" has no attribute "upper"',
 }
 

@@ -13,12 +13,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 from chainrule import generators
 from chainrule.augmentation import Augmentation
-from chainrule.data import Dataset, load
+from chainrule.data import Data, Dataset, load
 from chainrule.data.barrier import first_line
+from chainrule.data.settings import Reading
 from chainrule.data.source import fingerprint
 from chainrule.errors import DataError, NonFiniteError, RunError, SettingError, at_least, require_package, setting
 from chainrule.generators import hashed
@@ -27,7 +28,7 @@ from chainrule.runs import Trained, follow, for_loss
 from chainrule.training import EpochEnded, Event, Listener, Plan, make_plan, plan_for, start
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.metrics import Choice
-from chainrule.training.plan import AUTO
+from chainrule.training.plan import AUTO, Choices
 
 if TYPE_CHECKING:
     import optuna
@@ -40,6 +41,14 @@ WARM_UP = 5
 """The trials, and the comparisons of a trial, before the first that may end one."""
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
 BATCH_SIZES = (16, 32, 64, 128, 256)
+
+
+class Suggested(TypedDict, total=False):
+    """The settings of a trial, as `train` takes them; none where they are the defaults."""
+
+    network: str
+    optimizer: str
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Trial:
     number: int
     state: str
     value: float | None
-    settings: dict[str, Any]
+    settings: Suggested
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class Tuned:
 
     data: Dataset
     trials: tuple[Trial, ...]
-    fixed: dict[str, Any]
+    fixed: Choices
     monitor: str = "loss"
     maximizes: bool = False
     threads: int | None = None
@@ -96,11 +105,11 @@ class Tuned:
 
 
 def tune(
-    data: Any,
+    data: Data | Dataset,
     trials: int = 50,
     *,
     storage: str | Path | None = None,
-    callback: Callable[[Trial], Any] | None = None,
+    callback: Callable[[Trial], object] | None = None,
     loss: str | Loss | None = None,
     class_weight: ClassWeight | None = None,
     penalties: str | Penalty | Sequence[str | Penalty] = (),
@@ -109,13 +118,13 @@ def tune(
     monitor: Choice = "loss",
     min_delta: float = 0.0,
     threshold: Choice | float | None = None,
-    augment: str | Augmentation | Sequence[Any] | None = None,
+    augment: str | Augmentation | Sequence[str | Augmentation] | None = None,
     metrics: Choice | Sequence[Choice] | None = None,
     seed: int = 0,
     dtype: str = "float32",
     engine: str | None = None,
     threads: int | None = None,
-    **reading: Any,
+    **reading: Unpack[Reading],
 ) -> Tuned:
     """Search for the network, the optimizer and the batch size with the best validation loss, or
     the best value of another metric.
@@ -142,7 +151,7 @@ def tune(
         data = load(data, seed=seed, **reading, **for_loss(loss))
     if data.validation is None:
         raise DataError(f"{data.name}: without validation data there is nothing to compare trials by")
-    fixed: dict[str, Any] = {
+    fixed: Choices = {
         "loss": loss, "class_weight": class_weight, "penalties": penalties, "epochs": epochs, "patience": patience,
         "monitor": monitor, "min_delta": min_delta, "threshold": threshold, "augment": augment, "metrics": metrics,
         "seed": seed, "dtype": dtype, "engine": engine,
@@ -160,9 +169,10 @@ def tune(
     return Tuned(data, _ended(study), fixed, plan.monitor, plan.monitors_greater, threads)
 
 
-def _plan(data: Dataset, fixed: dict[str, Any], settings: dict[str, Any], threads: int | None) -> Plan:
+def _plan(data: Dataset, fixed: Choices, settings: Suggested, threads: int | None) -> Plan:
     """The plan of a trial; without settings of its own that of `train`, which chooses the decay."""
-    return plan_for(data=data, threads=threads, **{"network": None, **fixed, **settings})
+    others = cast(Choices, {name: value for name, value in settings.items() if name != "network"})
+    return plan_for(settings.get("network"), data, threads=threads, **(fixed | others))
 
 
 def _study(storage: str | Path | None, maximizes: bool) -> optuna.Study:
@@ -210,9 +220,7 @@ def _same(stored: Any, value: Any) -> bool:
     return bool(json.loads(json.dumps(value)) == stored)
 
 
-def _run(
-    study: optuna.Study, trial: optuna.Trial, data: Dataset, fixed: dict[str, Any], threads: int | None
-) -> Trial | None:
+def _run(study: optuna.Study, trial: optuna.Trial, data: Dataset, fixed: Choices, threads: int | None) -> Trial | None:
     """Train once and tell the study; None if the user interrupted it."""
     import optuna
 
@@ -255,7 +263,7 @@ def _ended(study: optuna.Study) -> tuple[Trial, ...]:
     )
 
 
-def _suggested(trial: optuna.Trial, rows: int) -> dict[str, Any]:
+def _suggested(trial: optuna.Trial, rows: int) -> Suggested:
     """The settings of a trial: layers of one width, AdamW along a cosine, and the batch size."""
     layers, width = trial.suggest_int("layers", 1, 3), trial.suggest_int("width", 16, 512, log=True)
     layer = f"{width} {trial.suggest_categorical('activation', ACTIVATIONS)}"

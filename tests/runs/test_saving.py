@@ -184,3 +184,9 @@ def test_files_are_read_as_for_training_in_python_as_on_the_command_line(tmp_pat
         assert command(["evaluate", str(tmp_path / "run"), str(tmp_path / name), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["metrics"] == measured
         shutil.rmtree(tmp_path / "run")
+
+
+def test_a_part_that_a_data_set_does_not_have_is_named_as_the_problem():
+    trained = train("4 tanh", "moons", test=0, epochs=1)
+    with pytest.raises(DataError, match="no samples: the data set has no such part"):
+        trained.predict(trained.data.test)

@@ -158,12 +158,15 @@ def test_columns_are_named_by_whatever_pandas_names_them():
         load(table, target=7)
 
 
-def test_columns_of_objects_are_left_out():
+def test_columns_of_objects_are_refused_by_name():
+    problem = "column 'a': its values are lists, records, bytes or objects, which are no inputs"
     for value in ({1}, object(), 1j):
         table = pd.DataFrame({"a": [value] * ROWS, "b": X[:, 0], "y": Q})
-        assert "left out a: its values are not numbers, text" in load(table).notes[1]
+        with pytest.raises(DataError, match=problem):
+            load(table)
     table = pl.DataFrame({"a": pl.Series([object()] * ROWS, dtype=pl.Object), "b": X[:, 0], "y": Q})
-    assert "left out a: its values are not numbers, text" in load(table).notes[1]
+    with pytest.raises(DataError, match=problem):
+        load(table)
 
 
 @pytest.mark.parametrize(

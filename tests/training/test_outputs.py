@@ -19,8 +19,8 @@ from chainrule.losses import GaussianNegativeLogLikelihood, Ordinal, Quantiles
 from chainrule.runs import Recorder, Run
 from chainrule.runs.loader import Settings
 from chainrule.runs.recipe import from_json, to_json
-from chainrule.runs.typed import misfit
 from chainrule.training.ranks import RANKED
+from chainrule.typed import misfit
 from engines import NAMES
 
 RANDOM = np.random.default_rng(0)

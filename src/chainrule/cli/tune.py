@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ from chainrule.cli.train import introduce_data
 from chainrule.errors import at_least
 
 if TYPE_CHECKING:
-    from chainrule.tuning import Trial, Tuned
+    from chainrule.tuning import Suggested, Trial, Tuned
 
 
 @with_settings
@@ -99,7 +99,7 @@ def _say(trial: Trial, monitor: str) -> None:
     display.err.print(f"trial {trial.number}: {_in_words(trial.settings)}: {result}")
 
 
-def _in_words(settings: dict[str, Any]) -> str:
+def _in_words(settings: Suggested) -> str:
     if not settings:
         return "the defaults"
     return f"{settings['network']}; {settings['optimizer']}; batch size {settings['batch_size']}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from chainrule.data import files
 from chainrule.data.columns import ColumnUse, shortened
 from chainrule.data.preparation import Preparation
 from chainrule.data.prepared import prepared
+from chainrule.data.settings import Settings
 from chainrule.data.source import OF_CLASSES, Sample, Source
 from chainrule.data.splits import CHANCE, Split
 from chainrule.data.targets import Target, fit_target, infer_task
@@ -51,7 +51,7 @@ class Dataset(Shown):
     preparation: Preparation | None = None
     name: str = "arrays"
     fingerprint: str = ""
-    settings: dict[str, Any] | None = None
+    settings: Settings | None = None
     source: Source | None = field(default=None, repr=False)
     rows: Array | None = field(default=None, repr=False)
     validation_rows: Array | None = field(default=None, repr=False)

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from reprlib import repr as brief
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from numpy.typing import ArrayLike
 
-from chainrule.arrays import Shape
+from chainrule.arrays import Samples, Scaled, Shape
 from chainrule.data import files, patterns, plane
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
@@ -30,12 +30,32 @@ class Frame(Protocol):
         """The names of its columns."""
 
 
+@runtime_checkable
+class Sparse(Protocol):
+    """A sparse matrix or array of SciPy."""
+
+    @property
+    def nnz(self) -> int:
+        """The number of values that are kept."""
+
+    def toarray(self) -> Any:
+        """The same as an array of NumPy."""
+
+
+Inputs: TypeAlias = ArrayLike | Frame | Sparse
+"""Samples, or targets, as arrays, frames or sparse matrices."""
+
+Unlabelled: TypeAlias = str | Path | Source | Samples | Scaled | Inputs | None
+"""What can be predicted: samples in any form that `find_samples` takes, or a part of a Dataset,
+which may be None.
+"""
+
 Data = str | Path | Source | Frame | tuple[ArrayLike, ArrayLike] | list[Any]
 """What `load` takes: a name, a file or folder, a data frame, or a pair of arrays (x, y)."""
 
 
 def find(
-    what: Any,
+    what: Data,
     *,
     target: str | Sequence[str] | None = None,
     drop: str | Sequence[str] = (),
@@ -91,7 +111,7 @@ def _read(
     raise DataError(f"can't use {type(what).__name__} as data; pass {allowed}")
 
 
-def find_samples(what: Any, image_size: Shape | None = None, texts: Collection[str] = ()) -> Source:
+def find_samples(what: Unlabelled | Dataset, image_size: Shape | None = None, texts: Collection[str] = ()) -> Source:
     """Raw samples without targets, for prediction: as in `find`, but x alone instead of (x, y).
 
     The columns `texts` of a CSV file are left as text, even if all values are numbers.

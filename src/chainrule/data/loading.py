@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from chainrule.data.finding import Data, find, named, one_name
 from chainrule.data.memory import most_memory
 from chainrule.data.picture_files import PictureFiles
 from chainrule.data.preparation import Preparation, fit_preparation
+from chainrule.data.settings import Settings
 from chainrule.data.source import Source, check_types
 from chainrule.data.splits import Split, divide
-from chainrule.data.targets import checked_order, class_numbers, fit_target, inherent_order, is_one_hot
+from chainrule.data.targets import Label, checked_order, class_numbers, fit_target, inherent_order, is_one_hot
 from chainrule.data.weights import checked_weight
 from chainrule.errors import DataError, require, setting
 
@@ -43,7 +44,7 @@ def load(
     likely_task: str | None = None,
     weight: Array | str | None = None,
     read: Mapping[str, str] | None = None,
-    order: Sequence[Any] | None = None,
+    order: Sequence[Label] | None = None,
     memory: int | str | None = None,
     preparation: Preparation | None = None,
 ) -> Dataset:
@@ -188,7 +189,7 @@ def _of_one_column(source: Source) -> Source:
     return replace(source, target=classes, task=source.task or "classification")
 
 
-def _to_load_again(what: Any, validation: Any, test: Any, chosen: dict[str, Any]) -> dict[str, Any] | None:
+def _to_load_again(what: Any, validation: Any, test: Any, chosen: dict[str, Any]) -> Settings | None:
     """The arguments of `load` that load the same data again, with `what` only if it is a name or a
     file; None if the validation or test set can't be named.
     """
@@ -196,7 +197,7 @@ def _to_load_again(what: Any, validation: Any, test: Any, chosen: dict[str, Any]
     if not are_named:
         return None
     named_data = {"what": _absolute(what)} if isinstance(what, str | Path) else {}
-    return {**named_data, "validation": _absolute(validation), "test": _absolute(test), **chosen}
+    return cast(Settings, {**named_data, "validation": _absolute(validation), "test": _absolute(test), **chosen})
 
 
 def _absolute(what: Any) -> Any:

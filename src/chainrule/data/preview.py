@@ -50,7 +50,9 @@ def preview(frame: pl.DataFrame, target: str, data: Dataset | None, most: int) -
         values = [] if kind is None else column.drop_nulls()[:VALUES].to_list()
         shown = tuple(text if len(text := str(value)) <= LENGTH else text[: LENGTH - 1] + "…" for value in values)
         read_as = "" if kind is None else KINDS[kind]
-        columns.append(ColumnPreview(column.name, read_as, uses.get(column.name, ""), column.null_count(), shown))
+        left_out = "left out: its values are not numbers, text, dates or true and false" if kind is None else ""
+        use = uses.get(column.name, left_out)
+        columns.append(ColumnPreview(column.name, read_as, use, column.null_count(), shown))
     return columns
 
 

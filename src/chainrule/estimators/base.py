@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Self, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -15,6 +16,7 @@ from chainrule.augmentation import Augmentation
 from chainrule.data import Data, Dataset, Source, load
 from chainrule.data.dataframes import from_pair, names_of_targets
 from chainrule.data.files import is_sparse
+from chainrule.data.finding import Inputs
 from chainrule.data.source import OF_CLASSES
 from chainrule.descent import Optimizer
 from chainrule.engine import Position
@@ -71,7 +73,7 @@ class Estimator(BaseEstimator):
         patience: int | str | None = AUTO,
         monitor: Choice = "loss",
         min_delta: float = 0.0,
-        augment: str | Augmentation | Sequence[Any] | None = None,
+        augment: str | Augmentation | Sequence[str | Augmentation] | None = None,
         metrics: Choice | Sequence[Choice] | None = None,
         penalties: str | Penalty | Sequence[str | Penalty] = (),
         callbacks: Sequence[Listener] = (),
@@ -110,7 +112,7 @@ class Estimator(BaseEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Inputs, y: Inputs, sample_weight: ArrayLike | None = None) -> Self:
         """Train.
 
         Args:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -15,7 +16,9 @@ from chainrule.arrays import Array
 from chainrule.augmentation import Augmentation
 from chainrule.data import Data
 from chainrule.data.dataframes import only_column
+from chainrule.data.finding import Inputs
 from chainrule.data.source import order_of
+from chainrule.data.targets import Label
 from chainrule.descent import Optimizer
 from chainrule.errors import SettingError
 from chainrule.estimators.base import Estimator, Seed
@@ -122,12 +125,12 @@ class Classifier(ClassifierMixin, Estimator):
         monitor: Choice = "loss",
         min_delta: float = 0.0,
         threshold: Choice | float | None = None,
-        augment: str | Augmentation | Sequence[Any] | None = None,
+        augment: str | Augmentation | Sequence[str | Augmentation] | None = None,
         metrics: Choice | Sequence[Choice] | None = None,
         penalties: str | Penalty | Sequence[str | Penalty] = (),
         callbacks: Sequence[Listener] = (),
         task: str | None = None,
-        order: Sequence[Any] | None = None,
+        order: Sequence[Label] | None = None,
         drop: str | Sequence[str] = (),
         read: Mapping[str, str] | None = None,
         dtype: str = AUTO,
@@ -147,7 +150,9 @@ class Classifier(ClassifierMixin, Estimator):
         self.threshold = threshold
         self.order = order
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self, X: Inputs, y: Inputs, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """One pass over these samples. Columns are scaled, and texts read, as in the first call.
 
         A schedule of the learning rate over the whole training, which has no end here, is left out.
@@ -168,7 +173,7 @@ class Classifier(ClassifierMixin, Estimator):
             classes = self.classes_
         return self._partial_fit(X, y, sample_weight, classes)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Inputs) -> Array:
         """(samples,) the classes, or (samples, labels) 0 and 1."""
         raw = self._raw(X)
         if self._task == "multilabel":
@@ -186,7 +191,7 @@ class Classifier(ClassifierMixin, Estimator):
         return values if self._task == "multilabel" else values[:, np.argsort(self._places)]
 
     @available_if(_has_probabilities)
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: Inputs) -> Array:
         """(samples, classes) the probabilities of `classes_`; (samples, labels) of the labels."""
         raw = self._raw(X)
         probabilities = self.trained_.plan.loss.probabilities(raw)
@@ -194,12 +199,12 @@ class Classifier(ClassifierMixin, Estimator):
         return self._in_places(probabilities)
 
     @available_if(_has_probabilities)
-    def predict_log_proba(self, X: Any) -> Array:
+    def predict_log_proba(self, X: Inputs) -> Array:
         """The logarithms of `predict_proba`."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
-    def decision_function(self, X: Any) -> Array:
+    def decision_function(self, X: Inputs) -> Array:
         """(samples,) of two classes how much speaks for the second one, which is predicted where
         this is above 0; (samples, classes) of more, of which the one with most is predicted;
         (samples, labels) of labels, which are predicted above 0.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from chainrule.arrays import Array
+from numpy.typing import ArrayLike
+
+from chainrule.data.finding import Inputs
 
 if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., Any])
@@ -28,14 +30,14 @@ if TYPE_CHECKING:
     class ClassifierMixin:
         """What makes an estimator a classifier."""
 
-        def score(self, X: Any, y: Any, sample_weight: Array | None = None) -> float:
+        def score(self, X: Inputs, y: Inputs, sample_weight: ArrayLike | None = None) -> float:
             """The accuracy."""
             raise NotImplementedError
 
     class RegressorMixin:
         """What makes an estimator a regressor."""
 
-        def score(self, X: Any, y: Any, sample_weight: Array | None = None) -> float:
+        def score(self, X: Inputs, y: Inputs, sample_weight: ArrayLike | None = None) -> float:
             """R2, the coefficient of determination."""
             raise NotImplementedError
 

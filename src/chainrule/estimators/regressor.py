@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, column_or_1d
 
 from chainrule.arrays import Array
+from chainrule.data.finding import Inputs
 from chainrule.errors import SettingError
 from chainrule.estimators.base import Estimator
 from chainrule.estimators.interface import RegressorMixin
@@ -37,7 +39,7 @@ class Regressor(RegressorMixin, Estimator):
     _task = "regression"
     _tasks = ("regression", "ordinal")
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(self, X: Inputs, y: Inputs, sample_weight: ArrayLike | None = None) -> Self:
         """One pass over these samples. Columns and targets are scaled as in the first call.
 
         A schedule of the learning rate over the whole training, which has no end here, is left out.
@@ -51,7 +53,7 @@ class Regressor(RegressorMixin, Estimator):
         """
         return self._partial_fit(X, y, sample_weight)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Inputs) -> Array:
         """(samples,) the quantity, or (samples, columns) the quantities, in their own units. With
         `task="ordinal"` that is the mean of the values by their probabilities.
         """
@@ -63,7 +65,7 @@ class Regressor(RegressorMixin, Estimator):
             raise SettingError(f"the loss {type(self.trained_.plan.loss).__name__} predicts no probabilities")
         return probabilities @ np.array(self.trained_.target.classes, dtype=np.float64)
 
-    def predict_interval(self, X: Any, share: float = 0.9) -> Interval:
+    def predict_interval(self, X: Inputs, share: float = 0.9) -> Interval:
         """Between which numbers a target lies with this probability, and the point prediction.
 
         Args:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.data import Dataset, load
 from chainrule.data.barrier import UPLOAD, guarded
-from chainrule.data.columns import KINDS, READ, check_prepared
+from chainrule.data.columns import KINDS, READ, check_prepared, kind_of
 from chainrule.data.formats import read_bytes, read_frame
 from chainrule.data.preview import preview
 from chainrule.data.source import from_table
@@ -86,7 +86,10 @@ class Upload:
         if choice.words not in self._prepared:
             read = {self._frame.columns[k]: kind for k, kind in choice.read.items()}
             with guarded(f"{self.name}: it can't be prepared"):
-                source = from_table(self.name, self._frame, self.targets[choice.target], read=read)
+                target = self.targets[choice.target]
+                # There is no choice of columns to leave out on the page.
+                unusable = [c.name for c in self._frame.iter_columns() if kind_of(c) is None and c.name != target]
+                source = from_table(self.name, self._frame, target, unusable, read=read)
                 check_prepared(self.name, source.features, UPLOAD)
                 prepared = load(source, validation=VALIDATION, test=TEST, read=read)
             self._prepared = {**dict(list(self._prepared.items())[1 - MOST_PREPARED :]), choice.words: prepared}

@@ -9,6 +9,7 @@ from typing import Any
 from chainrule.arrays import Array, Shape
 from chainrule.augmentation import Augmentation
 from chainrule.data import Data, Dataset, load
+from chainrule.data.targets import Label
 from chainrule.descent import Optimizer
 from chainrule.errors import DataError, require
 from chainrule.losses import Loss, Penalty
@@ -36,7 +37,7 @@ def train(
     image_size: Shape | None = None,
     memory: int | str | None = None,
     weight: Array | str | None = None,
-    order: Sequence[Any] | None = None,
+    order: Sequence[Label] | None = None,
     loss: str | Loss | None = None,
     class_weight: ClassWeight | None = None,
     optimizer: str | Optimizer | None = None,
@@ -51,7 +52,7 @@ def train(
     monitor: Choice = "loss",
     min_delta: float = 0.0,
     threshold: Choice | float | None = None,
-    augment: str | Augmentation | Sequence[Any] | None = None,
+    augment: str | Augmentation | Sequence[str | Augmentation] | None = None,
     metrics: Choice | Sequence[Choice] | None = None,
     penalties: str | Penalty | Sequence[str | Penalty] = (),
     callbacks: Sequence[Listener] = (),

@@ -10,12 +10,15 @@ from chainrule.arrays import Array, Scaled, as_read, pack
 from chainrule.data import Preparation, Prepared, Samples, Source, Target, find, find_samples, prepare
 from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
+from chainrule.data.finding import Data, Unlabelled
 from chainrule.data.weights import checked_weight, weighted_by
 from chainrule.errors import DataError, require
 
 
-def inputs(preparation: Preparation | None, x: Any) -> Array | Scaled:
+def inputs(preparation: Preparation | None, x: Unlabelled) -> Array | Scaled:
     """(samples, ...) what the network takes, of samples in any form."""
+    if x is None:
+        raise DataError("there are no samples: the data set has no such part")
     if isinstance(x, Samples):
         return as_read(x.x)
     if isinstance(x, Scaled):
@@ -25,7 +28,9 @@ def inputs(preparation: Preparation | None, x: Any) -> Array | Scaled:
     return as_read(preparation.apply(find_samples(x, preparation.image_size, preparation.texts)))
 
 
-def labelled(preparation: Preparation | None, target: Target, what: Any, weight: Array | str | None = None) -> Samples:
+def labelled(
+    preparation: Preparation | None, target: Target, what: Data | Samples, weight: Array | str | None = None
+) -> Samples:
     """Samples with their targets, in any form, as the network and its loss take them.
 
     Args:

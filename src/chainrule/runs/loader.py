@@ -21,28 +21,25 @@ import numpy as np
 from chainrule.data import Preparation, Target
 from chainrule.data.columns import Kind
 from chainrule.data.encoders import EncoderRecipe
+from chainrule.data.settings import Settings, Size, Task
 from chainrule.engine import Position
 from chainrule.errors import ChainruleError, RunError
 from chainrule.runs import folder as files
 from chainrule.runs import state
 from chainrule.runs.logged import LogRecipe
 from chainrule.runs.recipe import from_json
-from chainrule.runs.typed import Count, Matching, Positive, Range, misfit
 from chainrule.training import Plan, Progress
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import NAMES
 from chainrule.training.plan import check_augmentation, outputs_for
 from chainrule.training.stopping import followed
 from chainrule.training.threshold import require_two_classes
+from chainrule.typed import Count, Matching, Positive, Range, misfit
 
 T = TypeVar("T")
 
 Deviation = Annotated[float, Range(math.ulp(0.0))]
-Size = Annotated[int, Range(1, 2**31)]
 Hash = Annotated[str, Matching("[0-9a-f]{64}")]
-
-
-Task = Literal["classification", "ordinal", "regression", "multilabel"]
 
 
 class Manifest(TypedDict):
@@ -69,27 +66,6 @@ class TargetRecipe(TypedDict):
     mean: list[float]
     deviation: list[Deviation]
     columns: NotRequired[list[str]]
-
-
-class Settings(TypedDict):
-    """The arguments of `load`; without `what` if the data was in no file."""
-
-    what: NotRequired[str]
-    target: str | list[str] | None
-    drop: list[str]
-    task: Task | None
-    image_size: tuple[Size, Size] | None
-    likely_task: Task | None
-    validation: float | str
-    test: Annotated[float, Range(0, 1)] | str
-    seed: int
-    scale_target: bool
-    read: NotRequired[dict[str, str]]
-    split: NotRequired[str]
-    shuffle: NotRequired[Literal[False]]
-    order: NotRequired[list[str | int | float | bool]]
-    weight: NotRequired[str]
-    memory: NotRequired[int | str]
 
 
 class Rows(TypedDict):

@@ -21,7 +21,7 @@ from chainrule import (  # noqa: F401  (their kinds register)
 )
 from chainrule.errors import RunError
 from chainrule.kinds import REGISTERED, kind_name
-from chainrule.runs.typed import misfit
+from chainrule.typed import misfit
 
 
 def to_json(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from chainrule.data import (
     Samples,
     Target,
 )
+from chainrule.data.finding import Data, Unlabelled
 from chainrule.engine import Chunk, Engine, Predictor, StepRecord, make_engine
 from chainrule.errors import DataError, is_number, unknown
 from chainrule.runs.inputs import inputs, labelled
@@ -160,7 +161,7 @@ class Trained(Shown):
             return f"0.5, not yet{by}: training did not end; resume it"
         return f"{self.threshold:.4g} or more: {name[0]}{by}"
 
-    def raw(self, x: Any, threads: int | None = None) -> Array:
+    def raw(self, x: Unlabelled, threads: int | None = None) -> Array:
         """(samples, outputs) the network's output for samples in any form `find_samples` takes,
         with at most so many threads.
 
@@ -191,19 +192,19 @@ class Trained(Shown):
         """(height, width) to which pictures in files are resized, as they were in training."""
         return None if self.preparation is None else self.preparation.image_size
 
-    def predict(self, x: Any, threads: int | None = None) -> Array:
+    def predict(self, x: Unlabelled, threads: int | None = None) -> Array:
         """(samples,) the predicted classes, or quantities in their own units; (samples, columns)
         for several quantities, and for labels, as 0 and 1. With at most so many threads.
         """
         return self.decoded(self.raw(x, threads))
 
-    def probabilities(self, x: Any, threads: int | None = None) -> Array | None:
+    def probabilities(self, x: Unlabelled, threads: int | None = None) -> Array | None:
         """(samples, classes) the probabilities of the classes, or (samples, labels) those of the
         labels; None if the loss has none.
         """
         return self.plan.loss.probabilities(self.raw(x, threads))
 
-    def deviation(self, x: Any) -> Array:
+    def deviation(self, x: Unlabelled) -> Array:
         """(samples,) the predicted standard deviations, in the target's own units; (samples,
         columns) for several quantities.
 
@@ -217,7 +218,7 @@ class Trained(Shown):
         """
         return self.deviations_of(self.raw(x))
 
-    def quantiles(self, x: Any, levels: Sequence[float] | None = None) -> Array:
+    def quantiles(self, x: Unlabelled, levels: Sequence[float] | None = None) -> Array:
         """(samples, levels) quantiles of the target's distribution, in its own units; (samples,
         levels, columns) for several quantities. Of classes in order, the first up to which the
         probability is at least the level.
@@ -239,7 +240,7 @@ class Trained(Shown):
         levels = getattr(self.plan.loss, "levels", (0.05, 0.5, 0.95)) if levels is None else levels
         return self.quantiles_of(self.raw(x), levels)
 
-    def interval(self, x: Any, share: float = 0.9) -> Interval:
+    def interval(self, x: Unlabelled, share: float = 0.9) -> Interval:
         """Between which values a target lies with this probability, and the point prediction.
 
         Raises SettingError for a network that predicts no such interval: it takes classes in order,
@@ -259,7 +260,11 @@ class Trained(Shown):
         return Meaning(self.target, self.plan.loss, self.threshold)
 
     def interval_scores(
-        self, what: Any = None, share: float = 0.9, threads: int | None = None, weight: Array | str | None = None
+        self,
+        what: Data | Samples | None = None,
+        share: float = 0.9,
+        threads: int | None = None,
+        weight: Array | str | None = None,
     ) -> dict[str, float]:
         """How good the predicted intervals of this share are: which share of the targets they hold
         ("coverage_0.9") and their mean width ("interval_width_0.9") in the target's own units, of
@@ -385,7 +390,7 @@ class Trained(Shown):
 
     def evaluate(
         self,
-        what: Any = None,
+        what: Data | Samples | None = None,
         metrics: Choice | Sequence[Choice] | None = None,
         threads: int | None = None,
         weight: Array | str | None = None,
@@ -427,7 +432,7 @@ class Trained(Shown):
 
     def report(
         self,
-        what: Any = None,
+        what: Data | Samples | None = None,
         metrics: Choice | Sequence[Choice] | None = None,
         threads: int | None = None,
         weight: Array | str | None = None,
@@ -457,7 +462,7 @@ class Trained(Shown):
         classified = measures.classify(target.width, loss, outputs, y, samples.weight, self.threshold)
         return report_on(target, classified, measured, self.threshold, samples.weight)
 
-    def _samples(self, what: Any, weight: Array | str | None) -> Samples:
+    def _samples(self, what: Data | Samples | None, weight: Array | str | None) -> Samples:
         if what is None:
             what = getattr(self.data, "test", None)
             if what is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from chainrule.engine import Batches, make_engine
 from chainrule.generators import generator
 from chainrule.threads import most_threads
 from chainrule.training import defaults, loop
-from chainrule.training.plan import Plan, make_plan
+from chainrule.training.plan import Choices, Layers, Plan, make_plan
 from chainrule.training.selection import Selection
 
 FOLDS = 3
@@ -50,7 +50,7 @@ Named = dict[str, Candidate]
 """Candidates by their names."""
 
 
-def plan_for(network: Any, data: Dataset, *, threads: int | None = None, **settings: Any) -> Plan:
+def plan_for(network: Layers | None, data: Dataset, *, threads: int | None = None, **settings: Unpack[Choices]) -> Plan:
     """The plan, chosen among candidates if neither network nor optimizer is given, except for
     pictures, where a training takes longer.
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as brief
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -38,6 +38,27 @@ from chainrule.training.threshold import require_two_classes
 
 Layers = str | Layer | Sequence[Layer] | Network
 """What `train` takes for a network: its hidden layers as text, all its layers, or a network."""
+
+
+class Choices(TypedDict, total=False):
+    """The choices that a plan is made of, but for the network; see `make_plan`."""
+
+    loss: str | Loss | None
+    class_weight: ClassWeight | None
+    optimizer: str | Optimizer | None
+    epochs: int | None
+    batch_size: int | None
+    seed: int
+    penalties: str | Penalty | Sequence[str | Penalty]
+    patience: int | str | None
+    monitor: Choice
+    min_delta: float
+    threshold: Choice | float | None
+    augment: str | Augmentation | Sequence[str | Augmentation] | None
+    metrics: Choice | Sequence[Choice] | None
+    dtype: str
+    engine: str | None
+
 
 MOST_EPOCHS = 10**12
 """No training takes as many; files name steps with at most 18 digits."""
@@ -185,7 +206,7 @@ def make_plan(
     monitor: Choice = "loss",
     min_delta: float = 0.0,
     threshold: Choice | float | None = None,
-    augment: str | Augmentation | Sequence[Any] | None = None,
+    augment: str | Augmentation | Sequence[str | Augmentation] | None = None,
     metrics: Choice | Sequence[Choice] | None = None,
     dtype: str = "float32",
     engine: str | None = None,

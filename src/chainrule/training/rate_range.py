@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from chainrule.data import Data, Dataset, load
-from chainrule.descent import Optimizer
 from chainrule.descent.schedules import Schedule
 from chainrule.errors import NonFiniteError, require
 from chainrule.training import loop
-from chainrule.training.plan import Layers, make_plan
+from chainrule.training.plan import Choices, Layers, make_plan
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,10 @@ def learning_rate_range(
     network: Layers | None = None,
     data: Data | Dataset = "digits",
     *,
-    optimizer: str | Optimizer | None = None,
     low: float = 1e-6,
     high: float = 10.0,
     steps: int = 200,
-    **settings: Any,
+    **settings: Unpack[Choices],
 ) -> RangeTest:
     """Train for some steps while the learning rate grows, and record the loss (Smith, 2017).
 
@@ -67,15 +65,15 @@ def learning_rate_range(
 
     Args:
         network, data: as for `train`
-        optimizer: as for `train`; its own schedule is replaced
         low, high: the first and the last learning rate
         steps: the number of steps from one to the other
-        settings: passed on to `train`: loss, batch_size, seed and so on
+        settings: as for `train`: the optimizer, whose own schedule is replaced, loss, batch_size,
+            seed and so on
     """
     require(0 < low < high, f"range test: from {low} to {high}; it needs 0 < low < high")
     require(steps >= 10, f"range test: {steps} steps; it needs at least 10")
     data = data if isinstance(data, Dataset) else load(data, seed=settings.get("seed", 0))
-    plan, rate = make_plan(network, data, optimizer=optimizer, patience=None, **settings), Rising(low, high, steps)
+    plan, rate = make_plan(network, data, **(settings | {"patience": None})), Rising(low, high, steps)
     rising = plan.optimizer.scheduled(lambda _: rate)
     require(rising != plan.optimizer, "range test: this optimizer has no learning rate")
     plan = replace(plan, optimizer=rising, epochs=-(-steps // plan.steps_per_epoch(len(data.training.x))))
