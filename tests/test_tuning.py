@@ -4,8 +4,10 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 import chainrule
@@ -174,6 +176,38 @@ def test_in_a_terminal(tmp_path, monkeypatch, capsys):
     assert np.isfinite(result["test"]["accuracy"])
     assert command(["tune", "iris", "--storage", "nowhere/study.jsonl"]) == 2
     assert "choose another" in capsys.readouterr().err
+
+
+def test_a_search_shows_the_best_value_and_its_settings_first(data):
+    tuned = tune(data, 3, **SMALL)
+    first, *lines = repr(tuned).splitlines()
+    assert first == f"Tuned: validation loss {tuned.best.value:.4g}, in trial {tuned.best.number}"
+    assert len(lines) < 19
+    if tuned.best.settings:
+        assert lines[0].split(maxsplit=1) == ["network", tuned.best.settings["network"]]
+    assert any(line.split()[:2] == ["trials", "3"] for line in lines)
+    assert f"{tuned.best.value:.4g}" in tuned._repr_html_()
+    none = replace(tuned, trials=(replace(tuned.trials[0], state="failed", value=None),))
+    assert repr(none).splitlines()[0] == "Tuned: no trial is complete"
+    greatest = replace(tuned, monitor="accuracy", maximizes=True)
+    assert f"validation accuracy {max(t.value for t in tuned.trials if t.value is not None):.4g}" in repr(greatest)
+
+
+def test_each_of_several_quantities_has_test_scores(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(5)
+    x = random.normal(size=(200, 2))
+    table = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "metres": x[:, 0] * 2, "grams": x.sum(axis=1) * 500})
+    table.write_csv("data.csv")
+    words = ["tune", "data.csv", "--target", "metres", "--target", "grams", "--trials", "1", "--epochs", "2"]
+    assert command(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("metres", "grams"):
+        (line,) = [line for line in lines if line.startswith(f"test {name}")]
+        assert "R2 " in line
+        assert "root mean squared error " in line
+    assert command([*words, "--json"]) == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["test_targets"]] == ["metres", "grams"]
 
 
 def test_the_missing_extra_is_named(monkeypatch):

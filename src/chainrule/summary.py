@@ -8,6 +8,7 @@ colours of the page around it, which may be light or dark; it needs no script an
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -133,11 +134,17 @@ def fragment(content: str) -> str:
     return f'<div class="chainrule-summary"><style>{_STYLE}</style>{content}</div>'
 
 
-def fact_lines(facts: Mapping[str, str]) -> list[str]:
-    """Facts as lines of text with their values below one another."""
+def fact_lines(facts: Mapping[str, str], most: int = 0) -> list[str]:
+    """Facts as lines of text with their values below one another, each in lines of at most so many
+    characters; 0 for one line each.
+    """
     shown = {one_line(name): one_line(value) for name, value in facts.items()}
     width = max(map(len, shown), default=0)
-    return [f"{name:<{width}}  {value}" for name, value in shown.items()]
+    lines = []
+    for name, value in shown.items():
+        parts = textwrap.wrap(value, most - width - 2, break_long_words=False) if most > width + 20 else [value]
+        lines += [f"{name if k == 0 else '':<{width}}  {part}" for k, part in enumerate(parts or [""])]
+    return lines
 
 
 class Shown:

@@ -25,7 +25,8 @@ from chainrule.errors import DataError, NonFiniteError, RunError, SettingError, 
 from chainrule.generators import hashed
 from chainrule.losses import Loss, Penalty
 from chainrule.runs import Trained, follow, for_loss
-from chainrule.training import EpochEnded, Event, Listener, Plan, make_plan, plan_for, start
+from chainrule.summary import Shown, Summary, Table
+from chainrule.training import EpochEnded, Event, Listener, Plan, history, make_plan, plan_for, start
 from chainrule.training.class_weights import ClassWeight
 from chainrule.training.metrics import Choice
 from chainrule.training.plan import AUTO, Choices
@@ -69,9 +70,9 @@ class Trial:
     settings: Suggested
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """The result of a search.
+@dataclass(frozen=True, repr=False)
+class Tuned(Shown):
+    """The result of a search. It shows the best value and its settings first.
 
     Attributes:
         data: what it was for
@@ -89,6 +90,24 @@ class Tuned:
     maximizes: bool = False
     threads: int | None = None
 
+    def summary(self) -> Summary:
+        """The best value and its settings, how many trials ended how, and the best of them."""
+        counts = {state: sum(trial.state == state for trial in self.trials) for state in _STATES.values()}
+        trials = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
+        facts = {"trials": trials, "data": f"{self.data.name}, {self.data.target.described}"}
+        sign = -1.0 if self.maximizes else 1.0
+        ranked = sorted(
+            (trial for trial in self.trials if trial.value is not None), key=lambda t: sign * (t.value or 0)
+        )
+        if not ranked:
+            return Summary("Tuned", "no trial is complete", facts)
+        best, what = ranked[0], history.label(f"validation_{self.monitor}", self.data.target)
+        chosen = {name.replace("_", " "): str(value) for name, value in best.settings.items()}
+        rows = [[str(trial.number), f"{trial.value:.4g}", in_words(trial.settings)] for trial in ranked]
+        table = Table(f"{len(rows)} trials", ("trial", what, "settings"), rows, "rrl")
+        about = f"{what} {best.value:.4g}, in trial {best.number}"
+        return Summary("Tuned", about, (chosen or {"settings": "the defaults"}) | facts, table)
+
     @property
     def best(self) -> Trial:
         """The trial with the best value; raises DataError if none is complete."""
@@ -102,6 +121,13 @@ class Tuned:
         """Train with the settings of the best trial, which gives the same network bit for bit."""
         plan = _plan(self.data, self.fixed, self.best.settings, self.threads)
         return follow(plan, self.data, start(plan), callbacks, self.threads)
+
+
+def in_words(settings: Suggested) -> str:
+    """The settings of a trial in a line."""
+    if not settings:
+        return "the defaults"
+    return f"{settings['network']}; {settings['optimizer']}; batch size {settings['batch_size']}"
 
 
 def tune(

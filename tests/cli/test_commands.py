@@ -98,6 +98,19 @@ def test_class_predictions_come_with_probabilities(capsys):
         assert row["species"] == names[int(np.argmax(probabilities))]
 
 
+def test_networks_of_many_layers_and_long_facts_fit_a_terminal(capsys):
+    assert run(["train", "iris", "--network", ", ".join(["9 relu"] * 20), "--epochs", "1", "--output", "deep"]) == 0
+    err = capsys.readouterr().err
+    assert "dense_1 > relu_1 > dense_2 > relu_2 > dense_3 > relu_3 > 29 more > relu_18 > " in err
+    assert run(["train", "digits", "--network", "resnet8", "--epochs", "1", "--output", "named"]) == 0
+    assert "  reshape_1 > resnet8_1 > dense_1: " in capsys.readouterr().err
+    assert run(["train", "diabetes", "--epochs", "2", "--output", "chosen"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("model ")]
+    assert len(" ".join(line.split())) < 120
+    assert run(["show", "chosen"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
 def test_show_prints_layers_shapes_weights_metrics_and_the_curve(capsys):
     output_of(capsys, "train", "digits", "--epochs", "3", "--network", "8 relu, dropout 0.1", "--output", "run")
     out = output_of(capsys, "show", "run")

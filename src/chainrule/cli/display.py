@@ -24,6 +24,9 @@ from chainrule.summary import one_line, visible
 if TYPE_CHECKING:
     from chainrule.data import Target
 
+WIDTH = 100
+"""Facts that are longer are broken into lines."""
+
 
 class _Plain(Console):
     """A console on which texts can't have control characters."""

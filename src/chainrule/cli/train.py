@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from chainrule.data import Dataset
     from chainrule.runs import Trained
     from chainrule.training import Event, Plan
+    from chainrule.training.report import QuantityScores
 
 
 @with_settings
@@ -117,6 +119,8 @@ def _resume(folder: Path, settings: Training, json: bool, log: list[str] | None)
     _conclude(trained, dataset, folder, example, json)
 
 
+MOST_LAYERS = 12
+"""Of more layers, the first and the last are named."""
 MOST_TARGETS = 10
 """Of more quantities, the scores of the first are shown when training ends."""
 
@@ -175,10 +179,19 @@ def _introduce(plan: Plan, data: Dataset) -> None:
     from chainrule.engine import make_engine
 
     introduce_data(data)
-    out, layers = display.err, " > ".join(node.name for node in plan.network.nodes)
+    out, layers = display.err, _layers([node.name for node in plan.network.nodes])
     out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")
     for note in make_engine(plan.engine, plan.problem(len(data.training.x))).notes:
         out.print(f"  {note}")
+
+
+def _layers(names: list[str]) -> str:
+    """The layers of a network in a line; those of a composite as one, and of many the ends."""
+    parts = [name for name, _ in groupby(name.partition(".")[0] for name in names)]
+    if len(parts) > MOST_LAYERS:
+        half = MOST_LAYERS // 2
+        parts = [*parts[:half], f"{len(parts) - 2 * half} more", *parts[-half:]]
+    return " > ".join(parts)
 
 
 def _account(plan: Plan, seconds: float) -> None:
@@ -186,6 +199,18 @@ def _account(plan: Plan, seconds: float) -> None:
     if (choice := plan.selection) is not None:
         took = f"{sum(choice.trainings)} trainings, {seconds:.1f} s"
         display.err.print(f"  {choice.what}: {choice.name}, chosen by validation, {took}")
+
+
+def of_quantities(scores: Sequence[QuantityScores]) -> dict[str, str]:
+    """The scores of each of several quantities on the test set, in words."""
+    lines = {
+        f"test {one_line(one.name)}": ", ".join(
+            f"{display.label(name)} {display.number(name, one.metrics[name])}" for name in ("r2", "rmse")
+        )
+        for one in scores[:MOST_TARGETS]
+    }
+    more = len(scores) - MOST_TARGETS
+    return lines | ({"other targets": f"{more}, in the report of evaluate"} if more > 0 else {})
 
 
 def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, json: bool) -> None:
@@ -224,12 +249,7 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     covered = [name for name in metrics if name.startswith("coverage")]
     shown = [name for name in dict.fromkeys((*best[data.task], *own, *covered)) if name in metrics and name != "loss"]
     lines = {f"test {display.label(name, target)}": display.number(name, metrics[name]) for name in shown}
-    for one in of_each[:MOST_TARGETS]:
-        lines[f"test {one_line(one.name)}"] = ", ".join(
-            f"{display.label(name)} {display.number(name, one.metrics[name])}" for name in best[data.task]
-        )
-    if len(of_each) > MOST_TARGETS:
-        lines["other targets"] = f"{len(of_each) - MOST_TARGETS}, in the report of evaluate"
+    lines |= of_quantities(of_each)
     if trained.decision:
         lines["threshold"] = one_line(trained.decision)
     if example.record is not None:
@@ -239,7 +259,7 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
         lines[f"gradient, step {explanation.step}"] = gradient_line(explanation)
         lines[f"update, step {explanation.step}"] = update_line(explanation)
     if trained.plan.selection is not None:
-        lines[trained.plan.selection.what] = str(trained.plan.selection)
+        lines[trained.plan.selection.what] = trained.plan.selection.brief
     lines["run"] = str(folder)
     if metrics:
         lines["to evaluate it"] = f"chainrule evaluate {shlex.quote(str(folder))}"

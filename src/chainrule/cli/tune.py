@@ -12,11 +12,11 @@ from chainrule.cli import display
 from chainrule.cli.logs import make_logs
 from chainrule.cli.options import AsJson, as_option, words_given
 from chainrule.cli.settings import Reading, Recording, Training, with_settings
-from chainrule.cli.train import introduce_data
+from chainrule.cli.train import introduce_data, of_quantities
 from chainrule.errors import at_least
 
 if TYPE_CHECKING:
-    from chainrule.tuning import Suggested, Trial, Tuned
+    from chainrule.tuning import Trial, Tuned
 
 
 @with_settings
@@ -80,42 +80,41 @@ def tune(
     tuned = search(dataset, trials, storage=place, callback=callback, threads=training.threads, **chosen)
     recorder = recording.recorder(data)
     trained = tuned.train([recorder, *make_logs(recording.log, recorder)])
-    metrics = trained.evaluate() if tuned.data.test is not None else {}
+    report = trained.report() if tuned.data.test is not None else None
+    metrics, of_each = (report.metrics, report.quantities) if report else ({}, ())
     if json:
         best = tuned.best
         display.print_json({
             "run": str(recorder.folder), "trials": len(tuned.trials), "best": best.number,
             "monitor": tuned.monitor, "value": best.value,
             "settings": best.settings, "test": metrics,
+            **({"test_targets": [one.as_json() for one in of_each]} if of_each else {}),
         })  # fmt: skip
         return
     again = "chainrule train " + words_given(context, "trials", "storage", "output", "limit", "log", "json")
-    _conclude(tuned, metrics, recorder.folder, place, again)
+    scores = {f"test {display.label(n, tuned.data.target)}": display.number(n, value) for n, value in metrics.items()}
+    _conclude(tuned, scores | of_quantities(of_each), recorder.folder, place, again)
 
 
 def _say(trial: Trial, monitor: str) -> None:
+    from chainrule.tuning import in_words
+
     words = {"pruned": "ended early", "failed": "a quantity was not finite"}
     result = words.get(trial.state) or f"validation {monitor} {trial.value:.4g}"
-    display.err.print(f"trial {trial.number}: {_in_words(trial.settings)}: {result}")
+    display.err.print(f"trial {trial.number}: {in_words(trial.settings)}: {result}")
 
 
-def _in_words(settings: Suggested) -> str:
-    if not settings:
-        return "the defaults"
-    return f"{settings['network']}; {settings['optimizer']}; batch size {settings['batch_size']}"
+def _conclude(tuned: Tuned, scores: dict[str, str], folder: Path, storage: str, again: str) -> None:
+    from chainrule.tuning import in_words
 
-
-def _conclude(tuned: Tuned, metrics: dict[str, float], folder: Path, storage: str, again: str) -> None:
     best = tuned.best
     counts = {state: sum(trial.state == state for trial in tuned.trials) for state in ("complete", "pruned", "failed")}
     lines = {
         "trials": ", ".join(f"{count} {state}" for state, count in counts.items() if count) + f", in {storage}",
-        "best": f"trial {best.number}: {_in_words(best.settings)}",
+        "best": f"trial {best.number}: {in_words(best.settings)}",
         f"validation {display.label(tuned.monitor, tuned.data.target)}": f"{best.value:.4g}",
     }
-    lines |= {
-        f"test {display.label(name, tuned.data.target)}": display.number(name, value) for name, value in metrics.items()
-    }
+    lines |= scores
     lines |= {"run": str(folder)}
     lines["to train it again"] = " ".join([again, *(as_option(*setting) for setting in best.settings.items())])
     width = max(map(len, lines))

@@ -225,7 +225,7 @@ def show(run: RunFolder, json: AsJson = False) -> None:
         return
     summary, out = opened.summary(), display.out
     out.print(display.bold(summary.title) + f": {summary.about}")
-    for line in fact_lines(summary.facts):
+    for line in fact_lines(summary.facts, display.WIDTH):
         out.print(line)
     for note in summary.notes:
         out.print(one_line(note))

@@ -38,6 +38,18 @@ class Selection(Kind):
             f"{self.name}, by the loss on held-out rows: {tried}; {sum(self.trainings)} trainings on {self.rows:,} rows"
         )
 
+    @property
+    def brief(self) -> str:
+        """Which one, with the next best, in a line that fits a terminal."""
+        most = max(self.trainings)
+        tried = zip(self.losses, self.trainings, self.candidates, strict=True)
+        whole = sorted((loss, name) for loss, folds, name in tried if loss is not None and folds == most)
+        others = [f"{name} ({loss:.4g})" for loss, name in whole if name != self.name]
+        loss = self.losses[self.chosen]
+        value = "" if loss is None else f" ({loss:.4g} on held-out rows)"
+        following = f", then {others[0]}" if others else ""
+        return f"{self.name}{value}{following}; of {len(self.candidates)} candidates"
+
     def _result(self, loss: float | None, folds: int) -> str:
         most, value = max(self.trainings), "diverged" if loss is None else f"{loss:.4g}"
         return value if folds == most else f"{value} after {folds} of {most} folds"
