@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -75,6 +76,35 @@ def test_several_processes_share_a_study(data, tmp_path):
     trials = tune(data, 6, **SMALL, storage=storage).trials
     assert len(trials) in (6, 7)
     assert len({json.dumps(trial.settings) for trial in trials}) == len(trials)
+
+
+def test_machines_share_a_study_though_data_and_storage_have_other_paths_there(tmp_path):
+    """Two processes at the same time, each in a folder of its own, that see the storage at
+    different paths and have the same data in files of different names.
+    """
+    for place in ("shared", "first", "second"):
+        (tmp_path / place).mkdir()
+    random = np.random.default_rng(8)
+    x = random.normal(size=(200, 2))
+    table = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": np.where(x[:, 0] > 0, "p", "n")})
+    table.write_csv(tmp_path / "first/rows.csv")
+    table.write_csv(tmp_path / "second/copied.csv")
+    (tmp_path / "second/mounted").symlink_to(tmp_path / "shared")
+    code = "import sys; from chainrule.cli import run; sys.exit(run(sys.argv[1:]))"
+    words = ["--trials", "6", "--epochs", "3", "--json", "--storage"]
+    storages = {"first/rows.csv": tmp_path / "shared/study.jsonl", "second/copied.csv": "mounted/study.jsonl"}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, "tune", Path(file).name, *words, storage],
+                         cwd=tmp_path / Path(file).parent, stdout=subprocess.PIPE)
+        for file, storage in storages.items()
+    ]  # fmt: skip
+    results = [json.loads(process.communicate()[0]) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    trials = tune(load(tmp_path / "first/rows.csv"), 6, epochs=3, storage=tmp_path / "shared/study.jsonl").trials
+    assert len(trials) in (6, 7)
+    for result, folder in zip(results, ("first", "second"), strict=True):
+        assert trials[result["best"]].value == result["value"]
+        assert Run.open(tmp_path / folder / result["run"]).trained.progress.best.value == result["value"]
 
 
 def test_a_study_of_other_data_or_settings_is_refused(data, tmp_path):
