@@ -517,3 +517,12 @@ def test_damaged_npz_files(damage, tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"data.npz: (not an NPZ file of plain arrays|x must be a numeric array)"):
         load(path)
+
+
+def test_a_missing_column_with_a_similar_one_in_its_place_is_told():
+    trained = train("4 tanh", load(frame(city=["a", "b"] * (ROWS // 2)), target="price"), epochs=1)
+    new = frame(city=["a", "b"] * (ROWS // 2)).rename({"city": "City"})
+    with pytest.raises(DataError, match=r"column 'city', which .* is missing; if it is 'City', rename that"):
+        trained.predict(new)
+    with pytest.raises(DataError, match=r"is missing$"):
+        trained.predict(new.drop("City"))

@@ -114,8 +114,8 @@ def _run(arguments: list[str]) -> int:
         if not hasattr(error, "format_message"):
             raise
         message = " ".join(error.format_message().split())
-        context = getattr(error, "ctx", None)
-        command = f"{context.info_name} " if context is not None and context.parent is not None else ""
+        known = [getattr(command.callback, "__name__", "") for command in app.registered_commands]
+        command = f"{arguments[0]} " if arguments[:1] and arguments[0] in known else ""
         return _report(f"{message[:1].lower()}{message[1:].rstrip('.')}; see 'chainrule {command}--help'")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chainrule.data.barrier import FILE, Limits, guarded
 from chainrule.data.tables import NO_VALUES, numbers
-from chainrule.errors import DataError, setting, unknown
+from chainrule.errors import DataError, nearest, setting, unknown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -246,7 +246,9 @@ def conform(name: str, frame: pl.DataFrame, columns: tuple[tuple[str, str], ...]
     types, wanted = frame.schema, [column for column, _ in columns]
     for column in wanted:
         if column not in types:
-            raise DataError(f"{name}: column {shortened(column)!r}, which the training data has, is missing")
+            match = nearest(column, set(types) - set(wanted))
+            hint = f"; if it is {shortened(match)!r}, rename that" if match else ""
+            raise DataError(f"{name}: column {shortened(column)!r}, which the training data has, is missing{hint}")
     others = [(column, kind) for column, kind in columns if kind != "number" or types[column] != pl.Float64]
     frame = frame if frame.columns == wanted else frame.select(wanted)
     return frame.with_columns(as_kind(name, frame[column], kind, "as in the training data") for column, kind in others)
