@@ -139,7 +139,8 @@ def test_without_a_command_there_is_help(capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "command"),
-    [(["train", "iris", "--epoch", "3"], "train "), (["train", "iris", "--epochs"], "train "), (["predict"], "predict "), (["play", "--port", "x"], "play "),
+    [(["train", "iris", "--epoch", "3"], "train "), (["train", "iris", "--epochs"], "train "),
+     (["predict"], "predict "), (["play", "--port", "x"], "play "),
      (["trian"], ""), (["--nonsense"], "")],
 )  # fmt: skip
 def test_a_usage_error_names_the_help_of_its_command(arguments, command, capsys):
