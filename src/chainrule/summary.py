@@ -142,9 +142,14 @@ def fact_lines(facts: Mapping[str, str], most: int = 0) -> list[str]:
     width = max(map(len, shown), default=0)
     lines = []
     for name, value in shown.items():
-        parts = textwrap.wrap(value, most - width - 2, break_long_words=False) if most > width + 20 else [value]
+        parts = _wrapped(value, most - width - 2) if most > width + 20 else [value]
         lines += [f"{name if k == 0 else '':<{width}}  {part}" for k, part in enumerate(parts or [""])]
     return lines
+
+
+def _wrapped(text: str, most: int) -> list[str]:
+    """A text in lines; words, such as paths, stay whole."""
+    return textwrap.wrap(text, most, break_long_words=False, break_on_hyphens=False)
 
 
 class Shown:
