@@ -67,13 +67,10 @@ class Run(Shown):
         loaded = loader.load(folder, [kind for kind in own if isinstance(kind, type)])
         functions = [function for function in own if not isinstance(function, type)]
         plan = replace(loaded.plan, metrics=with_functions(loaded.plan.metrics, functions))
-        weights, manifest, settings = final_weights(plan, loaded.progress), loaded.manifest, loaded.data["settings"]
-        preparation = loaded.preparation
-        if preparation is not None and settings and settings["image_size"]:
-            preparation = replace(preparation, image_size=tuple(settings["image_size"]))
+        weights, manifest = final_weights(plan, loaded.progress), loaded.manifest
         threshold = manifest.get("threshold", plan.fixed_threshold)
         trained = Trained(
-            plan, loaded.target, preparation, *weights, loaded.progress, reason=manifest["status"],
+            plan, loaded.target, loaded.preparation, *weights, loaded.progress, reason=manifest["status"],
             folder=folder, threshold=threshold,
         )  # fmt: skip
         return Run(folder, loaded.manifest, loaded.data, loaded.versions, trained)
