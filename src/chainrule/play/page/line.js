@@ -55,12 +55,13 @@ function ofCell(scene, name) {
 function ofPhase() {
   const scene = shownScene();
   if (!scene) return ["", []];
-  const first = scene.weights[0];
-  const unit = scene.layers.flatMap((layer) => layer.units).find((one) => one.unit === scene.focus?.unit) ?? scene.layers[0].units[0];
+  const telling = scene.convolution ?? scene.focus;
+  const first = scene.weights.find((one) => one.weight === scene.convolution?.weight) ?? scene.weights[0];
+  const unit = scene.layers.flatMap((layer) => layer.units).find((one) => one.unit === telling?.unit) ?? scene.layers[0].units[0];
   if (has("next")) return [TEXT.line_update, [first.next_line ?? ""]];
   const reached = scene.layers.filter((layer) => knows(layer.name));
-  const weight = scene.weights.find((one) => one.layer === reached[0]?.name);
-  if (has("gradient") && weight) return [TEXT.line_gradient, [weight.gradient_line ?? ""]];
+  const weight = knows(first.layer) ? first : scene.weights.find((one) => one.layer === reached[0]?.name);
+  if (has("gradient") && weight) return [weight === first && scene.convolution ? TEXT.line_gradient_kernel : TEXT.line_gradient, [weight.gradient_line ?? ""]];
   if (has("delta")) return [TEXT.line_backward, reached.reverse().map((layer) => layer.units[0].delta_line ?? "").slice(0, 2)];
   if (has("loss")) return [TEXT.line_loss, [scene.output.loss_line ?? ""]];
   if (has("forward")) return [TEXT.line_forward, [unit.z_line ?? "", unit.a_line ?? ""]];
@@ -92,7 +93,7 @@ export function startLine() {
     [pointed, chosen] = ["", ""];
   });
   on("explained", (header) => {
-    chosen = header.weight ?? header.unit;
+    chosen = header.weight ?? header.called;
     show();
   });
   on("stage", show);

@@ -3,6 +3,7 @@
 
 import { app, byId, emit, on } from "./app.js";
 import { look } from "./charts.js";
+import { convolution } from "./convolution.js";
 import { oneUnit } from "./focus.js";
 import { figure, render, svg } from "./svg.js";
 import { wholeNetwork } from "./whole.js";
@@ -34,7 +35,7 @@ export const shownScene = () => scene;
 export const knows = (layer) => known.has(layer);
 
 /** Whether the backward pass has reached the first layer with weights. */
-export const isBackwardComplete = () => scene?.reached.length === app.built?.layers.filter((layer) => layer.symbol === "z").length;
+export const isBackwardComplete = () => Boolean(scene?.reached.includes(app.built?.layers.find((layer) => layer.parameters.length)?.name ?? ""));
 
 /** Show no more than this level, or everything that the step has computed. @param {string | null} level */
 export function limitTo(level) {
@@ -59,7 +60,7 @@ function picture() {
   if (!scene || app.lens !== "sample") return;
   const place = byId("stage-picture");
   const view = { scene, has, knows, selected, pointed, lines: app.edges, narrow: place.clientWidth < 500 };
-  render(place, scene.focus ? oneUnit(view) : wholeNetwork(view));
+  render(place, scene.convolution ? convolution(view) : scene.focus ? oneUnit(view) : wholeNetwork(view));
 }
 
 /** The unit or weight at an element of the picture. @param {EventTarget | null} target */
@@ -166,8 +167,9 @@ export function startStage() {
     document.body.dataset.scene = String(header.scene);
   });
   on("explained", (header) => {
-    if (selected === (header.weight ?? header.unit)) return;
-    selected = header.weight ?? header.unit;
+    const name = header.weight ?? header.called;
+    if (selected === name) return;
+    selected = name;
     draw();
   });
   for (const event of ["lens", "redraw"]) on(event, picture);

@@ -4,7 +4,7 @@
  * @typedef {{kind: string, name: string, samples: number, noise: number, seed: number, features: string[],
  *   points: [number, number, number][]}} DataSettings
  * @typedef {{units: number, activation: string, weights: string, dropout: number}} LayerSettings
- * @typedef {{data: DataSettings, layers: LayerSettings[], output_weights: string, loss: string, optimizer: string,
+ * @typedef {{data: DataSettings, layers: LayerSettings[], network: string, output_weights: string, loss: string, optimizer: string,
  *   learning_rate: number, options: [string, number][], clip: number, schedule: string, batch_size: number, epochs: number, l1: number, l2: number,
  *   seed: number}} Settings
  * @typedef {{name: string, start: number, shape: number[]}} ParameterInfo
@@ -42,16 +42,18 @@
  * @typedef {{loss: number, bars: boolean, batch_loss: number, batch_loss_after: number, samples: number, predictions: number[], targets: number[],
  *   errors: number[], names: string[], target_text: string, prediction_line?: string, loss_line?: string,
  *   decided?: string, decision_text?: string}} SceneOutput
+ * @typedef {{picture: [number, number], kernel: [number, number], map: [number, number], pooled: [number, number], pooling: "max" | "mean",
+ *   conv: string, pool: string, patches: number[][], windows: number[][], winners: number[] | null, unit: string, weight: string}} Convolution
  * @typedef {{count: number, sum: number}} LeftOut
  * @typedef {{unit: string, of_inputs: boolean, reads?: LeftOut, feeds?: LeftOut}} Focus
  * @typedef {{name: string, values: number[], deltas: number[] | null}} Strip
  * @typedef {{type: "scene", step: number, phase: string, reached: string[], rows: number[], sample: number,
  *   inputs: SceneInput[], layers: SceneLayer[], weights: SceneWeight[], output: SceneOutput,
  *   table: [string, string][], focus: Focus | null, strips: Strip[], picture: {shape: [number, number], ink: number[]} | null,
- *   largest?: {values: number, deltas: number}}} Scene
+ *   largest?: {values: number, deltas: number}, convolution?: Convolution}} Scene
  * @typedef {{type: "slice", weight: string, step: number, value: number, loss: number, gradient: number, next: number,
  *   next_loss: number, values: number[], losses: number[], words: string, step_words: string}} Slice
- * @typedef {{unit: string, step: number, row: number, samples: number, delta: number, delta_in_mean: number, levels: string,
+ * @typedef {{unit: string, step: number, row: number, samples: number, position: number[], called: string, delta: number, delta_in_mean: number, levels: string,
  *   inputs: {name: string, of: string, input: number, weight: number, product: number}[], others?: number, rest?: number,
  *   bias?: number | null, z?: number,
  *   outputs: {layer: string, low: number, high: number, counts: number[], here: number, zero: number}}} UnitView
