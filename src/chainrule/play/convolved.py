@@ -25,7 +25,7 @@ from chainrule.play.scene import Scene, plot
 from chainrule.play.trainer import Trainer
 
 MOST_SIDE, MOST_KERNEL, MOST_MAP, MOST_POOLED = 6, 3, 4, 2
-"""The largest sides of a picture, a kernel, what it gives, and what pooling leaves of that, of which
+"""The largest sides of a picture, of a kernel, of what it gives, and of what pooling leaves of that:
 every number can be shown.
 """
 

@@ -111,6 +111,7 @@ def description(trainer: Trainer) -> Message:
         "weights": layout.size,
         "last_step": trainer.last_step,
         "scene": has_scene(trainer),
+        "drawable": trainer.drawable,
         "steps_per_epoch": trainer.steps_per_epoch,
         "draws": [_draw(trainer, node) for node in nodes if "W" in node.built.parameters],
     }  # fmt: skip

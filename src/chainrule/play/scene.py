@@ -79,15 +79,15 @@ class Scene:
 
     def message(self) -> dict[str, Any]:
         """The message to the page."""
-        trainer, shown = self.trainer, self._shown()
+        trainer, shown, own = self.trainer, self._shown(), self.trainer.own
         layers = [k for k in range(len(self.columns)) if shown[k + 1]]
         return {
             "type": "scene",
             "step": self.position.step,
-            "phase": trainer.phase,
+            "phase": trainer.phase if own is None else "forward" if own.label is None else "backward",
             "reached": self._reached(),
-            "rows": [int(row) for row in self.rows],
-            "sample": self.sample,
+            "rows": [int(row) for row in (self.rows if own is None else trainer.next_rows())],
+            "sample": self.sample if own is None else -1,
             "inputs": [self._input(unit) for unit in shown[0]],
             "layers": [self._layer(k, shown[k + 1]) for k in layers],
             "weights": self._weights(),
@@ -230,7 +230,7 @@ class Scene:
     @cached_property
     def _read(self) -> Sample | None:
         """The sample as it was read, if that is known."""
-        return self.trainer.data.sample(int(self.rows[self.sample]))
+        return None if self.trainer.own is not None else self.trainer.data.sample(int(self.rows[self.sample]))
 
     def _picture(self) -> dict[str, Any] | None:
         """The sample as a picture, if it is one: its shape, and each pixel's darkness in [0, 1]."""
@@ -246,6 +246,8 @@ class Scene:
         """The columns whose derivatives the step has computed, the last one first."""
         trainer = self.trainer
         names = [column.dense.name for column in reversed(self.columns)]
+        if trainer.own is not None:
+            return names if trainer.own.label is not None else []
         if trainer.phase == "backward":
             return [name for name in names if name in trainer.layers[trainer.backward_to :]]
         return names if trainer.phase == "update" else []
@@ -322,6 +324,8 @@ class Scene:
         one = slice(self.sample, self.sample + 1)
         unit, y = f"{self.columns[-1].dense.name}[0]", np.asarray(self.batch.y)[one]
         found = outcome(self.trainer, self.derivatives.tape.output[one], y, unit)
+        if self.trainer.own is not None and self.trainer.own.label is None:
+            found["target_text"] = ""  # nobody has said what it is
         losses = {"batch_loss": float(self.derivatives.loss), "batch_loss_after": self._loss_after()}
         return {**found, "samples": len(self.rows), **losses}
 

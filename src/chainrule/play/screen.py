@@ -20,6 +20,7 @@ from chainrule.explain.scheme import draw
 from chainrule.play import frames
 from chainrule.play.compare import USUAL, compared, described
 from chainrule.play.lens import has_scene, scene_of
+from chainrule.play.own import own_view
 from chainrule.play.race import Race
 from chainrule.play.recorded import Recorded
 from chainrule.play.slice import slice_of
@@ -123,6 +124,8 @@ class Screen:
             self._tell(scene.message())
             self._scene_at = time.monotonic()
         full = not running or now - self._full_at > FULL_EVERY
+        if trainer.own is not None:
+            self._tell(own_view(trainer))
         self._tell(*frames.frame(trainer, self.view, full))
         if full:
             self._full_at = now

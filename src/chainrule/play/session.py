@@ -292,6 +292,11 @@ class Session:
     def _unpin(self, message: Mapping[str, Any]) -> None:
         self._screen.unpin()
 
+    def _draw(self, message: Mapping[str, Any]) -> None:
+        """Show a sample that the user drew; without lines, those of the mini-batch again."""
+        self._ready().draw(message["strokes"], message.get("label"))
+        self._screen.redraw()
+
     def _set_weight(self, message: Mapping[str, Any]) -> None:
         weight = str(message["weight"])
         self._tell({"type": "nudged", "weight": weight, **self._ready().set_weight(weight, float(message["value"]))})
@@ -330,6 +335,7 @@ class Session:
         "reset": _reset,
         "phase": _phase,
         "open": _open,
+        "draw": _draw,
         "set weight": _set_weight,
         "export": _export,
         "race": _start_race,

@@ -26,7 +26,7 @@ set, or an opened or uploaded file or run.
 
 MOST_LAYERS, MOST_UNITS, MOST_POINTS, MOST_WEIGHTS = 8, 256, 2000, 300_000
 MOST_PARTS, MOST_VALUES = 30, 200_000
-"""Of a network given as text: the most layers, and the most numbers that it computes of a sample."""
+"""The most layers of a network given as text, and the most numbers that it computes of a sample."""
 NO_RATE = ("rprop", "lbfgs")
 """Optimizers without a learning rate."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.backprop import Derivatives
+from chainrule.backprop import Derivatives, differentiate
 from chainrule.data import Samples
 from chainrule.engine import Position
 from chainrule.engine.numpy import NumpyEngine
@@ -16,15 +16,37 @@ from chainrule.play.trainer import Trainer
 
 POINTS = 61
 """Points of the loss along one weight."""
+OWN = np.array([-1])
+"""Stands for the rows of the user's own sample, which is in no data set."""
 
 
 def batch_shown(trainer: Trainer, position: Position, rows: Array) -> Samples:
-    """The mini-batch of the step after this position."""
+    """The mini-batch of the step after this position; the user's own sample, if it is shown."""
+    if trainer.own is not None and rows is OWN:
+        return trainer.own.samples(int(trainer.plan.loss.classes(trainer.predict(trainer.own.x))[0]))
     return trainer.timeline.problem_at(position.step).gather(trainer.data.training, rows, position.step)
 
 
 def step_shown(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
-    """The position before the step that the stage shows, its rows, and its derivatives."""
+    """The position before the step that the stage shows, its rows, and its derivatives; those of
+    the user's own sample at the present weights, if it is shown.
+    """
+    if trainer.own is None:
+        return step_of_batch(trainer)
+    position, plan = trainer.position, trainer.plan
+    samples = batch_shown(trainer, position, OWN)
+    with np.errstate(all="ignore"):  # no step is taken with it: without dropout
+        derivatives = differentiate(
+            plan.network, plan.loss, position.parameters, samples.x, samples.y,
+            statistics=position.statistics, penalties=plan.penalties, wants_input=True,
+        )  # fmt: skip
+    return position, OWN, derivatives
+
+
+def step_of_batch(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
+    """The position before the step that the page shows, the rows of its mini-batch, and its
+    derivatives.
+    """
     if trainer.pending is not None:
         return trainer.position, trainer.pending.rows, trainer.pending.derivatives
     if trainer.last is not None and trainer.phase == "update":
@@ -39,7 +61,9 @@ def step_shown(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
 
 
 def next_parameters(trainer: Trainer, position: Position, rows: Array) -> Array:
-    """The parameters after the step."""
+    """The parameters after the step; unchanged by the user's own sample."""
+    if rows is OWN:
+        return position.parameters
     if trainer.last is not None and trainer.last.before is position:
         return trainer.last.after.parameters
     with np.errstate(all="ignore"):
@@ -51,7 +75,7 @@ def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
     """The loss of the step's mini-batch as only one weight changes: a curve, its tangent at the
     weight's value, and where the step goes.
     """
-    position, rows, derivatives = step_shown(trainer)
+    position, rows, derivatives = step_of_batch(trainer)
     after = next_parameters(trainer, position, rows)
     place, batch = trainer.plan.network.parameters.find(weight), batch_shown(trainer, position, rows)
     value, gradient, then = float(position.parameters[place]), float(derivatives.gradient[place]), float(after[place])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +13,10 @@ from chainrule.backprop import Derivatives, forward_pass
 from chainrule.data import Dataset
 from chainrule.engine import Position, Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import NonFiniteError, SettingError
+from chainrule.errors import NonFiniteError, SettingError, require
 from chainrule.explain import Explanation
 from chainrule.explain.trace import Trace
+from chainrule.play.handwriting import Own, Style, can_be_drawn, own_sample, style_of
 from chainrule.play.samples import page_data
 from chainrule.play.settings import MOST_VALUES, MOST_WEIGHTS, Settings
 from chainrule.runs import Run
@@ -69,6 +71,7 @@ class Trainer:
         phase: the phase of the step in progress, one of PHASES
         backward_to: the index of the layer that the backward pass has reached; -1 before it begins
         pending: the step in progress, or None
+        own: the sample that the user drew, if the page shows it in place of the mini-batch's
     """
 
     def __init__(self, settings: Settings, dataset: Dataset | None = None, run: Run | None = None) -> None:
@@ -76,6 +79,8 @@ class Trainer:
         self.samples = page_data(settings.data, dataset)
         self.data = self.samples.data
         self.plan: Plan = run.trained.plan if run is not None else _planned(settings, self.data)
+        self.own: Own | None = None
+        self._style: Style | None = None
         self.checkpoints: dict[int, Position] = {}
         samples, plans = self.data.training, [(0, self.plan)]
         self.timeline = Timeline(samples, plans, self.checkpoints) if run is None else run.timeline(self.data)
@@ -134,6 +139,25 @@ class Trainer:
     def layers(self) -> list[str]:
         """The names of the layers, from first to last."""
         return [node.name for node in self.plan.network.nodes]
+
+    @property
+    def drawable(self) -> bool:
+        """Whether the user can draw a sample."""
+        return can_be_drawn(self.data)
+
+    def draw(self, strokes: Any, label: Any) -> None:
+        """Show a sample that the user drew; without lines, those of the mini-batch again.
+
+        Raises SettingError if the drawing or the label is not one, or the data has no drawings.
+        """
+        self.own = None
+        if not strokes:
+            return
+        require(self.drawable, "samples of this data can't be drawn")
+        if self._style is None:
+            assert self.data.source is not None
+            self._style = style_of(self.data.source.features)
+        self.own = own_sample(self.data, self._style, strokes, label)
 
     def next_rows(self) -> Array:
         """The rows of the next mini-batch in the training set."""

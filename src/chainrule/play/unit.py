@@ -11,6 +11,7 @@ from chainrule.arrays import Shape
 from chainrule.explain.chain import open_unit
 from chainrule.explain.page import opened_link
 from chainrule.explain.trace import Trace
+from chainrule.play.slice import OWN, batch_shown
 from chainrule.play.trainer import SHOWN, Trainer
 from chainrule.tape import Unit
 
@@ -34,7 +35,7 @@ def unit_view(
 
     Raises SettingError for an unknown unit.
     """
-    trace = trainer.trace()
+    trace = trainer.trace() if trainer.own is None else _trace_of_own(trainer)
     sample = min(max(sample, 0), len(trace.rows) - 1)
     link = open_unit(trace, layer, unit, sample, position)
     *at, _ = link.unit.index[1:]
@@ -45,6 +46,12 @@ def unit_view(
         "levels": opened_link(link), **_inputs(trainer, trace, layer, unit, sample),
         "outputs": _outputs(trainer, trace, layer, unit, (sample, *at)),
     }  # fmt: skip
+
+
+def _trace_of_own(trainer: Trainer) -> Trace:
+    """The user's own sample, unit by unit."""
+    samples = batch_shown(trainer, trainer.position, OWN)
+    return Trace(trainer.problem, trainer.position, samples, OWN)
 
 
 def _inputs(trainer: Trainer, trace: Trace, layer: str, unit: int, sample: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import { startCompare } from "./compare.js";
 import { choices, connect } from "./connection.js";
 import { apply, startControls } from "./controls.js";
 import { startDrawing } from "./drawing.js";
+import { startDrawpad } from "./drawpad.js";
 import { startDraws } from "./draws.js";
 import { openAgain, startExplanation } from "./explanation.js";
 import { startFirst } from "./first.js";
@@ -108,7 +109,7 @@ async function start() {
     app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
   });
   messages();
-  for (const part of [startControls, startLoop, startLenses, startStage, startLine, startBatch, startSlice, startFirst, startDrawing, startMatrix, startOutput, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach, startHighlight]) part();
+  for (const part of [startControls, startLoop, startLenses, startStage, startLine, startBatch, startDrawpad, startSlice, startFirst, startDrawing, startMatrix, startOutput, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach, startHighlight]) part();
   on("built", openAgain);
   on("draw", () => {
     if (!app.running) remember();

@@ -12,7 +12,7 @@
  * @typedef {{layer: string, distribution: string, widest: number, drawn: number[], density: number[]}} Draw
  * @typedef {{type: "built", layers: LayerInfo[], task: string, classes: string[], target: string, data: string,
  *   inputs: number[], input_names: string[], plane: boolean, extent: number, samples: [number, number], loss: string,
- *   loss_formula: string, optimizer: string[], weights: number, last_step: number | null, threshold: number | null, scene: boolean, steps_per_epoch: number,
+ *   loss_formula: string, optimizer: string[], weights: number, last_step: number | null, threshold: number | null, scene: boolean, drawable: boolean, steps_per_epoch: number,
  *   draws: Draw[]}} Built
  * @typedef {{counts: number[], low: number, high: number}} Histogram
  * @typedef {{type: "frame", step: number, epoch: number, phase: string, layer: string | null,
@@ -51,6 +51,8 @@
  *   inputs: SceneInput[], layers: SceneLayer[], weights: SceneWeight[], output: SceneOutput,
  *   table: [string, string][], focus: Focus | null, strips: Strip[], picture: {shape: [number, number], ink: number[]} | null,
  *   largest?: {values: number, deltas: number}, convolution?: Convolution}} Scene
+ * @typedef {{picture: {shape: [number, number], ink: number[]}, classes: string[], predictions: number[], predicted: string, label: string | null,
+ *   loss: number | null, loss_line: string | null, slopes: number[] | null}} OwnView
  * @typedef {{type: "slice", weight: string, step: number, value: number, loss: number, gradient: number, next: number,
  *   next_loss: number, values: number[], losses: number[], words: string, step_words: string}} Slice
  * @typedef {{unit: string, step: number, row: number, samples: number, position: number[], called: string, delta: number, delta_in_mean: number, levels: string,
