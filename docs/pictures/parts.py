@@ -212,6 +212,39 @@ def _points(page: Page) -> None:
     choose(page, "#data-set", "drawn:")
 
 
+def _kernel(page: Page) -> None:
+    """The lesson about a kernel, with one of its weights selected."""
+    _lesson(15)(page)
+    press(page, "forward", "loss", "backward", "backward")
+    select(page, "conv_1.W[0, 2, 0, 0]")
+
+
+def _convolution(page: Page) -> None:
+    """The same network without the lesson, after a step, with a position selected."""
+    page.click("#end-lesson")
+    settled(page)
+    press(page, *STEP)
+    select(page, "conv_1[1, 2, 0]")
+
+
+def _drawing(page: Page) -> None:
+    """A seven, drawn with the mouse, that a network has learned to read."""
+    choose(page, "#data-set", "builtin:digits")
+    page.evaluate("() => { document.getElementById('settings').open = false; }")
+    learn(page, 300)
+    page.locator("#pad").scroll_into_view_if_needed()
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    for k, (x, y) in enumerate(((0.25, 0.15), (0.75, 0.15), (0.42, 0.88))):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
+        if not k:
+            page.mouse.down()
+    page.mouse.up()
+    settled(page)
+    page.select_option("#pad-label", "7")
+    settled(page)
+
+
 def _take(page: Page) -> None:
     page.click("#take")
     page.click("#take-chainrule")
@@ -258,6 +291,9 @@ PARTS = {
     "race": Part("A race, at its end", _race, at="#race", after="surface"),
     "lesson": Part("A lesson", _lesson(4)),
     "tries": Part("A lesson with something to try", _tried),
+    "kernel": Part("The lesson about a kernel", _kernel),
+    "convolution": Part("One sample in a small convolution, after a step", _convolution, after="kernel"),
+    "drawing": Part("A digit drawn by hand, predicted and explained", _drawing, USUAL, "#drawpad"),
     "take-away": Part("What to take away", _take),
     "projector": Part("For a lecture", _projector, on_phones=False),
     "recorded": Part("A recorded run, with a weight through all its steps", _recorded, of="run"),

@@ -99,7 +99,7 @@ def test_nothing_overlaps_is_cut_off_or_hard_to_read(chain, address, recorded, s
                 assert len(measured["texts"]) > 20
                 assert measured["width"] <= width, where
                 for problem in ("overlaps", "cut", "hidden"):
-                    assert measured[problem] == [], f"{problem}: {where}"
+                    assert measured[problem] == [], f"{problem}: {where} {measured[problem]}"
                 assert faint(window.screenshot(), measured["texts"]) == [], where
 
 

@@ -1,7 +1,7 @@
 // One sample in a small convolution: the picture, the kernel that lies on each of its patches, what it gives at every
 // position, what pooling leaves of that, and the unit that adds it up. Every number stands at the place where it arises.
 
-import { number, outputNumbers, plot, touchable, weightBox } from "./parts.js";
+import { number, outputNumbers, plot, touchable } from "./parts.js";
 import { figure, part } from "./svg.js";
 import { TEXT, t } from "./text.js";
 
@@ -19,12 +19,12 @@ const OUTPUT = [124, 118];
 /** @type {{wide: Places, narrow: Places}} */
 const PLACES = {
   wide: {
-    size: [740, 354], input: { x: 1, y: 18, cell: [32, 29] }, kernel: { x: 1, y: 218, cell: [64, 44] }, bias: { x: 228, y: 262 }, plot: { x: 330, y: 250 },
-    map: { x: 228, y: 18 }, pool: { x: 478, y: 18 }, output: { x: 615, y: 18 }, weights: { x: 478, y: 186, cell: [131, 54] },
+    size: [740, 354], input: { x: 1, y: 18, cell: [34, 29] }, kernel: { x: 1, y: 218, cell: [68, 44] }, bias: { x: 236, y: 262 }, plot: { x: 340, y: 250 },
+    map: { x: 236, y: 18 }, pool: { x: 482, y: 18 }, output: { x: 615, y: 18 }, weights: { x: 478, y: 186, cell: [129, 50] },
   },
   narrow: {
-    size: [376, 628], input: { x: 1, y: 18, cell: [30, 29] }, kernel: { x: 195, y: 18, cell: [60, 44] }, bias: { x: 195, y: 158 }, plot: { x: 290, y: 154 },
-    map: { x: 1, y: 238 }, pool: { x: 247, y: 289 }, output: { x: 251, y: 464 }, weights: { x: 1, y: 464, cell: [120, 54] },
+    size: [376, 616], input: { x: 1, y: 18, cell: [31, 29] }, kernel: { x: 195, y: 18, cell: [60, 44] }, bias: { x: 195, y: 158 }, plot: { x: 290, y: 154 },
+    map: { x: 1, y: 238 }, pool: { x: 247, y: 289 }, output: { x: 251, y: 464 }, weights: { x: 1, y: 464, cell: [122, 50] },
   },
 };
 
@@ -130,7 +130,7 @@ function inputs(view, places, lit) {
       part("rect", { x, y, width: places.input.cell[0], height: places.input.cell[1] }),
       part("rect", { x: x + 1, y: y + 1, width: places.input.cell[0] - 2, height: places.input.cell[1] - 2, class: "ink", "fill-opacity": (0.3 * ink).toFixed(2) }),
       part("title", {}, `${input.name} = ${input.value_text}`),
-      part("text", { x: x + places.input.cell[0] / 2, y: y + 18, class: "middle", style: `font-size:${view.narrow ? 9 : 10}px` }, part("tspan", { "data-shows": "value", "data-number": input.value }, hundredths(input.value))));
+      part("text", { x: x + places.input.cell[0] / 2, y: y + 18, class: "middle", style: `font-size:${view.narrow ? 8.5 : 9.5}px` }, part("tspan", { "data-shows": "value", "data-number": input.value }, hundredths(input.value))));
   });
 }
 
@@ -245,9 +245,16 @@ function weights(view, places, lit) {
   const own = view.scene.weights.filter((weight) => weight.layer === view.scene.layers[2].name);
   return own.map((weight) => {
     const [x, y] = weight.from === null ? [places.weights.x, places.weights.y + of.pooled[0] * places.weights.cell[1]] : corner(places.weights, places.weights.cell, of.pooled, weight.from);
-    const product = weight.from !== null && view.has("forward") ? { name: "w × y", value: weight.forward } : undefined;
-    const box = weightBox(view, weight, { x: x + 1, y: y + places.weights.cell[1] / 2, width: places.weights.cell[0] - 2, height: places.weights.cell[1] - 2 }, { product, stacked: true });
-    return { ...box, given: { ...box.given, class: `${box.given.class} ${lit.has(weight.weight) && weight.weight !== view.pointed ? "belongs" : ""}` } };
+    const [wide, high] = places.weights.cell;
+    const style = `font-size:${view.narrow ? 10.5 : 11}px`;
+    const name = weight.from === null ? "b" : "w";
+    const known = view.has("gradient") && view.knows(weight.layer);
+    return part("g", { ...touchable(view, weight.weight, "port"), class: `port ${state(view, weight.weight, lit)}`, "data-weight": weight.weight },
+      part("rect", { x: x + 1, y: y + 1, width: wide - 2, height: high - 2, rx: 4 }),
+      number(name, "value", weight.value, { x: x + 7, y: y + 15, style }),
+      view.has("next") && part("text", { x: x + wide - 5, y: y + 15, class: "next end", style }, "→ ", part("tspan", { "data-shows": "next", "data-number": weight.next }, figure(weight.next))),
+      weight.from !== null && view.has("forward") && number("w × y", "product", weight.forward, { x: x + 7, y: y + 29, style }),
+      known && number(`∂L/∂${name}`, "gradient", weight.gradient, { x: x + 7, y: y + 43, style }));
   });
 }
 

@@ -45,7 +45,7 @@ let tab = "picture";
 /** Show what the engine sent. @param {any} header */
 function show(header) {
   const box = byId("explained");
-  const name = header.weight ?? header.unit;
+  const name = header.weight ?? header.called;
   const same = box.dataset.of === name;
   const open = Array.from(box.querySelectorAll("details details, .unit-levels details"), (part) => /** @type {HTMLDetailsElement} */ (part).open);
   box.dataset.of = name;
