@@ -63,10 +63,9 @@ class Own:
 
 def can_be_drawn(data: Dataset) -> bool:
     """Whether the samples are grey pictures of the ten digits."""
-    is_picture = len(data.input_shape) == 2 and min(data.input_shape) >= 8 and data.preparation is not None
-    return (
-        is_picture and data.source is not None and [str(label) for label in data.target.classes] == list("0123456789")
-    )
+    shape, is_read = data.input_shape, data.source is not None and isinstance(data.source.features, np.ndarray)
+    is_picture = len(shape) == 2 and min(shape) >= 8 and is_read and data.preparation is not None
+    return is_picture and [str(label) for label in data.target.classes] == list("0123456789")
 
 
 def own_sample(data: Dataset, style: Style, strokes: Any, label: Any) -> Own:
