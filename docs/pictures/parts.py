@@ -4,15 +4,32 @@ what is on them.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from playwright.sync_api import Page
+
+
+def linked(state: dict[str, Any]) -> str:
+    """The fragment of the address that opens the page in this state."""
+    return base64.urlsafe_b64encode(json.dumps(state).encode()).decode().rstrip("=")
+
 
 OPENING = ""
 """The fragment of the address that opens the page as everyone first sees it: 2-3-1."""
 USUAL = "e30"
 """That of the settings' defaults, 8-8 on spirals."""
+READER = linked({
+    "settings": {
+        "data": {"kind": "builtin", "name": "digits"}, "layers": [{"units": 32, "activation": "relu"}],
+        "optimizer": "adam", "learning_rate": 0.003, "batch_size": 32,
+    },
+    "step": 300,
+})  # fmt: skip
+"""That of a network that has learned to read digits."""
 
 
 @dataclass(frozen=True)
@@ -228,10 +245,7 @@ def _convolution(page: Page) -> None:
 
 
 def _drawing(page: Page) -> None:
-    """A seven, drawn with the mouse, that a network has learned to read."""
-    choose(page, "#data-set", "builtin:digits")
-    page.evaluate("() => { document.getElementById('settings').open = false; }")
-    learn(page, 300)
+    """A seven, drawn with the mouse, for a network that has learned to read."""
     page.locator("#pad").scroll_into_view_if_needed()
     box = page.locator("#pad").bounding_box()
     assert box is not None
@@ -293,7 +307,7 @@ PARTS = {
     "tries": Part("A lesson with something to try", _tried),
     "kernel": Part("The lesson about a kernel", _kernel),
     "convolution": Part("One sample in a small convolution, after a step", _convolution, after="kernel"),
-    "drawing": Part("A digit drawn by hand, predicted and explained", _drawing, USUAL, "#drawpad"),
+    "drawing": Part("A digit drawn by hand, predicted and explained", _drawing, READER, "#batch"),
     "take-away": Part("What to take away", _take),
     "projector": Part("For a lecture", _projector, on_phones=False),
     "recorded": Part("A recorded run, with a weight through all its steps", _recorded, of="run"),

@@ -12,6 +12,7 @@ from chainrule.play.lens import has_scene, scene_of
 from chainrule.play.lines import plain
 from chainrule.play.settings import MOST_PARTS, Settings
 from chainrule.play.trainer import Trainer
+from parts import linked
 from waiting import enter, settled
 
 BARS = {
@@ -285,7 +286,7 @@ def test_a_click_opens_a_position_in_the_inspector(lens):
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_number_leaves_its_cell(address, visit, width):
-    page = visit(address + "#" + linked({**BARS}), width=width, height=844)
+    page = visit(address + "#" + linked({"settings": BARS}), width=width, height=844)
     for phase in ("forward", "loss", "backward", "backward", "update"):
         page.click(f"#phase-{phase}")
         settled(page)
@@ -304,11 +305,3 @@ def test_no_number_leaves_its_cell(address, visit, width):
     assert outside == []
     stage = page.locator("#stage-picture")
     assert stage.evaluate("(place) => place.scrollWidth <= place.clientWidth")
-
-
-def linked(settings):
-    """The address's part after the # for these settings."""
-    import base64
-    import json
-
-    return base64.urlsafe_b64encode(json.dumps({"settings": settings}).encode()).decode().rstrip("=")
