@@ -24,7 +24,8 @@ USUAL = "e30"
 """That of the settings' defaults, 8-8 on spirals."""
 READER = linked({
     "settings": {
-        "data": {"kind": "builtin", "name": "digits"}, "layers": [{"units": 32, "activation": "relu"}],
+        "data": {"kind": "builtin", "name": "digits"},
+        "layers": [{"units": 32, "activation": "relu", "weights": "", "dropout": 0}],
         "optimizer": "adam", "learning_rate": 0.003, "batch_size": 32,
     },
     "step": 300,

@@ -25,7 +25,7 @@ from chainrule.play.scene import Scene, plot
 from chainrule.play.trainer import Trainer
 
 MOST_SIDE, MOST_KERNEL, MOST_MAP, MOST_POOLED = 6, 3, 4, 2
-"""The largest sides of a picture, of a kernel, of what it gives, and of what pooling leaves of that:
+"""The largest sides of a picture, of a kernel, of what it gives, and of what pooling leaves of it:
 every number can be shown.
 """
 
@@ -275,7 +275,7 @@ class ConvolvedScene(Scene):
         return shown
 
     def _gradient_line(self, name: str, place: int | None, at: int, gradient: float) -> str:
-        """The derivative of a weight of the kernel: a sum over the positions at which it is used."""
+        """The derivative of a weight of the kernel: a sum over the positions where it is used."""
         under = np.zeros(len(self.delta), dtype=int) if place is None else self.patches[:, place]
         used = [position for position in range(len(under)) if under[position] >= 0]
         acts = [position for position in used if self.delta[position]]
