@@ -30,6 +30,9 @@ class Pooling(Windowed, register=False):
         """For each axis of positions, (outputs, most) the inputs of each window; -1 is padding."""
         raise NotImplementedError
 
+    def reads(self, positions: Shape) -> list[list[Array]]:
+        return [[row[row >= 0] for row in places] for places in self.places(positions)]
+
 
 @dataclass(frozen=True)
 class Sized(Pooling, register=False):

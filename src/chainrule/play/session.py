@@ -262,7 +262,7 @@ class Session:
     def _open(self, message: Mapping[str, Any]) -> None:
         """Explain a weight or a unit's delta, now and after every step until another is opened."""
         screen, trainer = self._screen, self._ready()
-        screen.opened = {key: message[key] for key in ("weight", "layer", "unit") if key in message} or None
+        screen.opened = {key: message[key] for key in ("weight", "layer", "unit", "position") if key in message} or None
         if screen.opened and "layer" in screen.opened:
             screen.view["unit"] = f"{screen.opened['layer']}[{screen.opened['unit']}]"
         screen.changed |= not is_drawn_whole(trainer)  # a large network is seen from what is open
