@@ -202,7 +202,13 @@ def _power(numbers: Array) -> int:
 
 
 def _grid(
-    numbers: Array, name: str, x: float, y: float, cell: float, own: tuple[int, int] | None, padding: Array | None = None
+    numbers: Array,
+    name: str,
+    x: float,
+    y: float,
+    cell: float,
+    own: tuple[int, int] | None,
+    padding: Array | None = None,
 ) -> str:
     """Numbers in a grid: blue above 0, orange below; padding is dashed."""
     power, high = _power(numbers), min(_ROW, cell)
@@ -217,7 +223,7 @@ def _grid(
         parts.append(svg.box(*at, cell, high, "minus" if number < 0 else "plus", None, shade, 0))
         parts.append(
             f'<rect x="{at[0]:.1f}" y="{at[1]:.1f}" width="{cell:.1f}" height="{high:.1f}" fill="none" class="s-soft"'
-            f'{dash}{place}/>'
+            f"{dash}{place}/>"
         )
         if cell >= _FEWEST:
             size = 11 if cell >= 36 else 9
@@ -244,7 +250,11 @@ def _terms(patch: Patch, symbol: str) -> list[tuple[str, bool]]:
         terms += [(f"+ {_enclosed(patch.rest)} ({others})", False)]
     if patch.bias is not None:
         terms += [(f"+ {_enclosed(patch.bias)} (bias)", False)]
-    return [*terms, (f"= {short(patch.value)} = {symbol}", True)] if len(terms) > 1 else [(f"{terms[0][0]} = {symbol}", True)]
+    return (
+        [*terms, (f"= {short(patch.value)} = {symbol}", True)]
+        if len(terms) > 1
+        else [(f"{terms[0][0]} = {symbol}", True)]
+    )
 
 
 def _enclosed(number: float) -> str:

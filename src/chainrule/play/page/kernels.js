@@ -23,6 +23,9 @@ export function kernelGrid(W, i, j, x, y, cell) {
   return { x, y, rows, across, cell, start: W.start + i * outputs + j, step: [across * inputs * outputs, inputs * outputs], name: (row, column) => `${W.name}[${row}, ${column}, ${i}, ${j}]`, caption: "" };
 }
 
+/** Where the weight of a cell is in the flat vector. @param {Grid} grid @param {number} row @param {number} column */
+export const placeIn = (grid, row, column) => grid.start + row * grid.step[0] + column * grid.step[1];
+
 /** The channels with the largest weights, ascending. @param {ParameterInfo} W @param {2 | 3} axis in or out @param {number} most */
 function strongest(W, axis, most) {
   const values = app.arrays.weights?.data;

@@ -43,7 +43,7 @@ export const TEXT = {
   maps_show: "Pictures show",
   maps_weights: "values",
   maps_gradients: "derivatives",
-  maps_sample: "the sample, {shape}",
+  maps_sample: "sample {shape}",
   maps_strongest: ": the {count} strongest, {more} more",
   maps_kernels_from: "; kernels for channel {channel}",
   maps_own_group: "; kernels within each group",
