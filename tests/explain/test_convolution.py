@@ -198,12 +198,12 @@ CASES = [
 def explained(text, shape, weight):
     random, network = np.random.default_rng(0), Network(f"{text}, flatten, 2", shape, dtype="float64")
     x, y = random.normal(size=(3, *shape)), random.normal(size=(3, 2))
-    return explain(network, network.draw(1) + 0.01, x, y, "mse", "sgd 0.1", weight), x
+    return explain(network, network.draw(1) + 0.01, x, y, "mse", "sgd 0.1", weight)
 
 
 @pytest.mark.parametrize(("text", "shape", "weight"), CASES)
 def test_the_scheme_draws_patch_times_kernel(text, shape, weight):
-    e, _ = explained(text, shape, weight)
+    e = explained(text, shape, weight)
     patch = patch_of(e.trace, e.chain.unit, e.weight_index)
     assert patch.sum + patch.rest + (patch.bias or 0.0) == pytest.approx(patch.value, rel=1e-9)
     assert patch.value == e.trace.tape.value(e.chain.unit)
@@ -230,18 +230,20 @@ def letter_of(e):
 
 
 def test_padding_in_a_patch_counts_as_0_and_is_named():
-    e, _ = explained("conv 2 3x3 padding=same", (4, 4, 1), "conv_1.W[1, 1, 0, 0]")
+    e = explained("conv 2 3x3 padding=same", (4, 4, 1), "conv_1.W[1, 1, 0, 0]")
     corner = patch_of(e.trace, Unit("conv_1", (0, 0, 0, 1)))
     assert (corner.rows, corner.columns) == ((-1, 0, 1), (-1, 0, 1))
     assert not corner.inputs[0].any()
     assert not corner.inputs[:, 0].any()
     assert "rows 0\u20131 and padding and columns 0\u20131 and padding" in words(corner)
+    outside = explained("conv 2 1x1 padding=1", (2, 2, 1), "conv_1.W[0, 0, 0, 0]")
+    assert "rows of padding and columns 0:" in words(patch_of(outside.trace, Unit("conv_1", (0, 0, 1, 0))))
     assert patch_of(e.trace, Unit("flatten_1", (0, 3))) is None
 
 
 @pytest.mark.parametrize(("text", "shape", "weight"), CASES[:4])
 def test_a_painting_has_each_product_at_its_input_as_a_push(text, shape, weight):
-    e, x = explained(text, shape, weight)
+    e = explained(text, shape, weight)
     node = e.trace.network.graph.node(e.weight.split(".")[0])
     read = e.trace.tape.values[node.inputs[0]]
     for term in e.samples:
@@ -262,7 +264,7 @@ def test_a_painting_has_each_product_at_its_input_as_a_push(text, shape, weight)
 
 
 def test_a_painting_is_blue_where_the_weight_was_pushed_up_and_orange_where_down():
-    e, _ = explained("conv 2 3x3", (6, 6, 1), "conv_1.W[1, 2, 0, 1]")
+    e = explained("conv 2 3x3", (6, 6, 1), "conv_1.W[1, 2, 0, 1]")
     one = painting(e, e.samples[0])
     (image,) = painted([one], 64)
     encoded = re.search(r'base64,([^"]+)"', image)[1]
@@ -274,4 +276,5 @@ def test_a_painting_is_blue_where_the_weight_was_pushed_up_and_orange_where_down
     html = page(e)
     assert "pushed the weight up" in html
     assert html.count("where sample") == len(e.samples)
-    assert painting(*(lambda e: (e, e.samples[0]))(explained("conv 2 3x3", (6, 6, 1), "conv_1.b[1]")[0])) is None
+    bias = explained("conv 2 3x3", (6, 6, 1), "conv_1.b[1]")
+    assert painting(bias, bias.samples[0]) is None

@@ -9,13 +9,13 @@ from playwright.sync_api import expect
 from chainrule.data import load
 from chainrule.explain.chain import open_unit
 from chainrule.explain.patch import patch_of
+from chainrule.layers import Context
 from chainrule.network import Network
 from chainrule.play.maps import Maps, description, pushes_on, rows_of
 from chainrule.play.settings import DataSettings, Settings
 from chainrule.play.trainer import Trainer
 from chainrule.runs import Recorder, Run, train
 from chainrule.tape import Tape
-from chainrule.layers import Context
 from waiting import settled
 
 NETWORK = "conv 20 3x3 tanh, max_pool 2, conv 5 2x2 relu stride=2 padding=same, flatten, 6 tanh"

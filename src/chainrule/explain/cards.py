@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from chainrule.explain import svg
 from chainrule.explain.chain import ChainLink
 from chainrule.explain.patch import sum_of

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.layers.convolution import Kernels
 
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation, SampleTerm
@@ -52,16 +51,17 @@ def painting(e: Explanation, term: SampleTerm) -> Painting | None:
     """The pushes on a weight by a sample; None unless it is a weight of a kernel over pictures."""
     trace, (*place, _) = e.trace, e.weight_index
     node = trace.network.graph.node(term.terms[0].node) if term.terms else None
-    if node is None or not isinstance(node.layer, Kernels) or len(place) != 3 or len(term.terms) > 1:
+    if node is None or len(place) != 3 or len(term.terms) > 1:
         return None  # a bias reads no input; a shared kernel reads several
     x, sample = trace.tape.values[node.inputs[0]], term.unit.sample
     *kernel, channel = place
     meeting = node.layer.meeting(x.shape[1:-1], tuple(kernel))
+    if meeting is None:
+        return None
     pushes = np.zeros(x.shape[1:-1])
     there = pushes[tuple(inputs for _, inputs in meeting)]
     there -= term.terms[0].products.reshape(there.shape)
-    group = term.unit.index[-1] // (node.layer.channels // node.layer.groups)
-    value, channel = node.inputs[0], int(node.layer.channels_of(group, x.shape[-1])[channel])
+    value, channel = node.inputs[0], int(node.layer.channels_read(term.unit.index[-1], x.shape[-1])[channel])
     origin, _ = trace.network.graph.source(value, (0, 0, channel))
     read = e.read(term.row) if origin == 0 else None
     if read is not None and read.picture is not None and read.picture.shape[:2] == pushes.shape:

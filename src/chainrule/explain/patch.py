@@ -7,6 +7,7 @@ others are added up.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -16,7 +17,6 @@ from chainrule.arrays import Array, Shape
 from chainrule.explain import svg
 from chainrule.explain.picture import short
 from chainrule.explain.trace import Trace
-from chainrule.layers.convolution import Kernels
 from chainrule.layers.windows import crossed
 from chainrule.tape import Unit
 
@@ -51,27 +51,26 @@ class Sum:
         return self.inputs * self.weights
 
     def place(self, index: Shape) -> tuple[int, int] | None:
-        """Where the kernel's weight at (place..., channel in) stands; None if it meets no input, and
-        for a bias.
-        """
+        """Where the kernel's weight at (place..., channel in) stands; None if it meets no input."""
         if len(index) <= self.places.shape[1]:
-            return None
-        found = np.flatnonzero((self.places == np.array(index[:-1])).all(axis=1))
+            return None  # a bias
+        same: Array = np.equal(self.places, index[:-1])
+        found = np.flatnonzero(same.all(axis=1))
         return (int(found[0]), index[-1]) if len(found) else None
 
 
 def sum_of(trace: Trace, unit: Unit) -> Sum | None:
     """What a unit adds up, if it is one of a convolution."""
     node = trace.node(unit)
-    layer = node.layer
-    if not isinstance(layer, Kernels):
-        return None
     x, params = trace.tape.values[node.inputs[0]][unit.sample], trace.tape.params[node.owner]
     *at, j = unit.index[1:]
-    inputs, places = zip(*layer.taps(x.shape[:-1], tuple(at)), strict=True)
-    taps = crossed(inputs)
-    channels = layer.channels_of(j // (layer.channels // layer.groups), x.shape[-1])
-    read = x[tuple(taps.T)][:, channels] * (taps >= 0).all(axis=1)[:, None]
+    axes = node.layer.taps(x.shape[:-1], tuple(at))
+    if axes is None:
+        return None
+    inputs, places = zip(*axes, strict=True)
+    taps, channels = crossed(inputs), node.layer.channels_read(j, x.shape[-1])
+    read = x[tuple(taps.T)][:, channels]
+    read[(taps < 0).any(axis=1)] = 0
     weights = params["W"][(*crossed(places).T, slice(None), j)]
     return Sum(taps, crossed(places), read, weights, channels, float(params["b"][j]) if "b" in params else None)
 
@@ -82,6 +81,7 @@ class Patch:
 
     Attributes:
         name: the unit's name
+        is_flat: whether there are rows; a signal has only columns
         channel, channels: the number of the channel, and how many the unit reads
         rows, columns: the positions that the grids' rows and columns read, -1 for padding
         inputs, weights: (rows, columns) the numbers
@@ -92,6 +92,7 @@ class Patch:
     """
 
     name: str
+    is_flat: bool
     channel: int
     channels: int
     rows: tuple[int, ...]
@@ -126,7 +127,8 @@ def patch_of(trace: Trace, unit: Unit, weight: Shape | None = None) -> Patch | N
     strongest = np.unravel_index(np.argmax(np.abs(adds.products)), adds.products.shape)
     k, c = own or (int(strongest[0]), int(np.argmax(np.abs(adds.products).sum(axis=0))))
     # Of a volume, the slice of depth that the weight, or the largest product, lies in.
-    slice_ = (adds.places[:, :-2] == adds.places[k, :-2]).all(axis=1)
+    same: Array = np.equal(adds.places[:, :-2], adds.places[k, :-2])
+    slice_ = same.all(axis=1)
     taps, at = adds.taps[slice_], np.flatnonzero(slice_)
     columns = len(np.unique(adds.places[slice_, -1]))
     shape = (len(at) // columns, columns)
@@ -134,8 +136,8 @@ def patch_of(trace: Trace, unit: Unit, weight: Shape | None = None) -> Patch | N
     down = taps[::columns, -2].tolist() if taps.shape[1] > 1 else [0]
     place = divmod(int(np.flatnonzero(at == own[0])[0]), columns) if own else None
     return Patch(
-        name=str(unit), channel=int(adds.channels[c]), channels=len(adds.channels), rows=tuple(down),
-        columns=tuple(taps[:columns, -1].tolist()), inputs=inputs, weights=weights, own=place,
+        name=str(unit), is_flat=taps.shape[1] > 1, channel=int(adds.channels[c]), channels=len(adds.channels),
+        rows=tuple(down), columns=tuple(taps[:columns, -1].tolist()), inputs=inputs, weights=weights, own=place,
         rest=float(adds.products.sum() - np.sum(inputs * weights)), others=adds.products.size - inputs.size,
         bias=adds.bias, value=trace.tape.value(unit),
     )  # fmt: skip
@@ -177,7 +179,7 @@ def drawn(patch: Patch, symbol: str, width: float, left: float = 0.0) -> tuple[s
 def words(patch: Patch) -> str:
     """Which window the unit reads."""
     where = f"columns {_range(patch.columns)}"
-    where = f"rows {_range(patch.rows)} and {where}" if len(patch.rows) > 1 else where
+    where = f"rows {_range(patch.rows)} and {where}" if patch.is_flat else where.replace("columns", "positions")
     of = f" of channel {patch.channel}" if patch.channels > 1 else ""
     marked = " Outlined: the weight, and the input that it multiplies here." if patch.own else ""
     return f"{patch.name} reads {where}{of}: each input times its weight of the kernel, added up.{marked}"
@@ -185,7 +187,9 @@ def words(patch: Patch) -> str:
 
 def _range(places: tuple[int, ...]) -> str:
     inside = [place for place in places if place >= 0]
-    apart = {b - a for a, b in zip(inside, inside[1:], strict=False)}
+    if not inside:
+        return "of padding"
+    apart = {b - a for a, b in itertools.pairwise(inside)}
     listed = f"{inside[0]}\u2013{inside[-1]}" if apart == {1} else ", ".join(map(str, inside))
     return listed + (" and padding" if len(inside) < len(places) else "")
 

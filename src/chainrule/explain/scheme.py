@@ -129,7 +129,7 @@ def _heading(e: Explanation, chain: ChainLink, title: str, width: float) -> tupl
 
 
 def _convolution(e: Explanation, chain: ChainLink, names: dict[Unit, str], width: float) -> list[tuple[str, float]]:
-    """The convolution that the weight belongs to, as patch times kernel; nothing for other weights."""
+    """The weight's convolution, as patch times kernel; nothing for other weights."""
     found = patch.patch_of(e.trace, chain.unit, e.weight_index)
     return [] if found is None else [patch.drawn(found, names[chain.unit], width - 2 * EDGE, EDGE)]
 

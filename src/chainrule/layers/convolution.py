@@ -122,6 +122,9 @@ class Kernels(Activated, Windowed, register=False):
         size = count // self.groups
         return np.arange(group * size, (group + 1) * size)
 
+    def channels_read(self, channel: int, inputs: int) -> Array:
+        return self.channels_of(channel // (self.channels // self.groups), inputs)
+
     # For explanations, cost models and rounding bounds
 
     def letters(self, parameter: str, dimensions: int) -> tuple[str, ...]:
@@ -144,7 +147,7 @@ class Kernels(Activated, Windowed, register=False):
         *place, i, j = index
         of_group = params["W"].shape[-2]
         channel = j // (self.channels // self.groups) * of_group + i
-        outputs, inputs = zip(*self.meeting(saved.shape[1:-1], tuple(place)), strict=True)
+        outputs, inputs = zip(*(self.meeting(saved.shape[1:-1], tuple(place)) or ()), strict=True)
         upstream = dy[..., j][(slice(None), *outputs)]
         local = saved[..., channel][(slice(None), *inputs)]
         at = crossed([np.arange(len(dy)), *(np.arange(dy.shape[k])[out] for k, out in enumerate(outputs, start=1))])
@@ -165,18 +168,6 @@ class Kernels(Activated, Windowed, register=False):
         return Terms(dy[tuple(at.T)], local, at)
 
     transposed = False
-
-    def meeting(self, positions: Shape, place: Shape) -> list[tuple[slice, slice]]:
-        """Where the weights at a place of the kernel are used: for each axis of so many positions,
-        the outputs, and the inputs that they are multiplied by there.
-        """
-        raise self._undefined("meeting")
-
-    def taps(self, positions: Shape, at: Shape) -> list[tuple[Array, Array]]:
-        """What the output at this position adds up: for each axis of so many positions, the inputs
-        there, -1 for padding, and the place of the kernel that each of them meets.
-        """
-        raise self._undefined("taps")
 
     def output_error(self, params: Params, saved: Array, inputs: Sequence[Array], y: Array) -> Array:
         W = params["W"]

@@ -149,6 +149,9 @@ class MaxPooling(Pooling, register=False):
         upstream = dy[tuple(at.T)]
         return Terms(upstream, np.ones_like(upstream), at)
 
+    def winners(self, saved: Any) -> Array | None:
+        return saved[0]
+
     def why_unused(self, saved: Any, index: Shape) -> str:
         won, shape = saved
         sample, *position, channel = index

@@ -186,9 +186,5 @@ class Windowed(Layer, register=False):
             raise self.misfit(input_shape, takes, hint if len(input_shape) == (wanted or 1) else "")
         return input_shape[:-1]
 
-    def reads(self, positions: Shape) -> list[list[Array]]:
-        """For each axis of so many positions, the inputs that each output along it depends on."""
-        raise self._undefined("reads")
-
     def why_unused(self, saved: Any, index: Shape) -> str:
         return f"no window of {self.called} holds it"

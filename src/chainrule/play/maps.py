@@ -20,9 +20,6 @@ from chainrule.explain import Explanation
 from chainrule.explain.painting import of_chain
 from chainrule.explain.picture import short
 from chainrule.layers import Node
-from chainrule.layers.convolution import Kernels
-from chainrule.layers.pooling import MaxPooling
-from chainrule.layers.windows import Windowed
 from chainrule.network import Network
 from chainrule.play.outcome import outcome
 from chainrule.play.slice import batch_shown, step_shown
@@ -63,7 +60,9 @@ class Row:
 
 def is_for_pictures(network: Network) -> bool:
     """Whether a network moves windows over pictures."""
-    return len(network.input_shape) in (2, 3) and any(_is_over_pictures(node) for node in network.nodes)
+    shapes = network.graph.shapes
+    over = (node for node in network.nodes if len(shapes[node.inputs[0]]) == 3)
+    return len(network.input_shape) in (2, 3) and any(_lays_windows(node, shapes[node.inputs[0]]) for node in over)
 
 
 def rows_of(network: Network) -> list[Row]:
@@ -81,7 +80,7 @@ def rows_of(network: Network) -> list[Row]:
             row = before or rows[0]
             row.numbers.append(number)
             row.nodes += [] if adds_channels else [node]
-        elif len(out) == 3 or (len(out) == 1 and _moves_nothing(node)):
+        elif len(out) == 3 or (len(out) == 1 and _computes(node, network)):
             row = Row([number], [node], out)
             rows.append(row)
         elif before is None:
@@ -93,30 +92,33 @@ def rows_of(network: Network) -> list[Row]:
     return rows
 
 
-def _is_over_pictures(node: Node) -> bool:
-    return isinstance(node.layer, Windowed) and (len(node.built.output_shape) == 3 or node.layer.whole)
+def _lays_windows(node: Node, shape: Shape) -> bool:
+    return node.layer.reads(shape[:-1]) is not None
 
 
-def _moves_nothing(node: Node) -> bool:
+def _computes(node: Node, network: Network) -> bool:
     """Whether a layer computes its outputs, rather than only moves its inputs."""
-    return bool(node.built.parameters) or isinstance(node.layer, Windowed) or len(node.inputs) > 1
+    is_combined = bool(node.built.parameters) or len(node.inputs) > 1
+    return is_combined or _lays_windows(node, network.graph.shapes[node.inputs[0]])
 
 
 def description(network: Network) -> list[dict[str, Any]]:
     """What the page knows of the rows before any step; empty for other networks."""
-    rows = rows_of(network)
+    rows, described = rows_of(network), []
     at = {number: k for k, row in enumerate(rows) for number in (*row.numbers, *row.moved)}
-    return [
-        {
-            "name": row.name, "layers": [node.name for node in row.nodes], "shape": row.shape,
-            "kernel": row.name if row.nodes and isinstance(row.nodes[0].layer, Kernels) else None,
-            "owner": row.nodes[0].owner if row.nodes else None,
-            "groups": getattr(row.nodes[0].layer, "groups", 1) if row.nodes else 1,
-            "takes_largest": bool(row.nodes) and isinstance(row.nodes[0].layer, MaxPooling),
+    for row in rows:
+        node = row.nodes[0] if row.nodes else None
+        described.append({
+            "name": row.name, "layers": [one.name for one in row.nodes], "shape": row.shape,
+            "kernels": None if node is None or not _is_convolution(node, network) else f"{node.owner}.W",
             "reads": _reads(row, network, at),
-        }
-        for row in rows
-    ]  # fmt: skip
+        })  # fmt: skip
+    return described
+
+
+def _is_convolution(node: Node, network: Network) -> bool:
+    positions = network.graph.shapes[node.inputs[0]][:-1]
+    return node.layer.taps(positions, (0,) * len(positions)) is not None
 
 
 def _reads(row: Row, network: Network, at: dict[int, int]) -> list[dict[str, Any]]:
@@ -125,15 +127,14 @@ def _reads(row: Row, network: Network, at: dict[int, int]) -> list[dict[str, Any
     """
     reads = []
     for number in row.nodes[0].inputs if row.nodes else ():
-        layer = row.nodes[0].layer
-        axes: list[list[list[int]]] | None = None
-        positions = network.graph.shapes[number][:-1]
-        if isinstance(layer, Windowed) and not layer.whole and len(positions) == 2:
-            axes = [[one.tolist() for one in axis] for axis in layer.reads(positions)]
+        layer, positions = row.nodes[0].layer, network.graph.shapes[number][:-1]
+        windows, axes = layer.reads(positions) if row.is_map else None, None
+        if windows is not None:
+            axes = [[one.tolist() for one in axis] for axis in windows]
         elif row.is_map and positions == row.shape[:-1]:
             axes = [[[k] for k in range(n)] for n in positions]
-        # Windows over channels on their own, as those of a pooling are, keep a channel apart.
-        alone = axes is not None and not isinstance(layer, Kernels)
+        # Only convolutions take channels together.
+        alone = axes is not None and not _is_convolution(row.nodes[0], network)
         reads.append({"row": at.get(number, 0), "axes": axes, "alone": alone})
     return reads
 
@@ -203,8 +204,8 @@ class Maps:
                 "channels": shown.channels, "others": shown.others, "largest": shown.largest,
                 "text": short(shown.largest, 2),
             }  # fmt: skip
-        if row.nodes and isinstance(row.nodes[0].layer, MaxPooling) and row.is_map:
-            won, _ = tape.of(row.nodes[0])[1]
+        won = row.nodes[0].layer.winners(tape.of(row.nodes[0])[1]) if row.nodes and row.is_map else None
+        if won is not None:
             for name in ("values", "slopes"):
                 arrays[f"winners {name} {k}"] = np.moveaxis(won[self.sample], -1, 0)[result[name]["channels"]]
         return result
@@ -220,8 +221,8 @@ class Maps:
         *_, i, j = (-1, *map(int, found[2].split(",")))
         if row.nodes and row.nodes[0] is node:
             return [j]
-        if isinstance(node.layer, Kernels) and node.inputs[0] in (*row.numbers, *row.moved) and i >= 0:
-            of_group = node.layer.channels_of(j // (node.layer.channels // node.layer.groups), row.shape[-1])
+        if node.inputs[0] in (*row.numbers, *row.moved) and i >= 0 and _is_convolution(node, self.trainer.plan.network):
+            of_group = node.layer.channels_read(j, row.shape[-1])
             return [int(of_group[i])] if i < len(of_group) else []
         return []
 

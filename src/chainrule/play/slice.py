@@ -15,8 +15,8 @@ from chainrule.play.lines import short
 from chainrule.play.trainer import Trainer
 
 POINTS, FEWEST, AFFORDED = 61, 13, 1e10
-"""Points of the loss along one weight, how many of a large network, and about how many multiply-adds
-all of them may take.
+"""Points of the loss along one weight, how many of a large network, and about how many
+multiply-adds all of them may take.
 """
 
 

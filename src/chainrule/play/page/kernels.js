@@ -52,7 +52,7 @@ export function kernelPictures(W, top, width) {
   const left_out = [[outputs - shown.length, "out"], [inputs - from.length, "in"]].filter(([count]) => count).map(([count, way]) => t("kernels_more", { count, way }));
   const words = t(inputs > 1 ? "kernels_of" : "kernels_of_one", { layer: W.name, rows, across, inputs, outputs });
   const labels = [{ x: 0, y: top + 10, text: [words, ...left_out].join("; ") }];
-  const coloured = inputs === 3 && app.built?.inputs.length === 3 && app.built.maps.some((row) => `${row.owner}.W` === W.name && row.reads.every((read) => read.row === 0));
+  const coloured = inputs === 3 && app.built?.inputs.length === 3 && app.built.maps.some((row) => row.kernels === W.name && row.reads.every((read) => read.row === 0));
   /** @type {Grid[]} */
   const grids = [];
   shown.forEach((j, column) => {

@@ -5,7 +5,7 @@ import { placeIn } from "./kernels.js";
 import { shaded } from "./painting.js";
 import { every, runs } from "./receptive.js";
 import { TEXT, t } from "./text.js";
-import { cells, derivatives, GAP, isMap, kernelsOf, knows, labels, left, numbersOf, PICTURE, readsColours, rows, sent, tiles, tops, which, width, WORDS } from "./tiles.js";
+import { cells, derivatives, GAP, isMap, kernelsOf, knows, labels, left, numbersOf, PICTURE, RAMP, readsColours, rows, sent, tiles, tops, which, width, WORDS } from "./tiles.js";
 
 /** @typedef {import("./receptive.js").Field} Field */
 /** @typedef {import("./matrix.js").Grid} Grid */
@@ -84,15 +84,21 @@ function kernelNumbers(row) {
   return knows(rows()[row].name) ? app.arrays.gradients?.data ?? null : null;
 }
 
+/** The largest of a layer's kernels in magnitude, or of their derivatives; 0 if there are none. @param {number} row */
+function largestOfKernels(row) {
+  const [values, W] = [kernelNumbers(row), kernelsOf(row)];
+  let most = 0;
+  if (values && W) for (let k = W.start; k < W.start + W.shape.reduce((a, b) => a * b, 1); k++) most = Math.max(most, Math.abs(values[k]));
+  return most;
+}
+
 /** @param {Painter} painter @param {Tile} tile */
 function paintKernel(painter, { row, kernel }) {
   const [values, W] = [kernelNumbers(row), kernelsOf(row)];
   if (!kernel || !W) return;
   const { rows: high, across, cell, x, y } = kernel;
   if (values) {
-    const count = W.shape.reduce((a, b) => a * b, 1);
-    let most = 1e-12;
-    for (let k = W.start; k < W.start + count; k++) most = Math.max(most, Math.abs(values[k]));
+    const most = largestOfKernels(row) || 1;
     const colours = readsColours(row);
     const own = Float32Array.from({ length: high * across }, (_, k) => values[placeIn(kernel, Math.floor(k / across), k % across)]);
     const pixels = colours ? inColour(values, kernel, W.shape[3], most) : shaded(own, across, high, (v) => v / most);
@@ -141,10 +147,11 @@ function paintClass(painter, { row, channel, x, y, wide, high }, edge, line) {
 function ramp(painter, row, y) {
   if (!isMap(row) || !numbersOf(row)) return;
   const { text } = /** @type {import("./types.js").MapChannels} */ (sent?.header.maps[row][which()]);
-  const [x, wide] = [width - 96, 40];
+  const most = largestOfKernels(row);
+  const [x, wide] = [width - (most ? RAMP : 96), 40];
   painter.image(x, y + 3, wide, 8, shaded(Float32Array.from({ length: 41 }, (_, k) => k / 20 - 1), 41, 1, (v) => v));
   painter.box(x, y + 3, wide, 8, colour("line"), 1);
-  painter.text(x + wide + 4, y + 11, `± ${text}`, 11, colour("soft-ink"));
+  painter.text(x + wide + 4, y + 11, `± ${text}${most ? t("maps_kernel_scale", { most: Number(most.toPrecision(2)) }) : ""}`, 11, colour("soft-ink"));
 }
 
 /** Under the sample: what the pictures show and, of the derivatives, the sample's own. @param {Painter} painter @param {Pushes | null} pushes */
@@ -181,5 +188,5 @@ function paintField(painter, tile, lit) {
   }
   boxes(field.rows, field.columns, colour("lit-line"), tile.row === lit.row || tile.row === 0 ? 2 : 1.2, "");
   const through = lit.through.get(tile.row);
-  if (through) boxes(through.rows, through.columns, colour("lit-line"), 1.2, WON);
+  if (through) boxes(through.rows, through.columns, colour("lit-line"), 1.2, through.channel === null ? "" : WON);
 }

@@ -22,6 +22,10 @@ const NARROW = 500;
 /** How high the stage should be at most, and how much larger than needed pictures are drawn if there is room. */
 const [HIGH, LARGER] = [430, [2, 1.7, 1.4, 1.2, 1]];
 
+/** The width of the ramp and its numbers at the right of a row, and of a letter, at most. */
+export const RAMP = 176;
+const LETTER = 6;
+
 /** @typedef {{header: import("./types.js").MapsMessage, arrays: import("./types.js").Arrays}} Sent */
 /** What the engine sent last. @type {Sent | null} */
 let sent = null;
@@ -67,7 +71,7 @@ function chosen(row, most) {
 /** The channel in whose kernels are shown: of what is open or pointed at, else the strongest of the row before. @param {number} row */
 function channelIn(row) {
   const before = rows()[row].reads[0].row;
-  const opened = /\.W\[\d+, \d+, (\d+), /.exec(app.opened?.weight?.startsWith(`${rows()[row].owner}.W`) ? app.opened.weight : "");
+  const opened = /\.W\[\d+, \d+, (\d+), /.exec(app.opened?.weight?.startsWith(`${rows()[row].kernels}[`) ? app.opened.weight : "");
   if (opened) return Number(opened[1]);
   if (app.opened?.layer === rows()[before].name) return app.opened?.unit ?? 0;
   return sent?.header.maps[before]?.values.channels[0] ?? 0;
@@ -75,7 +79,7 @@ function channelIn(row) {
 
 /** The array of kernels of a row, if it has any. @param {number} row */
 export function kernelsOf(row) {
-  const W = rows()[row].kernel && parameter(`${rows()[row].owner}.W`);
+  const W = parameter(rows()[row].kernels ?? "");
   return W && isKernel(W) ? W : null;
 }
 
@@ -147,14 +151,20 @@ function mapsRow(row, y) {
 /** The number of a channel in its group. @param {import("./types.js").ParameterInfo} W @param {number} channel */
 const ofGroup = (W, channel) => channel % W.shape[2];
 
-/** What kernels read, in words. @param {number} row @param {number} channel */
-const kernelsFrom = (row, channel) => (rows()[row].groups > 1 ? TEXT.maps_own_group : t("maps_kernels_from", { channel }));
+/** Whether a row's kernels read only a part of the channels before. @param {number} row */
+const sharesGroups = (row) => kernelsOf(row)?.shape[2] !== rows()[rows()[row].reads[0].row].shape[2];
 
-/** The words above a row. @param {number} row @param {number} y @param {number} count of what is shown @param {number} all @param {string} [more] */
+/** What kernels read, in words. @param {number} row @param {number} channel */
+const kernelsFrom = (row, channel) => (sharesGroups(row) ? TEXT.maps_own_group : t("maps_kernels_from", { channel }));
+
+/** The words above a row, as much of them as fits. @param {number} row @param {number} y @param {number} count of what is shown @param {number} all @param {string} [more] */
 function words(row, y, count, all, more = "") {
   const { layers, shape } = rows()[row];
-  const fewer = count < all ? t("maps_strongest", { count, more: all - count }) : "";
-  labels.push({ x: left, y: y + 11, text: `${layers.join(" → ")}   ${shape.join(" × ")}${fewer}${more}` });
+  const named = layers.map((name, k) => (k ? name.slice(name.lastIndexOf(".") + 1) : name)).join(" → ");
+  const size = count < all ? [...shape.slice(0, -1), t("maps_strongest", { count, more: all - count })].join(isMap(row) ? " × " : "") : shape.join(" × ");
+  const room = (width - left - (left && isMap(row) ? RAMP : 0)) / LETTER;
+  const choices = [`${named}   ${size}${more}`, `${named}   ${size}`, `${layers[0].slice(layers[0].lastIndexOf(".") + 1)}   ${size}`, size];
+  labels.push({ x: left, y: y + 11, text: choices.find((one) => one.length <= room) ?? size });
 }
 
 /** Units without positions, a cell for each. @param {number} row @param {number} y */

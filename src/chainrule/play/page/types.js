@@ -42,8 +42,8 @@
  * @typedef {{loss: number, bars: boolean, batch_loss: number, batch_loss_after: number | null, samples: number, predictions: number[], targets: number[],
  *   errors: number[], names: string[], target_text: string, prediction_line?: string, loss_line?: string,
  *   decided?: string, decision_text?: string}} SceneOutput
- * @typedef {{name: string, layers: string[], shape: number[], kernel: string | null, owner: string | null, groups: number,
- *   takes_largest: boolean, reads: {row: number, axes: number[][][] | null, alone: boolean}[]}} MapRow
+ * @typedef {{name: string, layers: string[], shape: number[], kernels: string | null,
+ *   reads: {row: number, axes: number[][][] | null, alone: boolean}[]}} MapRow
  * @typedef {{channels: number[], others: number, largest: number, text: string}} MapChannels
  * @typedef {{type: "maps", step: number, phase: string, reached: string[], rows: number[], sample: number,
  *   maps: {values: MapChannels, slopes: MapChannels}[], output: SceneOutput, table: [string, string][], picture: null}} MapsMessage
