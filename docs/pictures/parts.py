@@ -20,6 +20,8 @@ def linked(state: dict[str, Any]) -> str:
 
 OPENING = ""
 """The fragment of the address that opens the page as everyone first sees it: 2-3-1."""
+CONVOLUTIONS = "conv 8 3x3 relu, max_pool 2, conv 12 3x3 relu padding=same, flatten"
+"""The network of the recorded run on pictures."""
 USUAL = "e30"
 """That of the settings' defaults, 8-8 on spirals."""
 READER = linked({
@@ -42,7 +44,7 @@ class Part:
         go: brings an opened page there, or the page of the part that it comes `after`
         fragment: of the address to open
         at: a selector of what to scroll to
-        of: the page of a recorded "run", a "saved" page, or neither
+        of: the page of a recorded "run", of one on "pictures", a "saved" page, or neither
         on_phones: whether phones have it, too
         after: the name of the part whose page it goes on from; if empty, the page is opened anew
     """
@@ -278,6 +280,31 @@ def _recorded(page: Page) -> None:
     page.wait_for_function("() => document.getElementById('history-words')?.textContent.includes('all')")
 
 
+def _place(page: Page, name: str) -> dict[str, float]:
+    """Where a position of a map, or a weight of a kernel, is on the stage; `?` is any channel."""
+    names = [name.replace("?", str(k)) for k in range(64)]
+    find = "async (names) => { const m = await import('./maps.js'); return names.map(m.placeOnMaps).find(Boolean); }"
+    found: dict[str, float] = page.evaluate(find, names)
+    return found
+
+
+def _mapped(page: Page) -> None:
+    page.click("#lens-maps")
+    for _ in range(40):
+        page.click("#step")
+    press(page, "forward")
+    page.locator("#maps").click(position=_place(page, "max_pool_1[1, 1, ?]"))
+    page.locator("#explained h3").first.wait_for()
+    settled(page)
+
+
+def _pushed(page: Page) -> None:
+    press(page, "loss", "backward", "backward", "backward", "backward")
+    page.locator("#maps").click(position=_place(page, "conv_1.W[1, 1, 0, ?]"))
+    page.locator("#scheme .pushes").wait_for()
+    settled(page)
+
+
 def _open(page: Page) -> None:
     """Nothing to do."""
 
@@ -312,6 +339,9 @@ PARTS = {
     "take-away": Part("What to take away", _take),
     "projector": Part("For a lecture", _projector, on_phones=False),
     "recorded": Part("A recorded run, with a weight through all its steps", _recorded, of="run"),
+    "maps": Part("Feature maps: what a pooled number reads, and which input won", _mapped, of="pictures"),
+    "pushes": Part("A kernel's weight: where the sample pushed it up, and where down", _pushed, after="maps"),
+    "kernels": Part("Kernels as pictures", _weights, after="pushes"),
     "saved": Part("A file to hand out", _inspected("dense_1.W[0, 1]"), of="saved"),
 }
 """The parts by name."""

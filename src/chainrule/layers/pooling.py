@@ -32,6 +32,9 @@ class Pooling(Windowed, register=False):
         """For each axis of positions, (outputs, most) the inputs of each window; -1 is padding."""
         raise NotImplementedError
 
+    def reads(self, positions: Shape) -> list[list[Array]]:
+        return [[row[row >= 0] for row in places] for places in self.places(positions)]
+
 
 @dataclass(frozen=True)
 class Sized(Pooling, register=False):
@@ -148,6 +151,9 @@ class MaxPooling(Pooling, register=False):
         at = np.column_stack([np.full(len(at), sample), at, np.full(len(at), channel)]).astype(np.intp)
         upstream = dy[tuple(at.T)]
         return Terms(upstream, np.ones_like(upstream), at)
+
+    def winners(self, saved: Any) -> Array | None:
+        return saved[0]
 
     def why_unused(self, saved: Any, index: Shape) -> str:
         won, shape = saved

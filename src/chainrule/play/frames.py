@@ -18,6 +18,7 @@ from chainrule import distributions, generators
 from chainrule.arrays import Array
 from chainrule.distributions import Distribution, Fans
 from chainrule.layers import Node
+from chainrule.play import maps
 from chainrule.play.columns import columns
 from chainrule.play.lens import has_scene
 from chainrule.play.trainer import PHASES, SHOWN, Trainer
@@ -112,6 +113,7 @@ def description(trainer: Trainer) -> Message:
         "last_step": trainer.last_step,
         "scene": has_scene(trainer),
         "drawable": trainer.drawable,
+        "maps": maps.description(plan.network),
         "steps_per_epoch": trainer.steps_per_epoch,
         "draws": [_draw(trainer, node) for node in nodes if "W" in node.built.parameters],
     }  # fmt: skip

@@ -14,8 +14,10 @@ from chainrule.engine.numpy import NumpyEngine
 from chainrule.play.lines import short
 from chainrule.play.trainer import Trainer
 
-POINTS = 61
-"""Points of the loss along one weight."""
+POINTS, FEWEST, AFFORDED = 61, 13, 1e10
+"""Points of the loss along one weight, how many of a large network, and about how many
+multiply-adds all of them may take.
+"""
 OWN = np.array([-1])
 """Stands for the rows of the user's own sample, which is in no data set."""
 
@@ -88,7 +90,9 @@ def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
         with np.errstate(all="ignore"):
             return problem.total_loss(parameters, batch, position.statistics, problem.context(position.step))
 
-    values = np.linspace(value - reach, value + reach, POINTS)
+    nodes = trainer.plan.network.nodes
+    cost = len(rows) * sum(node.layer.cost(node.built) for node in nodes)
+    values = np.linspace(value - reach, value + reach, POINTS if POINTS * cost <= AFFORDED else FEWEST)
     now, next_loss = loss(value), loss(then)
     against = ", against the slope" if (then - value) * gradient < 0 else ""
     uphill = (

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Shape
-from chainrule.explain.chain import open_unit
+from chainrule.explain import svg
+from chainrule.explain.chain import ChainLink, open_unit
 from chainrule.explain.page import opened_link
+from chainrule.explain.patch import drawn, patch_of
+from chainrule.explain.picture import letter
 from chainrule.explain.trace import Trace
 from chainrule.play.slice import OWN, batch_shown
 from chainrule.play.trainer import SHOWN, Trainer
@@ -17,6 +20,8 @@ from chainrule.tape import Unit
 
 MOST_INPUTS = 8
 """The maximum number of inputs that are listed, largest products first; the others are summed."""
+INSPECTOR = 330
+"""The width of a drawing in CSS pixels."""
 BINS = 24
 """Bars of the histogram of a unit's outputs."""
 
@@ -42,6 +47,7 @@ def unit_view(
     return {
         "type": "explanation", "step": trainer.step, "unit": f"{layer}[{unit}]", "row": link.row,
         "position": at, "called": str(link.unit),
+        "patch": _patch(trace, link),
         "samples": len(trace.rows), "delta": link.delta * len(trace.rows), "delta_in_mean": link.delta,
         "levels": opened_link(link), **_inputs(trainer, trace, layer, unit, sample),
         "outputs": _outputs(trainer, trace, layer, unit, (sample, *at)),
@@ -52,6 +58,15 @@ def _trace_of_own(trainer: Trainer) -> Trace:
     """The user's own sample, unit by unit."""
     samples = batch_shown(trainer, trainer.position, OWN)
     return Trace(trainer.problem, trainer.position, samples, OWN)
+
+
+def _patch(trace: Trace, link: ChainLink) -> str:
+    """The patch times the kernel that a unit of a convolution adds up, drawn; empty for others."""
+    found = patch_of(trace, link.unit)
+    if found is None:
+        return ""
+    content, height = drawn(found, letter(trace, link.unit), INSPECTOR - 8, 4)
+    return svg.document(f"{link.unit}: patch times kernel", INSPECTOR, height, [content])
 
 
 def _inputs(trainer: Trainer, trace: Trace, layer: str, unit: int, sample: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import { app, byId, emit, make, on } from "./app.js";
 import { look } from "./charts.js";
 import { quantityOf } from "./highlight.js";
 import { shade } from "./output.js";
-import { figure, has, shownScene } from "./stage.js";
+import { figure, has, shownStep } from "./stage.js";
 import { TEXT, t } from "./text.js";
 
 const MOST_CHIPS = 12;
@@ -17,7 +17,7 @@ function choose(sample) {
 }
 
 function show() {
-  const scene = shownScene();
+  const scene = shownStep();
   if (!scene) return;
   const chips = scene.rows.slice(0, MOST_CHIPS).map((row, k) =>
     make("button", { className: k === scene.sample ? "chip chosen" : "chip", onclick: () => choose(k), title: t("sample_row", { row }), "aria-pressed": String(k === scene.sample) }, String(k + 1)));
@@ -36,7 +36,7 @@ function show() {
   drawPicture(scene);
 }
 
-/** The sample itself, if it is a picture. @param {import("./types.js").Scene} scene */
+/** The sample itself, if it is a picture. @param {import("./types.js").Scene | import("./types.js").MapsMessage} scene */
 function drawPicture(scene) {
   const canvas = /** @type {HTMLCanvasElement} */ (byId("batch-picture"));
   canvas.hidden = !scene.picture || scene.sample < 0; // what the user drew has a place of its own
@@ -48,7 +48,7 @@ function drawPicture(scene) {
   canvas.getContext("2d")?.putImageData(pixels, 0, 0);
 }
 
-/** The points of the batch in the plane, the one on the stage ringed. @param {import("./types.js").Scene} scene */
+/** The points of the batch in the plane, the one on the stage ringed. @param {import("./types.js").Scene | import("./types.js").MapsMessage} scene */
 function drawPoints(scene) {
   const canvas = /** @type {HTMLCanvasElement} */ (byId("batch-plane"));
   const { points, targets } = app.fixed;
@@ -83,7 +83,7 @@ function drawPoints(scene) {
 export function startBatch() {
   for (const event of ["stage", "redraw"]) on(event, show);
   byId("batch-plane").onclick = (/** @type {MouseEvent} */ event) => {
-    const scene = shownScene();
+    const scene = shownStep();
     const { points } = app.fixed;
     const extent = app.built?.extent ?? 1;
     if (!scene || !points) return;

@@ -122,6 +122,10 @@ function form() {
   const select = make("select", { id: "choose-array" }, ...names.map((p) => make("option", { value: p.name }, `${p.name} [${p.shape.join(", ")}]`)));
   const index = make("input", { type: "text", id: "choose-index", value: "0, 0", size: 8, "aria-label": TEXT.index });
   const parts = make("div", { className: "edit" }, make("label", {}, `${TEXT.weight_of} `, select), index, make("button", {}, TEXT.open));
+  // One index for each axis, as this array has them.
+  const zeros = () => (index.value = Array(names.find((p) => p.name === select.value)?.shape.length ?? 2).fill(0).join(", "));
+  select.onchange = zeros;
+  zeros();
   byId("choose").replaceChildren(parts);
   byId("choose").onsubmit = (event) => {
     event.preventDefault();

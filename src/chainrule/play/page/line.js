@@ -2,6 +2,7 @@
 
 import { app, byId, on } from "./app.js";
 import { quantities } from "./highlight.js";
+import { mapsLine } from "./maps.js";
 import { has, knows, shownScene } from "./stage.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
@@ -73,6 +74,7 @@ function show() {
   const name = pointed || chosen;
   let [about, lines] = ofPhase();
   if (name && linesOf(name).length) [about, lines] = [name, linesOf(name)];
+  [about, lines] = mapsLine() ?? [about, lines];
   const text = lines.filter(Boolean).join("\n");
   byId("line-about").textContent = app.running && !text ? TEXT.line_running : about;
   if (text === written) return; // what is highlighted in it stays so

@@ -28,6 +28,12 @@ let known = new Set();
 /** What is selected, and what is pointed at: a unit or a weight. */
 let [selected, pointed] = ["", ""];
 
+/** What is shown of a step, through whichever lens: its samples, and how far it has got. @type {Scene | import("./types.js").MapsMessage | null} */
+let step = null;
+
+/** The step that is shown. */
+export const shownStep = () => step;
+
 /** The scene that is drawn. */
 export const shownScene = () => scene;
 
@@ -35,7 +41,7 @@ export const shownScene = () => scene;
 export const knows = (layer) => known.has(layer);
 
 /** Whether the backward pass has reached the first layer with weights. */
-export const isBackwardComplete = () => Boolean(scene?.reached.includes(app.built?.layers.find((layer) => layer.parameters.length)?.name ?? ""));
+export const isBackwardComplete = () => Boolean(step && ["input", app.built?.layers.find((layer) => layer.parameters.length)?.name].some((name) => step?.reached.includes(name ?? "")));
 
 /** Show no more than this level, or everything that the step has computed. @param {string | null} level */
 export function limitTo(level) {
@@ -45,7 +51,7 @@ export function limitTo(level) {
 
 /** Whether a level is reached. @param {string} level */
 export function has(level) {
-  const reached = limit ?? REACHED[scene?.phase ?? "weights"];
+  const reached = limit ?? REACHED[step?.phase ?? "weights"];
   return LEVELS.indexOf(level) <= LEVELS.indexOf(reached);
 }
 
@@ -145,9 +151,12 @@ export function startStage() {
   /** Whether there is a scene that has not been drawn yet. */
   let fresh = false;
   on("scene", ({ header }) => {
-    scene = /** @type {Scene} */ (header);
+    step = scene = /** @type {Scene} */ (header);
     if (!revealing && limit === null) known = new Set(scene.reached);
     fresh = true;
+  });
+  on("maps", ({ header }) => {
+    if (!scene) step = header;
   });
   // Drawn together with the frame that follows it: each of the two would take the browser a picture of its own.
   on("draw", () => {
@@ -159,7 +168,7 @@ export function startStage() {
     revealNext([...scene.reached]);
   });
   on("built", ({ header }) => {
-    scene = null;
+    step = scene = null;
     [selected, pointed] = ["", ""];
     app.unit = app.opened?.layer ? `${app.opened.layer}[${app.opened.unit}]` : "";
     revealing = false;
