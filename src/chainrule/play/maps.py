@@ -262,6 +262,8 @@ class Maps:
         trainer, one = self.trainer, slice(self.sample, self.sample + 1)
         last = trainer.plan.network.nodes[-1].name
         found = outcome(trainer, self.derivatives.tape.output[one], np.asarray(self.batch.y)[one], f"{last}[0]")
+        if trainer.own is not None and trainer.own.label is None:  # nobody has said what it is
+            found |= {"target_text": "", "targets": [0.0] * len(found["targets"])}
         losses = {"batch_loss": float(self.derivatives.loss), "batch_loss_after": None}
         if trainer.phase == "update" and trainer.last is not None:
             problem, step = trainer.timeline.problem_at(self.position.step), self.position.step
