@@ -191,12 +191,14 @@ Pass<T> Engine<T>::pass(long samples, uint64_t step, bool training, const T* w, 
 }
 
 // Runs work(t) on every thread, and raises what a Python layer has raised.
-template <class T> template <class Work> void Engine<T>::in_threads(Barrier& barrier, Work work) {
-    stalls_.begin();
-    in_parallel(threads_, [&](int t) {
+template <class T> template <class Work> void Engine<T>::in_threads(Barrier& barrier, Work work, bool briefly) {
+    const auto guarded = [&](int t) {
         const FlushSubnormals guard;
         work(t);
-    });
+    };
+    stalls_.begin();
+    if (briefly) workers_.run(guarded);
+    else in_parallel(threads_, guarded);
     stalls_.end(barrier);
     if (error_) std::rethrow_exception(error_);
 }
@@ -304,7 +306,7 @@ template <class T> bool Engine<T>::predict(const T* w, T* statistics, const Data
             if (t == 0) stop = invalid_;
             barrier.wait();
         }
-    });
+    }, true);
     return !invalid_;
 }
 

@@ -170,6 +170,7 @@ template <class T> class Engine {
     long target_width_ = 0;
     bool by_class_ = false;
     Stalls stalls_;
+    Workers workers_{threads_};
     bool trains_ = false, finished_ = false;
     // Set in the forward pass, read by all threads after a barrier.
     std::atomic<bool> invalid_{false};
@@ -198,7 +199,7 @@ template <class T> class Engine {
     bool take_step(Loop& loop, long from, int t);
     void end_step(Loop& loop, long from, bool valid);
     typename Descent<T>::LossAt loss_at(const Pass<T>& pass, Loop& loop, long from);
-    template <class Work> void in_threads(Barrier& barrier, Work work);
+    template <class Work> void in_threads(Barrier& barrier, Work work, bool briefly = false);
 
     void forward(const Pass<T>& pass, const Data& data, long from, Barrier& barrier);
     bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier);

@@ -3,9 +3,15 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 #include <thread>
 #include <vector>
+
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -14,6 +20,13 @@
 #include "share.h"
 
 namespace chainrule {
+
+// Tells the processor that this thread spins.
+inline void relax() {
+#if defined(__x86_64__)
+    _mm_pause();
+#endif
+}
 
 class Barrier {
   public:
@@ -30,7 +43,7 @@ class Barrier {
         // The other threads arrive within microseconds, unless the system has preempted one: spin,
         // then yield.
         for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
-            if (spins < SPINS) pause();
+            if (spins < SPINS) relax();
             else return stall(round);
     }
 
@@ -46,11 +59,6 @@ class Barrier {
         const auto waited = std::chrono::steady_clock::now() - start;
         stalled_.fetch_add(std::chrono::duration_cast<std::chrono::nanoseconds>(waited).count(),
                            std::memory_order_relaxed);
-    }
-    static void pause() {
-#if defined(__x86_64__)
-        _mm_pause();
-#endif
     }
     const int threads_;
     alignas(64) std::atomic<int> missing_;
@@ -90,6 +98,93 @@ class Stalls {
     Clock::time_point start_;
     double stalled_ = 0, elapsed_ = 0;
     bool hindered_ = false;
+};
+
+// Threads that wait for the next work, for calls that take less time than starting threads: after
+// each they spin for a while, then sleep.
+class Workers {
+  public:
+    explicit Workers(int threads) : threads_(threads) {}
+    Workers(const Workers&) = delete;
+    Workers& operator=(const Workers&) = delete;
+    ~Workers() {
+        if (team_ && team_->is_here()) delete team_;
+    }
+
+    // Runs work(t) for t = 0, ..., threads - 1 concurrently; thread 0 is the caller.
+    template <class Work> void run(Work work) {
+        if (threads_ == 1) return work(0);
+        // A forked process has none of its parent's threads, and their lock in any state.
+        if (!team_ || !team_->is_here()) team_ = new Team(threads_);
+        team_->run([](void* what, int t) { (*static_cast<Work*>(what))(t); }, &work);
+    }
+
+  private:
+    struct Team {
+        typedef void (*Call)(void* what, int t);
+        const int threads;
+
+        explicit Team(int count) : threads(count) {
+            for (int t = 1; t < threads; ++t) others_.emplace_back([this, t] { wait_for_work(t); });
+        }
+        ~Team() {
+            announce(nullptr, nullptr);
+            for (auto& other : others_) other.join();
+        }
+        bool is_here() const { return process_ == this_process(); }
+
+        void run(Call call, void* what) {
+            left_.store(threads - 1, std::memory_order_relaxed);
+            announce(call, what);
+            call(what, 0);
+            for (int spins = 0; left_.load(std::memory_order_acquire) > 0; ++spins)
+                if (spins < SPINS) relax();
+                else std::this_thread::yield();
+        }
+
+      private:
+        static constexpr int SPINS = 8000;  // some 100 microseconds
+
+        void announce(Call call, void* what) {
+            {
+                const std::lock_guard<std::mutex> guard(lock_);
+                call_ = call;
+                what_ = what;
+                round_.fetch_add(1, std::memory_order_release);
+            }
+            changed_.notify_all();
+        }
+        void wait_for_work(int t) {
+            for (int round = 0;; ++round) {
+                for (int spins = 0; spins < SPINS && round_.load(std::memory_order_acquire) == round; ++spins) relax();
+                if (round_.load(std::memory_order_acquire) == round) {
+                    std::unique_lock<std::mutex> guard(lock_);
+                    changed_.wait(guard, [&] { return round_.load(std::memory_order_acquire) != round; });
+                }
+                if (!call_) return;
+                call_(what_, t);
+                left_.fetch_sub(1, std::memory_order_acq_rel);
+            }
+        }
+
+        const long process_ = this_process();
+        std::mutex lock_;
+        std::condition_variable changed_;
+        std::atomic<int> round_{0}, left_{0};
+        Call call_ = nullptr;  // null: the end
+        void* what_ = nullptr;
+        std::vector<std::thread> others_;
+    };
+    const int threads_;
+    Team* team_ = nullptr;
+
+    static long this_process() {
+#if defined(_WIN32)
+        return 0;  // processes are not forked
+#else
+        return long(getpid());
+#endif
+    }
 };
 
 // Runs work(t) for t = 0, ..., threads - 1 concurrently; thread 0 is the caller.

@@ -25,6 +25,11 @@ constexpr int MAX_ROWS = 14;  // 28 registers of sums, 2 of B, 1 of A
 #else
 constexpr int MAX_ROWS = 6;  // 12 registers of sums, 2 of B, 1 of A
 #endif
+#if defined(CHAINRULE_HALF)
+constexpr int MAX_VECTORS = 1;  // there are no more columns
+#else
+constexpr int MAX_VECTORS = 2;
+#endif
 constexpr long K_BLOCK = 512;
 
 template <class T> struct Tile {
@@ -176,13 +181,17 @@ template <class T, int VECTORS, Reading READING, bool SUMS = false>
 constexpr const TileFunction<T>* TILES =
     Tiles<T, VECTORS, READING, SUMS, std::make_integer_sequence<int, MAX_ROWS>>::OF;
 
-template <class T, int VECTORS> INLINE const TileFunction<T>* tiles_for(int reading, bool sums) {
+template <class T, int VECTORS> INLINE const TileFunction<T>* tiles_of(int reading, bool sums) {
     switch (reading) {
         case rows: return TILES<T, VECTORS, rows>;
         case sample_rows: return TILES<T, VECTORS, sample_rows>;
         case columns: return sums ? TILES<T, VECTORS, columns, true> : TILES<T, VECTORS, columns>;
         default: return sums ? TILES<T, VECTORS, sample_columns, true> : TILES<T, VECTORS, sample_columns>;
     }
+}
+
+template <class T> INLINE const TileFunction<T>* tiles_for(long vectors, int reading, bool sums) {
+    return vectors == MAX_VECTORS ? tiles_of<T, MAX_VECTORS>(reading, sums) : tiles_of<T, 1>(reading, sums);
 }
 
 // Packs rows [from, from + k) of one or two vectors of B's columns, from `column` on, into
@@ -299,12 +308,11 @@ template <class T> void tiled_product(const Product<T>& w) {
         t.k = w.k - from < depth ? w.k - from : depth;
         t.first = from == 0 && !w.accumulate;
         t.last = from + t.k >= w.k;
-        for (long column = 0; column < w.n; column += 2 * W) {
-            const long left = w.n - column, wide = left < 2 * W ? left : 2 * W;
-            const long vectors = wide > W ? 2 : 1, stride = vectors * W;
+        for (long column = 0; column < w.n; column += MAX_VECTORS * W) {
+            const long left = w.n - column, wide = left < MAX_VECTORS * W ? left : MAX_VECTORS * W;
+            const long vectors = wide > W ? MAX_VECTORS : 1, stride = vectors * W;
             t.tail = w.whole ? 0 : wide % W;
-            const TileFunction<T>* tiles =
-                vectors == 2 ? tiles_for<T, 2>(reading, false) : tiles_for<T, 1>(reading, false);
+            const TileFunction<T>* tiles = tiles_for<T>(vectors, reading, false);
             t.sums = w.sums ? w.sums + column : nullptr;
             if (packs) pack_columns(w, from, t.k, column, wide, stride, w.pack);
             t.b = packs ? w.pack : w.b + from * w.b_row + column;
@@ -318,7 +326,7 @@ template <class T> void tiled_product(const Product<T>& w) {
                 t.c = w.c + row * w.c_row + column;
                 t.slope_of = w.slope_of ? w.slope_of + row * w.c_row + column : nullptr;
                 if (w.sums && block == 0)  // the column sums of B are the same for all rows of A
-                    (vectors == 2 ? tiles_for<T, 2>(reading, true) : tiles_for<T, 1>(reading, true))[here - 1](t);
+                    tiles_for<T>(vectors, reading, true)[here - 1](t);
                 else tiles[here - 1](t);
                 row += here;
             }

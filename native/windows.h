@@ -87,8 +87,9 @@ template <class T> struct Windows : Operation<T> {
         }
     }
 
-    // A sample of x as windows read it, of its values or its gradient; only these channels count.
-    INLINE const T* padded_input(const T* values, long sample, T* padded, Range own) const {
+    // A sample of x as windows read it, of its values or its gradient; only these channels count, and
+    // these positions.
+    INLINE const T* padded_input(const T* values, long sample, T* padded, Range own, Range seen) const {
         const T* from = values + sample * x.rows * x.ld;
         if (!of_x.is_needed() && !x.normalization) return from;
         const auto copy = [&](long count, const T* from, T* to) INLINE_LAMBDA {
@@ -97,16 +98,26 @@ template <class T> struct Windows : Operation<T> {
             else copy_rows(count, own.count(), from + own.from, x.ld, to + own.from, x_ld);
         };
         if (!of_x.is_needed()) {
-            copy(x.rows, from, padded);
+            copy(seen.count(), from + seen.from * x.ld, padded + seen.from * x_ld);
             return padded;
         }
-        std::memset(padded, 0, size_t(of_x.positions * x_ld) * sizeof(T));
+        std::memset(padded + seen.from * x_ld, 0, size_t(seen.count() * x_ld) * sizeof(T));
         for (long k = 0; k < of_x.from.count; ++k)
-            copy(of_x.run, from + of_x.from.data[k] * x.ld, padded + of_x.to.data[k] * x_ld);
+            if (const long to = of_x.to.data[k]; seen.from < to + of_x.run && to < seen.to)
+                copy(of_x.run, from + of_x.from.data[k] * x.ld, padded + to * x_ld);
         return padded;
+    }
+    INLINE const T* padded_input(const T* values, long sample, T* padded, Range own) const {
+        return padded_input(values, sample, padded, own, {0, of_x.positions});
     }
     INLINE const T* padded_input(const T* values, long sample, T* padded) const {
         return padded_input(values, sample, padded, {0, x.width});
+    }
+    // The positions that the windows of these outputs see: in row-major order, the first one's first
+    // to the last one's last.
+    INLINE Range seen_by(Range outputs) const {
+        return {long(windows.data[outputs.from]),
+                long(windows.data[outputs.to - 1] + places.data[places.count - 1]) + 1};
     }
     // A sample of dy, times the slope of a fused ReLU.
     const T* derivatives(long sample, T* to) const {

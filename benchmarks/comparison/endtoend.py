@@ -71,9 +71,11 @@ def whole(times: int) -> dict[str, list[dict[str, Any]]]:
     for data in ("digits", "mnist-5k"):
         print(f"\n{data}, end to end")
         command = [sys.executable, "-c", "from chainrule.cli import main; main()", "train", data]
+        dense = [*command, "--network", "64 relu, 64 relu", "--augment", "none"]  # as the others
         peers = {"scikit-learn": "whole_sklearn", "PyTorch": "whole_torch", "JAX": "whole_jax"}
         others = {name: [sys.executable, str(SCRIPTS / f"{file}.py"), data] for name, file in peers.items()}
         if data != "digits":  # its default settings are less accurate than the others
             others["scikit-learn, as accurate"] = [*others["scikit-learn"], "best"]
-        results[data] = _compared({f"chainrule train {data}": command, **others}, times)
+        own = {f'chainrule train {data} --network "64 relu, 64 relu"': dense}
+        results[data] = _compared({**own, **others, f"chainrule train {data}, by convolutions": command}, times)
     return results

@@ -40,17 +40,20 @@ template <class T> struct Conv : Windows<T> {
     }
 
     void forward(const Pass<T>& p) override {
-        const Range own = p.share(p.samples, 1);
+        const Range own = p.rows(y);  // which may begin and end within a sample
         if (!own.count()) return;
         T *const padded = p.scratch, *const packed = aligned(padded + of_x.positions * x_ld);
         const long of_group = panels<T>(kernel(), out);
         for (long g = 0; g < groups; ++g)
             pack_panels<T>({kernel(), out, p.w + W + g * out, y.width, 1}, packed + g * of_group);
-        for (long sample = own.from; sample < own.to; ++sample) {
-            const T* input = this->padded_input(x.value, sample, padded);
+        for (long row = own.from, count; row < own.to; row += count) {
+            const long sample = row / y.rows, first = row % y.rows;
+            count = y.rows - first < own.to - row ? y.rows - first : own.to - row;
+            const Range seen = this->seen_by({first, first + count});
+            const T* input = this->padded_input(x.value, sample, padded, {0, x.width}, seen);
             for (long g = 0; g < groups; ++g) {
-                PatchProduct<T> work{y.rows, out, input + g * in, starts, segments, places.count / run, run * in, run,
-                                     packed + g * of_group, y.value + sample * y.rows * y.ld + g * out, y.ld};
+                PatchProduct<T> work{count, out, input + g * in, starts + first, segments, places.count / run, run * in,
+                                     run, packed + g * of_group, y.value + row * y.ld + g * out, y.ld};
                 work.bias = b < 0 ? nullptr : p.w + b + g * out;
                 work.epilogue = relu ? Epilogue::relu : Epilogue::nothing;
                 patch_product(work);

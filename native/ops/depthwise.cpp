@@ -24,13 +24,17 @@ template <class T> struct Depthwise : Windows<T> {
     long scratch() const override { return of_x.positions * x_ld + of_y.positions * y_ld + MAX_LANES; }
 
     void forward(const Pass<T>& p) override {
-        const Range own = p.share(p.samples, 1);
-        for (long sample = own.from; sample < own.to; ++sample) {
-            const T* input = this->padded_input(x.value, sample, p.scratch);
+        const Range own = p.rows(y);  // which may begin and end within a sample
+        for (long row = own.from, end; row < own.to; row = end) {
+            const long sample = row / y.rows;
+            end = (sample + 1) * y.rows < own.to ? (sample + 1) * y.rows : own.to;
+            const long last = end - sample * y.rows;
+            const Range seen = this->seen_by({row % y.rows, last});
+            const T* input = this->padded_input(x.value, sample, p.scratch, {0, x.width}, seen);
             T* const to = y.value + sample * y.rows * y.ld;
             const T *w = p.w + W, *bias = b < 0 ? nullptr : p.w + b;
-            for (long o = 0; o < y.rows; o += TOGETHER) {
-                const long here = y.rows - o < TOGETHER ? y.rows - o : TOGETHER;
+            for (long o = row % y.rows; o < last; o += TOGETHER) {
+                const long here = last - o < TOGETHER ? last - o : TOGETHER;
                 const T* from[TOGETHER];
                 for (long i = 0; i < TOGETHER; ++i) from[i] = input + starts[o + (i < here ? i : 0)];
                 over<T>(y.width, [&](long c, auto get, auto put) {
