@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.engine.native import NativeEngine
-from chainrule.engine.threads import available
+from chainrule.threads import available
 from chainrule.training.loop import start
 from comparison.epochs import step
 from comparison.peers import PEERS

@@ -34,11 +34,11 @@ class Scaled(np.lib.mixins.NDArrayOperatorsMixin):
     An index, and every computation, gives an ordinary array of float32.
 
     Attributes:
-        raw: (samples, ...) the bytes
+        raw: (samples, ...) the bytes, an array or what stands for one that is on disk
         scale, offset: what a sample is multiplied by, and what is then added
     """
 
-    raw: Array
+    raw: Any
     scale: Array
     offset: Array
 
@@ -58,6 +58,11 @@ class Scaled(np.lib.mixins.NDArrayOperatorsMixin):
     def size(self) -> int:
         """The number of numbers."""
         return self.raw.size
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the bytes are read from a disk, which takes time."""
+        return not isinstance(self.raw, np.ndarray)
 
     def __len__(self) -> int:
         return len(self.raw)

@@ -23,6 +23,8 @@ from chainrule.layers.shaping import Reshape, Slice
 from chainrule.layout import Layout
 from chainrule.summary import Shown, Summary, Table
 
+MOST_NUMBERS = 1_000_000
+"""The numbers of pictures that are predicted at a time, since layers turn each into many."""
 MOST_WEIGHTS = 2**40
 """The maximum number of weights: four terabytes of them."""
 
@@ -207,6 +209,8 @@ class Network(Kind, Shown):
         statistics.
         """
         x, params = x if isinstance(x, Scaled) else self.fit_input(x), self.params(parameters, statistics)
+        if len(self.input_shape) > 1:
+            batch_size = max(1, min(batch_size, MOST_NUMBERS // max(1, math.prod(self.input_shape))))
         starts = range(0, max(len(x), 1), batch_size)
         parts = [tape.predict(self.graph, params, [self.fit_input(x[k : k + batch_size])]) for k in starts]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]

@@ -16,6 +16,7 @@ from chainrule.cli import run
 from chainrule.data import Preparation, find, find_samples, load, pictures
 from chainrule.data.barrier import Limits
 from chainrule.data.columns import check_prepared
+from chainrule.data.picture_files import PictureFiles
 from chainrule.errors import ChainruleError, DataError, RunError
 from chainrule.play import upload as uploads
 from chainrule.play.upload import Choice, Upload
@@ -73,19 +74,17 @@ def test_what_an_upload_becomes_is_limited(monkeypatch):
     assert upload.preview(Choice(1))["problem"] == ""
 
 
-def test_pictures_are_counted_before_they_are_decoded(tmp_path, monkeypatch):
+def test_pictures_that_do_not_fit_are_not_decoded_when_they_are_found(tmp_path, monkeypatch):
     for k in range(24):
         folder = tmp_path / "ab"[k % 2]
         folder.mkdir(exist_ok=True)
         Image.new("RGB", (120, 120), (k, 200, 40)).save(folder / f"{k}.png")
-    monkeypatch.setattr("chainrule.data.barrier.check_budget.__defaults__", (Limits(200_000, 0), "use fewer rows"))
-    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("a picture was decoded"))
-    for read in (find, find_samples):
-        with pytest.raises(
-            DataError, match=r"24 x 43,200 is more than 200,000 numbers; use fewer pictures, or smaller"
-        ):
-            read(tmp_path)
-    monkeypatch.undo()
+    monkeypatch.setattr("chainrule.data.memory.free", lambda: 24 * 120 * 120 * 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(Image.Image, "load", lambda *_: pytest.fail("a picture was decoded"))
+        for read in (find, find_samples):
+            assert isinstance(read(tmp_path).features, PictureFiles)
+    np.testing.assert_array_equal(find(tmp_path).features[:], find(tmp_path, memory="1GB").features)
     assert pictures.read_pictures(tmp_path, (10, 10)).features.shape == (24, 10, 10, 3)
 
 

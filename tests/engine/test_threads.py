@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from chainrule import losses
+from chainrule import threads as numbers
 from chainrule.cli import run
 from chainrule.data import load
 from chainrule.descent import optimizer
 from chainrule.engine import Batches, Problem, make_engine, native
-from chainrule.engine import threads as numbers
 from chainrule.engine.native import NativeEngine
-from chainrule.engine.threads import Backoff, available, most_threads
 from chainrule.errors import SettingError
 from chainrule.network import Network
 from chainrule.runs import Recorder, Run, train
+from chainrule.threads import Backoff, available, most_threads
 from chainrule.training.loop import start
 from chainrule.training.plan import make_plan
 from engines import needs_native

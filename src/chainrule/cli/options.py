@@ -144,6 +144,14 @@ Test = Annotated[str, typer.Option(metavar="SHARE", help="The share of the rows 
 Size = Annotated[
     str | None, typer.Option("--image-size", metavar="SIZE", help="Resize images to width x height, such as 28x28.")
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="The most that the pictures of a folder may take in memory, such as 2GB; more stay on disk and are read "
+        "while the network trains. By default half of what is free.",
+    ),
+]
 EngineName = Annotated[
     str | None,
     typer.Option("--engine", metavar="ENGINE", help="'native' (compiled) or 'numpy'; by default native if available."),

@@ -24,6 +24,7 @@ from chainrule.cli.options import (
     Limit,
     Logs,
     LossName,
+    Memory,
     Metrics,
     MinDelta,
     Monitor,
@@ -73,6 +74,7 @@ class Reading:
     read: Read = None
     weight: Weight = None
     size: Size = None
+    memory: Memory = None
     validation: Validation = "0.1"
     test: Test = "0.2"
     split: Split = None
@@ -83,6 +85,7 @@ class Reading:
         return {
             "target": self.target or None, "task": self.task, "order": in_order(self.order), "drop": self.drop or [],
             "read": read_as(self.read), "weight": self.weight, "image_size": image_size(self.size),
+            "memory": self.memory,
             "validation": share_or_file(self.validation, "validation"), "test": share_or_file(self.test, "test"),
             "split": self.split, "shuffle": self.shuffle,
         }  # fmt: skip

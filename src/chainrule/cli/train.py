@@ -15,7 +15,7 @@ from chainrule.cli import display
 from chainrule.cli.logs import NONE, make_logs
 from chainrule.cli.options import AsJson, leave_out
 from chainrule.cli.settings import Reading, Recording, Searched, Training, with_settings
-from chainrule.errors import NonFiniteError, SettingError
+from chainrule.errors import DataError, NonFiniteError, SettingError
 from chainrule.summary import one_line
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def train(
     if data is None:
         raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
     from chainrule.data import load
-    from chainrule.engine.threads import most_threads
     from chainrule.runs import follow, for_loss
+    from chainrule.threads import most_threads
     from chainrule.training import plan_for, start
 
     most_threads(training.threads)
@@ -143,9 +143,10 @@ def _progress(json: bool) -> Iterator[list[Any]]:
     progress = ProgressBar(display.err)
     try:
         yield [] if json else [progress]
-    except NonFiniteError:
+    except (DataError, NonFiniteError) as error:
         progress.close()
-        display.err.print("training stopped; the run keeps the state before that step")
+        resumed = "; --resume continues it" if isinstance(error, DataError) else ""
+        display.err.print(f"training stopped; the run keeps the state before that step{resumed}")
         raise
     finally:
         progress.close()

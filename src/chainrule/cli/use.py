@@ -76,7 +76,7 @@ def predict(
     trained = _decided(opened, threshold)
     if interval is not None:
         ends(interval)  # raises an error for what is no share, before the data is read
-    rows = _predictions(trained, find_samples(data, _image_size(opened), trained.texts), interval, threads)
+    rows = _predictions(trained, find_samples(data, trained.image_size, trained.texts), interval, threads)
     if output is not None:
         text = jsonlib.dumps(rows, indent=1) + "\n" if json or suffix == ".json" else _csv(rows)
         display.write(output, text.encode(), f"{len(rows):,} predictions")
@@ -86,14 +86,10 @@ def predict(
         print(_csv(rows), end="")
 
 
-def _image_size(run: Run) -> Any:
-    settings = run.data["settings"]
-    return tuple(settings["image_size"]) if settings and settings["image_size"] else None
-
-
 def _predictions(trained: Trained, source: Any, interval: float | None, threads: int | None) -> list[dict[str, Any]]:
     target, raw = trained.target, trained.raw(source, threads)
-    columns = _of_columns(target.names, "", trained.decoded(raw))
+    columns: dict[str, Array] = {} if source.names is None else {"file": source.names}
+    columns |= _of_columns(target.names, "", trained.decoded(raw))
     columns |= _distribution(trained, raw, interval)
     probabilities = trained.plan.loss.probabilities(raw) if target.task != "regression" else None
     if probabilities is not None:
@@ -203,7 +199,7 @@ def _with_targets(run: Run, data: str, weight: str | None) -> Any:
     column = trained.target.in_table if trained.preparation and trained.preparation.kind == "table" else None
     settings: Any = run.data["settings"] or {}
     read = {**settings.get("read", {}), **trained.texts}
-    source = find(data, target=column, task=trained.target.task, image_size=_image_size(run), read=read)
+    source = find(data, target=column, task=trained.target.task, image_size=trained.image_size, read=read)
     own = settings.get("weight")
     if weight is None and source.is_table and own in source.features.columns:
         weight = own

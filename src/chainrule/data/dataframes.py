@@ -14,6 +14,7 @@ from chainrule.arrays import Array, Shape
 from chainrule.data.barrier import guarded
 from chainrule.data.columns import as_kind, check_cells, check_usable
 from chainrule.data.files import checked_targets, source_from_arrays
+from chainrule.data.picture_files import PictureFiles
 from chainrule.data.source import Source, check_finite, from_table, joined, order_of, without
 from chainrule.errors import DataError
 
@@ -176,14 +177,14 @@ def as_table(source: Source, columns: Sequence[str], kinds: Mapping[str, str]) -
     return pl.DataFrame(table)
 
 
-def as_array(source: Source, columns: Sequence[str], shape: Shape) -> Array:
+def as_array(source: Source, columns: Sequence[str], shape: Shape) -> Array | PictureFiles:
     """Samples as an array of samples of this shape: a table's columns by these names, or in their
     order if the array had none.
 
     Raises DataError if a table has other columns, or values that are missing or no numbers.
     """
     if not source.is_table:
-        return np.asarray(source.features)
+        return source.features if isinstance(source.features, PictureFiles) else np.asarray(source.features)
     frame, name = source.features, source.name
     if len(shape) != 1:
         raise DataError(f"{name}: it is a table, but the training data is an array")

@@ -30,6 +30,7 @@ def read(
     task: str | None = None,
     image_size: Shape | None = None,
     read: Mapping[str, str] | None = None,
+    memory: int | str | None = None,
 ) -> Source:
     """Raw samples from a file, or from a folder of images.
 
@@ -40,12 +41,13 @@ def read(
         task: "classification", "ordinal", "regression" or "multilabel", if known
         image_size: (height, width) to which images are resized
         read: what to read a table's columns as
+        memory: the most that images may take, as in `most_memory`
 
     Raises:
         DataError: with file, row and column, for data that can't be used
     """
     if path.is_dir():
-        return read_pictures(path, image_size)
+        return read_pictures(path, image_size, memory)
     if path.suffix.lower() == ".npz":
         return read_npz(path, task)
     check_read(read or {})

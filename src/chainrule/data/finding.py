@@ -43,6 +43,7 @@ def find(
     image_size: Shape | None = None,
     read: Mapping[str, str] | None = None,
     weight: str | None = None,
+    memory: int | str | None = None,
 ) -> Source:
     """Raw samples with their targets.
 
@@ -56,6 +57,7 @@ def find(
         image_size: (height, width) to which images are resized
         read: what to read columns as instead of what is recognized, such as {"zip": "category"}:
             number, category, date, time or boolean
+        memory: the most that a folder's images may take, as in `load`
         weight: the column that says how much each sample counts; it is no input
 
     Raises:
@@ -64,7 +66,7 @@ def find(
     if task is not None and task not in TASKS:
         raise unknown("task", task, TASKS)
     target, drop, read = named(target, drop, read)
-    source = what if isinstance(what, Source) else _read(what, target, drop, task, image_size, read)
+    source = what if isinstance(what, Source) else _read(what, target, drop, task, image_size, read, memory)
     return source if weight is None else weighted_by(source, weight)
 
 
@@ -75,11 +77,12 @@ def _read(
     task: str | None,
     image_size: Shape | None,
     read: dict[str, str],
+    memory: int | str | None,
 ) -> Source:
     """Raw samples with their targets, as in `find`."""
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be read"):
         if isinstance(what, str | Path):
-            return _builtin(what) or files.read(Path(what), target, drop, task, image_size, read)
+            return _builtin(what) or files.read(Path(what), target, drop, task, image_size, read, memory)
         if isinstance(what, tuple | list) and len(what) == 2:
             return from_pair(what[0], what[1], task, drop, read)
         if is_frame(what):

@@ -17,6 +17,8 @@ from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import check_prepared
 from chainrule.data.dataset import Dataset, prepare
 from chainrule.data.finding import Data, find, named
+from chainrule.data.memory import most_memory
+from chainrule.data.picture_files import PictureFiles
 from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.source import Source, check_types
 from chainrule.data.splits import Split, divide
@@ -42,6 +44,7 @@ def load(
     weight: Array | str | None = None,
     read: Mapping[str, str] | None = None,
     order: Sequence[Any] | None = None,
+    memory: int | str | None = None,
     preparation: Preparation | None = None,
 ) -> Dataset:
     """Read, split and prepare a data set. Everything is fitted on the training set only.
@@ -68,6 +71,9 @@ def load(
             number, category, date, time or boolean
         order: the classes from the lowest to the highest, such as ["low", "medium", "high"], for
             an ordinal target; numbers are in order by themselves
+        memory: the most that the pictures of a folder may take in memory, in bytes or as "2GB"; by
+            default half of what is free. More of them stay on disk, and each mini-batch is decoded
+            while the one before it is trained on: the results are the same
         preparation: a fitted preparation to use instead of fitting one
 
     Raises:
@@ -88,10 +94,10 @@ def load(
         choice = f"leave {setting('order')} or {setting('task')} out"
         require(task in (None, "ordinal"), f"the classes have an order, but the task is {task}; {choice}")
         task = reading["task"] = "ordinal"
-    seed, by = generators.seed(seed), Split.named(split, shuffle)
+    seed, by, _ = generators.seed(seed), Split.named(split, shuffle), most_memory(memory)
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
         kept = {**reading, "drop": [column for column in drop if column not in (by.column, weighing)]}
-        source = find(what, **kept, weight=weighing)
+        source = find(what, **kept, weight=weighing, memory=memory)
         source = replace(source, content_hash=source.fingerprint)
         if weighing is None:
             source = replace(source, weight=checked_weight(weight))
@@ -100,7 +106,7 @@ def load(
         source = replace(source, task=task or source.task or _likely(likely_task, source.target))
         if source.target is None:
             raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
-        _check_choices(source, target, drop, read, image_size)
+        _check_choices(source, target, drop, read, image_size, memory)
         source = _of_one_column(source)
         if source.is_table:
             check_types(source.name, source.features, read or {})
@@ -110,14 +116,18 @@ def load(
         rows = divide(source, shares[0], shares[1], seed, by, placed)
         found = [*notes.of_files(source), *notes.of_order(order, source), *notes.of_split(by, placed, rows, shares)]
         source = by.without(source, drop)
+        is_new = preparation is None
         if preparation is None:
             preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target, ranks or None))
+            preparation = replace(preparation, image_size=image_size)
         # A table is faster to encode than to divide; pictures would take twice the memory.
         whole = prepare(preparation, source) if source.is_table else None
         training, held_out, tested = (
             (prepare(preparation, source.take(r)) if whole is None else whole.take(r)) if len(r) else None for r in rows
         )
         assert training is not None
+        if is_new:
+            _verify(source, np.concatenate(rows[1:]))
         for part, name in ((training, "training"), (held_out, "validation"), (tested, "test")):
             if part is not None and part.weight is not None and not part.weight.any():
                 raise DataError(f"{source.name}: all samples of the {name} set have the weight 0; split it differently")
@@ -126,7 +136,9 @@ def load(
 
         def of_its_own(name: str, part: Any) -> tuple[Samples, str]:
             try:
-                own = find(part, **as_trained)
+                own = find(part, **as_trained, memory=memory)
+                if is_new:
+                    _verify(own)
                 found.extend(notes.of_own(by, placed, rows[0], own))
                 return prepare(preparation, own), own.fingerprint
             except DataError as error:
@@ -135,6 +147,7 @@ def load(
         held_out, of_validation = (held_out, "") if _is_share(validation) else of_its_own("validation", validation)
         tested, of_test = (tested, "") if _is_share(test) else of_its_own("test", test)
         chosen = {**reading, "seed": seed, "likely_task": likely_task, "scale_target": scale_target}
+        chosen |= {"memory": memory} if memory is not None else {}
         chosen |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
         chosen |= ({"order": list(order)} if order else {}) | ({"weight": weighing} if weighing else {})
         settings = _to_load_again(what, validation, test, chosen) if weight is None or weighing else None
@@ -143,6 +156,14 @@ def load(
             training, held_out, tested, preparation.target, preparation, source.name, source.fingerprint, settings,
             source, used, held_out_rows, tested_rows, of_validation, of_test, by, tuple(found),
         )  # fmt: skip
+
+
+def _verify(source: Source, rows: Any = slice(None)) -> None:
+    """Find a damaged picture on disk before training does; those of the training set are read when
+    the preparation is fitted.
+    """
+    if isinstance(source.features, PictureFiles):
+        source.features.only(rows).verify()
 
 
 def _is_share(part: Any) -> bool:
@@ -191,6 +212,7 @@ def _check_choices(
     drop: Sequence[str],
     read: Mapping[str, str] | None,
     size: Shape | None,
+    memory: int | str | None,
 ) -> None:
     """Raise SettingError for a choice of columns, or of a size, where there is none to make."""
     if not source.is_table:
@@ -204,6 +226,9 @@ def _check_choices(
     require(
         size is None or is_picture, f"{source.name}: it has no pictures to resize; leave {setting('image_size')} out"
     )
+    is_folder = is_picture and source.names is not None
+    problem = "it is no folder of pictures, which alone can stay on disk"
+    require(memory is None or is_folder, f"{source.name}: {problem}; leave {setting('memory')} out")
 
 
 def _likely(task: str | None, target: Array | None) -> str | None:

@@ -1,45 +1,71 @@
-"""Reading folders of pictures in one subfolder per class, and single pictures."""
+"""Reading folders of pictures in one subfolder per class, and single pictures.
+
+Few pictures are decoded into memory, more are decoded where they are read (`PictureFiles`).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from chainrule.arrays import Array, Shape
-from chainrule.data.barrier import check_budget, first_line
+from chainrule.data.memory import most_memory
+from chainrule.data.picture_files import BYTES, Header, PictureFiles, read_header
 from chainrule.data.source import Source, fingerprint
 from chainrule.errors import DataError, setting
+from chainrule.threads import in_threads
 
-GRAY = ("1", "L", "I", "F")
-"""The modes of pictures that are read without colours."""
+PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+COPIES = 3
+"""How often pictures are in memory: as they are read, as they are divided into sets and, unless
+they are bytes, as they are prepared.
+"""
 
 
-def read_pictures(folder: Path, size: Shape | None = None) -> Source:
-    """Images in subfolders named after their classes.
+def read_pictures(folder: Path, size: Shape | None = None, memory: int | str | None = None) -> Source:
+    """Images in subfolders named after their classes, and in subfolders of these.
 
     A sample has the shape (height, width), or (height, width, 3) if any image is in colour. All
     must have the same size unless `size`, (height, width), is given, to which they are resized.
+    They stay on disk if in memory they would take more than `memory` (see `most_memory`).
     """
-    classes = sorted(sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith("."))
-    files = [(file, sub.name) for sub in classes for file in _pictures(sub.iterdir())]
-    x = _stack(folder, [file for file, _ in files], size)
-    y = np.array([label for _, label in files])
-    names = repr([str(file.relative_to(folder)) for file, _ in files]).encode()
-    return Source(str(folder), x, y, "class", "classification", fingerprint(names, x))
+    names, labels = _of_classes(folder)
+    headers = _headers(folder, names, size, hashed=True)
+    x = _as_array(folder, names, headers, size, memory)
+    own = fingerprint(repr(names).encode(), b"".join(header.digest for header in headers))
+    return Source(str(folder), x, np.array(labels), "class", "classification", own, names=np.array(names, dtype=object))
 
 
 def read_unlabelled(path: Path, size: Shape | None = None) -> Source:
     """A single image, or all images in a folder, without targets."""
-    files = _pictures(_within(path)) if path.is_dir() else [path]
     if path.exists() and not (path.is_dir() or path.is_file()):
         raise DataError(f"{path}: it is not a regular file; save the picture in one")
-    return Source(str(path), _stack(path, files, size), None)
+    folder, files = (path, _pictures(_within(path))) if path.is_dir() else (path.parent, [path])
+    names = [str(file.relative_to(folder)) for file in files]
+    x = _as_array(folder, names, _headers(folder, names, size), size)
+    return Source(str(path), x, None, names=np.array(names, dtype=object))
+
+
+def fingerprint_of_pixels(folder: Path, size: Shape | None = None) -> str:
+    """The fingerprint of a folder in runs of earlier versions, for which it is decoded."""
+    names, _ = _of_classes(folder)
+    x = _files(folder, names, _headers(folder, names, size), size)
+    digest = hashlib.sha256(repr(names).encode() + repr((x.shape, x.dtype.str)).encode())
+    for part in x.parts():
+        digest.update(part.tobytes())
+    return digest.hexdigest()
+
+
+def _of_classes(folder: Path) -> tuple[list[str], list[str]]:
+    """The names of the pictures in subfolders, within the folder, and the classes."""
+    classes = sorted(sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith("."))
+    files = [(file, sub.name) for sub in classes for file in _pictures(_within(sub))]
+    return [str(file.relative_to(folder)) for file, _ in files], [label for _, label in files]
 
 
 def _within(folder: Path) -> Iterator[Path]:
@@ -57,64 +83,41 @@ def _pictures(paths: Iterable[Path]) -> list[Path]:
     return sorted(path for path in paths if path.suffix.lower() in PICTURES and path.is_file())
 
 
-def _stack(folder: Path, files: list[Path], size: Shape | None) -> Array:
-    """The images as one array; grayscale ones are converted to RGB if any is in colour."""
-    if not files:
+def _headers(folder: Path, names: Sequence[str], size: Shape | None, hashed: bool = False) -> list[Header]:
+    """What the files say of their pictures; raises DataError unless they go together."""
+    if not names:
         kinds = ", ".join(PICTURES)
         raise DataError(f"{folder}: there are no images; it takes a subfolder for each class with {kinds} files")
-    images: list[Array] = []
-    numbers: list[str] = []
-    for file in files:
-        pixels, kind = _image(file, size, folder, len(files))
-        images.append(pixels)
-        numbers.append(kind)
-        if size is None and images[-1].shape[:2] != images[0].shape[:2]:
-            (height, width), (first_height, first_width) = (image.shape[:2] for image in (images[-1], images[0]))
-            sizes = f"{width} x {height} pixels, but {files[0]} has {first_width} x {first_height}"
-            raise DataError(f"{file}: {sizes}; resize all, for example with {setting('image_size', (32, 32))}")
-        if kind != numbers[0]:
-            raise DataError(f"{file}: its pixels are {kind}, but those of {files[0]} are {numbers[0]}; convert one")
-    if any(image.ndim == 3 for image in images):
-        images = [image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2) for image in images]
-    return np.stack(images)
+    headers = in_threads(lambda name: read_header(folder / name, size, hashed), names)
+    first, of_first = headers[0], folder / names[0]
+    for name, header in zip(names, headers, strict=True):
+        if (header.height, header.width) != (first.height, first.width):
+            sizes = f"{header.width} x {header.height} pixels, but {of_first} has {first.width} x {first.height}"
+            raise DataError(f"{folder / name}: {sizes}; resize all, for example with {setting('image_size', (32, 32))}")
+        if header.kind != first.kind:
+            kinds = f"its pixels are {header.kind}, but those of {of_first} are {first.kind}"
+            raise DataError(f"{folder / name}: {kinds}; convert one")
+    return headers
 
 
-def _image(file: Path, size: Shape | None, folder: Path, count: int) -> tuple[Array, str]:
-    """The pixels, and what they are: 0 to 255 from integers of 8 or 16 bits, others unchanged.
+def _files(folder: Path, names: Sequence[str], headers: Sequence[Header], size: Shape | None) -> PictureFiles:
+    """The pictures, not yet decoded; grey ones have three channels if any is in colour."""
+    first, in_colour = headers[0], any(header.in_colour for header in headers)
+    shape = (len(names), first.height, first.width, *([3] if in_colour else []))
+    dtype = np.dtype(np.uint8 if first.kind == BYTES else np.float32)
+    return PictureFiles(folder, np.array(names, dtype=object), shape, dtype, size)
 
-    Raises DataError, before the pixels are decoded, if so many such pictures are too much.
-    """
-    from PIL import Image
 
-    try:
-        # Pillow warns of large pictures, which the budget limits.
-        with warnings.catch_warnings(action="ignore"), Image.open(file) as opened:
-            check_budget(str(file), opened.width, opened.height)
-            height, width = size or (opened.height, opened.width)
-            if size is not None:
-                check_budget(setting("image_size", size), width, height, hint="choose a smaller size")
-            numbers = height * width * (1 if opened.mode in GRAY or opened.mode.startswith("I;16") else 3)
-            check_budget(
-                str(folder), count, numbers, hint=f"use fewer pictures, or smaller ones ({setting('image_size')})"
-            )
-            if opened.mode.startswith("I;16"):
-                image, kind = Image.fromarray(np.asarray(opened).astype(np.float32) / 257), "integers of 16 bits"
-            elif opened.mode in ("I", "F"):
-                image, kind = opened.convert("F"), "numbers of 32 bits"
-            else:
-                kind = "integers of 8 bits"
-                mode = "L" if opened.mode in ("1", "L") else "RGB"
-                image = opened if opened.mode == mode else opened.convert(mode)  # which copies, in any case
-            if size is not None:
-                image = image.resize((size[1], size[0]))
-            pixels = np.array(image)
-    except DataError:
-        raise
-    except PermissionError as error:
-        raise DataError(f"{file}: can't be read ({error.strerror}); check its permissions") from None
-    except (Exception, RecursionError) as error:
-        raise DataError(f"{file}: not a readable image ({first_line(error)})") from None
-    if not np.isfinite(pixels).all():
-        row, column = np.argwhere(~np.isfinite(pixels))[0].tolist()
-        raise DataError(f"{file}, pixel row {row + 1}, column {column + 1}: {pixels[row, column]} is not finite")
-    return pixels, kind
+def _as_array(
+    folder: Path, names: Sequence[str], headers: Sequence[Header], size: Shape | None, memory: int | str | None = None
+) -> Array | PictureFiles:
+    """The pictures as one array if they fit into the memory; else their files."""
+    files, most = _files(folder, names, headers, size), most_memory(memory)
+    needed = COPIES * files.size * files.dtype.itemsize
+    if needed <= most:
+        return files[:]
+    if files.dtype == np.uint8:
+        return files
+    takes = f"{needed / 1e9:.2g} GB in memory, of {most / 1e9:.2g} GB that they may take"
+    remedy = f"convert them to 8 bits, which can stay on disk, resize them ({setting('image_size')})"
+    raise DataError(f"{folder}: pictures of {headers[0].kind} take {takes}; {remedy}, or use fewer")

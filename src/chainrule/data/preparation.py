@@ -14,6 +14,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ from chainrule.data.barrier import guarded
 from chainrule.data.columns import EARLIER, ColumnUse, as_kind, conform, describe, kind_of, left_out, summary
 from chainrule.data.dataframes import as_array, as_table
 from chainrule.data.encoders import Encoder
+from chainrule.data.picture_files import PictureFiles
 from chainrule.data.pipelines import Pipeline
 from chainrule.data.prepared import Prepared, prepared
 from chainrule.data.source import LARGEST, Source, check_finite
@@ -64,6 +66,8 @@ class Preparation:
         left_out: a table's columns that nothing can be learned from, each with the reason
         features: the names of all columns in which samples were read, in their order; empty for
             arrays without names
+        image_size: (height, width) to which pictures in files are resized, which is among a run's
+            settings; None if they are not
         pipeline: what prepares a table instead of encoders, mean and deviation, in a run that was
             recorded before there were encoders
     """
@@ -77,6 +81,7 @@ class Preparation:
     encoders: tuple[Encoder, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     features: tuple[str, ...] = ()
+    image_size: Shape | None = None
     pipeline: Pipeline | None = None
 
     @property
@@ -122,9 +127,10 @@ class Preparation:
             with guarded(f"{source.name}: the table can't be prepared"):
                 x = self._encoded(source.name, frame)
         else:
-            raw = as_array(source, self.features, self.shape)
+            raw = self._in_colour(as_array(source, self.features, self.shape))
             if raw.dtype == np.uint8 and raw.ndim > 2 and raw.shape[1:] == self.shape:
                 return self._bytes(raw)
+            raw = np.asarray(raw)
             x = self._scaled(raw, source.name)
         if x.shape[1:] != self.shape:
             raise DataError(f"{source.name}: the run's preparation gives the shape {x.shape[1:]}, not {self.shape}")
@@ -172,14 +178,23 @@ class Preparation:
                 x[k : k + step] = (raw[k : k + step].astype(np.float64) - self.mean) / self.deviation
         return x
 
-    def _bytes(self, raw: Array) -> Scaled:
+    def _in_colour(self, raw: Array | PictureFiles) -> Array | PictureFiles:
+        """Grey pictures with three equal channels, if those of the training set are in colour."""
+        if self.kind != "pictures" or (*raw.shape[1:], 3) != self.shape:
+            return raw
+        if isinstance(raw, PictureFiles):
+            return replace(raw, shape=(*raw.shape, 3))
+        return np.repeat(raw[..., None], 3, axis=-1)
+
+    def _bytes(self, raw: Array | PictureFiles) -> Scaled:
         """Pictures of bytes, which any mean and deviation leave finite."""
         assert self.mean is not None
         assert self.deviation is not None
         scale, offset = 1 / self.deviation, -self.mean / self.deviation
         same = np.ptp(scale) == 0 and np.ptp(offset, axis=(0, 1)).max() == 0  # in all positions of a channel
         first = (slice(0, 1), slice(0, 1)) if same else ()
-        return Scaled(prepared(raw), scale[first].astype(np.float32), offset[first].astype(np.float32))
+        marked = replace(raw, marked=Prepared) if isinstance(raw, PictureFiles) else prepared(raw)
+        return Scaled(marked, scale[first].astype(np.float32), offset[first].astype(np.float32))
 
     def _check_finite(self, source: Source, x: Array) -> None:
         # NaN is neither; minimum and maximum take no memory, unlike a mask.
@@ -284,7 +299,7 @@ def _sizes(shape: Shape, trained: Shape) -> str:
     )
     if (width, height) == (its_width, its_height):
         kinds = "in colour" if colours else "in grey", "in colour" if its_colours else "in grey"
-        return f"pictures {kinds[0]}, but {kinds[1]} in the training data"
+        return f"pictures {kinds[0]}, but {kinds[1]} in the training data; convert them"
     return f"{width} x {height} pixels, but {its_width} x {its_height} in the training data; resize the pictures"
 
 
@@ -311,20 +326,33 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
     return Preparation("numbers", x.shape[1:], target, mean, deviation, features=source.columns)
 
 
-def are_pictures(x: Array) -> bool:
+def are_pictures(x: Array | PictureFiles) -> bool:
     """Whether an array holds pictures: (samples, height, width), or with 1, 3 or 4 channels."""
     if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3, 4)):
         return False
-    return x.dtype == np.uint8 or x.ndim == 4 or (min(x.shape[1:]) >= SIDE and x.min() >= 0)
+    return x.dtype == np.uint8 or x.ndim == 4 or (min(x.shape[1:]) >= SIDE and np.asarray(x).min() >= 0)
 
 
-def _of_channels(x: Array, rows: Array) -> tuple[Array, Array]:
+def _of_channels(x: Array | PictureFiles, rows: Array) -> tuple[Array, Array]:
     """The mean of each channel, and the root mean square of what is left; some rows at a time."""
     axes, count = (0, 1, 2), len(rows) * x.shape[1] * x.shape[2]
-    parts = np.array_split(rows, max(1, x[:1].size * len(rows) // PART))
+    parts = np.array_split(rows, max(1, math.prod(x.shape[1:]) * len(rows) // PART))
+    if x.dtype == np.uint8:
+        return _of_bytes(map(x.__getitem__, parts), count)
     mean = np.array(sum(x[part].sum(axis=axes, dtype=np.float64) for part in parts)) / count
     squares = sum(np.sum(np.square(x[part] - mean), axis=axes) for part in parts)
     return mean, np.asarray(np.sqrt(np.mean(squares) / count) or 1.0)
+
+
+def _of_bytes(parts: Iterable[Array], count: int) -> tuple[Array, Array]:
+    """The same of bytes, whose sums are exact; so they are read once, in any order."""
+    total, squares = 0, 0
+    for part in parts:
+        total = total + part.sum(axis=(0, 1, 2), dtype=np.int64)
+        squares = squares + int(np.square(part, dtype=np.int64).sum())
+    sums: list[int] = np.ravel(total).tolist()
+    left = Fraction(squares) - sum(Fraction(one * one, count) for one in sums)
+    return np.divide(total, count), np.asarray(math.sqrt(left / (count * len(sums))) or 1.0)
 
 
 def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:

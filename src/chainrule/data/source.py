@@ -12,6 +12,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread, shortened
+from chainrule.data.picture_files import PictureFiles
 from chainrule.data.tables import AMBIGUOUS, LEADING_ZERO, MAYBE_NUMBER, first_texts, numbers
 from chainrule.errors import DataError, nearest, setting, unknown
 
@@ -38,6 +39,7 @@ class Sample:
             for other samples
         target_name: name of the target
         target: value of the target; None if the source has no targets
+        name: its own name, such as its file in a folder; empty if it has none
     """
 
     source: str
@@ -46,6 +48,7 @@ class Sample:
     picture: Array | None
     target_name: str
     target: Any
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Source:
 
     Attributes:
         name: name of the file, folder or built-in data set
-        features: a table (a polars DataFrame), or an array of shape (samples, *sample_shape)
+        features: a table (a polars DataFrame), or an array of shape (samples, *sample_shape), which
+            of many pictures is still in files
         target: (samples,) or (samples, outputs); None if there are no targets
         target_name: name of the target
         task: "classification", "ordinal", "regression" or "multilabel", if known
@@ -66,6 +70,7 @@ class Source:
         order: the categories of an ordered categorical target, from the lowest; empty for others
         may_be_constant: whether all rows may have the same quantity
         files: the names of the files that a pattern matched; empty for a single one
+        names: (samples,) the name of each sample, such as its file; None if they have none
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -84,6 +89,7 @@ class Source:
     order: tuple[Any, ...] = ()
     may_be_constant: bool = False
     files: tuple[str, ...] = ()
+    names: Array | None = None
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):
@@ -100,13 +106,15 @@ class Source:
     @property
     def is_table(self) -> bool:
         """Whether the features are a table with columns of any type, not an array of numbers."""
-        return not isinstance(self.features, np.ndarray)
+        return not isinstance(self.features, np.ndarray | PictureFiles)
 
     def take(self, rows: Array) -> Source:
         """The source restricted to these rows."""
-        features = self.features[rows]
-        target, weight = (None if array is None else array[rows] for array in (self.target, self.weight))
-        return replace(self, features=features, target=target, weight=weight)
+        is_on_disk = isinstance(self.features, PictureFiles)
+        features = self.features.only(rows) if is_on_disk else self.features[rows]
+        others = (self.target, self.weight, self.names)
+        target, weight, names = (None if array is None else array[rows] for array in others)
+        return replace(self, features=features, target=target, weight=weight, names=names)
 
     def sample(self, row: int) -> Sample:
         """The sample in this row, counted from 0."""
@@ -121,7 +129,8 @@ class Source:
             numbers = self.features[row].ravel().tolist()
             names = self.columns or [f"column {k}" for k in range(len(numbers))]
             values = dict(zip(names, numbers, strict=True))
-        return Sample(self.name, row + 1, values, picture, self.target_name, target)
+        name = "" if self.names is None else str(self.names[row])
+        return Sample(self.name, row + 1, values, picture, self.target_name, target, name)
 
     def __len__(self) -> int:
         return len(self.features)

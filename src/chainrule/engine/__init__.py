@@ -8,8 +8,8 @@ from functools import cache
 from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, Problem, StepRecord
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.engine.threads import most_threads
 from chainrule.errors import unknown
+from chainrule.threads import most_threads
 
 ENGINES: dict[str, type[NumpyEngine] | type[NativeEngine]] = {"numpy": NumpyEngine, "native": NativeEngine}
 

@@ -131,6 +131,11 @@ class Batches:
         return Batches(self.x, self.y, self.weight, self.order[start * self.size : stop * self.size], self.size)
 
     @property
+    def on_disk(self) -> bool:
+        """Whether the samples are read from a disk."""
+        return isinstance(self.x, Scaled) and self.x.on_disk
+
+    @property
     def data(self) -> Samples:
         """All the samples that the mini-batches are taken from."""
         return Samples(self.x, self.y, self.weight)

@@ -29,7 +29,7 @@ from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
 from chainrule.descent import Point
 from chainrule.engine import lowering
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, is_finite
-from chainrule.engine.feed import Feed, is_readable, readable
+from chainrule.engine.feed import MOST_NUMBERS, Feed, is_readable, readable
 from chainrule.engine.lowering import (
     LoweredStage,
     NoKernel,
@@ -40,9 +40,9 @@ from chainrule.engine.lowering import (
     lower_network,
 )
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.engine.threads import BACKOFF, Backoff, most_threads
 from chainrule.errors import SettingError
 from chainrule.network import Network
+from chainrule.threads import BACKOFF, Backoff, ahead, most_threads
 
 try:
     import chainrule.engine._native as native
@@ -59,8 +59,8 @@ MIN_PARALLEL_WORK = 12e6
 """Multiply-adds in a step (about 100 microseconds) below which further threads gain little, and
 lose much when another program wants the core.
 """
-PREDICTION_BATCH = 256
-"""Samples that are predicted at a time."""
+PREDICTION_BATCH, FEWEST = 256, 32
+"""How many samples are predicted at a time, at most; and of large ones, at least."""
 COMPLETE, FAULT, NOT_FINITE = range(3)
 
 
@@ -269,13 +269,18 @@ class NativeEngine:
         if x.shape[1:] != network.input_shape:
             network.fit_input(x)  # raises ShapeError
         # Sizes are powers of 2, so that there are few programs.
-        program = self._program(min(1 << max(len(x) - 1, 0).bit_length(), PREDICTION_BATCH))
+        numbers = max(1, math.prod(x.shape[1:]))
+        most = min(PREDICTION_BATCH, max(FEWEST, 1 << (MOST_NUMBERS // numbers).bit_length() >> 1))
+        size = min(1 << max(len(x) - 1, 0).bit_length(), most)
+        program = self._program(size)
         if program is None:
             return network.predict(vectors[0], x, vectors[1])
         out = np.empty((len(x), math.prod(network.output_shape)), dtype=network.dtype)
-        rows = max(len(x), 1) if is_readable(x) else 64 * PREDICTION_BATCH
-        for k in range(0, len(x), rows):
-            if not program.engine.predict(*vectors, readable(x[k : k + rows]), out[k : k + rows].reshape(-1)):
+        rows = max(len(x), 1) if is_readable(x) else size * max(1, MOST_NUMBERS // (size * numbers))
+        places = [slice(k, k + rows) for k in range(0, len(x), rows)]
+        in_turn = ahead if isinstance(x, Scaled) and x.on_disk else map
+        for place, part in zip(places, in_turn(lambda place: readable(x[place]), places), strict=True):
+            if not program.engine.predict(*vectors, part, out[place].reshape(-1)):
                 return network.predict(vectors[0], x, vectors[1])  # reports the invalid input
         self._observe(program)
         return out.reshape(len(x), *network.output_shape)

@@ -11,6 +11,7 @@ from chainrule.arrays import Array, Samples, Scaled, Vector
 from chainrule.backprop import Derivatives, updated_statistics
 from chainrule.descent import Point
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, is_finite
+from chainrule.threads import ahead
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,14 @@ class NumpyEngine:
 
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch and record its gradient and update."""
-        for k in range(len(batches)):
+        first = position.step
+
+        def gathered(k: int) -> tuple[Samples, Array]:
             rows = batches.rows(k)
-            record = self.step(position, self.problem.gather(batches.data, rows, position.step), rows)
+            return self.problem.gather(batches.data, rows, first + k), rows
+
+        for samples, rows in (ahead if batches.on_disk else map)(gathered, range(len(batches))):
+            record = self.step(position, samples, rows)
             position = record.after
             yield record
 

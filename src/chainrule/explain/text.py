@@ -132,7 +132,8 @@ def sample_line(sample: Sample, most: int = 5) -> str:
     cells = [f"{name} {_cell(value)}" for name, value in (sample.values or {}).items()]
     more = f" and {len(cells) - most} more" if len(cells) > most else ""
     columns = f": {', '.join(cells[:most])}{more}" if cells else ""
-    return f"row {sample.row} of {sample.source}{columns}; {sample.target_name} {_cell(sample.target)}"
+    which = sample.name or f"row {sample.row}"
+    return f"{which} of {sample.source}{columns}; {sample.target_name} {_cell(sample.target)}"
 
 
 def _cell(value: object) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Samples
+from chainrule.arrays import Array, Samples, Scaled
 from chainrule.backprop import Derivatives, forward_pass
 from chainrule.data import Dataset
 from chainrule.engine import Position, Problem, StepRecord
@@ -335,7 +335,7 @@ class Trainer:
         samples, target, loss = self.data.validation, self.data.target, self.plan.loss
         if samples is None or target.task != "regression":
             return ()
-        output = self.predict(np.asarray(samples.x))
+        output = self.predict(samples.x)
         return report_on_quantities(
             target, loss, output, np.asarray(samples.y), {}, NAMES["regression"], samples.weight, False
         ).quantities
@@ -348,7 +348,7 @@ class Trainer:
         weights = self.position.parameters, self.position.statistics
         return evaluate(self.plan, self.data.target, samples, *weights, metrics=metrics, threshold=self.threshold)
 
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Array | Scaled) -> Array:
         """The network's output for prepared samples."""
         return self.plan.network.predict(self.position.parameters, x, self.position.statistics)
 

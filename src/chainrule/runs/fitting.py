@@ -10,12 +10,12 @@ from chainrule.arrays import Array, Shape
 from chainrule.augmentation import Augmentation
 from chainrule.data import Data, Dataset, load
 from chainrule.descent import Optimizer
-from chainrule.engine.threads import most_threads
 from chainrule.errors import DataError, require
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.runs.recorder import Recorder
 from chainrule.runs.trained import Trained
+from chainrule.threads import most_threads
 from chainrule.training import loop
 from chainrule.training.choice import plan_for
 from chainrule.training.class_weights import ClassWeight
@@ -34,6 +34,7 @@ def train(
     task: str | None = None,
     read: Mapping[str, str] | None = None,
     image_size: Shape | None = None,
+    memory: int | str | None = None,
     weight: Array | str | None = None,
     order: Sequence[Any] | None = None,
     loss: str | Loss | None = None,
@@ -72,10 +73,10 @@ def train(
             convolutions and max-pooling
         data: what `load` takes (the name of a built-in set, a file, (x, y), a data frame), or a
             Dataset
-        target, drop, task, read, image_size, weight, order: how to read the data, as for `load`:
-            the column to predict, columns to leave out, "classification", "ordinal", "regression"
-            or "multilabel", what to read columns as, the size of images, sample weights, and the
-            order of the classes
+        target, drop, task, read, image_size, memory, weight, order: how to read the data, as for
+            `load`: the column to predict, columns to leave out, "classification", "ordinal",
+            "regression" or "multilabel", what to read columns as, the size of images, the memory
+            that they may take, sample weights, and the order of the classes
         loss: a loss or its name; by default cross-entropy for classes, the ordinal loss for classes
             in order, and the mean squared error for quantities
         class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
@@ -140,6 +141,7 @@ def train(
         "task": task,
         "read": read,
         "image_size": image_size,
+        "memory": memory,
         "weight": weight,
         "order": order,
     }
@@ -147,7 +149,7 @@ def train(
         splitting: dict[str, Any] = {"validation": validation, "test": test, "split": split, "shuffle": shuffle}
         data = load(data, **splitting, seed=seed, **reading, **for_loss(loss))
     else:
-        given = ", ".join(name for name, value in reading.items() if value is not None and len(value))
+        given = ", ".join(name for name, value in reading.items() if _is_given(value))
         require(not given, f"the Dataset is read already; pass {given} to load")
     plan = plan_for(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
@@ -172,6 +174,11 @@ def _network_and_data(what: tuple[Any, ...], network: Any, data: Any) -> tuple[A
     if what[1] is None:
         raise DataError("there is no data; pass a frame, a file, (x, y) or the name of a built-in data set")
     return what[0], what[1]
+
+
+def _is_given(value: Any) -> bool:
+    """Whether it is more than None or an empty list."""
+    return value is not None and (not hasattr(value, "__len__") or len(value) > 0)
 
 
 def for_loss(loss: str | Loss | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def inputs(preparation: Preparation | None, x: Any) -> Array | Scaled:
         return x
     if preparation is None or isinstance(x, Prepared):
         return np.asarray(_numbers(x))
-    return as_read(preparation.apply(find_samples(x, texts=list(preparation.texts))))
+    return as_read(preparation.apply(find_samples(x, preparation.image_size, list(preparation.texts))))
 
 
 def labelled(preparation: Preparation | None, target: Target, what: Any) -> Samples:
@@ -36,7 +36,10 @@ def labelled(preparation: Preparation | None, target: Target, what: Any) -> Samp
         y = _numbers(y) if is_encoded else target.encode(np.asarray(y), "the targets")
         return Samples(inputs(preparation, x), y)
     column = target.in_table if preparation.kind == "table" else None
-    return prepare(preparation, find(what, target=column, task=target.task, read=preparation.texts))
+    return prepare(
+        preparation,
+        find(what, target=column, task=target.task, image_size=preparation.image_size, read=preparation.texts),
+    )
 
 
 def _numbers(x: Any) -> Array:
@@ -44,7 +47,7 @@ def _numbers(x: Any) -> Array:
     with guarded("the samples are no array"):
         if is_frame(x):
             frame = as_polars(x)
-            return as_array(Source("table", frame, None), (), (frame.width,))
+            return np.asarray(as_array(Source("table", frame, None), (), (frame.width,)))
         array = pack(x) if isinstance(x, tuple) else np.asarray(x)
     if array.dtype.kind not in "buif":
         raise DataError(f"an array of numbers is needed, not {array.dtype} of shape {array.shape}")

@@ -89,6 +89,7 @@ class Settings(TypedDict):
     shuffle: NotRequired[Literal[False]]
     order: NotRequired[list[str | int | float | bool]]
     weight: NotRequired[str]
+    memory: NotRequired[int | str]
 
 
 class Rows(TypedDict):

@@ -14,6 +14,7 @@ import numpy as np
 
 from chainrule.data import BUILTIN, Data, Dataset, from_arrays, load, patterns
 from chainrule.data.columns import EARLIER
+from chainrule.data.pictures import fingerprint_of_pixels
 from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
 from chainrule.runs import folder as files
@@ -65,10 +66,13 @@ class Run(Shown):
         loaded = loader.load(folder, [kind for kind in own if isinstance(kind, type)])
         functions = [function for function in own if not isinstance(function, type)]
         plan = replace(loaded.plan, metrics=with_functions(loaded.plan.metrics, functions))
-        weights, manifest = final_weights(plan, loaded.progress), loaded.manifest
+        weights, manifest, settings = final_weights(plan, loaded.progress), loaded.manifest, loaded.data["settings"]
+        preparation = loaded.preparation
+        if preparation is not None and settings and settings["image_size"]:
+            preparation = replace(preparation, image_size=tuple(settings["image_size"]))
         threshold = manifest.get("threshold", plan.fixed_threshold)
         trained = Trained(
-            plan, loaded.target, loaded.preparation, *weights, loaded.progress, reason=manifest["status"],
+            plan, loaded.target, preparation, *weights, loaded.progress, reason=manifest["status"],
             folder=folder, threshold=threshold,
         )  # fmt: skip
         return Run(folder, loaded.manifest, loaded.data, loaded.versions, trained)
@@ -120,7 +124,25 @@ class Run(Shown):
         for part in ("validation", "test"):
             if isinstance(arguments[part], str):
                 arguments[part] = self._places(arguments[part])[0]
-        return load(**arguments, preparation=preparation)
+        return self._as_recorded(load(**arguments, preparation=preparation), arguments)
+
+    def _as_recorded(self, data: Dataset, arguments: Mapping[str, Any]) -> Dataset:
+        """The data, with the fingerprints of the run if an earlier version recorded folders of the
+        same pictures, whose fingerprints were of pixels.
+        """
+        same: dict[str, Any] = {}
+        for key, name in (("what", "fingerprint"), ("validation", "validation"), ("test", "test")):
+            what, recorded = arguments[key], self.data.get(name)
+            attribute = name if key == "what" else f"{name}_fingerprint"
+            if (
+                recorded
+                and getattr(data, attribute) != recorded
+                and isinstance(what, str | Path)
+                and Path(what).is_dir()
+            ):
+                found = fingerprint_of_pixels(Path(what), arguments["image_size"])
+                same |= {attribute: recorded} if found == recorded else {}
+        return replace(data, **same)
 
     def _other_files(self, data: Dataset) -> str:
         """Which files a pattern matches now and did not then, or the other way round."""

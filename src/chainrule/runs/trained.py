@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from chainrule.arrays import Array, Scaled, Vector, as_read
+from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
 from chainrule.data import (
     Dataset,
     Preparation,
@@ -185,6 +185,11 @@ class Trained(Shown):
     def texts(self) -> dict[str, str]:
         """The columns that are to be left as text in any file, as when the network was trained."""
         return {} if self.preparation is None else self.preparation.texts
+
+    @property
+    def image_size(self) -> Shape | None:
+        """(height, width) to which pictures in files are resized, as they were in training."""
+        return None if self.preparation is None else self.preparation.image_size
 
     def predict(self, x: Any, threads: int | None = None) -> Array:
         """(samples,) the predicted classes, or quantities in their own units; (samples, columns)

@@ -15,8 +15,8 @@ import numpy as np
 from chainrule.arrays import Array, as_read
 from chainrule.data import Dataset, Samples
 from chainrule.engine import Batches, make_engine
-from chainrule.engine.threads import most_threads
 from chainrule.generators import generator
+from chainrule.threads import most_threads
 from chainrule.training import defaults, loop
 from chainrule.training.plan import Plan, make_plan
 from chainrule.training.selection import Selection

@@ -91,11 +91,12 @@ def are_pictures(data: Dataset) -> bool:
 
 
 def _convolutions(side: int) -> str:
-    """Convolutions, each twice as many channels as the one before, and max-pooling; for pictures
-    that are halved only once, two convolutions before it.
+    """Convolutions, each twice as many channels as the one before, with batch normalization, and
+    max-pooling; for pictures that are halved only once, two convolutions before it.
     """
     halvings = max(1, min(4, round(math.log2(side / SIDE))))
-    each = [f"conv {min(CHANNELS * 2**k, MOST_CHANNELS)} 3x3 padding=same relu" for k in range(max(2, halvings))]
+    widths = [min(CHANNELS * 2**k, MOST_CHANNELS) for k in range(max(2, halvings))]
+    each = [f"conv {width} 3x3 padding=same, batch_norm, relu" for width in widths]
     pooled = ", max_pool 2, ".join(each) if halvings > 1 else ", ".join(each)
     return f"{pooled}, max_pool 2, flatten, {UNITS_OF_PICTURES} relu"
 
@@ -115,9 +116,9 @@ def epochs(data: Dataset, is_open: bool) -> int:
 
 def numbers(data: Dataset) -> tuple[int, ...]:
     """The inputs that are numbers or parts of dates, with more than two values."""
-    x = np.asarray(data.training.x[:1000])
-    if x.ndim != 2 or data.preparation is None:
+    if len(data.input_shape) != 1 or data.preparation is None:
         return ()
+    x = np.asarray(data.training.x[:1000])
     encoders = data.preparation.encoders
     names = zip(encoders, (column for column, _ in data.preparation.columns), strict=False)
     roles = [encoder.role for encoder, column in names for _ in encoder.input_names(column)]

@@ -14,7 +14,7 @@ import numpy as np
 from chainrule.arrays import Vector, as_read
 from chainrule.data import Dataset, Samples, Target
 from chainrule.engine import Batches, Chunk, Engine, Position, make_engine
-from chainrule.errors import NonFiniteError
+from chainrule.errors import DataError, NonFiniteError
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import has_unit
 from chainrule.training.diagnosis import diagnose
@@ -168,9 +168,9 @@ def run(
     """Train to the end of the plan with at most so many threads, call the listeners with every
     event, and return the last one.
 
-    Ctrl-C ends training after the last whole step, as "interrupted". Raises NonFiniteError at the
-    first step where a quantity is not finite, after an Ended event ("diverged") with the progress
-    before that step.
+    Ctrl-C ends training after the last whole step, as "interrupted". After an Ended event with the
+    progress before that step, raises DataError ("interrupted") where a picture on disk can't be
+    read any more, and NonFiniteError ("diverged") where a quantity is not finite.
     """
 
     def notify(event: Event) -> None:
@@ -195,6 +195,9 @@ def run(
         reason = unfinished if progress.epoch < plan.epochs else "complete"
     except KeyboardInterrupt:
         reason = "interrupted"
+    except DataError:  # a picture can't be read any more: the run keeps all steps before it
+        notify(Ended(plan, data, progress, "interrupted", stopping=stopping))
+        raise
     except NonFiniteError:
         notify(Ended(plan, data, progress, "diverged", threshold=threshold(plan, data, progress), stopping=stopping))
         raise

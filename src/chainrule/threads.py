@@ -1,10 +1,14 @@
-"""How many threads to use: those the user wants, fewer while other programs want the cores."""
+"""How many threads to use: those the user wants, fewer while other programs want the cores; and
+work that is done in threads.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from chainrule.errors import at_least
 
@@ -60,3 +64,31 @@ class Backoff:
 
 BACKOFF = Backoff()
 """That of this process: all its engines share the cores with the same programs."""
+
+
+One = TypeVar("One")
+Result = TypeVar("Result")
+
+PIECE = 64
+"""How many things a thread is given at a time, at most."""
+
+
+def in_threads(function: Callable[[One], Result], of: Sequence[One]) -> list[Result]:
+    """function(one) for each, computed in threads; raises what the first that fails raises."""
+    count = most_threads()
+    size = max(1, min(PIECE, len(of) // (4 * count)))
+    if count == 1 or len(of) <= 1:
+        return [function(one) for one in of]
+    pieces = [of[k : k + size] for k in range(0, len(of), size)]
+    with ThreadPoolExecutor(count) as pool:
+        return [result for results in pool.map(lambda piece: [*map(function, piece)], pieces) for result in results]
+
+
+def ahead(function: Callable[[One], Result], of: Iterable[One]) -> Iterator[Result]:
+    """function(one) for each, in order, the next in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = (pool.submit(function, one) for one in of)
+        current = next(coming, None)
+        while current is not None:
+            result, current = current.result(), next(coming, None)
+            yield result
