@@ -4,15 +4,35 @@ what is on them.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from playwright.sync_api import Page
 
+
+def linked(state: dict[str, Any]) -> str:
+    """The fragment of the address that opens the page in this state."""
+    return base64.urlsafe_b64encode(json.dumps(state).encode()).decode().rstrip("=")
+
+
 OPENING = ""
 """The fragment of the address that opens the page as everyone first sees it: 2-3-1."""
+CONVOLUTIONS = "conv 8 3x3 relu, max_pool 2, conv 12 3x3 relu padding=same, flatten"
+"""The network of the recorded run on pictures."""
 USUAL = "e30"
 """That of the settings' defaults, 8-8 on spirals."""
+READER = linked({
+    "settings": {
+        "data": {"kind": "builtin", "name": "digits"},
+        "layers": [{"units": 32, "activation": "relu", "weights": "", "dropout": 0}],
+        "optimizer": "adam", "learning_rate": 0.003, "batch_size": 32,
+    },
+    "step": 300,
+})  # fmt: skip
+"""That of a network that has learned to read digits."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +44,7 @@ class Part:
         go: brings an opened page there, or the page of the part that it comes `after`
         fragment: of the address to open
         at: a selector of what to scroll to
-        of: the page of a recorded "run", a "saved" page, or neither
+        of: the page of a recorded "run", of one on "pictures", a "saved" page, or neither
         on_phones: whether phones have it, too
         after: the name of the part whose page it goes on from; if empty, the page is opened anew
     """
@@ -212,6 +232,36 @@ def _points(page: Page) -> None:
     choose(page, "#data-set", "drawn:")
 
 
+def _kernel(page: Page) -> None:
+    """The lesson about a kernel, with one of its weights selected."""
+    _lesson(15)(page)
+    press(page, "forward", "loss", "backward", "backward")
+    select(page, "conv_1.W[0, 2, 0, 0]")
+
+
+def _convolution(page: Page) -> None:
+    """The same network without the lesson, after a step, with a position selected."""
+    page.click("#end-lesson")
+    settled(page)
+    press(page, *STEP)
+    select(page, "conv_1[1, 2, 0]")
+
+
+def _drawing(page: Page) -> None:
+    """A seven, drawn with the mouse, for a network that has learned to read."""
+    page.locator("#pad").scroll_into_view_if_needed()
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    for k, (x, y) in enumerate(((0.25, 0.15), (0.75, 0.15), (0.42, 0.88))):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
+        if not k:
+            page.mouse.down()
+    page.mouse.up()
+    settled(page)
+    page.select_option("#pad-label", "7")
+    settled(page)
+
+
 def _take(page: Page) -> None:
     page.click("#take")
     page.click("#take-chainrule")
@@ -228,6 +278,31 @@ def _recorded(page: Page) -> None:
     settled(page)
     select(page, "dense_1.W[0, 1]", tab="history")
     page.wait_for_function("() => document.getElementById('history-words')?.textContent.includes('all')")
+
+
+def _place(page: Page, name: str) -> dict[str, float]:
+    """Where a position of a map, or a weight of a kernel, is on the stage; `?` is any channel."""
+    names = [name.replace("?", str(k)) for k in range(64)]
+    find = "async (names) => { const m = await import('./maps.js'); return names.map(m.placeOnMaps).find(Boolean); }"
+    found: dict[str, float] = page.evaluate(find, names)
+    return found
+
+
+def _mapped(page: Page) -> None:
+    page.click("#lens-maps")
+    for _ in range(40):
+        page.click("#step")
+    press(page, "forward")
+    page.locator("#maps").click(position=_place(page, "max_pool_1[1, 1, ?]"))
+    page.locator("#explained h3").first.wait_for()
+    settled(page)
+
+
+def _pushed(page: Page) -> None:
+    press(page, "loss", "backward", "backward", "backward", "backward")
+    page.locator("#maps").click(position=_place(page, "conv_1.W[1, 1, 0, ?]"))
+    page.locator("#scheme .pushes").wait_for()
+    settled(page)
 
 
 def _open(page: Page) -> None:
@@ -258,9 +333,15 @@ PARTS = {
     "race": Part("A race, at its end", _race, at="#race", after="surface"),
     "lesson": Part("A lesson", _lesson(4)),
     "tries": Part("A lesson with something to try", _tried),
+    "kernel": Part("The lesson about a kernel", _kernel),
+    "convolution": Part("One sample in a small convolution, after a step", _convolution, after="kernel"),
+    "drawing": Part("A digit drawn by hand, predicted and explained", _drawing, READER, "#batch"),
     "take-away": Part("What to take away", _take),
     "projector": Part("For a lecture", _projector, on_phones=False),
     "recorded": Part("A recorded run, with a weight through all its steps", _recorded, of="run"),
+    "maps": Part("Feature maps: what a pooled number reads, and which input won", _mapped, of="pictures"),
+    "pushes": Part("A kernel's weight: where the sample pushed it up, and where down", _pushed, after="maps"),
+    "kernels": Part("Kernels as pictures", _weights, after="pushes"),
     "saved": Part("A file to hand out", _inspected("dense_1.W[0, 1]"), of="saved"),
 }
 """The parts by name."""

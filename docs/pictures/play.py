@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 
 import chainrule
 from chainrule.runs import Recorder
-from parts import PARTS, chains, go
+from parts import CONVOLUTIONS, PARTS, chains, go
 
 HERE = Path(__file__).parent.absolute()
 COMMAND = [sys.executable, "-c", "from chainrule.cli import main; main()", "play"]
@@ -42,10 +42,12 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         chainrule.train("3 tanh", "moons", epochs=10, callbacks=[Recorder(folder / "moons-1")])
+        chainrule.train(CONVOLUTIONS, "digits", epochs=2, callbacks=[Recorder(folder / "digits-1")])
         subprocess.run([*COMMAND, "--save", str(folder / "step.html")], check=True)
         addresses = {
             "": stack.enter_context(serving()),
             "run": stack.enter_context(serving(str(folder / "moons-1"))),
+            "pictures": stack.enter_context(serving(str(folder / "digits-1"))),
             "saved": (folder / "step.html").as_uri(),
         }
         browser = stack.enter_context(sync_playwright()).chromium.launch(

@@ -2,22 +2,32 @@
 strides, groups and residual connections, and short JSON.
 """
 
+import base64
+import io
 import json
 import math
+import re
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from chainrule.data import load
 from chainrule.explain import explain, lines
 from chainrule.explain.chain import open_link
 from chainrule.explain.page import page
+from chainrule.explain.painting import painted, painting
+from chainrule.explain.patch import patch_of, words
+from chainrule.explain.picture import short
 from chainrule.explain.scheme import draw
 from chainrule.layers import Conv, Dense, Expand, Flatten, Input, MaxPool
 from chainrule.network import Network
 from chainrule.runs import Recorder, Run, train
 from chainrule.tape import Unit
 from chainrule.training import Stepped
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +205,99 @@ def test_padding_is_no_use_of_a_weight():
     assert e.where[0].times == 2 * 9  # the first place of the kernel lies on padding in a row and a column
     assert str(e.where[0]) == "conv_1, at 9 positions of each of 2 samples"
     assert math.isclose(e.gradient, e.proof.numerical_gradient, rel_tol=1e-7)
+
+
+CASES = [
+    ("conv 3 3x3 stride=2 padding=same, tanh", (7, 6, 2), "conv_1.W[0, 2, 1, 2]"),
+    ("conv 4 3x3 dilation=2 padding=1 groups=2", (7, 6, 4), "conv_1.W[2, 0, 1, 3]"),
+    ("conv_transpose 3 3x2 stride=2, relu", (4, 3, 2), "conv_transpose_1.W[1, 1, 0, 2]"),
+    ("conv 2 2x2, relu, conv 3 5x5 padding=same", (6, 6, 1), "conv_2.W[4, 1, 1, 0]"),
+    ("conv1d 3 4 bias=false", (9, 2), "conv1d_1.W[3, 1, 2]"),
+    ("conv3d 2 2 padding=same", (3, 4, 4, 1), "conv3d_1.W[1, 0, 1, 0, 1]"),
+]
+"""Networks, shapes of samples, and a weight of a kernel."""
+
+
+def explained(text, shape, weight):
+    random, network = np.random.default_rng(0), Network(f"{text}, flatten, 2", shape, dtype="float64")
+    x, y = random.normal(size=(3, *shape)), random.normal(size=(3, 2))
+    return explain(network, network.draw(1) + 0.01, x, y, "mse", "sgd 0.1", weight)
+
+
+@pytest.mark.parametrize(("text", "shape", "weight"), CASES)
+def test_the_scheme_draws_patch_times_kernel(text, shape, weight):
+    e = explained(text, shape, weight)
+    patch = patch_of(e.trace, e.chain.unit, e.weight_index)
+    assert patch.sum + patch.rest + (patch.bias or 0.0) == pytest.approx(patch.value, rel=1e-9)
+    assert patch.value == e.trace.tape.value(e.chain.unit)
+    assert patch.weights[patch.own] == e.value_before
+    assert patch.inputs[patch.own] == e.chain.local_derivative
+    kernel = math.prod(e.trace.tape.params[e.weight.split(".")[0]]["W"].shape[:-1])
+    assert patch.weights.size + patch.others <= kernel
+    for width in (340, 830):
+        drawn = ElementTree.fromstring(draw(e, width))
+        for name, numbers in (("patch", patch.inputs), ("kernel", patch.weights)):
+            (grid,) = [group for group in drawn.iter(f"{SVG}g") if group.get("class") == name]
+            cells = [rect for rect in grid if rect.get("data-cell")]
+            assert len(cells) == numbers.size
+            words = [element.text for element in grid.iter(f"{SVG}text")][1:]
+            scale = 1 if np.abs(numbers).max() >= 0.1 else 10.0 ** np.floor(np.log10(np.abs(numbers).max()))
+            shown = [float(word.replace("\u2212", "-")) * scale for word in words]
+            assert shown == pytest.approx(numbers.ravel(), abs=0.0051 * scale)
+        texts = [element.text for element in drawn.iter(f"{SVG}text")]
+        assert f"= {short(patch.value)} = {letter_of(e)}" in texts
+
+
+def letter_of(e):
+    return f"{e.trace.node(e.chain.unit).layer.output_symbol}\u2081"
+
+
+def test_padding_in_a_patch_counts_as_0_and_is_named():
+    e = explained("conv 2 3x3 padding=same", (4, 4, 1), "conv_1.W[1, 1, 0, 0]")
+    corner = patch_of(e.trace, Unit("conv_1", (0, 0, 0, 1)))
+    assert (corner.rows, corner.columns) == ((-1, 0, 1), (-1, 0, 1))
+    assert not corner.inputs[0].any()
+    assert not corner.inputs[:, 0].any()
+    assert "rows 0\u20131 and padding and columns 0\u20131 and padding" in words(corner)
+    outside = explained("conv 2 1x1 padding=1", (2, 2, 1), "conv_1.W[0, 0, 0, 0]")
+    assert "rows of padding and columns 0:" in words(patch_of(outside.trace, Unit("conv_1", (0, 0, 1, 0))))
+    assert patch_of(e.trace, Unit("flatten_1", (0, 3))) is None
+
+
+@pytest.mark.parametrize(("text", "shape", "weight"), CASES[:4])
+def test_a_painting_has_each_product_at_its_input_as_a_push(text, shape, weight):
+    e = explained(text, shape, weight)
+    node = e.trace.network.graph.node(e.weight.split(".")[0])
+    read = e.trace.tape.values[node.inputs[0]]
+    for term in e.samples:
+        one = painting(e, term)
+        assert one.pushes.sum() == pytest.approx(-term.product, rel=1e-9)
+        # An input's share: what the gradient loses without it, the deltas as they are.
+        params, dy = e.trace.tape.params[node.name], e.trace.tape.arrived(node.name)
+        for at in np.ndindex(*one.pushes.shape):
+            alone = np.zeros_like(read)
+            alone[(term.unit.sample, *at, one.channel)] = read[(term.unit.sample, *at, one.channel)]
+            _, gradients = node.layer.backward(params, alone, dy)
+            assert one.pushes[at] == pytest.approx(-gradients["W"][e.weight_index], rel=1e-9, abs=1e-15)
+        if weight.startswith("conv_2"):
+            assert one.over == f"channel {one.channel} of relu_1"
+            np.testing.assert_array_equal(one.inputs, read[term.unit.sample, ..., one.channel])
+        else:
+            assert one.over == "the picture"
+
+
+def test_a_painting_is_blue_where_the_weight_was_pushed_up_and_orange_where_down():
+    e = explained("conv 2 3x3", (6, 6, 1), "conv_1.W[1, 2, 0, 1]")
+    one = painting(e, e.samples[0])
+    (image,) = painted([one], 64)
+    encoded = re.search(r'base64,([^"]+)"', image)[1]
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded)))).astype(int)
+    strong = np.abs(one.pushes) > 0.5 * np.abs(one.pushes).max()
+    bluer = pixels[..., 2] > pixels[..., 0]
+    assert strong.any()
+    np.testing.assert_array_equal(bluer[strong], one.pushes[strong] > 0)
+    html = page(e)
+    assert "pushed the weight up" in html
+    assert html.count("where sample") == len(e.samples)
+    bias = explained("conv 2 3x3", (6, 6, 1), "conv_1.b[1]")
+    assert painting(bias, bias.samples[0]) is None

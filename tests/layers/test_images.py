@@ -2,6 +2,8 @@
 size, stride, padding, dilation and groups; terms; shapes and messages.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -141,6 +143,46 @@ def test_derivatives_through_pooling_are_what_nudging_measures(case, seed):
 @given(pools(), st.integers(0, 99))
 def test_the_terms_of_pooling_add_up(case, seed):
     check_terms(*case, seed)
+
+
+@some
+@given(st.one_of(kernels(), pools()), st.integers(0, 99))
+def test_an_output_depends_on_just_the_inputs_that_it_is_said_to_read(case, seed):
+    layer, shape = case
+    random, built = np.random.default_rng(seed), layer.build(shape)
+    params = {name: random.uniform(0.5, 1.5, p.shape) for name, p in built.parameters.items()}
+    x = random.uniform(1, 2, (1, *shape))
+    before, _ = layer.forward(params, x, Context())
+    outputs = before.shape[1:-1] or (1,) * (len(shape) - 1)
+    for position in np.ndindex(*shape[:-1]):
+        changed = x.copy()
+        changed[(0, *position)] += 100  # so that it is the largest of its windows
+        after = layer.forward(params, changed, Context())[0]
+        depends = (after != before).any(axis=(0, -1)).reshape(outputs)
+        said = [[position[k] in read for read in axis] for k, axis in enumerate(layer.reads(shape[:-1]))]
+        crossed = np.ones(outputs, dtype=bool)
+        for k, axis in enumerate(said):
+            crossed &= np.array(axis).reshape(-1, *(1,) * (len(outputs) - 1 - k))
+        np.testing.assert_array_equal(depends, crossed)
+
+
+@some
+@given(kernels(), st.integers(0, 99))
+def test_the_taps_of_a_convolution_add_up_to_each_output(case, seed):
+    layer, shape = case
+    random = np.random.default_rng(seed)
+    params = {name: random.normal(size=p.shape) for name, p in layer.build(shape).parameters.items()}
+    x = random.normal(size=shape)
+    z = layer.forward(params, x[None], Context())[0][0]
+    for *at, j in np.ndindex(*z.shape):
+        axes = layer.taps(shape[:-1], tuple(at))
+        channels = layer.channels_of(j // (layer.channels // layer.groups), shape[-1])
+        total = float(params["b"][j]) if layer.bias else 0.0
+        for taps in itertools.product(*(zip(*axis, strict=True) for axis in axes)):
+            inputs, places = zip(*taps, strict=True)
+            if min(inputs) >= 0:
+                total += float(x[inputs][channels] @ params["W"][(*places, slice(None), j)])
+        assert z[(*at, j)] == pytest.approx(total, rel=1e-9, abs=1e-9)
 
 
 @some

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from chainrule.play.lens import scene_of
 from chainrule.play.lines import short
 from chainrule.play.scene import Scene
 from chainrule.play.server import PAGE
@@ -20,7 +21,7 @@ from waiting import choose, settled
 LESSONS = {lesson["id"]: lesson for lesson in json.loads((PAGE / "lessons.json").read_text("utf-8"))}
 SEEDS = range(5)
 GOALS = {
-    "phases", "samples", "largest", "nudged", "delta", "weights", "reached", "dead", "tries",
+    "phases", "samples", "largest", "nudged", "delta", "weights", "reached", "dead", "selected", "tries",
 }  # fmt: skip
 
 
@@ -359,6 +360,30 @@ def test_ravine(seed):
     assert adam < plain / 2
 
 
+# A kernel
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_convolution(seed):
+    assert right("convolution") == "At most four: the largest of each window"
+    one = trainer("convolution", seed)
+    assert one.data.input_shape == (6, 6)
+    for _ in range(20):  # samples
+        scene = scene_of(one).message()
+        deltas, winners = [unit["delta"] for unit in scene["layers"][0]["units"]], scene["convolution"]["winners"]
+        assert len(deltas) == 16
+        assert len(winners) == 4
+        assert {place for place in range(16) if deltas[place]} <= set(winners)
+        inputs = np.array([one["value"] for one in scene["inputs"]])
+        for weight in scene["weights"][:9]:
+            under = [patch[weight["from"]] for patch in scene["convolution"]["patches"]]
+            assert weight["gradient"] == pytest.approx(np.dot(deltas, inputs[under]), rel=1e-4, abs=1e-6)
+        one.advance(1)
+    assert says("convolution", "Nine weights are enough: after 400 steps the test pictures are told apart")
+    after, _ = tried("convolution", seed, 0)
+    assert after.measure()["accuracy"] == 1
+
+
 # Their form
 
 
@@ -442,6 +467,26 @@ def test_a_lesson_asks_first_sees_what_is_done_and_then_says_what_was_right(addr
         page.click(f"#stage [data-unit='dense_1[{unit}]']")
         settled(page)
     expect(verdict).to_contain_text("Done.")
+
+
+def test_the_lesson_about_a_kernel_sees_what_is_selected(address, visit):
+    page = visit(address)
+    answered(page, list(LESSONS).index("convolution"), 0)
+    done = page.locator("#todo li.done")
+    page.click("#stage [data-unit='conv_1[1, 1, 0]']")  # before its number is there
+    pressed(page, "forward")
+    expect(done).to_have_count(0)
+    page.click("#stage [data-unit='conv_1[1, 2, 0]']")
+    expect(done).to_have_count(1)
+    pressed(page, "loss", "backward")
+    page.click("#stage [data-weight='conv_1.W[0, 2, 0, 0]']")  # δ has not got there yet
+    expect(page.locator("#explained .edit")).to_contain_text("conv_1.W[0, 2, 0, 0]")
+    expect(done).to_have_count(1)
+    pressed(page, "backward")
+    page.click("#stage [data-weight='conv_1.W[1, 2, 0, 0]']")
+    expect(done).to_have_count(2)
+    page.click("[data-try='0']")
+    expect(page.locator("#verdict")).to_contain_text("The right answer: At most four")
 
 
 def test_a_delta_computed_by_hand_is_judged(address, visit):

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 import chainrule
 from chainrule.runs import Recorder
-from parts import PARTS, chains, go, show
+from parts import CONVOLUTIONS, PARTS, chains, go, show
 from waiting import settled
 
 MEASURED = (Path(__file__).parent / "measured.js").read_text()
@@ -27,6 +27,14 @@ LEAST = 4.5
 def recorded(tmp_path_factory, serve):
     folder = tmp_path_factory.mktemp("runs") / "moons-1"
     chainrule.train("3 tanh", "moons", epochs=10, callbacks=[Recorder(folder)])
+    with serve(str(folder)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory, serve):
+    folder = tmp_path_factory.mktemp("runs") / "digits-1"
+    chainrule.train(CONVOLUTIONS, "digits", epochs=2, callbacks=[Recorder(folder)])
     with serve(str(folder)) as url:
         yield url
 
@@ -86,8 +94,8 @@ def faint(screenshot, texts):
 
 
 @pytest.mark.parametrize("chain", chains(), ids=", ".join)
-def test_nothing_overlaps_is_cut_off_or_hard_to_read(chain, address, recorded, saved, window):
-    addresses = {"": address, "run": recorded, "saved": saved.as_uri()}
+def test_nothing_overlaps_is_cut_off_or_hard_to_read(chain, address, recorded, pictures, saved, window):
+    addresses = {"": address, "run": recorded, "pictures": pictures, "saved": saved.as_uri()}
     for part in map(PARTS.get, chain):
         seen_in(window, 1280, "light")
         go(window, addresses[part.of], part)
@@ -99,7 +107,7 @@ def test_nothing_overlaps_is_cut_off_or_hard_to_read(chain, address, recorded, s
                 assert len(measured["texts"]) > 20
                 assert measured["width"] <= width, where
                 for problem in ("overlaps", "cut", "hidden"):
-                    assert measured[problem] == [], f"{problem}: {where}"
+                    assert measured[problem] == [], f"{problem}: {where} {measured[problem]}"
                 assert faint(window.screenshot(), measured["texts"]) == [], where
 
 

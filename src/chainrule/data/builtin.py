@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.data import plane
+from chainrule.data.bars import bars
 from chainrule.data.shapes import shapes
 from chainrule.data.source import Source
 from chainrule.errors import require_package
@@ -93,5 +94,6 @@ BUILTIN: dict[str, Builtin] = {
         partial(_scikit_learn, "diabetes", "load_diabetes", "progression", "regression"),
     ),
     "shapes": Builtin("4,000 generated pictures of shapes, colours and textures, 32 x 32 pixels, 27 classes", shapes),
+    "bars": Builtin("400 pictures of 6 x 6 pixels, each with a horizontal or a vertical bar", bars),
     **{name: _plane(name) for name in plane.NAMED},
 }

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from chainrule.explain import svg
 from chainrule.explain.chain import ChainLink
+from chainrule.explain.patch import sum_of
 from chainrule.explain.picture import factor, letter, short
 from chainrule.explain.trace import Trace, strongest
 from chainrule.layers.base import Terms
@@ -126,11 +125,8 @@ def _say_value(card: Card, e: Explanation, unit: Unit) -> None:
     """The unit's value: the sum of a dense layer, or the function of one number."""
     trace, node = e.trace, e.trace.node(unit)
     value = short(trace.tape.value(unit))
-    inputs = trace.tape.values[node.inputs[0]]
-    linear = node.layer.linear(trace.tape.params[node.owner], unit.index[-1])
-    if linear is not None:
-        weights, constant = linear
-        products = list(zip(weights.tolist(), inputs[unit.index[:-1]].tolist(), strict=True))
+    products = _products(trace, unit)
+    if products is not None:
         terms = _chosen(products, _own_input(e, unit))
         hidden = len(products) - len(terms)
         lines = [f"{factor(w)} \u00d7 {factor(x)}" for w, x in (products[k] for k in terms)]
@@ -138,14 +134,26 @@ def _say_value(card: Card, e: Explanation, unit: Unit) -> None:
             rest = sum(w * x for w, x in products) - sum(products[k][0] * products[k][1] for k in terms)
             lines.append(f"{factor(rest)} ({hidden} more)")
         if "b" in node.built.parameters:
-            lines.append(f"{factor(constant)} (bias)")
+            lines.append(f"{factor(float(trace.tape.params[node.owner]['b'].flat[unit.index[-1]]))} (bias)")
         card.say(f"{letter(trace, unit)} = {lines[0]}", *(f"+ {line}" for line in lines[1:]))
         card.say(f"= {value}", bold=True)
     elif node.layer.elementwise:
+        inputs = trace.tape.values[node.inputs[0]]
         card.say(f"{letter(trace, unit)} = f({short(float(inputs[unit.index]))})")
         card.say(f"= {value}", bold=True)
     else:
         card.say(f"{letter(trace, unit)} = {value}", bold=True)
+
+
+def _products(trace: Trace, unit: Unit) -> list[tuple[float, float]] | None:
+    """The weights and inputs whose products a unit adds up; None for other units."""
+    node = trace.node(unit)
+    linear = node.layer.linear(trace.tape.params[node.owner], unit.index[-1])
+    if linear is not None:
+        inputs = trace.tape.values[node.inputs[0]][unit.index[:-1]]
+        return list(zip(linear[0].tolist(), inputs.tolist(), strict=True))
+    adds = sum_of(trace, unit)
+    return None if adds is None else list(zip(adds.weights.ravel().tolist(), adds.inputs.ravel().tolist(), strict=True))
 
 
 def _chosen(products: list[tuple[float, float]], own: int | None) -> list[int]:
@@ -155,11 +163,16 @@ def _chosen(products: list[tuple[float, float]], own: int | None) -> list[int]:
 
 
 def _own_input(e: Explanation, unit: Unit) -> int | None:
-    """The number of the input that the explained weight multiplies; None in other units' sums."""
+    """The number of the product with the explained weight; None in other units' sums."""
     entry = e.trace.network.parameters.entry_at(e.place)
-    index = [int(k) for k in np.unravel_index(e.place - entry.start, entry.shape)]
-    own = e.trace.node(unit).owner == entry.owner and len(index) == 2 and index[1] == unit.index[-1]
-    return index[0] if own else None
+    *index, j = e.weight_index
+    if e.trace.node(unit).owner != entry.owner or not index or j != unit.index[-1]:
+        return None
+    adds = sum_of(e.trace, unit)
+    if adds is None:
+        return index[0] if len(index) == 1 else None
+    place = adds.place(tuple(index))
+    return None if place is None else place[0] * len(adds.channels) + place[1]
 
 
 def _say_target(card: Card, trace: Trace, unit: Unit) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,17 +84,23 @@ def open_link(trace: Trace, link: Link, depth: int = DEPTH, known: Opened | None
     )
 
 
-def open_unit(trace: Trace, layer: str, index: int, sample: int) -> ChainLink:
-    """Open the delta of a layer's unit for a sample of the batch: at the position where it is
+def open_unit(trace: Trace, layer: str, index: int, sample: int, position: Sequence[int] | None = None) -> ChainLink:
+    """Open the delta of a layer's unit for a sample of the batch: at this position, or where it is
     largest in magnitude, if the unit has several.
 
-    Raises SettingError for an unknown unit; the message lists those that exist.
+    Raises SettingError for an unknown unit or position; the message lists those that exist.
     """
     sizes = {node.name: node.built.output_shape[-1] for node in trace.network.nodes if node.built.output_shape}
     units = ", ".join(f"{name}[0-{count - 1}]" for name, count in sizes.items())
     require(0 <= index < sizes.get(layer, 0), f"there is no unit {layer}[{index}]; there are {units}")
     deltas = trace.tape.arrived(layer)[sample, ..., index]
-    place = tuple(int(k) for k in np.unravel_index(np.argmax(np.abs(deltas)), deltas.shape))
+    if position is None:
+        place = tuple(int(k) for k in np.unravel_index(np.argmax(np.abs(deltas)), deltas.shape))
+    else:
+        place = tuple(map(int, position))
+        inside = len(place) == deltas.ndim and all(0 <= k < n for k, n in zip(place, deltas.shape, strict=False))
+        axes = " x ".join(map(str, deltas.shape))
+        require(inside, f"{layer} has no position {list(place)}; its units have {axes or 'none'}")
     unit = Unit(layer, (sample, *place, index))
     return open_link(trace, Link(unit, 1.0, trace.tape.delta(unit)))
 

@@ -221,6 +221,12 @@ class Explanation(Shown):
         require(sample is None or sample in rows, missing)
         self._sample = sample
 
+    @property
+    def weight_index(self) -> Shape:
+        """The weight's index in its array."""
+        entry = self._problem.network.parameters.entry_at(self.place)
+        return tuple(int(k) for k in np.unravel_index(self.place - entry.start, entry.shape))
+
     @cached_property
     def trace(self) -> Trace:
         """The step's forward and backward pass in float64."""
@@ -268,7 +274,6 @@ class Explanation(Shown):
         """What the weight connects, in words; empty if its layer doesn't describe it."""
         network = self._problem.network
         entry = network.parameters.entry_at(self.place)
-        index = tuple(int(k) for k in np.unravel_index(self.place - entry.start, entry.shape))
         node = network.graph.node(entry.owner)
 
         def source(feature: int) -> str:
@@ -279,7 +284,7 @@ class Explanation(Shown):
                     return self._input(origin)
             return f"unit {feature}"
 
-        return node.layer.describe(entry.own_name, index, source)
+        return node.layer.describe(entry.own_name, self.weight_index, source)
 
     def _input(self, index: Shape) -> str:
         """Name an input of the network: a pixel by its position, a column by its name."""

@@ -8,11 +8,17 @@ from chainrule.explain import text
 from chainrule.explain.chain import WIDTH, ChainLink
 from chainrule.explain.explanation import Explanation, SampleTerm
 from chainrule.explain.html import PRINT_ALL, Html, document, formula, paragraph, picture, table
+from chainrule.explain.painting import of_chain, painted, painting
 from chainrule.explain.scheme import FITTING_STYLE, fitting
 from chainrule.explain.update import words
 
 _MOST = 12
 """The number of samples that the page lists; the others are added up."""
+
+_PAINTED = 64
+"""The size of a painted sample in CSS pixels."""
+_PUSHES = "Blue: where {over} pushed the weight up. Orange: where down. The stronger the colour, the harder."
+"""What the colours of painted samples mean."""
 
 _STYLE = """
 .short { background: var(--soft); border-radius: .5rem; padding: .6rem .9rem; font-variant-numeric: tabular-nums; }
@@ -63,11 +69,16 @@ def _gradient(e: Explanation) -> str:
     weighted = any(term.weight is not None for term in e.samples)
     head = ["", *(["sample's weight"] * weighted), "delta", "times input", "= product", "pull on the weight"]
     blanks = [""] * (len(head) - 3)
-    samples = [_sample_row(e, term) for term in e.samples[:_MOST]]
+    paintings = [painting(e, term) for term in e.samples[:_MOST]]
+    images = iter(painted([one for one in paintings if one], _PAINTED))
+    pictures = [next(images) if one else "" for one in paintings]
+    samples = [_sample_row(e, term, image) for term, image in zip(e.samples, pictures, strict=False)]
     sums = [[name, *blanks, f"{product:.6g}", ""] for name, product in text.remaining_terms(e, _MOST)]
     total = ["dL/dw", *blanks, f"{e.gradient:.6g}", ""]
     notes = ["A sample's weight is a factor of its delta: it multiplies the sample's loss."] * weighted
     notes += filter(None, [text.augmented_line(e)])
+    over = next((one.over for one in paintings if one), "")
+    notes += [_PUSHES.format(over=over)] if over else []
     where = [line] if (line := text.where_line(e)) else []
     return (
         "".join(map(paragraph, where))
@@ -76,14 +87,27 @@ def _gradient(e: Explanation) -> str:
     )
 
 
-def _sample_row(e: Explanation, term: SampleTerm) -> list[str]:
+def pushes(e: Explanation) -> str:
+    """For a weight of a kernel over pictures: where the sample of the chain pushed it up, and where
+    down; empty for other weights.
+    """
+    one = of_chain(e)
+    if one is None:
+        return ""
+    sums = f" Together they push by {one.pushes.sum():+.4g}.".replace("-", "\u2212")
+    words = f"Sample {one.row} and its pushes on this weight. {_PUSHES.format(over=one.over)}{sums}"
+    return f'<div class="pushes">{painted([one], 2 * _PAINTED)[0]}{paragraph(words)}</div>'
+
+
+def _sample_row(e: Explanation, term: SampleTerm, painted_over: str = "") -> list[str]:
     """A sample's product, and the sample as it was read: its row of the table, or its picture."""
     sample = e.read(term.row)
     weight = [] if term.weight is None else [f"{term.weight:.6g}"]
-    pull: str = term.pull
+    pull, line, shown = term.pull, "", painted_over
     if sample is not None:
         line = text.sample_line(sample)
-        shown = "" if sample.picture is None else picture(sample.picture, line)
+        shown = painted_over or ("" if sample.picture is None else picture(sample.picture, line))
+    if line or shown:
         pull = Html(f"<span>{escape(pull)}<small>{shown} {escape(line)}</small></span>")
     factors = [f"{term.delta:.6g}", f"{term.input:.6g}"] if term.count == 1 else [_uses(term), ""]
     return [f"sample {term.row}", *weight, *factors, f"{term.product:.6g}", pull]

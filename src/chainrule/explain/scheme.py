@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chainrule.explain import svg
+from chainrule.explain import patch, svg
 from chainrule.explain.arrows import Arrow, Key, Spot
 from chainrule.explain.cards import Card, loss_card, unit_card, weight_card, weight_symbol
 from chainrule.explain.chain import ChainLink
@@ -57,6 +57,7 @@ def draw(e: Explanation, width: float = WIDTH) -> str:
     for section in (
         chain_rule(e, e.chain, picture, names, width - 2 * EDGE),
         _banner("1. Forward, left to right: every unit gets its value, up to the loss.", width, "ink", "card"),
+        *_convolution(e, e.chain, names, width),
         _network(e, e.chain, picture, names, width),
         _banner(
             "2. Backpropagation, right to left: every unit gets its derivative of the loss. Multiply along a path,"
@@ -125,6 +126,12 @@ def _heading(e: Explanation, chain: ChainLink, title: str, width: float) -> tupl
             parts.append(f'<line x1="{x}" y1="{low - 4}" x2="{x + 46}" y2="{low - 4}" {stroke}/>')
         parts.append(svg.text(x + 54 * bool(colour), low, meaning, 12))
     return parts, max(y, low) + 16
+
+
+def _convolution(e: Explanation, chain: ChainLink, names: dict[Unit, str], width: float) -> list[tuple[str, float]]:
+    """The weight's convolution, as patch times kernel; nothing for other weights."""
+    found = patch.patch_of(e.trace, chain.unit, e.weight_index)
+    return [] if found is None else [patch.drawn(found, names[chain.unit], width - 2 * EDGE, EDGE)]
 
 
 def _banner(label: str, width: float, ink: str, fill: str) -> tuple[str, float]:

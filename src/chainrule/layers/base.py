@@ -213,6 +213,36 @@ class Layer(Kind):
         """The statistics after a training batch of which forward kept `saved`."""
         return {}
 
+    # Which positions meet; None for layers that lay no windows on positions
+
+    def reads(self, positions: Shape) -> list[list[Array]] | None:
+        """For each axis of so many positions, the inputs that each output along it depends on: one
+        output along each axis, where all of the input is one window.
+        """
+        return None
+
+    def taps(self, positions: Shape, at: Shape) -> list[tuple[Array, Array]] | None:
+        """What the output of a convolution at this position adds up: for each axis of so many
+        positions, the inputs there, -1 for padding, and the place of the kernel that each meets.
+        """
+        return None
+
+    def meeting(self, positions: Shape, place: Shape) -> list[tuple[slice, slice]] | None:
+        """Where a convolution uses the weights at a place of its kernel: for each axis of so many
+        positions, the outputs, and the inputs that they are multiplied by there.
+        """
+        return None
+
+    def channels_read(self, channel: int, inputs: int) -> Array:
+        """Which of so many channels in a channel out of a convolution reads: those of its group."""
+        return np.arange(inputs)
+
+    def winners(self, saved: Any) -> Array | None:
+        """(samples, positions..., channels) the number of the position, in row-major order, of the
+        input that each output of a pooling by maximum is a copy of.
+        """
+        return None
+
     # For explanations, cost models and rounding bounds
 
     def cost(self, built: Built) -> float:

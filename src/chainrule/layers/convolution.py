@@ -122,6 +122,9 @@ class Kernels(Activated, Windowed, register=False):
         size = count // self.groups
         return np.arange(group * size, (group + 1) * size)
 
+    def channels_read(self, channel: int, inputs: int) -> Array:
+        return self.channels_of(channel // (self.channels // self.groups), inputs)
+
     # For explanations, cost models and rounding bounds
 
     def letters(self, parameter: str, dimensions: int) -> tuple[str, ...]:
@@ -144,9 +147,7 @@ class Kernels(Activated, Windowed, register=False):
         *place, i, j = index
         of_group = params["W"].shape[-2]
         channel = j // (self.channels // self.groups) * of_group + i
-        axes = self.window_axes(dy.shape[1:-1] if self.transposed else saved.shape[1:-1])
-        met = [axis.meeting(k) for axis, k in zip(axes, place, strict=True)]
-        outputs, inputs = ([each[side] for each in met] for side in ((1, 0) if self.transposed else (0, 1)))
+        outputs, inputs = zip(*(self.meeting(saved.shape[1:-1], tuple(place)) or ()), strict=True)
         upstream = dy[..., j][(slice(None), *outputs)]
         local = saved[..., channel][(slice(None), *inputs)]
         at = crossed([np.arange(len(dy)), *(np.arange(dy.shape[k])[out] for k, out in enumerate(outputs, start=1))])
@@ -276,6 +277,16 @@ class Conv(Kernels):
         axes = self.window_axes(saved.shape[1:-1])
         return self.reached(dy, params, index, [axis.readers(i) for axis, i in zip(axes, index[1:-1], strict=True)])
 
+    def meeting(self, positions: Shape, place: Shape) -> list[tuple[slice, slice]]:
+        return [axis.meeting(k) for axis, k in zip(self.window_axes(positions), place, strict=True)]
+
+    def taps(self, positions: Shape, at: Shape) -> list[tuple[Array, Array]]:
+        axes = self.window_axes(positions)
+        return [(axis.places[o], np.arange(axis.kernel)) for axis, o in zip(axes, at, strict=True)]
+
+    def reads(self, positions: Shape) -> list[list[Array]]:
+        return [[row[row >= 0] for row in axis.places] for axis in self.window_axes(positions)]
+
     def cost(self, built: Built) -> float:
         return 6.0 * math.prod(built.output_shape[:-1]) * math.prod(built.parameters["W"].shape)
 
@@ -384,6 +395,16 @@ class ConvTranspose(Kernels):
     def input_terms(self, params: Params, saved: Array, dy: Array, index: Shape) -> Terms:
         places = [axis.places[p] for axis, p in zip(self.output_axes(saved.shape[1:-1]), index[1:-1], strict=True)]
         return self.reached(dy, params, index, [(row[row >= 0], np.flatnonzero(row >= 0)) for row in places])
+
+    def meeting(self, positions: Shape, place: Shape) -> list[tuple[slice, slice]]:
+        met = [axis.meeting(k) for axis, k in zip(self.output_axes(positions), place, strict=True)]
+        return [(outputs, inputs) for inputs, outputs in met]
+
+    def taps(self, positions: Shape, at: Shape) -> list[tuple[Array, Array]]:
+        return [axis.readers(r) for axis, r in zip(self.output_axes(positions), at, strict=True)]
+
+    def reads(self, positions: Shape) -> list[list[Array]]:
+        return [[axis.readers(r)[0] for r in range(axis.inputs)] for axis in self.output_axes(positions)]
 
     def cost(self, built: Built) -> float:
         W = built.parameters["W"].shape

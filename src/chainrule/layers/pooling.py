@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,9 +26,14 @@ from chainrule.layers.windows import Windowed, along, checked, checked_padding, 
 class Pooling(Windowed, register=False):
     """A layer that takes each channel's inputs in a window together."""
 
+    takes_largest: ClassVar[bool] = False
+
     def places(self, positions: Shape) -> list[Array]:
         """For each axis of positions, (outputs, most) the inputs of each window; -1 is padding."""
         raise NotImplementedError
+
+    def reads(self, positions: Shape) -> list[list[Array]]:
+        return [[row[row >= 0] for row in places] for places in self.places(positions)]
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ def _parts(inputs: int, outputs: int) -> Array:
 class MaxPooling(Pooling, register=False):
     """The largest input of each window; of equal ones the first, in row-major order."""
 
+    takes_largest = True
     local_symbol = "1"
     formulas = Formulas(
         forward=r"y_{npj} = \max_{r \in w(p)} x_{nrj}",
@@ -145,6 +151,9 @@ class MaxPooling(Pooling, register=False):
         at = np.column_stack([np.full(len(at), sample), at, np.full(len(at), channel)]).astype(np.intp)
         upstream = dy[tuple(at.T)]
         return Terms(upstream, np.ones_like(upstream), at)
+
+    def winners(self, saved: Any) -> Array | None:
+        return saved[0]
 
     def why_unused(self, saved: Any, index: Shape) -> str:
         won, shape = saved

@@ -30,6 +30,9 @@ class Weighted(Windowed, register=False):
         """The matrix along each axis of positions."""
         raise NotImplementedError
 
+    def reads(self, positions: Shape) -> list[list[Array]]:
+        return [[np.flatnonzero(row) for row in A] for A in self.matrices(positions)]
+
     def build(self, input_shape: Shape) -> Built:
         outputs = tuple(len(A) for A in self.matrices(self.positions(input_shape)))
         return Built((*(() if self.whole else outputs), input_shape[-1]))
@@ -143,6 +146,10 @@ class ZeroPad(Windowed):
         """The zeros before and after, along each axis of positions."""
         after = self.before if self.after is None else self.after
         return list(zip(along(self.before, axes), along(after, axes), strict=True))
+
+    def reads(self, positions: Shape) -> list[list[Array]]:
+        sides = zip(positions, self.sides(len(positions)), strict=True)
+        return [[np.arange(max(o - b, 0), min(o - b + 1, n)) for o in range(b + n + a)] for n, (b, a) in sides]
 
     def build(self, input_shape: Shape) -> Built:
         positions = self.positions(input_shape)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chainrule.layers import Node
-from chainrule.play.lines import NONE, Quantity, added, enclosed, products, short
+from chainrule.play.lines import NONE, added, enclosed, products, short
 
 if TYPE_CHECKING:
     from chainrule.play.scene import Scene
@@ -22,7 +22,7 @@ def unit_lines(scene: Scene, k: int, unit: int) -> dict[str, str]:
     layer = column.dense.name
     own, z = f"{layer}[{unit}]", float(numbers.z[unit])
     weights = [(f"{layer}.W[{source}, {unit}]", "value") for source in range(len(numbers.x))]
-    of = list(zip(weights, _inputs_of(scene, k), strict=True))
+    of = list(zip(weights, scene.inputs_of(k), strict=True))
     terms = products(zip(numbers.w[:, unit].tolist(), numbers.x.tolist(), strict=True), of)
     terms += [short(numbers.b[unit], (f"{layer}.b[{unit}]", "value"))] if numbers.b is not None else []
     z_line = f"z = {added(terms)} = {short(z, (own, 'z'))}"
@@ -38,17 +38,6 @@ def unit_lines(scene: Scene, k: int, unit: int) -> dict[str, str]:
         "delta_line": f"δ = {name}′(z) × ∂L/∂a = {short(slope, (own, 'slope'))} × {onward}"
         f" = {short(delta, (own, 'delta'))}",
     }
-
-
-def _inputs_of(scene: Scene, k: int) -> list[Quantity]:
-    """Which quantities a column's inputs are on the stage, as far as they are there."""
-    size = len(scene.numbers[k].x)
-    if k == 0:
-        return [(f"input[{source}]", "value") for source in range(size)]
-    before = scene.columns[k - 1]
-    if before.activation is None or scene.columns[k].dense.inputs[0] != scene.number(before.activation):
-        return [NONE] * size
-    return [(f"{before.dense.name}[{source}]", "a") for source in range(size)]
 
 
 def slope_of(activation: Node, z: float, a: float) -> float:
@@ -78,7 +67,7 @@ def gradient_line(scene: Scene, place: int, name: str, k: int, source: int | Non
     few = [short(d, quantity) for d, quantity in zip(deltas, of, strict=True)]
     if source is not None:
         x = tape.values[column.dense.inputs[0]][: PRODUCTS + 1, source].tolist()
-        read = _inputs_of(scene, k)[source]
+        read = scene.inputs_of(k)[source]
         few = [
             f"{d} × {enclosed(v, read if n == scene.sample else NONE)}"
             for n, (d, v) in enumerate(zip(few, x, strict=True))
@@ -86,13 +75,13 @@ def gradient_line(scene: Scene, place: int, name: str, k: int, source: int | Non
     few = few if count <= PRODUCTS + 1 else [*few[:PRODUCTS], "…"]
     mean = f"({added(few)}) / {count}" if count > 1 else few[0]
     what = ("mean of " if count > 1 else "") + ("δ" if source is None else "δ × input")
-    penalty = _penalty(scene, place, float(scene.position.parameters[place]))
+    penalty = penalty_of(scene, place, float(scene.position.parameters[place]))
     more = f" + {enclosed(penalty)} (penalty)" if penalty else ""
     gradient = short(float(scene.derivatives.gradient[place]), (name, "gradient"))
     return f"∂L/∂w = {what} = {mean}{more} = {gradient}"
 
 
-def _penalty(scene: Scene, place: int, value: float) -> float:
+def penalty_of(scene: Scene, place: int, value: float) -> float:
     """What the penalties add to the derivative of a weight."""
     terms = [one.terms(scene.network.parameters, place, value) for one in scene.trainer.plan.penalties]
     return sum(part for parts in terms for _, part in parts)

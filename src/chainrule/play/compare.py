@@ -159,6 +159,7 @@ def described(settings: Settings) -> str:
         + (f", dropout {layer.dropout:g}" if layer.dropout else "")
         for layer in settings.layers
     )  # fmt: skip
+    layers = settings.network or layers
     data = "my own points" if settings.data.kind == "drawn" else settings.data.name
     parts = [settings.optimizer_text, layers or "no hidden layer", data, f"batch size {settings.batch_size}"]
     parts += [f"{name} {value:g}" for name, value in (("L1", settings.l1), ("L2", settings.l2)) if value]

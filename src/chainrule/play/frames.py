@@ -18,7 +18,9 @@ from chainrule import distributions, generators
 from chainrule.arrays import Array
 from chainrule.distributions import Distribution, Fans
 from chainrule.layers import Node
-from chainrule.play.columns import columns, is_chain
+from chainrule.play import maps
+from chainrule.play.columns import columns
+from chainrule.play.lens import has_scene
 from chainrule.play.trainer import PHASES, SHOWN, Trainer
 from chainrule.special import expit
 from chainrule.training.threshold import decide
@@ -109,7 +111,9 @@ def description(trainer: Trainer) -> Message:
         "optimizer": [type(stage).__name__ for stage in plan.optimizer.stages],
         "weights": layout.size,
         "last_step": trainer.last_step,
-        "scene": is_chain(trainer),
+        "scene": has_scene(trainer),
+        "drawable": trainer.drawable,
+        "maps": maps.description(plan.network),
         "steps_per_epoch": trainer.steps_per_epoch,
         "draws": [_draw(trainer, node) for node in nodes if "W" in node.built.parameters],
     }  # fmt: skip

@@ -62,6 +62,7 @@ class Race:
             own = Settings.from_json(settings.as_json() | changes | {"options": []})
             weights = str(entrant.get("weights", ""))
             if weights:
+                require(not own.network, "a network given as text keeps its distributions; race optimizers, or rates")
                 layers = tuple(replace(layer, weights=weights) for layer in own.layers)
                 own = replace(own, layers=layers, output_weights=weights)
             self.trainers.append(Trainer(own, dataset))

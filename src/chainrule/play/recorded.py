@@ -29,6 +29,10 @@ MOST_EPOCHS = 1000
 """The maximum number of epochs in the curves."""
 GRID = 31
 """Grid points per side of the run's loss surface, as in `chainrule descend`."""
+AFFORDED, FEWEST = 1e12, 32
+"""About how many multiply-adds the loss surface may take, and the fewest samples it is measured on:
+that of a large network is measured on fewer than SHOWN, as everything waits for it.
+"""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,9 @@ class Recorded:
         weights, gradients, updates = (np.array(vector) for vector in zip(*vectors, strict=True))
         points = np.vstack([weights, last.after.parameters]).astype(np.float64)
         path = Path(str(run.folder.name), np.array([*steps, last.after.step]), points).thinned()
-        surface = surface_of(plan, self._data.training.thinned(SHOWN), path.steps, path.points, grid=GRID)
+        cost = sum(node.layer.cost(node.built) for node in plan.network.nodes) * GRID**2
+        samples = self._data.training.thinned(int(np.clip(AFFORDED / cost, FEWEST, SHOWN)))
+        surface = surface_of(plan, samples, path.steps, path.points, grid=GRID)
         return Reading(np.array(steps), weights, gradients, updates, path, surface)
 
     def curves(self) -> dict[str, Any]:

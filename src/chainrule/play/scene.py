@@ -20,7 +20,7 @@ from chainrule.data import Sample
 from chainrule.layers import Node
 from chainrule.play.arithmetic import gradient_line, slope_of, unit_lines, update_line
 from chainrule.play.columns import Column, Focus, columns, is_drawn_whole, strongest
-from chainrule.play.lines import short
+from chainrule.play.lines import NONE, Quantity, short
 from chainrule.play.outcome import outcome
 from chainrule.play.slice import batch_shown, next_parameters, step_shown
 from chainrule.play.trainer import Trainer
@@ -71,23 +71,23 @@ class Scene:
         self.position, self.rows, self.derivatives = position, rows, derivatives
         self.sample = min(max(sample, 0), len(rows) - 1)
         self.batch = batch_shown(trainer, position, rows)
-        self.columns = columns(trainer)
+        self.columns = self._columns()
         self.after = next_parameters(trainer, position, rows)
         self.numbers = [Numbers(self, column) for column in self.columns]
         self.inputs = np.ravel(self.batch.x[self.sample])
-        self.focus = None if is_drawn_whole(trainer) else self._focus(unit, weight)
+        self.focus = None if self._is_whole() else self._focus(unit, weight)
 
     def message(self) -> dict[str, Any]:
         """The message to the page."""
-        trainer, shown = self.trainer, self._shown()
+        trainer, shown, own = self.trainer, self._shown(), self.trainer.own
         layers = [k for k in range(len(self.columns)) if shown[k + 1]]
         return {
             "type": "scene",
             "step": self.position.step,
-            "phase": trainer.phase,
+            "phase": trainer.phase if own is None else "forward" if own.label is None else "backward",
             "reached": self._reached(),
-            "rows": [int(row) for row in self.rows],
-            "sample": self.sample,
+            "rows": [int(row) for row in (self.rows if own is None else trainer.next_rows())],
+            "sample": self.sample if own is None else -1,
             "inputs": [self._input(unit) for unit in shown[0]],
             "layers": [self._layer(k, shown[k + 1]) for k in layers],
             "weights": self._weights(),
@@ -97,6 +97,24 @@ class Scene:
         }
 
     # What is shown
+
+    def _columns(self) -> list[Column]:
+        """The columns of units."""
+        return columns(self.trainer)
+
+    def _is_whole(self) -> bool:
+        """Whether every unit and weight is shown."""
+        return is_drawn_whole(self.trainer)
+
+    def inputs_of(self, k: int) -> list[Quantity]:
+        """Which quantities a column's inputs are on the stage, as far as they are there."""
+        size = len(self.numbers[k].x)
+        if k == 0:
+            return [(f"input[{source}]", "value") for source in range(size)]
+        before = self.columns[k - 1]
+        if before.activation is None or self.columns[k].dense.inputs[0] != self.number(before.activation):
+            return [NONE] * size
+        return [(f"{before.dense.name}[{source}]", "a") for source in range(size)]
 
     def _shown(self) -> list[list[int]]:
         """The units that are shown: of the inputs, and of each column."""
@@ -212,7 +230,7 @@ class Scene:
     @cached_property
     def _read(self) -> Sample | None:
         """The sample as it was read, if that is known."""
-        return self.trainer.data.sample(int(self.rows[self.sample]))
+        return None if self.trainer.own is not None else self.trainer.data.sample(int(self.rows[self.sample]))
 
     def _picture(self) -> dict[str, Any] | None:
         """The sample as a picture, if it is one: its shape, and each pixel's darkness in [0, 1]."""
@@ -228,6 +246,8 @@ class Scene:
         """The columns whose derivatives the step has computed, the last one first."""
         trainer = self.trainer
         names = [column.dense.name for column in reversed(self.columns)]
+        if trainer.own is not None:
+            return names if trainer.own.label is not None else []
         if trainer.phase == "backward":
             return [name for name in names if name in trainer.layers[trainer.backward_to :]]
         return names if trainer.phase == "update" else []
@@ -237,7 +257,7 @@ class Scene:
         kind = column.activation.layer.kind.lower() if column.activation else ""
         return {
             "name": column.dense.name, "activation": kind, "is_output": k == len(self.columns) - 1,
-            "units": [self._unit(k, unit) for unit in units], "plot": self._plot(k),
+            "units": [self._unit(k, unit) for unit in units], "plot": plot(column.activation, self.numbers[k].z),
         }  # fmt: skip
 
     def _unit(self, k: int, unit: int) -> dict[str, Any]:
@@ -254,16 +274,6 @@ class Scene:
 
     def _wants_lines(self, name: str) -> bool:
         return self._lines or name in self._selected
-
-    def _plot(self, k: int) -> dict[str, Any] | None:
-        """The graph of a column's activation, over a range that holds every z of the sample."""
-        column = self.columns[k]
-        if column.activation is None:
-            return None
-        widest = max(3.0, float(np.abs(self.numbers[k].z).max()))
-        widest = widest if np.isfinite(widest) else 3.0
-        z = np.linspace(-widest, widest, PLOT_POINTS)
-        return {"z": z.tolist(), "a": column.activation.layer.value(z).tolist()}  # type: ignore[attr-defined]
 
     # Weights
 
@@ -314,6 +324,8 @@ class Scene:
         one = slice(self.sample, self.sample + 1)
         unit, y = f"{self.columns[-1].dense.name}[0]", np.asarray(self.batch.y)[one]
         found = outcome(self.trainer, self.derivatives.tape.output[one], y, unit)
+        if self.trainer.own is not None and self.trainer.own.label is None:
+            found["target_text"] = ""  # nobody has said what it is
         losses = {"batch_loss": float(self.derivatives.loss), "batch_loss_after": self._loss_after()}
         return {**found, "samples": len(self.rows), **losses}
 
@@ -337,6 +349,16 @@ class Scene:
     def derivatives_of(self, node: Node) -> Array:
         """(units,) the derivative of the sample's own loss: the batch's holds 1 / samples of it."""
         return np.asarray(self.derivatives.tape.arrived(node.name)[self.sample], dtype=float) * len(self.rows)
+
+
+def plot(activation: Node | None, z: Array) -> dict[str, Any] | None:
+    """The graph of an activation, over a range that holds every z of the sample."""
+    if activation is None:
+        return None
+    widest = max(3.0, float(np.abs(z).max()))
+    widest = widest if np.isfinite(widest) else 3.0
+    places = np.linspace(-widest, widest, PLOT_POINTS)
+    return {"z": places.tolist(), "a": activation.layer.value(places).tolist()}  # type: ignore[attr-defined]
 
 
 def _rounded(array: Array) -> list[float]:

@@ -15,14 +15,15 @@ import numpy as np
 
 from chainrule.explain import gradient_line, update_line
 from chainrule.explain.charts import surface_words
-from chainrule.explain.page import levels
+from chainrule.explain.page import levels, pushes
 from chainrule.explain.scheme import draw
 from chainrule.play import frames
-from chainrule.play.columns import is_chain
 from chainrule.play.compare import USUAL, compared, described
+from chainrule.play.lens import has_scene, scene_of
+from chainrule.play.maps import Maps, is_for_pictures, pushes_on
+from chainrule.play.own import own_view
 from chainrule.play.race import Race
 from chainrule.play.recorded import Recorded
-from chainrule.play.scene import Scene
 from chainrule.play.slice import slice_of
 from chainrule.play.so_far import weight_so_far
 from chainrule.play.surface import Path, surface_message, surface_over
@@ -35,6 +36,8 @@ INSPECTOR = 360
 """The width of the inspector's pictures in CSS pixels."""
 SCENE_EVERY = 0.015
 """Seconds between scenes of the stage while training runs."""
+MAPS_EVERY = 0.15
+"""The least seconds between feature maps while training runs."""
 READABLE = 10.0
 """Steps per second up to which the stage's lines of arithmetic can be read."""
 SURFACE_EVERY = 2.0
@@ -67,12 +70,12 @@ class Screen:
         self.changed = self.in_flight = False
         self._compared: Mapping[str, Any] | None = None
         self._pinned: tuple[Path, str] | None = None
-        self._full_at = self._surface_at = self._explained_at = self._scene_at = 0.0
+        self._full_at = self._surface_at = self._explained_at = self._scene_at = self._maps_due = 0.0
 
     def redraw(self) -> None:
         """Send a full frame next, with whatever else is shown."""
         self.changed = True
-        self._full_at = self._surface_at = self._explained_at = self._scene_at = 0.0
+        self._full_at = self._surface_at = self._explained_at = self._scene_at = self._maps_due = 0.0
 
     def close_all(self) -> None:
         """Nothing is explained or compared any more."""
@@ -120,10 +123,13 @@ class Screen:
         # Before the frame: once that is drawn, the page has everything that a command changed.
         if self._shows_scene(trainer, running, now):
             weight, lines = str((self.opened or {}).get("weight", "")), not running or 0 < speed <= READABLE
-            scene = Scene(trainer, self.view.get("sample", 0), self.view.get("unit", ""), weight, lines)
+            scene = scene_of(trainer, self.view.get("sample", 0), self.view.get("unit", ""), weight, lines)
             self._tell(scene.message())
             self._scene_at = time.monotonic()
+        self._show_maps(trainer, running, now)
         full = not running or now - self._full_at > FULL_EVERY
+        if trainer.own is not None:
+            self._tell(own_view(trainer))
         self._tell(*frames.frame(trainer, self.view, full))
         if full:
             self._full_at = now
@@ -144,10 +150,19 @@ class Screen:
 
     def _shows_scene(self, trainer: Trainer, running: bool, now: float) -> bool:
         """Whether a scene is due: at rest always, in training through the lens that shows it."""
-        if not is_chain(trainer):
+        if not has_scene(trainer):
             return False
         seen = self.view.get("lens", "sample") == "sample"
         return not running or (seen and now - self._scene_at > SCENE_EVERY)
+
+    def _show_maps(self, trainer: Trainer, running: bool, now: float) -> None:
+        """Send the feature maps of a network for pictures: at rest always, in training through the
+        lens that shows them, and less often the longer they take.
+        """
+        seen = self.view.get("lens") == "maps" and now > self._maps_due
+        if is_for_pictures(trainer.plan.network) and (seen or not running):
+            self._tell(*Maps(trainer, self.view.get("sample", 0), self.opened).message())
+            self._maps_due = now + max(MAPS_EVERY, 4 * (time.monotonic() - now))
 
     def explain(self, trainer: Trainer) -> None:
         """Send the explanation of the open weight or unit, if any."""
@@ -156,7 +171,7 @@ class Screen:
         if opened is None:
             return
         if "layer" in opened:
-            self._tell(unit_view(trainer, str(opened["layer"]), int(opened["unit"]), sample))
+            self._tell(unit_view(trainer, str(opened["layer"]), int(opened["unit"]), sample, opened.get("position")))
             return
         self._tell(slice_of(trainer, str(opened["weight"])))
         self.show_history(trainer)
@@ -165,7 +180,7 @@ class Screen:
             "type": "explanation", "step": trainer.step, "weight": e.weight,
             "value": float(trainer.position.parameters[e.place]),
             "gradient": e.gradient, "gradient_line": gradient_line(e), "update_line": update_line(e),
-            "scheme": draw(e, INSPECTOR), "levels": levels(e),
+            "pushes": pushes_on(e), "scheme": pushes(e) + draw(e, INSPECTOR), "levels": levels(e),
             "paths": [[[unit.node, unit.index[-1]] for unit in path.units] for path in e.paths[:6]],
         })  # fmt: skip
 

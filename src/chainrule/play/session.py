@@ -262,7 +262,7 @@ class Session:
     def _open(self, message: Mapping[str, Any]) -> None:
         """Explain a weight or a unit's delta, now and after every step until another is opened."""
         screen, trainer = self._screen, self._ready()
-        screen.opened = {key: message[key] for key in ("weight", "layer", "unit") if key in message} or None
+        screen.opened = {key: message[key] for key in ("weight", "layer", "unit", "position") if key in message} or None
         if screen.opened and "layer" in screen.opened:
             screen.view["unit"] = f"{screen.opened['layer']}[{screen.opened['unit']}]"
         screen.changed |= not is_drawn_whole(trainer)  # a large network is seen from what is open
@@ -291,6 +291,11 @@ class Session:
 
     def _unpin(self, message: Mapping[str, Any]) -> None:
         self._screen.unpin()
+
+    def _draw(self, message: Mapping[str, Any]) -> None:
+        """Show a sample that the user drew; without lines, those of the mini-batch again."""
+        self._ready().draw(message["strokes"], message.get("label"))
+        self._screen.redraw()
 
     def _set_weight(self, message: Mapping[str, Any]) -> None:
         weight = str(message["weight"])
@@ -330,6 +335,7 @@ class Session:
         "reset": _reset,
         "phase": _phase,
         "open": _open,
+        "draw": _draw,
         "set weight": _set_weight,
         "export": _export,
         "race": _start_race,

@@ -14,6 +14,7 @@ from chainrule.data import plane as planes
 from chainrule.descent import Optimizer, optimizers, schedules
 from chainrule.errors import SettingError, require, unknown
 from chainrule.layers import Dense, Dropout, Flatten, Layer, activation
+from chainrule.layers.notation import parse
 from chainrule.losses import Loss, Penalty
 
 FEATURES = ("x1", "x2", "x1^2", "x2^2", "x1*x2", "sin x1", "sin x2")
@@ -24,6 +25,8 @@ set, or an opened or uploaded file or run.
 """
 
 MOST_LAYERS, MOST_UNITS, MOST_POINTS, MOST_WEIGHTS = 8, 256, 2000, 300_000
+MOST_PARTS, MOST_VALUES = 30, 200_000
+"""The most layers of a network given as text, and the most numbers that it computes of a sample."""
 NO_RATE = ("rprop", "lbfgs")
 """Optimizers without a learning rate."""
 
@@ -115,6 +118,8 @@ class Settings:
     Attributes:
         data: the choice of samples
         layers: the hidden layers
+        network: the hidden layers as text, such as "conv 8 3x3 relu, max_pool 2, flatten"; if it is
+            not empty, it takes the place of `layers`
         output_weights: the distribution of the output layer's initial weights, as text
         loss: the name of the loss; the task's default if empty
         optimizer: the name of the optimizer
@@ -130,6 +135,7 @@ class Settings:
 
     data: DataSettings = field(default_factory=DataSettings)
     layers: tuple[LayerSettings, ...] = (LayerSettings(8), LayerSettings(8))
+    network: str = ""
     output_weights: str = ""
     loss: str = ""
     optimizer: str = "adam"
@@ -146,6 +152,8 @@ class Settings:
     def __post_init__(self) -> None:
         count = len(self.layers)
         require(count <= MOST_LAYERS, f"{count} hidden layers: the page allows at most {MOST_LAYERS}")
+        count = len(parse(self.network))
+        require(count <= MOST_PARTS, f"{count} hidden layers: the page allows at most {MOST_PARTS} in a text")
         if self.optimizer not in optimizers.NAMED:
             raise unknown("optimizer", self.optimizer, optimizers.NAMED)
         if self.schedule not in schedules.NAMED:
@@ -205,12 +213,13 @@ class Settings:
         """The layers of the network.
 
         Args:
-            pictures: whether the samples have more than one dimension and are flattened first
+            pictures: whether the samples have more than one dimension; they are flattened first,
+                unless a layer takes pictures
             outputs: the number of units of the output layer
         """
-        hidden = [layer for settings in self.layers for layer in settings.layers()]
-        last = Dense(outputs, weights=distribution(self.output_weights))
-        return [*([Flatten()] if pictures else []), *hidden, last]
+        hidden = parse(self.network) or [layer for settings in self.layers for layer in settings.layers()]
+        flat = [Flatten()] if pictures and not any(layer.accepts_images for layer in hidden) else []
+        return [*flat, *hidden, Dense(outputs, weights=distribution(self.output_weights))]
 
 
 FIRST = Settings(
@@ -231,7 +240,7 @@ def _typed(kind: Any, values: Mapping[str, Any]) -> Any:
         elif isinstance(default, float):
             fields[name] = _finite(value)
         elif isinstance(default, str):
-            fields[name] = _text(value)
+            fields[name] = _text(value, 500 if name == "network" else 100)
         elif name == "features":
             fields[name] = tuple(_text(item) for item in _list(value))
         elif name == "options":
@@ -249,8 +258,8 @@ def _finite(value: Any) -> float:
     return float(value)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > 100:
+def _text(value: Any, most: int = 100) -> str:
+    if not isinstance(value, str) or len(value) > most:
         raise ValueError(value)
     return value
 

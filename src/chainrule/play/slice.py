@@ -7,24 +7,48 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.backprop import Derivatives
+from chainrule.backprop import Derivatives, differentiate
 from chainrule.data import Samples
 from chainrule.engine import Position
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.play.lines import short
 from chainrule.play.trainer import Trainer
 
-POINTS = 61
-"""Points of the loss along one weight."""
+POINTS, FEWEST, AFFORDED = 61, 13, 1e10
+"""Points of the loss along one weight, how many of a large network, and about how many
+multiply-adds all of them may take.
+"""
+OWN = np.array([-1])
+"""Stands for the rows of the user's own sample, which is in no data set."""
 
 
 def batch_shown(trainer: Trainer, position: Position, rows: Array) -> Samples:
-    """The mini-batch of the step after this position."""
+    """The mini-batch of the step after this position; the user's own sample, if it is shown."""
+    if trainer.own is not None and rows is OWN:
+        return trainer.own.samples(int(trainer.plan.loss.classes(trainer.predict(trainer.own.x))[0]))
     return trainer.timeline.problem_at(position.step).gather(trainer.data.training, rows, position.step)
 
 
 def step_shown(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
-    """The position before the step that the stage shows, its rows, and its derivatives."""
+    """The position before the step that the stage shows, its rows, and its derivatives; those of
+    the user's own sample at the present weights, if it is shown.
+    """
+    if trainer.own is None:
+        return step_of_batch(trainer)
+    position, plan = trainer.position, trainer.plan
+    samples = batch_shown(trainer, position, OWN)
+    with np.errstate(all="ignore"):  # no step is taken with it: without dropout
+        derivatives = differentiate(
+            plan.network, plan.loss, position.parameters, samples.x, samples.y,
+            statistics=position.statistics, penalties=plan.penalties, wants_input=True,
+        )  # fmt: skip
+    return position, OWN, derivatives
+
+
+def step_of_batch(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
+    """The position before the step that the page shows, the rows of its mini-batch, and its
+    derivatives.
+    """
     if trainer.pending is not None:
         return trainer.position, trainer.pending.rows, trainer.pending.derivatives
     if trainer.last is not None and trainer.phase == "update":
@@ -39,7 +63,9 @@ def step_shown(trainer: Trainer) -> tuple[Position, Array, Derivatives]:
 
 
 def next_parameters(trainer: Trainer, position: Position, rows: Array) -> Array:
-    """The parameters after the step."""
+    """The parameters after the step; unchanged by the user's own sample."""
+    if rows is OWN:
+        return position.parameters
     if trainer.last is not None and trainer.last.before is position:
         return trainer.last.after.parameters
     with np.errstate(all="ignore"):
@@ -51,7 +77,7 @@ def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
     """The loss of the step's mini-batch as only one weight changes: a curve, its tangent at the
     weight's value, and where the step goes.
     """
-    position, rows, derivatives = step_shown(trainer)
+    position, rows, derivatives = step_of_batch(trainer)
     after = next_parameters(trainer, position, rows)
     place, batch = trainer.plan.network.parameters.find(weight), batch_shown(trainer, position, rows)
     value, gradient, then = float(position.parameters[place]), float(derivatives.gradient[place]), float(after[place])
@@ -64,7 +90,9 @@ def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
         with np.errstate(all="ignore"):
             return problem.total_loss(parameters, batch, position.statistics, problem.context(position.step))
 
-    values = np.linspace(value - reach, value + reach, POINTS)
+    nodes = trainer.plan.network.nodes
+    cost = len(rows) * sum(node.layer.cost(node.built) for node in nodes)
+    values = np.linspace(value - reach, value + reach, POINTS if POINTS * cost <= AFFORDED else FEWEST)
     now, next_loss = loss(value), loss(then)
     against = ", against the slope" if (then - value) * gradient < 0 else ""
     uphill = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,16 +13,17 @@ from chainrule.backprop import Derivatives, forward_pass
 from chainrule.data import Dataset
 from chainrule.engine import Position, Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import NonFiniteError, SettingError
+from chainrule.errors import NonFiniteError, SettingError, require
 from chainrule.explain import Explanation
 from chainrule.explain.trace import Trace
+from chainrule.play.handwriting import Own, Style, can_be_drawn, own_sample, style_of
 from chainrule.play.samples import page_data
-from chainrule.play.settings import MOST_WEIGHTS, Settings
+from chainrule.play.settings import MOST_VALUES, MOST_WEIGHTS, Settings
 from chainrule.runs import Run
 from chainrule.training import Plan, Timeline, make_plan
 from chainrule.training.catalog import NAMES
 from chainrule.training.loop import evaluate, start
-from chainrule.training.plan import default_loss, outputs_for
+from chainrule.training.plan import build_network, default_loss, outputs_for
 from chainrule.training.report import QuantityScores, report_on_quantities
 
 CHECKPOINTS, CHECKPOINT_BYTES = 240, 64_000_000
@@ -68,6 +71,7 @@ class Trainer:
         phase: the phase of the step in progress, one of PHASES
         backward_to: the index of the layer that the backward pass has reached; -1 before it begins
         pending: the step in progress, or None
+        own: the sample that the user drew, if the page shows it in place of the mini-batch's
     """
 
     def __init__(self, settings: Settings, dataset: Dataset | None = None, run: Run | None = None) -> None:
@@ -75,6 +79,8 @@ class Trainer:
         self.samples = page_data(settings.data, dataset)
         self.data = self.samples.data
         self.plan: Plan = run.trained.plan if run is not None else _planned(settings, self.data)
+        self.own: Own | None = None
+        self._style: Style | None = None
         self.checkpoints: dict[int, Position] = {}
         samples, plans = self.data.training, [(0, self.plan)]
         self.timeline = Timeline(samples, plans, self.checkpoints) if run is None else run.timeline(self.data)
@@ -133,6 +139,25 @@ class Trainer:
     def layers(self) -> list[str]:
         """The names of the layers, from first to last."""
         return [node.name for node in self.plan.network.nodes]
+
+    @property
+    def drawable(self) -> bool:
+        """Whether the user can draw a sample."""
+        return can_be_drawn(self.data)
+
+    def draw(self, strokes: Any, label: Any) -> None:
+        """Show a sample that the user drew; without lines, those of the mini-batch again.
+
+        Raises SettingError if the drawing or the label is not one, or the data has no drawings.
+        """
+        self.own = None
+        if not strokes:
+            return
+        require(self.drawable, "samples of this data can't be drawn")
+        if self._style is None:
+            assert self.data.source is not None
+            self._style = style_of(self.data.source.features)
+        self.own = own_sample(self.data, self._style, strokes, label)
 
     def next_rows(self) -> Array:
         """The rows of the next mini-batch in the training set."""
@@ -346,13 +371,17 @@ def _planned(settings: Settings, data: Dataset) -> Plan:
     loss = settings.make_loss() or default_loss(data)
     if data.task not in loss.tasks:
         raise SettingError(f"the loss {settings.loss} is for {' and '.join(loss.tasks)}, but the task is {data.task}")
-    plan = make_plan(
-        settings.network_layers(len(data.input_shape) > 1, outputs_for(loss, data.target)), data,
+    layers = settings.network_layers(len(data.input_shape) > 1, outputs_for(loss, data.target))
+    network = build_network(layers, data, loss)  # nothing is drawn or computed before its size is known
+    weights = network.parameters.size
+    if weights > MOST_WEIGHTS:
+        raise SettingError(f"the network has {weights:,} weights; the page allows at most {MOST_WEIGHTS:,}")
+    values = sum(math.prod(node.built.output_shape) for node in network.nodes)
+    if values > MOST_VALUES:
+        raise SettingError(f"the network computes {values:,} numbers of a sample; the page allows {MOST_VALUES:,}")
+    return make_plan(
+        network, data,
         loss=loss, optimizer=settings.make_optimizer(), epochs=settings.epochs,
         batch_size=min(settings.batch_size, len(data.training.x)), seed=settings.seed,
         penalties=settings.penalties(), patience=None,
     )  # fmt: skip
-    weights = plan.network.parameters.size
-    if weights > MOST_WEIGHTS:
-        raise SettingError(f"the network has {weights:,} weights; the page allows at most {MOST_WEIGHTS:,}")
-    return plan

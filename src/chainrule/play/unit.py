@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.explain.chain import open_unit
+from chainrule.arrays import Shape
+from chainrule.explain import svg
+from chainrule.explain.chain import ChainLink, open_unit
 from chainrule.explain.page import opened_link
+from chainrule.explain.patch import drawn, patch_of
+from chainrule.explain.picture import letter
 from chainrule.explain.trace import Trace
+from chainrule.play.slice import OWN, batch_shown
 from chainrule.play.trainer import SHOWN, Trainer
+from chainrule.tape import Unit
 
 MOST_INPUTS = 8
 """The maximum number of inputs that are listed, largest products first; the others are summed."""
+INSPECTOR = 330
+"""The width of a drawing in CSS pixels."""
 BINS = 24
 """Bars of the histogram of a unit's outputs."""
 
 
-def unit_view(trainer: Trainer, layer: str, unit: int, sample: int) -> dict[str, Any]:
+def unit_view(
+    trainer: Trainer, layer: str, unit: int, sample: int, position: Sequence[int] | None = None
+) -> dict[str, Any]:
     """The message about a unit in the step that the page shows, for one sample of its mini-batch.
 
     Args:
@@ -25,18 +36,37 @@ def unit_view(trainer: Trainer, layer: str, unit: int, sample: int) -> dict[str,
         layer: the name of the unit's layer
         unit: the number of the unit in its layer
         sample: the number of the sample in the mini-batch; the last one if there are fewer
+        position: where, if the unit has positions; by default where its delta is largest
 
     Raises SettingError for an unknown unit.
     """
-    trace = trainer.trace()
+    trace = trainer.trace() if trainer.own is None else _trace_of_own(trainer)
     sample = min(max(sample, 0), len(trace.rows) - 1)
-    link = open_unit(trace, layer, unit, sample)
+    link = open_unit(trace, layer, unit, sample, position)
+    *at, _ = link.unit.index[1:]
     return {
         "type": "explanation", "step": trainer.step, "unit": f"{layer}[{unit}]", "row": link.row,
+        "position": at, "called": str(link.unit),
+        "patch": _patch(trace, link),
         "samples": len(trace.rows), "delta": link.delta * len(trace.rows), "delta_in_mean": link.delta,
         "levels": opened_link(link), **_inputs(trainer, trace, layer, unit, sample),
-        "outputs": _outputs(trainer, trace, layer, unit, sample),
+        "outputs": _outputs(trainer, trace, layer, unit, (sample, *at)),
     }  # fmt: skip
+
+
+def _trace_of_own(trainer: Trainer) -> Trace:
+    """The user's own sample, unit by unit."""
+    samples = batch_shown(trainer, trainer.position, OWN)
+    return Trace(trainer.problem, trainer.position, samples, OWN)
+
+
+def _patch(trace: Trace, link: ChainLink) -> str:
+    """The patch times the kernel that a unit of a convolution adds up, drawn; empty for others."""
+    found = patch_of(trace, link.unit)
+    if found is None:
+        return ""
+    content, height = drawn(found, letter(trace, link.unit), INSPECTOR - 8, 4)
+    return svg.document(f"{link.unit}: patch times kernel", INSPECTOR, height, [content])
 
 
 def _inputs(trainer: Trainer, trace: Trace, layer: str, unit: int, sample: int) -> dict[str, Any]:
@@ -65,7 +95,7 @@ def _inputs(trainer: Trainer, trace: Trace, layer: str, unit: int, sample: int) 
     }  # fmt: skip
 
 
-def _outputs(trainer: Trainer, trace: Trace, layer: str, unit: int, sample: int) -> dict[str, Any]:
+def _outputs(trainer: Trainer, trace: Trace, layer: str, unit: int, place: Shape) -> dict[str, Any]:
     """A histogram of what the unit gives for the samples of the training set: of the activation
     that follows its layer, if one does.
     """
@@ -80,5 +110,5 @@ def _outputs(trainer: Trainer, trace: Trace, layer: str, unit: int, sample: int)
     return {
         "layer": name, "low": low, "high": high, "counts": np.histogram(values, BINS, (low, high))[0].tolist(),
         "zero": float(np.mean(values == 0)) if values.size else 0.0,
-        "here": float(trace.tape.values[trace.network.graph.numbers[name]][sample][..., unit].ravel()[0]),
+        "here": trace.tape.value(Unit(name, (*place, unit))),
     }  # fmt: skip

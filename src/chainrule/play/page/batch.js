@@ -1,10 +1,10 @@
 // The mini-batch: its samples as buttons and, for points of the plane, where they lie. One of them is on the stage.
 
-import { app, byId, make, on } from "./app.js";
+import { app, byId, emit, make, on } from "./app.js";
 import { look } from "./charts.js";
 import { quantityOf } from "./highlight.js";
 import { shade } from "./output.js";
-import { figure, has, shownScene } from "./stage.js";
+import { figure, has, shownStep } from "./stage.js";
 import { TEXT, t } from "./text.js";
 
 const MOST_CHIPS = 12;
@@ -12,33 +12,34 @@ const MOST_CHIPS = 12;
 /** Put a sample of the mini-batch on the stage. @param {number} sample */
 function choose(sample) {
   app.sample = sample;
+  emit("sample");
   look();
 }
 
 function show() {
-  const scene = shownScene();
+  const scene = shownStep();
   if (!scene) return;
   const chips = scene.rows.slice(0, MOST_CHIPS).map((row, k) =>
     make("button", { className: k === scene.sample ? "chip chosen" : "chip", onclick: () => choose(k), title: t("sample_row", { row }), "aria-pressed": String(k === scene.sample) }, String(k + 1)));
   const more = scene.rows.length > MOST_CHIPS ? [make("span", { className: "hint" }, `+ ${scene.rows.length - MOST_CHIPS}`)] : [];
   byId("batch-chips").replaceChildren(...chips, ...more);
-  byId("batch-words").textContent = t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
+  byId("batch-words").textContent = scene.sample < 0 ? TEXT.own_sample : t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
   const rows = scene.table.map(([name, value], k) => make("tr", {}, make("th", {}, name), make("td", {}, quantityOf(`input[${k}]`, "value", value))));
   const targets = scene.output.target_text ? [make("tr", {}, make("th", {}, TEXT.target), make("td", {}, scene.output.target_text))] : [];
   const { decided, decision_text } = scene.output;
   const decisions = decided !== undefined && has("forward") ? [make("tr", {}, make("th", {}, TEXT.predicted_class), make("td", {}, decided, make("br"), make("small", { className: "hint" }, decision_text ?? "")))] : [];
   byId("batch-sample").replaceChildren(...rows, ...targets, ...decisions);
   const { batch_loss, batch_loss_after } = scene.output;
-  const known = has("loss") ? t(has("next") ? "batch_loss_after" : "batch_loss", { loss: figure(batch_loss), after: figure(batch_loss_after) }) : "";
+  const known = has("loss") && scene.sample >= 0 ? t(has("next") ? "batch_loss_after" : "batch_loss", { loss: figure(batch_loss), after: figure(batch_loss_after) }) : "";
   byId("batch-loss").textContent = known;
   drawPoints(scene);
   drawPicture(scene);
 }
 
-/** The sample itself, if it is a picture. @param {import("./types.js").Scene} scene */
+/** The sample itself, if it is a picture. @param {import("./types.js").Scene | import("./types.js").MapsMessage} scene */
 function drawPicture(scene) {
   const canvas = /** @type {HTMLCanvasElement} */ (byId("batch-picture"));
-  canvas.hidden = !scene.picture;
+  canvas.hidden = !scene.picture || scene.sample < 0; // what the user drew has a place of its own
   if (!scene.picture) return;
   const [rows, across] = scene.picture.shape;
   const pixels = new ImageData(across, rows);
@@ -47,7 +48,7 @@ function drawPicture(scene) {
   canvas.getContext("2d")?.putImageData(pixels, 0, 0);
 }
 
-/** The points of the batch in the plane, the one on the stage ringed. @param {import("./types.js").Scene} scene */
+/** The points of the batch in the plane, the one on the stage ringed. @param {import("./types.js").Scene | import("./types.js").MapsMessage} scene */
 function drawPoints(scene) {
   const canvas = /** @type {HTMLCanvasElement} */ (byId("batch-plane"));
   const { points, targets } = app.fixed;
@@ -82,7 +83,7 @@ function drawPoints(scene) {
 export function startBatch() {
   for (const event of ["stage", "redraw"]) on(event, show);
   byId("batch-plane").onclick = (/** @type {MouseEvent} */ event) => {
-    const scene = shownScene();
+    const scene = shownStep();
     const { points } = app.fixed;
     const extent = app.built?.extent ?? 1;
     if (!scene || !points) return;

@@ -217,8 +217,16 @@ function layersForm() {
   const last = make("div", { className: "layer" }, make("b", {}, TEXT.output_layer),
     named(TEXT.distribution, layers.length, chooser(distributions(), app.settings.output_weights, (v) => { app.settings.output_weights = v; apply(); })));
   byId("layers").replaceChildren(...cards, last);
-  byId("layers").hidden = Boolean(app.choices.run);
-  byId("add-layer").hidden = Boolean(app.choices.run);
+  const text = /** @type {HTMLInputElement} */ (byId("set-network"));
+  text.value = app.settings.network;
+  text.placeholder = TEXT.network_text_example;
+  text.title = TEXT.network_text_about;
+  text.onchange = () => {
+    app.settings.network = text.value.trim();
+    apply();
+  };
+  byId("network-text").hidden = Boolean(app.choices.run);
+  for (const id of ["layers", "add-layer"]) byId(id).hidden = Boolean(app.choices.run || app.settings.network);
 }
 
 /** @param {string} label @param {number} k @param {any} control */

@@ -13,11 +13,11 @@ export function openWeight(weight) {
   app.send({ type: "open", weight });
 }
 
-/** Open a unit's delta. @param {string} layer @param {number} unit */
-export function openUnit(layer, unit) {
-  app.opened = { layer, unit };
+/** Open a unit's delta, at a position if it has several. @param {string} layer @param {number} unit @param {number[]} [position] */
+export function openUnit(layer, unit, position) {
+  app.opened = position ? { layer, unit, position } : { layer, unit };
   app.paths = [];
-  app.send({ type: "open", layer, unit });
+  app.send({ type: "open", ...app.opened });
 }
 
 /** Open again what the address or the network before had open, if this network has it too. */
@@ -45,7 +45,7 @@ let tab = "picture";
 /** Show what the engine sent. @param {any} header */
 function show(header) {
   const box = byId("explained");
-  const name = header.weight ?? header.unit;
+  const name = header.weight ?? header.called;
   const same = box.dataset.of === name;
   const open = Array.from(box.querySelectorAll("details details, .unit-levels details"), (part) => /** @type {HTMLDetailsElement} */ (part).open);
   box.dataset.of = name;
@@ -122,6 +122,10 @@ function form() {
   const select = make("select", { id: "choose-array" }, ...names.map((p) => make("option", { value: p.name }, `${p.name} [${p.shape.join(", ")}]`)));
   const index = make("input", { type: "text", id: "choose-index", value: "0, 0", size: 8, "aria-label": TEXT.index });
   const parts = make("div", { className: "edit" }, make("label", {}, `${TEXT.weight_of} `, select), index, make("button", {}, TEXT.open));
+  // One index for each axis, as this array has them.
+  const zeros = () => (index.value = Array(names.find((p) => p.name === select.value)?.shape.length ?? 2).fill(0).join(", "));
+  select.onchange = zeros;
+  zeros();
   byId("choose").replaceChildren(parts);
   byId("choose").onsubmit = (event) => {
     event.preventDefault();
@@ -142,8 +146,9 @@ export function startExplanation() {
   });
   on("explanation", ({ header }) => show(header));
   on("selected", (/** @type {string} */ name) => {
-    const unit = /^(.*)\[(\d+)\]$/.exec(name);
-    if (app.built?.layers.some((layer) => layer.name === unit?.[1])) openUnit(String(unit?.[1]), Number(unit?.[2]));
+    const [, layer, places] = /^(.*)\[([\d, ]+)\]$/.exec(name) ?? [];
+    const index = (places ?? "").split(",").map(Number); // positions come before the unit
+    if (app.built?.layers.some((one) => one.name === layer)) openUnit(layer, index[index.length - 1], index.length > 1 ? index.slice(0, -1) : undefined);
     else if (/\.[Wb]\[/.test(name)) openWeight(name);
   });
   on("nudged", ({ header }) => {

@@ -89,7 +89,8 @@ export function startFirst() {
   invite();
   on("built", ({ header }) => {
     at = -1;
-    byId("first").hidden = !header.scene || header.last_step !== null;
+    const kernels = header.layers.some((/** @type {import("./types.js").LayerInfo} */ layer) => layer.parameters.some((one) => one.shape.length > 2));
+    byId("first").hidden = !header.scene || kernels || header.last_step !== null; // its words are about units and their lines
     invite();
   });
 }

@@ -4,21 +4,21 @@ import { app, byId, emit, make, on } from "./app.js";
 import { look } from "./charts.js";
 import { TEXT, t } from "./text.js";
 
-/** @typedef {"sample" | "plane" | "weights"} Lens */
+/** @typedef {"sample" | "plane" | "maps" | "weights"} Lens */
 /** Where each lens draws. @type {Record<Lens, string>} */
-const PLACES = { sample: "stage-picture", plane: "plane-lens", weights: "weights-lens" };
+const PLACES = { sample: "stage-picture", plane: "plane-lens", maps: "maps-lens", weights: "weights-lens" };
 const LENSES = /** @type {Lens[]} */ (Object.keys(PLACES));
 /** What lines can show, through each lens. @type {Record<Lens, string[]>} */
-const LINES = { sample: ["weights", "gradients", "updates", "deltas"], plane: ["weights", "gradients", "updates", "deltas"], weights: ["weights", "gradients", "updates"] };
+const LINES = { sample: ["weights", "gradients", "updates", "deltas"], plane: ["weights", "gradients", "updates", "deltas"], maps: ["weights", "gradients"], weights: ["weights", "gradients", "updates"] };
 
 /** Whether this network can be seen through a lens. @param {Lens} lens */
 function isPossible(lens) {
-  return lens === "weights" || (lens === "plane" ? Boolean(app.built?.plane) : Boolean(app.built?.scene));
+  return lens === "weights" || Boolean(lens === "plane" ? app.built?.plane : lens === "maps" ? app.built?.maps.length : app.built?.scene);
 }
 
 /** Look through a lens; through the next best one if this network can't be seen through it. @param {Lens} wanted */
 export function lookThrough(wanted) {
-  app.lens = isPossible(wanted) ? wanted : isPossible("sample") ? "sample" : "weights";
+  app.lens = [wanted, ...LENSES].find((lens) => isPossible(lens) && (lens === wanted || lens !== "plane")) ?? "weights";
   for (const lens of LENSES) {
     const button = /** @type {HTMLButtonElement} */ (byId(`lens-${lens}`));
     button.setAttribute("aria-checked", String(lens === app.lens));
@@ -34,10 +34,10 @@ export function lookThrough(wanted) {
 function lines() {
   const select = /** @type {HTMLSelectElement} */ (byId("edges"));
   const choices = LINES[app.lens];
-  select.replaceChildren(...choices.map((value) => make("option", { value }, t(value))));
+  select.replaceChildren(...choices.map((value) => make("option", { value }, t(app.lens === "maps" ? `maps_${value}` : value))));
   if (!choices.includes(app.edges)) app.edges = "weights";
   select.value = app.edges;
-  byId("edges-name").textContent = app.lens === "weights" ? TEXT.cells_show : TEXT.lines_show;
+  byId("edges-name").textContent = app.lens === "weights" ? TEXT.cells_show : app.lens === "maps" ? TEXT.maps_show : TEXT.lines_show;
 }
 
 export function startLenses() {

@@ -5,7 +5,7 @@ import { app, byId, emit, make, on } from "./app.js";
 import { look } from "./charts.js";
 import { drawnWeights } from "./draws.js";
 import { pressed } from "./loop.js";
-import { figure, has, isBackwardComplete, select, shownScene } from "./stage.js";
+import { figure, has, isBackwardComplete, knows, select, shownScene } from "./stage.js";
 import { TEXT, t } from "./text.js";
 import { endTries, startTries, triesOf } from "./tries.js";
 
@@ -19,7 +19,7 @@ let answer = -1;
 let seen = fresh();
 
 function fresh() {
-  return { losses: /** @type {Map<number, number>} */ (new Map()), nudges: new Set(), weights: new Set(), tries: new Set(), delta: false, dead: false };
+  return { losses: /** @type {Map<number, number>} */ (new Map()), nudges: new Set(), weights: new Set(), selected: /** @type {Set<string>} */ (new Set()), tries: new Set(), delta: false, dead: false };
 }
 
 /** When each kind of goal is reached. @type {Record<string, (wanted: any) => boolean>} */
@@ -39,6 +39,7 @@ const GOALS = {
   },
   reached: () => shownScene()?.phase === "backward" && isBackwardComplete(),
   dead: () => seen.dead,
+  selected: (/** @type {string} */ beginning) => Array.from(seen.selected).some((name) => name.startsWith(beginning)),
   tries: (/** @type {number} */ count) => seen.tries.size >= count,
 };
 
@@ -167,6 +168,8 @@ export function startLessons() {
   on("draw", check);
   on("selected", (name) => {
     if (has("next")) seen.weights.add(name);
+    const [, layer] = /^(.*)\.[Wb]\[/.exec(name) ?? [];
+    if (layer ? has("gradient") && knows(layer) : has("forward")) seen.selected.add(name);
     check();
   });
   on("nudged", ({ header }) => {

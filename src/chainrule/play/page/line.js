@@ -2,6 +2,7 @@
 
 import { app, byId, on } from "./app.js";
 import { quantities } from "./highlight.js";
+import { mapsLine } from "./maps.js";
 import { has, knows, shownScene } from "./stage.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
@@ -55,12 +56,13 @@ function ofCell(scene, name) {
 function ofPhase() {
   const scene = shownScene();
   if (!scene) return ["", []];
-  const first = scene.weights[0];
-  const unit = scene.layers.flatMap((layer) => layer.units).find((one) => one.unit === scene.focus?.unit) ?? scene.layers[0].units[0];
+  const telling = scene.convolution ?? scene.focus;
+  const first = scene.weights.find((one) => one.weight === scene.convolution?.weight) ?? scene.weights[0];
+  const unit = scene.layers.flatMap((layer) => layer.units).find((one) => one.unit === telling?.unit) ?? scene.layers[0].units[0];
   if (has("next")) return [TEXT.line_update, [first.next_line ?? ""]];
   const reached = scene.layers.filter((layer) => knows(layer.name));
-  const weight = scene.weights.find((one) => one.layer === reached[0]?.name);
-  if (has("gradient") && weight) return [TEXT.line_gradient, [weight.gradient_line ?? ""]];
+  const weight = knows(first.layer) ? first : scene.weights.find((one) => one.layer === reached[0]?.name);
+  if (has("gradient") && weight) return [scene.sample < 0 ? TEXT.line_gradient_own : weight === first && scene.convolution ? TEXT.line_gradient_kernel : TEXT.line_gradient, [weight.gradient_line ?? ""]];
   if (has("delta")) return [TEXT.line_backward, reached.reverse().map((layer) => layer.units[0].delta_line ?? "").slice(0, 2)];
   if (has("loss")) return [TEXT.line_loss, [scene.output.loss_line ?? ""]];
   if (has("forward")) return [TEXT.line_forward, [unit.z_line ?? "", unit.a_line ?? ""]];
@@ -72,6 +74,7 @@ function show() {
   const name = pointed || chosen;
   let [about, lines] = ofPhase();
   if (name && linesOf(name).length) [about, lines] = [name, linesOf(name)];
+  [about, lines] = mapsLine() ?? [about, lines];
   const text = lines.filter(Boolean).join("\n");
   byId("line-about").textContent = app.running && !text ? TEXT.line_running : about;
   if (text === written) return; // what is highlighted in it stays so
@@ -92,7 +95,7 @@ export function startLine() {
     [pointed, chosen] = ["", ""];
   });
   on("explained", (header) => {
-    chosen = header.weight ?? header.unit;
+    chosen = header.weight ?? header.called;
     show();
   });
   on("stage", show);

@@ -1,7 +1,7 @@
 // The loop of learning as a diagram: lit at the phase that is running, and each phase a button.
 
-import { app, byId, make, on, shown } from "./app.js";
-import { figure, has, shownScene } from "./stage.js";
+import { app, byId, emit, make, on, shown } from "./app.js";
+import { figure, has, shownStep } from "./stage.js";
 import { PHASES, TEXT, t } from "./text.js";
 
 const SPEEDS = [["0", "full_speed"], ["100", "slow_100"], ["10", "slow_10"], ["1", "slow_1"]];
@@ -24,6 +24,7 @@ export function startLoop() {
       box.onclick = () => {
         pressed.add(phase);
         app.running = false;
+        emit("sample"); // a step is that of the mini-batch
         app.send({ type: "phase", phase });
       };
     }
@@ -137,8 +138,9 @@ function put(id, value) {
 /** What a phase says while a step is under way. @param {string} phase */
 function said(phase) {
   const { frame } = app;
-  const scene = shownScene();
+  const scene = shownStep();
   if (!frame || (app.running && frame.phase === "weights")) return null;
+  if (phase === "data" && scene && scene.sample < 0) return TEXT.own_sample;
   if (phase === "data" && scene) return t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
   if (phase === "weights" && frame.step) return frame.step === 1 ? TEXT.weights_changed_once : t("weights_changed", { count: frame.step.toLocaleString("en") });
   if (phase === "forward" && scene && has("forward")) return predicted(scene.output);

@@ -7,6 +7,7 @@ import { startCompare } from "./compare.js";
 import { choices, connect } from "./connection.js";
 import { apply, startControls } from "./controls.js";
 import { startDrawing } from "./drawing.js";
+import { startDrawpad } from "./drawpad.js";
 import { startDraws } from "./draws.js";
 import { openAgain, startExplanation } from "./explanation.js";
 import { startFirst } from "./first.js";
@@ -19,6 +20,7 @@ import { startOutput } from "./output.js";
 import { startRace } from "./race.js";
 import { startReach } from "./reach.js";
 import { startLenses } from "./lenses.js";
+import { startMaps } from "./maps.js";
 import { startMatrix } from "./matrix.js";
 import { fromAddress, remember } from "./state.js";
 import { startSlice } from "./slice.js";
@@ -89,7 +91,7 @@ async function start() {
   const linked = fromAddress();
   app.settings = linked.settings;
   if (app.choices.given && linked.fresh) app.settings.data.kind = "given";
-  app.lens = ["plane", "weights"].includes(linked.lens ?? "") ? /** @type {any} */ (linked.lens) : "sample";
+  app.lens = ["plane", "maps", "weights"].includes(linked.lens ?? "") ? /** @type {any} */ (linked.lens) : "sample";
   app.edges = linked.edges ?? "weights";
   app.opened = linked.open ?? null;
   on("built", ({ header, arrays }) => {
@@ -108,7 +110,7 @@ async function start() {
     app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
   });
   messages();
-  for (const part of [startControls, startLoop, startLenses, startStage, startLine, startBatch, startSlice, startFirst, startDrawing, startMatrix, startOutput, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach, startHighlight]) part();
+  for (const part of [startControls, startLoop, startLenses, startStage, startMaps, startLine, startBatch, startDrawpad, startSlice, startFirst, startDrawing, startMatrix, startOutput, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach, startHighlight]) part();
   on("built", openAgain);
   on("draw", () => {
     if (!app.running) remember();

@@ -3,6 +3,7 @@
 
 import { app, byId, colour, on, shown } from "./app.js";
 import { openWeight } from "./explanation.js";
+import { isKernel, kernelPictures } from "./kernels.js";
 import { canvasPainter, hideTip, LEGEND_LINE, legend, legendLines, linesShown, placeOf, shaded, svgPainter, tip } from "./painting.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
@@ -29,7 +30,7 @@ const canvas = () => /** @type {HTMLCanvasElement} */ (byId("matrix"));
 const legendWords = (what) => legendLines(t("weights_legend", { what: t(what) }), width);
 
 /** The layers with weights. */
-const layers = () => (app.built?.layers ?? []).filter((layer) => layer.parameters.some((p) => p.name.endsWith(".W") && p.shape.length === 2));
+const layers = () => (app.built?.layers ?? []).filter((layer) => layer.parameters.some((p) => (p.name.endsWith(".W") && p.shape.length === 2) || isKernel(p)));
 
 function arrange() {
   const { built } = app;
@@ -41,6 +42,13 @@ function arrange() {
   layers().forEach((layer, k) => {
     const W = layer.parameters.find((p) => p.name.endsWith(".W"));
     if (!W) return;
+    if (isKernel(W)) {
+      const found = kernelPictures(W, x > 0 ? low : y, width);
+      grids.push(...found.grids);
+      labels.push(...found.labels);
+      [x, y, low] = [0, found.low, found.low];
+      return;
+    }
     const picture = k === 0 && built.inputs.length === 2;
     const needs = picture ? width : matrixSize(W, k === 0).width;
     if (x > 0 && x + needs > width) [x, y] = [0, low];

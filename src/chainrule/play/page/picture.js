@@ -2,6 +2,7 @@
 
 import { app, byId, colour } from "./app.js";
 import { planeSvg } from "./drawing.js";
+import { mapsSvg } from "./maps.js";
 import { weightsSvg } from "./matrix.js";
 
 /** What a style sheet gives an element of the picture. */
@@ -10,6 +11,7 @@ const STYLED = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dashar
 /** What the stage shows, as an SVG. */
 export function asSvg() {
   if (app.lens === "plane") return planeSvg();
+  if (app.lens === "maps") return mapsSvg();
   if (app.lens === "weights") return weightsSvg();
   const picture = byId("stage-picture").querySelector("svg");
   if (!picture) return "";

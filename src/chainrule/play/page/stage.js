@@ -3,6 +3,7 @@
 
 import { app, byId, emit, on } from "./app.js";
 import { look } from "./charts.js";
+import { convolution } from "./convolution.js";
 import { oneUnit } from "./focus.js";
 import { figure, render, svg } from "./svg.js";
 import { wholeNetwork } from "./whole.js";
@@ -27,6 +28,12 @@ let known = new Set();
 /** What is selected, and what is pointed at: a unit or a weight. */
 let [selected, pointed] = ["", ""];
 
+/** What is shown of a step, through whichever lens: its samples, and how far it has got. @type {Scene | import("./types.js").MapsMessage | null} */
+let step = null;
+
+/** The step that is shown. */
+export const shownStep = () => step;
+
 /** The scene that is drawn. */
 export const shownScene = () => scene;
 
@@ -34,7 +41,7 @@ export const shownScene = () => scene;
 export const knows = (layer) => known.has(layer);
 
 /** Whether the backward pass has reached the first layer with weights. */
-export const isBackwardComplete = () => scene?.reached.length === app.built?.layers.filter((layer) => layer.symbol === "z").length;
+export const isBackwardComplete = () => Boolean(step && ["input", app.built?.layers.find((layer) => layer.parameters.length)?.name].some((name) => step?.reached.includes(name ?? "")));
 
 /** Show no more than this level, or everything that the step has computed. @param {string | null} level */
 export function limitTo(level) {
@@ -44,7 +51,7 @@ export function limitTo(level) {
 
 /** Whether a level is reached. @param {string} level */
 export function has(level) {
-  const reached = limit ?? REACHED[scene?.phase ?? "weights"];
+  const reached = limit ?? REACHED[step?.phase ?? "weights"];
   return LEVELS.indexOf(level) <= LEVELS.indexOf(reached);
 }
 
@@ -59,7 +66,7 @@ function picture() {
   if (!scene || app.lens !== "sample") return;
   const place = byId("stage-picture");
   const view = { scene, has, knows, selected, pointed, lines: app.edges, narrow: place.clientWidth < 500 };
-  render(place, scene.focus ? oneUnit(view) : wholeNetwork(view));
+  render(place, scene.convolution ? convolution(view) : scene.focus ? oneUnit(view) : wholeNetwork(view));
 }
 
 /** The unit or weight at an element of the picture. @param {EventTarget | null} target */
@@ -144,9 +151,12 @@ export function startStage() {
   /** Whether there is a scene that has not been drawn yet. */
   let fresh = false;
   on("scene", ({ header }) => {
-    scene = /** @type {Scene} */ (header);
+    step = scene = /** @type {Scene} */ (header);
     if (!revealing && limit === null) known = new Set(scene.reached);
     fresh = true;
+  });
+  on("maps", ({ header }) => {
+    if (!scene) step = header;
   });
   // Drawn together with the frame that follows it: each of the two would take the browser a picture of its own.
   on("draw", () => {
@@ -158,7 +168,7 @@ export function startStage() {
     revealNext([...scene.reached]);
   });
   on("built", ({ header }) => {
-    scene = null;
+    step = scene = null;
     [selected, pointed] = ["", ""];
     app.unit = app.opened?.layer ? `${app.opened.layer}[${app.opened.unit}]` : "";
     revealing = false;
@@ -166,8 +176,9 @@ export function startStage() {
     document.body.dataset.scene = String(header.scene);
   });
   on("explained", (header) => {
-    if (selected === (header.weight ?? header.unit)) return;
-    selected = header.weight ?? header.unit;
+    const name = header.weight ?? header.called;
+    if (selected === name) return;
+    selected = name;
     draw();
   });
   for (const event of ["lens", "redraw"]) on(event, picture);

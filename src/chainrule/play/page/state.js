@@ -2,7 +2,7 @@
 
 import { app } from "./app.js";
 
-/** What the address holds; fresh if it holds no settings. @typedef {{settings: any, upload?: string, step?: number, edits?: [number, string, number][], lens?: "sample" | "plane" | "weights", edges?: string, open?: any, lesson?: number, fresh?: boolean}} Linked */
+/** What the address holds; fresh if it holds no settings. @typedef {{settings: any, upload?: string, step?: number, edits?: [number, string, number][], lens?: import("./lenses.js").Lens, edges?: string, open?: any, lesson?: number, fresh?: boolean}} Linked */
 
 /** Settings, with what is the default left out. @param {any} value @param {any} usual @returns {any} */
 function differences(value, usual) {

@@ -4,7 +4,7 @@
  * @typedef {{kind: string, name: string, samples: number, noise: number, seed: number, features: string[],
  *   points: [number, number, number][]}} DataSettings
  * @typedef {{units: number, activation: string, weights: string, dropout: number}} LayerSettings
- * @typedef {{data: DataSettings, layers: LayerSettings[], output_weights: string, loss: string, optimizer: string,
+ * @typedef {{data: DataSettings, layers: LayerSettings[], network: string, output_weights: string, loss: string, optimizer: string,
  *   learning_rate: number, options: [string, number][], clip: number, schedule: string, batch_size: number, epochs: number, l1: number, l2: number,
  *   seed: number}} Settings
  * @typedef {{name: string, start: number, shape: number[]}} ParameterInfo
@@ -12,7 +12,7 @@
  * @typedef {{layer: string, distribution: string, widest: number, drawn: number[], density: number[]}} Draw
  * @typedef {{type: "built", layers: LayerInfo[], task: string, classes: string[], target: string, data: string,
  *   inputs: number[], input_names: string[], plane: boolean, extent: number, samples: [number, number], loss: string,
- *   loss_formula: string, optimizer: string[], weights: number, last_step: number | null, threshold: number | null, scene: boolean, steps_per_epoch: number,
+ *   maps: MapRow[], loss_formula: string, optimizer: string[], weights: number, last_step: number | null, threshold: number | null, scene: boolean, drawable: boolean, steps_per_epoch: number,
  *   draws: Draw[]}} Built
  * @typedef {{counts: number[], low: number, high: number}} Histogram
  * @typedef {{type: "frame", step: number, epoch: number, phase: string, layer: string | null,
@@ -39,19 +39,28 @@
  * @typedef {{weight: string, layer: string, from: number | null, to: number, value: number, value_text: string,
  *   gradient: number, gradient_line?: string, next: number, next_line?: string, forward: number | null,
  *   backward: number | null}} SceneWeight
- * @typedef {{loss: number, bars: boolean, batch_loss: number, batch_loss_after: number, samples: number, predictions: number[], targets: number[],
+ * @typedef {{loss: number, bars: boolean, batch_loss: number, batch_loss_after: number | null, samples: number, predictions: number[], targets: number[],
  *   errors: number[], names: string[], target_text: string, prediction_line?: string, loss_line?: string,
  *   decided?: string, decision_text?: string}} SceneOutput
+ * @typedef {{picture: [number, number], kernel: [number, number], map: [number, number], pooled: [number, number], pooling: "max" | "mean",
+ *   conv: string, pool: string, patches: number[][], windows: number[][], winners: number[] | null, unit: string, weight: string}} Convolution
+ * @typedef {{name: string, layers: string[], shape: number[], kernels: string | null,
+ *   reads: {row: number, axes: number[][][] | null, alone: boolean}[]}} MapRow
+ * @typedef {{channels: number[], others: number, largest: number, text: string}} MapChannels
+ * @typedef {{type: "maps", step: number, phase: string, reached: string[], rows: number[], sample: number,
+ *   maps: {values: MapChannels, slopes: MapChannels}[], output: SceneOutput, table: [string, string][], picture: null}} MapsMessage
  * @typedef {{count: number, sum: number}} LeftOut
  * @typedef {{unit: string, of_inputs: boolean, reads?: LeftOut, feeds?: LeftOut}} Focus
  * @typedef {{name: string, values: number[], deltas: number[] | null}} Strip
  * @typedef {{type: "scene", step: number, phase: string, reached: string[], rows: number[], sample: number,
  *   inputs: SceneInput[], layers: SceneLayer[], weights: SceneWeight[], output: SceneOutput,
  *   table: [string, string][], focus: Focus | null, strips: Strip[], picture: {shape: [number, number], ink: number[]} | null,
- *   largest?: {values: number, deltas: number}}} Scene
+ *   largest?: {values: number, deltas: number}, convolution?: Convolution}} Scene
+ * @typedef {{picture: {shape: [number, number], ink: number[]}, classes: string[], predictions: number[], predicted: string, label: string | null,
+ *   loss: number | null, loss_line: string | null, slopes: number[] | null}} OwnView
  * @typedef {{type: "slice", weight: string, step: number, value: number, loss: number, gradient: number, next: number,
  *   next_loss: number, values: number[], losses: number[], words: string, step_words: string}} Slice
- * @typedef {{unit: string, step: number, row: number, samples: number, delta: number, delta_in_mean: number, levels: string,
+ * @typedef {{unit: string, step: number, row: number, samples: number, position: number[], called: string, patch: string, delta: number, delta_in_mean: number, levels: string,
  *   inputs: {name: string, of: string, input: number, weight: number, product: number}[], others?: number, rest?: number,
  *   bias?: number | null, z?: number,
  *   outputs: {layer: string, low: number, high: number, counts: number[], here: number, zero: number}}} UnitView

@@ -9,11 +9,13 @@ const [WIDTH, HEIGHT, BOTTOM] = [310, 96, 18];
 
 /** The parts of a unit's view. @param {import("./types.js").UnitView} unit @returns {Node[]} */
 export function unitParts(unit) {
-  const blanks = { unit: unit.unit, delta: figure(unit.delta), share: figure(unit.delta_in_mean), row: unit.row, count: unit.samples };
-  const delta = make("p", { className: "short" }, make("b", {}, t("unit_delta", blanks)), make("br"), t(unit.samples > 1 ? "unit_in_mean" : "unit_alone", blanks));
+  const blanks = { unit: unit.called, delta: figure(unit.delta), share: figure(unit.delta_in_mean), row: unit.row, count: unit.samples };
+  const delta = make("p", { className: "short" }, make("b", {}, t("unit_delta", blanks)), make("br"), t(unit.row < 0 ? "unit_own" : unit.samples > 1 ? "unit_in_mean" : "unit_alone", blanks));
   const levels = make("div", { className: "unit-levels" });
   levels.innerHTML = unit.levels;
-  return [...(unit.inputs.length ? [inputs(unit)] : []), delta, make("h3", {}, TEXT.unit_chain), levels, make("h3", {}, t("unit_outputs", { layer: unit.outputs.layer })), outputs(unit.outputs)];
+  const patch = make("div", { className: "patch" });
+  patch.innerHTML = unit.patch;
+  return [...(unit.position.length ? [make("h3", {}, unit.called)] : []), ...(unit.patch ? [patch] : []), ...(unit.inputs.length ? [inputs(unit)] : []), delta, make("h3", {}, TEXT.unit_chain), levels, make("h3", {}, t("unit_outputs", { layer: unit.outputs.layer })), outputs(unit.outputs)];
 }
 
 /** The products that add up to z. @param {import("./types.js").UnitView} unit */
