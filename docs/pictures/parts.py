@@ -281,7 +281,7 @@ def _recorded(page: Page) -> None:
 
 
 def _place(page: Page, name: str) -> dict[str, float]:
-    """Where a position of a map, or a weight of a kernel, is on the stage; `?` is any channel."""
+    """Where a position of a map is on the stage; `?` is any channel."""
     names = [name.replace("?", str(k)) for k in range(64)]
     find = "async (names) => { const m = await import('./maps.js'); return names.map(m.placeOnMaps).find(Boolean); }"
     found: dict[str, float] = page.evaluate(find, names)
@@ -300,7 +300,8 @@ def _mapped(page: Page) -> None:
 
 def _pushed(page: Page) -> None:
     press(page, "loss", "backward", "backward", "backward", "backward")
-    page.locator("#maps").click(position=_place(page, "conv_1.W[1, 1, 0, ?]"))
+    page.fill("#choose-index", "1, 1, 0, 3")
+    page.press("#choose-index", "Enter")
     page.locator("#scheme .pushes").wait_for()
     settled(page)
 
