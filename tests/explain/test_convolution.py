@@ -199,6 +199,24 @@ def test_a_deep_network_has_short_json_and_exact_deltas():
     assert len(json.dumps(e.as_json(most=None))) > 200_000
 
 
+def test_the_scheme_tells_one_use_from_its_sample_and_the_others():
+    random = np.random.default_rng(2)
+    network = Network("conv 2 3x3 relu, max_pool 2, flatten, 1", (6, 6), "float64")
+    x, y = random.normal(size=(4, 6, 6)), random.normal(size=(4, 1))
+    e = explain(network, network.draw(seed=0), x, y, "mse", "sgd 0.1", "conv_1.W[1, 2, 0, 1]")
+    own = next(term for term in e.samples if term.row == e.chain.row)
+    drawn = re.sub(r"<[^>]+>", " ", draw(e)).replace("\u2212", "-")
+    drawn = re.sub(r"\s+", " ", drawn)
+    assert f"sample {e.chain.row} at {e.chain.unit}, one of the 16 uses of the weight for this sample" in drawn
+    numbers = [e.chain.product, own.product - e.chain.product, e.gradient - own.product, e.gradient]
+    for name, value in zip(
+        (f"at {e.chain.unit}", "15 other uses", "3 other samples", "gradient"), numbers, strict=True
+    ):
+        assert name in drawn
+        assert short(value).replace("\u2212", "-") in drawn
+    assert sum(numbers[:3]) == pytest.approx(e.gradient, rel=1e-12)
+
+
 def test_padding_is_no_use_of_a_weight():
     network = Network([Conv(1, 3, padding="same", bias=False), Flatten(), Dense(1, bias=False)], (4, 4, 1), "float64")
     e = picture(network, np.ones((2, 4, 4, 1)), "conv_1.W[0, 0, 0, 0]")

@@ -18,7 +18,7 @@ from chainrule.layers.base import Terms
 from chainrule.tape import Unit
 
 if TYPE_CHECKING:
-    from chainrule.explain.explanation import Explanation
+    from chainrule.explain.explanation import Explanation, SampleTerm
 
 SHOWN = 3
 """The number of products of a sum that are written out; the others are added up."""
@@ -88,16 +88,26 @@ def weight_symbol(e: Explanation) -> str:
 
 
 def weight_card(e: Explanation, chain: ChainLink) -> Card:
-    """The weight: its value, and what this sample gives to its gradient."""
+    """The weight: its value, and what this use of it gives to its gradient."""
     symbol = weight_symbol(e)
     card = Card(symbol, e.weight, outline="plus")
     card.say(f"{symbol} = {e.value_before:.6g}".replace("-", "\u2212"))
     whole = len(e.samples) == 1 and e.samples[0].count == 1 and not e.penalties
     name = f"\u2202L/\u2202{symbol}"
-    card.say(name if whole else f"{name}, the part of sample {chain.row}", colour="plus", bold=True)
+    card.say(name if whole else f"{name}, the part of {use_named(e, chain)}", colour="plus", bold=True)
     card.say(f"= {factor(chain.local_derivative)} \u00d7 {factor(chain.delta)}", colour="plus")
     card.say(f"= {short(chain.product)}", colour="plus", bold=True)
     return card
+
+
+def term_of(e: Explanation, chain: ChainLink) -> SampleTerm:
+    """The term of the sample whose delta is opened."""
+    return next(term for term in e.samples if term.row == chain.row)
+
+
+def use_named(e: Explanation, chain: ChainLink) -> str:
+    """The sample, and the unit through which it uses the weight if there are several."""
+    return f"sample {chain.row}" + ("" if term_of(e, chain).count == 1 else f" at {chain.unit}")
 
 
 def unit_card(e: Explanation, unit: Unit, names: Mapping[Unit, str]) -> Card:

@@ -5,11 +5,11 @@ of gradient descent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from chainrule.explain import svg
-from chainrule.explain.cards import weight_symbol
+from chainrule.explain.cards import term_of, use_named, weight_symbol
 from chainrule.explain.chain import ChainLink
 from chainrule.explain.paths import Path
 from chainrule.explain.picture import Picture, factor, short, strongest_paths
@@ -174,18 +174,17 @@ def descent(e: Explanation, chain: ChainLink, width: float) -> tuple[str, float]
 
 def _gradient(e: Explanation, chain: ChainLink, weight: str) -> list[_Number]:
     """The gradient, as a sum over the batch if it has other terms."""
-    total, name = short(e.training_gradient), f"gradient \u2202L/\u2202{weight}"
-    rest = e.gradient - chain.product
-    others = len({term.row for term in e.samples}) - 1
-    if not others and not e.penalties and e.samples[0].count == 1:
-        return [_Number("", name, total)]
-    whose = f"{others} other samples" if others else "its other uses"
-    whose += ", penalties" if e.penalties else ""
-    return [
-        _Number("", f"sample {chain.row}", short(chain.product)),
-        _Number("+", whose, short(rest)),
-        _Number("=", name, total),
-    ]
+    gradient = _Number("=", f"gradient \u2202L/\u2202{weight}", short(e.training_gradient))
+    own, others = term_of(e, chain), len({term.row for term in e.samples}) - 1
+    terms = [_Number("", use_named(e, chain), short(chain.product))]
+    if own.count > 1:
+        uses = "its other use" if own.count == 2 else f"its {own.count - 1:,} other uses"
+        terms.append(_Number("+", uses, short(own.product - chain.product)))
+    if others or e.penalties:
+        whose = [f"{others} other sample{'' if others == 1 else 's'}"] if others else []
+        whose += ["penalties"] if e.penalties else []
+        terms.append(_Number("+", ", ".join(whose), short(e.gradient - own.product)))
+    return [*terms, gradient] if len(terms) > 1 else [replace(gradient, sign="")]
 
 
 def _stages(e: Explanation) -> list[_Number]:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 from chainrule.explain import patch, svg
 from chainrule.explain.arrows import Arrow, Key, Spot
-from chainrule.explain.cards import Card, loss_card, unit_card, weight_card, weight_symbol
+from chainrule.explain.cards import (
+    Card,
+    loss_card,
+    term_of,
+    unit_card,
+    use_named,
+    weight_card,
+    weight_symbol,
+)
 from chainrule.explain.chain import ChainLink
 from chainrule.explain.flow import chain_rule, descent
 from chainrule.explain.picture import Column, Picture, picture_of, short, symbols
@@ -101,10 +109,10 @@ FITTING_STYLE = f"""
 
 def _heading(e: Explanation, chain: ChainLink, title: str, width: float) -> tuple[list[str], float]:
     """The title, which sample is shown, and the legend; and their bottom edge."""
-    samples = len({term.row for term in e.samples})
-    which = f"Step {e.step}, sample {chain.row}" + (
-        f", one of {samples} in the batch: the loss is their mean" if samples > 1 else ""
-    )
+    samples, uses = len({term.row for term in e.samples}), term_of(e, chain).count
+    which = f"Step {e.step}, {use_named(e, chain)}"
+    which += f", one of the {uses:,} uses of the weight for this sample" if uses > 1 else ""
+    which += f"{';' if uses > 1 else ','} one of {samples} in the batch: the loss is their mean" if samples > 1 else ""
     beside = width >= 700  # the legend stands to the right of the title
     parts, y, room = [], 14.0, width - 2 * EDGE - 270 * beside
     for line in svg.wrapped(title, room, 19, bold=True):
