@@ -122,6 +122,15 @@ def test_windows_that_see_nothing_but_padding(kernel, stride, padding, size, fir
         agree([*before, layer], (*size, 4), 3, "float64", monkeypatch)
 
 
+def test_a_stride_beyond_the_input_takes_no_more_than_one_within(monkeypatch):
+    far = 10**9
+    hidden = [Conv(3, (2, 2), stride=far, padding="same"), Conv(3, (1, 1), stride=far)]
+    agree(hidden, (6, 5, 2), 2, "float64", monkeypatch)
+    problem = Problem(Network(f"conv 2 1x1 stride={far}, flatten", (8, 8)), losses.HalfSquares(), optimizer("sgd"))
+    conv = next(op for op in lower_network(problem).ops if op.name == "conv")
+    assert len(conv.settings["back_counts"]) <= 2 * 8 * 8
+
+
 @same_everywhere
 @given(conv=convolutions(layers.ConvTranspose), first=st.booleans(), samples=SAMPLES, dtype=DTYPES)
 def test_transposed_convolutions(conv, first, samples, dtype):

@@ -75,3 +75,40 @@ def test_whatever_a_command_raises_is_answered(error, answer, monkeypatch):
         assert "unknown command" in answers[-1]["message"]
     finally:
         session.close()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "draw", "strokes": [[[0, 0], [1, 1], [3, 2]]], "label": 1.0},
+        {"type": "draw", "strokes": [[[0, 0], [1, 1], [3, 2]]], "label": True},
+        {"type": "draw", "strokes": [[[k % 7, k % 5]] for k in range(600)]},
+        {"type": "open", "layer": "dense_1", "unit": None},
+        {"type": "open", "layer": "dense_1", "unit": [0]},
+        {"type": "open", "weight": f"dense_1.W[{'9' * 5000}, 0]"},
+    ],
+    ids=lambda message: str(message)[:50],
+)
+def test_a_page_has_frames_after_any_command(message):
+    answers = []
+    session = Session(lambda message: answers.append(header_of(message)), None, None)
+
+    def show_until(kind):
+        count = len(answers)
+
+        def arrived():
+            session.command({"type": "shown"})
+            return any(answer["type"] == kind for answer in answers[count:])
+
+        until(arrived)
+
+    try:
+        session.command({"type": "settings", "settings": {"data": {"kind": "builtin", "name": "digits"}}})
+        show_until("frame")
+        session.command(message)
+        until(lambda: any(answer["type"] == "error" for answer in answers))
+        session.command({"type": "step"})
+        show_until("frame")
+        assert answers[-1]["type"] != "error"
+    finally:
+        session.close()

@@ -190,3 +190,14 @@ def test_a_part_that_a_data_set_does_not_have_is_named_as_the_problem():
     trained = train("4 tanh", "moons", test=0, epochs=1)
     with pytest.raises(DataError, match="no samples: the data set has no such part"):
         trained.predict(trained.data.test)
+
+
+def test_a_forked_process_predicts_by_an_engine_of_its_own(monkeypatch):
+    """A thread of the parent may have held the lock of the other one."""
+    trained = train("4 tanh", "iris", epochs=1)
+    x = np.ones((2, 4))
+    before = trained.probabilities(x)
+    monkeypatch.setattr("chainrule.runs.trained.os.getpid", lambda: -1)
+    np.testing.assert_array_equal(trained.probabilities(x), before)
+    parent, child = trained._predictors.values()
+    assert parent is not child

@@ -73,7 +73,8 @@ def own_sample(data: Dataset, style: Style, strokes: Any, label: Any) -> Own:
 
     Raises SettingError if the drawing or the label is not one.
     """
-    require(label is None or label in range(data.target.width), f"there is no class {label!r}")
+    is_class = type(label) is int and 0 <= label < data.target.width
+    require(label is None or is_class, f"there is no class {label!r}")
     assert data.preparation is not None
     raw = drawn(checked(strokes), style)
     assert data.source is not None
@@ -85,6 +86,7 @@ def checked(strokes: Any) -> list[Array]:
     """The lines, each of shape (points, 2). Raises SettingError unless the drawing has any."""
     lines = [np.array(line, dtype=float).reshape(-1, 2) for line in strokes]
     count = sum(len(line) for line in lines)
+    require(len(lines) <= MOST_SEGMENTS, f"a drawing of {len(lines)} lines: the page allows {MOST_SEGMENTS}")
     require(0 < count <= MOST_POINTS, f"a drawing of {count} points: the page allows 1 to {MOST_POINTS}")
     require(all(np.isfinite(line).all() and (abs(line) <= 100).all() for line in lines), "a point lies off the page")
     return [line for line in lines if len(line)]

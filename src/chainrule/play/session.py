@@ -107,22 +107,24 @@ class Session:
             self._take_commands()
             if self._closed.is_set():
                 return
-            try:
-                self._train()
-                self._show()
-            except ChainruleError as error:
-                self._stop(str(error))
-            except Exception:  # a bug must not end the thread silently
-                logging.getLogger(__name__).exception("a page's training failed")
-                self._stop(FAILED)
-                self._screen.changed = False  # or it would fail again at once, and forever
+            for part in (self._train, self._show):
+                try:
+                    part()
+                except ChainruleError as error:
+                    self._stop(str(error))
+                except Exception:  # a bug must not end the thread silently
+                    logging.getLogger(__name__).exception("a page's training failed")
+                    self._stop(FAILED)
+                else:
+                    continue
+                # Show where training ended; a frame that failed would fail again at once, and forever.
+                self._screen.changed = part == self._train
 
     def _stop(self, message: str) -> None:
-        """Stop training, close what is open, and send an error message."""
-        self._running = self._racing = False
+        """Stop training, close what is open, and send an error message: no frame is on its way."""
+        self._running = self._racing = self._screen.in_flight = False
         self._screen.view = {}
         self._screen.close_all()
-        self._screen.changed = True
         self._tell({"type": "error", "message": message})
 
     def _take_commands(self) -> None:
@@ -262,11 +264,16 @@ class Session:
     def _open(self, message: Mapping[str, Any]) -> None:
         """Explain a weight or a unit's delta, now and after every step until another is opened."""
         screen, trainer = self._screen, self._ready()
+        before = screen.opened, dict(screen.view)
         screen.opened = {key: message[key] for key in ("weight", "layer", "unit", "position") if key in message} or None
         if screen.opened and "layer" in screen.opened:
             screen.view["unit"] = f"{screen.opened['layer']}[{screen.opened['unit']}]"
         screen.changed |= not is_drawn_whole(trainer)  # a large network is seen from what is open
-        screen.explain(trainer)
+        try:
+            screen.explain(trainer)
+        except Exception:  # or every frame would fail on it
+            screen.opened, screen.view = before
+            raise
         screen.show_compared(trainer)
 
     def _run_read(self, message: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,8 +70,10 @@ class Trained(Shown):
     folder: Path | None = field(default=None, repr=False)
     threshold: float | None = None
     threads: int | None = None
-    # By the most threads; they have copies of the parameters, which therefore can't be changed.
-    _predictors: dict[int | None, Predictor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # By process and the most threads; they copy the parameters, which therefore can't be changed.
+    _predictors: dict[tuple[int, int | None], Predictor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         for vector in (self.parameters, self.statistics):
@@ -174,10 +177,11 @@ class Trained(Shown):
         return outputs
 
     def _outputs(self, x: Array | Scaled, threads: int | None = None) -> Array:
-        threads = self.threads if threads is None else threads
-        if threads not in self._predictors:
-            self._predictors[threads] = self._engine(threads).predictor(self.parameters, self.statistics)
-        return self._predictors[threads](x)
+        # A forked process makes its own: a thread of its parent may have held the lock of this one.
+        key = os.getpid(), self.threads if threads is None else threads
+        if key not in self._predictors:
+            self._predictors[key] = self._engine(threads).predictor(self.parameters, self.statistics)
+        return self._predictors[key](x)
 
     def _engine(self, threads: int | None) -> Engine:
         return make_engine(self.plan.engine, self.plan.problem(1), self.threads if threads is None else threads)

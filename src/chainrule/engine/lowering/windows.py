@@ -120,11 +120,12 @@ class Phase:
 
 
 def phases(axis: Window) -> list[Phase]:
-    """The phases of an axis: as many as its stride, or as inputs if these are fewer."""
+    """The phases of an axis: one for each remainder that inputs or places of the kernel have."""
+    of_inputs = (np.arange(axis.inputs) + axis.before) % axis.stride
+    of_kernel = np.arange(axis.kernel) * axis.dilation % axis.stride
     made = []
-    for phase in range(axis.stride):
-        inputs = np.flatnonzero((np.arange(axis.inputs) + axis.before) % axis.stride == phase)
-        kernel = np.flatnonzero(np.arange(axis.kernel) * axis.dilation % axis.stride == phase)
+    for phase in np.union1d(of_inputs, of_kernel):
+        inputs, kernel = np.flatnonzero(of_inputs == phase), np.flatnonzero(of_kernel == phase)
         windows = (inputs + axis.before - phase) // axis.stride
         made.append(Phase(inputs, kernel, windows, -((kernel * axis.dilation - phase) // axis.stride)))
     return made
