@@ -18,7 +18,7 @@ from chainrule.cli import run
 from chainrule.data import find, find_samples, load
 from chainrule.data.barrier import Limits, guarded, read_in_child
 from chainrule.errors import ChainruleError, DataError, SettingError
-from chainrule.runs import Recorder, train
+from chainrule.runs import Recorder, Run, train
 
 ROWS = 60
 RANDOM = np.random.default_rng(0)
@@ -275,9 +275,27 @@ def test_choosing_columns_where_there_are_none_is_refused(choice):
     for what in ("iris", (NUMBERS, NUMBERS)):
         with pytest.raises(SettingError, match="it is not a table with columns to choose from"):
             load(what, **choice)
-    with pytest.raises(SettingError, match="it has no pictures to resize"):
-        load("iris", image_size=(8, 8))
     assert load("iris", target="species").target.name == "species"
+
+
+@pytest.mark.parametrize("what", ["iris", "shapes", "digits", "bars", (np.ones((9, 8, 8)), np.arange(9) % 2)])
+def test_only_folders_of_pictures_are_resized(what, tmp_path, capsys):
+    with pytest.raises(SettingError, match="no folder of pictures, which alone are resized; leave image_size out"):
+        load(what, image_size=(8, 8))
+    if isinstance(what, str):
+        assert run(["train", what, "--image-size", "8x8", "-o", str(tmp_path / "run")]) == 2
+        message = f"chainrule: {what}: it is no folder of pictures, which alone are resized; leave --image-size out"
+        assert message in " ".join(capsys.readouterr().err.split())
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_recorded_a_size_without_using_it_can_still_be_read(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("chainrule.data.loading._check_choices", lambda *_: None)  # as before
+        train("flatten, 2", "digits", image_size=(4, 4), epochs=1, callbacks=[Recorder(tmp_path / "run")])
+    recorded = Run.open(tmp_path / "run")
+    assert recorded.data["settings"]["image_size"] == [4, 4]
+    assert recorded.load_data().input_shape == (8, 8)
 
 
 @pytest.mark.parametrize("mode", ["16 bits", "in 0..1"])

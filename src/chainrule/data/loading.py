@@ -108,7 +108,8 @@ def load(
         source = replace(source, task=task or source.task or _likely(likely_task, source.target))
         if source.target is None:
             raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
-        _check_choices(source, target, drop, read, image_size, memory)
+        # Runs of earlier versions may have recorded a size that was not used.
+        _check_choices(source, target, drop, read, image_size if preparation is None else None, memory)
         source = _of_one_column(source)
         if source.is_table:
             check_types(source.name, source.features, read or {})
@@ -225,11 +226,9 @@ def _check_choices(
         require(not chosen, f"{source.name}: {problem}")
     known = (None, source.target_name, list(source.target_columns))
     require(target in known, f"{source.name}: its targets are passed apart from it; leave {setting('target')} out")
-    is_picture = not source.is_table and source.features.ndim > 2
-    require(
-        size is None or is_picture, f"{source.name}: it has no pictures to resize; leave {setting('image_size')} out"
-    )
-    is_folder = is_picture and source.names is not None
+    is_folder = not source.is_table and source.features.ndim > 2 and source.names is not None
+    problem = "it is no folder of pictures, which alone are resized"
+    require(size is None or is_folder, f"{source.name}: {problem}; leave {setting('image_size')} out")
     problem = "it is no folder of pictures, which alone can stay on disk"
     require(memory is None or is_folder, f"{source.name}: {problem}; leave {setting('memory')} out")
 
