@@ -2,6 +2,7 @@
 changed or gone.
 """
 
+import os
 import re
 import resource
 import shutil
@@ -189,6 +190,34 @@ def test_a_file_that_changes_its_size_is_told(folder):
     Image.new("RGB", (5, 5)).save(file)
     with pytest.raises(DataError, match=rf"{re.escape(str(file))}: it has changed since it was first read; restore it"):
         train(NETWORK, data, **SETTINGS)
+
+
+@pytest.mark.parametrize("kind", ["pixels", "pipe"])
+def test_a_picture_that_is_exchanged_during_training_ends_it(folder, tmp_path, kind):
+    for file in (*folder.glob("*/*"),):  # without compression, all have the same size
+        Image.open(file).save(file.with_suffix(".bmp"))
+        file.unlink()
+    data = load(folder, memory=1)
+    whole = train(NETWORK, data, **SETTINGS)
+    file = folder / data.source.features.names[data.rows[5]]
+    before, size = file.read_bytes(), file.stat().st_size
+
+    def exchange(event):
+        if isinstance(event, EpochEnded) and event.progress.epoch == 1:
+            shutil.move(file, tmp_path / "original.bmp")
+            if kind == "pipe":
+                os.mkfifo(file)
+            else:
+                Image.new("RGB", (10, 12)).save(file)
+                assert file.stat().st_size == size
+                assert file.read_bytes() != before
+
+    problem = "it is not a regular file" if kind == "pipe" else "it has changed since it was first read; restore it"
+    with pytest.raises(DataError, match=rf"{re.escape(str(file))}: {problem}"):
+        train(NETWORK, data, **SETTINGS, callbacks=[Recorder(tmp_path / "run"), exchange])
+    assert Run.open(tmp_path / "run").manifest["status"] == "interrupted"
+    shutil.move(tmp_path / "original.bmp", file)
+    assert_same(Run.open(tmp_path / "run").resume(load(folder, memory=1)), whole)
 
 
 def test_deeper_pictures_than_fit_are_refused_with_what_to_do(tmp_path):

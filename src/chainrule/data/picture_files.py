@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import os
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -36,6 +38,9 @@ TURNS = {
 """What turns the picture upright, by the value of this tag."""
 ON_ITS_SIDE = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 
+Stamp: TypeAlias = tuple[int, int]
+"""A file's size in bytes and the time when it was modified in ns, which tell whether it changed."""
+
 AT_A_TIME = 4_000_000
 """The numbers that are decoded at a time where all pictures are looked at."""
 
@@ -48,6 +53,7 @@ class Header:
         height, width: its size in pixels, upright
         kind: what its pixels are: "integers of 8 bits" or "of 16 bits", or "numbers of 32 bits"
         in_colour: whether it has three channels
+        stamp: the file's size and time
         digest: SHA-256 hash of the file; empty if that was not asked for
     """
 
@@ -55,6 +61,7 @@ class Header:
     width: int
     kind: str
     in_colour: bool
+    stamp: Stamp
     digest: bytes = b""
 
 
@@ -65,6 +72,7 @@ class PictureFiles:
     Attributes:
         folder: where they are
         names: (samples,) the names of the files within it
+        stamps: (samples, 2) their sizes and times when they were listed
         shape: (samples, height, width) or (samples, height, width, 3)
         dtype: that of the pixels: integers of 8 bits as they are, others as float32
         resized: (height, width) to which they are resized; None if they have one size
@@ -73,6 +81,7 @@ class PictureFiles:
 
     folder: Path
     names: Array
+    stamps: Array
     shape: Shape
     dtype: np.dtype[Any]
     resized: Shape | None = None
@@ -94,11 +103,11 @@ class PictureFiles:
     def only(self, rows: Array) -> PictureFiles:
         """The pictures in these rows, not yet decoded."""
         names = self.names[rows]
-        return replace(self, names=names, shape=(len(names), *self.shape[1:]))
+        return replace(self, names=names, stamps=self.stamps[rows], shape=(len(names), *self.shape[1:]))
 
     def __getitem__(self, rows: Any) -> Array:
-        names = self.names[rows]
-        return self._decoded(names) if isinstance(names, np.ndarray) else self._decoded([names])[0]
+        names, stamps = self.names[rows], self.stamps[rows]
+        return self._decoded(names, stamps) if isinstance(names, np.ndarray) else self._decoded([names], [stamps])[0]
 
     def take(self, rows: Array, axis: int = 0) -> Array:
         """The pictures in these rows."""
@@ -118,15 +127,15 @@ class PictureFiles:
         for _ in self.parts():
             pass
 
-    def _decoded(self, names: Any) -> Array:
+    def _decoded(self, names: Any, stamps: Any) -> Array:
         x = np.empty((len(names), *self.shape[1:]), self.dtype)
 
         def decode(k: int) -> None:
-            pixels = read_pixels(self.folder / names[k], self.resized)
+            pixels = read_pixels(self.folder / names[k], self.resized, tuple(stamps[k]))
             if pixels.ndim < x.ndim - 1:
                 pixels = pixels[:, :, None]  # grey among pictures in colour
             if pixels.shape[:2] != x.shape[1:3] or pixels.dtype != x.dtype or pixels.shape[2:] not in ((), (1,), (3,)):
-                raise DataError(f"{self.folder / names[k]}: it has changed since it was first read; restore it")
+                raise _changed(self.folder / names[k])
             x[k] = pixels
 
         in_threads(decode, range(len(names)))
@@ -146,14 +155,15 @@ def read_header(file: Path, size: Shape | None, hashed: bool) -> Header:
     """
     from PIL import Image
 
-    with _readable(file):
-        content = file.read_bytes() if hashed else b""
-        with Image.open(io.BytesIO(content) if hashed else file) as opened:
+    with _opened(file) as (stream, stamp):
+        content = stream.read() if hashed else b""
+        with Image.open(io.BytesIO(content) if hashed else stream) as opened:
             check_budget(str(file), opened.width, opened.height)
             height, width = size or _upright_size(opened)
             if size is not None:
                 check_budget(setting("image_size", size), width, height, hint="choose a smaller size")
-            return Header(height, width, _kind(opened.mode), not _is_gray(opened.mode), hash_of(content))
+            in_colour = not _is_gray(opened.mode)
+            return Header(height, width, _kind(opened.mode), in_colour, stamp, hash_of(content))
 
 
 def hash_of(content: bytes) -> bytes:
@@ -161,14 +171,15 @@ def hash_of(content: bytes) -> bytes:
     return hashlib.sha256(content).digest() if content else b""
 
 
-def read_pixels(file: Path, size: Shape | None) -> Array:
+def read_pixels(file: Path, size: Shape | None, stamp: Stamp) -> Array:
     """The pixels of a picture, upright: 0 to 255 from integers of 8 or 16 bits, others unchanged.
 
-    Raises DataError if it can't be decoded, or a pixel is not finite.
+    Raises DataError if it can't be decoded, is no longer the file of this stamp, or a pixel is not
+    finite.
     """
     from PIL import Image
 
-    with _readable(file), Image.open(file) as opened:
+    with _opened(file, stamp) as (stream, _), Image.open(stream) as opened:
         check_budget(str(file), opened.width, opened.height)
         image: Image.Image = opened
         turn = _turn(opened)
@@ -188,6 +199,28 @@ def read_pixels(file: Path, size: Shape | None) -> Array:
         row, column = np.argwhere(~np.isfinite(pixels))[0].tolist()
         raise DataError(f"{file}, pixel row {row + 1}, column {column + 1}: {pixels[row, column]} is not finite")
     return pixels
+
+
+@contextmanager
+def _opened(file: Path, before: Stamp | None = None) -> Iterator[tuple[IO[bytes], Stamp]]:
+    """A regular file and its stamp; raises DataError if that is not the one `before`."""
+    with _readable(file), open(file, "rb", opener=_without_waiting) as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{file}: it is not a regular file; save the picture in one")
+        stamp = status.st_size, status.st_mtime_ns
+        if before not in (None, stamp):
+            raise _changed(file)
+        yield stream, stamp
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    """Open a file; a named pipe, whose writer would be waited for, at once."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _changed(file: Path) -> DataError:
+    return DataError(f"{file}: it has changed since it was first read; restore it")
 
 
 @contextmanager

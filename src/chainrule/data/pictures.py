@@ -105,7 +105,8 @@ def _files(folder: Path, names: Sequence[str], headers: Sequence[Header], size: 
     first, in_colour = headers[0], any(header.in_colour for header in headers)
     shape = (len(names), first.height, first.width, *([3] if in_colour else []))
     dtype = np.dtype(np.uint8 if first.kind == BYTES else np.float32)
-    return PictureFiles(folder, np.array(names, dtype=object), shape, dtype, size)
+    stamps = np.array([header.stamp for header in headers], dtype=object)
+    return PictureFiles(folder, np.array(names, dtype=object), stamps, shape, dtype, size)
 
 
 def _as_array(
