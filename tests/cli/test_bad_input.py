@@ -229,8 +229,10 @@ def test_invalid_images(capsys):
     assert "dog/one.png: 9 x 9 pixels" in message
     assert "--image-size" in message
     assert "choose a smaller size" in refused(["train", Path.cwd(), "--image-size", "9999999x9999999"], capsys)
-    (Path("cat") / "two.png").write_bytes(b"not an image")
-    assert "two.png: not a readable image" in refused(["train", Path.cwd()], capsys)
+    for content, problem in ((b"not an image", "its format is unknown"), (b"", "it is empty")):
+        (Path("cat") / "two.png").write_bytes(content)
+        expected = f"cat/two.png: not a readable image ({problem}); replace or remove it"
+        assert expected in refused(["train", Path.cwd()], capsys)
 
 
 def test_sizes_of_pictures_are_width_x_height_everywhere(capsys):
@@ -248,6 +250,9 @@ def test_sizes_of_pictures_are_width_x_height_everywhere(capsys):
         Image.new(colour, size).save(Path(name) / "new.png")
     line = refused(["predict", "runs/a", "tall"], capsys)
     assert "tall: 5 x 9 pixels, but 9 x 5 in the training data; resize the pictures" in line
+    Path("empty.png").touch()
+    line = refused(["predict", "runs/a", "empty.png"], capsys)
+    assert "empty.png: not a readable image (it is empty); replace or remove it" in line
     assert "red: pictures in colour, but in grey in the training data" in refused(["predict", "runs/a", "red"], capsys)
     assert run(["predict", "runs/b", "tall"]) == 0  # resized as in training
 

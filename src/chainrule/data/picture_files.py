@@ -211,6 +211,8 @@ def _opened(file: Path, before: Stamp | None = None) -> Iterator[tuple[IO[bytes]
         stamp = status.st_size, status.st_mtime_ns
         if before not in (None, stamp):
             raise _changed(file)
+        if status.st_size == 0:
+            raise DataError(f"{file}: not a readable image (it is empty); replace or remove it")
         yield stream, stamp
 
 
@@ -226,6 +228,8 @@ def _changed(file: Path) -> DataError:
 @contextmanager
 def _readable(file: Path) -> Iterator[None]:
     """Within the block, whatever the system or Pillow raises becomes a DataError."""
+    from PIL import UnidentifiedImageError
+
     try:
         with warnings.catch_warnings(action="ignore"):  # of large pictures, which the budget limits
             yield
@@ -235,6 +239,8 @@ def _readable(file: Path) -> Iterator[None]:
         raise DataError(f"{file}: it is missing; put it back") from None
     except PermissionError as error:
         raise DataError(f"{file}: can't be read ({error.strerror}); check its permissions") from None
+    except UnidentifiedImageError:  # whose message names the stream
+        raise DataError(f"{file}: not a readable image (its format is unknown); replace or remove it") from None
     except (Exception, RecursionError) as error:
         raise DataError(f"{file}: not a readable image ({first_line(error)}); replace or remove it") from None
 
