@@ -1,5 +1,8 @@
 """Folders of pictures: what is read from files is what the array holds, and trains to the same bits."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -126,3 +129,14 @@ def test_colour_is_not_taken_from_pictures_unasked(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
     with pytest.raises(DataError, match="pictures in colour, but in grey in the training data; convert them"):
         trained.predict(tmp_path / "one.png")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_class_whose_name_is_not_utf8_is_refused_with_its_name(tmp_path, capsys):
+    written(tmp_path / "animals", *pictures("digits", 20))
+    os.rename(tmp_path / "animals" / "3", os.fsencode(tmp_path / "animals") + b"/caf\xe9")
+    with pytest.raises(DataError, match=r"animals/caf\\xe9: the name of this class is not UTF-8; rename the folder"):
+        find(tmp_path / "animals")
+    assert run(["train", str(tmp_path / "animals"), "-o", str(tmp_path / "run")]) == 2
+    assert "caf\\xe9: the name of this class is not UTF-8" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()

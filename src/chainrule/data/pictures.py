@@ -64,8 +64,19 @@ def fingerprint_of_pixels(folder: Path, size: Shape | None = None) -> str:
 def _of_classes(folder: Path) -> tuple[list[str], list[str]]:
     """The names of the pictures in subfolders, within the folder, and the classes."""
     classes = sorted(sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith("."))
+    for sub in classes:
+        _check_name(sub)
     files = [(file, sub.name) for sub in classes for file in _pictures(_within(sub))]
     return [str(file.relative_to(folder)) for file, _ in files], [label for _, label in files]
+
+
+def _check_name(folder: Path) -> None:
+    """Raise DataError for the folder of a class whose name can't be written to a run."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError:
+        escaped = os.fsencode(folder).decode(errors="backslashreplace")
+        raise DataError(f"{escaped}: the name of this class is not UTF-8; rename the folder") from None
 
 
 def _within(folder: Path) -> Iterator[Path]:
