@@ -1,6 +1,7 @@
 """Folders of pictures: what is read from files is what the array holds, and trains to the same bits."""
 
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -134,9 +135,25 @@ def test_colour_is_not_taken_from_pictures_unasked(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 def test_a_class_whose_name_is_not_utf8_is_refused_with_its_name(tmp_path, capsys):
     written(tmp_path / "animals", *pictures("digits", 20))
-    os.rename(tmp_path / "animals" / "3", os.fsencode(tmp_path / "animals") + b"/caf\xe9")
-    with pytest.raises(DataError, match=r"animals/caf\\xe9: the name of this class is not UTF-8; rename the folder"):
+    (tmp_path / "animals" / "3").rename(tmp_path / "animals" / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(DataError, match=r"animals/caf\\xe9: the name has bytes that are not UTF-8; rename the folder"):
         find(tmp_path / "animals")
     assert run(["train", str(tmp_path / "animals"), "-o", str(tmp_path / "run")]) == 2
-    assert "caf\\xe9: the name of this class is not UTF-8" in " ".join(capsys.readouterr().err.split())
+    assert "caf\\xe9: the name has bytes that are not UTF-8" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_link_to_a_folder_above_is_no_class_but_one_to_a_folder_elsewhere_is(tmp_path, capsys):
+    x, y = written(tmp_path / "animals", *pictures("digits", 40))
+    folder = tmp_path / "animals"
+    shutil.move(folder / "3", tmp_path / "elsewhere")
+    (folder / "3").symlink_to(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(find(folder).features, x)
+    assert find(folder).target.tolist() == [str(label) for label in y]
+    for target in (".", ".."):
+        (folder / "all").symlink_to(target)
+        with pytest.raises(DataError, match=r"animals/all: this link leads to .*, which contains all classes; remove"):
+            find(folder)
+        assert run(["train", str(folder), "-o", str(tmp_path / "run")]) == 2
+        assert "which contains all classes; remove it" in " ".join(capsys.readouterr().err.split())
+        (folder / "all").unlink()

@@ -66,6 +66,8 @@ def _of_classes(folder: Path) -> tuple[list[str], list[str]]:
     classes = sorted(sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith("."))
     for sub in classes:
         _check_name(sub)
+        if folder.resolve().is_relative_to(sub.resolve()):
+            raise DataError(f"{sub}: this link leads to {sub.resolve()}, which contains all classes; remove it")
     files = [(file, sub.name) for sub in classes for file in _pictures(_within(sub))]
     return [str(file.relative_to(folder)) for file, _ in files], [label for _, label in files]
 
@@ -76,7 +78,7 @@ def _check_name(folder: Path) -> None:
         folder.name.encode()
     except UnicodeEncodeError:
         escaped = os.fsencode(folder).decode(errors="backslashreplace")
-        raise DataError(f"{escaped}: the name of this class is not UTF-8; rename the folder") from None
+        raise DataError(f"{escaped}: the name has bytes that are not UTF-8; rename the folder") from None
 
 
 def _within(folder: Path) -> Iterator[Path]:
