@@ -250,6 +250,7 @@ def test_sizes_of_pictures_are_width_x_height_everywhere(capsys):
         Image.new(colour, size).save(Path(name) / "new.png")
     line = refused(["predict", "runs/a", "tall"], capsys)
     assert "tall: 5 x 9 pixels, but 9 x 5 in the training data; resize the pictures" in line
+    assert refused(["predict", "runs/a", "none.png"], capsys) == "chainrule: none.png: there is no such file"
     Path("empty.png").touch()
     line = refused(["predict", "runs/a", "empty.png"], capsys)
     assert "empty.png: not a readable image (it is empty); replace or remove it" in line

@@ -43,7 +43,9 @@ def read_pictures(folder: Path, size: Shape | None = None, memory: int | str | N
 
 def read_unlabelled(path: Path, size: Shape | None = None) -> Source:
     """A single image, or all images in a folder, without targets."""
-    if path.exists() and not (path.is_dir() or path.is_file()):
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file")
+    if not (path.is_dir() or path.is_file()):
         raise DataError(f"{path}: it is not a regular file; save the picture in one")
     folder, files = (path, _pictures(_within(path))) if path.is_dir() else (path.parent, [path])
     names = [str(file.relative_to(folder)) for file in files]
