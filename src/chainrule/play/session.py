@@ -117,7 +117,8 @@ class Session:
                     self._stop(FAILED)
                 else:
                     continue
-                # Show where training ended; a frame that failed would fail again at once, and forever.
+                # Show where training ended; a frame that failed would fail again, at once and
+                # forever.
                 self._screen.changed = part == self._train
 
     def _stop(self, message: str) -> None:
