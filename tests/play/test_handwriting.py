@@ -262,3 +262,40 @@ def test_a_digit_is_drawn_by_keyboard(address, visit):
     ink = 255 - np.array(picture).reshape(8, 8, 4)[..., 0]
     assert (ink.max(axis=1) > 100).all()  # a line from top to bottom
     assert np.count_nonzero(ink.max(axis=0) > 100) <= 2
+
+
+def test_of_a_drawing_no_derivatives_of_kernels_are_shown(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "builtin:digits")
+    enter(page, "#set-network", "conv 4 3x3 relu, max_pool 2, flatten")
+    page.click("#phase-update")
+    settled(page)
+    page.select_option("#edges", "gradients")
+    known = "async () => (await import('./tiles.js')).knowsKernels(1)"
+    assert page.evaluate(known)  # those of the step that is shown
+    scribble(page, 3)
+    choose(page, "#pad-label", "3")
+    assert page.evaluate("async () => (await import('./tiles.js')).numbersOf(1) !== null")
+    assert not page.evaluate(known)  # or they would be those of the step before
+    expect(page.locator("#line-about")).to_contain_text("no step is taken with it")
+    svg = "async () => (await import('./maps.js')).mapsSvg()"
+    assert "No ∂L/∂w" in page.evaluate(svg)
+    point_at_kernel(page)
+    assert "∂L/∂w" not in page.locator("#tip").inner_text()
+    page.click(".chip >> nth=0")
+    settled(page)
+    point_at_kernel(page)
+    expect(page.locator("#tip")).to_contain_text("∂L/∂w")
+
+
+def point_at_kernel(page):
+    """Point at a weight of a kernel; its place on the page."""
+    page.locator("#maps").scroll_into_view_if_needed()
+    at = page.evaluate("""async () => {
+        const { kernel } = (await import("./tiles.js")).tiles.find((tile) => tile.kernel);
+        const box = document.getElementById("maps").getBoundingClientRect();
+        return [box.x + kernel.x + 1.5 * kernel.cell, box.y + kernel.y + 1.5 * kernel.cell];
+    }""")
+    page.mouse.move(0, 0)
+    page.mouse.move(*at)
+    return at

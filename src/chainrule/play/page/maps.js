@@ -9,7 +9,7 @@ import { spoken } from "./receptive.js";
 import { figure } from "./svg.js";
 import { t } from "./text.js";
 import { paint } from "./tilepaint.js";
-import { arrange, canvas, cells, derivatives, height, isMap, kernelsOf, knows, litAt, numbersOf, readsColours, receive, rows, sent, tiles, width, winner } from "./tiles.js";
+import { arrange, canvas, cells, derivatives, height, isDrawn, isMap, kernelsOf, knowsKernels, litAt, numbersOf, readsColours, receive, rows, sent, tiles, width, winner } from "./tiles.js";
 
 /** @typedef {import("./tiles.js").Tile} Tile */
 /** @typedef {import("./tiles.js").Cell} Cell */
@@ -78,7 +78,7 @@ export function mapsLine() {
   if (tile && place && tile.row === 0) return [t("maps_pixel", { place: place.join(", ") }), []];
   if (tile && place) return [named(), [valueLine(tile.row, numberAt(tile.row, tile.at, place)), readsLine(tile, place)]];
   if (cell) return [named(), [valueLine(cell.row, numbersOf(cell.row)?.[cell.at] ?? null), t("maps_reads_all")]];
-  return [t(derivatives() ? "maps_hint_slopes" : "maps_hint"), ofPhase()];
+  return [t(!derivatives() ? "maps_hint" : isDrawn() ? "maps_hint_slopes_own" : "maps_hint_slopes"), ofPhase()];
 }
 
 /** What the phase has computed. */
@@ -93,7 +93,7 @@ function weightLine(name, row) {
   const W = kernelsOf(row);
   const index = name.slice(name.indexOf("[") + 1, -1).split(",").map(Number);
   const at = W ? W.start + index.reduce((sum, k, d) => sum * W.shape[d] + k, 0) : 0;
-  const gradient = knows(rows()[row].name) ? app.arrays.gradients?.data[at] : undefined;
+  const gradient = knowsKernels(row) ? app.arrays.gradients?.data[at] : undefined;
   return `${name} = ${figure(app.arrays.weights?.data[at] ?? 0)}${gradient === undefined ? "" : `,  ∂L/∂w = ${figure(gradient)}`}`;
 }
 

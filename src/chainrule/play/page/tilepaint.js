@@ -5,7 +5,7 @@ import { placeIn } from "./kernels.js";
 import { shaded } from "./painting.js";
 import { every, runs } from "./receptive.js";
 import { TEXT, t } from "./text.js";
-import { cells, derivatives, GAP, isMap, kernelsOf, knows, labels, left, numbersOf, PICTURE, RAMP, readsColours, rows, sent, tiles, tops, which, width, WORDS } from "./tiles.js";
+import { cells, derivatives, GAP, isDrawn, isMap, kernelsOf, knowsKernels, labels, left, numbersOf, PICTURE, RAMP, readsColours, rows, sent, tiles, tops, which, width, WORDS } from "./tiles.js";
 
 /** @typedef {import("./receptive.js").Field} Field */
 /** @typedef {import("./matrix.js").Grid} Grid */
@@ -81,7 +81,7 @@ function paintPushes(painter, tile, pushes) {
 /** The weights of kernels, or their derivatives. @param {number} row */
 function kernelNumbers(row) {
   if (!derivatives()) return app.arrays.weights?.data ?? null;
-  return knows(rows()[row].name) ? app.arrays.gradients?.data ?? null : null;
+  return knowsKernels(row) ? app.arrays.gradients?.data ?? null : null;
 }
 
 /** The largest of a layer's kernels in magnitude, or of their derivatives; 0 if there are none. @param {number} row */
@@ -166,7 +166,7 @@ function underSample(painter, pushes) {
     painter.box(c * (size + GAP) - 0.5, y - 0.5, size + 1, (size * high) / wide + 1, colour("soft-ink"), 1);
   }
   if (numbers) y += (size * high) / wide + 14;
-  const about = pushes ? "maps_about_pushes" : !derivatives() ? "maps_about" : numbers ? "maps_about_slopes_all" : "maps_about_slopes";
+  const about = pushes ? "maps_about_pushes" : !derivatives() ? "maps_about" : !numbers ? "maps_about_slopes" : isDrawn() ? "maps_about_slopes_own" : "maps_about_slopes_all";
   for (const line of t(about, { row: pushes?.row === "input" ? TEXT.maps_of_sample : `${pushes?.row},\nchannel ${pushes?.channel},` }).split("\n")) {
     painter.text(0, y, line, 11, colour("soft-ink"));
     y += 14;

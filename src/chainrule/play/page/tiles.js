@@ -55,6 +55,10 @@ export const isMap = (/** @type {number} */ row) => rows()[row].shape.length ===
 export const derivatives = () => app.edges === "gradients";
 /** Whether backpropagation has reached a row. @param {string} name */
 export const knows = (name) => sent?.header.reached.includes(name) ?? false;
+/** Whether a step has computed a row's derivatives for its mini-batch: none is taken with a sample that was drawn. @param {number} row */
+export const knowsKernels = (row) => knows(rows()[row].name) && !isDrawn();
+/** Whether the sample was drawn by hand. */
+export const isDrawn = () => (sent?.header.sample ?? 0) < 0;
 export const which = () => (derivatives() ? "slopes" : "values");
 
 /** The numbers of a row that are shown; none for derivatives that backpropagation has not reached. @param {number} row */
