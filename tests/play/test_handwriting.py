@@ -288,9 +288,28 @@ def test_of_a_drawing_no_derivatives_of_kernels_are_shown(address, visit):
     expect(page.locator("#tip")).to_contain_text("∂L/∂w")
 
 
+def test_nothing_is_painted_over_a_drawing_which_pushed_no_weight(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "builtin:digits")
+    enter(page, "#set-network", "conv 4 3x3 relu, max_pool 2, flatten")
+    svg = "async () => (await import('./maps.js')).mapsSvg()"
+    page.mouse.click(*point_at_kernel(page))
+    expect(page.locator("#explained .edit label")).to_contain_text("conv_1.W[1, 1, 0, ")
+    settled(page)
+    assert "pushed this weight up" in page.evaluate(svg)
+    scribble(page, 3)
+    assert "pushed this weight up" not in page.evaluate(svg)
+    page.click(".chip >> nth=0")
+    settled(page)
+    assert "pushed this weight up" in page.evaluate(svg)
+    page.click("#pad-show")
+    settled(page)
+    assert "pushed this weight up" not in page.evaluate(svg)
+
+
 def point_at_kernel(page):
     """Point at a weight of a kernel; its place on the page."""
-    page.locator("#maps").scroll_into_view_if_needed()
+    page.evaluate("() => scrollTo(0, 0)")  # the bar at the top covers nothing of it then
     at = page.evaluate("""async () => {
         const { kernel } = (await import("./tiles.js")).tiles.find((tile) => tile.kernel);
         const box = document.getElementById("maps").getBoundingClientRect();

@@ -20,6 +20,9 @@ let pointed = {};
 /** The pushes on the weight that is open, if it belongs to a kernel. @type {import("./tilepaint.js").Pushes | null} */
 let pushes = null;
 
+/** The pushes to paint: those of the mini-batch's sample, and so none over a drawing, which pushes no weight. */
+const pushesShown = () => (isDrawn() ? null : pushes);
+
 /** What is lit: what is pointed at, or open. */
 function lit() {
   const { tile, place, cell } = pointed;
@@ -188,7 +191,7 @@ export function placeOnMaps(name) {
 export const shownFields = () => Object.fromEntries([...(lit()?.field ?? [])].map(([row, field]) => [rows()[row].name, field]));
 
 /** The lens's picture as an SVG. */
-export const mapsSvg = () => svgPainter(width, height, (painter) => paint(painter, lit(), pushes, pointed.cell));
+export const mapsSvg = () => svgPainter(width, height, (painter) => paint(painter, lit(), pushesShown(), pointed.cell));
 
 function draw() {
   const pen = canvas().getContext("2d");
@@ -196,7 +199,7 @@ function draw() {
   const scale = window.devicePixelRatio || 1;
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
-  paint(canvasPainter(pen), lit(), pushes, pointed.cell);
+  paint(canvasPainter(pen), lit(), pushesShown(), pointed.cell);
 }
 
 /** Arrange and draw anew, with what was pointed at still pointed at. */
