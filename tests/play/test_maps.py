@@ -1,5 +1,7 @@
 """The lens on feature maps: its numbers, receptive fields, winners of poolings, and what a click opens."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -214,6 +216,7 @@ def test_a_convolutional_network_on_the_page(serve, visit, folder):
     with serve(str(folder)) as url:
         page = visit(url)
         expect(page.locator("#lens-maps")).to_have_attribute("aria-checked", "true")
+        expect(page.locator("#lens-sample")).to_have_attribute("title", re.compile("at most 6 \u00d7 6 pixels"))
         expect(page.locator("#batch-chips .chip")).to_have_count(12)
         page.click("#batch-chips .chip >> nth=2")
         settled(page)

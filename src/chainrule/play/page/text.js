@@ -36,7 +36,7 @@ export const TEXT = {
   lens_plane_about: "What each unit gives for every point of the plane",
   lens_maps_about: "What each channel of each layer makes of one sample, as pictures",
   lens_weights_about: "The weights of each layer as a picture",
-  lens_sample_why_not: "Only for networks in which each layer reads the one before it",
+  lens_sample_why_not: "Only for a chain of dense layers, or a convolution small enough to show all its numbers: a picture of at most 6 × 6 pixels, one kernel, a pooling and one output",
   lens_plane_why_not: "Only for points of the plane",
   lens_maps_why_not: "Only for networks that move kernels over pictures",
   lens_weights_why_not: "",
