@@ -188,6 +188,7 @@ def test_dropout_leaves_a_drawing_alone():
 def scribble(page, digit):
     """Draw a digit with the mouse."""
     pad = page.locator("#pad")
+    page.evaluate("() => scrollTo(0, 0)")  # the bar at the top covers nothing of it then
     pad.scroll_into_view_if_needed()
     for line in DIGITS[digit]:
         box = pad.bounding_box()
@@ -214,7 +215,7 @@ def test_a_digit_is_drawn_predicted_and_explained(address, visit, width):
     assert not page.locator("#stage-picture [data-shows='delta']").count()
     choose(page, "#pad-label", "3")
     expect(loss).to_contain_text("L = −log p of class 3")
-    expect(page.locator("#pad-about")).to_contain_text("would make the loss smaller")
+    expect(page.locator("#pad-about")).to_contain_text("blue (above 0) would make the loss larger")
     assert page.locator("#stage-picture [data-shows='delta']").count()
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
     before = words.inner_text()
@@ -262,3 +263,81 @@ def test_a_digit_is_drawn_by_keyboard(address, visit):
     ink = 255 - np.array(picture).reshape(8, 8, 4)[..., 0]
     assert (ink.max(axis=1) > 100).all()  # a line from top to bottom
     assert np.count_nonzero(ink.max(axis=0) > 100) <= 2
+
+
+def test_the_colours_of_derivatives_of_a_drawing_are_those_of_the_stage(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "builtin:digits")
+    enter(page, "#set-network", "conv 4 3x3 relu, max_pool 2, flatten")
+    scribble(page, 3)
+    choose(page, "#pad-label", "3")
+    expect(page.locator("#pad-about")).to_contain_text("\u2202L/\u2202input")
+    expect(page.locator("#edges")).to_have_value("gradients")
+    small, slopes = page.evaluate("""async () => {
+        const canvas = document.getElementById("pad-picture");
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        return [[...pixels], [...(await import("./tiles.js")).numbersOf(0)]];
+    }""")
+    red, _, blue, _ = np.array(small).reshape(-1, 4).T
+    strong = np.abs(slopes) > 0.3 * np.abs(slopes).max()
+    assert np.count_nonzero(strong) > 2
+    np.testing.assert_array_equal((blue > red)[strong], (np.array(slopes) > 0)[strong])
+    svg = page.evaluate("async () => (await import('./maps.js')).mapsSvg()")
+    assert "above 0, orange below." in svg
+
+
+def test_of_a_drawing_no_derivatives_of_kernels_are_shown(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "builtin:digits")
+    enter(page, "#set-network", "conv 4 3x3 relu, max_pool 2, flatten")
+    page.click("#phase-update")
+    settled(page)
+    page.select_option("#edges", "gradients")
+    known = "async () => (await import('./tiles.js')).knowsKernels(1)"
+    assert page.evaluate(known)  # those of the step that is shown
+    scribble(page, 3)
+    choose(page, "#pad-label", "3")
+    expect(page.locator("#pad-loss")).to_contain_text("class 3")
+    assert page.evaluate("async () => (await import('./tiles.js')).numbersOf(1) !== null")
+    assert not page.evaluate(known)  # or they would be those of the step before
+    expect(page.locator("#line-about")).to_contain_text("no step is taken with it")
+    svg = "async () => (await import('./maps.js')).mapsSvg()"
+    assert "No ∂L/∂w" in page.evaluate(svg)
+    point_at_kernel(page)
+    assert "∂L/∂w" not in page.locator("#tip").inner_text()
+    page.click(".chip >> nth=0")
+    settled(page)
+    point_at_kernel(page)
+    expect(page.locator("#tip")).to_contain_text("∂L/∂w")
+
+
+def test_nothing_is_painted_over_a_drawing_which_pushed_no_weight(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "builtin:digits")
+    enter(page, "#set-network", "conv 4 3x3 relu, max_pool 2, flatten")
+    svg = "async () => (await import('./maps.js')).mapsSvg()"
+    page.mouse.click(*point_at_kernel(page))
+    expect(page.locator("#explained .edit label")).to_contain_text("conv_1.W[1, 1, 0, ")
+    settled(page)
+    assert "pushed this weight up" in page.evaluate(svg)
+    scribble(page, 3)
+    assert "pushed this weight up" not in page.evaluate(svg)
+    page.click(".chip >> nth=0")
+    settled(page)
+    assert "pushed this weight up" in page.evaluate(svg)
+    page.click("#pad-show")
+    settled(page)
+    assert "pushed this weight up" not in page.evaluate(svg)
+
+
+def point_at_kernel(page):
+    """Point at a weight of a kernel; its place on the page."""
+    page.evaluate("() => scrollTo(0, 0)")  # the bar at the top covers nothing of it then
+    at = page.evaluate("""async () => {
+        const { kernel } = (await import("./tiles.js")).tiles.find((tile) => tile.kernel);
+        const box = document.getElementById("maps").getBoundingClientRect();
+        return [box.x + kernel.x + 1.5 * kernel.cell, box.y + kernel.y + 1.5 * kernel.cell];
+    }""")
+    page.mouse.move(0, 0)
+    page.mouse.move(*at)
+    return at

@@ -1,5 +1,7 @@
 """The lens on feature maps: its numbers, receptive fields, winners of poolings, and what a click opens."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -214,6 +216,7 @@ def test_a_convolutional_network_on_the_page(serve, visit, folder):
     with serve(str(folder)) as url:
         page = visit(url)
         expect(page.locator("#lens-maps")).to_have_attribute("aria-checked", "true")
+        expect(page.locator("#lens-sample")).to_have_attribute("title", re.compile("at most 6 \u00d7 6 pixels"))
         expect(page.locator("#batch-chips .chip")).to_have_count(12)
         page.click("#batch-chips .chip >> nth=2")
         settled(page)
@@ -292,6 +295,36 @@ def test_derivatives_appear_with_backpropagation_and_the_keyboard_walks_over_map
         svg = page.evaluate("""async () => (await import("./picture.js")).asSvg()""")
         assert svg.count("<image") >= 16
         assert "conv_1 \u2192 tanh_1" in svg
+
+
+def test_in_words_and_numbers_derivatives_are_whole(serve, visit, folder):
+    with serve(str(folder)) as url:
+        page = visit(url)
+        svg = "async () => (await import('./maps.js')).mapsSvg()"
+        assert "probabilities" in page.evaluate(svg)
+        for _ in range(4):
+            page.click("#phase-backward")
+            settled(page)
+        for weight in ("conv_1.W[1, 1, 0, 0]", "conv_2.W[0, 1, 7, 4]"):
+            page.evaluate("async (name) => (await import('./explanation.js')).openWeight(name)", weight)
+            expect(page.locator("#explained .edit label")).to_contain_text(weight)
+            settled(page)
+            shown = page.evaluate(svg)
+            assert "Above: \u2202L/\u2202input." in shown
+            lowest = max(float(y) for y in re.findall(r'<text x="0" y="([\d.]+)"', shown))
+            assert lowest + 4 <= float(re.search(r'height="([\d.]+)"', shown)[1])
+        assert "probabilities" not in shown
+        assert "\u03b4 = \u2202L/\u2202z" in shown
+        wide = page.evaluate("""async () => {
+            const { cells, rows } = await import("./tiles.js");
+            const pen = document.createElement("canvas").getContext("2d");
+            pen.font = "10px system-ui, Helvetica, Arial, sans-serif";
+            const row = rows().length - 1, own = cells.filter((cell) => cell.row === row);
+            return own.map((cell) => cell.wide - 4 - pen.measureText("\u22120.999").width);
+        }""")
+        texts = re.findall(r">(\u2212?\d\.\d{3})<", shown)
+        assert len(texts) == len(wide) == 10
+        assert min(wide) > 0
 
 
 def test_kernels_are_pictures_among_the_weights(serve, visit, folder, coloured):

@@ -91,7 +91,7 @@ function picture({ picture, slopes }) {
     at.fillRect(x, y, 1, 1);
     if (!slopes) return;
     at.globalAlpha = Math.abs(slopes[k]);
-    at.fillStyle = slopes[k] < 0 ? "#0072b2" : "#c75300"; // more ink: a smaller loss, or a larger one
+    at.fillStyle = slopes[k] > 0 ? "#0072b2" : "#c75300"; // as everywhere: blue above 0
     at.fillRect(x, y, 1, 1);
   });
 }

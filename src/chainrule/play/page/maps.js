@@ -9,7 +9,7 @@ import { spoken } from "./receptive.js";
 import { figure } from "./svg.js";
 import { t } from "./text.js";
 import { paint } from "./tilepaint.js";
-import { arrange, canvas, cells, derivatives, height, isMap, kernelsOf, knows, litAt, numbersOf, readsColours, receive, rows, sent, tiles, width, winner } from "./tiles.js";
+import { arrange, canvas, cells, derivatives, height, isDrawn, isMap, kernelsOf, knowsKernels, litAt, numbersOf, readsColours, receive, rows, sent, tiles, width, winner } from "./tiles.js";
 
 /** @typedef {import("./tiles.js").Tile} Tile */
 /** @typedef {import("./tiles.js").Cell} Cell */
@@ -19,6 +19,9 @@ import { arrange, canvas, cells, derivatives, height, isMap, kernelsOf, knows, l
 let pointed = {};
 /** The pushes on the weight that is open, if it belongs to a kernel. @type {import("./tilepaint.js").Pushes | null} */
 let pushes = null;
+
+/** The pushes to paint: those of the mini-batch's sample, and so none over a drawing, which pushes no weight. */
+const pushesShown = () => (isDrawn() ? null : pushes);
 
 /** What is lit: what is pointed at, or open. */
 function lit() {
@@ -78,7 +81,7 @@ export function mapsLine() {
   if (tile && place && tile.row === 0) return [t("maps_pixel", { place: place.join(", ") }), []];
   if (tile && place) return [named(), [valueLine(tile.row, numberAt(tile.row, tile.at, place)), readsLine(tile, place)]];
   if (cell) return [named(), [valueLine(cell.row, numbersOf(cell.row)?.[cell.at] ?? null), t("maps_reads_all")]];
-  return [t(derivatives() ? "maps_hint_slopes" : "maps_hint"), ofPhase()];
+  return [t(!derivatives() ? "maps_hint" : isDrawn() ? "maps_hint_slopes_own" : "maps_hint_slopes"), ofPhase()];
 }
 
 /** What the phase has computed. */
@@ -93,7 +96,7 @@ function weightLine(name, row) {
   const W = kernelsOf(row);
   const index = name.slice(name.indexOf("[") + 1, -1).split(",").map(Number);
   const at = W ? W.start + index.reduce((sum, k, d) => sum * W.shape[d] + k, 0) : 0;
-  const gradient = knows(rows()[row].name) ? app.arrays.gradients?.data[at] : undefined;
+  const gradient = knowsKernels(row) ? app.arrays.gradients?.data[at] : undefined;
   return `${name} = ${figure(app.arrays.weights?.data[at] ?? 0)}${gradient === undefined ? "" : `,  ∂L/∂w = ${figure(gradient)}`}`;
 }
 
@@ -188,7 +191,7 @@ export function placeOnMaps(name) {
 export const shownFields = () => Object.fromEntries([...(lit()?.field ?? [])].map(([row, field]) => [rows()[row].name, field]));
 
 /** The lens's picture as an SVG. */
-export const mapsSvg = () => svgPainter(width, height, (painter) => paint(painter, lit(), pushes, pointed.cell));
+export const mapsSvg = () => svgPainter(width, height, (painter) => paint(painter, lit(), pushesShown(), pointed.cell));
 
 function draw() {
   const pen = canvas().getContext("2d");
@@ -196,7 +199,7 @@ function draw() {
   const scale = window.devicePixelRatio || 1;
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
-  paint(canvasPainter(pen), lit(), pushes, pointed.cell);
+  paint(canvasPainter(pen), lit(), pushesShown(), pointed.cell);
 }
 
 /** Arrange and draw anew, with what was pointed at still pointed at. */

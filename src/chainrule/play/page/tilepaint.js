@@ -5,7 +5,7 @@ import { placeIn } from "./kernels.js";
 import { shaded } from "./painting.js";
 import { every, runs } from "./receptive.js";
 import { TEXT, t } from "./text.js";
-import { cells, derivatives, GAP, isMap, kernelsOf, knows, labels, left, numbersOf, PICTURE, RAMP, readsColours, rows, sent, tiles, tops, which, width, WORDS } from "./tiles.js";
+import { cells, derivatives, GAP, isDrawn, isMap, kernelsOf, knowsKernels, labels, left, numbersOf, PICTURE, RAMP, readsColours, rows, sent, tiles, tops, which, width, WORDS } from "./tiles.js";
 
 /** @typedef {import("./receptive.js").Field} Field */
 /** @typedef {import("./matrix.js").Grid} Grid */
@@ -81,7 +81,7 @@ function paintPushes(painter, tile, pushes) {
 /** The weights of kernels, or their derivatives. @param {number} row */
 function kernelNumbers(row) {
   if (!derivatives()) return app.arrays.weights?.data ?? null;
-  return knows(rows()[row].name) ? app.arrays.gradients?.data ?? null : null;
+  return knowsKernels(row) ? app.arrays.gradients?.data ?? null : null;
 }
 
 /** The largest of a layer's kernels in magnitude, or of their derivatives; 0 if there are none. @param {number} row */
@@ -131,16 +131,18 @@ function paintCell(painter, cell, isPointed) {
   painter.box(x, y, wide, high, edge, own ? 2 : 1);
 }
 
-/** A class: its name, its probability, and a bar; the target is marked. @param {Painter} painter @param {Cell} cell @param {string} edge @param {number} line */
+/** A class: its name, its probability or its derivative, and a bar of it; the target is marked. @param {Painter} painter @param {Cell} cell @param {string} edge @param {number} line */
 function paintClass(painter, { row, channel, x, y, wide, high }, edge, line) {
   const { output } = /** @type {import("./types.js").MapsMessage} */ (sent?.header);
   const [p, goal] = [output.predictions[channel], output.targets[channel]];
   painter.box(x, y, wide, high, goal ? colour("ink") : edge, goal ? 2 : line);
-  painter.box(x, y + high - 5, Math.max(0.1, p * wide), 5, "transparent", 0, colour("plus"));
-  painter.text(x + 4, y + 12, `${output.names[channel].replace(/^class /, "")}${goal ? ` ${TEXT.maps_target}` : ""}`.slice(0, Math.floor(wide / 5.5)), 10, colour("ink"));
-  const numbers = derivatives() ? numbersOf(row) : null;
   const at = sent?.header.maps[row].slopes.channels.indexOf(channel) ?? -1;
-  painter.text(x + 4, y + 25, derivatives() ? (numbers && at >= 0 ? `δ ${numbers[at].toFixed(3).replace("-", "−")}` : "") : `p ${p.toFixed(3)}`, 10, colour("soft-ink"));
+  const number = !derivatives() ? p : at >= 0 ? numbersOf(row)?.[at] : undefined;
+  painter.text(x + 4, y + 12, `${output.names[channel].replace(/^class /, "")}${goal ? ` ${TEXT.maps_target}` : ""}`.slice(0, Math.floor(wide / 5.5)), 10, colour("ink"));
+  if (number === undefined) return;
+  const share = Math.abs(number) / (derivatives() ? largest(row) : 1);
+  painter.box(x, y + high - 5, Math.max(0.1, share * wide), 5, "transparent", 0, colour(number < 0 ? "minus" : "plus"));
+  painter.text(x + 4, y + 25, `${derivatives() ? "" : "p "}${number.toFixed(3).replace("-", "−")}`, 10, colour("soft-ink"));
 }
 
 /** What the colours of a row mean, at its right. @param {Painter} painter @param {number} row @param {number} y */
@@ -166,8 +168,9 @@ function underSample(painter, pushes) {
     painter.box(c * (size + GAP) - 0.5, y - 0.5, size + 1, (size * high) / wide + 1, colour("soft-ink"), 1);
   }
   if (numbers) y += (size * high) / wide + 14;
-  const about = pushes ? "maps_about_pushes" : !derivatives() ? "maps_about" : numbers ? "maps_about_slopes_all" : "maps_about_slopes";
-  for (const line of t(about, { row: pushes?.row === "input" ? TEXT.maps_of_sample : `${pushes?.row},\nchannel ${pushes?.channel},` }).split("\n")) {
+  const about = pushes ? "maps_about_pushes" : !derivatives() ? "maps_about" : !numbers ? "maps_about_slopes" : isDrawn() ? "maps_about_slopes_own" : "maps_about_slopes_all";
+  const above = pushes && numbers ? `${TEXT.maps_about_above}\n` : "";
+  for (const line of (above + t(about, { row: pushes?.row === "input" ? TEXT.maps_of_sample : `${pushes?.row},\nchannel ${pushes?.channel},` })).split("\n")) {
     painter.text(0, y, line, 11, colour("soft-ink"));
     y += 14;
   }

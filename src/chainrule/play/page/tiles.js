@@ -19,6 +19,8 @@ import { TEXT, t } from "./text.js";
 const [PICTURE, GAP, WORDS, CELL, CLASS] = [124, 5, 16, 10, 54];
 /** Below this width the rows stand under the picture, and have no ramps. */
 const NARROW = 500;
+/** The height of the words under the sample and, of derivatives, a second picture: seven lines. */
+const UNDER = 140;
 /** How high the stage should be at most, and how much larger than needed pictures are drawn if there is room. */
 const [HIGH, LARGER] = [430, [2, 1.7, 1.4, 1.2, 1]];
 
@@ -55,6 +57,10 @@ export const isMap = (/** @type {number} */ row) => rows()[row].shape.length ===
 export const derivatives = () => app.edges === "gradients";
 /** Whether backpropagation has reached a row. @param {string} name */
 export const knows = (name) => sent?.header.reached.includes(name) ?? false;
+/** Whether a step has computed a row's derivatives for its mini-batch: none is taken with a sample that was drawn. @param {number} row */
+export const knowsKernels = (row) => knows(rows()[row].name) && !isDrawn();
+/** Whether the sample was drawn by hand. */
+export const isDrawn = () => (sent?.header.sample ?? 0) < 0;
 export const which = () => (derivatives() ? "slopes" : "values");
 
 /** The numbers of a row that are shown; none for derivatives that backpropagation has not reached. @param {number} row */
@@ -109,7 +115,7 @@ function place() {
     tops.push(y);
     y = isMap(row) ? mapsRow(row, y) : row === rows().length - 1 && sent?.header.output.bars ? classesRow(row, y) : cellsRow(row, y);
   }
-  height = Math.max(y, left ? 2 * PICTURE + 90 : 0);
+  height = Math.max(y, left ? 2 * PICTURE + UNDER : 0);
 }
 
 /** The sample, and where the rows begin below or beside it. */
@@ -183,7 +189,7 @@ function classesRow(row, y) {
   const fit = Math.floor((width - left) / pitch);
   const order = predictions.map((_, k) => k).sort((a, b) => targets[b] - targets[a] || predictions[b] - predictions[a]);
   const shown = order.slice(0, fit).sort((a, b) => a - b);
-  words(row, y, shown.length, predictions.length, t("maps_classes"));
+  words(row, y, shown.length, predictions.length, t(derivatives() ? "maps_classes_slopes" : "maps_classes"));
   shown.forEach((channel, k) => cells.push({ row, at: channel, channel, x: left + k * pitch, y: y + WORDS, wide: pitch - 5, high: 34 }));
   return y + WORDS + 40;
 }
