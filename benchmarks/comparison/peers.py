@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.runs import Recorder
+from chainrule.threads import BACKOFF
 from chainrule.training import EpochEnded, Started
 from chainrule.training.loop import events, start
 from comparison.problems import RATE, Problem
@@ -35,6 +36,8 @@ def of_chainrule(p: Problem, recorded: bool = False) -> Epoch:
     under_way = events(p.plan, p.data, progress)
 
     def epoch(_: int) -> float:
+        # Another peer's threads, which spin for a while after their work, are no reason to take one.
+        BACKOFF.forget()
         for event in under_way:
             listen(event)
             if isinstance(event, EpochEnded):

@@ -45,7 +45,12 @@ class Backoff:
     """Seconds of the first and of the longest pause."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._pause, self._until = clock, 0.0, 0.0
+        self._clock = clock
+        self.forget()
+
+    def forget(self) -> None:
+        """Use several threads again, as if they had never been hindered."""
+        self._pause = self._until = 0.0
 
     @property
     def is_over(self) -> bool:
