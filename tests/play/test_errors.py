@@ -91,24 +91,24 @@ def test_whatever_a_command_raises_is_answered(error, answer, monkeypatch):
 )
 def test_a_page_has_frames_after_any_command(message):
     answers = []
-    session = Session(lambda message: answers.append(header_of(message)), None, None)
 
-    def show_until(kind):
-        count = len(answers)
+    def send(answer):
+        answers.append(header_of(answer))
+        if answers[-1]["type"] == "frame":
+            session.command({"type": "shown"})  # as a page answers
 
-        def arrived():
-            session.command({"type": "shown"})
-            return any(answer["type"] == kind for answer in answers[count:])
+    def kinds():
+        return [answer["type"] for answer in answers]
 
-        until(arrived)
-
+    session = Session(send, None, None)
     try:
         session.command({"type": "settings", "settings": {"data": {"kind": "builtin", "name": "digits"}}})
-        show_until("frame")
+        until(lambda: "frame" in kinds())
         session.command(message)
-        until(lambda: any(answer["type"] == "error" for answer in answers))
+        until(lambda: "error" in kinds())
+        before = len(answers)
         session.command({"type": "step"})
-        show_until("frame")
-        assert answers[-1]["type"] != "error"
+        until(lambda: "frame" in kinds()[before:])
+        assert "error" not in kinds()[before:]
     finally:
         session.close()
