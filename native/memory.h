@@ -2,7 +2,7 @@
 //
 // They are zero-initialized by calloc, so the pages of a large one are only committed when they
 // are first written: a gradient whose large arrays are computed block by block in other memory
-// (see DenseOp) takes next to none.
+// (see ops/dense.cpp) takes next to none.
 #pragma once
 
 #include <cstdint>

@@ -32,6 +32,10 @@ def _number(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
+def _same_loss(row: dict[str, Any]) -> str:
+    return "yes" if row["same_loss"] else f"no: {row['loss']:.3g}"
+
+
 def _ratios(rows: list[dict[str, Any]], key: str) -> list[str]:
     """Each library's ratio to chainrule, by its best variant."""
     own = rows[0][key]
@@ -76,7 +80,7 @@ def epochs(measured: dict[str, Any]) -> str:
         lines = [
             [row["peer"], _number(row["microseconds"]), f"{_number(row['fastest'])} to {_number(row['slowest'])}",
              f"{row['ratio']:.2f}", f"{row['share_of_blas']:.0%}",
-             "yes" if row["same_loss"] else f"no: {row['loss']:.3g}"]
+             _same_loss(row)]
             for row in rows
         ]  # fmt: skip
         header = ["", "µs per step", "range", "ratio to chainrule", "share of BLAS", "same loss"]
@@ -92,7 +96,7 @@ def pictures(measured: dict[str, Any]) -> str:
         text, shape, batch, _ = convolutional.NETWORKS[name]
         lines = [
             [row["peer"], f"{_number(row['microseconds'] / 1000)} ms", f"{row['ratio']:.2f}",
-             f"{row['share_of_blas']:.0%}", "yes" if row["same_loss"] else f"no: {row['loss']:.3g}"]
+             f"{row['share_of_blas']:.0%}", _same_loss(row)]
             for row in rows
         ]  # fmt: skip
         header = ["", "per step", "ratio to chainrule", "share of BLAS", "same loss"]

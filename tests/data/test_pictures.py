@@ -12,6 +12,7 @@ from chainrule.cli import run
 from chainrule.data import find, find_samples
 from chainrule.errors import DataError
 from chainrule.runs import Run, train
+from trainings import assert_same
 
 RANDOM = np.random.default_rng(0)
 
@@ -32,14 +33,6 @@ def pictures(what, count):
     source = find(what)
     rows = np.linspace(0, len(source) - 1, count).astype(int)
     return source.features[rows], source.target[rows]
-
-
-def assert_same(one, other):
-    """Two trainings with the same history, weights, predictions and scores, bit for bit."""
-    assert one.history == other.history
-    assert one.parameters.tobytes() == other.parameters.tobytes()
-    assert one.raw(one.data.test).tobytes() == other.raw(other.data.test).tobytes()
-    assert one.evaluate() == other.evaluate()
 
 
 @pytest.mark.parametrize("engine", ["native", "numpy"])

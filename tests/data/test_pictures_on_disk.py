@@ -23,6 +23,7 @@ from chainrule.explain import explain
 from chainrule.runs import Recorder, Run, train
 from chainrule.threads import ahead, in_threads
 from chainrule.training import EpochEnded
+from trainings import assert_same
 
 SETTINGS = {"epochs": 3, "seed": 1, "patience": None, "batch_size": 8, "augment": "none"}
 NETWORK = "conv 3 3x3 stride=2 relu, flatten, 6 tanh, dropout 0.2"
@@ -51,13 +52,6 @@ def small_blocks(monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     return make(tmp_path / "animals")
-
-
-def assert_same(one, other):
-    assert one.history == other.history
-    assert one.parameters.tobytes() == other.parameters.tobytes()
-    assert one.raw(one.data.test).tobytes() == other.raw(other.data.test).tobytes()
-    assert one.evaluate() == other.evaluate()
 
 
 @pytest.mark.parametrize("engine", ["native", "numpy"])
