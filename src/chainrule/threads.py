@@ -41,7 +41,7 @@ class Backoff:
     they were hindered they pause, each time twice as long, until they run unhindered again.
     """
 
-    FIRST, LONGEST = 0.25, 8.0
+    FIRST, LONGEST = 0.02, 8.0
     """Seconds of the first and of the longest pause."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
