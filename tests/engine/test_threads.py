@@ -46,20 +46,21 @@ def test_several_threads_pause_longer_each_time_until_they_run_unhindered():
     now = [100.0]
     backoff = Backoff(lambda: now[0])
     assert backoff.is_over
-    for pause in (0.25, 0.5, 1, 2, 4, 8, 8):
+    doubled = [Backoff.FIRST * 2**k for k in range(12)]
+    for pause in (min(pause, Backoff.LONGEST) for pause in doubled):
         backoff.observe(hindered=True)
-        now[0] += pause - 0.01
+        now[0] += 0.9 * pause
         assert not backoff.is_over
-        now[0] += 0.02
+        now[0] += 0.2 * pause
         assert backoff.is_over
     backoff.observe(hindered=False)  # not for as long as they paused
     backoff.observe(hindered=True)
-    now[0] += 8.1
+    now[0] += 1.1 * Backoff.LONGEST
     assert backoff.is_over
-    now[0] += 8.1
+    now[0] += 1.1 * Backoff.LONGEST
     backoff.observe(hindered=False)
     backoff.observe(hindered=True)
-    now[0] += 0.26
+    now[0] += 1.1 * Backoff.FIRST
     assert backoff.is_over
 
 
