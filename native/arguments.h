@@ -38,6 +38,15 @@ T* vector_of(const nb::object& argument, const std::string& name, long length, b
     return vector.data();
 }
 
+// The data of a writable array of this dtype and size, of any shape.
+template <class T> T* array_of(const nb::object& argument, const std::string& name, long size) {
+    nb::ndarray<T, nb::c_contig, nb::device::cpu> array;
+    require(nb::try_cast(argument, array, false),
+            name + " must be a contiguous, writable array of float" + std::to_string(8 * sizeof(T)));
+    require_length(name, long(array.size()), size);
+    return array.data();
+}
+
 template <class T> T* vector_or_none(const nb::object& argument, const std::string& name, long length) {
     return argument.is_none() ? nullptr : vector_of<T>(argument, name, length);
 }

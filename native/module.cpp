@@ -199,7 +199,7 @@ template <class T> struct Bindings {
         const Data data = input_of(e, x);
         T* to_w = vector_of<T>(w, "parameters", e.parameters());
         T* to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
-        T* to = vector_of<T>(predictions, "predictions", data.rows * e.output_size());
+        T* to = array_of<T>(predictions, "predictions", data.rows * e.output_size());
         const nb::gil_scoped_release released;
         return e.predict(to_w, to_statistics, data, to);
     }

@@ -107,10 +107,9 @@ def _begins(first: int, whole: Batches, step: int, batches: Batches) -> bool:
 
 def is_readable(array: Array | Scaled) -> bool:
     """Whether the native engine can read an array in place."""
-    if isinstance(array, Scaled):
+    if isinstance(array, Scaled) or array.dtype not in READABLE:
         return False
-    contiguous = array[:1].flags.c_contiguous
-    return array.dtype in READABLE and array.dtype.isnative and contiguous and array.strides[0] >= 0
+    return array.flags.c_contiguous or (array.strides[0] >= 0 and array[:1].flags.c_contiguous)
 
 
 def readable(array: Array) -> Array:

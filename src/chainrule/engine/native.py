@@ -268,22 +268,33 @@ class NativeEngine:
         network = self.problem.network
         if x.shape[1:] != network.input_shape:
             network.fit_input(x)  # raises ShapeError
-        # Sizes are powers of 2, so that there are few programs.
-        numbers = max(1, math.prod(x.shape[1:]))
-        most = min(PREDICTION_BATCH, max(FEWEST, 1 << (MOST_NUMBERS // numbers).bit_length() >> 1))
-        size = min(1 << max(len(x) - 1, 0).bit_length(), most)
+        size = min(1 << max(len(x) - 1, 0).bit_length(), self._most_predicted)  # a power of 2: few programs
         program = self._program(size)
         if program is None:
             return network.predict(vectors[0], x, vectors[1])
-        out = np.empty((len(x), math.prod(network.output_shape)), dtype=network.dtype)
-        rows = max(len(x), 1) if is_readable(x) else size * max(1, MOST_NUMBERS // (size * numbers))
-        places = [slice(k, k + rows) for k in range(0, len(x), rows)]
-        in_turn = ahead if isinstance(x, Scaled) and x.on_disk else map
-        for place, part in zip(places, in_turn(lambda place: readable(x[place]), places), strict=True):
-            if not program.engine.predict(*vectors, part, out[place].reshape(-1)):
+        out = np.empty((len(x), *network.output_shape), dtype=network.dtype)
+        for place, part in [(slice(None), x)] if is_readable(x) else self._parts(x, size):
+            if not program.engine.predict(*vectors, part, out[place]):
                 return network.predict(vectors[0], x, vectors[1])  # reports the invalid input
         self._observe(program)
-        return out.reshape(len(x), *network.output_shape)
+        return out
+
+    def _parts(self, x: Array | Scaled, size: int) -> Iterator[tuple[slice, Array]]:
+        """Some samples at a time, in a form that the kernels read, and their place."""
+        rows = size * max(1, MOST_NUMBERS // (size * self._numbers))
+        places = [slice(k, k + rows) for k in range(0, len(x), rows)]
+        in_turn = ahead if isinstance(x, Scaled) and x.on_disk else map
+        return zip(places, in_turn(lambda place: readable(x[place]), places), strict=True)
+
+    @cached_property
+    def _numbers(self) -> int:
+        """The numbers of a sample."""
+        return max(1, math.prod(self.problem.network.input_shape))
+
+    @cached_property
+    def _most_predicted(self) -> int:
+        """How many samples are predicted at a time, at most: a power of 2, fewer of large ones."""
+        return min(PREDICTION_BATCH, max(FEWEST, 1 << (MOST_NUMBERS // self._numbers).bit_length() >> 1))
 
     # Programs
 

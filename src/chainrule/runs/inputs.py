@@ -74,11 +74,15 @@ def _labelled(preparation: Preparation | None, target: Target, what: Any, column
 
 def _numbers(x: Any) -> Array:
     """This as an array; raises DataError unless it is one of numbers."""
+    array = np.asarray(x) if isinstance(x, np.ndarray) else _array_of(x)
+    if array.dtype.kind not in "buif":
+        raise DataError(f"an array of numbers is needed, not {array.dtype} of shape {array.shape}")
+    return array
+
+
+def _array_of(x: Any) -> Array:
     with guarded("the samples are no array"):
         if is_frame(x):
             frame = as_polars(x)
             return np.asarray(as_array(Source("table", frame, None), (), (frame.width,)))
-        array = pack(x) if isinstance(x, tuple) else np.asarray(x)
-    if array.dtype.kind not in "buif":
-        raise DataError(f"an array of numbers is needed, not {array.dtype} of shape {array.shape}")
-    return array
+        return pack(x) if isinstance(x, tuple) else np.asarray(x)
