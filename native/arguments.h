@@ -7,8 +7,9 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <sstream>
 #include <stdexcept>
-#include <string>
+#include <string_view>
 
 #include "engine.h"
 
@@ -18,64 +19,70 @@ namespace nb = nanobind;
 
 using AnyArray = nb::ndarray<nb::ro, nb::device::cpu>;
 
-inline void require(bool condition, const std::string& message) {
-    if (!condition) throw std::invalid_argument(message);
+using Name = std::string_view;
+
+// The message is put together only where it is needed: a prediction takes microseconds.
+template <class... Parts> void require(bool condition, const Parts&... message) {
+    if (condition) return;
+    std::ostringstream whole;
+    (whole << ... << message);
+    throw std::invalid_argument(whole.str());
 }
 
-inline void require_length(const std::string& name, long length, long wanted) {
-    require(length == wanted,
-            name + " has length " + std::to_string(length) + ", expected " + std::to_string(wanted));
+inline void require_length(Name name, long length, long wanted) {
+    require(length == wanted, name, " has length ", length, ", expected ", wanted);
 }
 
 // The data of a writable vector of this dtype and length; with `longer`, of at least this length.
 template <class T>
-T* vector_of(const nb::object& argument, const std::string& name, long length, bool longer = false) {
+T* vector_of(const nb::object& argument, Name name, long length, bool longer = false) {
     nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu> vector;
     require(nb::try_cast(argument, vector, false),
-            name + " must be a contiguous, writable vector of float" + std::to_string(8 * sizeof(T)));
+            name, " must be a contiguous, writable vector of float", 8 * sizeof(T));
     const long size = long(vector.shape(0));
     if (!longer || size < length) require_length(name, size, length);
     return vector.data();
 }
 
 // The data of a writable array of this dtype and size, of any shape.
-template <class T> T* array_of(const nb::object& argument, const std::string& name, long size) {
+template <class T> T* array_of(const nb::object& argument, Name name, long size) {
     nb::ndarray<T, nb::c_contig, nb::device::cpu> array;
     require(nb::try_cast(argument, array, false),
-            name + " must be a contiguous, writable array of float" + std::to_string(8 * sizeof(T)));
+            name, " must be a contiguous, writable array of float", 8 * sizeof(T));
     require_length(name, long(array.size()), size);
     return array.data();
 }
 
-template <class T> T* vector_or_none(const nb::object& argument, const std::string& name, long length) {
+template <class T> T* vector_or_none(const nb::object& argument, Name name, long length) {
     return argument.is_none() ? nullptr : vector_of<T>(argument, name, length);
 }
 
 // The address of a writable scalar, or null if the stage has none.
-template <class N> N* number_of(const nb::object& argument, const std::string& name, bool wanted) {
-    require(argument.is_none() != wanted, name + (wanted ? " is missing" : " is not used by this stage"));
+template <class N> N* number_of(const nb::object& argument, Name name, bool wanted) {
+    require(argument.is_none() != wanted, name, wanted ? " is missing" : " is not used by this stage");
     if (!wanted) return nullptr;
     nb::ndarray<N, nb::ndim<0>, nb::device::cpu> number;
     require(nb::try_cast(argument, number, false),
-            name + " must be a writable zero-dimensional array of the right dtype");
+            name, " must be a writable zero-dimensional array of the right dtype");
     return number.data();
 }
 
-inline Dtype dtype_of(const AnyArray& array, const std::string& name) {
+inline Dtype dtype_of(const AnyArray& array, Name name) {
     const nb::dlpack::dtype d = array.dtype();
     if (d == nb::dtype<float>()) return Dtype::float32;
     if (d == nb::dtype<double>()) return Dtype::float64;
     if (d == nb::dtype<uint8_t>()) return Dtype::uint8;
     if (d == nb::dtype<int32_t>()) return Dtype::int32;
     if (d == nb::dtype<int64_t>()) return Dtype::int64;
-    throw std::invalid_argument(name + " has an unsupported dtype");
+    require(false, name, " has an unsupported dtype");
+    return {};
 }
 
 // Samples along the first axis, each of `size` contiguous numbers.
-inline SampleArray samples_of(const nb::object& argument, const std::string& name, long size) {
+inline SampleArray samples_of(const nb::object& argument, Name name, long size) {
     AnyArray array;
-    require(nb::try_cast(argument, array, false), name + " must be an array");
-    require(array.ndim() >= 1, name + " must have an axis of samples");
+    require(nb::try_cast(argument, array, false), name, " must be an array");
+    require(array.ndim() >= 1, name, " must have an axis of samples");
     SampleArray table;
     table.data = static_cast<const char*>(array.data());
     table.type = dtype_of(array, name);
@@ -84,11 +91,10 @@ inline SampleArray samples_of(const nb::object& argument, const std::string& nam
     table.size = 1;
     for (size_t k = array.ndim(); k-- > 1;) {
         require(array.shape(k) < 2 || table.count == 0 || array.stride(k) == table.size,
-                name + " must store each sample contiguously");
+                name, " must store each sample contiguously");
         table.size *= long(array.shape(k));
     }
-    require(table.size == size, name + " has " + std::to_string(table.size) + " numbers per sample, expected " +
-                                    std::to_string(size));
+    require(table.size == size, name, " has ", table.size, " numbers per sample, expected ", size);
     return table;
 }
 

@@ -65,7 +65,7 @@ Setting setting_of(const nb::handle& value, const std::string& name) {
             s.numbers.push_back(nb::cast<double>(number));
         }
     else {
-        require(nb::try_cast(value, s.number), name + " must be a number, a text or a list of numbers");
+        require(nb::try_cast(value, s.number), name, " must be a number, a text or a list of numbers");
         s.is_number = true;
     }
     return s;
@@ -135,9 +135,9 @@ template <class T> struct Bindings {
             const std::string name = "stage " + std::to_string(k) + "'s ";
             nb::tuple own;
             require(nb::try_cast(state[k], own, false) && own.size() == 3,
-                    name + "state must be ([vectors], count, scale)");
+                    name, "state must be ([vectors], count, scale)");
             nb::list vectors;
-            require(nb::try_cast(own[0], vectors, false), name + "vectors must be a list");
+            require(nb::try_cast(own[0], vectors, false), name, "vectors must be a list");
             require_length("the list of " + name + "vectors", long(vectors.size()), needs.vectors);
             for (int slot = 0; slot < needs.vectors; ++slot)
                 first.state[slot] = vector_of<T>(keep(vectors[size_t(slot)]), name + "vector",
@@ -231,7 +231,7 @@ template <class T> struct Bindings {
     static std::map<std::string, Place> places_of(const Places& places) {
         std::map<std::string, Place> by_name;
         for (const auto& [name, place] : places) {
-            require(0 <= place.first && place.first <= place.second, name + " lies outside of the vectors");
+            require(0 <= place.first && place.first <= place.second, name, " lies outside of the vectors");
             by_name[name] = {place.first, place.second};
         }
         return by_name;

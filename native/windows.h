@@ -145,9 +145,13 @@ template <class T> struct Windows : Operation<T> {
         }
         return padded;
     }
+    // Memory that lives as long as the engine.
+    static int64_t* integers(const Record<T>& r, long count) {
+        return reinterpret_cast<int64_t*>(r.memory(count * long(sizeof(int64_t) / sizeof(T)) + 1));
+    }
     // Windows or places in numbers.
     static int64_t* scaled(const Record<T>& r, List<int64_t> positions, long ld) {
-        auto* to = reinterpret_cast<int64_t*>(r.memory(positions.count * long(sizeof(int64_t) / sizeof(T)) + 1));
+        int64_t* const to = integers(r, positions.count);
         for (long k = 0; k < positions.count; ++k) to[k] = positions.data[k] * ld;
         return to;
     }

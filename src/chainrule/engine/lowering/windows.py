@@ -26,6 +26,8 @@ def convolution(node: Any, problem: Problem) -> tuple[str, Settings]:
         return "depthwise", {"relu": False} | read_windows(axes)
     if layer.groups == 1 and suits_winograd(axes, channels, units):
         return "winograd", {"relu": False} | picture(axes)
+    if layer.groups == 1 and suits_lanes(axes, channels, units):
+        return "lane_conv", {"relu": False, "groups": 1} | read_windows(axes)
     return "conv", {"relu": False, "groups": layer.groups} | read_windows(axes)
 
 
@@ -39,7 +41,7 @@ def transposed(node: Any, problem: Problem) -> Settings:
 
 def pooled(node: Any, problem: Problem) -> Settings:
     """The inputs of each output's window, in row-major order: those of output o are `inputs` from
-    `first[o]` to `first[o + 1]`.
+    `first[o]` to `first[o + 1]`. And whether each input is in one window.
     """
     positions = _input_shape(node, problem)[:-1]
     pitches = [math.prod(positions[k + 1 :]) for k in range(len(positions))]
@@ -48,7 +50,7 @@ def pooled(node: Any, problem: Problem) -> Settings:
         held = [along[along >= 0] * pitch for along, pitch in zip(window, pitches, strict=True)]
         inputs += crossed(held).sum(axis=1).tolist()
         first.append(len(inputs))
-    return {"first": first, "inputs": inputs}
+    return {"first": first, "inputs": inputs, "partition": sorted(inputs) == [*range(math.prod(positions))]}
 
 
 def weighted(node: Any, problem: Problem) -> Settings:
@@ -185,6 +187,18 @@ def suits_winograd(axes: Sequence[Window], channels: int, units: int) -> bool:
 
 LEAST_CHANNELS = 16
 """Below this, finding the places of tiles takes longer than the multiplications that it saves."""
+
+
+def suits_lanes(axes: Sequence[Window], channels: int, units: int) -> bool:
+    """Whether such a convolution is faster with a sample in each lane of a vector."""
+    inputs, outputs = (math.prod(sizes) for sizes in zip(*((axis.inputs, axis.outputs) for axis in axes), strict=True))
+    return max(channels, units) <= MOST_CHANNELS and inputs * channels + outputs * units <= MOST_IN_LANES
+
+
+MOST_CHANNELS, MOST_IN_LANES = 16, 1024
+"""The channels, which would not fill a vector with more than one to spare, and the numbers of a
+sample and its output: beyond them, lanes do not stay in a core's cache.
+"""
 
 
 def picture(axes: Sequence[Window]) -> Settings:
