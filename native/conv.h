@@ -33,7 +33,7 @@ template <class T> struct Conv : Windows<T> {
     bool normalizes_input() const override { return true; }
 
     long scratch() const override {
-        const long forward = of_x.positions * x_ld + groups * panels<T>(kernel(), out);
+        const long forward = of_x.positions * x_ld + prepared_size();
         const long input = of_y.positions * y_ld + groups * panels<T>(places.count * out, in) + x.rows * in;
         const long pointers = samples_at_a_time() * y.rows * long((sizeof(T*) + sizeof(T) - 1) / sizeof(T));
         const long weights = samples_at_a_time() * (of_x.positions * x_ld + y.rows * y.width) + pointers;
@@ -41,13 +41,20 @@ template <class T> struct Conv : Windows<T> {
         return (most > weights ? most : weights) + 4 * MAX_LANES;
     }
 
+    // The kernel in panels, for each group.
+    long prepared_size() const override { return groups * panels<T>(kernel(), out); }
+    void prepare(const T* w, T* to) const override {
+        for (long g = 0; g < groups; ++g)
+            pack_panels<T>({kernel(), out, w + W + g * out, y.width, 1}, to + g * panels<T>(kernel(), out));
+    }
+
     void forward(const Pass<T>& p) override {
         const Range own = p.rows(y);  // which may begin and end within a sample
         if (!own.count()) return;
         T *const padded = p.scratch, *const packed = aligned(padded + of_x.positions * x_ld);
+        if (!p.prepared) prepare(p.w, packed);
+        const T* const panel = p.prepared ? p.prepared : packed;
         const long of_group = panels<T>(kernel(), out);
-        for (long g = 0; g < groups; ++g)
-            pack_panels<T>({kernel(), out, p.w + W + g * out, y.width, 1}, packed + g * of_group);
         for (long row = own.from, count; row < own.to; row += count) {
             const long sample = row / y.rows, first = row % y.rows;
             count = y.rows - first < own.to - row ? y.rows - first : own.to - row;
@@ -55,7 +62,7 @@ template <class T> struct Conv : Windows<T> {
             const T* input = this->padded_input(x.value, sample, padded, {0, x.width}, seen);
             for (long g = 0; g < groups; ++g) {
                 PatchProduct<T> work{count, out, input + g * in, starts + first, segments, places.count / run, run * in,
-                                     run, packed + g * of_group, y.value + row * y.ld + g * out, y.ld};
+                                     run, panel + g * of_group, y.value + row * y.ld + g * out, y.ld};
                 work.bias = b < 0 ? nullptr : p.w + b + g * out;
                 work.epilogue = relu ? Epilogue::relu : Epilogue::nothing;
                 patch_product(work);

@@ -289,8 +289,23 @@ double Engine<T>::differentiate(const T* w, T* statistics, const Data& data, uin
     return mean_loss(data.rows);
 }
 
-template <class T> bool Engine<T>::predict(const T* w, T* statistics, const Data& data, T* predictions) {
+// Lets operations prepare the parameters, unless they have.
+template <class T> void Engine<T>::prepare(const T* w, uint64_t version) {
+    if (version == prepared_) return;
+    prepared_ = version;
+    if (version == 0) return;
+    const FlushSubnormals guard;
+    for (Step& step : steps_)
+        if (const long size = step.operation->prepared_size()) {
+            if (!step.prepared) step.prepared = allocate(size);
+            step.operation->prepare(w, step.prepared);
+        }
+}
+
+template <class T>
+bool Engine<T>::predict(const T* w, T* statistics, const Data& data, T* predictions, uint64_t version) {
     begin(data);
+    prepare(w, version);
     const Value<T>& out = at(prediction_);
     Barrier barrier(threads_);
     bool stop = data.rows == 0;
@@ -312,10 +327,11 @@ template <class T> bool Engine<T>::predict(const T* w, T* statistics, const Data
 
 // Passes
 
-template <class T> void Engine<T>::forward(const Pass<T>& pass, const Data& data, long from, Barrier& barrier) {
+template <class T> void Engine<T>::forward(Pass<T> pass, const Data& data, long from, Barrier& barrier) {
     read_samples(pass, data, from);
     barrier.wait();
     for (const Step& step : steps_) {
+        pass.prepared = pass.training || !prepared_ ? nullptr : step.prepared;
         step.operation->forward(pass);
         barrier.wait();
     }

@@ -116,8 +116,9 @@ template <class T> class Engine {
     // Computes the gradient of one mini-batch and returns its loss without penalties; sets `valid`
     // to false if an input is invalid.
     double differentiate(const T* w, T* statistics, const Data& data, uint64_t step, T* gradient, bool& valid);
-    // Predicts all of data in evaluation mode; false if an input is invalid.
-    bool predict(const T* w, T* statistics, const Data& data, T* predictions);
+    // Predicts all of data in evaluation mode; false if an input is invalid. Parameters with the same
+    // version are the same: operations prepare them once. Those of version 0 are used as they are.
+    bool predict(const T* w, T* statistics, const Data& data, T* predictions, uint64_t version);
 
     const Value<T>& at(int k) const { return values_.at(size_t(k)); }
     T* allocate(long count) {  // memory that lives as long as the engine
@@ -150,6 +151,7 @@ template <class T> class Engine {
     struct Step {
         std::unique_ptr<BoundRecord<T>> record;
         std::unique_ptr<Operation<T>> operation;
+        T* prepared = nullptr;
     };
     // What the threads share while they run.
     struct Loop {
@@ -174,6 +176,7 @@ template <class T> class Engine {
     bool trains_ = false, finished_ = false;
     // Set in the forward pass, read by all threads after a barrier.
     std::atomic<bool> invalid_{false};
+    uint64_t prepared_ = 0;  // the version of the parameters that operations have prepared
     std::exception_ptr error_;  // raised by a Python layer, on the first thread
     std::deque<PlannedValue> values_;
     std::vector<Step> steps_;
@@ -201,7 +204,8 @@ template <class T> class Engine {
     typename Descent<T>::LossAt loss_at(const Pass<T>& pass, Loop& loop, long from);
     template <class Work> void in_threads(Barrier& barrier, Work work, bool briefly = false);
 
-    void forward(const Pass<T>& pass, const Data& data, long from, Barrier& barrier);
+    void prepare(const T* w, uint64_t version);
+    void forward(Pass<T> pass, const Data& data, long from, Barrier& barrier);
     bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier);
     void compute_loss(const Pass<T>& pass, bool weighted);
     double mean_loss(long samples) const;

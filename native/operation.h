@@ -63,6 +63,7 @@ template <class T> struct Pass {
     const T* const* sample_rows;  // addresses of the input's samples if they are read in place, or null
     void* invalid;                // see report_invalid
     void* barrier;                // see wait
+    const T* prepared = nullptr;  // parameters as the operation has prepared them, or null
     GradientSink<T>* sink = nullptr;
     T* part = nullptr;            // this thread's scratch for PART numbers of a gradient, with a sink
 
@@ -97,6 +98,9 @@ template <class T> struct Operation {
     virtual void forward(const Pass<T>&) = 0;
     virtual void backward(const Pass<T>&) {}
     virtual long scratch() const { return 0; }  // numbers of scratch per thread
+    // For several predictions with the same parameters: in how many numbers it prepares them.
+    virtual long prepared_size() const { return 0; }
+    virtual void prepare(const T* /*w*/, T* /*to*/) const {}
     // Whether it can read the input's samples in place, as the first operation.
     virtual bool can_read_samples() const { return false; }
     // Whether its inputs share its output's gradient, or its outputs its input's memory.

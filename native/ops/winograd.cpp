@@ -247,21 +247,27 @@ template <class T> struct Winograd : Operation<T> {
     }
 
     long scratch() const override {
-        const long forward = PLACES * channels * y_ld, backward = (9 + PLACES) * units * x_ld;
+        const long forward = prepared_size(), backward = (9 + PLACES) * units * x_ld;
         return picture() + PLACES * at_a_time * (x_ld + y_ld) + (forward > backward ? forward : backward);
     }
 
     bool normalizes_input() const override { return true; }
 
+    // The kernel at its places.
+    long prepared_size() const override { return PLACES * channels * y_ld; }
+    void prepare(const T* w, T* to) const override {
+        kernel_to_places<T>(channels, units, w + W, {to, y_ld, channels * y_ld});
+    }
+
     void forward(const Pass<T>& p) override {
-        T* const padded = p.scratch;
-        const Places<T> u{padded + picture(), y_ld, channels * y_ld};
-        const Places<T> from_x{u.at + PLACES * u.step, x_ld, at_a_time * x_ld};
+        T *const padded = p.scratch, *const own_u = padded + picture();
+        const Places<const T> u{p.prepared ? p.prepared : own_u, y_ld, channels * y_ld};
+        const Places<T> from_x{own_u + prepared_size(), x_ld, at_a_time * x_ld};
         const Places<T> to_y{from_x.at + PLACES * from_x.step, y_ld, at_a_time * y_ld};
         // A thread's tiles may begin and end within a sample.
         const Range own = p.share(p.samples * tiles.count(), 1);
         if (!own.count()) return;
-        kernel_to_places(channels, units, p.w + W, u);
+        if (!p.prepared) prepare(p.w, own_u);
         for (long tile = own.from, pieces; tile < own.to; tile += pieces) {
             const long sample = tile / tiles.count(), first = tile % tiles.count();
             pieces = tiles.count() - first < own.to - tile ? tiles.count() - first : own.to - tile;

@@ -14,6 +14,7 @@ everything falls back to NumPy.
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,8 @@ lose much when another program wants the core.
 PREDICTION_BATCH, FEWEST = 256, 32
 """How many samples are predicted at a time, at most; and of large ones, at least."""
 COMPLETE, FAULT, NOT_FINITE = range(3)
+_VERSIONS = itertools.count(1)
+"""Numbers of the parameters that predictors have."""
 
 
 def is_built() -> bool:
@@ -251,20 +254,23 @@ class NativeEngine:
 
     def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
         """Predict x in evaluation mode."""
-        return self.predictor(parameters, statistics)(x)
+        dtype = self.problem.network.dtype
+        return self._predict((_padded(parameters, dtype), _padded(statistics, dtype)), as_read(x))
 
     def predictor(self, parameters: Vector, statistics: Vector) -> Predictor:
-        """Predicts with these parameters and statistics; a lock lets one thread in at a time."""
-        dtype, lock = self.problem.network.dtype, Lock()
+        """Predicts with these parameters and statistics, which it prepares once; a lock lets one thread
+        in at a time.
+        """
+        dtype, lock, version = self.problem.network.dtype, Lock(), next(_VERSIONS)
         vectors = _padded(parameters, dtype), _padded(statistics, dtype)
 
         def predict(x: Array | Scaled) -> Array:
             with lock:
-                return self._predict(vectors, as_read(x))
+                return self._predict(vectors, as_read(x), version)
 
         return predict
 
-    def _predict(self, vectors: tuple[Vector, Vector], x: Array | Scaled) -> Array:
+    def _predict(self, vectors: tuple[Vector, Vector], x: Array | Scaled, version: int = 0) -> Array:
         network = self.problem.network
         if x.shape[1:] != network.input_shape:
             network.fit_input(x)  # raises ShapeError
@@ -274,7 +280,7 @@ class NativeEngine:
             return network.predict(vectors[0], x, vectors[1])
         out = np.empty((len(x), *network.output_shape), dtype=network.dtype)
         for place, part in [(slice(None), x)] if is_readable(x) else self._parts(x, size):
-            if not program.engine.predict(*vectors, part, out[place]):
+            if not program.engine.predict(*vectors, part, out[place], version):
                 return network.predict(vectors[0], x, vectors[1])  # reports the invalid input
         self._observe(program)
         return out
