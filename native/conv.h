@@ -12,8 +12,6 @@
 
 namespace chainrule::CHAINRULE_ISA {
 
-template <class T> T* aligned(T* at) { return at + (64 - reinterpret_cast<uintptr_t>(at) % 64) % 64 / sizeof(T); }
-
 template <class T> struct Conv : Windows<T> {
     using Windows<T>::x, Windows<T>::y, Windows<T>::x_ld, Windows<T>::y_ld, Windows<T>::of_x, Windows<T>::of_y;
     using Windows<T>::relu, Windows<T>::places;
@@ -31,6 +29,7 @@ template <class T> struct Conv : Windows<T> {
     }
 
     bool normalizes_input() const override { return true; }
+    bool shows() const override { return true; }
 
     long scratch() const override {
         const long forward = of_x.positions * x_ld + prepared_size();
@@ -49,11 +48,22 @@ template <class T> struct Conv : Windows<T> {
     }
 
     void forward(const Pass<T>& p) override {
-        const Range own = p.rows(y);  // which may begin and end within a sample
-        if (!own.count()) return;
         T *const padded = p.scratch, *const packed = aligned(padded + of_x.positions * x_ld);
         if (!p.prepared) prepare(p.w, packed);
-        const T* const panel = p.prepared ? p.prepared : packed;
+        const auto compute = [&](Range rows) { this->compute(p, rows, p.prepared ? p.prepared : packed); };
+        if (p.shows(y)) p.write_by_groups(y, [&](Range own) { compute({own.from * y.rows, own.to * y.rows}); });
+        else compute(p.rows(y));  // which may begin and end within a sample
+    }
+
+    void backward(const Pass<T>& p) override {
+        if (this->wants_input) backward_input(p);
+        backward_kernel(p);
+    }
+
+  private:
+    // Rows of the output, with the packed kernel.
+    void compute(const Pass<T>& p, Range own, const T* panel) const {
+        T* const padded = p.scratch;
         const long of_group = panels<T>(kernel(), out);
         for (long row = own.from, count; row < own.to; row += count) {
             const long sample = row / y.rows, first = row % y.rows;
@@ -70,12 +80,6 @@ template <class T> struct Conv : Windows<T> {
         }
     }
 
-    void backward(const Pass<T>& p) override {
-        if (this->wants_input) backward_input(p);
-        backward_kernel(p);
-    }
-
-  private:
     // Rows of W.
     long kernel() const { return places.count * in; }
     // Products over few positions take several samples together.
@@ -93,26 +97,26 @@ template <class T> struct Conv : Windows<T> {
     }
 
     void backward_input(const Pass<T>& p) {
-        const Range own = p.share(p.samples, 1);
-        if (!own.count()) return;
         T *const padded = p.scratch, *const packed = aligned(padded + of_y.positions * y_ld);
         T* const result = packed + groups * panels<T>(places.count * out, in);
         pack_transposed(p.w + W, packed);
-        for (long sample = own.from; sample < own.to; ++sample) {
-            const T *dy = this->padded_derivatives(sample, padded), *panel = packed;
-            T* const dx = x.gradient + sample * x.rows * x.ld;
-            this->over_phases([&](Phase phase) INLINE_LAMBDA {
-                const long rows = phase.places * out;
-                for (long g = 0; g < groups; ++g, panel += panels<T>(rows, in)) {
-                    PatchProduct<T> work{phase.inputs, in, dy + g * out, back_starts + phase.first,
-                                         back_segments + phase.place, phase.places, out, 1, panel, result, in};
-                    patch_product(work);
-                    for (long i = 0; i < phase.inputs; ++i)
-                        std::memcpy(dx + this->back_inputs.data[phase.first + i] * x.ld + g * in, result + i * in,
-                                    size_t(in) * sizeof(T));
-                }
-            });
-        }
+        p.derive_by_groups(x, [&](Range own) {
+            for (long sample = own.from; sample < own.to; ++sample)
+                derive_sample(this->padded_derivatives(sample, padded), packed, result, x.gradient + sample * x.rows * x.ld);
+        });
+    }
+    void derive_sample(const T* dy, const T* panel, T* result, T* dx) const {
+        this->over_phases([&](Phase phase) INLINE_LAMBDA {
+            const long rows = phase.places * out;
+            for (long g = 0; g < groups; ++g, panel += panels<T>(rows, in)) {
+                PatchProduct<T> work{phase.inputs, in, dy + g * out, back_starts + phase.first,
+                                     back_segments + phase.place, phase.places, out, 1, panel, result, in};
+                patch_product(work);
+                for (long i = 0; i < phase.inputs; ++i)
+                    std::memcpy(dx + this->back_inputs.data[phase.first + i] * x.ld + g * in, result + i * in,
+                                size_t(in) * sizeof(T));
+            }
+        });
     }
     // W transposed, by phases and groups: its rows are places and channels out, its columns channels
     // in.

@@ -49,11 +49,19 @@ void Engine<T>::add(std::unique_ptr<BoundRecord<T>> record, std::unique_ptr<Oper
         require(k > 0 && !values_.at(size_t(k)).is_written, "every value is written once, the input never");
         values_[size_t(k)].is_written = true;
         values_[size_t(k)].normalization = operation->normalization();
+        values_[size_t(k)].writer = operation.get();
     }
-    for (const int k : record->reads)
-        require(!values_[size_t(k)].normalization || operation->normalizes_input(),
-                "an operation cannot normalize what it reads");
+    for (const int k : record->reads) connect(values_[size_t(k)], *operation);
     steps_.push_back({std::move(record), std::move(operation)});
+}
+
+// Arranges what the operation that writes a value and the one that reads it do for each other.
+template <class T> void Engine<T>::connect(PlannedValue& value, Operation<T>& reader) {
+    require(!value.normalization || reader.normalizes_input(), "an operation cannot normalize what it reads");
+    if (!value.writer) return;
+    if (value.writer->shows() && reader.looks()) value.values_shown = &reader;
+    if (value.writer->normalizes_back()) value.back = reader.back_normalization();
+    if (value.writer->looks() && reader.shows()) value.gradients_shown = value.writer;
 }
 
 template <class T>
@@ -160,6 +168,9 @@ template <class T> void Engine<T>::plan_scratch() {
     sample_rows_.assign(size_t(max_samples_), nullptr);
     pack_.resize(size_t(threads_));
     scratch_.resize(size_t(threads_));
+    long shared = 0;
+    for (const Step& step : steps_) shared = std::max(shared, trains_ ? step.operation->shared_scratch() : 0);
+    shared_.resize(size_t(shared + PADDING));
     for (auto& pack : pack_) pack.resize(PACK + PADDING);
     for (auto& s : scratch_) s.resize(size_t(scratch + PADDING));
 }
@@ -187,7 +198,7 @@ template <class T>
 Pass<T> Engine<T>::pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t,
                          Barrier& barrier) {
     return {samples, step, training, w, statistics, gradient_.data(), t, threads_, pack_[size_t(t)].data(),
-            scratch_[size_t(t)].data(), in_place_ ? sample_rows_.data() : nullptr, &invalid_, &barrier};
+            scratch_[size_t(t)].data(), shared_.data(), in_place_ ? sample_rows_.data() : nullptr, &invalid_, &barrier};
 }
 
 // Runs work(t) on every thread, and raises what a Python layer has raised.

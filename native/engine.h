@@ -147,6 +147,7 @@ template <class T> class Engine {
     struct PlannedValue : Value<T> {
         bool learns = false;  // whether it depends on a parameter: then its gradient is computed
         bool is_written = false;  // by an operation
+        Operation<T>* writer = nullptr;
     };
     struct Step {
         std::unique_ptr<BoundRecord<T>> record;
@@ -181,7 +182,7 @@ template <class T> class Engine {
     std::deque<PlannedValue> values_;
     std::vector<Step> steps_;
     std::deque<AlignedVector<T>> storage_;
-    AlignedVector<T> gradient_, targets_, weights_;
+    AlignedVector<T> gradient_, targets_, weights_, shared_;
     // Statistics before a step, and during a line search.
     std::vector<T> statistics_before_, trial_statistics_;
     std::vector<double> losses_;
@@ -191,6 +192,7 @@ template <class T> class Engine {
     long rows_ = 0;
     std::vector<const T*> sample_rows_;  // addresses of the mini-batch's samples
 
+    void connect(PlannedValue& value, Operation<T>& reader);
     void check(int prediction, long parameters, long statistics) const;
     void plan_values();
     void plan_training();

@@ -20,4 +20,20 @@ INLINE void normalize_rows(long count, long width, const T* from, long from_ld, 
         });
 }
 
+// The derivatives of values from those of the normalized ones, of `count` rows.
+template <class T>
+INLINE void back_normalize_rows(long count, long width, const T* values, const T* dy, long ld,
+                                const BackNormalization<T>& back, T* to, long to_ld) {
+    const Normalization<T> as = *back.forward;
+    const T *const mean_dy = back.mean_dy, *const mean_along = back.mean_along;
+    for (long i = 0; i < count; ++i)
+        over<T>(width, [=](long j, auto get, auto put) {
+            const Vec<T> times = get(as.times + j), by = get(as.by + j);
+            const Vec<T> unit = (get(values + i * ld + j) - get(as.mean + j)) * by;
+            Vec<T> here = get(dy + i * ld + j);
+            if (as.relu) here = times * unit + get(as.plus + j) > T(0) ? here : Vec<T>{};
+            put(to + i * to_ld + j, times * by * (here - get(mean_dy + j) - unit * get(mean_along + j)));
+        });
+}
+
 }  // namespace chainrule::CHAINRULE_ISA

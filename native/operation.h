@@ -15,6 +15,7 @@
 
 #include <cstdint>
 
+#include "chunks.h"
 #include "settings.h"
 #include "share.h"
 
@@ -28,12 +29,28 @@ template <class T> struct Normalization {
     bool relu;
 };
 
+// What the operation that wrote such a value makes of the derivatives dy of the normalized one, so
+// that those of the value are never written either: times * by * (dy - mean_dy - unit * mean_along),
+// where unit is (value - mean) * by, and dy is 0 where ReLU's slope is.
+template <class T> struct BackNormalization {
+    const Normalization<T>* forward;
+    T *mean_dy, *mean_along;
+};
+
+template <class T> struct Operation;
+
 template <class T> struct Value {
     long rows, width, ld;
     T* value = nullptr;
     T* gradient = nullptr;
     bool is_input = false;  // whether it is the network's input
     const Normalization<T>* normalization = nullptr;  // null: it is stored as it is
+    const BackNormalization<T>* back = nullptr;       // null: its gradient is
+    // The operations to which chunks of its values, and of its gradient, are shown in training, by what
+    // writes them and while they are in the cache; or null.
+    Operation<T>*values_shown = nullptr, *gradients_shown = nullptr;
+
+    INLINE Chunks chunks() const { return {rows}; }
 
     // Whether rows follow each other without padding, so that nothing may be written beyond one.
     // Otherwise whole vectors may be, as far as `ld`.
@@ -60,6 +77,7 @@ template <class T> struct Pass {
     int t, threads;
     T* pack;        // this thread's scratch for matrix products
     T* scratch;     // this thread's scratch for an operation
+    T* shared;      // that of all threads
     const T* const* sample_rows;  // addresses of the input's samples if they are read in place, or null
     void* invalid;                // see report_invalid
     void* barrier;                // see wait
@@ -67,6 +85,20 @@ template <class T> struct Pass {
     GradientSink<T>* sink = nullptr;
     T* part = nullptr;            // this thread's scratch for PART numbers of a gradient, with a sink
 
+    // Whether chunks of a value are shown; calls f(samples) for this thread's share of the groups of
+    // samples, one by one, which writes their rows of the value.
+    INLINE bool shows(const Value<T>& v) const { return training && v.values_shown; }
+    template <class F> INLINE void write_by_groups(const Value<T>& v, F f) const {
+        each_group(share(v.chunks().groups(samples), 1), v, f, [&](long chunk) { v.values_shown->look_at_values(chunk, samples); });
+    }
+    // The same for samples whose gradient f writes: all of them at once where they are not shown.
+    template <class F> INLINE void derive_by_groups(const Value<T>& v, F f) const {
+        if (!v.gradients_shown) return f(share(samples, 1));
+        derive_groups(share(v.chunks().groups(samples), 1), v, f);
+    }
+    template <class F> INLINE void derive_groups(Range own, const Value<T>& v, F f) const {
+        each_group(own, v, f, [&](long chunk) { v.gradients_shown->look_at_gradients(chunk, samples); });
+    }
     // This thread's share of the rows of a value, or of anything else.
     INLINE Range rows(const Value<T>& v, long unit = 1) const { return share(samples * v.rows, unit); }
     INLINE Range share(long count, long unit) const { return chainrule::share(count, unit, t, threads); }
@@ -74,6 +106,15 @@ template <class T> struct Pass {
     void report_invalid() const;
     // Waits until all threads are here, within an operation.
     void wait() const;
+
+  private:
+    template <class F, class Show> INLINE void each_group(Range own, const Value<T>& v, F f, Show show) const {
+        const long count = v.chunks().of_group();
+        for (long group = own.from; group < own.to; ++group) {
+            f(v.chunks().samples_of(group, samples));
+            for (long chunk = group * count; chunk < (group + 1) * count; ++chunk) show(chunk);
+        }
+    }
 };
 
 // An operation as Python describes it.
@@ -97,7 +138,8 @@ template <class T> struct Operation {
     virtual ~Operation();
     virtual void forward(const Pass<T>&) = 0;
     virtual void backward(const Pass<T>&) {}
-    virtual long scratch() const { return 0; }  // numbers of scratch per thread
+    virtual long scratch() const { return 0; }         // numbers of scratch per thread
+    virtual long shared_scratch() const { return 0; }  // of all threads together, for training
     // For several predictions with the same parameters: in how many numbers it prepares them.
     virtual long prepared_size() const { return 0; }
     virtual void prepare(const T* /*w*/, T* /*to*/) const {}
@@ -110,6 +152,16 @@ template <class T> struct Operation {
     virtual const Normalization<T>* normalization() const { return nullptr; }
     // Whether it reads its first input so.
     virtual bool normalizes_input() const { return false; }
+    // What becomes of its input's gradient, which shares its output's memory; null: it is written.
+    virtual const BackNormalization<T>* back_normalization() const { return nullptr; }
+    // Whether it computes that of its output from it.
+    virtual bool normalizes_back() const { return false; }
+    // Whether it looks at chunks of its input and of its output's gradient, and how.
+    virtual bool looks() const { return false; }
+    virtual void look_at_values(long /*chunk*/, long /*samples*/) {}
+    virtual void look_at_gradients(long /*chunk*/, long /*samples*/) {}
+    // Whether it shows chunks of its output, and of its first input's gradient.
+    virtual bool shows() const { return false; }
     // Where the parameter begins whose gradient it gives to a sink in parts; -1: it has none.
     virtual long in_parts(int /*threads*/) const { return -1; }
 };

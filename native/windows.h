@@ -48,6 +48,8 @@ template <class T> INLINE void copy_rows(long count, long width, const T* from, 
     for (long i = 0; i < count; ++i) std::memcpy(to + i * to_ld, from + i * from_ld, size_t(width) * sizeof(T));
 }
 
+template <class T> INLINE T* aligned(T* at) { return at + (64 - reinterpret_cast<uintptr_t>(at) % 64) % 64 / sizeof(T); }
+
 // dy times the slope of a fused ReLU, whose outputs are y.
 template <class T> INLINE void with_slope(long count, const T* dy, const T* y, T* to) {
     over<T>(count, [=](long k, auto get, auto put) {
@@ -119,13 +121,27 @@ template <class T> struct Windows : Operation<T> {
         return {long(windows.data[outputs.from]),
                 long(windows.data[outputs.to - 1] + places.data[places.count - 1]) + 1};
     }
+    // Whether derivatives are taken as they are.
+    bool takes_derivatives() const { return !relu && !y.back; }
     // A sample of dy, times the slope of a fused ReLU.
     const T* derivatives(long sample, T* to) const {
         const long first = sample * y.rows * y.ld;
+        if (y.back) {
+            back_normalize_rows(y.rows, y.width, y.value + first, y.gradient + first, y.ld, *y.back, to, y.width);
+            return to;
+        }
         if (!relu) return y.gradient + first;
         for (long i = 0; i < y.rows; ++i)
             with_slope(y.width, y.gradient + first + i * y.ld, y.value + first + i * y.ld, to + i * y.width);
         return to;
+    }
+    // Rows of derivatives, `ld` apart, as windows of the input's gradient read them.
+    const T* padded_rows(const T* from, long ld, T* padded) const {
+        if (!of_y.is_needed()) return from;
+        std::memset(padded, 0, size_t(of_y.positions * y_ld) * sizeof(T));
+        for (long k = 0; k < of_y.from.count; ++k)
+            copy_rows(of_y.run, y.width, from + of_y.from.data[k] * ld, ld, padded + of_y.to.data[k] * y_ld, y_ld);
+        return padded;
     }
     // The same as windows of the input's gradient read it.
     const T* padded_derivatives(long sample, T* padded) const {

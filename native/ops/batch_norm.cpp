@@ -1,16 +1,16 @@
 // BatchNorm, as in layers/normalization.py, or ReLU of that.
 //
-// Sums over rows go chunk by chunk, and then over the chunks, in the same order for any number of
-// threads. A chunk is small enough to stay in the cache while its mean, and then its squared
-// deviations from that, are summed (Chan et al., 1983, combine those of several chunks).
+// Sums over rows go chunk by chunk (see chunks.h): a chunk stays in the cache while its mean, and then
+// its squared deviations from that, are summed (Chan et al., 1983, combine those of several chunks).
+// What writes the input, or the output's gradient, shows the chunks if it can; otherwise they are
+// read again.
 //
 // Settings: momentum, epsilon; relu: whether a ReLU is fused; lazy: whether its reader normalizes. Then
-// only sums are computed here, and derivatives, which take the place of those of the output.
+// only sums are computed here. Derivatives take the place of those of the output, or what wrote the
+// input computes them, too.
 #include "../normalization.h"
 
 namespace chainrule::CHAINRULE_ISA {
-
-constexpr long CHUNK = 512;  // rows
 
 template <int N> struct Vectors { static constexpr int COUNT = N; };
 
@@ -37,26 +37,31 @@ template <class T> struct BatchNorm : Operation<T> {
     T *sums, *squares;             // of each chunk; backward: of dy, and of dy times the normalized x
     // The mean, 1 / sqrt(variance + epsilon), scale and offset of this mini-batch.
     Normalization<T> normalized;
+    BackNormalization<T> back;
     explicit BatchNorm(const Record<T>& r)
         : x(r.input()), y(r.output()), scale(r.parameter("scale", x.width)), offset(r.parameter("offset", x.width)),
           mean(r.statistic("mean", x.width)), variance(r.statistic("variance", x.width)),
           momentum(T(r.number("momentum"))), epsilon(T(r.number("epsilon"))), relu(r.flag("relu")),
-          wants_input(r.wants()), lazy(r.flag("lazy")), sums(r.memory(chunks(r.max_samples() * x.rows) * x.width)),
-          squares(r.memory(chunks(r.max_samples() * x.rows) * x.width)),
-          normalized{r.memory(x.width), r.memory(x.width), r.memory(x.width), r.memory(x.width), relu} {
+          wants_input(r.wants()), lazy(r.flag("lazy")), sums(r.memory(x.chunks().count(r.max_samples()) * x.width)),
+          squares(r.memory(x.chunks().count(r.max_samples()) * x.width)),
+          normalized{r.memory(x.width), r.memory(x.width), r.memory(x.width), r.memory(x.width), relu},
+          back{&normalized, r.memory(x.width), r.memory(x.width)} {
         require(x.rows == y.rows && x.ld == y.ld, "a normalization keeps the shape");
     }
 
-    long scratch() const override { return 2 * x.width; }
     bool shares_value() const override { return lazy; }
     bool shares_gradient() const override { return lazy; }
     const Normalization<T>* normalization() const override { return lazy ? &normalized : nullptr; }
+    const BackNormalization<T>* back_normalization() const override { return lazy ? &back : nullptr; }
+    bool looks() const override { return true; }
+    void look_at_values(long chunk, long samples) override { moments(chunk, samples); }
+    void look_at_gradients(long chunk, long samples) override { products(chunk, samples); }
 
     void forward(const Pass<T>& p) override {
-        const long rows = p.samples * x.rows, width = x.width;
-        if (p.training) {
-            const Range own = p.share(chunks(rows), 1);
-            for (long chunk = own.from; chunk < own.to; ++chunk) moments(rows, chunk);
+        const long rows = p.samples * x.rows, width = x.width, chunks = x.chunks().count(p.samples);
+        if (p.training && !x.values_shown) {
+            const Range own = p.share(chunks, 1);
+            for (long chunk = own.from; chunk < own.to; ++chunk) moments(chunk, p.samples);
             p.wait();
         }
         if (p.t == 0) over<T>(width, [&](long j, auto get, auto put) {
@@ -66,11 +71,12 @@ template <class T> struct BatchNorm : Operation<T> {
                 spread = get(p.statistics + variance + j);
             } else {
                 V sum = {}, squared = {};
-                for (long chunk = 0; chunk < chunks(rows); ++chunk) sum += get(sums + chunk * width + j);
+                for (long chunk = 0; chunk < chunks; ++chunk) sum += get(sums + chunk * width + j);
                 here = sum / T(rows);
-                for (long chunk = 0; chunk < chunks(rows); ++chunk) {
-                    const V apart = get(sums + chunk * width + j) / T(count(rows, chunk)) - here;
-                    squared += get(squares + chunk * width + j) + apart * apart * T(count(rows, chunk));
+                for (long chunk = 0; chunk < chunks; ++chunk) {
+                    const T count = T(x.chunks().rows_of(chunk, p.samples).count());
+                    const V apart = get(sums + chunk * width + j) / count - here;
+                    squared += get(squares + chunk * width + j) + apart * apart * count;
                 }
                 spread = squared / T(rows);
             }
@@ -92,49 +98,36 @@ template <class T> struct BatchNorm : Operation<T> {
     }
 
     void backward(const Pass<T>& p) override {
-        const long rows = p.samples * x.rows, width = x.width;
-        const Range own_chunks = p.share(chunks(rows), 1);
-        for (long chunk = own_chunks.from; chunk < own_chunks.to; ++chunk) products(rows, chunk);
-        p.wait();
-        T *const sum = p.scratch, *const product = p.scratch + width;
-        over<T>(width, [&](long j, auto get, auto put) {
+        const long rows = p.samples * x.rows, width = x.width, chunks = x.chunks().count(p.samples);
+        if (!y.gradients_shown) {
+            const Range own = p.share(chunks, 1);
+            for (long chunk = own.from; chunk < own.to; ++chunk) products(chunk, p.samples);
+            p.wait();
+        }
+        if (p.t == 0) over<T>(width, [&](long j, auto get, auto put) {
             V dy = {}, along = {};
-            for (long chunk = 0; chunk < chunks(rows); ++chunk) {
+            for (long chunk = 0; chunk < chunks; ++chunk) {
                 dy += get(sums + chunk * width + j);
                 along += get(squares + chunk * width + j);
             }
-            put(sum + j, dy / T(rows));
-            put(product + j, along / T(rows));
-            if (p.t) return;
+            put(back.mean_dy + j, dy / T(rows));
+            put(back.mean_along + j, along / T(rows));
             put(p.g + offset + j, dy);
             put(p.g + scale + j, along);
         });
-        if (!wants_input) return;
+        if (!wants_input || x.back) return;
+        p.wait();
         const Range own = p.rows(x);
-        const Normalization<T> as = normalized;
-        for (long i = own.from; i < own.to; ++i) {
-            const T* const from = x.value + i * x.ld;
-            const T* const dy = y.gradient + i * x.ld;
-            T* const dx = x.gradient + i * x.ld;  // in the same place, if lazy
-            over<T>(width, [=](long j, auto get, auto put) {
-                const V unit = (get(from + j) - get(as.mean + j)) * get(as.by + j), times = get(as.times + j);
-                V here = get(dy + j);
-                if (as.relu) here = times * unit + get(as.plus + j) > T(0) ? here : V{};
-                put(dx + j, times * get(as.by + j) * (here - get(sum + j) - unit * get(product + j)));
-            });
-        }
+        const long at = own.from * x.ld;
+        back_normalize_rows(own.count(), width, x.value + at, y.gradient + at, x.ld, back, x.gradient + at, x.ld);
     }
 
   private:
-    static INLINE long chunks(long rows) { return (rows + CHUNK - 1) / CHUNK; }
-    static INLINE long count(long rows, long chunk) {
-        return rows - chunk * CHUNK < CHUNK ? rows - chunk * CHUNK : CHUNK;
-    }
-
     // A chunk's sums of x, and of the squared deviations from its mean.
-    void moments(long rows, long chunk) const {
-        const T* from = x.value + chunk * CHUNK * x.ld;
-        const long here = count(rows, chunk);
+    void moments(long chunk, long samples) const {
+        const Range rows = x.chunks().rows_of(chunk, samples);
+        const T* from = x.value + rows.from * x.ld;
+        const long here = rows.count();
         over_columns<T>(x.width, [&](auto vectors, long j, auto get, auto put) INLINE_LAMBDA {
             constexpr int N = decltype(vectors)::COUNT;
             V total[N] = {}, squared[N] = {}, middle[N];
@@ -153,13 +146,13 @@ template <class T> struct BatchNorm : Operation<T> {
         });
     }
     // A chunk's sums of dy, and of dy times the normalized x.
-    void products(long rows, long chunk) const {
-        const long here = count(rows, chunk);
+    void products(long chunk, long samples) const {
+        const Range rows = x.chunks().rows_of(chunk, samples);
         const Normalization<T> as = normalized;
         over_columns<T>(x.width, [&](auto vectors, long j, auto get, auto put) INLINE_LAMBDA {
             constexpr int N = decltype(vectors)::COUNT;
             V total[N] = {}, along[N] = {};
-            for (long i = chunk * CHUNK; i < chunk * CHUNK + here; ++i)
+            for (long i = rows.from; i < rows.to; ++i)
                 for (int k = 0; k < N; ++k) {
                     const long column = j + k * WIDTH<T>, at = i * x.ld + column;
                     const V unit = (get(x.value + at) - get(as.mean + column)) * get(as.by + column);

@@ -40,6 +40,8 @@ template <class T> struct LaneConv final : Conv<T> {
         of_place = meetings(r, places.count, [&](auto f) { meet([&](long o, long k, long i) { f(k, o, i); }); });
     }
 
+    bool shows() const override { return false; }
+
     long scratch() const override {
         const long of_lanes = blocks_at_a_time() * (x_room + y_room) + x_room + places.count * in * out;
         return of_lanes > Conv<T>::scratch() ? of_lanes : Conv<T>::scratch();

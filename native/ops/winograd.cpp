@@ -252,6 +252,7 @@ template <class T> struct Winograd : Operation<T> {
     }
 
     bool normalizes_input() const override { return true; }
+    bool shows() const override { return true; }
 
     // The kernel at its places.
     long prepared_size() const override { return PLACES * channels * y_ld; }
@@ -264,27 +265,28 @@ template <class T> struct Winograd : Operation<T> {
         const Places<const T> u{p.prepared ? p.prepared : own_u, y_ld, channels * y_ld};
         const Places<T> from_x{own_u + prepared_size(), x_ld, at_a_time * x_ld};
         const Places<T> to_y{from_x.at + PLACES * from_x.step, y_ld, at_a_time * y_ld};
-        // A thread's tiles may begin and end within a sample.
-        const Range own = p.share(p.samples * tiles.count(), 1);
-        if (!own.count()) return;
         if (!p.prepared) prepare(p.w, own_u);
-        for (long tile = own.from, pieces; tile < own.to; tile += pieces) {
-            const long sample = tile / tiles.count(), first = tile % tiles.count();
-            pieces = tiles.count() - first < own.to - tile ? tiles.count() - first : own.to - tile;
-            const T* input = laid_out(sample, padded);
-            const Outputs<T> output{y.value + sample * y.rows * y.ld, rows, columns, y.ld};
-            for (long from = first, to; from < first + pieces; from = to) {
-                to = from + at_a_time < first + pieces ? from + at_a_time : first + pieces;
-                input_to_places(tiles, from, to, x_ld, input, from_x);
-                for (int place = 0; place < PLACES; ++place) {
-                    Product<T> work{to - from, units, channels, from_x.row(place, 0), x_ld, 1, u.row(place, 0), y_ld, 1,
-                                    to_y.row(place, 0), y_ld};
-                    work.pack = p.pack;
-                    product(work);
+        const auto compute = [&](Range own) {
+            for (long tile = own.from, pieces; tile < own.to; tile += pieces) {
+                const long sample = tile / tiles.count(), first = tile % tiles.count();
+                pieces = tiles.count() - first < own.to - tile ? tiles.count() - first : own.to - tile;
+                const T* input = laid_out(sample, padded);
+                const Outputs<T> output{y.value + sample * y.rows * y.ld, rows, columns, y.ld};
+                for (long from = first, to; from < first + pieces; from = to) {
+                    to = from + at_a_time < first + pieces ? from + at_a_time : first + pieces;
+                    input_to_places(tiles, from, to, x_ld, input, from_x);
+                    for (int place = 0; place < PLACES; ++place) {
+                        Product<T> work{to - from, units, channels, from_x.row(place, 0), x_ld, 1, u.row(place, 0), y_ld, 1,
+                                        to_y.row(place, 0), y_ld};
+                        work.pack = p.pack;
+                        product(work);
+                    }
+                    places_to_output(tiles, from, to, units, to_y, b < 0 ? nullptr : p.w + b, relu, output);
                 }
-                places_to_output(tiles, from, to, units, to_y, b < 0 ? nullptr : p.w + b, relu, output);
             }
-        }
+        };
+        if (p.shows(y)) p.write_by_groups(y, [&](Range own) { compute({own.from * tiles.count(), own.to * tiles.count()}); });
+        else compute(p.share(p.samples * tiles.count(), 1));  // which may begin and end within a sample
     }
 
     void backward(const Pass<T>& p) override {
@@ -323,14 +325,12 @@ template <class T> struct Winograd : Operation<T> {
         const Places<T> u{turned + 9 * units * x_ld, x_ld, units * x_ld};
         const Places<T> from_y{u.at + PLACES * u.step, y_ld, at_a_time * y_ld};
         const Places<T> to_x{from_y.at + PLACES * from_y.step, x_ld, at_a_time * x_ld};
-        const Range own = p.share(p.samples, 1);
-        if (!own.count()) return;
         for (long k = 0; k < 9; ++k)
             for (long c = 0; c < channels; ++c)
                 for (long n = 0; n < units; ++n)
                     turned[(k * units + n) * channels + c] = p.w[W + (k * channels + c) * units + n];
         kernel_to_places(units, channels, turned, u);
-        for (long sample = own.from; sample < own.to; ++sample) {
+        const auto derive = [&](long sample) {
             T* const dx = in_place() ? x.gradient + sample * x.rows * x.ld : padded;
             std::memset(dx, 0, size_t(picture()) * sizeof(T));
             for (long from = 0, to; from < tiles.count(); from = to) {
@@ -345,7 +345,10 @@ template <class T> struct Winograd : Operation<T> {
                 places_to_input(tiles, from, to, x_ld, to_x, dx);
             }
             if (dx == padded) take_out(dx, x.gradient + sample * x.rows * x.ld);
-        }
+        };
+        p.derive_by_groups(x, [&](Range own) {
+            for (long sample = own.from; sample < own.to; ++sample) derive(sample);
+        });
     }
     void take_out(const T* padded, T* dx) const {
         for (long i = 0; i < height; ++i)

@@ -200,6 +200,28 @@ def test_depthwise_convolutions(size, channels, kernel, stride, dilation, relu, 
 
 
 @same_everywhere
+@given(
+    positions=st.one_of(POSITIONS[1], POSITIONS[2]), channels=st.integers(1, 40), units=st.integers(1, 40),
+    relu=st.booleans(), bias=st.booleans(), samples=st.sampled_from([1, 3, 40]), dtype=DTYPES,
+)  # fmt: skip
+def test_kernels_of_one_place(positions, channels, units, relu, bias, samples, dtype):
+    layer = Conv(units, (1,) * len(positions), "relu" if relu else None, bias=bias)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        names = agree([Conv(channels, (1,) * len(positions)), layer], (*positions, 2), samples, dtype, monkeypatch)
+    assert ("pointwise" in names) == (np.prod(positions) > 1)
+
+
+@same_everywhere
+@given(size=st.integers(9, 26), kind=st.sampled_from(["3x3", "5x3 stride=2", "1x1"]), samples=SAMPLES, dtype=DTYPES)
+def test_depthwise_convolutions_of_pictures_larger_than_a_chunk(size, kind, samples, dtype):
+    """Between normalizations, which sum what it writes: its outputs, and its input's gradient."""
+    text = f"conv 17 1x1, batch_norm, depthwise_conv {kind} padding=same, batch_norm, relu, conv 5 1x1, batch_norm"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        names = agree(parse(text), (size, size, 2), samples, dtype, monkeypatch, times=40)
+    assert names[:2] == ["pointwise", "batch_norm"]
+
+
+@same_everywhere
 @given(size=st.integers(1, 25), channels=st.integers(1, 70), relu=st.booleans(), samples=SAMPLES, dtype=DTYPES)
 def test_batch_normalization_of_more_rows_than_a_chunk(size, channels, relu, samples, dtype):
     hidden = [Conv(channels, (1, 1)), layers.BatchNorm(), *[layers.ReLU()] * relu]
@@ -211,7 +233,8 @@ def test_batch_normalization_of_more_rows_than_a_chunk(size, channels, relu, sam
 READERS = {
     "lane_conv": lambda channels: Conv(5, (3, 2), padding="same"),
     "conv": lambda channels: Conv(5, (3, 2), stride=2, padding="same"),
-    "conv, no padding": lambda channels: Conv(7, (1, 1)),
+    "conv, no padding": lambda channels: Conv(7, (1, 2)),
+    "pointwise": lambda channels: Conv(7, (1, 1)),
     "conv, groups": lambda channels: Conv(channels, (3, 3), groups=channels // 4),
     "depthwise": lambda channels: Conv(channels, (3, 3), padding="same", groups=channels),
     "depthwise, no padding": lambda channels: Conv(channels, (2, 2), groups=channels),

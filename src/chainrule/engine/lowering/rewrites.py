@@ -103,9 +103,9 @@ def normalize_where_read(program: Program) -> Program:
     return replace(program, ops=tuple(ops))
 
 
-NORMALIZING = ("conv", "depthwise", "lane_conv", "winograd")
+NORMALIZING = ("conv", "depthwise", "lane_conv", "pointwise", "winograd")
 """The operations that normalize their input."""
-WITH_RELU = ("batch_norm", "conv", "depthwise", "lane_conv", "winograd")
+WITH_RELU = ("batch_norm", "conv", "depthwise", "lane_conv", "pointwise", "winograd")
 """The operations that can."""
 
 REWRITES: tuple[Callable[[Program], Program], ...] = (

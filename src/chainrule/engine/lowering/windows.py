@@ -22,6 +22,8 @@ def convolution(node: Any, problem: Problem) -> tuple[str, Settings]:
     """The operation of a convolution, and its settings."""
     layer, shape = node.layer, _input_shape(node, problem)
     axes, channels, units = layer.window_axes(shape[:-1]), shape[-1], layer.channels
+    if layer.groups == 1 and suits_pointwise(axes, channels, units):
+        return "pointwise", {"relu": False}
     if layer.groups == channels == units > 1:
         return "depthwise", {"relu": False} | read_windows(axes)
     if layer.groups == 1 and suits_winograd(axes, channels, units):
@@ -175,6 +177,19 @@ def _flat(parts: Sequence[Array], shape: Sequence[int]) -> list[int]:
     """The numbers of every combination of positions along axes of this shape."""
     pitches = [math.prod(shape[k + 1 :]) for k in range(len(shape))]
     return (crossed(parts) @ np.array(pitches, dtype=np.int64)).astype(np.int64).tolist()
+
+
+def suits_pointwise(axes: Sequence[Window], channels: int, units: int) -> bool:
+    """Whether such a convolution is a product of each position's channels with one matrix, of which
+    there may be several in memory.
+    """
+    alone = all((axis.kernel, axis.stride, axis.before, axis.after) == (1, 1, 0, 0) for axis in axes)
+    positions = math.prod(axis.inputs for axis in axes)
+    return alone and positions > 1 and channels * units <= MOST_SLICED
+
+
+MOST_SLICED = 64 * 1024
+"""Weights of a matrix of which each slice of a mini-batch has its own gradient (native/slices.h)."""
 
 
 def suits_winograd(axes: Sequence[Window], channels: int, units: int) -> bool:
