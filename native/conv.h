@@ -4,10 +4,12 @@
 // A window is read in place as the row of a matrix (a patch), so that the outputs are a product of
 // matrices; so is the gradient of the input, phase by phase.
 //
-// Settings: groups, and those of windows.h.
+// Settings: groups; sliced: whether each slice of a mini-batch has a gradient of its own; and those of
+// windows.h.
 #pragma once
 
 #include "product.h"
+#include "slices.h"
 #include "windows.h"
 
 namespace chainrule::CHAINRULE_ISA {
@@ -17,11 +19,12 @@ template <class T> struct Conv : Windows<T> {
     using Windows<T>::relu, Windows<T>::places;
     long groups, in, out;  // channels of a group
     long W, b;             // b < 0: no bias
+    bool sliced;
     long run;              // places that follow each other in the input
     const int64_t *starts, *segments, *back_starts, *back_segments;  // windows and places, in numbers
     explicit Conv(const Record<T>& r)
         : Windows<T>(r), groups(long(r.number("groups"))), in(x.width / groups), out(y.width / groups),
-          W(r.parameter("W", places.count * in * y.width)), b(r.has_parameter("b") ? r.parameter("b", y.width) : -1),
+          W(r.parameter("W", places.count * in * y.width)), b(r.has_parameter("b") ? r.parameter("b", y.width) : -1), sliced(r.flag("sliced")),
           run(longest_run()), starts(this->scaled(r, this->windows, x_ld)), segments(this->scaled(r, places, x_ld)),
           back_starts(this->scaled(r, this->back_windows, y_ld)),
           back_segments(this->scaled(r, this->back_places, y_ld)) {
@@ -34,10 +37,11 @@ template <class T> struct Conv : Windows<T> {
     long scratch() const override {
         const long forward = of_x.positions * x_ld + prepared_size();
         const long input = of_y.positions * y_ld + groups * panels<T>(places.count * out, in) + x.rows * in;
-        const long pointers = samples_at_a_time() * y.rows * long((sizeof(T*) + sizeof(T) - 1) / sizeof(T));
-        const long weights = samples_at_a_time() * (of_x.positions * x_ld + y.rows * y.width) + pointers;
-        const long most = forward > input ? forward : input;
-        return (most > weights ? most : weights) + 4 * MAX_LANES;
+        const long backward = for_kernel() + (this->wants_input ? input : 0);
+        return (forward > backward ? forward : backward) + 8 * MAX_LANES;
+    }
+    long shared_scratch() const override {
+        return sliced ? SLICES * slice_size(parameters()) : 0;
     }
 
     // The kernel in panels, for each group.
@@ -56,8 +60,18 @@ template <class T> struct Conv : Windows<T> {
     }
 
     void backward(const Pass<T>& p) override {
-        if (this->wants_input) backward_input(p);
-        backward_kernel(p);
+        const Derived d = prepare_derived(p);
+        if (!sliced) {
+            if (this->wants_input) p.derive_by_groups(x, [&](Range own) { derive(own, d); });
+            add_kernel(p, {0, p.samples}, p.share(kernel(), 2), p.g + W, b < 0 ? nullptr : p.g + b, false);
+            return;
+        }
+        in_slices(p, x, parameters(), [&](Range samples, T* gradient) {
+            if (this->wants_input) derive(samples, d);
+            add_kernel(p, samples, {0, kernel()}, gradient, b < 0 ? nullptr : gradient + kernel() * y.width, true);
+        });
+        add_slices(p, parameters(), 0, kernel() * y.width, p.g + W);
+        if (b >= 0) add_slices(p, parameters(), kernel() * y.width, y.width, p.g + b);
     }
 
   private:
@@ -80,6 +94,13 @@ template <class T> struct Conv : Windows<T> {
         }
     }
 
+    // Scratch for the kernel's gradient.
+    long for_kernel() const {
+        const long pointers = samples_at_a_time() * y.rows * long((sizeof(T*) + sizeof(T) - 1) / sizeof(T));
+        return samples_at_a_time() * (of_x.positions * x_ld + y.rows * y.width) + pointers + 2 * MAX_LANES;
+    }
+
+    long parameters() const { return kernel() * y.width + (b < 0 ? 0 : y.width); }
     // Rows of W.
     long kernel() const { return places.count * in; }
     // Products over few positions take several samples together.
@@ -96,14 +117,22 @@ template <class T> struct Conv : Windows<T> {
         return longest;
     }
 
-    void backward_input(const Pass<T>& p) {
-        T *const padded = p.scratch, *const packed = aligned(padded + of_y.positions * y_ld);
-        T* const result = packed + groups * panels<T>(places.count * out, in);
-        pack_transposed(p.w + W, packed);
-        p.derive_by_groups(x, [&](Range own) {
-            for (long sample = own.from; sample < own.to; ++sample)
-                derive_sample(this->padded_derivatives(sample, padded), packed, result, x.gradient + sample * x.rows * x.ld);
-        });
+    // The kernel, transposed, and what the derivatives of one sample take.
+    struct Derived {
+        T *padded, *packed, *result;
+    };
+    Derived prepare_derived(const Pass<T>& p) const {
+        Derived d;
+        d.padded = aligned(p.scratch + for_kernel());
+        d.packed = aligned(d.padded + of_y.positions * y_ld);
+        d.result = d.packed + groups * panels<T>(places.count * out, in);
+        if (this->wants_input) pack_transposed(p.w + W, d.packed);
+        return d;
+    }
+    void derive(Range own, const Derived& d) const {
+        for (long sample = own.from; sample < own.to; ++sample)
+            derive_sample(this->padded_derivatives(sample, d.padded), d.packed, d.result,
+                          x.gradient + sample * x.rows * x.ld);
     }
     void derive_sample(const T* dy, const T* panel, T* result, T* dx) const {
         this->over_phases([&](Phase phase) INLINE_LAMBDA {
@@ -131,16 +160,15 @@ template <class T> struct Conv : Windows<T> {
         });
     }
 
-    // Divided by rows of W: each thread goes through all samples in order.
-    void backward_kernel(const Pass<T>& p) {
-        const Range own = p.share(kernel(), 2);
+    // The gradient of some rows of W, and that of b if the first is among them, of some samples in order.
+    void add_kernel(const Pass<T>& p, Range samples, Range own, T* dW, T* db, bool accumulate) const {
         if (!own.count()) return;
         const long most = samples_at_a_time(), size = of_x.positions * x_ld;
         const Range channels = places.count == 1 && groups == 1 ? own : Range{0, x.width};  // that are read
         T *const padded = p.scratch, *const with = aligned(padded + most * size);
         const T** const patches = reinterpret_cast<const T**>(aligned(with + most * y.rows * y.width));
-        for (long sample = 0, here; sample < p.samples; sample += here) {
-            here = p.samples - sample < most ? p.samples - sample : most;
+        for (long sample = samples.from, here; sample < samples.to; sample += here) {
+            here = samples.to - sample < most ? samples.to - sample : most;
             for (long s = 0; s < here; ++s) {
                 const T* input = this->padded_input(x.value, sample + s, padded + s * size, channels);
                 for (long i = 0; i < y.rows; ++i) patches[s * y.rows + i] = input + starts[i];
@@ -152,13 +180,13 @@ template <class T> struct Conv : Windows<T> {
                 to = end < own.to ? end : own.to;
                 for (long g = 0; g < groups; ++g) {
                     Product<T> dw{to - from, out, here * y.rows, nullptr, 1, 2, dy + g * out, relu ? y.width : y.ld, 1,
-                                  p.g + W + from * y.width + g * out, y.width};
+                                  dW + from * y.width + g * out, y.width};
                     dw.samples = patches;
                     dw.a_from = segments[segment * run] + g * in + from - segment * run * in;
                     dw.whole = false;
-                    dw.accumulate = sample > 0;
+                    dw.accumulate = accumulate || sample > samples.from;
                     dw.pack = p.pack;
-                    if (b >= 0 && from == 0) dw.sums = p.g + b + g * out;
+                    if (db && from == 0) dw.sums = db + g * out;
                     product(dw);
                 }
             }

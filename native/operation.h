@@ -89,7 +89,8 @@ template <class T> struct Pass {
     // samples, one by one, which writes their rows of the value.
     INLINE bool shows(const Value<T>& v) const { return training && v.values_shown; }
     template <class F> INLINE void write_by_groups(const Value<T>& v, F f) const {
-        each_group(share(v.chunks().groups(samples), 1), v, f, [&](long chunk) { v.values_shown->look_at_values(chunk, samples); });
+        each_group(share(v.chunks().groups(samples), 1), v, f,
+                   [&](long chunk) { v.values_shown->look_at_values(chunk, samples); });
     }
     // The same for samples whose gradient f writes: all of them at once where they are not shown.
     template <class F> INLINE void derive_by_groups(const Value<T>& v, F f) const {

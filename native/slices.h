@@ -42,4 +42,9 @@ template <class T> INLINE void add_slices(const Pass<T>& p, long parameters, lon
     });
 }
 
+// The sums of all slices take the place of the first one's.
+template <class T> INLINE void add_slices(const Pass<T>& p, long parameters) {
+    add_slices(p, parameters, 0, parameters, p.shared);
+}
+
 }  // namespace chainrule::CHAINRULE_ISA

@@ -48,7 +48,9 @@ template <class T> INLINE void copy_rows(long count, long width, const T* from, 
     for (long i = 0; i < count; ++i) std::memcpy(to + i * to_ld, from + i * from_ld, size_t(width) * sizeof(T));
 }
 
-template <class T> INLINE T* aligned(T* at) { return at + (64 - reinterpret_cast<uintptr_t>(at) % 64) % 64 / sizeof(T); }
+template <class T> INLINE T* aligned(T* at) {
+    return at + (64 - reinterpret_cast<uintptr_t>(at) % 64) % 64 / sizeof(T);
+}
 
 // dy times the slope of a fused ReLU, whose outputs are y.
 template <class T> INLINE void with_slope(long count, const T* dy, const T* y, T* to) {

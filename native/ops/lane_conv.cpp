@@ -41,6 +41,7 @@ template <class T> struct LaneConv final : Conv<T> {
     }
 
     bool shows() const override { return false; }
+    long shared_scratch() const override { return 0; }
 
     long scratch() const override {
         const long of_lanes = blocks_at_a_time() * (x_room + y_room) + x_room + places.count * in * out;
@@ -60,7 +61,8 @@ template <class T> struct LaneConv final : Conv<T> {
                     for (int j = 0; j < N; ++j) sums[j] = bias ? broadcast(bias[n + j]) : Vec<T>{};
                     of_output.at(o, [&](long i, long k) INLINE_LAMBDA {
                         const T *at = input + i * x.ld * LANES, *weights = w + k * in * out + n;
-                        for (long c = 0; c < in; ++c, at += LANES, weights += out) add_scaled<N>(load(at), weights, sums);
+                        for (long c = 0; c < in; ++c, at += LANES, weights += out)
+                            add_scaled<N>(load(at), weights, sums);
                     });
                     T* const to = output + ((o - own.from) * y.ld + n) * LANES;
                     for (int j = 0; j < N; ++j) store(to + j * LANES, relu ? relu_of(sums[j]) : sums[j]);
@@ -161,7 +163,8 @@ template <class T> struct LaneConv final : Conv<T> {
                     Vec<T> sums[N] = {};
                     of_input.at(i, [&](long o, long k) INLINE_LAMBDA {
                         const T *at = dy + o * y.ld * LANES, *weights = transposed + k * out * in + c;
-                        for (long n = 0; n < out; ++n, at += LANES, weights += in) add_scaled<N>(load(at), weights, sums);
+                        for (long n = 0; n < out; ++n, at += LANES, weights += in)
+                            add_scaled<N>(load(at), weights, sums);
                     });
                     T* const to = result + ((i - own.from) * x.ld + c) * LANES;
                     for (int j = 0; j < N; ++j) store(to + j * LANES, sums[j]);
@@ -188,7 +191,8 @@ template <class T> struct LaneConv final : Conv<T> {
 #pragma GCC unroll 8
                             for (int j = 0; j < N; ++j)
 #pragma GCC unroll 3
-                                for (int m = 0; m < M; ++m) sums[m * N + j] += load(xs + m * LANES) * load(dys + j * LANES);
+                                for (int m = 0; m < M; ++m)
+                                    sums[m * N + j] += load(xs + m * LANES) * load(dys + j * LANES);
                         });
                     T totals[M * N];
                     sums_of<T, M * N>(sums, totals);
@@ -200,7 +204,8 @@ template <class T> struct LaneConv final : Conv<T> {
                 Vec<T> sums[N] = {};
                 for (long block = 0; block < count; ++block)
                     for (long o = 0; o < y.rows; ++o)
-                        for (int j = 0; j < N; ++j) sums[j] += load(derivatives + block * y_room + (o * y.ld + n + j) * LANES);
+                        for (int j = 0; j < N; ++j)
+                            sums[j] += load(derivatives + block * y_room + (o * y.ld + n + j) * LANES);
                 T totals[N];
                 sums_of<T, N>(sums, totals);
                 put(totals, N, p.g + b + n);

@@ -7,10 +7,11 @@
 // dx = B [(G w G') * (A dy A')] B' and dw = G' [(B' x B) * (A dy A')] G, summed over tiles.
 //
 // Settings: height, width: of the input; above, left: its padding; rows, columns: of the output;
-// relu: whether a ReLU is fused.
+// relu: whether a ReLU is fused; sliced: whether each slice of a mini-batch has a gradient of its own.
 #include <cstring>
 
 #include "../product.h"
+#include "../slices.h"
 #include "../windows.h"
 
 namespace chainrule::CHAINRULE_ISA {
@@ -76,10 +77,10 @@ template <class T> void kernel_to_places(long channels, long units, const T* w, 
         });
 }
 
-// dw = G' U G.
-template <class T> void places_to_kernel(long channels, long units, Places<T> u, T* w, long w_row) {
+// dw = G' U G, of some channels.
+template <class T> void places_to_kernel(long channels, Range own, long units, Places<T> u, T* w, long w_row) {
     typedef Vec<T> V;
-    for (long c = 0; c < channels; ++c)
+    for (long c = own.from; c < own.to; ++c)
         over<T>(units, [&](long n, auto, auto put) {
             V by_rows[4][3];
             for (int i = 0; i < 4; ++i) {
@@ -227,7 +228,7 @@ template <class T> struct Winograd : Operation<T> {
     const Value<T>&x, &y;
     long channels, units, W, b;  // b < 0: no bias
     long height, width, above, left, rows, columns;
-    bool relu, wants_input;
+    bool relu, wants_input, sliced;
     Tiles tiles;
     long x_ld, y_ld;   // channels and units in whole vectors
     long at_a_time;    // tiles
@@ -236,7 +237,7 @@ template <class T> struct Winograd : Operation<T> {
           W(r.parameter("W", 9 * x.width * y.width)), b(r.has_parameter("b") ? r.parameter("b", y.width) : -1),
           height(long(r.number("height"))), width(long(r.number("width"))), above(long(r.number("above"))),
           left(long(r.number("left"))), rows(long(r.number("rows"))), columns(long(r.number("columns"))),
-          relu(r.flag("relu")), wants_input(r.wants()), tiles{(rows + 1) / 2, (columns + 1) / 2},
+          relu(r.flag("relu")), wants_input(r.wants()), sliced(r.flag("sliced")), tiles{(rows + 1) / 2, (columns + 1) / 2},
           x_ld(whole_vectors<T>(channels)), y_ld(whole_vectors<T>(units)) {
         require(height * width == x.rows && rows * columns == y.rows && rows > 0 && columns > 0,
                 "the values have other positions");
@@ -247,9 +248,13 @@ template <class T> struct Winograd : Operation<T> {
     }
 
     long scratch() const override {
-        const long forward = prepared_size(), backward = (9 + PLACES) * units * x_ld;
-        return picture() + PLACES * at_a_time * (x_ld + y_ld) + (forward > backward ? forward : backward);
+        const long forward = picture() + prepared_size() + PLACES * at_a_time * (x_ld + y_ld);
+        const long backward = 2 * picture() + (9 + PLACES) * units * x_ld + PLACES * at_a_time * (2 * x_ld + y_ld);
+        const long kernel = picture() + prepared_size() + PLACES * at_a_time * (x_ld + y_ld);
+        const long most = forward > kernel ? forward : kernel;
+        return most > backward ? most : backward;
     }
+    long shared_scratch() const override { return sliced ? SLICES * slice_size(parameters()) : 0; }
 
     bool normalizes_input() const override { return true; }
     bool shows() const override { return true; }
@@ -285,12 +290,19 @@ template <class T> struct Winograd : Operation<T> {
                 }
             }
         };
-        if (p.shows(y)) p.write_by_groups(y, [&](Range own) { compute({own.from * tiles.count(), own.to * tiles.count()}); });
-        else compute(p.share(p.samples * tiles.count(), 1));  // which may begin and end within a sample
+        const long count = tiles.count();
+        if (p.shows(y)) p.write_by_groups(y, [&](Range own) { compute({own.from * count, own.to * count}); });
+        else compute(p.share(p.samples * count, 1));  // which may begin and end within a sample
     }
 
     void backward(const Pass<T>& p) override {
-        if (wants_input) backward_input(p);
+        const Derived derived = prepare_derived(p);
+        if (sliced) return backward_in_slices(p, derived);
+        if (wants_input)
+            p.derive_by_groups(x, [&](Range own) {
+                for (long sample = own.from; sample < own.to; ++sample)
+                    derive(p, sample, derived, [](long, long) {});
+            });
         backward_kernel(p);
     }
 
@@ -319,36 +331,84 @@ template <class T> struct Winograd : Operation<T> {
         return padded;
     }
 
-    void backward_input(const Pass<T>& p) {
-        T* const padded = p.scratch;
-        T* const turned = padded + picture();  // w[3][3][n][c]
-        const Places<T> u{turned + 9 * units * x_ld, x_ld, units * x_ld};
-        const Places<T> from_y{u.at + PLACES * u.step, y_ld, at_a_time * y_ld};
-        const Places<T> to_x{from_y.at + PLACES * from_y.step, x_ld, at_a_time * x_ld};
+    // The kernel's places, and what the derivatives of one sample take.
+    struct Derived {
+        Places<T> u, from_y, to_x, from_x;
+        T *padded, *input;
+    };
+    Derived prepare_derived(const Pass<T>& p) const {
+        Derived d;
+        d.padded = p.scratch;
+        d.input = d.padded + picture();
+        T* const turned = d.input + picture();  // w[3][3][n][c]
+        d.u = {turned + 9 * units * x_ld, x_ld, units * x_ld};
+        d.from_y = {d.u.at + PLACES * d.u.step, y_ld, at_a_time * y_ld};
+        d.to_x = {d.from_y.at + PLACES * d.from_y.step, x_ld, at_a_time * x_ld};
+        d.from_x = {d.to_x.at + PLACES * d.to_x.step, x_ld, at_a_time * x_ld};
+        if (!wants_input) return d;
         for (long k = 0; k < 9; ++k)
             for (long c = 0; c < channels; ++c)
                 for (long n = 0; n < units; ++n)
                     turned[(k * units + n) * channels + c] = p.w[W + (k * channels + c) * units + n];
-        kernel_to_places(units, channels, turned, u);
-        const auto derive = [&](long sample) {
-            T* const dx = in_place() ? x.gradient + sample * x.rows * x.ld : padded;
-            std::memset(dx, 0, size_t(picture()) * sizeof(T));
-            for (long from = 0, to; from < tiles.count(); from = to) {
-                to = from + at_a_time < tiles.count() ? from + at_a_time : tiles.count();
-                derivatives_to_places(sample, from, to, {0, units}, from_y);
-                for (int place = 0; place < PLACES; ++place) {
-                    Product<T> work{to - from, channels, units, from_y.row(place, 0), y_ld, 1, u.row(place, 0), x_ld, 1,
-                                    to_x.row(place, 0), x_ld};
-                    work.pack = p.pack;
-                    product(work);
-                }
-                places_to_input(tiles, from, to, x_ld, to_x, dx);
+        kernel_to_places(units, channels, turned, d.u);
+        return d;
+    }
+
+    // The derivatives of a sample's inputs, if they are wanted; calls f(from, to) for its tiles, whose
+    // derivatives are at their places.
+    template <class F> INLINE void derive(const Pass<T>& p, long sample, const Derived& d, F f) const {
+        T* const dx = in_place() ? x.gradient + sample * x.rows * x.ld : d.padded;
+        if (wants_input) std::memset(dx, 0, size_t(picture()) * sizeof(T));
+        for (long from = 0, to; from < tiles.count(); from = to) {
+            to = from + at_a_time < tiles.count() ? from + at_a_time : tiles.count();
+            derivatives_to_places(sample, from, to, {0, units}, d.from_y);
+            f(from, to);
+            if (!wants_input) continue;
+            for (int place = 0; place < PLACES; ++place) {
+                Product<T> work{to - from, channels, units, d.from_y.row(place, 0), y_ld, 1, d.u.row(place, 0), x_ld, 1,
+                                d.to_x.row(place, 0), x_ld};
+                work.pack = p.pack;
+                product(work);
             }
-            if (dx == padded) take_out(dx, x.gradient + sample * x.rows * x.ld);
-        };
-        p.derive_by_groups(x, [&](Range own) {
-            for (long sample = own.from; sample < own.to; ++sample) derive(sample);
+            places_to_input(tiles, from, to, x_ld, d.to_x, dx);
+        }
+        if (wants_input && dx == d.padded) take_out(dx, x.gradient + sample * x.rows * x.ld);
+    }
+
+    long parameters() const { return PLACES * channels * y_ld + (b < 0 ? 0 : y_ld); }
+
+    void backward_in_slices(const Pass<T>& p, const Derived& d) const {
+        in_slices(p, x, parameters(), [&](Range samples, T* gradient) {
+            const Places<T> du{gradient, y_ld, channels * y_ld};
+            T* const db = b < 0 ? nullptr : gradient + PLACES * du.step;
+            for (long sample = samples.from; sample < samples.to; ++sample) {
+                const T* const input = laid_out(sample, d.input);
+                derive(p, sample, d, [&](long from, long to) INLINE_LAMBDA {
+                    input_to_places(tiles, from, to, x_ld, input, d.from_x);
+                    add_kernel(p, to - from, units, d.from_x, d.from_y, du, db, true);
+                });
+            }
         });
+        add_slices(p, parameters());
+        p.wait();
+        const Places<T> u{p.shared, y_ld, channels * y_ld};
+        places_to_kernel(channels, p.share(channels, 1), units, u, p.g + W, units);
+        if (b >= 0 && p.t == 0) std::memcpy(p.g + b, p.shared + PLACES * u.step, size_t(units) * sizeof(T));
+    }
+
+    // The gradient at all places, of so many tiles and units.
+    void add_kernel(const Pass<T>& p, long count, long units, Places<T> from_x, Places<T> from_y, Places<T> u, T* db,
+                    bool accumulate) const {
+        for (int place = 0; place < PLACES; ++place) {
+            Product<T> work{channels, units, count, from_x.row(place, 0), 1, x_ld, from_y.row(place, 0), y_ld, 1,
+                            u.row(place, 0), y_ld};
+            work.accumulate = accumulate;
+            work.pack = p.pack;
+            product(work);
+        }
+        // at this place, all four derivatives of a tile are added up
+        if (db) for (long tile = 0; tile < count; ++tile)
+            over<T>(units, [&](long n, auto get, auto put) { put(db + n, get(db + n) + get(from_y.row(5, tile) + n)); });
     }
     void take_out(const T* padded, T* dx) const {
         for (long i = 0; i < height; ++i)
@@ -377,22 +437,11 @@ template <class T> struct Winograd : Operation<T> {
                 to = from + at_a_time < tiles.count() ? from + at_a_time : tiles.count();
                 input_to_places(tiles, from, to, x_ld, input, from_x);
                 derivatives_to_places(sample, from, to, own, from_y);
-                for (int place = 0; place < PLACES; ++place) {
-                    Product<T> work{channels, own.count(), to - from, from_x.row(place, 0), 1, x_ld,
-                                    from_y.row(place, 0), y_ld, 1, u.row(place, 0), y_ld};
-                    work.accumulate = sample > 0 || from > 0;
-                    work.pack = p.pack;
-                    product(work);
-                }
-                // at this place, all four derivatives of a tile are added up
-                if (db) for (long tile = 0; tile < to - from; ++tile)
-                    over<T>(own.count(), [&](long n, auto get, auto put) {
-                        T* const at = db + own.from + n;
-                        put(at, get(at) + get(from_y.row(5, tile) + n));
-                    });
+                add_kernel(p, to - from, own.count(), from_x, from_y, u, db ? db + own.from : nullptr,
+                           sample > 0 || from > 0);
             }
         }
-        places_to_kernel(channels, own.count(), u, p.g + W + own.from, units);
+        places_to_kernel(channels, {0, channels}, own.count(), u, p.g + W + own.from, units);
     }
 
     void derivatives_to_places(long sample, long from, long to, Range own, Places<T> places) const {

@@ -45,7 +45,7 @@ def near(actual, expected, dtype, times):
 
 
 def agree(hidden, input_shape, samples, dtype, monkeypatch, times=1):
-    """Compare a step and a prediction of both engines, with 1, 2 and 4 threads; returns the names of
+    """Compare a step and a prediction of both engines, with 1 to 4 threads; returns the names of
     the operations.
     """
     monkeypatch.setattr(native, "MIN_PARALLEL_WORK", 0)
@@ -59,7 +59,7 @@ def agree(hidden, input_shape, samples, dtype, monkeypatch, times=1):
     [expected] = NumpyEngine(problem).steps(at, batch)
     for processor in PROCESSORS:
         steps = []
-        for threads in (1, 2, 4):
+        for threads in (1, 2, 3, 4):
             engine = NativeEngine(problem, threads, processor)
             [step] = engine.steps(at, batch)
             predicted = engine.predict(at.parameters, x, at.statistics)
@@ -95,13 +95,14 @@ def convolutions(draw, kind=Conv):
 
 
 @same_everywhere
-@given(conv=convolutions(), first=st.booleans(), samples=SAMPLES, dtype=DTYPES)
-def test_convolutions(conv, first, samples, dtype):
+@given(conv=convolutions(), first=st.booleans(), sliced=st.booleans(), samples=SAMPLES, dtype=DTYPES)
+def test_convolutions(conv, first, sliced, samples, dtype):
     layer, shape = conv
     # after another layer, the gradient of the convolution's input is needed
     before = [] if first else [Conv(shape[-1], (1,) * (len(shape) - 1)), layers.Tanh()]
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(windows, "MOST_CHANNELS", 0)
+        monkeypatch.setattr(windows, "MOST_SLICED", 10**6 if sliced else 0)
         assert "lane_conv" not in agree([*before, layer], shape, samples, dtype, monkeypatch)
 
 
@@ -168,13 +169,14 @@ def test_transposed_convolutions(conv, first, samples, dtype):
 @given(
     size=st.tuples(*[st.integers(1, 9)] * 2), channels=st.integers(LEAST_CHANNELS, 40),
     units=st.integers(LEAST_CHANNELS, 40), padding=st.sampled_from(["valid", "same", 1, 2, (2, 0)]),
-    relu=st.booleans(), samples=SAMPLES, dtype=DTYPES,
+    relu=st.booleans(), sliced=st.booleans(), samples=SAMPLES, dtype=DTYPES,
 )  # fmt: skip
-def test_kernels_of_3_x_3_with_many_channels(size, channels, units, padding, relu, samples, dtype):
+def test_kernels_of_3_x_3_with_many_channels(size, channels, units, padding, relu, sliced, samples, dtype):
     assume(padding in ("same", 1, 2) or min(size) > 2)
     layer = Conv(units, (3, 3), "relu" if relu else None, padding=padding)
     hidden = [Conv(channels, (1, 1)), layer]
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(windows, "MOST_SLICED", 10**6 if sliced else 0)
         names = agree(hidden, (*size, 2), samples, dtype, monkeypatch, times=4)
     assert "winograd" in names
 

@@ -258,8 +258,8 @@ class NativeEngine:
         return self._predict((_padded(parameters, dtype), _padded(statistics, dtype)), as_read(x))
 
     def predictor(self, parameters: Vector, statistics: Vector) -> Predictor:
-        """Predicts with these parameters and statistics, which it prepares once; a lock lets one thread
-        in at a time.
+        """Predicts with these parameters and statistics, which it prepares once; a lock lets one
+        thread in at a time.
         """
         dtype, lock, version = self.problem.network.dtype, Lock(), next(_VERSIONS)
         vectors = _padded(parameters, dtype), _padded(statistics, dtype)

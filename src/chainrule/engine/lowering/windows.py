@@ -22,15 +22,20 @@ def convolution(node: Any, problem: Problem) -> tuple[str, Settings]:
     """The operation of a convolution, and its settings."""
     layer, shape = node.layer, _input_shape(node, problem)
     axes, channels, units = layer.window_axes(shape[:-1]), shape[-1], layer.channels
-    if layer.groups == 1 and suits_pointwise(axes, channels, units):
-        return "pointwise", {"relu": False}
     if layer.groups == channels == units > 1:
         return "depthwise", {"relu": False} | read_windows(axes)
+    numbers = channels * units // layer.groups
+    if layer.groups == 1 and is_pointwise(axes) and numbers <= MOST_SLICED:
+        return "pointwise", {"relu": False}
     if layer.groups == 1 and suits_winograd(axes, channels, units):
-        return "winograd", {"relu": False} | picture(axes)
-    if layer.groups == 1 and suits_lanes(axes, channels, units):
-        return "lane_conv", {"relu": False, "groups": 1} | read_windows(axes)
-    return "conv", {"relu": False, "groups": layer.groups} | read_windows(axes)
+        return "winograd", {"relu": False, "sliced": 16 * numbers <= MOST_SLICED} | picture(axes)
+    weights = numbers * math.prod(axis.kernel for axis in axes)
+    settings = {"relu": False, "groups": layer.groups, "sliced": weights <= MOST_SLICED} | read_windows(axes)
+    return "lane_conv" if layer.groups == 1 and suits_lanes(axes, channels, units) else "conv", settings
+
+
+MOST_SLICED = 64 * 1024
+"""How many numbers a gradient may have of which each slice of a mini-batch has its own."""
 
 
 def transposed(node: Any, problem: Problem) -> Settings:
@@ -179,17 +184,10 @@ def _flat(parts: Sequence[Array], shape: Sequence[int]) -> list[int]:
     return (crossed(parts) @ np.array(pitches, dtype=np.int64)).astype(np.int64).tolist()
 
 
-def suits_pointwise(axes: Sequence[Window], channels: int, units: int) -> bool:
-    """Whether such a convolution is a product of each position's channels with one matrix, of which
-    there may be several in memory.
-    """
+def is_pointwise(axes: Sequence[Window]) -> bool:
+    """Whether a convolution is a product of each of several positions with one matrix."""
     alone = all((axis.kernel, axis.stride, axis.before, axis.after) == (1, 1, 0, 0) for axis in axes)
-    positions = math.prod(axis.inputs for axis in axes)
-    return alone and positions > 1 and channels * units <= MOST_SLICED
-
-
-MOST_SLICED = 64 * 1024
-"""Weights of a matrix of which each slice of a mini-batch has its own gradient (native/slices.h)."""
+    return alone and math.prod(axis.inputs for axis in axes) > 1
 
 
 def suits_winograd(axes: Sequence[Window], channels: int, units: int) -> bool:
