@@ -74,6 +74,9 @@ template <class T> struct Conv : Windows<T> {
         if (b >= 0) add_slices(p, parameters(), kernel() * y.width, y.width, p.g + b);
     }
 
+  protected:
+    long parameters() const { return kernel() * y.width + (b < 0 ? 0 : y.width); }
+
   private:
     // Rows of the output, with the packed kernel.
     void compute(const Pass<T>& p, Range own, const T* panel) const {
@@ -100,7 +103,6 @@ template <class T> struct Conv : Windows<T> {
         return samples_at_a_time() * (of_x.positions * x_ld + y.rows * y.width) + pointers + 2 * MAX_LANES;
     }
 
-    long parameters() const { return kernel() * y.width + (b < 0 ? 0 : y.width); }
     // Rows of W.
     long kernel() const { return places.count * in; }
     // Products over few positions take several samples together.

@@ -32,12 +32,13 @@ template <class T, class F> INLINE void in_slices(const Pass<T>& p, const Value<
 }
 
 // The sums of all slices, of parameters [from, from + count).
-template <class T> INLINE void add_slices(const Pass<T>& p, long parameters, long from, long count, T* to) {
+template <class T>
+INLINE void add_slices(const Pass<T>& p, long parameters, long from, long count, T* to, long slices = SLICES) {
     const Range own = p.share(count, MAX_LANES);
-    const T* const slices = p.shared + from + own.from;
+    const T* const first = p.shared + from + own.from;
     over<T>(own.count(), [=](long k, auto get, auto put) {
-        Vec<T> sum = get(slices + k);
-        for (long slice = 1; slice < SLICES; ++slice) sum += get(slices + slice * slice_size(parameters) + k);
+        Vec<T> sum = get(first + k);
+        for (long slice = 1; slice < slices; ++slice) sum += get(first + slice * slice_size(parameters) + k);
         put(to + own.from + k, sum);
     });
 }

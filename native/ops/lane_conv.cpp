@@ -41,7 +41,7 @@ template <class T> struct LaneConv final : Conv<T> {
     }
 
     bool shows() const override { return false; }
-    long shared_scratch() const override { return 0; }
+    long shared_scratch() const override { return SLICES * slice_size(this->parameters()); }
 
     long scratch() const override {
         const long of_lanes = blocks_at_a_time() * (x_room + y_room) + x_room + places.count * in * out;
@@ -71,19 +71,31 @@ template <class T> struct LaneConv final : Conv<T> {
         });
     }
 
+    // As in slices.h, but slices have whole blocks of samples, and there are no more of them than blocks.
     void backward(const Pass<T>& p) override {
         T *const inputs = p.scratch, *const derivatives = inputs + blocks_at_a_time() * x_room;
         T *const result = derivatives + blocks_at_a_time() * y_room, *const transposed = result + x_room;
-        const long count = blocks(p), most = blocks_at_a_time();
-        for (long first = 0, here; first < count; first += here) {
-            here = count - first < most ? count - first : most;
-            for (long block = 0; block < here; ++block) {
-                read_input(p, first + block, inputs + block * x_room);
-                read_derivatives(p, first + block, derivatives + block * y_room);
+        if (this->wants_input) transpose_kernel(p.w + this->W, transposed);
+        const long count = blocks(p), slices = count < SLICES ? count : SLICES;
+        const Range own = p.share(slices, 1);
+        for (long slice = own.from; slice < own.to; ++slice) {
+            T* const gradient = p.shared + slice * slice_size(this->parameters());
+            const long begin = count * slice / slices, end = count * (slice + 1) / slices;
+            for (long first = begin, here; first < end; first += here) {
+                here = end - first < blocks_at_a_time() ? end - first : blocks_at_a_time();
+                for (long block = 0; block < here; ++block) {
+                    read_input(p, first + block, inputs + block * x_room);
+                    read_derivatives(p, first + block, derivatives + block * y_room);
+                    if (this->wants_input)
+                        backward_input(p, first + block, derivatives + block * y_room, transposed, result);
+                }
+                backward_kernel(gradient, first > begin, here, inputs, derivatives);
             }
-            if (this->wants_input) backward_input(p, first, here, derivatives, transposed, result);
-            backward_kernel(p, first > 0, here, inputs, derivatives);
         }
+        p.wait();
+        const long weights = places.count * in * out;
+        add_slices(p, this->parameters(), 0, weights, p.g + this->W, slices);
+        if (b >= 0) add_slices(p, this->parameters(), weights, out, p.g + b, slices);
     }
 
   private:
@@ -150,37 +162,35 @@ template <class T> struct LaneConv final : Conv<T> {
         });
     }
 
-    void backward_input(const Pass<T>& p, long first, long count, const T* derivatives, T* transposed, T* result) const {
-        const T* const w = p.w + this->W;
+    void transpose_kernel(const T* w, T* to) const {
         for (long k = 0; k < places.count; ++k)
             for (long c = 0; c < in; ++c)
-                for (long n = 0; n < out; ++n) transposed[(k * out + n) * in + c] = w[(k * in + c) * out + n];
-        over_blocks(p.share(count * x.rows, 1), x.rows, [&](long block, Range own) INLINE_LAMBDA {
-            const T* const dy = derivatives + block * y_room;
-            for (long i = own.from; i < own.to; ++i)
-                in_pieces<OUT>(0, in, [&](auto size, long c) INLINE_LAMBDA {
-                    constexpr int N = decltype(size)::value;
-                    Vec<T> sums[N] = {};
-                    of_input.at(i, [&](long o, long k) INLINE_LAMBDA {
-                        const T *at = dy + o * y.ld * LANES, *weights = transposed + k * out * in + c;
-                        for (long n = 0; n < out; ++n, at += LANES, weights += in)
-                            add_scaled<N>(load(at), weights, sums);
-                    });
-                    T* const to = result + ((i - own.from) * x.ld + c) * LANES;
-                    for (int j = 0; j < N; ++j) store(to + j * LANES, sums[j]);
-                });
-            from_lanes(result, own.from * x.ld, own.count() * x.ld, x.gradient, (first + block) * LANES, p.samples,
-                       x_size);
-        });
+                for (long n = 0; n < out; ++n) to[(k * out + n) * in + c] = w[(k * in + c) * out + n];
     }
 
-    // Divided by rows of W: each thread goes through all samples in order.
-    void backward_kernel(const Pass<T>& p, bool accumulate, long count, const T* inputs, const T* derivatives) const {
+    void backward_input(const Pass<T>& p, long block, const T* dy, const T* transposed, T* result) const {
+        for (long i = 0; i < x.rows; ++i)
+            in_pieces<OUT>(0, in, [&](auto size, long c) INLINE_LAMBDA {
+                constexpr int N = decltype(size)::value;
+                Vec<T> sums[N] = {};
+                of_input.at(i, [&](long o, long k) INLINE_LAMBDA {
+                    const T *at = dy + o * y.ld * LANES, *weights = transposed + k * out * in + c;
+                    for (long n = 0; n < out; ++n, at += LANES, weights += in)
+                        add_scaled<N>(load(at), weights, sums);
+                });
+                T* const to = result + (i * x.ld + c) * LANES;
+                for (int j = 0; j < N; ++j) store(to + j * LANES, sums[j]);
+            });
+        from_lanes(result, 0, x_size, x.gradient, block * LANES, p.samples, x_size);
+    }
+
+    // The gradients of W and then of b, of some blocks of samples.
+    void backward_kernel(T* gradient, bool accumulate, long count, const T* inputs, const T* derivatives) const {
         const auto put = [=](const T* sums, long size, T* to) INLINE_LAMBDA {
             for (long j = 0; j < size; ++j) to[j] = accumulate ? to[j] + sums[j] : sums[j];
         };
-        over_blocks(p.share(places.count * in, 1), in, [&](long k, Range own) INLINE_LAMBDA {
-            in_pieces<IN>(own.from, own.to, [&](auto rows, long c) INLINE_LAMBDA {
+        for (long k = 0; k < places.count; ++k)
+            in_pieces<IN>(0, in, [&](auto rows, long c) INLINE_LAMBDA {
                 in_pieces<OUT>(0, out, [&](auto columns, long n) INLINE_LAMBDA {
                     constexpr int M = decltype(rows)::value, N = decltype(columns)::value;
                     Vec<T> sums[M * N] = {};
@@ -196,20 +206,19 @@ template <class T> struct LaneConv final : Conv<T> {
                         });
                     T totals[M * N];
                     sums_of<T, M * N>(sums, totals);
-                    for (int m = 0; m < M; ++m) put(totals + m * N, N, p.g + this->W + (k * in + c + m) * out + n);
+                    for (int m = 0; m < M; ++m) put(totals + m * N, N, gradient + (k * in + c + m) * out + n);
                 });
             });
-            if (b >= 0 && k == 0 && own.from == 0) in_pieces<OUT>(0, out, [&](auto size, long n) INLINE_LAMBDA {
-                constexpr int N = decltype(size)::value;
-                Vec<T> sums[N] = {};
-                for (long block = 0; block < count; ++block)
-                    for (long o = 0; o < y.rows; ++o)
-                        for (int j = 0; j < N; ++j)
-                            sums[j] += load(derivatives + block * y_room + (o * y.ld + n + j) * LANES);
-                T totals[N];
-                sums_of<T, N>(sums, totals);
-                put(totals, N, p.g + b + n);
-            });
+        if (b >= 0) in_pieces<OUT>(0, out, [&](auto size, long n) INLINE_LAMBDA {
+            constexpr int N = decltype(size)::value;
+            Vec<T> sums[N] = {};
+            for (long block = 0; block < count; ++block)
+                for (long o = 0; o < y.rows; ++o)
+                    for (int j = 0; j < N; ++j)
+                        sums[j] += load(derivatives + block * y_room + (o * y.ld + n + j) * LANES);
+            T totals[N];
+            sums_of<T, N>(sums, totals);
+            put(totals, N, gradient + places.count * in * out + n);
         });
     }
 };
