@@ -79,7 +79,7 @@ inline Dtype dtype_of(const AnyArray& array, Name name) {
 }
 
 // Samples along the first axis, each of `size` contiguous numbers.
-inline SampleArray samples_of(const nb::object& argument, Name name, long size) {
+inline SampleArray samples_of(const nb::object& argument, Name name, long size, long or_size = 0) {
     AnyArray array;
     require(nb::try_cast(argument, array, false), name, " must be an array");
     require(array.ndim() >= 1, name, " must have an axis of samples");
@@ -94,7 +94,7 @@ inline SampleArray samples_of(const nb::object& argument, Name name, long size) 
                 name, " must store each sample contiguously");
         table.size *= long(array.shape(k));
     }
-    require(table.size == size, name, " has ", table.size, " numbers per sample, expected ", size);
+    require(table.size == size || table.size == or_size, name, " has ", table.size, " numbers per sample, expected ", size);
     return table;
 }
 
@@ -111,10 +111,10 @@ template <class T>
 Data data_of(const Engine<T>& e, const nb::object& x, const nb::object& y, const nb::object& weight,
              const nb::object& order) {
     Data data = input_of(e, x);
-    data.y = samples_of(y, "y", e.target_width());
+    data.y = samples_of(y, "y", e.target_size());
     require_length("y", data.y.count, data.x.count);
     if (!weight.is_none()) {
-        data.weight = samples_of(weight, "weight", 1);
+        data.weight = samples_of(weight, "weight", 1, e.positions());
         require_length("weight", data.weight.count, data.x.count);
     }
     if (order.is_none()) return data;

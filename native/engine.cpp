@@ -148,9 +148,9 @@ template <class T> void Engine<T>::plan_values() {
 // Gives the loss and the optimizer memory, and finds out which gradients they take in parts.
 template <class T> void Engine<T>::plan_training() {
     gradient_.resize(size_t(parameters_ + PADDING));
-    targets_.resize(size_t(max_samples_ * target_width_ + PADDING));
-    weights_.resize(size_t(max_samples_ + PADDING));
-    losses_.assign(size_t(max_samples_), 0);
+    targets_.resize(size_t(max_samples_ * target_size() + PADDING));
+    weights_.resize(size_t(max_samples_ * positions() + PADDING));
+    losses_.assign(size_t(max_samples_ * positions()), 0);
     trial_statistics_.resize(size_t(statistics_));
     std::vector<long> in_parts;
     for (const Step& step : steps_)
@@ -363,7 +363,7 @@ template <class T> bool Engine<T>::derive(const Pass<T>& pass, const Data& data,
 
 template <class T> void Engine<T>::compute_loss(const Pass<T>& pass, bool weighted) {
     const Value<T>& out = at(prediction_);
-    const Range r = pass.share(pass.samples, library_->width());
+    const Range r = pass.share(pass.samples * out.rows, library_->width());
     LossBatch<T> batch;
     batch.samples = r.count();
     batch.outputs = out.width;
@@ -374,7 +374,7 @@ template <class T> void Engine<T>::compute_loss(const Pass<T>& pass, bool weight
     batch.dz = out.gradient + r.from * out.ld;
     batch.target = targets_.data() + r.from * target_width_;
     batch.weight = weighted ? weights_.data() + r.from : nullptr;
-    batch.whole = T(pass.samples);
+    batch.whole = T(pass.samples * out.rows);
     batch.losses = losses_.data() + r.from;
     batch.scratch = pass.scratch;
     if (!loss_->compute(batch)) invalid_ = true;
@@ -382,8 +382,8 @@ template <class T> void Engine<T>::compute_loss(const Pass<T>& pass, bool weight
 
 template <class T> double Engine<T>::mean_loss(long samples) const {
     double total = 0;
-    for (long i = 0; i < samples; ++i) total += losses_[size_t(i)];
-    return total / double(samples);
+    for (long i = 0; i < samples * positions(); ++i) total += losses_[size_t(i)];
+    return total / double(samples * positions());
 }
 
 // Samples
@@ -398,8 +398,24 @@ template <class T> void Engine<T>::read_samples(const Pass<T>& pass, const Data&
                             input.ld);
     } else gather(data.x, data.order, from, r, input.rows, input.width, input.ld, input.value);
     if (!trains_ || !pass.training) return;
-    gather(data.y, data.order, from, r, 1, target_width_, target_width_, targets_.data());
-    if (data.weight.data) gather(data.weight, data.order, from, r, 1, 1, 1, weights_.data());
+    gather(data.y, data.order, from, r, 1, target_size(), target_size(), targets_.data());
+    if (data.weight.data) gather_weights(data, from, r);
+}
+
+// A sample's weight is that of all its positions; weights of positions are shares of their sum.
+template <class T> void Engine<T>::gather_weights(const Data& data, long from, Range r) {
+    const long count = data.weight.size, rows = positions();
+    T* const to = weights_.data();
+    gather(data.weight, data.order, from, r, 1, count, rows, to);
+    for (long i = r.from; i < r.to && rows > 1; ++i) {
+        T* const own = to + i * rows;
+        if (count == 1) std::fill(own, own + rows, own[0]);
+        else {
+            T total = 0;
+            for (long k = 0; k < rows; ++k) total += own[k];
+            for (long k = 0; k < rows; ++k) own[k] = total > 0 ? own[k] * T(rows) / total : T(0);
+        }
+    }
 }
 
 template <class T>

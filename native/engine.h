@@ -135,7 +135,9 @@ template <class T> class Engine {
     long parameters() const { return parameters_; }
     long statistics() const { return statistics_; }
     long input_size() const { return values_.at(0).rows * values_.at(0).width; }
-    long target_width() const { return target_width_; }
+    // The loss has a row of outputs for each position of a sample, and a target for each.
+    long positions() const { return at(prediction_).rows; }
+    long target_size() const { return target_width_ * positions(); }
     long output_size() const { return at(prediction_).rows * at(prediction_).width; }
     int prediction() const { return prediction_; }
     bool finished() const { return finished_; }
@@ -210,6 +212,7 @@ template <class T> class Engine {
     void forward(Pass<T> pass, const Data& data, long from, Barrier& barrier);
     bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier);
     void compute_loss(const Pass<T>& pass, bool weighted);
+    void gather_weights(const Data& data, long from, Range r);
     double mean_loss(long samples) const;
 
     void read_samples(const Pass<T>& pass, const Data& data, long from);
