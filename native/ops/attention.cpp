@@ -1,0 +1,182 @@
+// softmax(q k' / sqrt(width)) v for each head, as in layers/attention.py. The weights of a block of
+// queries are in scratch only; backward they are computed again from the logarithm of their sum.
+//
+// Settings: heads; groups: heads of keys and values, each for heads / groups in a row; queries, keys;
+// width: of queries and keys; features: of values; causal: whether query i sees only keys up to
+// i + keys - queries; q_head, q_time and so on: how far apart heads and positions of q, k, v and y
+// are. A fourth input has the number of valid keys of each sample.
+#include "../functions.h"
+#include "../operation.h"
+#include "../product.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+template <class T> struct Attention : Operation<T> {
+    // Heads and positions of a value or of its gradient.
+    struct Layout {
+        long head, time;
+    };
+    const Record<T>& record;
+    const Value<T>&q, &k, &v, &y;
+    long heads, groups, queries, keys, width, features;
+    bool causal;
+    Layout of_q, of_k, of_v, of_y;
+    long ld;      // of a row of weights
+    T* log_sums;  // of each query's unnormalized weights
+    explicit Attention(const Record<T>& r)
+        : record(r), q(r.input(0)), k(r.input(1)), v(r.input(2)), y(r.output()), heads(long(r.number("heads"))),
+          groups(long(r.number("groups"))), queries(long(r.number("queries"))), keys(long(r.number("keys"))),
+          width(long(r.number("width"))), features(long(r.number("features"))), causal(r.flag("causal")),
+          of_q(layout(r, "q_head", "q_time")), of_k(layout(r, "k_head", "k_time")), of_v(layout(r, "v_head", "v_time")),
+          of_y(layout(r, "y_head", "y_time")), ld((keys + MAX_LANES - 1) / MAX_LANES * MAX_LANES),
+          log_sums(r.memory(r.max_samples() * heads * queries)) {
+        require(groups > 0 && heads % groups == 0 && queries > 0 && keys > 0, "heads share whole groups");
+        require(!causal || queries <= keys, "queries belong to the last positions of the keys");
+        check(q, of_q, heads, queries, width);
+        check(k, of_k, groups, keys, width);
+        check(v, of_v, groups, keys, features);
+        check(y, of_y, heads, queries, features);
+        require(r.inputs() == 3 || (r.inputs() == 4 && r.input(3).rows == 1 && r.input(3).width == 1),
+                "lengths are one number for each sample");
+    }
+
+    long scratch() const override { return 2 * BLOCK * ld; }
+
+    void forward(const Pass<T>& p) override {
+        each_group(p, [&](long sample, long group) {
+            const long last = length(p, sample);
+            for (long head = group * (heads / groups); head < (group + 1) * (heads / groups); ++head)
+                for (long from = 0; from < queries; from += BLOCK) {
+                    const long count = queries - from < BLOCK ? queries - from : BLOCK;
+                    const long seen = visible(from + count - 1, last);
+                    T* const to = at(y, y.value, of_y, sample, head, from);
+                    scores(p, sample, head, group, from, count, seen);
+                    for (long i = 0; i < count; ++i)
+                        softmax(p.scratch + i * ld, visible(from + i, last), seen,
+                                log_sums[(sample * heads + head) * queries + from + i]);
+                    if (seen) multiply(p, {count, features, seen, p.scratch, ld, 1, at(v, v.value, of_v, sample, group, 0),
+                                           of_v.time, 1, to, of_y.time});
+                    else for (long i = 0; i < count; ++i)
+                        for (long j = 0; j < features; ++j) to[i * of_y.time + j] = 0;
+                }
+        });
+    }
+
+    void backward(const Pass<T>& p) override {
+        each_group(p, [&](long sample, long group) {
+            const long last = length(p, sample);
+            T* const dk = record.wants(1) ? at(k, k.gradient, of_k, sample, group, 0) : nullptr;
+            T* const dv = record.wants(2) ? at(v, v.gradient, of_v, sample, group, 0) : nullptr;
+            clear(dk, of_k, width);
+            clear(dv, of_v, features);
+            for (long head = group * (heads / groups); head < (group + 1) * (heads / groups); ++head)
+                for (long from = 0; from < queries; from += BLOCK)
+                    derive(p, sample, head, group, from, queries - from < BLOCK ? queries - from : BLOCK, last, dk, dv);
+        });
+    }
+
+  private:
+    static constexpr long BLOCK = 64;  // queries
+
+    static Layout layout(const Record<T>& r, const char* head, const char* time) {
+        return {long(r.number(head)), long(r.number(time))};
+    }
+    static void check(const Value<T>& value, Layout of, long heads, long positions, long width) {
+        require(of.head >= 0 && of.time >= width && width > 0 &&
+                    (heads - 1) * of.head + (positions - 1) * of.time + width <= value.rows * value.ld,
+                "a head lies outside of its value");
+    }
+    static INLINE T* at(const Value<T>& value, T* data, Layout of, long sample, long head, long time) {
+        return data + sample * value.rows * value.ld + head * of.head + time * of.time;
+    }
+    template <class F> INLINE void each_group(const Pass<T>& p, F f) const {
+        const Range own = p.share(p.samples * groups, 1);
+        for (long at = own.from; at < own.to; ++at) f(at / groups, at % groups);
+    }
+    // The number of valid keys.
+    long length(const Pass<T>&, long sample) const {
+        if (record.inputs() == 3) return keys;
+        const T given = record.input(3).value[sample * record.input(3).ld];
+        return given >= T(keys) ? keys : given > 0 ? long(given) : 0;
+    }
+    // How many keys a query sees.
+    INLINE long visible(long query, long last) const {
+        const long seen = causal ? query + keys - queries + 1 : keys;
+        return seen < last ? seen : last;
+    }
+    void multiply(const Pass<T>& p, Product<T> work, bool accumulate = false) const {
+        work.whole = false;
+        work.accumulate = accumulate;
+        work.pack = p.pack;
+        product(work);
+    }
+    // Of a block of queries, in the first half of the scratch.
+    void scores(const Pass<T>& p, long sample, long head, long group, long from, long count, long seen) const {
+        if (!seen) return;
+        Product<T> work{count, seen, width, at(q, q.value, of_q, sample, head, from), of_q.time, 1,
+                        at(k, k.value, of_k, sample, group, 0), 1, of_k.time, p.scratch, ld};
+        work.pack = p.pack;
+        product(work);
+    }
+    T scale() const { return T(1) / std::sqrt(T(width)); }
+
+    // Weights of the keys that a query sees, from their scores; 0 for the others.
+    void softmax(T* row, long seen, long count, T& log_sum) const {
+        for (long j = seen; j < count; ++j) row[j] = 0;
+        log_sum = 0;
+        if (!seen) return;
+        T top = row[0];
+        for (long j = 1; j < seen; ++j) top = row[j] > top || row[j] != row[j] ? row[j] : top;
+        const T by = scale(), shift = top * by;
+        Vec<T> lanes = {};
+        over<T>(seen, [&](long j, auto get, auto put) INLINE_LAMBDA { put(row + j, exp_of<T>(get(row + j) * by - shift)); });
+        over<T>(seen, [&](long j, auto get, auto) INLINE_LAMBDA { lanes += get(row + j); });
+        const T sum = sum_of<T>(lanes), times = 1 / sum;
+        over<T>(seen, [&](long j, auto get, auto put) INLINE_LAMBDA { put(row + j, get(row + j) * times); });
+        log_sum = shift + std::log(sum);
+    }
+    void clear(T* gradient, Layout of, long size) const {
+        for (long j = 0; gradient && j < keys; ++j) std::memset(gradient + j * of.time, 0, size_t(size) * sizeof(T));
+    }
+    void derive(const Pass<T>& p, long sample, long head, long group, long from, long count, long last, T* dk, T* dv) const {
+        const long seen = visible(from + count - 1, last);
+        T *const weights = p.scratch, *const derived = p.scratch + BLOCK * ld;
+        T* const dq = record.wants(0) ? at(q, q.gradient, of_q, sample, head, from) : nullptr;
+        if (!seen) {
+            for (long i = 0; dq && i < count; ++i) std::memset(dq + i * of_q.time, 0, size_t(width) * sizeof(T));
+            return;
+        }
+        const T* const dy = at(y, y.gradient, of_y, sample, head, from);
+        const T* const keys_of = at(k, k.value, of_k, sample, group, 0);
+        scores(p, sample, head, group, from, count, seen);
+        const T by = scale();
+        for (long i = 0; i < count; ++i) {
+            T* const row = weights + i * ld;
+            const long own = visible(from + i, last);
+            const T log_sum = log_sums[(sample * heads + head) * queries + from + i];
+            over<T>(own, [&](long j, auto get, auto put) INLINE_LAMBDA { put(row + j, exp_of<T>(get(row + j) * by - log_sum)); });
+            for (long j = own; j < seen; ++j) row[j] = 0;
+        }
+        if (dv) multiply(p, {seen, features, count, weights, 1, ld, dy, of_y.time, 1, dv, of_v.time}, true);
+        if (!dq && !dk) return;
+        Product<T> work{count, seen, features, dy, of_y.time, 1, at(v, v.value, of_v, sample, group, 0), 1, of_v.time,
+                        derived, ld};
+        work.pack = p.pack;
+        product(work);
+        for (long i = 0; i < count; ++i) {
+            const T* const row = weights + i * ld;
+            T* const d = derived + i * ld;
+            Vec<T> lanes = {};
+            over<T>(seen, [&](long j, auto get, auto) INLINE_LAMBDA { lanes += get(row + j) * get(d + j); });
+            const T mean = sum_of<T>(lanes);
+            over<T>(seen, [&](long j, auto get, auto put) INLINE_LAMBDA { put(d + j, get(row + j) * (get(d + j) - mean) * by); });
+        }
+        if (dq) multiply(p, {count, width, seen, derived, ld, 1, keys_of, of_k.time, 1, dq, of_q.time});
+        if (dk) multiply(p, {seen, width, count, derived, 1, ld, at(q, q.value, of_q, sample, head, from), of_q.time, 1, dk,
+                             of_k.time}, true);
+    }
+};
+
+}  // namespace chainrule::CHAINRULE_ISA
+
+REGISTER_OP(attention, Attention)

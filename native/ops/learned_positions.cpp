@@ -1,0 +1,39 @@
+// LearnedPositions, as in layers/positions.py: adds a row of W to each position.
+#include <cstring>
+
+#include "../copies.h"
+#include "../operation.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+template <class T> struct LearnedPositions : Operation<T> {
+    const Value<T>&x, &y;
+    long length, W;
+    explicit LearnedPositions(const Record<T>& r)
+        : x(r.input()), y(r.output()), length(long(r.number("length"))), W(r.parameter("W", length * x.width)) {
+        require(x.rows == y.rows && x.ld == y.ld && x.rows <= length, "each position has a row of W");
+    }
+
+    bool shares_gradient() const override { return true; }
+    void forward(const Pass<T>& p) override {
+        const Range own = p.rows(x);
+        for (long row = own.from; row < own.to; ++row) {
+            T* const to = y.value + row * x.ld;
+            copy(x.width, x.value + row * x.ld, to);
+            add(x.width, p.w + W + row % x.rows * x.width, to);
+        }
+    }
+    // Divided by positions: each thread goes through all samples in order.
+    void backward(const Pass<T>& p) override {
+        const Range own = p.share(length, 1);
+        T* const dW = p.g + W;
+        std::memset(dW + own.from * x.width, 0, size_t(own.count() * x.width) * sizeof(T));
+        for (long sample = 0; sample < p.samples; ++sample)
+            for (long row = own.from; row < own.to && row < x.rows; ++row)
+                add(x.width, y.gradient + (sample * x.rows + row) * y.ld, dW + row * x.width);
+    }
+};
+
+}  // namespace chainrule::CHAINRULE_ISA
+
+REGISTER_OP(learned_positions, LearnedPositions)
