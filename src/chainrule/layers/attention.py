@@ -7,12 +7,13 @@ attention, so that they can be lowered to one operation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chainrule.errors import ShapeError, is_number, require
 from chainrule.layers.dense import Dense
 from chainrule.layers.dropout import Dropout
-from chainrule.layers.graph import Composite, Symbol
+from chainrule.layers.graph import Composite, Node, Symbol
 from chainrule.layers.operators import MatMul, Scale
 from chainrule.layers.positions import Rotary
 from chainrule.layers.settings import Block
@@ -45,6 +46,9 @@ class DotProductAttention(Composite):
     def __post_init__(self) -> None:
         fits = is_number(self.dropout, least=0, below=1)
         require(fits, f"{self.word}: dropout is {self.dropout!r}; it must be at least 0 and less than 1")
+
+    def mixing(self, nodes: Sequence[Node]) -> Node:
+        return next(node for node in reversed(nodes) if isinstance(node.layer, MatMul))
 
     def wire(self, q: Symbol, k: Symbol, v: Symbol, *lengths: Symbol) -> Symbol:
         shapes = (q.shape, k.shape, v.shape)

@@ -204,6 +204,12 @@ class Composite(Layer, register=False):
         """The output: calls the layers on the inputs."""
         raise NotImplementedError
 
+    def mixing(self, nodes: Sequence[Node]) -> Node | None:
+        """For attention, the node among those of a call that multiplies the weights, by which
+        positions take from each other, by the values that they take; None for other composites.
+        """
+        return None
+
     @cached_property
     def children(self) -> Mapping[str, Layer]:
         """The layers by name: that of the field, or in a list the kind with a number."""
