@@ -159,7 +159,7 @@ def _paths(e: Explanation) -> str:
         units = " \u2192 ".join(str(unit) for unit in path.units)
         rows.append([text.share(e, path.product), f"{path.product:.5g}", f"{units} \u2192 loss: {factors}"])
     listed = table(["share", "product", "path and its local derivatives"], rows) if rows else ""
-    return paragraph(text.paths_line(e)) + listed + "".join(_attention(e, layer) for layer in e.attention)
+    return paragraph(text.paths_line(e)) + "".join(_attention(e, layer) for layer in e.attention) + listed
 
 
 def _attention(e: Explanation, layer: Attention) -> str:
