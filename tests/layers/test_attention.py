@@ -436,3 +436,11 @@ def test_attention_is_the_same_for_one_head_and_for_a_reshaped_input():
     flat = np.random.default_rng(0).normal(size=(2, 12))
     same = Network([MultiHeadAttention(1)], (4, 3), dtype="float64").predict(network.draw(), flat.reshape(2, 4, 3))
     np.testing.assert_array_equal(network.predict(network.draw(), flat), same)
+
+
+@pytest.mark.parametrize(
+    "layer", [MaskedSoftmax(), MultiHeadAttention(1), TransformerBlock(1), Transformer(1, heads=1)]
+)
+def test_layers_that_take_lengths_say_so(layer):
+    assert layer.takes_lengths
+    assert layer(Input((3, 4)), Input(())).shape == (3, 4)

@@ -43,6 +43,8 @@ class DotProductAttention(Composite):
     causal: bool = False
     dropout: float = 0.0
 
+    takes_lengths = True
+
     def __post_init__(self) -> None:
         fits = is_number(self.dropout, least=0, below=1)
         require(fits, f"{self.word}: dropout is {self.dropout!r}; it must be at least 0 and less than 1")
@@ -123,6 +125,7 @@ class MultiHeadAttention(Block):
 
     notation = "attention"
     accepts_images = True
+    takes_lengths = True
 
     def __post_init__(self) -> None:
         given = [name for name in ("units", "kv_heads") if getattr(self, name) is not None]

@@ -149,6 +149,8 @@ class Layer(Kind):
     """Whether a network given as text can name it."""
     accepts_images: ClassVar[bool] = False
     """Whether it takes images as they are; a network given as text flattens them otherwise."""
+    takes_lengths: ClassVar[bool] = False
+    """Whether its last input may be the number of valid positions of each sample."""
     output_symbol: ClassVar[str] = "y"
     """The symbol of its output: z, a or y."""
     tied_to: ClassVar[Any] = None

@@ -141,6 +141,7 @@ class MaskedSoftmax(Layer):
     causal: bool = False
 
     initial = "glorot_uniform"
+    takes_lengths = True
     formulas = Formulas(
         forward=r"y_{nij} = \frac{e^{x_{nij}}}{\sum_{k \in V_{ni}} e^{x_{nik}}}, \quad j \in V_{ni}"
         r" \text{ (the keys that } i \text{ sees)}",

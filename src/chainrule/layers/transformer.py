@@ -95,6 +95,7 @@ class TransformerBlock(Block):
     bias: bool = True
 
     accepts_images = True
+    takes_lengths = True
 
     def __post_init__(self) -> None:
         FeedForward(1 if self.hidden is None else self.hidden, self.activation, self.bias)
@@ -160,6 +161,7 @@ class Transformer(Block):
     bias: bool = True
 
     accepts_images = True
+    takes_lengths = True
 
     def __post_init__(self) -> None:
         given = [name for name in ("width", "length") if getattr(self, name) is not None]
