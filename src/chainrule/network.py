@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ class Network(Kind, Shown):
             raise ShapeError(f"the network's input shape is {shape}; every size must be above 0")
         if self.dtype not in ("float32", "float64"):
             raise unknown("dtype", self.dtype, ("float32", "float64"))
-        object.__setattr__(self, "layers", layers)
+        object.__setattr__(self, "layers", _tied_by_name(layers))
         object.__setattr__(self, "input_shape", shape)
         size = self.parameters.size  # shapes that don't fit should be known here
         require(size <= MOST_WEIGHTS, f"the network has {size:,} weights; at most {MOST_WEIGHTS:,} are possible")
@@ -235,6 +235,15 @@ class Network(Kind, Shown):
             if array is not None:
                 vector[entry.place] = np.asarray(array).ravel()
         return vector
+
+
+def _tied_by_name(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The same layers, of which those that use another's weights name it: a recipe keeps names."""
+    names = {id(layer): name for name, layer in name_layers(layers).items()}
+    return tuple(
+        replace(layer, tied_to=names[id(layer.tied_to)]) if id(layer.tied_to) in names else layer  # type: ignore[call-arg]
+        for layer in layers
+    )
 
 
 def _recorded(inputs: Any, outputs: Any) -> tuple[tuple[Any, ...], tuple[Call, ...], Shape]:

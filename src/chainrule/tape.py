@@ -162,7 +162,7 @@ class Tape:
 
     def terms(self, owner: str, name: str, index: Shape) -> list[Terms]:
         """The terms of the gradient of a parameter's entry, one group for each use of its layer."""
-        uses = [node for node in self.graph.nodes if node.owner == owner]
+        uses = [node for node in self.graph.nodes if node.owner == owner and name in node.built.parameters]
         return [node.layer.parameter_terms(*self._at(node), name, index).of(node.name) for node in uses]
 
     def _at(self, node: Node) -> tuple[Params, Any, Array]:

@@ -41,19 +41,24 @@ from chainrule.layers import (
     ConvTranspose2d,
     Dense,
     DepthwiseConv,
+    DotProductAttention,
     Dropout,
     Embedding,
     Expand,
+    FeedForward,
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
     GroupNorm,
     Layer,
     LayerNorm,
+    LearnedPositions,
     LeNet,
     LogSoftmax,
+    MaskedSoftmax,
     MatMul,
     MaxPool,
+    MultiHeadAttention,
     Multiply,
     PReLU,
     ReLU,
@@ -63,15 +68,21 @@ from chainrule.layers import (
     ResNet8,
     ResNet18,
     RMSNorm,
+    Rotary,
     Scale,
     SeparableBlock,
     SeparableNet,
     Sequential,
     Sigmoid,
+    SinusoidalPositions,
     Slice,
     Softmax,
     SqueezeExcitation,
     Step,
+    Tanh,
+    TiedDense,
+    Transformer,
+    TransformerBlock,
     Transpose,
     Upsample,
     ZeroPad,
@@ -92,11 +103,13 @@ KINKED = ["relu", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "step", "
 
 def layer(draw, width):
     """A layer of any kind that keeps the width."""
-    kind = draw(st.integers(0, 13))
+    kind = draw(st.integers(0, 14))
     if kind == 12:
         return Sequential([Reshape((1, width, 1)), *draw(on_pictures()), Flatten(), Dense(width)])
     if kind == 13:
         return Sequential([Dense(16), Reshape((4, 4, 1)), *draw(on_pictures()), Flatten(), Dense(width)])
+    if kind == 14:
+        return Sequential([Dense(8), Reshape((2, 4)), draw(st.sampled_from(ON_SEQUENCES)), Flatten(), Dense(width)])
     if kind == 0:
         return Dense(width)
     if kind == 1:
@@ -120,13 +133,23 @@ def layer(draw, width):
     return Mixed(Dense(width)) if kind == 10 else OneHead(Dense(2 * width), Dense(2 * width), Dense(2 * width))
 
 
+ON_SEQUENCES = (
+    MultiHeadAttention(2, causal=True, dropout=0.3), MultiHeadAttention(2, kv_heads=1, rotary=True), Rotary(),
+    TransformerBlock(1), TransformerBlock(2, 3, "swiglu", "rms_norm", causal=True), FeedForward(3, "tanh"),
+    Transformer(1, heads=2), Transformer(1, 2, heads=1, positions="sinusoidal"), LearnedPositions(3),
+    SinusoidalPositions(), Sequential([Dense(2), MaskedSoftmax(causal=True)]),
+    Sequential([Dense(3), Tanh(), TiedDense("dense_1")]),
+)  # fmt: skip
+"""Layers on a sequence of two positions and four features."""
+
+
 @st.composite
 def on_pictures(draw):
     """Layers on a picture of two or more pixels, of which one is a convolution."""
     convolution = draw(
         st.sampled_from([
             Conv(2, (1, 2), stride=(1, draw(st.integers(1, 2))), padding=draw(st.sampled_from(["valid", "same"]))),
-            Conv(2, 3, padding=draw(st.sampled_from(["same", 1])), dilation=draw(st.integers(1, 2))),
+            Conv(2, 3, padding=draw(st.sampled_from(["same", 2])), dilation=draw(st.integers(1, 2))),
             Conv2d(4, 2, padding="same", activation="tanh"),
             ConvTranspose(2, 2, stride=2), ConvTranspose2d(2, 3, padding="same"),
             DepthwiseConv(2, padding="same", multiplier=2),
@@ -328,6 +351,8 @@ def test_random_networks_cover_every_kind_of_layer():
         ChannelDropout, SqueezeExcitation,
         *(Conv1d, Conv3d),  # Conv with another number of axes
         *(LeNet, ResNet8, ResNet18, SeparableNet),  # of these layers
+        *(MultiHeadAttention, DotProductAttention, MaskedSoftmax, TransformerBlock, Transformer, FeedForward),
+        *(LearnedPositions, SinusoidalPositions, Rotary, TiedDense),
     }  # fmt: skip
     assert set(KINDS) == activations | others
 

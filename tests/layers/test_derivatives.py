@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attention_layers import COVERED
 from chainrule.backprop import backward_pass, forward_pass
 from chainrule.gradient_check import central_difference, check_gradient
 from chainrule.layers import (
@@ -54,8 +55,8 @@ from chainrule.layers import (
     total,
 )
 from chainrule.layers.base import snake
-from chainrule.layers.blocks import Block
 from chainrule.layers.graph import name_layers, trace
+from chainrule.layers.settings import Block
 from chainrule.losses import HalfSquares
 from chainrule.network import Network
 from chainrule.tape import Tape
@@ -157,7 +158,9 @@ def test_every_layer_has_an_oracle():
     held = {type(layer) for layer, *_ in (*ORACLES.values(), *OPERATORS.values())}
     held |= {Dropout, Embedding, Transpose}  # the first two have tests of their own, the third is in a Sequential
     held |= {*IMAGE_ORACLES, ChannelDropout}  # tests/layers/test_images.py
-    from_settings = {kind for kind in KINDS if issubclass(kind, Block)}  # tests/layers/test_networks.py
+    held |= {kind for kind in COVERED if not issubclass(kind, Block)}  # tests/layers/test_attention.py
+    # Composites of settings: test_networks.py and test_attention.py.
+    from_settings = {kind for kind in KINDS if issubclass(kind, Block)}
     assert held == set(KINDS) - from_settings
 
 

@@ -35,7 +35,7 @@ from chainrule.layers import (
     Upsample,
     ZeroPad,
 )
-from chainrule.layers.blocks import Block
+from chainrule.layers.blocks import PictureBlock
 from chainrule.layers.networks import PictureNetwork
 from chainrule.layers.notation import parse
 from chainrule.losses import HalfSquares
@@ -126,8 +126,8 @@ ORACLES = {
 """A composite, the shape of a sample, and the same function of nested parameters in JAX."""
 
 
-def test_every_composite_of_settings_has_an_oracle():
-    assert {type(layer) for layer, *_ in ORACLES.values()} == {kind for kind in KINDS if issubclass(kind, Block)}
+def test_every_block_for_pictures_has_an_oracle():
+    assert {type(layer) for layer, *_ in ORACLES.values()} == {kind for kind in KINDS if issubclass(kind, PictureBlock)}
 
 
 def nested(network, vector):

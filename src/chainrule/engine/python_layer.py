@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from chainrule.network import Network
 Call = Callable[..., None]
 
 
-def python_call(node: Node, network: Network, seed: int, shapes: Sequence[Shape], accumulates: bool) -> Call:
+def python_call(node: Node, network: Network, seed: int, shapes: Sequence[Shape], accumulates: Container[str]) -> Call:
     """The function that the native engine calls, forward and then backward.
 
     Its arrays are views into the engine's memory: the flat vectors as one row each, values and
@@ -27,8 +27,8 @@ def python_call(node: Node, network: Network, seed: int, shapes: Sequence[Shape]
         network: the network it belongs to
         seed: the seed of random numbers
         shapes: the shape of each input, of one sample
-        accumulates: whether the parameters' gradients are added to those that a later use of the
-            same layer has written
+        accumulates: the parameters whose gradients are added to those that a later use of them has
+            written
     """
     cache: dict[str, Any] = {}
     layer, owner = node.layer, node.owner
@@ -68,9 +68,9 @@ def read(layout: Layout, owner: str, vector: Array) -> dict[str, Any]:
     return {entry.own_name: vector[entry.place].reshape(entry.shape).copy() for entry in own}
 
 
-def write(arrays: dict[str, Any], layout: Layout, owner: str, vector: Array, accumulates: bool = False) -> None:
+def write(arrays: dict[str, Any], layout: Layout, owner: str, vector: Array, accumulates: Container[str] = ()) -> None:
     """Write a layer's arrays to the flat vector, or add them to what it has."""
     for entry in layout.entries:
         if entry.owner == owner and entry.own_name in arrays:
             array = np.asarray(arrays[entry.own_name]).ravel()
-            vector[entry.place] = vector[entry.place] + array if accumulates else array
+            vector[entry.place] = vector[entry.place] + array if entry.own_name in accumulates else array

@@ -62,7 +62,7 @@ def open_link(trace: Trace, link: Link, depth: int = DEPTH, known: Opened | None
     units lead to the same one.
     """
     known = {} if known is None else known
-    unit, groups = link.unit, trace.tape.feeds(link.unit)
+    unit, groups = link.unit, trace.feeds(link.unit)
     if (unit, depth) not in known:
         # A single term is no sum, so it does not count towards the depth.
         left = depth if sum(len(group.local) for group in groups) == 1 else depth - 1
@@ -79,8 +79,8 @@ def open_link(trace: Trace, link: Link, depth: int = DEPTH, known: Opened | None
         terms=terms,
         rest=rest,
         others=others,
-        loss=None if groups else trace.loss_term(unit),
-        unused="" if any(len(group.local) for group in groups) else trace.tape.why_unused(unit),
+        loss=None if groups else trace.loss_term(trace.last_copy(unit)),
+        unused="" if any(len(group.local) for group in groups) else trace.tape.why_unused(trace.last_copy(unit)),
     )
 
 

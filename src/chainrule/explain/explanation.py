@@ -15,6 +15,7 @@ from chainrule.engine import Problem, StepRecord
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import require
 from chainrule.explain import symbols
+from chainrule.explain.attention import Attention, through_attention
 from chainrule.explain.chain import DEPTH, ChainLink, open_link
 from chainrule.explain.fields import MOST, fields
 from chainrule.explain.paths import Path, find_paths
@@ -357,6 +358,13 @@ class Explanation(Shown):
         `data_gradient`.
         """
         return self._paths[1]
+
+    @cached_property
+    def attention(self) -> list[Attention]:
+        """What of the gradient comes through each layer of attention that the weight reaches, and
+        through which positions; empty if there is none.
+        """
+        return through_attention(self.trace, self.place)
 
     @cached_property
     def proof(self) -> Proof:

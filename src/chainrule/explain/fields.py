@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chainrule.explain.attention import Attention
     from chainrule.explain.chain import ChainLink
     from chainrule.explain.explanation import Explanation, SampleTerm
     from chainrule.explain.paths import Path
@@ -37,6 +38,7 @@ def fields(e: Explanation, most: int | None = MOST) -> dict[str, Any]:
         "paths": [_path(e, path) for path in paths],
         "other_paths": {"count": len(e.paths) - len(paths), "sum": sum(path.product for path in e.paths[len(paths) :])},
         "all_paths": e.has_all_paths,
+        **({"attention": [_attention(layer, most) for layer in e.attention]} if e.attention else {}),
         "optimizer": [asdict(stage) for stage in e.stages],
         "effect": {
             "loss": proof.loss_before,
@@ -75,6 +77,16 @@ def _path(e: Explanation, path: Path) -> dict[str, Any]:
         "local_derivatives": list(path.factors),
         "product": path.product,
     }
+
+
+def _attention(layer: Attention, most: int | None) -> dict[str, Any]:
+    return {
+        "layer": layer.layer,
+        "product": layer.product,
+        "pairs": [asdict(pair) for pair in layer.pairs[:most]],
+        "rest": {"count": layer.others + len(layer.pairs) - len(layer.pairs[:most]),
+                 "sum": layer.product - sum(pair.product for pair in layer.pairs[:most])},
+    }  # fmt: skip
 
 
 def _penalty(name: str, value: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from chainrule.explain import text
+from chainrule.explain.attention import Attention
 from chainrule.explain.chain import WIDTH, ChainLink
 from chainrule.explain.explanation import Explanation, SampleTerm
 from chainrule.explain.html import PRINT_ALL, Html, document, formula, paragraph, picture, table
@@ -158,7 +159,19 @@ def _paths(e: Explanation) -> str:
         units = " \u2192 ".join(str(unit) for unit in path.units)
         rows.append([text.share(e, path.product), f"{path.product:.5g}", f"{units} \u2192 loss: {factors}"])
     listed = table(["share", "product", "path and its local derivatives"], rows) if rows else ""
-    return paragraph(text.paths_line(e)) + listed
+    return paragraph(text.paths_line(e)) + "".join(_attention(e, layer) for layer in e.attention) + listed
+
+
+def _attention(e: Explanation, layer: Attention) -> str:
+    """What comes through a layer of attention, by pairs of positions."""
+    shown = layer.pairs[: 2 * WIDTH]
+    rows = [[text.share(e, pair.product), f"{pair.product:.5g}", str(pair)] for pair in shown]
+    if left := len(layer.pairs) - len(shown) + layer.others:
+        rest = layer.product - sum(pair.product for pair in shown)
+        rows.append([text.share(e, rest), f"{rest:.5g}", f"{left:,} more"])
+    return table(
+        ["share", "product", f"through {layer.layer}"], rows, [text.share(e, layer.product), f"{layer.product:.5g}", ""]
+    )
 
 
 def _symbols(e: Explanation) -> str:

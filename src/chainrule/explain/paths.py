@@ -64,7 +64,7 @@ def _all(trace: Trace, begun: list[Path]) -> list[Path] | None:
         for path in level:
             unit = path.units[-1]
             if unit not in feeds:
-                feeds[unit] = trace.tape.feeds(unit)
+                feeds[unit] = trace.feeds(unit)
             if not feeds[unit]:
                 ended.append(path.ended(trace))
             count += sum(int(np.count_nonzero(group.local)) for group in feeds[unit]) or not feeds[unit]
@@ -82,7 +82,7 @@ def _strongest(trace: Trace, begun: list[Path]) -> list[Path]:
     while beam:
         branches: list[tuple[float, Path, Link]] = []
         for path in beam:
-            groups = trace.tape.feeds(path.units[-1])
+            groups = trace.feeds(path.units[-1])
             if not groups:
                 ended.append(path.ended(trace))
             links = strongest(groups, BEAM)[0]

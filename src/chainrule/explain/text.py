@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chainrule.data import Sample
 from chainrule.explain.chain import WIDTH, ChainLink
 from chainrule.explain.trace import LossTerm
+from chainrule.tape import Unit
 
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation, SampleTerm
@@ -102,7 +103,7 @@ def _sample_lines(e: Explanation, term: SampleTerm) -> Iterator[str]:
     for use in uses if several else ():
         yield f"{'':>10} {use.delta:>14.6g} {use.local:>12.6g} {use.product:>14.6g}  through {use.unit}"
     if others:
-        yield f"{f'{others:,} more {term.places}':>38} {rest:>14.6g}"
+        yield f"{f'{others:,} more {term.places[: -1 if others == 1 else None]}':>38} {rest:>14.6g}"
     if (sample := e.read(term.row)) is not None:
         yield f"{'':>10} {sample_line(sample)}"
 
@@ -145,23 +146,28 @@ def _chain(e: Explanation) -> Iterator[str]:
         yield "No sample of this batch uses this weight."
         return
     yield f"Sample {e.chain.row}, starting at the unit that the weight feeds:"
-    yield from _opened(e.chain, "", e.chain.row)
+    yield from _opened(e.chain, "", e.chain.row, set())
     yield from decision_lines(e)
 
 
-def _opened(link: ChainLink, indent: str, row: int) -> Iterator[str]:
+def _opened(link: ChainLink, indent: str, row: int, above: set[Unit]) -> Iterator[str]:
+    """A delta and the terms that it is the sum of; `above` are the units already opened."""
     sample = "" if link.row == row else f" of sample {link.row}"
     note = f"  ({link.note})" if link.note else ""
-    yield f"{indent}delta {link.unit}{sample} = {link.delta:.6g}, value {link.value:.6g}{note}"
+    ended = link.loss is None and not link.unused and not link.terms
+    repeated = bool(link.terms) and link.unit in above
+    why = "  (not opened further: the depth ends here)" if ended else "  (opened above)" if repeated else ""
+    yield f"{indent}delta {link.unit}{sample} = {link.delta:.6g}, value {link.value:.6g}{note}{why}"
+    if ended or repeated:
+        return
+    above.add(link.unit)
     if link.loss is not None:
         yield f"{indent}  = {loss_line(link.loss)}"
     elif link.unused:
         yield f"{indent}  = 0: {link.unused}"
-    elif not link.terms:
-        yield f"{indent}  (not opened further: the depth ends here)"
     for term in link.terms:
         yield f"{indent}  {term.local_derivative:.6g} x {term.delta:.6g} = {term.product:+.6g}, through"
-        yield from _opened(term, indent + "    ", row)
+        yield from _opened(term, indent + "    ", row, above)
     if link.others:
         yield f"{indent}  {link.rest:+.6g} through {link.others} more"
 
@@ -181,6 +187,12 @@ def _paths(e: Explanation) -> Iterator[str]:
         yield f"{share(e, path.product):>8}  sample {e.trace.rows[path.units[0].sample]}: {units} > loss"
         yield f"          {factors} = {path.product:.6g}"
     yield paths_line(e)
+    for layer in e.attention:
+        yield f"{share(e, layer.product):>8}  through {layer.layer}, as positions attend to each other:"
+        yield from (f"{share(e, pair.product):>12}  {pair}" for pair in layer.pairs[:WIDTH])
+        shown = sum(pair.product for pair in layer.pairs[:WIDTH])
+        if left := len(layer.pairs[WIDTH:]) + layer.others:
+            yield f"{share(e, layer.product - shown):>12}  {left:,} more"
 
 
 def share(e: Explanation, product: float) -> str:

@@ -103,7 +103,7 @@ class Trace:
 
     def nudged_loss(self, place: int, h: float) -> float:
         """The batch's loss with h added to the weight at this place of the flat vector."""
-        data_loss = self.problem.loss.value(self._forward_nudged(place, h).output, self.batch.y, self.batch.weight)
+        data_loss = self.problem.loss.value(self.forward_nudged(place, h).output, self.batch.y, self.batch.weight)
         if not self.problem.penalties:
             return data_loss
         nudged = self.parameters.copy()
@@ -113,18 +113,36 @@ class Trace:
 
     def nudged(self, place: int, h: float) -> Tape:
         """Both passes with h added to the weight at this place of the flat vector."""
-        tape = self._forward_nudged(place, h)
+        tape = self.forward_nudged(place, h)
         slopes = self.problem.loss.derivative(tape.output, self.batch.y, self.batch.weight)
         tape.backward(slopes, self._wants_input)
         return tape
 
-    def _forward_nudged(self, place: int, h: float) -> Tape:
+    def forward_nudged(self, place: int, h: float) -> Tape:
         """The forward pass; whatever the weight doesn't reach is taken from the trace's tape."""
         entry, tape = self.network.parameters.entry_at(place), self.tape
         nudged = tape.params[entry.owner][entry.own_name].copy()
         nudged.flat[place - entry.start] += h
         params = {**tape.params, entry.owner: {**tape.params[entry.owner], entry.own_name: nudged}}
         return Tape(tape.graph, params, tape.inputs, self.problem.context(self.step), like=tape)
+
+    def last_copy(self, unit: Unit) -> Unit:
+        """The unit itself or, where layers only copy it, such as a Reshape, its last copy: with the
+        same value and the same delta, and what reads it does something with it.
+        """
+        graph = self.network.graph
+        while len(readers := graph.readers[graph.numbers[unit.node]]) == 1:
+            ((node, _),) = readers
+            (group,) = self.tape.feeds(unit)
+            shapes = [graph.shapes[k] for k in node.inputs]
+            if len(group.at) != 1 or node.layer.source(tuple(group.at[0, 1:].tolist()), *shapes) is None:
+                break
+            unit = Unit(node.name, tuple(group.at[0].tolist()))
+        return unit
+
+    def feeds(self, unit: Unit) -> list[Terms]:
+        """The terms into everything that does something with a unit, past its copies."""
+        return self.tape.feeds(self.last_copy(unit))
 
     def node(self, unit: Unit) -> Node:
         """The node that a unit belongs to."""

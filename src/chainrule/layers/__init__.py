@@ -21,11 +21,12 @@ from chainrule.layers.activations import (
     Tanh,
     activation,
 )
+from chainrule.layers.attention import DotProductAttention, MultiHeadAttention
 from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, total
 from chainrule.layers.blocks import DepthwiseConv, ResidualBlock, SeparableBlock, SqueezeExcitation
 from chainrule.layers.combinators import Branches, Residual, Sequential
 from chainrule.layers.convolution import Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose2d
-from chainrule.layers.dense import Dense
+from chainrule.layers.dense import Dense, TiedDense
 from chainrule.layers.dropout import ChannelDropout, Dropout
 from chainrule.layers.embedding import Embedding
 from chainrule.layers.expand import Expand
@@ -41,9 +42,11 @@ from chainrule.layers.pooling import (
     GlobalMaxPool,
     MaxPool,
 )
+from chainrule.layers.positions import LearnedPositions, Rotary, SinusoidalPositions
 from chainrule.layers.resizing import Upsample, ZeroPad
 from chainrule.layers.shaping import Flatten, Reshape, Slice, Transpose
-from chainrule.layers.softmax import LogSoftmax, Softmax
+from chainrule.layers.softmax import LogSoftmax, MaskedSoftmax, Softmax
+from chainrule.layers.transformer import FeedForward, Transformer, TransformerBlock
 
 KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))
 """Every layer there is."""
@@ -51,11 +54,12 @@ KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))
 __all__ = [
     "ELU", "GELU", "KINDS", "SELU", "AdaptiveAveragePool", "AdaptiveMaxPool", "Add", "AveragePool", "BatchNorm",
     "Branches", "Built", "ChannelDropout", "Composite", "Concatenate", "Context", "Conv", "Conv1d", "Conv2d", "Conv3d",
-    "ConvTranspose", "ConvTranspose2d", "Dense", "DepthwiseConv", "Dropout", "Embedding", "Expand", "Flatten",
-    "Formulas", "GlobalAveragePool", "GlobalMaxPool", "Graph", "GroupNorm", "HardSigmoid", "HardSwish", "HardTanh",
-    "Input", "Layer", "LayerNorm", "LeNet", "LeakyReLU", "LogSoftmax", "MatMul", "MaxPool", "Mish", "Multiply", "Node",
-    "PReLU", "Parameter", "RMSNorm", "ReLU", "ResNet8", "ResNet18", "Reshape", "Residual", "ResidualBlock", "Scale",
-    "SeparableBlock", "SeparableNet", "Sequential", "SiLU", "Sigmoid", "Sine", "Slice", "Softmax", "Softplus",
-    "Softsign", "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "Transpose", "Upsample", "ZeroPad",
-    "activation", "total",
+    "ConvTranspose", "ConvTranspose2d", "Dense", "DepthwiseConv", "DotProductAttention", "Dropout", "Embedding",
+    "Expand", "FeedForward", "Flatten", "Formulas", "GlobalAveragePool", "GlobalMaxPool", "Graph", "GroupNorm",
+    "HardSigmoid", "HardSwish", "HardTanh", "Input", "Layer", "LayerNorm", "LeNet", "LeakyReLU", "LearnedPositions",
+    "LogSoftmax", "MaskedSoftmax", "MatMul", "MaxPool", "Mish", "MultiHeadAttention", "Multiply", "Node", "PReLU",
+    "Parameter", "RMSNorm", "ReLU", "ResNet8", "ResNet18", "Reshape", "Residual", "ResidualBlock", "Rotary", "Scale",
+    "SeparableBlock", "SeparableNet", "Sequential", "SiLU", "Sigmoid", "Sine", "SinusoidalPositions", "Slice",
+    "Softmax", "Softplus", "Softsign", "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "TiedDense",
+    "Transformer", "TransformerBlock", "Transpose", "Upsample", "ZeroPad", "activation", "total",
 ]  # fmt: skip

@@ -149,8 +149,14 @@ class Layer(Kind):
     """Whether a network given as text can name it."""
     accepts_images: ClassVar[bool] = False
     """Whether it takes images as they are; a network given as text flattens them otherwise."""
+    takes_lengths: ClassVar[bool] = False
+    """Whether its last input may be the number of valid positions of each sample."""
     output_symbol: ClassVar[str] = "y"
     """The symbol of its output: z, a or y."""
+    tied_to: ClassVar[Any] = None
+    """The layer whose parameters it uses, or its name; None if it has its own. A class for which
+    this is a setting gets what that layer was built to as `shared` in `build`.
+    """
     local_symbol: ClassVar[str] = "\u2202y/\u2202x"
     """The symbol of the derivative of an output with respect to an input."""
 

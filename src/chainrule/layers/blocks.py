@@ -7,37 +7,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chainrule.arrays import Shape, Sizes
-from chainrule.errors import is_integer, require
 from chainrule.layers.activations import ReLU
 from chainrule.layers.base import Layer
 from chainrule.layers.convolution import Conv
 from chainrule.layers.dense import Dense
-from chainrule.layers.graph import Composite, Symbol
+from chainrule.layers.graph import Symbol
 from chainrule.layers.normalization import BatchNorm
 from chainrule.layers.pooling import GlobalAveragePool
+from chainrule.layers.settings import Block
 
 
 @dataclass(frozen=True)
-class Block(Composite, register=False):
-    """A composite on samples of the shape (positions..., channels) that creates its layers from
-    settings.
-    """
+class PictureBlock(Block, register=False):
+    """A block on samples of the shape (positions..., channels)."""
 
-    in_text = True
     accepts_images = True
 
     def lacks_channels(self, input_shape: Shape) -> bool:
         return 1 <= len(input_shape) <= 2
 
-    def require_integers(self, *names: str) -> None:
-        """Raise SettingError unless these settings are integers above 0."""
-        for name in names:
-            value = getattr(self, name)
-            require(is_integer(value) and value > 0, f"{self.word}: {name} is {value!r}; it takes an integer above 0")
-
 
 @dataclass(frozen=True)
-class DepthwiseConv(Block):
+class DepthwiseConv(PictureBlock):
     """Convolution of each channel on its own: a Conv with as many groups as channels in.
 
     x of shape (samples, positions..., channels) becomes (samples, positions out..., channels *
@@ -82,7 +73,7 @@ class DepthwiseConv(Block):
 
 
 @dataclass(frozen=True)
-class SqueezeExcitation(Block):
+class SqueezeExcitation(PictureBlock):
     """Scales each channel by a gate that two Dense layers compute from the means of all channels
     (Hu et al., 2018).
 
@@ -106,7 +97,7 @@ class SqueezeExcitation(Block):
 
 
 @dataclass(frozen=True)
-class ResidualBlock(Block):
+class ResidualBlock(PictureBlock):
     """Two 3 x 3 convolutions with batch normalization, and a way around them (He et al., 2016).
 
     x of shape (samples, height, width, channels in) becomes (samples, height / stride, width /
@@ -136,7 +127,7 @@ class ResidualBlock(Block):
 
 
 @dataclass(frozen=True)
-class SeparableBlock(Block):
+class SeparableBlock(PictureBlock):
     """A depthwise 3 x 3 and then a 1 x 1 convolution, each with batch normalization and ReLU: a
     convolution in two factors, one over positions and one over channels (Howard et al., 2017).
 

@@ -1,16 +1,17 @@
-"""Dense: every input feeds every unit."""
+"""Dense: every input feeds every unit. TiedDense does so with the weights of another layer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
-from chainrule.errors import require
+from chainrule.errors import SettingError, require
 from chainrule.layers.activated import Activated
 from chainrule.layers.base import (
     Backward,
@@ -119,6 +120,78 @@ class Dense(Activated):
 
     def input_error(self, params: Params, saved: Array, inputs: Sequence[Array], dy: Array) -> list[Array]:
         return [(dy.shape[-1] + 1) * (np.abs(dy) @ np.abs(params["W"]).T)]
+
+
+@dataclass(frozen=True)
+class TiedDense(Layer):
+    """z = x @ W.T, with the matrix W of another layer: tied weights (Press and Wolf, 2017).
+
+    With an Embedding's matrix, of shape (count, units), x of shape (samples, ..., units) becomes
+    (samples, ..., count): a score for each symbol. With a Dense layer's, of shape (inputs, units),
+    it leads from the units back to the inputs, as in an autoencoder. W gets the gradients of both
+    uses.
+
+    Attributes:
+        tied_to: the layer whose matrix it uses, which is called before it in the same network or
+            composite; or the name of that layer
+
+    Raises:
+        SettingError: where there is no such layer
+
+    Examples:
+        >>> from chainrule import Network
+        >>> [entry.name for entry in Network("embedding 65 8, tied_dense embedding_1", 10).parameters.entries]
+        ['embedding_1.W']
+    """
+
+    tied_to: Any = None  # type: ignore[misc]
+
+    output_symbol = "z"
+    local_symbol = "w"
+    formulas = Formulas(
+        forward=r"z_{nj} = \sum_i x_{ni} W_{ji}",
+        input=r"\frac{\partial L}{\partial x_{ni}} = \sum_j W_{ji}\, \delta_{nj}",
+        parameters={"W": r"\frac{\partial L}{\partial W_{ji}} = \sum_n \delta_{nj}\, x_{ni}"},
+    )
+
+    def __post_init__(self) -> None:
+        fits = isinstance(self.tied_to, str | Layer)
+        require(fits, f"{self.called}: it takes the layer whose weights it uses, or its name, not {self.tied_to!r}")
+
+    def build(self, input_shape: Shape, shared: Built | None = None) -> Built:
+        own = {} if shared is None else {name: p for name, p in shared.parameters.items() if name == "W"}
+        if not own or len(own["W"].shape) != 2:
+            raise SettingError(f"layer {self.called}: the layer whose weights it uses has no matrix W")
+        outputs, units = own["W"].shape
+        if input_shape[-1:] != (units,):
+            raise self.misfit(input_shape, f"{units} inputs, one for each column of the matrix whose weights it uses")
+        return Built((*input_shape[:-1], outputs), own)
+
+    def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Array]:
+        return x @ params["W"].T, x
+
+    def backward(self, params: Params, saved: Array, dy: Array, wants_input: bool = True) -> Backward:
+        return (dy @ params["W"] if wants_input else None), {"W": _rows(dy).T @ _rows(saved)}
+
+    def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
+        output, i = index
+        return Terms(dy[..., output].ravel(), saved[..., i].ravel(), feature_indices(dy.shape, output))
+
+    def input_terms(self, params: Params, saved: Array, dy: Array, index: Shape) -> Terms:
+        *before, i = index
+        return Terms(dy[tuple(before)], params["W"][:, i], row_indices(before, dy.shape[-1]))
+
+    def cost(self, built: Built) -> float:
+        return 6.0 * math.prod(built.output_shape[:-1]) * math.prod(built.parameters["W"].shape)
+
+    def linear(self, params: Params, unit: int) -> tuple[Array, float]:
+        return params["W"][unit], 0.0
+
+    def output_error(self, params: Params, saved: Array, inputs: Sequence[Array], y: Array) -> Array:
+        return (inputs[0].shape[-1] + 1) * (np.abs(inputs[0]) @ np.abs(params["W"]).T)
+
+    def input_error(self, params: Params, saved: Array, inputs: Sequence[Array], dy: Array) -> list[Array]:
+        return [(dy.shape[-1] + 1) * (np.abs(dy) @ np.abs(params["W"]))]
 
 
 def _rows(array: Array) -> Array:

@@ -16,9 +16,10 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Real
 from typing import Any
 
@@ -131,15 +132,23 @@ class Recorded(Symbol):
         self.number = next(self.numbers)  # calls happen in the order of their numbers
 
     def call(self, layer: Layer, inputs: Sequence[Symbol]) -> Symbol:
-        shapes = [x.shape for x in inputs]
-        return Recorded(trace(layer, shapes).output_shape, layer, inputs)
+        before: Sequence[Symbol] = ()
+        if layer.tied_to is not None:  # it takes the shape of the weights that it uses
+            before = next((x.inputs for x in ancestors(inputs) if x.layer is layer.tied_to), ())
+
+        def wire(*xs: Symbol) -> Symbol:
+            if before:
+                layer.tied_to(*xs[: len(before)])
+            return layer(*xs[len(before) :])
+
+        return Recorded(trace(wire, [x.shape for x in (*before, *inputs)]).output_shape, layer, inputs)
 
 
 class Input(Recorded):
     """An input of a graph.
 
     Args:
-        shape: the shape of a sample; a number n means (n,)
+        shape: the shape of a sample; a number n means (n,), and () a single number
 
     Examples:
         >>> Input(3).shape, Input((28, 28)).shape
@@ -149,10 +158,21 @@ class Input(Recorded):
     def __init__(self, shape: int | Sequence[int]) -> None:
         sizes = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
         require(
-            bool(sizes) and all(is_integer(size) and size > 0 for size in sizes),
-            f"input: {shape!r} is no shape of a sample; it takes one or more integers above 0",
+            all(is_integer(size) and size > 0 for size in sizes),
+            f"input: {shape!r} is no shape of a sample; it takes integers above 0",
         )
         super().__init__(sizes)
+
+
+def ancestors(symbols: Sequence[Symbol]) -> Iterator[Recorded]:
+    """These symbols, and all that they were computed from."""
+    known, pending = set[Symbol](), [*symbols]
+    while pending:
+        symbol = pending.pop()
+        if isinstance(symbol, Recorded) and symbol not in known:
+            known.add(symbol)
+            pending += symbol.inputs
+            yield symbol
 
 
 def calls_before(outputs: Sequence[Symbol], inputs: Sequence[Symbol]) -> list[Recorded]:
@@ -183,6 +203,12 @@ class Composite(Layer, register=False):
     def wire(self, *inputs: Any) -> Symbol:
         """The output: calls the layers on the inputs."""
         raise NotImplementedError
+
+    def mixing(self, nodes: Sequence[Node]) -> Node | None:
+        """For attention, the node among those of a call that multiplies the weights, by which
+        positions take from each other, by the values that they take; None for other composites.
+        """
+        return None
 
     @cached_property
     def children(self) -> Mapping[str, Layer]:
@@ -260,16 +286,38 @@ class Node:
 
 
 @dataclass(frozen=True)
+class CompositeCall:
+    """One call of a composite: the nodes that it became, which follow one another in the graph.
+    Only its output is read by others. So a lowering can compute all of them by one operation.
+
+    Attributes:
+        name: its path; a second call of the same composite ends in @2
+        layer: the composite
+        inputs, output: the numbers of the values that it was called on, and that it returned
+        start, stop: the nodes are those from `start` up to `stop`
+    """
+
+    name: str
+    layer: Composite
+    inputs: tuple[int, ...]
+    output: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
 class Graph:
     """Nodes in execution order; the last one computes the output.
 
     Attributes:
         input_shapes: the shapes of the inputs, of one sample
         nodes: the nodes
+        calls: the calls of composites, each after those within it
     """
 
     input_shapes: tuple[Shape, ...]
     nodes: tuple[Node, ...]
+    calls: tuple[CompositeCall, ...] = ()
 
     @cached_property
     def shapes(self) -> list[Shape]:
@@ -375,7 +423,7 @@ class _Tracer:
     """Records a node for each leaf that is called."""
 
     def __init__(self, scope: _Scope, input_shapes: Sequence[Shape]) -> None:
-        self.scopes, self.nodes = [scope], list[Node]()
+        self.scopes, self.nodes, self.calls = [scope], list[Node](), list[CompositeCall]()
         self.inputs = [_Traced(self, k, shape) for k, shape in enumerate(input_shapes)]
         self.owners: dict[Hashable, str] = {}
         self.alive: list[Layer] = []  # holds the layers, so that no id is reused
@@ -392,23 +440,41 @@ class _Tracer:
         self.alive.append(known_as)
         own = scope.name(known_as)
         name = f"{scope.path}.{own}" if scope.path else own
-        key = (scope.key, own.partition("@")[0])
+        key: Hashable = (scope.key, own.partition("@")[0])
         layer = copy.copy(layer)
         object.__setattr__(layer, "name", name)  # for its error messages
-        if isinstance(layer, Composite):
-            return self._inside(layer, name, key, inputs)
         if any(not isinstance(x, _Traced) or x.tracer is not self for x in inputs):
             raise SettingError(f"layer {name}: it is called on a symbol that belongs to another graph")
+        numbers = tuple(x.number for x in inputs)  # type: ignore[attr-defined]
+        if isinstance(layer, Composite):
+            start = len(self.nodes)
+            y = self._inside(layer, name, key, inputs)
+            self.calls.append(CompositeCall(name, layer, numbers, y.number, start, len(self.nodes)))
+            return y
+        build: Callable[..., Built] = layer.build
+        if layer.tied_to is not None:
+            key, shared = self._tied(layer)
+            build = partial(build, shared=shared)
         try:
-            built = layer.build(*(x.shape for x in inputs))
+            built = build(*(x.shape for x in inputs))
         except TypeError as error:
             raise SettingError(f"layer {name}: it can't be called on {len(inputs)} inputs ({error})") from None
         owner = self.owners.setdefault(key, name)
-        numbers = tuple(x.number for x in inputs)  # type: ignore[attr-defined]
         self.nodes.append(Node(name, owner, layer, numbers, built))
         return _Traced(self, len(self.inputs) + len(self.nodes) - 1, built.output_shape)
 
-    def _inside(self, layer: Composite, name: str, key: Hashable, inputs: Sequence[Symbol]) -> Symbol:
+    def _tied(self, layer: Layer) -> tuple[Hashable, Built]:
+        """The key of the layer whose parameters this one uses, and what it was built to."""
+        scope, tied = self.scopes[-1], layer.tied_to
+        name = tied if isinstance(tied, str) else scope.names.get(id(tied), tied.called)
+        key = (scope.key, name)
+        if key not in self.owners:
+            raise SettingError(
+                f"layer {layer.called}: it uses the weights of {name!r}, but no layer of this name is called before it"
+            )
+        return key, next(node.built for node in self.nodes if node.name == self.owners[key])
+
+    def _inside(self, layer: Composite, name: str, key: Hashable, inputs: Sequence[Symbol]) -> _Traced:
         names = {id(child): child_name for child_name, child in layer.children.items()}
         scope = _Scope(name, key, names, taken=set(names.values()))
         self.scopes.append(scope)
@@ -441,7 +507,15 @@ class _Tracer:
         kept = [k for k in range(len(self.nodes)) if first + k in wanted]
         numbers = {k: k for k in range(first)} | {first + k: first + new for new, k in enumerate(kept)}
         nodes = [replace(n := self.nodes[k], inputs=tuple(numbers[i] for i in n.inputs)) for k in kept]
-        return _with_distributions(Graph(tuple(x.shape for x in self.inputs), tuple(nodes)))
+        calls = tuple(
+            replace(
+                call, inputs=tuple(numbers.get(k, -1) for k in call.inputs), output=numbers[call.output],
+                start=bisect_left(kept, call.start), stop=bisect_left(kept, call.stop),
+            )
+            for call in self.calls
+            if call.output in numbers
+        )  # fmt: skip
+        return _with_distributions(Graph(tuple(x.shape for x in self.inputs), tuple(nodes), calls))
 
 
 def trace(wire: Callable[..., Any], shapes: Iterable[Shape], children: Mapping[str, Layer] | None = None) -> Graph:

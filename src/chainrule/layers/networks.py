@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from chainrule.arrays import Shape
 from chainrule.layers.activations import ReLU
-from chainrule.layers.blocks import Block, ResidualBlock, SeparableBlock
+from chainrule.layers.blocks import PictureBlock, ResidualBlock, SeparableBlock
 from chainrule.layers.convolution import Conv
 from chainrule.layers.dense import Dense
 from chainrule.layers.graph import Symbol
@@ -20,7 +20,7 @@ from chainrule.layers.shaping import Flatten
 
 
 @dataclass(frozen=True)
-class PictureNetwork(Block, register=False):
+class PictureNetwork(PictureBlock, register=False):
     """A network for pictures."""
 
     def lacks_channels(self, input_shape: Shape) -> bool:

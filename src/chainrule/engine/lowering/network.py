@@ -50,9 +50,10 @@ def lower(problem: Problem, node: Node, inputs: tuple[int, ...], output: int, sh
         name, own = LAYERS[type(node.layer)](node, problem)
     else:
         name = "python"
-        # The backward pass reaches a shared layer's last use first; earlier uses add to its
+        # The backward pass reaches the last use of a shared array first; earlier uses add to its
         # gradient.
-        accumulates = node.name != [n.name for n in network.graph.nodes if n.owner == node.owner][-1]
+        uses = [n for n in network.graph.nodes if n.owner == node.owner]
+        accumulates = {name for n in uses[uses.index(node) + 1 :] for name in n.built.parameters}
         own = {"call": python_call(node, network, problem.seed, shapes, accumulates)}
     return Op(
         name,
