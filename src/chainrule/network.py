@@ -16,10 +16,11 @@ from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.kinds import Kind
 from chainrule.layers.base import Layer
 from chainrule.layers.combinators import separate
-from chainrule.layers.graph import Graph, Input, Node, Symbol, calls_before, lacking_channels, name_layers, trace
+from chainrule.layers.graph import Graph, Input, Node, calls_before, lacking_channels, name_layers, trace
 from chainrule.layers.notation import parse
 from chainrule.layers.operators import Concatenate
 from chainrule.layers.shaping import Reshape, Slice
+from chainrule.layers.symbols import Symbol
 from chainrule.layout import Layout
 from chainrule.summary import Shown, Summary, Table
 

@@ -29,7 +29,7 @@ from chainrule.layers.dense import Dense
 from chainrule.layers.dropout import ChannelDropout, Dropout
 from chainrule.layers.embedding import Embedding
 from chainrule.layers.expand import Expand
-from chainrule.layers.graph import Composite, Graph, Input, Node, Symbol
+from chainrule.layers.graph import Composite, Graph, Input, Node
 from chainrule.layers.networks import LeNet, ResNet8, ResNet18, SeparableNet
 from chainrule.layers.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from chainrule.layers.operators import Add, Concatenate, MatMul, Multiply, Scale
@@ -44,6 +44,7 @@ from chainrule.layers.pooling import (
 from chainrule.layers.resizing import Upsample, ZeroPad
 from chainrule.layers.shaping import Flatten, Reshape, Slice, Transpose
 from chainrule.layers.softmax import LogSoftmax, Softmax
+from chainrule.layers.symbols import Symbol
 
 KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))
 """Every layer there is."""

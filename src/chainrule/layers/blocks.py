@@ -12,9 +12,10 @@ from chainrule.layers.activations import ReLU
 from chainrule.layers.base import Layer
 from chainrule.layers.convolution import Conv
 from chainrule.layers.dense import Dense
-from chainrule.layers.graph import Composite, Symbol
+from chainrule.layers.graph import Composite
 from chainrule.layers.normalization import BatchNorm
 from chainrule.layers.pooling import GlobalAveragePool
+from chainrule.layers.symbols import Symbol
 
 
 @dataclass(frozen=True)
