@@ -41,6 +41,7 @@ from chainrule.layers.pooling import (
     GlobalMaxPool,
     MaxPool,
 )
+from chainrule.layers.recurrence import GRU, LSTM, Bidirectional, Cell, Scan, SimpleRNN, While, Zeros
 from chainrule.layers.resizing import Upsample, ZeroPad
 from chainrule.layers.shaping import Flatten, Reshape, Slice, Transpose
 from chainrule.layers.softmax import LogSoftmax, Softmax
@@ -50,13 +51,13 @@ KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))
 """Every layer there is."""
 
 __all__ = [
-    "ELU", "GELU", "KINDS", "SELU", "AdaptiveAveragePool", "AdaptiveMaxPool", "Add", "AveragePool", "BatchNorm",
-    "Branches", "Built", "ChannelDropout", "Composite", "Concatenate", "Context", "Conv", "Conv1d", "Conv2d", "Conv3d",
-    "ConvTranspose", "ConvTranspose2d", "Dense", "DepthwiseConv", "Dropout", "Embedding", "Expand", "Flatten",
-    "Formulas", "GlobalAveragePool", "GlobalMaxPool", "Graph", "GroupNorm", "HardSigmoid", "HardSwish", "HardTanh",
-    "Input", "Layer", "LayerNorm", "LeNet", "LeakyReLU", "LogSoftmax", "MatMul", "MaxPool", "Mish", "Multiply", "Node",
-    "PReLU", "Parameter", "RMSNorm", "ReLU", "ResNet8", "ResNet18", "Reshape", "Residual", "ResidualBlock", "Scale",
-    "SeparableBlock", "SeparableNet", "Sequential", "SiLU", "Sigmoid", "Sine", "Slice", "Softmax", "Softplus",
-    "Softsign", "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "Transpose", "Upsample", "ZeroPad",
-    "activation", "total",
+    "ELU", "GELU", "GRU", "KINDS", "LSTM", "SELU", "AdaptiveAveragePool", "AdaptiveMaxPool", "Add", "AveragePool",
+    "BatchNorm", "Bidirectional", "Branches", "Built", "Cell", "ChannelDropout", "Composite", "Concatenate", "Context",
+    "Conv", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose", "ConvTranspose2d", "Dense", "DepthwiseConv", "Dropout",
+    "Embedding", "Expand", "Flatten", "Formulas", "GlobalAveragePool", "GlobalMaxPool", "Graph", "GroupNorm",
+    "HardSigmoid", "HardSwish", "HardTanh", "Input", "Layer", "LayerNorm", "LeNet", "LeakyReLU", "LogSoftmax", "MatMul",
+    "MaxPool", "Mish", "Multiply", "Node", "PReLU", "Parameter", "RMSNorm", "ReLU", "ResNet8", "ResNet18", "Reshape",
+    "Residual", "ResidualBlock", "Scale", "Scan", "SeparableBlock", "SeparableNet", "Sequential", "SiLU", "Sigmoid",
+    "SimpleRNN", "Sine", "Slice", "Softmax", "Softplus", "Softsign", "SqueezeExcitation", "Step", "Symbol", "Tanh",
+    "Terms", "Transpose", "Upsample", "While", "ZeroPad", "Zeros", "activation", "total",
 ]  # fmt: skip
