@@ -23,12 +23,15 @@ from chainrule.explain.chain import open_link
 from chainrule.explain.page import page
 from chainrule.explain.scheme import draw
 from chainrule.layers import (
+    GRU,
     KINDS,
+    LSTM,
     AdaptiveAveragePool,
     AdaptiveMaxPool,
     Add,
     AveragePool,
     BatchNorm,
+    Bidirectional,
     Branches,
     ChannelDropout,
     Composite,
@@ -64,17 +67,21 @@ from chainrule.layers import (
     ResNet18,
     RMSNorm,
     Scale,
+    Scan,
     SeparableBlock,
     SeparableNet,
     Sequential,
     Sigmoid,
+    SimpleRNN,
     Slice,
     Softmax,
     SqueezeExcitation,
     Step,
     Transpose,
     Upsample,
+    While,
     ZeroPad,
+    Zeros,
     activation,
 )
 from chainrule.losses import NAMED, Penalty, l2
@@ -328,6 +335,7 @@ def test_random_networks_cover_every_kind_of_layer():
         ChannelDropout, SqueezeExcitation,
         *(Conv1d, Conv3d),  # Conv with another number of axes
         *(LeNet, ResNet8, ResNet18, SeparableNet),  # of these layers
+        *(Bidirectional, GRU, LSTM, Scan, SimpleRNN, While, Zeros),  # tests/layers/test_recurrence.py
     }  # fmt: skip
     assert set(KINDS) == activations | others
 

@@ -12,10 +12,13 @@ from chainrule.gradient_check import central_difference, check_gradient
 from chainrule.layers import (
     ELU,
     GELU,
+    GRU,
     KINDS,
+    LSTM,
     SELU,
     Add,
     BatchNorm,
+    Bidirectional,
     Branches,
     ChannelDropout,
     Concatenate,
@@ -40,9 +43,11 @@ from chainrule.layers import (
     Reshape,
     Residual,
     Scale,
+    Scan,
     Sequential,
     Sigmoid,
     SiLU,
+    SimpleRNN,
     Sine,
     Slice,
     Softmax,
@@ -51,6 +56,8 @@ from chainrule.layers import (
     Step,
     Tanh,
     Transpose,
+    While,
+    Zeros,
     total,
 )
 from chainrule.layers.base import snake
@@ -114,6 +121,7 @@ ORACLES = {
         Sequential([Reshape((1, 2, -1)), Transpose((2, 0, 1))]),
         lambda p, x: x.reshape(len(x), 1, 2, -1).transpose(0, 3, 1, 2),
     ),
+    "zeros": (Zeros(2), lambda p, x: jnp.zeros((len(x), 2))),
     "sequential": (
         Sequential([Dense(5), Tanh(), Sequential([Dense(3), Softplus()])]),
         lambda p, x: jax.nn.softplus(dense(p["sequential_1"]["dense_1"], jnp.tanh(dense(p["dense_1"], x)))),
@@ -145,6 +153,7 @@ OPERATORS = {
     "multiply broadcast": (Multiply(), [(2, 1), (3, 2, 4)], lambda x, y: x[:, None] * y),
     "matmul": (MatMul(), [(2, 3), (3, 4)], lambda x, y: x @ y),
     "matmul of stacks": (MatMul(), [(2, 3, 2), (2, 2, 3)], lambda x, y: x @ y),
+    "while": (While(0), [(4,), (4,), ()], lambda x, y, n: jnp.where((n > 0)[:, None], x, y)),
     "concatenate": (Concatenate(), [(3,), (2,)], lambda x, y: jnp.concatenate([x, y], -1)),
     "concatenate three": (Concatenate(), [(2, 3), (2, 1), (2, 2)], lambda *xs: jnp.concatenate(xs, -1)),
 }
@@ -158,6 +167,7 @@ def test_every_layer_has_an_oracle():
     held |= {Dropout, Embedding, Transpose}  # the first two have tests of their own, the third is in a Sequential
     held |= {*IMAGE_ORACLES, ChannelDropout}  # tests/layers/test_images.py
     from_settings = {kind for kind in KINDS if issubclass(kind, Block)}  # tests/layers/test_networks.py
+    from_settings |= {Bidirectional, GRU, LSTM, Scan, SimpleRNN}  # tests/layers/test_recurrence.py
     assert held == set(KINDS) - from_settings
 
 

@@ -168,8 +168,9 @@ class LSTM(Cell):
         h, c = state
         i, f, g, o = self.split(Add(name="z")(x, self.recurrent(h)), "z")
         i, f, g, o = Sigmoid(name="i")(i), Sigmoid(name="f")(f), Tanh(name="g")(g), Sigmoid(name="o")(o)
-        c = Add(name="c")(f * c, i * self.dropped(g))
-        return Multiply(name="h")(o, Tanh()(c)), c
+        kept, written = Multiply(name="kept")(f, c), Multiply(name="written")(i, self.dropped(g))
+        c = Add(name="c")(kept, written)
+        return Multiply(name="h")(o, Tanh(name="tanh_c")(c)), c
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,8 @@ class GRU(Cell):
         (h,) = state
         (x_r, x_z, x_n), (u_r, u_z, u_n) = self.split(x, "x"), self.split(self.recurrent(h), "u")
         r, z = Sigmoid(name="r")(x_r + u_r), Sigmoid(name="z")(x_z + u_z)
-        n = self.dropped(Tanh(name="n")(x_n + r * u_n))
-        return (Add(name="h")(n, z * (h - n)),)  # (1 - z) n + z h
+        n = self.dropped(Tanh(name="n")(x_n + Multiply(name="reset")(r, u_n)))
+        return (Add(name="h")(n, Multiply(name="kept")(z, h - n)),)  # (1 - z) n + z h
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,8 @@ class Scan(Composite):
 
     def wire(self, x: Symbol, lengths: Symbol | None = None) -> Symbol:
         if len(x.shape) != 2:
-            raise self.misfit(x.shape, "(time, features)")
+            all_steps = "; a layer that scans has an output for each time step with all=True" * (len(x.shape) == 1)
+            raise self.misfit(x.shape, "(time, features)", all_steps)
         if lengths is not None and lengths.shape != ():
             raise self.misfit(lengths.shape, "one number for each sample as its second input, the lengths")
         steps, width = x.shape[0], len(self.cell.gates) * self.cell.units
