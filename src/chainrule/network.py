@@ -238,6 +238,24 @@ class Network(Kind, Shown):
         return vector
 
 
+def of_sequences(layers: Sequence[Layer], shape: Shape, dtype: str = "float32") -> Network:
+    """A network of layers one after another, for samples of the shape (time, features) that are
+    packed with their lengths. A layer that takes lengths gets them as long as there are as many
+    positions as time steps.
+
+    Raises SettingError if no layer takes them.
+    """
+    x, lengths = Input(shape), Input(1)
+    y: Symbol = x
+    counts, are_used = lengths.reshape(), False
+    for layer in separate(layers):
+        takes = layer.takes_lengths and len(y.shape) > 1 and y.shape[0] == shape[0]
+        are_used |= takes
+        y = layer(y, counts) if takes else layer(y)
+    require(are_used, "the samples have lengths, but no layer takes them; begin with one such as lstm 64")
+    return Network(inputs=[x, lengths], outputs=y, dtype=dtype)
+
+
 def _recorded(inputs: Any, outputs: Any) -> tuple[tuple[Any, ...], tuple[Call, ...], Shape]:
     """The layers, the calls and the input shape of a graph of symbols."""
     ins: list[Any] = list(inputs) if isinstance(inputs, list | tuple) else [inputs]

@@ -265,12 +265,8 @@ class Explanation(Shown):
         for group in self.terms:  # the time steps of a layer are listed together
             is_step = group.time is not None
             uses.setdefault((group.node.partition("@")[0] if is_step else group.node, is_step), []).append(group)
-        return [
-            Use(
-                node, len(np.unique(np.concatenate([g.at[:, 0] for g in own]))), sum(len(g.local) for g in own), is_step
-            )
-            for (node, is_step), own in uses.items()
-        ]
+        at = {key: np.concatenate([group.at[:, 0] for group in own]) for key, own in uses.items()}
+        return [Use(node, steps, len(np.unique(rows)), len(rows)) for (node, steps), rows in at.items()]
 
     def steps_back(self, position: int | None = None) -> list[StepsBack]:
         """How much of the gradient comes from how many time steps back, nearest first, for a weight
@@ -298,7 +294,11 @@ class Explanation(Shown):
 
         def source(feature: int) -> str:
             """Name a feature of the layer's input: a network input if it arrives unchanged."""
-            if len(network.graph.shapes[node.inputs[0]]) == 1:
+            shape = network.graph.shapes[node.inputs[0]]
+            if self._data is not None and self._data.sequence == shape:
+                value, _ = network.graph.source(node.inputs[0], (0, feature))
+                return f"feature {feature}" if value == 0 else f"unit {feature}"
+            if len(shape) == 1:
                 value, origin = network.graph.source(node.inputs[0], (feature,))
                 if value == 0:
                     return self._input(origin)
