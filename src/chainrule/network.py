@@ -136,13 +136,15 @@ class Network(Kind, Shown):
 
     @property
     def table(self) -> Table:
-        """A row for each use of a layer: name, kind, shape of the output, number of weights."""
+        """A row for each use of a layer, of time steps for the first: name, kind, shape of the
+        output, number of weights.
+        """
         rows = []
-        for node in self.nodes:
+        for node in self.graph.distinct:
             shape = " x ".join(map(str, node.built.output_shape))
             rows.append([node.name, node.layer.kind, shape, f"{node.weights:,}" if node.weights else ""])
         rows.append(["total", "", "", f"{self.parameters.size:,}"])
-        return Table(f"{len(self.nodes)} layers", ("layer", "kind", "output", "weights"), rows, "llrr")
+        return Table(f"{len(rows)} layers", ("layer", "kind", "output", "weights"), rows, "llrr")
 
     @property
     def nodes(self) -> tuple[Node, ...]:

@@ -309,6 +309,8 @@ class Preparation:
                 raise RunError(f"the array {name} does not fit samples of shape {shape}; it was altered")
         if len(about.get("encoders", ())) != len(columns):
             raise RunError(f"it has {len(columns)} columns and {len(about['encoders'])} encoders; it was altered")
+        if sequence is not None and not all(sequences.is_fit(arrays[name], sequence) for name in ("mean", "deviation")):
+            raise RunError("its mean and deviation are not those of each feature; it was altered")
         preparation = replace(preparation, mean=arrays["mean"], deviation=arrays["deviation"], encoders=tuple(fitted))
         return preparation._tried_out() if columns else preparation
 

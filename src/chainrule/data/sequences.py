@@ -39,9 +39,9 @@ def packed(name: str, x: Array, lengths: Any) -> Array:
 
 
 def names(shape: Shape) -> tuple[str, ...]:
-    """The names of the numbers of a packed sample."""
+    """The names of the numbers of a packed sample: x[time step, feature], and the length."""
     steps, features = shape
-    return (*(f"feature {k} at time step {t}" for t in range(steps) for k in range(features)), "length")
+    return (*(f"x[{t}, {k}]" for t in range(steps) for k in range(features)), "length")
 
 
 def fit(x: Array, shape: Shape) -> tuple[Array, Array]:
@@ -54,6 +54,12 @@ def fit(x: Array, shape: Shape) -> tuple[Array, Array]:
     mean, deviation = values.mean(axis=0), values.std(axis=0)
     deviation[deviation == 0] = 1.0
     return np.append(np.tile(mean, steps), 0.0), np.append(np.tile(deviation, steps), 1.0)
+
+
+def is_fit(scale: Array, shape: Shape) -> bool:
+    """Whether a mean or a deviation is the same for a feature at all time steps, as `fit` makes it."""
+    steps = scale[:-1].reshape(shape)
+    return bool((steps == steps[0]).all())
 
 
 def fitted_to(name: str, x: Array, shape: Shape, trained: Shape) -> Array:

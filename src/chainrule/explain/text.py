@@ -136,7 +136,7 @@ def time_lines(e: Explanation) -> Iterator[str]:
     steps = e.steps_back()
     if len(steps) < 2:
         return
-    yield "How many time steps before the loss its uses are; a share is one of the products' sizes:"
+    yield "How many time steps back the products come from, their share by size, and the length of the delta there:"
     yield f"{'steps back':>10} {'product':>14} {'share':>7} {'|delta|':>10}"
     for first, last, step in binned(steps):
         back = f"{first}" if first == last else f"{first} to {last}"

@@ -214,6 +214,11 @@ class Graph:
         """The shape of the output, of one sample."""
         return self.shapes[-1]
 
+    @property
+    def distinct(self) -> list[Node]:
+        """The nodes without the uses of the same layers at further time steps."""
+        return [node for node in self.nodes if node.time is None or node.name == node.owner]
+
     @cached_property
     def numbers(self) -> dict[str, int]:
         """The number of each node's value, by the node's name."""
