@@ -16,10 +16,11 @@ from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.kinds import Kind
 from chainrule.layers.base import Layer
 from chainrule.layers.combinators import separate
-from chainrule.layers.graph import Graph, Input, Node, Symbol, calls_before, lacking_channels, name_layers, trace
+from chainrule.layers.graph import Graph, Input, Node, calls_before, lacking_channels, name_layers, trace
 from chainrule.layers.notation import parse
 from chainrule.layers.operators import Concatenate
 from chainrule.layers.shaping import Reshape, Slice
+from chainrule.layers.symbols import Symbol
 from chainrule.layout import Layout
 from chainrule.summary import Shown, Summary, Table
 
@@ -135,13 +136,15 @@ class Network(Kind, Shown):
 
     @property
     def table(self) -> Table:
-        """A row for each use of a layer: name, kind, shape of the output, number of weights."""
+        """A row for each use of a layer, of time steps for the first: name, kind, shape of the
+        output, number of weights.
+        """
         rows = []
-        for node in self.nodes:
+        for node in self.graph.distinct:
             shape = " x ".join(map(str, node.built.output_shape))
             rows.append([node.name, node.layer.kind, shape, f"{node.weights:,}" if node.weights else ""])
         rows.append(["total", "", "", f"{self.parameters.size:,}"])
-        return Table(f"{len(self.nodes)} layers", ("layer", "kind", "output", "weights"), rows, "llrr")
+        return Table(f"{len(rows)} layers", ("layer", "kind", "output", "weights"), rows, "llrr")
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -244,6 +247,24 @@ def _tied_by_name(layers: Sequence[Layer]) -> tuple[Layer, ...]:
         replace(layer, tied_to=names[id(layer.tied_to)]) if id(layer.tied_to) in names else layer  # type: ignore[call-arg]
         for layer in layers
     )
+
+
+def of_sequences(layers: Sequence[Layer], shape: Shape, dtype: str = "float32") -> Network:
+    """A network of layers one after another, for samples of the shape (time, features) that are
+    packed with their lengths. A layer that takes lengths gets them as long as there are as many
+    positions as time steps.
+
+    Raises SettingError if no layer takes them.
+    """
+    x, lengths = Input(shape), Input(1)
+    y: Symbol = x
+    counts, are_used = lengths.reshape(), False
+    for layer in separate(layers):
+        takes = layer.takes_lengths and len(y.shape) > 1 and y.shape[0] == shape[0]
+        are_used |= takes
+        y = layer(y, counts) if takes else layer(y)
+    require(are_used, "the samples have lengths, but no layer takes them; begin with one such as lstm 64")
+    return Network(inputs=[x, lengths], outputs=y, dtype=dtype)
 
 
 def _recorded(inputs: Any, outputs: Any) -> tuple[tuple[Any, ...], tuple[Call, ...], Shape]:

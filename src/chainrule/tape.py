@@ -8,8 +8,10 @@ derivatives of a value with several readers add up, and so do the gradients of s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from chainrule.arrays import Array, Params, Shape
 from chainrule.layers.base import Context, Terms
@@ -23,15 +25,25 @@ class Unit:
     Attributes:
         node: the node's name
         index: the entry's index: sample first, then positions, then the feature
+        time: the time step of a Scan that the node belongs to; None for others
     """
 
     node: str
     index: Shape
+    time: int | None = field(default=None, compare=False)
 
     @property
     def sample(self) -> int:
         """The number of its sample in the batch."""
         return self.index[0]
+
+    @property
+    def label(self) -> str:
+        """The unit in words: of a time step by its time, otherwise as text."""
+        if self.time is None:
+            return str(self)
+        layer = replace(self, node=self.node.partition("@")[0])
+        return f"{layer} at time step {self.time}"
 
     def __str__(self) -> str:
         return f"{self.node}[{', '.join(str(k) for k in self.index[1:])}]"
@@ -96,8 +108,19 @@ class Tape:
         arrivals: list[Any] = [None] * len(self.values)
         arrivals[-1] = dy
         self.arriving, self.gradients = arrivals, {}
+        filled = set[int]()  # the values of which parts are read: each part is added in place
         for k, wanted in graph.backward_order[wants_input]:
             node, arriving = graph.nodes[k], arrivals[len(graph.input_shapes) + k]
+            part = node.layer.part(self.saved[k])
+            if part is not None:
+                for number, _ in wanted:
+                    if number not in filled:
+                        filled.add(number)
+                        before = arrivals[number]
+                        shape = self.values[number].shape
+                        arrivals[number] = np.zeros(shape, arriving.dtype) if before is None else before.copy()
+                    arrivals[number][part] += arriving
+                continue
             dx, gradients = node.layer.backward(self.params[node.owner], self.saved[k], arriving, bool(wanted))
             if gradients:
                 self._add_gradients(node.owner, gradients)
@@ -151,7 +174,7 @@ class Tape:
         for node, which in self.graph.readers[number]:
             input_terms: Any = node.layer.input_terms
             terms = input_terms(*self._at(node), index, *([which] if len(node.inputs) > 1 else []))
-            feeds.append(terms.of(node.name))
+            feeds.append(terms.of(node.name, node.time))
         return feeds
 
     def why_unused(self, unit: Unit) -> str:
@@ -162,8 +185,8 @@ class Tape:
 
     def terms(self, owner: str, name: str, index: Shape) -> list[Terms]:
         """The terms of the gradient of a parameter's entry, one group for each use of its layer."""
-        uses = [node for node in self.graph.nodes if node.owner == owner and name in node.built.parameters]
-        return [node.layer.parameter_terms(*self._at(node), name, index).of(node.name) for node in uses]
+        uses = [node for node in self.graph.uses[owner] if name in node.built.parameters]
+        return [node.layer.parameter_terms(*self._at(node), name, index).of(node.name, node.time) for node in uses]
 
     def _at(self, node: Node) -> tuple[Params, Any, Array]:
         number = self.graph.numbers[node.name]

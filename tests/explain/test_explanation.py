@@ -23,12 +23,15 @@ from chainrule.explain.chain import open_link
 from chainrule.explain.page import page
 from chainrule.explain.scheme import draw
 from chainrule.layers import (
+    GRU,
     KINDS,
+    LSTM,
     AdaptiveAveragePool,
     AdaptiveMaxPool,
     Add,
     AveragePool,
     BatchNorm,
+    Bidirectional,
     Branches,
     ChannelDropout,
     Composite,
@@ -70,10 +73,12 @@ from chainrule.layers import (
     RMSNorm,
     Rotary,
     Scale,
+    Scan,
     SeparableBlock,
     SeparableNet,
     Sequential,
     Sigmoid,
+    SimpleRNN,
     SinusoidalPositions,
     Slice,
     Softmax,
@@ -85,7 +90,9 @@ from chainrule.layers import (
     TransformerBlock,
     Transpose,
     Upsample,
+    While,
     ZeroPad,
+    Zeros,
     activation,
 )
 from chainrule.losses import NAMED, Penalty, l2
@@ -353,6 +360,7 @@ def test_random_networks_cover_every_kind_of_layer():
         *(LeNet, ResNet8, ResNet18, SeparableNet),  # of these layers
         *(MultiHeadAttention, DotProductAttention, MaskedSoftmax, TransformerBlock, Transformer, FeedForward),
         *(LearnedPositions, SinusoidalPositions, Rotary, TiedDense),
+        *(Bidirectional, GRU, LSTM, Scan, SimpleRNN, While, Zeros),  # tests/layers/test_recurrence.py
     }  # fmt: skip
     assert set(KINDS) == activations | others
 

@@ -13,10 +13,13 @@ from chainrule.gradient_check import central_difference, check_gradient
 from chainrule.layers import (
     ELU,
     GELU,
+    GRU,
     KINDS,
+    LSTM,
     SELU,
     Add,
     BatchNorm,
+    Bidirectional,
     Branches,
     ChannelDropout,
     Concatenate,
@@ -41,9 +44,11 @@ from chainrule.layers import (
     Reshape,
     Residual,
     Scale,
+    Scan,
     Sequential,
     Sigmoid,
     SiLU,
+    SimpleRNN,
     Sine,
     Slice,
     Softmax,
@@ -52,6 +57,8 @@ from chainrule.layers import (
     Step,
     Tanh,
     Transpose,
+    While,
+    Zeros,
     total,
 )
 from chainrule.layers.base import snake
@@ -115,6 +122,7 @@ ORACLES = {
         Sequential([Reshape((1, 2, -1)), Transpose((2, 0, 1))]),
         lambda p, x: x.reshape(len(x), 1, 2, -1).transpose(0, 3, 1, 2),
     ),
+    "zeros": (Zeros(2), lambda p, x: jnp.zeros((len(x), 2))),
     "sequential": (
         Sequential([Dense(5), Tanh(), Sequential([Dense(3), Softplus()])]),
         lambda p, x: jax.nn.softplus(dense(p["sequential_1"]["dense_1"], jnp.tanh(dense(p["dense_1"], x)))),
@@ -146,6 +154,7 @@ OPERATORS = {
     "multiply broadcast": (Multiply(), [(2, 1), (3, 2, 4)], lambda x, y: x[:, None] * y),
     "matmul": (MatMul(), [(2, 3), (3, 4)], lambda x, y: x @ y),
     "matmul of stacks": (MatMul(), [(2, 3, 2), (2, 2, 3)], lambda x, y: x @ y),
+    "while": (While(0), [(4,), (4,), ()], lambda x, y, n: jnp.where((n > 0)[:, None], x, y)),
     "concatenate": (Concatenate(), [(3,), (2,)], lambda x, y: jnp.concatenate([x, y], -1)),
     "concatenate three": (Concatenate(), [(2, 3), (2, 1), (2, 2)], lambda *xs: jnp.concatenate(xs, -1)),
 }
@@ -161,6 +170,7 @@ def test_every_layer_has_an_oracle():
     held |= {kind for kind in COVERED if not issubclass(kind, Block)}  # tests/layers/test_attention.py
     # Composites of settings: test_networks.py and test_attention.py.
     from_settings = {kind for kind in KINDS if issubclass(kind, Block)}
+    from_settings |= {Bidirectional, GRU, LSTM, Scan, SimpleRNN}  # tests/layers/test_recurrence.py
     assert held == set(KINDS) - from_settings
 
 

@@ -64,7 +64,7 @@ class Dataset(Shown):
     def summary(self) -> Summary:
         """How it was read and split, and what becomes of each column."""
         sizes = self.sizes
-        shape = " x ".join(map(str, self.input_shape))
+        shape = " x ".join(map(str, self.sequence or self.input_shape))
         facts = {
             "target": self.target.described,
             "samples": ", ".join(f"{count:,} {part}" for part, count in sizes.items() if count),
@@ -145,6 +145,11 @@ class Dataset(Shown):
     def task(self) -> str:
         """The task: "classification", "ordinal", "regression" or "multilabel"."""
         return self.target.task
+
+    @property
+    def sequence(self) -> Shape | None:
+        """(time, features) of samples that are sequences with lengths; None for others."""
+        return None if self.preparation is None else self.preparation.sequence
 
     @property
     def input_shape(self) -> Shape:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Shape, pack
+from chainrule.data import sequences
 from chainrule.data.barrier import FILE, check_budget, guarded
 from chainrule.data.columns import check_read, texts
 from chainrule.data.formats import read_bytes
@@ -78,8 +79,9 @@ def read_npz(path: Path, task: str | None = None) -> Source:
     """Raw samples from an NPZ file.
 
     The samples are the first array named x, X, data, images or features; the targets the first
-    named y, Y, target, targets or labels. Raises DataError for a file without samples, or with
-    pickled objects.
+    named y, Y, target, targets or labels. With an array `lengths`, the samples are sequences of the
+    shape (time, features), of which so many time steps are valid. Raises DataError for a file
+    without samples, or with pickled objects.
     """
     content = read_bytes(path)
     with guarded(f"{path}: not an NPZ file of plain arrays"):
@@ -93,8 +95,14 @@ def read_npz(path: Path, task: str | None = None) -> Source:
                 found = ", ".join(file.files) or "none"
                 raise DataError(f"{path}: no array named 'x' for the samples; the arrays are: {found}")
             x, y = file[samples], None if targets is None else file[targets]
+            lengths = file.get("lengths")
             check_budget(str(path), x.size, 1, FILE)
-    return source_from_arrays(x, y, str(path), task, fingerprint(content))
+    if lengths is None:
+        return source_from_arrays(x, y, str(path), task, fingerprint(content))
+    sequence = (x.shape[1], math.prod(x.shape[2:])) if x.ndim > 1 else ()
+    x = sequences.packed(str(path), x, lengths)
+    source = source_from_arrays(x, y, str(path), task, fingerprint(content))
+    return replace(source, columns=sequences.names(sequence), sequence=sequence)
 
 
 def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = None, fingerprint: str = "") -> Source:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chainrule.arrays import Array, Scaled, Shape
-from chainrule.data import encoders
+from chainrule.data import encoders, sequences
 from chainrule.data.barrier import guarded
 from chainrule.data.columns import (
     EARLIER,
@@ -81,6 +81,7 @@ class Preparation:
             arrays without names
         weight: the column that says how much each row counts, where samples have it; it is no input
         image_size: (height, width) to which images were resized; None if they were not
+        sequence: (time, features) of samples that are sequences with lengths
         pipeline: what prepares a table instead of encoders, mean and deviation, in a run that was
             recorded before there were encoders
     """
@@ -96,6 +97,7 @@ class Preparation:
     features: tuple[str, ...] = ()
     weight: str | None = None
     image_size: Shape | None = None
+    sequence: Shape | None = None
     pipeline: Pipeline | None = None
 
     @property
@@ -151,10 +153,15 @@ class Preparation:
                 x = self._encoded(source.name, frame)
         else:
             raw = self._in_colour(as_array(source, self.features, self.shape))
+            if self.sequence is not None:
+                raw = self._sequences(np.asarray(raw), source)
             if raw.dtype == np.uint8 and raw.ndim > 2 and raw.shape[1:] == self.shape:
                 return self._bytes(raw)
             raw = np.asarray(raw)
             x = self._scaled(raw, source.name)
+            if self.sequence is not None:  # what fills a sample up is 0, as if there were nothing
+                steps, features = self.sequence
+                x[:, :-1] *= np.repeat(np.arange(steps) < x[:, -1:], features, axis=1)
         if x.shape[1:] != self.shape:
             raise DataError(f"{source.name}: the run's preparation gives the shape {x.shape[1:]}, not {self.shape}")
         self._check_finite(source, x)
@@ -201,6 +208,17 @@ class Preparation:
                 x[k : k + step] = (raw[k : k + step].astype(np.float64) - self.mean) / self.deviation
         return x
 
+    def _sequences(self, raw: Array, source: Source) -> Array:
+        """Sequences as in the training set; of samples without lengths, all time steps count."""
+        assert self.sequence is not None
+        shape, lengths = source.sequence, None
+        if shape is None:
+            if raw.ndim not in (2, 3) or raw.shape[1:] == self.shape:
+                return raw
+            shape, lengths = (raw.shape[1], math.prod(raw.shape[2:])), np.full(len(raw), raw.shape[1])
+            raw = sequences.packed(source.name, raw, lengths)
+        return sequences.fitted_to(source.name, raw, shape, self.sequence)
+
     def _in_colour(self, raw: Array | PictureFiles) -> Array | PictureFiles:
         """Grey pictures with three equal channels, if those of the training set are in colour."""
         if self.kind != "pictures" or (*raw.shape[1:], 3) != self.shape:
@@ -240,6 +258,7 @@ class Preparation:
             raise RunError("this preparation is of a run by an earlier version; train again to record it")
         kept = ("kind", "shape", "columns", "left_out", "features", "weight", "image_size")
         about = {name: getattr(self, name) for name in kept}
+        about |= {} if self.sequence is None else {"sequence": self.sequence}
         about |= {"target": self.target.as_json(), "encoders": [encoder.as_json() for encoder in self.encoders]}
         arrays = {f"{k}.{name}": array for k, e in enumerate(self.encoders) for name, array in e.arrays.items()}
         assert self.mean is not None
@@ -262,10 +281,13 @@ class Preparation:
         left_out = tuple((name, why) for name, why in about.get("left_out", ()))
         target = Target.from_json(about["target"])
         features = tuple(about.get("features", ()))
-        size = about.get("image_size")
+        size, sequence = about.get("image_size"), about.get("sequence")
+        if sequence is not None and (math.prod(sequence) + 1,) != shape:
+            raise RunError(f"sequences of shape {tuple(sequence)} do not fit samples of shape {shape}; it was altered")
         preparation = Preparation(
             about["kind"], shape, target, columns=columns, left_out=left_out, features=features,
             weight=about.get("weight"), image_size=None if size is None else tuple(size),
+            sequence=None if sequence is None else tuple(sequence),
         )  # fmt: skip
         if "preparation.skops" in contents:
             pipeline = Pipeline.from_bytes(contents["preparation.skops"], shape)
@@ -287,6 +309,8 @@ class Preparation:
                 raise RunError(f"the array {name} does not fit samples of shape {shape}; it was altered")
         if len(about.get("encoders", ())) != len(columns):
             raise RunError(f"it has {len(columns)} columns and {len(about['encoders'])} encoders; it was altered")
+        if sequence is not None and not all(sequences.is_fit(arrays[name], sequence) for name in ("mean", "deviation")):
+            raise RunError("its mean and deviation are not those of each feature; it was altered")
         preparation = replace(preparation, mean=arrays["mean"], deviation=arrays["deviation"], encoders=tuple(fitted))
         return preparation._tried_out() if columns else preparation
 
@@ -343,6 +367,10 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
         mean, deviation = (np.broadcast_to(part, shape).copy() for part in (mean, deviation))
         return Preparation("pictures", shape, target, mean, deviation, features=source.columns)
     training = source.take(training_rows)
+    if source.sequence is not None:
+        shape = source.features.shape[1:]
+        mean, deviation = sequences.fit(np.asarray(training.features), source.sequence)
+        return Preparation("numbers", shape, target, mean, deviation, features=source.columns, sequence=source.sequence)
     x = np.asarray(training.features).astype(np.float64)
     if x.ndim > 2:
         mean = x.mean(axis=0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.arrays import Array
+from chainrule.arrays import Array, Shape
 from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread, shortened
 from chainrule.data.picture_files import PictureFiles
 from chainrule.data.tables import AMBIGUOUS, LEADING_ZERO, MAYBE_NUMBER, first_texts, numbers
@@ -72,6 +72,7 @@ class Source:
         files: the names of the files that a pattern matched; empty for a single one
         names: (samples,) the name of each sample, such as its file; None if they have none
         is_sparse: whether the features were a sparse matrix
+        sequence: (time, features) of samples that are sequences with lengths; see sequences.py
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -92,6 +93,7 @@ class Source:
     files: tuple[str, ...] = ()
     names: Array | None = None
     is_sparse: bool = False
+    sequence: Shape | None = None
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):
@@ -129,8 +131,10 @@ class Source:
             picture = self.features[row]
         else:
             numbers = self.features[row].ravel().tolist()
+            if self.sequence is not None:  # as many as are valid
+                numbers = numbers[: int(numbers[-1]) * self.sequence[1]]
             names = self.columns or [f"column {k}" for k in range(len(numbers))]
-            values = dict(zip(names, numbers, strict=True))
+            values = dict(zip(names, numbers, strict=self.sequence is None))
         name = "" if self.names is None else str(self.names[row])
         return Sample(self.name, row + 1, values, picture, self.target_name, target, name)
 

@@ -2,62 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from chainrule.arrays import Array, Shape
 from chainrule.layers.base import Context
-from chainrule.layers.graph import Node
+from chainrule.layers.graph import Graph, Node
 from chainrule.layout import Layout
 from chainrule.network import Network
+from chainrule.tape import Tape
 
 Call = Callable[..., None]
 
 
-def python_call(node: Node, network: Network, seed: int, shapes: Sequence[Shape], accumulates: Container[str]) -> Call:
+def cut(nodes: Sequence[Node], inputs: Sequence[int], shapes: Sequence[Shape], start: int) -> Graph:
+    """Some nodes in a row as a graph of their own.
+
+    Args:
+        nodes: the nodes, the last of which computes what others read
+        inputs: the numbers of the values that they read from outside
+        shapes: the shape of each, of one sample
+        start: the number of the first node's value
+    """
+    numbers = {number: k for k, number in enumerate(inputs)}
+    numbers |= {start + k: len(inputs) + k for k in range(len(nodes))}
+    own = (replace(node, inputs=tuple(numbers[k] for k in node.inputs)) for node in nodes)
+    return Graph(tuple(shapes), tuple(own))
+
+
+def python_call(graph: Graph, network: Network, seed: int, accumulates: Mapping[str, Container[str]]) -> Call:
     """The function that the native engine calls, forward and then backward.
 
     Its arrays are views into the engine's memory: the flat vectors as one row each, values and
     derivatives as matrices.
 
     Args:
-        node: the node to compute
-        network: the network it belongs to
+        graph: the nodes to compute, one or several in a row
+        network: the network that they belong to
         seed: the seed of random numbers
-        shapes: the shape of each input, of one sample
-        accumulates: the parameters whose gradients are added to those that a later use of them has
-            written
+        accumulates: for each owner, the parameters whose gradients are added to those that a later
+            use of them has written
     """
-    cache: dict[str, Any] = {}
-    layer, owner = node.layer, node.owner
+    tapes: list[Tape] = []
+    owners = list(graph.uses)
 
     def call(
         backward: bool, samples: int, step: int, training: bool, parameters: Array, statistics: Array, gradient: Array,
         xs: list[Array], y: Array, dxs: list[Array | None], dy: Array | None,
     ) -> None:  # fmt: skip
         if backward:
-            if dy is None:  # nothing before this layer learns
+            if dy is None:  # nothing before these nodes learns
                 return
-            dy = dy.reshape(samples, *node.built.output_shape)
-            wants_input = any(dx is not None for dx in dxs)
-            derivatives, gradients = layer.backward(cache["params"], cache["saved"], dy, wants_input)
-            write(gradients, network.parameters, owner, gradient[0], accumulates)
-            derivatives = derivatives if isinstance(derivatives, tuple) else (derivatives,)
-            for dx, derivative in zip(dxs, derivatives, strict=True) if wants_input else ():
+            (tape,) = tapes
+            tape.backward(dy.reshape(samples, *graph.output_shape), any(dx is not None for dx in dxs))
+            for owner, gradients in tape.gradients.items():
+                write(gradients, network.parameters, owner, gradient[0], accumulates[owner])
+            for dx, derivative in zip(dxs, tape.arriving, strict=False):
                 if dx is not None:
-                    dx[...] = np.asarray(derivative).reshape(dx.shape)
+                    dx[...] = 0 if derivative is None else derivative.reshape(dx.shape)
             return
-        params = read(network.parameters, owner, parameters[0]) | read(network.statistics, owner, statistics[0])
-        context = Context(training=training, seed=seed, step=step, place=node.name)
-        inputs = [x.reshape(samples, *shape).copy() for x, shape in zip(xs, shapes, strict=True)]
-        forward: Any = layer.forward
-        out, saved = forward(params, *inputs, context)
-        y[...] = out.reshape(y.shape)
-        cache.update(params=params, saved=saved)
+        params = {
+            owner: read(network.parameters, owner, parameters[0]) | read(network.statistics, owner, statistics[0])
+            for owner in owners
+        }
+        context = Context(training=training, seed=seed, step=step)
+        inputs = [x.reshape(samples, *shape).copy() for x, shape in zip(xs, graph.input_shapes, strict=True)]
+        tapes[:] = [Tape(graph, params, inputs, context)]
+        y[...] = tapes[0].output.reshape(y.shape)
         if training:
-            write(layer.updated_statistics(params, saved), network.statistics, owner, statistics[0])
+            for owner, updated in tapes[0].updated_statistics().items():
+                write(updated, network.statistics, owner, statistics[0])
 
     return call
 

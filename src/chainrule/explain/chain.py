@@ -53,21 +53,28 @@ class ChainLink:
         return self.local_derivative * self.delta
 
 
+SINGLE = 20
+"""After so many single terms in a row, as through many time steps of one unit, one counts as a
+sum.
+"""
+
 Opened = dict[tuple[Unit, int], tuple[tuple[ChainLink, ...], float, int]]
 """The terms, the rest and the others of units that are already opened this many sums deep."""
 
 
-def open_link(trace: Trace, link: Link, depth: int = DEPTH, known: Opened | None = None) -> ChainLink:
+def open_link(trace: Trace, link: Link, depth: int = DEPTH, known: Opened | None = None, single: int = 0) -> ChainLink:
     """Open the delta of a link's unit, `depth` sums deep. `known` is what is already opened: many
-    units lead to the same one.
+    units lead to the same one. `single` is the number of links before it that are no sums.
     """
     known = {} if known is None else known
     unit, groups = link.unit, trace.feeds(link.unit)
     if (unit, depth) not in known:
-        # A single term is no sum, so it does not count towards the depth.
-        left = depth if sum(len(group.local) for group in groups) == 1 else depth - 1
+        # A single term is no sum, so it does not count towards the depth, unless there are many.
+        is_sum = sum(len(group.local) for group in groups) > 1
+        left = depth - 1 if is_sum or single >= SINGLE else depth
         shown, rest, others = strongest(groups if left >= 0 else [], WIDTH)
-        known[unit, depth] = tuple(open_link(trace, inner, left, known) for inner in shown), rest, others
+        further = 0 if is_sum or single >= SINGLE else single + 1
+        known[unit, depth] = tuple(open_link(trace, inner, left, known, further) for inner in shown), rest, others
     terms, rest, others = known[unit, depth]
     return ChainLink(
         unit=unit,

@@ -22,6 +22,7 @@ from chainrule.explain.paths import Path, find_paths
 from chainrule.explain.rounding import Rounding, gradient_rounding
 from chainrule.explain.scheme import draw
 from chainrule.explain.text import gradient_line, update_line
+from chainrule.explain.time_steps import StepsBack, steps_back
 from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.explain.update import StageResult, stage_results
 from chainrule.gradient_check import central_difference
@@ -83,6 +84,8 @@ class SampleTerm:
     @property
     def places(self) -> str:
         """What its uses are, in words."""
+        if all(group.time is not None for group in self.terms):
+            return "time steps"
         return "positions" if len(self.terms) == 1 else "uses"
 
     @property
@@ -129,11 +132,13 @@ class Use:
 
     Attributes:
         node: the name of the layer
+        in_time: whether its uses are time steps
         samples: the number of samples for which it uses the weight
         times: how often it uses the weight, at all positions of these samples
     """
 
     node: str
+    in_time: bool
     samples: int
     times: int
 
@@ -141,7 +146,8 @@ class Use:
         each, left = divmod(self.times, max(1, self.samples))
         if each <= 1 and not left:
             return f"{self.node}, once for each of {self.samples:,} samples"
-        often = f"{self.times:,} times" if left else f"at {each:,} positions of each"
+        places = "time steps" if self.in_time else "positions"
+        often = f"{self.times:,} times" if left else f"at {each:,} {places} of each"
         return f"{self.node}, {often} of {self.samples:,} samples"
 
 
@@ -256,8 +262,18 @@ class Explanation(Shown):
     @cached_property
     def where(self) -> list[Use]:
         """Where the weight is used in this batch: in which layers, and how often."""
-        counted = ((group.node, len(np.unique(group.at[:, 0])), len(group.local)) for group in self.terms)
-        return [Use(*use) for use in counted]
+        uses: dict[tuple[str, bool], list[Terms]] = {}
+        for group in self.terms:  # the time steps of a layer are listed together
+            is_step = group.time is not None
+            uses.setdefault((group.node.partition("@")[0] if is_step else group.node, is_step), []).append(group)
+        at = {key: np.concatenate([group.at[:, 0] for group in own]) for key, own in uses.items()}
+        return [Use(node, steps, len(np.unique(rows)), len(rows)) for (node, steps), rows in at.items()]
+
+    def steps_back(self, position: int | None = None) -> list[StepsBack]:
+        """How much of the gradient comes from how many time steps back, nearest first, for a weight
+        of a recurrent layer; see `explain.time_steps`. With a `position`, only of the loss there.
+        """
+        return steps_back(self.trace, self.place, position)
 
     @cached_property
     def data_gradient(self) -> float:
@@ -279,7 +295,11 @@ class Explanation(Shown):
 
         def source(feature: int) -> str:
             """Name a feature of the layer's input: a network input if it arrives unchanged."""
-            if len(network.graph.shapes[node.inputs[0]]) == 1:
+            shape = network.graph.shapes[node.inputs[0]]
+            if self._data is not None and self._data.sequence == shape:
+                value, _ = network.graph.source(node.inputs[0], (0, feature))
+                return f"feature {feature}" if value == 0 else f"unit {feature}"
+            if len(shape) == 1:
                 value, origin = network.graph.source(node.inputs[0], (feature,))
                 if value == 0:
                     return self._input(origin)

@@ -33,6 +33,7 @@ def fields(e: Explanation, most: int | None = MOST) -> dict[str, Any]:
         "where": [asdict(use) for use in e.where],
         "samples": [*(_sample(e, term, few) for term in e.samples[:most]), *(_penalty(*p) for p in e.penalties)],
         "rest": {"count": len(others), "sum": sum(term.product for term in others)},
+        **({"steps_back": [asdict(step) for step in steps]} if (steps := e.steps_back()) else {}),
         **({} if e.decision is None else {"threshold": e.threshold, "predicted": e.decision.label}),
         "chain": None if e.chain is None else _link(e.chain, few),
         "paths": [_path(e, path) for path in paths],

@@ -117,7 +117,7 @@ def _sample_row(e: Explanation, term: SampleTerm, painted_over: str = "") -> lis
 def _uses(term: SampleTerm) -> Html:
     """The uses of the weight for one sample, to open by click."""
     uses, rest, others = term.strongest(_MOST)
-    lines = [f"{u.delta:.6g} \u00d7 {u.local:.6g} = {u.product:+.6g}, through {u.unit}" for u in uses]
+    lines = [f"{u.delta:.6g} \u00d7 {u.local:.6g} = {u.product:+.6g}, through {u.unit.label}" for u in uses]
     if others:
         lines.append(f"{rest:+.6g} in {others:,} more")
     opened = "".join(_leaf(escape(x)) for x in lines)
@@ -138,7 +138,7 @@ def _chain(e: Explanation) -> str:
 def opened_link(link: ChainLink, before: str = "") -> str:
     """A delta and the terms that it is the sum of, to open and close by click."""
     note = f' <span class="note">{escape(link.note)}</span>' if link.note else ""
-    line = f"{escape(before)}\u03b4 of {escape(str(link.unit))} = {link.delta:.6g}, value {link.value:.5g}{note}"
+    line = f"{escape(before)}\u03b4 of {escape(link.unit.label)} = {link.delta:.6g}, value {link.value:.5g}{note}"
     if link.loss is not None:
         return _leaf(f"{line}: {escape(text.loss_line(link.loss))}")
     inner = "".join(
@@ -155,8 +155,8 @@ def opened_link(link: ChainLink, before: str = "") -> str:
 def _paths(e: Explanation) -> str:
     rows = []
     for path in e.paths[: 2 * WIDTH]:
-        factors = " \u00d7 ".join(f"{factor:.4g}" for factor in path.factors)
-        units = " \u2192 ".join(str(unit) for unit in path.units)
+        words = text.path_words(path)
+        units, factors = " \u2192 ".join(words[0]), " \u00d7 ".join(words[1])
         rows.append([text.share(e, path.product), f"{path.product:.5g}", f"{units} \u2192 loss: {factors}"])
     listed = table(["share", "product", "path and its local derivatives"], rows) if rows else ""
     return paragraph(text.paths_line(e)) + "".join(_attention(e, layer) for layer in e.attention) + listed

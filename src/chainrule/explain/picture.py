@@ -96,20 +96,21 @@ def picture_of(trace: Trace, first: Unit, x: float) -> Picture:
                 further = through.setdefault(group.node, np.zeros(tape.arrived(group.node).shape))
                 further[tuple(group.at.T)] += through[layer][unit.index] * group.local
                 reached[group.node] = np.concatenate([reached.get(group.node, group.at[:0]), group.at])
+    columns = {column.layer: column for column in picture.columns}
     picture.arrows = [
         arrow
         for unit, groups in fed.items()
         for group in groups
-        for arrow in _arrows(trace, picture, unit, group, float(through[unit.node][unit.index]))
+        for arrow in _arrows(trace, columns.get(group.node), unit, group, float(through[unit.node][unit.index]))
     ]
     return picture
 
 
-def _arrows(trace: Trace, picture: Picture, unit: Unit, group: Terms, partial: float) -> Iterator[Arrow]:
+def _arrows(trace: Trace, column: Column | None, unit: Unit, group: Terms, partial: float) -> Iterator[Arrow]:
     """The arrows from a unit to those that it feeds and that are shown, strongest first; `partial`
     is the derivative of the unit with respect to the weight.
     """
-    shown = {unit for column in picture.columns if column.layer == group.node for unit in column.units}
+    shown = column.units if column is not None else []
     places = [np.flatnonzero((group.at == np.array(target.index)).all(axis=1)) for target in shown]
     among = np.concatenate([*places, np.zeros(0, dtype=np.intp)])
     kept = replace(group, upstream=group.upstream[among], local=group.local[among], at=group.at[among])

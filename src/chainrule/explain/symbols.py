@@ -19,11 +19,14 @@ def rules(trace: Trace, weight: str) -> list[tuple[str, str]]:
     indices = zip(layer.letters(name, len(places)), places, strict=True)
     numbers = r",\; ".join(f"{letter} = {number.strip()}" for letter, number in indices)
     gradient = rf"{layer.formulas.parameters[name]} \qquad ({numbers})"
-    between = [(node.name, node.layer.formulas.input) for node in _downstream(trace, owner)]
+    between = {
+        node.name if node.time is None else f"{node.owner} at each time step": node.layer.formulas.input
+        for node in _downstream(trace, owner)
+    }
     value, slope = trace.problem.loss.formula
     derivative = rf"\frac{{\partial L}}{{\partial y_n}} = \frac{{w_n}}{{N}} \cdot \Big({slope}\Big)"
     loss = rf"L = \frac{{1}}{{N}} \sum_n w_n \ell_n, \quad \ell_n = {value}, \quad {derivative}"
-    return [(weight, gradient), *between, ("loss", loss)]
+    return [(weight, gradient), *between.items(), ("loss", loss)]
 
 
 def latex(rules: Sequence[tuple[str, str]]) -> str:

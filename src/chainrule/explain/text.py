@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from chainrule.data import Sample
 from chainrule.explain.chain import WIDTH, ChainLink
+from chainrule.explain.paths import Path
+from chainrule.explain.time_steps import StepsBack, binned, factor
 from chainrule.explain.trace import LossTerm
 from chainrule.tape import Unit
 
@@ -87,6 +90,7 @@ def _gradient(e: Explanation) -> Iterator[str]:
     for name, product in (*remaining_terms(e, WIDTH), ("dL/dw", e.gradient)):
         yield f"{name:>38} {product:>14.6g}"
     yield from rounding_lines(e)
+    yield from time_lines(e)
     if all(term.product == 0 for term in e.samples):
         yield "Nothing comes through for any sample of this batch: the next level shows where it stops."
 
@@ -101,7 +105,7 @@ def _sample_lines(e: Explanation, term: SampleTerm) -> Iterator[str]:
     weight = "" if term.weight is None else f"; the sample's weight in its delta is {term.weight:.6g}"
     yield f"{term.row:>10} {factors} {term.product:>14.6g}  {term.pull}{weight}"
     for use in uses if several else ():
-        yield f"{'':>10} {use.delta:>14.6g} {use.local:>12.6g} {use.product:>14.6g}  through {use.unit}"
+        yield f"{'':>10} {use.delta:>14.6g} {use.local:>12.6g} {use.product:>14.6g}  through {use.unit.label}"
     if others:
         yield f"{f'{others:,} more {term.places[: -1 if others == 1 else None]}':>38} {rest:>14.6g}"
     if (sample := e.read(term.row)) is not None:
@@ -126,6 +130,41 @@ def rounding_lines(e: Explanation) -> Iterator[str]:
             f"Training computed {e.training_gradient:.9g} in {e.precision}: the difference of {rounding.difference:.1g}"
             f" is {verdict} {rounding.bound:.1g} that rounding can cause."
         )
+
+
+def time_lines(e: Explanation) -> Iterator[str]:
+    """How many time steps back the gradient comes from, for a weight of a recurrent layer."""
+    steps = e.steps_back()
+    if len(steps) < 2:
+        return
+    yield "How many time steps back the products come from, their share by size, and the length of the delta there:"
+    yield f"{'steps back':>10} {'product':>14} {'share':>7} {'|delta|':>10}"
+    for first, last, step in binned(steps):
+        back = f"{first}" if first == last else f"{first} to {last}"
+        bar = "\u2588" * round(BAR * step.share)
+        yield f"{back:>10} {step.product:>14.6g} {step.share:>7.1%} {step.delta:>10.3g}  {bar}".rstrip()
+    yield from filter(None, [factor_line(steps)])
+
+
+BAR = 30
+"""The length of the bar of a share of 100 %."""
+
+
+def factor_line(steps: Sequence[StepsBack]) -> str:
+    """How the delta changes from step to step, in words; empty where there is nothing to
+    compare.
+    """
+    each, known = factor(steps), [step for step in steps if step.delta > 0]
+    if each is None:
+        return ""
+    first, last = known[0], known[-1]
+    verdict = (
+        "the gradient vanishes" if each < 0.95 else "the gradient explodes" if each > 1.05 else "it keeps its size"
+    )
+    return (
+        f"From {first.back} to {last.back} steps back, |delta| goes from {first.delta:.3g} to {last.delta:.3g}: every"
+        f" step multiplies it by {each:.3g}, on average; {verdict}."
+    )
 
 
 def sample_line(sample: Sample, most: int = 5) -> str:
@@ -157,7 +196,7 @@ def _opened(link: ChainLink, indent: str, row: int, above: set[Unit]) -> Iterato
     ended = link.loss is None and not link.unused and not link.terms
     repeated = bool(link.terms) and link.unit in above
     why = "  (not opened further: the depth ends here)" if ended else "  (opened above)" if repeated else ""
-    yield f"{indent}delta {link.unit}{sample} = {link.delta:.6g}, value {link.value:.6g}{note}{why}"
+    yield f"{indent}delta {link.unit.label}{sample} = {link.delta:.6g}, value {link.value:.6g}{note}{why}"
     if ended or repeated:
         return
     above.add(link.unit)
@@ -182,10 +221,9 @@ def loss_line(term: LossTerm) -> str:
 
 def _paths(e: Explanation) -> Iterator[str]:
     for path in e.paths[:WIDTH]:
-        factors = " x ".join(f"{factor:.4g}" for factor in path.factors)
-        units = " > ".join(str(unit) for unit in path.units)
-        yield f"{share(e, path.product):>8}  sample {e.trace.rows[path.units[0].sample]}: {units} > loss"
-        yield f"          {factors} = {path.product:.6g}"
+        units, factors = path_words(path)
+        yield f"{share(e, path.product):>8}  sample {e.trace.rows[path.units[0].sample]}: {' > '.join(units)} > loss"
+        yield f"          {' x '.join(factors)} = {path.product:.6g}"
     yield paths_line(e)
     for layer in e.attention:
         yield f"{share(e, layer.product):>8}  through {layer.layer}, as positions attend to each other:"
@@ -193,6 +231,24 @@ def _paths(e: Explanation) -> Iterator[str]:
         shown = sum(pair.product for pair in layer.pairs[:WIDTH])
         if left := len(layer.pairs[WIDTH:]) + layer.others:
             yield f"{share(e, layer.product - shown):>12}  {left:,} more"
+
+
+LONG, ENDS = 12, 4
+"""Of a path of more units than LONG, so many at each end are written out."""
+
+
+def path_words(path: Path) -> tuple[list[str], list[str]]:
+    """The units of a path and its factors, each in words; of a long path those at both ends, and
+    what is left out between them.
+    """
+    units, factors = [unit.label for unit in path.units], [f"{factor:.4g}" for factor in path.factors]
+    if len(units) <= LONG:
+        return units, factors
+    times = {unit.time for unit in path.units[ENDS:-ENDS] if unit.time is not None}
+    steps = f" at time steps {min(times)} to {max(times)}" if len(times) > 1 else ""
+    left_out = math.prod(path.factors[ENDS : len(units) - ENDS])
+    between = f"({len(units) - 2 * ENDS} more units{steps})", f"({left_out:.4g} by {len(units) - 2 * ENDS} more)"
+    return [*units[:ENDS], between[0], *units[-ENDS:]], [*factors[:ENDS], between[1], *factors[len(units) - ENDS :]]
 
 
 def share(e: Explanation, product: float) -> str:

@@ -48,7 +48,7 @@ def strongest(groups: Sequence[Terms], most: int | None = None) -> tuple[list[Li
     for place in shown.tolist():
         which = int(np.searchsorted(starts, place, side="right")) - 1
         group, k = groups[which], place - int(starts[which])
-        unit = Unit(group.node, tuple(group.at[k].tolist()))
+        unit = Unit(group.node, tuple(group.at[k].tolist()), group.time)
         links.append(Link(unit, float(group.local[k]) + 0.0, float(group.upstream[k]) + 0.0))  # -0 is 0
     return links, float(products[others].sum()), len(others)
 

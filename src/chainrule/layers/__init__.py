@@ -30,7 +30,7 @@ from chainrule.layers.dense import Dense, TiedDense
 from chainrule.layers.dropout import ChannelDropout, Dropout
 from chainrule.layers.embedding import Embedding
 from chainrule.layers.expand import Expand
-from chainrule.layers.graph import Composite, Graph, Input, Node, Symbol
+from chainrule.layers.graph import Composite, Graph, Input, Node
 from chainrule.layers.networks import LeNet, ResNet8, ResNet18, SeparableNet
 from chainrule.layers.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from chainrule.layers.operators import Add, Concatenate, MatMul, Multiply, Scale
@@ -43,23 +43,26 @@ from chainrule.layers.pooling import (
     MaxPool,
 )
 from chainrule.layers.positions import LearnedPositions, Rotary, SinusoidalPositions
+from chainrule.layers.recurrence import GRU, LSTM, Bidirectional, Cell, Scan, SimpleRNN, While, Zeros
 from chainrule.layers.resizing import Upsample, ZeroPad
 from chainrule.layers.shaping import Flatten, Reshape, Slice, Transpose
 from chainrule.layers.softmax import LogSoftmax, MaskedSoftmax, Softmax
+from chainrule.layers.symbols import Symbol
 from chainrule.layers.transformer import FeedForward, Transformer, TransformerBlock
 
 KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))
 """Every layer there is."""
 
 __all__ = [
-    "ELU", "GELU", "KINDS", "SELU", "AdaptiveAveragePool", "AdaptiveMaxPool", "Add", "AveragePool", "BatchNorm",
-    "Branches", "Built", "ChannelDropout", "Composite", "Concatenate", "Context", "Conv", "Conv1d", "Conv2d", "Conv3d",
-    "ConvTranspose", "ConvTranspose2d", "Dense", "DepthwiseConv", "DotProductAttention", "Dropout", "Embedding",
-    "Expand", "FeedForward", "Flatten", "Formulas", "GlobalAveragePool", "GlobalMaxPool", "Graph", "GroupNorm",
-    "HardSigmoid", "HardSwish", "HardTanh", "Input", "Layer", "LayerNorm", "LeNet", "LeakyReLU", "LearnedPositions",
-    "LogSoftmax", "MaskedSoftmax", "MatMul", "MaxPool", "Mish", "MultiHeadAttention", "Multiply", "Node", "PReLU",
-    "Parameter", "RMSNorm", "ReLU", "ResNet8", "ResNet18", "Reshape", "Residual", "ResidualBlock", "Rotary", "Scale",
-    "SeparableBlock", "SeparableNet", "Sequential", "SiLU", "Sigmoid", "Sine", "SinusoidalPositions", "Slice",
-    "Softmax", "Softplus", "Softsign", "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "TiedDense",
-    "Transformer", "TransformerBlock", "Transpose", "Upsample", "ZeroPad", "activation", "total",
+    "ELU", "GELU", "GRU", "KINDS", "LSTM", "SELU", "AdaptiveAveragePool", "AdaptiveMaxPool", "Add", "AveragePool",
+    "BatchNorm", "Bidirectional", "Branches", "Built", "Cell", "ChannelDropout", "Composite", "Concatenate", "Context",
+    "Conv", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose", "ConvTranspose2d", "Dense", "DepthwiseConv",
+    "DotProductAttention", "Dropout", "Embedding", "Expand", "FeedForward", "Flatten", "Formulas", "GlobalAveragePool",
+    "GlobalMaxPool", "Graph", "GroupNorm", "HardSigmoid", "HardSwish", "HardTanh", "Input", "Layer", "LayerNorm",
+    "LeNet", "LeakyReLU", "LearnedPositions", "LogSoftmax", "MaskedSoftmax", "MatMul", "MaxPool", "Mish",
+    "MultiHeadAttention", "Multiply", "Node", "PReLU", "Parameter", "RMSNorm", "ReLU", "ResNet8", "ResNet18",
+    "Reshape", "Residual", "ResidualBlock", "Rotary", "Scale", "Scan", "SeparableBlock", "SeparableNet", "Sequential",
+    "SiLU", "Sigmoid", "SimpleRNN", "Sine", "SinusoidalPositions", "Slice", "Softmax", "Softplus", "Softsign",
+    "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "TiedDense", "Transformer", "TransformerBlock",
+    "Transpose", "Upsample", "While", "ZeroPad", "Zeros", "activation", "total",
 ]  # fmt: skip

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from chainrule.errors import ShapeError, is_number, require
 from chainrule.layers.dense import Dense
 from chainrule.layers.dropout import Dropout
-from chainrule.layers.graph import Composite, Node, Symbol
+from chainrule.layers.graph import Composite, Node
 from chainrule.layers.operators import MatMul, Scale
 from chainrule.layers.positions import Rotary
 from chainrule.layers.settings import Block
 from chainrule.layers.shaping import Transpose
 from chainrule.layers.softmax import MaskedSoftmax
+from chainrule.layers.symbols import Symbol
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,7 +24,7 @@ from chainrule.errors import SettingError, ShapeError
 from chainrule.kinds import Kind
 
 if TYPE_CHECKING:
-    from chainrule.layers.graph import Symbol
+    from chainrule.layers.symbols import Symbol
 
 Backward = tuple[Any, dict[str, Any]]
 """What backward gives: dx, one for each input if there are several, and gradients by name."""
@@ -97,21 +97,23 @@ class Terms:
         local: (K,) derivatives of those outputs with respect to the entry in question
         at: (K, d) the index of each output: sample first, then positions, then the feature
         node: the name of the node whose outputs they are; set by the tape
+        time: the time step that the node belongs to, if it belongs to one; set by the tape
     """
 
     upstream: Array
     local: Array
     at: Array
     node: str = ""
+    time: int | None = None
 
     @property
     def products(self) -> Array:
         """(K,) upstream times local, term by term."""
         return self.upstream * self.local
 
-    def of(self, node: str) -> Terms:
-        """The same terms, with the node's name."""
-        return replace(self, node=node)
+    def of(self, node: str, time: int | None = None) -> Terms:
+        """The same terms, with the node's name and time step."""
+        return Terms(self.upstream, self.local, self.at, node, time)
 
 
 def total(terms: Iterable[Terms]) -> float:
@@ -218,6 +220,13 @@ class Layer(Kind):
     def updated_statistics(self, params: Params, saved: Any) -> dict[str, Any]:
         """The statistics after a training batch of which forward kept `saved`."""
         return {}
+
+    def part(self, saved: Any) -> tuple[slice, ...] | None:
+        """The part of its input that a layer copies, if it does nothing else; the derivative of the
+        input is dy there, and 0 elsewhere. So where many layers read parts of the same value, none
+        of them writes all of it.
+        """
+        return None
 
     # Which positions meet; None for layers that lay no windows on positions
 

@@ -11,10 +11,10 @@ from chainrule.layers.activations import ReLU
 from chainrule.layers.base import Layer
 from chainrule.layers.convolution import Conv
 from chainrule.layers.dense import Dense
-from chainrule.layers.graph import Symbol
 from chainrule.layers.normalization import BatchNorm
 from chainrule.layers.pooling import GlobalAveragePool
 from chainrule.layers.settings import Block
+from chainrule.layers.symbols import Symbol
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from reprlib import repr as brief
 from chainrule.arrays import Shape
 from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.layers.base import Layer
-from chainrule.layers.graph import Composite, Symbol, name_layers
+from chainrule.layers.graph import Composite, name_layers
 from chainrule.layers.operators import Add, Concatenate
+from chainrule.layers.symbols import Symbol
 
 
 def separate(layers: Layer | Iterable[Layer]) -> tuple[Layer, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,6 +51,9 @@ class Dense(Activated):
     biases: str | distributions.Drawn = distributions.ZEROS
     bias: bool = True
 
+    matrix: ClassVar[str] = "W"
+    """The name of the weights."""
+
     def __post_init__(self) -> None:
         require(
             isinstance(self.units, int) and self.units > 0,
@@ -74,40 +77,40 @@ class Dense(Activated):
             raise self.misfit(input_shape, "a list of inputs for each sample")
         inputs = input_shape[-1]
         weights = None if self.weights is None else distributions.of(self.weights)
-        parameters = {"W": Parameter((inputs, self.units), weights, (inputs, self.units))}
+        parameters = {self.matrix: Parameter((inputs, self.units), weights, (inputs, self.units))}
         if self.bias:
             biases = distributions.of(self.biases)
             parameters["b"] = Parameter((self.units,), biases, (inputs, self.units), regularized=False)
         return Built((*input_shape[:-1], self.units), parameters)
 
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Array]:
-        z = x @ params["W"]
+        z = x @ params[self.matrix]
         if self.bias:
             z += params["b"]
         return z, x
 
     def backward(self, params: Params, saved: Array, dy: Array, wants_input: bool = True) -> Backward:
         x, delta = _rows(saved), _rows(dy)
-        gradients = {"W": x.T @ delta}
+        gradients = {self.matrix: x.T @ delta}
         if self.bias:
             gradients["b"] = delta.sum(axis=0)
-        return (dy @ params["W"].T if wants_input else None), gradients
+        return (dy @ params[self.matrix].T if wants_input else None), gradients
 
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         unit = index[-1]
         upstream = dy[..., unit].ravel()
-        local = saved[..., index[0]].ravel() if name == "W" else np.ones_like(upstream)
+        local = saved[..., index[0]].ravel() if name == self.matrix else np.ones_like(upstream)
         return Terms(upstream, local, feature_indices(dy.shape, unit))
 
     def input_terms(self, params: Params, saved: Array, dy: Array, index: Shape) -> Terms:
         *before, i = index
-        return Terms(dy[tuple(before)], params["W"][i], row_indices(before, self.units))
+        return Terms(dy[tuple(before)], params[self.matrix][i], row_indices(before, self.units))
 
     def cost(self, built: Built) -> float:
-        return 6.0 * math.prod(built.output_shape[:-1]) * math.prod(built.parameters["W"].shape)
+        return 6.0 * math.prod(built.output_shape[:-1]) * math.prod(built.parameters[self.matrix].shape)
 
     def linear(self, params: Params, unit: int) -> tuple[Array, float]:
-        return params["W"][:, unit], float(params["b"][unit]) if self.bias else 0.0
+        return params[self.matrix][:, unit], float(params["b"][unit]) if self.bias else 0.0
 
     def describe(self, parameter: str, index: Shape, source: Callable[[int], str]) -> str:
         if parameter == "b":
@@ -115,11 +118,11 @@ class Dense(Activated):
         return f"the weight from {source(index[0])} to unit {index[1]} of {self.called}"
 
     def output_error(self, params: Params, saved: Array, inputs: Sequence[Array], y: Array) -> Array:
-        sizes = np.abs(inputs[0]) @ np.abs(params["W"])
+        sizes = np.abs(inputs[0]) @ np.abs(params[self.matrix])
         return (inputs[0].shape[-1] + 1) * (sizes + np.abs(params["b"]) if self.bias else sizes)
 
     def input_error(self, params: Params, saved: Array, inputs: Sequence[Array], dy: Array) -> list[Array]:
-        return [(dy.shape[-1] + 1) * (np.abs(dy) @ np.abs(params["W"]).T)]
+        return [(dy.shape[-1] + 1) * (np.abs(dy) @ np.abs(params[self.matrix]).T)]
 
 
 @dataclass(frozen=True)

@@ -20,105 +20,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
-from numbers import Real
 from typing import Any
 
-from chainrule import distributions
 from chainrule.arrays import Shape
 from chainrule.errors import SettingError, is_integer, require
 from chainrule.layers.base import Built, Layer
-
-
-class Symbol:
-    """A value in a network that is being wired: the output of a layer.
-
-    `+`, `*` and `@` add, multiply elementwise and matrix-multiply symbols; `-`, and `*` and `/` by
-    a number, are expressed by these. `x[2:5]` slices a sample.
-
-    Attributes:
-        shape: its shape, of one sample
-    """
-
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-
-    def call(self, layer: Layer, inputs: Sequence[Symbol]) -> Symbol:
-        """The output of a layer called on these inputs, of which this symbol is one."""
-        raise NotImplementedError
-
-    __array_ufunc__ = None  # NumPy leaves operators to the symbol
-
-    def __repr__(self) -> str:
-        return f"a symbol of shape {self.shape}"
-
-    def __add__(self, other: Symbol) -> Symbol:
-        _require_symbol("added to", other)
-        return operators.Add()(self, other)
-
-    def __radd__(self, other: Any) -> Symbol:
-        if isinstance(other, int) and other == 0:
-            return self  # where sum() starts
-        return self + other  # which raises
-
-    def __sub__(self, other: Symbol) -> Symbol:
-        _require_symbol("subtracted from", other)
-        return self + -other
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return self - other  # which raises
-
-    def __neg__(self) -> Symbol:
-        return self * -1.0
-
-    def __mul__(self, other: Any) -> Symbol:
-        if isinstance(other, Real):
-            return operators.Scale(float(other))(self)
-        _require_symbol("multiplied by a number or", other)
-        return operators.Multiply()(self, other)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, number: Any) -> Symbol:
-        divides = isinstance(number, Real) and number != 0
-        require(divides, f"a symbol can be divided by a number other than 0, not by {number!r}")
-        return self * (1 / number)
-
-    def __pow__(self, exponent: Any) -> Symbol:
-        raise SettingError("symbols have no powers; x * x is the square of x")
-
-    def __matmul__(self, other: Symbol) -> Symbol:
-        _require_symbol("matrix-multiplied by", other)
-        return operators.MatMul()(self, other)
-
-    def __getitem__(self, index: Any) -> Symbol:
-        """A slice along the sample's axes, as in `x[2:5]` or `x[..., :3]`."""
-        parts = index if isinstance(index, tuple) else (index,)
-        axis, y = 0, self
-        for k, part in enumerate(parts):
-            if part is Ellipsis:
-                axis = len(self.shape) - (len(parts) - k - 1)
-                continue
-            require(
-                isinstance(part, slice) and part.step in (None, 1),
-                f"a symbol is sliced as in x[2:5] or x[..., :3], not by {part!r}",
-            )
-            if part != slice(None):
-                start, stop, _ = part.indices(self.shape[axis])
-                y = shaping.Slice(start, stop, axis)(y)
-            axis += 1
-        return y
-
-    def reshape(self, *sizes: int) -> Symbol:
-        """The same numbers in another shape a sample; one size may be -1."""
-        return shaping.Reshape(sizes)(self)
-
-    def transpose(self, *axes: int) -> Symbol:
-        """The sample's axes in another order; without one, the last two are swapped."""
-        return shaping.Transpose(axes)(self)
-
-
-def _require_symbol(how: str, other: Any) -> None:
-    require(isinstance(other, Symbol), f"a symbol can be {how} another symbol, not {other!r}")
+from chainrule.layers.symbols import Symbol
 
 
 class Recorded(Symbol):
@@ -270,6 +177,7 @@ class Node:
         inputs: the numbers of the values that it reads; the graph's inputs come first, then the
             nodes' outputs
         built: its output shape and parameters
+        time: the time step of a Scan that it belongs to; None outside of the steps
     """
 
     name: str
@@ -277,6 +185,7 @@ class Node:
     layer: Layer
     inputs: tuple[int, ...]
     built: Built
+    time: int | None = None
 
     @property
     def weights(self) -> int:
@@ -293,7 +202,8 @@ class CompositeCall:
     Attributes:
         name: its path; a second call of the same composite ends in @2
         layer: the composite
-        inputs, output: the numbers of the values that it was called on, and that it returned
+        inputs: the numbers of the values that it was called on; -1 for one that nothing reads
+        output: the number of the value that it returned
         start, stop: the nodes are those from `start` up to `stop`
     """
 
@@ -329,10 +239,23 @@ class Graph:
         """The shape of the output, of one sample."""
         return self.shapes[-1]
 
+    @property
+    def distinct(self) -> list[Node]:
+        """The nodes without the uses of the same layers at further time steps."""
+        return [node for node in self.nodes if node.time is None or node.name == node.owner]
+
     @cached_property
     def numbers(self) -> dict[str, int]:
         """The number of each node's value, by the node's name."""
         return {node.name: k for k, node in enumerate(self.nodes, start=len(self.input_shapes))}
+
+    @cached_property
+    def uses(self) -> dict[str, list[Node]]:
+        """The nodes that use the parameters of each owner, in order."""
+        uses: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            uses.setdefault(node.owner, []).append(node)
+        return uses
 
     @cached_property
     def readers(self) -> list[list[tuple[Node, int]]]:
@@ -388,24 +311,39 @@ class Graph:
 
 @dataclass
 class _Scope:
-    """A composite that is being wired: its path, the names of its layers, and the calls so far."""
+    """A composite that is being wired, or a time step of it: its path, the names of its layers,
+    and the calls so far.
+    """
 
     path: str
     key: Hashable
     names: dict[int, str]
-    uses: dict[int, int] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=set)
+    taken: set[str]
+    uses: dict[str, int] = field(default_factory=dict)
+    last: dict[str, int] = field(default_factory=dict)
+    time: int | None = None
 
     def name(self, layer: Layer) -> str:
         """The name of this call: the layer's, with @2 for its second use."""
         if id(layer) not in self.names:
-            kind, k = layer.word, 1
-            while f"{kind}_{k}" in self.taken:
-                k += 1
-            self.names[id(layer)] = layer.name or f"{kind}_{k}"
+            self.names[id(layer)] = layer.name or self._new(layer.word)
             self.taken.add(self.names[id(layer)])
-        self.uses[id(layer)] = use = self.uses.get(id(layer), 0) + 1
-        return self.names[id(layer)] + (f"@{use}" if use > 1 else "")
+        name = self.names[id(layer)]
+        self.uses[name] = use = self.uses.get(name, 0) + 1
+        return name + (f"@{use}" if use > 1 else "")
+
+    def _new(self, kind: str) -> str:
+        k = self.last.get(kind, 0) + 1
+        while f"{kind}_{k}" in self.taken:
+            k += 1
+        self.last[kind] = k
+        return f"{kind}_{k}"
+
+    def step(self, time: int) -> _Scope:
+        """The scope of a time step. Names begin anew, so that the layers of all steps are the same
+        layers.
+        """
+        return _Scope(self.path, self.key, dict(self.names), set(self.taken), self.uses, dict(self.last), time)
 
 
 class _Traced(Symbol):
@@ -417,6 +355,9 @@ class _Traced(Symbol):
 
     def call(self, layer: Layer, inputs: Sequence[Symbol]) -> Symbol:
         return self.tracer.call(layer, inputs)
+
+    def steps(self, order: Iterable[int]) -> Iterator[int]:
+        return self.tracer.steps(order)
 
 
 class _Tracer:
@@ -434,6 +375,15 @@ class _Tracer:
         for part in others:
             y = self.call(part, (y,))
         return y
+
+    def steps(self, order: Iterable[int]) -> Iterator[int]:
+        """These time steps; what is called in the meantime belongs to them."""
+        around, taken = self.scopes[-1], set[str]()
+        for time in order:
+            self.scopes.append(around.step(time))
+            yield time
+            taken |= self.scopes.pop().taken
+        around.taken |= taken
 
     def _called(self, layer: Layer, inputs: Sequence[Symbol], known_as: Layer) -> Symbol:
         scope = self.scopes[-1]
@@ -460,7 +410,7 @@ class _Tracer:
         except TypeError as error:
             raise SettingError(f"layer {name}: it can't be called on {len(inputs)} inputs ({error})") from None
         owner = self.owners.setdefault(key, name)
-        self.nodes.append(Node(name, owner, layer, numbers, built))
+        self.nodes.append(Node(name, owner, layer, numbers, built, scope.time))
         return _Traced(self, len(self.inputs) + len(self.nodes) - 1, built.output_shape)
 
     def _tied(self, layer: Layer) -> tuple[Hashable, Built]:
@@ -476,7 +426,7 @@ class _Tracer:
 
     def _inside(self, layer: Composite, name: str, key: Hashable, inputs: Sequence[Symbol]) -> _Traced:
         names = {id(child): child_name for child_name, child in layer.children.items()}
-        scope = _Scope(name, key, names, taken=set(names.values()))
+        scope = _Scope(name, key, names, set(names.values()), time=self.scopes[-1].time)
         self.scopes.append(scope)
         if len(set(map(id, layer.children.values()))) < len(layer.children):
             raise SettingError(f"layer {name}: two of its fields hold the same layer; use one field and call it twice")
@@ -515,7 +465,7 @@ class _Tracer:
             for call in self.calls
             if call.output in numbers
         )  # fmt: skip
-        return _with_distributions(Graph(tuple(x.shape for x in self.inputs), tuple(nodes), calls))
+        return initial.with_distributions(Graph(tuple(x.shape for x in self.inputs), tuple(nodes), calls))
 
 
 def trace(wire: Callable[..., Any], shapes: Iterable[Shape], children: Mapping[str, Layer] | None = None) -> Graph:
@@ -524,43 +474,9 @@ def trace(wire: Callable[..., Any], shapes: Iterable[Shape], children: Mapping[s
     `children` are the layers that it calls, by name; others are named by kind and number.
     """
     names = {id(child): name for name, child in (children or {}).items()}
-    scope = _Scope("", "", names, taken=set(names.values()))
+    scope = _Scope("", "", names, set(names.values()))
     tracer = _Tracer(scope, list(shapes))
     return tracer.graph(wire(*tracer.inputs))
 
 
-def _with_distributions(graph: Graph) -> Graph:
-    """The same graph, in which weights without a distribution get the one that suits the activation
-    after them.
-    """
-    nodes = []
-    for node in graph.nodes:
-        initial = None
-        if any(p.distribution is None for p in node.built.parameters.values()):
-            initial = _initial(graph, graph.numbers[node.name])
-        if initial is not None:
-            chosen = distributions.of(initial)
-            parameters = {
-                name: replace(p, distribution=chosen) if p.distribution is None else p
-                for name, p in node.built.parameters.items()
-            }
-            node = replace(node, built=replace(node.built, parameters=parameters))
-        nodes.append(node)
-    return replace(graph, nodes=tuple(nodes))
-
-
-def _initial(graph: Graph, number: int) -> str | None:
-    """The initializer suggested by the first layer after this value that changes its scale."""
-    while True:
-        readers = graph.readers[number]
-        ways = [node for node, _ in readers if not isinstance(node.layer, operators.Add)] or [
-            node for node, _ in readers[:1]
-        ]
-        if len(ways) != 1:
-            return None
-        if not ways[0].layer.passes_scale:
-            return ways[0].layer.initial
-        number = graph.numbers[ways[0].name]
-
-
-from chainrule.layers import operators, shaping  # noqa: E402  (symbols are combined by leaves)
+from chainrule.layers import initial  # noqa: E402  (which reads graphs)

@@ -13,10 +13,10 @@ from chainrule.layers.activations import ReLU
 from chainrule.layers.blocks import PictureBlock, ResidualBlock, SeparableBlock
 from chainrule.layers.convolution import Conv
 from chainrule.layers.dense import Dense
-from chainrule.layers.graph import Symbol
 from chainrule.layers.normalization import BatchNorm
 from chainrule.layers.pooling import GlobalAveragePool, MaxPool
 from chainrule.layers.shaping import Flatten
+from chainrule.layers.symbols import Symbol
 
 
 @dataclass(frozen=True)

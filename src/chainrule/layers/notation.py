@@ -2,7 +2,8 @@
 
 Parts are separated by commas. A number is a Dense layer of that many units, which may be followed
 by its activation and the distribution of its weights; anything else is a layer's name and its
-settings. `residual(...)` holds such a text, `branches(... | ...)` several.
+settings. `residual(...)` holds such a text, `branches(... | ...)` several, and
+`bidirectional(...)` one layer that scans.
 """
 
 from __future__ import annotations
@@ -20,13 +21,22 @@ from chainrule.layers.base import Layer, snake
 from chainrule.layers.combinators import Branches, Residual
 from chainrule.layers.dense import Dense
 from chainrule.layers.operators import Operator
+from chainrule.layers.recurrence import Bidirectional
 
 DEEPEST = 50
 """How deep a text can nest layers."""
 COMPOSITES: dict[str, Callable[[str], Layer]] = {
     "residual": lambda inner: Residual(parse(inner)),
+    "bidirectional": lambda inner: bidirectional(parse(inner)),
     "branches": lambda inner: Branches([parse(branch) for branch in notation.split(inner, "|")]),
 }
+
+
+def bidirectional(layers: list[Layer]) -> Layer:
+    """A Bidirectional of the one layer in this list."""
+    one = "network: bidirectional(...) holds one layer that scans, such as bidirectional(lstm 64)"
+    require(len(layers) == 1, one)
+    return Bidirectional(layers[0])
 
 
 def named() -> dict[str, Callable[..., Any]]:

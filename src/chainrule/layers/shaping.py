@@ -15,7 +15,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import integers, is_integer, require
-from chainrule.layers.base import Backward, Built, Formulas, Layer, Terms
+from chainrule.layers.base import Backward, Built, Formulas, Layer, Terms, one_term
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Rearrangement(Layer, register=False):
         raise NotImplementedError
 
     def build(self, input_shape: Shape) -> Built:
-        return Built(self._sources(input_shape).shape)
+        return Built(self.view(np.empty((1, *input_shape), dtype=np.int8)).shape[1:])
 
     def _sources(self, input_shape: Shape) -> Array:
         """(output shape) for each output of a sample, the flat index of the input that it
@@ -73,7 +73,25 @@ class Rearrangement(Layer, register=False):
 
 
 @dataclass(frozen=True)
-class Flatten(Rearrangement):
+class Regrouping(Rearrangement, register=False):
+    """A rearrangement that keeps the order of the numbers."""
+
+    def backward(self, params: Params, saved: Shape, dy: Array, wants_input: bool = True) -> Backward:
+        return (dy.reshape(saved) if wants_input else None), {}
+
+    def input_terms(self, params: Params, saved: Shape, dy: Array, index: Shape) -> Terms:
+        number = int(np.ravel_multi_index(index, saved))
+        return one_term(dy, tuple(int(k) for k in np.unravel_index(number, dy.shape)))
+
+    def source(self, index: Shape, *input_shapes: Shape) -> tuple[int, Shape]:
+        (shape,) = input_shapes
+        built = self.build(shape).output_shape
+        number = int(np.ravel_multi_index(index, built)) if built else 0
+        return 0, tuple(int(k) for k in np.unravel_index(number, shape)) if shape else ()
+
+
+@dataclass(frozen=True)
+class Flatten(Regrouping):
     """Flattens each sample: (samples, a, b, ...) becomes (samples, a * b * ...)."""
 
     keeps_units = True
@@ -84,7 +102,7 @@ class Flatten(Rearrangement):
 
 
 @dataclass(frozen=True)
-class Reshape(Rearrangement):
+class Reshape(Regrouping):
     """Reshapes each sample; one size may be -1, and is then inferred."""
 
     shape: tuple[int, ...]
@@ -150,7 +168,21 @@ class Slice(Rearrangement):
         require(fits, f"slice: from {self.start} to {self.stop} there is nothing; start below stop")
 
     def view(self, x: Array) -> Array:
-        axis = self.axis + (1 if self.axis >= 0 else x.ndim)
+        axis = self._axis(x.shape)
         if not 1 <= axis < x.ndim or self.stop > x.shape[axis]:
             raise self.misfit(x.shape[1:], f"{self.stop} or more entries along axis {self.axis}")
-        return x[(*(slice(None),) * axis, slice(self.start, self.stop))]
+        return x[self.part(x.shape)]
+
+    def _axis(self, shape: Shape) -> int:
+        """The axis that is sliced, of an array of this shape, samples included."""
+        return self.axis + (1 if self.axis >= 0 else len(shape))
+
+    def part(self, saved: Shape) -> tuple[slice, ...]:
+        return (*(slice(None),) * self._axis(saved), slice(self.start, self.stop))
+
+    def input_terms(self, params: Params, saved: Shape, dy: Array, index: Shape) -> Terms:
+        axis = self._axis(saved)
+        if self.start <= index[axis] < self.stop:
+            return one_term(dy, (*index[:axis], index[axis] - self.start, *index[axis + 1 :]))
+        empty = np.zeros(0, dtype=dy.dtype)
+        return Terms(empty, empty, np.zeros((0, dy.ndim), dtype=np.intp))

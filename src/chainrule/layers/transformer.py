@@ -9,10 +9,10 @@ from chainrule.layers.activations import SiLU, activation
 from chainrule.layers.attention import MultiHeadAttention
 from chainrule.layers.dense import Dense
 from chainrule.layers.dropout import Dropout
-from chainrule.layers.graph import Symbol
 from chainrule.layers.normalization import LayerNorm, RMSNorm
 from chainrule.layers.positions import LearnedPositions, SinusoidalPositions
 from chainrule.layers.settings import Block
+from chainrule.layers.symbols import Symbol
 
 NORMS: dict[str, type[LayerNorm]] = {"layer_norm": LayerNorm, "rms_norm": RMSNorm}
 POSITIONS = ("learned", "sinusoidal", "rotary", "none")

@@ -88,7 +88,7 @@ def settings(plan: Plan, data: Dataset) -> dict[str, Setting]:
     chosen: dict[str, Setting] = {
         "data": data.name,
         "target": data.target.described,
-        "layers": " > ".join(described(replace(node.layer, name=None)) for node in plan.network.nodes),
+        "layers": " > ".join(described(replace(node.layer, name=None)) for node in plan.network.graph.distinct),
         "weights": plan.network.parameters.size,
         "loss": described(plan.loss),
         "optimizer": " > ".join(map(described, plan.optimizer.stages)),

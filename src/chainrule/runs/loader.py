@@ -129,6 +129,7 @@ class PreparationRecipe(TypedDict):
     features: NotRequired[list[str]]
     weight: NotRequired[str | None]
     image_size: NotRequired[tuple[Size, Size] | None]
+    sequence: NotRequired[tuple[Size, Size]]
     encoders: NotRequired[list[EncoderRecipe]]
     target: TargetRecipe
 

@@ -52,12 +52,13 @@ Named = dict[str, Candidate]
 
 def plan_for(network: Layers | None, data: Dataset, *, threads: int | None = None, **settings: Unpack[Choices]) -> Plan:
     """The plan, chosen among candidates if neither network nor optimizer is given, except for
-    pictures, where a training takes longer.
+    pictures and sequences, where a training takes longer.
 
     The other arguments are those of `make_plan`; the choice takes at most so many threads.
     """
     plan = make_plan(network, data, **settings)
-    is_open = network is None and settings.get("optimizer") is None and not defaults.are_pictures(data)
+    takes_longer = defaults.are_pictures(data) or data.sequence is not None
+    is_open = network is None and settings.get("optimizer") is None and not takes_longer
     most_threads(threads)
     rows = len(data.training.x)
     if not is_open or rows < FEWEST_ROWS:

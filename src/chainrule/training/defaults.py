@@ -58,6 +58,9 @@ SIDE = 7
 """Convolutions and pooling halve a picture until its sides are of about so many positions."""
 CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 
+SEQUENCES = "lstm 64"
+"""The hidden layers of networks for sequences with lengths."""
+
 PATIENCE = 25
 FEWEST_TO_JUDGE = 50
 """With fewer validation rows than this, their loss is too noisy for early stopping."""
@@ -67,6 +70,8 @@ def hidden_layers(data: Dataset) -> list[Layer]:
     """The default layers before the output."""
     if are_pictures(data):
         return parse(_convolutions(min(data.input_shape[:2])))
+    if data.sequence is not None:
+        return parse(SEQUENCES)
     layers = parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
     embedded: list[Layer] = [Dense(EMBEDDED)] if _sparse(data) > MOST_SPARSE else []
     on = numbers(data)

@@ -23,11 +23,12 @@ from chainrule.errors import DataError, ShapeError, at_least, is_number, require
 from chainrule.generators import generator
 from chainrule.kinds import Kind, described
 from chainrule.layers import Dense, Flatten, Layer
+from chainrule.layers.combinators import separate
 from chainrule.layers.notation import parse
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError, Ordinal, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.losses import penalty as named_penalty
-from chainrule.network import Network
+from chainrule.network import Network, of_sequences
 from chainrule.summary import Shown, Summary
 from chainrule.training import defaults, history
 from chainrule.training import metrics as measures
@@ -405,7 +406,9 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
         if len(data.input_shape) > 1 and not any(layer.accepts_images for layer in layers):
             layers = [Flatten(), *layers]
         network = [*layers, *(parse(output.strip()) if arrow else [Dense(outputs_for(loss, data.target))])]
-    if not isinstance(network, Network):
+    if not isinstance(network, Network) and data.sequence is not None:
+        network = of_sequences(separate(network), data.sequence, dtype)
+    elif not isinstance(network, Network):
         network = Network(network, data.input_shape, dtype)
     shape, outputs = network.input_shape, (outputs_for(loss, data.target),)
     if shape != data.input_shape:

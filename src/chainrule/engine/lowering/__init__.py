@@ -13,8 +13,9 @@ from chainrule.engine.base import Problem
 from chainrule.engine.lowering.descent import LoweredStage, is_table, lower_descent, without_kernels
 from chainrule.engine.lowering.loss import LOSSES, lower_loss
 from chainrule.engine.lowering.missing import NoKernel
-from chainrule.engine.lowering.network import has_kernel, is_shared, lower_network
+from chainrule.engine.lowering.network import has_kernel, is_shared, lower_network, together
 from chainrule.engine.lowering.records import Op, Program
+from chainrule.layers import Scan
 
 
 def notes(problem: Problem) -> tuple[str, ...]:
@@ -22,10 +23,13 @@ def notes(problem: Problem) -> tuple[str, ...]:
     if type(problem.loss) not in LOSSES:
         return (f"{type(problem.loss).__name__} has no kernel: everything runs by its definition",)
     graph = problem.network.graph
-    slow = [node for node in graph.nodes if not has_kernel(graph, node)]
+    pieces = together(graph)
+    slow = [nodes[0] for nodes in pieces if len(nodes) == 1 and not has_kernel(graph, nodes[0])]
+    scans = sorted({call.layer.cell.kind for call in graph.calls if isinstance(call.layer, Scan)})
     shared = sorted({node.owner for node in slow if is_shared(graph, node)})
     without = sorted({node.layer.kind for node in slow if not is_shared(graph, node)})
     messages = [f"{kind} has no kernel: it runs by its definition, among the others" for kind in without]
+    messages += [f"{cell} has no kernel: it runs by its definition, among the others" for cell in scans]
     messages += [f"{owner} is used several times: it runs by its definition, among the others" for owner in shared]
     stages = sorted(set().union(*(without_kernels(stage) for stage in problem.optimizer.stages)))
     if stages:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chainrule import generators, layers
-from chainrule.arrays import Shape
 from chainrule.engine.base import Problem
 from chainrule.engine.lowering import windows
 from chainrule.engine.lowering.missing import NoKernel
 from chainrule.engine.lowering.records import Op, Program, Value
 from chainrule.engine.lowering.rewrites import REWRITES
-from chainrule.engine.python_layer import python_call
+from chainrule.engine.python_layer import cut, python_call
 from chainrule.layers import Graph, Layer, Node
 
 
@@ -27,48 +26,65 @@ def lower_network(problem: Problem) -> Program:
 
 
 def one_by_one(problem: Problem) -> Program:
-    """A program with an operation for each node, except for those that do nothing."""
+    """A program with an operation for each node, except for those that do nothing, and one for all
+    nodes of a scan.
+    """
     graph = problem.network.graph
     values, ops = [Value(graph.input_shapes[0], learns=False)], []
-    numbers = [0]  # in the program, of each value of the graph
-    for node in graph.nodes:
-        inputs = tuple(numbers[k] for k in node.inputs)
-        if isinstance(node.layer, layers.Dropout) and node.layer.rate == 0:
-            numbers.append(inputs[0])
+    numbers = {0: 0}  # in the program, of each value of the graph that others read
+    for nodes in together(graph):
+        last = nodes[-1]
+        output = graph.numbers[last.name]
+        if isinstance(last.layer, layers.Dropout) and last.layer.rate == 0:
+            numbers[output] = numbers[last.inputs[0]]
             continue
-        numbers.append(len(values))
-        learns = bool(node.built.parameters) or any(values[k].learns for k in inputs)
-        ops.append(lower(problem, node, inputs, len(values), [values[k].shape for k in inputs]))
-        values.append(Value(node.built.output_shape, learns))
-    return Program(tuple(values), tuple(ops), numbers[-1])
+        numbers[output] = len(values)
+        ops.append(lower(problem, nodes, numbers))
+        learns = any(node.built.parameters for node in nodes) or any(values[k].learns for k in ops[-1].inputs)
+        values.append(Value(last.built.output_shape, learns))
+    return Program(tuple(values), tuple(ops), numbers[len(graph.shapes) - 1])
 
 
-def lower(problem: Problem, node: Node, inputs: tuple[int, ...], output: int, shapes: Sequence[Shape]) -> Op:
-    """The operation of a node; without a kernel it calls the layer's definition."""
-    network = problem.network
-    if has_kernel(network.graph, node):
-        name, own = LAYERS[type(node.layer)](node, problem)
-    else:
-        name = "python"
-        # The backward pass reaches the last use of a shared array first; earlier uses add to its
-        # gradient.
-        uses = [n for n in network.graph.nodes if n.owner == node.owner]
-        accumulates = {name for n in uses[uses.index(node) + 1 :] for name in n.built.parameters}
-        own = {"call": python_call(node, network, problem.seed, shapes, accumulates)}
-    return Op(
-        name,
-        inputs,
-        (output,),
-        {name: network.parameters[f"{node.owner}.{name}"].range for name in node.built.parameters},
-        {name: network.statistics[f"{node.owner}.{name}"].range for name in node.built.statistics},
-        own,
-        node.layer.cost(node.built),
-    )
+def together(graph: Graph) -> list[Sequence[Node]]:
+    """The nodes in order, each on its own, except for those of a scan."""
+    scans = {call.start: call for call in graph.calls if isinstance(call.layer, layers.Scan)}
+    pieces: list[Sequence[Node]] = []
+    k = 0
+    while k < len(graph.nodes):
+        stop = scans[k].stop if k in scans else k + 1
+        pieces.append(graph.nodes[k:stop])
+        k = stop
+    return pieces
+
+
+def lower(problem: Problem, nodes: Sequence[Node], numbers: Mapping[int, int]) -> Op:
+    """The operation of a node, or of all nodes of a scan; without a kernel it calls their
+    definitions. `numbers` are those of the graph's values in the program.
+    """
+    network, graph, node = problem.network, problem.network.graph, nodes[0]
+    outputs, cost = (numbers[graph.numbers[nodes[-1].name]],), sum(one.layer.cost(one.built) for one in nodes)
+    if len(nodes) == 1 and has_kernel(graph, node):
+        name, settings = LAYERS[type(node.layer)](node, problem)
+        parameters = {name: network.parameters[f"{node.owner}.{name}"].range for name in node.built.parameters}
+        statistics = {name: network.statistics[f"{node.owner}.{name}"].range for name in node.built.statistics}
+        return Op(name, tuple(numbers[k] for k in node.inputs), outputs, parameters, statistics, settings, cost)
+    start = graph.numbers[node.name]
+    reads = list(dict.fromkeys(k for one in nodes for k in one.inputs if k < start))
+    part = cut(nodes, reads, [graph.shapes[k] for k in reads], start)
+    # The backward pass reaches the last use of a shared array first; earlier uses add to its gradient.
+    own = {one.name for one in nodes}
+    accumulates = {
+        owner: {name for use in graph.uses[owner] if use.name not in own for name in use.built.parameters
+                if graph.numbers[use.name] > start}
+        for owner in part.uses
+    }  # fmt: skip
+    settings = {"call": python_call(part, network, problem.seed, accumulates)}
+    return Op("python", tuple(numbers[k] for k in reads), outputs, settings=settings, cost=cost)
 
 
 def is_shared(graph: Graph, node: Node) -> bool:
     """Whether other nodes use the same parameters."""
-    return bool(node.built.parameters) and sum(n.owner == node.owner for n in graph.nodes) > 1
+    return bool(node.built.parameters) and len(graph.uses[node.owner]) > 1
 
 
 def has_kernel(graph: Graph, node: Node) -> bool:

@@ -1,0 +1,80 @@
+"""Sequences of numbers: samples of the shape (time, features), whose lengths may differ.
+
+With lengths, a sample is one row of numbers: its time steps one after another, and then how many of
+them are valid. What follows the last valid one only fills the row.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from chainrule.arrays import Array, Shape
+from chainrule.errors import DataError
+
+
+def packed(name: str, x: Array, lengths: Any) -> Array:
+    """(samples, time * features + 1) sequences with their lengths; what is not valid is 0.
+
+    Raises DataError for samples that are no sequences, and for lengths that do not fit them.
+    """
+    if x.dtype.kind not in "buif" or x.ndim not in (2, 3) or 0 in x.shape[1:]:
+        shape = f"not {x.dtype} of shape {x.shape}"
+        raise DataError(f"{name}: with lengths, x must be numbers of shape (samples, time, features), {shape}")
+    x = x.reshape(*x.shape[:2], -1)
+    lengths, (samples, steps) = np.asarray(lengths), x.shape[:2]
+    if lengths.shape not in ((samples,), (samples, 1)):
+        raise DataError(f"{name}: lengths has the shape {lengths.shape}; it must be ({samples},), one for each sample")
+    lengths = lengths.reshape(samples)
+    fits = lengths.dtype.kind in "iuf" and np.isfinite(lengths).all()
+    wrong = np.flatnonzero((lengths < 1) | (lengths > steps) | (lengths != np.floor(lengths))) if fits else [0]
+    if len(wrong):
+        rule = f"it must be a whole number of time steps, from 1 to {steps}"
+        raise DataError(f"{name}, lengths, row {int(wrong[0])}: {lengths[wrong[0]]!s} is no length; {rule}")
+    valid = np.arange(steps) < lengths[:, None].astype(np.intp)
+    x = np.where(valid[..., None], x, x.dtype.type(0))  # padding may be NaN
+    return np.concatenate([x.reshape(samples, -1), lengths[:, None]], axis=1, dtype=np.result_type(x, np.float32))
+
+
+def names(shape: Shape) -> tuple[str, ...]:
+    """The names of the numbers of a packed sample: x[time step, feature], and the length."""
+    steps, features = shape
+    return (*(f"x[{t}, {k}]" for t in range(steps) for k in range(features)), "length")
+
+
+def fit(x: Array, shape: Shape) -> tuple[Array, Array]:
+    """(numbers of a sample,) the mean and the deviation that scale packed sequences: those of each
+    feature, over all valid time steps; a length stays as it is.
+    """
+    steps, features = shape
+    valid = np.arange(steps) < x[:, -1:]
+    values = x[:, :-1].reshape(-1, steps, features)[valid].astype(np.float64)
+    mean, deviation = values.mean(axis=0), values.std(axis=0)
+    deviation[deviation == 0] = 1.0
+    return np.append(np.tile(mean, steps), 0.0), np.append(np.tile(deviation, steps), 1.0)
+
+
+def is_fit(scale: Array, shape: Shape) -> bool:
+    """Whether a mean or a deviation is the same for a feature at all time steps, as `fit` makes it."""
+    steps = scale[:-1].reshape(shape)
+    return bool((steps == steps[0]).all())
+
+
+def fitted_to(name: str, x: Array, shape: Shape, trained: Shape) -> Array:
+    """Packed sequences of this shape as those of the training set: shorter ones are filled up.
+
+    Raises DataError for longer ones, and for another number of features.
+    """
+    (steps, features), (most, known) = shape, trained
+    if features != known:
+        raise DataError(f"{name}: {features} features at each time step, but {known} in the training data")
+    if steps > most:
+        longest = int(x[:, -1].max(initial=0))
+        if longest > most:
+            raise DataError(f"{name}: a sequence of {longest} time steps, but at most {most} in the training data")
+    values, lengths = x[:, :-1][:, : most * features], x[:, -1:]
+    filled = np.zeros((len(x), math.prod(trained)), x.dtype)
+    filled[:, : values.shape[1]] = values
+    return np.concatenate([filled, lengths], axis=1)
