@@ -29,10 +29,17 @@ template <class T> struct Selu {
     static INLINE Vec<T> slope(Vec<T> z, Vec<T> a, T) { return Elu<T>::slope(z, a, ALPHA) * SCALE; }
 };
 template <class T> struct Gelu {
-    static INLINE Vec<T> phi(Vec<T> z) { return (erf_of<T>(z * T(0.70710678118654752440)) + 1) * T(0.5); }
-    static INLINE Vec<T> f(Vec<T> z, T) { return z * phi(z); }
+    static INLINE Vec<T> phi(Vec<T> z, Vec<T>& power) {
+        return (erf_of(z * T(0.70710678118654752440), power) + 1) * T(0.5);
+    }
+    static INLINE Vec<T> f(Vec<T> z, T) {
+        Vec<T> power;
+        return z * phi(z, power);
+    }
     static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T) {
-        return phi(z) + z * exp_of<T>(z * z * T(-0.5)) * T(0.39894228040143267794);
+        Vec<T> power;
+        const Vec<T> share = phi(z, power);
+        return share + z * power * T(0.39894228040143267794);
     }
 };
 template <class T> struct GeluTanh {

@@ -13,7 +13,7 @@ from chainrule.engine.base import Problem
 from chainrule.engine.lowering.descent import LoweredStage, is_table, lower_descent, without_kernels
 from chainrule.engine.lowering.loss import LOSSES, lower_loss
 from chainrule.engine.lowering.missing import NoKernel
-from chainrule.engine.lowering.network import has_kernel, is_shared, lower_network, together
+from chainrule.engine.lowering.network import is_shared, lower_network, pieces
 from chainrule.engine.lowering.records import Op, Program
 from chainrule.layers import Scan
 
@@ -23,8 +23,7 @@ def notes(problem: Problem) -> tuple[str, ...]:
     if type(problem.loss) not in LOSSES:
         return (f"{type(problem.loss).__name__} has no kernel: everything runs by its definition",)
     graph = problem.network.graph
-    pieces = together(graph)
-    slow = [nodes[0] for nodes in pieces if len(nodes) == 1 and not has_kernel(graph, nodes[0])]
+    slow = [piece.nodes[0] for piece in pieces(graph) if piece.call is None and not piece.has_kernel(graph)]
     scans = sorted({call.layer.cell.kind for call in graph.calls if isinstance(call.layer, Scan)})
     shared = sorted({node.owner for node in slow if is_shared(graph, node)})
     without = sorted({node.layer.kind for node in slow if not is_shared(graph, node)})

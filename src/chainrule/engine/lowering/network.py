@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from chainrule import generators, layers
 from chainrule.engine.base import Problem
-from chainrule.engine.lowering import windows
+from chainrule.engine.lowering import sequences, windows
 from chainrule.engine.lowering.missing import NoKernel
 from chainrule.engine.lowering.records import Op, Program, Value
 from chainrule.engine.lowering.rewrites import REWRITES
 from chainrule.engine.python_layer import cut, python_call
 from chainrule.layers import Graph, Layer, Node
+from chainrule.layers.graph import CompositeCall
 
 
 def lower_network(problem: Problem) -> Program:
@@ -27,57 +29,92 @@ def lower_network(problem: Problem) -> Program:
 
 def one_by_one(problem: Problem) -> Program:
     """A program with an operation for each node, except for those that do nothing, and one for all
-    nodes of a scan.
+    nodes of an attention or a scan.
     """
     graph = problem.network.graph
     values, ops = [Value(graph.input_shapes[0], learns=False)], []
     numbers = {0: 0}  # in the program, of each value of the graph that others read
-    for nodes in together(graph):
-        last = nodes[-1]
+    for piece in pieces(graph):
+        last = piece.nodes[-1]
         output = graph.numbers[last.name]
         if isinstance(last.layer, layers.Dropout) and last.layer.rate == 0:
             numbers[output] = numbers[last.inputs[0]]
             continue
         numbers[output] = len(values)
-        ops.append(lower(problem, nodes, numbers))
-        learns = any(node.built.parameters for node in nodes) or any(values[k].learns for k in ops[-1].inputs)
+        ops.append(lower(problem, piece, numbers))
+        learns = any(node.built.parameters for node in piece.nodes) or any(values[k].learns for k in ops[-1].inputs)
         values.append(Value(last.built.output_shape, learns))
     return Program(tuple(values), tuple(ops), numbers[len(graph.shapes) - 1])
 
 
-def together(graph: Graph) -> list[Sequence[Node]]:
-    """The nodes in order, each on its own, except for those of a scan."""
-    scans = {call.start: call for call in graph.calls if isinstance(call.layer, layers.Scan)}
-    pieces: list[Sequence[Node]] = []
+@dataclass(frozen=True)
+class Piece:
+    """Nodes in a row that one operation computes.
+
+    Attributes:
+        nodes: the nodes, of which others read the last one's output
+        call: the call of a composite that they are; None for a single node
+    """
+
+    nodes: Sequence[Node]
+    call: CompositeCall | None = None
+
+    def has_kernel(self, graph: Graph) -> bool:
+        """Whether a kernel computes them."""
+        if self.call is None:
+            return has_kernel(graph, self.nodes[0])
+        return isinstance(self.call.layer, layers.DotProductAttention)
+
+
+def pieces(graph: Graph) -> list[Piece]:
+    """The nodes in order, each on its own, except for those of an attention or a scan."""
+    found = {}
+    for call in graph.calls:
+        if isinstance(call.layer, layers.Scan):
+            found[call.start] = call, call.stop
+        elif isinstance(call.layer, layers.DotProductAttention) and sequences.has_attention_kernel(call.layer):
+            found[call.start] = call, sequences.end_of(graph, call)
+    made: list[Piece] = []
     k = 0
     while k < len(graph.nodes):
-        stop = scans[k].stop if k in scans else k + 1
-        pieces.append(graph.nodes[k:stop])
+        call, stop = found.get(k, (None, k + 1))
+        made.append(Piece(graph.nodes[k:stop], call))
         k = stop
-    return pieces
+    return made
 
 
-def lower(problem: Problem, nodes: Sequence[Node], numbers: Mapping[int, int]) -> Op:
-    """The operation of a node, or of all nodes of a scan; without a kernel it calls their
-    definitions. `numbers` are those of the graph's values in the program.
+def lower(problem: Problem, piece: Piece, numbers: Mapping[int, int]) -> Op:
+    """The operation of a piece; without a kernel it calls the definitions. `numbers` are those of
+    the graph's values in the program.
     """
-    network, graph, node = problem.network, problem.network.graph, nodes[0]
+    network, graph, nodes = problem.network, problem.network.graph, piece.nodes
     outputs, cost = (numbers[graph.numbers[nodes[-1].name]],), sum(one.layer.cost(one.built) for one in nodes)
-    if len(nodes) == 1 and has_kernel(graph, node):
-        name, settings = LAYERS[type(node.layer)](node, problem)
-        parameters = {name: network.parameters[f"{node.owner}.{name}"].range for name in node.built.parameters}
-        statistics = {name: network.statistics[f"{node.owner}.{name}"].range for name in node.built.statistics}
-        return Op(name, tuple(numbers[k] for k in node.inputs), outputs, parameters, statistics, settings, cost)
-    start = graph.numbers[node.name]
+    if not piece.has_kernel(graph):
+        return _by_definition(problem, nodes, numbers, outputs, cost)
+    if piece.call is not None:
+        reads, settings = sequences.attention(graph, piece.call)
+        return Op("attention", tuple(numbers[k] for k in reads), outputs, settings=settings, cost=cost)
+    (node,) = nodes
+    name, own = LAYERS[type(node.layer)](node, problem)
+    parameters = {name: network.parameters[f"{node.owner}.{name}"].range for name in node.built.parameters}
+    statistics = {name: network.statistics[f"{node.owner}.{name}"].range for name in node.built.statistics}
+    return Op(name, tuple(numbers[k] for k in node.inputs), outputs, parameters, statistics, own, cost)
+
+
+def _by_definition(
+    problem: Problem, nodes: Sequence[Node], numbers: Mapping[int, int], outputs: tuple[int, ...], cost: float
+) -> Op:
+    network, graph = problem.network, problem.network.graph
+    start = graph.numbers[nodes[0].name]
     reads = list(dict.fromkeys(k for one in nodes for k in one.inputs if k < start))
     part = cut(nodes, reads, [graph.shapes[k] for k in reads], start)
     # The backward pass reaches the last use of a shared array first; earlier uses add to its gradient.
     own = {one.name for one in nodes}
-    accumulates = {
-        owner: {name for use in graph.uses[owner] if use.name not in own for name in use.built.parameters
-                if graph.numbers[use.name] > start}
+    later = {
+        owner: [use for use in graph.uses[owner] if use.name not in own and graph.numbers[use.name] > start]
         for owner in part.uses
-    }  # fmt: skip
+    }
+    accumulates = {owner: {name for use in uses for name in use.built.parameters} for owner, uses in later.items()}
     settings = {"call": python_call(part, network, problem.seed, accumulates)}
     return Op("python", tuple(numbers[k] for k in reads), outputs, settings=settings, cost=cost)
 
@@ -89,7 +126,8 @@ def is_shared(graph: Graph, node: Node) -> bool:
 
 def has_kernel(graph: Graph, node: Node) -> bool:
     """Whether a kernel computes this node."""
-    broadcasts = type(node.layer) is layers.Add and len({graph.shapes[k] for k in node.inputs}) > 1
+    elementwise = type(node.layer) in (layers.Add, layers.Multiply)
+    broadcasts = elementwise and len({graph.shapes[k] for k in node.inputs}) > 1
     return type(node.layer) in LAYERS and not is_shared(graph, node) and not broadcasts
 
 
@@ -184,5 +222,10 @@ LAYERS: dict[type[Layer], Lower] = {
         named("weighted", windows.weighted),
     ),
     layers.ZeroPad: named("weighted", windows.zero_padded),
+    **dict.fromkeys((layers.Transpose, layers.Slice), named("rearrange", sequences.rearranged)),
+    layers.LearnedPositions: named("learned_positions", sequences.positions),
+    layers.Rotary: named("rotary", sequences.turned),
+    layers.SinusoidalPositions: named("constant", sequences.waves),
+    layers.Multiply: named("multiply"),
 }
 """The layers that have kernels."""

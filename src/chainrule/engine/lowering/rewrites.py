@@ -9,6 +9,17 @@ from dataclasses import replace
 from chainrule.engine.lowering.records import Op, Program, Value
 
 
+def drop_unread(program: Program) -> Program:
+    """Operations whose result another one takes from further back are not needed."""
+    kept: list[Op] = []
+    read = {program.prediction}
+    for op in reversed(program.ops):
+        if not read.isdisjoint(op.outputs):
+            kept.append(op)
+            read.update(op.inputs)
+    return replace(program, ops=tuple(reversed(kept)))
+
+
 def reshape_input(program: Program) -> Program:
     """The input can be read in any shape, so nothing has to reshape it."""
     while program.ops and program.ops[0].name == "reshape" and program.ops[0].inputs == (0,):
@@ -109,7 +120,7 @@ WITH_RELU = ("batch_norm", "conv", "depthwise", "lane_conv", "pointwise", "winog
 """The operations that can."""
 
 REWRITES: tuple[Callable[[Program], Program], ...] = (
-    reshape_input, fuse_relu, fuse_relu_into_any, flatten_prediction, fork,
+    drop_unread, reshape_input, fuse_relu, fuse_relu_into_any, flatten_prediction, fork,
     normalize_where_read,
 )  # fmt: skip
 """All of them, in order: the last one relies on a single reader for each value."""

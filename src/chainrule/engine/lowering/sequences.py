@@ -1,0 +1,112 @@
+"""Lowering of what sequences take: attention as one operation, positions, and axes in another
+order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from chainrule import layers
+from chainrule.engine.base import Problem
+from chainrule.layers import Graph, Node
+from chainrule.layers.graph import CompositeCall
+
+Settings = dict[str, Any]
+
+
+def has_attention_kernel(layer: layers.DotProductAttention) -> bool:
+    """Whether a kernel computes this attention: it drops no weights."""
+    return layer.dropout == 0
+
+
+def end_of(graph: Graph, call: CompositeCall) -> int:
+    """Where the nodes of an attention stop: after those that lay its heads side by side again, if
+    these follow.
+    """
+    after = graph.nodes[call.stop : call.stop + 2]
+    if len(after) < 2:
+        return call.stop
+    order, flat = after
+    output, between = call.output, graph.numbers[order.name]
+    chained = order.inputs == (output,) and flat.inputs == (between,)
+    alone = len(graph.readers[output]) == len(graph.readers[between]) == 1
+    return call.stop + 2 if chained and alone and _swaps_heads(order) and _joins_heads(graph, flat) else call.stop
+
+
+def attention(graph: Graph, call: CompositeCall) -> tuple[list[int], Settings]:
+    """The values that an attention reads, and its settings."""
+    q, k, v, *lengths = call.inputs
+    (heads, queries, width), (groups, keys, _), (*_, features) = (graph.shapes[n] for n in (q, k, v))
+    settings: Settings = {
+        "heads": heads, "groups": groups, "queries": queries, "keys": keys, "width": width, "features": features,
+        "causal": call.layer.causal,  # type: ignore[attr-defined]
+    }  # fmt: skip
+    reads = []
+    for name, number in zip("qkv", (q, k, v), strict=True):
+        source, head, time = _heads_of(graph, number)
+        reads.append(source)
+        settings |= {f"{name}_head": head, f"{name}_time": time}
+    joined = end_of(graph, call) > call.stop
+    settings |= {
+        "y_head": features if joined else queries * features,
+        "y_time": heads * features if joined else features,
+    }
+    return [*reads, *lengths], settings
+
+
+def _heads_of(graph: Graph, number: int) -> tuple[int, int, int]:
+    """The value in which heads of the shape (heads, time, width) are stored, and how far apart heads
+    and positions are there: before they were taken apart, if they were.
+    """
+    heads, time, width = graph.shapes[number]
+    first = len(graph.input_shapes)
+    if number >= first and len(graph.readers[number]) == 1 and _swaps_heads(order := graph.nodes[number - first]):
+        (between,) = order.inputs
+        if between >= first and isinstance((apart := graph.nodes[between - first]).layer, layers.Reshape):
+            (source,) = apart.inputs
+            if graph.shapes[source] == (time, heads * width):
+                return source, width, heads * width
+    return number, time * width, width
+
+
+def _swaps_heads(node: Node) -> bool:
+    return isinstance(node.layer, layers.Transpose) and node.layer.axes == (1, 0, 2)
+
+
+def _joins_heads(graph: Graph, node: Node) -> bool:
+    time, heads, width = graph.shapes[node.inputs[0]]
+    return isinstance(node.layer, layers.Reshape) and node.built.output_shape == (time, heads * width)
+
+
+def rearranged(node: Node, problem: Problem) -> Settings:
+    """Where the runs of an output that follow each other in the input begin there."""
+    layer: Any = node.layer
+    shape = problem.network.graph.shapes[node.inputs[0]]
+    order = layer.view(np.arange(math.prod(shape)).reshape(1, *shape))[0]
+    rows = order.reshape(-1, order.shape[-1])
+    run = math.gcd(order.shape[-1], shape[-1]) if (np.diff(rows, axis=1) == 1).all() else 1
+    starts = rows.ravel()[::run]
+    if (starts % run).any():
+        run, starts = 1, rows.ravel()
+    return {"run": run, "starts": starts.tolist()}
+
+
+def positions(node: Node, problem: Problem) -> Settings:
+    """The number of rows of W."""
+    return {"length": node.built.parameters["W"].shape[0]}
+
+
+def waves(node: Node, problem: Problem) -> Settings:
+    """What is added to each entry of a sample."""
+    layer: Any = node.layer
+    return {"numbers": layer.waves(*node.built.output_shape).ravel().tolist()}
+
+
+def turned(node: Node, problem: Problem) -> Settings:
+    """The cosine and the sine of each pair's angle, position by position."""
+    layer: Any = node.layer
+    angles = layer.angles(*node.built.output_shape[-2:]).ravel()
+    return {"cosines": np.cos(angles).tolist(), "sines": np.sin(angles).tolist()}
