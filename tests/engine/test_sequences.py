@@ -14,6 +14,8 @@ from chainrule.engine.lowering import lower_network
 from chainrule.engine.native import NativeEngine
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.layers import (
+    GRU,
+    LSTM,
     Dense,
     DotProductAttention,
     Flatten,
@@ -21,6 +23,8 @@ from chainrule.layers import (
     LearnedPositions,
     MultiHeadAttention,
     Rotary,
+    Scan,
+    SimpleRNN,
     SinusoidalPositions,
     Transpose,
 )
@@ -127,3 +131,33 @@ def test_products_of_two_values(shape, dtype):
     x = Input(shape)
     y = Dense(4)(x) * Dense(4, "sigmoid")(x)
     assert "multiply" in agree(Network(inputs=[x], outputs=Dense(2)(Flatten()(y * y)), dtype=dtype), 3)
+
+
+CELLS = {"simple_rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
+
+
+@same_everywhere
+@given(
+    cell=st.sampled_from(sorted(CELLS)), units=st.integers(1, 20), time=SIZES, all=st.booleans(),
+    reversed=st.booleans(), lengths=st.booleans(), first=st.booleans(), samples=st.integers(1, 5),
+    dtype=DTYPES, data=st.data(),
+)  # fmt: skip
+def test_scans(cell, units, time, all, reversed, lengths, first, samples, dtype, data):
+    x, counts = Input((time, 3)), Input(1)
+    inputs = [x, counts] if lengths else [x]
+    before = x if first else Dense(4, "tanh")(x)
+    y = Scan(CELLS[cell](units), all, reversed)(before, *([counts.reshape()] if lengths else []))
+    network = Network(inputs=inputs, outputs=Dense(2)(Flatten()(y)), dtype=dtype)
+    values = np.random.default_rng(1).normal(size=(samples, *network.input_shape))
+    if lengths:
+        values[:, -1] = data.draw(st.lists(st.integers(0, time + 1), min_size=samples, max_size=samples))
+    names = agree(network, samples, values)
+    assert "scan" in names
+    assert "python" not in names
+
+
+def test_what_a_scan_has_no_kernel_for():
+    problem = Problem(Network("lstm 3 recurrent_dropout=0.5, 2", (4, 2)), losses.HalfSquares(), optimizer("sgd"))
+    assert "python" in [op.name for op in lower_network(problem).ops]
+    assert NativeEngine(problem).notes == ("LSTM has no kernel: it runs by its definition, among the others",)
+    assert agree(Network("simple_rnn 3 relu, 2", (4, 2), "float64"), 3)[0] == "python"

@@ -24,7 +24,8 @@ def notes(problem: Problem) -> tuple[str, ...]:
         return (f"{type(problem.loss).__name__} has no kernel: everything runs by its definition",)
     graph = problem.network.graph
     slow = [piece.nodes[0] for piece in pieces(graph) if piece.call is None and not piece.has_kernel(graph)]
-    scans = sorted({call.layer.cell.kind for call in graph.calls if isinstance(call.layer, Scan)})
+    of_scans = [piece for piece in pieces(graph) if isinstance(piece.layer, Scan) and not piece.has_kernel(graph)]
+    scans = sorted({piece.layer.cell.kind for piece in of_scans})  # type: ignore[union-attr]
     shared = sorted({node.owner for node in slow if is_shared(graph, node)})
     without = sorted({node.layer.kind for node in slow if not is_shared(graph, node)})
     messages = [f"{kind} has no kernel: it runs by its definition, among the others" for kind in without]

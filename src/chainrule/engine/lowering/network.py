@@ -15,6 +15,7 @@ from chainrule.engine.lowering.rewrites import REWRITES
 from chainrule.engine.python_layer import cut, python_call
 from chainrule.layers import Graph, Layer, Node
 from chainrule.layers.graph import CompositeCall
+from chainrule.layers.recurrence import GateSums
 
 
 def lower_network(problem: Problem) -> Program:
@@ -40,6 +41,11 @@ def one_by_one(problem: Problem) -> Program:
         if isinstance(last.layer, layers.Dropout) and last.layer.rate == 0:
             numbers[output] = numbers[last.inputs[0]]
             continue
+        if isinstance(piece.layer, layers.Scan) and piece.has_kernel(graph):
+            before = piece.nodes[0]  # the sums of all inputs
+            numbers[graph.numbers[before.name]] = len(values)
+            ops.append(lower(problem, Piece([before]), numbers))
+            values.append(Value(before.built.output_shape, learns=True))
         numbers[output] = len(values)
         ops.append(lower(problem, piece, numbers))
         learns = any(node.built.parameters for node in piece.nodes) or any(values[k].learns for k in ops[-1].inputs)
@@ -59,11 +65,18 @@ class Piece:
     nodes: Sequence[Node]
     call: CompositeCall | None = None
 
+    @property
+    def layer(self) -> Layer | None:
+        """The composite."""
+        return None if self.call is None else self.call.layer
+
     def has_kernel(self, graph: Graph) -> bool:
         """Whether a kernel computes them."""
         if self.call is None:
             return has_kernel(graph, self.nodes[0])
-        return isinstance(self.call.layer, layers.DotProductAttention)
+        return isinstance(self.layer, layers.DotProductAttention) or sequences.has_scan_kernel(
+            graph, self.nodes, self.call
+        )
 
 
 def pieces(graph: Graph) -> list[Piece]:
@@ -91,14 +104,16 @@ def lower(problem: Problem, piece: Piece, numbers: Mapping[int, int]) -> Op:
     outputs, cost = (numbers[graph.numbers[nodes[-1].name]],), sum(one.layer.cost(one.built) for one in nodes)
     if not piece.has_kernel(graph):
         return _by_definition(problem, nodes, numbers, outputs, cost)
-    if piece.call is not None:
-        reads, settings = sequences.attention(graph, piece.call)
-        return Op("attention", tuple(numbers[k] for k in reads), outputs, settings=settings, cost=cost)
-    (node,) = nodes
-    name, own = LAYERS[type(node.layer)](node, problem)
+    if piece.call is None:
+        (node,) = nodes
+        reads, (name, own) = list(node.inputs), LAYERS[type(node.layer)](node, problem)
+    elif isinstance(piece.layer, layers.Scan):
+        name, (node, reads, own) = "scan", sequences.scan(graph, nodes, piece.call)
+    else:
+        name, node, (reads, own) = "attention", nodes[0], sequences.attention(graph, piece.call)
     parameters = {name: network.parameters[f"{node.owner}.{name}"].range for name in node.built.parameters}
     statistics = {name: network.statistics[f"{node.owner}.{name}"].range for name in node.built.statistics}
-    return Op(name, tuple(numbers[k] for k in node.inputs), outputs, parameters, statistics, own, cost)
+    return Op(name, tuple(numbers[k] for k in reads), outputs, parameters, statistics, own, cost)
 
 
 def _by_definition(
@@ -188,7 +203,7 @@ takes.
 
 LAYERS: dict[type[Layer], Lower] = {
     **dict.fromkeys(ACTIVATIONS, named("activation", _function)),
-    layers.Dense: named("dense", lambda node, problem: {"relu": False, "slope": False}),
+    **dict.fromkeys((layers.Dense, GateSums), named("dense", lambda node, problem: {"relu": False, "slope": False})),
     layers.PReLU: named("prelu"),
     layers.Softmax: named("softmax", lambda node, problem: {"logarithm": False}),
     layers.LogSoftmax: named("softmax", lambda node, problem: {"logarithm": True}),

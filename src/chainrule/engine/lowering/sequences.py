@@ -5,6 +5,7 @@ order.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import numpy as np
 from chainrule import layers
 from chainrule.engine.base import Problem
 from chainrule.layers import Graph, Node
+from chainrule.layers.activations import activation
 from chainrule.layers.graph import CompositeCall
+from chainrule.layers.recurrence import StateSums
 
 Settings = dict[str, Any]
 
@@ -79,6 +82,29 @@ def _swaps_heads(node: Node) -> bool:
 def _joins_heads(graph: Graph, node: Node) -> bool:
     time, heads, width = graph.shapes[node.inputs[0]]
     return isinstance(node.layer, layers.Reshape) and node.built.output_shape == (time, heads * width)
+
+
+CELLS: dict[type[layers.Cell], str] = {layers.SimpleRNN: "simple_rnn", layers.LSTM: "lstm", layers.GRU: "gru"}
+"""The names of cells in native/ops/scan.cpp."""
+
+
+def has_scan_kernel(graph: Graph, nodes: Sequence[Node], call: CompositeCall) -> bool:
+    """Whether a kernel computes this scan: one of a known cell without dropout, whose weights no
+    other part of the network uses.
+    """
+    scan: Any = call.layer
+    cell, own = scan.cell, {node.name for node in nodes}
+    is_alone = all(use.name in own for node in nodes if node.built.parameters for use in graph.uses[node.owner])
+    is_known = type(cell) in CELLS and isinstance(activation(getattr(cell, "activation", "tanh")), layers.Tanh)
+    return is_known and is_alone and cell.recurrent_dropout == 0
+
+
+def scan(graph: Graph, nodes: Sequence[Node], call: CompositeCall) -> tuple[Node, list[int], Settings]:
+    """The node whose weights multiply the state, the values that a scan reads, and its settings."""
+    layer: Any = call.layer
+    sums, state = nodes[0], next(node for node in nodes if isinstance(node.layer, StateSums))
+    reads = [graph.numbers[sums.name], *call.inputs[1:]]
+    return state, reads, {"cell": CELLS[type(layer.cell)], "all": layer.all, "reversed": layer.reversed}
 
 
 def rearranged(node: Node, problem: Problem) -> Settings:
