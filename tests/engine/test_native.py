@@ -21,8 +21,8 @@ from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import ShapeError
 from chainrule.kinds import kinds_of
 from chainrule.layers import Branches, Dense, Dropout, Embedding, Flatten, Layer, ReLU, Reshape, Residual, Sequential
-from chainrule.layers.blocks import Block
 from chainrule.layers.recurrence import GateSums
+from chainrule.layers.settings import Block
 from chainrule.layers.windows import Windowed
 from chainrule.losses import Loss, Penalty
 from chainrule.network import Network
@@ -104,8 +104,10 @@ def test_every_layer_has_a_kernel_and_a_test():
     assert set(LAYERS) - {GateSums} == set(layers.KINDS) - composites - by_definition
     tested = {type(make()) for make in WIDE.values()} | {Dense, Embedding}
     in_composites = {layers.Add, layers.Concatenate}
-    from_settings = {kind for kind in layers.KINDS if issubclass(kind, Block)}
+    from_settings = {layers.DotProductAttention, *(k for k in layers.KINDS if issubclass(k, Block))}
     from_settings |= {layers.Bidirectional, layers.GRU, layers.LSTM, layers.Scan, layers.SimpleRNN}
+    tested |= {layers.LearnedPositions, layers.SinusoidalPositions, layers.Rotary}  # these in test_sequences.py
+    tested |= {layers.Multiply, layers.Slice, layers.Transpose}
     on_positions = {kind for kind in layers.KINDS if issubclass(kind, Windowed)}  # in test_windows.py
     on_positions |= {layers.GroupNorm}
     assert tested >= set(layers.KINDS) - by_definition - in_composites - from_settings - on_positions
