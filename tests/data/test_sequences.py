@@ -83,7 +83,7 @@ def test_every_command_takes_sequences(npz, tmp_path, capsys, monkeypatch):
     assert "the weight from feature 1 to gate z" in capsys.readouterr().out
     assert main(["check", "run"]) == 0
     run = Run.open("run")
-    assert run.trained.data.sequence == (9, 2)
+    assert run.load_data().sequence == (9, 2)
     full = np.nan_to_num(x)
     ours = run.trained.predict(full)  # without lengths all time steps count
     np.savez("full.npz", x=full, lengths=np.full(5, 6))
