@@ -130,12 +130,12 @@ class Tape:
                 arrivals[number] = d if before is None else before + d
 
     def _add_gradients(self, owner: str, gradients: Mapping[str, Any]) -> None:
-        if owner not in self.gradients:
-            self.gradients[owner] = dict(gradients)
-            return
-        known = self.gradients[owner]
+        known, is_shared = self.gradients.setdefault(owner, {}), len(self.graph.uses[owner]) > 1
         for name, gradient in gradients.items():
-            known[name] = known[name] + gradient if name in known else gradient
+            if name in known:
+                known[name] += gradient  # in place: a layer may have hundreds of uses
+            else:
+                known[name] = np.array(gradient) if is_shared else gradient
 
     def updated_statistics(self) -> dict[str, dict[str, Any]]:
         """The statistics of every layer that tracks any, after this batch."""

@@ -32,7 +32,7 @@ def groups() -> dict[str, Mapping[str, Maker]]:
     """The names of each group, with what makes them."""
     from chainrule import augmentation, distributions, losses
     from chainrule.descent import optimizers, schedules
-    from chainrule.layers import Branches, Residual, notation
+    from chainrule.layers import Bidirectional, Branches, Residual, notation
     from chainrule.losses import penalties
     from chainrule.training import catalog
 
@@ -40,7 +40,7 @@ def groups() -> dict[str, Mapping[str, Maker]]:
     for name, maker in sorted(notation.named().items()):
         kind = maker.func if isinstance(maker, functools.partial) else maker
         (activations if getattr(kind, "output_symbol", "") == "a" else layers)[name] = maker
-    layers |= {"residual(...)": Residual, "branches(...)": Branches}
+    layers |= {"residual(...)": Residual, "branches(...)": Branches, "bidirectional(...)": Bidirectional}
     optimizer_names = {name: maker for name, maker in optimizers.NAMED.items() if maker.__name__ == name}
     named_penalties = {name: getattr(penalties, name) for name in ("l1", "l2", "elastic")}
     measures = {

@@ -16,6 +16,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.explain.trace import Trace
 from chainrule.layers.base import ULPS, Terms, total
+from chainrule.tape import Tape
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,34 @@ def gradient_rounding(trace: Trace, precision: str, place: int, training: float)
     error, tape, graph = 0.0, trace.tape, trace.network.graph
     for node in graph.nodes:
         params, saved, inputs = tape.of(node)
+        if node.layer.part(saved) is not None:
+            continue  # copies are exact
         arriving = slope(before.arrived(node.name), after.arrived(node.name))
         output = tape.values[graph.numbers[node.name]]
         error += float((node.layer.output_error(params, saved, inputs, output) * arriving).sum())
-        if not any(number in graph.numbers.values() for number in node.inputs):
+        if all(number < len(graph.input_shapes) for number in node.inputs):
             continue  # the network's input does not change with the weight
         input_errors = node.layer.input_error(params, saved, inputs, tape.arrived(node.name))
         for number, of_input in zip(node.inputs, input_errors, strict=True):
             error += float((of_input * slope(before.values[number], after.values[number])).sum())
     for name, number in graph.numbers.items():  # the derivatives of several readers are summed
-        if (additions := len(graph.readers[number]) - 1) > 0:
+        if len(graph.readers[number]) > 1:
             changed = slope(before.values[number], after.values[number])
-            error += additions * float((np.abs(tape.arrived(name)) * changed).sum())
+            error += float((_additions(tape, number) * np.abs(tape.arrived(name)) * changed).sum())
     changed = slope(before.output, after.output)
     error += (ULPS + changed.shape[-1]) * float((_loss_sizes(trace) * changed).sum())
     terms = trace.terms(place)
     penalties = abs(exact - total(terms))
     return Rounding(exact - training, unit * (error + sum(map(_reduction_error, terms)) + ULPS * penalties))
+
+
+def _additions(tape: Tape, number: int) -> Array:
+    """How many derivatives are added at each entry of a sample's value, beyond the first."""
+    counts = np.zeros(tape.graph.shapes[number])
+    for node, _ in tape.graph.readers[number]:
+        part = node.layer.part(tape.of(node)[1])
+        counts[... if part is None else part[1:]] += 1
+    return np.maximum(counts - 1, 0)
 
 
 def _reduction_error(terms: Terms) -> float:

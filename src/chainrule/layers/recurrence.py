@@ -133,7 +133,9 @@ class SimpleRNN(Cell):
     def from_text(
         units: int, activation: str = "tanh", all: bool = False, reversed: bool = False, recurrent_dropout: float = 0.0
     ) -> Layer:
-        """The layer with these settings."""
+        """A simple recurrent network (Elman, 1990): its last state, or with `all` the state after each
+        time step.
+        """
         return Scan(SimpleRNN(units, recurrent_dropout, activation), all, reversed)
 
     def step(self, x: Symbol, *state: Symbol) -> tuple[Symbol, ...]:
@@ -161,7 +163,9 @@ class LSTM(Cell):
 
     @staticmethod
     def from_text(units: int, all: bool = False, reversed: bool = False, recurrent_dropout: float = 0.0) -> Layer:
-        """The layer with these settings."""
+        """Long short-term memory (Hochreiter and Schmidhuber, 1997): its last state, or with `all`
+        the state after each time step.
+        """
         return Scan(LSTM(units, recurrent_dropout), all, reversed)
 
     def step(self, x: Symbol, *state: Symbol) -> tuple[Symbol, ...]:
@@ -190,7 +194,9 @@ class GRU(Cell):
 
     @staticmethod
     def from_text(units: int, all: bool = False, reversed: bool = False, recurrent_dropout: float = 0.0) -> Layer:
-        """The layer with these settings."""
+        """A gated recurrent unit (Cho et al., 2014): its last state, or with `all` the state after each
+        time step.
+        """
         return Scan(GRU(units, recurrent_dropout), all, reversed)
 
     def step(self, x: Symbol, *state: Symbol) -> tuple[Symbol, ...]:
