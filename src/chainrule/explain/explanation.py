@@ -248,7 +248,8 @@ class Explanation(Shown):
     def samples(self) -> list[SampleTerm]:
         """Each sample's contribution to the gradient, without penalties; strongest first."""
         rows = self._record.rows.tolist()
-        weights = [None] * len(rows) if self._batch.weight is None else self._batch.weight.tolist()
+        weight = self._batch.weight
+        weights = [None] * len(rows) if weight is None or weight.ndim > 1 else weight.tolist()
         terms = [SampleTerm(rows[k], own, weights[k]) for k, own in by_sample(self.terms).items()]
         return sorted(terms, key=lambda term: -abs(term.product))
 

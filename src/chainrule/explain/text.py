@@ -170,8 +170,10 @@ def loss_line(term: LossTerm) -> str:
     """The derivative of the loss with respect to an output, as a product of its factors."""
     weight = "" if term.sample_weight == 1 else f"{term.sample_weight:.6g} (the sample's weight) x "
     mean = "" if term.samples == 1 else f" / {term.samples} (samples in the batch)"
+    share = "" if term.share in (0, 1) else f" / {1 / term.share:.6g} (positions)"
+    share = " x 0 (the position does not count)" if term.share == 0 else share
     meaning = f"; {term.meaning}" if term.meaning else ""
-    return f"the derivative of the loss: {weight}{term.slope:.6g}{mean}{meaning}"
+    return f"the derivative of the loss: {weight}{term.slope:.6g}{share}{mean}{meaning}"
 
 
 def _paths(e: Explanation) -> Iterator[str]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from chainrule.engine.base import Problem
 from chainrule.engine.lowering.descent import LoweredStage, is_table, lower_descent, without_kernels
-from chainrule.engine.lowering.loss import LOSSES, lower_loss
+from chainrule.engine.lowering.loss import has_kernel as loss_has_kernel
+from chainrule.engine.lowering.loss import lower_loss
 from chainrule.engine.lowering.missing import NoKernel
 from chainrule.engine.lowering.network import has_kernel, is_shared, lower_network
 from chainrule.engine.lowering.records import Op, Program
@@ -19,8 +20,10 @@ from chainrule.engine.lowering.records import Op, Program
 
 def notes(problem: Problem) -> tuple[str, ...]:
     """Messages for the user: what has no kernel, and what runs instead."""
-    if type(problem.loss) not in LOSSES:
-        return (f"{type(problem.loss).__name__} has no kernel: everything runs by its definition",)
+    shape = problem.network.output_shape
+    if not loss_has_kernel(problem.loss, shape):
+        by_position = " at each position" if len(shape) > 1 else ""
+        return (f"{type(problem.loss).__name__}{by_position} has no kernel: training runs by its definition",)
     graph = problem.network.graph
     slow = [node for node in graph.nodes if not has_kernel(graph, node)]
     shared = sorted({node.owner for node in slow if is_shared(graph, node)})

@@ -60,18 +60,27 @@ DISTRIBUTIONS = (losses.GaussianNegativeLogLikelihood, losses.Quantiles)
 """Losses with several outputs for a number."""
 
 ANY_SHAPE = (
-    losses.MeanSquaredError, losses.HalfSquares, losses.MeanAbsoluteError, losses.Huber, losses.LogCosh,
-    losses.Quantile, losses.Poisson,
-)  # fmt: skip
-"""Losses of predictions of any shape; the others take one row of outputs per sample."""
+    losses.MeanSquaredError,
+    losses.MeanAbsoluteError,
+    losses.Huber,
+    losses.LogCosh,
+    losses.Quantile,
+    losses.Poisson,
+)
+"""Losses of predictions of any shape, whose mean over positions is a mean over all outputs; the
+kernels of the others take one row of outputs per sample.
+"""
+
+
+def has_kernel(loss: losses.Loss, output_shape: Shape) -> bool:
+    """Whether a kernel computes this loss of such predictions."""
+    return type(loss) in LOSSES and (len(output_shape) == 1 or type(loss) in ANY_SHAPE)
 
 
 def lower_loss(engine: Any, loss: losses.Loss, output_shape: Shape, y_shape: Shape) -> None:
     """Set the native engine's loss; raises NoKernel if it has no kernel."""
-    if type(loss) not in LOSSES:
+    if not has_kernel(loss, output_shape):
         raise NoKernel(type(loss).__name__)
-    if len(output_shape) != 1 and type(loss) not in ANY_SHAPE:
-        raise NoKernel("this loss of predictions that are not a vector")
     outputs = math.prod(output_shape)
     classes, width = target_form(loss, outputs, y_shape)
     name, attributes = LOSSES[type(loss)]
