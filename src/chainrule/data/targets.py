@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from reprlib import repr as brief
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from chainrule.arrays import Array
+from chainrule.arrays import Array, Shape
 from chainrule.data.columns import shortened
 from chainrule.data.source import LARGEST, OF_CLASSES, Source
 from chainrule.errors import DataError, require, setting
@@ -31,6 +31,9 @@ class Target:
         deviation: standard deviation of each output in the training set; for regression
         columns: names of the columns of a target that has several, such as the labels; empty if
             it has one, or if they have no names
+        positions: the number of positions along each axis, if a sample has a target at each
+            position; empty if it has one target
+        tokens: the kind of tokens that the classes are, if they are those of a text
     """
 
     task: str
@@ -39,6 +42,8 @@ class Target:
     mean: tuple[float, ...] = (0.0,)
     deviation: tuple[float, ...] = (1.0,)
     columns: tuple[str, ...] = ()
+    positions: Shape = ()
+    tokens: Literal["", "characters", "bpe"] = ""
 
     @property
     def width(self) -> int:
@@ -65,7 +70,9 @@ class Target:
     def about(self) -> str:
         """The task, and how much there is to predict, in words."""
         counted = "classes" if self.is_class else "labels" if self.task == "multilabel" else "numbers"
-        return self.task if self.width == 1 else f"{self.task}, {self.width} {counted}"
+        counted = f"{self.tokens}" if self.tokens == "characters" else "tokens" if self.tokens else counted
+        at = f" at each of {' x '.join(map(str, self.positions))} positions" if self.positions else ""
+        return f"{self.task}{at}" if self.width == 1 else f"{self.task}{at}, {self.width:,} {counted}"
 
     @property
     def in_table(self) -> str | list[str]:
@@ -79,22 +86,28 @@ class Target:
 
     def as_json(self) -> dict[str, Any]:
         """The fields, with lists for tuples."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        fields = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        later = ("positions", "tokens")  # which earlier versions did not know
+        return {name: value for name, value in fields.items() if value or name not in later}
 
     @staticmethod
     def from_json(fields: Mapping[str, Any]) -> Target:
         """The inverse of `as_json`."""
         mean, deviation = (tuple(map(float, fields[name])) for name in ("mean", "deviation"))
         classes, columns = tuple(fields["classes"]), tuple(fields.get("columns", ()))
-        return Target(fields["task"], fields["name"], classes, mean, deviation, columns)
+        positions = tuple(fields.get("positions", ()))
+        of = fields["task"], fields["name"], classes, mean, deviation, columns, positions
+        return Target(*of, fields.get("tokens", ""))
 
     def encode(self, values: Array, name: str) -> Array:
         """Class indices (samples,), standardized numbers (samples, outputs), or 0 and 1 for each
-        label (samples, labels).
+        label (samples, labels); of each position, if there are positions.
 
         `name` is used in error messages. Raises DataError for an unknown class, a value that isn't
-        finite, or a different number of outputs.
+        finite, or a different number of outputs or positions.
         """
+        if self.positions:
+            return self._at_positions(np.asarray(values), name)
         if not self.is_class:
             values = np.asarray(values).reshape(len(values), -1)
             if values.shape[1] != self.width:
@@ -123,6 +136,17 @@ class Target:
             problem = f"{shortened(labels[row])!r} is not one of the classes {_shortened(self.classes)}"
             raise DataError(f"{name}, row {row + 1}, column {self.name!r}: {problem}")
         return np.array(encoded, dtype=np.int64)
+
+    def _at_positions(self, values: Array, name: str) -> Array:
+        """The same for targets (samples, positions..., ...)."""
+        axes = 1 + len(self.positions)
+        if values.shape[1:axes] != self.positions:
+            at = " x ".join(map(str, self.positions))
+            problem = f"the targets have the shape {values.shape}; those of the training data are at {at} positions"
+            raise DataError(f"{name}: {problem} of each sample")
+        rows = values.reshape(-1, *values.shape[axes:])
+        encoded = replace(self, positions=()).encode(rows, name)
+        return encoded.reshape(*values.shape[:axes], *encoded.shape[1:])
 
     def decode(self, numbers: Array) -> Array:
         """The inverse of `encode`: class labels, (samples, outputs) in the target's units, or

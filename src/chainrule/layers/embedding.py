@@ -23,6 +23,8 @@ class Embedding(Layer):
     is 0.
     """
 
+    takes_tokens = True
+
     count: int
     units: int
     weights: str | distributions.Drawn = "normal"

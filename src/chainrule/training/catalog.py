@@ -60,6 +60,8 @@ METRICS = {
                              " classes the second, else macro", of_probabilities=True),
     "log_loss": Own(CLASSES, "the mean negative logarithm of the true class's probability", greater=False,
                     of_probabilities=True),
+    "bits_per_character": Own(("classification",), "of a text, -log2 of the probabilities of its tokens, divided by the"
+                              " number of its characters", greater=False, of_probabilities=True),
     "neg_log_loss": Own(CLASSES, "minus log_loss", of_probabilities=True),
     "calibration_error": Own((*CLASSES, *LABELS), "the expected calibration error (ECE): the mean difference between"
                              " predicted probabilities and how often they come true, in 10 bins of equal width",
@@ -106,12 +108,19 @@ NEGATED = {
 """scikit-learn's scorers whose negative value chainrule defines."""
 
 
+def names(target: Target) -> tuple[str, ...]:
+    """chainrule's metrics for a target, the default one first."""
+    if target.positions and target.is_class:
+        return (*(["bits_per_character"] if target.tokens else []), "accuracy", "log_loss")
+    return NAMES[target.task]
+
+
 def by_default(target: Target) -> tuple[str, ...]:
     """What `evaluate` measures for a target. Several quantities have units of their own, in which
     nothing can be averaged.
     """
     several = target.task == "regression" and target.width > 1
-    return tuple(name for name in NAMES[target.task] if not (several and METRICS[name].has_unit))
+    return tuple(name for name in names(target) if not (several and METRICS[name].has_unit))
 
 
 def has_unit(metric: str) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from chainrule.data import Dataset
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
-from chainrule.layers import Branches, Dense, Expand, Layer, ReLU
+from chainrule.layers import Branches, Dense, Embedding, Expand, Layer, ReLU
 from chainrule.layers.notation import parse
 from chainrule.losses import Penalty
 
@@ -58,6 +58,13 @@ SIDE = 7
 """Convolutions and pooling halve a picture until its sides are of about so many positions."""
 CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 
+UNITS_OF_TOKENS = 64
+"""The numbers that stand for a token."""
+OF_TEXT = "conv 128 5 gelu padding=causal, conv 128 5 gelu padding=causal dilation=2"
+"""The hidden layers of a language model, after its embedding."""
+EPOCHS_OF_TEXT = 20
+"""The epochs of the default network for a text."""
+
 PATIENCE = 25
 FEWEST_TO_JUDGE = 50
 """With fewer validation rows than this, their loss is too noisy for early stopping."""
@@ -65,6 +72,8 @@ FEWEST_TO_JUDGE = 50
 
 def hidden_layers(data: Dataset) -> list[Layer]:
     """The default layers before the output."""
+    if data.target.tokens:
+        return parse(OF_TEXT)
     if are_pictures(data):
         return parse(_convolutions(min(data.input_shape[:2])))
     layers = parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
@@ -74,6 +83,11 @@ def hidden_layers(data: Dataset) -> list[Layer]:
         return [*embedded, *layers]
     units = min(UNITS, MOST_UNITS // len(on))
     return [Branches([embedded, [Expand(units, on=on), ReLU()]]), *layers]
+
+
+def embedding(data: Dataset) -> Layer:
+    """What a network for texts begins with."""
+    return Embedding(data.target.width, UNITS_OF_TOKENS)
 
 
 def _sparse(data: Dataset) -> int:
@@ -87,7 +101,17 @@ def _sparse(data: Dataset) -> int:
 def are_pictures(data: Dataset) -> bool:
     """Whether the samples are pictures, in grey or in colour, that are large enough to convolve."""
     shape = data.input_shape
-    return len(shape) in (2, 3) and min(shape[:2]) >= SIDE - 1 and (len(shape) == 2 or shape[2] in (1, 3, 4))
+    return (
+        not data.target.positions
+        and len(shape) in (2, 3)
+        and min(shape[:2]) >= SIDE - 1
+        and (len(shape) == 2 or shape[2] in (1, 3, 4))
+    )
+
+
+def takes_long(data: Dataset) -> bool:
+    """Whether a training takes too long to try several networks: on pictures, and on texts."""
+    return bool(data.target.positions) or are_pictures(data)
 
 
 def _convolutions(side: int) -> str:
@@ -109,6 +133,8 @@ def augmentation(data: Dataset) -> str:
 
 def epochs(data: Dataset, is_open: bool) -> int:
     """The number of epochs; is_open says whether the network is the default one."""
+    if is_open and data.target.tokens:
+        return EPOCHS_OF_TEXT
     if not (is_open and are_pictures(data)):
         return EPOCHS
     return OF_FEW_PICTURES if len(data.training.x) < FEW_ROWS else EPOCHS_OF_PICTURES
