@@ -103,6 +103,19 @@ class Dataset(Shown):
             return []
         return self.preparation.names if self.source.is_table else list(self.source.columns)
 
+    def positions_of(self, number: int) -> list[str]:
+        """The names of the positions of a training sample, such as the tokens of a text; empty if
+        they have none.
+        """
+        tokens = None if self.source is None else self.source.tokens
+        return [] if tokens is None else [tokens.shown(k) for k in self.training.x[number]]
+
+    @property
+    def symbols(self) -> list[str]:
+        """The tokens of a text, in the order of their numbers; empty for other data."""
+        tokens = None if self.source is None else self.source.tokens
+        return [] if tokens is None else [tokens.shown(k) for k in range(len(tokens.symbols))]
+
     @property
     def columns(self) -> list[ColumnUse]:
         """How each column of a table was read and what becomes of it; empty for arrays."""

@@ -144,7 +144,7 @@ class Source:
         window = self.features[row]
         follows = self.features[min(row + 1, len(self) - 1)][-1]
         name = f"{tokens.word}s {row + 1:,} to {row + len(window):,}"
-        values = {"text": tokens.decode(window)}
+        values = {"text": repr(tokens.decode(window))}
         return Sample(self.name, row + 1, values, None, self.target_name, tokens.shown(follows), name)
 
     def __len__(self) -> int:

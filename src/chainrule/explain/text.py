@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from chainrule.data import Sample
 from chainrule.explain.chain import WIDTH, ChainLink
 from chainrule.explain.trace import LossTerm
+from chainrule.summary import one_line
 
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation, SampleTerm
+    from chainrule.explain.paths import Path
 
 TITLES = (
     "The update: gradient descent uses the gradient",
@@ -100,7 +102,7 @@ def _sample_lines(e: Explanation, term: SampleTerm) -> Iterator[str]:
     weight = "" if term.weight is None else f"; the sample's weight in its delta is {term.weight:.6g}"
     yield f"{term.row:>10} {factors} {term.product:>14.6g}  {term.pull}{weight}"
     for use in uses if several else ():
-        yield f"{'':>10} {use.delta:>14.6g} {use.local:>12.6g} {use.product:>14.6g}  through {use.unit}"
+        yield f"{'':>10} {use.delta:>14.6g} {use.local:>12.6g} {use.product:>14.6g}  through {e.called(use.unit)}"
     if others:
         yield f"{f'{others:,} more {term.places}':>38} {rest:>14.6g}"
     if (sample := e.read(term.row)) is not None:
@@ -129,7 +131,7 @@ def rounding_lines(e: Explanation) -> Iterator[str]:
 
 def sample_line(sample: Sample, most: int = 5) -> str:
     """A sample as it was read, in one line: its source, its first columns, and its target."""
-    cells = [f"{name} {_cell(value)}" for name, value in (sample.values or {}).items()]
+    cells = [f"{name} {one_line(_cell(value))}" for name, value in (sample.values or {}).items()]
     more = f" and {len(cells) - most} more" if len(cells) > most else ""
     columns = f": {', '.join(cells[:most])}{more}" if cells else ""
     which = sample.name or f"row {sample.row}"
@@ -145,14 +147,14 @@ def _chain(e: Explanation) -> Iterator[str]:
         yield "No sample of this batch uses this weight."
         return
     yield f"Sample {e.chain.row}, starting at the unit that the weight feeds:"
-    yield from _opened(e.chain, "", e.chain.row)
+    yield from _opened(e, e.chain, "", e.chain.row)
     yield from decision_lines(e)
 
 
-def _opened(link: ChainLink, indent: str, row: int) -> Iterator[str]:
+def _opened(e: Explanation, link: ChainLink, indent: str, row: int) -> Iterator[str]:
     sample = "" if link.row == row else f" of sample {link.row}"
     note = f"  ({link.note})" if link.note else ""
-    yield f"{indent}delta {link.unit}{sample} = {link.delta:.6g}, value {link.value:.6g}{note}"
+    yield f"{indent}delta {e.called(link.unit)}{sample} = {link.delta:.6g}, value {link.value:.6g}{note}"
     if link.loss is not None:
         yield f"{indent}  = {loss_line(link.loss)}"
     elif link.unused:
@@ -161,7 +163,7 @@ def _opened(link: ChainLink, indent: str, row: int) -> Iterator[str]:
         yield f"{indent}  (not opened further: the depth ends here)"
     for term in link.terms:
         yield f"{indent}  {term.local_derivative:.6g} x {term.delta:.6g} = {term.product:+.6g}, through"
-        yield from _opened(term, indent + "    ", row)
+        yield from _opened(e, term, indent + "    ", row)
     if link.others:
         yield f"{indent}  {link.rest:+.6g} through {link.others} more"
 
@@ -179,10 +181,16 @@ def loss_line(term: LossTerm) -> str:
 def _paths(e: Explanation) -> Iterator[str]:
     for path in e.paths[:WIDTH]:
         factors = " x ".join(f"{factor:.4g}" for factor in path.factors)
-        units = " > ".join(str(unit) for unit in path.units)
+        units = " > ".join(path_units(e, path))
         yield f"{share(e, path.product):>8}  sample {e.trace.rows[path.units[0].sample]}: {units} > loss"
         yield f"          {factors} = {path.product:.6g}"
     yield paths_line(e)
+
+
+def path_units(e: Explanation, path: Path) -> list[str]:
+    """The units of a path; the first and the last with their place."""
+    ends = (path.units[0], path.units[-1])
+    return [e.called(unit) if unit in ends else str(unit) for unit in path.units]
 
 
 def share(e: Explanation, product: float) -> str:
