@@ -81,7 +81,7 @@ Optimizer = Annotated[
     str | None,
     typer.Option(metavar="OPTIMIZER", help="The optimizer, such as 'adam 0.001' or 'sgd 0.1 schedule=cosine clip=1'."),
 ]
-BatchSize = Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32.")]
+BatchSize = Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32, of a text 16.")]
 Epochs = Annotated[
     int | None,
     typer.Option(help="The maximum number of epochs; by default 100, for pictures and texts 20, for few pictures 40."),

@@ -74,6 +74,8 @@ def predict(
     opened = Run.open(run)
     suffix = output_suffix(output, "predictions are", ".csv", ".json") if output is not None else None
     trained = _decided(opened, threshold)
+    is_text = f"{run}: it is a language model, which predicts what follows: chainrule generate {run} --prompt ..."
+    require(not trained.target.tokens, is_text)
     if interval is not None:
         ends(interval)  # raises an error for what is no share, before the data is read
     rows = _predictions(trained, find_samples(data, trained.image_size, trained.texts), interval, threads)

@@ -24,7 +24,15 @@ from chainrule.data.sequences import find_text, is_share, load_text
 from chainrule.data.settings import Settings
 from chainrule.data.source import Source, check_types
 from chainrule.data.splits import Split, divide
-from chainrule.data.targets import Label, checked_order, class_numbers, fit_target, inherent_order, is_one_hot
+from chainrule.data.targets import (
+    Label,
+    checked_order,
+    class_numbers,
+    fit_target,
+    inherent_order,
+    is_one_hot,
+    positions_of,
+)
 from chainrule.data.tokens import CHARACTERS
 from chainrule.data.weights import checked_weight
 from chainrule.errors import DataError, require, setting
@@ -216,7 +224,7 @@ def _of_one_column(source: Source) -> Source:
     Raises DataError for several columns that are not one-hot where classes are to be predicted.
     """
     y = source.target
-    if y is None or y.ndim < 2 or source.task in ("regression", "multilabel"):
+    if y is None or y.ndim < 2 or positions_of(y, source.task) or source.task in ("regression", "multilabel"):
         return source
     if source.task is None and not is_one_hot(y):
         return source

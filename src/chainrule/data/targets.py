@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as brief
@@ -145,6 +146,7 @@ class Target:
             problem = f"the targets have the shape {values.shape}; those of the training data are at {at} positions"
             raise DataError(f"{name}: {problem} of each sample")
         rows = values.reshape(-1, *values.shape[axes:])
+        rows = rows.reshape(-1) if self.is_class and rows.shape[1:] == (1,) else rows
         encoded = replace(self, positions=()).encode(rows, name)
         return encoded.reshape(*values.shape[:axes], *encoded.shape[1:])
 
@@ -212,12 +214,22 @@ def class_numbers(values: Array, name: str) -> Array:
 
 def is_one_hot(values: Array) -> bool:
     """Whether each row of a target of several columns has one 1, and 0 otherwise."""
-    return holds_labels(values) and bool((values.sum(axis=1) == 1).all())
+    return values.ndim > 1 and holds_labels(values) and bool((values.sum(axis=1) == 1).all())
 
 
 def holds_labels(values: Array) -> bool:
     """Whether a target of several columns consists of 0 and 1."""
     return values.dtype.kind in "buif" and bool(np.isin(values, (0, 1)).all())
+
+
+def positions_of(target: Array, task: str | None) -> Shape:
+    """The positions at which samples have a target each: of targets (samples, positions, columns),
+    and of classes (samples, positions), which are not one-hot; empty for one target each.
+    """
+    if target.ndim == 3:
+        return target.shape[1:2]
+    by_position = target.ndim == 2 and task == "classification" and target.shape[1] > 1 and not is_one_hot(target)
+    return target.shape[1:] if by_position else ()
 
 
 def infer_task(source: Source, target: Array) -> str:
@@ -226,6 +238,9 @@ def infer_task(source: Source, target: Array) -> str:
     """
     if source.task:
         return source.task
+    if target.ndim == 3:
+        target = target.reshape(-1) if target.shape[2] == 1 else target.reshape(-1, target.shape[2])
+        return "classification" if is_one_hot(target) else infer_task(source, target)
     if target.ndim > 1 and target.shape[1] > 1:
         return "multilabel" if holds_labels(target) else "regression"
     if target.dtype.kind in "OUSb":
@@ -251,6 +266,8 @@ def fit_target(source: Source, training_rows: Array, scale: bool, order: Sequenc
     """
     target, name = source.target, source.target_name
     assert target is not None
+    if positions := positions_of(target, source.task):
+        return _fit_at(source, training_rows, scale, positions)
     where = f"{source.name}, column {name!r}"
     task = infer_task(source, target)
     if task in OF_CLASSES:
@@ -278,6 +295,22 @@ def fit_target(source: Source, training_rows: Array, scale: bool, order: Sequenc
         weight = None if source.weight is None else source.weight[training_rows]
         mean, deviation = mean_and_deviation(numbers[training_rows], f"{where}, output", weight)
     return Target(task, name, (), tuple(mean.tolist()), tuple(deviation.tolist()), source.target_columns)
+
+
+def _fit_at(source: Source, training_rows: Array, scale: bool, positions: Shape) -> Target:
+    """Fit the target of samples that have one at each position."""
+    assert source.target is not None
+    task = infer_task(source, source.target)
+    problem = f"the target at positions can be classes or numbers, not {task}"
+    require(task in ("classification", "regression"), f"{source.name}: {problem}")
+    rows = source.target.reshape(-1, *source.target.shape[2:])
+    rows = rows.reshape(-1) if task == "classification" and rows.shape[1:] == (1,) else rows
+    if task == "classification" and rows.ndim > 1:
+        rows = class_numbers(rows, source.name)
+    of_rows = Source(source.name, rows[:, None], rows, source.target_name, task, "-")
+    length = math.prod(positions)
+    training = (training_rows[:, None] * length + np.arange(length)).ravel()
+    return replace(fit_target(of_rows, training, scale), positions=positions)
 
 
 def _fit_labels(source: Source, target: Array) -> Target:

@@ -90,7 +90,7 @@ def train(
             decay is chosen by validation unless a network is given, or for pictures
         epochs: the number of passes over the training set, at most; by default 100, with the
             default network for pictures and texts 20, or 40 for few pictures
-        batch_size: the samples of a mini-batch; by default 32, or the whole training set for an
+        batch_size: the samples of a mini-batch; by default 32, of a text 16, or the whole training set for an
             optimizer that needs it
         seed: of the split, the initial weights, the order of the samples and dropout
         validation: the share of the rows to validate on, or validation data in a form of `data`;

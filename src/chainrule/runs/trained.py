@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -18,20 +18,17 @@ from chainrule.data import (
     Target,
 )
 from chainrule.data.finding import Data, Unlabelled
-from chainrule.data.tokens import Tokens
 from chainrule.engine import Chunk, Engine, Predictor, StepRecord, make_engine
 from chainrule.errors import DataError, is_number, unknown
-from chainrule.generators import seed as checked_seed
 from chainrule.runs.inputs import inputs, labelled
 from chainrule.runs.loader import read_manifest
 from chainrule.runs.predictions import HeldOut, Interval, Meaning
 from chainrule.runs.recorder import Recorder, copy, record_threshold
+from chainrule.runs.writing import Writing
 from chainrule.summary import Shown, Summary
 from chainrule.training import history, loop
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import by_default, names
-from chainrule.training.causality import require_causal
-from chainrule.training.generation import TEMPERATURE, Written, first_tokens, write
 from chainrule.training.loop import History, Progress
 from chainrule.training.metrics import Choice, Chosen
 from chainrule.training.plan import Plan
@@ -42,7 +39,7 @@ HELD_OUT = ("validation", "test")
 
 
 @dataclass(frozen=True, repr=False)
-class Trained(Shown):
+class Trained(Writing, Shown):
     """A trained network.
 
     Attributes:
@@ -181,9 +178,10 @@ class Trained(Shown):
         return outputs
 
     def _outputs(self, x: Array | Scaled, threads: int | None = None) -> Array:
-        return self._predictor(threads)(x)
+        return self.predictor(threads)(x)
 
-    def _predictor(self, threads: int | None) -> Predictor:
+    def predictor(self, threads: int | None = None) -> Predictor:
+        """What predicts samples as the network takes them, with at most so many threads."""
         # A forked process makes its own: a thread of its parent may have held the lock of this one.
         key = os.getpid(), self.threads if threads is None else threads
         if key not in self._predictors:
@@ -208,58 +206,6 @@ class Trained(Shown):
         for several quantities, and for labels, as 0 and 1. With at most so many threads.
         """
         return self.decoded(self.raw(x, threads))
-
-    def generate(
-        self, prompt: str = "", length: int = 200, temperature: float = TEMPERATURE, seed: int = 0,
-        threads: int | None = None,
-    ) -> str:  # fmt: skip
-        """The prompt, and how the network continues it: a language model, which was trained on a
-        text.
-
-        Args:
-            prompt: the text to continue; without one, a line begins
-            length: how many tokens to write, which are characters unless it was trained on others
-            temperature: 1 draws each token by its predicted probability; lower ones prefer likely
-                tokens, and 0 takes the likeliest
-            seed: of the random numbers
-            threads: with at most so many
-
-        Raises:
-            DataError: for a network that was not trained on a text, and for a prompt with a
-                character that it does not know
-            SettingError: for other settings than these, and for a network that is not causal
-
-        Examples:
-            >>> import chainrule
-            >>> rhyme = chainrule.data.Text("rhyme", "Row, row, row your boat, gently down the stream. " * 40)
-            >>> trained = chainrule.train(rhyme, epochs=5, length=16)
-            >>> trained.generate("Row", length=5, temperature=0)
-            'Row, row'
-        """
-        known = self.tokens
-        written = [one.number for one in self.written(prompt, length, temperature, seed, threads)]
-        return prompt + known.decode([*known.encode(prompt), *written])[len(prompt) :]
-
-    def written(
-        self, prompt: str = "", length: int = 200, temperature: float = TEMPERATURE, seed: int = 0,
-        threads: int | None = None,
-    ) -> Iterator[Written]:  # fmt: skip
-        """The tokens that `generate` adds, one by one, each with its predicted probability."""
-        known = self.tokens
-        require_causal(self.plan.network, self.target)
-        predict, (window,) = self._predictor(threads), self.plan.network.input_shape
-        return write(
-            predict, self.plan.loss, window, first_tokens(known, prompt), length, temperature, checked_seed(seed),
-            "generate",
-        )  # fmt: skip
-
-    @property
-    def tokens(self) -> Tokens:
-        """The vocabulary of the text that it was trained on; raises DataError if that was no text."""
-        tokens = None if self.preparation is None else self.preparation.tokens
-        if tokens is None:
-            raise DataError(f"it predicts {self.target.described} and continues no text; train it on a text")
-        return tokens
 
     def probabilities(self, x: Unlabelled, threads: int | None = None) -> Array | None:
         """(samples, classes) the probabilities of the classes, or (samples, labels) those of the

@@ -60,10 +60,14 @@ CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 
 UNITS_OF_TOKENS = 64
 """The numbers that stand for a token."""
-OF_TEXT = "conv 128 5 gelu padding=causal, conv 128 5 gelu padding=causal dilation=2"
-"""The hidden layers of a language model, after its embedding."""
+OF_TEXT = "conv 128 5 relu padding=causal, {}, {}".format(
+    *(f"residual(conv 128 3 relu padding=causal dilation={apart})" for apart in (4, 8))
+)
+"""The hidden layers of a language model, after its embedding: each sees 28 tokens back."""
 EPOCHS_OF_TEXT = 20
 """The epochs of the default network for a text."""
+BATCH_SIZE_OF_TEXT = 16
+"""A window has a target at each position, so a mini-batch of a few has many."""
 
 PATIENCE = 25
 FEWEST_TO_JUDGE = 50
@@ -138,6 +142,11 @@ def epochs(data: Dataset, is_open: bool) -> int:
     if not (is_open and are_pictures(data)):
         return EPOCHS
     return OF_FEW_PICTURES if len(data.training.x) < FEW_ROWS else EPOCHS_OF_PICTURES
+
+
+def batch_size(data: Dataset) -> int:
+    """The samples of a mini-batch."""
+    return BATCH_SIZE_OF_TEXT if data.target.tokens else BATCH_SIZE
 
 
 def numbers(data: Dataset) -> tuple[int, ...]:

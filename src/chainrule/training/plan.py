@@ -236,7 +236,7 @@ def make_plan(
     patience = _patience(patience, monitor != "loss" or min_delta > 0, data)
     chosen = None if optimizer is None else named_optimizer(optimizer)
     if batch_size is None:
-        batch_size = samples if chosen and chosen.whole_batch else min(defaults.BATCH_SIZE, samples)
+        batch_size = samples if chosen and chosen.whole_batch else min(defaults.batch_size(data), samples)
     batch_size = at_least(f"the batch size is {batch_size}; it must be at least 1", batch_size, 1)
     if batch_size > samples:
         excess = f"a batch of {batch_size} is more than the {samples} rows to train on"
