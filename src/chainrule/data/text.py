@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,12 +70,19 @@ def decoded(path: Path, content: bytes) -> str:
 
 
 def is_written_as_table(content: bytes) -> bool:
-    r"""Whether the first lines have the same number of one of the separators of tables each.
+    r"""Whether the first lines have the same number of one of the separators of tables each, which
+    not always stands before a space or at the end of a line, as a comma in a sentence.
 
     Examples:
         >>> is_written_as_table(b"rooms,price\n3,100\n4,120"), is_written_as_table(b"Once upon a time,\nthere was")
         (True, False)
     """
     lines = [line for line in content[:100_000].splitlines() if line.strip()][:LINES]
-    counts = [{line.count(separator) for line in lines} for separator in (b",", b";", b"\t", b"|")]
-    return len(lines) > 1 and any(len(found) == 1 and found != {0} for found in counts)
+    if len(lines) < 2:
+        return False
+    for separator in (b",", b";", b"\t", b"|"):
+        counts = {line.count(separator) for line in lines}
+        inside = re.compile(re.escape(separator) + rb"[^ \r\n]")
+        if len(counts) == 1 and counts != {0} and any(map(inside.search, lines)):
+            return True
+    return False

@@ -155,7 +155,9 @@ class Layer(Kind):
     """The symbol of the derivative of an output with respect to an input."""
 
     takes_tokens: ClassVar[bool] = False
-    """Whether it takes the numbers of a text's tokens; a network given as text embeds them otherwise."""
+    """Whether it takes the numbers of a text's tokens; a network given as text embeds them
+    otherwise.
+    """
 
     @property
     def kind(self) -> str:

@@ -207,9 +207,9 @@ class Conv(Kernels):
         activation: the name of an activation, or a layer, that follows
         weights: the distribution of W; by default the one that suits the activation that follows
         stride: the step from one window to the next, one number or one for each axis
-        padding: "valid" (none), "same" (ceil(inputs / stride) positions out), "causal" (the same, of
-            which none reads an input after it), or the number of places on either side, one or one
-            for each axis
+        padding: "valid" (none), "same" (ceil(inputs / stride) positions out), "causal" (the same
+            number, and none reads an input after it), or the number of places on either side, one
+            or one for each axis
         dilation: the step from one place of a window to the next
         groups: the parts into which channels in and out are divided; each part of the outputs
             reads only its own part of the inputs. With as many as channels in it is a depthwise

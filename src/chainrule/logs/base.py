@@ -33,8 +33,8 @@ class Log:
     validation set, and `learning_rate`, that of the epoch's first step. About a hundred times:
     `gradient_norm/dense_1.W` and `update_norm/dense_1.W`, the Euclidean norms of each parameter
     array's gradient and update in the epoch's first step (of an epoch in which training was
-    interrupted, the first step after that, if there is one). Of a language model also `sample`, what
-    it writes after some epochs. In the end: `test/loss`, and every
+    interrupted, the first step after that, if there is one). Of a language model also `sample`,
+    what it writes after some epochs. In the end: `test/loss`, and every
     metric for the task on the test set.
 
     Args:

@@ -89,9 +89,9 @@ def train(
         optimizer: an optimizer, or text such as "adam 0.001"; by default AdamW, whose weight
             decay is chosen by validation unless a network is given, or for pictures
         epochs: the number of passes over the training set, at most; by default 100, with the
-            default network for pictures and texts 20, or 40 for few pictures
-        batch_size: the samples of a mini-batch; by default 32, of a text 16, or the whole training set for an
-            optimizer that needs it
+            default network for pictures 20, or 40 for few of them, and for texts 10
+        batch_size: the samples of a mini-batch; by default 32, of a text 16, or the whole training
+            set for an optimizer that needs it
         seed: of the split, the initial weights, the order of the samples and dropout
         validation: the share of the rows to validate on, or validation data in a form of `data`;
             ignored for a Dataset, which is split already

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chainrule.arrays import Array, Scaled, as_read, pack
-from chainrule.data import Preparation, Prepared, Samples, Source, Target, find, find_samples, prepare
+from chainrule.data import Preparation, Prepared, Samples, Source, Target, Text, find, find_samples, prepare
 from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.data.finding import Data, Unlabelled
@@ -27,7 +28,7 @@ def inputs(preparation: Preparation | None, x: Unlabelled) -> Array | Scaled:
     if preparation is None or isinstance(x, Prepared):
         return np.asarray(_numbers(x))
     if preparation.kind == "text":
-        return _of_text(preparation, x).x
+        return _of_text(preparation, x).x if isinstance(x, str | Path | Text) else np.asarray(_numbers(x))
     return as_read(preparation.apply(find_samples(x, preparation.image_size, preparation.texts)))
 
 

@@ -295,7 +295,7 @@ def _check_plan(plan: Plan, target: Target, manifest: Manifest) -> None:
         if problem is not None:
             raise RunError(problem)
     measures.default(target, plan.loss)
-    measures.check_recorded(plan.metrics, target.task)
+    measures.check_recorded(plan.metrics, target)
     _check_threshold(plan, target, manifest)
     for one in plan.augment:
         check_augmentation(one, plan.network.input_shape, plan.loss)

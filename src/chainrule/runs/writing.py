@@ -72,7 +72,7 @@ class Writing:
 
     @property
     def tokens(self) -> Tokens:
-        """The vocabulary of the text that it was trained on; raises DataError if that was no text."""
+        """The vocabulary of the text that it was trained on; raises DataError if there is none."""
         tokens = None if self.preparation is None else self.preparation.tokens
         if tokens is None:
             raise DataError(f"it predicts {self.target.described} and continues no text; train it on a text")

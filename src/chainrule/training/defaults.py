@@ -64,7 +64,7 @@ OF_TEXT = "conv 128 5 relu padding=causal, {}, {}".format(
     *(f"residual(conv 128 3 relu padding=causal dilation={apart})" for apart in (4, 8))
 )
 """The hidden layers of a language model, after its embedding: each sees 28 tokens back."""
-EPOCHS_OF_TEXT = 20
+EPOCHS_OF_TEXT = 10
 """The epochs of the default network for a text."""
 BATCH_SIZE_OF_TEXT = 16
 """A window has a target at each position, so a mini-batch of a few has many."""

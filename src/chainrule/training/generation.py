@@ -91,7 +91,7 @@ def _drawn(probabilities: Array, temperature: float, random: np.random.Generator
 
 
 def is_time_to_write(epoch: int, epochs: int) -> bool:
-    """Whether a sample is written after this epoch: the first, the second, the fourth and so on, and
-    the last.
+    """Whether a sample is written after this epoch: the first, the second, the fourth and so on,
+    and the last.
     """
     return epoch == epochs or math.log2(epoch).is_integer()

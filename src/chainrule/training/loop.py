@@ -15,6 +15,7 @@ from chainrule.arrays import Vector, as_read
 from chainrule.data import Dataset, Samples, Target
 from chainrule.engine import Batches, Chunk, Engine, Position, Predictor, make_engine
 from chainrule.errors import DataError, NonFiniteError
+from chainrule.summary import one_line
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import has_unit
 from chainrule.training.diagnosis import diagnose
@@ -58,6 +59,12 @@ class WrittenSample(NamedTuple):
     epoch: int
     prompt: str
     text: str
+
+    @property
+    def line(self) -> str:
+        """All of it in a line."""
+        prompt, text = one_line(self.prompt), one_line(self.text)
+        return f"epoch {self.epoch} continues \u201c{prompt}\u201d: \u201c{text}\u201d"
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def check_one(metric: Choice, target: Target) -> Chosen:
         return metric if isinstance(metric, Metric) else Metric(metric)
     task = target.task
     _check_at_positions(metric, target)
-    if isinstance(metric, str) and metric in OWN[task]:
+    if isinstance(metric, str) and (metric in OWN[task] or (target.tokens and metric in OWN["text"])):
         return metric
     others = [other for other, own in OWN.items() if metric in own]
     if others:
@@ -165,23 +165,26 @@ def check_one(metric: Choice, target: Target) -> Chosen:
 
 
 def _check_at_positions(metric: Any, target: Target) -> None:
-    """Raise SettingError for a metric that is no mean over the positions of a target, and for one
-    of texts where there is none.
-    """
-    name = metric if isinstance(metric, str) else name_of(metric) if isinstance(metric, Metric) else metric.__name__
+    """Raise SettingError for a metric that is no mean over the positions of a target."""
+    name = (
+        metric
+        if isinstance(metric, str)
+        else name_of(metric)
+        if isinstance(metric, Metric)
+        else getattr(metric, "__name__", metric)
+    )
     is_known = isinstance(metric, str) and metric in position_scores.NAMES
     if target.positions and target.is_class:
-        allowed = " and ".join(names(target))
+        allowed = ", ".join(names(target))
         require(is_known, f"{brief(name)} is not measured at positions; {allowed} are")
-    of_text = metric == position_scores.BITS and not target.tokens
-    require(not of_text, f"{position_scores.BITS} is measured on texts, of which {target.name} is none")
 
 
-def check_recorded(metrics: Sequence[Chosen], task: str) -> None:
+def check_recorded(metrics: Sequence[Chosen], target: Target) -> None:
     """Raise SettingError for what no recipe has. Names that are scikit-learn's are not looked up,
     so that a run is opened without it.
     """
-    other = {name for own in OWN.values() for name in own} - {*OWN[task]}
+    task, own = target.task, {*OWN[target.task], *(OWN["text"] if target.tokens else ())}
+    other = {name for names in OWN.values() for name in names} - own
     given = [name_of(metric) for metric in metrics]
     for name in given:
         require(name.isidentifier() and name not in ("epoch", "loss"), f"a metric is {brief(name)}, which is no name")

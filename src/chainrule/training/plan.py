@@ -395,10 +395,10 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
     """The network for this data.
 
     Text gives the hidden layers; images are flattened before them unless a layer takes images, such
-    as conv, tokens are embedded unless the first layer takes them, and the output layer follows from
-    the target unless it is given after an arrow: "64 relu -> 10". A list of all layers, or a
+    as conv, tokens are embedded unless the first layer takes them, and the output layer follows
+    from the target unless it is given after an arrow: "64 relu -> 10". A list of all layers, or a
     Network, is used as it is. Raises ShapeError for a network that does not fit the samples or the
-    loss, and SettingError for one without parameters, or for a network for texts that is not causal.
+    loss, and SettingError for one without parameters, or one for texts that is not causal.
     """
     if network is None or isinstance(network, str):
         hidden, arrow, output = (network or "").partition("->")

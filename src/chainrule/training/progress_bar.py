@@ -57,7 +57,7 @@ class ProgressBar:
         if self._view is None:
             return
         if isinstance(event, Sampled):
-            self._view.show(_sample(event))
+            self._view.show(event.sample.line)
             return
         length = event.plan.steps_per_epoch(len(event.data.training.x))
         epochs = max(event.progress.epoch, min(event.progress.position.step / length, event.plan.epochs))
@@ -89,12 +89,6 @@ def _measured(event: Event) -> list[str]:
         for name, value in measured.items()
         if name != "epoch"
     ]
-
-
-def _sample(event: Sampled) -> str:
-    """What a language model wrote, in a line."""
-    prompt, text = one_line(event.sample.prompt), one_line(event.sample.text)
-    return f"epoch {event.sample.epoch} continues \u201c{prompt}\u201d: \u201c{text}\u201d"
 
 
 class _Lines:
