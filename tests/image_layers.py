@@ -35,8 +35,11 @@ def several(sizes, axes):
     return (sizes,) * axes if isinstance(sizes, int) else tuple(sizes)
 
 
-def by_jax(padding, axes):
+def by_jax(padding, axes, kernel=1, dilation=1):
     """A setting of padding as JAX takes it."""
+    if padding == "causal":
+        sizes = zip(several(kernel, axes), several(dilation, axes), strict=True)
+        return [((k - 1) * apart, 0) for k, apart in sizes]
     return padding.upper() if isinstance(padding, str) else [(side, side) for side in several(padding, axes)]
 
 
@@ -49,7 +52,7 @@ def convolved(layer):
     def oracle(p, x):
         axes = x.ndim - 2
         z = jax.lax.conv_general_dilated(
-            x, p["W"], several(layer.stride, axes), by_jax(layer.padding, axes),
+            x, p["W"], several(layer.stride, axes), by_jax(layer.padding, axes, layer.kernel, layer.dilation),
             rhs_dilation=several(layer.dilation, axes), feature_group_count=layer.groups,
             dimension_numbers=dimension_numbers(axes),
         )  # fmt: skip
@@ -88,7 +91,7 @@ def transposed(layer):
 
 def reduced(x, layer, start, function):
     axes = x.ndim - 2
-    window, padding = (1, *several(layer.size, axes), 1), by_jax(layer.padding, axes)
+    window, padding = (1, *several(layer.size, axes), 1), by_jax(layer.padding, axes, layer.size)
     stride = layer.size if layer.stride is None else layer.stride
     padding = padding if isinstance(padding, str) else [(0, 0), *padding, (0, 0)]
     return jax.lax.reduce_window(x, start, function, window, (1, *several(stride, axes), 1), padding)

@@ -21,7 +21,16 @@ from chainrule.data import Data, Dataset, load
 from chainrule.data.barrier import first_line
 from chainrule.data.settings import Reading
 from chainrule.data.source import fingerprint
-from chainrule.errors import DataError, NonFiniteError, RunError, SettingError, at_least, require_package, setting
+from chainrule.errors import (
+    DataError,
+    NonFiniteError,
+    RunError,
+    SettingError,
+    at_least,
+    require,
+    require_package,
+    setting,
+)
 from chainrule.generators import hashed
 from chainrule.losses import Loss, Penalty
 from chainrule.runs import Trained, follow, for_loss
@@ -175,6 +184,7 @@ def tune(
     trials, seed = at_least(f"{trials} trials: tuning takes at least 1", trials, 1), generators.seed(seed)
     if not isinstance(data, Dataset):
         data = load(data, seed=seed, **reading, **for_loss(loss))
+    check_tunable(data)
     if data.validation is None:
         raise DataError(f"{data.name}: without validation data there is nothing to compare trials by")
     fixed: Choices = {
@@ -193,6 +203,12 @@ def tune(
         if callback is not None:
             callback(outcome)
     return Tuned(data, _ended(study), fixed, plan.monitor, plan.monitors_greater, threads)
+
+
+def check_tunable(data: Dataset) -> None:
+    """Raise SettingError for data that the networks which are tried can't be trained on."""
+    problem = f"{data.name}: tuning tries networks for tables and pictures, and none for sequences"
+    require(not data.target.positions, f"{problem}; train one")
 
 
 def _plan(data: Dataset, fixed: Choices, settings: Suggested, threads: int | None) -> Plan:

@@ -80,7 +80,8 @@ def convolutions(draw, kind=Conv):
     sizes = st.tuples(*[st.integers(1, 4)] * axes)
     groups = draw(st.sampled_from([1, 1, 2, 3]))
     channels, units = groups * draw(st.integers(1, 18)), groups * draw(st.integers(1, 18))
-    padding = draw(st.one_of(st.sampled_from(["valid", "same"]), st.tuples(*[st.integers(0, 2)] * axes)))
+    named = ["valid", "same", *["causal"] * (kind is Conv)]
+    padding = draw(st.one_of(st.sampled_from(named), st.tuples(*[st.integers(0, 2)] * axes)))
     activation, dilation = draw(st.sampled_from([None, "relu", "tanh"])), draw(st.tuples(*[st.integers(1, 3)] * axes))
     layer = kind(
         units, draw(sizes), activation, stride=draw(sizes), padding=padding, dilation=dilation, groups=groups,

@@ -61,7 +61,7 @@ def kernels(draw):
         channels=groups * draw(st.integers(1, 3)),
         kernel=sizes(draw, axes, 1, 4 if axes < 3 else 3),
         stride=sizes(draw, axes, 1, 3),
-        padding=draw(st.sampled_from(["valid", "same", 1, 2])),
+        padding=draw(st.sampled_from(["valid", "same", 1, 2] + ["causal"] * (not issubclass(kind, ConvTranspose)))),
         dilation=sizes(draw, axes, 1, 2),
         groups=groups,
         bias=draw(st.booleans()),
@@ -84,7 +84,7 @@ def pools(draw):
     if kind in (MaxPool, AveragePool):
         size = sizes(draw, axes, 1, 4)
         smallest = size if isinstance(size, int) else min(size)
-        padding = draw(st.sampled_from(["valid", "same", draw(st.integers(0, smallest - 1))]))
+        padding = draw(st.sampled_from(["valid", "same", "causal", draw(st.integers(0, smallest - 1))]))
         layer = kind(size, draw(st.sampled_from([None, 1, 2, 3])), padding)
     elif kind in (AdaptiveMaxPool, AdaptiveAveragePool):
         layer = kind(sizes(draw, axes, 1, 4))
@@ -239,6 +239,15 @@ def test_the_textbooks_sum():
         assert z[0, row, column, channel] == pytest.approx(np.sum(patch * W[..., channel]), rel=1e-12)
 
 
+@given(inputs=st.integers(1, 9), kernel=st.integers(1, 5), stride=st.integers(1, 3), dilation=st.integers(1, 3))
+def test_causal_padding_lets_no_output_read_an_input_after_it(inputs, kernel, stride, dilation):
+    (axis,) = windows((inputs,), kernel, stride, dilation, "causal")
+    assert axis.outputs == -(-inputs // stride)
+    assert (axis.places.max(axis=1) == np.arange(axis.outputs) * stride).all()
+    with pytest.raises(SettingError, match=r"conv_transpose: padding is 'causal', but a transposed convolution is not"):
+        ConvTranspose(1, kernel, padding="causal")
+
+
 @given(st.integers(1, 30), st.integers(1, 6), st.integers(1, 5), st.integers(1, 4))
 def test_same_padding_gives_a_position_for_each_stride_begun(inputs, kernel, stride, dilation):
     (axis,) = windows((inputs,), kernel, stride, dilation, "same")
@@ -313,7 +322,7 @@ def test_shapes_that_dont_fit_are_named(layers, shape, message):
         (lambda: Conv(4, 0), "conv: kernel is 0; it takes an integer of at least 1, or one for each axis"),
         (lambda: Conv(4, (3, 2.5)), "conv: kernel is (3, 2.5)"),
         (lambda: Conv(4, 3, stride=0), "conv: stride is 0"),
-        (lambda: Conv(4, 3, padding="full"), "conv: padding is 'full'; it is valid, same, or a number"),
+        (lambda: Conv(4, 3, padding="full"), "conv: padding is 'full'; it is valid, same, causal, or a number"),
         (lambda: Conv(4, 3, padding=-1), "conv: padding is -1"),
         (lambda: Conv(4, 3, groups=3), "conv: 4 channels can't be divided into 3 groups"),
         (lambda: Conv2d(4, (3, 3, 3)), "conv2d: its settings are for 2 and 3 axes of positions; they must agree"),

@@ -225,6 +225,55 @@ def prediction_for(outputs, seed=1):
     return np.random.default_rng(seed).normal(scale=1.3, size=(7, outputs))
 
 
+MASK = np.array([[1.0, 1, 1, 0, 0, 0, 0], [0, 2, 1, 1, 1, 1, 0.5]])
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("weights", [None, MASK, np.array([0.5, 3.0])], ids=["none", "positions", "samples"])
+def test_positions_have_losses_whose_mean_is_the_samples_loss(name, weights):
+    """Two samples of seven positions; some of the positions do not count."""
+    loss, outputs, target, oracle = CASES[name]
+    prediction = np.stack([prediction_for(outputs, 1), prediction_for(outputs, 2)])
+    target = np.stack([target, target[::-1]])
+    shares = np.full((2, 7), 1 / 7) if weights is None or weights.ndim == 1 else MASK / MASK.sum(axis=1, keepdims=True)
+    of_samples = weights if weights is not None and weights.ndim == 1 else np.ones(2)
+
+    def expected(z):
+        rows = oracle(z.reshape(14, outputs), target.reshape(14, *target.shape[2:])).reshape(2, 7)
+        return ((rows * shares).sum(axis=1) * of_samples).mean()
+
+    given = () if weights is None else (weights,)
+    assert loss.value(prediction, target, *given) == pytest.approx(float(expected(prediction)), rel=1e-12)
+    slopes = loss.derivative(prediction, target, *given)
+    np.testing.assert_allclose(slopes, jax.grad(expected)(prediction), rtol=1e-10, atol=1e-13)
+    z = prediction.copy()
+
+    def at(h):
+        z[1, 4, 0] = prediction[1, 4, 0] + h
+        return loss.value(z, target, *given)
+
+    assert slopes[1, 4, 0] == pytest.approx(central_difference(at), rel=1e-6, abs=1e-9)
+    if weights is MASK:
+        assert not slopes[0, 3:].any(), "positions that do not count have no derivative"
+
+
+def test_a_sample_of_which_no_position_counts_has_no_loss():
+    prediction, target = np.ones((2, 3, 2)), np.zeros((2, 3), int)
+    weights = np.array([[1.0, 0, 0], [0, 0, 0]])
+    loss = CategoricalCrossEntropy()
+    assert loss.samples(prediction, target, weights).tolist() == [pytest.approx(np.log(2)), 0]
+    assert loss.value(prediction, target, weights) == pytest.approx(np.log(2) / 2)
+    assert np.isfinite(loss.derivative(prediction, target, weights)).all()
+
+
+def test_targets_and_weights_of_other_positions_are_refused():
+    loss, prediction = CategoricalCrossEntropy(), np.zeros((2, 3, 4))
+    with pytest.raises(ShapeError, match=r"the target has the shape \(2, 4\), but the prediction \(2, 3, 4\); pass a"):
+        loss.value(prediction, np.zeros((2, 4), int))
+    with pytest.raises(ShapeError, match=r"weights have the shape \(3,\); it must be \(2,\), or \(2, 3\) by position"):
+        loss.value(prediction, np.zeros((2, 3), int), np.ones(3))
+
+
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("weights", [None, np.linspace(0, 3, 7)])
 def test_value_and_derivative_equal_those_of_jax(name, weights):

@@ -26,7 +26,7 @@ CLASSES = Target("classification", classes=("a", "b", "c"))
 
 def test_metrics_of_two_classes():
     target, y, z = Target("classification", classes=(0, 1)), Y > 0, Z[:, :1]
-    scores = metrics.measure(metrics.NAMES["classification"], target, BinaryCrossEntropy(), z, y.astype(int))
+    scores = metrics.measure(catalog.NAMES["classification"], target, BinaryCrossEntropy(), z, y.astype(int))
     assert scores["accuracy"] == pytest.approx(((z[:, 0] > 0) == y).mean())
     assert scores["roc_auc"] == pytest.approx(sk.roc_auc_score(y, z[:, 0]))
     assert scores["log_loss"] == pytest.approx(BinaryCrossEntropy().value(z, y))
@@ -35,7 +35,7 @@ def test_metrics_of_two_classes():
 def test_metrics_of_quantities_in_their_own_units():
     target = Target("regression", mean=(10.0,), deviation=(2.0,))
     y, guess = RANDOM.normal(size=(50, 1)), RANDOM.normal(size=(50, 1))
-    scores = metrics.measure(metrics.NAMES["regression"], target, MeanSquaredError(), guess, y)
+    scores = metrics.measure(catalog.NAMES["regression"], target, MeanSquaredError(), guess, y)
     assert scores["r2"] == pytest.approx(sk.r2_score(y, guess))
     assert scores["rmse"] == pytest.approx(2 * sk.root_mean_squared_error(y, guess))
     assert scores["mae"] == pytest.approx(2 * sk.mean_absolute_error(y, guess))
@@ -44,8 +44,8 @@ def test_metrics_of_quantities_in_their_own_units():
 @pytest.mark.parametrize(
     ("names", "target", "loss", "prediction", "y"),
     [
-        (metrics.NAMES["classification"], CLASSES, CategoricalCrossEntropy(), Z, Y),
-        (metrics.NAMES["regression"], Target("regression"), MeanSquaredError(), Z[:, :1], Z[:, 1:2]),
+        (catalog.NAMES["classification"], CLASSES, CategoricalCrossEntropy(), Z, Y),
+        (catalog.NAMES["regression"], Target("regression"), MeanSquaredError(), Z[:, :1], Z[:, 1:2]),
     ],
     ids=["classes", "quantities"],
 )
@@ -129,7 +129,7 @@ def test_every_scorer_of_scikit_learn_is_measured_or_refused_with_a_reason(width
 
 def test_names_that_scikit_learn_lacks_have_the_direction_of_their_kind():
     assert not any(map(metrics.greater_is_better, ("loss", "log_loss", "mae", "rmse", "calibration_error")))
-    others = {*metrics.NAMES["classification"], *metrics.NAMES["regression"], *scorers.names()}
+    others = {*catalog.NAMES["classification"], *catalog.NAMES["regression"], *scorers.names()}
     assert all(map(metrics.greater_is_better, others - {"log_loss", "mae", "rmse", "calibration_error"}))
 
 
@@ -185,7 +185,7 @@ def test_the_documentation_lists_every_metric_for_its_targets_with_its_direction
     tasks = {
         "classes": "classification", "the probabilities of classes": "classification", "labels": "multilabel",
         "classes in order, besides those of classes": "ordinal", "the probabilities of labels": "multilabel",
-        "quantities": "regression",
+        "quantities": "regression", "texts": "text",
     }  # fmt: skip
     found, task = {task: set() for task in catalog.NAMES}, ""
     for row in rows:
@@ -239,7 +239,7 @@ def test_any_quantities_and_weights_are_measured_as_by_scikit_learn(seed, output
         y[:, 0] = 1.0
     weight = random.uniform(0.1, 2, rows) if is_weighted else None
     target = Target("regression", mean=(0.0,) * outputs, deviation=(1.0,) * outputs)
-    scores = metrics.measure(metrics.NAMES["regression"], target, MeanSquaredError(), guess, y, weight)
+    scores = metrics.measure(catalog.NAMES["regression"], target, MeanSquaredError(), guess, y, weight)
     expected = {
         "r2": sk.r2_score(y, guess, sample_weight=weight),
         "rmse": sk.root_mean_squared_error(y, guess, sample_weight=weight),

@@ -85,7 +85,7 @@ def _random(text: str, inputs: int, loss: str | None, seed: int) -> dict[str, An
     x = random.normal(size=(8, inputs))
     width = chosen.width(network.output_shape[-1])
     shape = (8, *network.output_shape[:-1], width)
-    y = random.normal(size=shape) if chosen.task == "regression" else random.integers(0, max(width, 2), 8)
+    y = random.normal(size=shape) if chosen.task == "regression" else random.integers(0, max(width, 2), shape[:-1])
     return {"network": network, "loss": chosen, "x": x, "y": y}
 
 

@@ -81,9 +81,10 @@ Optimizer = Annotated[
     str | None,
     typer.Option(metavar="OPTIMIZER", help="The optimizer, such as 'adam 0.001' or 'sgd 0.1 schedule=cosine clip=1'."),
 ]
-BatchSize = Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32.")]
+BatchSize = Annotated[int | None, typer.Option(help="Samples in each mini-batch; by default 32, of a text 16.")]
 Epochs = Annotated[
-    int | None, typer.Option(help="The maximum number of epochs; by default 100, for pictures 20 or 40.")
+    int | None,
+    typer.Option(help="The maximum number of epochs; by default 100, for pictures 20 or 40, for texts 10."),
 ]
 Interval = Annotated[
     float | None,
@@ -151,6 +152,18 @@ Memory = Annotated[
         help="The most that the pictures of a folder may take in memory, such as 2GB; more stay on disk and are read "
         "while the network trains. By default half of what is free.",
     ),
+]
+Tokens = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOKENS",
+        help="What a text is divided into: 'characters' or byte pairs, 'bpe' or 'bpe 2000' for so many; by default "
+        "characters.",
+    ),
+]
+Length = Annotated[
+    int | None,
+    typer.Option(help="The tokens of a window of a text, from which the next one is predicted; by default 64."),
 ]
 EngineName = Annotated[
     str | None,

@@ -62,7 +62,7 @@ def play(
         "--target, --task, --order, --drop and --read are for a file; pass it, or leave them out",
     )
     from chainrule.data import BUILTIN, load
-    from chainrule.play.samples import TEST, VALIDATION
+    from chainrule.play.samples import TEST, VALIDATION, check_shown
     from chainrule.play.server import serve
     from chainrule.runs import Run
 
@@ -86,6 +86,9 @@ def play(
             validation=VALIDATION,
             test=TEST,
         )
+
+    if dataset is not None:
+        check_shown(dataset)
 
     def ready(address: str) -> None:
         if host not in ("127.0.0.1", "localhost", "::1"):

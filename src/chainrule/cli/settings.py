@@ -21,6 +21,7 @@ from chainrule.cli.options import (
     EngineName,
     Epochs,
     Interval,
+    Length,
     Limit,
     Logs,
     LossName,
@@ -44,6 +45,7 @@ from chainrule.cli.options import (
     Task,
     Test,
     Threads,
+    Tokens,
     TrainThreshold,
     Validation,
     Weight,
@@ -75,6 +77,8 @@ class Reading:
     weight: Weight = None
     size: Size = None
     memory: Memory = None
+    tokens: Tokens = None
+    length: Length = None
     validation: Validation = "0.1"
     test: Test = "0.2"
     split: Split = None
@@ -85,7 +89,7 @@ class Reading:
         return {
             "target": self.target or None, "task": self.task, "order": in_order(self.order), "drop": self.drop or [],
             "read": read_as(self.read), "weight": self.weight, "image_size": image_size(self.size),
-            "memory": self.memory,
+            "memory": self.memory, "tokens": self.tokens, "length": self.length,
             "validation": share_or_file(self.validation, "validation"), "test": share_or_file(self.test, "test"),
             "split": self.split, "shuffle": self.shuffle,
         }  # fmt: skip

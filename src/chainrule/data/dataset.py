@@ -14,7 +14,7 @@ from chainrule.data.prepared import prepared
 from chainrule.data.settings import Settings
 from chainrule.data.source import OF_CLASSES, Sample, Source
 from chainrule.data.splits import CHANCE, Split
-from chainrule.data.targets import Target, fit_target, infer_task
+from chainrule.data.targets import Target, fit_target, infer_task, positions_of
 from chainrule.data.weights import checked_weight
 from chainrule.errors import DataError, setting
 from chainrule.summary import Shown, Summary, Table
@@ -103,6 +103,19 @@ class Dataset(Shown):
             return []
         return self.preparation.names if self.source.is_table else list(self.source.columns)
 
+    def positions_of(self, number: int) -> list[str]:
+        """The names of the positions of a training sample, such as the tokens of a text; empty if
+        they have none.
+        """
+        tokens = None if self.source is None else self.source.tokens
+        return [] if tokens is None else [tokens.shown(k) for k in self.training.x[number]]
+
+    @property
+    def symbols(self) -> list[str]:
+        """The tokens of a text, in the order of their numbers; empty for other data."""
+        tokens = None if self.source is None else self.source.tokens
+        return [] if tokens is None else [tokens.shown(k) for k in range(len(tokens.symbols))]
+
     @property
     def columns(self) -> list[ColumnUse]:
         """How each column of a table was read and what becomes of it; empty for arrays."""
@@ -190,13 +203,30 @@ def from_arrays(
     Args:
         x: samples of shape (samples, ...)
         y: class indices of shape (samples,); numbers of shape (samples,) or (samples, outputs); or
-            labels, 0 or 1, of shape (samples, labels)
+            labels, 0 or 1, of shape (samples, labels); at each position of a sequence, class
+            indices (samples, positions), with task="classification", or numbers (samples,
+            positions, outputs)
         task: "classification", "ordinal", "regression" or "multilabel"; by default inferred from y,
             where several columns are numbers
         validation: x and y of the validation set
-        weight: (samples,) sample weights
+        weight: (samples,) sample weights; or (samples, positions), how much each position counts
+            in its sample's loss, such as 0 where a shorter sequence is over
+
+    Examples:
+        >>> lengths, y = np.array([2, 3]), np.array([[1, 0, 0], [1, 1, 0]])
+        >>> mask = np.arange(3) < lengths[:, None]
+        >>> from_arrays(y, y, task="classification", weight=mask).target.described
+        'y (classification at each of 3 positions, 2 classes)'
     """
-    source = replace(files.source_from_arrays(x, y, task=task), weight=checked_weight(weight))
+    source = files.source_from_arrays(x, y, task=task)
+    assert source.target is not None
+    positions = positions_of(source.target, task)
+    source = replace(source, weight=checked_weight(weight, positions))
+    held_out = Samples(*map(np.asarray, validation)) if validation else None
+    if positions:
+        target, y = _at_positions(source)
+        training = Samples(source.features, y, source.weight)
+        return Dataset(training, held_out, None, target, fingerprint=source.fingerprint)
     assert source.target is not None
     width = 1 if source.target.ndim == 1 else source.target.shape[1]
     if task is None and width > 1:
@@ -208,8 +238,20 @@ def from_arrays(
     else:
         target = Target("regression", mean=(0.0,) * width, deviation=(1.0,) * width)
     training = Samples(source.features, source.target, source.weight)
-    held_out = Samples(*map(np.asarray, validation)) if validation else None
     return Dataset(training, held_out, None, target, fingerprint=source.fingerprint)
+
+
+def _at_positions(source: Source) -> tuple[Target, Array]:
+    """The target of samples that have one at each position, and the targets as the loss takes
+    them: of classes their numbers, as they are.
+    """
+    assert source.target is not None
+    target = fit_target(source, np.arange(len(source)), scale=False)
+    y = target.encode(source.target, source.name)
+    if not target.is_class:
+        return target, y
+    numbers = source.target.reshape(y.shape) if source.target.size == y.size else y
+    return replace(target, classes=tuple(range(max(int(numbers.max()) + 1, 2)))), numbers
 
 
 def prepare(preparation: Preparation, source: Source) -> Samples:

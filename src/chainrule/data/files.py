@@ -111,7 +111,8 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
     Args:
         x: numbers of shape (samples, ...), or (samples,) for a single feature, also a sparse matrix
             of SciPy; a tuple of arrays for a network with several inputs
-        y: targets of shape (samples,) or (samples, outputs); None if there are none
+        y: targets of shape (samples,) or (samples, outputs), or (samples, positions, outputs) of
+            each position; None if there are none
         name: used in error messages
         task: "classification", "ordinal", "regression" or "multilabel", if known
         fingerprint: hash of the content; computed if empty
@@ -151,7 +152,9 @@ def dense(name: str, x: Any) -> Array:
 
 
 def checked_targets(name: str, y: Any) -> Array:
-    """(samples,) or (samples, outputs) targets; raises DataError for what can't be predicted."""
+    """(samples,), (samples, outputs) or (samples, positions, outputs) targets; raises DataError for
+    what can't be predicted.
+    """
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -165,8 +168,9 @@ def checked_targets(name: str, y: Any) -> Array:
         _check_labels(name, y)
     if y.dtype.kind not in "buifUO":
         raise DataError(f"{name}: y must be numbers or text, not {y.dtype}")
-    if y.ndim not in (1, 2) or y.shape[1:] == (0,):
-        raise DataError(f"{name}: y must have the shape (samples,) or (samples, outputs), not {y.shape}")
+    if y.ndim not in (1, 2, 3) or 0 in y.shape[1:]:
+        shapes = "(samples,), (samples, outputs) or (samples, positions, outputs)"
+        raise DataError(f"{name}: y must have the shape {shapes}, not {y.shape}")
     _check_finite(name, "y", y)
     return y
 

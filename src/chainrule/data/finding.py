@@ -17,6 +17,7 @@ from chainrule.data.builtin import BUILTIN
 from chainrule.data.dataframes import from_frame, from_pair, is_frame, samples_of
 from chainrule.data.dataset import Dataset
 from chainrule.data.source import TASKS, Source
+from chainrule.data.text import Text
 from chainrule.data.weights import weighted_by
 from chainrule.errors import DataError, SettingError, require, unknown
 
@@ -50,8 +51,8 @@ Unlabelled: TypeAlias = str | Path | Source | Samples | Scaled | Inputs | None
 which may be None.
 """
 
-Data = str | Path | Source | Frame | tuple[ArrayLike, ArrayLike] | list[Any]
-"""What `load` takes: a name, a file or folder, a data frame, or a pair of arrays (x, y)."""
+Data = str | Path | Source | Text | Frame | tuple[ArrayLike, ArrayLike] | list[Any]
+"""What `load` takes: a name, a file or folder, a text, a data frame, or a pair of arrays (x, y)."""
 
 
 def find(
@@ -130,7 +131,10 @@ def find_samples(what: Unlabelled | Dataset, image_size: Shape | None = None, te
 def _builtin(what: str | Path) -> Source | None:
     """The built-in data set of this name, None for a path; raises DataError if it is neither."""
     if str(what) in BUILTIN:
-        return BUILTIN[str(what)].load()
+        load = BUILTIN[str(what)].load
+        if load is None:
+            raise DataError(f"{what}: it is a text, of which a language model alone is trained")
+        return load()
     path = Path(what)
     try:
         exists = path.exists()

@@ -23,7 +23,17 @@ from chainrule.data.preparation import Preparation, fit_preparation
 from chainrule.data.settings import Settings
 from chainrule.data.source import Source, check_types
 from chainrule.data.splits import Split, divide
-from chainrule.data.targets import Label, checked_order, class_numbers, fit_target, inherent_order, is_one_hot
+from chainrule.data.targets import (
+    Label,
+    checked_order,
+    class_numbers,
+    fit_target,
+    inherent_order,
+    is_one_hot,
+    positions_of,
+)
+from chainrule.data.text_windows import find_text, is_share, load_text
+from chainrule.data.tokens import CHARACTERS
 from chainrule.data.weights import checked_weight
 from chainrule.errors import DataError, require, setting
 
@@ -46,6 +56,8 @@ def load(
     read: Mapping[str, str] | None = None,
     order: Sequence[Label] | None = None,
     memory: int | str | None = None,
+    tokens: str | None = None,
+    length: int | None = None,
     preparation: Preparation | None = None,
 ) -> Dataset:
     """Read, split and prepare a data set. Everything is fitted on the training set only.
@@ -75,6 +87,10 @@ def load(
         memory: the most that the pictures of a folder may take in memory, in bytes or as "2GB"; by
             default half of what is free. More of them stay on disk, and each mini-batch is decoded
             while the one before it is trained on: the results are the same
+        tokens: what a text (book.txt, or a `Text`) is divided into: "characters", the default, or
+            byte pairs, "bpe", or "bpe 2000" for so many of them
+        length: the tokens of a window of a text, which is a sample; by default 64. The end of the
+            text is held out
         preparation: a fitted preparation to use instead of fitting one
 
     Raises:
@@ -85,6 +101,14 @@ def load(
         >>> data.training.x.shape, data.target.classes
         ((105, 4), ('setosa', 'versicolor', 'virginica'))
     """
+    of_table = {"target": target, "drop": drop or None, "task": task, "read": read or None, "image_size": image_size,
+                "split": split, "shuffle": None if shuffle else False, "weight": weight, "order": order,
+                "memory": memory}  # fmt: skip
+    seed = generators.seed(seed)
+    settings_of_text: dict[str, Any] = {"seed": seed, "likely_task": likely_task, "scale_target": scale_target}
+    data = _as_text(what, tokens, length, validation, test, preparation, of_table, settings_of_text)
+    if data is not None:
+        return data
     target, drop, read = named(what, target, drop, read)
     weight = one_name(what, weight)
     weighing = weight if isinstance(weight, str) else None
@@ -96,7 +120,7 @@ def load(
         choice = f"leave {setting('order')} or {setting('task')} out"
         require(task in (None, "ordinal"), f"the classes have an order, but the task is {task}; {choice}")
         task = reading["task"] = "ordinal"
-    seed, by, _ = generators.seed(seed), Split.named(split, shuffle), most_memory(memory)
+    by, _ = Split.named(split, shuffle), most_memory(memory)
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
         kept = {**reading, "drop": [column for column in drop if column not in (by.column, weighing)]}
         source = find(what, **kept, weight=weighing, memory=memory)
@@ -114,7 +138,7 @@ def load(
         if source.is_table:
             check_types(source.name, source.features, read or {})
             check_prepared(source.name, source.features)
-        shares: list[Any] = [part if _is_share(part) else 0.0 for part in (validation, test)]
+        shares: list[Any] = [part if is_share(part) else 0.0 for part in (validation, test)]
         placed = by.values(source)
         rows = divide(source, shares[0], shares[1], seed, by, placed)
         found = [*notes.of_files(source), *notes.of_order(order, source), *notes.of_split(by, placed, rows, shares)]
@@ -148,8 +172,8 @@ def load(
             except DataError as error:
                 raise DataError(f"{name} data: {error}") from None
 
-        held_out, of_validation = (held_out, "") if _is_share(validation) else of_its_own("validation", validation)
-        tested, of_test = (tested, "") if _is_share(test) else of_its_own("test", test)
+        held_out, of_validation = (held_out, "") if is_share(validation) else of_its_own("validation", validation)
+        tested, of_test = (tested, "") if is_share(test) else of_its_own("test", test)
         chosen = {**reading, "seed": seed, "likely_task": likely_task, "scale_target": scale_target}
         chosen |= {"memory": memory} if memory is not None else {}
         chosen |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
@@ -162,6 +186,30 @@ def load(
         )  # fmt: skip
 
 
+def _as_text(
+    what: Data, tokens: str | None, length: int | None, validation: float | Data, test: float | Data,
+    preparation: Preparation | None, of_table: Mapping[str, Any], settings: dict[str, Any],
+) -> Dataset | None:  # fmt: skip
+    """The windows of what is a text; None for other data.
+
+    Raises SettingError for arguments of `load` that are for tables and pictures alone.
+    """
+    wanted = tokens is not None or length is not None or (preparation is not None and preparation.kind == "text")
+    chosen = [name for name, value in of_table.items() if value is not None]
+    chosen = [name for name in chosen if not (wanted and name == "task" and of_table[name] == "classification")]
+    with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be read"):
+        text = find_text(what, wanted, as_table=bool(chosen))
+    if text is None:
+        return None
+    problem = f"{text.name}: it is a text, without columns; leave {' and '.join(map(setting, chosen))} out"
+    require(not chosen, problem)
+    data = load_text(text, tokens=tokens, length=length, validation=validation, test=test, preparation=preparation)
+    none: dict[str, Any] = {"target": None, "drop": [], "task": None, "image_size": None}
+    of_text = {"tokens": tokens or CHARACTERS, "length": data.input_shape[0]}
+    kept = _to_load_again(what, validation, test, none | settings | of_text)
+    return replace(data, settings=kept, found=notes.of_text(text, wanted))
+
+
 def _verify(source: Source, rows: Any = slice(None)) -> None:
     """Find a damaged picture on disk before training does; those of the training set are read when
     the preparation is fitted.
@@ -170,18 +218,13 @@ def _verify(source: Source, rows: Any = slice(None)) -> None:
         source.features.only(rows).verify()
 
 
-def _is_share(part: Any) -> bool:
-    """Whether a part of the data is given as a share of the rows; `split` refuses None."""
-    return part is None or isinstance(part, int | float)
-
-
 def _of_one_column(source: Source) -> Source:
     """The source with the classes that a one-hot target marks.
 
     Raises DataError for several columns that are not one-hot where classes are to be predicted.
     """
     y = source.target
-    if y is None or y.ndim < 2 or source.task in ("regression", "multilabel"):
+    if y is None or y.ndim < 2 or positions_of(y, source.task) or source.task in ("regression", "multilabel"):
         return source
     if source.task is None and not is_one_hot(y):
         return source
@@ -194,7 +237,7 @@ def _to_load_again(what: Any, validation: Any, test: Any, chosen: dict[str, Any]
     """The arguments of `load` that load the same data again, with `what` only if it is a name or a
     file; None if the validation or test set can't be named.
     """
-    are_named = all(_is_share(part) or isinstance(part, str | Path) for part in (validation, test))
+    are_named = all(is_share(part) or isinstance(part, str | Path) for part in (validation, test))
     if not are_named:
         return None
     named_data = {"what": _absolute(what)} if isinstance(what, str | Path) else {}
@@ -205,7 +248,7 @@ def _absolute(what: Any) -> Any:
     """The name of a built-in data set, or a path that is valid in every working directory; a share
     of the rows as it is.
     """
-    if _is_share(what):
+    if is_share(what):
         return what
     return str(what) if str(what) in BUILTIN else str(Path(what).absolute())
 

@@ -11,7 +11,8 @@ from chainrule.arrays import Array
 from chainrule.data.columns import shortened
 from chainrule.data.source import Source
 from chainrule.data.splits import Parts, Split
-from chainrule.errors import DataError
+from chainrule.data.text import Text
+from chainrule.errors import DataError, setting
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,6 +28,14 @@ def of_files(source: Source) -> list[str]:
     if len(names) < 2:
         return [f"read one file: {name}" for name in names]
     return [f"read {len(names):,} files as one table, in the order of their names: {names[0]} to {names[-1]}"]
+
+
+def of_text(text: Text, wanted: bool) -> tuple[str, ...]:
+    """Which files a pattern matched, and that a file that may be a table was read as a text."""
+    lines = [f"read {len(text.files):,} files as one text, in the order of their names"] * (len(text.files) > 1)
+    if not wanted and ".txt" in text.name.lower():
+        lines.append(f"it is read as a text; to read it as a table, name the column to predict ({setting('target')})")
+    return tuple(lines)
 
 
 def of_order(order: Sequence[Any] | None, source: Source) -> list[str]:

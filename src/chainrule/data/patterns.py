@@ -24,14 +24,14 @@ def is_pattern(what: str | Path) -> bool:
 
 def exists(what: str | Path) -> bool:
     """Whether there is such a file or folder, or one that matches the pattern."""
-    return Path(what).exists() or (is_pattern(what) and bool(_matching(Path(what))))
+    return Path(what).exists() or (is_pattern(what) and bool(matching(Path(what))))
 
 
 def names(what: str | Path) -> tuple[str, ...]:
     """The names of the files that match a pattern, from the folder that it begins with; empty for
     what is none.
     """
-    return tuple(str(path.relative_to(_root(Path(what)))) for path in _matching(Path(what))) if is_pattern(what) else ()
+    return tuple(str(path.relative_to(_root(Path(what)))) for path in matching(Path(what))) if is_pattern(what) else ()
 
 
 def _root(pattern: Path) -> Path:
@@ -39,7 +39,7 @@ def _root(pattern: Path) -> Path:
     return next(folder for folder in pattern.parents if folder.exists())
 
 
-def _matching(pattern: Path) -> list[Path]:
+def matching(pattern: Path) -> list[Path]:
     """The files that match, in the order of their names."""
     root = _root(pattern)
     return sorted(path for path in root.glob(str(pattern.relative_to(root))) if path.is_file())
@@ -70,7 +70,7 @@ def read_table(path: Path, texts: Collection[str] = (), hashes: bool = True) -> 
 
 def _tables(pattern: Path) -> list[Path]:
     """The files that match; raises DataError if there are none, or one is no table."""
-    found = _matching(pattern)
+    found = matching(pattern)
     if not found:
         raise DataError(f"{pattern}: no file matches this pattern")
     for path in found:

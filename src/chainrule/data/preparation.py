@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,6 +40,7 @@ from chainrule.data.pipelines import Pipeline
 from chainrule.data.prepared import Prepared, prepared
 from chainrule.data.source import LARGEST, Source, check_finite
 from chainrule.data.targets import Target, mean_and_deviation
+from chainrule.data.tokens import Tokens
 from chainrule.errors import DataError, RunError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Preparation:
     """How raw samples become a network's inputs, fitted on the training set.
 
     Attributes:
-        kind: "table", "numbers" or "pictures"
+        kind: "table", "numbers", "pictures" or "text"
         shape: shape of a prepared sample
         target: the fitted target
         mean: an array of this shape, of the encoded samples
@@ -82,6 +83,7 @@ class Preparation:
         weight: the column that says how much each row counts, where samples have it; it is no input
         image_size: (height, width) to which images were resized; None if they were not
         sequence: (time, features) of samples that are sequences with lengths
+        tokens: the vocabulary of a text
         pipeline: what prepares a table instead of encoders, mean and deviation, in a run that was
             recorded before there were encoders
     """
@@ -98,6 +100,7 @@ class Preparation:
     weight: str | None = None
     image_size: Shape | None = None
     sequence: Shape | None = None
+    tokens: Tokens | None = None
     pipeline: Pipeline | None = None
 
     @property
@@ -256,6 +259,8 @@ class Preparation:
 
         if self.pipeline is not None:
             raise RunError("this preparation is of a run by an earlier version; train again to record it")
+        if self.tokens is not None:
+            return {"preparation.json": _json(self._of_text(self.tokens))}
         kept = ("kind", "shape", "columns", "left_out", "features", "weight", "image_size")
         about = {name: getattr(self, name) for name in kept}
         about |= {} if self.sequence is None else {"sequence": self.sequence}
@@ -264,8 +269,12 @@ class Preparation:
         assert self.mean is not None
         assert self.deviation is not None
         arrays |= {"mean": self.mean, "deviation": self.deviation}
-        text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
-        return {"preparation.json": text.encode(), "preparation.safetensors": save(arrays)}
+        return {"preparation.json": _json(about), "preparation.safetensors": save(arrays)}
+
+    def _of_text(self, tokens: Tokens) -> dict[str, Any]:
+        """The preparation of a text, as JSON: the target's classes are the tokens."""
+        about = {"kind": self.kind, "shape": self.shape, "columns": [], "target": self.target.as_json()}
+        return about | ({"merges": tokens.merges} if tokens.merges else {})
 
     @staticmethod
     def from_contents(contents: Mapping[str, bytes]) -> Preparation:
@@ -289,6 +298,12 @@ class Preparation:
             weight=about.get("weight"), image_size=None if size is None else tuple(size),
             sequence=None if sequence is None else tuple(sequence),
         )  # fmt: skip
+        if about["kind"] == "text":
+            merges = tuple((first, second) for first, second in about.get("merges", ()))
+            tokens = Tokens(target.tokens, target.classes, merges)  # type: ignore[arg-type]
+            if not target.tokens or target.positions != shape or (problem := tokens.problem()):
+                raise RunError(f"{problem if target.tokens else 'its target has no tokens'}; it was altered")
+            return replace(preparation, tokens=tokens)
         if "preparation.skops" in contents:
             pipeline = Pipeline.from_bytes(contents["preparation.skops"], shape)
             return replace(preparation, pipeline=pipeline)._tried_out()
@@ -330,6 +345,10 @@ class Preparation:
         if one.shape != (1, *self.shape) or not np.isfinite(one).all():
             raise misfit
         return self
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _scaled(values: Array, mean: Array, deviation: Array) -> Array:

@@ -37,6 +37,8 @@ class Settings(TypedDict):
     order: NotRequired[list[str | int | float | bool]]
     weight: NotRequired[str]
     memory: NotRequired[int | str]
+    tokens: NotRequired[str]
+    length: NotRequired[Size]
 
 
 class Reading(TypedDict, total=False):
@@ -55,3 +57,5 @@ class Reading(TypedDict, total=False):
     read: Mapping[str, str] | None
     order: Sequence[Label] | None
     memory: int | str | None
+    tokens: str | None
+    length: int | None

@@ -14,6 +14,7 @@ from chainrule.arrays import Array, Shape
 from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread, shortened
 from chainrule.data.picture_files import PictureFiles
 from chainrule.data.tables import AMBIGUOUS, LEADING_ZERO, MAYBE_NUMBER, first_texts, numbers
+from chainrule.data.tokens import Tokens
 from chainrule.errors import DataError, nearest, setting, unknown
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Source:
         names: (samples,) the name of each sample, such as its file; None if they have none
         is_sparse: whether the features were a sparse matrix
         sequence: (time, features) of samples that are sequences with lengths; see sequences.py
+        tokens: the vocabulary, if the features are all windows of a text
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -94,6 +96,7 @@ class Source:
     names: Array | None = None
     is_sparse: bool = False
     sequence: Shape | None = None
+    tokens: Tokens | None = None
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):
@@ -125,6 +128,8 @@ class Source:
         # Of a slice, because entries of an object array have no tolist().
         target = None if self.target is None else self.target[row : row + 1].tolist()[0]
         values, picture = None, None
+        if self.tokens is not None:
+            return self._window(row, self.tokens)
         if self.is_table:
             values = dict(self.features.row(row, named=True))
         elif self.features.ndim > 2 and self.features.shape[3:] in ((), (1,), (3,)):
@@ -137,6 +142,14 @@ class Source:
             values = dict(zip(names, numbers, strict=self.sequence is None))
         name = "" if self.names is None else str(self.names[row])
         return Sample(self.name, row + 1, values, picture, self.target_name, target, name)
+
+    def _window(self, row: int, tokens: Tokens) -> Sample:
+        """The window of a text that begins with this token, counted from 0."""
+        window = self.features[row]
+        follows = self.features[min(row + 1, len(self) - 1)][-1]
+        name = f"{tokens.word}s {row + 1:,} to {row + len(window):,}"
+        values = {"text": repr(tokens.decode(window))}
+        return Sample(self.name, row + 1, values, None, self.target_name, tokens.shown(follows), name)
 
     def __len__(self) -> int:
         return len(self.features)

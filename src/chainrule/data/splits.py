@@ -28,7 +28,8 @@ class Split:
 
     Attributes:
         by: "time" (the latest are the test set, those before them the validation set), "group" (no
-            group is in two sets), "order" (as "time", by the order of the rows), or "chance"
+            group is in two sets), "order" (as "time", by the order of the rows), "end" (the end of
+            a text), or "chance"
         column: that of the times or groups; empty for the others
     """
 
@@ -58,6 +59,7 @@ class Split:
             "time": f"split by time: the latest rows by {self.column!r} are held out",
             "group": f"split by group: no {self.column!r} is in two sets; it is no input",
             "order": "split in order: the last rows are held out",
+            "end": "split in order: the end of the text is held out",
         }.get(self.by, "")
 
     def values(self, source: Source) -> pl.Series | None:
@@ -107,6 +109,13 @@ class Split:
 CHANCE = Split()
 
 
+def checked_share(name: str, share: Any) -> float:
+    """The share of a held-out set; raises SettingError unless it is at least 0 and less than 1."""
+    is_share = isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1
+    require(is_share, f"the {name} share is {share}; it must be at least 0 and less than 1")
+    return share
+
+
 def divide(
     source: Source,
     validation: float,
@@ -125,9 +134,7 @@ def divide(
         by: how
         values: `by.values(source)`, if it is known
     """
-    for name, share in (("validation", validation), ("test", test)):
-        is_share = isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share < 1
-        require(is_share, f"the {name} share is {share}; it must be at least 0 and less than 1")
+    validation, test = checked_share("validation", validation), checked_share("test", test)
     samples = len(source)
     counts = [max(round(share * samples), 1) if share else 0 for share in (validation, test)]
     values = by.values(source) if values is None else values

@@ -73,7 +73,7 @@ def read_csv(path: Path, content: bytes, limits: Limits = FILE, texts: Collectio
     """A table from the content of a CSV or TSV file, decoded here; see `formats.read_frame`."""
     import polars as pl
 
-    _check_encoding(path, content)
+    check_encoding(path, content)
     content = content.removeprefix(b"\xef\xbb\xbf")
     if content.startswith((b"\r", b"\n")) or content.endswith((b"\n\n", b"\n\r\n", b"\r")):  # else it is no copy
         content = content.strip(b"\r\n")
@@ -324,7 +324,8 @@ def _sign(column: pl.Series) -> str:
     return found[0] if len(found) == 1 and (known.str.count_matches(found[0], literal=True) == 1).all() else ""
 
 
-def _check_encoding(path: Path, content: bytes) -> None:
+def check_encoding(path: Path, content: bytes) -> None:
+    """Raise DataError, with the line, for what is not UTF-8, or has null bytes."""
     try:
         if not content.isascii():
             content.decode("utf-8")

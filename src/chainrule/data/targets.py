@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from reprlib import repr as brief
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from chainrule.arrays import Array
+from chainrule.arrays import Array, Shape
 from chainrule.data.columns import shortened
 from chainrule.data.source import LARGEST, OF_CLASSES, Source
 from chainrule.errors import DataError, require, setting
@@ -31,6 +32,9 @@ class Target:
         deviation: standard deviation of each output in the training set; for regression
         columns: names of the columns of a target that has several, such as the labels; empty if
             it has one, or if they have no names
+        positions: the number of positions along each axis, if a sample has a target at each
+            position; empty if it has one target
+        tokens: the kind of tokens that the classes are, if they are those of a text
     """
 
     task: str
@@ -39,6 +43,8 @@ class Target:
     mean: tuple[float, ...] = (0.0,)
     deviation: tuple[float, ...] = (1.0,)
     columns: tuple[str, ...] = ()
+    positions: Shape = ()
+    tokens: Literal["", "characters", "bpe"] = ""
 
     @property
     def width(self) -> int:
@@ -65,7 +71,9 @@ class Target:
     def about(self) -> str:
         """The task, and how much there is to predict, in words."""
         counted = "classes" if self.is_class else "labels" if self.task == "multilabel" else "numbers"
-        return self.task if self.width == 1 else f"{self.task}, {self.width} {counted}"
+        counted = f"{self.tokens}" if self.tokens == "characters" else "tokens" if self.tokens else counted
+        at = f" at each of {' x '.join(map(str, self.positions))} positions" if self.positions else ""
+        return f"{self.task}{at}" if self.width == 1 else f"{self.task}{at}, {self.width:,} {counted}"
 
     @property
     def in_table(self) -> str | list[str]:
@@ -79,22 +87,28 @@ class Target:
 
     def as_json(self) -> dict[str, Any]:
         """The fields, with lists for tuples."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        fields = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        later = ("positions", "tokens")  # which earlier versions did not know
+        return {name: value for name, value in fields.items() if value or name not in later}
 
     @staticmethod
     def from_json(fields: Mapping[str, Any]) -> Target:
         """The inverse of `as_json`."""
         mean, deviation = (tuple(map(float, fields[name])) for name in ("mean", "deviation"))
         classes, columns = tuple(fields["classes"]), tuple(fields.get("columns", ()))
-        return Target(fields["task"], fields["name"], classes, mean, deviation, columns)
+        positions = tuple(fields.get("positions", ()))
+        of = fields["task"], fields["name"], classes, mean, deviation, columns, positions
+        return Target(*of, fields.get("tokens", ""))
 
     def encode(self, values: Array, name: str) -> Array:
         """Class indices (samples,), standardized numbers (samples, outputs), or 0 and 1 for each
-        label (samples, labels).
+        label (samples, labels); of each position, if there are positions.
 
         `name` is used in error messages. Raises DataError for an unknown class, a value that isn't
-        finite, or a different number of outputs.
+        finite, or a different number of outputs or positions.
         """
+        if self.positions:
+            return self._at_positions(np.asarray(values), name)
         if not self.is_class:
             values = np.asarray(values).reshape(len(values), -1)
             if values.shape[1] != self.width:
@@ -123,6 +137,18 @@ class Target:
             problem = f"{shortened(labels[row])!r} is not one of the classes {_shortened(self.classes)}"
             raise DataError(f"{name}, row {row + 1}, column {self.name!r}: {problem}")
         return np.array(encoded, dtype=np.int64)
+
+    def _at_positions(self, values: Array, name: str) -> Array:
+        """The same for targets (samples, positions..., ...)."""
+        axes = 1 + len(self.positions)
+        if values.shape[1:axes] != self.positions:
+            at = " x ".join(map(str, self.positions))
+            problem = f"the targets have the shape {values.shape}; those of the training data are at {at} positions"
+            raise DataError(f"{name}: {problem} of each sample")
+        rows = values.reshape(-1, *values.shape[axes:])
+        rows = rows.reshape(-1) if self.is_class and rows.shape[1:] == (1,) else rows
+        encoded = replace(self, positions=()).encode(rows, name)
+        return encoded.reshape(*values.shape[:axes], *encoded.shape[1:])
 
     def decode(self, numbers: Array) -> Array:
         """The inverse of `encode`: class labels, (samples, outputs) in the target's units, or
@@ -188,12 +214,22 @@ def class_numbers(values: Array, name: str) -> Array:
 
 def is_one_hot(values: Array) -> bool:
     """Whether each row of a target of several columns has one 1, and 0 otherwise."""
-    return holds_labels(values) and bool((values.sum(axis=1) == 1).all())
+    return values.ndim > 1 and holds_labels(values) and bool((values.sum(axis=1) == 1).all())
 
 
 def holds_labels(values: Array) -> bool:
     """Whether a target of several columns consists of 0 and 1."""
     return values.dtype.kind in "buif" and bool(np.isin(values, (0, 1)).all())
+
+
+def positions_of(target: Array, task: str | None) -> Shape:
+    """The positions at which samples have a target each: of targets (samples, positions, columns),
+    and of classes (samples, positions), which are not one-hot; empty for one target each.
+    """
+    if target.ndim == 3:
+        return target.shape[1:2]
+    by_position = target.ndim == 2 and task == "classification" and target.shape[1] > 1 and not is_one_hot(target)
+    return target.shape[1:] if by_position else ()
 
 
 def infer_task(source: Source, target: Array) -> str:
@@ -202,6 +238,9 @@ def infer_task(source: Source, target: Array) -> str:
     """
     if source.task:
         return source.task
+    if target.ndim == 3:
+        target = target.reshape(-1) if target.shape[2] == 1 else target.reshape(-1, target.shape[2])
+        return "classification" if is_one_hot(target) else infer_task(source, target)
     if target.ndim > 1 and target.shape[1] > 1:
         return "multilabel" if holds_labels(target) else "regression"
     if target.dtype.kind in "OUSb":
@@ -227,6 +266,8 @@ def fit_target(source: Source, training_rows: Array, scale: bool, order: Sequenc
     """
     target, name = source.target, source.target_name
     assert target is not None
+    if positions := positions_of(target, source.task):
+        return _fit_at(source, training_rows, scale, positions)
     where = f"{source.name}, column {name!r}"
     task = infer_task(source, target)
     if task in OF_CLASSES:
@@ -254,6 +295,22 @@ def fit_target(source: Source, training_rows: Array, scale: bool, order: Sequenc
         weight = None if source.weight is None else source.weight[training_rows]
         mean, deviation = mean_and_deviation(numbers[training_rows], f"{where}, output", weight)
     return Target(task, name, (), tuple(mean.tolist()), tuple(deviation.tolist()), source.target_columns)
+
+
+def _fit_at(source: Source, training_rows: Array, scale: bool, positions: Shape) -> Target:
+    """Fit the target of samples that have one at each position."""
+    assert source.target is not None
+    task = infer_task(source, source.target)
+    problem = f"the target at positions can be classes or numbers, not {task}"
+    require(task in ("classification", "regression"), f"{source.name}: {problem}")
+    rows = source.target.reshape(-1, *source.target.shape[2:])
+    rows = rows.reshape(-1) if task == "classification" and rows.shape[1:] == (1,) else rows
+    if task == "classification" and rows.ndim > 1:
+        rows = class_numbers(rows, source.name)
+    of_rows = Source(source.name, rows[:, None], rows, source.target_name, task, "-")
+    length = math.prod(positions)
+    training = (training_rows[:, None] * length + np.arange(length)).ravel()
+    return replace(fit_target(of_rows, training, scale), positions=positions)
 
 
 def _fit_labels(source: Source, target: Array) -> Target:

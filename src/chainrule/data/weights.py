@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array
+from chainrule.arrays import Array, Shape
 from chainrule.data.columns import check_cells, kind_of
 from chainrule.data.source import Source
 from chainrule.errors import DataError, setting, unknown
@@ -40,8 +40,10 @@ def weighted_by(source: Source, column: str) -> Source:
     return replace(source, features=features, weight=weight, content_hash=source.fingerprint)
 
 
-def checked_weight(weight: Any) -> Array | None:
-    """(samples,) these weights; raises DataError unless they are finite and at least 0."""
+def checked_weight(weight: Any, positions: Shape = ()) -> Array | None:
+    """(samples,) these weights, or (samples, positions...); raises DataError unless they are finite
+    and at least 0.
+    """
     if weight is None:
         return None
     rule = "pass one finite number, 0 or greater, for each sample"
@@ -49,7 +51,12 @@ def checked_weight(weight: Any) -> Array | None:
         weight = np.asarray(weight, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"the sample weights are {brief(weight)}; {rule}") from None
-    if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
+    if (
+        weight.shape[1:] not in ((), positions)
+        or weight.ndim == 0
+        or not np.isfinite(weight).all()
+        or (weight < 0).any()
+    ):
         raise DataError(f"the sample weights are not all usable; {rule}")
     if not weight.any():
         raise DataError("the sample weights are all 0, so that no sample counts; leave them out")

@@ -308,7 +308,8 @@ class NativeEngine:
         """The program for such mini-batches; None if NumPy has to train, or report what is
         wrong.
         """
-        has_odd_weights = batches.weight is not None and batches.weight.ndim != 1
+        of_positions = self.problem.network.output_shape[:-1]
+        has_odd_weights = batches.weight is not None and batches.weight.shape[1:] not in ((), of_positions)
         if has_odd_weights or batches.x.shape[1:] != self.problem.network.input_shape:
             return None
         samples, y_shape = min(batches.size, max(len(batches.order), 1)), self.problem.target_shape(batches.y)

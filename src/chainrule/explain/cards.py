@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from chainrule.explain import svg
 from chainrule.explain.chain import ChainLink
 from chainrule.explain.patch import sum_of
 from chainrule.explain.picture import factor, letter, short
 from chainrule.explain.trace import Trace, strongest
 from chainrule.layers.base import Terms
+from chainrule.losses.base import rows_of
 from chainrule.tape import Unit
 
 if TYPE_CHECKING:
@@ -114,6 +117,8 @@ def unit_card(e: Explanation, unit: Unit, names: Mapping[Unit, str]) -> Card:
     """A unit: its value, at an output the target and the error, and its derivative."""
     other = "" if e.chain is None or unit.sample == e.chain.unit.sample else f" of sample {e.trace.rows[unit.sample]}"
     card = Card(names[unit], f"{unit}{other}")
+    if place := e.named_place(unit):
+        card.say(place)
     _say_value(card, e, unit)
     groups = e.trace.tape.feeds(unit)
     if not groups:
@@ -126,6 +131,7 @@ def unit_card(e: Explanation, unit: Unit, names: Mapping[Unit, str]) -> Card:
         term = e.trace.loss_term(unit)
         weight = "" if term.sample_weight == 1 else f"{short(term.sample_weight)} \u00d7 "
         mean = "" if term.samples == 1 else f" / {term.samples} samples"
+        mean = (f" / {short(1 / term.share)} positions" if 0 < term.share < 1 else "") + mean
         card.say("from the loss", *([f"= {weight}{short(term.slope)}{mean}"] if weight or mean else []), colour="plus")
     card.say(f"= {short(e.trace.tape.delta(unit))}", colour="plus", bold=True)
     return card
@@ -189,23 +195,26 @@ def _say_target(card: Card, trace: Trace, unit: Unit) -> None:
     """The target of an output and the error: of a class its probability minus 1 or 0. A loss that
     makes something else of its outputs, such as quantiles, has no error of one output.
     """
-    targets, output, loss = trace.batch.y, trace.tape.output, trace.problem.loss
+    targets, output, loss, row = np.asarray(trace.batch.y), trace.tape.output, trace.problem.loss, unit.sample
+    if output.ndim > 2:
+        row = int(np.ravel_multi_index(unit.index[:-1], output.shape[:-1]))
+        output, targets = rows_of(output, targets)
     probabilities = loss.probabilities(output)
     one_per_sample = targets.size == len(targets)
     if probabilities is not None and output.shape[1] in (1, probabilities.shape[1]):
         column = unit.index[-1] if output.shape[1] > 1 else probabilities.shape[1] - 1
-        hit = targets.ravel()[unit.sample] == column if one_per_sample else targets[unit.sample, column]
-        symbol, value, target = "p", float(probabilities[unit.sample, column]), float(hit)
+        hit = targets.ravel()[row] == column if one_per_sample else targets[row, column]
+        symbol, value, target = "p", float(probabilities[row, column]), float(hit)
         card.say(f"probability p = {short(value)}", f"target t = {short(target)}")
     elif targets.size == output.size and "regression" in loss.tasks:
         symbol, value = letter(trace, unit), trace.tape.value(unit)
-        target = float(targets.reshape(output.shape)[unit.index])
+        target = float(targets.reshape(output.shape)[row, unit.index[-1]])
         card.say(f"target t = {short(target)}")
     else:
         if meaning := trace.meaning(unit):
             card.say(meaning.replace("-", "\u2212"))
         if one_per_sample:
-            number = targets.ravel()[unit.sample]
+            number = targets.ravel()[row]
             card.say(f"target t = {short(number)}" if loss.task == "regression" else f"target: class {int(number)}")
         return
     card.say(f"error = {symbol} \u2212 t")

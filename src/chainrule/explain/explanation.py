@@ -27,6 +27,7 @@ from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.explain.update import StageResult, stage_results
 from chainrule.gradient_check import central_difference
 from chainrule.layers.base import Terms, total
+from chainrule.layers.graph import Node
 from chainrule.layout import Layout
 from chainrule.summary import Shown, Summary
 from chainrule.tape import Unit
@@ -227,6 +228,7 @@ class Explanation(Shown):
         missing = f"sample {sample} is not in the batch of step {self.step}; its samples are {shown}"
         require(sample is None or sample in rows, missing)
         self._sample = sample
+        self._names: dict[int, list[str]] = {}
 
     @property
     def weight_index(self) -> Shape:
@@ -255,7 +257,8 @@ class Explanation(Shown):
     def samples(self) -> list[SampleTerm]:
         """Each sample's contribution to the gradient, without penalties; strongest first."""
         rows = self._record.rows.tolist()
-        weights = [None] * len(rows) if self._batch.weight is None else self._batch.weight.tolist()
+        weight = self._batch.weight
+        weights = [None] * len(rows) if weight is None or weight.ndim > 1 else weight.tolist()
         terms = [SampleTerm(rows[k], own, weights[k]) for k, own in by_sample(self.terms).items()]
         return sorted(terms, key=lambda term: -abs(term.product))
 
@@ -305,7 +308,38 @@ class Explanation(Shown):
                     return self._input(origin)
             return f"unit {feature}"
 
-        return node.layer.describe(entry.own_name, self.weight_index, source)
+        return node.layer.describe(entry.own_name, self.weight_index, source) + self._symbol(node)
+
+    def _symbol(self, node: Node) -> str:
+        """The token that a weight of this layer belongs to, as a row or as an output; empty if it
+        belongs to none.
+        """
+        symbols, index = [] if self._data is None else self._data.symbols, self.weight_index
+        if symbols and node.layer.takes_tokens and len(index) > 1:
+            return f", the row of {symbols[index[0]]}"
+        if symbols and node.name == self._problem.network.nodes[-1].name:
+            return f", the output of {symbols[index[-1]]}"
+        return ""
+
+    def named_place(self, unit: Unit) -> str:
+        """Where a unit is, by name: its position, such as "position 7 'e'", and of an output which
+        token it is for; empty if they have no names.
+        """
+        row, words = int(self.trace.rows[unit.sample]), []
+        names = self._names.get(row)
+        if names is None:
+            names = self._names[row] = [] if self._data is None else self._data.positions_of(row)
+        shape = self.trace.node(unit).built.output_shape
+        if names and len(shape) > 1 and shape[-2] == len(names):
+            words.append(f"position {unit.index[-2]} {names[unit.index[-2]]}")
+        if names and self._data is not None and unit.node == self._problem.network.nodes[-1].name:
+            words.append(f"output {self._data.symbols[unit.index[-1]]}")
+        return ", ".join(words)
+
+    def called(self, unit: Unit) -> str:
+        """A unit with its place."""
+        place = self.named_place(unit)
+        return f"{unit.label} ({place})" if place else unit.label
 
     def _input(self, index: Shape) -> str:
         """Name an input of the network: a pixel by its position, a column by its name."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation, SampleTerm
     from chainrule.explain.paths import Path
     from chainrule.explain.trace import Link
+    from chainrule.tape import Unit
 
 MOST = 20
 """The number of samples and paths that are listed by default."""
@@ -35,7 +36,7 @@ def fields(e: Explanation, most: int | None = MOST) -> dict[str, Any]:
         "rest": {"count": len(others), "sum": sum(term.product for term in others)},
         **({"steps_back": [asdict(step) for step in steps]} if (steps := e.steps_back()) else {}),
         **({} if e.decision is None else {"threshold": e.threshold, "predicted": e.decision.label}),
-        "chain": None if e.chain is None else _link(e.chain, few),
+        "chain": None if e.chain is None else _link(e, e.chain, few),
         "paths": [_path(e, path) for path in paths],
         "other_paths": {"count": len(e.paths) - len(paths), "sum": sum(path.product for path in e.paths[len(paths) :])},
         "all_paths": e.has_all_paths,
@@ -62,13 +63,25 @@ def _sample(e: Explanation, term: SampleTerm, few: int | None) -> dict[str, Any]
         "delta": term.delta,
         "input": term.input,
         "product": term.product,
-        "uses": [_use(use) for use in (uses if term.count > 1 else ())],
+        "uses": [_use(e, use) for use in (uses if term.count > 1 else ())],
         "rest": {"count": others, "sum": rest},
     }
 
 
-def _use(use: Link) -> dict[str, Any]:
-    return {"unit": str(use.unit), "delta": use.delta, "input": use.local, "product": use.product}
+def _use(e: Explanation, use: Link) -> dict[str, Any]:
+    return {
+        "unit": str(use.unit),
+        **_place(e, use.unit),
+        "delta": use.delta,
+        "input": use.local,
+        "product": use.product,
+    }
+
+
+def _place(e: Explanation, unit: Unit) -> dict[str, str]:
+    """Where a unit is by name, if its position has one."""
+    place = e.named_place(unit)
+    return {"place": place} if place else {}
 
 
 def _path(e: Explanation, path: Path) -> dict[str, Any]:
@@ -97,16 +110,17 @@ def _penalty(name: str, value: float) -> dict[str, Any]:
     return {"sample": None, "row": None, "unit": name, "weight": None, **numbers, **empty}
 
 
-def _link(link: ChainLink, few: int | None) -> dict[str, Any]:
+def _link(e: Explanation, link: ChainLink, few: int | None) -> dict[str, Any]:
     left = link.terms[few:] if few is not None else ()
     return {
         "unit": str(link.unit),
+        **_place(e, link.unit),
         "sample": link.row,
         "delta": link.delta,
         "local_derivative": link.local_derivative,
         "value": link.value,
         "note": link.note or link.unused,
-        "terms": [_link(term, few) for term in link.terms[:few]],
+        "terms": [_link(e, term, few) for term in link.terms[:few]],
         "rest": {"count": link.others + len(left), "sum": link.rest + sum(term.product for term in left)},
         "loss": None if link.loss is None else asdict(link.loss),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 
 from chainrule.explain import text
@@ -12,6 +13,7 @@ from chainrule.explain.html import PRINT_ALL, Html, document, formula, paragraph
 from chainrule.explain.painting import of_chain, painted, painting
 from chainrule.explain.scheme import FITTING_STYLE, fitting
 from chainrule.explain.update import words
+from chainrule.tape import Unit
 
 _MOST = 12
 """The number of samples that the page lists; the others are added up."""
@@ -110,14 +112,14 @@ def _sample_row(e: Explanation, term: SampleTerm, painted_over: str = "") -> lis
         shown = painted_over or ("" if sample.picture is None else picture(sample.picture, line))
     if line or shown:
         pull = Html(f"<span>{escape(pull)}<small>{shown} {escape(line)}</small></span>")
-    factors = [f"{term.delta:.6g}", f"{term.input:.6g}"] if term.count == 1 else [_uses(term), ""]
+    factors = [f"{term.delta:.6g}", f"{term.input:.6g}"] if term.count == 1 else [_uses(e, term), ""]
     return [f"sample {term.row}", *weight, *factors, f"{term.product:.6g}", pull]
 
 
-def _uses(term: SampleTerm) -> Html:
+def _uses(e: Explanation, term: SampleTerm) -> Html:
     """The uses of the weight for one sample, to open by click."""
     uses, rest, others = term.strongest(_MOST)
-    lines = [f"{u.delta:.6g} \u00d7 {u.local:.6g} = {u.product:+.6g}, through {u.unit.label}" for u in uses]
+    lines = [f"{u.delta:.6g} \u00d7 {u.local:.6g} = {u.product:+.6g}, through {e.called(u.unit)}" for u in uses]
     if others:
         lines.append(f"{rest:+.6g} in {others:,} more")
     opened = "".join(_leaf(escape(x)) for x in lines)
@@ -131,18 +133,24 @@ def _leaf(html: str) -> str:
 def _chain(e: Explanation) -> str:
     if e.chain is None:
         return paragraph("No sample of this batch uses this weight.")
-    head = paragraph(f"Sample {e.chain.row}, starting at the unit that the weight feeds:") + opened_link(e.chain)
+    head = paragraph(f"Sample {e.chain.row}, starting at the unit that the weight feeds:") + opened_link(
+        e.chain, called=e.called
+    )
     return head + "".join(map(paragraph, text.decision_lines(e)))
 
 
-def opened_link(link: ChainLink, before: str = "") -> str:
-    """A delta and the terms that it is the sum of, to open and close by click."""
+def opened_link(link: ChainLink, before: str = "", called: Callable[[Unit], str] = str) -> str:
+    """A delta and the terms that it is the sum of, to open and close by click; `called` names a
+    unit.
+    """
     note = f' <span class="note">{escape(link.note)}</span>' if link.note else ""
-    line = f"{escape(before)}\u03b4 of {escape(link.unit.label)} = {link.delta:.6g}, value {link.value:.5g}{note}"
+    line = f"{escape(before)}\u03b4 of {escape(called(link.unit))} = {link.delta:.6g}, value {link.value:.5g}{note}"
     if link.loss is not None:
         return _leaf(f"{line}: {escape(text.loss_line(link.loss))}")
     inner = "".join(
-        opened_link(term, f"{term.local_derivative:.5g} \u00d7 {term.delta:.5g} = {term.product:+.5g}, through ")
+        opened_link(
+            term, f"{term.local_derivative:.5g} \u00d7 {term.delta:.5g} = {term.product:+.5g}, through ", called
+        )
         for term in link.terms
     )
     if link.others:
@@ -155,7 +163,7 @@ def opened_link(link: ChainLink, before: str = "") -> str:
 def _paths(e: Explanation) -> str:
     rows = []
     for path in e.paths[: 2 * WIDTH]:
-        words = text.path_words(path)
+        words = text.path_words(e, path)
         units, factors = " \u2192 ".join(words[0]), " \u00d7 ".join(words[1])
         rows.append([text.share(e, path.product), f"{path.product:.5g}", f"{units} \u2192 loss: {factors}"])
     listed = table(["share", "product", "path and its local derivatives"], rows) if rows else ""

@@ -10,12 +10,14 @@ delta it is dv/dw: both are central differences of outputs and deltas with respe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.explain.trace import Trace
 from chainrule.layers.base import ULPS, Terms, total
+from chainrule.losses.base import position_shares
 from chainrule.tape import Tape
 
 
@@ -101,8 +103,10 @@ def _loss_sizes(trace: Trace) -> Array:
     prediction, batch, loss = trace.tape.output, trace.batch, trace.problem.loss
     target = np.asarray(batch.y)
     largest = np.abs(target).max() if target.dtype.kind == "f" and target.size else 1.0
-    outputs = prediction[:1].size if loss.averages_outputs else 1
-    sizes = (np.abs(loss.slopes(prediction, batch.y)) + (largest + 1) / outputs) / len(prediction)
-    if batch.weight is None:
-        return sizes
-    return sizes * np.abs(batch.weight).reshape(-1, *(1,) * (sizes.ndim - 1))
+    outputs, weight = prediction.shape[-1] if loss.averages_outputs else 1, batch.weight
+    of_samples, of_positions = (weight, None) if weight is None or weight.ndim == 1 else (None, weight)
+    counts: Any = position_shares(prediction, of_positions)[..., None] if prediction.ndim > 2 else 1.0
+    if of_samples is not None:
+        counts = counts * np.abs(of_samples).reshape(-1, *(1,) * (prediction.ndim - 1))
+    slopes = np.abs(loss.derivative(prediction, batch.y, weight))
+    return slopes + (largest + 1) / outputs * counts / len(prediction)

@@ -11,10 +11,12 @@ from chainrule.explain.chain import WIDTH, ChainLink
 from chainrule.explain.paths import Path
 from chainrule.explain.time_steps import StepsBack, binned, factor
 from chainrule.explain.trace import LossTerm
+from chainrule.summary import one_line
 from chainrule.tape import Unit
 
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation, SampleTerm
+    from chainrule.explain.paths import Path
 
 TITLES = (
     "The update: gradient descent uses the gradient",
@@ -105,7 +107,7 @@ def _sample_lines(e: Explanation, term: SampleTerm) -> Iterator[str]:
     weight = "" if term.weight is None else f"; the sample's weight in its delta is {term.weight:.6g}"
     yield f"{term.row:>10} {factors} {term.product:>14.6g}  {term.pull}{weight}"
     for use in uses if several else ():
-        yield f"{'':>10} {use.delta:>14.6g} {use.local:>12.6g} {use.product:>14.6g}  through {use.unit.label}"
+        yield f"{'':>10} {use.delta:>14.6g} {use.local:>12.6g} {use.product:>14.6g}  through {e.called(use.unit)}"
     if others:
         yield f"{f'{others:,} more {term.places[: -1 if others == 1 else None]}':>38} {rest:>14.6g}"
     if (sample := e.read(term.row)) is not None:
@@ -169,7 +171,7 @@ def factor_line(steps: Sequence[StepsBack]) -> str:
 
 def sample_line(sample: Sample, most: int = 5) -> str:
     """A sample as it was read, in one line: its source, its first columns, and its target."""
-    cells = [f"{name} {_cell(value)}" for name, value in (sample.values or {}).items()]
+    cells = [f"{name} {one_line(_cell(value))}" for name, value in (sample.values or {}).items()]
     more = f" and {len(cells) - most} more" if len(cells) > most else ""
     columns = f": {', '.join(cells[:most])}{more}" if cells else ""
     which = sample.name or f"row {sample.row}"
@@ -185,18 +187,18 @@ def _chain(e: Explanation) -> Iterator[str]:
         yield "No sample of this batch uses this weight."
         return
     yield f"Sample {e.chain.row}, starting at the unit that the weight feeds:"
-    yield from _opened(e.chain, "", e.chain.row, set())
+    yield from _opened(e, e.chain, "", e.chain.row, set())
     yield from decision_lines(e)
 
 
-def _opened(link: ChainLink, indent: str, row: int, above: set[Unit]) -> Iterator[str]:
+def _opened(e: Explanation, link: ChainLink, indent: str, row: int, above: set[Unit]) -> Iterator[str]:
     """A delta and the terms that it is the sum of; `above` are the units already opened."""
     sample = "" if link.row == row else f" of sample {link.row}"
     note = f"  ({link.note})" if link.note else ""
     ended = link.loss is None and not link.unused and not link.terms
     repeated = bool(link.terms) and link.unit in above
     why = "  (not opened further: the depth ends here)" if ended else "  (opened above)" if repeated else ""
-    yield f"{indent}delta {link.unit.label}{sample} = {link.delta:.6g}, value {link.value:.6g}{note}{why}"
+    yield f"{indent}delta {e.called(link.unit)}{sample} = {link.delta:.6g}, value {link.value:.6g}{note}{why}"
     if ended or repeated:
         return
     above.add(link.unit)
@@ -206,7 +208,7 @@ def _opened(link: ChainLink, indent: str, row: int, above: set[Unit]) -> Iterato
         yield f"{indent}  = 0: {link.unused}"
     for term in link.terms:
         yield f"{indent}  {term.local_derivative:.6g} x {term.delta:.6g} = {term.product:+.6g}, through"
-        yield from _opened(term, indent + "    ", row, above)
+        yield from _opened(e, term, indent + "    ", row, above)
     if link.others:
         yield f"{indent}  {link.rest:+.6g} through {link.others} more"
 
@@ -215,13 +217,15 @@ def loss_line(term: LossTerm) -> str:
     """The derivative of the loss with respect to an output, as a product of its factors."""
     weight = "" if term.sample_weight == 1 else f"{term.sample_weight:.6g} (the sample's weight) x "
     mean = "" if term.samples == 1 else f" / {term.samples} (samples in the batch)"
+    share = "" if term.share in (0, 1) else f" / {1 / term.share:.6g} (positions)"
+    share = " x 0 (the position does not count)" if term.share == 0 else share
     meaning = f"; {term.meaning}" if term.meaning else ""
-    return f"the derivative of the loss: {weight}{term.slope:.6g}{mean}{meaning}"
+    return f"the derivative of the loss: {weight}{term.slope:.6g}{share}{mean}{meaning}"
 
 
 def _paths(e: Explanation) -> Iterator[str]:
     for path in e.paths[:WIDTH]:
-        units, factors = path_words(path)
+        units, factors = path_words(e, path)
         yield f"{share(e, path.product):>8}  sample {e.trace.rows[path.units[0].sample]}: {' > '.join(units)} > loss"
         yield f"          {' x '.join(factors)} = {path.product:.6g}"
     yield paths_line(e)
@@ -237,11 +241,13 @@ LONG, ENDS = 12, 4
 """Of a path of more units than LONG, so many at each end are written out."""
 
 
-def path_words(path: Path) -> tuple[list[str], list[str]]:
+def path_words(e: Explanation, path: Path) -> tuple[list[str], list[str]]:
     """The units of a path and its factors, each in words; of a long path those at both ends, and
     what is left out between them.
     """
-    units, factors = [unit.label for unit in path.units], [f"{factor:.4g}" for factor in path.factors]
+    ends = (path.units[0], path.units[-1])  # these with their place
+    units = [e.called(unit) if unit in ends else unit.label for unit in path.units]
+    factors = [f"{factor:.4g}" for factor in path.factors]
     if len(units) <= LONG:
         return units, factors
     times = {unit.time for unit in path.units[ENDS:-ENDS] if unit.time is not None}

@@ -11,6 +11,7 @@ from chainrule.arrays import Array, Samples, Vector
 from chainrule.engine import Position, Problem
 from chainrule.layers.base import Terms
 from chainrule.layers.graph import Node
+from chainrule.losses.base import position_shares, rows_of
 from chainrule.tape import Tape, Unit
 
 
@@ -55,19 +56,21 @@ def strongest(groups: Sequence[Terms], most: int | None = None) -> tuple[list[Li
 
 @dataclass(frozen=True)
 class LossTerm:
-    """Where backpropagation starts: dL/d an output is sample_weight / samples * slope.
+    """Where backpropagation starts: dL/d an output is sample_weight / samples * share * slope.
 
     Attributes:
-        slope: the derivative of the loss of the sample
+        slope: the derivative of the loss of the sample or, if it has positions, of the position
         sample_weight: the weight of the sample
         samples: the number of samples in the batch, over which the loss is averaged
         meaning: what the loss makes of the output, such as "quantile 0.9 = 1.2"; mostly empty
+        share: the share of the position in the loss of its sample; 1 without positions
     """
 
     slope: float
     sample_weight: float
     samples: int
     meaning: str = ""
+    share: float = 1.0
 
 
 class Trace:
@@ -156,11 +159,14 @@ class Trace:
 
     def loss_term(self, unit: Unit) -> LossTerm:
         """The factors of the delta of a network output."""
-        prediction, batch = self.tape.output, self.batch
-        loss, weight = self.problem.loss, 1.0 if batch.weight is None else float(batch.weight[unit.sample])
-        slope = float(loss.slopes(prediction, batch.y)[unit.index]) + 0.0  # -0 is 0
-        return LossTerm(slope, weight, len(prediction), self.meaning(unit))
+        prediction, weight = self.tape.output, self.batch.weight
+        rows, targets = (prediction, self.batch.y) if prediction.ndim < 3 else rows_of(prediction, self.batch.y)
+        slope = float(self.problem.loss.row_slopes(rows, targets).reshape(prediction.shape)[unit.index]) + 0.0
+        of_positions = None if weight is None or weight.ndim == 1 else weight
+        share = 1.0 if prediction.ndim < 3 else float(position_shares(prediction, of_positions)[unit.index[:-1]])
+        of_sample = 1.0 if weight is None or weight.ndim > 1 else float(weight[unit.sample])
+        return LossTerm(slope, of_sample, len(prediction), self.meaning(unit), share)
 
     def meaning(self, unit: Unit) -> str:
         """What the loss makes of a network output; see `Loss.meaning`."""
-        return self.problem.loss.meaning(self.tape.output[unit.sample : unit.sample + 1], unit.index[-1])
+        return self.problem.loss.meaning(self.tape.output[unit.index[:-1]][None], unit.index[-1])

@@ -162,6 +162,11 @@ class Layer(Kind):
     local_symbol: ClassVar[str] = "\u2202y/\u2202x"
     """The symbol of the derivative of an output with respect to an input."""
 
+    takes_tokens: ClassVar[bool] = False
+    """Whether it takes the numbers of a text's tokens; a network given as text embeds them
+    otherwise.
+    """
+
     @property
     def kind(self) -> str:
         """The kind of layer, such as "Dense"."""

@@ -18,6 +18,7 @@ from chainrule.errors import ShapeError, is_integer, require
 from chainrule.layers.activated import Activated
 from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms, feature_indices
 from chainrule.layers.windows import (
+    CAUSAL,
     SAME,
     Window,
     Windowed,
@@ -206,8 +207,9 @@ class Conv(Kernels):
         activation: the name of an activation, or a layer, that follows
         weights: the distribution of W; by default the one that suits the activation that follows
         stride: the step from one window to the next, one number or one for each axis
-        padding: "valid" (none), "same" (ceil(inputs / stride) positions out), or the number of
-            places on either side, one or one for each axis
+        padding: "valid" (none), "same" (ceil(inputs / stride) positions out), "causal" (the same
+            number, and none reads an input after it), or the number of places on either side, one
+            or one for each axis
         dilation: the step from one place of a window to the next
         groups: the parts into which channels in and out are divided; each part of the outputs
             reads only its own part of the inputs. With as many as channels in it is a depthwise
@@ -332,7 +334,8 @@ class ConvTranspose(Kernels):
 
     There are (inputs - 1) * stride + extent - before - after positions out, or inputs * stride
     with padding="same". The sum runs over the places of the kernel in row-major order, at each of
-    them over the channels; b is added last. Settings and parameters are those of Conv.
+    them over the channels; b is added last. Settings and parameters are those of Conv, but for
+    padding="causal": the transpose of a causal convolution is not causal.
 
     Examples:
         >>> ConvTranspose(8, 3, stride=2).build((5, 5, 4)).output_shape
@@ -342,6 +345,10 @@ class ConvTranspose(Kernels):
     """
 
     transposed = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.padding != CAUSAL, f"{self.word}: padding is 'causal', but a transposed convolution is not causal")
 
     @property
     def formulas(self) -> Formulas:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ class Embedding(Layer):
     Dense layer on one-hot inputs, without the multiplications. x is an index, not a quantity, so dx
     is 0.
     """
+
+    takes_tokens = True
 
     count: int
     units: int
@@ -75,6 +77,9 @@ class Embedding(Layer):
 
     def why_unused(self, saved: Any, index: Shape) -> str:
         return f"to {self.called} it is an index, not a quantity"
+
+    def describe(self, parameter: str, index: Shape, source: Callable[[int], str]) -> str:
+        return f"number {index[1]} of row {index[0]} of {self.called}"
 
     def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
         return np.zeros_like(y)

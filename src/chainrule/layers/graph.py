@@ -134,6 +134,11 @@ class Composite(Layer, register=False):
         """Whether any of its layers does."""
         return any(child.accepts_images for child in self.children.values())
 
+    @property
+    def takes_tokens(self) -> bool:  # type: ignore[override]
+        """Whether its first layer does."""
+        return any(child.takes_tokens for child in [*self.children.values()][:1])
+
     def lacks_channels(self, input_shape: Shape) -> bool:
         return lacking_channels(self.children.values(), input_shape)
 

@@ -224,7 +224,7 @@ class MaxPool(MaxPooling, Sized):
     Attributes:
         size: the size of a window along each axis of positions, or one number for all
         stride: the step from one window to the next; by default the size
-        padding: "valid", "same", or a number of places on either side, as for Conv
+        padding: "valid", "same", "causal", or a number of places on either side, as for Conv
 
     Examples:
         >>> MaxPool(2).build((28, 28, 32)).output_shape
@@ -242,7 +242,7 @@ class AveragePool(MeanPooling, Sized):
     Attributes:
         size: the size of a window along each axis of positions, or one number for all
         stride: the step from one window to the next; by default the size
-        padding: "valid", "same", or a number of places on either side, as for Conv
+        padding: "valid", "same", "causal", or a number of places on either side, as for Conv
     """
 
 

@@ -13,6 +13,8 @@ where `before` and `after` count the places beside the input, its padding:
 - "same": as many as give ceil(inputs / stride) outputs. That is max(0, (outputs - 1) * stride +
   extent - inputs) in all, half of them before the input, and the odd one after it; the extent
   of a kernel is (kernel - 1) * dilation + 1;
+- "causal": extent - 1 before the input, so that no output reads an input after its own place
+  (van den Oord et al., 2016, "WaveNet"), and ceil(inputs / stride) outputs;
 - a number: so many on either side.
 
 There are floor((inputs + before + after - extent) / stride) + 1 outputs.
@@ -32,7 +34,7 @@ from chainrule.arrays import Array, Shape, Sizes
 from chainrule.errors import is_integer, require
 from chainrule.layers.base import Layer
 
-VALID, SAME = "valid", "same"
+VALID, SAME, CAUSAL = "valid", "same", "causal"
 Slices = tuple[slice, ...]
 
 
@@ -99,6 +101,8 @@ def windows(inputs: Shape, kernel: Sizes, stride: Sizes, dilation: Sizes, paddin
         if padding == SAME:
             missing = max(0, (-(-n // step) - 1) * step + (k - 1) * apart + 1 - n)
             before, after = missing // 2, missing - missing // 2
+        elif padding == CAUSAL:
+            before = (k - 1) * apart
         made.append(Window(n, k, step, apart, before, after))
     return made
 
@@ -139,7 +143,8 @@ def checked(what: str, value: Any, least: int = 1) -> Sizes:
 def checked_padding(what: str, value: Any) -> str | Sizes:
     """A setting of padding."""
     if isinstance(value, str):
-        require(value in (VALID, SAME), f"{what} is {value!r}; it is valid, same, or a number of places on either side")
+        known = f"{what} is {value!r}; it is valid, same, causal, or a number of places on either side"
+        require(value in (VALID, SAME, CAUSAL), known)
         return value
     return checked(what, value, least=0)
 

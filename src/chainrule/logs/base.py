@@ -13,7 +13,7 @@ import numpy as np
 from chainrule.data import Dataset
 from chainrule.engine import Chunk, StepRecord
 from chainrule.kinds import described
-from chainrule.training import Ended, EpochEnded, Event, Plan, Started, Stepped
+from chainrule.training import Ended, EpochEnded, Event, Plan, Sampled, Started, Stepped
 from chainrule.training.catalog import by_default
 from chainrule.training.history import HELD_OUT
 from chainrule.training.loop import evaluate, final_weights
@@ -33,7 +33,8 @@ class Log:
     validation set, and `learning_rate`, that of the epoch's first step. About a hundred times:
     `gradient_norm/dense_1.W` and `update_norm/dense_1.W`, the Euclidean norms of each parameter
     array's gradient and update in the epoch's first step (of an epoch in which training was
-    interrupted, the first step after that, if there is one). In the end: `test/loss`, and every
+    interrupted, the first step after that, if there is one). Of a language model also `sample`,
+    what it writes after some epochs. In the end: `test/loss`, and every
     metric for the task on the test set.
 
     Args:
@@ -54,6 +55,8 @@ class Log:
             self._epoch, self._of_epoch = epoch, self._first_step(event)
         elif isinstance(event, EpochEnded):
             self.write(epoch, _by_part(event.measured) | self._of_epoch)
+        elif isinstance(event, Sampled):
+            self.write_text(epoch, event.sample.prompt + event.sample.text)
         elif isinstance(event, Ended):
             tested = {} if event.reason == "diverged" else _tested(event)
             self.end(epoch, tested, event.reason)
@@ -73,6 +76,10 @@ class Log:
 
     def write(self, epoch: int, numbers: dict[str, float]) -> None:
         """Add the numbers of an epoch."""
+        raise NotImplementedError
+
+    def write_text(self, epoch: int, text: str) -> None:
+        """Add what a language model wrote after an epoch."""
         raise NotImplementedError
 
     def end(self, epoch: int, tested: dict[str, float], reason: str) -> None:

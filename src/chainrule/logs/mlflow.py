@@ -137,6 +137,10 @@ class MLflow(Log):
         if time.monotonic() - self._written >= FLUSH:
             self._flush()
 
+    def write_text(self, epoch: int, text: str) -> None:
+        with _reported():
+            self._client.log_text(self.run_id, text, f"samples/epoch-{epoch:06d}.txt")
+
     def end(self, epoch: int, tested: dict[str, float], reason: str) -> None:
         self._add(epoch, tested)
         self._flush()

@@ -80,6 +80,9 @@ class TensorBoard(Log):
             self._writer.flush()
             self._flushed = time.monotonic()
 
+    def write_text(self, epoch: int, text: str) -> None:
+        self._writer.add_text("sample", _preformatted(text), epoch)
+
     def end(self, epoch: int, tested: dict[str, float], reason: str) -> None:
         for name, value in tested.items():
             self._writer.add_scalar(name, value, epoch)
@@ -89,6 +92,11 @@ class TensorBoard(Log):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _preformatted(text: str) -> str:
+    """A text as a block of Markdown, which TensorBoard shows, with its line breaks and as it is."""
+    return "\n".join(f"    {line}" for line in text.split("\n"))
 
 
 def check_empty(folder: Path) -> None:

@@ -17,12 +17,15 @@ from chainrule.kinds import Kind
 
 @dataclass(frozen=True)
 class Loss(Kind, register=False):
-    """A loss function. Subclasses define each sample's loss and its derivative; the loss of a
-    batch is the mean of the samples' losses times their weights.
+    """A loss function. Subclasses define the loss of a row of outputs, and its derivative.
 
-    Predictions have the shape (samples, outputs). The weighted sum is divided by the number of
-    samples, not by the sum of their weights, so that a mini-batch of lightly weighted samples
-    takes a small step.
+    Predictions have the shape (samples, outputs), a row for each sample, or (samples, positions...,
+    outputs), a row for each position of a sequence. The loss of a sample is the mean of its rows'
+    losses, by weight if the positions have weights: a position of weight 0 does not count. The loss
+    of a batch is the mean of the samples' losses times their weights.
+
+    The weighted sum over samples is divided by their number, not by the sum of their weights, so
+    that a mini-batch of lightly weighted samples takes a small step.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
@@ -52,13 +55,35 @@ class Loss(Kind, register=False):
         """A sample's loss and its derivative, in LaTeX; y is the prediction, t the target."""
         raise NotImplementedError
 
-    def samples(self, prediction: Array, target: Array) -> Array:
-        """The loss of each sample, of shape (samples,)."""
+    def row_losses(self, prediction: Array, target: Array) -> Array:
+        """(rows,) the loss of each row, of a prediction (rows, outputs)."""
         raise NotImplementedError
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
-        """The derivative of each sample's loss, in the shape of the prediction."""
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
+        """(rows, outputs) the derivative of each row's loss."""
         raise NotImplementedError
+
+    def samples(self, prediction: Array, target: Array, weight: Array | None = None) -> Array:
+        """(samples,) the loss of each sample.
+
+        Args:
+            prediction: (samples, outputs), or (samples, positions..., outputs)
+            target: (samples, ...), or (samples, positions..., ...)
+            weight: (samples, positions...) how much each position counts; by default all the same
+        """
+        if prediction.ndim < 3:
+            return self.row_losses(prediction, target)
+        losses = self.row_losses(*rows_of(prediction, target)).reshape(prediction.shape[:-1])
+        return (losses * position_shares(prediction, weight)).reshape(len(prediction), -1).sum(axis=1)
+
+    def slopes(self, prediction: Array, target: Array, weight: Array | None = None) -> Array:
+        """The derivative of each sample's loss, in the shape of the prediction; the arguments are
+        those of `samples`.
+        """
+        if prediction.ndim < 3:
+            return self.row_slopes(prediction, target)
+        slopes = self.row_slopes(*rows_of(prediction, target)).reshape(prediction.shape)
+        return slopes * position_shares(prediction, weight)[..., None]
 
     def outputs(self, width: int) -> int:
         """The number of outputs that the network needs for `width` target columns or classes."""
@@ -121,25 +146,61 @@ class Loss(Kind, register=False):
         return prediction.argmax(axis=1) if prediction.shape[1] > 1 else (prediction[:, 0] > 0).astype(np.intp)
 
     def value(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> float:
-        """The loss of a batch: the mean over its samples of weight times loss."""
-        losses = self.samples(prediction, target)
-        if sample_weight is not None:
-            losses = losses * _weights(sample_weight, losses)
-        return float(np.mean(losses, dtype=np.float64))
+        """The loss of a batch: the mean over its samples of weight times loss.
+
+        Args:
+            prediction: (samples, outputs), or (samples, positions..., outputs)
+            target: in a shape that the loss takes
+            sample_weight: (samples,) of each sample, or (samples, positions...) of each position
+                within its sample
+        """
+        of_samples, of_positions = _weights(sample_weight, prediction)
+        losses = self.samples(prediction, target, *of_positions)
+        return float(np.mean(losses if of_samples is None else losses * of_samples, dtype=np.float64))
 
     def derivative(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Array:
         """The derivative of the batch's loss with respect to the prediction, in its shape."""
-        slopes = self.slopes(prediction, target) / prediction.dtype.type(len(prediction))
-        if sample_weight is None:
-            return slopes
-        return slopes * _weights(sample_weight, slopes).reshape(-1, *(1,) * (slopes.ndim - 1))
+        of_samples, of_positions = _weights(sample_weight, prediction)
+        slopes = self.slopes(prediction, target, *of_positions) / prediction.dtype.type(len(prediction))
+        return slopes if of_samples is None else slopes * of_samples.reshape(-1, *(1,) * (slopes.ndim - 1))
 
 
-def _weights(sample_weight: Array, like: Array) -> Array:
+def _weights(sample_weight: Array | None, like: Array) -> tuple[Array | None, tuple[Array, ...]]:
+    """The weights of the samples, if there are any, and those of the positions."""
+    if sample_weight is None:
+        return None, ()
     weights = np.asarray(sample_weight)
-    if weights.shape != (len(like),):
-        raise ShapeError(f"the sample weights have the shape {weights.shape}; it must be ({len(like)},)")
-    return weights.astype(like.dtype, copy=False)
+    if weights.shape not in (like.shape[:1], like.shape[:-1]):
+        by_position = f", or {like.shape[:-1]} by position" if like.ndim > 2 else ""
+        must = f"it must be ({len(like)},){by_position}"
+        raise ShapeError(f"the sample weights have the shape {weights.shape}; {must}")
+    weights = weights.astype(like.dtype, copy=False)
+    return (weights, ()) if weights.ndim == 1 else (None, (weights,))
+
+
+def rows_of(prediction: Array, target: Array) -> tuple[Array, Array]:
+    """A prediction (samples, positions..., outputs) and its target with a row for each position of
+    each sample; raises ShapeError for a target that is not one for each position.
+    """
+    rows, target = prediction.reshape(-1, prediction.shape[-1]), np.asarray(target)
+    lead = prediction.ndim - 1
+    if target.shape[:lead] == prediction.shape[:-1]:
+        return rows, target.reshape(len(rows), *target.shape[lead:])
+    if target.shape[:1] == prediction.shape[:1] and target.size == prediction.size:
+        return rows, target.reshape(rows.shape)
+    shapes = f"the target has the shape {target.shape}, but the prediction {prediction.shape}"
+    raise ShapeError(f"{shapes}; pass a target for each position")
+
+
+def position_shares(prediction: Array, weight: Array | None = None) -> Array:
+    """(samples, positions...) the share that each position has in its sample's loss; 0 for all
+    positions of a sample of which none counts.
+    """
+    shape = prediction.shape[:-1]
+    if weight is None:
+        return np.full(shape, 1 / max(1, math.prod(shape[1:])), prediction.dtype)
+    total = weight.reshape(len(weight), -1).sum(axis=1).reshape(-1, *(1,) * (weight.ndim - 1))
+    return (weight / np.where(total > 0, total, 1)).astype(prediction.dtype, copy=False)
 
 
 def mean_of_outputs(values: Array) -> Array:

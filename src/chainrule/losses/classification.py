@@ -77,12 +77,12 @@ class BinaryCrossEntropy(_OneOutputForTwo, CrossEntropy):
         p = expit(prediction)
         return np.concatenate([expit(-prediction), p], axis=1) if prediction.shape[1] == 1 else p
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         no, yes = self._weighted(prediction, target)
         # -ln sigmoid(z) = ln(1 + exp(-z)), which logaddexp computes without overflow.
         return (yes * np.logaddexp(0, -prediction) + no * np.logaddexp(0, prediction)).mean(axis=1)
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         no, yes = self._weighted(prediction, target)
         return (no * expit(prediction) - yes * expit(-prediction)) / prediction.dtype.type(prediction.shape[1])
 
@@ -111,10 +111,10 @@ class CategoricalCrossEntropy(CrossEntropy):
     def probabilities(self, prediction: Array) -> Array | None:
         return softmax(prediction)
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         return -(self._weighted(prediction, target) * log_softmax(prediction)).sum(axis=1)
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         weighted = self._weighted(prediction, target)
         return softmax(prediction) * weighted.sum(axis=1, keepdims=True) - weighted
 
@@ -150,11 +150,11 @@ class Focal(_OneOutputForTwo):
     def probabilities(self, prediction: Array) -> Array | None:
         return softmax(_with_zero(prediction))
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         log_p, rest, weight, _ = self._true_class(prediction, target)
         return -weight * rest**self.focus * log_p
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         log_p, rest, weight, hot = self._true_class(prediction, target)
         slope = -(rest**self.focus)
         if self.focus:
@@ -188,11 +188,11 @@ class Hinge(_OneOutputForTwo):
         r"[1 + z_k - z_t > 0] \;(k \ne t), \quad -\sum_{j \ne t}[1 + z_j - z_t > 0] \;(k = t)",
     )
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         short, _ = self._shortfall(prediction, target)
         return (short**2 if self.squared else short).sum(axis=1)
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         short, sign = self._shortfall(prediction, target)
         slope = 2 * short if self.squared else (short > 0).astype(short.dtype)
         return -sign * slope if sign.shape[1] == 1 else slope - sign * slope.sum(axis=1, keepdims=True)
@@ -236,9 +236,9 @@ class KullbackLeibler(Loss):
     def probabilities(self, prediction: Array) -> Array | None:
         return np.exp(prediction)
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         t = one_hot(prediction, target)
         return (xlogy(t, t) - t * prediction).sum(axis=1)
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         return -one_hot(prediction, target)

@@ -49,11 +49,11 @@ class Quantile(Loss):
     def scores(self, prediction: Array, target: Array, unit: Array, weight: Array | None = None) -> dict[str, float]:
         return Quantiles(self.levels).scores(prediction, target, unit, weight)
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         d = prediction - like(prediction, target)
         return mean_of_outputs(np.maximum(-self.level * d, (1 - self.level) * d))
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         d = prediction - like(prediction, target)
         return of_mean(np.where(d > 0, 1 - self.level, np.where(d < 0, -self.level, 0)).astype(d.dtype))
 
@@ -125,11 +125,11 @@ class Quantiles(Loss):
         low, high = of_levels[:, upper - 1], of_levels[:, upper]
         return (low + (high - low) * of_levels.dtype.type(share)).astype(of_levels.dtype)
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         d, levels = self._differences(prediction, target)
         return mean_of_outputs(np.maximum(-levels * d, (1 - levels) * d))
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         d, levels = self._differences(prediction, target)
         of_quantiles = np.where(d > 0, 1 - levels, np.where(d < 0, -levels, 0)).astype(d.dtype)
         slopes = through_rungs(self._outputs(prediction), self.base, of_quantiles)
@@ -220,10 +220,10 @@ class GaussianNegativeLogLikelihood(Loss):
         z = np.asarray(ndtri(np.asarray(levels, dtype=np.float64))).astype(prediction.dtype)[:, None]
         return self.point(prediction)[:, None] + z * self.deviation(prediction)[:, None]
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         return mean_of_outputs(self._of_columns(prediction, target))
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         d, s, log_variance = self._split(prediction, target)
         precision = np.exp(-log_variance)
         share = expit(s - s.dtype.type(self.log_floor))  # exp(s) / v

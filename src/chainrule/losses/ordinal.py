@@ -73,11 +73,11 @@ class Ordinal(Loss):
     def meaning(self, prediction: Array, output: int) -> str:
         return f"P(class > {output}) = {self.output_probabilities(prediction)[0, output]:.4g}"
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         log_p = self._log_probabilities(prediction)
         return -(self._weighted(log_p, target) * log_p).sum(axis=1)
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         g, base = self.cumulative(prediction), _base(prediction)
         share = self._weighted(self._log_probabilities(prediction), target)
         of_steps = -share[:, 1:-1] * expit(-np.delete(prediction, base, axis=1))

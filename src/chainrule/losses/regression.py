@@ -23,10 +23,10 @@ class MeanSquaredError(Loss):
 
     formula = (r"\frac{1}{K}\sum_j (y_j - t_j)^2", r"\frac{2}{K}(y_j - t_j)")
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         return mean_of_outputs((prediction - like(prediction, target)) ** 2)
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         return of_mean(2 * (prediction - like(prediction, target)))
 
 
@@ -38,11 +38,11 @@ class HalfSquares(Loss):
 
     formula = (r"\tfrac{1}{2}\sum_j (y_j - t_j)^2", r"y_j - t_j")
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         difference = (prediction - like(prediction, target)).reshape(len(prediction), -1)
         return (difference**2).sum(axis=1) / 2
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         return prediction - like(prediction, target)
 
 
@@ -55,10 +55,10 @@ class MeanAbsoluteError(Loss):
 
     formula = (r"\frac{1}{K}\sum_j |y_j - t_j|", r"\frac{1}{K}\operatorname{sign}(y_j - t_j)")
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         return mean_of_outputs(np.abs(prediction - like(prediction, target)))
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         return of_mean(np.sign(prediction - like(prediction, target)))
 
 
@@ -82,11 +82,11 @@ class Huber(Loss):
     def __post_init__(self) -> None:
         require(is_number(self.delta, above=0), f"huber: delta is {self.delta!r}; it must be positive")
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         size = np.abs(prediction - like(prediction, target))
         return mean_of_outputs(np.where(size <= self.delta, size**2 / 2, self.delta * (size - self.delta / 2)))
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         return of_mean(np.clip(prediction - like(prediction, target), -self.delta, self.delta))
 
 
@@ -99,11 +99,11 @@ class LogCosh(Loss):
 
     formula = (r"\frac{1}{K}\sum_j \ln\cosh(y_j - t_j)", r"\frac{1}{K}\tanh(y_j - t_j)")
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         d = prediction - like(prediction, target)
         return mean_of_outputs(np.logaddexp(d, -d) - d.dtype.type(math.log(2)))
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         return of_mean(np.tanh(prediction - like(prediction, target)))
 
 
@@ -121,10 +121,10 @@ class Poisson(Loss):
 
     formula = (r"\frac{1}{K}\sum_j e^{y_j} - t_j y_j", r"\frac{1}{K}(e^{y_j} - t_j)")
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         return mean_of_outputs(np.exp(prediction) - like(prediction, target) * prediction)
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         return of_mean(np.exp(prediction) - like(prediction, target))
 
     def point(self, prediction: Array) -> Array:
@@ -144,10 +144,10 @@ class Cosine(Loss):
         r"\frac{y_j}{|y|^2} \cdot \frac{y \cdot t}{|y|\,|t|} - \frac{t_j}{|y|\,|t|}",
     )
 
-    def samples(self, prediction: Array, target: Array) -> Array:
+    def row_losses(self, prediction: Array, target: Array) -> Array:
         return 1 - self._cosine(prediction, like(prediction, target))[0][:, 0]
 
-    def slopes(self, prediction: Array, target: Array) -> Array:
+    def row_slopes(self, prediction: Array, target: Array) -> Array:
         t = like(prediction, target)
         cosine, size, sizes = self._cosine(prediction, t)
         return prediction * cosine / size**2 - t / sizes

@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data import BUILTIN, Dataset, Source, load
 from chainrule.data import plane as planes
-from chainrule.errors import SettingError
+from chainrule.errors import SettingError, require
 from chainrule.play.settings import DataSettings
 
 TEST, VALIDATION = 0.0, 0.3
@@ -112,4 +112,10 @@ def _drawn(settings: DataSettings) -> tuple[Array, Array, str]:
 
 def named() -> dict[str, str]:
     """The built-in data sets other than those of the plane, each with its description."""
-    return {name: builtin.about for name, builtin in BUILTIN.items() if name not in planes.NAMED}
+    return {name: b.about for name, b in BUILTIN.items() if name not in planes.NAMED and b.text is None}
+
+
+def check_shown(data: Dataset) -> None:
+    """Raise SettingError for what the page does not show: targets at positions, as of texts."""
+    known = f"{data.name}: the page shows tables and pictures, and no sequences; see 'chainrule train {data.name}'"
+    require(not data.target.positions, known)

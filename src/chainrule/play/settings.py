@@ -66,6 +66,8 @@ class DataSettings:
             raise unknown("plane set", self.name, planes.NAMED)
         if self.kind == "builtin" and self.name not in BUILTIN:
             raise unknown("data set", self.name, BUILTIN)
+        is_shown = self.kind != "builtin" or BUILTIN[self.name].text is None
+        require(is_shown, f"{self.name} is a text; the page shows tables and pictures")
         for feature in self.features:
             if feature not in FEATURES:
                 raise unknown("feature", feature, FEATURES)

@@ -38,6 +38,8 @@ def train(
     memory: int | str | None = None,
     weight: Array | str | None = None,
     order: Sequence[Label] | None = None,
+    tokens: str | None = None,
+    length: int | None = None,
     loss: str | Loss | None = None,
     class_weight: ClassWeight | None = None,
     optimizer: str | Optimizer | None = None,
@@ -71,13 +73,14 @@ def train(
         network: the hidden layers as text ("64 relu, dropout 0.2"), to which the output layer that
             fits the target is added; or all layers as a list or a Network, used as they are; by
             default two layers of 64 units, after an `Expand` of a table's numbers; for pictures
-            convolutions and max-pooling
-        data: what `load` takes (the name of a built-in set, a file, (x, y), a data frame), or a
-            Dataset
-        target, drop, task, read, image_size, memory, weight, order: how to read the data, as for
-            `load`: the column to predict, columns to leave out, "classification", "ordinal",
-            "regression" or "multilabel", what to read columns as, the size of images, the memory
-            that they may take, sample weights, and the order of the classes
+            convolutions and max-pooling; for texts an embedding and causal convolutions
+        data: what `load` takes (the name of a built-in set, a file, a text, (x, y), a data frame),
+            or a Dataset
+        target, drop, task, read, image_size, memory, weight, order, tokens, length: how to read the
+            data, as for `load`: the column to predict, columns to leave out, "classification",
+            "ordinal", "regression" or "multilabel", what to read columns as, the size of images,
+            the memory that they may take, sample weights, the order of the classes, and the tokens
+            of a text and the length of its windows
         loss: a loss or its name; by default cross-entropy for classes, the ordinal loss for classes
             in order, and the mean squared error for quantities
         class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
@@ -86,9 +89,9 @@ def train(
         optimizer: an optimizer, or text such as "adam 0.001"; by default AdamW, whose weight
             decay is chosen by validation unless a network is given, or for pictures
         epochs: the number of passes over the training set, at most; by default 100, with the
-            default network for pictures 20, or 40 for few of them
-        batch_size: the samples of a mini-batch; by default 32, or the whole training set for an
-            optimizer that needs it
+            default network for pictures 20, or 40 for few of them, and for texts 10
+        batch_size: the samples of a mini-batch; by default 32, of a text 16, or the whole training
+            set for an optimizer that needs it
         seed: of the split, the initial weights, the order of the samples and dropout
         validation: the share of the rows to validate on, or validation data in a form of `data`;
             ignored for a Dataset, which is split already
@@ -145,6 +148,8 @@ def train(
         "memory": memory,
         "weight": weight,
         "order": order,
+        "tokens": tokens,
+        "length": length,
     }
     if not isinstance(data, Dataset):
         splitting: dict[str, Any] = {"validation": validation, "test": test, "split": split, "shuffle": shuffle}

@@ -5,6 +5,7 @@
     preparation.*              fitted preparation of samples
     state-STEP.safetensors     weights, optimizer state, best weights
     history-STEP.json          what was measured after each epoch
+    samples-STEP.json          what a language model wrote after some epochs
     frame-STEP.safetensors     checkpoint: weights and optimizer state before a step
 
 A new state is written under new names. Only when it is on disk does the manifest name it, and only
@@ -30,7 +31,7 @@ FORMAT = 1
 LOCK = ".lock"
 """The lock file, while the run is written to; the manifest does not list it."""
 FILE = re.compile(
-    r"recipe(-[0-9a-f]{8})?\.json|preparation\.(json|skops|safetensors)|history-\d{8,18}\.json"
+    r"recipe(-[0-9a-f]{8})?\.json|preparation\.(json|skops|safetensors)|(history|samples)-\d{8,18}\.json"
     r"|(state|frame)-\d{8,18}\.safetensors"
 )
 """The names of a run's files."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chainrule.arrays import Array, Scaled, as_read, pack
-from chainrule.data import Preparation, Prepared, Samples, Source, Target, find, find_samples, prepare
+from chainrule.data import Preparation, Prepared, Samples, Source, Target, Text, find, find_samples, prepare
 from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.data.finding import Data, Unlabelled
+from chainrule.data.text_windows import find_text, windows_of
 from chainrule.data.weights import checked_weight, weighted_by
 from chainrule.errors import DataError, require
 
@@ -25,7 +27,16 @@ def inputs(preparation: Preparation | None, x: Unlabelled) -> Array | Scaled:
         return x
     if preparation is None or isinstance(x, Prepared):
         return np.asarray(_numbers(x))
+    if preparation.kind == "text":
+        return _of_text(preparation, x).x if isinstance(x, str | Path | Text) else np.asarray(_numbers(x))
     return as_read(preparation.apply(find_samples(x, preparation.image_size, preparation.texts)))
+
+
+def _of_text(preparation: Preparation, what: Any) -> Samples:
+    """The windows of a text."""
+    text = find_text(what, wanted=True)
+    assert text is not None
+    return windows_of(preparation, text)
 
 
 def labelled(
@@ -64,6 +75,9 @@ def _labelled(preparation: Preparation | None, target: Target, what: Any, column
         is_encoded = isinstance(y, Prepared) or (preparation is None and target.task == "regression")
         y = _numbers(y) if is_encoded else target.encode(np.asarray(y), "the targets")
         return Samples(inputs(preparation, x), y)
+    if preparation.kind == "text":
+        require(column is None, f"a text has no columns, such as {column!r}; pass the weights as an array")
+        return _of_text(preparation, what)
     targets = target.in_table if preparation.kind == "table" else None
     read = preparation.texts if is_pair else preparation.reading
     source = find(what, target=targets, task=target.task, image_size=preparation.image_size, read=read)

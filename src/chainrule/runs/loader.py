@@ -31,6 +31,7 @@ from chainrule.runs.recipe import from_json
 from chainrule.training import Plan, Progress
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import NAMES
+from chainrule.training.loop import WrittenSample
 from chainrule.training.plan import check_augmentation, outputs_for
 from chainrule.training.stopping import followed
 from chainrule.training.threshold import require_two_classes
@@ -66,6 +67,8 @@ class TargetRecipe(TypedDict):
     mean: list[float]
     deviation: list[Deviation]
     columns: NotRequired[list[str]]
+    positions: NotRequired[list[Size]]
+    tokens: NotRequired[Literal["characters", "bpe"]]
 
 
 class Rows(TypedDict):
@@ -103,6 +106,14 @@ class DataRecipe(TypedDict):
     contents: NotRequired[Contents]
 
 
+class SampleRecipe(TypedDict):
+    """What a language model wrote; see `WrittenSample`."""
+
+    epoch: Positive
+    prompt: str
+    text: str
+
+
 class Versions(TypedDict):
     """What a run was trained by."""
 
@@ -122,7 +133,7 @@ class Recipe(TypedDict):
 class PreparationRecipe(TypedDict):
     """What preparation.json holds."""
 
-    kind: Literal["table", "numbers", "pictures"]
+    kind: Literal["table", "numbers", "pictures", "text"]
     shape: list[Size]
     columns: list[tuple[str, Kind | Literal["truth"]]]  # of earlier versions
     left_out: NotRequired[list[tuple[str, str]]]
@@ -131,6 +142,7 @@ class PreparationRecipe(TypedDict):
     image_size: NotRequired[tuple[Size, Size] | None]
     sequence: NotRequired[tuple[Size, Size]]
     encoders: NotRequired[list[EncoderRecipe]]
+    merges: NotRequired[list[tuple[str, str]]]
     target: TargetRecipe
 
 
@@ -283,18 +295,18 @@ def _check_plan(plan: Plan, target: Target, manifest: Manifest) -> None:
         problem = misfit(getattr(plan, name), hint, name)
         if problem is not None:
             raise RunError(problem)
-    measures.default(target.task, plan.loss)
-    measures.check_recorded(plan.metrics, target.task)
+    measures.default(target, plan.loss)
+    measures.check_recorded(plan.metrics, target)
     _check_threshold(plan, target, manifest)
     for one in plan.augment:
         check_augmentation(one, plan.network.input_shape, plan.loss)
-    outputs = (outputs_for(plan.loss, target),)
+    outputs = (*target.positions, outputs_for(plan.loss, target))
     if plan.network.output_shape != outputs or not plan.network.parameters.size:
         raise RunError(f"the network's output has the shape {plan.network.output_shape}, the loss takes {outputs}")
-    by_number = outputs == (1,) or target.task == "ordinal"
-    y = np.zeros(1, dtype=np.int64) if by_number else np.eye(1, *outputs)
+    by_number = outputs == (1,) or target.task == "ordinal" or (target.positions and target.is_class)
+    y = np.zeros((1, *target.positions), dtype=np.int64) if by_number else np.eye(1, outputs[-1])
     if target.task == "regression":
-        y = np.zeros((1, target.width))
+        y = np.zeros((1, *target.positions, target.width))
     x = np.zeros((1, *plan.network.input_shape))
     plan.try_out(np.zeros(plan.network.parameters.size, plan.network.dtype), x, y)
 
@@ -322,9 +334,11 @@ def _preparation(
     is_table = about["kind"] == "table"
     # Earlier versions recorded a pipeline in place of encoders.
     fitted = "preparation." + ("skops" if is_table and "encoders" not in about else "safetensors")
+    expected = {path.name} if about["kind"] == "text" else {path.name, fitted}
     only_of_tables = bool(about["columns"]), bool(about.get("encoders", is_table))
-    if {*names} != {path.name, fitted} or only_of_tables != (is_table, is_table):
-        raise _altered(path, f"a preparation of {about['kind']} has {fitted}, and columns only for a table")
+    if {*names} != expected or only_of_tables != (is_table, is_table):
+        held = " and ".join(sorted(expected))
+        raise _altered(path, f"a preparation of {about['kind']} has {held}, and columns only for a table")
     if _target(about["target"], path) != target or tuple(about["shape"]) != plan.network.input_shape:
         raise _altered(path, "its target or shape differs from the recipe's")
     features = about.get("features", [])
@@ -357,6 +371,7 @@ def _progress(folder: Path, manifest: Manifest, plan: Plan, data: DataRecipe) ->
     expected = f"step {manifest['steps']} and epoch {manifest['epochs']}"
     if actual != expected or progress.epoch > plan.epochs:
         raise RunError(f"{path}: it is of {actual}, but {files.MANIFEST} says {expected}; one was altered")
+    samples = _samples(folder, manifest, progress.epoch)
     rows = data["rows"]["training"]
     length = plan.steps_per_epoch(rows)
     taken = progress.position.step - progress.epoch * length
@@ -364,7 +379,20 @@ def _progress(folder: Path, manifest: Manifest, plan: Plan, data: DataRecipe) ->
         raise _altered(path, f"{actual} do not fit {rows} rows in mini-batches of {plan.batch_size}")
     if (progress.seen == 0 and progress.loss_sum != 0) or not _is_best(progress, plan, data["rows"]["validation"]):
         raise _altered(path, "its sum of losses, or its best epoch, does not fit its history")
-    return progress
+    return replace(progress, samples=samples)
+
+
+def _samples(folder: Path, manifest: Manifest, epoch: int) -> tuple[WrittenSample, ...]:
+    """What a language model wrote after some epochs; raises RunError for epochs that it has not."""
+    if not any(name.startswith("samples-") for name in manifest["files"]):
+        return ()
+    path = files.path_of(folder, manifest, "samples-")
+    read: list[SampleRecipe] = _typed(files.read_json(folder, manifest, path.name), list[SampleRecipe], path)
+    samples = tuple(WrittenSample(**one) for one in read)
+    epochs = [sample.epoch for sample in samples]
+    if epochs != sorted({*epochs}) or max(epochs, default=0) > epoch:
+        raise _altered(path, f"its epochs {epochs} do not ascend to at most {epoch}")
+    return samples
 
 
 def _is_best(progress: Progress, plan: Plan, rows: int) -> bool:
@@ -382,8 +410,8 @@ def _is_best(progress: Progress, plan: Plan, rows: int) -> bool:
 IN_UNIT = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "jaccard", "hamming_loss")
 """Metrics that are defined for every prediction, from 0 to 1; others may be NaN."""
 AT_LEAST = {
-    "roc_auc": 0, "average_precision": 0, "log_loss": 0, "calibration_error": 0, "mae": 0, "rmse": 0, "rank_mae": 0,
-    "quadratic_kappa": -1,
+    "roc_auc": 0, "average_precision": 0, "log_loss": 0, "bits_per_character": 0, "calibration_error": 0, "mae": 0,
+    "rmse": 0, "rank_mae": 0, "quadratic_kappa": -1,
 }  # fmt: skip
 AT_MOST = {"roc_auc": 1, "average_precision": 1, "calibration_error": 1, "r2": 1, "quadratic_kappa": 1}
 """Ranges of others; of scikit-learn's scorers and of functions nothing is known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from reprlib import repr as brief
 from typing import NamedTuple
 
@@ -72,6 +72,9 @@ class Meaning:
 
     def decoded(self, raw: Array) -> Array:
         """The outputs as classes, as labels, or as quantities in their own units."""
+        if self.target.positions and self.target.is_class:
+            rows = replace(self, target=replace(self.target, positions=())).decoded(raw.reshape(-1, raw.shape[-1]))
+            return rows.reshape(raw.shape[:-1])
         if self.target.is_class:
             return self.target.decode(decide(self.loss, raw, self.threshold))
         if self.target.task == "multilabel":

@@ -160,7 +160,7 @@ class Recorder:
     def _save(self, progress: Progress, status: str, threshold: float | None = None) -> None:
         """Replace the state by this one."""
         decision = {} if threshold is None else {"threshold": threshold}
-        self._update(_state(progress), ("state-", "history-"), **_status(progress, status), **decision)
+        self._update(_state(progress), ("state-", "history-", "samples-"), **_status(progress, status), **decision)
         self._state_time = self._clock()
 
     def _update(self, contents: dict[str, bytes], old: tuple[str, ...] = (), **fields: Any) -> None:
@@ -246,7 +246,10 @@ def _checkpoint(progress: Progress) -> dict[str, bytes]:
 
 def _state(progress: Progress) -> dict[str, bytes]:
     step, history = f"{progress.position.step:08d}", files.encoded(list(progress.history))
-    return {f"state-{step}.safetensors": state.to_bytes(progress), f"history-{step}.json": history}
+    contents = {f"state-{step}.safetensors": state.to_bytes(progress), f"history-{step}.json": history}
+    if progress.samples:
+        contents[f"samples-{step}.json"] = files.encoded([sample._asdict() for sample in progress.samples])
+    return contents
 
 
 def _status(progress: Progress, status: str) -> dict[str, Any]:

@@ -83,6 +83,9 @@ class Run(Shown):
         own, notes = trained.summary(), [] if trained.preparation is None else trained.preparation.notes
         about = f"{self.manifest['status']} after {self.manifest['epochs']} epochs, {self.manifest['steps']:,} steps"
         facts = {"data": f"{what}: {sizes} samples", **own.facts}
+        if trained.progress.samples:
+            last = trained.progress.samples[-1]
+            facts["writing"] = last.line
         for recipe in self.manifest.get("logs", []):
             name = {"tensorboard": "TensorBoard", "mlflow": "MLflow"}[recipe["kind"]]
             facts[name] = logged.opened_by(recipe, self.folder)

@@ -25,21 +25,22 @@ from chainrule.runs.inputs import inputs, labelled
 from chainrule.runs.loader import read_manifest
 from chainrule.runs.predictions import HeldOut, Interval, Meaning
 from chainrule.runs.recorder import Recorder, copy, record_threshold
+from chainrule.runs.writing import Writing
 from chainrule.summary import Shown, Summary
 from chainrule.training import history, loop
 from chainrule.training import metrics as measures
-from chainrule.training.catalog import by_default
+from chainrule.training.catalog import by_default, names
 from chainrule.training.loop import History, Progress
 from chainrule.training.metrics import Choice, Chosen
 from chainrule.training.plan import Plan
-from chainrule.training.report import Report, report_on, report_on_labels, report_on_quantities
+from chainrule.training.report import Report, report_on, report_on_labels, report_on_quantities, total_weight
 from chainrule.training.threshold import require_two_classes
 
 HELD_OUT = ("validation", "test")
 
 
 @dataclass(frozen=True, repr=False)
-class Trained(Shown):
+class Trained(Writing, Shown):
     """A trained network.
 
     Attributes:
@@ -179,11 +180,15 @@ class Trained(Shown):
         return outputs
 
     def _outputs(self, x: Array | Scaled, threads: int | None = None) -> Array:
+        return self.predictor(threads)(x)
+
+    def predictor(self, threads: int | None = None) -> Predictor:
+        """What predicts samples as the network takes them, with at most so many threads."""
         # A forked process makes its own: a thread of its parent may have held the lock of this one.
         key = os.getpid(), self.threads if threads is None else threads
         if key not in self._predictors:
             self._predictors[key] = self._engine(threads).predictor(self.parameters, self.statistics)
-        return self._predictors[key](x)
+        return self._predictors[key]
 
     def _engine(self, threads: int | None) -> Engine:
         return make_engine(self.plan.engine, self.plan.problem(1), self.threads if threads is None else threads)
@@ -459,9 +464,11 @@ class Trained(Shown):
         samples, target, loss = self._samples(what, weight), self.target, self.plan.loss
         chosen, is_default = self._chosen(metrics), metrics is None
         measured = self._measured(samples, chosen, is_default, threads)
+        if target.positions:
+            return Report(target, len(samples.x), measured, weight=total_weight(samples.weight))
         y, outputs = np.asarray(samples.y), self._outputs(as_read(samples.x), threads)
         if target.task == "regression":
-            of_each = dict.fromkeys((*measures.names(target.task), *chosen)) if is_default else chosen
+            of_each = dict.fromkeys((*names(target), *chosen)) if is_default else chosen
             return report_on_quantities(target, loss, outputs, y, measured, (*of_each,), samples.weight, is_default)
         if target.task == "multilabel":
             return report_on_labels(target, measures.label(loss, outputs, y, samples.weight), measured, samples.weight)

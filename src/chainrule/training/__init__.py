@@ -1,7 +1,7 @@
 """Training: mini-batches, backpropagation and optimizer steps, as a stream of events."""
 
 from chainrule.training.choice import plan_for
-from chainrule.training.loop import Ended, EpochEnded, Event, Listener, Progress, Started, Stepped, start
+from chainrule.training.loop import Ended, EpochEnded, Event, Listener, Progress, Sampled, Started, Stepped, start
 from chainrule.training.metrics import Metric
 from chainrule.training.plan import Plan, make_plan
 from chainrule.training.progress_bar import ProgressBar
@@ -11,5 +11,5 @@ from chainrule.training.timeline import Timeline
 
 __all__ = [
     "Ended", "EpochEnded", "Event", "Listener", "Metric", "Plan", "Progress", "ProgressBar", "RangeTest", "Report",
-    "Started", "Stepped", "Timeline", "learning_rate_range", "make_plan", "plan_for", "start",
+    "Sampled", "Started", "Stepped", "Timeline", "learning_rate_range", "make_plan", "plan_for", "start",
 ]  # fmt: skip

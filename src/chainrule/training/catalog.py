@@ -11,13 +11,14 @@ from chainrule.data import Target
 CLASSES = ("classification", "ordinal")
 LABELS = ("multilabel",)
 QUANTITIES = ("regression",)
+TEXTS = ("text",)
 
 
 class Own(NamedTuple):
     """A metric of chainrule's own.
 
     Attributes:
-        tasks: for which targets it is defined
+        tasks: for which targets it is defined: the tasks, and "text" for the tokens of a text
         about: what it is, in a few words
         greater: whether more of it is better
         of_probabilities: whether it judges probabilities instead of predicted classes
@@ -60,6 +61,8 @@ METRICS = {
                              " classes the second, else macro", of_probabilities=True),
     "log_loss": Own(CLASSES, "the mean negative logarithm of the true class's probability", greater=False,
                     of_probabilities=True),
+    "bits_per_character": Own(TEXTS, "of a text, -log2 of the probabilities of its tokens, divided by the"
+                              " number of its characters", greater=False, of_probabilities=True),
     "neg_log_loss": Own(CLASSES, "minus log_loss", of_probabilities=True),
     "calibration_error": Own((*CLASSES, *LABELS), "the expected calibration error (ECE): the mean difference between"
                              " predicted probabilities and how often they come true, in 10 bins of equal width",
@@ -87,6 +90,7 @@ NAMES = {
     "multilabel": (
         "accuracy", "hamming_loss", "precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error",
     ),
+    "text": ("bits_per_character",),
 }  # fmt: skip
 """Those that `evaluate` measures by default, by task; during training the first."""
 OWN = {
@@ -106,12 +110,19 @@ NEGATED = {
 """scikit-learn's scorers whose negative value chainrule defines."""
 
 
+def names(target: Target) -> tuple[str, ...]:
+    """chainrule's metrics for a target, the default one first."""
+    if target.positions and target.is_class:
+        return (*(NAMES["text"] if target.tokens else ()), "accuracy", "log_loss")
+    return NAMES[target.task]
+
+
 def by_default(target: Target) -> tuple[str, ...]:
     """What `evaluate` measures for a target. Several quantities have units of their own, in which
     nothing can be averaged.
     """
     several = target.task == "regression" and target.width > 1
-    return tuple(name for name in NAMES[target.task] if not (several and METRICS[name].has_unit))
+    return tuple(name for name in names(target) if not (several and METRICS[name].has_unit))
 
 
 def has_unit(metric: str) -> bool:

@@ -52,13 +52,12 @@ Named = dict[str, Candidate]
 
 def plan_for(network: Layers | None, data: Dataset, *, threads: int | None = None, **settings: Unpack[Choices]) -> Plan:
     """The plan, chosen among candidates if neither network nor optimizer is given, except for
-    pictures and sequences, where a training takes longer.
+    pictures, sequences and texts, where a training takes longer.
 
     The other arguments are those of `make_plan`; the choice takes at most so many threads.
     """
     plan = make_plan(network, data, **settings)
-    takes_longer = defaults.are_pictures(data) or data.sequence is not None
-    is_open = network is None and settings.get("optimizer") is None and not takes_longer
+    is_open = network is None and settings.get("optimizer") is None and not defaults.takes_long(data)
     most_threads(threads)
     rows = len(data.training.x)
     if not is_open or rows < FEWEST_ROWS:

@@ -9,7 +9,7 @@ import numpy as np
 from chainrule.data import Dataset
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
-from chainrule.layers import Branches, Dense, Expand, Layer, ReLU
+from chainrule.layers import Branches, Dense, Embedding, Expand, Layer, ReLU
 from chainrule.layers.notation import parse
 from chainrule.losses import Penalty
 
@@ -60,6 +60,16 @@ CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 
 SEQUENCES = "lstm 64"
 """The hidden layers of networks for sequences with lengths."""
+UNITS_OF_TOKENS = 64
+"""The numbers that stand for a token."""
+OF_TEXT = "conv 128 5 relu padding=causal, {}, {}".format(
+    *(f"residual(conv 128 3 relu padding=causal dilation={apart})" for apart in (4, 8))
+)
+"""The hidden layers of a language model, after its embedding: each sees 28 tokens back."""
+EPOCHS_OF_TEXT = 10
+"""The epochs of the default network for a text."""
+BATCH_SIZE_OF_TEXT = 16
+"""A window has a target at each position, so a mini-batch of a few has many."""
 
 PATIENCE = 25
 FEWEST_TO_JUDGE = 50
@@ -68,6 +78,8 @@ FEWEST_TO_JUDGE = 50
 
 def hidden_layers(data: Dataset) -> list[Layer]:
     """The default layers before the output."""
+    if data.target.tokens:
+        return parse(OF_TEXT)
     if are_pictures(data):
         return parse(_convolutions(min(data.input_shape[:2])))
     if data.sequence is not None:
@@ -81,6 +93,11 @@ def hidden_layers(data: Dataset) -> list[Layer]:
     return [Branches([embedded, [Expand(units, on=on), ReLU()]]), *layers]
 
 
+def embedding(data: Dataset) -> Layer:
+    """What a network for texts begins with."""
+    return Embedding(data.target.width, UNITS_OF_TOKENS)
+
+
 def _sparse(data: Dataset) -> int:
     """How many inputs are words, or values of large categories."""
     if data.preparation is None:
@@ -92,7 +109,17 @@ def _sparse(data: Dataset) -> int:
 def are_pictures(data: Dataset) -> bool:
     """Whether the samples are pictures, in grey or in colour, that are large enough to convolve."""
     shape = data.input_shape
-    return len(shape) in (2, 3) and min(shape[:2]) >= SIDE - 1 and (len(shape) == 2 or shape[2] in (1, 3, 4))
+    return (
+        not data.target.positions
+        and len(shape) in (2, 3)
+        and min(shape[:2]) >= SIDE - 1
+        and (len(shape) == 2 or shape[2] in (1, 3, 4))
+    )
+
+
+def takes_long(data: Dataset) -> bool:
+    """Whether a training takes too long to try several networks: on pictures, texts, and sequences."""
+    return bool(data.target.positions) or are_pictures(data) or data.sequence is not None
 
 
 def _convolutions(side: int) -> str:
@@ -114,9 +141,16 @@ def augmentation(data: Dataset) -> str:
 
 def epochs(data: Dataset, is_open: bool) -> int:
     """The number of epochs; is_open says whether the network is the default one."""
+    if is_open and data.target.tokens:
+        return EPOCHS_OF_TEXT
     if not (is_open and are_pictures(data)):
         return EPOCHS
     return OF_FEW_PICTURES if len(data.training.x) < FEW_ROWS else EPOCHS_OF_PICTURES
+
+
+def batch_size(data: Dataset) -> int:
+    """The samples of a mini-batch."""
+    return BATCH_SIZE_OF_TEXT if data.target.tokens else BATCH_SIZE
 
 
 def numbers(data: Dataset) -> tuple[int, ...]:

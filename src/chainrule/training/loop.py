@@ -5,24 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event as Flag
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule.arrays import Vector, as_read
 from chainrule.data import Dataset, Samples, Target
-from chainrule.engine import Batches, Chunk, Engine, Position, make_engine
+from chainrule.engine import Batches, Chunk, Engine, Position, Predictor, make_engine
 from chainrule.errors import DataError, NonFiniteError
+from chainrule.summary import one_line
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import has_unit
 from chainrule.training.diagnosis import diagnose
+from chainrule.training.generation import TEMPERATURE, is_time_to_write, write
 from chainrule.training.metrics import Chosen
 from chainrule.training.plan import Plan
+from chainrule.training.position_scores import joined, score_positions
 from chainrule.training.stopping import is_better
 
 History = tuple[dict[str, float], ...]
+
+PROMPT, SAMPLE = 20, 120
+"""The tokens that a language model continues for a sample, and those that it writes."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,26 @@ class Best:
     statistics: Vector
 
 
+class WrittenSample(NamedTuple):
+    """What a language model wrote.
+
+    Attributes:
+        epoch: after which epoch, counted from 1
+        prompt: the text that it continued: the beginning of a window of the validation set
+        text: what it wrote
+    """
+
+    epoch: int
+    prompt: str
+    text: str
+
+    @property
+    def line(self) -> str:
+        """All of it in a line."""
+        prompt, text = one_line(self.prompt), one_line(self.text)
+        return f"epoch {self.epoch} continues \u201c{prompt}\u201d: \u201c{text}\u201d"
+
+
 @dataclass(frozen=True)
 class Progress:
     """Everything that training needs in order to continue.
@@ -53,6 +79,7 @@ class Progress:
         best: the best weights so far; None without a validation set, and as long as the watched
             metric is undefined
         waited: the number of epochs since the watched metric improved by more than `min_delta`
+        samples: what a language model wrote after some epochs
     """
 
     position: Position
@@ -61,6 +88,7 @@ class Progress:
     seen: int = 0
     best: Best | None = None
     waited: int = 0
+    samples: tuple[WrittenSample, ...] = ()
 
     @property
     def epoch(self) -> int:
@@ -118,6 +146,18 @@ class EpochEnded(Event):
     """
 
     measured: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Sampled(Event):
+    """A language model wrote a sample: after the first epoch, the second, the fourth and so on, and
+    the last.
+
+    Attributes:
+        sample: what it wrote
+    """
+
+    sample: WrittenSample
 
 
 @dataclass(frozen=True)
@@ -232,6 +272,10 @@ def events(
                 del chunk
             progress = _end_epoch(plan, data, progress, engine)
             yield EpochEnded(plan, data, progress, progress.history[-1], stopping=stopping)
+            if data.target.tokens and is_time_to_write(progress.epoch, plan.epochs):
+                sample = _sample(plan, data, progress, engine)
+                progress = replace(progress, samples=(*progress.samples, sample))
+                yield Sampled(plan, data, progress, sample, stopping=stopping)
     return last
 
 
@@ -250,7 +294,7 @@ def _add_chunk(progress: Progress, chunk: Chunk) -> Progress:
     sums[-1] = chunk.losses[-1] * (rows - size * (len(sums) - 1))
     sums[0] += progress.loss_sum
     total = float(sums.cumsum()[-1])
-    return Progress(chunk.after, progress.history, total, progress.seen + rows, progress.best, progress.waited)
+    return replace(progress, position=chunk.after, loss_sum=total, seen=progress.seen + rows)
 
 
 def _end_epoch(plan: Plan, data: Dataset, progress: Progress, engine: Engine) -> Progress:
@@ -268,7 +312,19 @@ def _end_epoch(plan: Plan, data: Dataset, progress: Progress, engine: Engine) ->
         waited = 0 if _improves(plan, progress, value) else waited + 1
     states = plan.optimizer.observe(position.states, loss)
     position = Position(position.step, position.parameters, position.statistics, states)
-    return Progress(position, (*progress.history, measured), best=best, waited=waited)
+    return Progress(position, (*progress.history, measured), best=best, waited=waited, samples=progress.samples)
+
+
+def _sample(plan: Plan, data: Dataset, progress: Progress, engine: Engine) -> WrittenSample:
+    """What the network writes now, after the beginning of the validation set."""
+    assert data.preparation is not None
+    assert data.preparation.tokens is not None
+    tokens, window = data.preparation.tokens, np.asarray((data.validation or data.training).x[0])
+    context = [int(number) for number in window[:PROMPT]]
+    predict, key = engine.predictor(*_current_weights(plan, progress.position)), (plan.seed, "sample", progress.epoch)
+    drawn = write(predict, plan.loss, len(window), context, SAMPLE, TEMPERATURE, *key)
+    text = tokens.decode([one.number for one in drawn])
+    return WrittenSample(progress.epoch, tokens.decode(context), text)
 
 
 def _improves(plan: Plan, progress: Progress, value: float) -> bool:
@@ -326,6 +382,11 @@ def evaluate(
     """
     x, y = as_read(samples.x), np.asarray(samples.y)
     engine = engine or make_engine(plan.engine, plan.problem(1))
+    if target.positions and target.is_class:
+        chosen = plan.metrics if metrics is None else metrics
+        return _evaluate_positions(
+            plan, target, samples, chosen, lambda part: engine.predict(parameters, part, statistics)
+        )
     prediction = engine.predict(parameters, x, statistics)
     with np.errstate(over="ignore", invalid="ignore"):  # such a loss is infinite
         loss = plan.loss.value(prediction, y, samples.weight)
@@ -335,3 +396,23 @@ def evaluate(
         own = plan.loss.scores(prediction, y, np.array(target.deviation), samples.weight)
         found |= {name: value for name, value in own.items() if target.width == 1 or not has_unit(name)}
     return {"loss": loss if math.isfinite(loss) else math.inf} | found
+
+
+MOST_OUTPUTS = 8_000_000
+"""The numbers that are predicted at a time where there is a class at each position."""
+
+
+def _evaluate_positions(
+    plan: Plan, target: Target, samples: Samples, metrics: Sequence[Chosen], predict: Predictor
+) -> dict[str, float]:
+    """The same where there is a class at each position, some samples at a time."""
+    size = max(1, MOST_OUTPUTS // math.prod(plan.network.output_shape))
+    losses, scored = [], []
+    for k in range(0, max(len(samples.x), 1), size):
+        x, y = as_read(samples.x)[k : k + size], np.asarray(samples.y)[k : k + size]
+        weight, prediction = None if samples.weight is None else samples.weight[k : k + size], predict(x)
+        with np.errstate(over="ignore", invalid="ignore"):
+            losses.append(plan.loss.value(prediction, y, weight) * len(y))
+        scored.append(score_positions(plan.loss, prediction, y, weight))
+    loss = sum(losses) / len(samples.x)
+    return {"loss": loss if math.isfinite(loss) else math.inf} | measures.at_positions(metrics, target, joined(scored))

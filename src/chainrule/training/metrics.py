@@ -25,9 +25,11 @@ from chainrule.data import Target
 from chainrule.errors import SettingError, nearest, require
 from chainrule.kinds import Kind
 from chainrule.losses import Loss
-from chainrule.training import scores
-from chainrule.training.catalog import AVERAGES, LOWER, METRICS, NAMES, NEGATED, OF_PROBABILITIES, OWN, PER_CLASS
+from chainrule.losses.base import rows_of
+from chainrule.training import position_scores, scores
+from chainrule.training.catalog import AVERAGES, LOWER, METRICS, NEGATED, OF_PROBABILITIES, OWN, PER_CLASS, names
 from chainrule.training.label_scores import Labelled
+from chainrule.training.position_scores import PositionScores, score_positions
 from chainrule.training.ranks import RANKED
 from chainrule.training.scores import Classified
 from chainrule.training.threshold import choose, decide
@@ -92,11 +94,6 @@ Choice: TypeAlias = str | Metric | Callable[..., Any]
 """What a user may choose as a metric."""
 
 
-def names(task: str) -> tuple[str, ...]:
-    """chainrule's metrics for a task, the default one first."""
-    return NAMES[task]
-
-
 def name_of(metric: Chosen) -> str:
     """A metric's name."""
     return metric if isinstance(metric, str) else metric.name
@@ -130,7 +127,7 @@ def check(chosen: Choice | Sequence[Choice], target: Target) -> tuple[Chosen, ..
     if isinstance(chosen, str) and "," in chosen:
         chosen = [name.strip() for name in chosen.split(",")]
     several = (chosen,) if isinstance(chosen, str | Metric) or callable(chosen) else chosen
-    example = list(names(target.task)[:2])
+    example = list(names(target)[:2])
     message = f"the metrics are {brief(chosen)}; pass their names, such as {example}, or functions"
     require(isinstance(several, Iterable), message)
     metrics = tuple(check_one(metric, target) for metric in several)
@@ -143,11 +140,12 @@ def check_one(metric: Choice, target: Target) -> Chosen:
     """This metric; raises SettingError if this target does not have it."""
     if isinstance(metric, Metric):
         require(metric.function is not None, f"the metric {metric.name} has no function; pass one")
-        return metric
-    if callable(metric):
-        return Metric(metric)
+    if isinstance(metric, Metric) or callable(metric):
+        _check_at_positions(metric, target)
+        return metric if isinstance(metric, Metric) else Metric(metric)
     task = target.task
-    if isinstance(metric, str) and metric in OWN[task]:
+    _check_at_positions(metric, target)
+    if isinstance(metric, str) and (metric in OWN[task] or (target.tokens and metric in OWN["text"])):
         return metric
     others = [other for other, own in OWN.items() if metric in own]
     if others:
@@ -157,7 +155,7 @@ def check_one(metric: Choice, target: Target) -> Chosen:
     if metric not in scorers.names():
         usable = [name for name in scorers.names() if scorers.misfit(name, target) is None]
         match = nearest(metric, [*OWN[task], *usable]) if isinstance(metric, str) else None
-        all_of_them = f"choose one of {', '.join(names(task))}, one of scikit-learn's scorers, or pass a function"
+        all_of_them = f"choose one of {', '.join(names(target))}, one of scikit-learn's scorers, or pass a function"
         hint = f"did you mean {match!r}?" if match else all_of_them
         raise SettingError(f"unknown metric for {task} {metric!r}; {hint}")
     misfit = scorers.misfit(metric, target)
@@ -166,11 +164,27 @@ def check_one(metric: Choice, target: Target) -> Chosen:
     return metric
 
 
-def check_recorded(metrics: Sequence[Chosen], task: str) -> None:
+def _check_at_positions(metric: Any, target: Target) -> None:
+    """Raise SettingError for a metric that is no mean over the positions of a target."""
+    name = (
+        metric
+        if isinstance(metric, str)
+        else name_of(metric)
+        if isinstance(metric, Metric)
+        else getattr(metric, "__name__", metric)
+    )
+    is_known = isinstance(metric, str) and metric in position_scores.NAMES
+    if target.positions and target.is_class:
+        allowed = ", ".join(names(target))
+        require(is_known, f"{brief(name)} is not measured at positions; {allowed} are")
+
+
+def check_recorded(metrics: Sequence[Chosen], target: Target) -> None:
     """Raise SettingError for what no recipe has. Names that are scikit-learn's are not looked up,
     so that a run is opened without it.
     """
-    other = {name for own in OWN.values() for name in own} - {*OWN[task]}
+    task, own = target.task, {*OWN[target.task], *(OWN["text"] if target.tokens else ())}
+    other = {name for names in OWN.values() for name in names} - own
     given = [name_of(metric) for metric in metrics]
     for name in given:
         require(name.isidentifier() and name not in ("epoch", "loss"), f"a metric is {brief(name)}, which is no name")
@@ -220,14 +234,30 @@ def measure(
     """
     known = [metric for metric in chosen if isinstance(metric, str) or metric.function is not None]
     if target.task == "regression":
-        truth = target.decode(np.asarray(y).reshape(len(y), -1))
-        guess = target.decode(loss.point(prediction).reshape(len(y), -1))
+        truth = target.decode(np.asarray(y).reshape(-1, target.width))
+        if target.positions:
+            prediction, _ = rows_of(prediction, y)
+            weight = None if weight is None else _of_rows(weight, target)
+        guess = target.decode(loss.point(prediction).reshape(len(truth), -1))
         return {name_of(metric): _of_quantities(metric, truth, guess, weight) for metric in known}
+    if target.positions and target.is_class:
+        return at_positions(known, target, score_positions(loss, prediction, y, weight))
     if target.task == "multilabel":
         labelled = label(loss, prediction, y, weight)
         return {name_of(metric): _of_labels(metric, labelled, weight is not None) for metric in known}
     classified = classify(target.width, loss, prediction, y, weight, threshold)
     return {name_of(metric): _of_classes(metric, target, classified, weight is not None) for metric in known}
+
+
+def at_positions(chosen: Sequence[Chosen], target: Target, scored: PositionScores) -> dict[str, float]:
+    """The value of each of these metrics at positions."""
+    return {name_of(metric): scored.metric(name_of(metric), target) for metric in chosen}
+
+
+def _of_rows(weight: Array, target: Target) -> Array:
+    """The weight of each position of each sample."""
+    of_positions = weight if weight.ndim > 1 else np.repeat(weight, math.prod(target.positions))
+    return of_positions.ravel()
 
 
 def classify(
@@ -362,8 +392,10 @@ def _takes_weights(function: Callable[..., Any]) -> bool:
         return False
 
 
-def default(task: str, loss: Loss) -> tuple[str, ...]:
-    """The metric shown during training; raises SettingError if the loss is for another task."""
-    tasks = " and ".join(loss.tasks)
+def default(target: Target, loss: Loss) -> tuple[str, ...]:
+    """The metric shown during training, of a text two; raises SettingError if the loss is for
+    another task.
+    """
+    tasks, task = " and ".join(loss.tasks), target.task
     require(task in loss.tasks, f"the loss {type(loss).__name__} is for {tasks}, but the target asks for {task}")
-    return names(task)[:1]
+    return names(target)[: 2 if target.tokens else 1]

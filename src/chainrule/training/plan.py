@@ -32,6 +32,7 @@ from chainrule.network import Network, of_sequences
 from chainrule.summary import Shown, Summary
 from chainrule.training import defaults, history
 from chainrule.training import metrics as measures
+from chainrule.training.causality import require_causal
 from chainrule.training.class_weights import ClassWeight, weighted
 from chainrule.training.metrics import Choice, Chosen, Metric
 from chainrule.training.selection import Selection
@@ -219,7 +220,7 @@ def make_plan(
     """
     seed = generators.seed(seed)
     loss = default_loss(data) if loss is None else named_loss(loss)
-    measured: tuple[Chosen, ...] = measures.default(data.task, loss)
+    measured: tuple[Chosen, ...] = measures.default(data.target, loss)
     if metrics is not None:
         measured = measures.check(metrics, data.target)
     measured, monitor = _watched(measured, monitor, min_delta, data)
@@ -236,7 +237,7 @@ def make_plan(
     patience = _patience(patience, monitor != "loss" or min_delta > 0, data)
     chosen = None if optimizer is None else named_optimizer(optimizer)
     if batch_size is None:
-        batch_size = samples if chosen and chosen.whole_batch else min(defaults.BATCH_SIZE, samples)
+        batch_size = samples if chosen and chosen.whole_batch else min(defaults.batch_size(data), samples)
     batch_size = at_least(f"the batch size is {batch_size}; it must be at least 1", batch_size, 1)
     if batch_size > samples:
         excess = f"a batch of {batch_size} is more than the {samples} rows to train on"
@@ -395,32 +396,37 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
     """The network for this data.
 
     Text gives the hidden layers; images are flattened before them unless a layer takes images, such
-    as conv, and the output layer follows from the target unless it is given after an arrow: "64
-    relu -> 10". A list of all layers, or a
+    as conv, tokens are embedded unless the first layer takes them, and the output layer follows
+    from the target unless it is given after an arrow: "64 relu -> 10". A list of all layers, or a
     Network, is used as it is. Raises ShapeError for a network that does not fit the samples or the
-    loss, and SettingError for one without parameters.
+    loss, and SettingError for one without parameters, or one for texts that is not causal.
     """
     if network is None or isinstance(network, str):
         hidden, arrow, output = (network or "").partition("->")
         layers = defaults.hidden_layers(data) if network is None else parse(hidden.strip())
-        if len(data.input_shape) > 1 and not any(layer.accepts_images for layer in layers):
+        is_whole = len(data.input_shape) > 1 and not data.target.positions
+        if is_whole and not any(layer.accepts_images for layer in layers):
             layers = [Flatten(), *layers]
+        if data.target.tokens and not (layers and layers[0].takes_tokens):
+            layers = [defaults.embedding(data), *layers]
         network = [*layers, *(parse(output.strip()) if arrow else [Dense(outputs_for(loss, data.target))])]
     if not isinstance(network, Network) and data.sequence is not None:
         network = of_sequences(separate(network), data.sequence, dtype)
     elif not isinstance(network, Network):
         network = Network(network, data.input_shape, dtype)
-    shape, outputs = network.input_shape, (outputs_for(loss, data.target),)
+    shape, outputs = network.input_shape, (*data.target.positions, outputs_for(loss, data.target))
     if shape != data.input_shape:
         raise ShapeError(
             f"the network takes samples of shape {shape}, but those of {data.name} have shape {data.input_shape}"
         )
     require(network.parameters.size > 0, "the network has nothing to learn: no layer has parameters; add a Dense layer")
     if network.output_shape != outputs:
-        has_positions = len(network.output_shape) > 1 and network.output_shape[-1:] == outputs
+        has_positions = len(network.output_shape) > 1 and len(outputs) == 1 and network.output_shape[-1:] == outputs
         remedy = "put flatten, or global_average_pool, before" if has_positions else "change"
         raise ShapeError(
             f"layer {network.nodes[-1].name}: the network's output has the shape {network.output_shape}, but the loss"
             f" {type(loss).__name__} takes {outputs} for the target of {data.name}; {remedy} the last layer"
         )
+    if data.target.tokens:
+        require_causal(network, data.target)
     return network

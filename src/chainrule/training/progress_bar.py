@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from chainrule.summary import fragment, one_line
 from chainrule.training import history
-from chainrule.training.loop import Ended, EpochEnded, Event, Listener, Started
+from chainrule.training.loop import Ended, EpochEnded, Event, Listener, Sampled, Started
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +27,9 @@ class _View(Protocol):
 
     def update(self, event: Event, epochs: float, measured: list[str]) -> None:
         """Show how many epochs are complete, and what was measured."""
+
+    def show(self, line: str) -> None:
+        """Show a line that stays."""
 
     def close(self) -> None:
         """Leave what is shown as it is, or remove it."""
@@ -52,6 +55,9 @@ class ProgressBar:
         if isinstance(event, Started):
             self._view = self._opened(event)
         if self._view is None:
+            return
+        if isinstance(event, Sampled):
+            self._view.show(event.sample.line)
             return
         length = event.plan.steps_per_epoch(len(event.data.training.x))
         epochs = max(event.progress.epoch, min(event.progress.position.step / length, event.plan.epochs))
@@ -96,6 +102,9 @@ class _Lines:
         if isinstance(event, EpochEnded) and (epoch == total or epoch % max(total // LINES, 1) == 0):
             self._console.print(f"epoch {epoch}/{total}  {'  '.join(measured).rstrip()}")
 
+    def show(self, line: str) -> None:
+        self._console.print(line)
+
     def close(self) -> None:
         pass
 
@@ -119,6 +128,9 @@ class _Terminal:
         text = "  ".join(measured).replace("validation accuracy", "accuracy").rstrip()
         self._bar.update(self._task, completed=epochs, epoch=event.progress.epoch, text=text)
 
+    def show(self, line: str) -> None:
+        self._bar.console.print(line)
+
     def close(self) -> None:
         self._bar.stop()
 
@@ -129,6 +141,7 @@ class _Notebook:
     def __init__(self) -> None:
         self._handle: Any = None
         self._shown = 0.0
+        self._lines: list[str] = []
 
     def update(self, event: Event, epochs: float, measured: list[str]) -> None:
         now = time.monotonic()
@@ -141,13 +154,17 @@ class _Notebook:
             filter(None, (f"epoch {event.progress.epoch}/{total}", *map(str.rstrip, measured), ending))
         )
         bar = f'<progress max="{total}" value="{epochs:.4g}"></progress> {escape(words)}'
-        content = {"text/plain": words, "text/html": fragment(f"<p>{bar}</p>")}
+        shown = "".join(f"<p>{escape(line)}</p>" for line in self._lines)
+        content = {"text/plain": words, "text/html": fragment(f"{shown}<p>{bar}</p>")}
         if self._handle is None:
             from IPython.display import display
 
             self._handle = display(content, raw=True, display_id=True)
         else:
             self._handle.update(content, raw=True)
+
+    def show(self, line: str) -> None:
+        self._lines.append(line)
 
     def close(self) -> None:
         pass

@@ -154,7 +154,7 @@ def report_on(
     of_classes = _of_each(target.classes, columns, areas, confusion.sum(axis=1))
     return Report(
         target, len(classified.truth), metrics, threshold, classes=of_classes, confusion=confusion,
-        reliability=classified.reliability(), weight=_total(weight),
+        reliability=classified.reliability(), weight=total_weight(weight),
     )  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def report_on_labels(target: Target, labelled: Labelled, metrics: dict[str, floa
     of_labels = _of_each(target.columns, columns, labelled.areas, confusion[:, 1].sum(axis=1))
     return Report(
         target, len(labelled.truth), metrics, labels=of_labels, confusion=confusion,
-        reliability=labelled.reliability(), weight=_total(weight),
+        reliability=labelled.reliability(), weight=total_weight(weight),
     )  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def report_on_quantities(
     functions, which may need all quantities at once; and the loss's own, if wanted.
     """
     if target.width == 1:
-        return Report(target, len(prediction), metrics, weight=_total(weight))
+        return Report(target, len(prediction), metrics, weight=total_weight(weight))
     names, found = [metric for metric in chosen if isinstance(metric, str)], []
     # Where a loss takes several outputs for a quantity, the first of each quantity come first.
     outputs, y = prediction.reshape(len(prediction), -1, target.width), np.asarray(y).reshape(len(prediction), -1)
@@ -192,14 +192,15 @@ def report_on_quantities(
         measured = measures.measure(names, own, loss, of_own, truth, weight)
         measured |= loss.scores(of_own, truth, np.array(own.deviation), weight) if with_scores else {}
         found.append(QuantityScores(name, measured))
-    return Report(target, len(prediction), metrics, quantities=tuple(found), weight=_total(weight))
+    return Report(target, len(prediction), metrics, quantities=tuple(found), weight=total_weight(weight))
 
 
 def _counted(confusion: Array, weight: Array | None) -> Array:
     return confusion.round().astype(np.int64) if weight is None else confusion
 
 
-def _total(weight: Array | None) -> float | None:
+def total_weight(weight: Array | None) -> float | None:
+    """The sum of the samples' weights, if they have any."""
     return None if weight is None else float(weight.sum())
 
 

@@ -59,20 +59,18 @@ def target_form(loss: losses.Loss, outputs: int, y_shape: Shape) -> tuple[bool, 
 DISTRIBUTIONS = (losses.GaussianNegativeLogLikelihood, losses.Quantiles)
 """Losses with several outputs for a number."""
 
-ANY_SHAPE = (
-    losses.MeanSquaredError, losses.HalfSquares, losses.MeanAbsoluteError, losses.Huber, losses.LogCosh,
-    losses.Quantile, losses.Poisson,
-)  # fmt: skip
-"""Losses of predictions of any shape; the others take one row of outputs per sample."""
-
 
 def lower_loss(engine: Any, loss: losses.Loss, output_shape: Shape, y_shape: Shape) -> None:
-    """Set the native engine's loss; raises NoKernel if it has no kernel."""
+    """Set the native engine's loss, of each row of outputs; raises NoKernel if it has no kernel."""
     if type(loss) not in LOSSES:
         raise NoKernel(type(loss).__name__)
-    if len(output_shape) != 1 and type(loss) not in ANY_SHAPE:
-        raise NoKernel("this loss of predictions that are not a vector")
-    outputs = math.prod(output_shape)
+    positions, outputs = output_shape[:-1], output_shape[-1]
+    if positions and y_shape[: len(positions)] == positions:
+        y_shape = y_shape[len(positions) :]
+    elif positions and math.prod(y_shape) == math.prod(output_shape):
+        y_shape = (outputs,)
+    elif positions:
+        raise NoKernel("this target")
     classes, width = target_form(loss, outputs, y_shape)
     name, attributes = LOSSES[type(loss)]
     settings = {attribute: getattr(loss, attribute) for attribute in attributes}

@@ -81,7 +81,7 @@ class Piece:
 
 def pieces(graph: Graph) -> list[Piece]:
     """The nodes in order, each on its own, except for those of an attention or a scan."""
-    found = {}
+    found: dict[int, tuple[CompositeCall | None, int]] = {}
     for call in graph.calls:
         if isinstance(call.layer, layers.Scan):
             found[call.start] = call, call.stop
@@ -90,8 +90,8 @@ def pieces(graph: Graph) -> list[Piece]:
     made: list[Piece] = []
     k = 0
     while k < len(graph.nodes):
-        call, stop = found.get(k, (None, k + 1))
-        made.append(Piece(graph.nodes[k:stop], call))
+        whole, stop = found.get(k, (None, k + 1))
+        made.append(Piece(graph.nodes[k:stop], whole))
         k = stop
     return made
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from chainrule.engine.lowering.records import Op, Program, Value
+from chainrule.engine.lowering.records import Op, Program
 
 
 def drop_unread(program: Program) -> Program:
@@ -67,17 +66,6 @@ def fuse_relu_into_any(program: Program) -> Program:
     return replace(program, ops=tuple(ops))
 
 
-def flatten_prediction(program: Program) -> Program:
-    """Losses read each sample's outputs as one row."""
-    y = program.values[program.prediction]
-    if len(y.shape) == 1:
-        return program
-    number = len(program.values)
-    reshape = Op("reshape", (program.prediction,), (number,))
-    flat = Value((math.prod(y.shape),), learns=True)
-    return Program((*program.values, flat), (*program.ops, reshape), number)
-
-
 def fork(program: Program) -> Program:
     """Every reader of a value gets a copy of its own in the same memory; a fork after the operation
     that writes the value adds up their gradients.
@@ -120,7 +108,7 @@ WITH_RELU = ("batch_norm", "conv", "depthwise", "lane_conv", "pointwise", "winog
 """The operations that can."""
 
 REWRITES: tuple[Callable[[Program], Program], ...] = (
-    drop_unread, reshape_input, fuse_relu, fuse_relu_into_any, flatten_prediction, fork,
+    drop_unread, reshape_input, fuse_relu, fuse_relu_into_any, fork,
     normalize_where_read,
 )  # fmt: skip
 """All of them, in order: the last one relies on a single reader for each value."""
