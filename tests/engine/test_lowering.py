@@ -70,10 +70,10 @@ def test_each_reader_of_a_value_has_a_copy_and_so_has_the_loss():
     assert {*forked.ops[2].inputs, forked.prediction} == {*forked.ops[1].outputs}
 
 
-def test_the_loss_reads_one_row_for_each_sample():
+def test_the_loss_reads_a_row_for_each_position():
     program = lower_network(problem_of([Dense(2)], (4, 3)))
-    assert names(program) == ["dense", "reshape"]
-    assert program.values[program.prediction].shape == (8,)
+    assert names(program) == ["dense"]
+    assert program.values[program.prediction].shape == (4, 2)
 
 
 def test_a_normalization_is_left_to_the_convolution_that_reads_it():

@@ -114,8 +114,8 @@ def test_convolutions_with_a_sample_in_each_lane(conv, first, samples, dtype):
     assume(layer.groups == 1)
     before = [] if first else [Conv(shape[-1], (1,) * (len(shape) - 1)), layers.Tanh()]
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for most in ("MOST_CHANNELS", "MOST_IN_LANES"):
-            monkeypatch.setattr(windows, most, 10**9)
+        for name, most in (("MOST_CHANNELS", 10**9), ("MOST_IN_LANES", 10**9), ("MOST_SLICED", 0)):
+            monkeypatch.setattr(windows, name, most)
         names = agree([*before, layer], shape, samples, dtype, monkeypatch)
     assert {"lane_conv", "winograd"} & {*names}
 

@@ -118,7 +118,7 @@ def are_pictures(data: Dataset) -> bool:
 
 
 def takes_long(data: Dataset) -> bool:
-    """Whether a training takes too long to try several networks: on pictures, texts, and sequences."""
+    """Whether a training takes too long to try several networks: pictures, texts, sequences."""
     return bool(data.target.positions) or are_pictures(data) or data.sequence is not None
 
 

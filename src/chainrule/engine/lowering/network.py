@@ -123,7 +123,8 @@ def _by_definition(
     start = graph.numbers[nodes[0].name]
     reads = list(dict.fromkeys(k for one in nodes for k in one.inputs if k < start))
     part = cut(nodes, reads, [graph.shapes[k] for k in reads], start)
-    # The backward pass reaches the last use of a shared array first; earlier uses add to its gradient.
+    # The backward pass reaches the last use of a shared array first; earlier uses add to its
+    # gradient.
     own = {one.name for one in nodes}
     later = {
         owner: [use for use in graph.uses[owner] if use.name not in own and graph.numbers[use.name] > start]

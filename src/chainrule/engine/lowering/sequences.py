@@ -61,8 +61,8 @@ def attention(graph: Graph, call: CompositeCall) -> tuple[list[int], Settings]:
 
 
 def _heads_of(graph: Graph, number: int) -> tuple[int, int, int]:
-    """The value in which heads of the shape (heads, time, width) are stored, and how far apart heads
-    and positions are there: before they were taken apart, if they were.
+    """The value in which heads of the shape (heads, time, width) are stored, and how far apart
+    heads and positions are there: before they were taken apart, if they were.
     """
     heads, time, width = graph.shapes[number]
     first = len(graph.input_shapes)
