@@ -13,7 +13,7 @@ from chainrule.play.lines import plain
 from chainrule.play.settings import MOST_PARTS, Settings
 from chainrule.play.trainer import Trainer
 from parts import linked
-from waiting import enter, settled
+from waiting import choose, enter, settled
 
 BARS = {
     "data": {"kind": "builtin", "name": "bars"}, "network": "conv 1 3x3 relu, max_pool 2, flatten", "optimizer": "sgd",
@@ -272,6 +272,17 @@ def test_pointing_shows_what_belongs_together(lens):
     assert under == {name for name in lit(lens) if name.startswith("input")}
     expect(lens.locator("#line-text")).to_contain_text("sum of δ × x over 16 positions")
     assert texts(lens, ".winner") == 4
+
+
+def test_the_inspector_says_what_can_be_clicked(lens):
+    hint = lens.locator("#explained .hint")
+    expect(hint).to_contain_text("Click a weight of the kernel")
+    lens.click("#lens-maps")
+    expect(hint).to_contain_text("a square of a kernel")
+    lens.evaluate("() => document.getElementById('settings').open = true")
+    enter(lens, "#set-network", "")
+    choose(lens, "#data-set", "plane:moons")
+    expect(hint).to_contain_text("Click a line of the network")
 
 
 def test_a_click_opens_a_position_in_the_inspector(lens):
