@@ -285,6 +285,20 @@ def test_the_inspector_says_what_can_be_clicked(lens):
     expect(hint).to_contain_text("Click a line of the network")
 
 
+def test_the_weight_that_the_line_tells_of_is_named_and_outlined(lens):
+    outlined = lens.locator("#stage-picture .selected")
+    for phase in ("forward", "loss", "backward"):
+        lens.click(f"#phase-{phase}")
+        settled(lens)
+    expect(outlined).to_have_count(0)
+    expect(lens.locator("#line-text")).to_contain_text("dense_1.W[")
+    lens.click("#phase-backward")
+    settled(lens)
+    weight = scene_of(Trainer(Settings.from_json(BARS))).message()["convolution"]["weight"]
+    expect(lens.locator("#line-text")).to_contain_text(f"{weight}: \u2202L/\u2202w = ")
+    expect(outlined).to_have_attribute("data-weight", weight)
+
+
 def test_a_click_opens_a_position_in_the_inspector(lens):
     lens.click("#phase-forward")
     settled(lens)
