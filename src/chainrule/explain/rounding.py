@@ -16,6 +16,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.explain.trace import Trace
 from chainrule.layers.base import ULPS, Terms, total
+from chainrule.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def gradient_rounding(trace: Trace, precision: str, place: int, training: float)
     exact = float(trace.result.gradient[place])
     unit = float(np.finfo(precision).eps) / 2
     h = 1e-5 * max(1.0, abs(float(trace.parameters[place])))
-    before, after = trace.nudged(place, -h), trace.nudged(place, h)
+    before, after = in_threads(lambda nudge: trace.nudged(place, nudge), (-h, h))
 
     def slope(b: Array, a: Array) -> Array:
         return np.abs(a - b) / (2 * h)
