@@ -49,13 +49,14 @@ class Derivatives:
 
 
 def forward_pass(
-    network: Network, parameters: Vector, x: Any, statistics: Vector | None = None, context: Context | None = None
-) -> Tape:
+    network: Network, parameters: Vector, x: Any, statistics: Vector | None = None, context: Context | None = None,
+    only_output: bool = False,
+) -> Tape:  # fmt: skip
     """Run the forward pass on x, of shape (samples, *input_shape); the prediction is the tape's
     output.
     """
     params = network.params(parameters, statistics)
-    return Tape(network.graph, params, [network.fit_input(x)], context or Context())
+    return Tape(network.graph, params, [network.fit_input(x)], context or Context(), only_output=only_output)
 
 
 def backward_pass(
@@ -129,6 +130,6 @@ def total_loss(
     context: Context | None = None,
 ) -> float:
     """The loss that `differentiate` computes, with penalties but without the backward pass."""
-    prediction = forward_pass(network, parameters, x, statistics, context).output
+    prediction = forward_pass(network, parameters, x, statistics, context, only_output=True).output
     value = loss.value(prediction, y, sample_weight)
     return value + sum(penalty.value(parameters, network.parameters) for penalty in penalties)

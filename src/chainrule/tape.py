@@ -68,12 +68,15 @@ class Tape:
         inputs: Sequence[Array],
         context: Context,
         like: Tape | None = None,
+        only_output: bool = False,
     ) -> None:
         """Run forward: `inputs` have the graph's input shapes, samples first. Nodes that read the
         same arrays as in `like`, a tape of the same graph and context, take their results from it.
+        With `only_output` no other value is kept, so that there is no way back.
         """
         self.graph, self.params = graph, params
-        self.values, self.saved = list(inputs), list[Any]()
+        self.values: list[Any] = list(inputs)
+        self.saved: list[Any] = []
         values, saved = self.values, self.saved
         for node in graph.nodes:
             if like is not None and self._reads_as(like, node):
@@ -83,7 +86,11 @@ class Tape:
             forward: Any = node.layer.forward
             y, kept = forward(params[node.owner], *[values[k] for k in node.inputs], context.at(node.name))
             values.append(y)
-            saved.append(kept)
+            saved.append(None if only_output else kept)
+            if only_output:
+                for k in node.inputs:
+                    if graph.readers[k][-1][0] is node:
+                        values[k] = None
         self.arriving: list[Array | None] = [None] * len(self.values)
         self.gradients: dict[str, dict[str, Any]] = {}
 
@@ -102,7 +109,7 @@ class Tape:
         """The last node's output."""
         return self.values[-1]
 
-    def backward(self, dy: Array, wants_input: bool = False) -> None:
+    def backward(self, dy: Array, wants_input: bool = False, wants_gradients: bool = True) -> None:
         """Run backward from dL/d output, to the first node with parameters, or to the inputs."""
         graph = self.graph
         arrivals: list[Any] = [None] * len(self.values)
@@ -121,15 +128,20 @@ class Tape:
                         arrivals[number] = np.zeros(shape, arriving.dtype) if before is None else before.copy()
                     arrivals[number][part] += arriving
                 continue
-            dx, gradients = node.layer.backward(self.params[node.owner], self.saved[k], arriving, bool(wanted))
-            if gradients:
+            params, saved = self.params[node.owner], self.saved[k]
+            if wants_gradients:
+                dx, gradients = node.layer.backward(params, saved, arriving, bool(wanted))
                 self._add_gradients(node.owner, gradients)
+            elif wanted:
+                dx = node.layer.input_derivative(params, saved, arriving)
             for number, which in wanted:
                 d = dx[which] if isinstance(dx, tuple) else dx
                 before = arrivals[number]
                 arrivals[number] = d if before is None else before + d
 
     def _add_gradients(self, owner: str, gradients: Mapping[str, Any]) -> None:
+        if not gradients:
+            return
         known, is_shared = self.gradients.setdefault(owner, {}), len(self.graph.uses[owner]) > 1
         for name, gradient in gradients.items():
             if name in known:

@@ -8,6 +8,8 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import TypeVar
 
 from chainrule.errors import at_least
@@ -87,6 +89,34 @@ def in_threads(function: Callable[[One], Result], of: Sequence[One]) -> list[Res
     pieces = [of[k : k + size] for k in range(0, len(of), size)]
     with ThreadPoolExecutor(count) as pool:
         return [result for results in pool.map(lambda piece: [*map(function, piece)], pieces) for result in results]
+
+
+class _Undivided:
+    """How many blocks of code want undivided products, and how to allow threads again."""
+
+    users, lock, restore = 0, Lock(), ExitStack()
+
+
+@contextmanager
+def undivided() -> Iterator[None]:
+    """Within the block NumPy's BLAS takes one thread for a matrix product.
+
+    Its threads wait for each other, spinning, in every product. Where whole computations can run
+    in threads instead (`in_threads`), that is faster, several times on a busy machine.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with _Undivided.lock:
+        if not _Undivided.users:
+            _Undivided.restore.enter_context(threadpool_limits(1, "blas"))
+        _Undivided.users += 1
+    try:
+        yield
+    finally:
+        with _Undivided.lock:
+            _Undivided.users -= 1
+            if not _Undivided.users:
+                _Undivided.restore.close()
 
 
 def ahead(function: Callable[[One], Result], of: Iterable[One]) -> Iterator[Result]:

@@ -15,7 +15,7 @@ from chainrule.engine.native import NativeEngine
 from chainrule.errors import SettingError
 from chainrule.network import Network
 from chainrule.runs import Recorder, Run, train
-from chainrule.threads import Backoff, available, most_threads
+from chainrule.threads import Backoff, available, most_threads, undivided
 from chainrule.training.loop import start
 from chainrule.training.plan import make_plan
 from engines import needs_native
@@ -40,6 +40,21 @@ def test_other_numbers_of_threads_are_refused(threads):
     for use in (trained.predict, trained.probabilities, trained.evaluate, trained.raw):
         with pytest.raises(SettingError, match=r"threads: pass a number, at least 1"):
             use("iris", threads=threads)
+
+
+def test_products_are_undivided_until_the_last_block_that_wants_it_ends():
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def threads():
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+    with threadpool_limits(2, "blas"):
+        before = threads()
+        with undivided():
+            with undivided():
+                assert threads() == {1}
+            assert threads() == {1}
+        assert threads() == before
 
 
 def test_several_threads_pause_longer_each_time_until_they_run_unhindered():

@@ -36,7 +36,7 @@ from chainrule.layers import (
     Upsample,
     ZeroPad,
 )
-from chainrule.layers.windows import Window, windows
+from chainrule.layers.windows import Window, portions, windows
 from chainrule.network import Network
 from image_layers import ORACLES, check_by_nudging, check_terms, check_with_jax
 
@@ -225,6 +225,21 @@ def test_channel_dropout_drops_whole_channels():
 def test_channels_that_cant_be_grouped_are_named():
     with pytest.raises(ShapeError, match=r"layer group_norm_1: the 6 channels .* can't be divided into 4 groups"):
         Network([GroupNorm(4)], (3, 3, 6))
+
+
+@pytest.mark.parametrize("layer", [Conv(4, 3, padding="same"), Conv(4, 2, stride=2, groups=2), ConvTranspose(2, 3)])
+def test_a_convolution_takes_portions_of_the_samples(layer, monkeypatch):
+    random = np.random.default_rng(0)
+    x, params = random.normal(size=(7, 5, 6, 2)), {"b": random.normal(size=layer.channels)}
+    params["W"] = random.normal(size=layer.build(x.shape[1:]).parameters["W"].shape)
+    whole, saved = layer.forward(params, x, Context())
+    dy = random.normal(size=whole.shape)
+    dx, _ = layer.backward(params, saved, dy)
+    np.testing.assert_array_equal(layer.input_derivative(params, saved, dy), dx)
+    monkeypatch.setattr("chainrule.layers.windows.IN_CACHE", 3 * (x[0].size + whole[0].size))
+    assert list(portions(x, whole)) == [slice(0, 3), slice(3, 6), slice(6, 9)]
+    np.testing.assert_allclose(layer.forward(params, x, Context())[0], whole, rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(layer.input_derivative(params, saved, dy), dx, rtol=1e-14, atol=1e-14)
 
 
 def test_the_textbooks_sum():

@@ -302,6 +302,22 @@ def test_derivative_equals_finite_differences(name):
 
 
 @pytest.mark.parametrize(
+    ("f", "derivative", "sizes"),
+    [
+        (lambda h: np.exp(3 * h), 3, 5),
+        (lambda h: 2 * h + 100 * max(0, h - 3e-5), 2, 3),  # a kink within the third step size
+        (lambda h: 2 * h + 100 * max(0, h - 3e-4), 2, 4),
+        (lambda h: 1.0, 0, 5),
+    ],
+)
+def test_a_central_difference_needs_no_step_sizes_beyond_a_kink(f, derivative, sizes):
+    taken = []
+    measured = central_difference(lambda h: taken.append(h) or f(h))
+    assert measured == pytest.approx(derivative, rel=1e-8, abs=1e-12)
+    assert len({abs(h) for h in taken}) == 2 * sizes
+
+
+@pytest.mark.parametrize(
     "loss", [BinaryCrossEntropy(), CategoricalCrossEntropy(), BinaryCrossEntropy(0.1), Focal(), Hinge()], ids=str
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -3,6 +3,7 @@ definition; and the stage in a browser.
 """
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from chainrule.play.lines import plain
 from chainrule.play.settings import MOST_PARTS, Settings
 from chainrule.play.trainer import Trainer
 from parts import linked
-from waiting import enter, settled
+from waiting import choose, enter, settled
 
 BARS = {
     "data": {"kind": "builtin", "name": "bars"}, "network": "conv 1 3x3 relu, max_pool 2, flatten", "optimizer": "sgd",
@@ -165,7 +166,9 @@ def test_which_networks_are_seen_sample_by_sample(network, seen):
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        ("conv 99999 3x3, flatten", "weights; the page allows"),
+        ("conv 99999 3x3, flatten", "conv_1 the network computes 1,600,020 numbers of a sample; the page allows"),
+        ("conv 1 3x3 padding=5000, flatten", "numbers of a sample; the page allows"),
+        ("zero_pad 900000, global_average_pool", "numbers of a sample; the page allows"),
         ("resnet18", "weights; the page allows"),
         ("conv 6400 1x1, global_average_pool", "numbers of a sample; the page allows"),
         ("4, " * (MOST_PARTS + 1), f"the page allows at most {MOST_PARTS} in a text"),
@@ -179,6 +182,29 @@ def test_a_text_that_names_no_network_for_the_page_is_refused(network, words):
 
     with pytest.raises(ChainruleError, match=words):
         trained(0, network=network)
+
+
+def test_a_network_that_is_too_large_takes_no_memory_before_it_is_refused():
+    from chainrule.errors import SettingError
+
+    trained(0)  # what is loaded once
+    tracemalloc.start()
+    with pytest.raises(SettingError, match="up to its layer conv_1"):
+        trained(0, network="conv 1 3x3 padding=5000, flatten")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20_000_000  # one number for each of its values would be 800 MB
+
+
+def test_a_network_with_weights_for_each_input_is_seen_by_its_weights(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "builtin:digits")
+    enter(page, "#set-network", "flatten, expand 3, flatten")
+    expect(page.locator("#lens-weights")).to_have_attribute("aria-checked", "true")
+    expect(page.locator("#lens-sample")).to_be_disabled()
+    page.click("#step")
+    settled(page)
+    expect(page.locator("#now-step")).to_have_text("1")
 
 
 def test_the_network_can_be_given_as_text(address, visit):
@@ -272,6 +298,31 @@ def test_pointing_shows_what_belongs_together(lens):
     assert under == {name for name in lit(lens) if name.startswith("input")}
     expect(lens.locator("#line-text")).to_contain_text("sum of δ × x over 16 positions")
     assert texts(lens, ".winner") == 4
+
+
+def test_the_inspector_says_what_can_be_clicked(lens):
+    hint = lens.locator("#explained .hint")
+    expect(hint).to_contain_text("Click a weight of the kernel")
+    lens.click("#lens-maps")
+    expect(hint).to_contain_text("a square of a kernel")
+    lens.evaluate("() => document.getElementById('settings').open = true")
+    enter(lens, "#set-network", "")
+    choose(lens, "#data-set", "plane:moons")
+    expect(hint).to_contain_text("Click a line of the network")
+
+
+def test_the_weight_that_the_line_tells_of_is_named_and_outlined(lens):
+    outlined = lens.locator("#stage-picture .selected")
+    for phase in ("forward", "loss", "backward"):
+        lens.click(f"#phase-{phase}")
+        settled(lens)
+    expect(outlined).to_have_count(0)
+    expect(lens.locator("#line-text")).to_contain_text("dense_1.W[")
+    lens.click("#phase-backward")
+    settled(lens)
+    weight = scene_of(Trainer(Settings.from_json(BARS))).message()["convolution"]["weight"]
+    expect(lens.locator("#line-text")).to_contain_text(f"{weight}: \u2202L/\u2202w = ")
+    expect(outlined).to_have_attribute("data-weight", weight)
 
 
 def test_a_click_opens_a_position_in_the_inspector(lens):

@@ -87,6 +87,7 @@ def test_a_folder_stays_within_its_limit_and_every_step_can_be_replayed(tmp_path
     checkpoints = list((tmp_path / "run").glob("frame-*"))
     assert sum(path.stat().st_size for path in (tmp_path / "run").iterdir()) < 60_000
     assert 5 < len(checkpoints) < len(steps) / 2
+    assert run.checkpoints[-2:] == [len(steps) - 1, len(steps)]  # the last step is looked at most
     gaps = np.diff([*run.checkpoints, len(steps)])
     assert gaps.max() <= 2.5 * gaps.mean()  # evenly spaced: no step takes much longer to replay than others
     for step in (0, 1, 37, len(steps) - 1):

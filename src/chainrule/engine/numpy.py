@@ -55,13 +55,17 @@ class NumpyEngine:
 
     def look(self, at: Position, samples: Samples, wants_input: bool = False) -> tuple[Derivatives, Point]:
         """The first half of a step: the derivatives, and the point the optimizer steps from."""
+        here = self.problem.differentiate(at.parameters, samples, at.statistics, at.step, wants_input)
+        return here, self.point(at, samples, here.loss, here.gradient)
+
+    def point(self, at: Position, samples: Samples, loss: float, gradient: Vector) -> Point:
+        """The point the optimizer steps from, where the loss and its gradient are known."""
 
         def evaluate(parameters: Vector) -> tuple[float, Vector]:
             trial = self.problem.differentiate(parameters, samples, at.statistics, at.step)
             return trial.loss, trial.gradient
 
-        here = self.problem.differentiate(at.parameters, samples, at.statistics, at.step, wants_input)
-        return here, Point(at.parameters, self.problem.network.parameters, here.loss, here.gradient, evaluate)
+        return Point(at.parameters, self.problem.network.parameters, loss, gradient, evaluate)
 
     def leaves_a_core(self, batches: Batches) -> bool:
         """False: NumPy's matrix products use all cores."""

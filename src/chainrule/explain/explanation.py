@@ -31,6 +31,7 @@ from chainrule.layers.graph import Node
 from chainrule.layout import Layout
 from chainrule.summary import Shown, Summary
 from chainrule.tape import Unit
+from chainrule.threads import in_threads, undivided
 from chainrule.training.threshold import Decision, decision
 
 _NOTEBOOK = 960
@@ -239,7 +240,8 @@ class Explanation(Shown):
     @cached_property
     def trace(self) -> Trace:
         """The step's forward and backward pass in float64."""
-        return Trace(self._problem, self._record.before, self._batch, self._record.rows)
+        with undivided():
+            return Trace(self._problem, self._record.before, self._batch, self._record.rows)
 
     @cached_property
     def gradient(self) -> float:
@@ -370,14 +372,15 @@ class Explanation(Shown):
     @cached_property
     def rounding(self) -> Rounding:
         """The error of the gradient that training used, and a bound on what rounding can cause."""
-        return gradient_rounding(self.trace, self.precision, self.place, self.training_gradient)
+        with undivided():
+            return gradient_rounding(self.trace, self.precision, self.place, self.training_gradient)
 
     @cached_property
     def stages(self) -> list[StageResult]:
         """What each stage of the optimizer did to this weight's entry."""
-        before = self._record.before
-        _, point = NumpyEngine(self._problem).look(before, self._batch)
-        return stage_results(self._problem.optimizer.stages, self._record.gradient, before.states, point, self.place)
+        problem, step = self._problem, self._record
+        point = NumpyEngine(problem).point(step.before, self._batch, step.loss, step.gradient)
+        return stage_results(problem.optimizer.stages, step.gradient, step.before.states, point, self.place)
 
     @cached_property
     def chain(self) -> ChainLink | None:
@@ -424,15 +427,18 @@ class Explanation(Shown):
     def proof(self) -> Proof:
         """The numerical gradient, and the step's measured and predicted effect."""
         trace, update = self.trace, self._record.update.astype(np.float64)
-        alone = np.zeros_like(update)
-        alone[self.place] = update[self.place]
-        before, gradient = trace.nudged_loss(self.place, 0.0), trace.result.gradient
+        own = float(update[self.place])
+        before, gradient = trace.result.loss, trace.result.gradient
+        with undivided():
+            measured = central_difference(lambda h: trace.nudged_loss(self.place, h), in_threads)
+            alone = trace.nudged_loss(self.place, -own)
+            step = trace.total_loss(trace.parameters - update)
         return Proof(
-            numerical_gradient=central_difference(lambda h: trace.nudged_loss(self.place, h)),
+            numerical_gradient=measured,
             loss_before=before,
-            weight_alone=trace.total_loss(trace.parameters - alone) - before,
-            weight_predicted=-float(gradient @ alone),
-            step=trace.total_loss(trace.parameters - update) - before,
+            weight_alone=alone - before,
+            weight_predicted=-float(gradient[self.place]) * own,
+            step=step - before,
             step_predicted=-float(gradient @ update),
         )
 

@@ -19,6 +19,7 @@ from chainrule.explain.trace import Trace
 from chainrule.layers.base import ULPS, Terms, total
 from chainrule.losses.base import position_shares
 from chainrule.tape import Tape
+from chainrule.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def gradient_rounding(trace: Trace, precision: str, place: int, training: float)
     exact = float(trace.result.gradient[place])
     unit = float(np.finfo(precision).eps) / 2
     h = 1e-5 * max(1.0, abs(float(trace.parameters[place])))
-    before, after = trace.nudged(place, -h), trace.nudged(place, h)
+    before, after = in_threads(lambda nudge: trace.nudged(place, nudge), (-h, h))
 
     def slope(b: Array, a: Array) -> Array:
         return np.abs(a - b) / (2 * h)

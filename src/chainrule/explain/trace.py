@@ -99,6 +99,7 @@ class Trace:
             self.parameters, self.batch, self.statistics, self.step, self._wants_input
         )
         self.tape = self.result.tape
+        self._nudged_losses: dict[tuple[int, float], float] = {}
 
     def total_loss(self, parameters: Vector) -> float:
         """The batch's loss at these parameters."""
@@ -106,28 +107,35 @@ class Trace:
 
     def nudged_loss(self, place: int, h: float) -> float:
         """The batch's loss with h added to the weight at this place of the flat vector."""
-        data_loss = self.problem.loss.value(self.forward_nudged(place, h).output, self.batch.y, self.batch.weight)
-        if not self.problem.penalties:
-            return data_loss
-        nudged = self.parameters.copy()
-        nudged[place] += h
-        layout = self.network.parameters
-        return data_loss + sum(penalty.value(nudged, layout) for penalty in self.problem.penalties)
+        if (place, h) not in self._nudged_losses:
+            self.forward_nudged(place, h, only_output=True)
+        return self._nudged_losses[place, h]
 
     def nudged(self, place: int, h: float) -> Tape:
-        """Both passes with h added to the weight at this place of the flat vector."""
+        """The forward pass with h added to the weight at this place of the flat vector, and every
+        delta, but no gradients.
+        """
         tape = self.forward_nudged(place, h)
         slopes = self.problem.loss.derivative(tape.output, self.batch.y, self.batch.weight)
-        tape.backward(slopes, self._wants_input)
+        tape.backward(slopes, self._wants_input, wants_gradients=False)
         return tape
 
-    def forward_nudged(self, place: int, h: float) -> Tape:
-        """The forward pass; whatever the weight doesn't reach is taken from the trace's tape."""
+    def forward_nudged(self, place: int, h: float, only_output: bool = False) -> Tape:
+        """The forward pass, whose loss is kept; whatever the weight doesn't reach is taken from the
+        trace's tape.
+        """
         entry, tape = self.network.parameters.entry_at(place), self.tape
         nudged = tape.params[entry.owner][entry.own_name].copy()
         nudged.flat[place - entry.start] += h
         params = {**tape.params, entry.owner: {**tape.params[entry.owner], entry.own_name: nudged}}
-        return Tape(tape.graph, params, tape.inputs, self.problem.context(self.step), like=tape)
+        found = Tape(tape.graph, params, tape.inputs, self.problem.context(self.step), tape, only_output)
+        loss = self.problem.loss.value(found.output, self.batch.y, self.batch.weight)
+        if self.problem.penalties:
+            weights, layout = self.parameters.copy(), self.network.parameters
+            weights[place] += h
+            loss += sum(penalty.value(weights, layout) for penalty in self.problem.penalties)
+        self._nudged_losses[place, h] = loss
+        return found
 
     def last_copy(self, unit: Unit) -> Unit:
         """The unit itself or, where layers only copy it, such as a Reshape, its last copy: with the

@@ -173,7 +173,7 @@ class Worksheet:
     def updates(self) -> Iterator[Line]:
         """One line per weight: the optimizer's stages if there are several, and the new weight."""
         record, layout, stages = self.record, self.trace.network.parameters, self.problem.optimizer.stages
-        _, point = NumpyEngine(self.problem).look(record.before, self.trace.batch)
+        point = NumpyEngine(self.problem).point(record.before, self.trace.batch, record.loss, record.gradient)
         for place in range(layout.size):
             before, after = float(record.before.parameters[place]), float(record.after.parameters[place])
             gradient, update = float(record.gradient[place]), float(record.update[place])

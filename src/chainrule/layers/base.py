@@ -214,6 +214,10 @@ class Layer(Kind):
         """dx (None unless wanted), and the gradient of every parameter by name."""
         raise self._undefined("backward")
 
+    def input_derivative(self, params: Params, saved: Any, dy: Array) -> Any:
+        """dx alone; of layers whose gradients take long, without computing them."""
+        return self.backward(params, saved, dy)[0]
+
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         """The terms whose sum is the gradient of parameter `name` at `index`."""
         raise self._undefined("parameter_terms")
@@ -304,7 +308,7 @@ class Layer(Kind):
 
     def input_error(self, params: Params, saved: Any, inputs: Sequence[Array], dy: Array) -> Sequence[Array]:
         """The same for the derivative with respect to each input."""
-        dx, _ = self.backward(params, saved, dy)
+        dx = self.input_derivative(params, saved, dy)
         # A derivative such as a (1 - a) is off by units in the last place of 1, however small.
         return [
             ULPS * (np.abs(d) + (np.abs(dy) if d.shape == dy.shape else 0))

@@ -27,6 +27,7 @@ from chainrule.layers.windows import (
     checked_padding,
     crossed,
     meetings,
+    portions,
     windows,
     written,
 )
@@ -177,7 +178,7 @@ class Kernels(Activated, Windowed, register=False):
 
     def input_error(self, params: Params, saved: Array, inputs: Sequence[Array], dy: Array) -> list[Array]:
         W = np.abs(params["W"])
-        sizes, _ = self.backward({**params, "W": W}, saved, np.abs(dy))
+        sizes = self.input_derivative({**params, "W": W}, saved, np.abs(dy))
         return [(W[..., 0, :].size // self.groups + 1) * sizes]
 
 
@@ -257,23 +258,28 @@ class Conv(Kernels):
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Array]:
         W, axes = params["W"], self.window_axes(x.shape[1:-1])
         z = np.zeros((len(x), *(axis.outputs for axis in axes), self.channels), dtype=np.result_type(x, W))
-        for k, out, there in meetings(axes):
-            z[out] += self.across(x[there], W[k])
+        for some in portions(x, z):
+            for k, out, there in meetings(axes):
+                z[some][out] += self.across(x[some][there], W[k])
         if self.bias:
             z += params["b"]
         return z, x
 
     def backward(self, params: Params, saved: Array, dy: Array, wants_input: bool = True) -> Backward:
-        x, W = saved, params["W"]
-        dx, dW = np.zeros(x.shape, dtype=dy.dtype) if wants_input else None, np.zeros(W.shape, dtype=dy.dtype)
+        x, dW = saved, np.zeros(params["W"].shape, dtype=dy.dtype)
         for k, out, there in meetings(self.window_axes(x.shape[1:-1])):
             dW[k] = self.outer(x[there], dy[out])
-            if dx is not None:
-                dx[there] += self.back(dy[out], W[k])
         gradients = {"W": dW}
         if self.bias:
             gradients["b"] = dy.reshape(-1, self.channels).sum(axis=0)
-        return dx, gradients
+        return self.input_derivative(params, saved, dy) if wants_input else None, gradients
+
+    def input_derivative(self, params: Params, saved: Array, dy: Array) -> Array:
+        W, axes, dx = params["W"], self.window_axes(saved.shape[1:-1]), np.zeros(saved.shape, dtype=dy.dtype)
+        for some in portions(dx, dy):
+            for k, out, there in meetings(axes):
+                dx[some][there] += self.back(dy[some][out], W[k])
+        return dx
 
     def input_terms(self, params: Params, saved: Array, dy: Array, index: Shape) -> Terms:
         axes = self.window_axes(saved.shape[1:-1])
@@ -381,23 +387,28 @@ class ConvTranspose(Kernels):
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Array]:
         W, axes = params["W"], self.output_axes(x.shape[1:-1])
         z = np.zeros((len(x), *(axis.inputs for axis in axes), self.channels), dtype=np.result_type(x, W))
-        for k, here, out in meetings(axes):
-            z[out] += self.across(x[here], W[k])
+        for some in portions(x, z):
+            for k, here, out in meetings(axes):
+                z[some][out] += self.across(x[some][here], W[k])
         if self.bias:
             z += params["b"]
         return z, x
 
     def backward(self, params: Params, saved: Array, dy: Array, wants_input: bool = True) -> Backward:
-        x, W = saved, params["W"]
-        dx, dW = np.zeros(x.shape, dtype=dy.dtype) if wants_input else None, np.zeros(W.shape, dtype=dy.dtype)
+        x, dW = saved, np.zeros(params["W"].shape, dtype=dy.dtype)
         for k, here, out in meetings(self.output_axes(x.shape[1:-1])):
             dW[k] = self.outer(x[here], dy[out])
-            if dx is not None:
-                dx[here] += self.back(dy[out], W[k])
         gradients = {"W": dW}
         if self.bias:
             gradients["b"] = dy.reshape(-1, self.channels).sum(axis=0)
-        return dx, gradients
+        return self.input_derivative(params, saved, dy) if wants_input else None, gradients
+
+    def input_derivative(self, params: Params, saved: Array, dy: Array) -> Array:
+        W, axes, dx = params["W"], self.output_axes(saved.shape[1:-1]), np.zeros(saved.shape, dtype=dy.dtype)
+        for some in portions(dx, dy):
+            for k, here, out in meetings(axes):
+                dx[some][here] += self.back(dy[some][out], W[k])
+        return dx
 
     def input_terms(self, params: Params, saved: Array, dy: Array, index: Shape) -> Terms:
         places = [axis.places[p] for axis, p in zip(self.output_axes(saved.shape[1:-1]), index[1:-1], strict=True)]

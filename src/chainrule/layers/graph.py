@@ -18,6 +18,8 @@ import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any
@@ -365,6 +367,21 @@ class _Traced(Symbol):
         return self.tracer.steps(order)
 
 
+_CHECK: ContextVar[Callable[[str, Built], None] | None] = ContextVar("check", default=None)
+
+
+@contextmanager
+def checking(check: Callable[[str, Built], None]) -> Iterator[None]:
+    """Within the block, `check` is called with the name of every layer that is wired and what it
+    builds, before the next layer is: it may raise before that takes much memory.
+    """
+    token = _CHECK.set(check)
+    try:
+        yield
+    finally:
+        _CHECK.reset(token)
+
+
 class _Tracer:
     """Records a node for each leaf that is called."""
 
@@ -414,6 +431,8 @@ class _Tracer:
             built = build(*(x.shape for x in inputs))
         except TypeError as error:
             raise SettingError(f"layer {name}: it can't be called on {len(inputs)} inputs ({error})") from None
+        if (check := _CHECK.get()) is not None:
+            check(name, built)
         owner = self.owners.setdefault(key, name)
         self.nodes.append(Node(name, owner, layer, numbers, built, scope.time))
         return _Traced(self, len(self.inputs) + len(self.nodes) - 1, built.output_shape)

@@ -23,6 +23,7 @@ There are floor((inputs + before + after - extent) / stride) + 1 outputs.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -35,6 +36,8 @@ from chainrule.errors import is_integer, require
 from chainrule.layers.base import Layer
 
 VALID, SAME, CAUSAL = "valid", "same", "causal"
+IN_CACHE = 1 << 18
+"""How many numbers stay in the cache of a core."""
 Slices = tuple[slice, ...]
 
 
@@ -116,6 +119,15 @@ def meetings(axes: Sequence[Window]) -> Iterator[tuple[Shape, Slices, Slices]]:
         met = [axis.meeting(k) for axis, k in zip(axes, place, strict=True)]
         if all(out.stop > out.start for out, _ in met):  # some places only ever lie on padding
             yield place, (every, *(out for out, _ in met)), (every, *(inn for _, inn in met))
+
+
+def portions(x: Array, y: Array) -> Iterator[slice]:
+    """The samples of a layer's input and output, as many at a time as stay in the cache from one
+    place of the kernel to the next.
+    """
+    numbers = math.prod(x.shape[1:]) + math.prod(y.shape[1:])
+    count = max(1, IN_CACHE // max(1, numbers))
+    return (slice(k, k + count) for k in range(0, len(x), count))
 
 
 def crossed(parts: Sequence[Array]) -> Array:

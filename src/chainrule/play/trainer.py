@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,8 @@ from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import NonFiniteError, SettingError, require
 from chainrule.explain import Explanation
 from chainrule.explain.trace import Trace
+from chainrule.layers.base import Built
+from chainrule.layers.graph import checking
 from chainrule.play.handwriting import Own, Style, can_be_drawn, own_sample, style_of
 from chainrule.play.samples import page_data
 from chainrule.play.settings import MOST_VALUES, MOST_WEIGHTS, Settings
@@ -216,6 +219,8 @@ class Trainer:
         with np.errstate(all="ignore"):
             self.position = self.timeline.position(step)
             self.last = self.timeline.record(step - 1) if step else None
+        if step and step == self.last_step:  # no step follows: the last one is shown
+            self.phase = "update"
 
     @property
     def furthest(self) -> int:
@@ -227,6 +232,7 @@ class Trainer:
     def next_phase(self, phase: str) -> None:
         """Go on to a phase: "forward", "loss", "backward" (one layer at a time) or "update"."""
         if self.pending is None:
+            require(self.step != self.last_step, f"the run ends after its {self.step:,} steps; press Back for the last")
             self._begin()
         if phase == "backward":
             if self.backward_to < 0:
@@ -372,16 +378,28 @@ def _planned(settings: Settings, data: Dataset) -> Plan:
     if data.task not in loss.tasks:
         raise SettingError(f"the loss {settings.loss} is for {' and '.join(loss.tasks)}, but the task is {data.task}")
     layers = settings.network_layers(len(data.input_shape) > 1, outputs_for(loss, data.target))
-    network = build_network(layers, data, loss)  # nothing is drawn or computed before its size is known
+    with checking(_limited()):  # nothing is drawn or computed before its size is known
+        network = build_network(layers, data, loss)
     weights = network.parameters.size
     if weights > MOST_WEIGHTS:
         raise SettingError(f"the network has {weights:,} weights; the page allows at most {MOST_WEIGHTS:,}")
-    values = sum(math.prod(node.built.output_shape) for node in network.nodes)
-    if values > MOST_VALUES:
-        raise SettingError(f"the network computes {values:,} numbers of a sample; the page allows {MOST_VALUES:,}")
     return make_plan(
         network, data,
         loss=loss, optimizer=settings.make_optimizer(), epochs=settings.epochs,
         batch_size=min(settings.batch_size, len(data.training.x)), seed=settings.seed,
         penalties=settings.penalties(), patience=None,
     )  # fmt: skip
+
+
+def _limited() -> Callable[[str, Built], None]:
+    """A check of each layer, in order, that refuses a network with too many values."""
+    values = 0
+
+    def check(name: str, built: Built) -> None:
+        nonlocal values
+        values += math.prod(built.output_shape)
+        if values > MOST_VALUES:
+            found = f"up to its layer {name} the network computes {values:,} numbers of a sample"
+            raise SettingError(f"{found}; the page allows {MOST_VALUES:,}")
+
+    return check

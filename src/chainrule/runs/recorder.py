@@ -38,7 +38,7 @@ class Recorder:
 
     Args:
         folder: a folder that does not exist yet
-        limit: the maximum bytes of the folder. The state and the first and last checkpoint are
+        limit: the maximum bytes of the folder. The state, the first checkpoint and the last two are
             always kept; the fewer there are in between, the longer it takes to replay a step
         numbered: whether to append the first free number to the folder's name, as in
             "runs/mine-1"; the attribute `folder` has the full name once training has started
@@ -181,13 +181,14 @@ class Recorder:
 
     def _surplus(self, contents: dict[str, bytes], kept: Iterable[str]) -> set[str]:
         """The checkpoints to remove so that contents and kept files stay within the limit: each
-        time the one that leaves the smallest gap, but never the first or the last.
+        time the one that leaves the smallest gap, but never the first or the last two: from the
+        last but one the last step, which is looked at most, is replayed in no time.
         """
         sizes = {name: self._sizes[name] for name in kept} | {name: len(c) for name, c in contents.items()}
         total = sum(sizes.values()) + len(files.encoded(self._manifest)) + MANIFEST_GROWTH
         steps, surplus = files.checkpoint_steps(sizes), set[str]()
-        while total > self._manifest["limit"] and len(steps) > 2:
-            gaps = [after - before for before, after in zip(steps, steps[2:], strict=False)]
+        while total > self._manifest["limit"] and len(steps) > 3:
+            gaps = [after - before for before, after in zip(steps, steps[2:-1], strict=False)]
             name = files.checkpoint_name(steps.pop(1 + int(np.argmin(gaps))))
             surplus.add(name)
             total -= sizes[name]

@@ -68,7 +68,10 @@ function belongs({ scene, has, knows }, name) {
 export function convolution(view) {
   const of = /** @type {Convolution} */ (view.scene.convolution);
   const places = PLACES[view.narrow ? "narrow" : "wide"];
-  const chosen = view.pointed || view.selected;
+  // With nothing chosen: the weight whose derivative the line computes.
+  const told = view.has("gradient") && view.knows(of.conv) ? of.weight : "";
+  const chosen = view.pointed || view.selected || told;
+  if (chosen === told) view = { ...view, selected: told };
   const lit = belongs(view, chosen);
   const [first, pooled, output] = view.scene.layers;
   const position = Math.max(0, first.units.findIndex((unit) => unit.unit === (lit.has(chosen) && chosen.startsWith(`${of.conv}[`) ? chosen : of.unit)));

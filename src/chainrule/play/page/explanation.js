@@ -135,16 +135,23 @@ function form() {
   };
 }
 
+/** What can be clicked through the lens: of the networks with feature maps only a convolution is seen sample by sample. */
+const clickable = () => t(`nothing_opened_${app.lens === "sample" && app.built?.maps.length ? "convolution" : app.lens}`);
+
 export function startExplanation() {
-  const empty = () => byId("explained").replaceChildren(make("p", { className: "hint" }, TEXT.nothing_opened));
+  const empty = () => byId("explained").replaceChildren(make("p", { className: "hint" }, t("nothing_opened", { what: clickable() })));
   empty();
   on("built", form);
+  on("lens", () => {
+    if (!byId("explained").dataset.of) empty();
+  });
   on("forget", () => {
     app.paths = [];
     byId("explained").dataset.of = "";
     empty();
   });
-  on("explanation", ({ header }) => show(header));
+  // One that was on its way when its weight was closed comes too late.
+  on("explanation", ({ header }) => app.opened && show(header));
   on("selected", (/** @type {string} */ name) => {
     const [, layer, places] = /^(.*)\[([\d, ]+)\]$/.exec(name) ?? [];
     const index = (places ?? "").split(",").map(Number); // positions come before the unit

@@ -62,7 +62,7 @@ function ofPhase() {
   if (has("next")) return [TEXT.line_update, [first.next_line ?? ""]];
   const reached = scene.layers.filter((layer) => knows(layer.name));
   const weight = knows(first.layer) ? first : scene.weights.find((one) => one.layer === reached[0]?.name);
-  if (has("gradient") && weight) return [scene.sample < 0 ? TEXT.line_gradient_own : weight === first && scene.convolution ? TEXT.line_gradient_kernel : TEXT.line_gradient, [weight.gradient_line ?? ""]];
+  if (has("gradient") && weight) return [scene.sample < 0 ? TEXT.line_gradient_own : weight === first && scene.convolution ? TEXT.line_gradient_kernel : TEXT.line_gradient, [`${weight.weight}: ${weight.gradient_line ?? ""}`]];
   if (has("delta")) return [TEXT.line_backward, reached.reverse().map((layer) => layer.units[0].delta_line ?? "").slice(0, 2)];
   if (has("loss")) return [TEXT.line_loss, [scene.output.loss_line ?? ""]];
   if (has("forward")) return [TEXT.line_forward, [unit.z_line ?? "", unit.a_line ?? ""]];
