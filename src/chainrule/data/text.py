@@ -30,6 +30,7 @@ class Text:
 
     Examples:
         >>> import chainrule
+        >>> from chainrule.data import Text
         >>> rhyme = Text("rhyme", "Row, row, row your boat, gently down the stream. " * 20)
         >>> data = chainrule.load(rhyme, length=16)
         >>> data.training.x.shape, data.target.classes[:5]

@@ -56,12 +56,8 @@ def checked_weight(weight: Any, positions: Shape = ()) -> Array | None:
         weight = np.asarray(weight, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"the sample weights are {brief(weight)}; {rule}") from None
-    if (
-        weight.shape[1:] not in ((), positions)
-        or weight.ndim == 0
-        or not np.isfinite(weight).all()
-        or (weight < 0).any()
-    ):
+    fits = weight.ndim > 0 and weight.shape[1:] in ((), positions)
+    if not fits or not np.isfinite(weight).all() or (weight < 0).any():
         raise DataError(f"the sample weights are not all usable; {rule}")
     if not weight.any():
         raise DataError("the sample weights are all 0, so that no sample counts; leave them out")

@@ -79,6 +79,8 @@ def balanced(data: Dataset) -> tuple[float, ...]:
         counts = np.stack([len(y) - y.sum(axis=0), y.sum(axis=0)], axis=1)
         is_known = (counts > 0).all(axis=1, keepdims=True)
         return tuple(np.where(is_known, len(y) / (2 * np.maximum(counts, 1)), 1.0).ravel().tolist())
+    if data.target.positions:
+        y = y.reshape(-1)
     counts = np.bincount(y, minlength=len(classes)) if y.ndim == 1 else y.sum(axis=0)
     missing = f"there is no {classes[int(np.argmin(counts))]!r} in the training set"
     require(bool(counts.all()), f"class weights: {missing}, so they can't be balanced; pass weights by label")

@@ -166,13 +166,7 @@ def check_one(metric: Choice, target: Target) -> Chosen:
 
 def _check_at_positions(metric: Any, target: Target) -> None:
     """Raise SettingError for a metric that is no mean over the positions of a target."""
-    name = (
-        metric
-        if isinstance(metric, str)
-        else name_of(metric)
-        if isinstance(metric, Metric)
-        else getattr(metric, "__name__", metric)
-    )
+    name = getattr(metric, "name", getattr(metric, "__name__", metric))
     is_known = isinstance(metric, str) and metric in position_scores.NAMES
     if target.positions and target.is_class:
         allowed = ", ".join(names(target))
