@@ -15,8 +15,8 @@ def difference(before: float, update: float, after: float) -> str:
     """before - update = after, rounded to the same place.
 
     Floating-point numbers are not exact: after may be rounded in a digit that update still has. So
-    there are about as many digits as `_OF_UPDATE` and `_OF_WEIGHT` say, but such that the numbers add
-    up; if none are, because update is below the precision of before, the line says so.
+    there are about as many digits as `_OF_UPDATE` and `_OF_WEIGHT` say, but such that the numbers
+    add up; if none are, because update is below the precision of before, the line says so.
 
     Examples:
         >>> difference(0.15, 0.000219284, 0.149780716)
