@@ -234,5 +234,5 @@ def test_explain_draws_for_a_width(capsys):
 
 
 def test_explain_shows_the_worked_example_without_a_run(capsys):
-    assert "0.15 - 0.0002193 = 0.149781" in output_of(capsys, "explain", "--example")
+    assert "0.15 - 0.0002193 = 0.1497807" in output_of(capsys, "explain", "--example")
     assert "0.358916" in output_of(capsys, "explain", "--example", "dense_2.W[0, 0]")

@@ -495,7 +495,7 @@ class TestTheWorkedExample:
     def test_the_gradient_and_update_lines(self):
         e = worked_example()
         assert gradient_line(e) == "dL/d dense_1.W[0, 0] = +0.0004386 (sample 0) = 0.0004386"
-        assert update_line(e) == "dense_1.W[0, 0]: 0.15 - 0.0002193 = 0.149781"
+        assert update_line(e) == "dense_1.W[0, 0]: 0.15 - 0.0002193 = 0.1497807"
 
 
 def test_of_too_many_paths_the_strongest_are_listed():

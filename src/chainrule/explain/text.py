@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.data import Sample
 from chainrule.explain.chain import WIDTH, ChainLink
+from chainrule.explain.digits import difference
 from chainrule.explain.trace import LossTerm
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ def lines(e: Explanation) -> list[str]:
 
 def update_line(e: Explanation) -> str:
     """The weight before, the step subtracted from it, and the weight after."""
-    sign = "-" if e.update >= 0 else "+"
-    return f"{e.weight}: {e.value_before:.6g} {sign} {abs(e.update):.4g} = {e.value_after:.6g}"
+    return f"{e.weight}: {difference(e.value_before, e.update, e.value_after)}"
 
 
 def gradient_line(e: Explanation, most: int = 2) -> str:
