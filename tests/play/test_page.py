@@ -648,6 +648,8 @@ def test_a_recorded_run_is_replayed(recorded, visit):
     expect(page.locator("#run-words")).to_contain_text(f"of {last} steps")
     expect(page.locator("#training")).to_be_hidden()
     expect(page.locator("#lesson")).to_be_hidden()  # it would put another training in the run's place
+    expect(page.locator("#now-held-name")).to_have_text("Validation loss")  # the run's test set is not measured
+    expect(page.locator("#now-metric-name")).to_have_text("Validation accuracy")
     start = number(page, "#now-held")
     page.locator("#slider").fill(str(last // 2))
     is_at(page, last // 2)

@@ -43,6 +43,9 @@ export const app = {
   send: () => {},
 };
 
+/** What the samples are that training leaves out: of a recorded run its validation set, which may have chosen when to stop. */
+export const heldOut = () => (app.choices.run ? "validation" : "test");
+
 /** An element that must be there. @template {HTMLElement} [T=HTMLElement] @param {string} id @returns {T} */
 export function byId(id) {
   const found = document.getElementById(id);

@@ -1,6 +1,6 @@
 // Small charts of our own: lines, bars and points on a canvas, quick enough to be drawn with every frame.
 
-import { app, byId, colour, make, on, shown } from "./app.js";
+import { app, byId, colour, heldOut, make, on, shown } from "./app.js";
 import { TEXT, t } from "./text.js";
 
 /** The colours of paths and of the entrants of a race, wherever they are drawn; seen on light and dark. */
@@ -234,7 +234,7 @@ export function startCharts() {
     if (!frame) return;
     for (const all of [curves, sizes]) for (const points of Object.values(all)) while (points.length && points[points.length - 1][0] > frame.step) points.pop();
     add(curves, TEXT.training_loss, frame.step, frame.loss);
-    if (frame.held) add(curves, TEXT.test_loss, frame.step, frame.held.loss);
+    if (frame.held) add(curves, t(`${heldOut()}_loss`), frame.step, frame.held.loss);
     for (const [name, size] of Object.entries(frame.gradient_sizes ?? {})) if (name.endsWith(".W")) add(sizes, name, frame.step, size);
   });
   on("recorded", ({ header }) => (recorded = header));

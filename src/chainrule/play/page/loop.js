@@ -1,6 +1,6 @@
 // The loop of learning as a diagram: lit at the phase that is running, and each phase a button.
 
-import { app, byId, emit, make, on, shown } from "./app.js";
+import { app, byId, emit, heldOut, make, on, shown } from "./app.js";
 import { figure, has, shownStep } from "./stage.js";
 import { PHASES, TEXT, t } from "./text.js";
 
@@ -109,11 +109,12 @@ function light() {
   byId("now-step").textContent = frame.step.toLocaleString("en");
   byId("now-epoch").textContent = frame.epoch.toFixed(1);
   if (frame.loss !== null) put("now-loss", frame.loss);
+  byId("now-held-name").textContent = t(`${heldOut()}_loss`);
   if (frame.held) {
     put("now-held", frame.held.loss ?? null);
     const [name, value] = Object.entries(frame.held).find(([key]) => key !== "loss") ?? ["", null];
     const several = frame.held_targets?.length;
-    byId("now-metric-name").textContent = name ? `Test ${name.replaceAll("_", " ")}${several ? ` (mean of ${several})` : ""}` : "";
+    byId("now-metric-name").textContent = name ? t(`${heldOut()}_metric`, { name: name.replaceAll("_", " ") }) + (several ? ` (mean of ${several})` : "") : "";
     byId("now-metric").textContent = name === "accuracy" && value !== null ? `${(100 * value).toFixed(1)} %` : shown(value);
   }
   if (app.built?.last_step !== null) {

@@ -1,7 +1,7 @@
 // What the network gives: the plane coloured by its prediction, with the points; for other data a confusion matrix, or
 // predicted beside true. In the plane one draws points of one's own.
 
-import { app, byId, make, on, shown } from "./app.js";
+import { app, byId, heldOut, make, on, shown } from "./app.js";
 import { apply, classToDraw } from "./controls.js";
 import { TEXT, t } from "./text.js";
 import { scatter } from "./charts.js";
@@ -104,7 +104,7 @@ function drawOthers() {
 function targets(each) {
   const head = make("tr", {}, ...[TEXT.target, "R2", "MAE", "RMSE"].map((name) => make("th", { scope: "col" }, name)));
   const rows = each.map((one) => make("tr", {}, make("th", { scope: "row" }, one.name), ...["r2", "mae", "rmse"].map((metric) => make("td", {}, shown(one[metric])))));
-  return make("table", { className: "confusion" }, make("caption", { className: "hint" }, TEXT.each_target), head, ...rows);
+  return make("table", { className: "confusion" }, make("caption", { className: "hint" }, t("each_target", { set: heldOut() })), head, ...rows);
 }
 
 /** @param {string[]} classes @param {import("./types.js").Numbers} counts */
