@@ -3,6 +3,7 @@ definition; and the stage in a browser.
 """
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -165,7 +166,9 @@ def test_which_networks_are_seen_sample_by_sample(network, seen):
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        ("conv 99999 3x3, flatten", "weights; the page allows"),
+        ("conv 99999 3x3, flatten", "conv_1 the network computes 1,600,020 numbers of a sample; the page allows"),
+        ("conv 1 3x3 padding=5000, flatten", "numbers of a sample; the page allows"),
+        ("zero_pad 900000, global_average_pool", "numbers of a sample; the page allows"),
         ("resnet18", "weights; the page allows"),
         ("conv 6400 1x1, global_average_pool", "numbers of a sample; the page allows"),
         ("4, " * (MOST_PARTS + 1), f"the page allows at most {MOST_PARTS} in a text"),
@@ -179,6 +182,18 @@ def test_a_text_that_names_no_network_for_the_page_is_refused(network, words):
 
     with pytest.raises(ChainruleError, match=words):
         trained(0, network=network)
+
+
+def test_a_network_that_is_too_large_takes_no_memory_before_it_is_refused():
+    from chainrule.errors import SettingError
+
+    trained(0)  # what is loaded once
+    tracemalloc.start()
+    with pytest.raises(SettingError, match="up to its layer conv_1"):
+        trained(0, network="conv 1 3x3 padding=5000, flatten")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20_000_000  # one number for each of its values would be 800 MB
 
 
 def test_the_network_can_be_given_as_text(address, visit):

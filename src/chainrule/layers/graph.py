@@ -16,7 +16,9 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from numbers import Real
@@ -371,6 +373,21 @@ class _Traced(Symbol):
         return self.tracer.call(layer, inputs)
 
 
+_CHECK: ContextVar[Callable[[str, Built], None] | None] = ContextVar("check", default=None)
+
+
+@contextmanager
+def checking(check: Callable[[str, Built], None]) -> Iterator[None]:
+    """Within the block, `check` is called with the name of every layer that is wired and what it
+    builds, before the next layer is: it may raise before that takes much memory.
+    """
+    token = _CHECK.set(check)
+    try:
+        yield
+    finally:
+        _CHECK.reset(token)
+
+
 class _Tracer:
     """Records a node for each leaf that is called."""
 
@@ -403,6 +420,8 @@ class _Tracer:
             built = layer.build(*(x.shape for x in inputs))
         except TypeError as error:
             raise SettingError(f"layer {name}: it can't be called on {len(inputs)} inputs ({error})") from None
+        if (check := _CHECK.get()) is not None:
+            check(name, built)
         owner = self.owners.setdefault(key, name)
         numbers = tuple(x.number for x in inputs)  # type: ignore[attr-defined]
         self.nodes.append(Node(name, owner, layer, numbers, built))

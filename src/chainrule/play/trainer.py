@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,8 @@ from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import NonFiniteError, SettingError, require
 from chainrule.explain import Explanation
 from chainrule.explain.trace import Trace
+from chainrule.layers.base import Built
+from chainrule.layers.graph import checking
 from chainrule.play.handwriting import Own, Style, can_be_drawn, own_sample, style_of
 from chainrule.play.samples import page_data
 from chainrule.play.settings import MOST_VALUES, MOST_WEIGHTS, Settings
@@ -372,16 +375,28 @@ def _planned(settings: Settings, data: Dataset) -> Plan:
     if data.task not in loss.tasks:
         raise SettingError(f"the loss {settings.loss} is for {' and '.join(loss.tasks)}, but the task is {data.task}")
     layers = settings.network_layers(len(data.input_shape) > 1, outputs_for(loss, data.target))
-    network = build_network(layers, data, loss)  # nothing is drawn or computed before its size is known
+    with checking(_limited()):  # nothing is drawn or computed before its size is known
+        network = build_network(layers, data, loss)
     weights = network.parameters.size
     if weights > MOST_WEIGHTS:
         raise SettingError(f"the network has {weights:,} weights; the page allows at most {MOST_WEIGHTS:,}")
-    values = sum(math.prod(node.built.output_shape) for node in network.nodes)
-    if values > MOST_VALUES:
-        raise SettingError(f"the network computes {values:,} numbers of a sample; the page allows {MOST_VALUES:,}")
     return make_plan(
         network, data,
         loss=loss, optimizer=settings.make_optimizer(), epochs=settings.epochs,
         batch_size=min(settings.batch_size, len(data.training.x)), seed=settings.seed,
         penalties=settings.penalties(), patience=None,
     )  # fmt: skip
+
+
+def _limited() -> Callable[[str, Built], None]:
+    """A check of each layer, in order, that refuses a network with too many values."""
+    values = 0
+
+    def check(name: str, built: Built) -> None:
+        nonlocal values
+        values += math.prod(built.output_shape)
+        if values > MOST_VALUES:
+            found = f"up to its layer {name} the network computes {values:,} numbers of a sample"
+            raise SettingError(f"{found}; the page allows {MOST_VALUES:,}")
+
+    return check
