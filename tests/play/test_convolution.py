@@ -196,6 +196,17 @@ def test_a_network_that_is_too_large_takes_no_memory_before_it_is_refused():
     assert most < 20_000_000  # one number for each of its values would be 800 MB
 
 
+def test_a_network_with_weights_for_each_input_is_seen_by_its_weights(address, visit):
+    page = visit(address)
+    choose(page, "#data-set", "builtin:digits")
+    enter(page, "#set-network", "flatten, expand 3, flatten")
+    expect(page.locator("#lens-weights")).to_have_attribute("aria-checked", "true")
+    expect(page.locator("#lens-sample")).to_be_disabled()
+    page.click("#step")
+    settled(page)
+    expect(page.locator("#now-step")).to_have_text("1")
+
+
 def test_the_network_can_be_given_as_text(address, visit):
     page = visit(address)
     page.select_option("#data-set", "builtin:digits")

@@ -66,7 +66,7 @@ def is_chain(trainer: Trainer) -> bool:
             if node is None or len(node.inputs) != 1 or not node.layer.keeps_units:
                 return False
             at = node.inputs[0]
-        if dense.built.parameters["W"].shape[0] != size:
+        if dense.built.parameters["W"].shape != (size, column.units):  # Expand has weights for each input
             return False
         before = {numbers[node.name] for node in (dense, column.activation) if node is not None}
         size = column.units
