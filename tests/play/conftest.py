@@ -16,14 +16,18 @@ SAVED = (0, 1, 2, 3, 350)
 
 
 @contextmanager
-def serving(*arguments, without="", patience=None, errors=None):
+def serving(*arguments, without="", patience=None, slow=None, errors=None):
     """The address of a server with these arguments, which ends with the block.
 
     `without` is the name of a package that it can't import, `patience` how many seconds it waits for
-    a request; what it prints on stderr is added to the list `errors`.
+    a request, `slow` how many each command takes; what it prints on stderr is added to the list
+    `errors`.
     """
     before = f"import sys; sys.modules[{without!r}] = None; " if without else ""
     before += f"from chainrule.play import connections; connections.PATIENCE = {patience}; " if patience else ""
+    if slow:
+        before += "import time; from chainrule.play.session import Session; "
+        before += f"Session.obey = lambda session, message: time.sleep({slow}); "
     command = [sys.executable, "-c", before + CODE, "play", "--no-browser", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -515,3 +515,12 @@ def test_files_that_crash_a_decoder_or_are_too_large_do_not_end_the_server(addre
     status, body, _ = ask(address, f"{root}/upload?kind=csv", "POST", b"a;b\r1,5;1\r2,5;0\r" * 20)
     assert status in (200, 400), body
     assert still_works(address)
+
+
+def test_ending_while_a_page_computes_prints_nothing(serve):
+    errors = []
+    with ExitStack() as later, serve(slow=4, errors=errors) as address:
+        connection = later.enter_context(socket(address))
+        connection.send(json.dumps({"type": "settings", "settings": {}}))
+        connection.ping().wait(WAIT)  # the command has arrived, and takes longer than the server waits
+    assert errors == ["press Ctrl-C to stop\n"]

@@ -27,6 +27,8 @@ from chainrule.runs import Run
 
 SLICE = 0.008
 """Seconds of training between two checks for commands."""
+PATIENCE = 1.0
+"""Seconds to wait for the thread's last computation; the server has twice as long to end."""
 SLOW = 2.0
 """Steps per second up to which a run shows every phase of a step."""
 MOST_WAITING = 64
@@ -93,12 +95,14 @@ class Session:
         return self._ready()
 
     def close(self) -> None:
-        """Stop the thread."""
+        """Tell the thread to stop, and wait for it, but not for long computations: the server would
+        take longer to end than it has.
+        """
         self._closed.set()
         if self._recorded is not None:
             self._recorded.close()
         if self._thread.is_alive():
-            self._thread.join(timeout=5)
+            self._thread.join(timeout=PATIENCE)
 
     # The thread
 
@@ -113,7 +117,7 @@ class Session:
                 except ChainruleError as error:
                     self._stop(str(error))
                 except Exception:  # a bug must not end the thread silently
-                    logging.getLogger(__name__).exception("a page's training failed")
+                    self._log("a page's training failed")
                     self._stop(FAILED)
                 else:
                     continue
@@ -157,7 +161,7 @@ class Session:
             self._tell({"type": "error", "message": str(error), "about": name})
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError, IndexError):
             # A malformed message from a hostile page ends here; the log is for our own bugs.
-            logging.getLogger(__name__).exception("the command %r failed", name)
+            self._log(f"the command {name!r} failed")
             self._tell(
                 {"type": "error", "message": f"the command {name!r} is malformed; reload the page", "about": name}
             )
@@ -167,8 +171,13 @@ class Session:
             reason = f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
             self._tell({"type": "error", "message": reason, "about": name})
         except Exception:  # or the thread would end silently
-            logging.getLogger(__name__).exception("the command %r failed", name)
+            self._log(f"the command {name!r} failed")
             self._tell({"type": "error", "message": FAILED, "about": name})
+
+    def _log(self, what: str) -> None:
+        """Log the exception, unless the program is ending, in which anything may fail."""
+        if not self._closed.is_set():
+            logging.getLogger(__name__).exception(what)
 
     def _tell(self, header: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> None:
         """Send a message to the page."""
