@@ -92,6 +92,18 @@ def test_a_run_keeps_its_weights(tmp_path, monkeypatch, capsys):
     assert run(["predict", "whole", "new.csv"]) == 0
 
 
+def test_a_feature_can_not_hold_the_weights_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    frame = table().with_columns(w=pl.lit(1.0) + pl.int_range(80))
+    train("4 tanh", frame, target="y", epochs=1).save("run")
+    frame.write_csv("new.csv")
+    assert run(["evaluate", "run", "new.csv", "--weight", "w"]) == 2
+    error = capsys.readouterr().err
+    assert "new.csv: 'w' is a feature that the network was trained on, and can't hold the weights, too" in error
+    assert "--weight" in error
+    assert run(["evaluate", "run", "new.csv"]) == 0
+
+
 def test_weights_by_name_are_those_of_train():
     frame = table()
     settings = {"network": "4 tanh", "epochs": 3}

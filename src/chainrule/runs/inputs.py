@@ -12,7 +12,7 @@ from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.data.finding import Data, Unlabelled
 from chainrule.data.weights import checked_weight, weighted_by
-from chainrule.errors import DataError, require
+from chainrule.errors import DataError, require, setting
 
 
 def inputs(preparation: Preparation | None, x: Unlabelled) -> Array | Scaled:
@@ -69,6 +69,10 @@ def _labelled(preparation: Preparation | None, target: Target, what: Any, column
     source = find(what, target=targets, task=target.task, image_size=preparation.image_size, read=read)
     if column is None and source.weight is None and source.is_table and preparation.weight in source.features.columns:
         column = preparation.weight
+    is_feature = any(column == name for name, _ in preparation.columns)
+    if is_feature and source.is_table and column in source.features.columns:
+        problem = "is a feature that the network was trained on, and can't hold the weights, too; name another column"
+        raise DataError(f"{source.name}: {column!r} {problem} ({setting('weight')})")
     return prepare(preparation, source if column is None else weighted_by(source, column))
 
 
