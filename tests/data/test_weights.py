@@ -50,14 +50,25 @@ def test_separate_data_has_weights_of_its_own():
         ("negative", "row 3, column 'negative': -1.* is no weight; it must be 0 or greater"),
         ("holes", "row 2, column 'holes': the weight is missing; fill it in"),
         ("nothing", "the sample weights are all 0"),
+        ("tiny", "row 4, column 'tiny': 1e-310 is too small a weight for float32.*; use 0, or multiply all weights"),
     ],
 )
 def test_what_can_not_be_a_weight(weight, problem):
     negative, holes = np.arange(80.0), [1.0] * 80
     negative[2], holes[1] = -1, None
-    frame = table(city=["a", "b"] * 40, negative=negative, holes=holes, nothing=[0.0] * 80)
+    tiny = [0.0, 1.0, 2.0, 1e-310] * 20
+    frame = table(city=["a", "b"] * 40, negative=negative, holes=holes, nothing=[0.0] * 80, tiny=tiny)
     with pytest.raises(DataError, match=problem):
         load(frame, weight=weight)
+
+
+def test_weights_that_float32_takes_for_zero_are_refused():
+    frame = table()
+    x, y = frame.select("x", "z").to_numpy(), frame["y"].to_numpy()
+    for weight in (np.full(80, 1e-310), np.full(80, 1e39)):
+        with pytest.raises(DataError, match="the sample weights have one that float32 can't hold"):
+            load((x, y), weight=weight)
+    assert load((x, y), weight=np.full(80, 1.2e-38)).training.weight.min() > 0
 
 
 def test_a_run_keeps_its_weights(tmp_path, monkeypatch, capsys):

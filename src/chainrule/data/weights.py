@@ -13,6 +13,9 @@ from chainrule.data.columns import check_cells, kind_of
 from chainrule.data.source import Source
 from chainrule.errors import DataError, setting, unknown
 
+FLOAT32 = np.finfo(np.float32).tiny, np.finfo(np.float32).max
+"""The smallest weight above 0 and the largest: training has float32 numbers."""
+
 
 def weighted_by(source: Source, column: str) -> Source:
     """The source with the weights in this column, which is no input.
@@ -33,6 +36,8 @@ def weighted_by(source: Source, column: str) -> Source:
     values = values.cast(float)
     check_cells(source.name, values, values.is_null() | values.is_nan(), "the weight is missing; fill it in")
     check_cells(source.name, values, values < 0, "{value} is no weight; it must be 0 or greater")
+    small, remedy = (values > 0) & (values < float(FLOAT32[0])), "; use 0, or multiply all weights"
+    check_cells(source.name, values, small, "{value} is too small a weight for float32, which takes it for 0", remedy)
     features = source.features.drop(column)
     if not features.width:
         raise DataError(f"{source.name}: there is no feature besides {column!r}, which holds the weights")
@@ -53,4 +58,9 @@ def checked_weight(weight: Any) -> Array | None:
         raise DataError(f"the sample weights are not all usable; {rule}")
     if not weight.any():
         raise DataError("the sample weights are all 0, so that no sample counts; leave them out")
+    smallest, largest = FLOAT32
+    beyond = weight[((weight > 0) & (weight < smallest)) | (weight > largest)]
+    if beyond.size:
+        rule = f"multiply them such that all are 0 or from {smallest:.2g} to {largest:.2g}"
+        raise DataError(f"the sample weights have one that float32 can't hold, {beyond[0]:.3g}; {rule}")
     return weight
