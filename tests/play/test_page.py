@@ -657,6 +657,10 @@ def test_a_recorded_run_is_replayed(recorded, visit):
     page.locator("#slider").fill(str(last))
     is_at(page, last)
     assert number(page, "#now-held") < middle < start
+    page.click("#choose button")
+    expect(page.locator("#scheme")).to_contain_text(f"Step {last - 1}, ")  # the last one: none follows
+    page.click("#phase-forward")
+    expect(page.locator("#message")).to_contain_text(f"the run ends after its {last} steps")
     page.click("#back")
     is_at(page, last - 1)
     page.click("#choose button")

@@ -219,6 +219,8 @@ class Trainer:
         with np.errstate(all="ignore"):
             self.position = self.timeline.position(step)
             self.last = self.timeline.record(step - 1) if step else None
+        if step and step == self.last_step:  # no step follows: the last one is shown
+            self.phase = "update"
 
     @property
     def furthest(self) -> int:
@@ -230,6 +232,7 @@ class Trainer:
     def next_phase(self, phase: str) -> None:
         """Go on to a phase: "forward", "loss", "backward" (one layer at a time) or "update"."""
         if self.pending is None:
+            require(self.step != self.last_step, f"the run ends after its {self.step:,} steps; press Back for the last")
             self._begin()
         if phase == "backward":
             if self.backward_to < 0:

@@ -150,7 +150,8 @@ export function startExplanation() {
     byId("explained").dataset.of = "";
     empty();
   });
-  on("explanation", ({ header }) => show(header));
+  // One that was on its way when its weight was closed comes too late.
+  on("explanation", ({ header }) => app.opened && show(header));
   on("selected", (/** @type {string} */ name) => {
     const [, layer, places] = /^(.*)\[([\d, ]+)\]$/.exec(name) ?? [];
     const index = (places ?? "").split(",").map(Number); // positions come before the unit

@@ -5,7 +5,7 @@ import { placeIn } from "./kernels.js";
 import { shaded } from "./painting.js";
 import { every, runs } from "./receptive.js";
 import { TEXT, t } from "./text.js";
-import { cells, derivatives, GAP, isDrawn, isMap, kernelsOf, knowsKernels, labels, left, numbersOf, PICTURE, RAMP, readsColours, rows, sent, tiles, tops, which, width, WORDS } from "./tiles.js";
+import { EDGE, cells, derivatives, GAP, isDrawn, isMap, kernelsOf, knowsKernels, labels, left, numbersOf, PICTURE, RAMP, readsColours, rows, sent, tiles, tops, which, width, WORDS } from "./tiles.js";
 
 /** @typedef {import("./receptive.js").Field} Field */
 /** @typedef {import("./matrix.js").Grid} Grid */
@@ -164,8 +164,9 @@ function underSample(painter, pushes) {
   const numbers = derivatives() ? numbersOf(0) : null;
   const size = Math.min(PICTURE, (PICTURE - 2 * GAP) / channels);
   for (let c = 0; numbers && c < channels && c < 3; c++) {
-    painter.image(c * (size + GAP), y, size, (size * high) / wide, shaded(numbers.subarray(c * high * wide, (c + 1) * high * wide), wide, high, (v) => v / largest(0)));
-    painter.box(c * (size + GAP) - 0.5, y - 0.5, size + 1, (size * high) / wide + 1, colour("soft-ink"), 1);
+    const x = EDGE + c * (size + GAP);
+    painter.image(x, y, size, (size * high) / wide, shaded(numbers.subarray(c * high * wide, (c + 1) * high * wide), wide, high, (v) => v / largest(0)));
+    painter.box(x - 0.5, y - 0.5, size + 1, (size * high) / wide + 1, colour("soft-ink"), 1);
   }
   if (numbers) y += (size * high) / wide + 14;
   const about = pushes ? "maps_about_pushes" : !derivatives() ? "maps_about" : !numbers ? "maps_about_slopes" : isDrawn() ? "maps_about_slopes_own" : "maps_about_slopes_all";

@@ -17,6 +17,8 @@ import { TEXT, t } from "./text.js";
 
 /** The size of the sample's picture, the space between pictures, the height of a row's words, the size of a unit's cell, of a class's. */
 const [PICTURE, GAP, WORDS, CELL, CLASS] = [124, 5, 16, 10, 54];
+/** How far from the stage's edge a picture stands, for its border. */
+export const EDGE = 1;
 /** Below this width the rows stand under the picture, and have no ramps. */
 const NARROW = 500;
 /** The height of the words under the sample and, of derivatives, a second picture: seven lines. */
@@ -122,7 +124,7 @@ function place() {
 function picture() {
   const [high, wide, channels] = rows()[0].shape;
   const size = PICTURE / Math.max(high, wide);
-  tiles.push({ row: 0, at: 0, channel: 0, x: 0, y: WORDS, wide: wide * size, high: high * size, kernel: null });
+  tiles.push({ row: 0, at: 0, channel: 0, x: EDGE, y: WORDS, wide: wide * size, high: high * size, kernel: null });
   labels.push({ x: 0, y: 11, text: t("maps_sample", { shape: `${high} × ${wide}${channels > 1 ? ` × ${channels}` : ""}` }) });
   return left ? 0 : WORDS + PICTURE + 8;
 }
@@ -148,7 +150,7 @@ function mapsRow(row, y) {
   const above = W ? W.shape[0] * cell + 3 : 0;
   words(row, y, shown.length, channels, W && !readsColours(row) && W.shape[2] > 1 ? kernelsFrom(row, channel) : "");
   shown.forEach(({ channel: j, at }, k) => {
-    const x = left + k * pitch;
+    const x = (left || EDGE) + k * pitch;
     tiles.push({ row, at, channel: j, x, y: y + WORDS + above, wide, high, kernel: W && kernelGrid(W, ofGroup(W, channel), j, x, y + WORDS, cell) });
   });
   return y + WORDS + above + high + 7;
