@@ -1,5 +1,6 @@
 """Language models: what is measured at positions, that networks are causal, and how one writes."""
 
+import importlib.util
 import json
 import math
 from dataclasses import dataclass
@@ -300,3 +301,47 @@ def test_an_explanation_names_positions_rows_and_outputs_by_their_tokens(run):
     window = run.load_data().training.x[bias.samples[0].row]
     position = int(use["unit"].partition("[")[2].partition(",")[0])
     assert use["place"] == f"position {position} {run.trained.tokens.shown(window[position])}, output {symbol}"
+
+
+def test_a_text_that_has_changed_is_refused(run, tmp_path):
+    path = run.folder.parent / "rhyme.txt"
+    path.write_text(RHYME.replace("boat", "taob"))
+    with pytest.raises(DataError, match=r"it has changed since the run .* was trained on it: its text is another"):
+        run.load_data()
+    path.write_text(RHYME)
+    assert run.load_data().fingerprint == run.data["fingerprint"]
+
+
+def test_a_text_of_two_characters_has_one_output_at_each_position():
+    trained = chainrule.train(SMALL, Text("beats", "ab" * 300), length=8, epochs=6, optimizer="adam 0.01")
+    assert trained.plan.network.output_shape == (8, 1)
+    assert trained.evaluate()["bits_per_character"] < 0.2
+    assert trained.generate("a", 6, temperature=0) == "abababa"
+    held_out = trained.held_out("test")
+    assert held_out.probabilities.shape == (*held_out.predictions.shape, 2) == (*held_out.targets.shape, 2)
+    assert (held_out.targets[:, 1:] == trained.predict(trained.data.test)[:, 1:]).all()
+
+
+def test_samples_are_logged(tmp_path):
+    from chainrule.logs import TensorBoard
+
+    pytest.importorskip("tensorboardX")
+    options = {"length": 12, "epochs": 2, "callbacks": [TensorBoard(tmp_path, norms=False)]}
+    trained = chainrule.train(SMALL, Text("rhyme", RHYME), **options)
+    logged = b"".join(path.read_bytes() for path in tmp_path.glob("events*"))
+    for sample in trained.progress.samples:
+        assert f"    {sample.prompt}".encode() in logged
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tokenizers") is None, reason="byte pairs need the extra 'text'")
+def test_a_language_model_of_byte_pairs(tmp_path):
+    trained = chainrule.train(SMALL, Text("rhyme", RHYME * 4), tokens="bpe 300", length=8, epochs=8)
+    assert trained.target.name == "next token"
+    characters = len(RHYME * 4) * 0.2
+    tokens = trained.data.sizes["test"] * 8
+    measured = trained.evaluate()
+    expected = measured["log_loss"] / math.log(2) * tokens / characters
+    assert measured["bits_per_character"] == pytest.approx(expected, rel=0.1)  # windows end before the text
+    assert trained.generate("Zürich, row", 12, 0.5, 1).startswith("Zürich, row")
+    trained.save(tmp_path / "run")
+    assert chainrule.open(tmp_path / "run").generate("Row", 9, seed=4) == trained.generate("Row", 9, seed=4)

@@ -79,8 +79,7 @@ class Log:
         raise NotImplementedError
 
     def write_text(self, epoch: int, text: str) -> None:
-        """Add what a language model wrote after an epoch."""
-        raise NotImplementedError
+        """Add what a language model wrote after an epoch; by default nothing."""
 
     def end(self, epoch: int, tested: dict[str, float], reason: str) -> None:
         """Add the metrics of the test set, and how training ended."""

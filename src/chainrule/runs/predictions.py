@@ -81,6 +81,13 @@ class Meaning:
             return self.target.decode(raw > 0)  # a probability of more than 1/2
         return self._of_columns(self.target.decode(self.loss.point(raw)))
 
+    def probabilities(self, raw: Array) -> Array | None:
+        """(samples, classes), or of positions (samples, positions, classes), the probabilities; None
+        if the loss has none.
+        """
+        found = self.loss.probabilities(raw.reshape(-1, raw.shape[-1]))
+        return None if found is None else found.reshape(*raw.shape[:-1], found.shape[-1])
+
     def interval(self, raw: Array, share: float) -> Interval:
         """Between which values a target lies with this probability, and the point prediction."""
         lower, upper = self.quantiles(raw, ends(share)).swapaxes(0, 1)

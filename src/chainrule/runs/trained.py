@@ -211,9 +211,10 @@ class Trained(Writing, Shown):
 
     def probabilities(self, x: Unlabelled, threads: int | None = None) -> Array | None:
         """(samples, classes) the probabilities of the classes, or (samples, labels) those of the
-        labels; None if the loss has none.
+        labels; None if the loss has none. Of
+        positions (samples, positions, classes).
         """
-        return self.plan.loss.probabilities(self.raw(x, threads))
+        return self._meaning.probabilities(self.raw(x, threads))
 
     def deviation(self, x: Unlabelled) -> Array:
         """(samples,) the predicted standard deviations, in the target's own units; (samples,
@@ -346,13 +347,13 @@ class Trained(Writing, Shown):
             None if rows is None else rows + 1,
             self._targets(data, np.asarray(samples.y), rows),
             self.decoded(raw),
-            self.plan.loss.probabilities(raw) if self.target.task != "regression" else None,
+            self._meaning.probabilities(raw) if self.target.task != "regression" else None,
         )
 
     def _targets(self, data: Dataset, y: Array, rows: Array | None) -> Array:
         """The true targets as they were read; decoded from y where that is unknown."""
         if self.target.is_class:
-            return self.target.decode(y if y.ndim == 1 else y.argmax(axis=1))
+            return self.target.decode(y if y.ndim == 1 + len(self.target.positions) else y.argmax(axis=-1))
         if self.target.task == "multilabel":
             return self.target.decode(y)
         if rows is None or data.source is None or data.source.target is None:
