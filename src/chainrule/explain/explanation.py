@@ -366,6 +366,10 @@ class Explanation(Shown):
         """
         return through_attention(self.trace, self.place)
 
+    def position(self, row: int, number: int) -> str:
+        """A position of a training sample, in words."""
+        return f"position {number}"
+
     @cached_property
     def proof(self) -> Proof:
         """The numerical gradient, and the step's measured and predicted effect."""

@@ -11,6 +11,7 @@ from chainrule.explain.trace import LossTerm
 from chainrule.tape import Unit
 
 if TYPE_CHECKING:
+    from chainrule.explain.attention import Attended
     from chainrule.explain.explanation import Explanation, SampleTerm
 
 TITLES = (
@@ -189,10 +190,16 @@ def _paths(e: Explanation) -> Iterator[str]:
     yield paths_line(e)
     for layer in e.attention:
         yield f"{share(e, layer.product):>8}  through {layer.layer}, as positions attend to each other:"
-        yield from (f"{share(e, pair.product):>12}  {pair}" for pair in layer.pairs[:WIDTH])
+        yield from (f"{share(e, pair.product):>12}  {attended(e, pair)}" for pair in layer.pairs[:WIDTH])
         shown = sum(pair.product for pair in layer.pairs[:WIDTH])
         if left := len(layer.pairs[WIDTH:]) + layer.others:
             yield f"{share(e, layer.product - shown):>12}  {left:,} more"
+
+
+def attended(e: Explanation, pair: Attended) -> str:
+    """Which position attends to which, and with how much weight."""
+    query, key = e.position(pair.row, pair.query), e.position(pair.row, pair.key)
+    return f"sample {pair.row}, head {pair.head}: {query} attends to {key} with the weight {pair.weight:.4g}"
 
 
 def share(e: Explanation, product: float) -> str:
