@@ -256,7 +256,8 @@ class Explanation(Shown):
     @cached_property
     def where(self) -> list[Use]:
         """Where the weight is used in this batch: in which layers, and how often."""
-        counted = ((group.node, len(np.unique(group.at[:, 0])), len(group.local)) for group in self.terms)
+        groups = [group for group in self.terms if len(group.local)] or self.terms[:1]
+        counted = ((group.node, len(np.unique(group.at[:, 0])), len(group.local)) for group in groups)
         return [Use(*use) for use in counted]
 
     @cached_property
