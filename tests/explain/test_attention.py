@@ -172,3 +172,5 @@ def test_a_row_of_a_tied_embedding_is_explained_by_sample_then_use():
     assert {use.unit.index for use in first.uses if use.unit.node == "embedding_1"} == {(0, 0, 2), (0, 2, 2)}
     assert sum(term.product for term in e.samples) == pytest.approx(e.gradient, rel=1e-10)
     assert "5 uses, the sum" in "\n".join(lines(e))
+    unused = explain(network, network.draw(), tokens, y, "mse", "sgd", "embedding_1.W[4, 2]")  # as an input
+    assert [str(use) for use in unused.where] == ["tied_dense_1, at 3 positions of each of 2 samples"]

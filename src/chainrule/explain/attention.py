@@ -43,10 +43,6 @@ class Attended:
     weight: float
     product: float
 
-    def __str__(self) -> str:
-        taken = f"position {self.query} attends to position {self.key}"
-        return f"sample {self.row}, head {self.head}: {taken} with the weight {self.weight:.4g}"
-
 
 @dataclass(frozen=True)
 class Attention:

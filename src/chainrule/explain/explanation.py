@@ -268,7 +268,8 @@ class Explanation(Shown):
     def where(self) -> list[Use]:
         """Where the weight is used in this batch: in which layers, and how often."""
         uses: dict[tuple[str, bool], list[Terms]] = {}
-        for group in self.terms:  # the time steps of a layer are listed together
+        groups = [group for group in self.terms if len(group.local)] or self.terms[:1]
+        for group in groups:  # the time steps of a layer are listed together
             is_step = group.time is not None
             uses.setdefault((group.node.partition("@")[0] if is_step else group.node, is_step), []).append(group)
         at = {key: np.concatenate([group.at[:, 0] for group in own]) for key, own in uses.items()}
@@ -422,6 +423,10 @@ class Explanation(Shown):
         through which positions; empty if there is none.
         """
         return through_attention(self.trace, self.place)
+
+    def position(self, row: int, number: int) -> str:
+        """A position of a training sample, in words."""
+        return f"position {number}"
 
     @cached_property
     def proof(self) -> Proof:

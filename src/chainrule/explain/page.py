@@ -173,7 +173,7 @@ def _paths(e: Explanation) -> str:
 def _attention(e: Explanation, layer: Attention) -> str:
     """What comes through a layer of attention, by pairs of positions."""
     shown = layer.pairs[: 2 * WIDTH]
-    rows = [[text.share(e, pair.product), f"{pair.product:.5g}", str(pair)] for pair in shown]
+    rows = [[text.share(e, pair.product), f"{pair.product:.5g}", text.attended(e, pair)] for pair in shown]
     if left := len(layer.pairs) - len(shown) + layer.others:
         rest = layer.product - sum(pair.product for pair in shown)
         rows.append([text.share(e, rest), f"{rest:.5g}", f"{left:,} more"])

@@ -16,6 +16,7 @@ from chainrule.summary import one_line
 from chainrule.tape import Unit
 
 if TYPE_CHECKING:
+    from chainrule.explain.attention import Attended
     from chainrule.explain.explanation import Explanation, SampleTerm
     from chainrule.explain.paths import Path
 
@@ -231,7 +232,7 @@ def _paths(e: Explanation) -> Iterator[str]:
     yield paths_line(e)
     for layer in e.attention:
         yield f"{share(e, layer.product):>8}  through {layer.layer}, as positions attend to each other:"
-        yield from (f"{share(e, pair.product):>12}  {pair}" for pair in layer.pairs[:WIDTH])
+        yield from (f"{share(e, pair.product):>12}  {attended(e, pair)}" for pair in layer.pairs[:WIDTH])
         shown = sum(pair.product for pair in layer.pairs[:WIDTH])
         if left := len(layer.pairs[WIDTH:]) + layer.others:
             yield f"{share(e, layer.product - shown):>12}  {left:,} more"
@@ -255,6 +256,12 @@ def path_words(e: Explanation, path: Path) -> tuple[list[str], list[str]]:
     left_out = math.prod(path.factors[ENDS : len(units) - ENDS])
     between = f"({len(units) - 2 * ENDS} more units{steps})", f"({left_out:.4g} by {len(units) - 2 * ENDS} more)"
     return [*units[:ENDS], between[0], *units[-ENDS:]], [*factors[:ENDS], between[1], *factors[len(units) - ENDS :]]
+
+
+def attended(e: Explanation, pair: Attended) -> str:
+    """Which position attends to which, and with how much weight."""
+    query, key = e.position(pair.row, pair.query), e.position(pair.row, pair.key)
+    return f"sample {pair.row}, head {pair.head}: {query} attends to {key} with the weight {pair.weight:.4g}"
 
 
 def share(e: Explanation, product: float) -> str:
