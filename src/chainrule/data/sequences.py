@@ -57,7 +57,7 @@ def fit(x: Array, shape: Shape) -> tuple[Array, Array]:
 
 
 def is_fit(scale: Array, shape: Shape) -> bool:
-    """Whether a mean or a deviation is the same for a feature at all time steps, as `fit` makes it."""
+    """Whether a mean or a deviation is the same for a feature at all time steps, as of `fit`."""
     steps = scale[:-1].reshape(shape)
     return bool((steps == steps[0]).all())
 

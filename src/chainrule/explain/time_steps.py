@@ -152,8 +152,8 @@ def binned(steps: Sequence[StepsBack]) -> list[tuple[int, int, StepsBack]]:
 
 
 def factor(steps: Sequence[StepsBack]) -> float | None:
-    """By how much the delta is multiplied in a step back, on average, from the first number of steps
-    to the last at which it is not 0; None where there are no two of them.
+    """By how much the delta is multiplied in a step back, on average, from the first number of
+    steps to the last at which it is not 0; None where there are no two of them.
     """
     known = [step for step in steps if step.delta > 0]
     if len(known) < 2:

@@ -133,8 +133,8 @@ class SimpleRNN(Cell):
     def from_text(
         units: int, activation: str = "tanh", all: bool = False, reversed: bool = False, recurrent_dropout: float = 0.0
     ) -> Layer:
-        """A simple recurrent network (Elman, 1990): its last state, or with `all` the state after each
-        time step.
+        """A simple recurrent network (Elman, 1990): its last state, or with `all` the state after
+        each time step.
         """
         return Scan(SimpleRNN(units, recurrent_dropout, activation), all, reversed)
 
@@ -194,8 +194,8 @@ class GRU(Cell):
 
     @staticmethod
     def from_text(units: int, all: bool = False, reversed: bool = False, recurrent_dropout: float = 0.0) -> Layer:
-        """A gated recurrent unit (Cho et al., 2014): its last state, or with `all` the state after each
-        time step.
+        """A gated recurrent unit (Cho et al., 2014): its last state, or with `all` the state after
+        each time step.
         """
         return Scan(GRU(units, recurrent_dropout), all, reversed)
 
