@@ -328,10 +328,8 @@ class Explanation(Shown):
         """Where a unit is, by name: its position, such as "position 7 'e'", and of an output which
         token it is for; empty if they have no names.
         """
-        row, words = int(self.trace.rows[unit.sample]), []
-        names = self._names.get(row)
-        if names is None:
-            names = self._names[row] = [] if self._data is None else self._data.positions_of(row)
+        words: list[str] = []
+        names = self._names_of(int(self.trace.rows[unit.sample]))
         shape = self.trace.node(unit).built.output_shape
         if names and len(shape) > 1 and shape[-2] == len(names):
             words.append(f"position {unit.index[-2]} {names[unit.index[-2]]}")
@@ -426,7 +424,14 @@ class Explanation(Shown):
 
     def position(self, row: int, number: int) -> str:
         """A position of a training sample, in words."""
-        return f"position {number}"
+        names = self._names_of(row)
+        return f"position {number} {names[number]}" if number < len(names) else f"position {number}"
+
+    def _names_of(self, row: int) -> list[str]:
+        """The names of the positions of a training sample; empty if they have none."""
+        if row not in self._names:
+            self._names[row] = [] if self._data is None else self._data.positions_of(row)
+        return self._names[row]
 
     @cached_property
     def proof(self) -> Proof:

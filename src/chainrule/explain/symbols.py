@@ -24,8 +24,9 @@ def rules(trace: Trace, weight: str) -> list[tuple[str, str]]:
         for node in _downstream(trace, owner)
     }
     value, slope = trace.problem.loss.formula
-    derivative = rf"\frac{{\partial L}}{{\partial y_n}} = \frac{{w_n}}{{N}} \cdot \Big({slope}\Big)"
-    loss = rf"L = \frac{{1}}{{N}} \sum_n w_n \ell_n, \quad \ell_n = {value}, \quad {derivative}"
+    at, sums = ("n", r"\sum_n") if trace.tape.output.ndim < 3 else ("{np}", r"\sum_n \sum_p")  # p is the position
+    derivative = rf"\frac{{\partial L}}{{\partial y_{at}}} = \frac{{w_{at}}}{{N}} \cdot \Big({slope}\Big)"
+    loss = rf"L = \frac{{1}}{{N}} {sums} w_{at} \ell_{at}, \quad \ell_{at} = {value}, \quad {derivative}"
     return [(weight, gradient), *between.items(), ("loss", loss)]
 
 

@@ -82,7 +82,7 @@ class Meaning:
         return self._of_columns(self.target.decode(self.loss.point(raw)))
 
     def probabilities(self, raw: Array) -> Array | None:
-        """(samples, classes), or of positions (samples, positions, classes), the probabilities; None
+        """(samples, classes) the probabilities, or of positions (samples, positions, classes); None
         if the loss has none.
         """
         found = self.loss.probabilities(raw.reshape(-1, raw.shape[-1]))
