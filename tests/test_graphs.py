@@ -332,8 +332,6 @@ class TestTiedWeights:
     def test_the_native_engine_says_so_once(self):
         problem = Problem(self.network(), MeanSquaredError(), optimizer("sgd 0.1"))
         assert NativeEngine(problem).notes == (
-            "Multiply has no kernel: it runs by its definition, among the others",
-            "Slice has no kernel: it runs by its definition, among the others",
             "shared is used several times: it runs by its definition, among the others",
         )
 

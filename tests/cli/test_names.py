@@ -53,7 +53,7 @@ def test_what_is_listed_can_be_made(capsys):
     makers = {"losses": losses.loss, "penalties": losses.penalty, "optimizers": optimizer, "layers": parse}
     makers |= {"activations": parse, "distributions": distributions.of}
     numbers = {"UNITS": "3", "COUNT": "4", "SIZES": "2 2", "AXES": "1 0", "START": "0", "STOP": "1"}
-    numbers |= {"CHANNELS": "3", "KERNEL": "3"}
+    numbers |= {"CHANNELS": "3", "KERNEL": "3", "HEADS": "2", "HIDDEN": "3"}
     for group, make in makers.items():
         for name, entry in listed[group].items():
             assert entry["about"], name

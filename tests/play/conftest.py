@@ -26,8 +26,8 @@ def serving(*arguments, without="", patience=None, slow=None, errors=None):
     before = f"import sys; sys.modules[{without!r}] = None; " if without else ""
     before += f"from chainrule.play import connections; connections.PATIENCE = {patience}; " if patience else ""
     if slow:
-        before += "import time; from chainrule.play.session import Session; "
-        before += f"Session.obey = lambda session, message: time.sleep({slow}); "
+        before += "import threading; from chainrule.play.session import Session; "
+        before += f"Session.obey = lambda session, message: threading.Event().wait({slow}); "
     command = [sys.executable, "-c", before + CODE, "play", "--no-browser", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

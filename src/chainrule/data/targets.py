@@ -224,11 +224,12 @@ def holds_labels(values: Array) -> bool:
 
 def positions_of(target: Array, task: str | None) -> Shape:
     """The positions at which samples have a target each: of targets (samples, positions, columns),
-    and of classes (samples, positions), which are not one-hot; empty for one target each.
+    and of classes (samples, positions); empty for one target each. Columns of 0 and 1 are labels,
+    or mark a class.
     """
     if target.ndim == 3:
         return target.shape[1:2]
-    by_position = target.ndim == 2 and task == "classification" and target.shape[1] > 1 and not is_one_hot(target)
+    by_position = target.ndim == 2 and task == "classification" and target.shape[1] > 1 and not holds_labels(target)
     return target.shape[1:] if by_position else ()
 
 

@@ -288,9 +288,9 @@ class Bidirectional(Composite):
     takes_lengths = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scan", self.scan.parts[0])
         wanted = "bidirectional: it takes one layer that scans, such as LSTM(64) or Scan(GRU(64), all=True)"
-        require(isinstance(self.scan, Scan), wanted)
+        require(isinstance(self.scan, Scan | Cell), wanted)
+        object.__setattr__(self, "scan", self.scan.parts[0])
 
     @cached_property
     def children(self) -> Mapping[str, Layer]:
