@@ -131,6 +131,7 @@ def test_an_explanation_names_gates_and_time_steps():
     assert max(map(len, said.splitlines())) < 1500
     assert "at time step 19" in page(e)
     assert draw(e).startswith("<svg")
+    assert "@" not in draw(e)
     assert e.rounding.explains
 
 

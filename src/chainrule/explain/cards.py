@@ -110,13 +110,13 @@ def term_of(e: Explanation, chain: ChainLink) -> SampleTerm:
 
 def use_named(e: Explanation, chain: ChainLink) -> str:
     """The sample, and the unit through which it uses the weight if there are several."""
-    return f"sample {chain.row}" + ("" if term_of(e, chain).count == 1 else f" at {chain.unit}")
+    return f"sample {chain.row}" + ("" if term_of(e, chain).count == 1 else f" at {chain.unit.label}")
 
 
 def unit_card(e: Explanation, unit: Unit, names: Mapping[Unit, str]) -> Card:
     """A unit: its value, at an output the target and the error, and its derivative."""
     other = "" if e.chain is None or unit.sample == e.chain.unit.sample else f" of sample {e.trace.rows[unit.sample]}"
-    card = Card(names[unit], f"{unit}{other}")
+    card = Card(names[unit], f"{unit.label}{other}")
     if place := e.named_place(unit):
         card.say(place)
     _say_value(card, e, unit)

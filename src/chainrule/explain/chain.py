@@ -108,7 +108,7 @@ def open_unit(trace: Trace, layer: str, index: int, sample: int, position: Seque
         inside = len(place) == deltas.ndim and all(0 <= k < n for k, n in zip(place, deltas.shape, strict=False))
         axes = " x ".join(map(str, deltas.shape))
         require(inside, f"{layer} has no position {list(place)}; its units have {axes or 'none'}")
-    unit = Unit(layer, (sample, *place, index))
+    unit = Unit(layer, (sample, *place, index), trace.network.graph.node(layer).time)
     return open_link(trace, Link(unit, 1.0, trace.tape.delta(unit)))
 
 

@@ -85,7 +85,8 @@ def picture_of(trace: Trace, first: Unit, x: float) -> Picture:
         ranked = np.argsort(-np.abs(flows), kind="stable")
         most = len(ranked) if len(ranked) <= WHOLE else MOST
         shown, hidden = ranked[:most], ranked[most:]
-        units = {Unit(layer, tuple(at[k].tolist())): float(flows[k]) for k in shown.tolist()}
+        time = trace.network.graph.node(layer).time
+        units = {Unit(layer, tuple(at[k].tolist()), time): float(flows[k]) for k in shown.tolist()}
         rest = float(flows[hidden].sum())
         picture.columns.append(Column(layer, sorted(units, key=lambda unit: unit.index), len(hidden), rest))
         for unit, flow in units.items():
