@@ -22,8 +22,10 @@ def notes(problem: Problem) -> tuple[str, ...]:
     """Messages for the user: what has no kernel, and what runs instead."""
     shape = problem.network.output_shape
     if not loss_has_kernel(problem.loss, shape):
-        by_position = " at each position" if len(shape) > 1 else ""
-        return (f"{type(problem.loss).__name__}{by_position} has no kernel: training runs by its definition",)
+        name = type(problem.loss).__name__
+        if loss_has_kernel(problem.loss, shape[-1:]):
+            return (f"{name} at each position has no kernel: training runs by its definition",)
+        return (f"{name} has no kernel: everything runs by its definition",)
     graph = problem.network.graph
     slow = [node for node in graph.nodes if not has_kernel(graph, node)]
     shared = sorted({node.owner for node in slow if is_shared(graph, node)})
