@@ -59,7 +59,7 @@ def test_what_is_listed_can_be_made(capsys):
             assert entry["about"], name
             given = [numbers.get(setting, "0.5") for setting in entry["settings"] if setting.isupper()]
             own = [s for s in entry["settings"] if "=" in s and not s.endswith(")")]
-            if "(" not in name:
+            if "(" not in name and name != "tied_dense":  # which names another layer of its network
                 assert make(" ".join([name, *given, *own])) is not None, name
 
 

@@ -99,7 +99,7 @@ class TransformerBlock(Block):
 
     def __post_init__(self) -> None:
         FeedForward(1 if self.hidden is None else self.hidden, self.activation, self.bias)
-        if self.norm not in NORMS:
+        if not isinstance(self.norm, str) or self.norm not in NORMS:
             raise unknown("normalization", self.norm, NORMS)
         self.attention()  # these check the other settings
 
