@@ -103,7 +103,8 @@ def check_gradients(drawn):
 
     def loss(p, x):
         prediction = function(p, x)
-        return jnp.sum((prediction - y) ** 2) / 2 / len(y), prediction
+        rows = prediction.size // prediction.shape[-1]  # a loss is the mean over positions
+        return jnp.sum((prediction - y) ** 2) / 2 / rows, prediction
 
     with jax.disable_jit():  # compiling a scan takes seconds, its steps take milliseconds
         (_, output), (gradients, dx) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(p, jnp.asarray(x))

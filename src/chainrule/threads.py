@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from threading import Lock
-from typing import TypeVar
+from threading import Lock, Thread
+from typing import Generic, TypeVar
 
 from chainrule.errors import at_least
 
@@ -119,11 +119,38 @@ def undivided() -> Iterator[None]:
                 _Undivided.restore.close()
 
 
+class _Coming(Thread, Generic[One, Result]):
+    """function(one), computed in a thread of its own.
+
+    No executor: where its generator is abandoned, the garbage collector would close it, perhaps
+    while another thread starts, and wait for a lock that this one holds.
+    """
+
+    def __init__(self, function: Callable[[One], Result], one: One) -> None:
+        super().__init__()
+        self._function, self._one = function, one
+        self._found: list[Result] = []
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._found.append(self._function(self._one))
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Result:
+        """The result, when it is there; raises what the function raised."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+        return self._found.pop()
+
+
 def ahead(function: Callable[[One], Result], of: Iterable[One]) -> Iterator[Result]:
     """function(one) for each, in order, the next in a thread while the one before it is used."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = (pool.submit(function, one) for one in of)
-        current = next(coming, None)
-        while current is not None:
-            result, current = current.result(), next(coming, None)
-            yield result
+    coming = (_Coming(function, one) for one in of)
+    current = next(coming, None)
+    while current is not None:
+        result, current = current.result(), next(coming, None)
+        yield result

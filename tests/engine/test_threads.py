@@ -1,6 +1,7 @@
 """How many threads are used: what the user wants, and one while other programs want the cores."""
 
 import itertools
+from threading import Event
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from chainrule.engine.native import NativeEngine
 from chainrule.errors import SettingError
 from chainrule.network import Network
 from chainrule.runs import Recorder, Run, train
-from chainrule.threads import Backoff, available, most_threads, undivided
+from chainrule.threads import Backoff, ahead, available, most_threads, undivided
 from chainrule.training.loop import start
 from chainrule.training.plan import make_plan
 from engines import needs_native
@@ -151,3 +152,26 @@ def test_a_run_is_resumed_with_any_number_of_threads(tmp_path):
     resumed = Run.open(tmp_path / "run").resume(epochs=4, threads=2)
     assert resumed.threads == 2
     assert resumed.progress.epoch == 4
+
+
+def test_work_that_nobody_wants_any_more_is_not_waited_for():
+    go, finished = Event(), []
+
+    def work(k):
+        if k:
+            finished.append(go.wait(60))
+        return k
+
+    results = ahead(work, range(3))
+    assert next(results) == 0
+    results.close()
+    assert finished == []
+    go.set()
+
+
+def test_what_work_raises_is_raised_where_its_result_is_wanted():
+    results = ahead(lambda k: 1 // k, (1, 0))
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert list(ahead(str, range(3))) == ["0", "1", "2"]

@@ -226,7 +226,8 @@ def test_a_text_says_what_the_classes_say():
     [("conv 8", "conv needs kernel"), ("conv 8 3y3", "'3y3' should be a number"),
      ("conv 8 3 relo", "did you mean 'relu'"),
      ("conv 8 3 3", "an activation is a name or a layer, not 3"),
-     ("conv 8 3 padding=big", "padding is 'big'; it is valid, same, or a number"), ("conf 8 3", "did you mean 'conv'"),
+     ("conv 8 3 padding=big", "padding is 'big'; it is valid, same, causal, or a number"),
+     ("conf 8 3", "did you mean 'conv'"),
      ("max_pol 2", "did you mean 'max_pool'"), ("conv 8 3 strides=2", "did you mean 'stride'")],
 )  # fmt: skip
 def test_texts_that_name_no_layer_are_refused(text, message):

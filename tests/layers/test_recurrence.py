@@ -233,7 +233,7 @@ def test_lowering_makes_one_operation_of_a_scan():
     network = Network("8 relu, lstm 4 all=true, gru 3, 2", (6, 2))
     problem = Problem(network, MeanSquaredError(), optimizer("sgd 0.1"))
     cells = ["dense", "scan", "dense", "scan"]
-    assert [op.name for op in lower_network(problem).ops] == ["dense", "activation", *cells, "dense"]
+    assert [op.name for op in lower_network(problem).ops] == ["dense", *cells, "dense"]
     assert notes(problem) == ()
 
 

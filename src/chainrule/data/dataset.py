@@ -220,7 +220,7 @@ def from_arrays(
     """
     source = files.source_from_arrays(x, y, task=task)
     assert source.target is not None
-    positions = positions_of(source.target, task)
+    positions = positions_of(source.target, task, source.features)
     source = replace(source, weight=checked_weight(weight, positions))
     held_out = Samples(*map(np.asarray, validation)) if validation else None
     if positions:

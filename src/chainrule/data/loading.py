@@ -224,7 +224,9 @@ def _of_one_column(source: Source) -> Source:
     Raises DataError for several columns that are not one-hot where classes are to be predicted.
     """
     y = source.target
-    if y is None or y.ndim < 2 or positions_of(y, source.task) or source.task in ("regression", "multilabel"):
+    if y is None or y.ndim < 2 or source.task in ("regression", "multilabel"):
+        return source
+    if positions_of(y, source.task, source.features):
         return source
     if source.task is None and not is_one_hot(y):
         return source

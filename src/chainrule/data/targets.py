@@ -222,14 +222,18 @@ def holds_labels(values: Array) -> bool:
     return values.dtype.kind in "buif" and bool(np.isin(values, (0, 1)).all())
 
 
-def positions_of(target: Array, task: str | None) -> Shape:
+def positions_of(target: Array, task: str | None, features: Any) -> Shape:
     """The positions at which samples have a target each: of targets (samples, positions, columns),
-    and of classes (samples, positions); empty for one target each. Columns of 0 and 1 are labels,
-    or mark a class.
+    and of classes (samples, positions); empty for one target each. Columns of 0 and 1 mark a class,
+    or are labels, unless the features have as many positions: whole numbers, or several axes.
     """
     if target.ndim == 3:
         return target.shape[1:2]
-    by_position = target.ndim == 2 and task == "classification" and target.shape[1] > 1 and not holds_labels(target)
+    if target.ndim != 2 or task != "classification" or target.shape[1] == 1 or is_one_hot(target):
+        return ()
+    shape = getattr(features, "shape", ())
+    alike = shape[1:2] == target.shape[1:] and (len(shape) > 2 or getattr(features, "dtype", target.dtype).kind in "iu")
+    by_position = alike or not holds_labels(target)
     return target.shape[1:] if by_position else ()
 
 
@@ -267,7 +271,7 @@ def fit_target(source: Source, training_rows: Array, scale: bool, order: Sequenc
     """
     target, name = source.target, source.target_name
     assert target is not None
-    if positions := positions_of(target, source.task):
+    if positions := positions_of(target, source.task, source.features):
         return _fit_at(source, training_rows, scale, positions)
     where = f"{source.name}, column {name!r}"
     task = infer_task(source, target)
