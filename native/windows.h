@@ -123,8 +123,6 @@ template <class T> struct Windows : Operation<T> {
         return {long(windows.data[outputs.from]),
                 long(windows.data[outputs.to - 1] + places.data[places.count - 1]) + 1};
     }
-    // Whether derivatives are taken as they are.
-    bool takes_derivatives() const { return !relu && !y.back; }
     // A sample of dy, times the slope of a fused ReLU.
     const T* derivatives(long sample, T* to) const {
         const long first = sample * y.rows * y.ld;
