@@ -21,11 +21,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from comparison import endtoend, epochs, growth, latency, memory, page, pictures
+from comparison import endtoend, epochs, growth, latency, memory, page, pictures, sequences
 from comparison.problems import NETWORKS
 
 RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks.json"
-PARTS = ("epochs", "pictures", "latency", "growth", "whole", "start", "memory")
+PARTS = ("epochs", "pictures", "sequences", "latency", "growth", "whole", "start", "memory")
 
 
 def machine() -> dict[str, Any]:
@@ -55,9 +55,8 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
-    parser.add_argument(
-        "--networks", nargs="*", default=[*NETWORKS, *pictures.NETWORKS], choices=[*NETWORKS, *pictures.NETWORKS]
-    )
+    every = [*NETWORKS, *pictures.NETWORKS, *sequences.NETWORKS]
+    parser.add_argument("--networks", nargs="*", default=every, choices=every)
     parser.add_argument("--times", type=int, default=15, help="timed epochs, or runs of each command")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
@@ -70,9 +69,10 @@ def main() -> int:
             **before.get("epochs", {}),
             **epochs.measure(arguments.times, [n for n in NETWORKS if n in arguments.networks]),
         }
-    if "pictures" in arguments.parts:
-        named = [n for n in pictures.NETWORKS if n in arguments.networks]
-        results["pictures"] = {**before.get("pictures", {}), **pictures.measure(arguments.times, named)}
+    for part, module in (("pictures", pictures), ("sequences", sequences)):
+        if part in arguments.parts:
+            named = [n for n in module.NETWORKS if n in arguments.networks]
+            results[part] = {**before.get(part, {}), **module.measure(arguments.times, named)}
     if "latency" in arguments.parts:
         results["latency"] = latency.measure(arguments.times)
     if "growth" in arguments.parts:
