@@ -134,10 +134,23 @@ template <class V> INLINE V sign_of(V v) {
     return (v > zero ? one : zero) - (v < zero ? one : zero) + v * zero;  // NaN stays NaN
 }
 
+template <class T, long BY, size_t... I> INLINE Vec<T> rotated(Vec<T> v, std::index_sequence<I...>) {
+    return __builtin_shufflevector(v, v, ((I + BY) % sizeof...(I))...);
+}
+// What f, which takes two vectors, makes of all lanes: of halves, then of their halves, and so on.
+template <class T, long BY = WIDTH<T> / 2, class F> INLINE T folded(Vec<T> v, F f) {
+    v = f(v, rotated<T, BY>(v, std::make_index_sequence<WIDTH<T>>{}));
+    if constexpr (BY > 1) return folded<T, BY / 2>(v, f);
+    else return v[0];
+}
 template <class T> INLINE T sum_of(Vec<T> v) {
-    T s = 0;
-    for (int i = 0; i < WIDTH<T>; ++i) s += v[i];
-    return s;
+    return folded<T>(v, [](Vec<T> a, Vec<T> b) INLINE_LAMBDA { return a + b; });
+}
+// 0, 1, 2 and so on.
+template <class T> INLINE Vec<T> counted() {
+    Vec<T> v = {};
+    for (int i = 0; i < WIDTH<T>; ++i) v[i] = T(i);
+    return v;
 }
 
 // Interleaves the lower (or upper) halves of a and b.

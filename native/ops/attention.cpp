@@ -1,11 +1,14 @@
 // softmax(q k' / sqrt(width)) v for each head, as in layers/attention.py. The weights of a block of
-// queries are in scratch only; backward they are computed again from the logarithm of their sum.
+// queries are in scratch only; backward they are computed again from the logarithm of their sum, and
+// so are the masks that drop some.
 //
 // Settings: heads; groups: heads of keys and values, each for heads / groups in a row; queries, keys;
 // width: of queries and keys; features: of values; causal: whether query i sees only keys up to
 // i + keys - queries; q_head, q_time and so on: how far apart heads and positions of q, k, v and y
-// are. A fourth input has the number of valid keys of each sample.
+// are; and, if weights are dropped, those of dropout. A fourth input has the number of valid keys of each
+// sample.
 #include "../functions.h"
+#include "../masks.h"
 #include "../operation.h"
 #include "../product.h"
 
@@ -19,7 +22,8 @@ template <class T> struct Attention : Operation<T> {
     const Record<T>& record;
     const Value<T>&q, &k, &v, &y;
     long heads, groups, queries, keys, width, features;
-    bool causal;
+    bool causal, drops;
+    Masks<T> masks;
     Layout of_q, of_k, of_v, of_y;
     long ld;      // of a row of weights
     T* log_sums;  // of each query's unnormalized weights
@@ -27,7 +31,7 @@ template <class T> struct Attention : Operation<T> {
         : record(r), q(r.input(0)), k(r.input(1)), v(r.input(2)), y(r.output()), heads(long(r.number("heads"))),
           groups(long(r.number("groups"))), queries(long(r.number("queries"))), keys(long(r.number("keys"))),
           width(long(r.number("width"))), features(long(r.number("features"))), causal(r.flag("causal")),
-          of_q(layout(r, "q_head", "q_time")), of_k(layout(r, "k_head", "k_time")), of_v(layout(r, "v_head", "v_time")),
+          drops(r.has("threshold")), masks(drops ? Masks<T>(r) : Masks<T>()), of_q(layout(r, "q_head", "q_time")), of_k(layout(r, "k_head", "k_time")), of_v(layout(r, "v_head", "v_time")),
           of_y(layout(r, "y_head", "y_time")), ld((keys + MAX_LANES - 1) / MAX_LANES * MAX_LANES),
           log_sums(r.memory(r.max_samples() * heads * queries)) {
         require(groups > 0 && heads % groups == 0 && queries > 0 && keys > 0, "heads share whole groups");
@@ -40,7 +44,7 @@ template <class T> struct Attention : Operation<T> {
                 "lengths are one number for each sample");
     }
 
-    long scratch() const override { return 2 * BLOCK * ld; }
+    long scratch() const override { return (drops ? 3 : 2) * BLOCK * ld; }
 
     void forward(const Pass<T>& p) override {
         each_group(p, [&](long sample, long group) {
@@ -53,7 +57,11 @@ template <class T> struct Attention : Operation<T> {
                     scores(p, sample, head, group, from, count, seen);
                     for (long i = 0; i < count; ++i)
                         softmax(p.scratch + i * ld, visible(from + i, last), seen,
-                                log_sums[(sample * heads + head) * queries + from + i]);
+                                log_sums[row(sample, head, from + i)]);
+                    if (drops && p.training) {
+                        write_masks(p, row(sample, head, from), count, seen);
+                        drop(p, count, seen, p.scratch);
+                    }
                     if (seen) multiply(p, {count, features, seen, p.scratch, ld, 1, at(v, v.value, of_v, sample, group, 0),
                                            of_v.time, 1, to, of_y.time});
                     else for (long i = 0; i < count; ++i)
@@ -76,7 +84,7 @@ template <class T> struct Attention : Operation<T> {
     }
 
   private:
-    static constexpr long BLOCK = 64;  // queries
+    static constexpr long BLOCK = 32;  // queries
 
     static Layout layout(const Record<T>& r, const char* head, const char* time) {
         return {long(r.number(head)), long(r.number(time))};
@@ -89,6 +97,7 @@ template <class T> struct Attention : Operation<T> {
     static INLINE T* at(const Value<T>& value, T* data, Layout of, long sample, long head, long time) {
         return data + sample * value.rows * value.ld + head * of.head + time * of.time;
     }
+    INLINE long row(long sample, long head, long query) const { return (sample * heads + head) * queries + query; }
     template <class F> INLINE void each_group(const Pass<T>& p, F f) const {
         const Range own = p.share(p.samples * groups, 1);
         for (long at = own.from; at < own.to; ++at) f(at / groups, at % groups);
@@ -120,20 +129,48 @@ template <class T> struct Attention : Operation<T> {
     }
     T scale() const { return T(1) / std::sqrt(T(width)); }
 
-    // Weights of the keys that a query sees, from their scores; 0 for the others.
+    // Weights of the keys that a query sees, from their scores; 0 for the others. Rows are whole vectors.
     void softmax(T* row, long seen, long count, T& log_sum) const {
-        for (long j = seen; j < count; ++j) row[j] = 0;
         log_sum = 0;
+        hide(row, seen, count);
         if (!seen) return;
-        T top = row[0];
-        for (long j = 1; j < seen; ++j) top = row[j] > top || row[j] != row[j] ? row[j] : top;
+        Vec<T> tops = load(row), lanes = {};
+        for (long j = WIDTH<T>; j < seen; j += WIDTH<T>) tops = larger(load(row + j), tops);
+        const T top = folded<T>(tops, [](Vec<T> a, Vec<T> b) INLINE_LAMBDA { return larger(a, b); });
         const T by = scale(), shift = top * by;
-        Vec<T> lanes = {};
-        over<T>(seen, [&](long j, auto get, auto put) INLINE_LAMBDA { put(row + j, exp_of<T>(get(row + j) * by - shift)); });
-        over<T>(seen, [&](long j, auto get, auto) INLINE_LAMBDA { lanes += get(row + j); });
+        for (long j = 0; j < seen; j += WIDTH<T>) {
+            const Vec<T> e = exp_of<T>(load(row + j) * by - shift);
+            store(row + j, e);
+            lanes += e;
+        }
         const T sum = sum_of<T>(lanes), times = 1 / sum;
-        over<T>(seen, [&](long j, auto get, auto put) INLINE_LAMBDA { put(row + j, get(row + j) * times); });
+        for (long j = 0; j < seen; j += WIDTH<T>) store(row + j, load(row + j) * times);
         log_sum = shift + std::log(sum);
+    }
+    // The weights again, from the scores.
+    void again(T* row, long seen, long count, T log_sum) const {
+        hide(row, seen, count);
+        const T by = scale();
+        for (long j = 0; j < seen; j += WIDTH<T>) store(row + j, exp_of<T>(load(row + j) * by - log_sum));
+    }
+    // Gives keys that a query does not see the score of a weight of 0, up to whole vectors, and then 0.
+    void hide(T* row, long seen, long count) const {
+        const long from = seen / WIDTH<T> * WIDTH<T>;
+        const auto hidden = broadcast(-std::numeric_limits<T>::infinity());
+        if (from < seen) store(row + from, counted<T>() < T(seen - from) ? load(row + from) : hidden);
+        for (long j = from < seen ? from + WIDTH<T> : from; j < count; j += WIDTH<T>) store(row + j, Vec<T>{});
+    }
+    static INLINE Vec<T> larger(Vec<T> a, Vec<T> b) { return a > b || a != a ? a : b; }
+    // The masks of a block of queries, in the last part of the scratch.
+    void write_masks(const Pass<T>& p, long first, long count, long seen) const {
+        for (long i = 0; i < count; ++i) masks.write(p.step, (first + i) * keys, seen, p.scratch + (2 * BLOCK + i) * ld);
+    }
+    void drop(const Pass<T>& p, long count, long seen, T* block) const {
+        const T* const mask = p.scratch + 2 * BLOCK * ld;
+        for (long i = 0; i < count * ld; i += ld)
+            over<T>(seen, [&](long j, auto get, auto put) INLINE_LAMBDA {
+                put(block + i + j, get(block + i + j) * get(mask + i + j));
+            });
     }
     void clear(T* gradient, Layout of, long size) const {
         for (long j = 0; gradient && j < keys; ++j) std::memset(gradient + j * of.time, 0, size_t(size) * sizeof(T));
@@ -149,20 +186,26 @@ template <class T> struct Attention : Operation<T> {
         const T* const dy = at(y, y.gradient, of_y, sample, head, from);
         const T* const keys_of = at(k, k.value, of_k, sample, group, 0);
         scores(p, sample, head, group, from, count, seen);
-        const T by = scale();
-        for (long i = 0; i < count; ++i) {
-            T* const row = weights + i * ld;
-            const long own = visible(from + i, last);
-            const T log_sum = log_sums[(sample * heads + head) * queries + from + i];
-            over<T>(own, [&](long j, auto get, auto put) INLINE_LAMBDA { put(row + j, exp_of<T>(get(row + j) * by - log_sum)); });
-            for (long j = own; j < seen; ++j) row[j] = 0;
-        }
+        for (long i = 0; i < count; ++i)
+            again(weights + i * ld, visible(from + i, last), seen, log_sums[row(sample, head, from + i)]);
+        if (drops && p.training) write_masks(p, row(sample, head, from), count, seen);
+        if (dq || dk) derive_scores(p, sample, head, group, from, count, seen, dy);
+        if (drops && p.training) drop(p, count, seen, weights);
         if (dv) multiply(p, {seen, features, count, weights, 1, ld, dy, of_y.time, 1, dv, of_v.time}, true);
-        if (!dq && !dk) return;
+        if (dq) multiply(p, {count, width, seen, derived, ld, 1, keys_of, of_k.time, 1, dq, of_q.time});
+        if (dk) multiply(p, {seen, width, count, derived, 1, ld, at(q, q.value, of_q, sample, head, from), of_q.time, 1, dk,
+                             of_k.time}, true);
+    }
+    // The derivatives by the scores, from the weights, in the second half of the scratch.
+    void derive_scores(const Pass<T>& p, long sample, long head, long group, long from, long count, long seen,
+                       const T* dy) const {
+        T *const weights = p.scratch, *const derived = p.scratch + BLOCK * ld;
         Product<T> work{count, seen, features, dy, of_y.time, 1, at(v, v.value, of_v, sample, group, 0), 1, of_v.time,
                         derived, ld};
         work.pack = p.pack;
         product(work);
+        if (drops && p.training) drop(p, count, seen, derived);
+        const T by = scale();
         for (long i = 0; i < count; ++i) {
             const T* const row = weights + i * ld;
             T* const d = derived + i * ld;
@@ -171,9 +214,6 @@ template <class T> struct Attention : Operation<T> {
             const T mean = sum_of<T>(lanes);
             over<T>(seen, [&](long j, auto get, auto put) INLINE_LAMBDA { put(d + j, get(row + j) * (get(d + j) - mean) * by); });
         }
-        if (dq) multiply(p, {count, width, seen, derived, ld, 1, keys_of, of_k.time, 1, dq, of_q.time});
-        if (dk) multiply(p, {seen, width, count, derived, 1, ld, at(q, q.value, of_q, sample, head, from), of_q.time, 1, dk,
-                             of_k.time}, true);
     }
 };
 

@@ -85,7 +85,7 @@ def pieces(graph: Graph) -> list[Piece]:
     for call in graph.calls:
         if isinstance(call.layer, layers.Scan):
             found[call.start] = call, call.stop
-        elif isinstance(call.layer, layers.DotProductAttention) and sequences.has_attention_kernel(call.layer):
+        elif isinstance(call.layer, layers.DotProductAttention):
             found[call.start] = call, sequences.end_of(graph, call)
     made: list[Piece] = []
     k = 0
@@ -111,6 +111,8 @@ def lower(problem: Problem, piece: Piece, numbers: Mapping[int, int]) -> Op:
         name, (node, reads, own) = "scan", sequences.scan(graph, nodes, piece.call)
     else:
         name, node, (reads, own) = "attention", nodes[0], sequences.attention(graph, piece.call)
+        for dropout in (one for one in nodes if isinstance(one.layer, layers.Dropout)):
+            own |= _mask(dropout, problem)
     parameters = {name: network.parameters[f"{node.owner}.{name}"].range for name in node.built.parameters}
     statistics = {name: network.statistics[f"{node.owner}.{name}"].range for name in node.built.statistics}
     return Op(name, tuple(numbers[k] for k in reads), outputs, parameters, statistics, own, cost)

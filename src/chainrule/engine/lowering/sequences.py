@@ -20,11 +20,6 @@ from chainrule.layers.recurrence import StateSums
 Settings = dict[str, Any]
 
 
-def has_attention_kernel(layer: layers.DotProductAttention) -> bool:
-    """Whether a kernel computes this attention: it drops no weights."""
-    return layer.dropout == 0
-
-
 def end_of(graph: Graph, call: CompositeCall) -> int:
     """Where the nodes of an attention stop: after those that lay its heads side by side again, if
     these follow.
