@@ -112,26 +112,22 @@ template <class T, class F> INLINE Vec<T> lanewise(Vec<T> v, F f) {
     for (int i = 0; i < WIDTH<T>; ++i) v[i] = f(v[i]);
     return v;
 }
-// The error function, and exp(-x x), which it takes.
-INLINE Vec<double> erf_of(Vec<double> x, Vec<double>& power) {
-    power = exp_of<double>(-x * x);
-    return lanewise<double>(x, [](double s) { return std::erf(s); });
+// The normal distribution's probability of values up to x, and its density times sqrt(2 pi).
+INLINE Vec<double> normal_of(Vec<double> x, Vec<double>& density) {
+    density = exp_of<double>(x * x * -0.5);
+    return lanewise<double>(x, [](double s) { return 0.5 * std::erfc(s * -0.70710678118654752440); });
 }
-// Up to 1 the Maclaurin series, up to n = 10; beyond, 1 - exp(-x x) q(1 / (1 + 0.95 x)), where the
-// polynomial q was fitted at Chebyshev points: it deviates by less than 1e-9.
-INLINE Vec<float> erf_of(Vec<float> x, Vec<float>& power) {
-    constexpr float Q[] = {0.000302779105f, 0.535652003f, 0.504599669f, 0.540905174f, -0.971309064f, 0.397930279f};
-    const Vec<float> size = abs_of(x), square = x * x, t = 1 / (size * 0.95f + 1);
-    power = exp_of<float>(-square);
-    Vec<float> near = {}, q = {};
-#pragma GCC unroll 11
-    for (int n = 10; n >= 0; --n)
-        near = near * square + float((n % 2 ? -1.12837916709551257390 : 1.12837916709551257390) * inverse_factorial(n) /
-                                     (2 * n + 1));
-#pragma GCC unroll 6
-    for (int n = 5; n >= 0; --n) q = q * t + Q[n];
-    const Vec<float> far = 1 - power * q;
-    return size < 1 ? x * near : (x < 0 ? -far : far);
+// exp(x x / 2) times the probability of values beyond |x| is a polynomial of 1 / (1 + 0.403 |x|), fitted at
+// Chebyshev points: it deviates by less than 1e-8, and rounded by less than 2e-7.
+INLINE Vec<float> normal_of(Vec<float> x, Vec<float>& density) {
+    constexpr float Q[] = {9.20610495e-05f, 0.156029594f, 0.202426292f, -0.0270231946f, 0.414940299f, -0.338963038f, 0.102436f, -0.009938003f};
+    const Vec<float> t = 1 / (abs_of(x) * 0.403050865f + 1);
+    density = exp_of<float>(x * x * -0.5f);
+    Vec<float> q = broadcast(Q[7]);
+#pragma GCC unroll 7
+    for (int n = 6; n >= 0; --n) q = q * t + Q[n];
+    const Vec<float> beyond = q * density;
+    return x < 0 ? beyond : 1 - beyond;
 }
 template <class T> INLINE Vec<T> sin_of(Vec<T> x) {
     return lanewise<T>(x, [](T s) { return std::sin(s); });

@@ -140,7 +140,9 @@ def module(p: Problem) -> Any:
             super().__init__()
             self.positions = nn.Parameter(weights[f"{name}.positions.W"])
             width, blocks = self.positions.shape[1], [f"{name}.block_{k + 1}" for k in range(layer.blocks)]
-            self.norms = nn.ModuleList(nn.LayerNorm(width, eps=layers.LayerNorm().epsilon) for _ in range(2 * layer.blocks + 1))
+            self.norms = nn.ModuleList(
+                nn.LayerNorm(width, eps=layers.LayerNorm().epsilon) for _ in range(2 * layer.blocks + 1)
+            )
             self.attentions = nn.ModuleList(Attention(f"{block}.attention", layer.heads) for block in blocks)
             parts = [[linear(f"{block}.feed_forward.{part}") for part in ("hidden", "output")] for block in blocks]
             self.forwards = nn.ModuleList(nn.Sequential(hidden, nn.GELU(), output) for hidden, output in parts)
@@ -169,7 +171,9 @@ def module(p: Problem) -> Any:
             y, _ = self.cells(x)
             return y if self.every else y[:, -1]
 
-    steps: list[Any] = [nn.Embedding.from_pretrained(weights["embedding_1.W"], freeze=False)] if "embedding_1.W" in weights else []
+    steps: list[Any] = (
+        [nn.Embedding.from_pretrained(weights["embedding_1.W"], freeze=False)] if "embedding_1.W" in weights else []
+    )
     if word == "transformer":
         (layer,) = (one for one in p.plan.network.layers if isinstance(one, layers.Transformer))
         steps.append(Transformer(layer, "transformer_1"))

@@ -1,8 +1,10 @@
-// Elementwise activations, f(z) and its slope f'(z), as in layers/activations.py.
+// Elementwise activations, f(z) and its slope f'(z), as in layers/activations.py, and Scale.
 //
-// Settings: function: its name in FUNCTIONS; number: its hyperparameter, if it has one.
+// Settings: function: its name in FUNCTIONS; number: its hyperparameter, if it has one; keeps_slopes:
+// whether the input's memory gets the slopes in training.
 #include <cstring>
 
+#include "../copies.h"
 #include "../functions.h"
 #include "../operation.h"
 
@@ -29,17 +31,14 @@ template <class T> struct Selu {
     static INLINE Vec<T> slope(Vec<T> z, Vec<T> a, T) { return Elu<T>::slope(z, a, ALPHA) * SCALE; }
 };
 template <class T> struct Gelu {
-    static INLINE Vec<T> phi(Vec<T> z, Vec<T>& power) {
-        return (erf_of(z * T(0.70710678118654752440), power) + 1) * T(0.5);
-    }
     static INLINE Vec<T> f(Vec<T> z, T) {
-        Vec<T> power;
-        return z * phi(z, power);
+        Vec<T> density;
+        return z * normal_of(z, density);
     }
     static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T) {
-        Vec<T> power;
-        const Vec<T> share = phi(z, power);
-        return share + z * power * T(0.39894228040143267794);
+        Vec<T> density;
+        const Vec<T> share = normal_of(z, density);
+        return share + z * density * T(0.39894228040143267794);
     }
 };
 template <class T> struct GeluTanh {
@@ -110,6 +109,10 @@ template <class T> struct Sine {
     static INLINE Vec<T> f(Vec<T> z, T frequency) { return sin_of<T>(z * frequency); }
     static INLINE Vec<T> slope(Vec<T> z, Vec<T>, T frequency) { return cos_of<T>(z * frequency) * frequency; }
 };
+template <class T> struct Scale {
+    static INLINE Vec<T> f(Vec<T> z, T factor) { return z * factor; }
+    static INLINE Vec<T> slope(Vec<T>, Vec<T>, T factor) { return broadcast(factor); }
+};
 template <class T> struct Step {
     static INLINE Vec<T> f(Vec<T> z, T) { return z > T(0) ? broadcast(T(1)) : Vec<T>{}; }
     static INLINE Vec<T> slope(Vec<T>, Vec<T>, T) { return Vec<T>{}; }
@@ -123,30 +126,43 @@ template <class T, class F> void activate_back(T number, long count, const T* z,
     for (long k = 0; k < count; k += WIDTH<T>)
         store(dz + k, load(da + k) * F::slope(load(z + k), load(a + k), number));
 }
+// Writes the slopes over z.
+template <class T, class F> void activate_keeping_slopes(T number, long count, T* z, T* a) {
+    for (long k = 0; k < count; k += WIDTH<T>) {
+        const Vec<T> from = load(z + k), to = F::f(from, number);
+        store(a + k, to);
+        store(z + k, F::slope(from, to, number));
+    }
+}
 
 template <class T> struct Function {
     const char* name;
     void (*forward)(T number, long count, const T* z, T* a);
     void (*backward)(T number, long count, const T* z, const T* a, const T* da, T* dz);
+    void (*keeping_slopes)(T number, long count, T* z, T* a);
 };
+template <class T, class F> constexpr Function<T> entry(const char* name) {
+    return {name, activate<T, F>, activate_back<T, F>, activate_keeping_slopes<T, F>};
+}
 template <class T> constexpr Function<T> FUNCTIONS[] = {
-    {"relu", activate<T, Rectified<T>>, activate_back<T, Rectified<T>>},
-    {"leaky_relu", activate<T, Leaky<T>>, activate_back<T, Leaky<T>>},
-    {"elu", activate<T, Elu<T>>, activate_back<T, Elu<T>>},
-    {"selu", activate<T, Selu<T>>, activate_back<T, Selu<T>>},
-    {"gelu", activate<T, Gelu<T>>, activate_back<T, Gelu<T>>},
-    {"gelu_tanh", activate<T, GeluTanh<T>>, activate_back<T, GeluTanh<T>>},
-    {"silu", activate<T, Silu<T>>, activate_back<T, Silu<T>>},
-    {"mish", activate<T, Mish<T>>, activate_back<T, Mish<T>>},
-    {"hard_swish", activate<T, HardSwish<T>>, activate_back<T, HardSwish<T>>},
-    {"softplus", activate<T, Softplus<T>>, activate_back<T, Softplus<T>>},
-    {"sigmoid", activate<T, Sigmoid<T>>, activate_back<T, Sigmoid<T>>},
-    {"tanh", activate<T, Tanh<T>>, activate_back<T, Tanh<T>>},
-    {"softsign", activate<T, Softsign<T>>, activate_back<T, Softsign<T>>},
-    {"hard_sigmoid", activate<T, HardSigmoid<T>>, activate_back<T, HardSigmoid<T>>},
-    {"hard_tanh", activate<T, HardTanh<T>>, activate_back<T, HardTanh<T>>},
-    {"sine", activate<T, Sine<T>>, activate_back<T, Sine<T>>},
-    {"step", activate<T, Step<T>>, activate_back<T, Step<T>>},
+    entry<T, Rectified<T>>("relu"),
+    entry<T, Leaky<T>>("leaky_relu"),
+    entry<T, Elu<T>>("elu"),
+    entry<T, Selu<T>>("selu"),
+    entry<T, Gelu<T>>("gelu"),
+    entry<T, GeluTanh<T>>("gelu_tanh"),
+    entry<T, Silu<T>>("silu"),
+    entry<T, Mish<T>>("mish"),
+    entry<T, HardSwish<T>>("hard_swish"),
+    entry<T, Softplus<T>>("softplus"),
+    entry<T, Sigmoid<T>>("sigmoid"),
+    entry<T, Tanh<T>>("tanh"),
+    entry<T, Softsign<T>>("softsign"),
+    entry<T, HardSigmoid<T>>("hard_sigmoid"),
+    entry<T, HardTanh<T>>("hard_tanh"),
+    entry<T, Sine<T>>("sine"),
+    entry<T, Scale<T>>("scale"),
+    entry<T, Step<T>>("step"),
 };
 
 template <class T> const Function<T>* function(const char* name) {
@@ -159,25 +175,28 @@ template <class T> struct Activation : Operation<T> {
     const Value<T>&x, &y;
     const Function<T>* f;
     T number;
-    bool wants_input;
+    bool wants_input, keeps_slopes;
     explicit Activation(const Record<T>& r)
         : x(r.input()), y(r.output()), f(function<T>(r.text("function"))),
-          number(r.has("number") ? T(r.number("number")) : T(0)), wants_input(r.wants()) {
+          number(r.has("number") ? T(r.number("number")) : T(0)), wants_input(r.wants()),
+          keeps_slopes(wants_input && r.has("keeps_slopes") && r.flag("keeps_slopes")) {
         require(f, "unknown activation");
         require(x.rows == y.rows && x.ld == y.ld, "an activation keeps the shape");
     }
 
     void forward(const Pass<T>& p) override {
         const Range r = p.rows(x);
-        const T* z = x.value + r.from * x.ld;
-        T* a = y.value + r.from * x.ld;
+        T *const z = x.value + r.from * x.ld, *const a = y.value + r.from * x.ld;
         const long count = r.count() * x.ld, whole = count / WIDTH<T> * WIDTH<T>, rest = count - whole;
-        f->forward(number, whole, z, a);
+        const bool keep = keeps_slopes && p.training;
+        if (keep) f->keeping_slopes(number, whole, z, a);
+        else f->forward(number, whole, z, a);
         if (!rest) return;
         T zs[WIDTH<T>], as[WIDTH<T>];
         store(zs, load_part(z + whole, rest));
-        f->forward(number, WIDTH<T>, zs, as);
+        f->keeping_slopes(number, WIDTH<T>, zs, as);
         store_part(a + whole, load(as), rest);
+        if (keep) store_part(z + whole, load(zs), rest);
     }
     void backward(const Pass<T>& p) override {
         if (!wants_input) return;
@@ -186,6 +205,7 @@ template <class T> struct Activation : Operation<T> {
         const long whole = count / WIDTH<T> * WIDTH<T>, rest = count - whole;
         const T *z = x.value + at, *a = y.value + at, *da = y.gradient + at;
         T* dz = x.gradient + at;
+        if (keeps_slopes && p.training) return multiply(count, da, z, dz);
         f->backward(number, whole, z, a, da, dz);
         if (!rest) return;
         T zs[WIDTH<T>], as[WIDTH<T>], das[WIDTH<T>], dzs[WIDTH<T>];

@@ -7,10 +7,10 @@
 // i + keys - queries; q_head, q_time and so on: how far apart heads and positions of q, k, v and y
 // are; and, if weights are dropped, those of dropout. A fourth input has the number of valid keys of each
 // sample.
-#include "../functions.h"
 #include "../masks.h"
 #include "../operation.h"
 #include "../product.h"
+#include "../visible.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
@@ -52,12 +52,12 @@ template <class T> struct Attention : Operation<T> {
             for (long head = group * (heads / groups); head < (group + 1) * (heads / groups); ++head)
                 for (long from = 0; from < queries; from += BLOCK) {
                     const long count = queries - from < BLOCK ? queries - from : BLOCK;
-                    const long seen = visible(from + count - 1, last);
+                    const long seen = sees(from + count - 1, last);
                     T* const to = at(y, y.value, of_y, sample, head, from);
                     scores(p, sample, head, group, from, count, seen);
                     for (long i = 0; i < count; ++i)
-                        softmax(p.scratch + i * ld, visible(from + i, last), seen,
-                                log_sums[row(sample, head, from + i)]);
+                        log_sums[row(sample, head, from + i)] =
+                            visible_softmax(p.scratch + i * ld, sees(from + i, last), seen, scale());
                     if (drops && p.training) {
                         write_masks(p, row(sample, head, from), count, seen);
                         drop(p, count, seen, p.scratch);
@@ -105,14 +105,9 @@ template <class T> struct Attention : Operation<T> {
     // The number of valid keys.
     long length(const Pass<T>&, long sample) const {
         if (record.inputs() == 3) return keys;
-        const T given = record.input(3).value[sample * record.input(3).ld];
-        return given >= T(keys) ? keys : given > 0 ? long(given) : 0;
+        return valid_keys(record.input(3).value[sample * record.input(3).ld], keys);
     }
-    // How many keys a query sees.
-    INLINE long visible(long query, long last) const {
-        const long seen = causal ? query + keys - queries + 1 : keys;
-        return seen < last ? seen : last;
-    }
+    INLINE long sees(long query, long last) const { return visible(query, queries, keys, causal, last); }
     void multiply(const Pass<T>& p, Product<T> work, bool accumulate = false) const {
         work.whole = false;
         work.accumulate = accumulate;
@@ -129,38 +124,12 @@ template <class T> struct Attention : Operation<T> {
     }
     T scale() const { return T(1) / std::sqrt(T(width)); }
 
-    // Weights of the keys that a query sees, from their scores; 0 for the others. Rows are whole vectors.
-    void softmax(T* row, long seen, long count, T& log_sum) const {
-        log_sum = 0;
-        hide(row, seen, count);
-        if (!seen) return;
-        Vec<T> tops = load(row), lanes = {};
-        for (long j = WIDTH<T>; j < seen; j += WIDTH<T>) tops = larger(load(row + j), tops);
-        const T top = folded<T>(tops, [](Vec<T> a, Vec<T> b) INLINE_LAMBDA { return larger(a, b); });
-        const T by = scale(), shift = top * by;
-        for (long j = 0; j < seen; j += WIDTH<T>) {
-            const Vec<T> e = exp_of<T>(load(row + j) * by - shift);
-            store(row + j, e);
-            lanes += e;
-        }
-        const T sum = sum_of<T>(lanes), times = 1 / sum;
-        for (long j = 0; j < seen; j += WIDTH<T>) store(row + j, load(row + j) * times);
-        log_sum = shift + std::log(sum);
-    }
     // The weights again, from the scores.
     void again(T* row, long seen, long count, T log_sum) const {
         hide(row, seen, count);
         const T by = scale();
         for (long j = 0; j < seen; j += WIDTH<T>) store(row + j, exp_of<T>(load(row + j) * by - log_sum));
     }
-    // Gives keys that a query does not see the score of a weight of 0, up to whole vectors, and then 0.
-    void hide(T* row, long seen, long count) const {
-        const long from = seen / WIDTH<T> * WIDTH<T>;
-        const auto hidden = broadcast(-std::numeric_limits<T>::infinity());
-        if (from < seen) store(row + from, counted<T>() < T(seen - from) ? load(row + from) : hidden);
-        for (long j = from < seen ? from + WIDTH<T> : from; j < count; j += WIDTH<T>) store(row + j, Vec<T>{});
-    }
-    static INLINE Vec<T> larger(Vec<T> a, Vec<T> b) { return a > b || a != a ? a : b; }
     // The masks of a block of queries, in the last part of the scratch.
     void write_masks(const Pass<T>& p, long first, long count, long seen) const {
         for (long i = 0; i < count; ++i) masks.write(p.step, (first + i) * keys, seen, p.scratch + (2 * BLOCK + i) * ld);
@@ -176,7 +145,7 @@ template <class T> struct Attention : Operation<T> {
         for (long j = 0; gradient && j < keys; ++j) std::memset(gradient + j * of.time, 0, size_t(size) * sizeof(T));
     }
     void derive(const Pass<T>& p, long sample, long head, long group, long from, long count, long last, T* dk, T* dv) const {
-        const long seen = visible(from + count - 1, last);
+        const long seen = sees(from + count - 1, last);
         T *const weights = p.scratch, *const derived = p.scratch + BLOCK * ld;
         T* const dq = record.wants(0) ? at(q, q.gradient, of_q, sample, head, from) : nullptr;
         if (!seen) {
@@ -187,7 +156,7 @@ template <class T> struct Attention : Operation<T> {
         const T* const keys_of = at(k, k.value, of_k, sample, group, 0);
         scores(p, sample, head, group, from, count, seen);
         for (long i = 0; i < count; ++i)
-            again(weights + i * ld, visible(from + i, last), seen, log_sums[row(sample, head, from + i)]);
+            again(weights + i * ld, sees(from + i, last), seen, log_sums[row(sample, head, from + i)]);
         if (drops && p.training) write_masks(p, row(sample, head, from), count, seen);
         if (dq || dk) derive_scores(p, sample, head, group, from, count, seen, dy);
         if (drops && p.training) drop(p, count, seen, weights);

@@ -1,7 +1,8 @@
 // Embedding, as in layers/embedding.py: looks up rows of W by index. Backward goes sample by sample,
 // so the gradients of a row are added in order.
 //
-// Settings: count: the number of W's rows.
+// Settings: count: the number of W's rows; accumulates: whether another layer's use of W has written its
+// gradient before.
 #include <cstring>
 
 #include "../operation.h"
@@ -39,10 +40,10 @@ void embedding_back(long rows, long first, long units, const T* x, long x_ld, lo
 template <class T> struct Embedding : Operation<T> {
     const Value<T>&x, &y;
     long count, W;
-    bool wants_input;
+    bool wants_input, accumulates;
     explicit Embedding(const Record<T>& r)
         : x(r.input()), y(r.output()), count(long(r.number("count"))), W(r.parameter("W", count * y.width)),
-          wants_input(r.wants()) {
+          wants_input(r.wants()), accumulates(r.flag("accumulates")) {
         require(y.rows == x.rows * x.width, "an Embedding has a row of outputs for each index");
     }
 
@@ -53,7 +54,7 @@ template <class T> struct Embedding : Operation<T> {
     }
     void backward(const Pass<T>& p) override {
         const Range c = p.share(y.width, MAX_LANES);
-        for (long row = 0; row < count; ++row)
+        for (long row = 0; !accumulates && row < count; ++row)
             std::memset(p.g + W + row * y.width + c.from, 0, size_t(c.count()) * sizeof(T));
         embedding_back(p.samples * x.rows, 0, c.count(), x.value, x.ld, x.width, y.gradient + c.from, y.ld,
                        p.g + W + c.from, y.width);

@@ -2,12 +2,15 @@
 // inputs of all steps; here the state's are added, step by step, and the cell's functions applied. Each
 // thread takes its own samples through all steps, without waiting for the others.
 //
-// Settings: cell: "simple_rnn" (with tanh), "lstm" or "gru"; all: whether the output has a row for each
-// step, or is the last state; reversed: whether the last step comes first. A second input has the number
+// Settings: cell: "simple_rnn" (with tanh, or with relu), "lstm" or "gru"; relu; all: whether the output has a row for each
+// step, or is the last state; reversed: whether the last step comes first; and, with recurrent dropout, that of dropout, with a key for each
+// step. A second input has the number
 // of valid steps of each sample: beyond it the state stays as it is.
 #include <cstring>
 
+#include "../copies.h"
 #include "../functions.h"
+#include "../masks.h"
 #include "../operation.h"
 #include "../product.h"
 
@@ -20,15 +23,17 @@ template <class T> struct Scan : Operation<T> {
     const Record<T>& record;
     const Value<T>&x, &y;  // x: activated gates, after the forward pass
     Cell cell;
-    bool all, reversed;
+    bool all, reversed, relu, drops;
     long steps, units, width;  // width: of the sums, those of all gates
     long U, b;                 // b < 0: the state's sums have no bias
     // Of each sample: the states before each step and after the last one, h and, of an LSTM, c; of a GRU
     // the state's sums of the candidate, and the derivatives by its own sums.
     T *h, *c, *candidate, *derived;
+    // Of recurrent dropout: the masks of each step's units; of a SimpleRNN the states that U multiplies.
+    T *mask, *dropped;
     explicit Scan(const Record<T>& r)
         : record(r), x(r.input()), y(r.output()), cell(cell_of(r.text("cell"))), all(r.flag("all")),
-          reversed(r.flag("reversed")), steps(x.rows), units(y.width), width(x.width),
+          reversed(r.flag("reversed")), relu(r.flag("relu")), drops(r.has("threshold")), steps(x.rows), units(y.width), width(x.width),
           U(r.parameter("U", units * width)), b(r.has_parameter("b") ? r.parameter("b", width) : -1) {
         require(width == gates() * units && y.rows == (all ? steps : 1), "the sums are those of the cell's gates");
         require((cell == Cell::gru) == (b >= 0), "a GRU's state has biases of its own");
@@ -39,6 +44,9 @@ template <class T> struct Scan : Operation<T> {
         c = cell == Cell::lstm ? r.memory(states) : nullptr;
         candidate = cell == Cell::gru ? r.memory(r.max_samples() * steps * units) : nullptr;
         derived = cell == Cell::gru ? r.memory(r.max_samples() * steps * width) : nullptr;
+        mask = drops ? r.memory(r.max_samples() * steps * units) : nullptr;
+        dropped = drops && cell == Cell::simple_rnn ? r.memory(r.max_samples() * steps * units) : nullptr;
+        for (long k = 0; drops && k < steps; ++k) Masks<T>(r, k);  // each step has a key
     }
 
     // The sums of a step of a GRU's state; backward U transposed, and derivatives by h and c.
@@ -56,6 +64,7 @@ template <class T> struct Scan : Operation<T> {
         }
         for (long k = 0; k < steps; ++k) {
             const long t = step(k);
+            if (drops) write_masks(p, own, k);
             add_state(p, own, t);
             for (long s = own.from; s < own.to; ++s) {
                 if (t >= length(s)) {
@@ -77,7 +86,7 @@ template <class T> struct Scan : Operation<T> {
         // Divided by columns of U: each thread goes through all samples in order.
         const Range columns = p.share(width, 2 * WIDTH<T>);
         for (long s = 0; s < p.samples && columns.count(); ++s) {
-            Product<T> work{units, columns.count(), steps, h_at(s, reversed ? 1 : 0), 1, units, sums(s, 0) + columns.from,
+            Product<T> work{units, columns.count(), steps, dropped ? dropped + s * steps * units : h_at(s, reversed ? 1 : 0), 1, units, sums(s, 0) + columns.from,
                             sums_ld(), 1, p.g + U + columns.from, width};
             work.whole = false;
             work.accumulate = s > 0;
@@ -102,6 +111,7 @@ template <class T> struct Scan : Operation<T> {
     INLINE long first() const { return before(step(0)); }
     INLINE T* h_at(long s, long k) const { return h + (s * (steps + 1) + k) * units; }
     INLINE T* c_at(long s, long k) const { return c + (s * (steps + 1) + k) * units; }
+    INLINE T* mask_at(long s, long t) const { return mask ? mask + (s * steps + t) * units : nullptr; }
     INLINE T* x_at(T* data, long s, long t) const { return data + (s * steps + t) * x.ld; }
     INLINE T* y_at(T* data, long s, long t) const { return data + (s * y.rows + t) * y.ld; }
     long length(long s) const {
@@ -113,10 +123,23 @@ template <class T> struct Scan : Operation<T> {
     T* sums(long s, long t) const { return derived ? derived + (s * steps + t) * width : x_at(x.gradient, s, t); }
     long sums_ld() const { return derived ? width : x.ld; }
 
+    // The masks of the k-th step that is taken, all 1 outside of training.
+    void write_masks(const Pass<T>& p, Range own, long k) const {
+        const long t = step(k);
+        const Masks<T> masks = p.training ? Masks<T>(record, k) : Masks<T>();
+        for (long s = own.from; s < own.to; ++s) {
+            masks.write(p.step, s * units, units, mask_at(s, t));
+            if (dropped) multiply(units, h_at(s, before(t)), mask_at(s, t), dropped + (s * steps + t) * units);
+        }
+    }
     // Adds h U to the sums of a step, or computes it on its own with the biases.
     void add_state(const Pass<T>& p, Range own, long t) const {
         Product<T> work{own.count(), width, units, h_at(own.from, before(t)), (steps + 1) * units, 1, p.w + U, width, 1,
                         x_at(x.value, own.from, t), steps * x.ld};
+        if (dropped) {
+            work.a = dropped + (own.from * steps + t) * units;
+            work.a_row = steps * units;
+        }
         work.accumulate = true;
         if (cell == Cell::gru) {
             work.accumulate = false;
@@ -134,9 +157,10 @@ template <class T> struct Scan : Operation<T> {
         T* const z = x_at(x.value, s, t);
         const T* const old = h_at(s, before(t));
         T* const to = h_at(s, after(t));
+        const T* const kept_units = mask_at(s, t);
         if (cell == Cell::simple_rnn)
-            over<T>(u, [=](long j, auto get, auto put) INLINE_LAMBDA {
-                const V a = tanh_of<T>(get(z + j));
+            over<T>(u, [=, relu = relu](long j, auto get, auto put) INLINE_LAMBDA {
+                const V sum = get(z + j), a = relu ? (T(0) > sum ? V{} : sum) : tanh_of<T>(sum);
                 put(z + j, a);
                 put(to + j, a);
             });
@@ -146,7 +170,8 @@ template <class T> struct Scan : Operation<T> {
             over<T>(u, [=](long j, auto get, auto put) INLINE_LAMBDA {
                 const V i = sigmoid_of<T>(get(z + j)), f = sigmoid_of<T>(get(z + u + j));
                 const V g = tanh_of<T>(get(z + 2 * u + j)), o = sigmoid_of<T>(get(z + 3 * u + j));
-                const V now = f * get(old_c + j) + i * g;
+                const V written = kept_units ? g * get(kept_units + j) : g;
+                const V now = f * get(old_c + j) + i * written;
                 put(z + j, i);
                 put(z + u + j, f);
                 put(z + 2 * u + j, g);
@@ -162,11 +187,12 @@ template <class T> struct Scan : Operation<T> {
                 const V r = sigmoid_of<T>(get(z + j) + get(state + j)), from = get(state + 2 * u + j);
                 const V keep = sigmoid_of<T>(get(z + u + j) + get(state + u + j));
                 const V n = tanh_of<T>(get(z + 2 * u + j) + r * from);
+                const V written = kept_units ? n * get(kept_units + j) : n;
                 put(kept + j, from);
                 put(z + j, r);
                 put(z + u + j, keep);
                 put(z + 2 * u + j, n);
-                put(to + j, n + keep * (get(old + j) - n));
+                put(to + j, written + keep * (get(old + j) - written));
             });
         }
     }
@@ -199,6 +225,9 @@ template <class T> struct Scan : Operation<T> {
             work.whole = false;
             work.pack = p.pack;
             product(work);
+            // A SimpleRNN's state reaches nothing else.
+            for (long s = own.from; dropped && s < own.to; ++s)
+                if (t < length(s)) multiply(units, dh + (s - own.from) * units, mask_at(s, t), dh + (s - own.from) * units);
         }
     }
 
@@ -208,10 +237,11 @@ template <class T> struct Scan : Operation<T> {
         const long u = units;
         const T *const z = x_at(x.value, s, t), *const old = h_at(s, before(t));
         T *const dx = x_at(x.gradient, s, t), *const ds = sums(s, t);
+        const T* const kept_units = mask_at(s, t);
         if (cell == Cell::simple_rnn)
-            over<T>(u, [=](long j, auto get, auto put) INLINE_LAMBDA {
-                const V a = get(z + j);
-                put(dx + j, get(dh + j) * (1 - a * a));
+            over<T>(u, [=, relu = relu](long j, auto get, auto put) INLINE_LAMBDA {
+                const V a = get(z + j), by = get(dh + j);
+                put(dx + j, relu ? (a > T(0) ? by : V{}) : by * (1 - a * a));
                 put(dh + j, V{});
             });
         if (cell == Cell::lstm) {
@@ -220,9 +250,10 @@ template <class T> struct Scan : Operation<T> {
                 const V i = get(z + j), f = get(z + u + j), g = get(z + 2 * u + j), o = get(z + 3 * u + j);
                 const V shown = tanh_of<T>(get(now_c + j)), by_h = get(dh + j);
                 const V by_c = get(dc + j) + by_h * o * (1 - shown * shown);
-                put(dx + j, by_c * g * i * (1 - i));
+                const V by_g = kept_units ? by_c * i * get(kept_units + j) : by_c * i;
+                put(dx + j, by_c * (kept_units ? g * get(kept_units + j) : g) * i * (1 - i));
                 put(dx + u + j, by_c * get(old_c + j) * f * (1 - f));
-                put(dx + 2 * u + j, by_c * i * (1 - g * g));
+                put(dx + 2 * u + j, by_g * (1 - g * g));
                 put(dx + 3 * u + j, by_h * shown * o * (1 - o));
                 put(dc + j, by_c * f);
                 put(dh + j, V{});
@@ -232,8 +263,9 @@ template <class T> struct Scan : Operation<T> {
             const T* const from = candidate + (s * steps + t) * u;
             over<T>(u, [=](long j, auto get, auto put) INLINE_LAMBDA {
                 const V r = get(z + j), keep = get(z + u + j), n = get(z + 2 * u + j), by_h = get(dh + j);
-                const V by_n = by_h * (1 - keep) * (1 - n * n), by_r = by_n * get(from + j) * r * (1 - r);
-                const V by_keep = by_h * (get(old + j) - n) * keep * (1 - keep);
+                const V on = kept_units ? get(kept_units + j) : broadcast(T(1));
+                const V by_n = by_h * (1 - keep) * on * (1 - n * n), by_r = by_n * get(from + j) * r * (1 - r);
+                const V by_keep = by_h * (get(old + j) - n * on) * keep * (1 - keep);
                 put(dx + j, by_r);
                 put(dx + u + j, by_keep);
                 put(dx + 2 * u + j, by_n);

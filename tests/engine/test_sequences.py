@@ -18,11 +18,14 @@ from chainrule.layers import (
     LSTM,
     Dense,
     DotProductAttention,
+    Embedding,
     Flatten,
     Input,
     LearnedPositions,
+    MaskedSoftmax,
     MultiHeadAttention,
     Rotary,
+    Scale,
     Scan,
     SimpleRNN,
     SinusoidalPositions,
@@ -68,11 +71,13 @@ def agree(network, samples, x=None):
 @same_everywhere
 @given(
     groups=st.integers(1, 3), shared=st.integers(1, 3), width=SIZES, time=st.integers(1, 80), causal=st.booleans(),
-    rotary=st.booleans(), samples=st.integers(1, 4), dtype=DTYPES,
+    rotary=st.booleans(), dropout=st.sampled_from([0.0, 0.3]), samples=st.integers(1, 4), dtype=DTYPES,
 )  # fmt: skip
-def test_attention_of_a_sequence_to_itself(groups, shared, width, time, causal, rotary, samples, dtype):
+def test_attention_of_a_sequence_to_itself(groups, shared, width, time, causal, rotary, dropout, samples, dtype):
     width = 2 * width if rotary else width
-    layer = MultiHeadAttention(groups * shared, groups * shared * width, groups, causal=causal, rotary=rotary)
+    layer = MultiHeadAttention(
+        groups * shared, groups * shared * width, groups, causal=causal, rotary=rotary, dropout=dropout
+    )
     names = agree(Network([Dense(5), layer, Flatten(), Dense(3)], (time, 4), dtype), samples)
     assert "attention" in names
     assert "python" not in names
@@ -133,20 +138,50 @@ def test_products_of_two_values(shape, dtype):
     assert "multiply" in agree(Network(inputs=[x], outputs=Dense(2)(Flatten()(y * y)), dtype=dtype), 3)
 
 
+@same_everywhere
+@given(
+    shape=st.tuples(st.integers(1, 3), SIZES, SIZES), keys=st.integers(0, 4), causal=st.booleans(),
+    lengths=st.booleans(), dtype=DTYPES, data=st.data(),
+)  # fmt: skip
+def test_attention_wired_by_hand(shape, keys, causal, lengths, dtype, data):
+    """Products of matrices, a scale, and a masked softmax, each an operation of its own."""
+    heads, queries, width = shape
+    x, other, counts = Input(shape), Input((heads, queries + keys, width)), Input(1)
+    keys_of = Dense(width)(other)
+    seen = [counts.reshape()] if lengths else []
+    weights = MaskedSoftmax(causal)(Scale(0.7)(Dense(width)(x) @ keys_of.transpose()), *seen)
+    inputs = [x, other, counts] if lengths else [x, other]
+    network = Network(inputs=inputs, outputs=Dense(2)(Flatten()(weights @ keys_of)), dtype=dtype)
+    values = np.random.default_rng(1).normal(size=(3, *network.input_shape))
+    if lengths:
+        values[:, -1] = data.draw(st.lists(st.integers(0, queries + keys), min_size=3, max_size=3))
+    names = agree(network, 3, values)
+    assert {"matmul", "masked_softmax"} <= set(names)
+    assert "python" not in names
+
+
+@same_everywhere
+@given(count=SIZES, units=SIZES, time=SIZES, samples=st.integers(1, 4), dtype=DTYPES)
+def test_tied_weights(count, units, time, samples, dtype):
+    network = Network(f"embedding {count} {units}, gelu, tied_dense embedding_1", (time,), dtype=dtype)
+    names = agree(network, samples, np.random.default_rng(1).integers(0, count, (samples, time)))
+    assert names == ["embedding", "activation", "tied_dense"]
+
+
 CELLS = {"simple_rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
 
 
 @same_everywhere
 @given(
     cell=st.sampled_from(sorted(CELLS)), units=st.integers(1, 20), time=SIZES, all=st.booleans(),
-    reversed=st.booleans(), lengths=st.booleans(), first=st.booleans(), samples=st.integers(1, 5),
-    dtype=DTYPES, data=st.data(),
+    reversed=st.booleans(), dropout=st.sampled_from([0.0, 0.3]), lengths=st.booleans(), first=st.booleans(),
+    samples=st.integers(1, 5), dtype=DTYPES, data=st.data(),
 )  # fmt: skip
-def test_scans(cell, units, time, all, reversed, lengths, first, samples, dtype, data):
+def test_scans(cell, units, time, all, reversed, dropout, lengths, first, samples, dtype, data):
     x, counts = Input((time, 3)), Input(1)
     inputs = [x, counts] if lengths else [x]
     before = x if first else Dense(4, "tanh")(x)
-    y = Scan(CELLS[cell](units), all, reversed)(before, *([counts.reshape()] if lengths else []))
+    y = Scan(CELLS[cell](units, dropout), all, reversed)(before, *([counts.reshape()] if lengths else []))
     network = Network(inputs=inputs, outputs=Dense(2)(Flatten()(y)), dtype=dtype)
     values = np.random.default_rng(1).normal(size=(samples, *network.input_shape))
     if lengths:
@@ -157,7 +192,19 @@ def test_scans(cell, units, time, all, reversed, lengths, first, samples, dtype,
 
 
 def test_what_a_scan_has_no_kernel_for():
-    problem = Problem(Network("lstm 3 recurrent_dropout=0.5, 2", (4, 2)), losses.HalfSquares(), optimizer("sgd"))
+    problem = Problem(Network("simple_rnn 3 sine, 2", (4, 2)), losses.HalfSquares(), optimizer("sgd"))
     assert "python" in [op.name for op in lower_network(problem).ops]
-    assert NativeEngine(problem).notes == ("LSTM has no kernel: it runs by its definition, among the others",)
-    assert agree(Network("simple_rnn 3 relu, 2", (4, 2), "float64"), 3)[0] == "python"
+    assert NativeEngine(problem).notes == ("SimpleRNN has no kernel: it runs by its definition, among the others",)
+    assert "python" not in agree(Network("simple_rnn 3 relu recurrent_dropout=0.2, 2", (4, 2), "float64"), 3)
+
+
+@same_everywhere
+@given(
+    count=st.integers(1, 20), units=SIZES, outputs=st.integers(1, 40), time=SIZES, samples=st.integers(1, 5),
+    dtype=DTYPES,
+)  # fmt: skip
+def test_a_dense_of_an_embedding(count, units, outputs, time, samples, dtype):
+    """With fewer indices than rows, and with more; the GELU keeps its slopes."""
+    network = Network([Embedding(count, units), Dense(outputs, "gelu"), Flatten(), Dense(2)], (time,), dtype)
+    indices = np.random.default_rng(1).integers(0, count, (samples, time))
+    assert ("embedding_dense" in agree(network, samples, indices)) == (count <= 4 * time)

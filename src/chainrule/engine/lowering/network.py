@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chainrule import generators, layers
+from chainrule import layers
 from chainrule.engine.base import Problem
 from chainrule.engine.lowering import sequences, windows
 from chainrule.engine.lowering.missing import NoKernel
@@ -108,11 +108,9 @@ def lower(problem: Problem, piece: Piece, numbers: Mapping[int, int]) -> Op:
         (node,) = nodes
         reads, (name, own) = list(node.inputs), LAYERS[type(node.layer)](node, problem)
     elif isinstance(piece.layer, layers.Scan):
-        name, (node, reads, own) = "scan", sequences.scan(graph, nodes, piece.call)
+        name, (node, reads, own) = "scan", sequences.scan(graph, nodes, piece.call, problem.seed)
     else:
-        name, node, (reads, own) = "attention", nodes[0], sequences.attention(graph, piece.call)
-        for dropout in (one for one in nodes if isinstance(one.layer, layers.Dropout)):
-            own |= _mask(dropout, problem)
+        name, node, (reads, own) = "attention", nodes[0], sequences.attention(graph, nodes, piece.call, problem.seed)
     parameters = {name: network.parameters[f"{node.owner}.{name}"].range for name in node.built.parameters}
     statistics = {name: network.statistics[f"{node.owner}.{name}"].range for name in node.built.statistics}
     return Op(name, tuple(numbers[k] for k in reads), outputs, parameters, statistics, own, cost)
@@ -137,6 +135,11 @@ def _by_definition(
     return Op("python", tuple(numbers[k] for k in reads), outputs, settings=settings, cost=cost)
 
 
+def is_tied(graph: Graph, node: Node) -> bool:
+    """Whether its matrix is that of an Embedding and of one TiedDense after it."""
+    return [type(use.layer) for use in graph.uses[node.owner]] == [layers.Embedding, layers.TiedDense]
+
+
 def is_shared(graph: Graph, node: Node) -> bool:
     """Whether other nodes use the same parameters."""
     return bool(node.built.parameters) and len(graph.uses[node.owner]) > 1
@@ -146,7 +149,9 @@ def has_kernel(graph: Graph, node: Node) -> bool:
     """Whether a kernel computes this node."""
     elementwise = type(node.layer) in (layers.Add, layers.Multiply)
     broadcasts = elementwise and len({graph.shapes[k] for k in node.inputs}) > 1
-    return type(node.layer) in LAYERS and not is_shared(graph, node) and not broadcasts
+    own = is_tied(graph, node) if type(node.layer) is layers.TiedDense else not is_shared(graph, node)
+    own |= type(node.layer) is layers.Embedding and is_tied(graph, node)
+    return type(node.layer) in LAYERS and own and not broadcasts
 
 
 Lower = Callable[[Any, Problem], tuple[str, Mapping[str, Any]]]
@@ -166,15 +171,11 @@ def _function(node: Any, problem: Problem) -> Mapping[str, Any]:
 
 
 def _mask(node: Any, problem: Problem) -> Mapping[str, Any]:
-    rate, key = node.layer.rate, generators.hashed(problem.seed, "dropout", node.name)
-    words = [key & (2**64 - 1), key >> 64]
-    of_channels = isinstance(node.layer, layers.ChannelDropout)
-    return {
-        "of_channels": of_channels,
-        "key": words,
-        "threshold": generators.threshold(rate),
-        "keep_scale": 1 / (1 - rate),
-    }
+    return {"of_channels": isinstance(node.layer, layers.ChannelDropout), **sequences.masks([node], problem.seed)}
+
+
+def _looked_up(node: Any, problem: Problem) -> Mapping[str, Any]:
+    return {"count": node.layer.count, "accumulates": is_tied(problem.network.graph, node)}
 
 
 def _expanded(node: Any, problem: Problem) -> Mapping[str, Any]:
@@ -199,6 +200,7 @@ ACTIVATIONS: dict[type[Layer], tuple[str, str | None]] = {
     layers.HardTanh: ("hard_tanh", None),
     layers.Sine: ("sine", "frequency"),
     layers.Step: ("step", None),
+    layers.Scale: ("scale", "factor"),
 }
 """The name in FUNCTIONS of native/ops/activation.cpp, and which of the layer's settings it
 takes.
@@ -226,7 +228,8 @@ LAYERS: dict[type[Layer], Lower] = {
     ),
     layers.Dropout: named("dropout", _mask),
     layers.ChannelDropout: named("dropout", _mask),
-    layers.Embedding: named("embedding", lambda node, problem: {"count": node.layer.count}),
+    layers.Embedding: named("embedding", _looked_up),
+    layers.TiedDense: named("tied_dense"),
     layers.Expand: named("expand", _expanded),
     layers.Flatten: named("reshape"),
     layers.Reshape: named("reshape"),
@@ -245,5 +248,7 @@ LAYERS: dict[type[Layer], Lower] = {
     layers.Rotary: named("rotary", sequences.turned),
     layers.SinusoidalPositions: named("constant", sequences.waves),
     layers.Multiply: named("multiply"),
+    layers.MatMul: named("matmul", sequences.matrices),
+    layers.MaskedSoftmax: named("masked_softmax", sequences.queries),
 }
 """The layers that have kernels."""

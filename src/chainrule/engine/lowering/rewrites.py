@@ -31,6 +31,32 @@ def reshape_input(program: Program) -> Program:
     return program
 
 
+def tabulate(program: Program) -> Program:
+    """The Dense of an Embedding: where an index occurs several times in a mini-batch, its product is
+    computed once.
+    """
+    ops: list[Op] = []
+    for op in program.ops:
+        before = ops[-1] if ops else None
+        chained = op.name == "dense" and before and before.name == "embedding" and before.outputs == op.inputs
+        if before and chained and program.readers[op.inputs[0]] == 1 and not before.settings["accumulates"]:
+            row = program.values[op.inputs[0]]
+            if before.settings["count"] <= SEVERAL * row.rows:
+                parameters = {**op.parameters, "table": before.parameters["W"]}
+                settings = {"count": before.settings["count"], "features": row.width}
+                cost = before.cost + op.cost
+                ops[-1] = Op("embedding_dense", before.inputs, op.outputs, parameters, {}, settings, cost)
+                continue
+        ops.append(op)
+    return replace(program, ops=tuple(ops))
+
+
+SEVERAL = 4
+"""Up to how many rows an Embedding has for each position of a sample, for `tabulate`: mini-batches
+have several samples.
+"""
+
+
 def fuse_relu(program: Program) -> Program:
     """A Dense computes the ReLU after it, if another Dense follows, which multiplies the derivative
     by the ReLU's slope.
@@ -64,6 +90,25 @@ def fuse_relu_into_any(program: Program) -> Program:
         else:
             ops.append(op)
     return replace(program, ops=tuple(ops))
+
+
+def keep_slopes(program: Program) -> Program:
+    """In training an activation writes its slopes over the sums that it reads: no one else needs
+    these, and the backward pass need not compute the function again.
+    """
+    ops: list[Op] = []
+    for op in program.ops:
+        before = ops[-1] if ops else None
+        if op.name == "activation" and before and before.name in ("dense", "embedding_dense"):
+            alone = before.outputs == op.inputs and program.readers[op.inputs[0]] == 1
+            keeps = alone and op.settings["function"] in COSTLY
+            op = replace(op, settings={**op.settings, "keeps_slopes": keeps})
+        ops.append(op)
+    return replace(program, ops=tuple(ops))
+
+
+COSTLY = ("gelu", "gelu_tanh", "silu", "mish", "softplus", "elu", "selu", "sine")
+"""Activations whose slope takes exp or the like."""
 
 
 def fork(program: Program) -> Program:
@@ -108,7 +153,7 @@ WITH_RELU = ("batch_norm", "conv", "depthwise", "lane_conv", "pointwise", "winog
 """The operations that can."""
 
 REWRITES: tuple[Callable[[Program], Program], ...] = (
-    drop_unread, reshape_input, fuse_relu, fuse_relu_into_any, fork,
+    drop_unread, reshape_input, tabulate, fuse_relu, fuse_relu_into_any, keep_slopes, fork,
     normalize_where_read,
 )  # fmt: skip
 """All of them, in order: the last one relies on a single reader for each value."""

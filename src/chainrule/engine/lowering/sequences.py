@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import layers
+from chainrule import generators, layers
 from chainrule.engine.base import Problem
 from chainrule.layers import Graph, Node
 from chainrule.layers.activations import activation
@@ -34,7 +34,7 @@ def end_of(graph: Graph, call: CompositeCall) -> int:
     return call.stop + 2 if chained and alone and _swaps_heads(order) and _joins_heads(graph, flat) else call.stop
 
 
-def attention(graph: Graph, call: CompositeCall) -> tuple[list[int], Settings]:
+def attention(graph: Graph, nodes: Sequence[Node], call: CompositeCall, seed: int) -> tuple[list[int], Settings]:
     """The values that an attention reads, and its settings."""
     q, k, v, *lengths = call.inputs
     (heads, queries, width), (groups, keys, _), (*_, features) = (graph.shapes[n] for n in (q, k, v))
@@ -52,7 +52,9 @@ def attention(graph: Graph, call: CompositeCall) -> tuple[list[int], Settings]:
         "y_head": features if joined else queries * features,
         "y_time": heads * features if joined else features,
     }
-    return [*reads, *lengths], settings
+    return [*reads, *lengths], settings | masks(
+        [node for node in nodes if isinstance(node.layer, layers.Dropout)], seed
+    )
 
 
 def _heads_of(graph: Graph, number: int) -> tuple[int, int, int]:
@@ -84,22 +86,37 @@ CELLS: dict[type[layers.Cell], str] = {layers.SimpleRNN: "simple_rnn", layers.LS
 
 
 def has_scan_kernel(graph: Graph, nodes: Sequence[Node], call: CompositeCall) -> bool:
-    """Whether a kernel computes this scan: one of a known cell without dropout, whose weights no
-    other part of the network uses.
+    """Whether a kernel computes this scan: one of a known cell, whose weights no other part of the
+    network uses.
     """
-    scan: Any = call.layer
-    cell, own = scan.cell, {node.name for node in nodes}
+    cell, own = call.layer.cell, {node.name for node in nodes}  # type: ignore[attr-defined]
     is_alone = all(use.name in own for node in nodes if node.built.parameters for use in graph.uses[node.owner])
-    is_known = type(cell) in CELLS and isinstance(activation(getattr(cell, "activation", "tanh")), layers.Tanh)
-    return is_known and is_alone and cell.recurrent_dropout == 0
+    function = type(activation(getattr(cell, "activation", "tanh")))
+    return type(cell) in CELLS and is_alone and function in (layers.Tanh, layers.ReLU)
 
 
-def scan(graph: Graph, nodes: Sequence[Node], call: CompositeCall) -> tuple[Node, list[int], Settings]:
+def scan(graph: Graph, nodes: Sequence[Node], call: CompositeCall, seed: int) -> tuple[Node, list[int], Settings]:
     """The node whose weights multiply the state, the values that a scan reads, and its settings."""
     layer: Any = call.layer
     sums, state = nodes[0], next(node for node in nodes if isinstance(node.layer, StateSums))
     reads = [graph.numbers[sums.name], *call.inputs[1:]]
-    return state, reads, {"cell": CELLS[type(layer.cell)], "all": layer.all, "reversed": layer.reversed}
+    relu = isinstance(activation(getattr(layer.cell, "activation", "tanh")), layers.ReLU)
+    own = {"cell": CELLS[type(layer.cell)], "relu": relu, "all": layer.all, "reversed": layer.reversed}
+    return state, reads, own | masks(_dropouts(nodes), seed)
+
+
+def _dropouts(nodes: Sequence[Node]) -> list[Node]:
+    return [node for node in nodes if isinstance(node.layer, layers.Dropout)]
+
+
+def masks(nodes: Sequence[Node], seed: int) -> Settings:
+    """The settings of these dropouts, which have the same rate; none without any."""
+    if not nodes:
+        return {}
+    keys = [generators.hashed(seed, "dropout", node.name) for node in nodes]
+    rate = nodes[0].layer.rate  # type: ignore[attr-defined]
+    words = [word for key in keys for word in (key & (2**64 - 1), key >> 64)]
+    return {"key": words, "threshold": generators.threshold(rate), "keep_scale": 1 / (1 - rate)}
 
 
 def rearranged(node: Node, problem: Problem) -> Settings:
@@ -131,3 +148,13 @@ def turned(node: Node, problem: Problem) -> Settings:
     layer: Any = node.layer
     angles = layer.angles(*node.built.output_shape[-2:]).ravel()
     return {"cosines": np.cos(angles).tolist(), "sines": np.sin(angles).tolist()}
+
+
+def matrices(node: Node, problem: Problem) -> Settings:
+    """The number of products of a sample."""
+    return {"matrices": math.prod(node.built.output_shape[:-2])}
+
+
+def queries(node: Node, problem: Problem) -> Settings:
+    """The number of queries, and whether they see only keys up to their own."""
+    return {"queries": node.built.output_shape[-2], "causal": node.layer.causal}  # type: ignore[attr-defined]

@@ -1,0 +1,37 @@
+// TiedDense, as in layers/dense.py: y = x W', with the matrix W of an Embedding before it, which adds to
+// W's gradient.
+#include "../product.h"
+#include "../vector.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+template <class T> struct TiedDense : Operation<T> {
+    const Value<T>&x, &y;
+    long W;
+    bool wants_input;
+    explicit TiedDense(const Record<T>& r)
+        : x(r.input()), y(r.output()), W(r.parameter("W", y.width * x.width)), wants_input(r.wants()) {
+        require(x.rows == y.rows, "a TiedDense needs as many rows of outputs as of inputs");
+    }
+
+    void forward(const Pass<T>& p) override {
+        Product<T> work{p.samples * x.rows, y.width, x.width, x.value, x.ld, 1, p.w + W, 1, x.width, y.value, y.ld};
+        work.whole = !y.is_packed();
+        shared_product(p, work);
+    }
+    void backward(const Pass<T>& p) override {
+        const long rows = p.samples * x.rows;
+        if (wants_input) {
+            Product<T> dx{rows, x.width, y.width, y.gradient, y.ld, 1, p.w + W, x.width, 1, x.gradient, x.ld};
+            dx.whole = !x.is_packed();
+            shared_product(p, dx);
+        }
+        Product<T> dw{y.width, x.width, rows, y.gradient, 1, y.ld, x.value, x.ld, 1, p.g + W, x.width};
+        dw.whole = false;
+        shared_product(p, dw, true);
+    }
+};
+
+}  // namespace chainrule::CHAINRULE_ISA
+
+REGISTER_OP(tied_dense, TiedDense)
