@@ -32,8 +32,8 @@ def reshape_input(program: Program) -> Program:
 
 
 def tabulate(program: Program) -> Program:
-    """The Dense of an Embedding: where an index occurs several times in a mini-batch, its product is
-    computed once.
+    """The Dense of an Embedding: where an index occurs several times in a mini-batch, its product
+    is computed once.
     """
     ops: list[Op] = []
     for op in program.ops:
