@@ -184,6 +184,7 @@ template <class T> struct Activation : Operation<T> {
         require(x.rows == y.rows && x.ld == y.ld, "an activation keeps the shape");
     }
 
+    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range r = p.rows(x);
         T *const z = x.value + r.from * x.ld, *const a = y.value + r.from * x.ld;
@@ -198,7 +199,7 @@ template <class T> struct Activation : Operation<T> {
         store_part(a + whole, load(as), rest);
         if (keep) store_part(z + whole, load(zs), rest);
     }
-    void backward(const Pass<T>& p) override {
+    void derive_inputs(const Pass<T>& p) override {
         if (!wants_input) return;
         const Range r = p.rows(x);
         const long at = r.from * x.ld, count = r.count() * x.ld;

@@ -46,6 +46,7 @@ template <class T> struct Attention : Operation<T> {
 
     long scratch() const override { return (drops ? 3 : 2) * BLOCK * ld; }
 
+    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         each_group(p, [&](long sample, long group) {
             const long last = length(p, sample);
@@ -70,7 +71,7 @@ template <class T> struct Attention : Operation<T> {
         });
     }
 
-    void backward(const Pass<T>& p) override {
+    void derive_inputs(const Pass<T>& p) override {
         each_group(p, [&](long sample, long group) {
             const long last = length(p, sample);
             T* const dk = record.wants(1) ? at(k, k.gradient, of_k, sample, group, 0) : nullptr;

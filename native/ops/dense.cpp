@@ -24,20 +24,32 @@ template <class T> struct Dense : Operation<T> {
         return x.width >= 32 * threads && y.width > 1 && y.width <= PART / 32 ? W : -1;
     }
 
+    // Otherwise a thread reads some columns of W only.
+    bool by_samples() const override { return x.width * y.width <= SMALL_MATRIX<T>; }
+
     void forward(const Pass<T>& p) override {
         Product<T> work{p.samples * x.rows, y.width, x.width, x.value, x.ld, 1, p.w + W, y.width, 1, y.value, y.ld};
         work.bias = b < 0 ? nullptr : p.w + b;
         work.epilogue = relu ? Epilogue::relu : Epilogue::nothing;
         work.whole = !y.is_packed();
         work.samples = samples(p);
-        shared_product(p, work);
+        shared_product(p, x, by_samples(), work);
     }
     void backward(const Pass<T>& p) override {
-        if (p.sink && in_parts(p.threads) >= 0) return backward_in_parts(p);
-        if (wants_input) {
-            Product<T> dx = product_for_x(p, 0, x.width);
-            shared_product(p, dx);
-        }
+        const bool parts = p.sink && in_parts(p.threads) >= 0;
+        if (parts && wants_input) {  // divided by inputs: a thread's derivatives read the same rows of W that it then steps
+            const Range own = inputs(p);
+            if (own.count()) product(product_for_x(p, own.from, own.to));
+        } else derive_inputs(p);
+        derive_parameters(p);
+    }
+    void derive_inputs(const Pass<T>& p) override {
+        if (!wants_input) return;
+        Product<T> dx = product_for_x(p, 0, x.width);
+        shared_product(p, x, by_samples(), dx);
+    }
+    void derive_parameters(const Pass<T>& p) override {
+        if (p.sink && in_parts(p.threads) >= 0) return derive_parts(p);
         Product<T> dw = product_for_W(p, 0, x.width, p.g + W);
         if (b >= 0) dw.sums = p.g + b;
         shared_product(p, dw, true);
@@ -67,10 +79,9 @@ template <class T> struct Dense : Operation<T> {
         return dw;
     }
 
-    // Divided by inputs: a thread's derivatives read the same rows of W that it then steps.
-    void backward_in_parts(const Pass<T>& p) {
-        const Range own = p.share(x.width, wants_input ? 2 * WIDTH<T> : 2);
-        if (wants_input && own.count()) product(product_for_x(p, own.from, own.to));
+    Range inputs(const Pass<T>& p) const { return p.share(x.width, wants_input ? 2 * WIDTH<T> : 2); }
+    void derive_parts(const Pass<T>& p) {
+        const Range own = inputs(p);
         const long most = PART / y.width, blocks = (own.count() + most - 1) / most;
         for (long block = 0; block < blocks; ++block) {
             const long from = own.from + own.count() * block / blocks;

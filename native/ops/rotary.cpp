@@ -20,8 +20,9 @@ template <class T> struct Rotary : Operation<T> {
                 "each pair has an angle at each position");
     }
 
+    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override { turn(p, x.value, y.value, 1); }
-    void backward(const Pass<T>& p) override {
+    void derive_inputs(const Pass<T>& p) override {
         if (wants_input) turn(p, y.gradient, x.gradient, -1);
     }
 
