@@ -49,6 +49,7 @@ void Engine<T>::add(std::unique_ptr<BoundRecord<T>> record, std::unique_ptr<Oper
         require(k > 0 && !values_.at(size_t(k)).is_written, "every value is written once, the input never");
         values_[size_t(k)].is_written = true;
         values_[size_t(k)].normalization = operation->normalization();
+        values_[size_t(k)].slopes = operation->slopes();
         values_[size_t(k)].writer = operation.get();
     }
     for (const int k : record->reads) connect(values_[size_t(k)], *operation);

@@ -47,6 +47,7 @@ template <class T> struct Value {
     bool is_input = false;  // whether it is the network's input
     const Normalization<T>* normalization = nullptr;  // null: it is stored as it is
     const BackNormalization<T>* back = nullptr;       // null: its gradient is
+    const Value<T>* slopes = nullptr;  // null, or a value in whose memory there are, in training, its slopes by it
     // The operations to which chunks of its values, and of its gradient, are shown in training, by what
     // writes them and while they are in the cache; or null.
     Operation<T>*values_shown = nullptr, *gradients_shown = nullptr;
@@ -163,6 +164,9 @@ template <class T> struct Operation {
     // Whether its inputs share its output's gradient, or its outputs its input's memory.
     virtual bool shares_gradient() const { return false; }
     virtual bool shares_value() const { return false; }
+    // Its input's value, if it keeps slopes there in training and the reader of its output multiplies the
+    // gradient by them; or null.
+    virtual const Value<T>* slopes() const { return nullptr; }
     // How its output, which shares its input's memory, is to be read; null: as it is.
     virtual const Normalization<T>* normalization() const { return nullptr; }
     // Whether it reads its first input so.

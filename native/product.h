@@ -10,7 +10,7 @@
 namespace chainrule {
 
 // What is done to a finished entry of C, before it is stored.
-enum class Epilogue { nothing, relu, relu_slope };
+enum class Epilogue { nothing, relu, relu_slope, slope };
 
 // C = A B plus a bias for each column; A[i, p] = a[i * a_row + p * a_column], B[p, j] likewise.
 // With `samples` A is read from the samples in place: A[i, p] = samples[i][p + a_from], or, if
@@ -25,7 +25,7 @@ template <class T> struct Product {
     long c_row;
     const T* bias = nullptr;
     Epilogue epilogue = Epilogue::nothing;
-    // For relu_slope: the ReLU's output, whose slope multiplies C; laid out like C.
+    // For relu_slope: the ReLU's output, whose slope multiplies C; for slope: the slopes. Laid out like C.
     const T* slope_of = nullptr;
     bool whole = true;            // whether C's rows are padded to whole vectors
     T* pack = nullptr;            // scratch: room for PACK numbers

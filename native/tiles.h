@@ -158,6 +158,11 @@ template <class T, int ROWS, int VECTORS, Reading READING, bool SUMS> void tile(
 #pragma GCC unroll 2
             for (int j = 0; j < VECTORS; ++j)
                 sums[i][j] = load(t.slope_of + i * t.c_row + j * W) > T(0) ? sums[i][j] : V{};
+    } else if (t.last && t.epilogue == Epilogue::slope) {
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 2
+            for (int j = 0; j < VECTORS; ++j) sums[i][j] *= load(t.slope_of + i * t.c_row + j * W);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i) {

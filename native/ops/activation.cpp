@@ -1,7 +1,8 @@
 // Elementwise activations, f(z) and its slope f'(z), as in layers/activations.py, and Scale.
 //
 // Settings: function: its name in FUNCTIONS; number: its hyperparameter, if it has one; keeps_slopes:
-// whether the input's memory gets the slopes in training.
+// whether the input's memory gets the slopes in training; leaves_slopes: whether, besides, the output's
+// reader multiplies the derivatives by them.
 #include <cstring>
 
 #include "../copies.h"
@@ -175,15 +176,18 @@ template <class T> struct Activation : Operation<T> {
     const Value<T>&x, &y;
     const Function<T>* f;
     T number;
-    bool wants_input, keeps_slopes;
+    bool wants_input, keeps_slopes, leaves_slopes;
     explicit Activation(const Record<T>& r)
         : x(r.input()), y(r.output()), f(function<T>(r.text("function"))),
           number(r.has("number") ? T(r.number("number")) : T(0)), wants_input(r.wants()),
-          keeps_slopes(wants_input && r.has("keeps_slopes") && r.flag("keeps_slopes")) {
+          keeps_slopes(wants_input && r.has("keeps_slopes") && r.flag("keeps_slopes")),
+          leaves_slopes(keeps_slopes && r.flag("leaves_slopes")) {
         require(f, "unknown activation");
         require(x.rows == y.rows && x.ld == y.ld, "an activation keeps the shape");
     }
 
+    bool shares_gradient() const override { return leaves_slopes; }
+    const Value<T>* slopes() const override { return leaves_slopes ? &x : nullptr; }
     bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range r = p.rows(x);
@@ -200,7 +204,7 @@ template <class T> struct Activation : Operation<T> {
         if (keep) store_part(z + whole, load(zs), rest);
     }
     void derive_inputs(const Pass<T>& p) override {
-        if (!wants_input) return;
+        if (!wants_input || (leaves_slopes && p.training)) return;
         const Range r = p.rows(x);
         const long at = r.from * x.ld, count = r.count() * x.ld;
         const long whole = count / WIDTH<T> * WIDTH<T>, rest = count - whole;

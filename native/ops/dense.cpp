@@ -1,7 +1,7 @@
 // Dense, as in layers/dense.py: y = x W + b, or ReLU of that.
 //
 // Settings: relu: whether a ReLU is fused; slope: whether x is the output of a fused ReLU, whose
-// slope multiplies x's gradient.
+// slope multiplies x's gradient. The slopes of an activation before it (see Value::slopes) do, too.
 #include "../product.h"
 #include "../vector.h"
 
@@ -16,6 +16,7 @@ template <class T> struct Dense : Operation<T> {
           b(r.has_parameter("b") ? r.parameter("b", y.width) : -1), relu(r.flag("relu")), slope(r.flag("slope")),
           wants_input(r.wants()) {
         require(x.rows == y.rows, "a Dense needs as many rows of outputs as of inputs");
+        require(!x.slopes || (wants_input && !slope && x.slopes->ld == x.ld), "slopes have the shape of the derivatives");
     }
 
     bool can_read_samples() const override { return x.is_input && x.rows == 1; }
@@ -64,6 +65,10 @@ template <class T> struct Dense : Operation<T> {
                       x.gradient + from, x.ld};
         dx.epilogue = slope ? Epilogue::relu_slope : Epilogue::nothing;
         dx.slope_of = x.value + from;
+        if (x.slopes && p.training) {
+            dx.epilogue = Epilogue::slope;
+            dx.slope_of = x.slopes->value + from;
+        }
         dx.whole = !x.is_packed();
         dx.pack = p.pack;
         return dx;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 from chainrule.engine.lowering.records import Op, Program
 
@@ -94,16 +95,17 @@ def fuse_relu_into_any(program: Program) -> Program:
 
 def keep_slopes(program: Program) -> Program:
     """In training an activation writes its slopes over the sums that it reads: no one else needs
-    these, and the backward pass need not compute the function again.
+    these, and the backward pass need not compute the function again. A Dense after it multiplies
+    its derivatives by them.
     """
-    ops: list[Op] = []
-    for op in program.ops:
-        before = ops[-1] if ops else None
-        if op.name == "activation" and before and before.name in ("dense", "embedding_dense"):
-            alone = before.outputs == op.inputs and program.readers[op.inputs[0]] == 1
-            keeps = alone and op.settings["function"] in COSTLY
-            op = replace(op, settings={**op.settings, "keeps_slopes": keeps})
-        ops.append(op)
+    ops = list(program.ops)
+    for k, (dense, op) in enumerate(pairwise(program.ops), start=1):
+        if dense.name not in ("dense", "embedding_dense") or op.name != "activation":
+            continue
+        alone = all(program.readers[one.outputs[0]] == 1 for one in (dense, op))
+        if dense.outputs == op.inputs and alone and op.settings["function"] in COSTLY:
+            chained = k + 1 < len(ops) and ops[k + 1].name == "dense" and ops[k + 1].inputs == op.outputs
+            ops[k] = replace(op, settings={**op.settings, "keeps_slopes": True, "leaves_slopes": chained})
     return replace(program, ops=tuple(ops))
 
 
