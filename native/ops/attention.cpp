@@ -1,6 +1,6 @@
-// softmax(q k' / sqrt(width)) v for each head, as in layers/attention.py. The weights of a block of
-// queries are in scratch only; backward they are computed again from the logarithm of their sum, and
-// so are the masks that drop some.
+// softmax(q k' / sqrt(width)) v for each head, as in layers/attention.py, block by block of queries.
+// Where the weights take more memory than queries, keys, values and outputs, they are in scratch only;
+// backward they are computed again from the logarithm of their sum, and so are the masks that drop some.
 //
 // Settings: heads; groups: heads of keys and values, each for heads / groups in a row; queries, keys;
 // width: of queries and keys; features: of values; causal: whether query i sees only keys up to
@@ -27,13 +27,15 @@ template <class T> struct Attention : Operation<T> {
     Layout of_q, of_k, of_v, of_y;
     long ld;      // of a row of weights
     T* log_sums;  // of each query's unnormalized weights
+    T* kept;      // the weights, or null
     explicit Attention(const Record<T>& r)
         : record(r), q(r.input(0)), k(r.input(1)), v(r.input(2)), y(r.output()), heads(long(r.number("heads"))),
           groups(long(r.number("groups"))), queries(long(r.number("queries"))), keys(long(r.number("keys"))),
           width(long(r.number("width"))), features(long(r.number("features"))), causal(r.flag("causal")),
           drops(r.has("threshold")), masks(drops ? Masks<T>(r) : Masks<T>()), of_q(layout(r, "q_head", "q_time")), of_k(layout(r, "k_head", "k_time")), of_v(layout(r, "v_head", "v_time")),
           of_y(layout(r, "y_head", "y_time")), ld((keys + MAX_LANES - 1) / MAX_LANES * MAX_LANES),
-          log_sums(r.memory(r.max_samples() * heads * queries)) {
+          log_sums(r.memory(r.max_samples() * heads * queries)),
+          kept(ld <= 2 * (width + features) ? r.memory(r.max_samples() * heads * queries * ld) : nullptr) {
         require(groups > 0 && heads % groups == 0 && queries > 0 && keys > 0, "heads share whole groups");
         require(!causal || queries <= keys, "queries belong to the last positions of the keys");
         check(q, of_q, heads, queries, width);
@@ -54,16 +56,17 @@ template <class T> struct Attention : Operation<T> {
                 for (long from = 0; from < queries; from += BLOCK) {
                     const long count = queries - from < BLOCK ? queries - from : BLOCK;
                     const long seen = sees(from + count - 1, last);
-                    T* const to = at(y, y.value, of_y, sample, head, from);
-                    scores(p, sample, head, group, from, count, seen);
+                    T *const to = at(y, y.value, of_y, sample, head, from), *weights = weights_of(p, sample, head, from);
+                    scores(p, sample, head, group, from, count, seen, weights);
                     for (long i = 0; i < count; ++i)
                         log_sums[row(sample, head, from + i)] =
-                            visible_softmax(p.scratch + i * ld, sees(from + i, last), seen, scale());
+                            visible_softmax(weights + i * ld, sees(from + i, last), seen, scale());
                     if (drops && p.training) {
                         write_masks(p, row(sample, head, from), count, seen);
-                        drop(p, count, seen, p.scratch);
+                        drop(p, count, seen, weights, p.scratch);
+                        weights = p.scratch;
                     }
-                    if (seen) multiply(p, {count, features, seen, p.scratch, ld, 1, at(v, v.value, of_v, sample, group, 0),
+                    if (seen) multiply(p, {count, features, seen, weights, ld, 1, at(v, v.value, of_v, sample, group, 0),
                                            of_v.time, 1, to, of_y.time});
                     else for (long i = 0; i < count; ++i)
                         for (long j = 0; j < features; ++j) to[i * of_y.time + j] = 0;
@@ -115,11 +118,14 @@ template <class T> struct Attention : Operation<T> {
         work.pack = p.pack;
         product(work);
     }
-    // Of a block of queries, in the first half of the scratch.
-    void scores(const Pass<T>& p, long sample, long head, long group, long from, long count, long seen) const {
+    // Where the weights of a block of queries are.
+    T* weights_of(const Pass<T>& p, long sample, long head, long from) const {
+        return kept && p.training ? kept + row(sample, head, from) * ld : p.scratch;
+    }
+    void scores(const Pass<T>& p, long sample, long head, long group, long from, long count, long seen, T* to) const {
         if (!seen) return;
         Product<T> work{count, seen, width, at(q, q.value, of_q, sample, head, from), of_q.time, 1,
-                        at(k, k.value, of_k, sample, group, 0), 1, of_k.time, p.scratch, ld};
+                        at(k, k.value, of_k, sample, group, 0), 1, of_k.time, to, ld};
         work.pack = p.pack;
         product(work);
     }
@@ -135,11 +141,11 @@ template <class T> struct Attention : Operation<T> {
     void write_masks(const Pass<T>& p, long first, long count, long seen) const {
         for (long i = 0; i < count; ++i) masks.write(p.step, (first + i) * keys, seen, p.scratch + (2 * BLOCK + i) * ld);
     }
-    void drop(const Pass<T>& p, long count, long seen, T* block) const {
+    void drop(const Pass<T>& p, long count, long seen, const T* block, T* to) const {
         const T* const mask = p.scratch + 2 * BLOCK * ld;
         for (long i = 0; i < count * ld; i += ld)
             over<T>(seen, [&](long j, auto get, auto put) INLINE_LAMBDA {
-                put(block + i + j, get(block + i + j) * get(mask + i + j));
+                put(to + i + j, get(block + i + j) * get(mask + i + j));
             });
     }
     void clear(T* gradient, Layout of, long size) const {
@@ -147,7 +153,7 @@ template <class T> struct Attention : Operation<T> {
     }
     void derive(const Pass<T>& p, long sample, long head, long group, long from, long count, long last, T* dk, T* dv) const {
         const long seen = sees(from + count - 1, last);
-        T *const weights = p.scratch, *const derived = p.scratch + BLOCK * ld;
+        T *weights = weights_of(p, sample, head, from), *const derived = p.scratch + BLOCK * ld;
         T* const dq = record.wants(0) ? at(q, q.gradient, of_q, sample, head, from) : nullptr;
         if (!seen) {
             for (long i = 0; dq && i < count; ++i) std::memset(dq + i * of_q.time, 0, size_t(width) * sizeof(T));
@@ -155,12 +161,15 @@ template <class T> struct Attention : Operation<T> {
         }
         const T* const dy = at(y, y.gradient, of_y, sample, head, from);
         const T* const keys_of = at(k, k.value, of_k, sample, group, 0);
-        scores(p, sample, head, group, from, count, seen);
-        for (long i = 0; i < count; ++i)
+        if (weights == p.scratch) scores(p, sample, head, group, from, count, seen, weights);
+        for (long i = 0; weights == p.scratch && i < count; ++i)
             again(weights + i * ld, sees(from + i, last), seen, log_sums[row(sample, head, from + i)]);
         if (drops && p.training) write_masks(p, row(sample, head, from), count, seen);
-        if (dq || dk) derive_scores(p, sample, head, group, from, count, seen, dy);
-        if (drops && p.training) drop(p, count, seen, weights);
+        if (dq || dk) derive_scores(p, sample, head, group, from, count, seen, dy, weights);
+        if (drops && p.training) {
+            drop(p, count, seen, weights, p.scratch);
+            weights = p.scratch;
+        }
         if (dv) multiply(p, {seen, features, count, weights, 1, ld, dy, of_y.time, 1, dv, of_v.time}, true);
         if (dq) multiply(p, {count, width, seen, derived, ld, 1, keys_of, of_k.time, 1, dq, of_q.time});
         if (dk) multiply(p, {seen, width, count, derived, 1, ld, at(q, q.value, of_q, sample, head, from), of_q.time, 1, dk,
@@ -168,13 +177,13 @@ template <class T> struct Attention : Operation<T> {
     }
     // The derivatives by the scores, from the weights, in the second half of the scratch.
     void derive_scores(const Pass<T>& p, long sample, long head, long group, long from, long count, long seen,
-                       const T* dy) const {
-        T *const weights = p.scratch, *const derived = p.scratch + BLOCK * ld;
+                       const T* dy, const T* weights) const {
+        T* const derived = p.scratch + BLOCK * ld;
         Product<T> work{count, seen, features, dy, of_y.time, 1, at(v, v.value, of_v, sample, group, 0), 1, of_v.time,
                         derived, ld};
         work.pack = p.pack;
         product(work);
-        if (drops && p.training) drop(p, count, seen, derived);
+        if (drops && p.training) drop(p, count, seen, derived, derived);
         const T by = scale();
         for (long i = 0; i < count; ++i) {
             const T* const row = weights + i * ld;
