@@ -84,6 +84,7 @@ def main() -> int:
     if "memory" in arguments.parts:
         results["memory"] = memory.measure()
         results["memory of pictures"] = memory.measure_pictures()
+        results["memory of sequences"] = memory.measure_sequences()
     if arguments.write:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         page.write(RESULTS.parent, results)

@@ -67,7 +67,8 @@ class Barrier {
 };
 
 // Whether so much of the time is lost in stalls that one thread would be faster than several: other
-// programs want the cores. Measured over the last runs, since one may be short.
+// programs want the cores. Measured over the last runs, since one may be short; but not in the first
+// one, in which threads also wait for each other's memory to be given by the system.
 class Stalls {
   public:
     using Clock = std::chrono::steady_clock;
@@ -79,11 +80,16 @@ class Stalls {
     }
     // Looks at the clock only after a long stall.
     bool are_many(const Barrier& barrier) {
+        if (is_first_) return false;
         const double stalled = stalled_ + barrier.stalled();
         if (!hindered_ && stalled > LEAST) hindered_ = stalled > SHARE * (elapsed_ + seconds());
         return hindered_;
     }
     void end(const Barrier& barrier) {
+        if (is_first_) {
+            is_first_ = false;
+            return;
+        }
         are_many(barrier);
         stalled_ = hindered_ ? 0 : stalled_ + barrier.stalled();
         elapsed_ = hindered_ ? 0 : elapsed_ + seconds();
@@ -97,7 +103,7 @@ class Stalls {
 
     Clock::time_point start_;
     double stalled_ = 0, elapsed_ = 0;
-    bool hindered_ = false;
+    bool hindered_ = false, is_first_ = true;
 };
 
 // Threads that wait for the next work, for calls that take less time than starting threads: after

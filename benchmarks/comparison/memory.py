@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from comparison import pictures
+from comparison import pictures, sequences
 from comparison.problems import NETWORKS
 
 SCRIPT = """
@@ -37,6 +37,19 @@ def measure() -> dict[str, list[dict[str, Any]]]:
         results[name] = []
         for peer in MEASURED:
             taken = _peaks("problems", NETWORKS[name], peer)
+            if taken is not None:
+                results[name].append({"peer": peer, "before": taken[0], "peak": taken[1]})
+    return results
+
+
+def measure_sequences() -> dict[str, list[dict[str, Any]]]:
+    """Megabytes for attention and recurrence."""
+    results: dict[str, list[dict[str, Any]]] = {}
+    for name, arguments in sequences.NETWORKS.items():
+        print(f"\n{name}: memory")
+        results[name] = []
+        for peer in ("chainrule", "PyTorch, fused Adam"):
+            taken = _peaks("sequences", arguments, peer)
             if taken is not None:
                 results[name].append({"peer": peer, "before": taken[0], "peak": taken[1]})
     return results

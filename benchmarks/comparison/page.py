@@ -9,6 +9,7 @@ from typing import Any
 
 from comparison import latency as single
 from comparison import pictures as convolutional
+from comparison import sequences as recurrent
 from comparison.problems import NETWORKS
 
 LIBRARIES = ("PyTorch", "JAX", "scikit-learn", "tinygrad")
@@ -91,16 +92,25 @@ def epochs(measured: dict[str, Any]) -> str:
 
 def pictures(measured: dict[str, Any]) -> str:
     """The convolutional networks, and what was aimed for."""
+    return _beside_goals(convolutional, measured["pictures"])
+
+
+def sequences(measured: dict[str, Any]) -> str:
+    """Attention and recurrence, and what was aimed for."""
+    return _beside_goals(recurrent, measured["sequences"])
+
+
+def _beside_goals(part: Any, measured: dict[str, list[dict[str, Any]]]) -> str:
     sections = []
-    for name, rows in measured["pictures"].items():
-        text, shape, batch, _ = convolutional.NETWORKS[name]
+    for name, rows in measured.items():
+        text, shape, batch, _ = part.NETWORKS[name]
         lines = [
             [row["peer"], f"{_number(row['microseconds'] / 1000)} ms", f"{row['ratio']:.2f}",
              f"{row['share_of_blas']:.0%}", _same_loss(row)]
             for row in rows
         ]  # fmt: skip
         header = ["", "per step", "ratio to chainrule", "share of BLAS", "same loss"]
-        goal = f"goal: {convolutional.TARGETS[name]} times as fast as the fastest"
+        goal = f"goal: {part.TARGETS[name]} times as fast as the fastest"
         title = f"**{name}**: `{text}`, input {'x'.join(map(str, shape))}, batch {batch}; {goal}"
         sections.append(f"{textwrap.fill(title, 98)}\n\n{_table(header, lines)}")
     return "\n\n".join(sections)
@@ -151,9 +161,18 @@ def whole(measured: dict[str, Any]) -> str:
 
 def memory(measured: dict[str, Any]) -> str:
     """Peak memory."""
+    return _peaks(measured["memory"])
+
+
+def memory_of_sequences(measured: dict[str, Any]) -> str:
+    """Peak memory of attention and recurrence."""
+    return _peaks(measured["memory of sequences"])
+
+
+def _peaks(measured: dict[str, list[dict[str, Any]]]) -> str:
     lines = [
         [f"{name}, {row['peer']}", f"{row['peak']:,.0f} MB", f"{row['peak'] - row['before']:,.0f} MB"]
-        for name, rows in measured["memory"].items()
+        for name, rows in measured.items()
         for row in rows
     ]
     return _table(["", "peak of the process", "increase during training"], lines)
@@ -171,7 +190,19 @@ def memory_of_pictures(measured: dict[str, Any]) -> str:
 
 
 PAGES = {
-    "benchmarks.md": (results, machine, epochs, pictures, latency, start, whole, memory, memory_of_pictures),
+    "benchmarks.md": (  # fmt: skip
+        results,
+        machine,
+        epochs,
+        pictures,
+        sequences,
+        latency,
+        start,
+        whole,
+        memory,
+        memory_of_pictures,
+        memory_of_sequences,
+    ),
     "benchmark-notes.md": (targets,),
 }
 """Which page has which tables."""
