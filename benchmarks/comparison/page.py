@@ -190,7 +190,7 @@ def memory_of_pictures(measured: dict[str, Any]) -> str:
 
 
 PAGES = {
-    "benchmarks.md": (  # fmt: skip
+    "benchmarks.md": (
         results,
         machine,
         epochs,
