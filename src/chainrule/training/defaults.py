@@ -9,9 +9,9 @@ import numpy as np
 from chainrule.data import Dataset
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
-from chainrule.layers import Branches, Dense, Embedding, Expand, Layer, ReLU
+from chainrule.layers import Branches, Dense, Embedding, Expand, Layer, ReLU, Seasonal
 from chainrule.layers.notation import parse
-from chainrule.losses import Penalty
+from chainrule.losses import Loss, Penalty
 
 EPOCHS = 100
 BATCH_SIZE = 32
@@ -60,6 +60,8 @@ CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 
 SEQUENCES = "lstm 64"
 """The hidden layers of networks for sequences with lengths."""
+OF_SERIES = "flatten, 64 relu"
+"""The hidden layers of networks that correct the naive forecast of a time series."""
 UNITS_OF_TOKENS = 64
 """The numbers that stand for a token."""
 OF_TEXT = "conv 128 5 relu padding=causal, {}, {}".format(
@@ -84,6 +86,8 @@ def hidden_layers(data: Dataset) -> list[Layer]:
         return parse(_convolutions(min(data.input_shape[:2])))
     if data.sequence is not None:
         return parse(SEQUENCES)
+    if data.target.season:
+        return parse(OF_SERIES)
     layers = parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
     embedded: list[Layer] = [Dense(EMBEDDED)] if _sparse(data) > MOST_SPARSE else []
     on = numbers(data)
@@ -91,6 +95,14 @@ def hidden_layers(data: Dataset) -> list[Layer]:
         return [*embedded, *layers]
     units = min(UNITS, MOST_UNITS // len(on))
     return [Branches([embedded, [Expand(units, on=on), ReLU()]]), *layers]
+
+
+def forecast(layers: list[Layer], data: Dataset, loss: Loss) -> list[Layer]:
+    """Layers as a correction of the seasonal naive forecast, unless the loss forecasts something
+    else than what the network puts out.
+    """
+    first = loss.first_of_point(data.target.width)
+    return layers if first is None else [Seasonal(layers, data.target.width, data.target.season, first)]
 
 
 def embedding(data: Dataset) -> Layer:
@@ -111,6 +123,7 @@ def are_pictures(data: Dataset) -> bool:
     shape = data.input_shape
     return (
         not data.target.positions
+        and not data.target.season
         and len(shape) in (2, 3)
         and min(shape[:2]) >= SIDE - 1
         and (len(shape) == 2 or shape[2] in (1, 3, 4))
@@ -119,7 +132,8 @@ def are_pictures(data: Dataset) -> bool:
 
 def takes_long(data: Dataset) -> bool:
     """Whether a training takes too long to try several networks: pictures, texts, sequences."""
-    return bool(data.target.positions) or are_pictures(data) or data.sequence is not None
+    of_steps = data.sequence is not None or bool(data.target.season)
+    return bool(data.target.positions) or are_pictures(data) or of_steps
 
 
 def _convolutions(side: int) -> str:

@@ -410,6 +410,8 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
         if data.target.tokens and not (layers and layers[0].takes_tokens):
             layers = [defaults.embedding(data), *layers]
         network = [*layers, *(parse(output.strip()) if arrow else [Dense(outputs_for(loss, data.target))])]
+        if data.target.season:
+            network = defaults.forecast(network, data, loss)
     if not isinstance(network, Network) and data.sequence is not None:
         network = of_sequences(separate(network), data.sequence, dtype)
     elif not isinstance(network, Network):
