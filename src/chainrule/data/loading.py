@@ -115,14 +115,11 @@ def load(
                 "split": split, "shuffle": None if shuffle else False, "weight": weight, "order": order,
                 "memory": memory}  # fmt: skip
     seed = generators.seed(seed)
-    of_series = {"time": time, "horizon": horizon, "series": series, "season": season}
-    if is_series(what) or any(value is not None for value in of_series.values()) or _is_of_series(preparation):
-        not_for_it = {"split": split, "shuffle": of_table["shuffle"], "weight": weight, "order": order,
-                      "memory": memory, "image_size": image_size, "tokens": tokens}  # fmt: skip
-        require(task in (None, "regression"), f"a forecast is of a quantity; leave {setting('task')} out")
-        reading = {"target": target, "drop": drop, "read": read, "length": length, "scale_target": scale_target}
-        held_out = {"validation": validation, "test": test}
-        return _of_series(what, {**reading, **of_series, **held_out}, not_for_it, seed, likely_task, preparation)
+    of_series: dict[str, Any] = {"time": time, "horizon": horizon, "series": series, "season": season}
+    are_series = is_series(what) or (preparation is not None and preparation.kind == "series")
+    if are_series or any(value is not None for value in of_series.values()):
+        of_series |= {"length": length, "validation": validation, "test": test, "scale_target": scale_target}
+        return _of_series(what, of_series, of_table | {"tokens": tokens}, seed, likely_task, preparation)
     settings_of_text: dict[str, Any] = {"seed": seed, "likely_task": likely_task, "scale_target": scale_target}
     data = _as_text(what, tokens, length, validation, test, preparation, of_table, settings_of_text)
     if data is not None:
@@ -228,24 +225,22 @@ def _as_text(
     return replace(data, settings=kept, found=notes.of_text(text, wanted))
 
 
-def _is_of_series(preparation: Preparation | None) -> bool:
-    return preparation is not None and preparation.kind == "series"
-
-
 def _of_series(
-    what: Data, chosen: dict[str, Any], others: Mapping[str, Any], seed: int, likely_task: str | None,
+    what: Data, chosen: dict[str, Any], of_table: Mapping[str, Any], seed: int, likely_task: str | None,
     preparation: Preparation | None,
 ) -> Dataset:  # fmt: skip
     """The windows of time series; raises SettingError for arguments of `load` that are for other
     data.
     """
     name = what if isinstance(what, str | Path) else "the data"
-    given = [setting(argument) for argument, value in others.items() if value is not None]
-    require(not given, f"{name}: it is read as time series; leave {' and '.join(given)} out")
+    others = [argument for argument, value in of_table.items() if value is not None]
+    others = [argument for argument in others if argument not in ("target", "drop", "read")]
+    others = [argument for argument in others if (argument, of_table[argument]) != ("task", "regression")]
+    require(not others, f"{name}: it is read as time series; leave {' and '.join(map(setting, others))} out")
     shares = [part for part in ("validation", "test") if not is_share(chosen[part])]
     ends = "the ends of the series are held out; pass a share, and measure on other data with evaluate"
     require(not shares, f"the {' and the '.join(shares)} data is no share: {ends}")
-    target, drop, read = named(what, chosen["target"], chosen["drop"], chosen["read"])
+    target, drop, read = named(what, of_table["target"], of_table["drop"] or (), of_table["read"])
     with guarded(f"{name}: it can't be prepared"):
         data, plan = load_series(what, **{**chosen, "target": target, "drop": drop, "read": read or None},
                                  preparation=preparation)  # fmt: skip

@@ -328,7 +328,8 @@ class Preparation:
             raise RunError(f"it must hold the arrays {', '.join(sorted(expected))}; it was altered")
         for name in ("mean", "deviation"):
             array = arrays[name]
-            numbers = array.dtype == np.float64 and array.shape == (shape[-1:] if preparation.series else shape) and np.isfinite(array).all()
+            expected_shape = shape if preparation.series is None else shape[-1:]
+            numbers = array.dtype == np.float64 and array.shape == expected_shape and np.isfinite(array).all()
             if not numbers or (name == "deviation" and (array <= 0).any()):
                 raise RunError(f"the array {name} does not fit samples of shape {shape}; it was altered")
         if len(about.get("encoders", ())) != len(columns):

@@ -160,7 +160,7 @@ class Frequency:
         """Where the times with these numbers are in each cycle of the calendar, as points of a
         circle.
         """
-        local, found = self.local(self.times(numbers)), {}
+        local, found = self.local(self.times(numbers)), dict[str, Array]()
         days = local.astype("datetime64[D]")
         for cycle in cycles:
             if cycle == "hour":
@@ -342,10 +342,9 @@ class Series:
     marks_missing: bool = False
 
     @property
-    def step(self) -> str:
-        """What a step is called, such as "hour", for a message."""
-        words = self.frequency.words
-        return words.removeprefix("every ") if words.startswith("every ") and words.count(" ") == 1 else "step"
+    def later(self) -> str:
+        """What the time `horizon` steps later is called, such as "date+24"."""
+        return f"{self.time}+{self.horizon}"
 
     def as_json(self) -> dict[str, Any]:
         """The fields, with lists for tuples."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Samples
 from chainrule.data import series_windows, splits
-from chainrule.data.builtin import BUILTIN, SeriesTable
+from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import check_read, reread, shortened, texts
 from chainrule.data.dataframes import as_polars, is_frame
 from chainrule.data.dataset import Dataset
@@ -19,7 +19,8 @@ from chainrule.data.patterns import names, read_table
 from chainrule.data.preparation import Preparation, fit_table
 from chainrule.data.prepared import prepared
 from chainrule.data.series import DAY, Series
-from chainrule.data.series_grid import Grid, check_column, on_grid
+from chainrule.data.series_grid import Grid, on_grid
+from chainrule.data.series_tables import SeriesTable
 from chainrule.data.source import Source, check_finite, check_types, fingerprint
 from chainrule.data.splits import Split
 from chainrule.data.targets import Target
@@ -219,24 +220,16 @@ def _chosen(
     at = series_windows.cuts(name, grid, horizon, *shares)
     starts, ends = grid.times[grid.starts[:-1]], grid.times[grid.starts[1:] - 1] + 1
     longest = int((np.minimum(ends, at.validation) - starts).max())
+    if season is None and not series_windows.has_season(grid, grid.frequency.season, horizon, at.validation):
+        season = 1
     length, season = series_windows.lengths(name, grid.frequency, longest, horizon, length, season)
-    if name_of_calendar := _clash(grid, columns[0]):
-        raise DataError(f"{name}: the column {name_of_calendar!r} has a name that the calendar needs; rename it")
     cycles = grid.frequency.cycles
     if longest < 2 or (grid.frequency.times(np.array([at.validation])) - grid.frequency.times(
             grid.times.min(keepdims=True)))[0].astype(np.int64) < 365 * DAY:  # fmt: skip
         cycles = tuple(cycle for cycle in cycles if cycle != "day_of_year")  # nothing shows what a year does
     in_training = np.isnan(grid.target) & (grid.times < at.validation)
     by = columns[2]
-    return Series(
-        columns[0], columns[1], by, horizon, length, season, grid.frequency, cycles, bool(in_training.any())
-    )
-
-
-def _clash(grid: Grid, time: str) -> str | None:
-    """A column that is called as one of the calendar is."""
-    taken = grid.frequency.calendar(grid.times[:1], grid.frequency.cycles)
-    return next((f"{time}_{part}" for part in taken if f"{time}_{part}" in grid.frame.columns), None)
+    return Series(columns[0], columns[1], by, horizon, length, season, grid.frequency, cycles, bool(in_training.any()))
 
 
 def _fit(name: str, grid: Grid, series: Series, end: int, scale_target: bool) -> Preparation:
@@ -284,6 +277,8 @@ def _notes(grid: Grid, series: Series, at: series_windows.Cuts, parts: tuple[Arr
     count = f"{len(grid.names):,} series by {series.by!r}: " if series.by else ""
     lines = [f"{count}{grid.frequency.words}, from {first} to {last}"]
     naive = f"a season of {series.season:,} steps" if series.season > 1 else "no season"
+    if series.season == 1 < grid.frequency.season:
+        naive += f": the last value was the better forecast than the one {grid.frequency.season:,} steps before"
     lines.append(f"windows of {series.length:,} steps, forecasts of {series.horizon:,}; {naive}")
     sets = [("validation", at.validation), ("test", at.test)]
     begun = [f"{name} from {grid.frequency.written(np.array([time]))[0]}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -72,23 +71,6 @@ def _elnino() -> SeriesTable:
     return SeriesTable(long.select(month, "temperature").sort("month"), "month", "temperature", 12)
 
 
-def _macrodata() -> SeriesTable:
-    import polars as pl
-
-    quarters = _statsmodels("macrodata", "macrodata")
-    day = pl.date(pl.col("year").cast(pl.Int32), 3 * pl.col("quarter").cast(pl.Int32) - 2, 1).alias("date")
-    return SeriesTable(quarters.select(day, pl.exclude("year", "quarter")), "date", "unemp", 4)
-
-
-def _temperatures(name: str) -> SeriesTable:
-    import polars as pl
-
-    hourly = _vega(name)
-    written = pl.col("date").str.slice(0, 16).str.to_datetime("%Y/%m/%d %H:%M")
-    return SeriesTable(hourly.select(written, "temp").unique("date", keep="first", maintain_order=True), "date",
-                       "temp", 24)  # fmt: skip
-
-
 def _weather() -> SeriesTable:
     import polars as pl
 
@@ -115,15 +97,6 @@ TABLES: dict[str, tuple[str, Callable[[], SeriesTable]]] = {
     "co2": ("a time series: CO2 in the air of Mauna Loa, 2,284 weeks, with gaps (needs statsmodels)", _co2),
     "sunspots": ("a time series: the activity of sunspots, 309 years (needs statsmodels)", _sunspots),
     "elnino": ("a time series: temperatures of the Pacific, 732 months (needs statsmodels)", _elnino),
-    "macrodata": ("a time series: unemployment in the USA, 203 quarters (needs statsmodels)", _macrodata),
-    "seattle-temps": (
-        "a time series: temperatures of Seattle, 8,759 hours (needs vega_datasets)",
-        partial(_temperatures, "seattle-temps"),
-    ),
-    "sf-temps": (
-        "a time series: temperatures of San Francisco, 8,759 hours (needs vega_datasets)",
-        partial(_temperatures, "sf-temps"),
-    ),
     "seattle-weather": (
         "a time series: Seattle's highest temperature and other weather, 1,461 days (needs vega_datasets)",
         _weather,

@@ -24,6 +24,8 @@ from chainrule.errors import DataError, setting
 if TYPE_CHECKING:
     from chainrule.data.preparation import Preparation
 
+PART = 1_000_000
+"""The numbers that are compared at a time."""
 DEFAULT_LENGTH = 24
 """The least steps of a window, unless the series is too short for that."""
 
@@ -130,6 +132,23 @@ def lengths(
     return length, season
 
 
+def has_season(grid: Grid, season: int, horizon: int, end: int) -> bool:
+    """Whether repeating the last season forecasts better than repeating the last value, on average
+    over so many steps, up to this time; without enough steps to tell, it is taken to.
+    """
+    errors, ahead = np.zeros((2, 0)), np.arange(1, horizon + 1)
+    for start, stop in zip(grid.starts[:-1], grid.starts[1:], strict=True):
+        y = grid.target[start : start + max(0, int(end - grid.times[start]))][: stop - start]
+        last = np.arange(season - 1, len(y) - horizon)
+        for rows in np.array_split(last, 1 + len(last) * horizon // PART):  # some at a time
+            truth = y[rows[:, None] + ahead]
+            naive = y[rows[:, None] + 1 - season + (ahead - 1) % season], y[rows][:, None]
+            found = np.array([np.abs(truth - each).ravel() for each in naive])
+            known = ~np.isnan(found).any(axis=0)
+            errors = np.concatenate([errors, [[found[0, known].sum()], [found[1, known].sum()]]], axis=1)
+    return bool(season > 1 and errors[0].sum() <= errors[1].sum())
+
+
 def origins(grid: Grid, series: Series) -> Array:
     """The rows from which a forecast is possible and can be compared: the last ones of a window,
     after which the target is known for the whole horizon.
@@ -172,7 +191,7 @@ def inputs(grid: Grid, series: Series) -> Any:
     if series.marks_missing:
         columns[missing(series.target)] = np.isnan(grid.target).astype(np.float64)
     found = series.frequency.calendar(grid.times + series.horizon, series.cycles)
-    columns |= {f"{series.time}_{part}": values for part, values in found.items()}
+    columns |= {f"{series.later}_{part}": values for part, values in found.items()}
     used = [name for name in (series.time, series.target, series.by) if name is not None]
     return pl.DataFrame(columns).hstack(grid.frame.drop(used))
 
@@ -201,4 +220,3 @@ def last_rows(name: str, grid: Grid, series: Series) -> Array:
             problem = f"{whose}, but a forecast takes the last {series.length:,}"
             raise DataError(f"{name}: {problem}; pass more of what was before")
     return grid.starts[1:] - 1
-

@@ -347,7 +347,7 @@ class Explanation(Shown):
         number = int(np.ravel_multi_index(index, self._problem.network.input_shape))
         features = [] if self._data is None else self._data.feature_names
         if len(index) == 2 and features:
-            return f"input {number} ({features[index[1]]} at position {index[0]})"
+            return f"input {number} ({features[index[1]]}, position {index[0]})"
         if len(index) > 1:
             return f"pixel {number} (row {index[0]}, column {index[1]})"
         names = [] if self._data is None else self._data.input_names

@@ -62,8 +62,8 @@ __all__ = [
     "GlobalMaxPool", "Graph", "GroupNorm", "HardSigmoid", "HardSwish", "HardTanh", "Input", "Layer", "LayerNorm",
     "LeNet", "LeakyReLU", "LearnedPositions", "LogSoftmax", "MaskedSoftmax", "MatMul", "MaxPool", "Mish",
     "MultiHeadAttention", "Multiply", "Node", "PReLU", "Parameter", "RMSNorm", "ReLU", "ResNet8", "ResNet18",
-    "Reshape", "Residual", "ResidualBlock", "Rotary", "Scale", "Scan", "Seasonal", "SeparableBlock", "SeparableNet", "Sequential",
-    "SiLU", "Sigmoid", "SimpleRNN", "Sine", "SinusoidalPositions", "Slice", "Softmax", "Softplus", "Softsign",
-    "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "TiedDense", "Transformer", "TransformerBlock",
+    "Reshape", "Residual", "ResidualBlock", "Rotary", "Scale", "Scan", "Seasonal", "SeparableBlock", "SeparableNet",
+    "Sequential", "SiLU", "Sigmoid", "SimpleRNN", "Sine", "SinusoidalPositions", "Slice", "Softmax", "Softplus",
+    "Softsign", "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "TiedDense", "Transformer", "TransformerBlock",
     "Transpose", "Upsample", "While", "ZeroPad", "Zeros", "activation", "total",
 ]  # fmt: skip

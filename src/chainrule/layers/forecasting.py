@@ -19,8 +19,8 @@ class Seasonal(Sequential):
 
     x of shape (time, features) is a window of a series; its first feature is what is forecast. The
     layers take it less its mean over the last season, so that a level that never occurred before is
-    nothing new to them, and give the correction: at first there is nearly none, so training begins
-    at the naive forecast (see Hyndman and Athanasopoulos, 2021, section 5.2).
+    nothing new to them, and give the correction. Where their output layer starts at 0, training
+    begins at the naive forecast (Hyndman and Athanasopoulos, 2021, section 5.2).
 
     Attributes:
         layers: what makes the correction, with one output for each step, or several

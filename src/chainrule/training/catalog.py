@@ -131,8 +131,10 @@ def by_default(target: Target) -> tuple[str, ...]:
 def has_unit(metric: str) -> bool:
     """Whether a metric, or a loss's own score, is in the unit of the target."""
     own = METRICS.get(metric)
-    return own.has_unit if own else metric.startswith(
-        ("pinball", "interval_width", "negative_log_likelihood", "naive_mae")
+    return (
+        own.has_unit
+        if own
+        else metric.startswith(("pinball", "interval_width", "negative_log_likelihood", "naive_mae"))
     )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from chainrule.data import Dataset
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
-from chainrule.layers import Branches, Dense, Embedding, Expand, Layer, ReLU, Seasonal
+from chainrule.distributions import zeros
+from chainrule.layers import Branches, Dense, Dropout, Embedding, Expand, Flatten, Layer, ReLU, Seasonal
 from chainrule.layers.notation import parse
 from chainrule.losses import Loss, Penalty
 
@@ -60,8 +61,10 @@ CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 
 SEQUENCES = "lstm 64"
 """The hidden layers of networks for sequences with lengths."""
-OF_SERIES = "flatten, 64 relu"
-"""The hidden layers of networks that correct the naive forecast of a time series."""
+UNITS_OF_SERIES, DROPOUT_OF_SERIES = 64, 0.3
+"""Beside the inputs themselves, so that the output layer is linear in both: a forecast is mostly a
+sum of what was before.
+"""
 UNITS_OF_TOKENS = 64
 """The numbers that stand for a token."""
 OF_TEXT = "conv 128 5 relu padding=causal, {}, {}".format(
@@ -87,7 +90,8 @@ def hidden_layers(data: Dataset) -> list[Layer]:
     if data.sequence is not None:
         return parse(SEQUENCES)
     if data.target.season:
-        return parse(OF_SERIES)
+        hidden = [Dense(UNITS_OF_SERIES), ReLU(), Dropout(DROPOUT_OF_SERIES)]
+        return [Flatten(), Branches([[], hidden])]
     layers = parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
     embedded: list[Layer] = [Dense(EMBEDDED)] if _sparse(data) > MOST_SPARSE else []
     on = numbers(data)
@@ -103,6 +107,11 @@ def forecast(layers: list[Layer], data: Dataset, loss: Loss) -> list[Layer]:
     """
     first = loss.first_of_point(data.target.width)
     return layers if first is None else [Seasonal(layers, data.target.width, data.target.season, first)]
+
+
+def output(data: Dataset, units: int) -> Dense:
+    """The output layer: of a correction of the naive forecast it starts at 0."""
+    return Dense(units, weights=zeros()) if data.target.season else Dense(units)
 
 
 def embedding(data: Dataset) -> Layer:

@@ -32,8 +32,8 @@ NAMES = {
     "quadratic_kappa": "quadratic weighted kappa",
     "pinball": "pinball loss",
     "negative_log_likelihood": "negative log-likelihood",
-    "naive_mae": "the same of the seasonal naive forecast",
-    "skill": "skill, 1 - error / naive error",
+    "naive_mae": "naive mean absolute error",
+    "skill": "skill against the naive forecast",
 }
 SHORT = {"mae": "MAE", "rmse": "RMSE", "negative_log_likelihood": "NLL", "naive_mae": "naive MAE", "skill": "skill"}
 """In the heads of tables."""
