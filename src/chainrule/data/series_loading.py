@@ -65,7 +65,7 @@ def find_table(what: Any, time: str | None, read: Mapping[str, str] | None = Non
     if isinstance(what, str | Path):
         path, is_known = Path(what), str(what) in BUILTIN
         if is_known or path.is_dir() or path.suffix.lower() == ".npz":
-            raise DataError(f"{what}: it is no table with a column of times; leave {setting('time')} out")
+            raise DataError(f"{what}: it is no table with a column of times, which a forecast takes")
         if not path.suffix and not path.exists():
             raise DataError(f"{unknown('data set', str(what), BUILTIN)} (there is no such file either)")
         check_read(read or {})
@@ -278,7 +278,7 @@ def _notes(grid: Grid, series: Series, at: series_windows.Cuts, parts: tuple[Arr
     lines = [f"{count}{grid.frequency.words}, from {first} to {last}"]
     naive = f"a season of {series.season:,} steps" if series.season > 1 else "no season"
     if series.season == 1 < grid.frequency.season:
-        naive += f": the last value was the better forecast than the one {grid.frequency.season:,} steps before"
+        naive += f": the last value forecasts as well as the one {grid.frequency.season:,} steps before"
     lines.append(f"windows of {series.length:,} steps, forecasts of {series.horizon:,}; {naive}")
     sets = [("validation", at.validation), ("test", at.test)]
     begun = [f"{name} from {grid.frequency.written(np.array([time]))[0]}"
@@ -288,13 +288,13 @@ def _notes(grid: Grid, series: Series, at: series_windows.Cuts, parts: tuple[Arr
         left_out = "a forecast of one is left out"
         lines.append(f"{grid.missing:,} of {len(grid.target):,} values of {series.target} are missing; {left_out}")
     if grid.dropped:
-        lines.append(f"{len(grid.dropped):,} series have no value: {_listed(grid.dropped)}")
+        lines.append(f"without a value: {_listed(grid.dropped)}")
     counts = np.diff(grid.starts)
     short = [name for name, steps in zip(grid.names, counts, strict=True) if steps < series.length + series.horizon]
     if short:
-        lines.append(f"{len(short):,} series are too short for a window: {_listed(short)}")
+        lines.append(f"too short for a window: {_listed(short)}")
     return lines
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:5])) + (" and others" if len(names) > 5 else "")
+    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5:,} more series" if len(names) > 5 else "")

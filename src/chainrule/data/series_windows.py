@@ -117,8 +117,7 @@ def lengths(
     """
     room = longest - horizon
     if season is None:
-        limit = min(length or room, max(room // 2, 1))
-        season = frequency.season if frequency.season <= limit else 1
+        season = frequency.season if frequency.season <= max(room // 2, 1) else 1
     if length is None:
         seasons = 7 if season == 24 else 4 if season <= 7 else 2
         length = max(season, min(max(seasons * season, 2 * horizon, DEFAULT_LENGTH), room // 2))

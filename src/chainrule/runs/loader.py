@@ -135,7 +135,7 @@ class FrequencyRecipe(TypedDict):
     """How far apart the times of a series are; see `Frequency`."""
 
     unit: Literal["number", "time", "day", "month"]
-    step: Size
+    step: Positive
     offset: Count
     day: Annotated[int, Range(1, 32)]
     week: Annotated[str, Matching("(?=.*1)[01]{7}")]

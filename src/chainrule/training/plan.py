@@ -409,10 +409,8 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
             layers = [Flatten(), *layers]
         if data.target.tokens and not (layers and layers[0].takes_tokens):
             layers = [defaults.embedding(data), *layers]
-        network = [
-            *layers,
-            *(parse(output.strip()) if arrow else [defaults.output(data, outputs_for(loss, data.target))]),
-        ]
+        end = parse(output.strip()) if arrow else [defaults.output(data, outputs_for(loss, data.target))]
+        network = [*layers, *end]
         if data.target.season:
             network = defaults.forecast(network, data, loss)
     if not isinstance(network, Network) and data.sequence is not None:
