@@ -252,7 +252,7 @@ def times_in(name: str, column: pl.Series, zone: str = "") -> Times:
         name: used in error messages
         column: the column, of dates, of times, of whole numbers, or of texts that are written as
             dates
-        zone: the time zone in which the times are to be shown, if they have one
+        zone: the time zone of the times, if the column lacks it, which then are in UTC
     """
     import polars as pl
 
@@ -275,8 +275,6 @@ def times_in(name: str, column: pl.Series, zone: str = "") -> Times:
     if getattr(column.dtype, "time_zone", None):
         zone = zone or str(column.dtype.time_zone)  # type: ignore[attr-defined]
         column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    elif zone:
-        raise DataError(f"{where}: its times have no time zone, unlike those of the training data ({zone}); write it")
     values = column.cast(pl.Datetime("us")).to_numpy()
     return Times(values, zone, bool((values == values.astype("datetime64[D]")).all()) and not zone)
 
