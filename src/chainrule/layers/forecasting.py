@@ -8,6 +8,7 @@ from chainrule.errors import ShapeError, is_integer, require
 from chainrule.layers.combinators import Sequential
 from chainrule.layers.operators import Concatenate, Scale
 from chainrule.layers.pooling import GlobalAveragePool
+from chainrule.layers.recurrence import Zeros
 from chainrule.layers.shaping import Reshape, Slice
 from chainrule.layers.symbols import Symbol
 
@@ -61,17 +62,17 @@ class Seasonal(Sequential):
         if len(correction.shape) != 1 or correction.shape[0] < end:
             problem = f"the layers inside give the shape {correction.shape}, not {end} outputs or more"
             raise ShapeError(f"layer {self.called}: {problem}; let a dense layer be the last, after flatten")
-        parts = [Slice(self.first, end)(correction) + self._naive(last)]
+        parts = self._naive(last)
         if self.first:
-            parts.insert(0, Slice(0, self.first)(correction))
+            parts.insert(0, Zeros(self.first)(last))
         if end < correction.shape[0]:
-            parts.append(Slice(end, correction.shape[0])(correction))
-        return Concatenate()(*parts) if len(parts) > 1 else parts[0]
+            parts.append(Zeros(correction.shape[0] - end)(last))
+        return correction + (Concatenate()(*parts) if len(parts) > 1 else parts[0])
 
-    def _naive(self, last: Symbol) -> Symbol:
+    def _naive(self, last: Symbol) -> list[Symbol]:
         """The last season, (season, 1), repeated over the horizon."""
         whole, rest = divmod(self.horizon, self.season)
         parts = [Reshape((self.season,))(last)] * whole
         if rest:
             parts.append(Reshape((rest,))(Slice(0, rest, 0)(last)))
-        return Concatenate()(*parts) if len(parts) > 1 else parts[0]
+        return parts
