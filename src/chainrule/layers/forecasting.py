@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chainrule.arrays import Shape
 from chainrule.errors import ShapeError, is_integer, require
 from chainrule.layers.combinators import Sequential
 from chainrule.layers.operators import Concatenate, Scale
@@ -46,6 +47,9 @@ class Seasonal(Sequential):
             value = getattr(self, name)
             fits = is_integer(value) and value >= least
             require(fits, f"seasonal: {name} is {value!r}; it takes an integer from {least}")
+
+    def lacks_channels(self, input_shape: Shape) -> bool:
+        return False  # the features of a window are its channels
 
     def wire(self, x: Symbol) -> Symbol:
         if len(x.shape) != 2 or x.shape[0] < self.season:
