@@ -91,11 +91,10 @@ NAMES = {
         "accuracy", "hamming_loss", "precision", "recall", "f1", "roc_auc", "average_precision", "calibration_error",
     ),
     "text": ("bits_per_character",),
-    "series": ("mae", "rmse"),
 }  # fmt: skip
-"""Those that `evaluate` measures by default, by task; during training the first. Of forecasts of
-time series, it compares them with the naive forecast as well (`naive.py`).
-"""
+"""Those that `evaluate` measures by default, by task; during training the first."""
+OF_SERIES = ("mae", "rmse")
+"""The same of forecasts of time series, which are also compared with the naive one (`naive.py`)."""
 OWN = {
     task: (*names, *(name for name, own in METRICS.items() if task in own.tasks and name not in names))
     for task, names in NAMES.items()
@@ -117,7 +116,7 @@ def names(target: Target) -> tuple[str, ...]:
     """chainrule's metrics for a target, the default one first."""
     if target.positions and target.is_class:
         return (*(NAMES["text"] if target.tokens else ()), "accuracy", "log_loss")
-    return NAMES["series" if target.season else target.task]
+    return OF_SERIES if target.season else NAMES[target.task]
 
 
 def by_default(target: Target) -> tuple[str, ...]:
