@@ -310,7 +310,7 @@ class Explanation(Shown):
                 if value == 0:
                     return self._input(origin)
                 if len(origin) > 1 and self._data is not None and self._data.feature_names:
-                    return f"unit {feature}, {network.nodes[value - 1].name}{list(origin)}"
+                    return f"unit {feature} ({network.nodes[value - 1].name}{list(origin)})"
             return f"unit {feature}"
 
         return node.layer.describe(entry.own_name, self.weight_index, source) + self._symbol(node)
