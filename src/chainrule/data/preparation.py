@@ -171,7 +171,7 @@ class Preparation:
         return prepared(x)
 
     def encode(self, name: str, frame: pl.DataFrame) -> Array:
-        """(rows, inputs) a table's rows in float32; raises DataError for cells that can't be used."""
+        """(rows, inputs) a table's rows in float32; raises DataError for a cell of no use."""
         frame = conform(name, frame, self.columns)
         check_finite(name, frame)
         with guarded(f"{name}: the table can't be prepared"):

@@ -2,7 +2,7 @@
 
 Times lie on a grid, which the frequency describes: every so many seconds, days or months, certain
 days of the week, or whole numbers. On it, times are consecutive numbers, so that a season ago is a
-difference of numbers, whatever the length of a month, and a missing row is a number that is missing.
+difference of numbers, whatever the length of a month, and a missing row is a missing number.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class Target:
         positions: the number of positions along each axis, if a sample has a target at each
             position; empty if it has one target
         tokens: the kind of tokens that the classes are, if they are those of a text
-        season: of the steps of a forecast, after how many of them the series usually repeats itself;
-            0 for other targets
+        season: of the steps of a forecast, after how many of them the series usually repeats
+            itself; 0 for other targets
     """
 
     task: str

@@ -30,8 +30,8 @@ class Forecast(Shown):
         names: (series,) their names; one that is empty if there is a single one
         times: (series, horizon) the times of the steps: whole numbers, or datetime64, of a series
             with a time zone in UTC
-        values: what is forecast, each of shape (series, horizon): first the target, then its bounds,
-            quantiles or deviation, by the names of their columns
+        values: what is forecast, each of shape (series, horizon): first the target, then its
+            bounds, quantiles or deviation, by the names of their columns
         by: the column that names the series; None for a single one
         time: the column of times
     """

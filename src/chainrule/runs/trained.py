@@ -349,8 +349,9 @@ class Trained(Writing, Shown):
         return self._meaning.deviations(prediction)
 
     def distribution_of(self, prediction: Array, interval: float | None = None) -> dict[str, Array]:
-        """From the network's output the ends of an interval of this share, or else all quantiles, and
-        the deviation, as far as the loss predicts them: "lower", "upper", "quantile_0.05" and so on.
+        """From the network's output the ends of an interval of this share, or else all quantiles,
+        and the deviation, as far as the loss predicts them: "lower", "upper", "quantile_0.05" and
+        so on.
         """
         return distribution(self._meaning, prediction, interval)
 
