@@ -102,4 +102,4 @@ def data(json: AsJson = False) -> None:
         display.print_json({name: builtin.about for name, builtin in BUILTIN.items()})
         return
     for name, builtin in BUILTIN.items():
-        display.out.print(display.bold(f"{name:<15}") + builtin.about)
+        display.out.print(display.bold(f"{name:<16}") + builtin.about)

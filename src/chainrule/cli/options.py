@@ -163,7 +163,28 @@ Tokens = Annotated[
 ]
 Length = Annotated[
     int | None,
-    typer.Option(help="The tokens of a window of a text, from which the next one is predicted; by default 64."),
+    typer.Option(
+        help="The tokens of a window of a text, from which the next one is predicted; by default 64. Of time series "
+        "the steps of a window; by default some seasons."
+    ),
+]
+Time = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="The column of times, of time series to forecast; the latest are held out."),
+]
+Horizon = Annotated[
+    int | None, typer.Option(metavar="STEPS", help="How many steps of time series are forecast; by default a season.")
+]
+SeriesColumn = Annotated[
+    str | None, typer.Option("--series", metavar="COLUMN", help="The column that tells several time series apart.")
+]
+Season = Annotated[
+    int | None,
+    typer.Option(
+        metavar="STEPS",
+        help="After how many steps time series repeat themselves; by default it follows from the times, such as 24 "
+        "hours.",
+    ),
 ]
 EngineName = Annotated[
     str | None,

@@ -20,6 +20,7 @@ from chainrule.cli.options import (
     Drop,
     EngineName,
     Epochs,
+    Horizon,
     Interval,
     Length,
     Limit,
@@ -37,7 +38,9 @@ from chainrule.cli.options import (
     Penalty,
     Precision,
     Read,
+    Season,
     Seed,
+    SeriesColumn,
     Shuffle,
     Size,
     Split,
@@ -45,6 +48,7 @@ from chainrule.cli.options import (
     Task,
     Test,
     Threads,
+    Time,
     Tokens,
     TrainThreshold,
     Validation,
@@ -79,6 +83,10 @@ class Reading:
     memory: Memory = None
     tokens: Tokens = None
     length: Length = None
+    time: Time = None
+    horizon: Horizon = None
+    series: SeriesColumn = None
+    season: Season = None
     validation: Validation = "0.1"
     test: Test = "0.2"
     split: Split = None
@@ -90,6 +98,7 @@ class Reading:
             "target": self.target or None, "task": self.task, "order": in_order(self.order), "drop": self.drop or [],
             "read": read_as(self.read), "weight": self.weight, "image_size": image_size(self.size),
             "memory": self.memory, "tokens": self.tokens, "length": self.length,
+            "time": self.time, "horizon": self.horizon, "series": self.series, "season": self.season,
             "validation": share_or_file(self.validation, "validation"), "test": share_or_file(self.test, "test"),
             "split": self.split, "shuffle": self.shuffle,
         }  # fmt: skip

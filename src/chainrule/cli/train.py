@@ -66,6 +66,8 @@ def train(
 
       chainrule train book.txt --length 128
 
+      chainrule train load.csv --time date --target load --horizon 24
+
       chainrule train breast-cancer --monitor roc_auc --patience 10 --threshold f1
 
       chainrule train --resume runs/digits-1 --epochs 200
@@ -168,6 +170,9 @@ def introduce_data(data: Dataset) -> None:
     if data.target.tokens:
         _introduce_text(data, sizes)
         return
+    if data.target.season:
+        _introduce_series(data, sizes)
+        return
     is_picture = len(data.input_shape) > 1
     sizes_of = (data.input_shape[1], data.input_shape[0], *data.input_shape[2:]) if is_picture else data.input_shape
     shape = " x ".join(str(n) for n in sizes_of) + (" pixels" if is_picture else " features")
@@ -194,6 +199,15 @@ def _introduce_text(data: Dataset, sizes: list[int]) -> None:
         + f": a text of {count:,} {word}s, {data.target.width:,} different ones; target {data.target.name}"
     )
     out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test windows of {length} {word}s")
+    for note in data.notes:
+        out.print(f"  {note}")
+
+
+def _introduce_series(data: Dataset, sizes: list[int]) -> None:
+    """The same of time series."""
+    out, (length, features) = display.err, data.input_shape
+    out.print(display.bold(data.name) + f": time series; target {data.target.name} ({data.target.about})")
+    out.print(f"  {sizes[0]:,} training, {sizes[1]:,} validation, {sizes[2]:,} test windows of {length} x {features}")
     for note in data.notes:
         out.print(f"  {note}")
 
@@ -271,9 +285,10 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     }  # fmt: skip
     own = [*map(name_of, trained.plan.metrics), trained.plan.monitor]
     covered = [name for name in metrics if name.startswith("coverage")]
-    shown = [name for name in dict.fromkeys((*best[data.task], *own, *covered)) if name in metrics and name != "loss"]
+    default = ("mae", "naive_mae", "skill") if target.season else best[data.task]
+    shown = [name for name in dict.fromkeys((*default, *own, *covered)) if name in metrics and name != "loss"]
     lines = {f"test {display.label(name, target)}": display.number(name, metrics[name]) for name in shown}
-    lines |= of_quantities(of_each)
+    lines |= {} if target.season else of_quantities(of_each)
     if trained.decision:
         lines["threshold"] = one_line(trained.decision)
     if example.record is not None:
@@ -287,6 +302,8 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     lines["run"] = str(folder)
     if metrics:
         lines["to evaluate it"] = f"chainrule evaluate {shlex.quote(str(folder))}"
+    if target.season:
+        lines["to forecast"] = f"chainrule predict {shlex.quote(str(folder))} {shlex.quote(data.name)}"
     if target.tokens:
         lines["to let it write"] = f'chainrule generate {shlex.quote(str(folder))} --prompt "..."'
     if example.record is not None:

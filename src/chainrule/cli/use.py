@@ -57,7 +57,7 @@ def predict(
     json: AsJson = False,
 ) -> None:
     """Predict the target of each sample, with the probability of each class, the quantiles, or the
-    deviation, if the run's loss predicts them.
+    deviation, if the run's loss predicts them. Of time series, what follows on the end of DATA.
 
     Examples:
 
@@ -66,6 +66,8 @@ def predict(
       chainrule predict runs/houses-1 new.csv --interval 0.9
 
       chainrule predict runs/digits-1 digits --json
+
+      chainrule predict runs/load-1 until-today.csv --interval 0.9
     """
     from chainrule.data import find_samples
     from chainrule.runs import Run
@@ -78,7 +80,11 @@ def predict(
     require(not trained.target.tokens, is_text)
     if interval is not None:
         ends(interval)  # raises an error for what is no share, before the data is read
-    rows = _predictions(trained, find_samples(data, trained.image_size, trained.texts), interval, threads)
+    if trained.target.season:
+        require(threshold is None, "--threshold decides between classes, which a forecast has not; leave it out")
+        rows = trained.forecast(data, interval, threads).rows
+    else:
+        rows = _predictions(trained, find_samples(data, trained.image_size, trained.texts), interval, threads)
     if output is not None:
         text = jsonlib.dumps(rows, indent=1) + "\n" if json or suffix == ".json" else _csv(rows)
         display.write(output, text.encode(), f"{len(rows):,} predictions")
@@ -102,18 +108,9 @@ def _predictions(trained: Trained, source: Any, interval: float | None, threads:
 
 def _distribution(trained: Trained, raw: Array, interval: float | None) -> dict[str, Array]:
     """The columns of an interval, or of all quantiles, and of the deviation, by name."""
-    from chainrule.runs.predictions import ends
-
-    names, loss = trained.target.names, trained.plan.loss
     columns: dict[str, Array] = {}
-    levels = ends(interval) if interval is not None else getattr(loss, "levels", ())
-    of_levels = ("lower", "upper") if interval is not None else [f"quantile_{level:g}" for level in levels]
-    if len(levels) > 1:  # a single quantile is the point prediction
-        quantiles = trained.quantiles_of(raw, levels).swapaxes(0, 1)
-        for what, values in zip(of_levels, quantiles, strict=True):
-            columns |= _of_columns(names, f"_{what}", values)
-    if loss.deviation(raw) is not None:
-        columns |= _of_columns(names, "_deviation", trained.deviations_of(raw))
+    for what, values in trained.distribution_of(raw, interval).items():
+        columns |= _of_columns(trained.target.names, f"_{what}", values)
     return columns
 
 

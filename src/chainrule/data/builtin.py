@@ -15,6 +15,7 @@ import numpy as np
 
 from chainrule.data import plane
 from chainrule.data.bars import bars
+from chainrule.data.series_tables import TABLES, SeriesTable
 from chainrule.data.shapes import shapes
 from chainrule.data.source import Source
 from chainrule.data.text import Text
@@ -27,13 +28,15 @@ class Builtin:
 
     Attributes:
         about: a one-line description
-        load: reads the data set; None for a text
+        load: reads the data set; None for a text, and for time series
         text: reads the text; None for other data
+        series: reads the table of time series; None for other data
     """
 
     about: str
     load: Callable[[], Source] | None
     text: Callable[[], Text] | None = None
+    series: Callable[[], SeriesTable] | None = None
 
 
 def _file_of_scikit_learn(name: str) -> Path:
@@ -108,5 +111,6 @@ BUILTIN: dict[str, Builtin] = {
         "a text: Python's language reference, about half a million characters (comes with Python)", None, _python_docs
     ),
     "bars": Builtin("400 pictures of 6 x 6 pixels, each with a horizontal or a vertical bar", bars),
+    **{name: Builtin(about, None, series=table) for name, (about, table) in TABLES.items()},
     **{name: _plane(name) for name in plane.NAMED},
 }

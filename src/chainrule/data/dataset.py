@@ -104,11 +104,31 @@ class Dataset(Shown):
         return self.preparation.names if self.source.is_table else list(self.source.columns)
 
     def positions_of(self, number: int) -> list[str]:
-        """The names of the positions of a training sample, such as the tokens of a text; empty if
-        they have none.
+        """The names of the positions of a training sample, such as the tokens of a text, or the
+        times of a window; empty if they have none.
         """
         tokens = None if self.source is None else self.source.tokens
+        if self.source is not None and self.source.series is not None and self.rows is not None:
+            return self.source.window_times(int(self.rows[number]))
         return [] if tokens is None else [tokens.shown(k) for k in self.training.x[number]]
+
+    def output_of(self, number: int, output: int) -> str:
+        """What an output of the network is for a training sample: the token that it is for, or the
+        time that it forecasts; empty if it has no name.
+        """
+        if self.source is not None and self.source.series is not None and self.rows is not None:
+            step = output % self.target.width + 1
+            time = self.source.time_after(int(self.rows[number]), step)
+            return f"{time}, {step} step{'s' * (step > 1)} ahead"
+        return self.symbols[output] if self.symbols else ""
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the features of each position, such as the columns of time series; empty if
+        they have none.
+        """
+        is_series = self.source is not None and self.source.series is not None
+        return self.preparation.names if is_series and self.preparation is not None else []
 
     @property
     def symbols(self) -> list[str]:

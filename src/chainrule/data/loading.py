@@ -20,6 +20,7 @@ from chainrule.data.finding import Data, find, named, one_name
 from chainrule.data.memory import most_memory
 from chainrule.data.picture_files import PictureFiles
 from chainrule.data.preparation import Preparation, fit_preparation
+from chainrule.data.series_loading import is_series, load_series
 from chainrule.data.settings import Settings
 from chainrule.data.source import Source, check_types
 from chainrule.data.splits import Split, divide
@@ -58,6 +59,10 @@ def load(
     memory: int | str | None = None,
     tokens: str | None = None,
     length: int | None = None,
+    time: str | None = None,
+    horizon: int | None = None,
+    series: str | None = None,
+    season: int | None = None,
     preparation: Preparation | None = None,
 ) -> Dataset:
     """Read, split and prepare a data set. Everything is fitted on the training set only.
@@ -90,7 +95,12 @@ def load(
         tokens: what a text (book.txt, or a `Text`) is divided into: "characters", the default, or
             byte pairs, "bpe", or "bpe 2000" for so many of them
         length: the tokens of a window of a text, which is a sample; by default 64. The end of the
-            text is held out
+            text is held out. Of time series the steps of a window, by default some seasons
+        time: the column of times, of time series to forecast; the latest are held out
+        horizon: how many steps are forecast; by default a season
+        series: the column that tells several time series apart
+        season: after how many steps the series usually repeats itself; by default it follows from
+            the times, such as 24 hours, 7 days or 12 months
         preparation: a fitted preparation to use instead of fitting one
 
     Raises:
@@ -105,6 +115,11 @@ def load(
                 "split": split, "shuffle": None if shuffle else False, "weight": weight, "order": order,
                 "memory": memory}  # fmt: skip
     seed = generators.seed(seed)
+    of_series: dict[str, Any] = {"time": time, "horizon": horizon, "series": series, "season": season}
+    are_series = is_series(what) or (preparation is not None and preparation.kind == "series")
+    if are_series or any(value is not None for value in of_series.values()):
+        of_series |= {"length": length, "validation": validation, "test": test, "scale_target": scale_target}
+        return _of_series(what, of_series, of_table | {"tokens": tokens}, seed, likely_task, preparation)
     settings_of_text: dict[str, Any] = {"seed": seed, "likely_task": likely_task, "scale_target": scale_target}
     data = _as_text(what, tokens, length, validation, test, preparation, of_table, settings_of_text)
     if data is not None:
@@ -208,6 +223,32 @@ def _as_text(
     of_text = {"tokens": tokens or CHARACTERS, "length": data.input_shape[0]}
     kept = _to_load_again(what, validation, test, none | settings | of_text)
     return replace(data, settings=kept, found=notes.of_text(text, wanted))
+
+
+def _of_series(
+    what: Data, chosen: dict[str, Any], of_table: Mapping[str, Any], seed: int, likely_task: str | None,
+    preparation: Preparation | None,
+) -> Dataset:  # fmt: skip
+    """The windows of time series; raises SettingError for arguments of `load` that are for other
+    data.
+    """
+    name = what if isinstance(what, str | Path) else "the data"
+    others = [argument for argument, value in of_table.items() if value is not None]
+    others = [argument for argument in others if argument not in ("target", "drop", "read")]
+    others = [argument for argument in others if (argument, of_table[argument]) != ("task", "regression")]
+    require(not others, f"{name}: it is read as time series; leave {' and '.join(map(setting, others))} out")
+    shares = [part for part in ("validation", "test") if not is_share(chosen[part])]
+    ends = "the ends of the series are held out; pass a share, and measure on other data with evaluate"
+    require(not shares, f"the {' and the '.join(shares)} data is no share: {ends}")
+    target, drop, read = named(what, of_table["target"], of_table["drop"] or (), of_table["read"])
+    with guarded(f"{name}: it can't be prepared"):
+        data, plan = load_series(what, **{**chosen, "target": target, "drop": drop, "read": read or None},
+                                 preparation=preparation)  # fmt: skip
+    kept = {"target": plan.target, "drop": drop, "task": "regression", "image_size": None, "seed": seed,
+            "likely_task": likely_task, "scale_target": chosen["scale_target"], "time": plan.time,
+            "horizon": plan.horizon, "series": plan.by, "season": plan.season, "length": plan.length,
+            **({"read": read} if read else {})}  # fmt: skip
+    return replace(data, settings=_to_load_again(what, chosen["validation"], chosen["test"], kept))
 
 
 def _verify(source: Source, rows: Any = slice(None)) -> None:

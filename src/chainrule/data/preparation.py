@@ -38,6 +38,7 @@ from chainrule.data.encoders import Encoder
 from chainrule.data.picture_files import PictureFiles
 from chainrule.data.pipelines import Pipeline
 from chainrule.data.prepared import Prepared, prepared
+from chainrule.data.series import Series
 from chainrule.data.source import LARGEST, Source, check_finite
 from chainrule.data.targets import Target, mean_and_deviation
 from chainrule.data.tokens import Tokens
@@ -70,10 +71,10 @@ class Preparation:
     """How raw samples become a network's inputs, fitted on the training set.
 
     Attributes:
-        kind: "table", "numbers", "pictures" or "text"
+        kind: "table", "numbers", "pictures", "text" or "series"
         shape: shape of a prepared sample
         target: the fitted target
-        mean: an array of this shape, of the encoded samples
+        mean: an array of this shape, of the encoded samples; of series, of an encoded row
         deviation: the same
         columns: a table's columns, each with its kind
         encoders: a table's fitted encoders, one for each column
@@ -84,6 +85,7 @@ class Preparation:
         image_size: (height, width) to which images were resized; None if they were not
         sequence: (time, features) of samples that are sequences with lengths
         tokens: the vocabulary of a text
+        series: how a table is read as time series
         pipeline: what prepares a table instead of encoders, mean and deviation, in a run that was
             recorded before there were encoders
     """
@@ -101,6 +103,7 @@ class Preparation:
     image_size: Shape | None = None
     sequence: Shape | None = None
     tokens: Tokens | None = None
+    series: Series | None = None
     pipeline: Pipeline | None = None
 
     @property
@@ -150,10 +153,7 @@ class Preparation:
         """
         if self.kind == "table":
             read = self.features or tuple(column for column, _ in self.columns)  # in an earlier version
-            frame = conform(source.name, as_table(source, read, dict(self.columns)), self.columns)
-            check_finite(source.name, frame)
-            with guarded(f"{source.name}: the table can't be prepared"):
-                x = self._encoded(source.name, frame)
+            x = self.encode(source.name, as_table(source, read, dict(self.columns)))
         else:
             raw = self._in_colour(as_array(source, self.features, self.shape))
             if self.sequence is not None:
@@ -170,6 +170,13 @@ class Preparation:
         self._check_finite(source, x)
         return prepared(x)
 
+    def encode(self, name: str, frame: pl.DataFrame) -> Array:
+        """(rows, inputs) a table's rows in float32; raises DataError for a cell of no use."""
+        frame = conform(name, frame, self.columns)
+        check_finite(name, frame)
+        with guarded(f"{name}: the table can't be prepared"):
+            return self._encoded(name, frame)
+
     def _encoded(self, name: str, frame: pl.DataFrame) -> Array:
         """A table's samples, encoded and scaled: numbers together, other columns one by one."""
         import polars as pl
@@ -179,7 +186,7 @@ class Preparation:
         assert self.mean is not None
         assert self.deviation is not None
         rows, k = len(frame), 0
-        x = np.empty((rows, *self.shape), np.float32)
+        x = np.empty((rows, self.shape[-1]), np.float32)
         numbers: dict[int, str] = {}
         for encoder, column in zip(self.encoders, frame.columns, strict=True):
             if encoder.role == "number" and not encoder.marks_missing:
@@ -264,6 +271,7 @@ class Preparation:
         kept = ("kind", "shape", "columns", "left_out", "features", "weight", "image_size")
         about = {name: getattr(self, name) for name in kept}
         about |= {} if self.sequence is None else {"sequence": self.sequence}
+        about |= {} if self.series is None else {"series": self.series.as_json()}
         about |= {"target": self.target.as_json(), "encoders": [encoder.as_json() for encoder in self.encoders]}
         arrays = {f"{k}.{name}": array for k, e in enumerate(self.encoders) for name, array in e.arrays.items()}
         assert self.mean is not None
@@ -297,6 +305,7 @@ class Preparation:
             about["kind"], shape, target, columns=columns, left_out=left_out, features=features,
             weight=about.get("weight"), image_size=None if size is None else tuple(size),
             sequence=None if sequence is None else tuple(sequence),
+            series=Series.from_json(about["series"]) if "series" in about else None,
         )  # fmt: skip
         if about["kind"] == "text":
             merges = tuple((first, second) for first, second in about.get("merges", ()))
@@ -319,7 +328,8 @@ class Preparation:
             raise RunError(f"it must hold the arrays {', '.join(sorted(expected))}; it was altered")
         for name in ("mean", "deviation"):
             array = arrays[name]
-            numbers = array.dtype == np.float64 and array.shape == shape and np.isfinite(array).all()
+            expected_shape = shape if preparation.series is None else shape[-1:]
+            numbers = array.dtype == np.float64 and array.shape == expected_shape and np.isfinite(array).all()
             if not numbers or (name == "deviation" and (array <= 0).any()):
                 raise RunError(f"the array {name} does not fit samples of shape {shape}; it was altered")
         if len(about.get("encoders", ())) != len(columns):
@@ -334,7 +344,7 @@ class Preparation:
         import polars as pl
 
         misfit = RunError("it does not prepare samples of the run's shape; it was altered")
-        if len(self.names) != self.shape[0]:
+        if len(self.names) != self.shape[-1]:
             raise misfit
         with guarded("it can't prepare a sample"):
             numbers = [name for name, kind in self.columns if kind == "number"]
@@ -342,7 +352,7 @@ class Preparation:
             others = {name: [None] for name, kind in self.columns if kind != "number"}
             row = row.hstack(pl.DataFrame(others)) if numbers and others else row if numbers else pl.DataFrame(others)
             one = self._encoded("a blank row", conform("a blank row", row, self.columns))
-        if one.shape != (1, *self.shape) or not np.isfinite(one).all():
+        if one.shape != (1, self.shape[-1]) or not np.isfinite(one).all():
             raise misfit
         return self
 
@@ -379,7 +389,7 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
     if source.is_table:
         with guarded(f"{source.name}: the table can't be prepared"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scikit-learn, about texts that have little in common
-            return _fit_table(source, training_rows, target)
+            return fit_table(source, training_rows, target)
     if are_pictures(source.features):
         shape = source.features.shape[1:]
         mean, deviation = _of_channels(source.features, training_rows)
@@ -435,7 +445,7 @@ def _of_bytes(parts: Iterable[Array], count: int) -> tuple[Array, Array]:
     return np.divide(total, count), np.asarray(math.sqrt(left / (count * len(sums))) or 1.0)
 
 
-def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:
+def fit_table(source: Source, rows: Array, target: Target) -> Preparation:
     """Fit an encoder for each column that differs in the training rows."""
     name, features = source.name, source.features
     check_kinds(name, features)

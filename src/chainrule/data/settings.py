@@ -39,6 +39,10 @@ class Settings(TypedDict):
     memory: NotRequired[int | str]
     tokens: NotRequired[str]
     length: NotRequired[Size]
+    time: NotRequired[str]
+    horizon: NotRequired[Size]
+    series: NotRequired[str | None]
+    season: NotRequired[Size]
 
 
 class Reading(TypedDict, total=False):
@@ -59,3 +63,7 @@ class Reading(TypedDict, total=False):
     memory: int | str | None
     tokens: str | None
     length: int | None
+    time: str | None
+    horizon: int | None
+    series: str | None
+    season: int | None

@@ -13,6 +13,7 @@ import numpy as np
 from chainrule.arrays import Array, Shape
 from chainrule.data.columns import KINDS, check_cells, check_usable, converted, kind_of, reread, shortened
 from chainrule.data.picture_files import PictureFiles
+from chainrule.data.series import Series
 from chainrule.data.tables import AMBIGUOUS, LEADING_ZERO, MAYBE_NUMBER, first_texts, numbers
 from chainrule.data.tokens import Tokens
 from chainrule.errors import DataError, nearest, setting, unknown
@@ -71,10 +72,12 @@ class Source:
         order: the categories of an ordered categorical target, from the lowest; empty for others
         may_be_constant: whether all rows may have the same quantity
         files: the names of the files that a pattern matched; empty for a single one
-        names: (samples,) the name of each sample, such as its file; None if they have none
+        names: (samples,) the name of each sample, such as its file, or of series the number of its
+            time; None if they have none
         is_sparse: whether the features were a sparse matrix
         sequence: (time, features) of samples that are sequences with lengths; see sequences.py
         tokens: the vocabulary, if the features are all windows of a text
+        series: how a table is read as time series, of which each row is a step
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -97,6 +100,7 @@ class Source:
     is_sparse: bool = False
     sequence: Shape | None = None
     tokens: Tokens | None = None
+    series: Series | None = None
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):
@@ -130,6 +134,8 @@ class Source:
         values, picture = None, None
         if self.tokens is not None:
             return self._window(row, self.tokens)
+        if self.series is not None:
+            return self._series_window(row, self.series)
         if self.is_table:
             values = dict(self.features.row(row, named=True))
         elif self.features.ndim > 2 and self.features.shape[3:] in ((), (1,), (3,)):
@@ -151,8 +157,38 @@ class Source:
         values = {"text": repr(tokens.decode(window))}
         return Sample(self.name, row + 1, values, None, self.target_name, tokens.shown(follows), name)
 
+    def window_times(self, row: int) -> list[str]:
+        """The times of the steps of a window of series that ends with this row."""
+        assert self.series is not None
+        return self._times(row, self.series, range(1 - self.series.length, 1))
+
+    def time_after(self, row: int, step: int) -> str:
+        """The time so many steps after a row of series."""
+        assert self.series is not None
+        return self._times(row, self.series, range(step, step + 1))[0]
+
+    def _times(self, row: int, series: Series, steps: range) -> list[str]:
+        last = self.names[row] if self.names is not None else 0
+        return series.frequency.written(last + np.arange(steps.start, steps.stop))
+
+    def _series_window(self, row: int, series: Series) -> Sample:
+        """The window of series that ends with this row, counted from 0."""
+        assert self.target is not None
+        first, last, after = (self._times(row, series, range(k, k + 1))[0] for k in (1 - series.length, 0, 1))
+        of = "" if series.by is None else f" of {self.features[series.by][row]}"
+        values = self.target[row - series.length + 1 : row + 1].tolist()
+        shown = {"window": f"{first} to {last}{of}", series.target: _ends(values)}
+        target = _ends(self.target[row + 1 : row + 1 + series.horizon].tolist())
+        return Sample(self.name, row + 1, shown, None, series.target, target, f"the steps from {after}{of}")
+
     def __len__(self) -> int:
         return len(self.features)
+
+
+def _ends(values: Sequence[float]) -> str:
+    """Numbers as text; of many the first and the last."""
+    texts = [f"{value:.4g}" for value in values]
+    return ", ".join(texts) if len(texts) <= 4 else f"{texts[0]}, {texts[1]}, ..., {texts[-1]}"
 
 
 def fingerprint(*parts: Any) -> str:

@@ -35,6 +35,8 @@ class Target:
         positions: the number of positions along each axis, if a sample has a target at each
             position; empty if it has one target
         tokens: the kind of tokens that the classes are, if they are those of a text
+        season: of the steps of a forecast, after how many of them the series usually repeats
+            itself; 0 for other targets
     """
 
     task: str
@@ -45,6 +47,7 @@ class Target:
     columns: tuple[str, ...] = ()
     positions: Shape = ()
     tokens: Literal["", "characters", "bpe"] = ""
+    season: int = 0
 
     @property
     def width(self) -> int:
@@ -70,6 +73,8 @@ class Target:
     @property
     def about(self) -> str:
         """The task, and how much there is to predict, in words."""
+        if self.season:
+            return f"forecast of {self.width:,} step{'s' * (self.width > 1)}"
         counted = "classes" if self.is_class else "labels" if self.task == "multilabel" else "numbers"
         counted = f"{self.tokens}" if self.tokens == "characters" else "tokens" if self.tokens else counted
         at = f" at each of {' x '.join(map(str, self.positions))} positions" if self.positions else ""
@@ -88,7 +93,7 @@ class Target:
     def as_json(self) -> dict[str, Any]:
         """The fields, with lists for tuples."""
         fields = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
-        later = ("positions", "tokens")  # which earlier versions did not know
+        later = ("positions", "tokens", "season")  # which earlier versions did not know
         return {name: value for name, value in fields.items() if value or name not in later}
 
     @staticmethod
@@ -98,7 +103,7 @@ class Target:
         classes, columns = tuple(fields["classes"]), tuple(fields.get("columns", ()))
         positions = tuple(fields.get("positions", ()))
         of = fields["task"], fields["name"], classes, mean, deviation, columns, positions
-        return Target(*of, fields.get("tokens", ""))
+        return Target(*of, fields.get("tokens", ""), fields.get("season", 0))
 
     def encode(self, values: Array, name: str) -> Array:
         """Class indices (samples,), standardized numbers (samples, outputs), or 0 and 1 for each

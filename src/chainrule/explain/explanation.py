@@ -309,6 +309,8 @@ class Explanation(Shown):
                 value, origin = network.graph.source(node.inputs[0], (feature,))
                 if value == 0:
                     return self._input(origin)
+                if len(origin) > 1 and self._data is not None and self._data.feature_names:
+                    return f"unit {feature} ({network.nodes[value - 1].name}{list(origin)})"
             return f"unit {feature}"
 
         return node.layer.describe(entry.own_name, self.weight_index, source) + self._symbol(node)
@@ -334,7 +336,7 @@ class Explanation(Shown):
         if names and len(shape) > 1 and shape[-2] == len(names):
             words.append(f"position {unit.index[-2]} {names[unit.index[-2]]}")
         if names and self._data is not None and unit.node == self._problem.network.nodes[-1].name:
-            words.append(f"output {self._data.symbols[unit.index[-1]]}")
+            words.append(f"output {self._data.output_of(int(self.trace.rows[unit.sample]), unit.index[-1])}")
         return ", ".join(words)
 
     def called(self, unit: Unit) -> str:
@@ -345,6 +347,9 @@ class Explanation(Shown):
     def _input(self, index: Shape) -> str:
         """Name an input of the network: a pixel by its position, a column by its name."""
         number = int(np.ravel_multi_index(index, self._problem.network.input_shape))
+        features = [] if self._data is None else self._data.feature_names
+        if len(index) == 2 and features:
+            return f"input {number} ({features[index[1]]}, position {index[0]})"
         if len(index) > 1:
             return f"pixel {number} (row {index[0]}, column {index[1]})"
         names = [] if self._data is None else self._data.input_names

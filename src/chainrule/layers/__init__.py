@@ -30,6 +30,7 @@ from chainrule.layers.dense import Dense, TiedDense
 from chainrule.layers.dropout import ChannelDropout, Dropout
 from chainrule.layers.embedding import Embedding
 from chainrule.layers.expand import Expand
+from chainrule.layers.forecasting import Seasonal
 from chainrule.layers.graph import Composite, Graph, Input, Node
 from chainrule.layers.networks import LeNet, ResNet8, ResNet18, SeparableNet
 from chainrule.layers.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
@@ -61,8 +62,8 @@ __all__ = [
     "GlobalMaxPool", "Graph", "GroupNorm", "HardSigmoid", "HardSwish", "HardTanh", "Input", "Layer", "LayerNorm",
     "LeNet", "LeakyReLU", "LearnedPositions", "LogSoftmax", "MaskedSoftmax", "MatMul", "MaxPool", "Mish",
     "MultiHeadAttention", "Multiply", "Node", "PReLU", "Parameter", "RMSNorm", "ReLU", "ResNet8", "ResNet18",
-    "Reshape", "Residual", "ResidualBlock", "Rotary", "Scale", "Scan", "SeparableBlock", "SeparableNet", "Sequential",
-    "SiLU", "Sigmoid", "SimpleRNN", "Sine", "SinusoidalPositions", "Slice", "Softmax", "Softplus", "Softsign",
-    "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "TiedDense", "Transformer", "TransformerBlock",
+    "Reshape", "Residual", "ResidualBlock", "Rotary", "Scale", "Scan", "Seasonal", "SeparableBlock", "SeparableNet",
+    "Sequential", "SiLU", "Sigmoid", "SimpleRNN", "Sine", "SinusoidalPositions", "Slice", "Softmax", "Softplus",
+    "Softsign", "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "TiedDense", "Transformer", "TransformerBlock",
     "Transpose", "Upsample", "While", "ZeroPad", "Zeros", "activation", "total",
 ]  # fmt: skip

@@ -89,6 +89,16 @@ class Loss(Kind, register=False):
         """The number of outputs that the network needs for `width` target columns or classes."""
         return width
 
+    def first_of_point(self, width: int) -> int | None:
+        """The first of the outputs that are the point predictions of `width` target columns; None
+        if these are no outputs themselves, such as those of a mean that is exp(z).
+        """
+        z = np.linspace(-1.0, 1.0, self.outputs(width))[None]
+        point = self.point(z)
+        found = np.flatnonzero(np.isclose(z[0], point[0, 0]))
+        first = int(found[0]) if len(found) else 0
+        return first if np.allclose(point, z[:, first : first + width]) else None
+
     def width(self, outputs: int) -> int:
         """The number of target columns or classes that so many outputs are for."""
         return outputs

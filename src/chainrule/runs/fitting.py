@@ -40,6 +40,10 @@ def train(
     order: Sequence[Label] | None = None,
     tokens: str | None = None,
     length: int | None = None,
+    time: str | None = None,
+    horizon: int | None = None,
+    series: str | None = None,
+    season: int | None = None,
     loss: str | Loss | None = None,
     class_weight: ClassWeight | None = None,
     optimizer: str | Optimizer | None = None,
@@ -73,14 +77,17 @@ def train(
         network: the hidden layers as text ("64 relu, dropout 0.2"), to which the output layer that
             fits the target is added; or all layers as a list or a Network, used as they are; by
             default two layers of 64 units, after an `Expand` of a table's numbers; for pictures
-            convolutions and max-pooling; for texts an embedding and causal convolutions
+            convolutions and max-pooling; for texts an embedding and causal convolutions; for time
+            series a correction of the seasonal naive forecast
         data: what `load` takes (the name of a built-in set, a file, a text, (x, y), a data frame),
             or a Dataset
-        target, drop, task, read, image_size, memory, weight, order, tokens, length: how to read the
-            data, as for `load`: the column to predict, columns to leave out, "classification",
-            "ordinal", "regression" or "multilabel", what to read columns as, the size of images,
-            the memory that they may take, sample weights, the order of the classes, and the tokens
-            of a text and the length of its windows
+        target, drop, task, read, image_size, memory, weight, order, tokens, length, time, horizon,
+            series, season: how to read the data, as for `load`: the column to predict, columns to
+            leave out, "classification", "ordinal", "regression" or "multilabel", what to read
+            columns as, the size of images, the memory that they may take, sample weights, the order
+            of the classes, the tokens of a text and the length of its windows; of time series the
+            column of times, the steps to forecast, the column that tells series apart, and the
+            steps of a season
         loss: a loss or its name; by default cross-entropy for classes, the ordinal loss for classes
             in order, and the mean squared error for quantities
         class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
@@ -150,6 +157,10 @@ def train(
         "order": order,
         "tokens": tokens,
         "length": length,
+        "time": time,
+        "horizon": horizon,
+        "series": series,
+        "season": season,
     }
     if not isinstance(data, Dataset):
         splitting: dict[str, Any] = {"validation": validation, "test": test, "split": split, "shuffle": shuffle}

@@ -12,6 +12,7 @@ from chainrule.data import Preparation, Prepared, Samples, Source, Target, Text,
 from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
 from chainrule.data.finding import Data, Unlabelled
+from chainrule.data.series_loading import labelled_windows, last_windows
 from chainrule.data.text_windows import find_text, windows_of
 from chainrule.data.weights import checked_weight, weighted_by
 from chainrule.errors import DataError, require, setting
@@ -29,7 +30,13 @@ def inputs(preparation: Preparation | None, x: Unlabelled) -> Array | Scaled:
         return np.asarray(_numbers(x))
     if preparation.kind == "text":
         return _of_text(preparation, x).x if isinstance(x, str | Path | Text) else np.asarray(_numbers(x))
+    if preparation.kind == "series":
+        return as_read(last_windows(preparation, x)[1]) if _is_table(x) else np.asarray(_numbers(x))
     return as_read(preparation.apply(find_samples(x, preparation.image_size, preparation.texts)))
+
+
+def _is_table(x: Any) -> bool:
+    return isinstance(x, str | Path) or is_frame(x)
 
 
 def _of_text(preparation: Preparation, what: Any) -> Samples:
@@ -78,6 +85,9 @@ def _labelled(preparation: Preparation | None, target: Target, what: Any, column
     if preparation.kind == "text":
         require(column is None, f"a text has no columns, such as {column!r}; pass the weights as an array")
         return _of_text(preparation, what)
+    if preparation.kind == "series":
+        require(column is None, f"the windows of series have no weights, such as {column!r}; leave them out")
+        return labelled_windows(preparation, what)
     targets = target.in_table if preparation.kind == "table" else None
     read = preparation.texts if is_pair else preparation.reading
     source = find(what, target=targets, task=target.task, image_size=preparation.image_size, read=read)

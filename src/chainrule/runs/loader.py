@@ -69,6 +69,7 @@ class TargetRecipe(TypedDict):
     columns: NotRequired[list[str]]
     positions: NotRequired[list[Size]]
     tokens: NotRequired[Literal["characters", "bpe"]]
+    season: NotRequired[Positive]
 
 
 class Rows(TypedDict):
@@ -130,10 +131,36 @@ class Recipe(TypedDict):
     versions: Versions
 
 
+class FrequencyRecipe(TypedDict):
+    """How far apart the times of a series are; see `Frequency`."""
+
+    unit: Literal["number", "time", "day", "month"]
+    step: Positive
+    offset: Count
+    day: Annotated[int, Range(1, 32)]
+    week: Annotated[str, Matching("(?=.*1)[01]{7}")]
+    is_date: bool
+    zone: Annotated[str, Matching(r"[A-Za-z0-9_+\-/]*")]
+
+
+class SeriesRecipe(TypedDict):
+    """How a table is read as time series; see `Series`."""
+
+    time: str
+    target: str
+    by: str | None
+    horizon: Size
+    length: Size
+    season: Size
+    frequency: FrequencyRecipe
+    cycles: list[Literal["hour", "day_of_week", "day_of_year"]]
+    marks_missing: bool
+
+
 class PreparationRecipe(TypedDict):
     """What preparation.json holds."""
 
-    kind: Literal["table", "numbers", "pictures", "text"]
+    kind: Literal["table", "numbers", "pictures", "text", "series"]
     shape: list[Size]
     columns: list[tuple[str, Kind | Literal["truth"]]]  # of earlier versions
     left_out: NotRequired[list[tuple[str, str]]]
@@ -141,6 +168,7 @@ class PreparationRecipe(TypedDict):
     weight: NotRequired[str | None]
     image_size: NotRequired[tuple[Size, Size] | None]
     sequence: NotRequired[tuple[Size, Size]]
+    series: NotRequired[SeriesRecipe]
     encoders: NotRequired[list[EncoderRecipe]]
     merges: NotRequired[list[tuple[str, str]]]
     target: TargetRecipe
@@ -331,7 +359,7 @@ def _preparation(
         return None
     path = folder / "preparation.json"
     about: PreparationRecipe = _typed(files.read_json(folder, manifest, path.name), PreparationRecipe, path)
-    is_table = about["kind"] == "table"
+    is_table = about["kind"] in ("table", "series")
     # Earlier versions recorded a pipeline in place of encoders.
     fitted = "preparation." + ("skops" if is_table and "encoders" not in about else "safetensors")
     expected = {path.name} if about["kind"] == "text" else {path.name, fitted}

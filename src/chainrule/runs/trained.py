@@ -19,11 +19,13 @@ from chainrule.data import (
     Target,
 )
 from chainrule.data.finding import Data, Unlabelled
+from chainrule.data.series_loading import last_windows
 from chainrule.engine import Chunk, Engine, Predictor, StepRecord, make_engine
-from chainrule.errors import DataError, is_number, unknown
+from chainrule.errors import DataError, is_number, require, unknown
+from chainrule.runs.forecasts import Forecast, distribution, forecast_of
 from chainrule.runs.inputs import inputs, labelled
 from chainrule.runs.loader import read_manifest
-from chainrule.runs.predictions import HeldOut, Interval, Meaning
+from chainrule.runs.predictions import HeldOut, Interval, Meaning, ends
 from chainrule.runs.recorder import Recorder, copy, record_threshold
 from chainrule.runs.writing import Writing
 from chainrule.summary import Shown, Summary
@@ -33,7 +35,14 @@ from chainrule.training.catalog import by_default, names
 from chainrule.training.loop import History, Progress
 from chainrule.training.metrics import Choice, Chosen
 from chainrule.training.plan import Plan
-from chainrule.training.report import Report, report_on, report_on_labels, report_on_quantities, total_weight
+from chainrule.training.report import (
+    Report,
+    report_on,
+    report_on_labels,
+    report_on_quantities,
+    total_weight,
+    with_naive,
+)
 from chainrule.training.threshold import require_two_classes
 
 HELD_OUT = ("validation", "test")
@@ -205,7 +214,8 @@ class Trained(Writing, Shown):
 
     def predict(self, x: Unlabelled, threads: int | None = None) -> Array:
         """(samples,) the predicted classes, or quantities in their own units; (samples, columns)
-        for several quantities, and for labels, as 0 and 1. With at most so many threads.
+        for several quantities, and for labels, as 0 and 1; of time series (series, horizon) what
+        follows on their end (see `forecast`). With at most so many threads.
         """
         return self.decoded(self.raw(x, threads))
 
@@ -267,6 +277,36 @@ class Trained(Writing, Shown):
         """
         return self._meaning.interval(self.raw(x), share)
 
+    def forecast(self, what: Data, interval: float | None = None, threads: int | None = None) -> Forecast:
+        """What follows on the end of each time series: the next steps, with their times.
+
+        Args:
+            what: the series up to now, in a form that `load` takes: a file, a data frame, or the
+                name of built-in series
+            interval: also between which values the target lies with this probability, such as 0.9;
+                the loss must be "gaussian", or quantiles with these ends
+            threads: with at most so many
+
+        Raises SettingError for a network that was not trained on time series, DataError for series
+        that are too short.
+
+        Examples:
+            >>> import chainrule, polars
+            >>> days = polars.date_range(polars.date(2024, 1, 1), polars.date(2024, 6, 30), eager=True)
+            >>> sales = polars.DataFrame({"day": days, "sales": [10 + k % 7 for k in range(len(days))]})
+            >>> trained = chainrule.train(sales, time="day", target="sales", horizon=3, epochs=5)
+            >>> trained.forecast(sales).frame["day"].to_list()[0]
+            datetime.date(2024, 7, 1)
+        """
+        series = None if self.preparation is None else self.preparation.series
+        require(series is not None, "it was not trained on time series; predict samples with predict")
+        assert self.preparation is not None
+        assert series is not None
+        if interval is not None:
+            ends(interval)  # raises an error for what is no share
+        grid, windows = last_windows(self.preparation, what)
+        return forecast_of(series, grid, self._meaning, self.raw(Samples(windows, np.empty(0)), threads), interval)
+
     @property
     def _meaning(self) -> Meaning:
         return Meaning(self.target, self.plan.loss, self.threshold)
@@ -307,6 +347,13 @@ class Trained(Writing, Shown):
     def deviations_of(self, prediction: Array) -> Array:
         """Deviations, as in `deviation`, from the network's output."""
         return self._meaning.deviations(prediction)
+
+    def distribution_of(self, prediction: Array, interval: float | None = None) -> dict[str, Array]:
+        """From the network's output the ends of an interval of this share, or else all quantiles,
+        and the deviation, as far as the loss predicts them: "lower", "upper", "quantile_0.05" and
+        so on.
+        """
+        return distribution(self._meaning, prediction, interval)
 
     def decoded(self, prediction: Array) -> Array:
         """The network's output as classes, as labels, or as quantities in their own units."""
@@ -356,7 +403,7 @@ class Trained(Writing, Shown):
             return self.target.decode(y if y.ndim == 1 + len(self.target.positions) else y.argmax(axis=-1))
         if self.target.task == "multilabel":
             return self.target.decode(y)
-        if rows is None or data.source is None or data.source.target is None:
+        if rows is None or data.source is None or data.source.target is None or self.target.season:
             values = self.target.decode(y.reshape(len(y), -1))
         else:
             values = data.source.target[rows].astype(np.float64)
@@ -470,7 +517,8 @@ class Trained(Writing, Shown):
         y, outputs = np.asarray(samples.y), self._outputs(as_read(samples.x), threads)
         if target.task == "regression":
             of_each = dict.fromkeys((*names(target), *chosen)) if is_default else chosen
-            return report_on_quantities(target, loss, outputs, y, measured, (*of_each,), samples.weight, is_default)
+            found = report_on_quantities(target, loss, outputs, y, measured, (*of_each,), samples.weight, is_default)
+            return with_naive(found, samples) if target.season and is_default else found
         if target.task == "multilabel":
             return report_on_labels(target, measures.label(loss, outputs, y, samples.weight), measured, samples.weight)
         classified = measures.classify(target.width, loss, outputs, y, samples.weight, self.threshold)

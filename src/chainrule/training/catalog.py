@@ -93,6 +93,8 @@ NAMES = {
     "text": ("bits_per_character",),
 }  # fmt: skip
 """Those that `evaluate` measures by default, by task; during training the first."""
+OF_SERIES = ("mae", "rmse")
+"""The same of forecasts of time series, which are also compared with the naive one (`naive.py`)."""
 OWN = {
     task: (*names, *(name for name, own in METRICS.items() if task in own.tasks and name not in names))
     for task, names in NAMES.items()
@@ -114,21 +116,25 @@ def names(target: Target) -> tuple[str, ...]:
     """chainrule's metrics for a target, the default one first."""
     if target.positions and target.is_class:
         return (*(NAMES["text"] if target.tokens else ()), "accuracy", "log_loss")
-    return NAMES[target.task]
+    return OF_SERIES if target.season else NAMES[target.task]
 
 
 def by_default(target: Target) -> tuple[str, ...]:
     """What `evaluate` measures for a target. Several quantities have units of their own, in which
-    nothing can be averaged.
+    nothing can be averaged; the steps of a forecast have the same.
     """
-    several = target.task == "regression" and target.width > 1
+    several = target.task == "regression" and target.width > 1 and not target.season
     return tuple(name for name in names(target) if not (several and METRICS[name].has_unit))
 
 
 def has_unit(metric: str) -> bool:
     """Whether a metric, or a loss's own score, is in the unit of the target."""
     own = METRICS.get(metric)
-    return own.has_unit if own else metric.startswith(("pinball", "interval_width", "negative_log_likelihood"))
+    return (
+        own.has_unit
+        if own
+        else metric.startswith(("pinball", "interval_width", "negative_log_likelihood", "naive_mae"))
+    )
 
 
 def is_of_quantities(metric: str) -> bool:
@@ -142,7 +148,7 @@ def average(metric: str, target: Target) -> str | None:
     "macro" or "uniform_average", as scikit-learn calls them; None if it is none, or its name says.
     """
     if target.task == "regression":
-        return "uniform_average" if target.width > 1 and is_of_quantities(metric) else None
+        return "uniform_average" if target.width > 1 and not target.season and is_of_quantities(metric) else None
     if metric not in PER_CLASS and metric not in ("roc_auc", "average_precision"):
         return None
     return "binary" if target.is_class and target.width == 2 else "macro"

@@ -9,9 +9,10 @@ import numpy as np
 from chainrule.data import Dataset
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
-from chainrule.layers import Branches, Dense, Embedding, Expand, Layer, ReLU
+from chainrule.distributions import zeros
+from chainrule.layers import Branches, Dense, Dropout, Embedding, Expand, Flatten, Layer, ReLU, Seasonal
 from chainrule.layers.notation import parse
-from chainrule.losses import Penalty
+from chainrule.losses import Loss, Penalty
 
 EPOCHS = 100
 BATCH_SIZE = 32
@@ -60,6 +61,10 @@ CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 
 SEQUENCES = "lstm 64"
 """The hidden layers of networks for sequences with lengths."""
+UNITS_OF_SERIES, DROPOUT_OF_SERIES = 64, 0.3
+"""Beside the inputs themselves, so that the output layer is linear in both: a forecast is mostly a
+sum of what was before.
+"""
 UNITS_OF_TOKENS = 64
 """The numbers that stand for a token."""
 OF_TEXT = "conv 128 5 relu padding=causal, {}, {}".format(
@@ -84,6 +89,9 @@ def hidden_layers(data: Dataset) -> list[Layer]:
         return parse(_convolutions(min(data.input_shape[:2])))
     if data.sequence is not None:
         return parse(SEQUENCES)
+    if data.target.season:
+        hidden = [Dense(UNITS_OF_SERIES), ReLU(), Dropout(DROPOUT_OF_SERIES)]
+        return [Flatten(), Branches([[], hidden])]
     layers = parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
     embedded: list[Layer] = [Dense(EMBEDDED)] if _sparse(data) > MOST_SPARSE else []
     on = numbers(data)
@@ -91,6 +99,19 @@ def hidden_layers(data: Dataset) -> list[Layer]:
         return [*embedded, *layers]
     units = min(UNITS, MOST_UNITS // len(on))
     return [Branches([embedded, [Expand(units, on=on), ReLU()]]), *layers]
+
+
+def forecast(layers: list[Layer], data: Dataset, loss: Loss) -> list[Layer]:
+    """Layers as a correction of the seasonal naive forecast, unless the loss forecasts something
+    else than what the network puts out.
+    """
+    first = loss.first_of_point(data.target.width)
+    return layers if first is None else [Seasonal(layers, data.target.width, data.target.season, first)]
+
+
+def output(data: Dataset, units: int) -> Dense:
+    """The output layer: of a correction of the naive forecast it starts at 0."""
+    return Dense(units, weights=zeros()) if data.target.season else Dense(units)
 
 
 def embedding(data: Dataset) -> Layer:
@@ -111,6 +132,7 @@ def are_pictures(data: Dataset) -> bool:
     shape = data.input_shape
     return (
         not data.target.positions
+        and not data.target.season
         and len(shape) in (2, 3)
         and min(shape[:2]) >= SIDE - 1
         and (len(shape) == 2 or shape[2] in (1, 3, 4))
@@ -119,7 +141,8 @@ def are_pictures(data: Dataset) -> bool:
 
 def takes_long(data: Dataset) -> bool:
     """Whether a training takes too long to try several networks: pictures, texts, sequences."""
-    return bool(data.target.positions) or are_pictures(data) or data.sequence is not None
+    of_steps = data.sequence is not None or bool(data.target.season)
+    return bool(data.target.positions) or are_pictures(data) or of_steps
 
 
 def _convolutions(side: int) -> str:

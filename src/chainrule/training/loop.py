@@ -21,6 +21,7 @@ from chainrule.training.catalog import has_unit
 from chainrule.training.diagnosis import diagnose
 from chainrule.training.generation import TEMPERATURE, is_time_to_write, write
 from chainrule.training.metrics import Chosen
+from chainrule.training.naive import against_naive
 from chainrule.training.plan import Plan
 from chainrule.training.position_scores import joined, score_positions
 from chainrule.training.stopping import is_better
@@ -378,7 +379,7 @@ def evaluate(
         engine: what computes the predictions; by default a new engine of the plan's kind
         threshold: from which probability on the second of two classes is predicted
         scores: whether to add the loss's own scores of a predicted distribution; of several
-            quantities those without a unit
+            quantities those without a unit; and of a forecast how it compares with the naive one
     """
     x, y = as_read(samples.x), np.asarray(samples.y)
     engine = engine or make_engine(plan.engine, plan.problem(1))
@@ -394,7 +395,10 @@ def evaluate(
     found = measures.measure(chosen, target, plan.loss, prediction, y, samples.weight, threshold)
     if scores:
         own = plan.loss.scores(prediction, y, np.array(target.deviation), samples.weight)
-        found |= {name: value for name, value in own.items() if target.width == 1 or not has_unit(name)}
+        is_one = target.width == 1 or target.season > 0
+        found |= {name: value for name, value in own.items() if is_one or not has_unit(name)}
+        if target.season:
+            found |= against_naive(x, y, target, found.get("mae"))
     return {"loss": loss if math.isfinite(loss) else math.inf} | found
 
 

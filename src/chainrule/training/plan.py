@@ -22,7 +22,7 @@ from chainrule.engine import Batches, Problem, engine_name
 from chainrule.errors import DataError, ShapeError, at_least, is_number, require, setting
 from chainrule.generators import generator
 from chainrule.kinds import Kind, described
-from chainrule.layers import Dense, Flatten, Layer
+from chainrule.layers import Flatten, Layer
 from chainrule.layers.combinators import separate
 from chainrule.layers.notation import parse
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError, Ordinal, Penalty
@@ -409,7 +409,10 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
             layers = [Flatten(), *layers]
         if data.target.tokens and not (layers and layers[0].takes_tokens):
             layers = [defaults.embedding(data), *layers]
-        network = [*layers, *(parse(output.strip()) if arrow else [Dense(outputs_for(loss, data.target))])]
+        end = parse(output.strip()) if arrow else [defaults.output(data, outputs_for(loss, data.target))]
+        network = [*layers, *end]
+        if data.target.season:
+            network = defaults.forecast(network, data, loss)
     if not isinstance(network, Network) and data.sequence is not None:
         network = of_sequences(separate(network), data.sequence, dtype)
     elif not isinstance(network, Network):

@@ -5,12 +5,12 @@ shows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array
+from chainrule.arrays import Array, Samples, as_read
 from chainrule.data import Target
 from chainrule.data.targets import Label
 from chainrule.losses import Loss
@@ -20,6 +20,7 @@ from chainrule.training import scores
 from chainrule.training.catalog import average
 from chainrule.training.label_scores import Labelled
 from chainrule.training.metrics import Chosen
+from chainrule.training.naive import naive_forecast, skill
 from chainrule.training.scores import Areas, Classified, Reliability
 
 
@@ -193,6 +194,16 @@ def report_on_quantities(
         measured |= loss.scores(of_own, truth, np.array(own.deviation), weight) if with_scores else {}
         found.append(QuantityScores(name, measured))
     return Report(target, len(prediction), metrics, quantities=tuple(found), weight=total_weight(weight))
+
+
+def with_naive(report: Report, samples: Samples) -> Report:
+    """The report on a forecast, with the naive forecast of each step beside its own."""
+    target, quantities = report.target, list[QuantityScores]()
+    errors = np.abs(naive_forecast(as_read(samples.x), target) - np.asarray(samples.y)).mean(axis=0, dtype=np.float64)
+    for one, error, unit in zip(report.quantities, errors.tolist(), target.deviation, strict=False):
+        own = {"naive_mae": error * unit, "skill": skill(one.metrics["mae"], error * unit)}
+        quantities.append(replace(one, metrics=one.metrics | own))
+    return replace(report, quantities=tuple(quantities))
 
 
 def _counted(confusion: Array, weight: Array | None) -> Array:

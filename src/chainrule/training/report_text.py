@@ -19,6 +19,9 @@ LONGEST = 24
 """Longer labels are cut."""
 MOST_CLASSES = 20
 """Of more classes, those with the lowest F1 are shown."""
+MOST_STEPS = 12
+"""The steps of a forecast that are shown."""
+OF_STEPS = ("mae", "rmse", "naive_mae", "skill", "coverage_0.9")
 MOST_CONFUSIONS = 10
 WORDS = {"f1": "F1", "roc": "ROC", "auc": "AUC", "r2": "R2", "d2": "D2", "neg": "negative"}
 NAMES = {
@@ -29,8 +32,10 @@ NAMES = {
     "quadratic_kappa": "quadratic weighted kappa",
     "pinball": "pinball loss",
     "negative_log_likelihood": "negative log-likelihood",
+    "naive_mae": "naive mean absolute error",
+    "skill": "skill against the naive forecast",
 }
-SHORT = {"mae": "MAE", "rmse": "RMSE", "negative_log_likelihood": "NLL"}
+SHORT = {"mae": "MAE", "rmse": "RMSE", "negative_log_likelihood": "NLL", "naive_mae": "naive MAE", "skill": "skill"}
 """In the heads of tables."""
 PERCENTAGES = ("accuracy", "balanced_accuracy")
 
@@ -52,7 +57,7 @@ def number(metric: str, value: float) -> str:
     """A metric's value: accuracies and coverage in percent, NaN as a dash."""
     if math.isnan(value):
         return "-"
-    is_share = metric in PERCENTAGES or metric.startswith("coverage")
+    is_share = metric in (*PERCENTAGES, "skill") or metric.startswith("coverage")
     return f"{100 * value:.1f} %" if is_share else f"{value:.4g}"
 
 
@@ -93,8 +98,12 @@ def text(report: Report) -> str:
 
 
 def _of_quantities(report: Report) -> list[str]:
-    """The metrics of each quantity, in as many tables as it takes; of many the worst ones."""
+    """The metrics of each quantity, in as many tables as it takes; of many the worst ones, of many
+    steps some, evenly apart.
+    """
     shown = list(report.quantities)
+    if report.target.season:
+        return _of_steps(shown)
     left_out = len(shown) - MOST_CLASSES
     if left_out > 0:
         shown = sorted(shown, key=lambda one: -math.inf if math.isnan(r := one.metrics.get("r2", 0)) else r)[
@@ -111,8 +120,20 @@ def _of_quantities(report: Report) -> list[str]:
                     if left_out > 0 else [])  # fmt: skip
 
 
-def _quantity_table(names: Sequence[str], shown: Sequence[QuantityScores], metrics: Sequence[str]) -> list[str]:
-    heading = ["target", *(SHORT.get(metric, label(metric)) for metric in metrics)]
+def _of_steps(steps: Sequence[QuantityScores]) -> list[str]:
+    """The metrics of the steps of a forecast."""
+    numbers = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), MOST_STEPS)).round().astype(int)).tolist()
+    names = [f"{k + 1}" for k in numbers]
+    shown = [QuantityScores(one.name, {name: value for name, value in one.metrics.items() if name in OF_STEPS})
+             for one in (steps[k] for k in numbers)]  # fmt: skip
+    head, *rows = _quantity_table(names, shown, list(shown[0].metrics), "steps ahead")
+    return [head, *rows]
+
+
+def _quantity_table(
+    names: Sequence[str], shown: Sequence[QuantityScores], metrics: Sequence[str], what: str = "target"
+) -> list[str]:
+    heading = [what, *(SHORT.get(metric, label(metric)) for metric in metrics)]
     values = ([number(metric, one.metrics[metric]) for metric in metrics] for one in shown)
     return _table([heading, *([name, *row] for name, row in zip(names, values, strict=True))])
 

@@ -1,0 +1,82 @@
+"""Forecasts of time series, from what the series did a season ago."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chainrule.arrays import Shape
+from chainrule.errors import ShapeError, is_integer, require
+from chainrule.layers.combinators import Sequential
+from chainrule.layers.operators import Concatenate, Scale
+from chainrule.layers.pooling import GlobalAveragePool
+from chainrule.layers.recurrence import Zeros
+from chainrule.layers.shaping import Reshape, Slice
+from chainrule.layers.symbols import Symbol
+
+
+@dataclass(frozen=True)
+class Seasonal(Sequential):
+    """The seasonal naive forecast, which repeats the last season, and a correction by the layers
+    inside.
+
+    x of shape (time, features) is a window of a series; its first feature is what is forecast. The
+    layers take it less its mean over the last season, so that a level that never occurred before is
+    nothing new to them, and give the correction. Where their output layer starts at 0, training
+    begins at the naive forecast (Hyndman and Athanasopoulos, 2021, section 5.2).
+
+    Attributes:
+        layers: what makes the correction, with one output for each step, or several
+        horizon: the steps to forecast
+        season: after how many steps the series repeats itself; 1 for the last value
+        first: the first of the outputs that the naive forecast is added to, where there are several
+            for a step
+
+    Examples:
+        >>> from chainrule.layers import Dense, Flatten, Input
+        >>> Seasonal([Flatten(), Dense(24)], horizon=24, season=12)(Input((48, 3))).shape
+        (24,)
+    """
+
+    horizon: int = 1
+    season: int = 1
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("horizon", 1), ("season", 1), ("first", 0)):
+            value = getattr(self, name)
+            fits = is_integer(value) and value >= least
+            require(fits, f"seasonal: {name} is {value!r}; it takes an integer from {least}")
+
+    def lacks_channels(self, input_shape: Shape) -> bool:
+        return False  # the features of a window are its channels
+
+    def wire(self, x: Symbol) -> Symbol:
+        if len(x.shape) != 2 or x.shape[0] < self.season:
+            wanted = f"(time, features) of at least {self.season} steps"
+            raise ShapeError(f"layer {self.called}: it takes windows of the shape {wanted}, not {x.shape}")
+        steps, features = x.shape
+        own = Slice(0, 1, 1)(x)
+        last = Slice(steps - self.season, steps, 0)(own)
+        centred = own + Scale(-1.0)(GlobalAveragePool()(last))
+        if features > 1:
+            centred = Concatenate()(centred, Slice(1, features, 1)(x))
+        correction = super().wire(centred)
+        end = self.first + self.horizon
+        if len(correction.shape) != 1 or correction.shape[0] < end:
+            problem = f"the layers inside give the shape {correction.shape}, not {end} outputs or more"
+            raise ShapeError(f"layer {self.called}: {problem}; let a dense layer be the last, after flatten")
+        parts = self._naive(last)
+        if self.first:
+            parts.insert(0, Zeros(self.first)(last))
+        if end < correction.shape[0]:
+            parts.append(Zeros(correction.shape[0] - end)(last))
+        return correction + (Concatenate()(*parts) if len(parts) > 1 else parts[0])
+
+    def _naive(self, last: Symbol) -> list[Symbol]:
+        """The last season, (season, 1), repeated over the horizon."""
+        whole, rest = divmod(self.horizon, self.season)
+        parts = [Reshape((self.season,))(last)] * whole
+        if rest:
+            parts.append(Reshape((rest,))(Slice(0, rest, 0)(last)))
+        return parts
