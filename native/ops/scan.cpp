@@ -5,15 +5,11 @@
 // Settings: cell: "simple_rnn" (with tanh), "lstm" or "gru"; all: whether the output has a row for each
 // step, or is the last state; reversed: whether the last step comes first. A second input has the number
 // of valid steps of each sample: beyond it the state stays as it is.
-#include <cstring>
-
-#include "../functions.h"
+#include "../cells.h"
 #include "../operation.h"
 #include "../product.h"
 
 namespace chainrule::CHAINRULE_ISA {
-
-enum class Cell { simple_rnn, lstm, gru };
 
 template <class T> struct Scan : Operation<T> {
     typedef Vec<T> V;
@@ -30,7 +26,7 @@ template <class T> struct Scan : Operation<T> {
         : record(r), x(r.input()), y(r.output()), cell(cell_of(r.text("cell"))), all(r.flag("all")),
           reversed(r.flag("reversed")), steps(x.rows), units(y.width), width(x.width),
           U(r.parameter("U", units * width)), b(r.has_parameter("b") ? r.parameter("b", width) : -1) {
-        require(width == gates() * units && y.rows == (all ? steps : 1), "the sums are those of the cell's gates");
+        require(width == gates_of(cell) * units && y.rows == (all ? steps : 1), "the sums are those of the cell's gates");
         require((cell == Cell::gru) == (b >= 0), "a GRU's state has biases of its own");
         require(r.inputs() == 1 || (r.inputs() == 2 && r.input(1).rows == 1 && r.input(1).width == 1),
                 "lengths are one number for each sample");
@@ -88,13 +84,6 @@ template <class T> struct Scan : Operation<T> {
     }
 
   private:
-    static Cell cell_of(const char* name) {
-        if (!std::strcmp(name, "lstm")) return Cell::lstm;
-        require(!std::strcmp(name, "gru") || !std::strcmp(name, "simple_rnn"), "there is no such cell");
-        return name[0] == 'g' ? Cell::gru : Cell::simple_rnn;
-    }
-    long gates() const { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
-
     // The k-th step that is taken; states are stored in the order of time: before and after it.
     INLINE long step(long k) const { return reversed ? steps - 1 - k : k; }
     INLINE long before(long t) const { return reversed ? t + 1 : t; }
@@ -130,45 +119,10 @@ template <class T> struct Scan : Operation<T> {
     }
 
     void apply(const Pass<T>& p, long s, long t) const {
-        const long u = units;
-        T* const z = x_at(x.value, s, t);
-        const T* const old = h_at(s, before(t));
-        T* const to = h_at(s, after(t));
-        if (cell == Cell::simple_rnn)
-            over<T>(u, [=](long j, auto get, auto put) INLINE_LAMBDA {
-                const V a = tanh_of<T>(get(z + j));
-                put(z + j, a);
-                put(to + j, a);
-            });
-        if (cell == Cell::lstm) {
-            const T* const old_c = c_at(s, before(t));
-            T* const to_c = c_at(s, after(t));
-            over<T>(u, [=](long j, auto get, auto put) INLINE_LAMBDA {
-                const V i = sigmoid_of<T>(get(z + j)), f = sigmoid_of<T>(get(z + u + j));
-                const V g = tanh_of<T>(get(z + 2 * u + j)), o = sigmoid_of<T>(get(z + 3 * u + j));
-                const V now = f * get(old_c + j) + i * g;
-                put(z + j, i);
-                put(z + u + j, f);
-                put(z + 2 * u + j, g);
-                put(z + 3 * u + j, o);
-                put(to_c + j, now);
-                put(to + j, o * tanh_of<T>(now));
-            });
-        }
-        if (cell == Cell::gru) {
-            const T* const state = p.scratch + (s - p.share(p.samples, 1).from) * width;
-            T* const kept = candidate + (s * steps + t) * u;
-            over<T>(u, [=](long j, auto get, auto put) INLINE_LAMBDA {
-                const V r = sigmoid_of<T>(get(z + j) + get(state + j)), from = get(state + 2 * u + j);
-                const V keep = sigmoid_of<T>(get(z + u + j) + get(state + u + j));
-                const V n = tanh_of<T>(get(z + 2 * u + j) + r * from);
-                put(kept + j, from);
-                put(z + j, r);
-                put(z + u + j, keep);
-                put(z + 2 * u + j, n);
-                put(to + j, n + keep * (get(old + j) - n));
-            });
-        }
+        const T* const state = cell == Cell::gru ? p.scratch + (s - p.share(p.samples, 1).from) * width : nullptr;
+        T* const kept = candidate ? candidate + (s * steps + t) * units : nullptr;
+        take_step(cell, units, x_at(x.value, s, t), state, kept, States<T>{h_at(s, before(t)), h_at(s, after(t))},
+                  c ? States<T>{c_at(s, before(t)), c_at(s, after(t))} : States<T>{});
     }
 
     // The derivatives by the sums of own samples, from the last step to the first.
