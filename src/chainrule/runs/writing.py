@@ -100,29 +100,34 @@ class Writing:
         threads: int | None = None, top_k: int | None = None,
     ) -> Iterator[tuple[Written, ...]]:  # fmt: skip
         """The tokens that `generate_several` adds: the next one of each text, again and again."""
-        count = at_least(f"{setting('samples')} is {samples!r}; it takes at least 1 text", samples, 1)
         known, first = self.tokens, checked_seed(seed)
-        require_causal(self.plan.network, self.target)
+        reader = self.reader(samples, threads)
         # Each text has a key of its own; the first one's does not depend on how many there are.
-        keys = [(first, "generate"), *((first, "generate", text) for text in range(1, count))]
+        keys = [(first, "generate"), *((first, "generate", text) for text in range(1, samples))]
         context = first_tokens(known, prompt)
-        reader = self.reader(count, threads)
-        return self._returning(reader, write(reader, self.plan.loss, context, length, temperature, top_k, keys), threads)
+        if not reader.keeps:  # else it predicts without having seen what comes next
+            require_causal(self.plan.network, self.target)
+        drawn = write(reader, self.plan.loss, context, length, temperature, top_k, keys)
+        return self._giving_back(reader, drawn, threads)
 
     def reader(self, texts: int = 1, threads: int | None = None) -> Reader:
         """What predicts the next tokens of so many texts at the same time, with at most so many
-        threads. It belongs to the caller: it remembers what it has read.
+        threads. It remembers what it has read, and so it is the caller's own.
         """
+        texts = at_least(f"{setting('samples')} is {texts!r}; it takes at least 1 text", texts, 1)
         reader = self._readers.pop(self._key(texts, threads), None)
         if reader is None:
             network = self.plan.network
             reader = Reader.of(self._engine(threads), network, self.parameters, self.statistics, texts)
         return reader
 
-    def _returning(self, reader: Reader, written: Iterator[Any], threads: int | None) -> Iterator[Any]:
-        """The same, and then the reader serves again."""
-        yield from written
+    def give_back(self, reader: Reader, threads: int | None = None) -> None:
+        """Let a reader serve again: the next call of `reader` returns it."""
         self._readers[self._key(reader.texts, threads)] = reader
+
+    def _giving_back(self, reader: Reader, drawn: Iterator[Any], threads: int | None) -> Iterator[Any]:
+        yield from drawn
+        self.give_back(reader, threads)
 
     def _key(self, texts: int, threads: int | None) -> tuple[int, int, int | None]:
         return os.getpid(), texts, self.threads if threads is None else threads

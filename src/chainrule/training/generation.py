@@ -27,6 +27,7 @@ from chainrule.network import Network
 
 TEMPERATURE = 0.8
 MOST_TEMPERATURE = 100.0
+LOW = 0.05
 
 
 class Written(NamedTuple):
@@ -90,6 +91,12 @@ class Reader:
         """Whether it keeps what it has computed for a token."""
         return self._continuation is not None
 
+    @property
+    def note(self) -> str:
+        """A message for the user, if it takes more time than it could."""
+        again = "the network computes all positions again for each token: it could not be continued from one to the next"
+        return "" if self.keeps else again
+
     def begin(self) -> None:
         """Read new texts."""
         self._start = self._read = 0
@@ -149,15 +156,15 @@ def _written(
 ) -> Iterator[tuple[Written, ...]]:  # fmt: skip
     known = np.empty((len(keys), len(context) + count), np.int64)
     known[:, : len(context)] = context
-    uniform = [generator(*key).random for key in keys]
+    uniform = [generator(*key).random(count).tolist() for key in keys]
     reader.begin()
-    for size in range(len(context), known.shape[1]):
+    for k, size in enumerate(range(len(context), known.shape[1])):
         probabilities = loss.probabilities(reader.next(known[:, :size]))
         if probabilities is None:
             raise SettingError(f"the loss {type(loss).__name__} predicts no probabilities, which tokens are drawn by")
         drawn = []
         for text, own in enumerate(probabilities):
-            number = _drawn(own, temperature, top, uniform[text]())
+            number = _drawn(own, temperature, top, uniform[text][k])
             known[text, size] = number
             drawn.append(Written(number, float(own[number])))
         yield tuple(drawn)
@@ -165,19 +172,21 @@ def _written(
 
 def _drawn(probabilities: Array, temperature: float, top: int | None, uniform: float) -> int:
     """A token by these probabilities, and a random number in [0, 1)."""
-    likeliest = int(probabilities.argmax())
-    most = float(probabilities[likeliest])
-    if not math.isfinite(most):  # NaN is the largest of all
-        raise NonFiniteError("the network's probabilities are not finite, so no token can be drawn")
-    if temperature == 0:
-        return likeliest
-    shares = probabilities.astype(np.float64) / most
+    if temperature < LOW:  # so low that powers of other probabilities might underflow
+        likeliest = probabilities.argmax()
+        if temperature == 0 and math.isfinite(probabilities[likeliest]):
+            return int(likeliest)
+        probabilities = probabilities / probabilities[likeliest]
+    shares = probabilities.astype(np.float64)
     if top is not None and top < len(shares):
         shares[np.argpartition(shares, -top)[:-top]] = 0
-    if temperature != 1:
+    if temperature not in (0, 1):
         shares **= 1 / temperature
     sums = shares.cumsum()
-    return int(sums.searchsorted((1 - uniform) * sums[-1]))  # above 0, so of a token with a share
+    whole = float(sums[-1])
+    if not math.isfinite(whole):
+        raise NonFiniteError("the network's probabilities are not finite, so no token can be drawn")
+    return int(sums.searchsorted((1 - uniform) * whole))  # above 0, so of a token with a share
 
 
 def is_time_to_write(epoch: int, epochs: int) -> bool:
