@@ -145,7 +145,8 @@ def main() -> int:
     same = ours[0] / theirs[0]
     means = statistics.mean(ours[1:]) / statistics.mean(theirs[1:]) if arguments.pairs else same
     if arguments.pairs:
-        print(f"  {'the means of the others':42}{statistics.mean(ours[1:]):11.4f}{statistics.mean(theirs[1:]):10.4f}{means:8.4f}")
+        own, other = statistics.mean(ours[1:]), statistics.mean(theirs[1:])
+        print(f"  {'the means of the others':42}{own:11.4f}{other:10.4f}{means:8.4f}")
     return int(max(abs(same - 1), abs(means - 1)) > MOST)
 
 

@@ -182,7 +182,18 @@ def memory_of_pictures(measured: dict[str, Any]) -> str:
 
 
 PAGES = {
-    "benchmarks.md": (results, machine, epochs, pictures, latency, generation, start, whole, memory, memory_of_pictures),
+    "benchmarks.md": (
+        results,
+        machine,
+        epochs,
+        pictures,
+        latency,
+        generation,
+        start,
+        whole,
+        memory,
+        memory_of_pictures,
+    ),
     "benchmark-notes.md": (targets,),
 }
 """Which page has which tables."""

@@ -193,11 +193,13 @@ class Definition:
 
     def _of_scan(self, call: CompositeCall, x: Array) -> Array:
         scan: Any = call.layer
-        cell, nodes = scan.cell, self._one.nodes
-        sums = self._joined(nodes[call.start].layer.forward(self._params[nodes[call.start].owner], x, Context())[0])
+        cell, first = scan.cell, self._one.nodes[call.start]
+        sums = self._joined(first.layer.forward(self._params[first.owner], x, Context())[0])
         state = self._kept.get(call.name, [np.zeros((len(sums), cell.units), sums.dtype)] * cell.states)
-        graph = trace(lambda x, *state: Concatenate()(*cell.step(x, *state)), [(sums.shape[-1],), *[(cell.units,)] * cell.states])
-        params: Mapping[str, Params] = {n.owner: self._params.get(f"{call.name}.{n.owner}", {}) for n in graph.nodes}
+        shapes = [(sums.shape[-1],), *[(cell.units,)] * cell.states]
+        graph = trace(lambda x, *state: Concatenate()(*cell.step(x, *state)), shapes)
+        path = first.owner.rpartition(".")[0]
+        params: Mapping[str, Params] = {n.owner: self._params.get(f"{path}.{n.owner}", {}) for n in graph.nodes}
         outputs = []
         for t in range(sums.shape[1]):
             after = tape.predict(graph, params, [np.ascontiguousarray(sums[:, t]), *state])

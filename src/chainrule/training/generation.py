@@ -20,7 +20,7 @@ from chainrule.arrays import Array, Vector
 from chainrule.data.tokens import Tokens
 from chainrule.engine import Engine, Predictor
 from chainrule.engine.continuation import Continuation, most_positions
-from chainrule.errors import NonFiniteError, SettingError, at_least, is_number, require, setting
+from chainrule.errors import DataError, SettingError, at_least, is_number, require, setting
 from chainrule.generators import generator
 from chainrule.losses import Loss
 from chainrule.network import Network
@@ -94,7 +94,9 @@ class Reader:
     @property
     def note(self) -> str:
         """A message for the user, if it takes more time than it could."""
-        again = "the network computes all positions again for each token: it could not be continued from one to the next"
+        again = (
+            "the network computes all positions again for each token: it could not be continued from one to the next"
+        )
         return "" if self.keeps else again
 
     def begin(self) -> None:
@@ -139,7 +141,7 @@ def write(
 
     Raises:
         SettingError: for a length below 1, a temperature below 0, or a `top` below 1
-        NonFiniteError: if the network predicts no finite probabilities
+        DataError: if the network predicts no finite probabilities
     """
     count = at_least(f"the length is {length!r}; it takes at least 1 token", length, 1)
     fits = is_number(temperature, 0) and temperature <= MOST_TEMPERATURE
@@ -185,7 +187,7 @@ def _drawn(probabilities: Array, temperature: float, top: int | None, uniform: f
     sums = shares.cumsum()
     whole = float(sums[-1])
     if not math.isfinite(whole):
-        raise NonFiniteError("the network's probabilities are not finite, so no token can be drawn")
+        raise DataError("the network's probabilities are not finite, so no token can be drawn")
     return int(sums.searchsorted((1 - uniform) * whole))  # above 0, so of a token with a share
 
 
