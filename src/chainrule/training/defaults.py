@@ -61,11 +61,10 @@ CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 SEQUENCES = "lstm 64"
 """The hidden layers of networks for sequences with lengths."""
 UNITS_OF_TOKENS = 64
-"""The numbers that stand for a token."""
-OF_TEXT = "conv 128 5 relu padding=causal, {}, {}".format(
-    *(f"residual(conv 128 3 relu padding=causal dilation={apart})" for apart in (4, 8))
-)
-"""The hidden layers of a language model, after its embedding: each sees 28 tokens back."""
+"""The numbers that stand for a token, before layers of the user's own."""
+WIDTH_OF_TEXT = 128
+OF_TEXT = "transformer 2 heads=4 causal=true"
+"""The hidden layers of a language model, after an embedding of WIDTH_OF_TEXT numbers a token."""
 EPOCHS_OF_TEXT = 10
 """The epochs of the default network for a text."""
 BATCH_SIZE_OF_TEXT = 16
@@ -79,7 +78,7 @@ FEWEST_TO_JUDGE = 50
 def hidden_layers(data: Dataset) -> list[Layer]:
     """The default layers before the output."""
     if data.target.tokens:
-        return parse(OF_TEXT)
+        return [Embedding(data.target.width, WIDTH_OF_TEXT), *parse(OF_TEXT)]
     if are_pictures(data):
         return parse(_convolutions(min(data.input_shape[:2])))
     if data.sequence is not None:
@@ -94,7 +93,7 @@ def hidden_layers(data: Dataset) -> list[Layer]:
 
 
 def embedding(data: Dataset) -> Layer:
-    """What a network for texts begins with."""
+    """What a network of the user's own begins with, if it is for texts."""
     return Embedding(data.target.width, UNITS_OF_TOKENS)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule import layers
 from chainrule.engine.base import Problem
-from chainrule.engine.continuation import axes_of, require_continuable
+from chainrule.engine.continuation import carrying
 from chainrule.engine.lowering.missing import NoKernel
 from chainrule.engine.lowering.network import Piece, one_by_one
 from chainrule.engine.lowering.records import Op, Program
@@ -33,7 +33,7 @@ def lower_continued(problem: Problem, texts: int, length: int) -> Program:
         NoKernel: where something that looks back has no kernel
     """
     whole = problem.network
-    require_continuable(whole)
+    carrying(whole)
     one = replace(problem, network=whole.of_one_position)
     program = one_by_one(one, lambda piece, op: _continued(one.network, piece, op, texts, length))
     for rewrite in REWRITES:
@@ -49,7 +49,7 @@ def _continued(network: Network, piece: Piece, op: Op, texts: int, length: int) 
         names = ("heads", "groups", "width", "features") if op.name == "attention" else ("cell",)
         return replace(op, name=f"continued_{op.name}", settings={name: op.settings[name] for name in names} | sizes)
     if isinstance(layer, layers.Conv):
-        (axis,) = axes_of(network.graph, piece.nodes[0])
+        (axis,) = layer.window_axes(network.graph.shapes[piece.nodes[0].inputs[0]][:-1])
         if layer.groups != 1:
             raise NoKernel("a causal convolution of groups")
         own = {"kernel": axis.kernel, "dilation": axis.dilation}
