@@ -158,8 +158,8 @@ class Network(Kind, Shown):
 
     @cached_property
     def of_one_position(self) -> Network:
-        """The same layers with the same parameters, for sequences of one position. Raises SettingError
-        or ShapeError where layers take no other number of positions.
+        """The same layers with the same parameters, for sequences of one position. Raises
+        SettingError or ShapeError where layers take no other number of positions.
         """
         one = Network(self.layers, (1, *self.input_shape[1:]), self.dtype, self.calls)
         owners, nodes = self.graph.owners, list[Node]()

@@ -37,8 +37,9 @@ def generate(
 ) -> None:
     """Let a language model, a run on a text, continue a prompt.
 
-    Each token is predicted from those before it. Of a network with attention or positions these are at
-    most as many as in a window of its training: when they fill it, the older half is left out.
+    Each token is predicted from those before it. Of a network with attention or positions these
+    are at most as many as in a window of its training: when they fill it, the older half is left
+    out.
 
     Examples:
 

@@ -39,8 +39,8 @@ class Continuation(Protocol):
 
 
 def most_positions(network: Network) -> int | None:
-    """The most positions of a text that a network can take as the one it was trained on would: those
-    of its input, if any layer distinguishes them; else there is no limit.
+    """The most positions of a text that a network knows from its training: those of its input, if
+    any layer distinguishes them; else there is no limit.
     """
     layers = [*(node.layer for node in network.nodes), *(call.layer for call in network.graph.calls)]
     return network.input_shape[0] if any(layer.counts_positions for layer in layers) else None
@@ -141,7 +141,7 @@ class Definition:
         return self._apart(layer.forward(params, every, context)[0][..., -self._shape[1] :, :])
 
     def _of_call(self, call: CompositeCall, inputs: list[Array]) -> Array:
-        path = self._one.nodes[call.start].owner.rpartition(".")[0]  # of the layers, whose names follow
+        path = self._one.nodes[call.start].owner.rpartition(".")[0]  # of its layers
 
         def run(wire: Callable[..., Any], *arrays: Array) -> Array:
             graph = trace(wire, [x.shape[1:] for x in arrays])
@@ -152,7 +152,7 @@ class Definition:
         y, self._kept[call.name] = call.layer.carry_on(run, self._kept.get(call.name), *new)
         return self._apart(y)
 
-    # Arrays (texts * new, ..., 1, features), and the same with the positions of each text side by side
+    # Arrays (texts * new, ..., 1, features), and the same with each text's positions side by side
 
     def _joined(self, x: Array) -> Array:
         *before, _, features = x.shape[1:]

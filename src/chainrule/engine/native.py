@@ -273,7 +273,7 @@ class NativeEngine:
         return predict
 
     def continuation(self, parameters: Vector, statistics: Vector, texts: int = 1) -> Continuation | None:
-        """A continuation by kernels; where these are missing, by the definitions, if there is one."""
+        """A continuation by kernels; without them by the definitions; if there is one."""
         network, length = self.problem.network, self.problem.network.input_shape[0]
         try:
             program = lower_continued(self.problem, texts, length)

@@ -163,8 +163,8 @@ class Layer(Kind):
     """The symbol of the derivative of an output with respect to an input."""
 
     counts_positions: ClassVar[bool] = False
-    """Whether it distinguishes the positions of a sequence, and so has to know as many of them in use
-    as in training.
+    """Whether it distinguishes the positions of a sequence, and so knows only as many as there were
+    in training.
     """
 
     takes_tokens: ClassVar[bool] = False

@@ -123,13 +123,14 @@ class Composite(Layer, register=False):
         return None
 
     def carries_on(self, inputs: int) -> bool | None:
-        """Whether it computes new positions of a text from what it has kept of earlier ones, called on
-        so many inputs; None for a composite whose layers are asked themselves.
+        """Whether it computes new positions of a text from what it has kept of earlier ones, called
+        on so many inputs; None for a composite whose layers are asked themselves.
         """
         return None
 
     def carry_on(self, run: Run, kept: Any, *new: Array) -> tuple[Array, Any]:
-        """The outputs at new positions, (texts, ..., new, features), and what is kept for later ones.
+        """The outputs at new positions, (texts, ..., new, features), and what is kept for later
+        ones.
 
         Args:
             run: what a function of symbols, such as `wire`, computes of arrays

@@ -66,8 +66,9 @@ def first_of_context(count: int, most: int | None) -> int:
 
 
 class Reader:
-    """Predicts what comes next in texts. It reads each token once, where the network can be continued
-    (see engine/continuation.py); otherwise the network sees the whole context for each token.
+    """Predicts what comes next in texts. It reads each token once, where the network can be
+    continued (see engine/continuation.py); otherwise the network sees the whole context for each
+    token.
 
     Attributes:
         texts: how many texts it reads at the same time
@@ -106,8 +107,8 @@ class Reader:
             self._continuation.forget()
 
     def next(self, known: Array) -> Array:
-        """(texts, outputs) the network's outputs after these tokens, (texts, count), which begin with
-        those of the call before.
+        """(texts, outputs) the network's outputs after these tokens, (texts, count), which begin
+        with those of the call before.
         """
         start = first_of_context(known.shape[1], self.most)
         if self._continuation is None:
