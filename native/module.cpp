@@ -197,6 +197,7 @@ template <class T> struct Bindings {
     static bool predict(E& e, nb::object w, nb::object statistics, nb::object x, nb::object predictions,
                         uint64_t version, uint64_t known) {
         require(e.finished(), "the engine is not finished");
+        require(known < uint64_t(1) << 40, "too many positions are known");
         const Data data = input_of(e, x);
         T* to_w = vector_of<T>(w, "parameters", e.parameters());
         T* to_statistics = vector_of<T>(statistics, "statistics", e.statistics());

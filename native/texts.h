@@ -10,7 +10,8 @@ template <class T> INLINE long texts_of(const Record<T>& r) { return r.has("text
 
 // The position of a sample in its text. The pass's step is the number of positions that are known.
 template <class T> INLINE long position(const Pass<T>& p, long sample, long texts) {
-    return long(p.step) + sample % (p.samples / texts);
+    const long count = p.samples / texts;  // 0: there are too few samples, which is reported elsewhere
+    return long(p.step) + (count ? sample % count : 0);
 }
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from chainrule.descent import optimizer
 from chainrule.engine import Problem, make_engine
 from chainrule.engine.continuation import Definition, most_positions
+from chainrule.errors import SettingError
 from chainrule.layers import LSTM, Composite, Conv1d, Dense, Embedding, Layer, ReLU, Scan
 from chainrule.losses import CategoricalCrossEntropy
 from chainrule.network import Network
@@ -138,3 +139,21 @@ def test_a_product_of_one_row_has_the_bits_of_that_row_among_others(dtype, input
     weights, x = weights_of(network), np.random.default_rng(0).normal(size=(5, inputs)).astype(dtype)
     rows = [computes.predict(weights[0], x[k : k + 1], weights[1]) for k in range(5)]
     assert np.concatenate(rows).tobytes() == computes.predict(weights[0], x, weights[1]).tobytes()
+
+
+@needs_native
+@pytest.mark.parametrize("name", ["attention", "rotary", "sinusoidal, with dropout", "everything"])
+def test_what_does_not_fit_is_refused(name):
+    """More positions than are kept, or samples that are not those of all texts."""
+    computes = engine_of(NETWORKS[name].replace(" dropout=0.2", ""), "native")
+    continuation = computes.continuation(*weights_of(computes.problem.network), 2)
+    with pytest.raises(SettingError, match="it continues 2 texts, but gets tokens of 1"):
+        continuation.read(np.zeros((1, 3), int))
+    continuation.read(np.zeros((2, LENGTH), int))
+    with pytest.raises(SettingError, match="can't be continued with these tokens"):
+        continuation.read(np.zeros((2, 1), int))
+    out = np.empty((1, SYMBOLS))
+    vectors, x = continuation.vectors, np.zeros((1, 1), int)
+    assert not continuation.engine.predict(*vectors, x, out, 0, 0)
+    with pytest.raises(ValueError, match="too many positions are known"):
+        continuation.engine.predict(*vectors, x, out, 0, 2**63)

@@ -43,7 +43,7 @@ from chainrule.engine.lowering import (
     lower_network,
 )
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import SettingError, ShapeError
+from chainrule.errors import SettingError, ShapeError, require
 from chainrule.network import Network
 from chainrule.threads import BACKOFF, Backoff, ahead, most_threads
 
@@ -417,6 +417,7 @@ class NativeContinuation:
     def read(self, tokens: Array) -> Array:
         """(texts, new, outputs) the network's outputs at new positions (texts, new)."""
         new = tokens.shape[1]
+        require(len(tokens) == self.texts, f"it continues {self.texts} texts, but gets tokens of {len(tokens)}")
         if new > self.length:
             parts = (tokens[:, k : k + self.length] for k in range(0, new, self.length))
             return np.concatenate([self.read(part) for part in parts], axis=1)
