@@ -21,11 +21,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from comparison import endtoend, epochs, growth, latency, memory, page, pictures, sequences
+from comparison import endtoend, epochs, generation, growth, latency, memory, page, pictures, sequences
 from comparison.problems import NETWORKS
 
 RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks.json"
-PARTS = ("epochs", "pictures", "sequences", "latency", "growth", "whole", "start", "memory")
+PARTS = ("epochs", "pictures", "sequences", "latency", "generation", "growth", "whole", "start", "memory")
 
 
 def machine() -> dict[str, Any]:
@@ -75,6 +75,8 @@ def main() -> int:
             results[part] = {**before.get(part, {}), **module.measure(arguments.times, named)}
     if "latency" in arguments.parts:
         results["latency"] = latency.measure(arguments.times)
+    if "generation" in arguments.parts:
+        results["generation"] = generation.measure(arguments.times)
     if "growth" in arguments.parts:
         results["growth"] = growth.measure(max(arguments.times // 3, 3))
     if "start" in arguments.parts:

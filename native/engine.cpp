@@ -333,7 +333,7 @@ template <class T> void Engine<T>::prepare(const T* w, uint64_t version) {
 }
 
 template <class T>
-bool Engine<T>::predict(const T* w, T* statistics, const Data& data, T* predictions, uint64_t version) {
+bool Engine<T>::predict(const T* w, T* statistics, const Data& data, T* predictions, uint64_t version, uint64_t known) {
     begin(data);
     prepare(w, version);
     const Value<T>& out = at(prediction_);
@@ -343,7 +343,7 @@ bool Engine<T>::predict(const T* w, T* statistics, const Data& data, T* predicti
     in_threads(barrier, [&](int t) {
         for (long from = 0; from < data.rows && !stop; from += max_samples_) {
             const Pass<T> pass =
-                this->pass(std::min(max_samples_, data.rows - from), 0, false, w, statistics, t, barrier);
+                this->pass(std::min(max_samples_, data.rows - from), known, false, w, statistics, t, barrier);
             forward(pass, data, from, barrier);
             barrier.wait();
             const Range r = pass.rows(out);

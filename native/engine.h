@@ -118,7 +118,8 @@ template <class T> class Engine {
     double differentiate(const T* w, T* statistics, const Data& data, uint64_t step, T* gradient, bool& valid);
     // Predicts all of data in evaluation mode; false if an input is invalid. Parameters with the same
     // version are the same: operations prepare them once. Those of version 0 are used as they are.
-    bool predict(const T* w, T* statistics, const Data& data, T* predictions, uint64_t version);
+    // Of texts that are continued, whose new positions are samples, `known` is how many are known.
+    bool predict(const T* w, T* statistics, const Data& data, T* predictions, uint64_t version, uint64_t known = 0);
 
     const Value<T>& at(int k) const { return values_.at(size_t(k)); }
     T* allocate(long count) {  // memory that lives as long as the engine

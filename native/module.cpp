@@ -195,14 +195,15 @@ template <class T> struct Bindings {
     }
 
     static bool predict(E& e, nb::object w, nb::object statistics, nb::object x, nb::object predictions,
-                        uint64_t version) {
+                        uint64_t version, uint64_t known) {
         require(e.finished(), "the engine is not finished");
+        require(known < uint64_t(1) << 40, "too many positions are known");
         const Data data = input_of(e, x);
         T* to_w = vector_of<T>(w, "parameters", e.parameters());
         T* to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
         T* to = array_of<T>(predictions, "predictions", data.rows * e.output_size());
         const nb::gil_scoped_release released;
-        return e.predict(to_w, to_statistics, data, to, version);
+        return e.predict(to_w, to_statistics, data, to, version, known);
     }
 
     static void arrays(E& e, const std::vector<std::tuple<long, long, long>>& arrays) {
@@ -312,7 +313,7 @@ template <class T> struct Bindings {
             .def("differentiate", &differentiate, nb::arg("parameters"), nb::arg("statistics"), nb::arg("x"),
                  nb::arg("y"), nb::arg("weight").none(), nb::arg("order"), nb::arg("step"), nb::arg("gradient"))
             .def("predict", &predict, nb::arg("parameters"), nb::arg("statistics"), nb::arg("x"), nb::arg("predictions"),
-                 nb::arg("version") = 0)
+                 nb::arg("version") = 0, nb::arg("known") = 0)
             .def("prediction", &prediction,
                  "The prediction of the last mini-batch and its derivative: views, valid as long as the engine lives.");
     }

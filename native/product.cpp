@@ -1,12 +1,13 @@
 // Matrix products, and how they are divided among threads.
 #include "product.h"
 
+#include "row.h"
 #include "tiles.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
-void product(const Product<float>& work) { tiled_product(work); }
-void product(const Product<double>& work) { tiled_product(work); }
+void product(const Product<float>& work) { is_row(work) ? row_product(work) : tiled_product(work); }
+void product(const Product<double>& work) { is_row(work) ? row_product(work) : tiled_product(work); }
 void patch_product(const PatchProduct<float>& work) { tiled_patches(work); }
 void patch_product(const PatchProduct<double>& work) { tiled_patches(work); }
 void pack_panels(const Matrix<float>& matrix, float* to, long depth, long first) { tiled_pack(matrix, to, depth, first); }

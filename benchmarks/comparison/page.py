@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from comparison import generation as writing
 from comparison import latency as single
 from comparison import pictures as convolutional
 from comparison import sequences as recurrent
@@ -125,6 +126,16 @@ def latency(measured: dict[str, Any]) -> str:
     return _table(["", *single.PEERS], lines)
 
 
+def generation(measured: dict[str, Any]) -> str:
+    """How fast language models write."""
+    lines = [
+        [f"`{writing.NETWORKS[name]}`" if k == 0 else "", row["peer"], f"{row['tokens_per_second']:,.0f}",
+         f"{row['ratio']:.2f}"]
+        for name, rows in measured["generation"].items() for k, row in enumerate(rows)
+    ]  # fmt: skip
+    return _table(["network", "", "tokens per second", "ratio of the times to chainrule's"], lines)
+
+
 def targets(measured: dict[str, Any]) -> str:
     """The targets beside what was measured."""
     lines = []
@@ -197,6 +208,7 @@ PAGES = {
         pictures,
         sequences,
         latency,
+        generation,
         start,
         whole,
         memory,

@@ -1,16 +1,19 @@
 // LearnedPositions, as in layers/positions.py: adds a row of W to each position.
+//
+// Settings: length: the rows of W; texts: how many texts are continued (see texts.h), if any are.
 #include <cstring>
 
 #include "../copies.h"
-#include "../operation.h"
+#include "../texts.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
 template <class T> struct LearnedPositions : Operation<T> {
     const Value<T>&x, &y;
-    long length, W;
+    long length, W, texts;
     explicit LearnedPositions(const Record<T>& r)
-        : x(r.input()), y(r.output()), length(long(r.number("length"))), W(r.parameter("W", length * x.width)) {
+        : x(r.input()), y(r.output()), length(long(r.number("length"))), W(r.parameter("W", length * x.width)),
+          texts(texts_of(r)) {
         require(x.rows == y.rows && x.ld == y.ld && x.rows <= length, "each position has a row of W");
     }
 
@@ -21,7 +24,9 @@ template <class T> struct LearnedPositions : Operation<T> {
         for (long row = own.from; row < own.to; ++row) {
             T* const to = y.value + row * x.ld;
             copy(x.width, x.value + row * x.ld, to);
-            add(x.width, p.w + W + row % x.rows * x.width, to);
+            const long at = texts ? position(p, row / x.rows, texts) : row % x.rows;
+            if (at < length) add(x.width, p.w + W + at * x.width, to);
+            else p.report_invalid();
         }
     }
     // Divided by positions: each thread goes through all samples in order.

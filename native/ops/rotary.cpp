@@ -1,22 +1,24 @@
 // Rotary, as in layers/positions.py: turns the pairs of each row's numbers by angles that depend on its
 // position.
 //
-// Settings: cosines, sines: of each pair's angle, position by position.
-#include "../operation.h"
+// Settings: cosines, sines: of each pair's angle, position by position; texts: how many texts are continued
+// (see texts.h), if any are: then all rows of a sample are at its position.
+#include "../texts.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
 template <class T> struct Rotary : Operation<T> {
     const Value<T>&x, &y;
     List<double> cosines, sines;
-    long positions;  // rows of another head follow
+    long positions, texts;  // rows of another head follow
     bool wants_input;
     explicit Rotary(const Record<T>& r)
         : x(r.input()), y(r.output()), cosines(r.numbers("cosines")), sines(r.numbers("sines")),
-          positions(x.width > 1 ? cosines.count / (x.width / 2) : 0), wants_input(r.wants()) {
+          positions(x.width > 1 ? cosines.count / (x.width / 2) : 0),
+          texts(texts_of(r)), wants_input(r.wants()) {
         require(x.rows == y.rows && x.ld == y.ld && x.width % 2 == 0, "pairs are turned in their place");
         require(cosines.count == sines.count && cosines.count == positions * (x.width / 2) && positions > 0 &&
-                    x.rows % positions == 0,
+                    (texts || x.rows % positions == 0),
                 "each pair has an angle at each position");
     }
 
@@ -30,8 +32,9 @@ template <class T> struct Rotary : Operation<T> {
     void turn(const Pass<T>& p, const T* from, T* to, T sign) const {
         const Range own = p.rows(x);
         for (long row = own.from; row < own.to; ++row) {
-            const double *const cos = cosines.data + row % positions * (x.width / 2);
-            const double *const sin = sines.data + row % positions * (x.width / 2);
+            const long at = texts ? position(p, row / x.rows, texts) : row % positions;
+            if (at >= positions) return p.report_invalid();
+            const double *const cos = cosines.data + at * (x.width / 2), *const sin = sines.data + at * (x.width / 2);
             const T* const in = from + row * x.ld;
             T* const out = to + row * x.ld;
             for (long i = 0; i < x.width / 2; ++i) {

@@ -2,28 +2,24 @@
 // inputs of all steps; here the state's are added, step by step, and the cell's functions applied. Each
 // thread takes its own samples through all steps, without waiting for the others.
 //
-// Settings: cell: "simple_rnn" (with tanh, or with relu), "lstm" or "gru"; relu; all: whether the output has a row for each
-// step, or is the last state; reversed: whether the last step comes first; and, with recurrent dropout, that of dropout, with a key for each
-// step. A second input has the number
-// of valid steps of each sample: beyond it the state stays as it is.
-#include <cstring>
-
+// Settings: cell: see cells.h; all: whether the output has a row for each step, or is the last state;
+// reversed: whether the last step comes first; and, with recurrent dropout, those of dropout, with a key
+// for each step. A second input has the number of valid steps of each sample: beyond it the state stays
+// as it is.
+#include "../cells.h"
 #include "../copies.h"
-#include "../functions.h"
 #include "../masks.h"
 #include "../operation.h"
 #include "../product.h"
 
 namespace chainrule::CHAINRULE_ISA {
 
-enum class Cell { simple_rnn, lstm, gru };
-
 template <class T> struct Scan : Operation<T> {
     typedef Vec<T> V;
     const Record<T>& record;
     const Value<T>&x, &y;  // x: activated gates, after the forward pass
     Cell cell;
-    bool all, reversed, relu, drops;
+    bool all, reversed, drops;
     long steps, units, width;  // width: of the sums, those of all gates
     long U, b;                 // b < 0: the state's sums have no bias
     // Of each sample: the states before each step and after the last one, h and, of an LSTM, c; of a GRU
@@ -33,9 +29,9 @@ template <class T> struct Scan : Operation<T> {
     T *mask, *dropped;
     explicit Scan(const Record<T>& r)
         : record(r), x(r.input()), y(r.output()), cell(cell_of(r.text("cell"))), all(r.flag("all")),
-          reversed(r.flag("reversed")), relu(r.flag("relu")), drops(r.has("threshold")), steps(x.rows), units(y.width), width(x.width),
+          reversed(r.flag("reversed")), drops(r.has("threshold")), steps(x.rows), units(y.width), width(x.width),
           U(r.parameter("U", units * width)), b(r.has_parameter("b") ? r.parameter("b", width) : -1) {
-        require(width == gates() * units && y.rows == (all ? steps : 1), "the sums are those of the cell's gates");
+        require(width == gates_of(cell) * units && y.rows == (all ? steps : 1), "the sums are those of the cell's gates");
         require((cell == Cell::gru) == (b >= 0), "a GRU's state has biases of its own");
         require(r.inputs() == 1 || (r.inputs() == 2 && r.input(1).rows == 1 && r.input(1).width == 1),
                 "lengths are one number for each sample");
@@ -45,7 +41,7 @@ template <class T> struct Scan : Operation<T> {
         candidate = cell == Cell::gru ? r.memory(r.max_samples() * steps * units) : nullptr;
         derived = cell == Cell::gru ? r.memory(r.max_samples() * steps * width) : nullptr;
         mask = drops ? r.memory(r.max_samples() * steps * units) : nullptr;
-        dropped = drops && cell == Cell::simple_rnn ? r.memory(r.max_samples() * steps * units) : nullptr;
+        dropped = drops && is_simple(cell) ? r.memory(r.max_samples() * steps * units) : nullptr;
         for (long k = 0; drops && k < steps; ++k) Masks<T>(r, k);  // each step has a key
     }
 
@@ -104,13 +100,6 @@ template <class T> struct Scan : Operation<T> {
     }
 
   private:
-    static Cell cell_of(const char* name) {
-        if (!std::strcmp(name, "lstm")) return Cell::lstm;
-        require(!std::strcmp(name, "gru") || !std::strcmp(name, "simple_rnn"), "there is no such cell");
-        return name[0] == 'g' ? Cell::gru : Cell::simple_rnn;
-    }
-    long gates() const { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
-
     // The k-th step that is taken; states are stored in the order of time: before and after it.
     INLINE long step(long k) const { return reversed ? steps - 1 - k : k; }
     INLINE long before(long t) const { return reversed ? t + 1 : t; }
@@ -160,48 +149,10 @@ template <class T> struct Scan : Operation<T> {
     }
 
     void apply(const Pass<T>& p, long s, long t) const {
-        const long u = units;
-        T* const z = x_at(x.value, s, t);
-        const T* const old = h_at(s, before(t));
-        T* const to = h_at(s, after(t));
-        const T* const kept_units = mask_at(s, t);
-        if (cell == Cell::simple_rnn)
-            over<T>(u, [=, relu = relu](long j, auto get, auto put) INLINE_LAMBDA {
-                const V sum = get(z + j), a = relu ? (T(0) > sum ? V{} : sum) : tanh_of<T>(sum);
-                put(z + j, a);
-                put(to + j, a);
-            });
-        if (cell == Cell::lstm) {
-            const T* const old_c = c_at(s, before(t));
-            T* const to_c = c_at(s, after(t));
-            over<T>(u, [=](long j, auto get, auto put) INLINE_LAMBDA {
-                const V i = sigmoid_of<T>(get(z + j)), f = sigmoid_of<T>(get(z + u + j));
-                const V g = tanh_of<T>(get(z + 2 * u + j)), o = sigmoid_of<T>(get(z + 3 * u + j));
-                const V written = kept_units ? g * get(kept_units + j) : g;
-                const V now = f * get(old_c + j) + i * written;
-                put(z + j, i);
-                put(z + u + j, f);
-                put(z + 2 * u + j, g);
-                put(z + 3 * u + j, o);
-                put(to_c + j, now);
-                put(to + j, o * tanh_of<T>(now));
-            });
-        }
-        if (cell == Cell::gru) {
-            const T* const state = p.scratch + (s - p.share(p.samples, 1).from) * width;
-            T* const kept = candidate + (s * steps + t) * u;
-            over<T>(u, [=](long j, auto get, auto put) INLINE_LAMBDA {
-                const V r = sigmoid_of<T>(get(z + j) + get(state + j)), from = get(state + 2 * u + j);
-                const V keep = sigmoid_of<T>(get(z + u + j) + get(state + u + j));
-                const V n = tanh_of<T>(get(z + 2 * u + j) + r * from);
-                const V written = kept_units ? n * get(kept_units + j) : n;
-                put(kept + j, from);
-                put(z + j, r);
-                put(z + u + j, keep);
-                put(z + 2 * u + j, n);
-                put(to + j, written + keep * (get(old + j) - written));
-            });
-        }
+        const T* const state = cell == Cell::gru ? p.scratch + (s - p.share(p.samples, 1).from) * width : nullptr;
+        T* const kept = candidate ? candidate + (s * steps + t) * units : nullptr;
+        take_step(cell, units, x_at(x.value, s, t), state, kept, States<T>{h_at(s, before(t)), h_at(s, after(t))},
+                  c ? States<T>{c_at(s, before(t)), c_at(s, after(t))} : States<T>{}, mask_at(s, t));
     }
 
     // The derivatives by the sums of own samples, from the last step to the first.
@@ -245,12 +196,14 @@ template <class T> struct Scan : Operation<T> {
         const T *const z = x_at(x.value, s, t), *const old = h_at(s, before(t));
         T *const dx = x_at(x.gradient, s, t), *const ds = sums(s, t);
         const T* const kept_units = mask_at(s, t);
-        if (cell == Cell::simple_rnn)
-            over<T>(u, [=, relu = relu](long j, auto get, auto put) INLINE_LAMBDA {
+        if (is_simple(cell)) {
+            const bool relu = cell == Cell::relu_rnn;
+            over<T>(u, [=](long j, auto get, auto put) INLINE_LAMBDA {
                 const V a = get(z + j), by = get(dh + j);
                 put(dx + j, relu ? (a > T(0) ? by : V{}) : by * (1 - a * a));
                 put(dh + j, V{});
             });
+        }
         if (cell == Cell::lstm) {
             const T *const old_c = c_at(s, before(t)), *const now_c = c_at(s, after(t));
             over<T>(u, [=](long j, auto get, auto put) INLINE_LAMBDA {

@@ -157,6 +157,22 @@ class Network(Kind, Shown):
         return self.graph.output_shape
 
     @cached_property
+    def of_one_position(self) -> Network:
+        """The same layers with the same parameters, for sequences of one position. Raises
+        SettingError or ShapeError where layers take no other number of positions.
+        """
+        one = Network(self.layers, (1, *self.input_shape[1:]), self.dtype, self.calls)
+        owners, nodes = self.graph.owners, list[Node]()
+        for node in one.nodes:
+            require(node.owner in owners, f"layer {node.name}: it exists for one position alone")
+            of_all = owners[node.owner].built
+            built = replace(node.built, parameters=of_all.parameters, statistics=of_all.statistics)
+            nodes.append(replace(node, built=built))
+        graph = replace(one.graph, nodes=tuple(nodes))
+        vars(one).update(graph=graph, parameters=self.parameters, statistics=self.statistics)
+        return one
+
+    @cached_property
     def parameters(self) -> Layout:
         """Where each parameter lies in the flat vector."""
         owned = self.graph.owners.items()

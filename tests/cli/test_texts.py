@@ -14,6 +14,8 @@ RHYME = "Row, row, row your boat, gently down the stream. Merrily, merrily, life
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("texts")
     (folder / "rhyme.txt").write_text(RHYME)
+    (folder / "same.txt").write_text("a" * 500)
+    (folder / "blank.txt").write_text("\n\n")
     (folder / "other.md").write_text("Row your boat, gently. Merrily.\n" * 3)
     return folder
 
@@ -75,6 +77,17 @@ def test_generate_continues_a_prompt(trained, capsys):
     assert all(0 < one["probability"] <= 1 for one in result["tokens"])
 
 
+def test_several_texts_are_written(trained, capsys):
+    arguments = ("generate", trained, "--prompt", "Row", "--length", "30", "--samples", "2", "--top-k", "3")
+    code, out, err = said(capsys, *arguments)
+    first, second = Run.open(trained).trained.generate_several(2, "Row", 30, top_k=3)
+    assert (code, err) == (0, "")
+    assert out == f"sample 1\n{first}\n\nsample 2\n{second}\n\n"
+    result = json.loads(said(capsys, *arguments, "--json")[1])
+    assert ["Row" + one["text"] for one in result["samples"]] == [first, second]
+    assert len(result["samples"][1]["tokens"]) == 30
+
+
 def test_another_text_is_evaluated(trained, capsys):
     code, out, _ = said(capsys, "evaluate", trained, "other.md", "--json")
     report = json.loads(out)
@@ -117,6 +130,11 @@ def test_a_gradient_is_explained_and_checked(trained, capsys):
         (["generate", "RUN", "--prompt", "Zürich"], "the prompt, line 1: the character 'Z' is not in the vocabulary"),
         (["generate", "RUN", "--length", "0"], "the length is 0; it takes at least 1 token"),
         (["generate", "RUN", "--temperature", "-1"], "--temperature is -1.0; it must be a number from 0 to 100"),
+        (["generate", "RUN", "--temperature", "nan"], "--temperature is nan; it must be a number from 0 to 100"),
+        (["generate", "RUN", "--top-k", "0"], "--top-k is 0; it takes at least 1 token"),
+        (["generate", "RUN", "--samples", "0"], "--samples is 0; it takes at least 1 text"),
+        (["train", "same.txt"], "same.txt: every character is 'a'; there is nothing to learn"),
+        (["train", "blank.txt"], "blank.txt: the file is empty"),
         (["generate", "nowhere"], "nowhere: there is no such run"),
         (["predict", "RUN", "other.md"], "it is a language model, which predicts what follows: chainrule generate"),
         (["evaluate", "RUN", "iris"], "iris: it is no text"),

@@ -19,6 +19,7 @@ from chainrule.arrays import Array, Samples, Scaled, Shape, Vector
 from chainrule.augmentation import Augmentation, augment
 from chainrule.backprop import Derivatives, differentiate, total_loss
 from chainrule.descent import Optimizer, State
+from chainrule.engine.continuation import Continuation
 from chainrule.layers.base import Context
 from chainrule.losses import Loss, Penalty, soft_targets
 from chainrule.network import Network
@@ -211,6 +212,11 @@ class Engine(Protocol):
     def predictor(self, parameters: Vector, statistics: Vector) -> Predictor:
         """The same for one network and any x: copies the vectors once. Threads may call it at the
         same time.
+        """
+
+    def continuation(self, parameters: Vector, statistics: Vector, texts: int = 1) -> Continuation | None:
+        """Reads so many texts at the same time, and computes only what is new in them; None for a
+        network that has to see all positions again.
         """
 
     def leaves_a_core(self, batches: Batches) -> bool:

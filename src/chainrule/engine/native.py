@@ -30,18 +30,20 @@ from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
 from chainrule.descent import Point
 from chainrule.engine import lowering
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, is_finite
+from chainrule.engine.continuation import Continuation, verified
 from chainrule.engine.feed import MOST_NUMBERS, Feed, is_readable, readable
 from chainrule.engine.lowering import (
     LoweredStage,
     NoKernel,
     Program,
     is_table,
+    lower_continued,
     lower_descent,
     lower_loss,
     lower_network,
 )
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import SettingError
+from chainrule.errors import SettingError, ShapeError, require
 from chainrule.network import Network
 from chainrule.threads import BACKOFF, Backoff, ahead, most_threads
 
@@ -270,6 +272,20 @@ class NativeEngine:
 
         return predict
 
+    def continuation(self, parameters: Vector, statistics: Vector, texts: int = 1) -> Continuation | None:
+        """A continuation by kernels; without them by the definitions; if there is one."""
+        network, length = self.problem.network, self.problem.network.input_shape[0]
+        try:
+            program = lower_continued(self.problem, texts, length)
+        except NoKernel:
+            return NumpyEngine(self.problem).continuation(parameters, statistics, texts)
+        except (SettingError, ShapeError):
+            return None
+        engine = self._finished(program, texts * length, 1)
+        vectors = _padded(parameters, network.dtype), _padded(statistics, network.dtype)
+        found = NativeContinuation(engine, vectors, texts, length, network.output_shape[-1])
+        return verified(found, texts, self.predictor(parameters, statistics), network)
+
     def _predict(self, vectors: tuple[Vector, Vector], x: Array | Scaled, version: int = 0) -> Array:
         network = self.problem.network
         if x.shape[1:] != network.input_shape:
@@ -330,8 +346,7 @@ class NativeEngine:
 
     def _lowered(self, samples: int, y_shape: Shape | None, threads: int) -> Compiled | None:
         network, stages = self.problem.network, None
-        engine_type = native.Engine32 if network.dtype == "float32" else native.Engine64
-        engine = engine_type(self.processor, samples, threads)
+        engine = self._new(samples, threads)
         try:
             program = lower_network(self.problem)
             if y_shape is not None:
@@ -344,6 +359,17 @@ class NativeEngine:
                 stages = lower_descent(engine, native, self.problem)
         engine.finish(program.prediction, network.parameters.size, network.statistics.size, y_shape is not None)
         return Compiled(engine, threads, stages)
+
+    def _new(self, samples: int, threads: int) -> Any:
+        engine_type = native.Engine32 if self.problem.network.dtype == "float32" else native.Engine64
+        return engine_type(self.processor, samples, threads)
+
+    def _finished(self, program: Program, samples: int, threads: int) -> Any:
+        """The C++ engine of a program that only predicts."""
+        engine, network = self._new(samples, threads), self.problem.network
+        _add(engine, program, network)
+        engine.finish(program.prediction, network.parameters.size, network.statistics.size, False)
+        return engine
 
     def _threads(self, samples: int) -> int:
         return self._most if samples * self._work >= MIN_PARALLEL_WORK and self.backoff.is_over else 1
@@ -363,6 +389,44 @@ class NativeEngine:
             return lower_network(self.problem).work
         except NoKernel:
             return 0.0
+
+
+@dataclass
+class NativeContinuation:
+    """A continuation by kernels.
+
+    Attributes:
+        engine: the C++ engine, whose operations keep what they have seen
+        vectors: the parameters and statistics
+        texts: how many texts it reads
+        length: the most positions that are new at a time
+        outputs: the network's outputs at each position
+    """
+
+    engine: Any
+    vectors: tuple[Vector, Vector]
+    texts: int
+    length: int
+    outputs: int
+    _known: int = 0
+
+    def forget(self) -> None:
+        """Begin new texts."""
+        self._known = 0
+
+    def read(self, tokens: Array) -> Array:
+        """(texts, new, outputs) the network's outputs at new positions (texts, new)."""
+        new = tokens.shape[1]
+        require(len(tokens) == self.texts, f"it continues {self.texts} texts, but gets tokens of {len(tokens)}")
+        if new > self.length:
+            parts = (tokens[:, k : k + self.length] for k in range(0, new, self.length))
+            return np.concatenate([self.read(part) for part in parts], axis=1)
+        out = np.empty((self.texts, new, self.outputs), dtype=self.vectors[0].dtype)
+        x = np.ascontiguousarray(tokens).reshape(-1, 1)
+        if not self.engine.predict(*self.vectors, x, out, 0, self._known):
+            raise SettingError("the network can't be continued with these tokens")
+        self._known += new
+        return out
 
 
 def _add(engine: Any, program: Program, network: Network) -> None:

@@ -11,6 +11,8 @@ from chainrule.arrays import Array, Samples, Scaled, Vector
 from chainrule.backprop import Derivatives, updated_statistics
 from chainrule.descent import Point
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, is_finite
+from chainrule.engine.continuation import Continuation, Definition, verified
+from chainrule.errors import SettingError, ShapeError
 from chainrule.threads import ahead
 
 
@@ -75,6 +77,14 @@ class NumpyEngine:
         """Predict x in evaluation mode; whether the outputs are finite is left to the caller."""
         with np.errstate(all="ignore"):
             return self.problem.network.predict(parameters, x, statistics)
+
+    def continuation(self, parameters: Vector, statistics: Vector, texts: int = 1) -> Continuation | None:
+        """A continuation by the definitions, if there is one."""
+        try:
+            definition = Definition(self.problem.network, parameters.copy(), statistics.copy())
+        except (SettingError, ShapeError):
+            return None
+        return verified(definition, texts, self.predictor(parameters, statistics), self.problem.network)
 
     def predictor(self, parameters: Vector, statistics: Vector) -> Predictor:
         """Predicts with these parameters and statistics."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from chainrule.arrays import Array
 from chainrule.errors import ShapeError, is_number, require
 from chainrule.layers.dense import Dense
 from chainrule.layers.dropout import Dropout
-from chainrule.layers.graph import Composite, Node
+from chainrule.layers.graph import Composite, Node, Run
 from chainrule.layers.operators import MatMul, Scale
 from chainrule.layers.positions import Rotary
 from chainrule.layers.settings import Block
@@ -45,6 +49,16 @@ class DotProductAttention(Composite):
     dropout: float = 0.0
 
     takes_lengths = True
+    counts_positions = True
+
+    def carries_on(self, inputs: int) -> bool:
+        return self.causal and inputs == 3
+
+    def carry_on(self, run: Run, kept: Any, *new: Array) -> tuple[Array, Any]:
+        q, *kv = new
+        if kept is not None:
+            kv = [np.concatenate(both, axis=-2) for both in zip(kept, kv, strict=True)]
+        return run(self, q, *kv), kv
 
     def __post_init__(self) -> None:
         fits = is_number(self.dropout, least=0, below=1)

@@ -162,6 +162,11 @@ class Layer(Kind):
     local_symbol: ClassVar[str] = "\u2202y/\u2202x"
     """The symbol of the derivative of an output with respect to an input."""
 
+    counts_positions: ClassVar[bool] = False
+    """Whether it distinguishes the positions of a sequence, and so knows only as many as there were
+    in training.
+    """
+
     takes_tokens: ClassVar[bool] = False
     """Whether it takes the numbers of a text's tokens; a network given as text embeds them
     otherwise.
@@ -236,6 +241,14 @@ class Layer(Kind):
         of them writes all of it.
         """
         return None
+
+    # What it takes from earlier positions, for texts that are continued (engine/continuation.py)
+
+    def looks_back(self, positions: Shape) -> int | None:
+        """How many positions before its own an output depends on, with so many positions: on those
+        right before it, and on none after it. None for all that there are.
+        """
+        return 0
 
     # Which positions meet; None for layers that lay no windows on positions
 

@@ -281,6 +281,14 @@ class Conv(Kernels):
                 dx[some][there] += self.back(dy[some][out], W[k])
         return dx
 
+    def looks_back(self, positions: Shape) -> int:
+        axes = self.window_axes(positions)
+        if all(axis.kernel == 1 for axis in axes):
+            return 0
+        alone = len(axes) == 1 and self.padding == CAUSAL and axes[0].stride == 1
+        require(alone, f"layer {self.called}: its windows do not look back alone")
+        return axes[0].extent - 1
+
     def input_terms(self, params: Params, saved: Array, dy: Array, index: Shape) -> Terms:
         axes = self.window_axes(saved.shape[1:-1])
         return self.reached(dy, params, index, [axis.readers(i) for axis, i in zip(axes, index[1:-1], strict=True)])

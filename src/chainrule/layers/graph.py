@@ -24,10 +24,13 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any
 
-from chainrule.arrays import Shape
+from chainrule.arrays import Array, Shape
 from chainrule.errors import SettingError, is_integer, require
 from chainrule.layers.base import Built, Layer
 from chainrule.layers.symbols import Symbol
+
+Run = Callable[..., Any]
+"""Runs a function of symbols on arrays: run(function, *arrays)."""
 
 
 class Recorded(Symbol):
@@ -118,6 +121,23 @@ class Composite(Layer, register=False):
         positions take from each other, by the values that they take; None for other composites.
         """
         return None
+
+    def carries_on(self, inputs: int) -> bool | None:
+        """Whether it computes new positions of a text from what it has kept of earlier ones, called
+        on so many inputs; None for a composite whose layers are asked themselves.
+        """
+        return None
+
+    def carry_on(self, run: Run, kept: Any, *new: Array) -> tuple[Array, Any]:
+        """The outputs at new positions, (texts, ..., new, features), and what is kept for later
+        ones.
+
+        Args:
+            run: what a function of symbols, such as `wire`, computes of arrays
+            kept: what was kept before; None at the beginning of texts
+            new: the inputs at new positions
+        """
+        raise self._undefined("carry_on")
 
     @cached_property
     def children(self) -> Mapping[str, Layer]:

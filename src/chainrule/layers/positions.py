@@ -38,6 +38,7 @@ class LearnedPositions(Layer):
 
     notation = "learned_positions"
     passes_scale = True
+    counts_positions = True
     keeps_units = True
     accepts_images = True
     local_symbol = "1"
@@ -80,6 +81,9 @@ class LearnedPositions(Layer):
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         return one_term(dy, index)
 
+    def looks_back(self, positions: Shape) -> None:
+        return None  # how many there are matters
+
     def cost(self, built: Built) -> float:
         return 3.0 * np.prod(built.output_shape, dtype=float)
 
@@ -108,6 +112,7 @@ class SinusoidalPositions(Layer):
 
     notation = "sinusoidal_positions"
     passes_scale = True
+    counts_positions = True
     keeps_units = True
     accepts_images = True
     local_symbol = "1"
@@ -142,6 +147,9 @@ class SinusoidalPositions(Layer):
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         return one_term(dy, index)
 
+    def looks_back(self, positions: Shape) -> None:
+        return None  # how many there are matters
+
     def cost(self, built: Built) -> float:
         return 3.0 * np.prod(built.output_shape, dtype=float)
 
@@ -167,6 +175,7 @@ class Rotary(Layer):
     base: float = 10_000.0
 
     passes_scale = True
+    counts_positions = True
     accepts_images = True
     local_symbol = "turn"
     formulas = Formulas(
@@ -213,6 +222,9 @@ class Rotary(Layer):
         local = np.array([np.cos(angle), np.sin(angle)] if j % 2 == 0 else [-np.sin(angle), np.cos(angle)])
         at = np.array([(*before, j - j % 2), (*before, j - j % 2 + 1)])
         return Terms(dy[tuple(at.T)], local, at)
+
+    def looks_back(self, positions: Shape) -> None:
+        return None  # how many there are matters
 
     def cost(self, built: Built) -> float:
         return 6.0 * np.prod(built.output_shape, dtype=float)

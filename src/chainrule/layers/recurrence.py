@@ -28,7 +28,7 @@ from chainrule.layers.activations import Sigmoid, Tanh, activation
 from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Terms, one_term
 from chainrule.layers.dense import Dense
 from chainrule.layers.dropout import Dropout
-from chainrule.layers.graph import Composite
+from chainrule.layers.graph import Composite, Run
 from chainrule.layers.operators import Add, Concatenate, Multiply, Operator
 from chainrule.layers.shaping import Slice
 from chainrule.layers.symbols import Symbol
@@ -240,6 +240,18 @@ class Scan(Composite):
     def __post_init__(self) -> None:
         wanted = "scan: it takes a cell, such as LSTM(128), GRU(64) or SimpleRNN(32)"
         require(isinstance(self.cell, Cell), wanted)
+
+    def carries_on(self, inputs: int) -> bool:
+        return self.all and not self.reversed and inputs == 1
+
+    def carry_on(self, run: Run, kept: Any, *new: Array) -> tuple[Array, Any]:
+        sums = run(self.cell.inputs, *new)
+        state, outputs = kept or [np.zeros((len(sums), self.cell.units), sums.dtype)] * self.cell.states, []
+        for t in range(sums.shape[1]):
+            after = run(lambda x, *state: Concatenate()(*self.cell.step(x, *state)), sums[:, t], *state)
+            state = np.split(after, self.cell.states, axis=-1)
+            outputs.append(state[0])
+        return np.stack(outputs, axis=1), state
 
     @property
     def word(self) -> str:

@@ -32,6 +32,7 @@ from chainrule.summary import Shown, Summary
 from chainrule.training import history, loop
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import by_default, names
+from chainrule.training.generation import Reader
 from chainrule.training.loop import History, Progress
 from chainrule.training.metrics import Choice, Chosen
 from chainrule.training.plan import Plan
@@ -83,6 +84,9 @@ class Trained(Writing, Shown):
     threads: int | None = None
     # By process and the most threads; they copy the parameters, which therefore can't be changed.
     _predictors: dict[tuple[int, int | None], Predictor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _readers: dict[tuple[int, int, int | None], Reader] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 

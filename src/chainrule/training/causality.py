@@ -75,8 +75,8 @@ def _readers(
         with np.errstate(all="ignore"):
             values: list[Any] = forward_pass(network, weights, x).values[1:]
         for node, value in zip(network.nodes, values, strict=True):
-            if value.ndim < 2 or value.shape[1] != length or node.name in found:
-                continue
+            if value.ndim < 2 or value.shape[1] != length or node.name in found or node.time is not None:
+                continue  # within a time step, as many units as positions are units
             flat = value.reshape(len(value), length, -1)
             changed = (np.abs(flat[1:] - flat[:1]) > NEARLY * np.abs(flat).max(initial=0)).any(axis=2)
             early = changed & (np.arange(length) < starts[k : k + step, None])

@@ -66,11 +66,10 @@ UNITS_OF_SERIES, DROPOUT_OF_SERIES = 64, 0.3
 sum of what was before.
 """
 UNITS_OF_TOKENS = 64
-"""The numbers that stand for a token."""
-OF_TEXT = "conv 128 5 relu padding=causal, {}, {}".format(
-    *(f"residual(conv 128 3 relu padding=causal dilation={apart})" for apart in (4, 8))
-)
-"""The hidden layers of a language model, after its embedding: each sees 28 tokens back."""
+"""The numbers that stand for a token, before layers of the user's own."""
+WIDTH_OF_TEXT = 128
+OF_TEXT = "transformer 2 heads=4 causal=true"
+"""The hidden layers of a language model, after an embedding of WIDTH_OF_TEXT numbers a token."""
 EPOCHS_OF_TEXT = 10
 """The epochs of the default network for a text."""
 BATCH_SIZE_OF_TEXT = 16
@@ -84,7 +83,7 @@ FEWEST_TO_JUDGE = 50
 def hidden_layers(data: Dataset) -> list[Layer]:
     """The default layers before the output."""
     if data.target.tokens:
-        return parse(OF_TEXT)
+        return [Embedding(data.target.width, WIDTH_OF_TEXT), *parse(OF_TEXT)]
     if are_pictures(data):
         return parse(_convolutions(min(data.input_shape[:2])))
     if data.sequence is not None:
@@ -115,7 +114,7 @@ def output(data: Dataset, units: int) -> Dense:
 
 
 def embedding(data: Dataset) -> Layer:
-    """What a network for texts begins with."""
+    """What a network of the user's own begins with, if it is for texts."""
     return Embedding(data.target.width, UNITS_OF_TOKENS)
 
 

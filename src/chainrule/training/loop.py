@@ -19,7 +19,7 @@ from chainrule.summary import one_line
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import has_unit
 from chainrule.training.diagnosis import diagnose
-from chainrule.training.generation import TEMPERATURE, is_time_to_write, write
+from chainrule.training.generation import TEMPERATURE, Reader, is_time_to_write, write
 from chainrule.training.metrics import Chosen
 from chainrule.training.naive import against_naive
 from chainrule.training.plan import Plan
@@ -322,9 +322,9 @@ def _sample(plan: Plan, data: Dataset, progress: Progress, engine: Engine) -> Wr
     assert data.preparation.tokens is not None
     tokens, window = data.preparation.tokens, np.asarray((data.validation or data.training).x[0])
     context = [int(number) for number in window[:PROMPT]]
-    predict, key = engine.predictor(*_current_weights(plan, progress.position)), (plan.seed, "sample", progress.epoch)
-    drawn = write(predict, plan.loss, len(window), context, SAMPLE, TEMPERATURE, *key)
-    text = tokens.decode([one.number for one in drawn])
+    reader = Reader.of(engine, plan.network, *_current_weights(plan, progress.position))
+    drawn = write(reader, plan.loss, context, SAMPLE, TEMPERATURE, None, [(plan.seed, "sample", progress.epoch)])
+    text = tokens.decode([one.number for (one,) in drawn])
     return WrittenSample(progress.epoch, tokens.decode(context), text)
 
 

@@ -10,6 +10,7 @@ back to Python.
 from __future__ import annotations
 
 from chainrule.engine.base import Problem
+from chainrule.engine.lowering.continued import lower_continued
 from chainrule.engine.lowering.descent import LoweredStage, is_table, lower_descent, without_kernels
 from chainrule.engine.lowering.loss import LOSSES, lower_loss
 from chainrule.engine.lowering.missing import NoKernel
@@ -43,6 +44,7 @@ __all__ = [
     "Op",
     "Program",
     "is_table",
+    "lower_continued",
     "lower_descent",
     "lower_loss",
     "lower_network",

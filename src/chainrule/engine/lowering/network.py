@@ -28,9 +28,9 @@ def lower_network(problem: Problem) -> Program:
     return program
 
 
-def one_by_one(problem: Problem) -> Program:
+def one_by_one(problem: Problem, changed: Callable[[Piece, Op], Op] = lambda piece, op: op) -> Program:
     """A program with an operation for each node, except for those that do nothing, and one for all
-    nodes of an attention or a scan.
+    nodes of an attention or a scan. `changed` says what becomes of the operation of a piece.
     """
     graph = problem.network.graph
     values, ops = [Value(graph.input_shapes[0], learns=False)], []
@@ -47,7 +47,7 @@ def one_by_one(problem: Problem) -> Program:
             ops.append(lower(problem, Piece([before]), numbers))
             values.append(Value(before.built.output_shape, learns=True))
         numbers[output] = len(values)
-        ops.append(lower(problem, piece, numbers))
+        ops.append(changed(piece, lower(problem, piece, numbers)))
         learns = any(node.built.parameters for node in piece.nodes) or any(values[k].learns for k in ops[-1].inputs)
         values.append(Value(last.built.output_shape, learns))
     return Program(tuple(values), tuple(ops), numbers[len(graph.shapes) - 1])

@@ -81,8 +81,17 @@ def _joins_heads(graph: Graph, node: Node) -> bool:
     return isinstance(node.layer, layers.Reshape) and node.built.output_shape == (time, heads * width)
 
 
-CELLS: dict[type[layers.Cell], str] = {layers.SimpleRNN: "simple_rnn", layers.LSTM: "lstm", layers.GRU: "gru"}
-"""The names of cells in native/ops/scan.cpp."""
+CELLS: dict[tuple[type[layers.Cell], type[layers.Layer]], str] = {
+    (layers.SimpleRNN, layers.Tanh): "simple_rnn",
+    (layers.SimpleRNN, layers.ReLU): "relu_rnn",
+    (layers.LSTM, layers.Tanh): "lstm",
+    (layers.GRU, layers.Tanh): "gru",
+}
+"""The names of cells and their activations in native/cells.h."""
+
+
+def _kind(cell: Any) -> tuple[type[layers.Cell], type[layers.Layer]]:
+    return type(cell), type(activation(getattr(cell, "activation", "tanh")))
 
 
 def has_scan_kernel(graph: Graph, nodes: Sequence[Node], call: CompositeCall) -> bool:
@@ -91,8 +100,7 @@ def has_scan_kernel(graph: Graph, nodes: Sequence[Node], call: CompositeCall) ->
     """
     cell, own = call.layer.cell, {node.name for node in nodes}  # type: ignore[attr-defined]
     is_alone = all(use.name in own for node in nodes if node.built.parameters for use in graph.uses[node.owner])
-    function = type(activation(getattr(cell, "activation", "tanh")))
-    return type(cell) in CELLS and is_alone and function in (layers.Tanh, layers.ReLU)
+    return is_alone and _kind(cell) in CELLS
 
 
 def scan(graph: Graph, nodes: Sequence[Node], call: CompositeCall, seed: int) -> tuple[Node, list[int], Settings]:
@@ -100,8 +108,7 @@ def scan(graph: Graph, nodes: Sequence[Node], call: CompositeCall, seed: int) ->
     layer: Any = call.layer
     sums, state = nodes[0], next(node for node in nodes if isinstance(node.layer, StateSums))
     reads = [graph.numbers[sums.name], *call.inputs[1:]]
-    relu = isinstance(activation(getattr(layer.cell, "activation", "tanh")), layers.ReLU)
-    own = {"cell": CELLS[type(layer.cell)], "relu": relu, "all": layer.all, "reversed": layer.reversed}
+    own = {"cell": CELLS[_kind(layer.cell)], "all": layer.all, "reversed": layer.reversed}
     return state, reads, own | masks(_dropouts(nodes), seed)
 
 
