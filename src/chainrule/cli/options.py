@@ -153,17 +153,28 @@ Memory = Annotated[
         "while the network trains. By default half of what is free.",
     ),
 ]
+Text = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="What columns of text become: 'tokens', which the network reads one after another, or 'words', an input "
+        "for each word; by default words.",
+    ),
+]
 Tokens = Annotated[
     str | None,
     typer.Option(
         metavar="TOKENS",
         help="What a text is divided into: 'characters' or byte pairs, 'bpe' or 'bpe 2000' for so many; by default "
-        "characters.",
+        "characters. With --text tokens also 'words', the default.",
     ),
 ]
 Length = Annotated[
     int | None,
-    typer.Option(help="The tokens of a window of a text, from which the next one is predicted; by default 64."),
+    typer.Option(
+        help="The tokens of a window of a text, from which the next one is predicted; by default 64. With --text "
+        "tokens how many tokens of a cell are read."
+    ),
 ]
 EngineName = Annotated[
     str | None,

@@ -44,6 +44,7 @@ from chainrule.cli.options import (
     Target,
     Task,
     Test,
+    Text,
     Threads,
     Tokens,
     TrainThreshold,
@@ -77,6 +78,7 @@ class Reading:
     weight: Weight = None
     size: Size = None
     memory: Memory = None
+    text: Text = None
     tokens: Tokens = None
     length: Length = None
     validation: Validation = "0.1"
@@ -89,7 +91,7 @@ class Reading:
         return {
             "target": self.target or None, "task": self.task, "order": in_order(self.order), "drop": self.drop or [],
             "read": read_as(self.read), "weight": self.weight, "image_size": image_size(self.size),
-            "memory": self.memory, "tokens": self.tokens, "length": self.length,
+            "memory": self.memory, "text": self.text, "tokens": self.tokens, "length": self.length,
             "validation": share_or_file(self.validation, "validation"), "test": share_or_file(self.test, "test"),
             "split": self.split, "shuffle": self.shuffle,
         }  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule import generators
 from chainrule.arrays import Array, Samples, Shape
-from chainrule.data import notes
+from chainrule.data import notes, token_columns
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import check_prepared
@@ -56,6 +56,7 @@ def load(
     read: Mapping[str, str] | None = None,
     order: Sequence[Label] | None = None,
     memory: int | str | None = None,
+    text: str | None = None,
     tokens: str | None = None,
     length: int | None = None,
     preparation: Preparation | None = None,
@@ -87,10 +88,13 @@ def load(
         memory: the most that the pictures of a folder may take in memory, in bytes or as "2GB"; by
             default half of what is free. More of them stay on disk, and each mini-batch is decoded
             while the one before it is trained on: the results are the same
+        text: what columns of text become: "tokens", which the network reads one after another, or
+            "words", an input for each word
         tokens: what a text (book.txt, or a `Text`) is divided into: "characters", the default, or
-            byte pairs, "bpe", or "bpe 2000" for so many of them
+            byte pairs, "bpe", or "bpe 2000" for so many of them; of a column of text by default
+            "words"
         length: the tokens of a window of a text, which is a sample; by default 64. The end of the
-            text is held out
+            text is held out. Of a column of text, how many tokens of a cell are read at most
         preparation: a fitted preparation to use instead of fitting one
 
     Raises:
@@ -103,9 +107,10 @@ def load(
     """
     of_table = {"target": target, "drop": drop or None, "task": task, "read": read or None, "image_size": image_size,
                 "split": split, "shuffle": None if shuffle else False, "weight": weight, "order": order,
-                "memory": memory}  # fmt: skip
+                "memory": memory, "text": text}  # fmt: skip
     seed = generators.seed(seed)
     settings_of_text: dict[str, Any] = {"seed": seed, "likely_task": likely_task, "scale_target": scale_target}
+    as_tokens = None if text is None else token_columns.wanted(text, tokens, length)
     data = _as_text(what, tokens, length, validation, test, preparation, of_table, settings_of_text)
     if data is not None:
         return data
@@ -145,9 +150,12 @@ def load(
         source = by.without(source, drop)
         is_new = preparation is None
         if preparation is None:
-            preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target, ranks or None))
+            fitted = fit_target(source, rows[0], scale_target, ranks or None)
+            preparation = fit_preparation(source, rows[0], fitted, as_tokens)
             size = None if image_size is None else tuple(image_size)
             preparation = replace(preparation, weight=weighing, image_size=size)
+            is_read = preparation.texts_as_tokens or as_tokens is None
+            require(is_read, f"{source.name}: no column is a text to read as tokens; leave {setting('text')} out")
         # A table is faster to encode than to divide; pictures would take twice the memory.
         whole = prepare(preparation, source) if source.is_table else None
         training, held_out, tested = (
@@ -175,7 +183,8 @@ def load(
         held_out, of_validation = (held_out, "") if is_share(validation) else of_its_own("validation", validation)
         tested, of_test = (tested, "") if is_share(test) else of_its_own("test", test)
         chosen = {**reading, "seed": seed, "likely_task": likely_task, "scale_target": scale_target}
-        chosen |= {"memory": memory} if memory is not None else {}
+        of_texts = {"memory": memory, "text": text, "tokens": tokens, "length": length}
+        chosen |= {name: value for name, value in of_texts.items() if value is not None}
         chosen |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
         chosen |= ({"order": list(order)} if order else {}) | ({"weight": weighing} if weighing else {})
         settings = _to_load_again(what, validation, test, chosen) if weight is None or weighing else None
@@ -194,7 +203,10 @@ def _as_text(
 
     Raises SettingError for arguments of `load` that are for tables and pictures alone.
     """
-    wanted = tokens is not None or length is not None or (preparation is not None and preparation.kind == "text")
+    of_column = of_table["text"] is not None
+    wanted = (not of_column and (tokens is not None or length is not None)) or (
+        preparation is not None and preparation.kind == "text"
+    )
     chosen = [name for name, value in of_table.items() if value is not None]
     chosen = [name for name in chosen if not (wanted and name == "task" and of_table[name] == "classification")]
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be read"):

@@ -15,12 +15,13 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule.arrays import Array, Scaled, Shape
-from chainrule.data import encoders, sequences
+from chainrule.data import encoders, sequences, token_columns
 from chainrule.data.barrier import guarded
 from chainrule.data.columns import (
     EARLIER,
@@ -40,6 +41,7 @@ from chainrule.data.pipelines import Pipeline
 from chainrule.data.prepared import Prepared, prepared
 from chainrule.data.source import LARGEST, Source, check_finite
 from chainrule.data.targets import Target, mean_and_deviation
+from chainrule.data.token_columns import TokenColumn, Wanted
 from chainrule.data.tokens import Tokens
 from chainrule.errors import DataError, RunError
 
@@ -135,13 +137,20 @@ class Preparation:
         return [name for (column, _), encoder in fitted for name in encoder.input_names(column)]
 
     @property
+    def texts_as_tokens(self) -> list[tuple[str, TokenColumn]]:
+        """A table's columns of text that are sequences of tokens: the last of a sample's inputs."""
+        fitted = zip(self.columns, self.encoders, strict=False)
+        return [(column, encoder) for (column, _), encoder in fitted if isinstance(encoder, TokenColumn)]
+
+    @property
     def notes(self) -> list[str]:
         """How the columns were read, and what was guessed or left out, in one line each."""
         fitted = zip(self.columns, self.encoders, strict=False)
         ambiguous = [column for (column, _), e in fitted if isinstance(e, encoders.Date) and e.ambiguous]
         remedy = "if the month is, write them as 2024-12-31"
         guess = f"the first number of each date is taken to be the day; {remedy}"
-        return [*summary(self.uses), *(f"{column}: {guess}" for column in ambiguous)]
+        texts = [f"{column}: {encoder.about}" for column, encoder in self.texts_as_tokens]
+        return [*summary(self.uses), *(f"{column}: {guess}" for column in ambiguous), *texts]
 
     def apply(self, source: Source) -> Prepared | Scaled:
         """(samples, *shape) in float32; for pictures of bytes, these with their scale.
@@ -187,7 +196,7 @@ class Preparation:
                 k += 1
                 continue
             for values in encoder.inputs(name, frame[column]):
-                x[:, k] = _scaled(values, self.mean[k], self.deviation[k])
+                x[:, k] = values if encoder.is_index else _scaled(values, self.mean[k], self.deviation[k])
                 k += 1
         if numbers:
             inputs = list(numbers)
@@ -313,7 +322,8 @@ class Preparation:
             if recipe["role"] not in encoders.roles(kind, "written" in recipe):
                 raise RunError(f"a column of the kind {kind!r} can't be a {recipe['role']}; it was altered")
             own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{k}.")}
-            fitted.append(encoders.from_json(recipe, own))
+            is_tokens = recipe["role"] == TokenColumn.role
+            fitted.append(token_columns.from_json(recipe) if is_tokens else encoders.from_json(recipe, own))
         expected = {"mean", "deviation", *(f"{k}.{name}" for k, e in enumerate(fitted) for name in e.arrays)}
         if arrays.keys() != expected:
             raise RunError(f"it must hold the arrays {', '.join(sorted(expected))}; it was altered")
@@ -374,12 +384,14 @@ def _sizes(shape: Shape, trained: Shape) -> str:
     return f"{width} x {height} pixels, but {its_width} x {its_height} in the training data; resize the pictures"
 
 
-def fit_preparation(source: Source, training_rows: Array, target: Target) -> Preparation:
-    """Fit a preparation to the training rows; raises DataError if a table can't be encoded."""
+def fit_preparation(source: Source, training_rows: Array, target: Target, tokens: Wanted | None = None) -> Preparation:
+    """Fit a preparation to the training rows; raises DataError if a table can't be encoded.
+    `tokens` says how columns of text are to be read as tokens, if they are.
+    """
     if source.is_table:
         with guarded(f"{source.name}: the table can't be prepared"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scikit-learn, about texts that have little in common
-            return _fit_table(source, training_rows, target)
+            return _fit_table(source, training_rows, target, tokens)
     if are_pictures(source.features):
         shape = source.features.shape[1:]
         mean, deviation = _of_channels(source.features, training_rows)
@@ -435,19 +447,23 @@ def _of_bytes(parts: Iterable[Array], count: int) -> tuple[Array, Array]:
     return np.divide(total, count), np.asarray(math.sqrt(left / (count * len(sums))) or 1.0)
 
 
-def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:
-    """Fit an encoder for each column that differs in the training rows."""
+def _fit_table(source: Source, rows: Array, target: Target, tokens: Wanted | None) -> Preparation:
+    """Fit an encoder for each column that differs in the training rows; tokens come last."""
     name, features = source.name, source.features
     check_kinds(name, features)
+    as_tokens = None if tokens is None else partial(token_columns.fit, tokens)
     weight = None if source.weight is None else source.weight[rows]
     unused = {column.name: why for column in features.iter_columns() if (why := left_out(column))}
-    columns, fitted, scales = [], [], []
+    columns, fitted, scales, texts = [], [], [], []
     for column in features.iter_columns():
         if column.name in unused:
             continue
         kind = str(kind_of(column))
         values = as_kind(name, column, kind, "which it is read as")
-        encoder = encoders.fit_encoder(values, kind, rows)
+        encoder = encoders.fit_encoder(values, kind, rows, as_tokens)
+        if encoder.is_index:
+            texts.append((column.name, kind, encoder))
+            continue
         if encoder.role == "number":  # a row of which is faster to take from an array
             inputs: Iterable[Array] = [one[rows] for one in encoder.inputs(name, values)]
         else:
@@ -463,6 +479,10 @@ def _fit_table(source: Source, rows: Array, target: Target) -> Preparation:
             scales += [(mean, deviation or 1.0) for mean, deviation in scale]
         else:
             unused[column.name] = SAME
+    for column_name, kind, encoder in texts:
+        columns.append((column_name, kind))
+        fitted.append(encoder)
+        scales += [(0.0, 1.0)] * len(encoder.names(column_name))
     reasons = tuple((column, unused[column]) for column in features.columns if column in unused)
     if not fitted:
         why = "; ".join(f"{column!r}: {why}" for column, why in reasons)

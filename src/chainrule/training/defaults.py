@@ -60,6 +60,13 @@ CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 
 SEQUENCES = "lstm 64"
 """The hidden layers of networks for sequences with lengths."""
+READER = "dropout 0.3, bidirectional(gru 32), dropout 0.5"
+"""What reads a column of text, after its embedding, whose weights begin as EMBEDDING."""
+EMBEDDING = "normal 0 0.1"
+EPOCHS_OF_TOKENS, PATIENCE_OF_TOKENS = 20, 5
+"""The epochs of the default network for a table with text as tokens, and after how many without a
+better validation loss it stops.
+"""
 UNITS_OF_TOKENS = 64
 """The numbers that stand for a token."""
 OF_TEXT = "conv 128 5 relu padding=causal, {}, {}".format(
@@ -84,18 +91,37 @@ def hidden_layers(data: Dataset) -> list[Layer]:
         return parse(_convolutions(min(data.input_shape[:2])))
     if data.sequence is not None:
         return parse(SEQUENCES)
-    layers = parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
+    return of_numbers(data) + after_numbers(data)
+
+
+def of_numbers(data: Dataset) -> list[Layer]:
+    """The default layers that a table's inputs, but for those of tokens, are read by."""
     embedded: list[Layer] = [Dense(EMBEDDED)] if _sparse(data) > MOST_SPARSE else []
     on = numbers(data)
     if not 0 < len(on) <= MOST_NUMBERS:
-        return [*embedded, *layers]
+        return embedded
     units = min(UNITS, MOST_UNITS // len(on))
-    return [Branches([embedded, [Expand(units, on=on), ReLU()]]), *layers]
+    return [Branches([embedded, [Expand(units, on=on), ReLU()]])]
+
+
+def after_numbers(data: Dataset) -> list[Layer]:
+    """The default layers after those of a table's inputs."""
+    return parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
 
 
 def embedding(data: Dataset) -> Layer:
     """What a network for texts begins with."""
     return Embedding(data.target.width, UNITS_OF_TOKENS)
+
+
+def embeddings(data: Dataset) -> list[tuple[int, Layer]]:
+    """Of each column of text that is tokens, how many are read and the layer that embeds them."""
+    return [(column.length, Embedding(column.width, UNITS_OF_TOKENS, EMBEDDING)) for _, column in data.texts_as_tokens]
+
+
+def reader() -> list[Layer]:
+    """The layers that read a column of text."""
+    return parse(READER)
 
 
 def _sparse(data: Dataset) -> int:
@@ -119,7 +145,7 @@ def are_pictures(data: Dataset) -> bool:
 
 def takes_long(data: Dataset) -> bool:
     """Whether a training takes too long to try several networks: pictures, texts, sequences."""
-    return bool(data.target.positions) or are_pictures(data) or data.sequence is not None
+    return bool(data.target.positions or data.texts_as_tokens) or are_pictures(data) or data.sequence is not None
 
 
 def _convolutions(side: int) -> str:
@@ -143,6 +169,8 @@ def epochs(data: Dataset, is_open: bool) -> int:
     """The number of epochs; is_open says whether the network is the default one."""
     if is_open and data.target.tokens:
         return EPOCHS_OF_TEXT
+    if is_open and data.texts_as_tokens:
+        return EPOCHS_OF_TOKENS
     if not (is_open and are_pictures(data)):
         return EPOCHS
     return OF_FEW_PICTURES if len(data.training.x) < FEW_ROWS else EPOCHS_OF_PICTURES
@@ -194,4 +222,4 @@ def penalty(strength: float, rows: int) -> Penalty:
 def patience(data: Dataset) -> int | None:
     """The number of epochs without a better validation loss after which training stops."""
     is_enough = data.validation is not None and len(data.validation.x) >= FEWEST_TO_JUDGE
-    return PATIENCE if is_enough else None
+    return (PATIENCE_OF_TOKENS if data.texts_as_tokens else PATIENCE) if is_enough else None
