@@ -18,6 +18,7 @@ from chainrule.kinds import Kind
 from chainrule.layers.base import Layer
 from chainrule.layers.combinators import separate
 from chainrule.layers.graph import Graph, Input, Node, calls_before, lacking_channels, name_layers, trace
+from chainrule.layers.lengths import Mask
 from chainrule.layers.notation import parse
 from chainrule.layers.operators import Concatenate
 from chainrule.layers.shaping import Reshape, Slice
@@ -267,8 +268,11 @@ def _read(layers: Sequence[Layer], x: Symbol, lengths: Symbol) -> tuple[Symbol, 
     """What layers one after another make of a sequence, and whether one of them takes lengths."""
     steps, are_used = x.shape[0], False
     for layer in layers:
-        takes = layer.takes_lengths and len(x.shape) > 1 and x.shape[0] == steps
+        is_sequence = len(x.shape) > 1 and x.shape[0] == steps
+        takes, is_masked = is_sequence and layer.takes_lengths, is_sequence and layer.reads_neighbours
         are_used |= takes
+        if is_masked and not takes:
+            x = Mask()(x, lengths)
         x = layer(x, lengths) if takes else layer(x)
     return x, are_used
 

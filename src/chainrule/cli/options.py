@@ -153,6 +153,15 @@ Memory = Annotated[
         "while the network trains. By default half of what is free.",
     ),
 ]
+SamplesAre = Annotated[
+    str | None,
+    typer.Option(
+        "--samples",
+        metavar="KIND",
+        help="What the samples of an array in an NPZ file are: 'sequences', of shape (time, features), or 'pictures'; "
+        "by default told from their shape and numbers.",
+    ),
+]
 Text = Annotated[
     str | None,
     typer.Option(

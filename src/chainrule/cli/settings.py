@@ -37,6 +37,7 @@ from chainrule.cli.options import (
     Penalty,
     Precision,
     Read,
+    SamplesAre,
     Seed,
     Shuffle,
     Size,
@@ -78,6 +79,7 @@ class Reading:
     weight: Weight = None
     size: Size = None
     memory: Memory = None
+    samples: SamplesAre = None
     text: Text = None
     tokens: Tokens = None
     length: Length = None
@@ -91,7 +93,8 @@ class Reading:
         return {
             "target": self.target or None, "task": self.task, "order": in_order(self.order), "drop": self.drop or [],
             "read": read_as(self.read), "weight": self.weight, "image_size": image_size(self.size),
-            "memory": self.memory, "text": self.text, "tokens": self.tokens, "length": self.length,
+            "memory": self.memory, "samples": self.samples, "text": self.text, "tokens": self.tokens,
+            "length": self.length,
             "validation": share_or_file(self.validation, "validation"), "test": share_or_file(self.test, "test"),
             "split": self.split, "shuffle": self.shuffle,
         }  # fmt: skip

@@ -181,8 +181,15 @@ class Dataset(Shown):
 
     @property
     def sequence(self) -> Shape | None:
-        """(time, features) of samples that are sequences with lengths; None for others."""
-        return None if self.preparation is None else self.preparation.sequence
+        """(time, features) of samples that are sequences of numbers; None for others."""
+        if self.preparation is None:
+            return None
+        return self.preparation.shape if self.preparation.kind == "sequences" else self.preparation.sequence
+
+    @property
+    def has_lengths(self) -> bool:
+        """Whether samples are sequences that are packed with their lengths."""
+        return self.preparation is not None and self.preparation.sequence is not None
 
     @property
     def input_shape(self) -> Shape:

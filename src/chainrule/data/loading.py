@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule import generators
 from chainrule.arrays import Array, Samples, Shape
-from chainrule.data import notes, token_columns
+from chainrule.data import notes, sequences, token_columns
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import check_prepared
@@ -56,6 +56,7 @@ def load(
     read: Mapping[str, str] | None = None,
     order: Sequence[Label] | None = None,
     memory: int | str | None = None,
+    samples: str | None = None,
     text: str | None = None,
     tokens: str | None = None,
     length: int | None = None,
@@ -88,6 +89,8 @@ def load(
         memory: the most that the pictures of a folder may take in memory, in bytes or as "2GB"; by
             default half of what is free. More of them stay on disk, and each mini-batch is decoded
             while the one before it is trained on: the results are the same
+        samples: what the samples of an array are, "sequences" of shape (time, features), or
+            "pictures"; by default told from their shape and numbers (see `sequences.told`)
         text: what columns of text become: "tokens", which the network reads one after another, or
             "words", an input for each word
         tokens: what a text (book.txt, or a `Text`) is divided into: "characters", the default, or
@@ -107,7 +110,7 @@ def load(
     """
     of_table = {"target": target, "drop": drop or None, "task": task, "read": read or None, "image_size": image_size,
                 "split": split, "shuffle": None if shuffle else False, "weight": weight, "order": order,
-                "memory": memory, "text": text}  # fmt: skip
+                "memory": memory, "samples": samples, "text": text}  # fmt: skip
     seed = generators.seed(seed)
     settings_of_text: dict[str, Any] = {"seed": seed, "likely_task": likely_task, "scale_target": scale_target}
     as_tokens = None if text is None else token_columns.wanted(text, tokens, length)
@@ -131,7 +134,7 @@ def load(
         source = find(what, **kept, weight=weighing, memory=memory)
         source = replace(source, content_hash=source.fingerprint)
         if weighing is None:
-            source = replace(source, weight=checked_weight(weight))
+            source = replace(source, weight=_combined(source, checked_weight(weight)))
         ranks = order or inherent_order(source, task or source.task, likely_task)
         task = "ordinal" if ranks else task
         source = replace(source, task=task or source.task or _likely(likely_task, source.target))
@@ -139,6 +142,7 @@ def load(
             raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
         # Runs of earlier versions may have recorded a size that was not used.
         _check_choices(source, target, drop, read, image_size if preparation is None else None, memory)
+        source, guess = _told(source, samples, what)
         source = _of_one_column(source)
         if source.is_table:
             check_types(source.name, source.features, read or {})
@@ -146,7 +150,12 @@ def load(
         shares: list[Any] = [part if is_share(part) else 0.0 for part in (validation, test)]
         placed = by.values(source)
         rows = divide(source, shares[0], shares[1], seed, by, placed)
-        found = [*notes.of_files(source), *notes.of_order(order, source), *notes.of_split(by, placed, rows, shares)]
+        found = [
+            *guess,
+            *notes.of_files(source),
+            *notes.of_order(order, source),
+            *notes.of_split(by, placed, rows, shares),
+        ]
         source = by.without(source, drop)
         is_new = preparation is None
         if preparation is None:
@@ -183,8 +192,8 @@ def load(
         held_out, of_validation = (held_out, "") if is_share(validation) else of_its_own("validation", validation)
         tested, of_test = (tested, "") if is_share(test) else of_its_own("test", test)
         chosen = {**reading, "seed": seed, "likely_task": likely_task, "scale_target": scale_target}
-        of_texts = {"memory": memory, "text": text, "tokens": tokens, "length": length}
-        chosen |= {name: value for name, value in of_texts.items() if value is not None}
+        others = {"memory": memory, "samples": samples, "text": text, "tokens": tokens, "length": length}
+        chosen |= {name: value for name, value in others.items() if value is not None}
         chosen |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
         chosen |= ({"order": list(order)} if order else {}) | ({"weight": weighing} if weighing else {})
         settings = _to_load_again(what, validation, test, chosen) if weight is None or weighing else None
@@ -220,6 +229,32 @@ def _as_text(
     of_text = {"tokens": tokens or CHARACTERS, "length": data.input_shape[0]}
     kept = _to_load_again(what, validation, test, none | settings | of_text)
     return replace(data, settings=kept, found=notes.of_text(text, wanted))
+
+
+def _told(source: Source, samples: str | None, what: Any) -> tuple[Source, list[str]]:
+    """The source with what its samples are, and a line where that was guessed."""
+    is_array = isinstance(source.features, np.ndarray) and source.names is None
+    if not is_array or source.sequence is not None or str(what) in BUILTIN:
+        fits = samples is None or (samples == sequences.SEQUENCES and source.sequence is not None)
+        problem = (
+            "it is no array, of which alone this is a question" if not is_array else "what its samples are is known"
+        )
+        require(fits, f"{source.name}: {problem}; leave {setting('samples')} out")
+        return source, []
+    found, guess = sequences.told(source.name, source.features, samples or source.samples or None)
+    if found != sequences.SEQUENCES:
+        return replace(source, samples=found), [guess] if guess else []
+    x, y = source.features, source.target
+    x = x[..., None] if x.ndim == 2 else x
+    y = None if y is None else sequences.at_steps(y, x.shape[1])
+    return replace(source, features=x, target=y, samples=found), [guess] if guess else []
+
+
+def _combined(source: Source, weight: Array | None) -> Array | None:
+    """These weights, times those of the positions that count in sequences with lengths."""
+    if source.weight is None or weight is None:
+        return source.weight if weight is None else weight
+    return source.weight * weight.reshape(len(weight), *(1,) * (source.weight.ndim - weight.ndim))
 
 
 def _verify(source: Source, rows: Any = slice(None)) -> None:

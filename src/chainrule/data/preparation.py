@@ -60,9 +60,6 @@ PIXELS = 64
 RARE = 0.1
 """The share of values that are not 0 below which columns of a sparse matrix are scaled together."""
 
-SIDE = 6
-"""The fewest rows and columns of a picture that is not of bytes."""
-
 SAME = "it does not differ within the training set"
 """Why a column is left out, although it differs in all rows."""
 
@@ -72,7 +69,7 @@ class Preparation:
     """How raw samples become a network's inputs, fitted on the training set.
 
     Attributes:
-        kind: "table", "numbers", "pictures" or "text"
+        kind: "table", "numbers", "pictures", "sequences" or "text"
         shape: shape of a prepared sample
         target: the fitted target
         mean: an array of this shape, of the encoded samples
@@ -165,6 +162,8 @@ class Preparation:
                 x = self._encoded(source.name, frame)
         else:
             raw = self._in_colour(as_array(source, self.features, self.shape))
+            if self.kind == "sequences" and self.shape == (*raw.shape[1:], 1):
+                raw = np.asarray(raw)[..., None]
             if self.sequence is not None:
                 raw = self._sequences(np.asarray(raw), source)
             if raw.dtype == np.uint8 and raw.ndim > 2 and raw.shape[1:] == self.shape:
@@ -210,7 +209,7 @@ class Preparation:
     def _scaled(self, raw: Array, name: str) -> Array:
         """An array's samples, centred and scaled; some at a time, since float64 takes memory."""
         if raw.shape[1:] != self.shape:
-            raise DataError(f"{name}: {_sizes(raw.shape[1:], self.shape)}")
+            raise DataError(f"{name}: {_sizes(raw.shape[1:], self.shape, self.kind)}")
         assert self.mean is not None
         assert self.deviation is not None
         x = np.empty(raw.shape, dtype=np.float32)
@@ -371,8 +370,13 @@ def _scaled(values: Array, mean: Array, deviation: Array) -> Array:
     return scaled
 
 
-def _sizes(shape: Shape, trained: Shape) -> str:
+def _sizes(shape: Shape, trained: Shape, kind: str) -> str:
     """How the shape of samples differs from that of a run's; pictures as width x height."""
+    if kind == "sequences":
+        of = "sequences of {} time steps of {} features"
+        own = of.format(*shape) if len(shape) == 2 else f"samples of shape {shape}"
+        remedy = "to train on sequences of different lengths, pass their lengths"
+        return f"{own}, but {of.format(*trained)} in the training data; {remedy}"
     if len(shape) < 2 or len(trained) < 2:
         return f"samples of shape {shape}, but {trained} in the training data"
     (width, height, *colours), (its_width, its_height, *its_colours) = (
@@ -392,6 +396,9 @@ def fit_preparation(source: Source, training_rows: Array, target: Target, tokens
         with guarded(f"{source.name}: the table can't be prepared"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scikit-learn, about texts that have little in common
             return _fit_table(source, training_rows, target, tokens)
+    if source.samples == sequences.SEQUENCES:
+        mean, deviation = sequences.fit_whole(np.asarray(source.take(training_rows).features))
+        return Preparation("sequences", mean.shape, target, mean, deviation)
     if are_pictures(source.features):
         shape = source.features.shape[1:]
         mean, deviation = _of_channels(source.features, training_rows)
@@ -422,7 +429,7 @@ def are_pictures(x: Array | PictureFiles) -> bool:
     """Whether an array holds pictures: (samples, height, width), or with 1, 3 or 4 channels."""
     if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3, 4)):
         return False
-    return x.dtype == np.uint8 or x.ndim == 4 or (min(x.shape[1:]) >= SIDE and np.asarray(x).min() >= 0)
+    return x.dtype == np.uint8 or x.ndim == 4 or (min(x.shape[1:]) >= sequences.SIDE and np.asarray(x).min() >= 0)
 
 
 def _of_channels(x: Array | PictureFiles, rows: Array) -> tuple[Array, Array]:

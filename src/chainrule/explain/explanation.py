@@ -349,6 +349,8 @@ class Explanation(Shown):
     def _input(self, index: Shape) -> str:
         """Name an input of the network: a pixel by its position, a column by its name."""
         number = int(np.ravel_multi_index(index, self._problem.network.input_shape))
+        if len(index) > 1 and self._data is not None and self._data.sequence is not None:
+            return f"input x[{index[0]}, {index[1]}]"
         if len(index) > 1:
             return f"pixel {number} (row {index[0]}, column {index[1]})"
         names = [] if self._data is None else self._data.input_names

@@ -38,6 +38,7 @@ def train(
     memory: int | str | None = None,
     weight: Array | str | None = None,
     order: Sequence[Label] | None = None,
+    samples: str | None = None,
     text: str | None = None,
     tokens: str | None = None,
     length: int | None = None,
@@ -77,11 +78,12 @@ def train(
             convolutions and max-pooling; for texts an embedding and causal convolutions
         data: what `load` takes (the name of a built-in set, a file, a text, (x, y), a data frame),
             or a Dataset
-        target, drop, task, read, image_size, memory, weight, order, text, tokens, length: how to
-            read the data, as for `load`: the column to predict, columns to leave out,
+        target, drop, task, read, image_size, memory, weight, order, samples, text, tokens, length:
+            how to read the data, as for `load`: the column to predict, columns to leave out,
             "classification", "ordinal", "regression" or "multilabel", what to read columns as, the
             size of images, the memory that they may take, sample weights, the order of the classes,
-            what columns of text become, and the tokens of a text and the length of its windows
+            what the samples of an array are, what columns of text become, and the tokens of a text
+            and the length of its windows
         loss: a loss or its name; by default cross-entropy for classes, the ordinal loss for classes
             in order, and the mean squared error for quantities
         class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
@@ -149,6 +151,7 @@ def train(
         "memory": memory,
         "weight": weight,
         "order": order,
+        "samples": samples,
         "text": text,
         "tokens": tokens,
         "length": length,

@@ -133,7 +133,7 @@ class Recipe(TypedDict):
 class PreparationRecipe(TypedDict):
     """What preparation.json holds."""
 
-    kind: Literal["table", "numbers", "pictures", "text"]
+    kind: Literal["table", "numbers", "pictures", "sequences", "text"]
     shape: list[Size]
     columns: list[tuple[str, Kind | Literal["truth"]]]  # of earlier versions
     left_out: NotRequired[list[tuple[str, str]]]

@@ -60,7 +60,7 @@ CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 
 SEQUENCES = "lstm 64"
 """The hidden layers of networks for sequences with lengths."""
-READER = "dropout 0.3, bidirectional(gru 32), dropout 0.5"
+READER = "dropout 0.3, conv 128 5 relu padding=same, global_max_pool, dropout 0.5"
 """What reads a column of text, after its embedding, whose weights begin as EMBEDDING."""
 EMBEDDING = "normal 0 0.1"
 EPOCHS_OF_TOKENS, PATIENCE_OF_TOKENS = 20, 5
@@ -90,7 +90,7 @@ def hidden_layers(data: Dataset) -> list[Layer]:
     if are_pictures(data):
         return parse(_convolutions(min(data.input_shape[:2])))
     if data.sequence is not None:
-        return parse(SEQUENCES)
+        return parse(SEQUENCES + " all=true" * bool(data.target.positions))
     return of_numbers(data) + after_numbers(data)
 
 
@@ -137,6 +137,7 @@ def are_pictures(data: Dataset) -> bool:
     shape = data.input_shape
     return (
         not data.target.positions
+        and data.sequence is None
         and len(shape) in (2, 3)
         and min(shape[:2]) >= SIDE - 1
         and (len(shape) == 2 or shape[2] in (1, 3, 4))

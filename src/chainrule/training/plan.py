@@ -406,7 +406,7 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
     elif network is None or isinstance(network, str):
         hidden, arrow, output = (network or "").partition("->")
         layers = defaults.hidden_layers(data) if network is None else parse(hidden.strip())
-        is_whole = len(data.input_shape) > 1 and not data.target.positions
+        is_whole = len(data.input_shape) > 1 and not data.target.positions and data.sequence is None
         if is_whole and not any(layer.accepts_images for layer in layers):
             layers = [Flatten(), *layers]
         if data.target.tokens and not (layers and layers[0].takes_tokens):
@@ -414,7 +414,8 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
         network = [*layers, *(parse(output.strip()) if arrow else [Dense(outputs_for(loss, data.target))])]
     if isinstance(network, Network):
         pass
-    elif data.sequence is not None:
+    elif data.has_lengths:
+        assert data.sequence is not None
         network = of_sequences(separate(network), data.sequence, dtype)
     else:
         network = Network(network, data.input_shape, dtype)
