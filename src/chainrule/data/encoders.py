@@ -278,7 +278,7 @@ def _taken_apart(words: bool) -> dict[str, Any]:
 
 
 def fit_encoder(
-    column: pl.Series, kind: str, rows: Array, as_tokens: Callable[[pl.Series], Encoder] | None = None
+    column: pl.Series, kind: str, rows: Array, as_tokens: Callable[[pl.Series], Encoder | None] | None = None
 ) -> Encoder:
     """The encoder of a column.
 
@@ -287,7 +287,7 @@ def fit_encoder(
         kind: what it is read as
         rows: row numbers of the training set, by which everything else is decided
         as_tokens: what makes an encoder from the texts of the training set, if texts are to be read
-            as tokens
+            as tokens; None for those that are not
     """
     if kind not in ("date", "time", "text", "category"):
         return Number(column.null_count() > 0 and column[rows].null_count() > 0)
@@ -302,7 +302,7 @@ def fit_encoder(
     values = texts.drop_nulls().unique().sort().to_list()
     is_prose = as_tokens is not None and OFTEN * len(values) > len(texts) - texts.null_count() and prose(texts)
     if is_prose or (len(values) > CATEGORIES and not recurs(texts, len(values))):
-        return _fit_text(texts) if as_tokens is None else as_tokens(texts)
+        return (None if as_tokens is None else as_tokens(texts)) or _fit_text(texts)
     return Category((*values, None) if texts.null_count() else tuple(values))
 
 

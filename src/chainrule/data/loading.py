@@ -160,7 +160,11 @@ def load(
         is_new = preparation is None
         if preparation is None:
             fitted = fit_target(source, rows[0], scale_target, ranks or None)
-            preparation = fit_preparation(source, rows[0], fitted, as_tokens)
+            is_automatic = text is None and len(rows[0]) >= token_columns.FROM
+            how = token_columns.Wanted(only_prose=True) if is_automatic else as_tokens
+            preparation = fit_preparation(source, rows[0], fitted, how)
+            if is_automatic and preparation.texts_as_tokens:
+                found.append(f"for an input for each word instead of tokens, choose {setting('text', 'words')}")
             size = None if image_size is None else tuple(image_size)
             preparation = replace(preparation, weight=weighing, image_size=size)
             is_read = preparation.texts_as_tokens or as_tokens is None

@@ -44,7 +44,7 @@ LETTERS = 64
 """A cell has at least one token for so many characters, about; the rest of a longer one is not
 looked at.
 """
-FROM = 10**9
+FROM = 10_000
 """With so many training rows, texts of several words are tokens unless something else is asked
 for.
 """
@@ -62,11 +62,13 @@ class Wanted:
             characters
         size: the tokens of a vocabulary, at most; None for the default of the kind
         length: how many tokens of a cell are read, at most; None for what nearly all cells have
+        only_prose: whether it is about texts of several words alone
     """
 
     kind: str | None = None
     size: int | None = None
     length: int | None = None
+    only_prose: bool = False
 
 
 def wanted(text: str | None, tokens: str | None, length: int | None) -> Wanted | None:
@@ -200,8 +202,12 @@ def _begin(text: str, length: int) -> str:
     return text if len(text) <= LETTERS * length else text[: LETTERS * length]
 
 
-def fit(wanted: Wanted, texts: pl.Series) -> TokenColumn:
-    """The tokens of a column, of which these are the texts of the training set."""
+def fit(wanted: Wanted, texts: pl.Series) -> TokenColumn | None:
+    """The tokens of a column, of which these are the texts of the training set; None if it is not
+    to be read as tokens.
+    """
+    if wanted.only_prose and not prose(texts):
+        return None
     kind = wanted.kind or (WORDS if prose(texts) else CHARACTERS)
     known = texts.drop_nulls().to_list()
     limit = min(wanted.length or LONGEST, max(8, NUMBERS // max(len(texts), 1)))
