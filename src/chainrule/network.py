@@ -303,7 +303,8 @@ def of_texts(
     read = read or [*inputs]
     for time, embedding in texts:
         x, lengths = Input(time), Input(1)
-        y, are_used = _read(separate(reader), copy.copy(embedding)(x), lengths.reshape())
+        own = copy.deepcopy([embedding, *separate(reader)])  # the same object twice would share its weights
+        y, are_used = _read(own[1:], own[0](x), lengths.reshape())
         if len(y.shape) != 1:
             problem = f"a text as the shape {y.shape}, not as one row of numbers"
             raise ShapeError(f"the layers that read a text leave {problem}; end them with one such as gru 64")

@@ -32,6 +32,7 @@ from chainrule.data.targets import (
     is_one_hot,
     positions_of,
 )
+from chainrule.data.text import is_written_as_table
 from chainrule.data.text_windows import find_text, is_share, load_text
 from chainrule.data.tokens import CHARACTERS
 from chainrule.data.weights import checked_weight
@@ -92,7 +93,8 @@ def load(
         samples: what the samples of an array are, "sequences" of shape (time, features), or
             "pictures"; by default told from their shape and numbers (see `sequences.told`)
         text: what columns of text become: "tokens", which the network reads one after another, or
-            "words", an input for each word
+            "words", an input for each word; by default "tokens" for text of several words from
+            10,000 training rows on
         tokens: what a text (book.txt, or a `Text`) is divided into: "characters", the default, or
             byte pairs, "bpe", or "bpe 2000" for so many of them; of a column of text by default
             "words"
@@ -227,6 +229,8 @@ def _as_text(
     if text is None:
         return None
     problem = f"{text.name}: it is a text, without columns; leave {' and '.join(map(setting, chosen))} out"
+    if wanted and not preparation and is_written_as_table(text.content[:100_000].encode()):
+        problem += f", or read its columns of text as tokens ({setting('text', 'tokens')})"
     require(not chosen, problem)
     data = load_text(text, tokens=tokens, length=length, validation=validation, test=test, preparation=preparation)
     none: dict[str, Any] = {"target": None, "drop": [], "task": None, "image_size": None}

@@ -14,7 +14,6 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ import numpy as np
 from chainrule.arrays import Array, Scaled, Shape
 from chainrule.data import encoders, sequences, token_columns
 from chainrule.data.barrier import guarded
+from chainrule.data.channels import are_pictures, of_channels
 from chainrule.data.columns import (
     EARLIER,
     ColumnUse,
@@ -401,7 +401,7 @@ def fit_preparation(source: Source, training_rows: Array, target: Target, tokens
         return Preparation("sequences", mean.shape, target, mean, deviation)
     if are_pictures(source.features):
         shape = source.features.shape[1:]
-        mean, deviation = _of_channels(source.features, training_rows)
+        mean, deviation = of_channels(source.features, training_rows)
         mean, deviation = (np.broadcast_to(part, shape).copy() for part in (mean, deviation))
         return Preparation("pictures", shape, target, mean, deviation, features=source.columns)
     training = source.take(training_rows)
@@ -423,35 +423,6 @@ def fit_preparation(source: Source, training_rows: Array, target: Target, tokens
         occurs = rare & (shares > 0)
         deviation[rare] = np.sqrt(np.mean(deviation[occurs] ** 2)) if occurs.any() else 1.0
     return Preparation("numbers", x.shape[1:], target, mean, deviation, features=source.columns)
-
-
-def are_pictures(x: Array | PictureFiles) -> bool:
-    """Whether an array holds pictures: (samples, height, width), or with 1, 3 or 4 channels."""
-    if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3, 4)):
-        return False
-    return x.dtype == np.uint8 or x.ndim == 4 or (min(x.shape[1:]) >= sequences.SIDE and np.asarray(x).min() >= 0)
-
-
-def _of_channels(x: Array | PictureFiles, rows: Array) -> tuple[Array, Array]:
-    """The mean of each channel, and the root mean square of what is left; some rows at a time."""
-    axes, count = (0, 1, 2), len(rows) * x.shape[1] * x.shape[2]
-    parts = np.array_split(rows, max(1, math.prod(x.shape[1:]) * len(rows) // PART))
-    if x.dtype == np.uint8:
-        return _of_bytes(map(x.__getitem__, parts), count)
-    mean = np.array(sum(x[part].sum(axis=axes, dtype=np.float64) for part in parts)) / count
-    squares = sum(np.sum(np.square(x[part] - mean), axis=axes) for part in parts)
-    return mean, np.asarray(np.sqrt(np.mean(squares) / count) or 1.0)
-
-
-def _of_bytes(parts: Iterable[Array], count: int) -> tuple[Array, Array]:
-    """The same of bytes, whose sums are exact; so they are read once, in any order."""
-    total, squares = 0, 0
-    for part in parts:
-        total = total + part.sum(axis=(0, 1, 2), dtype=np.int64)
-        squares = squares + int(np.square(part, dtype=np.int64).sum())
-    sums: list[int] = np.ravel(total).tolist()
-    left = Fraction(squares) - sum(Fraction(one * one, count) for one in sums)
-    return np.divide(total, count), np.asarray(math.sqrt(left / (count * len(sums))) or 1.0)
 
 
 def _fit_table(source: Source, rows: Array, target: Target, tokens: Wanted | None) -> Preparation:

@@ -79,7 +79,7 @@ def wanted(text: str | None, tokens: str | None, length: int | None) -> Wanted |
         raise unknown("way to read columns of text", text, ("tokens", "words"))
     if text != "tokens":
         given = [name for name, value in (("tokens", tokens), ("length", length)) if value is not None]
-        require(not given, f"{' and '.join(map(setting, given))} are about tokens; choose {setting('text', 'tokens')}")
+        require(not given, f"leave {' and '.join(map(setting, given))} out, or choose {setting('text', 'tokens')}")
         return None
     if length is not None:
         length = at_least(f"the length is {length!r}; it takes at least 1 token", length, 1)

@@ -58,8 +58,10 @@ SIDE = 7
 """Convolutions and pooling halve a picture until its sides are of about so many positions."""
 CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 
-SEQUENCES = "lstm 64"
-"""The hidden layers of networks for sequences with lengths."""
+SEQUENCES, AT_STEPS = "bidirectional(gru 32)", "lstm 64 all=true"
+"""The hidden layers of networks for sequences of numbers, with one target each or with one at each
+time step.
+"""
 READER = "dropout 0.3, conv 128 5 relu padding=same, global_max_pool, dropout 0.5"
 """What reads a column of text, after its embedding, whose weights begin as EMBEDDING."""
 EMBEDDING = "normal 0 0.1"
@@ -90,7 +92,7 @@ def hidden_layers(data: Dataset) -> list[Layer]:
     if are_pictures(data):
         return parse(_convolutions(min(data.input_shape[:2])))
     if data.sequence is not None:
-        return parse(SEQUENCES + " all=true" * bool(data.target.positions))
+        return parse(AT_STEPS if data.target.positions else SEQUENCES)
     return of_numbers(data) + after_numbers(data)
 
 
