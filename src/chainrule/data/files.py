@@ -78,10 +78,11 @@ def read_samples(path: Path, image_size: Shape | None = None, texts: Collection[
 def read_npz(path: Path, task: str | None = None) -> Source:
     """Raw samples from an NPZ file.
 
-    The samples are the first array named x, X, data, images, sequences or features; the targets the
-    first named y, Y, target, targets or labels. With an array `lengths`, or named sequences, samples
-    are sequences of the shape (time, features), of which so many time steps are valid. Named images,
-    they are pictures. Raises DataError for a file without samples, or with pickled objects.
+    The samples are the first array named x, X, data, images, sequences or features; the targets
+    the first named y, Y, target, targets or labels. With an array `lengths`, or named sequences,
+    samples are sequences of the shape (time, features), of which so many time steps are valid.
+    Named images, they are pictures. Raises DataError for a file without samples, or with pickled
+    objects.
     """
     content = read_bytes(path)
     with guarded(f"{path}: not an NPZ file of plain arrays"):

@@ -85,7 +85,9 @@ def windows(numbers: Array, length: int, start: int, stop: int) -> Samples:
 
 
 def of_length(data: Dataset, length: int) -> Dataset:
-    """The same text in windows of another length; raises DataError if a set is too short for one."""
+    """The same text in windows of another length; raises DataError if a set is too short for
+    one.
+    """
     if length == data.input_shape[0]:
         return data
     parts: list[Samples | None] = []
