@@ -297,7 +297,8 @@ def of_texts(
 
     Raises ShapeError if a position at a time is left of a text after the reader.
     """
-    inputs, read = [Input(others)] if others else [], []
+    inputs: list[Input] = [Input(others)] if others else []
+    read: list[Symbol] = []
     for layer in separate(of_others) if others else ():
         read = [layer(*(read or inputs))]
     read = read or [*inputs]

@@ -113,7 +113,7 @@ def source_from_sequences(
     or at each time step; the other arguments are those of `source_from_arrays`.
     """
     x = np.asarray(x)
-    sequence = (x.shape[1], math.prod(x.shape[2:])) if x.ndim > 1 else ()
+    sequence: Shape = (x.shape[1], math.prod(x.shape[2:])) if x.ndim > 1 else ()
     x, weight = sequences.packed(name, x, lengths), None
     if y is not None:
         y, weight = sequences.valid_targets(np.asarray(y), np.asarray(lengths), sequence[0])
@@ -139,7 +139,7 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
     """
     several = isinstance(x, tuple) and all(isinstance(part, np.ndarray) for part in x)
     if several and len(x) == 2 and x[0].ndim == 3 and x[1].ndim == 1 and x[1].dtype.kind in "iu":
-        return source_from_sequences(*x, y, name, task, fingerprint)
+        return source_from_sequences(x[0], x[1], y, name, task, fingerprint)
     of_sparse = is_sparse(x)
     x = pack(x) if several else dense(name, x)
     if x.ndim == 1:

@@ -169,7 +169,7 @@ def load(
                 found.append(f"for an input for each word instead of tokens, choose {setting('text', 'words')}")
             size = None if image_size is None else tuple(image_size)
             preparation = replace(preparation, weight=weighing, image_size=size)
-            is_read = preparation.texts_as_tokens or as_tokens is None
+            is_read = bool(preparation.texts_as_tokens) or as_tokens is None
             require(is_read, f"{source.name}: no column is a text to read as tokens; leave {setting('text')} out")
         # A table is faster to encode than to divide; pictures would take twice the memory.
         whole = prepare(preparation, source) if source.is_table else None

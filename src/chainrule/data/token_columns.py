@@ -129,7 +129,7 @@ class TokenColumn(Encoder):
     @property
     def about(self) -> str:
         """Its tokens, in a line."""
-        what = {PAIRS: "byte pairs"}.get(self.kind, self.kind)
+        what = "byte pairs" if self.kind == PAIRS else self.kind
         return f"up to {self.length:,} tokens of a cell are read: {len(self.symbols):,} {what}, and one for all others"
 
     def as_json(self) -> EncoderRecipe:
