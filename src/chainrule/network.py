@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, replace
@@ -17,6 +18,7 @@ from chainrule.kinds import Kind
 from chainrule.layers.base import Layer
 from chainrule.layers.combinators import separate
 from chainrule.layers.graph import Graph, Input, Node, calls_before, lacking_channels, name_layers, trace
+from chainrule.layers.lengths import Mask
 from chainrule.layers.notation import parse
 from chainrule.layers.operators import Concatenate
 from chainrule.layers.shaping import Reshape, Slice
@@ -273,14 +275,63 @@ def of_sequences(layers: Sequence[Layer], shape: Shape, dtype: str = "float32") 
     Raises SettingError if no layer takes them.
     """
     x, lengths = Input(shape), Input(1)
-    y: Symbol = x
-    counts, are_used = lengths.reshape(), False
-    for layer in separate(layers):
-        takes = layer.takes_lengths and len(y.shape) > 1 and y.shape[0] == shape[0]
-        are_used |= takes
-        y = layer(y, counts) if takes else layer(y)
+    y, are_used = _read(separate(layers), x, lengths.reshape())
     require(are_used, "the samples have lengths, but no layer takes them; begin with one such as lstm 64")
     return Network(inputs=[x, lengths], outputs=y, dtype=dtype)
+
+
+def _read(layers: Sequence[Layer], x: Symbol, lengths: Symbol) -> tuple[Symbol, bool]:
+    """What layers one after another make of a sequence, and whether one of them takes lengths."""
+    steps, are_used = x.shape[0], False
+    for layer in layers:
+        is_sequence = len(x.shape) > 1 and x.shape[0] == steps
+        takes, is_masked = is_sequence and layer.takes_lengths, is_sequence and layer.reads_neighbours
+        are_used |= takes
+        if is_masked and not takes:
+            x = Mask()(x, lengths)
+        x = layer(x, lengths) if takes else layer(x)
+    return x, are_used
+
+
+def of_texts(
+    layers: Sequence[Layer],
+    texts: Sequence[tuple[int, Layer]],
+    reader: Sequence[Layer],
+    others: int = 0,
+    of_others: Sequence[Layer] = (),
+    dtype: str = "float32",
+) -> Network:
+    """A network for samples of so many other inputs and then, of each text, the numbers of its
+    tokens and how many they are.
+
+    Args:
+        layers: what is made of everything, side by side
+        texts: of each text how many tokens are read at most, and the layer that embeds them
+        reader: what is made of a text's embedded tokens; each text has layers of its own
+        others: the number of inputs before those of the texts
+        of_others: what is made of those first
+
+    Raises ShapeError if a position at a time is left of a text after the reader.
+    """
+    inputs: list[Input] = [Input(others)] if others else []
+    read: list[Symbol] = []
+    for layer in separate(of_others) if others else ():
+        read = [layer(*(read or inputs))]
+    read = read or [*inputs]
+    for time, embedding in texts:
+        x, lengths = Input(time), Input(1)
+        own = copy.deepcopy([embedding, *separate(reader)])  # the same object twice would share its weights
+        y, are_used = _read(own[1:], own[0](x), lengths.reshape())
+        if len(y.shape) != 1:
+            problem = f"a text as the shape {y.shape}, not as one row of numbers"
+            raise ShapeError(f"the layers that read a text leave {problem}; end them with one such as gru 64")
+        require(are_used, "the layers that read a text take no lengths; use one that does, such as gru 64")
+        inputs += [x, lengths]
+        read.append(y)
+    y = Concatenate()(*read) if len(read) > 1 else read[0]
+    for layer in separate(layers):
+        y = layer(y)
+    return Network(inputs=inputs, outputs=y, dtype=dtype)
 
 
 def _recorded(inputs: Any, outputs: Any) -> tuple[tuple[Any, ...], tuple[Call, ...], Shape]:

@@ -21,13 +21,13 @@ from chainrule.data import Data, Dataset, load
 from chainrule.data.barrier import first_line
 from chainrule.data.settings import Reading
 from chainrule.data.source import fingerprint
+from chainrule.data.text_windows import of_length
 from chainrule.errors import (
     DataError,
     NonFiniteError,
     RunError,
     SettingError,
     at_least,
-    require,
     require_package,
     setting,
 )
@@ -49,6 +49,8 @@ REPORTS = 20
 """How often a trial is compared with others, at most."""
 WARM_UP = 5
 """The trials, and the comparisons of a trial, before the first that may end one."""
+LENGTHS = (32, 64, 128, 256)
+"""The tokens of a window of a text."""
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
 BATCH_SIZES = (16, 32, 64, 128, 256)
 
@@ -59,6 +61,7 @@ class Suggested(TypedDict, total=False):
     network: str
     optimizer: str
     batch_size: int
+    length: int
 
 
 @dataclass(frozen=True)
@@ -128,15 +131,17 @@ class Tuned(Shown):
 
     def train(self, callbacks: Sequence[Listener] = ()) -> Trained:
         """Train with the settings of the best trial, which gives the same network bit for bit."""
-        plan = _plan(self.data, self.fixed, self.best.settings, self.threads)
-        return follow(plan, self.data, start(plan), callbacks, self.threads)
+        data = _data(self.data, self.best.settings)
+        plan = _plan(data, self.fixed, self.best.settings, self.threads)
+        return follow(plan, data, start(plan), callbacks, self.threads)
 
 
 def in_words(settings: Suggested) -> str:
     """The settings of a trial in a line."""
     if not settings:
         return "the defaults"
-    return f"{settings['network']}; {settings['optimizer']}; batch size {settings['batch_size']}"
+    length = f"; windows of {settings['length']}" if "length" in settings else ""
+    return f"{settings['network']}; {settings['optimizer']}; batch size {settings['batch_size']}{length}"
 
 
 def tune(
@@ -184,7 +189,6 @@ def tune(
     trials, seed = at_least(f"{trials} trials: tuning takes at least 1", trials, 1), generators.seed(seed)
     if not isinstance(data, Dataset):
         data = load(data, seed=seed, **reading, **for_loss(loss))
-    check_tunable(data)
     if data.validation is None:
         raise DataError(f"{data.name}: without validation data there is nothing to compare trials by")
     fixed: Choices = {
@@ -193,6 +197,8 @@ def tune(
         "seed": seed, "dtype": dtype, "engine": engine,
     }  # fmt: skip
     plan = make_plan(None, data, **fixed)  # what can't be trained is refused before there is a study
+    if _reads_sequences(data):
+        fixed["epochs"] = plan.epochs  # in each trial those of the default network
     study = _study(storage, plan.monitors_greater)
     _claim(study, data, plan)
     while len(_ended(study)) < trials:
@@ -205,15 +211,19 @@ def tune(
     return Tuned(data, _ended(study), fixed, plan.monitor, plan.monitors_greater, threads)
 
 
-def check_tunable(data: Dataset) -> None:
-    """Raise SettingError for data that the networks which are tried can't be trained on."""
-    problem = f"{data.name}: tuning tries networks for tables and pictures, and none for sequences"
-    require(not data.target.positions, f"{problem}; train one")
+def _reads_sequences(data: Dataset) -> bool:
+    """Whether samples are texts, have columns of text as tokens, or are sequences of numbers."""
+    return bool(data.target.tokens or data.texts_as_tokens) or data.sequence is not None
+
+
+def _data(data: Dataset, settings: Suggested) -> Dataset:
+    """The data of a trial: of a text in windows of its own length."""
+    return of_length(data, settings["length"]) if "length" in settings else data
 
 
 def _plan(data: Dataset, fixed: Choices, settings: Suggested, threads: int | None) -> Plan:
     """The plan of a trial; without settings of its own that of `train`, which chooses the decay."""
-    others = cast(Choices, {name: value for name, value in settings.items() if name != "network"})
+    others = cast(Choices, {name: value for name, value in settings.items() if name not in ("network", "length")})
     return plan_for(settings.get("network"), data, threads=threads, **(fixed | others))
 
 
@@ -269,7 +279,8 @@ def _run(study: optuna.Study, trial: optuna.Trial, data: Dataset, fixed: Choices
     # Processes that start at the same time suggest different settings; one alone always the same.
     key = hashed(fixed["seed"], "tune", trial.number) % 2**32
     study.sampler = optuna.samplers.TPESampler(seed=key, constant_liar=True, multivariate=False)
-    settings = _suggested(trial, len(data.training.x)) if trial.number else {}
+    settings = _suggested(trial, data) if trial.number else {}
+    data = _data(data, settings)
     trial.set_user_attr("settings", settings)
     state, value = optuna.trial.TrialState.COMPLETE, None
     try:
@@ -305,20 +316,69 @@ def _ended(study: optuna.Study) -> tuple[Trial, ...]:
     )
 
 
-def _suggested(trial: optuna.Trial, rows: int) -> Suggested:
-    """The settings of a trial: layers of one width, AdamW along a cosine, and the batch size."""
+def _suggested(trial: optuna.Trial, data: Dataset) -> Suggested:
+    """The settings of a trial: a network that suits the data, AdamW along a cosine, the batch size,
+    and of a text the length of its windows.
+    """
+    if data.target.tokens:
+        return _for_text(trial, data)
+    network = _for_sequences(trial, data) if _reads_sequences(data) else _for_rows(trial)
+    return {
+        "network": network, "optimizer": _optimizer(trial),
+        "batch_size": min(trial.suggest_categorical("batch_size", BATCH_SIZES), len(data.training.x)),
+    }  # fmt: skip
+
+
+def _optimizer(trial: optuna.Trial) -> str:
+    rate = trial.suggest_float("learning_rate", 1e-4, 3e-2, log=True)
+    decay = trial.suggest_float("weight_decay", 1e-4, 3.0, log=True)
+    return f"adamw {rate:.3g} {decay:.3g} schedule=cosine"
+
+
+def _for_rows(trial: optuna.Trial) -> str:
+    """Layers of one width."""
     layers, width = trial.suggest_int("layers", 1, 3), trial.suggest_int("width", 16, 512, log=True)
     layer = f"{width} {trial.suggest_categorical('activation', ACTIVATIONS)}"
     dropout = trial.suggest_float("dropout", 0.0, 0.5, step=0.1)
-    rate = trial.suggest_float("learning_rate", 1e-4, 3e-2, log=True)
-    decay = trial.suggest_float("weight_decay", 1e-4, 3.0, log=True)
-    size = trial.suggest_categorical("batch_size", BATCH_SIZES)
     layer += f", dropout {dropout:.1g}" if dropout else ""
-    return {
-        "network": ", ".join([layer] * layers),
-        "optimizer": f"adamw {rate:.3g} {decay:.3g} schedule=cosine",
-        "batch_size": min(size, rows),
-    }
+    return ", ".join([layer] * layers)
+
+
+def _for_sequences(trial: optuna.Trial, data: Dataset) -> str:
+    """Layers that read a sequence, and for columns of text what is made of everything."""
+    kinds = ("lstm", "gru") if data.target.positions else ("lstm", "gru", "conv")
+    kind, width = trial.suggest_categorical("kind", kinds), 2 * trial.suggest_int("half_width", 8, 64, log=True)
+    dropout = trial.suggest_float("dropout", 0.0, 0.5, step=0.1)
+    drop = [f"dropout {dropout:.1g}"] if dropout else []
+    if kind == "conv":
+        size = trial.suggest_categorical("size", (3, 5, 7))
+        reader = [f"conv {width} {size} relu padding=same", "global_max_pool"]
+    else:
+        ends = " all=true" * bool(data.target.positions)
+        is_double = trial.suggest_categorical("bidirectional", (False, True))
+        reader = [f"bidirectional({kind} {width // 2}{ends})" if is_double else f"{kind} {width}{ends}"]
+    after = [f"{trial.suggest_int('width', 16, 256, log=True)} relu"] if data.texts_as_tokens else []
+    return ", ".join([*(drop if data.texts_as_tokens else []), *reader, *drop, *after])
+
+
+def _for_text(trial: optuna.Trial, data: Dataset) -> Suggested:
+    """A causal network of convolutions, a recurrent one or a transformer, and windows."""
+    kind = trial.suggest_categorical("kind", ("conv", "gru", "lstm", "transformer"))
+    width = 4 * trial.suggest_int("quarter_width", 8, 64, log=True)
+    if kind == "conv":
+        more = [f"residual(conv {width} 3 relu padding=causal dilation={apart})" for apart in (4, 8)]
+        network = ", ".join([f"conv {width} 5 relu padding=causal", *more])
+    elif kind == "transformer":
+        network = f"transformer {trial.suggest_int('blocks', 1, 4)} {width} heads=4 causal=true"
+    else:
+        network = f"{kind} {width} all=true"
+    parts = [data.training, *(part for part in (data.validation, data.test) if part is not None)]
+    most = min(len(part.x) * data.input_shape[0] for part in parts)
+    length = trial.suggest_categorical("length", LENGTHS)
+    length = length if length <= most else data.input_shape[0]
+    windows = max(1, len(data.training.x) * data.input_shape[0] // length)
+    size = min(trial.suggest_categorical("batch_size", BATCH_SIZES[:3]), windows)
+    return {"network": network, "optimizer": _optimizer(trial), "batch_size": size, "length": length}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """Language models on the command line: train, generate, evaluate, show, and what is refused."""
 
+import csv
+import io
 import json
 
+import numpy as np
 import pytest
 
 from chainrule.cli import run
@@ -97,6 +100,35 @@ def test_another_text_is_evaluated(trained, capsys):
     assert "bits per character" in said(capsys, "evaluate", trained)[1]
 
 
+def test_predict_lists_each_token_with_its_probability(trained, folder, capsys, monkeypatch):
+    code, out, _ = said(capsys, "predict", trained, "other.md", "--json")
+    result, text = json.loads(out), (folder / "other.md").read_text()
+    assert code == 0
+    assert "".join(one["token"] for one in result["tokens"]) == text
+    assert result["tokens"][0]["probability"] is None
+    bits = [one["bits"] for one in result["tokens"][1:]]
+    assert result["bits_per_character"] == pytest.approx(sum(bits) / len(bits))
+    assert [one["line"] for one in result["tokens"]][-1] == 3
+    likely = [one["probability"] for one in result["next"]]
+    assert likely == sorted(likely, reverse=True)
+    network = Run.open(trained).trained
+    assert network.next_tokens(text).max() == pytest.approx(likely[0])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Row, r\n")))
+    rows = list(csv.DictReader(io.StringIO(said(capsys, "predict", trained, "-")[1])))
+    assert [row["token"] for row in rows] == [*"Row, r", ""]
+    by_window = network.probabilities(np.pad(network.tokens.encode("Row, r"), (0, 6))[None])[0]
+    own = [float(row["probability"]) for row in rows[1:-1]]
+    assert own == pytest.approx([by_window[t, k] for t, k in enumerate(network.tokens.encode("ow, r"))])
+
+
+def test_tune_tries_networks_and_lengths(capsys):
+    code, out, _ = said(capsys, "tune", "rhyme.txt", "--trials", "3", "--epochs", "1", "--length", "8", "--json")
+    result = json.loads(out)
+    assert (code, result["trials"]) == (0, 3)
+    assert result["test"]["bits_per_character"] > 0
+    assert result["settings"].get("length", 8) in (8, 32, 64, 128, 256)
+
+
 def test_show_tells_the_last_sample(trained, capsys):
     out = said(capsys, "show", trained)[1]
     sample = Run.open(trained).trained.progress.samples[-1]
@@ -125,7 +157,7 @@ def test_a_gradient_is_explained_and_checked(trained, capsys):
         (["train", "missing.txt"], "missing.txt: there is no such file"),
         (["train", "iris", "--tokens", "characters"], "iris: it is no text, which alone has tokens; leave --tokens"),
         (["train", "rhyme.txt", "--network", "conv 8 3 padding=same"], "layer conv_1: what it computes at position"),
-        (["train", "rhyme.txt", "--metrics", "f1"], "'f1' is not measured at positions"),
+        (["train", "rhyme.txt", "--metrics", "roc_auc"], "'roc_auc' is not measured at positions"),
         (["train", "rhyme.txt", "--loss", "mse"], "the loss MeanSquaredError is for regression"),
         (["generate", "RUN", "--prompt", "Zürich"], "the prompt, line 1: the character 'Z' is not in the vocabulary"),
         (["generate", "RUN", "--length", "0"], "the length is 0; it takes at least 1 token"),
@@ -136,9 +168,9 @@ def test_a_gradient_is_explained_and_checked(trained, capsys):
         (["train", "same.txt"], "same.txt: every character is 'a'; there is nothing to learn"),
         (["train", "blank.txt"], "blank.txt: the file is empty"),
         (["generate", "nowhere"], "nowhere: there is no such run"),
-        (["predict", "RUN", "other.md"], "it is a language model, which predicts what follows: chainrule generate"),
+        (["predict", "RUN", "rhyme.txt", "--interval", "0.9"], "--interval is for a quantity, and tokens are none"),
+        (["predict", "RUN", "iris"], "iris: it is no text"),
         (["evaluate", "RUN", "iris"], "iris: it is no text"),
-        (["tune", "rhyme.txt", "--trials", "1"], "tuning tries networks for tables and pictures"),
         (["play", "rhyme.txt"], "the page shows tables and pictures"),
         (["play", "RUN"], "the page shows tables and pictures"),
     ],

@@ -92,7 +92,7 @@ def test_every_command_takes_sequences(npz, tmp_path, capsys, monkeypatch):
 
 def test_by_default_sequences_are_scanned(npz):
     trained = chainrule.train(data=npz, epochs=1)
-    assert "lstm_1.state.U" in [entry.name for entry in trained.plan.network.parameters.entries]
+    assert "bidirectional_1.forward.state.U" in [entry.name for entry in trained.plan.network.parameters.entries]
 
 
 def test_all_outputs_of_stacked_scans_take_the_lengths(npz):
@@ -135,3 +135,66 @@ def test_what_does_not_fit_the_training_data_is_refused(npz, tmp_path):
         trained.predict(tmp_path / "other.npz")
     with pytest.raises(SettingError, match="the samples have lengths, but no layer takes them"):
         chainrule.train("8 relu", npz, epochs=1)
+
+
+def test_sequences_are_told_from_pictures(tmp_path):
+    random = np.random.default_rng(0)
+
+    def told(shape, change=lambda x: x):
+        return sequences.told("x", change(random.normal(size=shape)), None)[0]
+
+    assert told((9, 20, 7)) == told((9, 4, 4)) == told((9, 50, 3), abs) == "sequences"
+    assert told((9, 8, 8), abs) == "pictures"
+    assert told((9, 8, 8), lambda x: x.astype(np.uint8)) == told((9, 8)) == ""
+    for shape, change in (((9, 8, 8), np.asarray), ((9, 20, 7), abs)):
+        with pytest.raises(DataError, match=r'choose samples="sequences" or samples="pictures"'):
+            told(shape, change)
+    x, y = random.normal(size=(60, 12, 3)), random.normal(size=60)
+    data = load((x, y))
+    assert (data.sequence, data.has_lengths, data.input_shape) == ((12, 3), False, (12, 3))
+    assert "taken for sequences of 12 time steps of 3 features" in "\n".join(data.notes)
+    np.testing.assert_allclose(data.training.x.mean(axis=(0, 1)), 0, atol=1e-6)
+    np.savez(tmp_path / "named.npz", sequences=abs(x), y=y)
+    np.savez(tmp_path / "images.npz", images=x, y=y)
+    assert load(tmp_path / "named.npz").preparation.kind == "sequences"
+    assert load(tmp_path / "images.npz").preparation.kind == "pictures"
+    assert load((x[..., 0], y), samples="sequences").input_shape == (12, 1)
+    for wanted, message in (("series", "unknown kind of samples"), ("pictures", "they are|pictures have the shape")):
+        with pytest.raises((DataError, SettingError), match=message):
+            load((x[..., 0], y), samples=wanted)
+    with pytest.raises(SettingError, match="what its samples are is known"):
+        load("digits", samples="sequences")
+
+
+def test_sequences_without_lengths_are_used_by_every_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    np.savez("whole.npz", x=random.normal(size=(60, 6, 3)), y=np.arange(60) % 2)
+    assert main(["train", "whole.npz", "--epochs", "1", "--network", "gru 3", "--output", "run"]) == 0
+    assert "6 time steps of 3 features" in capsys.readouterr().err
+    trained = Run.open("run").trained
+    assert main(["predict", "run", "whole.npz"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 61
+    assert main(["explain", "run", "gru_1.input.W[1, 5]"]) == 0
+    assert "the weight from feature 1 to gate" in capsys.readouterr().out
+    with pytest.raises(DataError, match="sequences of 9 time steps of 3 features, but sequences of 6 time steps"):
+        trained.predict(random.normal(size=(4, 9, 3)))
+
+
+def test_targets_at_steps_count_up_to_the_end(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, _, lengths = drawn(50)
+    x = np.nan_to_num(x)
+    y = np.cumsum(x[..., 0], axis=1)
+    y[np.arange(9) >= lengths[:, None]] = np.nan
+    np.savez("steps.npz", x=x, y=y, lengths=lengths)
+    data = load("steps.npz")
+    assert data.target.positions == (9,)
+    known = y[data.rows][data.training.weight > 0]
+    assert data.target.mean[0] == pytest.approx(known.mean())
+    assert main(["train", "steps.npz", "--epochs", "1", "--network", "gru 2 all=true", "--output", "run"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "run", "steps.npz"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0] == "sample,position,y"
+    assert len(rows) == 1 + lengths.sum()

@@ -58,6 +58,7 @@ from chainrule.layers import (
     LearnedPositions,
     LeNet,
     LogSoftmax,
+    Mask,
     MaskedSoftmax,
     MatMul,
     MaxPool,
@@ -90,6 +91,8 @@ from chainrule.layers import (
     TransformerBlock,
     Transpose,
     Upsample,
+    ValidMax,
+    ValidMean,
     While,
     ZeroPad,
     Zeros,
@@ -361,6 +364,7 @@ def test_random_networks_cover_every_kind_of_layer():
         *(MultiHeadAttention, DotProductAttention, MaskedSoftmax, TransformerBlock, Transformer, FeedForward),
         *(LearnedPositions, SinusoidalPositions, Rotary, TiedDense),
         *(Bidirectional, GRU, LSTM, Scan, SimpleRNN, While, Zeros),  # tests/layers/test_recurrence.py
+        *(Mask, ValidMax, ValidMean),  # tests/layers/test_lengths.py
     }  # fmt: skip
     assert set(KINDS) == activations | others
 

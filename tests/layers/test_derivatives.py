@@ -36,6 +36,7 @@ from chainrule.layers import (
     LayerNorm,
     LeakyReLU,
     LogSoftmax,
+    Mask,
     MatMul,
     Mish,
     Multiply,
@@ -57,6 +58,8 @@ from chainrule.layers import (
     Step,
     Tanh,
     Transpose,
+    ValidMax,
+    ValidMean,
     While,
     Zeros,
     total,
@@ -146,6 +149,11 @@ ORACLES = {
 }
 
 
+def valid(steps, lengths):
+    """(samples, steps, 1) whether each position is before the end of its sample."""
+    return (jnp.arange(steps) < lengths[:, None])[..., None]
+
+
 OPERATORS = {
     "add": (Add(), [(4,), (4,)], lambda x, y: x + y),
     "add three": (Add(), [(2, 3), (2, 3), (2, 3)], lambda x, y, z: x + y + z),
@@ -155,6 +163,17 @@ OPERATORS = {
     "matmul": (MatMul(), [(2, 3), (3, 4)], lambda x, y: x @ y),
     "matmul of stacks": (MatMul(), [(2, 3, 2), (2, 2, 3)], lambda x, y: x @ y),
     "while": (While(0), [(4,), (4,), ()], lambda x, y, n: jnp.where((n > 0)[:, None], x, y)),
+    "mask": (Mask(), [(3, 2), ()], lambda x, n: jnp.where(valid(3, n), x, 0)),
+    "largest of the valid": (
+        ValidMax(),
+        [(3, 2), ()],
+        lambda x, n: jnp.where((n > 0)[:, None], jnp.where(valid(3, n), x, -jnp.inf).max(axis=1), 0),
+    ),
+    "mean of the valid": (
+        ValidMean(),
+        [(3, 2), ()],
+        lambda x, n: jnp.where(valid(3, n), x, 0).sum(axis=1) / jnp.maximum(valid(3, n).sum(axis=1), 1),
+    ),
     "concatenate": (Concatenate(), [(3,), (2,)], lambda x, y: jnp.concatenate([x, y], -1)),
     "concatenate three": (Concatenate(), [(2, 3), (2, 1), (2, 2)], lambda *xs: jnp.concatenate(xs, -1)),
 }

@@ -170,7 +170,7 @@ def test_a_receptive_field_is_just_what_the_number_depends_on(serve, visit, tmp_
     )
     random = np.random.default_rng(0)
     np.savez(tmp_path / "random.npz", x=random.normal(size=(30, 13, 11)), y=np.arange(30) % 2)
-    data = load(tmp_path / "random.npz")
+    data = load(tmp_path / "random.npz", samples="pictures")
     train(f"{text}, flatten", data, epochs=1, augment="none", callbacks=[Recorder(tmp_path / "run")])
     network = Network(f"{text}, flatten, 2", (13, 11), dtype="float64")
     # With positive weights, and none but linear layers and poolings, what is larger stays so.

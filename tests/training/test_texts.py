@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 import chainrule
 from chainrule.data import BUILTIN, Target, Text, load
@@ -30,6 +31,7 @@ from chainrule.network import Network
 from chainrule.runs import Recorder, Run
 from chainrule.training import Sampled, loop, make_plan
 from chainrule.training.causality import first_reader, require_causal
+from chainrule.training.metrics import Metric
 from chainrule.training.position_scores import joined, score_positions
 from engines import NAMES
 from trainings import assert_same
@@ -93,8 +95,14 @@ def test_positions_that_do_not_count_are_left_out():
     assert scored.metric("log_loss", target) == pytest.approx(own.mean())
 
 
-@pytest.mark.parametrize("metric", ["f1", "roc_auc", lambda truth, guess: 0.0])
-def test_other_metrics_are_refused_at_positions(data, metric):
+def of_probabilities(truth, guess):
+    return 0.0
+
+
+@pytest.mark.parametrize(
+    "metric", ["roc_auc", "roc_auc_ovr", Metric(of_probabilities, response_method="predict_proba")]
+)
+def test_metrics_of_probabilities_are_refused_at_positions(data, metric):
     with pytest.raises(SettingError, match="not measured at positions; bits_per_character, accuracy, log_loss are"):
         make_plan(SMALL, data, metrics=[metric])
     with pytest.raises(SettingError, match="unknown metric for classification 'bits_per_character': it is for text"):
@@ -115,6 +123,32 @@ def test_sequences_of_arrays_are_learned_and_masked(engine):
     trained = chainrule.train(network, data, epochs=25, engine=engine, optimizer="adam 0.01")
     assert trained.evaluate(data.training)["accuracy"] == 1
     assert trained.predict(x[:2]).shape == (2, 10)
+
+
+def test_metrics_at_positions_are_those_of_the_positions_that_count():
+    random = np.random.default_rng(0)
+    x, lengths = random.normal(size=(90, 6, 2)), random.integers(1, 7, 90)
+    counts = np.arange(6) < lengths[:, None]
+    labels, sums = np.where(x[..., 0] > 0, "up", "down"), np.cumsum(x[..., 0], axis=1)
+    sums[~counts] = np.nan
+    for y, wanted in (
+        (labels, ["f1_macro", "balanced_accuracy", "matthews_corrcoef"]),
+        (sums, ["mae", "neg_max_error"]),
+    ):
+        trained = chainrule.train("gru 4 all=true", ((x, lengths), y), epochs=1)
+        scores = trained.evaluate(((x, lengths), y), metrics=wanted)
+        truth, guess = y[counts], trained.predict((x, lengths))[counts]
+        for name in wanted:
+            scorer = {"mae": sklearn.metrics.mean_absolute_error}.get(name) or sklearn.metrics.get_scorer(
+                name
+            )._score_func
+            options = {"average": "macro"} if name == "f1_macro" else {}
+            own = scorer(truth, guess, **options) * (-1 if name == "neg_max_error" else 1)
+            assert scores[name] == pytest.approx(own, rel=1e-5)
+        if y is labels:
+            report = trained.report(((x, lengths), y))
+            assert report.confusion.sum() == pytest.approx(counts.sum())
+            assert [one.label for one in report.classes] == ["down", "up"]
 
 
 def test_quantities_at_positions():

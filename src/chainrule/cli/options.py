@@ -153,19 +153,36 @@ Memory = Annotated[
         "while the network trains. By default half of what is free.",
     ),
 ]
+SamplesAre = Annotated[
+    str | None,
+    typer.Option(
+        "--samples",
+        metavar="KIND",
+        help="What the samples of an array in an NPZ file are: 'sequences', of shape (time, features), or 'pictures'; "
+        "by default told from their shape and numbers.",
+    ),
+]
+Text = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="What columns of text become: 'tokens', which the network reads one after another, or 'words', an input "
+        "for each word; by default words, and tokens from 10,000 training rows on.",
+    ),
+]
 Tokens = Annotated[
     str | None,
     typer.Option(
         metavar="TOKENS",
         help="What a text is divided into: 'characters' or byte pairs, 'bpe' or 'bpe 2000' for so many; by default "
-        "characters.",
+        "characters. With --text tokens also 'words', the default.",
     ),
 ]
 Length = Annotated[
     int | None,
     typer.Option(
-        help="The tokens of a window of a text, from which the next one is predicted; by default 64. Of time series "
-        "the steps of a window; by default some seasons."
+        help="The tokens of a window of a text, from which the next one is predicted; by default 64. With --text "
+        "tokens how many tokens of a cell are read. Of time series the steps of a window; by default some seasons."
     ),
 ]
 Time = Annotated[

@@ -38,6 +38,7 @@ from chainrule.cli.options import (
     Penalty,
     Precision,
     Read,
+    SamplesAre,
     Season,
     Seed,
     SeriesColumn,
@@ -47,6 +48,7 @@ from chainrule.cli.options import (
     Target,
     Task,
     Test,
+    Text,
     Threads,
     Time,
     Tokens,
@@ -81,6 +83,8 @@ class Reading:
     weight: Weight = None
     size: Size = None
     memory: Memory = None
+    samples: SamplesAre = None
+    text: Text = None
     tokens: Tokens = None
     length: Length = None
     time: Time = None
@@ -97,7 +101,8 @@ class Reading:
         return {
             "target": self.target or None, "task": self.task, "order": in_order(self.order), "drop": self.drop or [],
             "read": read_as(self.read), "weight": self.weight, "image_size": image_size(self.size),
-            "memory": self.memory, "tokens": self.tokens, "length": self.length,
+            "memory": self.memory, "samples": self.samples, "text": self.text, "tokens": self.tokens,
+            "length": self.length,
             "time": self.time, "horizon": self.horizon, "series": self.series, "season": self.season,
             "validation": share_or_file(self.validation, "validation"), "test": share_or_file(self.test, "test"),
             "split": self.split, "shuffle": self.shuffle,

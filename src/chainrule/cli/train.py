@@ -177,7 +177,7 @@ def introduce_data(data: Dataset) -> None:
     sizes_of = (data.input_shape[1], data.input_shape[0], *data.input_shape[2:]) if is_picture else data.input_shape
     shape = " x ".join(str(n) for n in sizes_of) + (" pixels" if is_picture else " features")
     if data.sequence is not None:
-        shape = f"up to {data.sequence[0]} time steps of {data.sequence[1]} features"
+        shape = f"{'up to ' * data.has_lengths}{data.sequence[0]} time steps of {data.sequence[1]} features"
     out = display.err
     out.print(
         display.bold(data.name)

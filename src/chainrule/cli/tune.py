@@ -59,7 +59,6 @@ def tune(
     from chainrule.data import load
     from chainrule.runs import for_loss
     from chainrule.runs.folder import check_file
-    from chainrule.tuning import check_tunable
     from chainrule.tuning import tune as search
 
     place = storage or str(Path("runs", f"{Path(data).stem or 'data'}-tuning.jsonl"))
@@ -72,7 +71,6 @@ def tune(
     chosen = training.arguments()
     dataset = load(data, **reading.arguments(), seed=training.seed, **for_loss(chosen["loss"]))
     training.check(dataset)
-    check_tunable(dataset)
     if is_new_folder:  # nothing is written before the data is known to be good
         folder.mkdir(exist_ok=True)
     if not json:

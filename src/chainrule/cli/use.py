@@ -59,6 +59,9 @@ def predict(
     """Predict the target of each sample, with the probability of each class, the quantiles, or the
     deviation, if the run's loss predicts them. Of time series, what follows on the end of DATA.
 
+    Of a language model DATA is a text, or - for the standard input: each of its tokens is listed
+    with its predicted probability and the likeliest one, and last what is likely to follow.
+
     Examples:
 
       chainrule predict runs/houses-1 new.csv -o prices.csv
@@ -68,6 +71,8 @@ def predict(
       chainrule predict runs/digits-1 digits --json
 
       chainrule predict runs/load-1 until-today.csv --interval 0.9
+
+      echo "Once upon a" | chainrule predict runs/book-1 - --json
     """
     from chainrule.data import find_samples
     from chainrule.runs import Run
@@ -76,8 +81,9 @@ def predict(
     opened = Run.open(run)
     suffix = output_suffix(output, "predictions are", ".csv", ".json") if output is not None else None
     trained = _decided(opened, threshold)
-    is_text = f"{run}: it is a language model, which predicts what follows: chainrule generate {run} --prompt ..."
-    require(not trained.target.tokens, is_text)
+    if trained.target.tokens:
+        _read(trained, data, output, suffix, interval, threads, json)
+        return
     if interval is not None:
         ends(interval)  # raises an error for what is no share, before the data is read
     if trained.target.season:
@@ -95,6 +101,9 @@ def predict(
 
 
 def _predictions(trained: Trained, source: Any, interval: float | None, threads: int | None) -> list[dict[str, Any]]:
+    if trained.target.positions:
+        require(interval is None, "--interval is for one quantity of a sample, not for positions; leave it out")
+        return _at_positions(trained, source, threads)
     target, raw = trained.target, trained.raw(source, threads)
     columns: dict[str, Array] = {} if source.names is None else {"file": source.names}
     columns |= _of_columns(target.names, "", trained.decoded(raw))
@@ -104,6 +113,70 @@ def _predictions(trained: Trained, source: Any, interval: float | None, threads:
         names = [f"probability_{label}" for label in target.classes or target.columns]
         columns |= zip(names, probabilities.T, strict=True)
     return [dict(zip(columns, row, strict=True)) for row in zip(*(v.tolist() for v in columns.values()), strict=True)]
+
+
+LIKELY = 5
+"""The likeliest next tokens that are listed."""
+
+
+def _read(
+    trained: Trained, data: str, output: Path | None, suffix: str | None, interval: float | None, threads: int | None,
+    json: bool,
+) -> None:  # fmt: skip
+    """What a language model predicts for each token of a text."""
+    import sys
+
+    from chainrule.data import Text
+    from chainrule.data.text import decoded
+
+    require(interval is None, "--interval is for a quantity, and tokens are none; leave it out")
+    text = Text("-", decoded(Path("-"), sys.stdin.buffer.read()).rstrip("\n")) if data == "-" else data
+    tokens, rows, line = trained.tokens, list[dict[str, Any]](), 1
+    read = list(trained.read(text, threads))
+    for one in read:
+        token = "" if one.number is None else tokens.text(one.number)
+        is_known = one.number is not None and one.likeliest is not None
+        rows.append({
+            "line": line, "token": token, "probability": one.probability if is_known else None,
+            "bits": one.bits if is_known else None,
+            "likeliest": None if one.likeliest is None else tokens.text(one.likeliest),
+            "likeliest_probability": None if one.likeliest is None else one.highest,
+        })  # fmt: skip
+        line += token.count("\n")
+    if output is None and not json:
+        print(_csv(rows), end="")
+        return
+    bits, numbers = sum(one.bits for one in read[1:-1]), [one.number for one in read if one.number is not None]
+    characters = len(tokens.decode(numbers[1:]))
+    following = trained.next_tokens(tokens.decode(numbers[-trained.plan.network.input_shape[0] :]), threads)
+    likely = following.argsort()[::-1][:LIKELY].tolist()
+    about = {
+        "tokens": rows[:-1], "bits_per_character": bits / characters if characters else None,
+        "next": [{"token": tokens.text(k), "probability": float(following[k])} for k in likely],
+    }  # fmt: skip
+    if output is None:
+        display.print_json(about)
+    else:
+        content = jsonlib.dumps(about, indent=1) + "\n" if json or suffix == ".json" else _csv(rows)
+        display.write(output, content.encode(), f"{len(rows) - 1:,} tokens")
+
+
+def _at_positions(trained: Trained, source: Any, threads: int | None) -> list[dict[str, Any]]:
+    """A row for each position of each sample, up to the end of those with lengths."""
+    target, raw = trained.target, trained.raw(source, threads)
+    found = trained.plan.loss.probabilities(raw.reshape(-1, raw.shape[-1])) if target.is_class else None
+    probabilities = None if found is None else found.reshape(*raw.shape[:2], -1)
+    values = trained.decoded(raw).reshape(*raw.shape[:2], -1)
+    lengths = [raw.shape[1]] * len(raw) if source.sequence is None else source.features[:, -1]
+    rows = []
+    for n, t in ((k, t) for k, length in enumerate(lengths) for t in range(int(length))):
+        row = {"sample": n + 1, "position": t} | dict(zip(target.names, values[n, t].tolist(), strict=True))
+        if probabilities is not None:
+            row |= {
+                f"probability_{label}": float(p) for label, p in zip(target.classes, probabilities[n, t], strict=True)
+            }
+        rows.append(row)
+    return rows
 
 
 def _distribution(trained: Trained, raw: Array, interval: float | None) -> dict[str, Array]:

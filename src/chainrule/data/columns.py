@@ -291,7 +291,7 @@ class ColumnUse:
         type: what it was read as, such as "number" or "date"; empty if it was left out
         use: the inputs that it becomes, or why it was left out
         inputs: the number of these inputs
-        role: "number", "category", "date", "text" or "left out"
+        role: "number", "category", "date", "text", "tokens" or "left out"
     """
 
     name: str
@@ -334,6 +334,7 @@ def _use(role: str, column: str, inputs: list[str], marks_missing: bool) -> str:
         "date": f"{count}: {', '.join(parts)}",
         "category": f"{count}, one for each value" if len(inputs) > 1 else f"{count}: whether it is {parts[0]}",
         "text": f"{count}, {_of_text(parts)}",
+        "tokens": f"up to {len(inputs) - 1:,} tokens, one after another",
     }
     more = "; a missing value becomes the mean, and one more input says that it is missing"
     return str(words[role]) + more * marks_missing
@@ -350,13 +351,20 @@ def summary(columns: Sequence[ColumnUse], most: int = 6) -> list[str]:
     by_role: dict[str, list[str]] = {}
     for column in columns:
         by_role.setdefault(column.use if column.role == "left out" else column.role, []).append(column.name)
-    plurals = {"number": "numbers", "category": "categories", "date": "dates", "text": "texts"}
+    plurals = {
+        "number": "numbers",
+        "category": "categories",
+        "date": "dates",
+        "text": "texts",
+        "tokens": "texts as tokens",
+    }
     read, dropped = [], []
     for role, names in by_role.items():
         shown = ", ".join(name or "the first" for name in names[:most])
         shown += f" and {len(names) - most} more" if len(names) > most else ""
         if role in plurals:
-            read.append(f"{len(names)} {role if len(names) == 1 else plurals[role]} ({shown})")
+            singular = {"tokens": "text as tokens"}.get(role, role)
+            read.append(f"{len(names)} {singular if len(names) == 1 else plurals[role]} ({shown})")
         else:
             dropped.append(f"{role.replace('left out:', f'left out {shown}:', 1)}")
     return ([f"columns: {'; '.join(read)}"] if read else []) + dropped

@@ -15,6 +15,7 @@ from chainrule.data.settings import Settings
 from chainrule.data.source import OF_CLASSES, Sample, Source
 from chainrule.data.splits import CHANCE, Split
 from chainrule.data.targets import Target, fit_target, infer_task, positions_of
+from chainrule.data.token_columns import TokenColumn
 from chainrule.data.weights import checked_weight
 from chainrule.errors import DataError, setting
 from chainrule.summary import Shown, Summary, Table
@@ -103,10 +104,16 @@ class Dataset(Shown):
             return []
         return self.preparation.names if self.source.is_table else list(self.source.columns)
 
-    def positions_of(self, number: int) -> list[str]:
+    def positions_of(self, number: int, text: int = 0) -> list[str]:
         """The names of the positions of a training sample, such as the tokens of a text, or the
-        times of a window; empty if they have none.
+        times of a window; empty if they have none. Of a table, those of this column of text as
+        tokens.
         """
+        if self.texts_as_tokens:
+            columns = [column for _, column in self.texts_as_tokens]
+            start = self.input_shape[0] - sum(column.length + 1 for column in columns[text:])
+            x, column = np.asarray(self.training.x[number]), columns[text]
+            return column.positions(x[start : start + column.length + 1])
         tokens = None if self.source is None else self.source.tokens
         if self.source is not None and self.source.series is not None and self.rows is not None:
             return self.source.window_times(int(self.rows[number]))
@@ -135,6 +142,20 @@ class Dataset(Shown):
         """The tokens of a text, in the order of their numbers; empty for other data."""
         tokens = None if self.source is None else self.source.tokens
         return [] if tokens is None else [tokens.shown(k) for k in range(len(tokens.symbols))]
+
+    def symbols_of(self, text: int) -> list[str]:
+        """The tokens of this column of text as tokens, or of a text, in the order of their
+        numbers.
+        """
+        if not self.texts_as_tokens:
+            return self.symbols
+        column = self.texts_as_tokens[text][1]
+        return [column.shown(k) for k in range(column.width)]
+
+    @property
+    def texts_as_tokens(self) -> list[tuple[str, TokenColumn]]:
+        """A table's columns of text that are sequences of tokens: the last of a sample's inputs."""
+        return [] if self.preparation is None else self.preparation.texts_as_tokens
 
     @property
     def columns(self) -> list[ColumnUse]:
@@ -181,8 +202,15 @@ class Dataset(Shown):
 
     @property
     def sequence(self) -> Shape | None:
-        """(time, features) of samples that are sequences with lengths; None for others."""
-        return None if self.preparation is None else self.preparation.sequence
+        """(time, features) of samples that are sequences of numbers; None for others."""
+        if self.preparation is None:
+            return None
+        return self.preparation.shape if self.preparation.kind == "sequences" else self.preparation.sequence
+
+    @property
+    def has_lengths(self) -> bool:
+        """Whether samples are sequences that are packed with their lengths."""
+        return self.preparation is not None and self.preparation.sequence is not None
 
     @property
     def input_shape(self) -> Shape:

@@ -10,7 +10,7 @@ Deerwester et al., 1990).
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NotRequired, TypedDict
 
@@ -20,6 +20,7 @@ from chainrule.arrays import Array
 from chainrule.data.columns import (
     CATEGORIES,
     MANY,
+    OFTEN,
     TEXT,
     check_cells,
     converted,
@@ -48,7 +49,7 @@ Part = Literal["year", "month", "day", "hour", "total_seconds"]
 class EncoderRecipe(TypedDict):
     """An encoder as JSON; what an array holds is elsewhere."""
 
-    role: Literal["number", "category", "date", "text"]
+    role: Literal["number", "category", "date", "text", "tokens"]
     marks_missing: NotRequired[bool]
     values: NotRequired[list[str | None]]
     written: NotRequired[str]
@@ -56,17 +57,22 @@ class EncoderRecipe(TypedDict):
     ambiguous: NotRequired[bool]
     vocabulary: NotRequired[list[str]]
     words: NotRequired[bool]
+    tokens: NotRequired[Literal["words", "characters", "bpe"]]
+    length: NotRequired[int]
+    merges: NotRequired[list[tuple[str, str]]]
 
 
 class Encoder:
     """How a column becomes inputs.
 
     Attributes:
-        role: "number", "category", "date" or "text"
+        role: "number", "category", "date", "text" or "tokens"
+        is_index: whether the inputs are no quantities, but numbers by which something is looked up
         marks_missing: whether one more input says that a value is missing
     """
 
     role: ClassVar[str]
+    is_index: ClassVar[bool] = False
     marks_missing: bool = False
 
     @property
@@ -271,13 +277,17 @@ def _taken_apart(words: bool) -> dict[str, Any]:
     return {"analyzer": "char_wb", "ngram_range": (3, 4)}
 
 
-def fit_encoder(column: pl.Series, kind: str, rows: Array) -> Encoder:
+def fit_encoder(
+    column: pl.Series, kind: str, rows: Array, as_tokens: Callable[[pl.Series], Encoder | None] | None = None
+) -> Encoder:
     """The encoder of a column.
 
     Args:
         column: all its values, which decide whether a text consists of dates
         kind: what it is read as
         rows: row numbers of the training set, by which everything else is decided
+        as_tokens: what makes an encoder from the texts of the training set, if texts are to be read
+            as tokens; None for those that are not
     """
     if kind not in ("date", "time", "text", "category"):
         return Number(column.null_count() > 0 and column[rows].null_count() > 0)
@@ -290,8 +300,9 @@ def fit_encoder(column: pl.Series, kind: str, rows: Array) -> Encoder:
         dates = as_dates(texts, written)
         return Date(written, _date_parts(dates), texts.null_count() > 0, _is_ambiguous(cleaned(column), written))
     values = texts.drop_nulls().unique().sort().to_list()
-    if len(values) > CATEGORIES and not recurs(texts, len(values)):
-        return _fit_text(texts)
+    is_prose = as_tokens is not None and OFTEN * len(values) > len(texts) - texts.null_count() and prose(texts)
+    if is_prose or (len(values) > CATEGORIES and not recurs(texts, len(values))):
+        return (None if as_tokens is None else as_tokens(texts)) or _fit_text(texts)
     return Category((*values, None) if texts.null_count() else tuple(values))
 
 
@@ -303,7 +314,7 @@ def roles(kind: str, is_written: bool) -> tuple[str, ...]:
         return () if is_written else ("date",)
     if kind == "text" and is_written:
         return ("date",)
-    return ("category", "text") if kind in ("text", "category") else ("number",)
+    return ("category", "text", "tokens") if kind in ("text", "category") else ("number",)
 
 
 def from_json(recipe: EncoderRecipe, arrays: Mapping[str, Array]) -> Encoder:

@@ -78,10 +78,11 @@ def read_samples(path: Path, image_size: Shape | None = None, texts: Collection[
 def read_npz(path: Path, task: str | None = None) -> Source:
     """Raw samples from an NPZ file.
 
-    The samples are the first array named x, X, data, images or features; the targets the first
-    named y, Y, target, targets or labels. With an array `lengths`, the samples are sequences of the
-    shape (time, features), of which so many time steps are valid. Raises DataError for a file
-    without samples, or with pickled objects.
+    The samples are the first array named x, X, data, images, sequences or features; the targets
+    the first named y, Y, target, targets or labels. With an array `lengths`, or named sequences,
+    samples are sequences of the shape (time, features), of which so many time steps are valid.
+    Named images, they are pictures. Raises DataError for a file without samples, or with pickled
+    objects.
     """
     content = read_bytes(path)
     with guarded(f"{path}: not an NPZ file of plain arrays"):
@@ -89,7 +90,8 @@ def read_npz(path: Path, task: str | None = None) -> Source:
             most = max((entry.file_size for entry in archive.infolist()), default=0)
         check_budget(str(path), most // 8, 1, FILE)
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            samples = next((name for name in ("x", "X", "data", "images", "features") if name in file), None)
+            names = ("x", "X", "data", "images", "sequences", "features")
+            samples = next((name for name in names if name in file), None)
             targets = next((name for name in ("y", "Y", "target", "targets", "labels") if name in file), None)
             if samples is None:
                 found = ", ".join(file.files) or "none"
@@ -97,12 +99,26 @@ def read_npz(path: Path, task: str | None = None) -> Source:
             x, y = file[samples], None if targets is None else file[targets]
             lengths = file.get("lengths")
             check_budget(str(path), x.size, 1, FILE)
-    if lengths is None:
-        return source_from_arrays(x, y, str(path), task, fingerprint(content))
-    sequence = (x.shape[1], math.prod(x.shape[2:])) if x.ndim > 1 else ()
-    x = sequences.packed(str(path), x, lengths)
-    source = source_from_arrays(x, y, str(path), task, fingerprint(content))
-    return replace(source, columns=sequences.names(sequence), sequence=sequence)
+    name, digest = str(path), fingerprint(content)
+    if lengths is not None:
+        return source_from_sequences(x, lengths, y, name, task, digest)
+    source = source_from_arrays(x, y, name, task, digest)
+    return replace(source, samples={"images": "pictures", "sequences": "sequences"}.get(samples, ""))
+
+
+def source_from_sequences(
+    x: Array, lengths: Any, y: Any, name: str = "arrays", task: str | None = None, fingerprint: str = ""
+) -> Source:
+    """A source from sequences (samples, time, features) and their lengths, with a target for each
+    or at each time step; the other arguments are those of `source_from_arrays`.
+    """
+    x = np.asarray(x)
+    sequence: Shape = (x.shape[1], math.prod(x.shape[2:])) if x.ndim > 1 else ()
+    x, weight = sequences.packed(name, x, lengths), None
+    if y is not None:
+        y, weight = sequences.valid_targets(np.asarray(y), np.asarray(lengths), sequence[0])
+    source = source_from_arrays(x, y, name, task, fingerprint)
+    return replace(source, columns=sequences.names(sequence), sequence=sequence, weight=weight)
 
 
 def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = None, fingerprint: str = "") -> Source:
@@ -110,7 +126,8 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
 
     Args:
         x: numbers of shape (samples, ...), or (samples,) for a single feature, also a sparse matrix
-            of SciPy; a tuple of arrays for a network with several inputs
+            of SciPy; a tuple of sequences (samples, time, features) and their lengths, integers
+            (samples,); any other tuple of arrays for a network with several inputs
         y: targets of shape (samples,) or (samples, outputs), or (samples, positions, outputs) of
             each position; None if there are none
         name: used in error messages
@@ -121,6 +138,8 @@ def source_from_arrays(x: Any, y: Any, name: str = "arrays", task: str | None = 
         DataError: x is not numeric, a value is not finite, or a shape is wrong
     """
     several = isinstance(x, tuple) and all(isinstance(part, np.ndarray) for part in x)
+    if several and len(x) == 2 and x[0].ndim == 3 and x[1].ndim == 1 and x[1].dtype.kind in "iu":
+        return source_from_sequences(x[0], x[1], y, name, task, fingerprint)
     of_sparse = is_sparse(x)
     x = pack(x) if several else dense(name, x)
     if x.ndim == 1:

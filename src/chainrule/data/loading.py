@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule import generators
 from chainrule.arrays import Array, Samples, Shape
-from chainrule.data import notes
+from chainrule.data import notes, sequences, token_columns
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import check_prepared
@@ -33,6 +33,7 @@ from chainrule.data.targets import (
     is_one_hot,
     positions_of,
 )
+from chainrule.data.text import is_written_as_table
 from chainrule.data.text_windows import find_text, is_share, load_text
 from chainrule.data.tokens import CHARACTERS
 from chainrule.data.weights import checked_weight
@@ -57,6 +58,8 @@ def load(
     read: Mapping[str, str] | None = None,
     order: Sequence[Label] | None = None,
     memory: int | str | None = None,
+    samples: str | None = None,
+    text: str | None = None,
     tokens: str | None = None,
     length: int | None = None,
     time: str | None = None,
@@ -92,10 +95,17 @@ def load(
         memory: the most that the pictures of a folder may take in memory, in bytes or as "2GB"; by
             default half of what is free. More of them stay on disk, and each mini-batch is decoded
             while the one before it is trained on: the results are the same
+        samples: what the samples of an array are, "sequences" of shape (time, features), or
+            "pictures"; by default told from their shape and numbers (see `sequences.told`)
+        text: what columns of text become: "tokens", which the network reads one after another, or
+            "words", an input for each word; by default "tokens" for text of several words from
+            10,000 training rows on
         tokens: what a text (book.txt, or a `Text`) is divided into: "characters", the default, or
-            byte pairs, "bpe", or "bpe 2000" for so many of them
+            byte pairs, "bpe", or "bpe 2000" for so many of them; of a column of text by default
+            "words"
         length: the tokens of a window of a text, which is a sample; by default 64. The end of the
-            text is held out. Of time series the steps of a window, by default some seasons
+            text is held out. Of a column of text, how many tokens of a cell are read at most. Of time
+            series the steps of a window, by default some seasons
         time: the column of times, of time series to forecast; the latest are held out
         horizon: how many steps are forecast; by default a season
         series: the column that tells several time series apart
@@ -113,7 +123,7 @@ def load(
     """
     of_table = {"target": target, "drop": drop or None, "task": task, "read": read or None, "image_size": image_size,
                 "split": split, "shuffle": None if shuffle else False, "weight": weight, "order": order,
-                "memory": memory}  # fmt: skip
+                "memory": memory, "samples": samples, "text": text}  # fmt: skip
     seed = generators.seed(seed)
     of_series: dict[str, Any] = {"time": time, "horizon": horizon, "series": series, "season": season}
     are_series = is_series(what) or (preparation is not None and preparation.kind == "series")
@@ -121,6 +131,7 @@ def load(
         of_series |= {"length": length, "validation": validation, "test": test, "scale_target": scale_target}
         return _of_series(what, of_series, of_table | {"tokens": tokens}, seed, likely_task, preparation)
     settings_of_text: dict[str, Any] = {"seed": seed, "likely_task": likely_task, "scale_target": scale_target}
+    as_tokens = None if text is None else token_columns.wanted(text, tokens, length)
     data = _as_text(what, tokens, length, validation, test, preparation, of_table, settings_of_text)
     if data is not None:
         return data
@@ -141,7 +152,7 @@ def load(
         source = find(what, **kept, weight=weighing, memory=memory)
         source = replace(source, content_hash=source.fingerprint)
         if weighing is None:
-            source = replace(source, weight=checked_weight(weight))
+            source = replace(source, weight=_combined(source, checked_weight(weight)))
         ranks = order or inherent_order(source, task or source.task, likely_task)
         task = "ordinal" if ranks else task
         source = replace(source, task=task or source.task or _likely(likely_task, source.target))
@@ -149,6 +160,7 @@ def load(
             raise DataError(f"{source.name}: there are no targets; pass an array 'y', or name the column to predict")
         # Runs of earlier versions may have recorded a size that was not used.
         _check_choices(source, target, drop, read, image_size if preparation is None else None, memory)
+        source, guess = _told(source, samples, what)
         source = _of_one_column(source)
         if source.is_table:
             check_types(source.name, source.features, read or {})
@@ -156,13 +168,25 @@ def load(
         shares: list[Any] = [part if is_share(part) else 0.0 for part in (validation, test)]
         placed = by.values(source)
         rows = divide(source, shares[0], shares[1], seed, by, placed)
-        found = [*notes.of_files(source), *notes.of_order(order, source), *notes.of_split(by, placed, rows, shares)]
+        found = [
+            *guess,
+            *notes.of_files(source),
+            *notes.of_order(order, source),
+            *notes.of_split(by, placed, rows, shares),
+        ]
         source = by.without(source, drop)
         is_new = preparation is None
         if preparation is None:
-            preparation = fit_preparation(source, rows[0], fit_target(source, rows[0], scale_target, ranks or None))
+            fitted = fit_target(source, rows[0], scale_target, ranks or None)
+            is_automatic = text is None and len(rows[0]) >= token_columns.FROM
+            how = token_columns.Wanted(only_prose=True) if is_automatic else as_tokens
+            preparation = fit_preparation(source, rows[0], fitted, how)
+            if is_automatic and preparation.texts_as_tokens:
+                found.append(f"for an input for each word instead of tokens, choose {setting('text', 'words')}")
             size = None if image_size is None else tuple(image_size)
             preparation = replace(preparation, weight=weighing, image_size=size)
+            is_read = bool(preparation.texts_as_tokens) or as_tokens is None
+            require(is_read, f"{source.name}: no column is a text to read as tokens; leave {setting('text')} out")
         # A table is faster to encode than to divide; pictures would take twice the memory.
         whole = prepare(preparation, source) if source.is_table else None
         training, held_out, tested = (
@@ -190,7 +214,8 @@ def load(
         held_out, of_validation = (held_out, "") if is_share(validation) else of_its_own("validation", validation)
         tested, of_test = (tested, "") if is_share(test) else of_its_own("test", test)
         chosen = {**reading, "seed": seed, "likely_task": likely_task, "scale_target": scale_target}
-        chosen |= {"memory": memory} if memory is not None else {}
+        others = {"memory": memory, "samples": samples, "text": text, "tokens": tokens, "length": length}
+        chosen |= {name: value for name, value in others.items() if value is not None}
         chosen |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
         chosen |= ({"order": list(order)} if order else {}) | ({"weight": weighing} if weighing else {})
         settings = _to_load_again(what, validation, test, chosen) if weight is None or weighing else None
@@ -209,7 +234,10 @@ def _as_text(
 
     Raises SettingError for arguments of `load` that are for tables and pictures alone.
     """
-    wanted = tokens is not None or length is not None or (preparation is not None and preparation.kind == "text")
+    of_column = of_table["text"] is not None
+    wanted = (not of_column and (tokens is not None or length is not None)) or (
+        preparation is not None and preparation.kind == "text"
+    )
     chosen = [name for name, value in of_table.items() if value is not None]
     chosen = [name for name in chosen if not (wanted and name == "task" and of_table[name] == "classification")]
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be read"):
@@ -217,6 +245,8 @@ def _as_text(
     if text is None:
         return None
     problem = f"{text.name}: it is a text, without columns; leave {' and '.join(map(setting, chosen))} out"
+    if wanted and not preparation and is_written_as_table(text.content[:100_000].encode()):
+        problem += f", or read its columns of text as tokens ({setting('text', 'tokens')})"
     require(not chosen, problem)
     data = load_text(text, tokens=tokens, length=length, validation=validation, test=test, preparation=preparation)
     none: dict[str, Any] = {"target": None, "drop": [], "task": None, "image_size": None}
@@ -249,6 +279,32 @@ def _of_series(
             "horizon": plan.horizon, "series": plan.by, "season": plan.season, "length": plan.length,
             **({"read": read} if read else {})}  # fmt: skip
     return replace(data, settings=_to_load_again(what, chosen["validation"], chosen["test"], kept))
+
+
+def _told(source: Source, samples: str | None, what: Any) -> tuple[Source, list[str]]:
+    """The source with what its samples are, and a line where that was guessed."""
+    is_array = isinstance(source.features, np.ndarray) and source.names is None
+    if not is_array or source.sequence is not None or str(what) in BUILTIN:
+        fits = samples is None or (samples == sequences.SEQUENCES and source.sequence is not None)
+        problem = (
+            "it is no array, of which alone this is a question" if not is_array else "what its samples are is known"
+        )
+        require(fits, f"{source.name}: {problem}; leave {setting('samples')} out")
+        return source, []
+    found, guess = sequences.told(source.name, source.features, samples or source.samples or None)
+    if found != sequences.SEQUENCES:
+        return replace(source, samples=found), [guess] if guess else []
+    x, y = source.features, source.target
+    x = x[..., None] if x.ndim == 2 else x
+    y = None if y is None else sequences.at_steps(y, x.shape[1])
+    return replace(source, features=x, target=y, samples=found), [guess] if guess else []
+
+
+def _combined(source: Source, weight: Array | None) -> Array | None:
+    """These weights, times those of the positions that count in sequences with lengths."""
+    if source.weight is None or weight is None:
+        return source.weight if weight is None else weight
+    return source.weight * weight.reshape(len(weight), *(1,) * (source.weight.ndim - weight.ndim))
 
 
 def _verify(source: Source, rows: Any = slice(None)) -> None:

@@ -14,14 +14,15 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule.arrays import Array, Scaled, Shape
-from chainrule.data import encoders, sequences
+from chainrule.data import encoders, sequences, token_columns
 from chainrule.data.barrier import guarded
+from chainrule.data.channels import are_pictures, of_channels
 from chainrule.data.columns import (
     EARLIER,
     ColumnUse,
@@ -41,6 +42,7 @@ from chainrule.data.prepared import Prepared, prepared
 from chainrule.data.series import Series
 from chainrule.data.source import LARGEST, Source, check_finite
 from chainrule.data.targets import Target, mean_and_deviation
+from chainrule.data.token_columns import TokenColumn, Wanted
 from chainrule.data.tokens import Tokens
 from chainrule.errors import DataError, RunError
 
@@ -59,9 +61,6 @@ PIXELS = 64
 RARE = 0.1
 """The share of values that are not 0 below which columns of a sparse matrix are scaled together."""
 
-SIDE = 6
-"""The fewest rows and columns of a picture that is not of bytes."""
-
 SAME = "it does not differ within the training set"
 """Why a column is left out, although it differs in all rows."""
 
@@ -71,7 +70,7 @@ class Preparation:
     """How raw samples become a network's inputs, fitted on the training set.
 
     Attributes:
-        kind: "table", "numbers", "pictures", "text" or "series"
+        kind: "table", "numbers", "pictures", "sequences", "text" or "series"
         shape: shape of a prepared sample
         target: the fitted target
         mean: an array of this shape, of the encoded samples; of series, of an encoded row
@@ -138,13 +137,20 @@ class Preparation:
         return [name for (column, _), encoder in fitted for name in encoder.input_names(column)]
 
     @property
+    def texts_as_tokens(self) -> list[tuple[str, TokenColumn]]:
+        """A table's columns of text that are sequences of tokens: the last of a sample's inputs."""
+        fitted = zip(self.columns, self.encoders, strict=False)
+        return [(column, encoder) for (column, _), encoder in fitted if isinstance(encoder, TokenColumn)]
+
+    @property
     def notes(self) -> list[str]:
         """How the columns were read, and what was guessed or left out, in one line each."""
         fitted = zip(self.columns, self.encoders, strict=False)
         ambiguous = [column for (column, _), e in fitted if isinstance(e, encoders.Date) and e.ambiguous]
         remedy = "if the month is, write them as 2024-12-31"
         guess = f"the first number of each date is taken to be the day; {remedy}"
-        return [*summary(self.uses), *(f"{column}: {guess}" for column in ambiguous)]
+        texts = [f"{column}: {encoder.about}" for column, encoder in self.texts_as_tokens]
+        return [*summary(self.uses), *(f"{column}: {guess}" for column in ambiguous), *texts]
 
     def apply(self, source: Source) -> Prepared | Scaled:
         """(samples, *shape) in float32; for pictures of bytes, these with their scale.
@@ -156,6 +162,8 @@ class Preparation:
             x = self.encode(source.name, as_table(source, read, dict(self.columns)))
         else:
             raw = self._in_colour(as_array(source, self.features, self.shape))
+            if self.kind == "sequences" and self.shape == (*raw.shape[1:], 1):
+                raw = np.asarray(raw)[..., None]
             if self.sequence is not None:
                 raw = self._sequences(np.asarray(raw), source)
             if raw.dtype == np.uint8 and raw.ndim > 2 and raw.shape[1:] == self.shape:
@@ -194,7 +202,7 @@ class Preparation:
                 k += 1
                 continue
             for values in encoder.inputs(name, frame[column]):
-                x[:, k] = _scaled(values, self.mean[k], self.deviation[k])
+                x[:, k] = values if encoder.is_index else _scaled(values, self.mean[k], self.deviation[k])
                 k += 1
         if numbers:
             inputs = list(numbers)
@@ -208,7 +216,7 @@ class Preparation:
     def _scaled(self, raw: Array, name: str) -> Array:
         """An array's samples, centred and scaled; some at a time, since float64 takes memory."""
         if raw.shape[1:] != self.shape:
-            raise DataError(f"{name}: {_sizes(raw.shape[1:], self.shape)}")
+            raise DataError(f"{name}: {_sizes(raw.shape[1:], self.shape, self.kind)}")
         assert self.mean is not None
         assert self.deviation is not None
         x = np.empty(raw.shape, dtype=np.float32)
@@ -322,7 +330,8 @@ class Preparation:
             if recipe["role"] not in encoders.roles(kind, "written" in recipe):
                 raise RunError(f"a column of the kind {kind!r} can't be a {recipe['role']}; it was altered")
             own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{k}.")}
-            fitted.append(encoders.from_json(recipe, own))
+            is_tokens = recipe["role"] == TokenColumn.role
+            fitted.append(token_columns.from_json(recipe) if is_tokens else encoders.from_json(recipe, own))
         expected = {"mean", "deviation", *(f"{k}.{name}" for k, e in enumerate(fitted) for name in e.arrays)}
         if arrays.keys() != expected:
             raise RunError(f"it must hold the arrays {', '.join(sorted(expected))}; it was altered")
@@ -371,8 +380,13 @@ def _scaled(values: Array, mean: Array, deviation: Array) -> Array:
     return scaled
 
 
-def _sizes(shape: Shape, trained: Shape) -> str:
+def _sizes(shape: Shape, trained: Shape, kind: str) -> str:
     """How the shape of samples differs from that of a run's; pictures as width x height."""
+    if kind == "sequences":
+        of = "sequences of {} time steps of {} features"
+        own = of.format(*shape) if len(shape) == 2 else f"samples of shape {shape}"
+        remedy = "to train on sequences of different lengths, pass their lengths"
+        return f"{own}, but {of.format(*trained)} in the training data; {remedy}"
     if len(shape) < 2 or len(trained) < 2:
         return f"samples of shape {shape}, but {trained} in the training data"
     (width, height, *colours), (its_width, its_height, *its_colours) = (
@@ -384,15 +398,20 @@ def _sizes(shape: Shape, trained: Shape) -> str:
     return f"{width} x {height} pixels, but {its_width} x {its_height} in the training data; resize the pictures"
 
 
-def fit_preparation(source: Source, training_rows: Array, target: Target) -> Preparation:
-    """Fit a preparation to the training rows; raises DataError if a table can't be encoded."""
+def fit_preparation(source: Source, training_rows: Array, target: Target, tokens: Wanted | None = None) -> Preparation:
+    """Fit a preparation to the training rows; raises DataError if a table can't be encoded.
+    `tokens` says how columns of text are to be read as tokens, if they are.
+    """
     if source.is_table:
         with guarded(f"{source.name}: the table can't be prepared"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scikit-learn, about texts that have little in common
-            return fit_table(source, training_rows, target)
+            return fit_table(source, training_rows, target, tokens)
+    if source.samples == sequences.SEQUENCES:
+        mean, deviation = sequences.fit_whole(np.asarray(source.take(training_rows).features))
+        return Preparation("sequences", mean.shape, target, mean, deviation)
     if are_pictures(source.features):
         shape = source.features.shape[1:]
-        mean, deviation = _of_channels(source.features, training_rows)
+        mean, deviation = of_channels(source.features, training_rows)
         mean, deviation = (np.broadcast_to(part, shape).copy() for part in (mean, deviation))
         return Preparation("pictures", shape, target, mean, deviation, features=source.columns)
     training = source.take(training_rows)
@@ -416,48 +435,23 @@ def fit_preparation(source: Source, training_rows: Array, target: Target) -> Pre
     return Preparation("numbers", x.shape[1:], target, mean, deviation, features=source.columns)
 
 
-def are_pictures(x: Array | PictureFiles) -> bool:
-    """Whether an array holds pictures: (samples, height, width), or with 1, 3 or 4 channels."""
-    if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3, 4)):
-        return False
-    return x.dtype == np.uint8 or x.ndim == 4 or (min(x.shape[1:]) >= SIDE and np.asarray(x).min() >= 0)
-
-
-def _of_channels(x: Array | PictureFiles, rows: Array) -> tuple[Array, Array]:
-    """The mean of each channel, and the root mean square of what is left; some rows at a time."""
-    axes, count = (0, 1, 2), len(rows) * x.shape[1] * x.shape[2]
-    parts = np.array_split(rows, max(1, math.prod(x.shape[1:]) * len(rows) // PART))
-    if x.dtype == np.uint8:
-        return _of_bytes(map(x.__getitem__, parts), count)
-    mean = np.array(sum(x[part].sum(axis=axes, dtype=np.float64) for part in parts)) / count
-    squares = sum(np.sum(np.square(x[part] - mean), axis=axes) for part in parts)
-    return mean, np.asarray(np.sqrt(np.mean(squares) / count) or 1.0)
-
-
-def _of_bytes(parts: Iterable[Array], count: int) -> tuple[Array, Array]:
-    """The same of bytes, whose sums are exact; so they are read once, in any order."""
-    total, squares = 0, 0
-    for part in parts:
-        total = total + part.sum(axis=(0, 1, 2), dtype=np.int64)
-        squares = squares + int(np.square(part, dtype=np.int64).sum())
-    sums: list[int] = np.ravel(total).tolist()
-    left = Fraction(squares) - sum(Fraction(one * one, count) for one in sums)
-    return np.divide(total, count), np.asarray(math.sqrt(left / (count * len(sums))) or 1.0)
-
-
-def fit_table(source: Source, rows: Array, target: Target) -> Preparation:
-    """Fit an encoder for each column that differs in the training rows."""
+def fit_table(source: Source, rows: Array, target: Target, tokens: Wanted | None = None) -> Preparation:
+    """Fit an encoder for each column that differs in the training rows; tokens come last."""
     name, features = source.name, source.features
     check_kinds(name, features)
+    as_tokens = None if tokens is None else partial(token_columns.fit, tokens)
     weight = None if source.weight is None else source.weight[rows]
     unused = {column.name: why for column in features.iter_columns() if (why := left_out(column))}
-    columns, fitted, scales = [], [], []
+    columns, fitted, scales, texts = [], [], [], []
     for column in features.iter_columns():
         if column.name in unused:
             continue
         kind = str(kind_of(column))
         values = as_kind(name, column, kind, "which it is read as")
-        encoder = encoders.fit_encoder(values, kind, rows)
+        encoder = encoders.fit_encoder(values, kind, rows, as_tokens)
+        if encoder.is_index:
+            texts.append((column.name, kind, encoder))
+            continue
         if encoder.role == "number":  # a row of which is faster to take from an array
             inputs: Iterable[Array] = [one[rows] for one in encoder.inputs(name, values)]
         else:
@@ -473,6 +467,10 @@ def fit_table(source: Source, rows: Array, target: Target) -> Preparation:
             scales += [(mean, deviation or 1.0) for mean, deviation in scale]
         else:
             unused[column.name] = SAME
+    for column_name, kind, encoder in texts:
+        columns.append((column_name, kind))
+        fitted.append(encoder)
+        scales += [(0.0, 1.0)] * len(encoder.names(column_name))
     reasons = tuple((column, unused[column]) for column in features.columns if column in unused)
     if not fitted:
         why = "; ".join(f"{column!r}: {why}" for column, why in reasons)

@@ -37,6 +37,8 @@ class Settings(TypedDict):
     order: NotRequired[list[str | int | float | bool]]
     weight: NotRequired[str]
     memory: NotRequired[int | str]
+    samples: NotRequired[str]
+    text: NotRequired[str]
     tokens: NotRequired[str]
     length: NotRequired[Size]
     time: NotRequired[str]
@@ -61,6 +63,8 @@ class Reading(TypedDict, total=False):
     read: Mapping[str, str] | None
     order: Sequence[Label] | None
     memory: int | str | None
+    samples: str | None
+    text: str | None
     tokens: str | None
     length: int | None
     time: str | None

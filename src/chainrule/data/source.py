@@ -78,6 +78,7 @@ class Source:
         sequence: (time, features) of samples that are sequences with lengths; see sequences.py
         tokens: the vocabulary, if the features are all windows of a text
         series: how a table is read as time series, of which each row is a step
+        samples: what samples with two axes are, "sequences" or "pictures", if that is known
 
     Raises:
         DataError: there are no samples, or the lengths of features, targets and weights differ
@@ -101,6 +102,7 @@ class Source:
     sequence: Shape | None = None
     tokens: Tokens | None = None
     series: Series | None = None
+    samples: str = ""
 
     def __post_init__(self) -> None:
         for what, values in (("targets", self.target), ("weights", self.weight)):
@@ -138,13 +140,15 @@ class Source:
             return self._series_window(row, self.series)
         if self.is_table:
             values = dict(self.features.row(row, named=True))
-        elif self.features.ndim > 2 and self.features.shape[3:] in ((), (1,), (3,)):
+        elif self.samples != "sequences" and self.features.ndim > 2 and self.features.shape[3:] in ((), (1,), (3,)):
             picture = self.features[row]
         else:
             numbers = self.features[row].ravel().tolist()
             if self.sequence is not None:  # as many as are valid
                 numbers = numbers[: int(numbers[-1]) * self.sequence[1]]
             names = self.columns or [f"column {k}" for k in range(len(numbers))]
+            if self.samples == "sequences":
+                names = [f"x[{', '.join(map(str, at))}]" for at in np.ndindex(self.features.shape[1:])]
             values = dict(zip(names, numbers, strict=self.sequence is None))
         name = "" if self.names is None else str(self.names[row])
         return Sample(self.name, row + 1, values, picture, self.target_name, target, name)

@@ -317,8 +317,10 @@ def _fit_at(source: Source, training_rows: Array, scale: bool, positions: Shape)
     rows = rows.reshape(-1) if task == "classification" and rows.shape[1:] == (1,) else rows
     if task == "classification" and rows.ndim > 1:
         rows = class_numbers(rows, source.name)
-    of_rows = Source(source.name, rows[:, None], rows, source.target_name, task, "-")
-    length = math.prod(positions)
+    length, weight = math.prod(positions), source.weight
+    if weight is not None:
+        weight = np.repeat(weight, length) if weight.ndim == 1 else weight.ravel()
+    of_rows = Source(source.name, rows[:, None], rows, source.target_name, task, "-", weight)
     training = (training_rows[:, None] * length + np.arange(length)).ravel()
     return replace(fit_target(of_rows, training, scale), positions=positions)
 

@@ -7,6 +7,7 @@ memory, and a mini-batch's are gathered when it is used.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,44 @@ def windows(numbers: Array, length: int, start: int, stop: int) -> Samples:
         return Samples(*(prepared(np.empty((0, length), numbers.dtype)) for _ in range(2)))
     every, end = sliding_window_view(numbers, length), start + count * length
     return Samples(prepared(every[start:end:length]), prepared(every[start + 1 : end + 1 : length]))
+
+
+def of_length(data: Dataset, length: int) -> Dataset:
+    """The same text in windows of another length; raises DataError if a set is too short for
+    one.
+    """
+    if length == data.input_shape[0]:
+        return data
+    parts: list[Samples | None] = []
+    places: list[Array | None] = []
+    for part, rows in (
+        (data.training, data.rows),
+        (data.validation, data.validation_rows),
+        (data.test, data.test_rows),
+    ):
+        if part is None:
+            parts.append(None)
+            places.append(None)
+            continue
+        numbers = np.append(np.asarray(part.x).ravel(), np.asarray(part.y)[-1, -1])
+        own = windows(numbers, length, 0, len(numbers))
+        if not len(own.x):
+            raise DataError(f"{data.name}: its smallest set has no window of {length:,} tokens; use a shorter one")
+        parts.append(own)
+        places.append(None if rows is None else int(rows[0]) + length * np.arange(len(own.x)))
+    training, validation, test = parts
+    assert training is not None
+    assert data.preparation is not None
+    assert data.source is not None
+    target = replace(data.target, positions=(length,))
+    tokens = data.source.features[:, 0]
+    source = replace(data.source, features=sliding_window_view(np.append(tokens, data.source.features[-1, 1:]), length))
+    return replace(
+        data, training=training, validation=validation, test=test, target=target, source=source, rows=places[0],
+        validation_rows=places[1], test_rows=places[2],
+        preparation=replace(data.preparation, shape=(length,), target=target),
+        settings=None if data.settings is None else {**data.settings, "length": length},
+    )  # fmt: skip
 
 
 def windows_of(preparation: Preparation, text: Text) -> Samples:

@@ -80,6 +80,9 @@ class Estimator(BaseEstimator):
         task: str | None = None,
         drop: str | Sequence[str] = (),
         read: Mapping[str, str] | None = None,
+        text: str | None = None,
+        tokens: str | None = None,
+        length: int | None = None,
         dtype: str = AUTO,
         engine: str | None = None,
         threads: int | None = None,
@@ -105,6 +108,9 @@ class Estimator(BaseEstimator):
         self.task = task
         self.drop = drop
         self.read = read
+        self.text = text
+        self.tokens = tokens
+        self.length = length
         self.dtype = dtype
         self.engine = engine
         self.threads = threads
@@ -247,7 +253,8 @@ class Estimator(BaseEstimator):
     ) -> Dataset:
         return load(
             source, validation=validation, test=0.0, split=self.split, shuffle=self.shuffle, seed=seed, weight=weight,
-            drop=self._dropped(), order=self._order() if self._task == "ordinal" else None,
+            drop=self._dropped(), text=self.text, tokens=self.tokens, length=self.length,
+            order=self._order() if self._task == "ordinal" else None,
             preparation=None if before is None else before.preparation, **for_loss(self.loss),
         )  # fmt: skip
 

@@ -77,6 +77,7 @@ class Classifier(ClassifierMixin, Estimator):
             an ordered categorical of pandas or an Enum of polars brings its order along
         drop: columns of a frame to leave out
         read: what to read a frame's columns as, such as {"zip": "category"}
+        text, tokens, length: what columns of text become, as for `load`
         dtype: "float32" or "float64"; "auto" for float64 with fewer than 500 rows, else float32
         engine: "native" or "numpy"; by default the fastest
         threads: the most threads to train and predict with
@@ -133,6 +134,9 @@ class Classifier(ClassifierMixin, Estimator):
         order: Sequence[Label] | None = None,
         drop: str | Sequence[str] = (),
         read: Mapping[str, str] | None = None,
+        text: str | None = None,
+        tokens: str | None = None,
+        length: int | None = None,
         dtype: str = AUTO,
         engine: str | None = None,
         threads: int | None = None,
@@ -143,7 +147,8 @@ class Classifier(ClassifierMixin, Estimator):
         super().__init__(
             network, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, validation=validation,
             split=split, shuffle=shuffle, patience=patience, monitor=monitor, min_delta=min_delta, augment=augment,
-            metrics=metrics, penalties=penalties, callbacks=callbacks, task=task, drop=drop, read=read, dtype=dtype,
+            metrics=metrics, penalties=penalties, callbacks=callbacks, task=task, drop=drop, read=read, text=text,
+            tokens=tokens, length=length, dtype=dtype,
             engine=engine, threads=threads, progress=progress, warm_start=warm_start, random_state=random_state,
         )  # fmt: skip
         self.class_weight = class_weight

@@ -22,6 +22,7 @@ from chainrule.explain.paths import Path, find_paths
 from chainrule.explain.rounding import Rounding, gradient_rounding
 from chainrule.explain.scheme import draw
 from chainrule.explain.text import gradient_line, update_line
+from chainrule.explain.texts import text_of
 from chainrule.explain.time_steps import StepsBack, steps_back
 from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.explain.update import StageResult, stage_results
@@ -229,7 +230,7 @@ class Explanation(Shown):
         missing = f"sample {sample} is not in the batch of step {self.step}; its samples are {shown}"
         require(sample is None or sample in rows, missing)
         self._sample = sample
-        self._names: dict[int, list[str]] = {}
+        self._names: dict[tuple[int, int], list[str]] = {}
 
     @property
     def weight_index(self) -> Shape:
@@ -319,9 +320,11 @@ class Explanation(Shown):
         """The token that a weight of this layer belongs to, as a row or as an output; empty if it
         belongs to none.
         """
-        symbols, index = [] if self._data is None else self._data.symbols, self.weight_index
-        if symbols and node.layer.takes_tokens and len(index) > 1:
-            return f", the row of {symbols[index[0]]}"
+        data, index = self._data, self.weight_index
+        if data is not None and node.layer.takes_tokens and len(index) > 1:
+            rows = data.symbols_of(text_of(self._problem.network.graph, node) or 0)
+            return f", the row of {rows[index[0]]}" if index[0] < len(rows) else ""
+        symbols = [] if data is None else data.symbols
         if symbols and node.name == self._problem.network.nodes[-1].name:
             return f", the output of {symbols[index[-1]]}"
         return ""
@@ -331,7 +334,7 @@ class Explanation(Shown):
         token it is for; empty if they have no names.
         """
         words: list[str] = []
-        names = self._names_of(int(self.trace.rows[unit.sample]))
+        names = self._names_of(int(self.trace.rows[unit.sample]), self.trace.node(unit))
         shape = self.trace.node(unit).built.output_shape
         if names and len(shape) > 1 and shape[-2] == len(names):
             words.append(f"position {unit.index[-2]} {names[unit.index[-2]]}")
@@ -350,6 +353,8 @@ class Explanation(Shown):
         features = [] if self._data is None else self._data.feature_names
         if len(index) == 2 and features:
             return f"input {number} ({features[index[1]]}, position {index[0]})"
+        if len(index) > 1 and self._data is not None and self._data.sequence is not None:
+            return f"input x[{index[0]}, {index[1]}]"
         if len(index) > 1:
             return f"pixel {number} (row {index[0]}, column {index[1]})"
         names = [] if self._data is None else self._data.input_names
@@ -429,14 +434,21 @@ class Explanation(Shown):
 
     def position(self, row: int, number: int) -> str:
         """A position of a training sample, in words."""
-        names = self._names_of(row)
+        entry = self._problem.network.parameters.entry_at(self.place)
+        names = self._names_of(row, self._problem.network.graph.node(entry.owner))
         return f"position {number} {names[number]}" if number < len(names) else f"position {number}"
 
-    def _names_of(self, row: int) -> list[str]:
-        """The names of the positions of a training sample; empty if they have none."""
-        if row not in self._names:
-            self._names[row] = [] if self._data is None else self._data.positions_of(row)
-        return self._names[row]
+    def _names_of(self, row: int, node: Node) -> list[str]:
+        """The names of the positions of a training sample in the text that a node is about; empty
+        if they have none.
+        """
+        data = self._data
+        text = text_of(self._problem.network.graph, node) if data is not None and data.texts_as_tokens else 0
+        if data is None or text is None:
+            return []
+        if (row, text) not in self._names:
+            self._names[row, text] = data.positions_of(row, text)
+        return self._names[row, text]
 
     @cached_property
     def proof(self) -> Proof:

@@ -32,6 +32,7 @@ from chainrule.layers.embedding import Embedding
 from chainrule.layers.expand import Expand
 from chainrule.layers.forecasting import Seasonal
 from chainrule.layers.graph import Composite, Graph, Input, Node
+from chainrule.layers.lengths import Mask, ValidMax, ValidMean
 from chainrule.layers.networks import LeNet, ResNet8, ResNet18, SeparableNet
 from chainrule.layers.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from chainrule.layers.operators import Add, Concatenate, MatMul, Multiply, Scale
@@ -60,10 +61,10 @@ __all__ = [
     "Conv", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose", "ConvTranspose2d", "Dense", "DepthwiseConv",
     "DotProductAttention", "Dropout", "Embedding", "Expand", "FeedForward", "Flatten", "Formulas", "GlobalAveragePool",
     "GlobalMaxPool", "Graph", "GroupNorm", "HardSigmoid", "HardSwish", "HardTanh", "Input", "Layer", "LayerNorm",
-    "LeNet", "LeakyReLU", "LearnedPositions", "LogSoftmax", "MaskedSoftmax", "MatMul", "MaxPool", "Mish",
+    "LeNet", "LeakyReLU", "LearnedPositions", "LogSoftmax", "Mask", "MaskedSoftmax", "MatMul", "MaxPool", "Mish",
     "MultiHeadAttention", "Multiply", "Node", "PReLU", "Parameter", "RMSNorm", "ReLU", "ResNet8", "ResNet18",
     "Reshape", "Residual", "ResidualBlock", "Rotary", "Scale", "Scan", "Seasonal", "SeparableBlock", "SeparableNet",
     "Sequential", "SiLU", "Sigmoid", "SimpleRNN", "Sine", "SinusoidalPositions", "Slice", "Softmax", "Softplus",
     "Softsign", "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "TiedDense", "Transformer", "TransformerBlock",
-    "Transpose", "Upsample", "While", "ZeroPad", "Zeros", "activation", "total",
+    "Transpose", "Upsample", "ValidMax", "ValidMean", "While", "ZeroPad", "Zeros", "activation", "total",
 ]  # fmt: skip

@@ -151,6 +151,10 @@ class Layer(Kind):
     """Whether a network given as text can name it."""
     accepts_images: ClassVar[bool] = False
     """Whether it takes images as they are; a network given as text flattens them otherwise."""
+    reads_neighbours: ClassVar[bool] = False
+    """Whether an output depends on several positions, and their number is not told: what fills up a
+    sequence is then set to 0 before the layer.
+    """
     takes_lengths: ClassVar[bool] = False
     """Whether its last input may be the number of valid positions of each sample."""
     output_symbol: ClassVar[str] = "y"

@@ -157,6 +157,11 @@ class Composite(Layer, register=False):
         return any(child.accepts_images for child in self.children.values())
 
     @property
+    def reads_neighbours(self) -> bool:  # type: ignore[override]
+        """Whether any of its layers does."""
+        return any(child.reads_neighbours for child in self.children.values())
+
+    @property
     def takes_tokens(self) -> bool:  # type: ignore[override]
         """Whether its first layer does."""
         return any(child.takes_tokens for child in [*self.children.values()][:1])

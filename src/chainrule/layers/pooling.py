@@ -18,7 +18,9 @@ import numpy as np
 from chainrule.arrays import Array, Params, Shape, Sizes
 from chainrule.errors import SettingError, ShapeError
 from chainrule.layers.base import Backward, Built, Formulas, Terms
+from chainrule.layers.lengths import ValidMax, ValidMean
 from chainrule.layers.resizing import Weighted
+from chainrule.layers.symbols import Symbol
 from chainrule.layers.windows import Windowed, along, checked, checked_padding, windows, written
 
 
@@ -271,12 +273,23 @@ class AdaptiveAveragePool(MeanPooling, Adaptive):
 @dataclass(frozen=True)
 class GlobalMaxPool(MaxPooling, Global):
     """The largest input of each channel: (samples, positions..., channels) becomes (samples,
-    channels).
+    channels). Called on a sequence and its lengths, it is that of the valid positions (ValidMax).
     """
+
+    takes_lengths = True
+
+    def __call__(self, *inputs: Symbol) -> Symbol:
+        return ValidMax(name=self.name)(*inputs) if len(inputs) > 1 else super().__call__(*inputs)
 
 
 @dataclass(frozen=True)
 class GlobalAveragePool(MeanPooling, Global):
     """The mean input of each channel: (samples, positions..., channels) becomes (samples,
-    channels) (Lin et al., 2014).
+    channels) (Lin et al., 2014). Called on a sequence and its lengths, it is that of the valid
+    positions (ValidMean).
     """
+
+    takes_lengths = True
+
+    def __call__(self, *inputs: Symbol) -> Symbol:
+        return ValidMean(name=self.name)(*inputs) if len(inputs) > 1 else super().__call__(*inputs)

@@ -172,6 +172,7 @@ class Windowed(Layer, register=False):
 
     accepts_images = True
     passes_scale = True
+    reads_neighbours = True
 
     axes: ClassVar[int | None] = None
     """The number of axes of positions that it takes; None for any."""

@@ -160,7 +160,7 @@ class SeriesRecipe(TypedDict):
 class PreparationRecipe(TypedDict):
     """What preparation.json holds."""
 
-    kind: Literal["table", "numbers", "pictures", "text", "series"]
+    kind: Literal["table", "numbers", "pictures", "sequences", "text", "series"]
     shape: list[Size]
     columns: list[tuple[str, Kind | Literal["truth"]]]  # of earlier versions
     left_out: NotRequired[list[tuple[str, str]]]

@@ -26,6 +26,7 @@ from chainrule.runs.forecasts import Forecast, distribution, forecast_of
 from chainrule.runs.inputs import inputs, labelled
 from chainrule.runs.loader import read_manifest
 from chainrule.runs.predictions import HeldOut, Interval, Meaning, ends
+from chainrule.runs.reading import Reading
 from chainrule.runs.recorder import Recorder, copy, record_threshold
 from chainrule.runs.writing import Writing
 from chainrule.summary import Shown, Summary
@@ -36,6 +37,7 @@ from chainrule.training.generation import Reader
 from chainrule.training.loop import History, Progress
 from chainrule.training.metrics import Choice, Chosen
 from chainrule.training.plan import Plan
+from chainrule.training.position_scores import score_positions
 from chainrule.training.report import (
     Report,
     report_on,
@@ -50,7 +52,7 @@ HELD_OUT = ("validation", "test")
 
 
 @dataclass(frozen=True, repr=False)
-class Trained(Writing, Shown):
+class Trained(Writing, Reading, Shown):
     """A trained network.
 
     Attributes:
@@ -516,9 +518,15 @@ class Trained(Writing, Shown):
         samples, target, loss = self._samples(what, weight), self.target, self.plan.loss
         chosen, is_default = self._chosen(metrics), metrics is None
         measured = self._measured(samples, chosen, is_default, threads)
-        if target.positions:
+        if target.positions and (target.tokens or not target.is_class):
             return Report(target, len(samples.x), measured, weight=total_weight(samples.weight))
         y, outputs = np.asarray(samples.y), self._outputs(as_read(samples.x), threads)
+        if target.positions:
+            scored = score_positions(loss, outputs, y, samples.weight)
+            weight = None if samples.weight is None else scored.weight[scored.weight > 0]
+            return replace(
+                report_on(target, scored.classified(target.width), measured, None, weight), samples=len(samples.x)
+            )
         if target.task == "regression":
             of_each = dict.fromkeys((*names(target), *chosen)) if is_default else chosen
             found = report_on_quantities(target, loss, outputs, y, measured, (*of_each,), samples.weight, is_default)

@@ -59,8 +59,17 @@ SIDE = 7
 """Convolutions and pooling halve a picture until its sides are of about so many positions."""
 CHANNELS, MOST_CHANNELS, UNITS_OF_PICTURES = 32, 128, 128
 
-SEQUENCES = "lstm 64"
-"""The hidden layers of networks for sequences with lengths."""
+SEQUENCES, AT_STEPS = "bidirectional(gru 32)", "lstm 64 all=true"
+"""The hidden layers of networks for sequences of numbers, with one target each or with one at each
+time step.
+"""
+READER = "dropout 0.3, conv 128 5 relu padding=same, global_max_pool, dropout 0.5"
+"""What reads a column of text, after its embedding, whose weights begin as EMBEDDING."""
+EMBEDDING = "normal 0 0.1"
+EPOCHS_OF_TOKENS, PATIENCE_OF_TOKENS = 20, 5
+"""The epochs of the default network for a table with text as tokens, and after how many without a
+better validation loss it stops.
+"""
 UNITS_OF_SERIES, DROPOUT_OF_SERIES = 64, 0.3
 """Beside the inputs themselves, so that the output layer is linear in both: a forecast is mostly a
 sum of what was before.
@@ -87,17 +96,26 @@ def hidden_layers(data: Dataset) -> list[Layer]:
     if are_pictures(data):
         return parse(_convolutions(min(data.input_shape[:2])))
     if data.sequence is not None:
-        return parse(SEQUENCES)
+        return parse(AT_STEPS if data.target.positions else SEQUENCES)
     if data.target.season:
         hidden = [Dense(UNITS_OF_SERIES), ReLU(), Dropout(DROPOUT_OF_SERIES)]
         return [Flatten(), Branches([[], hidden])]
-    layers = parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
+    return of_numbers(data) + after_numbers(data)
+
+
+def of_numbers(data: Dataset) -> list[Layer]:
+    """The default layers that a table's inputs, but for those of tokens, are read by."""
     embedded: list[Layer] = [Dense(EMBEDDED)] if _sparse(data) > MOST_SPARSE else []
     on = numbers(data)
     if not 0 < len(on) <= MOST_NUMBERS:
-        return [*embedded, *layers]
+        return embedded
     units = min(UNITS, MOST_UNITS // len(on))
-    return [Branches([embedded, [Expand(units, on=on), ReLU()]]), *layers]
+    return [Branches([embedded, [Expand(units, on=on), ReLU()]])]
+
+
+def after_numbers(data: Dataset) -> list[Layer]:
+    """The default layers after those of a table's inputs."""
+    return parse(FEW if len(data.training.x) < FEW_ROWS else MANY)
 
 
 def forecast(layers: list[Layer], data: Dataset, loss: Loss) -> list[Layer]:
@@ -118,6 +136,16 @@ def embedding(data: Dataset) -> Layer:
     return Embedding(data.target.width, UNITS_OF_TOKENS)
 
 
+def embeddings(data: Dataset) -> list[tuple[int, Layer]]:
+    """Of each column of text that is tokens, how many are read and the layer that embeds them."""
+    return [(column.length, Embedding(column.width, UNITS_OF_TOKENS, EMBEDDING)) for _, column in data.texts_as_tokens]
+
+
+def reader() -> list[Layer]:
+    """The layers that read a column of text."""
+    return parse(READER)
+
+
 def _sparse(data: Dataset) -> int:
     """How many inputs are words, or values of large categories."""
     if data.preparation is None:
@@ -132,6 +160,7 @@ def are_pictures(data: Dataset) -> bool:
     return (
         not data.target.positions
         and not data.target.season
+        and data.sequence is None
         and len(shape) in (2, 3)
         and min(shape[:2]) >= SIDE - 1
         and (len(shape) == 2 or shape[2] in (1, 3, 4))
@@ -141,7 +170,7 @@ def are_pictures(data: Dataset) -> bool:
 def takes_long(data: Dataset) -> bool:
     """Whether a training takes too long to try several networks: pictures, texts, sequences."""
     of_steps = data.sequence is not None or bool(data.target.season)
-    return bool(data.target.positions) or are_pictures(data) or of_steps
+    return bool(data.target.positions or data.texts_as_tokens) or are_pictures(data) or of_steps
 
 
 def _convolutions(side: int) -> str:
@@ -165,6 +194,8 @@ def epochs(data: Dataset, is_open: bool) -> int:
     """The number of epochs; is_open says whether the network is the default one."""
     if is_open and data.target.tokens:
         return EPOCHS_OF_TEXT
+    if is_open and data.texts_as_tokens:
+        return EPOCHS_OF_TOKENS
     if not (is_open and are_pictures(data)):
         return EPOCHS
     return OF_FEW_PICTURES if len(data.training.x) < FEW_ROWS else EPOCHS_OF_PICTURES
@@ -216,4 +247,4 @@ def penalty(strength: float, rows: int) -> Penalty:
 def patience(data: Dataset) -> int | None:
     """The number of epochs without a better validation loss after which training stops."""
     is_enough = data.validation is not None and len(data.validation.x) >= FEWEST_TO_JUDGE
-    return PATIENCE if is_enough else None
+    return (PATIENCE_OF_TOKENS if data.texts_as_tokens else PATIENCE) if is_enough else None

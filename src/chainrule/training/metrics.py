@@ -141,8 +141,9 @@ def check_one(metric: Choice, target: Target) -> Chosen:
     if isinstance(metric, Metric):
         require(metric.function is not None, f"the metric {metric.name} has no function; pass one")
     if isinstance(metric, Metric) or callable(metric):
+        metric = metric if isinstance(metric, Metric) else Metric(metric)
         _check_at_positions(metric, target)
-        return metric if isinstance(metric, Metric) else Metric(metric)
+        return metric
     task = target.task
     _check_at_positions(metric, target)
     if isinstance(metric, str) and (metric in OWN[task] or (target.tokens and metric in OWN["text"])):
@@ -165,12 +166,21 @@ def check_one(metric: Choice, target: Target) -> Chosen:
 
 
 def _check_at_positions(metric: Any, target: Target) -> None:
-    """Raise SettingError for a metric that is no mean over the positions of a target."""
-    name = getattr(metric, "name", getattr(metric, "__name__", metric))
-    is_known = isinstance(metric, str) and metric in position_scores.NAMES
-    if target.positions and target.is_class:
-        allowed = ", ".join(names(target))
-        require(is_known, f"{brief(name)} is not measured at positions; {allowed} are")
+    """Raise SettingError for a metric of probabilities where there is a class at each position: of
+    each, only that of the true class is kept.
+    """
+    if not (target.positions and target.is_class) or metric in position_scores.NAMES:
+        return
+    if isinstance(metric, Metric):
+        needs = metric.response_method == "predict_proba"
+    elif metric in METRICS:
+        needs = metric in OF_PROBABILITIES
+    else:
+        from chainrule.training import scorers
+
+        needs = metric in scorers.names() and scorers.needs_probabilities(metric)
+    allowed = f"{', '.join(names(target))} are, and what judges classes, such as f1"
+    require(not needs, f"{brief(name_of(metric))} is not measured at positions; {allowed}")
 
 
 def check_recorded(metrics: Sequence[Chosen], target: Target) -> None:
@@ -232,6 +242,8 @@ def measure(
         if target.positions:
             prediction, _ = rows_of(prediction, y)
             weight = None if weight is None else _of_rows(weight, target)
+        if target.positions and weight is not None:
+            truth, prediction, weight = truth[weight > 0], prediction[weight > 0], _uneven(weight[weight > 0])
         guess = target.decode(loss.point(prediction).reshape(len(truth), -1))
         return {name_of(metric): _of_quantities(metric, truth, guess, weight) for metric in known}
     if target.positions and target.is_class:
@@ -244,8 +256,21 @@ def measure(
 
 
 def at_positions(chosen: Sequence[Chosen], target: Target, scored: PositionScores) -> dict[str, float]:
-    """The value of each of these metrics at positions."""
-    return {name_of(metric): scored.metric(name_of(metric), target) for metric in chosen}
+    """The value of each of these metrics at the positions that count."""
+    found = {}
+    for metric in chosen:
+        if metric in position_scores.NAMES:
+            found[name_of(metric)] = scored.metric(name_of(metric), target)
+            continue
+        classified, is_weighted = scored.classified(target.width), _uneven(scored.weight[scored.weight > 0])
+        of_one = replace(target, positions=())
+        found[name_of(metric)] = _of_classes(metric, of_one, classified, is_weighted is not None)
+    return found
+
+
+def _uneven(weight: Array) -> Array | None:
+    """These weights; None if they are all the same."""
+    return None if not len(weight) or (weight == weight[0]).all() else weight
 
 
 def _of_rows(weight: Array, target: Target) -> Array:

@@ -22,13 +22,13 @@ from chainrule.engine import Batches, Problem, engine_name
 from chainrule.errors import DataError, ShapeError, at_least, is_number, require, setting
 from chainrule.generators import generator
 from chainrule.kinds import Kind, described
-from chainrule.layers import Flatten, Layer
+from chainrule.layers import Dense, Flatten, Input, Layer
 from chainrule.layers.combinators import separate
 from chainrule.layers.notation import parse
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, MeanSquaredError, Ordinal, Penalty
 from chainrule.losses import loss as named_loss
 from chainrule.losses import penalty as named_penalty
-from chainrule.network import Network, of_sequences
+from chainrule.network import Network, of_sequences, of_texts
 from chainrule.summary import Shown, Summary
 from chainrule.training import defaults, history
 from chainrule.training import metrics as measures
@@ -401,10 +401,12 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
     Network, is used as it is. Raises ShapeError for a network that does not fit the samples or the
     loss, and SettingError for one without parameters, or one for texts that is not causal.
     """
-    if network is None or isinstance(network, str):
+    if data.texts_as_tokens and not isinstance(network, Network):
+        network = _of_texts(network, data, loss, dtype)
+    elif network is None or isinstance(network, str):
         hidden, arrow, output = (network or "").partition("->")
         layers = defaults.hidden_layers(data) if network is None else parse(hidden.strip())
-        is_whole = len(data.input_shape) > 1 and not data.target.positions
+        is_whole = len(data.input_shape) > 1 and not data.target.positions and data.sequence is None
         if is_whole and not any(layer.accepts_images for layer in layers):
             layers = [Flatten(), *layers]
         if data.target.tokens and not (layers and layers[0].takes_tokens):
@@ -413,9 +415,12 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
         network = [*layers, *end]
         if data.target.season:
             network = defaults.forecast(network, data, loss)
-    if not isinstance(network, Network) and data.sequence is not None:
+    if isinstance(network, Network):
+        pass
+    elif data.has_lengths:
+        assert data.sequence is not None
         network = of_sequences(separate(network), data.sequence, dtype)
-    elif not isinstance(network, Network):
+    else:
         network = Network(network, data.input_shape, dtype)
     shape, outputs = network.input_shape, (*data.target.positions, outputs_for(loss, data.target))
     if shape != data.input_shape:
@@ -433,3 +438,40 @@ def build_network(network: Layers | None, data: Dataset, loss: Loss, dtype: str 
     if data.target.tokens:
         require_causal(network, data.target)
     return network
+
+
+def _of_texts(network: str | Layer | Sequence[Layer] | None, data: Dataset, loss: Loss, dtype: str) -> Network:
+    """The network for a table with columns of text as tokens. The layers up to the one that leaves
+    one row of numbers of a sequence read each text; if none takes sequences, the default ones do.
+    Those after them get everything side by side.
+    """
+    texts = defaults.embeddings(data)
+    others = data.input_shape[0] - sum(length + 1 for length, _ in texts)
+    output: list[Layer] = [Dense(outputs_for(loss, data.target))]
+    of_others = defaults.of_numbers(data) if network is None and others else []
+    if network is None:
+        layers = [*defaults.after_numbers(data), *output]
+    elif isinstance(network, str):
+        hidden, arrow, last = network.partition("->")
+        layers = [*parse(hidden.strip()), *(parse(last.strip()) if arrow else output)]
+    else:
+        layers = [*separate(network)]
+    if layers[0].takes_tokens:
+        texts, layers = [(length, layers[0]) for length, _ in texts], layers[1:]
+    reader = defaults.reader()
+    if any(layer.accepts_images for layer in layers):
+        count = _until_one_row(layers, texts[0])
+        reader, layers = layers[:count], layers[count:]
+    return of_texts(layers, texts, reader, others, of_others, dtype)
+
+
+def _until_one_row(layers: Sequence[Layer], text: tuple[int, Layer]) -> int:
+    """How many of these layers, the first, leave one row of numbers of an embedded text."""
+    length, embedding = text
+    x = embedding(Input(length))
+    for count, layer in enumerate(separate(layers), start=1):
+        x = layer(x)
+        if len(x.shape) == 1:
+            return count
+    remedy = "end them with one that leaves one row of numbers, such as gru 64 or global_max_pool"
+    raise ShapeError(f"the layers that read a text leave the shape {x.shape}; {remedy}")

@@ -17,10 +17,11 @@ from chainrule.data import Target
 from chainrule.data.tokens import lengths
 from chainrule.losses import Loss
 from chainrule.losses.base import rows_of
+from chainrule.training.scores import Classified
 
 BITS = "bits_per_character"
 NAMES = ("accuracy", "log_loss", "neg_log_loss", BITS)
-"""Those that are means over positions."""
+"""Those that are means over positions; others are measured on the classes alone."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class PositionScores:
         """The mean over the positions that count; NaN if none does."""
         total = self.weight.sum()
         return float((values * self.weight).sum() / total) if total else math.nan
+
+    def classified(self, width: int) -> Classified:
+        """The predicted classes, of so many, at the positions that count, without probabilities."""
+        counts = self.weight > 0
+        return Classified(width, self.truth[counts], self.guess[counts], None, self.weight[counts])
 
     def metric(self, name: str, target: Target) -> float:
         """The value of a metric of NAMES.
