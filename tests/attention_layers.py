@@ -74,12 +74,17 @@ def norm(p, name, x):
     return p[f"{name}.scale"] * unit + p[f"{name}.offset"]
 
 
-def dot_product(q, k, v, causal=False, lengths=None):
+def dropped(p, name, x):
+    """x times the mask that was drawn for the layer of this name, if p has one."""
+    return x * p.get(f"{name}.mask", 1.0)
+
+
+def dot_product(q, k, v, causal=False, lengths=None, mask=1.0):
     """Keys and values are repeated for the heads that share them."""
     times = q.shape[1] // k.shape[1]
     k, v = jnp.repeat(k, times, axis=1), jnp.repeat(v, times, axis=1)
     scores = jnp.einsum("nhid,nhjd->nhij", q, k) / jnp.sqrt(q.shape[-1])
-    return jnp.einsum("nhij,nhjf->nhif", masked_softmax(scores, causal, lengths), v)
+    return jnp.einsum("nhij,nhjf->nhif", masked_softmax(scores, causal, lengths) * mask, v)
 
 
 def attention(p, name, layer, x, *others):
@@ -95,7 +100,8 @@ def attention(p, name, layer, x, *others):
     q, k, v = heads
     if layer.rotary:
         q, k = rotary(q), rotary(k)
-    y = jnp.moveaxis(dot_product(q, k, v, layer.causal, lengths), 1, 2)
+    mask = p.get(f"{name}.heads.dropout.mask", 1.0)
+    y = jnp.moveaxis(dot_product(q, k, v, layer.causal, lengths, mask), 1, 2)
     return dense(p, f"{name}.output", y.reshape(*x.shape[:2], -1))
 
 
@@ -109,8 +115,10 @@ def feed_forward(p, name, layer, x):
 
 
 def block(p, name, layer, x, *lengths):
-    x = x + attention(p, f"{name}.attention", layer, norm(p, f"{name}.attention_norm", x), *lengths)
-    return x + feed_forward(p, f"{name}.feed_forward", layer, norm(p, f"{name}.feed_forward_norm", x))
+    attended = attention(p, f"{name}.attention", layer, norm(p, f"{name}.attention_norm", x), *lengths)
+    x = x + dropped(p, f"{name}.dropout_1", attended)
+    fed = feed_forward(p, f"{name}.feed_forward", layer, norm(p, f"{name}.feed_forward_norm", x))
+    return x + dropped(p, f"{name}.dropout_2", fed)
 
 
 def transformer(p, name, layer, x, *lengths):
@@ -120,6 +128,7 @@ def transformer(p, name, layer, x, *lengths):
         x = x + p[f"{name}.positions.W"][: x.shape[1]]
     elif layer.positions == "sinusoidal":
         x = x + waves(*x.shape[1:])
+    x = dropped(p, f"{name}.dropout_1", x)
     for k in range(1, layer.blocks + 1):
         x = block(p, f"{name}.block_{k}", layer.block(k), x, *lengths)
     return norm(p, f"{name}.norm", x)

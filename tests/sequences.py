@@ -18,17 +18,20 @@ CELLS = {
 }
 
 
-def step(kind, p, name, x, state):
-    """A step of a cell on x @ W + b, by the formulas of its source."""
-    u = state[0] @ p[f"{name}.state.U"] + p.get(f"{name}.state.b", 0.0)
+def step(kind, p, name, x, state, mask=1.0):
+    """A step of a cell on x @ W + b, by the formulas of its source; `mask` is that of the recurrent
+    dropout.
+    """
+    h = state[0] * mask if kind.startswith("simple_rnn") else state[0]
+    u = h @ p[f"{name}.state.U"] + p.get(f"{name}.state.b", 0.0)
     if kind == "lstm":
         i, f, g, o = jnp.split(x + u, 4, axis=-1)
-        c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+        c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g) * mask
         return jax.nn.sigmoid(o) * jnp.tanh(c), c
     if kind == "gru":
         (x_r, x_z, x_n), (u_r, u_z, u_n) = jnp.split(x, 3, axis=-1), jnp.split(u, 3, axis=-1)
         r, z = jax.nn.sigmoid(x_r + u_r), jax.nn.sigmoid(x_z + u_z)
-        return ((1 - z) * jnp.tanh(x_n + r * u_n) + z * state[0],)
+        return ((1 - z) * jnp.tanh(x_n + r * u_n) * mask + z * state[0],)
     return ((jnp.tanh if kind == "simple_rnn" else jax.nn.relu)(x + u),)
 
 
@@ -38,15 +41,16 @@ def scan(kind, p, name, x, lengths=None, every=False, backwards=False):
     state = (jnp.zeros((len(x), units)),) * (2 if kind == "lstm" else 1)
     sums = (x @ p[f"{name}.input.W"] + p[f"{name}.input.b"]).swapaxes(0, 1)
     times = jnp.arange(x.shape[1])
+    masks = p.get(f"{name}.masks", jnp.ones((x.shape[1], len(x), units)))
 
     def one(state, at):
-        t, z = at
-        after = step(kind, p, name, z, state)
+        t, z, mask = at
+        after = step(kind, p, name, z, state, mask)
         if lengths is not None:
             after = tuple(jnp.where((t < lengths)[:, None], new, old) for new, old in zip(after, state, strict=True))
         return after, after[0]
 
-    last, outputs = jax.lax.scan(one, state, (times, sums), reverse=backwards)
+    last, outputs = jax.lax.scan(one, state, (times, sums, masks), reverse=backwards)
     return outputs.swapaxes(0, 1) if every else last[0]
 
 

@@ -112,13 +112,25 @@ def test_text_page_and_json_say_which_position_attends_to_which():
     )  # fmt: skip
     assert first.product == pytest.approx(e.gradient, rel=1e-6)  # all of it, as the weight is within
     assert abs(second.product - e.gradient) > 1e-9  # a part of it goes around
-    pair, text = first.pairs[0], "\n".join(lines(e))
-    said = f"sample {pair.row}, head {pair.head}: position {pair.query} attends to position {pair.key} with the weight"
-    assert said in text
-    assert said in page(e)
+    text = "\n".join(lines(e))
+    sample = first.samples.parts[0]
+    position = sample.parts[0]
+    head = position.parts[0]
+    key = head.parts[0]
+    assert 0 < key.weight <= 1
+    for said in (f"sample {sample.number}", f"position {position.number}", f"head {head.number}",
+                 f"attends to position {key.number} with the weight {key.weight:.4g}"):  # fmt: skip
+        assert said in text
+        assert said in page(e)
     assert "100.0%  through transformer_1.block_1.attention.heads, as positions attend" in text
     kept = json.loads(json.dumps(e.as_json(most=3)))["attention"]
     assert [len(layer["pairs"]) for layer in kept] == [3, 3]
+    assert sum(kept[0]["heads"]) == pytest.approx(kept[0]["product"])
+    group = {**kept[0], "rest": kept[0]["other_samples"]}
+    for level in ("samples", "positions", "heads", "keys"):  # each level adds up to the one above
+        parts = group[level]
+        assert sum(part["product"] for part in parts) + group["rest"]["sum"] == pytest.approx(group["product"])
+        group = parts[0]
     total = sum(each["product"] for each in kept[0]["pairs"]) + kept[0]["rest"]["sum"]
     assert total == pytest.approx(kept[0]["product"])
 

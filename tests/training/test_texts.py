@@ -22,6 +22,7 @@ from chainrule.layers import (
     GlobalAveragePool,
     Input,
     LayerNorm,
+    MultiHeadAttention,
     Residual,
     Scan,
 )
@@ -165,10 +166,11 @@ def test_quantities_at_positions():
 
 CAUSAL = {
     "conv": [Embedding(7, 4), Conv1d(5, 3, "tanh", padding="causal", dilation=2), LayerNorm(), Dense(7)],
+    "as many units as positions": [Embedding(7, 4), Scan(LSTM(8), all=True), Dense(7)],
+    "as many heads as positions": [Embedding(7, 8), MultiHeadAttention(8, causal=True), Dense(7)],
     "residual": [Embedding(7, 4), Residual([Conv1d(4, 3, "gelu", padding="causal")]), Dense(7)],
     "branches": [Embedding(7, 4), Branches([[Dense(3)], [Conv1d(3, 9, padding="causal")]]), Dense(7)],
     "no context": [Embedding(7, 4), Dense(7)],
-    "as many units as positions": [Embedding(7, 4), Scan(LSTM(8), all=True), Dense(7)],
 }
 
 

@@ -21,9 +21,10 @@ from chainrule.explain.fields import MOST, fields
 from chainrule.explain.paths import Path, find_paths
 from chainrule.explain.rounding import Rounding, gradient_rounding
 from chainrule.explain.scheme import draw
+from chainrule.explain.slopes import Slopes
 from chainrule.explain.text import gradient_line, update_line
 from chainrule.explain.texts import text_of
-from chainrule.explain.time_steps import StepsBack, steps_back
+from chainrule.explain.time_steps import StepsBack, loss_positions, steps_back
 from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.explain.update import StageResult, stage_results
 from chainrule.gradient_check import central_difference
@@ -231,6 +232,7 @@ class Explanation(Shown):
         require(sample is None or sample in rows, missing)
         self._sample = sample
         self._names: dict[tuple[int, int], list[str]] = {}
+        self._steps_back: dict[int | None, list[StepsBack]] = {}
 
     @property
     def weight_index(self) -> Shape:
@@ -280,7 +282,16 @@ class Explanation(Shown):
         """How much of the gradient comes from how many time steps back, nearest first, for a weight
         of a recurrent layer; see `explain.time_steps`. With a `position`, only of the loss there.
         """
-        return steps_back(self.trace, self.place, position)
+        if position not in self._steps_back:
+            self._steps_back[position] = steps_back(self.trace, self.place, position)
+        return self._steps_back[position]
+
+    @property
+    def loss_positions(self) -> list[int]:
+        """The positions of the loss from which `steps_back` counts, by default; empty where the
+        loss is of the sample as a whole.
+        """
+        return loss_positions(self.trace)
 
     @cached_property
     def data_gradient(self) -> float:
@@ -334,7 +345,7 @@ class Explanation(Shown):
         token it is for; empty if they have no names.
         """
         words: list[str] = []
-        names = self._names_of(int(self.trace.rows[unit.sample]), self.trace.node(unit))
+        names = self.names_of(int(self.trace.rows[unit.sample]), self.trace.node(unit))
         shape = self.trace.node(unit).built.output_shape
         if names and len(shape) > 1 and shape[-2] == len(names):
             words.append(f"position {unit.index[-2]} {names[unit.index[-2]]}")
@@ -426,24 +437,29 @@ class Explanation(Shown):
         return self._paths[1]
 
     @cached_property
+    def slopes(self) -> Slopes:
+        """The derivatives of all values with respect to the weight."""
+        return Slopes(self.trace, self.place)
+
+    @cached_property
     def attention(self) -> list[Attention]:
         """What of the gradient comes through each layer of attention that the weight reaches, and
         through which positions; empty if there is none.
         """
-        return through_attention(self.trace, self.place)
+        return through_attention(self.slopes)
 
     def position(self, row: int, number: int) -> str:
         """A position of a training sample, in words."""
-        entry = self._problem.network.parameters.entry_at(self.place)
-        names = self._names_of(row, self._problem.network.graph.node(entry.owner))
+        names = self.names_of(row)
         return f"position {number} {names[number]}" if number < len(names) else f"position {number}"
 
-    def _names_of(self, row: int, node: Node) -> list[str]:
-        """The names of the positions of a training sample in the text that a node is about; empty
-        if they have none.
+    def names_of(self, row: int, node: Node | None = None) -> list[str]:
+        """The names of the positions of a training sample in the text that a node is about, by
+        default that of the weight; empty if they have none.
         """
-        data = self._data
-        text = text_of(self._problem.network.graph, node) if data is not None and data.texts_as_tokens else 0
+        data, network = self._data, self._problem.network
+        node = node or network.graph.node(network.parameters.entry_at(self.place).owner)
+        text = text_of(network.graph, node) if data is not None and data.texts_as_tokens else 0
         if data is None or text is None:
             return []
         if (row, text) not in self._names:

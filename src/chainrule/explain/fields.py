@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from chainrule.explain.attention import LEVELS
+
 if TYPE_CHECKING:
-    from chainrule.explain.attention import Attention
+    from chainrule.explain.attention import Attended, Attention, Group
     from chainrule.explain.chain import ChainLink
     from chainrule.explain.explanation import Explanation, SampleTerm
     from chainrule.explain.paths import Path
@@ -35,12 +37,13 @@ def fields(e: Explanation, most: int | None = MOST) -> dict[str, Any]:
         "samples": [*(_sample(e, term, few) for term in e.samples[:most]), *(_penalty(*p) for p in e.penalties)],
         "rest": {"count": len(others), "sum": sum(term.product for term in others)},
         **({"steps_back": [asdict(step) for step in steps]} if (steps := e.steps_back()) else {}),
+        **({"steps_back_of_positions": of} if steps and (of := e.loss_positions) else {}),
         **({} if e.decision is None else {"threshold": e.threshold, "predicted": e.decision.label}),
         "chain": None if e.chain is None else _link(e, e.chain, few),
         "paths": [_path(e, path) for path in paths],
         "other_paths": {"count": len(e.paths) - len(paths), "sum": sum(path.product for path in e.paths[len(paths) :])},
         "all_paths": e.has_all_paths,
-        **({"attention": [_attention(layer, most) for layer in e.attention]} if e.attention else {}),
+        **({"attention": [_attention(e, layer, most) for layer in e.attention]} if e.attention else {}),
         "optimizer": [asdict(stage) for stage in e.stages],
         "effect": {
             "loss": proof.loss_before,
@@ -93,14 +96,36 @@ def _path(e: Explanation, path: Path) -> dict[str, Any]:
     }
 
 
-def _attention(layer: Attention, most: int | None) -> dict[str, Any]:
+def _attention(e: Explanation, layer: Attention, most: int | None) -> dict[str, Any]:
     return {
         "layer": layer.layer,
         "product": layer.product,
-        "pairs": [asdict(pair) for pair in layer.pairs[:most]],
+        "heads": list(layer.heads),
+        "samples": [_group(e, part, part.number, *LEVELS) for part in layer.samples.parts],
+        "other_samples": {"count": layer.samples.others, "sum": layer.samples.rest},
+        "pairs": [{**asdict(pair), **_names(e, pair)} for pair in layer.pairs[:most]],
         "rest": {"count": layer.others + len(layer.pairs) - len(layer.pairs[:most]),
                  "sum": layer.product - sum(pair.product for pair in layer.pairs[:most])},
     }  # fmt: skip
+
+
+def _names(e: Explanation, pair: Attended) -> dict[str, str]:
+    """The names of the two positions, if they have any."""
+    names, places = e.names_of(pair.row), {"query_name": pair.query, "key_name": pair.key}
+    return {which: names[number] for which, number in places.items() if number < len(names)}
+
+
+def _group(e: Explanation, group: Group, row: int, level: str, *levels: str) -> dict[str, Any]:
+    """A group of what comes through attention, and its parts."""
+    names = e.names_of(row) if level in ("position", "key") else []
+    inner = {f"{levels[0]}s": [_group(e, part, row, *levels) for part in group.parts],
+             "rest": {"count": group.others, "sum": group.rest}} if levels else {"weight": group.weight}  # fmt: skip
+    return {
+        level: group.number,
+        **({"name": names[group.number]} if group.number < len(names) else {}),
+        "product": group.product,
+        **inner,
+    }
 
 
 def _penalty(name: str, value: float) -> dict[str, Any]:

@@ -124,6 +124,28 @@ def chain_rule(
     return content, y
 
 
+def use_rule(e: Explanation, chain: ChainLink, width: float) -> tuple[str, float]:
+    """The chain rule of one use of the weight, and what its uses add up to; and its height."""
+    weight, term = weight_symbol(e), term_of(e, chain)
+    pieces = [
+        _Factor("", "\u2202L", f"\u2202{weight}", chain.product),
+        _Factor("=", "\u2202u", f"\u2202{weight}", chain.local_derivative),
+        _Factor("\u00b7", "\u2202L", "\u2202u", chain.delta),
+    ]
+    content, y = _flow(pieces, 0.0, _LEFT + width, 62, _LEFT)
+    place = e.named_place(chain.unit)
+    said = f"u is {chain.unit.label}{f' ({place})' if place else ''}, which the weight feeds."
+    if term.count > 1:
+        said += f" The weight has {term.count:,} uses for this sample: together {short(term.product)}."
+    beside = _LEFT + sum(piece.width for piece in pieces) + 16
+    is_beside = _LEFT + width - beside > 260
+    x, at, room = (beside, 22.0, _LEFT + width - beside) if is_beside else (_LEFT, y + 14, width)
+    for line in svg.wrapped(said, room, 13):
+        content += svg.text(x, at, line, 13)
+        at += 18
+    return content, max(y, at - 6)
+
+
 def _factors(path: Path, names: Mapping[Unit, str], weight: str, sign: str) -> list[_Factor]:
     """The local derivatives along a path."""
     symbols = [weight, *(names[unit] for unit in path.units), "L"]
@@ -160,7 +182,7 @@ def descent(e: Explanation, chain: ChainLink, width: float) -> tuple[str, float]
         _Number("\u2212", "the step", short(e.update, 9)),
         _Number("=", f"{weight} after", short(e.value_after, 9)),
     ]
-    for pieces in ([*_gradient(e, chain, weight), *_stages(e)], moved):
+    for pieces in ([*_gradient(e, chain, weight, right - 2 * _LEFT), *_stages(e)], moved):
         drawn, y = _flow(pieces, y, right, 58)
         parts.append(drawn)
     for stage in e.stages:
@@ -172,11 +194,13 @@ def descent(e: Explanation, chain: ChainLink, width: float) -> tuple[str, float]
     return svg.box(_LEFT, 0, width, y, "ground", "descent") + "".join(parts), y
 
 
-def _gradient(e: Explanation, chain: ChainLink, weight: str) -> list[_Number]:
-    """The gradient, as a sum over the batch if it has other terms."""
+def _gradient(e: Explanation, chain: ChainLink, weight: str, room: float) -> list[_Number]:
+    """The gradient, as a sum over the batch if it has other terms; no box is wider than `room`."""
     gradient = _Number("=", f"gradient \u2202L/\u2202{weight}", short(e.training_gradient))
     own, others = term_of(e, chain), len({term.row for term in e.samples}) - 1
     terms = [_Number("", use_named(e, chain), short(chain.product))]
+    if terms[0].width > room:
+        terms = [replace(terms[0], name=f"sample {chain.row}, this use")]
     if own.count > 1:
         uses = "its other use" if own.count == 2 else f"its {own.count - 1:,} other uses"
         terms.append(_Number("+", uses, short(own.product - chain.product)))

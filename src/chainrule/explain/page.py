@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 
 from chainrule.explain import text
-from chainrule.explain.attention import Attention
+from chainrule.explain.attention import LEVELS, Attention, Group
 from chainrule.explain.chain import WIDTH, ChainLink
 from chainrule.explain.explanation import Explanation, SampleTerm
 from chainrule.explain.html import PRINT_ALL, Html, document, formula, paragraph, picture, table
@@ -87,7 +87,26 @@ def _gradient(e: Explanation) -> str:
         "".join(map(paragraph, where))
         + table(head, samples + sums, total)
         + "".join(map(paragraph, (*notes, *text.rounding_lines(e))))
+        + _time(e)
     )
+
+
+BAR = "display: inline-block; height: .8em; background: currentColor"
+"""How a bar looks, also on a page with a style of its own."""
+
+
+def _time(e: Explanation) -> str:
+    """How many time steps back the gradient comes from, for a weight of a recurrent layer."""
+    steps = e.steps_back()
+    if len(steps) < 2:
+        return ""
+    rows = [
+        [back, f"{step.product:.6g}", f"{step.share:.1%}", f"{step.delta:.3g}",
+         Html(f'<span style="{BAR}; width: {15 * step.share:.2f}rem"></span>')]
+        for back, step in text.time_rows(steps)
+    ]  # fmt: skip
+    listed = table(["steps back", "product", "share", "|delta|", ""], rows)
+    return paragraph(text.time_title(e)) + listed + "".join(map(paragraph, filter(None, [text.factor_line(steps)])))
 
 
 def pushes(e: Explanation) -> str:
@@ -171,15 +190,28 @@ def _paths(e: Explanation) -> str:
 
 
 def _attention(e: Explanation, layer: Attention) -> str:
-    """What comes through a layer of attention, by pairs of positions."""
-    shown = layer.pairs[: 2 * WIDTH]
-    rows = [[text.share(e, pair.product), f"{pair.product:.5g}", text.attended(e, pair)] for pair in shown]
-    if left := len(layer.pairs) - len(shown) + layer.others:
-        rest = layer.product - sum(pair.product for pair in shown)
-        rows.append([text.share(e, rest), f"{rest:.5g}", f"{left:,} more"])
-    return table(
-        ["share", "product", f"through {layer.layer}"], rows, [text.share(e, layer.product), f"{layer.product:.5g}", ""]
-    )
+    """What comes through a layer of attention: by sample, position, head, and position attended
+    to.
+    """
+    line = f"{text.share(e, layer.product)} {text.attention_line(e, layer)}"
+    return paragraph(line) + _groups(e, layer.samples, [*LEVELS])
+
+
+def _groups(e: Explanation, group: Group, levels: Sequence[str], row: int = 0) -> str:
+    """The parts of a group, to open and close by click; at each level the first is open."""
+    level, *inner = levels
+    html = ""
+    for k, part in enumerate(group.parts):
+        row = part.number if level == "sample" else row
+        line = f"{text.share(e, part.product)} ({part.product:.5g}): {text.group_words(e, level, part, row)}"
+        opened = " open" if k == 0 else ""
+        content = _groups(e, part, inner, row) if inner else ""
+        html += (
+            f"<details{opened}><summary>{escape(line)}</summary>{content}</details>" if inner else _leaf(escape(line))
+        )
+    if group.others:
+        html += _leaf(f"{text.share(e, group.rest)} ({group.rest:.5g}): {group.others:,} more")
+    return html
 
 
 def _symbols(e: Explanation) -> str:

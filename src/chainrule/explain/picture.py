@@ -68,9 +68,10 @@ class Picture:
     ends: list[tuple[Unit, float]] = field(default_factory=list)
 
 
-def picture_of(trace: Trace, first: Unit, x: float) -> Picture:
+def picture_of(trace: Trace, first: Unit, x: float, most: int = MOST) -> Picture:
     """The strongest units from the one that a weight feeds to the loss; `x` is the input that the
-    weight multiplies.
+    weight multiplies, and `most` the number of units shown of a layer with more than one in
+    addition.
     """
     tape = trace.tape
     through = {first.node: np.zeros(tape.arrived(first.node).shape)}  # the derivative of each unit wrt. the weight
@@ -83,8 +84,8 @@ def picture_of(trace: Trace, first: Unit, x: float) -> Picture:
         at = np.unique(reached[layer], axis=0)
         flows = through[layer][tuple(at.T)] * tape.arrived(layer)[tuple(at.T)]
         ranked = np.argsort(-np.abs(flows), kind="stable")
-        most = len(ranked) if len(ranked) <= WHOLE else MOST
-        shown, hidden = ranked[:most], ranked[most:]
+        count = len(ranked) if len(ranked) <= most + WHOLE - MOST else most
+        shown, hidden = ranked[:count], ranked[count:]
         time = trace.network.graph.node(layer).time
         units = {Unit(layer, tuple(at[k].tolist()), time): float(flows[k]) for k in shown.tolist()}
         rest = float(flows[hidden].sum())

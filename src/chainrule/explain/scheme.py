@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chainrule.explain import patch, svg
+from chainrule.explain import head, patch, stations, svg, unrolled
 from chainrule.explain.arrows import Arrow, Key, Spot
 from chainrule.explain.cards import (
     Card,
@@ -24,8 +24,12 @@ from chainrule.explain.cards import (
     weight_symbol,
 )
 from chainrule.explain.chain import ChainLink
-from chainrule.explain.flow import chain_rule, descent
-from chainrule.explain.picture import Column, Picture, picture_of, short, symbols
+from chainrule.explain.flow import chain_rule, descent, use_rule
+from chainrule.explain.head import Head, head_of
+from chainrule.explain.picture import MOST, Column, Picture, picture_of, short, symbols
+from chainrule.explain.time_steps import scan_of
+from chainrule.explain.unrolled import Unrolled, unrolled_of
+from chainrule.layers.graph import Graph
 from chainrule.tape import Unit
 
 if TYPE_CHECKING:
@@ -59,24 +63,61 @@ def draw(e: Explanation, width: float = WIDTH) -> str:
         lines = svg.wrapped("No sample of this batch uses this weight: its gradient is 0.", width - 2 * EDGE, 15)
         parts = [svg.text(EDGE, 34 + 22 * k, line, 15) for k, line in enumerate(lines)]
         return svg.document(title, width, 44 + 22 * len(lines), parts)
-    picture = picture_of(e.trace, e.chain.unit, e.chain.local_derivative)
-    names = symbols(e.trace, picture)
-    parts, y = _heading(e, e.chain, title, width)
-    for section in (
-        chain_rule(e, e.chain, picture, names, width - 2 * EDGE),
-        _banner("1. Forward, left to right: every unit gets its value, up to the loss.", width, "ink", "card"),
-        *_convolution(e, e.chain, names, width),
-        _network(e, e.chain, picture, names, width),
-        _banner(
-            "2. Backpropagation, right to left: every unit gets its derivative of the loss. Multiply along a path,"
-            " add where paths meet.", width, "plus", "back",
-        ),
-        descent(e, e.chain, width - 2 * EDGE),
-    ):  # fmt: skip
-        content, height = section
+    sequence = _sequence(e, e.chain, width)
+    parts, y = _heading(e, e.chain, title, width, not sequence)
+    between = sequence or _units(e, e.chain, width)
+    backpropagation = _banner(
+        "2. Backpropagation, right to left: every unit gets its derivative of the loss. Multiply along a path,"
+        " add where paths meet.", width, "plus", "back",
+    )  # fmt: skip
+    for content, height in (*between, backpropagation, descent(e, e.chain, width - 2 * EDGE)):
         parts.append(f'<g transform="translate(0 {y:.1f})">{content}</g>')
         y += height + 14
     return svg.document(title, width, y, parts)
+
+
+Section = tuple[str, float]
+"""A part of the scheme, and its height."""
+FORWARD = "1. Forward, left to right: every unit gets its value, up to the loss."
+
+
+def _units(e: Explanation, chain: ChainLink, width: float, most: int = MOST) -> list[Section]:
+    """The units between the weight and the loss."""
+    picture = picture_of(e.trace, chain.unit, chain.local_derivative, most)
+    names = symbols(e.trace, picture)
+    return [
+        chain_rule(e, chain, picture, names, width - 2 * EDGE),
+        _banner(FORWARD, width, "ink", "card"),
+        *_convolution(e, chain, names, width),
+        _network(e, chain, picture, names, width),
+    ]
+
+
+def _sequence(e: Explanation, chain: ChainLink, width: float) -> list[Section]:
+    """Of a network of attention or recurrence, its layers, and one head or one cell over time;
+    empty for other networks.
+    """
+    if not is_sequential(e.trace.network.graph):
+        return []
+    room, is_recurrent = width - 2 * EDGE, scan_of(e.trace.network.graph, owner_of(e)) is not None
+    shown: Head | Unrolled | None = unrolled_of(e) if is_recurrent else head_of(e) or unrolled_of(e)
+    row = stations.drawn(e, None if shown is None else shown.call, room, EDGE)
+    if shown is None:  # the weight comes after all of them
+        rule, banner, *units = _units(e, chain, width, 1)
+        return [rule, banner, row, *units]
+    figure = head.drawn(e, shown, room, EDGE) if isinstance(shown, Head) else unrolled.drawn(e, shown, room, EDGE)
+    return [use_rule(e, chain, room), _banner(FORWARD, width, "ink", "card"), row, figure]
+
+
+def owner_of(e: Explanation) -> str:
+    """The layer that the weight belongs to."""
+    return e.trace.network.parameters.entry_at(e.place).owner
+
+
+def is_sequential(graph: Graph) -> bool:
+    """Whether a network has attention or time steps."""
+    mixes = any(call.layer.mixing(graph.nodes[call.start : call.stop]) is not None for call in graph.calls)
+    return mixes or any(node.time is not None for node in graph.nodes)
 
 
 def fitting(e: Explanation) -> str:
@@ -107,13 +148,15 @@ FITTING_STYLE = f"""
 """Rules for an element of the class "fitting" that contains what `fitting` returns."""
 
 
-def _heading(e: Explanation, chain: ChainLink, title: str, width: float) -> tuple[list[str], float]:
-    """The title, which sample is shown, and the legend; and their bottom edge."""
+def _heading(e: Explanation, chain: ChainLink, title: str, width: float, legend: bool) -> tuple[list[str], float]:
+    """The title, which sample is shown, and, if wanted, the legend of paths; and their bottom
+    edge.
+    """
     samples, uses = len({term.row for term in e.samples}), term_of(e, chain).count
     which = f"Step {e.step}, {use_named(e, chain)}"
     which += f", one of the {uses:,} uses of the weight for this sample" if uses > 1 else ""
     which += f"{';' if uses > 1 else ','} one of {samples} in the batch: the loss is their mean" if samples > 1 else ""
-    beside = width >= 700  # the legend stands to the right of the title
+    beside = legend and width >= 700  # the legend stands to the right of the title
     parts, y, room = [], 14.0, width - 2 * EDGE - 270 * beside
     for line in svg.wrapped(title, room, 19, bold=True):
         y += 22
@@ -122,6 +165,8 @@ def _heading(e: Explanation, chain: ChainLink, title: str, width: float) -> tupl
     for line in svg.wrapped(which, room, 13):
         y += 17
         parts.append(svg.text(EDGE, y, line, 13))
+    if not legend:
+        return parts, y + 16
     x, low = (width - EDGE - 260, 10.0) if beside else (EDGE, y + 6)
     for colour, dash, meaning in (
         ("plus", "", "a path that adds to the gradient"),

@@ -16,7 +16,7 @@ from chainrule.summary import one_line
 from chainrule.tape import Unit
 
 if TYPE_CHECKING:
-    from chainrule.explain.attention import Attended
+    from chainrule.explain.attention import Attention, Group
     from chainrule.explain.explanation import Explanation, SampleTerm
     from chainrule.explain.paths import Path
 
@@ -140,13 +140,27 @@ def time_lines(e: Explanation) -> Iterator[str]:
     steps = e.steps_back()
     if len(steps) < 2:
         return
-    yield "How many time steps back the products come from, their share by size, and the length of the delta there:"
+    yield time_title(e)
     yield f"{'steps back':>10} {'product':>14} {'share':>7} {'|delta|':>10}"
-    for first, last, step in binned(steps):
-        back = f"{first}" if first == last else f"{first} to {last}"
+    for back, step in time_rows(steps):
         bar = "\u2588" * round(BAR * step.share)
         yield f"{back:>10} {step.product:>14.6g} {step.share:>7.1%} {step.delta:>10.3g}  {bar}".rstrip()
     yield from filter(None, [factor_line(steps)])
+
+
+def time_title(e: Explanation) -> str:
+    """What the table of time steps shows."""
+    what = "How many time steps back the products come from, their share by size, and the length of the delta there"
+    positions = e.loss_positions
+    if not positions:
+        return f"{what}:"
+    several = ", ".join(map(str, positions[:-1])) + " and " if len(positions) > 1 else ""
+    return f"{what}. Steps are counted from the position of a loss, here at {several}{positions[-1]}:"
+
+
+def time_rows(steps: Sequence[StepsBack]) -> list[tuple[str, StepsBack]]:
+    """The rows of the table of time steps: how many steps back, and what comes from there."""
+    return [(f"{first}" if first == last else f"{first} to {last}", step) for first, last, step in binned(steps)]
 
 
 BAR = 30
@@ -231,11 +245,46 @@ def _paths(e: Explanation) -> Iterator[str]:
         yield f"          {' x '.join(factors)} = {path.product:.6g}"
     yield paths_line(e)
     for layer in e.attention:
-        yield f"{share(e, layer.product):>8}  through {layer.layer}, as positions attend to each other:"
-        yield from (f"{share(e, pair.product):>12}  {attended(e, pair)}" for pair in layer.pairs[:WIDTH])
-        shown = sum(pair.product for pair in layer.pairs[:WIDTH])
-        if left := len(layer.pairs[WIDTH:]) + layer.others:
-            yield f"{share(e, layer.product - shown):>12}  {left:,} more"
+        yield f"{share(e, layer.product):>8}  {attention_line(e, layer)}"
+        yield from _grouped(e, layer.samples, ATTENDED)
+
+
+ATTENDED = (("sample", 2), ("position", 2), ("head", 2), ("key", 3))
+"""How many samples, positions, heads and positions attended to are listed."""
+
+
+def attention_line(e: Explanation, layer: Attention) -> str:
+    """What comes through a layer of attention: the share of each head, if there are several."""
+    each = [f"head {k} {share(e, product)}" for k, product in enumerate(layer.heads) if product]
+    heads = f" ({', '.join(each)})" if len(layer.heads) > 1 else ""
+    return f"through {layer.layer}, as positions attend to each other{heads}:"
+
+
+def _grouped(
+    e: Explanation, group: Group, levels: Sequence[tuple[str, int]], row: int = 0, indent: str = ""
+) -> Iterator[str]:
+    """What comes through attention by sample, position, head, and the position attended to."""
+    if not levels:
+        return
+    (level, most), *inner = levels
+    for part in group.parts[:most]:
+        row = part.number if level == "sample" else row
+        yield f"{share(e, part.product):>8}  {indent}{group_words(e, level, part, row)}"
+        yield from _grouped(e, part, inner, row, indent + "  ")
+    left = group.parts[most:]
+    if count := len(left) + group.others:
+        plural = {"key": "positions"}.get(level, f"{level}s") if count > 1 else {"key": "position"}.get(level, level)
+        rest = sum(part.product for part in left) + group.rest
+        yield f"{share(e, rest):>8}  {indent}{count:,} more {plural}"
+
+
+def group_words(e: Explanation, level: str, part: Group, row: int) -> str:
+    """A group of what comes through attention, in words."""
+    if level == "position":
+        return e.position(row, part.number)
+    if level == "key":
+        return f"attends to {e.position(row, part.number)} with the weight {part.weight:.4g}"
+    return f"{level} {part.number}"
 
 
 LONG, ENDS = 12, 4
@@ -256,12 +305,6 @@ def path_words(e: Explanation, path: Path) -> tuple[list[str], list[str]]:
     left_out = math.prod(path.factors[ENDS : len(units) - ENDS])
     between = f"({len(units) - 2 * ENDS} more units{steps})", f"({left_out:.4g} by {len(units) - 2 * ENDS} more)"
     return [*units[:ENDS], between[0], *units[-ENDS:]], [*factors[:ENDS], between[1], *factors[len(units) - ENDS :]]
-
-
-def attended(e: Explanation, pair: Attended) -> str:
-    """Which position attends to which, and with how much weight."""
-    query, key = e.position(pair.row, pair.query), e.position(pair.row, pair.key)
-    return f"sample {pair.row}, head {pair.head}: {query} attends to {key} with the weight {pair.weight:.4g}"
 
 
 def share(e: Explanation, product: float) -> str:

@@ -46,8 +46,9 @@ def steps_back(trace: Trace, place: int, position: int | None = None) -> list[St
     Args:
         trace: the step
         place: the index of the weight in the flat parameter vector
-        position: only of the loss at this position of the network's output, by default of all of
-            the loss; where there are losses at all positions, a use counts from the last one on
+        position: of the loss at this position of the network's output alone; by default of all of
+            the loss or, where it has positions, of the loss at those of `loss_positions`, steps
+            being counted from each
 
     Examples:
         >>> from chainrule import Network
@@ -63,10 +64,26 @@ def steps_back(trace: Trace, place: int, position: int | None = None) -> list[St
     call = scan_of(trace.network.graph, entry.owner)
     if call is None:
         return []
-    tape = trace.tape if position is None else _of_position(trace, position)
     index = tuple(int(k) for k in np.unravel_index(place - entry.start, entry.shape))
-    products, deltas = _by_step(tape, call, entry.owner, entry.own_name, index)
-    return _counted(products, deltas, _ends(tape, call))
+    positions = loss_positions(trace) if position is None else [position]
+    tapes = [_of_position(trace, one) for one in positions] or [trace.tape]
+    found = [(*by_step(tape, call, entry.owner, entry.own_name, index), _ends(tape, call)) for tape in tapes]
+    products, deltas, ends = (np.concatenate(each) for each in zip(*found, strict=True))
+    return _counted(products, deltas, ends)
+
+
+POSITIONS = 8
+"""Of a loss with more positions, steps are counted from so many: each takes a backward pass."""
+
+
+def loss_positions(trace: Trace) -> list[int]:
+    """The positions of the loss from which steps are counted, up to POSITIONS of them, with equal
+    distances up to the last one; empty where the loss has no positions.
+    """
+    if trace.tape.output.ndim != 3:
+        return []
+    count = trace.tape.output.shape[1]
+    return sorted({count - 1 - int(back) for back in np.linspace(0, count, POSITIONS, endpoint=False)})
 
 
 def scan_of(graph: Graph, owner: str) -> CompositeCall | None:
@@ -75,10 +92,10 @@ def scan_of(graph: Graph, owner: str) -> CompositeCall | None:
     """
     first = graph.numbers[owner] - len(graph.input_shapes)
     within = (call for call in graph.calls if call.start <= first < call.stop)
-    return next((call for call in within if _times(graph, call)), None)
+    return next((call for call in within if times_of(graph, call)), None)
 
 
-def _times(graph: Graph, call: CompositeCall) -> list[int]:
+def times_of(graph: Graph, call: CompositeCall) -> list[int]:
     """The time steps of a call, in the order in which it takes them."""
     times = (node.time for node in graph.nodes[call.start : call.stop])
     return list(dict.fromkeys(time for time in times if time is not None))
@@ -91,13 +108,13 @@ def _of_position(trace: Trace, position: int) -> Tape:
     slopes = trace.problem.loss.derivative(tape.output, trace.batch.y, trace.batch.weight)
     kept = np.zeros_like(slopes)
     kept[:, position] = slopes[:, position]
-    alone.backward(kept)
+    alone.backward(kept, wants_gradients=False)
     return alone
 
 
-def _by_step(tape: Tape, call: CompositeCall, owner: str, name: str, index: tuple[int, ...]) -> tuple[Array, Array]:
+def by_step(tape: Tape, call: CompositeCall, owner: str, name: str, index: tuple[int, ...]) -> tuple[Array, Array]:
     """(samples, steps) the products of a weight's uses, and the lengths of the deltas there."""
-    times = _times(tape.graph, call)
+    times = times_of(tape.graph, call)
     order = np.argsort(times)  # the place of each time step in the order of the scan
     shape = len(tape.output), len(times)
     products, deltas = np.zeros(shape), np.zeros(shape)
@@ -116,7 +133,7 @@ def _ends(tape: Tape, call: CompositeCall) -> Array:
     """(samples,) the last step of each sample, in the order of the scan, at which the loss depends
     on it; -1 if it does at none.
     """
-    graph, times = tape.graph, _times(tape.graph, call)
+    graph, times = tape.graph, times_of(tape.graph, call)
     arrives = np.zeros((len(tape.output), len(times)), dtype=bool)
     place = {time: k for k, time in enumerate(times)}
     for node in graph.nodes[call.start : call.stop]:

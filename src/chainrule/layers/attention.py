@@ -17,7 +17,7 @@ from chainrule.arrays import Array
 from chainrule.errors import ShapeError, is_number, require
 from chainrule.layers.dense import Dense
 from chainrule.layers.dropout import Dropout
-from chainrule.layers.graph import Composite, Node, Run
+from chainrule.layers.graph import Composite, Mixing, Node, Run
 from chainrule.layers.operators import MatMul, Scale
 from chainrule.layers.positions import Rotary
 from chainrule.layers.settings import Block
@@ -64,8 +64,12 @@ class DotProductAttention(Composite):
         fits = is_number(self.dropout, least=0, below=1)
         require(fits, f"{self.word}: dropout is {self.dropout!r}; it must be at least 0 and less than 1")
 
-    def mixing(self, nodes: Sequence[Node]) -> Node:
-        return next(node for node in reversed(nodes) if isinstance(node.layer, MatMul))
+    def mixing(self, nodes: Sequence[Node]) -> Mixing:
+        scores, softmax, mix = (
+            next(node for node in reversed(nodes) if isinstance(node.layer, kind))
+            for kind in (Scale, MaskedSoftmax, MatMul)
+        )
+        return Mixing(scores, softmax, mix)
 
     def wire(self, q: Symbol, k: Symbol, v: Symbol, *lengths: Symbol) -> Symbol:
         shapes = (q.shape, k.shape, v.shape)

@@ -116,10 +116,8 @@ class Composite(Layer, register=False):
         """The output: calls the layers on the inputs."""
         raise NotImplementedError
 
-    def mixing(self, nodes: Sequence[Node]) -> Node | None:
-        """For attention, the node among those of a call that multiplies the weights, by which
-        positions take from each other, by the values that they take; None for other composites.
-        """
+    def mixing(self, nodes: Sequence[Node]) -> Mixing | None:
+        """For attention, what the nodes of a call are in it; None for other composites."""
         return None
 
     def carries_on(self, inputs: int) -> bool | None:
@@ -224,6 +222,21 @@ class Node:
         """The number of its own weights; those of a shared layer belong to its first use."""
         own = self.built.parameters.values() if self.name == self.owner else ()
         return sum(math.prod(parameter.shape) for parameter in own)
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Nodes of a call of attention.
+
+    Attributes:
+        scores: how well queries fit keys, before the softmax
+        softmax: how much each query takes from each position, before dropout
+        mix: multiplies how much is taken by what is taken
+    """
+
+    scores: Node
+    softmax: Node
+    mix: Node
 
 
 @dataclass(frozen=True)

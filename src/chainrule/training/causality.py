@@ -75,11 +75,13 @@ def _readers(
         with np.errstate(all="ignore"):
             values: list[Any] = forward_pass(network, weights, x).values[1:]
         for node, value in zip(network.nodes, values, strict=True):
-            if value.ndim < 2 or value.shape[1] != length or node.name in found or node.time is not None:
+            is_by_position = value.ndim > 1 and value.shape[1] == length and node.time is None
+            if not is_by_position or node.name in found:
                 continue  # within a time step, as many units as positions are units
             flat = value.reshape(len(value), length, -1)
             changed = (np.abs(flat[1:] - flat[:1]) > NEARLY * np.abs(flat).max(initial=0)).any(axis=2)
             early = changed & (np.arange(length) < starts[k : k + step, None])
             if early.any():
                 found[node.name] = int(np.argwhere(early)[0, 1])
-    yield from ((node.name, found[node.name]) for node in network.nodes if node.name in found)
+    if network.nodes[-1].name in found:  # others may have another axis of this length, such as heads
+        yield from ((node.name, found[node.name]) for node in network.nodes if node.name in found)
