@@ -22,6 +22,7 @@ from chainrule.layers.graph import checking
 from chainrule.play.handwriting import Own, Style, can_be_drawn, own_sample, style_of
 from chainrule.play.samples import page_data
 from chainrule.play.settings import MOST_VALUES, MOST_WEIGHTS, Settings
+from chainrule.play.toys import TOYS
 from chainrule.runs import Run
 from chainrule.training import Plan, Timeline, make_plan
 from chainrule.training.catalog import NAMES
@@ -78,10 +79,10 @@ class Trainer:
     """
 
     def __init__(self, settings: Settings, dataset: Dataset | None = None, run: Run | None = None) -> None:
-        self.settings, self.run = settings, run
         self.samples = page_data(settings.data, dataset)
         self.data = self.samples.data
-        self.plan: Plan = run.trained.plan if run is not None else _planned(settings, self.data)
+        self.settings, self.run = settings.suited_to(self.data), run
+        self.plan: Plan = run.trained.plan if run is not None else _planned(self.settings, self.data)
         self.own: Own | None = None
         self._style: Style | None = None
         self.checkpoints: dict[int, Position] = {}
@@ -142,6 +143,12 @@ class Trainer:
     def layers(self) -> list[str]:
         """The names of the layers, from first to last."""
         return [node.name for node in self.plan.network.nodes]
+
+    @property
+    def writes_lines(self) -> bool:
+        """Whether samples are lines of a text, each complete."""
+        chosen = self.settings.data
+        return self.run is None and chosen.kind == "sequence" and TOYS[chosen.name].writes_lines
 
     @property
     def drawable(self) -> bool:
@@ -242,6 +249,7 @@ class Trainer:
             nodes, first = self.plan.network.nodes, self._first_with_weights
             while self.backward_to > first and not nodes[self.backward_to].built.parameters:
                 self.backward_to -= 1
+            self.backward_to = self._whole_scan(self.backward_to)
             self.backward_to = max(self.backward_to, first)
             self.phase = "backward"
         elif phase == "update":
@@ -259,7 +267,19 @@ class Trainer:
     @property
     def phases_per_step(self) -> int:
         """The number of phases of a step, each layer's part of the backward pass counted."""
-        return len(PHASES) - 2 + sum(1 for node in self.plan.network.nodes if node.built.parameters)
+        nodes = self.plan.network.nodes
+        owners = {node.owner if node.time is not None else node.name for node in nodes if node.built.parameters}
+        return len(PHASES) - 2 + len(owners)
+
+    def _whole_scan(self, number: int) -> int:
+        """The number of the first use of a layer within time steps: the backward pass goes through
+        all of them at once.
+        """
+        nodes = self.plan.network.nodes
+        owner = nodes[number].owner
+        if nodes[number].time is None:
+            return number
+        return next(k for k, node in enumerate(nodes) if node.owner == owner)
 
     @property
     def _first_with_weights(self) -> int:
@@ -377,7 +397,7 @@ def _planned(settings: Settings, data: Dataset) -> Plan:
     loss = settings.make_loss() or default_loss(data)
     if data.task not in loss.tasks:
         raise SettingError(f"the loss {settings.loss} is for {' and '.join(loss.tasks)}, but the task is {data.task}")
-    layers = settings.network_layers(len(data.input_shape) > 1, outputs_for(loss, data.target))
+    layers = settings.network_layers(data, outputs_for(loss, data.target))
     with checking(_limited()):  # nothing is drawn or computed before its size is known
         network = build_network(layers, data, loss)
     weights = network.parameters.size
