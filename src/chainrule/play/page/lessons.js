@@ -5,7 +5,7 @@ import { app, byId, emit, make, on } from "./app.js";
 import { look } from "./charts.js";
 import { drawnWeights } from "./draws.js";
 import { pressed } from "./loop.js";
-import { figure, has, isBackwardComplete, knows, select, shownScene } from "./stage.js";
+import { figure, has, isBackwardComplete, knows, select, shownScene, shownStep } from "./stage.js";
 import { TEXT, t } from "./text.js";
 import { endTries, startTries, triesOf } from "./tries.js";
 
@@ -37,7 +37,7 @@ const GOALS = {
     const chosen = shownScene()?.weights.filter((weight) => seen.weights.has(weight.weight)) ?? [];
     return chosen.filter((weight) => !negative || weight.gradient < 0).length >= count;
   },
-  reached: () => shownScene()?.phase === "backward" && isBackwardComplete(),
+  reached: () => shownStep()?.phase === "backward" && isBackwardComplete(),
   dead: () => seen.dead,
   selected: (/** @type {string} */ beginning) => Array.from(seen.selected).some((name) => name.startsWith(beginning)),
   tries: (/** @type {number} */ count) => seen.tries.size >= count,
