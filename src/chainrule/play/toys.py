@@ -16,8 +16,8 @@ from chainrule.data import Dataset, Source, Text, load, sequences
 from chainrule.data.text_windows import load_text
 from chainrule.generators import generator
 
-STEPS = 16
-"""The time steps of sequences of numbers."""
+REMEMBERED, STEPS = 10, 16
+"""The time steps of `recall`, and the most of `addition`."""
 LETTERS, WORD = "abcd", 4
 """The letters that `echo` is written in, and how many of them make a word."""
 WINDOW = 16
@@ -74,7 +74,7 @@ def house() -> Text:
 
 def recall(samples: int, seed: int = 0) -> Source:
     """Sequences of random numbers. The target is the first one: it has to be remembered."""
-    numbers = generator(seed, "recall").uniform(-1, 1, (samples, STEPS, 1))
+    numbers = generator(seed, "recall").uniform(-1, 1, (samples, REMEMBERED, 1))
     return Source("recall", numbers, numbers[:, 0, 0], "first number", "regression")
 
 
@@ -121,7 +121,7 @@ TOYS: dict[str, Toy] = {
         writes_lines=True,
     ),
     "recall": Toy(
-        f"sequences of {STEPS} random numbers; the first one is to be remembered",
+        f"sequences of {REMEMBERED} random numbers; the first one is to be remembered",
         _of_numbers(recall),
         {"network": "lstm 8", **_ADAM, "learning_rate": 0.02},
     ),

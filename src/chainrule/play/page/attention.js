@@ -4,7 +4,7 @@
 import { app, byId, colour, emit, on } from "./app.js";
 import { openUnit } from "./explanation.js";
 import { canvasPainter, hideTip, legend, legendLines, svgPainter, tip } from "./painting.js";
-import { brief, centred, css, glyph, HIDDEN, INK, ofPhase, place, positions, predictionLine, reached, sequence, startSequence, tone, wide } from "./sequence.js";
+import { brief, centred, css, glyph, HIDDEN, INK, ofPhase, place, positions, predictionLine, reached, sequence, share, startSequence, tone, wide } from "./sequence.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
 
@@ -12,8 +12,8 @@ import { TEXT, t } from "./text.js";
 /** A cell, in the rows about one position or in a map; without a key a position itself. @typedef {{layer: number, head: number, query: number, key: number | null}} Cell */
 /** Where the rows or a map stand. @typedef {{layer: number, head: number, x: number, y: number, wide: number, high: number, kind: "tokens" | "row" | "next" | "map"}} Box */
 
-/** The width of the names before rows, the heights of rows, the largest side of a map, the space around it. */
-const [NAMES, TOKEN, ROW, NEXT, LARGEST, GAP, TITLE] = [62, 24, 21, 24, 190, 14, 17];
+/** The width of the names before rows, the heights of rows, the largest side of a map, in a lesson, and of its cells, the space around it. */
+const [NAMES, TOKEN, ROW, NEXT, LARGEST, IN_LESSON, CELL, GAP, TITLE] = [62, 24, 21, 24, 222, 140, 22, 18, 17];
 
 let [width, height] = [690, 400];
 /** @type {Box[]} */
@@ -94,10 +94,10 @@ function arrange() {
 /** Place the maps of all heads; returns where they end. @param {number} top */
 function maps(top) {
   const all = layers().slice(0, count()).flatMap((one, layer) => Array.from({ length: one.shape[0] }, (_, head) => ({ layer, head, shape: one.shape })));
-  const most = Math.min(LARGEST, Math.max(width < 500 ? 150 : 120, (width - 4) / Math.min(all.length, width < 500 ? 2 : 4) - GAP - axis()));
+  const most = Math.min(document.body.dataset.lesson ? IN_LESSON : LARGEST, Math.max(width < 500 ? 150 : 120, (width - 4) / Math.min(all.length, width < 500 ? 2 : 4) - GAP - axis()));
   let [x, y, low] = [0, top, top];
   for (const { layer, head, shape: [, queries, keys] } of all) {
-    const cell = Math.max(2, Math.min(15, Math.floor(most / Math.max(queries, keys))));
+    const cell = Math.max(2, Math.min(CELL, Math.floor(most / Math.max(queries, keys))));
     const [across, down] = [keys * cell, queries * cell];
     if (x > 0 && x + axis() + across > width) [x, y] = [0, low + 6];
     boxes.push({ layer, head, kind: "map", x: x + axis(), y: y + TITLE + axis(), wide: across, high: down });
@@ -127,7 +127,7 @@ function paint(painter) {
     else if (box.kind === "next") paintNext(painter, box, at);
     else paintMap(painter, box, at);
   }
-  legend(painter, 0, foot, derivatives() ? scale(rowsOf) : 1, legendLines(words_(), width - 10));
+  legend(painter, 0, foot, derivatives() ? scale(rowsOf) : 1, legendLines(words_(), width - 10), !derivatives());
 }
 
 /** The cell of a row for a key. @param {Box} box @param {number} key */
@@ -165,10 +165,9 @@ function paintRow(painter, box, at) {
 function paintCell(painter, where, cell, lit) {
   const hidden = isHidden(cell);
   const value = known(cell.layer) ? numberAt(derivatives() ? "slopes" : "attention", cell) : null;
-  const fill = hidden ? colour("back") : value === null ? colour("panel") : css(tone(value / scale(cell.layer)));
+  const fill = hidden ? HIDDEN : value === null ? colour("panel") : css(tone(value / scale(cell.layer)));
   painter.box(where.x + 0.5, where.y + 0.5, where.wide - 1, where.high - 1, lit ? colour("lit-line") : colour("line"), lit ? 2.5 : 1, fill);
-  if (hidden) painter.line(where.x + 2, where.y + where.high - 2, where.x + where.wide - 2, where.y + 2, HIDDEN, 1, false);
-  else if (value !== null) centred(painter, brief(value), where, where.wide < 27 ? 9.5 : 11, INK);
+  if (!hidden && value !== null) centred(painter, derivatives() ? brief(value) : share(value), where, where.wide < 27 ? 9.5 : 11, INK);
 }
 
 /** Whether what is shown of a layer is known: derivatives only once backpropagation has come by. @param {number} layer */
@@ -183,9 +182,9 @@ function paintNext(painter, box, at) {
     const own = key === at.query;
     painter.box(cell.x + 0.5, cell.y + 0.5, cell.wide - 1, cell.high - 1, own ? colour("lit-line") : colour("line"), own ? 2.5 : 1, counts ? css(tone(one.p ?? 0)) : colour("back"));
     if (!counts) return;
-    const [token, number] = [glyph(one.target ?? ""), brief(one.p ?? 0)];
+    const [token, number] = [glyph(one.target ?? ""), share(one.p ?? 0).replace(/^0/, "")];
     const both = `${token} ${number}`;
-    centred(painter, wide(both, 10.5) < cell.wide - 1 ? both : token, cell, wide(both, 10.5) < cell.wide - 1 ? 10.5 : 10, INK);
+    centred(painter, wide(both, 10.5) < cell.wide - 1 ? both : token, cell, 10.5, INK);
   });
 }
 
@@ -253,7 +252,7 @@ function strongest({ layer, query }, head) {
   const keys = layers()[layer].shape[2];
   const found = Array.from({ length: keys }, (_, key) => ({ key, value: numberAt("attention", { layer, head, query, key }) }));
   const best = found.sort((a, b) => b.value - a.value).slice(0, 3).filter((one) => one.value >= 0.005);
-  return t("attention_takes", { head, list: best.map((one) => `${brief(one.value)} of ${place(one.key)}`).join(",  ") });
+  return t("attention_takes", { head, list: best.map((one) => `${share(one.value)} of ${place(one.key)}`).join(",  ") });
 }
 
 /** The line about what is pointed at; null through other lenses. @returns {[string, string[]] | null} */
@@ -268,6 +267,14 @@ export function attentionLine() {
   if (isHidden(at)) return [inWords(at), [TEXT.attention_masked]];
   const blanks = { query: at.query, key: at.key, width: layers()[at.layer].width, score: figure(numberAt("scores", at)), value: figure(numberAt("attention", at)) };
   return [inWords(at), [t("attention_line", blanks), t("attention_line_value", blanks)]];
+}
+
+/** Whether the cell that is open takes more than half from an earlier position, and that is what comes next. */
+export function takesNext() {
+  const layer = layers().findIndex((one) => one.weights === app.opened?.layer);
+  if (layer < 0 || !app.opened?.position || !sequence()) return false;
+  const cell = { layer, head: app.opened.position[0], query: app.opened.position[1], key: app.opened.unit };
+  return numberAt("attention", cell) > 0.5 && positions()[cell.key]?.name === positions()[cell.query]?.target;
 }
 
 /** @param {[number, number]} cursor */
@@ -367,8 +374,7 @@ export function startAttention() {
   let fresh = false;
   on("sequence", () => (fresh = true));
   on("built", () => {
-    pointed = null;
-    chosen = null;
+    [pointed, chosen, boxes, rowsOf] = [null, null, [], 0];
   });
   on("draw", () => {
     if (!fresh) return;

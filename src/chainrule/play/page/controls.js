@@ -279,7 +279,7 @@ export function startControls() {
     app.settings = { ...usual, ...others, data: { ...usual.data, ...data }, layers: layers.map((/** @type {any} */ layer) => ({ ...defaults, ...layer })) };
     app.opened = null;
     emit("forget");
-    apply();
+    apply(0, preset.edits ?? []);
     const words = preset.about;
     if (words) on_once_built(() => (byId("preset-words").textContent = words));
   });

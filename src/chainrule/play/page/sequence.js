@@ -41,7 +41,7 @@ export function tone(share) {
 }
 
 /** What is written on a coloured cell, in either theme; what is hidden by a mask or after the end. */
-export const [INK, HIDDEN] = ["#1c1d1f", "#8b8d92"];
+export const [INK, HIDDEN] = ["#1c1d1f", "#a0a2a8"];
 export const css = (/** @type {[number, number, number]} */ [r, g, b]) => `rgb(${r}, ${g}, ${b})`;
 
 /** A number in a narrow cell. @param {number} value */
@@ -49,6 +49,15 @@ export function brief(value) {
   const size = Math.abs(value);
   const text = size >= 99.5 ? value.toPrecision(2) : size >= 9.95 ? value.toFixed(0) : size >= 0.995 ? value.toFixed(1) : size >= 0.005 || !value ? value.toFixed(2) : value.toExponential(0);
   return text.replace("-", "−").replace(/^(−?)0\./, "$1.").replace("e−0", "e−");
+}
+
+/** A share, such as an attention weight, with two decimals. @param {number} value */
+export const share = (value) => value.toFixed(2).replace("-", "−");
+
+/** A number with two figures, however small. @param {number} value */
+export function twoFigures(value) {
+  const size = Math.abs(value);
+  return size >= 0.001 && size < 100 ? String(Number(value.toPrecision(2))).replace("-", "−").replace(/^(−?)0\./, "$1.") : brief(value);
 }
 
 /** How wide a text is, about, in pixels of a canvas. @param {string} text @param {number} size */

@@ -31,7 +31,7 @@
  * @typedef {{name: string, settings: any, steps?: number, speed?: number}} Try
  * @typedef {{id: string, name: string, words: string, question: string, answers: string[], right: number, why: string, settings: any,
  *   todo: {words: string, goal: Record<string, any>}[], open?: string, tries?: Try[], chart?: "loss" | "both" | "sizes" | "path" | "drawn",
- *   by_hand?: {unit: string, tolerance: number}, hint?: string}} Lesson
+ *   by_hand?: {unit: string, tolerance: number}, hint?: string, edits?: [number, string, number][]}} Lesson
  * @typedef {{unit: string, name: string, value: number, value_text: string, raw: number | null}} SceneInput
  * @typedef {{unit: string, at: number, z: number, z_line?: string, delta: number, delta_line?: string, a?: number, a_line?: string,
  *   slope?: number, upstream?: number}} SceneUnit

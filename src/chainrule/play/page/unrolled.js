@@ -5,7 +5,7 @@
 import { app, byId, colour, emit, on } from "./app.js";
 import { openUnit, openWeight } from "./explanation.js";
 import { canvasPainter, hideTip, legend, legendLines, placeOf, svgPainter, tip } from "./painting.js";
-import { brief, centred, css, glyph, INK, ofPhase, place, positions, predictionLine, reached, sequence, tone, wide } from "./sequence.js";
+import { brief, centred, css, glyph, INK, ofPhase, place, positions, predictionLine, reached, sequence, tone, twoFigures, wide } from "./sequence.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
 
@@ -13,7 +13,9 @@ import { TEXT, t } from "./text.js";
 /** A number of a gate or a state, a time step, or a weight of U. @typedef {{scan: number, row?: number, time: number, unit?: number, weight?: [number, number]}} Found */
 /** Where a row stands: of one gate or state, the steps, the bars, or U. @typedef {{scan: number, kind: "title" | "steps" | "row" | "back" | "parts" | "matrix", row: number, x: number, y: number, wide: number, high: number, unit: number}} Band */
 
-const [NAMES, STEPS, BARS, GAP, TITLE] = [74, 24, 74, 3, 18];
+const [NAMES, STEPS, GAP, TITLE] = [74, 22, 3, 18];
+/** The height of the rows of a cell, and of bars: less if there are two kinds of bars. */
+const [ROWS, BARS] = [[230, 150], [72, 50]];
 /** The most scans that are drawn, and the most units of a state whose U is drawn. */
 const [MOST, MOST_UNITS] = [3, 16];
 
@@ -36,6 +38,8 @@ const column = () => Math.min(44, (width - names() - 4) / steps());
 const known = (scan) => reached(scans()[scan].recurrent[0]) || reached(scans()[scan].recurrent[steps() - 1]);
 /** The scan of the weight that is open, if it belongs to one. */
 const openScan = () => scans().findIndex(({ name }) => app.opened?.weight?.startsWith(`${name}.`));
+/** Whether there are two kinds of bars, as 0 or 1. */
+const both = () => Number(parts.length > 0 && openScan() >= 0);
 /** Whether a time step is valid. @param {number} time */
 const isValid = (time) => time < (sequence()?.header.valid ?? Infinity);
 
@@ -68,7 +72,7 @@ function arrange() {
 /** @param {import("./types.js").ScanInfo} scan @param {number} k @param {number} y */
 function arrangeScan(scan, k, y) {
   const shown = sequence()?.header.scans[k]?.units.length ?? 1;
-  const high = scans().length > 1 ? Math.max(4, Math.min(18, 40 / shown)) : Math.max(5.5, Math.min(20, 60 / shown));
+  const high = Math.max(3, Math.min(20, (document.body.dataset.lesson ? 0.55 : 1) * ROWS[both()] / (scans().length * shown * scan.rows.length) - GAP / shown));
   /** @param {Band["kind"]} kind @param {number} tall @param {Partial<Band>} [more] */
   const band = (kind, tall, more = {}) => {
     bands.push({ scan: k, kind, row: 0, x: names(), y, wide: steps() * column(), high: tall, unit: high, ...more });
@@ -77,14 +81,14 @@ function arrangeScan(scan, k, y) {
   band("title", TITLE, { x: 0, wide: width });
   band("steps", STEPS);
   scan.rows.forEach((_, row) => band("row", shown * high, { row }));
+  band("back", TITLE + BARS[both()]);
+  if (parts.length && openScan() === k) band("parts", TITLE + BARS[both()]);
   if (scan.units <= MOST_UNITS) {
     const cell = scan.units === 1 ? 40 : Math.max(6, Math.min(30, (width - names() - 4) / (scan.units * scan.gates)));
-    const tall = scan.units === 1 ? 18 : Math.max(6, Math.min(14, 70 / scan.units));
-    y += 3;
+    const tall = scan.units === 1 ? 18 : Math.max(5, Math.min(14, 44 / scan.units));
+    y += 4;
     band("matrix", scan.units * tall, { wide: scan.units * scan.gates * cell, unit: tall });
   }
-  band("back", TITLE + BARS);
-  if (parts.length && openScan() === k) band("parts", TITLE + BARS);
   return y + 6;
 }
 
@@ -181,19 +185,20 @@ function paintBars(painter, band) {
   const isKnown = known(band.scan);
   const title = back ? [backTitle(band.scan, isKnown), t("time_back_short")] : [partsTitle(), TEXT.time_parts_short];
   painter.text(0, band.y + 12, fitting(title), 12, colour("ink"));
-  named(painter, band, back ? TEXT.time_delta : TEXT.time_product, TITLE + BARS / 2 + 4);
-  const base = band.y + TITLE + (back ? BARS : BARS / 2);
+  named(painter, band, back ? TEXT.time_delta : TEXT.time_product, TITLE + (band.high - TITLE) / 2 + 4);
+  const room = band.high - TITLE;
+  const base = band.y + TITLE + (back ? room : room / 2);
   const values = back ? Array.from({ length: steps() }, (_, time) => lengthAt(band.scan, time)) : partsByStep();
   painter.line(band.x, base, band.x + band.wide, base, colour("soft-ink"), 1, false);
   if (back && !isKnown) return;
   const most = Math.max(...values.map(Math.abs), 1e-30);
-  const tall = back ? BARS - 14 : BARS / 2 - 12;
+  const tall = back ? room - 14 : room / 2 - 12;
   values.forEach((value, time) => {
     const high = (tall * Math.abs(value)) / most;
     const [x, wideBar] = [band.x + time * column() + column() * 0.2, column() * 0.6];
     if (value) painter.box(x, value > 0 ? base - high : base, wideBar, high, "transparent", 0, colour(value > 0 ? "plus" : "minus"));
     const where = { x: band.x + time * column(), y: value >= 0 ? base - high - 13 : base + high + 1, wide: column(), high: 12 };
-    centred(painter, value ? brief(value) : "0", where, 9.5, colour("ink"));
+    centred(painter, twoFigures(value), where, 9.5, colour("ink"));
   });
 }
 
@@ -268,6 +273,16 @@ export function timeLine() {
   if (!isValid(time)) return [inWords(pointed), [TEXT.time_over]];
   const own = row === undefined || unit === undefined ? [predictionLine(time)] : (lines[row]?.[time]?.[unit] ?? "").split("\n");
   return [inWords(pointed), [...own, ...back].filter(Boolean)];
+}
+
+/** Of each scan that backpropagation has gone through: whether δ is shorter or longer at the first step that it reaches than at the last. */
+export function comesBack() {
+  if (!sequence() || sequence()?.header.phase !== "backward") return [];
+  return (app.built?.sequence?.scans ?? []).flatMap(({ name, times, recurrent }, scan) => {
+    const deltas = Array.from(sequence()?.arrays[`deltas ${scan}`]?.data ?? []);
+    const lasting = deltas[deltas.length - 1];
+    return reached(recurrent[times[0]]) && lasting ? [`${name} ${deltas[0] < lasting ? "shorter" : "longer"}`] : [];
+  });
 }
 
 /** How δ changes from the last step to the first, in numbers. */
@@ -361,8 +376,7 @@ export function startUnrolled() {
     open();
   };
   on("built", () => {
-    pointed = null;
-    parts = [];
+    [pointed, parts, bands] = [null, [], []];
   });
   on("forget", () => (parts = []));
   on("explained", (header) => (parts = header.steps ?? []));
