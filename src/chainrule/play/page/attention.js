@@ -4,7 +4,7 @@
 import { app, byId, colour, emit, on } from "./app.js";
 import { openUnit } from "./explanation.js";
 import { canvasPainter, hideTip, legend, legendLines, svgPainter, tip } from "./painting.js";
-import { brief, centred, css, glyph, HIDDEN, INK, ofPhase, place, positions, predictionLine, reached, sequence, share, startSequence, tone, wide } from "./sequence.js";
+import { brief, centred, css, glyph, HIDDEN, INK, ofPhase, place, positions, predictionLine, reached, sequence, share, tone, wide, WIDEST } from "./sequence.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
 
@@ -72,7 +72,7 @@ function arrange() {
   boxes = [];
   const [heads, , keys] = layers()[rowsOf].shape;
   const names = width < 500 ? 46 : NAMES;
-  const cell = Math.min(44, (width - names - 4) / keys);
+  const cell = Math.min(WIDEST, (width - names - 4) / keys);
   let y = TITLE + 2;
   const row = (/** @type {Box["kind"]} */ kind, /** @type {number} */ head, /** @type {number} */ high) => {
     boxes.push({ layer: rowsOf, head, kind, x: names, y, wide: keys * cell, high });
@@ -358,7 +358,6 @@ function followPhase() {
 }
 
 export function startAttention() {
-  startSequence();
   followPhase();
   canvas().onmousemove = (event) => {
     pointed = under(event.offsetX, event.offsetY);

@@ -24,6 +24,7 @@ import { startLenses } from "./lenses.js";
 import { startMaps } from "./maps.js";
 import { startMatrix } from "./matrix.js";
 import { fromAddress, remember } from "./state.js";
+import { startSequence } from "./sequence.js";
 import { startSlice } from "./slice.js";
 import { startStage } from "./stage.js";
 import { startSurface } from "./surface.js";
@@ -113,7 +114,7 @@ async function start() {
     app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
   });
   messages();
-  for (const part of [startControls, startLoop, startLenses, startStage, startMaps, startAttention, startUnrolled, startLine, startBatch, startDrawpad, startSlice, startFirst, startDrawing, startMatrix, startOutput, startWritten, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach, startHighlight]) part();
+  for (const part of [startSequence, startControls, startLoop, startLenses, startStage, startMaps, startAttention, startUnrolled, startLine, startBatch, startDrawpad, startSlice, startFirst, startDrawing, startMatrix, startOutput, startWritten, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach, startHighlight]) part();
   on("built", openAgain);
   on("draw", () => {
     if (!app.running) remember();

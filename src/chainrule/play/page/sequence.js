@@ -60,6 +60,9 @@ export function twoFigures(value) {
   return size >= 0.001 && size < 100 ? String(Number(value.toPrecision(2))).replace("-", "−").replace(/^(−?)0\./, "$1.") : brief(value);
 }
 
+/** The widest cell of a row. */
+export const WIDEST = 60;
+
 /** How wide a text is, about, in pixels of a canvas. @param {string} text @param {number} size */
 export const wide = (text, size) => text.length * size * 0.56;
 

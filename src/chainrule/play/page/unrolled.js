@@ -5,7 +5,7 @@
 import { app, byId, colour, emit, on } from "./app.js";
 import { openUnit, openWeight } from "./explanation.js";
 import { canvasPainter, hideTip, legend, legendLines, placeOf, svgPainter, tip } from "./painting.js";
-import { brief, centred, css, glyph, INK, ofPhase, place, positions, predictionLine, reached, sequence, tone, twoFigures, wide } from "./sequence.js";
+import { brief, centred, css, glyph, INK, ofPhase, place, positions, predictionLine, reached, sequence, tone, twoFigures, wide, WIDEST } from "./sequence.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
 
@@ -16,6 +16,8 @@ import { TEXT, t } from "./text.js";
 const [NAMES, STEPS, GAP, TITLE] = [74, 22, 3, 18];
 /** The height of the rows of a cell, and of bars: less if there are two kinds of bars. */
 const [ROWS, BARS] = [[230, 150], [72, 50]];
+/** The share of that height in a lesson, whose words take room. */
+const IN_LESSON = 0.6;
 /** The most scans that are drawn, and the most units of a state whose U is drawn. */
 const [MOST, MOST_UNITS] = [3, 16];
 
@@ -33,13 +35,15 @@ const scans = () => (app.built?.sequence?.scans ?? []).slice(0, MOST);
 const isShown = () => app.lens === "time" && Boolean(sequence()) && scans().length > 0;
 const names = () => (width < 500 ? 46 : NAMES);
 const steps = () => scans()[0].times.length;
-const column = () => Math.min(44, (width - names() - 4) / steps());
+const column = () => Math.min(WIDEST, (width - names() - 4) / steps());
 /** Whether backpropagation has gone through a scan. @param {number} scan */
 const known = (scan) => reached(scans()[scan].recurrent[0]) || reached(scans()[scan].recurrent[steps() - 1]);
 /** The scan of the weight that is open, if it belongs to one. */
 const openScan = () => scans().findIndex(({ name }) => app.opened?.weight?.startsWith(`${name}.`));
 /** Whether there are two kinds of bars, as 0 or 1. */
 const both = () => Number(parts.length > 0 && openScan() >= 0);
+/** How much less room there is than usual. */
+const less = () => (document.body.dataset.lesson ? IN_LESSON : 1);
 /** Whether a time step is valid. @param {number} time */
 const isValid = (time) => time < (sequence()?.header.valid ?? Infinity);
 
@@ -72,7 +76,7 @@ function arrange() {
 /** @param {import("./types.js").ScanInfo} scan @param {number} k @param {number} y */
 function arrangeScan(scan, k, y) {
   const shown = sequence()?.header.scans[k]?.units.length ?? 1;
-  const high = Math.max(3, Math.min(20, (document.body.dataset.lesson ? 0.55 : 1) * ROWS[both()] / (scans().length * shown * scan.rows.length) - GAP / shown));
+  const high = Math.max(3, Math.min(20, less() * ROWS[both()] / (scans().length * shown * scan.rows.length) - GAP / shown));
   /** @param {Band["kind"]} kind @param {number} tall @param {Partial<Band>} [more] */
   const band = (kind, tall, more = {}) => {
     bands.push({ scan: k, kind, row: 0, x: names(), y, wide: steps() * column(), high: tall, unit: high, ...more });
@@ -81,8 +85,8 @@ function arrangeScan(scan, k, y) {
   band("title", TITLE, { x: 0, wide: width });
   band("steps", STEPS);
   scan.rows.forEach((_, row) => band("row", shown * high, { row }));
-  band("back", TITLE + BARS[both()]);
-  if (parts.length && openScan() === k) band("parts", TITLE + BARS[both()]);
+  band("back", TITLE + Math.max(46, less() * BARS[both()]));
+  if (parts.length && openScan() === k) band("parts", TITLE + Math.max(46, less() * BARS[both()]));
   if (scan.units <= MOST_UNITS) {
     const cell = scan.units === 1 ? 40 : Math.max(6, Math.min(30, (width - names() - 4) / (scan.units * scan.gates)));
     const tall = scan.units === 1 ? 18 : Math.max(5, Math.min(14, 44 / scan.units));
@@ -290,7 +294,7 @@ function lastBack() {
   const at = Array.from({ length: steps() }, (_, time) => time).filter((time) => lengthAt(0, time) > 0);
   if (at.length < 2) return TEXT.time_back_none;
   const [first, last] = [at[0], at[at.length - 1]];
-  return t("time_share", { first, last, steps: last - first, from: figure(lengthAt(0, last)), to: figure(lengthAt(0, first)), share: brief(lengthAt(0, first) / lengthAt(0, last)) });
+  return t("time_share", { first, last, steps: last - first, from: figure(lengthAt(0, last)), to: figure(lengthAt(0, first)), share: figure(lengthAt(0, first) / lengthAt(0, last)) });
 }
 
 /** @param {[number, number]} cursor */
