@@ -22,7 +22,7 @@ from chainrule.losses.base import rows_of
 from chainrule.play import maps, sequence
 from chainrule.play.columns import columns
 from chainrule.play.lens import has_scene
-from chainrule.play.trainer import PHASES, SHOWN, Trainer
+from chainrule.play.trainer import PHASES, Trainer
 from chainrule.special import expit
 from chainrule.training.threshold import decide
 
@@ -107,6 +107,7 @@ def description(trainer: Trainer) -> Message:
         "plane": samples.is_plane,
         "extent": EXTENT,
         "samples": [len(data.training.x), 0 if data.validation is None else len(data.validation.x)],
+        "measured": len(trainer.measured(data.training).x),
         "loss": type(plan.loss).__name__,
         "loss_formula": plan.loss.formula[0],
         "optimizer": [type(stage).__name__ for stage in plan.optimizer.stages],
@@ -310,7 +311,7 @@ def histogram(trainer: Trainer, layer: str) -> dict[str, Any]:
         arrays["weights"] = np.concatenate([trainer.position.parameters[entry.place] for entry in entries])
         if last is not None:
             arrays["gradients"] = np.concatenate([last.gradient[entry.place] for entry in entries])
-    outputs = trainer.unit_outputs(np.asarray(trainer.data.training.thinned(SHOWN).x))
+    outputs = trainer.unit_outputs(np.asarray(trainer.some().x))
     if layer in outputs:
         arrays["activations"] = outputs[layer].ravel()
     for name, array in arrays.items():

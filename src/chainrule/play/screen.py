@@ -35,7 +35,7 @@ from chainrule.play.unit import unit_view
 from chainrule.play.written import written
 
 FULL_EVERY = 0.12
-"""Seconds between full frames while training runs."""
+"""The least seconds between full frames while training runs."""
 INSPECTOR = 360
 """The width of the inspector's pictures in CSS pixels."""
 SCENE_EVERY = 0.015
@@ -78,12 +78,12 @@ class Screen:
         self._pinned: tuple[Path, str] | None = None
         self._written_at: Position | None = None
         self._written_due = 0.0
-        self._full_at = self._surface_at = self._explain_due = self._scene_at = self._maps_due = 0.0
+        self._full_due = self._surface_at = self._explain_due = self._scene_at = self._maps_due = 0.0
 
     def redraw(self) -> None:
         """Send a full frame next, with whatever else is shown."""
         self.changed = True
-        self._full_at = self._surface_at = self._explain_due = self._scene_at = self._maps_due = 0.0
+        self._full_due = self._surface_at = self._explain_due = self._scene_at = self._maps_due = 0.0
 
     def close_all(self) -> None:
         """Nothing is explained or compared any more."""
@@ -136,12 +136,12 @@ class Screen:
             self._scene_at = time.monotonic()
         self._show_maps(trainer, running, now)
         self._show_sequence(trainer, running, speed, now)
-        full = not running or now - self._full_at > FULL_EVERY
+        full = not running or now > self._full_due
         if trainer.own is not None:
             self._tell(own_view(trainer))
         self._tell(*frames.frame(trainer, self.view, full))
-        if full:
-            self._full_at = now
+        if full:  # the longer one takes, the longer training goes on until the next
+            self._full_due = time.monotonic() + max(FULL_EVERY, 4 * (time.monotonic() - now))
         if self.opened is not None and (not running or now > self._explain_due):
             self.explain(trainer)
             self._explain_due = time.monotonic() + max(EXPLAIN_EVERY, 4 * (time.monotonic() - now))

@@ -36,6 +36,10 @@ size; beyond either, every other one is dropped.
 """
 SHOWN = 300
 """The maximum number of training samples that histograms and the loss surface are computed from."""
+MOST_MEASURED = 20_000
+"""The most positions of a text that its losses are measured at, spread evenly over it: predicting
+all of a book would take longer than thousands of steps.
+"""
 MOST_EDITS = 50
 """The maximum number of weights changed by hand that are remembered."""
 PHASES = ("weights", "forward", "loss", "backward", "update")
@@ -352,9 +356,9 @@ class Trainer:
 
     def measure(self) -> dict[str, float]:
         """The loss, without penalties, and the default metric of the whole validation set at the
-        current weights; empty without one.
+        current weights; empty without one. Of a long text some windows count, as in `measured`.
         """
-        return {} if self.data.validation is None else self._evaluate(self.data.validation)
+        return {} if self.data.validation is None else self._evaluate(self.measured(self.data.validation))
 
     def measure_each(self) -> tuple[QuantityScores, ...]:
         """The metrics of each of several quantities in its own unit, for the validation set."""
@@ -367,8 +371,20 @@ class Trainer:
         ).quantities
 
     def training_loss(self) -> float:
-        """The loss, without penalties, of the whole training set at the current weights."""
-        return self._evaluate(self.data.training, metrics=())["loss"]
+        """The loss, without penalties, of the whole training set at the current weights; of a long
+        text that of some windows, as in `measured`.
+        """
+        return self._evaluate(self.measured(self.data.training), metrics=())["loss"]
+
+    def measured(self, samples: Samples) -> Samples:
+        """What losses are measured on: all samples, or some windows of a long text."""
+        positions = math.prod(self.data.target.positions)
+        return samples.thinned(max(1, MOST_MEASURED // positions)) if self.data.target.tokens else samples
+
+    def some(self) -> Samples:
+        """The training samples that histograms are computed from: fewer of long sequences."""
+        positions = math.prod(self.data.target.positions)
+        return self.data.training.thinned(max(10, SHOWN // max(1, positions // 16)))
 
     def _evaluate(self, samples: Samples, metrics: tuple[str, ...] | None = None) -> dict[str, float]:
         weights = self.position.parameters, self.position.statistics

@@ -16,7 +16,7 @@ from chainrule.explain.picture import letter
 from chainrule.explain.trace import Trace
 from chainrule.play.attended import cell_view, layers_of
 from chainrule.play.slice import OWN, batch_shown
-from chainrule.play.trainer import SHOWN, Trainer
+from chainrule.play.trainer import Trainer
 from chainrule.play.unrolled import gate_view
 from chainrule.tape import Unit
 
@@ -107,7 +107,7 @@ def _outputs(trainer: Trainer, trace: Trace, layer: str, unit: int, place: Shape
     number = trace.network.graph.numbers[layer]
     follows = [node for node in trace.network.nodes if node.layer.elementwise and number in node.inputs]
     name = follows[0].name if follows else layer
-    values = trainer.unit_outputs(np.asarray(trainer.data.training.thinned(SHOWN).x))[name][..., unit].ravel()
+    values = trainer.unit_outputs(np.asarray(trainer.some().x))[name][..., unit].ravel()
     values = values[np.isfinite(values)].astype(float)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     if high - low < 1e-9:

@@ -89,7 +89,8 @@ def scans_of(network: Network) -> list[Scan]:
 def description(network: Network) -> list[dict[str, Any]]:
     """What the page knows of the recurrent layers before any step; empty for other networks."""
     return [
-        {"name": one.name, "cell": one.call.layer.word, "rows": list(one.rows), "units": one.units, "gates": len(one.gates),
+        {"name": one.name, "cell": one.call.layer.word, "rows": list(one.rows), "units": one.units,
+         "gates": len(one.gates),
          "times": list(one.times), "state": one.node("state", one.times[0]).owner,
          "nodes": {row: [one.node(row, time).name for time in sorted(one.times)] for row in one.rows},
          "recurrent": [one.node("state", time).name for time in sorted(one.times)]}

@@ -100,7 +100,7 @@ function dataForm() {
   if (about && data.kind !== "drawn" && data.kind !== "given") fields.append(make("p", { className: "hint" }, about));
   fields.append(...predicts);
   if (app.built && data.kind === "given" && app.upload) fields.append(make("button", { type: "button", id: "columns", onclick: previewAgain }, TEXT.columns));
-  if (app.built) fields.append(make("p", { className: "hint" }, `${app.built.samples[0]} + ${app.built.samples[1]}: ${TEXT.training.toLowerCase()}, test`));
+  if (app.built) fields.append(make("p", { className: "hint" }, `${app.built.samples[0]} + ${app.built.samples[1]}: ${TEXT.training.toLowerCase()}, test${app.built.measured < app.built.samples[0] ? t("measured_on", { count: app.built.measured }) : ""}`));
 }
 
 /** @param {string} id @param {any} control */

@@ -87,7 +87,7 @@ export function ofPhase() {
 export function predictionLine(at) {
   const one = positions()[at];
   if (one?.p === undefined) return "";
-  const blanks = { target: glyph(one.target ?? ""), p: brief(one.p), likeliest: glyph(one.likeliest ?? ""), most: brief(one.likeliest_p ?? 0) };
+  const blanks = { target: glyph(one.target ?? ""), p: share(one.p), likeliest: glyph(one.likeliest ?? ""), most: share(one.likeliest_p ?? 0) };
   return one.counts === false ? TEXT.sequence_uncounted : t(one.target === one.likeliest ? "sequence_right" : "sequence_wrong", blanks);
 }
 

@@ -67,6 +67,8 @@ export const SEQUENCE_TEXT = {
   time_hint_back: "Backpropagation goes from right to left, one time step after another",
   time_weight: "A weight of U: used at every time step",
   time_over: "The sequence is over before this step: the state stays as it is.",
+  measured_on: "; losses are measured on {count} windows of each",
+  and_more: "and {count} more",
   multiplied: "What attention multiplies here",
   weights_behind: "Weights behind it:",
   written_title: "What the network writes",

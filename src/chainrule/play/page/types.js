@@ -11,7 +11,7 @@
  * @typedef {{name: string, kind: string, symbol: string, units: number, parameters: ParameterInfo[]}} LayerInfo
  * @typedef {{layer: string, distribution: string, widest: number, drawn: number[], density: number[]}} Draw
  * @typedef {{type: "built", layers: LayerInfo[], task: string, classes: string[], target: string, data: string,
- *   inputs: number[], input_names: string[], plane: boolean, extent: number, samples: [number, number], loss: string,
+ *   inputs: number[], input_names: string[], plane: boolean, extent: number, samples: [number, number], measured: number, loss: string,
  *   maps: MapRow[], sequence: SequenceInfo | null, network: string, loss_formula: string, optimizer: string[], weights: number, last_step: number | null, threshold: number | null, scene: boolean, drawable: boolean, steps_per_epoch: number,
  *   draws: Draw[]}} Built
  * @typedef {{counts: number[], low: number, high: number}} Histogram
