@@ -13,7 +13,7 @@ import { TEXT, t } from "./text.js";
 /** Where the rows or a map stand. @typedef {{layer: number, head: number, x: number, y: number, wide: number, high: number, kind: "tokens" | "row" | "next" | "map"}} Box */
 
 /** The width of the names before rows, the heights of rows, the largest side of a map, in a lesson, and of its cells, the space around it. */
-const [NAMES, TOKEN, ROW, NEXT, LARGEST, IN_LESSON, CELL, GAP, TITLE] = [62, 24, 21, 24, 222, 140, 22, 18, 17];
+const [NAMES, TOKEN, ROW, NEXT, LARGEST, IN_LESSON, CELL, GAP, TITLE] = [62, 24, 21, 24, 222, 112, 22, 18, 17];
 
 let [width, height] = [690, 400];
 /** @type {Box[]} */
