@@ -189,7 +189,7 @@ function paintBars(painter, band) {
   const isKnown = known(band.scan);
   const title = back ? [backTitle(band.scan, isKnown), t("time_back_short")] : [partsTitle(), TEXT.time_parts_short];
   painter.text(0, band.y + 12, fitting(title), 12, colour("ink"));
-  named(painter, band, back ? TEXT.time_delta : TEXT.time_product, TITLE + (band.high - TITLE) / 2 + 4);
+  named(painter, band, back ? (width < 500 ? "|δ|" : TEXT.time_delta) : TEXT.time_product, TITLE + (band.high - TITLE) / 2 + 4);
   const room = band.high - TITLE;
   const base = band.y + TITLE + (back ? room : room / 2);
   const values = back ? Array.from({ length: steps() }, (_, time) => lengthAt(band.scan, time)) : partsByStep();
@@ -198,6 +198,7 @@ function paintBars(painter, band) {
   const most = Math.max(...values.map(Math.abs), 1e-30);
   const tall = back ? room - 14 : room / 2 - 12;
   values.forEach((value, time) => {
+    if (!isValid(time)) return;
     const high = (tall * Math.abs(value)) / most;
     const [x, wideBar] = [band.x + time * column() + column() * 0.2, column() * 0.6];
     if (value) painter.box(x, value > 0 ? base - high : base, wideBar, high, "transparent", 0, colour(value > 0 ? "plus" : "minus"));
