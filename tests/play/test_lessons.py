@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from chainrule.play.attended import layers_of
 from chainrule.play.lens import scene_of
 from chainrule.play.lines import short
 from chainrule.play.scene import Scene
+from chainrule.play.sequence import SequenceView
 from chainrule.play.server import PAGE
 from chainrule.play.settings import Settings
+from chainrule.play.slice import step_shown
 from chainrule.play.trainer import Trainer
 from chainrule.play.unit import unit_view
 from waiting import choose, settled
@@ -22,6 +25,7 @@ LESSONS = {lesson["id"]: lesson for lesson in json.loads((PAGE / "lessons.json")
 SEEDS = range(5)
 GOALS = {
     "phases", "samples", "largest", "nudged", "delta", "weights", "reached", "dead", "selected", "tries",
+    "opened", "back", "takes_next",
 }  # fmt: skip
 
 
@@ -382,6 +386,66 @@ def test_convolution(seed):
     assert says("convolution", "Nine weights are enough: after 400 steps the test pictures are told apart")
     after, _ = tried("convolution", seed, 0)
     assert after.measure()["accuracy"] == 1
+
+
+# A gradient through time
+
+
+def lengths(one, sample=0):
+    """The length of δ at each time step, for a sample of the mini-batch."""
+    return SequenceView(one, sample).message()[1]["deltas 0"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_time(seed):
+    assert right("time") == "About a five-hundredth"
+    assert says("time", "10 steps", "f′(z) = 1 and U = 0.5", "make 1/512", "1.5 make 38", "set it to 1.5")
+    one = trainer("time", seed)
+    for _, weight, value in LESSONS["time"]["edits"]:
+        one.set_weight(weight, value)
+    for u in (0.5, 1.5):
+        one.set_weight("simple_rnn_1.state.U[0, 0]", u)
+        for sample in range(4):
+            np.testing.assert_allclose(
+                lengths(one, sample)[::-1], lengths(one, sample)[-1] * u ** np.arange(10), rtol=1e-4
+            )
+    assert pytest.approx(38, abs=0.5) == 1.5**9
+    before = trainer("time", seed, 0)
+    after, losses = tried("time", seed, 0)
+    assert losses[-1, 0] < 0.05  # it remembers the first number
+    for sample in range(16):
+        assert lengths(after, sample)[0] > lengths(after, sample)[-1]
+    ratios = [lengths(before, sample)[0] / lengths(before, sample)[-1] for sample in range(16)]
+    assert np.median(ratios) < 0.5  # which the weights that were drawn don't do
+
+
+# What attention multiplies
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_attention(seed):
+    assert right("attention") == "The value of j"
+    one, after = trainer("attention", seed), tried("attention", seed, 0)[0]
+    layer = layers_of(one.plan.network)[0]
+    for at in (one, after):
+        tape = step_shown(at)[2].tape
+        q, k, v = (tape.values[number] for number in layer.inputs)
+        scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+        scores[..., ~np.tri(10, dtype=bool)] = -np.inf
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        np.testing.assert_allclose(weights @ v, tape.values[layer.output], atol=1e-5)
+        shown = SequenceView(at, 3).message()[1]["attention 0"]
+        np.testing.assert_allclose(shown, weights[3], atol=1e-6)
+        assert not shown[:, ~np.tri(10, dtype=bool)].any()
+    assert says("attention", "After 150 steps one head looks almost only", "no second word is wrong")
+    held_out = after.data.validation
+    np.testing.assert_array_equal(after.predict(held_out.x).argmax(axis=-1)[:, 4:8], held_out.y[:, 4:8])
+    heads = tape.values[after.plan.network.graph.numbers[layer.weights.name]]  # (samples, heads, queries, keys)
+    largest = heads[:, :, 4:8].argmax(axis=-1) == np.arange(4)
+    looking = int(largest.mean(axis=(0, 2)).argmax())
+    assert largest[:, looking].mean() > 0.9
+    assert heads[:, looking, [4, 5, 6, 7], [0, 1, 2, 3]].mean() > 0.8
 
 
 # Their form

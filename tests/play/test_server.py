@@ -436,7 +436,7 @@ def test_invalid_command_lines(capsys, tmp_path):
         (["play", "nowhere"], "there is no such file"),
         (["play", "digits"], "choose it on the page"),
         (["play", str(tmp_path / "bad.csv")], "two columns or more"),
-        (["play", "--read", "zip=category"], "--target, --task, --order, --drop and --read are for a file; pass it"),
+        (["play", "--read", "zip=category"], "--read, --tokens and --length are for a file; pass it"),
         (["play", str(tmp_path / "bad.csv"), "--read", "a"], "write it as COLUMN=KIND"),
         (["play", "--save", "a.html", "--drop", "a"], "leave --drop out"),
     ):

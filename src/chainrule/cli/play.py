@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import Drop, Order, Read, Target, Task, in_order, leave_out, output_suffix, read_as
+from chainrule.cli.options import (
+    Drop,
+    Length,
+    Order,
+    Read,
+    Target,
+    Task,
+    Tokens,
+    in_order,
+    leave_out,
+    output_suffix,
+    read_as,
+)
 from chainrule.errors import SettingError, require
 
 
@@ -19,7 +31,8 @@ def play(
         typer.Argument(
             metavar="DATA or RUN",
             show_default=False,
-            help="A CSV, TSV, Parquet, Arrow, Excel or NPZ file or a folder of images to train on, or a run to replay.",
+            help="A CSV, TSV, Parquet, Arrow, Excel or NPZ file, a text or a folder of images to train on, or a run to"
+            " replay.",
         ),
     ] = None,
     target: Target = None,
@@ -27,6 +40,8 @@ def play(
     order: Order = None,
     drop: Drop = None,
     read: Read = None,
+    tokens: Tokens = None,
+    length: Length = None,
     host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 for any that is free.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
@@ -46,6 +61,8 @@ def play(
 
       chainrule play houses.csv --target price --read zip=category
 
+      chainrule play book.txt --length 32
+
       chainrule play runs/digits-1
 
       chainrule play --save first-step.html
@@ -56,13 +73,13 @@ def play(
         leave_out(context, "--save writes a page with its own network, which needs no server", "save", "browser")
         _write_recording(save)
         return
-    chosen = target or task or order or drop or read
+    chosen = target or task or order or drop or read or tokens or length
     require(
         what is not None or not chosen,
-        "--target, --task, --order, --drop and --read are for a file; pass it, or leave them out",
+        "--target, --task, --order, --drop, --read, --tokens and --length are for a file; pass it, or leave them out",
     )
     from chainrule.data import BUILTIN, load
-    from chainrule.play.samples import TEST, VALIDATION, check_shown
+    from chainrule.play.samples import TEST, VALIDATION
     from chainrule.play.server import serve
     from chainrule.runs import Run
 
@@ -83,12 +100,11 @@ def play(
             order=in_order(order),
             drop=drop or [],
             read=read_as(read),
+            tokens=tokens,
+            length=length,
             validation=VALIDATION,
             test=TEST,
         )
-
-    if dataset is not None:
-        check_shown(dataset)
 
     def ready(address: str) -> None:
         if host not in ("127.0.0.1", "localhost", "::1"):

@@ -18,10 +18,11 @@ from chainrule import distributions, generators
 from chainrule.arrays import Array
 from chainrule.distributions import Distribution, Fans
 from chainrule.layers import Node
-from chainrule.play import maps
+from chainrule.losses.base import rows_of
+from chainrule.play import maps, sequence
 from chainrule.play.columns import columns
 from chainrule.play.lens import has_scene
-from chainrule.play.trainer import PHASES, SHOWN, Trainer
+from chainrule.play.trainer import PHASES, Trainer
 from chainrule.special import expit
 from chainrule.training.threshold import decide
 
@@ -88,7 +89,7 @@ def description(trainer: Trainer) -> Message:
         "layers": [
             {
                 "name": node.name, "kind": node.layer.kind, "symbol": node.layer.output_symbol,
-                "units": int(node.built.output_shape[-1]),
+                "units": int(*node.built.output_shape[-1:] or (1,)),
                 "parameters": [
                     {"name": entry.name, "start": entry.start, "shape": entry.shape}
                     for entry in layout.entries if entry.owner == node.name
@@ -106,6 +107,7 @@ def description(trainer: Trainer) -> Message:
         "plane": samples.is_plane,
         "extent": EXTENT,
         "samples": [len(data.training.x), 0 if data.validation is None else len(data.validation.x)],
+        "measured": len(trainer.measured(data.training).x),
         "loss": type(plan.loss).__name__,
         "loss_formula": plan.loss.formula[0],
         "optimizer": [type(stage).__name__ for stage in plan.optimizer.stages],
@@ -114,6 +116,8 @@ def description(trainer: Trainer) -> Message:
         "scene": has_scene(trainer),
         "drawable": trainer.drawable,
         "maps": maps.description(plan.network),
+        "sequence": sequence.description(trainer),
+        "network": trainer.settings.network,
         "steps_per_epoch": trainer.steps_per_epoch,
         "draws": [_draw(trainer, node) for node in nodes if "W" in node.built.parameters],
     }  # fmt: skip
@@ -222,7 +226,8 @@ def _add_pending(trainer: Trainer, header: dict[str, Any], arrays: dict[str, Arr
 
 def _unit_means(array: Array) -> list[float]:
     """The mean over all axes but the last, for up to 64 units."""
-    return [float(mean) for mean in array.reshape(-1, array.shape[-1]).mean(axis=0)[:64]]
+    units = array.shape[-1] if array.ndim > 1 else 1
+    return [float(mean) for mean in array.reshape(-1, units).mean(axis=0)[:64]]
 
 
 def _add_plane(trainer: Trainer, arrays: dict[str, Array]) -> None:
@@ -279,19 +284,20 @@ def _add_output(trainer: Trainer, arrays: dict[str, Array]) -> None:
     """Add, for data outside the plane, a confusion matrix, or predicted and true values; of labels
     those of the first, with its probability.
     """
-    if trainer.samples.is_plane or trainer.data.validation is None:
+    # Of a text the page shows what the network writes.
+    if trainer.samples.is_plane or trainer.data.validation is None or trainer.data.target.tokens:
         return
     samples, target, loss = trainer.data.validation.thinned(1000), trainer.data.target, trainer.plan.loss
-    prediction = trainer.predict(np.asarray(samples.x))
+    prediction, y = trainer.predict(np.asarray(samples.x)), np.asarray(samples.y)
+    if target.positions:
+        prediction, y = rows_of(prediction, y)
     if trainer.data.target.is_class:
         arrays["confusion"] = np.zeros((target.width, target.width))
-        np.add.at(
-            arrays["confusion"], (np.asarray(samples.y, dtype=np.intp), decide(loss, prediction, trainer.threshold)), 1
-        )
+        np.add.at(arrays["confusion"], (y.astype(np.intp), decide(loss, prediction, trainer.threshold)), 1)
     elif trainer.data.task == "multilabel":
-        arrays["true"], arrays["predicted"] = samples.y[:, 0], expit(prediction[:, 0])
+        arrays["true"], arrays["predicted"] = y[:, 0], expit(prediction[:, 0])
     else:
-        for name, values in (("true", samples.y), ("predicted", loss.point(prediction))):
+        for name, values in (("true", y), ("predicted", loss.point(prediction))):
             arrays[name] = target.decode(np.asarray(values).reshape(len(values), -1))[:, 0]
 
 
@@ -305,7 +311,7 @@ def histogram(trainer: Trainer, layer: str) -> dict[str, Any]:
         arrays["weights"] = np.concatenate([trainer.position.parameters[entry.place] for entry in entries])
         if last is not None:
             arrays["gradients"] = np.concatenate([last.gradient[entry.place] for entry in entries])
-    outputs = trainer.unit_outputs(np.asarray(trainer.data.training.thinned(SHOWN).x))
+    outputs = trainer.unit_outputs(np.asarray(trainer.some().x))
     if layer in outputs:
         arrays["activations"] = outputs[layer].ravel()
     for name, array in arrays.items():

@@ -21,7 +21,7 @@ from chainrule.explain.painting import of_chain
 from chainrule.explain.picture import short
 from chainrule.layers import Node
 from chainrule.network import Network
-from chainrule.play.outcome import outcome
+from chainrule.play.outcome import batch_losses, outcome
 from chainrule.play.slice import batch_shown, step_shown
 from chainrule.play.trainer import Trainer
 
@@ -264,13 +264,7 @@ class Maps:
         found = outcome(trainer, self.derivatives.tape.output[one], np.asarray(self.batch.y)[one], f"{last}[0]")
         if trainer.own is not None and trainer.own.label is None:  # nobody has said what it is
             found |= {"target_text": "", "targets": [0.0] * len(found["targets"])}
-        losses = {"batch_loss": float(self.derivatives.loss), "batch_loss_after": None}
-        if trainer.phase == "update" and trainer.last is not None:
-            problem, step = trainer.timeline.problem_at(self.position.step), self.position.step
-            with np.errstate(all="ignore"):
-                losses["batch_loss_after"] = problem.total_loss(
-                    trainer.last.after.parameters, self.batch, self.position.statistics, problem.context(step)
-                )
+        losses = batch_losses(trainer, self.position, self.batch, float(self.derivatives.loss))
         return {**found, "samples": len(self.batch_rows), **losses}
 
 

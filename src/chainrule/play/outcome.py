@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array
+from chainrule.arrays import Array, Samples
+from chainrule.engine import Position
 from chainrule.play.lines import loss_line, short
 from chainrule.play.trainer import Trainer
 from chainrule.training.threshold import decision
@@ -71,3 +72,13 @@ def outcome(trainer: Trainer, output: Array, y: Array, unit: str) -> dict[str, A
         result["target_text"] = ", ".join(f"{name} {short(t)}" for name, t in each)
     errors = [p - t for p, t in zip(result["predictions"], result["targets"], strict=True)]
     return {**result, "errors": errors}
+
+
+def batch_losses(trainer: Trainer, position: Position, batch: Samples, loss: float) -> dict[str, float | None]:
+    """The loss of the step's mini-batch and, once the step is taken, its loss after it."""
+    after = None
+    if trainer.phase == "update" and trainer.last is not None:
+        problem, step = trainer.timeline.problem_at(position.step), position.step
+        with np.errstate(all="ignore"):
+            after = problem.total_loss(trainer.last.after.parameters, batch, position.statistics, problem.context(step))
+    return {"batch_loss": loss, "batch_loss_after": after}

@@ -10,8 +10,9 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data import BUILTIN, Dataset, Source, load
 from chainrule.data import plane as planes
-from chainrule.errors import SettingError, require
+from chainrule.errors import SettingError
 from chainrule.play.settings import DataSettings
+from chainrule.play.toys import TOYS
 
 TEST, VALIDATION = 0.0, 0.3
 """Shares of the samples. The page calls its validation set the test points: it has no other."""
@@ -79,6 +80,8 @@ def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
         return PageData(dataset)
     if settings.kind == "builtin" and settings.name not in planes.NAMED:
         return PageData(load(settings.name, validation=VALIDATION, test=TEST, seed=settings.seed))
+    if settings.kind == "sequence":
+        return PageData(TOYS[settings.name].load(settings.samples, settings.seed, VALIDATION))
     task: str | None
     if settings.kind == "drawn":
         points, y, task = _drawn(settings)
@@ -112,10 +115,4 @@ def _drawn(settings: DataSettings) -> tuple[Array, Array, str]:
 
 def named() -> dict[str, str]:
     """The built-in data sets other than those of the plane, each with its description."""
-    return {name: b.about for name, b in BUILTIN.items() if name not in planes.NAMED and b.text is None}
-
-
-def check_shown(data: Dataset) -> None:
-    """Raise SettingError for what the page does not show: targets at positions, as of texts."""
-    known = f"{data.name}: the page shows tables and pictures, and no sequences; see 'chainrule train {data.name}'"
-    require(not data.target.positions, known)
+    return {name: builtin.about for name, builtin in BUILTIN.items() if name not in planes.NAMED}

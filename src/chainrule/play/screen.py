@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from chainrule.engine import Position
 from chainrule.explain import gradient_line, update_line
 from chainrule.explain.charts import surface_words
 from chainrule.explain.page import levels, pushes
@@ -24,26 +26,30 @@ from chainrule.play.maps import Maps, is_for_pictures, pushes_on
 from chainrule.play.own import own_view
 from chainrule.play.race import Race
 from chainrule.play.recorded import Recorded
+from chainrule.play.sequence import SequenceView, is_for_sequences
 from chainrule.play.slice import slice_of
 from chainrule.play.so_far import weight_so_far
 from chainrule.play.surface import Path, surface_message, surface_over
 from chainrule.play.trainer import Trainer
 from chainrule.play.unit import unit_view
+from chainrule.play.written import written
 
 FULL_EVERY = 0.12
-"""Seconds between full frames while training runs."""
+"""The least seconds between full frames while training runs."""
 INSPECTOR = 360
 """The width of the inspector's pictures in CSS pixels."""
 SCENE_EVERY = 0.015
 """Seconds between scenes of the stage while training runs."""
 MAPS_EVERY = 0.15
-"""The least seconds between feature maps while training runs."""
+"""The least seconds between feature maps, or between sequences, while training runs."""
 READABLE = 10.0
 """Steps per second up to which the stage's lines of arithmetic can be read."""
 SURFACE_EVERY = 2.0
 """Seconds between loss surfaces."""
+WRITE_EVERY = 1.0
+"""The least seconds between two texts that a language model writes while training runs."""
 EXPLAIN_EVERY = 0.25
-"""Seconds between explanations while training runs."""
+"""The least seconds between explanations while training runs."""
 
 Tell = Callable[..., None]
 """Sends a message, and its arrays if there are any, to the page."""
@@ -70,12 +76,14 @@ class Screen:
         self.changed = self.in_flight = False
         self._compared: Mapping[str, Any] | None = None
         self._pinned: tuple[Path, str] | None = None
-        self._full_at = self._surface_at = self._explained_at = self._scene_at = self._maps_due = 0.0
+        self._written_at: Position | None = None
+        self._written_due = 0.0
+        self._full_due = self._surface_at = self._explain_due = self._scene_at = self._maps_due = 0.0
 
     def redraw(self) -> None:
         """Send a full frame next, with whatever else is shown."""
         self.changed = True
-        self._full_at = self._surface_at = self._explained_at = self._scene_at = self._maps_due = 0.0
+        self._full_due = self._surface_at = self._explain_due = self._scene_at = self._maps_due = 0.0
 
     def close_all(self) -> None:
         """Nothing is explained or compared any more."""
@@ -127,18 +135,31 @@ class Screen:
             self._tell(scene.message())
             self._scene_at = time.monotonic()
         self._show_maps(trainer, running, now)
-        full = not running or now - self._full_at > FULL_EVERY
+        self._show_sequence(trainer, running, speed, now)
+        full = not running or now > self._full_due
         if trainer.own is not None:
             self._tell(own_view(trainer))
         self._tell(*frames.frame(trainer, self.view, full))
-        if full:
-            self._full_at = now
-        if self.opened is not None and now - self._explained_at > (EXPLAIN_EVERY if running else 0):
+        if full:  # the longer one takes, the longer training goes on until the next
+            self._full_due = time.monotonic() + max(FULL_EVERY, 4 * (time.monotonic() - now))
+        if self.opened is not None and (not running or now > self._explain_due):
             self.explain(trainer)
+            self._explain_due = time.monotonic() + max(EXPLAIN_EVERY, 4 * (time.monotonic() - now))
         if not running:
             self.show_compared(trainer)
         if self.view.get("surface") and now - self._surface_at > SURFACE_EVERY:
             self._show_surface(trainer)
+        self._show_written(trainer, running)
+
+    def _show_written(self, trainer: Trainer, running: bool) -> None:
+        """Send what a language model writes, once for a position, and seldom while it trains."""
+        if trainer.position is self._written_at or (running and time.monotonic() < self._written_due):
+            return
+        began = time.monotonic()
+        if (message := written(trainer)) is not None:
+            self._tell(message)
+            self._written_due = time.monotonic() + max(WRITE_EVERY, 9 * (time.monotonic() - began))
+        self._written_at = trainer.position
 
     def show_race(self, race: Race, last: bool) -> None:
         """Send the lap of a race; its surface less often, except after the last one."""
@@ -164,9 +185,17 @@ class Screen:
             self._tell(*Maps(trainer, self.view.get("sample", 0), self.opened).message())
             self._maps_due = now + max(MAPS_EVERY, 4 * (time.monotonic() - now))
 
+    def _show_sequence(self, trainer: Trainer, running: bool, speed: float, now: float) -> None:
+        """Send the sequence of a network for such: at rest always, in training less often the
+        longer that takes.
+        """
+        if is_for_sequences(trainer) and (not running or now > self._maps_due):
+            lines = not running or 0 < speed <= READABLE
+            self._tell(*SequenceView(trainer, self.view.get("sample", 0), lines).message())
+            self._maps_due = now + max(MAPS_EVERY, 4 * (time.monotonic() - now))
+
     def explain(self, trainer: Trainer) -> None:
         """Send the explanation of the open weight or unit, if any."""
-        self._explained_at = time.monotonic()
         opened, sample = self.opened, int(self.view.get("sample", 0))
         if opened is None:
             return
@@ -181,6 +210,7 @@ class Screen:
             "value": float(trainer.position.parameters[e.place]),
             "gradient": e.gradient, "gradient_line": gradient_line(e), "update_line": update_line(e),
             "pushes": pushes_on(e), "scheme": pushes(e) + draw(e, INSPECTOR), "levels": levels(e),
+            "steps": [asdict(step) for step in e.steps_back()],
             "paths": [[[unit.node, unit.index[-1]] for unit in path.units] for path in e.paths[:6]],
         })  # fmt: skip
 

@@ -309,10 +309,12 @@ def choices(dataset: Dataset | None, run: Run | None) -> dict[str, Any]:
     from chainrule.play.compare import CHOICES, USUAL
     from chainrule.play.frames import EXTENT
     from chainrule.play.settings import FEATURES, FIRST, Settings, options_of
+    from chainrule.play.toys import TOYS
 
     return {
         "planes": {name: (draw.__doc__ or "").splitlines()[0] for name, draw in planes.NAMED.items()},
         "builtin": named(),
+        "sequences": {name: {"about": toy.about, "settings": toy.settings} for name, toy in TOYS.items()},
         "features": list(FEATURES),
         "extent": EXTENT,
         "activations": sorted(kind.__name__.lower() for kind in LAYERS if kind.elementwise),

@@ -5,28 +5,32 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from chainrule import distributions, losses
-from chainrule.data import BUILTIN
+from chainrule.data import BUILTIN, Dataset
 from chainrule.data import plane as planes
 from chainrule.descent import Optimizer, optimizers, schedules
 from chainrule.errors import SettingError, require, unknown
 from chainrule.layers import Dense, Dropout, Flatten, Layer, activation
 from chainrule.layers.notation import parse
 from chainrule.losses import Loss, Penalty
+from chainrule.play.toys import TOYS
+from chainrule.training import defaults
 
 FEATURES = ("x1", "x2", "x1^2", "x2^2", "x1*x2", "sin x1", "sin x2")
 """The features of a point of the plane that a network can see."""
-KINDS = ("plane", "drawn", "builtin", "given")
+KINDS = ("plane", "drawn", "builtin", "sequence", "given")
 """Where samples come from: a toy data set of the plane, points drawn by the user, a built-in data
-set, or an opened or uploaded file or run.
+set, generated sequences, or an opened or uploaded file or run.
 """
 
 MOST_LAYERS, MOST_UNITS, MOST_POINTS, MOST_WEIGHTS = 8, 256, 2000, 300_000
 MOST_PARTS, MOST_VALUES = 30, 200_000
 """The most layers of a network given as text, and the most numbers that it computes of a sample."""
+EMBEDDED = 32
+"""The numbers that stand for a token, in the network for a text if none is chosen."""
 NO_RATE = ("rprop", "lbfgs")
 """Optimizers without a learning rate."""
 
@@ -43,7 +47,7 @@ class DataSettings:
 
     Attributes:
         kind: one of KINDS
-        name: the name of a toy or built-in data set
+        name: the name of a toy or built-in data set, or of generated sequences
         samples: the number of samples of a toy data set
         noise: the standard deviation of its noise
         seed: of the toy data set, and of the split into training and validation set
@@ -66,8 +70,8 @@ class DataSettings:
             raise unknown("plane set", self.name, planes.NAMED)
         if self.kind == "builtin" and self.name not in BUILTIN:
             raise unknown("data set", self.name, BUILTIN)
-        is_shown = self.kind != "builtin" or BUILTIN[self.name].text is None
-        require(is_shown, f"{self.name} is a text; the page shows tables and pictures")
+        if self.kind == "sequence" and self.name not in TOYS:
+            raise unknown("set of sequences", self.name, TOYS)
         for feature in self.features:
             if feature not in FEATURES:
                 raise unknown("feature", feature, FEATURES)
@@ -211,17 +215,30 @@ class Settings:
         """The penalties on the weights, if any."""
         return [Penalty(self.l1, self.l2)] if self.l1 or self.l2 else []
 
-    def network_layers(self, pictures: bool, outputs: int) -> list[Layer]:
-        """The layers of the network.
+    def network_layers(self, data: Dataset, outputs: int) -> list[Layer]:
+        """The layers of the network: tokens are embedded and pictures flattened before them, unless
+        the first layer takes tokens, or a layer pictures.
 
         Args:
-            pictures: whether the samples have more than one dimension; they are flattened first,
-                unless a layer takes pictures
+            data: what it is for
             outputs: the number of units of the output layer
         """
         hidden = parse(self.network) or [layer for settings in self.layers for layer in settings.layers()]
-        flat = [Flatten()] if pictures and not any(layer.accepts_images for layer in hidden) else []
-        return [*flat, *hidden, Dense(outputs, weights=distribution(self.output_weights))]
+        first: list[Layer] = []
+        if data.target.tokens and not (hidden and hidden[0].takes_tokens):
+            first = [defaults.embedding(data)]
+        elif len(data.input_shape) > 1 and not data.target.positions and not any(h.accepts_images for h in hidden):
+            first = [Flatten()]
+        return [*first, *hidden, Dense(outputs, weights=distribution(self.output_weights))]
+
+    def suited_to(self, data: Dataset) -> Settings:
+        """The settings with a network for sequences, where the data are such and none is chosen."""
+        if self.network:
+            return self
+        if data.target.tokens:
+            count = data.target.width
+            return replace(self, network=f"embedding {count} {EMBEDDED}, transformer 1 heads=2 causal=true")
+        return self if data.sequence is None else replace(self, network="lstm 8")
 
 
 FIRST = Settings(

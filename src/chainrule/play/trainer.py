@@ -22,6 +22,7 @@ from chainrule.layers.graph import checking
 from chainrule.play.handwriting import Own, Style, can_be_drawn, own_sample, style_of
 from chainrule.play.samples import page_data
 from chainrule.play.settings import MOST_VALUES, MOST_WEIGHTS, Settings
+from chainrule.play.toys import TOYS
 from chainrule.runs import Run
 from chainrule.training import Plan, Timeline, make_plan
 from chainrule.training.catalog import NAMES
@@ -35,6 +36,10 @@ size; beyond either, every other one is dropped.
 """
 SHOWN = 300
 """The maximum number of training samples that histograms and the loss surface are computed from."""
+MOST_MEASURED = 20_000
+"""The most positions of a text that its losses are measured at, spread evenly over it: predicting
+all of a book would take longer than thousands of steps.
+"""
 MOST_EDITS = 50
 """The maximum number of weights changed by hand that are remembered."""
 PHASES = ("weights", "forward", "loss", "backward", "update")
@@ -78,10 +83,10 @@ class Trainer:
     """
 
     def __init__(self, settings: Settings, dataset: Dataset | None = None, run: Run | None = None) -> None:
-        self.settings, self.run = settings, run
         self.samples = page_data(settings.data, dataset)
         self.data = self.samples.data
-        self.plan: Plan = run.trained.plan if run is not None else _planned(settings, self.data)
+        self.settings, self.run = settings.suited_to(self.data), run
+        self.plan: Plan = run.trained.plan if run is not None else _planned(self.settings, self.data)
         self.own: Own | None = None
         self._style: Style | None = None
         self.checkpoints: dict[int, Position] = {}
@@ -142,6 +147,12 @@ class Trainer:
     def layers(self) -> list[str]:
         """The names of the layers, from first to last."""
         return [node.name for node in self.plan.network.nodes]
+
+    @property
+    def writes_lines(self) -> bool:
+        """Whether samples are lines of a text, each complete."""
+        chosen = self.settings.data
+        return self.run is None and chosen.kind == "sequence" and TOYS[chosen.name].writes_lines
 
     @property
     def drawable(self) -> bool:
@@ -242,6 +253,7 @@ class Trainer:
             nodes, first = self.plan.network.nodes, self._first_with_weights
             while self.backward_to > first and not nodes[self.backward_to].built.parameters:
                 self.backward_to -= 1
+            self.backward_to = self._whole_scan(self.backward_to)
             self.backward_to = max(self.backward_to, first)
             self.phase = "backward"
         elif phase == "update":
@@ -259,7 +271,19 @@ class Trainer:
     @property
     def phases_per_step(self) -> int:
         """The number of phases of a step, each layer's part of the backward pass counted."""
-        return len(PHASES) - 2 + sum(1 for node in self.plan.network.nodes if node.built.parameters)
+        nodes = self.plan.network.nodes
+        owners = {node.owner if node.time is not None else node.name for node in nodes if node.built.parameters}
+        return len(PHASES) - 2 + len(owners)
+
+    def _whole_scan(self, number: int) -> int:
+        """The number of the first use of a layer within time steps: the backward pass goes through
+        all of them at once.
+        """
+        nodes = self.plan.network.nodes
+        owner = nodes[number].owner
+        if nodes[number].time is None:
+            return number
+        return next(k for k, node in enumerate(nodes) if node.owner == owner)
 
     @property
     def _first_with_weights(self) -> int:
@@ -332,9 +356,9 @@ class Trainer:
 
     def measure(self) -> dict[str, float]:
         """The loss, without penalties, and the default metric of the whole validation set at the
-        current weights; empty without one.
+        current weights; empty without one. Of a long text some windows count, as in `measured`.
         """
-        return {} if self.data.validation is None else self._evaluate(self.data.validation)
+        return {} if self.data.validation is None else self._evaluate(self.measured(self.data.validation))
 
     def measure_each(self) -> tuple[QuantityScores, ...]:
         """The metrics of each of several quantities in its own unit, for the validation set."""
@@ -347,8 +371,20 @@ class Trainer:
         ).quantities
 
     def training_loss(self) -> float:
-        """The loss, without penalties, of the whole training set at the current weights."""
-        return self._evaluate(self.data.training, metrics=())["loss"]
+        """The loss, without penalties, of the whole training set at the current weights; of a long
+        text that of some windows, as in `measured`.
+        """
+        return self._evaluate(self.measured(self.data.training), metrics=())["loss"]
+
+    def measured(self, samples: Samples) -> Samples:
+        """What losses are measured on: all samples, or some windows of a long text."""
+        positions = math.prod(self.data.target.positions)
+        return samples.thinned(max(1, MOST_MEASURED // positions)) if self.data.target.tokens else samples
+
+    def some(self) -> Samples:
+        """The training samples that histograms are computed from: fewer of long sequences."""
+        positions = math.prod(self.data.target.positions)
+        return self.data.training.thinned(max(10, SHOWN // max(1, positions // 16)))
 
     def _evaluate(self, samples: Samples, metrics: tuple[str, ...] | None = None) -> dict[str, float]:
         weights = self.position.parameters, self.position.statistics
@@ -377,7 +413,7 @@ def _planned(settings: Settings, data: Dataset) -> Plan:
     loss = settings.make_loss() or default_loss(data)
     if data.task not in loss.tasks:
         raise SettingError(f"the loss {settings.loss} is for {' and '.join(loss.tasks)}, but the task is {data.task}")
-    layers = settings.network_layers(len(data.input_shape) > 1, outputs_for(loss, data.target))
+    layers = settings.network_layers(data, outputs_for(loss, data.target))
     with checking(_limited()):  # nothing is drawn or computed before its size is known
         network = build_network(layers, data, loss)
     weights = network.parameters.size

@@ -14,8 +14,10 @@ from chainrule.explain.page import opened_link
 from chainrule.explain.patch import drawn, patch_of
 from chainrule.explain.picture import letter
 from chainrule.explain.trace import Trace
+from chainrule.play.attended import cell_view, layers_of
 from chainrule.play.slice import OWN, batch_shown
-from chainrule.play.trainer import SHOWN, Trainer
+from chainrule.play.trainer import Trainer
+from chainrule.play.unrolled import gate_view
 from chainrule.tape import Unit
 
 MOST_INPUTS = 8
@@ -47,7 +49,8 @@ def unit_view(
     return {
         "type": "explanation", "step": trainer.step, "unit": f"{layer}[{unit}]", "row": link.row,
         "position": at, "called": str(link.unit),
-        "patch": _patch(trace, link),
+        "patch": _patch(trace, link), "label": link.unit.label,
+        "multiplied": cell_view(trace, layer, sample, tuple(at), unit) or gate_view(trace, layer, sample, unit),
         "samples": len(trace.rows), "delta": link.delta * len(trace.rows), "delta_in_mean": link.delta,
         "levels": opened_link(link), **_inputs(trainer, trace, layer, unit, sample),
         "outputs": _outputs(trainer, trace, layer, unit, (sample, *at)),
@@ -97,12 +100,14 @@ def _inputs(trainer: Trainer, trace: Trace, layer: str, unit: int, sample: int) 
 
 def _outputs(trainer: Trainer, trace: Trace, layer: str, unit: int, place: Shape) -> dict[str, Any]:
     """A histogram of what the unit gives for the samples of the training set: of the activation
-    that follows its layer, if one does.
+    that follows its layer, if one does; nothing for attention, whose columns are positions.
     """
+    if any(one.weights.name == layer for one in layers_of(trace.network)):
+        return {}
     number = trace.network.graph.numbers[layer]
     follows = [node for node in trace.network.nodes if node.layer.elementwise and number in node.inputs]
     name = follows[0].name if follows else layer
-    values = trainer.unit_outputs(np.asarray(trainer.data.training.thinned(SHOWN).x))[name][..., unit].ravel()
+    values = trainer.unit_outputs(np.asarray(trainer.some().x))[name][..., unit].ravel()
     values = values[np.isfinite(values)].astype(float)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     if high - low < 1e-9:

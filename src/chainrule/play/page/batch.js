@@ -36,7 +36,7 @@ function show() {
   drawPicture(scene);
 }
 
-/** The sample itself, if it is a picture. @param {import("./types.js").Scene | import("./types.js").MapsMessage} scene */
+/** The sample itself, if it is a picture. @param {import("./types.js").Scene | import("./types.js").MapsMessage | import("./types.js").SequenceMessage} scene */
 function drawPicture(scene) {
   const canvas = /** @type {HTMLCanvasElement} */ (byId("batch-picture"));
   canvas.hidden = !scene.picture || scene.sample < 0; // what the user drew has a place of its own
@@ -48,7 +48,7 @@ function drawPicture(scene) {
   canvas.getContext("2d")?.putImageData(pixels, 0, 0);
 }
 
-/** The points of the batch in the plane, the one on the stage ringed. @param {import("./types.js").Scene | import("./types.js").MapsMessage} scene */
+/** The points of the batch in the plane, the one on the stage ringed. @param {import("./types.js").Scene | import("./types.js").MapsMessage | import("./types.js").SequenceMessage} scene */
 function drawPoints(scene) {
   const canvas = /** @type {HTMLCanvasElement} */ (byId("batch-plane"));
   const { points, targets } = app.fixed;

@@ -71,12 +71,15 @@ export function lineChart(canvas, series, { linear = false, now, level } = {}) {
   const shownSeries = series.filter((s) => !s.muted);
   // The legend under it: as many names in a row as fit.
   let [across, rows] = [4, 1];
+  const most = Math.max(1, Math.floor((0.4 * height) / 13));
   const places = shownSeries.map((s) => {
     const wide = draw.measureText(s.name).width + 34;
     if (across > 4 && across + wide > width) [across, rows] = [4, rows + 1];
     across += wide;
     return { x: across - wide, row: rows };
   });
+  const unnamed = places.filter(({ row }) => row > most).length;
+  if (unnamed) rows = most + 1; // the last row says how many more there are
   const under = height - bottom - 13 * (rows - 1);
   const scale = linear ? (/** @type {number} */ v) => v : Math.log;
   const x = (/** @type {number} */ v) => left + ((width - left - 8) * v) / last;
@@ -125,7 +128,10 @@ export function lineChart(canvas, series, { linear = false, now, level } = {}) {
     draw.globalAlpha = 1;
     draw.setLineDash([]);
   }
+  draw.fillStyle = colour("soft-ink");
+  if (unnamed) draw.fillText(t("and_more", { count: unnamed }), 24, height - 5);
   shownSeries.forEach((s, k) => {
+    if (places[k].row > most) return;
     const [cx, cy] = [places[k].x, height - 5 - 13 * (rows - places[k].row)];
     draw.strokeStyle = style(s);
     draw.setLineDash(s.dash ?? []);

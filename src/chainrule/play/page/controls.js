@@ -54,6 +54,13 @@ function number(value, chosen, limits = {}) {
 /** @param {string[]} names @returns {[string, string][]} */
 const plain = (names) => names.map((name) => [name, name.replaceAll("_", " ")]);
 
+/** Settings that suit sequences, before they are chosen; a network for them suits nothing else. @param {string} kind @param {string} name */
+function suit(kind, name) {
+  const sequences = kind === "sequence" ? app.choices.sequences[name].settings : app.built?.sequence ? { network: "" } : {};
+  Object.assign(app.settings, structuredClone(sequences));
+  if (kind === "sequence") app.settings.options = [];
+}
+
 function dataForm() {
   const { data } = app.settings;
   const box = byId("data");
@@ -67,13 +74,15 @@ function dataForm() {
     ...Object.keys(app.choices.planes).map((name) => /** @type {[string, string]} */ ([`plane:${name}`, name])),
     ["drawn:", TEXT.own_points],
     ...Object.keys(app.choices.builtin).map((name) => /** @type {[string, string]} */ ([`builtin:${name}`, name])),
+    ...Object.keys(app.choices.sequences).map((name) => /** @type {[string, string]} */ ([`sequence:${name}`, name])),
   ];
   if (app.choices.given || app.upload) sets.push(["given:", `${TEXT.given}: ${app.built?.data ?? app.choices.given?.name ?? ""}`]);
-  const chosen = `${data.kind}:${data.kind === "plane" || data.kind === "builtin" ? data.name : ""}`;
+  const chosen = `${data.kind}:${["plane", "builtin", "sequence"].includes(data.kind) ? data.name : ""}`;
   const fields = make("div", { className: "fields" });
   const predicts = app.built && data.kind === "given" ? [make("p", { className: "hint", id: "data-words" }, t("data_words", { name: app.built.data, target: app.built.target, count: app.built.samples[0] + app.built.samples[1] }))] : [];
   fields.append(field("data", labelled("data-set", chooser(sets, chosen, (value) => {
     const [kind, name] = value.split(":");
+    suit(kind, name);
     data.kind = kind;
     if (name) data.name = name;
     apply();
@@ -87,11 +96,11 @@ function dataForm() {
   if (data.kind === "plane" || data.kind === "drawn") fields.append(featureChecks());
   if (data.kind === "drawn") fields.append(pencil());
   box.replaceChildren(make("h2", {}, TEXT.data), fields, dropBox());
-  const about = app.choices.planes[data.name] ?? app.choices.builtin[data.name];
+  const about = app.choices.planes[data.name] ?? app.choices.builtin[data.name] ?? app.choices.sequences[data.name]?.about;
   if (about && data.kind !== "drawn" && data.kind !== "given") fields.append(make("p", { className: "hint" }, about));
   fields.append(...predicts);
   if (app.built && data.kind === "given" && app.upload) fields.append(make("button", { type: "button", id: "columns", onclick: previewAgain }, TEXT.columns));
-  if (app.built) fields.append(make("p", { className: "hint" }, `${app.built.samples[0]} + ${app.built.samples[1]}: ${TEXT.training.toLowerCase()}, test`));
+  if (app.built) fields.append(make("p", { className: "hint" }, `${app.built.samples[0]} + ${app.built.samples[1]}: ${TEXT.training.toLowerCase()}, test${app.built.measured < app.built.samples[0] ? t("measured_on", { count: app.built.measured }) : ""}`));
 }
 
 /** @param {string} id @param {any} control */
@@ -218,7 +227,7 @@ function layersForm() {
     named(TEXT.distribution, layers.length, chooser(distributions(), app.settings.output_weights, (v) => { app.settings.output_weights = v; apply(); })));
   byId("layers").replaceChildren(...cards, last);
   const text = /** @type {HTMLInputElement} */ (byId("set-network"));
-  text.value = app.settings.network;
+  text.value = app.settings.network || (app.built?.network ?? "");
   text.placeholder = TEXT.network_text_example;
   text.title = TEXT.network_text_about;
   text.onchange = () => {
@@ -226,7 +235,7 @@ function layersForm() {
     apply();
   };
   byId("network-text").hidden = Boolean(app.choices.run);
-  for (const id of ["layers", "add-layer"]) byId(id).hidden = Boolean(app.choices.run || app.settings.network);
+  for (const id of ["layers", "add-layer"]) byId(id).hidden = Boolean(app.choices.run || text.value);
 }
 
 /** @param {string} label @param {number} k @param {any} control */
@@ -240,7 +249,7 @@ function named(label, k, control) {
 function summary() {
   const { built, settings } = app;
   if (!built) return;
-  const layers = [built.inputs.join(" × "), ...built.layers.filter((layer) => layer.symbol === "z").map((layer) => layer.units)].join(" – ");
+  const layers = built.sequence ? built.network : [built.inputs.join(" × "), ...built.layers.filter((layer) => layer.symbol === "z").map((layer) => layer.units)].join(" – ");
   const words = built.last_step === null ? "settings_words" : "settings_words_recorded";
   byId("settings-words").textContent = t(words, { data: built.data, layers, optimizer: settings.optimizer, rate: settings.learning_rate, batch: settings.batch_size });
 }
@@ -270,7 +279,7 @@ export function startControls() {
     app.settings = { ...usual, ...others, data: { ...usual.data, ...data }, layers: layers.map((/** @type {any} */ layer) => ({ ...defaults, ...layer })) };
     app.opened = null;
     emit("forget");
-    apply();
+    apply(0, preset.edits ?? []);
     const words = preset.about;
     if (words) on_once_built(() => (byId("preset-words").textContent = words));
   });

@@ -156,7 +156,7 @@ export function startExplanation() {
     const [, layer, places] = /^(.*)\[([\d, ]+)\]$/.exec(name) ?? [];
     const index = (places ?? "").split(",").map(Number); // positions come before the unit
     if (app.built?.layers.some((one) => one.name === layer)) openUnit(layer, index[index.length - 1], index.length > 1 ? index.slice(0, -1) : undefined);
-    else if (/\.[Wb]\[/.test(name)) openWeight(name);
+    else if (/\.[A-Za-z]+\[/.test(name)) openWeight(name);
   });
   on("nudged", ({ header }) => {
     const answer = byId("explained").querySelector(".answer");

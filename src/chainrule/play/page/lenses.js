@@ -1,19 +1,20 @@
-// The three lenses of the stage, and what its lines show.
+// The lenses of the stage, and what its lines show.
 
 import { app, byId, emit, make, on } from "./app.js";
 import { look } from "./charts.js";
 import { TEXT, t } from "./text.js";
 
-/** @typedef {"sample" | "plane" | "maps" | "weights"} Lens */
+/** @typedef {"sample" | "plane" | "maps" | "attention" | "time" | "weights"} Lens */
 /** Where each lens draws. @type {Record<Lens, string>} */
-const PLACES = { sample: "stage-picture", plane: "plane-lens", maps: "maps-lens", weights: "weights-lens" };
+const PLACES = { sample: "stage-picture", plane: "plane-lens", maps: "maps-lens", attention: "attention-lens", time: "time-lens", weights: "weights-lens" };
 const LENSES = /** @type {Lens[]} */ (Object.keys(PLACES));
 /** What lines can show, through each lens. @type {Record<Lens, string[]>} */
-const LINES = { sample: ["weights", "gradients", "updates", "deltas"], plane: ["weights", "gradients", "updates", "deltas"], maps: ["weights", "gradients"], weights: ["weights", "gradients", "updates"] };
+const LINES = { sample: ["weights", "gradients", "updates", "deltas"], plane: ["weights", "gradients", "updates", "deltas"], maps: ["weights", "gradients"], attention: ["weights", "gradients"], time: ["weights"], weights: ["weights", "gradients", "updates"] };
 
 /** Whether this network can be seen through a lens. @param {Lens} lens */
 function isPossible(lens) {
-  return lens === "weights" || Boolean(lens === "plane" ? app.built?.plane : lens === "maps" ? app.built?.maps.length : app.built?.scene);
+  const { built } = app;
+  return lens === "weights" || Boolean({ sample: built?.scene, plane: built?.plane, maps: built?.maps.length, attention: built?.sequence?.attention.length, time: built?.sequence?.scans.length }[lens]);
 }
 
 /** Look through a lens; through the next best one if this network can't be seen through it. @param {Lens} wanted */
@@ -23,6 +24,8 @@ export function lookThrough(wanted) {
     const button = /** @type {HTMLButtonElement} */ (byId(`lens-${lens}`));
     button.setAttribute("aria-checked", String(lens === app.lens));
     button.disabled = !isPossible(lens);
+    // Those for sequences are there for sequences, and no others.
+    button.hidden = button.disabled && (Boolean(app.built?.sequence) || lens === "attention" || lens === "time");
     button.title = isPossible(lens) ? t(`lens_${lens}_about`) : t(`lens_${lens}_why_not`);
     byId(PLACES[lens]).hidden = lens !== app.lens;
   }
@@ -34,10 +37,12 @@ export function lookThrough(wanted) {
 function lines() {
   const select = /** @type {HTMLSelectElement} */ (byId("edges"));
   const choices = LINES[app.lens];
-  select.replaceChildren(...choices.map((value) => make("option", { value }, t(app.lens === "maps" ? `maps_${value}` : value))));
+  const own = app.lens === "maps" || app.lens === "attention" ? `${app.lens}_` : "";
+  select.replaceChildren(...choices.map((value) => make("option", { value }, t(own + value))));
+  if (select.parentElement) select.parentElement.hidden = choices.length < 2;
   if (!choices.includes(app.edges)) app.edges = "weights";
   select.value = app.edges;
-  byId("edges-name").textContent = app.lens === "weights" ? TEXT.cells_show : app.lens === "maps" ? TEXT.maps_show : TEXT.lines_show;
+  byId("edges-name").textContent = app.lens === "weights" ? TEXT.cells_show : app.lens === "maps" ? TEXT.maps_show : app.lens === "attention" ? TEXT.attention_show : TEXT.lines_show;
 }
 
 export function startLenses() {

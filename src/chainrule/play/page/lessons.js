@@ -5,9 +5,11 @@ import { app, byId, emit, make, on } from "./app.js";
 import { look } from "./charts.js";
 import { drawnWeights } from "./draws.js";
 import { pressed } from "./loop.js";
-import { figure, has, isBackwardComplete, knows, select, shownScene } from "./stage.js";
+import { figure, has, isBackwardComplete, knows, select, shownScene, shownStep } from "./stage.js";
+import { takesNext } from "./attention.js";
 import { TEXT, t } from "./text.js";
 import { endTries, startTries, triesOf } from "./tries.js";
+import { comesBack } from "./unrolled.js";
 
 /** @typedef {import("./types.js").Lesson} Lesson */
 
@@ -19,7 +21,7 @@ let answer = -1;
 let seen = fresh();
 
 function fresh() {
-  return { losses: /** @type {Map<number, number>} */ (new Map()), nudges: new Set(), weights: new Set(), selected: /** @type {Set<string>} */ (new Set()), tries: new Set(), delta: false, dead: false };
+  return { losses: /** @type {Map<number, number>} */ (new Map()), nudges: new Set(), weights: new Set(), selected: /** @type {Set<string>} */ (new Set()), tries: new Set(), back: /** @type {Set<string>} */ (new Set()), opened: /** @type {string[]} */ ([]), takesNext: false, delta: false, dead: false };
 }
 
 /** When each kind of goal is reached. @type {Record<string, (wanted: any) => boolean>} */
@@ -37,9 +39,12 @@ const GOALS = {
     const chosen = shownScene()?.weights.filter((weight) => seen.weights.has(weight.weight)) ?? [];
     return chosen.filter((weight) => !negative || weight.gradient < 0).length >= count;
   },
-  reached: () => shownScene()?.phase === "backward" && isBackwardComplete(),
+  reached: () => shownStep()?.phase === "backward" && isBackwardComplete(),
   dead: () => seen.dead,
   selected: (/** @type {string} */ beginning) => Array.from(seen.selected).some((name) => name.startsWith(beginning)),
+  opened: (/** @type {string} */ beginning) => seen.opened.some((name) => name.startsWith(beginning)),
+  back: (/** @type {string} */ found) => seen.back.has(found),
+  takes_next: () => seen.takesNext,
   tries: (/** @type {number} */ count) => seen.tries.size >= count,
 };
 
@@ -57,7 +62,7 @@ export function begin(number) {
   if (!lesson) return;
   app.sample = 0;
   look();
-  emit("preset", { settings: structuredClone(lesson.settings) });
+  emit("preset", { settings: structuredClone(lesson.settings), edits: lesson.edits });
   show();
 }
 
@@ -152,6 +157,12 @@ function watch() {
   check();
 }
 
+/** Which way δ goes on its way back through time. */
+function watchBack() {
+  for (const found of comesBack()) seen.back.add(found);
+  check();
+}
+
 export function startLessons() {
   const chooser = /** @type {HTMLSelectElement} */ (byId("lesson"));
   const names = app.choices.lessons.map((one, k) => make("option", { value: String(k) }, `${k + 1}. ${one.name}`));
@@ -176,7 +187,10 @@ export function startLessons() {
     seen.nudges.add(header.after < header.before ? "lower" : "higher");
     check();
   });
+  on("stage", watchBack);
   on("explained", (header) => {
+    if (header.called) seen.opened.push(header.called);
+    seen.takesNext ||= takesNext();
     seen.dead ||= header.outputs?.zero === 1; // the share of the training set for which the unit gives 0
     check();
   });

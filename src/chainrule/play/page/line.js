@@ -1,11 +1,13 @@
 // The line: the arithmetic of whatever is pointed at, selected, or being computed.
 
 import { app, byId, on } from "./app.js";
+import { attentionLine } from "./attention.js";
 import { quantities } from "./highlight.js";
 import { mapsLine } from "./maps.js";
 import { has, knows, shownScene } from "./stage.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
+import { timeLine } from "./unrolled.js";
 
 let pointed = "";
 let chosen = "";
@@ -74,7 +76,7 @@ function show() {
   const name = pointed || chosen;
   let [about, lines] = ofPhase();
   if (name && linesOf(name).length) [about, lines] = [name, linesOf(name)];
-  [about, lines] = mapsLine() ?? [about, lines];
+  [about, lines] = mapsLine() ?? attentionLine() ?? timeLine() ?? [about, lines];
   const text = lines.filter(Boolean).join("\n");
   byId("line-about").textContent = app.running && !text ? TEXT.line_running : about;
   if (text === written) return; // what is highlighted in it stays so

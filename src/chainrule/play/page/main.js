@@ -1,6 +1,7 @@
 // The page: what is there is asked for, the parts are started, and the first network is made.
 
 import { app, byId, emit, on } from "./app.js";
+import { startAttention } from "./attention.js";
 import { startBatch } from "./batch.js";
 import { startCharts } from "./charts.js";
 import { startCompare } from "./compare.js";
@@ -23,11 +24,14 @@ import { startLenses } from "./lenses.js";
 import { startMaps } from "./maps.js";
 import { startMatrix } from "./matrix.js";
 import { fromAddress, remember } from "./state.js";
+import { startSequence } from "./sequence.js";
 import { startSlice } from "./slice.js";
 import { startStage } from "./stage.js";
 import { startSurface } from "./surface.js";
 import { startTakeAway } from "./takeaway.js";
 import { TEXT, t } from "./text.js";
+import { startUnrolled } from "./unrolled.js";
+import { startWritten } from "./written.js";
 
 /** Put the texts where the page has a place for them. */
 function fillTexts() {
@@ -91,7 +95,7 @@ async function start() {
   const linked = fromAddress();
   app.settings = linked.settings;
   if (app.choices.given && linked.fresh) app.settings.data.kind = "given";
-  app.lens = ["plane", "maps", "weights"].includes(linked.lens ?? "") ? /** @type {any} */ (linked.lens) : "sample";
+  app.lens = ["plane", "maps", "attention", "time", "weights"].includes(linked.lens ?? "") ? /** @type {any} */ (linked.lens) : "sample";
   app.edges = linked.edges ?? "weights";
   app.opened = linked.open ?? null;
   on("built", ({ header, arrays }) => {
@@ -110,7 +114,7 @@ async function start() {
     app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
   });
   messages();
-  for (const part of [startControls, startLoop, startLenses, startStage, startMaps, startLine, startBatch, startDrawpad, startSlice, startFirst, startDrawing, startMatrix, startOutput, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach, startHighlight]) part();
+  for (const part of [startSequence, startControls, startLoop, startLenses, startStage, startMaps, startAttention, startUnrolled, startLine, startBatch, startDrawpad, startSlice, startFirst, startDrawing, startMatrix, startOutput, startWritten, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach, startHighlight]) part();
   on("built", openAgain);
   on("draw", () => {
     if (!app.running) remember();

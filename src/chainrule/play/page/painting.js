@@ -69,12 +69,12 @@ export function legendLines(words, width) {
 export const LEGEND_LINE = 14;
 
 /**
- * What colours mean: from -largest to largest, and in words.
- * @param {Painter} painter @param {number} x @param {number} y @param {number} largest @param {string[]} lines
+ * What colours mean: from -largest to largest, or from 0, and in words.
+ * @param {Painter} painter @param {number} x @param {number} y @param {number} largest @param {string[]} lines @param {boolean} [fromZero]
  */
-export function legend(painter, x, y, largest, lines) {
-  const ramp = shaded(Array.from({ length: 61 }, (_, k) => k / 30 - 1), 61, 1, (v) => v);
-  const low = shown(-largest).replace("-", "−");
+export function legend(painter, x, y, largest, lines, fromZero = false) {
+  const ramp = shaded(Array.from({ length: 61 }, (_, k) => (fromZero ? k / 60 : k / 30 - 1)), 61, 1, (v) => v);
+  const low = fromZero ? "0" : shown(-largest).replace("-", "−");
   const left = x + 8 + 6.5 * low.length;
   painter.text(x, y, low, 11, colour("soft-ink"));
   painter.image(left, y - 9, 90, 10, ramp);

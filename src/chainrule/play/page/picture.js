@@ -1,9 +1,11 @@
 // The stage's picture as a file: an SVG that needs no style sheet, or a PNG.
 
 import { app, byId, colour } from "./app.js";
+import { attentionSvg } from "./attention.js";
 import { planeSvg } from "./drawing.js";
 import { mapsSvg } from "./maps.js";
 import { weightsSvg } from "./matrix.js";
+import { timeSvg } from "./unrolled.js";
 
 /** What a style sheet gives an element of the picture. */
 const STYLED = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "font-size", "font-weight", "text-anchor"];
@@ -12,6 +14,8 @@ const STYLED = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dashar
 export function asSvg() {
   if (app.lens === "plane") return planeSvg();
   if (app.lens === "maps") return mapsSvg();
+  if (app.lens === "attention") return attentionSvg();
+  if (app.lens === "time") return timeSvg();
   if (app.lens === "weights") return weightsSvg();
   const picture = byId("stage-picture").querySelector("svg");
   if (!picture) return "";

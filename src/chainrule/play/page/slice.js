@@ -29,7 +29,7 @@ function draw() {
   picture.append(svg("rect", { x: LEFT, y: TOP, width: WIDTH - LEFT - 6, height: HEIGHT - TOP - BOTTOM, class: "frame" }));
   for (const value of [low, high]) picture.append(svg("text", { x: LEFT - 4, y: y(value) + (value === high ? 9 : 0), class: "tick end" }, figure(value)));
   for (const value of [values[0], values[values.length - 1]]) picture.append(svg("text", { x: x(value), y: HEIGHT - 6, class: value === values[0] ? "tick" : "tick end" }, figure(value)));
-  picture.append(svg("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 6, class: "tick middle" }, slice.weight));
+  picture.append(svg("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 6, class: "tick middle" }, slice.weight.length > 24 ? slice.weight.split(".").slice(-2).join(".") : slice.weight));
   picture.append(svg("polyline", { class: "curve", points: values.map((v, k) => `${x(v)},${y(losses[k])}`).join(" ") }));
   // The tangent, drawn as far as it stays inside.
   const reach = (values[values.length - 1] - values[0]) / 5;

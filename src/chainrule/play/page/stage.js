@@ -28,7 +28,7 @@ let known = new Set();
 /** What is selected, and what is pointed at: a unit or a weight. */
 let [selected, pointed] = ["", ""];
 
-/** What is shown of a step, through whichever lens: its samples, and how far it has got. @type {Scene | import("./types.js").MapsMessage | null} */
+/** What is shown of a step, through whichever lens: its samples, and how far it has got. @type {Scene | import("./types.js").MapsMessage | import("./types.js").SequenceMessage | null} */
 let step = null;
 
 /** The step that is shown. */
@@ -155,7 +155,7 @@ export function startStage() {
     if (!revealing && limit === null) known = new Set(scene.reached);
     fresh = true;
   });
-  on("maps", ({ header }) => {
+  for (const kind of ["maps", "sequence"]) on(kind, ({ header }) => {
     if (!scene) step = header;
   });
   // Drawn together with the frame that follows it: each of the two would take the browser a picture of its own.

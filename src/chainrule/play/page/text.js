@@ -1,4 +1,6 @@
-// Every text of the page, in one place, so that it can be translated.
+// Every text of the page, in one place, so that it can be translated; those about sequences are beside it.
+
+import { SEQUENCE_TEXT } from "./sequencetext.js";
 
 /** @type {Record<string, string>} */
 export const TEXT = {
@@ -321,6 +323,7 @@ export const TEXT = {
   saved_refused: "This page is a recording: what you asked for needs chainrule itself. Install it, and run chainrule play.",
   saved_gap: "Step {step} is not in this recording. Press Step to go on to the next one that is.",
   saved_end: "The recording ends here. Press Reset to begin again.",
+  ...SEQUENCE_TEXT,
 };
 
 /** A text with its blanks filled. @param {string} name @param {Record<string, any>} [blanks] */

@@ -11,8 +11,8 @@
  * @typedef {{name: string, kind: string, symbol: string, units: number, parameters: ParameterInfo[]}} LayerInfo
  * @typedef {{layer: string, distribution: string, widest: number, drawn: number[], density: number[]}} Draw
  * @typedef {{type: "built", layers: LayerInfo[], task: string, classes: string[], target: string, data: string,
- *   inputs: number[], input_names: string[], plane: boolean, extent: number, samples: [number, number], loss: string,
- *   maps: MapRow[], loss_formula: string, optimizer: string[], weights: number, last_step: number | null, threshold: number | null, scene: boolean, drawable: boolean, steps_per_epoch: number,
+ *   inputs: number[], input_names: string[], plane: boolean, extent: number, samples: [number, number], measured: number, loss: string,
+ *   maps: MapRow[], sequence: SequenceInfo | null, network: string, loss_formula: string, optimizer: string[], weights: number, last_step: number | null, threshold: number | null, scene: boolean, drawable: boolean, steps_per_epoch: number,
  *   draws: Draw[]}} Built
  * @typedef {{counts: number[], low: number, high: number}} Histogram
  * @typedef {{type: "frame", step: number, epoch: number, phase: string, layer: string | null,
@@ -23,7 +23,7 @@
  * @typedef {Float32Array | Uint8Array} Numbers
  * @typedef {{data: Numbers, shape: number[]}} NamedArray
  * @typedef {Record<string, NamedArray>} Arrays
- * @typedef {{planes: Record<string, string>, builtin: Record<string, string>, features: string[], extent: number,
+ * @typedef {{planes: Record<string, string>, builtin: Record<string, string>, sequences: Record<string, {about: string, settings: any}>, features: string[], extent: number,
  *   activations: string[], distributions: string[], losses: Record<string, string[]>, optimizers: Record<string, Record<string, number>>,
  *   schedules: string[], compared: {usual: string[], others: string[]}, defaults: Settings, first: Settings, lessons: Lesson[],
  *   surface: boolean, given: {name: string, target: string} | null,
@@ -31,7 +31,7 @@
  * @typedef {{name: string, settings: any, steps?: number, speed?: number}} Try
  * @typedef {{id: string, name: string, words: string, question: string, answers: string[], right: number, why: string, settings: any,
  *   todo: {words: string, goal: Record<string, any>}[], open?: string, tries?: Try[], chart?: "loss" | "both" | "sizes" | "path" | "drawn",
- *   by_hand?: {unit: string, tolerance: number}, hint?: string}} Lesson
+ *   by_hand?: {unit: string, tolerance: number}, hint?: string, edits?: [number, string, number][]}} Lesson
  * @typedef {{unit: string, name: string, value: number, value_text: string, raw: number | null}} SceneInput
  * @typedef {{unit: string, at: number, z: number, z_line?: string, delta: number, delta_line?: string, a?: number, a_line?: string,
  *   slope?: number, upstream?: number}} SceneUnit
@@ -49,6 +49,14 @@
  * @typedef {{channels: number[], others: number, largest: number, text: string}} MapChannels
  * @typedef {{type: "maps", step: number, phase: string, reached: string[], rows: number[], sample: number,
  *   maps: {values: MapChannels, slopes: MapChannels}[], output: SceneOutput, table: [string, string][], picture: null}} MapsMessage
+ * @typedef {{name: string, weights: string, shape: [number, number, number], causal: boolean, width: number}} AttentionInfo
+ * @typedef {{name: string, cell: string, rows: string[], units: number, gates: number, times: number[], state: string,
+ *   nodes: Record<string, string[]>, recurrent: string[]}} ScanInfo
+ * @typedef {{attention: AttentionInfo[], scans: ScanInfo[], text: boolean, symbols: string[]}} SequenceInfo
+ * @typedef {{name: string, value: number | null, target?: string, p?: number, likeliest?: string, likeliest_p?: number, counts?: boolean}} SequencePosition
+ * @typedef {{units: number[], others: number, largest: number[], factor: number | null, lines: string[][][], back_lines: string[]}} ScanNumbers
+ * @typedef {{type: "sequence", step: number, phase: string, reached: string[], rows: number[], sample: number, output: SceneOutput,
+ *   table: [string, string][], picture: null, positions: SequencePosition[], valid: number, maps: number, scans: ScanNumbers[]}} SequenceMessage
  * @typedef {{count: number, sum: number}} LeftOut
  * @typedef {{unit: string, of_inputs: boolean, reads?: LeftOut, feeds?: LeftOut}} Focus
  * @typedef {{name: string, values: number[], deltas: number[] | null}} Strip
@@ -60,10 +68,10 @@
  *   loss: number | null, loss_line: string | null, slopes: number[] | null}} OwnView
  * @typedef {{type: "slice", weight: string, step: number, value: number, loss: number, gradient: number, next: number,
  *   next_loss: number, values: number[], losses: number[], words: string, step_words: string}} Slice
- * @typedef {{unit: string, step: number, row: number, samples: number, position: number[], called: string, patch: string, delta: number, delta_in_mean: number, levels: string,
+ * @typedef {{unit: string, step: number, row: number, samples: number, position: number[], called: string, label: string, patch: string, multiplied: {lines: string[], weights: {name: string, weight: string}[]} | null, delta: number, delta_in_mean: number, levels: string,
  *   inputs: {name: string, of: string, input: number, weight: number, product: number}[], others?: number, rest?: number,
  *   bias?: number | null, z?: number,
- *   outputs: {layer: string, low: number, high: number, counts: number[], here: number, zero: number}}} UnitView
+ *   outputs: {layer?: string, low: number, high: number, counts: number[], here: number, zero: number}}} UnitView
  */
 
 export {};

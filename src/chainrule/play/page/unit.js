@@ -1,7 +1,7 @@
 // A unit in the inspector: what it adds up, its delta, and what it gives over the training set.
 
-import { make } from "./app.js";
-import { quantityOf } from "./highlight.js";
+import { emit, make } from "./app.js";
+import { quantities, quantityOf } from "./highlight.js";
 import { figure, svg } from "./svg.js";
 import { TEXT, t } from "./text.js";
 
@@ -15,7 +15,19 @@ export function unitParts(unit) {
   levels.innerHTML = unit.levels;
   const patch = make("div", { className: "patch" });
   patch.innerHTML = unit.patch;
-  return [...(unit.position.length ? [make("h3", {}, unit.called)] : []), ...(unit.patch ? [patch] : []), ...(unit.inputs.length ? [inputs(unit)] : []), delta, make("h3", {}, TEXT.unit_chain), levels, make("h3", {}, t("unit_outputs", { layer: unit.outputs.layer })), outputs(unit.outputs)];
+  const overTrainingSet = unit.outputs.layer ? [make("h3", {}, t("unit_outputs", { layer: unit.outputs.layer })), outputs(unit.outputs)] : [];
+  return [...(unit.position.length || unit.label !== unit.called ? [make("h3", {}, unit.label)] : []), ...multiplied(unit), ...(unit.patch ? [patch] : []), ...(unit.inputs.length ? [inputs(unit)] : []), delta, make("h3", {}, TEXT.unit_chain), levels, ...overTrainingSet];
+}
+
+/** What attention multiplies at one of its weights, and the weights behind that or behind a gate. @param {import("./types.js").UnitView} unit */
+function multiplied({ multiplied: found }) {
+  if (!found) return [];
+  const lines = found.lines.map((line) => make("p", {}, ...quantities(line)));
+  const buttons = found.weights.map(({ name, weight }) => make("button", { type: "button", title: weight, onclick: () => emit("selected", weight) }, `${name}: ${weight.split(".").slice(-2).join(".")}`));
+  return [
+    ...(lines.length ? [make("div", { className: "multiplied" }, make("h3", {}, TEXT.multiplied), ...lines)] : []),
+    ...(buttons.length ? [make("div", { className: "behind" }, make("span", {}, TEXT.weights_behind), ...buttons)] : []),
+  ];
 }
 
 /** The products that add up to z. @param {import("./types.js").UnitView} unit */
