@@ -22,6 +22,7 @@ from chainrule.layers import (
     Flatten,
     Input,
     LearnedPositions,
+    Mask,
     MaskedSoftmax,
     MultiHeadAttention,
     Rotary,
@@ -30,6 +31,9 @@ from chainrule.layers import (
     SimpleRNN,
     SinusoidalPositions,
     Transpose,
+    ValidMax,
+    ValidMean,
+    Zeros,
 )
 from engines import needs_native
 
@@ -167,6 +171,34 @@ def test_tied_weights(count, units, time, samples, dtype):
     network = Network(f"embedding {count} {units}, gelu, tied_dense embedding_1", (time,), dtype=dtype)
     names = agree(network, samples, np.random.default_rng(1).integers(0, count, (samples, time)))
     assert names == ["embedding", "activation", "tied_dense"]
+
+
+@same_everywhere
+@given(
+    time=SIZES, width=st.integers(1, 20), pooling=st.sampled_from([Mask, ValidMax, ValidMean]), dtype=DTYPES,
+    data=st.data(),
+)  # fmt: skip
+def test_pooling_of_valid_positions(time, width, pooling, dtype, data):
+    x, lengths = Input((time, width)), Input(1)
+    y = pooling()(Dense(width)(x), lengths.reshape())
+    network = Network(inputs=[x, lengths], outputs=Dense(2)(Flatten()(y)), dtype=dtype)
+    values = np.random.default_rng(1).normal(size=(3, *network.input_shape))
+    values[:, -1] = data.draw(st.lists(st.integers(0, time), min_size=3, max_size=3))
+    names = agree(network, 3, values)
+    assert "valid" in names
+    assert "python" not in names
+
+
+@same_everywhere
+@given(shape=st.tuples(SIZES, SIZES), kept=st.tuples(st.booleans(), st.booleans()), product=st.booleans(), dtype=DTYPES)
+def test_values_of_different_shapes(shape, kept, product, dtype):
+    """Sums and products of a matrix and a part of one, and of a number that is 0."""
+    x = Input(shape)
+    part = Dense(shape[-1])(x)[tuple(slice(None) if keep else slice(0, 1) for keep in kept)]
+    y = Dense(shape[-1])(x) * part if product else Dense(shape[-1])(x) + part
+    names = agree(Network(inputs=[x], outputs=Dense(2)(Flatten()(y)) + Zeros(1)(x), dtype=dtype), 3)
+    assert {"broadcast", "zeros"} <= set(names)
+    assert "python" not in names
 
 
 CELLS = {"simple_rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}

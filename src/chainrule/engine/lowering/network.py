@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from chainrule import layers
 from chainrule.engine.base import Problem
@@ -147,11 +150,9 @@ def is_shared(graph: Graph, node: Node) -> bool:
 
 def has_kernel(graph: Graph, node: Node) -> bool:
     """Whether a kernel computes this node."""
-    elementwise = type(node.layer) in (layers.Add, layers.Multiply)
-    broadcasts = elementwise and len({graph.shapes[k] for k in node.inputs}) > 1
     own = is_tied(graph, node) if type(node.layer) is layers.TiedDense else not is_shared(graph, node)
     own |= type(node.layer) is layers.Embedding and is_tied(graph, node)
-    return type(node.layer) in LAYERS and own and not broadcasts
+    return type(node.layer) in LAYERS and own
 
 
 Lower = Callable[[Any, Problem], tuple[str, Mapping[str, Any]]]
@@ -172,6 +173,21 @@ def _function(node: Any, problem: Problem) -> Mapping[str, Any]:
 
 def _mask(node: Any, problem: Problem) -> Mapping[str, Any]:
     return {"of_channels": isinstance(node.layer, layers.ChannelDropout), **sequences.masks([node], problem.seed)}
+
+
+def _elementwise(name: str) -> Lower:
+    """The operation of this name for values of the same shape."""
+
+    def lowered(node: Any, problem: Problem) -> tuple[str, Mapping[str, Any]]:
+        shapes = [problem.network.graph.shapes[k] for k in node.inputs]
+        if len(set(shapes)) == 1:
+            return name, {}
+        whole = node.built.output_shape
+        numbers = [np.arange(math.prod(shape)).reshape((1,) * (len(whole) - len(shape)) + shape) for shape in shapes]
+        read = np.concatenate([np.broadcast_to(own, whole).ravel() for own in numbers])
+        return "broadcast", {"product": name == "multiply", "from": read.tolist()}
+
+    return lowered
 
 
 def _looked_up(node: Any, problem: Problem) -> Mapping[str, Any]:
@@ -233,7 +249,7 @@ LAYERS: dict[type[Layer], Lower] = {
     layers.Expand: named("expand", _expanded),
     layers.Flatten: named("reshape"),
     layers.Reshape: named("reshape"),
-    layers.Add: named("sum"),
+    layers.Add: _elementwise("sum"),
     layers.Concatenate: named("concatenate"),
     **dict.fromkeys((layers.Conv, layers.Conv1d, layers.Conv2d, layers.Conv3d), windows.convolution),
     **dict.fromkeys((layers.ConvTranspose, layers.ConvTranspose2d), named("conv_transpose", windows.transposed)),
@@ -247,7 +263,11 @@ LAYERS: dict[type[Layer], Lower] = {
     layers.LearnedPositions: named("learned_positions", sequences.positions),
     layers.Rotary: named("rotary", sequences.turned),
     layers.SinusoidalPositions: named("constant", sequences.waves),
-    layers.Multiply: named("multiply"),
+    layers.Multiply: _elementwise("multiply"),
+    layers.Mask: named("valid", lambda node, problem: {"takes": "all"}),
+    layers.ValidMax: named("valid", lambda node, problem: {"takes": "largest"}),
+    layers.ValidMean: named("valid", lambda node, problem: {"takes": "mean"}),
+    layers.Zeros: named("zeros"),
     layers.MatMul: named("matmul", sequences.matrices),
     layers.MaskedSoftmax: named("masked_softmax", sequences.queries),
 }

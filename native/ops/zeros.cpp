@@ -1,0 +1,28 @@
+// Zeros, as in layers/recurrence.py, whatever the input.
+#include <cstring>
+
+#include "../operation.h"
+
+namespace chainrule::CHAINRULE_ISA {
+
+template <class T> struct Zeros : Operation<T> {
+    const Value<T>&x, &y;
+    bool wants_input;
+    explicit Zeros(const Record<T>& r) : x(r.input()), y(r.output()), wants_input(r.wants()) {}
+
+    bool by_samples() const override { return true; }
+    void forward(const Pass<T>& p) override { clear(p, y, y.value); }
+    void derive_inputs(const Pass<T>& p) override {
+        if (wants_input) clear(p, x, x.gradient);
+    }
+
+  private:
+    static void clear(const Pass<T>& p, const Value<T>& v, T* data) {
+        const Range own = p.rows(v);
+        std::memset(data + own.from * v.ld, 0, size_t(own.count() * v.ld) * sizeof(T));
+    }
+};
+
+}  // namespace chainrule::CHAINRULE_ISA
+
+REGISTER_OP(zeros, Zeros)
