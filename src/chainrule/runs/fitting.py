@@ -92,7 +92,7 @@ def train(
             series the column of times, the steps to forecast, the column that tells series apart,
             and the steps of a season
         loss: a loss or its name; by default cross-entropy for classes, the ordinal loss for classes
-            in order, and the mean squared error for quantities
+            in order, the mean squared error for quantities, and quantiles for forecasts
         class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
             get 1), in class order, or "balanced" (samples / (classes * samples of the class), over
             the training set)

@@ -12,7 +12,7 @@ from chainrule.descent import optimizer as named_optimizer
 from chainrule.distributions import zeros
 from chainrule.layers import Branches, Dense, Dropout, Embedding, Expand, Flatten, Layer, ReLU, Seasonal
 from chainrule.layers.notation import parse
-from chainrule.losses import Loss, Penalty
+from chainrule.losses import Loss, Penalty, Quantiles
 
 EPOCHS = 100
 BATCH_SIZE = 32
@@ -124,6 +124,11 @@ def forecast(layers: list[Layer], data: Dataset, loss: Loss) -> list[Layer]:
     """
     first = loss.first_of_point(data.target.width)
     return layers if first is None else [Seasonal(layers, data.target.width, data.target.season, first)]
+
+
+def loss_of_series() -> Loss:
+    """The median of forecasts, and the ends of an interval that holds nine of ten."""
+    return Quantiles((0.05, 0.5, 0.95))
 
 
 def output(data: Dataset, units: int) -> Dense:

@@ -378,8 +378,10 @@ def _engine(name: str | None) -> str:
 
 def default_loss(data: Dataset) -> Loss:
     """Cross-entropy for classes and labels, the ordinal loss for classes in order, the mean squared
-    error for quantities.
+    error for quantities, quantiles for forecasts.
     """
+    if data.target.season:
+        return defaults.loss_of_series()
     if data.task == "ordinal":
         return Ordinal()
     if data.task == "regression":
