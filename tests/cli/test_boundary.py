@@ -208,7 +208,7 @@ def recorded():
         (["check", "run", "--loss", "mae", "--inputs", "4"], "leave --inputs and --loss out"),
         (["worksheet", "run", "--inputs", "2"], "leave --inputs out"),
         (["worksheet", "run", "--step", "-1"], "it has no step -1"),
-        (["play", "--target", "c"], "--read are for a file; pass it"),
+        (["play", "--target", "c"], "are for a file; pass it"),
         (["play", "run", "--target", "c"], "leave --target out"),
         (["play", "t.csv", "--save", "x.html", "--port", "80"], "leave DATA or RUN and --port out"),
     ],
