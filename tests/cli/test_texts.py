@@ -171,8 +171,6 @@ def test_a_gradient_is_explained_and_checked(trained, capsys):
         (["predict", "RUN", "rhyme.txt", "--interval", "0.9"], "--interval is for a quantity, and tokens are none"),
         (["predict", "RUN", "iris"], "iris: it is no text"),
         (["evaluate", "RUN", "iris"], "iris: it is no text"),
-        (["play", "rhyme.txt"], "the page shows tables and pictures"),
-        (["play", "RUN"], "the page shows tables and pictures"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_done_is_said_in_one_line(trained, capsys, arguments, problem):
