@@ -120,10 +120,15 @@ def after_numbers(data: Dataset) -> list[Layer]:
 
 def forecast(layers: list[Layer], data: Dataset, loss: Loss) -> list[Layer]:
     """Layers as a correction of the seasonal naive forecast, unless the loss forecasts something
-    else than what the network puts out.
+    else than what the network puts out. Of several series, each window has a unit of its own.
     """
-    first = loss.first_of_point(data.target.width)
-    return layers if first is None else [Seasonal(layers, data.target.width, data.target.season, first)]
+    width, season = data.target.width, data.target.season
+    first = loss.first_of_point(width)
+    if first is None:
+        return layers
+    series = None if data.preparation is None else data.preparation.series
+    scaled = series is not None and series.by is not None
+    return [Seasonal(layers, width, season, first, scaled, scaled and loss.outputs(width) > width)]
 
 
 def loss_of_series() -> Loss:
