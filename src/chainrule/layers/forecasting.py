@@ -9,8 +9,8 @@ from chainrule.errors import ShapeError, is_integer, require
 from chainrule.layers.combinators import Sequential
 from chainrule.layers.normalization import GroupNorm
 from chainrule.layers.operators import Add, Concatenate, Scale
-from chainrule.layers.pooling import GlobalAveragePool
-from chainrule.layers.recurrence import Zeros
+from chainrule.layers.pooling import AdaptiveAveragePool
+from chainrule.layers.resizing import Upsample, ZeroPad
 from chainrule.layers.shaping import Reshape, Slice
 from chainrule.layers.symbols import Symbol
 
@@ -72,11 +72,13 @@ class Seasonal(Sequential):
         steps, features = x.shape
         own = Slice(0, 1, 1)(x)
         last = Slice(steps - self.season, steps, 0)(own)
-        centred = Add(name="centred")(own, Scale(-1.0)(GlobalAveragePool()(last)))
+        level = AdaptiveAveragePool(1)(last)
+        centred = Add(name="centred")(own, Scale(-1.0)(Upsample(steps)(level)))
         taken, size = centred, None
         if self.scaled:
             taken = GroupNorm(1, SMALLEST, name="normalized")(centred)
-            size = GlobalAveragePool()(taken * centred)  # the variance by the deviation
+            variance_by_deviation = AdaptiveAveragePool(1)(taken * centred)
+            size = Upsample(self.horizon)(variance_by_deviation).reshape(self.horizon)
         inputs = [taken]
         if features > 1:
             inputs.append(Slice(1, features, 1)(x))
@@ -89,15 +91,13 @@ class Seasonal(Sequential):
             raise ShapeError(f"layer {self.called}: {problem}; let a dense layer be the last, after flatten")
         if size is not None:
             correction = self._multiplied(correction, size)
-        parts = self._naive(last)
-        if self.first:
-            parts.insert(0, Zeros(self.first)(last))
-        if end < correction.shape[0]:
-            parts.append(Zeros(correction.shape[0] - end)(last))
-        return correction + _joined(parts)
+        naive, after = _joined(self._naive(last)), correction.shape[0] - end
+        if self.first or after:
+            naive = ZeroPad(self.first, after)(naive.reshape(self.horizon, 1)).reshape(-1)
+        return correction + naive
 
     def _multiplied(self, outputs: Symbol, size: Symbol) -> Symbol:
-        """The outputs, of which those that are forecasts are multiplied by this number."""
+        """The outputs, of which those that are forecasts are multiplied by these numbers."""
         count, end = outputs.shape[0], self.first + self.horizon
         if count == self.horizon:
             return outputs * size
