@@ -167,3 +167,11 @@ def test_small_series_are_forecast_beside_large_ones():
     trained = chainrule.train(rows, **QUICK)
     for _, one in rows.group_by("shop"):
         assert trained.evaluate(one)["skill"] > 0
+
+
+def test_tuning_says_how_good_the_best_forecast_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sales(days=90).write_csv("sales.csv")
+    options = [word for name, value in QUICK.items() for word in (f"--{name}", str(value))]
+    assert command(["tune", "sales.csv", *options, "--trials", "1"]) == 0
+    assert "test skill against the naive forecast" in capsys.readouterr().out
