@@ -39,11 +39,16 @@ def trained():
     return chainrule.train(sales(), **QUICK, loss="quantiles 0.05 0.5 0.95")
 
 
-@given(horizon=st.integers(1, 9), season=st.integers(1, 5), first=st.integers(0, 2), features=st.integers(1, 3))
-@settings(max_examples=15)
-def test_a_forecast_begins_at_the_naive_one_and_does_not_depend_on_the_level(horizon, season, first, features):
+@given(
+    horizon=st.integers(1, 9), season=st.integers(1, 5), first=st.integers(0, 2), features=st.integers(1, 3),
+    scaled=st.booleans(), sized=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=20)
+def test_a_forecast_begins_at_the_naive_one_and_does_not_depend_on_the_level(
+    horizon, season, first, features, scaled, sized
+):
     layers = [Flatten(), Dense(first + horizon + 2, weights="constant 0")]
-    network = Network([Seasonal(layers, horizon, season, first)], (6, features), "float64")
+    network = Network([Seasonal(layers, horizon, season, first, scaled, sized)], (6, features), "float64")
     x = np.random.default_rng(0).normal(size=(4, 6, features))
     target = chainrule.data.Target("regression", mean=(0.0,) * horizon, deviation=(1.0,) * horizon, season=season)
     parameters = network.draw(0)
@@ -52,15 +57,17 @@ def test_a_forecast_begins_at_the_naive_one_and_does_not_depend_on_the_level(hor
     steps = [6 - season + k % season for k in range(horizon)]
     np.testing.assert_array_equal(naive_forecast(x, target), x[:, steps, 0])
     parameters = np.random.default_rng(1).normal(size=parameters.shape)
-    higher = x.copy()
-    higher[:, :, 0] += 3
-    y, raised = (network.predict(parameters, each) for each in (x, higher))
-    y[:, first : first + horizon] += 3
-    np.testing.assert_allclose(raised, y)
+    size = 1000 if scaled and not sized else 1  # then the unit does not matter, either
+    changed = x.copy()
+    changed[:, :, 0] = 3 + x[:, :, 0] / size
+    y, found = (network.predict(parameters, each) for each in (x, changed))
+    y[:, first : first + horizon] = 3 + y[:, first : first + horizon] / size
+    np.testing.assert_allclose(found, y, rtol=1e-5)
 
 
-def test_the_gradient_of_a_forecast_is_that_of_central_differences():
-    network = Network([Seasonal([Flatten(), Dense(3), Dense(7)], 5, 2, 1)], (6, 2), "float64")
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_gradient_of_a_forecast_is_that_of_central_differences(scaled):
+    network = Network([Seasonal([Flatten(), Dense(3), Dense(7)], 5, 2, 1, scaled, scaled)], (6, 2), "float64")
     x, y = np.random.default_rng(0).normal(size=(3, 6, 2)), np.zeros((3, 7))
     assert check_gradient(network, loss("mse"), x, y).error < 1e-7
 
@@ -151,3 +158,20 @@ def test_a_recorded_run_is_opened_replayed_resumed_and_explained(trained, tmp_pa
     assert json.loads(capsys.readouterr().out)["epochs"] == 3
     assert command(["evaluate", str(folder), str(path)]) == 0
     assert "skill against the naive forecast" in capsys.readouterr().out
+
+
+def test_small_series_are_forecast_beside_large_ones():
+    rows = sales(days=150).with_columns(  # of very different size
+        pl.when(pl.col("shop") == pl.col("shop").first()).then(pl.col("sales") * 1000).otherwise(pl.col("sales"))
+    )
+    trained = chainrule.train(rows, **{**QUICK, "epochs": 10}, loss="mse")
+    for _, one in rows.group_by("shop"):
+        assert trained.evaluate(one)["skill"] > 0
+
+
+def test_tuning_says_how_good_the_best_forecast_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sales(days=90).write_csv("sales.csv")
+    options = [word for name, value in QUICK.items() for word in (f"--{name}", str(value))]
+    assert command(["tune", "sales.csv", *options, "--trials", "1"]) == 0
+    assert "test skill against the naive forecast" in capsys.readouterr().out

@@ -20,7 +20,7 @@ from chainrule.errors import DataError, NonFiniteError, SettingError
 from chainrule.summary import one_line
 
 if TYPE_CHECKING:
-    from chainrule.data import Dataset
+    from chainrule.data import Dataset, Target
     from chainrule.runs import Trained
     from chainrule.training import Event, Plan
     from chainrule.training.report import QuantityScores
@@ -238,8 +238,12 @@ def _account(plan: Plan, seconds: float) -> None:
         display.err.print(f"  {choice.what}: {choice.name}, chosen by validation, {took}")
 
 
-def of_quantities(scores: Sequence[QuantityScores]) -> dict[str, str]:
-    """The scores of each of several quantities on the test set, in words."""
+def of_quantities(target: Target, scores: Sequence[QuantityScores]) -> dict[str, str]:
+    """The scores of each of several quantities on the test set, in words; none of the steps of a
+    forecast, which the report of evaluate has.
+    """
+    if target.season:
+        return {}
     lines = {
         f"test {one_line(one.name)}": ", ".join(
             f"{display.label(name)} {display.number(name, one.metrics[name])}" for name in ("r2", "rmse")
@@ -288,7 +292,7 @@ def _conclude(trained: Trained, data: Dataset, folder: Path, example: _Example, 
     default = ("mae", "naive_mae", "skill") if target.season else best[data.task]
     shown = [name for name in dict.fromkeys((*default, *own, *covered)) if name in metrics and name != "loss"]
     lines = {f"test {display.label(name, target)}": display.number(name, metrics[name]) for name in shown}
-    lines |= {} if target.season else of_quantities(of_each)
+    lines |= of_quantities(target, of_each)
     if trained.decision:
         lines["threshold"] = one_line(trained.decision)
     if example.record is not None:

@@ -93,7 +93,7 @@ def tune(
         return
     again = "chainrule train " + words_given(context, "trials", "storage", "output", "limit", "log", "json")
     scores = {f"test {display.label(n, tuned.data.target)}": display.number(n, value) for n, value in metrics.items()}
-    _conclude(tuned, scores | of_quantities(of_each), recorder.folder, place, again)
+    _conclude(tuned, scores | of_quantities(tuned.data.target, of_each), recorder.folder, place, again)
 
 
 def _say(trial: Trial, monitor: str) -> None:

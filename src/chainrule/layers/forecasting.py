@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from chainrule.arrays import Shape
 from chainrule.errors import ShapeError, is_integer, require
 from chainrule.layers.combinators import Sequential
-from chainrule.layers.operators import Concatenate, Scale
-from chainrule.layers.pooling import GlobalAveragePool
-from chainrule.layers.recurrence import Zeros
+from chainrule.layers.normalization import GroupNorm
+from chainrule.layers.operators import Add, Concatenate, Scale
+from chainrule.layers.pooling import AdaptiveAveragePool
+from chainrule.layers.resizing import Upsample, ZeroPad
 from chainrule.layers.shaping import Reshape, Slice
 from chainrule.layers.symbols import Symbol
+
+SMALLEST = 1e-12
+"""What is added to a variance: a small series beside large ones has a variance of about 1e-6."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,20 @@ class Seasonal(Sequential):
     nothing new to them, and give the correction. Where their output layer starts at 0, training
     begins at the naive forecast (Hyndman and Athanasopoulos, 2021, section 5.2).
 
+    Series of different sizes have much in common once each is measured in units of its own: with
+    `scaled`, the layers take the window normalized, and the correction is multiplied by its
+    standard deviation (as in Kim et al., 2022), so what is learned from large series holds for
+    small ones.
+
     Attributes:
         layers: what makes the correction, with one output for each step, or several
         horizon: the steps to forecast
         season: after how many steps the series repeats itself; 1 for the last value
         first: the first of the outputs that the naive forecast is added to, where there are several
             for a step
+        scaled: whether each window, and its correction, is in units of its own standard deviation
+        sized: whether the layers take a scaled window in units of the data as well, which outputs
+            other than forecasts depend on, such as deviations
 
     Examples:
         >>> from chainrule.layers import Dense, Flatten, Input
@@ -40,6 +52,8 @@ class Seasonal(Sequential):
     horizon: int = 1
     season: int = 1
     first: int = 0
+    scaled: bool = False
+    sized: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,20 +72,41 @@ class Seasonal(Sequential):
         steps, features = x.shape
         own = Slice(0, 1, 1)(x)
         last = Slice(steps - self.season, steps, 0)(own)
-        centred = own + Scale(-1.0)(GlobalAveragePool()(last))
+        level = AdaptiveAveragePool(1)(last)
+        centred = Add(name="centred")(own, Scale(-1.0)(Upsample(steps)(level)))
+        taken, size = centred, None
+        if self.scaled:
+            taken = GroupNorm(1, SMALLEST, name="normalized")(centred)
+            variance_by_deviation = AdaptiveAveragePool(1)(taken * centred)
+            size = Upsample(self.horizon)(variance_by_deviation).reshape(self.horizon)
+        inputs = [taken]
         if features > 1:
-            centred = Concatenate()(centred, Slice(1, features, 1)(x))
-        correction = super().wire(centred)
+            inputs.append(Slice(1, features, 1)(x))
+        if self.scaled and self.sized:
+            inputs.append(centred)
+        correction = super().wire(_joined(inputs))
         end = self.first + self.horizon
         if len(correction.shape) != 1 or correction.shape[0] < end:
             problem = f"the layers inside give the shape {correction.shape}, not {end} outputs or more"
             raise ShapeError(f"layer {self.called}: {problem}; let a dense layer be the last, after flatten")
-        parts = self._naive(last)
+        if size is not None:
+            correction = self._multiplied(correction, size)
+        naive, after = _joined(self._naive(last)), correction.shape[0] - end
+        if self.first or after:
+            naive = ZeroPad(self.first, after)(naive.reshape(self.horizon, 1)).reshape(-1)
+        return correction + naive
+
+    def _multiplied(self, outputs: Symbol, size: Symbol) -> Symbol:
+        """The outputs, of which those that are forecasts are multiplied by these numbers."""
+        count, end = outputs.shape[0], self.first + self.horizon
+        if count == self.horizon:
+            return outputs * size
+        parts = [Slice(self.first, end, 0)(outputs) * size]
         if self.first:
-            parts.insert(0, Zeros(self.first)(last))
-        if end < correction.shape[0]:
-            parts.append(Zeros(correction.shape[0] - end)(last))
-        return correction + (Concatenate()(*parts) if len(parts) > 1 else parts[0])
+            parts.insert(0, Slice(0, self.first, 0)(outputs))
+        if end < count:
+            parts.append(Slice(end, count, 0)(outputs))
+        return _joined(parts)
 
     def _naive(self, last: Symbol) -> list[Symbol]:
         """The last season, (season, 1), repeated over the horizon."""
@@ -80,3 +115,8 @@ class Seasonal(Sequential):
         if rest:
             parts.append(Reshape((rest,))(Slice(0, rest, 0)(last)))
         return parts
+
+
+def _joined(parts: list[Symbol]) -> Symbol:
+    """One after another."""
+    return Concatenate()(*parts) if len(parts) > 1 else parts[0]

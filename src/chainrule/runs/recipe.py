@@ -82,8 +82,11 @@ def _recorded(kind: Any) -> list[str]:
 LATER = {"name", "calls", "monitor", "min_delta", "threshold", "selection", "augment"}
 """Settings that a recipe may lack: a name where there is none, and what older versions lacked."""
 
-EARLIER: dict[str, dict[str, Any]] = {"losses.GaussianNegativeLogLikelihood": {"floor": 0.0}}
-"""Settings that older versions lacked, where these did something else than today's default."""
+EARLIER: dict[str, dict[str, Any]] = {
+    "layers.Seasonal": {"scaled": False, "sized": False},
+    "losses.GaussianNegativeLogLikelihood": {"floor": 0.0},
+}
+"""Settings of a kind that older versions lacked, and what these did."""
 
 
 def _unfit(kind: type, settings: Mapping[str, Any]) -> str | None:

@@ -74,6 +74,10 @@ UNITS_OF_SERIES, DROPOUT_OF_SERIES = 64, 0.3
 """Beside the inputs themselves, so that the output layer is linear in both: a forecast is mostly a
 sum of what was before.
 """
+MOST_APART, SOME_WINDOWS = 100, 1000
+"""Where the deviations of windows, of a tenth of them and of another, are further apart than that,
+each window has a unit of its own; as many windows are asked.
+"""
 UNITS_OF_TOKENS = 64
 """The numbers that stand for a token, before layers of the user's own."""
 WIDTH_OF_TEXT = 128
@@ -122,8 +126,22 @@ def forecast(layers: list[Layer], data: Dataset, loss: Loss) -> list[Layer]:
     """Layers as a correction of the seasonal naive forecast, unless the loss forecasts something
     else than what the network puts out.
     """
-    first = loss.first_of_point(data.target.width)
-    return layers if first is None else [Seasonal(layers, data.target.width, data.target.season, first)]
+    width, season = data.target.width, data.target.season
+    first = loss.first_of_point(width)
+    if first is None:
+        return layers
+    scaled = _differ_in_size(data)
+    return [Seasonal(layers, width, season, first, scaled, scaled and loss.outputs(width) > width)]
+
+
+def _differ_in_size(data: Dataset) -> bool:
+    """Whether series vary so differently that in a unit of all of them the forecasts of small ones
+    would be the errors of large ones.
+    """
+    some = np.unique(np.linspace(0, len(data.training.x) - 1, SOME_WINDOWS).round().astype(int))
+    deviations = np.asarray(data.training.x[some])[:, :, 0].std(axis=1)
+    varied = deviations[deviations > 0]
+    return len(varied) > 0 and bool(np.quantile(varied, 0.9) > MOST_APART * np.quantile(varied, 0.1))
 
 
 def loss_of_series() -> Loss:
