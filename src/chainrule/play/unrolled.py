@@ -1,5 +1,5 @@
-"""A recurrent cell over its time steps: its gates and its state at each of them, for one sample, and
-how long the derivative of the sample's loss is there.
+"""A recurrent cell over its time steps: its gates and its state at each of them, for one sample,
+and how long the derivative of the sample's loss is there.
 
 On its way back each time step multiplies that derivative by those of a cell. Its length, step by
 step, is the picture of vanishing and exploding gradients.
