@@ -47,7 +47,8 @@ def test_every_built_in_data_set_is_standardized(name):
     data = load(name)
     x = data.training.x
     assert x.dtype == np.float32
-    assert abs(x.mean()) < 1e-3
+    # Of series the rows are, of which those in the middle are in more windows than those at the ends.
+    assert abs(x.mean()) < (0.1 if BUILTIN[name].series else 1e-3)
     assert x.std() == pytest.approx(1, abs=0.2)
     assert len(data.validation.x) > 0
     assert len(data.test.x) > 0
