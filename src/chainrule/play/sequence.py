@@ -82,7 +82,7 @@ class SequenceView:
     @property
     def valid(self) -> int:
         """How many time steps of the sample are valid."""
-        if self.trainer.data.sequence is None:
+        if not self.trainer.data.has_lengths:
             return self._shape[0]
         return int(self.batch.x[self.sample][-1])
 
