@@ -1,6 +1,6 @@
 // The loop of learning as a diagram: lit at the phase that is running, and each phase a button.
 
-import { app, byId, emit, heldOut, make, on, shown } from "./app.js";
+import { app, breakable, byId, emit, heldOut, make, on, shown } from "./app.js";
 import { figure, has, shownStep } from "./stage.js";
 import { PHASES, TEXT, t } from "./text.js";
 
@@ -104,7 +104,7 @@ function light() {
     if (lit.length === 1 && lit[0] === phase && !box.classList.contains("lit")) into(box);
     box.classList.toggle("lit", lit.includes(phase));
     const small = /** @type {HTMLElement} */ (box.querySelector("small"));
-    small.textContent = said(phase) ?? about;
+    small.replaceChildren(...breakable(said(phase) ?? about));
   }
   byId("now-step").textContent = frame.step.toLocaleString("en");
   byId("now-epoch").textContent = frame.epoch.toFixed(1);
