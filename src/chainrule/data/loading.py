@@ -104,8 +104,8 @@ def load(
             byte pairs, "bpe", or "bpe 2000" for so many of them; of a column of text by default
             "words"
         length: the tokens of a window of a text, which is a sample; by default 64. The end of the
-            text is held out. Of a column of text, how many tokens of a cell are read at most. Of time
-            series the steps of a window, by default some seasons
+            text is held out. Of a column of text, how many tokens of a cell are read at most. Of
+            time series the steps of a window, by default some seasons
         time: the column of times, of time series to forecast; the latest are held out
         horizon: how many steps are forecast; by default a season
         series: the column that tells several time series apart

@@ -1,4 +1,4 @@
-"""A recurrent cell over its time steps: its gates and its state at each of them, for one sample, and
+"""A recurrent cell over its time steps: its gates and its state at each, for one sample, and
 how long the derivative of the sample's loss is there.
 
 On its way back each time step multiplies that derivative by those of a cell. Its length, step by
