@@ -325,7 +325,7 @@ def _point(page: Page, canvas: str, *keys: str) -> None:
     page.locator(canvas).focus()
     for key in (*keys, "Enter"):
         page.keyboard.press(key)
-    page.wait_for_function("() => document.getElementById('explained').childElementCount > 0")
+    page.wait_for_function("() => document.getElementById('explained').dataset.of")
     page.locator(canvas).blur()
     settled(page)
 
