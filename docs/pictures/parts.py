@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 
 def linked(state: dict[str, Any]) -> str:
@@ -33,7 +33,6 @@ READER = linked({
     "step": 300,
 })  # fmt: skip
 """That of a network that has learned to read digits."""
-
 
 
 def _sequences(name: str, network: str) -> str:
@@ -331,12 +330,10 @@ def _point(page: Page, canvas: str, *keys: str) -> None:
 
 
 def _tried_once(page: Page, steps: int) -> None:
-    """Click what a lesson has to try, and wait for its last step."""
+    """Click what a lesson has to try, and wait until it has taken its steps."""
     page.click("[data-try='0']")
-    page.wait_for_function(
-        "(steps) => Number(document.getElementById('now-step').textContent) === steps && document.getElementById('run').textContent === 'Run'",
-        arg=steps,
-    )
+    expect(page.locator("#now-step")).to_have_text(str(steps))
+    expect(page.locator("#run")).to_have_text("Run")
     settled(page)
 
 
