@@ -29,7 +29,8 @@ MOST_STEPS, MOST_BYTES = 400, 64_000_000
 MOST_EPOCHS = 1000
 """The maximum number of epochs in the curves."""
 GRID, COARSE = 31, 11
-"""Grid points per side of the run's loss surface, as in `chainrule descend`; of a large network's."""
+"""Grid points per side of the run's loss surface: as in `chainrule descend`; of a large network's.
+"""
 AFFORDED, FEWEST = 1e11, 32
 """About how many multiply-adds the loss surface may take, and the fewest predictions it is measured
 on, of which a sequence may have many: that of a large network is coarser, and is measured on fewer
