@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 
 def linked(state: dict[str, Any]) -> str:
@@ -33,6 +33,19 @@ READER = linked({
     "step": 300,
 })  # fmt: skip
 """That of a network that has learned to read digits."""
+
+
+def _sequences(name: str, network: str) -> str:
+    """The fragment of sequences that the page generates."""
+    data = {"kind": "sequence", "name": name}
+    settings = {"data": data, "network": network, "optimizer": "adam", "learning_rate": 0.01, "batch_size": 16}
+    return linked({"settings": settings, "step": 60})
+
+
+ADDITION = _sequences("addition", "lstm 3")
+"""That of numbers of which two are marked, after 60 steps."""
+RHYME = _sequences("house", "embedding 27 24, transformer 2 heads=2 causal=true")
+"""That of a rhyme, after 60 steps."""
 
 
 @dataclass(frozen=True)
@@ -306,6 +319,52 @@ def _pushed(page: Page) -> None:
     settled(page)
 
 
+def _point(page: Page, canvas: str, *keys: str) -> None:
+    """Walk over a canvas with the keyboard, and open what is reached."""
+    page.locator(canvas).focus()
+    for key in (*keys, "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_function("() => document.getElementById('explained').dataset.of")
+    page.locator(canvas).blur()
+    settled(page)
+
+
+def _tried_once(page: Page, steps: int) -> None:
+    """Click what a lesson has to try, and wait until it has taken its steps."""
+    page.click("[data-try='0']")
+    expect(page.locator("#now-step")).to_have_text(str(steps))
+    expect(page.locator("#run")).to_have_text("Run")
+    settled(page)
+
+
+def _attention(page: Page) -> None:
+    """The lesson about attention, at its end."""
+    _lesson(17)(page)
+    _tried_once(page, 150)
+    press(page, "forward")
+    _point(page, "#attention", "ArrowDown", *["ArrowLeft"] * 4)
+
+
+def _attended(page: Page) -> None:
+    """A transformer that reads a rhyme, with the derivatives of its attention weights."""
+    press(page, "forward", "loss", *["backward"] * 24)
+    page.select_option("#edges", "gradients")
+    settled(page)
+
+
+def _time(page: Page) -> None:
+    """The lesson about time, with its weight selected."""
+    _lesson(16)(page)
+    press(page, "forward", "loss", "backward", "backward")
+    _point(page, "#unrolled", *["ArrowDown"] * 3)
+
+
+def _over_time(page: Page) -> None:
+    """An LSTM and sequences of different lengths, with a gate selected."""
+    press(page, "forward", "loss", *["backward"] * 2)
+    _point(page, "#unrolled", *["ArrowDown"] * 3)
+
+
 def _open(page: Page) -> None:
     """Nothing to do."""
 
@@ -336,6 +395,10 @@ PARTS = {
     "tries": Part("A lesson with something to try", _tried),
     "kernel": Part("The lesson about a kernel", _kernel),
     "convolution": Part("One sample in a small convolution, after a step", _convolution, after="kernel"),
+    "time": Part("The lesson about a gradient through time", _time),
+    "over-time": Part("Over time: the gates and states of an LSTM, and what comes back", _over_time, ADDITION),
+    "attention-lesson": Part("The lesson about attention, at its end", _attention),
+    "attention": Part("Attention: what a position takes from which, and its derivatives", _attended, RHYME),
     "drawing": Part("A digit drawn by hand, predicted and explained", _drawing, READER, "#batch"),
     "take-away": Part("What to take away", _take),
     "projector": Part("For a lecture", _projector, on_phones=False),

@@ -37,6 +37,11 @@ class Distribution(Kind, register=False):
     independent: ClassVar[bool] = True
     """Whether entries are independent of each other, so that an array of any shape can be drawn."""
 
+    @property
+    def words(self) -> str:
+        """What it is called, for people."""
+        return name_of(self)
+
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
         """Draw a float64 array of this shape."""
         raise NotImplementedError

@@ -176,7 +176,7 @@ def test_a_row_of_a_tied_embedding_is_explained_by_sample_then_use():
     tokens, y = np.array([[1, 2, 1], [3, 3, 0]]), np.random.default_rng(0).normal(size=(2, 3, 5))
     e = explain(network, network.draw(), tokens, y, "mse", "sgd", "embedding_1.W[1, 2]")
     assert [str(use) for use in e.where] == [
-        "embedding_1, at 2 positions of each of 1 samples", "tied_dense_1, at 3 positions of each of 2 samples",
+        "embedding_1, at 2 positions of 1 sample", "tied_dense_1, at 3 positions of each of 2 samples",
     ]  # fmt: skip
     first = next(term for term in e.samples if term.row == 0)
     assert first.count == 5

@@ -47,6 +47,12 @@ def test_the_surface_has_the_path_that_descend_draws(run):
     assert widths[1] > 0.01 * widths[0]  # a curve
 
 
+def test_the_surface_of_a_large_network_is_coarser(run, monkeypatch):
+    assert read(run).reading.surface.loss.shape == (31, 31)
+    monkeypatch.setattr(recording, "AFFORDED", 1e4)
+    assert read(run).reading.surface.loss.shape == (11, 11)
+
+
 def test_a_weight_is_followed_through_every_step(run):
     message = read(run).weight(WEIGHT)
     place = run.trained.plan.network.parameters.find(WEIGHT)

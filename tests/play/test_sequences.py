@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 from chainrule.cli import run
 from chainrule.data import load
 from chainrule.play.attended import layers_of
+from chainrule.play.frames import description
 from chainrule.play.lines import plain
 from chainrule.play.sequence import SequenceView
 from chainrule.play.session import Session
@@ -40,6 +41,11 @@ def test_every_toy_trains_and_answers_every_command(name):
     layout = session.trainer.plan.network.parameters
     session.obey({"type": "open", "weight": layout.name_of(layout.size // 2)})
     assert not [message for message in sent if b'"type": "error"' in message[:60]]
+
+
+def test_the_weights_of_gates_are_called_by_what_they_are_drawn_from():
+    named = {one["layer"]: one["distribution"] for one in description(training("recall", network="lstm 3"))[0]["draws"]}
+    assert named == {"lstm_1.input": "glorot_uniform for each gate", "dense_1": "glorot_uniform"}
 
 
 @pytest.mark.parametrize("network", CELLS)

@@ -151,8 +151,10 @@ class Use:
         if each <= 1 and not left:
             return f"{self.node}, once for each of {self.samples:,} samples"
         places = "time steps" if self.in_time else "positions"
-        often = f"{self.times:,} times" if left else f"at {each:,} {places} of each"
-        return f"{self.node}, {often} of {self.samples:,} samples"
+        often = f"{self.times:,} times" if left else f"at {each:,} {places}"
+        if self.samples == 1:
+            return f"{self.node}, {often} of 1 sample"
+        return f"{self.node}, {often}{'' if left else ' of each'} of {self.samples:,} samples"
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u207
 
 def short(number: float, figures: int = 4) -> str:
     """A number with this many significant figures, and a minus sign instead of a hyphen."""
-    return f"{number:.{figures}g}".replace("-", "\u2212")
+    return f"{number + 0.0:.{figures}g}".replace("-", "\u2212")  # + 0.0, or 0 might have a sign
 
 
 def factor(number: float) -> str:

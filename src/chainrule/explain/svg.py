@@ -4,6 +4,7 @@ the document around them.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -42,11 +43,11 @@ def wide(text: str, size: float = 11, bold: bool = False) -> float:
 
 @lru_cache(maxsize=4096)  # a box asks for its height before it is drawn, and a scheme for several layouts
 def wrapped(text: str, room: float, size: float = 11, bold: bool = False) -> tuple[str, ...]:
-    """The lines of a text, broken at spaces; a name that is too long is broken at a dot or an
-    underscore.
+    """The lines of a text, broken at spaces, except at one in quotes, which is a token; a name that
+    is too long is broken at a dot or an underscore.
     """
     lines = [""]
-    for word in text.split(" "):
+    for word in re.split(" (?!')|(?<!') ", text):
         longer = f"{lines[-1]} {word}".strip()
         if wide(longer, size, bold) <= room:
             lines[-1] = longer

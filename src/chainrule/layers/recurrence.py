@@ -322,6 +322,11 @@ class ByGate(distributions.Distribution, register=False):
 
     each: tuple[distributions.Distribution, ...]
 
+    @property
+    def words(self) -> str:
+        names = dict.fromkeys(one.words for one in self.each)  # in order, each once
+        return ", ".join(names) + " for each gate" * (len(self.each) > 1)
+
     def draw(self, generator: np.random.Generator, shape: Shape, fans: distributions.Fans) -> Array:
         count = len(self.each)
         own, fans = (*shape[:-1], shape[-1] // count), (fans[0], fans[1] // count)

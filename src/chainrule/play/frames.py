@@ -153,7 +153,7 @@ def _draw(trainer: Trainer, node: Node) -> dict[str, Any]:
     edges = np.linspace(-widest, widest, 31)
     return {
         "layer": node.name,
-        "distribution": distributions.name_of(distribution),
+        "distribution": distribution.words,
         "widest": widest,
         "drawn": (np.histogram(drawn, edges)[0] / drawn.size).tolist(),
         "density": (np.histogram(many, edges)[0] / many.size).tolist(),

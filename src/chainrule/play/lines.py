@@ -33,7 +33,7 @@ def short(number: Any, of: Quantity = NONE) -> str:
     text = f"{value:.3f}" if size >= 0.0005 or value == 0 else f"{value:.1e}"
     if size >= 1000:
         text = f"{value:.4g}"
-    text = text.replace("-", "−")
+    text = text.replace("e-0", "e-").replace("e+0", "e+").replace("-", "−")
     return f"‹{of[0]}|{of[1]}|{text}›" if of[0] else text
 
 

@@ -7,6 +7,7 @@ its own.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,11 +28,13 @@ MOST_STEPS, MOST_BYTES = 400, 64_000_000
 """The maximum number of steps that are read, and of bytes that their vectors take."""
 MOST_EPOCHS = 1000
 """The maximum number of epochs in the curves."""
-GRID = 31
-"""Grid points per side of the run's loss surface, as in `chainrule descend`."""
-AFFORDED, FEWEST = 1e12, 32
-"""About how many multiply-adds the loss surface may take, and the fewest samples it is measured on:
-that of a large network is measured on fewer than SHOWN, as everything waits for it.
+GRID, COARSE = 31, 11
+"""Grid points per side of the run's loss surface: as in `chainrule descend`; of a large network's.
+"""
+AFFORDED, FEWEST = 1e11, 32
+"""About how many multiply-adds the loss surface may take, and the fewest predictions it is measured
+on, of which a sequence may have many: that of a large network is coarser, and is measured on fewer
+samples than SHOWN, as everything waits for it.
 """
 
 
@@ -107,9 +110,11 @@ class Recorded:
         weights, gradients, updates = (np.array(vector) for vector in zip(*vectors, strict=True))
         points = np.vstack([weights, last.after.parameters]).astype(np.float64)
         path = Path(str(run.folder.name), np.array([*steps, last.after.step]), points).thinned()
-        cost = sum(node.layer.cost(node.built) for node in plan.network.nodes) * GRID**2
-        samples = self._data.training.thinned(int(np.clip(AFFORDED / cost, FEWEST, SHOWN)))
-        surface = surface_of(plan, samples, path.steps, path.points, grid=GRID)
+        cost = sum(node.layer.cost(node.built) for node in plan.network.nodes)
+        fewest = math.ceil(FEWEST / math.prod(self._data.target.positions))
+        grid = GRID if fewest * cost * GRID**2 <= AFFORDED else COARSE
+        samples = self._data.training.thinned(int(np.clip(AFFORDED / (cost * grid**2), fewest, SHOWN)))
+        surface = surface_of(plan, samples, path.steps, path.points, grid=grid)
         return Reading(np.array(steps), weights, gradients, updates, path, surface)
 
     def curves(self) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class Trainer:
     def __init__(self, settings: Settings, dataset: Dataset | None = None, run: Run | None = None) -> None:
         self.samples = page_data(settings.data, dataset)
         self.data = self.samples.data
-        self.settings, self.run = settings.suited_to(self.data), run
+        self.settings, self.run = settings if run is not None else settings.suited_to(self.data), run
         self.plan: Plan = run.trained.plan if run is not None else _planned(self.settings, self.data)
         self.own: Own | None = None
         self._style: Style | None = None

@@ -52,7 +52,7 @@ def unit_view(
         "patch": _patch(trace, link), "label": link.unit.label,
         "multiplied": cell_view(trace, layer, sample, tuple(at), unit) or gate_view(trace, layer, sample, unit),
         "samples": len(trace.rows), "delta": link.delta * len(trace.rows), "delta_in_mean": link.delta,
-        "levels": opened_link(link), **_inputs(trainer, trace, layer, unit, sample),
+        "levels": opened_link(link, called=lambda unit: unit.label), **_inputs(trainer, trace, layer, unit, sample),
         "outputs": _outputs(trainer, trace, layer, unit, (sample, *at)),
     }  # fmt: skip
 

@@ -68,6 +68,9 @@ export function make(kind, given = {}, ...children) {
   return made;
 }
 
+/** A text that may go on in the next line after each dot of a name. @param {string} text @returns {(string | HTMLElement)[]} */
+export const breakable = (text) => text.split(/(?<=\w\.)(?=[a-z])/).flatMap((part, k) => (k ? [document.createElement("wbr"), part] : [part]));
+
 /** A number for people: four significant figures. @param {number | null | undefined} value */
 export function shown(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "-";

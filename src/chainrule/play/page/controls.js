@@ -249,7 +249,8 @@ function named(label, k, control) {
 function summary() {
   const { built, settings } = app;
   if (!built) return;
-  const layers = built.sequence ? built.network : [built.inputs.join(" × "), ...built.layers.filter((layer) => layer.symbol === "z").map((layer) => layer.units)].join(" – ");
+  const outermost = [...new Set(built.layers.map((layer) => layer.name.split(".")[0]))].join(" – ");
+  const layers = built.sequence ? built.network || outermost : [built.inputs.join(" × "), ...built.layers.filter((layer) => layer.symbol === "z").map((layer) => layer.units)].join(" – ");
   const words = built.last_step === null ? "settings_words" : "settings_words_recorded";
   byId("settings-words").textContent = t(words, { data: built.data, layers, optimizer: settings.optimizer, rate: settings.learning_rate, batch: settings.batch_size });
 }

@@ -1,6 +1,7 @@
 // The loop of learning as a diagram: lit at the phase that is running, and each phase a button.
 
-import { app, byId, emit, heldOut, make, on, shown } from "./app.js";
+import { app, breakable, byId, emit, heldOut, make, on, shown } from "./app.js";
+import { glyph } from "./sequence.js";
 import { figure, has, shownStep } from "./stage.js";
 import { PHASES, TEXT, t } from "./text.js";
 
@@ -14,7 +15,8 @@ function predicted({ predictions, names, bars, decided }) {
   if (decided !== undefined) return t("decided", { name: decided, p: figure(predictions[predictions.length - 1]) });
   if (!bars && predictions.length > 1) return predictions.slice(0, 3).map((value, k) => `${names[k]} ${figure(value)}`).join(", ") + (predictions.length > 3 ? ", …" : "");
   const most = predictions.indexOf(Math.max(...predictions));
-  return bars ? t("likeliest", { name: names[most], p: figure(predictions[most]) }) : `prediction ${figure(predictions[0])}`;
+  const { text, symbols } = app.built?.sequence ?? { text: false, symbols: [] };
+  return bars ? t("likeliest", { name: text ? t("token", { token: glyph(symbols[most]) }) : names[most], p: figure(predictions[most]) }) : `prediction ${figure(predictions[0])}`;
 }
 
 export function startLoop() {
@@ -104,7 +106,7 @@ function light() {
     if (lit.length === 1 && lit[0] === phase && !box.classList.contains("lit")) into(box);
     box.classList.toggle("lit", lit.includes(phase));
     const small = /** @type {HTMLElement} */ (box.querySelector("small"));
-    small.textContent = said(phase) ?? about;
+    small.replaceChildren(...breakable(said(phase) ?? about));
   }
   byId("now-step").textContent = frame.step.toLocaleString("en");
   byId("now-epoch").textContent = frame.epoch.toFixed(1);

@@ -5,7 +5,9 @@ import { app, byId, on } from "./app.js";
 import { figure, has, svg } from "./stage.js";
 import { TEXT, t } from "./text.js";
 
-const [WIDTH, HEIGHT, LEFT, TOP, BOTTOM] = [310, 150, 44, 8, 20];
+const [WIDTH, HEIGHT, LEAST, TOP, BOTTOM] = [310, 150, 44, 8, 20];
+/** The width of a character of its texts, at most. */
+const CHARACTER = 7;
 
 /** @type {import("./types.js").Slice | null} */
 let slice = null;
@@ -22,21 +24,23 @@ function draw() {
     return;
   }
   const [low, high] = [Math.min(...losses), Math.max(...losses)];
-  const x = (/** @type {number} */ v) => LEFT + ((WIDTH - LEFT - 6) * (v - values[0])) / (values[values.length - 1] - values[0]);
+  const left = Math.max(LEAST, 6 + CHARACTER * Math.max(...[low, high].map((loss) => figure(loss).length)));
+  const x = (/** @type {number} */ v) => left + ((WIDTH - left - 6) * (v - values[0])) / (values[values.length - 1] - values[0]);
   const y = (/** @type {number} */ v) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (v - low) / (high - low || 1));
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": t("slice_label", { weight: slice.weight, value: figure(slice.value), slope: figure(slice.gradient) }) });
-  picture.append(svg("clipPath", { id: "inside" }, svg("rect", { x: LEFT, y: TOP, width: WIDTH - LEFT - 6, height: HEIGHT - TOP - BOTTOM })));
-  picture.append(svg("rect", { x: LEFT, y: TOP, width: WIDTH - LEFT - 6, height: HEIGHT - TOP - BOTTOM, class: "frame" }));
-  for (const value of [low, high]) picture.append(svg("text", { x: LEFT - 4, y: y(value) + (value === high ? 9 : 0), class: "tick end" }, figure(value)));
+  picture.append(svg("clipPath", { id: "inside" }, svg("rect", { x: left, y: TOP, width: WIDTH - left - 6, height: HEIGHT - TOP - BOTTOM })));
+  picture.append(svg("rect", { x: left, y: TOP, width: WIDTH - left - 6, height: HEIGHT - TOP - BOTTOM, class: "frame" }));
+  for (const value of [low, high]) picture.append(svg("text", { x: left - 4, y: y(value) + (value === high ? 9 : 0), class: "tick end" }, figure(value)));
   for (const value of [values[0], values[values.length - 1]]) picture.append(svg("text", { x: x(value), y: HEIGHT - 6, class: value === values[0] ? "tick" : "tick end" }, figure(value)));
-  picture.append(svg("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 6, class: "tick middle" }, slice.weight.length > 24 ? slice.weight.split(".").slice(-2).join(".") : slice.weight));
+  picture.append(svg("text", { x: (left + WIDTH) / 2, y: HEIGHT - 6, class: "tick middle" }, slice.weight.length > 24 ? slice.weight.split(".").slice(-2).join(".") : slice.weight));
   picture.append(svg("polyline", { class: "curve", points: values.map((v, k) => `${x(v)},${y(losses[k])}`).join(" ") }));
   // The tangent, drawn as far as it stays inside.
   const reach = (values[values.length - 1] - values[0]) / 5;
   const ends = [slice.value - reach, slice.value + reach].map((v) => [x(v), y(slice ? slice.loss + slice.gradient * (v - slice.value) : 0)]);
   picture.append(svg("line", { x1: ends[0][0], y1: ends[0][1], x2: ends[1][0], y2: ends[1][1], class: "tangent", "clip-path": "url(#inside)" }));
   const up = slice.gradient >= 0 ? ends[1] : ends[0];
-  picture.append(svg("text", { x: Math.min(WIDTH - 40, Math.max(LEFT + 40, up[0])), y: Math.max(TOP + 11, up[1] - 6), class: "slope middle" }, `${TEXT.slope} `, svg("tspan", { "data-of": slice.weight, "data-shows": "gradient", "data-number": slice.gradient }, figure(slice.gradient))));
+  const half = Math.max(40, (CHARACTER / 2) * `${TEXT.slope} ${figure(slice.gradient)}`.length);
+  picture.append(svg("text", { x: Math.min(WIDTH - half, Math.max(left + half, up[0])), y: Math.max(TOP + 11, up[1] - 6), class: "slope middle" }, `${TEXT.slope} `, svg("tspan", { "data-of": slice.weight, "data-shows": "gradient", "data-number": slice.gradient }, figure(slice.gradient))));
   if (has("gradient")) {
     const [from, to] = [x(slice.value), x(slice.next)];
     picture.append(svg("line", { x1: from, y1: HEIGHT - BOTTOM - 5, x2: to, y2: HEIGHT - BOTTOM - 5, class: "step" }));
@@ -50,7 +54,7 @@ function draw() {
     point.append(svg("title", {}, TEXT.drag_point));
     push(point, (values[values.length - 1] - values[0]) / 40);
   }
-  if (!app.saved) drag(point, picture, (across) => values[0] + ((across * WIDTH - LEFT) / (WIDTH - LEFT - 6)) * (values[values.length - 1] - values[0]));
+  if (!app.saved) drag(point, picture, (across) => values[0] + ((across * WIDTH - left) / (WIDTH - left - 6)) * (values[values.length - 1] - values[0]));
   picture.append(point);
   byId("slice-picture").replaceChildren(picture);
   if (focused) point.focus();

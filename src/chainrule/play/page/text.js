@@ -98,6 +98,7 @@ export const TEXT = {
   all_classes: "probability p beside the target t",
   bias: "bias",
   likeliest: "{name}, p = {p}",
+  token: "next ‘{token}’",
   decided: "p = {p}: {name}",
   decided_by: "{name} is predicted from a probability of {threshold} on: the run's threshold",
   each_target: "{set} points: each target in its own unit",

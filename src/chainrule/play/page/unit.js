@@ -1,6 +1,6 @@
 // A unit in the inspector: what it adds up, its delta, and what it gives over the training set.
 
-import { emit, make } from "./app.js";
+import { breakable, emit, make } from "./app.js";
 import { quantities, quantityOf } from "./highlight.js";
 import { figure, svg } from "./svg.js";
 import { TEXT, t } from "./text.js";
@@ -16,7 +16,7 @@ export function unitParts(unit) {
   const patch = make("div", { className: "patch" });
   patch.innerHTML = unit.patch;
   const overTrainingSet = unit.outputs.layer ? [make("h3", {}, t("unit_outputs", { layer: unit.outputs.layer })), outputs(unit.outputs)] : [];
-  return [...(unit.position.length || unit.label !== unit.called ? [make("h3", {}, unit.label)] : []), ...multiplied(unit), ...(unit.patch ? [patch] : []), ...(unit.inputs.length ? [inputs(unit)] : []), delta, make("h3", {}, TEXT.unit_chain), levels, ...overTrainingSet];
+  return [...(unit.position.length || unit.label !== unit.called ? [make("h3", {}, ...breakable(unit.label))] : []), ...multiplied(unit), ...(unit.patch ? [patch] : []), ...(unit.inputs.length ? [inputs(unit)] : []), delta, make("h3", {}, TEXT.unit_chain), levels, ...overTrainingSet];
 }
 
 /** What attention multiplies at one of its weights, and the weights behind that or behind a gate. @param {import("./types.js").UnitView} unit */

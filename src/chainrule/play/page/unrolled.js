@@ -102,7 +102,7 @@ function arrangeScan(scan, k, y) {
 function paint(painter) {
   if (!isShown()) return;
   for (const band of bands) {
-    if (band.kind === "title") painter.text(0, band.y + 13, fitting(titles(band.scan)), 12, colour("ink"));
+    if (band.kind === "title") painter.text(1, band.y + 13, fitting(titles(band.scan)), 12, colour("ink"));
     else if (band.kind === "steps") paintSteps(painter, band);
     else if (band.kind === "row") paintRow(painter, band);
     else if (band.kind === "matrix") paintMatrix(painter, band);
@@ -188,7 +188,7 @@ function paintBars(painter, band) {
   const back = band.kind === "back";
   const isKnown = known(band.scan);
   const title = back ? [backTitle(band.scan, isKnown), t("time_back_short")] : [partsTitle(), TEXT.time_parts_short];
-  painter.text(0, band.y + 12, fitting(title), 12, colour("ink"));
+  painter.text(1, band.y + 12, fitting(title), 12, colour("ink"));
   named(painter, band, back ? (width < 500 ? "|δ|" : TEXT.time_delta) : TEXT.time_product, TITLE + (band.high - TITLE) / 2 + 4);
   const room = band.high - TITLE;
   const base = band.y + TITLE + (back ? room : room / 2);
