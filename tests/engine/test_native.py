@@ -105,7 +105,7 @@ def test_every_layer_has_a_kernel_and_a_test():
     tested = {type(make()) for make in WIDE.values()} | {Dense, Embedding}
     in_composites = {layers.Add, layers.Concatenate}
     from_settings = {layers.DotProductAttention, *(k for k in layers.KINDS if issubclass(k, Block))}
-    from_settings |= {layers.Bidirectional, layers.GRU, layers.LSTM, layers.Scan, layers.SimpleRNN}
+    from_settings |= {layers.Bidirectional, layers.Seasonal, layers.GRU, layers.LSTM, layers.Scan, layers.SimpleRNN}
     tested |= {layers.LearnedPositions, layers.SinusoidalPositions, layers.Rotary}  # these in test_sequences.py
     tested |= {layers.Mask, layers.ValidMax, layers.ValidMean, layers.Zeros}
     tested |= {layers.MaskedSoftmax, layers.MatMul, layers.Multiply, layers.Scale, layers.Slice, layers.TiedDense}
