@@ -75,6 +75,7 @@ from chainrule.layers import (
     Rotary,
     Scale,
     Scan,
+    Seasonal,
     SeparableBlock,
     SeparableNet,
     Sequential,
@@ -365,6 +366,7 @@ def test_random_networks_cover_every_kind_of_layer():
         *(LearnedPositions, SinusoidalPositions, Rotary, TiedDense),
         *(Bidirectional, GRU, LSTM, Scan, SimpleRNN, While, Zeros),  # tests/layers/test_recurrence.py
         *(Mask, ValidMax, ValidMean),  # tests/layers/test_lengths.py
+        Seasonal,  # tests/training/test_forecasts.py
     }  # fmt: skip
     assert set(KINDS) == activations | others
 

@@ -46,6 +46,7 @@ from chainrule.layers import (
     Residual,
     Scale,
     Scan,
+    Seasonal,
     Sequential,
     Sigmoid,
     SiLU,
@@ -190,6 +191,7 @@ def test_every_layer_has_an_oracle():
     # Composites of settings: test_networks.py and test_attention.py.
     from_settings = {kind for kind in KINDS if issubclass(kind, Block)}
     from_settings |= {Bidirectional, GRU, LSTM, Scan, SimpleRNN}  # tests/layers/test_recurrence.py
+    from_settings |= {Seasonal}  # tests/training/test_forecasts.py
     assert held == set(KINDS) - from_settings
 
 
