@@ -106,6 +106,7 @@ def test_the_end_is_held_out_and_no_token_is_in_two_sets(size, length, validatio
         (b"Caf\xe9 au lait, " * 30, "line 1: not UTF-8 \\(byte 0xe9\\); save it as UTF-8"),
         (b"ab\x00" * 100, "it contains null bytes; is it a binary file"),
         (b"\xff\xfea\x00b\xd8", "not UTF-16"),
+        (("Row, " * 30).encode("utf-32"), "it contains null bytes; is it a binary file"),
         (b"Too short for the window of", "27 characters are too few for windows of 8; the smallest set has"),
     ],
 )

@@ -333,7 +333,12 @@ def check_encoding(path: Path, content: bytes) -> None:
         line = content[: error.start].count(b"\n") + 1
         hint = f"save it as UTF-8, for example with 'iconv -f latin1 -t utf-8 {path.name}'"
         raise DataError(f"{path}, line {line}: not UTF-8 (byte 0x{content[error.start]:02x}); {hint}") from None
-    if b"\x00" in content:
+    check_null(path, b"\x00" in content)
+
+
+def check_null(path: Path, found: bool) -> None:
+    """Raise DataError for a file in which null characters were found."""
+    if found:
         raise DataError(f"{path}: it contains null bytes; is it a binary file?")
 
 

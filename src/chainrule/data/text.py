@@ -9,7 +9,7 @@ from pathlib import Path
 from chainrule.data.barrier import guarded
 from chainrule.data.formats import read_bytes
 from chainrule.data.source import fingerprint
-from chainrule.data.tables import check_encoding
+from chainrule.data.tables import check_encoding, check_null
 from chainrule.errors import DataError
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -62,6 +62,7 @@ def decoded(path: Path, content: bytes) -> str:
     if content.startswith(UTF_16):
         with guarded(f"{path}: not UTF-16, although it begins so; save it as UTF-8"):
             text = content.decode("utf-16")
+        check_null(path, "\0" in text)  # as in UTF-32, which may begin in the same way
     else:
         check_encoding(path, content)
         text = content.decode("utf-8-sig")
