@@ -300,3 +300,8 @@ def test_a_line_search_needs_the_loss():
 )
 def test_every_stage_has_a_formula(stage):
     assert "u =" in stage.formula
+
+
+def test_an_unknown_variant_of_adam_is_refused():
+    with pytest.raises(SettingError, match="unknown variant of Adam 'x'"):
+        adaptive.ScaleByAdam(variant="x")

@@ -8,8 +8,10 @@ import numpy as np
 
 from chainrule.arrays import Array, Vector
 from chainrule.descent.stages import Point, Stage, State, WeightView, counted, figures, next_count
-from chainrule.errors import SettingError
+from chainrule.errors import SettingError, unknown
 from chainrule.layout import Layout
+
+VARIANTS = ("adam", "amsgrad", "nadam", "radam")
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,11 @@ class ScaleByAdam(Stage):
 
     buffers = ("count", "m", "v")
     fractions = ("beta1", "beta2")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.variant not in VARIANTS:
+            raise unknown("variant of Adam", self.variant, VARIANTS)
 
     @property
     def formula(self) -> str:
