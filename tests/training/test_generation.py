@@ -118,6 +118,7 @@ def test_probabilities_that_are_not_finite_are_refused(trained, temperature):
         ({"top_k": 0}, "top_k is 0; it takes at least 1 token"),
         ({"top_k": 1.5}, "top_k is 1.5"),
         ({"samples": 0}, "samples is 0; it takes at least 1 text"),
+        ({"samples": 10**20}, "it takes at most 100,000 texts"),
         ({"length": -1}, "the length is -1; it takes at least 1 token"),
         ({"temperature": math.inf}, "temperature is inf; it must be a number from 0 to 100"),
     ],

@@ -259,6 +259,7 @@ def test_a_low_temperature_prefers_likely_tokens(trained):
         ({"prompt": "Zürich"}, "the prompt, line 1: the character 'Z' is not in the vocabulary"),
         ({"prompt": 3}, "the prompt is 3; pass a text"),
         ({"length": 0}, "the length is 0; it takes at least 1 token"),
+        ({"length": 10**20}, "it takes at most 10,000,000 tokens"),
         ({"temperature": -1}, "temperature is -1; it must be a number from 0 to 100"),
         ({"temperature": math.nan}, "temperature is nan"),
     ],

@@ -11,11 +11,14 @@ from chainrule.arrays import Vector
 from chainrule.data import Preparation, Target
 from chainrule.data.tokens import Tokens
 from chainrule.engine import Engine
-from chainrule.errors import DataError, at_least, setting
+from chainrule.errors import DataError, at_least, require, setting
 from chainrule.generators import seed as checked_seed
 from chainrule.training import Plan
 from chainrule.training.causality import require_causal
 from chainrule.training.generation import TEMPERATURE, Reader, Written, first_tokens, write
+
+MOST_TEXTS = 100_000
+"""The most texts that are written at the same time."""
 
 
 class Writing:
@@ -115,6 +118,7 @@ class Writing:
         threads. It remembers what it has read, and so it is the caller's own.
         """
         texts = at_least(f"{setting('samples')} is {texts!r}; it takes at least 1 text", texts, 1)
+        require(texts <= MOST_TEXTS, f"{setting('samples')} is {texts:,}; it takes at most {MOST_TEXTS:,} texts")
         reader = self._readers.pop(self._key(texts, threads), None)
         if reader is None:
             network = self.plan.network

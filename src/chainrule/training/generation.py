@@ -27,6 +27,8 @@ from chainrule.network import Network
 
 TEMPERATURE = 0.8
 MOST_TEMPERATURE = 100.0
+MOST_TOKENS = 10_000_000
+"""The most tokens that are written at a time; a random number is drawn for each beforehand."""
 LOW = 0.05
 
 
@@ -141,10 +143,12 @@ def write(
     Returns the next token of each text, again and again.
 
     Raises:
-        SettingError: for a length below 1, a temperature below 0, or a `top` below 1
+        SettingError: for a length below 1 or above MOST_TOKENS, a temperature below 0, or a `top`
+            below 1
         DataError: if the network predicts no finite probabilities
     """
     count = at_least(f"the length is {length!r}; it takes at least 1 token", length, 1)
+    require(count <= MOST_TOKENS, f"the length is {count:,}; it takes at most {MOST_TOKENS:,} tokens")
     fits = is_number(temperature, 0) and temperature <= MOST_TEMPERATURE
     rule = f"it must be a number from 0 to {MOST_TEMPERATURE:g}"
     require(fits, f"{setting('temperature')} is {temperature!r}; {rule}")
