@@ -83,14 +83,14 @@ def train(
             series a correction of the seasonal naive forecast
         data: what `load` takes (the name of a built-in set, a file, a text, (x, y), a data frame),
             or a Dataset
-        target, drop, task, read, image_size, memory, weight, order, samples, text, tokens, length,
-            time, horizon, series, season: how to read the data, as for `load`: the column to
-            predict, columns to leave out, "classification", "ordinal", "regression" or
-            "multilabel", what to read columns as, the size of images, the memory that they may
-            take, sample weights, the order of the classes, what the samples of an array are, what
-            columns of text become, the tokens of a text and the length of its windows; of time
-            series the column of times, the steps to forecast, the column that tells series apart,
-            and the steps of a season
+        target, drop, task, read, image_size, memory, weight, order: how to read the data, as for
+            `load`: the column to predict, columns to leave out, "classification", "ordinal",
+            "regression" or "multilabel", what to read columns as, the size of images, the memory
+            that they may take, sample weights, and the order of the classes
+        samples, text, tokens, length: what the samples of an array are, what columns of text
+            become, the tokens of a text, and the length of its windows
+        time, horizon, series, season: of time series the column of times, the steps to forecast,
+            the column that tells series apart, and the steps of a season
         loss: a loss or its name; by default cross-entropy for classes, the ordinal loss for classes
             in order, the mean squared error for quantities, and quantiles for forecasts
         class_weight: the factor of each class in the loss: by label ({"setosa": 2.0}; the others
