@@ -215,8 +215,9 @@ Pass<T> Engine<T>::pass(long samples, uint64_t step, bool training, const T* w, 
     Pass<T> made{samples, step, training, w, statistics, gradient_.data(), t, threads_, pack_[size_t(t)].data(),
                  scratch_[size_t(t)].data(), shared_.data(), in_place_ ? sample_rows_.data() : nullptr, &invalid_,
                  &barrier};
-    // In a prediction values share memory, whose parts do not belong to the same samples.
-    made.by_samples = training && threads_ > 1 && (samples % threads_ == 0 || samples >= 8 * threads_);
+    // Shares of whole samples would need no barriers between operations that go by samples. But products
+    // read vectors beyond a row, whose numbers they don't use, while another thread may write these.
+    made.by_samples = false;
     return made;
 }
 

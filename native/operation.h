@@ -4,8 +4,8 @@
 // of `width` numbers, `ld` apart. An operation reads values and writes others; backward it reads
 // the gradients of its outputs and writes those of its inputs. A value with several readers goes
 // through a fork, which adds up their gradients. All threads run the same operations, each on its
-// share of every one, with a barrier in between; there is none between two operations that go by
-// samples (see Operation::by_samples), because a thread then reads only what it has written.
+// share of every one, with a barrier in between. There could be none between two operations that go by
+// samples (see Operation::by_samples, and Engine::pass, where this is switched off).
 //
 // A file in ops/ is compiled once for each instruction set, in a namespace of its own. It must not
 // emit functions that another file may emit, too (inline functions and templates outside of that
