@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engines
@@ -129,6 +129,7 @@ def attentions(draw):
     return layer, shapes
 
 
+@settings(max_examples=25, deadline=None)  # campaigns/sequence_graphs.py draws many more
 @given(attentions(), st.integers(0, 99), st.sampled_from(["float64", "float32"]))
 def test_attention_of_any_settings_agrees_with_jax(drawn, seed, dtype):
     layer, shapes = drawn

@@ -8,6 +8,6 @@ from mixed_sequences import check, graphs
 
 
 @given(graphs())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_a_network_for_sequences_is_that_of_jax_explained_and_replayed(drawn):
     check(drawn)
