@@ -72,7 +72,7 @@ def main() -> int:
     for part, module in (("pictures", pictures), ("sequences", sequences)):
         if part in arguments.parts:
             named = [n for n in module.NETWORKS if n in arguments.networks]
-            results[part] = {**before.get(part, {}), **module.measure(arguments.times, named)}
+            results[part] = {**before.get(part, {}), **epochs.measure_part(module, arguments.times, named)}
     if "latency" in arguments.parts:
         results["latency"] = latency.measure(arguments.times)
     if "generation" in arguments.parts:

@@ -129,6 +129,16 @@ def measure(times: int, names: list[str]) -> dict[str, list[dict[str, Any]]]:
     return results
 
 
+def measure_part(part: Any, times: int, names: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """Measure these networks of a module of networks that are given as text, such as pictures.py."""
+    results = {}
+    for name in names:
+        text, shape, batch, steps = part.NETWORKS[name]
+        print(f"\n{name}: {text}, input {'x'.join(map(str, shape))}, batch {batch}")
+        results[name] = shown(in_turns(part.problem(text, shape, batch, steps), times, part.PEERS))
+    return results
+
+
 def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows, which are printed."""
     for row in rows:

@@ -18,7 +18,6 @@ from chainrule import layers
 from chainrule.data import from_arrays
 from chainrule.layers.recurrence import StateSums
 from chainrule.training import make_plan
-from comparison import epochs
 from comparison.peers import Epoch, of_chainrule
 from comparison.problems import RATE, Training
 
@@ -187,13 +186,3 @@ PEERS: dict[str, Callable[[Any], Epoch]] = {
     "PyTorch, fused Adam": of_torch,
     "PyTorch, compiled": lambda p: of_torch(p, compiled=True),
 }
-
-
-def measure(times: int, names: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """Measure these networks."""
-    results = {}
-    for name in names:
-        text, shape, batch, steps = NETWORKS[name]
-        print(f"\n{name}: {text}, input {'x'.join(map(str, shape))}, batch {batch}")
-        results[name] = epochs.shown(epochs.in_turns(problem(text, shape, batch, steps), times, PEERS))
-    return results
