@@ -80,3 +80,22 @@ def test_prose_is_narrower_than_code(path):
                 prose.update(range(statement.lineno, statement.end_lineno + 1))
     lines = text.splitlines()
     assert [k for k in sorted(prose) if len(lines[k - 1]) > 100 and ">>>" not in lines[k - 1]] == []
+
+
+def waiting_generators(tree):
+    """The generators that hold an executor: where one is abandoned, the garbage collector closes the
+    executor and waits for its threads, which may wait for a lock that the collector's own thread holds.
+    """
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            inside = list(ast.walk(function))
+            yields = any(isinstance(node, ast.Yield | ast.YieldFrom) for node in inside)
+            if yields and any(isinstance(node, ast.Name) and node.id.endswith("Executor") for node in inside):
+                yield function.name
+
+
+def test_no_generator_holds_an_executor():
+    code = "def events():\n    with ThreadPoolExecutor(1) as executor:\n        yield executor.submit(f).result()"
+    assert list(waiting_generators(ast.parse(code))) == ["events"]
+    for path in SOURCE.rglob("*.py"):
+        assert list(waiting_generators(ast.parse(path.read_text()))) == [], path

@@ -119,11 +119,12 @@ def undivided() -> Iterator[None]:
                 _Undivided.restore.close()
 
 
-class _Coming(Thread, Generic[One, Result]):
+class Coming(Thread, Generic[One, Result]):
     """function(one), computed in a thread of its own.
 
-    No executor: where its generator is abandoned, the garbage collector would close it, perhaps
-    while another thread starts, and wait for a lock that this one holds.
+    For generators, instead of an executor: where a generator is abandoned, the garbage collector
+    would close its executor, perhaps while another thread starts, and wait for a lock that this one
+    holds.
     """
 
     def __init__(self, function: Callable[[One], Result], one: One) -> None:
@@ -149,7 +150,7 @@ class _Coming(Thread, Generic[One, Result]):
 
 def ahead(function: Callable[[One], Result], of: Iterable[One]) -> Iterator[Result]:
     """function(one) for each, in order, the next in a thread while the one before it is used."""
-    coming = (_Coming(function, one) for one in of)
+    coming = (Coming(function, one) for one in of)
     current = next(coming, None)
     while current is not None:
         result, current = current.result(), next(coming, None)

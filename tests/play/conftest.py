@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 
 import pytest
@@ -29,14 +30,22 @@ def serving(*arguments, without="", patience=None, slow=None, errors=None):
         before += "import threading; from chainrule.play.session import Session; "
         before += f"Session.obey = lambda session, message: threading.Event().wait({slow}); "
     command = [sys.executable, "-c", before + CODE, "play", "--no-browser", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as said,  # no pipe: the server would wait once it is full
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+    ):
         try:
             yield process.stdout.readline().strip()
         finally:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(WAIT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
             if errors is not None:
-                errors.append(process.stderr.read())
+                said.seek(0)
+                errors.append(said.read())
 
 
 @pytest.fixture(scope="session")

@@ -394,7 +394,7 @@ def test_at_most_one_frame_is_in_flight(address):
     with socket(address) as connection:
         connection.send(json.dumps({"type": "settings", "settings": {}}))
         next_of(connection, "frame")
-        connection.send(json.dumps({"type": "run"}))
+        connection.send(json.dumps({"type": "run", "until": 10**9}))  # beyond the planned epochs
         no_frame_before(connection, 11)  # the first frame is not drawn yet
         connection.send(json.dumps({"type": "shown"}))
         reached = next_of(connection, "frame")["step"]

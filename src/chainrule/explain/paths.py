@@ -32,14 +32,37 @@ class Path:
     factors: tuple[float, ...]
     product: float
 
-    def extended(self, link: Link) -> Path:
+
+@dataclass(frozen=True, eq=False)
+class BegunPath:
+    """A path up to a unit. Those that continue it share it, as a path may have thousands of units.
+
+    Attributes:
+        unit: its last unit
+        factor: the local derivative of that unit
+        product: the product of its factors
+        before: the path up to the unit before; None for the first
+    """
+
+    unit: Unit
+    factor: float
+    product: float
+    before: BegunPath | None = None
+
+    def extended(self, link: Link) -> BegunPath:
         """The path continued to a unit that its last unit feeds."""
-        return Path((*self.units, link.unit), (*self.factors, link.local), self.product * link.local)
+        return BegunPath(link.unit, link.local, self.product * link.local, self)
 
     def ended(self, trace: Trace) -> Path:
         """The path continued from its last unit to the loss."""
-        last = trace.tape.delta(self.units[-1])
-        return Path(self.units, (*self.factors, last), self.product * last)
+        units, factors, part = [], [trace.tape.delta(self.unit)], self
+        product = self.product * factors[0]
+        while True:
+            units.append(part.unit)
+            factors.append(part.factor)
+            if part.before is None:
+                return Path(tuple(reversed(units)), tuple(reversed(factors)), product)
+            part = part.before
 
 
 def find_paths(trace: Trace, terms: Sequence[Terms]) -> tuple[list[Path], bool]:
@@ -48,21 +71,22 @@ def find_paths(trace: Trace, terms: Sequence[Terms]) -> tuple[list[Path], bool]:
     """
     is_countable = sum(np.count_nonzero(group.products) for group in terms) <= COUNTABLE
     starts = [link for link in strongest(terms, COUNTABLE if is_countable else BEAM)[0] if link.product]
-    begun = [Path((link.unit,), (link.local,), link.local) for link in starts]
+    begun = [BegunPath(link.unit, link.local, link.local) for link in starts]
     every = _all(trace, begun) if is_countable else None
     paths = _strongest(trace, begun) if every is None else every
     return sorted(paths, key=lambda path: -abs(path.product)), every is not None
 
 
-def _all(trace: Trace, begun: list[Path]) -> list[Path] | None:
+def _all(trace: Trace, begun: list[BegunPath]) -> list[Path] | None:
     """Every path without a factor of 0, or None if there are more than COUNTABLE."""
     ended: list[Path] = []
     feeds: dict[Unit, list[Terms]] = {}
+    links: dict[Unit, list[Link]] = {}
     level = [path for path in begun if path.product]
     while level:
         count = len(ended)
         for path in level:
-            unit = path.units[-1]
+            unit = path.unit
             if unit not in feeds:
                 feeds[unit] = trace.feeds(unit)
             if not feeds[unit]:
@@ -70,19 +94,19 @@ def _all(trace: Trace, begun: list[Path]) -> list[Path] | None:
             count += sum(int(np.count_nonzero(group.local)) for group in feeds[unit]) or not feeds[unit]
             if count > COUNTABLE:  # before the next level is built
                 return None
-        links = {unit: strongest(feeds[unit])[0] for unit in {path.units[-1] for path in level}}
-        level = [path.extended(link) for path in level for link in links[path.units[-1]] if link.local]
+        links |= {unit: strongest(feeds[unit])[0] for unit in {path.unit for path in level} - links.keys()}
+        level = [path.extended(link) for path in level for link in links[path.unit] if link.local]
     return ended
 
 
-def _strongest(trace: Trace, begun: list[Path]) -> list[Path]:
+def _strongest(trace: Trace, begun: list[BegunPath]) -> list[Path]:
     """The strongest paths, by a beam search on the product of path and delta."""
     ended: list[Path] = []
-    beam = sorted(begun, key=lambda path: -abs(path.product * trace.tape.delta(path.units[-1])))[:BEAM]
+    beam = sorted(begun, key=lambda path: -abs(path.product * trace.tape.delta(path.unit)))[:BEAM]
     while beam:
-        branches: list[tuple[float, Path, Link]] = []
+        branches: list[tuple[float, BegunPath, Link]] = []
         for path in beam:
-            groups = trace.feeds(path.units[-1])
+            groups = trace.feeds(path.unit)
             if not groups:
                 ended.append(path.ended(trace))
             links = strongest(groups, BEAM)[0]

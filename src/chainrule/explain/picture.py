@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from chainrule.explain.paths import Path
+from chainrule.explain.paths import BegunPath, Path
 from chainrule.explain.trace import Link, Trace, strongest
 from chainrule.layers.base import Terms
 from chainrule.tape import Unit
@@ -126,7 +126,7 @@ def strongest_paths(trace: Trace, picture: Picture, x: float, most: int) -> tupl
     if units are left out. `x` is as in `picture_of`.
     """
     first = picture.columns[0].units[0]
-    best: dict[Unit, list[Path]] = {first: [Path((first,), (x,), x)]}
+    best: dict[Unit, list[BegunPath]] = {first: [BegunPath(first, x, x)]}
     counts = {first: int(x != 0)}
     for arrow in picture.arrows:  # in the order of the layers, so what comes before a unit is known
         if arrow.local and arrow.source in best:

@@ -133,13 +133,14 @@ class Session:
         self._tell({"type": "error", "message": message})
 
     def _take_commands(self) -> None:
-        """Execute all waiting commands; when idle, wait for one."""
+        """Execute the commands that are waiting now; when idle, wait for one. Those that arrive
+        meanwhile wait for some training, or a page that asks without pause would stop it.
+        """
         busy = self._running or self._racing or (self._screen.changed and not self._screen.in_flight)
         try:
-            message = self._commands.get(timeout=0.001 if busy else 0.2)
-            while True:
-                self.obey(message)
-                message = self._commands.get_nowait()
+            self.obey(self._commands.get(timeout=0.001 if busy else 0.2))
+            for _ in range(self._commands.qsize()):
+                self.obey(self._commands.get_nowait())
         except queue.Empty:
             return
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Event as Flag
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from chainrule.data import Dataset, Samples, Target
 from chainrule.engine import Batches, Chunk, Engine, Position, Predictor, make_engine
 from chainrule.errors import DataError, NonFiniteError
 from chainrule.summary import one_line
+from chainrule.threads import Coming
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import has_unit
 from chainrule.training.diagnosis import diagnose
@@ -254,29 +255,29 @@ def events(
     training, problem, stopping = data.training, plan.problem(len(data.training.x)), stopping or Flag()
     engine, length = make_engine(plan.engine, problem, threads), plan.steps_per_epoch(len(training.x))
     last: Chunk | None = None
-    with ThreadPoolExecutor(1) as executor:
-        shuffled: Future[Batches] | None = None
-        while _goes_on(plan, progress) and not stopping.is_set():
-            batches = shuffled.result() if shuffled else plan.batches(progress.epoch, training)
-            batches = batches.cut(progress.position.step - progress.epoch * length, length)
-            ahead = engine.leaves_a_core(batches)  # shuffle the next epoch during this one
-            shuffled = executor.submit(plan.batches, progress.epoch + 1, training) if ahead else None
-            last, left = None, len(batches)
-            for chunk in engine.chunks(progress.position, batches):
-                if not chunk.finite:
-                    diagnose(problem, chunk.last, training)
-                progress, left = _add_chunk(progress, chunk), left - len(chunk.batches)
-                last = None if left else chunk
-                yield Stepped(plan, data, progress, chunk, stopping=stopping)
-                if stopping.is_set():
-                    return chunk
-                del chunk
-            progress = _end_epoch(plan, data, progress, engine)
-            yield EpochEnded(plan, data, progress, progress.history[-1], stopping=stopping)
-            if data.target.tokens and is_time_to_write(progress.epoch, plan.epochs):
-                sample = _sample(plan, data, progress, engine)
-                progress = replace(progress, samples=(*progress.samples, sample))
-                yield Sampled(plan, data, progress, sample, stopping=stopping)
+    shuffle = partial(plan.batches, data=training)
+    shuffled: Coming[int, Batches] | None = None
+    while _goes_on(plan, progress) and not stopping.is_set():
+        batches = shuffled.result() if shuffled else shuffle(progress.epoch)
+        batches = batches.cut(progress.position.step - progress.epoch * length, length)
+        ahead = engine.leaves_a_core(batches)  # shuffle the next epoch during this one
+        shuffled = Coming(shuffle, progress.epoch + 1) if ahead else None
+        last, left = None, len(batches)
+        for chunk in engine.chunks(progress.position, batches):
+            if not chunk.finite:
+                diagnose(problem, chunk.last, training)
+            progress, left = _add_chunk(progress, chunk), left - len(chunk.batches)
+            last = None if left else chunk
+            yield Stepped(plan, data, progress, chunk, stopping=stopping)
+            if stopping.is_set():
+                return chunk
+            del chunk
+        progress = _end_epoch(plan, data, progress, engine)
+        yield EpochEnded(plan, data, progress, progress.history[-1], stopping=stopping)
+        if data.target.tokens and is_time_to_write(progress.epoch, plan.epochs):
+            sample = _sample(plan, data, progress, engine)
+            progress = replace(progress, samples=(*progress.samples, sample))
+            yield Sampled(plan, data, progress, sample, stopping=stopping)
     return last
 
 
