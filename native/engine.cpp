@@ -128,7 +128,6 @@ template <class T> void Engine<T>::plan_values() {
         gradients.use(prediction_, size(values_[size_t(prediction_)]), -1);
         gradients.use(prediction_, 0, end);
     }
-    keeps_gradients_ = trains_ && threads_ > 1 && can_keep_gradients();
     for (long s = end; trains_ && s-- > 0;) {
         const BoundRecord<T>& record = *steps_[size_t(s)].record;
         const long time = end - 1 - s;
@@ -136,8 +135,6 @@ template <class T> void Engine<T>::plan_values() {
         for (const int k : record.reads)
             if (steps_[size_t(s)].operation->shares_gradient()) gradients.share(k, record.writes[0]);
             else if (values_[size_t(k)].learns) gradients.use(k, size(values_[size_t(k)]), time);
-        for (const int k : record.reads)
-            if (keeps_gradients_ && values_[size_t(k)].learns) gradients.use(k, 0, end);
     }
     const auto give = [this](Plan<T>& plan, T* Value<T>::* of) {
         if (!plan.size()) return;
@@ -147,17 +144,6 @@ template <class T> void Engine<T>::plan_values() {
     };
     give(values, &Value<T>::value);
     give(gradients, &Value<T>::gradient);
-}
-
-// Whether all gradients of a small network are kept until the parameters' are computed, all in a row:
-// then the backward pass, too, goes by samples without barriers.
-template <class T> bool Engine<T>::can_keep_gradients() const {
-    long size = 0;
-    for (const Step& step : steps_) {
-        if (!step.operation->by_samples()) return false;
-        for (const int k : step.record->reads) size += max_samples_ * values_[size_t(k)].rows * values_[size_t(k)].ld;
-    }
-    return size * long(sizeof(T)) <= 2 << 20;
 }
 
 // Gives the loss and the optimizer memory, and finds out which gradients they take in parts.
@@ -212,13 +198,8 @@ template <class T> void Engine<T>::begin(const Data& data) {
 template <class T>
 Pass<T> Engine<T>::pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t,
                          Barrier& barrier) {
-    Pass<T> made{samples, step, training, w, statistics, gradient_.data(), t, threads_, pack_[size_t(t)].data(),
-                 scratch_[size_t(t)].data(), shared_.data(), in_place_ ? sample_rows_.data() : nullptr, &invalid_,
-                 &barrier};
-    // Shares of whole samples would need no barriers between operations that go by samples. But products
-    // read vectors beyond a row, whose numbers they don't use, while another thread may write these.
-    made.by_samples = false;
-    return made;
+    return {samples, step, training, w, statistics, gradient_.data(), t, threads_, pack_[size_t(t)].data(),
+            scratch_[size_t(t)].data(), shared_.data(), in_place_ ? sample_rows_.data() : nullptr, &invalid_, &barrier};
 }
 
 // Runs work(t) on every thread, and raises what a Python layer has raised.
@@ -359,37 +340,26 @@ bool Engine<T>::predict(const T* w, T* statistics, const Data& data, T* predicti
 
 // Passes
 
-template <class T> bool Engine<T>::forward(Pass<T> pass, const Data& data, long from, Barrier& barrier) {
+template <class T> void Engine<T>::forward(Pass<T> pass, const Data& data, long from, Barrier& barrier) {
     read_samples(pass, data, from);
-    bool alone = pass.by_samples;
     for (const Step& step : steps_) {
         pass.prepared = pass.training || !prepared_ ? nullptr : step.prepared;
-        const bool by_samples = pass.by_samples && step.operation->by_samples();
-        if (!alone || !by_samples) barrier.wait();
+        barrier.wait();
         step.operation->forward(pass);
-        alone = by_samples;
     }
-    return alone;
 }
 
 // Forward pass, loss and backward pass; false, after the loss, if an input is invalid.
 template <class T> bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier) {
-    if (!forward(pass, data, from, barrier)) barrier.wait();
+    forward(pass, data, from, barrier);
+    barrier.wait();
     compute_loss(pass, data.weight.data);
     barrier.wait();
     if (invalid_) return false;
-    const bool in_two = pass.by_samples && keeps_gradients_;
     for (size_t k = steps_.size(); k-- > 0;) {
-        if (in_two) steps_[k].operation->derive_inputs(pass);
-        else {
-            steps_[k].operation->backward(pass);
-            barrier.wait();
-        }
+        steps_[k].operation->backward(pass);
+        barrier.wait();
     }
-    if (!in_two) return true;
-    barrier.wait();
-    for (size_t k = steps_.size(); k-- > 0;) steps_[k].operation->derive_parameters(pass);
-    barrier.wait();
     return true;
 }
 

@@ -191,14 +191,12 @@ template <class T> class Engine {
     std::vector<double> losses_;
     std::vector<AlignedVector<T>> pack_, scratch_, part_;
     bool can_read_samples_ = false;  // whether the first operation can
-    bool keeps_gradients_ = false;   // see can_keep_gradients
     bool fits_ = false, in_place_ = false;  // whether the samples have the engine's dtype; whether they are read in place
     long rows_ = 0;
     std::vector<const T*> sample_rows_;  // addresses of the mini-batch's samples
 
     void connect(PlannedValue& value, Operation<T>& reader);
     void check(int prediction, long parameters, long statistics) const;
-    bool can_keep_gradients() const;
     void plan_values();
     void plan_training();
     void plan_scratch();
@@ -213,7 +211,7 @@ template <class T> class Engine {
 
     void prepare(const T* w, uint64_t version);
     // Whether what a thread has written last is for itself alone.
-    bool forward(Pass<T> pass, const Data& data, long from, Barrier& barrier);
+    void forward(Pass<T> pass, const Data& data, long from, Barrier& barrier);
     bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier);
     void compute_loss(const Pass<T>& pass, bool weighted);
     void gather_weights(const Data& data, long from, Range r);

@@ -4,8 +4,7 @@
 // of `width` numbers, `ld` apart. An operation reads values and writes others; backward it reads
 // the gradients of its outputs and writes those of its inputs. A value with several readers goes
 // through a fork, which adds up their gradients. All threads run the same operations, each on its
-// share of every one, with a barrier in between. There could be none between two operations that go by
-// samples (see Operation::by_samples, and Engine::pass, where this is switched off).
+// share of every one, with a barrier in between.
 //
 // A file in ops/ is compiled once for each instruction set, in a namespace of its own. It must not
 // emit functions that another file may emit, too (inline functions and templates outside of that
@@ -84,7 +83,6 @@ template <class T> struct Pass {
     void* invalid;                // see report_invalid
     void* barrier;                // see wait
     const T* prepared = nullptr;  // parameters as the operation has prepared them, or null
-    bool by_samples = false;      // whether the threads share the samples about equally
     GradientSink<T>* sink = nullptr;
     T* part = nullptr;            // this thread's scratch for PART numbers of a gradient, with a sink
 
@@ -105,9 +103,7 @@ template <class T> struct Pass {
     }
     // This thread's share of the rows of a value, or of anything else.
     INLINE Range rows(const Value<T>& v, long unit = 1) const {
-        if (!by_samples) return share(samples * v.rows, unit);
-        const Range own = share(samples, 1);
-        return {own.from * v.rows, own.to * v.rows};
+        return share(samples * v.rows, unit);
     }
     INLINE Range share(long count, long unit) const { return chainrule::share(count, unit, t, threads); }
     // Reports that an input is invalid; the Python definition then says why.
@@ -145,15 +141,7 @@ template <class T> struct Record : Settings {
 template <class T> struct Operation {
     virtual ~Operation();
     virtual void forward(const Pass<T>&) = 0;
-    virtual void backward(const Pass<T>& p) {
-        derive_inputs(p);
-        derive_parameters(p);
-    }
-    // The two parts of a backward pass. With Pass::by_samples forward and derive_inputs of an operation
-    // that goes by samples read nothing of a mini-batch but the rows of this thread's samples.
-    virtual bool by_samples() const { return false; }
-    virtual void derive_inputs(const Pass<T>&) {}
-    virtual void derive_parameters(const Pass<T>&) {}
+    virtual void backward(const Pass<T>&) {}  // of those with inputs or parameters that learn
     virtual long scratch() const { return 0; }         // numbers of scratch per thread
     virtual long shared_scratch() const { return 0; }  // of all threads together, for training
     // For several predictions with the same parameters: in how many numbers it prepares them.

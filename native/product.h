@@ -85,20 +85,6 @@ void shared_product(int t, int threads, double* pack, Product<double>&, bool pre
 template <class T> INLINE void shared_product(const Pass<T>& p, Product<T>& work, bool prefer_rows = false) {
     shared_product(p.t, p.threads, p.pack, work, prefer_rows);
 }
-// The same of the rows of a value, for an operation that may go by samples.
-template <class T> INLINE void shared_product(const Pass<T>& p, const Value<T>& rows, bool by_samples, Product<T>& work) {
-    if (!p.by_samples || !by_samples) return shared_product(p, work);
-    const Range own = p.rows(rows);
-    if (work.samples) work.samples += own.from;
-    else work.a += own.from * work.a_row;
-    work.c += own.from * work.c_row;
-    if (work.slope_of) work.slope_of += own.from * work.c_row;
-    work.m = own.count();
-    work.pack = p.pack;
-    if (work.m) product(work);
-}
-// A matrix that each thread reads as a whole without losing time.
-template <class T> constexpr long SMALL_MATRIX = 256 * 1024 / sizeof(T);
 
 }  // namespace CHAINRULE_ISA
 #endif

@@ -188,7 +188,6 @@ template <class T> struct Activation : Operation<T> {
 
     bool shares_gradient() const override { return leaves_slopes; }
     const Value<T>* slopes() const override { return leaves_slopes ? &x : nullptr; }
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range r = p.rows(x);
         T *const z = x.value + r.from * x.ld, *const a = y.value + r.from * x.ld;
@@ -203,7 +202,7 @@ template <class T> struct Activation : Operation<T> {
         store_part(a + whole, load(as), rest);
         if (keep) store_part(z + whole, load(zs), rest);
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         if (!wants_input || (leaves_slopes && p.training)) return;
         const Range r = p.rows(x);
         const long at = r.from * x.ld, count = r.count() * x.ld;

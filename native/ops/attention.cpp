@@ -48,7 +48,6 @@ template <class T> struct Attention : Operation<T> {
 
     long scratch() const override { return (drops ? 3 : 2) * BLOCK * ld; }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         each_group(p, [&](long sample, long group) {
             const long last = length(p, sample);
@@ -74,7 +73,7 @@ template <class T> struct Attention : Operation<T> {
         });
     }
 
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         each_group(p, [&](long sample, long group) {
             const long last = length(p, sample);
             T* const dk = record.wants(1) ? at(k, k.gradient, of_k, sample, group, 0) : nullptr;
@@ -165,7 +164,7 @@ template <class T> struct Attention : Operation<T> {
         for (long i = 0; weights == p.scratch && i < count; ++i)
             again(weights + i * ld, sees(from + i, last), seen, log_sums[row(sample, head, from + i)]);
         if (drops && p.training) write_masks(p, row(sample, head, from), count, seen);
-        if (dq || dk) derive_scores(p, sample, head, group, from, count, seen, dy, weights);
+        if (dq || dk) derive_scores(p, sample, group, count, seen, dy, weights);
         if (drops && p.training) {
             drop(p, count, seen, weights, p.scratch);
             weights = p.scratch;
@@ -176,7 +175,7 @@ template <class T> struct Attention : Operation<T> {
                              of_k.time}, true);
     }
     // The derivatives by the scores, from the weights, in the second half of the scratch.
-    void derive_scores(const Pass<T>& p, long sample, long head, long group, long from, long count, long seen,
+    void derive_scores(const Pass<T>& p, long sample, long group, long count, long seen,
                        const T* dy, const T* weights) const {
         T* const derived = p.scratch + BLOCK * ld;
         Product<T> work{count, seen, features, dy, of_y.time, 1, at(v, v.value, of_v, sample, group, 0), 1, of_v.time,

@@ -26,7 +26,6 @@ template <class T> struct Broadcast : Operation<T> {
                         "an entry lies outside of the input");
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         each(p, [&](long s, long k, T& to) {
             T total = read(0, s, k);
@@ -34,7 +33,7 @@ template <class T> struct Broadcast : Operation<T> {
             to = total;
         }, y.value);
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         const Range own = p.share(p.samples, 1);
         for (long i = 0; i < record.inputs(); ++i) {
             if (!record.wants(i)) continue;

@@ -16,7 +16,6 @@ template <class T> struct Concatenate : Operation<T> {
         require(width == y.width, "concatenated values fill the output");
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range r = p.rows(y);
         long at = 0;
@@ -26,7 +25,7 @@ template <class T> struct Concatenate : Operation<T> {
             at += x.width;
         }
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         const Range r = p.rows(y);
         long at = 0;
         for (long k = 0; k < record.inputs(); ++k) {

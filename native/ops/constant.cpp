@@ -19,7 +19,6 @@ template <class T> struct Constant : Operation<T> {
     }
 
     bool shares_gradient() const override { return true; }
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range own = p.rows(x);
         for (long row = own.from; row < own.to; ++row) {

@@ -26,7 +26,6 @@ template <class T> struct Dense : Operation<T> {
     }
 
     // Otherwise a thread reads some columns of W only.
-    bool by_samples() const override { return x.width * y.width <= SMALL_MATRIX<T>; }
 
     void forward(const Pass<T>& p) override {
         Product<T> work{p.samples * x.rows, y.width, x.width, x.value, x.ld, 1, p.w + W, y.width, 1, y.value, y.ld};
@@ -34,7 +33,7 @@ template <class T> struct Dense : Operation<T> {
         work.epilogue = relu ? Epilogue::relu : Epilogue::nothing;
         work.whole = !y.is_packed();
         work.samples = samples(p);
-        shared_product(p, x, by_samples(), work);
+        shared_product(p, work);
     }
     void backward(const Pass<T>& p) override {
         const bool parts = p.sink && in_parts(p.threads) >= 0;
@@ -44,12 +43,12 @@ template <class T> struct Dense : Operation<T> {
         } else derive_inputs(p);
         derive_parameters(p);
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void derive_inputs(const Pass<T>& p) {
         if (!wants_input) return;
         Product<T> dx = product_for_x(p, 0, x.width);
-        shared_product(p, x, by_samples(), dx);
+        shared_product(p, dx);
     }
-    void derive_parameters(const Pass<T>& p) override {
+    void derive_parameters(const Pass<T>& p) {
         if (p.sink && in_parts(p.threads) >= 0) return derive_parts(p);
         Product<T> dw = product_for_W(p, 0, x.width, p.g + W);
         if (b >= 0) dw.sums = p.g + b;

@@ -18,7 +18,6 @@ template <class T> struct Dropout : Operation<T> {
         require(x.rows == y.rows && x.ld == y.ld, "dropout keeps the shape");
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         if (p.training && of_channels) {
             const Range own = p.share(p.samples, 1);
@@ -35,7 +34,7 @@ template <class T> struct Dropout : Operation<T> {
             masks.write(p.step, row * x.width, x.width, mask + row * x.ld);
         multiply(count, x.value + at, mask + at, y.value + at);
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         if (!wants_input) return;
         if (p.training && of_channels) {
             const Range own = p.share(p.samples, 1);

@@ -48,20 +48,23 @@ template <class T> struct Embedding : Operation<T> {
     }
 
     // What another use of W has written has to be complete.
-    bool by_samples() const override { return !accumulates; }
     void forward(const Pass<T>& p) override {
         const Range r = p.rows(x);
         if (!embedding(r.count(), r.from, y.width, count, x.value, x.ld, x.width, p.w + W, y.width, y.value, y.ld))
             p.report_invalid();
     }
-    void derive_parameters(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
+        derive_inputs(p);
+        derive_parameters(p);
+    }
+    void derive_parameters(const Pass<T>& p) {
         const Range c = p.share(y.width, MAX_LANES);
         for (long row = 0; !accumulates && row < count; ++row)
             std::memset(p.g + W + row * y.width + c.from, 0, size_t(c.count()) * sizeof(T));
         embedding_back(p.samples * x.rows, 0, c.count(), x.value, x.ld, x.width, y.gradient + c.from, y.ld,
                        p.g + W + c.from, y.width);
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void derive_inputs(const Pass<T>& p) {
         if (!wants_input) return;
         const Range r = p.rows(x);
         std::memset(x.gradient + r.from * x.ld, 0, size_t(r.count() * x.ld) * sizeof(T));

@@ -70,18 +70,21 @@ template <class T> struct Expand : Operation<T> {
         units = y.width / on.count;
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range r = p.rows(x);
         expand(r.count(), on.count, on.data, units, x.value + r.from * x.ld, x.ld, p.w + W, p.w + b,
                y.value + r.from * y.ld, y.ld);
     }
-    void derive_parameters(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
+        derive_inputs(p);
+        derive_parameters(p);
+    }
+    void derive_parameters(const Pass<T>& p) {
         const Range c = p.share(on.count, 1);
         expand_back(p.samples * x.rows, c.from, c.to, on.data, units, x.value, x.ld, y.gradient, y.ld, p.g + W,
                     p.g + b);
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void derive_inputs(const Pass<T>& p) {
         if (!wants_input) return;
         const Range r = p.rows(x);
         expand_input(r.count(), on.count, on.data, units, p.w + W, y.gradient + r.from * y.ld, y.ld,

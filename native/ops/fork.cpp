@@ -13,9 +13,8 @@ template <class T> struct Fork : Operation<T> {
     }
 
     bool shares_value() const override { return true; }
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>&) override {}
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         if (!wants_input) return;
         const Range r = p.rows(x);
         const long at = r.from * x.ld, count = r.count() * x.ld;

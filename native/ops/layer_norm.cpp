@@ -80,20 +80,23 @@ template <class T> struct LayerNorm : Operation<T> {
         require(x.rows == y.rows && x.ld == y.ld, "a normalization keeps the shape");
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range r = p.rows(x);
         const long at = r.from * x.ld;
         layer_norm(r.count(), x.width, x.value + at, y.value + at, unit + at, inverse + r.from, x.ld, p.w + scale,
                    offset < 0 ? nullptr : p.w + offset, epsilon);
     }
-    void derive_parameters(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
+        derive_inputs(p);
+        derive_parameters(p);
+    }
+    void derive_parameters(const Pass<T>& p) {
         const Range c = p.share(x.width, MAX_LANES);
         const long rows = p.samples * x.rows, j = c.from;
         column_sums<T>(rows, c.count(), y.gradient + j, unit + j, x.ld, p.g + scale + j);
         if (offset >= 0) column_sums<T>(rows, c.count(), y.gradient + j, nullptr, x.ld, p.g + offset + j);
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void derive_inputs(const Pass<T>& p) {
         if (!wants_input) return;
         const Range r = p.rows(x);
         const long at = r.from * x.ld;

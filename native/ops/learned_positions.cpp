@@ -18,7 +18,6 @@ template <class T> struct LearnedPositions : Operation<T> {
     }
 
     bool shares_gradient() const override { return true; }
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range own = p.rows(x);
         for (long row = own.from; row < own.to; ++row) {
@@ -30,7 +29,7 @@ template <class T> struct LearnedPositions : Operation<T> {
         }
     }
     // Divided by positions: each thread goes through all samples in order.
-    void derive_parameters(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         const Range own = p.share(length, 1);
         T* const dW = p.g + W;
         std::memset(dW + own.from * x.width, 0, size_t(own.count() * x.width) * sizeof(T));

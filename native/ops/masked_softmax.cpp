@@ -26,7 +26,6 @@ template <class T> struct MaskedSoftmax : Operation<T> {
     }
 
     long scratch() const override { return keys + MAX_LANES; }
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range own = p.rows(x);
         for (long i = own.from; i < own.to; ++i) {
@@ -35,7 +34,7 @@ template <class T> struct MaskedSoftmax : Operation<T> {
             copy(keys, p.scratch, y.value + i * y.ld);
         }
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         if (record.wants(0)) {
             const Range own = p.rows(x);
             for (long i = own.from; i < own.to; ++i) derive(y.value + i * y.ld, y.gradient + i * y.ld, x.gradient + i * x.ld);

@@ -17,13 +17,12 @@ template <class T> struct MatMul : Operation<T> {
                     b.width == y.width, "the matrices of a product fit together");
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         each(p, [&](long at) {
             run(p, {m, y.width, k, a_of(a.value, at), a.ld, 1, b_of(b.value, at), b.ld, 1, y_of(y.value, at), y.ld});
         });
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         each(p, [&](long at) {
             const T* const dy = y_of(y.gradient, at);
             if (record.wants(0)) run(p, {m, k, y.width, dy, y.ld, 1, b_of(b.value, at), 1, b.ld, a_of(a.gradient, at), a.ld});

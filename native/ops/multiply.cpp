@@ -12,9 +12,8 @@ template <class T> struct Multiply : Operation<T> {
                 "the factors have the shape of the product");
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override { apply(p, a.value, b.value, y.value); }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         if (record.wants(0)) apply(p, y.gradient, b.value, a.gradient);
         if (record.wants(1)) apply(p, y.gradient, a.value, b.gradient);
     }

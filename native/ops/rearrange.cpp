@@ -23,11 +23,10 @@ template <class T> struct Rearrange : Operation<T> {
                     "a run lies outside of the input");
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         each(p, [&](const T* from, T* to) { std::memcpy(to, from, size_t(run) * sizeof(T)); }, x.value, y.value);
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         if (!wants_input) return;
         const Range own = p.share(p.samples, 1);
         if (y.rows * y.width < x.rows * x.width)  // the others have none

@@ -12,9 +12,8 @@ template <class T> struct Reshape : Operation<T> {
         require(x.rows * x.width == y.rows * y.width, "a reshape keeps the number of numbers");
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override { move(p, x, x.value, y, y.value); }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         if (wants_input) move(p, y, y.gradient, x, x.gradient);
     }
 

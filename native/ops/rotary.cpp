@@ -22,9 +22,8 @@ template <class T> struct Rotary : Operation<T> {
                 "each pair has an angle at each position");
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override { turn(p, x.value, y.value, 1); }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         if (wants_input) turn(p, y.gradient, x.gradient, -1);
     }
 

@@ -51,7 +51,6 @@ template <class T> struct Scan : Operation<T> {
         return units * width + samples * (width + 2 * units) + 4 * MAX_LANES;
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range own = p.share(p.samples, 1);
         if (!own.count()) return;
@@ -76,7 +75,7 @@ template <class T> struct Scan : Operation<T> {
             std::memcpy(y_at(y.value, s, 0), h_at(s, end), size_t(units) * sizeof(T));
     }
 
-    void derive_inputs(const Pass<T>& p) override {
+    void derive_inputs(const Pass<T>& p) {
         const Range own = p.share(p.samples, 1);
         if (own.count()) derive_sums(p, own);
     }
@@ -85,7 +84,7 @@ template <class T> struct Scan : Operation<T> {
         p.wait();
         derive_parameters(p);
     }
-    void derive_parameters(const Pass<T>& p) override {
+    void derive_parameters(const Pass<T>& p) {
         // Divided by columns of U: each thread goes through all samples in order.
         const Range columns = p.share(width, 2 * WIDTH<T>);
         for (long s = 0; s < p.samples && columns.count(); ++s) {

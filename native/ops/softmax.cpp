@@ -44,12 +44,11 @@ template <class T> struct Softmax : Operation<T> {
     }
 
     long scratch() const override { return 2 * x.width * MAX_LANES; }
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range r = p.rows(x, MAX_LANES);
         softmax(r.count(), x.width, x.value + r.from * x.ld, x.ld, y.value + r.from * y.ld, y.ld, logarithm, p.scratch);
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         if (!wants_input) return;
         const Range r = p.rows(x);
         const long at = r.from * x.ld;

@@ -13,7 +13,6 @@ template <class T> struct Sum : Operation<T> {
     }
 
     bool shares_gradient() const override { return true; }
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         const Range r = p.rows(y);
         const long at = r.from * y.ld, count = r.count() * y.ld;

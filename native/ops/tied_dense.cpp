@@ -14,19 +14,22 @@ template <class T> struct TiedDense : Operation<T> {
         require(x.rows == y.rows, "a TiedDense needs as many rows of outputs as of inputs");
     }
 
-    bool by_samples() const override { return x.width * y.width <= SMALL_MATRIX<T>; }
     void forward(const Pass<T>& p) override {
         Product<T> work{p.samples * x.rows, y.width, x.width, x.value, x.ld, 1, p.w + W, 1, x.width, y.value, y.ld};
         work.whole = !y.is_packed();
-        shared_product(p, x, by_samples(), work);
+        shared_product(p, work);
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
+        derive_inputs(p);
+        derive_parameters(p);
+    }
+    void derive_inputs(const Pass<T>& p) {
         if (!wants_input) return;
         Product<T> dx{p.samples * x.rows, x.width, y.width, y.gradient, y.ld, 1, p.w + W, x.width, 1, x.gradient, x.ld};
         dx.whole = !x.is_packed();
-        shared_product(p, x, by_samples(), dx);
+        shared_product(p, dx);
     }
-    void derive_parameters(const Pass<T>& p) override {
+    void derive_parameters(const Pass<T>& p) {
         Product<T> dw{y.width, x.width, p.samples * x.rows, y.gradient, 1, y.ld, x.value, x.ld, 1, p.g + W, x.width};
         dw.whole = false;
         shared_product(p, dw, true);

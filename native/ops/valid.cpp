@@ -24,7 +24,6 @@ template <class T> struct Valid : Operation<T> {
         require(x.rows < 1 << 24, "a sequence has fewer than 16 million positions");
     }
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override {
         each(p, [&](long s, long count) {
             T* const to = row(y, y.value, s, 0);
@@ -43,7 +42,7 @@ template <class T> struct Valid : Operation<T> {
             }
         });
     }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         each(p, [&](long s, long count) {
             if (record.wants(1)) std::memset(lengths.gradient + s * lengths.ld, 0, sizeof(T));
             if (!record.wants(0)) return;

@@ -10,9 +10,8 @@ template <class T> struct Zeros : Operation<T> {
     bool wants_input;
     explicit Zeros(const Record<T>& r) : x(r.input()), y(r.output()), wants_input(r.wants()) {}
 
-    bool by_samples() const override { return true; }
     void forward(const Pass<T>& p) override { clear(p, y, y.value); }
-    void derive_inputs(const Pass<T>& p) override {
+    void backward(const Pass<T>& p) override {
         if (wants_input) clear(p, x, x.gradient);
     }
 
