@@ -129,7 +129,7 @@ def attentions(draw):
     return layer, shapes
 
 
-@settings(max_examples=25, deadline=None)  # campaigns/sequence_graphs.py draws many more
+@settings(max_examples=10, deadline=None)  # campaigns/sequence_graphs.py draws many more
 @given(attentions(), st.integers(0, 99), st.sampled_from(["float64", "float32"]))
 def test_attention_of_any_settings_agrees_with_jax(drawn, seed, dtype):
     layer, shapes = drawn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json as jsonlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 from chainrule.cli import display, options
 from chainrule.cli.options import AsJson, Metrics, RunFolder, Threads, metric_names, output_suffix
 from chainrule.errors import require
-from chainrule.summary import Table, fact_lines, one_line
+from chainrule.summary import Table, fact_lines, one_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,7 @@ def predict(
     elif json:
         display.print_json(rows)
     else:
-        print(_csv(rows), end="")
+        _print_csv(rows)
 
 
 def _predictions(trained: Trained, source: Any, interval: float | None, threads: int | None) -> list[dict[str, Any]]:
@@ -144,7 +145,7 @@ def _read(
         })  # fmt: skip
         line += token.count("\n")
     if output is None and not json:
-        print(_csv(rows), end="")
+        _print_csv(rows)
         return
     bits, numbers = sum(one.bits for one in read[1:-1]), [one.number for one in read if one.number is not None]
     characters = len(tokens.decode(numbers[1:]))
@@ -190,6 +191,12 @@ def _distribution(trained: Trained, raw: Array, interval: float | None) -> dict[
 def _of_columns(names: Sequence[str], suffix: str, values: Array) -> dict[str, Array]:
     """The columns of the predictions for one quantity or several, by name."""
     return dict(zip([name + suffix for name in names], values.reshape(len(values), -1).T, strict=True))
+
+
+def _print_csv(rows: list[dict[str, Any]]) -> None:
+    """Print rows, on a terminal without control characters that a name may have."""
+    text = _csv(rows)
+    print(visible(text) if sys.stdout.isatty() else text, end="")
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

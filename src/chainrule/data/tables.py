@@ -381,9 +381,10 @@ def _check_rows(path: Path, content: bytes, separator: str, columns: int) -> Non
     lengths = np.diff(ends, prepend=-1) - 1
     blank = (lengths == 0) | ((lengths == 1) & (text[np.maximum(ends - 1, 0)] == ord("\r")))
     for line in np.flatnonzero((fields != columns) & ~blank)[:1].tolist():
-        _check_fields(path, line + 1, fields[line], columns)
+        _check_fields(path, line + 1, int(fields[line]), columns)
 
 
 def _check_fields(path: Path, line: int, fields: int, columns: int) -> None:
     if fields != columns:
-        raise DataError(f"{path}, line {line}: {fields} fields, but the header has {columns}; correct the line")
+        count = f"{fields} field{'s' * (fields != 1)}"
+        raise DataError(f"{path}, line {line}: {count}, but the header has {columns}; correct the line")
