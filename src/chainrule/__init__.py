@@ -37,6 +37,7 @@ _HOMES = {
     "Trained": "runs",
     "Metric": "training",
     "learning_rate_range": "training",
+    "report": "reports",
     "open": "runs",
     "train": "runs",
     "tune": "tuning",
@@ -53,6 +54,7 @@ _ROOMS = (
     "layers",
     "logs",
     "losses",
+    "reports",
     "runs",
     "training",
 )
@@ -67,6 +69,7 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from chainrule import layers as layers
     from chainrule import logs as logs
     from chainrule import losses as losses
+    from chainrule import reports as reports
     from chainrule import runs as runs
     from chainrule import training as training
     from chainrule.data import from_arrays as from_arrays
@@ -81,6 +84,7 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from chainrule.logs import MLflow as MLflow
     from chainrule.logs import TensorBoard as TensorBoard
     from chainrule.network import Network as Network
+    from chainrule.reports import report as report
     from chainrule.runs import Recorder as Recorder
     from chainrule.runs import Run as Run
     from chainrule.runs import Trained as Trained
