@@ -37,6 +37,7 @@ _HOMES = {
     "Trained": "runs",
     "Metric": "training",
     "learning_rate_range": "training",
+    "compare": "reports",
     "report": "reports",
     "open": "runs",
     "train": "runs",
@@ -84,6 +85,7 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from chainrule.logs import MLflow as MLflow
     from chainrule.logs import TensorBoard as TensorBoard
     from chainrule.network import Network as Network
+    from chainrule.reports import compare as compare
     from chainrule.reports import report as report
     from chainrule.runs import Recorder as Recorder
     from chainrule.runs import Run as Run

@@ -15,6 +15,7 @@ import typer
 from chainrule.cli import (
     charts,
     check,
+    compare,
     display,
     explain,
     generate,
@@ -62,7 +63,7 @@ app = typer.Typer(
 for _command in (
     *(train.train, tune.tune, use.predict, use.evaluate, generate.generate, use.show),
     *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
-    report.report,
+    *(report.report, compare.compare),
     *(play.play, check.check, check.data, names.names),
 ):
     _kind = names.WithNames if _command is train.train else None

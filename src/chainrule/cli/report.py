@@ -1,4 +1,4 @@
-"""The commands report and compare."""
+"""The command report."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import typer
 
 from chainrule.cli import display
 from chainrule.cli.options import AsJson, RunFolder, output_suffix
+from chainrule.summary import one_line
 
 if TYPE_CHECKING:
-    from chainrule.reports.report import PROGRESS
-
-LARGEST = 3_000_000
-"""The size of a report in bytes that mail takes everywhere."""
+    from chainrule.reports.run_report import PROGRESS
 
 
 def report(
@@ -49,7 +47,7 @@ def report(
     if not json:
         output_suffix(output, "a report is", ".html")
     opened = Run.open(run)
-    with _progress() as tell:
+    with bar() as tell:
         made = reported(opened, leave_out=tuple(leave_out or ()), progress=tell)
     for section in made.sections:
         if section.missing:
@@ -62,11 +60,11 @@ def report(
 
 
 @contextmanager
-def _progress() -> Iterator[PROGRESS]:
+def bar() -> Iterator[PROGRESS]:
     """A bar on stderr, which vanishes at the end; none where that is no terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=display.err, transient=True, disable=not display.err.is_terminal) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda words, share: bar.update(task, description=display.one_line(words), completed=share)
+    with Progress(*columns, console=display.err, transient=True, disable=not display.err.is_terminal) as shown:
+        task = shown.add_task("", total=1.0)
+        yield lambda words, share: shown.update(task, description=one_line(words), completed=share)

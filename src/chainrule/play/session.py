@@ -49,7 +49,8 @@ class Session:
         send: called from the thread with each message for the page
         dataset: the data set that was opened or uploaded, if any
         run: the recorded run to replay, if any
-        threaded: whether a thread executes commands; else the caller does, by `obey` and `show`
+        threaded: whether a thread executes commands, and another reads the whole run; else the
+            caller executes them, by `obey` and `show`
 
     Attributes:
         used_at: the time of the last command, by time.monotonic()
@@ -73,7 +74,7 @@ class Session:
         self._stepped_at = 0.0
         self.used_at = time.monotonic()
         self._recorded: Recorded | None = None
-        if run is not None and dataset is not None:
+        if run is not None and dataset is not None and threaded:
             self._recorded = Recorded(run, dataset, lambda: self._commands.put({"type": "run read"}))
         self._screen = Screen(self._tell, self._recorded)
         self._thread = threading.Thread(target=self._work, daemon=True)

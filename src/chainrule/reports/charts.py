@@ -31,6 +31,9 @@ LONGEST = 28
 """Longer labels are cut."""
 
 
+Points = Array | Sequence[float]
+
+
 @dataclass(frozen=True)
 class Axis:
     """An axis from its lowest to its highest value.
@@ -56,7 +59,7 @@ class Axis:
         return (np.asarray(value, dtype=float) - low) / ((high - low) or 1.0)
 
 
-def linear(values: Array | Sequence[float], name: str, margin: float = 0.04) -> Axis:
+def linear(values: Points, name: str, margin: float = 0.04) -> Axis:
     """An axis that holds all finite values."""
     finite = np.asarray(values, dtype=float)
     finite = finite[np.isfinite(finite)]
@@ -67,7 +70,7 @@ def linear(values: Array | Sequence[float], name: str, margin: float = 0.04) -> 
     return Axis(name, low, high, tuple(round_marks(low, high)))
 
 
-def of_losses(values: Array | Sequence[float], name: str) -> Axis:
+def of_losses(values: Points, name: str) -> Axis:
     """An axis for losses, logarithmic if they span a factor of over 20."""
     values = np.asarray(values, dtype=float)
     scale = loss_scale(values)
@@ -91,12 +94,12 @@ class Plot:
     width: int = WIDTH
     height: int = HEIGHT
 
-    def place(self, x: Array | Sequence[float], y: Array | Sequence[float]) -> tuple[Array, Array]:
+    def place(self, x: Points, y: Points) -> tuple[Array, Array]:
         """Where points are in the picture."""
         across = LEFT + self.x.at(np.asarray(x, dtype=float)) * (self.width - LEFT - RIGHT)
         return across, TOP + (1 - self.y.at(np.asarray(y, dtype=float))) * (self.height - TOP - BOTTOM)
 
-    def line(self, x: Array | Sequence[float], y: Array | Sequence[float], kind: int = 0) -> str:
+    def line(self, x: Points, y: Points, kind: int = 0) -> str:
         """A line through points; it is interrupted where a value can't be drawn."""
         x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         drawn = np.isfinite(y) & ((y > 0) | (not self.y.is_logarithmic))
@@ -159,11 +162,11 @@ def legend_of(kinds: Mapping[str, int]) -> str:
     return f'<figcaption class="legend">{" ".join(items)}</figcaption>' if items else ""
 
 
-def lines(title: str, x: Axis, y: Axis, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Html:
+def lines(title: str, x: Axis, y: Axis, curves: Mapping[str, tuple[Points, Points]]) -> Html:
     """Curves by name, each as (x, y), with a legend."""
     plot = Plot(x, y)
     parts = [plot.line(*points, kind) for kind, points in enumerate(curves.values())]
-    return drawn(title, plot, parts, {name: kind for kind, name in enumerate(curves)})
+    return drawn(title, plot, parts, {name: kind for kind, name in enumerate(curves)} if len(curves) > 1 else {})
 
 
 def histogram(title: str, values: Array, name: str, bins: int = 30, counted: str = "samples") -> Html:

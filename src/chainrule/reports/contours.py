@@ -28,9 +28,7 @@ def surface_chart(surface: Surface) -> Html:
     scale = loss_scale(surface.loss)
     heights = scale.place(surface.loss)
     low, high = float(heights.min()), float(heights.max())
-    plot = Plot(
-        linear(surface.across, surface.names[0], 0.0), linear(surface.along, surface.names[1], 0.0), height=420
-    )
+    plot = Plot(linear(surface.across, surface.names[0], 0.0), linear(surface.along, surface.names[1], 0.0), height=420)
     left, top, right, bottom = LEFT, TOP, plot.width - RIGHT, plot.height - BOTTOM
     parts = [
         f'<image x="{left}" y="{top}" width="{right - left}" height="{bottom - top}" preserveAspectRatio="none"'
@@ -43,17 +41,21 @@ def surface_chart(surface: Surface) -> Html:
     parts.append(f'<path d="{route}" class="path-edge"/><path d="{route}" class="path"/>')
     dots = "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(x, y, strict=True))
     parts.append(f'<path d="{dots}" class="path-dots"/>')
-    for name, k in (("start", 0), ("end", -1)):
-        anchor = "end" if x[k] > right - 60 else "start"
+    for name, at in (("start", 0), ("end", -1)):
+        anchor = "end" if x[at] > right - 60 else "start"
         shift = -9 if anchor == "end" else 9
         shape = (
-            f'<circle cx="{x[k]:.1f}" cy="{y[k]:.1f}" r="5.5" class="path-end"/>' if k == 0
-            else f'<rect x="{x[k] - 5:.1f}" y="{y[k] - 5:.1f}" width="10" height="10" class="path-end"/>'
+            f'<circle cx="{x[at]:.1f}" cy="{y[at]:.1f}" r="5.5" class="path-end"/>' if at == 0
+            else f'<rect x="{x[at] - 5:.1f}" y="{y[at] - 5:.1f}" width="10" height="10" class="path-end"/>'
         )  # fmt: skip
-        words = f'<text x="{x[k] + shift:.1f}" y="{y[k] - 8:.1f}" text-anchor="{anchor}" class="path-name">{name}</text>'
+        words = (
+            f'<text x="{x[at] + shift:.1f}" y="{y[at] - 8:.1f}" text-anchor="{anchor}" class="path-name">{name}</text>'
+        )
         parts.append(shape + words)
     title = "The loss over a plane of weights, seen from above, with the path of gradient descent"
-    return Html(drawn(title, plot, parts) + _legend(scale.marks, np.asarray(scale.place(np.array(scale.marks))), low, high))
+    return Html(
+        drawn(title, plot, parts) + _legend(scale.marks, np.asarray(scale.place(np.array(scale.marks))), low, high)
+    )
 
 
 def _legend(marks: tuple[float, ...], places: Array, low: float, high: float) -> str:
@@ -111,5 +113,5 @@ def _contour(plot: Plot, surface: Surface, heights: Array, level: float) -> str:
     if not segments:
         return ""
     x, y = plot.place(*np.array(segments).reshape(-1, 2).T)
-    d = "".join(f"M{x[k]:.1f} {y[k]:.1f}L{x[k + 1]:.1f} {y[k + 1]:.1f}" for k in range(0, len(x), 2))
-    return f'<path d="{d}" class="contour"/>'
+    line = "".join(f"M{x[k]:.1f} {y[k]:.1f}L{x[k + 1]:.1f} {y[k + 1]:.1f}" for k in range(0, len(x), 2))
+    return f'<path d="{line}" class="contour"/>'

@@ -21,7 +21,7 @@ def data(subject: Subject) -> Section:
     preparation, rows = trained.preparation, run.data["rows"]
     details: dict[str, object] = {
         "name": run.data["name"], "training set": f"{rows['training']:,} samples, which the network learned from",
-        "validation set": f"{rows['validation']:,} samples, on which training was watched" if rows["validation"] else "none",
+        "validation set": f"{rows['validation']:,} samples, watched in training" if rows["validation"] else "none",
         "test set": f"{rows['test']:,} samples, kept until the end" if rows["test"] else "none",
         "fingerprint": run.data["fingerprint"][:16],
     }  # fmt: skip
@@ -51,7 +51,10 @@ def _of_target(data: Dataset) -> str:
         return ""
     if target.task == "regression":
         values = target.decode(y.reshape(len(y), -1)).reshape(len(y), -1)[:, :MOST_QUANTITIES]
-        drawn = [histogram(f"{name} in the training set", values[:, k], name) for k, name in enumerate(target.names[:MOST_QUANTITIES])]
+        drawn = [
+            histogram(f"{name} in the training set", values[:, k], name)
+            for k, name in enumerate(target.names[:MOST_QUANTITIES])
+        ]
         return side_by_side(*drawn)
     if target.task == "multilabel":
         names, counts = list(target.columns), y.reshape(len(y), -1).sum(axis=0)

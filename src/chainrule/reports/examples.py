@@ -22,7 +22,14 @@ SIZE, MOST_PIXELS = 72, 128
 def examples(subject: Subject) -> Section | None:
     """Samples with their predictions, evenly spaced, and those with the largest losses."""
     target, data = subject.trained.target, subject.data
-    if data is None or data.source is None or subject.rows is None or target.tokens or target.positions or target.season:
+    if (
+        data is None
+        or data.source is None
+        or subject.rows is None
+        or target.tokens
+        or target.positions
+        or target.season
+    ):
         return None
     subject.tell("looking for the worst mistakes")
     losses, count = subject.losses, len(subject.losses)
@@ -34,8 +41,8 @@ def examples(subject: Subject) -> Section | None:
         html += f"<h3>{title}</h3>" + (_pictures(rows) if rows[0]["picture"] is not None else _rows(rows))
         content[key] = [{name: value for name, value in row.items() if name != "picture"} for row in rows]
     about = (
-        f"Single samples of the {subject.part} set, what was predicted for them and what is true: some evenly spaced, and"
-        " those with the largest loss, where the network is most wrong, or the truth may be."
+        f"Single samples of the {subject.part} set, what was predicted for them and what is true: some evenly spaced,"
+        " and those with the largest loss, where the network is most wrong, or the truth may be."
     )
     return Section("examples", "Examples, and the worst mistakes", about, html, content)
 
@@ -51,7 +58,8 @@ def _about(subject: Subject, k: int) -> dict[str, Any]:
     if found.probabilities is not None and subject.trained.target.is_class:
         sure = float(np.max(found.probabilities[k]))
     return {
-        "row": sample.row, "name": sample.name, "true": _plain(found.targets[k]), "predicted": _plain(found.predictions[k]),
+        "row": sample.row, "name": sample.name,
+        "true": _plain(found.targets[k]), "predicted": _plain(found.predictions[k]),
         "probability": sure, "loss": float(subject.losses[k]), "values": _plain_values(sample.values),
         "picture": sample.picture,
     }  # fmt: skip
@@ -73,7 +81,14 @@ def _shown(value: Any) -> str:
 
 def _rows(rows: list[dict[str, Any]]) -> str:
     names = list(rows[0]["values"])[:MOST_COLUMNS]
-    head = ["row", "true", "predicted", *(["probability"] if rows[0]["probability"] is not None else []), "loss", *names]
+    head = [
+        "row",
+        "true",
+        "predicted",
+        *(["probability"] if rows[0]["probability"] is not None else []),
+        "loss",
+        *names,
+    ]
     cells = [
         [row["row"], _shown(row["true"]), _shown(row["predicted"]),
          *([f"{row['probability']:.3f}"] if row["probability"] is not None else []), f"{row['loss']:.4g}",

@@ -27,13 +27,13 @@ def card(subject: Subject) -> Section:
     plan, rows = trained.plan, run.data["rows"]
     counts = ", ".join(f"{rows[part]:,} {part}" for part in ("training", "validation", "test") if rows[part])
     size = sum((run.folder / name).stat().st_size for name in run.manifest["files"])
-    seconds = run.manifest.get("seconds")
+    seconds, layers = run.manifest.get("seconds"), plan.network.table
     details: dict[str, object] = {
         "run": run.folder.name,
         "predicts": trained.target.described,
         "from": inputs_of(subject),
         "trained on": f"{run.data['name']}: {counts} samples",
-        "network": f"{plan.network.parameters.size:,} weights in {len(plan.network.nodes)} layers, {plan.network.dtype}",
+        "network": f"{plan.network.parameters.size:,} weights in {len(layers.rows) - 1} layers, {plan.network.dtype}",
         **plan.facts,
         "training": f"{run.manifest['epochs']:,} epochs, {run.manifest['steps']:,} steps; "
         f"{ENDED[run.manifest['status']]}",
@@ -51,7 +51,6 @@ def card(subject: Subject) -> Section:
         "made by": f"chainrule {run.versions['chainrule']}, NumPy {run.versions['numpy']}, "
         f"Python {run.versions['python']}",
     }
-    layers = plan.network.table
     listed = table(layers.head, layers.rows, layers.aligned, "The layers, from the input to the output")
     limits = limits_of(subject)
     html = facts(details) + "<h3>What it is good for, and what not</h3>" + "".join(map(paragraph, limits)) + listed

@@ -5,6 +5,8 @@ forecasts, and what a language model writes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,7 +43,9 @@ def quality(subject: Subject) -> Section | None:
     if report.confusion is not None and not report.labels:
         about += " In the confusion matrix, blue cells count what is right, and orange ones what is confused with what."
     data = {"part": subject.part, **report.as_json()}
-    return Section("quality", "How good it is", about, report_html(report), data)
+    # The many steps of a forecast are a chart, in the section on forecasts.
+    shown = replace(report, quantities=()) if report.target.season else report
+    return Section("quality", "How good it is", about, report_html(shown), data)
 
 
 def residuals(subject: Subject) -> Section | None:
@@ -49,29 +53,30 @@ def residuals(subject: Subject) -> Section | None:
     target = subject.trained.target
     if subject.data is None or target.task != "regression" or target.positions or target.season:
         return None
-    truth, guess = (
-        np.asarray(one, dtype=float).reshape(len(subject.samples.x), -1)
-        for one in (subject.predicted.targets, subject.predicted.predictions)
-    )
+    count = len(subject.samples.x)
+    truth = np.asarray(subject.predicted.targets, dtype=float).reshape(count, -1)
+    guess = np.asarray(subject.predicted.predictions, dtype=float).reshape(count, -1)
     html, data = "", []
     for k, name in enumerate(target.names[:MOST_QUANTITIES]):
-        errors = guess[:, k] - truth[:, k]
+        errors = truth[:, k] - guess[:, k]
         html += f"<h3>{text(name)}</h3>" + side_by_side(
-            _scatter(name, truth[:, k], guess[:, k]), histogram(f"Residuals of {name}", errors, f"predicted - true {name}"),
+            _scatter(name, truth[:, k], guess[:, k]),
             _spread(name, guess[:, k], errors),
+            histogram(f"Residuals of {name}", errors, f"true - predicted {name}"),
         )  # fmt: skip
         q = np.quantile(errors, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist()
         html += paragraph(
-            f"Half of the residuals lie between {q[1]:.4g} and {q[3]:.4g}, nine of ten between {q[0]:.4g} and {q[4]:.4g};"
-            f" their mean is {errors.mean():.4g}."
+            f"Half of the residuals lie between {q[1]:.4g} and {q[3]:.4g}, nine of ten between {q[0]:.4g} and"
+            f" {q[4]:.4g}; their mean is {errors.mean():.4g}."
         )
         data.append({"name": name, "mean": float(errors.mean()), "deviation": float(errors.std()),
                      "quantiles": dict(zip(("0.05", "0.25", "0.5", "0.75", "0.95"), q, strict=True))})  # fmt: skip
     if len(target.names) > MOST_QUANTITIES:
         html += paragraph(f"and {len(target.names) - MOST_QUANTITIES} more quantities, which are not drawn")
     about = (
-        "A residual is what was predicted less what was true. Points on the dashed line are predicted exactly; residuals"
-        " that bend or spread over the predicted value show where the network is systematically wrong, or less sure."
+        "A residual is the true value less the predicted one. Points on the dashed line are predicted exactly;"
+        " residuals that bend or spread over the predicted value show where the network is wrong systematically, or is"
+        " less sure."
     )
     return Section("residuals", "Residuals", about, html, {"part": subject.part, "quantities": data})
 
@@ -91,50 +96,60 @@ def _spread(name: str, guess: Array, errors: Array) -> str:
 
 def forecasts(subject: Subject) -> Section | None:
     """Of time series: some forecasts beside what happened, and the error by steps ahead."""
-    target, data = subject.trained.target, subject.data
-    if data is None or not target.season:
+    if subject.data is None or not subject.trained.target.season:
         return None
-    found, source = subject.predicted, data.source
+    found = subject.predicted
     count = len(found.targets)
-    html, chosen = "", sorted({0, count // 2, count - 1})[:FORECASTS]
-    raw, plan = subject.trained.raw(subject.samples), subject.trained.plan
-    levels = getattr(plan.loss, "levels", ())
+    chosen = sorted({0, count // 2, count - 1})[:FORECASTS]
+    levels: Sequence[float] = getattr(subject.trained.plan.loss, "levels", ())
     bounds = None
     if len(levels) > 1:
-        bounds = subject.trained.quantiles_of(raw, (levels[0], levels[-1]))
-    for k in chosen:
-        before = _before(subject, k)
-        horizon = np.arange(1, found.targets.shape[1] + 1)
-        legend = {"what happened": 0, "forecast": 1}
-        values = [before, found.targets[k], found.predictions[k]] + ([] if bounds is None else [bounds[k].ravel()])
-        plot = Plot(linear([-len(before) + 1, horizon[-1]], "steps from the forecast's start"),
-                    linear(np.concatenate([np.ravel(v) for v in values]), target.name), 860, 260)  # fmt: skip
-        past = np.arange(-len(before) + 1, 1)
-        parts = [] if bounds is None else [plot.band(horizon, bounds[k][0], bounds[k][1], 1)]
-        parts += [plot.line(np.concatenate([past, horizon]), np.concatenate([before, found.targets[k]]), 0),
-                  plot.line(horizon, found.predictions[k], 1)]  # fmt: skip
-        start = ""
-        if source is not None and source.series is not None and subject.rows is not None:
-            start = f", from {source.time_after(int(subject.rows[k]), 1)}"
-        title = f"Forecast {k + 1} of {count:,}{start}"
-        html += paragraph(f"{title}:") + drawn(title, plot, parts, legend)
-    errors = np.abs(found.predictions - found.targets).mean(axis=0)
-    steps = np.arange(1, len(errors) + 1)
-    curves = {"mean absolute error": (steps, errors)}
+        bounds = subject.trained.quantiles_of(subject.trained.raw(subject.samples), (levels[0], levels[-1]))
+    html = "".join(_forecast(subject, k, None if bounds is None else bounds[k]) for k in chosen)
+    errors: Array = np.abs(found.predictions - found.targets).mean(axis=0)
+    html += _by_step(subject, errors)
+    about = (
+        "What was forecast, from the values before alone, beside what then happened. The naive forecast repeats the"
+        " last season; a forecast is worth its name if its error is lower."
+    )
+    if bounds is not None:
+        about += f" The shaded band is the interval that is to hold {levels[-1] - levels[0]:.0%} of the values."
+    shown = [
+        {"number": k + 1, "actual": found.targets[k].tolist(), "forecast": found.predictions[k].tolist()}
+        for k in chosen
+    ]  # fmt: skip
+    return Section("forecasts", "Forecasts", about, html, {"forecasts": shown, "mae_by_step": errors.tolist()})
+
+
+def _forecast(subject: Subject, k: int, bounds: Array | None) -> str:
+    """A forecast beside what happened, after the values before it; with the ends of an interval of
+    shape (2, horizon).
+    """
+    found, source, before = subject.predicted, subject.whole.source, _before(subject, k)
+    ahead = np.arange(1, len(found.targets[k]) + 1)
+    every = np.concatenate([before, found.targets[k], found.predictions[k], *([] if bounds is None else bounds)])
+    across = linear([-len(before) + 1, ahead[-1]], "steps from the forecast's start")
+    plot = Plot(across, linear(every, subject.trained.target.name), 860, 260)
+    past = np.arange(-len(before) + 1, 1)
+    parts = [] if bounds is None else [plot.band(ahead, bounds[0], bounds[1], 1)]
+    parts.append(plot.line(np.concatenate([past, ahead]), np.concatenate([before, found.targets[k]]), 0))
+    parts.append(plot.line(ahead, found.predictions[k], 1))
+    start = ""
+    if source is not None and source.series is not None and subject.rows is not None:
+        start = f", from {source.time_after(int(subject.rows[k]), 1)}"
+    title = f"Forecast {k + 1:,} of {len(found.targets):,}{start}"
+    return paragraph(f"{title}:") + drawn(title, plot, parts, {"what happened": 0, "forecast": 1})
+
+
+def _by_step(subject: Subject, errors: Array) -> str:
+    """The error over how many steps ahead, with that of the naive forecast."""
+    steps: Array = np.arange(1, len(errors) + 1)
+    curves: dict[str, tuple[Array, Array]] = {"mean absolute error": (steps, errors)}
     naive = [one.metrics.get("naive_mae", math.nan) for one in subject.quality.quantities]
     if naive and all(map(math.isfinite, naive)):
         curves["of the naive forecast"] = (steps, np.array(naive))
     every = np.concatenate([values for _, values in curves.values()])
-    html += lines("The error by steps ahead", linear(steps, "steps ahead"), linear([0, *every], "error"), curves)
-    about = (
-        "What was forecast, from the values before alone, beside what then happened. The naive forecast repeats the last"
-        " season; a forecast is worth its name if its error is lower."
-    )
-    if bounds is not None:
-        about += f" The shaded band is the interval that is to hold {levels[-1] - levels[0]:.0%} of the values."
-    data_ = {"forecasts": [{"number": k + 1, "actual": found.targets[k].tolist(), "forecast": found.predictions[k].tolist()}
-                           for k in chosen], "mae_by_step": errors.tolist()}  # fmt: skip
-    return Section("forecasts", "Forecasts", about, html, data_)
+    return lines("The error by steps ahead", linear(steps, "steps ahead"), linear([0, *every], "error"), curves)
 
 
 def _before(subject: Subject, k: int) -> Array:

@@ -322,6 +322,7 @@ export const TEXT = {
   saved_words: "A recording of the steps {steps}",
   saved_about: "For settings, data and weights of your own, install chainrule and run chainrule play.",
   saved_refused: "This page is a recording: what you asked for needs chainrule itself. Install it, and run chainrule play.",
+  saved_sample: "This sample is not in the recording; the one that is shown is the last that is.",
   saved_gap: "Step {step} is not in this recording. Press Step to go on to the next one that is.",
   saved_end: "The recording ends here. Press Reset to begin again.",
   ...SEQUENCE_TEXT,
