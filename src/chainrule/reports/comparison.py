@@ -145,7 +145,8 @@ def compare(*runs: Run | str | Path, progress: Callable[[str, float], None] | No
         >>> import chainrule, tempfile
         >>> with tempfile.TemporaryDirectory() as parent:
         ...     for units in (2, 8):
-        ...         chainrule.train(f"{units} tanh", "iris", epochs=5).save(f"{parent}/{units}-units")
+        ...         trained = chainrule.train(f"{units} tanh", "iris", epochs=5)
+        ...         trained.save(f"{parent}/{units}-units")
         ...     compared = chainrule.compare(f"{parent}/2-units", f"{parent}/8-units")
         >>> compared.differing, [run.parameters for run in compared.runs]
         (['network'], [19, 67])
@@ -205,6 +206,8 @@ def settings_of(run: Run) -> dict[str, str]:
     ]
     facts = dict(plan.facts)
     facts.pop("batches")
+    if plan.selection is not None:  # what was chosen; not how the others did
+        facts[plan.selection.what] = facts[plan.selection.what].partition(":")[0]
     return {
         "data": f"{run.data['name']} ({run.data['fingerprint'][:8]})",
         "rows": ", ".join(f"{rows[part]:,} {part}" for part in ("training", "validation", "test") if rows[part]),

@@ -113,7 +113,7 @@ def _settings(found: Comparison) -> Section:
          *(Html(f'<span class="differs">{text(value)}</span>') if name in differing else value for value in values)]
         for name, *values in setting_rows(found)
     ]  # fmt: skip
-    html = table(["setting", *(run.name for run in found.runs)], rows)
+    html = f'<div class="fits">{table(["setting", *(run.name for run in found.runs)], rows)}</div>'
     about = "What was chosen for each run. Settings that differ stand first, and are highlighted."
     return Section("settings", "Settings", about, html)
 

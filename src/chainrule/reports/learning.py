@@ -1,4 +1,4 @@
-"""The sections on how it was learned: the loss surface with the path, and three weights explained."""
+"""The sections on how it learned: the loss surface with the path, three weights explained."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ measured on.
 """
 MOST_WEIGHTS = 2_000_000
 """Of larger networks a step in float64 takes too long to be explained here."""
-TERMS = 8
-"""How many terms of a gradient are listed."""
+DRAWN = 1140
+"""The width of the schemes: that of the page, so that they fit on a sheet of paper as well."""
 
 
 def surface(subject: Subject) -> Section | None:
@@ -95,4 +95,4 @@ def _explained(e: Explanation) -> str:
     where = paragraph(f"It is {e.about}.") if e.about else ""
     lines = {"backpropagation": gradient_line(e), "gradient descent": update_line(e)}
     rules = "".join(f"<p><code>{text(owner)}</code>{formula(rule)}</p>" for owner, rule in e.rules[:1])
-    return f'<h3>{text(e.weight)}</h3>{where}{facts(lines)}{rules}<div class="picture">{draw(e)}</div>'
+    return f'<h3>{text(e.weight)}</h3>{where}{facts(lines)}{rules}<div class="picture">{draw(e, DRAWN)}</div>'

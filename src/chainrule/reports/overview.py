@@ -10,6 +10,8 @@ from chainrule.reports.subject import Subject
 from chainrule.training import history
 from chainrule.training.history import HELD_OUT
 
+MOST_LAYERS = 25
+"""Of networks with more layers, those without weights are not listed."""
 ENDED = {
     "complete": "all planned epochs were trained",
     "early": "it stopped early, as the validation set no longer improved",
@@ -51,7 +53,10 @@ def card(subject: Subject) -> Section:
         "made by": f"chainrule {run.versions['chainrule']}, NumPy {run.versions['numpy']}, "
         f"Python {run.versions['python']}",
     }
-    listed = table(layers.head, layers.rows, layers.aligned, "The layers, from the input to the output")
+    # Of many layers, those with weights.
+    shown = [row for row in layers.rows if row[3] or len(layers.rows) <= MOST_LAYERS]
+    which = "The layers" if len(shown) == len(layers.rows) else "The layers with weights"
+    listed = table(layers.head, shown, layers.aligned, f"{which}, from the input to the output")
     limits = limits_of(subject)
     html = facts(details) + "<h3>What it is good for, and what not</h3>" + "".join(map(paragraph, limits)) + listed
     data = {

@@ -1,4 +1,5 @@
-"""The page of a report or a comparison: one file, without a script of its own, for screen and paper.
+"""The page of a report or a comparison: one file, without a script of its own, for screen and
+paper.
 
 Its policy allows no connections. Only the recording of the live page, in a frame, has scripts; the
 policy then names their hashes, so that no other can run.

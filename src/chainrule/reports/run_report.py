@@ -100,7 +100,7 @@ def report(
         >>> trained = chainrule.train("4 tanh", "iris", epochs=2)
         >>> with tempfile.TemporaryDirectory() as parent:
         ...     trained.save(f"{parent}/iris")
-        ...     report = chainrule.report(f"{parent}/iris", leave_out=("surface", "weights", "life", "session"))
+        ...     report = chainrule.report(f"{parent}/iris", leave_out=("surface", "weights"))
         >>> report.as_json()["quality"]["part"], report.html.startswith("<!doctype html>")
         ('test', True)
     """

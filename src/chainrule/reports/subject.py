@@ -1,4 +1,4 @@
-"""What a report is about: a run, its data if that is there, and what several sections need of both."""
+"""What a report is about: a run, its data if that is there, and what several sections need."""
 
 from __future__ import annotations
 
