@@ -109,14 +109,20 @@ class Tape:
         """The last node's output."""
         return self.values[-1]
 
-    def backward(self, dy: Array, wants_input: bool = False, wants_gradients: bool = True) -> None:
-        """Run backward from dL/d output, to the first node with parameters, or to the inputs."""
+    def backward(
+        self, dy: Array, wants_input: bool = False, wants_gradients: bool = True, until: int | None = None
+    ) -> None:
+        """Run backward from dL/d output, to the first node with parameters, or to the inputs; or
+        only `until` the derivative with respect to the output of the node of this index is there.
+        """
         graph = self.graph
         arrivals: list[Any] = [None] * len(self.values)
         arrivals[-1] = dy
         self.arriving, self.gradients = arrivals, {}
         filled = set[int]()  # the values of which parts are read: each part is added in place
         for k, wanted in graph.backward_order[wants_input]:
+            if until is not None and k <= until:
+                break
             node, arriving = graph.nodes[k], arrivals[len(graph.input_shapes) + k]
             part = node.layer.part(self.saved[k])
             if part is not None:
