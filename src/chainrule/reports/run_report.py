@@ -9,7 +9,7 @@ from typing import Any
 
 from chainrule.data import Data, Dataset
 from chainrule.errors import ChainruleError, unknown
-from chainrule.reports import data, examples, learning, overview, quality, session
+from chainrule.reports import data, examples, learning, lived, overview, quality, session
 from chainrule.reports.page import page
 from chainrule.reports.section import Section
 from chainrule.reports.subject import Subject
@@ -29,6 +29,7 @@ SECTIONS: dict[str, tuple[str, Make]] = {
     "examples": ("Examples, and the worst mistakes", examples.examples),
     "surface": ("The way downhill", learning.surface),
     "weights": ("Three weights, explained", learning.weights),
+    "life": ("The life of a weight", lived.lived),
     "session": ("Step by step", session.session),
 }
 """By its key, each section's title, and what makes it; None where it does not apply."""
