@@ -63,12 +63,8 @@ app = typer.Typer(
 )
 for _command in (
     *(train.train, tune.tune, use.predict, use.evaluate, generate.generate, use.show),
-<<<<<<< HEAD
-    *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
-    *(report.report, compare.compare),
-=======
     *(explain.explain, life.life, charts.descend, charts.gradients, worksheet.worksheet),
->>>>>>> life
+    *(report.report, compare.compare),
     *(play.play, check.check, check.data, names.names),
 ):
     _kind = names.WithNames if _command is train.train else None
