@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.arrays import Array, Samples, Scaled, as_read
-from chainrule.data import Dataset, Preparation, Prepared, Source, find_samples
+from chainrule.data import BUILTIN, Dataset, Preparation, Prepared, Source, find, find_samples
 from chainrule.data.dataframes import as_array, as_table
 from chainrule.data.finding import Data, Unlabelled
 from chainrule.data.series_grid import Grid
@@ -113,17 +113,9 @@ def subject(trained: Trained, what: Sampled, row: int) -> Subject:
         return _window(preparation, text.name, row, x, np.asarray(samples.y[row - 1]))
     if preparation.kind == "series":
         return _of_series(preparation, what, row)
+    if isinstance(what, str) and what in BUILTIN:
+        return _of_source(preparation, find(what), row)
     return _of_source(preparation, find_samples(what, preparation.image_size, preparation.texts), row)
-
-
-def count_of(trained: Trained, what: Sampled) -> int:
-    """How many rows there are, of samples that are no text and no series."""
-    preparation = trained.preparation
-    if isinstance(what, Dataset) and what.source is not None:
-        return len(what.source)
-    if preparation is None or isinstance(what, Samples | Scaled | Prepared):
-        return len(as_read(inputs(preparation, what)))  # type: ignore[arg-type]
-    return len(find_samples(what, preparation.image_size, preparation.texts))  # type: ignore[arg-type]
 
 
 def _within(name: str, row: int, count: int, what: str = "rows") -> int:
@@ -195,6 +187,7 @@ def _features(preparation: Preparation, one: Source, x: Array) -> list[Part]:
         Part(
             f"{kind} {', '.join(map(str, at[k]))}", kind, entries,
             "" if values is None else ", ".join(map(shown, values[k].tolist()[:4])), float(units[entries[0]]),
+            float(values[k, 0]) if values is not None and len(entries) == 1 else None,
         )
         for k, entries in enumerate(each)
     ]  # fmt: skip
@@ -270,7 +263,7 @@ def _of_arrays(preparation: Preparation | None, what: Any, row: int) -> Subject:
     """A sample of arrays that the network takes as they are."""
     every = as_read(inputs(preparation, what))
     x = np.asarray(every[_within("the samples", row, len(every))])
-    y = what.y[row - 1] if isinstance(what, Samples) and not isinstance(what.y, type(None)) else None
+    y = what.y[row - 1] if isinstance(what, Samples) else None
     if preparation is not None and preparation.kind == "text":
         return _window(preparation, "the samples", row, x, np.zeros(1, int) if y is None else np.asarray(y))
     names = [] if preparation is None or x.ndim > 1 else preparation.names or list(preparation.features)
