@@ -19,6 +19,8 @@ from chainrule.version import VERSION
 __version__ = VERSION
 
 _HOMES = {
+    "importance": "attribution",
+    "why": "attribution",
     "Classifier": "estimators",
     "Regressor": "estimators",
     "from_arrays": "data",
@@ -46,6 +48,7 @@ _HOMES = {
 """The room that each name is from."""
 
 _ROOMS = (
+    "attribution",
     "data",
     "descent",
     "distributions",
@@ -61,6 +64,7 @@ _ROOMS = (
 )
 
 if TYPE_CHECKING:  # what type checkers and editors see
+    from chainrule import attribution as attribution
     from chainrule import data as data
     from chainrule import descent as descent
     from chainrule import distributions as distributions
@@ -73,6 +77,8 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from chainrule import reports as reports
     from chainrule import runs as runs
     from chainrule import training as training
+    from chainrule.attribution import importance as importance
+    from chainrule.attribution import why as why
     from chainrule.data import from_arrays as from_arrays
     from chainrule.data import load as load
     from chainrule.data import plane_set as plane_set

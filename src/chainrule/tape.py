@@ -69,10 +69,12 @@ class Tape:
         context: Context,
         like: Tape | None = None,
         only_output: bool = False,
+        given: Mapping[str, Array] | None = None,
     ) -> None:
         """Run forward: `inputs` have the graph's input shapes, samples first. Nodes that read the
         same arrays as in `like`, a tape of the same graph and context, take their results from it.
-        With `only_output` no other value is kept, so that there is no way back.
+        With `only_output` no other value is kept, so that there is no way back. The outputs of
+        nodes in `given` are what is given there, such as numbers between two embedded tokens.
         """
         self.graph, self.params = graph, params
         self.values: list[Any] = list(inputs)
@@ -85,7 +87,7 @@ class Tape:
                 continue
             forward: Any = node.layer.forward
             y, kept = forward(params[node.owner], *[values[k] for k in node.inputs], context.at(node.name))
-            values.append(y)
+            values.append(y if given is None else given.get(node.name, y))
             saved.append(None if only_output else kept)
             if only_output:
                 for k in node.inputs:

@@ -81,17 +81,17 @@ def series():
     return pl.DataFrame({"day": days, "sales": [10.0 + k % 7 for k in range(len(days))]})
 
 
-COMMON = {"card", "data", "quality", "curves", "surface", "weights"}
+COMMON = {"card", "data", "quality", "curves", "surface", "weights", "life"}
 KINDS = {
-    "classes": (lambda: chainrule.train("4 tanh", table(), target="label", epochs=3), COMMON | {"examples"}),
+    "classes": (lambda: chainrule.train("4 tanh", table(), target="label", epochs=3), COMMON | {"importance", "examples"}),
     "quantity": (lambda: chainrule.train("4 tanh", table(), target="price", epochs=3),
-                 COMMON | {"examples", "residuals"}),
+                 COMMON | {"importance", "examples", "residuals"}),
     "quantities": (lambda: chainrule.train("4 tanh", table(), target=["price", "size"], epochs=3),
-                   COMMON | {"examples", "residuals"}),
-    "labels": (lambda: chainrule.train("4 tanh", table(), target=["one", "two"], epochs=3), COMMON | {"examples"}),
-    "pictures": (lambda: chainrule.train("conv 2 3x3 relu, flatten", pictures(), epochs=2), COMMON | {"examples"}),
+                   COMMON | {"importance", "examples", "residuals"}),
+    "labels": (lambda: chainrule.train("4 tanh", table(), target=["one", "two"], epochs=3), COMMON | {"importance", "examples"}),
+    "pictures": (lambda: chainrule.train("conv 2 3x3 relu, flatten", pictures(), epochs=2), COMMON | {"importance", "examples"}),
     "series": (lambda: chainrule.train("4 tanh", series(), time="day", target="sales", horizon=3, epochs=2),
-               COMMON | {"forecasts"}),
+               COMMON | {"importance", "forecasts"}),
     "text": (lambda: chainrule.train("embedding 30 4, transformer 1 heads=2 causal=true",
                                      Text("rhyme", "Row, row, row your boat, gently down the stream.\n" * 30),
                                      epochs=1, length=8), COMMON | {"language"}),
@@ -110,6 +110,9 @@ def test_each_kind_of_data_has_its_sections_and_what_users_named_stays_text(kind
     if kind in ("classes", "quantity", "labels"):
         assert HOSTILE in "".join(page.words)
     assert "<script" not in report.html
+    told = report.as_json()["life"]
+    parts = sum(one["share"] for one in told["by_sample"]) + told["rest"]["share"] + sum(told["others"].values())
+    assert parts + told["rounding"] + told["remainder"] == pytest.approx(told["end"] - told["draw"], abs=1e-9)
     measured = report.as_json()["quality"]
     assert measured["part"] == "test"
     assert measured["metrics"]["loss"] == trained.evaluate()["loss"]
@@ -169,9 +172,10 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, cap
         chainrule.report("run", leave_out=("nothing",))
 
 
-def test_it_opens_without_network_and_a_small_networks_steps_can_be_clicked_through(tmp_path, open_page):
+def test_it_opens_without_network_and_a_small_networks_steps_can_be_clicked_through(tmp_path, open_page, monkeypatch):
+    monkeypatch.setattr("chainrule.reports.session.MOST_STEPS", 2)
     chainrule.train("2 tanh", "moons", epochs=2, optimizer="sgd 0.3", batch_size=50).save(tmp_path / "run")
-    made = chainrule.report(tmp_path / "run", leave_out=("surface", "weights"))
+    made = chainrule.report(tmp_path / "run", leave_out=("surface", "weights", "life", "importance"))
     made.save(tmp_path / "r.html")
     assert (tmp_path / "r.html").stat().st_size < LARGEST
     problems = []

@@ -19,6 +19,7 @@ from chainrule.cli import (
     display,
     explain,
     generate,
+    importance,
     life,
     names,
     options,
@@ -63,7 +64,7 @@ app = typer.Typer(
 )
 for _command in (
     *(train.train, tune.tune, use.predict, use.evaluate, generate.generate, use.show),
-    *(explain.explain, life.life, charts.descend, charts.gradients, worksheet.worksheet),
+    *(explain.explain, life.life, importance.importance, charts.descend, charts.gradients, worksheet.worksheet),
     *(report.report, compare.compare),
     *(play.play, check.check, check.data, names.names),
 ):
