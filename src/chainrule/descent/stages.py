@@ -141,9 +141,30 @@ class Stage(Kind, register=False):
         """
         return None
 
+    def linear(self, state: State) -> Linear | None:
+        """What it does to slowly changing gradients in this state; None where that is not linear,
+        or not known. Cohen et al. (2021; 2022 for Adam) derive the limits.
+        """
+        factor = self.multiplier(state)
+        return None if factor is None else Linear(factor)
+
     def observe(self, state: State, loss: float) -> State:
         """The state after an epoch that ended with this validation loss."""
         return state
+
+
+@dataclass(frozen=True)
+class Linear:
+    """What a stage does to gradients of a quadratic function, whose weights it has long followed.
+
+    Attributes:
+        gain: (weights,) what it multiplies each entry by, or one number for all
+        limit: along an eigenvector of the Hessian, gain x eigenvalue must be below this for steps to
+            settle: 2 for a stage without memory
+    """
+
+    gain: Array | float = 1.0
+    limit: float = 2.0
 
 
 def counted(t: int) -> Array:
@@ -251,6 +272,9 @@ class WeightDecay(Stage):
         for entry in point.layout.matching(self.on):
             u[entry.place] += g.dtype.type(self.strength) * point.parameters[entry.place]
         return u, state
+
+    def linear(self, state: State) -> Linear:
+        return Linear()  # it adds its strength to the curvature, which is little
 
     def derivation(self, at: WeightView) -> str:
         if at.point.layout.entry_at(at.place) not in at.point.layout.matching(self.on):
@@ -375,6 +399,9 @@ class Average(Stage):
         average = decay * state["average"] + (1 - decay) * (point.parameters - g)
         return g, {"count": counted(t), "average": average}
 
+    def linear(self, state: State) -> Linear:
+        return Linear()
+
     def derivation(self, at: WeightView) -> str:
         d, w = min(self.decay, at.t / (9 + at.t)), float(at.point.parameters[at.place]) - at.g
         return f"u = g; average = {d:.6g} x {at.was('average')} + {1 - d:.6g} x {figures(w)} = {at.now('average')}"
@@ -403,6 +430,10 @@ class Momentum(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         v = self.decay * state["v"] + g
         return (g + self.decay * v if self.nesterov else v), {"v": v}
+
+    def linear(self, state: State) -> Linear:
+        mu = self.decay
+        return Linear(limit=2 * (1 + mu) / (1 + 2 * mu if self.nesterov else 1))
 
     def derivation(self, at: WeightView) -> str:
         v = f"v = {self.decay:g} x {at.was('v')} + {figures(at.g)} = {at.now('v')}"

@@ -1,0 +1,113 @@
+"""Trainings with a known fault, small enough to train in a test: one for each kind of finding, and
+the training without the fault beside it.
+"""
+
+import numpy as np
+
+from chainrule import Network, from_arrays
+from chainrule.data import load
+from chainrule.layers import Dense
+from chainrule.runs import Run, train
+
+
+def rows(count=300, inputs=4, seed=0):
+    """Inputs, and a class that follows from the first two of them smoothly."""
+    x = np.random.default_rng(seed).normal(size=(count, inputs))
+    return x, (np.sin(2 * x[:, 0]) + x[:, 1] > 0).astype(int)
+
+
+def blobs(counts, seed=0):
+    """Rows of classes around points of their own, with this many rows each."""
+    random = np.random.default_rng(seed)
+    y = np.repeat(np.arange(len(counts)), counts)
+    centers = 2 * np.array([[1, 0], [-1, 0], [0, 0.5]])[: len(counts)]
+    order = random.permutation(len(y))
+    return (centers[y] + random.normal(size=(len(y), 2)))[order], y[order]
+
+
+def _plain(**settings):
+    data = settings.pop("data", None)
+    return {"data": rows() if data is None else data, "network": "16 relu", "optimizer": "adam 0.02", "epochs": 30} | settings
+
+
+def _leaky():
+    x, y = rows()
+    return np.column_stack([x, y * 3.0 + 1]), y
+
+
+def _copied():
+    x, y = rows(200)
+    return np.concatenate([x, x[:100]]), np.concatenate([y, y[:100]])
+
+
+def _flipped(share=0.06):
+    data = load("digits", seed=0)
+    return _with_flipped(data, share)
+
+
+def _with_flipped(data, share):
+    from dataclasses import replace
+
+    random = np.random.default_rng(1)
+    y = np.array(data.training.y)
+    wrong = random.choice(len(y), round(share * len(y)), replace=False)
+    y[wrong] = (y[wrong] + random.integers(1, 10, len(wrong))) % 10
+    return replace(data, training=data.training._replace(y=y)), wrong
+
+
+def _shifted():
+    x, y = rows(400)
+    x[300:, 2] += 2.0
+    return x, y
+
+
+def _unscaled():
+    x, y = rows()
+    return from_arrays(x[:200] * [1, 1, 1000, 1], y[:200], validation=(x[200:] * [1, 1, 1000, 1], y[200:]), task="classification")
+
+
+def _scaled():
+    x, y = rows()
+    return from_arrays(x[:200], y[:200], validation=(x[200:], y[200:]), task="classification")
+
+
+def _noise():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(600, 10))
+    return x, x @ random.normal(size=10) + 3 * random.normal(size=600)
+
+
+def _deep(activation, layers=8):
+    return ", ".join([f"12 {activation}"] * layers)
+
+
+FAULTY = {
+    "dead units": lambda: _plain(network=[Dense(16, activation="relu", biases="constant -20"), Dense(1)]),
+    "saturated units": lambda: _plain(network=[Dense(16, activation="sigmoid", weights="normal 0 500"), Dense(16, activation="sigmoid", weights="normal 0 500"), Dense(1)], optimizer="sgd 0.01"),
+    "duplicate units": lambda: _plain(network=[Dense(16, activation="tanh", weights="constant 0.1"), Dense(1, weights="constant 0.1")], epochs=10),
+    "vanishing gradients": lambda: _plain(network=_deep("sigmoid"), optimizer="sgd 0.1"),
+    "exploding gradients": lambda: _plain(network=[*(Dense(12, activation="relu", weights="normal 0 4") for _ in range(5)), Dense(1)], optimizer="sgd 1e-9", epochs=3),
+    "learning rate too small": lambda: _plain(optimizer="sgd 0.00003"),
+    "learning rate too large": lambda: _plain(optimizer="sgd 100", network="16 tanh"),
+    "edge of stability": lambda: _plain(optimizer="gradient_descent 1.5", batch_size=210, epochs=600),
+    "noisy gradients": lambda: _plain(data=_noise(), optimizer="sgd 0.15", batch_size=2, network="8 tanh", epochs=20),
+    "overfitting": lambda: _plain(data=_noise(), network="128 relu, 128 relu", optimizer="adam 0.01", epochs=150, patience=None),
+    "underfitting": lambda: _plain(data=rows(1500), optimizer="sgd 0.05", epochs=3),
+    "classes never learned": lambda: _plain(data=blobs([200, 200, 8]), optimizer="adam 0.01", network="8 tanh", epochs=20),
+    "rows never learned": lambda: _plain(data=rows(300), network="", optimizer="adam 0.02"),
+    "probable label errors": lambda: _plain(data=_flipped()[0], network="64 relu", optimizer="adam 0.002", epochs=20),
+    "leakage": lambda: _plain(data=_leaky(), epochs=10),
+    "duplicates across splits": lambda: _plain(data=_copied(), epochs=10),
+    "shift between splits": lambda: _plain(data=_shifted(), shuffle=False, epochs=10),
+    "unscaled inputs": lambda: _plain(data=_unscaled(), epochs=10),
+    "updates below rounding": lambda: _plain(optimizer="sgd 1e-9"),
+    "penalty larger than the loss": lambda: _plain(penalties="l2 0.5", epochs=10),
+}  # fmt: skip
+
+
+def trained(settings, folder):
+    """A run in this folder, trained with these settings, and its data."""
+    settings = dict(settings)
+    result = train(**settings)
+    result.save(folder)
+    return Run.open(folder), result.data
