@@ -71,10 +71,11 @@ def _scaled():
     return from_arrays(x[:200], y[:200], validation=(x[200:], y[200:]), task="classification")
 
 
-def _noise():
+def noise(count=600):
+    """A quantity that is a linear function of the inputs, and as much noise."""
     random = np.random.default_rng(0)
-    x = random.normal(size=(600, 10))
-    return x, x @ random.normal(size=10) + 3 * random.normal(size=600)
+    x = random.normal(size=(count, 10))
+    return x, x @ random.normal(size=10) + 3 * random.normal(size=count)
 
 
 def _deep(activation, layers=8):
@@ -90,9 +91,9 @@ FAULTY = {
     "learning rate too small": lambda: _plain(optimizer="sgd 0.00003"),
     "learning rate too large": lambda: _plain(optimizer="sgd 100", network="16 tanh"),
     "edge of stability": lambda: _plain(optimizer="gradient_descent 1.5", batch_size=210, epochs=600),
-    "noisy gradients": lambda: _plain(data=_noise(), optimizer="sgd 0.15", batch_size=2, network="8 tanh", epochs=20),
-    "overfitting": lambda: _plain(data=_noise(), network="128 relu, 128 relu", optimizer="adam 0.01", epochs=150, patience=None),
-    "underfitting": lambda: _plain(data=rows(1500), optimizer="sgd 0.05", epochs=3),
+    "noisy gradients": lambda: _plain(data=noise(), optimizer="sgd 0.15", batch_size=2, network="8 tanh", epochs=20),
+    "overfitting": lambda: _plain(data=noise(), network="128 relu, 128 relu", optimizer="adam 0.01", epochs=100, patience=None, validation=0.3),
+    "underfitting": lambda: _plain(data=rows(1500), optimizer="sgd 0.02", epochs=1),
     "classes never learned": lambda: _plain(data=blobs([200, 200, 8]), optimizer="adam 0.01", network="8 tanh", epochs=20),
     "rows never learned": lambda: _plain(data=rows(300), network="", optimizer="adam 0.02"),
     "probable label errors": lambda: _plain(data=_flipped()[0], network="64 relu", optimizer="adam 0.002", epochs=20),

@@ -37,31 +37,35 @@ class Check:
     Attributes:
         name: what is looked for
         find: gives the findings of a case
+        kinds: the kinds of findings that it gives
         of_data: whether it looks at the data alone, so that training changes nothing
     """
 
     name: str
     find: Callable[[Case], Iterator[Finding]]
+    kinds: tuple[str, ...]
     of_data: bool = False
 
 
 CHECKS = (
-    Check("dead, saturated or duplicate units", units.find),
-    Check("vanishing or exploding gradients", gradients.find),
-    Check("the learning rate", rate.find),
-    Check("the edge of stability", stability.find),
-    Check("noisy gradients", noise.find),
-    Check("over- and underfitting", fit.find),
-    Check("classes and rows never learned", learned.find),
-    Check("label errors", labels.find),
-    Check("leakage", leakage.find, of_data=True),
-    Check("duplicates across splits", duplicates.find, of_data=True),
-    Check("shift between splits", shift.find, of_data=True),
-    Check("unscaled inputs", inputs.find, of_data=True),
-    Check("updates below rounding", rounding.find),
-    Check("penalties", penalty.find),
+    Check("dead, saturated or duplicate units", units.find, ("dead units", "saturated units", "duplicate units")),
+    Check("vanishing or exploding gradients", gradients.find, ("vanishing gradients", "exploding gradients")),
+    Check("the learning rate", rate.find, ("learning rate too small", "learning rate too large")),
+    Check("the edge of stability", stability.find, ("edge of stability",)),
+    Check("noisy gradients", noise.find, ("noisy gradients",)),
+    Check("over- and underfitting", fit.find, ("overfitting", "underfitting")),
+    Check("classes and rows never learned", learned.find, ("classes never learned", "rows never learned")),
+    Check("label errors", labels.find, ("probable label errors",)),
+    Check("leakage", leakage.find, ("leakage",), of_data=True),
+    Check("duplicates across splits", duplicates.find, ("duplicates across splits",), of_data=True),
+    Check("shift between splits", shift.find, ("shift between splits",), of_data=True),
+    Check("unscaled inputs", inputs.find, ("unscaled inputs",), of_data=True),
+    Check("updates below rounding", rounding.find, ("updates below rounding",)),
+    Check("penalties", penalty.find, ("penalty larger than the loss",)),
 )
 """The checks, in the order in which they are made."""
+KINDS = tuple(kind for check in CHECKS for kind in check.kinds)
+"""The kinds of findings."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,14 +126,17 @@ def diagnose(
     return examined(case, str(run.folder), progress)
 
 
-def examined(case: Case, name: str = "", progress: Callable[[int, int, str], None] | None = None) -> Diagnosis:
-    """What the checks find in a case."""
+def examined(
+    case: Case, name: str = "", progress: Callable[[int, int, str], None] | None = None, only: str | None = None
+) -> Diagnosis:
+    """What the checks find in a case; with `only` findings of this kind alone."""
+    checks = [check for check in CHECKS if only is None or only in check.kinds]
     findings: list[Finding] = []
-    for number, check in enumerate(CHECKS):
+    for number, check in enumerate(checks):
         if progress is not None:
-            progress(number, len(CHECKS), check.name)
-        findings += check.find(case)
-    return Diagnosis(name, worst_first(findings), tuple(check.name for check in CHECKS), case.looked)
+            progress(number, len(checks), check.name)
+        findings += [one for one in check.find(case) if only is None or one.kind == only]
+    return Diagnosis(name, worst_first(findings), tuple(check.name for check in checks), case.looked)
 
 
 def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:

@@ -12,17 +12,17 @@ from chainrule.doctor.finding import Finding, Remedy, number
 from chainrule.doctor.remedies import both, planned, slower
 from chainrule.engine import Position
 
-WORSE = 1.15
+WORSE = 1.1
 """The loss on new samples at the weights that are used, as a multiple of the lowest along the run,
 from which they are overfitted.
 """
-CERTAIN = 3.0
+CERTAIN = 2.5
 """How many standard errors a difference between losses of the same samples must be."""
 LITTLE = 0.95
 """The training loss, as a share of that of the best constant prediction, above which a network
 has learned next to nothing.
 """
-FALLING = 0.1
+FALLING = 0.05
 """How much the training loss fell in the last tenth of the steps, as a share of all that it has
 fallen, from which training ended too early.
 """

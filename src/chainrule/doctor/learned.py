@@ -10,6 +10,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.doctor.case import Case
 from chainrule.doctor.finding import Finding, Remedy, listed, share
+from chainrule.doctor.labels import suspects
 from chainrule.doctor.remedies import planned
 
 MISSED = 0.05
@@ -18,7 +19,7 @@ FEWEST = 3
 """The fewest training samples of a class to judge it by."""
 NEVER = 0.05
 """The share of training rows that are wrong at every step looked at, from which it is a finding."""
-KNOWN = 0.5
+KNOWN = 0.7
 """How much of what can be learned must be learned before single rows are pointed out."""
 
 
@@ -37,7 +38,10 @@ def find(case: Case) -> Iterator[Finding]:
         yield _classes(case, missed, right, y)
     never = ~right[len(right) // 4 :].any(axis=0)
     never &= ~np.isin(y, [one[0] for one in missed])
-    if case.learned > KNOWN and never.mean() >= NEVER:
+    if case.learned < KNOWN:
+        return
+    never &= ~np.isin(case.rows, suspects(case).rows)  # which labels.py reports
+    if never.mean() >= NEVER:
         yield _rows(case, never, right)
 
 

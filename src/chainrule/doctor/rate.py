@@ -25,6 +25,10 @@ TOO_SHORT = 128.0
 """The least multiple at which the loss is lowest, in the median, if the learning rate is too small."""
 RISING = 0.6
 """The share of steps that raise the loss of their own mini-batch, if it is too large."""
+RISEN = 1.1
+"""How many times its lowest value, and the best constant prediction's, the training loss is at the
+end, if it is too large.
+"""
 STILL = 0.5
 """The share of the best constant prediction's loss that must be left if the rate is too small."""
 SAMPLES = 256
@@ -43,10 +47,11 @@ def find(case: Case) -> Iterator[Finding]:
     later = looked[len(looked) // 3 :]  # the first steps may be large on purpose
     ends = np.array([along(case, record, ONE) for record in later])
     rises = ~(ends[:, 1] <= ends[:, 0])
-    if rises.mean() >= RISING:
-        yield _too_large(case, rises, later, ends)
-        return
     reached = case.loss(case.end)
+    lowest = min(case.loss(point) for point in case.points)
+    if rises.mean() >= RISING or (rises.any() and not reached < RISEN * max(lowest, case.naive_loss)):
+        yield _too_large(case, rises, later, ends, lowest)
+        return
     if reached > STILL * case.naive_loss:
         far = [looked[k] for k in np.unique(np.linspace(0, len(looked) - 1, FAR).astype(int))]
         curves = np.array([beyond(case, record) for record in far])
@@ -81,15 +86,16 @@ def _faster(words: str, factor: float) -> Remedy:
     return Remedy(words, slower(factor), {"learning_rate": factor})
 
 
-def _too_large(case: Case, rises: Array, looked: list[StepRecord], ends: Array) -> Finding:
+def _too_large(case: Case, rises: Array, looked: list[StepRecord], ends: Array, lowest: float) -> Finding:
     count = int(rises.sum())
     words = (
         f"The learning rate is too large: {share(count, len(rises))} of the steps looked at raised the loss of the very"
-        " mini-batch that they were computed from."
+        f" mini-batch that they were computed from. The training loss is {number(case.loss(case.end))} at the end, and was"
+        f" {number(lowest)} at the lowest; the best constant prediction has {number(case.naive_loss)}."
     )
     evidence = {
         "rising": float(rises.mean()), "before": ends[:, 0].tolist(), "after": ends[:, 1].tolist(),
-        "learning_rate": case.rate(case.records[-1]),
+        "learning_rate": case.rate(case.records[-1]), "loss": case.loss(case.end), "lowest": lowest,
     }  # fmt: skip
     severity = "serious" if case.loss(case.end) > 0.9 * case.naive_loss else "warning"
     remedy = _faster("train with a tenth of the learning rate", 0.1)
