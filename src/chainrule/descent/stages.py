@@ -141,12 +141,11 @@ class Stage(Kind, register=False):
         """
         return None
 
-    def linear(self, state: State) -> Linear | None:
-        """What it does to slowly changing gradients in this state; None where that is not linear,
-        or not known. Cohen et al. (2021; 2022 for Adam) derive the limits.
+    def stability(self, state: State) -> Stability | None:
+        """How long its steps may be in this state; None where that is not known. Cohen et al. (2021; 2022 for Adam) derive the limits.
         """
         factor = self.multiplier(state)
-        return None if factor is None else Linear(factor)
+        return None if factor is None else Stability(factor)
 
     def observe(self, state: State, loss: float) -> State:
         """The state after an epoch that ended with this validation loss."""
@@ -154,8 +153,8 @@ class Stage(Kind, register=False):
 
 
 @dataclass(frozen=True)
-class Linear:
-    """What a stage does to gradients of a quadratic function, whose weights it has long followed.
+class Stability:
+    """How long the steps of a stage may be on a quadratic function, in the long run.
 
     Attributes:
         gain: (weights,) what it multiplies each entry by, or one number for all
@@ -273,8 +272,8 @@ class WeightDecay(Stage):
             u[entry.place] += g.dtype.type(self.strength) * point.parameters[entry.place]
         return u, state
 
-    def linear(self, state: State) -> Linear:
-        return Linear()  # it adds its strength to the curvature, which is little
+    def stability(self, state: State) -> Stability:
+        return Stability()  # it adds its strength to the curvature, which is little
 
     def derivation(self, at: WeightView) -> str:
         if at.point.layout.entry_at(at.place) not in at.point.layout.matching(self.on):
@@ -399,8 +398,8 @@ class Average(Stage):
         average = decay * state["average"] + (1 - decay) * (point.parameters - g)
         return g, {"count": counted(t), "average": average}
 
-    def linear(self, state: State) -> Linear:
-        return Linear()
+    def stability(self, state: State) -> Stability:
+        return Stability()
 
     def derivation(self, at: WeightView) -> str:
         d, w = min(self.decay, at.t / (9 + at.t)), float(at.point.parameters[at.place]) - at.g
@@ -431,9 +430,9 @@ class Momentum(Stage):
         v = self.decay * state["v"] + g
         return (g + self.decay * v if self.nesterov else v), {"v": v}
 
-    def linear(self, state: State) -> Linear:
+    def stability(self, state: State) -> Stability:
         mu = self.decay
-        return Linear(limit=2 * (1 + mu) / (1 + 2 * mu if self.nesterov else 1))
+        return Stability(limit=2 * (1 + mu) / (1 + 2 * mu if self.nesterov else 1))
 
     def derivation(self, at: WeightView) -> str:
         v = f"v = {self.decay:g} x {at.was('v')} + {figures(at.g)} = {at.now('v')}"

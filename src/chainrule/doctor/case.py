@@ -25,7 +25,7 @@ UNIT_ROWS, FEWEST_ROWS = 300, 64
 than the second, where that takes more than WORK.
 """
 WORK = 2e8
-"""The multiply-adds, forward and backward, that one computation by the definitions may take."""
+"""The multiply-adds that one computation by the definitions may take."""
 POINTS = 16
 """The most steps that are looked at."""
 FEWEST = 8
@@ -45,7 +45,10 @@ class Case:
         end: the state after the last step
         final: the weights that training returned, of the best epoch perhaps
         status: how it ended: "complete", "early", "diverged" and so on; "running" if it goes on
+        saved: the steps whose weights were saved, which need no replay
         most: the most samples that are predicted
+        work: the multiply-adds, forward and backward, that one computation by the definitions may
+            take
     """
 
     plan: Plan
@@ -56,7 +59,9 @@ class Case:
     end: Position
     final: Position
     status: str = "complete"
+    saved: tuple[int, ...] = ()
     most: int = ROWS
+    work: float = WORK
     _outputs: dict[tuple[int, str], Array] = field(default_factory=dict, repr=False)
     _tapes: dict[int, Tape] = field(default_factory=dict, repr=False)
 
@@ -71,7 +76,7 @@ class Case:
         final = Position(steps, trained.parameters, trained.statistics, end.states)
         return Case(
             trained.plan, data, run.timeline(data), steps, (*spread(saved, POINTS - 1), steps), end, final,
-            run.manifest["status"],
+            run.manifest["status"], tuple(run.checkpoints),
         )  # fmt: skip
 
     @property
@@ -227,8 +232,8 @@ class Case:
 
     @cached_property
     def affordable(self) -> int:
-        """How many samples go forward and backward through the network with WORK."""
-        return int(WORK / max(sum(node.layer.cost(node.built) for node in self.network.nodes), 1))
+        """How many samples go forward and backward through the network with this work."""
+        return int(self.work / max(sum(node.layer.cost(node.built) for node in self.network.nodes), 1))
 
     def tape(self, at: Position) -> Tape:
         """Every value of a forward pass over some training samples, in evaluation mode."""

@@ -39,12 +39,14 @@ class Check:
         find: gives the findings of a case
         kinds: the kinds of findings that it gives
         of_data: whether it looks at the data alone, so that training changes nothing
+        is_patient: whether it says something only of a training of many epochs
     """
 
     name: str
     find: Callable[[Case], Iterator[Finding]]
     kinds: tuple[str, ...]
     of_data: bool = False
+    is_patient: bool = False
 
 
 CHECKS = (
@@ -53,9 +55,9 @@ CHECKS = (
     Check("the learning rate", rate.find, ("learning rate too small", "learning rate too large")),
     Check("the edge of stability", stability.find, ("edge of stability",)),
     Check("noisy gradients", noise.find, ("noisy gradients",)),
-    Check("over- and underfitting", fit.find, ("overfitting", "underfitting")),
-    Check("classes and rows never learned", learned.find, ("classes never learned", "rows never learned")),
-    Check("label errors", labels.find, ("probable label errors",)),
+    Check("over- and underfitting", fit.find, ("overfitting", "underfitting"), is_patient=True),
+    Check("classes and rows never learned", learned.find, ("classes never learned", "rows never learned"), is_patient=True),
+    Check("label errors", labels.find, ("probable label errors",), is_patient=True),
     Check("leakage", leakage.find, ("leakage",), of_data=True),
     Check("duplicates across splits", duplicates.find, ("duplicates across splits",), of_data=True),
     Check("shift between splits", shift.find, ("shift between splits",), of_data=True),

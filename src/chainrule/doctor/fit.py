@@ -37,7 +37,7 @@ def find(case: Case) -> Iterator[Finding]:
     if case.status == "diverged" or case.held is None or not case.records:
         return
     overfitted = list(_overfitted(case))
-    yield from overfitted or _underfitted(case)
+    yield from overfitted or (_underfitted(case) if case.status != "running" else ())
 
 
 def _overfitted(case: Case) -> Iterator[Finding]:

@@ -22,6 +22,8 @@ BINS = 32
 """The parts of equally many training rows that a column is divided into."""
 FEWEST = 50
 """The fewest training rows to judge by."""
+COLUMNS = 3
+"""The fewest columns: of two, one may well say it all, as of points of the plane."""
 MOST = 5000
 """The most inputs that are looked at."""
 
@@ -35,6 +37,8 @@ def find(case: Case) -> Iterator[Finding]:
     if not said.size:
         return
     columns = _columns(case, said)
+    if len(columns) < COLUMNS:
+        return
     name, inputs = max(columns, key=lambda one: said[one[1]].max())
     best = float(said[inputs].max())
     if best < ALL:

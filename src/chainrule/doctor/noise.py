@@ -28,8 +28,10 @@ which they wander.
 """
 LAST = 0.25
 """The last part of the steps, of which the weights are averaged."""
-BATCHES, MEAN_OF = 24, 12
-"""The mini-batches that the noise is estimated from, and the positions that are averaged."""
+BATCHES, MEAN_OF, FEWEST = 24, 12, 4
+"""The mini-batches that the noise is estimated from, the positions that are averaged, and the saved
+ones that are enough.
+"""
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,18 @@ def noise_at(case: Case, at: Position) -> Noise:
 def mean_of_last(case: Case) -> Position:
     """The mean of the weights over the last steps."""
     first = int(case.steps * (1 - LAST))
-    steps = sorted({*np.linspace(first, case.steps - 1, MEAN_OF).astype(int).tolist()})
+    steps = [step for step in case.saved if first <= step < case.steps]
+    if len(steps) < FEWEST:  # a short training, or replaying would take long
+        steps = np.linspace(first, case.steps - 1, MEAN_OF).astype(int).tolist()
+    steps = spread_evenly(steps)
     positions = [*(record.before for record in case.timeline.each(steps)), case.end]
     parameters = np.mean([one.parameters for one in positions], axis=0, dtype=np.float64)
     statistics = np.mean([one.statistics for one in positions], axis=0, dtype=np.float64)
     return replace(
         case.end, parameters=parameters.astype(case.network.dtype), statistics=statistics.astype(case.network.dtype)
     )
+
+
+def spread_evenly(steps: list[int]) -> list[int]:
+    """At most MEAN_OF of the steps, in order."""
+    return [steps[k] for k in np.unique(np.linspace(0, len(steps) - 1, MEAN_OF).astype(int))] if steps else []

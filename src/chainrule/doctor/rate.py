@@ -29,6 +29,10 @@ RISEN = 1.1
 """How many times its lowest value, and the best constant prediction's, the training loss is at the
 end, if it is too large.
 """
+LEFT = 0.05
+"""The share of the best constant prediction's loss that must be left if steps raise the loss: near a
+minimum, a constant learning rate raises it as often as not.
+"""
 STILL = 0.5
 """The share of the best constant prediction's loss that must be left if the rate is too small."""
 SAMPLES = 256
@@ -49,7 +53,7 @@ def find(case: Case) -> Iterator[Finding]:
     rises = ~(ends[:, 1] <= ends[:, 0])
     reached = case.loss(case.end)
     lowest = min(case.loss(point) for point in case.points)
-    if rises.mean() >= RISING or (rises.any() and not reached < RISEN * max(lowest, case.naive_loss)):
+    if (rises.mean() >= RISING and reached > LEFT * case.naive_loss) or not reached < RISEN * max(lowest, case.naive_loss):
         yield _too_large(case, rises, later, ends, lowest)
         return
     if reached > STILL * case.naive_loss:

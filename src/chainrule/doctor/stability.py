@@ -5,7 +5,7 @@ eigenvalue is below 2 / learning rate. Cohen et al. (2021) observe that full-bat
 the largest one, the sharpness, until it is there, and then stays at the edge, where the loss falls
 unevenly. With momentum the limit is 2 (1 + mu) / learning rate; for Adam it holds for the
 preconditioned Hessian, and is 2 (1 + beta1) / (1 - beta1) / learning rate (Cohen et al., 2022). Of
-optimizers whose stages don't say how they act on a quadratic (`Stage.linear`), and where mini-batches are less
+optimizers whose stages don't say how they act on a quadratic (`Stage.stability`), and where mini-batches are less
 than a quarter of the training set, so that noise keeps training away from the edge, nothing is
 claimed.
 """
@@ -98,10 +98,10 @@ def action(case: Case, at: Position) -> tuple[Array | float, float] | None:
     """
     optimizer, gain, limit = case.timeline.problem_at(at.step).optimizer, np.float64(1.0), 2.0
     for stage, state in zip(optimizer.stages, at.states, strict=True):
-        linear = stage.linear(state)
-        if linear is None or (linear.limit != 2.0 and limit != 2.0):  # of two memories nothing is known
+        known = stage.stability(state)
+        if known is None or (known.limit != 2.0 and limit != 2.0):  # of two memories nothing is known
             return None
-        gain, limit = gain * linear.gain, limit if linear.limit == 2.0 else linear.limit
+        gain, limit = gain * known.gain, limit if known.limit == 2.0 else known.limit
     return gain, limit
 
 
