@@ -89,9 +89,9 @@ def _deep(activation, layers=8):
 
 FAULTY = {
     "dead units": lambda: plain(network=[Dense(16, activation="relu", biases="constant -20"), Dense(1)]),
-    "saturated units": lambda: plain(network=[Dense(16, activation="sigmoid", weights="normal 0 500"), Dense(16, activation="sigmoid", weights="normal 0 500"), Dense(1)], optimizer="sgd 0.01"),
+    "saturated units": lambda: plain(network=[Dense(16, activation="sigmoid", weights="normal 0 500"), Dense(16, activation="sigmoid", weights="normal 0 500"), Dense(1)], optimizer="sgd 0.1", data=rows(1200)),
     "duplicate units": lambda: plain(network=[Dense(16, activation="tanh", weights="constant 0.1"), Dense(1, weights="constant 0.1")], epochs=10),
-    "vanishing gradients": lambda: plain(network=_deep("sigmoid"), optimizer="sgd 0.1"),
+    "vanishing gradients": lambda: plain(data=rows(1200), network=_deep("sigmoid"), optimizer="sgd 0.1"),
     "exploding gradients": lambda: plain(network=[*(Dense(12, activation="relu", weights="normal 0 4") for _ in range(5)), Dense(1)], optimizer="sgd 1e-9", epochs=3),
     "learning rate too small": lambda: plain(optimizer="sgd 0.00003"),
     "learning rate too large": lambda: plain(optimizer="sgd 100", network="16 tanh"),

@@ -46,7 +46,7 @@ def hessian_product(problem: Problem, at: Position, samples: Samples) -> Callabl
     Examples:
         >>> from chainrule.layers import Dense
         >>> from chainrule.losses import HalfSquares
-        >>> from chainrule.descent import sgd
+        >>> from chainrule.descent.optimizers import sgd
         >>> from chainrule.network import Network
         >>> problem = Problem(Network([Dense(1, bias=False)], 1), HalfSquares(), sgd())
         >>> at = Position(0, np.array([0.5]), np.empty(0), ({},))

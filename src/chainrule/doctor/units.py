@@ -163,7 +163,7 @@ def _repeated(z: Array) -> list[int]:
 def _duplicate(case: Case, layer: str, units: list[int], of: int) -> Finding:
     alike = "all its units are" if len(units) == of - 1 else f"{share(len(units), of)} units of it are"
     words = (
-        f"{layer} repeats itself: {alike} multiples of another one for every sample, so they get the same"
+        f"Units of {layer} are the same: {alike} multiples of another one for every sample, so they get the same"
         " derivatives and stay alike. The layer computes no more than a smaller one would."
     )
     remedy = Remedy(
