@@ -1,5 +1,6 @@
 """A report: one page for every kind of data, with the sections that apply, that needs no network."""
 
+import html
 import json
 from html.parser import HTMLParser
 
@@ -10,6 +11,7 @@ import pytest
 import chainrule
 from chainrule.cli import run as command
 from chainrule.data import Text
+from chainrule.doctor import diagnose
 from chainrule.errors import DataError, SettingError
 from chainrule.reports.run_report import SECTIONS
 from chainrule.runs import Run
@@ -47,14 +49,13 @@ class Checked(HTMLParser):
 
 def checked(report):
     """The page, read; it has no script, loads nothing, and is small."""
-    html = report.html
     page = Checked()
-    page.feed(html)
+    page.feed(report.html)
     page.close()
     assert page.open == []
     assert page.scripts == 0
     assert all(link.startswith(("#", "data:")) for link in page.links)
-    assert len(html.encode()) < LARGEST
+    assert len(report.html.encode()) < LARGEST
     json.dumps(report.as_json(), allow_nan=True)
     return page
 
@@ -81,15 +82,16 @@ def series():
     return pl.DataFrame({"day": days, "sales": [10.0 + k % 7 for k in range(len(days))]})
 
 
-COMMON = {"card", "data", "quality", "curves", "surface", "weights", "life"}
+SAMPLES = {"importance", "examples"}
+COMMON = {"card", "data", "quality", "curves", "surface", "weights", "life", "findings"}
 KINDS = {
-    "classes": (lambda: chainrule.train("4 tanh", table(), target="label", epochs=3), COMMON | {"importance", "examples"}),
+    "classes": (lambda: chainrule.train("4 tanh", table(), target="label", epochs=3), COMMON | SAMPLES),
     "quantity": (lambda: chainrule.train("4 tanh", table(), target="price", epochs=3),
-                 COMMON | {"importance", "examples", "residuals"}),
+                 COMMON | SAMPLES | {"residuals"}),
     "quantities": (lambda: chainrule.train("4 tanh", table(), target=["price", "size"], epochs=3),
-                   COMMON | {"importance", "examples", "residuals"}),
-    "labels": (lambda: chainrule.train("4 tanh", table(), target=["one", "two"], epochs=3), COMMON | {"importance", "examples"}),
-    "pictures": (lambda: chainrule.train("conv 2 3x3 relu, flatten", pictures(), epochs=2), COMMON | {"importance", "examples"}),
+                   COMMON | SAMPLES | {"residuals"}),
+    "labels": (lambda: chainrule.train("4 tanh", table(), target=["one", "two"], epochs=3), COMMON | SAMPLES),
+    "pictures": (lambda: chainrule.train("conv 2 3x3 relu, flatten", pictures(), epochs=2), COMMON | SAMPLES),
     "series": (lambda: chainrule.train("4 tanh", series(), time="day", target="sales", horizon=3, epochs=2),
                COMMON | {"importance", "forecasts"}),
     "text": (lambda: chainrule.train("embedding 30 4, transformer 1 heads=2 causal=true",
@@ -121,13 +123,32 @@ def test_each_kind_of_data_has_its_sections_and_what_users_named_stays_text(kind
 def test_three_weights_are_those_that_moved_most_in_first_middle_and_last_layer(tmp_path):
     trained = chainrule.train("4 tanh, 3 tanh", "iris", epochs=5)
     trained.save(tmp_path / "run")
-    report = chainrule.report(tmp_path / "run", leave_out=("session", "surface"))
+    report = chainrule.report(tmp_path / "run", leave_out=("session", "surface", "life", "findings"))
     names = [one["weight"] for one in report.as_json()["weights"]["weights"]]
     run, layout = Run.open(tmp_path / "run"), trained.plan.network.parameters
     moved = np.abs(trained.progress.position.parameters - run.at(0).before.parameters)
     for name, entry in zip(names, [e for e in layout.entries if e.own_name == "W"], strict=True):
         assert name.startswith(entry.name)
         assert moved[layout.find(name)] == moved[entry.start : entry.start + entry.size].max()
+
+
+def test_the_doctors_findings_are_those_of_diagnose(tmp_path):
+    chainrule.train("8 relu", "iris", epochs=20, optimizer="adam 1e-7").save(tmp_path / "run")
+    only = tuple(key for key in SECTIONS if key != "findings")
+    report = chainrule.report(tmp_path / "run", leave_out=only)
+    found = diagnose(tmp_path / "run").findings
+    assert [one["kind"] for one in report.as_json()["findings"]["findings"]] == [one.kind for one in found]
+    assert "learning rate too small" in report.html
+    assert all(html.escape(one.words) in report.html for one in found)
+
+
+def test_importance_is_measured_on_the_test_set(tmp_path):
+    trained = chainrule.train("8 tanh", "iris", epochs=20)
+    trained.save(tmp_path / "run")
+    only = tuple(key for key in SECTIONS if key != "importance")
+    found = chainrule.report(tmp_path / "run", leave_out=only).as_json()["importance"]
+    assert found["metrics"]["accuracy"] == trained.evaluate()["accuracy"]
+    assert {one["column"] for one in found["columns"]} == {*trained.data.source.columns}
 
 
 def test_the_worst_mistakes_have_the_largest_losses(tmp_path):
@@ -147,10 +168,10 @@ def test_without_its_data_a_run_has_a_report_that_says_what_is_missing(tmp_path,
     chainrule.train("4 tanh", "houses.csv", target="price", drop=["label"], epochs=2).save("run")
     (tmp_path / "houses.csv").unlink()
     assert command(["report", "run", "-o", "r.html"]) == 0
-    html = (tmp_path / "r.html").read_text()
-    assert "The data itself is missing" in html
-    assert 'id="card"' in html
-    assert 'id="residuals"' not in html
+    content = (tmp_path / "r.html").read_text()
+    assert "The data itself is missing" in content
+    assert 'id="card"' in content
+    assert 'id="residuals"' not in content
     with pytest.raises(DataError, match="not the data"):
         chainrule.report("run", data=table().with_columns(price=pl.lit(1.0) + pl.col("a")))
 
@@ -175,7 +196,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, cap
 def test_it_opens_without_network_and_a_small_networks_steps_can_be_clicked_through(tmp_path, open_page, monkeypatch):
     monkeypatch.setattr("chainrule.reports.session.MOST_STEPS", 2)
     chainrule.train("2 tanh", "moons", epochs=2, optimizer="sgd 0.3", batch_size=50).save(tmp_path / "run")
-    made = chainrule.report(tmp_path / "run", leave_out=("surface", "weights", "life", "importance"))
+    made = chainrule.report(tmp_path / "run", leave_out=("surface", "weights", "life", "importance", "findings"))
     made.save(tmp_path / "r.html")
     assert (tmp_path / "r.html").stat().st_size < LARGEST
     problems = []
@@ -185,7 +206,7 @@ def test_it_opens_without_network_and_a_small_networks_steps_can_be_clicked_thro
     frame = page.frame_locator("iframe")
     frame.locator("#now-step").filter(has_text="0").wait_for()
     frame.locator("#step").click()
-    frame.locator("#now-step").filter(has_text="1").wait_for()
+    frame.locator("#now-step").filter(has_text=str(made.as_json()["session"]["steps"][1])).wait_for()
     assert problems == []
     # A script that was smuggled in would not run.
     assert page.evaluate("""() => { const s = document.createElement("script"); s.textContent = "window.hacked = 1";

@@ -17,6 +17,7 @@ from chainrule.cli import (
     check,
     compare,
     display,
+    doctor,
     explain,
     generate,
     importance,
@@ -66,7 +67,7 @@ for _command in (
     *(train.train, tune.tune, use.predict, use.evaluate, generate.generate, use.show),
     *(explain.explain, life.life, importance.importance, charts.descend, charts.gradients, worksheet.worksheet),
     *(report.report, compare.compare),
-    *(play.play, check.check, check.data, names.names),
+    *(doctor.doctor, play.play, check.check, check.data, names.names),
 ):
     _kind = names.WithNames if _command is train.train else None
     app.command(cls=_kind, help=_flowing(_command.__doc__ or ""))(_command)

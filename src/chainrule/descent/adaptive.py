@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Vector
 from chainrule.descent.linear import Linear, Mix, Seen, ratio
-from chainrule.descent.stages import Point, Stage, State, WeightView, counted, figures, next_count
+from chainrule.descent.stages import Point, Stability, Stage, State, WeightView, counted, figures, next_count
 from chainrule.errors import SettingError, unknown
 from chainrule.layout import Layout
 
@@ -102,6 +102,9 @@ class ScaleByRMS(Stage):
 
     def linear(self, seen: Seen) -> tuple[Linear, ...]:
         return (Linear(1 / np.sqrt(seen.now("v") + self.epsilon)),)
+
+    def stability(self, state: State) -> Stability:
+        return Stability(1 / np.sqrt(state["v"].astype(np.float64) + self.epsilon))
 
     def derivation(self, at: WeightView) -> str:
         v = at.moving_average("v", self.decay, "^2")
@@ -242,6 +245,14 @@ class ScaleByAdam(Stage):
         if length < 5:
             return None
         return float(np.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)))
+
+    def stability(self, state: State) -> Stability | None:
+        t = int(state["count"])
+        if self.variant not in ("adam", "amsgrad") or t == 0:
+            return None
+        v_hat = state["largest"] if self.variant == "amsgrad" else state["v"] / (1 - self.beta2**t)
+        gain = 1 / (np.sqrt(v_hat.astype(np.float64)) + self.epsilon) / (1 - self.beta1 ** (t + 1))
+        return Stability(gain, 2 * (1 + self.beta1) / (1 - self.beta1))
 
     def derivation(self, at: WeightView) -> str:
         moments = f"{at.moving_average('m', self.beta1)}; {at.moving_average('v', self.beta2, '^2')}"

@@ -160,9 +160,30 @@ class Stage(Kind, register=False):
         u, _ = form.forward(seen.g, seen.was(self.carries) if self.carries else 0.0)
         return u + form.offset
 
+    def stability(self, state: State) -> Stability | None:
+        """How long its steps may be in this state; None where that is not known. Cohen et al.
+        (2021; 2022 for Adam) derive the limits.
+        """
+        factor = self.multiplier(state)
+        return None if factor is None else Stability(factor)
+
     def observe(self, state: State, loss: float) -> State:
         """The state after an epoch that ended with this validation loss."""
         return state
+
+
+@dataclass(frozen=True)
+class Stability:
+    """How long the steps of a stage may be on a quadratic function, in the long run.
+
+    Attributes:
+        gain: (weights,) what it multiplies each entry by, or one number for all
+        limit: along an eigenvector of the Hessian, gain x eigenvalue must be below this for steps to
+            settle: 2 for a stage without memory
+    """
+
+    gain: Array | float = 1.0
+    limit: float = 2.0
 
 
 def counted(t: int) -> Array:
@@ -279,6 +300,9 @@ class WeightDecay(Stage):
             own = slice(max(0, entry.start - start), max(0, min(entry.start + entry.size, stop) - start))
             offset[own] = self.strength * weights[own]
         return (Linear(offset=offset, name="weight decay"),)
+
+    def stability(self, state: State) -> Stability:
+        return Stability()  # it adds its strength to the curvature, which is little
 
     def derivation(self, at: WeightView) -> str:
         if at.point.layout.entry_at(at.place) not in at.point.layout.matching(self.on):
@@ -422,6 +446,9 @@ class Average(Stage):
     def linear(self, seen: Seen) -> tuple[Linear, ...]:
         return (Linear(),)
 
+    def stability(self, state: State) -> Stability:
+        return Stability()
+
     def derivation(self, at: WeightView) -> str:
         d, w = min(self.decay, at.t / (9 + at.t)), float(at.point.parameters[at.place]) - at.g
         return f"u = g; average = {d:.6g} x {at.was('average')} + {1 - d:.6g} x {figures(w)} = {at.now('average')}"
@@ -457,6 +484,10 @@ class Momentum(Stage):
         d = self.decay
         gain, carry = (1 + d, d * d) if self.nesterov else (1.0, d)
         return (Linear(gain, carry, keep=d, take=1.0),)
+
+    def stability(self, state: State) -> Stability:
+        mu = self.decay
+        return Stability(limit=2 * (1 + mu) / (1 + 2 * mu if self.nesterov else 1))
 
     def derivation(self, at: WeightView) -> str:
         v = f"v = {self.decay:g} x {at.was('v')} + {figures(at.g)} = {at.now('v')}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from chainrule.data import Data, Dataset
 from chainrule.errors import ChainruleError, unknown
-from chainrule.reports import data, examples, importance, learning, lived, overview, quality, session
+from chainrule.reports import data, examples, findings, importance, learning, lived, overview, quality, session
 from chainrule.reports.page import page
 from chainrule.reports.section import Section
 from chainrule.reports.subject import Subject
@@ -28,6 +28,7 @@ SECTIONS: dict[str, tuple[str, Make]] = {
     "curves": ("Learning curves", overview.curves),
     "examples": ("Examples, and the worst mistakes", examples.examples),
     "importance": ("What matters", importance.importance),
+    "findings": ("What the doctor found", findings.findings),
     "surface": ("The way downhill", learning.surface),
     "weights": ("Three weights, explained", learning.weights),
     "life": ("The life of a weight", lived.lived),
