@@ -19,6 +19,8 @@ from chainrule.version import VERSION
 __version__ = VERSION
 
 _HOMES = {
+    "importance": "attribution",
+    "why": "attribution",
     "Classifier": "estimators",
     "Regressor": "estimators",
     "from_arrays": "data",
@@ -37,6 +39,8 @@ _HOMES = {
     "Trained": "runs",
     "Metric": "training",
     "learning_rate_range": "training",
+    "compare": "reports",
+    "report": "reports",
     "open": "runs",
     "train": "runs",
     "tune": "tuning",
@@ -44,6 +48,7 @@ _HOMES = {
 """The room that each name is from."""
 
 _ROOMS = (
+    "attribution",
     "data",
     "descent",
     "distributions",
@@ -53,11 +58,13 @@ _ROOMS = (
     "layers",
     "logs",
     "losses",
+    "reports",
     "runs",
     "training",
 )
 
 if TYPE_CHECKING:  # what type checkers and editors see
+    from chainrule import attribution as attribution
     from chainrule import data as data
     from chainrule import descent as descent
     from chainrule import distributions as distributions
@@ -67,8 +74,11 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from chainrule import layers as layers
     from chainrule import logs as logs
     from chainrule import losses as losses
+    from chainrule import reports as reports
     from chainrule import runs as runs
     from chainrule import training as training
+    from chainrule.attribution import importance as importance
+    from chainrule.attribution import why as why
     from chainrule.data import from_arrays as from_arrays
     from chainrule.data import load as load
     from chainrule.data import plane_set as plane_set
@@ -81,6 +91,8 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from chainrule.logs import MLflow as MLflow
     from chainrule.logs import TensorBoard as TensorBoard
     from chainrule.network import Network as Network
+    from chainrule.reports import compare as compare
+    from chainrule.reports import report as report
     from chainrule.runs import Recorder as Recorder
     from chainrule.runs import Run as Run
     from chainrule.runs import Trained as Trained

@@ -69,10 +69,12 @@ class Tape:
         context: Context,
         like: Tape | None = None,
         only_output: bool = False,
+        given: Mapping[str, Array] | None = None,
     ) -> None:
         """Run forward: `inputs` have the graph's input shapes, samples first. Nodes that read the
         same arrays as in `like`, a tape of the same graph and context, take their results from it.
-        With `only_output` no other value is kept, so that there is no way back.
+        With `only_output` no other value is kept, so that there is no way back. The outputs of
+        nodes in `given` are what is given there, such as numbers between two embedded tokens.
         """
         self.graph, self.params = graph, params
         self.values: list[Any] = list(inputs)
@@ -85,7 +87,7 @@ class Tape:
                 continue
             forward: Any = node.layer.forward
             y, kept = forward(params[node.owner], *[values[k] for k in node.inputs], context.at(node.name))
-            values.append(y)
+            values.append(y if given is None else given.get(node.name, y))
             saved.append(None if only_output else kept)
             if only_output:
                 for k in node.inputs:
@@ -109,14 +111,20 @@ class Tape:
         """The last node's output."""
         return self.values[-1]
 
-    def backward(self, dy: Array, wants_input: bool = False, wants_gradients: bool = True) -> None:
-        """Run backward from dL/d output, to the first node with parameters, or to the inputs."""
+    def backward(
+        self, dy: Array, wants_input: bool = False, wants_gradients: bool = True, until: int | None = None
+    ) -> None:
+        """Run backward from dL/d output, to the first node with parameters, or to the inputs; or
+        only `until` the derivative with respect to the output of the node of this index is there.
+        """
         graph = self.graph
         arrivals: list[Any] = [None] * len(self.values)
         arrivals[-1] = dy
         self.arriving, self.gradients = arrivals, {}
         filled = set[int]()  # the values of which parts are read: each part is added in place
         for k, wanted in graph.backward_order[wants_input]:
+            if until is not None and k <= until:
+                break
             node, arriving = graph.nodes[k], arrivals[len(graph.input_shapes) + k]
             part = node.layer.part(self.saved[k])
             if part is not None:

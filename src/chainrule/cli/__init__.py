@@ -12,7 +12,25 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import charts, check, display, explain, generate, names, options, play, train, tune, use, worksheet
+from chainrule.cli import (
+    charts,
+    check,
+    compare,
+    display,
+    doctor,
+    explain,
+    generate,
+    importance,
+    life,
+    names,
+    options,
+    play,
+    report,
+    train,
+    tune,
+    use,
+    worksheet,
+)
 from chainrule.errors import ChainruleError, settings_written
 from chainrule.summary import visible
 from chainrule.version import VERSION
@@ -47,8 +65,9 @@ app = typer.Typer(
 )
 for _command in (
     *(train.train, tune.tune, use.predict, use.evaluate, generate.generate, use.show),
-    *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
-    *(play.play, check.check, check.data, names.names),
+    *(explain.explain, life.life, importance.importance, charts.descend, charts.gradients, worksheet.worksheet),
+    *(report.report, compare.compare),
+    *(doctor.doctor, play.play, check.check, check.data, names.names),
 ):
     _kind = names.WithNames if _command is train.train else None
     app.command(cls=_kind, help=_flowing(_command.__doc__ or ""))(_command)

@@ -10,6 +10,7 @@ import typer
 
 from chainrule.cli import display
 from chainrule.cli.options import OUTPUT, AsJson, elsewhere, leave_out
+from chainrule.cli.why import explain_row, is_data
 from chainrule.errors import SettingError, require, unknown
 from chainrule.summary import visible
 
@@ -25,9 +26,10 @@ def explain(
     weight: Annotated[
         str | None,
         typer.Argument(
-            metavar="WEIGHT",
+            metavar="[WEIGHT|DATA]",
             show_default=False,
-            help='A weight, such as "dense_1.W[3, 2]"; by default one with a large gradient in the step.',
+            help='A weight, such as "dense_1.W[3, 2]", by default one with a large gradient in the step; or data, of'
+            " which the prediction for a row is explained.",
         ),
     ] = None,
     step: Annotated[int | None, typer.Option(help="The step, counted from 0; by default the last.")] = None,
@@ -44,11 +46,39 @@ def explain(
             " the weight for each sample, and terms of each delta. The others are added up."
         ),
     ] = None,
+    row: Annotated[
+        int | None,
+        typer.Option(
+            help="Explain the prediction for this row of DATA, counted from 1, by default of the run's own data; of"
+            " time series for the window that ends with this step, of a text for the window of this number."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="What the row is compared with: mean (of the training set), zero (a black picture), or another row's"
+            " number; by default the mean, for pictures zero."
+        ),
+    ] = None,
+    of: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OUTPUT", help="The class, quantity or quantile to explain; can be repeated."),
+    ] = None,
+    position: Annotated[
+        int | None,
+        typer.Option(help="Of a network that predicts at each position, which to explain, from 0; default: the last."),
+    ] = None,
+    change: Annotated[
+        float | None,
+        typer.Option(help="By how much a predicted quantity is to change; by default by its standard deviation."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; default: stdout.")] = None,
     example: Annotated[bool, typer.Option("--example", help="Explain a published worked example, not a run.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Explain one weight in one step: the chain rule behind its gradient, and its update.
+    """Explain one weight in one step: the chain rule behind its gradient, and its update. With DATA
+    or --row, explain the prediction for a row: what each column, pixel or token adds to it, the
+    paths through the network, and what would change it.
 
     Examples:
 
@@ -61,10 +91,22 @@ def explain(
       chainrule explain runs/digits-1 "dense_2.b[4]" --format html -o why.html
 
       chainrule explain runs/digits-1 --format svg --width 1280 -o scheme.svg
+
+      chainrule explain runs/houses-1 new.csv --row 5
+
+      chainrule explain runs/digits-1 digits --row 5 --format html -o why.html
     """
     kind = "json" if json else kind
     if kind not in FORMATS:
         raise unknown("format", kind, FORMATS)
+    if run is not None and not example and _is_of_data(run, weight, row):
+        explain_row(context, run, weight, row, baseline, of, position, change, kind, output)
+        return
+    if not example:
+        reason = "they are for a prediction: pass data, or --row"
+        given = {"--baseline": baseline, "--of": of or None, "--position": position, "--change": change}
+        options = [name for name, value in given.items() if value is not None]
+        require(not options, f"{' and '.join(options)}: {reason}")
     from chainrule.explain.scheme import NARROWEST, WIDTH
     from chainrule.runs.folder import check_file
 
@@ -84,6 +126,15 @@ def explain(
         display.write(output, text.encode())
     else:
         print(visible(text) if kind == "text" else text, end="" if text.endswith("\n") else "\n")
+
+
+def _is_of_data(run: str, argument: str | None, row: int | None) -> bool:
+    """Whether a prediction is to be explained."""
+    if argument is None:
+        return row is not None
+    from chainrule.runs import Run
+
+    return is_data(Run.open(run).trained.plan.network, argument, row)
 
 
 def _example(run: str | None, weight: str | None) -> Explanation:

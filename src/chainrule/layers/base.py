@@ -231,6 +231,18 @@ class Layer(Kind):
         """The terms whose sum is the gradient of parameter `name` at `index`."""
         raise self._undefined("parameter_terms")
 
+    def sample_products(self, params: Params, saved: Any, dy: Array, along: Params) -> Array:
+        """(samples,) the product of each sample's gradient with arrays like the parameters, summed
+        over these: how fast the loss changes along them, by whose use of the parameters it does.
+        """
+        found = np.zeros(len(dy), dtype=dy.dtype)
+        for n in range(len(dy)):
+            own = np.zeros_like(dy)
+            own[n] = dy[n]
+            _, gradients = self.backward(params, saved, own, False)
+            found[n] = sum(np.vdot(gradients[name], array) for name, array in along.items())
+        return found
+
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         """The terms whose sum is dx at `index`, sample first."""
         raise self._undefined("input_terms")

@@ -96,11 +96,18 @@ class Dense(Activated):
             gradients["b"] = delta.sum(axis=0)
         return (dy @ params[self.matrix].T if wants_input else None), gradients
 
+    def input_derivative(self, params: Params, saved: Array, dy: Array) -> Array:
+        return dy @ params[self.matrix].T
+
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         unit = index[-1]
         upstream = dy[..., unit].ravel()
         local = saved[..., index[0]].ravel() if name == self.matrix else np.ones_like(upstream)
         return Terms(upstream, local, feature_indices(dy.shape, unit))
+
+    def sample_products(self, params: Params, saved: Array, dy: Array, along: Params) -> Array:
+        moved = saved @ along[self.matrix] if self.matrix in along else 0.0
+        return (dy * (moved + along.get("b", 0.0))).reshape(len(dy), -1).sum(axis=1)
 
     def input_terms(self, params: Params, saved: Array, dy: Array, index: Shape) -> Terms:
         *before, i = index

@@ -64,6 +64,9 @@ class Embedding(Layer):
         np.add.at(dW, rows, dy)
         return (np.zeros(x.shape, dtype=dy.dtype) if wants_input else None), {"W": dW}
 
+    def input_derivative(self, params: Params, saved: Any, dy: Array) -> Array:
+        return np.zeros(saved[1].shape, dtype=dy.dtype)
+
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         rows, _ = saved
         row, unit = index

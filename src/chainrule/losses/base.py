@@ -134,6 +134,29 @@ class Loss(Kind, register=False):
         """
         raise SettingError(f"the loss {type(self).__name__} predicts no quantiles; {to_train(levels)}")
 
+    # The chain rule through what a prediction means, for explanations: what these say of a
+    # prediction (samples, outputs), given the derivatives with respect to what they say.
+
+    def through_point(self, prediction: Array, slopes: Array) -> Array:
+        """(samples, outputs) the derivatives with respect to the outputs, from those with respect
+        to the `point` prediction, (samples, columns).
+        """
+        return slopes
+
+    def through_probabilities(self, prediction: Array, slopes: Array) -> Array:
+        """The same from the derivatives with respect to the `probabilities`."""
+        raise SettingError(f"the loss {type(self).__name__} predicts no probabilities")
+
+    def through_deviation(self, prediction: Array, slopes: Array) -> Array:
+        """The same from the derivatives with respect to the `deviation`."""
+        raise SettingError(f"the loss {type(self).__name__} predicts no deviation")
+
+    def through_quantiles(self, prediction: Array, levels: Sequence[float], slopes: Array) -> Array:
+        """The same from the derivatives with respect to the `quantiles` of these levels, (samples,
+        levels, columns).
+        """
+        raise SettingError(f"the loss {type(self).__name__} predicts no quantiles; {to_train(levels)}")
+
     def scores(self, prediction: Array, target: Array, unit: Array, weight: Array | None = None) -> dict[str, float]:
         """How good a predicted distribution is, beyond the metrics of its point prediction.
 

@@ -23,6 +23,14 @@ def _with_zero(z: Array) -> Array:
     return np.concatenate([np.zeros_like(z), z], axis=1) if z.shape[1] == 1 else z
 
 
+def _through_softmax(z: Array, slopes: Array) -> Array:
+    """The derivatives with respect to z, from those with respect to p = softmax z:
+    p_k (s_k - sum_j p_j s_j).
+    """
+    p = softmax(z)
+    return p * (slopes - (p * slopes).sum(axis=1, keepdims=True))
+
+
 @dataclass(frozen=True)
 class _OneOutputForTwo(Loss, register=False):
     """A classification loss for which a single output is enough for two classes."""
@@ -77,6 +85,10 @@ class BinaryCrossEntropy(_OneOutputForTwo, CrossEntropy):
         p = expit(prediction)
         return np.concatenate([expit(-prediction), p], axis=1) if prediction.shape[1] == 1 else p
 
+    def through_probabilities(self, prediction: Array, slopes: Array) -> Array:
+        of_second = slopes[:, 1:] - slopes[:, :1] if prediction.shape[1] == 1 else slopes
+        return of_second * expit(prediction) * expit(-prediction)
+
     def row_losses(self, prediction: Array, target: Array) -> Array:
         no, yes = self._weighted(prediction, target)
         # -ln sigmoid(z) = ln(1 + exp(-z)), which logaddexp computes without overflow.
@@ -110,6 +122,9 @@ class CategoricalCrossEntropy(CrossEntropy):
 
     def probabilities(self, prediction: Array) -> Array | None:
         return softmax(prediction)
+
+    def through_probabilities(self, prediction: Array, slopes: Array) -> Array:
+        return _through_softmax(prediction, slopes)
 
     def row_losses(self, prediction: Array, target: Array) -> Array:
         return -(self._weighted(prediction, target) * log_softmax(prediction)).sum(axis=1)
@@ -149,6 +164,9 @@ class Focal(_OneOutputForTwo):
 
     def probabilities(self, prediction: Array) -> Array | None:
         return softmax(_with_zero(prediction))
+
+    def through_probabilities(self, prediction: Array, slopes: Array) -> Array:
+        return _through_softmax(_with_zero(prediction), slopes)[:, -prediction.shape[1] :]
 
     def row_losses(self, prediction: Array, target: Array) -> Array:
         log_p, rest, weight, _ = self._true_class(prediction, target)
@@ -235,6 +253,9 @@ class KullbackLeibler(Loss):
 
     def probabilities(self, prediction: Array) -> Array | None:
         return np.exp(prediction)
+
+    def through_probabilities(self, prediction: Array, slopes: Array) -> Array:
+        return slopes * np.exp(prediction)
 
     def row_losses(self, prediction: Array, target: Array) -> Array:
         t = one_hot(prediction, target)

@@ -46,6 +46,9 @@ class Quantile(Loss):
     def quantiles(self, prediction: Array, levels: Sequence[float]) -> Array:
         return Quantiles(self.levels).quantiles(prediction, levels)
 
+    def through_quantiles(self, prediction: Array, levels: Sequence[float], slopes: Array) -> Array:
+        return Quantiles(self.levels).through_quantiles(prediction, levels, slopes)
+
     def scores(self, prediction: Array, target: Array, unit: Array, weight: Array | None = None) -> dict[str, float]:
         return Quantiles(self.levels).scores(prediction, target, unit, weight)
 
@@ -110,20 +113,43 @@ class Quantiles(Loss):
         return rungs(self._outputs(prediction), self.base)
 
     def quantiles(self, prediction: Array, levels: Sequence[float]) -> Array:
+        return self.of_levels(prediction)[:, self._numbers(levels)]
+
+    def through_quantiles(self, prediction: Array, levels: Sequence[float], slopes: Array) -> Array:
+        of_rungs = np.zeros(self.of_levels(prediction).shape, slopes.dtype)
+        np.add.at(of_rungs, (slice(None), self._numbers(levels)), slopes)
+        return through_rungs(self._outputs(prediction), self.base, of_rungs).reshape(prediction.shape)
+
+    def _numbers(self, levels: Sequence[float]) -> list[int]:
+        """Which of its levels these are."""
         known = [k for level in levels for k, own in enumerate(self.levels) if math.isclose(level, own)]
         if len(known) < len(levels):
             raise SettingError(f"the quantiles that it predicts are {listed(self.levels)}; {to_train(levels)}")
-        return self.of_levels(prediction)[:, known]
+        return known
 
     def point(self, prediction: Array) -> Array:
         """The median; if it is none of the levels, interpolated between its neighbours."""
-        of_levels, levels = self.of_levels(prediction), np.array(self.levels)
+        of_levels, (lower, upper, share) = self.of_levels(prediction), self._median()
+        low, high = of_levels[:, lower], of_levels[:, upper]
+        return low if lower == upper else (low + (high - low) * of_levels.dtype.type(share)).astype(of_levels.dtype)
+
+    def through_point(self, prediction: Array, slopes: Array) -> Array:
+        lower, upper, share = self._median()
+        of_rungs = np.zeros(self.of_levels(prediction).shape, slopes.dtype)
+        of_rungs[:, lower] += slopes * (1 - share)
+        of_rungs[:, upper] += slopes * share
+        return through_rungs(self._outputs(prediction), self.base, of_rungs).reshape(prediction.shape)
+
+    def _median(self) -> tuple[int, int, float]:
+        """The levels between which the median lies, and the share of the way from one to the other;
+        twice the same level if it is one of them, or the nearest if all are on one side.
+        """
+        levels = np.array(self.levels)
         upper = int(np.searchsorted(levels, 0.5))
         if upper == 0 or upper == len(levels) or levels[upper] == 0.5:
-            return of_levels[:, min(upper, len(levels) - 1)]
-        share = (0.5 - levels[upper - 1]) / (levels[upper] - levels[upper - 1])
-        low, high = of_levels[:, upper - 1], of_levels[:, upper]
-        return (low + (high - low) * of_levels.dtype.type(share)).astype(of_levels.dtype)
+            nearest = min(upper, len(levels) - 1)
+            return nearest, nearest, 0.0
+        return upper - 1, upper, float((0.5 - levels[upper - 1]) / (levels[upper] - levels[upper - 1]))
 
     def row_losses(self, prediction: Array, target: Array) -> Array:
         d, levels = self._differences(prediction, target)
@@ -215,6 +241,19 @@ class GaussianNegativeLogLikelihood(Loss):
     def deviation(self, prediction: Array) -> Array:
         s = prediction[:, prediction.shape[1] // 2 :]
         return np.exp(np.logaddexp(s, s.dtype.type(self.log_floor)) / 2)
+
+    def through_point(self, prediction: Array, slopes: Array) -> Array:
+        return np.concatenate([slopes, np.zeros_like(slopes)], axis=1)
+
+    def through_deviation(self, prediction: Array, slopes: Array) -> Array:
+        s = prediction[:, prediction.shape[1] // 2 :]
+        local = self.deviation(prediction) * expit(s - s.dtype.type(self.log_floor)) / 2
+        return np.concatenate([np.zeros_like(slopes), slopes * local], axis=1)
+
+    def through_quantiles(self, prediction: Array, levels: Sequence[float], slopes: Array) -> Array:
+        z = np.asarray(ndtri(np.asarray(levels, dtype=np.float64))).astype(prediction.dtype)[:, None]
+        of_deviation = self.through_deviation(prediction, (z * slopes).sum(axis=1))
+        return self.through_point(prediction, slopes.sum(axis=1)) + of_deviation
 
     def quantiles(self, prediction: Array, levels: Sequence[float]) -> Array:
         z = np.asarray(ndtri(np.asarray(levels, dtype=np.float64))).astype(prediction.dtype)[:, None]

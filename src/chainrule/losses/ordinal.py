@@ -62,6 +62,9 @@ class Ordinal(Loss):
     def probabilities(self, prediction: Array) -> Array:
         return np.exp(self._log_probabilities(prediction))
 
+    def through_probabilities(self, prediction: Array, slopes: Array) -> Array:
+        return -self._through(prediction, slopes * self.probabilities(prediction))
+
     def output_probabilities(self, prediction: Array) -> Array:
         """(samples, classes - 1) the probability of a higher class, for each class but the last."""
         return expit(self.cumulative(prediction))
@@ -78,8 +81,11 @@ class Ordinal(Loss):
         return -(self._weighted(log_p, target) * log_p).sum(axis=1)
 
     def row_slopes(self, prediction: Array, target: Array) -> Array:
+        return self._through(prediction, self._weighted(self._log_probabilities(prediction), target))
+
+    def _through(self, prediction: Array, share: Array) -> Array:
+        """The derivatives of minus the sum of share times ln p."""
         g, base = self.cumulative(prediction), _base(prediction)
-        share = self._weighted(self._log_probabilities(prediction), target)
         of_steps = -share[:, 1:-1] * expit(-np.delete(prediction, base, axis=1))
         slopes = through_rungs(prediction, base, share[:, :-1] * expit(g) - share[:, 1:] * expit(-g), direction=-1)
         return slopes + np.insert(of_steps, base, 0, axis=1)

@@ -130,6 +130,9 @@ class Poisson(Loss):
     def point(self, prediction: Array) -> Array:
         return np.exp(prediction)
 
+    def through_point(self, prediction: Array, slopes: Array) -> Array:
+        return slopes * np.exp(prediction)
+
 
 @dataclass(frozen=True)
 class Cosine(Loss):

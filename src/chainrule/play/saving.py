@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.data import Dataset
 from chainrule.errors import ChainruleError
 from chainrule.play import frames
 from chainrule.play.server import CONTENT_TYPES, PAGE, choices
 from chainrule.play.session import Session
 from chainrule.play.settings import FIRST, Settings
+from chainrule.runs import Run
 
 STEPS = (*range(8), 20, 100, 350)
 """The steps that are saved: some in a row, then on to where the first network has learned."""
@@ -40,36 +42,54 @@ Key = tuple[int, str, int]
 """What tells states apart: step, phase, and the layer that backward has reached."""
 
 
-def saved_page(settings: Settings = FIRST, steps: Sequence[int] = STEPS) -> str:
+def saved_page(
+    settings: Settings = FIRST,
+    steps: Sequence[int] = STEPS,
+    dataset: Dataset | None = None,
+    run: Run | None = None,
+    samples: int | None = None,
+) -> str:
     """The page with a recording of these steps, as HTML.
 
     Args:
         settings: the network, its data and how it is trained
         steps: the numbers of the steps, ascending from 0
+        dataset: what the run was trained on
+        run: a recorded run whose steps these are, in place of a training by the settings
+        samples: how many samples of each mini-batch are saved, the first ones; by default all
 
     Raises:
         ChainruleError: if the session answers with an error, such as for a loss that is not finite
     """
-    content = gzip.compress(frames.pack(*Recorder(settings, steps).recording()), mtime=0)
+    recorder = Recorder(settings, steps, dataset, run, samples)
+    content = gzip.compress(frames.pack(*recorder.recording()), mtime=0)
     return with_code(f'<script type="text/plain" id="saved">{base64.b64encode(content).decode()}</script>')
 
 
 class Recorder:
     """Asks a session everything that a page can ask about some steps, and keeps its messages.
 
-    Args:
-        settings: the network, its data and how it is trained
-        steps: the numbers of the steps, ascending from 0
+    The arguments are those of `saved_page`.
     """
 
-    def __init__(self, settings: Settings, steps: Sequence[int]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        steps: Sequence[int],
+        dataset: Dataset | None = None,
+        run: Run | None = None,
+        samples: int | None = None,
+    ) -> None:
         self._settings, self._steps = settings, list(steps)
+        self._dataset, self._run = dataset, run
+        size = settings.batch_size if run is None else min(run.trained.plan.batch_size, run.data["rows"]["training"])
+        self._count = size if samples is None else min(samples, size)
         self._sent: list[bytes] = []
         self._messages: dict[bytes, int] = {}
         self._headers: list[dict[str, Any]] = []
         self._opened: dict[tuple[int, bool], dict[str, list[list[int]]]] = {}
-        self._session = Session(self._sent.append, threaded=False)
-        self._built = self._ask({"type": "settings", "settings": settings.as_json()})[0]
+        self._session = Session(self._sent.append, dataset, run, threaded=False)
+        self._built = self._ask({"type": "settings", "settings": settings.as_json(), "run": run is not None})[0]
 
     def recording(self) -> frames.Message:
         """The recording as one message: the states, and the bytes of the messages they name."""
@@ -86,7 +106,7 @@ class Recorder:
             states.append({**state, **self._answers((step, phases))})
         contents, places = self._contents()
         header = {
-            "choices": {**choices(None, None), "first": self._settings.as_json(), "surface": False},
+            "choices": {**choices(self._dataset, self._run), "first": self._settings.as_json(), "surface": False},
             "steps": self._steps, "built": self._built, "states": states, "places": places,
         }  # fmt: skip
         return header, {"messages": np.frombuffer(contents, dtype=np.uint8)}
@@ -135,7 +155,7 @@ class Recorder:
     def _answers(self, moment: Moment) -> dict[str, Any]:
         """The numbers of the messages for everything that can be asked at a moment."""
         self._go(moment)
-        layers, count = self._session.trainer.layers, self._settings.batch_size
+        layers, count = self._session.trainer.layers, self._count
         samples, histograms = [], {}
         for k in range(max(count, len(layers))):  # a sample changes the scene, a histogram the frame
             sample, layer = min(k, count - 1), layers[min(k, len(layers) - 1)]
@@ -156,7 +176,7 @@ class Recorder:
             layers = self._headers[self._built]["layers"]
             units = [(layer["name"], k) for layer in layers for k in range(layer["units"])]
             opened: dict[str, list[list[int]]] = {}
-            for sample in range(self._settings.batch_size):
+            for sample in range(self._count):
                 self._ask({"type": "open"})  # nothing
                 self._ask({"type": "view", "view": {"sample": sample}})
                 for name in weights:

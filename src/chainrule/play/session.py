@@ -16,6 +16,7 @@ from chainrule.errors import ChainruleError, SettingError
 from chainrule.explain.page import page
 from chainrule.play import frames
 from chainrule.play.columns import is_drawn_whole
+from chainrule.play.doctor import Watch
 from chainrule.play.export import export
 from chainrule.play.race import TARGET, Race
 from chainrule.play.recorded import Recorded
@@ -49,7 +50,8 @@ class Session:
         send: called from the thread with each message for the page
         dataset: the data set that was opened or uploaded, if any
         run: the recorded run to replay, if any
-        threaded: whether a thread executes commands; else the caller does, by `obey` and `show`
+        threaded: whether a thread executes commands, and another reads the whole run; else the
+            caller executes them, by `obey` and `show`
 
     Attributes:
         used_at: the time of the last command, by time.monotonic()
@@ -73,9 +75,10 @@ class Session:
         self._stepped_at = 0.0
         self.used_at = time.monotonic()
         self._recorded: Recorded | None = None
-        if run is not None and dataset is not None:
+        if run is not None and dataset is not None and threaded:
             self._recorded = Recorded(run, dataset, lambda: self._commands.put({"type": "run read"}))
         self._screen = Screen(self._tell, self._recorded)
+        self._watch = Watch()
         self._thread = threading.Thread(target=self._work, daemon=True)
         if threaded:
             self._thread.start()
@@ -111,7 +114,7 @@ class Session:
             self._take_commands()
             if self._closed.is_set():
                 return
-            for part in (self._train, self._show):
+            for part in (self._train, self._show, self._examine):
                 try:
                     part()
                 except ChainruleError as error:
@@ -419,6 +422,19 @@ class Session:
             "words": f"The planned {trainer.plan.epochs:,} epochs are complete, at step {trainer.step:,}. Press Run"
             " again to go on beyond them, until you pause.",
         })  # fmt: skip
+
+    def _examine(self) -> None:
+        """Let the doctor make its next check, unless the page races."""
+        if self._trainer is None or self._racing or self._trainer.pending is not None:
+            return
+        try:
+            message = self._watch.look(self._trainer, self._running)
+        except Exception:  # training goes on without it
+            self._log("the doctor of a page failed")
+            self._watch = Watch(ended=True)
+            return
+        if message is not None:
+            self._tell(message)
 
     def show(self) -> None:
         """Send what a command changed, if anything: to a page that has drawn everything before."""

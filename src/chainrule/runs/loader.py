@@ -54,6 +54,7 @@ class Manifest(TypedDict):
     planned: list[tuple[Count, Positive]]
     limit: Positive
     threshold: NotRequired[Annotated[float, Range(0, 1)]]
+    seconds: NotRequired[Annotated[float, Range(0)]]
     logs: NotRequired[list[LogRecipe]]
     files: dict[str, Hash]
 

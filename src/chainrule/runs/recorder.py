@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import shutil
 import time
@@ -67,6 +68,7 @@ class Recorder:
         self._manifest: dict[str, Any] = {}
         self._sizes: dict[str, int] = {}
         self._state_time = self._checkpoint_time = 0.0
+        self._started, self._before, self._has_trained = 0.0, 0.0, False
         self._lock: Lock | None = None
         self.logs: Sequence[Any] = ()
         self._remedy = files.COPY if resume else None
@@ -84,9 +86,10 @@ class Recorder:
                 self._continue(event)
             else:
                 self._begin(event)
-            self._state_time = self._checkpoint_time = self._clock()
+            self._started = self._state_time = self._checkpoint_time = self._clock()
         elif self.logs and self._manifest:
             self._keep_logs()
+        self._has_trained |= isinstance(event, Stepped | EpochEnded)
         if isinstance(event, Stepped) and self._clock() - self._checkpoint_time >= CHECKPOINT_SPACING:
             self._update(_checkpoint(event.progress))
             self._checkpoint_time = self._clock()
@@ -146,6 +149,7 @@ class Recorder:
         More epochs may be planned than before, so there is a new recipe, under a new name.
         """
         self._manifest = dict(read_manifest(self.folder))
+        self._before = self._manifest.get("seconds", 0.0 if not self._manifest["steps"] else math.nan)
         self._sizes = {name: files.size_of(self.folder / name) for name in self._manifest["files"]}
         files.sweep(self.folder, self._manifest["files"])
         step, content = event.progress.position.step, files.encoded(recipe(event, self.folder))
@@ -160,8 +164,16 @@ class Recorder:
     def _save(self, progress: Progress, status: str, threshold: float | None = None) -> None:
         """Replace the state by this one."""
         decision = {} if threshold is None else {"threshold": threshold}
-        self._update(_state(progress), ("state-", "history-", "samples-"), **_status(progress, status), **decision)
+        fields = _status(progress, status) | decision | self._seconds()
+        self._update(_state(progress), ("state-", "history-", "samples-"), **fields)
         self._state_time = self._clock()
+
+    def _seconds(self) -> dict[str, float]:
+        """How long training has taken, with what it took before it was resumed; nothing if that is
+        not known, as when a training that is over is saved.
+        """
+        seconds = self._before + self._clock() - self._started
+        return {"seconds": round(seconds, 3)} if self._has_trained and math.isfinite(seconds) else {}
 
     def _update(self, contents: dict[str, bytes], old: tuple[str, ...] = (), **fields: Any) -> None:
         """Write files, then a manifest with them and these fields, without files whose names start

@@ -7,6 +7,7 @@ import { startCharts } from "./charts.js";
 import { startCompare } from "./compare.js";
 import { choices, connect } from "./connection.js";
 import { apply, startControls } from "./controls.js";
+import { startDoctor } from "./doctor.js";
 import { startDrawing } from "./drawing.js";
 import { startDrawpad } from "./drawpad.js";
 import { startDraws } from "./draws.js";
@@ -114,7 +115,7 @@ async function start() {
     app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
   });
   messages();
-  for (const part of [startSequence, startControls, startLoop, startLenses, startStage, startMaps, startAttention, startUnrolled, startLine, startBatch, startDrawpad, startSlice, startFirst, startDrawing, startMatrix, startOutput, startWritten, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startReach, startHighlight]) part();
+  for (const part of [startSequence, startControls, startLoop, startLenses, startStage, startMaps, startAttention, startUnrolled, startLine, startBatch, startDrawpad, startSlice, startFirst, startDrawing, startMatrix, startOutput, startWritten, startDraws, startCharts, startSurface, startCompare, startExplanation, startHistory, startRace, startLessons, startTakeAway, startDoctor, startReach, startHighlight]) part();
   on("built", openAgain);
   on("draw", () => {
     if (!app.running) remember();

@@ -79,7 +79,11 @@ function obey(message) {
   const { type } = message;
   if (type === "shown") return;
   if (type === "settings") begin(message);
-  else if (type === "view") [sample, histogram, changed] = [message.view.sample, message.view.histogram, true];
+  else if (type === "view") {
+    const asked = message.view.sample;
+    if (asked >= now().samples.length) refuse(TEXT.saved_sample, type);
+    [sample, histogram, changed] = [asked, message.view.histogram, true];
+  }
   else if (type === "open") {
     opened = message.weight ?? `${message.layer}[${message.unit}]`;
     send(ofSample(now().opened[opened] ?? [[]]));

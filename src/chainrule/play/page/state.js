@@ -52,7 +52,8 @@ export function fromAddress() {
   }
 }
 
-/** Write the state into the address, without a new entry in the browser's history. */
+/** Write the state into the address, without a new entry in the browser's history; a frame within a report has none. */
 export function remember() {
+  if (location.protocol === "about:") return;
   history.replaceState(null, "", `#${linked()}`);
 }

@@ -1,0 +1,243 @@
+"""Integrated gradients: how much of the difference from a baseline each input makes.
+
+The attribution of input i is (x_i - b_i) times the mean of the output's derivative with respect to
+it on the straight line from the baseline b to x; the attributions add up to f(x) - f(b), because
+the derivatives along the line do (completeness: Sundararajan, Taly and Yan, 2017, "Axiomatic
+attribution for deep networks").
+
+The integral is computed piece by piece with a Gauss-Kronrod rule (Kronrod, 1965) of 15 points. What
+a piece's attributions should add up to is known, f at its end less f at its beginning, so its error
+is known as well. A piece whose error is too large is divided: where the derivative along the line
+jumps, as at the kink of a ReLU, exactly there, because the values on both sides tell where the two
+straight lines meet; anywhere else in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from chainrule.arrays import Array
+from chainrule.attribution.function import Function, Point
+from chainrule.attribution.outputs import Outputs
+from chainrule.threads import undivided
+
+TOLERANCE = 1e-9
+"""The completeness error that is aimed at, as a share of the output's size."""
+NESTED = 1e-6
+"""How far the attributions may differ from those of the Gauss rule that is part of Kronrod's, as a
+share of the output's size: a bound on the error of each, where completeness only tells the sum's.
+"""
+MOST, WORK = 60_000, 4e10
+"""The most points, and about the most multiply-adds that they may take, with at least FEWEST."""
+FEWEST = 170
+NARROWEST = 1e-14
+"""Pieces are not divided further."""
+
+_NODES = np.array([
+    0.991455371120812639206854697526329, 0.949107912342758524526189684047851,
+    0.864864423359769072789712788640926, 0.741531185599394439863864773280788,
+    0.586087235467691130294144691693013, 0.405845151377397166906606412076961,
+    0.207784955007898467600689403773245, 0.0,
+])  # fmt: skip
+_KRONROD = np.array([
+    0.022935322010529224963732008058970, 0.063092092629978553290700663189204,
+    0.104790010322250183839876322541518, 0.140653259715525918745189590510238,
+    0.169004726639267902826583426598550, 0.190350578064785409913256402421014,
+    0.204432940075298892414161999234649, 0.209482141084727828012999174891714,
+])  # fmt: skip
+_GAUSS = np.array([
+    0.129484966168869693270611432679082, 0.279705391489276667901467771423780,
+    0.381830050505118944950369775488975, 0.417959183673469387755102040816327,
+])  # fmt: skip
+ENDS_AND_NODES = np.concatenate([[0.0], (1 - _NODES) / 2, (1 + _NODES[-2::-1]) / 2, [1.0]])
+"""(17,) the ends of a piece, and between them the nodes, as shares of its length."""
+KRONROD = np.concatenate([[0.0], _KRONROD, _KRONROD[-2::-1], [0.0]]) / 2
+GAUSS = np.zeros(17)
+GAUSS[[2, 4, 6, 8, 10, 12, 14]] = np.concatenate([_GAUSS, _GAUSS[-2::-1]]) / 2
+
+
+@dataclass(frozen=True)
+class Integral:
+    """Integrated gradients of some outputs.
+
+    Attributes:
+        attributions: (outputs, *input_shape) what each entry of the sample makes of the difference
+        start, end: (outputs,) the outputs at the baseline, and for the sample
+        tolerance: (outputs,) the completeness error that was aimed at
+        nested: (outputs,) by how much the attribution of an entry differs at most from that of the
+            Gauss rule: an estimate of the error of each, on the large side
+        points: the number of points
+        pieces: the number of pieces of the line
+    """
+
+    attributions: Array
+    start: Array
+    end: Array
+    tolerance: Array
+    nested: Array
+    points: int
+    pieces: int
+
+    @property
+    def error(self) -> Array:
+        """(outputs,) the completeness error: the sum of the attributions less the difference."""
+        sums = self.attributions.reshape(len(self.start), -1).sum(axis=1)
+        return sums - (self.end - self.start)
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether every completeness error is within its tolerance."""
+        return bool((np.abs(self.error) <= self.tolerance).all())
+
+
+@dataclass
+class _Piece:
+    """A piece of the line, with its parts of the attributions."""
+
+    begin: float
+    end: float
+    attributions: Array = field(repr=False)  # (outputs, entries)
+    error: Array  # (outputs,)
+    nested: Array  # (outputs,)
+    divide_at: float
+
+
+def integrate(
+    function: Function,
+    outputs: Outputs,
+    baseline: Point,
+    sample: Point,
+    tolerance: float = TOLERANCE,
+    progress: Callable[[int, int], object] | None = None,
+) -> Integral:
+    """Integrated gradients from a baseline to a sample.
+
+    Args:
+        function: the network
+        outputs: what is explained
+        baseline, sample: where the line begins and ends
+        tolerance: the completeness error to aim at, as a share of the larger of |f(x)| and |f(b)|
+        progress: called with the number of points so far, and the most there may be
+    """
+    with undivided():  # the products are small, and other programs may use the cores
+        return _integrate(function, outputs, baseline, sample, tolerance, progress)
+
+
+def _integrate(
+    function: Function, outputs: Outputs, baseline: Point, sample: Point, tolerance: float,
+    progress: Callable[[int, int], object] | None,
+) -> Integral:  # fmt: skip
+    line = _Line(function, outputs, baseline, sample)
+    first = outputs.values(function.tape_at(baseline).output)[0]
+    last = outputs.values(function.tape_at(sample).output)[0]
+    size = np.maximum(np.maximum(np.abs(first), np.abs(last)), np.abs(last - first))
+    wanted = tolerance * np.where(size > 0, size, 1.0)
+    nested = NESTED / TOLERANCE * wanted
+    work = WORK / max(function.cost * (1 + len(outputs.known)) / 2, 1.0)
+    most = int(min(MOST, max(FEWEST, work)))
+    pieces = line.pieces([(0.0, 1.0)])
+    while True:
+        too_large = [p for p in pieces if _is_too_large(p, len(pieces), wanted, nested)]
+        over = np.abs(sum(p.error for p in pieces)) > wanted
+        if not too_large and not over.any():
+            break
+        too_large = too_large or sorted(pieces, key=lambda p: -float(np.max(np.abs(p.error) / wanted)))[:4]
+        too_large = [p for p in too_large if p.end - p.begin > NARROWEST]
+        room = (most - line.points) // (2 * len(ENDS_AND_NODES))
+        if not too_large or room < 1:
+            break
+        too_large = sorted(too_large, key=lambda p: -float(np.max(np.abs(p.error) / wanted)))[:room]
+        halves = [half for p in too_large for half in ((p.begin, p.divide_at), (p.divide_at, p.end))]
+        gone = {id(p) for p in too_large}
+        pieces = [p for p in pieces if id(p) not in gone] + line.pieces(halves)
+        if progress is not None:
+            progress(line.points, most)
+    pieces.sort(key=lambda p: p.begin)
+    total = np.sum([p.attributions for p in pieces], axis=0)
+    attributions = total.reshape(len(first), *sample.x.shape)
+    return Integral(
+        attributions, first, last, wanted, np.sum([p.nested for p in pieces], axis=0), line.points, len(pieces)
+    )
+
+
+def _is_too_large(piece: _Piece, count: int, wanted: Array, nested: Array) -> bool:
+    """Whether a piece's error is more than its share of what all may have."""
+    return bool((np.abs(piece.error) > wanted / (2 * count)).any() or (piece.nested > nested / count).any())
+
+
+class _Line:
+    """The straight line from a baseline to a sample."""
+
+    def __init__(self, function: Function, outputs: Outputs, baseline: Point, sample: Point) -> None:
+        self._function, self._outputs, self._ends = function, outputs, (baseline, sample)
+        self._change = (
+            (sample.x - baseline.x)[None],
+            [(b - a)[None] for a, b in zip(baseline.embedded, sample.embedded, strict=True)],
+        )
+        self.points = 0
+
+    def pieces(self, spans: list[tuple[float, float]]) -> list[_Piece]:
+        """These pieces of the line, several at a time."""
+        found, at_once = [], max(1, self._function.at_once // len(ENDS_AND_NODES))
+        for k in range(0, len(spans), at_once):
+            found += self._some(spans[k : k + at_once])
+        return found
+
+    def _some(self, spans: list[tuple[float, float]]) -> list[_Piece]:
+        function, outputs, count = self._function, self._outputs, len(ENDS_AND_NODES)
+        begins, ends = np.array(spans).T
+        at = begins[:, None] + (ends - begins)[:, None] * ENDS_AND_NODES
+        at[:, -1] = ends
+        tape = function.tape(*self._ends[0].towards(self._ends[1], at.ravel()))
+        self.points += at.size
+        values = outputs.values(tape.output).reshape(len(spans), count, -1)
+        # (outputs, pieces, nodes, entries): how much each entry changes each output along the line
+        rates = np.stack([self._rates(tape, k).reshape(len(spans), count, -1) for k in range(len(outputs.known))])
+        widths = (ends - begins)[:, None]
+        found = []
+        for k, (begin, end) in enumerate(spans):
+            kronrod = np.einsum("n,one->oe", KRONROD, rates[:, k]) * widths[k]
+            gauss = np.einsum("n,one->oe", GAUSS, rates[:, k]) * widths[k]
+            error = kronrod.sum(axis=1) - (values[k, -1] - values[k, 0])
+            nested = np.abs(kronrod - gauss).max(axis=1, initial=0.0)
+            worst = int(np.argmax(np.abs(error) + nested * TOLERANCE / NESTED))
+            divide_at = _divided(at[k], values[k, :, worst], rates[worst, k].sum(axis=1))
+            found.append(_Piece(begin, end, kronrod, error, nested, divide_at))
+        return found
+
+    def _rates(self, tape: object, number: int) -> Array:
+        """(points, entries) how fast each entry changes an output along the line."""
+        function = self._function
+        of_inputs, of_rows = function.slopes(tape, self._outputs, number)  # type: ignore[arg-type]
+        of_change, rows_change = self._change
+        changed = [rows * change for rows, change in zip(of_rows, rows_change, strict=True)]
+        return function.gathered(of_inputs * of_change, changed).reshape(len(of_inputs), -1)
+
+
+JUMP = 0.5
+"""The share of what the derivative varies by within a piece that is a jump, if it is between two
+neighbouring nodes.
+"""
+
+
+def _divided(at: Array, values: Array, slopes: Array) -> float:
+    """Where to divide a piece: where its derivative jumps, else in the middle.
+
+    Args:
+        at: (nodes,) the nodes and the ends
+        values, slopes: (nodes,) of the output along the line
+    """
+    middle = (at[0] + at[-1]) / 2
+    changes = np.diff(slopes)
+    k = int(np.argmax(np.abs(changes)))
+    if abs(changes[k]) <= JUMP * np.abs(changes).sum() or changes[k] == 0:
+        return float(middle)
+    left, right = slopes[k], slopes[k + 1]
+    # Relative to the left node, so that nothing cancels: v_k + left d = v_(k+1) - right (h - d).
+    gap = at[k + 1] - at[k]
+    offset = (values[k + 1] - values[k] - right * gap) / (left - right)
+    where = float(at[k] + offset)
+    return where if at[k] <= where <= at[k + 1] and at[0] < where < at[-1] else float(middle)

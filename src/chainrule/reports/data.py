@@ -1,0 +1,67 @@
+"""The section on the data: how it was read, what becomes of its columns, and how it was split."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.data import Dataset
+from chainrule.reports.charts import bars, histogram
+from chainrule.reports.section import Section, facts, paragraph, side_by_side, table
+from chainrule.reports.subject import Subject
+
+MOST_CLASSES = 20
+"""The most classes whose frequencies are drawn."""
+MOST_QUANTITIES = 3
+"""The most quantities whose values are drawn."""
+
+
+def data(subject: Subject) -> Section:
+    """Its parts, the columns of a table with what they became, the target, and what was noticed."""
+    run, trained = subject.run, subject.trained
+    preparation, rows = trained.preparation, run.data["rows"]
+    details: dict[str, object] = {
+        "name": run.data["name"], "training set": f"{rows['training']:,} samples, which the network learned from",
+        "validation set": f"{rows['validation']:,} samples, watched in training" if rows["validation"] else "none",
+        "test set": f"{rows['test']:,} samples, kept until the end" if rows["test"] else "none",
+        "fingerprint": run.data["fingerprint"][:16],
+    }  # fmt: skip
+    uses = [] if preparation is None else preparation.uses
+    notes = subject.data.notes if subject.data is not None else [] if preparation is None else preparation.notes
+    html = facts(details) + "".join(map(paragraph, notes))
+    if uses:
+        listed = [[use.name, use.type or "not used", use.use] for use in uses]
+        html += table(("column", "read as", "becomes"), listed, caption="How each column was read")
+    if subject.data is not None:
+        html += _of_target(subject.data)
+    else:
+        html += paragraph(f"The data itself is missing, so that sections that need it are left out: {subject.missing}.")
+    content = {
+        "name": run.data["name"], "rows": dict(rows), "fingerprint": run.data["fingerprint"], "notes": list(notes),
+        "columns": [{"name": use.name, "read_as": use.type, "use": use.use, "inputs": use.inputs} for use in uses],
+        "missing": subject.missing,
+    }  # fmt: skip
+    about = "The samples that the network was trained and tested on, and how they were read."
+    return Section("data", "The data", about, html, content)
+
+
+def _of_target(data: Dataset) -> str:
+    """How often each class or label occurs in the training set, or how the quantities spread."""
+    target, y = data.target, np.asarray(data.training.y)
+    if target.tokens or target.positions or target.season:
+        return ""
+    if target.task == "regression":
+        values = target.decode(y.reshape(len(y), -1)).reshape(len(y), -1)[:, :MOST_QUANTITIES]
+        drawn = [
+            histogram(f"{name} in the training set", values[:, k], name)
+            for k, name in enumerate(target.names[:MOST_QUANTITIES])
+        ]
+        return side_by_side(*drawn)
+    if target.task == "multilabel":
+        names, counts = list(target.columns), y.reshape(len(y), -1).sum(axis=0)
+    else:
+        names, numbers = [str(label) for label in target.classes], y if y.ndim == 1 else y.argmax(axis=-1)
+        counts = np.bincount(numbers.astype(np.int64).ravel(), minlength=len(names))
+    shown = sorted(zip(names, counts.tolist(), strict=True), key=lambda one: -one[1])[:MOST_CLASSES]
+    title = f"How often each {'label' if target.task == 'multilabel' else 'class'} occurs in the training set"
+    more = paragraph(f"and {len(names) - len(shown):,} that are rarer") if len(names) > len(shown) else ""
+    return paragraph(f"{title}:") + bars(title, dict(shown), {name: f"{count:,.0f}" for name, count in shown}) + more
