@@ -142,7 +142,8 @@ class Stage(Kind, register=False):
         return None
 
     def stability(self, state: State) -> Stability | None:
-        """How long its steps may be in this state; None where that is not known. Cohen et al. (2021; 2022 for Adam) derive the limits.
+        """How long its steps may be in this state; None where that is not known. Cohen
+        et al. (2021; 2022 for Adam) derive the limits.
         """
         factor = self.multiplier(state)
         return None if factor is None else Stability(factor)

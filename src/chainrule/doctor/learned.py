@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -46,7 +46,7 @@ def find(case: Case) -> Iterator[Finding]:
         yield _rows(case, never, right)
 
 
-def _classes(case: Case, missed: list[tuple[int, object, int, float]], right: Array, y: Array) -> Finding:
+def _classes(case: Case, missed: Sequence[tuple[int, object, int, float]], right: Array, y: Array) -> Finding:
     names = [str(label) for _, label, _, _ in missed]
     first, count = missed[0][0], len(missed)
     by_step = right[:, y == first].mean(axis=1)
