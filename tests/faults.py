@@ -49,9 +49,9 @@ def _copied():
 
 
 def _far_side():
-    """Two classes side by side, and a tenth of the rows on the far side: no line parts them."""
+    """Two classes side by side, and some of the second on the far side of the first: no line parts them."""
     random = np.random.default_rng(0)
-    place = random.permutation(np.repeat([-2, 2, -3.5], [250, 250, 60]))
+    place = random.permutation(np.repeat([-2, 2, -3.5], [250, 250, 90]))
     x = np.column_stack([place + 0.5 * random.normal(size=len(place)), *random.normal(size=(2, len(place)))])
     return x, (place != -2).astype(int)
 
