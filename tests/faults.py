@@ -30,7 +30,12 @@ def blobs(counts, seed=0):
 def plain(**settings):
     """The settings of a training that learns what `rows` has, but for these."""
     data = settings.pop("data", None)
-    return {"data": rows() if data is None else data, "network": "16 relu", "optimizer": "adam 0.02", "epochs": 30} | settings
+    return {
+        "data": rows() if data is None else data,
+        "network": "16 relu",
+        "optimizer": "adam 0.02",
+        "epochs": 30,
+    } | settings
 
 
 def _leaky():
@@ -44,9 +49,9 @@ def _copied():
 
 
 def _far_side():
-    """Two classes side by side, and a tenth of the rows on the far side: no line parts them."""
+    """Two classes side by side, and some of the second on the far side of the first: no line parts them."""
     random = np.random.default_rng(0)
-    place = random.permutation(np.repeat([-2, 2, -3.5], [250, 250, 60]))
+    place = random.permutation(np.repeat([-2, 2, -3.5], [250, 250, 90]))
     x = np.column_stack([place + 0.5 * random.normal(size=len(place)), *random.normal(size=(2, len(place)))])
     return x, (place != -2).astype(int)
 
@@ -68,7 +73,9 @@ def _shifted():
 
 def _unscaled():
     x, y = rows()
-    return from_arrays(x[:200] * [1, 1, 1000, 1], y[:200], validation=(x[200:] * [1, 1, 1000, 1], y[200:]), task="classification")
+    return from_arrays(
+        x[:200] * [1, 1, 1000, 1], y[:200], validation=(x[200:] * [1, 1, 1000, 1], y[200:]), task="classification"
+    )
 
 
 def _scaled():
@@ -89,19 +96,33 @@ def _deep(activation, layers=8):
 
 FAULTY = {
     "dead units": lambda: plain(network=[Dense(16, activation="relu", biases="constant -20"), Dense(1)]),
-    "saturated units": lambda: plain(network=[Dense(16, activation="sigmoid", weights="normal 0 500"), Dense(16, activation="sigmoid", weights="normal 0 500"), Dense(1)], optimizer="sgd 0.1", data=rows(1200)),
-    "duplicate units": lambda: plain(network=[Dense(16, activation="tanh", weights="constant 0.1"), Dense(1, weights="constant 0.1")], epochs=10),
+    "saturated units": lambda: plain(
+        network=[*(Dense(16, activation="sigmoid", weights="normal 0 500") for _ in range(2)), Dense(1)],
+        optimizer="sgd 0.1", data=rows(1200),
+    ),
+    "duplicate units": lambda: plain(
+        network=[Dense(16, activation="tanh", weights="constant 0.1"), Dense(1, weights="constant 0.1")], epochs=10,
+    ),
     "vanishing gradients": lambda: plain(data=rows(1200), network=_deep("sigmoid"), optimizer="sgd 0.1"),
-    "exploding gradients": lambda: plain(network=[*(Dense(12, activation="relu", weights="normal 0 4") for _ in range(5)), Dense(1)], optimizer="sgd 1e-9", epochs=3),
+    "exploding gradients": lambda: plain(
+        network=[*(Dense(12, activation="relu", weights="normal 0 4") for _ in range(5)), Dense(1)],
+        optimizer="sgd 1e-9", epochs=3,
+    ),
     "learning rate too small": lambda: plain(optimizer="sgd 0.00003"),
     "learning rate too large": lambda: plain(optimizer="sgd 100", network="16 tanh"),
     "edge of stability": lambda: plain(optimizer="gradient_descent 1.5", batch_size=210, epochs=600),
     "noisy gradients": lambda: plain(data=noise(), optimizer="sgd 0.15", batch_size=2, network="8 tanh", epochs=20),
-    "overfitting": lambda: plain(data=noise(), network="128 relu, 128 relu", optimizer="adam 0.01", epochs=100, patience=None, validation=0.3),
+    "overfitting": lambda: plain(
+        data=noise(), network="128 relu, 128 relu", optimizer="adam 0.01", epochs=100, patience=None, validation=0.3,
+    ),
     "underfitting": lambda: plain(data=rows(1500), optimizer="sgd 0.02", epochs=1),
-    "classes never learned": lambda: plain(data=blobs([200, 200, 8]), optimizer="adam 0.01", network="8 tanh", epochs=20),
+    "classes never learned": lambda: plain(
+        data=blobs([200, 200, 8]), optimizer="adam 0.01", network="8 tanh", epochs=20,
+    ),
     "rows never learned": lambda: plain(data=_far_side(), network=[Dense(1)], optimizer="adam 0.05"),
-    "probable label errors": lambda: plain(data=flipped(load("digits", seed=0), 0.06)[0], network="64 relu", optimizer="adam 0.002", epochs=20),
+    "probable label errors": lambda: plain(
+        data=flipped(load("digits", seed=0), 0.06)[0], network="64 relu", optimizer="adam 0.002", epochs=20,
+    ),
     "leakage": lambda: plain(data=_leaky(), epochs=10),
     "duplicates across splits": lambda: plain(data=_copied(), epochs=10),
     "shift between splits": lambda: plain(data=_shifted(), shuffle=False, epochs=10),

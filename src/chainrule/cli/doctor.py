@@ -64,7 +64,7 @@ def doctor(
     case = Case.of(opened, opened.load_data())
     if try_remedies:
         require(case.held is not None, "--try compares on a validation or a test set, and the run has neither")
-    with _bar() as advance:
+    with _Bar() as advance:
         found = examined(case, str(opened.folder), advance, only)
     if not json:
         _show(found, only)
@@ -76,13 +76,17 @@ def doctor(
     raise typer.Exit(FAILED if fail_on is not None and worst >= SEVERITIES.index(fail_on) else 0)
 
 
-class _bar:
+class _Bar:
     """A bar on a terminal, while checks are made."""
 
     def __enter__(self) -> Callable[[int, int, str], None]:
         from rich.progress import BarColumn, Progress, TextColumn
 
-        columns = (TextColumn("{task.completed}/{task.total}"), BarColumn(bar_width=15), TextColumn("{task.description}"))
+        columns = (
+            TextColumn("{task.completed}/{task.total}"),
+            BarColumn(bar_width=15),
+            TextColumn("{task.description}"),
+        )
         self._progress = Progress(*columns, console=display.err, transient=True, disable=not display.err.is_terminal)
         self._task = self._progress.add_task("", total=None)
         self._progress.start()
@@ -98,7 +102,9 @@ def _show(found: Diagnosis, only: str | None) -> None:
     count, out = len(found.findings), display.out
     about = f"{count} finding{'s' * (count != 1)}" if count else "nothing found"
     looked = f"{len(found.checks)} checks" if only is None else f"the check for {only}"
-    out.print(display.bold(found.name) + f": {about} in {looked}, at {len(found.steps)} steps up to {found.steps[-1]:,}")
+    out.print(
+        display.bold(found.name) + f": {about} in {looked}, at {len(found.steps)} steps up to {found.steps[-1]:,}"
+    )
     for number, one in enumerate(found.findings, start=1):
         out.print()
         out.print(display.bold(f"{number}. {one.severity}: {one.kind}") + f", {one.place}")
@@ -125,4 +131,3 @@ def _tried(case: Any, found: Diagnosis, threads: int | None, quiet: bool) -> lis
             display.out.print(display.bold(f"{number}. {one.kind}, tried") + f": {one.remedy.words}")
             display.out.print(f"   {trial.words}")
     return trials
-

@@ -185,7 +185,9 @@ class Case:
         by_position = () if samples.weight is None or samples.weight.ndim == 1 else (samples.weight,)
         with np.errstate(all="ignore"):
             outputs = self._engine.predict(parameters, samples.x, statistics)
-            return float(np.mean(self.plan.loss.samples(outputs, np.asarray(samples.y), *by_position), dtype=np.float64))
+            return float(
+                np.mean(self.plan.loss.samples(outputs, np.asarray(samples.y), *by_position), dtype=np.float64)
+            )
 
     @cached_property
     def _engine(self) -> Engine:

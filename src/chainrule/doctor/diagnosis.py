@@ -56,7 +56,9 @@ CHECKS = (
     Check("the edge of stability", stability.find, ("edge of stability",)),
     Check("noisy gradients", noise.find, ("noisy gradients",)),
     Check("over- and underfitting", fit.find, ("overfitting", "underfitting"), is_patient=True),
-    Check("classes and rows never learned", learned.find, ("classes never learned", "rows never learned"), is_patient=True),
+    Check(
+        "classes and rows never learned", learned.find, ("classes never learned", "rows never learned"), is_patient=True
+    ),
     Check("label errors", labels.find, ("probable label errors",), is_patient=True),
     Check("leakage", leakage.find, ("leakage",), of_data=True),
     Check("duplicates across splits", duplicates.find, ("duplicates across splits",), of_data=True),

@@ -52,15 +52,13 @@ def _digest(row: Array) -> bytes:
 
 def _finding(case: Case, name: str, samples: Samples, copies: list[tuple[int, list[int]]]) -> Finding:
     numbers = getattr(case.data, f"{name}_rows")
-    pairs = [
-        (int(row if numbers is None else numbers[row]) + 1, case.source_row(of[0])) for row, of in copies
-    ]
+    pairs = [(int(row if numbers is None else numbers[row]) + 1, case.source_row(of[0])) for row, of in copies]
     y, known = np.asarray(samples.y), np.asarray(case.data.training.y)
     same = sum(bool(np.any([np.array_equal(y[row], known[other]) for other in of])) for row, of in copies)
     shown = listed([f"{row} (training row {of})" for row, of in pairs], 3)
     words = (
-        f"{share(len(copies), len(samples.x))} samples of the {name} set are copies of training samples, {same:,} of them"
-        f" with the same target, so what is measured on it is too good. Rows {shown}."
+        f"{share(len(copies), len(samples.x))} samples of the {name} set are copies of training samples, {same:,} of"
+        f" them with the same target, so what is measured on it is too good. Rows {shown}."
     )
     evidence = {"set": name, "copies": pairs[:1000], "share": len(copies) / len(samples.x), "same_target": same}
     rows = np.unique([row for _, of in copies for row in of])

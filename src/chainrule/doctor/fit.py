@@ -99,7 +99,12 @@ def _learned_nothing(case: Case, own: float, mine: Array, theirs: Array) -> Find
         f"train longer ({wanted:,} epochs) with three times the learning rate; or a larger network, a weaker penalty",
         both(slower(3.0), planned(epochs=wanted, patience=None)), {"epochs": wanted, "learning_rate": 3.0},
     )  # fmt: skip
-    evidence = {"loss": own, "constant": case.naive_loss, "error": float(mine.mean()), "neighbours": float(theirs.mean())}
+    evidence = {
+        "loss": own,
+        "constant": case.naive_loss,
+        "error": float(mine.mean()),
+        "neighbours": float(theirs.mean()),
+    }
     return Finding("underfitting", words, "the training", "serious", evidence, (case.steps,), remedy)
 
 
@@ -117,8 +122,8 @@ def _ended_early(case: Case) -> Iterator[Finding]:
         return
     words = (
         f"Underfitting: training ended while the loss still fell. In the last {steps:,} of {case.steps:,} steps the"
-        f" training loss went from {number(losses[1])} to {number(losses[2])}, and that of the {case.held_name} set fell"
-        f" by {number(held[0])}."
+        f" training loss went from {number(losses[1])} to {number(losses[2])}, and that of the {case.held_name} set"
+        f" fell by {number(held[0])}."
     )
     wanted = 3 * case.plan.epochs
     remedy = Remedy(f"train for {wanted:,} epochs", planned(epochs=wanted), {"epochs": wanted})

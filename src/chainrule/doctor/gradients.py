@@ -104,8 +104,8 @@ def _over_time(case: Case) -> Iterator[Finding]:
     ratio = float(norms[k] / before[k - 1])
     if ratio > BURST:
         words = (
-            f"The gradient of step {steps[k]:,} is {number(ratio)} times as large as any looked at before it: a step like"
-            " that throws the weights far away."
+            f"The gradient of step {steps[k]:,} is {number(ratio)} times as large as any looked at before it: a step"
+            " like that throws the weights far away."
         )
         evidence = {"norms": norms.tolist(), "ratio": ratio}
         remedy = _clip(float(before[k - 1]))

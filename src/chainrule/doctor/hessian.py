@@ -96,7 +96,7 @@ def largest_eigenvalue(
         >>> round(largest_eigenvalue(lambda v: h @ v, 3, tolerance=1e-6).value, 6)
         9.0
     """
-    v = generator(0, "power iteration").normal(size=size)
+    v: Vector = generator(0, "power iteration").normal(size=size)
     v /= np.linalg.norm(v)
     value, residual = 0.0, np.inf
     for count in range(1, most + 1):

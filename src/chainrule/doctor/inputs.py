@@ -46,7 +46,8 @@ def _unscaled(case: Case, sizes: Array, deviations: Array, large: Array, apart: 
     worst = int(np.argmax(sizes)) if len(large) else int(np.argmax(deviations))
     place = case.input_name(worst)
     words = (
-        f"The inputs are not scaled: the root mean square of {place} is {number(float(sizes[worst]))}, and the deviations"
+        f"The inputs are not scaled: the root mean square of {place} is {number(float(sizes[worst]))}, and the"
+        " deviations"
         f" of the inputs differ by a factor of {number(apart)}. A learning rate that suits one does not suit another."
     )
     mean, deviation = _moments(case)
@@ -76,8 +77,8 @@ def _squashed(case: Case, x: Array, deviations: Array) -> Iterator[Finding]:
         return
     names = [case.input_name(k) for k in suspects]
     words = (
-        f"{listed(names, 4)}: one value is {number(float(far[suspects[0]]))} deviations away from the mean, so all others"
-        " are squashed into a small range."
+        f"{listed(names, 4)}: one value is {number(float(far[suspects[0]]))} deviations away from the mean, so all"
+        " others are squashed into a small range."
     )
     low, high = np.quantile(x, 0.001, axis=0), np.quantile(x, 0.999, axis=0)
     low, high = (bound.reshape(case.data.input_shape) for bound in (low, high))

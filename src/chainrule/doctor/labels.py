@@ -61,8 +61,8 @@ def find(case: Case) -> Iterator[Finding]:
         for row, k in zip(found.rows[:4], found.instead[:4], strict=True)
     ]
     words = (
-        f"{share(count, whole)} training labels are probably wrong: along the training the network, and the nearest other"
-        f" rows, take them for another class. Rows {listed(named, 4)}" + (", and more." if count > 4 else ".")
+        f"{share(count, whole)} training labels are probably wrong: along the training the network, and the nearest"
+        f" other rows, take them for another class. Rows {listed(named, 4)}" + (", and more." if count > 4 else ".")
     )
     evidence = {
         "rows": [case.source_row(int(row)) for row in found.rows], "margins": found.margins.tolist(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,9 +17,9 @@ MISSED = 0.05
 """The share of a class's training samples that are right at most if it is never learned."""
 FEWEST = 3
 """The fewest training samples of a class to judge it by."""
-NEVER = 0.08
+NEVER = 0.12
 """The share of training rows that are wrong at every step looked at, from which it is a finding."""
-KNOWN = 0.7
+KNOWN = 0.6
 """How much of what can be learned must be learned before single rows are pointed out."""
 
 
@@ -46,7 +46,7 @@ def find(case: Case) -> Iterator[Finding]:
         yield _rows(case, never, right)
 
 
-def _classes(case: Case, missed: list[tuple[int, object, int, float]], right: Array, y: Array) -> Finding:
+def _classes(case: Case, missed: Sequence[tuple[int, object, int, float]], right: Array, y: Array) -> Finding:
     names = [str(label) for _, label, _, _ in missed]
     first, count = missed[0][0], len(missed)
     by_step = right[:, y == first].mean(axis=1)

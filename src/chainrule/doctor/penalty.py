@@ -31,7 +31,8 @@ def find(case: Case) -> Iterator[Finding]:
         return
     value, loss, step = float(penalties[k]), float(losses[k]), case.points[k].step
     words = (
-        f"The penalty is larger than the loss: {number(value)} beside a training loss of {number(loss)} at step {step:,},"
+        f"The penalty is larger than the loss: {number(value)} beside a training loss of {number(loss)} at step"
+        f" {step:,},"
         f" so training shrinks the weights before it fits the data. At the end the loss is {number(float(losses[-1]))};"
         f" the best constant prediction has {number(case.naive_loss)}."
     )

@@ -53,7 +53,9 @@ def find(case: Case) -> Iterator[Finding]:
     rises = ~(ends[:, 1] <= ends[:, 0])
     reached = case.loss(case.end)
     lowest = min(case.loss(point) for point in case.points)
-    if (rises.mean() >= RISING and reached > LEFT * case.naive_loss) or not reached < RISEN * max(lowest, case.naive_loss):
+    if (rises.mean() >= RISING and reached > LEFT * case.naive_loss) or not reached < RISEN * max(
+        lowest, case.naive_loss
+    ):
         yield _too_large(case, rises, later, ends, lowest)
         return
     if reached > STILL * case.naive_loss:
@@ -94,8 +96,8 @@ def _too_large(case: Case, rises: Array, looked: list[StepRecord], ends: Array, 
     count = int(rises.sum())
     words = (
         f"The learning rate is too large: {share(count, len(rises))} of the steps looked at raised the loss of the very"
-        f" mini-batch that they were computed from. The training loss is {number(case.loss(case.end))} at the end, and was"
-        f" {number(lowest)} at the lowest; the best constant prediction has {number(case.naive_loss)}."
+        f" mini-batch that they were computed from. The training loss is {number(case.loss(case.end))} at the end, and"
+        f" was {number(lowest)} at the lowest; the best constant prediction has {number(case.naive_loss)}."
     )
     evidence = {
         "rising": float(rises.mean()), "before": ends[:, 0].tolist(), "after": ends[:, 1].tolist(),
@@ -112,8 +114,8 @@ def _too_small(case: Case, best: Array, steps: tuple[int, ...], reached: float) 
     left = reached / case.naive_loss
     words = (
         f"The learning rate is too small: along the direction of a step the training loss goes on falling up"
-        f" to {number(float(np.median(best)))} times as far (in the median), and {100 * left:.0f} % of the loss of the best"
-        " constant prediction is still left."
+        f" to {number(float(np.median(best)))} times as far (in the median), and {100 * left:.0f} % of the loss of the"
+        " best constant prediction is still left."
     )
     evidence = {
         "best_multiples": best.tolist(), "median": float(np.median(best)), "loss": reached, "constant": case.naive_loss,

@@ -36,7 +36,7 @@ def find(case: Case) -> Iterator[Finding]:
         f" distance to the next number. {worst} loses most."
     )
     remedy = Remedy(
-        "take larger steps: train with 100 times the learning rate; or in float64 (dtype), if the weights must be large",
+        "take larger steps: train with 100 times the learning rate; or in float64, if the weights must be large",
         slower(100.0), {"learning_rate": 100.0},
     )  # fmt: skip
     steps = tuple(record.before.step for record in case.brisk)

@@ -35,7 +35,7 @@ def find(case: Case) -> Iterator[Finding]:
             continue
         found = shifted(case, samples)
         if found:
-            yield _finding(case, name, len(samples.x), found)
+            yield _finding(name, len(samples.x), found)
             return
 
 
@@ -97,11 +97,11 @@ def chi_squared(first: Array, second: Array, classes: int) -> tuple[float, float
     return float(np.abs(shares[0] - shares[1]).sum() / 2), float(chdtrc(freedom, statistic)) if freedom else 1.0
 
 
-def _finding(case: Case, name: str, count: int, found: list[tuple[str, float, float]]) -> Finding:
+def _finding(name: str, count: int, found: list[tuple[str, float, float]]) -> Finding:
     places = [f"{place} (distance {number(distance)})" for place, distance, _ in found]
     words = (
-        f"The {name} set ({count:,} samples) is distributed otherwise than the training set: {listed(places, 4)}. What is"
-        " measured on it tells little about samples like those of training, and the other way round."
+        f"The {name} set ({count:,} samples) is distributed otherwise than the training set: {listed(places, 4)}. What"
+        " is measured on it tells little about samples like those of training, and the other way round."
     )
     evidence = {
         "set": name, "shifted": [one[0] for one in found], "distance": [one[1] for one in found],

@@ -96,7 +96,8 @@ def action(case: Case, at: Position) -> tuple[Array | float, float] | None:
     """What the optimizer multiplies gradients of a quadratic by, (weights,) or one number, and the
     limit of that times an eigenvalue; None where that is not known.
     """
-    optimizer, gain, limit = case.timeline.problem_at(at.step).optimizer, np.float64(1.0), 2.0
+    optimizer, limit = case.timeline.problem_at(at.step).optimizer, 2.0
+    gain: Array | float = 1.0
     for stage, state in zip(optimizer.stages, at.states, strict=True):
         known = stage.stability(state)
         if known is None or (known.limit != 2.0 and limit != 2.0):  # of two memories nothing is known

@@ -54,9 +54,7 @@ class Trial:
         }  # fmt: skip
 
 
-def try_remedy(
-    case: Case, finding: Finding, callbacks: Sequence[Listener] = (), threads: int | None = None
-) -> Trial:
+def try_remedy(case: Case, finding: Finding, callbacks: Sequence[Listener] = (), threads: int | None = None) -> Trial:
     """Train again with a finding's remedy, from the same seed, and compare on the same held-out
     samples.
 
@@ -101,7 +99,9 @@ def _judged(
     if not np.isfinite(losses).all() and np.isfinite(own).all():
         change, error = -np.inf, 0.0
     clear = not abs(change) <= CERTAIN * error
-    pairs = [f"{name.replace('_', ' ')} {number(before[name])} -> {number(after[name])}" for name in before if name in after]
+    pairs = [
+        f"{name.replace('_', ' ')} {number(before[name])} -> {number(after[name])}" for name in before if name in after
+    ]
     measured = f"on the {case.held_name} set: {', '.join(pairs)}"
     if finding.remedy.honest:
         words = f"Without it, {measured}. The new numbers are what can be expected of samples that are really new."

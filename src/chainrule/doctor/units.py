@@ -95,8 +95,8 @@ def _flat(case: Case, layer: str, kind: str, units: Array, found: dict[str, Any]
     what = "give 0 for every sample" if kind == "dead" else "are flat for nearly every sample"
     since = _since(case, layer, kind, len(units))
     words = (
-        f"{share(len(names), found['of'])} units of {layer} are {kind}: they {what}, so that no derivative comes through"
-        f" and they can't learn{because}. They have been so since step {since:,}."
+        f"{share(len(names), found['of'])} units of {layer} are {kind}: they {what}, so that no derivative comes"
+        f" through and they can't learn{because}. They have been so since step {since:,}."
     )
     evidence = {"units": names, "of": found["of"], "share": part, "since": since}
     return Finding(

@@ -88,7 +88,8 @@ class Watch:
         epochs = self._case.steps / length
         return [
             check for check in CHECKS
-            if check not in self._made and check.name not in self._too_long and (epochs >= PATIENT or not check.is_patient)
+            if check not in self._made and check.name not in self._too_long
+            if epochs >= PATIENT or not check.is_patient
         ]  # fmt: skip
 
     def _check(self, check: Check) -> None:
@@ -128,7 +129,12 @@ class Watch:
 
     def _message(self, trainer: Trainer) -> dict[str, Any] | None:
         """What the page shows; None if it shows that already."""
-        shown = [(one.kind, one.place) for one in self.findings], sorted(self._too_long), self._at is not None, self._rounds > 0
+        shown = (
+            [(one.kind, one.place) for one in self.findings],
+            sorted(self._too_long),
+            self._at is not None,
+            self._rounds > 0,
+        )
         if shown == self._sent:
             return None
         self._sent = shown
