@@ -26,11 +26,11 @@ from chainrule.threads import undivided
 
 TOLERANCE = 1e-9
 """The completeness error that is aimed at, as a share of the output's size."""
-NESTED = 1e-6
+NESTED = 1e-5
 """How far the attributions may differ from those of the Gauss rule that is part of Kronrod's, as a
 share of the output's size: a bound on the error of each, where completeness only tells the sum's.
 """
-MOST, WORK = 60_000, 4e10
+MOST, WORK = 60_000, 1e11
 """The most points, and about the most multiply-adds that they may take, with at least FEWEST."""
 FEWEST = 170
 NARROWEST = 1e-14
@@ -140,18 +140,12 @@ def _integrate(
     most = int(min(MOST, max(FEWEST, work)))
     pieces = line.pieces([(0.0, 1.0)])
     while True:
-        too_large = [p for p in pieces if _is_too_large(p, len(pieces), wanted, nested)]
-        over = np.abs(sum(p.error for p in pieces)) > wanted
-        if not too_large and not over.any():
-            break
-        too_large = too_large or sorted(pieces, key=lambda p: -float(np.max(np.abs(p.error) / wanted)))[:4]
-        too_large = [p for p in too_large if p.end - p.begin > NARROWEST]
         room = (most - line.points) // (2 * len(ENDS_AND_NODES))
-        if not too_large or room < 1:
+        worst = _worst(pieces, wanted, nested)[: max(room, 0)]
+        if not worst:
             break
-        too_large = sorted(too_large, key=lambda p: -float(np.max(np.abs(p.error) / wanted)))[:room]
-        halves = [half for p in too_large for half in ((p.begin, p.divide_at), (p.divide_at, p.end))]
-        gone = {id(p) for p in too_large}
+        halves = [half for p in worst for half in ((p.begin, p.divide_at), (p.divide_at, p.end))]
+        gone = {id(p) for p in worst}
         pieces = [p for p in pieces if id(p) not in gone] + line.pieces(halves)
         if progress is not None:
             progress(line.points, most)
@@ -163,9 +157,21 @@ def _integrate(
     )
 
 
-def _is_too_large(piece: _Piece, count: int, wanted: Array, nested: Array) -> bool:
-    """Whether a piece's error is more than its share of what all may have."""
-    return bool((np.abs(piece.error) > wanted / (2 * count)).any() or (piece.nested > nested / count).any())
+def _worst(pieces: list[_Piece], wanted: Array, nested: Array) -> list[_Piece]:
+    """The pieces to divide, the largest errors first: those without which the errors of the others
+    add up to half of what is wanted.
+    """
+    found: dict[int, _Piece] = {}
+    for sizes, most in (
+        (np.abs([p.error for p in pieces]) / wanted, 1.0), (np.array([p.nested for p in pieces]) / nested, 1.0)
+    ):  # fmt: skip
+        own = sizes.max(axis=1)
+        if own.sum() <= most:
+            continue
+        order = np.argsort(own, kind="stable")
+        few = order[np.cumsum(own[order]) > most / 2][::-1]
+        found |= {k: pieces[k] for k in few.tolist() if pieces[k].end - pieces[k].begin > NARROWEST}
+    return list(found.values())
 
 
 class _Line:

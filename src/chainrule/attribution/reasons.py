@@ -81,10 +81,11 @@ class Why(Shown):
         return np.array([flat[part.entries].sum() for part in self.sample.parts])
 
     def slope_of(self, part: Part, output: int = 0) -> float | None:
-        """The derivative with respect to a number, by the user's own unit; None for what is no
-        number.
+        """The derivative with respect to a number, by the user's own unit, of a time step of series
+        with respect to what is forecast; None for what is no number.
         """
-        if not part.unit or len(part.entries) != 1 and part.kind != "number":
+        is_number = part.unit and (len(part.entries) == 1 or part.kind == "number")
+        if not is_number and self.sample.kind != "series":
             return None
         entry = part.entries[0]
         return float(self.slopes[output].ravel()[entry] / self.units.ravel()[entry])

@@ -106,7 +106,7 @@ def subject(trained: Trained, what: Sampled, row: int) -> Subject:
     if preparation is None or isinstance(what, Samples | Scaled | Prepared):
         return _of_arrays(preparation, what, row)
     if preparation.kind == "text":
-        text = findshown(what, wanted=True)
+        text = find_text(what, wanted=True)
         assert text is not None
         samples = windows_of(preparation, text)
         x = np.asarray(samples.x[_within(text.name, row, len(samples.x), "windows")])
