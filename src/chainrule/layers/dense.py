@@ -21,6 +21,7 @@ from chainrule.layers.base import (
     Layer,
     Parameter,
     Terms,
+    by_sample,
     feature_indices,
     row_indices,
 )
@@ -95,6 +96,12 @@ class Dense(Activated):
         if self.bias:
             gradients["b"] = delta.sum(axis=0)
         return (dy @ params[self.matrix].T if wants_input else None), gradients
+
+    def input_derivative(self, params: Params, saved: Array, dy: Array) -> Array:
+        return dy @ params[self.matrix].T
+
+    def shares(self, params: Params, saved: Array, dy: Array, direction: Params) -> Array:
+        return by_sample(dy, self.forward(direction, saved, Context())[0])
 
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         unit = index[-1]
@@ -175,6 +182,12 @@ class TiedDense(Layer):
 
     def backward(self, params: Params, saved: Array, dy: Array, wants_input: bool = True) -> Backward:
         return (dy @ params["W"] if wants_input else None), {"W": _rows(dy).T @ _rows(saved)}
+
+    def input_derivative(self, params: Params, saved: Array, dy: Array) -> Array:
+        return dy @ params["W"]
+
+    def shares(self, params: Params, saved: Array, dy: Array, direction: Params) -> Array:
+        return by_sample(dy, self.forward(direction, saved, Context())[0])
 
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         output, i = index
