@@ -2,11 +2,11 @@
 learning-rate schedules.
 """
 
-from chainrule.descent import adaptive, optimizers, quasi_newton, schedules, stages
+from chainrule.descent import adaptive, linear, optimizers, quasi_newton, schedules, stages
 from chainrule.descent.optimizers import Optimizer, chain, optimizer
 from chainrule.descent.stages import Point, Stage, State
 
 __all__ = [
-    "Optimizer", "Point", "Stage", "State", "adaptive", "chain", "optimizer", "optimizers", "quasi_newton",
+    "Optimizer", "Point", "Stage", "State", "adaptive", "chain", "linear", "optimizer", "optimizers", "quasi_newton",
     "schedules", "stages",
 ]  # fmt: skip

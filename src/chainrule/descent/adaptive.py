@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from chainrule.arrays import Array, Vector
+from chainrule.descent.linear import Linear, Mix, Seen, ratio
 from chainrule.descent.stages import Point, Stage, State, WeightView, counted, figures, next_count
 from chainrule.errors import SettingError, unknown
 from chainrule.layout import Layout
@@ -34,6 +37,9 @@ class ScaleByAdagrad(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         total = state["sum"] + g * g
         return g / np.sqrt(total + self.epsilon), {"sum": total}
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        return (Linear(1 / np.sqrt(seen.now("sum") + self.epsilon)),)
 
     def derivation(self, at: WeightView) -> str:
         s = f"s = {at.was('sum')} + {figures(at.g)}^2 = {at.now('sum')}"
@@ -65,6 +71,9 @@ class ScaleByAdadelta(Stage):
         u = np.sqrt(state["d"] + self.epsilon) / np.sqrt(v + self.epsilon) * g
         return u, {"v": v, "d": self.decay * state["d"] + (1 - self.decay) * u * u}
 
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        return (Linear(np.sqrt((seen.was("d") + self.epsilon) / (seen.now("v") + self.epsilon))),)
+
     def derivation(self, at: WeightView) -> str:
         v = at.moving_average("v", self.decay, "^2")
         root = f"sqrt(({at.was('d')} + {self.epsilon:g}) / ({at.now('v')} + {self.epsilon:g}))"
@@ -90,6 +99,9 @@ class ScaleByRMS(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         v = self.decay * state["v"] + (1 - self.decay) * g * g
         return g / np.sqrt(v + self.epsilon), {"v": v}
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        return (Linear(1 / np.sqrt(seen.now("v") + self.epsilon)),)
 
     def derivation(self, at: WeightView) -> str:
         v = at.moving_average("v", self.decay, "^2")
@@ -204,6 +216,25 @@ class ScaleByAdam(Stage):
             return (m_hat if r is None else m * (r * to_m) / (np.sqrt(v_hat) + self.epsilon)), after
         return m_hat / (np.sqrt(v_hat) + self.epsilon), after
 
+    carries = "m"
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        t, b = next_count(seen.before), self.beta1
+        to_m, scale = 1 / (1 - b**t), self._scale(seen, t)
+        gain, carry = (1 - b) * to_m * scale, b * to_m * scale
+        if self.variant == "nadam":
+            ahead = b / (1 - b ** (t + 1)) * scale
+            gain, carry = gain + (1 - b) * ahead, b * ahead
+        return (Linear(gain, carry, keep=b, take=1 - b),)
+
+    def _scale(self, seen: Seen, t: int) -> Vector | float:
+        """What the corrected momentum was multiplied by."""
+        r = self._rectifier(t) if self.variant == "radam" else 1.0
+        if r is None:
+            return 1.0
+        largest = self.variant == "amsgrad"
+        return r / (np.sqrt(seen.now("largest") if largest else seen.now("v") / (1 - self.beta2**t)) + self.epsilon)
+
     def _rectifier(self, t: int) -> float | None:
         """RAdam's r_t; None while the variance of the divisor is too large to use it."""
         longest = 2 / (1 - self.beta2) - 1
@@ -257,6 +288,12 @@ class ScaleByAdamax(Stage):
         largest = np.maximum(self.beta2 * state["largest"], np.abs(g) + self.epsilon)
         return m * (1 / (1 - self.beta1**t)) / largest, {"count": counted(t), "m": m, "largest": largest}
 
+    carries = "m"
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        b, scale = self.beta1, 1 / ((1 - self.beta1 ** next_count(seen.before)) * seen.now("largest"))
+        return (Linear((1 - b) * scale, b * scale, keep=b, take=1 - b),)
+
     def derivation(self, at: WeightView) -> str:
         m = at.moving_average("m", self.beta1)
         s = f"s = max({self.beta2:g} x {at.was('largest')}, |{figures(at.g)}| + {self.epsilon:g}) = {at.now('largest')}"
@@ -286,6 +323,14 @@ class ScaleByLion(Stage):
         u = np.sign(self.beta1 * state["m"] + (1 - self.beta1) * g)
         return u, {"m": self.beta2 * state["m"] + (1 - self.beta2) * g}
 
+    carries = "m"
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        mixed, result = self.beta1 * seen.was("m") + (1 - self.beta1) * seen.g, seen.result
+        assert result is not None
+        split = ratio(seen.cut(result), mixed)
+        return (Linear((1 - self.beta1) * split, self.beta1 * split, keep=self.beta2, take=1 - self.beta2),)
+
     def derivation(self, at: WeightView) -> str:
         mix = f"{self.beta1:g} x {at.was('m')} + {1 - self.beta1:.6g} x {figures(at.g)}"
         return f"u = sign({mix}) = {figures(at.u)}; {at.moving_average('m', self.beta2)}"
@@ -306,6 +351,13 @@ class TrustRatio(Stage):
             if weight > 0 and update > 0:
                 u[entry.place] *= g.dtype.type(weight / update)
         return u, state
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        def factor(g: Vector, w: Vector) -> float:
+            weight, update = float(np.linalg.norm(w)), float(np.linalg.norm(g))
+            return weight / update if weight > 0 and update > 0 else 1.0
+
+        return (Linear(seen.by_array(factor)),)
 
     def derivation(self, at: WeightView) -> str:
         weight, update = (figures(np.linalg.norm(v[at.array])) for v in (at.point.parameters, at.incoming))
@@ -352,6 +404,41 @@ class Orthogonalize(Stage):
                 scale = g.dtype.type(max(1, outputs / inputs) ** 0.5)
                 u[entry.place] = (scale * self._orthogonal(ahead[entry.place].reshape(entry.shape))).ravel()
         return u, {"count": counted(t), "m": m}
+
+    carries, mixes_entries = "m", True
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        t, d = next_count(seen.before), self.decay
+        ahead, now = d / (1 - d ** (t + 1)), (1 - d) / (1 - d**t)
+        momentum = (now + ahead * (1 - d)) * seen.g + ahead * d * seen.was("m")
+        matrices = [entry for entry in seen.point.layout.entries if len(entry.shape) == 2]
+        factors = [self._factor(momentum[entry.place].reshape(entry.shape)) for entry in matrices]
+
+        def multiplied(x: Vector, transposed: bool) -> Vector:
+            u = np.zeros(seen.point.layout.size)
+            for entry, factor in zip(matrices, factors, strict=True):
+                matrix, factor = x[entry.place].reshape(entry.shape), factor.T if transposed else factor
+                is_left = entry.shape[0] <= entry.shape[1]
+                u[entry.place] = (factor @ matrix if is_left else matrix @ factor).ravel()
+            return u
+
+        mix = Mix(lambda x: multiplied(x, False), lambda x: multiplied(x, True))
+        return (Linear(now + ahead * (1 - d), ahead * d, keep=d, take=1 - d, mix=mix),)
+
+    def _factor(self, matrix: Array) -> Array:
+        """The matrix by which the iterations multiply this one, from the left if it is wider than
+        high, else from the right: a product of polynomials of it.
+        """
+        is_left = matrix.shape[0] <= matrix.shape[1]
+        x, one = matrix if is_left else matrix.T, np.eye(min(matrix.shape))
+        factor = one / (np.linalg.norm(x) + self.epsilon)
+        x = factor @ x
+        for _ in range(self.iterations):
+            square = x @ x.T
+            polynomial = 3.4445 * one - 4.7750 * square + 2.0315 * square @ square
+            x, factor = polynomial @ x, polynomial @ factor
+        factor = max(1, matrix.shape[1] / matrix.shape[0]) ** 0.5 * factor
+        return factor if is_left else factor.T
 
     def _orthogonal(self, matrix: Array) -> Array:
         x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
@@ -410,6 +497,40 @@ class ForMatrices(Stage):
                 after |= {prefix + key: array for key, array in next_state.items()}
             total += u
         return total, after
+
+    @property
+    def mixes_entries(self) -> bool:  # type: ignore[override]
+        return any(stage.mixes_entries for stage in (*self.matrices, *self.rest))
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        """Those of the one chain, each within its parameters, then those of the other."""
+        return tuple(form for form, _ in self._forms(seen))
+
+    def output(self, forms: Sequence[Linear], seen: Seen) -> Vector:
+        u = seen.g
+        for form, carried in self._forms(seen):
+            u = form.forward(u, carried)[0] + form.offset
+        return u
+
+    def _forms(self, seen: Seen) -> Iterator[tuple[Linear, Any]]:
+        """Each inner stage's form, and what it carried."""
+        for name, chain in self._chains():
+            mask = self.own(name, np.ones(seen.point.layout.size), seen.point.layout)
+            u, whole = seen.g * mask[seen.places], self.own(name, seen.whole, seen.point.layout)
+            for k, stage in enumerate(chain):
+                prefix = f"{name}.{k}."
+                was, now = (
+                    {key.removeprefix(prefix): array for key, array in state.items() if key.startswith(prefix)}
+                    for state in (seen.before, seen.after)
+                )
+                inner = Seen(stage, was, now, seen.point, u, seen.places, lambda whole=whole: whole)  # type: ignore[misc]
+                (form,) = stage.linear(inner)
+                carried = inner.was(stage.carries) if stage.carries else 0.0
+                yield form.within(mask[seen.places]), carried
+                u = (form.forward(u, carried)[0] + form.offset) * mask[seen.places]
+                if k + 1 < len(chain):
+                    assert inner.result is not None
+                    whole = self.own(name, inner.result, seen.point.layout)
 
     @staticmethod
     def own(name: str, u: Vector, layout: Layout) -> Vector:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from chainrule.arrays import Array, Vector
+from chainrule.descent.linear import Linear, Mix, Seen
 from chainrule.descent.stages import Point, Stage, State, WeightView, figures
 from chainrule.errors import SettingError, require
 from chainrule.layout import Layout
@@ -50,6 +51,20 @@ class ScaleByLBFGS(Stage):
         known = max(known, 0)
         after = {"known": np.array(known), "s": s, "y": y, "parameters": point.parameters.copy(), "gradient": g.copy()}
         return self._product(g, s[:known], y[:known]), after
+
+    mixes_entries = True
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        known = int(seen.after["known"])
+        if not known:
+            norm = float(np.linalg.norm(seen.whole))
+            return (Linear(min(1.0, 1 / norm) if norm > 0 else 1.0),)
+        s, y = (np.asarray(seen.after[name][:known], dtype=np.float64) for name in ("s", "y"))
+
+        def product(x: Vector) -> Vector:  # by a symmetric matrix
+            return self._product(np.asarray(x, dtype=np.float64), s, y)
+
+        return (Linear(mix=Mix(product, product)),)
 
     @staticmethod
     def _product(g: Vector, s: Array, y: Array) -> Vector:
@@ -132,6 +147,11 @@ class StrongWolfe(Stage):
         if not start.slope < 0:
             return np.zeros_like(g), state
         return g * g.dtype.type(self.search(along, start)), state
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        direction, step = (np.asarray(vector, dtype=np.float64) for vector in (seen.whole, seen.result))
+        square = float(direction @ direction)
+        return (Linear(float(step @ direction) / square if square else 0.0),)
 
     def search(self, along: Callable[[float], Trial], start: Trial) -> float:
         """The step length: doubles 1 until the interval brackets a solution, then zooms in."""

@@ -9,13 +9,14 @@ parameters. This module holds the simple stages; adaptive.py and quasi_newton.py
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from chainrule.arrays import Array, Vector
+from chainrule.descent.linear import Linear, Seen, ratio
 from chainrule.descent.schedules import Constant, Schedule
 from chainrule.errors import require
 from chainrule.kinds import Kind
@@ -141,6 +142,24 @@ class Stage(Kind, register=False):
         """
         return None
 
+    carries: ClassVar[str] = ""
+    """The state array that `linear` calls c, if there is one."""
+    mixes_entries: ClassVar[bool] = False
+    """Whether an entry of the update depends on other entries by more than a common factor."""
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        """What the stage did in a step, as a linear function of its input and of what it carries
+        (see linear.py); several in a row for a stage that is made of others.
+        """
+        factor = self.multiplier(seen.before)
+        return (seen.proportional() if factor is None else Linear(factor),)
+
+    def output(self, forms: Sequence[Linear], seen: Seen) -> Vector:
+        """The output that its linear forms give, at the places asked for."""
+        (form,) = forms
+        u, _ = form.forward(seen.g, seen.was(self.carries) if self.carries else 0.0)
+        return u + form.offset
+
     def observe(self, state: State, loss: float) -> State:
         """The state after an epoch that ended with this validation loss."""
         return state
@@ -252,6 +271,12 @@ class WeightDecay(Stage):
             u[entry.place] += g.dtype.type(self.strength) * point.parameters[entry.place]
         return u, state
 
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        decay = np.zeros(seen.point.layout.size)
+        for entry in seen.point.layout.matching(self.on):
+            decay[entry.place] = self.strength
+        return (Linear(offset=decay[seen.places] * seen.cut(seen.point.parameters), name="weight decay"),)
+
     def derivation(self, at: WeightView) -> str:
         if at.point.layout.entry_at(at.place) not in at.point.layout.matching(self.on):
             return f"u = g = {figures(at.g)} (no weight decay on this parameter)"
@@ -278,6 +303,9 @@ class ClipValue(_Clip):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return np.clip(g, -self.limit, self.limit), state
 
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        return (Linear(ratio(np.clip(seen.g, -self.limit, self.limit), seen.g, 1.0)),)
+
     def derivation(self, at: WeightView) -> str:
         return f"u = min(max({figures(at.g)}, -{self.limit:g}), {self.limit:g}) = {figures(at.u)}"
 
@@ -294,6 +322,9 @@ class ClipNorm(_Clip):
             u[entry.place] *= _clip_factor(g[entry.place], self.limit)
         return u, state
 
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        return (Linear(seen.by_array(lambda g, _: _clip_factor(g, self.limit))),)
+
     def derivation(self, at: WeightView) -> str:
         return _worked_clip(at, at.incoming[at.array], self.limit, "the norm of its array")
 
@@ -306,6 +337,9 @@ class ClipGlobalNorm(_Clip):
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * _clip_factor(g, self.limit), state
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        return (Linear(float(_clip_factor(seen.whole, self.limit))),)
 
     def derivation(self, at: WeightView) -> str:
         return _worked_clip(at, at.incoming, self.limit, "the norm of the whole gradient")
@@ -343,6 +377,13 @@ class Accumulate(Stage):
             return None, {"count": counted(t), "sum": total}
         return total / g.dtype.type(self.steps), {"count": counted(0), "sum": np.zeros_like(g)}
 
+    carries = "sum"
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        if next_count(seen.before) < self.steps:
+            return (Linear(gain=0.0, keep=1.0, take=1.0, ends=True),)
+        return (Linear(gain=1 / self.steps, carry=1 / self.steps),)
+
     def derivation(self, at: WeightView) -> str:
         t = next_count(at.before)
         if t < self.steps:
@@ -375,6 +416,9 @@ class Average(Stage):
         average = decay * state["average"] + (1 - decay) * (point.parameters - g)
         return g, {"count": counted(t), "average": average}
 
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        return (Linear(),)
+
     def derivation(self, at: WeightView) -> str:
         d, w = min(self.decay, at.t / (9 + at.t)), float(at.point.parameters[at.place]) - at.g
         return f"u = g; average = {d:.6g} x {at.was('average')} + {1 - d:.6g} x {figures(w)} = {at.now('average')}"
@@ -403,6 +447,13 @@ class Momentum(Stage):
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         v = self.decay * state["v"] + g
         return (g + self.decay * v if self.nesterov else v), {"v": v}
+
+    carries = "v"
+
+    def linear(self, seen: Seen) -> tuple[Linear, ...]:
+        d = self.decay
+        gain, carry = (1 + d, d * d) if self.nesterov else (1.0, d)
+        return (Linear(gain, carry, keep=d, take=1.0),)
 
     def derivation(self, at: WeightView) -> str:
         v = f"v = {self.decay:g} x {at.was('v')} + {figures(at.g)} = {at.now('v')}"
