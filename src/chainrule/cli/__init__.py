@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import charts, check, display, explain, generate, names, options, play, train, tune, use, worksheet
+from chainrule.cli import charts, check, display, explain, generate, names, options, play, teachers, train, tune, use, worksheet
 from chainrule.errors import ChainruleError, settings_written
 from chainrule.summary import visible
 from chainrule.version import VERSION
@@ -48,6 +48,7 @@ app = typer.Typer(
 for _command in (
     *(train.train, tune.tune, use.predict, use.evaluate, generate.generate, use.show),
     *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
+    *(teachers.teachers,),
     *(play.play, check.check, check.data, names.names),
 ):
     _kind = names.WithNames if _command is train.train else None

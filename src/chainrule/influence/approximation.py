@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,13 +33,15 @@ class Approximation:
         correlation: Pearson's, with the exact effects
         error: the root mean square of the differences from the exact effects, over that of the
             exact ones
-        shared: how many of the ten most helpful and the ten most harmful are the same
+        most: how many of the most helpful and of the most harmful rows were compared
+        shared: how many of these are the same
     """
 
     steps: tuple[int, ...]
     effects: Array
     correlation: float
     error: float
+    most: int
     shared: int
 
 
@@ -66,14 +69,15 @@ def approximate(timeline: Timeline, subject: Subject, stop: int, checkpoints: in
     return Approximation(tuple(steps), effects, *_compared(effects, exact))
 
 
-def _compared(effects: Array, exact: Array) -> tuple[float, float, int]:
-    """The correlation, the relative error, and how many of the extreme ones are the same."""
-    spread = float(np.std(effects) * np.std(exact))
-    size = float(np.sqrt(np.mean(exact**2)))
-    error = float(np.sqrt(np.mean((effects - exact) ** 2)))
-    of_each = [np.argsort(one, kind="stable") for one in (effects, exact)]
-    most = min(MOST, len(exact) // 2)
-    shared = sum(len({*one[part]} & {*other[part]}) for one, other in [of_each] for part in (
-        slice(most), slice(len(exact) - most, None)))  # fmt: skip
+def _compared(effects: Array, exact: Array) -> tuple[float, float, int, int]:
+    """The correlation, the relative error, how many extreme rows were compared, and how many of
+    them are the same.
+    """
+    spread, size = float(np.std(effects) * np.std(exact)), float(np.sqrt(np.mean(exact**2)))
     covariance = float(np.mean((effects - effects.mean()) * (exact - exact.mean())))
-    return covariance / spread if spread else float("nan"), error / size if size else float("nan"), shared
+    error = float(np.sqrt(np.mean((effects - exact) ** 2)))
+    most = min(MOST, len(exact) // 2)
+    one, other = np.argsort(effects, kind="stable"), np.argsort(exact, kind="stable")
+    ends = (slice(most), slice(len(exact) - most, None))
+    shared = sum(len({*one[end].tolist()} & {*other[end].tolist()}) for end in ends)
+    return covariance / spread if spread else math.nan, error / size if size else math.nan, most, shared

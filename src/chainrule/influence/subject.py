@@ -24,6 +24,8 @@ from chainrule.runs.inputs import labelled
 
 PART = 2048
 """The samples that are predicted at a time."""
+MOST_JUDGES = 1000
+"""The rows of a set by which all others are judged, at most."""
 
 
 class Look(NamedTuple):
@@ -127,13 +129,54 @@ def subject_of(run: Run, data: Dataset, what: Data | Samples | None, row: int | 
         require(part is None, f"{setting('part')} is for a whole set; leave it out, or the row")
         found, number = _own_row(data, row)
         return _subject(run, getattr(data, found).take(np.array([number])), f"row {row} of {data.name} ({found} set)")
-    if part is not None and part not in PARTS:
+    if part is None:
+        return _judges(run, data)
+    if part not in PARTS:
         raise unknown("set", part, PARTS)
-    chosen = part or next(name for name in PARTS if getattr(data, name) is not None)
-    samples = getattr(data, chosen)
+    samples = getattr(data, part)
     if samples is None:
-        raise DataError(f"{data.name}: there is no {chosen} set; choose another ({setting('part', 'training')})")
-    return _subject(run, samples, f"the {chosen} set of {data.name} ({len(samples.y):,} rows)")
+        raise DataError(f"{data.name}: there is no {part} set; choose another ({setting('part', 'training')})")
+    return _subject(run, samples, f"the {part} set of {data.name} ({len(samples.y):,} rows)")
+
+
+def _judges(run: Run, data: Dataset) -> Subject:
+    """The rows by which all others are judged: of the validation and the training set those that
+    are predicted right, since a wrong label would count against the rows that contradict it. Both
+    sets weigh the same: the one has not been fitted, the other has more rows.
+    """
+    parts, names = list[Samples](), list[str]()
+    for name in ("validation", "training"):
+        samples: Samples | None = getattr(data, name)
+        if samples is None:
+            continue
+        of_set = samples.thinned(MOST_JUDGES)
+        right = of_set.take(np.flatnonzero(_is_right(run, of_set)))
+        if len(right.y):
+            parts.append(right)
+            names.append(f"{len(right.y):,} of the {name} set")
+    if not parts:
+        raise DataError(f"{data.name}: none of its rows is predicted right, to judge the others; choose {setting('row')}")
+    of_positions = any(one.weight is not None and one.weight.ndim > 1 for one in parts)
+    require(not of_positions, f"{data.name}: its weights are of positions; choose a set ({setting('part', 'training')})")
+    weights = [np.full(len(one.y), 1 / len(one.y)) * (1.0 if one.weight is None else one.weight) for one in parts]
+    count = sum(len(one.y) for one in parts)
+    x, y = (np.concatenate([np.asarray(getattr(one, name)) for one in parts]) for name in ("x", "y"))
+    judges = Samples(x, y, np.concatenate(weights) * count / len(parts))
+    right = "predicted right" if _has_classes(run.trained.target) else "judged by"
+    return _subject(run, judges, f"the rows of {data.name} that are {right}: {' and '.join(names)}")
+
+
+def _has_classes(target: Target) -> bool:
+    return target.is_class and not target.positions
+
+
+def _is_right(run: Run, samples: Samples) -> Array:
+    """(samples,) whether the network predicts the target; of targets that are no classes True."""
+    trained = run.trained
+    if not _has_classes(trained.target):
+        return np.ones(len(samples.y), bool)
+    predicted = trained.decoded(trained.raw(samples))
+    return np.asarray(predicted) == np.array(values_of(trained.target, np.asarray(samples.y)), predicted.dtype)
 
 
 def _own_row(data: Dataset, row: int) -> tuple[str, int]:

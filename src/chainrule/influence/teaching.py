@@ -155,9 +155,11 @@ def teachers(
         run: the run, or its folder
         what: the samples whose mean loss it is, with targets, in a form that `evaluate` takes; by
             default the run's own data
-        row: the row of the data whose loss it is, counted from 1; of the run's own data from any of
-            its sets. By default all rows, of the run's own data those of `part`
-        part: "validation", "test" or "training"; by default the first of these that there is
+        row: the row of the data whose loss it is, counted from 1; by default the mean over all
+        part: the set of the run's own data whose mean loss it is, "validation", "test" or
+            "training"; by default the rows of the validation and of the training set that are
+            predicted right, with half of the weight each: the most harmful rows are then probable
+            label errors. Of each set at most 1,000 are taken, evenly spaced
         data: the run's own data, in a form of `Run.own_data`, if no file holds it or it is loaded
         rule: which slope of the loss splits a step's change: "trapezoid" for the mean of those
             before and after the step; "first-order" for the one before it, whose remainder is
