@@ -22,6 +22,7 @@ from chainrule.cli import (
     names,
     options,
     play,
+    teachers,
     train,
     tune,
     use,
@@ -61,7 +62,7 @@ app = typer.Typer(
 )
 for _command in (
     *(train.train, tune.tune, use.predict, use.evaluate, generate.generate, use.show),
-    *(explain.explain, life.life, charts.descend, charts.gradients, worksheet.worksheet),
+    *(explain.explain, life.life, teachers.teachers, charts.descend, charts.gradients, worksheet.worksheet),
     *(play.play, check.check, check.data, names.names),
 ):
     _kind = names.WithNames if _command is train.train else None

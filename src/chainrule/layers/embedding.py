@@ -11,7 +11,7 @@ import numpy as np
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import ShapeError, require
-from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms
+from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms, by_sample
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,9 @@ class Embedding(Layer):
         dW = np.zeros((self.count, self.units), dtype=dy.dtype)
         np.add.at(dW, rows, dy)
         return (np.zeros(x.shape, dtype=dy.dtype) if wants_input else None), {"W": dW}
+
+    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
+        return by_sample(dy, direction["W"][saved[0]])
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         rows, _ = saved
