@@ -208,6 +208,18 @@ class Tape:
         uses = [node for node in self.graph.uses[owner] if name in node.built.parameters]
         return [node.layer.parameter_terms(*self._at(node), name, index).of(node.name, node.time) for node in uses]
 
+    def shares(self, direction: Mapping[str, Params]) -> Array:
+        """(samples,) each sample's share of the gradient's product with a direction in the
+        parameters, by layer and name: the products of its terms with the direction, summed over
+        every use of every parameter. They add up to the product of the whole gradient.
+        """
+        total = np.zeros(len(self.output), self.output.dtype)
+        for node in self.graph.nodes:
+            number = self.graph.numbers[node.name]
+            if node.built.parameters and self.arriving[number] is not None:
+                total += node.layer.shares(*self._at(node), direction[node.owner])
+        return total
+
     def _at(self, node: Node) -> tuple[Params, Any, Array]:
         number = self.graph.numbers[node.name]
         return self.params[node.owner], self.saved[number - len(self.graph.input_shapes)], self.arrived(node.name)

@@ -3,20 +3,14 @@ sample's gradient says they are.
 """
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from chainrule import distributions, train
-from chainrule.data import from_arrays, load
-from chainrule.engine import Position
-from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import RunError, SettingError
-from chainrule.explain import explain
+from chainrule import train
+from chainrule.data import from_arrays
 from chainrule.influence import life
-from chainrule.influence.draw import draw_of
-from chainrule.layers import Dense, Embedding, GlobalAveragePool, Input, TiedDense, TransformerBlock
+from chainrule.layers import Embedding, Input, TiedDense, TransformerBlock
 from chainrule.network import Network
 from chainrule.runs import Recorder, Run
 
@@ -27,7 +21,14 @@ SERIES = from_arrays(RNG.normal(size=(12, 5, 2)), RNG.normal(size=(12, 1)))
 
 
 def recorded(folder, network, data, **settings):
-    settings = {"dtype": "float64", "epochs": 3, "batch_size": 5, "patience": None, "optimizer": "adam 0.01", **settings}
+    settings = {
+        "dtype": "float64",
+        "epochs": 3,
+        "batch_size": 5,
+        "patience": None,
+        "optimizer": "adam 0.01",
+        **settings,
+    }
     train(network, data, callbacks=[Recorder(folder)], **settings)
     return Run.open(folder)
 
@@ -50,10 +51,15 @@ def check_sums(found, within=1e-9):
     "adadelta", "muon", "lbfgs", "adam 0.01 clip=0.1 accumulate=2 average=0.9 schedule=cosine",
 ])  # fmt: skip
 def test_parts_add_up_for_every_kind_of_optimizer(tmp_path, optimizer):
-    run = recorded(tmp_path / "run", "4 tanh", TABLE, optimizer=optimizer, penalties="elastic 0.001 0.01", batch_size=None)
+    run = recorded(
+        tmp_path / "run", "4 tanh", TABLE, optimizer=optimizer, penalties="elastic 0.001 0.01", batch_size=None
+    )
     found = life(run, "dense_1.W[1, 2]", TABLE)
     check_sums(found)
-    assert set(found.others) == {"elastic net", *(["weight decay"] if "lamb" in optimizer or "lion" in optimizer or "w " in optimizer else [])}
+    assert set(found.others) == {
+        "elastic net",
+        *(["weight decay"] if "lamb" in optimizer or "lion" in optimizer or "w " in optimizer else []),
+    }
     assert [one.steps for one in found.by_epoch] == [run.manifest["steps"] // 3] * 3
 
 
@@ -67,7 +73,15 @@ def test_parts_add_up_for_every_kind_of_optimizer(tmp_path, optimizer):
 def test_every_kind_of_layer(tmp_path, network, data, weight):
     run = recorded(tmp_path / "run", network, data, epochs=2)
     names = [entry.name for entry in run.trained.plan.network.parameters.entries]
-    check_sums(life(run, weight if weight.partition("[")[0] in names else f"{names[0]}[{', '.join('0' * len(run.trained.plan.network.parameters.entries[0].shape))}]", data))
+    check_sums(
+        life(
+            run,
+            weight
+            if weight.partition("[")[0] in names
+            else f"{names[0]}[{', '.join('0' * len(run.trained.plan.network.parameters.entries[0].shape))}]",
+            data,
+        )
+    )
 
 
 def test_shared_weights_and_attention(tmp_path):
@@ -77,7 +91,10 @@ def test_shared_weights_and_attention(tmp_path):
     network = Network(inputs=x, outputs=TiedDense(embedding)(y), dtype="float64")
     data = from_arrays(tokens, tokens, task="classification")
     run = recorded(tmp_path / "run", network, data, epochs=2, optimizer="muon 0.01")
-    for weight in ("embedding_1.W[2, 1]", next(e.name for e in network.parameters.entries if len(e.shape) == 1) + "[0]"):
+    for weight in (
+        "embedding_1.W[2, 1]",
+        next(e.name for e in network.parameters.entries if len(e.shape) == 1) + "[0]",
+    ):
         found = life(run, weight, data)
         check_sums(found)
         assert not found.by_class  # a sample has a class at each position

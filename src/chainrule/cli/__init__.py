@@ -26,6 +26,7 @@ from chainrule.cli import (
     options,
     play,
     report,
+    teachers,
     train,
     tune,
     use,
@@ -65,9 +66,10 @@ app = typer.Typer(
 )
 for _command in (
     *(train.train, tune.tune, use.predict, use.evaluate, generate.generate, use.show),
-    *(explain.explain, life.life, importance.importance, charts.descend, charts.gradients, worksheet.worksheet),
-    *(report.report, compare.compare),
-    *(doctor.doctor, play.play, check.check, check.data, names.names),
+    *(explain.explain, life.life, teachers.teachers, importance.importance),
+    *(charts.descend, charts.gradients, worksheet.worksheet),
+    *(doctor.doctor, report.report, compare.compare),
+    *(play.play, check.check, check.data, names.names),
 ):
     _kind = names.WithNames if _command is train.train else None
     app.command(cls=_kind, help=_flowing(_command.__doc__ or ""))(_command)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import OUTPUT, AsJson, RunFolder, elsewhere, output_suffix
+from chainrule.cli.options import AsJson, RunFolder, output_suffix
 from chainrule.errors import require
 from chainrule.summary import visible
 

@@ -437,9 +437,13 @@ class Average(Stage):
     def start(self, parameters: Vector, layout: Layout) -> State:
         return {"count": counted(0), "average": parameters.copy()}
 
+    def decay_at(self, t: int) -> float:
+        """What is kept of the average in update t, counted from 1."""
+        return min(self.decay, t / (9 + t))
+
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         t = next_count(state)
-        decay = g.dtype.type(min(self.decay, t / (9 + t)))
+        decay = g.dtype.type(self.decay_at(t))
         average = decay * state["average"] + (1 - decay) * (point.parameters - g)
         return g, {"count": counted(t), "average": average}
 
@@ -450,7 +454,7 @@ class Average(Stage):
         return Stability()
 
     def derivation(self, at: WeightView) -> str:
-        d, w = min(self.decay, at.t / (9 + at.t)), float(at.point.parameters[at.place]) - at.g
+        d, w = self.decay_at(at.t), float(at.point.parameters[at.place]) - at.g
         return f"u = g; average = {d:.6g} x {at.was('average')} + {1 - d:.6g} x {figures(w)} = {at.now('average')}"
 
 

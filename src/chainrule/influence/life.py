@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -242,7 +243,7 @@ def _by_epoch(after: Array, moves: Array, length: int) -> list[EpochShare]:
     edges = [*range(0, len(after), length), len(after)]
     return [
         EpochShare(k + 1, stop - start, float(after[stop - 1]), math.fsum(moves[start:stop]))
-        for k, (start, stop) in enumerate(zip(edges, edges[1:], strict=False))
+        for k, (start, stop) in enumerate(itertools.pairwise(edges))
     ]
 
 

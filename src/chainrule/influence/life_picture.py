@@ -4,6 +4,7 @@ the steps, and who moved it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -56,7 +57,7 @@ def _epochs(life: Life) -> list[tuple[str, float]]:
     edges = sorted({round(k * count / min(BARS, count)) for k in range(min(BARS, count) + 1)})
     return [
         (f"{b}" if b - a == 1 else f"{a + 1}\u2013{b}", math.fsum(one.update for one in life.by_epoch[a:b]))
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in itertools.pairwise(edges)
     ]
 
 
@@ -127,7 +128,7 @@ def _thinned(values: Array) -> Iterator[int]:
     """The places of the smallest and the largest value of each stretch, and both ends."""
     edges = np.unique(np.linspace(0, len(values), min(len(values), POINTS // 2) + 1).astype(int))
     kept = {0, len(values) - 1}
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in itertools.pairwise(edges):
         part = values[a:b]
         if np.isfinite(part).any():
             kept |= {int(a + np.nanargmin(part)), int(a + np.nanargmax(part))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -18,7 +19,7 @@ EPOCHS = 10
 BLOCKS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 
 
-def lines(life: Life, most: int = 10, can_show: Callable[[str], bool] = lambda text: True) -> Iterator[str]:
+def lines(life: Life, most: int = 10, can_show: Callable[[str], bool] = bool) -> Iterator[str]:
     """The life in lines.
 
     Args:
@@ -75,7 +76,7 @@ def _epochs(life: Life) -> Iterable[Sequence[str]]:
     """Some epochs, each with those before it since the last one that is listed."""
     count = len(life.by_epoch)
     edges = sorted({round(k * count / min(EPOCHS, count)) for k in range(min(EPOCHS, count) + 1)})
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         group = life.by_epoch[first:last]
         name = f"epoch {last}" if last - first == 1 else f"epochs {first + 1}-{last}"
         yield name, f"{math.fsum(one.update for one in group):+.6g}", f"to {group[-1].value:.6g}"
@@ -120,7 +121,7 @@ def chart(values: Sequence[float], can_show: Callable[[str], bool]) -> Iterator[
     span, dots = high - low or 1.0, can_show(chr(0x2800))
     cells = [[0] * WIDTH for _ in range(HEIGHT)]
     edges = np.linspace(0, len(values), 2 * WIDTH + 1)
-    for x, (first, last) in enumerate(zip(edges, edges[1:], strict=False)):
+    for x, (first, last) in enumerate(itertools.pairwise(edges)):
         own = [v for v in values[int(first) : max(int(last), int(first) + 1)] if math.isfinite(v)]
         if not own:
             continue

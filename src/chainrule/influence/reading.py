@@ -8,6 +8,7 @@ replayed in blocks, last block first.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -157,7 +158,7 @@ def _records(timeline: Timeline, start: int, stop: int) -> Iterator[StepRecord]:
     as after an edit, those of the checkpoint count.
     """
     edges = [start, *(step for step in sorted(timeline.checkpoints) if start < step < stop), stop]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         yield from timeline.records(timeline.position(first), last - first)
 
 
@@ -203,7 +204,7 @@ def _read_mixed(timeline: Timeline, place: int, steps: int, progress: Progress |
     terms, length = SampleTerms(timeline, place), max(1, MOST_NUMBERS // (16 * size))
     edges = sorted({*range(0, steps, length), *(step for step in timeline.checkpoints if step < steps), steps})
     with np.errstate(all="ignore"):
-        for start, stop in reversed(list(zip(edges, edges[1:], strict=False))):
+        for start, stop in reversed(list(itertools.pairwise(edges))):
             records = list(timeline.records(timeline.position(start), stop - start))
             for record in reversed(records):
                 problem = timeline.problem_at(record.before.step)

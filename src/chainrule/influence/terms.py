@@ -42,18 +42,7 @@ class SampleTerms:
     def along(self, problem: Problem, record: StepRecord, direction: Vector) -> Array:
         """(rows,) the product of each sample's part of the whole gradient with a direction."""
         tape = self._run(problem, record, None)
-        found, layout = np.zeros(len(record.rows)), self._network.parameters
-        along: dict[str, dict[str, Array]] = {}
-        for entry in layout.entries:
-            array = direction[entry.place].reshape(entry.shape).astype(self._network.dtype)
-            if array.any():
-                along.setdefault(entry.owner, {})[entry.own_name] = array
-        for node in self._network.nodes:
-            own = {name: a for name, a in along.get(node.owner, {}).items() if name in node.built.parameters}
-            if own:
-                params, saved, _ = tape.of(node)
-                found += node.layer.sample_products(params, saved, tape.arrived(node.name), own)
-        return found
+        return tape.shares(self._network.params(direction.astype(self._network.dtype)))
 
     def _run(self, problem: Problem, record: StepRecord, until: int | None) -> Tape:
         """The step's forward and backward pass, up to what is needed."""

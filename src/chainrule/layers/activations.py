@@ -23,7 +23,18 @@ from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import require, unknown
 from chainrule.kinds import kinds_of
-from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms, feature_indices, one_term
+from chainrule.layers.base import (
+    Backward,
+    Built,
+    Context,
+    Formulas,
+    Layer,
+    Parameter,
+    Terms,
+    by_sample,
+    feature_indices,
+    one_term,
+)
 from chainrule.special import erf, expit
 
 
@@ -408,6 +419,9 @@ class PReLU(Rectifier):
         z = saved
         dalpha = (dy * np.minimum(z, 0)).reshape(-1, z.shape[-1]).sum(axis=0)
         return (np.where(z > 0, dy, params["alpha"] * dy) if wants_input else None), {"alpha": dalpha}
+
+    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
+        return by_sample(dy, direction["alpha"] * np.minimum(saved, 0))
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         unit = index[0]

@@ -231,17 +231,18 @@ class Layer(Kind):
         """The terms whose sum is the gradient of parameter `name` at `index`."""
         raise self._undefined("parameter_terms")
 
-    def sample_products(self, params: Params, saved: Any, dy: Array, along: Params) -> Array:
-        """(samples,) the product of each sample's gradient with arrays like the parameters, summed
-        over these: how fast the loss changes along them, by whose use of the parameters it does.
+    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
+        """(samples,) each sample's share of the gradient's product with a direction in the
+        parameters: the sum over that sample's terms times the direction. By this definition one
+        sample at a time; layers with weights do it at once.
         """
-        found = np.zeros(len(dy), dtype=dy.dtype)
+        shares, alone = np.zeros(len(dy), dy.dtype), np.zeros_like(dy)
         for n in range(len(dy)):
-            own = np.zeros_like(dy)
-            own[n] = dy[n]
-            _, gradients = self.backward(params, saved, own, False)
-            found[n] = sum(np.vdot(gradients[name], array) for name, array in along.items())
-        return found
+            alone[n] = dy[n]
+            _, gradients = self.backward(params, saved, alone, False)
+            shares[n] = sum(np.vdot(direction[name], gradient) for name, gradient in gradients.items())
+            alone[n] = 0
+        return shares
 
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         """The terms whose sum is dx at `index`, sample first."""
@@ -365,6 +366,14 @@ class Layer(Kind):
 def snake(name: str) -> str:
     """`LayerNorm` -> `layer_norm`, `ReLU` -> `relu`: the kind in a layer's name."""
     return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z]$)", "_", name).lower()
+
+
+def by_sample(dy: Array, change: Array) -> Array:
+    """(samples,) the sum over each sample's outputs of dL/dy times a change of y. Of a layer that is
+    linear in its parameters, the change along a direction is what it computes with the direction in
+    their place.
+    """
+    return (dy * change).reshape(len(dy), -1).sum(axis=1)
 
 
 def one_term(dy: Array, index: Shape, local: Any = 1) -> Terms:

@@ -16,7 +16,17 @@ from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape, Sizes
 from chainrule.errors import ShapeError, is_integer, require
 from chainrule.layers.activated import Activated
-from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms, feature_indices
+from chainrule.layers.base import (
+    Backward,
+    Built,
+    Context,
+    Formulas,
+    Layer,
+    Parameter,
+    Terms,
+    by_sample,
+    feature_indices,
+)
 from chainrule.layers.windows import (
     CAUSAL,
     SAME,
@@ -141,6 +151,9 @@ class Kernels(Activated, Windowed, register=False):
         place = ", ".join(f"{name} {k}" for name, k in zip(places, kernel, strict=True))
         group = "" if self.groups == 1 else f" of group {j // (self.channels // self.groups)}"
         return f"the weight at {place} of the kernel from channel {i}{group} to channel {j} of {self.called}"
+
+    def shares(self, params: Params, saved: Array, dy: Array, direction: Params) -> Array:
+        return by_sample(dy, self.forward(direction, saved, Context())[0])
 
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         if name == "b":

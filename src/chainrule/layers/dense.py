@@ -21,6 +21,7 @@ from chainrule.layers.base import (
     Layer,
     Parameter,
     Terms,
+    by_sample,
     feature_indices,
     row_indices,
 )
@@ -99,15 +100,14 @@ class Dense(Activated):
     def input_derivative(self, params: Params, saved: Array, dy: Array) -> Array:
         return dy @ params[self.matrix].T
 
+    def shares(self, params: Params, saved: Array, dy: Array, direction: Params) -> Array:
+        return by_sample(dy, self.forward(direction, saved, Context())[0])
+
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         unit = index[-1]
         upstream = dy[..., unit].ravel()
         local = saved[..., index[0]].ravel() if name == self.matrix else np.ones_like(upstream)
         return Terms(upstream, local, feature_indices(dy.shape, unit))
-
-    def sample_products(self, params: Params, saved: Array, dy: Array, along: Params) -> Array:
-        moved = saved @ along[self.matrix] if self.matrix in along else 0.0
-        return (dy * (moved + along.get("b", 0.0))).reshape(len(dy), -1).sum(axis=1)
 
     def input_terms(self, params: Params, saved: Array, dy: Array, index: Shape) -> Terms:
         *before, i = index
@@ -182,6 +182,12 @@ class TiedDense(Layer):
 
     def backward(self, params: Params, saved: Array, dy: Array, wants_input: bool = True) -> Backward:
         return (dy @ params["W"] if wants_input else None), {"W": _rows(dy).T @ _rows(saved)}
+
+    def input_derivative(self, params: Params, saved: Array, dy: Array) -> Array:
+        return dy @ params["W"]
+
+    def shares(self, params: Params, saved: Array, dy: Array, direction: Params) -> Array:
+        return by_sample(dy, self.forward(direction, saved, Context())[0])
 
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         output, i = index

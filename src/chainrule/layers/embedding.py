@@ -11,7 +11,7 @@ import numpy as np
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import ShapeError, require
-from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms
+from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms, by_sample
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ class Embedding(Layer):
 
     def input_derivative(self, params: Params, saved: Any, dy: Array) -> Array:
         return np.zeros(saved[1].shape, dtype=dy.dtype)
+
+    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
+        return by_sample(dy, direction["W"][saved[0]])
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         rows, _ = saved

@@ -20,6 +20,7 @@ from chainrule.layers.base import (
     Layer,
     Parameter,
     Terms,
+    by_sample,
     feature_indices,
     row_indices,
 )
@@ -111,6 +112,9 @@ class Expand(Layer):
         if self.on is None:
             return i
         return self.on.index(i) if i in self.on else None
+
+    def shares(self, params: Params, saved: Array, dy: Array, direction: Params) -> Array:
+        return by_sample(dy, self.forward(direction, saved, Context())[0])
 
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         row, k = index

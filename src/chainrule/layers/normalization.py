@@ -29,6 +29,7 @@ from chainrule.layers.base import (
     Layer,
     Parameter,
     Terms,
+    by_sample,
     feature_indices,
     one_term,
     row_indices,
@@ -102,6 +103,9 @@ class Normalization(Layer, register=False):
         """The output from the normalized numbers."""
         y = params["scale"] * unit
         return y + params["offset"] if self.centred else y
+
+    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
+        return by_sample(dy, self.scaled(direction, saved.unit))
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         unit = index[0]

@@ -15,7 +15,7 @@ import numpy as np
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
 from chainrule.errors import ShapeError, is_integer, is_number, require
-from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms, one_term
+from chainrule.layers.base import Backward, Built, Context, Formulas, Layer, Parameter, Terms, by_sample, one_term
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,9 @@ class LearnedPositions(Layer):
         dW = np.zeros(saved, dtype=dy.dtype)
         dW[: dy.shape[1]] = dy.sum(axis=0)
         return (dy if wants_input else None), {"W": dW}
+
+    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
+        return by_sample(dy, direction["W"][: dy.shape[1]])
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         time, feature = index

@@ -38,6 +38,11 @@ class Timeline:
         """The position before a step."""
         return self._advance(self.checkpoints[self._nearest(step)], step)
 
+    def onward(self, position: Position, step: int) -> Position:
+        """The position before a later step, from this one or from a checkpoint closer to it."""
+        nearest = self._nearest(step)  # which is taken at the same step, as it may hold an edited weight
+        return self._advance(self.checkpoints[nearest] if nearest >= position.step else position, step)
+
     def record(self, step: int) -> StepRecord:
         """A step, as it was taken."""
         return next(self.each([step]))
@@ -46,10 +51,8 @@ class Timeline:
         """Several steps, in ascending order; no step is replayed twice."""
         position: Position | None = None
         for step in sorted(set(steps)):
-            nearest = self._nearest(step)
-            if position is None or nearest >= position.step:  # a checkpoint may hold an edited weight
-                position = self.checkpoints[nearest]
-            record = next(self.records(self._advance(position, step), 1))
+            position = self.position(step) if position is None else self.onward(position, step)
+            record = next(self.records(position, 1))
             yield record
             position = record.after
 

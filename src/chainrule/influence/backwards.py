@@ -1,0 +1,40 @@
+"""The steps of a training from the last to the first, each replayed bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chainrule.engine import Position, StepRecord
+from chainrule.training import Timeline
+
+MEMORY = 256_000_000
+"""The bytes that replayed steps may take at a time."""
+
+
+def backwards(timeline: Timeline, first: int, stop: int, memory: int = MEMORY) -> Iterator[StepRecord]:
+    """The steps from `stop` - 1 down to `first`.
+
+    A step can only be replayed from those before it, so as many are replayed and kept as fit into
+    the memory; of more, the later half comes first. Each step is thus replayed once for every time
+    that the steps are halved, and the memory holds one position for each halving (Griewank, 1992).
+    """
+    if first < stop:
+        yield from _from(timeline, timeline.position(first), stop, memory)
+
+
+def _from(timeline: Timeline, position: Position, stop: int, memory: int) -> Iterator[StepRecord]:
+    count = stop - position.step
+    if count <= max(memory // _size(position), 1):
+        records = list(timeline.records(position, count))
+        while records:
+            yield records.pop()
+        return
+    middle = position.step + count // 2
+    yield from _from(timeline, timeline.onward(position, middle), stop, memory)
+    yield from _from(timeline, position, middle, memory)
+
+
+def _size(position: Position) -> int:
+    """About how many bytes a step's record takes: its gradient, update and next position."""
+    states = sum(array.nbytes for state in position.states for array in state.values())
+    return 3 * position.parameters.nbytes + position.statistics.nbytes + states + 2000

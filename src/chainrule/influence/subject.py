@@ -1,0 +1,236 @@
+"""Whose loss is traced through a training: one sample, or a whole set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule.arrays import Array, Samples, Vector, as_read
+from chainrule.backprop import backward_pass, forward_pass
+from chainrule.data import Data, Dataset, Target
+from chainrule.descent import Optimizer
+from chainrule.engine import Position
+from chainrule.errors import DataError, RunError, at_least, require, setting, unknown
+from chainrule.losses import Loss
+from chainrule.network import Network
+from chainrule.runs import Run
+from chainrule.runs.inputs import labelled
+
+PART = 2048
+"""The samples that are predicted at a time."""
+MOST_JUDGES = 1000
+"""The rows of a set by which all others are judged, at most."""
+
+
+class Look(NamedTuple):
+    """A subject's loss at a position, for the weights that would predict there.
+
+    Attributes:
+        weights: those weights: the position's, or their moving average
+        statistics: the running statistics
+        loss: the loss
+        slope: its derivative with respect to every parameter
+    """
+
+    weights: Vector
+    statistics: Vector
+    loss: float
+    slope: Vector
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Some samples with targets, and their mean loss in evaluation mode: without dropout and
+    penalties, with the running statistics.
+
+    Attributes:
+        name: what they are, in words
+        samples: the samples
+        network: the network in the precision of training, in which inputs are rounded
+        loss: the loss
+        shown: the one sample's target and prediction in words; empty for several
+    """
+
+    name: str
+    samples: Samples
+    network: Network
+    loss: Loss
+    shown: str = ""
+    _parts: list[tuple[float, Samples]] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.samples.x)
+        for start in range(0, count, PART):
+            x, y, weight = (
+                None if array is None else array[start : start + PART]
+                for array in (as_read(self.samples.x), np.asarray(self.samples.y), self.samples.weight)
+            )
+            self._parts.append((len(y) / count, Samples(self.network.fit_input(x), y, weight)))
+
+    @cached_property
+    def exact(self) -> Network:
+        """The network in float64."""
+        return replace(self.network, dtype="float64")
+
+    def value(self, parameters: Vector, statistics: Vector) -> float:
+        """The mean loss with these weights."""
+        return sum(loss for loss, _ in self._each(parameters, statistics, wants_slope=False))
+
+    def at(self, optimizer: Optimizer, position: Position) -> Look:
+        """The mean loss at a position and its slope; raises RunError for a loss that is not
+        finite.
+        """
+        average = optimizer.average(position.states)
+        weights = np.asarray(position.parameters if average is None else average, dtype=np.float64)
+        statistics = position.statistics.astype(np.float64)
+        losses, slopes = zip(*self._each(weights, statistics, wants_slope=True), strict=True)
+        if not math.isfinite(sum(losses)):
+            raise RunError(f"{self.name}: before step {position.step} the loss is {sum(losses)}, which can't be split")
+        return Look(weights, statistics, sum(losses), sum(slopes[1:], start=slopes[0]))
+
+    def _each(self, parameters: Vector, statistics: Vector, wants_slope: bool) -> Iterator[tuple[float, Vector]]:
+        """The share of each part in the loss and, if wanted, in its derivative."""
+        network = self.exact
+        for share, (x, y, weight) in self._parts:
+            tape = forward_pass(network, parameters, x, statistics, only_output=not wants_slope)
+            slope: Array = np.empty(0)
+            if wants_slope:
+                slope = share * backward_pass(network, tape, self.loss.derivative(tape.output, y, weight))[0]
+            yield share * self.loss.value(tape.output, y, weight), slope
+
+
+PARTS = ("validation", "test", "training")
+"""The sets of a run's own data."""
+
+
+def subject_of(run: Run, data: Dataset, what: Data | Samples | None, row: int | None, part: str | None) -> Subject:
+    """The subject that is asked for; the arguments are those of `teachers`.
+
+    Raises:
+        DataError: where there is no such row or set
+        SettingError: for arguments that exclude each other
+    """
+    if row is not None:
+        at_least(f"{row!r} as the row: rows are counted from 1", row, 1)
+    if what is not None:
+        require(part is None, f"{setting('part')} is for a set of the run's own data; leave it out, or the data")
+        samples, name = labelled(run.trained.preparation, run.trained.target, what), _name(what)
+        if row is None:
+            return _subject(run, samples, f"the {len(samples.y):,} rows of {name}")
+        require(row <= len(samples.y), f"there is no row {row} in {name}; it has {len(samples.y):,}")
+        return _subject(run, samples.take(np.array([row - 1])), f"row {row} of {name}")
+    if row is not None:
+        require(part is None, f"{setting('part')} is for a whole set; leave it out, or the row")
+        found, number = _own_row(data, row)
+        return _subject(run, getattr(data, found).take(np.array([number])), f"row {row} of {data.name} ({found} set)")
+    if part is None:
+        return _judges(run, data)
+    if part not in PARTS:
+        raise unknown("set", part, PARTS)
+    samples = getattr(data, part)
+    if samples is None:
+        raise DataError(f"{data.name}: there is no {part} set; choose another ({setting('part', 'training')})")
+    return _subject(run, samples, f"the {part} set of {data.name} ({len(samples.y):,} rows)")
+
+
+def _judges(run: Run, data: Dataset) -> Subject:
+    """The rows by which all others are judged: of the validation and the training set those that
+    are predicted right, since a wrong label would count against the rows that contradict it. Both
+    sets weigh the same: the one has not been fitted, the other has more rows.
+    """
+    parts, names = list[Samples](), list[str]()
+    for name in ("validation", "training"):
+        samples: Samples | None = getattr(data, name)
+        if samples is None:
+            continue
+        of_set = samples.thinned(MOST_JUDGES)
+        right = of_set.take(np.flatnonzero(_is_right(run, of_set)))
+        if len(right.y):
+            parts.append(right)
+            names.append(f"{len(right.y):,} of the {name} set")
+    if not parts:
+        raise DataError(f"{data.name}: none of its rows is predicted right, to judge the others; choose {setting('row')}")
+    of_positions = any(one.weight is not None and one.weight.ndim > 1 for one in parts)
+    require(not of_positions, f"{data.name}: its weights are of positions; choose a set ({setting('part', 'training')})")
+    weights = [np.full(len(one.y), 1 / len(one.y)) * (1.0 if one.weight is None else one.weight) for one in parts]
+    count = sum(len(one.y) for one in parts)
+    x, y = (np.concatenate([np.asarray(getattr(one, name)) for one in parts]) for name in ("x", "y"))
+    judges = Samples(x, y, np.concatenate(weights) * count / len(parts))
+    right = "predicted right" if _has_classes(run.trained.target) else "judged by"
+    return _subject(run, judges, f"the rows of {data.name} that are {right}: {' and '.join(names)}")
+
+
+def _has_classes(target: Target) -> bool:
+    return target.is_class and not target.positions
+
+
+def _is_right(run: Run, samples: Samples) -> Array:
+    """(samples,) whether the network predicts the target; of targets that are no classes True."""
+    trained = run.trained
+    if not _has_classes(trained.target):
+        return np.ones(len(samples.y), bool)
+    predicted = trained.decoded(trained.raw(samples))
+    return np.asarray(predicted) == np.array(values_of(trained.target, np.asarray(samples.y)), predicted.dtype)
+
+
+def _own_row(data: Dataset, row: int) -> tuple[str, int]:
+    """The set that a row of the run's own data is in, and its number there."""
+    rows = {"training": data.rows, "validation": data.validation_rows, "test": data.test_rows}
+    if data.rows is None:
+        rows = {"training": np.arange(len(data.training.y))}
+    for name, numbers in rows.items():
+        found = np.flatnonzero(numbers == row - 1) if numbers is not None else ()
+        if len(found):
+            return name, int(found[0])
+    count = sum(len(numbers) for numbers in rows.values() if numbers is not None)
+    raise DataError(f"{data.name}: row {row} is in none of its sets, which have {count:,} rows")
+
+
+def _name(what: Any) -> str:
+    """What data is called in messages."""
+    return str(what) if isinstance(what, str | Path) else getattr(what, "name", None) or "the data"
+
+
+def _subject(run: Run, samples: Samples, name: str) -> Subject:
+    trained = run.trained
+    shown = _shown(run, samples) if len(samples.y) == 1 else ""
+    return Subject(name, samples, trained.plan.network, trained.plan.loss, shown)
+
+
+def _shown(run: Run, samples: Samples) -> str:
+    """One sample's target and prediction in words."""
+    trained = run.trained
+    if trained.target.positions or trained.target.season:
+        return ""
+    raw = trained.raw(samples)
+    (target,), (predicted,) = values_of(trained.target, np.asarray(samples.y)), trained.decoded(raw).tolist()
+    probabilities = trained.plan.loss.probabilities(raw) if trained.target.is_class else None
+    sure = ""
+    if probabilities is not None:
+        sure = f" with probability {probabilities[0, trained.target.classes.index(predicted)]:.3g}"
+    return f"{trained.target.name} is {worded(target)}, predicted is {worded(predicted)}{sure}"
+
+
+def values_of(target: Target, y: Array) -> list[Any]:
+    """The targets of samples as the user's: a class, a number, or a list of several; None for
+    targets at positions.
+    """
+    if target.positions or target.season:
+        return [None] * len(y)
+    if target.is_class:
+        return target.decode(y if y.ndim == 1 else y.argmax(axis=-1)).tolist()
+    values = target.decode(y.reshape(len(y), -1))
+    return (values[:, 0] if values.shape[1] == 1 else values).tolist()
+
+
+def worded(value: Any) -> str:
+    """A target in a few characters."""
+    if isinstance(value, list):
+        return ", ".join(map(worded, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
