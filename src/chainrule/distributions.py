@@ -46,6 +46,12 @@ class Distribution(Kind, register=False):
         """Draw a float64 array of this shape."""
         raise NotImplementedError
 
+    def of_entry(self, shape: Shape, fans: Fans) -> Frozen | None:
+        """The distribution of a single entry of an array of this shape, as one of scipy.stats; None
+        if there is only one value to draw, or if it is not known.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class Constant(Distribution):
@@ -91,6 +97,11 @@ class Uniform(Distribution):
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
         return generator.uniform(self.low, self.high, shape)
 
+    def of_entry(self, shape: Shape, fans: Fans) -> Frozen | None:
+        from scipy import stats
+
+        return stats.uniform(self.low, self.high - self.low) if self.low < self.high else None
+
 
 @dataclass(frozen=True)
 class Normal(Distribution):
@@ -106,6 +117,11 @@ class Normal(Distribution):
 
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
         return generator.normal(self.mean, self.deviation, shape)
+
+    def of_entry(self, shape: Shape, fans: Fans) -> Frozen | None:
+        from scipy import stats
+
+        return stats.norm(self.mean, self.deviation) if self.deviation > 0 else None
 
 
 @dataclass(frozen=True)
@@ -134,6 +150,12 @@ class TruncatedNormal(Distribution):
         # Inverse transform sampling, restricted to the probabilities between the bounds.
         probability = generator.uniform(ndtr(-self.bound), ndtr(self.bound), shape)
         return np.asarray(self.mean + self.deviation * ndtri(probability))
+
+    def of_entry(self, shape: Shape, fans: Fans) -> Frozen | None:
+        from scipy import stats
+
+        bound = self.bound
+        return stats.truncnorm(-bound, bound, self.mean, self.deviation) if self.deviation > 0 else None
 
 
 @dataclass(frozen=True)
@@ -178,6 +200,9 @@ class VarianceScaling(Distribution):
 
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
         return self.scaled(fans).draw(generator, shape, fans)
+
+    def of_entry(self, shape: Shape, fans: Fans) -> Frozen | None:
+        return self.scaled(fans).of_entry(shape, fans)
 
 
 @FUNCTIONS
@@ -239,6 +264,15 @@ class Orthogonal(Distribution):
         q = q * np.sign(np.diagonal(r))  # makes the draw uniform over the orthogonal matrices
         return np.asarray(self.gain * (q if rows >= columns else q.T))
 
+    def of_entry(self, shape: Shape, fans: Fans) -> Frozen | None:
+        """That of a coordinate of a point that is uniform on a sphere: (1 + x) / 2 has a beta
+        distribution.
+        """
+        from scipy import stats
+
+        half, gain = (max(shape) - 1) / 2, abs(self.gain)
+        return stats.beta(half, half, -gain, 2 * gain) if half > 0 and gain > 0 else None
+
 
 @dataclass(frozen=True)
 class Identity(Distribution):
@@ -280,6 +314,10 @@ class Sparse(Distribution):
             weights[generator.permutation(rows)[:zeros_per_column], column] = 0
         return weights
 
+    def of_entry(self, shape: Shape, fans: Fans) -> Frozen | None:
+        """That of the entries that are not set to 0."""
+        return Normal(0, self.deviation).of_entry(shape, fans)
+
 
 @dataclass(frozen=True)
 class Scipy(Distribution):
@@ -301,13 +339,18 @@ class Scipy(Distribution):
     keywords: tuple[tuple[str, float], ...] = ()
 
     def draw(self, generator: np.random.Generator, shape: Shape, fans: Fans) -> Array:
+        return np.asarray(self._frozen().rvs(size=shape, random_state=generator), dtype=np.float64)
+
+    def of_entry(self, shape: Shape, fans: Fans) -> Frozen | None:
+        return self._frozen()
+
+    def _frozen(self) -> Any:
         from scipy import stats
 
         family = getattr(stats, self.distribution, None)
         if not isinstance(family, stats.rv_continuous | stats.rv_discrete):
             raise SettingError(f"scipy.stats has no distribution {self.distribution!r}; its documentation lists them")
-        drawn = family(*self.arguments, **dict(self.keywords)).rvs(size=shape, random_state=generator)
-        return np.asarray(drawn, dtype=np.float64)
+        return family(*self.arguments, **dict(self.keywords))
 
 
 NAMED: dict[str, Callable[..., Distribution]] = named(Distribution) | FUNCTIONS

@@ -109,14 +109,20 @@ class Tape:
         """The last node's output."""
         return self.values[-1]
 
-    def backward(self, dy: Array, wants_input: bool = False, wants_gradients: bool = True) -> None:
-        """Run backward from dL/d output, to the first node with parameters, or to the inputs."""
+    def backward(
+        self, dy: Array, wants_input: bool = False, wants_gradients: bool = True, until: int | None = None
+    ) -> None:
+        """Run backward from dL/d output, to the first node with parameters, or to the inputs; or
+        only `until` the derivative with respect to the output of the node of this index is there.
+        """
         graph = self.graph
         arrivals: list[Any] = [None] * len(self.values)
         arrivals[-1] = dy
         self.arriving, self.gradients = arrivals, {}
         filled = set[int]()  # the values of which parts are read: each part is added in place
         for k, wanted in graph.backward_order[wants_input]:
+            if until is not None and k <= until:
+                break
             node, arriving = graph.nodes[k], arrivals[len(graph.input_shapes) + k]
             part = node.layer.part(self.saved[k])
             if part is not None:
@@ -200,16 +206,15 @@ class Tape:
         uses = [node for node in self.graph.uses[owner] if name in node.built.parameters]
         return [node.layer.parameter_terms(*self._at(node), name, index).of(node.name, node.time) for node in uses]
 
-    def shares(self, direction: Mapping[str, Params]) -> Array:
-        """(samples,) each sample's share of the gradient's product with a direction in the
-        parameters, by layer and name: the products of its terms with the direction, summed over
-        every use of every parameter. They add up to the product of the whole gradient.
+    def sample_products(self, along: Mapping[str, Params]) -> Array:
+        """(samples,) the product of each sample's share of the gradient with arrays like the
+        parameters, by layer and name: of its terms, for every use of every parameter.
         """
         total = np.zeros(len(self.output), self.output.dtype)
         for node in self.graph.nodes:
-            number = self.graph.numbers[node.name]
-            if node.built.parameters and self.arriving[number] is not None:
-                total += node.layer.shares(*self._at(node), direction[node.owner])
+            own = {name: along[node.owner][name] for name in node.built.parameters}
+            if any(array.any() for array in own.values()):
+                total += node.layer.sample_products(*self._at(node), own)
         return total
 
     def _at(self, node: Node) -> tuple[Params, Any, Array]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -73,7 +71,7 @@ def teachers(
     require(most is None or most >= 1, f"--most {most}: it takes at least 1")
     if output is not None:
         output_suffix(output, "the effects are", ".json")
-    with _bar() as progress:
+    with display.steps_bar("replaying") as progress:
         found = found_by(
             run, data, row, part=part, rule=rule, checkpoints=checkpoints, progress=None if json else progress
         )
@@ -86,19 +84,3 @@ def teachers(
         display.print_json(found.as_json(most))
     else:
         print(visible("\n".join(lines(found, most or MOST))))
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], Any]]:
-    """A bar on stderr that disappears in the end, in a terminal; the terminal is always restored."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("steps {task.completed:,}/{task.total:,}"), BarColumn(bar_width=15), TimeRemainingColumn())
-    bar = Progress(*columns, console=display.err, transient=True, disable=not display.err.is_terminal)
-    task = bar.add_task("", total=1, visible=False)
-
-    def progress(done: int, of: int) -> None:
-        bar.update(task, completed=done, total=of, visible=True)
-
-    with bar:
-        yield progress

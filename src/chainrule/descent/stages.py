@@ -272,10 +272,13 @@ class WeightDecay(Stage):
         return u, state
 
     def linear(self, seen: Seen) -> tuple[Linear, ...]:
-        decay = np.zeros(seen.point.layout.size)
+        weights = seen.cut(seen.point.parameters)
+        start, stop, _ = seen.places.indices(seen.point.layout.size)
+        offset = np.zeros_like(weights)
         for entry in seen.point.layout.matching(self.on):
-            decay[entry.place] = self.strength
-        return (Linear(offset=decay[seen.places] * seen.cut(seen.point.parameters), name="weight decay"),)
+            own = slice(max(0, entry.start - start), max(0, min(entry.start + entry.size, stop) - start))
+            offset[own] = self.strength * weights[own]
+        return (Linear(offset=offset, name="weight decay"),)
 
     def derivation(self, at: WeightView) -> str:
         if at.point.layout.entry_at(at.place) not in at.point.layout.matching(self.on):

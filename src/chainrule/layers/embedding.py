@@ -64,8 +64,8 @@ class Embedding(Layer):
         np.add.at(dW, rows, dy)
         return (np.zeros(x.shape, dtype=dy.dtype) if wants_input else None), {"W": dW}
 
-    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
-        return by_sample(dy, direction["W"][saved[0]])
+    def sample_products(self, params: Params, saved: Any, dy: Array, along: Params) -> Array:
+        return by_sample(dy, along["W"][saved[0]])
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         rows, _ = saved

@@ -20,12 +20,14 @@ class Timeline:
             have several
         checkpoints: positions by step
         history: what was measured after each epoch, which the optimizer observed
+        threads: the most threads of an engine; None for as many as usual
     """
 
     samples: Samples
     plans: Sequence[tuple[int, Plan]]
     checkpoints: Mapping[int, Position]
     history: Sequence[Mapping[str, float]] = ()
+    threads: int | None = None
     _engines: dict[int, Engine] = field(default_factory=dict, repr=False, compare=False)
 
     def problem_at(self, step: int) -> Problem:
@@ -86,7 +88,7 @@ class Timeline:
         last = min(stop, (epoch + 1) * length, *(start for start, _ in self.plans[number + 1 :]))
         batches = plan.batches(epoch, self.samples).cut(first, first + last - position.step)
         if number not in self._engines:
-            self._engines[number] = make_engine(plan.engine, plan.problem(samples))
+            self._engines[number] = make_engine(plan.engine, plan.problem(samples), self.threads)
         return self._engines[number], position, batches
 
     def _plan_number(self, step: int) -> int:
