@@ -12,7 +12,22 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import charts, check, display, explain, generate, names, options, play, teachers, train, tune, use, worksheet
+from chainrule.cli import (
+    charts,
+    check,
+    display,
+    explain,
+    generate,
+    life,
+    names,
+    options,
+    play,
+    teachers,
+    train,
+    tune,
+    use,
+    worksheet,
+)
 from chainrule.errors import ChainruleError, settings_written
 from chainrule.summary import visible
 from chainrule.version import VERSION
@@ -47,8 +62,7 @@ app = typer.Typer(
 )
 for _command in (
     *(train.train, tune.tune, use.predict, use.evaluate, generate.generate, use.show),
-    *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
-    *(teachers.teachers,),
+    *(explain.explain, life.life, teachers.teachers, charts.descend, charts.gradients, worksheet.worksheet),
     *(play.play, check.check, check.data, names.names),
 ):
     _kind = names.WithNames if _command is train.train else None

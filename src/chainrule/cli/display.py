@@ -11,7 +11,9 @@ import codecs
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +91,27 @@ def write(path: Path, content: bytes, what: str = "", names: Sequence[str] = OUT
 
     write_whole(path, content, elsewhere(*names))
     err.print(f"{what} written to {path}".strip())
+
+
+@contextmanager
+def steps_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, in a terminal, that the function it gives moves: to how many steps are done,
+    of how many. Threads may call it.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("steps,"), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        shown = 0.0
+
+        def move(done: int, total: int) -> None:
+            nonlocal shown
+            if done == total or time.monotonic() - shown > 0.1:
+                shown = time.monotonic()
+                bar.update(task, completed=done, total=total)
+
+        yield move
 
 
 def finite(value: Any) -> Any:

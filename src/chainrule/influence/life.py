@@ -139,7 +139,9 @@ class Life(Shown):
         rows = [[str(s.row), "" if s.name is None else str(s.name), str(s.steps), f"{s.share:+.6g}"] for s in shown]
         facts = {"drawn": self.draw.words, "end": f"{self.end:.6g}, after {len(self.updates):,} steps"}
         facts |= {name: f"{value:+.6g}" for name, value in self.parts.items()}
-        return Summary(self.weight, f"moved by {self.moved:+.6g}", facts, Table("strongest samples", head, rows, "rlrr"))
+        return Summary(
+            self.weight, f"moved by {self.moved:+.6g}", facts, Table("strongest samples", head, rows, "rlrr")
+        )
 
     def as_json(self, most: int = MOST) -> dict[str, Any]:
         """As JSON: with the `most` strongest samples, and `rest` for the others."""
@@ -155,9 +157,7 @@ class Life(Shown):
             "updates": self.updates.tolist(),
             "by_epoch": [one._asdict() for one in self.by_epoch],
             "by_class": [{"class": one.name, "samples": one.samples, "share": one.share} for one in self.by_class],
-            "by_sample": [
-                {"row": one.row, "class": one.name, "steps": one.steps, "share": one.share} for one in shown
-            ],
+            "by_sample": [{"row": one.row, "class": one.name, "steps": one.steps, "share": one.share} for one in shown],
             "rest": {"samples": len(self.samples) - len(shown), "share": rest},
             "others": dict(self.others),
             "edited": self.edited,
@@ -259,9 +259,7 @@ def _samples(spread: Sequence[Spread], data: Dataset) -> list[SampleShare]:
     classes = data.target.classes
     order = [int(row) for row in np.argsort(-np.abs(shares), kind="stable") if used[row]]
     names = [None if numbers is None else classes[numbers[row]] for row in order]
-    return [
-        SampleShare(row, name, int(used[row]), float(shares[row])) for row, name in zip(order, names, strict=True)
-    ]
+    return [SampleShare(row, name, int(used[row]), float(shares[row])) for row, name in zip(order, names, strict=True)]
 
 
 def _by_class(samples: Sequence[SampleShare], data: Dataset) -> list[ClassShare]:
