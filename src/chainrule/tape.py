@@ -208,16 +208,15 @@ class Tape:
         uses = [node for node in self.graph.uses[owner] if name in node.built.parameters]
         return [node.layer.parameter_terms(*self._at(node), name, index).of(node.name, node.time) for node in uses]
 
-    def shares(self, direction: Mapping[str, Params]) -> Array:
-        """(samples,) each sample's share of the gradient's product with a direction in the
-        parameters, by layer and name: the products of its terms with the direction, summed over
-        every use of every parameter. They add up to the product of the whole gradient.
+    def sample_products(self, along: Mapping[str, Params]) -> Array:
+        """(samples,) the product of each sample's share of the gradient with arrays like the
+        parameters, by layer and name: of its terms, for every use of every parameter.
         """
         total = np.zeros(len(self.output), self.output.dtype)
         for node in self.graph.nodes:
-            number = self.graph.numbers[node.name]
-            if node.built.parameters and self.arriving[number] is not None:
-                total += node.layer.shares(*self._at(node), direction[node.owner])
+            own = {name: along[node.owner][name] for name in node.built.parameters}
+            if any(array.any() for array in own.values()):
+                total += node.layer.sample_products(*self._at(node), own)
         return total
 
     def _at(self, node: Node) -> tuple[Params, Any, Array]:

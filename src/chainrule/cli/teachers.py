@@ -34,7 +34,9 @@ def teachers(
     ] = None,
     checkpoints: Annotated[
         int | None,
-        typer.Option(help="Approximate it from so many checkpoints, too (TracInCP), and show the approximation's error."),
+        typer.Option(
+            help="Approximate it from so many checkpoints, too (TracInCP), and show the approximation's error."
+        ),
     ] = None,
     rule: Annotated[
         str,
@@ -47,7 +49,9 @@ def teachers(
         int | None,
         typer.Option(help="How many helpful rows, and how many harmful ones; by default 10, in JSON all rows."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The JSON file to write; default: stdout.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The JSON file to write; default: stdout.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Which training rows lowered the loss of a sample over the whole training, and which raised

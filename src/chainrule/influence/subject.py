@@ -155,9 +155,13 @@ def _judges(run: Run, data: Dataset) -> Subject:
             parts.append(right)
             names.append(f"{len(right.y):,} of the {name} set")
     if not parts:
-        raise DataError(f"{data.name}: none of its rows is predicted right, to judge the others; choose {setting('row')}")
+        raise DataError(
+            f"{data.name}: none of its rows is predicted right, to judge the others; choose {setting('row')}"
+        )
     of_positions = any(one.weight is not None and one.weight.ndim > 1 for one in parts)
-    require(not of_positions, f"{data.name}: its weights are of positions; choose a set ({setting('part', 'training')})")
+    require(
+        not of_positions, f"{data.name}: its weights are of positions; choose a set ({setting('part', 'training')})"
+    )
     weights = [np.full(len(one.y), 1 / len(one.y)) * (1.0 if one.weight is None else one.weight) for one in parts]
     count = sum(len(one.y) for one in parts)
     x, y = (np.concatenate([np.asarray(getattr(one, name)) for one in parts]) for name in ("x", "y"))

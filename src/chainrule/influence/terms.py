@@ -42,7 +42,7 @@ class SampleTerms:
     def along(self, problem: Problem, record: StepRecord, direction: Vector) -> Array:
         """(rows,) the product of each sample's part of the whole gradient with a direction."""
         tape = self._run(problem, record, None)
-        return tape.shares(self._network.params(direction.astype(self._network.dtype)))
+        return tape.sample_products(self._network.params(direction.astype(self._network.dtype)))
 
     def _run(self, problem: Problem, record: StepRecord, until: int | None) -> Tape:
         """The step's forward and backward pass, up to what is needed."""

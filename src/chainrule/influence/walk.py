@@ -3,7 +3,7 @@
 The walk goes from the last step to the first, since a gradient acts in its own step and, through
 what the optimizer carries along, in later ones: by then all that is known, as a direction in the
 space of gradients (`descent.linear`). A sample's effect is the product of its share of the gradient
-with that direction, and the layers give those of a whole mini-batch at once (`Tape.shares`).
+with that direction, and the layers give those of a whole mini-batch at once (`Tape.sample_products`).
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def shares(
     parameters, statistics = at.parameters.astype(np.float64), at.statistics.astype(np.float64)
     tape = forward_pass(network, parameters, problem.network.fit_input(batch.x), statistics, context)
     tape.backward(problem.loss.derivative(tape.output, batch.y, batch.weight), wants_gradients=False)
-    return tape.shares(network.params(direction))
+    return tape.sample_products(network.params(direction))
 
 
 @dataclass

@@ -420,8 +420,8 @@ class PReLU(Rectifier):
         dalpha = (dy * np.minimum(z, 0)).reshape(-1, z.shape[-1]).sum(axis=0)
         return (np.where(z > 0, dy, params["alpha"] * dy) if wants_input else None), {"alpha": dalpha}
 
-    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
-        return by_sample(dy, direction["alpha"] * np.minimum(saved, 0))
+    def sample_products(self, params: Params, saved: Any, dy: Array, along: Params) -> Array:
+        return by_sample(dy, along["alpha"] * np.minimum(saved, 0))
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         unit = index[0]

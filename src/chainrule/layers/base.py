@@ -231,18 +231,18 @@ class Layer(Kind):
         """The terms whose sum is the gradient of parameter `name` at `index`."""
         raise self._undefined("parameter_terms")
 
-    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
-        """(samples,) each sample's share of the gradient's product with a direction in the
-        parameters: the sum over that sample's terms times the direction. By this definition one
-        sample at a time; layers with weights do it at once.
+    def sample_products(self, params: Params, saved: Any, dy: Array, along: Params) -> Array:
+        """(samples,) the product of each sample's share of the gradient with arrays like the
+        parameters: of the sum over that sample's terms. They add up to the whole gradient's. By
+        this definition one sample after another; layers with weights do it at once.
         """
-        shares, alone = np.zeros(len(dy), dy.dtype), np.zeros_like(dy)
+        products, alone = np.zeros(len(dy), dy.dtype), np.zeros_like(dy)
         for n in range(len(dy)):
             alone[n] = dy[n]
             _, gradients = self.backward(params, saved, alone, False)
-            shares[n] = sum(np.vdot(direction[name], gradient) for name, gradient in gradients.items())
+            products[n] = sum(np.vdot(along[name], gradient) for name, gradient in gradients.items())
             alone[n] = 0
-        return shares
+        return products
 
     def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
         """The terms whose sum is dx at `index`, sample first."""
@@ -370,8 +370,7 @@ def snake(name: str) -> str:
 
 def by_sample(dy: Array, change: Array) -> Array:
     """(samples,) the sum over each sample's outputs of dL/dy times a change of y. Of a layer that is
-    linear in its parameters, the change along a direction is what it computes with the direction in
-    their place.
+    linear in its parameters, the change along others is what it computes with these in their place.
     """
     return (dy * change).reshape(len(dy), -1).sum(axis=1)
 

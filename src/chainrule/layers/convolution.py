@@ -152,8 +152,8 @@ class Kernels(Activated, Windowed, register=False):
         group = "" if self.groups == 1 else f" of group {j // (self.channels // self.groups)}"
         return f"the weight at {place} of the kernel from channel {i}{group} to channel {j} of {self.called}"
 
-    def shares(self, params: Params, saved: Array, dy: Array, direction: Params) -> Array:
-        return by_sample(dy, self.forward(direction, saved, Context())[0])
+    def sample_products(self, params: Params, saved: Array, dy: Array, along: Params) -> Array:
+        return by_sample(dy, self.forward(along, saved, Context())[0])
 
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         if name == "b":

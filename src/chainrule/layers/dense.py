@@ -100,8 +100,8 @@ class Dense(Activated):
     def input_derivative(self, params: Params, saved: Array, dy: Array) -> Array:
         return dy @ params[self.matrix].T
 
-    def shares(self, params: Params, saved: Array, dy: Array, direction: Params) -> Array:
-        return by_sample(dy, self.forward(direction, saved, Context())[0])
+    def sample_products(self, params: Params, saved: Array, dy: Array, along: Params) -> Array:
+        return by_sample(dy, self.forward(along, saved, Context())[0])
 
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         unit = index[-1]
@@ -186,8 +186,8 @@ class TiedDense(Layer):
     def input_derivative(self, params: Params, saved: Array, dy: Array) -> Array:
         return dy @ params["W"]
 
-    def shares(self, params: Params, saved: Array, dy: Array, direction: Params) -> Array:
-        return by_sample(dy, self.forward(direction, saved, Context())[0])
+    def sample_products(self, params: Params, saved: Array, dy: Array, along: Params) -> Array:
+        return by_sample(dy, self.forward(along, saved, Context())[0])
 
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         output, i = index

@@ -67,8 +67,8 @@ class Embedding(Layer):
     def input_derivative(self, params: Params, saved: Any, dy: Array) -> Array:
         return np.zeros(saved[1].shape, dtype=dy.dtype)
 
-    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
-        return by_sample(dy, direction["W"][saved[0]])
+    def sample_products(self, params: Params, saved: Any, dy: Array, along: Params) -> Array:
+        return by_sample(dy, along["W"][saved[0]])
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         rows, _ = saved

@@ -113,8 +113,8 @@ class Expand(Layer):
             return i
         return self.on.index(i) if i in self.on else None
 
-    def shares(self, params: Params, saved: Array, dy: Array, direction: Params) -> Array:
-        return by_sample(dy, self.forward(direction, saved, Context())[0])
+    def sample_products(self, params: Params, saved: Array, dy: Array, along: Params) -> Array:
+        return by_sample(dy, self.forward(along, saved, Context())[0])
 
     def parameter_terms(self, params: Params, saved: Array, dy: Array, name: str, index: Shape) -> Terms:
         row, k = index

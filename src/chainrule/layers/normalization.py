@@ -104,8 +104,8 @@ class Normalization(Layer, register=False):
         y = params["scale"] * unit
         return y + params["offset"] if self.centred else y
 
-    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
-        return by_sample(dy, self.scaled(direction, saved.unit))
+    def sample_products(self, params: Params, saved: Any, dy: Array, along: Params) -> Array:
+        return by_sample(dy, self.scaled(along, saved.unit))
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         unit = index[0]

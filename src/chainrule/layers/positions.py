@@ -71,8 +71,8 @@ class LearnedPositions(Layer):
         dW[: dy.shape[1]] = dy.sum(axis=0)
         return (dy if wants_input else None), {"W": dW}
 
-    def shares(self, params: Params, saved: Any, dy: Array, direction: Params) -> Array:
-        return by_sample(dy, direction["W"][: dy.shape[1]])
+    def sample_products(self, params: Params, saved: Any, dy: Array, along: Params) -> Array:
+        return by_sample(dy, along["W"][: dy.shape[1]])
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
         time, feature = index
