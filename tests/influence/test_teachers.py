@@ -50,7 +50,9 @@ def test_the_products_of_samples_are_those_of_their_gradients_in_jax(graph, seed
     def losses(p):
         return jnp.sum((function(p, xs) - y) ** 2, axis=1) / 2
 
-    by_name, direction = ({e.name: v[e.place].reshape(e.shape) for e in network.parameters.entries} for v in (parameters, along))
+    by_name, direction = (
+        {e.name: v[e.place].reshape(e.shape) for e in network.parameters.entries} for v in (parameters, along)
+    )
     _, expected = jax.jvp(losses, (by_name,), (direction,))
     np.testing.assert_allclose(tape.sample_products(network.params(along)), expected / len(y), atol=1e-12)
 
@@ -118,7 +120,9 @@ SETTINGS = [
 def test_the_parts_of_a_change_add_up(tmp_path, text, engine):
     if engine == "numpy" and text not in ("momentum", "adamw", SETTINGS[-3]):
         return  # stages are the same in Python and natively
-    run = trained(tmp_path / "run", "5 tanh, batch_norm, dropout 0.1", optimizer=text, engine=engine, penalties="l2 0.01")
+    run = trained(
+        tmp_path / "run", "5 tanh, batch_norm, dropout 0.1", optimizer=text, engine=engine, penalties="l2 0.01"
+    )
     for rule in ("trapezoid", "first-order"):
         found = teachers(run, "iris", 5, rule=rule)
         rest, rounding = left_over(found)
@@ -221,7 +225,11 @@ def test_as_many_checkpoints_as_steps_are_exact_for_descent_on_all_rows(tmp_path
 
 def test_planted_label_errors_are_among_the_most_harmful_rows(tmp_path):
     data = chainrule.load("digits")
-    x, y, random = data.source.features.reshape(len(data.source), -1), data.source.target.copy(), np.random.default_rng(1)
+    x, y, random = (
+        data.source.features.reshape(len(data.source), -1),
+        data.source.target.copy(),
+        np.random.default_rng(1),
+    )
     flipped = random.choice(len(y), len(y) // 20, replace=False)
     y[flipped] = (y[flipped] + random.integers(1, 10, len(flipped))) % 10
     own = chainrule.load((x, y), task="classification")

@@ -22,7 +22,7 @@ from chainrule.threads import undivided
 from chainrule.training import Timeline
 
 Progress = Callable[[int, int], Any]
-"""Called with how many steps are done, and how many there are."""
+"""Called with how many steps are done, and how many there are; False ends the computation there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,8 @@ class Teachers:
             the arrays
         targets: (training samples,) their targets, as the user's
         parts: what belongs to no row: "weight decay", "penalties", "statistics" (BatchNorm's running
-            ones); where steps are missing "earlier steps", which acted through the optimizer's state
+            ones), on the live page weights "set by hand"; where steps are missing "earlier steps", which
+            acted through the optimizer's state
         remainder: what is not linear in each step's change of the weights, summed over the steps
         remainders: (steps,) the same for each step
         losses: (steps + 1,) the loss before each step, and after the last
@@ -165,7 +166,8 @@ def teachers(
             before and after the step; "first-order" for the one before it, whose remainder is
             larger
         checkpoints: approximate the effects from so many checkpoints, too
-        progress: called with how many steps are done, and how many there are
+        progress: called with how many steps are done, and how many there are; False ends the
+            computation there, as Ctrl-C does
 
     Raises:
         RunError: for a run without steps, and where the loss is not finite
@@ -228,8 +230,8 @@ def follow(
                     parts[name] = parts.get(name, 0.0) + part
                 linear += step.linear
                 done.append(step._replace(effects=np.empty(0)))
-                if progress is not None:
-                    progress(stop - step.step, stop - first)
+                if progress is not None and progress(stop - step.step, stop - first) is False:
+                    break
     except KeyboardInterrupt:
         if not done:
             raise
@@ -238,6 +240,8 @@ def follow(
     rounding = linear - effects.sum() - sum(parts.values())
     if any(step.statistics for step in done):
         parts["statistics"] = math.fsum(step.statistics for step in done)
+    if any(step.edited for step in done):
+        parts["set by hand"] = math.fsum(step.edited for step in done)
     if done[0].step > 0:  # what came from steps before is not known apart from the rounding
         parts["earlier steps"], rounding = rounding, 0.0
     remainders = np.array([step.remainder for step in done])

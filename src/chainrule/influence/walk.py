@@ -45,6 +45,7 @@ class Effects(NamedTuple):
         change: how far the loss changed in this step
         linear: the part of the change that is linear in the change of the weights
         statistics: the part that comes from the running statistics of BatchNorm
+        edited: how far it changed between this step and the next, by weights set by hand
     """
 
     step: int
@@ -55,6 +56,7 @@ class Effects(NamedTuple):
     change: float
     linear: float
     statistics: float
+    edited: float = 0.0
 
     @property
     def remainder(self) -> float:
@@ -78,13 +80,15 @@ class Walk:
 
     def steps(self, first: int, stop: int) -> Iterator[Effects]:
         """What each step did, from `stop` - 1 down to `first`."""
-        back, averaged, after = Backward(), _Averaged(), None
+        back, averaged, later, begun = Backward(), _Averaged(), None, None
         for record in backwards(self.timeline, first, stop):
             problem = self.timeline.problem_at(record.before.step)
-            after = after or self.subject.at(problem.optimizer, record.after)
-            before = self.subject.at(problem.optimizer, record.before)
-            yield self._step(record, problem, before, after, back, averaged)
-            after = before
+            after, edited = begun, 0.0
+            if after is None or not _same(record.after, later):
+                after = self.subject.at(problem.optimizer, record.after)
+                edited = 0.0 if begun is None else begun.loss - after.loss
+            begun, later = self.subject.at(problem.optimizer, record.before), record.before
+            yield self._step(record, problem, begun, after, back, averaged)._replace(edited=edited)
 
     def _step(
         self, record: StepRecord, problem: Problem, before: Look, after: Look, back: Backward, averaged: _Averaged
@@ -109,6 +113,13 @@ class Walk:
             at.step, record.rows, effects, parts, before.loss, after.loss - before.loss,
             float(slope @ (after.weights - before.weights)), after.loss - moved,
         )  # fmt: skip
+
+
+def _same(one: Position, other: Position | None) -> bool:
+    """Whether two positions have the same weights."""
+    return other is not None and (
+        one.parameters is other.parameters or np.array_equal(one.parameters, other.parameters)
+    )
 
 
 def shares(

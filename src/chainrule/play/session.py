@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -23,6 +24,7 @@ from chainrule.play.recorded import Recorded
 from chainrule.play.samples import PointsError
 from chainrule.play.screen import Screen
 from chainrule.play.settings import Settings
+from chainrule.play.taught import Taught
 from chainrule.play.trainer import MOST_EDITS, PHASES, Trainer
 from chainrule.runs import Run
 
@@ -75,6 +77,7 @@ class Session:
         self._stepped_at = 0.0
         self.used_at = time.monotonic()
         self._recorded: Recorded | None = None
+        self._taught: Taught | None = None
         if run is not None and dataset is not None and threaded:
             self._recorded = Recorded(run, dataset, lambda: self._commands.put({"type": "run read"}))
         self._screen = Screen(self._tell, self._recorded)
@@ -102,8 +105,9 @@ class Session:
         take longer to end than it has.
         """
         self._closed.set()
-        if self._recorded is not None:
-            self._recorded.close()
+        for reader in (self._recorded, self._taught):
+            if reader is not None:
+                reader.close()
         if self._thread.is_alive():
             self._thread.join(timeout=PATIENCE)
 
@@ -300,6 +304,22 @@ class Session:
         self._screen.show_history(self._trainer)
         self._screen.redraw()
 
+    def _teachers(self, message: Mapping[str, Any]) -> None:
+        """Find which rows taught a sample; without a row, stop with what is known."""
+        if self._taught is not None:
+            self._taught.close()
+        if message.get("row") is not None:
+            self._taught = Taught(self._ready(), int(message["row"]), self._tell_taught_soon)
+
+    def _tell_taught_soon(self) -> None:
+        """From another thread: there is something new about who taught a sample."""
+        with contextlib.suppress(queue.Full):  # the next one comes soon, and the last one waits
+            self._commands.put({"type": "taught"}, timeout=PATIENCE)
+
+    def _tell_taught(self, message: Mapping[str, Any]) -> None:
+        if self._taught is not None:
+            self._tell(self._taught.message())
+
     def _compare(self, message: Mapping[str, Any]) -> None:
         """Compare optimizers now and after every step; without names, no more."""
         self._screen.compare(message)
@@ -364,6 +384,8 @@ class Session:
         "unpin": _unpin,
         "compare": _compare,
         "run read": _run_read,
+        "teachers": _teachers,
+        "taught": _tell_taught,
         "shown": _shown,
     }
 
