@@ -284,3 +284,12 @@ def test_what_is_not_understood_is_refused_in_a_line(tmp_path, capsys, arguments
     said = capsys.readouterr().err
     assert problem in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_gradient_that_is_0_but_for_rounding_has_no_shares(tmp_path, dtype):
+    """A BatchNorm subtracts the bias before it again, but Adam divides by the size of the gradient."""
+    run = trained(tmp_path / "run", "6, batch_norm, tanh", optimizer="adam 0.01", epochs=3, dtype=dtype)
+    found = teachers(run, "iris", 5)
+    assert abs(left_over(found)[0]) < 1e-9
+    assert np.abs(found.effects).sum() < 100

@@ -21,6 +21,7 @@ from chainrule.descent.optimizers import Optimizer
 from chainrule.descent.stages import Average, Point
 from chainrule.engine import Position, Problem, StepRecord
 from chainrule.influence.backwards import backwards
+from chainrule.influence.rounded import Rounded
 from chainrule.influence.subject import Look, Subject
 from chainrule.layers.base import Context
 from chainrule.network import Network
@@ -81,6 +82,7 @@ class Walk:
     def steps(self, first: int, stop: int) -> Iterator[Effects]:
         """What each step did, from `stop` - 1 down to `first`."""
         back, averaged, later, begun = Backward(), _Averaged(), None, None
+        rounded = Rounded()
         for record in backwards(self.timeline, first, stop):
             problem = self.timeline.problem_at(record.before.step)
             after, edited = begun, 0.0
@@ -88,11 +90,12 @@ class Walk:
                 after = self.subject.at(problem.optimizer, record.after)
                 edited = 0.0 if begun is None else begun.loss - after.loss
             begun, later = self.subject.at(problem.optimizer, record.before), record.before
-            yield self._step(record, problem, begun, after, back, averaged)._replace(edited=edited)
+            yield self._step(record, problem, begun, after, back, averaged, rounded)._replace(edited=edited)
 
     def _step(
-        self, record: StepRecord, problem: Problem, before: Look, after: Look, back: Backward, averaged: _Averaged
-    ) -> Effects:
+        self, record: StepRecord, problem: Problem, before: Look, after: Look, back: Backward, averaged: _Averaged,
+        rounded: Rounded,
+    ) -> Effects:  # fmt: skip
         slope = (before.slope + after.slope) / 2 if self.rule == RULES[0] else before.slope
         layout, at = problem.network.parameters, record.before
         forms = linear_forms(
@@ -104,7 +107,10 @@ class Walk:
             own = penalty.gradient(at.parameters.astype(np.float64), layout) @ gradient
             parts["penalties"] = parts.get("penalties", 0.0) + float(own)
         batch = problem.gather(self.timeline.samples, record.rows, at.step)
-        effects = shares(self.subject.exact, problem, at, batch, gradient, problem.context(at.step))
+        rounded.look(self.subject.exact, at, batch, problem.context(at.step))
+        effects = shares(
+            self.subject.exact, problem, at, batch, np.where(rounded.entries, 0.0, gradient), problem.context(at.step)
+        )
         # BatchNorm's statistics move by themselves, after the weights.
         moved = after.loss
         if before.statistics.size and not np.array_equal(before.statistics, after.statistics):
