@@ -128,7 +128,7 @@ def _values(trained: Trained, sample: Subject, zero: bool) -> list[str]:
     for k, part in enumerate(sample.parts):
         if are_columns and isinstance(encoders[k], TokenColumn):
             found.append("unknown tokens")
-        elif part.unit and mean is not None and len(part.entries) == 1:
+        elif part.unit and mean is not None and (len(part.entries) == 1 or part.kind == "number"):
             found.append(shown(0.0 if zero else float(mean[part.entries[0]])))
         elif zero or part.unit:
             found.append("0" if zero or mean is None else "")

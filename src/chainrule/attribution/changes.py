@@ -394,9 +394,7 @@ class Search:
 
     # What was found
 
-    def _change(
-        self, how: str, line: Callable[[Array], Array], share: float, goal: Callable[[Array], Array]
-    ) -> Change:
+    def _change(self, how: str, line: Callable[[Array], Array], share: float, goal: Callable[[Array], Array]) -> Change:
         """A change of numbers, predicted for the values as the user has them: to rounding farther
         on the line, if it takes that.
         """

@@ -50,7 +50,9 @@ def is_data(network: Network, argument: str, row: int | None) -> bool:
         raise SettingError(why_not)
     if not exists:
         weights = f"no weight of the run ({network.parameters.ranges})"
-        raise SettingError(f"{argument!r} is {weights}, and no data: there is no such file, folder or built-in data set")
+        raise SettingError(
+            f"{argument!r} is {weights}, and no data: there is no such file, folder or built-in data set"
+        )
     return True
 
 
@@ -72,9 +74,7 @@ def explain_row(
     from chainrule.runs.folder import check_file
 
     reason = "a prediction is explained, not a step of a weight"
-    leave_out(
-        context, reason, "run", "weight", "row", "baseline", "of", "position", "change", "kind", "output", "json"
-    )
+    leave_out(context, reason, "run", "weight", "row", "baseline", "of", "position", "change", "kind", "output", "json")
     require(kind in FORMATS, f"--format {kind} is for a weight; a prediction is explained as {', '.join(FORMATS)}")
     if output is not None:
         check_file(output, elsewhere(*OUTPUT))
