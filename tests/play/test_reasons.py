@@ -24,7 +24,7 @@ def test_the_sample_of_the_mini_batch_is_explained(data):
 
 
 def test_generated_sequences_are_explained_too():
-    trainer = Trainer(Settings(DataSettings("sequence", "copying"), network="lstm 3"))
+    trainer = Trainer(Settings(DataSettings("sequence", "addition"), network="lstm 3"))
     assert "completeness error" in why_view(trainer, 0)["html"]
 
 
