@@ -232,7 +232,7 @@ def test_tokens_are_explained_through_their_embedding():
     assert own[-1] == 0.0  # how many tokens there are is no quantity
     assert np.abs(w.integral.error).max() < 1e-6
     assert list(part.labels[:6]) == [repr(str(word)) for word in words[2]]
-    assert "class=\"token\"" in page(w)
+    assert 'class="token"' in page(w)
 
 
 def test_series_and_sequences_by_step():

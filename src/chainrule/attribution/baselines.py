@@ -55,12 +55,12 @@ def baseline_of(
     rule = f"it is {MEAN!r}, {ZERO!r}, or the number of another row"
     require(choice in (MEAN, ZERO) or is_integer(choice), f"the baseline is {choice!r}; {rule} ({setting('baseline')})")
     if is_integer(choice):
-        return _row(trained, function, sample, subject(trained, what, int(choice)))
+        return _row(function, sample, subject(trained, what, int(choice)))
     zero = choice == ZERO
     require(not zero or sample.kind != "table", f"a table's columns have no zero in common; {rule}")
     x, name = _zero(trained, sample) if zero else _mean(trained, sample)
     x = np.where(function.fixed.reshape(x.shape), sample.x, x)
-    words = _tokens(trained, function)
+    words = _tokens(trained)
     if function.lookups:
         point = Point(x, tuple(_unread(trained, function, k) for k in range(len(function.lookups))))
         name = words if function.fixed.all() else f"{name}; of tokens {words}"
@@ -69,7 +69,7 @@ def baseline_of(
     return Baseline(name, point, tuple(_values(trained, sample, zero)))
 
 
-def _row(trained: Trained, function: Function, sample: Subject, other: Subject) -> Baseline:
+def _row(function: Function, sample: Subject, other: Subject) -> Baseline:
     name = f"row {other.row:,}"
     x = np.asarray(other.x, np.float64)
     looked_up = np.zeros(x.size, bool)
@@ -112,7 +112,7 @@ def _unread(trained: Trained, function: Function, number: int) -> Array:
     return np.broadcast_to(row, (*lookup.entries.shape, len(row))).copy()
 
 
-def _tokens(trained: Trained, function: Function) -> str:
+def _tokens(trained: Trained) -> str:
     if trained.preparation is not None and trained.preparation.texts_as_tokens:
         return "unknown tokens, as many"
     return "the mean of all tokens at each position"
@@ -128,7 +128,7 @@ def _values(trained: Trained, sample: Subject, zero: bool) -> list[str]:
     for k, part in enumerate(sample.parts):
         if are_columns and isinstance(encoders[k], TokenColumn):
             found.append("unknown tokens")
-        elif part.unit and mean is not None and len(part.entries) == 1:
+        elif part.unit and mean is not None and (len(part.entries) == 1 or part.kind == "number"):
             found.append(shown(0.0 if zero else float(mean[part.entries[0]])))
         elif zero or part.unit:
             found.append("0" if zero or mean is None else "")

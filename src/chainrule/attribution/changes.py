@@ -157,7 +157,7 @@ class Search:
         return f"{name} \u00b1 {self._amount:.6g}, a standard deviation of the training set"
 
     def _goals(self) -> list[tuple[Callable[[Any], Array], Callable[[Array], Array]]]:
-        """What to aim at: the derivative to follow, from a tape; and which outputs are a success."""
+        """What to aim at: the derivative to follow, of a tape; and which outputs reach it."""
         function, outputs, focus = self._function, self._outputs, self._focus
         if self._is_quantity:
             signs = [np.sign(self._by)] if self._by else [1.0, -1.0]
@@ -178,7 +178,7 @@ class Search:
 
     def _slope_of(self, factors: dict[int, float]) -> Callable[[Any], Array]:
         """The derivative of a weighted sum of outputs with respect to the inputs."""
-        return lambda tape: sum(  # type: ignore[return-value]
+        return lambda tape: sum(
             factor * self._function.slopes(tape, self._outputs, k)[0][0] for k, factor in factors.items()
         )
 
@@ -196,8 +196,8 @@ class Search:
         if outputs.target.task == "regression":
             return [shown(float(v)) for v in outputs.values(raw.astype(np.float64))[:, self._focus]]
         decided = self._trained.decoded(raw)
-        if outputs.position:
-            decided = decided[(slice(None), *outputs.position)]
+        for k in outputs.position:
+            decided = decided[:, k]
         if outputs.target.task == "multilabel":
             name = outputs.target.columns[outputs.known[self._focus].column]
             return [name if row[outputs.known[self._focus].column] else f"not {name}" for row in decided]
@@ -394,9 +394,7 @@ class Search:
 
     # What was found
 
-    def _change(
-        self, how: str, line: Callable[[Array], Array], share: float, goal: Callable[[Array], Array]
-    ) -> Change:
+    def _change(self, how: str, line: Callable[[Array], Array], share: float, goal: Callable[[Array], Array]) -> Change:
         """A change of numbers, predicted for the values as the user has them: to rounding farther
         on the line, if it takes that.
         """

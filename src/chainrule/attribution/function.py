@@ -142,7 +142,8 @@ class Function:
         flat = of_inputs.reshape(len(of_inputs), -1).copy()
         for lookup, rows in zip(self.lookups, of_rows, strict=True):
             sums = rows.sum(axis=-1).reshape(len(flat), -1)
-            np.add.at(flat, (slice(None), lookup.entries.ravel()), sums)
+            for k, entry in enumerate(lookup.entries.ravel().tolist()):
+                flat[:, entry] += sums[:, k]
         return flat.reshape(of_inputs.shape)
 
     @cached_property

@@ -47,7 +47,9 @@ def heat_map(attributions: Array, ink: Array, what: str, unit: str = "") -> str:
             colour = MORE if value > 0 else LESS
             name = escape(f"row {r}, column {c}: {value:+.4g}{unit}")
             cells.append(f'<rect {at} style="fill:{colour}" fill-opacity="{share:.2f}"><title>{name}</title></rect>')
-    outline = f'<rect width="{SIDE}" height="{height * size:.1f}" fill="none" stroke="currentColor" stroke-opacity=".3"/>'
+    outline = (
+        f'<rect width="{SIDE}" height="{height * size:.1f}" fill="none" stroke="currentColor" stroke-opacity=".3"/>'
+    )
     return (
         f'<svg class="heat" viewBox="0 0 {SIDE} {height * size:.1f}" width="{SIDE}" role="img"'
         f' style="max-width:100%;height:auto"><title>{escape(what)}</title>{"".join(cells)}{outline}</svg>'

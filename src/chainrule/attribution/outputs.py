@@ -95,7 +95,7 @@ class Outputs:
         if not self.position:
             return through
         every = np.zeros_like(raw)
-        every[(slice(None), *self.position)] = through
+        self._rows(every)[...] = through
         return every
 
     def only(self, numbers: Sequence[int]) -> Outputs:
@@ -116,7 +116,9 @@ class Outputs:
         return sorted({output.level for output in self.known if output.about == "quantile"})
 
     def _rows(self, raw: Array) -> Array:
-        return raw[(slice(None), *self.position)] if self.position else raw
+        for k in self.position:
+            raw = raw[:, k]
+        return raw
 
     def _unit(self, about: str) -> Array:
         return np.array(self.target.deviation) if about in ("point", "quantile", "deviation") else np.ones(1)

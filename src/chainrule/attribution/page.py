@@ -128,7 +128,7 @@ def _each(w: Why) -> str:
 def _paths(w: Why) -> str:
     found = ""
     for one in w.paths:
-        lines = "".join(f"<li>{escape(line)}</li>" for line in text.path_lines(w, one))
+        lines = "".join(f"<li>{escape(line)}</li>" for line in text.path_lines(one))
         found += f"{paragraph(text.path_title(w, one))}<ul>{lines}</ul>"
     return found
 

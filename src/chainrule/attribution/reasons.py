@@ -173,9 +173,7 @@ def why(
     function, sample = Function.of(trained), subject(trained, data, row)
     point, start = function.point(sample.x), baseline_of(trained, function, sample, data, baseline)
     tape = function.tape_at(point)
-    every = outputs_of(
-        trained.target, trained.plan.loss, tape.output.shape[-1], _position(trained, tape.output.shape, position)
-    )
+    every = outputs_of(trained.target, trained.plan.loss, tape.output.shape[-1], _position(tape.output.shape, position))
     run = trained.raw(np.asarray(sample.x, np.float32)[None].view(Prepared))
     order, explained = _chosen(every, every.values(tape.output)[0], trained, run, of)
     outputs = every.only(order)
@@ -208,7 +206,7 @@ def _entry(found: Why, part: int) -> int:
     return int(entries[np.argmax(np.abs(found.integral.attributions[0].ravel()[entries]))])
 
 
-def _position(trained: Trained, shape: tuple[int, ...], position: int | None) -> tuple[int, ...]:
+def _position(shape: tuple[int, ...], position: int | None) -> tuple[int, ...]:
     """Which position is explained."""
     if len(shape) < 3:
         require(position is None, f"the network predicts once for a sample; leave {setting('position')} out")

@@ -15,11 +15,10 @@ from chainrule.arrays import Array, Samples, Scaled, as_read
 from chainrule.data import BUILTIN, Dataset, Preparation, Prepared, Source, find, find_samples
 from chainrule.data.dataframes import as_array, as_table
 from chainrule.data.finding import Data, Unlabelled
-from chainrule.data.series_grid import Grid
 from chainrule.data.series_loading import find_table, grid_of, rows_of
 from chainrule.data.series_windows import windows
-from chainrule.data.token_columns import TokenColumn
 from chainrule.data.text_windows import find_text, windows_of
+from chainrule.data.token_columns import TokenColumn
 from chainrule.errors import DataError, at_least, setting
 from chainrule.runs import Trained
 from chainrule.runs.inputs import inputs
@@ -115,7 +114,7 @@ def subject(trained: Trained, what: Sampled, row: int) -> Subject:
         return _of_series(preparation, what, row)
     if isinstance(what, str) and what in BUILTIN:
         return _of_source(preparation, find(what), row)
-    return _of_source(preparation, find_samples(what, preparation.image_size, preparation.texts), row)
+    return _of_source(preparation, find_samples(what, preparation.image_size, preparation.texts), row)  # type: ignore[arg-type]
 
 
 def _within(name: str, row: int, count: int, what: str = "rows") -> int:
@@ -173,10 +172,10 @@ def _features(preparation: Preparation, one: Source, x: Array) -> list[Part]:
     if x.ndim == 1:
         names = preparation.features or one.columns
         names = names if len(names) == x.size else tuple(f"x[{k}]" for k in range(x.size))
-        values = [float(v) for v in raw.ravel()] if raw.size == x.size else [None] * x.size
+        own: list[Any] = [float(v) for v in raw.ravel()] if raw.size == x.size else [None] * x.size
         return [
             Part(name, "feature", np.array([k]), shown(v), float(units[k]), v)
-            for k, (name, v) in enumerate(zip(names, values, strict=True))
+            for k, (name, v) in enumerate(zip(names, own, strict=True))
         ]
     kind = "pixel" if preparation.kind == "pictures" else "step"
     positions = math.prod(x.shape[:-1]) if kind == "step" or x.shape[2:] else x.size
@@ -208,13 +207,11 @@ def _of_series(preparation: Preparation, what: Any, row: int) -> Subject:
     times = grid.frequency.written(grid.times[first : end + 1])
     of_series = f" of {grid.names[of]}" if series.by else ""
     about = f"the window from {times[0]} to {times[-1]}{of_series}"
-    return Subject(found.name, row, "series", x, _steps(preparation, x, times, grid, first), about)
+    return Subject(found.name, row, "series", x, _steps(preparation, x, times), about)
 
 
-def _steps(
-    preparation: Preparation, x: Array, times: Sequence[str], grid: Grid | None = None, first: int = 0
-) -> tuple[Part, ...]:
-    """A part for each step of a window of series, the last first counted back: lag 0."""
+def _steps(preparation: Preparation, x: Array, times: Sequence[str]) -> tuple[Part, ...]:
+    """A part for each step of a window of series; the last one is lag 0."""
     assert preparation.deviation is not None
     assert preparation.mean is not None
     own = x[:, 0] * preparation.deviation[0] + preparation.mean[0]  # the first column is what is forecast
@@ -245,10 +242,10 @@ def _of_dataset(trained: Trained, data: Dataset, row: int) -> Subject:
     for samples, rows in (
         (data.training, data.rows), (data.validation, data.validation_rows), (data.test, data.test_rows)
     ):  # fmt: skip
-        at = np.flatnonzero(rows == row - 1) if samples is not None and rows is not None else ()
+        at = [] if samples is None or rows is None else np.flatnonzero(rows == row - 1).tolist()
         if len(at):
             assert samples is not None
-            x, y = np.asarray(samples.x[int(at[0])]), np.asarray(samples.y[int(at[0])])
+            x, y = np.asarray(samples.x[at[0]]), np.asarray(samples.y[at[0]])
             if preparation.kind == "text":
                 return _window(preparation, data.name, row, x, y)
             times = data.source.window_times(row - 1)
@@ -263,7 +260,7 @@ def _of_arrays(preparation: Preparation | None, what: Any, row: int) -> Subject:
     """A sample of arrays that the network takes as they are."""
     every = as_read(inputs(preparation, what))
     x = np.asarray(every[_within("the samples", row, len(every))])
-    y = what.y[row - 1] if isinstance(what, Samples) else None
+    y = np.asarray(what.y)[row - 1] if isinstance(what, Samples) else None
     if preparation is not None and preparation.kind == "text":
         return _window(preparation, "the samples", row, x, np.zeros(1, int) if y is None else np.asarray(y))
     names = [] if preparation is None or x.ndim > 1 else preparation.names or list(preparation.features)

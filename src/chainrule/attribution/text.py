@@ -91,7 +91,7 @@ def paths(w: Why) -> list[str]:
     """The strongest paths from the inputs that add most."""
     found = [f"Paths to {w.outputs.names[0]}: the product of the local derivatives along each"]
     for one in w.paths:
-        found += [f"  {path_title(w, one)}", *(f"    {line}" for line in path_lines(w, one))]
+        found += [f"  {path_title(w, one)}", *(f"    {line}" for line in path_lines(one))]
     return found
 
 
@@ -103,7 +103,7 @@ def path_title(w: Why, one: Routes) -> str:
     return f"d/d {name}{unit} = {one.derivative:+.6g}, {every}"
 
 
-def path_lines(w: Why, one: Routes) -> Iterable[str]:
+def path_lines(one: Routes) -> Iterable[str]:
     """The strongest paths from an input, and what the others add up to."""
     for path in one.paths[:SHOWN]:
         units = " -> ".join(str(unit) for unit in path.units)

@@ -25,8 +25,7 @@ def is_data(network: Network, argument: str, row: int | None) -> bool:
     """Whether the second argument of explain is data, and not a weight's name; raises SettingError
     for what could be both, or is neither.
     """
-    from chainrule.data import BUILTIN
-    from chainrule.data import patterns
+    from chainrule.data import BUILTIN, patterns
 
     try:
         network.parameters.find(argument)

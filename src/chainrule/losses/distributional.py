@@ -117,7 +117,8 @@ class Quantiles(Loss):
 
     def through_quantiles(self, prediction: Array, levels: Sequence[float], slopes: Array) -> Array:
         of_rungs = np.zeros(self.of_levels(prediction).shape, slopes.dtype)
-        np.add.at(of_rungs, (slice(None), self._numbers(levels)), slopes)
+        for k, number in enumerate(self._numbers(levels)):
+            of_rungs[:, number] += slopes[:, k]
         return through_rungs(self._outputs(prediction), self.base, of_rungs).reshape(prediction.shape)
 
     def _numbers(self, levels: Sequence[float]) -> list[int]:

@@ -20,6 +20,7 @@ from chainrule.play.columns import is_drawn_whole
 from chainrule.play.doctor import Watch
 from chainrule.play.export import export
 from chainrule.play.race import TARGET, Race
+from chainrule.play.reasons import why_view
 from chainrule.play.recorded import Recorded
 from chainrule.play.samples import PointsError
 from chainrule.play.screen import Screen
@@ -333,6 +334,11 @@ class Session:
     def _unpin(self, message: Mapping[str, Any]) -> None:
         self._screen.unpin()
 
+    def _why(self, message: Mapping[str, Any]) -> None:
+        """Explain the prediction for a sample of the mini-batch, or for the user's own."""
+        self._tell(why_view(self._ready(), int(message.get("sample", 0))))
+        self._screen.redraw()
+
     def _draw(self, message: Mapping[str, Any]) -> None:
         """Show a sample that the user drew; without lines, those of the mini-batch again."""
         self._ready().draw(message["strokes"], message.get("label"))
@@ -377,6 +383,7 @@ class Session:
         "phase": _phase,
         "open": _open,
         "draw": _draw,
+        "why": _why,
         "set weight": _set_weight,
         "export": _export,
         "race": _start_race,
