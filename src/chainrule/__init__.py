@@ -52,6 +52,7 @@ _ROOMS = (
     "data",
     "descent",
     "distributions",
+    "doctor",
     "engine",
     "errors",
     "explain",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from chainrule import data as data
     from chainrule import descent as descent
     from chainrule import distributions as distributions
+    from chainrule import doctor as doctor
     from chainrule import engine as engine
     from chainrule import errors as errors
     from chainrule import explain as explain

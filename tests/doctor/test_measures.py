@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import kolmogorov
 
 from chainrule import Network
 from chainrule.arrays import Samples
 from chainrule.descent import optimizer
 from chainrule.doctor.hessian import hessian_product, largest_eigenvalue
-from chainrule.doctor.shift import chi_squared, kolmogorov_smirnov
+from chainrule.doctor.shift import _beyond_chi_squared, _beyond_kolmogorov, chi_squared, kolmogorov_smirnov
 from chainrule.doctor.stability import action
 from chainrule.engine import Position, Problem
 from chainrule.losses import loss
@@ -81,6 +82,14 @@ def test_the_tests_of_shift_are_those_of_scipy():
     a, b = random.integers(0, 4, 200), random.integers(0, 3, 90)
     table = [np.bincount(a, minlength=4), np.bincount(b, minlength=4)]
     assert chi_squared(a, b, 4)[1] == pytest.approx(stats.chi2_contingency(table, correction=False).pvalue)
+
+
+@pytest.mark.parametrize("freedom", range(1, 10))
+def test_probabilities_are_those_of_scipy(freedom):
+    for x in (0.1, 1.0, 5.0, 20.0, 100.0):
+        assert _beyond_chi_squared(x, freedom) == pytest.approx(stats.chi2.sf(x, freedom), rel=1e-9)
+    for t in (0.25, 0.5, 1.0, 2.0, 4.0):
+        assert _beyond_kolmogorov(t) == pytest.approx(kolmogorov(t), rel=1e-9)
 
 
 def test_nothing_is_claimed_of_an_optimizer_whose_limit_is_unknown(tmp_path):

@@ -178,8 +178,8 @@ class Stability:
 
     Attributes:
         gain: (weights,) what it multiplies each entry by, or one number for all
-        limit: along an eigenvector of the Hessian, gain x eigenvalue must be below this for steps to
-            settle: 2 for a stage without memory
+        limit: along an eigenvector of the Hessian, gain x eigenvalue must be below this for steps
+            to settle: 2 for a stage without memory
     """
 
     gain: Array | float = 1.0

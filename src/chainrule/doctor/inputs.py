@@ -16,7 +16,8 @@ from chainrule.doctor.remedies import of_inputs
 LARGE = 10.0
 """The root mean square of an input from which it is too large; prepared ones have about 1."""
 APART = 100.0
-"""How many times the deviation of one input is that of another from which they are too far apart."""
+"""How many times the deviation of one input is that of another from which they are too far apart.
+"""
 SPREAD = 50.0
 """The size of the largest value, in deviations, from which the other values of an input are too
 close together.

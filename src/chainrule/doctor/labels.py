@@ -24,7 +24,8 @@ NEIGHBOURS, AGREEING = 10, 8
 FEWEST, PART = 3, 0.015
 """The fewest rows, and the smallest share of the training rows, that are a finding."""
 KNOWN = 0.7
-"""How much of what there is to learn about the classes the network must have learned, to be asked."""
+"""How much of what there is to learn about the classes the network must have learned, to be asked.
+"""
 CONFIDENT = 0.7
 """The probability of another class that the network must reach at some step looked at."""
 

@@ -90,7 +90,7 @@ def _told(column: Array, y: Array, classes: int, fit: Array) -> float:
 
 
 def _line(column: Array, y: Array, part: Array, count: int, fit: Array) -> float:
-    """R squared, outside of `fit`, of a line within each part that has enough rows, else its mean."""
+    """R squared, outside of `fit`, of a line within each part with enough rows, else its mean."""
     test = ~fit
     sums = np.bincount(part[fit], minlength=count)
     mean = np.where(sums > 0, np.bincount(part[fit], y[fit], count) / np.maximum(sums, 1), y[fit].mean())

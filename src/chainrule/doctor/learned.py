@@ -19,7 +19,7 @@ FEWEST = 3
 """The fewest training samples of a class to judge it by."""
 NEVER = 0.12
 """The share of training rows that are wrong at every step looked at, from which it is a finding."""
-KNOWN = 0.6
+KNOWN = 0.4
 """How much of what can be learned must be learned before single rows are pointed out."""
 
 

@@ -1,4 +1,4 @@
-"""A penalty that is larger than the loss, so that weights are kept small before the data is fitted."""
+"""A penalty larger than the loss, so that weights are kept small before the data is fitted."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ ONE, MULTIPLES = (0.0, 1.0), (0.0, 1.0, 8.0, 32.0, 128.0, 512.0)
 LOOKED, FAR = 8, 4
 """The steps of which the loss is measured before and after, and at all multiples."""
 TOO_SHORT = 128.0
-"""The least multiple at which the loss is lowest, in the median, if the learning rate is too small."""
+"""The least multiple at which the loss is lowest, in the median, if the learning rate is too small.
+"""
 RISING = 0.6
 """The share of steps that raise the loss of their own mini-batch, if it is too large."""
 RISEN = 1.1
@@ -30,8 +31,8 @@ RISEN = 1.1
 end, if it is too large.
 """
 LEFT = 0.05
-"""The share of the best constant prediction's loss that must be left if steps raise the loss: near a
-minimum, a constant learning rate raises it as often as not.
+"""The share of the best constant prediction's loss that must be left if steps raise the loss: near
+a minimum, a constant learning rate raises it as often as not.
 """
 STILL = 0.5
 """The share of the best constant prediction's loss that must be left if the rate is too small."""

@@ -5,9 +5,9 @@ eigenvalue is below 2 / learning rate. Cohen et al. (2021) observe that full-bat
 the largest one, the sharpness, until it is there, and then stays at the edge, where the loss falls
 unevenly. With momentum the limit is 2 (1 + mu) / learning rate; for Adam it holds for the
 preconditioned Hessian, and is 2 (1 + beta1) / (1 - beta1) / learning rate (Cohen et al., 2022). Of
-optimizers whose stages don't say how they act on a quadratic (`Stage.stability`), and where mini-batches are less
-than a quarter of the training set, so that noise keeps training away from the edge, nothing is
-claimed.
+optimizers whose stages don't say how they act on a quadratic (`Stage.stability`), and where
+mini-batches are less than a quarter of the training set, so that noise keeps training away from the
+edge, nothing is claimed.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from chainrule.training.loop import evaluate
 from chainrule.training.plan import Plan
 
 CERTAIN = 1.0
-"""How many standard errors of the difference the loss must change by; below, it made no difference."""
+"""How many standard errors of the difference the loss must change by; below, it made no difference.
+"""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from chainrule.doctor.finding import Finding
 from chainrule.play.settings import Settings
 from chainrule.play.trainer import Trainer
 
-SHARE = 0.05
-"""The share of the time that checks may take while training runs."""
+SHARE = 0.04
+"""The share of the time that checks take while training runs, so that it stays below 5 %."""
 LONGEST = 0.3
 """Seconds of a check, twice, after which it is not made again: the page would have to wait."""
 PERSISTS = 2
@@ -67,12 +67,17 @@ class Watch:
             return self._message(trainer)
         if now < self._due or self._at is trainer.position or not self._is_time(trainer):
             return None
+        message = self._go_on(trainer, running)
+        self._due = time.monotonic() + (time.monotonic() - now) * (1 / SHARE - 1 if running else 0.0)
+        return message
+
+    def _go_on(self, trainer: Trainer, running: bool) -> dict[str, Any] | None:
+        """Make the next check of this round, or the first of a new one."""
         if self._case is None or (not self._left() and self._case.end is not trainer.position):
             self._case, self._made, self._round = case_of(trainer), [], []
         left = self._left()
         if left:
             self._check(left[0])
-        self._due = time.monotonic() + (time.monotonic() - now) * (1 / SHARE - 1 if running else 0.0)
         if not self._left():
             self._end_round(trainer, running)
             return self._message(trainer)
