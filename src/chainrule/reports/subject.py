@@ -105,7 +105,8 @@ class Subject:
         plan, samples = self.trained.plan, self.samples
         outputs = self.trained.raw(samples)
         y = np.asarray(samples.y)
-        return np.array([plan.loss.value(outputs[[k]], y[[k]]) for k in range(len(y))])
+        with np.errstate(all="ignore"):  # of a network that diverged they are infinite
+            return np.array([plan.loss.value(outputs[[k]], y[[k]]) for k in range(len(y))])
 
     @cached_property
     def path(self) -> tuple[Array, Array]:
