@@ -15,7 +15,8 @@ import chainrule
 from chainrule import losses
 from chainrule.attribution import why
 from chainrule.attribution.function import Function
-from chainrule.attribution.integrated import ENDS_AND_NODES, GAUSS, KRONROD
+from chainrule.attribution.integrated import ENDS_AND_NODES, GAUSS, KRONROD, integrate
+from chainrule.attribution.outputs import outputs_of
 from chainrule.attribution.page import page
 from chainrule.attribution.text import lines
 from chainrule.data import Prepared
@@ -280,3 +281,17 @@ def test_errors_say_what_is_wrong(prices):
         why(prices, frame, 1, position=2)
     with pytest.raises(SettingError, match="for a quantity, not a probability"):
         why(chainrule.train("2 tanh", "iris", epochs=1), "iris", 1, change=2.0)
+
+
+def test_the_kinks_of_a_picture_network_are_found(tmp_path):
+    """Its outputs are linear between the kinks of its units and the ties of its windows, so that the sum
+    closes to rounding.
+    """
+    network = "conv 4 3x3 padding=same, batch_norm, relu, max_pool 2, flatten, 12 leaky_relu, 8 hard_tanh"
+    trained = chainrule.train(network, "digits", epochs=2)
+    function = Function.of(trained)
+    outputs = outputs_of(trained.target, trained.plan.loss, 10).only([0, 4])
+    x = np.random.default_rng(3).normal(size=trained.plan.network.input_shape)
+    found = integrate(function, outputs, function.point(0 * x), function.point(x))
+    assert found.pieces > 20
+    assert np.abs(found.error).max() < 1e-12

@@ -23,6 +23,7 @@ from chainrule.attribution.subject import Part, Subject, shown
 from chainrule.data import Prepared
 from chainrule.data.token_columns import TokenColumn
 from chainrule.runs import Trained
+from chainrule.tape import Tape
 
 BOUND = 5.0
 """How far a number may move, in standard deviations."""
@@ -156,7 +157,7 @@ class Search:
             return f"{name} {self._amount:+.6g}"
         return f"{name} \u00b1 {self._amount:.6g}, a standard deviation of the training set"
 
-    def _goals(self) -> list[tuple[Callable[[Any], Array], Callable[[Array], Array]]]:
+    def _goals(self) -> list[tuple[Callable[[Tape], Array], Callable[[Array], Array]]]:
         """What to aim at: the derivative to follow, of a tape; and which outputs reach it."""
         function, outputs, focus = self._function, self._outputs, self._focus
         if self._is_quantity:
@@ -176,11 +177,10 @@ class Search:
     def _is_positive(self, value: float) -> bool:
         return bool(value > (0.5 if self._outputs.known[self._focus].kind == PROBABILITY else 0.0))
 
-    def _slope_of(self, factors: dict[int, float]) -> Callable[[Any], Array]:
-        """The derivative of a weighted sum of outputs with respect to the inputs."""
-        return lambda tape: sum(
-            factor * self._function.slopes(tape, self._outputs, k)[0][0] for k, factor in factors.items()
-        )
+    def _slope_of(self, factors: dict[int, float]) -> Callable[[Tape], Array]:
+        """The derivative of a weighted sum of what is predicted with respect to the network's outputs."""
+        through = self._outputs.through
+        return lambda tape: np.sum([factor * through(tape.output, k) for k, factor in factors.items()], axis=0)
 
     def _moved_by(self, sign: float) -> Callable[[Array], Array]:
         return lambda raw: (
@@ -218,8 +218,9 @@ class Search:
                 movable[entries if part.kind in ("pixel", "step") else part.entries[:1]] = True
         return movable & ~self._function.fixed
 
-    def _along(self, aim: Callable[[Any], Array], goal: Callable[[Array], Array], movable: Array) -> Change | None:
-        slope = np.where(movable, aim(self._function.tape_at(self._function.point(self._sample.x))).ravel(), 0.0)
+    def _along(self, aim: Callable[[Tape], Array], goal: Callable[[Array], Array], movable: Array) -> Change | None:
+        tape = self._function.tape_at(self._function.point(self._sample.x))
+        slope = np.where(movable, self._function.slopes(tape, aim(tape))[0].ravel(), 0.0)
         size = float(np.linalg.norm(slope))
         if not size or not np.isfinite(size):
             return None
@@ -314,12 +315,12 @@ class Search:
 
     # One token
 
-    def _one_token(self, goals: list[tuple[Callable[[Any], Array], Callable[[Array], Array]]]) -> Change | None:
+    def _one_token(self, goals: list[tuple[Callable[[Tape], Array], Callable[[Array], Array]]]) -> Change | None:
         found = [one for aim, goal in goals for lookup in range(len(self._function.lookups))
                  if (one := self._replaced(lookup, aim, goal)) is not None]  # fmt: skip
         return found[0] if found else None
 
-    def _replaced(self, number: int, aim: Callable[[Any], Array], goal: Callable[[Array], Array]) -> Change | None:
+    def _replaced(self, number: int, aim: Callable[[Tape], Array], goal: Callable[[Array], Array]) -> Change | None:
         function = self._function
         lookup = function.lookups[number]
         texts = [] if self._trained.preparation is None else self._trained.preparation.texts_as_tokens
@@ -329,7 +330,8 @@ class Search:
         (matrix,) = function.params[lookup.owner].values()
         point: Point = function.point(self._sample.x)
         tape = function.tape_at(point)
-        slopes = self._slopes_of_rows(tape, aim, number)
+        rows = self._function.slopes(tape, aim(tape))[1][number]
+        slopes = rows.reshape(-1, rows.shape[-1])
         numbers = self._x.ravel()[lookup.entries.ravel()].astype(np.intp)
         gains = slopes @ matrix.T - (slopes * point.embedded[number].reshape(len(numbers), -1)).sum(axis=1)[:, None]
         valid = self._valid(lookup.entries)
@@ -352,25 +354,6 @@ class Search:
         before, after = word(int(numbers[at])), word(other)
         moved = Moved(f"{name}[{at}]" if name else f"position {at}", before, after)
         return Change("one token", self._decided, self._decisions(raw)[k], (moved,), None, True, x[k])
-
-    def _slopes_of_rows(self, tape: Any, aim: Callable[[Any], Array], number: int) -> Array:
-        """(positions, units) the derivative of what is aimed at with respect to the rows."""
-        rows: list[Array] = []
-        slopes, function = self._function.slopes, self._function
-
-        class Aimed:
-            """The function, whose derivatives are those of the rows of one embedding."""
-
-            @staticmethod
-            def slopes(tape: Any, outputs: Outputs, k: int) -> tuple[Array, list[Array]]:
-                return slopes(tape, outputs, k)[1][number], []
-
-        self._function = Aimed  # type: ignore[assignment]
-        try:
-            rows.append(aim(tape))
-        finally:
-            self._function = function
-        return rows[0].reshape(-1, rows[0].shape[-1])
 
     def _valid(self, entries: Array) -> Array:
         """Which positions have a token, not what fills the text up."""

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 
 from chainrule.arrays import Array, Shape
-from chainrule.attribution.outputs import Outputs
 from chainrule.layers.base import Context
 from chainrule.layers.graph import Graph
 from chainrule.network import Network
@@ -126,11 +125,11 @@ class Function:
         """The run on one point."""
         return self.tape(point.x[None], [rows[None] for rows in point.embedded])
 
-    def slopes(self, tape: Tape, outputs: Outputs, number: int) -> tuple[Array, list[Array]]:
-        """(points, *input_shape) the derivatives of one of the outputs with respect to the inputs,
-        and to what the embeddings give.
+    def slopes(self, tape: Tape, dy: Array) -> tuple[Array, list[Array]]:
+        """(points, *input_shape) the derivatives of the sum of the network's outputs, each times dy,
+        with respect to the inputs, and to what the embeddings give.
         """
-        tape.backward(outputs.through(tape.output, number), wants_input=True, wants_gradients=False)
+        tape.backward(dy, wants_input=True, wants_gradients=False)
         dx = tape.arriving[0]
         found = np.zeros_like(tape.values[0]) if dx is None else dx
         return found, [_arrived(tape, lookup.node) for lookup in self.lookups]

@@ -7,21 +7,24 @@ attribution for deep networks").
 
 The integral is computed piece by piece with a Gauss-Kronrod rule (Kronrod, 1965) of 15 points. What
 a piece's attributions should add up to is known, f at its end less f at its beginning, so its error
-is known as well. A piece whose error is too large is divided: where the derivative along the line
-jumps, as at the kink of a ReLU, exactly there, because the values on both sides tell where the two
-straight lines meet; anywhere else in the middle.
+is known as well. A piece whose error is too large is divided where the derivative of a unit jumps,
+as at the kink of a ReLU (`Layer.jumps`), otherwise in the middle. Between two kinks of a network
+whose layers are piecewise linear its outputs are linear, and only what the loss makes of them, such
+as probabilities, is not: there the network's derivatives are needed at one point alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.attribution.function import Function, Point
 from chainrule.attribution.outputs import Outputs
+from chainrule.tape import Tape
 from chainrule.threads import undivided
 
 TOLERANCE = 1e-9
@@ -30,11 +33,13 @@ NESTED = 1e-5
 """How far the attributions may differ from those of the Gauss rule that is part of Kronrod's, as a
 share of the output's size: a bound on the error of each, where completeness only tells the sum's.
 """
-MOST, WORK = 60_000, 1e11
+MOST, WORK = 60_000, 5e11
 """The most points, and about the most multiply-adds that they may take, with at least FEWEST."""
 FEWEST = 170
 NARROWEST = 1e-14
 """Pieces are not divided further."""
+STRAIGHT = 1e-13
+"""How far a linear output may be from the mean of those at the ends of a piece, as a share of its size."""
 
 _NODES = np.array([
     0.991455371120812639206854697526329, 0.949107912342758524526189684047851,
@@ -100,9 +105,9 @@ class _Piece:
     begin: float
     end: float
     attributions: Array = field(repr=False)  # (outputs, entries)
-    error: Array  # (outputs,)
+    error: Array  # (outputs,); infinite before the piece is integrated
     nested: Array  # (outputs,)
-    divide_at: float
+    divide_at: list[float]  # where, in ascending order
 
 
 def integrate(
@@ -144,11 +149,13 @@ def _integrate(
         worst = _worst(pieces, wanted, nested)[: max(room, 0)]
         if not worst:
             break
-        halves = [half for p in worst for half in ((p.begin, p.divide_at), (p.divide_at, p.end))]
+        parts = [part for p in worst for part in pairwise([p.begin, *p.divide_at, p.end])]
         gone = {id(p) for p in worst}
-        pieces = [p for p in pieces if id(p) not in gone] + line.pieces(halves)
+        pieces = [p for p in pieces if id(p) not in gone] + line.pieces(parts)
         if progress is not None:
             progress(line.points, most)
+    left = [(p.begin, p.end) for p in pieces if np.isinf(p.error[0])]
+    pieces = [p for p in pieces if not np.isinf(p.error[0])] + line.curved(left)
     pieces.sort(key=lambda p: p.begin)
     total = np.sum([p.attributions for p in pieces], axis=0)
     attributions = total.reshape(len(first), *sample.x.shape)
@@ -187,10 +194,87 @@ class _Line:
 
     def pieces(self, spans: list[tuple[float, float]]) -> list[_Piece]:
         """These pieces of the line, several at a time."""
-        found, at_once = [], max(1, self._function.at_once // len(ENDS_AND_NODES))
+        found, curved = list[_Piece](), list[tuple[float, float]]()
+        at_once = max(1, self._function.at_once // 3)
+        for k in range(0, len(spans), at_once):
+            found += self._straight(spans[k : k + at_once], curved)
+        return found + self.curved(curved)
+
+    def curved(self, spans: list[tuple[float, float]]) -> list[_Piece]:
+        """The same of those on which nothing need be linear."""
+        found, at_once = list[_Piece](), max(1, self._function.at_once // len(ENDS_AND_NODES))
         for k in range(0, len(spans), at_once):
             found += self._some(spans[k : k + at_once])
         return found
+
+    def _straight(self, spans: list[tuple[float, float]], curved: list[tuple[float, float]]) -> list[_Piece]:
+        """Pieces on which the network's outputs are linear; those with kinks, which are to be divided
+        there; all others are added to `curved`.
+        """
+        function, outputs = self._function, self._outputs
+        begins, ends = np.array(spans).T
+        at = np.stack([begins, (begins + ends) / 2, ends], axis=1)
+        tape = function.tape(*self._ends[0].towards(self._ends[1], at.ravel()))
+        self.points += at.size
+        raw = tape.output.reshape(len(spans), 3, *tape.output.shape[1:])
+        bent = np.abs(raw[:, 1] - (raw[:, 0] + raw[:, 2]) / 2).reshape(len(spans), -1).max(axis=1)
+        straight = bent <= STRAIGHT * np.abs(raw).reshape(len(spans), -1).max(axis=1)
+        jumps = self._jumps(tape, at)
+        found = []
+        for k in np.flatnonzero(~straight).tolist():
+            if jumps[k]:
+                unknown = np.full(len(outputs.known), np.inf)
+                found.append(_Piece(*spans[k], np.zeros((len(unknown), 0)), unknown, unknown, jumps[k]))
+            else:
+                curved.append(spans[k])
+        chosen = np.flatnonzero(straight)
+        return found + (self._linear([spans[k] for k in chosen], at[chosen, 1], raw[chosen]) if len(chosen) else [])
+
+    def _linear(self, spans: list[tuple[float, float]], middles: Array, raw: Array) -> list[_Piece]:
+        """Pieces between whose ends, (pieces, 3, ...) with the middle, the network's outputs are linear."""
+        function, outputs = self._function, self._outputs
+        tape = function.tape(*self._ends[0].towards(self._ends[1], middles))
+        self.points += len(middles)
+        shares = ENDS_AND_NODES.reshape(-1, *(1,) * (raw.ndim - 2))
+        inner = raw[:, :1] + shares * (raw[:, 2] - raw[:, 0])[:, None]
+        flat = inner.reshape(-1, *raw.shape[2:])
+        values = outputs.values(raw.reshape(-1, *raw.shape[2:])).reshape(len(spans), 3, -1)
+        parts = []
+        for number in range(len(outputs.known)):
+            through = outputs.through(flat, number).reshape(inner.shape)
+            parts.append(self._changes(tape, np.einsum("n,pn...->p...", KRONROD, through)))
+        widths = np.array([end - begin for begin, end in spans])
+        attributions = np.stack(parts, axis=1) * widths[:, None, None]
+        errors = attributions.sum(axis=2) - (values[:, 2] - values[:, 0])
+        return [
+            _Piece(begin, end, attributions[k], errors[k], np.abs(errors[k]), [(begin + end) / 2])
+            for k, (begin, end) in enumerate(spans)
+        ]
+
+    def _jumps(self, tape: Tape, at: Array) -> list[list[float]]:
+        """Where, within each piece, the derivative of a unit jumps: `at` has the pieces' points."""
+        found = [np.zeros(0)]
+        for node, saved in zip(tape.graph.nodes, tape.saved, strict=True):
+            found.append(node.layer.jumps(tape.values[node.inputs[0]], saved))
+        where = np.concatenate(found)
+        where = where[np.isfinite(where)]
+        points = at.shape[1]
+        k = np.floor(where).astype(int)
+        inside = k % points < points - 1  # not from one piece to the next
+        k, share = k[inside], (where - np.floor(where))[inside]
+        flat = at.ravel()
+        places, pieces = flat[k] + share * (flat[k + 1] - flat[k]), k // points
+        return [self._apart(np.unique(places[pieces == piece]), *at[piece, [0, -1]]) for piece in range(len(at))]
+
+    @staticmethod
+    def _apart(places: Array, begin: float, end: float) -> list[float]:
+        """Those that are far enough from each other, and from the ends."""
+        kept, last = [], begin
+        for place in places.tolist():
+            if place - last > NARROWEST and end - place > NARROWEST:
+                kept.append(place)
+                last = place
+        return kept
 
     def _some(self, spans: list[tuple[float, float]]) -> list[_Piece]:
         function, outputs, count = self._function, self._outputs, len(ENDS_AND_NODES)
@@ -202,48 +286,24 @@ class _Line:
         values = outputs.values(tape.output).reshape(len(spans), count, -1)
         # (outputs, pieces, nodes, entries): how much each entry changes each output along the line
         rates = np.stack([self._rates(tape, k).reshape(len(spans), count, -1) for k in range(len(outputs.known))])
-        widths = (ends - begins)[:, None]
+        widths, jumps = (ends - begins)[:, None], self._jumps(tape, at)
         found = []
         for k, (begin, end) in enumerate(spans):
             kronrod = np.einsum("n,one->oe", KRONROD, rates[:, k]) * widths[k]
             gauss = np.einsum("n,one->oe", GAUSS, rates[:, k]) * widths[k]
             error = kronrod.sum(axis=1) - (values[k, -1] - values[k, 0])
             nested = np.abs(kronrod - gauss).max(axis=1, initial=0.0)
-            worst = int(np.argmax(np.abs(error) + nested * TOLERANCE / NESTED))
-            divide_at = _divided(at[k], values[k, :, worst], rates[worst, k].sum(axis=1))
-            found.append(_Piece(begin, end, kronrod, error, nested, divide_at))
+            found.append(_Piece(begin, end, kronrod, error, nested, jumps[k] or [(begin + end) / 2]))
         return found
 
-    def _rates(self, tape: object, number: int) -> Array:
+    def _rates(self, tape: Tape, number: int) -> Array:
         """(points, entries) how fast each entry changes an output along the line."""
+        return self._changes(tape, self._outputs.through(tape.output, number))
+
+    def _changes(self, tape: Tape, dy: Array) -> Array:
+        """(points, entries) the same of the sum of the network's outputs, each times dy."""
         function = self._function
-        of_inputs, of_rows = function.slopes(tape, self._outputs, number)  # type: ignore[arg-type]
+        of_inputs, of_rows = function.slopes(tape, dy)
         of_change, rows_change = self._change
         changed = [rows * change for rows, change in zip(of_rows, rows_change, strict=True)]
         return function.gathered(of_inputs * of_change, changed).reshape(len(of_inputs), -1)
-
-
-JUMP = 0.5
-"""The share of what the derivative varies by within a piece that is a jump, if it is between two
-neighbouring nodes.
-"""
-
-
-def _divided(at: Array, values: Array, slopes: Array) -> float:
-    """Where to divide a piece: where its derivative jumps, else in the middle.
-
-    Args:
-        at: (nodes,) the nodes and the ends
-        values, slopes: (nodes,) of the output along the line
-    """
-    middle = (at[0] + at[-1]) / 2
-    changes = np.diff(slopes)
-    k = int(np.argmax(np.abs(changes)))
-    if abs(changes[k]) <= JUMP * np.abs(changes).sum() or changes[k] == 0:
-        return float(middle)
-    left, right = slopes[k], slopes[k + 1]
-    # Relative to the left node, so that nothing cancels: v_k + left d = v_(k+1) - right (h - d).
-    gap = at[k + 1] - at[k]
-    offset = (values[k + 1] - values[k] - right * gap) / (left - right)
-    where = float(at[k] + offset)
-    return where if at[k] <= where <= at[k + 1] and at[0] < where < at[-1] else float(middle)

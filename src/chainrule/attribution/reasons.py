@@ -178,7 +178,7 @@ def why(
     order, explained = _chosen(every, every.values(tape.output)[0], trained, run, of)
     outputs = every.only(order)
     with undivided():
-        slopes = [function.slopes(tape, outputs, k)[0][0] for k in range(len(order))]
+        slopes = [function.slopes(tape, outputs.through(tape.output, k))[0][0] for k in range(len(order))]
     integral = integrate(function, outputs.only(range(explained)), start.point, point, tolerance, progress)
     search_for = Search(trained, function, sample, every, order[0], change) if search else None
     if change is not None:
@@ -190,7 +190,7 @@ def why(
         integral, (), None if search_for is None else search_for.run(),
         float(np.abs(outputs.values(run.astype(np.float64)) - outputs.values(tape.output)).max()), units,
     )  # fmt: skip
-    function.slopes(tape, outputs, 0)
+    function.slopes(tape, outputs.through(tape.output, 0))
     traced = [_entry(found, k) for k in found.strongest[:TRACED]]
     return replace(found, paths=tuple(routes(function, tape, entry) for entry in traced))
 

@@ -32,6 +32,7 @@ from chainrule.layers.base import (
     Parameter,
     Terms,
     by_sample,
+    crossings,
     feature_indices,
     one_term,
 )
@@ -53,6 +54,8 @@ class Activation(Layer, register=False):
     local_symbol = "f\u2032(z)"
 
     initial = "glorot_uniform"
+    kinks: ClassVar[tuple[float, ...]] = ()
+    """The z where f' jumps."""
 
     @property
     def symbols(self) -> tuple[str, str]:
@@ -88,6 +91,9 @@ class Activation(Layer, register=False):
         z, a = saved
         return one_term(dy, index, self.derivative(z[index].reshape(1), a[index].reshape(1)))
 
+    def jumps(self, x: Array, saved: Any) -> Array:
+        return np.concatenate([np.zeros(0), *[crossings(x - kink) for kink in self.kinks]])
+
     def note(self, local: float, outputs: Array) -> str:
         return f"saturated: its derivative is only {local:.2g}" if abs(local) < 1e-3 else ""
 
@@ -114,6 +120,8 @@ class ReLU(Rectifier):
 
     symbols = (r"\max(0, z)", r"[z > 0]")
 
+    kinks = (0.0,)
+
     def value(self, z: Array) -> Array:
         return np.maximum(z, 0)
 
@@ -132,6 +140,8 @@ class LeakyReLU(Rectifier):
         r"\begin{cases} 1 & z > 0 \\ \alpha & z \le 0 \end{cases}",
     )
 
+    kinks = (0.0,)
+
     def value(self, z: Array) -> Array:
         return np.where(z > 0, z, self.slope * z)
 
@@ -149,6 +159,8 @@ class ELU(Rectifier):
         r"\begin{cases} z & z > 0 \\ \alpha (e^z - 1) & z \le 0 \end{cases}",
         r"\begin{cases} 1 & z > 0 \\ \alpha e^z & z \le 0 \end{cases}",
     )
+
+    kinks = (0.0,)
 
     def value(self, z: Array) -> Array:
         return np.where(z > 0, z, self.alpha * np.expm1(np.minimum(z, 0)))
@@ -169,6 +181,8 @@ class SELU(Activation):
     )
 
     initial = "lecun_normal"
+
+    kinks = (0.0,)
 
     def value(self, z: Array) -> Array:
         return SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0)))
@@ -259,6 +273,8 @@ class HardSwish(Rectifier):
         r"\begin{cases} 0 & z \le -3 \\ (2z + 3)/6 & -3 < z < 3 \\ 1 & z \ge 3 \end{cases}",
     )
 
+    kinks = (-3.0, 3.0)
+
     def value(self, z: Array) -> Array:
         return z * np.clip(z + 3, 0, 6) / 6
 
@@ -326,6 +342,8 @@ class HardSigmoid(Activation):
 
     symbols = (r"\min(\max(z/6 + 1/2, 0), 1)", r"\tfrac{1}{6}\,[-3 < z < 3]")
 
+    kinks = (-3.0, 3.0)
+
     def value(self, z: Array) -> Array:
         return np.clip(z / 6 + 0.5, 0, 1)
 
@@ -338,6 +356,8 @@ class HardTanh(Activation):
     """z, kept between -1 and 1 (Collobert, 2004)."""
 
     symbols = (r"\min(\max(z, -1), 1)", r"[-1 < z < 1]")
+
+    kinks = (-1.0, 1.0)
 
     def value(self, z: Array) -> Array:
         return np.clip(z, -1, 1)
@@ -393,6 +413,7 @@ class PReLU(Rectifier):
 
     start: float = 0.25
 
+    kinks = (0.0,)
     elementwise = False  # the function is learned
 
     formulas = Formulas(

@@ -130,6 +130,14 @@ class Formulas:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
+def crossings(d: Array) -> Array:
+    """Where entries of d, whose first axis is points on a line, change their sign, as `Layer.jumps`."""
+    flat = d.reshape(len(d), -1)
+    k, entry = np.nonzero((flat[:-1] > 0) != (flat[1:] > 0))
+    before, after = flat[k, entry], flat[k + 1, entry]
+    return k + before / (before - after)
+
+
 @dataclass(frozen=True)
 class Layer(Kind):
     """A layer. Subclasses define what it computes, its derivative, and the terms of its chain rule.
@@ -296,6 +304,12 @@ class Layer(Kind):
         input that each output of a pooling by maximum is a copy of.
         """
         return None
+
+    def jumps(self, x: Array, saved: Any) -> Array:
+        """Where the derivative jumps along a straight line through points, whose inputs are x: k + s
+        for the share s of the way from point k to the next, as if everything between were linear.
+        """
+        return np.zeros(0)
 
     # For explanations, cost models and rounding bounds
 

@@ -157,6 +157,14 @@ class MaxPooling(Pooling, register=False):
     def winners(self, saved: Any) -> Array | None:
         return saved[0]
 
+    def jumps(self, x: Array, saved: Any) -> Array:
+        won = saved[0].reshape(len(x), -1, x.shape[-1])
+        k, _, channel = at = np.nonzero(won[:-1] != won[1:])
+        flat = x.reshape(len(x), -1, x.shape[-1])
+        first, second = won[at], won[1:][at]  # the winners before and after
+        before = flat[k, first, channel] - flat[k, second, channel]
+        return k + before / (before - flat[k + 1, first, channel] + flat[k + 1, second, channel])
+
     def why_unused(self, saved: Any, index: Shape) -> str:
         won, shape = saved
         sample, *position, channel = index
