@@ -55,6 +55,19 @@ def test_a_trial_is_the_same_every_time(tmp_path):
     assert first.as_json() == second.as_json()
 
 
+def test_ctrl_c_ends_a_trial_without_a_verdict(tmp_path):
+    run, data = trained(FAULTY["learning rate too small"](), tmp_path / "run")
+    case = Case.of(run, run.own_data(data))
+    one = next(one for one in examined(case).findings if one.kind == "learning rate too small")
+
+    def press(event):
+        if event.progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        try_remedy(case, one, [press])
+
+
 def test_what_no_training_can_try_is_refused(tmp_path):
     run, data = trained(FAULTY["shift between splits"](), tmp_path / "run")
     case = Case.of(run, run.own_data(data))

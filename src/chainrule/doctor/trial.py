@@ -74,6 +74,8 @@ def try_remedy(case: Case, finding: Finding, callbacks: Sequence[Listener] = (),
         except NonFiniteError as error:
             words = f"It made it worse: the training diverged ({error})."
             return Trial(finding, before, {"loss": np.inf}, np.inf, 0.0, False, words)
+        if trained.reason == "interrupted":  # a part of the training says nothing
+            raise KeyboardInterrupt
         held = data.validation if case.data.validation is not None else data.test
         assert held is not None
         samples = held.take(case._some(held)) if len(held.x) > case.most else held
