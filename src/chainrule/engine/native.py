@@ -179,7 +179,7 @@ class NativeEngine:
             record = self._hybrid_step(program, position, batch)
         else:
             network = self.problem.network
-            gradient, update = (_padded(np.zeros(network.parameters.size), network.dtype) for _ in range(2))
+            gradient, update = (_zeros(network.parameters.size, network.dtype) for _ in range(2))
             after, losses, _, ending = self._run(program, position, batch, 0.0, gradient, update)
             if ending != FAULT:
                 record = StepRecord(position, after, batch.rows(0), float(losses[0]), gradient, update)
@@ -229,7 +229,7 @@ class NativeEngine:
         data = self._feed.ready(position.step, batch)
 
         def derivatives(parameters: Vector, statistics: Vector) -> tuple[float, Vector, bool]:
-            gradient = _padded(np.zeros(layout.size), dtype)
+            gradient = _zeros(layout.size, dtype)
             loss, valid = program.engine.differentiate(
                 _padded(parameters, dtype), statistics, data.x, data.y, data.weight, data.order, position.step, gradient
             )
@@ -447,8 +447,19 @@ def _padded(vector: Array, dtype: Any) -> Vector:
     return _copy_into(np.empty(vector.size + 2 * PADDING, dtype=dtype), vector)
 
 
+def _zeros(size: int, dtype: Any) -> Vector:
+    """Zeros that are aligned to a cache line and padded; nothing writes them before they are used."""
+    buffer = np.zeros(size + 2 * PADDING, dtype=dtype)
+    return buffer[_aligned(buffer) :][:size]
+
+
+def _aligned(buffer: Array) -> int:
+    """The first index that is aligned to a cache line."""
+    return -buffer.__array_interface__["data"][0] % CACHE_LINE // buffer.itemsize  # faster than buffer.ctypes
+
+
 def _copy_into(buffer: Array, vector: Array) -> Vector:
-    start = -buffer.__array_interface__["data"][0] % CACHE_LINE // buffer.itemsize  # faster than buffer.ctypes
+    start = _aligned(buffer)
     out = buffer[start : start + vector.size]
     out = out if vector.ndim == 1 else out.reshape(vector.shape)
     out[...] = vector

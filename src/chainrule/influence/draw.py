@@ -74,12 +74,13 @@ def draw_of(network: Network, place: int, value: float, seed: int | None = None)
     frozen: Any = distribution.of_entry(parameter.shape, parameter.fans)
     if frozen is None or (not distribution.independent and value == 0):
         return Draw(value, distribution.words)
-    density = frozen.pdf if hasattr(frozen.dist, "pdf") else frozen.pmf
+    is_discrete = not hasattr(frozen.dist, "pdf")
+    density = frozen.pmf if is_discrete else frozen.pdf
     ends = np.asarray(frozen.ppf([TAIL, 1 - TAIL]), dtype=float)
     low, high = (float(end) for end in ends) if np.isfinite(ends).all() else (value, value)
     low, high = min(low, value), max(high, value)
     at = np.linspace(low, high, POINTS)
-    if density is not frozen.pdf:  # only whole numbers have a probability
+    if is_discrete:  # only whole numbers have a probability
         at = np.unique(np.round(at))
     below = float(frozen.cdf(value))
     return Draw(value, distribution.words, float(density(value)), below, at, np.asarray(density(at), dtype=float))

@@ -126,8 +126,18 @@ class Life(Shown):
     def parts(self) -> dict[str, float]:
         """What `moved` is the sum of."""
         edited = {"edited by hand": self.edited} if self.edited else {}
-        ends = {"rounding of the subtractions": self.rounding, "remainder": self.remainder}
+        ends = {"rounding": self.rounding, "remainder": self.remainder}
         return {"samples": self.of_samples, **self.others, **edited, **ends}
+
+    def epochs(self, most: int) -> list[tuple[str, EpochShare]]:
+        """The epochs in at most so many groups of the same size, each with its name."""
+        size = -(-len(self.by_epoch) // most)
+        groups = [self.by_epoch[k : k + size] for k in range(0, len(self.by_epoch), size)]
+        names = [f"{group[0].epoch}" + (f"-{group[-1].epoch}" if len(group) > 1 else "") for group in groups]
+        return [
+            (name, group[-1]._replace(steps=sum(e.steps for e in group), update=math.fsum(e.update for e in group)))
+            for name, group in zip(names, groups, strict=True)
+        ]
 
     def strongest(self, most: int = MOST) -> tuple[Sequence[SampleShare], float]:
         """The samples with the largest shares, and the sum of the others' shares."""

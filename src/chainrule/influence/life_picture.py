@@ -36,7 +36,10 @@ def draw(life: Life) -> str:
     y = _curve(parts, "value", values, y, 150, "ink")
     y = _curve(parts, "gradient", life.gradients, y, 90, "plus", 0.0)
     y = _curve(parts, "update", life.updates, y, 90, "descent", 0.0)
-    rows = [("what moved it", [*life.parts.items()]), ("by epoch", _epochs(life))]
+    rows = [
+        ("what moved it", [*life.parts.items()]),
+        ("by epoch", [(name, epoch.update) for name, epoch in life.epochs(BARS)]),
+    ]
     if life.by_class:
         rows.append(("by class", [(str(one.name), one.share) for one in life.by_class]))
     shown, rest = life.strongest(BARS - 1)
@@ -50,15 +53,6 @@ def draw(life: Life) -> str:
         ]
         y = max(ends)
     return svg.document(f"The life of {life.weight}", WIDTH, y + 8, parts)
-
-
-def _epochs(life: Life) -> list[tuple[str, float]]:
-    count = len(life.by_epoch)
-    edges = sorted({round(k * count / min(BARS, count)) for k in range(min(BARS, count) + 1)})
-    return [
-        (f"{b}" if b - a == 1 else f"{a + 1}\u2013{b}", math.fsum(one.update for one in life.by_epoch[a:b]))
-        for a, b in itertools.pairwise(edges)
-    ]
 
 
 def _density(parts: list[str], drawn: Draw, y: float) -> float:

@@ -46,7 +46,7 @@ def lines(life: Life, most: int = 10, can_show: Callable[[str], bool] = bool) ->
     yield from columns([(name, f"{value:+.6g}") for name, value in {**life.parts, "sum": life.moved}.items()])
     yield ""
     yield "by epoch"
-    yield from columns(_epochs(life))
+    yield from columns((f"epoch {n}", f"{e.update:+.6g}", f"to {e.value:.6g}") for n, e in life.epochs(EPOCHS))
     if life.by_class:
         yield ""
         yield "by class"
@@ -70,16 +70,6 @@ def _steps(count: int) -> str:
 def _largest(gradients: Array) -> str:
     place = int(np.argmax(np.abs(gradients)))
     return f"{gradients[place]:+.4g} in step {place}"
-
-
-def _epochs(life: Life) -> Iterable[Sequence[str]]:
-    """Some epochs, each with those before it since the last one that is listed."""
-    count = len(life.by_epoch)
-    edges = sorted({round(k * count / min(EPOCHS, count)) for k in range(min(EPOCHS, count) + 1)})
-    for first, last in itertools.pairwise(edges):
-        group = life.by_epoch[first:last]
-        name = f"epoch {last}" if last - first == 1 else f"epochs {first + 1}-{last}"
-        yield name, f"{math.fsum(one.update for one in group):+.6g}", f"to {group[-1].value:.6g}"
 
 
 def columns(rows: Iterable[Sequence[str]], indent: str = "  ") -> Iterator[str]:
