@@ -56,6 +56,7 @@ _ROOMS = (
     "engine",
     "errors",
     "explain",
+    "influence",
     "layers",
     "logs",
     "losses",
@@ -73,6 +74,7 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from chainrule import engine as engine
     from chainrule import errors as errors
     from chainrule import explain as explain
+    from chainrule import influence as influence
     from chainrule import layers as layers
     from chainrule import logs as logs
     from chainrule import losses as losses

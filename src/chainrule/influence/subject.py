@@ -66,12 +66,11 @@ class Subject:
 
     def __post_init__(self) -> None:
         count = len(self.samples.x)
+        x, y, weight = as_read(self.samples.x), np.asarray(self.samples.y), self.samples.weight
         for start in range(0, count, PART):
-            x, y, weight = (
-                None if array is None else array[start : start + PART]
-                for array in (as_read(self.samples.x), np.asarray(self.samples.y), self.samples.weight)
-            )
-            self._parts.append((len(y) / count, Samples(self.network.fit_input(x), y, weight)))
+            some = slice(start, start + PART)
+            part = Samples(self.network.fit_input(x[some]), y[some], None if weight is None else weight[some])
+            self._parts.append((len(part.y) / count, part))
 
     @cached_property
     def exact(self) -> Network:
@@ -166,8 +165,8 @@ def _judges(run: Run, data: Dataset) -> Subject:
     count = sum(len(one.y) for one in parts)
     x, y = (np.concatenate([np.asarray(getattr(one, name)) for one in parts]) for name in ("x", "y"))
     judges = Samples(x, y, np.concatenate(weights) * count / len(parts))
-    right = "predicted right" if _has_classes(run.trained.target) else "judged by"
-    return _subject(run, judges, f"the rows of {data.name} that are {right}: {' and '.join(names)}")
+    which = " that are predicted right" if _has_classes(run.trained.target) else ""
+    return _subject(run, judges, f"the rows of {data.name}{which}: {' and '.join(names)}")
 
 
 def _has_classes(target: Target) -> bool:
@@ -189,7 +188,7 @@ def _own_row(data: Dataset, row: int) -> tuple[str, int]:
     if data.rows is None:
         rows = {"training": np.arange(len(data.training.y))}
     for name, numbers in rows.items():
-        found = np.flatnonzero(numbers == row - 1) if numbers is not None else ()
+        found = np.flatnonzero(numbers == row - 1) if numbers is not None else np.empty(0)
         if len(found):
             return name, int(found[0])
     count = sum(len(numbers) for numbers in rows.values() if numbers is not None)

@@ -177,10 +177,11 @@ def teachers(
     Examples:
         >>> import chainrule, tempfile
         >>> folder = tempfile.mkdtemp() + "/iris"
-        >>> trained = chainrule.train("8 tanh", "iris", epochs=5, dtype="float64", callbacks=[chainrule.Recorder(folder)])
+        >>> recorder = chainrule.Recorder(folder)
+        >>> trained = chainrule.train("8 tanh", "iris", epochs=5, dtype="float64", callbacks=[recorder])
         >>> found = teachers(folder, "iris", row=5)
         >>> parts = found.effects.sum() + sum(found.parts.values()) + found.remainder
-        >>> abs(parts - found.change) < 1e-9
+        >>> bool(abs(parts - found.change) < 1e-9)
         True
     """
     run = run if isinstance(run, Run) else Run.open(run)
