@@ -178,7 +178,9 @@ class Search:
         return bool(value > (0.5 if self._outputs.known[self._focus].kind == PROBABILITY else 0.0))
 
     def _slope_of(self, factors: dict[int, float]) -> Callable[[Tape], Array]:
-        """The derivative of a weighted sum of what is predicted with respect to the network's outputs."""
+        """The derivative of a weighted sum of what is predicted with respect to the network's
+        outputs.
+        """
         through = self._outputs.through
         return lambda tape: np.sum([factor * through(tape.output, k) for k, factor in factors.items()], axis=0)
 

@@ -126,8 +126,8 @@ class Function:
         return self.tape(point.x[None], [rows[None] for rows in point.embedded])
 
     def slopes(self, tape: Tape, dy: Array) -> tuple[Array, list[Array]]:
-        """(points, *input_shape) the derivatives of the sum of the network's outputs, each times dy,
-        with respect to the inputs, and to what the embeddings give.
+        """(points, *input_shape) the derivatives of the sum of the network's outputs, each times
+        dy, with respect to the inputs, and to what the embeddings give.
         """
         tape.backward(dy, wants_input=True, wants_gradients=False)
         dx = tape.arriving[0]

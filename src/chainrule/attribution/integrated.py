@@ -39,7 +39,9 @@ FEWEST = 170
 NARROWEST = 1e-14
 """Pieces are not divided further."""
 STRAIGHT = 1e-13
-"""How far a linear output may be from the mean of those at the ends of a piece, as a share of its size."""
+"""How far a linear output may be from the mean of those at the ends of a piece, as a share of its
+size.
+"""
 
 _NODES = np.array([
     0.991455371120812639206854697526329, 0.949107912342758524526189684047851,
@@ -208,8 +210,8 @@ class _Line:
         return found
 
     def _straight(self, spans: list[tuple[float, float]], curved: list[tuple[float, float]]) -> list[_Piece]:
-        """Pieces on which the network's outputs are linear; those with kinks, which are to be divided
-        there; all others are added to `curved`.
+        """Pieces on which the network's outputs are linear; those with kinks, which are to be
+        divided there; all others are added to `curved`.
         """
         function, outputs = self._function, self._outputs
         begins, ends = np.array(spans).T
@@ -231,7 +233,9 @@ class _Line:
         return found + (self._linear([spans[k] for k in chosen], at[chosen, 1], raw[chosen]) if len(chosen) else [])
 
     def _linear(self, spans: list[tuple[float, float]], middles: Array, raw: Array) -> list[_Piece]:
-        """Pieces between whose ends, (pieces, 3, ...) with the middle, the network's outputs are linear."""
+        """Pieces between whose ends, (pieces, 3, ...) with the middle, the network's outputs are
+        linear.
+        """
         function, outputs = self._function, self._outputs
         tape = function.tape(*self._ends[0].towards(self._ends[1], middles))
         self.points += len(middles)

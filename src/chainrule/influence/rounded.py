@@ -13,8 +13,8 @@ from chainrule.layers.base import Context
 from chainrule.network import Network
 
 CANCELLED, EVERY = 1e-4, 200
-"""Entries whose gradient is smaller by this factor in float64 than in float32 are 0 but for rounding;
-and how many steps there are between two looks for them.
+"""Entries whose gradient is smaller by this factor in float64 than in float32 are 0 but for
+rounding; and how many steps there are between two looks for them.
 """
 
 
@@ -22,9 +22,10 @@ and how many steps there are between two looks for them.
 class Rounded:
     """Finds the entries of gradients that are 0 but for rounding.
 
-    A BatchNorm subtracts the bias before it again, and a softmax the bias of the keys: their gradients
-    are 0. Rounded, they are not, and an optimizer that divides by the size of a gradient moves these
-    weights all the same. The samples' shares cancel there, and say nothing about the samples.
+    A BatchNorm subtracts the bias before it again, and a softmax the bias of the keys: their
+    gradients are 0. Rounded, they are not, and an optimizer that divides by the size of a gradient
+    moves these weights all the same. The samples' shares cancel there, and say nothing about the
+    samples.
 
     Attributes:
         entries: (parameters,) which entries are known to be so

@@ -131,7 +131,9 @@ class Formulas:
 
 
 def crossings(d: Array) -> Array:
-    """Where entries of d, whose first axis is points on a line, change their sign, as `Layer.jumps`."""
+    """Where entries of d, whose first axis is points on a line, change their sign, as
+    `Layer.jumps`.
+    """
     flat = d.reshape(len(d), -1)
     k, entry = np.nonzero((flat[:-1] > 0) != (flat[1:] > 0))
     before, after = flat[k, entry], flat[k + 1, entry]
@@ -306,8 +308,8 @@ class Layer(Kind):
         return None
 
     def jumps(self, x: Array, saved: Any) -> Array:
-        """Where the derivative jumps along a straight line through points, whose inputs are x: k + s
-        for the share s of the way from point k to the next, as if everything between were linear.
+        """Where the derivative jumps along a straight line through points, whose inputs are x: k +
+        s for the share s of the way from point k to the next, as if everything between were linear.
         """
         return np.zeros(0)
 
@@ -383,8 +385,9 @@ def snake(name: str) -> str:
 
 
 def by_sample(dy: Array, change: Array) -> Array:
-    """(samples,) the sum over each sample's outputs of dL/dy times a change of y. Of a layer that is
-    linear in its parameters, the change along others is what it computes with these in their place.
+    """(samples,) the sum over each sample's outputs of dL/dy times a change of y. Of a layer that
+    is linear in its parameters, the change along others is what it computes with these in their
+    place.
     """
     return (dy * change).reshape(len(dy), -1).sum(axis=1)
 
