@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import charts, check, display, explain, generate, names, options, play, train, tune, use, worksheet
+from chainrule.cli import charts, check, display, explain, generate, interchange, names, options, play, train, tune, use, worksheet
 from chainrule.errors import ChainruleError, settings_written
 from chainrule.summary import visible
 from chainrule.version import VERSION
@@ -49,9 +49,10 @@ for _command in (
     *(train.train, tune.tune, use.predict, use.evaluate, generate.generate, use.show),
     *(explain.explain, charts.descend, charts.gradients, worksheet.worksheet),
     *(play.play, check.check, check.data, names.names),
+    *(interchange.import_, interchange.export),
 ):
     _kind = names.WithNames if _command is train.train else None
-    app.command(cls=_kind, help=_flowing(_command.__doc__ or ""))(_command)
+    app.command(_command.__name__.rstrip("_"), cls=_kind, help=_flowing(_command.__doc__ or ""))(_command)
 
 
 def _version(requested: bool) -> None:
