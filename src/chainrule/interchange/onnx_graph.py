@@ -97,6 +97,7 @@ class Graph:
         wiring: where its layers go
         values: each value by its name
         problems: the nodes that no layer computes
+        readers, made: the nodes that read a value, and the one that makes it, by its name
     """
 
     def __init__(self, model: Any, path: Path, shapes: Sequence[Sequence[int]] | None = None) -> None:
@@ -113,6 +114,7 @@ class Graph:
                 raise DataError(f"{path}: its tensor {tensor.name!r} can't be read ({error})") from None
             self.values[tensor.name] = Constant(_plain(array), tensor.name, array.dtype.kind == "f" and array.ndim > 0)
         self.readers: dict[str, list[Any]] = {}
+        self.made = {name: node for node in self.graph.node for name in node.output}
         for node in self.graph.node:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
@@ -188,7 +190,7 @@ class Graph:
             if name == "Shape" and isinstance(xs[0], Value):
                 first, last = attributes.get("start", 0), attributes.get("end", len(xs[0].shape))
                 result: Any = Constant(np.array(xs[0].shape[first:last], np.int64))
-            elif not any(isinstance(x, Value | Partial) for x in xs):
+            elif not any(isinstance(x, Value | Partial | Root) for x in xs):
                 result = folded(node, xs, attributes)
             elif name not in TABLE:
                 raise Unsupported("")
@@ -213,17 +215,19 @@ class Graph:
             if name:
                 self.values[name] = results[k] if k < len(results) else FAILED
 
-    def fused_bias(self, node: Any, units: int) -> Constant | None:
-        """The bias that the only reader of a product adds to it, which then adds nothing more."""
+    def fused(self, node: Any, operator: str, units: int) -> Constant | None:
+        """The weights that the only reader of a node's output adds to it, or multiplies it by, with
+        one for each unit. That reader then does nothing more.
+        """
         readers = self.readers.get(node.output[0], [])
-        if len(readers) != 1 or readers[0].op_type != "Add" or any(o.name == node.output[0] for o in self.graph.output):
+        if len(readers) != 1 or readers[0].op_type != operator or node.output[0] in (o.name for o in self.graph.output):
             return None
         other = [k for k in readers[0].input if k != node.output[0]]
-        bias = self.values.get(other[0]) if len(other) == 1 else None
-        if not isinstance(bias, Constant) or bias.array.size != units or bias.shape[-1] != units:
+        found = self.values.get(other[0]) if len(other) == 1 else None
+        if not isinstance(found, Constant) or found.array.size != units or found.shape[-1:] != (units,):
             return None
         readers[0].input[list(readers[0].input).index(other[0])] = ""
-        return Constant(bias.array.ravel(), bias.name, True)
+        return Constant(found.array.ravel(), found.name, True)
 
 
 class Partial:
@@ -362,6 +366,8 @@ def _scaler(g: Graph, node: Any, x: Value, *, offset: Any, scale: Any) -> Value:
 
 @_op("Mul")
 def _mul(g: Graph, node: Any, a: Any, b: Any) -> Any:
+    if a is None or b is None:  # the scale is in the layer before it
+        return a if b is None else b
     for x, other in ((a, b), (b, a)):
         if isinstance(x, Partial):
             if isinstance(other, Constant) and other.array.size == 1:
@@ -374,8 +380,53 @@ def _mul(g: Graph, node: Any, a: Any, b: Any) -> Any:
 
 
 @_op("Div")
-def _div(g: Graph, node: Any, a: Any, b: Any) -> Value:
+def _div(g: Graph, node: Any, a: Any, b: Any) -> Any:
+    if isinstance(b, Root):
+        return _normalized(g, node, a, b)
     return g.wiring.divide(a, fixed(b))
+
+
+@_op("Sqrt")
+def _sqrt(g: Graph, node: Any, x: Value) -> Root:
+    """A root that something is divided by to normalize it: of the mean of its squares, and a
+    little more.
+    """
+    added = g.made.get(node.input[0])
+    parts = [] if added is None or added.op_type != "Add" else [g.made.get(k) for k in added.input]
+    constants = [] if added is None else [g.values.get(k) for k in added.input]
+    epsilon = [c.array.item() for c in constants if isinstance(c, Constant) and c.array.size == 1]
+    means = [n for n in parts if n is not None and n.op_type == "ReduceMean"]
+    squares = g.made.get(means[0].input[0]) if len(means) == 1 else None
+    if len(epsilon) != 1 or squares is None or squares.op_type not in ("Mul", "Pow"):
+        raise Unsupported("but as a part of a normalization")
+    of = g.values.get(means[0].input[0])
+    over = [k for k, n in enumerate(of.shape) if g.values[means[0].output[0]].shape[k : k + 1] != (n,)]
+    if over != [len(of.shape) - 1] or (squares.op_type == "Mul" and squares.input[0] != squares.input[1]):
+        raise Unsupported("but as a part of a normalization over the last axis")
+    return Root(squares.input[0], epsilon[0])
+
+
+class Root:
+    """The root of the mean of a value's squares, and of epsilon."""
+
+    def __init__(self, of: str, epsilon: float) -> None:
+        self.of, self.epsilon = of, epsilon
+
+
+def _normalized(g: Graph, node: Any, x: Any, root: Root) -> Value:
+    """RMSNorm of x, or LayerNorm where x is what is left after its mean is subtracted."""
+    if g.values.get(root.of) is not x:
+        raise Unsupported("by the size of another value")
+    made, centred = g.made.get(root.of), False
+    if made is not None and made.op_type == "Sub":
+        mean = g.made.get(made.input[1])
+        centred = mean is not None and mean.op_type == "ReduceMean" and mean.input[0] == made.input[0]
+    x = g.values[made.input[0]] if centred and made is not None else x
+    scale = g.fused(node, "Mul", x.shape[-1])
+    offset = None
+    if centred and scale is not None:
+        offset = g.fused(g.readers[node.output[0]][0], "Add", x.shape[-1])
+    return g.wiring.layer_norm(x, [len(x.shape) - 1], scale, offset, _short(root.epsilon), centred)
 
 
 @_op("Neg")
@@ -404,7 +455,7 @@ def _gemm(g: Graph, node: Any, x: Value, W: Constant, b: Any = None, *, alpha: f
 @_op("MatMul")
 def _matmul(g: Graph, node: Any, a: Any, b: Any) -> Value:
     if isinstance(b, Constant) and b.array.ndim == 2:
-        bias = g.fused_bias(node, b.shape[1])
+        bias = g.fused(node, "Add", b.shape[1])
         name = b.name if not b.name.startswith(("onnx::", "val_")) else ("" if bias is None else bias.name)
         return g.wiring.linear(a, b, bias, name)
     return g.wiring.matmul(a, b)
@@ -666,8 +717,8 @@ def _recurrent(cell: str, gates: Sequence[int]) -> Read:
         names = [a.decode().lower() for a in activations or ()]
         usual = {"lstm": ["sigmoid", "tanh", "tanh"], "gru": ["sigmoid", "tanh"], "rnn": ["tanh"]}[cell]
         one = names[: len(usual)] or usual
-        if (one != usual and not (cell == "rnn" and one == ["relu"])) or direction == b"reverse":
-            raise Unsupported("with other activations, or backwards alone")
+        if one != usual and not (cell == "rnn" and one == ["relu"]):
+            raise Unsupported("with other activations")
         u = hidden_size
 
         def ordered(array: Any) -> Any:
@@ -679,11 +730,12 @@ def _recurrent(cell: str, gates: Sequence[int]) -> Read:
             half = len(gates) * u
             sides.append([ordered(W.array[d]), ordered(R.array[d]), ordered(b[:half]), ordered(b[half:])])
         x = x if layout else permuted(x, [1, 0, 2])
-        y = g.wiring.recurrent(x, cell, sides, u, W.name, activation=one[0] if cell == "rnn" else "tanh")
+        y = g.wiring.recurrent(x, cell, sides, u, W.name, activation=one[0] if cell == "rnn" else "tanh",
+                               reverse=direction == b"reverse")  # fmt: skip
         steps, count = y.shape[1], len(sides)
         ends = []
         for d in range(count):
-            t = 0 if d else steps - 1
+            t = 0 if d or direction == b"reverse" else steps - 1
             end = g.wiring.slice(g.wiring.slice(y, 1, t, t + 1), 2, d * u, (d + 1) * u)
             ends.append(reshaped(end, (1, 1, u)))
         last = g.wiring.concatenate(ends, 0) if _used(g, node, 1) else FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,14 @@ def _classes(graph: Any) -> list[Label] | None:
     """The names of classes, as scikit-learn's converter writes them."""
     from onnx import helper
 
+    for entry in graph.model.metadata_props:
+        if entry.key == "classes":  # as chainrule writes them
+            try:
+                labels = json.loads(entry.value)
+            except (ValueError, RecursionError):
+                return None
+            plain = isinstance(labels, list) and all(isinstance(x, str | int | float) for x in labels)
+            return labels if plain else None
     for node in graph.graph.node:
         if node.op_type == "ZipMap":
             for a in node.attribute:
@@ -119,18 +128,12 @@ def _check_onnx(path: Path, graph: Any, name: str, found: Imported, trained: Tra
         import onnxruntime
     except ImportError:
         return
-    import onnx
-
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    session_of = onnxruntime.InferenceSession
+    if name not in {o.name for o in graph.graph.output}:
+        return
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
     try:
-        if name not in {o.name for o in model.graph.output}:
-            return
-        held = onnx.load(str(path))
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        session = session_of(held.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception:  # a model that it does not take, or that is too large for a message
         return
     xs = drawn(graph.wiring, [x.type for x in session.get_inputs()])

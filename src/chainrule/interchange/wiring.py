@@ -15,6 +15,7 @@ from chainrule.arrays import Array, Shape
 from chainrule.interchange.values import Constant, Unsupported, Value, axis_of, broadcast, permuted, reshaped, widened
 from chainrule.layers import Input, Layer
 from chainrule.layers.symbols import Symbol
+from chainrule.layers.windows import windows
 
 Any_ = Value | Constant
 Weights = Mapping[str, Array]
@@ -92,7 +93,7 @@ class Wiring:
             array = array[0]
         array = np.clip(array, -1e30, 1e30) if array.dtype.kind == "f" else array  # finite, as weights are
         kind: Any = layers.Learned if c.learned else layers.Fixed
-        entry = {("W" if c.learned else "value"): np.ascontiguousarray(array)}
+        entry = {("W" if c.learned else "value"): np.array(array, order="C")}
         key = (self.identity(c), tuple(order), c.learned)
         return self.layer(lambda name: kind(tuple(array.shape), name=name), entry, c.name, key)(at)
 
@@ -298,7 +299,9 @@ class Wiring:
         if any(over):
             padding = self._same(inputs, size, stride, spans, over, (*before, *after))
         elif before != after:
-            raise Unsupported("pooling with different padding before and after")
+            if (before, after) != _same_sides(inputs, size, stride) or (kind == "mean" and counts_padding):
+                raise Unsupported("pooling with different padding before and after")
+            padding = "same"
         elif any(before):
             if kind == "mean" and counts_padding:
                 x = self.pad(x, before, after, tuple(range(2, 2 + d)))
@@ -486,16 +489,22 @@ class Wiring:
 
     def recurrent(
         self, x: Value, cell: str, directions: Sequence[Sequence[Array]], units: int, name: str, last: bool = False,
-        activation: str = "tanh",
+        activation: str = "tanh", reverse: bool = False,
     ) -> Value:  # fmt: skip
         """One layer of recurrence, in one direction or both: (1, time, directions * units)."""
         both = [
-            self.scan(x, cell, weights, units, last, k == 1, name + "_reverse" * (k == 1), activation)
+            self.scan(x, cell, weights, units, last, k == 1 or reverse, name + "_reverse" * (k == 1), activation)
             for k, weights in enumerate(directions)
         ]
         y = layers.Concatenate()(*both) if len(both) > 1 else both[0]
         width = len(both) * units
         return Value((1, width), y, (1,)) if last else Value((1, x.shape[1], width), y, (1, 2))
+
+
+def _same_sides(inputs: Sequence[int], size: Sequence[int], stride: Sequence[int]) -> tuple[Any, Any]:
+    """The padding before and after of padding="same"."""
+    axes = windows(tuple(inputs), tuple(size), tuple(stride), 1, "same")
+    return tuple(a.before for a in axes), tuple(a.after for a in axes)
 
 
 def _ascends(axes: Sequence[int]) -> bool:
