@@ -12,7 +12,21 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import charts, check, display, explain, generate, interchange, names, options, play, train, tune, use, worksheet
+from chainrule.cli import (
+    charts,
+    check,
+    display,
+    explain,
+    generate,
+    interchange,
+    names,
+    options,
+    play,
+    train,
+    tune,
+    use,
+    worksheet,
+)
 from chainrule.errors import ChainruleError, settings_written
 from chainrule.summary import visible
 from chainrule.version import VERSION

@@ -43,7 +43,9 @@ def import_(
     ] = None,
     mean: Annotated[
         str | None,
-        typer.Option(help="What is subtracted from samples: a number, or one for each feature or channel: 124,116,104."),
+        typer.Option(
+            help="What is subtracted from samples: a number, or one for each feature or channel: 124,116,104."
+        ),
     ] = None,
     deviation: Annotated[str | None, typer.Option(help="What samples are then divided by, in the same form.")] = None,
     json: AsJson = False,

@@ -153,11 +153,17 @@ def trained_from(found: Imported, meaning: Meaning, name: str, tokens: bool = Fa
     loss = named_loss("binary_cross_entropy" if task == "classification" and width == 1 else LOSSES[task])
     wanted = (*positions, outputs_for(loss, target))
     if network.output_shape != wanted:
-        raise SettingError(f"the network's output has the shape {network.output_shape}; for {target.about} it is {wanted}")
+        raise SettingError(
+            f"the network's output has the shape {network.output_shape}; for {target.about} it is {wanted}"
+        )
     plan = Plan(network, loss, optimizer("sgd 0.01"), 1, 1)
-    position = Position(0, found.parameters, found.statistics, plan.optimizer.start(found.parameters, network.parameters))
+    position = Position(
+        0, found.parameters, found.statistics, plan.optimizer.start(found.parameters, network.parameters)
+    )
     shape, targets = network.input_shape, (*positions, *(() if target.is_class else (width,)))
-    none = Samples(np.empty((0, *shape), np.float32), np.empty((0, *targets), np.int64 if target.is_class else np.float64))
+    none = Samples(
+        np.empty((0, *shape), np.float32), np.empty((0, *targets), np.int64 if target.is_class else np.float64)
+    )
     preparation = _preparation(shape, target, meaning, tokens)
     data = Dataset(none, None, None, target, preparation, name)
     progress = Progress(position)
@@ -176,7 +182,9 @@ def _task_of(head: str | None, width: int) -> str:
 
 def _target(task: str, width: int, positions: Shape, classes: Sequence[Label] | None) -> Target:
     if task == "regression":
-        require(classes is None, f"classes are for a classification; choose it with {setting('task', 'classification')}")
+        require(
+            classes is None, f"classes are for a classification; choose it with {setting('task', 'classification')}"
+        )
         return Target(task, mean=(0.0,) * width, deviation=(1.0,) * width, positions=positions)
     count = 2 if task == "classification" and width == 1 else width
     named: tuple[Label, ...] = tuple(classes) if classes is not None else tuple(range(count))
@@ -202,5 +210,3 @@ def _preparation(shape: Shape, target: Target, meaning: Meaning, tokens: bool) -
         require(bool(np.isfinite(arrays[-1]).all()) and is_positive, f"the {what} must be finite, a deviation above 0")
     size = shape[:2] if len(shape) == 3 else None
     return replace(Preparation(kind, shape, target, *arrays), image_size=size)
-
-

@@ -54,8 +54,10 @@ class Writer:
         """A tensor of this name, or another if the name is taken; the name."""
         array = np.array(array, order="C")
         known = self.initializers.get(name)
-        if known is not None and self.numpy.to_array(known).shape == array.shape and (
-            self.numpy.to_array(known).tobytes() == array.tobytes()
+        if (
+            known is not None
+            and self.numpy.to_array(known).shape == array.shape
+            and (self.numpy.to_array(known).tobytes() == array.tobytes())
         ):
             return name
         name = self.fresh(name) if name in self.initializers else name
@@ -96,9 +98,7 @@ class Writer:
         return self.arranged(x, range(len(x.shape) + 1))
 
 
-def write_network(
-    writer: Writer, network: Network, parameters: Vector, statistics: Vector, x: str
-) -> Tensor:
+def write_network(writer: Writer, network: Network, parameters: Vector, statistics: Vector, x: str) -> Tensor:
     """The nodes of a network whose input is the value of this name. Raises SettingError, with all
     layers that can't be expressed.
     """
@@ -319,7 +319,9 @@ def _matmul(w: Writer, node: Node, params: Params, a: Tensor, b: Tensor) -> Tens
 def _concatenate(w: Writer, node: Node, params: Params, *xs: Tensor) -> Tensor:
     order = xs[0].order
     names = [w.arranged(x, order) for x in xs]
-    return Tensor(w.node("Concat", names, node.name, axis=order.index(len(xs[0].shape))), node.built.output_shape, order)
+    return Tensor(
+        w.node("Concat", names, node.name, axis=order.index(len(xs[0].shape))), node.built.output_shape, order
+    )
 
 
 def _channels_first(x: Tensor) -> tuple[int, ...]:
@@ -431,7 +433,9 @@ def _layer_norm(w: Writer, node: Node, params: Params, x: Tensor) -> Tensor:
 
 def _rms_norm(w: Writer, node: Node, params: Params, x: Tensor) -> Tensor:
     name, epsilon = w.natural(x), node.layer.epsilon  # type: ignore[attr-defined]
-    mean = w.node("ReduceMean", [w.node("Mul", [name, name], f"{node.name}_squares"), w.integers(-1)], f"{node.name}_mean")
+    mean = w.node(
+        "ReduceMean", [w.node("Mul", [name, name], f"{node.name}_squares"), w.integers(-1)], f"{node.name}_mean"
+    )
     size = w.node("Sqrt", [w.node("Add", [mean, _number(w, epsilon, _float_type(params))], f"{node.name}_sum")],
                   f"{node.name}_size")  # fmt: skip
     unit = w.node("Div", [name, size], f"{node.name}_unit")

@@ -190,7 +190,7 @@ class Graph:
             if name == "Shape" and isinstance(xs[0], Value):
                 first, last = attributes.get("start", 0), attributes.get("end", len(xs[0].shape))
                 result: Any = Constant(np.array(xs[0].shape[first:last], np.int64))
-            elif not any(isinstance(x, Value | Partial | Root) for x in xs):
+            elif not any(isinstance(x, Value | Partial | Root | Size) for x in xs):
                 result = folded(node, xs, attributes)
             elif name not in TABLE:
                 raise Unsupported("")
@@ -265,7 +265,9 @@ def _identity(g: Graph, node: Any, x: Value, **_: Any) -> Value:
 
 
 @_op("Dropout")
-def _dropout(g: Graph, node: Any, x: Value, rate: Any = None, training: Any = None, *, ratio: float = 0.5, **_: Any) -> Value:
+def _dropout(
+    g: Graph, node: Any, x: Value, rate: Any = None, training: Any = None, *, ratio: float = 0.5, **_: Any
+) -> Value:
     p = float(rate.array) if isinstance(rate, Constant) else ratio
     return g.wiring.each(x, layers.Dropout(round(p, 7))) if 0 < p < 1 else x
 
@@ -310,7 +312,11 @@ def _gelu(g: Graph, node: Any, x: Value, approximate: bytes = b"none") -> Value:
 
 
 @_op("Clip")
-def _clip(g: Graph, node: Any, x: Value, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Value:
+def _clip(
+    g: Graph, node: Any, x: Value, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None
+) -> Value:
+    if isinstance(x, Size) and low is not None and high is None:
+        return Size(x.of, float(low.array))  # type: ignore[return-value]
     a = float(low.array) if low is not None else min
     b = float(high.array) if high is not None else max
     if a == 0 and (b is None or b > 1e30):
@@ -383,6 +389,11 @@ def _mul(g: Graph, node: Any, a: Any, b: Any) -> Any:
 def _div(g: Graph, node: Any, a: Any, b: Any) -> Any:
     if isinstance(b, Root):
         return _normalized(g, node, a, b)
+    if isinstance(b, Size):
+        if b.of is not a or not b.least:
+            raise Unsupported("by the length of another value")
+        y, own = a.last(len(a.shape) - 1)
+        return Value(a.shape, layers.UnitNorm(_short(b.least))(y), own)
     return g.wiring.divide(a, fixed(b))
 
 
@@ -427,6 +438,30 @@ def _normalized(g: Graph, node: Any, x: Any, root: Root) -> Value:
     if centred and scale is not None:
         offset = g.fused(g.readers[node.output[0]][0], "Add", x.shape[-1])
     return g.wiring.layer_norm(x, [len(x.shape) - 1], scale, offset, _short(root.epsilon), centred)
+
+
+class Size:
+    """The length of a value along its last axis, by which it is to be divided."""
+
+    def __init__(self, of: Value, least: float = 0.0) -> None:
+        self.of, self.least = of, least
+
+
+@_op("ReduceL2")
+def _length(g: Graph, node: Any, x: Value, over: Any = None, *, axes: Any = None, keepdims: int = 1, **_: Any) -> Size:
+    chosen = over.array.ravel().tolist() if over is not None else list(axes or ())
+    if not keepdims or [axis_of(a, len(x.shape)) for a in chosen] != [len(x.shape) - 1]:
+        raise Unsupported("but for dividing by the length along the last axis")
+    return Size(x)
+
+
+@_op("Max")
+def _largest(g: Graph, node: Any, *xs: Any) -> Size:
+    sizes = [x for x in xs if isinstance(x, Size)]
+    numbers = [x for x in xs if isinstance(x, Constant) and x.array.size == 1]
+    if len(sizes) != 1 or len(numbers) != 1 or len(xs) != 2:
+        raise Unsupported("but of a length and the smallest that is divided by")
+    return Size(sizes[0].of, numbers[0].array.item())
 
 
 @_op("Neg")
@@ -527,7 +562,9 @@ def _global_max(g: Graph, node: Any, x: Value) -> Value:
 
 
 def _reduced(kind: str) -> Read:
-    def read(g: Graph, node: Any, x: Value, over: Any = None, *, axes: Any = None, keepdims: int = 1, **_: Any) -> Value:
+    def read(
+        g: Graph, node: Any, x: Value, over: Any = None, *, axes: Any = None, keepdims: int = 1, **_: Any
+    ) -> Value:
         chosen = over.array.ravel().tolist() if over is not None else axes
         return g.wiring.reduce(x, kind, range(1, len(x.shape)) if chosen is None else chosen, bool(keepdims))
 
@@ -564,7 +601,9 @@ def _rms_norm(g: Graph, node: Any, x: Value, scale: Any, *, axis: int = -1, epsi
 def _group_norm(g: Graph, node: Any, x: Value, scale: Constant, offset: Constant, *, num_groups: int,
                 epsilon: float = 1e-5, **_: Any) -> Value:  # fmt: skip
     n = x.shape[1]
-    both = [c if c.shape == (n,) else Constant(np.repeat(c.array, n // num_groups), c.name, True) for c in (scale, offset)]
+    both = [
+        c if c.shape == (n,) else Constant(np.repeat(c.array, n // num_groups), c.name, True) for c in (scale, offset)
+    ]
     return g.wiring.group_norm(x, num_groups, *both, _short(epsilon))
 
 
@@ -624,7 +663,9 @@ def _squeeze(g: Graph, node: Any, x: Value, over: Any = None, *, axes: Any = Non
 
 
 @_op("Expand")
-def _expand(g: Graph, node: Any, x: Value, shape: Constant) -> Value:
+def _expand(g: Graph, node: Any, x: Any, shape: Constant) -> Any:
+    if isinstance(x, Size):
+        return x
     return g.wiring.expand(x, tuple(int(n) for n in shape.array.ravel()))
 
 
@@ -681,7 +722,9 @@ def _pad(g: Graph, node: Any, x: Value, pads: Any = None, value: Any = None, axe
         raise Unsupported("with anything but zeros")
     over = axes.array.ravel().tolist() if axes is not None else list(range(len(x.shape)))
     n = len(over)
-    chosen = [(axis_of(a, len(x.shape)), sides[k], sides[n + k]) for k, a in enumerate(over) if sides[k] or sides[n + k]]
+    chosen = [
+        (axis_of(a, len(x.shape)), sides[k], sides[n + k]) for k, a in enumerate(over) if sides[k] or sides[n + k]
+    ]
     return g.wiring.pad(x, [b for _, b, _ in chosen], [c for *_, c in chosen], [a for a, *_ in chosen])
 
 
@@ -690,7 +733,9 @@ def _resize(g: Graph, node: Any, x: Value, roi: Any = None, scales: Any = None, 
             mode: bytes = b"nearest", coordinate_transformation_mode: bytes = b"half_pixel", **_: Any) -> Value:  # fmt: skip
     scales = roi if node.op_type == "Upsample" else scales
     has_scales = scales is not None and scales.array.size
-    factors = scales.array.tolist() if has_scales else [k / n for k, n in zip(sizes.array.tolist(), x.shape, strict=True)]
+    factors = (
+        scales.array.tolist() if has_scales else [k / n for k, n in zip(sizes.array.tolist(), x.shape, strict=True)]
+    )
     if mode == b"linear" and coordinate_transformation_mode not in (b"half_pixel", b"pytorch_half_pixel"):
         raise Unsupported(f"with the coordinates {coordinate_transformation_mode.decode()}")
     if mode not in (b"linear", b"nearest") or factors[:2] != [1, 1]:
@@ -775,4 +820,3 @@ def _depth_to_space(g: Graph, node: Any, x: Value, *, blocksize: int, mode: byte
     else:
         apart = permuted(reshaped(x, (n, r, r, c // r**2, h, v)), [0, 3, 4, 1, 5, 2])
     return reshaped(apart, (n, c // r**2, h * r, v * r))
-

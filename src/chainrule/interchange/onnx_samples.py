@@ -63,6 +63,8 @@ def _input(w: Writer, trained: Trained, notes: list[str]) -> tuple[str, list[Any
             f"ONNX can't express how {', '.join(problems)} become inputs, so its input 'x' is the table as the network"
             " takes it: prepare it with the run"
         )
+    elif _takes_tokens(trained):
+        return "x", [helper.make_tensor_value_info("x", INT64, ["samples", *shape])]
     elif preparation is not None and preparation.kind in ("numbers", "pictures") and preparation.sequence is None:
         value = helper.make_tensor_value_info("x", FLOAT, ["samples", *shape])
         assert preparation.mean is not None
@@ -173,7 +175,7 @@ def samples_of(trained: Trained) -> tuple[Any, dict[str, Array], Array]:
             return _table(trained, preparation, random)
     if _takes_tokens(trained):
         x = random.integers(0, 2, (CHECKED, *shape)).astype(np.float32)
-        return x, {"x": x}, trained._outputs(x)
+        return x, {"x": x.astype(np.int64)}, trained._outputs(x)
     x = random.normal(size=(CHECKED, *shape)).astype(np.float32)
     if preparation is not None and preparation.kind in ("numbers", "pictures") and preparation.sequence is None:
         assert preparation.mean is not None
@@ -184,7 +186,9 @@ def samples_of(trained: Trained) -> tuple[Any, dict[str, Array], Array]:
 
 
 def _takes_tokens(trained: Trained) -> bool:
-    return any(node.layer.takes_tokens for node in trained.plan.network.nodes)
+    """Whether its inputs are the numbers of tokens, all of them."""
+    readers = trained.plan.network.graph.readers[0]
+    return bool(readers) and all(node.layer.takes_tokens for node, _ in readers)
 
 
 def _table(trained: Trained, preparation: Preparation, random: Any) -> tuple[Any, dict[str, Array], Array]:

@@ -159,9 +159,12 @@ def drawn(wiring: Wiring, types: Sequence[str]) -> list[Array]:
     return arrays
 
 
-def compare(what: str, found: Imported, wiring: Wiring, xs: Sequence[Array], expected: Array, trained: Trained) -> float:
+def compare(
+    what: str, found: Imported, wiring: Wiring, xs: Sequence[Array], expected: Array, trained: Trained
+) -> float:
     """The largest difference of predictions from the expected ones, (samples, *output with its own
-    samples' axis); raises SettingError if it is more than rounding.
+    samples' axis), as a share of the largest of these, or of 1; raises SettingError if it is more
+    than rounding.
     """
     own = [x.transpose(0, *axes) for x, axes in zip(xs, wiring.input_axes, strict=True)]
     inputs: Any = own[0] if len(own) == 1 else pack(own)
@@ -177,9 +180,10 @@ def compare(what: str, found: Imported, wiring: Wiring, xs: Sequence[Array], exp
         values = np.log(values) if found.head == "log_softmax" else values
     wanted = expected.transpose(0, *(a + 1 for a in found.axes), *(
         a + 1 for a in range(expected.ndim - 1) if a not in found.axes)).reshape(values.shape)  # fmt: skip
-    difference = float(np.abs(values - wanted).max())
-    if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
-        raise SettingError(f"{what}: the network as it was read predicts other numbers, by up to {difference:.2g}")
+    difference = float(np.abs(values - wanted).max()) / max(1.0, float(np.abs(wanted).max()))
+    if not difference <= TOLERANCE:
+        problem = "the network as it was read predicts other numbers: they differ by up to"
+        raise SettingError(f"{what}: {problem} {difference:.2g} of the largest")
     return difference
 
 
@@ -232,10 +236,14 @@ def from_torch(
 
 def _several(torch: Any, given: Any) -> list[Any]:
     """One shape or tensor for each input."""
-    is_one = isinstance(given, int | torch.Tensor) or (isinstance(given, tuple) and all(isinstance(n, int) for n in given))
+    is_one = isinstance(given, int | torch.Tensor) or (
+        isinstance(given, tuple) and all(isinstance(n, int) for n in given)
+    )
     several = [given] if is_one else given
     fits = isinstance(several, list | tuple) and bool(several)
-    require(fits, f"the input shape is {given!r}; it takes a tuple of integers, a tensor, or a list with one for each input")
+    require(
+        fits, f"the input shape is {given!r}; it takes a tuple of integers, a tensor, or a list with one for each input"
+    )
     return list(several)
 
 
@@ -249,7 +257,14 @@ def _example(torch: Any, one: Any, batch_axis: int) -> Any:
 
 
 def _check_torch(
-    torch: Any, module: Any, found: Imported, wiring: Wiring, trained: Trained, examples: Any, output: int, batch_axis: int
+    torch: Any,
+    module: Any,
+    found: Imported,
+    wiring: Wiring,
+    trained: Trained,
+    examples: Any,
+    output: int,
+    batch_axis: int,
 ) -> None:
     """Compare predictions with the module's, sample by sample."""
     xs = drawn(wiring, ["float" if x.is_floating_point() else "int64" for x in examples])

@@ -117,6 +117,13 @@ class Unread:
     reason: str
 
 
+class Absolute:
+    """|x| and, where it is `plus_one`, 1 + |x|, by which x is to be divided: its softsign."""
+
+    def __init__(self, of: Value, plus_one: bool = False) -> None:
+        self.of, self.plus_one = of, plus_one
+
+
 class Length:
     """The length of a value along its last axis, by which it is to be divided."""
 
@@ -205,7 +212,7 @@ def _call(node: Any, values: dict[Any, Any], wiring: Wiring, problems: list[str]
             return FAILED
         if name != "getitem" and (unread := [x.reason for x in everything if isinstance(x, Unread)]):
             raise Unsupported(unread[0])
-        if name in FILLED or not any(isinstance(x, Value | Later | Length) for x in everything):
+        if name in FILLED or not any(isinstance(x, Value | Later | Length | Absolute) for x in everything):
             return _computed(node, args, kwargs)
         if name not in TABLE:
             raise Unsupported("")
@@ -344,7 +351,11 @@ def _length(w: Wiring, x: Value, order: float = 2, over: Any = None, keep: bool 
 
 
 @_named("add")
-def _add(w: Wiring, a: Any, b: Any, alpha: float = 1) -> Value:
+def _add(w: Wiring, a: Any, b: Any, alpha: float = 1) -> Any:
+    if isinstance(a, Absolute):
+        if b != 1 or alpha != 1 or a.plus_one:
+            raise Unsupported("of an absolute value, but in softsign")
+        return Absolute(a.of, True)
     a, b = _constant(a), _constant(b)
     return w.add(a, b if alpha == 1 else w.multiply(b, _constant(float(alpha))))
 
@@ -366,6 +377,10 @@ def _mul(w: Wiring, a: Any, b: Any) -> Value:
 
 @_named("div")
 def _div(w: Wiring, a: Any, b: Any) -> Value:
+    if isinstance(b, Absolute):
+        if b.of is not a or not b.plus_one:
+            raise Unsupported("by an absolute value, but in softsign")
+        return w.each(a, layers.Softsign())
     if isinstance(b, Length):
         if b.of is not a or not b.least:
             raise Unsupported("by the length of another value")
@@ -391,6 +406,11 @@ def _masked_fill(w: Wiring, x: Value, mask: Constant, number: float) -> Value:
     if not isinstance(mask, Constant) or number > -1e4:
         raise Unsupported("with a mask that depends on the input, or a number that is no mask")
     return w.add(x, Constant(np.where(mask.array, -1e30, 0.0)))
+
+
+@_named("abs")
+def _abs(w: Wiring, x: Value) -> Absolute:
+    return Absolute(x)
 
 
 @_named("linear")
@@ -421,7 +441,10 @@ def _einsum(w: Wiring, equation: str, xs: Any) -> Value:
         raise Unsupported(f"with the equation {equation}")
     lead = next(x for x in xs if isinstance(x, Value))
     x, y = (w.value(v, lead) for v in xs)
-    x, y = permuted(x, [a.index(k) for k in both + rows + summed]), permuted(y, [b.index(k) for k in both + summed + columns])
+    x, y = (
+        permuted(x, [a.index(k) for k in both + rows + summed]),
+        permuted(y, [b.index(k) for k in both + summed + columns]),
+    )
     product = w.matmul(x, y)
     return permuted(product, [(both + rows + columns).index(k) for k in out])
 

@@ -141,11 +141,19 @@ class Wiring:
     def multiply(self, a: Any_, b: Any_) -> Value:
         """a * b"""
         for x, c in ((a, b), (b, a)):
-            if isinstance(c, Constant) and c.array.size == 1 and (not c.learned or c.array.ndim == 0) and isinstance(x, Value):
-                y = x if c.array.item() == 1 else self.each(x, layers.Scale(float(c.array.item())))
+            if (
+                isinstance(c, Constant)
+                and c.array.size == 1
+                and (not c.learned or c.array.ndim == 0)
+                and isinstance(x, Value)
+            ):
+                of, factor = self.scaled.get(id(x), (x, 1.0))
+                factor *= float(c.array.item())
+                y = of if factor == 1 else self.each(of, layers.Scale(factor))
                 y = widened(y, max(len(x.shape), len(c.shape)))
-                self.scaled[id(y)] = (x, float(c.array.item()))
-                self._alive.append(y)
+                if y is not of:
+                    self.scaled[id(y)] = (of, factor)
+                    self._alive.append(y)
                 return y
         shape, axes, (x, y) = self._both(a, b)
         return Value(shape, layers.Multiply()(x, y), axes)

@@ -8,4 +8,16 @@ from chainrule.runs.recorder import Recorder
 from chainrule.runs.run import Run, open
 from chainrule.runs.trained import Trained
 
-__all__ = ["HeldOut", "Interval", "Recorder", "Run", "Trained", "begin", "follow", "for_loss", "open", "other_data", "train"]
+__all__ = [
+    "HeldOut",
+    "Interval",
+    "Recorder",
+    "Run",
+    "Trained",
+    "begin",
+    "follow",
+    "for_loss",
+    "open",
+    "other_data",
+    "train",
+]

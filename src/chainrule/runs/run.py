@@ -236,7 +236,9 @@ class Run(Shown):
         steps, last = list(steps), self.manifest["steps"] - 1
         for step in steps:
             if self.is_imported:
-                raise RunError(f"{self.folder}: it was imported, and has no steps; train it further on data of your own")
+                raise RunError(
+                    f"{self.folder}: it was imported, and has no steps; train it further on data of your own"
+                )
             if not 0 <= step <= last:
                 raise RunError(f"{self.folder}: it has no step {step}; it has steps 0 to {last}")
         yield from self.timeline(self.own_data(data)).each(steps)
