@@ -201,7 +201,8 @@ def test_a_network_goes_out_and_comes_back(tmp_path, name):
 def test_a_tables_columns_go_in_as_they_are(tmp_path):
     pl = pytest.importorskip("polars")
     frame = pl.DataFrame({
-        "rooms": [None if k % 7 == 0 else float(k % 5) for k in range(80)], "city": ["Bern", "Basel", None, "Chur"] * 20,
+        "rooms": [None if k % 7 == 0 else float(k % 5) for k in range(80)],
+        "city": ["Bern", "Basel", None, "Chur"] * 20,
         "price": [100.5 + k % 5 + k / 1000 for k in range(80)],
     })  # fmt: skip
     trained = chainrule.train("8 tanh", frame, target="price", epochs=3)

@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.interchange.values import Constant, Unsupported
+from chainrule.interchange.values import Constant, UnsupportedError
 
 MOST = 2**28
 """The most numbers that a constant may have."""
 
 
 def folded(node: Any, xs: Sequence[Constant | None], attributes: Mapping[str, Any]) -> Any:
-    """The constants that a node computes from constants; raises Unsupported for an operator that is
+    """The constants that a node computes from constants; raises UnsupportedError for an operator that is
     not known.
     """
     if node.op_type == "Constant":
         return _constant(attributes)
     function = FOLDED.get(node.op_type)
     if function is None:
-        raise Unsupported("")
+        raise UnsupportedError("")
     arrays = [None if x is None else x.array for x in xs]
     with np.errstate(all="ignore"):
         result = function(attributes, *arrays)
@@ -46,13 +46,13 @@ def _constant(a: Mapping[str, Any]) -> Constant:
                         ("value_ints", np.int64)):  # fmt: skip
         if name in a:
             return Constant(np.array(a[name], dtype))
-    raise Unsupported("a constant that is no array of numbers")
+    raise UnsupportedError("a constant that is no array of numbers")
 
 
 def _bounded(shape: Sequence[int]) -> tuple[int, ...]:
     sizes = tuple(int(n) for n in shape)
     if math.prod(sizes) > MOST or min(sizes, default=0) < 0:
-        raise Unsupported(f"a constant of the shape {sizes}")
+        raise UnsupportedError(f"a constant of the shape {sizes}")
     return sizes
 
 

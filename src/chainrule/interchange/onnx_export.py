@@ -375,7 +375,7 @@ def _conv_transpose(w: Writer, node: Node, params: Params, x: Tensor) -> Tensor:
 def _pool(w: Writer, node: Node, params: Params, x: Tensor) -> Tensor:
     """Pooling, by the windows that the layer says."""
     layer: Any = node.layer
-    name, d = w.arranged(x, _channels_first(x)), len(x.shape) - 1
+    name = w.arranged(x, _channels_first(x))
     if layer.whole:
         operator = "GlobalMaxPool" if layer.takes_largest else "GlobalAveragePool"
         return _reshaped(w, node, w.node(operator, [name], f"{node.name}_whole"))

@@ -18,7 +18,7 @@ from chainrule import layers
 from chainrule.errors import DataError, require_package
 from chainrule.interchange.onnx_constants import folded
 from chainrule.interchange.torch_graph import only_value, unsupported
-from chainrule.interchange.values import Constant, Unsupported, Value, axis_of, permuted, reshaped
+from chainrule.interchange.values import Constant, UnsupportedError, Value, axis_of, permuted, reshaped
 from chainrule.interchange.wiring import Wiring
 
 MOST_BYTES = 2**31
@@ -128,7 +128,7 @@ class Graph:
             shape = self._shape(x) if shapes is None else (1, *shapes[k])
             try:
                 self.values[x.name] = self.wiring.input(shape, self._channels_first(x.name))
-            except Unsupported as error:
+            except UnsupportedError as error:
                 raise DataError(f"{self.path}: its input {x.name!r}: {error}") from None
 
     def _shape(self, x: Any) -> tuple[int, ...]:
@@ -193,10 +193,10 @@ class Graph:
             elif not any(isinstance(x, Value | Partial | Root | Size) for x in xs):
                 result = folded(node, xs, attributes)
             elif name not in TABLE:
-                raise Unsupported("")
+                raise UnsupportedError("")
             else:
                 result = TABLE[name](self, node, *xs, **attributes)
-        except Unsupported as error:
+        except UnsupportedError as error:
             self.problem(node, str(error))
             result = FAILED
         except Exception as error:  # whatever inputs and attributes that don't fit lead to
@@ -280,7 +280,7 @@ def _elu(g: Graph, node: Any, x: Value, alpha: float = 1.0) -> Value:
 @_op("Selu")
 def _selu(g: Graph, node: Any, x: Value, alpha: float = 1.6732632, gamma: float = 1.0507010) -> Value:
     if not (math.isclose(alpha, 1.6732632, rel_tol=1e-5) and math.isclose(gamma, 1.050701, rel_tol=1e-5)):
-        raise Unsupported("with other constants")
+        raise UnsupportedError("with other constants")
     return g.wiring.each(x, layers.SELU())
 
 
@@ -322,7 +322,7 @@ def _clip(
     if a == 0 and (b is None or b > 1e30):
         return g.wiring.each(x, layers.ReLU())
     if a is None or b is None:
-        raise Unsupported("with one bound")
+        raise UnsupportedError("with one bound")
     return g.wiring.each(x, layers.Clip(float(a), float(b)))
 
 
@@ -331,7 +331,7 @@ def _add(g: Graph, node: Any, a: Any, b: Any) -> Value:
     for x, one in ((a, b), (b, a)):
         if isinstance(x, Partial):
             if not isinstance(one, Constant) or one.array.size != 1 or one.array.item() != 1 or x.factor != 1:
-                raise Unsupported("of erf, but as a part of GELU")
+                raise UnsupportedError("of erf, but as a part of GELU")
             return Partial(x.x, 1)  # type: ignore[return-value]
     if a is None or b is None:  # the bias is in the layer before it
         return a if b is None else b
@@ -342,7 +342,7 @@ def _add(g: Graph, node: Any, a: Any, b: Any) -> Value:
 def _erf(g: Graph, node: Any, x: Value) -> Partial:
     of, factor = g.wiring.scaled.get(id(x), (x, 1.0))
     if not math.isclose(factor, math.sqrt(0.5), rel_tol=1e-5):
-        raise Unsupported("but as a part of GELU")
+        raise UnsupportedError("but as a part of GELU")
     return Partial(of)
 
 
@@ -380,7 +380,7 @@ def _mul(g: Graph, node: Any, a: Any, b: Any) -> Any:
                 return Partial(x.x, x.ones, x.factor * other.array.item())
             of, factor = g.wiring.scaled.get(id(other), (other, 1.0))
             if of is not x.x or not x.ones:
-                raise Unsupported("of erf, but as a part of GELU")
+                raise UnsupportedError("of erf, but as a part of GELU")
             return g.wiring.multiply(g.wiring.each(of, layers.GELU()), Constant(np.array(2 * factor * x.factor)))
     return g.wiring.multiply(a, b)
 
@@ -391,7 +391,7 @@ def _div(g: Graph, node: Any, a: Any, b: Any) -> Any:
         return _normalized(g, node, a, b)
     if isinstance(b, Size):
         if b.of is not a or not b.least:
-            raise Unsupported("by the length of another value")
+            raise UnsupportedError("by the length of another value")
         y, own = a.last(len(a.shape) - 1)
         return Value(a.shape, layers.UnitNorm(_short(b.least))(y), own)
     return g.wiring.divide(a, fixed(b))
@@ -409,11 +409,11 @@ def _sqrt(g: Graph, node: Any, x: Value) -> Root:
     means = [n for n in parts if n is not None and n.op_type == "ReduceMean"]
     squares = g.made.get(means[0].input[0]) if len(means) == 1 else None
     if len(epsilon) != 1 or squares is None or squares.op_type not in ("Mul", "Pow"):
-        raise Unsupported("but as a part of a normalization")
+        raise UnsupportedError("but as a part of a normalization")
     of = g.values.get(means[0].input[0])
     over = [k for k, n in enumerate(of.shape) if g.values[means[0].output[0]].shape[k : k + 1] != (n,)]
     if over != [len(of.shape) - 1] or (squares.op_type == "Mul" and squares.input[0] != squares.input[1]):
-        raise Unsupported("but as a part of a normalization over the last axis")
+        raise UnsupportedError("but as a part of a normalization over the last axis")
     return Root(squares.input[0], epsilon[0])
 
 
@@ -427,7 +427,7 @@ class Root:
 def _normalized(g: Graph, node: Any, x: Any, root: Root) -> Value:
     """RMSNorm of x, or LayerNorm where x is what is left after its mean is subtracted."""
     if g.values.get(root.of) is not x:
-        raise Unsupported("by the size of another value")
+        raise UnsupportedError("by the size of another value")
     made, centred = g.made.get(root.of), False
     if made is not None and made.op_type == "Sub":
         mean = g.made.get(made.input[1])
@@ -451,7 +451,7 @@ class Size:
 def _length(g: Graph, node: Any, x: Value, over: Any = None, *, axes: Any = None, keepdims: int = 1, **_: Any) -> Size:
     chosen = over.array.ravel().tolist() if over is not None else list(axes or ())
     if not keepdims or [axis_of(a, len(x.shape)) for a in chosen] != [len(x.shape) - 1]:
-        raise Unsupported("but for dividing by the length along the last axis")
+        raise UnsupportedError("but for dividing by the length along the last axis")
     return Size(x)
 
 
@@ -460,7 +460,7 @@ def _largest(g: Graph, node: Any, *xs: Any) -> Size:
     sizes = [x for x in xs if isinstance(x, Size)]
     numbers = [x for x in xs if isinstance(x, Constant) and x.array.size == 1]
     if len(sizes) != 1 or len(numbers) != 1 or len(xs) != 2:
-        raise Unsupported("but of a length and the smallest that is divided by")
+        raise UnsupportedError("but of a length and the smallest that is divided by")
     return Size(sizes[0].of, numbers[0].array.item())
 
 
@@ -472,7 +472,7 @@ def _neg(g: Graph, node: Any, x: Value) -> Any:
 @_op("Pow")
 def _pow(g: Graph, node: Any, x: Value, exponent: Constant) -> Value:
     if exponent.array.size != 1 or exponent.array.item() != 2:
-        raise Unsupported("with an exponent other than 2")
+        raise UnsupportedError("with an exponent other than 2")
     return g.wiring.multiply(x, x)
 
 
@@ -480,7 +480,7 @@ def _pow(g: Graph, node: Any, x: Value, exponent: Constant) -> Value:
 def _gemm(g: Graph, node: Any, x: Value, W: Constant, b: Any = None, *, alpha: float = 1.0, beta: float = 1.0,
           transA: int = 0, transB: int = 0) -> Value:  # fmt: skip
     if transA or alpha != 1 or (b is not None and beta != 1) or not isinstance(W, Constant):
-        raise Unsupported("with factors, or weights that depend on the input")
+        raise UnsupportedError("with factors, or weights that depend on the input")
     array = W.array.T if transB else W.array
     if b is not None and b.array.size != array.shape[1]:
         b = Constant(np.broadcast_to(b.array, (1, array.shape[1])).ravel().copy(), b.name, True)
@@ -513,7 +513,7 @@ def _windows(node_attributes: dict[str, Any], x: Value, kernel: Sequence[int]) -
     if auto == b"SAME_UPPER":
         pads = "same"
     elif auto == b"SAME_LOWER":
-        raise Unsupported("with auto_pad=SAME_LOWER")
+        raise UnsupportedError("with auto_pad=SAME_LOWER")
     return strides, pads, dilations
 
 
@@ -527,7 +527,7 @@ def _conv(g: Graph, node: Any, x: Value, W: Constant, b: Any = None, *, group: i
 def _conv_transpose(g: Graph, node: Any, x: Value, W: Constant, b: Any = None, *, group: int = 1, **a: Any) -> Value:
     strides, pads, dilations = _windows(a, x, W.shape[2:])
     if isinstance(pads, str) or a.get("output_shape"):
-        raise Unsupported("with auto_pad or output_shape")
+        raise UnsupportedError("with auto_pad or output_shape")
     return g.wiring.conv_transpose(
         x, W, b, strides, pads, dilations, group, a.get("output_padding") or [0] * (W.array.ndim - 2)
     )
@@ -538,7 +538,7 @@ def _pooled(kind: str) -> Read:
              storage_order: int = 0, **a: Any) -> Value:  # fmt: skip
         strides, pads, dilations = _windows(a, x, kernel_shape)
         if set(dilations) != {1}:
-            raise Unsupported("with dilations")
+            raise UnsupportedError("with dilations")
         if isinstance(pads, str):
             make: Any = layers.MaxPool if kind == "max" else layers.AveragePool
             y, axes = g.wiring.spatial(x)
@@ -624,7 +624,7 @@ def _log_softmax(g: Graph, node: Any, x: Value, *, axis: int | None = None) -> V
 
 def _softmax_axis(g: Graph, x: Value, axis: int | None) -> int:
     if g.opset < 13 and axis_of(1 if axis is None else axis, len(x.shape)) != len(x.shape) - 1:
-        raise Unsupported(f"over several axes, as in opset {g.opset}")
+        raise UnsupportedError(f"over several axes, as in opset {g.opset}")
     return -1 if axis is None else axis
 
 
@@ -657,7 +657,7 @@ def _unsqueeze(g: Graph, node: Any, x: Value, over: Any = None, *, axes: Any = N
 def _squeeze(g: Graph, node: Any, x: Value, over: Any = None, *, axes: Any = None) -> Value:
     chosen = over.array.ravel().tolist() if over is not None else axes
     if chosen is None:
-        raise Unsupported("of all axes, among which are the samples")
+        raise UnsupportedError("of all axes, among which are the samples")
     drop = {axis_of(a, len(x.shape)) for a in chosen}
     return reshaped(x, tuple(n for a, n in enumerate(x.shape) if a not in drop))
 
@@ -703,10 +703,10 @@ def _slice(g: Graph, node: Any, x: Value, starts: Any = None, ends: Any = None, 
 def _gather(g: Graph, node: Any, x: Any, at: Any, *, axis: int = 0) -> Value:
     if isinstance(x, Constant) and isinstance(at, Value):
         if axis != 0 or x.array.ndim != 2:
-            raise Unsupported("of something other than rows of a matrix")
+            raise UnsupportedError("of something other than rows of a matrix")
         return g.wiring.embedding(at, x)
     if not isinstance(at, Constant) or at.array.ndim > 0:
-        raise Unsupported("of several entries")
+        raise UnsupportedError("of several entries")
     axis = axis_of(axis, len(x.shape))
     k = axis_of(int(at.array), x.shape[axis])
     one = g.wiring.slice(x, axis, k, k + 1)
@@ -719,7 +719,7 @@ def _pad(g: Graph, node: Any, x: Value, pads: Any = None, value: Any = None, axe
     sides = pads.array.ravel().tolist() if pads is not None else list(old.get("pads", ()))
     filled = float(value.array) if value is not None else old.get("value", 0.0)
     if mode != b"constant" or filled or min(sides) < 0:
-        raise Unsupported("with anything but zeros")
+        raise UnsupportedError("with anything but zeros")
     over = axes.array.ravel().tolist() if axes is not None else list(range(len(x.shape)))
     n = len(over)
     chosen = [
@@ -737,9 +737,9 @@ def _resize(g: Graph, node: Any, x: Value, roi: Any = None, scales: Any = None, 
         scales.array.tolist() if has_scales else [k / n for k, n in zip(sizes.array.tolist(), x.shape, strict=True)]
     )
     if mode == b"linear" and coordinate_transformation_mode not in (b"half_pixel", b"pytorch_half_pixel"):
-        raise Unsupported(f"with the coordinates {coordinate_transformation_mode.decode()}")
+        raise UnsupportedError(f"with the coordinates {coordinate_transformation_mode.decode()}")
     if mode not in (b"linear", b"nearest") or factors[:2] != [1, 1]:
-        raise Unsupported(f"in the mode {mode.decode()}")
+        raise UnsupportedError(f"in the mode {mode.decode()}")
     return g.wiring.resize(x, factors[2:], "bilinear" if mode == b"linear" else "nearest")
 
 
@@ -752,18 +752,19 @@ def _recurrent(cell: str, gates: Sequence[int]) -> Read:
              **other: Any) -> list[Any]:  # fmt: skip
         states = [s for s in (first, cells) if s is not None]
         if peepholes is not None or other.get("clip") or other.get("input_forget"):
-            raise Unsupported("with peepholes or clipping")
+            raise UnsupportedError("with peepholes or clipping")
         if any(not isinstance(s, Constant) or s.array.any() for s in states):
-            raise Unsupported("with a first state that is not 0")
-        if isinstance(lengths, Value) or (lengths is not None and set(lengths.array.ravel().tolist()) != {x.shape[0]}):
-            raise Unsupported("with lengths")
+            raise UnsupportedError("with a first state that is not 0")
+        is_open = isinstance(lengths, Value)
+        if is_open or (lengths is not None and {*lengths.array.ravel().tolist()} != {x.shape[0]}):
+            raise UnsupportedError("with lengths")
         if cell == "gru" and not linear_before_reset:
-            raise Unsupported("with the reset gate before the product (linear_before_reset=0)")
+            raise UnsupportedError("with the reset gate before the product (linear_before_reset=0)")
         names = [a.decode().lower() for a in activations or ()]
         usual = {"lstm": ["sigmoid", "tanh", "tanh"], "gru": ["sigmoid", "tanh"], "rnn": ["tanh"]}[cell]
         one = names[: len(usual)] or usual
         if one != usual and not (cell == "rnn" and one == ["relu"]):
-            raise Unsupported("with other activations")
+            raise UnsupportedError("with other activations")
         u = hidden_size
 
         def ordered(array: Any) -> Any:
@@ -807,7 +808,7 @@ TABLE |= {
 def _attention(g: Graph, node: Any, q: Value, k: Value, v: Value, mask: Any = None, *rest: Any, is_causal: int = 0,
                scale: float | None = None, **other: Any) -> Value:  # fmt: skip
     if len(q.shape) != 4 or any(x is not None for x in rest) or any(other.values()):
-        raise Unsupported("but for queries, keys and values of four axes")
+        raise UnsupportedError("but for queries, keys and values of four axes")
     return g.wiring.attention(q, k, v, mask, bool(is_causal), scale)
 
 

@@ -156,9 +156,9 @@ def _probabilities(trained: Trained) -> str:
     e, s = np.exp(z - z.max(axis=1, keepdims=True)), 1 / (1 + np.exp(-z))
     known = {"softmax": e / e.sum(axis=1, keepdims=True), "sigmoid": s, "both": np.hstack([1 - s, s])}
     for how, values in known.items():
-        if found is not None and found.shape == values.shape and np.allclose(found, values, atol=1e-9):
-            if how != "softmax" or width > 1:
-                return how
+        fits = found is not None and found.shape == values.shape and np.allclose(found, values, atol=1e-9)
+        if fits and (how != "softmax" or width > 1):
+            return how
     return ""
 
 

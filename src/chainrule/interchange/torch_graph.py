@@ -18,7 +18,7 @@ import numpy as np
 
 from chainrule import layers
 from chainrule.errors import SettingError
-from chainrule.interchange.values import Constant, Unsupported, Value, axis_of, permuted, reshaped
+from chainrule.interchange.values import Constant, UnsupportedError, Value, axis_of, permuted, reshaped
 from chainrule.interchange.wiring import Wiring
 
 Read = Callable[..., Any]
@@ -208,16 +208,16 @@ def _call(node: Any, values: dict[Any, Any], wiring: Wiring, problems: list[str]
     try:
         if name != "getitem" and any(x is FAILED for x in everything):
             if name not in TABLE:
-                raise Unsupported("")
+                raise UnsupportedError("")
             return FAILED
         if name != "getitem" and (unread := [x.reason for x in everything if isinstance(x, Unread)]):
-            raise Unsupported(unread[0])
+            raise UnsupportedError(unread[0])
         if name in FILLED or not any(isinstance(x, Value | Later | Length | Absolute) for x in everything):
             return _computed(node, args, kwargs)
         if name not in TABLE:
-            raise Unsupported("")
+            raise UnsupportedError("")
         return TABLE[name](wiring, *args, **kwargs)
-    except Unsupported as error:
+    except UnsupportedError as error:
         reason = f": {error}" if str(error) else ""
         problems.append(f"{node.name} ({name}{reason})")
     except (TypeError, ValueError, IndexError, AssertionError, AttributeError, KeyError) as error:
@@ -310,7 +310,7 @@ def _leaky(w: Wiring, x: Value, slope: float = 0.01) -> Value:
 @_named("elu")
 def _elu(w: Wiring, x: Value, alpha: float = 1.0, scale: float = 1, input_scale: float = 1) -> Value:
     if (scale, input_scale) != (1, 1):
-        raise Unsupported("with scales")
+        raise UnsupportedError("with scales")
     return w.each(x, layers.ELU(alpha))
 
 
@@ -334,7 +334,7 @@ def _clip(w: Wiring, x: Value, low: float | None = -1.0, high: float | None = 1.
     if low == 0 and high is None:
         return w.each(x, layers.ReLU())
     if low is None or high is None:
-        raise Unsupported("with one bound")
+        raise UnsupportedError("with one bound")
     return w.each(x, layers.Clip(float(low), float(high)))
 
 
@@ -346,7 +346,7 @@ def _clip_below(w: Wiring, x: Any, low: float) -> Any:
 @_named("linalg_vector_norm")
 def _length(w: Wiring, x: Value, order: float = 2, over: Any = None, keep: bool = False, *_: Any) -> Length:
     if order != 2 or not keep or over is None or [axis_of(a, len(x.shape)) for a in over] != [len(x.shape) - 1]:
-        raise Unsupported("but for dividing by the length along the last axis")
+        raise UnsupportedError("but for dividing by the length along the last axis")
     return Length(x)
 
 
@@ -354,7 +354,7 @@ def _length(w: Wiring, x: Value, order: float = 2, over: Any = None, keep: bool 
 def _add(w: Wiring, a: Any, b: Any, alpha: float = 1) -> Any:
     if isinstance(a, Absolute):
         if b != 1 or alpha != 1 or a.plus_one:
-            raise Unsupported("of an absolute value, but in softsign")
+            raise UnsupportedError("of an absolute value, but in softsign")
         return Absolute(a.of, True)
     a, b = _constant(a), _constant(b)
     return w.add(a, b if alpha == 1 else w.multiply(b, _constant(float(alpha))))
@@ -379,11 +379,11 @@ def _mul(w: Wiring, a: Any, b: Any) -> Value:
 def _div(w: Wiring, a: Any, b: Any) -> Value:
     if isinstance(b, Absolute):
         if b.of is not a or not b.plus_one:
-            raise Unsupported("by an absolute value, but in softsign")
+            raise UnsupportedError("by an absolute value, but in softsign")
         return w.each(a, layers.Softsign())
     if isinstance(b, Length):
         if b.of is not a or not b.least:
-            raise Unsupported("by the length of another value")
+            raise UnsupportedError("by the length of another value")
         y, axes = a.last(len(a.shape) - 1)
         return Value(a.shape, layers.UnitNorm(float(b.least))(y), axes)
     return w.divide(a, _constant(b))
@@ -397,14 +397,14 @@ def _neg(w: Wiring, x: Value) -> Any:
 @_named("pow")
 def _pow(w: Wiring, x: Value, exponent: Any) -> Value:
     if exponent != 2:
-        raise Unsupported(f"with the exponent {exponent}")
+        raise UnsupportedError(f"with the exponent {exponent}")
     return w.multiply(x, x)
 
 
 @_named("masked_fill")
 def _masked_fill(w: Wiring, x: Value, mask: Constant, number: float) -> Value:
     if not isinstance(mask, Constant) or number > -1e4:
-        raise Unsupported("with a mask that depends on the input, or a number that is no mask")
+        raise UnsupportedError("with a mask that depends on the input, or a number that is no mask")
     return w.add(x, Constant(np.where(mask.array, -1e30, 0.0)))
 
 
@@ -416,7 +416,7 @@ def _abs(w: Wiring, x: Value) -> Absolute:
 @_named("linear")
 def _linear(w: Wiring, x: Value, weight: Constant, bias: Constant | None = None) -> Value:
     if not isinstance(weight, Constant):
-        raise Unsupported("with weights that depend on the input")
+        raise UnsupportedError("with weights that depend on the input")
     return w.linear(x, Constant(weight.array.T, weight.name, True), bias, weight.name)
 
 
@@ -438,7 +438,7 @@ def _einsum(w: Wiring, equation: str, xs: Any) -> Value:
     both = [k for k in out if k in a and k in b]
     rows, columns = ([k for k in out if k in own and k not in other] for own, other in ((a, b), (b, a)))
     if len(summed) != 1 or len(rows) != 1 or len(columns) != 1 or len({*a}) != len(both) + 2 or "." in equation:
-        raise Unsupported(f"with the equation {equation}")
+        raise UnsupportedError(f"with the equation {equation}")
     lead = next(x for x in xs if isinstance(x, Value))
     x, y = (w.value(v, lead) for v in xs)
     x, y = (
@@ -482,7 +482,7 @@ def _max_pool(w: Wiring, x: Value, size: Any, stride: Any = (), padding: Any = 0
               ceil: bool = False) -> Value:  # fmt: skip
     d = len(x.shape) - 2
     if set(_along(dilation, d)) != {1}:
-        raise Unsupported("with dilation")
+        raise UnsupportedError("with dilation")
     size = _along(size, d)
     return w.pool(x, "max", size, _along(stride, d) if stride else size, _along(padding, d) * 2, ceil)
 
@@ -491,7 +491,7 @@ def _max_pool(w: Wiring, x: Value, size: Any, stride: Any = (), padding: Any = 0
 def _mean_pool(w: Wiring, x: Value, size: Any, stride: Any = (), padding: Any = 0, ceil: bool = False,
                counts: bool = True, divisor: Any = None) -> Value:  # fmt: skip
     if divisor is not None:
-        raise Unsupported("with another divisor")
+        raise UnsupportedError("with another divisor")
     d = len(x.shape) - 2
     size = _along(size, d)
     return w.pool(x, "mean", size, _along(stride, d) if stride else size, _along(padding, d) * 2, ceil, counts)
@@ -563,7 +563,7 @@ def _group_norm(w: Wiring, x: Value, groups: int, scale: Any = None, offset: Any
 def _instance_norm(w: Wiring, x: Value, scale: Any, offset: Any, mean: Any, variance: Any, use: bool, momentum: float,
                    epsilon: float, *_: Any) -> Value:  # fmt: skip
     if not use:
-        raise Unsupported("with running statistics")
+        raise UnsupportedError("with running statistics")
     return w.group_norm(x, x.shape[1], scale, offset, epsilon)
 
 
@@ -695,7 +695,7 @@ def _pad(w: Wiring, x: Value, pads: Any, mode: str = "constant", value: Any = No
     if not any(pads):
         return x
     if mode not in ("constant", 0) or value:
-        raise Unsupported(f"padding in the mode {mode}")
+        raise UnsupportedError(f"padding in the mode {mode}")
     count, rank = len(pads) // 2, len(x.shape)
     sides = {rank - 1 - k: (pads[2 * k], pads[2 * k + 1]) for k in range(count) if pads[2 * k] or pads[2 * k + 1]}
     for axis, (before, after) in sides.items():
@@ -714,7 +714,7 @@ def _nearest(w: Wiring, x: Value, size: Any, *_: Any) -> Value:
 @_named("upsample_bilinear2d", "upsample_linear1d")
 def _bilinear(w: Wiring, x: Value, size: Any, corners: bool = False, *_: Any) -> Value:
     if corners:
-        raise Unsupported("with aligned corners")
+        raise UnsupportedError("with aligned corners")
     return w.resize(x, _factors(x, size, _), "bilinear")
 
 
@@ -743,13 +743,13 @@ def _recurrent(cell: str, activation: str = "tanh") -> Read:
              both: bool, batch_first: bool) -> Any:  # fmt: skip
         states = state if isinstance(state, list) else [state]
         if any(not isinstance(s, Constant) or s.array.any() for s in states):
-            raise Unsupported("with a first state that is not 0")
+            raise UnsupportedError("with a first state that is not 0")
         x = x if batch_first else permuted(x, [1, 0, 2])
         directions, per = 1 + both, 4 if has_biases else 2
         arrays = [c.array for c in weights]
         units, ends = arrays[1].shape[1], []
         if len(arrays) != per * directions * count:
-            raise Unsupported("with projections")
+            raise UnsupportedError("with projections")
         for k in range(count):
             some = []
             for d in range(directions):

@@ -21,7 +21,7 @@ from chainrule.layers import Reshape, Transpose
 from chainrule.layers.symbols import Symbol
 
 
-class Unsupported(ChainruleError):
+class UnsupportedError(ChainruleError):
     """An operation of a foreign network that no layer here computes."""
 
 
@@ -66,7 +66,7 @@ class Value:
             return self.symbol
         missing = [a for a, n in enumerate(self.shape) if n > 1 and a not in order]
         if missing:
-            raise Unsupported(f"it mixes axis {missing[0]} of the shape {self.shape} with samples")
+            raise UnsupportedError(f"it mixes axis {missing[0]} of the shape {self.shape} with samples")
         y = self.symbol
         moved = (*(a for a in self.axes if a not in order), *(a for a in order if a in self.axes))
         if [a for a in moved if self.shape[a] > 1] != [a for a in self.axes if self.shape[a] > 1]:
@@ -104,19 +104,19 @@ def reshaped(x: Value, shape: Sequence[int]) -> Value:
         known = math.prod(n for n in shape if n != -1)
         shape = tuple(math.prod(x.shape) // max(known, 1) if n == -1 else n for n in shape)
     if math.prod(shape) != math.prod(x.shape):
-        raise Unsupported(f"it reshapes {x.shape} to {shape}, which mixes samples")
+        raise UnsupportedError(f"it reshapes {x.shape} to {shape}, which mixes samples")
     groups = _groups(x.shape, shape)
     core = [a for a in x.axes if x.shape[a] > 1]
     group_of = {a: k for k, (before, _) in enumerate(groups) for a in before}
     order = list(dict.fromkeys(group_of[a] for a in core))
     sorted_core = [a for k in order for a in groups[k][0]]
-    y = x.symbol if sorted_core == core and y_fits(x, core) else x.arranged(sorted_core)
+    y = x.symbol if sorted_core == core and _fits(x, core) else x.arranged(sorted_core)
     axes = tuple(a for k in order for a in groups[k][1])
     sizes = tuple(shape[a] for a in axes)
     return Value(shape, y if y.shape == sizes else Reshape(sizes)(y), axes)
 
 
-def y_fits(x: Value, core: Sequence[int]) -> bool:
+def _fits(x: Value, core: Sequence[int]) -> bool:
     """Whether the symbol has these axes, besides some of the size 1."""
     return [a for a in x.axes if x.shape[a] > 1] == list(core)
 
@@ -140,11 +140,11 @@ def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]]:
 
 
 def broadcast(*shapes: Shape) -> Shape:
-    """numpy.broadcast_shapes; raises Unsupported for shapes that don't fit."""
+    """numpy.broadcast_shapes; raises UnsupportedError for shapes that don't fit."""
     try:
         return tuple(np.broadcast_shapes(*shapes))
     except ValueError:
-        raise Unsupported(f"it combines the shapes {', '.join(map(str, shapes))}") from None
+        raise UnsupportedError(f"it combines the shapes {', '.join(map(str, shapes))}") from None
 
 
 def widened(x: Value, rank: int) -> Value:

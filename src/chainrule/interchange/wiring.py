@@ -12,7 +12,16 @@ import numpy as np
 
 from chainrule import layers
 from chainrule.arrays import Array, Shape
-from chainrule.interchange.values import Constant, Unsupported, Value, axis_of, broadcast, permuted, reshaped, widened
+from chainrule.interchange.values import (
+    Constant,
+    UnsupportedError,
+    Value,
+    axis_of,
+    broadcast,
+    permuted,
+    reshaped,
+    widened,
+)
 from chainrule.layers import Input, Layer
 from chainrule.layers.symbols import Symbol
 from chainrule.layers.windows import windows
@@ -42,7 +51,7 @@ class Wiring:
     def input(self, shape: Shape, channels_last: bool) -> Value:
         """An input of this shape, samples first."""
         if not shape or shape[0] != 1:
-            raise Unsupported(f"its shape is {shape}; samples must be its first axis")
+            raise UnsupportedError(f"its shape is {shape}; samples must be its first axis")
         rank = len(shape)
         axes = (*range(2, rank), 1) if channels_last and rank > 2 else tuple(range(1, rank))
         symbol = Input(tuple(shape[a] for a in axes))
@@ -85,7 +94,7 @@ class Wiring:
         """The array with its axes in this order, as a symbol, for the samples of another one."""
         missing = [a for a, n in enumerate(c.shape) if n > 1 and a not in order]
         if missing:
-            raise Unsupported(f"it has a constant of the shape {c.shape} for several samples")
+            raise UnsupportedError(f"it has a constant of the shape {c.shape} for several samples")
         rank = len(c.shape)
         others = [a for a in range(rank) if a not in order]
         array = c.array.transpose(*others, *order).reshape([c.shape[a] for a in order])
@@ -169,7 +178,7 @@ class Wiring:
     def divide(self, a: Any_, b: Any_) -> Value:
         """a / b, for a constant b."""
         if not isinstance(b, Constant):
-            raise Unsupported("it divides by a value that depends on the input")
+            raise UnsupportedError("it divides by a value that depends on the input")
         return self.multiply(a, Constant(1 / b.array.astype(np.float64), b.name, b.learned))
 
     def expand(self, x: Value, shape: Shape) -> Value:
@@ -205,11 +214,11 @@ class Wiring:
         a, b = self.value(a, at), self.value(b, at)
         rank = max(len(a.shape), len(b.shape))
         if min(len(a.shape), len(b.shape)) < 2:
-            raise Unsupported("it multiplies a matrix by a vector")
+            raise UnsupportedError("it multiplies a matrix by a vector")
         a, b = widened(a, rank), widened(b, rank)
         before = broadcast(a.shape[:-2], b.shape[:-2])
         a, b = self.expand(a, (*before, *a.shape[-2:])), self.expand(b, (*before, *b.shape[-2:]))
-        axes = tuple(k for k in range(rank - 2) if before[k] > 1) + (rank - 2, rank - 1)
+        axes = (*(k for k in range(rank - 2) if before[k] > 1), rank - 2, rank - 1)
         return Value((*before, a.shape[-2], b.shape[-1]), layers.MatMul()(a.arranged(axes), b.arranged(axes)), axes)
 
     # Convolutions, pooling
@@ -264,7 +273,8 @@ class Wiring:
             lambda own: kind(
                 W.shape[0], tuple(kernel), stride=tuple(map(int, stride)), padding=padding,
                 dilation=tuple(map(int, dilation)), groups=groups, bias=b is not None, name=own,
-            ), weights, name or W.name, ("conv", self.identity(W, b), tuple(stride), str(pads), tuple(dilation), groups),
+            ), weights, name or W.name,
+            ("conv", self.identity(W, b), tuple(stride), str(pads), tuple(dilation), groups),
         )  # fmt: skip
         return self.positions(x, layer(y), axes)
 
@@ -278,7 +288,7 @@ class Wiring:
         d = W.array.ndim - 2
         before, after = tuple(pads[:d]), tuple(pads[d:])
         if before != after or any(output_pads):
-            raise Unsupported("a transposed convolution with different padding before and after")
+            raise UnsupportedError("a transposed convolution with different padding before and after")
         own = W.shape[1]
         array = W.array.reshape(groups, W.shape[0] // groups, own, *W.shape[2:])
         array = np.moveaxis(array, (1, 0, 2), (-3, -2, -1))
@@ -308,7 +318,7 @@ class Wiring:
             padding = self._same(inputs, size, stride, spans, over, (*before, *after))
         elif before != after:
             if (before, after) != _same_sides(inputs, size, stride) or (kind == "mean" and counts_padding):
-                raise Unsupported("pooling with different padding before and after")
+                raise UnsupportedError("pooling with different padding before and after")
             padding = "same"
         elif any(before):
             if kind == "mean" and counts_padding:
@@ -325,7 +335,7 @@ class Wiring:
             outputs = span // s + 1 + bool(more)
             missing = max(0, (-(-n // s) - 1) * s + k - n)
             if outputs != -(-n // s) or missing > 1 or (missing == 1) != bool(more) or any(pads):
-                raise Unsupported("pooling whose last window reaches over the end of the input")
+                raise UnsupportedError("pooling whose last window reaches over the end of the input")
         return "same"
 
     def adaptive(self, x: Value, kind: str, size: Sequence[int | None]) -> Value:
@@ -360,7 +370,7 @@ class Wiring:
     def resize(self, x: Value, factors: Sequence[float], method: str) -> Value:
         """Upsampling by whole factors."""
         if any(f != int(f) or f < 1 for f in factors):
-            raise Unsupported(f"it resizes by {tuple(factors)}; Upsample takes whole factors")
+            raise UnsupportedError(f"it resizes by {tuple(factors)}; Upsample takes whole factors")
         y, axes = self.spatial(x)
         return self.positions(x, layers.Upsample(tuple(map(int, factors)), method)(y), axes)
 
@@ -431,7 +441,7 @@ class Wiring:
             y = layers.DotProductAttention(causal, dropout)(*three)
             return reshaped(Value((1, heads, q.shape[-2], v.shape[-1]), y, (1, 2, 3)), (*q.shape[:-1], v.shape[-1]))
         if causal:
-            raise Unsupported("causal attention with another mask or scale")
+            raise UnsupportedError("causal attention with another mask or scale")
         swapped = permuted(k, [*range(rank - 2), rank - 1, rank - 2])
         scores = self.multiply(self.matmul(q, swapped), Constant(np.array(scale)))
         if mask is not None:
@@ -460,14 +470,14 @@ class Wiring:
         n = x.shape[axis]
         start, stop, step = slice(start, stop, step).indices(n)
         if step < 1 or stop <= start:
-            raise Unsupported(f"a slice from {start} to {stop} by {step}")
+            raise UnsupportedError(f"a slice from {start} to {stop} by {step}")
         shape = list(x.shape)
         shape[axis] = len(range(start, stop, step))
         if shape[axis] == n:
             return x
         if step > 1:
             if n % step or start >= step or shape[axis] != n // step:
-                raise Unsupported(f"a slice of {n} entries from {start} to {stop} by {step}")
+                raise UnsupportedError(f"a slice of {n} entries from {start} to {stop} by {step}")
             apart = reshaped(x, (*x.shape[:axis], n // step, step, *x.shape[axis + 1 :]))
             return reshaped(self.slice(apart, axis + 1, start, start + 1), shape)
         where = x.axes.index(axis)

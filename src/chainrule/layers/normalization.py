@@ -371,8 +371,8 @@ class UnitNorm(Layer):
     keeps_units = True
     formulas = Formulas(
         forward=r"y_{nj} = \frac{x_{nj}}{\max(\lVert x_n \rVert, \epsilon)}",
-        input=r"\frac{\partial L}{\partial x_{ni}} = \frac{1}{\lVert x_n \rVert} \sum_j \big([i = j] - y_{ni} y_{nj}\big)"
-        r" \frac{\partial L}{\partial y_{nj}}",
+        input=r"\frac{\partial L}{\partial x_{ni}} = \frac{1}{\lVert x_n \rVert} \sum_j"
+        r" \big([i = j] - y_{ni} y_{nj}\big) \frac{\partial L}{\partial y_{nj}}",
     )
 
     def __post_init__(self) -> None:
