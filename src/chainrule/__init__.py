@@ -41,6 +41,8 @@ _HOMES = {
     "learning_rate_range": "training",
     "compare": "reports",
     "report": "reports",
+    "from_onnx": "interchange",
+    "from_torch": "interchange",
     "open": "runs",
     "train": "runs",
     "tune": "tuning",
@@ -57,6 +59,7 @@ _ROOMS = (
     "errors",
     "explain",
     "influence",
+    "interchange",
     "layers",
     "logs",
     "losses",
@@ -75,6 +78,7 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from chainrule import errors as errors
     from chainrule import explain as explain
     from chainrule import influence as influence
+    from chainrule import interchange as interchange
     from chainrule import layers as layers
     from chainrule import logs as logs
     from chainrule import losses as losses
@@ -90,6 +94,8 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from chainrule.estimators import Classifier as Classifier
     from chainrule.estimators import Regressor as Regressor
     from chainrule.gradient_check import check_gradient as check_gradient
+    from chainrule.interchange import from_onnx as from_onnx
+    from chainrule.interchange import from_torch as from_torch
     from chainrule.layers import Composite as Composite
     from chainrule.layers import Input as Input
     from chainrule.logs import MLflow as MLflow

@@ -21,6 +21,7 @@ from chainrule.cli import (
     explain,
     generate,
     importance,
+    interchange,
     life,
     names,
     options,
@@ -70,9 +71,10 @@ for _command in (
     *(charts.descend, charts.gradients, worksheet.worksheet),
     *(doctor.doctor, report.report, compare.compare),
     *(play.play, check.check, check.data, names.names),
+    *(interchange.import_, interchange.export),
 ):
     _kind = names.WithNames if _command is train.train else None
-    app.command(cls=_kind, help=_flowing(_command.__doc__ or ""))(_command)
+    app.command(_command.__name__.rstrip("_"), cls=_kind, help=_flowing(_command.__doc__ or ""))(_command)
 
 
 def _version(requested: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.options import OUTPUT, AsJson, elsewhere, leave_out
+from chainrule.cli.options import OUTPUT, AsJson, Target, elsewhere, leave_out
 from chainrule.cli.why import explain_row, is_data
 from chainrule.errors import SettingError, require, unknown
 from chainrule.summary import visible
@@ -73,6 +73,12 @@ def explain(
         typer.Option(help="By how much a predicted quantity is to change; by default by its standard deviation."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; default: stdout.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Of an imported network: data of your own, with targets; its first step on it is explained."),
+    ] = None,
+    target: Target = None,
+    loss: Annotated[str | None, typer.Option(help="Of an imported network: another loss than its own.")] = None,
     example: Annotated[bool, typer.Option("--example", help="Explain a published worked example, not a run.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -95,6 +101,8 @@ def explain(
       chainrule explain runs/houses-1 new.csv --row 5
 
       chainrule explain runs/digits-1 digits --row 5 --format html -o why.html
+
+      chainrule explain imported "fc1.W[0, 3]" --data houses.csv --target price
     """
     kind = "json" if json else kind
     if kind not in FORMATS:
@@ -120,7 +128,7 @@ def explain(
         leave_out(context, reason, "run", "weight", "kind", "width", "most", "output", "example", "json")
     if output is not None:
         check_file(output, elsewhere(*OUTPUT))
-    explanation = _example(run, weight) if example else _recorded(run, weight, step, sample, depth)
+    explanation = _example(run, weight) if example else _recorded(run, weight, step, sample, depth, data, target, loss)
     text = _rendered(explanation, kind, width, most)
     if output is not None:
         display.write(output, text.encode())
@@ -145,14 +153,21 @@ def _example(run: str | None, weight: str | None) -> Explanation:
     return worked_example(run or "dense_1.W[0, 0]")
 
 
-def _recorded(run: str | None, weight: str | None, step: int | None, sample: int | None, depth: int) -> Explanation:
+def _recorded(
+    run: str | None, weight: str | None, step: int | None, sample: int | None, depth: int, data: str | None,
+    target: list[str] | None, loss: str | None,
+) -> Explanation:  # fmt: skip
     from chainrule.explain import explain as explained
     from chainrule.runs import Run
 
     if run is None:
         raise SettingError("explain: which run? Pass its folder, and a weight if you like; or try --example")
     opened = Run.open(run)
-    explanation = explained(opened, weight, step, sample=sample, depth=depth)
+    if not opened.is_imported:
+        given = data is None and target is None and loss is None
+        require(given, "--data, --target and --loss are for an imported network; a run is explained on its own data")
+    others = None if data is None else opened.other_data(data, target=target)
+    explanation = explained(opened, weight, step, data=others, loss=loss, sample=sample, depth=depth)
     if weight is None:
         display.err.print(
             f"explaining {explanation.weight}: of the first layer's weights it has the largest gradient in step"

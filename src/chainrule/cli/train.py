@@ -16,7 +16,7 @@ from chainrule.cli import display
 from chainrule.cli.logs import NONE, make_logs
 from chainrule.cli.options import AsJson, leave_out, patience
 from chainrule.cli.settings import Reading, Recording, Searched, Training, with_settings
-from chainrule.errors import DataError, NonFiniteError, SettingError
+from chainrule.errors import DataError, NonFiniteError, SettingError, require
 from chainrule.summary import one_line
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ def train(
     training: Training,
     recording: Recording,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume this run where it ended.")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Go on from the network and the weights of this run, on DATA."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Train a network on data, and record the run.
@@ -71,6 +75,8 @@ def train(
       chainrule train breast-cancer --monitor roc_auc --patience 10 --threshold f1
 
       chainrule train --resume runs/digits-1 --epochs 200
+
+      chainrule train houses.csv --target price --from imported
     """
     if resume is not None:
         leave_out(
@@ -83,24 +89,32 @@ def train(
     if data is None:
         raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
     from chainrule.data import load
-    from chainrule.runs import follow, for_loss
+    from chainrule.runs import Run, begin, follow, for_loss
     from chainrule.threads import most_threads
-    from chainrule.training import plan_for, start
+    from chainrule.training import plan_for
 
     most_threads(training.threads)
     recording.check()
     chosen = training.arguments()
-    dataset = load(data, **reading.arguments(), seed=training.seed, **for_loss(chosen["loss"]))
+    network: Any = searched.network
+    before = None if start is None else Run.open(start)
+    if before is None:
+        dataset = load(data, **reading.arguments(), seed=training.seed, **for_loss(chosen["loss"]))
+    else:
+        require(network is None, "--network: the network is that of --from; leave it out")
+        dataset = before.other_data(data, **reading.arguments(), seed=training.seed)
+        network, chosen["loss"] = before.trained.plan.network, chosen["loss"] or before.trained.plan.loss
     training.check(dataset)
     began = time.perf_counter()
-    plan = plan_for(searched.network, dataset, **chosen, **searched.arguments(), threads=training.threads)
+    plan = plan_for(network, dataset, **chosen, **searched.arguments(), threads=training.threads)
     recorder, example = recording.recorder(data), _Example()
     if not json:
         _introduce(plan, dataset)
         _account(plan, time.perf_counter() - began)
     with _progress(json) as listeners:
         listeners = [recorder, *make_logs(recording.log, recorder), example, *listeners]
-        trained = follow(plan, dataset, start(plan), listeners, training.threads)
+        first = begin(plan, None if before is None else before.trained)
+        trained = follow(plan, dataset, first, listeners, training.threads)
     _conclude(trained, dataset, recorder.folder, example, json)
 
 

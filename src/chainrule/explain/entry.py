@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -13,7 +14,7 @@ from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
 from chainrule.engine import Position, Problem
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import require
+from chainrule.errors import require, setting
 from chainrule.explain.chain import DEPTH
 from chainrule.explain.explanation import Explanation, telling_weight
 from chainrule.losses import Loss
@@ -25,7 +26,7 @@ from chainrule.runs import Run
 @overload
 def explain(
     what: Run | str | Path, weight: str | None = None, /, step: int | None = None, *,
-    data: Data | Dataset | None = None, sample: int | None = None, depth: int = DEPTH,
+    data: Data | Dataset | None = None, loss: str | Loss | None = None, sample: int | None = None, depth: int = DEPTH,
 ) -> Explanation: ...  # fmt: skip
 
 
@@ -47,7 +48,10 @@ def explain(what: Any, /, *arguments: Any, **options: Any) -> Explanation:
         weight: the name of the weight, such as "dense_1.W[3, 2]"; by default the weight of the
             first layer with the largest gradient in this step
         step: the step, counted from 0; by default the last
-        data: the run's data, in a form of `Run.own_data`, if no file holds it or it is loaded
+        data: the run's data, in a form of `Run.own_data`, if no file holds it or it is loaded. Of
+            an imported network data of your own, on whose first 32 training samples the first step
+            of gradient descent is explained
+        loss: of an imported network another loss than its own
 
     Args of a network:
         network: the network
@@ -83,12 +87,16 @@ def _of_run(
     step: int | None = None,
     *,
     data: Data | Dataset | None = None,
+    loss: str | Loss | None = None,
     **shown: Any,
 ) -> Explanation:
     run = run if isinstance(run, Run) else Run.open(run)
     layout = run.trained.plan.network.parameters
     if weight is not None:
         layout.find(weight)  # an unknown weight fails before the data is loaded
+    if run.is_imported:
+        return _of_next_step(run, weight, step, data, loss, **shown)
+    require(loss is None, "the loss of a recorded step is that of its run; a loss is for an imported network")
     data = run.own_data(data)
     step = run.manifest["steps"] - 1 if step is None else step
     record = run.at(step, data)  # which fails for a step that the run does not have
@@ -102,6 +110,29 @@ def _of_run(
         **shown,
         threshold=run.trained.threshold,
     )
+
+
+MOST_SAMPLES = 32
+"""The samples of the mini-batch with which an imported network is explained."""
+
+
+def _of_next_step(
+    run: Run, weight: str | None, step: int | None, data: Data | Dataset | None, loss: str | Loss | None, **shown: Any
+) -> Explanation:
+    """The first step that gradient descent would take from an imported network's weights, on the
+    first samples of the data.
+    """
+    require(step is None, f"{run.folder}: it was imported, and has no steps; leave {setting('step')} out")
+    data, trained = run.own_data(data), run.trained
+    chosen = trained.plan.loss if loss is None else named_loss(loss)
+    samples, layout = data.training, trained.plan.network.parameters
+    count = min(len(samples.x), MOST_SAMPLES)
+    problem = replace(trained.plan.problem(count), loss=chosen)
+    states = problem.optimizer.start(trained.parameters, layout)
+    position = Position(0, trained.parameters, trained.statistics, states)
+    record = NumpyEngine(problem).step(position, samples.take(np.arange(count)), np.arange(count))
+    weight = weight or telling_weight(record, layout)
+    return Explanation(problem, record, samples, weight, data=data, **shown, threshold=trained.threshold)
 
 
 def _of_network(

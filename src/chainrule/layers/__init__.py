@@ -5,6 +5,7 @@ from chainrule.layers.activations import (
     ELU,
     GELU,
     SELU,
+    Clip,
     HardSigmoid,
     HardSwish,
     HardTanh,
@@ -25,6 +26,7 @@ from chainrule.layers.attention import DotProductAttention, MultiHeadAttention
 from chainrule.layers.base import Built, Context, Formulas, Layer, Parameter, Terms, total
 from chainrule.layers.blocks import DepthwiseConv, ResidualBlock, SeparableBlock, SqueezeExcitation
 from chainrule.layers.combinators import Branches, Residual, Sequential
+from chainrule.layers.constants import Fixed, Learned
 from chainrule.layers.convolution import Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose2d
 from chainrule.layers.dense import Dense, TiedDense
 from chainrule.layers.dropout import ChannelDropout, Dropout
@@ -34,7 +36,7 @@ from chainrule.layers.forecasting import Seasonal
 from chainrule.layers.graph import Composite, Graph, Input, Node
 from chainrule.layers.lengths import Mask, ValidMax, ValidMean
 from chainrule.layers.networks import LeNet, ResNet8, ResNet18, SeparableNet
-from chainrule.layers.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
+from chainrule.layers.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm, UnitNorm
 from chainrule.layers.operators import Add, Concatenate, MatMul, Multiply, Scale
 from chainrule.layers.pooling import (
     AdaptiveAveragePool,
@@ -57,14 +59,15 @@ KINDS: tuple[type[Layer], ...] = tuple(kinds_of(Layer))
 
 __all__ = [
     "ELU", "GELU", "GRU", "KINDS", "LSTM", "SELU", "AdaptiveAveragePool", "AdaptiveMaxPool", "Add", "AveragePool",
-    "BatchNorm", "Bidirectional", "Branches", "Built", "Cell", "ChannelDropout", "Composite", "Concatenate", "Context",
-    "Conv", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose", "ConvTranspose2d", "Dense", "DepthwiseConv",
-    "DotProductAttention", "Dropout", "Embedding", "Expand", "FeedForward", "Flatten", "Formulas", "GlobalAveragePool",
-    "GlobalMaxPool", "Graph", "GroupNorm", "HardSigmoid", "HardSwish", "HardTanh", "Input", "Layer", "LayerNorm",
-    "LeNet", "LeakyReLU", "LearnedPositions", "LogSoftmax", "Mask", "MaskedSoftmax", "MatMul", "MaxPool", "Mish",
-    "MultiHeadAttention", "Multiply", "Node", "PReLU", "Parameter", "RMSNorm", "ReLU", "ResNet8", "ResNet18",
-    "Reshape", "Residual", "ResidualBlock", "Rotary", "Scale", "Scan", "Seasonal", "SeparableBlock", "SeparableNet",
-    "Sequential", "SiLU", "Sigmoid", "SimpleRNN", "Sine", "SinusoidalPositions", "Slice", "Softmax", "Softplus",
-    "Softsign", "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "TiedDense", "Transformer", "TransformerBlock",
-    "Transpose", "Upsample", "ValidMax", "ValidMean", "While", "ZeroPad", "Zeros", "activation", "total",
+    "BatchNorm", "Bidirectional", "Branches", "Built", "Cell", "ChannelDropout", "Clip", "Composite", "Concatenate",
+    "Context", "Conv", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose", "ConvTranspose2d", "Dense", "DepthwiseConv",
+    "DotProductAttention", "Dropout", "Embedding", "Expand", "FeedForward", "Fixed", "Flatten", "Formulas",
+    "GlobalAveragePool", "GlobalMaxPool", "Graph", "GroupNorm", "HardSigmoid", "HardSwish", "HardTanh", "Input",
+    "Layer", "LayerNorm", "LeNet", "LeakyReLU", "Learned", "LearnedPositions", "LogSoftmax", "Mask", "MaskedSoftmax",
+    "MatMul", "MaxPool", "Mish", "MultiHeadAttention", "Multiply", "Node", "PReLU", "Parameter", "RMSNorm", "ReLU",
+    "ResNet8", "ResNet18", "Reshape", "Residual", "ResidualBlock", "Rotary", "Scale", "Scan", "Seasonal",
+    "SeparableBlock", "SeparableNet", "Sequential", "SiLU", "Sigmoid", "SimpleRNN", "Sine", "SinusoidalPositions",
+    "Slice", "Softmax", "Softplus", "Softsign", "SqueezeExcitation", "Step", "Symbol", "Tanh", "Terms", "TiedDense",
+    "Transformer", "TransformerBlock", "Transpose", "UnitNorm", "Upsample", "ValidMax", "ValidMean", "While",
+    "ZeroPad", "Zeros", "activation", "total",
 ]  # fmt: skip

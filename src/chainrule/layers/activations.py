@@ -21,7 +21,7 @@ import numpy as np
 
 from chainrule import distributions
 from chainrule.arrays import Array, Params, Shape
-from chainrule.errors import require, unknown
+from chainrule.errors import is_number, require, unknown
 from chainrule.kinds import kinds_of
 from chainrule.layers.base import (
     Backward,
@@ -364,6 +364,29 @@ class HardTanh(Activation):
 
     def derivative(self, z: Array, a: Array) -> Array:
         return ((z > -1) & (z < 1)).astype(z.dtype)
+
+
+@dataclass(frozen=True)
+class Clip(Activation):
+    """z, kept between `low` and `high`. From 0 to 6 it is ReLU6 (Krizhevsky, 2010), which networks
+    for pictures on phones use (Howard et al., 2017).
+    """
+
+    low: float = 0.0
+    high: float = 6.0
+
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"relu6": {}}
+    symbols = (r"\min(\max(z, l), h)", r"[l < z < h]")
+
+    def __post_init__(self) -> None:
+        wanted = f"clip: from {self.low!r} to {self.high!r}; it takes two numbers, the lower one first"
+        require(is_number(self.low) and is_number(self.high) and self.low < self.high, wanted)
+
+    def value(self, z: Array) -> Array:
+        return np.clip(z, z.dtype.type(self.low), z.dtype.type(self.high))
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return ((z > self.low) & (z < self.high)).astype(z.dtype)
 
 
 @dataclass(frozen=True)

@@ -353,3 +353,60 @@ class GroupNorm(Normalization):
 
     def count(self, shape: Shape) -> int:
         return math.prod(shape[1:]) // self.groups
+
+
+@dataclass(frozen=True)
+class UnitNorm(Layer):
+    """y = x / max(|x|, epsilon): each sample, at each position, is divided by the length of its
+    features (last axis), so that products of two such are cosines (Luo et al., 2018).
+
+    Attributes:
+        epsilon: the smallest length that is divided by
+
+    Examples:
+        >>> UnitNorm().forward({}, np.array([[3.0, 4.0]]), None)[0].tolist()
+        [[0.6, 0.8]]
+    """
+
+    epsilon: float = 1e-12
+
+    notation = "unit_norm"
+    passes_scale = True
+    keeps_units = True
+    formulas = Formulas(
+        forward=r"y_{nj} = \frac{x_{nj}}{\max(\lVert x_n \rVert, \epsilon)}",
+        input=r"\frac{\partial L}{\partial x_{ni}} = \frac{1}{\lVert x_n \rVert} \sum_j"
+        r" \big([i = j] - y_{ni} y_{nj}\big) \frac{\partial L}{\partial y_{nj}}",
+    )
+
+    def __post_init__(self) -> None:
+        _require_epsilon("unit norm", self.epsilon)
+
+    def build(self, input_shape: Shape) -> Built:
+        if not input_shape:
+            raise self.misfit(input_shape, "a list of features for each sample")
+        return Built(input_shape)
+
+    def forward(self, params: Params, x: Array, context: Any) -> tuple[Array, Any]:
+        length = np.sqrt((x * x).sum(axis=-1, keepdims=True))
+        inverse = 1 / np.maximum(length, x.dtype.type(self.epsilon))
+        return x * inverse, (x * inverse, inverse, length > self.epsilon)
+
+    def backward(self, params: Params, saved: Any, dy: Array, wants_input: bool = True) -> Backward:
+        y, inverse, varies = saved
+        return (inverse * (dy - varies * y * (dy * y).sum(axis=-1, keepdims=True)) if wants_input else None), {}
+
+    def input_terms(self, params: Params, saved: Any, dy: Array, index: Shape) -> Terms:
+        y, inverse, varies = saved
+        *row, i = index
+        own, at = y[tuple(row)], row_indices(row, dy.shape[-1])
+        local = (np.arange(len(own)) == i) - varies[(*row, 0)] * own[i] * own
+        return Terms(dy[tuple(row)], (inverse[(*row, 0)] * local).astype(dy.dtype), at)
+
+    def output_error(self, params: Params, saved: Any, inputs: Sequence[Array], y: Array) -> Array:
+        return (y.shape[-1] + ULPS) * np.abs(y)
+
+    def input_error(self, params: Params, saved: Any, inputs: Sequence[Array], dy: Array) -> list[Array]:
+        y, inverse, _ = saved
+        mixed = np.abs(dy) + np.abs(y) * (np.abs(dy) * np.abs(y)).sum(axis=-1, keepdims=True)
+        return [(2 * dy.shape[-1] + ULPS) * inverse * mixed]

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chainrule.arrays import Shape
 from chainrule.data import Dataset
 from chainrule.data.columns import READ
 from chainrule.distributions import (
@@ -22,6 +21,7 @@ from chainrule.distributions import (
     VarianceScaling,
 )
 from chainrule.errors import SettingError
+from chainrule.interchange.torch_code import modules_of
 from chainrule.play.frames import weight_distribution
 from chainrule.play.samples import TEST, VALIDATION
 from chainrule.play.settings import Settings, options_of
@@ -29,13 +29,6 @@ from chainrule.play.settings import Settings, options_of
 if TYPE_CHECKING:
     from chainrule.play.trainer import Trainer
 
-_TORCH_MODULES = {
-    "Flatten": "Flatten()", "Dense": "Linear({inputs}, {layer.units})", "Dropout": "Dropout({layer.rate:g})",
-    "Tanh": "Tanh()", "ReLU": "ReLU()", "LeakyReLU": "LeakyReLU()", "Sigmoid": "Sigmoid()", "ELU": "ELU()",
-    "SELU": "SELU()", "GELU": "GELU()", "SiLU": "SiLU()", "Mish": "Mish()", "Softplus": "Softplus()",
-    "Softsign": "Softsign()", "HardTanh": "Hardtanh()", "HardSwish": "Hardswish()", "HardSigmoid": "Hardsigmoid()",
-}  # fmt: skip
-"""PyTorch's modules by the kind of layer."""
 _TORCH_OPTIMIZERS = {
     "sgd": "SGD", "gd": "SGD", "gradient_descent": "SGD", "momentum": "SGD", "nesterov": "SGD", "adam": "Adam",
     "adamw": "AdamW", "adagrad": "Adagrad", "adadelta": "Adadelta", "rmsprop": "RMSprop", "adamax": "Adamax",
@@ -219,57 +212,9 @@ def _torch_modules(trainer: Trainer) -> list[list[str]]:
     """The modules of each layer, in order."""
     modules, shape = [], trainer.data.input_shape
     for node in trainer.plan.network.nodes:
-        modules.append(_torch_layer(node.layer, shape))
+        modules.append(modules_of(node.layer, shape))
         shape = node.built.output_shape
     return modules
-
-
-def _torch_layer(layer: Any, shape: Shape) -> list[str]:
-    """The modules of a layer whose input has this shape, the last of which has its weights."""
-    if (make := _TORCH_BY_SHAPE.get(layer.kind)) is not None and (modules := make(layer, shape)) is not None:
-        return modules
-    if layer.kind not in _TORCH_MODULES:
-        raise SettingError(f"code for PyTorch does not support {layer.kind}; choose another layer")
-    return ["nn." + _TORCH_MODULES[layer.kind].format(inputs=shape[-1], layer=layer)]
-
-
-def _torch_convolution(layer: Any, shape: Shape) -> list[str] | None:
-    if len(shape) != 3:
-        return None
-    axes = layer.window_axes(shape[:-1])
-    kernel, stride, dilation = (
-        tuple(getattr(axis, name) for axis in axes) for name in ("kernel", "stride", "dilation")
-    )
-    before, sides = tuple(axis.before for axis in axes), [(axis.before, axis.after) for axis in axes]
-    # PyTorch's own padding is the same on both sides.
-    pad = [] if all(first == last for first, last in sides) else [f"nn.ZeroPad2d({(*sides[1], *sides[0])})"]
-    arguments = f"{kernel}, {stride}, {(0, 0) if pad else before}, {dilation}, {layer.groups}, {layer.bias}"
-    return [*pad, f"nn.Conv2d({shape[-1]}, {layer.channels}, {arguments})"]
-
-
-def _torch_max_pool(layer: Any, shape: Shape) -> list[str] | None:
-    if len(shape) != 3 or layer.padding != "valid":
-        return None
-    return [f"nn.MaxPool2d({layer.size}, {layer.size if layer.stride is None else layer.stride})"]
-
-
-def _torch_batch_norm(layer: Any, shape: Shape) -> list[str] | None:
-    if len(shape) not in (1, 3):
-        return None
-    module = "nn.BatchNorm2d" if len(shape) == 3 else "nn.BatchNorm1d"
-    return [f"{module}({shape[-1]}, {layer.epsilon:g}, {1 - layer.momentum:g})"]
-
-
-_TORCH_BY_SHAPE: dict[str, Callable[[Any, Shape], list[str] | None]] = {
-    "Conv": _torch_convolution,
-    "Conv2d": _torch_convolution,
-    "MaxPool": _torch_max_pool,
-    "BatchNorm": _torch_batch_norm,
-    "GlobalAveragePool": lambda _, shape: ["nn.AdaptiveAvgPool2d(1)", "nn.Flatten()"] if len(shape) == 3 else None,
-    "Flatten": lambda _, shape: ["ChannelsLast()", "nn.Flatten()"] if len(shape) == 3 else None,
-    "Reshape": lambda layer, shape: [] if layer.shape == (*shape, 1) else None,  # x has the channel already
-}
-"""The modules by the kind of layer whose input has this shape; None if there are none."""
 
 
 def _torch_channels(trainer: Trainer) -> str:

@@ -2,10 +2,22 @@
 use, show, explain and resume them.
 """
 
-from chainrule.runs.fitting import follow, for_loss, train
+from chainrule.runs.fitting import begin, follow, for_loss, other_data, train
 from chainrule.runs.predictions import HeldOut, Interval
 from chainrule.runs.recorder import Recorder
 from chainrule.runs.run import Run, open
 from chainrule.runs.trained import Trained
 
-__all__ = ["HeldOut", "Interval", "Recorder", "Run", "Trained", "follow", "for_loss", "open", "train"]
+__all__ = [
+    "HeldOut",
+    "Interval",
+    "Recorder",
+    "Run",
+    "Trained",
+    "begin",
+    "follow",
+    "for_loss",
+    "open",
+    "other_data",
+    "train",
+]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
 
@@ -68,6 +70,7 @@ def train(
     engine: str | None = None,
     threads: int | None = None,
     progress: bool | None = None,
+    start: Trained | None = None,
 ) -> Trained:
     """Train a network on data, and return it with its best weights.
 
@@ -134,6 +137,8 @@ def train(
             uses one
         progress: whether to show a bar, or lines where there is no terminal; by default in a
             notebook alone
+        start: a trained or imported network to go on from: its layers, its weights and its
+            preparation of samples, and its loss unless one is given
 
     Raises:
         DataError, ShapeError, SettingError: if this can't be trained, before anything is written
@@ -149,6 +154,9 @@ def train(
         'regression'
     """
     network, data = _network_and_data(what, network, data)
+    if start is not None:
+        require(network is None, "the network is that of `start`; leave the other one out")
+        network, loss = start.plan.network, start.plan.loss if loss is None else loss
     reading: dict[str, Any] = {
         "target": target,
         "drop": drop,
@@ -169,7 +177,10 @@ def train(
     }
     if not isinstance(data, Dataset):
         splitting: dict[str, Any] = {"validation": validation, "test": test, "split": split, "shuffle": shuffle}
-        data = load(data, **splitting, seed=seed, **reading, **for_loss(loss))
+        if start is not None:
+            data = other_data(start, data, **splitting, seed=seed, **reading)
+        else:
+            data = load(data, **splitting, seed=seed, **reading, **for_loss(loss))
     else:
         given = ", ".join(name for name, value in reading.items() if _is_given(value))
         require(not given, f"the Dataset is read already; pass {given} to load")
@@ -178,7 +189,46 @@ def train(
         seed=seed, penalties=penalties, patience=patience, monitor=monitor, min_delta=min_delta, threshold=threshold,
         augment=augment, metrics=metrics, dtype=dtype, engine=engine, threads=threads,
     )  # fmt: skip
-    return follow(plan, data, loop.start(plan), with_progress(callbacks, progress), threads)
+    return follow(plan, data, begin(plan, start), with_progress(callbacks, progress), threads)
+
+
+def begin(plan: Plan, start: Trained | None = None) -> Progress:
+    """The progress before the first step: new weights, or those of a trained network."""
+    first = loop.start(plan)
+    if start is None:
+        return first
+    position = replace(
+        first.position, parameters=start.parameters.copy(), statistics=start.statistics.copy(),
+        states=plan.optimizer.start(start.parameters, plan.network.parameters),
+    )  # fmt: skip
+    return Progress(position)
+
+
+def other_data(trained: Trained, what: Data | Dataset, **reading: Any) -> Dataset:
+    """Data that a trained or imported network was not trained on, prepared as it takes it.
+
+    Args:
+        trained: the network
+        what: a Dataset that is prepared, or data in a form that `load` takes
+        reading: arguments of `load`, such as the target
+
+    Raises DataError for samples or targets that don't fit the network.
+    """
+    shape, target = trained.plan.network.input_shape, trained.target
+    if not isinstance(what, Dataset):
+        require(trained.preparation is not None, "how this network's samples are prepared is not known; pass a Dataset")
+        given = {name: value for name, value in reading.items() if value is not None and name != "task"}
+        if target.columns and "target" not in given:
+            given["target"] = list(target.columns)
+        size = trained.image_size
+        if size is not None and isinstance(what, str | Path) and Path(what).is_dir():
+            given["image_size"] = size
+        what = load(what, **given, task=target.task, preparation=trained.preparation)
+    if what.input_shape != shape:
+        raise DataError(f"{what.name}: its samples have the shape {what.input_shape}; the network takes {shape}")
+    if (what.target.task, what.target.width) != (target.task, target.width):
+        raise DataError(f"{what.name}: its target is {what.target.about}; the network's is {target.about}")
+    return what
 
 
 def _network_and_data(what: tuple[Any, ...], network: Any, data: Any) -> tuple[Any, Any]:

@@ -48,7 +48,7 @@ class Manifest(TypedDict):
 
     format: Positive
     chainrule: str
-    status: Literal["under way", "complete", "early", "stopped", "interrupted", "diverged"]
+    status: Literal["under way", "complete", "early", "stopped", "interrupted", "diverged", "imported"]
     epochs: Count
     steps: Count
     planned: list[tuple[Count, Positive]]
@@ -76,7 +76,7 @@ class TargetRecipe(TypedDict):
 class Rows(TypedDict):
     """The number of rows of each set."""
 
-    training: Positive
+    training: Count  # 0 for a network that was imported
     validation: Count
     test: Count
 
@@ -225,9 +225,17 @@ def load(folder: Path, own: Iterable[type] = ()) -> Loaded:
     if not isinstance(plan, Plan):
         raise RunError(f"{path}: it has no plan; it was altered")
     _built(path, lambda: _check_plan(plan, target, manifest))
+    _check_imported(path, manifest, recipe["data"]["rows"]["training"])
     preparation = _preparation(folder, manifest, plan, target, settings)
     progress = _progress(folder, manifest, plan, data)
     return Loaded(manifest, data, recipe["versions"], plan, target, preparation, progress)
+
+
+def _check_imported(path: Path, manifest: Manifest, rows: int) -> None:
+    """Raise RunError unless a run without training rows is an imported network, and no other."""
+    is_new = manifest["status"] in ("imported", "under way") and manifest["steps"] == 0
+    if (rows == 0 and not is_new) or (rows > 0 and manifest["status"] == "imported"):
+        raise _altered(path, "only a network that was imported has neither rows nor steps")
 
 
 def read_manifest(folder: Path) -> Manifest:

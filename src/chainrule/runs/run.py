@@ -19,7 +19,7 @@ from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_n
 from chainrule.runs import folder as files
 from chainrule.runs import loader, logged
 from chainrule.runs.differences import difference
-from chainrule.runs.fitting import check_callbacks, follow
+from chainrule.runs.fitting import check_callbacks, follow, other_data
 from chainrule.runs.lock import sweep_left
 from chainrule.runs.recorder import Recorder, record_threshold
 from chainrule.runs.trained import Trained
@@ -83,6 +83,8 @@ class Run(Shown):
         own, notes = trained.summary(), [] if trained.preparation is None else trained.preparation.notes
         about = f"{self.manifest['status']} after {self.manifest['epochs']} epochs, {self.manifest['steps']:,} steps"
         facts = {"data": f"{what}: {sizes} samples", **own.facts}
+        if self.is_imported:
+            about, facts["data"] = "imported, without steps", f"none; imported from {what}"
         if trained.progress.samples:
             last = trained.progress.samples[-1]
             facts["writing"] = last.line
@@ -94,6 +96,8 @@ class Run(Shown):
     def load_data(self) -> Dataset:
         """Load what the run was trained on; raises DataError if it is missing or has changed."""
         settings = self.data["settings"]
+        if self.is_imported:
+            raise DataError(f"{self.folder}: it was imported, without data; pass some ({setting('data')})")
         if settings is None or "what" not in settings:
             raise DataError(
                 f"{self.folder}: it was trained on a frame or arrays that no file holds; pass the data as well"
@@ -110,6 +114,22 @@ class Run(Shown):
                 problem = problem or error
         assert problem is not None
         raise problem
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it is a network that was made elsewhere, without steps and data."""
+        return self.manifest["status"] == "imported"
+
+    def other_data(self, what: Data | Dataset, **reading: Any) -> Dataset:
+        """Other data than the run's own, prepared as the network takes it.
+
+        Args:
+            what: a Dataset that is prepared, or data in a form that `load` takes
+            reading: arguments of `load`, such as the target
+
+        Raises DataError for data that does not fit the network.
+        """
+        return other_data(self.trained, what, **reading)
 
     def _loaded(self, what: Data) -> Dataset:
         """This data, read, split and prepared as what the run was trained on."""
@@ -184,6 +204,8 @@ class Run(Shown):
         """
         if data is None:
             return self.load_data()
+        if self.is_imported:
+            return self.other_data(data)
         if not isinstance(data, Dataset):
             data = self._loaded(data)
         differs = difference(self.data, data)
@@ -213,6 +235,10 @@ class Run(Shown):
         """Several steps, in ascending order; no step is replayed twice."""
         steps, last = list(steps), self.manifest["steps"] - 1
         for step in steps:
+            if self.is_imported:
+                raise RunError(
+                    f"{self.folder}: it was imported, and has no steps; train it further on data of your own"
+                )
             if not 0 <= step <= last:
                 raise RunError(f"{self.folder}: it has no step {step}; it has steps 0 to {last}")
         yield from self.timeline(self.own_data(data)).each(steps)
@@ -266,6 +292,9 @@ class Run(Shown):
         opened, or if it was opened without a function that is its metric.
         """
         check_callbacks(callbacks)
+        if self.is_imported:
+            way = f"train further on data of your own: chainrule train DATA --from {self.folder}"
+            raise RunError(f"{self.folder}: it was imported, so there is no training to resume; {way}")
         plan = self.trained.plan
         for name in unknown_functions(plan.metrics):
             remedy = f"resume the run in Python: Run.open(folder, own=[{name}]).resume()"
