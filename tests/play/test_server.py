@@ -407,7 +407,10 @@ def no_frame_before(connection, step):
     reached = -1
     while reached < step:
         connection.send(json.dumps({"type": "open", "weight": "dense_1.W[0, 0]"}))
-        headers = [header_of(connection.recv(timeout=WAIT)) for _ in range(2)]
+        headers = []
+        while len(headers) < 2:
+            header = header_of(connection.recv(timeout=WAIT))
+            headers += [header] if header["type"] != "doctor" else []
         assert [header["type"] for header in headers] == ["slice", "explanation"]
         reached = headers[-1]["step"]
 
