@@ -21,7 +21,7 @@ OF_LOAD_ALONE = {
     "likely_task": "follows from the loss",
     "preparation": "an object; `train --resume` has the run's own",
 }
-OF_TRAIN_ALONE = {
+OF_TRAIN_ALONE = {"--from", "--start", 
     **{f"--{field.name.replace('_', '-')}": "the search chooses it" for field in fields(Searched)},
     "--resume": "the same command continues a study",
 }
