@@ -21,8 +21,10 @@ OF_LOAD_ALONE = {
     "likely_task": "follows from the loss",
     "preparation": "an object; `train --resume` has the run's own",
 }
-OF_TRAIN_ALONE = {"--from", "--start", 
+OF_TRAIN_ALONE = {
     **{f"--{field.name.replace('_', '-')}": "the search chooses it" for field in fields(Searched)},
+    "--from": "a search trains new networks",
+    "--start": "the same option",
     "--resume": "the same command continues a study",
 }
 
