@@ -214,4 +214,4 @@ def _preparation(shape: Shape, target: Target, meaning: Meaning, tokens: bool) -
         is_positive = what == "mean" or bool((arrays[-1] > 0).all())
         require(bool(np.isfinite(arrays[-1]).all()) and is_positive, f"the {what} must be finite, a deviation above 0")
     size = shape[:2] if len(shape) == 3 else None
-    return replace(Preparation(kind, shape, target, *arrays), image_size=size)
+    return replace(Preparation(kind, shape, target, arrays[0], arrays[1]), image_size=size)
