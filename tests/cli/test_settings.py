@@ -23,6 +23,8 @@ OF_LOAD_ALONE = {
 }
 OF_TRAIN_ALONE = {
     **{f"--{field.name.replace('_', '-')}": "the search chooses it" for field in fields(Searched)},
+    "--from": "a search trains new networks",
+    "--start": "the same option",
     "--resume": "the same command continues a study",
 }
 

@@ -47,7 +47,9 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Resume this run where it ended.")] = None,
     start: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN", help="Go on from the network and the weights of this run, on DATA."),
+        typer.Option(
+            "--from", "--start", metavar="RUN", help="Go on from the network and the weights of this run, on DATA."
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:

@@ -137,7 +137,7 @@ def from_safetensors(path: str | Path, recipe: str | Path | None = None) -> Trai
     task = None if target is None else target.task
     task = "classification" if task == "ordinal" else task
     names_of = None if target is None or task == "regression" else target.classes or target.columns
-    found = Imported(network, *held, ())
+    found = Imported(network, held[0], held[1], ())
     return trained_from(found, Meaning(task, names_of), path.name)
 
 

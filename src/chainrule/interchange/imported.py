@@ -28,6 +28,9 @@ from chainrule.training.plan import outputs_for
 IMPORTED = "imported"
 """Why the training of an imported network ended: there was none."""
 LOSSES = {"classification": "cross_entropy", "regression": "mse", "multilabel": "binary_cross_entropy"}
+HEADS = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
+"""What a network may end in, by the kind of layer."""
+JOINS, SUMS, LOGISTIC = ("Concatenate",), ("Add",), ("sigmoid",)
 Numbers = float | Sequence[float]
 
 
@@ -121,22 +124,24 @@ def output_axes(shape: Shape, wiring: Wiring) -> tuple[int, ...]:
 def without_head(symbol: Symbol, wiring: Wiring) -> tuple[Symbol, str | None]:
     """The symbol before a last softmax or sigmoid, and which it was."""
     last = cast(Recorded, symbol)
-    while type(last.layer) in (layers.Reshape, layers.Flatten) and last.inputs[0].shape == last.shape:
-        last = cast(Recorded, last.inputs[0])
-    heads: dict[type, str] = {layers.Softmax: "softmax", layers.LogSoftmax: "log_softmax", layers.Sigmoid: "sigmoid"}
-    if type(last.layer) in heads:
-        return last.inputs[0], heads[type(last.layer)]
-    if type(last.layer) is layers.Concatenate and len(last.inputs) == 2:  # scikit-learn's [1 - p, p]
+    head = HEADS.get(_kind(last))
+    if head is not None:
+        return last.inputs[0], head
+    if _kind(last) in JOINS and len(last.inputs) == 2:  # scikit-learn's [1 - p, p]
         p = cast(Recorded, last.inputs[1])
-        if type(p.layer) is layers.Sigmoid and p.shape == (1,) and _is_complement(last.inputs[0], p, wiring):
+        if HEADS.get(_kind(p)) in LOGISTIC and p.shape == (1,) and _is_complement(last.inputs[0], p, wiring):
             return p.inputs[0], "sigmoid"
     return symbol, None
+
+
+def _kind(symbol: Recorded) -> str:
+    return "" if symbol.layer is None else symbol.layer.kind
 
 
 def _is_complement(symbol: Symbol, p: Symbol, wiring: Wiring) -> bool:
     """Whether this is 1 - p."""
     added = cast(Recorded, symbol)
-    if type(added.layer) is not layers.Add:
+    if _kind(added) not in SUMS:
         return False
     ones = {id(layer) for layer, held in wiring.weights if all((a == 1).all() for a in held.values())}
     parts = [cast(Recorded, x) for x in added.inputs]
@@ -209,4 +214,4 @@ def _preparation(shape: Shape, target: Target, meaning: Meaning, tokens: bool) -
         is_positive = what == "mean" or bool((arrays[-1] > 0).all())
         require(bool(np.isfinite(arrays[-1]).all()) and is_positive, f"the {what} must be finite, a deviation above 0")
     size = shape[:2] if len(shape) == 3 else None
-    return replace(Preparation(kind, shape, target, *arrays), image_size=size)
+    return replace(Preparation(kind, shape, target, arrays[0], arrays[1]), image_size=size)

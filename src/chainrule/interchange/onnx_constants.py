@@ -10,13 +10,15 @@ import numpy as np
 
 from chainrule.interchange.values import Constant, UnsupportedError
 
+SAME_NUMBERS = ("Identity", "Transpose", "Cast")
+"""Operators that keep all numbers, and so whose they are."""
 MOST = 2**28
 """The most numbers that a constant may have."""
 
 
 def folded(node: Any, xs: Sequence[Constant | None], attributes: Mapping[str, Any]) -> Any:
-    """The constants that a node computes from constants; raises UnsupportedError for an operator that is
-    not known.
+    """The constants that a node computes from constants; raises UnsupportedError for an operator
+    that is not known.
     """
     if node.op_type == "Constant":
         return _constant(attributes)
@@ -28,7 +30,7 @@ def folded(node: Any, xs: Sequence[Constant | None], attributes: Mapping[str, An
         result = function(attributes, *arrays)
     names = [x.name for x in xs if x is not None and x.name]
     learned = any(x is not None and x.learned for x in xs)
-    if node.op_type in ("Identity", "Transpose", "Cast") and xs[0] is not None:
+    if node.op_type in SAME_NUMBERS and xs[0] is not None:
         names, learned = [xs[0].name], xs[0].learned
     made = [
         Constant(np.asarray(y), names[0] if names else "", learned and np.asarray(y).dtype.kind == "f")

@@ -138,6 +138,12 @@ def write_network(writer: Writer, network: Network, parameters: Vector, statisti
 GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "SimpleRNN": (0,)}
 """Cells that ONNX has, with the order in which it has their gates."""
 
+CELLS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "LSTM": lambda cell: {}, "GRU": lambda cell: {"linear_before_reset": 1},
+    "SimpleRNN": lambda cell: {"activations": ["Relu" if cell.activation == "relu" else "Tanh"]},
+}  # fmt: skip
+"""The attributes of each besides its size and direction."""
+
 
 def is_recurrence(call: Any) -> bool:
     """Whether this call is a scan of a cell that ONNX has, on samples of the same length."""
@@ -165,10 +171,7 @@ def write_recurrence(
     b = np.concatenate([ordered(inputs["b"]), second])[None]
     given = [w.arranged(x, (1, 0, 2)), w.array(f"{name}.W", W), w.array(f"{name}.U", U), w.array(f"{name}.b", b)]
     settings: dict[str, Any] = {"hidden_size": u, "direction": "reverse" if scan.reversed else "forward"}
-    if cell.kind == "GRU":
-        settings["linear_before_reset"] = 1
-    if cell.kind == "SimpleRNN":
-        settings["activations"] = ["Relu" if cell.activation == "relu" else "Tanh"]
+    settings |= CELLS[cell.kind](cell)
     outputs = [w.fresh(f"{name}_states"), w.fresh(f"{name}_last")]
     operator = {"SimpleRNN": "RNN"}.get(cell.kind, cell.kind)
     w.nodes.append(w.helper.make_node(operator, given, outputs, name=name, **settings))

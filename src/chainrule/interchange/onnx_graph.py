@@ -24,6 +24,8 @@ from chainrule.interchange.wiring import Wiring
 MOST_BYTES = 2**31
 """The largest file, which is that of the format."""
 MOST_NODES = 200_000
+ADDITION, ENLARGEMENT = "Add", "Upsample"
+"""Operators whose names are those of layers here, too."""
 Read = Callable[..., Any]
 TABLE: dict[str, Read] = {}
 """What reads a node, by its operator: a function of the wiring, its inputs and its attributes."""
@@ -403,7 +405,7 @@ def _sqrt(g: Graph, node: Any, x: Value) -> Root:
     little more.
     """
     added = g.made.get(node.input[0])
-    parts = [] if added is None or added.op_type != "Add" else [g.made.get(k) for k in added.input]
+    parts = [] if added is None or added.op_type != ADDITION else [g.made.get(k) for k in added.input]
     constants = [] if added is None else [g.values.get(k) for k in added.input]
     epsilon = [c.array.item() for c in constants if isinstance(c, Constant) and c.array.size == 1]
     means = [n for n in parts if n is not None and n.op_type == "ReduceMean"]
@@ -730,8 +732,9 @@ def _pad(g: Graph, node: Any, x: Value, pads: Any = None, value: Any = None, axe
 
 @_op("Resize", "Upsample")
 def _resize(g: Graph, node: Any, x: Value, roi: Any = None, scales: Any = None, sizes: Any = None, *,
-            mode: bytes = b"nearest", coordinate_transformation_mode: bytes = b"half_pixel", **_: Any) -> Value:  # fmt: skip
-    scales = roi if node.op_type == "Upsample" else scales
+            mode: bytes = b"nearest", coordinate_transformation_mode: bytes = b"half_pixel",
+            **_: Any) -> Value:  # fmt: skip
+    scales = roi if node.op_type == ENLARGEMENT else scales
     has_scales = scales is not None and scales.array.size
     factors = (
         scales.array.tolist() if has_scales else [k / n for k, n in zip(sizes.array.tolist(), x.shape, strict=True)]
@@ -744,7 +747,7 @@ def _resize(g: Graph, node: Any, x: Value, roi: Any = None, scales: Any = None, 
 
 
 def _recurrent(cell: str, gates: Sequence[int]) -> Read:
-    """A reader of recurrence, whose gates lie in the order of ONNX, of which these are those here."""
+    """A reader of recurrence: `gates` are ONNX's numbers of the gates here, in order."""
 
     def read(g: Graph, node: Any, x: Value, W: Constant, R: Constant, B: Any = None, lengths: Any = None,
              first: Any = None, cells: Any = None, peepholes: Any = None, *, hidden_size: int,

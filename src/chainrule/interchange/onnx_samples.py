@@ -123,7 +123,7 @@ def _category(w: Writer, column: str, encoder: Any) -> str:
 
 
 def _output(w: Writer, trained: Trained, y: Tensor, notes: list[str]) -> tuple[str, str, list[int]]:
-    """The value to give, its name, and its shape: probabilities, or quantities in their own units."""
+    """The value to give, its name, and its shape: probabilities, or quantities in their units."""
     target, name, shape = trained.target, w.natural(y), list(y.shape)
     if target.task == "regression" and trained.plan.network.output_shape[-1:] == (target.width,):
         mean, deviation = np.array(target.mean), np.array(target.deviation)

@@ -95,6 +95,8 @@ BY_SHAPE: dict[str, Callable[[Any, Shape], list[str] | None]] = {
 FIRST = ("Conv", "Conv1d", "Conv2d", "Conv3d", "DepthwiseConv", "MaxPool", "AveragePool", "BatchNorm", "GroupNorm")
 """Layers whose modules take channels first."""
 
+LOOKED_UP = {"Embedding": "its rows are looked up by whole numbers"}
+BORROWERS = {"TiedDense": "its weights are another layer's"}
 
 # Whole networks
 
@@ -230,7 +232,7 @@ def _code_of(node: Node, shapes: list[Shape], inputs: list[str]) -> tuple[list[s
 def _turned(node: Node, array: str) -> str:
     """An array in the order of axes that PyTorch's module has."""
     held = f'held["{node.owner}.{array}"]'
-    if array not in ("W", "U") or node.layer.kind == "Embedding":
+    if array not in ("W", "U") or node.layer.kind in LOOKED_UP:
         return held
     d = len(node.built.parameters[array].shape) - 2
     return f"{held}.permute({', '.join(map(str, (d + 1, d, *range(d))))})" if d else f"{held}.T"
@@ -238,9 +240,9 @@ def _turned(node: Node, array: str) -> str:
 
 def _own_arrays(node: Node, owner: str) -> tuple[list[str], list[str]]:
     """Arrays of layers that are no module."""
-    if node.layer.kind == "TiedDense":
+    if node.layer.kind in BORROWERS:
         return [], []
-    if node.layer.kind == "Embedding":
+    if node.layer.kind in LOOKED_UP:
         module = modules_of(node.layer, node.built.output_shape)[0]
         return [f"self.{owner} = {module}"], [f'network.{owner}.weight.copy_(held["{node.owner}.W"])']
     made = [f"self.{owner}_{n} = nn.Parameter(torch.empty({p.shape}))" for n, p in node.built.parameters.items()]

@@ -11,7 +11,7 @@ import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -279,12 +279,7 @@ for _function, _layer in {
     "silu": layers.SiLU(), "mish": layers.Mish(), "hardswish": layers.HardSwish(),
     "hardsigmoid": layers.HardSigmoid(), "relu6": layers.Clip(0.0, 6.0),
 }.items():  # fmt: skip
-    TABLE[_function] = lambda w, x, _layer=_layer: w.each(x, type(_layer)(**_settings(_layer)))
-
-
-def _settings(layer: Any) -> dict[str, Any]:
-    """The settings of a layer, to make another like it."""
-    return {k: v for k, v in vars(layer).items() if not k.startswith("_")}
+    TABLE[_function] = lambda w, x, _layer=_layer: w.each(x, replace(_layer))
 
 
 @_named("clone", "contiguous", "alias", "detach", "_to_copy", "to", "type_as", "lift_fresh_copy", "detach_")
