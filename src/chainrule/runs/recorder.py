@@ -164,15 +164,15 @@ class Recorder:
     def _save(self, progress: Progress, status: str, threshold: float | None = None) -> None:
         """Replace the state by this one."""
         decision = {} if threshold is None else {"threshold": threshold}
-        fields = _status(progress, status) | decision | self._seconds()
-        self._update(_state(progress), ("state-", "history-", "samples-"), **fields)
         self._state_time = self._clock()
+        fields = _status(progress, status) | decision | self._seconds(self._state_time)
+        self._update(_state(progress), ("state-", "history-", "samples-"), **fields)
 
-    def _seconds(self) -> dict[str, float]:
+    def _seconds(self, now: float) -> dict[str, float]:
         """How long training has taken, with what it took before it was resumed; nothing if that is
         not known, as when a training that is over is saved.
         """
-        seconds = self._before + self._clock() - self._started
+        seconds = self._before + now - self._started
         return {"seconds": round(seconds, 3)} if self._has_trained and math.isfinite(seconds) else {}
 
     def _update(self, contents: dict[str, bytes], old: tuple[str, ...] = (), **fields: Any) -> None:
