@@ -61,7 +61,8 @@ def test_an_estimator_is_cloned_with_its_settings_and_has_those_of_train():
     classifier = Classifier("3 relu", class_weight="balanced", penalties=("l2 0.001",), read={"a": "category"})
     assert clone(classifier).get_params() == classifier.get_params()
     of_train, own = dict(chainrule.train.__kwdefaults__), classifier.get_params()
-    called_otherwise = {"data", "target", "weight", "seed", "test"}  # X, y, sample_weight, random_state, score
+    # X, y, sample_weight, random_state, score, warm_start
+    called_otherwise = {"data", "target", "weight", "seed", "test", "start"}
     of_others = {"image_size", "memory", "samples", "time", "horizon", "series", "season"}
     assert set(of_train) - called_otherwise - of_others == set(own) - {"warm_start", "random_state"}
     assert set(own) - set(Regressor().get_params()) == {"class_weight", "threshold", "order"}
