@@ -3,7 +3,8 @@
 The walk goes from the last step to the first, since a gradient acts in its own step and, through
 what the optimizer carries along, in later ones: by then all that is known, as a direction in the
 space of gradients (`descent.linear`). A sample's effect is the product of its share of the gradient
-with that direction, and the layers give those of a whole mini-batch at once (`Tape.sample_products`).
+with that direction, and the layers give those of a whole mini-batch at once
+(`Tape.sample_products`).
 """
 
 from __future__ import annotations

@@ -369,8 +369,9 @@ def snake(name: str) -> str:
 
 
 def by_sample(dy: Array, change: Array) -> Array:
-    """(samples,) the sum over each sample's outputs of dL/dy times a change of y. Of a layer that is
-    linear in its parameters, the change along others is what it computes with these in their place.
+    """(samples,) the sum over each sample's outputs of dL/dy times a change of y. Of a layer that
+    is linear in its parameters, the change along others is what it computes with these in their
+    place.
     """
     return (dy * change).reshape(len(dy), -1).sum(axis=1)
 
