@@ -64,7 +64,7 @@ def test_each_row_can_be_asked_about_in_turn(chromium, address):
     page = chromium.new_page(viewport={"width": 1280, "height": 800})
     page.set_default_timeout(1000 * WAIT)
     errors = []
-    page.on("pageerror", errors.append)
+    page.on("pageerror", lambda error: errors.append(error))
     page.goto(address)
     page.wait_for_selector("#taught-open:disabled")
     page.click("#epoch")

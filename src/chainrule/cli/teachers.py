@@ -55,7 +55,8 @@ def teachers(
     json: AsJson = False,
 ) -> None:
     """Which training rows lowered the loss of a sample over the whole training, and which raised
-    it. Without a row, of a whole set; without DATA, the most harmful rows are probable label errors.
+    it. Without a row, of a whole set; without DATA, the most harmful rows are probable label
+    errors.
 
     Ctrl-C shows what is known so far: the effects of the last steps.
 

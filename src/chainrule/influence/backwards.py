@@ -14,12 +14,15 @@ MEMORY = 256_000_000
 def backwards(timeline: Timeline, first: int, stop: int, memory: int = MEMORY) -> Iterator[StepRecord]:
     """The steps from `stop` - 1 down to `first`.
 
-    A step can only be replayed from those before it, so as many are replayed and kept as fit into
-    the memory; of more, the later half comes first. Each step is thus replayed once for every time
-    that the steps are halved, and the memory holds one position for each halving (Griewank, 1992).
+    A step can only be replayed from those before it. So the stretches between checkpoints are
+    replayed, the last one first, and as many steps are kept as fit into the memory; of a longer
+    stretch, the later half comes first. Each step is then replayed once for every time that its
+    stretch is halved, and the memory holds a position for each halving (Griewank, 1992).
     """
-    if first < stop:
-        yield from _from(timeline, timeline.position(first), stop, memory)
+    starts = sorted({first, *(step for step in timeline.checkpoints if first < step < stop)})
+    for start, end in reversed([*zip(starts, [*starts[1:], stop], strict=True)]):
+        if start < end:
+            yield from _from(timeline, timeline.position(start), end, memory)
 
 
 def _from(timeline: Timeline, position: Position, stop: int, memory: int) -> Iterator[StepRecord]:

@@ -29,8 +29,8 @@ Progress = Callable[[int, int], Any]
 class Teachers:
     """The change of a loss over a training, split over the training rows.
 
-    `loss_end` - `loss_start` is the sum of the rows' effects, of all `parts`, of the `remainder` and
-    of `rounding`. A negative effect lowered the loss: the row helped.
+    `loss_end` - `loss_start` is the sum of the rows' effects, of all `parts`, of the `remainder`
+    and of `rounding`. A negative effect lowered the loss: the row helped.
 
     Attributes:
         name: whose loss it is, such as "row 5 of new.csv"
@@ -40,12 +40,12 @@ class Teachers:
         loss_start: the loss before step `first`
         loss_end: the loss after step `stop` - 1, of the weights that predict
         effects: (training samples,) how far each training sample changed the loss
-        rows: (training samples,) their rows in the data as it was read, counted from 1; of arrays in
-            the arrays
+        rows: (training samples,) their rows in the data as it was read, counted from 1; of arrays
+            in the arrays
         targets: (training samples,) their targets, as the user's
-        parts: what belongs to no row: "weight decay", "penalties", "statistics" (BatchNorm's running
-            ones), on the live page weights "set by hand"; where steps are missing "earlier steps", which
-            acted through the optimizer's state
+        parts: what belongs to no row: "weight decay", "penalties", "statistics" (BatchNorm's
+            running ones), on the live page weights "set by hand"; where steps are missing "earlier
+            steps", which acted through the optimizer's state
         remainder: what is not linear in each step's change of the weights, summed over the steps
         remainders: (steps,) the same for each step
         losses: (steps + 1,) the loss before each step, and after the last

@@ -115,7 +115,7 @@ class Taught:
         ]
 
     def _about(self, number: int) -> dict[str, Any]:
-        """What a training sample is: its picture, its point in the plane, or the cells of its row."""
+        """What a training sample is: its picture, its point in the plane, or its row's cells."""
         data = self._data
         about: dict[str, Any] = {"row": number, "read": None if data.rows is None else int(data.rows[number]) + 1}
         sample = data.sample(number)
