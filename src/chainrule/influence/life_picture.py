@@ -14,7 +14,7 @@ from chainrule.arrays import Array
 from chainrule.explain import svg
 from chainrule.explain.axes import mark_text, round_marks
 from chainrule.influence.draw import Draw
-from chainrule.influence.life import Life
+from chainrule.influence.lives import Life
 
 WIDTH = 960
 LEFT, RIGHT = 72, 16

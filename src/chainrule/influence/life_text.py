@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.influence.draw import Draw
-from chainrule.influence.life import Life
+from chainrule.influence.lives import Life
 
 WIDTH, HEIGHT = 64, 9
 """Characters of the chart of values."""

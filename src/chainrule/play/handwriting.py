@@ -46,18 +46,29 @@ class Style:
 
 @dataclass(frozen=True)
 class Own:
-    """A sample that the user drew.
+    """A sample that the user drew or chose, in place of the mini-batch's.
 
     Attributes:
-        x: (1, height, width) the prepared picture
+        x: (1, ...) the prepared sample
         label: the number of the class that the user says it is; None if unknown
+        row: its row in the training set; None if it was drawn
+        y: (1, ...) its target, if it is a row
     """
 
     x: Array
     label: int | None = None
+    row: int | None = None
+    y: Array | None = None
 
-    def samples(self, predicted: int) -> Samples:
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a target, and so a loss."""
+        return self.label is not None or self.y is not None
+
+    def samples(self, predicted: int | None) -> Samples:
         """It as samples for a network; of unknown class, with the one that is predicted."""
+        if self.y is not None:
+            return Samples(self.x, self.y)
         return Samples(self.x, np.array([predicted if self.label is None else self.label]))
 
 

@@ -183,9 +183,10 @@ class Maps:
         trainer, own = self.trainer, self.trainer.own
         header = {
             "type": "maps", "step": self.position.step, "reached": self._reached(), "maps": rows,
-            "phase": trainer.phase if own is None else "forward" if own.label is None else "backward",
+            "phase": trainer.phase if own is None else "backward" if own.is_known else "forward",
             "rows": [int(row) for row in (self.batch_rows if own is None else trainer.next_rows())],
             "sample": self.sample if own is None else -1,
+            **({} if own is None or own.row is None else {"chosen": own.row, "chosen_row": trainer.number_of(own.row)}),
             "output": self._output(), "table": [], "picture": None,
         }  # fmt: skip
         return header, arrays
@@ -245,7 +246,7 @@ class Maps:
         """The rows whose derivatives the step has computed, the last one first."""
         trainer, names = self.trainer, [row.name for row in reversed(self.rows)]
         if trainer.own is not None:
-            return names if trainer.own.label is not None else []
+            return names if trainer.own.is_known else []
         if trainer.phase == "update":
             return names
         if trainer.phase != "backward":
@@ -262,7 +263,7 @@ class Maps:
         trainer, one = self.trainer, slice(self.sample, self.sample + 1)
         last = trainer.plan.network.nodes[-1].name
         found = outcome(trainer, self.derivatives.tape.output[one], np.asarray(self.batch.y)[one], f"{last}[0]")
-        if trainer.own is not None and trainer.own.label is None:  # nobody has said what it is
+        if trainer.own is not None and not trainer.own.is_known:  # nobody has said what it is
             found |= {"target_text": "", "targets": [0.0] * len(found["targets"])}
         losses = batch_losses(trainer, self.position, self.batch, float(self.derivatives.loss))
         return {**found, "samples": len(self.batch_rows), **losses}

@@ -26,10 +26,11 @@ def why_view(trainer: Trainer, sample: int) -> dict[str, Any]:
         Progress(position), data, threshold=trainer.threshold,
     )  # fmt: skip
     _, rows, _ = step_shown(trainer)
-    if trainer.own is not None and rows is OWN:
-        found = why(trained, np.asarray(trainer.own.x, np.float32).view(Prepared), 1)
+    own = trainer.own
+    if own is not None and own.row is None and rows is OWN:
+        found = why(trained, np.asarray(own.x, np.float32).view(Prepared), 1)
     else:
-        row = int(rows[min(max(sample, 0), len(rows) - 1)])
+        row = int(rows[min(max(sample, 0), len(rows) - 1)]) if own is None or own.row is None else own.row
         if data.source is None or data.rows is None:
             found = why(trained, data.training, row + 1)
         else:

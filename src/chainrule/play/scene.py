@@ -84,10 +84,11 @@ class Scene:
         return {
             "type": "scene",
             "step": self.position.step,
-            "phase": trainer.phase if own is None else "forward" if own.label is None else "backward",
+            "phase": trainer.phase if own is None else "backward" if own.is_known else "forward",
             "reached": self._reached(),
             "rows": [int(row) for row in (self.rows if own is None else trainer.next_rows())],
             "sample": self.sample if own is None else -1,
+            **({} if own is None or own.row is None else {"chosen": own.row, "chosen_row": trainer.number_of(own.row)}),
             "inputs": [self._input(unit) for unit in shown[0]],
             "layers": [self._layer(k, shown[k + 1]) for k in layers],
             "weights": self._weights(),
@@ -230,7 +231,9 @@ class Scene:
     @cached_property
     def _read(self) -> Sample | None:
         """The sample as it was read, if that is known."""
-        return None if self.trainer.own is not None else self.trainer.data.sample(int(self.rows[self.sample]))
+        own = self.trainer.own
+        row = int(self.rows[self.sample]) if own is None else own.row
+        return None if row is None else self.trainer.data.sample(row)
 
     def _picture(self) -> dict[str, Any] | None:
         """The sample as a picture, if it is one: its shape, and each pixel's darkness in [0, 1]."""
@@ -247,7 +250,7 @@ class Scene:
         trainer = self.trainer
         names = [column.dense.name for column in reversed(self.columns)]
         if trainer.own is not None:
-            return names if trainer.own.label is not None else []
+            return names if trainer.own.is_known else []
         if trainer.phase == "backward":
             return [name for name in names if name in trainer.layers[trainer.backward_to :]]
         return names if trainer.phase == "update" else []
@@ -324,7 +327,7 @@ class Scene:
         one = slice(self.sample, self.sample + 1)
         unit, y = f"{self.columns[-1].dense.name}[0]", np.asarray(self.batch.y)[one]
         found = outcome(self.trainer, self.derivatives.tape.output[one], y, unit)
-        if self.trainer.own is not None and self.trainer.own.label is None:
+        if self.trainer.own is not None and not self.trainer.own.is_known:
             found["target_text"] = ""  # nobody has said what it is
         losses = {"batch_loss": float(self.derivatives.loss), "batch_loss_after": self._loss_after()}
         return {**found, "samples": len(self.rows), **losses}

@@ -22,6 +22,7 @@ from chainrule.explain.scheme import draw
 from chainrule.play import frames
 from chainrule.play.compare import USUAL, compared, described
 from chainrule.play.lens import has_scene, scene_of
+from chainrule.play.lived import Lived, key_of
 from chainrule.play.maps import Maps, is_for_pictures, pushes_on
 from chainrule.play.own import own_view
 from chainrule.play.race import Race
@@ -61,6 +62,8 @@ class Screen:
     Args:
         tell: sends a message to the page
         recorded: the recorded run as a whole, if the page replays one
+        soon: called from another thread when the life of the open weight has something new; without
+            it, no life is computed
 
     Attributes:
         view: what the page says that it looks at
@@ -69,8 +72,9 @@ class Screen:
         in_flight: whether the page is still drawing what it was sent last
     """
 
-    def __init__(self, tell: Tell, recorded: Recorded | None = None) -> None:
-        self._tell, self._recorded = tell, recorded
+    def __init__(self, tell: Tell, recorded: Recorded | None = None, soon: Callable[[], object] | None = None) -> None:
+        self._tell, self._recorded, self._soon = tell, recorded, soon
+        self._lived: Lived | None = None
         self.view: dict[str, Any] = {}
         self.opened: Mapping[str, Any] | None = None
         self.changed = self.in_flight = False
@@ -88,6 +92,7 @@ class Screen:
     def close_all(self) -> None:
         """Nothing is explained or compared any more."""
         self.opened = self._compared = None
+        self.close_life()
 
     # What the page looks at
 
@@ -137,7 +142,7 @@ class Screen:
         self._show_maps(trainer, running, now)
         self._show_sequence(trainer, running, speed, now)
         full = not running or now > self._full_due
-        if trainer.own is not None:
+        if trainer.own is not None and trainer.own.row is None:
             self._tell(own_view(trainer))
         self._tell(*frames.frame(trainer, self.view, full))
         if full:  # the longer one takes, the longer training goes on until the next
@@ -147,6 +152,7 @@ class Screen:
             self._explain_due = time.monotonic() + max(EXPLAIN_EVERY, 4 * (time.monotonic() - now))
         if not running:
             self.show_compared(trainer)
+        self._follow_life(trainer, running)
         if self.view.get("surface") and now - self._surface_at > SURFACE_EVERY:
             self._show_surface(trainer)
         self._show_written(trainer, running)
@@ -223,6 +229,27 @@ class Screen:
             self._tell(weight_so_far(trainer, str(weight)))
         elif (message := self._recorded.weight(str(weight))) is not None:
             self._tell(message)
+
+    def _follow_life(self, trainer: Trainer, running: bool) -> None:
+        """Compute the life of the open weight at rest, if the page shows it, unless that is known."""
+        weight = (self.opened or {}).get("weight")
+        if not weight or not self.view.get("history") or running or self._soon is None:
+            self.close_life()
+        elif self._lived is None or self._lived.key != key_of(trainer, str(weight)):
+            self.close_life()
+            self._lived = Lived(trainer, str(weight), self._soon)
+            self.show_life()
+
+    def close_life(self) -> None:
+        """Stop computing a life."""
+        if self._lived is not None:
+            self._lived.close()
+        self._lived = None
+
+    def show_life(self) -> None:
+        """Send what is known of the life of the open weight."""
+        if self._lived is not None:
+            self._tell(self._lived.message())
 
     def show_compared(self, trainer: Trainer) -> None:
         """Send what other optimizers make of the open weight's last gradient, if shown."""

@@ -81,7 +81,7 @@ class Session:
         self._taught: Taught | None = None
         if run is not None and dataset is not None and threaded:
             self._recorded = Recorded(run, dataset, lambda: self._commands.put({"type": "run read"}))
-        self._screen = Screen(self._tell, self._recorded)
+        self._screen = Screen(self._tell, self._recorded, self._later("life") if threaded else None)
         self._watch = Watch()
         self._thread = threading.Thread(target=self._work, daemon=True)
         if threaded:
@@ -109,6 +109,7 @@ class Session:
         for reader in (self._recorded, self._taught):
             if reader is not None:
                 reader.close()
+        self._screen.close_life()
         if self._thread.is_alive():
             self._thread.join(timeout=PATIENCE)
 
@@ -310,16 +311,29 @@ class Session:
         if self._taught is not None:
             self._taught.close()
         if message.get("row") is not None:
-            self._taught = Taught(self._ready(), int(message["row"]), self._tell_taught_soon)
+            self._taught = Taught(self._ready(), int(message["row"]), self._later("taught"))
 
-    def _tell_taught_soon(self) -> None:
-        """From another thread: there is something new about who taught a sample."""
-        with contextlib.suppress(queue.Full):  # the next one comes soon, and the last one waits
-            self._commands.put({"type": "taught"}, timeout=PATIENCE)
+    def _later(self, name: str) -> Callable[[], None]:
+        """A function for other threads: there is something new to tell, by this command."""
+
+        def soon() -> None:
+            with contextlib.suppress(queue.Full):  # the next one comes soon, and the last one waits
+                self._commands.put({"type": name}, timeout=PATIENCE)
+
+        return soon
 
     def _tell_taught(self, message: Mapping[str, Any]) -> None:
         if self._taught is not None:
             self._tell(self._taught.message())
+
+    def _tell_life(self, message: Mapping[str, Any]) -> None:
+        self._screen.show_life()
+
+    def _show_row(self, message: Mapping[str, Any]) -> None:
+        """Show a row of the training set; without one, the mini-batch's samples again."""
+        row = message.get("row")
+        self._ready().show_row(None if row is None else int(row))
+        self._screen.redraw()
 
     def _compare(self, message: Mapping[str, Any]) -> None:
         """Compare optimizers now and after every step; without names, no more."""
@@ -393,6 +407,8 @@ class Session:
         "run read": _run_read,
         "teachers": _teachers,
         "taught": _tell_taught,
+        "life": _tell_life,
+        "show row": _show_row,
         "shown": _shown,
     }
 

@@ -25,7 +25,8 @@ OWN = np.array([-1])
 def batch_shown(trainer: Trainer, position: Position, rows: Array) -> Samples:
     """The mini-batch of the step after this position; the user's own sample, if it is shown."""
     if trainer.own is not None and rows is OWN:
-        return trainer.own.samples(int(trainer.plan.loss.classes(trainer.predict(trainer.own.x))[0]))
+        own = trainer.own
+        return own.samples(None if own.is_known else int(trainer.plan.loss.classes(trainer.predict(own.x))[0]))
     return trainer.timeline.problem_at(position.step).gather(trainer.data.training, rows, position.step)
 
 

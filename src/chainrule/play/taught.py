@@ -5,19 +5,17 @@ All steps are replayed, so this is computed in a thread of its own.
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.errors import ChainruleError, require
+from chainrule.errors import require
 from chainrule.influence import Teachers
 from chainrule.influence.subject import Subject, worded
 from chainrule.influence.teaching import follow, last_step, targets_of
+from chainrule.play.replaying import Replaying
 from chainrule.play.trainer import Trainer
 from chainrule.training import Timeline
 
@@ -25,11 +23,9 @@ MOST = 8
 """How many helpful rows are shown, and how many harmful ones."""
 MOST_CELLS = 6
 """How many values of a row of a table are shown."""
-EVERY = 0.3
-"""Seconds between two messages about how far it is."""
 
 
-class Taught:
+class Taught(Replaying):
     """The effects of all training rows on one of them, as they are computed.
 
     Args:
@@ -42,58 +38,35 @@ class Taught:
     """
 
     def __init__(self, trainer: Trainer, row: int, changed: Callable[[], object]) -> None:
+        super().__init__(changed)
         samples, run = trainer.data.training, trainer.run
         require(0 <= row < len(samples.y), f"there is no row {row} in the training set; it has {len(samples.y):,}")
         self._stop = trainer.step if run is None else last_step(run)
         require(self._stop > 0, "no row has taught the network yet: let it take some steps first")
-        self._data, self.row, self._changed = trainer.data, row, changed
+        self.row = row
         plan, network = trainer.plan, trainer.plan.network
         self._subject = Subject(f"row {row}", samples.take(np.array([row])), network, plan.loss)
-        self._timeline = run.timeline(trainer.data) if run is not None else Timeline(
-            samples, trainer.timeline.plans, dict(trainer.checkpoints), trainer.timeline.history
-        )  # fmt: skip
-        self._targets = targets_of(trainer.data)
-        self._points = trainer.samples.points
-        self._done, self._found, self._problem, self._told = 0, None, "", 0.0
-        self._closed = threading.Event()
-        threading.Thread(target=self._compute, daemon=True).start()
+        self._timeline = timeline_of(trainer)
+        self._rows = Rows(trainer)
+        self._found: Teachers | None = None
+        self.begin()
 
-    _found: Teachers | None
-
-    def close(self) -> None:
-        """Stop computing; what is known by then is the result."""
-        self._closed.set()
-
-    def _compute(self) -> None:
-        try:
-            with np.errstate(all="ignore"):
-                self._found = follow(self._timeline, self._subject, self._stop, progress=self._progress)
-        except ChainruleError as error:
-            self._problem = str(error)
-        except Exception:  # a bug must not go unnoticed
-            logging.getLogger(__name__).exception("the rows behind a prediction can't be computed")
-            self._problem = "chainrule itself failed; see the terminal for details"
-        self._changed()
-
-    def _progress(self, done: int, of: int) -> bool:
-        self._done = done
-        if time.monotonic() - self._told > EVERY:
-            self._told = time.monotonic()
-            self._changed()
-        return not self._closed.is_set()
+    def compute(self) -> None:
+        """Find them; if closed, of the steps that were replayed by then."""
+        self._found = follow(self._timeline, self._subject, self._stop, progress=lambda done, _: self.progress(done))
 
     def message(self) -> dict[str, Any]:
         """The message to the page: the result or, before it is there, how many steps are done."""
         about = {
             "type": "taught",
             "row": self.row,
-            "of": {**self._about(self.row), "target": _short(self._targets[self.row])},
-            "done": self._done,
+            "of": self._rows.about(self.row),
+            "done": self.done,
             "steps": self._stop,
         }
         found = self._found
         if found is None:
-            return {**about, "problem": self._problem, "found": None}
+            return {**about, "problem": self.problem, "found": None}
         sums = [
             [f"{len(found.helpful):,} rows that lowered it", float(found.effects[found.helpful].sum())],
             [f"{len(found.harmful):,} rows that raised it", float(found.effects[found.harmful].sum())],
@@ -101,23 +74,46 @@ class Taught:
             ["remainder (not linear in a step)", found.remainder], ["rounding", found.rounding],
             ["change of the loss", found.change],
         ]  # fmt: skip
-        helpful, harmful = (self._rows(found.effects, some[:MOST]) for some in (found.helpful, found.harmful))
+        helpful, harmful = (self._shown(found.effects, some[:MOST]) for some in (found.helpful, found.harmful))
         result = {
             "first": found.first, "loss_start": found.loss_start, "loss_end": found.loss_end, "sums": sums,
             "helpful": helpful, "harmful": harmful,
         }  # fmt: skip
         return {**about, "problem": "", "found": result}
 
-    def _rows(self, effects: Array, numbers: Array) -> list[dict[str, Any]]:
-        return [
-            {**self._about(k), "target": _short(self._targets[k]), "effect": float(effects[k])}
-            for k in numbers.tolist()
-        ]
+    def _shown(self, effects: Array, numbers: Array) -> list[dict[str, Any]]:
+        return [{**self._rows.about(k), "effect": float(effects[k])} for k in numbers.tolist()]
 
-    def _about(self, number: int) -> dict[str, Any]:
-        """What a training sample is: its picture, its point in the plane, or its row's cells."""
+
+def timeline_of(trainer: Trainer) -> Timeline:
+    """The steps of a training, for another thread: all of a recorded run, of others those so far."""
+    own = trainer.timeline
+    if trainer.run is not None:
+        return trainer.run.timeline(trainer.data)
+    return Timeline(trainer.data.training, list(own.plans), dict(trainer.checkpoints), own.history)
+
+
+class Rows:
+    """The rows of a training set, as the page shows them.
+
+    Args:
+        trainer: the training
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._data, self._points = trainer.data, trainer.samples.points
+        self._targets = targets_of(trainer.data)
+
+    def about(self, number: int) -> dict[str, Any]:
+        """What a training sample is: its picture, its point in the plane, or the cells of its row;
+        and its target.
+        """
         data = self._data
-        about: dict[str, Any] = {"row": number, "read": None if data.rows is None else int(data.rows[number]) + 1}
+        about: dict[str, Any] = {
+            "row": number,
+            "read": None if data.rows is None else int(data.rows[number]) + 1,
+            "target": _short(self._targets[number]),
+        }
         sample = data.sample(number)
         if self._points is not None:
             about["point"] = [float(x) for x in self._points[number]]

@@ -79,7 +79,7 @@ class Trainer:
         phase: the phase of the step in progress, one of PHASES
         backward_to: the index of the layer that the backward pass has reached; -1 before it begins
         pending: the step in progress, or None
-        own: the sample that the user drew, if the page shows it in place of the mini-batch's
+        own: the sample that the user drew or chose, if it is shown in place of the mini-batch's
     """
 
     def __init__(self, settings: Settings, dataset: Dataset | None = None, run: Run | None = None) -> None:
@@ -172,6 +172,23 @@ class Trainer:
             assert self.data.source is not None
             self._style = style_of(self.data.source.features)
         self.own = own_sample(self.data, self._style, strokes, label)
+
+    def show_row(self, row: int | None) -> None:
+        """Show a row of the training set; None for the samples of the mini-batch again.
+
+        Raises SettingError for a row that there is not.
+        """
+        self.own = None
+        if row is None:
+            return
+        samples = self.data.training
+        require(0 <= row < len(samples.x), f"there is no row {row} in the training set; it has {len(samples.x):,}")
+        one = samples.take(np.array([row]))
+        self.own = Own(np.asarray(one.x), row=row, y=np.asarray(one.y))
+
+    def number_of(self, row: int) -> int:
+        """The number, from 1, of a row of the training set in the data as it was read."""
+        return 1 + (row if self.data.rows is None else int(self.data.rows[row]))
 
     def next_rows(self) -> Array:
         """The rows of the next mini-batch in the training set."""

@@ -9,11 +9,21 @@ import { TEXT, t } from "./text.js";
 
 const MOST_CHIPS = 12;
 
+/** Whether a row of the training set is on the stage that was chosen elsewhere. @param {any} scene */
+const isChosen = (scene) => scene && (scene.chosen ?? null) !== null;
+
 /** Put a sample of the mini-batch on the stage. @param {number} sample */
 function choose(sample) {
+  if (isChosen(shownStep())) app.send({ type: "show row" });
   app.sample = sample;
   emit("sample");
   look();
+}
+
+/** Which sample is on the stage. @param {any} scene */
+export function sampleWords(scene) {
+  if (isChosen(scene)) return t("chosen_row", { row: scene.chosen_row });
+  return scene.sample < 0 ? TEXT.own_sample : t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
 }
 
 function show() {
@@ -23,7 +33,7 @@ function show() {
     make("button", { className: k === scene.sample ? "chip chosen" : "chip", onclick: () => choose(k), title: t("sample_row", { row }), "aria-pressed": String(k === scene.sample) }, String(k + 1)));
   const more = scene.rows.length > MOST_CHIPS ? [make("span", { className: "hint" }, `+ ${scene.rows.length - MOST_CHIPS}`)] : [];
   byId("batch-chips").replaceChildren(...chips, ...more);
-  byId("batch-words").textContent = scene.sample < 0 ? TEXT.own_sample : t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
+  byId("batch-words").textContent = sampleWords(scene);
   const rows = scene.table.map(([name, value], k) => make("tr", {}, make("th", {}, name), make("td", {}, quantityOf(`input[${k}]`, "value", value))));
   const targets = scene.output.target_text ? [make("tr", {}, make("th", {}, TEXT.target), make("td", {}, scene.output.target_text))] : [];
   const { decided, decision_text } = scene.output;
@@ -39,7 +49,7 @@ function show() {
 /** The sample itself, if it is a picture. @param {import("./types.js").Scene | import("./types.js").MapsMessage | import("./types.js").SequenceMessage} scene */
 function drawPicture(scene) {
   const canvas = /** @type {HTMLCanvasElement} */ (byId("batch-picture"));
-  canvas.hidden = !scene.picture || scene.sample < 0; // what the user drew has a place of its own
+  canvas.hidden = !scene.picture || (scene.sample < 0 && !isChosen(scene)); // what the user drew has a place of its own
   if (!scene.picture) return;
   const [rows, across] = scene.picture.shape;
   const pixels = new ImageData(across, rows);
@@ -70,7 +80,7 @@ function drawPoints(scene) {
     pen.beginPath();
     pen.arc(x, y, k < 0 ? 2 : 4, 0, 7);
     pen.fill();
-    if (k !== scene.sample) continue;
+    if (isChosen(scene) ? row !== scene.chosen : k < 0 || k !== scene.sample) continue;
     pen.strokeStyle = "#111";
     pen.lineWidth = 2;
     pen.beginPath();

@@ -1,6 +1,7 @@
 // The loop of learning as a diagram: lit at the phase that is running, and each phase a button.
 
 import { app, breakable, byId, emit, heldOut, make, on, shown } from "./app.js";
+import { sampleWords } from "./batch.js";
 import { glyph } from "./sequence.js";
 import { figure, has, shownStep } from "./stage.js";
 import { PHASES, TEXT, t } from "./text.js";
@@ -143,8 +144,7 @@ function said(phase) {
   const { frame } = app;
   const scene = shownStep();
   if (!frame || (app.running && frame.phase === "weights")) return null;
-  if (phase === "data" && scene && scene.sample < 0) return TEXT.own_sample;
-  if (phase === "data" && scene) return t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
+  if (phase === "data" && scene) return sampleWords(scene);
   if (phase === "weights" && frame.step) return frame.step === 1 ? TEXT.weights_changed_once : t("weights_changed", { count: frame.step.toLocaleString("en") });
   if (phase === "forward" && scene && has("forward")) return predicted(scene.output);
   if (phase === "loss" && scene && has("loss")) return `L = ${figure(scene.output.loss)}`;

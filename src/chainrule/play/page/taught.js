@@ -1,12 +1,12 @@
 // Who taught a sample: the rows of the training set that lowered its loss most, and those that raised it most.
 
 import { app, byId, make, on, shown } from "./app.js";
+import { cellsOf, look, numberOf, signed } from "./rows.js";
 import { shownStep } from "./stage.js";
 import { TEXT, t } from "./text.js";
 
 /**
- * A row of the training set, and what it is.
- * @typedef {{row: number, read: number | null, target?: string, effect?: number, point?: number[], picture?: {shape: number[], ink: number[]}, cells?: string[][]}} Row
+ * @typedef {import("./rows.js").Row} Row
  * @typedef {{first: number, loss_start: number, loss_end: number, sums: [string, number][], helpful: Row[], harmful: Row[]}} Found
  */
 
@@ -29,52 +29,6 @@ function close() {
   asked = null;
   before = [];
 }
-
-/** A number with its sign. @param {number} value */
-const signed = (value) => `${value < 0 ? "\u2212" : "+"}${shown(Math.abs(value))}`;
-
-/** The row's number in the data as it was read, which the user knows; else in the training set. @param {Row} row */
-const numberOf = (row) => row.read ?? row.row + 1;
-
-/** What a row looks like: a picture, or its place in the plane. @param {Row} row */
-function look(row) {
-  if (!row.picture && !row.point) return [];
-  const canvas = make("canvas", { "aria-hidden": "true" });
-  const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  if (row.picture) {
-    const [rows, across] = row.picture.shape;
-    const pixels = new ImageData(across, rows);
-    row.picture.ink.forEach((ink, k) => pixels.data.set([255 * (1 - ink), 255 * (1 - ink), 255 * (1 - ink), 255], 4 * k));
-    [canvas.width, canvas.height] = [across, rows];
-    pen.putImageData(pixels, 0, 0);
-    return [canvas];
-  }
-  canvas.width = canvas.height = 80;
-  drawPlane(pen, /** @type {number[]} */ (row.point));
-  return [canvas];
-}
-
-/** The samples in the plane, faint, and one of them. @param {CanvasRenderingContext2D} pen @param {number[]} point */
-function drawPlane(pen, point) {
-  const { points, targets } = app.fixed;
-  const extent = app.built?.extent ?? 1;
-  const dot = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ size) => {
-    pen.beginPath();
-    pen.arc(40 * (x / extent + 1), 40 * (1 - y / extent), size, 0, 7);
-    pen.fill();
-  };
-  pen.globalAlpha = 0.35;
-  for (let k = 0; points && k < targets.data.length; k += 2) {
-    pen.fillStyle = targets.data[k] > 0.5 ? "#004f86" : "#a33f00";
-    dot(points.data[2 * k], points.data[2 * k + 1], 1.5);
-  }
-  pen.globalAlpha = 1;
-  pen.fillStyle = "#111";
-  dot(point[0], point[1], 7);
-}
-
-/** The cells of a row of a table, in a line. @param {Row} row */
-const cellsOf = (row) => (row.cells ?? []).map(([name, value]) => `${name} ${value}`).join(", ");
 
 /** One of the rows, as a button that asks who taught it. @param {Row} row */
 function line(row) {
@@ -130,11 +84,12 @@ export function startTaught() {
   const open = /** @type {HTMLButtonElement} */ (byId("taught-open"));
   open.onclick = () => {
     const scene = shownStep();
-    if (scene && scene.sample >= 0) ask(scene.rows[scene.sample]);
+    const row = scene && (scene.chosen ?? scene.rows[scene.sample]);
+    if (row !== undefined && row !== null) ask(row);
   };
   const offer = () => {
     const scene = shownStep();
-    open.hidden = app.saved || !scene || scene.sample < 0; // a saved page has no engine, and what the user drew no row
+    open.hidden = app.saved || !scene || (scene.sample < 0 && (scene.chosen ?? null) === null); // a saved page has no engine, and what the user drew no row
     open.disabled = !app.frame?.step && !app.choices.run; // all of a recorded run is known
   };
   for (const event of ["stage", "draw", "built"]) on(event, offer);

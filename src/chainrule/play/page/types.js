@@ -47,7 +47,7 @@
  * @typedef {{name: string, layers: string[], shape: number[], kernels: string | null,
  *   reads: {row: number, axes: number[][][] | null, alone: boolean}[]}} MapRow
  * @typedef {{channels: number[], others: number, largest: number, text: string}} MapChannels
- * @typedef {{type: "maps", step: number, phase: string, reached: string[], rows: number[], sample: number,
+ * @typedef {{type: "maps", step: number, phase: string, reached: string[], rows: number[], sample: number, chosen?: number | null, chosen_row?: number,
  *   maps: {values: MapChannels, slopes: MapChannels}[], output: SceneOutput, table: [string, string][], picture: null}} MapsMessage
  * @typedef {{name: string, weights: string, shape: [number, number, number], causal: boolean, width: number}} AttentionInfo
  * @typedef {{name: string, cell: string, rows: string[], units: number, gates: number, times: number[], state: string,
@@ -55,12 +55,12 @@
  * @typedef {{attention: AttentionInfo[], scans: ScanInfo[], text: boolean, symbols: string[]}} SequenceInfo
  * @typedef {{name: string, value: number | null, target?: string, p?: number, likeliest?: string, likeliest_p?: number, counts?: boolean}} SequencePosition
  * @typedef {{units: number[], others: number, largest: number[], factor: number | null, lines: string[][][], back_lines: string[]}} ScanNumbers
- * @typedef {{type: "sequence", step: number, phase: string, reached: string[], rows: number[], sample: number, output: SceneOutput,
+ * @typedef {{type: "sequence", step: number, phase: string, reached: string[], rows: number[], sample: number, chosen?: number | null, chosen_row?: number, output: SceneOutput,
  *   table: [string, string][], picture: null, positions: SequencePosition[], valid: number, maps: number, scans: ScanNumbers[]}} SequenceMessage
  * @typedef {{count: number, sum: number}} LeftOut
  * @typedef {{unit: string, of_inputs: boolean, reads?: LeftOut, feeds?: LeftOut}} Focus
  * @typedef {{name: string, values: number[], deltas: number[] | null}} Strip
- * @typedef {{type: "scene", step: number, phase: string, reached: string[], rows: number[], sample: number,
+ * @typedef {{type: "scene", step: number, phase: string, reached: string[], rows: number[], sample: number, chosen?: number | null, chosen_row?: number,
  *   inputs: SceneInput[], layers: SceneLayer[], weights: SceneWeight[], output: SceneOutput,
  *   table: [string, string][], focus: Focus | null, strips: Strip[], picture: {shape: [number, number], ink: number[]} | null,
  *   largest?: {values: number, deltas: number}, convolution?: Convolution}} Scene
