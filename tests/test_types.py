@@ -35,7 +35,7 @@ trained.predict(data.training.x)
 classifier.fit([[1.0], [2.0]], ["a", "b"], sample_weight=[1.0, 2.0]).predict(x_frame)
 """
 
-STATUSES = ("under way", "complete", "early", "stopped", "interrupted", "diverged")
+STATUSES = ("under way", "complete", "early", "stopped", "interrupted", "diverged", "imported")
 SEEN = {
     "dense": "Dense",
     "dense.units": "int",

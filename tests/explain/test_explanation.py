@@ -49,12 +49,14 @@ from chainrule.layers import (
     Embedding,
     Expand,
     FeedForward,
+    Fixed,
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
     GroupNorm,
     Layer,
     LayerNorm,
+    Learned,
     LearnedPositions,
     LeNet,
     LogSoftmax,
@@ -91,6 +93,7 @@ from chainrule.layers import (
     Transformer,
     TransformerBlock,
     Transpose,
+    UnitNorm,
     Upsample,
     ValidMax,
     ValidMean,
@@ -109,7 +112,7 @@ SMOOTH = [
     *("elu", "gelu", "gelutanh", "silu", "mish", "softplus", "softsign", "sigmoid", "tanh", "sine"),
     *("softmax", "logsoftmax", "selu"),
 ]
-KINKED = ["relu", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "step", "prelu"]
+KINKED = ["relu", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "step", "prelu", "relu6"]
 
 
 def layer(draw, width):
@@ -367,6 +370,7 @@ def test_random_networks_cover_every_kind_of_layer():
         *(Bidirectional, GRU, LSTM, Scan, SimpleRNN, While, Zeros),  # tests/layers/test_recurrence.py
         *(Mask, ValidMax, ValidMean),  # tests/layers/test_lengths.py
         Seasonal,  # tests/training/test_forecasts.py
+        *(Fixed, Learned, UnitNorm),  # of networks made elsewhere: tests/layers/test_derivatives.py
     }  # fmt: skip
     assert set(KINDS) == activations | others
 

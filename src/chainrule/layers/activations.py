@@ -54,13 +54,15 @@ class Activation(Layer, register=False):
     local_symbol = "f\u2032(z)"
 
     initial = "glorot_uniform"
-    kinks: ClassVar[tuple[float, ...]] = ()
-    """The z where f' jumps."""
-
     @property
     def symbols(self) -> tuple[str, str]:
         """f(z) and f'(z) in LaTeX."""
         raise NotImplementedError
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """The z where f' jumps."""
+        return ()
 
     def value(self, z: Array) -> Array:
         """f(z)"""
@@ -381,6 +383,10 @@ class Clip(Activation):
     def __post_init__(self) -> None:
         wanted = f"clip: from {self.low!r} to {self.high!r}; it takes two numbers, the lower one first"
         require(is_number(self.low) and is_number(self.high) and self.low < self.high, wanted)
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        return self.low, self.high
 
     def value(self, z: Array) -> Array:
         return np.clip(z, z.dtype.type(self.low), z.dtype.type(self.high))
