@@ -128,4 +128,19 @@ Data data_of(const Engine<T>& e, const nb::object& x, const nb::object& y, const
     return data;
 }
 
+// What is watched: None, or (place, numbers, parts), which receive what Watch describes.
+template <class T> Watch watch_of(const Engine<T>& e, const nb::object& argument, const Data& data, long batch) {
+    Watch watch;
+    if (argument.is_none()) return watch;
+    nb::tuple own;
+    require(nb::try_cast(argument, own, false) && own.size() == 3, "watch must be (place, numbers, parts) or None");
+    require(nb::try_cast(own[0], watch.place, false) && 0 <= watch.place && watch.place < e.parameters(),
+            "watch: there is no parameter at this place");
+    require(e.can_watch(watch.place), "watch: what each sample adds to this parameter's gradient is not known");
+    const long steps = data.rows / batch + (data.rows % batch != 0);
+    watch.numbers = array_of<double>(own[1], "watch's numbers", steps * e.watched());
+    watch.parts = vector_of<double>(own[2], "watch's parts", data.rows);
+    return watch;
+}
+
 }  // namespace chainrule

@@ -217,13 +217,13 @@ template <class T> template <class Work> void Engine<T>::in_threads(Barrier& bar
 
 template <class T>
 RunResult Engine<T>::run(T* w, T* statistics, const Data& data, long batch, uint64_t first_step, double seconds,
-                         double* losses, T* gradient, T* update) {
+                         double* losses, T* gradient, T* update, const Watch& watch) {
     require_room(std::min(batch, data.rows));
     const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
     // Steps between two readings of the clock.
     const long every = parameters_ < 10000 && seconds > 0 ? 64 : 1;
     begin(data);
-    Loop loop{w, statistics, gradient, update, data, batch, first_step, losses, Barrier(threads_),
+    Loop loop{w, statistics, gradient, update, data, batch, first_step, losses, watch, Barrier(threads_),
               std::vector<char>(size_t(threads_), 1)};
     if (data.rows == 0) return loop.result;
     in_threads(loop.barrier, [&](int t) {
@@ -253,7 +253,7 @@ template <class T> bool Engine<T>::take_step(Loop& loop, long from, int t) {
     }
     if (t == 0 && descent.has_line_search())
         statistics_before_.assign(loop.statistics, loop.statistics + statistics_);
-    if (!derive(pass, loop.data, from, loop.barrier)) return false;
+    if (!derive(pass, loop.data, from, loop.barrier, loop.watch)) return false;
     if (t == 0) loop.loss = mean_loss(samples);
     loop.finite[size_t(t)] =
         descent.step(loop.w, gradient_.data(), loop.gradient, loop.update, t, loop.barrier, loop.loss,
@@ -272,7 +272,56 @@ template <class T> void Engine<T>::end_step(Loop& loop, long, bool valid) {
     loop.losses[loop.result.steps] = value;
     if (!std::isfinite(value) || std::count(loop.finite.begin(), loop.finite.end(), 0))
         loop.result.ending = Ending::not_finite;
-    else ++loop.result.steps;
+    else {
+        if (loop.watch.numbers) keep(loop);
+        ++loop.result.steps;
+    }
+}
+
+// Watching a parameter
+
+template <class T> bool Engine<T>::has(const Step& step, long place) {
+    const auto& arrays = step.record->parameters;
+    return std::any_of(arrays.begin(), arrays.end(),
+                       [place](auto& a) { return a.second.start <= place && place < a.second.stop; });
+}
+
+template <class T> bool Engine<T>::can_watch(long place) const {
+    bool is_used = false;
+    for (const Step& step : steps_)
+        if (has(step, place)) {
+            if (!step.operation->knows_samples()) return false;
+            is_used = true;
+        }
+    return is_used && !descent.has_line_search();
+}
+
+template <class T> long Engine<T>::watched() const {
+    long count = 3;
+    for (const DescentStage<T>& stage : descent.stages) {
+        const Needs needs = stage.at(0).needs();
+        count += needs.vectors + needs.count + needs.scale;
+    }
+    return count;
+}
+
+template <class T> void Engine<T>::keep(const Loop& loop) const {
+    const long place = loop.watch.place;
+    double* to = loop.watch.numbers + loop.result.steps * watched();
+    for (const T* vector : {loop.w, loop.gradient, loop.update}) *to++ = vector[place];
+    for (const DescentStage<T>& stage : descent.stages) {
+        const Stage<T>& own = stage.at(0);
+        const Needs needs = own.needs();
+        for (int k = 0; k < needs.vectors; ++k) *to++ = own.state[k][place];
+        if (needs.count) *to++ = double(*own.count);
+        if (needs.scale) *to++ = *own.scale;
+    }
+}
+
+template <class T>
+void Engine<T>::add_samples(const Pass<T>& pass, const Step& step, const Watch& watch, long from) const {
+    if (pass.t == 0 && watch.parts && has(step, watch.place))
+        step.operation->add_samples(pass, watch.place, watch.parts + from);
 }
 
 // The loss and gradient of the same mini-batch at trial weights.
@@ -350,13 +399,15 @@ template <class T> void Engine<T>::forward(Pass<T> pass, const Data& data, long 
 }
 
 // Forward pass, loss and backward pass; false, after the loss, if an input is invalid.
-template <class T> bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier) {
+template <class T>
+bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch) {
     forward(pass, data, from, barrier);
     barrier.wait();
     compute_loss(pass, data.weight.data);
     barrier.wait();
     if (invalid_) return false;
     for (size_t k = steps_.size(); k-- > 0;) {
+        add_samples(pass, steps_[k], watch, from);
         steps_[k].operation->backward(pass);
         barrier.wait();
     }

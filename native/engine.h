@@ -40,6 +40,13 @@ struct RunResult {
     Ending ending;
 };
 
+// What `run` keeps of each step for one parameter.
+struct Watch {
+    long place = 0;
+    double* numbers = nullptr;  // (steps, watched()) or null: nothing is watched
+    double* parts = nullptr;    // (rows) what each sample adds to its gradient
+};
+
 template <class T> class Engine;
 
 // Where an array lies in a flat vector.
@@ -112,7 +119,13 @@ template <class T> class Engine {
     // `losses` receives each step's loss. If a step fails, the contents of the vectors are
     // undefined.
     RunResult run(T* w, T* statistics, const Data& data, long batch, uint64_t first_step, double seconds,
-                  double* losses, T* gradient, T* update);
+                  double* losses, T* gradient, T* update, const Watch& watch = {});
+    // Whether `run` can watch a parameter, with `gradient` and `update` given: every operation that
+    // has it knows its samples.
+    bool can_watch(long place) const;
+    // How many numbers that gives for each step: the parameter after it, its gradient and update, and
+    // of each stage its vectors there, its count and its scale, as far as it has them.
+    long watched() const;
     // Computes the gradient of one mini-batch and returns its loss without penalties; sets `valid`
     // to false if an input is invalid.
     double differentiate(const T* w, T* statistics, const Data& data, uint64_t step, T* gradient, bool& valid);
@@ -164,6 +177,7 @@ template <class T> class Engine {
         long batch;
         uint64_t first_step;
         double* losses;
+        const Watch& watch;
         Barrier barrier;
         std::vector<char> finite;  // of each thread
         double loss = 0;           // of the current mini-batch
@@ -206,13 +220,16 @@ template <class T> class Engine {
     Pass<T> pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t, Barrier& barrier);
     bool take_step(Loop& loop, long from, int t);
     void end_step(Loop& loop, long from, bool valid);
+    void keep(const Loop& loop) const;
+    static bool has(const Step& step, long place);
     typename Descent<T>::LossAt loss_at(const Pass<T>& pass, Loop& loop, long from);
     template <class Work> void in_threads(Barrier& barrier, Work work, bool briefly = false);
 
     void prepare(const T* w, uint64_t version);
     // Whether what a thread has written last is for itself alone.
     void forward(Pass<T> pass, const Data& data, long from, Barrier& barrier);
-    bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier);
+    bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch = {});
+    void add_samples(const Pass<T>& pass, const Step& step, const Watch& watch, long from) const;
     void compute_loss(const Pass<T>& pass, bool weighted);
     void gather_weights(const Data& data, long from, Range r);
     double mean_loss(long samples) const;

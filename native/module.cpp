@@ -155,7 +155,7 @@ template <class T> struct Bindings {
 
     static nb::tuple run(E& e, nb::object w, nb::object statistics, nb::object x, nb::object y, nb::object weight,
                          nb::object order, long batch, uint64_t first_step, double seconds, nb::object losses,
-                         nb::object gradient, nb::object update) {
+                         nb::object gradient, nb::object update, nb::object watch) {
         const std::shared_ptr<void> lent = std::move(e.lent);
         require(e.trains() && lent,
                 "the engine is not finished for training, or the optimizer's state was not lent");
@@ -168,10 +168,13 @@ template <class T> struct Bindings {
         double* to_losses = vector_of<double>(losses, "losses", data.rows / batch + (data.rows % batch != 0), true);
         T* to_gradient = vector_or_none<T>(gradient, "gradient", size);
         T* to_update = vector_or_none<T>(update, "update", size);
+        const Watch watched = watch_of(e, watch, data, batch);
+        require(!watched.numbers || (to_gradient && to_update), "watching takes a gradient and an update");
         RunResult result;
         {
             const nb::gil_scoped_release released;
-            result = e.run(to_w, to_statistics, data, batch, first_step, seconds, to_losses, to_gradient, to_update);
+            result = e.run(to_w, to_statistics, data, batch, first_step, seconds, to_losses, to_gradient, to_update,
+                           watched);
         }
         return nb::make_tuple(result.steps, int(result.ending));
     }
@@ -309,7 +312,10 @@ template <class T> struct Bindings {
             .def("lend", &lend)
             .def("run", &run, nb::arg("parameters"), nb::arg("statistics"), nb::arg("x"), nb::arg("y"),
                  nb::arg("weight").none(), nb::arg("order").none(), nb::arg("batch"), nb::arg("first_step"),
-                 nb::arg("seconds"), nb::arg("losses"), nb::arg("gradient").none(), nb::arg("update").none())
+                 nb::arg("seconds"), nb::arg("losses"), nb::arg("gradient").none(), nb::arg("update").none(),
+                 nb::arg("watch") = nb::none())
+            .def("can_watch", &E::can_watch)
+            .def_prop_ro("watched", &E::watched, "How many numbers of each step are watched.")
             .def("differentiate", &differentiate, nb::arg("parameters"), nb::arg("statistics"), nb::arg("x"),
                  nb::arg("y"), nb::arg("weight").none(), nb::arg("order"), nb::arg("step"), nb::arg("gradient"))
             .def("predict", &predict, nb::arg("parameters"), nb::arg("statistics"), nb::arg("x"), nb::arg("predictions"),

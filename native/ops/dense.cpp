@@ -43,6 +43,16 @@ template <class T> struct Dense : Operation<T> {
         } else derive_inputs(p);
         derive_parameters(p);
     }
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long place, double* to) const override {
+        const bool of_W = W <= place && place < W + x.width * y.width;
+        const long in = of_W ? (place - W) / y.width : 0, out = of_W ? (place - W) % y.width : place - b;
+        const T* const* const rows = samples(p);
+        for (long k = 0; k < p.samples * x.rows; ++k) {
+            const double dy = y.gradient[k * y.ld + out];
+            to[k / x.rows] += of_W ? dy * (rows ? rows[k][in] : x.value[k * x.ld + in]) : dy;
+        }
+    }
     void derive_inputs(const Pass<T>& p) {
         if (!wants_input) return;
         Product<T> dx = product_for_x(p, 0, x.width);

@@ -51,7 +51,11 @@ class Call:
             self.engine.lend(self.memory())
         names = ("parameters", "statistics", "x", "y", "weight", "order", "losses", "gradient", "update")
         *samples, losses, gradient, update = ((self.arguments | replaced)[name] for name in names)
-        return self.engine.run(*samples, batch, 0, 10.0, losses, gradient, update)
+        return self.engine.run(*samples, batch, 0, 10.0, losses, gradient, update, replaced.get("watch"))
+
+    def watch(self, place=0):
+        """Valid arguments for watching."""
+        return place, np.zeros((BATCHES, self.engine.watched)), np.zeros(SAMPLES)
 
     def differentiate(self, **replaced):
         names = ("parameters", "statistics", "x", "y", "weight", "order", "gradient")
@@ -158,6 +162,30 @@ def test_mini_batches_larger_than_the_engine_allows(call):
         call.differentiate(order=np.arange(SAMPLES))
     with pytest.raises(ValueError, match="there are fewer predictions"):
         call.engine.prediction(BATCH + 1)
+
+
+def test_what_is_watched_is_validated(call):
+    place, numbers, parts = call.watch()
+    assert call.run(watch=(place, numbers, parts)) == (BATCHES, native.COMPLETE)
+    assert parts.all()
+    assert numbers[-1, 0] == call.arguments["parameters"][0]
+    entry = call.problem.network.parameters["batch_norm_1.scale"]
+    for invalid, message in [
+        ((-1, numbers, parts), "no parameter"),
+        ((call.problem.network.parameters.size, numbers, parts), "no parameter"),
+        (("0", numbers, parts), "no parameter"),
+        ((entry.start, numbers, parts), "is not known"),
+        ((place, numbers[1:], parts), "numbers has length"),
+        ((place, numbers.astype("float32"), parts), "numbers must be"),
+        ((place, read_only(numbers), parts), "numbers must be"),
+        ((place, numbers, parts[1:]), "parts has length"),
+        ((place, numbers, np.zeros(2 * SAMPLES)[::2]), "parts must be"),
+        ((place, numbers), "watch must be"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call.run(watch=invalid)
+    with pytest.raises(ValueError, match="takes a gradient and an update"):
+        call.run(watch=(place, numbers, parts), gradient=None)
 
 
 OPTIMIZERS = [

@@ -354,6 +354,7 @@ class TrustRatio(Stage):
     """
 
     formula = r"u = g_k\, \lVert w_k \rVert / \lVert g_k \rVert"
+    has_common_factor = True
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         u = g.copy()
@@ -481,6 +482,10 @@ class ForMatrices(Stage):
     def formula(self) -> str:
         chains = [r",\; ".join(stage.formula for stage in chain) for chain in (self.matrices, self.rest)]
         return rf"\text{{matrices: }} {chains[0]}; \quad \text{{others: }} {chains[1]}"
+
+    @property
+    def has_common_factor(self) -> bool:  # type: ignore[override]
+        return any(stage.has_common_factor for stage in (*self.matrices, *self.rest))
 
     def _chains(self) -> tuple[tuple[str, tuple[Stage, ...]], ...]:
         return ("matrices", self.matrices), ("rest", self.rest)

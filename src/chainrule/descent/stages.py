@@ -146,6 +146,8 @@ class Stage(Kind, register=False):
     """The state array that `linear` calls c, if there is one."""
     mixes_entries: ClassVar[bool] = False
     """Whether an entry of the update depends on other entries by more than a common factor."""
+    has_common_factor: ClassVar[bool] = False
+    """Whether it depends on other entries by a common factor, as of their norm."""
 
     def linear(self, seen: Seen) -> tuple[Linear, ...]:
         """What the stage did in a step, as a linear function of its input and of what it carries
@@ -342,6 +344,7 @@ class ClipNorm(_Clip):
     """Rescales the gradient of each parameter array to a norm of at most `limit`."""
 
     formula = r"u = g_k \min(1, c / \lVert g_k \rVert)"
+    has_common_factor = True
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         u = g.copy()
@@ -361,6 +364,7 @@ class ClipGlobalNorm(_Clip):
     """Rescales the whole gradient to a norm of at most `limit` (Pascanu et al., 2013)."""
 
     formula = r"u = g \min(1, c / \lVert g \rVert)"
+    has_common_factor = True
 
     def apply(self, g: Vector, state: State, point: Point) -> tuple[Vector | None, State]:
         return g * _clip_factor(g, self.limit), state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cache
 
-from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, Problem, StepRecord
+from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, Problem, StepRecord, Watched
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import unknown
@@ -48,4 +48,7 @@ def _warn_not_built() -> None:
     logging.getLogger("chainrule").warning(WITHOUT_NATIVE)
 
 
-__all__ = ["Batches", "Chunk", "Engine", "Position", "Predictor", "Problem", "StepRecord", "engine_name", "make_engine"]
+__all__ = [
+    "Batches", "Chunk", "Engine", "Position", "Predictor", "Problem", "StepRecord", "Watched", "engine_name",
+    "make_engine",
+]  # fmt: skip

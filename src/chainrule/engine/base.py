@@ -163,6 +163,32 @@ class StepRecord:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """Consecutive training steps, as one weight sees them.
+
+    Attributes:
+        before, after: the positions before the first and after the last step
+        rows: the rows of each step's mini-batch
+        parts: of each step, what each sample adds to the weight's gradient
+        losses: (steps,) the loss of each mini-batch before its step, with the penalties
+        weights: (steps + 1,) the weight before each step, and after the last
+        gradients: (steps,) its gradient in each, with the penalties
+        updates: (steps,) what was subtracted from it
+        states: (steps + 1) the optimizer's states at this weight, as long as `weights`
+    """
+
+    before: Position
+    after: Position
+    rows: Sequence[Array]
+    parts: Sequence[Array]
+    losses: Array
+    weights: Vector
+    gradients: Vector
+    updates: Vector
+    states: Sequence[tuple[State, ...]]
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Consecutive training steps.
 
@@ -203,6 +229,11 @@ class Engine(Protocol):
 
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch and record its gradient and update."""
+
+    def watch(self, position: Position, batches: Batches, place: int) -> Watched | None:
+        """Take some of the steps, as the weight at this place sees them; None if the engine can't
+        tell. The optimizer's states are those of this weight alone, so no stage may look at others.
+        """
 
     def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
         """Predict x, (samples, *input_shape), in evaluation mode (no dropout, running

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
-from chainrule.descent import Point
+from chainrule.descent import Point, State
 from chainrule.engine import lowering
-from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, is_finite
+from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
 from chainrule.engine.continuation import Continuation, verified
 from chainrule.engine.feed import MOST_NUMBERS, Feed, is_readable, readable
 from chainrule.engine.lowering import (
@@ -157,6 +157,31 @@ class NativeEngine:
             yield record
             position = record.after
 
+    def watch(self, position: Position, batches: Batches, place: int) -> Watched | None:
+        """As many steps as fit into SLICE seconds, as the weight at this place sees them; None if its
+        operations can't tell, or the optimizer has no kernel, or a step fails.
+        """
+        program = self._training_program(batches)
+        if program is None or program.stages is None or not program.engine.can_watch(place):
+            return None
+        network = self.problem.network
+        numbers, parts = np.empty((len(batches), program.engine.watched)), np.zeros(len(batches.order))
+        gradient, update = (_zeros(network.parameters.size, network.dtype) for _ in range(2))
+        after, losses, steps, ending = self._run(
+            program, position, batches, None, gradient, update, (place, numbers, parts)
+        )
+        if ending != COMPLETE:
+            return None
+        weights, gradients, updates, *columns = numbers[:steps].T
+        own = [batches.rows(k) for k in range(steps)]
+        parts_of = [parts[k * batches.size : k * batches.size + len(rows)] for k, rows in enumerate(own)]
+        first = float(position.parameters[place])
+        return Watched(
+            position, after, own, parts_of, losses[:steps], np.array([first, *weights], dtype=network.dtype),
+            gradients.astype(network.dtype), updates.astype(network.dtype),
+            _states_at(place, program.stages, position.states, columns),
+        )  # fmt: skip
+
     def _slice(self, program: Compiled, position: Position, batches: Batches) -> Iterator[Chunk]:
         """As many steps as fit into SLICE seconds, at least one."""
         good = 0
@@ -194,7 +219,7 @@ class NativeEngine:
 
     def _run(
         self, program: Compiled, position: Position, batches: Batches, seconds: float | None = None,
-        gradient: Vector | None = None, update: Vector | None = None,
+        gradient: Vector | None = None, update: Vector | None = None, watch: tuple[int, Array, Array] | None = None,
     ) -> tuple[Position, Array, int, int]:  # fmt: skip
         """Run the program: the position afterwards, the losses, how many steps were good, the
         ending.
@@ -215,9 +240,11 @@ class NativeEngine:
                 stage.rates.fill(first, [float(stage.schedule(first + n)) for n in range(len(batches))])
         program.engine.lend(memory)
         losses = np.full(len(batches), np.nan)
+        if watch is not None:
+            watch = watch[0], watch[1][: len(batches)], watch[2][: len(batches.order)]
         steps, ending = program.engine.run(
             parameters, statistics, batches.x, batches.y, batches.weight, batches.order, batches.size, position.step,
-            SLICE if seconds is None else seconds, losses, gradient, update,
+            SLICE if seconds is None else seconds, losses, gradient, update, watch,
         )  # fmt: skip
         self._observe(program)
         after = Position(position.step + max(steps, 1), parameters, statistics, states)
@@ -440,6 +467,29 @@ def _add(engine: Any, program: Program, network: Network) -> None:
             engine.python_op(op.inputs, op.outputs[0], wants, *sizes, op.settings["call"])
         else:
             engine.op(op.name, op.inputs, op.outputs, wants, op.parameters, op.statistics, op.settings)
+
+
+def _states_at(
+    place: int, stages: Sequence[LoweredStage], first: Sequence[State], columns: Sequence[Array]
+) -> list[tuple[State, ...]]:
+    """The optimizer's states at a place before each step and after the last.
+
+    Args:
+        place: the place
+        stages: the stages in native form
+        first: the states before the first step
+        columns: what the engine watched of them, in the order of `LoweredStage.memory`
+    """
+    states = [{name: array[place : place + 1] if array.ndim else array for name, array in one.items()} for one in first]
+    found, left = [tuple(states)], iter(columns)
+    names = [(stage.place, name) for stage in stages for name in stage.names(first)]
+    own = [(k, name, next(left).astype(states[k][name].dtype)) for k, name in names]
+    for step in range(len(columns[0]) if columns else 0):
+        now = [dict(state) for state in states]
+        for k, name, column in own:
+            now[k][name] = column[step : step + 1] if states[k][name].ndim else column[step]
+        found.append(tuple(now))
+    return found
 
 
 def _padded(vector: Array, dtype: Any) -> Vector:

@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.arrays import Array, Samples, Scaled, Vector
 from chainrule.backprop import Derivatives, updated_statistics
 from chainrule.descent import Point
-from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, is_finite
+from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
 from chainrule.engine.continuation import Continuation, Definition, verified
 from chainrule.errors import SettingError, ShapeError
 from chainrule.threads import ahead
@@ -33,6 +33,10 @@ class NumpyEngine:
         for k, record in enumerate(self.steps(position, batches)):
             batch, losses = batches.cut(k, k + 1), np.array([record.loss])
             yield Chunk(record.before, record.after, batch, losses, is_finite(record), self.steps)
+
+    def watch(self, position: Position, batches: Batches, place: int) -> Watched | None:
+        """None: it has whole steps only."""
+        return None
 
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch and record its gradient and update."""

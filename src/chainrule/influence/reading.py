@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from threading import Event, Lock
 
 import numpy as np
@@ -19,9 +20,10 @@ import numpy as np
 from chainrule.arrays import Array, Vector
 from chainrule.descent import Point
 from chainrule.descent.linear import ALL, Backward, Linear, linear_forms
-from chainrule.engine import Problem, StepRecord
+from chainrule.engine import Position, Problem, StepRecord, Watched
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.influence.terms import SampleTerms
+from chainrule.layout import Entry, Layout
 from chainrule.losses import Penalty
 from chainrule.threads import most_threads, undivided
 from chainrule.training import Timeline
@@ -140,26 +142,74 @@ def _pieces(timeline: Timeline, steps: int) -> list[tuple[int, int]]:
 
 
 def _read_piece(timeline: Timeline, place: int, start: int, stop: int, tick: Callable[[], None]) -> list[Step]:
-    terms, found = SampleTerms(timeline, place), list[Step]()
-    problem = timeline.problem_at(start)
-    changes = {step for step, _ in timeline.plans}
-    for record in _records(timeline, start, stop):
-        if record.before.step in changes:
-            problem = timeline.problem_at(record.before.step)
-        places = slice(place, place + 1)
-        forms = [form.single() for form in _forms(problem, timeline, record, places)]
-        found.append(_step(problem, record, place, terms.of_weight(problem, record), forms))
-        tick()
-    return found
-
-
-def _records(timeline: Timeline, start: int, stop: int) -> Iterator[StepRecord]:
     """The steps of a stretch; where a checkpoint holds other weights than the step before led to,
     as after an edit, those of the checkpoint count.
     """
+    found: list[Step] = []
     edges = [start, *(step for step in sorted(timeline.checkpoints) if start < step < stop), stop]
     for first, last in itertools.pairwise(edges):
-        yield from timeline.records(timeline.position(first), last - first)
+        position = timeline.position(first)
+        for step in _watched(timeline, position, last, place):
+            found.append(step)
+            tick()
+        if (next_step := found[-1].step + 1 if found else start) < last:  # the engine can't tell
+            position = timeline.position(max(next_step, first))
+            for step in _recorded(timeline, position, last, place):
+                found.append(step)
+                tick()
+    return found
+
+
+def _watched(timeline: Timeline, position: Position, stop: int, place: int) -> Iterator[Step]:
+    """The steps from a position, as far as the engine watches them."""
+    while position.step < stop:
+        problem = timeline.problem_at(position.step)
+        optimizer = problem.optimizer
+        if optimizer.whole_batch or any(stage.has_common_factor for stage in optimizer.stages):
+            return
+        watched = timeline.watch(position, stop, place)
+        if watched is None:
+            return
+        yield from _steps_of(watched, problem, place)
+        position = watched.after
+
+
+def _steps_of(watched: Watched, problem: Problem, place: int) -> Iterator[Step]:
+    layout = LayoutOfOne.at(place, problem.network.parameters)
+    for k, (rows, parts) in enumerate(zip(watched.rows, watched.parts, strict=True)):
+        w, g, u = watched.weights[k : k + 1], watched.gradients[k : k + 1], watched.updates[k : k + 1]
+        before, after = watched.states[k], watched.states[k + 1]
+        point = Point(w, layout, float(watched.losses[k]), g)
+        forms = [form.single() for form in linear_forms(problem.optimizer, g, before, after, point, ALL, u)]
+        yield Step(
+            watched.before.step + k, float(w[0]), float(watched.weights[k + 1]), float(g[0]), float(u[0]), rows, parts,
+            _penalties(problem, place, float(w[0])), forms,
+        )  # fmt: skip
+
+
+class LayoutOfOne(Layout):
+    """The layout of a single weight, where a glob may match nothing."""
+
+    @staticmethod
+    def at(place: int, layout: Layout) -> LayoutOfOne:
+        """That of the weight at this place of a layout."""
+        entry = layout.entry_at(place)
+        return LayoutOfOne((replace(entry, shape=(1,) * len(entry.shape), start=0),))
+
+    def matching(self, on: str | None) -> list[Entry]:
+        """The weight's array, or nothing."""
+        return [e for e in self.entries if (e.regularized if on is None else fnmatchcase(e.name, on))]
+
+
+def _recorded(timeline: Timeline, position: Position, stop: int, place: int) -> Iterator[Step]:
+    """The steps from a position, from the whole record of each."""
+    terms, changes = SampleTerms(timeline, place), {step for step, _ in timeline.plans}
+    problem = timeline.problem_at(position.step)
+    for record in timeline.records(position, stop - position.step):
+        if record.before.step in changes:
+            problem = timeline.problem_at(record.before.step)
+        forms = [form.single() for form in _forms(problem, timeline, record, slice(place, place + 1))]
+        yield _step(problem, record, place, terms.of_weight(problem, record), forms)
 
 
 def _forms(problem: Problem, timeline: Timeline, record: StepRecord, places: slice) -> list[Linear]:
@@ -178,15 +228,20 @@ def _forms(problem: Problem, timeline: Timeline, record: StepRecord, places: sli
 
 def _step(problem: Problem, record: StepRecord, place: int, terms: Array, forms: Sequence[Linear]) -> Step:
     before, after = float(record.before.parameters[place]), float(record.after.parameters[place])
-    penalties: dict[str, float] = {}
-    for penalty in problem.penalties:
-        own = penalty.terms(problem.network.parameters, place, before)
-        name = penalty_name(penalty)
-        penalties[name] = penalties.get(name, 0.0) + sum(value for _, value in own)
     return Step(
         record.before.step, before, after, float(record.gradient[place]), float(record.update[place]),
-        record.rows, terms, penalties, forms,
+        record.rows, terms, _penalties(problem, place, before), forms,
     )  # fmt: skip
+
+
+def _penalties(problem: Problem, place: int, weight: float) -> dict[str, float]:
+    """The derivative of each penalty by the weight at a place."""
+    penalties: dict[str, float] = {}
+    for penalty in problem.penalties:
+        own = penalty.terms(problem.network.parameters, place, weight)
+        name = penalty_name(penalty)
+        penalties[name] = penalties.get(name, 0.0) + sum(value for _, value in own)
+    return penalties
 
 
 def penalty_name(penalty: Penalty) -> str:

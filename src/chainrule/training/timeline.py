@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from chainrule.arrays import Samples
-from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, make_engine
+from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, Watched, make_engine
 from chainrule.training.plan import Plan
 
 
@@ -64,6 +64,13 @@ class Timeline:
             for record in engine.steps(position, batches):
                 yield record
                 position = record.after
+
+    def watch(self, position: Position, stop: int, place: int) -> Watched | None:
+        """Some of the steps from a position up to `stop`, as the weight at this place sees them; None
+        if the engine can't tell.
+        """
+        engine, position, batches = self._next(position, stop)
+        return engine.watch(position, batches, place)
 
     def _advance(self, position: Position, step: int) -> Position:
         """The position before a step, from an earlier position, as fast as the engine can."""

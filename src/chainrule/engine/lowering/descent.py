@@ -48,6 +48,11 @@ class LoweredStage:
         vectors = [state[self.prefix + name].reshape(-1) for name in self.vectors]
         return vectors, state.get(self.prefix + self.count), state.get(self.prefix + "scale")
 
+    def names(self, states: Sequence[State]) -> list[str]:
+        """The names of that, in this order."""
+        rest = [self.prefix + name for name in (self.count, "scale")]
+        return [*(self.prefix + name for name in self.vectors), *(name for name in rest if name in states[self.place])]
+
 
 def _named(name: str, *hyperparameters: str, **changed: Any) -> Callable[[Any], LoweredStage]:
     """Lowers a stage to this name, with these of its fields as settings."""
