@@ -16,6 +16,8 @@ from html import escape
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 LONGEST = 160
 """Longer lines are cut in a terminal."""
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""The bit of each dot of a braille character (Unicode block 2800), by row and column."""
 MOST_LINES = 19
 MOST_ROWS = 60
 """The most rows of a table, in a terminal with everything else and in a notebook."""

@@ -9,7 +9,10 @@ import pytest
 
 from chainrule import train
 from chainrule.data import from_arrays
+from chainrule.explain import Explanation
 from chainrule.influence import life
+from chainrule.influence.life_text import lines
+from chainrule.influence.lives import ROUNDED
 from chainrule.layers import Embedding, Input, TiedDense, TransformerBlock
 from chainrule.network import Network
 from chainrule.runs import Recorder, Run
@@ -66,22 +69,13 @@ def test_parts_add_up_for_every_kind_of_optimizer(tmp_path, optimizer):
 @pytest.mark.parametrize(("network", "data", "weight"), [
     ("conv 3 3 relu, max_pool 2, flatten, 4 tanh", PICTURES, "conv_1.W[1, 2, 0, 1]"),
     ("conv 3 3, batch_norm, relu, global_average_pool", PICTURES, "batch_norm_1.scale[1]"),
-    ("lstm 3", SERIES, "lstm_1.U[1, 4]"),
-    ("gru 3, dropout 0.2", SERIES, "gru_1.W[1, 4]"),
+    ("lstm 3", SERIES, "lstm_1.state.U[1, 4]"),
+    ("gru 3, dropout 0.2", SERIES, "gru_1.input.W[1, 4]"),
     ("4 tanh, 3 relu", TABLE, "dense_2.b[1]"),
 ])  # fmt: skip
 def test_every_kind_of_layer(tmp_path, network, data, weight):
     run = recorded(tmp_path / "run", network, data, epochs=2)
-    names = [entry.name for entry in run.trained.plan.network.parameters.entries]
-    check_sums(
-        life(
-            run,
-            weight
-            if weight.partition("[")[0] in names
-            else f"{names[0]}[{', '.join('0' * len(run.trained.plan.network.parameters.entries[0].shape))}]",
-            data,
-        )
-    )
+    check_sums(life(run, weight, data))
 
 
 def test_shared_weights_and_attention(tmp_path):
@@ -98,3 +92,36 @@ def test_shared_weights_and_attention(tmp_path):
         found = life(run, weight, data)
         check_sums(found)
         assert not found.by_class  # a sample has a class at each position
+
+
+def test_a_weight_that_only_rounding_moves_has_no_shares(tmp_path):
+    run = recorded(tmp_path / "run", "4, batch_norm, tanh", TABLE, dtype="float32", optimizer="adamw 0.01")
+    found = life(run, "dense_1.b[0]", TABLE)
+    assert found.is_rounded
+    assert not found.samples
+    assert not found.by_class
+    assert found.as_json()["others"]["gradients that are 0 but for rounding"] == found.others[ROUNDED] != 0
+    assert math.fsum(found.parts.values()) == pytest.approx(found.moved, abs=1e-15)
+    assert "no sample moved it" in [*lines(found)][-1]
+    assert not life(run, "dense_1.W[0, 0]", TABLE).is_rounded
+
+
+def test_the_shares_of_plain_descent_are_the_terms_that_explain_gives(tmp_path):
+    run = recorded(tmp_path / "run", "4 tanh", TABLE, optimizer="sgd 0.1", epochs=1, batch_size=None)
+    found = life(run, "dense_1.W[1, 2]", TABLE)
+    terms, data = np.zeros(24), run.own_data(TABLE)
+    timeline = run.timeline(data)
+    for record in timeline.records(timeline.position(0), run.manifest["steps"]):
+        explained = Explanation(timeline.problem_at(record.before.step), record, data.training, "dense_1.W[1, 2]")
+        for one in explained.samples:
+            terms[one.row] -= 0.1 * one.product
+    for one in found.samples:
+        assert one.share == pytest.approx(terms[one.sample], abs=1e-12)
+
+
+def test_the_density_of_a_draw_integrates_to_its_quantile(tmp_path):
+    run = recorded(tmp_path / "run", "4 tanh", TABLE, epochs=1)
+    draw = life(run, "dense_1.W[1, 2]", TABLE).draw
+    below = draw.at <= draw.value
+    at, heights = np.append(draw.at[below], draw.value), np.append(draw.heights[below], draw.density)
+    assert np.trapezoid(heights, at) == pytest.approx(draw.quantile, abs=0.01)

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from chainrule.cli.options import OUTPUT, elsewhere
-from chainrule.summary import one_line, visible
+from chainrule.summary import DOTS, one_line, visible
 
 if TYPE_CHECKING:
     from chainrule.data import Target
@@ -153,7 +153,7 @@ def curve(lines: Mapping[str, Sequence[float]], width: int = 60, height: int = 8
             dot = round((1 - fraction) * (4 * height - 1))
             start = dot if previous is None else previous
             for y in range(min(dot, start), max(dot, start) + 1):
-                cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+                cells[y // 4][x // 2] |= DOTS[y % 4][x % 2]
             previous = dot
         if previous is not None:
             ends.setdefault(previous // 4, []).append(name)
@@ -169,7 +169,3 @@ def _cell(dots: int) -> str:
     except (UnicodeError, LookupError):
         return "*" if dots else " "
     return chr(0x2800 + dots)
-
-
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""The bit of each dot of a braille character (Unicode block 2800), by row and column."""

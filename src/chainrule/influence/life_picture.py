@@ -43,8 +43,9 @@ def draw(life: Life) -> str:
     if life.by_class:
         rows.append(("by class", [(str(one.name), one.share) for one in life.by_class]))
     shown, rest = life.strongest(BARS - 1)
-    samples = [(f"row {s.row}" + ("" if s.name is None else f" ({s.name})"), s.share) for s in shown]
-    rows.append(("by sample", [*samples, (f"rest: {len(life.samples) - len(shown):,}", rest)]))
+    samples = [(f"row {s.row:,}" + ("" if s.name is None else f" ({s.name})"), s.share) for s in shown]
+    if shown:
+        rows.append(("by sample", [*samples, (f"rest: {len(life.samples) - len(shown):,}", rest)]))
     half = (WIDTH - 48) / 2
     for first in range(0, len(rows), 2):
         ends = [

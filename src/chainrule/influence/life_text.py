@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.influence.draw import Draw
 from chainrule.influence.lives import Life
+from chainrule.summary import DOTS
 
 WIDTH, HEIGHT = 64, 9
 """Characters of the chart of values."""
@@ -30,7 +31,7 @@ def lines(life: Life, most: int = 10, can_show: Callable[[str], bool] = bool) ->
     steps = len(life.updates)
     yield f"{life.weight}: {life.draw.value:.6g} -> {life.end:.6g}, {life.moved:+.6g} in {_steps(steps)}"
     if life.kept != life.end:
-        yield f"in the trained network it is {life.kept:.6g}, that of another epoch, or an average"
+        yield f"{life.kept_of}: {life.kept:.6g}"
     yield ""
     yield life.draw.words
     yield from density_lines(life.draw, can_show)
@@ -52,11 +53,15 @@ def lines(life: Life, most: int = 10, can_show: Callable[[str], bool] = bool) ->
         yield "by class"
         counted = ((str(one.name), f"{one.samples:,} samples", f"{one.share:+.6g}") for one in life.by_class)
         yield from columns(counted)
+    if life.is_rounded:
+        yield ""
+        yield "Its gradients are 0 but for rounding, as those of a bias before a BatchNorm: no sample moved it."
+        return
     shown, rest = life.strongest(most)
     yield ""
     yield "by sample, strongest first"
     rows = [
-        (f"row {one.row}", "" if one.name is None else str(one.name), f"in {_steps(one.steps)}", f"{one.share:+.6g}")
+        (f"row {one.row:,}", "" if one.name is None else str(one.name), f"in {_steps(one.steps)}", f"{one.share:+.6g}")
         for one in shown
     ]
     left = len(life.samples) - len(shown)
@@ -99,9 +104,6 @@ def density_lines(draw: Draw, can_show: Callable[[str], bool]) -> Iterator[str]:
     yield f"  {low}{high:>{WIDTH - len(low)}}"
 
 
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-
-
 def chart(values: Sequence[float], can_show: Callable[[str], bool]) -> Iterator[str]:
     """Values over the steps, on a linear scale, in braille characters."""
     finite = [value for value in values if math.isfinite(value)]
@@ -117,7 +119,7 @@ def chart(values: Sequence[float], can_show: Callable[[str], bool]) -> Iterator[
             continue
         top, bottom = (round((1 - (v - low) / span) * (4 * HEIGHT - 1)) for v in (max(own), min(own)))
         for y in range(top, bottom + 1):
-            cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+            cells[y // 4][x // 2] |= DOTS[y % 4][x % 2]
     labels: Mapping[int, str] = {0: f"{high:.4g}", HEIGHT - 1: f"{low:.4g}"}
     for k, row in enumerate(cells):
         drawn = "".join(chr(0x2800 + cell) if dots else "*" if cell else " " for cell in row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +16,15 @@ from chainrule.data import Data, Dataset
 from chainrule.errors import RunError
 from chainrule.influence.draw import Draw, draw_of
 from chainrule.influence.reading import Progress, Spread, read
+from chainrule.influence.rounded import Rounded
 from chainrule.runs import Run
 from chainrule.summary import Shown, Summary, Table
 from chainrule.training import Timeline
 
 MOST = 20
 """How many samples are listed, by default."""
+ROUNDED = "gradients that are 0 but for rounding"
+"""The name of what moved a weight such as a bias before a BatchNorm, which subtracts it again."""
 
 
 class EpochShare(NamedTuple):
@@ -58,13 +61,15 @@ class SampleShare(NamedTuple):
     """What a sample did to the weight.
 
     Attributes:
-        row: its row in the training set
+        row: its row in the data as read, counted from 1
+        sample: its number in the training set, counted from 0
         name: its class; None if the target is no class
         steps: in how many steps it was in the mini-batch
         share: how far it moved the weight
     """
 
     row: int
+    sample: int
     name: Any
     steps: int
     share: float
@@ -84,13 +89,17 @@ class Life(Shown):
         draw: where it began
         end: its value after the last step
         kept: its value in the trained network, which may be that of an earlier epoch, or an average
+        kept_of: which value that is, in words, such as "the weights of epoch 28, the best, are kept";
+            empty for that after the last step
         values: (steps,) the weight before each step
         gradients: (steps,) its gradient in each, with the penalties
         updates: (steps,) how far each step moved it
         by_epoch: what each epoch did
         by_class: what the samples of each class did; empty if the target is no class
-        samples: every sample that training used, the strongest first
-        others: what belongs to no sample: each penalty, and weight decay
+        samples: every sample that training used, the strongest first; empty if its gradients are 0 but
+            for rounding
+        others: what belongs to no sample: each penalty, weight decay, and gradients that are 0 but for
+            rounding (ROUNDED)
         edited: how far it was moved by hand, between steps
         rounding: what rounding made of the subtraction of updates from the weight
         remainder: what is left: the rounding of gradients and of the optimizer's state, and what a
@@ -101,6 +110,7 @@ class Life(Shown):
     draw: Draw
     end: float
     kept: float
+    kept_of: str
     values: Array
     gradients: Array
     updates: Array
@@ -116,6 +126,11 @@ class Life(Shown):
     def moved(self) -> float:
         """How far the weight moved."""
         return self.end - self.draw.value
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the weight's gradients are 0 but for rounding, so that no sample moved it."""
+        return ROUNDED in self.others
 
     @property
     def of_samples(self) -> float:
@@ -147,7 +162,7 @@ class Life(Shown):
         """Where it began, where it ended, and what moved it."""
         shown, _ = self.strongest(8)
         head = ["row", "class", "steps", "moved it by"]
-        rows = [[str(s.row), "" if s.name is None else str(s.name), str(s.steps), f"{s.share:+.6g}"] for s in shown]
+        rows = [[f"{s.row:,}", "" if s.name is None else str(s.name), str(s.steps), f"{s.share:+.6g}"] for s in shown]
         facts = {"drawn": self.draw.words, "end": f"{self.end:.6g}, after {len(self.updates):,} steps"}
         facts |= {name: f"{value:+.6g}" for name, value in self.parts.items()}
         return Summary(
@@ -163,12 +178,16 @@ class Life(Shown):
             "drawn_from": self.draw.as_json(),
             "end": self.end,
             "kept": self.kept,
+            "kept_of": self.kept_of,
             "values": self.values.tolist(),
             "gradients": self.gradients.tolist(),
             "updates": self.updates.tolist(),
             "by_epoch": [one._asdict() for one in self.by_epoch],
             "by_class": [{"class": one.name, "samples": one.samples, "share": one.share} for one in self.by_class],
-            "by_sample": [{"row": one.row, "class": one.name, "steps": one.steps, "share": one.share} for one in shown],
+            "by_sample": [
+                {"row": one.row, "sample": one.sample, "class": one.name, "steps": one.steps, "share": one.share}
+                for one in shown
+            ],
             "rest": {"samples": len(self.samples) - len(shown), "share": rest},
             "others": dict(self.others),
             "edited": self.edited,
@@ -199,12 +218,23 @@ def life(
     if not steps:
         raise RunError(f"{run.folder}: it has no steps yet, so its weights have not moved; train it further")
     data = run.own_data(data)
-    return life_of(run.timeline(data), data, place, steps, float(run.trained.parameters[place]), progress)
+    found = life_of(run.timeline(data), data, place, steps, progress)
+    kept = float(run.trained.parameters[place])
+    return replace(found, kept=kept, kept_of="" if kept == found.end else _kept_of(run))
+
+
+def _kept_of(run: Run) -> str:
+    """Which weights a run's network has, if not those after the last step."""
+    trained = run.trained
+    averaged = trained.plan.optimizer.average(trained.progress.position.states) is not None
+    if trained.progress.best is not None and trained.plan.patience is not None:
+        of = "the average of the weights in" if averaged else "the weights of"
+        return f"{of} epoch {trained.epoch:,}, the best, {'is' if averaged else 'are'} kept"
+    return "the average of the weights over the steps is kept"
 
 
 def life_of(
-    timeline: Timeline, data: Dataset, place: int, steps: int, kept: float | None = None,
-    progress: Progress | None = None,
+    timeline: Timeline, data: Dataset, place: int, steps: int, progress: Progress | None = None
 ) -> Life:  # fmt: skip
     """The life of the weight at a place of the flat vector, over the first steps of a training.
 
@@ -213,7 +243,6 @@ def life_of(
         data: what was trained on
         place: where the weight is
         steps: how many steps; at least 1
-        kept: its value in the trained network; by default that after the last step
         progress: as for `life`
     """
     plan = timeline.plans[0][1]
@@ -223,14 +252,17 @@ def life_of(
     moves, subtracted = after - before, np.array([step.subtracted for step in taken])
     edited = math.fsum(before[1:] - after[:-1])
     rounding, others = math.fsum([*moves, *subtracted]), _others(spread)
-    samples = _samples(spread, data)
-    end = float(after[-1])
+    end, start = float(after[-1]), float(before[0])
+    samples = [] if _is_rounded(timeline, place, steps) else _samples(spread, data)
+    if not samples:
+        others[ROUNDED] = math.fsum([end, -start, *(-value for value in others.values()), -edited, -rounding])
     known = [*(-one.share for one in samples), *(-value for value in others.values()), -edited, -rounding]
     return Life(
         weight=plan.network.parameters.name_of(place),
         draw=draw_of(plan.network, place, float(before[0]), plan.seed),
         end=end,
-        kept=end if kept is None else kept,
+        kept=end,
+        kept_of="",
         values=before,
         gradients=np.array([step.gradient for step in taken]),
         updates=moves,
@@ -240,8 +272,20 @@ def life_of(
         others=others,
         edited=edited,
         rounding=rounding,
-        remainder=math.fsum([end, -float(before[0]), *known]),
+        remainder=math.fsum([end, -start, *known]),
     )
+
+
+def _is_rounded(timeline: Timeline, place: int, steps: int) -> bool:
+    """Whether the weight's gradients are 0 but for rounding, at the first and the last checkpoint."""
+    for step in sorted({0, max((step for step in timeline.checkpoints if step < steps), default=0)}):
+        problem, (record,) = timeline.problem_at(step), timeline.records(timeline.position(step), 1)
+        batch, rounded = problem.gather(timeline.samples, record.rows, step), Rounded()
+        with np.errstate(all="ignore"):
+            rounded.look(replace(problem.network, dtype="float64"), record.before, batch, problem.context(step))
+        if not np.asarray(rounded.entries)[place]:
+            return False
+    return True
 
 
 def _others(spread: Sequence[Spread]) -> dict[str, float]:
@@ -269,8 +313,12 @@ def _samples(spread: Sequence[Spread], data: Dataset) -> list[SampleShare]:
     used, numbers = np.bincount(rows, minlength=count), _class_numbers(data)
     classes = data.target.classes
     order = [int(row) for row in np.argsort(-np.abs(shares), kind="stable") if used[row]]
+    read = np.arange(count) if data.rows is None else np.asarray(data.rows)
     names = [None if numbers is None else classes[numbers[row]] for row in order]
-    return [SampleShare(row, name, int(used[row]), float(shares[row])) for row, name in zip(order, names, strict=True)]
+    return [
+        SampleShare(int(read[row]) + 1, row, name, int(used[row]), float(shares[row]))
+        for row, name in zip(order, names, strict=True)
+    ]
 
 
 def _by_class(samples: Sequence[SampleShare], data: Dataset) -> list[ClassShare]:

@@ -81,7 +81,7 @@ class Lived(Replaying):
             },
             "epochs": [[name, epoch.update] for name, epoch in found.epochs(MOST_EPOCHS)],
             "classes": [[str(one.name), one.share] for one in found.by_class],
-            "samples": [{**self._rows.about(one.row), "steps": one.steps, "effect": one.share} for one in shown],
+            "samples": [{**self._rows.about(one.sample), "steps": one.steps, "effect": one.share} for one in shown],
             "rest": [len(found.samples) - len(shown), rest],
         }}  # fmt: skip
 

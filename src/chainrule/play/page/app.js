@@ -20,7 +20,7 @@ export function emit(name, value) {
  * What is there now.
  * @type {{settings: Settings, choices: import("./types.js").Choices, built: import("./types.js").Built | null,
  *   fixed: import("./types.js").Arrays, frame: import("./types.js").Frame | null, arrays: import("./types.js").Arrays,
- *   running: boolean, lens: import("./lenses.js").Lens, edges: string, unit: string, opened: Record<string, any> | null, paths: [string, number][][], sample: number, history: boolean, upload: string, saved: boolean,
+ *   running: boolean, lens: import("./lenses.js").Lens, edges: string, unit: string, opened: Record<string, any> | null, paths: [string, number][][], sample: number, history: boolean, chosen: boolean, upload: string, saved: boolean,
  *   send: (message: Record<string, any>) => void}}
  */
 export const app = {
@@ -38,6 +38,7 @@ export const app = {
   paths: [],
   sample: 0,
   history: false,
+  chosen: false,
   upload: "",
   saved: false,
   send: () => {},

@@ -14,7 +14,8 @@ const isChosen = (scene) => scene && (scene.chosen ?? null) !== null;
 
 /** Put a sample of the mini-batch on the stage. @param {number} sample */
 function choose(sample) {
-  if (isChosen(shownStep())) app.send({ type: "show row" });
+  if (app.chosen || isChosen(shownStep())) app.send({ type: "show row" });
+  app.chosen = false;
   app.sample = sample;
   emit("sample");
   look();

@@ -89,7 +89,10 @@ function line(row) {
   const parts = [...seen, words, make("span", { className: "effect" }, signed(row.effect ?? 0))];
   const className = seen.length ? "" : "plain";
   if (!canShow()) return make("li", {}, make("div", { className }, ...parts));
-  return make("li", {}, make("button", { type: "button", className, title: t("life_show", { row: numberOf(row), steps: row.steps }), onclick: () => app.send({ type: "show row", row: row.row }) }, ...parts));
+  return make("li", {}, make("button", { type: "button", className, title: t("life_show", { row: numberOf(row), steps: row.steps }), onclick: () => {
+      app.chosen = true; // and so it is taken back even before the stage shows it
+      app.send({ type: "show row", row: row.row });
+    } }, ...parts));
 }
 
 /** @param {Found} found @param {number} steps */
@@ -134,7 +137,10 @@ export function startHistory() {
     if (header.found || header.problem || life?.weight !== header.weight || !life?.found) life = header;
     show();
   });
-  on("built", () => (history = life = null));
+  on("built", () => {
+    history = life = null;
+    app.chosen = false;
+  });
   on("tab", () => {
     draw();
     if (!byId("life").childElementCount) show();
