@@ -58,8 +58,8 @@ def speed() -> float:
         took = time.perf_counter() - trained
         weights, rows = run.trained.plan.network.parameters.size, len(found.effects)
         print(
-            f"{weights:,} weights, {rows:,} rows, {found.stop:,} steps: {took:.1f} s ({time.process_time() - before:.1f}"
-            f" s of processor time), goal {LONGEST:.0f} s; training {trained - began:.1f} s ({before - cpu:.1f} s)"
+            f"{weights:,} weights, {rows:,} rows, {found.stop:,} steps: {took:.1f} s "
+            f"({time.process_time() - before:.1f} s of processor time), goal {LONGEST:.0f} s; training {trained - began:.1f} s ({before - cpu:.1f} s)"
         )
         return took
 
