@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,13 @@ def main() -> int:
             with tempfile.TemporaryDirectory() as place:
                 folder = Path(place) / "run"
                 settings: dict[str, Any] = {"epochs": epochs, "batch_size": size, "patience": None}
-                trained, _ = seconds(lambda: train(NETWORK, data, callbacks=[Recorder(folder)], **settings))
+                trained, _ = seconds(partial(train, NETWORK, data, callbacks=[Recorder(folder)], **settings))
                 run = Run.open(folder)
                 for name in WEIGHTS:
-                    read, found = seconds(lambda name=name: life(run, name, data))
+                    read, found = seconds(partial(life, run, name, data))
                     ratios[name].append(read / trained)
         weights, steps = run.trained.plan.network.parameters.size, run.manifest["steps"]
-        print(f"{weights:,} weights, {steps:,} steps of {size} rows, {os.cpu_count()} cores: trained in {trained:.1f} s")
+        print(f"{weights:,} weights, {steps:,} steps of {size} rows, {os.cpu_count()} cores: {trained:.1f} s")
         for name, each in ratios.items():
             ratio = statistics.median(each)
             missed |= ratio > GOAL

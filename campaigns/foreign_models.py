@@ -195,7 +195,8 @@ def sklearn_models(folder):
         ("MLPClassifier", MLPClassifier((16, 8), max_iter=30), load_iris),
         ("MLPClassifier of two classes, StandardScaler", make_pipeline(StandardScaler(), MLPClassifier(max_iter=30)),
          load_breast_cancer),
-        ("MLPRegressor, StandardScaler", make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(16,), activation="tanh", max_iter=30)),
+        ("MLPRegressor, StandardScaler", make_pipeline(
+            StandardScaler(), MLPRegressor((16,), activation="tanh", max_iter=30)),
          load_diabetes),
     ):  # fmt: skip
         x, y = data(return_X_y=True)

@@ -30,7 +30,8 @@ CONVOLUTIONS = (
     ("network", "modules"),
     [
         (CONVOLUTIONS, ["Conv2d(1, 4, (3, 3), (1, 1), (1, 1)", "MaxPool2d(2, 2)", "ZeroPad2d((0, 1, 0, 1))",
-                        "Conv2d(4, 6, (3, 3), (2, 2), (0, 0)", "BatchNorm2d(6", "ChannelsLast()", "Linear(24, 8)"]),
+                        "Conv2d(4, 6, (3, 3), (2, 2), (0, 0)", "BatchNorm2d(6", "ChannelsLast()", "Linear(24, 8, True)"]),
+        ("conv 4 3x3, average_pool 2, flatten, 10", ["AvgPool2d(2, 2)", "ChannelsLast()"]),
         ("conv 4 3x2 dilation=2 relu, global_average_pool, 10", ["Conv2d(1, 4, (3, 2)", "AdaptiveAvgPool2d(1)"]),
     ],
 )  # fmt: skip
@@ -64,5 +65,11 @@ def test_it_predicts_the_same(network, modules, tmp_path):
 
 
 def test_what_it_does_not_support_is_named(tmp_path):
-    with pytest.raises(SettingError, match="PyTorch does not support AveragePool; choose another layer"):
-        export(trainer_of("conv 4 3x3, average_pool 2, flatten, 10", tmp_path / "run"), "torch")
+    with pytest.raises(SettingError, match="code for PyTorch does not support AveragePool; choose another layer"):
+        export(trainer_of("conv 4 3x3, average_pool 2 padding=same, flatten, 10", tmp_path / "run"), "torch")
+
+
+@pytest.mark.parametrize("layers", ["conv 4 3x3, layer_norm, flatten, 10", "batch_norm, flatten, 10"])
+def test_a_layer_that_takes_the_other_order_of_axes_is_named(layers, tmp_path):
+    with pytest.raises(SettingError, match=r"PyTorch does not support (LayerNorm|BatchNorm) on [23] axes"):
+        export(trainer_of(layers, tmp_path / "run"), "torch")

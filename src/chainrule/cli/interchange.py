@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,6 +80,8 @@ def import_(
     elif model.suffix == ".onnx":
         shapes = None if shape is None else [_sizes(one) for one in shape]
         trained = from_onnx(model, shape=shapes, output=of, **given)
+        if find_spec("onnxruntime") is None:
+            display.err.print("not compared: ONNX Runtime is not installed (pip install onnxruntime)")
     else:
         raise SettingError(f"{model}: an import is of model.onnx or model.safetensors")
     trained.save(output)

@@ -89,8 +89,10 @@ class Linear:
     def single(self) -> Linear:
         """The form of a single place, with numbers in place of arrays."""
         parts = (self.gain, self.carry, self.keep, self.take, self.offset)
-        numbers = [float(part) if isinstance(part, float) else float(np.asarray(part).item()) for part in parts]
-        return Linear(*numbers, self.name, self.mix, self.ends)
+        gain, carry, keep, take, offset = (
+            part if isinstance(part, float) else float(np.asarray(part).item()) for part in parts
+        )
+        return Linear(gain, carry, keep, take, offset, self.name, self.mix, self.ends)
 
     def within(self, mask: Array) -> Linear:
         """The same where the mask is 1, and no change elsewhere."""

@@ -92,7 +92,7 @@ def read(timeline: Timeline, place: int, steps: int, progress: Progress | None =
     spread = []
     for step in reversed(found):
         effect = back.step(step.forms, 1.0)  # type: ignore[arg-type]
-        weight = float(effect.gradient)  # type: ignore[arg-type]
+        weight = float(effect.gradient)
         others = {name: -weight * value for name, value in step.penalties.items()}
         others |= {name: -value for name, value in effect.offsets.items()}
         spread.append(Spread(replace(step, forms=()), -weight * step.terms, others))

@@ -143,8 +143,7 @@ FOLDED: dict[str, Callable[..., Any]] = {
     "Squeeze": _squeeze, "Slice": _slice, "Split": _split, "Tile": _tile,
     "Concat": lambda a, *xs: np.concatenate(xs, axis=a["axis"]),
     "Gather": lambda a, x, at: np.take(x, at, axis=a.get("axis", 0)),
-    "Add": _binary(np.add), "Sub": _binary(np.subtract), "Mul": _binary(np.multiply), "Div": _binary(_div and (
-        lambda x, y: _div({}, x, y))),
+    "Add": _binary(np.add), "Sub": _binary(np.subtract), "Mul": _binary(np.multiply), "Div": _div,
     "Pow": _binary(lambda x, y: np.power(x, y.astype(x.dtype))), "Mod": _binary(np.mod),
     "Equal": _binary(np.equal), "Less": _binary(np.less), "Greater": _binary(np.greater),
     "LessOrEqual": _binary(np.less_equal), "GreaterOrEqual": _binary(np.greater_equal),

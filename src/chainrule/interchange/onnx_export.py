@@ -219,7 +219,7 @@ def _sine(w: Writer, node: Node, params: Params, x: Tensor) -> Tensor:
 
 def _with(operator: str, attribute: str, setting: str) -> Callable[..., Tensor]:
     def write(w: Writer, node: Node, params: Params, x: Tensor) -> Tensor:
-        given = {attribute: float(getattr(node.layer, setting))}
+        given: dict[str, Any] = {attribute: float(getattr(node.layer, setting))}
         return Tensor(w.node(operator, [x.name], node.name, **given), x.shape, x.order)
 
     return write

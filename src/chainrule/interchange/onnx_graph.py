@@ -412,7 +412,7 @@ def _sqrt(g: Graph, node: Any, x: Value) -> Root:
     squares = g.made.get(means[0].input[0]) if len(means) == 1 else None
     if len(epsilon) != 1 or squares is None or squares.op_type not in ("Mul", "Pow"):
         raise UnsupportedError("but as a part of a normalization")
-    of = g.values.get(means[0].input[0])
+    of = g.values[means[0].input[0]]
     over = [k for k, n in enumerate(of.shape) if g.values[means[0].output[0]].shape[k : k + 1] != (n,)]
     if over != [len(of.shape) - 1] or (squares.op_type == "Mul" and squares.input[0] != squares.input[1]):
         raise UnsupportedError("but as a part of a normalization over the last axis")
@@ -603,10 +603,10 @@ def _rms_norm(g: Graph, node: Any, x: Value, scale: Any, *, axis: int = -1, epsi
 def _group_norm(g: Graph, node: Any, x: Value, scale: Constant, offset: Constant, *, num_groups: int,
                 epsilon: float = 1e-5, **_: Any) -> Value:  # fmt: skip
     n = x.shape[1]
-    both = [
+    scale, offset = (
         c if c.shape == (n,) else Constant(np.repeat(c.array, n // num_groups), c.name, True) for c in (scale, offset)
-    ]
-    return g.wiring.group_norm(x, num_groups, *both, _short(epsilon))
+    )
+    return g.wiring.group_norm(x, num_groups, scale, offset, _short(epsilon))
 
 
 @_op("InstanceNormalization")
@@ -690,10 +690,11 @@ def _split(g: Graph, node: Any, x: Value, sizes: Any = None, *, axis: int = 0, s
 @_op("Slice")
 def _slice(g: Graph, node: Any, x: Value, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None,
            **old: Any) -> Value:  # fmt: skip
-    first, last, over = (
+    given: list[Any] = [
         c.array.ravel().tolist() if c is not None else old.get(name) for c, name in ((starts, "starts"), (ends, "ends"),
                                                                                      (axes, "axes"))
-    )  # fmt: skip
+    ]  # fmt: skip
+    first, last, over = given
     over = list(range(len(first))) if over is None else over
     by = [1] * len(first) if steps is None else steps.array.ravel().tolist()
     for a, start, stop, step in zip(over, first, last, by, strict=True):

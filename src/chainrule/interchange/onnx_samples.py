@@ -179,6 +179,7 @@ def samples_of(trained: Trained) -> tuple[Any, dict[str, Array], Array]:
     x = random.normal(size=(CHECKED, *shape)).astype(np.float32)
     if preparation is not None and preparation.kind in ("numbers", "pictures") and preparation.sequence is None:
         assert preparation.mean is not None
+        assert preparation.deviation is not None
         raw = (x * preparation.deviation + preparation.mean).astype(np.float32)
         prepared = ((raw.astype(np.float64) - preparation.mean) / preparation.deviation).astype(np.float32)
         return raw, {"x": raw}, trained._outputs(prepared)

@@ -16,7 +16,7 @@ from chainrule.interchange.imported import Imported, Meaning, Numbers, network_o
 from chainrule.interchange.wiring import Wiring
 from chainrule.runs import Trained
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 """How far predictions may differ, as a share of the largest: a wrong reading is off by far more, a
 right one by rounding.
 """

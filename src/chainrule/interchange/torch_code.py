@@ -95,6 +95,9 @@ BY_SHAPE: dict[str, Callable[[Any, Shape], list[str] | None]] = {
 FIRST = ("Conv", "Conv1d", "Conv2d", "Conv3d", "DepthwiseConv", "MaxPool", "AveragePool", "BatchNorm", "GroupNorm")
 """Layers whose modules take channels first."""
 
+ON_CHANNELS = ("Dense", "GateSums", "StateSums", "LayerNorm", "RMSNorm", "Softmax", "LogSoftmax", "Embedding")
+"""Layers whose modules take channels last."""
+
 LOOKED_UP = {"Embedding": "its rows are looked up by whole numbers"}
 BORROWERS = {"TiedDense": "its weights are another layer's"}
 

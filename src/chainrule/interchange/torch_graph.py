@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -648,7 +649,7 @@ def _split(w: Wiring, x: Value, sizes: Any, axis: int = 0) -> list[Any]:
     n = x.shape[axis]
     sizes = [min(sizes, n - k) for k in range(0, n, sizes)] if isinstance(sizes, int) else sizes
     ends = np.cumsum(sizes).tolist()
-    return [Later(lambda e=e, s=s: w.slice(x, axis, e - s, e)) for e, s in zip(ends, sizes, strict=True)]
+    return [Later(partial(w.slice, x, axis, end - size, end)) for end, size in zip(ends, sizes, strict=True)]
 
 
 @_named("chunk")

@@ -455,14 +455,14 @@ class Wiring:
     def concatenate(self, xs: Sequence[Any_], axis: int) -> Value:
         """numpy.concatenate"""
         lead = next(x for x in xs if isinstance(x, Value))
-        xs = [self.value(x, lead) for x in xs if math.prod(x.shape)]
+        parts = [self.value(x, lead) for x in xs if math.prod(x.shape)]
         axis = axis_of(axis, len(lead.shape))
-        most = max(xs, key=lambda x: math.prod(x.shape))
-        size = sum(x.shape[axis] for x in xs)
+        most = max(parts, key=lambda x: math.prod(x.shape))
+        size = sum(x.shape[axis] for x in parts)
         others = tuple(a for a in most.axes if a != axis)
-        symbols = [x.arranged((*others, axis)) for x in xs]
+        symbols = [x.arranged((*others, axis)) for x in parts]
         shape = tuple(size if a == axis else n for a, n in enumerate(most.shape))
-        return xs[0] if len(xs) == 1 else Value(shape, layers.Concatenate()(*symbols), (*others, axis))
+        return parts[0] if len(parts) == 1 else Value(shape, layers.Concatenate()(*symbols), (*others, axis))
 
     def slice(self, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
         """x[..., start:stop:step, ...]"""

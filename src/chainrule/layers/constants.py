@@ -94,7 +94,8 @@ class Learned(Unrelated):
         return (np.zeros(saved, dy.dtype) if wants_input else None), {"W": dy.sum(axis=0)}
 
     def parameter_terms(self, params: Params, saved: Any, dy: Array, name: str, index: Shape) -> Terms:
-        upstream = dy[(slice(None), *index)].ravel()
+        at: Any = (slice(None), *index)
+        upstream = dy[at].ravel()
         at = np.column_stack([np.arange(len(dy)), np.tile(np.array(index, np.intp), (len(dy), 1))])
         return Terms(upstream, np.ones_like(upstream), at)
 

@@ -364,7 +364,7 @@ class UnitNorm(Layer):
         epsilon: the smallest length that is divided by
 
     Examples:
-        >>> UnitNorm().forward({}, np.array([[3.0, 4.0]]), None)[0].tolist()
+        >>> UnitNorm().forward({}, np.array([[3.0, 4.0]]), None)[0].round(6).tolist()
         [[0.6, 0.8]]
     """
 

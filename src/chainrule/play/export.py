@@ -21,7 +21,7 @@ from chainrule.distributions import (
     VarianceScaling,
 )
 from chainrule.errors import SettingError
-from chainrule.interchange.torch_code import modules_of
+from chainrule.interchange.torch_code import FIRST, ON_CHANNELS, modules_of
 from chainrule.play.frames import weight_distribution
 from chainrule.play.samples import TEST, VALIDATION
 from chainrule.play.settings import Settings, options_of
@@ -212,6 +212,10 @@ def _torch_modules(trainer: Trainer) -> list[list[str]]:
     """The modules of each layer, in order."""
     modules, shape = [], trainer.data.input_shape
     for node in trainer.plan.network.nodes:
+        kind = node.layer.kind
+        if (kind in ON_CHANNELS and len(shape) == 3) or (kind in FIRST and len(shape) == 2):
+            # In a Sequential pictures have their channels first, and sequences last.
+            raise SettingError(f"PyTorch does not support {kind} on {len(shape)} axes; `chainrule export` does")
         modules.append(modules_of(node.layer, shape))
         shape = node.built.output_shape
     return modules
