@@ -226,7 +226,6 @@ template <class T> class Engine {
     template <class Work> void in_threads(Barrier& barrier, Work work, bool briefly = false);
 
     void prepare(const T* w, uint64_t version);
-    // Whether what a thread has written last is for itself alone.
     void forward(Pass<T> pass, const Data& data, long from, Barrier& barrier);
     bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch = {});
     void add_samples(const Pass<T>& pass, const Step& step, const Watch& watch, long from) const;

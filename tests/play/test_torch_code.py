@@ -30,7 +30,8 @@ CONVOLUTIONS = (
     ("network", "modules"),
     [
         (CONVOLUTIONS, ["Conv2d(1, 4, (3, 3), (1, 1), (1, 1)", "MaxPool2d(2, 2)", "ZeroPad2d((0, 1, 0, 1))",
-                        "Conv2d(4, 6, (3, 3), (2, 2), (0, 0)", "BatchNorm2d(6", "ChannelsLast()", "Linear(24, 8, True)"]),
+                        "Conv2d(4, 6, (3, 3), (2, 2), (0, 0)", "BatchNorm2d(6", "ChannelsLast()",
+                        "Linear(24, 8, True)"]),
         ("conv 4 3x3, average_pool 2, flatten, 10", ["AvgPool2d(2, 2)", "ChannelsLast()"]),
         ("conv 4 3x2 dilation=2 relu, global_average_pool, 10", ["Conv2d(1, 4, (3, 2)", "AdaptiveAvgPool2d(1)"]),
     ],

@@ -158,8 +158,8 @@ class NativeEngine:
             position = record.after
 
     def watch(self, position: Position, batches: Batches, place: int) -> Watched | None:
-        """As many steps as fit into SLICE seconds, as the weight at this place sees them; None if its
-        operations can't tell, or the optimizer has no kernel, or a step fails.
+        """As many steps as fit into SLICE seconds, as the weight at this place sees them; None if
+        its operations can't tell, or the optimizer has no kernel, or a step fails.
         """
         program = self._training_program(batches)
         if program is None or program.stages is None or not program.engine.can_watch(place):
@@ -481,7 +481,8 @@ def _states_at(
         columns: what the engine watched of them, in the order of `LoweredStage.memory`
     """
     states = [{name: array[place : place + 1] if array.ndim else array for name, array in one.items()} for one in first]
-    found, left = [tuple(states)], iter(columns)
+    found: list[tuple[State, ...]] = [tuple(states)]
+    left = iter(columns)
     names = [(stage.place, name) for stage in stages for name in stage.names(first)]
     own = [(k, name, next(left).astype(states[k][name].dtype)) for k, name in names]
     for step in range(len(columns[0]) if columns else 0):
@@ -498,7 +499,8 @@ def _padded(vector: Array, dtype: Any) -> Vector:
 
 
 def _zeros(size: int, dtype: Any) -> Vector:
-    """Zeros that are aligned to a cache line and padded; nothing writes them before they are used."""
+    """Zeros that are aligned to a cache line and padded; nothing writes them before they are used.
+    """
     buffer = np.zeros(size + 2 * PADDING, dtype=dtype)
     return buffer[_aligned(buffer) :][:size]
 

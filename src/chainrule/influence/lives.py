@@ -1,4 +1,5 @@
-"""The life of a weight: from its draw through every update to the end, and which samples moved it."""
+"""The life of a weight: from its draw through every update to the end, and which samples moved it.
+"""
 
 from __future__ import annotations
 
@@ -89,17 +90,17 @@ class Life(Shown):
         draw: where it began
         end: its value after the last step
         kept: its value in the trained network, which may be that of an earlier epoch, or an average
-        kept_of: which value that is, in words, such as "the weights of epoch 28, the best, are kept";
-            empty for that after the last step
+        kept_of: which value that is, in words, such as "the weights of epoch 28, the best, are
+            kept"; empty for that after the last step
         values: (steps,) the weight before each step
         gradients: (steps,) its gradient in each, with the penalties
         updates: (steps,) how far each step moved it
         by_epoch: what each epoch did
         by_class: what the samples of each class did; empty if the target is no class
-        samples: every sample that training used, the strongest first; empty if its gradients are 0 but
-            for rounding
-        others: what belongs to no sample: each penalty, weight decay, and gradients that are 0 but for
-            rounding (ROUNDED)
+        samples: every sample that training used, the strongest first; empty if its gradients are 0
+            but for rounding
+        others: what belongs to no sample: each penalty, weight decay, and gradients that are 0 but
+            for rounding (ROUNDED)
         edited: how far it was moved by hand, between steps
         rounding: what rounding made of the subtraction of updates from the weight
         remainder: what is left: the rounding of gradients and of the optimizer's state, and what a
@@ -277,7 +278,8 @@ def life_of(
 
 
 def _is_rounded(timeline: Timeline, place: int, steps: int) -> bool:
-    """Whether the weight's gradients are 0 but for rounding, at the first and the last checkpoint."""
+    """Whether the weight's gradients are 0 but for rounding, at the first and the last checkpoint.
+    """
     for step in sorted({0, max((step for step in timeline.checkpoints if step < steps), default=0)}):
         problem, (record,) = timeline.problem_at(step), timeline.records(timeline.position(step), 1)
         batch, rounded = problem.gather(timeline.samples, record.rows, step), Rounded()

@@ -54,6 +54,7 @@ class Activation(Layer, register=False):
     local_symbol = "f\u2032(z)"
 
     initial = "glorot_uniform"
+
     @property
     def symbols(self) -> tuple[str, str]:
         """f(z) and f'(z) in LaTeX."""

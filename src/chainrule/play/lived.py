@@ -44,7 +44,8 @@ class Lived(Replaying):
         self._weight, self._place = weight, trainer.plan.network.parameters.find(weight)
         self._steps = trainer.step if trainer.run is None else last_step(trainer.run)
         self._data, self._rows, self._timeline = trainer.data, Rows(trainer), timeline_of(trainer)
-        # The page holds the weights of the last step; those that a run keeps may be an earlier epoch's.
+        # The page holds the weights of the last step; those that a run keeps may be an earlier
+        # epoch's.
         self._found: Life | None = None
         if self._steps:
             self.begin()

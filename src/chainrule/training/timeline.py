@@ -66,8 +66,8 @@ class Timeline:
                 position = record.after
 
     def watch(self, position: Position, stop: int, place: int) -> Watched | None:
-        """Some of the steps from a position up to `stop`, as the weight at this place sees them; None
-        if the engine can't tell.
+        """Some of the steps from a position up to `stop`, as the weight at this place sees them;
+        None if the engine can't tell.
         """
         engine, position, batches = self._next(position, stop)
         return engine.watch(position, batches, place)
