@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -165,7 +166,8 @@ def why(
         True
     """
     require(is_number(tolerance, above=0), f"the tolerance is {tolerance!r}; it is a number above 0")
-    require(change is None or (is_number(change) and change != 0), f"the change is {change!r}; it is a number, not 0")
+    wanted = f"the change is {change!r}; it is a finite number other than 0"
+    require(change is None or (is_number(change) and math.isfinite(change) and change != 0), wanted)
     if isinstance(trained, Run):
         data = trained.load_data() if data is None else data
         trained = trained.trained

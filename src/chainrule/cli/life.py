@@ -45,7 +45,7 @@ def life(
     """
     require(most >= 1, f"--most {most}: it takes at least 1")
     require(not (json and output), "--json prints, and --output draws; choose one of them")
-    suffix = output_suffix(output, "a life is drawn", ".svg", ".html") if output is not None else None
+    suffix = output_suffix(output, "a life is", ".svg", ".html") if output is not None else None
     from chainrule.influence import life as life_of
 
     with display.steps_bar("replaying") as progress:

@@ -499,8 +499,7 @@ def _padded(vector: Array, dtype: Any) -> Vector:
 
 
 def _zeros(size: int, dtype: Any) -> Vector:
-    """Zeros that are aligned to a cache line and padded; nothing writes them before they are used.
-    """
+    """Aligned, padded zeros; the system gives the memory when they are first written."""
     buffer = np.zeros(size + 2 * PADDING, dtype=dtype)
     return buffer[_aligned(buffer) :][:size]
 

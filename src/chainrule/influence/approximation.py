@@ -51,6 +51,7 @@ def approximate(timeline: Timeline, subject: Subject, stop: int, checkpoints: in
     Raises SettingError for an optimizer without a learning rate that is the same for all weights.
     """
     count = len(timeline.samples.y)
+    checkpoints = min(checkpoints, stop)
     steps = sorted({int((k + 0.5) * stop / checkpoints) for k in range(checkpoints)})
     effects = np.zeros(count)
     for record in timeline.each(steps):

@@ -1,5 +1,4 @@
-"""The life of a weight: from its draw through every update to the end, and which samples moved it.
-"""
+"""The life of a weight, from its draw through every update to the end, and who moved it."""
 
 from __future__ import annotations
 
@@ -278,8 +277,7 @@ def life_of(
 
 
 def _is_rounded(timeline: Timeline, place: int, steps: int) -> bool:
-    """Whether the weight's gradients are 0 but for rounding, at the first and the last checkpoint.
-    """
+    """Whether the weight's gradients are 0 but for rounding, at the first and last checkpoint."""
     for step in sorted({0, max((step for step in timeline.checkpoints if step < steps), default=0)}):
         problem, (record,) = timeline.problem_at(step), timeline.records(timeline.position(step), 1)
         batch, rounded = problem.gather(timeline.samples, record.rows, step), Rounded()

@@ -188,7 +188,7 @@ def teachers(
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
     if checkpoints is not None:
-        at_least(f"{checkpoints!r} checkpoints: pass their number", checkpoints, 1)
+        at_least(f"{checkpoints!r} checkpoints: pass their number, at least 1", checkpoints, 1)
     stop = last_step(run)
     if not stop:
         raise RunError(f"{run.folder}: it has no steps, in which a row could have taught it")

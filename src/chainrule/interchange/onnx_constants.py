@@ -108,7 +108,7 @@ def _slice(a: Any, x: Any, starts: Any = None, ends: Any = None, axes: Any = Non
     return x[tuple(where)]
 
 
-def _div(a: Any, x: Any, y: Any) -> Any:
+def _div(x: Any, y: Any) -> Any:
     return np.trunc(x / y).astype(x.dtype) if x.dtype.kind in "iu" else x / y
 
 
@@ -143,7 +143,7 @@ FOLDED: dict[str, Callable[..., Any]] = {
     "Squeeze": _squeeze, "Slice": _slice, "Split": _split, "Tile": _tile,
     "Concat": lambda a, *xs: np.concatenate(xs, axis=a["axis"]),
     "Gather": lambda a, x, at: np.take(x, at, axis=a.get("axis", 0)),
-    "Add": _binary(np.add), "Sub": _binary(np.subtract), "Mul": _binary(np.multiply), "Div": _div,
+    "Add": _binary(np.add), "Sub": _binary(np.subtract), "Mul": _binary(np.multiply), "Div": _binary(_div),
     "Pow": _binary(lambda x, y: np.power(x, y.astype(x.dtype))), "Mod": _binary(np.mod),
     "Equal": _binary(np.equal), "Less": _binary(np.less), "Greater": _binary(np.greater),
     "LessOrEqual": _binary(np.less_equal), "GreaterOrEqual": _binary(np.greater_equal),

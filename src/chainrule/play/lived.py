@@ -10,7 +10,6 @@ from typing import Any
 
 from chainrule.influence import Life
 from chainrule.influence.lives import life_of
-from chainrule.influence.teaching import last_step
 from chainrule.play.replaying import Replaying
 from chainrule.play.taught import Rows, timeline_of
 from chainrule.play.trainer import Trainer
@@ -42,7 +41,7 @@ class Lived(Replaying):
         super().__init__(changed)
         self.key = key_of(trainer, weight)
         self._weight, self._place = weight, trainer.plan.network.parameters.find(weight)
-        self._steps = trainer.step if trainer.run is None else last_step(trainer.run)
+        self._steps = trainer.step if trainer.run is None else trainer.run.manifest["steps"]
         self._data, self._rows, self._timeline = trainer.data, Rows(trainer), timeline_of(trainer)
         # The page holds the weights of the last step; those that a run keeps may be an earlier
         # epoch's.

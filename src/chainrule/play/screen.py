@@ -231,8 +231,7 @@ class Screen:
             self._tell(message)
 
     def _follow_life(self, trainer: Trainer, running: bool) -> None:
-        """Compute the life of the open weight at rest, if the page shows it, unless that is known.
-        """
+        """Compute the life of the open weight at rest, if it is shown and not known yet."""
         weight = (self.opened or {}).get("weight")
         if not weight or not self.view.get("history") or running or self._soon is None:
             self.close_life()

@@ -86,8 +86,7 @@ class Taught(Replaying):
 
 
 def timeline_of(trainer: Trainer) -> Timeline:
-    """The steps of a training, for another thread: all of a recorded run, of others those so far.
-    """
+    """The steps of a training, for another thread: of a run all, of others those so far."""
     own = trainer.timeline
     if trainer.run is not None:
         return trainer.run.timeline(trainer.data)

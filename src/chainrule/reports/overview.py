@@ -19,6 +19,7 @@ ENDED = {
     "interrupted": "it was interrupted",
     "diverged": "it diverged: numbers became infinite",
     "under way": "it is not over, or was ended by force",
+    "imported": "it was imported, and not trained here",
 }
 """How training ended, by the manifest's status."""
 
