@@ -265,6 +265,12 @@ def test_a_language_model_at_a_position(tmp_path):
     assert w.changes.tokens is None or w.changes.tokens.before != w.changes.tokens.after
 
 
+def test_a_baseline_that_is_no_row_is_named_as_such(digits):
+    for choice in (0, 10**30):
+        with pytest.raises((DataError, SettingError), match=r"\(baseline\)"):
+            why(digits, "digits", 1, baseline=choice)
+
+
 def test_errors_say_what_is_wrong(prices):
     frame = houses()
     with pytest.raises(DataError, match="no row 500; it has 120 rows"):

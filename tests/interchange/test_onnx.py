@@ -158,6 +158,14 @@ def test_an_imported_run_is_explained_and_trained_on(tmp_path, capsys):
     assert "step 0   W.W[0, 1]: " in capsys.readouterr().out
     e = explain(chainrule.Run.open(run), "U.W[2, 0]", data=(x, x.sum(axis=1)))
     assert abs(sum(term.product for term in e.samples) - e.gradient) < 1e-9
+    plain = tmp_path / "plain.csv"  # without the target, by the network's order
+    plain.write_text("\n".join(["a,b,c", *(",".join(map(str, row)) for row in x)]))
+    for of_run in (
+        ["explain", str(run), str(plain), "--row", "3"],
+        ["report", str(run), "-o", str(tmp_path / "r.html")],
+    ):
+        assert command(of_run) == 0
+    capsys.readouterr()
     further = tmp_path / "further"
     arguments = ["train", str(table), "--target", "price", "--from", str(run), "-o", str(further), "--epochs", "30"]
     assert command([*arguments, "--optimizer", "adam 0.03", "--json"]) == 0

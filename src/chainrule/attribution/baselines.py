@@ -12,7 +12,7 @@ from chainrule.arrays import Array
 from chainrule.attribution.function import Function, Point
 from chainrule.attribution.subject import Sampled, Subject, shown, subject
 from chainrule.data.token_columns import TokenColumn
-from chainrule.errors import is_integer, require, setting
+from chainrule.errors import DataError, is_integer, require, setting
 from chainrule.runs import Trained
 
 MEAN, ZERO = "mean", "zero"
@@ -55,7 +55,12 @@ def baseline_of(
     rule = f"it is {MEAN!r}, {ZERO!r}, or the number of another row"
     require(choice in (MEAN, ZERO) or is_integer(choice), f"the baseline is {choice!r}; {rule} ({setting('baseline')})")
     if is_integer(choice):
-        return _row(function, sample, subject(trained, what, int(choice)))
+        require(int(choice) >= 1, f"the baseline is {choice!r}; rows are counted from 1 ({setting('baseline')})")
+        try:
+            other = subject(trained, what, int(choice))
+        except DataError as error:  # which speaks of the row that is explained
+            raise DataError(str(error).replace(setting("row"), setting("baseline"))) from None
+        return _row(function, sample, other)
     zero = choice == ZERO
     require(not zero or sample.kind != "table", f"a table's columns have no zero in common; {rule}")
     x, name = _zero(trained, sample) if zero else _mean(trained, sample)

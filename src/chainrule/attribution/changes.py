@@ -441,7 +441,9 @@ class Search:
         for part in self._sample.parts:
             by = difference[part.entries[0]]
             if part.number is not None and part.kind in ("number", "feature") and by:
-                columns.append(pl.Series(part.name, [part.number + by]))
+                # A network for arrays, such as an imported one, knows columns by their order.
+                name = part.name if part.name in frame.columns else frame.columns[part.entries[0]]
+                columns.append(pl.Series(name, [part.number + by]))
         return frame.with_columns(columns)
 
     def _searched(self, movable: Array, reached: bool, alone: list[Change]) -> list[str]:

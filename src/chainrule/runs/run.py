@@ -97,7 +97,8 @@ class Run(Shown):
         """Load what the run was trained on; raises DataError if it is missing or has changed."""
         settings = self.data["settings"]
         if self.is_imported:
-            raise DataError(f"{self.folder}: it was imported, without data; pass some ({setting('data')})")
+            remedy = "pass your own, or train it on them ('chainrule train DATA --from RUN')"
+            raise DataError(f"{self.folder}: it was imported, without data; {remedy}")
         if settings is None or "what" not in settings:
             raise DataError(
                 f"{self.folder}: it was trained on a frame or arrays that no file holds; pass the data as well"
