@@ -15,8 +15,8 @@ from html import escape
 
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 CONTROLS |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # of direction
-LONGEST = 160
-"""Longer lines are cut in a terminal."""
+LONGEST, WIDEST = 160, 80
+"""Longer lines, and longer cells of a table, are cut in a terminal."""
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a braille character (Unicode block 2800), by row and column."""
 MOST_LINES = 19
@@ -32,6 +32,11 @@ def visible(text: str) -> str:
 def one_line(name: object) -> str:
     """A name without control characters and line breaks."""
     return visible(str(name)).replace("\n", "\\n")
+
+
+def short(text: str, most: int = WIDEST) -> str:
+    """A text, cut if it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Table:
     def lines(self, most: int) -> list[str]:
         """The table in at most this many lines of text, of which one is the head."""
         rows = [self.head, *_shortened(self.rows, most - 1, len(self.head))]
-        cells = [[one_line(cell) for cell in row] for row in rows]
+        cells = [[short(one_line(cell)) for cell in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         aligned = self.aligned or "l" * len(widths)
         lines = (
@@ -118,7 +123,7 @@ class Summary:
         lines = lines[:MOST_LINES]
         if self.table is not None and self.table.rows and len(lines) < MOST_LINES - 3:
             lines += [f"  {line}" for line in self.table.lines(MOST_LINES - len(lines))]
-        return "\n".join(line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..." for line in lines)
+        return "\n".join(short(line, LONGEST) for line in lines)
 
     def html(self) -> str:
         """A self-contained fragment of a page."""

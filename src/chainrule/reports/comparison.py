@@ -20,6 +20,7 @@ from chainrule.errors import ChainruleError, require
 from chainrule.generators import generator
 from chainrule.reports.subject import Subject
 from chainrule.runs import Run
+from chainrule.runs.folder import size_of
 from chainrule.training import metrics as measures
 from chainrule.training.catalog import by_default
 
@@ -192,7 +193,7 @@ def _compared(name: str, subject: Subject, same: int) -> Compared:
         name, settings_of(run), run.data["name"], same, part, metrics,
         {metric: _deviation(values) for metric, values in draws.items()},
         trained.plan.network.parameters.size,
-        sum((run.folder / file).stat().st_size for file in run.manifest["files"]),
+        sum(size_of(run.folder / file) for file in run.manifest["files"]),
         run.manifest.get("seconds"), run.manifest["epochs"], run.manifest["steps"], tuple(map(dict, trained.history)),
         missing, draws,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 from chainrule.reports.charts import linear, lines, of_losses
 from chainrule.reports.section import Section, facts, paragraph, table
 from chainrule.reports.subject import Subject
+from chainrule.runs.folder import size_of
 from chainrule.training import history
 from chainrule.training.history import HELD_OUT
 
@@ -29,7 +30,7 @@ def card(subject: Subject) -> Section:
     run, trained = subject.run, subject.trained
     plan, rows = trained.plan, run.data["rows"]
     counts = ", ".join(f"{rows[part]:,} {part}" for part in ("training", "validation", "test") if rows[part])
-    size = sum((run.folder / name).stat().st_size for name in run.manifest["files"])
+    size = sum(size_of(run.folder / name) for name in run.manifest["files"])
     seconds, layers = run.manifest.get("seconds"), plan.network.table
     details: dict[str, object] = {
         "run": run.folder.name,
