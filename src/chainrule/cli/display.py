@@ -94,22 +94,22 @@ def write(path: Path, content: bytes, what: str = "", names: Sequence[str] = OUT
 
 
 @contextmanager
-def steps_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, in a terminal, that the function it gives moves: to how many steps are done,
-    of how many. Threads may call it.
+def progress_bar(what: str, hidden: bool = False) -> Iterator[Callable[..., None]]:
+    """A bar on stderr, in a terminal, that the function it gives moves: to how much is done, of how
+    much, and, if it is called with a third argument, what comes now. Threads may call it.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("steps,"), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=hidden or not err.is_terminal) as bar:
         task = bar.add_task(what, total=None)
-        shown = 0.0
+        shown, last = 0.0, what
 
-        def move(done: int, total: int) -> None:
-            nonlocal shown
-            if done == total or time.monotonic() - shown > 0.1:
-                shown = time.monotonic()
-                bar.update(task, completed=done, total=total)
+        def move(done: int, total: int, now: str = what) -> None:
+            nonlocal shown, last
+            if done == total or now != last or time.monotonic() - shown > 0.1:
+                shown, last = time.monotonic(), now
+                bar.update(task, completed=done, total=total, description=now)
 
         yield move
 

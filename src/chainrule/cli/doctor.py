@@ -11,8 +11,6 @@ from chainrule.cli.options import AsJson, RunFolder, Threads, leave_out
 from chainrule.errors import require, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from chainrule.doctor import Diagnosis, Trial
 
 FAILED = 1
@@ -64,7 +62,7 @@ def doctor(
     case = Case.of(opened, opened.load_data())
     if try_remedies:
         require(case.held is not None, "--try compares on a validation or a test set, and the run has neither")
-    with _Bar() as advance:
+    with display.progress_bar("checks", json) as advance:
         found = examined(case, str(opened.folder), advance, only)
     if not json:
         _show(found, only)
@@ -74,28 +72,6 @@ def doctor(
         display.print_json({**found.as_json(), **tried})
     worst = max((SEVERITIES.index(one.severity) for one in found.findings), default=-1)
     raise typer.Exit(FAILED if fail_on is not None and worst >= SEVERITIES.index(fail_on) else 0)
-
-
-class _Bar:
-    """A bar on a terminal, while checks are made."""
-
-    def __enter__(self) -> Callable[[int, int, str], None]:
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        columns = (
-            TextColumn("{task.completed}/{task.total}"),
-            BarColumn(bar_width=15),
-            TextColumn("{task.description}"),
-        )
-        self._progress = Progress(*columns, console=display.err, transient=True, disable=not display.err.is_terminal)
-        self._task = self._progress.add_task("", total=None)
-        self._progress.start()
-        return lambda number, total, name: self._progress.update(
-            self._task, completed=number, total=total, description=name
-        )
-
-    def __exit__(self, *_: Any) -> None:
-        self._progress.stop()
 
 
 def _show(found: Diagnosis, only: str | None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,7 +50,7 @@ def importance(
     from chainrule.runs import Run
 
     opened = Run.open(run)
-    with progress_bar("permutations", json) as shown:
+    with display.progress_bar("permutations", json) as shown:
         found = measured(opened, data, metric_names(metrics), repeats, seed, threads=threads, progress=shown)
     if json:
         display.print_json(found.as_json())
@@ -60,24 +58,6 @@ def importance(
     for metric in found.metrics:
         for line in lines(found, metric):
             display.out.print(line)
-
-
-@contextmanager
-def progress_bar(what: str, hidden: bool = False) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar in a terminal, which disappears in the end; None elsewhere."""
-    if hidden or not display.err.is_terminal:
-        yield None
-        return
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = (f"{what} {{task.completed:,}}/{{task.total:,}}", BarColumn(bar_width=30), TextColumn(""))
-    with Progress(*columns, console=display.err, transient=True) as bar:
-        task = bar.add_task("", total=1)
-
-        def update(done: int, of: int) -> None:
-            bar.update(task, completed=done, total=of)
-
-        yield update
 
 
 def lines(found: Importances, metric: str) -> list[str]:

@@ -48,7 +48,7 @@ def life(
     suffix = output_suffix(output, "a life is", ".svg", ".html") if output is not None else None
     from chainrule.influence import life as life_of
 
-    with display.steps_bar("replaying") as progress:
+    with display.progress_bar("replaying steps") as progress:
         found = life_of(run, weight, progress=progress)
     if output is not None:
         display.write(output, _drawn(found, suffix).encode(), f"the life of {found.weight}")

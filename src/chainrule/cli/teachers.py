@@ -76,7 +76,7 @@ def teachers(
     require(most is None or most >= 1, f"--most {most}: it takes at least 1")
     if output is not None:
         output_suffix(output, "the effects are", ".json")
-    with display.steps_bar("replaying") as progress:
+    with display.progress_bar("replaying steps") as progress:
         found = found_by(
             run, data, row, part=part, rule=rule, checkpoints=checkpoints, progress=None if json else progress
         )

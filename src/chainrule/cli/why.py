@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from chainrule.cli import display
-from chainrule.cli.importance import progress_bar
 from chainrule.cli.options import OUTPUT, elsewhere, leave_out
 from chainrule.errors import SettingError, require
 from chainrule.summary import visible
@@ -80,7 +79,7 @@ def explain_row(
     opened = Run.open(run)
     if row is None:
         display.err.print("explaining row 1; for another, pass --row")
-    with progress_bar("points") as shown:
+    with display.progress_bar("points") as shown:
         found = why(
             opened, data, 1 if row is None else row, baseline=baseline, of=of or None, position=position,
             change=change, progress=shown,

@@ -38,7 +38,7 @@ def draw(life: Life) -> str:
     y = _curve(parts, "update", life.updates, y, 90, "descent", 0.0)
     rows = [
         ("what moved it", [*life.parts.items()]),
-        ("by epoch", [(name, epoch.update) for name, epoch in life.epochs(BARS)]),
+        ("by epoch", [(name, epoch.update) for name, epoch in life.epochs()]),
     ]
     if life.by_class:
         rows.append(("by class", [(str(one.name), one.share) for one in life.by_class]))

@@ -15,8 +15,6 @@ from chainrule.summary import DOTS
 
 WIDTH, HEIGHT = 64, 9
 """Characters of the chart of values."""
-EPOCHS = 10
-"""Epochs that are listed, at most."""
 BLOCKS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 
 
@@ -47,7 +45,7 @@ def lines(life: Life, most: int = 10, can_show: Callable[[str], bool] = bool) ->
     yield from columns([(name, f"{value:+.6g}") for name, value in {**life.parts, "sum": life.moved}.items()])
     yield ""
     yield "by epoch"
-    yield from columns((f"epoch {n}", f"{e.update:+.6g}", f"to {e.value:.6g}") for n, e in life.epochs(EPOCHS))
+    yield from columns((f"epoch {n}", f"{e.update:+.6g}", f"to {e.value:.6g}") for n, e in life.epochs())
     if life.by_class:
         yield ""
         yield "by class"

@@ -23,6 +23,8 @@ from chainrule.training import Timeline
 
 MOST = 20
 """How many samples are listed, by default."""
+EPOCHS = 10
+"""How many stretches of epochs are told apart, at most."""
 ROUNDED = "gradients that are 0 but for rounding"
 """The name of what moved a weight such as a bias before a BatchNorm, which subtracts it again."""
 
@@ -144,7 +146,7 @@ class Life(Shown):
         ends = {"rounding": self.rounding, "remainder": self.remainder}
         return {"samples": self.of_samples, **self.others, **edited, **ends}
 
-    def epochs(self, most: int) -> list[tuple[str, EpochShare]]:
+    def epochs(self, most: int = EPOCHS) -> list[tuple[str, EpochShare]]:
         """The epochs in at most so many groups of the same size, each with its name."""
         size = -(-len(self.by_epoch) // most)
         groups = [self.by_epoch[k : k + size] for k in range(0, len(self.by_epoch), size)]

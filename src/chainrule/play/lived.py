@@ -14,8 +14,8 @@ from chainrule.play.replaying import Replaying
 from chainrule.play.taught import Rows, timeline_of
 from chainrule.play.trainer import Trainer
 
-MOST_EPOCHS, MOST_SAMPLES = 12, 12
-"""How many groups of epochs, and how many samples, are shown."""
+MOST_SAMPLES = 12
+"""How many samples are shown."""
 
 
 class _ClosedError(Exception):
@@ -79,7 +79,7 @@ class Lived(Replaying):
                 "words": draw.words, "density": draw.density, "quantile": draw.quantile, "at": draw.at.tolist(),
                 "heights": draw.heights.tolist(),
             },
-            "epochs": [[name, epoch.update] for name, epoch in found.epochs(MOST_EPOCHS)],
+            "epochs": [[name, epoch.update] for name, epoch in found.epochs()],
             "classes": [[str(one.name), one.share] for one in found.by_class],
             "samples": [{**self._rows.about(one.sample), "steps": one.steps, "effect": one.share} for one in shown],
             "rest": [len(found.samples) - len(shown), rest],

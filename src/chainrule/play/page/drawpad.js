@@ -91,7 +91,7 @@ function picture({ picture, slopes }) {
     at.fillRect(x, y, 1, 1);
     if (!slopes) return;
     at.globalAlpha = Math.abs(slopes[k]);
-    at.fillStyle = slopes[k] > 0 ? "#006ca8" : "#c75300"; // as everywhere: blue above 0
+    at.fillStyle = slopes[k] > 0 ? "#006ca8" : "#bd4e00"; // as everywhere: blue above 0
     at.fillRect(x, y, 1, 1);
   });
 }
