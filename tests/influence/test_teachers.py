@@ -326,6 +326,7 @@ def test_the_judges_of_label_errors_are_predicted_right_before_those_are_known_b
     right = (at_best.argmax(axis=1) == data.validation.y).sum()
     assert f"predicted right after epoch {best.epoch} ({right} of the validation set" in asked.name
     assert asked.finds_errors
+    assert "probable" not in "\n".join(lines(asked))  # of the last step alone
     assert not asked.is_single
 
 

@@ -263,7 +263,7 @@ def follow(
 
 @dataclass(frozen=True)
 class _Total:
-    """The sum over steps. It is replaced as a whole, so wherever Ctrl-C strikes, it is of whole steps.
+    """The sum over steps. It is replaced as a whole: wherever Ctrl-C strikes, it is of whole steps.
 
     Attributes:
         effects: (training samples,) the rows' effects

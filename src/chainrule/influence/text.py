@@ -37,7 +37,7 @@ def lines(found: Teachers, most: int = MOST) -> Iterator[str]:
         yield f"INTERRUPTED: steps 0 to {found.first - 1:,} are missing. The same command computes all of them."
     yield ""
     yield "Effect of a row: how far its share of all updates moved this loss; below 0 it helped."
-    if found.finds_errors:
+    if found.finds_errors and found.is_complete:
         yield "Rows on the right worked against what the network learned from the others: look at their labels first."
     yield ""
     yield from _beside(found, found.helpful[:most], found.harmful[:most])
@@ -51,7 +51,7 @@ def lines(found: Teachers, most: int = MOST) -> Iterator[str]:
 def _beside(found: Teachers, helpful: Array, harmful: Array) -> Iterator[str]:
     """Two tables side by side."""
     head = f"{'row':>9}  {'target':<{LONGEST}} {'effect':>11}"
-    right = "raised it most: probable label errors" if found.finds_errors else "raised it most"
+    right = "raised it most: probable label errors" if found.finds_errors and found.is_complete else "raised it most"
     yield f"{'lowered it most':<{len(head)}}     {right}"
     yield f"{head}     {head}"
     for k in range(max(len(helpful), len(harmful))):
