@@ -29,6 +29,10 @@ NUMBERS = 4_000_000
 """About how many numbers are predicted from at a time."""
 BLOCKS = 7
 """Along each side of a picture, so many blocks of pixels count as one column each."""
+AFFORDED = 1e11
+"""About how many multiply-adds a report or the page affords."""
+MOST_ROWS, FEWEST_ROWS, MOST_REPEATS = 2000, 40, 10
+"""The most rows that they predict, the fewest if there are so many, and the most repeats."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,16 @@ def importance(
     return Importances(name, len(x), values, tuple(rows))
 
 
+def affordable(trained: Trained, samples: Samples) -> tuple[Samples, int]:
+    """So many of the samples, evenly spaced, and so many repeats that measuring takes seconds."""
+    network = trained.plan.network
+    cost = sum(node.layer.cost(node.built) for node in network.nodes) or 1
+    each = cost * len(columns_of(trained.preparation, network.input_shape))
+    rows = min(len(samples.x), MOST_ROWS)
+    repeats = int(np.clip(AFFORDED / (each * rows), 1, MOST_REPEATS))
+    return samples.thinned(int(np.clip(AFFORDED / (each * repeats), min(FEWEST_ROWS, rows), rows))), repeats
+
+
 def permuted(
     predict: Callable[[Array], Array],
     x: Array,
@@ -249,4 +263,10 @@ def _blocks(entries: Array) -> Iterator[tuple[str, Array]]:
     rows, columns = (np.array_split(np.arange(size), min(BLOCKS, size)) for size in (height, width))
     for r in rows:
         for c in columns:
-            yield f"rows {r[0]}-{r[-1]}, columns {c[0]}-{c[-1]}", entries[r[0] : r[-1] + 1, c[0] : c[-1] + 1].ravel()
+            name = f"{_range('row', r)}, {_range('column', c)}"
+            yield name, entries[r[0] : r[-1] + 1, c[0] : c[-1] + 1].ravel()
+
+
+def _range(what: str, numbers: Array) -> str:
+    first, last = numbers[0], numbers[-1]
+    return f"{what} {first}" if first == last else f"{what}s {first}-{last}"

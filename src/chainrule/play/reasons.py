@@ -20,11 +20,7 @@ def why_view(trainer: Trainer, sample: int) -> dict[str, Any]:
     """The message about a sample of the mini-batch, by its number there, or the user's own sample:
     what each input adds to the prediction at the present weights, and what would change it.
     """
-    position, data = trainer.position, trainer.data
-    trained = Trained(
-        trainer.plan, data.target, data.preparation, position.parameters.copy(), position.statistics.copy(),
-        Progress(position), data, threshold=trainer.threshold,
-    )  # fmt: skip
+    data, trained = trainer.data, trained_of(trainer)
     _, rows, _ = step_shown(trainer)
     own = trainer.own
     if own is not None and own.row is None and rows is OWN:
@@ -37,3 +33,12 @@ def why_view(trainer: Trainer, sample: int) -> dict[str, Any]:
             found = why(trained, data, int(data.rows[row]) + 1)
     title, _, line = head(found)
     return {"type": "why", "step": trainer.step, "title": title, "line": line, "html": content(found)}
+
+
+def trained_of(trainer: Trainer) -> Trained:
+    """The network with its present weights."""
+    position, data = trainer.position, trainer.data
+    return Trained(
+        trainer.plan, data.target, data.preparation, position.parameters.copy(), position.statistics.copy(),
+        Progress(position), data, threshold=trainer.threshold,
+    )  # fmt: skip

@@ -19,6 +19,7 @@ from chainrule.play import frames
 from chainrule.play.columns import is_drawn_whole
 from chainrule.play.doctor import Watch
 from chainrule.play.export import export
+from chainrule.play.important import Important
 from chainrule.play.race import TARGET, Race
 from chainrule.play.reasons import why_view
 from chainrule.play.recorded import Recorded
@@ -79,6 +80,7 @@ class Session:
         self.used_at = time.monotonic()
         self._recorded: Recorded | None = None
         self._taught: Taught | None = None
+        self._important: Important | None = None
         if run is not None and dataset is not None and threaded:
             self._recorded = Recorded(run, dataset, lambda: self._commands.put({"type": "run read"}))
         self._screen = Screen(self._tell, self._recorded, self._later("life") if threaded else None)
@@ -106,7 +108,7 @@ class Session:
         take longer to end than it has.
         """
         self._closed.set()
-        for reader in (self._recorded, self._taught):
+        for reader in (self._recorded, self._taught, self._important):
             if reader is not None:
                 reader.close()
         self._screen.close_life()
@@ -222,6 +224,9 @@ class Session:
             trainer.go_to(step)
         self._running = self._racing = False
         self._race, self._trainer = None, trainer
+        if self._important is not None:
+            self._important.close()
+            self._important = None
         self._screen.close_all()
         self._tell(*frames.description(trainer))
         if self._recorded is not None:
@@ -353,6 +358,17 @@ class Session:
         self._tell(why_view(self._ready(), int(message.get("sample", 0))))
         self._screen.redraw()
 
+    def _importance(self, message: Mapping[str, Any]) -> None:
+        """Measure which columns predictions depend on, or stop measuring."""
+        if self._important is not None:
+            self._important.close()
+        self._important = None if message.get("stop") else Important(self._ready(), self._later("important"))
+        self._tell_importance(message)
+
+    def _tell_importance(self, message: Mapping[str, Any]) -> None:
+        if self._important is not None:
+            self._tell(self._important.message())
+
     def _draw(self, message: Mapping[str, Any]) -> None:
         """Show a sample that the user drew; without lines, those of the mini-batch again."""
         self._ready().draw(message["strokes"], message.get("label"))
@@ -398,6 +414,8 @@ class Session:
         "open": _open,
         "draw": _draw,
         "why": _why,
+        "importance": _importance,
+        "important": _tell_importance,
         "set weight": _set_weight,
         "export": _export,
         "race": _start_race,
