@@ -88,7 +88,13 @@ def test_the_page_and_its_security_headers(address):
 
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
-    [("POST", "", 405), ("GET", "nowhere.js", 404), ("GET", "../secret", 404), ("GET", "upload", 404)],
+    [
+        ("POST", "", 405),
+        ("GET", "nowhere.js", 404),
+        ("GET", "../secret", 404),
+        ("GET", "upload", 404),
+        ("GET", "report", 404),
+    ],
 )
 def test_every_answer_is_confined(address, method, path, expected):
     status, _, headers = ask(address, f"/{host_and_token(address)[1]}/{path}", method)
@@ -527,3 +533,10 @@ def test_ending_while_a_page_computes_prints_nothing(serve):
         connection.send(json.dumps({"type": "settings", "settings": {}}))
         connection.ping().wait(WAIT)  # the command has arrived, and takes longer than the server waits
     assert errors == ["press Ctrl-C to stop\n"]
+
+
+def test_there_is_a_report_only_on_a_recorded_run(address):
+    status, body, _ = ask(address, f"/{host_and_token(address)[1]}/report", "POST")
+    assert (status, json.loads(body)["error"]) == (
+        404, "a report is about a recorded run; open one by 'chainrule play RUN'",
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What takes a replay of all steps, and so is computed in a thread of its own."""
+"""What takes long, such as a replay of all steps, and so is computed in a thread of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Replaying:
         changed: called from another thread whenever there is something new to tell
 
     Attributes:
-        done: how many steps are replayed
+        done: how many steps, or other parts of the work, are done
         problem: why it can't be computed; empty if it can
     """
 
@@ -57,6 +57,6 @@ class Replaying:
         except ChainruleError as error:
             self.problem = str(error)
         except Exception:  # a bug must not go unnoticed
-            logging.getLogger(__name__).exception("a replay of the steps failed")
+            logging.getLogger(__name__).exception("a computation in a thread failed")
             self.problem = "chainrule itself failed; see the terminal for details"
         self._changed()

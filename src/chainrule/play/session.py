@@ -364,6 +364,7 @@ class Session:
             self._important.close()
         self._important = None if message.get("stop") else Important(self._ready(), self._later("important"))
         self._tell_importance(message)
+        self._screen.redraw()
 
     def _tell_importance(self, message: Mapping[str, Any]) -> None:
         if self._important is not None:
