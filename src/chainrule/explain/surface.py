@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.arrays import Array, Vector
 from chainrule.data import Data, Dataset, Samples
 from chainrule.engine import StepRecord
-from chainrule.errors import RunError, require
+from chainrule.errors import require
 from chainrule.layers.base import Context
 from chainrule.runs import Run
 from chainrule.training import Plan
@@ -85,9 +85,8 @@ def loss_surface(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     _check(run.trained.plan, weights, grid)
+    run.require_steps()
     chosen = run.steps_along(POINTS)
-    if not chosen:
-        raise RunError(f"{run.folder}: the run has no steps, so there is no path to draw")
     steps, points = path_of(run.each(chosen, data := run.own_data(data)))
     return surface_of(run.trained.plan, data.training, steps, points, weights, grid=grid)
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data import Data, Dataset
-from chainrule.errors import RunError
 from chainrule.influence.draw import Draw, draw_of
 from chainrule.influence.reading import Progress, Spread, read
 from chainrule.influence.rounded import Rounded
@@ -217,8 +216,7 @@ def life(
     run = run if isinstance(run, Run) else Run.open(run)
     layout, steps = run.trained.plan.network.parameters, run.manifest["steps"]
     place = layout.find(weight)
-    if not steps:
-        raise RunError(f"{run.folder}: it has no steps yet, so its weights have not moved; train it further")
+    run.require_steps()
     data = run.own_data(data)
     found = life_of(run.timeline(data), data, place, steps, progress)
     kept = float(run.trained.parameters[place])

@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Samples
 from chainrule.data import Data, Dataset
-from chainrule.errors import RunError, at_least, unknown
+from chainrule.errors import at_least, unknown
 from chainrule.influence.approximation import Approximation, approximate
 from chainrule.influence.subject import Subject, subject_of, values_of
 from chainrule.influence.walk import RULES, Effects, Walk
@@ -189,9 +189,8 @@ def teachers(
         raise unknown("rule", rule, RULES)
     if checkpoints is not None:
         at_least(f"{checkpoints!r} checkpoints: pass their number, at least 1", checkpoints, 1)
+    run.require_steps()
     stop = last_step(run)
-    if not stop:
-        raise RunError(f"{run.folder}: it has no steps, in which a row could have taught it")
     own = run.own_data(data)
     subject, timeline = subject_of(run, own, what, row, part), run.timeline(own)
     found = follow(timeline, subject, stop, rule=rule, progress=progress)

@@ -56,7 +56,8 @@ def from_onnx(
         DataError: for a file that is no ONNX file
         SettingError: for operators that no layer here computes: all of them, with their nodes
     """
-    from chainrule.interchange.onnx_graph import Graph, read_file
+    from chainrule.interchange.onnx_file import read_file
+    from chainrule.interchange.onnx_graph import Graph
 
     path = Path(path)
     model = read_file(path)

@@ -97,7 +97,7 @@ class Run(Shown):
         """Load what the run was trained on; raises DataError if it is missing or has changed."""
         settings = self.data["settings"]
         if self.is_imported:
-            remedy = "pass your own, or train it on them ('chainrule train DATA --from RUN')"
+            remedy = f"pass your own, or train it on them: chainrule train DATA --from {self.folder}"
             raise DataError(f"{self.folder}: it was imported, without data; {remedy}")
         if settings is None or "what" not in settings:
             raise DataError(
@@ -120,6 +120,15 @@ class Run(Shown):
     def is_imported(self) -> bool:
         """Whether it is a network that was made elsewhere, without steps and data."""
         return self.manifest["status"] == "imported"
+
+    def require_steps(self) -> None:
+        """Raise RunError, with the command that makes them, for a run without steps."""
+        if self.is_imported:
+            remedy = f"train it further on data of your own: chainrule train DATA --from {self.folder}"
+            raise RunError(f"{self.folder}: it was imported, and has no steps; {remedy}")
+        if not self.manifest["steps"]:
+            remedy = f"go on with it: chainrule train --resume {self.folder}"
+            raise RunError(f"{self.folder}: its training ended before its first step; {remedy}")
 
     def other_data(self, what: Data | Dataset, **reading: Any) -> Dataset:
         """Other data than the run's own, prepared as the network takes it.
@@ -236,10 +245,7 @@ class Run(Shown):
         """Several steps, in ascending order; no step is replayed twice."""
         steps, last = list(steps), self.manifest["steps"] - 1
         for step in steps:
-            if self.is_imported:
-                raise RunError(
-                    f"{self.folder}: it was imported, and has no steps; train it further on data of your own"
-                )
+            self.require_steps()
             if not 0 <= step <= last:
                 raise RunError(f"{self.folder}: it has no step {step}; it has steps 0 to {last}")
         yield from self.timeline(self.own_data(data)).each(steps)
