@@ -71,7 +71,7 @@ def test_units_are_named_and_dated(examine):
     _, diagnosis = examine(FAULTY["dead units"]())
     (one,) = (one for one in diagnosis.findings if one.kind == "dead units")
     assert (one.evidence["units"], one.evidence["since"]) == (list(range(16)), 0)
-    assert one.place == "dense_1[0]"
+    assert (one.place, one.unit) == ("dense_1, all 16 units", "dense_1[0]")
 
 
 def test_a_leaking_column_is_named(examine):

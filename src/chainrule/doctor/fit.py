@@ -89,8 +89,8 @@ def _underfitted(case: Case) -> Iterator[Finding]:
 
 def _learned_nothing(case: Case, own: float, mine: Array, theirs: Array) -> Finding:
     words = (
-        f"Underfitting: the training loss is {number(own)}, about that of the best constant prediction"
-        f" ({number(case.naive_loss)}), although there is more to learn: the {NEAREST} nearest training samples predict"
+        f"Underfitting: the training loss is {number(own)}, and the best constant prediction has"
+        f" {number(case.naive_loss)}, although there is more to learn: the {NEAREST} nearest training samples predict"
         f" the {case.held_name} set with an error of {number(float(theirs.mean()))}, the network with"
         f" {number(float(mine.mean()))}."
     )
