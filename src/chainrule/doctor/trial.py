@@ -95,7 +95,7 @@ def try_remedy(case: Case, finding: Finding, callbacks: Sequence[Listener] = (),
             case.plan, case.data.target, samples, trained.parameters, trained.statistics,
             engine=make_engine(plan.engine, plan.problem(1)),
         )  # fmt: skip
-    return _judged(case, finding, before, after, losses, own)
+    return judged(case, finding, before, after, losses, own)
 
 
 def _measured(case: Case, plan: Plan, parameters: Array, statistics: Array) -> dict[str, float]:
@@ -104,7 +104,7 @@ def _measured(case: Case, plan: Plan, parameters: Array, statistics: Array) -> d
     return evaluate(plan, case.data.target, held, parameters, statistics)
 
 
-def _judged(
+def judged(
     case: Case, finding: Finding, before: dict[str, float], after: dict[str, float], losses: Array, own: Array
 ) -> Trial:
     change, error = difference(own, losses)
