@@ -46,7 +46,8 @@ def measured(case: Case) -> dict[str, float]:
         "most": sizes.max() / sizes[-1],
         "dead": max((len(one["units"]["dead"]) / one["of"] for one in flat), default=0.0),
         "lost": float(np.median([rounding.lost_in(record) for record in case.brisk])),
-        "told": float(leakage.told(case).max(initial=0.0)),
+        "told": max((leakage.told(case, case.flat("training")[:, inputs]).share
+                     for _, inputs in leakage.columns(case)), default=0.0),
         "copies": max(
             (np.mean([one in known for one in duplicates.hashes(part)])
              for part in (case.data.test, case.data.validation) if part is not None),

@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from chainrule.doctor.case import Case, spread
-from chainrule.doctor.diagnosis import CHECKS, Check, worst_first
+from chainrule.doctor.causes import explained
+from chainrule.doctor.diagnosis import CHECKS, Check
 from chainrule.doctor.finding import Finding
 from chainrule.play.settings import Settings
 from chainrule.play.trainer import Trainer
@@ -116,7 +117,7 @@ class Watch:
         """Count in how many rounds each finding was made."""
         assert self._case is not None
         self._rounds += 1
-        found = {(one.kind, one.place.partition("[")[0]): one for one in self._round}
+        found = {(one.kind, one.place.partition(",")[0].partition("[")[0]): one for one in self._round}
         # At rest nothing changes, so one round says what all would.
         rests = not running and self._case.end is trainer.position
         for key, one in found.items():
@@ -127,7 +128,7 @@ class Watch:
             self._missing[key] = self._missing.get(key, 0) + 1
             if rests or self._missing[key] >= PERSISTS:
                 del self._seen[key], self._missing[key], self._last[key]
-        self.findings = worst_first([self._last[key] for key, count in self._seen.items() if count >= PERSISTS])
+        self.findings = explained([self._last[key] for key, count in self._seen.items() if count >= PERSISTS])
         if rests:
             self._at = trainer.position
         self._case = replace(self._case) if rests else None
@@ -166,16 +167,16 @@ def _shown(trainer: Trainer, one: Finding) -> dict[str, Any]:
     settings = None if trainer.run is not None else remedied(trainer.settings, one.remedy.page)
     return {
         "kind": one.kind, "words": one.words, "place": one.place, "severity": one.severity,
-        "select": selected(trainer, one.place), "remedy": one.remedy.words,
+        "select": selected(trainer, one.unit), "remedy": one.remedy.words, "cause": one.consequence_of,
         "set": settings, "set_words": _changes(trainer.settings, settings) if settings else "",
     }  # fmt: skip
 
 
-def selected(trainer: Trainer, place: str) -> str:
-    """The unit or weight of a place, as the page selects it; empty for other places."""
-    layer, _, rest = place.partition("[")
+def selected(trainer: Trainer, unit: str) -> str:
+    """The unit or weight of a finding, as the page selects it; empty if there is none."""
+    layer, _, rest = unit.partition("[")
     if layer in trainer.layers:
-        return place if rest else f"{layer}[0]"
+        return unit if rest else f"{layer}[0]"
     entries = {entry.name: entry for entry in trainer.plan.network.parameters.entries}
     if layer in entries and not rest:
         return f"{layer}[{', '.join('0' * len(entries[layer].shape))}]"

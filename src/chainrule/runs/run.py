@@ -13,6 +13,7 @@ import numpy as np
 
 from chainrule.data import BUILTIN, Data, Dataset, from_arrays, load, patterns
 from chainrule.data.columns import EARLIER
+from chainrule.data.files import in_memory
 from chainrule.data.pictures import fingerprint_of_pixels
 from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
@@ -144,6 +145,8 @@ class Run(Shown):
     def _loaded(self, what: Data) -> Dataset:
         """This data, read, split and prepared as what the run was trained on."""
         settings, task, preparation = self.data["settings"], self.data["target"]["task"], self.trained.preparation
+        if isinstance(what, str | Path) and "what" not in (settings or {}) and Path(what).is_file():
+            what = in_memory(Path(what))
         if preparation is None and isinstance(what, tuple | list) and len(what) == 2:
             return from_arrays(*map(np.asarray, what), task=task)
         if settings is None or preparation is None:
@@ -208,7 +211,8 @@ class Run(Shown):
 
         Args:
             data: a Dataset; or the frame, the arrays (x, y) or the file that the run was trained
-                on, which is split and prepared as then
+                on, which is split and prepared as then. Of a run trained on a frame or arrays, a
+                file that holds them will do: CSV, or NPZ with arrays x and y
 
         Raises DataError for other data, and for the same data split or scaled differently.
         """
