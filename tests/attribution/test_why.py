@@ -56,8 +56,13 @@ def closes(w):
     assert w.integral.is_reached
     assert w.of_parts().sum() == pytest.approx(w.attributions[0].sum(), abs=1e-9 * max(1.0, float(size[0])))
     for one in w.paths:
-        total = sum(path.product for path in one.paths[:6]) + one.rest
+        total = sum(path.product for path in one.paths[:6]) + one.rest(6)
         assert total == pytest.approx(one.derivative, rel=SMALL)
+        for cut in one.cuts:
+            assert len(cut.units) > 1
+            assert cut.products.sum() == pytest.approx(one.derivative, rel=SMALL)
+        for path in one.paths[:20]:
+            assert np.prod(one.computed(path)[1]) == pytest.approx(path.product, rel=SMALL)
         if one.is_complete:
             assert sum(path.product for path in one.paths) == pytest.approx(one.derivative, rel=1e-9, abs=1e-12)
         if not one.of:

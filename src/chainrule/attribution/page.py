@@ -25,20 +25,20 @@ summary { cursor: pointer; font-weight: 600; }
 """
 
 
-def page(w: Why) -> str:
-    """The whole file."""
+def page(w: Why, most: int = text.SHOWN) -> str:
+    """The whole file, with so many units of each layer and paths."""
     title, _, line = text.head(w)
-    body = f'<h1>{escape(title)}</h1><p class="short">{escape(line)}</p>{content(w)}'
+    body = f'<h1>{escape(title)}</h1><p class="short">{escape(line)}</p>{content(w, most)}'
     return document(f"Why {w.predicted}", body, _STYLE, PRINT_ALL)
 
 
-def content(w: Why) -> str:
+def content(w: Why, most: int = text.SHOWN) -> str:
     """What each part adds, the sums, paths and changes."""
     levels = [
         ("What each part adds", "".join(map(paragraph, text.sums(w))) + attributions(w)),
         *([("Every output", _each(w))] if w.explained > 1 else []),
         ("What would change it", _changes(w)) if w.changes is not None else ("", ""),
-        ("Paths: the chain rule from the inputs that add most", _paths(w)),
+        ("Derivatives: the chain rule from the inputs that add most", _derivatives(w, most)),
     ]
     return "".join(
         f"<details{' open' if k < 3 else ''}><summary>{escape(title)}</summary>{inner}</details>"
@@ -125,11 +125,13 @@ def _each(w: Why) -> str:
     return table(["adds to", *names], rows, ["sum", *(f"{value:.4g}" for value in w.integral.end)])
 
 
-def _paths(w: Why) -> str:
-    found = ""
+def _derivatives(w: Why, most: int) -> str:
+    found = paragraph(text.derivatives_title(w))
     for one in w.paths:
-        lines = "".join(f"<li>{escape(line)}</li>" for line in text.path_lines(one))
-        found += f"{paragraph(text.path_title(w, one))}<ul>{lines}</ul>"
+        tables = "".join(table(*text.cut_table(w, one, cut, most)) for cut in text.listed_cuts(one))
+        title, *lines = text.path_lines(w, one, most)
+        items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+        found += f"{paragraph(text.derivative_line(w, one))}{tables}{paragraph(title)}<ul>{items}</ul>"
     return found
 
 

@@ -108,11 +108,13 @@ class Why(Shown):
         table = Table("what each adds", ("", "value", self.outputs.names[0]), rows, "llr")
         return Summary(f"Why {self.predicted}", f"{self.sample.name}, row {self.sample.row}", facts, table)
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything, as plain values."""
-        from chainrule.attribution.fields import as_json
+    def as_json(self, most: int | None = None) -> dict[str, Any]:
+        """Everything, as plain values, with the `most` strongest units of each layer and paths, by
+        default 20.
+        """
+        from chainrule.attribution.fields import MOST, as_json
 
-        return as_json(self)
+        return as_json(self, MOST if most is None else most)
 
 
 def why(

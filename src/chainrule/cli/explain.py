@@ -43,7 +43,8 @@ def explain(
         int | None,
         typer.Option(
             help="How many samples and paths JSON lists, strongest first, by default 20; and a fifth as many uses of"
-            " the weight for each sample, and terms of each delta. The others are added up."
+            " the weight for each sample, and terms of each delta. Of a prediction, how many units of each layer and"
+            " paths are listed, by default 3, in JSON 20. The others are added up."
         ),
     ] = None,
     row: Annotated[
@@ -107,8 +108,9 @@ def explain(
     kind = "json" if json else kind
     if kind not in FORMATS:
         raise unknown("format", kind, FORMATS)
+    require(most is None or most >= 1, f"--most {most}: it takes at least 1")
     if run is not None and not example and _is_of_data(run, weight, row):
-        explain_row(context, run, weight, row, baseline, of, position, change, kind, output)
+        explain_row(context, run, weight, row, baseline, of, position, change, kind, output, most)
         return
     if not example:
         reason = "they are for a prediction: pass data, or --row"
@@ -119,7 +121,6 @@ def explain(
     from chainrule.runs.folder import check_file
 
     require(most is None or kind == "json", "--most is how many JSON lists: choose it with --json")
-    require(most is None or most >= 1, f"--most {most}: it takes at least 1")
     require(width is None or kind == "svg", "--width is that of the picture: choose it with --format svg")
     width = WIDTH if width is None else width
     require(width >= NARROWEST, f"--width {width}: the picture takes at least {NARROWEST} pixels")
