@@ -30,7 +30,7 @@ def as_json(w: Why, most: int = MOST) -> dict[str, Any]:
         "points": w.integral.points,
         "float32_rounding": w.rounding,
         "paths": [_paths(w, one, most) for one in w.paths],
-        "changes": None if w.changes is None else _changes(w.changes),
+        "changes": [_changes(one) for one in w.changes],
     }
 
 
@@ -125,10 +125,19 @@ def _changes(found: Changes) -> dict[str, Any]:
 
 
 def _change(one: Change) -> dict[str, Any]:
-    moved = [
-        {"name": m.name, "before": m.before, "after": m.after, "by": m.by, "deviations": m.deviations}
+    moved: list[dict[str, Any]] = [
+        {
+            "name": m.name,
+            "before": m.before,
+            "after": m.after,
+            "by": m.by,
+            "deviations": m.deviations,
+            "range": None if m.range is None else list(m.range),
+            "within_range": m.is_inside,
+        }
         for m in one.moved
     ]
     return {
-        "before": one.before, "after": one.after, "distance": one.distance, "verified": one.verified, "moved": moved
+        "before": one.before, "after": one.after, "distance": one.distance, "verified": one.verified,
+        "within_range": one.is_inside, "moved": moved,
     }  # fmt: skip

@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 
 from chainrule.attribution import text
+from chainrule.attribution.changes import Changes
 from chainrule.attribution.heat import LESS, MORE, bar, heat_map, is_picture
 from chainrule.attribution.reasons import Why
 from chainrule.explain.html import PRINT_ALL, Html, document, paragraph, table
@@ -37,7 +38,7 @@ def content(w: Why, most: int = text.SHOWN) -> str:
     levels = [
         ("What each part adds", "".join(map(paragraph, text.sums(w))) + attributions(w)),
         *([("Every output", _each(w))] if w.explained > 1 else []),
-        ("What would change it", _changes(w)) if w.changes is not None else ("", ""),
+        ("What would change it", "".join(_changes(w, one) for one in w.changes)),
         ("Derivatives: the chain rule from the inputs that add most", _derivatives(w, most)),
     ]
     return "".join(
@@ -135,13 +136,13 @@ def _derivatives(w: Why, most: int) -> str:
     return found
 
 
-def _changes(w: Why) -> str:
-    assert w.changes is not None
-    title, *lines = text.changes(w.changes)
+def _changes(w: Why, found: Changes) -> str:
+    title, *lines = text.changes(found)
     before = ""
-    if w.changes.along is not None and is_picture(w.sample.x.shape):
-        step = w.changes.along.x.astype(np.float64) - w.sample.x
-        words = f"the smallest step along the gradient: {w.changes.along.before} becomes {w.changes.along.after}"
+    if found.along is not None and is_picture(w.sample.x.shape):
+        step = found.along.x.astype(np.float64) - w.sample.x
+        words = f"the smallest step along the gradient: {found.along.before} becomes {found.along.after}"
         before = f"<figure>{heat_map(step, w.sample.x, words)}<figcaption>{escape(words)}</figcaption></figure>"
     listed = "".join(f"<li>{escape(line.strip())}</li>" for line in lines)
-    return f"{paragraph(title)}{before}<ul>{listed}</ul>"
+    searched = paragraph(f"Searched: {'; '.join(found.searched)}.")
+    return f"{paragraph(title)}{before}<ul>{listed}</ul>{searched}"

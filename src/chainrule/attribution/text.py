@@ -30,9 +30,9 @@ BAR = 12
 """The characters of the longest bar."""
 
 
-def called(name: object) -> str:
+def called(name: object, most: int = NAME) -> str:
     """A name, which may be as long as a user's column has it, cut and in one line."""
-    return short(one_line(name), NAME)
+    return short(one_line(name), most)
 
 
 def lines(w: Why, most: int = SHOWN) -> list[str]:
@@ -41,9 +41,10 @@ def lines(w: Why, most: int = SHOWN) -> list[str]:
     if w.explained > 1:
         found += ["", *each_output(w)]
     found += ["", *derivatives(w, most)]
-    if w.changes is not None:
-        found += ["", *changes(w.changes)]
-    return found
+    for one in w.changes:
+        found += ["", *changes(one)]
+    searched = dict.fromkeys(line for one in w.changes for line in one.searched)
+    return [*found, *([""] * bool(searched)), *(f"Searched: {line}." for line in searched)]
 
 
 def head(w: Why) -> list[str]:
@@ -182,20 +183,22 @@ def unit_name(w: Why, one: Routes, unit: Unit) -> str:
 
 def changes(found: Changes) -> list[str]:
     """What would change the prediction."""
-    listed = [f"What would change it ({found.wanted}):"]
+    listed = []
     if found.along is not None:
         listed += [f"  along the gradient, {found.along.distance:.4g} standard deviations: {_changed(found.along)}"]
         listed += [f"    {line}" for line in moved_lines(found.along)]
     for one in found.alone[:MOVED]:
         listed.append(f"  {moved_lines(one)[0]}, alone: {_changed(one)}")
+    if len(found.alone) > MOVED:
+        listed.append(f"  {len(found.alone) - MOVED:,} more columns, each alone")
     if found.tokens is not None:
         listed.append(f"  {moved_lines(found.tokens)[0]}: {_changed(found.tokens)}")
-    return [*listed, *(f"  searched: {line}" for line in found.searched)]
+    return [f"What would lead to {called(found.wanted, 160)}:", *(listed or ["  nothing that was searched"])]
 
 
 def _changed(one: Change) -> str:
     checked = "predicted by the run" if one.verified else "not confirmed by the run in the user's own units"
-    return f"{one.before} -> {one.after} ({checked})"
+    return f"{called(one.before)} -> {called(one.after)} ({checked})"
 
 
 def moved_lines(one: Change) -> list[str]:
@@ -203,6 +206,9 @@ def moved_lines(one: Change) -> list[str]:
     found = []
     for m in one.moved[:MOVED]:
         by = "" if m.by is None else f" ({m.by:+.4g})"
-        found.append(f"{m.name}: {m.before} -> {m.after}{by}" if m.after else f"{m.name}: {m.before}{by}")
+        line = f"{called(m.name)}: {called(m.before)}{f' -> {called(m.after)}' * bool(m.after)}{by}"
+        if m.range is not None and not m.is_inside:
+            line += f", outside the {m.range[0]:g} to {m.range[1]:g} of the training set"
+        found.append(line)
     others = len(one.moved) - MOVED
     return [*found, *([f"and {others:,} more, by less"] if others > 0 else [])]
