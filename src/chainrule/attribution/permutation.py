@@ -55,9 +55,14 @@ class Importance:
         return float(self.repeats.mean())
 
     @property
-    def deviation(self) -> float:
-        """The standard deviation over the repeats."""
-        return float(self.repeats.std())
+    def deviation(self) -> float | None:
+        """The standard deviation over the repeats; None for one repeat."""
+        return float(self.repeats.std()) if len(self.repeats) > 1 else None
+
+    @property
+    def spread(self) -> str:
+        """The deviation as text; empty for one repeat."""
+        return "" if self.deviation is None else f"\u00b1 {self.deviation:.2g}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,12 +85,18 @@ class Importances(Shown):
         """The importances by one metric, the largest first."""
         return [one for one in self.columns if one.metric == metric]
 
+    @property
+    def over(self) -> str:
+        """Over how many repeats the means are."""
+        count = len(self.columns[0].repeats)
+        return f"{count:,} repeats" if count > 1 else "one repeat, which has no deviation"
+
     def summary(self) -> Summary:
         """A row for each column, by the first metric."""
         (first, value), *_ = self.metrics.items()
         own = self.of(first)
-        rows = [[one.column, f"{one.mean:.4g}", f"{one.deviation:.2g}"] for one in own]
-        about = f"{self.name}, {self.samples:,} rows, {len(own[0].repeats)} repeats"
+        rows = [[one.column, f"{one.mean:.4g}", one.spread] for one in own]
+        about = f"{self.name}, {self.samples:,} rows, {self.over}"
         table = Table("columns", ("column", f"{first} worse by", "deviation"), rows, "lrr")
         return Summary("Permutation importance", about, {first: f"{value:.6g}"}, table)
 
