@@ -9,7 +9,7 @@ from chainrule.explain.html import Html
 from chainrule.reports.charts import bars, linear, lines, of_losses
 from chainrule.reports.comparison import Compared, Comparison
 from chainrule.reports.page import page
-from chainrule.reports.section import Section, paragraph, side_by_side, table, text
+from chainrule.reports.section import Section, number, paragraph, side_by_side, table, text
 from chainrule.training import history
 
 MOST_METRICS = 4
@@ -42,16 +42,18 @@ def metric_cell(found: Comparison, run: Compared, name: str) -> str:
     shown = history.number(name, run.metrics[name])
     if math.isfinite(deviation):
         shown += f" ± {_spread(name, deviation)}"
-    if differs is not None and all(map(math.isfinite, differs)):
-        sign = "+" if differs[0] >= 0 else ""
-        shown += f" ({sign}{history.number(name, differs[0])} ± {_spread(name, differs[1])})"
+    if differs is not None and math.isfinite(differs[0]):
+        sign = "+" if differs[0] > 0 else ""
+        apart = f" ± {_spread(name, differs[1])}" if math.isfinite(differs[1]) else ""
+        shown += f" ({sign}{history.number(name, differs[0])}{apart})"
     return shown
 
 
 def _spread(name: str, deviation: float) -> str:
-    """A deviation with as many digits as it has."""
-    shown = history.number(name, deviation)
-    return shown if shown.endswith("%") else f"{deviation:.2g}"
+    """A deviation with two digits, in percent where its metric is."""
+    if history.number(name, deviation).endswith("%"):
+        return f"{100 * deviation:.1f} %" if deviation >= 0.001 else f"{100 * deviation:.1g} %"
+    return number(deviation) if deviation >= 1e4 else f"{deviation:.2g}"
 
 
 def setting_rows(found: Comparison) -> list[list[str]]:
