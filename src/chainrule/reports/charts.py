@@ -112,6 +112,8 @@ class Plot:
         """A line through points; it is interrupted where a value can't be drawn."""
         x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         drawn = np.isfinite(y) & ((y > 0) | (not self.y.is_logarithmic))
+        if drawn.sum() == 1:  # as of a single epoch
+            return self.dots(x[drawn], y[drawn], kind)
         chosen = _thinned(len(x))
         across, down = self.place(x, np.where(drawn, y, self.y.high))
         parts, pen = [], "M"

@@ -86,7 +86,7 @@ def _metrics(found: Comparison) -> Section:
             continue
         title = f"{group[0].data}: the {measured[0].part} set"
         head, rows = metric_rows(found, measured)
-        html += f"<h3>{text(title)}</h3>" + table(head, rows)
+        html += f"<h3>{text(title)}</h3>" + table(head, [[name, *map(_in_lines, cells)] for name, *cells in rows])
         drawn = [name for name in measured[0].deviations if all(name in run.metrics for run in measured)][:MOST_METRICS]
         if len(measured) > 1:
             html += side_by_side(*(_bars(name, measured) for name in drawn))
@@ -98,6 +98,13 @@ def _metrics(found: Comparison) -> Section:
     return Section("metrics", "Metrics", about, html)
 
 
+def _in_lines(cell: str) -> Html:
+    """A metric with the difference below it, so that several runs have room beside one another."""
+    value, bracket, difference = cell.partition(" (")
+    below = f"<small>{text(bracket[1:] + difference)}</small>" if difference else ""
+    return Html(f'<span class="u">{text(value)}</span> <span class="u">{below}</span>')
+
+
 def _bars(name: str, group: Sequence[Compared]) -> str:
     label = history.label(name)
     values = {run.name: run.metrics[name] for run in group if math.isfinite(run.metrics[name])}
@@ -105,7 +112,7 @@ def _bars(name: str, group: Sequence[Compared]) -> str:
         return ""
     written = {run.name: history.number(name, run.metrics[name]) for run in group}
     deviations = {run.name: d for run in group if math.isfinite(d := run.deviations.get(name, math.nan))}
-    return f"<div>{paragraph(label)}{bars(label, values, written, deviations)}</div>"
+    return f'<div class="whole">{paragraph(label)}{bars(label, values, written, deviations)}</div>'
 
 
 def _settings(found: Comparison) -> Section:
@@ -135,7 +142,7 @@ def _curves(found: Comparison) -> Section | None:
             title = f"{label} on {group[0].data}"
             drawn = lines(title, linear(epochs, "epoch", 0.02), of_losses(every, label), curves)
             one = "" if len(curves) > 1 else f" ({text(next(iter(curves)))})"
-            html += f"<div><h3>{text(title)}{one}</h3>{drawn}</div>"
+            html += f'<div class="whole"><h3>{text(title)}{one}</h3>{drawn}</div>'
     about = "The losses after each epoch, of the runs on the same data over one another."
     return Section("curves", "Learning curves", about, f'<div class="row">{html}</div>') if html else None
 
