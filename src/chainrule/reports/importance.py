@@ -5,7 +5,7 @@ from __future__ import annotations
 from chainrule.attribution import importance as measured
 from chainrule.attribution.permutation import affordable
 from chainrule.reports.charts import bars
-from chainrule.reports.section import Section, paragraph
+from chainrule.reports.section import Section, numbered, paragraph
 from chainrule.reports.subject import Subject
 from chainrule.training import history
 
@@ -34,10 +34,9 @@ def importance(subject: Subject) -> Section | None:
     html = paragraph(f"{title}:") + bars(title, {one.column: one.mean for one in shown}, written, deviations)
     if len(own) > len(shown):
         html += paragraph(f"and {len(own) - len(shown):,} less important ones", "more")
-    html += paragraph(
-        f"Measured on {len(samples.x):,} rows of the {subject.part} set, {repeats}"
-        f" time{'s' * (repeats > 1)} each; a whisker is one standard deviation."
-    )
+    whisker = "; a whisker is one standard deviation" if deviations else ""
+    measured_on = f"{numbered(len(samples.x), 'row')} of the {subject.part} set, {numbered(repeats, 'time')} each"
+    html += paragraph(f"Measured on {measured_on}{whisker}.")
     about = (
         "Which inputs the predictions depend on: the values of one column are exchanged between the samples at random,"
         " so that they say nothing any more, and the metric is measured again. Of columns that say the same, each may"

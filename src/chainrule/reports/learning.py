@@ -95,4 +95,5 @@ def _explained(e: Explanation) -> str:
     where = paragraph(f"It is {e.about}.") if e.about else ""
     lines = {"backpropagation": gradient_line(e), "gradient descent": update_line(e)}
     rules = "".join(f"<p><code>{text(owner)}</code>{formula(rule)}</p>" for owner, rule in e.rules[:1])
-    return f'<h3>{text(e.weight)}</h3>{where}{facts(lines)}{rules}<div class="picture">{draw(e, DRAWN)}</div>'
+    picture = f'<div class="picture">{draw(e, DRAWN)}</div>'
+    return f'<div class="sheet"><h3>{text(e.weight)}</h3>{where}{facts(lines)}{rules}{picture}</div>'
