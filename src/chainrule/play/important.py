@@ -94,18 +94,11 @@ class Important(Replaying):
 
     def _table(self, found: Importances) -> str:
         own, name = found.columns, next(iter(found.metrics))
-
-        def number(value: float) -> str:
-            return history.number(name, value)
-
         largest = max(abs(one.mean) for one in own)
-        spread = len(own[0].repeats) > 1
-        rows = [
-            [one.column, number(one.mean), *([f"± {number(one.deviation)}"] if spread else []),
-             Html(bar(one.mean, largest))]
-            for one in own[:MOST]
-        ]  # fmt: skip
-        head = ["column", "worse by", *(["deviation"] if spread else []), " "]
+        rows = []
+        for one in own[:MOST]:
+            spread = "" if one.deviation is None else f"± {history.number(name, one.deviation)}"
+            rows.append([one.column, history.number(name, one.mean), spread, Html(bar(one.mean, largest))])
         left = len(own) - MOST
         more = f"<p>and {left:,} less important ones</p>" if left > 0 else ""
-        return table(head, rows) + more
+        return table(["column", "worse by", "deviation", " "], rows) + more
