@@ -210,13 +210,16 @@ def life(
         progress: called with how many steps are read, and of how many
 
     Raises:
-        RunError: for a run without steps
+        RunError: for a run without steps, such as an imported one
         SettingError: for an unknown weight
         DataError: for other data than the run's
     """
     run = run if isinstance(run, Run) else Run.open(run)
     layout, steps = run.trained.plan.network.parameters, run.manifest["steps"]
     place = layout.find(weight)
+    if run.is_imported:
+        way = f"train it further on data of your own: chainrule train DATA --from {run.folder}"
+        raise RunError(f"{run.folder}: it was imported, so there are no steps to replay; {way}")
     if not steps:
         raise RunError(f"{run.folder}: it has no steps yet, so its weights have not moved; train it further")
     data = run.own_data(data)
