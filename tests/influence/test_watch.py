@@ -95,12 +95,13 @@ def tokens():
     return network, from_arrays(numbers, numbers, task="classification")
 
 
+NORM = "batch_norm, relu"
 # Networks in which every operation with weights occurs, in each of its forms.
 NETWORKS = {
     "winograd": ("conv 8 3 relu, conv 8 3 padding=valid, flatten", PICTURES),
     "strides and groups": ("conv 4 3 stride=2 groups=2, relu, conv 6 2 relu, flatten", PICTURES),
-    "read normalized": ("conv 8 3 padding=same, batch_norm, relu, conv 8 3, batch_norm, relu, conv 4 1, batch_norm, relu,"
-                        " depthwise_conv 3 padding=same, batch_norm, relu, conv 3 1 relu, global_average_pool", PICTURES),
+    "read normalized": (f"conv 8 3 padding=same, {NORM}, conv 8 3, {NORM}, conv 4 1, {NORM},"
+                        f" depthwise_conv 3 padding=same, {NORM}, conv 3 1 relu, global_average_pool", PICTURES),
     "transposed": ("conv 4 3 stride=2 relu, conv_transpose 3 3 stride=2, group_norm 3, prelu, flatten", PICTURES),
     "table": ([FIRST_TWO, Dense(4), BatchNorm(), ReLU(), LayerNorm(), Dense(3), RMSNorm(), Dense(3)], TABLE),
     "lstm": ("lstm 3", SERIES),

@@ -19,6 +19,7 @@ from chainrule.influence.reading import Progress, Spread, read
 from chainrule.influence.rounded import Rounded
 from chainrule.runs import Run
 from chainrule.summary import Shown, Summary, Table
+from chainrule.threads import undivided
 from chainrule.training import Timeline
 
 MOST = 20
@@ -286,7 +287,7 @@ def _is_rounded(timeline: Timeline, place: int, steps: int) -> bool:
     for step in sorted({0, max((step for step in timeline.checkpoints if step < steps), default=0)}):
         problem, (record,) = timeline.problem_at(step), timeline.records(timeline.position(step), 1)
         batch, rounded = problem.gather(timeline.samples, record.rows, step), Rounded()
-        with np.errstate(all="ignore"):
+        with undivided(), np.errstate(all="ignore"):
             rounded.look(replace(problem.network, dtype="float64"), record.before, batch, problem.context(step))
         if not np.asarray(rounded.entries)[place]:
             return False
