@@ -18,6 +18,7 @@ from chainrule.influence.reading import Progress, Spread, read
 from chainrule.influence.rounded import Rounded
 from chainrule.runs import Run
 from chainrule.summary import Shown, Summary, Table
+from chainrule.threads import undivided
 from chainrule.training import Timeline
 
 MOST = 20
@@ -209,7 +210,7 @@ def life(
         progress: called with how many steps are read, and of how many
 
     Raises:
-        RunError: for a run without steps
+        RunError: for a run without steps, such as an imported one
         SettingError: for an unknown weight
         DataError: for other data than the run's
     """
@@ -281,7 +282,7 @@ def _is_rounded(timeline: Timeline, place: int, steps: int) -> bool:
     for step in sorted({0, max((step for step in timeline.checkpoints if step < steps), default=0)}):
         problem, (record,) = timeline.problem_at(step), timeline.records(timeline.position(step), 1)
         batch, rounded = problem.gather(timeline.samples, record.rows, step), Rounded()
-        with np.errstate(all="ignore"):
+        with undivided(), np.errstate(all="ignore"):
             rounded.look(replace(problem.network, dtype="float64"), record.before, batch, problem.context(step))
         if not np.asarray(rounded.entries)[place]:
             return False
