@@ -51,7 +51,7 @@ OWN = {
     "conv 6 3 padding=same, batch_norm, relu, max_pool 2, flatten, 3": (12, 10, 2),
     "conv 6 3 stride=2 padding=same, group_norm 2, silu, depthwise_conv 3, average_pool 2, global_average_pool, 3":
         (16, 16, 3),
-    "conv 4 3, rms_norm, relu, 3": (8, 2),
+    "conv1d 4 3, rms_norm, relu, global_max_pool, 3": (8, 2),
 }  # fmt: skip
 """Networks of chainrule's own that are exported, with the shapes of their samples."""
 
