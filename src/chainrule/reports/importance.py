@@ -37,7 +37,7 @@ def importance(subject: Subject) -> Section | None:
     shown = own[:MOST_COLUMNS]
     label = history.label(name, trained.target)
     written = {one.column: history.number(name, one.mean) for one in shown}
-    deviations = {one.column: one.deviation for one in shown if len(one.repeats) > 1}
+    deviations = {one.column: one.deviation for one in shown if one.deviation is not None}
     title = f"How much worse the {label} gets, from {history.number(name, value)}"
     html = paragraph(f"{title}:") + bars(title, {one.column: one.mean for one in shown}, written, deviations)
     if len(own) > len(shown):
