@@ -342,3 +342,46 @@ def test_the_kinks_of_a_picture_network_are_found(tmp_path):
     found = integrate(function, outputs, function.point(0 * x), function.point(x))
     assert found.pieces > 20
     assert np.abs(found.error).max() < 1e-12
+
+
+def test_a_table_may_have_the_target_of_a_network_that_knows_columns_by_their_order(tmp_path):
+    """As an imported network does."""
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    trained = chainrule.train("4 tanh", (x, np.where(x[:, 0] > 0, "yes", "no")), epochs=3)
+    table = pl.DataFrame({"label": trained.predict(x), "a": x[:, 0], "b": x[:, 1]})
+    assert (trained.predict(table) == trained.predict(x)).all()
+    w = why(trained, table, 2)
+    np.testing.assert_allclose(w.sample.x, why(trained, x, 2, search=False).sample.x)
+    assert w.changes[0].along.verified
+    assert [part.name for part in w.sample.parts] == ["a", "b"]
+    with pytest.raises(DataError, match="it has 4 columns, but the network takes 2, whose names it does not know"):
+        trained.predict(table.with_columns(c=1.0))
+
+
+def test_a_derivative_is_cut_where_everything_passes(tmp_path):
+    """The layers of a residual network: not those within a branch, and each sums to the derivative."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    network = "6 tanh, residual(6 tanh, 6), 5 tanh"
+    trained = chainrule.train(network, (x, x[:, 0] * x[:, 1]), epochs=3)
+    w = why(trained, x, 4, search=False)
+    closes(w)
+    names = [cut.node for cut in w.paths[0].cuts]
+    assert names[0] == "dense_1"
+    assert not any("residual_1.dense" in name for name in names)
+    # Forward accumulation agrees with central differences of the units.
+    one, function = w.paths[0], Function.of(trained)
+    cut = one.cuts[-1]
+    step = np.zeros_like(w.sample.x, dtype=np.float64)
+    step.ravel()[one.entry] = 1e-6
+    tapes = [function.tape_at(function.point(w.sample.x.astype(np.float64) + s)) for s in (step, -step)]
+    measured = [(tapes[0].value(unit) - tapes[1].value(unit)) / 2e-6 for unit in cut.units]
+    np.testing.assert_allclose(cut.from_input, measured, atol=1e-7)
+
+
+def test_long_names_are_cut_in_text_alone():
+    long = "n" * 10_000
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    frame = pl.DataFrame({long: x[:, 0], "b": x[:, 1], "y": x[:, 0]})
+    w = why(chainrule.train("4 tanh", frame, target="y", epochs=3), frame, 2)
+    assert max(map(len, lines(w))) < 400
+    assert long in json.dumps(w.as_json())

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array
+from chainrule.attribution.baselines import is_standardized
 from chainrule.attribution.domain import domain_of
 from chainrule.attribution.function import Function, Point
 from chainrule.attribution.outputs import PROBABILITY, QUANTITY, Outputs
@@ -113,10 +114,11 @@ class Changes:
     Attributes:
         wanted: to what change of the prediction it is to lead
         along: the smallest step along the gradient that changes it; None if there is none
-        alone: for each column that can change it alone, the smallest change: those within the training
-            set's range first, of them the nearest
+        alone: for each column that can change it alone, the smallest change: those within the
+            training set's range first, the nearest of them first
         tokens: the replacement of one token that changes it the most probably; None if none does
         searched: what was searched, in sentences, and what stayed
+        measure: what distances are counted in
     """
 
     wanted: str
@@ -124,6 +126,7 @@ class Changes:
     alone: tuple[Change, ...]
     tokens: Change | None
     searched: tuple[str, ...]
+    measure: str
 
 
 class Search:
@@ -154,7 +157,7 @@ class Search:
         self._spread = _spread(outputs, focus, own)
 
     def run(self) -> tuple[Changes, ...]:
-        """The search: of a quantity for a higher and for a lower one, or the change that is wanted."""
+        """The search: of a quantity for a higher and a lower one, or for the change that is wanted."""
         goals, name = self._goals(), self._outputs.known[self._focus].name
         if not self._is_quantity:
             return (self._towards(f"another prediction than {self._decided}", goals),)
@@ -173,7 +176,13 @@ class Search:
                 if along := min(found, key=lambda c: c.distance or 0.0, default=None):
                     break
         alone, tokens = self._alone(reach), self._one_token(goals)
-        return Changes(wanted, along, tuple(alone), tokens, tuple(self._searched(movable)))
+        return Changes(wanted, along, tuple(alone), tokens, tuple(self._searched(movable)), self._measure)
+
+    @property
+    def _measure(self) -> str:
+        preparation = self._trained.preparation
+        is_scaled = preparation is not None and is_standardized(preparation)
+        return "standard deviations" if is_scaled else "units of the network's inputs"
 
     # What is wanted
 
@@ -512,12 +521,12 @@ class Search:
         are_columns = self._sample.kind in ("table", "numbers", "arrays")
         if movable.any():
             of = what.get(self._sample.kind, "columns of numbers")
-            lines.append(f"all {of} together, along the gradient, each by at most {BOUND:g} standard deviations")
+            lines.append(f"all {of} together, along the gradient, each by at most {BOUND:g} {self._measure}")
         if kept and movable.any():
             names = ", ".join(kept[:4]) + (f" and {len(kept) - 4} more" if len(kept) > 4 else "")
             lines[-1] += f"; these stay: {names}"
         if are_columns:
-            lines.append(f"each column alone: numbers by at most {BOUND:g} standard deviations, categories with every"
+            lines.append(f"each column alone: numbers by at most {BOUND:g} {self._measure}, categories with every"
                          " other value")  # fmt: skip
         if self._function.lookups:
             lines.append(f"one token replaced by another, the {REPLACED} that the derivative favours most")

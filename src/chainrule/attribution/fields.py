@@ -121,6 +121,7 @@ def _changes(found: Changes) -> dict[str, Any]:
         "alone": [_change(one) for one in found.alone],
         "token": None if found.tokens is None else _change(found.tokens),
         "searched": list(found.searched),
+        "measure": found.measure,
     }
 
 

@@ -185,7 +185,7 @@ def changes(found: Changes) -> list[str]:
     """What would change the prediction."""
     listed = []
     if found.along is not None:
-        listed += [f"  along the gradient, {found.along.distance:.4g} standard deviations: {_changed(found.along)}"]
+        listed += [f"  along the gradient, {found.along.distance:.4g} {found.measure}: {_changed(found.along)}"]
         listed += [f"    {line}" for line in moved_lines(found.along)]
     for one in found.alone[:MOVED]:
         listed.append(f"  {moved_lines(one)[0]}, alone: {_changed(one)}")
