@@ -41,7 +41,8 @@ def session(subject: Subject) -> Section | None:
         f"Every number of some steps ({listed}), to click through: press Step, or a phase; click a weight or a unit to"
         " see where its number comes from. It is a recording, so nothing is computed, and nothing is sent anywhere."
     )
-    return Section("session", "Step by step", about, frame + paper, {"steps": steps}, scripts=sources(html))
+    without = f"<noscript>{paragraph('It needs JavaScript, which is switched off in this browser.')}</noscript>"
+    return Section("session", "Step by step", about, without + frame + paper, {"steps": steps}, scripts=sources(html))
 
 
 def sources(html: str) -> tuple[str, ...]:
