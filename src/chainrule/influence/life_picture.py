@@ -139,7 +139,7 @@ def _bars(parts: list[str], title: str, bars: Sequence[tuple[str, float]], x: fl
     half = (wide - room - number) / 2
     middle = x + room + half
     for name, value in bars:
-        shown = svg.wrapped(name, room - 6)[0]
+        shown = svg.wrapped(name[:200], room - 6)[0]  # a name may have 10,000 characters, of which few have room
         parts.append(svg.text(x, y + 11, shown if shown == name else f"{shown}\u2026"))
         length = half * abs(value) / most if math.isfinite(value) else 0.0
         colour = "plus" if value > 0 else "minus"

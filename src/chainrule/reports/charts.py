@@ -181,8 +181,8 @@ def lines(title: str, x: Axis, y: Axis, curves: Mapping[str, tuple[Points, Point
 
 
 def histogram(title: str, values: Array, name: str, width: int = WIDTH, height: int = HEIGHT) -> Html:
-    """How many samples have values where; the number of bins is that of Freedman and Diaconis (1981),
-    or of Sturges, whichever is larger.
+    """How many samples have values where; the number of bins is that of Freedman and Diaconis
+    (1981) or of Sturges (1926), whichever is larger.
     """
     finite = np.asarray(values, dtype=float).ravel()
     finite = finite[np.isfinite(finite)]

@@ -34,6 +34,8 @@ def data(subject: Subject) -> Section | None:
         "test set": f"{rows['test']:,} samples, kept until the end" if rows["test"] else "none",
         "fingerprint": run.data["fingerprint"][:16],
     }  # fmt: skip
+    if preparation is not None and preparation.weight:
+        details["weights"] = f"the column {cut(preparation.weight)} says how much each row counts; it is no input"
     uses = [] if preparation is None else preparation.uses or _numbers(preparation)
     notes = subject.data.notes if subject.data is not None else [] if preparation is None else preparation.notes
     html = facts(details) + "".join(paragraph(cut(note, LONGEST_NOTE)) for note in notes)

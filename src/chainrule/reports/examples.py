@@ -77,7 +77,7 @@ def _plain_values(values: dict[str, Any] | None) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_shown, value))
+        return "; ".join(map(_shown, value))
     if value is None:
         return "missing"
     return number(value) if isinstance(value, float) else str(value)

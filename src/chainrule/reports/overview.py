@@ -57,7 +57,7 @@ def card(subject: Subject) -> Section:
     if trained.epoch:
         details |= history.words(trained.history[trained.epoch - 1], trained.target)
     details |= {
-        "run's size": f"{size / 1e6:.2g} MB",
+        "run's size": f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.0f} kB",
         "made by": f"chainrule {run.versions['chainrule']}, NumPy {run.versions['numpy']}, "
         f"Python {run.versions['python']}",
     }

@@ -128,8 +128,10 @@ def report(
             section = _made(key, title, make, subject)
             sections += [] if section is None else [section]
             done += 1
-    target = subject.trained.target
-    about = f"A report on a neural network that predicts {target.described}, trained on {run.data['name']}."
+    origin = "imported from" if overview.is_imported(subject) else "trained on"
+    about = (
+        f"A report on a neural network that predicts {subject.trained.target.described}, {origin} {run.data['name']}."
+    )
     return RunReport(run.folder.name or str(run.folder), about, tuple(sections))
 
 
