@@ -30,17 +30,24 @@ class Approximation:
         steps: the steps before which the weights were taken: the middle of each of as many equal
             stretches of the training
         effects: (training samples,) the approximate effects
-        correlation: Pearson's, with the exact effects
         error: the root mean square of the differences from the exact effects, over that of the
             exact ones
+        scale: the factor by which the approximate effects come closest to the exact ones (least
+            squares)
+        scaled_error: the error after multiplication by it
+        correlation: Pearson's, with the exact effects
+        rank_correlation: Spearman's: how far both sort the rows in the same order
         most: how many of the most helpful and of the most harmful rows were compared
         shared: how many of these are the same
     """
 
     steps: tuple[int, ...]
     effects: Array
-    correlation: float
     error: float
+    scale: float
+    scaled_error: float
+    correlation: float
+    rank_correlation: float
     most: int
     shared: int
 
@@ -67,18 +74,33 @@ def approximate(timeline: Timeline, subject: Subject, stop: int, checkpoints: in
             # `own` is of the mean over these rows. With mini-batches of size b, a row is in one of
             # count / b steps, with the factor 1 / b: so for each step 1 / count of its own product.
             effects[rows] -= rate * own * len(rows) / count * stop / len(steps)
-    return Approximation(tuple(steps), effects, *_compared(effects, exact))
+    return _compared(tuple(steps), effects, exact)
 
 
-def _compared(effects: Array, exact: Array) -> tuple[float, float, int, int]:
-    """The correlation, the relative error, how many extreme rows were compared, and how many of
-    them are the same.
-    """
-    spread, size = float(np.std(effects) * np.std(exact)), float(np.sqrt(np.mean(exact**2)))
-    covariance = float(np.mean((effects - effects.mean()) * (exact - exact.mean())))
-    error = float(np.sqrt(np.mean((effects - exact) ** 2)))
+def _compared(steps: tuple[int, ...], effects: Array, exact: Array) -> Approximation:
+    """The approximate effects, beside the exact ones; NaN where one of both has no spread."""
+    size, own = float(exact @ exact), float(effects @ effects)
+    scale = float(effects @ exact) / own if own else math.nan
+
+    def error(approximate: Array) -> float:
+        return math.sqrt(float(((approximate - exact) ** 2).sum()) / size) if size else math.nan
+
     most = min(MOST, len(exact) // 2)
     one, other = np.argsort(effects, kind="stable"), np.argsort(exact, kind="stable")
     ends = (slice(most), slice(len(exact) - most, None))
     shared = sum(len({*one[end].tolist()} & {*other[end].tolist()}) for end in ends)
-    return covariance / spread if spread else math.nan, error / size if size else math.nan, most, shared
+    return Approximation(
+        steps, effects, error(effects), scale, error(scale * effects), _correlation(effects, exact),
+        _correlation(_ranks(effects), _ranks(exact)), most, shared,
+    )  # fmt: skip
+
+
+def _correlation(one: Array, other: Array) -> float:
+    spread = float(np.std(one) * np.std(other))
+    return float(np.mean((one - one.mean()) * (other - other.mean()))) / spread if spread else math.nan
+
+
+def _ranks(values: Array) -> Array:
+    """Each value's place in ascending order; equal values share the mean of theirs."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]

@@ -19,12 +19,12 @@ from chainrule.engine import Position
 from chainrule.errors import DataError, RunError, at_least, require, setting, unknown
 from chainrule.losses import Loss
 from chainrule.network import Network
-from chainrule.runs import Run
+from chainrule.runs import Run, Trained
 from chainrule.runs.inputs import labelled
 
 PART = 2048
 """The samples that are predicted at a time."""
-MOST_JUDGES = 1000
+MOST_JUDGES = 500
 """The rows of a set by which all others are judged, at most."""
 
 
@@ -55,6 +55,7 @@ class Subject:
         network: the network in the precision of training, in which inputs are rounded
         loss: the loss
         shown: the one sample's target and prediction in words; empty for several
+        judges: whether they are rows whose class is predicted right, by which others are judged
     """
 
     name: str
@@ -62,7 +63,8 @@ class Subject:
     network: Network
     loss: Loss
     shown: str = ""
-    _parts: list[tuple[float, Samples]] = field(default_factory=list, repr=False)
+    judges: bool = False
+    _parts: list[tuple[float, Samples]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.samples.x)
@@ -143,13 +145,14 @@ def _judges(run: Run, data: Dataset) -> Subject:
     are predicted right, since a wrong label would count against the rows that contradict it. Both
     sets weigh the same: the one has not been fitted, the other has more rows.
     """
+    predicting, when = _before_memorization(run)
     parts, names = list[Samples](), list[str]()
     for name in ("validation", "training"):
         samples: Samples | None = getattr(data, name)
         if samples is None:
             continue
         of_set = samples.thinned(MOST_JUDGES)
-        right = of_set.take(np.flatnonzero(_is_right(run, of_set)))
+        right = of_set.take(np.flatnonzero(_is_right(predicting, of_set)))
         if len(right.y):
             parts.append(right)
             names.append(f"{len(right.y):,} of the {name} set")
@@ -165,17 +168,30 @@ def _judges(run: Run, data: Dataset) -> Subject:
     count = sum(len(one.y) for one in parts)
     x, y = (np.concatenate([np.asarray(getattr(one, name)) for one in parts]) for name in ("x", "y"))
     judges = Samples(x, y, np.concatenate(weights) * count / len(parts))
-    which = " that are predicted right" if _has_classes(run.trained.target) else ""
-    return _subject(run, judges, f"the rows of {data.name}{which}: {' and '.join(names)}")
+    of_classes = _has_classes(run.trained.target)
+    which = f" predicted right{when}" if of_classes else ""
+    return _subject(run, judges, f"the rows of {data.name}{which} ({' and '.join(names)})", of_classes)
+
+
+def _before_memorization(run: Run) -> tuple[Trained, str]:
+    """The network after its best epoch on the validation set, and when that was, in words.
+
+    A network learns what rows have in common before it learns single wrong labels by heart (Arpit
+    et al., 2017). After that, rows with a wrong label are predicted "right", too.
+    """
+    trained = run.trained
+    best = trained.progress.best
+    if best is None or trained.plan.patience is not None:  # then its weights are those of the best epoch
+        return trained, ""
+    return replace(trained, parameters=best.parameters, statistics=best.statistics), f" after epoch {best.epoch}"
 
 
 def _has_classes(target: Target) -> bool:
     return target.is_class and not target.positions
 
 
-def _is_right(run: Run, samples: Samples) -> Array:
+def _is_right(trained: Trained, samples: Samples) -> Array:
     """(samples,) whether the network predicts the target; of targets that are no classes True."""
-    trained = run.trained
     if not _has_classes(trained.target):
         return np.ones(len(samples.y), bool)
     predicted = trained.decoded(trained.raw(samples))
@@ -200,10 +216,10 @@ def _name(what: Any) -> str:
     return str(what) if isinstance(what, str | Path) else getattr(what, "name", None) or "the data"
 
 
-def _subject(run: Run, samples: Samples, name: str) -> Subject:
+def _subject(run: Run, samples: Samples, name: str, judges: bool = False) -> Subject:
     trained = run.trained
     shown = _shown(run, samples) if len(samples.y) == 1 else ""
-    return Subject(name, samples, trained.plan.network, trained.plan.loss, shown)
+    return Subject(name, samples, trained.plan.network, trained.plan.loss, shown, judges)
 
 
 def _shown(run: Run, samples: Samples) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ class Teachers:
         rounding: by how much the updates of training, in its precision, changed the loss otherwise
             than these sums in float64
         rule: which slope split each step's change, one of RULES
+        is_single: whether it is the loss of one sample
+        finds_errors: whether it is that of the rows predicted right, so that the most harmful rows
+            are probable label errors
         approximation: the usual approximation, if it was asked for
     """
 
@@ -70,6 +73,8 @@ class Teachers:
     losses: Array
     rounding: float
     rule: str = RULES[0]
+    is_single: bool = True
+    finds_errors: bool = False
     approximation: Approximation | None = None
 
     @property
@@ -118,7 +123,9 @@ class Teachers:
         if approximate is not None:
             found["approximation"] = {
                 "checkpoints": list(approximate.steps), "error": approximate.error,
-                "correlation": approximate.correlation, "shared": approximate.shared,
+                "scale": approximate.scale, "scaled_error": approximate.scaled_error,
+                "correlation": approximate.correlation, "rank_correlation": approximate.rank_correlation,
+                "shared": approximate.shared,
                 "effect": float(approximate.effects.sum()),
             }  # fmt: skip
         return found
@@ -159,8 +166,8 @@ def teachers(
         row: the row of the data whose loss it is, counted from 1; by default the mean over all
         part: the set of the run's own data whose mean loss it is, "validation", "test" or
             "training"; by default the rows of the validation and of the training set that are
-            predicted right, with half of the weight each: the most harmful rows are then probable
-            label errors. Of each set at most 1,000 are taken, evenly spaced
+            predicted right after the best epoch, with half of the weight each: the most harmful
+            rows are then probable label errors. Of each set at most 500 are taken, evenly spaced
         data: the run's own data, in a form of `Run.own_data`, if no file holds it or it is loaded
         rule: which slope of the loss splits a step's change: "trapezoid" for the mean of those
             before and after the step; "first-order" for the one before it, whose remainder is
@@ -221,21 +228,19 @@ def follow(
     Ctrl-C ends it with those of the steps from the last one down that are done.
     """
     count = len(timeline.samples.y)
-    effects, parts, linear, done = np.zeros(count), dict[str, float](), 0.0, list[Effects]()
+    total, steps = _Total(np.zeros(count)), list[Effects]()
     try:
         with undivided():
             for step in Walk(timeline, subject, rule).steps(first, stop):
-                np.add.at(effects, step.rows, step.effects)
-                for name, part in step.parts.items():
-                    parts[name] = parts.get(name, 0.0) + part
-                linear += step.linear
-                done.append(step._replace(effects=np.empty(0)))
+                steps.append(step._replace(effects=np.empty(0)))
+                total = total.plus(step)
                 if progress is not None and progress(stop - step.step, stop - first) is False:
                     break
     except KeyboardInterrupt:
-        if not done:
+        if not total.steps:
             raise
-    done.reverse()
+    done = steps[: total.steps][::-1]
+    effects, parts, linear = total.effects, dict(total.parts), total.linear
     losses = np.array([*(step.loss for step in done), done[-1].loss + done[-1].change])
     rounding = linear - effects.sum() - sum(parts.values())
     if any(step.statistics for step in done):
@@ -248,7 +253,32 @@ def follow(
     return Teachers(
         subject.name, subject.shown, done[0].step, stop, float(losses[0]), float(losses[-1]), effects,
         np.arange(count), [None] * count, parts, math.fsum(remainders), remainders, losses, rounding, rule,
+        len(subject.samples.y) == 1, subject.judges,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Total:
+    """The sum over steps. It is replaced as a whole, so wherever Ctrl-C strikes, it is of whole steps.
+
+    Attributes:
+        effects: (training samples,) the rows' effects
+        parts: what belongs to no row
+        linear: the linear part of the change
+        steps: how many steps
+    """
+
+    effects: Array
+    parts: Mapping[str, float] = field(default_factory=dict)
+    linear: float = 0.0
+    steps: int = 0
+
+    def plus(self, step: Effects) -> _Total:
+        effects, parts = self.effects.copy(), dict(self.parts)
+        np.add.at(effects, step.rows, step.effects)
+        for name, part in step.parts.items():
+            parts[name] = parts.get(name, 0.0) + part
+        return _Total(effects, parts, self.linear + step.linear, self.steps + 1)
 
 
 def targets_of(data: Dataset) -> list[Any]:
