@@ -24,10 +24,10 @@ CONSEQUENCES = {
     "learning rate too small": ("updates below rounding", *LITTLE_LEARNED),
     "penalty larger than the loss": ("dead units", "vanishing gradients", "duplicate units", *LITTLE_LEARNED),
     "exploding gradients": ("learning rate too large", "saturated units", "dead units", *LITTLE_LEARNED),
-    "saturated units": ("vanishing gradients", *LITTLE_LEARNED),
-    "dead units": ("vanishing gradients", *LITTLE_LEARNED),
+    "saturated units": ("vanishing gradients", "learning rate too small", *LITTLE_LEARNED),
+    "dead units": ("vanishing gradients", "learning rate too small", *LITTLE_LEARNED),
     "duplicate units": LITTLE_LEARNED,
-    "vanishing gradients": LITTLE_LEARNED,
+    "vanishing gradients": ("learning rate too small", *LITTLE_LEARNED),
     "updates below rounding": LITTLE_LEARNED,
     "shift between splits": ("overfitting",),
 }
@@ -37,18 +37,20 @@ OF_STEPS = ("learning rate too large", "penalty larger than the loss")
 
 
 def explained(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """The findings, the worst first, and each followed by its consequences, which name their cause
-    and have its remedy.
+    """The findings, the worst first, and each kind followed by its consequences, which name their
+    cause and have its remedy.
     """
     first = {id(one): _first_cause(one, findings) for one in findings}
-    groups: dict[int, list[Finding]] = {}
-    for one in findings:
-        groups.setdefault(id(first[id(one)]), []).append(one)
+    groups: dict[str, list[Finding]] = {}
+    for one in sorted(findings, key=_severity, reverse=True):
+        groups.setdefault(first[id(one)].kind, []).append(one)
     ordered = list[Finding]()
-    for group in sorted(groups.values(), key=lambda group: -max(map(_severity, group))):
-        cause = first[id(group[0])]
-        others = sorted((one for one in group if one is not cause), key=lambda one: -_severity(one))
-        ordered += [cause, *(replace(one, consequence_of=cause.kind, remedy=cause.remedy) for one in others)]
+    for group in sorted(groups.values(), key=lambda group: max(map(_severity, group)), reverse=True):
+        ordered += [one for one in group if first[id(one)] is one]
+        for one in group:
+            cause = first[id(one)]
+            if cause is not one:
+                ordered.append(replace(one, consequence_of=cause.kind, remedy=cause.remedy))
     return tuple(ordered)
 
 
@@ -56,9 +58,10 @@ def _first_cause(one: Finding, findings: Sequence[Finding]) -> Finding:
     """The finding at the beginning of the chain of causes that ends with this one: CONSEQUENCES,
     and what was so from the start, allow no circle.
     """
-    causes = [cause for cause in findings if _brings_about(cause, one)]
-    order = list(CONSEQUENCES)
-    return _first_cause(min(causes, key=lambda cause: order.index(cause.kind)), findings) if causes else one
+    order, causes = list(CONSEQUENCES), [cause for cause in findings if _brings_about(cause, one)]
+    if not causes:
+        return one
+    return _first_cause(min(causes, key=lambda cause: (order.index(cause.kind), -_severity(cause))), findings)
 
 
 def _brings_about(cause: Finding, one: Finding) -> bool:

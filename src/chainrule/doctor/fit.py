@@ -30,9 +30,10 @@ NEAREST = 5
 """The neighbours whose mean target is the reference that a network must not be far behind."""
 FEWEST = 20
 """The fewest held-out samples to judge by."""
-SUSPECT = 1.5
-"""The loss on fewer or too few new samples, as a multiple of the lowest along the run and of the
-training loss, from which a note says that they can't tell.
+SUSPECT, MATTERS = 1.5, 0.1
+"""The loss on too few new samples, as a multiple of the lowest along the run and of the training
+loss, and its distance from the lowest, as a share of the best constant prediction's loss, from
+which a note says that they can't tell.
 """
 
 
@@ -55,7 +56,8 @@ def _overfitted(case: Case) -> Iterator[Finding]:
     if not (used.mean() > WORSE * means[best] and fitted < used.mean()):
         return
     certain = len(used) >= FEWEST and worse > CERTAIN * error
-    if not certain and not used.mean() > SUSPECT * max(means[best], fitted):
+    suspect = used.mean() > SUSPECT * max(means[best], fitted) and worse > MATTERS * case.naive_loss
+    if not certain and not suspect:
         return
     at = case.points[best].step
     words = "Overfitting" if certain else f"Perhaps overfitting, but {len(used):,} samples are too few to tell"

@@ -161,7 +161,7 @@ def _usual(y: Array, classes: int) -> float:
 
 
 def _errors(guess: Array | float, y: Array, classes: int) -> Array:
-    return np.asarray((guess != y).astype(float) if classes else (guess - y) ** 2)
+    return np.asarray(guess != y, float) if classes else np.asarray((guess - y) ** 2)
 
 
 def _by_parts(x: Array, y: Array, classes: int, fit: Array) -> Array:
@@ -236,7 +236,8 @@ def _row_beside(case: Case, inputs: Array) -> str:
     """Whose target a column is, "the row before" or "the row after"; empty if it is neither, and for
     the row before, which may be known, if the rows are held out in their order.
     """
-    data, settings = case.data, case.data.settings or {}
+    data = case.data
+    settings: dict[str, object] = dict(data.settings or {})
     if data.rows is None or data.target.is_class:
         return ""
     x = np.asarray(data.training.x).reshape(len(data.training.x), -1)[:, inputs]

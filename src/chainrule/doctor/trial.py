@@ -107,6 +107,7 @@ def _measured(case: Case, plan: Plan, parameters: Array, statistics: Array) -> d
 def judged(
     case: Case, finding: Finding, before: dict[str, float], after: dict[str, float], losses: Array, own: Array
 ) -> Trial:
+    """The trial by the scores, and by the loss of each held-out sample, before and after."""
     change, error = difference(own, losses)
     if not np.isfinite(losses).all() and np.isfinite(own).all():
         change, error = -np.inf, 0.0

@@ -112,6 +112,7 @@ class Session:
             if reader is not None:
                 reader.close()
         self._screen.close_life()
+        self._watch.end()
         if self._thread.is_alive():
             self._thread.join(timeout=PATIENCE)
 
