@@ -58,7 +58,7 @@ def from_onnx(
         SettingError: for operators that no layer here computes: all of them, with their nodes; and
             where predictions differ from ONNX Runtime's
 
-    Warns where ONNX Runtime is not installed, or does not run the file, so that nothing is compared.
+    Warns where ONNX Runtime is not installed, or does not run the file: then nothing is compared.
     """
     from chainrule.interchange.onnx_file import read_file
     from chainrule.interchange.onnx_graph import Graph
