@@ -78,25 +78,33 @@ def _counted(count: int, what: str) -> str:
 
 
 def addends(rows: Sequence[tuple[Sequence[str], float]], total: float) -> Iterator[str]:
-    """Rows whose last cells are numbers, and their sum, with the same decimals, so that what is
-    printed adds up; what is too small for them is written as a power of ten.
+    """Rows whose last cells are numbers, and their sum."""
+    *shown, of_all = written([value for _, value in rows], total)
+    cells = [(*own, number) for (own, _), number in zip(rows, shown, strict=True)]
+    yield from columns([*cells, ("sum", *[""] * (len(cells[0]) - 2), of_all)])
+
+
+def written(numbers: Sequence[float], total: float, digits: int = 6) -> list[str]:
+    """Numbers and then their sum, with the same decimals, so that what is written adds up; what is
+    too small for them is written as a power of ten.
+
+    Examples:
+        >>> written([1.00004, -0.33333, 2e-9], 0.66671, digits=4)
+        ['+1.000', '-0.333', '+2.0e-09', '+0.667']
     """
-    numbers = [value for _, value in rows]
     largest = max((abs(value) for value in (*numbers, total) if math.isfinite(value)), default=0.0)
-    decimals = min(max(5 - math.floor(math.log10(largest)), 0), 12) if largest else 0
+    decimals = min(max(digits - 1 - math.floor(math.log10(largest)), 0), 12) if largest else 0
     unit = 10.0**-decimals
     are_shown = [value == 0 or unit / 2 <= abs(value) < math.inf for value in numbers]
     counts = [value / unit for value, is_shown in zip(numbers, are_shown, strict=True) if is_shown]
     rounded = iter(rounded_together(counts, total / unit) if math.isfinite(math.fsum(numbers)) else counts)
-    shown = [
-        f"{next(rounded) * unit:+.{decimals}f}" if is_shown else f"{value:+.1e}"
-        for value, is_shown in zip(numbers, are_shown, strict=True)
+    return [
+        *(
+            f"{next(rounded) * unit:+.{decimals}f}" if is_shown else f"{value:+.1e}"
+            for value, is_shown in zip(numbers, are_shown, strict=True)
+        ),
+        f"{total:+.{decimals}f}",
     ]
-    empty = [""] * (len(rows[0][0]) - 1)
-    yield from columns([
-        *((*cells, number) for (cells, _), number in zip(rows, shown, strict=True)),
-        ("sum", *empty, f"{total:+.{decimals}f}"),
-    ])  # fmt: skip
 
 
 def rounded_together(numbers: Sequence[float], total: float) -> list[int]:
