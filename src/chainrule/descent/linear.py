@@ -200,8 +200,8 @@ def linear_forms(
         places: the places of the flat vector; some alone only if no stage mixes entries
             (`mixes_entries`)
         update: (parameters,) the step's update, if it is known: so no line search is repeated
-        factors: by what stages that do no more than that multiplied, by their place in the chain, where
-            it is known; needed if the vectors are of some entries alone (`has_common_factor`)
+        factors: by what stages that do no more than that multiplied, by their place in the chain,
+            where it is known; needed if the vectors are of some entries alone (`has_common_factor`)
     """
     forms: list[Linear] = []
     g: Vector = np.asarray(gradient[places], dtype=np.float64)

@@ -147,7 +147,9 @@ class Stage(Kind, register=False):
     mixes_entries: ClassVar[bool] = False
     """Whether an entry of the update depends on other entries by more than a common factor."""
     has_common_factor: ClassVar[bool] = False
-    """Whether all it does is to multiply by a factor that depends on other entries, as of their norm."""
+    """Whether all it does is to multiply by a factor that depends on other entries, as on their
+    norm.
+    """
 
     def linear(self, seen: Seen) -> tuple[Linear, ...]:
         """What the stage did in a step, as a linear function of its input and of what it carries

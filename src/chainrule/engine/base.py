@@ -175,8 +175,8 @@ class Watched:
         gradients: (steps,) its gradient in each, with the penalties
         updates: (steps,) what was subtracted from it
         states: (steps + 1) the optimizer's states at this weight, as long as `weights`
-        factors: (steps,) by what a stage multiplied the weight's array, as a clip does, by its place in
-            the optimizer's chain
+        factors: (steps,) by what a stage multiplied the weight's array, as a clip does, by its
+            place in the optimizer's chain
     """
 
     before: Position

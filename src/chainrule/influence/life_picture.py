@@ -137,8 +137,8 @@ def _thinned(values: Array) -> Iterator[int]:
 def _bars(
     parts: list[str], title: str, bars: Sequence[tuple[str, float]], total: float, x: float, y: float, wide: float
 ) -> float:  # fmt: skip
-    """Numbers with their names as bars to the right (up) and to the left (down) of a line, and their
-    sum.
+    """Numbers with their names as bars to the right (up) and to the left (down) of a line, and
+    their sum.
     """
     parts.append(svg.text(x, y + 14, title, 12, bold=True))
     y += 22

@@ -23,7 +23,8 @@ class LoweredStage:
         settings: its hyperparameters
         vectors: the names of the vectors (or matrices, by rows) in its state
         count: the name of the counter in its state
-        multiplies: whether all it does is to multiply each array by a factor, which the engine tells
+        multiplies: whether all it does is to multiply each array by a factor, which the engine
+            tells
         selects: whether it applies only to the arrays of `on`
         on: these arrays (see Layout.applies)
         schedule: its learning-rate schedule
