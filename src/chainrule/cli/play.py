@@ -89,6 +89,8 @@ def play(
         assert what is not None
         leave_out(context, "a RUN has its own data and target", "what", "host", "port", "browser")
         run = Run.open(what)
+        words = f"{what} was made elsewhere and has no data; train it on yours, then play the run that this makes"
+        require(not run.is_imported, f"{words}: chainrule train DATA --from {what}")
         dataset = run.load_data()
     elif what in BUILTIN:
         raise SettingError(f"{what} is built in: run 'chainrule play' and choose it on the page")
