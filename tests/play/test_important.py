@@ -1,7 +1,5 @@
 """What the predictions of the network on a page depend on, over the held-out rows."""
 
-import threading
-
 import pytest
 
 from chainrule.attribution import importance
@@ -12,16 +10,12 @@ from chainrule.play.reasons import trained_of
 from chainrule.play.settings import DataSettings, LayerSettings, Settings
 from chainrule.play.trainer import Trainer
 from chainrule.training import history
-from waiting import WAIT
 
 
 def measured(trainer):
-    changed = threading.Event()
-    important = Important(trainer, changed.set)
-    while not (message := important.message())["html"] and not message["problem"]:
-        assert changed.wait(WAIT)
-        changed.clear()
-    return message
+    important = Important(trainer, lambda: None)
+    important.run()
+    return important.message()
 
 
 @pytest.mark.parametrize("data", [DataSettings("builtin", "iris"), DataSettings("builtin", "digits")])

@@ -413,12 +413,11 @@ def no_frame_before(connection, step):
     reached = -1
     while reached < step:
         connection.send(json.dumps({"type": "open", "weight": "dense_1.W[0, 0]"}))
-        headers = []
-        while len(headers) < 2:
+        header = {"type": ""}
+        while header["type"] != "explanation":  # one that the next question supersedes ends after its slice
             header = header_of(connection.recv(timeout=WAIT))
-            headers += [header] if header["type"] != "doctor" else []
-        assert [header["type"] for header in headers] == ["slice", "explanation"]
-        reached = headers[-1]["step"]
+            assert header["type"] in ("slice", "explanation", "doctor")
+        reached = header["step"]
 
 
 def test_a_frame_holds_the_arrays_that_its_header_lists(address):

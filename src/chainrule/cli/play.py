@@ -94,6 +94,8 @@ def play(
         assert what is not None
         leave_out(context, "a RUN has its own data and target", "what", "host", "port", "browser")
         run = Run.open(what)
+        words = f"{what} was made elsewhere and has no data; train it on yours, then play the run that this makes"
+        require(not run.is_imported, f"{words}: chainrule train DATA --from {what}")
         dataset = run.load_data()
         made = partial(_report, run, dataset)
     elif what in BUILTIN:

@@ -17,7 +17,7 @@ from chainrule.attribution.permutation import affordable, columns_of
 from chainrule.errors import require
 from chainrule.explain.html import Html, table
 from chainrule.play.reasons import trained_of
-from chainrule.play.replaying import Replaying
+from chainrule.play.replaying import Question
 from chainrule.play.trainer import Trainer
 from chainrule.training import history
 
@@ -25,11 +25,7 @@ MOST = 20
 """The most columns that are listed."""
 
 
-class _ClosedError(Exception):
-    """The page asked for something else."""
-
-
-class Important(Replaying):
+class Important(Question):
     """The permutation importance of each column, as it is computed.
 
     Args:
@@ -48,21 +44,16 @@ class Important(Replaying):
         self._trained, self._held, self._step = trained_of(trainer), held, trainer.step
         self._of = 0
         self._found: Importances | None = None
-        self.begin()
 
     def compute(self) -> None:
         """Measure it, unless closed before that is complete."""
 
         def progress(done: int, of: int) -> None:
             self._of = of
-            if not self.progress(done):
-                raise _ClosedError
+            self.check(done)
 
         samples, repeats = affordable(self._trained, self._held)
-        try:
-            self._found = importance(self._trained, samples, repeats=repeats, progress=progress)
-        except _ClosedError:
-            return
+        self._found = importance(self._trained, samples, repeats=repeats, progress=progress)
 
     def message(self) -> dict[str, Any]:
         """The message to the page: the result or, before it is there, how far it is."""
