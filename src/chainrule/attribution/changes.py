@@ -157,7 +157,7 @@ class Search:
         self._spread = _spread(outputs, focus, own)
 
     def run(self) -> tuple[Changes, ...]:
-        """The search: of a quantity for a higher and a lower one, or for the change that is wanted."""
+        """The search: of a quantity for a higher and a lower one, unless one is asked for."""
         goals, name = self._goals(), self._outputs.known[self._focus].name
         if not self._is_quantity:
             return (self._towards(f"another prediction than {self._decided}", goals),)
