@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import chainrule
 import engines
 from chainrule import cli
 from chainrule.backprop import backward_pass, forward_pass
 from chainrule.descent.optimizers import NAMED
-from chainrule.influence import teachers
+from chainrule.influence import teachers, teaching
 from chainrule.influence.backwards import backwards
+from chainrule.influence.text import lines
 from chainrule.layers import Layer
 from chainrule.layers.base import Context
 from chainrule.losses import HalfSquares
@@ -218,25 +220,36 @@ def test_as_many_checkpoints_as_steps_are_exact_for_descent_on_all_rows(tmp_path
     np.testing.assert_allclose(about.effects, found.effects, atol=1e-12)
     assert about.error < 1e-10
     assert about.correlation == pytest.approx(1)
+    assert about.rank_correlation == pytest.approx(1)
+    assert about.scale == pytest.approx(1)
+    assert about.scaled_error < 1e-10
     assert about.shared == 2 * about.most
     few = teachers(run, "iris", 5, rule="first-order", checkpoints=1).approximation
-    assert 0 < few.error < 1
+    assert 0 < few.scaled_error < few.error < 1
+    assert few.rank_correlation == pytest.approx(stats.spearmanr(few.effects, found.effects).statistic)
+    scaled = np.sqrt(np.mean((few.scale * few.effects - found.effects) ** 2) / np.mean(found.effects**2))
+    assert few.scaled_error == pytest.approx(scaled)
+
+
+def flipped_digits():
+    """Digits with 5 % wrong labels, and which rows have one."""
+    data, random = chainrule.load("digits"), np.random.default_rng(1)
+    x, y = data.source.features.reshape(len(data.source), -1), data.source.target.copy()
+    flipped = random.choice(len(y), len(y) // 20, replace=False)
+    y[flipped] = (y[flipped] + random.integers(1, 10, len(flipped))) % 10
+    return chainrule.load((x, y), task="classification"), flipped
 
 
 def test_planted_label_errors_are_among_the_most_harmful_rows(tmp_path):
-    data = chainrule.load("digits")
-    x, y, random = (
-        data.source.features.reshape(len(data.source), -1),
-        data.source.target.copy(),
-        np.random.default_rng(1),
-    )
-    flipped = random.choice(len(y), len(y) // 20, replace=False)
-    y[flipped] = (y[flipped] + random.integers(1, 10, len(flipped))) % 10
-    own = chainrule.load((x, y), task="classification")
+    own, flipped = flipped_digits()
     chainrule.train("32 relu", own, epochs=8, callbacks=[chainrule.Recorder(tmp_path / "run")])
     found = teachers(tmp_path / "run", data=own)
     wrong = np.isin(found.rows - 1, flipped)
     assert wrong[found.harmful[: len(wrong) // 10]].sum() >= 0.8 * wrong.sum()
+    said = "\n".join(lines(found))
+    assert "raised it most: probable label errors" in said
+    assert "look at their labels first" in said
+    assert "label" not in "\n".join(lines(teachers(tmp_path / "run", own.validation, 1, data=own)))
 
 
 def test_the_command_lists_the_rows_and_what_they_add_up_to(tmp_path, capsys):
@@ -258,7 +271,9 @@ def test_the_command_lists_the_rows_and_what_they_add_up_to(tmp_path, capsys):
     )
     for arguments in ([], ["--row", "5"], ["--part", "test"]):
         assert cli.run(["teachers", folder, *arguments]) == 0
-        assert "change of the loss" in capsys.readouterr().out
+        said_in_words = capsys.readouterr().out
+        assert "change of the loss" in said_in_words
+        assert ("probable label errors" in said_in_words) == (not arguments)
     assert cli.run(["teachers", folder, "-o", str(tmp_path / "found.json")]) == 0
     assert json.loads((tmp_path / "found.json").read_text())["rows"]
 
@@ -286,10 +301,61 @@ def test_what_is_not_understood_is_refused_in_a_line(tmp_path, capsys, arguments
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_gradient_that_is_0_but_for_rounding_has_no_shares(tmp_path, dtype):
+@pytest.mark.parametrize(
+    ("network", "data", "dtype"),
+    [
+        ("6, batch_norm, tanh", "iris", "float32"),
+        ("6, batch_norm, tanh", "iris", "float64"),
+        ("64 relu, batch_norm", "digits", "float32"),  # some units are active for all of the first batches
+    ],
+)
+def test_a_gradient_that_is_0_but_for_rounding_has_no_shares(tmp_path, network, data, dtype):
     """A BatchNorm subtracts the bias before it again, but Adam divides by the size of the gradient."""
-    run = trained(tmp_path / "run", "6, batch_norm, tanh", optimizer="adam 0.01", epochs=3, dtype=dtype)
-    found = teachers(run, "iris", 5)
+    run = trained(tmp_path / "run", network, data, optimizer="adam 0.01", epochs=3, dtype=dtype)
+    found = teachers(run, data, 5)
     assert abs(left_over(found)[0]) < 1e-9
     assert np.abs(found.effects).sum() < 100
+
+
+def test_the_judges_of_label_errors_are_predicted_right_before_those_are_known_by_heart(tmp_path):
+    run = trained(tmp_path / "run", "32 relu", flipped_digits()[0], optimizer="adam 0.003", epochs=40)
+    best, data = run.trained.progress.best, flipped_digits()[0]
+    assert best.epoch < 40
+    asked = teachers(run, data=data, progress=lambda done, of: False)  # the last step is enough
+    at_best = run.trained.plan.network.predict(best.parameters, data.validation.x, best.statistics)
+    right = (at_best.argmax(axis=1) == data.validation.y).sum()
+    assert f"predicted right after epoch {best.epoch} ({right} of the validation set" in asked.name
+    assert asked.finds_errors
+    assert not asked.is_single
+
+
+def test_an_interruption_within_a_step_counts_whole_steps(tmp_path, monkeypatch):
+    run, plus = trained(tmp_path / "run"), teaching._Total.plus
+
+    def interrupted(total, step):
+        if total.steps == 3:
+            raise KeyboardInterrupt
+        return plus(total, step)
+
+    monkeypatch.setattr(teaching._Total, "plus", interrupted)
+    found = teachers(run, "iris", 5)
+    assert found.stop - found.first == len(found.remainders) == 3
+    assert abs(left_over(found)[0]) < 1e-9
+
+
+def test_an_imported_network_is_sent_to_training(tmp_path, capsys):
+    onnx = tmp_path / "iris.onnx"
+    folder = str(trained(tmp_path / "run", epochs=1, dtype="float32").folder)
+    assert cli.run(["export", folder, "-o", str(onnx)]) == 0
+    assert cli.run(["import", str(onnx), "-o", str(tmp_path / "imported")]) == 0
+    capsys.readouterr()
+    for arguments in ([], ["iris", "--row", "5"]):
+        assert cli.run(["teachers", str(tmp_path / "imported"), *arguments]) == 2
+        said = capsys.readouterr().err
+        assert f"chainrule train DATA --from {tmp_path / 'imported'}" in said
+        assert said.count("\n") == 1
+    assert (
+        cli.run(["train", "iris", "--from", str(tmp_path / "imported"), "--epochs", "1", "-o", str(tmp_path / "on")])
+        == 0
+    )
+    assert cli.run(["teachers", str(tmp_path / "on"), "--row", "5"]) == 0

@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.errors import SettingError, setting
 from chainrule.influence.subject import Subject
-from chainrule.influence.walk import shares
+from chainrule.influence.walk import passed
 from chainrule.layers.base import Context
 from chainrule.training import Timeline
 
@@ -67,10 +67,11 @@ def approximate(timeline: Timeline, subject: Subject, stop: int, checkpoints: in
         if rate is None:
             lacks = "the run's optimizer has no learning rate that is the same for all weights"
             raise SettingError(f"{lacks}, by which the approximation multiplies; leave out {setting('checkpoints')}")
-        slope = subject.at(problem.optimizer, at).slope
+        along = subject.exact.params(subject.at(problem.optimizer, at).slope)
         for start in range(0, count, PART):
             rows = np.arange(start, min(start + PART, count))
-            own = shares(subject.exact, problem, at, problem.gather(timeline.samples, rows, at.step), slope, Context())
+            batch = problem.gather(timeline.samples, rows, at.step)
+            own = passed(subject.exact, problem, at, batch, Context()).sample_products(along)
             # `own` is of the mean over these rows. With mini-batches of size b, a row is in one of
             # count / b steps, with the factor 1 / b: so for each step 1 / count of its own product.
             effects[rows] -= rate * own * len(rows) / count * stop / len(steps)

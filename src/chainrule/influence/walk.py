@@ -22,10 +22,11 @@ from chainrule.descent.optimizers import Optimizer
 from chainrule.descent.stages import Average, Point
 from chainrule.engine import Position, Problem, StepRecord
 from chainrule.influence.backwards import backwards
-from chainrule.influence.rounded import Rounded
+from chainrule.influence.rounded import Rounded, only_rounding
 from chainrule.influence.subject import Look, Subject
 from chainrule.layers.base import Context
 from chainrule.network import Network
+from chainrule.tape import Tape
 from chainrule.training import Timeline
 
 RULES = ("trapezoid", "first-order")
@@ -108,10 +109,12 @@ class Walk:
             own = penalty.gradient(at.parameters.astype(np.float64), layout) @ gradient
             parts["penalties"] = parts.get("penalties", 0.0) + float(own)
         batch = problem.gather(self.timeline.samples, record.rows, at.step)
-        rounded.look(self.subject.exact, at, batch, problem.context(at.step))
-        effects = shares(
-            self.subject.exact, problem, at, batch, np.where(rounded.entries, 0.0, gradient), problem.context(at.step)
-        )
+        network, context = self.subject.exact, problem.context(at.step)
+        rounded.look(network, at, batch, context)
+        tape = passed(network, problem, at, batch, context)
+        nothing = rounded.entries | only_rounding(network, problem, record, batch, tape)
+        direction = np.where(nothing, 0.0, gradient)
+        effects = tape.sample_products(network.params(direction))
         # BatchNorm's statistics move by themselves, after the weights.
         moved = after.loss
         if before.statistics.size and not np.array_equal(before.statistics, after.statistics):
@@ -129,26 +132,22 @@ def _same(one: Position, other: Position | None) -> bool:
     )
 
 
-def shares(
-    network: Network, problem: Problem, at: Position, batch: Samples, direction: Vector, context: Context
-) -> Array:
-    """(samples,) each sample's share of the gradient of a batch's loss, without penalties, times a
-    direction in the space of gradients; in float64, of inputs rounded as in training.
+def passed(network: Network, problem: Problem, at: Position, batch: Samples, context: Context) -> Tape:
+    """The forward and backward pass of a batch, with the gradient of its loss without penalties; in
+    float64, of inputs rounded as in training. `Tape.sample_products` gives each sample's share of
+    the gradient times a direction.
 
     Args:
         network: the network in float64
         problem: the loss, and the network in the precision of training
         at: the weights and running statistics
         batch: the samples
-        direction: (parameters,) the direction
         context: that of the forward pass
     """
-    if not direction.any():
-        return np.zeros(len(batch.y))
     parameters, statistics = at.parameters.astype(np.float64), at.statistics.astype(np.float64)
     tape = forward_pass(network, parameters, problem.network.fit_input(batch.x), statistics, context)
-    tape.backward(problem.loss.derivative(tape.output, batch.y, batch.weight), wants_gradients=False)
-    return tape.sample_products(network.params(direction))
+    tape.backward(problem.loss.derivative(tape.output, batch.y, batch.weight))
+    return tape
 
 
 @dataclass
