@@ -115,7 +115,7 @@ def _show(found: Diagnosis, only: str | None) -> None:
 
 
 def _tried(case: Any, found: Diagnosis, threads: int | None, quiet: bool) -> list[Trial]:
-    """The trials of the remedies that a training can try; those of consequences are their cause's."""
+    """The trials of the remedies that a training can try; a consequence has its cause's."""
     from chainrule.doctor import try_remedy
     from chainrule.training import ProgressBar
 

@@ -124,8 +124,8 @@ def diagnose(
 
     Args:
         run: the run, or its folder
-        data: what it was trained on, in a form of `Run.own_data`, if no file holds it; of an imported
-            network any data with targets
+        data: what it was trained on, in a form of `Run.own_data`, if no file holds it; of an
+            imported network any data with targets
         progress: called before each check with its number, the number of checks, and its name
 
     Raises RunError for a run that can't be read, DataError if its data is missing.

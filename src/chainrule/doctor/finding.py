@@ -44,14 +44,15 @@ class Finding:
     Attributes:
         kind: what it is, such as "dead units"; each kind has a section in the documentation
         words: the finding in a sentence or two
-        place: where: a layer ("dense_1") or some of its units ("dense_2, 18 of 64 units"), a column,
-            a class, or "the training"
+        place: where: a layer ("dense_1") or some of its units ("dense_2, 18 of 64 units"), a
+            column, a class, or "the training"
         severity: one of SEVERITIES
         evidence: what was measured, by name
         steps: the steps at which it was measured
         remedy: what to do about it; of a consequence, what to do about the cause
-        unit: the unit, weight or layer to look at first, such as "dense_2[1]"; empty for other places
-        from_start: whether it was so before the first step, so that no learning rate brought it about
+        unit: the unit, weight or layer to look at first, such as "dense_2[1]"; empty if there
+            is none
+        from_start: whether it was so before the first step, which no learning rate brought about
         consequence_of: the kind of the finding that probably brings it about; empty if none does
     """
 

@@ -1,9 +1,9 @@
 """Leakage: one column says the target, which it will hardly do when it counts.
 
-That a column says nearly everything is no proof: of iris, each of two columns does. It is suspect if
-all other columns together are far behind it, because a target that can be measured in several ways
-shows in several columns. Both are measured on rows that nothing was fitted to: the column alone by
-a model of one feature, the others by the better of nearest neighbours and a linear model.
+That a column says nearly everything is no proof: of iris, each of two columns does. It is suspect
+if all other columns together are far behind it, because a target that can be measured in several
+ways shows in several columns. Both are measured on rows that nothing was fitted to: the column
+alone by a model of one feature, the others by the better of nearest neighbours and a linear model.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def told(case: Case, x: Array) -> Told:
 
 
 def _target(case: Case) -> tuple[Array, int]:
-    """(rows,) the class or the first quantity of each row, and the number of classes, 0 for none."""
+    """(rows,) the class or first quantity of each row, and the number of classes, or 0."""
     y = np.asarray(case.training.y)
     classes = case.data.target.width if case.data.target.is_class else 0
     return (y.reshape(-1).astype(int), classes) if classes else (y.reshape(len(y), -1)[:, 0].astype(np.float64), 0)
@@ -233,8 +233,8 @@ def _linear(x: Array, y: Array, new: Array) -> Array:
 
 
 def _row_beside(case: Case, inputs: Array) -> str:
-    """Whose target a column is, "the row before" or "the row after"; empty if it is neither, and for
-    the row before, which may be known, if the rows are held out in their order.
+    """Whose target a column is, "the row before" or "the row after"; empty if it is neither, and
+    for the row before, which may be known, if the rows are held out in their order.
     """
     data = case.data
     settings: dict[str, object] = dict(data.settings or {})

@@ -91,7 +91,7 @@ def along(case: Case, record: StepRecord, multiples: tuple[float, ...]) -> Array
 
 
 def best_multiples(case: Case, records: list[StepRecord]) -> tuple[tuple[int, ...], Array]:
-    """A few of these steps, and at which multiple of each one's update the training loss is lowest."""
+    """A few of these steps, and the multiple of each one's update with the lowest training loss."""
     far = [records[k] for k in np.unique(np.linspace(0, len(records) - 1, FAR).astype(int))]
     curves = np.array([beyond(case, record) for record in far])
     best = np.array(MULTIPLES)[np.argmin(np.where(np.isfinite(curves), curves, np.inf), axis=1)]

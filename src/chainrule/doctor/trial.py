@@ -42,8 +42,8 @@ class Trial:
         before, after: the loss and the metric on the held-out set, without and with the remedy
         change: the difference of the losses, the mean over the samples; negative if it is better
         error: its standard error
-        helped: whether the loss is lower beyond noise, and by more than MATTERS; None if it cannot be
-            said, as the network should not have known what was taken away
+        helped: whether the loss is lower beyond noise, and by more than MATTERS; None if it can't
+            be said, as the network should not have known what was taken away
         words: the result in a sentence
     """
 

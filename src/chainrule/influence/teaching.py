@@ -184,8 +184,8 @@ def teachers(
     Examples:
         >>> import chainrule, tempfile
         >>> folder = tempfile.mkdtemp() + "/iris"
-        >>> recorder = chainrule.Recorder(folder)
-        >>> trained = chainrule.train("8 tanh", "iris", epochs=5, dtype="float64", callbacks=[recorder])
+        >>> callbacks = [chainrule.Recorder(folder)]
+        >>> trained = chainrule.train("8 tanh", "iris", epochs=5, dtype="float64", callbacks=callbacks)
         >>> found = teachers(folder, "iris", row=5)
         >>> parts = found.effects.sum() + sum(found.parts.values()) + found.remainder
         >>> bool(abs(parts - found.change) < 1e-9)
@@ -259,7 +259,8 @@ def follow(
 
 @dataclass(frozen=True)
 class _Total:
-    """The sum over steps. It is replaced as a whole, so wherever Ctrl-C strikes, it is of whole steps.
+    """The sum over steps. It is replaced as a whole, so wherever Ctrl-C strikes, it is of whole
+    steps.
 
     Attributes:
         effects: (training samples,) the rows' effects
