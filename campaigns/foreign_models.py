@@ -2,19 +2,25 @@
 
     python campaigns/foreign_models.py                  # all
     python campaigns/foreign_models.py resnet18 swin_t  # some
+    python campaigns/foreign_models.py modules exports  # kinds: modules, zoo, refused, files, exports
     python campaigns/foreign_models.py --write docs/interchange-models.md
 
 Each has random weights, also in its running statistics and where its own start at 0. Its predictions
-on two samples are compared with those of the module, and its parameters, bit for bit, with the
-module's. It needs the extra "peers" and torchvision (pip install --no-deps torchvision==0.28.0);
-scikit-learn's and Keras' also skl2onnx, keras and onnxruntime.
+on two samples are compared with those of the module, and its parameters and statistics, bit for bit,
+with the module's. What no layers here express must be refused, and the refusal says why. Networks of
+chainrule's own, and the modules, are written as code for PyTorch, run there, and compared.
+`--write` renews the rows of what was run in the tables of a file, and keeps the others. It needs the
+extra "peers" and torchvision (pip install --no-deps torchvision==0.28.0); scikit-learn's and Keras'
+also skl2onnx, keras and onnxruntime.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import importlib.util
 import os
+import re
 import tempfile
 import time
 import warnings
@@ -24,122 +30,61 @@ import numpy as np
 
 warnings.simplefilter("ignore")
 os.environ.setdefault("KERAS_BACKEND", "torch")
+
+from foreign_zoo import REFUSED, ZOO, keras_models, modules, refused_modules, sklearn_models, untried, zoo  # noqa: E402
+
 LIMIT = 1e-5
 """How far predictions may differ, as a share of the largest, or of 1."""
-SMALL, PATCHES = (3, 64, 64), (3, 224, 224)
-ZOO = {
-    **dict.fromkeys(["alexnet", "squeezenet1_0", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small",
-                     "mobilenet_v3_large", "mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3"], SMALL),
-    **dict.fromkeys([f"vgg{n}{bn}" for n in (11, 13, 16, 19) for bn in ("", "_bn")], SMALL),
-    **dict.fromkeys(["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d",
-                     "resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2"], SMALL),
-    **dict.fromkeys(["densenet121", "densenet161", "densenet169", "densenet201"], SMALL),
-    **dict.fromkeys([f"shufflenet_v2_x{n}" for n in ("0_5", "1_0", "1_5", "2_0")], SMALL),
-    "googlenet": SMALL, "inception_v3": (3, 75, 75),
-    **dict.fromkeys([f"efficientnet_b{n}" for n in range(8)] + [f"efficientnet_v2_{n}" for n in "sml"], SMALL),
-    **dict.fromkeys([f"regnet_{k}_{n}" for k in "xy" for n in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf",
-                                                              "32gf")], SMALL),
-    **dict.fromkeys([f"convnext_{n}" for n in ("tiny", "small", "base", "large")], SMALL),
-    **dict.fromkeys(["vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32"], SMALL),
-    **dict.fromkeys([f"swin{v}_{n}" for v in ("", "_v2") for n in "tsb"], SMALL),
-    "maxvit_t": PATCHES,
+KINDS = ("modules", "zoo", "refused", "files", "exports")
+HEADS = {
+    "imported": ("network", "weights", "largest difference", ""),
+    "refused": ("network", "what is missing"),
+    "exported": ("network", "weights", "largest difference"),
+}
+OWN = {
+    "simple_rnn 6 all=true, simple_rnn 4 activation=relu, 3": (9, 5),
+    "lstm 6 all=true, lstm 4 reversed=true, 3": (9, 5),
+    "gru 6 all=true, gru 4 reversed=true, 3": (9, 5),
+    "embedding 9 4, gru 5, 3": (7,),
+    "transformer 1 8 heads=2 causal=true, global_max_pool, 3": (6, 4),
+    "32 relu, dropout 0.2, 8 gelu, layer_norm, 3": (5,),
+    "conv 6 3 padding=same, batch_norm, relu, max_pool 2, flatten, 3": (12, 10, 2),
+    "conv 6 3 stride=2 padding=same, group_norm 2, silu, depthwise_conv 3, average_pool 2, global_average_pool, 3":
+        (16, 16, 3),
+    "conv1d 4 3, rms_norm, relu, global_max_pool, 3": (8, 2),
 }  # fmt: skip
-"""The networks of torchvision for pictures, each with the smallest pictures that suit it. Left out
-are regnet_y_128gf and vit_h_14: as the others of their kind, with 645 and 633 million weights.
-"""
+"""Networks of chainrule's own that are exported, with the shapes of their samples."""
 
 
-def torchvision_models():
-    """torchvision's networks; where its compiled operators don't load, they are not needed."""
-    import torch
+class Tables:
+    """The rows of the tables, printed as they come."""
 
-    real = torch.library.register_fake
-    torch.library.register_fake = lambda *_, **__: lambda function: function
-    try:
-        from torchvision import models
-    finally:
-        torch.library.register_fake = real
-    return models
+    def __init__(self):
+        self.rows, self.failed = {kind: {} for kind in HEADS}, 0
 
+    def add(self, kind, name, *cells, good=True):
+        """Add a row."""
+        self.failed += not good
+        self.rows[kind][name] = cells
+        print("" if good else "FAILED ", kind, " | ".join(map(str, (name, *cells))), sep=" ", flush=True)
 
-def zoo(name):
-    """A network of torchvision."""
-    models, options = torchvision_models(), {}
-    if name in ("googlenet", "inception_v3"):
-        options = {"aux_logits": False, "init_weights": False}
-    if name.startswith("vit"):
-        options = {"image_size": 64}
-    if name == "maxvit_t":
-        options = {"input_size": (224, 224)}
-    return getattr(models, name)(weights=None, **options)
+    def write(self, path):
+        """Renew the rows in a file of Markdown, whose tables each follow a line <!-- table: kind -->."""
+        parts = re.split(r"(<!-- table: (\w+) -->\n)", path.read_text())
+        for k in range(2, len(parts), 3):
+            kind, (body, after) = parts[k], _table_of(parts[k + 1])
+            rows = body | self.rows[kind]
+            lines = [HEADS[kind], ["---"] * len(HEADS[kind]), *((name, *cells) for name, cells in rows.items())]
+            parts[k + 1] = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" + after
+        path.write_text("".join(part for k, part in enumerate(parts) if k % 3 != 2))
 
 
-def attention():
-    """A module that calls MultiheadAttention on one sequence."""
-    from torch import nn
-
-    class Attention(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
-
-        def forward(self, x):
-            return self.attention(x, x, x, need_weights=False)[0]
-
-    return Attention()
-
-
-def text():
-    """A classifier of texts: an embedding, a GRU, a softmax."""
-    from torch import nn
-
-    class Text(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embedding, self.gru = nn.Embedding(50, 16), nn.GRU(16, 12, batch_first=True)
-            self.output = nn.Linear(12, 4)
-
-        def forward(self, x):
-            return self.output(self.gru(self.embedding(x))[1][-1]).softmax(-1)
-
-    return Text()
-
-
-def modules():
-    """PyTorch's own modules: a function that makes each, and the shape of a sample."""
-    import torch
-    from torch import nn
-
-    dense = lambda *layers: lambda: nn.Sequential(nn.Linear(12, 16), *layers, nn.Linear(16, 3))  # noqa: E731
-    conv = lambda *layers: lambda: nn.Sequential(nn.Conv2d(3, 8, 3), *layers, nn.Flatten(), nn.LazyLinear(5))  # noqa: E731
-    activations = [nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus,
-                   nn.Softsign, nn.Tanh, nn.Sigmoid, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh]  # fmt: skip
-    found = {f"Linear, {a.__name__}": (dense(a()), (12,)) for a in activations}
-    found |= {
-        "Linear, Dropout, BatchNorm1d": (dense(nn.Dropout(), nn.BatchNorm1d(16)), (12,)),
-        "Linear, LayerNorm, RMSNorm": (dense(nn.LayerNorm(16), nn.RMSNorm(16)), (12,)),
-        "Conv1d": (lambda: nn.Sequential(nn.Conv1d(4, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(),
-                                         nn.Linear(8, 2)), (4, 20)),
-        "Conv2d, MaxPool2d": (conv(nn.MaxPool2d(3, 2, 1)), (3, 16, 16)),
-        "Conv2d, AvgPool2d with padding": (conv(nn.AvgPool2d(3, 2, 1)), (3, 16, 16)),
-        "Conv2d, MaxPool2d in ceil_mode": (conv(nn.MaxPool2d(3, 2, ceil_mode=True)), (3, 16, 16)),
-        "Conv2d, AdaptiveAvgPool2d": (conv(nn.AdaptiveAvgPool2d((3, 5))), (3, 16, 16)),
-        "Conv2d, GroupNorm, InstanceNorm2d": (conv(nn.GroupNorm(4, 8), nn.InstanceNorm2d(8)), (3, 16, 16)),
-        "Conv2d, dilation, groups": (conv(nn.Conv2d(8, 8, 3, dilation=2, groups=4, padding="same")), (3, 16, 16)),
-        "Conv2d, ConvTranspose2d": (conv(nn.ConvTranspose2d(8, 4, 3, 2, 1, groups=2)), (3, 16, 16)),
-        "Conv2d, Upsample, PixelShuffle": (conv(nn.Upsample(scale_factor=2, mode="bilinear"), nn.PixelShuffle(2)),
-                                           (3, 8, 8)),
-        "Conv3d": (lambda: nn.Sequential(nn.Conv3d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)), (2, 6, 7, 8)),
-        "RNN": (lambda: nn.RNN(6, 8, batch_first=True), (9, 6)),
-        "LSTM, 2 layers, bidirectional": (lambda: nn.LSTM(6, 8, 2, batch_first=True, bidirectional=True), (9, 6)),
-        "GRU, 2 layers": (lambda: nn.GRU(6, 8, 2, batch_first=True), (9, 6)),
-        "MultiheadAttention": (attention, (10, 32)),
-        "TransformerEncoder": (lambda: nn.TransformerEncoder(
-            nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, activation="gelu"), 2), (10, 32)),
-        "Transformer": (lambda: nn.Transformer(32, 4, 2, 2, 64, batch_first=True), [(10, 32), (7, 32)]),
-        "Embedding, GRU, softmax": (text, torch.zeros(1, 11, dtype=torch.long)),
-    }  # fmt: skip
-    return found
+def _table_of(text):
+    """The rows of a table at the start of a text, and what follows it."""
+    lines = text.split("\n")
+    count = next((k for k, line in enumerate(lines) if not line.startswith("|")), len(lines))
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:count]]
+    return {name: rest for name, *rest in cells}, "\n".join(lines[count:])
 
 
 def randomized(module, shape):
@@ -152,7 +97,7 @@ def randomized(module, shape):
         if any(isinstance(p, torch.nn.UninitializedParameter) for p in module.parameters()):
             module(torch.zeros(1, *shape))
         for p in module.parameters():
-            if p.std() == 0 or p.numel() == 1:
+            if p.numel() < 10**6 and (p.numel() == 1 or p.std() == 0):  # larger ones are drawn by themselves
                 torch.nn.init.normal_(p, p.flatten()[0].item(), 0.02)
         for b in module.modules():
             if getattr(b, "running_mean", None) is not None:
@@ -162,7 +107,9 @@ def randomized(module, shape):
 
 
 def imported(module, shape):
-    """(weights, largest difference as a share, weights whose bits are not the module's)"""
+    """(the network here, largest difference as a share, how many of the module's numbers are not
+    here, bit for bit)
+    """
     import chainrule
     from chainrule.interchange import reading
 
@@ -177,115 +124,159 @@ def imported(module, shape):
         trained = chainrule.from_torch(module, shape)
     finally:
         reading.compare = compare
-    ours = np.sort(trained.parameters)
-    theirs = np.concatenate([p.detach().numpy().ravel() for p in module.parameters()])
-    other = len(theirs) - np.isin(theirs, ours).sum()
-    return trained.plan.network.parameters.size, differences[0], int(other)
+    statistics = [b for n, b in module.named_buffers() if n.endswith(("running_mean", "running_var"))]
+    theirs = [x.detach().numpy().ravel() for x in (*module.parameters(), *statistics)]
+    return trained, differences[0], _lost(theirs, [trained.parameters, trained.statistics])
 
 
-def sklearn_models(folder):
-    """(name, path of ONNX, predictions, samples) of scikit-learn's networks."""
-    from skl2onnx import to_onnx
-    from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
-    from sklearn.neural_network import MLPClassifier, MLPRegressor
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    for name, model, data in (
-        ("MLPClassifier", MLPClassifier((16, 8), max_iter=30), load_iris),
-        ("MLPClassifier of two classes, StandardScaler", make_pipeline(StandardScaler(), MLPClassifier(max_iter=30)),
-         load_breast_cancer),
-        ("MLPRegressor, StandardScaler", make_pipeline(
-            StandardScaler(), MLPRegressor((16,), activation="tanh", max_iter=30)),
-         load_diabetes),
-    ):  # fmt: skip
-        x, y = data(return_X_y=True)
-        model.fit(x, y)
-        x = x[:50].astype(np.float32)
-        path = folder / "sklearn.onnx"
-        path.write_bytes(to_onnx(model, x[:1]).SerializeToString())
-        yield name, path, model.predict_proba(x) if hasattr(model, "predict_proba") else model.predict(x)[:, None], x
+def _lost(theirs, ours):
+    """How many of the first numbers are not among the second, as often as they occur."""
+    a, b = (np.sort(np.concatenate([x.view(np.uint32) for x in xs])) for xs in (theirs, ours))
+    if np.array_equal(a, b):
+        return 0
+    (values, counts), (own, found) = (np.unique(x, return_counts=True) for x in (a, b))
+    place = np.searchsorted(own, values).clip(max=len(own) - 1)
+    here = np.where(own[place] == values, found[place], 0)
+    return int(np.maximum(counts - here, 0).sum())
 
 
-def keras_models(folder):
-    """The same of Keras'."""
-    import keras
-    from keras import layers
+def import_module(tables, name, make, shape):
+    """Import a module, and add its row."""
+    began = time.perf_counter()
+    try:
+        trained, difference, lost = imported(randomized(make(), shape), shape)
+    except Exception as error:
+        tables.add("imported", name, "", "", f"{type(error).__name__}: {str(error)[:300]}", good=False)
+        return
+    note = "all bits" if not lost else f"{lost:,} numbers are not the module's"
+    weights = f"{trained.plan.network.parameters.size:,}"
+    tables.add("imported", name, weights, f"{difference:.1e}", note, good=difference <= LIMIT)
+    print(f"{time.perf_counter() - began:.0f} s", flush=True)
 
-    make = {
-        "Keras: Conv2D, MaxPooling2D, Dense, softmax": (
-            [layers.Input((16, 16, 3)), layers.Conv2D(8, 3, activation="relu", padding="same"), layers.MaxPooling2D(),
-             layers.BatchNormalization(), layers.Flatten(), layers.Dense(5, activation="softmax")], (16, 16, 3)),
-        "Keras: Dense, LayerNormalization, gelu": (
-            [layers.Input((12,)), layers.Dense(16, activation="gelu"), layers.LayerNormalization(), layers.Dense(2)],
-            (12,)),
-    }  # fmt: skip
-    for name, (parts, shape) in make.items():
-        model = keras.Sequential(parts)
-        path = folder / "keras.onnx"
-        x = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
-        signature = [keras.InputSpec(shape=(1, *shape), dtype="float32", name="x")]
-        model.export(path, format="onnx", verbose=False, input_signature=signature)
-        yield name, path, np.asarray(keras.ops.convert_to_numpy(model(x))), x
+
+def refuse_module(tables, name, make, shape):
+    """See that a module is refused, and add what is missing."""
+    import chainrule
+    from chainrule.errors import SettingError
+
+    try:
+        chainrule.from_torch(randomized(make(), shape), shape)
+    except SettingError as error:
+        tables.add("refused", name, missing(str(error)))
+    except Exception as error:
+        tables.add("refused", name, f"{type(error).__name__}: {str(error)[:300]}", good=False)
+    else:
+        tables.add("refused", name, "it is imported, so it belongs to the other table", good=False)
+
+
+def missing(message):
+    """Which operations a refusal names, each once; or why there is no graph."""
+    if "no layer here" not in message:
+        return message.split(" (")[0] + ": " + message.split(" (", 1)[1].split(":")[0].rstrip(")")
+    found = re.findall(r"\((\w+)(: [^;]*)?\)(?:;|$)", message.partition(": ")[2])
+    return ", ".join(dict.fromkeys(f"`{name}`{reason}" for name, reason in found))
+
+
+def import_files(tables, wanted):
+    """Import files of ONNX."""
+    import chainrule
+
+    with tempfile.TemporaryDirectory() as folder:
+        for models in (sklearn_models, keras_models):
+            try:
+                for name, path, expected, x in models(Path(folder)):
+                    if not wanted("files", name):
+                        continue
+                    trained = chainrule.from_onnx(path)
+                    found = trained.probabilities(x)
+                    found = trained.raw(x) if found is None else found
+                    found = found[:, -expected.shape[1] :]  # of two classes Keras predicts the second
+                    share = np.abs(found - expected).max() / max(1.0, np.abs(expected).max())
+                    size = f"{trained.plan.network.parameters.size:,}"
+                    tables.add("imported", name, size, f"{share:.1e}", trained.target.about, good=share <= LIMIT)
+            except Exception as error:
+                tables.add("imported", models.__name__, "", "", f"{type(error).__name__}: {error}"[:300], good=False)
+
+
+def export_all(tables, wanted):
+    """Write networks as code for PyTorch, run it, and compare predictions."""
+    import chainrule
+    from chainrule.network import Network
+
+    for text, shape in OWN.items():
+        if not wanted("exports", text):
+            continue
+        random = np.random.default_rng(0)
+        x = random.integers(0, 9, (40, *shape)) if "embedding" in text else random.normal(size=(40, *shape))
+        data = chainrule.from_arrays(x.astype(np.float32), np.arange(40) % 3, task="classification")
+        export_network(tables, f"`{text}`", chainrule.train(Network(text, shape), data, epochs=2))
+    for name, (make, shape) in modules().items():
+        if wanted("exports", name):
+            export_network(tables, name, imported(randomized(make(), shape), shape)[0])
+    for name in ("resnet18", "mobilenet_v3_small", "convnext_tiny", "vit_b_32", "swin_t", "r3d_18", "fcn_resnet50"):
+        if wanted("exports", name):
+            export_network(tables, name, imported(randomized(zoo(name), ZOO[name]), ZOO[name])[0])
+
+
+def export_network(tables, name, trained):
+    """Export a network as code for PyTorch, and add how far its predictions are off."""
+    import torch
+
+    from chainrule.interchange import export
+
+    network = trained.plan.network
+    random, shape = np.random.default_rng(1), (3, *network.input_shape)
+    tokens = "Embedding" in network.nodes[0].layer.kind
+    x = (random.integers(0, 9, shape) if tokens else random.normal(size=shape)).astype(np.float32)
+    expected = network.predict(trained.parameters, x, trained.statistics)
+    try:
+        with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+            path = Path(folder) / "model.py"
+            export(trained, path)
+            spec = importlib.util.spec_from_file_location("model", path)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            found = module.load()(torch.from_numpy(x)).numpy()
+        difference = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+    except Exception as error:
+        tables.add("exported", name, "", f"{type(error).__name__}: {str(error)[:300]}", good=False)
+        return
+    tables.add("exported", name, f"{network.parameters.size:,}", f"{difference:.1e}", good=difference <= LIMIT)
 
 
 def main() -> int:
     """Import all, or those that are named, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*")
+    parser.add_argument("names", nargs="*", help=f"networks, or kinds: {', '.join(KINDS)}")
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
-    rows, failed = [], 0
+    tables = Tables()
 
-    def row(name, weights, difference, note):
-        nonlocal failed
-        is_far = difference is None or not difference <= LIMIT
-        failed += is_far
-        shown = "" if difference is None else f"{difference:.1e}"
-        rows.append(f"| {name} | {weights:,} | {shown} | {note} |")
-        print(f"{'FAILED ' if is_far else ''}{name:46s} {weights:13,} {shown:9s} {note}", flush=True)
+    def wanted(kind, name):
+        return not arguments.names or kind in arguments.names or name in arguments.names
 
-    def wanted(name):
-        return not arguments.names or name in arguments.names
+    def each(kind, run, found):
+        for name, (make, shape) in found.items():
+            if wanted(kind, name):
+                run(tables, name, make, shape)
+                gc.collect()
+                if arguments.write:
+                    tables.write(arguments.write)
 
-    made = {name: (lambda name=name: zoo(name), shape) for name, shape in ZOO.items()}
-    for name, (make, shape) in (modules() | made).items():
-        if not wanted(name):
-            continue
-        began = time.perf_counter()
-        try:
-            module = randomized(make(), shape)
-            weights, difference, other = imported(module, shape)
-            note = "all bits" if not other else f"{other:,} numbers are not the module's"
-            row(name, weights, difference, f"{note}, {time.perf_counter() - began:.0f} s")
-        except Exception as error:
-            row(name, 0, None, str(error)[:300])
-        gc.collect()
-    with tempfile.TemporaryDirectory() as folder:
-        for models in (sklearn_models, keras_models):
-            if arguments.names and models.__name__ not in arguments.names:
-                continue
-            _files(models, Path(folder), row)
+    def torchvision(names):
+        return {name: (lambda name=name: zoo(name), shape) for name, shape in names.items()}
+
+    each("modules", import_module, modules())
+    import_files(tables, wanted)
+    each("refused", refuse_module, refused_modules() | torchvision(REFUSED))
+    export_all(tables, wanted)
+    each("zoo", import_module, torchvision(ZOO))
     if arguments.write:
-        head = ["| network | weights | largest difference | |", "| --- | ---: | ---: | --- |"]
-        arguments.write.write_text("\n".join([*head, *rows, ""]))
-    print(f"{len(rows)} networks, {failed} failed")
-    return int(failed > 0)
-
-
-def _files(models, folder, row):
-    """Import files of ONNX."""
-    import chainrule
-
-    try:
-        for name, path, expected, x in models(folder):
-            trained = chainrule.from_onnx(path)
-            found = trained.probabilities(x)
-            found = trained.raw(x) if found is None else found
-            share = np.abs(found - expected).max() / max(1.0, np.abs(expected).max())
-            row(name, trained.plan.network.parameters.size, float(share), trained.target.about)
-    except Exception as error:
-        row(models.__name__, 0, None, f"{type(error).__name__}: {str(error)[:300]}")
+        tables.write(arguments.write)
+    if rest := untried():
+        tables.add("refused", ", ".join(rest), "in none of the lists", good=False)
+    print(f"{sum(map(len, tables.rows.values()))} rows, {tables.failed} failed")
+    return int(tables.failed > 0)
 
 
 if __name__ == "__main__":

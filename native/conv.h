@@ -74,6 +74,13 @@ template <class T> struct Conv : Windows<T> {
         if (b >= 0) add_slices(p, parameters(), kernel() * y.width, y.width, p.g + b);
     }
 
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        if (b >= 0 && b <= at && at < b + y.width) return this->add_products(p.samples, -1, 0, at - b, to);
+        const long row = (at - W) / y.width, output = (at - W) % y.width;
+        this->add_products(p.samples, row / in, output / out * in + row % in, output, to);
+    }
+
   protected:
     long parameters() const { return kernel() * y.width + (b < 0 ? 0 : y.width); }
 

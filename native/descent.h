@@ -36,6 +36,7 @@ template <class T> struct DescentStage {
     std::unique_ptr<Stored<Settings>> settings;
     std::vector<char> on;                          // whether it applies to each array; empty: to all
     std::vector<std::unique_ptr<Stage<T>>> own;    // of each thread
+    std::vector<T> factors;  // by which it multiplied each array in the last step, if it needs whole ones
 
     Stage<T>& at(int t) const { return *own[size_t(t)]; }
     bool applies(size_t array) const { return on.empty() || on[array]; }
@@ -142,6 +143,13 @@ template <class T> class Descent : public GradientSink<T> {
         checks_[size_t(t)] += check;
     }
 
+    // The array that has the parameter at a place.
+    size_t array_at(long place) const {
+        for (size_t a = 0; a < arrays.size(); ++a)
+            if (arrays[a].from <= place && place < arrays[a].to) return a;
+        throw std::invalid_argument("a parameter is in none of the arrays");
+    }
+
     static constexpr long PIECE = 2048, LARGE = 50000;
 
   private:
@@ -161,13 +169,11 @@ template <class T> class Descent : public GradientSink<T> {
     std::vector<char> stepped_;  // which arrays are stepped in parts
     std::vector<T> checks_;      // of each thread's parts: NaN if a number was not finite
 
-    // For stages that need whole arrays: the sums of each array's squares, what they multiply it by,
-    // and their scratch.
+    // For stages that need whole arrays: the sums of each array's squares, and their scratch.
     struct Sums {
         double all;
         std::vector<double> g, w;
     } sums_;
-    std::vector<T> factors_;
     std::array<AlignedVector<T>, SLOTS> scratch_;
     std::vector<AlignedVector<T>> packs_;
     // Whether there is a line search, which needs the gradients here and at trial weights.
@@ -219,12 +225,6 @@ template <class T> class Descent : public GradientSink<T> {
         if (!has_line_search_) return;
         for (auto* vector : {&gradient_, &trial_weights_, &trial_gradient_}) vector->resize(size_t(size_ + PADDING));
         trial_parts_.assign(pieces_.size(), 0);
-    }
-
-    size_t array_at(long place) const {
-        for (size_t a = 0; a < arrays.size(); ++a)
-            if (arrays[a].from <= place && place < arrays[a].to) return a;
-        throw std::invalid_argument("a parameter is in none of the arrays");
     }
 
     // The factor of a stage that does nothing but multiply all weights by one.
@@ -287,7 +287,7 @@ template <class T> class Descent : public GradientSink<T> {
         if (state.first) {
             penalty_parts_[size_t(p)] = penalize(p, state.w, u);
             if (state.gradient) std::memcpy(state.gradient + piece.from, u, bytes);
-        } else library_.scale(piece.count, factors_[array], u, u);
+        } else library_.scale(piece.count, stages[state.from - 1].factors[array], u, u);
         if (state.last && !state.update) {
             state.check += descend(state.from, state.stop, state.factor, array, piece.from, piece.count, in, u, state.w,
                                    state.t);
@@ -341,7 +341,7 @@ template <class T> class Descent : public GradientSink<T> {
         double g_squares(long a) const override { return d.sums_.g[size_t(a)]; }
         double w_squares(long a) const override { return d.sums_.w[size_t(a)]; }
         double all_squares() const override { return d.sums_.all; }
-        void multiply(long a, T factor) override { d.factors_[size_t(a)] = factor; }
+        void multiply(long a, T factor) override { d.stages[state.to].factors[size_t(a)] = factor; }
         T* scratch(int slot, long) const override { return d.scratch_[size_t(slot)].data(); }
         T* pack() const override { return d.packs_[size_t(state.t)].data(); }
         void wait() const override { barrier.wait(); }
@@ -377,7 +377,7 @@ template <class T> class Descent : public GradientSink<T> {
         }
     };
 
-    // Applies such a stage to state.g in place, or sets factors_, by which the next pass multiplies
+    // Applies such a stage to state.g in place, or sets its factors, by which the next pass multiplies
     // each array.
     void apply_to_whole(const StepState& state, Barrier& barrier, const double& loss, const LossAt& loss_at) {
         Stage<T>& stage = stages[state.to].at(state.t);
@@ -387,8 +387,8 @@ template <class T> class Descent : public GradientSink<T> {
         stage.apply_to_whole(whole);
     }
 
-    void add_squares(const DescentStage<T>& stage) {
-        factors_.assign(arrays.size(), T(1));
+    void add_squares(DescentStage<T>& stage) {
+        stage.factors.assign(arrays.size(), T(1));
         sums_ = {0, std::vector<double>(arrays.size(), 0), std::vector<double>(arrays.size(), 0)};
         for (size_t p = 0; p < pieces_.size(); ++p) {
             const size_t a = size_t(pieces_[p].array);

@@ -300,7 +300,7 @@ template <class T> long Engine<T>::watched() const {
     long count = 3;
     for (const DescentStage<T>& stage : descent.stages) {
         const Needs needs = stage.at(0).needs();
-        count += needs.vectors + needs.count + needs.scale;
+        count += needs.vectors + needs.count + needs.scale + stage.at(0).multiplies();
     }
     return count;
 }
@@ -315,13 +315,13 @@ template <class T> void Engine<T>::keep(const Loop& loop) const {
         for (int k = 0; k < needs.vectors; ++k) *to++ = own.state[k][place];
         if (needs.count) *to++ = double(*own.count);
         if (needs.scale) *to++ = *own.scale;
+        if (own.multiplies()) *to++ = double(stage.factors.empty() ? T(1) : stage.factors[descent.array_at(place)]);
     }
 }
 
 template <class T>
 void Engine<T>::add_samples(const Pass<T>& pass, const Step& step, const Watch& watch, long from) const {
-    if (pass.t == 0 && watch.parts && has(step, watch.place))
-        step.operation->add_samples(pass, watch.place, watch.parts + from);
+    if (pass.t == 0) step.operation->add_samples(pass, watch.place, watch.parts + from);
 }
 
 // The loss and gradient of the same mini-batch at trial weights.
@@ -407,9 +407,14 @@ bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier
     barrier.wait();
     if (invalid_) return false;
     for (size_t k = steps_.size(); k-- > 0;) {
-        add_samples(pass, steps_[k], watch, from);
-        steps_[k].operation->backward(pass);
+        const Step& step = steps_[k];
+        const bool is_watched = watch.parts && has(step, watch.place), after = is_watched && step.operation->knows_samples_after();
+        if (is_watched && !after) add_samples(pass, step, watch, from);
+        step.operation->backward(pass);
         barrier.wait();
+        if (!after) continue;
+        add_samples(pass, step, watch, from);
+        barrier.wait();  // what the next operation may overwrite has been read
     }
     return true;
 }

@@ -124,7 +124,7 @@ template <class T> class Engine {
     // has it knows its samples.
     bool can_watch(long place) const;
     // How many numbers that gives for each step: the parameter after it, its gradient and update, and
-    // of each stage its vectors there, its count and its scale, as far as it has them.
+    // of each stage its vectors there, its count, its scale and its factor, as far as it has them.
     long watched() const;
     // Computes the gradient of one mini-batch and returns its loss without penalties; sets `valid`
     // to false if an input is invalid.

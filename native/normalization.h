@@ -36,4 +36,23 @@ INLINE void back_normalize_rows(long count, long width, const T* values, const T
         });
 }
 
+// A single number of a value, as its readers see it.
+template <class T> INLINE T value_at(const Value<T>& x, long row, long c) {
+    const T here = x.value[row * x.ld + c];
+    if (!x.normalization) return here;
+    const Normalization<T>& as = *x.normalization;
+    const T out = as.times[c] * ((here - as.mean[c]) * as.by[c]) + as.plus[c];
+    return as.relu && out < T(0) ? T(0) : out;
+}
+
+// The derivative by a single number of what an operation writes, before its own ReLU if it has one.
+template <class T> INLINE T derivative_at(const Value<T>& y, bool relu, long row, long c) {
+    const T value = y.value[row * y.ld + c], dy = y.gradient[row * y.ld + c];
+    if (!y.back) return relu && !(value > T(0)) ? T(0) : dy;
+    const Normalization<T>& as = *y.back->forward;
+    const T unit = (value - as.mean[c]) * as.by[c];
+    const T here = as.relu && !(as.times[c] * unit + as.plus[c] > T(0)) ? T(0) : dy;
+    return as.times[c] * as.by[c] * (here - y.back->mean_dy[c] - unit * y.back->mean_along[c]);
+}
+
 }  // namespace chainrule::CHAINRULE_ISA

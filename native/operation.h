@@ -170,8 +170,10 @@ template <class T> struct Operation {
     // Whether it shows chunks of its output, and of its first input's gradient.
     virtual bool shows() const { return false; }
     // Whether it can say what each sample adds to the gradient of one of its parameters, and adds that to
-    // `to`, for all samples of the mini-batch; called before `backward`, on one thread.
+    // `to`, for all samples of the mini-batch; called on one thread, before `backward`, or after it where
+    // that computes what is needed.
     virtual bool knows_samples() const { return false; }
+    virtual bool knows_samples_after() const { return false; }
     virtual void add_samples(const Pass<T>&, long /*place*/, double* /*to*/) const {}
     // Where the parameter begins whose gradient it gives to a sink in parts; -1: it has none.
     virtual long in_parts(int /*threads*/) const { return -1; }

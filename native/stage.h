@@ -85,6 +85,7 @@ template <class T> struct Stage {
     virtual bool is_whole() const { return false; }
     virtual void apply_to_whole(WholeGradient<T>&) const {}
     virtual bool is_by_array() const { return false; }  // whether it needs each array on its own
+    virtual bool multiplies() const { return false; }  // whether all it does is multiply each by a factor
     // Whether it reads the squares of the weights' arrays, or searches along a line.
     virtual bool uses_w_squares() const { return false; }
     virtual bool searches() const { return false; }

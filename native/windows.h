@@ -117,6 +117,24 @@ template <class T> struct Windows : Operation<T> {
     INLINE const T* padded_input(const T* values, long sample, T* padded) const {
         return padded_input(values, sample, padded, {0, x.width});
     }
+    // The row of x that is at a position of the padded sample; -1: padding.
+    long input_at(long position) const {
+        if (!of_x.is_needed()) return position;
+        for (long k = 0; k < of_x.from.count; ++k)
+            if (const long at = position - of_x.to.data[k]; 0 <= at && at < of_x.run) return of_x.from.data[k] + at;
+        return -1;
+    }
+    // Of each sample the sum over all windows of what x has at a place, or 1 for place -1, times the
+    // derivative of an output.
+    void add_products(long samples, long place, long channel, long output, double* to) const {
+        for (long o = 0; o < y.rows; ++o) {
+            const long i = place < 0 ? 0 : input_at(windows.data[o] + places.data[place]);
+            for (long s = 0; i >= 0 && s < samples; ++s) {
+                const double dy = derivative_at(y, relu, s * y.rows + o, output);
+                to[s] += place < 0 ? dy : dy * value_at(x, s * x.rows + i, channel);
+            }
+        }
+    }
     // The positions that the windows of these outputs see: in row-major order, the first one's first
     // to the last one's last.
     INLINE Range seen_by(Range outputs) const {

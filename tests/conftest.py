@@ -11,7 +11,12 @@ from waiting import WAIT
 os.environ["JAX_ENABLE_X64"] = "1"  # read when a test imports JAX
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers enough for all cores
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+# What JAX computes here takes milliseconds; what takes long is to compile it.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_multi_thread_eigen=false"
+    " intra_op_parallelism_threads=1",
+)
 settings.register_profile("chainrule", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("chainrule")
 

@@ -21,10 +21,10 @@ from comparison.peers import Epoch, of_chainrule
 from comparison.problems import RATE, Training
 
 NETWORKS = {
-    "pictures": ("conv 32 3x3 relu, conv 64 3x3 relu, max_pool 2, flatten, 128 relu, 10", (28, 28, 1), 64, 8),
-    "lenet": ("lenet, 10", (8, 8, 1), 32, 50),
-    "resnet8": ("resnet8, 10", (32, 32, 3), 64, 6),
-    "separable": ("separablenet, 10", (32, 32, 3), 64, 4),
+    "pictures": ("conv 32 3x3 relu, conv 64 3x3 relu, max_pool 2, flatten, 128 relu -> 10", (28, 28, 1), 64, 8),
+    "lenet": ("lenet -> 10", (8, 8, 1), 32, 50),
+    "resnet8": ("resnet8 -> 10", (32, 32, 3), 64, 6),
+    "separable": ("separablenet -> 10", (32, 32, 3), 64, 4),
 }
 """The layers, the shape of the input, the batch size, and the steps per epoch."""
 TARGETS = {"pictures": 1.5, "lenet": 15, "resnet8": 1.3, "separable": 2}

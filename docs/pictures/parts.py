@@ -143,6 +143,25 @@ def _tab(name: str) -> Callable[[Page], None]:
     return go
 
 
+def _life(page: Page) -> None:
+    page.click("#tab-history")
+    page.wait_for_selector("#life table")
+    settled(page)
+
+
+def _why(page: Page) -> None:
+    page.click("#epoch")
+    settled(page)
+    page.click("#why-ask")
+    page.wait_for_selector("#why details")
+
+
+def _taught(page: Page) -> None:
+    page.click("#epoch")
+    page.click("#taught-open:enabled")
+    page.wait_for_selector("#taught details")
+
+
 def _plane(page: Page) -> None:
     learn(page, 300)
     page.click("#lens-plane")
@@ -373,7 +392,9 @@ PARTS = {
     "opened": Part("The page as it opens", _open),
     "first-minute": Part("The first minute, at its end", _minute(8)),
     "picture": Part("A weight in the inspector", _inspected("dense_1.W[0, 1]")),
-    "history": Part("A weight so far", _tab("history"), after="picture"),
+    "history": Part("The life of a weight", _life, after="picture"),
+    "why": Part("Why this prediction", _why),
+    "taught": Part("Who taught a row", _taught),
     "level": Part("The chain rule of a weight, a level of `explain`", _tab("level-4"), after="history"),
     "optimizers": Part("The same gradient through several optimizers", _optimizers, at="#optimizers", after="level"),
     "unit": Part("A unit in the inspector", lambda page: select(page, "dense_1[1]"), after="optimizers"),

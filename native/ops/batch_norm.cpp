@@ -122,6 +122,18 @@ template <class T> struct BatchNorm : Operation<T> {
         back_normalize_rows(own.count(), width, x.value + at, y.gradient + at, x.ld, back, x.gradient + at, x.ld);
     }
 
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const bool of_scale = scale <= at && at < scale + x.width;
+        const long c = at - (of_scale ? scale : offset);
+        for (long row = 0; row < p.samples * x.rows; ++row) {
+            const T unit = (x.value[row * x.ld + c] - normalized.mean[c]) * normalized.by[c];
+            const bool passes = !relu || normalized.times[c] * unit + normalized.plus[c] > T(0);
+            const double dy = passes ? y.gradient[row * y.ld + c] : T(0);
+            to[row / x.rows] += of_scale ? dy * unit : dy;
+        }
+    }
+
   private:
     // A chunk's sums of x, and of the squared deviations from its mean.
     void moments(long chunk, long samples) const {

@@ -60,6 +60,20 @@ template <class T> struct ConvTranspose : Windows<T> {
         backward_kernel(p);
     }
 
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const bool of_b = b >= 0 && b <= at && at < b + x.width;
+        const long row = (at - W) / x.width, output = of_b ? at - b : (at - W) % x.width;
+        const long place = row / in, channel = output / out * in + row % in;
+        for (long k = 0; k < (of_b ? x.rows : y.rows); ++k) {
+            const long i = of_b ? k : this->input_at(this->windows.data[k] + places.data[place]);
+            for (long s = 0; i >= 0 && s < p.samples; ++s) {
+                const double dx = x.gradient[(s * x.rows + i) * x.ld + output];
+                to[s] += of_b ? dx : dx * y.value[(s * y.rows + k) * y.ld + channel];
+            }
+        }
+    }
+
   private:
     void pack_by_phases(const T* w, T* packed) const {
         this->over_phases([&](Phase phase) INLINE_LAMBDA {

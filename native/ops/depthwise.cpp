@@ -53,6 +53,13 @@ template <class T> struct Depthwise : Windows<T> {
         if (b >= 0) add_slices(p, parameters(), places.count * y.width, y.width, p.g + b);
     }
 
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const bool of_b = b >= 0 && b <= at && at < b + y.width;
+        const long channel = of_b ? at - b : (at - W) % y.width;
+        this->add_products(p.samples, of_b ? -1 : (at - W) / y.width, channel, channel, to);
+    }
+
   private:
     static constexpr long TOGETHER = 4;  // outputs that share a weight in a register
     static constexpr long KERNEL = 9;    // places whose gradients fit into registers

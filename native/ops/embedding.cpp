@@ -64,6 +64,12 @@ template <class T> struct Embedding : Operation<T> {
         embedding_back(p.samples * x.rows, 0, c.count(), x.value, x.ld, x.width, y.gradient + c.from, y.ld,
                        p.g + W + c.from, y.width);
     }
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const long row = (at - W) / y.width, c = (at - W) % y.width;
+        for (long i = 0; i < p.samples * y.rows; ++i)
+            if (long(x.value[i / x.width * x.ld + i % x.width]) == row) to[i / y.rows] += double(y.gradient[i * y.ld + c]);
+    }
     void derive_inputs(const Pass<T>& p) {
         if (!wants_input) return;
         const Range r = p.rows(x);

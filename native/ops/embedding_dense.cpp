@@ -61,6 +61,22 @@ template <class T> struct EmbeddingDense : Operation<T> {
         std::memset(x.gradient + r.from * x.ld, 0, size_t(r.count() * x.ld) * sizeof(T));
     }
 
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const bool of_table = table <= at && at < table + count * features, of_b = b >= 0 && b <= at && at < b + y.width;
+        const long out = of_b ? at - b : (at - W) % y.width, row = (at - table) / features, in = (at - table) % features;
+        for (long i = 0; i < p.samples * y.rows; ++i) {
+            const T* const dy = y.gradient + i * y.ld;
+            const long index = long(index_at(i));
+            double sum = 0;
+            if (of_b) sum = dy[out];
+            else if (!of_table) sum = double(dy[out]) * p.w[table + index * features + (at - W) / y.width];
+            else
+                for (long n = 0; index == row && n < y.width; ++n) sum += double(dy[n]) * p.w[W + in * y.width + n];
+            to[i / y.rows] += sum;
+        }
+    }
+
   private:
     INLINE T index_at(long i) const { return x.value[i / x.width * x.ld + i % x.width]; }
     // The products of rows of the table.

@@ -84,6 +84,15 @@ template <class T> struct Expand : Operation<T> {
         expand_back(p.samples * x.rows, c.from, c.to, on.data, units, x.value, x.ld, y.gradient, y.ld, p.g + W,
                     p.g + b);
     }
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const bool of_W = W <= at && at < W + y.width;
+        const long out = at - (of_W ? W : b), in = long(on.data[out / units]);
+        for (long row = 0; row < p.samples * x.rows; ++row) {
+            const double dy = y.gradient[row * y.ld + out];
+            to[row / x.rows] += of_W ? dy * x.value[row * x.ld + in] : dy;
+        }
+    }
     void derive_inputs(const Pass<T>& p) {
         if (!wants_input) return;
         const Range r = p.rows(x);

@@ -90,6 +90,17 @@ template <class T> struct GroupNorm : Operation<T> {
         }
     }
 
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const bool of_scale = scale <= at && at < scale + x.width;
+        const long c = at - (of_scale ? scale : offset);
+        for (long row = 0; row < p.samples * x.rows; ++row) {
+            const long sample = row / x.rows, of_sample = sample * x.width + c;
+            const double dy = y.gradient[row * x.ld + c];
+            to[sample] += of_scale ? dy * ((x.value[row * x.ld + c] - mean[of_sample]) * inverse[of_sample]) : dy;
+        }
+    }
+
   private:
     template <class F> INLINE void for_channels(F f) const { over<T>(x.width, f); }
 

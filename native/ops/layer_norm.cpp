@@ -96,6 +96,15 @@ template <class T> struct LayerNorm : Operation<T> {
         column_sums<T>(rows, c.count(), y.gradient + j, unit + j, x.ld, p.g + scale + j);
         if (offset >= 0) column_sums<T>(rows, c.count(), y.gradient + j, nullptr, x.ld, p.g + offset + j);
     }
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const bool of_scale = scale <= at && at < scale + x.width;
+        const long c = at - (of_scale ? scale : offset);
+        for (long row = 0; row < p.samples * x.rows; ++row) {
+            const double dy = y.gradient[row * y.ld + c];
+            to[row / x.rows] += of_scale ? dy * unit[row * x.ld + c] : dy;
+        }
+    }
     void derive_inputs(const Pass<T>& p) {
         if (!wants_input) return;
         const Range r = p.rows(x);

@@ -37,6 +37,12 @@ template <class T> struct LearnedPositions : Operation<T> {
             for (long row = own.from; row < own.to && row < x.rows; ++row)
                 add(x.width, y.gradient + (sample * x.rows + row) * y.ld, dW + row * x.width);
     }
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const long row = (at - W) / x.width, c = (at - W) % x.width;
+        for (long sample = 0; row < x.rows && sample < p.samples; ++sample)
+            to[sample] += double(y.gradient[(sample * x.rows + row) * y.ld + c]);
+    }
 };
 
 }  // namespace chainrule::CHAINRULE_ISA

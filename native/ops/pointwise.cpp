@@ -75,6 +75,16 @@ template <class T> struct Pointwise : Operation<T> {
         if (b >= 0) add_slices(p, parameters(), in * out, out, p.g + b);
     }
 
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const bool of_b = b >= 0 && b <= at && at < b + out;
+        const long channel = (at - W) / out, output = of_b ? at - b : (at - W) % out;
+        for (long row = 0; row < p.samples * y.rows; ++row) {
+            const double dy = derivative_at(y, relu, row, output);
+            to[row / y.rows] += of_b ? dy : dy * value_at(x, row, channel);
+        }
+    }
+
   private:
     static constexpr long BLOCK = 128;  // rows: what is made of them stays in a core's cache
 

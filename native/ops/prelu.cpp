@@ -47,6 +47,13 @@ template <class T> struct PReLU : Operation<T> {
         prelu_back(p.samples * x.rows, c.count(), x.value + c.from, p.w + alpha + c.from, y.gradient + c.from,
                    wants_input ? x.gradient + c.from : nullptr, p.g + alpha + c.from, x.ld);
     }
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        for (long row = 0; row < p.samples * x.rows; ++row) {
+            const double here = x.value[row * x.ld + at - alpha];
+            if (here < 0) to[row / x.rows] += here * y.gradient[row * y.ld + at - alpha];
+        }
+    }
 };
 
 }  // namespace chainrule::CHAINRULE_ISA

@@ -98,6 +98,20 @@ template <class T> struct Scan : Operation<T> {
         }
     }
 
+    // `backward` computes the derivatives by the sums.
+    bool knows_samples() const override { return true; }
+    bool knows_samples_after() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const bool of_b = b >= 0 && b <= at && at < b + width;
+        const long in = (at - U) / width, out = of_b ? at - b : (at - U) % width;
+        for (long s = 0; s < p.samples; ++s)
+            for (long t = 0; t < steps; ++t) {
+                const double ds = sums(s, t)[out];
+                const T* const state = dropped ? dropped + (s * steps + t) * units : h_at(s, before(t));
+                to[s] += of_b ? ds : ds * state[in];
+            }
+    }
+
   private:
     // The k-th step that is taken; states are stored in the order of time: before and after it.
     INLINE long step(long k) const { return reversed ? steps - 1 - k : k; }

@@ -23,6 +23,12 @@ template <class T> struct TiedDense : Operation<T> {
         derive_inputs(p);
         derive_parameters(p);
     }
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const long out = (at - W) / x.width, in = (at - W) % x.width;
+        for (long row = 0; row < p.samples * x.rows; ++row)
+            to[row / x.rows] += double(y.gradient[row * y.ld + out]) * x.value[row * x.ld + in];
+    }
     void derive_inputs(const Pass<T>& p) {
         if (!wants_input) return;
         Product<T> dx{p.samples * x.rows, x.width, y.width, y.gradient, y.ld, 1, p.w + W, x.width, 1, x.gradient, x.ld};

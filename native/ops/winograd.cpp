@@ -306,6 +306,19 @@ template <class T> struct Winograd : Operation<T> {
         backward_kernel(p);
     }
 
+    bool knows_samples() const override { return true; }
+    void add_samples(const Pass<T>& p, long at, double* to) const override {
+        const bool of_b = b >= 0 && b <= at && at < b + units;
+        const long row = (at - W) / units, place = row / channels, unit = of_b ? at - b : (at - W) % units;
+        for (long k = 0; k < p.samples * y.rows; ++k) {
+            const long o = k % y.rows, i = o / columns + place / 3 - above, j = o % columns + place % 3 - left;
+            const bool inside = 0 <= i && i < height && 0 <= j && j < width;
+            if (!of_b && !inside) continue;
+            const double dy = derivative_at(y, relu, k, unit);
+            to[k / y.rows] += of_b ? dy : dy * value_at(x, k / y.rows * x.rows + i * width + j, row % channels);
+        }
+    }
+
   private:
     // Numbers of a picture with its padding.
     long picture() const { return tiles.rows() * tiles.columns() * x_ld; }

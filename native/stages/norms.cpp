@@ -15,6 +15,7 @@ template <class T> struct ClipNorm : WholeStage<T> {
     double limit;
     explicit ClipNorm(const Settings& s) : limit(s.number("limit")) {}
     bool is_by_array() const override { return true; }
+    bool multiplies() const override { return true; }
     void apply_to_whole(WholeGradient<T>& whole) const override {
         for (long a = 0; whole.t == 0 && a < whole.arrays(); ++a)
             if (whole.applies(a)) whole.multiply(a, T(clip_factor(whole.g_squares(a), limit)));
@@ -24,6 +25,7 @@ template <class T> struct ClipNorm : WholeStage<T> {
 template <class T> struct ClipGlobalNorm : WholeStage<T> {
     double limit;
     explicit ClipGlobalNorm(const Settings& s) : limit(s.number("limit")) {}
+    bool multiplies() const override { return true; }
     void apply_to_whole(WholeGradient<T>& whole) const override {
         for (long a = 0; whole.t == 0 && a < whole.arrays(); ++a)
             if (whole.applies(a)) whole.multiply(a, T(clip_factor(whole.all_squares(), limit)));
@@ -34,6 +36,7 @@ template <class T> struct TrustRatio : WholeStage<T> {
     explicit TrustRatio(const Settings&) {}
     bool uses_w_squares() const override { return true; }
     bool is_by_array() const override { return true; }
+    bool multiplies() const override { return true; }
     void apply_to_whole(WholeGradient<T>& whole) const override {
         for (long a = 0; whole.t == 0 && a < whole.arrays(); ++a) {
             const double g = whole.g_squares(a), w = whole.w_squares(a);

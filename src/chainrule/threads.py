@@ -12,12 +12,15 @@ from contextlib import ExitStack, contextmanager
 from threading import Lock, Thread
 from typing import Generic, TypeVar
 
-from chainrule.errors import at_least
+from chainrule.errors import is_integer, require
 
 VARIABLE = "OMP_NUM_THREADS"
 """The environment variable that limits the threads of NumPy and PyTorch, too, and that joblib
 sets for its processes.
 """
+
+MOST = 1024
+"""The most threads that can be asked for: each takes memory of its own."""
 
 
 def available() -> int:
@@ -28,10 +31,12 @@ def available() -> int:
 def most_threads(threads: int | None = None) -> int:
     """The most threads to use: these, else what OMP_NUM_THREADS says, else one for each core.
 
-    Raises SettingError for a number less than 1.
+    Raises SettingError for a number less than 1 or more than MOST.
     """
     if threads is not None:
-        return at_least(f"{threads!r} threads: pass a number, at least 1", threads, 1)
+        allowed = is_integer(threads) and 1 <= threads <= MOST
+        require(allowed, f"{threads!r} threads: pass a number from 1 to {MOST}")
+        return int(threads)
     first = os.environ.get(VARIABLE, "").partition(",")[0].strip()  # the others are for nested threads
     return min(int(first), available()) if first.isdecimal() and int(first) else available()
 

@@ -76,6 +76,14 @@ def test_a_column_counts_as_one_and_lower_metrics_are_turned_round():
     assert again.as_json() == found.as_json()
 
 
+def test_one_repeat_has_no_deviation(trained):
+    found = chainrule.importance(trained, "iris", repeats=1)
+    assert "\u00b1" not in repr(found)
+    assert "one repeat" in repr(found)
+    assert found.as_json()["columns"][0]["deviation"] is None
+    assert "\u00b1" in repr(chainrule.importance(trained, "iris", repeats=2))
+
+
 def test_errors(trained):
     with pytest.raises(SettingError, match="it takes at least 1"):
         chainrule.importance(trained, "iris", repeats=0)

@@ -56,8 +56,13 @@ def closes(w):
     assert w.integral.is_reached
     assert w.of_parts().sum() == pytest.approx(w.attributions[0].sum(), abs=1e-9 * max(1.0, float(size[0])))
     for one in w.paths:
-        total = sum(path.product for path in one.paths[:6]) + one.rest
+        total = sum(path.product for path in one.paths[:6]) + one.rest(6)
         assert total == pytest.approx(one.derivative, rel=SMALL)
+        for cut in one.cuts:
+            assert len(cut.units) > 1
+            assert cut.products.sum() == pytest.approx(one.derivative, rel=SMALL)
+        for path in one.paths[:20]:
+            assert np.prod(one.computed(path)[1]) == pytest.approx(path.product, rel=SMALL)
         if one.is_complete:
             assert sum(path.product for path in one.paths) == pytest.approx(one.derivative, rel=1e-9, abs=1e-12)
         if not one.of:
@@ -158,7 +163,7 @@ def test_a_table_is_explained_by_the_users_columns(prices):
 def test_what_changes_a_quantity_is_predicted(prices, amount):
     frame = houses()
     before = float(prices.predict(frame)[4])
-    found = why(prices, frame, 5, change=amount).changes
+    (found,) = why(prices, frame, 5, change=amount).changes
     every = [found.along, *found.alone]
     assert all(one.verified for one in every)
     for one in every:
@@ -167,16 +172,53 @@ def test_what_changes_a_quantity_is_predicted(prices, amount):
         )
         moved = float(prices.predict(changed)[0]) - before
         assert moved * np.sign(amount) >= abs(amount) * (1 - 1e-4)
-    # A step that is a thousandth shorter does not reach it.
-    along, x = found.along, why(prices, frame, 5, search=False).sample.x
-    shorter = (x + (along.x - x) * 0.99).astype(np.float32)[None].view(Prepared)
-    assert abs(float(prices.predict(shorter)[0]) - before) < abs(amount)
-    assert "city" in found.searched[-1]
+    assert "these stay: city" in found.searched[0]
+
+
+def test_numbers_stay_whole_and_within_their_range_where_that_suffices(prices):
+    """Rooms are whole numbers from 1 to 7; a price that takes more than 7 says so."""
+    frame = houses()
+    near = why(prices, frame, 5, change=40.0 if frame["rooms"][4] < 7 else -40.0).changes[0]
+    assert near.along.is_inside
+    (rooms,) = [m for one in (near.along, *near.alone) for m in one.moved if m.name == "rooms"][:1]
+    assert rooms.range == (frame["rooms"].min(), frame["rooms"].max())
+    assert rooms.after == str(int(rooms.after))
+    higher, lower = why(prices, frame, 5, change=None).changes
+    assert "higher price" in higher.wanted
+    assert "lower price" in lower.wanted
+    assert all(float(one.after) > float(one.before) for one in (higher.along, *higher.alone) if one)
+    assert all(float(one.after) < float(one.before) for one in (lower.along, *lower.alone) if one)
+    far = why(prices, frame, 5, change=450.0)
+    beyond = [m for one in far.changes[0].alone for m in one.moved if not m.is_inside]
+    assert beyond
+    for m in beyond:
+        assert not m.range[0] <= float(m.after) <= m.range[1]
+    assert "of the training set" in "\n".join(lines(far))
+    known = json.loads(json.dumps(far.as_json()))["changes"][0]["alone"][-1]
+    assert known["within_range"] is False
+    assert known["moved"][0]["range"] == list(beyond[-1].range)
+
+
+def test_a_shorter_step_along_the_gradient_does_not_suffice():
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    trained = chainrule.train("8 tanh", (x, x[:, 0] - 2 * x[:, 1]), epochs=20)
+    before = float(np.ravel(trained.predict(x[:1]))[0])
+    for found, sign in zip(why(trained, x, 1).changes, (1, -1), strict=True):
+        own = why(trained, x, 1, search=False).sample.x
+        amount = abs(float(found.along.after) - before)
+        shorter = (own + (found.along.x - own) * 0.99).astype(np.float32)[None].view(Prepared)
+        assert 0 < sign * (float(np.ravel(trained.predict(shorter))[0]) - before) < amount * (1 - 1e-3)
+
+
+def test_a_change_out_of_all_proportion_is_refused(prices):
+    for change in (1e308, -1e308, 1e-300):
+        with pytest.raises(SettingError, match=r"of price it is .* \(change\)"):
+            why(prices, houses(), 5, change=change)
 
 
 def test_what_changes_a_class_is_predicted(digits):
     w = why(digits, "digits", 12)
-    along = w.changes.along
+    along = w.changes[0].along
     assert along.verified
     assert str(digits.predict(along.x[None].view(Prepared))[0]) == along.after != along.before == w.predicted
     assert len(along.moved) > 5
@@ -188,11 +230,10 @@ def test_nothing_changes_what_ignores_its_inputs():
     still = trained.parameters.copy()
     still[: trained.plan.network.parameters["dense_1.W"].size] = 0.0
     fixed = replace(trained, parameters=still)
-    found = why(fixed, x, 1).changes
+    (found,) = why(fixed, x, 1).changes
     assert found.along is None
     assert found.alone == ()
-    assert "nothing on this line" in found.searched[0]
-    assert "none changes" in found.searched[1]
+    assert "nothing that was searched" in "\n".join(lines(why(fixed, x, 1)))
 
 
 @pytest.mark.parametrize("loss", ["quantiles 0.1 0.5 0.9", "gaussian", "poisson"])
@@ -215,7 +256,7 @@ def test_several_labels_classes_in_order_and_scores():
         trained = chainrule.train("6 tanh", (x, y), epochs=3, **options)
         w = why(trained, x, 4)
         closes(w)
-        assert w.changes.along is None or w.changes.along.verified
+        assert all(one.along is None or one.along.verified for one in w.changes)
 
 
 def test_tokens_are_explained_through_their_embedding():
@@ -262,7 +303,7 @@ def test_a_language_model_at_a_position(tmp_path):
     own = w.of_parts()
     assert np.abs(own[5:]).max() == 0.0  # later tokens can't matter
     assert np.abs(own[4]) > 0
-    assert w.changes.tokens is None or w.changes.tokens.before != w.changes.tokens.after
+    assert all(one.tokens is None or one.tokens.before != one.tokens.after for one in w.changes)
 
 
 def test_a_baseline_that_is_no_row_is_named_as_such(digits):
@@ -301,3 +342,46 @@ def test_the_kinks_of_a_picture_network_are_found(tmp_path):
     found = integrate(function, outputs, function.point(0 * x), function.point(x))
     assert found.pieces > 20
     assert np.abs(found.error).max() < 1e-12
+
+
+def test_a_table_may_have_the_target_of_a_network_that_knows_columns_by_their_order(tmp_path):
+    """As an imported network does."""
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    trained = chainrule.train("4 tanh", (x, np.where(x[:, 0] > 0, "yes", "no")), epochs=3)
+    table = pl.DataFrame({"label": trained.predict(x), "a": x[:, 0], "b": x[:, 1]})
+    assert (trained.predict(table) == trained.predict(x)).all()
+    w = why(trained, table, 2)
+    np.testing.assert_allclose(w.sample.x, why(trained, x, 2, search=False).sample.x)
+    assert w.changes[0].along.verified
+    assert [part.name for part in w.sample.parts] == ["a", "b"]
+    with pytest.raises(DataError, match="it has 4 columns, but the network takes 2, whose names it does not know"):
+        trained.predict(table.with_columns(c=1.0))
+
+
+def test_a_derivative_is_cut_where_everything_passes(tmp_path):
+    """The layers of a residual network: not those within a branch, and each sums to the derivative."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    network = "6 tanh, residual(6 tanh, 6), 5 tanh"
+    trained = chainrule.train(network, (x, x[:, 0] * x[:, 1]), epochs=3)
+    w = why(trained, x, 4, search=False)
+    closes(w)
+    names = [cut.node for cut in w.paths[0].cuts]
+    assert names[0] == "dense_1"
+    assert not any("residual_1.dense" in name for name in names)
+    # Forward accumulation agrees with central differences of the units.
+    one, function = w.paths[0], Function.of(trained)
+    cut = one.cuts[-1]
+    step = np.zeros_like(w.sample.x, dtype=np.float64)
+    step.ravel()[one.entry] = 1e-6
+    tapes = [function.tape_at(function.point(w.sample.x.astype(np.float64) + s)) for s in (step, -step)]
+    measured = [(tapes[0].value(unit) - tapes[1].value(unit)) / 2e-6 for unit in cut.units]
+    np.testing.assert_allclose(cut.from_input, measured, atol=1e-7)
+
+
+def test_long_names_are_cut_in_text_alone():
+    long = "n" * 10_000
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    frame = pl.DataFrame({long: x[:, 0], "b": x[:, 1], "y": x[:, 0]})
+    w = why(chainrule.train("4 tanh", frame, target="y", epochs=3), frame, 2)
+    assert max(map(len, lines(w))) < 400
+    assert long in json.dumps(w.as_json())

@@ -199,7 +199,7 @@ def test_a_curve_follows_its_values():
 
 def test_explain_shows_every_level(capsys):
     output_of(capsys, "train", "iris", "--epochs", "2", "--network", "4 tanh", "--output", "run")
-    text = output_of(capsys, "explain", "run", "dense_1.W[1, 2]", "--step", "3")
+    text = output_of(capsys, "explain", "run", "dense_1.W[1, 2]", "--step", "3", "--all")
     for level in (
         "1. The update",
         "2. The gradient",
@@ -214,6 +214,33 @@ def test_explain_shows_every_level(capsys):
     assert explanation["optimizer"][-1]["output"] == pytest.approx(explanation["update"])
     output_of(capsys, "explain", "run", "dense_1.b[0]", "--format", "latex", "-o", "why.tex")
     assert r"\begin{aligned}" in Path("why.tex").read_text()
+
+
+def test_explain_begins_with_the_chain_rule_the_gradient_and_the_update(capsys):
+    """In short, few terms of a sum are listed, also behind batch norm, and the sums stay whole."""
+    network = "16, batch_norm, relu, 8, batch_norm, relu"
+    output_of(capsys, "train", "iris", "--epochs", "1", "--network", network, "--output", "run")
+    weight = Run.open("run").trained.plan.network.parameters.ranges.partition("[")[0] + "[0, 0]"
+    short = output_of(capsys, "explain", "run", weight)
+    full = output_of(capsys, "explain", "run", weight, "--all")
+    assert short.splitlines()[1].startswith("  chain rule ")
+    assert len(short.splitlines()) < 70 < len(full.splitlines())
+    assert "--all" in short
+    assert "begin{aligned}" not in short
+    # Of each delta that is opened, what is listed adds up to it.
+    lines = short.splitlines()
+    opened = next(k for k, line in enumerate(lines) if line.startswith("   delta "))
+    delta = float(lines[opened].split(" = ")[1].split(",")[0])
+    terms = []
+    for line in lines[opened + 1 :]:
+        if not line.strip():
+            break
+        if line.startswith("     ") and line[5] != " ":
+            left = line.split(", through")[0].split(" through ")[0]
+            terms.append(float(left.split(" = ")[-1]))
+    assert sum(terms) == pytest.approx(delta, rel=1e-4)
+    assert run(["explain", "run", weight, "--all", "--format", "svg"]) == 2
+    assert "--all is of the text" in capsys.readouterr().err
 
 
 def test_explain_picks_a_telling_weight_and_says_which(capsys):

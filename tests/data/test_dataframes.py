@@ -116,7 +116,7 @@ def test_other_columns_are_refused_by_a_network_for_tables(x, problem):
 @pytest.mark.parametrize(
     ("x", "problem"),
     [
-        (NUMBERS[["a", "b"]], "table: it has 2 columns, but the training data has 3"),
+        (NUMBERS[["a", "b"]], "table: it has 2 columns, but the network takes 3"),
         (NUMBERS.assign(b="x"), "table, row 1, column 'b': 'x' is not a number, as in the training data"),
         (NUMBERS.where(X[4, 0] != X), "table, row 5, column 'a': it is missing; the training data has numbers"),
         (NUMBERS.assign(c=np.inf), "table, row 1, column 'c': inf is not a finite number"),

@@ -46,6 +46,14 @@ def test_which_files_a_pattern_matched_is_said_and_kept(tmp_path, monkeypatch, c
         Run.open("r").load_data()
 
 
+def test_texts_that_are_read_as_missing_are_noted():
+    frame = table(60, garage=["none", "double", "single"] * 20, note=["-", "n/a", "a garden"] * 20)
+    found = notes(frame, target="y")
+    assert "read 20 cells 'none' as missing in column 'garage': rename what is a value of its own" in found
+    assert any("20 cells '-'" in note and "20 cells 'n/a'" in note for note in found)
+    assert not any("missing" in note for note in notes(table(60, garage=["no", "double", None] * 20), target="y"))
+
+
 def test_classes_of_an_order_that_never_occur_are_noted():
     frame = table(40).with_columns(y=pl.Series(["low", "high"] * 20))
     said = "no row has 'hgih', which the order of the classes names: a typo?"

@@ -12,6 +12,7 @@ from chainrule import layers, losses
 from chainrule.descent import Point, adaptive, optimizer, optimizers, schedules, stages
 from chainrule.descent.stages import Stage
 from chainrule.engine import Batches, Position, Problem, native
+from chainrule.engine.buffers import BufferPool
 from chainrule.engine.lowering.descent import STAGES as LOWERED_STAGES
 from chainrule.engine.lowering.descent import native_schedule
 from chainrule.engine.lowering.loss import LOSSES
@@ -492,10 +493,40 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, chain, monkeypatch):
         np.testing.assert_array_equal(prediction, predicted[0])
 
 
+@pytest.mark.parametrize("chain", ["adamw 0.01", "lamb clip=0.1"])
+def test_a_watched_run_takes_the_same_steps_with_any_number_of_threads(chain, monkeypatch):
+    monkeypatch.setattr(native, "MIN_PARALLEL_WORK", 0.0)
+    monkeypatch.setattr(native, "SLICE", 100.0)
+    body = [layers.Conv(8, 3), layers.BatchNorm(), ReLU(), layers.Conv(8, 3, activation="relu"), Flatten(),
+            Reshape((4, 8)), layers.LSTM(6), layers.LayerNorm(), Dense(5)]  # fmt: skip
+    problem = Problem(Network(body, (6, 6, 2)), losses.CategoricalCrossEntropy(), optimizer(chain), (losses.l2(0.1),))
+    x, y = normal(0, 90, 6, 6, 2, dtype="float32"), np.random.default_rng(1).integers(0, 5, 90)
+    at, batches = position_of(problem), Batches(x, y, None, np.random.default_rng(2).permutation(90), 17)
+    *_, expected = (chunk.after for chunk in NativeEngine(problem, 1).chunks(at, batches))
+    gradients = [record.gradient for record in NativeEngine(problem, 1).steps(at, batches)]
+    for entry in problem.network.parameters.entries:
+        place = entry.start + entry.size // 2
+        one, *others = (NativeEngine(problem, threads).watch(at, batches, place) for threads in (1, 2, 3))
+        early = NativeEngine(problem, 2).watch(at, batches.cut(0, 2), place)
+        later = NativeEngine(problem, 2).watch(early.after, batches.cut(2, len(batches)), place)  # resumed
+        np.testing.assert_array_equal(one.after.parameters, expected.parameters, entry.name)
+        np.testing.assert_array_equal(one.after.statistics, expected.statistics, entry.name)
+        np.testing.assert_array_equal(one.gradients, [gradient[place] for gradient in gradients])
+        np.testing.assert_array_equal(later.after.parameters, expected.parameters)
+        joined = [*early.parts, *later.parts]
+        for parts in (*(other.parts for other in others), joined):
+            np.testing.assert_array_equal(np.concatenate(parts), np.concatenate(one.parts), entry.name)
+        for other in others:
+            np.testing.assert_array_equal(other.weights, one.weights)
+            np.testing.assert_array_equal(other.updates, one.updates)
+            assert other.losses.tolist() == one.losses.tolist()
+            assert {k: v.tolist() for k, v in other.factors.items()} == {k: v.tolist() for k, v in one.factors.items()}
+
+
 def test_buffers_are_reused_once_unreferenced(monkeypatch):
     monkeypatch.setattr(native, "SLICE", 0.0)
     network = Network([Dense(300), Dense(5)], 400)
-    assert network.parameters.size > native.BufferPool.MIN_SIZE
+    assert network.parameters.size > BufferPool.MIN_SIZE
     problem = Problem(network, losses.CategoricalCrossEntropy(), optimizer("adam 0.01"))
     x, y = normal(0, 200, 400, dtype="float32"), np.random.default_rng(1).integers(0, 5, 200)
     at, batches = position_of(problem), Batches(x, y, None, np.arange(200), 10)

@@ -6,7 +6,8 @@ import pytest
 from chainrule import losses
 from chainrule.descent import optimizer
 from chainrule.engine import Batches, Problem, native
-from chainrule.engine.native import NativeEngine, _padded
+from chainrule.engine.buffers import padded
+from chainrule.engine.native import NativeEngine
 from chainrule.network import Network
 from engines import needs_native
 
@@ -28,11 +29,11 @@ class Call:
         self.program = engine._training_program(Batches(x, y, None, np.arange(SAMPLES), BATCH))
         self.predictor = engine._program(SAMPLES).engine
         self.engine = self.program.engine
-        parameters = _padded(network.draw(), "float32")
+        parameters = padded(network.draw(), "float32")
         self.states = self.problem.optimizer.start(parameters, network.parameters)
         self.arguments = {
             "parameters": parameters,
-            "statistics": _padded(network.start_statistics(), "float32"),
+            "statistics": padded(network.start_statistics(), "float32"),
             "x": x,
             "y": y,
             "weight": np.ones(SAMPLES),
@@ -169,12 +170,10 @@ def test_what_is_watched_is_validated(call):
     assert call.run(watch=(place, numbers, parts)) == (BATCHES, native.COMPLETE)
     assert parts.all()
     assert numbers[-1, 0] == call.arguments["parameters"][0]
-    entry = call.problem.network.parameters["batch_norm_1.scale"]
     for invalid, message in [
         ((-1, numbers, parts), "no parameter"),
         ((call.problem.network.parameters.size, numbers, parts), "no parameter"),
         (("0", numbers, parts), "no parameter"),
-        ((entry.start, numbers, parts), "is not known"),
         ((place, numbers[1:], parts), "numbers has length"),
         ((place, numbers.astype("float32"), parts), "numbers must be"),
         ((place, read_only(numbers), parts), "numbers must be"),
@@ -239,7 +238,7 @@ def engine_of_a_dense():
 
 def test_an_engine_must_be_finished_first():
     engine = engine_of_a_dense()
-    vector, x = _padded(np.zeros(21), "float32"), np.zeros((4, 6), np.float32)
+    vector, x = padded(np.zeros(21), "float32"), np.zeros((4, 6), np.float32)
     with pytest.raises(ValueError, match="not finished"):
         engine.predict(vector, vector[:0], x, np.zeros(12, np.float32))
     with pytest.raises(ValueError, match="outside of the vectors"):

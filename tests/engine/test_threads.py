@@ -33,13 +33,13 @@ def test_the_most_threads_are_the_users_the_environments_or_the_cores(monkeypatc
     assert available() >= 1
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "two"])
+@pytest.mark.parametrize("threads", [0, -1, 1025, 10**9, 1.5, True, "two"])
 def test_other_numbers_of_threads_are_refused(threads):
-    with pytest.raises(SettingError, match=r"threads: pass a number, at least 1"):
+    with pytest.raises(SettingError, match=r"threads: pass a number from 1 to 1024"):
         train("4 relu", "iris", epochs=1, threads=threads)
     trained = train("4 relu", "iris", epochs=1)
     for use in (trained.predict, trained.probabilities, trained.evaluate, trained.raw):
-        with pytest.raises(SettingError, match=r"threads: pass a number, at least 1"):
+        with pytest.raises(SettingError, match=r"threads: pass a number from 1 to 1024"):
             use("iris", threads=threads)
 
 
@@ -137,9 +137,10 @@ def test_commands_take_threads(tmp_path, monkeypatch, capsys):
         assert capsys.readouterr().out == expected
     assert run(["train", "--resume", "runs/iris-1", "--epochs", "4", "--threads", "1"]) == 0
     for command in (["train", "iris"], ["predict", "runs/iris-1", "iris"], ["evaluate", "runs/iris-1"]):
-        capsys.readouterr()
-        assert run([*command, "--threads", "0"]) == 2
-        assert capsys.readouterr().err.strip() == "chainrule: 0 threads: pass a number, at least 1"
+        for number in ("0", "1000000000"):
+            capsys.readouterr()
+            assert run([*command, "--threads", number]) == 2
+            assert capsys.readouterr().err.strip() == f"chainrule: {number} threads: pass a number from 1 to 1024"
     assert not (tmp_path / "runs/iris-3").exists()
 
 

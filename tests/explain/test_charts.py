@@ -16,7 +16,7 @@ from chainrule.errors import RunError, SettingError
 from chainrule.explain.axes import D3_FORMAT, mark_text
 from chainrule.explain.charts import chart_page, chart_png, sizes_chart, sizes_words, surface_chart, surface_words
 from chainrule.explain.sizes import gradient_sizes
-from chainrule.explain.surface import loss_surface
+from chainrule.explain.surface import _best_plane, loss_surface
 from chainrule.layers import Context
 from chainrule.losses import l2
 from chainrule.runs import Recorder, Run, train
@@ -197,3 +197,23 @@ def test_axes_have_one_format_for_numbers_and_titles_that_fit(recorded):
     assert all(mark_text(float(mark.replace("−", "-"))) == mark for mark in marks)
     sizes = sizes_chart(gradient_sizes(run)).to_dict()["layout"]
     assert {sizes[f"yaxis{k}"]["tickformat"] for k in ("", 2, 3)} == {D3_FORMAT}
+
+
+@pytest.mark.parametrize("kind", ["plane", "line", "point", "still"])
+def test_the_plane_is_that_of_the_principal_directions(kind):
+    random = np.random.default_rng(3)
+    points = {
+        "plane": random.normal(size=(7, 40)) * np.geomspace(1, 1e-3, 40),
+        "line": np.outer(np.arange(5.0), random.normal(size=40)),
+        "point": random.normal(size=(1, 40)),
+        "still": np.ones((4, 40)),
+    }[kind]
+    mean, directions, variance = _best_plane(points)
+    assert np.allclose(directions @ directions.T, np.eye(2), atol=1e-12)
+    moved = points - mean
+    _, sizes, expected = np.linalg.svd(moved, full_matrices=False)
+    total = (sizes**2).sum()
+    assert variance == pytest.approx((sizes[:2] ** 2).sum() / total if total else 1.0)
+    # The directions are those of the singular value decomposition, up to their signs.
+    seen = {"plane": 2, "line": 1, "point": 0, "still": 0}[kind]
+    assert np.allclose(np.abs((directions[:seen] * expected[:seen]).sum(axis=1)), 1, atol=1e-9)

@@ -2,16 +2,21 @@
 
 import base64
 import json
+import threading
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from chainrule.doctor import CHECKS, diagnose, diagnosis
 from chainrule.play import doctor
 from chainrule.play.doctor import EPOCHS, PERSISTS, STEPS, Watch, remedied, selected
 from chainrule.play.settings import FIRST, DataSettings, LayerSettings, Settings
 from chainrule.play.trainer import Trainer
-from waiting import settled
+from chainrule.runs import Run, train
+from waiting import WAIT, settled
 
 MOONS = DataSettings(name="moons", samples=200)
 STUCK = Settings(
@@ -52,7 +57,8 @@ def test_a_finding_appears_once_it_persists():
     assert watch.findings == ()
     (message,) = [one for one in rounds(watch, trainer, 1) if one["findings"]]
     assert "saturated units" in [one["kind"] for one in message["findings"]]
-    assert rounds(watch, trainer, 2) == [], "the same again is not sent"
+    told = [[one["words"] for one in each["findings"]] for each in (message, *rounds(watch, trainer, 2))]
+    assert all(before != after for before, after in pairwise(told)), "what is measured changes; the same is not sent"
 
 
 def test_at_rest_one_round_is_enough_and_the_last():
@@ -71,6 +77,45 @@ def test_it_forgets_when_training_begins_again():
     trainer.reset()
     message = looks(watch, trainer, 1)[-1]
     assert (message["findings"], message["begun"]) == ([], False)
+
+
+def test_a_finished_run_is_examined_as_a_whole(tmp_path):
+    """From its first step on, with the findings of the command."""
+    found = train("8 relu", "iris", epochs=20, optimizer="sgd 0.00001", patience=None)
+    found.save(tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    trainer, watch = Trainer(Settings(DataSettings("given")), run.load_data(), run), Watch()
+    first = watch.look(trainer, running=False)
+    assert (first["begun"], first["of_run"], first["findings"]) == (False, True, [])
+    watch._examination.thread.join(timeout=WAIT)
+    message = watch.look(trainer, running=False)
+    assert message["step"] == run.manifest["steps"] > trainer.step == 0
+    assert [one["words"] for one in message["findings"]] == [one.words for one in diagnose(run).findings]
+    assert message["findings"][0]["kind"] == "learning rate too small"
+    assert [one["set"] for one in message["findings"]] == [None] * len(message["findings"])
+    assert watch.look(trainer, running=False) is None, "the same again is not sent"
+
+
+def test_an_examination_that_no_one_waits_for_ends(tmp_path, monkeypatch):
+    train("4 relu", "iris", epochs=2).save(tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    made, going = [], threading.Event()
+
+    def find(case):
+        made.append(case)
+        going.wait(WAIT)
+        return iter(())
+
+    checks = tuple(replace(check, find=find) for check in CHECKS)
+    monkeypatch.setattr(diagnosis, "CHECKS", checks)
+    trainer, watch = Trainer(Settings(DataSettings("given")), run.load_data(), run), Watch()
+    watch.look(trainer, running=False)
+    watch.end()
+    going.set()
+    watch._examination.thread.join(timeout=WAIT)
+    assert len(made) <= 1
+    assert watch._examination.found is None
+    assert watch.look(trainer, running=False) is None
 
 
 def test_a_check_that_takes_long_is_left_out(monkeypatch):
@@ -120,8 +165,8 @@ def test_a_remedy_for_layers_keeps_their_units():
 
 def test_places_are_selected_as_the_page_does():
     trainer = Trainer(STUCK)
-    places = ("dense_1[3]", "dense_2", "dense_1.W", "the training", "column x1")
-    assert [selected(trainer, place) for place in places] == ["dense_1[3]", "dense_2[0]", "dense_1.W[0, 0]", "", ""]
+    units = ("dense_1[3]", "dense_2", "dense_1.W", "", "flatten_1")
+    assert [selected(trainer, unit) for unit in units] == ["dense_1[3]", "dense_2[0]", "dense_1.W[0, 0]", "", ""]
 
 
 def test_findings_are_shown_selected_and_followed(visit, address):

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from chainrule.play.lived import Lived
+from chainrule.play.replaying import Newest
 from chainrule.play.settings import Settings
 from chainrule.play.trainer import Trainer
 from waiting import WAIT
@@ -17,6 +18,7 @@ def test_the_sum_shown_is_how_far_the_weight_moved():
     trainer.set_weight("dense_1.W[0, 0]", 0.7)
     trainer.advance(6)
     lived = Lived(trainer, "dense_1.W[0, 0]", lambda: changed.put(True))
+    Newest().ask(lived)
     while not (lived.message()["found"] or lived.message()["problem"]):
         changed.get(timeout=WAIT)
     found = lived.message()["found"]

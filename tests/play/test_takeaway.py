@@ -10,6 +10,7 @@ import numpy as np
 from playwright.sync_api import expect
 from safetensors.numpy import load
 
+from chainrule.runs import Recorder, train
 from waiting import choose, enter, run_for, settled
 
 
@@ -129,3 +130,18 @@ def test_exported_weights_explanation_and_drawing(address, visit, tmp_path):
     assert svg.startswith("<svg")
     assert svg.count("<image") == 17 + 1  # the units and the legend
     assert saved(page, "#take-png", tmp_path).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_report_on_a_recorded_run_is_downloaded(serve, visit, tmp_path):
+    folder = tmp_path / "iris"
+    train("4 tanh", "iris", epochs=2, patience=None, callbacks=[Recorder(folder)])
+    with serve(str(folder)) as url:
+        page = visit(url)
+        page.click("#take")
+        path = saved(page, "#take-report", tmp_path)
+        expect(page.locator("#taken")).to_be_empty()
+        expect(page.locator("#take-report")).to_be_enabled()
+    text = path.read_text()
+    assert path.name == "report.html"
+    assert text.startswith("<!doctype html>")
+    assert "What the doctor found" in text

@@ -8,6 +8,7 @@ import pytest
 from chainrule.errors import SettingError
 from chainrule.influence.subject import Subject
 from chainrule.influence.teaching import follow
+from chainrule.play.replaying import Newest
 from chainrule.play.settings import Settings
 from chainrule.play.taught import Taught
 from chainrule.play.trainer import Trainer
@@ -18,6 +19,7 @@ def result(trainer, row):
     """The last message about a row, once everything is computed."""
     changed = queue.Queue()
     taught = Taught(trainer, row, lambda: changed.put(True))
+    Newest().ask(taught)
     while True:
         changed.get(timeout=WAIT)
         message = taught.message()

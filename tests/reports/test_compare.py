@@ -1,12 +1,15 @@
 """Runs side by side."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 import chainrule
 from chainrule.cli import run as command
+from chainrule.errors import SettingError
+from chainrule.reports.comparison import _deviation
 from chainrule.runs import Run
 
 
@@ -50,6 +53,27 @@ def test_runs_on_other_data_are_compared_where_they_can_be(runs, capsys):
     assert found["runs"][2]["differences"] == {}
     assert any("different samples or targets" in note for note in found["notes"])
     assert found["runs"][0]["parameters"] == 19
+
+
+def test_the_same_run_twice_is_refused(runs, tmp_path):
+    (tmp_path / "again").symlink_to(runs / "small")
+    for arguments in ([runs / "small", runs / "small"], [runs / "small", runs / "large", tmp_path / "again"]):
+        with pytest.raises(SettingError, match="given twice"):
+            chainrule.compare(*arguments)
+
+
+def test_no_deviation_is_said_where_the_draws_say_nothing(runs, tmp_path, capsys):
+    chainrule.train("2 tanh", "iris", epochs=8, seed=1).save(tmp_path / "the-same")
+    arguments = ["compare", str(runs / "small"), str(tmp_path / "the-same")]
+    assert command([*arguments, "--json"]) == 0
+    difference = json.loads(capsys.readouterr().out)["runs"][1]["differences"]["accuracy"]
+    assert difference == {"value": 0, "deviation": None}
+    assert command(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "(0.0 %)" in printed
+    assert all(float(words) > 0 for words in re.findall(r"± ([\d.]+)", printed))
+    assert np.isnan(_deviation(np.full(200, 0.1) + 1e-17))  # as of a network that made no errors
+    assert _deviation(np.array([1.0, 3.0])) == pytest.approx(np.sqrt(2))
 
 
 def test_in_the_terminal_and_as_a_page(runs, capsys, tmp_path, open_page):

@@ -14,6 +14,7 @@ from chainrule.data import Text
 from chainrule.doctor import diagnose
 from chainrule.errors import DataError, SettingError
 from chainrule.reports.run_report import SECTIONS
+from chainrule.reports.section import LONGEST, number
 from chainrule.runs import Run
 
 VOID = {"meta", "link", "img", "br", "input", "image", "hr"}
@@ -26,7 +27,7 @@ class Checked(HTMLParser):
 
     def __init__(self):
         super().__init__(convert_charrefs=True)
-        self.open, self.sections, self.links, self.scripts, self.words = [], [], [], 0, []
+        self.open, self.sections, self.links, self.scripts, self.words, self.read = [], [], [], 0, [], []
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
@@ -45,6 +46,7 @@ class Checked(HTMLParser):
 
     def handle_data(self, words):
         self.words.append(words)
+        self.read += [] if self.open and self.open[-1] == "style" else [words]
 
 
 def checked(report):
@@ -193,6 +195,77 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, cap
         chainrule.report("run", leave_out=("nothing",))
 
 
+def test_names_of_any_length_and_of_any_characters_leave_the_page_intact(tmp_path):
+    long, turned = "<i>name " * 1250, "a\u202e\n\x07'\"</td>"
+    random = np.random.default_rng(0)
+    x = random.normal(size=90)
+    frame = pl.DataFrame({long: x, turned: random.normal(size=90), "kind": random.choice([long, turned], 90),
+                          "label" + turned: np.where(x > 0, long, turned)})  # fmt: skip
+    trained = chainrule.train("3 tanh", frame, target="label" + turned, epochs=3)
+    folder = tmp_path / "<b>\n'\"run"
+    trained.save(folder)
+    report = chainrule.report(folder, data=frame, leave_out=("session", "surface"))
+    page = Checked()
+    page.feed(report.html)
+    page.close()
+    assert page.open == []
+    assert {"data", "quality", "examples", "importance", "weights", "life"} <= {*page.sections}
+    assert max(map(len, page.read)) <= LONGEST
+    assert not {"\u202e", "\x07"} & {*report.html}
+    assert "<i>" not in report.html
+    assert len(report.html.encode()) < LARGEST
+
+
+def test_an_imported_run_claims_no_training_and_no_quality(tmp_path):
+    chainrule.train("4 tanh", "iris", epochs=2).save(tmp_path / "trained")
+    assert command(["export", str(tmp_path / "trained"), "-o", str(tmp_path / "iris.onnx")]) == 0
+    assert command(["import", str(tmp_path / "iris.onnx"), "-o", str(tmp_path / "run")]) == 0
+    report = chainrule.report(tmp_path / "run")
+    assert [section.key for section in report.sections] == ["card"]
+    assert "imported from iris.onnx" in report.html
+    for words in ("trained on iris.onnx", "batches", "did not come to its end", "kept for a test"):
+        assert words not in report.html
+
+
+def test_progress_says_which_section_is_made_and_stopping_leaves_no_file(tmp_path, monkeypatch):
+    chainrule.train("2 tanh", "iris", epochs=1).save(tmp_path / "run")
+    told = []
+    chainrule.report(tmp_path / "run", leave_out=("session", "life"), progress=lambda *one: told.append(one))
+    made = [words.partition(":")[0] for words, _ in told]
+    titles = [title.lower() for key, (title, _) in SECTIONS.items() if key not in ("session", "life")]
+    assert [*dict.fromkeys(made)] == ["reading the data", *titles]
+    assert any(words.startswith("what the doctor found: ") for words, _ in told)
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+
+    def stop(subject):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(SECTIONS, "surface", ("The way downhill", stop))
+    assert command(["report", str(tmp_path / "run"), "-o", str(tmp_path / "r.html")]) == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_one_epoch_is_a_point_and_one_repeat_has_no_whisker(tmp_path, monkeypatch):
+    monkeypatch.setattr("chainrule.reports.importance.MOST_REPEATS", 1)
+    chainrule.train("2 tanh", "iris", epochs=1).save(tmp_path / "run")
+    only = tuple(key for key in SECTIONS if key not in ("curves", "importance"))
+    curves, importance = chainrule.report(tmp_path / "run", leave_out=only).sections
+    assert curves.html.count('class="dots') == 3  # training and validation loss, and the accuracy
+    assert "1 time each." in importance.html
+    assert "whisker" not in importance.html
+
+
+def test_large_quantities_are_written_without_powers_of_ten(tmp_path):
+    frame = table().with_columns(price=pl.col("price") * 10_000)
+    trained = chainrule.train("4 tanh", frame, target="price", epochs=3)
+    trained.save(tmp_path / "run")
+    only = tuple(key for key in SECTIONS if key not in ("quality", "residuals", "examples"))
+    report = chainrule.report(tmp_path / "run", data=frame, leave_out=only)
+    assert "e+0" not in report.html
+    assert number(trained.evaluate()["mae"]) in report.html
+
+
 def test_it_opens_without_network_and_a_small_networks_steps_can_be_clicked_through(tmp_path, open_page, monkeypatch):
     monkeypatch.setattr("chainrule.reports.session.MOST_STEPS", 2)
     chainrule.train("2 tanh", "moons", epochs=2, optimizer="sgd 0.3", batch_size=50).save(tmp_path / "run")
@@ -208,6 +281,10 @@ def test_it_opens_without_network_and_a_small_networks_steps_can_be_clicked_thro
     frame.locator("#step").click()
     frame.locator("#now-step").filter(has_text=str(made.as_json()["session"]["steps"][1])).wait_for()
     assert problems == []
+    monkeypatch.setattr("chainrule.reports.session.MOST_BYTES", 1000)
+    only = tuple(key for key in SECTIONS if key != "session")
+    left_out = chainrule.report(tmp_path / "run", leave_out=only).as_json()["left_out"]
+    assert "the recording takes" in left_out["session"]
     # A script that was smuggled in would not run.
     assert page.evaluate("""() => { const s = document.createElement("script"); s.textContent = "window.hacked = 1";
         document.body.append(s); return window.hacked ?? 0 }""") == 0  # fmt: skip

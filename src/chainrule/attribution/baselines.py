@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.attribution.function import Function, Point
 from chainrule.attribution.subject import Sampled, Subject, shown, subject
+from chainrule.data import Preparation
 from chainrule.data.token_columns import TokenColumn
 from chainrule.errors import DataError, is_integer, require, setting
 from chainrule.runs import Trained
@@ -71,7 +72,7 @@ def baseline_of(
         name = words if function.fixed.all() else f"{name}; of tokens {words}"
     else:
         point = function.point(x)
-    return Baseline(name, point, tuple(_values(trained, sample, zero)))
+    return Baseline(name, point, tuple(_values(trained, sample, zero, x)))
 
 
 def _row(function: Function, sample: Subject, other: Subject) -> Baseline:
@@ -90,11 +91,21 @@ def _row(function: Function, sample: Subject, other: Subject) -> Baseline:
 
 def _mean(trained: Trained, sample: Subject) -> tuple[Array, str]:
     shape, preparation = sample.x.shape, trained.preparation
-    if preparation is not None:  # every input was standardized, so that its mean is 0
+    if preparation is not None and (preparation.kind == "text" or is_standardized(preparation)):
         return np.zeros(shape), "the mean of the training set"
     if trained.data is not None:
         return np.asarray(trained.data.training.x, np.float64).mean(axis=0), "the mean of the training set"
     return np.zeros(shape), "0 in every input"
+
+
+def is_standardized(preparation: Preparation) -> bool:
+    """Whether inputs have mean 0 and deviation 1 in the training set, unlike those of an imported
+    network, which reads numbers as they are.
+    """
+    mean, deviation = preparation.mean, preparation.deviation
+    if mean is None or deviation is None:
+        return preparation.pipeline is not None
+    return bool(mean.any() or (deviation != 1).any())
 
 
 def _zero(trained: Trained, sample: Subject) -> tuple[Array, str]:
@@ -123,8 +134,8 @@ def _tokens(trained: Trained) -> str:
     return "the mean of all tokens at each position"
 
 
-def _values(trained: Trained, sample: Subject, zero: bool) -> list[str]:
-    """The value of each part at the baseline."""
+def _values(trained: Trained, sample: Subject, zero: bool, x: Array) -> list[str]:
+    """The value of each part at the baseline; x is what the network reads there."""
     preparation = trained.preparation
     mean = None if preparation is None or preparation.mean is None else np.ravel(preparation.mean)
     encoders = () if preparation is None else preparation.encoders
@@ -134,7 +145,7 @@ def _values(trained: Trained, sample: Subject, zero: bool) -> list[str]:
         if are_columns and isinstance(encoders[k], TokenColumn):
             found.append("unknown tokens")
         elif part.unit and mean is not None and (len(part.entries) == 1 or part.kind == "number"):
-            found.append(shown(0.0 if zero else float(mean[part.entries[0]])))
+            found.append(shown(0.0 if zero else float(mean[part.entries[0]] + x.ravel()[part.entries[0]])))
         elif zero or part.unit:
             found.append("0" if zero or mean is None else "")
         else:

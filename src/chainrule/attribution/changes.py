@@ -3,9 +3,11 @@ change of one column alone. Every candidate is predicted by the run itself.
 
 Along the gradient all numbers move together, in proportion to the derivative of what is wanted with
 respect to each (in standard deviations of the training set), on a straight line, until the
-prediction changes. Categories, dates, texts and missing values stay; a column alone can be a
-category, which takes each of its other values. A token is replaced by another: by the one that the
-derivative with respect to its embedding favours (Ebrahimi et al., 2018, "HotFlip").
+prediction changes. Numbers stay within the range of the training set, and whole where all are whole
+there; only if nothing within it changes the prediction, it is left. Categories, dates, texts and
+missing values stay; a column alone can be a category, which takes each of its other values. A token
+is replaced by another: by the one that the derivative with respect to its embedding favours
+(Ebrahimi et al., 2018, "HotFlip").
 """
 
 from __future__ import annotations
@@ -17,11 +19,15 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array
+from chainrule.attribution.baselines import is_standardized
+from chainrule.attribution.domain import domain_of
 from chainrule.attribution.function import Function, Point
 from chainrule.attribution.outputs import PROBABILITY, QUANTITY, Outputs
 from chainrule.attribution.subject import Part, Subject, shown
-from chainrule.data import Prepared
+from chainrule.data import Dataset, Prepared
+from chainrule.data.columns import shortened
 from chainrule.data.token_columns import TokenColumn
+from chainrule.errors import require, setting
 from chainrule.runs import Trained
 from chainrule.tape import Tape
 
@@ -39,6 +45,15 @@ REPLACED = 256
 """How many replacements of a token are predicted: those that the derivative favours most."""
 
 
+LEAST = 1e-6
+"""The least change of a quantity that can be asked for, in standard deviations; the most is one
+divided by it.
+"""
+
+Goal = tuple[Callable[[Tape], Array], Callable[[Array], Array]]
+"""The derivative to follow, of a tape; and which outputs reach what is wanted."""
+
+
 @dataclass(frozen=True)
 class Moved:
     """A part of a sample that changes.
@@ -49,6 +64,9 @@ class Moved:
             numbers
         by: of a number by how much, in the user's own unit; None for others
         deviations: the same in standard deviations of the training set
+        range: of a number its range in the training set, in the user's own unit; None if it is
+            unknown
+        is_inside: whether the number is within that range
     """
 
     name: str
@@ -56,6 +74,8 @@ class Moved:
     after: str
     by: float | None = None
     deviations: float | None = None
+    range: tuple[float, float] | None = None
+    is_inside: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,17 +101,24 @@ class Change:
     verified: bool
     x: Array
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether all numbers stay within their ranges in the training set."""
+        return all(m.is_inside for m in self.moved)
+
 
 @dataclass(frozen=True)
 class Changes:
     """What was searched, and what was found.
 
     Attributes:
-        wanted: what change of the prediction
+        wanted: to what change of the prediction it is to lead
         along: the smallest step along the gradient that changes it; None if there is none
-        alone: for each column that can change it alone, the smallest change, the nearest first
+        alone: for each column that can change it alone, the smallest change: those within the
+            training set's range first, the nearest of them first
         tokens: the replacement of one token that changes it the most probably; None if none does
         searched: what was searched, in sentences, and what stayed
+        measure: what distances are counted in
     """
 
     wanted: str
@@ -99,6 +126,7 @@ class Changes:
     alone: tuple[Change, ...]
     tokens: Change | None
     searched: tuple[str, ...]
+    measure: str
 
 
 class Search:
@@ -111,12 +139,13 @@ class Search:
         outputs: everything that is predicted of it
         focus: the output that is to change
         by: of a quantity by how much, in its own unit; None for a standard deviation of the target,
-            up or down
+            up and down
+        own: what the network was trained on, if it is there
     """
 
     def __init__(
         self, trained: Trained, function: Function, sample: Subject, outputs: Outputs, focus: int,
-        by: float | None = None,
+        by: float | None = None, own: Dataset | None = None,
     ) -> None:  # fmt: skip
         self._trained, self._function, self._sample = trained, function, sample
         self._outputs, self._focus, self._by = outputs, focus, by
@@ -124,17 +153,36 @@ class Search:
         raw = self._raw(self._x[None])
         self._decided, self._value = self._decisions(raw)[0], outputs.values(raw.astype(np.float64))[0, focus]
 
-    def run(self) -> Changes:
-        """The search."""
-        along, reached = None, True
-        movable = self._movable()
-        goals = self._goals()
+        self._domain = domain_of(trained.preparation, sample, own)
+        self._spread = _spread(outputs, focus, own)
+
+    def run(self) -> tuple[Changes, ...]:
+        """The search: of a quantity for a higher and a lower one, unless one is asked for."""
+        goals, name = self._goals(), self._outputs.known[self._focus].name
+        if not self._is_quantity:
+            return (self._towards(f"another prediction than {self._decided}", goals),)
+        about = ", its standard deviation in the training set" * (self._by is None and self._spread is not None)
+        words = [f"a {'higher' if sign > 0 else 'lower'} {name} (by {abs(self._amount):.6g}{about})"
+                 for sign in self._signs]  # fmt: skip
+        return tuple(self._towards(wanted, [goal]) for wanted, goal in zip(words, goals, strict=True))
+
+    def _towards(self, wanted: str, goals: list[Goal]) -> Changes:
+        """The search for a change of the prediction."""
+        movable, reach = self._movable(), [goal for _, goal in goals]
+        along = None
         if movable.any():
-            found = [one for aim, goal in goals if (one := self._along(aim, goal, movable)) is not None]
-            along, reached = min(found, key=lambda c: c.distance or 0.0, default=None), bool(found)
-        alone = self._alone([goal for _, goal in goals])
-        tokens = self._one_token(goals)
-        return Changes(self._wanted, along, tuple(alone), tokens, tuple(self._searched(movable, reached, alone)))
+            for inside in (True, False):
+                found = [one for aim, goal in goals if (one := self._along(aim, goal, movable, inside)) is not None]
+                if along := min(found, key=lambda c: c.distance or 0.0, default=None):
+                    break
+        alone, tokens = self._alone(reach), self._one_token(goals)
+        return Changes(wanted, along, tuple(alone), tokens, tuple(self._searched(movable)), self._measure)
+
+    @property
+    def _measure(self) -> str:
+        preparation = self._trained.preparation
+        is_scaled = preparation is not None and is_standardized(preparation)
+        return "standard deviations" if is_scaled else "units of the network's inputs"
 
     # What is wanted
 
@@ -144,25 +192,29 @@ class Search:
 
     @property
     def _amount(self) -> float:
-        target = self._outputs.target
-        column = self._outputs.known[self._focus].column
-        return abs(target.deviation[column]) if self._by is None else self._by
+        return (self._spread or 1.0) if self._by is None else self._by
 
     @property
-    def _wanted(self) -> str:
-        name = self._outputs.known[self._focus].name
-        if not self._is_quantity:
-            return f"another prediction than {self._decided}"
-        if self._by is not None:
-            return f"{name} {self._amount:+.6g}"
-        return f"{name} \u00b1 {self._amount:.6g}, a standard deviation of the training set"
+    def _signs(self) -> list[float]:
+        return [1.0, -1.0] if self._by is None else [float(np.sign(self._by))]
 
-    def _goals(self) -> list[tuple[Callable[[Tape], Array], Callable[[Array], Array]]]:
+    def check(self) -> None:
+        """Raise SettingError for a change that is not wanted of a quantity, or that is out of all
+        proportion.
+        """
+        by, output = self._by, self._outputs.known[self._focus]
+        if by is None:
+            return
+        require(self._is_quantity, f"a change by {by:g} is for a quantity, not a {output.kind} ({setting('change')})")
+        least, most = (share * (self._spread or 1.0) for share in (LEAST, 1 / LEAST))
+        rule = f"of {shortened(output.name)} it is {least:.3g} to {most:.3g}, or {-most:.3g} to {-least:.3g}"
+        require(least <= abs(by) <= most, f"the change is {by:g}; {rule} ({setting('change')})")
+
+    def _goals(self) -> list[Goal]:
         """What to aim at: the derivative to follow, of a tape; and which outputs reach it."""
         function, outputs, focus = self._function, self._outputs, self._focus
         if self._is_quantity:
-            signs = [np.sign(self._by)] if self._by else [1.0, -1.0]
-            return [(self._slope_of({focus: sign}), self._moved_by(sign)) for sign in signs]
+            return [(self._slope_of({focus: sign}), self._moved_by(sign)) for sign in self._signs]
         values = outputs.values(function.tape_at(function.point(self._sample.x)).output)[0]
         is_probability = outputs.known[focus].kind == PROBABILITY
         weight = 1 / np.maximum(values, 1e-300) if is_probability else np.ones_like(values)
@@ -220,24 +272,33 @@ class Search:
                 movable[entries if part.kind in ("pixel", "step") else part.entries[:1]] = True
         return movable & ~self._function.fixed
 
-    def _along(self, aim: Callable[[Tape], Array], goal: Callable[[Array], Array], movable: Array) -> Change | None:
+    def _along(
+        self, aim: Callable[[Tape], Array], goal: Callable[[Array], Array], movable: Array, inside: bool
+    ) -> Change | None:
         tape = self._function.tape_at(self._function.point(self._sample.x))
         slope = np.where(movable, self._function.slopes(tape, aim(tape))[0].ravel(), 0.0)
         size = float(np.linalg.norm(slope))
         if not size or not np.isfinite(size):
             return None
         direction = (slope / size).reshape(self._x.shape)
-        low, high = self._limits()
         most = BOUND / float(np.abs(direction).max())
 
         def line(shares: Array) -> Array:
-            moved = self._x + shares.reshape(-1, *(1,) * self._x.ndim) * direction
-            return np.clip(moved, low, high).astype(np.float32)
+            return self._allowed(self._x + shares.reshape(-1, *(1,) * self._x.ndim) * direction, inside)
 
         share = self._first(line, goal, most)
         if share is None:
             return None
         return self._change("along the gradient", line, share, goal)
+
+    def _allowed(self, moved: Array, inside: bool) -> Array:
+        """(samples, *input_shape) moved samples as they may be: whole numbers and the bytes of
+        pictures, and within the range of the training set.
+        """
+        low, high = self._limits()
+        flat, x = np.clip(moved, low, high).reshape(len(moved), -1), self._x.ravel().astype(np.float64)
+        flat = self._domain.rounded(x, self._domain.clipped(x, flat) if inside else flat)
+        return flat.reshape(moved.shape).astype(np.float32)
 
     def _limits(self) -> tuple[Any, Any]:
         """Between which numbers a picture's pixels may be: those of bytes, if it has such."""
@@ -274,26 +335,29 @@ class Search:
                 change = self._one_number(part, goals)
             if change is not None:
                 found.append(change)
-        return sorted(found, key=lambda c: (c.distance is None, c.distance or 0.0))
+        return sorted(found, key=lambda c: (not c.is_inside, c.distance is None, c.distance or 0.0))
 
     def _one_number(self, part: Part, goals: list[Callable[[Array], Array]]) -> Change | None:
-        entry = part.entries[0]
-        best: tuple[float, Callable[[Array], Array]] | None = None
+        """A number by the least that changes the prediction, within its range if that is enough."""
 
         def goal(raw: Array) -> Array:
             return np.any([each(raw) for each in goals], axis=0)
 
-        for sign in (1.0, -1.0):
+        for inside in (True, False):
+            best: tuple[float, Callable[[Array], Array]] | None = None
+            for sign in (1.0, -1.0):
 
-            def line(shares: Array, sign: float = sign) -> Array:
-                x = np.repeat(self._x[None], len(shares), axis=0)
-                x.reshape(len(shares), -1)[:, entry] += sign * shares
-                return x
+                def line(shares: Array, sign: float = sign, inside: bool = inside) -> Array:
+                    x = np.repeat(self._x[None].astype(np.float64), len(shares), axis=0)
+                    x.reshape(len(shares), -1)[:, part.entries[0]] += sign * shares
+                    return self._allowed(x, inside)
 
-            share = self._first(line, goal, BOUND)
-            if share is not None and (best is None or share < best[0]):
-                best = (share, line)
-        return None if best is None else self._change("one column", best[1], best[0], goal)
+                share = self._first(line, goal, BOUND)
+                if share is not None and (best is None or share < best[0]):
+                    best = (share, line)
+            if best is not None:
+                return self._change("one column", best[1], best[0], goal)
+        return None
 
     def _exchanged(self, part: Part, goals: list[Callable[[Array], Array]]) -> Change | None:
         """A category with another of its values, if that changes the prediction."""
@@ -317,7 +381,7 @@ class Search:
 
     # One token
 
-    def _one_token(self, goals: list[tuple[Callable[[Tape], Array], Callable[[Array], Array]]]) -> Change | None:
+    def _one_token(self, goals: list[Goal]) -> Change | None:
         found = [one for aim, goal in goals for lookup in range(len(self._function.lookups))
                  if (one := self._replaced(lookup, aim, goal)) is not None]  # fmt: skip
         return found[0] if found else None
@@ -396,28 +460,30 @@ class Search:
         """Which parts differ, the largest difference in standard deviations first."""
         found = []
         difference = (x.astype(np.float64) - self._x).ravel()
-        units = self._units()
+        units = self._domain.unit
         for part in self._sample.parts:
             by = difference[part.entries]
             if not by.any():
                 continue
             unit = units[part.entries[0]]
             if len(part.entries) == 1 or part.kind == "number":
-                before = part.number
-                words = "" if before is None else shown(before + float(by[0]) * float(unit))
-                found.append(Moved(part.name, part.value, words, float(by[0] * unit), float(by[0])))
+                own = part.number
+                after = None if own is None else self._number(part, float(by[0] * unit))
+                moved = float(by[0] * unit) if own is None or after is None else after - own
+                words, entry = "" if after is None else shown(after), int(part.entries[0])
+                ends, inside = self._domain.of(entry), after is None or self._domain.has(entry, after)
+                found.append(Moved(part.name, part.value, words, moved, float(by[0]), ends, inside))
             else:
                 k = int(np.argmax(np.abs(by)))
                 amount = float(by[k] * units[part.entries[k]])
                 found.append(Moved(part.name, part.value, "", amount, float(by[k])))
         return sorted(found, key=lambda m: -abs(m.deviations or 0.0))
 
-    def _units(self) -> Array:
-        """(entries,) how much of the user's unit each number of the network's is."""
-        preparation = self._trained.preparation
-        if preparation is None or preparation.deviation is None:
-            return np.ones(self._x.size)
-        return np.broadcast_to(preparation.deviation, self._x.shape).ravel()
+    def _number(self, part: Part, by: float) -> float:
+        """A number that moves, in the user's own unit."""
+        assert part.number is not None
+        moved = part.number + by
+        return float(round(moved)) if self._domain.whole[part.entries[0]] else moved
 
     def _again(self, x: Array) -> Array:
         """What the run predicts for the changed sample in the user's own units."""
@@ -433,7 +499,7 @@ class Search:
         source, preparation = self._sample.source, self._trained.preparation
         assert source is not None
         assert preparation is not None
-        difference = (x.astype(np.float64) - self._x).ravel() * self._units()
+        difference = (x.astype(np.float64) - self._x).ravel() * self._domain.unit
         if not source.is_table:
             raw = np.asarray(source.features, np.float64)
             return raw + difference.reshape(raw.shape)
@@ -443,28 +509,41 @@ class Search:
             if part.number is not None and part.kind in ("number", "feature") and by:
                 # A network for arrays, such as an imported one, knows columns by their order.
                 name = part.name if part.name in frame.columns else frame.columns[part.entries[0]]
-                columns.append(pl.Series(name, [part.number + by]))
+                columns.append(pl.Series(name, [self._number(part, by)]))
         return frame.with_columns(columns)
 
-    def _searched(self, movable: Array, reached: bool, alone: list[Change]) -> list[str]:
+    def _searched(self, movable: Array) -> list[str]:
         """What was searched, and what stayed."""
         lines = []
-        kept = [part.name for part in self._sample.parts
+        kept = [shortened(part.name) for part in self._sample.parts
                 if part.kind in ("category", "date", "text", "tokens") or part.value == "missing"]  # fmt: skip
         what = {"pictures": "pixels", "series": "past values of the target", "sequences": "numbers"}
+        are_columns = self._sample.kind in ("table", "numbers", "arrays")
         if movable.any():
             of = what.get(self._sample.kind, "columns of numbers")
-            lines.append(f"all {of} together, along the gradient, each by at most {BOUND:g} standard deviations")
-            if not reached:
-                lines[-1] += ": nothing on this line changes the prediction so"
-        if self._sample.kind in ("table", "numbers", "arrays"):
-            lines.append(
-                f"each column alone: numbers by at most {BOUND:g} standard deviations, categories with every other"
-                " value" + ("" if alone else ": none changes the prediction so")
-            )
-        if self._function.lookups:
-            lines.append(f"one token replaced by another, the {REPLACED} that the derivative favours most")
+            lines.append(f"all {of} together, along the gradient, each by at most {BOUND:g} {self._measure}")
         if kept and movable.any():
             names = ", ".join(kept[:4]) + (f" and {len(kept) - 4} more" if len(kept) > 4 else "")
-            lines.append(f"along the gradient these stay: {names}")
+            lines[-1] += f"; these stay: {names}"
+        if are_columns:
+            lines.append(f"each column alone: numbers by at most {BOUND:g} {self._measure}, categories with every"
+                         " other value")  # fmt: skip
+        if self._function.lookups:
+            lines.append(f"one token replaced by another, the {REPLACED} that the derivative favours most")
+        if movable.any() and are_columns:
+            is_known = np.isfinite(self._domain.low[movable]).all()
+            within = "numbers first within their range in the training set, then beyond it"
+            lines.append(within if is_known else "the training set is not there, so the ranges of numbers are unknown")
         return lines
+
+
+def _spread(outputs: Outputs, focus: int, own: Dataset | None) -> float | None:
+    """The standard deviation of a quantity in the training set; None if it is unknown."""
+    target, column = outputs.target, outputs.known[focus].column
+    if outputs.known[focus].kind != QUANTITY:
+        return None
+    fitted = abs(target.deviation[column])
+    if fitted != 1 or own is None:
+        return None if fitted == 1 else fitted
+    found = float(np.asarray(own.training.y, np.float64).reshape(len(own.training.y), -1)[:, column].std())
+    return found or None

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 
 from chainrule.attribution.changes import Change, Changes
+from chainrule.attribution.cuts import Cut
 from chainrule.attribution.reasons import Why
-from chainrule.attribution.routes import SHOWN, Routes
+from chainrule.attribution.routes import Routes
+
+MOST = 20
+"""How many units of a layer, and paths, are listed, unless more are asked for."""
 
 
-def as_json(w: Why) -> dict[str, Any]:
-    """Everything, as plain values."""
+def as_json(w: Why, most: int = MOST) -> dict[str, Any]:
+    """Everything, as plain values, with so many units of each layer and paths."""
     about = {"about": w.sample.about} if w.sample.about else {}
     return {
         "data": w.sample.name,
@@ -25,8 +29,8 @@ def as_json(w: Why) -> dict[str, Any]:
         "outputs": [_output(w, k) for k in range(len(w.outputs.known))],
         "points": w.integral.points,
         "float32_rounding": w.rounding,
-        "paths": [_paths(w, one) for one in w.paths],
-        "changes": None if w.changes is None else _changes(w.changes),
+        "paths": [_paths(w, one, most) for one in w.paths],
+        "changes": [_changes(one) for one in w.changes],
     }
 
 
@@ -67,18 +71,37 @@ def _parts(w: Why, k: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _paths(w: Why, one: Routes) -> dict[str, Any]:
-    """The paths from an input, by the network's own units."""
+def _paths(w: Why, one: Routes, most: int) -> dict[str, Any]:
+    """How the derivative with respect to an input comes about: what comes through the units of each
+    layer that all paths pass through, and the paths, by the network's own units.
+    """
     return {
-        "input": one.of or entry_name(w, one.entry),
+        "input": entry_name(w, one.entry),
+        **({"through": one.of} if one.of else {}),
         "output": w.outputs.names[0],
         "derivative": one.derivative,
+        "unit": 1.0 if one.of else float(w.units.ravel()[one.entry]),
+        "layers": [_cut(cut, most) for cut in one.cuts],
         "count": len(one.paths) if one.is_complete else None,
+        "last_factor": w.outputs.last_step or None,
         "paths": [
             {"units": [str(unit) for unit in path.units], "factors": list(path.factors), "product": path.product}
-            for path in one.paths[:SHOWN]
+            for path in one.paths[:most]
         ],
-        "rest": one.rest,
+        "rest": one.rest(most),
+    }
+
+
+def _cut(cut: Cut, most: int) -> dict[str, Any]:
+    each = zip(cut.units[:most], cut.from_input, cut.to_output, cut.products, strict=False)
+    return {
+        "layer": cut.node,
+        "count": len(cut.units),
+        "units": [
+            {"unit": str(unit), "from_input": float(a), "to_output": float(b), "product": float(c)}
+            for unit, a, b, c in each
+        ],
+        "rest": float(cut.products[most:].sum()),
     }
 
 
@@ -98,14 +121,24 @@ def _changes(found: Changes) -> dict[str, Any]:
         "alone": [_change(one) for one in found.alone],
         "token": None if found.tokens is None else _change(found.tokens),
         "searched": list(found.searched),
+        "measure": found.measure,
     }
 
 
 def _change(one: Change) -> dict[str, Any]:
-    moved = [
-        {"name": m.name, "before": m.before, "after": m.after, "by": m.by, "deviations": m.deviations}
+    moved: list[dict[str, Any]] = [
+        {
+            "name": m.name,
+            "before": m.before,
+            "after": m.after,
+            "by": m.by,
+            "deviations": m.deviations,
+            "range": None if m.range is None else list(m.range),
+            "within_range": m.is_inside,
+        }
         for m in one.moved
     ]
     return {
-        "before": one.before, "after": one.after, "distance": one.distance, "verified": one.verified, "moved": moved
+        "before": one.before, "after": one.after, "distance": one.distance, "verified": one.verified,
+        "within_range": one.is_inside, "moved": moved,
     }  # fmt: skip

@@ -176,13 +176,8 @@ def _lookups(graph: Graph) -> Iterator[Lookup]:
 
 def _entry(graph: Graph, number: int, index: Shape) -> int | None:
     """Which entry of the flattened sample an entry of a value is a copy of; None for others."""
-    first = len(graph.input_shapes)
-    while number >= first:
-        node = graph.nodes[number - first]
-        found = node.layer.source(index, *(graph.shapes[k] for k in node.inputs))
-        if found is None:
-            return None
-        which, index = found
-        number = node.inputs[which]
+    number, index = graph.source(number, index)
+    if number >= len(graph.input_shapes):
+        return None
     shape = graph.shapes[number]
     return int(np.ravel_multi_index(index, shape)) if shape else 0

@@ -137,25 +137,21 @@ def _integrate(
     function: Function, outputs: Outputs, baseline: Point, sample: Point, tolerance: float,
     progress: Callable[[int, int], object] | None,
 ) -> Integral:  # fmt: skip
-    line = _Line(function, outputs, baseline, sample)
+    line = _Line(function, outputs, baseline, sample, progress)
     first = outputs.values(function.tape_at(baseline).output)[0]
     last = outputs.values(function.tape_at(sample).output)[0]
     size = np.maximum(np.maximum(np.abs(first), np.abs(last)), np.abs(last - first))
     wanted = tolerance * np.where(size > 0, size, 1.0)
     nested = NESTED / TOLERANCE * wanted
-    work = WORK / max(function.cost * (1 + len(outputs.known)) / 2, 1.0)
-    most = int(min(MOST, max(FEWEST, work)))
     pieces = line.pieces([(0.0, 1.0)])
     while True:
-        room = (most - line.points) // (2 * len(ENDS_AND_NODES))
+        room = (line.most - line.points) // (2 * len(ENDS_AND_NODES))
         worst = _worst(pieces, wanted, nested)[: max(room, 0)]
         if not worst:
             break
         parts = [part for p in worst for part in pairwise([p.begin, *p.divide_at, p.end])]
         gone = {id(p) for p in worst}
         pieces = [p for p in pieces if id(p) not in gone] + line.pieces(parts)
-        if progress is not None:
-            progress(line.points, most)
     left = [(p.begin, p.end) for p in pieces if np.isinf(p.error[0])]
     pieces = [p for p in pieces if not np.isinf(p.error[0])] + line.curved(left)
     pieces.sort(key=lambda p: p.begin)
@@ -184,15 +180,30 @@ def _worst(pieces: list[_Piece], wanted: Array, nested: Array) -> list[_Piece]:
 
 
 class _Line:
-    """The straight line from a baseline to a sample."""
+    """The straight line from a baseline to a sample.
 
-    def __init__(self, function: Function, outputs: Outputs, baseline: Point, sample: Point) -> None:
+    Attributes:
+        points: at how many points the network was evaluated
+        most: the most there may be
+    """
+
+    def __init__(
+        self, function: Function, outputs: Outputs, baseline: Point, sample: Point,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> None:  # fmt: skip
         self._function, self._outputs, self._ends = function, outputs, (baseline, sample)
         self._change = (
             (sample.x - baseline.x)[None],
             [(b - a)[None] for a, b in zip(baseline.embedded, sample.embedded, strict=True)],
         )
-        self.points = 0
+        work = WORK / max(function.cost * (1 + len(outputs.known)) / 2, 1.0)
+        self.points, self.most = 0, int(min(MOST, max(FEWEST, work)))
+        self._progress = progress
+
+    def _tell(self) -> None:
+        """Tell how far it is."""
+        if self._progress is not None:
+            self._progress(self.points, self.most)
 
     def pieces(self, spans: list[tuple[float, float]]) -> list[_Piece]:
         """These pieces of the line, several at a time."""
@@ -200,6 +211,7 @@ class _Line:
         at_once = max(1, self._function.at_once // 3)
         for k in range(0, len(spans), at_once):
             found += self._straight(spans[k : k + at_once], curved)
+            self._tell()
         return found + self.curved(curved)
 
     def curved(self, spans: list[tuple[float, float]]) -> list[_Piece]:
@@ -207,6 +219,7 @@ class _Line:
         found, at_once = list[_Piece](), max(1, self._function.at_once // len(ENDS_AND_NODES))
         for k in range(0, len(spans), at_once):
             found += self._some(spans[k : k + at_once])
+            self._tell()
         return found
 
     def _straight(self, spans: list[tuple[float, float]], curved: list[tuple[float, float]]) -> list[_Piece]:

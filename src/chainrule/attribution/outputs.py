@@ -45,12 +45,14 @@ class Outputs:
         target: what is predicted
         loss: what turns the network's outputs into it
         known: each of the numbers
+        width: the number of the network's outputs, of each position
         position: at which position, of a network that predicts at each
     """
 
     target: Target
     loss: Loss
     known: tuple[Output, ...]
+    width: int
     position: tuple[int, ...] = ()
 
     @property
@@ -101,6 +103,29 @@ class Outputs:
     def only(self, numbers: Sequence[int]) -> Outputs:
         """Some of them."""
         return replace(self, known=tuple(self.known[k] for k in numbers))
+
+    @property
+    def last_step(self) -> str:
+        """What is between the network's outputs and the first number, as the last factor of its
+        derivatives: "softmax", for example; empty if the output is the number itself.
+        """
+        first = self.known[0]
+        if first.kind == SCORE:
+            return ""
+        if first.kind == PROBABILITY:
+            is_alone = self.width == 1 or self.target.task == "multilabel"
+            return "sigmoid" if is_alone else self.loss.probability_symbol.removesuffix("(z)")
+        if first.about == "point" and self.loss.first_of_point(len(self.target.names)) is not None:
+            return "standard deviation of the target" * (self.target.deviation[first.column] != 1)
+        return "from the network's outputs"
+
+    def unit_name(self, index: int) -> str:
+        """Which class an output of the network is the score of; empty if it is not one of a class
+        each.
+        """
+        classes = self.target.classes or self.target.columns
+        is_one_each = self.target.task != "regression" and self.width == len(classes) > 1
+        return str(classes[index]) if is_one_each else ""
 
     def find(self, name: str) -> int:
         """The number of the one with this name, or of the class or column of this name; raises
@@ -159,7 +184,7 @@ def outputs_of(target: Target, loss: Loss, width: int, position: tuple[int, ...]
             ]
         if loss.deviation(row) is not None:
             known += [Output(f"{name}: deviation", QUANTITY, "deviation", k) for k, name in enumerate(names)]
-        return Outputs(target, loss, tuple(known), position)
+        return Outputs(target, loss, tuple(known), width, position)
     of = [*map(str, target.classes or target.columns)]
     if loss.probabilities(row) is not None:
         known = [Output(f"probability of {name}", PROBABILITY, "probability", k) for k, name in enumerate(of)]
@@ -168,4 +193,4 @@ def outputs_of(target: Target, loss: Loss, width: int, position: tuple[int, ...]
         known = [Output(f"score of {name}", SCORE, "score", k) for k, name in enumerate(of)]
     if not known:
         raise SettingError("the network predicts nothing that has a name")
-    return Outputs(target, loss, tuple(known), position)
+    return Outputs(target, loss, tuple(known), width, position)

@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 
 from chainrule.attribution import text
+from chainrule.attribution.changes import Changes
 from chainrule.attribution.heat import LESS, MORE, bar, heat_map, is_picture
 from chainrule.attribution.reasons import Why
 from chainrule.explain.html import PRINT_ALL, Html, document, paragraph, table
@@ -25,20 +26,20 @@ summary { cursor: pointer; font-weight: 600; }
 """
 
 
-def page(w: Why) -> str:
-    """The whole file."""
+def page(w: Why, most: int = text.SHOWN) -> str:
+    """The whole file, with so many units of each layer and paths."""
     title, _, line = text.head(w)
-    body = f'<h1>{escape(title)}</h1><p class="short">{escape(line)}</p>{content(w)}'
+    body = f'<h1>{escape(title)}</h1><p class="short">{escape(line)}</p>{content(w, most)}'
     return document(f"Why {w.predicted}", body, _STYLE, PRINT_ALL)
 
 
-def content(w: Why) -> str:
+def content(w: Why, most: int = text.SHOWN) -> str:
     """What each part adds, the sums, paths and changes."""
     levels = [
         ("What each part adds", "".join(map(paragraph, text.sums(w))) + attributions(w)),
         *([("Every output", _each(w))] if w.explained > 1 else []),
-        ("What would change it", _changes(w)) if w.changes is not None else ("", ""),
-        ("Paths: the chain rule from the inputs that add most", _paths(w)),
+        ("What would change it", "".join(_changes(w, one) for one in w.changes)),
+        ("Derivatives: the chain rule from the inputs that add most", _derivatives(w, most)),
     ]
     return "".join(
         f"<details{' open' if k < 3 else ''}><summary>{escape(title)}</summary>{inner}</details>"
@@ -125,21 +126,23 @@ def _each(w: Why) -> str:
     return table(["adds to", *names], rows, ["sum", *(f"{value:.4g}" for value in w.integral.end)])
 
 
-def _paths(w: Why) -> str:
-    found = ""
+def _derivatives(w: Why, most: int) -> str:
+    found = paragraph(text.derivatives_title(w))
     for one in w.paths:
-        lines = "".join(f"<li>{escape(line)}</li>" for line in text.path_lines(one))
-        found += f"{paragraph(text.path_title(w, one))}<ul>{lines}</ul>"
+        tables = "".join(table(*text.cut_table(w, one, cut, most)) for cut in text.listed_cuts(one))
+        title, *lines = text.path_lines(w, one, most)
+        items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+        found += f"{paragraph(text.derivative_line(w, one))}{tables}{paragraph(title)}<ul>{items}</ul>"
     return found
 
 
-def _changes(w: Why) -> str:
-    assert w.changes is not None
-    title, *lines = text.changes(w.changes)
+def _changes(w: Why, found: Changes) -> str:
+    title, *lines = text.changes(found)
     before = ""
-    if w.changes.along is not None and is_picture(w.sample.x.shape):
-        step = w.changes.along.x.astype(np.float64) - w.sample.x
-        words = f"the smallest step along the gradient: {w.changes.along.before} becomes {w.changes.along.after}"
+    if found.along is not None and is_picture(w.sample.x.shape):
+        step = found.along.x.astype(np.float64) - w.sample.x
+        words = f"the smallest step along the gradient: {found.along.before} becomes {found.along.after}"
         before = f"<figure>{heat_map(step, w.sample.x, words)}<figcaption>{escape(words)}</figcaption></figure>"
     listed = "".join(f"<li>{escape(line.strip())}</li>" for line in lines)
-    return f"{paragraph(title)}{before}<ul>{listed}</ul>"
+    searched = paragraph(f"Searched: {'; '.join(found.searched)}.")
+    return f"{paragraph(title)}{before}<ul>{listed}</ul>{searched}"

@@ -29,6 +29,10 @@ NUMBERS = 4_000_000
 """About how many numbers are predicted from at a time."""
 BLOCKS = 7
 """Along each side of a picture, so many blocks of pixels count as one column each."""
+AFFORDED = 1e11
+"""About how many multiply-adds a report or the page affords."""
+MOST_ROWS, FEWEST_ROWS, MOST_REPEATS = 2000, 40, 10
+"""The most rows that they predict, the fewest if there are so many, and the most repeats."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,14 @@ class Importance:
         return float(self.repeats.mean())
 
     @property
-    def deviation(self) -> float:
-        """The standard deviation over the repeats."""
-        return float(self.repeats.std())
+    def deviation(self) -> float | None:
+        """The standard deviation over the repeats; None for one repeat."""
+        return float(self.repeats.std()) if len(self.repeats) > 1 else None
+
+    @property
+    def spread(self) -> str:
+        """The deviation as text; empty for one repeat."""
+        return "" if self.deviation is None else f"\u00b1 {self.deviation:.2g}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,12 +85,18 @@ class Importances(Shown):
         """The importances by one metric, the largest first."""
         return [one for one in self.columns if one.metric == metric]
 
+    @property
+    def over(self) -> str:
+        """Over how many repeats the means are."""
+        count = len(self.columns[0].repeats)
+        return f"{count:,} repeats" if count > 1 else "one repeat, which has no deviation"
+
     def summary(self) -> Summary:
         """A row for each column, by the first metric."""
         (first, value), *_ = self.metrics.items()
         own = self.of(first)
-        rows = [[one.column, f"{one.mean:.4g}", f"{one.deviation:.2g}"] for one in own]
-        about = f"{self.name}, {self.samples:,} rows, {len(own[0].repeats)} repeats"
+        rows = [[one.column, f"{one.mean:.4g}", one.spread] for one in own]
+        about = f"{self.name}, {self.samples:,} rows, {self.over}"
         table = Table("columns", ("column", f"{first} worse by", "deviation"), rows, "lrr")
         return Summary("Permutation importance", about, {first: f"{value:.6g}"}, table)
 
@@ -155,6 +170,16 @@ def importance(
         rows += sorted(own, key=lambda one: -one.mean)
     values = {name_of(metric): float(base[k]) for k, metric in enumerate(chosen)}
     return Importances(name, len(x), values, tuple(rows))
+
+
+def affordable(trained: Trained, samples: Samples) -> tuple[Samples, int]:
+    """So many of the samples, evenly spaced, and so many repeats that measuring takes seconds."""
+    network = trained.plan.network
+    cost = sum(node.layer.cost(node.built) for node in network.nodes) or 1
+    each = cost * len(columns_of(trained.preparation, network.input_shape))
+    rows = min(len(samples.x), MOST_ROWS)
+    repeats = int(np.clip(AFFORDED / (each * rows), 1, MOST_REPEATS))
+    return samples.thinned(int(np.clip(AFFORDED / (each * repeats), min(FEWEST_ROWS, rows), rows))), repeats
 
 
 def permuted(
@@ -249,4 +274,10 @@ def _blocks(entries: Array) -> Iterator[tuple[str, Array]]:
     rows, columns = (np.array_split(np.arange(size), min(BLOCKS, size)) for size in (height, width))
     for r in rows:
         for c in columns:
-            yield f"rows {r[0]}-{r[-1]}, columns {c[0]}-{c[-1]}", entries[r[0] : r[-1] + 1, c[0] : c[-1] + 1].ravel()
+            name = f"{_range('row', r)}, {_range('column', c)}"
+            yield name, entries[r[0] : r[-1] + 1, c[0] : c[-1] + 1].ravel()
+
+
+def _range(what: str, numbers: Array) -> str:
+    first, last = numbers[0], numbers[-1]
+    return f"{what} {first}" if first == last else f"{what}s {first}-{last}"

@@ -17,8 +17,8 @@ from chainrule.attribution.integrated import TOLERANCE, Integral, integrate
 from chainrule.attribution.outputs import Outputs, outputs_of
 from chainrule.attribution.routes import Routes, routes
 from chainrule.attribution.subject import Part, Sampled, Subject, subject
-from chainrule.data import Prepared
-from chainrule.errors import is_number, require, setting
+from chainrule.data import Dataset, Prepared
+from chainrule.errors import DataError, is_number, require, setting
 from chainrule.runs import Run, Trained
 from chainrule.summary import Shown, Summary, Table
 from chainrule.threads import undivided
@@ -45,7 +45,8 @@ class Why(Shown):
             the sample; of a token 0, since there is nothing between two tokens
         integral: the attributions, of the first so many outputs
         paths: from the inputs with the largest attributions, to the first output
-        changes: what would change the prediction; None if that was not searched
+        changes: what would change the prediction, of a quantity upwards and downwards; empty if
+            that was not searched
         rounding: by how much the outputs differ at most from the run's own, in float32
         units: (*input_shape) how much of the user's own unit one of the network's is
     """
@@ -58,7 +59,7 @@ class Why(Shown):
     slopes: Array
     integral: Integral
     paths: tuple[Routes, ...]
-    changes: Changes | None
+    changes: tuple[Changes, ...]
     rounding: float
     units: Array = field(repr=False)
 
@@ -108,11 +109,13 @@ class Why(Shown):
         table = Table("what each adds", ("", "value", self.outputs.names[0]), rows, "llr")
         return Summary(f"Why {self.predicted}", f"{self.sample.name}, row {self.sample.row}", facts, table)
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything, as plain values."""
-        from chainrule.attribution.fields import as_json
+    def as_json(self, most: int | None = None) -> dict[str, Any]:
+        """Everything, as plain values, with the `most` strongest units of each layer and paths, by
+        default 20.
+        """
+        from chainrule.attribution.fields import MOST, as_json
 
-        return as_json(self)
+        return as_json(self, MOST if most is None else most)
 
 
 def why(
@@ -168,10 +171,9 @@ def why(
     require(is_number(tolerance, above=0), f"the tolerance is {tolerance!r}; it is a number above 0")
     wanted = f"the change is {change!r}; it is a finite number other than 0"
     require(change is None or (is_number(change) and math.isfinite(change) and change != 0), wanted)
-    if isinstance(trained, Run):
-        data = trained.load_data() if data is None else data
-        trained = trained.trained
-    data = trained.data if data is None else data
+    own = trained.data if isinstance(trained, Trained) else _own_data(trained, data)
+    trained = trained if isinstance(trained, Trained) else trained.trained
+    data = own if data is None else data
     function, sample = Function.of(trained), subject(trained, data, row)
     point, start = function.point(sample.x), baseline_of(trained, function, sample, data, baseline)
     tape = function.tape_at(point)
@@ -181,20 +183,32 @@ def why(
     outputs = every.only(order)
     with undivided():
         slopes = [function.slopes(tape, outputs.through(tape.output, k))[0][0] for k in range(len(order))]
+    search_for = Search(trained, function, sample, every, order[0], change, own)
+    search_for.check()
     integral = integrate(function, outputs.only(range(explained)), start.point, point, tolerance, progress)
-    search_for = Search(trained, function, sample, every, order[0], change) if search else None
-    if change is not None:
-        kind = every.known[order[0]].kind
-        require(kind == "quantity", f"a change by {change:g} is for a quantity, not a {kind} ({setting('change')})")
     units = np.broadcast_to(_unit(trained), sample.x.shape)
     found = Why(
         sample, start, outputs, outputs.values(tape.output)[0], _predicted(trained, run, every), np.array(slopes),
-        integral, (), None if search_for is None else search_for.run(),
+        integral, (), search_for.run() if search else (),
         float(np.abs(outputs.values(run.astype(np.float64)) - outputs.values(tape.output)).max()), units,
     )  # fmt: skip
     function.slopes(tape, outputs.through(tape.output, 0))
     traced = [_entry(found, k) for k in found.strongest[:TRACED]]
     return replace(found, paths=tuple(routes(function, tape, entry) for entry in traced))
+
+
+def _own_data(run: Run, data: Sampled) -> Dataset | None:
+    """What a run was trained on. Where other data is explained it is only needed for the ranges of
+    columns, and may be missing.
+    """
+    if data is None:
+        return run.load_data()
+    if run.trained.preparation is None or run.trained.preparation.kind not in ("table", "numbers"):
+        return None
+    try:
+        return run.load_data()
+    except DataError:
+        return None
 
 
 def _unit(trained: Trained) -> Any:

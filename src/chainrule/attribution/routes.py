@@ -4,19 +4,18 @@ product of the local derivatives along each (the chain rule).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from chainrule.arrays import Shape
+from chainrule.attribution.cuts import Cut, cuts
 from chainrule.attribution.function import Function
 from chainrule.explain.paths import Path, find_paths
 from chainrule.layers.base import Terms, total
+from chainrule.layers.graph import Graph
 from chainrule.tape import Tape, Unit
-
-SHOWN = 6
-"""How many paths are listed."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,8 @@ class Routes:
         paths: the strongest, each with its local derivatives, of which the last is that of what is
             explained with respect to the network's output
         is_complete: whether these are all there are
+        cuts: the layers that all paths pass through, each with what comes through its units
+        graph: the network's graph
     """
 
     entry: int
@@ -37,11 +38,31 @@ class Routes:
     derivative: float
     paths: tuple[Path, ...]
     is_complete: bool
+    cuts: tuple[Cut, ...]
+    graph: Graph = field(repr=False)
 
-    @property
-    def rest(self) -> float:
-        """What all other paths add up to."""
-        return self.derivative - sum(path.product for path in self.paths[:SHOWN])
+    def rest(self, most: int) -> float:
+        """What all paths but the strongest `most` add up to."""
+        return self.derivative - sum(path.product for path in self.paths[:most])
+
+    def origin(self, unit: Unit) -> tuple[int, Shape]:
+        """The value that a unit is a copy of, and the index there, without the sample: of a unit
+        that computes something the unit itself.
+        """
+        return self.graph.source(self.graph.numbers[unit.node], unit.index[1:])
+
+    def computed(self, path: Path) -> tuple[list[Unit], list[float]]:
+        """The units and the factors of a path without the units that are copies, such as those of
+        Flatten and Slice.
+        """
+        units, factors, pending = [], [], 1.0
+        for unit, factor in zip(path.units, path.factors, strict=False):
+            pending *= factor
+            if self.origin(unit) == (self.graph.numbers[unit.node], unit.index[1:]):
+                units.append(unit)
+                factors.append(pending)
+                pending = 1.0
+        return units, [*factors, pending * path.factors[-1]]
 
 
 class _Feeds:
@@ -76,7 +97,7 @@ def routes(function: Function, tape: Tape, entry: int) -> Routes:
     terms = tape.feeds_of_value(number, (0, *index))
     feeds: Any = _Feeds(tape)
     found, is_complete = find_paths(feeds, terms)
-    return Routes(entry, of, total(terms), tuple(found), is_complete)
+    return Routes(entry, of, total(terms), tuple(found), is_complete, cuts(tape, number, index), tape.graph)
 
 
 def _index(entry: int, shape: Shape) -> Shape:

@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Samples, Scaled, as_read
 from chainrule.data import BUILTIN, Dataset, Preparation, Prepared, Source, find, find_samples
-from chainrule.data.dataframes import as_array, as_table
+from chainrule.data.dataframes import as_array, as_table, without_target
 from chainrule.data.finding import Data, Unlabelled
 from chainrule.data.series_loading import find_table, grid_of, rows_of
 from chainrule.data.series_windows import windows
@@ -125,6 +125,8 @@ def _within(name: str, row: int, count: int, what: str = "rows") -> int:
 
 
 def _of_source(preparation: Preparation, source: Source, row: int) -> Subject:
+    if preparation.kind != "table":
+        source = without_target(source, preparation.features, preparation.shape, preparation.target)
     one = source.take(np.array([_within(source.name, row, len(source))]))
     x = np.asarray(as_read(preparation.apply(one)))[0]
     own = one.target
@@ -170,7 +172,7 @@ def _features(preparation: Preparation, one: Source, x: Array) -> list[Part]:
     assert preparation.deviation is not None
     units = np.ravel(preparation.deviation)
     if x.ndim == 1:
-        names = preparation.features or one.columns
+        names = preparation.features or (tuple(one.features.columns) if one.is_table else one.columns)
         names = names if len(names) == x.size else tuple(f"x[{k}]" for k in range(x.size))
         own: list[Any] = [float(v) for v in raw.ravel()] if raw.size == x.size else [None] * x.size
         return [

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from chainrule.attribution.changes import Change, Changes
+from chainrule.attribution.cuts import Cut
 from chainrule.attribution.fields import entry_name
 from chainrule.attribution.reasons import Why
-from chainrule.attribution.routes import SHOWN, Routes
-from chainrule.summary import Table
+from chainrule.attribution.routes import Routes
+from chainrule.explain.paths import COUNTABLE
+from chainrule.summary import Table, one_line, short
+from chainrule.tape import Unit
+
+SHOWN = 3
+"""How many units of a layer, and paths, are listed, unless more are asked for."""
+CUTS = 3
+"""Up to how many layers are listed."""
+NAME = 60
+"""Longer names are cut."""
 
 MOST = 20
 """The parts that are listed; the others are added up."""
@@ -18,15 +30,21 @@ BAR = 12
 """The characters of the longest bar."""
 
 
-def lines(w: Why) -> list[str]:
-    """Everything, as lines."""
+def called(name: object, most: int = NAME) -> str:
+    """A name, which may be as long as a user's column has it, cut and in one line."""
+    return short(one_line(name), most)
+
+
+def lines(w: Why, most: int = SHOWN) -> list[str]:
+    """Everything, as lines, with so many units of each layer and paths."""
     found = [*head(w), "", *attributions(w), "", *sums(w)]
     if w.explained > 1:
         found += ["", *each_output(w)]
-    found += ["", *paths(w)]
-    if w.changes is not None:
-        found += ["", *changes(w.changes)]
-    return found
+    found += ["", *derivatives(w, most)]
+    for one in w.changes:
+        found += ["", *changes(one)]
+    searched = dict.fromkeys(line for one in w.changes for line in one.searched)
+    return [*found, *([""] * bool(searched)), *(f"Searched: {line}." for line in searched)]
 
 
 def head(w: Why) -> list[str]:
@@ -87,50 +105,100 @@ def each_output(w: Why) -> list[str]:
     return Table("outputs", ("adds to", *names), rows, "l" + "r" * len(names)).lines(MOST + 4)
 
 
-def paths(w: Why) -> list[str]:
-    """The strongest paths from the inputs that add most."""
-    found = [f"Paths to {w.outputs.names[0]}: the product of the local derivatives along each"]
+def derivatives(w: Why, most: int = SHOWN) -> list[str]:
+    """How the derivatives with respect to the inputs that add most come about."""
+    found = [derivatives_title(w)]
     for one in w.paths:
-        found += [f"  {path_title(w, one)}", *(f"    {line}" for line in path_lines(one))]
+        found += ["", derivative_line(w, one)]
+        for cut in listed_cuts(one):
+            found += [f"  {line}" for line in Table("cut", *cut_table(w, one, cut, most), "lrrr").lines(most + 3)]
+        found += [f"  {line}" for line in path_lines(w, one, most)]
     return found
 
 
-def path_title(w: Why, one: Routes) -> str:
-    """The derivative that the paths from an input add up to."""
-    name = one.of or entry_name(w, one.entry)
-    every = f"the sum over {len(one.paths):,} paths" if one.is_complete else "of which the strongest paths are"
-    unit = "" if one.of else " (scaled)"
-    return f"d/d {name}{unit} = {one.derivative:+.6g}, {every}"
+def derivatives_title(w: Why) -> str:
+    """What the tables and paths are of."""
+    which = f"the {len(w.paths)} inputs that add most" if len(w.paths) > 1 else "the input that adds most"
+    return f"How the derivative of {called(w.outputs.names[0])} comes about, by the chain rule, for {which}:"
 
 
-def path_lines(one: Routes) -> Iterable[str]:
+def derivative_line(w: Why, one: Routes) -> str:
+    """The derivative by the user's unit, as the network's."""
+    name, unit = called(entry_name(w, one.entry)), float(w.units.ravel()[one.entry])
+    if one.of:
+        return f"{name}, through {one.of} of its embedding: {one.derivative:+.6g}, a sum:"
+    if unit == 1:
+        return f"{name}: {one.derivative:+.6g}, a sum:"
+    own = f"{one.derivative / unit:+.6g} by its unit x {unit:.6g}, the standard deviation it is divided by"
+    return f"{name}: {own} = {one.derivative:+.6g} by a standard deviation, a sum:"
+
+
+def listed_cuts(one: Routes) -> list[Cut]:
+    """The layers that are listed of those that all paths pass through: the first ones, and the
+    last.
+    """
+    return [*one.cuts] if len(one.cuts) <= CUTS else [*one.cuts[: CUTS - 1], one.cuts[-1]]
+
+
+def cut_table(w: Why, one: Routes, cut: Cut, most: int) -> tuple[tuple[str, ...], list[list[str]]]:
+    """What comes through the units of a layer, that is head and rows: the strongest, the others,
+    and the sum.
+    """
+    products = cut.products
+    rows = [
+        [unit_name(w, one, cut.units[k]), f"{cut.from_input[k]:.4g}", f"{cut.to_output[k]:.4g}", f"{products[k]:+.5g}"]
+        for k in range(min(most, len(products)))
+    ]
+    if len(products) > most:
+        rows.append([f"{len(products) - most:,} more", "", "", f"{products[most:].sum():+.5g}"])
+    rows.append(["sum", "", "", f"{products.sum():+.6g}"])
+    return (f"through {cut.node}", "d unit / d input", "x d output / d unit", "= product"), rows
+
+
+def path_lines(w: Why, one: Routes, most: int = SHOWN) -> Iterable[str]:
     """The strongest paths from an input, and what the others add up to."""
-    for path in one.paths[:SHOWN]:
-        units = " -> ".join(str(unit) for unit in path.units)
-        factors = " x ".join(f"{factor:.4g}" for factor in path.factors)
-        yield f"{path.product:+.5g} = {factors}: {units}"
-    others = len(one.paths) - SHOWN
+    count = f"{len(one.paths):,}" if one.is_complete else f"more than {COUNTABLE:,}, the strongest by a beam search"
+    yield f"paths: {count}; along each the product of the local derivatives"
+    step = w.outputs.last_step
+    for path in one.paths[:most]:
+        units, factors = one.computed(path)
+        names = " -> ".join([*(unit_name(w, one, unit) for unit in units), called(w.outputs.names[0])])
+        product = " x ".join(f"{factor:.4g}" for factor in factors)
+        yield f"{path.product:+.5g} = {product}{f' ({step})' * bool(step)}: {names}"
+    others = len(one.paths) - most
     if others > 0 or not one.is_complete:
-        count = f"{others:,} other paths" if one.is_complete else "all others"
-        yield f"{one.rest:+.5g} in {count}"
+        yield f"{one.rest(most):+.5g} in {f'{others:,} other paths' if one.is_complete else 'all others'}"
+
+
+def unit_name(w: Why, one: Routes, unit: Unit) -> str:
+    """A unit, of a copy what it is a copy of; an output of the network with its class."""
+    number, index = one.origin(unit)
+    first = len(one.graph.input_shapes)
+    if number < first:
+        return called(entry_name(w, int(np.ravel_multi_index(index, one.graph.shapes[number])) if index else 0))
+    own = Unit(one.graph.nodes[number - first].name, (0, *index))
+    label = w.outputs.unit_name(index[-1]) if number == len(one.graph.shapes) - 1 else ""
+    return f"{own} ({called(label)})" if label else str(own)
 
 
 def changes(found: Changes) -> list[str]:
     """What would change the prediction."""
-    listed = [f"What would change it ({found.wanted}):"]
+    listed = []
     if found.along is not None:
-        listed += [f"  along the gradient, {found.along.distance:.4g} standard deviations: {_changed(found.along)}"]
+        listed += [f"  along the gradient, {found.along.distance:.4g} {found.measure}: {_changed(found.along)}"]
         listed += [f"    {line}" for line in moved_lines(found.along)]
     for one in found.alone[:MOVED]:
         listed.append(f"  {moved_lines(one)[0]}, alone: {_changed(one)}")
+    if len(found.alone) > MOVED:
+        listed.append(f"  {len(found.alone) - MOVED:,} more columns, each alone")
     if found.tokens is not None:
         listed.append(f"  {moved_lines(found.tokens)[0]}: {_changed(found.tokens)}")
-    return [*listed, *(f"  searched: {line}" for line in found.searched)]
+    return [f"What would lead to {called(found.wanted, 160)}:", *(listed or ["  nothing that was searched"])]
 
 
 def _changed(one: Change) -> str:
     checked = "predicted by the run" if one.verified else "not confirmed by the run in the user's own units"
-    return f"{one.before} -> {one.after} ({checked})"
+    return f"{called(one.before)} -> {called(one.after)} ({checked})"
 
 
 def moved_lines(one: Change) -> list[str]:
@@ -138,6 +206,9 @@ def moved_lines(one: Change) -> list[str]:
     found = []
     for m in one.moved[:MOVED]:
         by = "" if m.by is None else f" ({m.by:+.4g})"
-        found.append(f"{m.name}: {m.before} -> {m.after}{by}" if m.after else f"{m.name}: {m.before}{by}")
+        line = f"{called(m.name)}: {called(m.before)}{f' -> {called(m.after)}' * bool(m.after)}{by}"
+        if m.range is not None and not m.is_inside:
+            line += f", outside the {m.range[0]:g} to {m.range[1]:g} of the training set"
+        found.append(line)
     others = len(one.moved) - MOVED
     return [*found, *([f"and {others:,} more, by less"] if others > 0 else [])]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import gc
 import inspect
@@ -39,6 +41,9 @@ from chainrule.version import VERSION
 
 LONGEST = 100
 """Longer names are cut in error messages."""
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as of shells: 128, and the number of the signal."""
 
 RARELY = 100_000
 """The new objects after which garbage is collected; Python's default is 700."""
@@ -99,8 +104,20 @@ def main() -> None:
     # once more at the end. Training makes none that matter.
     gc.set_threshold(RARELY)
     code = run(sys.argv[1:])
+    if code == INTERRUPTED:
+        atexit.register(_leave)
     gc.freeze()
     sys.exit(code)
+
+
+def _leave() -> None:
+    """Exit as interrupted. Python would end by the signal where it came while Python itself ran a
+    text, as it does for each dataclass, although the interruption was caught.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 def run(arguments: list[str]) -> int:
@@ -120,7 +137,7 @@ def _run(arguments: list[str]) -> int:
     except ChainruleError as error:
         return _report(str(error))
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
         _silence_output()
         return 0

@@ -10,10 +10,18 @@ import typer
 from chainrule.cli import display
 from chainrule.cli.options import AsJson, output_suffix
 from chainrule.cli.report import bar
-from chainrule.summary import Table, one_line
+from chainrule.summary import Table, one_line, short
 
-LONGEST = 60
-"""Longer settings are cut in the terminal; the page has them whole."""
+LONGEST, FEWEST = 60, 16
+"""The most characters of a setting in the terminal, and how many are shown however many runs there
+are; the page has them whole.
+"""
+
+
+DEVIATIONS = (
+    "after ± stands the standard deviation over bootstrap samples of the test set; in parentheses the difference from"
+    " the first run, with its own deviation, as both are measured on the same samples"
+)
 
 
 def compare(
@@ -60,15 +68,17 @@ def compare(
     if differing:
         _print("settings that differ", ["setting", *names], differing, "l" * (len(names) + 1))
     _print("sizes and times", ["", *names], size_rows(found), "l" + "r" * len(names))
+    if any(run.deviations for run in found.runs):
+        display.out.print(f"note: {DEVIATIONS}")
     for note in found.notes:
         display.out.print(f"note: {note}")
 
 
 def _print(title: str, head: list[str], rows: list[list[str]], aligned: str) -> None:
     """A table with its title."""
-    cut = [
-        [cell if len(cell) <= LONGEST else f"{cell[: LONGEST - 3]}..." for cell in map(one_line, row)] for row in rows
-    ]
+    room = (display.out.width - LONGEST // 3) // max(len(head) - 1, 1) - 2
+    most = min(LONGEST, max(FEWEST, room)) if display.out.is_terminal else LONGEST
+    cut = [[row[0], *(short(one_line(cell), most) for cell in row[1:])] for row in rows]
     display.out.print(display.bold(title))
     for line in Table(title, head, cut, aligned).lines(len(cut) + 1):
         display.out.print(f"  {line}")

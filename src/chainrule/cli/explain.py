@@ -43,7 +43,8 @@ def explain(
         int | None,
         typer.Option(
             help="How many samples and paths JSON lists, strongest first, by default 20; and a fifth as many uses of"
-            " the weight for each sample, and terms of each delta. The others are added up."
+            " the weight for each sample, and terms of each delta. Of a prediction, how many units of each layer and"
+            " paths are listed, by default 3, in JSON 20. The others are added up."
         ),
     ] = None,
     row: Annotated[
@@ -79,6 +80,10 @@ def explain(
     ] = None,
     target: Target = None,
     loss: Annotated[str | None, typer.Option(help="Of an imported network: another loss than its own.")] = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Of a weight: open every term of each sum, and write the rule in symbols."),
+    ] = False,
     example: Annotated[bool, typer.Option("--example", help="Explain a published worked example, not a run.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -107,8 +112,9 @@ def explain(
     kind = "json" if json else kind
     if kind not in FORMATS:
         raise unknown("format", kind, FORMATS)
+    require(most is None or most >= 1, f"--most {most}: it takes at least 1")
     if run is not None and not example and _is_of_data(run, weight, row):
-        explain_row(context, run, weight, row, baseline, of, position, change, kind, output)
+        explain_row(context, run, weight, row, baseline, of, position, change, kind, output, most)
         return
     if not example:
         reason = "they are for a prediction: pass data, or --row"
@@ -118,18 +124,18 @@ def explain(
     from chainrule.explain.scheme import NARROWEST, WIDTH
     from chainrule.runs.folder import check_file
 
+    require(not every or kind == "text", f"--all is of the text; --format {kind} has everything")
     require(most is None or kind == "json", "--most is how many JSON lists: choose it with --json")
-    require(most is None or most >= 1, f"--most {most}: it takes at least 1")
     require(width is None or kind == "svg", "--width is that of the picture: choose it with --format svg")
     width = WIDTH if width is None else width
     require(width >= NARROWEST, f"--width {width}: the picture takes at least {NARROWEST} pixels")
     if example:
         reason = "--example is one step of a network of its own"
-        leave_out(context, reason, "run", "weight", "kind", "width", "most", "output", "example", "json")
+        leave_out(context, reason, "run", "weight", "kind", "width", "most", "output", "every", "example", "json")
     if output is not None:
         check_file(output, elsewhere(*OUTPUT))
     explanation = _example(run, weight) if example else _recorded(run, weight, step, sample, depth, data, target, loss)
-    text = _rendered(explanation, kind, width, most)
+    text = _rendered(explanation, kind, width, most, every)
     if output is not None:
         display.write(output, text.encode())
     else:
@@ -176,7 +182,7 @@ def _recorded(
     return explanation
 
 
-def _rendered(explanation: Explanation, kind: str, width: int, most: int | None) -> str:
+def _rendered(explanation: Explanation, kind: str, width: int, most: int | None, every: bool) -> str:
     if kind == "json":
         fields = explanation.as_json() if most is None else explanation.as_json(most)
         return jsonlib.dumps(display.finite(fields), indent=1)
@@ -192,4 +198,5 @@ def _rendered(explanation: Explanation, kind: str, width: int, most: int | None)
         return page(explanation)
     from chainrule.explain import lines
 
-    return "\n".join(lines(explanation))
+    more = [] if every else ["", "All terms of the sums, and the rule in symbols: --all"]
+    return "\n".join([*lines(explanation, every), *more])

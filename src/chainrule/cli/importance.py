@@ -63,11 +63,11 @@ def importance(
 def lines(found: Importances, metric: str) -> list[str]:
     """The columns by one metric, the largest first."""
     own = found.of(metric)
-    repeats, value = len(own[0].repeats), display.number(metric, found.metrics[metric])
-    title = f"{found.name}, {found.samples:,} rows: {display.label(metric)} {value}; worse by, over {repeats} repeats:"
+    value = display.number(metric, found.metrics[metric])
+    title = f"{found.name}, {found.samples:,} rows: {display.label(metric)} {value}; worse by, over {found.over}:"
     largest = max((one.mean for one in own), default=0.0)
     rows = [
-        [one.column, f"{one.mean:.4g}", f"\u00b1 {one.deviation:.2g}",
+        [one.column, f"{one.mean:.4g}", one.spread,
          "+" * round(BAR * max(one.mean, 0.0) / largest) if largest > 0 else ""]
         for one in own
     ]  # fmt: skip

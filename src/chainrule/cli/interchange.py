@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from warnings import catch_warnings, simplefilter
 
 import typer
 
@@ -79,9 +79,11 @@ def import_(
         trained = from_safetensors(model)
     elif model.suffix == ".onnx":
         shapes = None if shape is None else [_sizes(one) for one in shape]
-        trained = from_onnx(model, shape=shapes, output=of, **given)
-        if find_spec("onnxruntime") is None:
-            display.err.print("not compared: ONNX Runtime is not installed (pip install onnxruntime)")
+        with catch_warnings(record=True) as caught:
+            simplefilter("always")
+            trained = from_onnx(model, shape=shapes, output=of, **given)
+        for warning in caught:
+            display.err.print(str(warning.message), markup=False)
     else:
         raise SettingError(f"{model}: an import is of model.onnx or model.safetensors")
     trained.save(output)

@@ -32,8 +32,11 @@ def life(
     """The life of a weight: from its draw through every update to the end, and which samples moved
     it, by epoch, by class and one by one.
 
-    The run's steps are replayed, so this takes about as long as its training. In JSON the updates
-    add up to end minus draw, and so do the shares of all samples with what belongs to none.
+    Rows are those of the data as it was read, counted from 1, as for 'chainrule teachers' and
+    'explain RUN DATA --row'; epochs are counted from 1, steps from 0. In JSON the updates add up to
+    end minus draw, and so do the shares of all samples with what belongs to none.
+
+    The run's steps are replayed, so this takes about as long as its training.
 
     Examples:
 

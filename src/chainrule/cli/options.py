@@ -56,7 +56,7 @@ Weight = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        help="The most threads of the native engine; by default OMP_NUM_THREADS, or one for each core. "
+        help="The most threads of the native engine, from 1 to 1024; by default OMP_NUM_THREADS, or one for each core. "
         "The results are the same for any number."
     ),
 ]

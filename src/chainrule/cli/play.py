@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +23,10 @@ from chainrule.cli.options import (
     read_as,
 )
 from chainrule.errors import SettingError, require
+
+if TYPE_CHECKING:
+    from chainrule.data import Dataset
+    from chainrule.runs import Run
 
 
 def play(
@@ -83,13 +88,16 @@ def play(
     from chainrule.play.server import serve
     from chainrule.runs import Run
 
-    dataset, run = None, None
+    dataset, run, made = None, None, None
     is_run = what is not None and Path(what, "manifest.json").exists()
     if is_run:
         assert what is not None
         leave_out(context, "a RUN has its own data and target", "what", "host", "port", "browser")
         run = Run.open(what)
+        words = f"{what} was made elsewhere and has no data; train it on yours, then play the run that this makes"
+        require(not run.is_imported, f"{words}: chainrule train DATA --from {what}")
         dataset = run.load_data()
+        made = partial(_report, run, dataset)
     elif what in BUILTIN:
         raise SettingError(f"{what} is built in: run 'chainrule play' and choose it on the page")
     elif what is not None:
@@ -119,7 +127,14 @@ def play(
 
             webbrowser.open(address)
 
-    serve(host, port, dataset, run, ready)
+    serve(host, port, dataset, run, ready, made)
+
+
+def _report(run: Run, data: Dataset) -> str:
+    """The report on a run, as HTML."""
+    from chainrule.reports import report
+
+    return report(run, data).html
 
 
 def _write_recording(path: Path) -> None:

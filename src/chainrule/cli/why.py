@@ -65,14 +65,17 @@ def explain_row(
     change: float | None,
     kind: str,
     output: Path | None,
+    most: int | None,
 ) -> None:
     """Explain the prediction for a row of data: by default of what the run was trained on."""
     from chainrule.attribution import why
+    from chainrule.attribution.text import SHOWN, lines
     from chainrule.runs import Run
     from chainrule.runs.folder import check_file
 
     reason = "a prediction is explained, not a step of a weight"
-    leave_out(context, reason, "run", "weight", "row", "baseline", "of", "position", "change", "kind", "output", "json")
+    own = ("row", "baseline", "of", "position", "change", "most")
+    leave_out(context, reason, "run", "weight", *own, "kind", "output", "json")
     require(kind in FORMATS, f"--format {kind} is for a weight; a prediction is explained as {', '.join(FORMATS)}")
     if output is not None:
         check_file(output, elsewhere(*OUTPUT))
@@ -85,15 +88,13 @@ def explain_row(
             change=change, progress=shown,
         )  # fmt: skip
     if kind == "json":
-        text = jsonlib.dumps(display.finite(found.as_json()), indent=1)
+        text = jsonlib.dumps(display.finite(found.as_json(most)), indent=1)
     elif kind == "html":
         from chainrule.attribution.page import page
 
-        text = page(found)
+        text = page(found, most or SHOWN)
     else:
-        from chainrule.attribution.text import lines
-
-        text = visible("\n".join(lines(found)))
+        text = visible("\n".join(lines(found, most or SHOWN)))
     if output is not None:
         display.write(output, (text + "\n" * (not text.endswith("\n"))).encode())
     else:

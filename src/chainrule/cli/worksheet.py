@@ -70,6 +70,7 @@ def _recorded(folder: Path, step: int | None) -> tuple[Network, Loss, dict[str, 
     from chainrule.runs import Run
 
     run = Run.open(folder)
+    run.require_steps()
     data, plan = run.load_data(), run.trained.plan
     record = run.at(run.manifest["steps"] - 1 if step is None else step, data)
     row = record.rows[:1]

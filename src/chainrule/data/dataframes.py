@@ -21,6 +21,8 @@ from chainrule.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
+    from chainrule.data.targets import Target
+
 
 def is_frame(what: Any) -> bool:
     """Whether this is a pandas or polars frame. Asking a LazyFrame itself would be slow."""
@@ -177,6 +179,25 @@ def as_table(source: Source, columns: Sequence[str], kinds: Mapping[str, str]) -
     return pl.DataFrame(table)
 
 
+def without_target(source: Source, columns: Sequence[str], shape: Shape, target: Target) -> Source:
+    """Samples of a table without the target's columns, for a network that knows its columns by
+    their order alone, such as an imported one: those of the target's name, or a text of its
+    classes. Other samples stay as they are.
+    """
+    if not source.is_table or columns or len(shape) != 1 or source.features.width <= shape[0]:
+        return source
+    import polars as pl
+
+    frame = source.features
+    own = [name for name in target.names if name in frame.columns]
+    if not own and target.classes:
+        classes = [*map(str, target.classes)]
+        texts = (column for column in frame.iter_columns() if column.dtype == pl.String)
+        own = [column.name for column in texts if column.drop_nulls().is_in(classes).all()]
+    fits = frame.width - len(own) == shape[0]
+    return replace(source, features=frame.drop(own)) if fits else source
+
+
 def as_array(source: Source, columns: Sequence[str], shape: Shape) -> Array | PictureFiles:
     """Samples as an array of samples of this shape: a table's columns by these names, or in their
     order if the array had none.
@@ -192,7 +213,8 @@ def as_array(source: Source, columns: Sequence[str], shape: Shape) -> Array | Pi
         frame = frame.select(columns)
     if frame.width != shape[0]:
         missing = [f"; {column!r} is missing" for column in columns if column not in frame.columns][:1]
-        trained = f"the training data has {shape[0]}" + "".join(missing)
+        unnamed = f"the network takes {shape[0]}, whose names it does not know; pass these alone, in their order"
+        trained = f"the training data has {shape[0]}" + "".join(missing) if columns else unnamed
         raise DataError(f"{name}: it has {frame.width} columns, but {trained}")
     numbers = [as_kind(name, column, "number", "as in the training data") for column in frame.iter_columns()]
     for column in numbers:

@@ -106,6 +106,16 @@ def read_npz(path: Path, task: str | None = None) -> Source:
     return replace(source, samples={"images": "pictures", "sequences": "sequences"}.get(samples, ""))
 
 
+def in_memory(path: Path) -> Any:
+    """What a file holds, as arrays (x, y) or a data frame: for a network that was trained on these
+    in Python, whose content is compared, not the file's.
+    """
+    if path.suffix.lower() != ".npz":
+        return read_table(path, hashes=False)[0]
+    source = read_npz(path)
+    return source.features, source.target
+
+
 def source_from_sequences(
     x: Array, lengths: Any, y: Any, name: str = "arrays", task: str | None = None, fingerprint: str = ""
 ) -> Source:

@@ -185,6 +185,8 @@ def load(
                 found.append(f"for an input for each word instead of tokens, choose {setting('text', 'words')}")
             size = None if image_size is None else tuple(image_size)
             preparation = replace(preparation, weight=weighing, image_size=size)
+            if source.is_table:
+                found.extend(notes.of_missing(source, preparation))
             is_read = bool(preparation.texts_as_tokens) or as_tokens is None
             require(is_read, f"{source.name}: no column is a text to read as tokens; leave {setting('text')} out")
         # A table is faster to encode than to divide; pictures would take twice the memory.

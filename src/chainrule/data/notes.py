@@ -11,13 +11,18 @@ from chainrule.arrays import Array
 from chainrule.data.columns import shortened
 from chainrule.data.source import Source
 from chainrule.data.splits import Parts, Split
+from chainrule.data.tables import NO_WORDS
 from chainrule.data.text import Text
 from chainrule.errors import DataError, setting
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from chainrule.data.preparation import Preparation
+
 NAMES = ("training", "validation", "test")
+MOST = 5
+"""The most columns with texts that were read as missing that are named."""
 APART = 0.03
 """A share of the rows that differs from the one asked for by less is what was asked for."""
 
@@ -45,6 +50,22 @@ def of_order(order: Sequence[Any] | None, source: Source) -> list[str]:
     if not absent:
         return []
     return [f"no row has {' or '.join(map(repr, absent))}, which the order of the classes names: a typo?"]
+
+
+def of_missing(source: Source, preparation: Preparation) -> list[str]:
+    """Which texts among categories and words were read as missing, such as 'none'."""
+    import polars as pl
+
+    lines = []
+    for (column, _), encoder in zip(preparation.columns, preparation.encoders, strict=True):
+        values = source.features[column] if column in source.features.columns else None
+        if encoder.role not in ("category", "text") or values is None or values.dtype != pl.String:
+            continue
+        found = values.filter(values.is_in(NO_WORDS) & (values.str.strip_chars() != "")).value_counts(sort=True)
+        counts = ", ".join(f"{count:,} cell{'s' * (count != 1)} {value!r}" for value, count in found.rows())
+        if counts:
+            lines.append(f"read {counts} as missing in column {shortened(column)!r}: rename what is a value of its own")
+    return lines[:MOST] + [f"and in {len(lines) - MOST:,} more columns"] * (len(lines) > MOST)
 
 
 def of_split(by: Split, values: pl.Series | None, rows: Parts, wanted: Sequence[float | None]) -> list[str]:

@@ -34,7 +34,7 @@ from chainrule.data.columns import (
     left_out,
     summary,
 )
-from chainrule.data.dataframes import as_array, as_table
+from chainrule.data.dataframes import as_array, as_table, without_target
 from chainrule.data.encoders import Encoder
 from chainrule.data.picture_files import PictureFiles
 from chainrule.data.pipelines import Pipeline
@@ -161,6 +161,7 @@ class Preparation:
             read = self.features or tuple(column for column, _ in self.columns)  # in an earlier version
             x = self.encode(source.name, as_table(source, read, dict(self.columns)))
         else:
+            source = without_target(source, self.features, self.shape, self.target)
             raw = self._in_colour(as_array(source, self.features, self.shape))
             if self.kind == "sequences" and self.shape == (*raw.shape[1:], 1):
                 raw = np.asarray(raw)[..., None]

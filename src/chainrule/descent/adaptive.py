@@ -483,10 +483,6 @@ class ForMatrices(Stage):
         chains = [r",\; ".join(stage.formula for stage in chain) for chain in (self.matrices, self.rest)]
         return rf"\text{{matrices: }} {chains[0]}; \quad \text{{others: }} {chains[1]}"
 
-    @property
-    def has_common_factor(self) -> bool:  # type: ignore[override]
-        return any(stage.has_common_factor for stage in (*self.matrices, *self.rest))
-
     def _chains(self) -> tuple[tuple[str, tuple[Stage, ...]], ...]:
         return ("matrices", self.matrices), ("rest", self.rest)
 
@@ -516,7 +512,7 @@ class ForMatrices(Stage):
 
     @property
     def mixes_entries(self) -> bool:  # type: ignore[override]
-        return any(stage.mixes_entries for stage in (*self.matrices, *self.rest))
+        return any(stage.mixes_entries or stage.has_common_factor for stage in (*self.matrices, *self.rest))
 
     def linear(self, seen: Seen) -> tuple[Linear, ...]:
         """Those of the one chain, each within its parameters, then those of the other."""

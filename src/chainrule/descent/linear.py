@@ -21,7 +21,7 @@ user's own) is split in proportion; what it makes of an input of 0 belongs to no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from chainrule.descent.stages import Point, Stage, State
 
 ALL = slice(None)
+NONE: Mapping[int, float] = {}
 
 Factor = Any
 """One number for all entries, or an array with one for each."""
@@ -117,6 +118,7 @@ class Seen:
         places: the places; all by default
         incoming: gives its whole input, in the precision of training
         outgoing: its whole output, if that is known
+        factor: by what it multiplied the input, if it does no more than that, and it is known
     """
 
     stage: Stage
@@ -127,6 +129,7 @@ class Seen:
     places: slice
     incoming: Callable[[], Vector] = field(repr=False)
     outgoing: Vector | None = field(default=None, repr=False)
+    factor: float | None = None
 
     def was(self, name: str) -> Vector:
         """An array of the state before the step, at the places, in float64."""
@@ -150,10 +153,14 @@ class Seen:
         """Its whole output, in the precision of training; None if it ended the step."""
         if self.outgoing is not None:
             return self.outgoing
+        if self.factor is not None:
+            return self.whole * self.whole.dtype.type(self.factor)
         return self.stage.apply(self.whole, self.before, self.point)[0]
 
     def by_array(self, factor: Callable[[Vector, Vector], float]) -> Vector:
         """A factor of each parameter array, from its input and its parameters, at the places."""
+        if self.factor is not None:
+            return np.full(self.g.shape, self.factor)
         factors = np.ones(self.point.layout.size)
         for entry in self.point.layout.entries:
             start, stop, _ = self.places.indices(len(factors))
@@ -181,6 +188,7 @@ def linear_forms(
     point: Point,
     places: slice = ALL,
     update: Vector | None = None,
+    factors: Mapping[int, float] = NONE,
 ) -> list[Linear]:
     """What each stage did in a step, up to one that ended it.
 
@@ -192,13 +200,15 @@ def linear_forms(
         places: the places of the flat vector; some alone only if no stage mixes entries
             (`mixes_entries`)
         update: (parameters,) the step's update, if it is known: so no line search is repeated
+        factors: by what stages that do no more than that multiplied, by their place in the chain,
+            where it is known; needed if the vectors are of some entries alone (`has_common_factor`)
     """
     forms: list[Linear] = []
     g: Vector = np.asarray(gradient[places], dtype=np.float64)
     seen: Seen | None = None
     for k, (stage, was, now) in enumerate(zip(optimizer.stages, before, after, strict=True)):
         outgoing = update if k + 1 == len(optimizer.stages) else None
-        seen = Seen(stage, was, now, point, g, places, _incoming(seen, gradient), outgoing)
+        seen = Seen(stage, was, now, point, g, places, _incoming(seen, gradient), outgoing, factors.get(k))
         own = stage.linear(seen)
         forms += own
         if own[-1].ends:

@@ -147,7 +147,9 @@ class Stage(Kind, register=False):
     mixes_entries: ClassVar[bool] = False
     """Whether an entry of the update depends on other entries by more than a common factor."""
     has_common_factor: ClassVar[bool] = False
-    """Whether it depends on other entries by a common factor, as of their norm."""
+    """Whether all it does is to multiply by a factor that depends on other entries, as on their
+    norm.
+    """
 
     def linear(self, seen: Seen) -> tuple[Linear, ...]:
         """What the stage did in a step, as a linear function of its input and of what it carries
@@ -370,7 +372,7 @@ class ClipGlobalNorm(_Clip):
         return g * _clip_factor(g, self.limit), state
 
     def linear(self, seen: Seen) -> tuple[Linear, ...]:
-        return (Linear(float(_clip_factor(seen.whole, self.limit))),)
+        return (Linear(float(_clip_factor(seen.whole, self.limit)) if seen.factor is None else seen.factor),)
 
     def derivation(self, at: WeightView) -> str:
         return _worked_clip(at, at.incoming, self.limit, "the norm of the whole gradient")

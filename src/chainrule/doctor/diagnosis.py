@@ -25,7 +25,8 @@ from chainrule.doctor import (
     units,
 )
 from chainrule.doctor.case import Case
-from chainrule.doctor.finding import SEVERITIES, Finding
+from chainrule.doctor.causes import explained
+from chainrule.doctor.finding import Finding
 from chainrule.runs import Run
 from chainrule.summary import Shown, Summary, Table
 
@@ -40,6 +41,7 @@ class Check:
         kinds: the kinds of findings that it gives
         of_data: whether it looks at the data alone, so that training changes nothing
         is_patient: whether it says something only of a training of many epochs
+        of_steps: whether it looks at steps, which an imported network has not
     """
 
     name: str
@@ -47,23 +49,29 @@ class Check:
     kinds: tuple[str, ...]
     of_data: bool = False
     is_patient: bool = False
+    of_steps: bool = True
 
 
 CHECKS = (
-    Check("dead, saturated or duplicate units", units.find, ("dead units", "saturated units", "duplicate units")),
+    Check(
+        "dead, saturated or duplicate units",
+        units.find,
+        ("dead units", "saturated units", "duplicate units"),
+        of_steps=False,
+    ),
     Check("vanishing or exploding gradients", gradients.find, ("vanishing gradients", "exploding gradients")),
     Check("the learning rate", rate.find, ("learning rate too small", "learning rate too large")),
     Check("the edge of stability", stability.find, ("edge of stability",)),
     Check("noisy gradients", noise.find, ("noisy gradients",)),
-    Check("over- and underfitting", fit.find, ("overfitting", "underfitting"), is_patient=True),
+    Check("over- and underfitting", fit.find, ("overfitting", "underfitting"), is_patient=True, of_steps=False),
     Check(
         "classes and rows never learned", learned.find, ("classes never learned", "rows never learned"), is_patient=True
     ),
     Check("label errors", labels.find, ("probable label errors",), is_patient=True),
-    Check("leakage", leakage.find, ("leakage",), of_data=True),
-    Check("duplicates across splits", duplicates.find, ("duplicates across splits",), of_data=True),
-    Check("shift between splits", shift.find, ("shift between splits",), of_data=True),
-    Check("unscaled inputs", inputs.find, ("unscaled inputs",), of_data=True),
+    Check("leakage", leakage.find, ("leakage",), of_data=True, of_steps=False),
+    Check("duplicates across splits", duplicates.find, ("duplicates across splits",), of_data=True, of_steps=False),
+    Check("shift between splits", shift.find, ("shift between splits",), of_data=True, of_steps=False),
+    Check("unscaled inputs", inputs.find, ("unscaled inputs",), of_data=True, of_steps=False),
     Check("updates below rounding", rounding.find, ("updates below rounding",)),
     Check("penalties", penalty.find, ("penalty larger than the loss",)),
 )
@@ -78,15 +86,17 @@ class Diagnosis(Shown):
 
     Attributes:
         name: of the run
-        findings: the findings, the worst first
+        findings: the findings, the worst first, and consequences after their cause
         checks: the names of what was looked for
         steps: the steps that were looked at
+        left_out: the names of what needs steps, where there are none: of an imported network
     """
 
     name: str
     findings: tuple[Finding, ...]
     checks: tuple[str, ...]
     steps: tuple[int, ...]
+    left_out: tuple[str, ...] = ()
 
     def summary(self) -> Summary:
         """The findings as a table."""
@@ -99,7 +109,10 @@ class Diagnosis(Shown):
     def as_json(self) -> dict[str, Any]:
         """The fields as JSON."""
         findings = [one.as_json() for one in self.findings]
-        return {"run": self.name, "findings": findings, "checks": list(self.checks), "steps": list(self.steps)}
+        return {
+            "run": self.name, "findings": findings, "checks": list(self.checks), "steps": list(self.steps),
+            "left_out": list(self.left_out),
+        }  # fmt: skip
 
 
 def diagnose(
@@ -111,7 +124,8 @@ def diagnose(
 
     Args:
         run: the run, or its folder
-        data: what it was trained on, in a form of `Run.own_data`, if no file holds it
+        data: what it was trained on, in a form of `Run.own_data`, if no file holds it; of an
+            imported network any data with targets
         progress: called before each check with its number, the number of checks, and its name
 
     Raises RunError for a run that can't be read, DataError if its data is missing.
@@ -134,15 +148,12 @@ def examined(
     case: Case, name: str = "", progress: Callable[[int, int, str], None] | None = None, only: str | None = None
 ) -> Diagnosis:
     """What the checks find in a case; with `only` findings of this kind alone."""
-    checks = [check for check in CHECKS if only is None or only in check.kinds]
+    wanted = [check for check in CHECKS if only is None or only in check.kinds]
+    checks = [check for check in wanted if case.steps or not check.of_steps]
+    left_out = tuple(check.name for check in wanted if check not in checks)
     findings: list[Finding] = []
     for number, check in enumerate(checks):
         if progress is not None:
             progress(number, len(checks), check.name)
         findings += [one for one in check.find(case) if only is None or one.kind == only]
-    return Diagnosis(name, worst_first(findings), tuple(check.name for check in checks), case.looked)
-
-
-def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
-    """The findings by severity, the worst first."""
-    return tuple(sorted(findings, key=lambda one: -SEVERITIES.index(one.severity)))
+    return Diagnosis(name, explained(findings), tuple(check.name for check in checks), case.looked, left_out)

@@ -44,11 +44,16 @@ class Finding:
     Attributes:
         kind: what it is, such as "dead units"; each kind has a section in the documentation
         words: the finding in a sentence or two
-        place: where: a layer or unit ("dense_1[3]"), a column, a class, or "the training"
+        place: where: a layer ("dense_1") or some of its units ("dense_2, 18 of 64 units"), a
+            column, a class, or "the training"
         severity: one of SEVERITIES
         evidence: what was measured, by name
         steps: the steps at which it was measured
-        remedy: what to do about it
+        remedy: what to do about it; of a consequence, what to do about the cause
+        unit: the unit, weight or layer to look at first, such as "dense_2[1]"; empty if there
+            is none
+        from_start: whether it was so before the first step, which no learning rate brought about
+        consequence_of: the kind of the finding that probably brings it about; empty if none does
     """
 
     kind: str
@@ -58,13 +63,16 @@ class Finding:
     evidence: Mapping[str, Any]
     steps: tuple[int, ...]
     remedy: Remedy
+    unit: str = ""
+    from_start: bool = False
+    consequence_of: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The fields as JSON, but for the remedy's function."""
         return {
             "kind": self.kind, "words": self.words, "place": self.place, "severity": self.severity,
             "evidence": dict(self.evidence), "steps": list(self.steps), "remedy": self.remedy.words,
-            "can_be_tried": self.remedy.change is not None,
+            "can_be_tried": self.remedy.change is not None, "unit": self.unit, "consequence_of": self.consequence_of,
         }  # fmt: skip
 
 
@@ -77,6 +85,20 @@ def listed(items: list[Any], most: int = 8) -> str:
     """Some items as text: "1, 2, 3 and 4 more"."""
     shown = ", ".join(map(str, items[:most]))
     return shown if len(items) <= most else f"{shown} and {len(items) - most:,} more"
+
+
+def apart(before: float, after: float) -> tuple[str, str]:
+    """Two measured numbers to as many digits, three or up to six, as tell them apart.
+
+    Examples:
+        >>> apart(0.9712, 0.4), apart(0.97012, 0.96991), apart(0.5, 0.5)
+        (('0.971', '0.4'), ('0.9701', '0.9699'), ('0.5', '0.5'))
+    """
+    for digits in range(3, 7):
+        texts = f"{before:.{digits}g}", f"{after:.{digits}g}"
+        if texts[0] != texts[1]:
+            break
+    return texts
 
 
 def number(value: float) -> str:

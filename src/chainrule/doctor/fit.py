@@ -30,6 +30,11 @@ NEAREST = 5
 """The neighbours whose mean target is the reference that a network must not be far behind."""
 FEWEST = 20
 """The fewest held-out samples to judge by."""
+SUSPECT, MATTERS = 1.5, 0.1
+"""The loss on too few new samples, as a multiple of the lowest along the run and of the training
+loss, and its distance from the lowest, as a share of the best constant prediction's loss, from
+which a note says that they can't tell.
+"""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -42,19 +47,22 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _overfitted(case: Case) -> Iterator[Finding]:
     assert case.held is not None
-    if len(case.held.x) < FEWEST:
-        return
     curve = [case.losses(point, "held") for point in case.points]
     means = np.array([losses.mean() for losses in curve])
     best = int(np.nanargmin(means))
     used = case.losses(case.final, "held")
     worse, error = difference(used, curve[best])
     fitted = case.loss(case.final)
-    if not (used.mean() > WORSE * means[best] and worse > CERTAIN * error and fitted < used.mean()):
+    if not (used.mean() > WORSE * means[best] and fitted < used.mean()):
+        return
+    certain = len(used) >= FEWEST and worse > CERTAIN * error
+    suspect = used.mean() > SUSPECT * max(means[best], fitted) and worse > MATTERS * case.naive_loss
+    if not certain and not suspect:
         return
     at = case.points[best].step
+    words = "Overfitting" if certain else f"Perhaps overfitting, but {len(used):,} samples are too few to tell"
     words = (
-        f"Overfitting: on the {case.held_name} set the loss is {number(float(used.mean()))}, but it was"
+        f"{words}: on the {case.held_name} set the loss is {number(float(used.mean()))}, but it was"
         f" {number(float(means[best]))} at step {at:,}; meanwhile the training loss fell from"
         f" {number(case.loss(case.points[best]))} to {number(fitted)}."
     )
@@ -64,14 +72,17 @@ def _overfitted(case: Case) -> Iterator[Finding]:
         words_of_remedy = "stop early: keep the weights with the lowest validation loss (patience)"
         change = planned(patience=max(5, epochs // 2))
     else:
-        words_of_remedy, change = f"stop after {epochs:,} epochs", planned(epochs=epochs)
+        words_of_remedy, change = f"stop after {epochs:,} epoch{'s' * (epochs != 1)}", planned(epochs=epochs)
+    if not certain:
+        words += f" The difference is {number(worse)}, with a standard error of {number(error)}."
+        words_of_remedy = f"hold out more samples (validation=0.3), or cross-validate, to know; or {words_of_remedy}"
     remedy = Remedy(f"{words_of_remedy}; or more data, dropout, a penalty", change, {"epochs": epochs})
     evidence = {
         "steps": [point.step for point in case.points], "held_out": means.tolist(),
         "training": [case.loss(point) for point in case.points], "used": float(used.mean()),
         "best": float(means[best]), "standard_error": error,
     }  # fmt: skip
-    severity = "serious" if used.mean() > case.naive_loss else "warning"
+    severity = "note" if not certain else "serious" if used.mean() > case.naive_loss else "warning"
     yield Finding("overfitting", words, "the training", severity, evidence, (at, case.steps), remedy)
 
 
@@ -89,8 +100,8 @@ def _underfitted(case: Case) -> Iterator[Finding]:
 
 def _learned_nothing(case: Case, own: float, mine: Array, theirs: Array) -> Finding:
     words = (
-        f"Underfitting: the training loss is {number(own)}, about that of the best constant prediction"
-        f" ({number(case.naive_loss)}), although there is more to learn: the {NEAREST} nearest training samples predict"
+        f"Underfitting: the training loss is {number(own)}, and the best constant prediction has"
+        f" {number(case.naive_loss)}, although there is more to learn: the {NEAREST} nearest training samples predict"
         f" the {case.held_name} set with an error of {number(float(theirs.mean()))}, the network with"
         f" {number(float(mine.mean()))}."
     )

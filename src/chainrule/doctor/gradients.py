@@ -67,9 +67,10 @@ def _by_layer(names: list[str], sizes: Array, steps: tuple[int, ...]) -> Iterato
     by_layer = {name: row.tolist() for name, row in zip(names, relative, strict=True)}
     if (relative[lowest] < VANISHED).mean() > MOSTLY:
         middle = float(np.median(relative[lowest]))
+        size = f"are {number(middle)} times as large as those" if middle else "are 0 while there are some"
         words = (
-            f"Gradients vanish: the derivatives that arrive at {names[lowest]} are {number(middle)} times as large as"
-            f" those at {names[-1]}, the last layer, so it hardly learns while later layers do."
+            f"Gradients vanish: the derivatives that arrive at {names[lowest]} {size} at {names[-1]}, the last layer,"
+            " so it hardly learns while later layers do."
         )
         remedy = Remedy(
             "use relu, whose derivative is 1 where it passes anything on, with the default distribution of weights; or"
@@ -77,7 +78,10 @@ def _by_layer(names: list[str], sizes: Array, steps: tuple[int, ...]) -> Iterato
             smooth("relu"), {"activation": "relu", "weights": ""},
         )  # fmt: skip
         evidence = {"relative": by_layer, "median": middle}
-        yield Finding("vanishing gradients", words, names[lowest], "serious", evidence, steps, remedy)
+        yield Finding(
+            "vanishing gradients", words, names[lowest], "serious", evidence, steps, remedy, names[lowest],
+            steps[0] == 0 and bool(relative[lowest][0] < VANISHED),
+        )  # fmt: skip
     if (relative[highest] > EXPLODED).mean() > MOSTLY:
         middle = float(np.median(relative[highest]))
         words = (
@@ -90,7 +94,10 @@ def _by_layer(names: list[str], sizes: Array, steps: tuple[int, ...]) -> Iterato
             drawn_anew, {"weights": ""},
         )  # fmt: skip
         evidence = {"relative": by_layer, "median": middle}
-        yield Finding("exploding gradients", words, names[highest], "serious", evidence, steps, remedy)
+        yield Finding(
+            "exploding gradients", words, names[highest], "serious", evidence, steps, remedy, names[highest],
+            steps[0] == 0 and bool(relative[highest][0] > EXPLODED),
+        )  # fmt: skip
 
 
 def _over_time(case: Case) -> Iterator[Finding]:

@@ -55,7 +55,7 @@ def _classes(case: Case, missed: Sequence[tuple[int, object, int, float]], right
     instead = case.data.target.classes[int(np.bincount(predicted.astype(int)).argmax())]
     what = f"The class {names[0]} is" if count == 1 else f"The classes {listed(names)} are"
     words = (
-        f"{what} never learned: of {missed[0][2]:,} training samples of {names[0]}"
+        f"{what} never learned: of {missed[0][2]:,} training samples of {names[0]},"
         f" {100 * missed[0][3]:.0f} % are predicted right (most often {instead} is predicted instead), and in the"
         f" second half of the training {100 * float(late.mean()):.0f} % on average."
     )

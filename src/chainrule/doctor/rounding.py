@@ -9,12 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from chainrule.doctor.case import Case
-from chainrule.doctor.finding import Finding, Remedy, number, share
-from chainrule.doctor.remedies import slower
+from chainrule.doctor.finding import Finding, number, share
+from chainrule.doctor.rate import best_multiples, longer, with_rate
 from chainrule.engine import StepRecord
 
 LOST = 0.5
 """The share of updates that are lost, in the median of the steps looked at."""
+LEAST = 100.0
+"""The least factor for the learning rate."""
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -35,13 +37,10 @@ def find(case: Case) -> Iterator[Finding]:
         f" the median), because their updates, of at most {number(float(np.median(moved)))}, are less than half the"
         f" distance to the next number. {worst} loses most."
     )
-    remedy = Remedy(
-        "take larger steps: train with 100 times the learning rate; or in float64, if the weights must be large",
-        slower(100.0), {"learning_rate": 100.0},
-    )  # fmt: skip
+    remedy = with_rate(case, max(longer(best_multiples(case, case.brisk)[1]), LEAST))
     steps = tuple(record.before.step for record in case.brisk)
     evidence = {"lost": lost.tolist(), "median": middle, "by_array": by_array}
-    yield Finding("updates below rounding", words, worst, "serious", evidence, steps, remedy)
+    yield Finding("updates below rounding", words, worst, "serious", evidence, steps, remedy, worst)
 
 
 def lost_in(record: StepRecord) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.doctor.case import Case
-from chainrule.doctor.finding import Finding, number
+from chainrule.doctor.finding import Finding, apart, number
 from chainrule.doctor.fit import difference
 from chainrule.engine import make_engine
 from chainrule.errors import NonFiniteError, require
@@ -19,8 +19,17 @@ from chainrule.training import Listener, start
 from chainrule.training.loop import evaluate
 from chainrule.training.plan import Plan
 
-CERTAIN = 1.0
-"""How many standard errors of the difference the loss must change by; below, it made no difference.
+CERTAIN = 1.96
+"""How many standard errors of the difference the loss must change by, outside of its 95 % interval;
+below, it made no difference beyond noise.
+"""
+MOST = 2.58
+"""The same of how many samples have a lower loss, by the sign test: a few samples with a huge loss
+make the mean's interval wide, although all others are better.
+"""
+MATTERS = 0.01
+"""The share of the loss by which it must change: of the same samples, differences far smaller than
+what anyone cares about can be certain.
 """
 
 
@@ -33,8 +42,8 @@ class Trial:
         before, after: the loss and the metric on the held-out set, without and with the remedy
         change: the difference of the losses, the mean over the samples; negative if it is better
         error: its standard error
-        helped: whether the loss is lower by more than its standard error; None if it cannot be
-            said, as the network should not have known what was taken away
+        helped: whether the loss is lower beyond noise, and by more than MATTERS; None if it can't
+            be said, as the network should not have known what was taken away
         words: the result in a sentence
     """
 
@@ -86,7 +95,7 @@ def try_remedy(case: Case, finding: Finding, callbacks: Sequence[Listener] = (),
             case.plan, case.data.target, samples, trained.parameters, trained.statistics,
             engine=make_engine(plan.engine, plan.problem(1)),
         )  # fmt: skip
-    return _judged(case, finding, before, after, losses, own)
+    return judged(case, finding, before, after, losses, own)
 
 
 def _measured(case: Case, plan: Plan, parameters: Array, statistics: Array) -> dict[str, float]:
@@ -95,19 +104,30 @@ def _measured(case: Case, plan: Plan, parameters: Array, statistics: Array) -> d
     return evaluate(plan, case.data.target, held, parameters, statistics)
 
 
-def _judged(
+def judged(
     case: Case, finding: Finding, before: dict[str, float], after: dict[str, float], losses: Array, own: Array
 ) -> Trial:
+    """The trial by the scores, and by the loss of each held-out sample, before and after."""
     change, error = difference(own, losses)
     if not np.isfinite(losses).all() and np.isfinite(own).all():
         change, error = -np.inf, 0.0
-    clear = not abs(change) <= CERTAIN * error
     pairs = [
-        f"{name.replace('_', ' ')} {number(before[name])} -> {number(after[name])}" for name in before if name in after
+        f"{name.replace('_', ' ')} {' -> '.join(apart(before[name], after[name]))}" for name in before if name in after
     ]
     measured = f"on the {case.held_name} set: {', '.join(pairs)}"
     if finding.remedy.honest:
         words = f"Without it, {measured}. The new numbers are what can be expected of samples that are really new."
         return Trial(finding, before, after, change, error, None, words)
-    verdict = "It helped" if clear and change < 0 else "It made it worse" if clear else "It made no clear difference"
-    return Trial(finding, before, after, change, error, bool(clear and change < 0), f"{verdict}, {measured}.")
+    by_sample = own - losses
+    better, worse = int((by_sample < 0).sum()), int((by_sample > 0).sum())
+    mostly = (better - worse) * -np.sign(change) > MOST * np.sqrt(max(better + worse, 1))
+    certain = bool(mostly or not abs(change) <= CERTAIN * error)
+    matters = not (np.isfinite(change) and abs(change) <= MATTERS * abs(before["loss"]))
+    if not certain:
+        range_ = f"{number(change - CERTAIN * error)} to {number(change + CERTAIN * error)}"
+        words = f"No difference beyond noise, {measured} (95 % interval of the change: {range_})."
+    elif not matters:
+        words = f"It makes hardly a difference, less than {100 * MATTERS:.0f} % of the loss, {measured}."
+    else:
+        words = f"{'It helped' if change < 0 else 'It made it worse'}, {measured}."
+    return Trial(finding, before, after, change, error, bool(certain and matters and change < 0), words)

@@ -38,11 +38,14 @@ def find(case: Case) -> Iterator[Finding]:
     """Layers of which many units are dead, saturated or duplicates."""
     if case.loss(case.final) < LEFT * case.naive_loss:
         return
-    for layer, found in flat_units(case, case.final).items():
+    flat = flat_units(case, case.final)
+    for layer, found in flat.items():
         for kind, units in found["units"].items():
             if len(units) >= FEW * found["of"]:
                 yield _flat(case, layer, kind, units, found)
-    for layer, (units, of) in duplicates(case, case.final).items():
+    for layer, (alike, of) in duplicates(case, case.final).items():
+        dead = flat[layer]["units"]["dead"].tolist() if layer in flat else []
+        units = [unit for unit in alike if unit not in dead]
         if len(units) >= FEW * of:
             yield _duplicate(case, layer, units, of)
 
@@ -91,18 +94,25 @@ def owner_of(graph: Graph, node: Node) -> str:
 def _flat(case: Case, layer: str, kind: str, units: Array, found: dict[str, Any]) -> Finding:
     part = len(units) / found["of"]
     names, why = units.tolist(), found["why"].get(kind, "")
-    because = f" ({why})" if why else ""
+    because = f" ({why.removeprefix(f'{kind}: ')})" if why else ""
     what = "give 0 for every sample" if kind == "dead" else "are flat for nearly every sample"
     since = _since(case, layer, kind, len(units))
     words = (
         f"{share(len(names), found['of'])} units of {layer} are {kind}: they {what}, so that no derivative comes"
-        f" through and they can't learn{because}. They have been so since step {since:,}."
+        f" through and they can't learn{because}."
     )
+    if case.steps:
+        words += f" They have been so since step {since:,}."
     evidence = {"units": names, "of": found["of"], "share": part, "since": since}
     return Finding(
-        f"{kind} units", words, f"{layer}[{names[0]}]", "serious" if part >= MANY else "warning", evidence,
-        (since, case.steps), _remedy(kind, since),
+        f"{kind} units", words, place_of(layer, len(names), found["of"]), "serious" if part >= MANY else "warning",
+        evidence, (since, case.steps), _remedy(kind, since), f"{layer}[{names[0]}]", since == 0,
     )  # fmt: skip
+
+
+def place_of(layer: str, count: int, of: int) -> str:
+    """Some units of a layer in words: "dense_2, 18 of 64 units"."""
+    return f"{layer}, {f'all {of:,}' if count == of else f'{count:,} of {of:,}'} units"
 
 
 def _since(case: Case, layer: str, kind: str, count: int) -> int:
@@ -172,7 +182,8 @@ def _duplicate(case: Case, layer: str, units: list[int], of: int) -> Finding:
     )  # fmt: skip
     evidence = {"units": units, "of": of, "share": len(units) / of, "unlike": of - len(units)}
     part = len(units) / of
+    at_first = duplicates(case, case.points[0]).get(layer, ([], of))[0]
     return Finding(
-        "duplicate units", words, f"{layer}[{units[0]}]", "serious" if part >= MANY else "warning", evidence,
-        (case.steps,), remedy,
+        "duplicate units", words, place_of(layer, len(units), of), "serious" if part >= MANY else "warning", evidence,
+        (case.steps,), remedy, f"{layer}[{units[0]}]", 2 * len(at_first) >= len(units),
     )  # fmt: skip

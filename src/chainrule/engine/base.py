@@ -9,7 +9,7 @@ from the beginning of the chunk, bit for bit. A Position is all that is needed t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -175,6 +175,8 @@ class Watched:
         gradients: (steps,) its gradient in each, with the penalties
         updates: (steps,) what was subtracted from it
         states: (steps + 1) the optimizer's states at this weight, as long as `weights`
+        factors: (steps,) by what a stage multiplied the weight's array, as a clip does, by its
+            place in the optimizer's chain
     """
 
     before: Position
@@ -186,6 +188,7 @@ class Watched:
     gradients: Vector
     updates: Vector
     states: Sequence[tuple[State, ...]]
+    factors: Mapping[int, Vector]
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,7 @@ class Engine(Protocol):
 
     def watch(self, position: Position, batches: Batches, place: int) -> Watched | None:
         """Take some of the steps, as the weight at this place sees them; None if the engine can't
-        tell. The optimizer's states are those of this weight alone, so no stage may look at others.
+        tell. The optimizer's states are those of this weight alone, so no stage may mix entries.
         """
 
     def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,9 +26,10 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
-from chainrule.descent import Point, State
+from chainrule.descent import Point
 from chainrule.engine import lowering
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
+from chainrule.engine.buffers import BufferPool, padded, zeros
 from chainrule.engine.continuation import Continuation, verified
 from chainrule.engine.feed import MOST_NUMBERS, Feed, is_readable, readable
 from chainrule.engine.lowering import (
@@ -43,6 +43,7 @@ from chainrule.engine.lowering import (
     lower_network,
 )
 from chainrule.engine.numpy import NumpyEngine
+from chainrule.engine.watching import Notes
 from chainrule.errors import SettingError, ShapeError, require
 from chainrule.network import Network
 from chainrule.threads import BACKOFF, Backoff, ahead, most_threads
@@ -54,10 +55,6 @@ except ImportError:  # installed without a compiler
 
 SLICE = 0.1
 """Seconds of training after which control returns to Python."""
-PADDING = 64
-"""Numbers past the end of every vector that kernels may read, but never use."""
-CACHE_LINE = 64
-"""Bytes of a cache line."""
 MIN_PARALLEL_WORK = 12e6
 """Multiply-adds in a step (about 100 microseconds) below which further threads gain little, and
 lose much when another program wants the core.
@@ -109,7 +106,7 @@ class NativeEngine:
     _programs: dict[tuple[int, Shape | None, int], Compiled | None] = field(
         default_factory=dict, repr=False, compare=False
     )
-    _buffers: BufferPool = field(default_factory=lambda: BufferPool(), repr=False, compare=False)
+    _buffers: BufferPool = field(default_factory=BufferPool, repr=False, compare=False)
     _feed: Feed = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -164,23 +161,12 @@ class NativeEngine:
         program = self._training_program(batches)
         if program is None or program.stages is None or not program.engine.can_watch(place):
             return None
-        network = self.problem.network
-        numbers, parts = np.empty((len(batches), program.engine.watched)), np.zeros(len(batches.order))
-        gradient, update = (_zeros(network.parameters.size, network.dtype) for _ in range(2))
-        after, losses, steps, ending = self._run(
-            program, position, batches, None, gradient, update, (place, numbers, parts)
-        )
+        gradient, update = (zeros(self.problem.network.parameters.size, self.problem.network.dtype) for _ in range(2))
+        notes = Notes(place, np.empty((len(batches), program.engine.watched)), np.zeros(len(batches.order)))
+        after, losses, steps, ending = self._run(program, position, batches, None, gradient, update, notes)
         if ending != COMPLETE:
             return None
-        weights, gradients, updates, *columns = numbers[:steps].T
-        own = [batches.rows(k) for k in range(steps)]
-        parts_of = [parts[k * batches.size : k * batches.size + len(rows)] for k, rows in enumerate(own)]
-        first = float(position.parameters[place])
-        return Watched(
-            position, after, own, parts_of, losses[:steps], np.array([first, *weights], dtype=network.dtype),
-            gradients.astype(network.dtype), updates.astype(network.dtype),
-            _states_at(place, program.stages, position.states, columns),
-        )  # fmt: skip
+        return notes.read(position, after, batches.cut(0, steps), losses[:steps], program.stages)
 
     def _slice(self, program: Compiled, position: Position, batches: Batches) -> Iterator[Chunk]:
         """As many steps as fit into SLICE seconds, at least one."""
@@ -204,7 +190,7 @@ class NativeEngine:
             record = self._hybrid_step(program, position, batch)
         else:
             network = self.problem.network
-            gradient, update = (_zeros(network.parameters.size, network.dtype) for _ in range(2))
+            gradient, update = (zeros(network.parameters.size, network.dtype) for _ in range(2))
             after, losses, _, ending = self._run(program, position, batch, 0.0, gradient, update)
             if ending != FAULT:
                 record = StepRecord(position, after, batch.rows(0), float(losses[0]), gradient, update)
@@ -219,7 +205,7 @@ class NativeEngine:
 
     def _run(
         self, program: Compiled, position: Position, batches: Batches, seconds: float | None = None,
-        gradient: Vector | None = None, update: Vector | None = None, watch: tuple[int, Array, Array] | None = None,
+        gradient: Vector | None = None, update: Vector | None = None, notes: Notes | None = None,
     ) -> tuple[Position, Array, int, int]:  # fmt: skip
         """Run the program: the position afterwards, the losses, how many steps were good, the
         ending.
@@ -240,11 +226,10 @@ class NativeEngine:
                 stage.rates.fill(first, [float(stage.schedule(first + n)) for n in range(len(batches))])
         program.engine.lend(memory)
         losses = np.full(len(batches), np.nan)
-        if watch is not None:
-            watch = watch[0], watch[1][: len(batches)], watch[2][: len(batches.order)]
         steps, ending = program.engine.run(
             parameters, statistics, batches.x, batches.y, batches.weight, batches.order, batches.size, position.step,
-            SLICE if seconds is None else seconds, losses, gradient, update, watch,
+            SLICE if seconds is None else seconds, losses, gradient, update,
+            None if notes is None else notes.of(batches),
         )  # fmt: skip
         self._observe(program)
         after = Position(position.step + max(steps, 1), parameters, statistics, states)
@@ -256,9 +241,9 @@ class NativeEngine:
         data = self._feed.ready(position.step, batch)
 
         def derivatives(parameters: Vector, statistics: Vector) -> tuple[float, Vector, bool]:
-            gradient = _zeros(layout.size, dtype)
+            gradient = zeros(layout.size, dtype)
             loss, valid = program.engine.differentiate(
-                _padded(parameters, dtype), statistics, data.x, data.y, data.weight, data.order, position.step, gradient
+                padded(parameters, dtype), statistics, data.x, data.y, data.weight, data.order, position.step, gradient
             )
             self._observe(program)
             for penalty in problem.penalties:
@@ -267,9 +252,9 @@ class NativeEngine:
             return loss, gradient, valid
 
         def evaluate(parameters: Vector) -> tuple[float, Vector]:
-            return derivatives(parameters, _padded(position.statistics, dtype))[:2]
+            return derivatives(parameters, padded(position.statistics, dtype))[:2]
 
-        statistics = _padded(position.statistics, dtype)
+        statistics = padded(position.statistics, dtype)
         loss, gradient, valid = derivatives(position.parameters, statistics)
         if not valid:
             return self._numpy_step(position, batch)
@@ -284,14 +269,14 @@ class NativeEngine:
     def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
         """Predict x in evaluation mode."""
         dtype = self.problem.network.dtype
-        return self._predict((_padded(parameters, dtype), _padded(statistics, dtype)), as_read(x))
+        return self._predict((padded(parameters, dtype), padded(statistics, dtype)), as_read(x))
 
     def predictor(self, parameters: Vector, statistics: Vector) -> Predictor:
         """Predicts with these parameters and statistics, which it prepares once; a lock lets one
         thread in at a time.
         """
         dtype, lock, version = self.problem.network.dtype, Lock(), next(_VERSIONS)
-        vectors = _padded(parameters, dtype), _padded(statistics, dtype)
+        vectors = padded(parameters, dtype), padded(statistics, dtype)
 
         def predict(x: Array | Scaled) -> Array:
             with lock:
@@ -309,7 +294,7 @@ class NativeEngine:
         except (SettingError, ShapeError):
             return None
         engine = self._finished(program, texts * length, 1)
-        vectors = _padded(parameters, network.dtype), _padded(statistics, network.dtype)
+        vectors = padded(parameters, network.dtype), padded(statistics, network.dtype)
         found = NativeContinuation(engine, vectors, texts, length, network.output_shape[-1])
         return verified(found, texts, self.predictor(parameters, statistics), network)
 
@@ -467,81 +452,3 @@ def _add(engine: Any, program: Program, network: Network) -> None:
             engine.python_op(op.inputs, op.outputs[0], wants, *sizes, op.settings["call"])
         else:
             engine.op(op.name, op.inputs, op.outputs, wants, op.parameters, op.statistics, op.settings)
-
-
-def _states_at(
-    place: int, stages: Sequence[LoweredStage], first: Sequence[State], columns: Sequence[Array]
-) -> list[tuple[State, ...]]:
-    """The optimizer's states at a place before each step and after the last.
-
-    Args:
-        place: the place
-        stages: the stages in native form
-        first: the states before the first step
-        columns: what the engine watched of them, in the order of `LoweredStage.memory`
-    """
-    states = [{name: array[place : place + 1] if array.ndim else array for name, array in one.items()} for one in first]
-    found: list[tuple[State, ...]] = [tuple(states)]
-    left = iter(columns)
-    names = [(stage.place, name) for stage in stages for name in stage.names(first)]
-    own = [(k, name, next(left).astype(states[k][name].dtype)) for k, name in names]
-    for step in range(len(columns[0]) if columns else 0):
-        now = [dict(state) for state in states]
-        for k, name, column in own:
-            now[k][name] = column[step : step + 1] if states[k][name].ndim else column[step]
-        found.append(tuple(now))
-    return found
-
-
-def _padded(vector: Array, dtype: Any) -> Vector:
-    """A copy that is aligned to a cache line and padded."""
-    return _copy_into(np.empty(vector.size + 2 * PADDING, dtype=dtype), vector)
-
-
-def _zeros(size: int, dtype: Any) -> Vector:
-    """Aligned, padded zeros; the system gives the memory when they are first written."""
-    buffer = np.zeros(size + 2 * PADDING, dtype=dtype)
-    return buffer[_aligned(buffer) :][:size]
-
-
-def _aligned(buffer: Array) -> int:
-    """The first index that is aligned to a cache line."""
-    return -buffer.__array_interface__["data"][0] % CACHE_LINE // buffer.itemsize  # faster than buffer.ctypes
-
-
-def _copy_into(buffer: Array, vector: Array) -> Vector:
-    start = _aligned(buffer)
-    out = buffer[start : start + vector.size]
-    out = out if vector.ndim == 1 else out.reshape(vector.shape)
-    out[...] = vector
-    return out
-
-
-def _references(buffers: list[Array], k: int) -> int:
-    return sys.getrefcount(buffers[k])
-
-
-class BufferPool:
-    """Copies large vectors into memory that it reuses once nothing refers to it: getting memory
-    from the system takes longer than filling it.
-    """
-
-    MIN_SIZE, MAX_BUFFERS = 100_000, 12
-    """The smallest vectors for which this pays, in numbers; and how many buffers to hold."""
-
-    def __init__(self) -> None:
-        self.buffers: list[Array] = []
-
-    def copy(self, vector: Array, dtype: Any) -> Vector:
-        """A copy, aligned and padded."""
-        if vector.size < self.MIN_SIZE:
-            return _padded(vector, dtype)
-        size = vector.size + 2 * PADDING
-        unused = _references([np.empty(0)], 0)  # this count depends on Python's version
-        for k in range(len(self.buffers)):
-            fits = self.buffers[k].size == size and self.buffers[k].dtype == dtype
-            if fits and _references(self.buffers, k) == unused:
-                return _copy_into(self.buffers[k], vector)
-        buffer = np.empty(size, dtype=dtype)
-        self.buffers = [*self.buffers[-self.MAX_BUFFERS + 1 :], buffer]
-        return _copy_into(buffer, vector)

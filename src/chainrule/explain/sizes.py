@@ -8,7 +8,6 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data import Data, Dataset
-from chainrule.errors import RunError
 from chainrule.runs import Run
 
 POINTS = 120
@@ -36,9 +35,8 @@ class Sizes:
 def gradient_sizes(run: Run | str, data: Data | Dataset | None = None) -> Sizes:
     """The sizes over a run or the run in a folder. Raises RunError for a run without steps."""
     run = run if isinstance(run, Run) else Run.open(run)
+    run.require_steps()
     layout, chosen = run.trained.plan.network.parameters, run.steps_along(POINTS)
-    if not chosen:
-        raise RunError(f"{run.folder}: the run has no steps, so there is nothing to draw")
     steps, sizes = [], []
     for record in run.each(chosen, data):
         steps.append(record.before.step)

@@ -12,9 +12,10 @@ import numpy as np
 from chainrule.arrays import Array, Vector
 from chainrule.data import Data, Dataset, Samples
 from chainrule.engine import StepRecord
-from chainrule.errors import RunError, require
+from chainrule.errors import require
 from chainrule.layers.base import Context
 from chainrule.runs import Run
+from chainrule.threads import in_threads, undivided
 from chainrule.training import Plan
 
 POINTS = 60
@@ -85,9 +86,8 @@ def loss_surface(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     _check(run.trained.plan, weights, grid)
+    run.require_steps()
     chosen = run.steps_along(POINTS)
-    if not chosen:
-        raise RunError(f"{run.folder}: the run has no steps, so there is no path to draw")
     steps, points = path_of(run.each(chosen, data := run.own_data(data)))
     return surface_of(run.trained.plan, data.training, steps, points, weights, grid=grid)
 
@@ -109,8 +109,11 @@ def surface_of(
         names = (layout.name_of(places[0]), layout.name_of(places[1]))
     path = (points - origin) @ directions.T
     across, along = _ranges(path, grid)
-    loss = np.array([[loss_at(origin + a * directions[0] + b * directions[1]) for a in across] for b in along])
-    path_loss = np.array([loss_at(point) for point in points])
+    with undivided():
+        grid_points = [np.array([a, b]) for b in along for a in across]
+        on_grid = in_threads(lambda at: loss_at(origin + at @ directions), grid_points)
+        path_loss = np.array(in_threads(loss_at, [*points]))
+    loss = np.reshape(on_grid, (len(along), len(across)))
     return Surface(names, across, along, loss, steps, path, path_loss, variance, origin, directions)
 
 
@@ -148,13 +151,22 @@ def _loss_function(plan: Plan, samples: Samples) -> Callable[[Vector], float]:
 
 
 def _best_plane(points: Array) -> tuple[Vector, Array, float]:
-    """The mean, the first two principal directions, and their share of the variance."""
+    """The mean, the first two principal directions, and their share of the variance.
+
+    There are far fewer points than weights, so the directions follow from the products of the
+    points with one another: a small matrix, whose eigenvalues are the variances.
+    """
     mean = points.mean(axis=0)
-    _, sizes, directions = np.linalg.svd(points - mean, full_matrices=False)
-    if len(directions) < 2:  # a single point: any two directions
-        directions = np.eye(2, points.shape[1])
-    total = float((sizes**2).sum())
-    return mean, directions[:2], float((sizes[:2] ** 2).sum() / total) if total else 1.0
+    moved = points - mean
+    variances, mixtures = np.linalg.eigh(moved @ moved.T)
+    variances, mixtures = np.maximum(variances[::-1], 0), mixtures[:, ::-1]
+    # Where the path is a line, or a single point, orthonormalizing completes the plane by any
+    # direction.
+    spanned = np.zeros((2, points.shape[1]))
+    spanned[: len(points)] = mixtures[:, :2].T @ moved
+    directions = np.linalg.qr(spanned.T)[0].T
+    total = float(variances.sum())
+    return mean, directions, float(variances[:2].sum() / total) if total else 1.0
 
 
 def _ranges(path: Array, grid: int) -> tuple[Array, Array]:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
 
+from chainrule.summary import one_line
+
 PALETTE = {
     "ink": ("#1b1b1b", "#ececea"),
     "soft": ("#555553", "#b8b8b4"),
@@ -70,7 +72,7 @@ def text(
     weight = ' font-weight="700"' if bold else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}" class="f-{colour}"{weight}>'
-        f"{escape(words)}</text>"
+        f"{escape(one_line(words))}</text>"
     )
 
 

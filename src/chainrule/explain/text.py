@@ -1,4 +1,7 @@
-"""An explanation as text for a terminal: six levels, each readable on its own."""
+"""An explanation as text for a terminal: what happened, then six levels, each readable on its own.
+
+In short, a sum is opened along its strongest term alone, and the others are added up.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from chainrule.explain.digits import difference
 from chainrule.explain.paths import Path
 from chainrule.explain.time_steps import StepsBack, binned, factor
 from chainrule.explain.trace import LossTerm
-from chainrule.summary import one_line
+from chainrule.summary import LONGEST, one_line, short
 from chainrule.tape import Unit
 
 if TYPE_CHECKING:
@@ -30,13 +33,34 @@ TITLES = (
 )
 
 
-def lines(e: Explanation) -> list[str]:
-    """All six levels."""
-    levels = (_update(e), _gradient(e), _chain(e), _paths(e), e.latex.splitlines(), _proof(e))
-    text: list[str] = []
-    for number, (title, level) in enumerate(zip(TITLES, levels, strict=True), start=1):
+FEW = 2
+"""Of a sum in short, so many terms are listed, and the first is opened."""
+
+
+def lines(e: Explanation, every: bool = True) -> list[str]:
+    """All six levels; in short without the rule in symbols, and with fewer terms of each sum."""
+    levels = (
+        _update(e), _gradient(e), _chain(e, WIDTH if every else FEW), _paths(e, WIDTH if every else FEW),
+        e.latex.splitlines() if every else (), _proof(e),
+    )  # fmt: skip
+    text = [*headline(e)]
+    shown = ((title, list(level)) for title, level in zip(TITLES, levels, strict=True))
+    for number, (title, level) in enumerate(((title, level) for title, level in shown if level), start=1):
         text += ["", f"{number}. {title}", *(f"   {line}" for line in level)]
-    return text[1:]
+    return text
+
+
+def headline(e: Explanation) -> Iterator[str]:
+    """The chain rule, the gradient and the update, in a line each."""
+    yield f"{e.weight} in step {e.step}{f': {short(one_line(e.about), LONGEST)}' if e.about else ''}"
+    if e.paths:
+        path = e.paths[0]
+        units, factors = path_words(e, path)
+        row = e.trace.rows[path.units[0].sample]
+        yield f"  chain rule        {' x '.join(factors)} = {path.product:.4g}: the strongest path, of sample {row}:"
+        yield f"                    {' > '.join([e.weight, *units, 'loss'])}"
+    yield f"  gradient          {gradient_line(e)}"
+    yield f"  gradient descent  {difference(e.value_before, e.update, e.value_after)}"
 
 
 def update_line(e: Explanation) -> str:
@@ -72,7 +96,7 @@ def outcome(e: Explanation) -> str:
 
 
 def _update(e: Explanation) -> Iterator[str]:
-    yield f"step {e.step}   {update_line(e)}{f'   ({e.about})' if e.about else ''}"
+    yield f"step {e.step}   {update_line(e)}"
     yield f"The gradient {e.training_gradient:.6g} passes through the stages of the optimizer:"
     yield from (f"  {stage.stage:16} {stage.formula}" for stage in e.stages)
     yield outcome(e)
@@ -186,28 +210,35 @@ def factor_line(steps: Sequence[StepsBack]) -> str:
 
 def sample_line(sample: Sample, most: int = 5) -> str:
     """A sample as it was read, in one line: its source, its first columns, and its target."""
-    cells = [f"{name} {one_line(_cell(value))}" for name, value in (sample.values or {}).items()]
+    cells = [f"{_short(name)} {_short(_cell(value))}" for name, value in (sample.values or {}).items()]
     more = f" and {len(cells) - most} more" if len(cells) > most else ""
     columns = f": {', '.join(cells[:most])}{more}" if cells else ""
     which = sample.name or f"row {sample.row}"
-    return f"{which} of {sample.source}{columns}; {sample.target_name} {_cell(sample.target)}"
+    return f"{which} of {sample.source}{columns}; {_short(sample.target_name)} {_short(_cell(sample.target))}"
+
+
+def _short(text: str) -> str:
+    """A column's name or a value, cut and in one line."""
+    return short(one_line(text))
 
 
 def _cell(value: object) -> str:
     return "empty" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _chain(e: Explanation) -> Iterator[str]:
+def _chain(e: Explanation, most: int) -> Iterator[str]:
     if e.chain is None:
         yield "No sample of this batch uses this weight."
         return
     yield f"Sample {e.chain.row}, starting at the unit that the weight feeds:"
-    yield from _opened(e, e.chain, "", e.chain.row, set())
+    yield from _opened(e, e.chain, "", e.chain.row, set(), most)
     yield from decision_lines(e)
 
 
-def _opened(e: Explanation, link: ChainLink, indent: str, row: int, above: set[Unit]) -> Iterator[str]:
-    """A delta and the terms that it is the sum of; `above` are the units already opened."""
+def _opened(e: Explanation, link: ChainLink, indent: str, row: int, above: set[Unit], most: int) -> Iterator[str]:
+    """A delta and the terms that it is the sum of, all of them or in short. `above` are the units
+    already opened.
+    """
     sample = "" if link.row == row else f" of sample {link.row}"
     note = f"  ({link.note})" if link.note else ""
     ended = link.loss is None and not link.unused and not link.terms
@@ -221,11 +252,18 @@ def _opened(e: Explanation, link: ChainLink, indent: str, row: int, above: set[U
         yield f"{indent}  = {loss_line(link.loss)}"
     elif link.unused:
         yield f"{indent}  = 0: {link.unused}"
-    for term in link.terms:
-        yield f"{indent}  {term.local_derivative:.6g} x {term.delta:.6g} = {term.product:+.6g}, through"
-        yield from _opened(e, term, indent + "    ", row, above)
-    if link.others:
-        yield f"{indent}  {link.rest:+.6g} through {link.others} more"
+    opened = len(link.terms) if most >= WIDTH else 1
+    for k, term in enumerate(link.terms[:most]):
+        product = f"{indent}  {term.local_derivative:.6g} x {term.delta:.6g} = {term.product:+.6g}, through"
+        if k < opened:
+            yield product
+            yield from _opened(e, term, indent + "    ", row, above, most)
+        else:
+            sample = "" if term.row == row else f" of sample {term.row}"
+            yield f"{product} {e.called(term.unit)}{sample}"
+    if others := link.others + len(link.terms[most:]):
+        rest = link.rest + sum(term.product for term in link.terms[most:])
+        yield f"{indent}  {rest:+.6g} through {others:,} more"
 
 
 def loss_line(term: LossTerm) -> str:
@@ -238,11 +276,15 @@ def loss_line(term: LossTerm) -> str:
     return f"the derivative of the loss: {weight}{term.slope:.6g}{share}{mean}{meaning}"
 
 
-def _paths(e: Explanation) -> Iterator[str]:
-    for path in e.paths[:WIDTH]:
+def _paths(e: Explanation, most: int) -> Iterator[str]:
+    for path in e.paths[:most]:
         units, factors = path_words(e, path)
         yield f"{share(e, path.product):>8}  sample {e.trace.rows[path.units[0].sample]}: {' > '.join(units)} > loss"
         yield f"          {' x '.join(factors)} = {path.product:.6g}"
+    if len(e.paths) > most or (e.paths and not e.has_all_paths):
+        rest = e.data_gradient - sum(path.product for path in e.paths[:most])
+        others = f"{len(e.paths) - most:,} other" if e.has_all_paths else "all other"
+        yield f"{share(e, rest):>8}  {others} paths: {rest:.6g}"
     yield paths_line(e)
     for layer in e.attention:
         yield f"{share(e, layer.product):>8}  {attention_line(e, layer)}"

@@ -14,6 +14,7 @@ from chainrule.arrays import Array
 from chainrule.explain import svg
 from chainrule.explain.axes import mark_text, round_marks
 from chainrule.influence.draw import Draw
+from chainrule.influence.life_text import written
 from chainrule.influence.lives import Life
 
 WIDTH = 960
@@ -31,26 +32,29 @@ def draw(life: Life) -> str:
     about = f"{life.draw.value:.6g} \u2192 {life.end:.6g}: moved by {life.moved:+.6g} in {len(life.updates):,} steps"
     parts += [svg.text(16, 48, about, 12, colour="soft")]
     y = 66.0
+    if life.kept != life.end:
+        parts.append(svg.text(16, y, f"{life.kept_of}: {life.kept:.6g}", 12, colour="soft"))
+        y += 18
     y = _density(parts, life.draw, y)
     values = np.append(life.values, life.end)
     y = _curve(parts, "value", values, y, 150, "ink")
     y = _curve(parts, "gradient", life.gradients, y, 90, "plus", 0.0)
     y = _curve(parts, "update", life.updates, y, 90, "descent", 0.0)
     rows = [
-        ("what moved it", [*life.parts.items()]),
-        ("by epoch", [(name, epoch.update) for name, epoch in life.epochs()]),
+        ("what moved it", [*life.parts.items()], life.moved),
+        ("by epoch", [(f"epoch {name}", epoch.update) for name, epoch in life.epochs()], life.moved),
     ]
     if life.by_class:
-        rows.append(("by class", [(str(one.name), one.share) for one in life.by_class]))
+        rows.append(("by class", [(str(one.name), one.share) for one in life.by_class], life.of_samples))
     shown, rest = life.strongest(BARS - 1)
     samples = [(f"row {s.row:,}" + ("" if s.name is None else f" ({s.name})"), s.share) for s in shown]
     if shown:
-        rows.append(("by sample", [*samples, (f"rest: {len(life.samples) - len(shown):,}", rest)]))
+        rows.append(("by sample", [*samples, (f"rest: {len(life.samples) - len(shown):,}", rest)], life.of_samples))
     half = (WIDTH - 48) / 2
     for first in range(0, len(rows), 2):
         ends = [
-            _bars(parts, title, bars, 16 + k * (half + 16), y, half)
-            for k, (title, bars) in enumerate(rows[first : first + 2])
+            _bars(parts, title, bars, total, 16 + k * (half + 16), y, half)
+            for k, (title, bars, total) in enumerate(rows[first : first + 2])
         ]
         y = max(ends)
     return svg.document(f"The life of {life.weight}", WIDTH, y + 8, parts)
@@ -74,7 +78,7 @@ def _density(parts: list[str], drawn: Draw, y: float) -> float:
     x = left + wide * (drawn.value - low) / (high - low)
     parts.append(f'<path d="M{x:.1f} {y + 6:.1f}V{y + 10 + height:.1f}" class="s-minus" stroke-width="2" fill="none"/>')
     side, gap = ("end", -5) if x > WIDTH / 2 else ("start", 5)
-    parts.append(svg.text(x + gap, y + 16, f"drawn: {drawn.value:.4g}", colour="minus", anchor=side))
+    parts.append(svg.text(x + gap, y + 22, f"drawn: {drawn.value:.4g}", colour="minus", anchor=side))
     for mark in round_marks(float(low), float(high)):
         if low <= mark <= high:
             at = left + wide * (mark - low) / (high - low)
@@ -130,21 +134,28 @@ def _thinned(values: Array) -> Iterator[int]:
     yield from (k for k in sorted(kept) if math.isfinite(values[k]))
 
 
-def _bars(parts: list[str], title: str, bars: Sequence[tuple[str, float]], x: float, y: float, wide: float) -> float:
-    """Numbers with their names as bars to the right (up) and to the left (down) of a line."""
+def _bars(
+    parts: list[str], title: str, bars: Sequence[tuple[str, float]], total: float, x: float, y: float, wide: float
+) -> float:  # fmt: skip
+    """Numbers with their names as bars to the right (up) and to the left (down) of a line, and
+    their sum.
+    """
     parts.append(svg.text(x, y + 14, title, 12, bold=True))
     y += 22
     room, number = 150.0, 86.0
     most = max((abs(value) for _, value in bars if math.isfinite(value)), default=0.0) or 1.0
     half = (wide - room - number) / 2
     middle = x + room + half
-    for name, value in bars:
-        shown = svg.wrapped(name, room - 6)[0]
+    *numbers, of_all = written([value for _, value in bars], total, 5)
+    for (name, value), own in zip(bars, numbers, strict=True):
+        shown = svg.wrapped(name[:200], room - 6)[0]  # a name may have 10,000 characters, of which few have room
         parts.append(svg.text(x, y + 11, shown if shown == name else f"{shown}\u2026"))
         length = half * abs(value) / most if math.isfinite(value) else 0.0
         colour = "plus" if value > 0 else "minus"
         parts.append(svg.box(middle if value > 0 else middle - length, y + 2, length, 10, colour, radius=1))
-        parts.append(svg.text(x + wide, y + 11, f"{value:+.4g}", anchor="end"))
+        parts.append(svg.text(x + wide, y + 11, own, anchor="end"))
         y += 17
     parts.append(f'<path d="M{middle:.1f} {y - 17 * len(bars):.1f}V{y:.1f}" class="s-soft" fill="none"/>')
-    return y + 14
+    parts.append(f'<path d="M{x + wide - number:.1f} {y + 1:.1f}h{number:.1f}" class="s-soft" fill="none"/>')
+    parts += [svg.text(x, y + 14, "sum", bold=True), svg.text(x + wide, y + 14, of_all, bold=True, anchor="end")]
+    return y + 32

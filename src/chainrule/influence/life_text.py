@@ -36,21 +36,18 @@ def lines(life: Life, most: int = 10, can_show: Callable[[str], bool] = bool) ->
     yield ""
     yield "value over the steps"
     yield from chart([*life.values.tolist(), life.end], can_show)
-    strongest = int(np.argmax(np.abs(life.updates)))
-    yield f"largest update: {life.updates[strongest]:+.4g} in step {strongest}; largest gradient: " + _largest(
-        life.gradients
-    )
+    yield f"{_largest('update', life.updates)}; {_largest('gradient', life.gradients)}"
     yield ""
     yield "what moved it"
-    yield from columns([(name, f"{value:+.6g}") for name, value in {**life.parts, "sum": life.moved}.items()])
+    yield from addends([((name,), value) for name, value in life.parts.items()], life.moved)
     yield ""
     yield "by epoch"
-    yield from columns((f"epoch {n}", f"{e.update:+.6g}", f"to {e.value:.6g}") for n, e in life.epochs())
+    yield from addends([((f"epoch {n}", f"to {e.value:.6g}"), e.update) for n, e in life.epochs()], life.moved)
     if life.by_class:
         yield ""
         yield "by class"
-        counted = ((str(one.name), f"{one.samples:,} samples", f"{one.share:+.6g}") for one in life.by_class)
-        yield from columns(counted)
+        counted = [((str(one.name), _counted(one.samples, "sample")), one.share) for one in life.by_class]
+        yield from addends(counted, life.of_samples)
     if life.is_rounded:
         yield ""
         yield "Its gradients are 0 but for rounding, as those of a bias before a BatchNorm: no sample moved it."
@@ -59,20 +56,72 @@ def lines(life: Life, most: int = 10, can_show: Callable[[str], bool] = bool) ->
     yield ""
     yield "by sample, strongest first"
     rows = [
-        (f"row {one.row:,}", "" if one.name is None else str(one.name), f"in {_steps(one.steps)}", f"{one.share:+.6g}")
+        ((f"row {one.row:,}", "" if one.name is None else str(one.name), f"in {_steps(one.steps)}"), one.share)
         for one in shown
     ]
-    left = len(life.samples) - len(shown)
-    yield from columns([*rows, *([("rest", "", f"{left:,} samples", f"{rest:+.6g}")] if left else [])])
+    if left := len(life.samples) - len(shown):
+        rows.append((("rest", "", _counted(left, "sample")), rest))
+    yield from addends(rows, life.of_samples)
 
 
 def _steps(count: int) -> str:
-    return f"{count:,} step{'s' * (count != 1)}"
+    return _counted(count, "step")
 
 
-def _largest(gradients: Array) -> str:
-    place = int(np.argmax(np.abs(gradients)))
-    return f"{gradients[place]:+.4g} in step {place}"
+def _largest(what: str, values: Array) -> str:
+    step = int(np.argmax(np.abs(values)))
+    return f"largest {what}: {values[step]:+.4g} in step {step:,}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def addends(rows: Sequence[tuple[Sequence[str], float]], total: float) -> Iterator[str]:
+    """Rows whose last cells are numbers, and their sum."""
+    *shown, of_all = written([value for _, value in rows], total)
+    cells = [(*own, number) for (own, _), number in zip(rows, shown, strict=True)]
+    yield from columns([*cells, ("sum", *[""] * (len(cells[0]) - 2), of_all)])
+
+
+def written(numbers: Sequence[float], total: float, digits: int = 6) -> list[str]:
+    """Numbers and then their sum, with the same decimals, so that what is written adds up; what is
+    too small for them is written as a power of ten.
+
+    Examples:
+        >>> written([1.00004, -0.33333, 2e-9], 0.66671, digits=4)
+        ['+1.000', '-0.333', '+2.0e-09', '+0.667']
+    """
+    largest = max((abs(value) for value in (*numbers, total) if math.isfinite(value)), default=0.0)
+    decimals = min(max(digits - 1 - math.floor(math.log10(largest)), 0), 12) if largest else 0
+    unit = 10.0**-decimals
+    are_shown = [value == 0 or unit / 2 <= abs(value) < math.inf for value in numbers]
+    counts = [value / unit for value, is_shown in zip(numbers, are_shown, strict=True) if is_shown]
+    rounded = iter(rounded_together(counts, total / unit) if math.isfinite(math.fsum(numbers)) else counts)
+    return [
+        *(
+            f"{next(rounded) * unit:+.{decimals}f}" if is_shown else f"{value:+.1e}"
+            for value, is_shown in zip(numbers, are_shown, strict=True)
+        ),
+        f"{total:+.{decimals}f}",
+    ]
+
+
+def rounded_together(numbers: Sequence[float], total: float) -> list[int]:
+    """Numbers rounded to whole ones that add up to their rounded total: where rounding each on its
+    own would not, those that are nearest to the next one are rounded the other way.
+
+    Examples:
+        >>> rounded_together([1.4, 2.4, -0.3], 3.5)
+        [2, 2, 0]
+    """
+    found = [round(x) for x in numbers]
+    left = round(total) - sum(found)
+    way = 1 if left > 0 else -1
+    by_distance = sorted(range(len(found)), key=lambda k: way * (found[k] - numbers[k]))
+    for k in by_distance[: abs(left)]:
+        found[k] += way
+    return found
 
 
 def columns(rows: Iterable[Sequence[str]], indent: str = "  ") -> Iterator[str]:
@@ -111,13 +160,17 @@ def chart(values: Sequence[float], can_show: Callable[[str], bool]) -> Iterator[
     span, dots = high - low or 1.0, can_show(chr(0x2800))
     cells = [[0] * WIDTH for _ in range(HEIGHT)]
     edges = np.linspace(0, len(values), 2 * WIDTH + 1)
+    before = None  # the row of the column before: a curve has no gaps between steps
     for x, (first, last) in enumerate(itertools.pairwise(edges)):
-        own = [v for v in values[int(first) : max(int(last), int(first) + 1)] if math.isfinite(v)]
-        if not own:
+        own = values[int(first) : max(int(last), int(first) + 1)]
+        rows = [round((1 - (v - low) / span) * (4 * HEIGHT - 1)) for v in own if math.isfinite(v)]
+        if not rows:
+            before = None
             continue
-        top, bottom = (round((1 - (v - low) / span) * (4 * HEIGHT - 1)) for v in (max(own), min(own)))
-        for y in range(top, bottom + 1):
+        reached = rows if before is None else [before, *rows]
+        for y in range(min(reached), max(reached) + 1):
             cells[y // 4][x // 2] |= DOTS[y % 4][x % 2]
+        before = rows[-1]
     labels: Mapping[int, str] = {0: f"{high:.4g}", HEIGHT - 1: f"{low:.4g}"}
     for k, row in enumerate(cells):
         drawn = "".join(chr(0x2800 + cell) if dots else "*" if cell else " " for cell in row)

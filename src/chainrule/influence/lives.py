@@ -13,12 +13,12 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data import Data, Dataset
-from chainrule.errors import RunError
 from chainrule.influence.draw import Draw, draw_of
 from chainrule.influence.reading import Progress, Spread, read
 from chainrule.influence.rounded import Rounded
 from chainrule.runs import Run
 from chainrule.summary import Shown, Summary, Table
+from chainrule.threads import undivided
 from chainrule.training import Timeline
 
 MOST = 20
@@ -210,15 +210,14 @@ def life(
         progress: called with how many steps are read, and of how many
 
     Raises:
-        RunError: for a run without steps
+        RunError: for a run without steps, such as an imported one
         SettingError: for an unknown weight
         DataError: for other data than the run's
     """
     run = run if isinstance(run, Run) else Run.open(run)
     layout, steps = run.trained.plan.network.parameters, run.manifest["steps"]
     place = layout.find(weight)
-    if not steps:
-        raise RunError(f"{run.folder}: it has no steps yet, so its weights have not moved; train it further")
+    run.require_steps()
     data = run.own_data(data)
     found = life_of(run.timeline(data), data, place, steps, progress)
     kept = float(run.trained.parameters[place])
@@ -283,7 +282,7 @@ def _is_rounded(timeline: Timeline, place: int, steps: int) -> bool:
     for step in sorted({0, max((step for step in timeline.checkpoints if step < steps), default=0)}):
         problem, (record,) = timeline.problem_at(step), timeline.records(timeline.position(step), 1)
         batch, rounded = problem.gather(timeline.samples, record.rows, step), Rounded()
-        with np.errstate(all="ignore"):
+        with undivided(), np.errstate(all="ignore"):
             rounded.look(replace(problem.network, dtype="float64"), record.before, batch, problem.context(step))
         if not np.asarray(rounded.entries)[place]:
             return False

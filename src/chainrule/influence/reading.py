@@ -164,8 +164,7 @@ def _watched(timeline: Timeline, position: Position, stop: int, place: int) -> I
     """The steps from a position, as far as the engine watches them."""
     while position.step < stop:
         problem = timeline.problem_at(position.step)
-        optimizer = problem.optimizer
-        if optimizer.whole_batch or any(stage.has_common_factor for stage in optimizer.stages):
+        if problem.optimizer.whole_batch:
             return
         watched = timeline.watch(position, stop, place)
         if watched is None:
@@ -180,7 +179,8 @@ def _steps_of(watched: Watched, problem: Problem, place: int) -> Iterator[Step]:
         w, g, u = watched.weights[k : k + 1], watched.gradients[k : k + 1], watched.updates[k : k + 1]
         before, after = watched.states[k], watched.states[k + 1]
         point = Point(w, layout, float(watched.losses[k]), g)
-        forms = [form.single() for form in linear_forms(problem.optimizer, g, before, after, point, ALL, u)]
+        factors = {stage: float(each[k]) for stage, each in watched.factors.items()}
+        forms = [form.single() for form in linear_forms(problem.optimizer, g, before, after, point, ALL, u, factors)]
         yield Step(
             watched.before.step + k, float(w[0]), float(watched.weights[k + 1]), float(g[0]), float(u[0]), rows, parts,
             _penalties(problem, place, float(w[0])), forms,

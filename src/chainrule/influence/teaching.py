@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Samples
 from chainrule.data import Data, Dataset
-from chainrule.errors import RunError, at_least, unknown
+from chainrule.errors import at_least, unknown
 from chainrule.influence.approximation import Approximation, approximate
 from chainrule.influence.subject import Subject, subject_of, values_of
 from chainrule.influence.walk import RULES, Effects, Walk
@@ -184,8 +184,8 @@ def teachers(
     Examples:
         >>> import chainrule, tempfile
         >>> folder = tempfile.mkdtemp() + "/iris"
-        >>> recorder = chainrule.Recorder(folder)
-        >>> trained = chainrule.train("8 tanh", "iris", epochs=5, dtype="float64", callbacks=[recorder])
+        >>> callbacks = [chainrule.Recorder(folder)]
+        >>> trained = chainrule.train("8 tanh", "iris", epochs=5, dtype="float64", callbacks=callbacks)
         >>> found = teachers(folder, "iris", row=5)
         >>> parts = found.effects.sum() + sum(found.parts.values()) + found.remainder
         >>> bool(abs(parts - found.change) < 1e-9)
@@ -196,12 +196,8 @@ def teachers(
         raise unknown("rule", rule, RULES)
     if checkpoints is not None:
         at_least(f"{checkpoints!r} checkpoints: pass their number, at least 1", checkpoints, 1)
-    if run.is_imported:
-        remedy = f"train it on data of your own (chainrule train DATA --from {run.folder}), and ask of that run"
-        raise RunError(f"{run.folder}: it was imported, so there is no training to replay; {remedy}")
+    run.require_steps()
     stop = last_step(run)
-    if not stop:
-        raise RunError(f"{run.folder}: it has no steps, in which a row could have taught it; train it first")
     own = run.own_data(data)
     subject, timeline = subject_of(run, own, what, row, part), run.timeline(own)
     found = follow(timeline, subject, stop, rule=rule, progress=progress)
@@ -263,7 +259,8 @@ def follow(
 
 @dataclass(frozen=True)
 class _Total:
-    """The sum over steps. It is replaced as a whole: wherever Ctrl-C strikes, it is of whole steps.
+    """The sum over steps. It is replaced as a whole, so wherever Ctrl-C strikes, it is of whole
+    steps.
 
     Attributes:
         effects: (training samples,) the rows' effects

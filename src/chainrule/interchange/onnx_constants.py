@@ -123,6 +123,11 @@ def _tile(a: Any, x: Any, times: Any) -> Any:
     return np.tile(x, [int(t) for t in times])
 
 
+def _concatenated(a: Any, *xs: Any) -> Any:
+    _bounded([sum(x.size for x in xs)])
+    return np.concatenate(xs, axis=a["axis"])
+
+
 def _binary(f: Callable[..., Any]) -> Callable[..., Any]:
     def both(a: Any, x: Any, y: Any) -> Any:
         _bounded(np.broadcast_shapes(x.shape, y.shape))
@@ -141,7 +146,7 @@ FOLDED: dict[str, Callable[..., Any]] = {
     "Identity": lambda a, x: x, "Cast": _cast, "ConstantOfShape": _filled, "Range": _range, "Expand": _expand,
     "Reshape": _reshape, "Transpose": lambda a, x: x.transpose(a.get("perm")), "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze, "Slice": _slice, "Split": _split, "Tile": _tile,
-    "Concat": lambda a, *xs: np.concatenate(xs, axis=a["axis"]),
+    "Concat": _concatenated,
     "Gather": lambda a, x, at: np.take(x, at, axis=a.get("axis", 0)),
     "Add": _binary(np.add), "Sub": _binary(np.subtract), "Mul": _binary(np.multiply), "Div": _binary(_div),
     "Pow": _binary(lambda x, y: np.power(x, y.astype(x.dtype))), "Mod": _binary(np.mod),

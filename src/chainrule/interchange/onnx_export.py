@@ -14,6 +14,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Shape, Vector
 from chainrule.errors import SettingError
+from chainrule.interchange.regular import regular_windows
 from chainrule.layers import Context
 from chainrule.layers.graph import Node
 from chainrule.network import Network
@@ -382,20 +383,7 @@ def _pool(w: Writer, node: Node, params: Params, x: Tensor) -> Tensor:
     if layer.whole:
         operator = "GlobalMaxPool" if layer.takes_largest else "GlobalAveragePool"
         return _reshaped(w, node, w.node(operator, [name], f"{node.name}_whole"))
-    sizes, strides, before, after = [], [], [], []
-    for n, places in zip(x.shape[:-1], layer.places(x.shape[:-1]), strict=True):
-        kernel = places.shape[1]
-        starts = np.array([p[p >= 0][0] - int(np.flatnonzero(p >= 0)[0]) for p in places])
-        steps = np.diff(starts)
-        step = int(steps[0]) if len(steps) else kernel
-        at = starts[:, None] + np.arange(kernel)
-        expected = np.where((at >= 0) & (at < n), at, -1)
-        if (len(steps) and (steps != step).any()) or (expected != places).any():
-            raise SettingError("whose windows have different sizes")
-        sizes.append(kernel)
-        strides.append(step)
-        before.append(int(-starts[0]))
-        after.append(max(0, int(starts[-1]) + kernel - n))
+    sizes, strides, before, after = regular_windows(layer, x.shape[:-1])
     settings: dict[str, Any] = {"kernel_shape": sizes, "strides": strides, "pads": [*before, *after]}
     if layer.takes_largest:
         return _first(node, w.node("MaxPool", [name], node.name, **settings))

@@ -7,23 +7,26 @@ take them first, so axes are moved before and after these.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from chainrule.arrays import Shape
 from chainrule.errors import SettingError
+from chainrule.interchange.regular import regular_windows
 from chainrule.layers.graph import Node
+from chainrule.layers.windows import along
 from chainrule.network import Network
 
 MODULES = {
-    "Flatten": "Flatten()", "Dense": "Linear({inputs}, {layer.units}, {layer.bias})",
+    "Dense": "Linear({inputs}, {layer.units}, {layer.bias})",
     "GateSums": "Linear({inputs}, {layer.units}, {layer.bias})",
     "StateSums": "Linear({inputs}, {layer.units}, {layer.bias})",
-    "Dropout": "Dropout({layer.rate:g})", "Tanh": "Tanh()", "ReLU": "ReLU()", "LeakyReLU": "LeakyReLU({layer.slope:g})",
-    "Sigmoid": "Sigmoid()", "ELU": "ELU({layer.alpha:g})", "SELU": "SELU()", "SiLU": "SiLU()",
+    "Dropout": "Dropout({layer.rate!r})", "Tanh": "Tanh()", "ReLU": "ReLU()", "LeakyReLU": "LeakyReLU({layer.slope!r})",
+    "Sigmoid": "Sigmoid()", "ELU": "ELU({layer.alpha!r})", "SELU": "SELU()", "SiLU": "SiLU()",
     "Mish": "Mish()", "Softplus": "Softplus()", "Softsign": "Softsign()", "HardTanh": "Hardtanh()",
-    "HardSwish": "Hardswish()", "HardSigmoid": "Hardsigmoid()", "Clip": "Hardtanh({layer.low:g}, {layer.high:g})",
-    "Softmax": "Softmax(-1)", "LogSoftmax": "LogSoftmax(-1)", "LayerNorm": "LayerNorm({inputs}, {layer.epsilon:g})",
-    "RMSNorm": "RMSNorm({inputs}, {layer.epsilon:g})", "Embedding": "Embedding({layer.count}, {layer.units})",
+    "HardSwish": "Hardswish()", "HardSigmoid": "Hardsigmoid()", "Clip": "Hardtanh({layer.low!r}, {layer.high!r})",
+    "Softmax": "Softmax(-1)", "LogSoftmax": "LogSoftmax(-1)", "LayerNorm": "LayerNorm({inputs}, {layer.epsilon!r})",
+    "RMSNorm": "RMSNorm({inputs}, {layer.epsilon!r})", "Embedding": "Embedding({layer.count}, {layer.units})",
 }  # fmt: skip
 """PyTorch's modules by the kind of layer."""
 
@@ -35,13 +38,13 @@ def modules_of(layer: Any, shape: Shape) -> list[str]:
     if (make := BY_SHAPE.get(layer.kind)) is not None and (modules := make(layer, shape)) is not None:
         return modules
     if layer.kind not in MODULES:
-        raise SettingError(f"code for PyTorch does not support {layer.kind}; choose another layer")
+        raise SettingError("")
     return ["nn." + MODULES[layer.kind].format(inputs=shape[-1] if shape else 1, layer=layer)]
 
 
 def _convolution(layer: Any, shape: Shape) -> list[str] | None:
     d = len(shape) - 1
-    if d not in (1, 2, 3) or layer.transposed:
+    if d not in (1, 2, 3):
         return None
     axes = layer.window_axes(shape[:-1])
     kernel, stride, dilation = (
@@ -60,43 +63,86 @@ def _pad(sides: Any) -> str:
     return f"nn.ZeroPad{len(sides)}d({flat})"
 
 
-def _max_pool(layer: Any, shape: Shape) -> list[str] | None:
-    if len(shape) != 3 or layer.padding != "valid":
+def _convolution_transposed(layer: Any, shape: Shape) -> list[str] | None:
+    d = len(shape) - 1
+    if d not in (1, 2, 3):
         return None
-    return [f"nn.MaxPool2d({layer.size}, {layer.size if layer.stride is None else layer.stride})"]
+    outputs = layer.output_axes(shape[:-1])
+    sizes = [axis.inputs for axis in outputs]
+    if any(axis.before != axis.after for axis in outputs):
+        raise SettingError("with padding that differs before and after")
+    kernel, stride, dilation, before = (
+        tuple(getattr(axis, name) for axis in outputs) for name in ("kernel", "stride", "dilation", "before")
+    )
+    more = tuple(
+        n - ((m - 1) * a.stride + a.extent - 2 * a.before) for n, m, a in zip(sizes, shape[:-1], outputs, strict=True)
+    )
+    if min(more) < 0:
+        raise SettingError("with this padding")
+    arguments = f"{kernel}, {stride}, {before}, {more}, {layer.groups}, {layer.bias}, {dilation}"
+    return [f"nn.ConvTranspose{d}d({shape[-1]}, {layer.channels}, {arguments})"]
 
 
-def _mean_pool(layer: Any, shape: Shape) -> list[str] | None:
-    if len(shape) != 3 or layer.padding != "valid":
+def _pool(layer: Any, shape: Shape) -> list[str] | None:
+    """Pooling, by the windows that the layer says. The padding of a maximum is below every number;
+    that of a mean is not counted.
+    """
+    d = len(shape) - 1
+    if d not in (1, 2, 3):
         return None
-    return [f"nn.AvgPool2d({layer.size}, {layer.size if layer.stride is None else layer.stride})"]
+    sizes, strides, before, after = (tuple(numbers) for numbers in regular_windows(layer, shape[:-1]))
+    if layer.takes_largest:
+        sides = tuple(n for side in reversed([*zip(before, after, strict=True)]) for n in side)
+        pad = [f"nn.ConstantPad{d}d({sides}, -torch.inf)"] if any(sides) else []
+        return [*pad, f"nn.MaxPool{d}d({sizes}, {strides})"]
+    if before != after:
+        raise SettingError("with padding that differs before and after")
+    return [f"nn.AvgPool{d}d({sizes}, {strides}, {before}, count_include_pad=False)"]
+
+
+def _adaptive(layer: Any, shape: Shape) -> list[str] | None:
+    d, kind = len(shape) - 1, "Max" if layer.takes_largest else "Avg"
+    parts = tuple(len(places) for places in layer.places(shape[:-1]))
+    return [f"nn.Adaptive{kind}Pool{d}d({parts})"] if d in (1, 2, 3) else None
+
+
+def _upsample(layer: Any, shape: Shape) -> list[str] | None:
+    d = len(shape) - 1
+    factors = tuple(float(n) for n in along(layer.factor, d))
+    mode = {1: "linear", 2: "bilinear"}.get(d) if layer.method != "nearest" else "nearest"
+    return [f"nn.Upsample(scale_factor={factors}, mode={mode!r})"] if mode and d in (1, 2, 3) else None
+
+
+def _zero_pad(layer: Any, shape: Shape) -> list[str] | None:
+    return [_pad(layer.sides(len(shape) - 1))] if len(shape) - 1 in (1, 2, 3) else None
 
 
 def _batch_norm(layer: Any, shape: Shape) -> list[str] | None:
-    if len(shape) not in (1, 2, 3):
+    if len(shape) not in (1, 2, 3, 4):
         return None
-    module = "nn.BatchNorm2d" if len(shape) == 3 else "nn.BatchNorm1d"
-    return [f"{module}({shape[-1]}, {layer.epsilon:g}, {1 - layer.momentum:g})"]
+    module = f"nn.BatchNorm{max(1, len(shape) - 1)}d"
+    return [f"{module}({shape[-1]}, {layer.epsilon!r}, {round(1 - layer.momentum, 12)!r})"]
 
 
 BY_SHAPE: dict[str, Callable[[Any, Shape], list[str] | None]] = {
     **dict.fromkeys(("Conv", "Conv1d", "Conv2d", "Conv3d", "DepthwiseConv"), _convolution),
-    "MaxPool": _max_pool,
-    "AveragePool": _mean_pool,
-    "BatchNorm": _batch_norm,
-    "GroupNorm": lambda layer, shape: [f"nn.GroupNorm({layer.groups}, {shape[-1]}, {layer.epsilon:g})"],
+    **dict.fromkeys(("ConvTranspose", "ConvTranspose2d"), _convolution_transposed),
+    **dict.fromkeys(("MaxPool", "AveragePool"), _pool),
+    **dict.fromkeys(("AdaptiveMaxPool", "AdaptiveAveragePool"), _adaptive),
+    "Upsample": _upsample, "ZeroPad": _zero_pad, "BatchNorm": _batch_norm,
+    "GroupNorm": lambda layer, shape: [f"nn.GroupNorm({layer.groups}, {shape[-1]}, {layer.epsilon!r})"],
     "GELU": lambda layer, shape: ["nn.GELU('tanh')" if layer.tanh else "nn.GELU()"],
-    "GlobalAveragePool": lambda _, shape: ["nn.AdaptiveAvgPool2d(1)", "nn.Flatten()"] if len(shape) == 3 else None,
-    "Flatten": lambda _, shape: ["ChannelsLast()", "nn.Flatten()"] if len(shape) == 3 else None,
-    "Reshape": lambda layer, shape: [] if layer.shape == (*shape, 1) else None,  # x has the channel already
-}
+    "ChannelDropout": lambda layer, shape: (
+        [f"nn.Dropout{len(shape) - 1}d({layer.rate!r})"] if 1 < len(shape) < 5 else None
+    ),
+}  # fmt: skip
 """The modules by the kind of layer whose input has this shape; None if there are none."""
 
-FIRST = ("Conv", "Conv1d", "Conv2d", "Conv3d", "DepthwiseConv", "MaxPool", "AveragePool", "BatchNorm", "GroupNorm")
+FIRST = (
+    "Conv", "Conv1d", "Conv2d", "Conv3d", "DepthwiseConv", "ConvTranspose", "ConvTranspose2d", "MaxPool", "AveragePool",
+    "AdaptiveMaxPool", "AdaptiveAveragePool", "Upsample", "ZeroPad", "BatchNorm", "GroupNorm", "ChannelDropout",
+)  # fmt: skip
 """Layers whose modules take channels first."""
-
-ON_CHANNELS = ("Dense", "GateSums", "StateSums", "LayerNorm", "RMSNorm", "Softmax", "LogSoftmax", "Embedding")
-"""Layers whose modules take channels last."""
 
 LOOKED_UP = {"Embedding": "its rows are looked up by whole numbers"}
 BORROWERS = {"TiedDense": "its weights are another layer's"}
@@ -148,6 +194,7 @@ EXPRESSIONS: dict[str, Callable[..., str]] = {
     "Add": _broadcast("+"), "Multiply": _broadcast("*"), "MatMul": lambda node, *_: "{0} @ {1}",
     "Concatenate": lambda node, *xs: f"torch.cat([{', '.join(f'{{{k}}}' for k in range(len(xs)))}], -1)",
     "Scale": lambda node, shape: f"{{0}} * {node.layer.factor!r}", "MaskedSoftmax": _masked,
+    "PReLU": lambda node, shape: "torch.where({0} > 0, {0}, self.{owner}_alpha * {0})",
     "Sine": lambda node, shape: f"torch.sin({node.layer.frequency!r} * {{0}})",
     "GlobalAveragePool": _pooled("mean"), "GlobalMaxPool": _pooled("amax"),
     "Zeros": lambda node, shape: f"{{0}}.new_zeros(len({{0}}), {node.layer.units})",
@@ -167,39 +214,68 @@ WEIGHTS = {"W": "weight", "U": "weight", "b": "bias", "scale": "weight", "offset
 """The names of a module's arrays, by their names here."""
 
 
-def module_code(network: Network, weights: str) -> str:
-    """A program with a network as a class, which reads its weights from this file beside it.
+@dataclass(frozen=True)
+class Code:
+    """A network as a class of PyTorch.
 
-    Raises SettingError, with all layers that it does not support.
+    Attributes:
+        lines: the class, `Network`
+        loaded: the lines that give `network`, an instance, the arrays of `held`, which have the
+            names and the order of axes that they have here
+        places: where each parameter is in `network`, by its name here: "dense_1.weight"
+        fixed: the layers whose numbers are not drawn, and so are in `held` alone
+    """
+
+    lines: list[str]
+    loaded: list[str]
+    places: dict[str, str]
+    fixed: list[str]
+
+
+def code_of(network: Network) -> Code:
+    """A network as a class. Raises SettingError, with all layers that code for PyTorch does not
+    support.
     """
     lines: tuple[list[str], list[str], list[str]] = ([], [], [])
-    names, problems = ["x"], list[str]()
+    names, problems, places = ["x"], list[str](), dict[str, str]()
+    fixed: list[str] = []
     shapes = network.graph.shapes
     for node in network.nodes:
         given = [shapes[k] for k in node.inputs]
         try:
             made, forward, loaded = _code_of(node, given, [names[k] for k in node.inputs])
-            for some, more in zip(lines, (made, forward, loaded), strict=True):
-                some += more
+            for some, added in zip(lines, (made, forward, loaded), strict=True):
+                some += added
+            if node.name == node.owner and node.layer.kind not in BORROWERS:
+                fixed += [node.name] if node.built.statistics and node.layer.kind in EXPRESSIONS else []
+                places |= {f"{node.owner}.{array}": _place(node, array) for array in node.built.parameters}
         except SettingError as error:
-            problems.append(f"{node.name} ({node.layer.kind}{f': {error}' if str(error).startswith('with') else ''})")
+            problems.append(f"{node.name} ({node.layer.kind}{': ' if str(error) else ''}{error})")
         names.append(_python(node.name))
     if problems:
-        count = len(problems)
-        raise SettingError(f"code for PyTorch does not support {count} layers: {', '.join(problems[:20])}")
-    made, forward, loaded = lines
-    body = [f"        {line}" for line in forward]
+        count, more = len(problems), f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
+        what = f"{count} layer{'s' * (count > 1)}"
+        raise SettingError(f"code for PyTorch does not support {what}: {'; '.join(problems[:20])}{more}")
+    init, body, arrays = lines
+    return Code([
+        "class Network(nn.Module):",
+        f'    """Takes samples of the shape {network.input_shape}, channels last, as they are prepared."""', "",
+        "    def __init__(self):", "        super().__init__()", *(f"        {line}" for line in init), "",
+        "    def forward(self, x):", *(f"        {line}" for line in body), f"        return {names[-1]}",
+    ], arrays, places, fixed)  # fmt: skip
+
+
+def module_code(network: Network, weights: str) -> str:
+    """A program with a network as a class, which reads its weights from this file beside it."""
+    code = code_of(network)
     dtype = "" if network.dtype == "float32" else ".double()"
     return "\n".join([
         '"""A network that chainrule trained, for PyTorch."""', "", "from pathlib import Path", "", "import torch",
-        "from safetensors.torch import load_file", "from torch import nn", "", "",
-        "class Network(nn.Module):",
-        f'    """Takes samples of the shape {network.input_shape}, channels last, as they are prepared."""', "",
-        "    def __init__(self):", "        super().__init__()", *(f"        {line}" for line in made), "",
-        "    def forward(self, x):", *body, f"        return {names[-1]}", "", "",
+        "from safetensors.torch import load_file", "from torch import nn", "", "", *code.lines, "", "",
         "def load():", '    """The network with its weights."""',
         f'    held = load_file(Path(__file__).with_name("{weights}"))', f"    network = Network(){dtype}",
-        "    with torch.no_grad():", *(f"        {line}" for line in loaded), "    return network.eval()", "",
+        "    with torch.no_grad():", *(f"        {line}" for line in code.loaded or ["pass"]),
+        "    return network.eval()", "",
     ])  # fmt: skip
 
 
@@ -228,8 +304,14 @@ def _code_of(node: Node, shapes: list[Shape], inputs: list[str]) -> tuple[list[s
         value = f"self.{own}({value})"
     value += ".movedim(1, -1)" if turns else ""
     arrays = [*node.built.parameters, *node.built.statistics] if is_first else []
-    loaded = [f"network.{owner}.{WEIGHTS[a]}.copy_({_turned(node, a)})" for a in arrays]
+    loaded = [f"network.{_place(node, a)}.copy_({_turned(node, a)})" for a in arrays]
     return made, [f"{name} = {value}"], loaded
+
+
+def _place(node: Node, array: str) -> str:
+    """Where an array of a layer is in the class."""
+    is_own = node.layer.kind in EXPRESSIONS and node.layer.kind not in LOOKED_UP
+    return f"{_python(node.owner)}_{array}" if is_own else f"{_python(node.owner)}.{WEIGHTS[array]}"
 
 
 def _turned(node: Node, array: str) -> str:
@@ -238,6 +320,10 @@ def _turned(node: Node, array: str) -> str:
     if array not in ("W", "U") or node.layer.kind in LOOKED_UP:
         return held
     d = len(node.built.parameters[array].shape) - 2
+    if getattr(node.layer, "transposed", False):  # W has the channels in of a group, then those out of all
+        groups = node.layer.groups  # type: ignore[attr-defined]
+        order = ", ".join(map(str, (0, d + 1, d + 2, *range(1, d + 1))))
+        return f"{held}.unflatten(-1, ({groups}, -1)).movedim(-2, 0).permute({order}).flatten(0, 1)"
     return f"{held}.permute({', '.join(map(str, (d + 1, d, *range(d))))})" if d else f"{held}.T"
 
 

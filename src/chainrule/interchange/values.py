@@ -16,13 +16,19 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Shape
-from chainrule.errors import ChainruleError
-from chainrule.layers import Reshape, Transpose
+from chainrule.errors import ChainruleError, SettingError
+from chainrule.layers import Reshape, Transpose, UnitNorm
 from chainrule.layers.symbols import Symbol
 
 
 class UnsupportedError(ChainruleError):
     """An operation of a foreign network that no layer here computes."""
+
+
+def unsupported(problems: Sequence[str]) -> SettingError:
+    """The error for everything that has no layer here."""
+    count = len(problems)
+    return SettingError(f"{count} operation{'s have' if count > 1 else ' has'} no layer here: {'; '.join(problems)}")
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,36 @@ class Value:
     def natural(self) -> tuple[int, ...]:
         """All axes but the samples', in the foreign order."""
         return tuple(a for a in range(len(self.shape)) if a > 0 or self.shape[0] > 1)
+
+
+def only_value(y: Any) -> Value:
+    """An output; raises SettingError for one that is no value of the network."""
+    if not isinstance(y, Value):
+        raise SettingError("this output of the network does not depend on its input, or can't be read")
+    return y
+
+
+class Length:
+    """The length of a value along its last axis, and the least number that something is divided by
+    if the length is smaller: a part of a formula, which is a layer only as a whole.
+    """
+
+    def __init__(self, of: Value, least: float = 0.0) -> None:
+        self.of, self.least = of, least
+
+    def dividing(self, x: Any) -> Value:
+        """x by this length."""
+        if self.of is not x or not self.least:
+            raise UnsupportedError("by the length of another value")
+        y, axes = x.last(len(x.shape) - 1)
+        return Value(x.shape, UnitNorm(self.least)(y), axes)
+
+
+def length_of(x: Value, over: Sequence[int], keep: bool) -> Length:
+    """The length along these axes; raises UnsupportedError unless it is that of vectors."""
+    if not keep or [axis_of(a, len(x.shape)) for a in over] != [len(x.shape) - 1]:
+        raise UnsupportedError("but for dividing by the length along the last axis")
+    return Length(x)
 
 
 def permuted(x: Value, order: Sequence[int]) -> Value:

@@ -18,15 +18,12 @@ from chainrule.interchange.values import (
     Value,
     axis_of,
     broadcast,
-    permuted,
-    reshaped,
     widened,
 )
 from chainrule.layers import Input, Layer
 from chainrule.layers.symbols import Symbol
-from chainrule.layers.windows import windows
 
-Any_ = Value | Constant
+Either = Value | Constant
 Weights = Mapping[str, Array]
 
 
@@ -106,7 +103,7 @@ class Wiring:
         key = (self.identity(c), tuple(order), c.learned)
         return self.layer(lambda name: kind(tuple(array.shape), name=name), entry, c.name, key)(at)
 
-    def value(self, c: Any_, at: Value) -> Value:
+    def value(self, c: Either, at: Value) -> Value:
         """A constant as a value."""
         if isinstance(c, Value):
             return c
@@ -119,7 +116,29 @@ class Wiring:
         """An elementwise layer."""
         return x.same(layer(x.symbol))
 
-    def _both(self, a: Any_, b: Any_) -> tuple[Shape, tuple[int, ...], list[Any]]:
+    def prelu(self, x: Value, slope: Constant, axis: int) -> Value:
+        """max(x, 0) + slope * min(x, 0), with a slope for each entry of an axis, or one for all."""
+        axes = (*(a for a in x.axes if a != axis), axis)
+        alpha = np.broadcast_to(slope.array.ravel(), (x.shape[axis],)).copy()
+        layer = self.layer(lambda name: layers.PReLU(name=name), {"alpha": alpha}, slope.name)
+        return Value(x.shape, layer(x.arranged(axes)), axes)
+
+    def clip(self, x: Value, low: float | None, high: float | None) -> Value:
+        """numpy.clip; without an upper bound it is a ReLU of what x is above the lower one."""
+        low = None if low is None or low < -1e30 else float(low)
+        high = None if high is None or high > 1e30 else float(high)
+        if low is not None and high is not None:
+            return self.each(x, layers.Clip(low, high))
+        bound = low if low is not None else high
+        if bound is None:
+            return x
+        sign, shift = (1 if high is None else -1), Constant(np.array(bound, np.float32))
+        above = x if bound == 0 else self.subtract(x, shift)
+        over = self.each(above if sign > 0 else self.each(above, layers.Scale(-1.0)), layers.ReLU())
+        kept = over if sign > 0 else self.each(over, layers.Scale(-1.0))
+        return kept if bound == 0 else self.add(kept, shift)
+
+    def _both(self, a: Either, b: Either) -> tuple[Shape, tuple[int, ...], list[Any]]:
         """Two operands, ready to be combined: the shape, the axes, and the symbols."""
         shape = broadcast(a.shape, b.shape)
         rank = len(shape)
@@ -142,12 +161,12 @@ class Wiring:
             symbols.append(x.arranged(own) if isinstance(x, Value) else self.constant(x, own, lead.symbol))
         return shape, axes, symbols
 
-    def add(self, a: Any_, b: Any_) -> Value:
+    def add(self, a: Either, b: Either) -> Value:
         """a + b"""
         shape, axes, (x, y) = self._both(a, b)
         return Value(shape, layers.Add()(x, y), axes)
 
-    def multiply(self, a: Any_, b: Any_) -> Value:
+    def multiply(self, a: Either, b: Either) -> Value:
         """a * b"""
         for x, c in ((a, b), (b, a)):
             if (
@@ -167,15 +186,15 @@ class Wiring:
         shape, axes, (x, y) = self._both(a, b)
         return Value(shape, layers.Multiply()(x, y), axes)
 
-    def subtract(self, a: Any_, b: Any_) -> Value:
+    def subtract(self, a: Either, b: Either) -> Value:
         """a - b"""
         return self.add(a, self.negative(b))
 
-    def negative(self, b: Any_) -> Any_:
+    def negative(self, b: Either) -> Either:
         """-b"""
         return Constant(-b.array, b.name, b.learned) if isinstance(b, Constant) else self.each(b, layers.Scale(-1.0))
 
-    def divide(self, a: Any_, b: Any_) -> Value:
+    def divide(self, a: Either, b: Either) -> Value:
         """a / b, for a constant b."""
         if not isinstance(b, Constant):
             raise UnsupportedError("it divides by a value that depends on the input")
@@ -205,7 +224,7 @@ class Wiring:
         axes = tuple(x.axes)
         return Value((*x.shape, units), layer(x.symbol), (*axes, len(x.shape)))
 
-    def matmul(self, a: Any_, b: Any_) -> Value:
+    def matmul(self, a: Either, b: Either) -> Value:
         """numpy.matmul of values with two or more axes; of a vector of weights, a Dense layer."""
         if isinstance(a, Value) and isinstance(b, Constant) and b.array.ndim == 2:
             return self.linear(a, b, None)
@@ -221,320 +240,11 @@ class Wiring:
         axes = (*(k for k in range(rank - 2) if before[k] > 1), rank - 2, rank - 1)
         return Value((*before, a.shape[-2], b.shape[-1]), layers.MatMul()(a.arranged(axes), b.arranged(axes)), axes)
 
-    # Convolutions, pooling
-
-    def spatial(self, x: Value) -> tuple[Symbol, tuple[int, ...]]:
-        """The symbol with its positions first and its channels last."""
-        axes = (*range(2, len(x.shape)), 1)
-        return x.arranged(axes), axes
-
-    def positions(self, x: Value, y: Symbol, axes: tuple[int, ...]) -> Value:
-        """The value for a symbol with positions and channels."""
-        sizes = dict(zip(axes, y.shape, strict=True))
-        return Value((1, *(sizes[k] for k in range(1, len(x.shape)))), y, axes)
-
-    def pad(self, x: Value, before: Sequence[int], after: Sequence[int], axes: Sequence[int]) -> Value:
-        """Zeros before and after along axes of positions."""
-        if not any((*before, *after)):
-            return x
-        order = (*axes, *(a for a in x.axes if a not in axes))
-        channels = order[len(axes) :]
-        y = x.arranged(order)
-        sizes = y.shape
-        if len(channels) != 1:
-            y = y.reshape(*sizes[: len(axes)], math.prod(sizes[len(axes) :]))
-        y = layers.ZeroPad(tuple(before), tuple(after))(y)
-        shape = list(x.shape)
-        for a, first, last in zip(axes, before, after, strict=True):
-            shape[a] += first + last
-        wanted = tuple(shape[a] for a in order)
-        return Value(tuple(shape), y if y.shape == wanted else y.reshape(*wanted), order)
-
-    def conv(
-        self, x: Value, W: Constant, b: Constant | None, stride: Sequence[int], pads: Sequence[int] | str,
-        dilation: Sequence[int], groups: int, name: str = "",
-    ) -> Value:  # fmt: skip
-        """A convolution; W has the shape (channels out, channels in of a group, kernel...), and
-        `pads` the places before each axis, then those after it.
-        """
-        d = W.array.ndim - 2
-        padding: Any = pads
-        if not isinstance(pads, str):
-            before, after = tuple(pads[:d]), tuple(pads[d:])
-            padding = before
-            if before != after:
-                x, padding = self.pad(x, before, after, tuple(range(2, 2 + d))), "valid"
-        y, axes = self.spatial(x)
-        kernel = W.shape[2:]
-        weights = {"W": W.array.transpose(*range(2, 2 + d), 1, 0)} | ({} if b is None else {"b": b.array})
-        padding = tuple(map(int, padding)) if not isinstance(padding, str) else padding
-        kind = {1: layers.Conv1d, 2: layers.Conv2d, 3: layers.Conv3d}[d]
-        layer = self.layer(
-            lambda own: kind(
-                W.shape[0], tuple(kernel), stride=tuple(map(int, stride)), padding=padding,
-                dilation=tuple(map(int, dilation)), groups=groups, bias=b is not None, name=own,
-            ), weights, name or W.name,
-            ("conv", self.identity(W, b), tuple(stride), str(pads), tuple(dilation), groups),
-        )  # fmt: skip
-        return self.positions(x, layer(y), axes)
-
-    def conv_transpose(
-        self, x: Value, W: Constant, b: Constant | None, stride: Sequence[int], pads: Sequence[int],
-        dilation: Sequence[int], groups: int, output_pads: Sequence[int],
-    ) -> Value:  # fmt: skip
-        """A transposed convolution; W has the shape (channels in, channels out of a group,
-        kernel...).
-        """
-        d = W.array.ndim - 2
-        before, after = tuple(pads[:d]), tuple(pads[d:])
-        if before != after or any(output_pads):
-            raise UnsupportedError("a transposed convolution with different padding before and after")
-        own = W.shape[1]
-        array = W.array.reshape(groups, W.shape[0] // groups, own, *W.shape[2:])
-        array = np.moveaxis(array, (1, 0, 2), (-3, -2, -1))
-        array = array.reshape(*W.shape[2:], W.shape[0] // groups, groups * own)
-        y, axes = self.spatial(x)
-        layer = self.layer(
-            lambda name: layers.ConvTranspose(
-                groups * own, tuple(W.shape[2:]), stride=tuple(stride), padding=before, dilation=tuple(dilation),
-                groups=groups, bias=b is not None, name=name,
-            ), {"W": array} | ({} if b is None else {"b": b.array}), W.name,
-        )  # fmt: skip
-        return self.positions(x, layer(y), axes)
-
-    def pool(
-        self, x: Value, kind: str, size: Sequence[int], stride: Sequence[int], pads: Sequence[int], ceil: bool,
-        counts_padding: bool = True,
-    ) -> Value:  # fmt: skip
-        """Pooling by "max" or "mean"."""
-        d = len(size)
-        before, after = tuple(pads[:d]), tuple(pads[d:])
-        padding: Any = "valid"
-        inputs = x.shape[2:]
-        spans = [n + a + b - k for n, a, b, k in zip(inputs, before, after, size, strict=True)]
-        over = [ceil and span % s and (span // s + 1) * s < n + a
-                for span, s, n, a in zip(spans, stride, inputs, before, strict=True)]  # fmt: skip
-        if any(over):
-            padding = self._same(inputs, size, stride, spans, over, (*before, *after))
-        elif before != after:
-            if (before, after) != _same_sides(inputs, size, stride) or (kind == "mean" and counts_padding):
-                raise UnsupportedError("pooling with different padding before and after")
-            padding = "same"
-        elif any(before):
-            if kind == "mean" and counts_padding:
-                x = self.pad(x, before, after, tuple(range(2, 2 + d)))
-            else:
-                padding = before
-        make: Any = layers.MaxPool if kind == "max" else layers.AveragePool
-        y, axes = self.spatial(x)
-        return self.positions(x, make(tuple(size), tuple(stride), padding)(y), axes)
-
-    def _same(self, inputs: Any, size: Any, stride: Any, spans: Any, over: Any, pads: Any) -> str:
-        """The padding whose last window reaches over the end of the input, as in ceil_mode."""
-        for n, k, s, span, more in zip(inputs, size, stride, spans, over, strict=True):
-            outputs = span // s + 1 + bool(more)
-            missing = max(0, (-(-n // s) - 1) * s + k - n)
-            if outputs != -(-n // s) or missing > 1 or (missing == 1) != bool(more) or any(pads):
-                raise UnsupportedError("pooling whose last window reaches over the end of the input")
-        return "same"
-
-    def adaptive(self, x: Value, kind: str, size: Sequence[int | None]) -> Value:
-        """Pooling of so many parts along each axis of positions."""
-        wanted = tuple(n if k is None else k for k, n in zip(size, x.shape[2:], strict=True))
-        if set(wanted) == {1}:
-            return self.reduce(x, kind, range(2, len(x.shape)), True)
-        make: Any = layers.AdaptiveMaxPool if kind == "max" else layers.AdaptiveAveragePool
-        y, axes = self.spatial(x)
-        return self.positions(x, make(tuple(map(int, wanted)))(y), axes)
-
-    def reduce(self, x: Value, kind: str, over: Sequence[int], keep: bool) -> Value:
-        """The mean, the largest or the sum along axes."""
-        over = sorted(axis_of(a, len(x.shape)) for a in over)
-        kept = tuple(a for a in x.axes if a not in over)
-        shape = tuple(1 if a in over else n for a, n in enumerate(x.shape))
-        together = tuple(a for a in x.axes if a in over and x.shape[a] > 1) or None
-        if together is None:
-            y = Value(shape, x.symbol, x.axes)
-        else:
-            sizes, channels = [x.shape[a] for a in together], [x.shape[a] for a in kept]
-            symbol = x.arranged((*together, *kept))
-            if len(kept) != 1:
-                symbol = symbol.reshape(*sizes, math.prod(channels))
-            symbol = (layers.GlobalMaxPool() if kind == "max" else layers.GlobalAveragePool())(symbol)
-            symbol = symbol if len(kept) == 1 else symbol.reshape(*channels)
-            y = Value(shape, symbol, kept)
-            if kind == "sum":
-                y = self.each(y, layers.Scale(float(math.prod(sizes))))
-        return y if keep else reshaped(y, tuple(n for a, n in enumerate(shape) if a not in over))
-
-    def resize(self, x: Value, factors: Sequence[float], method: str) -> Value:
-        """Upsampling by whole factors."""
-        if any(f != int(f) or f < 1 for f in factors):
-            raise UnsupportedError(f"it resizes by {tuple(factors)}; Upsample takes whole factors")
-        y, axes = self.spatial(x)
-        return self.positions(x, layers.Upsample(tuple(map(int, factors)), method)(y), axes)
-
-    # Normalization
-
-    def batch_norm(
-        self, x: Value, scale: Constant | None, offset: Constant | None, mean: Constant, variance: Constant,
-        epsilon: float, momentum: float, name: str = "",
-    ) -> Value:  # fmt: skip
-        """Batch normalization; `momentum` is the weight of the old running statistics."""
-        axes = (*(a for a in x.axes if a != 1), 1)
-        n = mean.shape[0]
-        ones, zeros = np.ones(n, np.float32), np.zeros(n, np.float32)
-        weights = {
-            "scale": ones if scale is None else scale.array, "offset": zeros if offset is None else offset.array,
-            "mean": mean.array, "variance": variance.array,
-        }  # fmt: skip
-        name = name or (scale or mean).name
-        layer = self.layer(lambda own: layers.BatchNorm(momentum, epsilon, name=own), weights, name)
-        return Value(x.shape, layer(x.arranged(axes)), axes)
-
-    def layer_norm(
-        self, x: Value, axes: Sequence[int], scale: Constant | None, offset: Constant | None, epsilon: float,
-        centred: bool = True,
-    ) -> Value:  # fmt: skip
-        """Normalization of each sample over these last axes."""
-        first = min(axis_of(a, len(x.shape)) for a in axes)
-        features = math.prod(x.shape[first:])
-        flat = reshaped(x, (*x.shape[:first], features))
-        y, own = flat.last(first)
-        weights = {"scale": np.ones(features, np.float32) if scale is None else scale.array.ravel()}
-        if centred:
-            weights["offset"] = np.zeros(features, np.float32) if offset is None else offset.array.ravel()
-        kind: Any = layers.LayerNorm if centred else layers.RMSNorm
-        layer = self.layer(lambda name: kind(epsilon, name=name), weights, "" if scale is None else scale.name)
-        return reshaped(Value(flat.shape, layer(y), own), x.shape)
-
-    def group_norm(
-        self, x: Value, groups: int, scale: Constant | None, offset: Constant | None, epsilon: float
-    ) -> Value:
-        """Normalization of each sample over positions and a group of channels."""
-        n = x.shape[1]
-        weights = {
-            "scale": np.ones(n, np.float32) if scale is None else scale.array,
-            "offset": np.zeros(n, np.float32) if offset is None else offset.array,
-        }
-        y, axes = self.spatial(x)
-        name = "" if scale is None else scale.name
-        layer = self.layer(lambda own: layers.GroupNorm(groups, epsilon, name=own), weights, name)
-        return self.positions(x, layer(y), axes)
-
     def softmax(self, x: Value, axis: int, logarithm: bool = False) -> Value:
         """Softmax along an axis."""
         y, axes = x.last(axis_of(axis, len(x.shape)))
         return Value(x.shape, (layers.LogSoftmax() if logarithm else layers.Softmax())(y), axes)
 
-    def attention(
-        self, q: Value, k: Value, v: Value, mask: Any_ | None, causal: bool, scale: float | None, dropout: float = 0.0
-    ) -> Value:
-        """Scaled dot-product attention over the last two axes."""
-        rank, width = len(q.shape), q.shape[-1]
-        scale = width**-0.5 if scale is None else scale
-        if isinstance(mask, Constant):
-            causal, mask = (True, None) if is_causal(mask.array, q.shape[-2]) else (causal, mask)
-        if mask is None and math.isclose(scale, width**-0.5, rel_tol=1e-6) and q.shape[:-2] == k.shape[:-2]:
-            heads = math.prod(q.shape[:-2])
-            three = [reshaped(x, (1, heads, *x.shape[-2:])).arranged((1, 2, 3)) for x in (q, k, v)]
-            y = layers.DotProductAttention(causal, dropout)(*three)
-            return reshaped(Value((1, heads, q.shape[-2], v.shape[-1]), y, (1, 2, 3)), (*q.shape[:-1], v.shape[-1]))
-        if causal:
-            raise UnsupportedError("causal attention with another mask or scale")
-        swapped = permuted(k, [*range(rank - 2), rank - 1, rank - 2])
-        scores = self.multiply(self.matmul(q, swapped), Constant(np.array(scale)))
-        if mask is not None:
-            is_bool = isinstance(mask, Constant) and mask.array.dtype == bool
-            mask = Constant(np.where(mask.array, 0.0, -1e30)) if is_bool else mask  # type: ignore[union-attr]
-            scores = self.add(scores, mask)
-        return self.matmul(self.softmax(scores, -1), v)
-
-    # Rearrangements
-
-    def concatenate(self, xs: Sequence[Any_], axis: int) -> Value:
-        """numpy.concatenate"""
-        lead = next(x for x in xs if isinstance(x, Value))
-        parts = [self.value(x, lead) for x in xs if math.prod(x.shape)]
-        axis = axis_of(axis, len(lead.shape))
-        most = max(parts, key=lambda x: math.prod(x.shape))
-        size = sum(x.shape[axis] for x in parts)
-        others = tuple(a for a in most.axes if a != axis)
-        symbols = [x.arranged((*others, axis)) for x in parts]
-        shape = tuple(size if a == axis else n for a, n in enumerate(most.shape))
-        return parts[0] if len(parts) == 1 else Value(shape, layers.Concatenate()(*symbols), (*others, axis))
-
-    def slice(self, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
-        """x[..., start:stop:step, ...]"""
-        axis = axis_of(axis, len(x.shape))
-        n = x.shape[axis]
-        start, stop, step = slice(start, stop, step).indices(n)
-        if step < 1 or stop <= start:
-            raise UnsupportedError(f"a slice from {start} to {stop} by {step}")
-        shape = list(x.shape)
-        shape[axis] = len(range(start, stop, step))
-        if shape[axis] == n:
-            return x
-        if step > 1:
-            if n % step or start >= step or shape[axis] != n // step:
-                raise UnsupportedError(f"a slice of {n} entries from {start} to {stop} by {step}")
-            apart = reshaped(x, (*x.shape[:axis], n // step, step, *x.shape[axis + 1 :]))
-            return reshaped(self.slice(apart, axis + 1, start, start + 1), shape)
-        where = x.axes.index(axis)
-        return Value(tuple(shape), layers.Slice(start, stop, where)(x.symbol), x.axes)
-
-    def roll(self, x: Value, shift: int, axis: int) -> Value:
-        """numpy.roll"""
-        axis, n = axis_of(axis, len(x.shape)), x.shape[axis]
-        cut = -shift % n
-        return x if not cut else self.concatenate([self.slice(x, axis, cut, n), self.slice(x, axis, 0, cut)], axis)
-
-    # Recurrence
-
-    def scan(self, x: Value, cell: str, weights: Sequence[Array], units: int, last: bool, backwards: bool,
-             name: str, activation: str = "tanh") -> Symbol:  # fmt: skip
-        """One layer of recurrence in one direction, of x of shape (samples, time, features): all
-        states, or the last one. Weights are W_ih and W_hh of shape (gates * units, ...), and two
-        biases, in the order of the gates here.
-        """
-        W, U, b, c = weights
-        make = {"lstm": layers.LSTM, "gru": layers.GRU}
-        made: Any = make[cell](units) if cell in make else layers.SimpleRNN(units, activation=activation)
-        own = {"input.W": W.T, "state.U": U.T}
-        own |= {"input.b": b, "state.b": c} if cell == "gru" else {"input.b": b + c}
-        layer = self.layer(lambda n: layers.Scan(made, not last, backwards, name=n), own, name)
-        return layer(x.arranged((1, 2)))
-
-    def recurrent(
-        self, x: Value, cell: str, directions: Sequence[Sequence[Array]], units: int, name: str, last: bool = False,
-        activation: str = "tanh", reverse: bool = False,
-    ) -> Value:  # fmt: skip
-        """One layer of recurrence, in one direction or both: (1, time, directions * units)."""
-        both = [
-            self.scan(x, cell, weights, units, last, k == 1 or reverse, name + "_reverse" * (k == 1), activation)
-            for k, weights in enumerate(directions)
-        ]
-        y = layers.Concatenate()(*both) if len(both) > 1 else both[0]
-        width = len(both) * units
-        return Value((1, width), y, (1,)) if last else Value((1, x.shape[1], width), y, (1, 2))
-
-
-def _same_sides(inputs: Sequence[int], size: Sequence[int], stride: Sequence[int]) -> tuple[Any, Any]:
-    """The padding before and after of padding="same"."""
-    axes = windows(tuple(inputs), tuple(size), tuple(stride), 1, "same")
-    return tuple(a.before for a in axes), tuple(a.after for a in axes)
-
 
 def _ascends(axes: Sequence[int]) -> bool:
     return list(axes) == sorted(axes)
-
-
-def is_causal(mask: Array, queries: int) -> bool:
-    """Whether a mask hides exactly the positions after a query's own."""
-    if mask.shape[-2:] != (queries, queries) or queries < 2:
-        return False
-    seen = np.tril(np.ones((queries, queries), bool))
-    flat = mask.reshape(-1, queries, queries)
-    if mask.dtype == bool:
-        return bool((flat == seen).all())
-    return bool(((flat == 0) == seen).all() and (flat[:, ~seen] <= -1e4).all())

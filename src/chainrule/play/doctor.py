@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from chainrule.doctor.case import Case, spread
-from chainrule.doctor.diagnosis import CHECKS, Check, worst_first
+from chainrule.doctor.causes import explained
+from chainrule.doctor.diagnosis import CHECKS, Check, Diagnosis, examined
 from chainrule.doctor.finding import Finding
 from chainrule.play.settings import Settings
 from chainrule.play.trainer import Trainer
@@ -25,8 +27,44 @@ POINTS, ROWS, WORK = 8, 300, 2e7
 """The steps looked at, the samples predicted, and the work of a computation: less than of a run."""
 
 
+class _AbandonedError(Exception):
+    """The page shows another run."""
+
+
+class Examination:
+    """All that the doctor finds in a recorded run, as the command does, in a thread of its own: the
+    page goes on meanwhile.
+
+    Attributes:
+        found: what it found; None until it is done
+        error: what went wrong instead, if something did
+        abandoned: whether no one waits for it any more; then it ends after the present check
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.found: Diagnosis | None = None
+        self.error: Exception | None = None
+        self.abandoned = False
+        self.thread = threading.Thread(target=self._examine, args=(trainer,), daemon=True, name="doctor")
+        self.thread.start()
+
+    def _examine(self, trainer: Trainer) -> None:
+        assert trainer.run is not None
+        try:
+            self.found = examined(Case.of(trainer.run, trainer.data), progress=self._before_each)
+        except _AbandonedError:
+            pass
+        except Exception as error:  # told where the page's own errors are
+            self.error = error
+
+    def _before_each(self, number: int, of: int, name: str) -> None:
+        if self.abandoned:
+            raise _AbandonedError
+
+
 class Watch:
-    """What the doctor finds in the training that a page shows.
+    """What the doctor finds in the training that a page shows: of a recorded run in all of it, at
+    whichever step the page is.
 
     Args:
         ended: whether it makes no check any more
@@ -39,7 +77,14 @@ class Watch:
         self.findings: tuple[Finding, ...] = ()
         self._ended = ended
         self._trainer: Trainer | None = None
+        self._examination: Examination | None = None
         self._forget()
+
+    def end(self) -> None:
+        """Make no check any more."""
+        self._ended = True
+        if self._examination is not None:
+            self._examination.abandoned = True
 
     def _forget(self) -> None:
         self._seen: dict[tuple[str, str], int] = {}
@@ -60,16 +105,36 @@ class Watch:
         now = time.monotonic()
         if self._ended:
             return None
+        if trainer.run is not None:
+            return self._look_at_run(trainer)
         if trainer is not self._trainer or trainer.step < (0 if self._case is None else self._case.steps):
-            self._trainer = trainer
-            self._forget()
-            self.findings = ()
+            self._begin(trainer)
             return self._message(trainer)
         if now < self._due or self._at is trainer.position or not self._is_time(trainer):
             return None
         message = self._go_on(trainer, running)
         self._due = time.monotonic() + (time.monotonic() - now) * (1 / SHARE - 1 if running else 0.0)
         return message
+
+    def _begin(self, trainer: Trainer) -> None:
+        """Forget what was found in another training."""
+        if self._examination is not None:
+            self._examination.abandoned = True
+        self._trainer, self._examination, self.findings = trainer, None, ()
+        self._forget()
+
+    def _look_at_run(self, trainer: Trainer) -> dict[str, Any] | None:
+        """A message when the examination of a recorded run begins, and when it is done."""
+        if trainer is not self._trainer:
+            self._begin(trainer)
+            self._examination = Examination(trainer)
+        done = self._examination
+        if done is not None and done.error is not None:
+            self._examination = None
+            raise done.error
+        if done is not None and done.found is not None:
+            self.findings, self._rounds = done.found.findings, 1
+        return self._message(trainer)
 
     def _go_on(self, trainer: Trainer, running: bool) -> dict[str, Any] | None:
         """Make the next check of this round, or the first of a new one."""
@@ -116,7 +181,7 @@ class Watch:
         """Count in how many rounds each finding was made."""
         assert self._case is not None
         self._rounds += 1
-        found = {(one.kind, one.place.partition("[")[0]): one for one in self._round}
+        found = {(one.kind, one.place.partition(",")[0].partition("[")[0]): one for one in self._round}
         # At rest nothing changes, so one round says what all would.
         rests = not running and self._case.end is trainer.position
         for key, one in found.items():
@@ -127,15 +192,17 @@ class Watch:
             self._missing[key] = self._missing.get(key, 0) + 1
             if rests or self._missing[key] >= PERSISTS:
                 del self._seen[key], self._missing[key], self._last[key]
-        self.findings = worst_first([self._last[key] for key, count in self._seen.items() if count >= PERSISTS])
+        self.findings = explained([self._last[key] for key, count in self._seen.items() if count >= PERSISTS])
         if rests:
             self._at = trainer.position
         self._case = replace(self._case) if rests else None
 
     def _message(self, trainer: Trainer) -> dict[str, Any] | None:
         """What the page shows; None if it shows that already."""
+        run = trainer.run
+        step = trainer.step if run is None else run.manifest["steps"]
         shown = (
-            [(one.kind, one.place) for one in self.findings],
+            [one.words for one in self.findings] or step,
             sorted(self._too_long),
             self._at is not None,
             self._rounds > 0,
@@ -144,16 +211,16 @@ class Watch:
             return None
         self._sent = shown
         return {
-            "type": "doctor", "step": trainer.step, "findings": [_shown(trainer, one) for one in self.findings],
+            "type": "doctor", "step": step, "findings": [_shown(trainer, one) for one in self.findings],
             "too_long": sorted(self._too_long), "checks": len(CHECKS), "begun": self._rounds > 0,
+            "of_run": run is not None,
         }  # fmt: skip
 
 
 def case_of(trainer: Trainer) -> Case:
     """The training that the page shows, as far as it has come."""
     steps = trainer.step
-    saved = trainer.checkpoints if trainer.run is None else trainer.run.checkpoints
-    known = sorted(step for step in saved if step < steps)
+    known = sorted(step for step in trainer.checkpoints if step < steps)
     looked = (*spread(known, POINTS - 1), steps)
     at = trainer.position
     return Case(
@@ -163,19 +230,20 @@ def case_of(trainer: Trainer) -> Case:
 
 def _shown(trainer: Trainer, one: Finding) -> dict[str, Any]:
     """A finding as the page draws it."""
-    settings = None if trainer.run is not None else remedied(trainer.settings, one.remedy.page)
+    of_run_or_cause = trainer.run is not None or one.consequence_of
+    settings = None if of_run_or_cause else remedied(trainer.settings, one.remedy.page)
     return {
         "kind": one.kind, "words": one.words, "place": one.place, "severity": one.severity,
-        "select": selected(trainer, one.place), "remedy": one.remedy.words,
+        "select": selected(trainer, one.unit), "remedy": one.remedy.words, "cause": one.consequence_of,
         "set": settings, "set_words": _changes(trainer.settings, settings) if settings else "",
     }  # fmt: skip
 
 
-def selected(trainer: Trainer, place: str) -> str:
-    """The unit or weight of a place, as the page selects it; empty for other places."""
-    layer, _, rest = place.partition("[")
+def selected(trainer: Trainer, unit: str) -> str:
+    """The unit or weight of a finding, as the page selects it; empty if there is none."""
+    layer, _, rest = unit.partition("[")
     if layer in trainer.layers:
-        return place if rest else f"{layer}[0]"
+        return unit if rest else f"{layer}[0]"
     entries = {entry.name: entry for entry in trainer.plan.network.parameters.entries}
     if layer in entries and not rest:
         return f"{layer}[{', '.join('0' * len(entries[layer].shape))}]"

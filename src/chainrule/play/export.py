@@ -12,6 +12,8 @@ from chainrule.data import Dataset
 from chainrule.data.columns import READ
 from chainrule.distributions import (
     Constant,
+    Distribution,
+    Fans,
     Identity,
     Normal,
     Orthogonal,
@@ -19,10 +21,10 @@ from chainrule.distributions import (
     TruncatedNormal,
     Uniform,
     VarianceScaling,
+    glorot_uniform,
 )
 from chainrule.errors import SettingError
-from chainrule.interchange.torch_code import FIRST, ON_CHANNELS, modules_of
-from chainrule.play.frames import weight_distribution
+from chainrule.interchange.torch_code import Code, code_of
 from chainrule.play.samples import TEST, VALIDATION
 from chainrule.play.settings import Settings, options_of
 
@@ -165,7 +167,9 @@ def torch_code(trainer: Trainer) -> str:
     """
     settings, steps = trainer.settings, trainer.steps_per_epoch
     dtype = "int64" if trainer.data.target.is_class else "float32"
-    modules = [module for layer in _torch_modules(trainer) for module in layer]
+    code = code_of(trainer.plan.network)
+    if code.fixed:
+        raise SettingError(f"the numbers of {', '.join(code.fixed)} are not drawn; `chainrule export` writes them")
     clip = [f"nn.utils.clip_grad_norm_(network.parameters(), {settings.clip:g})"] if settings.clip else []
     schedule, schedule_step = _torch_schedule(settings, settings.epochs * steps)
     loop_body = [
@@ -179,14 +183,12 @@ def torch_code(trainer: Trainer) -> str:
     ]
     return "\n".join([
         '"""Trains a network from the page of chainrule play, with PyTorch."""', "",
-        "import numpy as np", "import torch", "from torch import nn", "", "import chainrule  # for the data", "",
-        *(_CHANNELS_LAST if "ChannelsLast()" in modules else []),
-        *_data_code(trainer), "",
-        f"x = torch.tensor(np.asarray(data.training.x), dtype=torch.float32){_torch_channels(trainer)}",
+        "import numpy as np", "import torch", "from torch import nn", "", "import chainrule  # for the data", "", "",
+        *code.lines, "", "", *_data_code(trainer), "",
+        "x = torch.tensor(np.asarray(data.training.x), dtype=torch.float32)",
         f"y = torch.tensor(data.training.y, dtype=torch.{dtype})", "",
         f"torch.manual_seed({settings.seed})",
-        "network = nn.Sequential(", *(f"    {module}," for module in modules), ")",
-        *_torch_initializers(trainer),
+        "network = Network()", *_torch_initializers(trainer, code),
         f"optimizer = {_torch_optimizer(settings)}", *schedule,
         f"for epoch in range({_epochs(trainer)}):", "    order = torch.randperm(len(x))",
         f"    for rows in order.split({trainer.plan.batch_size}):", *(f"        {line}" for line in loop_body),
@@ -208,51 +210,33 @@ def _torch_decision(trainer: Trainer) -> list[str]:
     ]  # fmt: skip
 
 
-def _torch_modules(trainer: Trainer) -> list[list[str]]:
-    """The modules of each layer, in order."""
-    modules, shape = [], trainer.data.input_shape
+def _torch_initializers(trainer: Trainer, code: Code) -> list[str]:
+    """The lines that draw the parameters from the same distributions."""
+    lines = []
     for node in trainer.plan.network.nodes:
-        kind = node.layer.kind
-        if (kind in ON_CHANNELS and len(shape) == 3) or (kind in FIRST and len(shape) == 2):
-            # In a Sequential pictures have their channels first, and sequences last.
-            raise SettingError(f"PyTorch does not support {kind} on {len(shape)} axes; `chainrule export` does")
-        modules.append(modules_of(node.layer, shape))
-        shape = node.built.output_shape
-    return modules
-
-
-def _torch_channels(trainer: Trainer) -> str:
-    """What puts channels first; grey pictures get one if the first layer adds it."""
-    shape = trainer.data.input_shape
-    if len(shape) == 3:
-        return ".movedim(-1, 1)"
-    return ".unsqueeze(1)" if len(shape) == 2 and not _torch_modules(trainer)[0] else ""
-
-
-_CHANNELS_LAST = [
-    "class ChannelsLast(nn.Module):",
-    "    def forward(self, x):",
-    "        return x.movedim(1, -1)  # as chainrule flattens pictures",
-    "", "",
-]  # fmt: skip
-
-
-def _torch_initializers(trainer: Trainer) -> list[str]:
-    """The lines that draw the weights from the same distributions, and set the biases to 0."""
-    lines, number = [], -1
-    for node, modules in zip(trainer.plan.network.nodes, _torch_modules(trainer), strict=True):
-        number += len(modules)
-        if "W" not in node.built.parameters:
-            continue
-        distribution, fans = weight_distribution(node)
-        if isinstance(distribution, VarianceScaling):
-            distribution = distribution.scaled(fans)
-        name, numbers = _TORCH_INITIALIZERS[type(distribution)]
-        arguments = ", ".join([f"network[{number}].weight", *(f"{value:.8g}" for value in numbers(distribution))])
-        lines.append(f"nn.init.{name}_({arguments})")
-        if "b" in node.built.parameters:
-            lines.append(f"nn.init.zeros_(network[{number}].bias)")
+        for name, parameter in node.built.parameters.items():
+            place = code.places.get(f"{node.owner}.{name}")
+            if place is None or node.name != node.owner:
+                continue
+            distribution = parameter.distribution or glorot_uniform()
+            gates = getattr(distribution, "each", (distribution,))  # side by side, each drawn for itself
+            units, fans = parameter.shape[-1] // len(gates), (parameter.fans[0], parameter.fans[1] // len(gates))
+            for k, one in enumerate(gates):
+                part = f"[{k * units}:{(k + 1) * units}]" if len(gates) > 1 else ""
+                lines.append(_torch_initializer(f"network.{place}{part}", one, fans))
     return lines
+
+
+def _torch_initializer(place: str, distribution: Distribution, fans: Fans) -> str:
+    """The line that draws an array from a distribution."""
+    if isinstance(distribution, VarianceScaling):
+        distribution = distribution.scaled(fans)
+    if isinstance(distribution, Constant) and distribution.value == 0:
+        return f"nn.init.zeros_({place})"
+    if type(distribution) not in _TORCH_INITIALIZERS:
+        raise SettingError(f"code for PyTorch does not draw {place}: {distribution.words}; choose another initializer")
+    name, numbers = _TORCH_INITIALIZERS[type(distribution)]
+    return f"nn.init.{name}_({', '.join([place, *(f'{value:.8g}' for value in numbers(distribution))])})"
 
 
 def _torch_loss(trainer: Trainer) -> str:

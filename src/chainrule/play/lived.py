@@ -10,7 +10,7 @@ from typing import Any
 
 from chainrule.influence import Life
 from chainrule.influence.lives import life_of
-from chainrule.play.replaying import Replaying
+from chainrule.play.replaying import Question
 from chainrule.play.taught import Rows, timeline_of
 from chainrule.play.trainer import Trainer
 
@@ -18,11 +18,7 @@ MOST_SAMPLES = 12
 """How many samples are shown."""
 
 
-class _ClosedError(Exception):
-    """The page asked for something else."""
-
-
-class Lived(Replaying):
+class Lived(Question):
     """The life of a weight, as it is computed.
 
     Args:
@@ -46,20 +42,12 @@ class Lived(Replaying):
         # The page holds the weights of the last step; those that a run keeps may be an earlier
         # epoch's.
         self._found: Life | None = None
-        if self._steps:
-            self.begin()
 
     def compute(self) -> None:
-        """Replay all steps, unless closed before that is complete."""
-
-        def progress(done: int, _: int) -> None:
-            if not self.progress(done):
-                raise _ClosedError
-
-        try:
+        """Replay all steps, if there are any."""
+        if self._steps:
+            progress = lambda done, _: self.check(done)  # noqa: E731
             self._found = life_of(self._timeline, self._data, self._place, self._steps, progress=progress)
-        except (_ClosedError, KeyboardInterrupt):
-            return
 
     def message(self) -> dict[str, Any]:
         """The message to the page: the life or, before it is there, how many steps are done."""

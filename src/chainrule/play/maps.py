@@ -21,8 +21,8 @@ from chainrule.explain.painting import of_chain
 from chainrule.explain.picture import short
 from chainrule.layers import Node
 from chainrule.network import Network
-from chainrule.play.outcome import batch_losses, outcome
-from chainrule.play.slice import batch_shown, step_shown
+from chainrule.play.outcome import batch_losses, outcome, predicted_in_use
+from chainrule.play.slice import batch_shown, samples_shown, step_shown
 from chainrule.play.trainer import Trainer
 
 MOST_CHANNELS = 16
@@ -184,9 +184,7 @@ class Maps:
         header = {
             "type": "maps", "step": self.position.step, "reached": self._reached(), "maps": rows,
             "phase": trainer.phase if own is None else "backward" if own.is_known else "forward",
-            "rows": [int(row) for row in (self.batch_rows if own is None else trainer.next_rows())],
-            "sample": self.sample if own is None else -1,
-            **({} if own is None or own.row is None else {"chosen": own.row, "chosen_row": trainer.number_of(own.row)}),
+            **samples_shown(trainer, self.batch_rows, self.sample),
             "output": self._output(), "table": [], "picture": None,
         }  # fmt: skip
         return header, arrays
@@ -262,7 +260,9 @@ class Maps:
         """
         trainer, one = self.trainer, slice(self.sample, self.sample + 1)
         last = trainer.plan.network.nodes[-1].name
-        found = outcome(trainer, self.derivatives.tape.output[one], np.asarray(self.batch.y)[one], f"{last}[0]")
+        output = self.derivatives.tape.output[one]
+        found = outcome(trainer, output, np.asarray(self.batch.y)[one], f"{last}[0]")
+        found |= predicted_in_use(trainer, self.position, self.batch.x[one], output)
         if trainer.own is not None and not trainer.own.is_known:  # nobody has said what it is
             found |= {"target_text": "", "targets": [0.0] * len(found["targets"])}
         losses = batch_losses(trainer, self.position, self.batch, float(self.derivatives.loss))

@@ -9,7 +9,7 @@ import numpy as np
 from chainrule.arrays import Array, Samples
 from chainrule.engine import Position
 from chainrule.play.lines import loss_line, short
-from chainrule.play.trainer import Trainer
+from chainrule.play.trainer import SAME, Trainer
 from chainrule.training.threshold import decision
 
 
@@ -72,6 +72,21 @@ def outcome(trainer: Trainer, output: Array, y: Array, unit: str) -> dict[str, A
         result["target_text"] = ", ".join(f"{name} {short(t)}" for name, t in each)
     errors = [p - t for p, t in zip(result["predictions"], result["targets"], strict=True)]
     return {**result, "errors": errors}
+
+
+def predicted_in_use(trainer: Trainer, position: Position, x: Array, output: Array) -> dict[str, Any]:
+    """What the network predicts for the same sample in use, where that differs from the output in
+    training: without dropout, and with running means in place of the mini-batch's.
+    """
+    if trainer.is_same_in_use:
+        return {}
+    used = trainer.plan.network.predict(position.parameters, x, position.statistics)
+    if np.allclose(used, output, *SAME):  # the user's own sample is predicted, no step is taken with it
+        return {}
+    last = used[:, -1] if used.ndim > 2 else used
+    shown = ("predictions", "names", "bars", "decided")
+    y = np.zeros((1, *trainer.data.training.y.shape[1 + (used.ndim > 2) :]), trainer.data.training.y.dtype)
+    return {"in_use": {key: value for key, value in outcome(trainer, last, y, "").items() if key in shown}}
 
 
 def batch_losses(trainer: Trainer, position: Position, batch: Samples, loss: float) -> dict[str, float | None]:

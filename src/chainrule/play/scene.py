@@ -21,8 +21,8 @@ from chainrule.layers import Node
 from chainrule.play.arithmetic import gradient_line, slope_of, unit_lines, update_line
 from chainrule.play.columns import Column, Focus, columns, is_drawn_whole, strongest
 from chainrule.play.lines import NONE, Quantity, short
-from chainrule.play.outcome import outcome
-from chainrule.play.slice import batch_shown, next_parameters, step_shown
+from chainrule.play.outcome import outcome, predicted_in_use
+from chainrule.play.slice import batch_shown, next_parameters, samples_shown, step_shown
 from chainrule.play.trainer import Trainer
 
 PLOT_POINTS = 33
@@ -86,9 +86,7 @@ class Scene:
             "step": self.position.step,
             "phase": trainer.phase if own is None else "backward" if own.is_known else "forward",
             "reached": self._reached(),
-            "rows": [int(row) for row in (self.rows if own is None else trainer.next_rows())],
-            "sample": self.sample if own is None else -1,
-            **({} if own is None or own.row is None else {"chosen": own.row, "chosen_row": trainer.number_of(own.row)}),
+            **samples_shown(trainer, self.rows, self.sample),
             "inputs": [self._input(unit) for unit in shown[0]],
             "layers": [self._layer(k, shown[k + 1]) for k in layers],
             "weights": self._weights(),
@@ -330,7 +328,8 @@ class Scene:
         if self.trainer.own is not None and not self.trainer.own.is_known:
             found["target_text"] = ""  # nobody has said what it is
         losses = {"batch_loss": float(self.derivatives.loss), "batch_loss_after": self._loss_after()}
-        return {**found, "samples": len(self.rows), **losses}
+        in_use = predicted_in_use(self.trainer, self.position, self.batch.x[one], self.derivatives.tape.output[one])
+        return {**found, **in_use, "samples": len(self.rows), **losses}
 
     def _loss_after(self) -> float:
         """The loss of the same mini-batch after the step."""

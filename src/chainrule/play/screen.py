@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine import Position
-from chainrule.explain import gradient_line, update_line
+from chainrule.explain import Explanation, gradient_line, update_line
 from chainrule.explain.charts import surface_words
 from chainrule.explain.page import levels, pushes
 from chainrule.explain.scheme import draw
@@ -25,8 +25,10 @@ from chainrule.play.lens import has_scene, scene_of
 from chainrule.play.lived import Lived, key_of
 from chainrule.play.maps import Maps, is_for_pictures, pushes_on
 from chainrule.play.own import own_view
+from chainrule.play.questions import Later
 from chainrule.play.race import Race
 from chainrule.play.recorded import Recorded
+from chainrule.play.replaying import Newest
 from chainrule.play.sequence import SequenceView, is_for_sequences
 from chainrule.play.slice import slice_of
 from chainrule.play.so_far import weight_so_far
@@ -62,7 +64,9 @@ class Screen:
     Args:
         tell: sends a message to the page
         recorded: the recorded run as a whole, if the page replays one
-        soon: called from another thread when the life of the open weight has something new; without
+        is_superseded: whether what is open is explained anew before long, so that an explanation
+            need not be completed
+        later: makes a function for other threads of one that this thread is to call soon; without
             it, no life is computed
 
     Attributes:
@@ -72,9 +76,13 @@ class Screen:
         in_flight: whether the page is still drawing what it was sent last
     """
 
-    def __init__(self, tell: Tell, recorded: Recorded | None = None, soon: Callable[[], object] | None = None) -> None:
-        self._tell, self._recorded, self._soon = tell, recorded, soon
-        self._lived: Lived | None = None
+    def __init__(
+        self, tell: Tell, recorded: Recorded | None = None, is_superseded: Callable[[], bool] = lambda: False,
+        later: Later | None = None,
+    ) -> None:  # fmt: skip
+        self._tell, self._recorded, self._is_superseded, self._later = tell, recorded, is_superseded, later
+        self._lives = Newest[Lived]()
+        self._is_explained = False
         self.view: dict[str, Any] = {}
         self.opened: Mapping[str, Any] | None = None
         self.changed = self.in_flight = False
@@ -86,7 +94,7 @@ class Screen:
 
     def redraw(self) -> None:
         """Send a full frame next, with whatever else is shown."""
-        self.changed = True
+        self.changed, self._is_explained = True, False
         self._full_due = self._surface_at = self._explain_due = self._scene_at = self._maps_due = 0.0
 
     def close_all(self) -> None:
@@ -147,7 +155,7 @@ class Screen:
         self._tell(*frames.frame(trainer, self.view, full))
         if full:  # the longer one takes, the longer training goes on until the next
             self._full_due = time.monotonic() + max(FULL_EVERY, 4 * (time.monotonic() - now))
-        if self.opened is not None and (not running or now > self._explain_due):
+        if self.opened is not None and (now > self._explain_due if running else not self._is_explained):
             self.explain(trainer)
             self._explain_due = time.monotonic() + max(EXPLAIN_EVERY, 4 * (time.monotonic() - now))
         if not running:
@@ -200,25 +208,30 @@ class Screen:
             self._tell(*SequenceView(trainer, self.view.get("sample", 0), lines).message())
             self._maps_due = now + max(MAPS_EVERY, 4 * (time.monotonic() - now))
 
-    def explain(self, trainer: Trainer) -> None:
-        """Send the explanation of the open weight or unit, if any."""
+    def explain(self, trainer: Trainer, again: bool = False) -> None:
+        """Send the explanation of the open weight or unit, if any: as far as that is not superseded
+        meanwhile. With `again` the next frame at rest leaves it out.
+        """
+        self._is_explained = False
         opened, sample = self.opened, int(self.view.get("sample", 0))
         if opened is None:
             return
         if "layer" in opened:
             self._tell(unit_view(trainer, str(opened["layer"]), int(opened["unit"]), sample, opened.get("position")))
             return
-        self._tell(slice_of(trainer, str(opened["weight"])))
-        self.show_history(trainer)
         e = trainer.explain(str(opened["weight"]), sample)
-        self._tell({
+        self._tell(slice_of(trainer, e.weight))
+        self.show_history(trainer)
+        message: dict[str, Any] = {
             "type": "explanation", "step": trainer.step, "weight": e.weight,
             "value": float(trainer.position.parameters[e.place]),
-            "gradient": e.gradient, "gradient_line": gradient_line(e), "update_line": update_line(e),
-            "pushes": pushes_on(e), "scheme": pushes(e) + draw(e, INSPECTOR), "levels": levels(e),
-            "steps": [asdict(step) for step in e.steps_back()],
-            "paths": [[[unit.node, unit.index[-1]] for unit in path.units] for path in e.paths[:6]],
-        })  # fmt: skip
+        }  # fmt: skip
+        for part in (_in_short, _drawn, _at_length):  # of a large network each takes long
+            if self._is_superseded():
+                return
+            message |= part(e)
+        self._tell(message)
+        self._is_explained = again
 
     def show_history(self, trainer: Trainer) -> None:
         """Send the open weight's values, gradients and updates, if the page shows them."""
@@ -233,23 +246,22 @@ class Screen:
     def _follow_life(self, trainer: Trainer, running: bool) -> None:
         """Compute the life of the open weight at rest, if it is shown and not known yet."""
         weight = (self.opened or {}).get("weight")
-        if not weight or not self.view.get("history") or running or self._soon is None:
+        lived = self._lives.question
+        if not weight or not self.view.get("history") or running or self._later is None:
             self.close_life()
-        elif self._lived is None or self._lived.key != key_of(trainer, str(weight)):
-            self.close_life()
-            self._lived = Lived(trainer, str(weight), self._soon)
-            self.show_life()
+        elif lived is None or lived.key != key_of(trainer, str(weight)):
+            self._lives.ask(Lived(trainer, str(weight), self._later("life", self._show_life)))
+            self._show_life()
 
     def close_life(self) -> None:
         """Stop computing a life."""
-        if self._lived is not None:
-            self._lived.close()
-        self._lived = None
+        self._lives.forget()
 
-    def show_life(self) -> None:
+    def _show_life(self) -> None:
         """Send what is known of the life of the open weight."""
-        if self._lived is not None:
-            self._tell(self._lived.message())
+        lived = self._lives.question
+        if lived is not None:
+            self._tell(lived.message())
 
     def show_compared(self, trainer: Trainer) -> None:
         """Send what other optimizers make of the open weight's last gradient, if shown."""
@@ -280,3 +292,19 @@ class Screen:
             surface = surface_over(trainer, paths)
             self._tell(*surface_message("surface", surface, paths, surface_words(surface) + more))
         self._surface_at = time.monotonic()
+
+
+def _in_short(e: Explanation) -> dict[str, Any]:
+    """The gradient of a weight and its update, each in a line."""
+    return {"gradient": e.gradient, "gradient_line": gradient_line(e), "update_line": update_line(e)}
+
+
+def _drawn(e: Explanation) -> dict[str, Any]:
+    """The pictures of an explanation."""
+    return {"pushes": pushes_on(e), "scheme": pushes(e) + draw(e, INSPECTOR)}
+
+
+def _at_length(e: Explanation) -> dict[str, Any]:
+    """All levels of an explanation, and the paths that are lit on the stage."""
+    paths = [[[unit.node, unit.index[-1]] for unit in path.units] for path in e.paths[:6]]
+    return {"levels": levels(e), "steps": [asdict(step) for step in e.steps_back()], "paths": paths}

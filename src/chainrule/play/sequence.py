@@ -14,8 +14,8 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.play import attended, unrolled
 from chainrule.play.lines import short
-from chainrule.play.outcome import batch_losses, outcome
-from chainrule.play.slice import batch_shown, step_shown
+from chainrule.play.outcome import batch_losses, outcome, predicted_in_use
+from chainrule.play.slice import batch_shown, samples_shown, step_shown
 from chainrule.play.trainer import Trainer
 
 MOST_FEATURES = 3
@@ -67,7 +67,7 @@ class SequenceView:
         ]
         header = {
             "type": "sequence", "step": self.position.step, "phase": trainer.phase, "reached": self._reached(),
-            "rows": [int(row) for row in self.rows], "sample": self.sample, "output": self._output(),
+            **samples_shown(trainer, self.rows, self.sample), "output": self._output(),
             "table": self._table(), "picture": None, "positions": self._positions(), "valid": self.valid,
             "maps": maps, "scans": scans,
         }  # fmt: skip
@@ -156,5 +156,6 @@ class SequenceView:
             loss = float(trainer.plan.loss.samples(output, y, own)[0])
             words = f"L = the mean loss of its {output.shape[1]} positions = {short(loss, (f'{last}[0]', 'loss'))}"
             found |= {"loss": loss, "loss_line": words, "target_text": ""}
+        found |= predicted_in_use(trainer, self.position, self.batch.x[one], output)
         losses = batch_losses(trainer, self.position, self.batch, float(self.derivatives.loss))
         return {**found, "samples": len(self.rows), **losses}

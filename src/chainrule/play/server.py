@@ -16,6 +16,7 @@ import re
 import secrets
 import socket as sockets
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -59,6 +60,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+Report = Callable[[], str]
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -126,12 +128,14 @@ class Play:
     Attributes:
         dataset: the data set that was opened with the command, if any
         run: the recorded run that was opened with the command, if any
+        report: makes the report on that run, as HTML
         sessions: the sessions of the open pages
         uploads: the uploaded files by their random names
     """
 
-    def __init__(self, dataset: Dataset | None, run: Run | None) -> None:
-        self.dataset, self.run = dataset, run
+    def __init__(self, dataset: Dataset | None, run: Run | None, report: Report | None) -> None:
+        self.dataset, self.run, self.report = dataset, run, report
+        self._reporting = threading.Lock()
         self.sessions: set[Session] = set()
         self.uploads: dict[str, Upload] = {}
 
@@ -204,6 +208,20 @@ class Play:
         with contextlib.suppress(ChainruleError):
             return await run_in_threadpool(self.uploads[key].dataset, Choice.from_words(choice))
         return None
+
+    async def write_report(self, request: Request) -> Response:
+        """The report on the recorded run; only one is made at a time."""
+        if self.report is None:
+            return _refused("a report is about a recorded run; open one by 'chainrule play RUN'", 404)
+        if not self._reporting.acquire(blocking=False):
+            return _refused("a report is being made already; wait for it", 409)
+        try:
+            content = await run_in_threadpool(self.report)
+        except ChainruleError as error:
+            return _refused(str(error))
+        finally:
+            self._reporting.release()
+        return Response(content, headers={"Content-Disposition": "attachment; filename=report.html"})
 
     async def socket(self, socket: WebSocket) -> None:
         """A page's connection: commands in, frames out."""
@@ -349,7 +367,10 @@ def warm_up() -> None:
     levels(explanation)
 
 
-def application(token: str, hosts: frozenset[str], dataset: Dataset | None = None, run: Run | None = None) -> Starlette:
+def application(
+    token: str, hosts: frozenset[str], dataset: Dataset | None = None, run: Run | None = None,
+    report: Report | None = None,
+) -> Starlette:  # fmt: skip
     """The server as an ASGI application.
 
     Args:
@@ -357,8 +378,9 @@ def application(token: str, hosts: frozenset[str], dataset: Dataset | None = Non
         hosts: the values of Host that are accepted
         dataset: the data set that the page opens with, if any
         run: the recorded run that the page opens with, if any
+        report: makes the report on that run, as HTML
     """
-    play = Play(dataset, run)
+    play = Play(dataset, run, report)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -372,6 +394,7 @@ def application(token: str, hosts: frozenset[str], dataset: Dataset | None = Non
             Route("/{token}/config.json", play.config),
             Route("/{token}/upload", play.upload, methods=["POST"]),
             Route("/{token}/preview", play.preview),
+            Route("/{token}/report", play.write_report, methods=["POST"]),
             WebSocketRoute("/{token}/socket", play.socket),
             Route("/{token}/{name:path}", play.file),
         ],
@@ -383,7 +406,10 @@ def application(token: str, hosts: frozenset[str], dataset: Dataset | None = Non
     return app
 
 
-def serve(host: str, port: int, dataset: Dataset | None, run: Run | None, ready: Callable[[str], None]) -> None:
+def serve(
+    host: str, port: int, dataset: Dataset | None, run: Run | None, ready: Callable[[str], None],
+    report: Report | None = None,
+) -> None:  # fmt: skip
     """Serve the page until interrupted.
 
     Args:
@@ -392,6 +418,7 @@ def serve(host: str, port: int, dataset: Dataset | None, run: Run | None, ready:
         dataset: the data set that the page opens with, if any
         run: the recorded run that the page opens with, if any
         ready: called with the page's URL as soon as the server accepts connections
+        report: makes the report on that run, as HTML
 
     Raises:
         ChainruleError: if the port is not available
@@ -425,7 +452,7 @@ def serve(host: str, port: int, dataset: Dataset | None, run: Run | None, ready:
             ready(f"http://{shown}:{port}/{token}/")
 
     config = uvicorn.Config(
-        application(token, hosts, dataset, run), log_level="error", ws_max_size=MOST_MESSAGE + 1000,
+        application(token, hosts, dataset, run, report), log_level="error", ws_max_size=MOST_MESSAGE + 1000,
         http=Connection, ws="websockets-sansio", limit_concurrency=64, timeout_graceful_shutdown=2, access_log=False,
         server_header=False,
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
@@ -19,13 +18,12 @@ from chainrule.play import frames
 from chainrule.play.columns import is_drawn_whole
 from chainrule.play.doctor import Watch
 from chainrule.play.export import export
+from chainrule.play.questions import Questions, whole
 from chainrule.play.race import TARGET, Race
-from chainrule.play.reasons import why_view
 from chainrule.play.recorded import Recorded
 from chainrule.play.samples import PointsError
 from chainrule.play.screen import Screen
 from chainrule.play.settings import Settings
-from chainrule.play.taught import Taught
 from chainrule.play.trainer import MOST_EDITS, PHASES, Trainer
 from chainrule.runs import Run
 
@@ -41,6 +39,10 @@ MOST_REPLAYED = 200_000
 """The maximum number of steps to take at once when a page is opened at a later step."""
 MOVING = frozenset({"step", "back", "go to", "reset", "phase", "set weight"})
 """The commands that stop a run and change what the page shows."""
+SUPERSEDING = MOVING | {"settings", "epoch", "open", "view", "draw", "show row"}
+"""The commands after which what is open is explained anew."""
+MOST_SAID = 600
+"""The maximum number of characters of an error message, which may quote what the page sent."""
 FAILED = "chainrule itself failed; see the terminal for details"
 
 Send = Callable[[bytes], None]
@@ -65,7 +67,8 @@ class Session:
     ) -> None:
         self._send = send
         self._dataset, self._run = dataset, run
-        self._commands: queue.Queue[Mapping[str, Any]] = queue.Queue(MOST_WAITING)
+        self._commands: queue.Queue[Mapping[str, Any] | None] = queue.Queue(MOST_WAITING)
+        self._soon: dict[str, Callable[[], None]] = {}
         self._closed = threading.Event()
         self._trainer: Trainer | None = None
         self._missing = "there is no network yet; send the settings first"
@@ -78,10 +81,10 @@ class Session:
         self._stepped_at = 0.0
         self.used_at = time.monotonic()
         self._recorded: Recorded | None = None
-        self._taught: Taught | None = None
+        self._questions = Questions(self._tell, self._later)
         if run is not None and dataset is not None and threaded:
-            self._recorded = Recorded(run, dataset, lambda: self._commands.put({"type": "run read"}))
-        self._screen = Screen(self._tell, self._recorded, self._later("life") if threaded else None)
+            self._recorded = Recorded(run, dataset, self._later("run read", self._run_read))
+        self._screen = Screen(self._tell, self._recorded, self._is_superseded, self._later if threaded else None)
         self._watch = Watch()
         self._thread = threading.Thread(target=self._work, daemon=True)
         if threaded:
@@ -106,10 +109,11 @@ class Session:
         take longer to end than it has.
         """
         self._closed.set()
-        for reader in (self._recorded, self._taught):
-            if reader is not None:
-                reader.close()
+        if self._recorded is not None:
+            self._recorded.close()
+        self._questions.forget()
         self._screen.close_life()
+        self._watch.end()
         if self._thread.is_alive():
             self._thread.join(timeout=PATIENCE)
 
@@ -147,11 +151,38 @@ class Session:
         """
         busy = self._running or self._racing or (self._screen.changed and not self._screen.in_flight)
         try:
-            self.obey(self._commands.get(timeout=0.001 if busy else 0.2))
+            self._take(self._commands.get(timeout=0.001 if busy else 0.2))
             for _ in range(self._commands.qsize()):
-                self.obey(self._commands.get_nowait())
+                self._take(self._commands.get_nowait())
         except queue.Empty:
             return
+
+    def _take(self, message: Mapping[str, Any] | None) -> None:
+        """Execute a command of the page, or what other threads asked for; None only wakes."""
+        if message is not None:
+            self.obey(message)
+        for name in list(self._soon):
+            self._attempt(self._soon.pop(name), name)
+
+    def _is_superseded(self) -> bool:
+        """Whether a command waits that changes what is explained: then another explanation
+        follows.
+        """
+        with self._commands.mutex:
+            waiting = list(self._commands.queue)
+        return any(one is not None and one.get("type") in SUPERSEDING for one in waiting)
+
+    def _later(self, name: str, call: Callable[[], None]) -> Callable[[], None]:
+        """A function for other threads: call this one soon, in this session's thread, and once for
+        however often it is asked.
+        """
+
+        def soon() -> None:
+            self._soon[name] = call
+            if self._commands.empty():  # otherwise the thread is awake
+                self._commands.put(None)
+
+        return soon
 
     def obey(self, message: Mapping[str, Any]) -> None:
         """Execute a command; answer with an error message if it fails."""
@@ -160,29 +191,38 @@ class Session:
         if handler is None:
             self._tell({"type": "error", "message": "the page sent an unknown command; reload it"})
             return
-        try:
+
+        def execute() -> None:
             # All frames from here on show the result of this command.
             self._answers = int(message.get("number", self._answers))
             self._running = self._running and name not in MOVING
             handler(self, message)
             if name in MOVING:
                 self._screen.redraw()
+
+        self._attempt(execute, str(name))
+
+    def _attempt(self, call: Callable[[], None], name: str) -> None:
+        """Do what a command asks; if it fails, answer with one error message."""
+        problem = ""
+        try:
+            call()
         except ChainruleError as error:
-            self._tell({"type": "error", "message": str(error), "about": name})
+            problem = str(error)
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError, IndexError):
             # A malformed message from a hostile page ends here; the log is for our own bugs.
             self._log(f"the command {name!r} failed")
-            self._tell(
-                {"type": "error", "message": f"the command {name!r} is malformed; reload the page", "about": name}
-            )
+            problem = f"the command {name!r} is malformed; reload the page"
         except MemoryError:
-            self._tell({"type": "error", "message": "out of memory; choose a smaller network"})
+            problem = "out of memory; choose a smaller network"
         except OSError as error:
-            reason = f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
-            self._tell({"type": "error", "message": reason, "about": name})
+            problem = f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
         except Exception:  # or the thread would end silently
             self._log(f"the command {name!r} failed")
-            self._tell({"type": "error", "message": FAILED, "about": name})
+            problem = FAILED
+        if problem:
+            problem = problem if len(problem) <= MOST_SAID else f"{problem[:MOST_SAID]} ..."
+            self._tell({"type": "error", "message": problem, "about": name})
 
     def _log(self, what: str) -> None:
         """Log the exception, unless the program is ending, in which anything may fail."""
@@ -223,6 +263,7 @@ class Session:
         self._running = self._racing = False
         self._race, self._trainer = None, trainer
         self._screen.close_all()
+        self._questions.forget()
         self._tell(*frames.description(trainer))
         if self._recorded is not None:
             self._tell(self._recorded.curves())
@@ -290,13 +331,13 @@ class Session:
             screen.view["unit"] = f"{screen.opened['layer']}[{screen.opened['unit']}]"
         screen.changed |= not is_drawn_whole(trainer)  # a large network is seen from what is open
         try:
-            screen.explain(trainer)
+            screen.explain(trainer, again=not self._running)
         except Exception:  # or every frame would fail on it
             screen.opened, screen.view = before
             raise
         screen.show_compared(trainer)
 
-    def _run_read(self, message: Mapping[str, Any]) -> None:
+    def _run_read(self) -> None:
         """The recorded run was read: all of it can be shown now."""
         if self._recorded is None or self._trainer is None:
             return
@@ -307,32 +348,12 @@ class Session:
         self._screen.redraw()
 
     def _teachers(self, message: Mapping[str, Any]) -> None:
-        """Find which rows taught a sample; without a row, stop with what is known."""
-        if self._taught is not None:
-            self._taught.close()
-        if message.get("row") is not None:
-            self._taught = Taught(self._ready(), int(message["row"]), self._later("taught"))
-
-    def _later(self, name: str) -> Callable[[], None]:
-        """A function for other threads: there is something new to tell, by this command."""
-
-        def soon() -> None:
-            with contextlib.suppress(queue.Full):  # the next one comes soon, and the last one waits
-                self._commands.put({"type": name}, timeout=PATIENCE)
-
-        return soon
-
-    def _tell_taught(self, message: Mapping[str, Any]) -> None:
-        if self._taught is not None:
-            self._tell(self._taught.message())
-
-    def _tell_life(self, message: Mapping[str, Any]) -> None:
-        self._screen.show_life()
+        self._questions.teachers(self._ready(), message.get("row"))
 
     def _show_row(self, message: Mapping[str, Any]) -> None:
         """Show a row of the training set; without one, the mini-batch's samples again."""
         row = message.get("row")
-        self._ready().show_row(None if row is None else int(row))
+        self._ready().show_row(None if row is None else whole(row, "row"))
         self._screen.redraw()
 
     def _compare(self, message: Mapping[str, Any]) -> None:
@@ -349,9 +370,11 @@ class Session:
         self._screen.unpin()
 
     def _why(self, message: Mapping[str, Any]) -> None:
-        """Explain the prediction for a sample of the mini-batch, or for the user's own."""
-        self._tell(why_view(self._ready(), int(message.get("sample", 0))))
-        self._screen.redraw()
+        self._questions.why(self._ready(), message.get("row"))
+
+    def _importance(self, message: Mapping[str, Any]) -> None:
+        """Measure which columns predictions depend on, or stop measuring."""
+        self._questions.importance(self._ready(), bool(message.get("stop")))
 
     def _draw(self, message: Mapping[str, Any]) -> None:
         """Show a sample that the user drew; without lines, those of the mini-batch again."""
@@ -398,16 +421,14 @@ class Session:
         "open": _open,
         "draw": _draw,
         "why": _why,
+        "importance": _importance,
         "set weight": _set_weight,
         "export": _export,
         "race": _start_race,
         "pin": _pin,
         "unpin": _unpin,
         "compare": _compare,
-        "run read": _run_read,
         "teachers": _teachers,
-        "taught": _tell_taught,
-        "life": _tell_life,
         "show row": _show_row,
         "shown": _shown,
     }

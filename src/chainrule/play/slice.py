@@ -74,6 +74,20 @@ def next_parameters(trainer: Trainer, position: Position, rows: Array) -> Array:
         return NumpyEngine(trainer.timeline.problem_at(position.step)).step(position, batch, rows).after.parameters
 
 
+def samples_shown(trainer: Trainer, rows: Array, sample: int) -> dict[str, Any]:
+    """The part of a message that says which samples the stage can show: their rows in the training
+    set, their numbers in the data as it was read, and which of them is shown; -1 for a sample that
+    is not in the mini-batch, with its row if it is in the training set.
+    """
+    own = trainer.own
+    batch = [int(row) for row in (rows if own is None else trainer.next_rows())]
+    numbers = [trainer.number_of(row) for row in batch]
+    shown = {"rows": batch, "numbers": numbers, "sample": sample if own is None else -1}
+    if own is not None and own.row is not None:
+        shown |= {"chosen": own.row, "chosen_row": trainer.number_of(own.row)}
+    return shown
+
+
 def slice_of(trainer: Trainer, weight: str) -> dict[str, Any]:
     """The loss of the step's mini-batch as only one weight changes: a curve, its tangent at the
     weight's value, and where the step goes.

@@ -15,7 +15,7 @@ from chainrule.errors import require
 from chainrule.influence import Teachers
 from chainrule.influence.subject import Subject, worded
 from chainrule.influence.teaching import follow, last_step, targets_of
-from chainrule.play.replaying import Replaying
+from chainrule.play.replaying import Question
 from chainrule.play.trainer import Trainer
 from chainrule.training import Timeline
 
@@ -25,7 +25,7 @@ MOST_CELLS = 6
 """How many values of a row of a table are shown."""
 
 
-class Taught(Replaying):
+class Taught(Question):
     """The effects of all training rows on one of them, as they are computed.
 
     Args:
@@ -49,7 +49,6 @@ class Taught(Replaying):
         self._timeline = timeline_of(trainer)
         self._rows = Rows(trainer)
         self._found: Teachers | None = None
-        self.begin()
 
     def compute(self) -> None:
         """Find them; if closed, of the steps that were replayed by then."""
@@ -78,11 +77,18 @@ class Taught(Replaying):
         result = {
             "first": found.first, "loss_start": found.loss_start, "loss_end": found.loss_end, "sums": sums,
             "helpful": helpful, "harmful": harmful,
+            "rest": [_rest(found.effects, some) for some in (found.helpful, found.harmful)],
         }  # fmt: skip
         return {**about, "problem": "", "found": result}
 
     def _shown(self, effects: Array, numbers: Array) -> list[dict[str, Any]]:
         return [{**self._rows.about(k), "effect": float(effects[k])} for k in numbers.tolist()]
+
+
+def _rest(effects: Array, numbers: Array) -> list[float]:
+    """How many rows are not shown, and what they add up to."""
+    rest = numbers[MOST:]
+    return [len(rest), float(effects[rest].sum())]
 
 
 def timeline_of(trainer: Trainer) -> Timeline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ all of a book would take longer than thousands of steps.
 """
 MOST_EDITS = 50
 """The maximum number of weights changed by hand that are remembered."""
+SAME = (1e-4, 1e-6)
+"""The relative and absolute differences up to which predictions are the same but for rounding."""
 PHASES = ("weights", "forward", "loss", "backward", "update")
 """The phases of a step, in order."""
 
@@ -321,6 +324,17 @@ class Trainer:
         self.phase = "update"
 
     # Inspection
+
+    @cached_property
+    def is_same_in_use(self) -> bool:
+        """Whether the network computes the same in training and in use: without dropout, and
+        without statistics of the mini-batch.
+        """
+        batch, _ = self._next_batch()
+        with np.errstate(all="ignore"):
+            derivatives, _ = NumpyEngine(self.problem).look(self.position, batch, wants_input=False)
+            used = self.plan.network.predict(self.position.parameters, batch.x, self.position.statistics)
+        return bool(np.allclose(derivatives.tape.output, used, *SAME))
 
     def next_record(self) -> StepRecord:
         """The record of the next step, which is not taken."""

@@ -48,6 +48,7 @@ def unit_view(
     *at, _ = link.unit.index[1:]
     return {
         "type": "explanation", "step": trainer.step, "unit": f"{layer}[{unit}]", "row": link.row,
+        "number": trainer.number_of(link.row) if link.row >= 0 else 0,
         "position": at, "called": str(link.unit),
         "patch": _patch(trace, link), "label": link.unit.label,
         "multiplied": cell_view(trace, layer, sample, tuple(at), unit) or gate_view(trace, layer, sample, unit),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from functools import cached_property
 
 import numpy as np
 
@@ -17,18 +17,22 @@ from chainrule.arrays import Array
 from chainrule.explain.axes import loss_scale, mark_text, round_marks
 from chainrule.explain.html import Html
 from chainrule.explain.svg import wide
-from chainrule.summary import one_line
+from chainrule.reports.section import cut, text
 
 WIDTH, HEIGHT = 560, 260
-LEFT, RIGHT, TOP, BOTTOM = 64, 14, 12, 40
-"""The room around the plot, for the marks and the names of the axes."""
+LEFT, RIGHT, TOP, BOTTOM = 30, 14, 12, 40
+"""The room around the plot, for the marks and the names of the axes; on the left also for the
+widest mark.
+"""
 DASHES = ("", "6 4", "2 3", "8 3 2 3")
 COLOURS = 7
 """The number of colours of lines in the page's style, s0 to s6."""
+MOST_BINS = 40
+"""The most bins of a histogram."""
 MOST_POINTS = 400
 """The most points of a line, and of a scatter."""
-LONGEST = 28
-"""Longer labels are cut."""
+LONGEST, LONGEST_NAME, LONGEST_TITLE = 28, 40, 160
+"""Longer labels of bars, longer names of axes and lines, and longer titles are cut."""
 
 
 Points = Array | Sequence[float]
@@ -94,15 +98,22 @@ class Plot:
     width: int = WIDTH
     height: int = HEIGHT
 
+    @cached_property
+    def left(self) -> float:
+        """Where the x axis begins: right of the name and the marks of the y axis."""
+        return LEFT + max((wide(mark_text(mark), 12) for mark in self.y.marks), default=12.0)
+
     def place(self, x: Points, y: Points) -> tuple[Array, Array]:
         """Where points are in the picture."""
-        across = LEFT + self.x.at(np.asarray(x, dtype=float)) * (self.width - LEFT - RIGHT)
+        across = self.left + self.x.at(np.asarray(x, dtype=float)) * (self.width - self.left - RIGHT)
         return across, TOP + (1 - self.y.at(np.asarray(y, dtype=float))) * (self.height - TOP - BOTTOM)
 
     def line(self, x: Points, y: Points, kind: int = 0) -> str:
         """A line through points; it is interrupted where a value can't be drawn."""
         x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         drawn = np.isfinite(y) & ((y > 0) | (not self.y.is_logarithmic))
+        if drawn.sum() == 1:  # as of a single epoch
+            return self.dots(x[drawn], y[drawn], kind)
         chosen = _thinned(len(x))
         across, down = self.place(x, np.where(drawn, y, self.y.high))
         parts, pen = [], "M"
@@ -129,20 +140,20 @@ class Plot:
 
     def frame(self) -> str:
         """The axes with their marks and names."""
-        left, right, bottom = LEFT, self.width - RIGHT, self.height - BOTTOM
-        parts = [f'<path d="M{left} {TOP}V{bottom}H{right}" class="axis"/>']
+        left, right, bottom = self.left, self.width - RIGHT, self.height - BOTTOM
+        parts = [f'<path d="M{left:.1f} {TOP}V{bottom}H{right}" class="axis"/>']
         for mark in self.y.marks:
             _, down = self.place([self.x.low], [mark])
-            parts.append(f'<path d="M{left} {down[0]:.1f}H{right}" class="grid"/>')
+            parts.append(f'<path d="M{left:.1f} {down[0]:.1f}H{right}" class="grid"/>')
             parts.append(_text(left - 6, down[0] + 4, mark_text(mark), "end"))
         for mark in self.x.marks:
             across, _ = self.place([mark], [self.y.low])
             parts.append(f'<path d="M{across[0]:.1f} {bottom}v4" class="axis"/>')
             parts.append(_text(across[0], bottom + 17, mark_text(mark), "middle"))
-        parts.append(_text((left + right) / 2, self.height - 5, self.x.name, "middle", "name"))
+        parts.append(_text((left + right) / 2, self.height - 5, cut(self.x.name, LONGEST_NAME), "middle", "name"))
         middle = (TOP + bottom) / 2
         name = f'<text transform="translate(13 {middle:.0f}) rotate(-90)" text-anchor="middle" class="name">'
-        return "".join(parts) + f"{name}{escape(one_line(self.y.name))}</text>"
+        return "".join(parts) + f"{name}{text(self.y.name, LONGEST_NAME)}</text>"
 
 
 def drawn(title: str, plot: Plot, parts: Sequence[str], legend: Mapping[str, int] | None = None) -> Html:
@@ -158,7 +169,7 @@ def legend_of(kinds: Mapping[str, int]) -> str:
         dash = DASHES[kind % len(DASHES)]
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
         sample = f'<svg width="30" height="10" aria-hidden="true"><path d="M1 5h28" class="line s{kind % COLOURS}"'
-        items.append(f"<span>{sample}{dashes}/></svg> {escape(one_line(name))}</span>")
+        items.append(f"<span>{sample}{dashes}/></svg> {text(name, LONGEST_NAME)}</span>")
     return f'<figcaption class="legend">{" ".join(items)}</figcaption>' if items else ""
 
 
@@ -169,17 +180,19 @@ def lines(title: str, x: Axis, y: Axis, curves: Mapping[str, tuple[Points, Point
     return drawn(title, plot, parts, {name: kind for kind, name in enumerate(curves)} if len(curves) > 1 else {})
 
 
-def histogram(title: str, values: Array, name: str, bins: int = 30, counted: str = "samples") -> Html:
-    """How often values lie where."""
+def histogram(title: str, values: Array, name: str, width: int = WIDTH, height: int = HEIGHT) -> Html:
+    """How many samples have values where; the number of bins is that of Freedman and Diaconis
+    (1981) or of Sturges (1926), whichever is larger.
+    """
     finite = np.asarray(values, dtype=float).ravel()
     finite = finite[np.isfinite(finite)]
     if not finite.size:
         return Html("")
-    counts, edges = np.histogram(finite, bins=min(bins, max(5, int(np.sqrt(finite.size)) + 1)))
-    plot = Plot(linear(edges, name, 0.0), linear([0, counts.max()], counted, 0.0))
-    across, down = plot.place(np.repeat(edges[:-1], 1), counts)
+    counts, edges = np.histogram(finite, bins=min(MOST_BINS, len(np.histogram_bin_edges(finite, "auto")) - 1))
+    plot = Plot(linear(edges, name, 0.0), linear([0, 1.05 * counts.max()], "samples", 0.0), width, height)
+    across, down = plot.place(edges[:-1], counts)
     end, _ = plot.place(edges[1:], counts)
-    bottom = HEIGHT - BOTTOM
+    bottom = height - BOTTOM
     parts = [
         f'<rect x="{a + 0.5:.1f}" y="{d:.1f}" width="{max(e - a - 1, 0.5):.1f}" height="{bottom - d:.1f}" class="f0"/>'
         for a, e, d in zip(across, end, down, strict=True)
@@ -199,7 +212,7 @@ def bars(
         written: how each value is written; by default with four significant figures
         deviations: the standard deviation of each
     """
-    names = {name: _cut(name) for name in values}
+    names = {name: cut(name, LONGEST) for name in values}
     left = min(240.0, 14 + max((wide(shown, 12) for shown in names.values()), default=0))
     spread = {name: (deviations or {}).get(name, 0.0) for name in values}
     low = min(0.0, *(value - spread[name] for name, value in values.items()))
@@ -225,18 +238,12 @@ def bars(
 def _svg(title: str, width: float, height: float, parts: Sequence[str]) -> str:
     return (
         f'<svg class="chart" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img">'
-        f"<title>{escape(one_line(title))}</title>{''.join(parts)}</svg>"
+        f"<title>{text(title, LONGEST_TITLE)}</title>{''.join(parts)}</svg>"
     )
 
 
 def _text(x: float, y: float, words: str, anchor: str = "start", kind: str = "mark") -> str:
-    content = escape(one_line(words))
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{content}</text>'
-
-
-def _cut(name: str) -> str:
-    shown = one_line(name)
-    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{text(words)}</text>'
 
 
 def _thinned(count: int, most: int = MOST_POINTS) -> list[int]:

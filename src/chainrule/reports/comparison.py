@@ -29,6 +29,8 @@ DRAWS = 200
 MOST_DRAWN = 4_000_000
 """The most numbers that are measured for the draws of a run; of large test sets there are fewer."""
 FEWEST_DRAWS = 20
+SAME = 1e-12
+"""Draws that differ by a smaller share of their size are the same but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def compare(*runs: Run | str | Path, progress: Callable[[str, float], None] | No
         progress: called with what is being done, and which share of it is done
 
     Raises:
-        SettingError: for fewer than two runs
+        SettingError: for fewer than two runs, or the same run twice
         RunError: for a folder that is no run
 
     Examples:
@@ -154,6 +156,9 @@ def compare(*runs: Run | str | Path, progress: Callable[[str, float], None] | No
     """
     require(len(runs) > 1, "compare takes at least two runs; for one there is the command report")
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    folders = [run.folder.resolve() for run in opened]
+    twice = next((run.folder for run, folder in zip(opened, folders, strict=True) if folders.count(folder) > 1), None)
+    require(twice is None, f"{twice}: this run is given twice; compare takes different runs")
     names, groups, found = _names(opened), dict[Any, int](), list[Compared]()
     for k, (name, run) in enumerate(zip(names, opened, strict=True)):
         if progress is not None:
@@ -249,9 +254,14 @@ def _draws(subject: Subject) -> dict[str, Array]:
 
 
 def _deviation(values: Array) -> float:
-    """The standard deviation over the draws, without those for which a metric is undefined."""
+    """The standard deviation over the draws, without those for which a metric is undefined.
+
+    NaN where all draws are the same, as of a network that made no errors: the bootstrap sees none,
+    but that does not mean that there are none.
+    """
     finite = values[np.isfinite(values)]
-    return float(finite.std(ddof=1)) if len(finite) > 1 else float("nan")
+    same = len(finite) < 2 or np.ptp(finite) <= SAME * np.abs(finite).max()
+    return float("nan") if same else float(finite.std(ddof=1))
 
 
 def _notes(found: Sequence[Compared], runs: Sequence[Run]) -> list[str]:

@@ -9,7 +9,7 @@ from chainrule.explain.html import Html
 from chainrule.reports.charts import bars, linear, lines, of_losses
 from chainrule.reports.comparison import Compared, Comparison
 from chainrule.reports.page import page
-from chainrule.reports.section import Section, paragraph, side_by_side, table, text
+from chainrule.reports.section import Section, number, paragraph, side_by_side, table, text
 from chainrule.training import history
 
 MOST_METRICS = 4
@@ -42,16 +42,18 @@ def metric_cell(found: Comparison, run: Compared, name: str) -> str:
     shown = history.number(name, run.metrics[name])
     if math.isfinite(deviation):
         shown += f" ± {_spread(name, deviation)}"
-    if differs is not None and all(map(math.isfinite, differs)):
-        sign = "+" if differs[0] >= 0 else ""
-        shown += f" ({sign}{history.number(name, differs[0])} ± {_spread(name, differs[1])})"
+    if differs is not None and math.isfinite(differs[0]):
+        sign = "+" if differs[0] > 0 else ""
+        apart = f" ± {_spread(name, differs[1])}" if math.isfinite(differs[1]) else ""
+        shown += f" ({sign}{history.number(name, differs[0])}{apart})"
     return shown
 
 
 def _spread(name: str, deviation: float) -> str:
-    """A deviation with as many digits as it has."""
-    shown = history.number(name, deviation)
-    return shown if shown.endswith("%") else f"{deviation:.2g}"
+    """A deviation with two digits, in percent where its metric is."""
+    if history.number(name, deviation).endswith("%"):
+        return f"{100 * deviation:.1f} %" if deviation >= 0.001 else f"{100 * deviation:.1g} %"
+    return number(deviation) if deviation >= 1e4 else f"{deviation:.2g}"
 
 
 def setting_rows(found: Comparison) -> list[list[str]]:
@@ -84,7 +86,7 @@ def _metrics(found: Comparison) -> Section:
             continue
         title = f"{group[0].data}: the {measured[0].part} set"
         head, rows = metric_rows(found, measured)
-        html += f"<h3>{text(title)}</h3>" + table(head, rows)
+        html += f"<h3>{text(title)}</h3>" + table(head, [[name, *map(_in_lines, cells)] for name, *cells in rows])
         drawn = [name for name in measured[0].deviations if all(name in run.metrics for run in measured)][:MOST_METRICS]
         if len(measured) > 1:
             html += side_by_side(*(_bars(name, measured) for name in drawn))
@@ -96,6 +98,13 @@ def _metrics(found: Comparison) -> Section:
     return Section("metrics", "Metrics", about, html)
 
 
+def _in_lines(cell: str) -> Html:
+    """A metric with the difference below it, so that several runs have room beside one another."""
+    value, bracket, difference = cell.partition(" (")
+    below = f"<small>{text(bracket[1:] + difference)}</small>" if difference else ""
+    return Html(f'<span class="u">{text(value)}</span> <span class="u">{below}</span>')
+
+
 def _bars(name: str, group: Sequence[Compared]) -> str:
     label = history.label(name)
     values = {run.name: run.metrics[name] for run in group if math.isfinite(run.metrics[name])}
@@ -103,7 +112,7 @@ def _bars(name: str, group: Sequence[Compared]) -> str:
         return ""
     written = {run.name: history.number(name, run.metrics[name]) for run in group}
     deviations = {run.name: d for run in group if math.isfinite(d := run.deviations.get(name, math.nan))}
-    return f"<div>{paragraph(label)}{bars(label, values, written, deviations)}</div>"
+    return f'<div class="whole">{paragraph(label)}{bars(label, values, written, deviations)}</div>'
 
 
 def _settings(found: Comparison) -> Section:
@@ -133,7 +142,7 @@ def _curves(found: Comparison) -> Section | None:
             title = f"{label} on {group[0].data}"
             drawn = lines(title, linear(epochs, "epoch", 0.02), of_losses(every, label), curves)
             one = "" if len(curves) > 1 else f" ({text(next(iter(curves)))})"
-            html += f"<div><h3>{text(title)}{one}</h3>{drawn}</div>"
+            html += f'<div class="whole"><h3>{text(title)}{one}</h3>{drawn}</div>'
     about = "The losses after each epoch, of the runs on the same data over one another."
     return Section("curves", "Learning curves", about, f'<div class="row">{html}</div>') if html else None
 

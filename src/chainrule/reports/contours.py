@@ -11,9 +11,11 @@ from chainrule.arrays import Array
 from chainrule.explain.axes import loss_scale, mark_text
 from chainrule.explain.html import Html
 from chainrule.explain.surface import Surface
-from chainrule.reports.charts import BOTTOM, LEFT, RIGHT, TOP, Plot, drawn, linear
+from chainrule.reports.charts import BOTTOM, RIGHT, TOP, Plot, drawn, linear
 
 LEVELS = 12
+SHOWN = 6
+"""The colours that the legend explains."""
 FINE = 160
 """Pixels per side of the picture."""
 SHADES = np.array(
@@ -29,9 +31,9 @@ def surface_chart(surface: Surface) -> Html:
     heights = scale.place(surface.loss)
     low, high = float(heights.min()), float(heights.max())
     plot = Plot(linear(surface.across, surface.names[0], 0.0), linear(surface.along, surface.names[1], 0.0), height=420)
-    left, top, right, bottom = LEFT, TOP, plot.width - RIGHT, plot.height - BOTTOM
+    left, top, right, bottom = plot.left, TOP, plot.width - RIGHT, plot.height - BOTTOM
     parts = [
-        f'<image x="{left}" y="{top}" width="{right - left}" height="{bottom - top}" preserveAspectRatio="none"'
+        f'<image x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{bottom - top}" preserveAspectRatio="none"'
         f' href="{_picture(_finer(heights), low, high)}"/>'
     ]
     for level in np.linspace(low, high, LEVELS + 2)[1:-1]:
@@ -53,17 +55,18 @@ def surface_chart(surface: Surface) -> Html:
         )
         parts.append(shape + words)
     title = "The loss over a plane of weights, seen from above, with the path of gradient descent"
-    return Html(
-        drawn(title, plot, parts) + _legend(scale.marks, np.asarray(scale.place(np.array(scale.marks))), low, high)
-    )
+    return Html(drawn(title, plot, parts) + _legend(scale.is_logarithmic, low, high))
 
 
-def _legend(marks: tuple[float, ...], places: Array, low: float, high: float) -> str:
-    """The colours of losses, from low to high."""
+def _legend(is_logarithmic: bool, low: float, high: float) -> str:
+    """The colours of some losses, evenly spaced on the scale from the lowest to the highest."""
+    shares = np.linspace(0, 1, SHOWN).tolist()
+    places = [low + share * (high - low) for share in shares]
+    losses = [10**place for place in places] if is_logarithmic else places
+    colours = [",".join(map(str, _shade(share))) for share in shares]
     cells = "".join(
-        f'<span><i style="background:rgb({",".join(map(str, _shade((place - low) / ((high - low) or 1.0))))})"></i>'
-        f" {mark_text(mark)}</span>"
-        for mark, place in zip(marks, places.tolist(), strict=True)
+        f'<span><i style="background:rgb({colour})"></i> {mark_text(float(f"{loss:.3g}"))}</span>'
+        for colour, loss in zip(colours, losses, strict=True)
     )
     return f'<p class="legend">loss: {cells}</p>'
 

@@ -8,13 +8,15 @@ import numpy as np
 
 from chainrule.data.source import Sample
 from chainrule.explain.html import Html, picture
-from chainrule.reports.section import Section, table, text
+from chainrule.reports.section import Section, cut, number, table, text
 from chainrule.reports.subject import Subject
 
 SHOWN, WORST = 10, 10
 """How many samples are shown, and how many of the worst mistakes."""
 MOST_COLUMNS = 7
 """The most columns of a table that are shown."""
+LONGEST_VALUE = 60
+"""The most characters of a value of a column."""
 SIZE, MOST_PIXELS = 72, 128
 """The size of a picture on the page, and the most pixels per side that it keeps."""
 
@@ -75,8 +77,10 @@ def _plain_values(values: dict[str, Any] | None) -> dict[str, Any]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_shown, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return "; ".join(map(_shown, value))
+    if value is None:
+        return "missing"
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def _rows(rows: list[dict[str, Any]]) -> str:
@@ -90,18 +94,14 @@ def _rows(rows: list[dict[str, Any]]) -> str:
         *names,
     ]
     cells = [
-        [row["row"], _shown(row["true"]), _shown(row["predicted"]),
+        [row["row"], cut(_shown(row["true"])), cut(_shown(row["predicted"])),
          *([f"{row['probability']:.3f}"] if row["probability"] is not None else []), f"{row['loss']:.4g}",
-         *(_cut(_shown(row["values"].get(name, ""))) for name in names)]
+         *(cut(_shown(row["values"].get(name, "")), LONGEST_VALUE) for name in names)]
         for row in rows
     ]  # fmt: skip
     more = len(rows[0]["values"]) - len(names)
     caption = f"the first {len(names)} of {len(rows[0]['values'])} columns" if more else ""
     return table(head, cells, caption=caption)
-
-
-def _cut(words: str) -> str:
-    return words if len(words) <= 60 else f"{words[:59]}…"
 
 
 def _pictures(rows: list[dict[str, Any]]) -> str:
@@ -115,7 +115,6 @@ def _picture(row: dict[str, Any]) -> Html:
     image = picture(pixels[::step, ::step], f"row {row['row']}", SIZE)
     is_right = row["true"] == row["predicted"]
     sure = "" if row["probability"] is None else f" ({row['probability']:.0%})"
-    verdict = f"{text(_shown(row['predicted']))}{sure}" if is_right else (
-        f'<b class="wrong">not {text(_shown(row["predicted"]))}{sure}</b>')  # fmt: skip
-    words = f"{text(_shown(row['true']))}: {verdict}" if not is_right else verdict
+    true, predicted = (text(cut(_shown(row[key]))) for key in ("true", "predicted"))
+    words = f"{predicted}{sure}" if is_right else f'{true}: <b class="wrong">not {predicted}{sure}</b>'
     return Html(f"<figure>{image}<figcaption>{words}<small>row {row['row']}</small></figcaption></figure>")

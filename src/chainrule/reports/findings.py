@@ -31,7 +31,8 @@ def _finding(one: Finding) -> str:
     evidence = {name: _shown(value) for name, value in one.evidence.items()}
     steps = f", step {one.steps[-1]:,}" if one.steps else ""
     where = paragraph(f"{one.severity}, at {one.place}{steps}", "more")
-    remedy = paragraph(f"What to do: {one.remedy.words}.")
+    cause = f"Probably a consequence of: {one.consequence_of}. Mend that."
+    remedy = paragraph(cause if one.consequence_of else f"What to do: {one.remedy.words}.")
     return f'<div class="finding"><h3>{text(one.kind)}</h3>{paragraph(one.words)}{where}{facts(evidence)}{remedy}</div>'
 
 

@@ -17,7 +17,7 @@ from chainrule.reports.subject import Subject
 
 GRID, COARSE = 25, 9
 """Grid points per side of the loss surface; of a large network's."""
-AFFORDED, MOST_SAMPLES, FEWEST = 1e10, 300, 16
+AFFORDED, MOST_SAMPLES, FEWEST = 2e10, 300, 16
 """About how many multiply-adds the surface may take, and the most and the fewest samples that it is
 measured on.
 """
@@ -37,7 +37,7 @@ def surface(subject: Subject) -> Section | None:
     cost = sum(node.layer.cost(node.built) for node in plan.network.nodes) or 1
     grid = GRID if MOST_SAMPLES * cost * GRID**2 <= AFFORDED else COARSE
     fewest = max(4, math.ceil(FEWEST / math.prod(subject.data.target.positions)))
-    if fewest * cost * grid**2 > 8 * AFFORDED:
+    if fewest * cost * grid**2 > 4 * AFFORDED:
         return None
     samples = subject.data.training.thinned(int(np.clip(AFFORDED / (cost * grid**2), fewest, MOST_SAMPLES)))
     found: Surface = surface_of(plan, samples, steps, points, grid=grid)
@@ -95,4 +95,5 @@ def _explained(e: Explanation) -> str:
     where = paragraph(f"It is {e.about}.") if e.about else ""
     lines = {"backpropagation": gradient_line(e), "gradient descent": update_line(e)}
     rules = "".join(f"<p><code>{text(owner)}</code>{formula(rule)}</p>" for owner, rule in e.rules[:1])
-    return f'<h3>{text(e.weight)}</h3>{where}{facts(lines)}{rules}<div class="picture">{draw(e, DRAWN)}</div>'
+    picture = f'<div class="picture">{draw(e, DRAWN)}</div>'
+    return f'<div class="sheet"><h3>{text(e.weight)}</h3>{where}{facts(lines)}{rules}{picture}</div>'

@@ -44,4 +44,4 @@ def _drawn(found: Life) -> str:
     parts = {"moved by": found.moved, **{f"by {name}": value for name, value in found.parts.items()}}
     end = f"{found.end:.6g}, after {len(found.updates):,} steps"
     html = facts({"drawn": found.draw.words, "end": end, **{k: f"{v:+.6g}" for k, v in parts.items()}})
-    return html + f'<div class="picture">{draw(found)}</div>'
+    return f'<div class="sheet">{html}<div class="picture">{draw(found)}</div></div>'

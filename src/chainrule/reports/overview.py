@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chainrule.reports.charts import linear, lines, of_losses
-from chainrule.reports.section import Section, facts, paragraph, table
+from chainrule.reports.section import Section, cut, facts, numbered, paragraph, side_by_side, table
 from chainrule.reports.subject import Subject
 from chainrule.runs.folder import size_of
 from chainrule.training import history
@@ -20,7 +20,7 @@ ENDED = {
     "interrupted": "it was interrupted",
     "diverged": "it diverged: numbers became infinite",
     "under way": "it is not over, or was ended by force",
-    "imported": "it was imported, and not trained here",
+    "imported": "it was imported and has not been trained here",
 }
 """How training ended, by the manifest's status."""
 
@@ -32,16 +32,22 @@ def card(subject: Subject) -> Section:
     counts = ", ".join(f"{rows[part]:,} {part}" for part in ("training", "validation", "test") if rows[part])
     size = sum(size_of(run.folder / name) for name in run.manifest["files"])
     seconds, layers = run.manifest.get("seconds"), plan.network.table
+    size_of_network = f"{numbered(plan.network.parameters.size, 'weight')} in {numbered(len(layers.rows) - 1, 'layer')}"
     details: dict[str, object] = {
         "run": run.folder.name,
         "predicts": trained.target.described,
         "from": inputs_of(subject),
-        "trained on": f"{run.data['name']}: {counts} samples",
-        "network": f"{plan.network.parameters.size:,} weights in {len(layers.rows) - 1} layers, {plan.network.dtype}",
-        **plan.facts,
-        "training": f"{run.manifest['epochs']:,} epochs, {run.manifest['steps']:,} steps; "
-        f"{ENDED[run.manifest['status']]}",
+        "network": f"{size_of_network}, {plan.network.dtype}",
     }
+    if is_imported(subject):
+        details["training"] = f"elsewhere: it was imported from {run.data['name']}"
+    else:
+        taken = f"{numbered(run.manifest['epochs'], 'epoch')}, {numbered(run.manifest['steps'], 'step')}"
+        details |= {
+            "trained on": f"{run.data['name']}: {counts} samples",
+            **plan.facts,
+            "training": f"{taken}; {ENDED[run.manifest['status']]}",
+        }
     if seconds is not None:
         details["time"] = f"{seconds:.3g} s"
     if trained.epoch and trained.epoch != trained.progress.epoch:
@@ -51,7 +57,7 @@ def card(subject: Subject) -> Section:
     if trained.epoch:
         details |= history.words(trained.history[trained.epoch - 1], trained.target)
     details |= {
-        "run's size": f"{size / 1e6:.1f} MB",
+        "run's size": f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.0f} kB",
         "made by": f"chainrule {run.versions['chainrule']}, NumPy {run.versions['numpy']}, "
         f"Python {run.versions['python']}",
     }
@@ -72,6 +78,11 @@ def card(subject: Subject) -> Section:
     return Section("card", "The model", about, html, data)
 
 
+def is_imported(subject: Subject) -> bool:
+    """Whether the network was made elsewhere, and has not been trained here."""
+    return bool(subject.run.manifest["status"] == "imported")
+
+
 def inputs_of(subject: Subject) -> str:
     """What a prediction is made from, in words."""
     trained, preparation = subject.trained, subject.trained.preparation
@@ -89,13 +100,21 @@ def inputs_of(subject: Subject) -> str:
 def limits_of(subject: Subject) -> list[str]:
     """What one must not expect of the model."""
     target, run = subject.trained.target, subject.run
+    name = cut(target.name)
     lines = [
-        f"It predicts {target.name} for samples like those that it was trained on ({run.data['name']}). Of samples that"
+        f"It predicts {name} for samples like those that it was trained on ({cut(run.data['name'])}). Of samples that"
         " differ from them nothing was measured, and its predictions may be wrong without a sign of it."
     ]
+    if is_imported(subject):
+        lines = [
+            f"It predicts {name} for samples like those that it was trained on, of which nothing is known here: it was"
+            " imported without data, so its quality is not known either."
+        ]
     if target.is_class and not target.tokens:
-        names = ", ".join(map(str, target.classes[:12])) + (", ..." if target.width > 12 else "")
+        names = ", ".join(map(cut, target.classes[:12])) + (", ..." if target.width > 12 else "")
         lines.append(f"Every sample is taken for one of {target.width} classes, also one that is of none: {names}.")
+    if is_imported(subject):
+        return lines
     if not run.data["rows"]["test"]:
         lines.append("No samples were kept for a test, so its quality on new samples is not known.")
     if run.manifest["status"] not in ("complete", "early"):
@@ -112,12 +131,12 @@ def curves(subject: Subject) -> Section | None:
     losses = {name: (epochs, values) for name, values in history.curves(records).items()}
     every = [value for _, values in losses.values() for value in values]
     x = linear(epochs, "epoch", 0.02)
-    html = str(lines("The loss over the epochs", x, of_losses(every, "loss"), losses))
+    drawn = [lines("The loss over the epochs", x, of_losses(every, "loss"), losses)]
     others = [name for name in records[0] if name not in ("epoch", "loss", "validation_loss")]
     for name in others:
         values = [record[name] for record in records]
         shown = history.label(name, trained.target)
-        html += lines(shown, x, linear(values, shown), {shown: (epochs, values)})
+        drawn.append(lines(shown, x, linear(values, shown), {shown: (epochs, values)}))
     data: dict[str, Any] = {"epoch": trained.epoch, "history": [dict(record) for record in records]}
     best = ""
     if any(name.startswith(HELD_OUT) for name in records[0]):
@@ -125,5 +144,5 @@ def curves(subject: Subject) -> Section | None:
         best += " the network learns the training samples by heart."
     about = f"How wrong the predictions were after each epoch, a pass through all training samples.{best}"
     if trained.epoch != trained.progress.epoch:
-        html += paragraph(f"The weights are those of epoch {trained.epoch:,}.")
-    return Section("curves", "Learning curves", about, f'<div class="row">{html}</div>', data)
+        about += f" The network has the weights of epoch {trained.epoch:,}, the best on the validation set."
+    return Section("curves", "Learning curves", about, side_by_side(*drawn), data)

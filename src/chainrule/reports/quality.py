@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.reports.charts import Plot, drawn, histogram, linear, lines
-from chainrule.reports.section import Section, paragraph, side_by_side, text
+from chainrule.reports.section import Section, cut, number, paragraph, side_by_side, text
 from chainrule.reports.subject import Subject
 from chainrule.training.report_html import html as report_html
 
@@ -22,6 +22,8 @@ FORECASTS = 3
 """The forecasts that are drawn, from the start, the middle and the end of the held-out times."""
 MOST_BEFORE = 120
 """The steps before a forecast that are drawn."""
+SIDE = 370
+"""The width of the charts of residuals: three are as wide as the page."""
 WRITTEN = 400
 """The tokens that a language model writes."""
 
@@ -59,15 +61,16 @@ def residuals(subject: Subject) -> Section | None:
     html, data = "", []
     for k, name in enumerate(target.names[:MOST_QUANTITIES]):
         errors = truth[:, k] - guess[:, k]
-        html += f"<h3>{text(name)}</h3>" + side_by_side(
+        html += f"<h3>{text(cut(name))}</h3>" + side_by_side(
             _scatter(name, truth[:, k], guess[:, k]),
             _spread(name, guess[:, k], errors),
-            histogram(f"Residuals of {name}", errors, f"true - predicted {name}"),
+            histogram(f"Residuals of {name}", errors, "residual", width=SIDE, height=280),
         )  # fmt: skip
         q = np.quantile(errors, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist()
+        lowest, low, _, high, highest = map(number, q)
         html += paragraph(
-            f"Half of the residuals lie between {q[1]:.4g} and {q[3]:.4g}, nine of ten between {q[0]:.4g} and"
-            f" {q[4]:.4g}; their mean is {errors.mean():.4g}."
+            f"Half of the residuals lie between {low} and {high}, nine of ten between {lowest} and {highest}; their"
+            f" mean is {number(float(errors.mean()))}."
         )
         data.append({"name": name, "mean": float(errors.mean()), "deviation": float(errors.std()),
                      "quantiles": dict(zip(("0.05", "0.25", "0.5", "0.75", "0.95"), q, strict=True))})  # fmt: skip
@@ -82,14 +85,14 @@ def residuals(subject: Subject) -> Section | None:
 
 
 def _scatter(name: str, truth: Array, guess: Array) -> str:
-    both = linear(np.concatenate([truth, guess]), f"true {name}")
-    plot = Plot(both, linear(np.concatenate([truth, guess]), f"predicted {name}"), 400, 300)
+    both = linear(np.concatenate([truth, guess]), f"true {cut(name)}")
+    plot = Plot(both, linear(np.concatenate([truth, guess]), f"predicted {cut(name)}"), SIDE, 280)
     ends = np.array([both.low, both.high])
     return drawn(f"Predicted over true {name}", plot, [plot.line(ends, ends, 1), plot.dots(truth, guess)])
 
 
 def _spread(name: str, guess: Array, errors: Array) -> str:
-    plot = Plot(linear(guess, f"predicted {name}"), linear(errors, "residual"), 400, 300)
+    plot = Plot(linear(guess, f"predicted {cut(name)}"), linear(errors, "residual"), SIDE, 280)
     ends = np.array([plot.x.low, plot.x.high])
     return drawn(f"Residuals over the predicted {name}", plot, [plot.line(ends, 0 * ends, 1), plot.dots(guess, errors)])
 

@@ -16,6 +16,7 @@ from chainrule.reports.subject import Subject
 from chainrule.runs import Run
 from chainrule.runs.folder import write_whole
 from chainrule.summary import Shown, Summary
+from chainrule.threads import undivided
 
 Make = Callable[[Subject], Section | None]
 SECTIONS: dict[str, tuple[str, Make]] = {
@@ -112,21 +113,25 @@ def report(
             raise unknown("section", key, SECTIONS)
     run = run if isinstance(run, Run) else Run.open(run)
     wanted = {key: made for key, made in SECTIONS.items() if key not in leave_out}
-    done = 0
+    now, done = "", 0
 
     def tell(words: str) -> None:
         if progress is not None:
-            progress(words, done / len(wanted))
+            progress(": ".join(filter(None, (now, words))), done / len(wanted))
 
     subject = Subject.of(run, data, tell)
     sections = []
-    for key, (title, make) in wanted.items():
-        tell(title.lower())
-        section = _made(key, title, make, subject)
-        sections += [] if section is None else [section]
-        done += 1
-    target = subject.trained.target
-    about = f"A report on a neural network that predicts {target.described}, trained on {run.data['name']}."
+    with undivided():  # most products are small; whole computations run in threads where there are several
+        for key, (title, make) in wanted.items():
+            now = title.lower()
+            tell("")
+            section = _made(key, title, make, subject)
+            sections += [] if section is None else [section]
+            done += 1
+    origin = "imported from" if overview.is_imported(subject) else "trained on"
+    about = (
+        f"A report on a neural network that predicts {subject.trained.target.described}, {origin} {run.data['name']}."
+    )
     return RunReport(run.folder.name or str(run.folder), about, tuple(sections))
 
 

@@ -12,6 +12,14 @@ from chainrule.summary import one_line
 
 MOST_ROWS = 60
 """The most rows of a table; how many more there are is said below it."""
+FEW_ROWS = 30
+"""Tables of at most so many rows are not divided between two pages of paper."""
+LONGEST, LONGEST_FACT, LONGEST_CELL, LONGEST_NAME = 1200, 600, 240, 48
+"""The most characters of a paragraph, of a fact, of a cell of a table, and of a name from a user's
+file; of longer ones the beginning is shown.
+"""
+UNBROKEN = 16
+"""Cells of at most so many characters, such as dates, stay on one line."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,31 @@ class Section:
     scripts: tuple[str, ...] = ()
 
 
-def text(value: object) -> str:
+def cut(value: object, most: int = LONGEST_NAME) -> str:
+    """A value in one line, with control characters shown, of at most so many characters."""
+    shown = one_line(str(value)[: most + 1])
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def text(value: object, most: int = LONGEST) -> str:
     """A value as text of a page: escaped, in one line, with control characters shown."""
-    return escape(one_line(value))
+    return escape(cut(value, most))
+
+
+def number(value: float) -> str:
+    """A quantity in a user's unit, with four significant figures, or more where it is large:
+    without a power of ten, unless it is very large or very small.
+
+    Examples:
+        >>> number(435800.0), number(0.25), number(1.5e12), number(float("nan"))
+        ('435,800', '0.25', '1.5e+12', 'nan')
+    """
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def numbered(count: int, noun: str) -> str:
+    """A count with its noun: 1 layer, 2 layers."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def paragraph(words: object, kind: str = "") -> Html:
@@ -49,7 +79,9 @@ def paragraph(words: object, kind: str = "") -> Html:
 
 def facts(values: Mapping[str, object]) -> Html:
     """Names with what they are."""
-    rows = "".join(f"<dt>{text(name)}</dt><dd>{_cell(value)}</dd>" for name, value in values.items())
+    rows = "".join(
+        f"<dt>{text(name, LONGEST_NAME)}</dt><dd>{_cell(value, LONGEST_FACT)}</dd>" for name, value in values.items()
+    )
     return Html(f"<dl>{rows}</dl>")
 
 
@@ -62,20 +94,34 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], aligned: str = 
         aligned: for each column "l" or "r"; by default all are left-aligned
         caption: what the rows are
     """
-    sides = [' class="r"' if side == "r" else "" for side in aligned or "l" * len(head)]
-    top = "".join(f'<th scope="col"{side}>{text(name)}</th>' for name, side in zip(head, sides, strict=True))
+    sides = ["r" if side == "r" else "" for side in aligned or "l" * len(head)]
+    top = "".join(
+        f'<th scope="col"{_classes(side)}>{text(name, LONGEST_NAME)}</th>'
+        for name, side in zip(head, sides, strict=True)
+    )
     body = "".join(
-        "<tr>" + "".join(f"<td{side}>{_cell(cell)}</td>" for cell, side in zip(row, sides, strict=True)) + "</tr>"
+        "<tr>" + "".join(_data_cell(cell, side) for cell, side in zip(row, sides, strict=True)) + "</tr>"
         for row in rows[:MOST_ROWS]
     )
     more = paragraph(f"and {len(rows) - MOST_ROWS:,} more", "more") if len(rows) > MOST_ROWS else ""
     named = f"<caption>{text(caption)}</caption>" if caption else ""
     drawn = f"<table>{named}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-    return Html(f'<div class="table">{drawn}</div>{more}')
+    kinds = "table whole" if len(rows) <= FEW_ROWS else "table"
+    return Html(f'<div class="{kinds}">{drawn}</div>{more}')
 
 
-def _cell(value: object) -> str:
-    return value if isinstance(value, Html) else text(value)
+def _data_cell(value: object, side: str) -> str:
+    unbroken = "u" if not isinstance(value, Html) and len(str(value)) <= UNBROKEN else ""
+    return f"<td{_classes(side, unbroken)}>{_cell(value)}</td>"
+
+
+def _classes(*names: str) -> str:
+    present = " ".join(filter(None, names))
+    return f' class="{present}"' if present else ""
+
+
+def _cell(value: object, most: int = LONGEST_CELL) -> str:
+    return value if isinstance(value, Html) else text(value, most)
 
 
 def side_by_side(*parts: str) -> Html:

@@ -15,6 +15,8 @@ from chainrule.reports.subject import Subject
 MOST_ASKED = 240
 """About how many weights and units are opened for the recording, over all of its steps."""
 FEWEST_STEPS, MOST_STEPS = 2, 6
+MOST_BYTES = 2_600_000
+"""The most bytes of the recording, so that the report is smaller than 3 MB."""
 SAMPLES = 1
 """How many samples of each mini-batch are recorded."""
 
@@ -33,6 +35,9 @@ def session(subject: Subject) -> Section | None:
     settings = Settings(data=DataSettings(kind="given"), epochs=plan.epochs)
     html = saved_page(settings, steps, data, run, SAMPLES)
     frame = f'<iframe title="The live page" sandbox="allow-scripts" srcdoc="{escape(html)}"></iframe>'
+    if (size := len(frame.encode())) > MOST_BYTES:
+        why = f"the recording takes {size / 1e6:.1f} MB; see it with: chainrule play RUN"
+        return Section("session", "Step by step", "", "", missing=why)
     listed = ", ".join(f"{step:,}" for step in steps)
     paper = paragraph(
         "On a screen, this section is a page in which every number of these steps can be opened.", "on-paper"
@@ -41,7 +46,8 @@ def session(subject: Subject) -> Section | None:
         f"Every number of some steps ({listed}), to click through: press Step, or a phase; click a weight or a unit to"
         " see where its number comes from. It is a recording, so nothing is computed, and nothing is sent anywhere."
     )
-    return Section("session", "Step by step", about, frame + paper, {"steps": steps}, scripts=sources(html))
+    without = f"<noscript>{paragraph('It needs JavaScript, which is switched off in this browser.')}</noscript>"
+    return Section("session", "Step by step", about, without + frame + paper, {"steps": steps}, scripts=sources(html))
 
 
 def sources(html: str) -> tuple[str, ...]:

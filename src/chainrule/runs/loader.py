@@ -252,7 +252,9 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: it can't be read ({error}); it was altered or cut") from None
     version = manifest.get("format") if isinstance(manifest, dict) else None
-    if isinstance(version, int) and version > files.FORMAT:
+    if version is not None and type(version) is not int:
+        raise RunError(f"{path}: its format is {brief(version)}, which is not a manifest version; it was altered")
+    if version is not None and version > files.FORMAT:
         by = manifest.get("chainrule", "a newer version")
         raise RunError(f"{folder}: it was written by chainrule {by}, in a format that is newer; upgrade chainrule")
     names = manifest.get("files") if isinstance(manifest, dict) else None

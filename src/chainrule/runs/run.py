@@ -13,6 +13,7 @@ import numpy as np
 
 from chainrule.data import BUILTIN, Data, Dataset, from_arrays, load, patterns
 from chainrule.data.columns import EARLIER
+from chainrule.data.files import in_memory
 from chainrule.data.pictures import fingerprint_of_pixels
 from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
@@ -97,7 +98,7 @@ class Run(Shown):
         """Load what the run was trained on; raises DataError if it is missing or has changed."""
         settings = self.data["settings"]
         if self.is_imported:
-            remedy = "pass your own, or train it on them ('chainrule train DATA --from RUN')"
+            remedy = f"pass your own, or train it on them: chainrule train DATA --from {self.folder}"
             raise DataError(f"{self.folder}: it was imported, without data; {remedy}")
         if settings is None or "what" not in settings:
             raise DataError(
@@ -121,6 +122,15 @@ class Run(Shown):
         """Whether it is a network that was made elsewhere, without steps and data."""
         return self.manifest["status"] == "imported"
 
+    def require_steps(self) -> None:
+        """Raise RunError, with the command that makes them, for a run without steps."""
+        if self.is_imported:
+            remedy = f"train it further on data of your own: chainrule train DATA --from {self.folder}"
+            raise RunError(f"{self.folder}: it was imported, and has no steps; {remedy}")
+        if not self.manifest["steps"]:
+            remedy = f"go on with it: chainrule train --resume {self.folder}"
+            raise RunError(f"{self.folder}: its training ended before its first step; {remedy}")
+
     def other_data(self, what: Data | Dataset, **reading: Any) -> Dataset:
         """Other data than the run's own, prepared as the network takes it.
 
@@ -135,6 +145,8 @@ class Run(Shown):
     def _loaded(self, what: Data) -> Dataset:
         """This data, read, split and prepared as what the run was trained on."""
         settings, task, preparation = self.data["settings"], self.data["target"]["task"], self.trained.preparation
+        if isinstance(what, str | Path) and "what" not in (settings or {}) and Path(what).is_file():
+            what = in_memory(Path(what))
         if preparation is None and isinstance(what, tuple | list) and len(what) == 2:
             return from_arrays(*map(np.asarray, what), task=task)
         if settings is None or preparation is None:
@@ -199,7 +211,8 @@ class Run(Shown):
 
         Args:
             data: a Dataset; or the frame, the arrays (x, y) or the file that the run was trained
-                on, which is split and prepared as then
+                on, which is split and prepared as then. Of a run trained on a frame or arrays, a
+                file that holds them will do: CSV, or NPZ with arrays x and y
 
         Raises DataError for other data, and for the same data split or scaled differently.
         """
@@ -236,10 +249,7 @@ class Run(Shown):
         """Several steps, in ascending order; no step is replayed twice."""
         steps, last = list(steps), self.manifest["steps"] - 1
         for step in steps:
-            if self.is_imported:
-                raise RunError(
-                    f"{self.folder}: it was imported, and has no steps; train it further on data of your own"
-                )
+            self.require_steps()
             if not 0 <= step <= last:
                 raise RunError(f"{self.folder}: it has no step {step}; it has steps 0 to {last}")
         yield from self.timeline(self.own_data(data)).each(steps)

@@ -148,12 +148,16 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[object]]) 
     side = ["", *(' class="r"' for _ in head[1:])]
     top = "".join(f'<th scope="col"{s}>{_text(name)}</th>' for name, s in zip(head, side, strict=True))
     body = "".join(
-        f'<tr><th scope="row">{_text(row[0])}</th>' + "".join(f'<td class="r">{_text(cell)}</td>' for cell in row[1:])
+        f'<tr><th scope="row">{_label(row[0])}</th>' + "".join(f'<td class="r">{_text(cell)}</td>' for cell in row[1:])
         + "</tr>"
         for row in rows
     )  # fmt: skip
     content = f"<table>{_caption(caption)}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div style="overflow-x:auto">{content}</div>'
+
+
+def _label(name: object) -> str:
+    return _text(words.shortened(name, words.LONGEST))
 
 
 def _caption(text: str) -> str:

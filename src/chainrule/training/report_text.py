@@ -54,11 +54,15 @@ def label(metric: str, target: Target | None = None) -> str:
 
 
 def number(metric: str, value: float) -> str:
-    """A metric's value: accuracies and coverage in percent, NaN as a dash."""
+    """A metric's value: accuracies and coverage in percent, NaN as a dash, errors in a large unit
+    without a power of ten.
+    """
     if math.isnan(value):
         return "-"
     is_share = metric in (*PERCENTAGES, "skill") or metric.startswith("coverage")
-    return f"{100 * value:.1f} %" if is_share else f"{value:.4g}"
+    if is_share:
+        return f"{100 * value:.1f} %"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def facts(report: Report) -> dict[str, str]:

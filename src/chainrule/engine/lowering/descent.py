@@ -23,6 +23,8 @@ class LoweredStage:
         settings: its hyperparameters
         vectors: the names of the vectors (or matrices, by rows) in its state
         count: the name of the counter in its state
+        multiplies: whether all it does is to multiply each array by a factor, which the engine
+            tells
         selects: whether it applies only to the arrays of `on`
         on: these arrays (see Layout.applies)
         schedule: its learning-rate schedule
@@ -35,6 +37,7 @@ class LoweredStage:
     settings: Mapping[str, float] = field(default_factory=dict)
     vectors: tuple[str, ...] = ()
     count: str = "count"
+    multiplies: bool = False
     selects: bool = False
     on: str | None = None
     schedule: schedules.Schedule | None = None
@@ -86,9 +89,9 @@ STAGES: dict[type[stages.Stage], Callable[[Any], LoweredStage | tuple[LoweredSta
     adaptive.ScaleByAdam: _adam,
     adaptive.ScaleByAdamax: _named("adamax", "beta1", "beta2", "epsilon", vectors=("m", "largest")),
     adaptive.ScaleByLion: _named("lion", "beta1", "beta2", vectors=("m",)),
-    stages.ClipNorm: _named("clip_norm", "limit"),
-    stages.ClipGlobalNorm: _named("clip_global_norm", "limit"),
-    adaptive.TrustRatio: _named("trust_ratio"),
+    stages.ClipNorm: _named("clip_norm", "limit", multiplies=True),
+    stages.ClipGlobalNorm: _named("clip_global_norm", "limit", multiplies=True),
+    adaptive.TrustRatio: _named("trust_ratio", multiplies=True),
     adaptive.Orthogonalize: _orthogonalize,
     quasi_newton.ScaleByLBFGS: _named("lbfgs", "memory", vectors=("s", "y", "parameters", "gradient"), count="known"),
     quasi_newton.StrongWolfe: _named("line_search", "decrease", "curvature", "trials"),

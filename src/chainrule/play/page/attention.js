@@ -3,7 +3,8 @@
 
 import { app, byId, colour, emit, on } from "./app.js";
 import { openUnit } from "./explanation.js";
-import { canvasPainter, hideTip, legend, legendLines, svgPainter, tip } from "./painting.js";
+import { hideTip, legend, legendLines, svgPainter, tip } from "./painting.js";
+import { follow, redraw, resize } from "./pointing.js";
 import { brief, centred, css, glyph, HIDDEN, INK, ofPhase, place, positions, predictionLine, reached, sequence, share, tone, wide, WIDEST } from "./sequence.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
@@ -85,9 +86,7 @@ function arrange() {
   const words = legendLines(words_(), width - 10);
   foot = height + 12;
   height = foot + 14 * (words.length - 1) + 6;
-  const ratio = window.devicePixelRatio || 1;
-  [canvas().width, canvas().height] = [width * ratio, height * ratio];
-  canvas().style.height = `${height}px`;
+  resize(canvas(), width, height);
   canvas().setAttribute("aria-label", t("attention_label", { layers: layers().map((one) => `${one.name}: ${one.shape.join(" × ")}`).join(", ") }));
 }
 
@@ -309,14 +308,10 @@ function beside(from, down, across) {
   return to && heads ? { ...to, query, key: across > 0 ? 0 : layers()[to.layer].shape[2] - 1 } : from;
 }
 
-/** @param {KeyboardEvent} event */
-function walk(event) {
-  const steps = /** @type {Record<string, [number, number]>} */ ({ ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] });
-  if (event.key === "Enter") open();
-  if (!steps[event.key] || !isShown()) return;
-  event.preventDefault();
-  event.stopPropagation();
-  pointed = beside(pointed ?? { ...active(), key: null }, ...steps[event.key]);
+/** @param {number} down @param {number} across */
+function walk(down, across) {
+  if (!isShown()) return;
+  pointed = beside(pointed ?? { ...active(), key: null }, down, across);
   const at = middle(pointed);
   if (at) tell([at.x, at.y]);
 }
@@ -325,12 +320,7 @@ function walk(event) {
 export const attentionSvg = () => svgPainter(width, height, paint);
 
 function draw() {
-  const pen = canvas().getContext("2d");
-  if (!pen || !isShown()) return;
-  const ratio = window.devicePixelRatio || 1;
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.clearRect(0, 0, width, height);
-  paint(canvasPainter(pen));
+  if (isShown()) redraw(canvas(), width, height, paint);
 }
 
 function anew() {
@@ -359,17 +349,11 @@ function followPhase() {
 
 export function startAttention() {
   followPhase();
-  canvas().onmousemove = (event) => {
-    pointed = under(event.offsetX, event.offsetY);
-    tell([event.offsetX, event.offsetY]);
+  const point = (/** @type {number} */ x, /** @type {number} */ y) => {
+    pointed = under(x, y);
+    tell([x, y]);
   };
-  canvas().onmouseleave = leave;
-  canvas().onblur = leave;
-  canvas().onkeydown = walk;
-  canvas().onclick = (event) => {
-    pointed = under(event.offsetX, event.offsetY);
-    open();
-  };
+  follow(canvas(), { point, walk, open, leave, arrange: anew });
   let fresh = false;
   on("sequence", () => (fresh = true));
   on("built", () => {
@@ -382,5 +366,4 @@ export function startAttention() {
     emit("stage");
   });
   for (const event of ["lens", "explained", "forget", "redraw"]) on(event, anew);
-  new ResizeObserver(anew).observe(/** @type {HTMLElement} */ (canvas().parentElement));
 }

@@ -4,6 +4,7 @@ import { app, byId, emit, make, on } from "./app.js";
 import { look } from "./charts.js";
 import { quantityOf } from "./highlight.js";
 import { shade } from "./output.js";
+import { glyph } from "./sequence.js";
 import { figure, has, shownStep } from "./stage.js";
 import { TEXT, t } from "./text.js";
 
@@ -21,9 +22,18 @@ function choose(sample) {
   look();
 }
 
+/** The prediction, of several classes the likeliest. @param {Pick<import("./types.js").SceneOutput, "predictions" | "names" | "bars" | "decided">} output */
+export function predicted({ predictions, names, bars, decided }) {
+  if (decided !== undefined) return t("decided", { name: decided, p: figure(predictions[predictions.length - 1]) });
+  if (!bars && predictions.length > 1) return predictions.slice(0, 3).map((value, k) => `${names[k]} ${figure(value)}`).join(", ") + (predictions.length > 3 ? ", …" : "");
+  const most = predictions.indexOf(Math.max(...predictions));
+  const { text, symbols } = app.built?.sequence ?? { text: false, symbols: [] };
+  return bars ? t("likeliest", { name: text ? t("token", { token: glyph(symbols[most]) }) : names[most], p: figure(predictions[most]) }) : `prediction ${figure(predictions[0])}`;
+}
+
 /** Which sample is on the stage. @param {any} scene */
 export function sampleWords(scene) {
-  if (isChosen(scene)) return t("chosen_row", { row: scene.chosen_row });
+  if (isChosen(scene)) return t("chosen_row", { row: scene.chosen_row.toLocaleString("en") });
   return scene.sample < 0 ? TEXT.own_sample : t("batch_words", { number: scene.sample + 1, count: scene.rows.length });
 }
 
@@ -31,10 +41,11 @@ function show() {
   const scene = shownStep();
   if (!scene) return;
   const chips = scene.rows.slice(0, MOST_CHIPS).map((row, k) =>
-    make("button", { className: k === scene.sample ? "chip chosen" : "chip", onclick: () => choose(k), title: t("sample_row", { row }), "aria-pressed": String(k === scene.sample) }, String(k + 1)));
+    make("button", { className: k === scene.sample ? "chip chosen" : "chip", onclick: () => choose(k), title: t("sample_row", { row: scene.numbers[k].toLocaleString("en"), sample: row }), "aria-pressed": String(k === scene.sample) }, String(k + 1)));
   const more = scene.rows.length > MOST_CHIPS ? [make("span", { className: "hint" }, `+ ${scene.rows.length - MOST_CHIPS}`)] : [];
   byId("batch-chips").replaceChildren(...chips, ...more);
-  byId("batch-words").textContent = sampleWords(scene);
+  const number = isChosen(scene) ? undefined : scene.numbers[scene.sample];
+  byId("batch-words").textContent = number ? t("batch_row", { sample: sampleWords(scene), row: number.toLocaleString("en") }) : sampleWords(scene);
   const rows = scene.table.map(([name, value], k) => make("tr", {}, make("th", {}, name), make("td", {}, quantityOf(`input[${k}]`, "value", value))));
   const targets = scene.output.target_text ? [make("tr", {}, make("th", {}, TEXT.target), make("td", {}, scene.output.target_text))] : [];
   const { decided, decision_text } = scene.output;
@@ -43,6 +54,8 @@ function show() {
   const { batch_loss, batch_loss_after } = scene.output;
   const known = has("loss") && scene.sample >= 0 ? t(has("next") ? "batch_loss_after" : "batch_loss", { loss: figure(batch_loss), after: figure(batch_loss_after) }) : "";
   byId("batch-loss").textContent = known;
+  const { in_use } = scene.output;
+  byId("batch-in-use").textContent = in_use && has("forward") ? t("in_use", { prediction: predicted(in_use) }) : "";
   drawPoints(scene);
   drawPicture(scene);
 }

@@ -55,14 +55,19 @@ export function pen(canvas) {
 /**
  * Lines over steps. Their heights are on a logarithmic scale, without what is not above 0, unless `linear`.
  * @param {HTMLCanvasElement} canvas @param {Series[]} series
- * @param {{linear?: boolean, now?: number, level?: number}} [options] `now` marks a step, `level` a height
+ * @param {{linear?: boolean, now?: number, level?: number, empty?: string}} [options] `now` marks a step, `level` a height; `empty` says what will be there
  */
-export function lineChart(canvas, series, { linear = false, now, level } = {}) {
+export function lineChart(canvas, series, { linear = false, now, level, empty = "" } = {}) {
   const [draw, width, height] = pen(canvas);
   const fits = (/** @type {number} */ v) => Number.isFinite(v) && (linear || v > 0);
   const values = [...series.flatMap((s) => s.points.map((p) => p[1])), ...(level === undefined ? [] : [level])].filter(fits);
+  canvas.setAttribute("aria-label", empty.replaceAll("\n", " "));
+  if (!values.length) {
+    draw.fillStyle = colour("soft-ink");
+    empty.split("\n").forEach((line, k) => draw.fillText(line, 8, 24 + 16 * k));
+    return;
+  }
   canvas.setAttribute("aria-label", "");
-  if (!values.length) return;
   const last = Math.max(1, ...series.map((s) => s.points.at(-1)?.[0] ?? 0));
   let [low, high] = [Math.min(...values), Math.max(...values)];
   if (high <= low) [low, high] = linear ? [low - 1, high + 1] : [low / 2, high * 2];
@@ -262,7 +267,7 @@ function draw() {
   const before = pinned?.data === app.built.data ? pinned : null; // losses on other data can't be compared
   const now = recorded ? app.frame?.step : undefined;
   lineChart(/** @type {any} */ (byId("curves")), recorded?.curves.length ? recorded.curves : withPinned(curves, before?.curves ?? {}, [5, 3]), { now });
-  lineChart(/** @type {any} */ (byId("sizes")), recorded?.sizes.length ? recorded.sizes : withPinned(sizes, before?.sizes ?? {}, []), { now });
+  lineChart(/** @type {any} */ (byId("sizes")), recorded?.sizes.length ? recorded.sizes : withPinned(sizes, before?.sizes ?? {}, []), { now, empty: TEXT.gradient_sizes_empty });
   const found = app.frame?.histogram;
   if (found) for (const name of ["weights", "activations", "gradients"]) {
     const canvas = /** @type {HTMLCanvasElement} */ (byId(`histogram-${name}`));

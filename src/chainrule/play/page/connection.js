@@ -39,7 +39,7 @@ export function connect(upload = "") {
 
 /** Send a command. @param {Record<string, any>} message */
 app.send = (message) => {
-  if (!["shown", "open", "export"].includes(message.type)) {
+  if (!["shown", "open", "export", "why", "teachers", "importance"].includes(message.type)) {
     if (!["view", "settings"].includes(message.type)) emit("asked");
     message = { ...message, number: ++asked };
     document.body.dataset.asked = String(asked);

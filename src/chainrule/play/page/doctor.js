@@ -6,12 +6,16 @@ import { TEXT, t } from "./text.js";
 
 /**
  * @typedef {{kind: string, words: string, place: string, severity: "note" | "warning" | "serious", select: string, remedy: string,
- *   set: Record<string, any> | null, set_words: string}} Finding
+ *   cause: string, set: Record<string, any> | null, set_words: string}} Finding
  * @typedef {{step: number, findings: Finding[], too_long: string[], checks: number}} Found
  */
 
 /** What was found last; null before the first round of checks. @type {Found | null} */
 let found = null;
+/** Whether it looks at all of a recorded run. */
+let ofRun = false;
+/** The findings that the panel shows, as JSON: the same are not drawn again under the pointer. */
+let drawn = "";
 
 /** @param {Finding} one */
 function part(one) {
@@ -21,7 +25,7 @@ function part(one) {
   return make("article", { className: one.severity },
     make("h3", {}, `${t(`doctor_${one.severity}`)}: ${one.kind}, ${one.place}`),
     make("p", {}, one.words),
-    make("p", { className: "hint" }, t("doctor_remedy", { words: one.remedy })),
+    make("p", { className: "hint" }, one.cause ? t("doctor_consequence", { cause: one.cause }) : t("doctor_remedy", { words: one.remedy })),
     make("div", { className: "bar" }, ...buttons));
 }
 
@@ -53,7 +57,10 @@ function show() {
   button.dataset.severity = found?.findings[0]?.severity ?? "";
   byId("doctor-status").textContent = count ? button.textContent : "";
   const more = found?.too_long.length ? [make("p", { className: "hint" }, t("doctor_too_long", { names: found.too_long.join(", ") }))] : [];
-  const about = !found ? `${TEXT.doctor_about} ${TEXT.doctor_about_waits}` : count ? "" : `${TEXT.doctor_about} ${t("doctor_about_none", found)}`;
+  const about = !found ? `${TEXT.doctor_about} ${ofRun ? TEXT.doctor_about_run : TEXT.doctor_about_waits}` : count ? "" : `${TEXT.doctor_about} ${t("doctor_about_none", found)}`;
+  const now = JSON.stringify([about, found?.findings, found?.too_long]);
+  if (now === drawn) return;
+  drawn = now;
   byId("doctor-panel").replaceChildren(...(about ? [make("p", {}, about)] : []), ...(found?.findings ?? []).map(part), ...more);
 }
 
@@ -69,10 +76,12 @@ export function startDoctor() {
   });
   on("built", () => {
     found = null;
+    ofRun = false;
     show();
   });
   on("doctor", ({ header }) => {
     found = header.begun ? header : null;
+    ofRun = header.of_run;
     show();
   });
 }

@@ -4,7 +4,8 @@
 import { app, byId, colour, on, shown } from "./app.js";
 import { TEXT, t } from "./text.js";
 import { openUnit, openWeight } from "./explanation.js";
-import { canvasPainter, curveShare, hideTip, LEGEND_LINE, legend, legendLines, linesShown, parameter, placeOf, shaded, svgPainter, tip } from "./painting.js";
+import { curveShare, hideTip, LEGEND_LINE, legend, legendLines, linesShown, parameter, placeOf, shaded, svgPainter, tip } from "./painting.js";
+import { follow, redraw, resize } from "./pointing.js";
 
 const ROW = 45, TOP = 30, LEFT = 74, LARGE = 150;
 /** The units of a column that are drawn. */
@@ -88,10 +89,7 @@ function arrange() {
     }
     if (dense.units > counts[c]) labels.push({ x: x - 6, y: low - 22, text: t("more", { count: dense.units - counts[c] }) });
   });
-  const scale = window.devicePixelRatio || 1;
-  canvas().width = width * scale;
-  canvas().height = height * scale;
-  canvas().style.height = `${height}px`;
+  resize(canvas(), width, height);
   canvas().setAttribute("aria-label", t("drawing_label", { layers: every.map(({ dense }) => `${dense.name}: ${dense.units}`).join(", ") }));
 }
 
@@ -185,12 +183,7 @@ function tile(unit) {
 }
 
 function draw() {
-  const pen = canvas().getContext("2d");
-  if (!pen || !app.built || !isShown()) return;
-  const scale = window.devicePixelRatio || 1;
-  pen.setTransform(scale, 0, 0, scale, 0, 0);
-  pen.clearRect(0, 0, width, height);
-  paint(canvasPainter(pen));
+  if (app.built && isShown()) redraw(canvas(), width, height, paint);
 }
 
 /** Where the units of each column stand on the canvas. */
@@ -253,21 +246,20 @@ function tell() {
   tip(canvas(), large ? [large.x - 14, large.y + LARGE - 10] : cursor, described(found));
 }
 
-/** Walk from unit to unit by the arrow keys. @param {KeyboardEvent} event */
-function walk(event) {
-  const steps = /** @type {Record<string, [number, number]>} */ ({ ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] });
-  if (event.key === "Enter" && hoveredUnit) openUnit(hoveredUnit.dense, hoveredUnit.unit);
-  if (!steps[event.key]) return;
-  event.preventDefault();
-  event.stopPropagation();
-  const [down, along] = steps[event.key];
+/** Walk from unit to unit. @param {number} down @param {number} across */
+function walk(down, across) {
   const names = columns().map(({ dense }) => dense.name);
-  const column = Math.max(0, Math.min(names.length - 1, names.indexOf(hoveredUnit?.dense ?? "") + along));
+  const column = Math.max(0, Math.min(names.length - 1, names.indexOf(hoveredUnit?.dense ?? "") + across));
   const there = units.filter((unit) => unit.dense === names[column]);
   const next = there[Math.max(0, Math.min(there.length - 1, (hoveredUnit?.unit ?? -down) + down))];
   cursor = [next.x + BOX / 2, next.y + BOX / 2];
   tell();
   draw();
+}
+
+/** Open what is pointed at. */
+function open() {
+  if (cursor) openFound(under(...cursor));
 }
 
 function leave() {
@@ -278,15 +270,11 @@ function leave() {
 }
 
 export function startDrawing() {
-  canvas().onmousemove = (event) => {
-    cursor = [event.offsetX, event.offsetY];
+  const point = (/** @type {number} */ x, /** @type {number} */ y) => {
+    cursor = [x, y];
     tell();
     if (!app.running) draw();
   };
-  canvas().onmouseleave = leave;
-  canvas().onblur = leave;
-  canvas().onkeydown = walk;
-  canvas().onclick = (event) => openFound(under(event.offsetX, event.offsetY));
   const anew = () => {
     arrange();
     draw();
@@ -300,5 +288,5 @@ export function startDrawing() {
   });
   on("explained", draw);
   on("redraw", draw);
-  new ResizeObserver(anew).observe(/** @type {HTMLElement} */ (canvas().parentElement));
+  follow(canvas(), { point, walk, open, leave, arrange: anew });
 }

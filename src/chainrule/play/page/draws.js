@@ -25,7 +25,7 @@ export function drawnWeights(draw) {
 }
 
 function draw() {
-  byId("draws").replaceChildren(...(app.built?.draws ?? []).map(drawnWeights), make("p", { className: "hint" }, t("draws_words")));
+  byId("draws").replaceChildren(make("p", { className: "hint" }, t("draws_words")), ...(app.built?.draws ?? []).map(drawnWeights));
 }
 
 export function startDraws() {

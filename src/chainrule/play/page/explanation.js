@@ -11,6 +11,7 @@ export function openWeight(weight) {
   app.opened = { weight };
   app.paths = [];
   app.send({ type: "open", weight });
+  showBusy();
 }
 
 /** Open a unit's delta, at a position if it has several. @param {string} layer @param {number} unit @param {number[]} [position] */
@@ -18,6 +19,7 @@ export function openUnit(layer, unit, position) {
   app.opened = position ? { layer, unit, position } : { layer, unit };
   app.paths = [];
   app.send({ type: "open", ...app.opened });
+  showBusy();
 }
 
 /** Open again what the address or the network before had open, if this network has it too. */
@@ -50,6 +52,7 @@ function show(header) {
   const open = Array.from(box.querySelectorAll("details details, .unit-levels details"), (part) => /** @type {HTMLDetailsElement} */ (part).open);
   box.dataset.of = name;
   box.dataset.step = header.step;
+  box.dataset.unit = header.unit ?? "";
   app.paths = header.paths ?? [];
   if (header.weight) showWeight(box, header, same);
   else box.replaceChildren(...unitParts(header));
@@ -138,6 +141,31 @@ function form() {
 /** What can be clicked through the lens: of the networks with feature maps only a convolution is seen sample by sample. */
 const clickable = () => t(`nothing_opened_${app.lens === "sample" && app.built?.maps.length ? "convolution" : app.lens}`);
 
+/** What is open, by the name that its explanation has. */
+const openName = () => app.opened?.weight ?? (app.opened ? `${app.opened.layer}[${app.opened.unit}]` : "");
+
+/** What could not be opened. */
+let refused = "";
+
+/** Say that an explanation is computed, if what is shown is of something else, or of another step. */
+function showBusy() {
+  const { of, step, unit } = byId("explained").dataset;
+  const name = openName();
+  const isDue = name && name !== refused && !app.saved && !app.running && app.frame && !((of === name || unit === name) && step === String(app.frame.step));
+  const there = document.getElementById("explaining");
+  if (!isDue) there?.remove();
+  else if (!there) byId("explained").before(make("p", { id: "explaining", className: "busy hint", role: "status" }));
+  if (isDue) byId("explaining").replaceChildren(t("explaining", { name }), " ", make("button", { type: "button", onclick: cancel }, TEXT.cancel));
+}
+
+/** Explain nothing any more. */
+function cancel() {
+  app.opened = null;
+  app.send({ type: "open" });
+  emit("forget");
+  showBusy();
+}
+
 export function startExplanation() {
   const empty = () => byId("explained").replaceChildren(make("p", { className: "hint" }, t("nothing_opened", { what: clickable() })));
   empty();
@@ -151,7 +179,16 @@ export function startExplanation() {
     empty();
   });
   // One that was on its way when its weight was closed comes too late.
-  on("explanation", ({ header }) => app.opened && show(header));
+  on("explanation", ({ header }) => {
+    if (app.opened) show(header);
+    showBusy();
+  });
+  for (const event of ["draw", "built"]) on(event, showBusy);
+  on("error", ({ header }) => {
+    if (header.about !== "open") return;
+    refused = openName();
+    showBusy();
+  });
   on("selected", (/** @type {string} */ name) => {
     const [, layer, places] = /^(.*)\[([\d, ]+)\]$/.exec(name) ?? [];
     const index = (places ?? "").split(",").map(Number); // positions come before the unit

@@ -2,7 +2,7 @@
 
 import { app, byId, colour, make, on, shown } from "./app.js";
 import { lineChart, pen } from "./charts.js";
-import { cellsOf, look, numberOf, signed } from "./rows.js";
+import { cellsOf, column, look, numberOf, signed } from "./rows.js";
 import { TEXT, t } from "./text.js";
 
 const LINES = { value: "#0072b2", gradient: "#d55e00", update: "#009e73" };
@@ -67,13 +67,15 @@ function density({ at, heights }, value) {
 
 /** Named numbers, with bars from the middle. @param {string} title @param {[string, number][]} rows @param {boolean} [sums] whether the last is the sum of the others */
 function bars(title, rows, sums = false) {
-  const most = Math.max(...rows.map(([, value]) => Math.abs(value)), 1e-300);
+  const values = rows.map(([, value]) => value);
+  const most = Math.max(...values.map(Math.abs), 1e-300);
+  const written = column(values, sums ? values[values.length - 1] : values.reduce((sum, value) => sum + value, 0));
   const lines = rows.map(([name, value], k) => {
     const bar = make("i", {});
     bar.style.width = `${(50 * Math.abs(value)) / most}%`;
     bar.style.marginLeft = value < 0 ? `${50 - (50 * Math.abs(value)) / most}%` : "50%";
     bar.style.background = colour(value < 0 ? "minus" : "plus");
-    return make("tr", { className: sums && k === rows.length - 1 ? "sum" : "" }, make("th", { scope: "row" }, name), make("td", { className: "meter", "aria-hidden": "true" }, bar), make("td", {}, signed(value)));
+    return make("tr", { className: sums && k === rows.length - 1 ? "sum" : "" }, make("th", { scope: "row" }, name), make("td", { className: "meter", "aria-hidden": "true" }, bar), make("td", {}, written(value)));
   });
   return make("section", {}, make("h4", {}, title), make("table", {}, make("tbody", {}, ...lines)));
 }
@@ -81,12 +83,12 @@ function bars(title, rows, sums = false) {
 /** Whether the stage can show any row, and not only those of the mini-batch. */
 const canShow = () => !app.built?.sequence;
 
-/** One of the samples; it can be put on the stage. @param {import("./rows.js").Row} row */
-function line(row) {
+/** One of the samples; it can be put on the stage. @param {import("./rows.js").Row} row @param {(value: number) => string} written */
+function line(row, written) {
   const seen = look(row);
   const cells = cellsOf(row);
   const words = make("span", {}, `row ${numberOf(row)}`, ...(row.target ? [": ", make("b", {}, row.target)] : []), ...(cells ? [make("small", {}, cells)] : []));
-  const parts = [...seen, words, make("span", { className: "effect" }, signed(row.effect ?? 0))];
+  const parts = [...seen, words, make("span", { className: "effect" }, written(row.effect ?? 0))];
   const className = seen.length ? "" : "plain";
   if (!canShow()) return make("li", {}, make("div", { className }, ...parts));
   return make("li", {}, make("button", { type: "button", className, title: t("life_show", { row: numberOf(row), steps: row.steps }), onclick: () => {
@@ -97,11 +99,13 @@ function line(row) {
 
 /** @param {Found} found @param {number} steps */
 function parts({ start, end, moved, sums, epochs, classes, samples, rest }, steps) {
-  const others = rest[0] ? [make("li", {}, make("div", { className: "plain" }, t("life_rest", { count: rest[0].toLocaleString("en") }), make("span", { className: "effect" }, signed(rest[1]))))] : [];
+  const effects = [...samples.map((row) => row.effect ?? 0), ...(rest[0] ? [rest[1]] : [])];
+  const written = column(effects, effects.reduce((sum, effect) => sum + effect, 0));
+  const others = rest[0] ? [make("li", {}, make("div", { className: "plain" }, t("life_rest", { count: rest[0].toLocaleString("en") }), make("span", { className: "effect" }, written(rest[1]))))] : [];
   return [
     make("p", {}, t("life_moved", { start: shown(start), end: shown(end), moved: signed(moved), steps: steps.toLocaleString("en") })),
     bars(TEXT.life_sum, sums, true),
-    ...(samples.length ? [make("section", {}, make("h4", {}, TEXT.life_samples), make("ol", {}, ...samples.map(line), ...others))] : []),
+    ...(samples.length ? [make("section", {}, make("h4", {}, TEXT.life_samples), make("ol", {}, ...samples.map((row) => line(row, written)), ...others))] : []),
     ...(classes.length ? [bars(TEXT.life_classes, classes)] : []),
     bars(TEXT.life_epochs, epochs),
   ];
@@ -111,12 +115,12 @@ function parts({ start, end, moved, sums, epochs, classes, samples, rest }, step
 function show() {
   if (!document.getElementById("life") || byId("history").hidden) return;
   const own = life && life.weight === app.opened?.weight ? life : null;
-  const hint = (/** @type {string} */ words) => [make("p", { className: "hint", role: "status" }, words)];
+  const hint = (/** @type {string} */ words, busy = false) => [make("p", { className: busy ? "hint busy" : "hint", role: "status" }, words)];
   byId("life").classList.toggle("past", app.running);
   if (app.saved) return;
   if (!own?.found) {
     byId("life-draw").replaceChildren();
-    byId("life").replaceChildren(...hint(app.running || !own ? TEXT.life_running : own.problem || (own.steps ? t("life_computing", { done: own.done, steps: own.steps }) : TEXT.life_none)));
+    byId("life").replaceChildren(...hint(app.running || !own ? TEXT.life_running : own.problem || (own.steps ? t("life_computing", { done: own.done, steps: own.steps }) : TEXT.life_none), Boolean(!app.running && own && !own.problem && own.steps)));
     return;
   }
   const { draw, start } = own.found;

@@ -1,8 +1,7 @@
 // The loop of learning as a diagram: lit at the phase that is running, and each phase a button.
 
 import { app, breakable, byId, emit, heldOut, make, on, shown } from "./app.js";
-import { sampleWords } from "./batch.js";
-import { glyph } from "./sequence.js";
+import { predicted, sampleWords } from "./batch.js";
 import { figure, has, shownStep } from "./stage.js";
 import { PHASES, TEXT, t } from "./text.js";
 
@@ -10,15 +9,6 @@ const SPEEDS = [["0", "full_speed"], ["100", "slow_100"], ["10", "slow_10"], ["1
 
 /** Which phases were pressed by hand, for the lessons. @type {Set<string>} */
 export const pressed = new Set();
-
-/** The prediction, of several classes the likeliest. @param {import("./types.js").SceneOutput} output */
-function predicted({ predictions, names, bars, decided }) {
-  if (decided !== undefined) return t("decided", { name: decided, p: figure(predictions[predictions.length - 1]) });
-  if (!bars && predictions.length > 1) return predictions.slice(0, 3).map((value, k) => `${names[k]} ${figure(value)}`).join(", ") + (predictions.length > 3 ? ", …" : "");
-  const most = predictions.indexOf(Math.max(...predictions));
-  const { text, symbols } = app.built?.sequence ?? { text: false, symbols: [] };
-  return bars ? t("likeliest", { name: text ? t("token", { token: glyph(symbols[most]) }) : names[most], p: figure(predictions[most]) }) : `prediction ${figure(predictions[0])}`;
-}
 
 export function startLoop() {
   const parts = PHASES.flatMap(({ phase, name, about, button }, k) => {

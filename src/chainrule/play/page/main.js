@@ -33,6 +33,7 @@ import { startTakeAway } from "./takeaway.js";
 import { startTaught } from "./taught.js";
 import { TEXT, t } from "./text.js";
 import { startWhy } from "./why.js";
+import { startImportance } from "./importance.js";
 import { startUnrolled } from "./unrolled.js";
 import { startWritten } from "./written.js";
 
@@ -117,7 +118,7 @@ async function start() {
     app.arrays = header.phase === "forward" || header.phase === "loss" ? { ...app.arrays, gradients: undefined, ...arrays } : { ...app.arrays, ...arrays };
   });
   messages();
-  for (const part of [startSequence, startControls, startLoop, startLenses, startStage, startMaps, startAttention, startUnrolled, startLine, startBatch, startTaught, startDrawpad, startSlice, startFirst, startDrawing, startMatrix, startOutput, startWritten, startDraws, startCharts, startSurface, startCompare, startWhy, startExplanation, startHistory, startRace, startLessons, startTakeAway, startDoctor, startReach, startHighlight]) part();
+  for (const part of [startSequence, startControls, startLoop, startLenses, startStage, startMaps, startAttention, startUnrolled, startLine, startBatch, startTaught, startDrawpad, startSlice, startFirst, startDrawing, startMatrix, startOutput, startWritten, startDraws, startCharts, startSurface, startCompare, startWhy, startImportance, startExplanation, startHistory, startRace, startLessons, startTakeAway, startDoctor, startReach, startHighlight]) part();
   on("built", openAgain);
   on("draw", () => {
     if (!app.running) remember();

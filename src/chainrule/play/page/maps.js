@@ -4,7 +4,8 @@
 import { app, byId, emit, on } from "./app.js";
 import { openUnit, openWeight } from "./explanation.js";
 import { kernelGrid, placeIn } from "./kernels.js";
-import { canvasPainter, hideTip, svgPainter, tip } from "./painting.js";
+import { hideTip, svgPainter, tip } from "./painting.js";
+import { follow, redraw } from "./pointing.js";
 import { spoken } from "./receptive.js";
 import { figure } from "./svg.js";
 import { t } from "./text.js";
@@ -160,14 +161,9 @@ function nearest(from, down, across) {
   return tile ? { tile, place: [0, 0] } : { cell: found };
 }
 
-/** @param {KeyboardEvent} event */
-function walk(event) {
-  const steps = /** @type {Record<string, [number, number]>} */ ({ ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] });
-  if (event.key === "Enter") open();
-  if (!steps[event.key]) return;
-  event.preventDefault();
-  event.stopPropagation();
-  pointed = beside(pointed, ...steps[event.key]);
+/** @param {number} down @param {number} across */
+function walk(down, across) {
+  pointed = beside(pointed, down, across);
   const { tile, cell, place } = pointed;
   const found = tile ?? cell;
   const [high, wide] = tile ? rows()[tile.row].shape : [1, 1];
@@ -191,15 +187,13 @@ export function placeOnMaps(name) {
 export const shownFields = () => Object.fromEntries([...(lit()?.field ?? [])].map(([row, field]) => [rows()[row].name, field]));
 
 /** The lens's picture as an SVG. */
-export const mapsSvg = () => svgPainter(width, height, (painter) => paint(painter, lit(), pushesShown(), pointed.cell));
+export const mapsSvg = () => svgPainter(width, height, picture);
+
+/** @param {import("./painting.js").Painter} painter */
+const picture = (painter) => paint(painter, lit(), pushesShown(), pointed.cell);
 
 function draw() {
-  const pen = canvas().getContext("2d");
-  if (!pen || !sent || app.lens !== "maps") return;
-  const scale = window.devicePixelRatio || 1;
-  pen.setTransform(scale, 0, 0, scale, 0, 0);
-  pen.clearRect(0, 0, width, height);
-  paint(canvasPainter(pen), lit(), pushesShown(), pointed.cell);
+  if (sent && app.lens === "maps") redraw(canvas(), width, height, picture);
 }
 
 /** Arrange and draw anew, with what was pointed at still pointed at. */
@@ -212,9 +206,9 @@ function anew() {
 }
 
 export function startMaps() {
-  canvas().onmousemove = (event) => {
-    pointed = under(event.offsetX, event.offsetY);
-    tell([event.offsetX, event.offsetY]);
+  const point = (/** @type {number} */ x, /** @type {number} */ y) => {
+    pointed = under(x, y);
+    tell([x, y]);
   };
   const leave = () => {
     pointed = {};
@@ -222,13 +216,7 @@ export function startMaps() {
     draw();
     emit("pointed", "");
   };
-  canvas().onmouseleave = leave;
-  canvas().onblur = leave;
-  canvas().onkeydown = walk;
-  canvas().onclick = (event) => {
-    pointed = under(event.offsetX, event.offsetY);
-    open();
-  };
+  follow(canvas(), { point, walk, open, leave, arrange: anew });
   let fresh = false;
   let before = app.edges;
   on("maps", (message) => {
@@ -257,5 +245,4 @@ export function startMaps() {
   });
   on("forget", () => (pushes = null));
   for (const event of ["lens", "forget", "redraw"]) on(event, anew);
-  new ResizeObserver(anew).observe(/** @type {HTMLElement} */ (canvas().parentElement));
 }

@@ -4,7 +4,8 @@
 import { app, byId, colour, on, shown } from "./app.js";
 import { openWeight } from "./explanation.js";
 import { isKernel, kernelPictures } from "./kernels.js";
-import { canvasPainter, hideTip, LEGEND_LINE, legend, legendLines, linesShown, placeOf, shaded, svgPainter, tip } from "./painting.js";
+import { hideTip, LEGEND_LINE, legend, legendLines, linesShown, placeOf, shaded, svgPainter, tip } from "./painting.js";
+import { follow, redraw, resize } from "./pointing.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
 
@@ -57,10 +58,7 @@ function arrange() {
   });
   legendTop = low + 14;
   height = legendTop + 4 + LEGEND_LINE * (legendWords("gradients").length - 1);
-  const scale = window.devicePixelRatio || 1;
-  canvas().width = width * scale;
-  canvas().height = height * scale;
-  canvas().style.height = `${height}px`;
+  resize(canvas(), width, height);
   canvas().setAttribute("aria-label", t("matrix_label", { layers: layers().map((layer) => `${layer.name}: ${layer.units}`).join(", ") }));
 }
 
@@ -137,12 +135,7 @@ function outline(painter, grid, name, line, stroke) {
 }
 
 function draw() {
-  const pen = canvas().getContext("2d");
-  if (!pen || !app.built || app.lens !== "weights") return;
-  const scale = window.devicePixelRatio || 1;
-  pen.setTransform(scale, 0, 0, scale, 0, 0);
-  pen.clearRect(0, 0, width, height);
-  paint(canvasPainter(pen));
+  if (app.built && app.lens === "weights") redraw(canvas(), width, height, paint);
 }
 
 /** Where the cell of a weight is on the canvas. @param {string} weight */
@@ -176,18 +169,13 @@ function tell() {
   tip(canvas(), [grid.x + (column + 1) * grid.cell, grid.y + row * grid.cell], `${grid.name(row, column)} = ${shown(at(app.arrays.weights?.data ?? null, grid, row, column))}${number}`);
 }
 
-/** Walk from cell to cell by the arrow keys. @param {KeyboardEvent} event */
-function walk(event) {
-  const steps = /** @type {Record<string, [number, number]>} */ ({ ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] });
-  if (event.key === "Enter" && pointed) openWeight(pointed.grid.name(pointed.row, pointed.column));
-  if (!steps[event.key] || !grids.length) return;
-  event.preventDefault();
-  event.stopPropagation();
+/** Walk from cell to cell, and over the edge of a matrix to the next one. @param {number} down @param {number} across */
+function walk(down, across) {
+  if (!grids.length) return;
   if (!pointed) pointed = { grid: grids[0], row: 0, column: 0 };
   else {
-    const [down, along] = steps[event.key];
     const { grid } = pointed;
-    const [row, column] = [pointed.row + down, pointed.column + along];
+    const [row, column] = [pointed.row + down, pointed.column + across];
     const over = row >= grid.rows || column >= grid.across ? 1 : row < 0 || column < 0 ? -1 : 0;
     const next = grids[grids.indexOf(grid) + over] ?? grid;
     pointed = over ? { grid: next, row: over > 0 ? 0 : next.rows - 1, column: Math.max(0, Math.min(next.across - 1, down ? column : over > 0 ? 0 : next.across - 1)) } : { grid, row, column };
@@ -196,23 +184,21 @@ function walk(event) {
   draw();
 }
 
+function open() {
+  if (pointed) openWeight(pointed.grid.name(pointed.row, pointed.column));
+}
+
+function leave() {
+  pointed = null;
+  hideTip();
+  draw();
+}
+
 export function startMatrix() {
-  canvas().onmousemove = (event) => {
-    pointed = under(event.offsetX, event.offsetY);
+  const point = (/** @type {number} */ x, /** @type {number} */ y) => {
+    pointed = under(x, y);
     tell();
     if (!app.running) draw();
-  };
-  const leave = () => {
-    pointed = null;
-    hideTip();
-    draw();
-  };
-  canvas().onmouseleave = leave;
-  canvas().onblur = leave;
-  canvas().onkeydown = walk;
-  canvas().onclick = (event) => {
-    const found = under(event.offsetX, event.offsetY);
-    if (found) openWeight(found.grid.name(found.row, found.column));
   };
   const anew = () => {
     pointed = null;
@@ -228,5 +214,5 @@ export function startMatrix() {
   });
   on("explained", draw);
   on("redraw", draw);
-  new ResizeObserver(anew).observe(/** @type {HTMLElement} */ (canvas().parentElement));
+  follow(canvas(), { point, walk, open, leave, arrange: anew });
 }

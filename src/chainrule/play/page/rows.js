@@ -10,6 +10,22 @@ import { app, make, shown } from "./app.js";
 /** A number with its sign. @param {number} value */
 export const signed = (value) => `${value < 0 ? "\u2212" : "+"}${shown(Math.abs(value))}`;
 
+/**
+ * How to write the numbers of a column so that a reader can add them up: all with the same decimals, enough for the sum to
+ * have four figures where large parts cancel. What is too small for them stands as a power of ten.
+ * @param {number[]} values all of them @param {number} [sum] what they add up to; by default the largest
+ */
+export function column(values, sum) {
+  const most = Math.max(...values.map(Math.abs), 1e-300);
+  const places = (/** @type {number} */ size) => 3 - Math.floor(Math.log10(size));
+  const wanted = sum ? places(Math.min(Math.abs(sum), most)) : places(most);
+  const decimals = Math.max(0, Math.min(20, wanted, places(most) + 4));
+  return (/** @type {number} */ value) => {
+    const text = Math.abs(value).toFixed(decimals);
+    return `${value < 0 ? "\u2212" : "+"}${value && !Number(text) ? Math.abs(value).toExponential(1) : text}`;
+  };
+}
+
 /** The row's number in the data as it was read, which the user knows; else in the training set. @param {Row} row */
 export const numberOf = (row) => row.read ?? row.row + 1;
 

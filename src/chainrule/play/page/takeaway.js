@@ -15,6 +15,20 @@ function download(content, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
+/** Have the report on the recorded run made, which takes a while. @param {HTMLButtonElement} button */
+async function writeReport(button) {
+  button.disabled = true;
+  byId("taken").replaceChildren(make("p", { role: "status" }, TEXT.report_made));
+  try {
+    const response = await fetch("report", { method: "POST" });
+    if (response.ok) download(await response.blob(), "report.html");
+    byId("taken").replaceChildren(...(response.ok ? [] : [make("p", { className: "problem" }, (await response.json()).error)]));
+  } catch {
+    byId("taken").replaceChildren(make("p", { className: "problem" }, TEXT.report_failed));
+  }
+  button.disabled = false;
+}
+
 function dialog() {
   const box = /** @type {HTMLDialogElement} */ (byId("take-dialog"));
   /** @param {string} text @param {() => void} act @param {string} id */
@@ -32,6 +46,8 @@ function dialog() {
   }, "copy-link");
   const explanation = button(TEXT.explanation_html, () => ask("explanation"), "take-explanation");
   explanation.disabled = !app.opened?.weight;
+  const report = button(TEXT.report_html, () => writeReport(report), "take-report");
+  report.hidden = !app.choices.run;
   box.replaceChildren(
     make("h2", {}, TEXT.take_away),
     make("div", { className: "choices" },
@@ -41,6 +57,7 @@ function dialog() {
       button(TEXT.weights_json, () => ask("json"), "take-json"),
       button(TEXT.weights_safetensors, () => ask("safetensors"), "take-safetensors"),
       explanation,
+      report,
       button(TEXT.drawing_svg, () => download(new Blob([asSvg()], { type: "image/svg+xml" }), "network.svg"), "take-svg"),
       button(TEXT.drawing_png, async () => {
         const content = await asPng();

@@ -1,13 +1,13 @@
 // Who taught a sample: the rows of the training set that lowered its loss most, and those that raised it most.
 
 import { app, byId, make, on, shown } from "./app.js";
-import { cellsOf, look, numberOf, signed } from "./rows.js";
+import { cellsOf, column, look, numberOf } from "./rows.js";
 import { shownStep } from "./stage.js";
 import { TEXT, t } from "./text.js";
 
 /**
  * @typedef {import("./rows.js").Row} Row
- * @typedef {{first: number, loss_start: number, loss_end: number, sums: [string, number][], helpful: Row[], harmful: Row[]}} Found
+ * @typedef {{first: number, loss_start: number, loss_end: number, sums: [string, number][], helpful: Row[], harmful: Row[], rest: [number, number][]}} Found
  */
 
 /** The rows that were asked about before, to go back to. @type {number[]} */
@@ -30,10 +30,10 @@ function close() {
   before = [];
 }
 
-/** One of the rows, as a button that asks who taught it. @param {Row} row */
-function line(row) {
+/** One of the rows, as a button that asks who taught it. @param {Row} row @param {(value: number) => string} written */
+function line(row, written) {
   const cells = cellsOf(row);
-  const words = make("span", {}, `${numberOf(row)}`, ...(row.target ? [": ", make("b", {}, row.target)] : []), ...(cells ? [make("small", {}, cells)] : []));
+  const words = make("span", {}, `row ${numberOf(row)}`, ...(row.target ? [": ", make("b", {}, row.target)] : []), ...(cells ? [make("small", {}, cells)] : []));
   const seen = look(row);
   return make("li", {}, make("button", {
     type: "button", className: seen.length ? "" : "cells", title: t("taught_ask", { row: numberOf(row) }),
@@ -41,18 +41,25 @@ function line(row) {
       if (asked !== null) before.push(asked);
       ask(row.row);
     },
-  }, ...seen, words, make("span", { className: "effect" }, signed(row.effect ?? 0))));
+  }, ...seen, words, make("span", { className: "effect" }, written(row.effect ?? 0))));
 }
 
-/** @param {string} title @param {Row[]} rows */
-const list = (title, rows) => make("section", {}, make("h3", {}, title), rows.length ? make("ol", {}, ...rows.map(line)) : make("p", { className: "hint" }, TEXT.taught_none));
+/** The rows with the largest effects of one sign, and what the others add. @param {string} title @param {Row[]} rows @param {number} others how many @param {number} rest */
+function list(title, rows, others, rest) {
+  if (!rows.length) return make("section", {}, make("h3", {}, title), make("p", { className: "hint" }, TEXT.taught_none));
+  const written = column([...rows.map((row) => row.effect ?? 0), rest]);
+  const more = others ? [make("li", { className: "rest" }, t("taught_rest", { count: others.toLocaleString("en") }), make("span", { className: "effect" }, written(rest)))] : [];
+  return make("section", {}, make("h3", {}, title), make("ol", {}, ...rows.map((row) => line(row, written)), ...more));
+}
 
 /** @param {Found} found */
 function result(found) {
-  const rows = found.sums.map(([name, value]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, signed(value))));
+  const values = found.sums.map(([, value]) => value);
+  const written = column(values, values[values.length - 1]);
+  const rows = found.sums.map(([name, value]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, written(value))));
   return [
     ...(found.first ? [make("p", {}, t("taught_partial", { first: found.first }))] : []),
-    make("div", { className: "two" }, list(TEXT.taught_helpful, found.helpful), list(TEXT.taught_harmful, found.harmful)),
+    make("div", { className: "two" }, list(TEXT.taught_helpful, found.helpful, ...found.rest[0]), list(TEXT.taught_harmful, found.harmful, ...found.rest[1])),
     make("details", {}, make("summary", {}, TEXT.taught_sum), make("table", {}, make("tbody", {}, ...rows))),
   ];
 }
@@ -74,7 +81,7 @@ function show(header) {
   ];
   box().replaceChildren(
     make("h2", { id: "taught-title" }, t(of.target ? "taught_title_target" : "taught_title", { row: numberOf(of), target: of.target })),
-    make("div", { className: "asked" }, ...look(of), make("p", { role: "status" }, about, ...(cellsOf(of) ? [make("br"), make("small", {}, cellsOf(of))] : []))),
+    make("div", { className: "asked" }, ...look(of), make("p", { role: "status", className: found || header.problem ? "" : "busy" }, about, ...(cellsOf(of) ? [make("br"), make("small", {}, cellsOf(of))] : []))),
     ...(found ? result(found) : []),
     make("p", {}, ...buttons.flatMap((button) => [button, " "])),
   );

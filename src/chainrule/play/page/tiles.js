@@ -3,6 +3,7 @@
 import { app, byId } from "./app.js";
 import { isKernel, kernelGrid } from "./kernels.js";
 import { parameter } from "./painting.js";
+import { resize } from "./pointing.js";
 import { fieldsOf } from "./receptive.js";
 import { TEXT, t } from "./text.js";
 
@@ -102,10 +103,7 @@ export function arrange() {
     place();
     if (height <= HIGH) break;
   }
-  const scale = window.devicePixelRatio || 1;
-  canvas().width = width * scale;
-  canvas().height = height * scale;
-  canvas().style.height = `${height}px`;
+  resize(canvas(), width, height);
   canvas().setAttribute("aria-label", t("maps_label", { layers: rows().map((one) => `${one.name}: ${one.shape.join(" × ")}`).join(", ") }));
 }
 

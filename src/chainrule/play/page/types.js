@@ -41,13 +41,13 @@
  *   backward: number | null}} SceneWeight
  * @typedef {{loss: number, bars: boolean, batch_loss: number, batch_loss_after: number | null, samples: number, predictions: number[], targets: number[],
  *   errors: number[], names: string[], target_text: string, prediction_line?: string, loss_line?: string,
- *   decided?: string, decision_text?: string}} SceneOutput
+ *   decided?: string, decision_text?: string, in_use?: {predictions: number[], names: string[], bars: boolean, decided?: string}}} SceneOutput
  * @typedef {{picture: [number, number], kernel: [number, number], map: [number, number], pooled: [number, number], pooling: "max" | "mean",
  *   conv: string, pool: string, patches: number[][], windows: number[][], winners: number[] | null, unit: string, weight: string}} Convolution
  * @typedef {{name: string, layers: string[], shape: number[], kernels: string | null,
  *   reads: {row: number, axes: number[][][] | null, alone: boolean}[]}} MapRow
  * @typedef {{channels: number[], others: number, largest: number, text: string}} MapChannels
- * @typedef {{type: "maps", step: number, phase: string, reached: string[], rows: number[], sample: number, chosen?: number | null, chosen_row?: number,
+ * @typedef {{type: "maps", step: number, phase: string, reached: string[], rows: number[], numbers: number[], sample: number, chosen?: number | null, chosen_row?: number,
  *   maps: {values: MapChannels, slopes: MapChannels}[], output: SceneOutput, table: [string, string][], picture: null}} MapsMessage
  * @typedef {{name: string, weights: string, shape: [number, number, number], causal: boolean, width: number}} AttentionInfo
  * @typedef {{name: string, cell: string, rows: string[], units: number, gates: number, times: number[], state: string,
@@ -55,12 +55,12 @@
  * @typedef {{attention: AttentionInfo[], scans: ScanInfo[], text: boolean, symbols: string[]}} SequenceInfo
  * @typedef {{name: string, value: number | null, target?: string, p?: number, likeliest?: string, likeliest_p?: number, counts?: boolean}} SequencePosition
  * @typedef {{units: number[], others: number, largest: number[], factor: number | null, lines: string[][][], back_lines: string[]}} ScanNumbers
- * @typedef {{type: "sequence", step: number, phase: string, reached: string[], rows: number[], sample: number, chosen?: number | null, chosen_row?: number, output: SceneOutput,
+ * @typedef {{type: "sequence", step: number, phase: string, reached: string[], rows: number[], numbers: number[], sample: number, chosen?: number | null, chosen_row?: number, output: SceneOutput,
  *   table: [string, string][], picture: null, positions: SequencePosition[], valid: number, maps: number, scans: ScanNumbers[]}} SequenceMessage
  * @typedef {{count: number, sum: number}} LeftOut
  * @typedef {{unit: string, of_inputs: boolean, reads?: LeftOut, feeds?: LeftOut}} Focus
  * @typedef {{name: string, values: number[], deltas: number[] | null}} Strip
- * @typedef {{type: "scene", step: number, phase: string, reached: string[], rows: number[], sample: number, chosen?: number | null, chosen_row?: number,
+ * @typedef {{type: "scene", step: number, phase: string, reached: string[], rows: number[], numbers: number[], sample: number, chosen?: number | null, chosen_row?: number,
  *   inputs: SceneInput[], layers: SceneLayer[], weights: SceneWeight[], output: SceneOutput,
  *   table: [string, string][], focus: Focus | null, strips: Strip[], picture: {shape: [number, number], ink: number[]} | null,
  *   largest?: {values: number, deltas: number}, convolution?: Convolution}} Scene
@@ -68,7 +68,7 @@
  *   loss: number | null, loss_line: string | null, slopes: number[] | null}} OwnView
  * @typedef {{type: "slice", weight: string, step: number, value: number, loss: number, gradient: number, next: number,
  *   next_loss: number, values: number[], losses: number[], words: string, step_words: string}} Slice
- * @typedef {{unit: string, step: number, row: number, samples: number, position: number[], called: string, label: string, patch: string, multiplied: {lines: string[], weights: {name: string, weight: string}[]} | null, delta: number, delta_in_mean: number, levels: string,
+ * @typedef {{unit: string, step: number, row: number, number: number, samples: number, position: number[], called: string, label: string, patch: string, multiplied: {lines: string[], weights: {name: string, weight: string}[]} | null, delta: number, delta_in_mean: number, levels: string,
  *   inputs: {name: string, of: string, input: number, weight: number, product: number}[], others?: number, rest?: number,
  *   bias?: number | null, z?: number,
  *   outputs: {layer?: string, low: number, high: number, counts: number[], here: number, zero: number}}} UnitView

@@ -9,7 +9,7 @@ const [WIDTH, HEIGHT, BOTTOM] = [310, 96, 18];
 
 /** The parts of a unit's view. @param {import("./types.js").UnitView} unit @returns {Node[]} */
 export function unitParts(unit) {
-  const blanks = { unit: unit.called, delta: figure(unit.delta), share: figure(unit.delta_in_mean), row: unit.row, count: unit.samples };
+  const blanks = { unit: unit.called, delta: figure(unit.delta), share: figure(unit.delta_in_mean), row: unit.row, number: unit.number.toLocaleString("en"), count: unit.samples };
   const delta = make("p", { className: "short" }, make("b", {}, t("unit_delta", blanks)), make("br"), t(unit.row < 0 ? "unit_own" : unit.samples > 1 ? "unit_in_mean" : "unit_alone", blanks));
   const levels = make("div", { className: "unit-levels" });
   levels.innerHTML = unit.levels;

@@ -4,7 +4,8 @@
 
 import { app, byId, colour, emit, on } from "./app.js";
 import { openUnit, openWeight } from "./explanation.js";
-import { canvasPainter, hideTip, legend, legendLines, placeOf, svgPainter, tip } from "./painting.js";
+import { hideTip, legend, legendLines, placeOf, svgPainter, tip } from "./painting.js";
+import { follow, redraw, resize } from "./pointing.js";
 import { brief, centred, css, glyph, INK, ofPhase, place, positions, predictionLine, reached, sequence, tone, twoFigures, wide, WIDEST } from "./sequence.js";
 import { figure } from "./svg.js";
 import { TEXT, t } from "./text.js";
@@ -67,9 +68,7 @@ function arrange() {
   const words = legendLines(TEXT.time_legend, width - 10);
   foot = y + 14;
   height = foot + 14 * (words.length - 1) + 6;
-  const ratio = window.devicePixelRatio || 1;
-  [canvas().width, canvas().height] = [width * ratio, height * ratio];
-  canvas().style.height = `${height}px`;
+  resize(canvas(), width, height);
   canvas().setAttribute("aria-label", t("time_label", { layers: scans().map((one) => `${one.name}: ${one.rows.join(", ")}`).join("; "), steps: steps() }));
 }
 
@@ -332,14 +331,10 @@ function beside(from, down, across) {
   return { scan, time: next, row: Math.floor(at / shown), unit: at % shown };
 }
 
-/** @param {KeyboardEvent} event */
-function walk(event) {
-  const ways = /** @type {Record<string, [number, number]>} */ ({ ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] });
-  if (event.key === "Enter") open();
-  if (!ways[event.key] || !isShown()) return;
-  event.preventDefault();
-  event.stopPropagation();
-  pointed = pointed ? beside(pointed, ...ways[event.key]) : { scan: 0, time: 0 };
+/** @param {number} down @param {number} across */
+function walk(down, across) {
+  if (!isShown()) return;
+  pointed = pointed ? beside(pointed, down, across) : { scan: 0, time: 0 };
   const at = middle(pointed);
   if (at) tell([at.x, at.y]);
 }
@@ -348,12 +343,7 @@ function walk(event) {
 export const timeSvg = () => svgPainter(width, height, paint);
 
 function draw() {
-  const pen = canvas().getContext("2d");
-  if (!pen || !isShown()) return;
-  const ratio = window.devicePixelRatio || 1;
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.clearRect(0, 0, width, height);
-  paint(canvasPainter(pen));
+  if (isShown()) redraw(canvas(), width, height, paint);
 }
 
 function anew() {
@@ -369,22 +359,15 @@ function leave() {
 }
 
 export function startUnrolled() {
-  canvas().onmousemove = (event) => {
-    pointed = under(event.offsetX, event.offsetY);
-    tell([event.offsetX, event.offsetY]);
+  const point = (/** @type {number} */ x, /** @type {number} */ y) => {
+    pointed = under(x, y);
+    tell([x, y]);
   };
-  canvas().onmouseleave = leave;
-  canvas().onblur = leave;
-  canvas().onkeydown = walk;
-  canvas().onclick = (event) => {
-    pointed = under(event.offsetX, event.offsetY);
-    open();
-  };
+  follow(canvas(), { point, walk, open, leave, arrange: anew });
   on("built", () => {
     [pointed, parts, bands] = [null, [], []];
   });
   on("forget", () => (parts = []));
   on("explained", (header) => (parts = header.steps ?? []));
   for (const event of ["draw", "lens", "explained", "forget", "redraw"]) on(event, anew);
-  new ResizeObserver(anew).observe(/** @type {HTMLElement} */ (canvas().parentElement));
 }
