@@ -332,7 +332,7 @@ def test_a_damaged_run(file, damage, trained, capsys):
         ({"format": 99, "chainrule": "9.0"}, "written by chainrule 9.0, in a format that is newer"),
         ({"files": {"../../etc/passwd": "0"}}, "names a file outside the run"),
         ({"files": {}}, "it names no file recipe"),
-        ({"format": "one"}, "can't be read"),
+        ({"format": "one"}, "not a manifest version"),
         ({"planned": "all"}, "can't be read"),
         ({"steps": None}, "can't be read"),
     ],

@@ -130,7 +130,16 @@ def test_a_saved_network_has_the_steps_it_can_be_trained_again_by(tmp_path, caps
     assert np.float32(found["kept"]) == kept.parameters[kept.plan.network.parameters.find(WEIGHT)]
 
 
+@pytest.fixture
+def _interruptible():
+    """Ctrl-C interrupts, also where the tests run in the background, whose shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.usefixtures("_interruptible")
 def test_ctrl_c_writes_nothing(folder, tmp_path, monkeypatch, capsys, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
     seen = []

@@ -247,7 +247,7 @@ def test_progress_says_which_section_is_made_and_stopping_leaves_no_file(tmp_pat
 
 
 def test_one_epoch_is_a_point_and_one_repeat_has_no_whisker(tmp_path, monkeypatch):
-    monkeypatch.setattr("chainrule.reports.importance.MOST_REPEATS", 1)
+    monkeypatch.setattr("chainrule.attribution.permutation.MOST_REPEATS", 1)
     chainrule.train("2 tanh", "iris", epochs=1).save(tmp_path / "run")
     only = tuple(key for key in SECTIONS if key not in ("curves", "importance"))
     curves, importance = chainrule.report(tmp_path / "run", leave_out=only).sections
