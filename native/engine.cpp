@@ -409,12 +409,15 @@ bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier
     for (size_t k = steps_.size(); k-- > 0;) {
         const Step& step = steps_[k];
         const bool is_watched = watch.parts && has(step, watch.place), after = is_watched && step.operation->knows_samples_after();
-        if (is_watched && !after) add_samples(pass, step, watch, from);
+        if (is_watched && !after) {
+            add_samples(pass, step, watch, from);
+            barrier.wait();  // what other threads' `backward` may overwrite has been read
+        }
         step.operation->backward(pass);
         barrier.wait();
         if (!after) continue;
         add_samples(pass, step, watch, from);
-        barrier.wait();  // what the next operation may overwrite has been read
+        barrier.wait();  // or what the next operation may overwrite
     }
     return true;
 }
