@@ -30,7 +30,7 @@ TRAININGS = [
     ("64 relu", {"optimizer": "sgd 0.1", "epochs": 60, "patience": None}),
     ("128 relu", {"optimizer": "adam 0.001", "epochs": 60}),
 ]
-"""Networks, and how they are trained; the second until it knows all wrong labels by heart."""
+"""Networks, and how they are trained; the second until it has memorized all wrong labels."""
 ROWS = 3000
 """Of each generated table."""
 

@@ -41,15 +41,9 @@ def test_without_a_validation_set_it_says_so():
         Important(trainer, lambda: None)
 
 
-def test_on_the_page(address, chromium):
-    page = chromium.new_page(viewport={"width": 1280, "height": 800})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(address)
-    page.wait_for_selector("#batch-chips button")
+def test_on_the_page(address, visit):
+    page = visit(address)
     page.click("#importance-ask")
     page.wait_for_selector("#importance-result table")
     assert "held-out rows is" in page.inner_text("#importance-result")
     assert page.inner_text("#importance-ask") == "Measure on the held-out rows"
-    page.close()
-    assert problems == []

@@ -81,17 +81,11 @@ def test_what_dropout_and_the_mini_batch_change_is_told_apart():
     assert scene["numbers"][2] == dropping.data.rows[row] + 1
 
 
-def test_on_the_page(address, chromium):
-    page = chromium.new_page(viewport={"width": 1280, "height": 800})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(address)
-    page.wait_for_selector("#batch-chips button")
+def test_on_the_page(address, visit):
+    page = visit(address)
     page.click("#why-ask")
     page.wait_for_selector("#why details")
     assert "is predicted for row" in page.inner_text("#why-title")
     assert page.evaluate("() => document.querySelector('#why').getBoundingClientRect().bottom <= innerHeight")
     page.click("#why-close")
     page.wait_for_selector("#why", state="hidden")
-    page.close()
-    assert problems == []

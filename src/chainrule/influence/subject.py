@@ -176,7 +176,7 @@ def _judges(run: Run, data: Dataset) -> Subject:
 def _before_memorization(run: Run) -> tuple[Trained, str]:
     """The network after its best epoch on the validation set, and when that was, in words.
 
-    A network learns what rows have in common before it learns single wrong labels by heart (Arpit
+    A network learns what rows have in common before it memorizes single wrong labels (Arpit
     et al., 2017). After that, rows with a wrong label are predicted "right", too.
     """
     trained = run.trained

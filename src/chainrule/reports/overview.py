@@ -141,7 +141,7 @@ def curves(subject: Subject) -> Section | None:
     best = ""
     if any(name.startswith(HELD_OUT) for name in records[0]):
         best = " The validation set takes no part in the training: where its loss rises while the training loss falls,"
-        best += " the network learns the training samples by heart."
+        best += " the network memorizes the training samples."
     about = f"How wrong the predictions were after each epoch, a pass through all training samples.{best}"
     if trained.epoch != trained.progress.epoch:
         about += f" The network has the weights of epoch {trained.epoch:,}, the best on the validation set."
