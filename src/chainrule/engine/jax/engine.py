@@ -28,7 +28,7 @@ from chainrule.descent import Point
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
 from chainrule.engine.continuation import Continuation
 from chainrule.engine.jax.feed import MOST_NUMBERS, Block, Feed
-from chainrule.engine.jax.placement import Placement
+from chainrule.engine.jax.placement import Devices, Placement
 from chainrule.engine.jax.step import Carry, Steps
 from chainrule.engine.numpy import NumpyEngine
 
@@ -65,12 +65,12 @@ class JaxEngine:
 
     Attributes:
         problem: what is trained
-        devices: on how many devices; by default one
+        devices: their kind and number; by default one of those that JAX uses by default
         compute: the dtype of products; by default that of the weights, or "bfloat16"
     """
 
     problem: Problem
-    devices: int | None = None
+    devices: Devices | None = None
     compute: str | None = None
     placement: Placement = field(init=False, compare=False)
     _feed: Feed = field(init=False, repr=False, compare=False)
@@ -170,7 +170,6 @@ class JaxEngine:
         with precise(compiled.steps.raised):
             carry = self._carry(position)
             after, seen, ended = compiled.run(carry, block.arrays, block.scale, np.int32(k), np.int32(stop))
-            jax.block_until_ready(seen)
             parameters, statistics = np.array(after.parameters), np.array(after.statistics)
             states = jax.tree.map(np.array, after.states)
         reached = Position(position.step + int(ended) - k, parameters, statistics, states)
