@@ -150,7 +150,9 @@ class Steps:
         value, slope = of_weights(carry.parameters)
         loss, gradient = loss + value, gradient + slope
         update, states, moved = descend(gradient, carry.states, carry.parameters, carry.step, evaluate, loss)
-        parameters = jnp.where(moved, carry.parameters - update, carry.parameters)
+        parameters = carry.parameters - update
+        if moved is not True:  # where a stage ended the step
+            parameters = jnp.where(moved, parameters, carry.parameters)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient).all() & jnp.isfinite(parameters).all()
         after = Carry(parameters, statistics, states, carry.step + 1)
         return after, (loss, gradient, update, finite, valid)
