@@ -19,6 +19,7 @@ from chainrule.engine.python_layer import cut, python_call
 from chainrule.layers import Graph, Layer, Node
 from chainrule.layers.graph import CompositeCall
 from chainrule.layers.recurrence import GateSums
+from chainrule.layout import Layout
 
 
 def lower_network(problem: Problem) -> Program:
@@ -152,8 +153,16 @@ def _by_definition(
         for owner in part.uses
     }
     accumulates = {owner: {name for use in uses for name in use.built.parameters} for owner, uses in later.items()}
-    settings = {"call": python_call(part, network, problem.seed, accumulates)}
+    settings = {
+        "call": python_call(part, network, problem.seed, accumulates), "graph": part, "seed": problem.seed,
+        "parameters": places_of(network.parameters, part), "statistics": places_of(network.statistics, part),
+    }  # fmt: skip
     return Op("python", tuple(numbers[k] for k in reads), outputs, settings=settings, cost=cost)
+
+
+def places_of(layout: Layout, part: Graph) -> dict[tuple[str, str], int]:
+    """Where the arrays of a part of a graph start in their flat vector, by owner and name."""
+    return {(entry.owner, entry.own_name): entry.start for entry in layout.entries if entry.owner in part.uses}
 
 
 def is_tied(graph: Graph, node: Node) -> bool:
