@@ -12,6 +12,7 @@ from chainrule.engine.base import Problem
 from chainrule.engine.jax.context import Arrays, Context
 from chainrule.engine.jax.tables import OPERATIONS
 from chainrule.engine.lowering import Program
+from chainrule.engine.lowering.declared import DECLARED
 from chainrule.engine.lowering.network import one_by_one
 from chainrule.engine.lowering.rewrites import drop_unread
 from chainrule.layout import Layout
@@ -19,7 +20,7 @@ from chainrule.layout import Layout
 
 def lower(problem: Problem) -> Program:
     """A network's program: an operation for each node, as XLA fuses them itself."""
-    return drop_unread(one_by_one(problem))
+    return drop_unread(one_by_one(problem, target=DECLARED))
 
 
 def forward(program: Program, context: Context, x: Any) -> Any:
