@@ -27,21 +27,28 @@ from chainrule.layers.settings import Block
 from chainrule.layers.windows import Windowed
 from chainrule.losses import Loss, Penalty
 from chainrule.network import Network
+from engine_cases import (
+    CHAINS,
+    CLASSES,
+    CLOSE,
+    CURVED,
+    MATRICES,
+    NORMS,
+    QUANTITIES,
+    SCHEDULES,
+    all_stages,
+    near,
+    normal,
+)
 from engines import needs_native
 from waiting import WAIT
 
 pytestmark = needs_native
 PROCESSORS = native.native.processors() if native.is_built() else []
-CLOSE = {"float32": 1e-5, "float64": 1e-12}
 same_everywhere = settings(max_examples=25, derandomize=True, deadline=None)  # kinks would fail
 SIZES = st.integers(1, 40)
 ROWS = st.sampled_from([1, 2, 3, 7, 15, 16, 17, 33, 50])
 DTYPES = st.sampled_from(["float32", "float64"])
-
-
-def near(actual, expected, dtype, times=1):
-    scale = max(float(np.max(np.abs(expected), initial=0)), 1e-3)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=times * CLOSE[dtype] * scale)
 
 
 def position_of(problem, seed=1):
@@ -67,10 +74,6 @@ def agree(network, loss, x, y, weight=None, penalties=(), chain="sgd 0.1", threa
         predicted = engine.predict(at.parameters, x, at.statistics)
         near(predicted, network.predict(at.parameters, x, at.statistics), network.dtype)
     return problem, at, batch
-
-
-def normal(seed, *shape, dtype="float64"):
-    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
 WIDE = {
@@ -160,31 +163,6 @@ def test_embedding(rows, count, units, columns, dtype):
     agree(network, losses.HalfSquares(), x, normal(1, rows, 2, dtype=dtype))
 
 
-CLASSES = {
-    "cross entropy": lambda k: losses.CategoricalCrossEntropy(),
-    "smoothed": lambda k: losses.CategoricalCrossEntropy(0.1, tuple(range(1, k + 1))),
-    "focal": lambda k: losses.Focal(2.0, tuple(range(1, k + 1))),
-    "focal 0": lambda k: losses.Focal(0.0),
-    "hinge": lambda k: losses.Hinge(),
-    "squared hinge": lambda k: losses.SquaredHinge(),
-    "kullback leibler": lambda k: losses.KullbackLeibler(),
-    "ordinal": lambda k: losses.Ordinal(),
-    "ordinal, weighted": lambda k: losses.Ordinal(tuple(range(1, k + 1))),
-}
-QUANTITIES = {
-    **{
-        kind.__name__: kind
-        for kind in LOSSES
-        if not issubclass(kind, losses.CategoricalCrossEntropy | losses.Focal | losses.Hinge | losses.KullbackLeibler)
-        and kind is not losses.Ordinal
-    },
-    "one quantile": lambda: losses.Quantiles((0.3,)),
-    "four quantiles": lambda: losses.Quantiles((0.1, 0.2, 0.3, 0.9)),
-    "gaussian without a floor": lambda: losses.GaussianNegativeLogLikelihood(0.0),
-    "gaussian with a high floor": lambda: losses.GaussianNegativeLogLikelihood(0.5),
-}
-
-
 def test_every_loss_has_a_kernel_and_a_test():
     assert set(LOSSES) == {type(make()) for make in losses.NAMED.values()}
     tested = {type(make(3)) for make in CLASSES.values()} | {type(make()) for make in QUANTITIES.values()}
@@ -241,36 +219,6 @@ def test_extreme_logits_stay_finite():
 
 
 # Descent
-
-CHAINS = [
-    *(name for name in optimizers.NAMED if name not in ("muon", "lbfgs", "lamb")),
-    "radam 0.01 0.5 0.6",
-    "adam 0.01 schedule=one-cycle warmup=3 accumulate=3 average=0.9",
-    optimizers.sgd(0.5).first(stages.ClipValue(0.01)).then(stages.Plateau()),
-]
-NORMS = ["sgd clip=0.05", "lamb", "adam clip=0.1 accumulate=2", optimizers.momentum(0.1).first(stages.ClipNorm(0.05))]
-
-
-MATRICES = [
-    "muon",
-    "muon accumulate=2 clip=0.1 average=0.9",
-    optimizers.chain(
-        adaptive.ForMatrices(
-            (stages.WeightDecay(0.1), stages.ClipGlobalNorm(0.05), adaptive.Orthogonalize(iterations=2)),
-            (stages.ClipNorm(0.02), adaptive.ForMatrices((stages.Momentum(),), (adaptive.ScaleByLion(),))),
-        ),
-        adaptive.Orthogonalize(),
-        stages.LearningRate(schedules.Cosine(0.1, 5)),
-    ),
-]
-CURVED = ["lbfgs", optimizers.lbfgs(memory=2, trials=3), optimizers.lbfgs().first(stages.Momentum())]
-
-
-def all_stages(chain):
-    for stage in chain:
-        yield stage
-        if isinstance(stage, adaptive.ForMatrices):
-            yield from all_stages([*stage.matrices, *stage.rest])
 
 
 def test_every_stage_has_a_kernel_and_a_test():
@@ -359,19 +307,6 @@ def test_penalties(dtype):
     x, y = normal(0, 20, 50, dtype=dtype), np.random.default_rng(1).integers(0, 3, 20)
     both = (Penalty(0.01, 0.1), Penalty(l2=0.3, on="dense_2.*"))
     agree(network, losses.CategoricalCrossEntropy(), x, y, penalties=both, chain="adam clip=0.1")
-
-
-SCHEDULES = [
-    schedules.Constant(0.3),
-    schedules.Step(0.3, 7, 0.5),
-    schedules.Exponential(0.3, 0.01, 50),
-    schedules.Cosine(0.3, 40, 0.1),
-    schedules.Cosine(0.3, 10, 0.1, restarts=True, stretch=1.5),
-    schedules.Polynomial(0.3, 40, 2.0, 0.1),
-    schedules.OneCycle(0.3, 60),
-    schedules.WarmUp(5, schedules.Cosine(0.3, 40)),
-    schedules.WarmUp(5, schedules.WarmUp(3, schedules.Step(0.3, 4))),
-]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
