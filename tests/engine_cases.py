@@ -1,10 +1,13 @@
-"""The losses and optimizers that engines are compared on, each with its definition."""
+"""The layers, losses and optimizers that engines are compared on, each with its definition."""
 
 import numpy as np
 
-from chainrule import losses
+from chainrule import layers, losses
 from chainrule.descent import adaptive, optimizers, schedules, stages
+from chainrule.engine import Position
 from chainrule.engine.lowering.loss import LOSSES
+from chainrule.engine.lowering.network import LAYERS
+from chainrule.layers import Branches, Dense, Dropout, Flatten, Reshape, Residual, Sequential
 
 CLOSE = {"float32": 1e-5, "float64": 1e-12}
 """How close numbers are, relative to the largest of an array."""
@@ -85,3 +88,42 @@ SCHEDULES = [
     schedules.WarmUp(5, schedules.Cosine(0.3, 40)),
     schedules.WarmUp(5, schedules.WarmUp(3, schedules.Step(0.3, 4))),
 ]
+
+
+def position_of(problem, seed=1):
+    weights = problem.network.draw(seed)
+    weights = weights + 0.1 * np.random.default_rng(seed).normal(size=weights.shape).astype(weights.dtype)
+    states = problem.optimizer.start(weights, problem.network.parameters)
+    return Position(3, weights, problem.network.start_statistics(), states)
+
+
+WIDE = {
+    **{kind.__name__: kind for kind in LAYERS if issubclass(kind, layers.activations.Activation)},
+    "GELU by tanh": lambda: layers.GELU(tanh=True),
+    "LeakyReLU 0.3": lambda: layers.LeakyReLU(0.3),
+    "Sine 3": lambda: layers.Sine(3.0),
+    **{
+        kind.__name__: kind
+        for kind in (layers.PReLU, layers.Softmax, layers.LogSoftmax, layers.LayerNorm, layers.RMSNorm)
+    },
+    "BatchNorm": layers.BatchNorm,
+    "Dropout": lambda: Dropout(0.3),
+    "ChannelDropout": lambda: layers.ChannelDropout(0.3),
+    "Dropout 0": lambda: Dropout(0.0),
+    "Residual": lambda: Residual([Dense(9, activation="relu"), Dense(9), layers.Tanh()]),
+    "Residual of nothing": lambda: Residual([]),
+    "Branches": lambda: Branches([[Dense(3, activation="tanh"), Dense(5)], Dense(2), layers.Tanh()]),
+    "Branches added": lambda: Branches([Dense(4), [Dense(4, activation="relu"), Dense(4)]], merge="add"),
+    "Sequential": lambda: Sequential([Dense(6, activation="relu"), Dense(4, bias=False)]),
+    "Expand": lambda: layers.Expand(5),
+    "Expand some": lambda: layers.Expand(17, on=(0, 3, 8)),
+    "Reshape": lambda: Reshape((3, 3)),
+    "Flatten": Flatten,
+}
+"""Layers that accept the output of a Dense(9)."""
+
+EVERYTHING = [
+    Dense(48, activation="relu"), Dense(40), layers.BatchNorm(), layers.GELU(tanh=True), Dropout(0.2),
+    Residual([Dense(40, activation="tanh"), layers.LayerNorm()]), layers.PReLU(),
+    Branches([Dense(9), [Dense(33, activation="relu"), Dense(8)]]), layers.Softmax(), Dense(5),
+]  # fmt: skip

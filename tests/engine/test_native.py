@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule import layers, losses
-from chainrule.descent import Point, adaptive, optimizer, optimizers, schedules, stages
+from chainrule.descent import Point, adaptive, optimizer, optimizers, schedules
 from chainrule.descent.stages import Stage
-from chainrule.engine import Batches, Position, Problem, native
+from chainrule.engine import Batches, Problem, native
 from chainrule.engine.buffers import BufferPool
 from chainrule.engine.lowering.descent import STAGES as LOWERED_STAGES
 from chainrule.engine.lowering.descent import native_schedule
@@ -21,7 +21,7 @@ from chainrule.engine.native import NativeEngine
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import ShapeError
 from chainrule.kinds import kinds_of
-from chainrule.layers import Branches, Dense, Dropout, Embedding, Flatten, Layer, ReLU, Reshape, Residual, Sequential
+from chainrule.layers import Dense, Dropout, Embedding, Flatten, Layer, ReLU, Reshape
 from chainrule.layers.recurrence import GateSums
 from chainrule.layers.settings import Block
 from chainrule.layers.windows import Windowed
@@ -32,13 +32,16 @@ from engine_cases import (
     CLASSES,
     CLOSE,
     CURVED,
+    EVERYTHING,
     MATRICES,
     NORMS,
     QUANTITIES,
     SCHEDULES,
+    WIDE,
     all_stages,
     near,
     normal,
+    position_of,
 )
 from engines import needs_native
 from waiting import WAIT
@@ -49,13 +52,6 @@ same_everywhere = settings(max_examples=25, derandomize=True, deadline=None)  # 
 SIZES = st.integers(1, 40)
 ROWS = st.sampled_from([1, 2, 3, 7, 15, 16, 17, 33, 50])
 DTYPES = st.sampled_from(["float32", "float64"])
-
-
-def position_of(problem, seed=1):
-    weights = problem.network.draw(seed)
-    weights = weights + 0.1 * np.random.default_rng(seed).normal(size=weights.shape).astype(weights.dtype)
-    states = problem.optimizer.start(weights, problem.network.parameters)
-    return Position(3, weights, problem.network.start_statistics(), states)
 
 
 def agree(network, loss, x, y, weight=None, penalties=(), chain="sgd 0.1", threads=None):
@@ -74,32 +70,6 @@ def agree(network, loss, x, y, weight=None, penalties=(), chain="sgd 0.1", threa
         predicted = engine.predict(at.parameters, x, at.statistics)
         near(predicted, network.predict(at.parameters, x, at.statistics), network.dtype)
     return problem, at, batch
-
-
-WIDE = {
-    **{kind.__name__: kind for kind in LAYERS if issubclass(kind, layers.activations.Activation)},
-    "GELU by tanh": lambda: layers.GELU(tanh=True),
-    "LeakyReLU 0.3": lambda: layers.LeakyReLU(0.3),
-    "Sine 3": lambda: layers.Sine(3.0),
-    **{
-        kind.__name__: kind
-        for kind in (layers.PReLU, layers.Softmax, layers.LogSoftmax, layers.LayerNorm, layers.RMSNorm)
-    },
-    "BatchNorm": layers.BatchNorm,
-    "Dropout": lambda: Dropout(0.3),
-    "ChannelDropout": lambda: layers.ChannelDropout(0.3),
-    "Dropout 0": lambda: Dropout(0.0),
-    "Residual": lambda: Residual([Dense(9, activation="relu"), Dense(9), layers.Tanh()]),
-    "Residual of nothing": lambda: Residual([]),
-    "Branches": lambda: Branches([[Dense(3, activation="tanh"), Dense(5)], Dense(2), layers.Tanh()]),
-    "Branches added": lambda: Branches([Dense(4), [Dense(4, activation="relu"), Dense(4)]], merge="add"),
-    "Sequential": lambda: Sequential([Dense(6, activation="relu"), Dense(4, bias=False)]),
-    "Expand": lambda: layers.Expand(5),
-    "Expand some": lambda: layers.Expand(17, on=(0, 3, 8)),
-    "Reshape": lambda: Reshape((3, 3)),
-    "Flatten": Flatten,
-}
-"""Layers that accept the output of a Dense(9)."""
 
 
 def test_every_layer_has_a_kernel_and_a_test():
@@ -399,12 +369,6 @@ def test_an_error_in_a_users_layer_propagates():
 
 
 # The whole engine
-
-EVERYTHING = [
-    Dense(48, activation="relu"), Dense(40), layers.BatchNorm(), layers.GELU(tanh=True), Dropout(0.2),
-    Residual([Dense(40, activation="tanh"), layers.LayerNorm()]), layers.PReLU(),
-    Branches([Dense(9), [Dense(33, activation="relu"), Dense(8)]]), layers.Softmax(), Dense(5),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", CLOSE)
