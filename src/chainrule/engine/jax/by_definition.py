@@ -19,6 +19,8 @@ from chainrule.layers.graph import Graph
 from chainrule.losses import Loss
 from chainrule.tape import Tape
 
+_Like: Any = jax.ShapeDtypeStruct
+
 
 def call(raised: list[BaseException], function: Callable[..., Any], result: Any, *arguments: Any) -> Any:
     """A function of NumPy arrays in a compiled step, whose results are like `result`. Its error is
@@ -37,13 +39,13 @@ def call(raised: list[BaseException], function: Callable[..., Any], result: Any,
         return jax.tree.map(_words, made, result)
 
     like = jax.tree.map(_aval, arguments)
-    words = jax.tree.map(lambda r: jax.ShapeDtypeStruct(*_in_words(r)), result)
+    words = jax.tree.map(lambda r: _Like(*_in_words(r)), result)
     made = jax.pure_callback(guarded, words, *jax.tree.map(_to_words, arguments))
     return jax.tree.map(lambda array, r: lax.bitcast_convert_type(array, r.dtype), made, result)
 
 
-def _aval(array: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype)
+def _aval(array: Any) -> Any:
+    return _Like(array.shape, array.dtype)
 
 
 def _in_words(like: Any) -> tuple[Shape, Any]:
@@ -90,7 +92,7 @@ def python(op: Op, context: Context, *inputs: Any) -> Any:
         arriving = tape.arriving[: len(inputs)]
         return made, [np.zeros_like(x) if d is None else d for x, d in zip(inputs, arriving, strict=True)]
 
-    like = jax.ShapeDtypeStruct((len(inputs[0]), *graph.output_shape), dtype)
+    like = _Like((len(inputs[0]), *graph.output_shape), dtype)
 
     @jax.custom_vjp
     def function(arrays: Any, statistics: Any, inputs: Any, step: Any) -> Any:
@@ -126,13 +128,13 @@ def loss_function(loss: Loss, raised: list[BaseException]) -> Callable[..., Any]
 
         @jax.custom_vjp
         def function(prediction: Any, y: Any, weight: Any) -> Any:
-            return call(raised, loss.value, jax.ShapeDtypeStruct((), dtype), prediction, y, weight)
+            return call(raised, loss.value, _Like((), dtype), prediction, y, weight)
 
         def kept_for_backward(*given: Any) -> Any:
             return function(*given), given
 
         def pull_back(given: Any, slope: Any) -> Any:
-            d = call(raised, loss.derivative, jax.ShapeDtypeStruct(given[0].shape, dtype), *given)
+            d = call(raised, loss.derivative, _Like(given[0].shape, dtype), *given)
             return (d * slope, *(_none_for(array) for array in given[1:]))
 
         function.defvjp(kept_for_backward, pull_back)

@@ -27,8 +27,8 @@ from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
 from chainrule.descent import Point
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
 from chainrule.engine.continuation import Continuation
-from chainrule.engine.jax.feed import MOST_NUMBERS, Block, Feed
-from chainrule.engine.jax.placement import Placement
+from chainrule.engine.jax.feed import MOST_NUMBERS, MOST_STEPS, Block, Feed
+from chainrule.engine.jax.placement import Devices, Placement
 from chainrule.engine.jax.step import Carry, Steps
 from chainrule.engine.numpy import NumpyEngine
 
@@ -50,6 +50,26 @@ def precise(raised: list[BaseException]) -> Iterator[None]:
             raise raised[0]
 
 
+@dataclass
+class Pace:
+    """How many steps fit into SLICE seconds, for mini-batches of each size.
+
+    The first number of steps is 1, as is the number after a call in which XLA compiled; it doubles
+    at most, as the first steps after a pause take longer.
+    """
+
+    _steps: dict[int, int] = field(default_factory=dict)
+
+    def steps(self, size: int) -> int:
+        """How many steps to take next."""
+        return self._steps.get(size, 1)
+
+    def observe(self, size: int, steps: int, seconds: float) -> None:
+        """So many steps took so long."""
+        fit = round(max(steps, 1) * SLICE / max(seconds, 1e-6))
+        self._steps[size] = max(1, min(2 * self.steps(size), fit, MOST_STEPS))
+
+
 @dataclass(frozen=True)
 class Compiled:
     """The steps for targets of one shape, and their compiled functions."""
@@ -65,16 +85,17 @@ class JaxEngine:
 
     Attributes:
         problem: what is trained
-        devices: on how many devices; by default one
+        devices: their kind and number; by default one of those that JAX uses by default
         compute: the dtype of products; by default that of the weights, or "bfloat16"
     """
 
     problem: Problem
-    devices: int | None = None
+    devices: Devices | None = None
     compute: str | None = None
     placement: Placement = field(init=False, compare=False)
     _feed: Feed = field(init=False, repr=False, compare=False)
     _compiled: dict[Shape, Compiled] = field(default_factory=dict, repr=False, compare=False)
+    _pace: Pace = field(default_factory=Pace, repr=False, compare=False)
     _last: list[tuple[Position, Carry]] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -102,14 +123,13 @@ class JaxEngine:
             yield from NumpyEngine(self.problem).chunks(position, batches)
             return
         for block in self._blocks(position.step, batches):
-            k, most = 0, 1
+            k = 0
             while k < len(block.batches):
-                began = perf_counter()
-                for chunk in self._slice(position, block, k, min(k + most, len(block.batches))):
+                stop = min(k + self._pace.steps(block.batches.size), len(block.batches))
+                for chunk in self._slice(position, block, k, stop):
                     yield chunk
                     position, k = chunk.after, k + len(chunk.batches)
                     del chunk  # frees the memory of its first position for the next chunk
-                most = _longer(most, perf_counter() - began)
 
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch and record its gradient and update."""
@@ -169,13 +189,15 @@ class JaxEngine:
         """
         with precise(compiled.steps.raised):
             carry = self._carry(position)
+            began = perf_counter()
             after, seen, ended = compiled.run(carry, block.arrays, block.scale, np.int32(k), np.int32(stop))
-            jax.block_until_ready(seen)
+            ended = int(ended)  # waits
+            self._pace.observe(block.batches.size, ended - k, perf_counter() - began)
             parameters, statistics = np.array(after.parameters), np.array(after.statistics)
             states = jax.tree.map(np.array, after.states)
-        reached = Position(position.step + int(ended) - k, parameters, statistics, states)
+        reached = Position(position.step + ended - k, parameters, statistics, states)
         self._last[:] = [(reached, after)]
-        return reached, seen, int(ended)
+        return reached, seen, ended
 
     def _carry(self, position: Position) -> Carry:
         """A position on the devices: the last one is still there."""
@@ -282,8 +304,3 @@ class JaxEngine:
 
     def _steps_of(self, y_shape: Shape) -> Steps:
         return Steps.of(self.problem, y_shape, np.dtype(self.compute or self.problem.network.dtype))
-
-
-def _longer(steps: int, seconds: float) -> int:
-    """How many steps to take next, if so many took so long: up to twice as many."""
-    return max(1, min(2 * steps, round(steps * SLICE / max(seconds, 1e-6))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -80,11 +81,11 @@ class Steps:
             of_data = losses.lower(problem.loss, network.output_shape, y_shape)
         except NoKernel:
             of_data = by_definition.loss_function(problem.loss, raised)
-        try:
+        of_weights: Callable[[Any], tuple[Any, Any]] | None = None
+        descend: Callable[..., Any] | None = None
+        with suppress(NoKernel):
             of_weights = penalties.lower(problem.penalties, network.parameters)
             descend = descent.lower(problem.optimizer, network.parameters)
-        except NoKernel:
-            of_weights = descend = None
         return Steps(problem, lower(problem), compute, of_data, of_weights, descend, raised)
 
     def context(self, parameters: Any, statistics: Any, training: bool, step: Any = 0) -> Context:
@@ -136,19 +137,22 @@ class Steps:
 
     def step(self, carry: Carry, batch: Any) -> tuple[Carry, Any]:
         """One step: backpropagation computes the gradient, gradient descent uses it."""
-        assert self.of_weights is not None
-        assert self.descend is not None
+        of_weights, descend = self.of_weights, self.descend
+        assert of_weights is not None
+        assert descend is not None
 
         def evaluate(parameters: Any) -> tuple[Any, Any]:
             loss, gradient, *_ = self.differentiate(parameters, carry.statistics, batch, carry.step)
-            value, slope = self.of_weights(parameters)
+            value, slope = of_weights(parameters)
             return loss + value, gradient + slope
 
         loss, gradient, statistics, valid = self.differentiate(carry.parameters, carry.statistics, batch, carry.step)
-        value, slope = self.of_weights(carry.parameters)
+        value, slope = of_weights(carry.parameters)
         loss, gradient = loss + value, gradient + slope
-        update, states, moved = self.descend(gradient, carry.states, carry.parameters, carry.step, evaluate, loss)
-        parameters = jnp.where(moved, carry.parameters - update, carry.parameters)
+        update, states, moved = descend(gradient, carry.states, carry.parameters, carry.step, evaluate, loss)
+        parameters = carry.parameters - update
+        if moved is not True:  # where a stage ended the step
+            parameters = jnp.where(moved, parameters, carry.parameters)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient).all() & jnp.isfinite(parameters).all()
         after = Carry(parameters, statistics, states, carry.step + 1)
         return after, (loss, gradient, update, finite, valid)
