@@ -115,6 +115,17 @@ def softmax(op: Op, context: Context, z: Any) -> Any:
     return function(wide(z), axis=-1).astype(z.dtype)
 
 
+@operation("dropout")
+def dropout(op: Op, context: Context, x: Any) -> Any:
+    """In training, some units are 0 and the others scaled up; of channels all positions alike."""
+    if not context.training:
+        return x
+    shape = x.shape
+    if op.settings["of_channels"]:
+        shape = (len(x), *(1,) * (x.ndim - 2), x.shape[-1])
+    return x * (context.keep(op, shape) * jnp.asarray(op.settings["keep_scale"], x.dtype))
+
+
 def wide(x: Any) -> Any:
     """At least float32, for sums over many numbers."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
