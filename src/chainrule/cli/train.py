@@ -78,13 +78,15 @@ def train(
 
       chainrule train --resume runs/digits-1 --epochs 200
 
+      chainrule train digits --engine jax --devices 8
+
       chainrule train houses.csv --target price --from imported
     """
     if resume is not None:
         leave_out(
             context,
             "--resume continues the run with its own data and settings",
-            *("resume", "epochs", "patience", "threads", "json", "log"),
+            *("resume", "epochs", "patience", "engine", "devices", "threads", "json", "log"),
         )
         _resume(resume, training, json, recording.log)
         return
@@ -135,7 +137,7 @@ def _resume(folder: Path, settings: Training, json: bool, log: list[str] | None)
         listeners = [introduce, *make_logs(log, folder), example, *listeners]
         trained = run.resume(
             dataset, settings.epochs, listeners, settings.threads, progress=False, logs=log != NONE,
-            patience=patience(settings.patience),
+            patience=patience(settings.patience), engine=settings.engine, devices=settings.devices,
         )  # fmt: skip
     _conclude(trained, dataset, folder, example, json)
 
@@ -229,12 +231,10 @@ def _introduce_series(data: Dataset, sizes: list[int]) -> None:
 
 
 def _introduce(plan: Plan, data: Dataset) -> None:
-    from chainrule.engine import make_engine
-
     introduce_data(data)
     out, layers = display.err, _layers([node.name for node in plan.network.nodes])
     out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")
-    for note in make_engine(plan.engine, plan.problem(len(data.training.x))).notes:
+    for note in plan.make_engine(plan.problem(len(data.training.x))).notes:
         out.print(f"  {note}")
 
 

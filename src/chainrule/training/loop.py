@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.arrays import Vector, as_read
 from chainrule.data import Dataset, Samples, Target
-from chainrule.engine import Batches, Chunk, Engine, Position, Predictor, make_engine
+from chainrule.engine import Batches, Chunk, Engine, Position, Predictor
 from chainrule.errors import DataError, NonFiniteError
 from chainrule.summary import one_line
 from chainrule.threads import Coming
@@ -253,7 +253,7 @@ def events(
 ) -> Generator[Event, None, Chunk | None]:
     """Yield the steps and epochs up to the end of training; return the last steps."""
     training, problem, stopping = data.training, plan.problem(len(data.training.x)), stopping or Flag()
-    engine, length = make_engine(plan.engine, problem, threads), plan.steps_per_epoch(len(training.x))
+    engine, length = plan.make_engine(problem, threads), plan.steps_per_epoch(len(training.x))
     last: Chunk | None = None
     shuffle = partial(plan.batches, data=training)
     shuffled: Coming[int, Batches] | None = None
@@ -354,7 +354,7 @@ def choose_threshold(plan: Plan, data: Dataset, metric: Chosen, parameters: Vect
     assert samples is not None
     x, y = as_read(samples.x), np.asarray(samples.y)
     with np.errstate(all="ignore"):  # just before a divergence
-        prediction = make_engine(plan.engine, plan.problem(1)).predict(parameters, x, statistics)
+        prediction = plan.make_engine(plan.problem(1)).predict(parameters, x, statistics)
     return measures.best_threshold(metric, data.target, plan.loss, prediction, y, samples.weight)
 
 
@@ -383,7 +383,7 @@ def evaluate(
             quantities those without a unit; and of a forecast how it compares with the naive one
     """
     x, y = as_read(samples.x), np.asarray(samples.y)
-    engine = engine or make_engine(plan.engine, plan.problem(1))
+    engine = engine or plan.make_engine(plan.problem(1))
     if target.positions and target.is_class:
         chosen = plan.metrics if metrics is None else metrics
         return _evaluate_positions(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from chainrule.arrays import Samples
-from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, Watched, make_engine
+from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, Watched
 from chainrule.training.plan import Plan
 
 
@@ -95,7 +95,7 @@ class Timeline:
         last = min(stop, (epoch + 1) * length, *(start for start, _ in self.plans[number + 1 :]))
         batches = plan.batches(epoch, self.samples).cut(first, first + last - position.step)
         if number not in self._engines:
-            self._engines[number] = make_engine(plan.engine, plan.problem(samples), self.threads)
+            self._engines[number] = plan.make_engine(plan.problem(samples), self.threads)
         return self._engines[number], position, batches
 
     def _plan_number(self, step: int) -> int:
