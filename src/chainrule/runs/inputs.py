@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Scaled, as_read, pack
+from chainrule.arrays import Array, Deferred, as_read, pack
 from chainrule.data import Preparation, Prepared, Samples, Source, Target, Text, find, find_samples, prepare
 from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
@@ -18,13 +18,13 @@ from chainrule.data.weights import checked_weight, weighted_by
 from chainrule.errors import DataError, require, setting
 
 
-def inputs(preparation: Preparation | None, x: Unlabelled) -> Array | Scaled:
+def inputs(preparation: Preparation | None, x: Unlabelled) -> Array | Deferred:
     """(samples, ...) what the network takes, of samples in any form."""
     if x is None:
         raise DataError("there are no samples: the data set has no such part")
     if isinstance(x, Samples):
         return as_read(x.x)
-    if isinstance(x, Scaled):
+    if isinstance(x, Deferred):
         return x
     if preparation is None or isinstance(x, Prepared):
         return np.asarray(_numbers(x))
@@ -71,7 +71,7 @@ def labelled(
 def _labelled(preparation: Preparation | None, target: Target, what: Any, column: str | None) -> Samples:
     """Samples with their targets, weighed by this column or, by default, as in training."""
     is_pair = isinstance(what, tuple | list) and len(what) == 2
-    is_ready = is_pair and any(isinstance(array, Prepared | Scaled) for array in what)
+    is_ready = is_pair and any(isinstance(array, Prepared | Deferred) for array in what)
     if isinstance(what, Samples) or preparation is None or is_ready:
         require(column is None, f"these samples have no columns, such as {column!r}; pass the weights as an array")
     if isinstance(what, Samples):

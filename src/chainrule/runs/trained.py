@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 
-from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
+from chainrule.arrays import Array, Deferred, Shape, Vector, as_read
 from chainrule.data import (
     Dataset,
     Preparation,
@@ -194,7 +194,7 @@ class Trained(Writing, Reading, Shown):
             raise DataError(f"row {row}: the prediction is not finite; its inputs are too far from the training set's")
         return outputs
 
-    def _outputs(self, x: Array | Scaled, threads: int | None = None) -> Array:
+    def _outputs(self, x: Array | Deferred, threads: int | None = None) -> Array:
         return self.predictor(threads)(x)
 
     def predictor(self, threads: int | None = None) -> Predictor:

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from chainrule import generators
-from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
+from chainrule.arrays import Array, Deferred, Shape, Vector, as_read
 from chainrule.augmentation import Augmentation, augmentations
 from chainrule.data import Dataset, Samples, Target
 from chainrule.descent import Optimizer
@@ -176,7 +176,7 @@ class Plan(Kind, Shown):
         """The number of mini-batches; the last one may be smaller."""
         return -(-samples // self.batch_size)
 
-    def try_out(self, parameters: Vector, x: Array | Scaled, y: Array) -> None:
+    def try_out(self, parameters: Vector, x: Array | Deferred, y: Array) -> None:
         """Compute the loss of these samples; raises an error if choices don't fit together."""
         with np.errstate(all="ignore"):
             self.loss.value(self.network.predict(parameters, x), y)
