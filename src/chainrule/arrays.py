@@ -32,13 +32,9 @@ class Deferred(np.lib.mixins.NDArrayOperatorsMixin):
     for. A computation on it reads all of it.
     """
 
+    shape: Shape
     dtype: np.dtype[Any]
     on_disk: bool
-
-    @property
-    def shape(self) -> Shape:
-        """(samples, ...)."""
-        raise NotImplementedError
 
     def __getitem__(self, rows: Any) -> Any:
         raise NotImplementedError
@@ -102,7 +98,7 @@ class Scaled(Deferred):
     dtype = np.dtype(np.float32)
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> Shape:  # type: ignore[override]
         """(samples, ...)."""
         return self.raw.shape
 
@@ -175,6 +171,9 @@ class Samples(NamedTuple):
     def read(self, start: int, stop: int) -> Samples:
         """The samples in the rows from `start` up to `stop`."""
         return Samples(self.x[start:stop], self.y[start:stop], None if self.weight is None else self.weight[start:stop])
+
+    def verify(self) -> None:
+        """Nothing that is in memory can have changed."""
 
     def chunks(self) -> Iterator[Samples]:
         """All samples, some consecutive rows at a time."""

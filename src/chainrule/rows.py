@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ look at more of them is refused, rather than that all are in memory.
 """
 
 
+@runtime_checkable
 class Rows(Protocol):
     """Prepared samples of a network and a loss, in memory (`Samples`) or on a disk.
 
@@ -58,8 +59,16 @@ class Rows(Protocol):
     def chunks(self) -> Iterator[Samples]:
         """All samples, some consecutive rows at a time."""
 
+    def verify(self) -> None:
+        """Raise DataError, with the file, if what the samples were read from has changed or is gone."""
+
     def thinned(self, most: int) -> Samples:
         """At most `most` of the samples, evenly spaced, in memory."""
+
+
+def in_memory(rows: Rows, most: int) -> Samples:
+    """These samples if they are in memory; of those on a disk at most so many, evenly spaced."""
+    return rows if isinstance(rows, Samples) else rows.thinned(most)
 
 
 @dataclass(frozen=True, eq=False)

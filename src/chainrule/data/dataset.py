@@ -43,6 +43,7 @@ class Dataset(Shown):
         test_fingerprint: the same for the test set
         split: how the rows were divided
         found: notes on what was found when it was read and split, in one line each
+        memory: the bytes that samples on a disk may take in memory; None if all are in memory
     """
 
     training: Samples
@@ -61,6 +62,7 @@ class Dataset(Shown):
     test_fingerprint: str = ""
     split: Split = CHANCE
     found: tuple[str, ...] = ()
+    memory: int | None = None
 
     def summary(self) -> Summary:
         """How it was read and split, and what becomes of each column."""

@@ -23,6 +23,7 @@ from chainrule.engine.continuation import Continuation
 from chainrule.layers.base import Context
 from chainrule.losses import Loss, Penalty, soft_targets
 from chainrule.network import Network
+from chainrule.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Problem:
     seed: int = 0
     augment: Sequence[Augmentation] = ()
 
-    def gather(self, data: Samples, rows: Array, step: int) -> Samples:
+    def gather(self, data: Rows, rows: Array, step: int) -> Samples:
         """The mini-batch of a step: these rows of the training set, augmented."""
         samples = data.take(rows)
         if self._mixes_targets:

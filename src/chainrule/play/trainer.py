@@ -196,7 +196,7 @@ class Trainer:
     def next_rows(self) -> Array:
         """The rows of the next mini-batch in the training set."""
         epoch, number = divmod(self.step, self.steps_per_epoch)
-        return self.plan.batches(epoch, self.data.training).rows(number)
+        return self.plan.order(len(self.data.training.x)).numbers(epoch, number)
 
     def _next_batch(self) -> tuple[Samples, Array]:
         """The next mini-batch, and its rows in the training set."""
