@@ -60,7 +60,9 @@ class Rows(Protocol):
         """All samples, some consecutive rows at a time."""
 
     def verify(self) -> None:
-        """Raise DataError, with the file, if what the samples were read from has changed or is gone."""
+        """Raise DataError, with the file, if what the samples were read from has changed or is
+        gone.
+        """
 
     def thinned(self, most: int) -> Samples:
         """At most `most` of the samples, evenly spaced, in memory."""

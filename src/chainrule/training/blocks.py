@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from chainrule.training.plan import Plan
 
 SHARE, MOST_BYTES = 8, 64_000_000
-"""A block takes at most one part in SHARE of the memory that samples may take, and MOST_BYTES: there
-are two, the one to train on and the next one.
+"""A block takes at most one part in SHARE of the memory that samples may take, and MOST_BYTES:
+there are two, the one to train on and the next one.
 """
 PIECE_BYTES, FEWEST_PIECES = 250_000, 64
 """The bytes of a piece, which a disk reads nearly as fast as larger ones; less where a block would

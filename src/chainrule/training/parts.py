@@ -198,7 +198,9 @@ def measure_in_parts(
 
 
 def sampled(chosen: Sequence[Chosen], target: Target, loss: Loss, samples: Rows | None, outputs: int) -> str:
-    """A note on the metrics that are measured on a part of these samples; empty if there are none."""
+    """A note on the metrics that are measured on a part of these samples; empty if there are
+    none.
+    """
     step = 1 if samples is None or not samples.on_disk else kept_step(samples, outputs)
     if samples is None or step <= 1:
         return ""

@@ -268,8 +268,8 @@ def make_plan(
 
 
 def _blocks(data: Dataset, batch_size: int, optimizer: Optimizer | None) -> Blocks | None:
-    """How the training set is shuffled; raises SettingError for an optimizer that needs all of it at
-    once if it is on a disk.
+    """How the training set is shuffled; raises SettingError for an optimizer that needs all of it
+    at once if it is on a disk.
     """
     if data.training.on_disk and optimizer is not None and optimizer.whole_batch and batch_size == len(data.training.x):
         needs = "the optimizer takes all samples in each step, but they don't fit into memory"
