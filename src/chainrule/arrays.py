@@ -168,9 +168,17 @@ class Samples(NamedTuple):
         """False: any order of the samples is as fast as theirs."""
         return False
 
-    def read(self, start: int, stop: int) -> Samples:
-        """The samples in the rows from `start` up to `stop`."""
-        return Samples(self.x[start:stop], self.y[start:stop], None if self.weight is None else self.weight[start:stop])
+    def read(self, start: int, stop: int, out: Samples | None = None) -> Samples:
+        """The samples in the rows from `start` up to `stop`; written into `out`, if it is given."""
+        found = Samples(
+            self.x[start:stop], self.y[start:stop], None if self.weight is None else self.weight[start:stop]
+        )
+        if out is None:
+            return found
+        for to, part in zip(out, found, strict=True):
+            if to is not None:
+                to[:] = part
+        return out
 
     def verify(self) -> None:
         """Nothing that is in memory can have changed."""

@@ -51,9 +51,10 @@ class Rows(Protocol):
     def take(self, rows: Array) -> Samples:
         """The samples in these rows, in this order, in memory."""
 
-    def read(self, start: int, stop: int) -> Samples:
-        """The samples in the rows from `start` up to `stop`, in memory. Raises DataError, with the
-        file and what to do, for what can't be read or has changed.
+    def read(self, start: int, stop: int, out: Samples | None = None) -> Samples:
+        """The samples in the rows from `start` up to `stop`, in memory; written into the arrays of
+        `out`, if there are some. Raises DataError, with the file and what to do, for what can't be
+        read or has changed.
         """
 
     def chunks(self) -> Iterator[Samples]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from chainrule.arrays import Array, as_read, row_bytes
+from chainrule.arrays import Array, Samples, as_read, row_bytes
 from chainrule.data.memory import most_memory
 from chainrule.engine import Batches, Engine
 from chainrule.errors import require, setting
@@ -37,8 +37,6 @@ have fewer pieces than FEWEST_PIECES.
 """
 OF_ORDER = 24
 """The bytes that are needed for the order of a row in a block."""
-READ_BYTES = 4_000_000
-"""The bytes that are read at a time into a block."""
 FEW = 8
 """Of a block of which one part in FEW is needed, or less, its rows are read one by one."""
 
@@ -204,16 +202,12 @@ def read_block(order: Order, epoch: int, k: int, samples: Rows) -> Batches:
     numbers, places = order.block(epoch, k)
     parts = samples.x, samples.y, samples.weight
     x, y, weight = (None if one is None else np.empty((len(numbers), *one.shape[1:]), one.dtype) for one in parts)
-    step, end = max(1, READ_BYTES // max(1, row_bytes(samples))), 0
-    for first, last in order.parts(epoch, k):
-        for start in range(first, last, step):
-            found = samples.read(start, min(start + step, last))
-            begin, end = end, end + len(found.x)
-            for to, one in zip((x, y, weight), found, strict=True):
-                if to is not None:
-                    to[begin:end] = one
     assert x is not None
     assert y is not None
+    block, end = Samples(x, y, weight), 0
+    for start, stop in order.parts(epoch, k):
+        begin, end = end, end + stop - start
+        samples.read(start, stop, block.read(begin, end))
     return Batches(x, y, weight, places, order.size, numbers)
 
 
