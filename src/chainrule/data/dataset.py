@@ -43,6 +43,7 @@ class Dataset(Shown):
         test_fingerprint: the same for the test set
         split: how the rows were divided
         found: notes on what was found when it was read and split, in one line each
+        memory: the most bytes of it that may be in memory, if its samples stay on disk
     """
 
     training: Samples
@@ -61,6 +62,7 @@ class Dataset(Shown):
     test_fingerprint: str = ""
     split: Split = CHANCE
     found: tuple[str, ...] = ()
+    memory: int | None = None
 
     def summary(self) -> Summary:
         """How it was read and split, and what becomes of each column."""
@@ -224,6 +226,9 @@ class Dataset(Shown):
         """
         if preparation is self.preparation:
             return self
+
+        if self.memory is not None:
+            raise DataError(f"{self.name}: it is streamed, and prepared for another network; load it again")
 
         def again(samples: Samples | None, rows: Array | None) -> Samples | None:
             if samples is None:
