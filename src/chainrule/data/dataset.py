@@ -43,7 +43,7 @@ class Dataset(Shown):
         test_fingerprint: the same for the test set
         split: how the rows were divided
         found: notes on what was found when it was read and split, in one line each
-        memory: the bytes that samples on a disk may take in memory; None if all are in memory
+        memory: the most bytes of it that may be in memory, if its samples stay on disk
     """
 
     training: Samples
@@ -226,6 +226,9 @@ class Dataset(Shown):
         """
         if preparation is self.preparation:
             return self
+
+        if self.memory is not None:
+            raise DataError(f"{self.name}: it is streamed, and prepared for another network; load it again")
 
         def again(samples: Samples | None, rows: Array | None) -> Samples | None:
             if samples is None:
