@@ -19,6 +19,7 @@ from chainrule.engine import Position
 from chainrule.errors import DataError, RunError, at_least, require, setting, unknown
 from chainrule.losses import Loss
 from chainrule.network import Network
+from chainrule.rows import Rows, in_memory
 from chainrule.runs import Run, Trained
 from chainrule.runs.inputs import labelled
 
@@ -110,7 +111,7 @@ PARTS = ("validation", "test", "training")
 """The sets of a run's own data."""
 
 
-def subject_of(run: Run, data: Dataset, what: Data | Samples | None, row: int | None, part: str | None) -> Subject:
+def subject_of(run: Run, data: Dataset, what: Data | Rows | None, row: int | None, part: str | None) -> Subject:
     """The subject that is asked for; the arguments are those of `teachers`.
 
     Raises:
@@ -123,7 +124,8 @@ def subject_of(run: Run, data: Dataset, what: Data | Samples | None, row: int | 
         require(part is None, f"{setting('part')} is for a set of the run's own data; leave it out, or the data")
         samples, name = labelled(run.trained.preparation, run.trained.target, what), _name(what)
         if row is None:
-            return _subject(run, samples, f"the {len(samples.y):,} rows of {name}")
+            some = in_memory(samples, MOST_JUDGES)
+            return _subject(run, some, f"the {len(some.y):,} rows of {name}")
         require(row <= len(samples.y), f"there is no row {row} in {name}; it has {len(samples.y):,}")
         return _subject(run, samples.take(np.array([row - 1])), f"row {row} of {name}")
     if row is not None:
@@ -137,7 +139,9 @@ def subject_of(run: Run, data: Dataset, what: Data | Samples | None, row: int | 
     samples = getattr(data, part)
     if samples is None:
         raise DataError(f"{data.name}: there is no {part} set; choose another ({setting('part', 'training')})")
-    return _subject(run, samples, f"the {part} set of {data.name} ({len(samples.y):,} rows)")
+    looked_at, count = in_memory(samples, MOST_JUDGES), len(samples.y)
+    rows = f"{len(looked_at.y):,} of its {count:,}" if len(looked_at.y) < count else f"{count:,}"
+    return _subject(run, looked_at, f"the {part} set of {data.name} ({rows} rows)")
 
 
 def _judges(run: Run, data: Dataset) -> Subject:
