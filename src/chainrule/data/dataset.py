@@ -43,7 +43,11 @@ class Dataset(Shown):
         test_fingerprint: the same for the test set
         split: how the rows were divided
         found: notes on what was found when it was read and split, in one line each
+<<<<<<< HEAD
         memory: the most bytes of it that may be in memory, if its samples stay on disk
+=======
+        memory: the bytes that samples on a disk may take in memory; None if all are in memory
+>>>>>>> store
     """
 
     training: Samples

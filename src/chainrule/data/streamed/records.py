@@ -8,7 +8,7 @@ bytes: its inputs are a row of a table, which the same preparation has made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -193,26 +193,33 @@ class Layout:
     def _places(self) -> list[tuple[Coded, str, int]]:
         return [(one, *self._place(one)) for one in self.coded]
 
+    @property
+    def of_targets(self) -> np.dtype[Any]:
+        """The type of the targets as the loss takes them."""
+        return np.dtype(np.int64 if self.preparation.target.is_class else np.float64)
+
+    def empty(self, rows: int) -> Samples:
+        """Room for so many samples."""
+        x = np.empty((rows, self.preparation.shape[-1]), np.float32)
+        y = np.empty((rows, *self.dtype["y"].shape), self.of_targets)
+        return Samples(prepared(x), prepared(y), np.empty(rows) if self.weighted else None)
+
     def samples(self, records: Array) -> Samples:
         """The samples that these records are of."""
-        return self.joined([records], len(records))
+        found = self.empty(len(records))
+        self.expand(records, found, 0)
+        return found
 
-    def joined(self, pieces: Iterable[Array], rows: int) -> Samples:
-        """The samples of records that come piece by piece, so many in all."""
-        x = np.empty((rows, self.preparation.shape[-1]), np.float32)
-        y = np.empty((rows, *self.dtype["y"].shape), np.int64 if self.preparation.target.is_class else np.float64)
-        weight = np.empty(rows) if self.weighted else None
-        row = 0
-        for piece in pieces:
-            for first in range(0, len(piece), PART):
-                some = piece[first : first + PART]
-                end = row + len(some)
-                self._expand(some, x[row:end])
-                y[row:end] = some["y"]
-                if weight is not None:
-                    weight[row:end] = some["weight"]
-                row = end
-        return Samples(prepared(x), prepared(y), weight)
+    def expand(self, records: Array, out: Samples, row: int) -> None:
+        """Write the samples of these records, from this row on."""
+        x, y = np.asarray(out.x).view(np.ndarray), np.asarray(out.y).view(np.ndarray)
+        for first in range(0, len(records), PART):
+            some = records[first : first + PART]
+            rows = slice(row + first, row + first + len(some))
+            self._expand(some, x[rows])
+            y[rows] = some["y"]
+            if out.weight is not None:
+                out.weight[rows] = some["weight"]
 
     def _expand(self, records: Array, x: Array) -> None:
         for start, stop, at in self.runs:
