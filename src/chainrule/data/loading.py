@@ -24,6 +24,9 @@ from chainrule.data.series_loading import is_series, load_series
 from chainrule.data.settings import Settings
 from chainrule.data.source import Source, check_types
 from chainrule.data.splits import Split, divide
+from chainrule.data.streamed.cache import most as most_cached
+from chainrule.data.streamed.choosing import streamed
+from chainrule.data.streamed.loading import Request, load_streamed
 from chainrule.data.targets import (
     Label,
     checked_order,
@@ -33,15 +36,11 @@ from chainrule.data.targets import (
     is_one_hot,
     positions_of,
 )
-from chainrule.data.streamed.cache import most as most_cached
-from chainrule.data.streamed.choosing import streamed
-from chainrule.data.streamed.loading import Request, load_streamed
 from chainrule.data.text import is_written_as_table
 from chainrule.data.text_windows import find_text, is_share, load_text
 from chainrule.data.tokens import CHARACTERS
 from chainrule.data.weights import checked_weight
 from chainrule.errors import DataError, require, setting
-
 
 AUTOMATIC = token_columns.Wanted(only_prose=True)
 """How columns of text are read as tokens unless something else is asked for."""

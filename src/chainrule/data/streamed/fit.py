@@ -11,12 +11,12 @@ import numpy as np
 
 from chainrule.data import token_columns
 from chainrule.data.columns import check_kinds
+from chainrule.data.encoders import FORMATS
 from chainrule.data.preparation import PIXELS, Preparation
 from chainrule.data.streamed.column_fits import ColumnFit, OtherFormatError, kept
 from chainrule.data.streamed.divisions import TRAINING, Division
 from chainrule.data.streamed.reading import Reading
 from chainrule.data.streamed.target_fit import TargetFit, check_targets
-from chainrule.data.encoders import FORMATS
 from chainrule.errors import DataError
 
 Watch = Callable[[int], None]
