@@ -39,11 +39,8 @@ def data(subject: Subject) -> Section | None:
     uses = [] if preparation is None else preparation.uses or _numbers(preparation)
     notes = subject.data.notes if subject.data is not None else [] if preparation is None else preparation.notes
     if subject.data is not None and subject.data.on_disk:
-        most = f"at most {MOST_IN_MEMORY:,} of each set, evenly spaced"
-        notes = [
-            *notes,
-            f"the samples are on a disk; metrics are of all of them, and what is shown of single rows {most}",
-        ]
+        most = f"what is shown of single samples is of at most {MOST_IN_MEMORY:,} of each set, evenly spaced"
+        notes = [*notes, f"the samples are on a disk: metrics are of all of them, and {most}"]
     html = facts(details) + "".join(paragraph(cut(note, LONGEST_NOTE)) for note in notes)
     if uses:
         listed = [[cut(use.name), use.type or "-", use.role, use.use] for use in uses]
