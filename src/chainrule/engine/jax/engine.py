@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
+from chainrule.arrays import Array, Deferred, Shape, Vector, as_read
 from chainrule.descent import Point
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
 from chainrule.engine.continuation import Continuation
@@ -256,7 +256,7 @@ class JaxEngine:
 
     # Prediction
 
-    def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
+    def predict(self, parameters: Vector, x: Array | Deferred, statistics: Vector) -> Array:
         """Predict x in evaluation mode."""
         return self.predictor(parameters, statistics)(x)
 
@@ -268,7 +268,7 @@ class JaxEngine:
         with precise(steps.raised):
             placed = self.placement.replicated(vectors)
 
-        def predict(x: Array | Scaled) -> Array:
+        def predict(x: Array | Deferred) -> Array:
             x = as_read(x)
             if x.shape[1:] != network.input_shape:
                 network.fit_input(x)  # raises ShapeError
