@@ -188,7 +188,7 @@ class JaxEngine:
 
     def _step(self, position: Position, block: Block, k: int) -> tuple[StepRecord, bool]:
         """A single step, and whether all its results were finite."""
-        compiled, rows = self._of(block), block.batches.rows(k)
+        compiled, rows = self._of(block), block.batches.numbers_of(k)
         if compiled.steps.descend is None:
             record = self._hybrid_step(compiled, position, block, k)
             return record, is_finite(record)
@@ -246,13 +246,13 @@ class JaxEngine:
         point = Point(position.parameters, layout, loss, gradient, lambda parameters: derivatives(parameters)[:2])
         step = self.problem.optimizer.step(gradient, position.states, point)
         after = Position(position.step + 1, step.parameters, statistics, step.states)
-        return StepRecord(position, after, block.batches.rows(k), loss, gradient, step.update)
+        return StepRecord(position, after, block.batches.numbers_of(k), loss, gradient, step.update)
 
     def _numpy_step(self, position: Position, block: Block, k: int) -> StepRecord:
         """Fall back to NumPy, which reports what is wrong with an invalid input."""
         rows = block.batches.rows(k)
         samples = self.problem.gather(block.batches.data, rows, position.step)
-        return NumpyEngine(self.problem).step(position, samples, rows)
+        return NumpyEngine(self.problem).step(position, samples, block.batches.numbers_of(k))
 
     # Prediction
 
