@@ -61,7 +61,10 @@ class Processes:
             self.communicator.Barrier()
 
 
-_world = Processes()
+ALONE = Processes()
+"""One process."""
+
+_world = ALONE
 
 
 def world() -> Processes:

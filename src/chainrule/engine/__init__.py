@@ -9,15 +9,13 @@ from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, P
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import unknown
-from chainrule.processes import Processes
+from chainrule.processes import ALONE, Processes
 from chainrule.threads import most_threads
 
 ENGINES: dict[str, type[NumpyEngine] | type[NativeEngine]] = {"numpy": NumpyEngine, "native": NativeEngine}
 
 
-def make_engine(
-    name: str | None, problem: Problem, threads: int | None = None, world: Processes | None = None
-) -> Engine:
+def make_engine(name: str | None, problem: Problem, threads: int | None = None, world: Processes = ALONE) -> Engine:
     """The engine of this name for a problem; by default the fastest one available. It takes steps
     together with the other processes of `world`.
 
@@ -28,7 +26,7 @@ def make_engine(
     """
     most_threads(threads)
     if engine_name(name) == "native":
-        return NativeEngine(problem, threads, world=world or Processes())
+        return NativeEngine(problem, threads, world=world)
     return NumpyEngine(problem)
 
 

@@ -47,7 +47,7 @@ from chainrule.engine.ranks import Sums
 from chainrule.engine.watching import Notes
 from chainrule.errors import SettingError, ShapeError, require
 from chainrule.network import Network
-from chainrule.processes import Processes
+from chainrule.processes import ALONE, Processes
 from chainrule.threads import BACKOFF, Backoff, ahead, most_threads
 
 try:
@@ -106,7 +106,7 @@ class NativeEngine:
     threads: int | None = None
     processor: str = ""
     backoff: Backoff = field(default=BACKOFF, repr=False, compare=False)
-    world: Processes = Processes()
+    world: Processes = ALONE
     _programs: dict[tuple[int, Shape | None, int], Compiled | None] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -161,7 +161,7 @@ class NativeEngine:
     @cached_property
     def _replay(self) -> Callable[[Position, Batches], Iterator[StepRecord]]:
         """Takes steps on this process alone."""
-        return self.steps if self.world.count == 1 else replace(self, world=Processes()).steps
+        return self.steps if self.world.count == 1 else replace(self, world=ALONE).steps
 
     def watch(self, position: Position, batches: Batches, place: int) -> Watched | None:
         """As many steps as fit into SLICE seconds, as the weight at this place sees them; None if

@@ -50,8 +50,8 @@ def python_call(graph: Graph, network: Network, seed: int, accumulates: Mapping[
     owners = list(graph.uses)
 
     def call(
-        backward: bool, samples: int, first: int, step: int, training: bool, parameters: Array, statistics: Array, gradient: Array,
-        xs: list[Array], y: Array, dxs: list[Array | None], dy: Array | None,
+        backward: bool, samples: int, first: int, step: int, training: bool, parameters: Array, statistics: Array,
+        gradient: Array, xs: list[Array], y: Array, dxs: list[Array | None], dy: Array | None,
     ) -> None:  # fmt: skip
         if backward:
             if dy is None:  # nothing before these nodes learns

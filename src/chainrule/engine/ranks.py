@@ -10,8 +10,10 @@ them up, then all receive the sums (an all-gather). Both go on while earlier lay
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,7 +60,7 @@ class Sums:
     def add(self, numbers: Vector) -> None:
         """Replace a few numbers by their sums over all ranks."""
         gathered = np.empty((self.world.count, numbers.size), dtype=numbers.dtype)
-        self.world.communicator.Allgather(numbers, gathered)
+        _wait(self.world.communicator.Iallgather(numbers, gathered))
         _add_up(gathered, numbers)
 
     def start(self, numbers: Vector) -> None:
@@ -81,10 +83,10 @@ class Sums:
     def finish(self) -> None:
         """Wait for all parts."""
         while self._arriving:
-            self._arriving[0].request.Wait()
+            _wait(self._arriving[0].request)
             self._send(self._arriving.popleft())
         while self._leaving:
-            self._leaving.popleft().request.Wait()
+            _wait(self._leaving.popleft().request)
 
     def _send(self, part: Part) -> None:
         counts, starts = self._shares(part.numbers.size)
@@ -98,7 +100,7 @@ class Sums:
     def _shares(self, size: int) -> tuple[list[int], list[int]]:
         """How many numbers of so many each rank adds up, and where they begin."""
         ends = [size * k // self.world.count for k in range(self.world.count + 1)]
-        return [stop - start for start, stop in zip(ends, ends[1:], strict=False)], ends[:-1]
+        return [stop - start for start, stop in pairwise(ends)], ends[:-1]
 
     def _received(self, numbers: Vector, size: int) -> Vector:
         """Memory for what arrives of a part, the same in each step."""
@@ -106,6 +108,21 @@ class Sums:
         if key not in self._memory:
             self._memory[key] = np.empty(size, dtype=numbers.dtype)
         return self._memory[key]
+
+
+SPINS = 200
+"""How often a rank looks for what it waits for before it lets others have the core: some 100 us."""
+
+
+def _wait(request: Any) -> None:
+    """Wait for an exchange. MPI itself would spin, on a core that another rank, or another program,
+    may want.
+    """
+    spins = 0
+    while not request.Test():
+        spins += 1
+        if spins > SPINS:
+            time.sleep(0)
 
 
 def _add_up(of_ranks: Array, to: Vector) -> None:
