@@ -20,13 +20,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from comparison.problems import NETWORKS, Problem, problem
-
 from chainrule import processes
 from chainrule.engine import Position
 from chainrule.engine.native import NativeEngine
 from chainrule.processes import ALONE, Processes
 from chainrule.training.loop import start
+from comparison.problems import NETWORKS, Problem, problem
 
 TURN = 0.15
 """Seconds of a turn, at least."""

@@ -80,7 +80,7 @@ def compared(name):
     ]
     texts = world.gather([array.tobytes().hex() for array in together])
     return {
-        "apart": max(apart) / np.finfo(network.dtype).eps,
+        "apart": max(apart) / float(np.finfo(network.dtype).eps),
         "same": all(text == texts[0] for text in texts),
         "again": all(np.array_equal(a, b) for a, b in zip(together, again, strict=True)),
     }

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
 from engines import needs_native
 from waiting import WAIT
 
