@@ -14,6 +14,7 @@ from chainrule.arrays import Array, Deferred, Vector, as_read
 from chainrule.data import Dataset, Target
 from chainrule.engine import Chunk, Engine, Position, Predictor
 from chainrule.errors import DataError, NonFiniteError
+from chainrule.processes import world
 from chainrule.rows import Rows
 from chainrule.summary import one_line
 from chainrule.training import metrics as measures
@@ -254,7 +255,7 @@ def events(
 ) -> Generator[Event, None, Chunk | None]:
     """Yield the steps and epochs up to the end of training; return the last steps."""
     training, problem, stopping = data.training, plan.problem(len(data.training.x)), stopping or Flag()
-    engine, length = plan.make_engine(problem, threads), plan.steps_per_epoch(len(training.x))
+    engine, length = plan.make_engine(problem, threads, world()), plan.steps_per_epoch(len(training.x))
     last: Chunk | None = None
     shuffled = Shuffled(plan, training, engine)
     while _goes_on(plan, progress) and not stopping.is_set():
