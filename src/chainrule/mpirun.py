@@ -22,6 +22,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from types import TracebackType
 from typing import TextIO
 
 COUNTS = {"PMI_RANK": "PMI_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
@@ -30,6 +31,9 @@ PMI, and of Open MPI.
 """
 LOCAL = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 """The variables with the number of ranks on this machine."""
+
+THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")
+"""The variables with the number of threads of a process."""
 
 PATIENCE = 3.0
 """Seconds that a rank with an error waits for the first rank to report the same error for all."""
@@ -89,6 +93,7 @@ def begin(together: bool) -> None:
     if child:
         _wait(child)
     _die_with(waiting)
+    _divide_cores()
     if rank:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout, sys.stderr = _nowhere(), _nowhere()
@@ -115,6 +120,31 @@ def leave(code: int) -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     _end_all(code)
+
+
+def end_all_on_exceptions() -> None:
+    """From now on an exception that ends Python ends all ranks, as it does on the command line: for
+    the user's own programs under mpirun.
+    """
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if place()[0]:
+            report(f"{kind.__name__}: {error}")
+        else:
+            shown(kind, error, trace)
+        leave(1)
+
+    shown, sys.excepthook = sys.excepthook, hook
+
+
+def _divide_cores() -> None:
+    """Let the ranks on this machine share its cores, unless the user says how many threads each
+    takes. NumPy's BLAS and Polars read these variables when they are imported.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = str(max(1, cores // on_this_machine()))
+    for name in THREADS:
+        os.environ.setdefault(name, share)
 
 
 def _wait(child: int) -> None:
@@ -155,7 +185,7 @@ def _die_with(parent: int) -> None:
 
 
 def _write(message: str) -> None:
-    """Write a line to the real standard error at once, so that no other rank's line gets into it."""
+    """Write a line to the real standard error at once: no other rank's line gets into it."""
     with contextlib.suppress(OSError):
         os.write(2, f"chainrule: {message}\n".encode(errors="backslashreplace"))
 

@@ -1,19 +1,24 @@
 """Which process this is of a training that runs in several, and what they tell each other.
 
-`mpirun -n 4 chainrule train ...` starts four processes, which run the same program. Each has a rank,
-counted from 0. All take the same decisions; only the first records, prints and writes. Without
-mpirun there is one process, of rank 0, and nothing here imports MPI.
+`mpirun -n 4 chainrule train ...` starts four processes, which run the same program. Each has a
+rank, counted from 0. All take the same decisions; only the first records, prints and writes.
+Without mpirun there is one process, of rank 0, and nothing here imports MPI.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from chainrule import mpirun
 from chainrule.errors import SettingError, require_package
+
+REST = 0.01
+"""Seconds between two looks at whether the others have come."""
 
 RANKS = {  # what process managers set: the rank, and how many processes there are
     "PMI_RANK": "PMI_SIZE",  # MPICH, Intel MPI, and Slurm with them
@@ -54,6 +59,13 @@ class Processes:
         if self.count > 1:
             self.communicator.Barrier()
 
+    def rest(self) -> None:
+        """The same for long: without keeping a core busy."""
+        if self.count > 1:
+            arrived = self.communicator.Ibarrier()
+            while not arrived.Test():
+                time.sleep(REST)
+
 
 @cache
 def world() -> Processes:
@@ -74,7 +86,10 @@ def world() -> Processes:
             f"mpirun started {started} processes, but the MPI of mpi4py ({MPI.get_vendor()[0]}) knows of {world.size}:"
             " use the mpirun that belongs to it (that of MPICH is installed beside chainrule by the extra mpi)"
         )
-    return Processes(world.rank, world.size, world) if world.size > 1 else Processes()
+    if world.size == 1:
+        return Processes()
+    mpirun.end_all_on_exceptions()
+    return Processes(world.rank, world.size, world)
 
 
 def rank() -> int:
