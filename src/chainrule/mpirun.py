@@ -25,9 +25,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-COUNTS = {"PMI_RANK": "PMI_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE"}
+COUNTS = {"PMI_RANK": "PMI_SIZE", "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE", "PMIX_RANK": "SLURM_NTASKS"}
 """The variables with the rank and with the number of ranks: those of MPICH, Intel MPI and Slurm's
-PMI, and of Open MPI.
+PMI, of Open MPI, and of Slurm's PMIx.
 """
 LOCAL = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 """The variables with the number of ranks on this machine."""

@@ -110,7 +110,7 @@ def test_the_first_rank_alone_prints_and_writes(ranks, tmp_path):
     [
         (("train", "--help"), 0, None),
         (("names", "losses"), 0, None),
-        (("train", "none.csv"), 2, "chainrule: none.csv: there is no such file; 'chainrule data' lists the built-in data"),
+        (("train", "none"), 2, "chainrule: none: there is no such file; 'chainrule data' lists the built-in data sets"),
         (("train", "iris", "--epochs", "few"), 2, None),
         (("train", "--resume", "none"), 2, None),
         (("show", "none"), 2, None),
@@ -125,7 +125,7 @@ def test_what_every_rank_finds_is_printed_once(ranks, tmp_path, command, code, l
         env={**os.environ, "COLUMNS": "100"}, check=False,
     )  # fmt: skip
     assert sorted(lines) == sorted((alone.stdout + alone.stderr).splitlines())
-    assert line is None or lines == [f"{line} sets"]
+    assert line is None or lines == [line]
 
 
 @pytest.mark.parametrize(("count", "rank"), [(2, 1), (4, 3), (2, 0)])
@@ -202,7 +202,7 @@ def test_ranks_that_read_other_data_are_told_what_differs(ranks, tmp_path):
 
 
 def test_an_exception_in_a_users_program_ends_all_ranks(tmp_path):
-    script = "from chainrule import processes as p; assert p.rank() != 1, 'a mistake'; p.world().wait()"
+    script = "from chainrule import processes as p; p.start(); assert p.rank() != 1, 'a mistake'; p.world().wait()"
     training = subprocess.run(
         [MPIRUN, "-n", "2", sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=WAIT,
         check=False,

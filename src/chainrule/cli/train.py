@@ -19,6 +19,7 @@ from chainrule.cli.options import AsJson, leave_out, patience
 from chainrule.cli.settings import Reading, Recording, Searched, Training, with_settings
 from chainrule.errors import DataError, NonFiniteError, SettingError, require
 from chainrule.processes import is_first, world
+from chainrule.processes import start as start_processes
 from chainrule.summary import one_line
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def train(
 
       chainrule train houses.csv --target price --from imported
     """
+    start_processes()
     if resume is not None:
         leave_out(
             context,

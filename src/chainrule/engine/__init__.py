@@ -9,13 +9,15 @@ from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, P
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import unknown
+from chainrule.processes import ALONE, Processes
 from chainrule.threads import most_threads
 
 ENGINES: dict[str, type[NumpyEngine] | type[NativeEngine]] = {"numpy": NumpyEngine, "native": NativeEngine}
 
 
-def make_engine(name: str | None, problem: Problem, threads: int | None = None) -> Engine:
-    """The engine of this name for a problem; by default the fastest one available.
+def make_engine(name: str | None, problem: Problem, threads: int | None = None, world: Processes = ALONE) -> Engine:
+    """The engine of this name for a problem; by default the fastest one available. It takes steps
+    together with the other processes of `world`.
 
     It uses at most so many threads, if it is native; NumPy has settings of its own.
 
@@ -23,7 +25,9 @@ def make_engine(name: str | None, problem: Problem, threads: int | None = None) 
     rounding. Raises SettingError for an unknown name.
     """
     most_threads(threads)
-    return NativeEngine(problem, threads) if engine_name(name) == "native" else NumpyEngine(problem)
+    if engine_name(name) == "native":
+        return NativeEngine(problem, threads, world=world)
+    return NumpyEngine(problem)
 
 
 def engine_name(name: str | None) -> str:
