@@ -1,26 +1,24 @@
 """Which process this is of a training that runs in several, and what they tell each other.
 
-`mpirun -n 4 chainrule train ...` starts four processes, which run the same program. Each has a rank,
-counted from 0. All take the same decisions; only the first records, prints and writes. Until `start`
-is called there is one process, of rank 0; without mpirun it imports nothing.
+`mpirun -n 4 chainrule train ...` starts four processes, which run the same program. Each has a
+rank, counted from 0. All take the same decisions; only the first records, prints and writes. Until
+`start` is called there is one process, of rank 0; without mpirun it imports nothing.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from chainrule import mpirun
 from chainrule.errors import SettingError, require_package
 
-RANKS = {  # what process managers set: the rank, and how many processes there are
-    "PMI_RANK": "PMI_SIZE",  # MPICH, Intel MPI, and Slurm with them
-    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE",  # Open MPI
-    "PMIX_RANK": "SLURM_NTASKS",
-}
+REST = 0.01
+"""Seconds between two looks at whether the others have come."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,13 @@ class Processes:
         if self.count > 1:
             self.communicator.Barrier()
 
+    def rest(self) -> None:
+        """The same for long: without keeping a core busy."""
+        if self.count > 1:
+            arrived = self.communicator.Ibarrier()
+            while not arrived.Test():
+                time.sleep(REST)
+
 
 ALONE = Processes()
 """One process."""
@@ -73,25 +78,29 @@ def world() -> Processes:
 
 
 def start() -> Processes:
-    """Join the processes that mpirun started, if it did.
+    """Join the processes that mpirun started, if it did. From then on an exception that ends one of
+    them ends all.
 
-    Raises SettingError if there are several, but mpi4py is missing or belongs to another MPI.
+    Raises SettingError if there are several, but mpi4py is missing, finds no MPI or another one.
     """
     global _world
-    variable = next((name for name in RANKS if name in os.environ), None)
-    started = int(os.environ.get(RANKS[variable], "0")) if variable else 1
+    _, started = mpirun.place()
     if started == 1 or _world.count > 1:
         return _world
     require_package("mpi4py", "mpi", "training in several processes")
-    from mpi4py import MPI
-
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise SettingError(f"mpi4py finds no MPI ({reason}): pip install 'chainrule[mpi]' installs one") from None
     every = MPI.COMM_WORLD
-    if started and every.size != started:
+    if every.size != started:
         raise SettingError(
             f"mpirun started {started} processes, but the MPI of mpi4py ({MPI.get_vendor()[0]}) knows of {every.size}:"
             " use the mpirun that belongs to it (the extra mpi installs that of MPICH)"
         )
-    _world = Processes(every.rank, every.size, every) if every.size > 1 else _world
+    mpirun.end_all_on_exceptions()
+    _world = Processes(every.rank, every.size, every)
     return _world
 
 
