@@ -218,17 +218,19 @@ def read_block(order: Order, epoch: int, k: int, samples: Rows) -> Batches:
 
 
 def some_batches(order: Order, epoch: int, first: int, last: int, samples: Rows) -> Batches:
-    """Consecutive mini-batches of an epoch, from `first` on and before `last`; of samples on a disk
-    at most those of a block. Only what is needed is read.
+    """Consecutive mini-batches of an epoch, from `first` on and before `last`, at most those of a
+    block. Only what is needed is read.
     """
-    if not samples.on_disk:
+    if order.count == 1 and not samples.on_disk:
         return whole_epoch(order, epoch, samples).cut(first, last)
     k, first = divmod(first, order.steps)
     last = min(last - k * order.steps, order.steps)
-    if (last - first) * FEW > order.steps:
+    if samples.on_disk and (last - first) * FEW > order.steps:
         return read_block(order, epoch, k, samples).cut(first, last)
     numbers, places = order.block(epoch, k)
     numbers = numbers[places[first * order.size : last * order.size]]
+    if not samples.on_disk:
+        return Batches(as_read(samples.x), np.asarray(samples.y), samples.weight, numbers, order.size)
     x, y, weight = samples.take(numbers)
     return Batches(as_read(x), np.asarray(y), weight, np.arange(len(numbers)), order.size, numbers)
 
