@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -25,25 +26,29 @@ from chainrule.summary import Shown, Summary, Table
 class Dataset(Shown):
     """Prepared samples, split into a training, a validation and a test set.
 
-    Attributes:
-        training: the training set
-        validation: the validation set, used for early stopping; None if there is none
-        test: the test set, used for the final evaluation; None if there is none
-        target: how to interpret y
-        preparation: the fitted preprocessing; None for arrays used unchanged
-        name: name of the source
-        fingerprint: hash of the source
-        settings: the arguments of `load` that load the same data again, with `what` only if it is a
-            name or a file; None if there were others than names, files and plain values
-        source: the raw data; None for arrays used unchanged
-        rows: row numbers of the training set in the source, from 0; None for arrays used unchanged
-        validation_rows: the same for the validation set; None if it has a source of its own
-        test_rows: the same for the test set
-        validation_fingerprint: hash of the validation set's own source; empty if it has none
-        test_fingerprint: the same for the test set
-        split: how the rows were divided
-        found: notes on what was found when it was read and split, in one line each
-        memory: the bytes that samples on a disk may take in memory; None if all are in memory
+        Attributes:
+            training: the training set
+            validation: the validation set, used for early stopping; None if there is none
+            test: the test set, used for the final evaluation; None if there is none
+            target: how to interpret y
+            preparation: the fitted preprocessing; None for arrays used unchanged
+            name: name of the source
+            fingerprint: hash of the source
+            settings: the arguments of `load` that load the same data again, with `what` only if it is a
+                name or a file; None if there were others than names, files and plain values
+            source: the raw data; None for arrays used unchanged
+            rows: row numbers of the training set in the source, from 0; None for arrays used unchanged
+            validation_rows: the same for the validation set; None if it has a source of its own
+            test_rows: the same for the test set
+            validation_fingerprint: hash of the validation set's own source; empty if it has none
+            test_fingerprint: the same for the test set
+            split: how the rows were divided
+            found: notes on what was found when it was read and split, in one line each
+    <<<<<<< HEAD
+            memory: the most bytes of it that may be in memory, if its samples stay on disk
+    =======
+            memory: the bytes that samples on a disk may take in memory; None if all are in memory
+    >>>>>>> store
     """
 
     training: Samples
@@ -83,6 +88,28 @@ class Dataset(Shown):
         """The number of samples of each part: training, validation, test."""
         parts = {"training": self.training, "validation": self.validation, "test": self.test}
         return {name: 0 if part is None else len(part.x) for name, part in parts.items()}
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the samples stay on a disk."""
+        return self.training.on_disk
+
+    def thinned(self, most: int) -> Dataset:
+        """The same data in memory; of sets on a disk at most so many samples each, evenly spaced.
+
+        Its training set is another one, whose rows have other numbers.
+        """
+        if not self.on_disk:
+            return self
+        changes: dict[str, Any] = {"memory": None}
+        for name, rows in (("training", "rows"), ("validation", "validation_rows"), ("test", "test_rows")):
+            samples, numbers = getattr(self, name), getattr(self, rows)
+            if samples is None:
+                continue
+            count = len(samples.x)
+            kept = np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.intp))
+            changes |= {name: samples.take(kept), rows: None if numbers is None else np.asarray(numbers[kept])}
+        return replace(self, **changes)
 
     def sample(self, number: int) -> Sample | None:
         """A sample of the training set as it was read; None if the source is unknown."""

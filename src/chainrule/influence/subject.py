@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -208,11 +209,19 @@ def _own_row(data: Dataset, row: int) -> tuple[str, int]:
     if data.rows is None:
         rows = {"training": np.arange(len(data.training.y))}
     for name, numbers in rows.items():
-        found = np.flatnonzero(numbers == row - 1) if numbers is not None else np.empty(0)
-        if len(found):
-            return name, int(found[0])
+        if numbers is not None and (found := _place_of(row - 1, numbers, data.on_disk)) is not None:
+            return name, found
     count = sum(len(numbers) for numbers in rows.values() if numbers is not None)
     raise DataError(f"{data.name}: row {row} is in none of its sets, which have {count:,} rows")
+
+
+def _place_of(row: int, numbers: Array, ascending: bool) -> int | None:
+    """Where a row is among these numbers; None if it is not."""
+    if not ascending:
+        found = np.flatnonzero(numbers == row)
+        return int(found[0]) if len(found) else None
+    place = bisect_left(numbers, row)
+    return place if place < len(numbers) and numbers[place] == row else None
 
 
 def _name(what: Any) -> str:

@@ -51,6 +51,9 @@ from chainrule.training.threshold import require_two_classes
 
 HELD_OUT = ("validation", "test")
 
+MOST_HELD_OUT = 1_000_000
+"""The most predictions of samples on a disk that are held in memory."""
+
 
 @dataclass(frozen=True, repr=False)
 class Trained(Writing, Reading, Shown):
@@ -397,6 +400,12 @@ class Trained(Writing, Reading, Shown):
         samples, rows = getattr(data, part), getattr(data, f"{part}_rows")
         if samples is None:
             raise DataError(f"no predictions for held-out samples: there is no {part} set")
+        if samples.on_disk:
+            count = len(samples.x)
+            if count > MOST_HELD_OUT:
+                problem = f"no predictions for the {part} set: its {count:,} samples are on a disk"
+                raise DataError(f"{problem}; predict at most {MOST_HELD_OUT:,} at a time, such as {part}.read(0, 1000)")
+            samples, rows = samples.read(0, count), np.asarray(rows)
         raw = self.raw(samples)
         return HeldOut(
             None if rows is None else rows + 1,
