@@ -26,29 +26,25 @@ from chainrule.summary import Shown, Summary, Table
 class Dataset(Shown):
     """Prepared samples, split into a training, a validation and a test set.
 
-        Attributes:
-            training: the training set
-            validation: the validation set, used for early stopping; None if there is none
-            test: the test set, used for the final evaluation; None if there is none
-            target: how to interpret y
-            preparation: the fitted preprocessing; None for arrays used unchanged
-            name: name of the source
-            fingerprint: hash of the source
-            settings: the arguments of `load` that load the same data again, with `what` only if it is a
-                name or a file; None if there were others than names, files and plain values
-            source: the raw data; None for arrays used unchanged
-            rows: row numbers of the training set in the source, from 0; None for arrays used unchanged
-            validation_rows: the same for the validation set; None if it has a source of its own
-            test_rows: the same for the test set
-            validation_fingerprint: hash of the validation set's own source; empty if it has none
-            test_fingerprint: the same for the test set
-            split: how the rows were divided
-            found: notes on what was found when it was read and split, in one line each
-    <<<<<<< HEAD
-            memory: the most bytes of it that may be in memory, if its samples stay on disk
-    =======
-            memory: the bytes that samples on a disk may take in memory; None if all are in memory
-    >>>>>>> store
+    Attributes:
+        training: the training set
+        validation: the validation set, used for early stopping; None if there is none
+        test: the test set, used for the final evaluation; None if there is none
+        target: how to interpret y
+        preparation: the fitted preprocessing; None for arrays used unchanged
+        name: name of the source
+        fingerprint: hash of the source
+        settings: the arguments of `load` that load the same data again, with `what` only if it is a
+            name or a file; None if there were others than names, files and plain values
+        source: the raw data; None for arrays used unchanged
+        rows: row numbers of the training set in the source, from 0; None for arrays used unchanged
+        validation_rows: the same for the validation set; None if it has a source of its own
+        test_rows: the same for the test set
+        validation_fingerprint: hash of the validation set's own source; empty if it has none
+        test_fingerprint: the same for the test set
+        split: how the rows were divided
+        found: notes on what was found when it was read and split, in one line each
+        memory: the bytes that samples on a disk may take in memory; None if all are in memory
     """
 
     training: Samples
