@@ -104,8 +104,8 @@ class JaxEngine:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What runs by its definition, in Python."""
-        return ()
+        """What the user has to know about the devices."""
+        return () if self.placement.note is None else (self.placement.note,)
 
     def leaves_a_core(self, batches: Batches) -> bool:
         """False: XLA uses all cores."""
@@ -274,7 +274,7 @@ class JaxEngine:
 
     @cached_property
     def _predict(self) -> Callable[..., Any]:
-        return jax.jit(self._steps_of(self.problem.network.output_shape).predict)
+        return self._jit(self._steps_of(self.problem.network.output_shape).predict)
 
     @cached_property
     def _most_predicted(self) -> int:
@@ -299,8 +299,14 @@ class JaxEngine:
         shape = block.arrays[1].shape[2:]
         if shape not in self._compiled:
             steps = self._steps_of(shape)
-            self._compiled[shape] = Compiled(steps, jax.jit(steps.run), jax.jit(steps.derivatives))
+            self._compiled[shape] = Compiled(steps, self._jit(steps.run), self._jit(steps.derivatives))
         return self._compiled[shape]
 
     def _steps_of(self, y_shape: Shape) -> Steps:
-        return Steps.of(self.problem, y_shape, np.dtype(self.compute or self.problem.network.dtype))
+        compute = np.dtype(self.compute or self.problem.network.dtype)
+        return Steps.of(self.problem, y_shape, compute, self.placement)
+
+    def _jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function compiled, with results that every device has."""
+        everywhere = self.placement.everywhere
+        return jax.jit(function) if everywhere is None else jax.jit(function, out_shardings=everywhere)
