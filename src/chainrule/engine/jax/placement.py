@@ -34,7 +34,7 @@ def available(count: int | None) -> Devices:
 
     Raises SettingError if there are not so many.
     """
-    valid = count is None or (is_integer(count) and 1 <= count)
+    valid = count is None or (is_integer(count) and count >= 1)
     require(valid, f"{setting('devices', count)}: it is a whole number, at least 1")
     if count is not None:
         divide_cpu(count)
@@ -49,7 +49,7 @@ def divide_cpu(count: int) -> None:
     """Let JAX see the CPU as so many devices, if it has not started yet and has fewer."""
     if 1 < count <= MOST_CPU_DEVICES:
         with suppress(RuntimeError):  # it has started, and keeps what it has
-            jax.config.update("jax_num_cpu_devices", count)
+            jax.config.update("jax_num_cpu_devices", count)  # type: ignore[no-untyped-call]
 
 
 def _remedy(kind: str, count: int) -> str:
@@ -110,11 +110,11 @@ class Placement:
     @cached_property
     def everywhere(self) -> Any:
         """The sharding of what is on every device; None if there is one device."""
-        return NamedSharding(self.mesh, PartitionSpec()) if self.many else None
+        return self._sharding() if self.many else None
 
     def divided(self, axis: int) -> Any:
         """The sharding of arrays of which each device has some of the samples, along this axis."""
-        return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, SAMPLES))
+        return self._sharding(*[None] * axis, SAMPLES)
 
     def replicated(self, tree: Any) -> Any:
         """Arrays that every device has."""
@@ -137,7 +137,10 @@ class Placement:
         """
         if array is None or not self.many:
             return array
-        return jax.lax.with_sharding_constraint(array, self.divided(0))
+        return jax.lax.with_sharding_constraint(array, self.divided(0))  # type: ignore[no-untyped-call]
+
+    def _sharding(self, *axes: str | None) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
 
 
 def _is_distributed() -> bool:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from chainrule.engine.jax import masks
 from chainrule.engine.jax.context import Context
 from chainrule.engine.jax.operations import operation
 from chainrule.engine.lowering import Op
@@ -60,24 +61,27 @@ def scan(op: Op, context: Context, sums: Any, *lengths: Any) -> Any:
     shape = samples, width // gates
     U = context.parameter(op, "U")
     bias = context.parameter(op, "b", cast=False) if "b" in op.parameters else 0
-    steps = np.arange(time)
-    order = steps[:: -1 if own["reversed"] else 1]  # the place of each time step in the order of execution
 
     def product(h: Any) -> Any:
         return jnp.matmul(h.astype(context.compute), U, preferred_element_type=context.dtype) + bias
 
     def after(state: State, now: tuple[Any, ...]) -> tuple[State, Any]:
-        x, t, kept = now
-        x = x.astype(context.dtype)
-        new = step(x, state, product, lambda z: z if kept is None else jnp.where(kept, z * own["keep_scale"], 0))
+        x, t, words = now
+
+        def dropped(z: Any) -> Any:
+            if words is None:
+                return z
+            return jnp.where(masks.keep(words, own["threshold"], context.step, shape), z * own["keep_scale"], 0)
+
+        new = step(x.astype(context.dtype), state, product, dropped)
         for count in lengths:
             lasts = (t < count).reshape(-1, 1)
             new = tuple(jnp.where(lasts, a, b) for a, b in zip(new, state, strict=True))
         return new, new[0] if own["all"] else None
 
-    masks = None
-    if context.training and "key" in own:
-        masks = jnp.stack([context.keep(op, shape, k) for k in order])
+    keys = None
+    if context.training and "key" in own:  # in the order of execution
+        keys = np.array(own["key"], np.uint64).reshape(time, 2)[:: -1 if own["reversed"] else 1]
     start = (jnp.zeros(shape, context.dtype),) * states
-    state, outputs = lax.scan(after, start, (sums.swapaxes(0, 1), steps, masks), reverse=own["reversed"])
+    state, outputs = lax.scan(after, start, (sums.swapaxes(0, 1), np.arange(time), keys), reverse=own["reversed"])
     return outputs.swapaxes(0, 1) if own["all"] else state[0]

@@ -43,6 +43,7 @@ def _by_head(op: Op, name: str, x: Any, heads: int, time: int, width: int) -> An
 
 @operation("masked_softmax", as_is=True)
 def masked_softmax(op: Op, context: Context, scores: Any, *lengths: Any) -> Any:
+    """How much each query takes from each key."""
     return masked(scores.astype(context.dtype), op.settings["causal"], *lengths)
 
 
@@ -80,6 +81,7 @@ softmax.defvjp(_softmax_kept, _softmax_derivative)
 
 @operation("matmul")
 def matmul(op: Op, context: Context, x: Any, y: Any) -> Any:
+    """The product of matrices."""
     return x @ y
 
 
@@ -88,16 +90,19 @@ def matmul(op: Op, context: Context, x: Any, y: Any) -> Any:
 
 @operation("learned_positions")
 def learned_positions(op: Op, context: Context, x: Any) -> Any:
+    """A row of W is added at each position."""
     return x + context.parameter(op, "W")[: x.shape[1]]
 
 
 @operation("constant")
 def constant(op: Op, context: Context, x: Any) -> Any:
+    """The same numbers are added to each sample."""
     return x + _numbers(op, "numbers", x).reshape(x.shape[1:])
 
 
 @operation("rotary")
 def rotary(op: Op, context: Context, x: Any) -> Any:
+    """Pairs of features turned by the angles of their position."""
     *before, time, features = x.shape
     cos, sin = (_numbers(op, name, x).reshape(time, features // 2) for name in ("cosines", "sines"))
     pairs = x.reshape(*before, time, features // 2, 2)
@@ -127,6 +132,7 @@ def valid(op: Op, context: Context, x: Any, lengths: Any) -> Any:
 
 @operation("zeros")
 def zeros(op: Op, context: Context, x: Any) -> Any:
+    """0, whatever the input."""
     return jnp.zeros((len(x), *context.shape(op.outputs[0])), x.dtype)
 
 
@@ -135,10 +141,12 @@ def zeros(op: Op, context: Context, x: Any) -> Any:
 
 @operation("transpose", as_is=True)
 def transpose(op: Op, context: Context, x: Any) -> Any:
+    """The axes of a sample in another order."""
     return x.transpose(0, *(axis + 1 for axis in op.settings["axes"]))
 
 
 @operation("slice", as_is=True)
 def part(op: Op, context: Context, x: Any) -> Any:
+    """The entries from `start` to `stop` along an axis."""
     own = op.settings
     return jax.lax.slice_in_dim(x, own["start"], own["stop"], axis=own["axis"] + 1)

@@ -30,6 +30,7 @@ compile.
 
 @operation("conv")
 def conv(op: Op, context: Context, x: Any) -> Any:
+    """The sum over the places of a kernel, and over channels."""
     axes = op.settings["axes"]
     return _convolved(
         op, context, x, context.parameter(op, "W"), padding=[(axis.before, axis.after) for axis in axes],
@@ -66,6 +67,7 @@ def _convolved(op: Op, context: Context, x: Any, W: Any, **windows: Any) -> Any:
 
 @operation("max_pool")
 def max_pool(op: Op, context: Context, x: Any) -> Any:
+    """The largest of each window; padding is below any number."""
     for axis, along in reversed([*enumerate(op.settings["axes"], start=1)]):
         places = _places(x, axis, along, -jnp.inf)
         x = largest(*places) if isinstance(places, list) else largest_along(places, axis + 1)
@@ -177,4 +179,5 @@ def _multiplied(matrices: Sequence[Any], x: Any) -> Any:
 
 @operation("zero_pad", as_is=True)
 def zero_pad(op: Op, context: Context, x: Any) -> Any:
+    """Zeros around the positions."""
     return jnp.pad(x, [(0, 0), *op.settings["sides"], (0, 0)])
