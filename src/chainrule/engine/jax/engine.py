@@ -27,15 +27,25 @@ from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
 from chainrule.descent import Point
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
 from chainrule.engine.continuation import Continuation
+from chainrule.engine.jax import descent
 from chainrule.engine.jax.feed import MOST_NUMBERS, MOST_STEPS, Block, Feed
 from chainrule.engine.jax.placement import Devices, Placement
 from chainrule.engine.jax.step import Carry, Steps
+from chainrule.engine.lowering import NoKernel, without_operation
+from chainrule.engine.lowering.declared import DECLARED
+from chainrule.engine.lowering.loss import LOSSES
 from chainrule.engine.numpy import NumpyEngine
 
 SLICE = 0.1
 """Seconds of training after which control returns to Python."""
 PREDICTION_BATCH = 1024
 """How many samples are predicted at a time, at most."""
+
+
+PREDICTIONS: dict[Any, tuple[Steps, Callable[..., Any]]] = {}
+"""What compiled predictions there are, by network, precision and devices: to compile takes seconds."""
+MOST_PREDICTIONS = 16
+"""How many of them are kept."""
 
 
 @contextmanager
@@ -104,8 +114,16 @@ class JaxEngine:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What runs by its definition, in Python."""
-        return ()
+        """What runs by its definition, in Python; and what to know about the devices."""
+        problem, placed = self.problem, self.placement.note
+        kinds, _ = without_operation(problem.network.graph, DECLARED)
+        called = [*kinds, *([] if type(problem.loss) in LOSSES else [type(problem.loss).__name__])]
+        messages = [f"{kind} is not known to JAX: each step calls its definition in Python" for kind in called]
+        try:
+            descent.lower(problem.optimizer, problem.network.parameters)
+        except NoKernel as what:
+            messages.append(f"{what} is not known to JAX: the optimizer's step runs by its definition in Python")
+        return tuple(messages if placed is None else [*messages, placed])
 
     def leaves_a_core(self, batches: Batches) -> bool:
         """False: XLA uses all cores."""
@@ -246,7 +264,8 @@ class JaxEngine:
         """Predicts with these parameters and statistics, which it puts on the devices once."""
         network = self.problem.network
         vectors = parameters.copy(), statistics.copy()
-        with precise([]):
+        steps, function = self._predicting
+        with precise(steps.raised):
             placed = self.placement.replicated(vectors)
 
         def predict(x: Array | Scaled) -> Array:
@@ -259,8 +278,8 @@ class JaxEngine:
                 part = network.fit_input(x[k : k + size])
                 padded = np.zeros((size, *part.shape[1:]), part.dtype)
                 padded[: len(part)] = part
-                with precise([]):
-                    prediction, valid = self._predict(*placed, self.placement.batch(padded, 0))
+                with precise(steps.raised):
+                    prediction, valid = function(*placed, self.placement.batch(padded, 0))
                     out[k : k + size] = np.asarray(prediction)[: len(part)]
                 if not valid:
                     return network.predict(vectors[0], x, vectors[1])  # reports the invalid input
@@ -273,8 +292,15 @@ class JaxEngine:
         return NumpyEngine(self.problem).continuation(parameters, statistics, texts)
 
     @cached_property
-    def _predict(self) -> Callable[..., Any]:
-        return jax.jit(self._steps_of(self.problem.network.output_shape).predict)
+    def _predicting(self) -> tuple[Steps, Callable[..., Any]]:
+        """The steps and their compiled prediction, which other engines of the same network share."""
+        key = id(self.problem.network), self.compute, self.placement
+        if key not in PREDICTIONS or PREDICTIONS[key][0].problem.network is not self.problem.network:
+            steps = self._steps_of(self.problem.network.output_shape)
+            while len(PREDICTIONS) >= MOST_PREDICTIONS:
+                PREDICTIONS.pop(next(iter(PREDICTIONS)), None)
+            PREDICTIONS[key] = steps, jax.jit(steps.predict)
+        return PREDICTIONS[key]
 
     @cached_property
     def _most_predicted(self) -> int:
