@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainrule import mpirun
 from chainrule.cli import display
 from chainrule.cli.logs import NONE, make_logs
 from chainrule.cli.options import AsJson, leave_out, patience
 from chainrule.cli.settings import Reading, Recording, Searched, Training, with_settings
 from chainrule.errors import DataError, NonFiniteError, SettingError, require
+from chainrule.processes import is_first, world
+from chainrule.processes import start as start_processes
 from chainrule.summary import one_line
 
 if TYPE_CHECKING:
@@ -82,6 +85,7 @@ def train(
 
       chainrule train houses.csv --target price --from imported
     """
+    start_processes()
     if resume is not None:
         leave_out(
             context,
@@ -111,15 +115,20 @@ def train(
     training.check(dataset)
     began = time.perf_counter()
     plan = plan_for(network, dataset, **chosen, **searched.arguments(), threads=training.threads)
+    first = begin(plan, None if before is None else before.trained)
+    if not is_first():
+        follow(plan, dataset, first, (), training.threads)
+        world().rest()
+        return
     recorder, example = recording.recorder(data), _Example()
     if not json:
         _introduce(plan, dataset)
         _account(plan, time.perf_counter() - began)
     with _progress(json) as listeners:
         listeners = [recorder, *make_logs(recording.log, recorder), example, *listeners]
-        first = begin(plan, None if before is None else before.trained)
         trained = follow(plan, dataset, first, listeners, training.threads)
     _conclude(trained, dataset, recorder.folder, example, json)
+    _end(trained)
 
 
 def _resume(folder: Path, settings: Training, json: bool, log: list[str] | None) -> None:
@@ -128,6 +137,14 @@ def _resume(folder: Path, settings: Training, json: bool, log: list[str] | None)
 
     run = Run.open(folder)
     dataset, example = run.load_data(), _Example()
+    how: dict[str, Any] = {
+        "progress": False, "logs": log != NONE, "patience": patience(settings.patience), "engine": settings.engine,
+        "devices": settings.devices,
+    }  # fmt: skip
+    if not is_first():
+        run.resume(dataset, settings.epochs, (), settings.threads, **how)
+        world().rest()
+        return
 
     def introduce(event: Event) -> None:  # only once the run is locked for this process
         if isinstance(event, Started) and not json:
@@ -135,11 +152,16 @@ def _resume(folder: Path, settings: Training, json: bool, log: list[str] | None)
 
     with _progress(json) as listeners:
         listeners = [introduce, *make_logs(log, folder), example, *listeners]
-        trained = run.resume(
-            dataset, settings.epochs, listeners, settings.threads, progress=False, logs=log != NONE,
-            patience=patience(settings.patience), engine=settings.engine, devices=settings.devices,
-        )  # fmt: skip
+        trained = run.resume(dataset, settings.epochs, listeners, settings.threads, **how)
     _conclude(trained, dataset, folder, example, json)
+    _end(trained)
+
+
+def _end(trained: Trained) -> None:
+    """Meet the other processes at the end; after Ctrl-C, which reaches this one alone, end them."""
+    if world().count > 1 and trained.reason == "interrupted":
+        mpirun.leave(0)
+    world().rest()
 
 
 MOST_LAYERS = 12

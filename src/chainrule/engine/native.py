@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
+from chainrule.arrays import Array, Deferred, Shape, Vector, as_read
 from chainrule.descent import Point
 from chainrule.engine import lowering
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
@@ -43,9 +43,11 @@ from chainrule.engine.lowering import (
     lower_network,
 )
 from chainrule.engine.numpy import NumpyEngine
+from chainrule.engine.ranks import Sums
 from chainrule.engine.watching import Notes
 from chainrule.errors import SettingError, ShapeError, require
 from chainrule.network import Network
+from chainrule.processes import ALONE, Processes
 from chainrule.threads import BACKOFF, Backoff, ahead, most_threads
 
 try:
@@ -97,12 +99,14 @@ class NativeEngine:
             the cores, and results are the same bit for bit for any number
         processor: the instruction set of the kernels, such as "avx2"; by default the best
         backoff: whether other programs want the cores
+        world: the processes that train together, each with its share of every mini-batch
     """
 
     problem: Problem
     threads: int | None = None
     processor: str = ""
     backoff: Backoff = field(default=BACKOFF, repr=False, compare=False)
+    world: Processes = ALONE
     _programs: dict[tuple[int, Shape | None, int], Compiled | None] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -154,6 +158,11 @@ class NativeEngine:
             yield record
             position = record.after
 
+    @cached_property
+    def _replay(self) -> Callable[[Position, Batches], Iterator[StepRecord]]:
+        """Takes steps on this process alone."""
+        return self.steps if self.world.count == 1 else replace(self, world=ALONE).steps
+
     def watch(self, position: Position, batches: Batches, place: int) -> Watched | None:
         """As many steps as fit into SLICE seconds, as the weight at this place sees them; None if
         its operations can't tell, or the optimizer has no kernel, or a step fails.
@@ -174,15 +183,15 @@ class NativeEngine:
         if program.stages is not None:
             after, losses, good, ending = self._run(program, position, batches)
             if ending == COMPLETE:
-                yield Chunk(position, after, batches.cut(0, good), losses[:good], True, self.steps)
+                yield Chunk(position, after, batches.cut(0, good), losses[:good], True, self._replay)
                 return
         while good:  # the failed step corrupted the vectors: replay the good ones, then take it
             after, losses, steps, _ = self._run(program, position, batches.cut(0, good))
-            yield Chunk(position, after, batches.cut(0, steps), losses[:steps], True, self.steps)
+            yield Chunk(position, after, batches.cut(0, steps), losses[:steps], True, self._replay)
             position, good, batches = after, good - steps, batches.cut(steps, len(batches))
         batch = batches.cut(0, 1)
         record, finite = self._step(program, position, batch)
-        yield Chunk(position, record.after, batch, np.array([record.loss]), finite, self.steps)
+        yield Chunk(position, record.after, batch, np.array([record.loss]), finite, self._replay)
 
     def _step(self, program: Compiled, position: Position, batch: Batches) -> tuple[StepRecord, bool]:
         """A single step, and whether all its results were finite."""
@@ -193,15 +202,15 @@ class NativeEngine:
             gradient, update = (zeros(network.parameters.size, network.dtype) for _ in range(2))
             after, losses, _, ending = self._run(program, position, batch, 0.0, gradient, update)
             if ending != FAULT:
-                record = StepRecord(position, after, batch.rows(0), float(losses[0]), gradient, update)
+                record = StepRecord(position, after, batch.numbers_of(0), float(losses[0]), gradient, update)
                 return record, ending == COMPLETE
             record = self._numpy_step(position, batch)
         return record, is_finite(record)
 
     def _numpy_step(self, position: Position, batch: Batches) -> StepRecord:
         """Fall back to NumPy, which reports what is wrong with an invalid input."""
-        rows = batch.rows(0)
-        return NumpyEngine(self.problem).step(position, self.problem.gather(batch.data, rows, position.step), rows)
+        samples = self.problem.gather(batch.data, batch.rows(0), position.step)
+        return NumpyEngine(self.problem).step(position, samples, batch.numbers_of(0))
 
     def _run(
         self, program: Compiled, position: Position, batches: Batches, seconds: float | None = None,
@@ -262,11 +271,11 @@ class NativeEngine:
             gradient, position.states, Point(position.parameters, layout, loss, gradient, evaluate)
         )
         after = Position(position.step + 1, step.parameters, statistics, step.states)
-        return StepRecord(position, after, batch.rows(0), loss, gradient, step.update)
+        return StepRecord(position, after, batch.numbers_of(0), loss, gradient, step.update)
 
     # Prediction
 
-    def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
+    def predict(self, parameters: Vector, x: Array | Deferred, statistics: Vector) -> Array:
         """Predict x in evaluation mode."""
         dtype = self.problem.network.dtype
         return self._predict((padded(parameters, dtype), padded(statistics, dtype)), as_read(x))
@@ -278,7 +287,7 @@ class NativeEngine:
         dtype, lock, version = self.problem.network.dtype, Lock(), next(_VERSIONS)
         vectors = padded(parameters, dtype), padded(statistics, dtype)
 
-        def predict(x: Array | Scaled) -> Array:
+        def predict(x: Array | Deferred) -> Array:
             with lock:
                 return self._predict(vectors, as_read(x), version)
 
@@ -298,7 +307,7 @@ class NativeEngine:
         found = NativeContinuation(engine, vectors, texts, length, network.output_shape[-1])
         return verified(found, texts, self.predictor(parameters, statistics), network)
 
-    def _predict(self, vectors: tuple[Vector, Vector], x: Array | Scaled, version: int = 0) -> Array:
+    def _predict(self, vectors: tuple[Vector, Vector], x: Array | Deferred, version: int = 0) -> Array:
         network = self.problem.network
         if x.shape[1:] != network.input_shape:
             network.fit_input(x)  # raises ShapeError
@@ -313,11 +322,11 @@ class NativeEngine:
         self._observe(program)
         return out
 
-    def _parts(self, x: Array | Scaled, size: int) -> Iterator[tuple[slice, Array]]:
+    def _parts(self, x: Array | Deferred, size: int) -> Iterator[tuple[slice, Array]]:
         """Some samples at a time, in a form that the kernels read, and their place."""
         rows = size * max(1, MOST_NUMBERS // (size * self._numbers))
         places = [slice(k, k + rows) for k in range(0, len(x), rows)]
-        in_turn = ahead if isinstance(x, Scaled) and x.on_disk else map
+        in_turn = ahead if isinstance(x, Deferred) and x.on_disk else map
         return zip(places, in_turn(lambda place: readable(x[place]), places), strict=True)
 
     @cached_property
@@ -358,7 +367,10 @@ class NativeEngine:
 
     def _lowered(self, samples: int, y_shape: Shape | None, threads: int) -> Compiled | None:
         network, stages = self.problem.network, None
-        engine = self._new(samples, threads)
+        trains = y_shape is not None
+        engine = self._new(-(-samples // self.world.count) if trains else samples, threads)
+        if trains and self.world.count > 1:
+            engine.ranks(self.world.rank, self.world.count, self._sums)
         try:
             program = lower_network(self.problem)
             if y_shape is not None:
@@ -389,6 +401,10 @@ class NativeEngine:
     def _observe(self, program: Compiled) -> None:
         if program.threads > 1:
             self.backoff.observe(program.engine.hindered)
+
+    @cached_property
+    def _sums(self) -> Sums:
+        return Sums(self.world)
 
     @cached_property
     def _most(self) -> int:

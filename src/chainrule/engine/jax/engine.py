@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
+from chainrule.arrays import Array, Deferred, Shape, Vector, as_read
 from chainrule.descent import Point
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
 from chainrule.engine.continuation import Continuation
@@ -190,7 +190,7 @@ class JaxEngine:
 
     def _step(self, position: Position, block: Block, k: int) -> tuple[StepRecord, bool]:
         """A single step, and whether all its results were finite."""
-        compiled, rows = self._of(block), block.batches.rows(k)
+        compiled, rows = self._of(block), block.batches.numbers_of(k)
         if compiled.steps.descend is None:
             record = self._hybrid_step(compiled, position, block, k)
             return record, is_finite(record)
@@ -248,17 +248,17 @@ class JaxEngine:
         point = Point(position.parameters, layout, loss, gradient, lambda parameters: derivatives(parameters)[:2])
         step = self.problem.optimizer.step(gradient, position.states, point)
         after = Position(position.step + 1, step.parameters, statistics, step.states)
-        return StepRecord(position, after, block.batches.rows(k), loss, gradient, step.update)
+        return StepRecord(position, after, block.batches.numbers_of(k), loss, gradient, step.update)
 
     def _numpy_step(self, position: Position, block: Block, k: int) -> StepRecord:
         """Fall back to NumPy, which reports what is wrong with an invalid input."""
         rows = block.batches.rows(k)
         samples = self.problem.gather(block.batches.data, rows, position.step)
-        return NumpyEngine(self.problem).step(position, samples, rows)
+        return NumpyEngine(self.problem).step(position, samples, block.batches.numbers_of(k))
 
     # Prediction
 
-    def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
+    def predict(self, parameters: Vector, x: Array | Deferred, statistics: Vector) -> Array:
         """Predict x in evaluation mode."""
         return self.predictor(parameters, statistics)(x)
 
@@ -270,7 +270,7 @@ class JaxEngine:
         with precise(steps.raised):
             placed = self.placement.replicated(vectors)
 
-        def predict(x: Array | Scaled) -> Array:
+        def predict(x: Array | Deferred) -> Array:
             x = as_read(x)
             if x.shape[1:] != network.input_shape:
                 network.fit_input(x)  # raises ShapeError

@@ -57,7 +57,9 @@ class Feed:
         parts = [(step + k, batches.cut(k, min(k + most, whole))) for k in range(0, whole, most)]
         if whole < len(batches):
             last = batches.cut(whole, whole + 1)
-            parts.append((step + whole, Batches(last.x, last.y, last.weight, last.order, len(last.order))))
+            parts.append(
+                (step + whole, Batches(last.x, last.y, last.weight, last.order, len(last.order), last.numbers))
+            )
         if self.problem.augment or batches.on_disk:
             yield from (ahead if batches.on_disk else map)(self._gathered, parts)
             return
