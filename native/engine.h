@@ -13,6 +13,7 @@
 
 #include "descent.h"
 #include "memory.h"
+#include "ranks.h"
 #include "record.h"
 #include "threads.h"
 
@@ -105,6 +106,9 @@ template <class T> class Engine {
     Descent<T> descent;
     long parameters_end = 0;      // how many parameters the optimizer expects
     std::shared_ptr<void> lent;   // keeps the arrays of the optimizer's state alive during a run
+    // The processes that train together; null: there is one. Mini-batches are then the whole ones, of
+    // which this one reads its own rows. All have the same gradient, and take the same step.
+    std::unique_ptr<Ranks> ranks;
 
     // Building: values and operations, in the order of execution, then `finish`.
     int value(long rows, long width, bool learns);
@@ -135,6 +139,8 @@ template <class T> class Engine {
     bool predict(const T* w, T* statistics, const Data& data, T* predictions, uint64_t version, uint64_t known = 0);
 
     const Value<T>& at(int k) const { return values_.at(size_t(k)); }
+    // How many of a mini-batch's samples there is room for.
+    long own_samples(long samples) const { return ranks ? (samples + ranks->count - 1) / ranks->count : samples; }
     T* allocate(long count) {  // memory that lives as long as the engine
         storage_.emplace_back(size_t(count + PADDING));
         ask_for_large_pages(storage_.back());
@@ -203,6 +209,12 @@ template <class T> class Engine {
     // Statistics before a step, and during a line search.
     std::vector<T> statistics_before_, trial_statistics_;
     std::vector<double> losses_;
+    // What all ranks know after the forward pass: the sum of the losses, and whether one of them wants
+    // to stop; in the order in which they are finished, the parts of the gradient that they add up.
+    double total_loss_ = 0;
+    bool stops_ = false;
+    std::chrono::steady_clock::time_point deadline_;
+    std::vector<RanksPart> parts_;
     std::vector<AlignedVector<T>> pack_, scratch_, part_;
     bool can_read_samples_ = false;  // whether the first operation can
     bool fits_ = false, in_place_ = false;  // whether the samples have the engine's dtype; whether they are read in place
@@ -213,6 +225,7 @@ template <class T> class Engine {
     void check(int prediction, long parameters, long statistics) const;
     void plan_values();
     void plan_training();
+    void plan_parts();
     void plan_scratch();
     void require_room(long samples) const;
 
@@ -229,6 +242,9 @@ template <class T> class Engine {
     void forward(Pass<T> pass, const Data& data, long from, Barrier& barrier);
     bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch = {});
     void add_samples(const Pass<T>& pass, const Step& step, const Watch& watch, long from) const;
+    static bool takes_part(const Pass<T>& pass, const Step& step);
+    void agree(const Pass<T>& pass);
+    void add_parts(const Pass<T>& pass, long step);
     void compute_loss(const Pass<T>& pass, bool weighted);
     void gather_weights(const Data& data, long from, Range r);
     double mean_loss(long samples) const;

@@ -13,6 +13,7 @@ from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, P
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.errors import require, require_package, setting, unknown
+from chainrule.processes import ALONE, Processes
 from chainrule.threads import most_threads
 
 Devices = tuple[str, int]
@@ -24,7 +25,7 @@ ENGINES = ("native", "numpy", "jax")
 
 def make_engine(
     name: str | None, problem: Problem, threads: int | None = None, devices: Devices | None = None,
-    compute: str | None = None,
+    compute: str | None = None, world: Processes = ALONE,
 ) -> Engine:  # fmt: skip
     """The engine of this name for a problem; by default the fastest one available on processors.
 
@@ -35,6 +36,7 @@ def make_engine(
         threads: the most threads of the native engine; NumPy and JAX have settings of their own
         devices: what the JAX engine computes on; by default one device
         compute: the dtype of the JAX engine's products; by default that of the weights
+        world: the processes that take the steps together
 
     Raises SettingError for an unknown name.
     """
@@ -43,8 +45,8 @@ def make_engine(
     if chosen == "jax":
         from chainrule.engine.jax import JaxEngine  # which imports JAX
 
-        return JaxEngine(problem, devices, compute)
-    return NativeEngine(problem, threads) if chosen == "native" else NumpyEngine(problem)
+        return JaxEngine(problem, devices, compute, world)
+    return NativeEngine(problem, threads, world=world) if chosen == "native" else NumpyEngine(problem)
 
 
 def engine_name(name: str | None) -> str:

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -43,9 +43,11 @@ from chainrule.engine.lowering import (
     lower_network,
 )
 from chainrule.engine.numpy import NumpyEngine
+from chainrule.engine.ranks import Sums
 from chainrule.engine.watching import Notes
 from chainrule.errors import SettingError, ShapeError, require
 from chainrule.network import Network
+from chainrule.processes import ALONE, Processes
 from chainrule.threads import BACKOFF, Backoff, ahead, most_threads
 
 try:
@@ -97,12 +99,14 @@ class NativeEngine:
             the cores, and results are the same bit for bit for any number
         processor: the instruction set of the kernels, such as "avx2"; by default the best
         backoff: whether other programs want the cores
+        world: the processes that train together, each with its share of every mini-batch
     """
 
     problem: Problem
     threads: int | None = None
     processor: str = ""
     backoff: Backoff = field(default=BACKOFF, repr=False, compare=False)
+    world: Processes = ALONE
     _programs: dict[tuple[int, Shape | None, int], Compiled | None] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -154,6 +158,11 @@ class NativeEngine:
             yield record
             position = record.after
 
+    @cached_property
+    def _replay(self) -> Callable[[Position, Batches], Iterator[StepRecord]]:
+        """Takes steps on this process alone."""
+        return self.steps if self.world.count == 1 else replace(self, world=ALONE).steps
+
     def watch(self, position: Position, batches: Batches, place: int) -> Watched | None:
         """As many steps as fit into SLICE seconds, as the weight at this place sees them; None if
         its operations can't tell, or the optimizer has no kernel, or a step fails.
@@ -174,15 +183,15 @@ class NativeEngine:
         if program.stages is not None:
             after, losses, good, ending = self._run(program, position, batches)
             if ending == COMPLETE:
-                yield Chunk(position, after, batches.cut(0, good), losses[:good], True, self.steps)
+                yield Chunk(position, after, batches.cut(0, good), losses[:good], True, self._replay)
                 return
         while good:  # the failed step corrupted the vectors: replay the good ones, then take it
             after, losses, steps, _ = self._run(program, position, batches.cut(0, good))
-            yield Chunk(position, after, batches.cut(0, steps), losses[:steps], True, self.steps)
+            yield Chunk(position, after, batches.cut(0, steps), losses[:steps], True, self._replay)
             position, good, batches = after, good - steps, batches.cut(steps, len(batches))
         batch = batches.cut(0, 1)
         record, finite = self._step(program, position, batch)
-        yield Chunk(position, record.after, batch, np.array([record.loss]), finite, self.steps)
+        yield Chunk(position, record.after, batch, np.array([record.loss]), finite, self._replay)
 
     def _step(self, program: Compiled, position: Position, batch: Batches) -> tuple[StepRecord, bool]:
         """A single step, and whether all its results were finite."""
@@ -358,7 +367,10 @@ class NativeEngine:
 
     def _lowered(self, samples: int, y_shape: Shape | None, threads: int) -> Compiled | None:
         network, stages = self.problem.network, None
-        engine = self._new(samples, threads)
+        trains = y_shape is not None
+        engine = self._new(-(-samples // self.world.count) if trains else samples, threads)
+        if trains and self.world.count > 1:
+            engine.ranks(self.world.rank, self.world.count, self._sums)
         try:
             program = lower_network(self.problem)
             if y_shape is not None:
@@ -389,6 +401,10 @@ class NativeEngine:
     def _observe(self, program: Compiled) -> None:
         if program.threads > 1:
             self.backoff.observe(program.engine.hindered)
+
+    @cached_property
+    def _sums(self) -> Sums:
+        return Sums(self.world)
 
     @cached_property
     def _most(self) -> int:

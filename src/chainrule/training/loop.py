@@ -15,6 +15,7 @@ from chainrule.arrays import Vector, as_read
 from chainrule.data import Dataset, Samples, Target
 from chainrule.engine import Batches, Chunk, Engine, Position, Predictor
 from chainrule.errors import DataError, NonFiniteError
+from chainrule.processes import world
 from chainrule.summary import one_line
 from chainrule.threads import Coming
 from chainrule.training import metrics as measures
@@ -253,7 +254,7 @@ def events(
 ) -> Generator[Event, None, Chunk | None]:
     """Yield the steps and epochs up to the end of training; return the last steps."""
     training, problem, stopping = data.training, plan.problem(len(data.training.x)), stopping or Flag()
-    engine, length = plan.make_engine(problem, threads), plan.steps_per_epoch(len(training.x))
+    engine, length = plan.make_engine(problem, threads, world()), plan.steps_per_epoch(len(training.x))
     last: Chunk | None = None
     shuffle = partial(plan.batches, data=training)
     shuffled: Coming[int, Batches] | None = None

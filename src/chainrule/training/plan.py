@@ -29,6 +29,7 @@ from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, 
 from chainrule.losses import loss as named_loss
 from chainrule.losses import penalty as named_penalty
 from chainrule.network import Network, of_sequences, of_texts
+from chainrule.processes import ALONE, Processes
 from chainrule.summary import Shown, Summary
 from chainrule.training import defaults, history
 from chainrule.training import metrics as measures
@@ -177,9 +178,11 @@ class Plan(Kind, Shown):
         total = self.epochs * self.steps_per_epoch(samples)
         return Problem(self.network, self.loss, self.optimizer.over(total), self.penalties, self.seed, self.augment)
 
-    def make_engine(self, problem: Problem, threads: int | None = None) -> Engine:
-        """The engine of the plan for its problem, with at most so many threads."""
-        return make_engine(self.engine, problem, threads, self.devices, self.compute)
+    def make_engine(self, problem: Problem, threads: int | None = None, world: Processes = ALONE) -> Engine:
+        """The engine of the plan for its problem, with at most so many threads; it takes steps
+        together with the other processes of `world`.
+        """
+        return make_engine(self.engine, problem, threads, self.devices, self.compute, world)
 
     def steps_per_epoch(self, samples: int) -> int:
         """The number of mini-batches; the last one may be smaller."""
