@@ -81,6 +81,8 @@ def train(
 
       chainrule train --resume runs/digits-1 --epochs 200
 
+      chainrule train digits --engine jax --devices 8
+
       chainrule train houses.csv --target price --from imported
     """
     start_processes()
@@ -88,7 +90,7 @@ def train(
         leave_out(
             context,
             "--resume continues the run with its own data and settings",
-            *("resume", "epochs", "patience", "threads", "json", "log"),
+            *("resume", "epochs", "patience", "engine", "devices", "threads", "json", "log"),
         )
         _resume(resume, training, json, recording.log)
         return
@@ -135,7 +137,10 @@ def _resume(folder: Path, settings: Training, json: bool, log: list[str] | None)
 
     run = Run.open(folder)
     dataset, example = run.load_data(), _Example()
-    how: dict[str, Any] = {"progress": False, "logs": log != NONE, "patience": patience(settings.patience)}
+    how: dict[str, Any] = {
+        "progress": False, "logs": log != NONE, "patience": patience(settings.patience), "engine": settings.engine,
+        "devices": settings.devices,
+    }  # fmt: skip
     if not is_first():
         run.resume(dataset, settings.epochs, (), settings.threads, **how)
         world().rest()
@@ -248,12 +253,10 @@ def _introduce_series(data: Dataset, sizes: list[int]) -> None:
 
 
 def _introduce(plan: Plan, data: Dataset) -> None:
-    from chainrule.engine import make_engine
-
     introduce_data(data)
     out, layers = display.err, _layers([node.name for node in plan.network.nodes])
     out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")
-    for note in make_engine(plan.engine, plan.problem(len(data.training.x))).notes:
+    for note in plan.make_engine(plan.problem(len(data.training.x))).notes:
         out.print(f"  {note}")
 
 
