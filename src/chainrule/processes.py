@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,9 +46,9 @@ class Processes:
             return [value]
         own = np.frombuffer(json.dumps(value).encode(), dtype=np.uint8)
         sizes = np.empty(self.count, dtype=np.int64)
-        self.communicator.Allgather(np.array([own.size]), sizes)
+        wait_for(self.communicator.Iallgather(np.array([own.size]), sizes))
         texts = np.empty(sizes.sum(), dtype=np.uint8)
-        self.communicator.Allgatherv(own, [texts, sizes])
+        wait_for(self.communicator.Iallgatherv(own, [texts, sizes]))
         ends = sizes.cumsum()
         return [json.loads(texts[end - size : end].tobytes()) for size, end in zip(sizes, ends, strict=True)]
 
@@ -58,7 +59,24 @@ class Processes:
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.count > 1:
-            self.communicator.Barrier()
+            wait_for(self.communicator.Ibarrier())
+
+
+SPINS, YIELDS, NAP = 200, 2000, 5e-5
+"""How often a process looks for what it waits for before it lets others have the core, how often until
+it sleeps, and for how many seconds.
+"""
+
+
+def wait_for(request: Any) -> None:
+    """Wait for an exchange of MPI's. MPI itself would spin, on a core that another process may want."""
+    looks = 0
+    while not request.Test():
+        looks += 1
+        if looks > YIELDS:
+            time.sleep(NAP)
+        elif looks > SPINS:
+            time.sleep(0)
 
 
 ALONE = Processes()

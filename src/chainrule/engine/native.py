@@ -369,8 +369,9 @@ class NativeEngine:
         network, stages = self.problem.network, None
         trains = y_shape is not None
         engine = self._new(-(-samples // self.world.count) if trains else samples, threads)
-        if trains and self.world.count > 1:
-            engine.ranks(self.world.rank, self.world.count, self._sums)
+        sums = Sums(self.world) if trains and self.world.count > 1 else None
+        if sums is not None:
+            engine.ranks(self.world.rank, self.world.count, sums)
         try:
             program = lower_network(self.problem)
             if y_shape is not None:
@@ -381,7 +382,9 @@ class NativeEngine:
         if y_shape is not None:
             with suppress(NoKernel):
                 stages = lower_descent(engine, native, self.problem)
-        engine.finish(program.prediction, network.parameters.size, network.statistics.size, y_shape is not None)
+        engine.finish(program.prediction, network.parameters.size, network.statistics.size, trains)
+        if sums is not None:
+            sums.parts = engine.parts
         return Compiled(engine, threads, stages)
 
     def _new(self, samples: int, threads: int) -> Any:
@@ -401,10 +404,6 @@ class NativeEngine:
     def _observe(self, program: Compiled) -> None:
         if program.threads > 1:
             self.backoff.observe(program.engine.hindered)
-
-    @cached_property
-    def _sums(self) -> Sums:
-        return Sums(self.world)
 
     @cached_property
     def _most(self) -> int:
