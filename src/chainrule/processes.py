@@ -32,11 +32,14 @@ class Processes:
         rank: the number of this one, counted from 0
         count: how many there are
         communicator: mpi4py's communicator of all of them; None if there is one process
+        for_parts: another one, for large exchanges that go on at the same time: on each communicator
+            all processes must begin exchanges in the same order
     """
 
     rank: int = 0
     count: int = 1
-    communicator: Any = field(default=None, repr=False)
+    communicator: Any = field(default=None, repr=False, compare=False)
+    for_parts: Any = field(default=None, repr=False, compare=False)
 
     def gather(self, value: Any) -> list[Any]:
         """What each process passes, in the order of ranks, on every process: anything that JSON
@@ -109,7 +112,8 @@ def start() -> Processes:
             f"mpirun started {started} processes, but the MPI of mpi4py ({MPI.get_vendor()[0]}) knows of {every.size}:"
             " use the mpirun that belongs to it (the extra mpi installs that of MPICH)"
         )
-    _world = Processes(every.rank, every.size, every) if every.size > 1 else _world
+    if every.size > 1:
+        _world = Processes(every.rank, every.size, every.Dup(), every.Dup())
     return _world
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, Problem, StepRecord, Watched
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import unknown
+from chainrule.errors import SettingError, unknown
 from chainrule.processes import ALONE, Processes
 from chainrule.threads import most_threads
 
@@ -27,6 +27,8 @@ def make_engine(name: str | None, problem: Problem, threads: int | None = None, 
     most_threads(threads)
     if engine_name(name) == "native":
         return NativeEngine(problem, threads, world=world)
+    if world.count > 1:
+        raise SettingError("NumPy's engine trains in one process; several ranks take the native engine")
     return NumpyEngine(problem)
 
 

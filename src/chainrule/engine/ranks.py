@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -54,13 +53,14 @@ class Sums:
     parts: Sequence[tuple[int, int]] = ()
     _coming: deque[Coming] = field(default_factory=deque, repr=False)
     _started: int = field(default=0, repr=False)
+    _memory: list[Array] = field(default_factory=list, repr=False)
     _agreement: tuple[Vector, Array, Any] | None = field(default=None, repr=False)
 
     def add(self, numbers: Vector) -> None:
         """Replace a few numbers by their sums over all ranks."""
         gathered, request = self._gathering(numbers)
         wait_for(request)
-        _add_up(gathered, numbers)
+        add_up(gathered, numbers)
 
     def agree(self, numbers: Vector) -> None:
         """The same, until `finish`."""
@@ -68,11 +68,11 @@ class Sums:
 
     def start(self, numbers: Vector) -> None:
         """Begin to add up the next part of the gradient."""
-        counts, starts = self._shares(numbers.size)
+        counts, starts = shares(numbers.size, self.world.count)
         received = self._received(numbers)
         own = [counts[self.world.rank]] * self.world.count
         kind = numbers.dtype.char
-        request = self._large.Ialltoallv([numbers, counts, starts, kind], [received, own, kind])
+        request = self.world.for_parts.Ialltoallv([numbers, counts, starts, kind], [received, own, kind])
         start, count = starts[self.world.rank], counts[self.world.rank]
         self._coming.append(Coming(numbers[start : start + count], received, request))
         self._started += 1
@@ -81,7 +81,7 @@ class Sums:
         """Let what was begun go on, and add up what has arrived."""
         while self._coming and self._coming[0].request.Test():
             part = self._coming.popleft()
-            _add_up(part.received, part.own)
+            add_up(part.received, part.own)
 
     def finish(self) -> None:
         """Wait for it: this rank then has the sums of its shares."""
@@ -92,7 +92,7 @@ class Sums:
         assert self._agreement is not None
         numbers, gathered, request = self._agreement
         wait_for(request)
-        _add_up(gathered, numbers)
+        add_up(gathered, numbers)
 
     def gather(self, numbers: Vector, good: bool) -> bool:
         """Receive the others' shares of a vector; whether all is good on all ranks."""
@@ -102,8 +102,8 @@ class Sums:
         requests = [request]
         for start, stop in self.parts:
             part = numbers[start:stop]
-            counts, starts = self._shares(part.size)
-            requests.append(self._large.Iallgatherv(MPI.IN_PLACE, [part, counts, starts, part.dtype.char]))
+            counts, starts = shares(part.size, self.world.count)
+            requests.append(self.world.for_parts.Iallgatherv(MPI.IN_PLACE, [part, counts, starts, part.dtype.char]))
         for request in requests:
             wait_for(request)
         return bool(votes.all())
@@ -111,35 +111,23 @@ class Sums:
     def _gathering(self, numbers: Vector) -> tuple[Array, Any]:
         """What all ranks have of a few numbers, once the request is done."""
         gathered = np.empty((self.world.count, numbers.size), dtype=numbers.dtype)
-        return gathered, self._small.Iallgather(numbers, gathered)
-
-    def _shares(self, size: int) -> tuple[list[int], list[int]]:
-        """How many numbers of a part of this size each rank adds up, and where they begin."""
-        ends = [size * k // self.world.count for k in range(self.world.count + 1)]
-        return [stop - start for start, stop in pairwise(ends)], ends[:-1]
+        return gathered, self.world.communicator.Iallgather(numbers, gathered)
 
     def _received(self, numbers: Vector) -> Array:
         """Memory for what arrives of the part that begins now, the same in each step."""
         if self._started == len(self._memory):
-            own = self._shares(numbers.size)[0][self.world.rank]
+            own = shares(numbers.size, self.world.count)[0][self.world.rank]
             self._memory.append(np.empty((self.world.count, own), dtype=numbers.dtype))
         return self._memory[self._started]
 
-    @cached_property
-    def _memory(self) -> list[Array]:
-        return []
 
-    @cached_property
-    def _large(self) -> Any:
-        """A communicator for parts: on each, all ranks must begin exchanges in the same order."""
-        return self.world.communicator.Dup()
-
-    @cached_property
-    def _small(self) -> Any:
-        return self.world.communicator.Dup()
+def shares(size: int, count: int) -> tuple[list[int], list[int]]:
+    """How many numbers of a part of this size each rank adds up, and where they begin."""
+    ends = [size * k // count for k in range(count + 1)]
+    return [stop - start for start, stop in pairwise(ends)], ends[:-1]
 
 
-def _add_up(of_ranks: Array, to: Vector) -> None:
+def add_up(of_ranks: Array | Sequence[Array], to: Vector) -> None:
     """Add up what the ranks have, in their order."""
     np.add(of_ranks[0], of_ranks[1], out=to)
     for numbers in of_ranks[2:]:

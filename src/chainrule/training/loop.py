@@ -258,7 +258,7 @@ def events(
     last: Chunk | None = None
     shuffle = partial(plan.batches, data=training)
     shuffled: Coming[int, Batches] | None = None
-    while _goes_on(plan, progress) and not stopping.is_set():
+    while _goes_on(plan, progress) and not _stops(stopping):
         batches = shuffled.result() if shuffled else shuffle(progress.epoch)
         batches = batches.cut(progress.position.step - progress.epoch * length, length)
         ahead = engine.leaves_a_core(batches)  # shuffle the next epoch during this one
@@ -270,7 +270,7 @@ def events(
             progress, left = _add_chunk(progress, chunk), left - len(chunk.batches)
             last = None if left else chunk
             yield Stepped(plan, data, progress, chunk, stopping=stopping)
-            if stopping.is_set():
+            if _stops(stopping):
                 return chunk
             del chunk
         progress = _end_epoch(plan, data, progress, engine)
@@ -280,6 +280,13 @@ def events(
             progress = replace(progress, samples=(*progress.samples, sample))
             yield Sampled(plan, data, progress, sample, stopping=stopping)
     return last
+
+
+def _stops(stopping: Flag) -> bool:
+    """Whether a callback ended training: those of the first of several processes decide for all."""
+    if world().broadcast(stopping.is_set()):
+        stopping.set()
+    return stopping.is_set()
 
 
 def _goes_on(plan: Plan, progress: Progress) -> bool:
@@ -308,6 +315,7 @@ def _end_epoch(plan: Plan, data: Dataset, progress: Progress, engine: Engine) ->
     if data.validation is not None:
         weights = _current_weights(plan, position)
         scores = evaluate(plan, data.target, data.validation, *weights, engine=engine, threshold=plan.fixed_threshold)
+        scores = world().broadcast(scores)  # on processors of other kinds the last bits may differ
         measured |= {f"validation_{name}": value for name, value in scores.items()}
         loss, value = scores["loss"], scores[plan.monitor]
         if not math.isnan(value) and (best is None or is_better(value, best.value, plan.monitors_greater)):

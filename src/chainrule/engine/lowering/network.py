@@ -134,7 +134,10 @@ def _by_definition(
         for owner in part.uses
     }
     accumulates = {owner: {name for use in uses for name in use.built.parameters} for owner, uses in later.items()}
-    settings = {"call": python_call(part, network, problem.seed, accumulates)}
+    settings = {
+        "call": python_call(part, network, problem.seed, accumulates),
+        "mixes": any(one.built.statistics for one in nodes),  # over samples, as far as one can tell
+    }
     return Op("python", tuple(numbers[k] for k in reads), outputs, settings=settings, cost=cost)
 
 
