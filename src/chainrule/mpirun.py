@@ -150,6 +150,7 @@ def _divide_cores() -> None:
 def _wait(child: int) -> None:
     """Wait for the rank, and end as it did."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the child gets, too
+
     def pass_on(number: int, _: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, number)

@@ -118,7 +118,7 @@ def train(
     first = begin(plan, None if before is None else before.trained)
     if not is_first():
         follow(plan, dataset, first, (), training.threads)
-        world().rest()
+        world().wait()
         return
     recorder, example = recording.recorder(data), _Example()
     if not json:
@@ -143,7 +143,7 @@ def _resume(folder: Path, settings: Training, json: bool, log: list[str] | None)
     }  # fmt: skip
     if not is_first():
         run.resume(dataset, settings.epochs, (), settings.threads, **how)
-        world().rest()
+        world().wait()
         return
 
     def introduce(event: Event) -> None:  # only once the run is locked for this process
@@ -161,7 +161,7 @@ def _end(trained: Trained) -> None:
     """Meet the other processes at the end; after Ctrl-C, which reaches this one alone, end them."""
     if world().count > 1 and trained.reason == "interrupted":
         mpirun.leave(0)
-    world().rest()
+    world().wait()
 
 
 MOST_LAYERS = 12

@@ -137,7 +137,7 @@ class RowNumbers:
         if index.dtype == bool:
             index = np.flatnonzero(index)
         flat = np.where(index < 0, index + self.count, index).ravel()
-        if flat.size and not (0 <= flat.min() and flat.max() < self.count):
+        if flat.size and not (flat.min() >= 0 and flat.max() < self.count):
             raise IndexError(f"row {which} of a set of {self.count:,}")
         groups = np.searchsorted(self.starts, flat, side="right") - 1
         found = np.empty(len(flat), np.int64)
