@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from chainrule.cli import (
+    cache,
     charts,
     check,
     compare,
@@ -75,7 +76,7 @@ for _command in (
     *(explain.explain, life.life, teachers.teachers, importance.importance),
     *(charts.descend, charts.gradients, worksheet.worksheet),
     *(doctor.doctor, report.report, compare.compare),
-    *(play.play, check.check, check.data, names.names),
+    *(play.play, check.check, check.data, cache.cache, names.names),
     *(interchange.import_, interchange.export),
 ):
     _kind = names.WithNames if _command is train.train else None
