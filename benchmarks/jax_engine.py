@@ -114,7 +114,10 @@ def by_hand(p: Any, network: Network) -> Epoch:
 
 
 PROBLEMS: dict[str, tuple[Callable[[], Any], Network]] = {
-    **{f"dense, {name}": (lambda n=name: problems.problem(*problems.NETWORKS[n]), dense) for name in ("small", "medium", "large")},
+    **{
+        f"dense, {name}": (lambda n=name: problems.problem(*problems.NETWORKS[n]), dense)
+        for name in ("small", "medium", "large")
+    },
     "convolution": (lambda: pictures.problem(*pictures.NETWORKS["pictures"]), convolution),
     **{
         f"attention, {name}": (lambda n=name: sequences.problem(*sequences.NETWORKS[n]), attention)
