@@ -45,7 +45,7 @@ def make_engine(
     if chosen == "jax":
         from chainrule.engine.jax import JaxEngine  # which imports JAX
 
-        return JaxEngine(problem, devices, compute)
+        return JaxEngine(problem, devices, compute, world)
     return NativeEngine(problem, threads, world=world) if chosen == "native" else NumpyEngine(problem)
 
 

@@ -35,6 +35,7 @@ from chainrule.engine.lowering import NoKernel, without_operation
 from chainrule.engine.lowering.declared import DECLARED
 from chainrule.engine.lowering.loss import LOSSES
 from chainrule.engine.numpy import NumpyEngine
+from chainrule.processes import ALONE, Processes
 
 SLICE = 0.5
 """Seconds of training after which control returns to Python."""
@@ -99,11 +100,14 @@ class JaxEngine:
         problem: what is trained
         devices: their kind and number; by default one of those that JAX uses by default
         compute: the dtype of products; by default that of the weights, or "bfloat16"
+        world: the processes that take the steps of `chunks` together. All else a process does alone,
+            on its own devices, so that it may do it alone
     """
 
     problem: Problem
     devices: Devices | None = None
     compute: str | None = None
+    world: Processes = ALONE
     placement: Placement = field(init=False, compare=False)
     _feed: Feed = field(init=False, repr=False, compare=False)
     _compiled: dict[Shape, Compiled] = field(default_factory=dict, repr=False, compare=False)
@@ -111,7 +115,7 @@ class JaxEngine:
     _last: list[tuple[Position, Carry]] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "placement", Placement(self.devices))
+        object.__setattr__(self, "placement", Placement(self.devices, self.world.count))
         object.__setattr__(self, "_feed", Feed(self.problem, self.placement))
 
     @property
@@ -145,7 +149,9 @@ class JaxEngine:
         for block in self._blocks(position.step, batches):
             k = 0
             while k < len(block.batches):
-                stop = min(k + self._pace.steps(block.batches.size), len(block.batches))
+                most = self._pace.steps(block.batches.size)
+                most = most if self.world.count == 1 else self.world.broadcast(most)
+                stop = min(k + most, len(block.batches))
                 for chunk in self._slice(position, block, k, stop):
                     yield chunk
                     position, k = chunk.after, k + len(chunk.batches)
@@ -153,6 +159,9 @@ class JaxEngine:
 
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch and record its gradient and update."""
+        if self.world.count > 1:
+            yield from self.alone.steps(position, batches)
+            return
         if not self._fits(batches):
             yield from NumpyEngine(self.problem).steps(position, batches)
             return
@@ -161,6 +170,14 @@ class JaxEngine:
                 record, _ = self._step(position, block, k)
                 yield record
                 position = record.after
+
+    @cached_property
+    def alone(self) -> JaxEngine:
+        """An engine that computes on the devices of this process alone: the same up to rounding."""
+        if self.world.count == 1:
+            return self
+        kind, count = self.devices or (self.placement.chosen[0].platform, self.world.count)
+        return JaxEngine(self.problem, (kind, max(1, count // self.world.count)), self.compute)
 
     def _blocks(self, step: int, batches: Batches) -> Iterator[Block]:
         blocks = self._feed.blocks(step, batches)
@@ -273,6 +290,8 @@ class JaxEngine:
 
     def predictor(self, parameters: Vector, statistics: Vector) -> Predictor:
         """Predicts with these parameters and statistics, which it puts on the devices once."""
+        if self.world.count > 1:
+            return self.alone.predictor(parameters, statistics)
         network = self.problem.network
         vectors = parameters.copy(), statistics.copy()
         steps, function = self._predicting

@@ -67,24 +67,26 @@ class Placement:
     replayed on another machine, it takes what there is: results are the same up to rounding.
 
     Attributes:
-        devices: their kind and number; by default one of those that JAX uses by default
+        devices: their kind and number; by default one of those that JAX uses by default, in each
+            process
+        processes: of how many processes they are; 1 for those of this one alone
     """
 
     devices: Devices | None = None
+    processes: int = 1
 
     @cached_property
     def chosen(self) -> list[Any]:
         """The devices, as many of each process."""
-        if self.devices is None:
-            return jax.local_devices()[:1]
-        kind, count = self.devices
+        kind, count = self.devices or (None, self.processes)
         if kind == "cpu":
-            divide_cpu(-(-count // jax.process_count()) if _is_distributed() else count)
+            divide_cpu(-(-count // self.processes))
+        find = jax.devices if self.processes > 1 else jax.local_devices
         try:
-            there = jax.devices(kind)
+            there = find(backend=kind)
         except RuntimeError:  # none of this kind
-            there = jax.devices()
-        each = max(1, min(count, len(there)) // jax.process_count())
+            there = find()
+        each = max(1, count // self.processes)
         own = [[one for one in there if one.process_index == k][:each] for k in range(jax.process_count())]
         return [device for devices in own for device in devices]
 
@@ -143,15 +145,11 @@ class Placement:
         return NamedSharding(self.mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
 
 
-def _is_distributed() -> bool:
-    return bool(jax.distributed.is_initialized())
-
-
 def _put(array: Any, sharding: NamedSharding) -> Any:
     """An array that all processes have, as one of all of their devices."""
     if isinstance(array, jax.Array) and not array.is_fully_addressable:
         return array if array.sharding.is_equivalent_to(sharding, array.ndim) else jax.device_put(array, sharding)
-    if jax.process_count() == 1:
+    if sharding.is_fully_addressable:
         return jax.device_put(array, sharding)
     whole = np.asarray(array)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
