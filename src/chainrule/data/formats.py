@@ -27,6 +27,9 @@ KINDS = {
 }
 """The kind of a table by its extension."""
 
+PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+"""The extensions of pictures."""
+
 COMPRESSED = (".gz", ".zst")
 """The extensions of compressed files; a file of text may have one after its own."""
 
@@ -131,7 +134,7 @@ def read_frame(path: Path, content: bytes, limits: Limits = FILE, texts: Collect
     if kind == "csv" and not limits.in_child:
         frame = read_csv(path, content, limits, texts)
     else:
-        _check_start(path, kind, content)
+        check_start(path, kind, content)
         if kind == "excel":
             require_package("fastexcel", "excel", f"{path}: reading Excel files")
         frame = read_in_child(path, kind, content, limits, texts)
@@ -141,7 +144,7 @@ def read_frame(path: Path, content: bytes, limits: Limits = FILE, texts: Collect
     return frame
 
 
-def _check_start(path: Path, kind: str, content: bytes) -> None:
+def check_start(path: Path, kind: str, content: bytes) -> None:
     """Raise DataError for content that can't be of this kind."""
     if kind == "parquet" and not (content.startswith(b"PAR1") and content.endswith(b"PAR1")):
         raise DataError(f"{path}: not a readable Parquet file (it has to begin and end with PAR1)")

@@ -36,7 +36,7 @@ def make_engine(
         threads: the most threads of the native engine; NumPy and JAX have settings of their own
         devices: what the JAX engine computes on; by default one device
         compute: the dtype of the JAX engine's products; by default that of the weights
-        world: the processes that take the steps together
+        world: the processes that take each step together, each on its share of the mini-batch
 
     Raises SettingError for an unknown name.
     """

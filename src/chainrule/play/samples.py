@@ -17,6 +17,9 @@ from chainrule.play.toys import TOYS
 TEST, VALIDATION = 0.0, 0.3
 """Shares of the samples. The page calls its validation set the test points: it has no other."""
 
+MOST_ON_PAGE = 20_000
+"""Of data on a disk, the most samples of each set that the page trains on, evenly spaced."""
+
 FEWEST_POINTS = 8
 """The minimum number of points drawn by hand: enough for a training and a test set."""
 
@@ -77,7 +80,7 @@ def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
     if settings.kind == "given":
         if dataset is None:
             raise SettingError("this page's data is no longer on the server; drop the file onto the page again")
-        return PageData(dataset)
+        return PageData(dataset.thinned(MOST_ON_PAGE))
     if settings.kind == "builtin" and settings.name not in planes.NAMED:
         return PageData(load(settings.name, validation=VALIDATION, test=TEST, seed=settings.seed))
     if settings.kind == "sequence":

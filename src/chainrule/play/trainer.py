@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Samples, Scaled
+from chainrule.arrays import Array, Deferred, Samples
 from chainrule.backprop import Derivatives, forward_pass
 from chainrule.data import Dataset
 from chainrule.engine import Position, Problem, StepRecord
@@ -196,7 +196,7 @@ class Trainer:
     def next_rows(self) -> Array:
         """The rows of the next mini-batch in the training set."""
         epoch, number = divmod(self.step, self.steps_per_epoch)
-        return self.plan.batches(epoch, self.data.training).rows(number)
+        return self.plan.order(len(self.data.training.x)).numbers(epoch, number)
 
     def _next_batch(self) -> tuple[Samples, Array]:
         """The next mini-batch, and its rows in the training set."""
@@ -421,7 +421,7 @@ class Trainer:
         weights = self.position.parameters, self.position.statistics
         return evaluate(self.plan, self.data.target, samples, *weights, metrics=metrics, threshold=self.threshold)
 
-    def predict(self, x: Array | Scaled) -> Array:
+    def predict(self, x: Array | Deferred) -> Array:
         """The network's output for prepared samples."""
         return self.plan.network.predict(self.position.parameters, x, self.position.statistics)
 

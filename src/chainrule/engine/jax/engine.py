@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
+from chainrule.arrays import Array, Deferred, Shape, Vector, as_read
 from chainrule.descent import Point
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
 from chainrule.engine.continuation import Continuation
@@ -38,7 +38,7 @@ from chainrule.engine.lowering.loss import LOSSES
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.processes import ALONE, Processes
 
-SLICE = 0.1
+SLICE = 0.5
 """Seconds of training after which control returns to Python."""
 PREDICTION_BATCH = 1024
 """How many samples are predicted at a time, at most."""
@@ -55,7 +55,9 @@ def precise(raised: list[BaseException]) -> Iterator[None]:
     """JAX with 64 bits where they are asked for, and with products in the precision of their
     factors; as the user has set it again afterwards. Raises what a called definition raised.
     """
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+    # XLA's processors have no other precision, and multiply faster if none is asked for.
+    precision = None if jax.default_backend() == "cpu" else "highest"
+    with jax.enable_x64(True), jax.default_matmul_precision(precision):
         raised.clear()
         yield
         if raised:
@@ -206,7 +208,7 @@ class JaxEngine:
 
     def _step(self, position: Position, block: Block, k: int) -> tuple[StepRecord, bool]:
         """A single step, and whether all its results were finite."""
-        compiled, rows = self._of(block), block.batches.rows(k)
+        compiled, rows = self._of(block), block.batches.numbers_of(k)
         if compiled.steps.descend is None:
             record = self._hybrid_step(compiled, position, block, k)
             return record, is_finite(record)
@@ -226,7 +228,9 @@ class JaxEngine:
         with noticed(self.world), precise(compiled.steps.raised):
             carry = self._carry(position)
             began = perf_counter()
-            after, seen, ended = compiled.run(carry, block.arrays, block.scale, np.int32(k), np.int32(stop))
+            after, seen, ended = compiled.run(
+                carry, (block.arrays, block.rows), block.scale, np.int32(k), np.int32(stop)
+            )
             ended = int(ended)  # waits
             self._pace.observe(block.batches.size, ended - k, perf_counter() - began)
             parameters, statistics = np.array(after.parameters), np.array(after.statistics)
@@ -236,10 +240,12 @@ class JaxEngine:
         return reached, seen, ended
 
     def _carry(self, position: Position) -> Carry:
-        """A position on the devices: the last one is still there."""
-        for last, carry in self._last:
-            if last is position:
-                return carry
+        """A position on the devices, in memory that the next steps overwrite. The last one is there
+        still.
+        """
+        last = self._last.pop() if self._last else None
+        if last is not None and last[0] is position:
+            return last[1]
         carry = Carry(position.parameters, position.statistics, position.states, np.uint64(position.step))
         return self.placement.replicated(carry)
 
@@ -250,7 +256,12 @@ class JaxEngine:
         def derivatives(parameters: Vector) -> tuple[float, Vector, Vector, bool]:
             with precise(compiled.steps.raised):
                 found = compiled.derivatives(
-                    parameters, position.statistics, block.arrays, block.scale, np.int32(k), np.uint64(position.step)
+                    parameters,
+                    position.statistics,
+                    (block.arrays, block.rows),
+                    block.scale,
+                    np.int32(k),
+                    np.uint64(position.step),
                 )
                 loss, gradient, statistics, valid = (np.array(one) for one in found)
             value = float(loss) + sum(penalty.value(parameters, layout) for penalty in penalties)
@@ -264,17 +275,17 @@ class JaxEngine:
         point = Point(position.parameters, layout, loss, gradient, lambda parameters: derivatives(parameters)[:2])
         step = self.problem.optimizer.step(gradient, position.states, point)
         after = Position(position.step + 1, step.parameters, statistics, step.states)
-        return StepRecord(position, after, block.batches.rows(k), loss, gradient, step.update)
+        return StepRecord(position, after, block.batches.numbers_of(k), loss, gradient, step.update)
 
     def _numpy_step(self, position: Position, block: Block, k: int) -> StepRecord:
         """Fall back to NumPy, which reports what is wrong with an invalid input."""
         rows = block.batches.rows(k)
         samples = self.problem.gather(block.batches.data, rows, position.step)
-        return NumpyEngine(self.problem).step(position, samples, rows)
+        return NumpyEngine(self.problem).step(position, samples, block.batches.numbers_of(k))
 
     # Prediction
 
-    def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
+    def predict(self, parameters: Vector, x: Array | Deferred, statistics: Vector) -> Array:
         """Predict x in evaluation mode."""
         return self.predictor(parameters, statistics)(x)
 
@@ -288,7 +299,7 @@ class JaxEngine:
         with precise(steps.raised):
             placed = self.placement.replicated(vectors)
 
-        def predict(x: Array | Scaled) -> Array:
+        def predict(x: Array | Deferred) -> Array:
             x = as_read(x)
             if x.shape[1:] != network.input_shape:
                 network.fit_input(x)  # raises ShapeError
@@ -342,17 +353,23 @@ class JaxEngine:
 
     def _of(self, block: Block) -> Compiled:
         """The compiled functions for such mini-batches."""
-        shape = block.arrays[1].shape[2:]
+        shape = block.arrays[1].shape[2 if block.rows is None else 1 :]
         if shape not in self._compiled:
             steps = self._steps_of(shape)
-            self._compiled[shape] = Compiled(steps, self._jit(steps.run), self._jit(steps.derivatives))
+            self._compiled[shape] = Compiled(
+                steps, self._jit(steps.run, donate_argnums=0), self._jit(steps.derivatives)
+            )
         return self._compiled[shape]
 
     def _steps_of(self, y_shape: Shape) -> Steps:
         compute = np.dtype(self.compute or self.problem.network.dtype)
         return Steps.of(self.problem, y_shape, compute, self.placement)
 
-    def _jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _jit(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         """The function compiled, with results that every device has."""
         everywhere = self.placement.everywhere
-        return jax.jit(function) if everywhere is None else jax.jit(function, out_shardings=everywhere)
+        return (
+            jax.jit(function, **options)
+            if everywhere is None
+            else jax.jit(function, out_shardings=everywhere, **options)
+        )
