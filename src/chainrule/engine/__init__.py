@@ -12,7 +12,8 @@ from typing import Any
 from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, Problem, StepRecord, Watched
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import require, require_package, setting, unknown
+from chainrule.errors import SettingError, require, require_package, setting, unknown
+from chainrule.processes import ALONE, Processes
 from chainrule.threads import most_threads
 
 Devices = tuple[str, int]
@@ -24,7 +25,7 @@ ENGINES = ("native", "numpy", "jax")
 
 def make_engine(
     name: str | None, problem: Problem, threads: int | None = None, devices: Devices | None = None,
-    compute: str | None = None,
+    compute: str | None = None, world: Processes = ALONE,
 ) -> Engine:  # fmt: skip
     """The engine of this name for a problem; by default the fastest one available on processors.
 
@@ -35,16 +36,21 @@ def make_engine(
         threads: the most threads of the native engine; NumPy and JAX have settings of their own
         devices: what the JAX engine computes on; by default one device
         compute: the dtype of the JAX engine's products; by default that of the weights
+        world: the processes that take each step together, each on its share of the mini-batch
 
     Raises SettingError for an unknown name.
     """
     most_threads(threads)
     chosen = engine_name(name)
+    if chosen == "native":
+        return NativeEngine(problem, threads, world=world)
     if chosen == "jax":
         from chainrule.engine.jax import JaxEngine  # which imports JAX
 
-        return JaxEngine(problem, devices, compute)
-    return NativeEngine(problem, threads) if chosen == "native" else NumpyEngine(problem)
+        return JaxEngine(problem, devices, compute, world)
+    if world.count > 1:
+        raise SettingError("the engine numpy trains in one process; several take the native engine, or JAX's")
+    return NumpyEngine(problem)
 
 
 def engine_name(name: str | None) -> str:

@@ -16,6 +16,8 @@ from chainrule.descent import Optimizer
 from chainrule.errors import DataError, require
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
+from chainrule.processes import is_first, world
+from chainrule.runs.agreement import agree
 from chainrule.runs.recorder import Recorder
 from chainrule.runs.trained import Trained
 from chainrule.threads import most_threads
@@ -275,10 +277,13 @@ def follow(
 ) -> Trained:
     """Train by a plan, from this progress on, with at most so many threads.
 
-    Callbacks that have a method `close` are closed when training is over, even if it fails.
+    Callbacks that have a method `close` are closed when training is over, even if it fails. Of
+    several processes, the first alone has callbacks.
     """
     check_callbacks(callbacks)
     most_threads(threads)
+    agree(world(), plan, data, progress)
+    callbacks = callbacks if is_first() else ()
     for callback in callbacks:
         if isinstance(callback, Recorder):
             callback.logs = callbacks

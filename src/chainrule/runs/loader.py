@@ -95,12 +95,15 @@ class Rows(TypedDict):
 
 
 class Contents(TypedDict):
-    """What was read; see `differences.contents`."""
+    """What was read; see `differences.contents`. Of files that stay on a disk their stamps: sizes
+    and times.
+    """
 
     rows: Positive
     columns: dict[str, tuple[str, str]]
     target: tuple[str, str]
     weight: tuple[str, str]
+    stamps: NotRequired[dict[str, list[int]]]
 
 
 class DataRecipe(TypedDict):

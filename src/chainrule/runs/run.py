@@ -17,6 +17,7 @@ from chainrule.data.files import in_memory
 from chainrule.data.pictures import fingerprint_of_pixels
 from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
+from chainrule.processes import is_first
 from chainrule.runs import folder as files
 from chainrule.runs import loader, logged
 from chainrule.runs.differences import difference
@@ -173,6 +174,7 @@ class Run(Shown):
                 and getattr(data, attribute) != recorded
                 and isinstance(what, str | Path)
                 and Path(what).is_dir()
+                and not patterns.holds_tables(Path(what))
             ):
                 found = fingerprint_of_pixels(Path(what), arguments["image_size"])
                 same |= {attribute: recorded} if found == recorded else {}
@@ -333,6 +335,8 @@ class Run(Shown):
         plan = plan if patience == AUTO else with_patience(plan, patience, data)
         self._check_not_stopped(plan.patience)
         known = self.manifest.get("logs", []) if logs else []
+        if not is_first():
+            return replace(follow(plan, data, self.trained.progress, (), threads), folder=self.folder)
         callbacks = [*callbacks, *logged.continued(known, self.folder, callbacks)]
         recorder = Recorder(self.folder, resume=True)
         try:

@@ -57,7 +57,9 @@ class Feed:
         parts = [(step + k, batches.cut(k, min(k + most, whole))) for k in range(0, whole, most)]
         if whole < len(batches):
             last = batches.cut(whole, whole + 1)
-            parts.append((step + whole, Batches(last.x, last.y, last.weight, last.order, len(last.order))))
+            parts.append(
+                (step + whole, Batches(last.x, last.y, last.weight, last.order, len(last.order), last.numbers))
+            )
         if self.problem.augment or batches.on_disk:
             yield from (ahead if batches.on_disk else map)(self._gathered, parts)
             return
@@ -85,7 +87,7 @@ class Feed:
     def _on_device(self, part: Batches) -> Block:
         rows = np.zeros((self._most(part, part.size), part.size), np.int32)
         rows.reshape(-1)[: len(part.order)] = part.order
-        arrays = _gather(self._resident, rows)
+        arrays = _gather(self._resident, self.placement.batch(rows, 1))  # each device gathers its own
         return Block(part, tuple(self.placement.batch(a, 1) for a in arrays), self._scale(part.x))
 
     # Samples that are read, or changed in each step
