@@ -156,23 +156,25 @@ template <class T> void Engine<T>::plan_training() {
     std::vector<long> in_parts;
     for (const Step& step : steps_)
         if (!ranks && step.operation->in_parts(threads_) >= 0) in_parts.push_back(step.operation->in_parts(threads_));
-    descent.finish(parameters_, in_parts);
     if (ranks) plan_parts();
+    std::vector<Range> own;
+    for (const RanksPart& part : parts_) own.push_back(ranks->own(part.range));
+    descent.finish(parameters_, in_parts, own);
     part_.resize(size_t(threads_));
     for (auto& part : part_)
         if (descent.by_parts() && !in_parts.empty()) part.resize(PART + PADDING);
 }
 
 // Divides the gradient into parts from its end on: of what a step finishes, together with what later
-// steps have left, at least SMALL_PART numbers, and not many more than that.
+// steps have left, at least `least` numbers, and not many more than that.
 template <class T> void Engine<T>::plan_parts() {
-    constexpr long SMALL_PART = 64 * 1024;
+    const long least = std::max(64 * 1024L, parameters_ / 16);
     long end = parameters_;
     for (long k = long(steps_.size()); k-- > 0;) {
         long from = 0;  // behind all that steps before this one have
         for (long earlier = 0; earlier < k; ++earlier)
             for (const auto& [name, place] : steps_[size_t(earlier)].record->parameters) from = std::max(from, place.stop);
-        const long count = end - std::min(from, end), parts = std::max(count / SMALL_PART, long(k == 0 && count > 0));
+        const long count = end - std::min(from, end), parts = std::max(count / least, long(k == 0 && count > 0));
         for (long part = parts; part-- > 0;)
             parts_.push_back({{end - count + count * part / parts, end - count + count * (part + 1) / parts}, k});
         if (parts) end -= count;
@@ -256,13 +258,16 @@ RunResult Engine<T>::run(T* w, T* statistics, const Data& data, long batch, uint
             const bool valid = take_step(loop, from, t);
             if (t == 0) {
                 end_step(loop, from, valid);
-                loop.stop = loop.result.ending != Ending::complete || from + batch >= data.rows || stops_ ||
+                loop.stop = loop.result.ending != Ending::complete || from + batch >= data.rows ||
+                            agreed_[2] > 0 ||
                             (seconds > 0 && !ranks && stalls_.are_many(loop.barrier)) ||
                             (loop.result.steps % every == 0 && !ranks && Clock::now() >= deadline_);
             }
             loop.barrier.wait();
         }
     });
+    if (ranks && descent.can_divide() && !gradient) gather_states();
+    if (error_) std::rethrow_exception(error_);
     return loop.result;
 }
 
@@ -278,12 +283,17 @@ template <class T> bool Engine<T>::take_step(Loop& loop, long from, int t) {
     }
     if (t == 0 && descent.has_line_search())
         statistics_before_.assign(loop.statistics, loop.statistics + statistics_);
-    if (!derive(pass, loop.data, from, loop.barrier, loop.watch)) return false;
+    const bool divided = ranks && descent.can_divide() && !loop.gradient && !loop.update;
+    if (!derive(pass, loop.data, from, loop.barrier, loop.watch, divided)) return false;
     if (t == 0) loop.loss = mean_loss(samples);
     loop.finite[size_t(t)] =
         descent.step(loop.w, gradient_.data(), loop.gradient, loop.update, t, loop.barrier, loop.loss,
-                     descent.has_line_search() ? loss_at(pass, loop, from) : nullptr);
+                     descent.has_line_search() ? loss_at(pass, loop, from) : nullptr, divided);
     loop.barrier.wait();
+    if (divided && t == 0) {
+        const bool good = !std::count(loop.finite.begin(), loop.finite.end(), 0);
+        if (!ranks->gather(loop.w, good)) loop.finite[0] = 0;
+    }
     return true;
 }
 
@@ -420,26 +430,21 @@ template <class T> void Engine<T>::forward(Pass<T> pass, const Data& data, long 
     for (const Step& step : steps_) {
         pass.prepared = pass.training || !prepared_ ? nullptr : step.prepared;
         barrier.wait();
-        if (takes_part(pass, step)) step.operation->forward(pass);
+        // A mini-batch may be smaller than the number of ranks.
+        if (pass.samples || step.operation->adds_over_ranks()) step.operation->forward(pass);
     }
 }
 
 // Forward pass, loss and backward pass; false, after the loss, if an input is invalid.
 template <class T>
-bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch) {
+bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch,
+                       bool divided) {
     forward(pass, data, from + pass.first, barrier);
     barrier.wait();
     if (pass.samples) compute_loss(pass, data.weight.data);
-    else {
-        const Range own = pass.share(parameters_, MAX_LANES);
-        std::fill(pass.g + own.from, pass.g + own.to, T(0));
-    }
     barrier.wait();
-    if (ranks) {
-        if (pass.t == 0) agree(pass);
-        barrier.wait();
-    }
-    if (invalid_) return false;
+    if (ranks) agree(pass, barrier);
+    else if (invalid_) return false;
     for (size_t k = steps_.size(); k-- > 0;) {
         const Step& step = steps_[k];
         const bool is_watched = watch.parts && has(step, watch.place), after = is_watched && step.operation->knows_samples_after();
@@ -447,36 +452,52 @@ bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier
             add_samples(pass, step, watch, from);
             barrier.wait();  // what other threads' `backward` may overwrite has been read
         }
-        if (takes_part(pass, step)) step.operation->backward(pass);
+        if (!ranks || !idle_ || step.operation->adds_over_ranks()) step.operation->backward(pass);
         barrier.wait();
         if (ranks && pass.t == 0) add_parts(pass, long(k));
         if (!after) continue;
         add_samples(pass, step, watch, from);
         barrier.wait();  // or what the next operation may overwrite
     }
-    if (ranks) {
-        if (pass.t == 0) ranks->finish();
-        barrier.wait();
-    }
-    return true;
+    return !ranks || conclude(pass, barrier, divided);
 }
 
 // Ranks
 
-// Whether an operation has something to do: of a mini-batch that is smaller than the number of ranks,
-// some have no sample.
-template <class T> bool Engine<T>::takes_part(const Pass<T>& pass, const Step& step) {
-    return pass.samples || step.operation->adds_over_ranks();
+// Begins to tell the other ranks the loss, whether an input is invalid and whether to stop after this
+// step. A rank without samples, or with an invalid one, has a gradient of 0.
+template <class T> void Engine<T>::agree(const Pass<T>& pass, Barrier& barrier) {
+    if (pass.t == 0) {
+        agreed_[0] = 0;
+        for (long i = 0; i < pass.samples * positions(); ++i) agreed_[0] += losses_[size_t(i)];
+        agreed_[1] = double(invalid_);
+        agreed_[2] = double(std::chrono::steady_clock::now() >= deadline_);
+        idle_ = !pass.samples || invalid_;
+        ranks->agree(agreed_, 3);
+    }
+    barrier.wait();
+    if (!idle_) return;
+    const Range own = pass.share(parameters_, MAX_LANES);
+    std::fill(pass.g + own.from, pass.g + own.to, T(0));
+    barrier.wait();
 }
 
-// Tells the other ranks the loss, whether an input is invalid and whether to stop after this step.
-template <class T> void Engine<T>::agree(const Pass<T>& pass) {
-    double numbers[3] = {0, double(invalid_), double(std::chrono::steady_clock::now() >= deadline_)};
-    for (long i = 0; i < pass.samples * positions(); ++i) numbers[0] += losses_[size_t(i)];
-    ranks->add(numbers, 3);
-    total_loss_ = numbers[0];
-    if (numbers[1] > 0) invalid_ = true;
-    stops_ = numbers[2] > 0;
+// Waits for what ranks add up; false if an input of one is invalid. `divided`: each then has the sums of
+// its share of the gradient only.
+template <class T> bool Engine<T>::conclude(const Pass<T>& pass, Barrier& barrier, bool divided) {
+    if (pass.t == 0) {
+        ranks->finish();
+        if (!divided) ranks->gather(pass.g, true);
+        if (agreed_[1] > 0) invalid_ = true;
+    }
+    barrier.wait();
+    return !invalid_;
+}
+
+// Gives all ranks the others' shares of the optimizer's state.
+template <class T> void Engine<T>::gather_states() {
+    for (const DescentStage<T>& stage : descent.stages)
+        for (int slot = 0; slot < stage.at(0).needs().vectors; ++slot) ranks->gather(stage.at(0).state[slot], true);
 }
 
 // Adds up the parts of the gradient that a step has finished.
@@ -506,7 +527,7 @@ template <class T> void Engine<T>::compute_loss(const Pass<T>& pass, bool weight
 }
 
 template <class T> double Engine<T>::mean_loss(long samples) const {
-    double total = total_loss_;
+    double total = ranks ? agreed_[0] : 0;
     for (long i = 0; !ranks && i < samples * positions(); ++i) total += losses_[size_t(i)];
     return total / double(samples * positions());
 }

@@ -151,6 +151,7 @@ template <class T> class Engine {
         if (!error_) error_ = error;
         if (!backward) invalid_ = true;
     }
+    bool has_failed() const { return bool(error_); }
     long max_samples() const { return max_samples_; }
     long parameters() const { return parameters_; }
     long statistics() const { return statistics_; }
@@ -163,6 +164,11 @@ template <class T> class Engine {
     bool finished() const { return finished_; }
     bool trains() const { return finished_ && trains_; }
     const char* processor() const { return library_->name(); }
+    std::vector<Range> parts() const {  // those of the gradient that ranks add up, in that order
+        std::vector<Range> ranges;
+        for (const RanksPart& part : parts_) ranges.push_back(part.range);
+        return ranges;
+    }
     bool hindered() const { return stalls_.hindered(); }  // in the last run, by other programs
 
   private:
@@ -209,10 +215,11 @@ template <class T> class Engine {
     // Statistics before a step, and during a line search.
     std::vector<T> statistics_before_, trial_statistics_;
     std::vector<double> losses_;
-    // What all ranks know after the forward pass: the sum of the losses, and whether one of them wants
-    // to stop; in the order in which they are finished, the parts of the gradient that they add up.
-    double total_loss_ = 0;
-    bool stops_ = false;
+    // What ranks agree on: the sum of the losses, how many have an invalid input, and how many want to
+    // stop; whether this one leaves out its backward pass; and in the order in which they are finished,
+    // the parts of the gradient that they add up.
+    double agreed_[3] = {};
+    bool idle_ = false;
     std::chrono::steady_clock::time_point deadline_;
     std::vector<RanksPart> parts_;
     std::vector<AlignedVector<T>> pack_, scratch_, part_;
@@ -240,10 +247,12 @@ template <class T> class Engine {
 
     void prepare(const T* w, uint64_t version);
     void forward(Pass<T> pass, const Data& data, long from, Barrier& barrier);
-    bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch = {});
+    bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch = {},
+                bool divided = false);
     void add_samples(const Pass<T>& pass, const Step& step, const Watch& watch, long from) const;
-    static bool takes_part(const Pass<T>& pass, const Step& step);
-    void agree(const Pass<T>& pass);
+    void agree(const Pass<T>& pass, Barrier& barrier);
+    bool conclude(const Pass<T>& pass, Barrier& barrier, bool divided);
+    void gather_states();
     void add_parts(const Pass<T>& pass, long step);
     void compute_loss(const Pass<T>& pass, bool weighted);
     void gather_weights(const Data& data, long from, Range r);

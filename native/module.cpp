@@ -113,25 +113,37 @@ template <class T> struct PythonRanks final : Ranks {
         this->count = count;
     }
 
-    void add(double* numbers, long count) override { call("add", array(numbers, count)); }
-    void start(void* numbers, long count) override { call("start", array(static_cast<T*>(numbers), count)); }
+    void add(double* numbers, long count) override { call("add", numbers, count); }
+    void agree(double* numbers, long count) override { call("agree", numbers, count); }
+    void start(void* numbers, long count) override { call("start", static_cast<T*>(numbers), count); }
     void progress() override { call("progress"); }
     void finish() override { call("finish"); }
+    bool gather(void* numbers, bool good) override {
+        bool all_good = false;
+        guarded([&] {
+            const nb::object all = python.attr("gather")(array(static_cast<T*>(numbers), engine.parameters()), good);
+            all_good = nb::cast<bool>(all);
+        });
+        return all_good;
+    }
 
   private:
-    template <class N> struct Array {
-        N* numbers;
-        long count;
-    };
-    template <class N> static Array<N> array(N* numbers, long count) { return {numbers, count}; }
-    template <class N> static nb::object as_python(Array<N> a) {
-        const size_t shape[1] = {size_t(a.count)};
-        return nb::cast(nb::ndarray<nb::numpy, N>(a.numbers, 1, shape, nb::handle()), nb::rv_policy::reference);
+    template <class N> static nb::object array(N* numbers, long count) {
+        const size_t shape[1] = {size_t(count)};
+        return nb::cast(nb::ndarray<nb::numpy, N>(numbers, 1, shape, nb::handle()), nb::rv_policy::reference);
     }
-    template <class... Arrays> void call(const char* method, Arrays... arrays) {
+    void call(const char* method) {
+        guarded([&] { python.attr(method)(); });
+    }
+    template <class N> void call(const char* method, N* numbers, long count) {
+        guarded([&] { python.attr(method)(array(numbers, count)); });
+    }
+    // After an error nothing more is said.
+    template <class F> void guarded(F f) {
+        if (engine.has_failed()) return;
         const nb::gil_scoped_acquire acquired;
         try {
-            python.attr(method)(as_python(arrays)...);
+            f();
         } catch (...) {
             engine.fail(std::current_exception(), false);
         }
@@ -332,6 +344,11 @@ template <class T> struct Bindings {
                 new (e) E(library_for<T>(processor), max_samples, threads);
             }, "processor"_a, "most_samples"_a, "threads"_a)
             .def_prop_ro("processor", &E::processor)
+            .def_prop_ro("parts", [](const E& e) {
+                std::vector<std::pair<long, long>> parts;
+                for (const Range part : e.parts()) parts.emplace_back(part.from, part.to);
+                return parts;
+            }, "Those of the gradient that ranks add up, in that order.")
             .def_prop_ro("hindered", &E::hindered, "Whether other programs hindered the threads of the last run.")
             .def("ranks", [](E& e, int rank, int count, nb::object python) {
                 require(!e.finished() && 0 <= rank && rank < count, "there is no such rank");

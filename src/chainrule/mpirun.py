@@ -150,11 +150,18 @@ def _divide_cores() -> None:
 def _wait(child: int) -> None:
     """Wait for the rank, and end as it did."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the child gets, too
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+
+    def pass_on(number: int, _: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    signal.signal(signal.SIGTERM, pass_on)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code < 0:
         told = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
         because = ", perhaps for lack of memory" if -code == signal.SIGKILL else ""
+        if place()[0] and code == -signal.SIGTERM:  # all get it, and the first says so
+            time.sleep(PATIENCE)
         resumed = "the run, if it had begun, keeps its last state, and --resume continues it"
         _write(f"{name()} (process {child}) was ended by {told}{because}; {resumed}")
         code = 128 - code

@@ -17,9 +17,6 @@ import numpy as np
 from chainrule import mpirun
 from chainrule.errors import SettingError, require_package
 
-REST = 0.01
-"""Seconds between two looks at whether the others have come."""
-
 
 @dataclass(frozen=True)
 class Processes:
@@ -29,11 +26,14 @@ class Processes:
         rank: the number of this one, counted from 0
         count: how many there are
         communicator: mpi4py's communicator of all of them; None if there is one process
+        for_parts: another one, for large exchanges that go on at the same time: on each communicator
+            all processes must begin exchanges in the same order
     """
 
     rank: int = 0
     count: int = 1
-    communicator: Any = field(default=None, repr=False)
+    communicator: Any = field(default=None, repr=False, compare=False)
+    for_parts: Any = field(default=None, repr=False, compare=False)
 
     def gather(self, value: Any) -> list[Any]:
         """What each process passes, in the order of ranks, on every process: anything that JSON
@@ -43,9 +43,9 @@ class Processes:
             return [value]
         own = np.frombuffer(json.dumps(value).encode(), dtype=np.uint8)
         sizes = np.empty(self.count, dtype=np.int64)
-        self.communicator.Allgather(np.array([own.size]), sizes)
+        wait_for(self.communicator.Iallgather(np.array([own.size]), sizes))
         texts = np.empty(sizes.sum(), dtype=np.uint8)
-        self.communicator.Allgatherv(own, [texts, sizes])
+        wait_for(self.communicator.Iallgatherv(own, [texts, sizes]))
         ends = sizes.cumsum()
         return [json.loads(texts[end - size : end].tobytes()) for size, end in zip(sizes, ends, strict=True)]
 
@@ -56,14 +56,24 @@ class Processes:
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.count > 1:
-            self.communicator.Barrier()
+            wait_for(self.communicator.Ibarrier())
 
-    def rest(self) -> None:
-        """The same for long: without keeping a core busy."""
-        if self.count > 1:
-            arrived = self.communicator.Ibarrier()
-            while not arrived.Test():
-                time.sleep(REST)
+
+SPINS, YIELDS, NAP = 200, 2000, 5e-5
+"""How often a process looks for what it waits for before it lets others have the core, how often until
+it sleeps, and for how many seconds.
+"""
+
+
+def wait_for(request: Any) -> None:
+    """Wait for an exchange of MPI's. MPI itself would spin, on a core that another process may want."""
+    looks = 0
+    while not request.Test():
+        looks += 1
+        if looks > YIELDS:
+            time.sleep(NAP)
+        elif looks > SPINS:
+            time.sleep(0)
 
 
 ALONE = Processes()
@@ -100,7 +110,7 @@ def start() -> Processes:
             " use the mpirun that belongs to it (the extra mpi installs that of MPICH)"
         )
     mpirun.end_all_on_exceptions()
-    _world = Processes(every.rank, every.size, every)
+    _world = Processes(every.rank, every.size, every.Dup(), every.Dup())
     return _world
 
 

@@ -2,7 +2,7 @@
 
 Each scenario is trained for some steps by one process and by all ranks. Rank 0 prints, as JSON, how far
 apart parameters, statistics and losses are at most, in units of the last place of the largest of them,
-and whether all ranks have the same bits, and have them again.
+whether all ranks have the same bits, have them again, and replay them on one process.
 """
 
 import json
@@ -68,22 +68,33 @@ def compared(name):
     start = Position(5, parameters, network.start_statistics(), one.optimizer.start(parameters, network.parameters))
 
     def trained(world):
-        position, losses = start, []
+        """The numbers after training, and whether chunks were replayed to the same bits."""
+        position, losses, replayed = start, [], True
         for chunk in NativeEngine(one, 1, world=world).chunks(start, batches):
             position, losses = chunk.after, [*losses, *chunk.losses]
-        return [position.parameters, position.statistics, np.array(losses)]
+            if world.rank == 0:
+                replayed &= same(numbers(chunk.last.after), numbers(chunk.after))
+        return [position.parameters, position.statistics, np.array(losses)], numbers(position), replayed
 
-    alone, together = trained(processes.Processes()), trained(world)
-    again = trained(world)
-    apart = [
-        float(np.abs(a - b).max(initial=0) / np.abs(b).max(initial=1e-30)) for a, b in zip(together, alone, strict=True)
-    ]
-    texts = world.gather([array.tobytes().hex() for array in together])
+    (alone, *_), (together, bits, replayed), (_, again, _) = trained(processes.ALONE), trained(world), trained(world)
+    apart = [np.abs(a - b).max(initial=0) / np.abs(b).max(initial=1e-30) for a, b in zip(together, alone, strict=True)]
+    texts = world.gather([array.tobytes().hex() for array in bits])
     return {
-        "apart": max(apart) / float(np.finfo(network.dtype).eps),
+        "apart": float(max(apart)) / float(np.finfo(network.dtype).eps),
         "same": all(text == texts[0] for text in texts),
-        "again": all(np.array_equal(a, b) for a, b in zip(together, again, strict=True)),
+        "again": same(bits, again),
+        "replayed": bool(replayed),
     }
+
+
+def numbers(position):
+    """All the arrays of a position."""
+    states = [array for state in position.states for array in state.values()]
+    return [position.parameters, position.statistics, *states]
+
+
+def same(some, others):
+    return all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))
 
 
 if __name__ == "__main__":

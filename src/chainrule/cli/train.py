@@ -156,7 +156,7 @@ def train(
     first = begin(plan, None if before is None else before.trained)
     if not is_first():
         follow(plan, dataset, first, (), training.threads)
-        world().rest()
+        world().wait()
         return
     recorder, example = recording.recorder(data), _Example()
     if not json:
@@ -204,7 +204,7 @@ def _resume(
     }  # fmt: skip
     if not is_first():
         run.resume(dataset, settings.epochs, (), settings.threads, **how)
-        world().rest()
+        world().wait()
         return
 
     def introduce(event: Event) -> None:  # only once the run is locked for this process
@@ -222,7 +222,7 @@ def _end(trained: Trained) -> None:
     """Meet the other processes at the end; after Ctrl-C, which reaches this one alone, end them."""
     if world().count > 1 and trained.reason == "interrupted":
         mpirun.leave(0)
-    world().rest()
+    world().wait()
 
 
 MOST_LAYERS = 12

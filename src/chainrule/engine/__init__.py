@@ -12,7 +12,7 @@ from typing import Any
 from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, Problem, StepRecord, Watched
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
-from chainrule.errors import require, require_package, setting, unknown
+from chainrule.errors import SettingError, require, require_package, setting, unknown
 from chainrule.processes import ALONE, Processes
 from chainrule.threads import most_threads
 
@@ -42,11 +42,15 @@ def make_engine(
     """
     most_threads(threads)
     chosen = engine_name(name)
+    if chosen == "native":
+        return NativeEngine(problem, threads, world=world)
     if chosen == "jax":
         from chainrule.engine.jax import JaxEngine  # which imports JAX
 
         return JaxEngine(problem, devices, compute, world)
-    return NativeEngine(problem, threads, world=world) if chosen == "native" else NumpyEngine(problem)
+    if world.count > 1:
+        raise SettingError("the engine numpy trains in one process; several take the native engine, or JAX's")
+    return NumpyEngine(problem)
 
 
 def engine_name(name: str | None) -> str:

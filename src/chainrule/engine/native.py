@@ -18,7 +18,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -44,6 +44,7 @@ from chainrule.engine.lowering import (
 )
 from chainrule.engine.numpy import NumpyEngine
 from chainrule.engine.ranks import Sums
+from chainrule.engine.together import Meeting, ThreadSums, together
 from chainrule.engine.watching import Notes
 from chainrule.errors import SettingError, ShapeError, require
 from chainrule.network import Network
@@ -137,7 +138,7 @@ class NativeEngine:
         """Take a step for each mini-batch, many in each chunk."""
         program = self._training_program(batches)
         if program is None:
-            yield from NumpyEngine(self.problem).chunks(position, batches)
+            yield from self._definition.chunks(position, batches)
             return
         k = 0
         while k < len(batches):
@@ -151,17 +152,28 @@ class NativeEngine:
         """Take a step for each mini-batch and record its gradient and update."""
         program = self._training_program(batches)
         if program is None:
-            yield from NumpyEngine(self.problem).steps(position, batches)
+            yield from self._definition.steps(position, batches)
             return
         for k in range(len(batches)):
             record, _ = self._step(program, position, batches.cut(k, k + 1))
             yield record
             position = record.after
 
+    @property
+    def _definition(self) -> NumpyEngine:
+        """What trains where something has no kernel; SettingError on several ranks."""
+        if self.world.count > 1:
+            raise SettingError(f"{'; '.join(self.notes)}: this trains in one process, without mpirun")
+        return NumpyEngine(self.problem)
+
     @cached_property
     def _replay(self) -> Callable[[Position, Batches], Iterator[StepRecord]]:
-        """Takes steps on this process alone."""
-        return self.steps if self.world.count == 1 else replace(self, world=ALONE).steps
+        """Takes steps on this process alone, to the same bits."""
+        if self.world.count == 1:
+            return self.steps
+        return together(
+            lambda world: NativeEngine(self.problem, 1, self.processor, world=world).steps, self.world.count
+        )
 
     def watch(self, position: Position, batches: Batches, place: int) -> Watched | None:
         """As many steps as fit into SLICE seconds, as the weight at this place sees them; None if
@@ -369,19 +381,26 @@ class NativeEngine:
         network, stages = self.problem.network, None
         trains = y_shape is not None
         engine = self._new(-(-samples // self.world.count) if trains else samples, threads)
-        if trains and self.world.count > 1:
-            engine.ranks(self.world.rank, self.world.count, self._sums)
+        sums = self._sums() if trains and self.world.count > 1 else None
+        if sums is not None:
+            engine.ranks(self.world.rank, self.world.count, sums)
         try:
             program = lower_network(self.problem)
             if y_shape is not None:
                 lower_loss(engine, self.problem.loss, network.output_shape, y_shape)
         except NoKernel:
             return None
+        if sums is not None and any(op.settings.get("mixes") for op in program.ops):
+            raise SettingError(
+                f"{'; '.join(self.notes)}; it mixes samples, so this trains in one process, without mpirun"
+            )
         _add(engine, program, network)
         if y_shape is not None:
             with suppress(NoKernel):
                 stages = lower_descent(engine, native, self.problem)
-        engine.finish(program.prediction, network.parameters.size, network.statistics.size, y_shape is not None)
+        engine.finish(program.prediction, network.parameters.size, network.statistics.size, trains)
+        if sums is not None:
+            sums.parts = engine.parts
         return Compiled(engine, threads, stages)
 
     def _new(self, samples: int, threads: int) -> Any:
@@ -402,9 +421,9 @@ class NativeEngine:
         if program.threads > 1:
             self.backoff.observe(program.engine.hindered)
 
-    @cached_property
-    def _sums(self) -> Sums:
-        return Sums(self.world)
+    def _sums(self) -> Sums | ThreadSums:
+        meeting = self.world.communicator
+        return ThreadSums(self.world.rank, meeting) if isinstance(meeting, Meeting) else Sums(self.world)
 
     @cached_property
     def _most(self) -> int:

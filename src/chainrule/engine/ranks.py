@@ -3,15 +3,18 @@
 The native engine calls it, on each rank in the same order. A sum has one order, that of the ranks, so
 all of them get the same bits, and the same number of ranks always gets the same.
 
-A part of the gradient is added up in two exchanges, which together move each number twice, whatever
-the number of ranks: every rank receives its share of the part from all others (an all-to-all) and adds
-them up, then all receive the sums (an all-gather). Both go on while earlier layers are derived.
+The gradient is added up in parts, each in two exchanges, which together move each number twice, whatever
+the number of ranks. In the first every rank receives its share of the part from all others (an
+all-to-all), and adds it up; this goes on while earlier layers are derived. In the second all ranks
+receive what the others have made of their shares (an all-gather): the new weights where an optimizer
+steps each weight by itself, so that this work is divided, too (Rajbhandari et al., 2020, stage 1);
+otherwise the gradient.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -19,113 +22,112 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array, Vector
-from chainrule.processes import Processes
+from chainrule.processes import Processes, wait_for
 
 
 @dataclass
-class Part:
-    """A part of the gradient on its way.
+class Coming:
+    """A part of the gradient that is on its way.
 
     Attributes:
-        numbers: this rank's gradient there, then the sum
-        received: (ranks, own) what the ranks have for this one's share
-        request: the exchange that goes on
+        own: this rank's share of it, where the sum belongs
+        received: (ranks, own) what the ranks have for that
+        request: the exchange
     """
 
-    numbers: Vector
+    own: Vector
     received: Array
     request: Any
 
 
 @dataclass
 class Sums:
-    """What the native engine asks of MPI.
+    """What an engine asks of MPI.
 
     Attributes:
         world: the processes
-        scattering, gathering: communicators of their own for the two exchanges, since on each of them
-            all ranks must begin exchanges in the same order
+        parts: where the parts of the gradient begin and end, in the order in which they are finished
     """
 
     world: Processes
-    scattering: Any = field(init=False, repr=False)
-    gathering: Any = field(init=False, repr=False)
-    _arriving: deque[Part] = field(default_factory=deque, repr=False)
-    _leaving: deque[Part] = field(default_factory=deque, repr=False)
-    _memory: dict[int, Array] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        self.scattering, self.gathering = self.world.communicator.Dup(), self.world.communicator.Dup()
+    parts: Sequence[tuple[int, int]] = ()
+    _coming: deque[Coming] = field(default_factory=deque, repr=False)
+    _started: int = field(default=0, repr=False)
+    _memory: list[Array] = field(default_factory=list, repr=False)
+    _agreement: tuple[Vector, Array, Any] | None = field(default=None, repr=False)
 
     def add(self, numbers: Vector) -> None:
         """Replace a few numbers by their sums over all ranks."""
-        gathered = np.empty((self.world.count, numbers.size), dtype=numbers.dtype)
-        _wait(self.world.communicator.Iallgather(numbers, gathered))
-        _add_up(gathered, numbers)
+        gathered, request = self._gathering(numbers)
+        wait_for(request)
+        add_up(gathered, numbers)
+
+    def agree(self, numbers: Vector) -> None:
+        """The same, until `finish`."""
+        self._agreement = (numbers, *self._gathering(numbers))
 
     def start(self, numbers: Vector) -> None:
-        """Begin to add up a part of the gradient."""
-        counts, starts = self._shares(numbers.size)
-        own = counts[self.world.rank]
-        received = self._received(numbers, self.world.count * own)
-        request = self.scattering.Ialltoallv(
-            [numbers, counts, starts, numbers.dtype.char], [received, [own] * self.world.count]
-        )
-        self._arriving.append(Part(numbers, received.reshape(self.world.count, own), request))
+        """Begin to add up the next part of the gradient."""
+        counts, starts = shares(numbers.size, self.world.count)
+        received = self._received(numbers)
+        own = [counts[self.world.rank]] * self.world.count
+        kind = numbers.dtype.char
+        request = self.world.for_parts.Ialltoallv([numbers, counts, starts, kind], [received, own, kind])
+        start, count = starts[self.world.rank], counts[self.world.rank]
+        self._coming.append(Coming(numbers[start : start + count], received, request))
+        self._started += 1
 
     def progress(self) -> None:
-        """Let what was started go on: the sums of parts that have arrived leave."""
-        while self._arriving and self._arriving[0].request.Test():
-            self._send(self._arriving.popleft())
-        while self._leaving and self._leaving[0].request.Test():
-            self._leaving.popleft()
+        """Let what was begun go on, and add up what has arrived."""
+        while self._coming and self._coming[0].request.Test():
+            part = self._coming.popleft()
+            add_up(part.received, part.own)
 
     def finish(self) -> None:
-        """Wait for all parts."""
-        while self._arriving:
-            _wait(self._arriving[0].request)
-            self._send(self._arriving.popleft())
-        while self._leaving:
-            _wait(self._leaving.popleft().request)
+        """Wait for it: this rank then has the sums of its shares."""
+        while self._coming:
+            wait_for(self._coming[0].request)
+            self.progress()
+        self._started = 0
+        assert self._agreement is not None
+        numbers, gathered, request = self._agreement
+        wait_for(request)
+        add_up(gathered, numbers)
 
-    def _send(self, part: Part) -> None:
-        counts, starts = self._shares(part.numbers.size)
-        start, count = starts[self.world.rank], counts[self.world.rank]
-        _add_up(part.received, part.numbers[start : start + count])
+    def gather(self, numbers: Vector, good: bool) -> bool:
+        """Receive the others' shares of a vector; whether all is good on all ranks."""
         from mpi4py import MPI
 
-        part.request = self.gathering.Iallgatherv(MPI.IN_PLACE, [part.numbers, counts, starts, part.numbers.dtype.char])
-        self._leaving.append(part)
+        votes, request = self._gathering(np.array([good], dtype=np.float64))
+        requests = [request]
+        for start, stop in self.parts:
+            part = numbers[start:stop]
+            counts, starts = shares(part.size, self.world.count)
+            requests.append(self.world.for_parts.Iallgatherv(MPI.IN_PLACE, [part, counts, starts, part.dtype.char]))
+        for request in requests:
+            wait_for(request)
+        return bool(votes.all())
 
-    def _shares(self, size: int) -> tuple[list[int], list[int]]:
-        """How many numbers of so many each rank adds up, and where they begin."""
-        ends = [size * k // self.world.count for k in range(self.world.count + 1)]
-        return [stop - start for start, stop in pairwise(ends)], ends[:-1]
+    def _gathering(self, numbers: Vector) -> tuple[Array, Any]:
+        """What all ranks have of a few numbers, once the request is done."""
+        gathered = np.empty((self.world.count, numbers.size), dtype=numbers.dtype)
+        return gathered, self.world.communicator.Iallgather(numbers, gathered)
 
-    def _received(self, numbers: Vector, size: int) -> Vector:
-        """Memory for what arrives of a part, the same in each step."""
-        key = numbers.__array_interface__["data"][0]
-        if key not in self._memory:
-            self._memory[key] = np.empty(size, dtype=numbers.dtype)
-        return self._memory[key]
-
-
-SPINS = 200
-"""How often a rank looks for what it waits for before it lets others have the core: some 100 us."""
-
-
-def _wait(request: Any) -> None:
-    """Wait for an exchange. MPI itself would spin, on a core that another rank, or another program,
-    may want.
-    """
-    spins = 0
-    while not request.Test():
-        spins += 1
-        if spins > SPINS:
-            time.sleep(0)
+    def _received(self, numbers: Vector) -> Array:
+        """Memory for what arrives of the part that begins now, the same in each step."""
+        if self._started == len(self._memory):
+            own = shares(numbers.size, self.world.count)[0][self.world.rank]
+            self._memory.append(np.empty((self.world.count, own), dtype=numbers.dtype))
+        return self._memory[self._started]
 
 
-def _add_up(of_ranks: Array, to: Vector) -> None:
+def shares(size: int, count: int) -> tuple[list[int], list[int]]:
+    """How many numbers of a part of this size each rank adds up, and where they begin."""
+    ends = [size * k // count for k in range(count + 1)]
+    return [stop - start for start, stop in pairwise(ends)], ends[:-1]
+
+
+def add_up(of_ranks: Array | Sequence[Array], to: Vector) -> None:
     """Add up what the ranks have, in their order."""
     np.add(of_ranks[0], of_ranks[1], out=to)
     for numbers in of_ranks[2:]:

@@ -258,7 +258,7 @@ def events(
     engine, length = plan.make_engine(problem, threads, world()), plan.steps_per_epoch(len(training.x))
     last: Chunk | None = None
     shuffled = Shuffled(plan, training, engine)
-    while _goes_on(plan, progress) and not stopping.is_set():
+    while _goes_on(plan, progress) and not _stops(stopping):
         first, last = progress.position.step - progress.epoch * length, None
         left = length - first
         for batches in shuffled.epoch(progress.epoch, first):
@@ -268,7 +268,7 @@ def events(
                 progress, left = _add_chunk(progress, chunk), left - len(chunk.batches)
                 last = None if left else chunk
                 yield Stepped(plan, data, progress, chunk, stopping=stopping)
-                if stopping.is_set():
+                if _stops(stopping):
                     return chunk
                 del chunk
             del batches  # a block on a disk: while the next one is used, the one after it is read
@@ -279,6 +279,13 @@ def events(
             progress = replace(progress, samples=(*progress.samples, sample))
             yield Sampled(plan, data, progress, sample, stopping=stopping)
     return last
+
+
+def _stops(stopping: Flag) -> bool:
+    """Whether a callback ended training: those of the first of several processes decide for all."""
+    if world().broadcast(stopping.is_set()):
+        stopping.set()
+    return stopping.is_set()
 
 
 def _goes_on(plan: Plan, progress: Progress) -> bool:
@@ -307,6 +314,7 @@ def _end_epoch(plan: Plan, data: Dataset, progress: Progress, engine: Engine) ->
     if data.validation is not None:
         weights = _current_weights(plan, position)
         scores = evaluate(plan, data.target, data.validation, *weights, engine=engine, threshold=plan.fixed_threshold)
+        scores = world().broadcast(scores)  # on processors of other kinds the last bits may differ
         measured |= {f"validation_{name}": value for name, value in scores.items()}
         loss, value = scores["loss"], scores[plan.monitor]
         if not math.isnan(value) and (best is None or is_better(value, best.value, plan.monitors_greater)):

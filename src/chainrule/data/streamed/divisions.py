@@ -64,9 +64,9 @@ class Division:
         ends = np.minimum(np.arange(-(-self.rows // GROUP) + 1) * GROUP, self.rows)
         training, validation, test = self.sizes
         if self.seed is None:
-            before = np.clip(ends - training, 0, validation), np.clip(ends - training - validation, 0, test)
-        else:  # in integers, as a float64 would round numbers of 54 bits
-            before = tuple((ends.astype(object) * size // self.rows).astype(np.int64) for size in (validation, test))
+            before = [np.clip(ends - training, 0, validation), np.clip(ends - training - validation, 0, test)]
+        else:  # of Python's integers, which hold any product
+            before = [(ends.astype(object) * size // self.rows).astype(np.int64) for size in (validation, test)]
         return np.stack([ends - before[0] - before[1], *before], axis=1)
 
     def sets(self, start: int, stop: int) -> Array:
@@ -137,7 +137,7 @@ class RowNumbers:
         if index.dtype == bool:
             index = np.flatnonzero(index)
         flat = np.where(index < 0, index + self.count, index).ravel()
-        if flat.size and not (0 <= flat.min() and flat.max() < self.count):
+        if flat.size and not (flat.min() >= 0 and flat.max() < self.count):
             raise IndexError(f"row {which} of a set of {self.count:,}")
         groups = np.searchsorted(self.starts, flat, side="right") - 1
         found = np.empty(len(flat), np.int64)

@@ -156,6 +156,7 @@ def _by_definition(
     settings = {
         "call": python_call(part, network, problem.seed, accumulates), "graph": part, "seed": problem.seed,
         "parameters": places_of(network.parameters, part), "statistics": places_of(network.statistics, part),
+        "mixes": any(one.built.statistics for one in nodes),  # over samples, as far as one can tell
     }  # fmt: skip
     return Op("python", tuple(numbers[k] for k in reads), outputs, settings=settings, cost=cost)
 
