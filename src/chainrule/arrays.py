@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,8 +27,60 @@ Params = Mapping[str, Any]
 """A layer's arrays by name; for a composite layer, its children's mappings by their names."""
 
 
+class Deferred(np.lib.mixins.NDArrayOperatorsMixin):
+    """What stands for an array, of which an index gives an ordinary array of the rows that it asks
+    for. A computation on it reads all of it.
+    """
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    on_disk: bool
+
+    def __getitem__(self, rows: Any) -> Any:
+        raise NotImplementedError
+
+    def take(self, rows: Array, axis: int = 0) -> Array:
+        """The samples in these rows."""
+        raise NotImplementedError
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of numbers."""
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getattr__(self, name: str) -> Any:
+        """What else an array has, such as mean(), of the numbers."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self[:], name)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        return function(*map(_as_numbers, arguments), **options)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return getattr(ufunc, method)(*map(_as_numbers, inputs), **options)
+
+
+def _as_numbers(what: Any) -> Any:
+    """An argument of a function of NumPy, with ordinary arrays in place of what stands for them."""
+    if isinstance(what, list | tuple):
+        return [_as_numbers(part) for part in what] if isinstance(what, list) else tuple(map(_as_numbers, what))
+    return what[:] if isinstance(what, Deferred) else what
+
+
 @dataclass(frozen=True, eq=False)
-class Scaled(np.lib.mixins.NDArrayOperatorsMixin):
+class Scaled(Deferred):
     """An array of bytes that stands for numbers, raw * scale + offset, which are computed only
     where they are read: pictures take a quarter of the memory.
 
@@ -45,27 +98,14 @@ class Scaled(np.lib.mixins.NDArrayOperatorsMixin):
     dtype = np.dtype(np.float32)
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> Shape:  # type: ignore[override]
         """(samples, ...)."""
         return self.raw.shape
 
     @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self.raw.ndim
-
-    @property
-    def size(self) -> int:
-        """The number of numbers."""
-        return self.raw.size
-
-    @property
-    def on_disk(self) -> bool:
+    def on_disk(self) -> bool:  # type: ignore[override]
         """Whether the bytes are read from a disk, which takes time."""
         return not isinstance(self.raw, np.ndarray)
-
-    def __len__(self) -> int:
-        return len(self.raw)
 
     def __getitem__(self, rows: Any) -> Array:
         whole = rows if isinstance(rows, slice | list | np.ndarray) else slice(None)
@@ -76,12 +116,6 @@ class Scaled(np.lib.mixins.NDArrayOperatorsMixin):
         """The samples in these rows."""
         return self._scaled(self.raw.take(rows, axis=axis))
 
-    def __getattr__(self, name: str) -> Any:
-        """What else an array has, such as mean(), of the numbers."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self[:], name)
-
     def _scaled(self, raw: Array) -> Array:
         x = raw.astype(np.float32)
         values = x.view(np.ndarray)
@@ -89,30 +123,25 @@ class Scaled(np.lib.mixins.NDArrayOperatorsMixin):
         values += self.offset
         return x  # marked as prepared, if the bytes are
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        return self[:] if dtype is None else self[:].astype(dtype)
 
-    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
-        return function(*map(_as_numbers, arguments), **options)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        return getattr(ufunc, method)(*map(_as_numbers, inputs), **options)
+def as_read(x: Any) -> Array | Deferred:
+    """An array; what stands for one as it is."""
+    return x if isinstance(x, Deferred) else np.asarray(x)
 
 
-def _as_numbers(what: Any) -> Any:
-    """An argument of a function of NumPy, with ordinary arrays in place of bytes."""
-    if isinstance(what, list | tuple):
-        return [_as_numbers(part) for part in what] if isinstance(what, list) else tuple(map(_as_numbers, what))
-    return what[:] if isinstance(what, Scaled) else what
+def row_bytes(samples: Any) -> int:
+    """The bytes of one of these samples, with its target and its weight."""
+    parts = [part for part in (samples.x, samples.y, samples.weight) if part is not None]
+    return sum(math.prod(part.shape[1:]) * part.dtype.itemsize for part in parts)
 
 
-def as_read(x: Any) -> Array | Scaled:
-    """An array; bytes that stand for numbers as they are."""
-    return x if isinstance(x, Scaled) else np.asarray(x)
+CHUNK_BYTES = 16_000_000
+"""The bytes that are read at a time where all samples are looked at."""
 
 
 class Samples(NamedTuple):
-    """Samples for a network and a loss.
+    """Samples for a network and a loss, in memory, or pictures that are decoded where they are
+    read. `Rows` says what samples on a disk have in common with them.
 
     Attributes:
         x: (samples, *input_shape) the inputs; of pictures, bytes that stand for them
@@ -120,7 +149,7 @@ class Samples(NamedTuple):
         weight: (samples,) the weight of each sample in the loss; None for equal weights
     """
 
-    x: Array | Scaled
+    x: Array | Deferred
     y: Array
     weight: Array | None = None
 
@@ -128,6 +157,36 @@ class Samples(NamedTuple):
         """The samples in these rows."""
         weight = None if self.weight is None else self.weight[rows]
         return Samples(self.x.take(rows, axis=0), self.y.take(rows, axis=0), weight)
+
+    @property
+    def shape(self) -> Shape:
+        """(samples, *input_shape)."""
+        return self.x.shape
+
+    @property
+    def on_disk(self) -> bool:
+        """False: any order of the samples is as fast as theirs."""
+        return False
+
+    def read(self, start: int, stop: int, out: Samples | None = None) -> Samples:
+        """The samples in the rows from `start` up to `stop`; written into `out`, if it is given."""
+        found = Samples(
+            self.x[start:stop], self.y[start:stop], None if self.weight is None else self.weight[start:stop]
+        )
+        if out is None:
+            return found
+        for to, part in zip(out, found, strict=True):
+            if to is not None:
+                to[:] = part
+        return out
+
+    def verify(self) -> None:
+        """Nothing that is in memory can have changed."""
+
+    def chunks(self) -> Iterator[Samples]:
+        """All samples, some consecutive rows at a time."""
+        size = max(1, CHUNK_BYTES // max(1, row_bytes(self)))
+        return (self.read(k, k + size) for k in range(0, len(self.x), size))
 
     def thinned(self, most: int) -> Samples:
         """At most `most` of the samples, evenly spaced."""

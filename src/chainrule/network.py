@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule import distributions, generators, tape
-from chainrule.arrays import Array, Params, Scaled, Shape, Vector, pack
+from chainrule.arrays import Array, Deferred, Params, Shape, Vector, pack
 from chainrule.errors import SettingError, ShapeError, require, unknown
 from chainrule.kinds import Kind
 from chainrule.layers.base import Layer
@@ -229,7 +229,7 @@ class Network(Kind, Shown):
         """The prediction for x of shape (samples, *input_shape), at inference: no dropout, running
         statistics.
         """
-        x, params = x if isinstance(x, Scaled) else self.fit_input(x), self.params(parameters, statistics)
+        x, params = x if isinstance(x, Deferred) else self.fit_input(x), self.params(parameters, statistics)
         if len(self.input_shape) > 1:
             batch_size = max(1, min(batch_size, MOST_NUMBERS // max(1, math.prod(self.input_shape))))
         starts = range(0, max(len(x), 1), batch_size)

@@ -1,27 +1,21 @@
 """Which process this is of a training that runs in several, and what they tell each other.
 
-`mpirun -n 4 chainrule train ...` starts four processes, which run the same program. Each has a rank,
-counted from 0. All take the same decisions; only the first records, prints and writes. Until `start`
-is called there is one process, of rank 0; without mpirun it imports nothing.
+`mpirun -n 4 chainrule train ...` starts four processes, which run the same program. Each has a
+rank, counted from 0. All take the same decisions; only the first records, prints and writes. Until
+`start` is called there is one process, of rank 0; without mpirun it imports nothing.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from chainrule import mpirun
 from chainrule.errors import SettingError, require_package
-
-RANKS = {  # what process managers set: the rank, and how many processes there are
-    "PMI_RANK": "PMI_SIZE",  # MPICH, Intel MPI, and Slurm with them
-    "OMPI_COMM_WORLD_RANK": "OMPI_COMM_WORLD_SIZE",  # Open MPI
-    "PMIX_RANK": "SLURM_NTASKS",
-}
 
 
 @dataclass(frozen=True)
@@ -96,28 +90,38 @@ def world() -> Processes:
 
 
 def start() -> Processes:
-    """Join the processes that mpirun started, if it did.
+    """Join the processes that mpirun started, if it did. From then on an exception that ends one of
+    them ends all.
 
-    Raises SettingError if there are several, but mpi4py is missing or belongs to another MPI.
+    Raises SettingError if there are several, but mpi4py is missing, finds no MPI or another one.
     """
     global _world
-    variable = next((name for name in RANKS if name in os.environ), None)
-    started = int(os.environ.get(RANKS[variable], "0")) if variable else 1
+    _, started = mpirun.place()
     if started == 1 or _world.count > 1:
         return _world
     require_package("mpi4py", "mpi", "training in several processes")
-    from mpi4py import MPI
-
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise SettingError(f"mpi4py finds no MPI ({reason}): pip install 'chainrule[mpi]' installs one") from None
     every = MPI.COMM_WORLD
-    if started and every.size != started:
+    if every.size != started:
         raise SettingError(
             f"mpirun started {started} processes, but the MPI of mpi4py ({MPI.get_vendor()[0]}) knows of {every.size}:"
             " use the mpirun that belongs to it (the extra mpi installs that of MPICH)"
         )
-    if every.size > 1:
-        near = every.Split_type(MPI.COMM_TYPE_SHARED)
-        is_local = all(size == every.size for size in every.allgather(near.size))
-        _world = Processes(every.rank, every.size, every.Dup(), is_local, every.Dup())
+    mpirun.end_all_on_exceptions()
+    near = every.Split_type(MPI.COMM_TYPE_SHARED)
+    is_local = all(size == every.size for size in every.allgather(near.size))
+    _world = Processes(every.rank, every.size, every.Dup(), is_local, every.Dup())
+    return _world
+
+
+def use(found: Processes) -> Processes:
+    """Train together with these processes, which have met in another way than by MPI."""
+    global _world
+    _world = found
     return _world
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from chainrule.attribution.subject import Subject
 from chainrule.data import Dataset, Preparation
 from chainrule.data.picture_files import PictureFiles
 
+MOST_ON_DISK = 20_000
+"""Of a training set on a disk, the samples whose numbers are looked at."""
 LARGEST = 200_000_000
 """From training sets of more numbers no range is taken."""
 
@@ -68,6 +70,8 @@ def domain_of(preparation: Preparation | None, sample: Subject, own: Dataset | N
         sample: the sample
         own: what the network was trained on, if it is there
     """
+    if own is not None and own.on_disk:
+        own = _some(own)
     size, shape = sample.x.size, sample.x.shape
     fitted = preparation is not None and preparation.mean is not None and preparation.deviation is not None
     mean = np.broadcast_to(preparation.mean, shape).ravel() if fitted else np.zeros(size)  # type: ignore[union-attr, arg-type]
@@ -79,6 +83,14 @@ def domain_of(preparation: Preparation | None, sample: Subject, own: Dataset | N
             if part.number is not None and part.unit:
                 whole[part.entries[0]] = _is_whole(own, part.name, int(part.entries[0]))
     return Domain(low, high, mean, unit, whole)
+
+
+def _some(own: Dataset) -> Dataset:
+    """Some evenly spaced samples of a data set on a disk, with what they were read from."""
+    some = own.thinned(MOST_ON_DISK)
+    if own.source is None or some.rows is None:
+        return some
+    return replace(some, source=own.source.take(some.rows), rows=np.arange(len(some.rows)))
 
 
 def _range(sample: Subject, own: Dataset | None) -> tuple[Array, Array]:

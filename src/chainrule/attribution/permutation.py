@@ -18,6 +18,7 @@ from chainrule import generators
 from chainrule.arrays import Array, Samples
 from chainrule.data import Data, Dataset, Preparation
 from chainrule.errors import DataError, SettingError, at_least, setting
+from chainrule.rows import in_memory
 from chainrule.runs import Run, Trained
 from chainrule.runs.inputs import labelled
 from chainrule.summary import Shown, Summary, Table
@@ -233,7 +234,7 @@ def _samples(trained: Trained, data: Any) -> Samples:
         raise DataError("there is no test set; pass the data to measure on")
     if trained.target.tokens:
         raise SettingError("a text has no columns whose values could be exchanged")
-    return labelled(trained.preparation, trained.target, data)
+    return in_memory(labelled(trained.preparation, trained.target, data), MOST_ROWS)
 
 
 def _scorer(trained: Trained, samples: Samples, chosen: Sequence[Chosen]) -> Callable[[Array], Array]:

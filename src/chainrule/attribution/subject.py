@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Samples, Scaled, as_read
+from chainrule.arrays import Array, Deferred, as_read
 from chainrule.data import BUILTIN, Dataset, Preparation, Prepared, Source, find, find_samples
 from chainrule.data.dataframes import as_array, as_table, without_target
 from chainrule.data.finding import Data, Unlabelled
@@ -20,6 +20,7 @@ from chainrule.data.series_windows import windows
 from chainrule.data.text_windows import find_text, windows_of
 from chainrule.data.token_columns import TokenColumn
 from chainrule.errors import DataError, at_least, setting
+from chainrule.rows import Rows
 from chainrule.runs import Trained
 from chainrule.runs.inputs import inputs
 
@@ -102,7 +103,7 @@ def subject(trained: Trained, what: Sampled, row: int) -> Subject:
         what = source
     if what is None:
         raise DataError("there are no samples; pass the data")
-    if preparation is None or isinstance(what, Samples | Scaled | Prepared):
+    if preparation is None or isinstance(what, Rows | Deferred | Prepared):
         return _of_arrays(preparation, what, row)
     if preparation.kind == "text":
         text = find_text(what, wanted=True)
@@ -262,7 +263,7 @@ def _of_arrays(preparation: Preparation | None, what: Any, row: int) -> Subject:
     """A sample of arrays that the network takes as they are."""
     every = as_read(inputs(preparation, what))
     x = np.asarray(every[_within("the samples", row, len(every))])
-    y = np.asarray(what.y)[row - 1] if isinstance(what, Samples) else None
+    y = np.asarray(what.y[row - 1]) if isinstance(what, Rows) else None
     if preparation is not None and preparation.kind == "text":
         return _window(preparation, "the samples", row, x, np.zeros(1, int) if y is None else np.asarray(y))
     names = [] if preparation is None or x.ndim > 1 else preparation.names or list(preparation.features)

@@ -87,6 +87,9 @@ def doctor(
         found = examined(case, str(opened.folder), advance, only)
     if not json:
         _show(found, only)
+        if own.on_disk:
+            rows = f"{len(case.data.training.x):,} of {case.whole:,} training rows"
+            display.out.print(f"\nThe samples are on a disk: of each set some were looked at, evenly spaced ({rows}).")
     trials = _tried(case, found, threads, quiet=json) if try_remedies else []
     if json:
         tried = {"trials": [trial.as_json() for trial in trials]} if try_remedies else {}

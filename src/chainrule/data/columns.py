@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chainrule.data.barrier import FILE, Limits, guarded
+from chainrule.data.places import at_row
 from chainrule.data.tables import NO_VALUES, numbers
 from chainrule.errors import DataError, nearest, setting, unknown
 
@@ -161,7 +162,7 @@ def check_cells(name: str, column: pl.Series, bad: pl.Series, problem: str, reme
     if row is not None and bad[row]:
         value = column[row].to_list() if column.dtype.is_nested() and column.dtype != pl.Struct else column[row]
         message = problem.format(value=shortened(value)) + remedy
-        raise DataError(f"{name}, row {row + 1}, column {shortened(column.name)!r}: {message}")
+        raise DataError(f"{at_row(name, row)}, column {shortened(column.name)!r}: {message}")
 
 
 def as_kind(name: str, values: pl.Series, kind: str, why: str) -> pl.Series:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class Dataset(Shown):
         test_fingerprint: the same for the test set
         split: how the rows were divided
         found: notes on what was found when it was read and split, in one line each
+        memory: the bytes that samples on a disk may take in memory; None if all are in memory
     """
 
     training: Samples
@@ -61,6 +63,7 @@ class Dataset(Shown):
     test_fingerprint: str = ""
     split: Split = CHANCE
     found: tuple[str, ...] = ()
+    memory: int | None = None
 
     def summary(self) -> Summary:
         """How it was read and split, and what becomes of each column."""
@@ -81,6 +84,28 @@ class Dataset(Shown):
         """The number of samples of each part: training, validation, test."""
         parts = {"training": self.training, "validation": self.validation, "test": self.test}
         return {name: 0 if part is None else len(part.x) for name, part in parts.items()}
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the samples stay on a disk."""
+        return self.training.on_disk
+
+    def thinned(self, most: int) -> Dataset:
+        """The same data in memory; of sets on a disk at most so many samples each, evenly spaced.
+
+        Its training set is another one, whose rows have other numbers.
+        """
+        if not self.on_disk:
+            return self
+        changes: dict[str, Any] = {"memory": None}
+        for name, rows in (("training", "rows"), ("validation", "validation_rows"), ("test", "test_rows")):
+            samples, numbers = getattr(self, name), getattr(self, rows)
+            if samples is None:
+                continue
+            count = len(samples.x)
+            kept = np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.intp))
+            changes |= {name: samples.take(kept), rows: None if numbers is None else np.asarray(numbers[kept])}
+        return replace(self, **changes)
 
     def sample(self, number: int) -> Sample | None:
         """A sample of the training set as it was read; None if the source is unknown."""
@@ -224,6 +249,9 @@ class Dataset(Shown):
         """
         if preparation is self.preparation:
             return self
+
+        if self.memory is not None:
+            raise DataError(f"{self.name}: it is streamed, and prepared for another network; load it again")
 
         def again(samples: Samples | None, rows: Array | None) -> Samples | None:
             if samples is None:

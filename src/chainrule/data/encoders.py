@@ -197,12 +197,21 @@ class Category(Encoder):
         return len(self.values) > CATEGORIES + 1
 
     def encode(self, name: str, values: pl.Series) -> Iterator[Array]:
+        return self.of_codes(self.codes(values))
+
+    def codes(self, values: pl.Series) -> Array:
+        """(rows,) the number of each value; that of a missing one follows the last, and -1 is a
+        value that does not occur in the training set.
+        """
         import polars as pl
 
         known = [value for value in self.values if value is not None]
         texts = cleaned(values)
         numbers = texts.replace_strict(known, range(len(known)), default=-1, return_dtype=pl.Int32)
-        codes = numbers.set(texts.is_null(), len(known)).to_numpy()
+        return numbers.set(texts.is_null(), len(known)).to_numpy()
+
+    def of_codes(self, codes: Array) -> Iterator[Array]:
+        """(rows,) float64 for each input, of values with these numbers."""
         return ((codes == k).astype(np.float64) for k in range(self._first, len(self.values)))
 
     @property
@@ -293,16 +302,16 @@ def fit_encoder(
         return Number(column.null_count() > 0 and column[rows].null_count() > 0)
     training = column[rows]
     if kind in ("date", "time"):
-        return Date(None, _date_parts(training), training.null_count() > 0)
+        return Date(None, date_parts(training), training.null_count() > 0)
     texts = cleaned(training)
     written = date_format(cleaned(column)) if kind == "text" else None
     if written is not None:
         dates = as_dates(texts, written)
-        return Date(written, _date_parts(dates), texts.null_count() > 0, _is_ambiguous(cleaned(column), written))
+        return Date(written, date_parts(dates), texts.null_count() > 0, is_ambiguous(cleaned(column), written))
     values = texts.drop_nulls().unique().sort().to_list()
     is_prose = as_tokens is not None and OFTEN * len(values) > len(texts) - texts.null_count() and prose(texts)
     if is_prose or (len(values) > CATEGORIES and not recurs(texts, len(values))):
-        return (None if as_tokens is None else as_tokens(texts)) or _fit_text(texts)
+        return (None if as_tokens is None else as_tokens(texts)) or fit_text(texts)
     return Category((*values, None) if texts.null_count() else tuple(values))
 
 
@@ -346,7 +355,8 @@ def from_json(recipe: EncoderRecipe, arrays: Mapping[str, Array]) -> Encoder:
     return Text(vocabulary, weights, directions, words)
 
 
-def _fit_text(texts: pl.Series) -> Text:
+def fit_text(texts: pl.Series) -> Text:
+    """The encoder of texts that are no categories, fitted to these."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -381,17 +391,17 @@ def date_format(texts: pl.Series) -> str | None:
     distinct = texts.drop_nulls().unique()
     if len(distinct) == 0:
         return None
-    few = [written for written in FORMATS if _are_dates(distinct[:20], written)]  # most are told by these
-    return next((written for written in few if _are_dates(distinct, written)), None)
+    few = [written for written in FORMATS if are_dates(distinct[:20], written)]  # most are told by these
+    return next((written for written in few if are_dates(distinct, written)), None)
 
 
-def _is_ambiguous(texts: pl.Series, written: str) -> bool:
+def is_ambiguous(texts: pl.Series, written: str) -> bool:
     """Whether texts that are written like this might have the month before the day as well."""
     known = texts.drop_nulls()
     if not written:
         return has_either_first(known, as_dates(known, written))
     month_first = written.translate(str.maketrans("dm", "md"))
-    return written.startswith(("%d/%m", "%d-%m")) and _are_dates(known, month_first)
+    return written.startswith(("%d/%m", "%d-%m")) and are_dates(known, month_first)
 
 
 def as_dates(texts: pl.Series, written: str) -> pl.Series:
@@ -404,11 +414,13 @@ def as_dates(texts: pl.Series, written: str) -> pl.Series:
     return converted(times, "time")  # without a time zone
 
 
-def _are_dates(texts: pl.Series, written: str) -> bool:
+def are_dates(texts: pl.Series, written: str) -> bool:
+    """Whether all these texts are dates that are written like this."""
     return as_dates(texts, written).null_count() == 0
 
 
-def _date_parts(dates: pl.Series) -> tuple[Part, ...]:
+def date_parts(dates: pl.Series) -> tuple[Part, ...]:
+    """The inputs that dates become: the hour only if some are at another time than midnight."""
     import polars as pl
 
     has_times = dates.dtype == pl.Datetime and (dates.drop_nulls().dt.time() != datetime.time(0)).any()

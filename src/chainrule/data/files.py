@@ -18,9 +18,9 @@ from chainrule.arrays import Array, Shape, pack
 from chainrule.data import sequences
 from chainrule.data.barrier import FILE, check_budget, guarded
 from chainrule.data.columns import check_read, texts
-from chainrule.data.formats import read_bytes
-from chainrule.data.patterns import names, read_table
-from chainrule.data.pictures import PICTURES, read_pictures, read_unlabelled
+from chainrule.data.formats import PICTURES, read_bytes
+from chainrule.data.patterns import holds_tables, names, read_table
+from chainrule.data.pictures import read_pictures, read_unlabelled
 from chainrule.data.source import LARGEST, Source, check_finite, fingerprint, from_table
 from chainrule.errors import DataError
 
@@ -37,7 +37,7 @@ def read(
     read: Mapping[str, str] | None = None,
     memory: int | str | None = None,
 ) -> Source:
-    """Raw samples from a file, or from a folder of images.
+    """Raw samples from a file, or from a folder of tables or of images.
 
     Args:
         path: a file of a table, a pattern that several of them match, an NPZ file, or a folder
@@ -51,7 +51,7 @@ def read(
     Raises:
         DataError: with file, row and column, for data that can't be used
     """
-    if path.is_dir():
+    if path.is_dir() and not holds_tables(path):
         return read_pictures(path, image_size, memory)
     if path.suffix.lower() == ".npz":
         return read_npz(path, task)
@@ -66,7 +66,7 @@ def read_samples(path: Path, image_size: Shape | None = None, texts: Collection[
     Takes what `read` takes, and also a folder of images without subfolders, or a single image.
     The columns `texts` of a CSV file are left as text.
     """
-    if path.is_dir() or path.suffix.lower() in PICTURES:
+    if (path.is_dir() and not holds_tables(path)) or path.suffix.lower() in PICTURES:
         return read_unlabelled(path, image_size)
     if path.suffix.lower() == ".npz":
         return replace(read_npz(path), target=None)

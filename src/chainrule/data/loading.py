@@ -15,6 +15,7 @@ from chainrule.data import notes, sequences, token_columns
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import check_prepared
+from chainrule.data.columns import texts as as_text
 from chainrule.data.dataset import Dataset, prepare
 from chainrule.data.finding import Data, find, named, one_name
 from chainrule.data.memory import most_memory
@@ -24,6 +25,9 @@ from chainrule.data.series_loading import is_series, load_series
 from chainrule.data.settings import Settings
 from chainrule.data.source import Source, check_types
 from chainrule.data.splits import Split, divide
+from chainrule.data.streamed.cache import most as most_cached
+from chainrule.data.streamed.choosing import streamed
+from chainrule.data.streamed.loading import Request, load_streamed
 from chainrule.data.targets import (
     Label,
     checked_order,
@@ -38,6 +42,9 @@ from chainrule.data.text_windows import find_text, is_share, load_text
 from chainrule.data.tokens import CHARACTERS
 from chainrule.data.weights import checked_weight
 from chainrule.errors import DataError, require, setting
+
+AUTOMATIC = token_columns.Wanted(only_prose=True)
+"""How columns of text are read as tokens unless something else is asked for."""
 
 
 def load(
@@ -58,6 +65,7 @@ def load(
     read: Mapping[str, str] | None = None,
     order: Sequence[Label] | None = None,
     memory: int | str | None = None,
+    cache: int | str | None = None,
     samples: str | None = None,
     text: str | None = None,
     tokens: str | None = None,
@@ -92,9 +100,12 @@ def load(
             number, category, date, time or boolean
         order: the classes from the lowest to the highest, such as ["low", "medium", "high"], for
             an ordinal target; numbers are in order by themselves
-        memory: the most that the pictures of a folder may take in memory, in bytes or as "2GB"; by
-            default half of what is free. More of them stay on disk, and each mini-batch is decoded
-            while the one before it is trained on: the results are the same
+        memory: the most that a table in files, or the pictures of a folder, may take in memory, in
+            bytes or as "2GB"; by default half of what is free. More pictures stay on disk, and each
+            mini-batch is decoded while the one before it is trained on: the results are the same.
+            Tables are streamed: read block by block, and prepared once into the cache
+        cache: the most that the cache may take on disk, in bytes or as "20GB"; by default what is
+            free
         samples: what the samples of an array are, "sequences" of shape (time, features), or
             "pictures"; by default told from their shape and numbers (see `sequences.told`)
         text: what columns of text become: "tokens", which the network reads one after another, or
@@ -147,6 +158,25 @@ def load(
         require(task in (None, "ordinal"), f"the classes have an order, but the task is {task}; {choice}")
         task = reading["task"] = "ordinal"
     by, _ = Split.named(split, shuffle), most_memory(memory)
+    bound = most_cached(cache)
+    chosen: dict[str, Any] = {"target": target, "drop": drop, "task": task, "image_size": image_size, "seed": seed,
+              "likely_task": likely_task, "scale_target": scale_target}  # fmt: skip
+    others = {"read": read, "memory": memory, "samples": samples, "text": text, "tokens": tokens, "length": length,
+              "split": split, "shuffle": None if shuffle else False, "weight": weighing,
+              "order": order and list(order)}  # fmt: skip
+    chosen |= {name: value for name, value in others.items() if value not in (None, {})}
+    if (on_disk := streamed(what, memory, as_text(read))) is not None:
+        files, most, why = on_disk
+        given = [name for name in ("image_size", "samples") if chosen.get(name) is not None]
+        given += ["weight"] * (weight is not None and weighing is None)
+        problem = f"{files.name}: it is a table that is streamed, with a row for each sample"
+        require(not given, f"{problem}; leave {' and '.join(map(setting, given))} out")
+        tokens_of = as_tokens if text is not None or len(files) < token_columns.FROM else AUTOMATIC
+        request = Request(target, drop, task, read, weighing, order, validation, test, by, seed, scale_target,
+                          likely_task, tokens_of, bound)  # fmt: skip
+        data = load_streamed(files, most, why, request, preparation)
+        as_read = {"target": list(data.target.columns) or data.target.name, "memory": most}
+        return replace(data, settings=_to_load_again(what, validation, test, chosen | as_read))
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
         kept = {**reading, "drop": [column for column in drop if column not in (by.column, weighing)]}
         source = find(what, **kept, weight=weighing, memory=memory)
@@ -179,7 +209,7 @@ def load(
         if preparation is None:
             fitted = fit_target(source, rows[0], scale_target, ranks or None)
             is_automatic = text is None and len(rows[0]) >= token_columns.FROM
-            how = token_columns.Wanted(only_prose=True) if is_automatic else as_tokens
+            how = AUTOMATIC if is_automatic else as_tokens
             preparation = fit_preparation(source, rows[0], fitted, how)
             if is_automatic and preparation.texts_as_tokens:
                 found.append(f"for an input for each word instead of tokens, choose {setting('text', 'words')}")
@@ -215,11 +245,6 @@ def load(
 
         held_out, of_validation = (held_out, "") if is_share(validation) else of_its_own("validation", validation)
         tested, of_test = (tested, "") if is_share(test) else of_its_own("test", test)
-        chosen = {**reading, "seed": seed, "likely_task": likely_task, "scale_target": scale_target}
-        others = {"memory": memory, "samples": samples, "text": text, "tokens": tokens, "length": length}
-        chosen |= {name: value for name, value in others.items() if value is not None}
-        chosen |= ({"split": split} if split else {}) | ({} if shuffle else {"shuffle": False})
-        chosen |= ({"order": list(order)} if order else {}) | ({"weight": weighing} if weighing else {})
         settings = _to_load_again(what, validation, test, chosen) if weight is None or weighing else None
         used, held_out_rows, tested_rows = (r if len(r) else None for r in rows)
         return Dataset(
@@ -370,11 +395,12 @@ def _check_choices(
         require(not chosen, f"{source.name}: {problem}")
     known = (None, source.target_name, list(source.target_columns))
     require(target in known, f"{source.name}: its targets are passed apart from it; leave {setting('target')} out")
+    are_files = bool(source.is_table and (source.files or Path(source.name).is_file()))
     is_folder = not source.is_table and source.features.ndim > 2 and source.names is not None
     problem = "it is no folder of pictures, which alone are resized"
     require(size is None or is_folder, f"{source.name}: {problem}; leave {setting('image_size')} out")
-    problem = "it is no folder of pictures, which alone can stay on disk"
-    require(memory is None or is_folder, f"{source.name}: {problem}; leave {setting('memory')} out")
+    problem = "it is no folder of pictures, and no table in files, which alone can stay on disk"
+    require(memory is None or is_folder or are_files, f"{source.name}: {problem}; leave {setting('memory')} out")
 
 
 def _likely(task: str | None, target: Array | None) -> str | None:

@@ -19,9 +19,9 @@ UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 GROUPS = Path("/sys/fs/cgroup")
 
 
-def most_memory(chosen: int | str | None = None) -> int:
-    """The bytes that pictures may take: these, a text such as "2GB", or by default half of what is
-    free.
+def most_memory(chosen: int | str | None = None, name: str = "memory") -> int:
+    """The bytes that data may take: these, a text such as "2GB", or by default half of what is
+    free. `name` is that of the setting.
 
     Raises SettingError for anything else.
 
@@ -31,13 +31,13 @@ def most_memory(chosen: int | str | None = None) -> int:
     """
     if chosen is None:
         return int(SHARE * free())
-    rule = f"it is a number of bytes, or a text such as {setting('memory', '2GB')}"
+    rule = f"it is a number of bytes, or a text such as {setting(name, '2GB')}"
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)?\s*", str(chosen), re.IGNORECASE)
     given = isinstance(chosen, str) or is_integer(chosen)
-    require(given and found is not None, f"the memory is {chosen!r}; {rule}")
+    require(given and found is not None, f"the {name} is {chosen!r}; {rule}")
     assert found is not None
     most = float(found[1]) * UNITS[(found[2] or "B").upper()]
-    require(1 <= most < 1e18, f"the memory is {chosen!r}; {rule}")
+    require(1 <= most < 1e18, f"the {name} is {chosen!r}; {rule}")
     return int(most)
 
 

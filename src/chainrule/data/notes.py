@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,13 +56,22 @@ def of_missing(source: Source, preparation: Preparation) -> list[str]:
     """Which texts among categories and words were read as missing, such as 'none'."""
     import polars as pl
 
-    lines = []
+    marks = {}
     for (column, _), encoder in zip(preparation.columns, preparation.encoders, strict=True):
         values = source.features[column] if column in source.features.columns else None
         if encoder.role not in ("category", "text") or values is None or values.dtype != pl.String:
             continue
         found = values.filter(values.is_in(NO_WORDS) & (values.str.strip_chars() != "")).value_counts(sort=True)
-        counts = ", ".join(f"{count:,} cell{'s' * (count != 1)} {value!r}" for value, count in found.rows())
+        marks[column] = dict(found.rows())
+    return of_marks(marks)
+
+
+def of_marks(marks: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The same of how often each text occurs in each column."""
+    lines = []
+    for column, found in marks.items():
+        often = sorted(found.items(), key=lambda one: -one[1])
+        counts = ", ".join(f"{count:,} cell{'s' * (count != 1)} {value!r}" for value, count in often)
         if counts:
             lines.append(f"read {counts} as missing in column {shortened(column)!r}: rename what is a value of its own")
     return lines[:MOST] + [f"and in {len(lines) - MOST:,} more columns"] * (len(lines) > MOST)

@@ -1,15 +1,16 @@
-"""Several files of one table, by a pattern such as "sales-*.csv"."""
+"""Several files of one table, by a pattern such as "sales-*.csv", or in a folder."""
 
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chainrule.data.barrier import FILE, check_budget
 from chainrule.data.columns import kind_of
-from chainrule.data.formats import KNOWN, is_table, read_bytes, read_frame
+from chainrule.data.formats import KNOWN, PICTURES, is_table, read_bytes, read_frame
 from chainrule.data.source import fingerprint
 from chainrule.errors import DataError
 
@@ -22,16 +23,40 @@ def is_pattern(what: str | Path) -> bool:
     return glob.has_magic(str(what)) and not Path(what).exists()
 
 
+def is_several(what: str | Path) -> bool:
+    """Whether this is a pattern, or a folder of tables."""
+    return is_pattern(what) or holds_tables(Path(what))
+
+
+def holds_tables(folder: Path) -> bool:
+    """Whether there are tables in a folder, or in folders within it, and no pictures."""
+    return folder.is_dir() and bool(_tables_in(folder))
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """The tables in a folder, in the order of their names; none if there are pictures as well."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        if any(Path(name).suffix.lower() in PICTURES for name in files):
+            return []
+        paths = (Path(place, name) for name in files if not name.startswith((".", "_")))
+        found += [path for path in paths if is_table(path) and path.is_file()]
+    return sorted(found)
+
+
 def exists(what: str | Path) -> bool:
     """Whether there is such a file or folder, or one that matches the pattern."""
     return Path(what).exists() or (is_pattern(what) and bool(matching(Path(what))))
 
 
 def names(what: str | Path) -> tuple[str, ...]:
-    """The names of the files that match a pattern, from the folder that it begins with; empty for
-    what is none.
+    """The names of the files that match a pattern, from the folder that it begins with, or that are
+    in a folder; empty for a single file.
     """
-    return tuple(str(path.relative_to(_root(Path(what)))) for path in matching(Path(what))) if is_pattern(what) else ()
+    path = Path(what)
+    root = path if path.is_dir() else _root(path)
+    return tuple(str(one.relative_to(root)) for one in matching(path)) if is_several(path) else ()
 
 
 def _root(pattern: Path) -> Path:
@@ -40,23 +65,26 @@ def _root(pattern: Path) -> Path:
 
 
 def matching(pattern: Path) -> list[Path]:
-    """The files that match, in the order of their names."""
+    """The files that match, or the tables in a folder, in the order of their names."""
+    if pattern.is_dir():
+        return _tables_in(pattern)
     root = _root(pattern)
     return sorted(path for path in root.glob(str(pattern.relative_to(root))) if path.is_file())
 
 
 def read_table(path: Path, texts: Collection[str] = (), hashes: bool = True) -> tuple[pl.DataFrame, str]:
-    """A table from a file or from all files that match a pattern, and a fingerprint of its content.
+    """A table from a file, from all files that match a pattern, or from all tables in a folder, and
+    a fingerprint of its content.
 
     Args:
-        path: the file, or the pattern
+        path: the file, the pattern or the folder
         texts: columns of CSV files to leave as text
         hashes: whether to compute the fingerprint; otherwise it is empty
 
     Raises:
         DataError: if a file can't be read, or if the files have other columns than the first
     """
-    if not is_pattern(path):
+    if not is_several(path):
         content = read_bytes(path)
         frame = read_frame(path, content, texts=texts)
         return frame, fingerprint(content) if hashes else ""

@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from chainrule.arrays import Array, Shape
+from chainrule.data.formats import PICTURES
 from chainrule.data.memory import most_memory
 from chainrule.data.picture_files import BYTES, Header, PictureFiles, read_header
 from chainrule.data.source import Source, fingerprint
 from chainrule.errors import DataError, setting
 from chainrule.threads import in_threads
-
-PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 COPIES = 3
 """How often pictures are in memory: as they are read, as they are divided into sets and, unless

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from chainrule.data.dataframes import as_array, as_table, without_target
 from chainrule.data.encoders import Encoder
 from chainrule.data.picture_files import PictureFiles
 from chainrule.data.pipelines import Pipeline
+from chainrule.data.places import at_row
 from chainrule.data.prepared import Prepared, prepared
 from chainrule.data.series import Series
 from chainrule.data.source import LARGEST, Source, check_finite
@@ -170,13 +171,13 @@ class Preparation:
             if raw.dtype == np.uint8 and raw.ndim > 2 and raw.shape[1:] == self.shape:
                 return self._bytes(raw)
             raw = np.asarray(raw)
-            x = self._scaled(raw, source.name)
+            x = self._of_array(raw, source.name)
             if self.sequence is not None:  # what fills a sample up is 0, as if there were nothing
                 steps, features = self.sequence
                 x[:, :-1] *= np.repeat(np.arange(steps) < x[:, -1:], features, axis=1)
         if x.shape[1:] != self.shape:
             raise DataError(f"{source.name}: the run's preparation gives the shape {x.shape[1:]}, not {self.shape}")
-        self._check_finite(source, x)
+        self.check_finite(source.name, x, source.columns)
         return prepared(x)
 
     def encode(self, name: str, frame: pl.DataFrame) -> Array:
@@ -203,7 +204,7 @@ class Preparation:
                 k += 1
                 continue
             for values in encoder.inputs(name, frame[column]):
-                x[:, k] = values if encoder.is_index else _scaled(values, self.mean[k], self.deviation[k])
+                x[:, k] = values if encoder.is_index else scaled(values, self.mean[k], self.deviation[k])
                 k += 1
         if numbers:
             inputs = list(numbers)
@@ -211,10 +212,10 @@ class Preparation:
             table = (frame if len(inputs) == frame.width else frame.select(numbers.values())).cast(pl.Float64)
             for row in range(0, rows, step := max(1, CACHED // len(inputs))):  # so that they stay in the cache
                 part = table[row : row + step].to_numpy()
-                x[row : row + step, where] = _scaled(part, self.mean[where], self.deviation[where])
+                x[row : row + step, where] = scaled(part, self.mean[where], self.deviation[where])
         return x
 
-    def _scaled(self, raw: Array, name: str) -> Array:
+    def _of_array(self, raw: Array, name: str) -> Array:
         """An array's samples, centred and scaled; some at a time, since float64 takes memory."""
         if raw.shape[1:] != self.shape:
             raise DataError(f"{name}: {_sizes(raw.shape[1:], self.shape, self.kind)}")
@@ -256,15 +257,24 @@ class Preparation:
         marked = replace(raw, marked=Prepared) if isinstance(raw, PictureFiles) else prepared(raw)
         return Scaled(marked, scale[first].astype(np.float32), offset[first].astype(np.float32))
 
-    def _check_finite(self, source: Source, x: Array) -> None:
+    def check_finite(self, name: str, x: Array, columns: Sequence[str] = (), inputs: Sequence[int] = ()) -> None:
+        """Raise DataError, with the row, for a number that float32 can't hold.
+
+        Args:
+            name: used in the message
+            x: (samples, *shape) what was prepared
+            columns: the names of an array's features
+            inputs: the numbers of a table's inputs that these are, if they are not all
+        """
         # NaN is neither; minimum and maximum take no memory, unlike a mask.
         if x.size == 0 or (x.min() >= -LARGEST and x.max() <= LARGEST):
             return
         row, *index = np.argwhere(~np.isfinite(x))[0].tolist()
-        names = self.names or list(source.columns)
+        index = [inputs[index[0]]] if inputs else index
+        names = self.names or list(columns)
         column = repr(names[index[0]]) if names else ", ".join(str(k) for k in index)
         problem = "the number is too far from those of the training set for float32; correct it"
-        raise DataError(f"{source.name}, row {row + 1}, column {column}: {problem}")
+        raise DataError(f"{at_row(name, row)}, column {column}: {problem}")
 
     def contents(self) -> dict[str, bytes]:
         """The preparation as files: contents by file name.
@@ -371,7 +381,7 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _scaled(values: Array, mean: Array, deviation: Array) -> Array:
+def scaled(values: Array, mean: Any, deviation: Any) -> Array:
     """Numbers less the mean, in deviations; a missing one is the mean."""
     with np.errstate(over="ignore"):  # checked later
         scaled = (values - mean) / deviation
@@ -457,11 +467,11 @@ def fit_table(source: Source, rows: Array, target: Target, tokens: Wanted | None
             inputs: Iterable[Array] = [one[rows] for one in encoder.inputs(name, values)]
         else:
             inputs = encoder.inputs(name, values[rows])
-        scale = [_mean_and_deviation(name, column.name, one, weight) for one in inputs]
+        scale = [mean_and_deviation_of(name, column.name, one, weight) for one in inputs]
         if encoder.is_sparse:
             scale = [(mean, float(deviation > 0)) for mean, deviation in scale]  # rare ones should count less
         elif encoder.role == "text":
-            scale = _with_one_deviation(scale)  # in their proportions: most of the later ones are noise
+            scale = with_one_deviation(scale)  # in their proportions: most of the later ones are noise
         if any(deviation for _, deviation in scale):
             columns.append((column.name, kind))
             fitted.append(encoder)
@@ -484,7 +494,7 @@ def fit_table(source: Source, rows: Array, target: Target, tokens: Wanted | None
     return Preparation("table", mean.shape, target, mean, deviation, tuple(columns), tuple(fitted), reasons, read)
 
 
-def _with_one_deviation(scale: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def with_one_deviation(scale: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """These means, each with the root mean square of the deviations."""
     common = math.sqrt(sum(deviation**2 for _, deviation in scale) / len(scale))
     return [(mean, common) for mean, _ in scale]
@@ -506,7 +516,7 @@ def _pixels(features: pl.DataFrame, columns: list[tuple[str, str]], fitted: list
     return list(range(len(columns))) if are_whole and is_bright else []
 
 
-def _mean_and_deviation(name: str, column: str, values: Array, weight: Array | None) -> tuple[float, float]:
+def mean_and_deviation_of(name: str, column: str, values: Array, weight: Array | None) -> tuple[float, float]:
     """Those of an input, a missing value of which becomes the mean; the deviation may be 0. A row
     of weight 2 counts as two rows.
 

@@ -63,6 +63,7 @@ class Reading(TypedDict, total=False):
     read: Mapping[str, str] | None
     order: Sequence[Label] | None
     memory: int | str | None
+    cache: int | str | None
     samples: str | None
     text: str | None
     tokens: str | None

@@ -218,6 +218,7 @@ def from_table(
     task: str | None = None,
     fingerprint: str = "",
     read: Mapping[str, str] | None = None,
+    as_they_are: Collection[str] = (),
 ) -> Source:
     """A source from a table.
 
@@ -229,6 +230,7 @@ def from_table(
         task: "classification", "ordinal", "regression" or "multilabel", if known
         fingerprint: hash of the content; computed if empty
         read: what to read columns as, such as {"price": "number"}
+        as_they_are: columns of text that are no numbers, even if all these values are
 
     Raises:
         DataError: with row and column, for a cell that can't be used, or for an unknown column
@@ -254,7 +256,7 @@ def from_table(
     if len(frame.columns) <= len(targets):
         least = "two columns" if len(targets) == 1 else f"{len(targets) + 1} columns"
         raise DataError(f"{name}: it takes {least} or more: the target, and at least one feature")
-    features = _features(name, frame.drop(targets), read)
+    features = _features(name, frame.drop(targets), {*read, *as_they_are})
     if len(targets) == 1:
         values = frame[targets[0]]
         y, order = target_column(name, values, task), order_of(values)
@@ -366,7 +368,7 @@ def without(name: str, frame: pl.DataFrame, drop: Sequence[str], read: Mapping[s
     return _features(name, reread(name, frame.drop(list(drop)), read), read)
 
 
-def _features(name: str, frame: pl.DataFrame, read: Mapping[str, str]) -> pl.DataFrame:
+def _features(name: str, frame: pl.DataFrame, read: Collection[str]) -> pl.DataFrame:
     """A table's features with the types that are computed with, all finite."""
     frame = frame.with_columns(_typed(column) for column in frame.iter_columns() if column.name not in read)
     check_finite(name, frame)

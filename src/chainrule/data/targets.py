@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as brief
 from typing import Any, Literal
@@ -12,8 +12,12 @@ import numpy as np
 
 from chainrule.arrays import Array, Shape
 from chainrule.data.columns import shortened
+from chainrule.data.places import at_row
 from chainrule.data.source import LARGEST, OF_CLASSES, Source
 from chainrule.errors import DataError, require, setting
+
+FEW_NUMBERS = 20
+"""Whole numbers of which there are no more different ones are classes, unless they are few rows."""
 
 Label = str | int | float | bool
 """The name of a class, as it was read."""
@@ -140,7 +144,7 @@ class Target:
         if None in encoded:
             row = encoded.index(None)
             problem = f"{shortened(labels[row])!r} is not one of the classes {_shortened(self.classes)}"
-            raise DataError(f"{name}, row {row + 1}, column {self.name!r}: {problem}")
+            raise DataError(f"{at_row(name, row)}, column {self.name!r}: {problem}")
         return np.array(encoded, dtype=np.int64)
 
     def _at_positions(self, values: Array, name: str) -> Array:
@@ -177,7 +181,7 @@ def zeros_and_ones(values: Array, name: str, columns: tuple[str, ...]) -> Array:
     if wrong.any():
         row, column = np.argwhere(wrong)[0].tolist()
         problem = f"{shortened(values[row, column].item())!r} is neither 0 nor 1, as every label must be"
-        raise DataError(f"{name}, row {row + 1}, column {columns[column]!r}: {problem}")
+        raise DataError(f"{at_row(name, row)}, column {columns[column]!r}: {problem}")
     return values.astype(np.float64)
 
 
@@ -195,7 +199,7 @@ def quantities(values: Array, name: str, column: str) -> Array:
         problem = (
             large if np.isfinite(numbers[row, output]) else "the target is not finite; correct it or remove the row"
         )
-        raise DataError(f"{name}, row {row + 1}, column {column!r}: {problem}")
+        raise DataError(f"{at_row(name, row)}, column {column!r}: {problem}")
     return numbers
 
 
@@ -257,7 +261,8 @@ def infer_task(source: Source, target: Array) -> str:
         return "classification"
     if not np.array_equal(target, np.round(target)):
         return "regression"
-    return "classification" if len(np.unique(target)) <= min(20, max(2, len(target) // 5)) else "regression"
+    few = len(np.unique(target)) <= min(FEW_NUMBERS, max(2, len(target) // 5))
+    return "classification" if few else "regression"
 
 
 def fit_target(source: Source, training_rows: Array, scale: bool, order: Sequence[Any] | None = None) -> Target:
@@ -281,15 +286,8 @@ def fit_target(source: Source, training_rows: Array, scale: bool, order: Sequenc
     where = f"{source.name}, column {name!r}"
     task = infer_task(source, target)
     if task in OF_CLASSES:
-        classes = list(source.classes) or sorted(set(target.tolist()), key=lambda label: (str(type(label)), label))
-        if len(classes) < 2:
-            raise DataError(
-                f"{where}: every row has the class {shortened(classes[0])!r}; at least two classes are needed"
-            )
-        if not source.classes and len(classes) > min(len(target) // 2, max(20, len(target) // 5)):
-            many = f"{len(classes)} classes in {len(target)} rows are too many to learn"
-            raise DataError(f"{where}: {many}; is it the right column, or numeric ({setting('task', 'regression')})?")
-        in_order = _ordered(classes, order, where) if task == "ordinal" else tuple(classes)
+        known = source.classes
+        in_order = as_classes(where, known or set(target.tolist()), 0 if known else len(target), task, order)
         return Target(task, name, in_order, columns=source.target_columns)
     if task == "multilabel":
         return _fit_labels(source, target)
@@ -305,6 +303,34 @@ def fit_target(source: Source, training_rows: Array, scale: bool, order: Sequenc
         weight = None if source.weight is None else source.weight[training_rows]
         mean, deviation = mean_and_deviation(numbers[training_rows], f"{where}, output", weight)
     return Target(task, name, (), tuple(mean.tolist()), tuple(deviation.tolist()), source.target_columns)
+
+
+def as_classes(
+    where: str, labels: Collection[Any], rows: int, task: str, order: Sequence[Any] | None
+) -> tuple[Any, ...]:
+    """The classes that occur, in their order.
+
+    Args:
+        where: what a message begins with
+        labels: the classes, in order, or a set of them
+        rows: how many there are; 0 if the classes are known
+        task: "classification" or "ordinal"
+        order: those of an ordinal target, from the lowest
+
+    Raises DataError for a single one, or too many.
+    """
+    classes = sorted(labels, key=lambda label: (str(type(label)), label)) if isinstance(labels, set) else list(labels)
+    if len(classes) < 2:
+        raise DataError(f"{where}: every row has the class {shortened(classes[0])!r}; at least two classes are needed")
+    if rows and len(classes) > most_classes(rows):
+        many = f"{len(classes)} classes in {rows} rows are too many to learn"
+        raise DataError(f"{where}: {many}; is it the right column, or numeric ({setting('task', 'regression')})?")
+    return _ordered(classes, order, where) if task == "ordinal" else tuple(classes)
+
+
+def most_classes(rows: int) -> int:
+    """How many classes can be learned from so many rows."""
+    return min(rows // 2, max(20, rows // 5))
 
 
 def _fit_at(source: Source, training_rows: Array, scale: bool, positions: Shape) -> Target:

@@ -17,8 +17,9 @@ FLOAT32 = np.finfo(np.float32).tiny, np.finfo(np.float32).max
 """The smallest weight above 0 and the largest: training has float32 numbers."""
 
 
-def weighted_by(source: Source, column: str) -> Source:
-    """The source with the weights in this column, which is no input.
+def weighted_by(source: Source, column: str, is_part: bool = False) -> Source:
+    """The source with the weights in this column, which is no input; of a part of all rows the
+    weights may all be 0.
 
     Raises DataError, with row and column, for what can't be a weight.
     """
@@ -41,7 +42,7 @@ def weighted_by(source: Source, column: str) -> Source:
     features = source.features.drop(column)
     if not features.width:
         raise DataError(f"{source.name}: there is no feature besides {column!r}, which holds the weights")
-    weight = checked_weight(values.to_numpy())
+    weight = values.to_numpy() if is_part and not (values > 0).any() else checked_weight(values.to_numpy())
     return replace(source, features=features, weight=weight, content_hash=source.fingerprint)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.arrays import Array, Samples, Vector
 from chainrule.backprop import forward_pass
 from chainrule.data import Dataset
-from chainrule.engine import Engine, Position, Problem, StepRecord, make_engine
+from chainrule.engine import Engine, Position, Problem, StepRecord
 from chainrule.network import Network
 from chainrule.runs import Run
 from chainrule.tape import Tape
@@ -20,6 +20,8 @@ from chainrule.training import Plan, Timeline
 
 ROWS = 2000
 """The most training or held-out samples that are predicted at each step, evenly spaced."""
+MOST_IN_MEMORY = 20_000
+"""The most samples of each set that are looked at if they are on a disk, evenly spaced."""
 UNIT_ROWS, FEWEST_ROWS = 300, 64
 """The most training samples that the outputs of all units are computed for; fewer, but not fewer
 than the second, where that takes more than WORK.
@@ -38,7 +40,7 @@ class Case:
 
     Attributes:
         plan: what was trained, and how
-        data: what it was trained on
+        data: what it was trained on; of a set on a disk at most MOST_IN_MEMORY samples, in memory
         timeline: its steps, for replay
         steps: how many steps it has taken
         looked: the steps before which it is looked at, in ascending order; the last is `steps`
@@ -74,8 +76,9 @@ class Case:
         if len(saved) < FEWEST and steps:
             saved = sorted({*saved, *spread(range(steps), POINTS - 1)})
         final = Position(steps, trained.parameters, trained.statistics, end.states)
+        looked_at = data.thinned(MOST_IN_MEMORY)
         return Case(
-            trained.plan, data, run.timeline(data), steps, (*spread(saved, POINTS - 1), steps), end, final,
+            trained.plan, looked_at, run.timeline(data), steps, (*spread(saved, POINTS - 1), steps), end, final,
             run.manifest["status"], tuple(run.checkpoints),
         )  # fmt: skip
 
@@ -87,7 +90,12 @@ class Case:
     @property
     def problem(self) -> Problem:
         """What is minimized, with the schedules of the last plan."""
-        return self.plan.problem(len(self.data.training.x))
+        return self.plan.problem(self.whole)
+
+    @property
+    def whole(self) -> int:
+        """The number of training samples, of which `data` may have a part."""
+        return len(self.timeline.samples.x)
 
     @property
     def labels(self) -> bool:
@@ -126,7 +134,7 @@ class Case:
     def batch(self, record: StepRecord) -> Samples:
         """The mini-batch of a step."""
         problem = self.timeline.problem_at(record.before.step)
-        return problem.gather(self.data.training, record.rows, record.before.step)
+        return problem.gather(self.timeline.samples, record.rows, record.before.step)
 
     # Samples and predictions
 
@@ -191,7 +199,7 @@ class Case:
 
     @cached_property
     def _engine(self) -> Engine:
-        return make_engine(self.plan.engine, self.plan.problem(1))
+        return self.plan.make_engine(self.plan.problem(1))
 
     def loss(self, at: Position, part: str = "training") -> float:
         """The mean loss of a part, without penalties."""

@@ -66,7 +66,7 @@ def _overfitted(case: Case) -> Iterator[Finding]:
         f" {number(float(means[best]))} at step {at:,}; meanwhile the training loss fell from"
         f" {number(case.loss(case.points[best]))} to {number(fitted)}."
     )
-    length = case.plan.steps_per_epoch(len(case.data.training.x))
+    length = case.plan.steps_per_epoch(case.whole)
     epochs = max(1, round(at / length))
     if case.data.validation is not None:
         words_of_remedy = "stop early: keep the weights with the lowest validation loss (patience)"

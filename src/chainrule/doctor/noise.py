@@ -51,7 +51,7 @@ class Noise:
 
 def find(case: Case) -> Iterator[Finding]:
     """Whether the noise of mini-batches keeps the loss up."""
-    whole = len(case.data.training.x)
+    whole = case.whole
     size = case.plan.batch_size
     if size >= whole or case.status == "diverged" or len(case.records) < 3:
         return

@@ -60,7 +60,7 @@ class Sharpness:
 
 def find(case: Case) -> Iterator[Finding]:
     """Whether the training is at the edge of stability."""
-    whole = len(case.data.training.x)
+    whole = case.whole
     if case.status == "diverged" or len(case.records) < AT or case.plan.batch_size < PART * whole:
         return
     brisk = [record.before for record in case.brisk if record.before.step > 0]

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
-from chainrule.arrays import Array, Samples, Scaled, Shape, Vector
+from chainrule.arrays import Array, Deferred, Samples, Shape, Vector
 from chainrule.augmentation import Augmentation, augment
 from chainrule.backprop import Derivatives, differentiate, total_loss
 from chainrule.descent import Optimizer, State
@@ -23,6 +23,7 @@ from chainrule.engine.continuation import Continuation
 from chainrule.layers.base import Context
 from chainrule.losses import Loss, Penalty, soft_targets
 from chainrule.network import Network
+from chainrule.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Problem:
     seed: int = 0
     augment: Sequence[Augmentation] = ()
 
-    def gather(self, data: Samples, rows: Array, step: int) -> Samples:
+    def gather(self, data: Rows, rows: Array, step: int) -> Samples:
         """The mini-batch of a step: these rows of the training set, augmented."""
         samples = data.take(rows)
         if self._mixes_targets:
@@ -110,31 +111,37 @@ class Batches:
         weight: (samples,) the weight of each sample in the loss; None if all are equal
         order: the rows of the mini-batches, one mini-batch after another
         size: rows in a mini-batch; the last one may be smaller
+        numbers: (samples,) which rows of the training set they are; None if they are all of it
     """
 
-    x: Array | Scaled
+    x: Array | Deferred
     y: Array
     weight: Array | None
     order: Array
     size: int
+    numbers: Array | None = None
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.size)
 
     def rows(self, k: int) -> Array:
-        """The rows of mini-batch k."""
+        """The rows of mini-batch k, here."""
         return self.order[k * self.size : (k + 1) * self.size]
+
+    def numbers_of(self, k: int) -> Array:
+        """The rows of mini-batch k, in the training set."""
+        return self.rows(k) if self.numbers is None else self.numbers[self.rows(k)]
 
     def cut(self, start: int, stop: int) -> Batches:
         """Mini-batches [start, stop)."""
         if start == 0 and stop * self.size >= len(self.order):
             return self
-        return Batches(self.x, self.y, self.weight, self.order[start * self.size : stop * self.size], self.size)
+        return replace(self, order=self.order[start * self.size : stop * self.size])
 
     @property
     def on_disk(self) -> bool:
         """Whether the samples are read from a disk."""
-        return isinstance(self.x, Scaled) and self.x.on_disk
+        return isinstance(self.x, Deferred) and bool(self.x.on_disk)
 
     @property
     def data(self) -> Samples:
@@ -148,7 +155,7 @@ class StepRecord:
 
     Attributes:
         before, after: the positions before and after it
-        rows: the rows of its mini-batch
+        rows: the rows of its mini-batch in the training set
         loss: the mini-batch's loss before the step, with the penalties
         gradient: the gradient of that loss
         update: what was subtracted from the parameters
@@ -168,7 +175,7 @@ class Watched:
 
     Attributes:
         before, after: the positions before the first and after the last step
-        rows: the rows of each step's mini-batch
+        rows: the rows of each step's mini-batch in the training set
         parts: of each step, what each sample adds to the weight's gradient
         losses: (steps,) the loss of each mini-batch before its step, with the penalties
         weights: (steps + 1,) the weight before each step, and after the last
@@ -220,7 +227,7 @@ class Chunk:
         return deque(self.steps(), maxlen=1)[0]  # frees each of the others before the next one
 
 
-Predictor = Callable[[Array | Scaled], Array]
+Predictor = Callable[[Array | Deferred], Array]
 """Predicts samples, (samples, *input_shape)."""
 
 
@@ -238,7 +245,7 @@ class Engine(Protocol):
         tell. The optimizer's states are those of this weight alone, so no stage may mix entries.
         """
 
-    def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
+    def predict(self, parameters: Vector, x: Array | Deferred, statistics: Vector) -> Array:
         """Predict x, (samples, *input_shape), in evaluation mode (no dropout, running
         statistics).
         """

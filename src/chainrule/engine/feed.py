@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chainrule.arrays import Array, Scaled
+from chainrule.arrays import Array, Deferred
 from chainrule.engine.base import Batches, Problem
 from chainrule.threads import ahead
 
@@ -105,9 +105,9 @@ def _begins(first: int, whole: Batches, step: int, batches: Batches) -> bool:
     return np.array_equal(rest[:count], batches.order[:count])
 
 
-def is_readable(array: Array | Scaled) -> bool:
+def is_readable(array: Array | Deferred) -> bool:
     """Whether the native engine can read an array in place."""
-    if isinstance(array, Scaled) or array.dtype not in READABLE:
+    if isinstance(array, Deferred) or array.dtype not in READABLE:
         return False
     return array.flags.c_contiguous or (array.strides[0] >= 0 and array[:1].flags.c_contiguous)
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
+from chainrule.arrays import Array, Deferred, Shape, Vector, as_read
 from chainrule.descent import Point
 from chainrule.engine import lowering
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
@@ -215,15 +215,15 @@ class NativeEngine:
             gradient, update = (zeros(network.parameters.size, network.dtype) for _ in range(2))
             after, losses, _, ending = self._run(program, position, batch, 0.0, gradient, update)
             if ending != FAULT:
-                record = StepRecord(position, after, batch.rows(0), float(losses[0]), gradient, update)
+                record = StepRecord(position, after, batch.numbers_of(0), float(losses[0]), gradient, update)
                 return record, ending == COMPLETE
             record = self._numpy_step(position, batch)
         return record, is_finite(record)
 
     def _numpy_step(self, position: Position, batch: Batches) -> StepRecord:
         """Fall back to NumPy, which reports what is wrong with an invalid input."""
-        rows = batch.rows(0)
-        return NumpyEngine(self.problem).step(position, self.problem.gather(batch.data, rows, position.step), rows)
+        samples = self.problem.gather(batch.data, batch.rows(0), position.step)
+        return NumpyEngine(self.problem).step(position, samples, batch.numbers_of(0))
 
     def _run(
         self, program: Compiled, position: Position, batches: Batches, seconds: float | None = None,
@@ -284,11 +284,11 @@ class NativeEngine:
             gradient, position.states, Point(position.parameters, layout, loss, gradient, evaluate)
         )
         after = Position(position.step + 1, step.parameters, statistics, step.states)
-        return StepRecord(position, after, batch.rows(0), loss, gradient, step.update)
+        return StepRecord(position, after, batch.numbers_of(0), loss, gradient, step.update)
 
     # Prediction
 
-    def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
+    def predict(self, parameters: Vector, x: Array | Deferred, statistics: Vector) -> Array:
         """Predict x in evaluation mode."""
         dtype = self.problem.network.dtype
         return self._predict((padded(parameters, dtype), padded(statistics, dtype)), as_read(x))
@@ -300,7 +300,7 @@ class NativeEngine:
         dtype, lock, version = self.problem.network.dtype, Lock(), next(_VERSIONS)
         vectors = padded(parameters, dtype), padded(statistics, dtype)
 
-        def predict(x: Array | Scaled) -> Array:
+        def predict(x: Array | Deferred) -> Array:
             with lock:
                 return self._predict(vectors, as_read(x), version)
 
@@ -320,7 +320,7 @@ class NativeEngine:
         found = NativeContinuation(engine, vectors, texts, length, network.output_shape[-1])
         return verified(found, texts, self.predictor(parameters, statistics), network)
 
-    def _predict(self, vectors: tuple[Vector, Vector], x: Array | Scaled, version: int = 0) -> Array:
+    def _predict(self, vectors: tuple[Vector, Vector], x: Array | Deferred, version: int = 0) -> Array:
         network = self.problem.network
         if x.shape[1:] != network.input_shape:
             network.fit_input(x)  # raises ShapeError
@@ -335,11 +335,11 @@ class NativeEngine:
         self._observe(program)
         return out
 
-    def _parts(self, x: Array | Scaled, size: int) -> Iterator[tuple[slice, Array]]:
+    def _parts(self, x: Array | Deferred, size: int) -> Iterator[tuple[slice, Array]]:
         """Some samples at a time, in a form that the kernels read, and their place."""
         rows = size * max(1, MOST_NUMBERS // (size * self._numbers))
         places = [slice(k, k + rows) for k in range(0, len(x), rows)]
-        in_turn = ahead if isinstance(x, Scaled) and x.on_disk else map
+        in_turn = ahead if isinstance(x, Deferred) and x.on_disk else map
         return zip(places, in_turn(lambda place: readable(x[place]), places), strict=True)
 
     @cached_property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule.arrays import Array, Samples, Scaled, Vector
+from chainrule.arrays import Array, Deferred, Samples, Vector
 from chainrule.backprop import Derivatives, updated_statistics
 from chainrule.descent import Point
 from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, StepRecord, Watched, is_finite
@@ -43,8 +43,7 @@ class NumpyEngine:
         first = position.step
 
         def gathered(k: int) -> tuple[Samples, Array]:
-            rows = batches.rows(k)
-            return self.problem.gather(batches.data, rows, first + k), rows
+            return self.problem.gather(batches.data, batches.rows(k), first + k), batches.numbers_of(k)
 
         for samples, rows in (ahead if batches.on_disk else map)(gathered, range(len(batches))):
             record = self.step(position, samples, rows)
@@ -77,7 +76,7 @@ class NumpyEngine:
         """False: NumPy's matrix products use all cores."""
         return False
 
-    def predict(self, parameters: Vector, x: Array | Scaled, statistics: Vector) -> Array:
+    def predict(self, parameters: Vector, x: Array | Deferred, statistics: Vector) -> Array:
         """Predict x in evaluation mode; whether the outputs are finite is left to the caller."""
         with np.errstate(all="ignore"):
             return self.problem.network.predict(parameters, x, statistics)

@@ -45,7 +45,7 @@ class Notes:
         """
         steps, dtype = len(batches), before.parameters.dtype
         weights, gradients, updates, *columns = self.numbers[:steps].T
-        rows = [batches.rows(k) for k in range(steps)]
+        rows = [batches.numbers_of(k) for k in range(steps)]
         parts = [self.parts[k * batches.size : k * batches.size + len(own)] for k, own in enumerate(rows)]
         memory, factors = list[Array](), dict[int, Vector]()
         left = iter(columns)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from chainrule.arrays import Array
+from chainrule.arrays import Array, Samples
 from chainrule.data import Data, Dataset, Source, prepare
 from chainrule.data.dataframes import is_frame
 from chainrule.descent import Optimizer
@@ -35,6 +35,7 @@ def prepared(before: Trained, source: Source, validation: float | Data) -> Datas
     assert preparation is not None
     samples, rows = prepare(preparation, source), np.arange(len(source))
     held_out = None if isinstance(validation, int | float) else labelled(preparation, before.target, validation)
+    assert held_out is None or isinstance(held_out, Samples)
     return Dataset(
         samples, held_out, None, before.target, preparation, source.name, source.fingerprint, source=source, rows=rows
     )

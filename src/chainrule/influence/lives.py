@@ -13,6 +13,7 @@ import numpy as np
 
 from chainrule.arrays import Array
 from chainrule.data import Data, Dataset
+from chainrule.errors import DataError
 from chainrule.influence.draw import Draw, draw_of
 from chainrule.influence.reading import Progress, Spread, read
 from chainrule.influence.rounded import Rounded
@@ -21,6 +22,8 @@ from chainrule.summary import Shown, Summary, Table
 from chainrule.threads import undivided
 from chainrule.training import Timeline
 
+MOST_USES = 20_000_000
+"""How often samples on a disk may be used in the steps of a life: each use takes 100 bytes, about."""
 MOST = 20
 """How many samples are listed, by default."""
 EPOCHS = 10
@@ -219,6 +222,10 @@ def life(
     place = layout.find(weight)
     run.require_steps()
     data = run.own_data(data)
+    uses = steps * run.trained.plan.batch_size
+    if data.on_disk and uses > MOST_USES:
+        what = f"what its {uses:,} samples did to the weight in {steps:,} steps can't be added up in memory"
+        raise DataError(f"{run.folder}: {what}; look at single steps instead (chainrule explain)")
     found = life_of(run.timeline(data), data, place, steps, progress)
     kept = float(run.trained.parameters[place])
     return replace(found, kept=kept, kept_of="" if kept == found.end else _kept_of(run))
@@ -302,28 +309,26 @@ def _by_epoch(after: Array, moves: Array, length: int) -> list[EpochShare]:
     ]
 
 
-def _class_numbers(data: Dataset) -> Array | None:
-    """(rows,) the class of each training sample; None if it has none of its own."""
-    y = np.asarray(data.training.y)
-    return y.astype(np.intp) if data.target.is_class and y.ndim == 1 else None
+def _has_classes(data: Dataset) -> bool:
+    """Whether each sample has a class of its own."""
+    return data.target.is_class and len(data.training.y.shape) == 1
 
 
 def _samples(spread: Sequence[Spread], data: Dataset) -> list[SampleShare]:
-    rows, count = np.concatenate([one.step.rows for one in spread]), len(data.training.x)
-    shares = np.bincount(rows, np.concatenate([one.shares for one in spread]), count)
-    used, numbers = np.bincount(rows, minlength=count), _class_numbers(data)
-    classes = data.target.classes
-    order = [int(row) for row in np.argsort(-np.abs(shares), kind="stable") if used[row]]
-    read = np.arange(count) if data.rows is None else np.asarray(data.rows)
-    names = [None if numbers is None else classes[numbers[row]] for row in order]
+    rows, places = np.unique(np.concatenate([one.step.rows for one in spread]), return_inverse=True)
+    shares = np.bincount(places, np.concatenate([one.shares for one in spread]), len(rows))
+    used, order = np.bincount(places, minlength=len(rows)), np.argsort(-np.abs(shares), kind="stable")
+    read = rows if data.rows is None else np.asarray(data.rows[rows])
+    numbers = data.training.take(rows).y.astype(np.intp) if _has_classes(data) else None
+    names = [None if numbers is None else data.target.classes[numbers[k]] for k in order]
     return [
-        SampleShare(int(read[row]) + 1, row, name, int(used[row]), float(shares[row]))
-        for row, name in zip(order, names, strict=True)
+        SampleShare(int(read[k]) + 1, int(rows[k]), name, int(used[k]), float(shares[k]))
+        for k, name in zip(order, names, strict=True)
     ]
 
 
 def _by_class(samples: Sequence[SampleShare], data: Dataset) -> list[ClassShare]:
-    if _class_numbers(data) is None:
+    if not _has_classes(data):
         return []
     own: dict[Any, list[float]] = {name: [] for name in data.target.classes}
     for sample in samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from chainrule.engine import Position
 from chainrule.errors import DataError, RunError, at_least, require, setting, unknown
 from chainrule.losses import Loss
 from chainrule.network import Network
+from chainrule.rows import Rows, in_memory
 from chainrule.runs import Run, Trained
 from chainrule.runs.inputs import labelled
 
@@ -110,7 +112,7 @@ PARTS = ("validation", "test", "training")
 """The sets of a run's own data."""
 
 
-def subject_of(run: Run, data: Dataset, what: Data | Samples | None, row: int | None, part: str | None) -> Subject:
+def subject_of(run: Run, data: Dataset, what: Data | Rows | None, row: int | None, part: str | None) -> Subject:
     """The subject that is asked for; the arguments are those of `teachers`.
 
     Raises:
@@ -123,7 +125,8 @@ def subject_of(run: Run, data: Dataset, what: Data | Samples | None, row: int | 
         require(part is None, f"{setting('part')} is for a set of the run's own data; leave it out, or the data")
         samples, name = labelled(run.trained.preparation, run.trained.target, what), _name(what)
         if row is None:
-            return _subject(run, samples, f"the {len(samples.y):,} rows of {name}")
+            some = in_memory(samples, MOST_JUDGES)
+            return _subject(run, some, f"the {len(some.y):,} rows of {name}")
         require(row <= len(samples.y), f"there is no row {row} in {name}; it has {len(samples.y):,}")
         return _subject(run, samples.take(np.array([row - 1])), f"row {row} of {name}")
     if row is not None:
@@ -137,7 +140,9 @@ def subject_of(run: Run, data: Dataset, what: Data | Samples | None, row: int | 
     samples = getattr(data, part)
     if samples is None:
         raise DataError(f"{data.name}: there is no {part} set; choose another ({setting('part', 'training')})")
-    return _subject(run, samples, f"the {part} set of {data.name} ({len(samples.y):,} rows)")
+    looked_at, count = in_memory(samples, MOST_JUDGES), len(samples.y)
+    rows = f"{len(looked_at.y):,} of its {count:,}" if len(looked_at.y) < count else f"{count:,}"
+    return _subject(run, looked_at, f"the {part} set of {data.name} ({rows} rows)")
 
 
 def _judges(run: Run, data: Dataset) -> Subject:
@@ -204,11 +209,19 @@ def _own_row(data: Dataset, row: int) -> tuple[str, int]:
     if data.rows is None:
         rows = {"training": np.arange(len(data.training.y))}
     for name, numbers in rows.items():
-        found = np.flatnonzero(numbers == row - 1) if numbers is not None else np.empty(0)
-        if len(found):
-            return name, int(found[0])
+        if numbers is not None and (found := _place_of(row - 1, numbers, data.on_disk)) is not None:
+            return name, found
     count = sum(len(numbers) for numbers in rows.values() if numbers is not None)
     raise DataError(f"{data.name}: row {row} is in none of its sets, which have {count:,} rows")
+
+
+def _place_of(row: int, numbers: Array, ascending: bool) -> int | None:
+    """Where a row is among these numbers; None if it is not."""
+    if not ascending:
+        found = np.flatnonzero(numbers == row)
+        return int(found[0]) if len(found) else None
+    place = bisect_left(numbers, row)
+    return place if place < len(numbers) and numbers[place] == row else None
 
 
 def _name(what: Any) -> str:

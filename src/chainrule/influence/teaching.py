@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.arrays import Array, Samples
 from chainrule.data import Data, Dataset
-from chainrule.errors import at_least, unknown
+from chainrule.errors import DataError, at_least, unknown
 from chainrule.influence.approximation import Approximation, approximate
 from chainrule.influence.subject import Subject, subject_of, values_of
 from chainrule.influence.walk import RULES, Effects, Walk
@@ -23,6 +23,9 @@ from chainrule.training import Timeline
 
 Progress = Callable[[int, int], Any]
 """Called with how many steps are done, and how many there are; False ends the computation there."""
+
+MOST_ON_DISK = 1_000_000
+"""The most rows on a disk whose effects are followed through all steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +202,9 @@ def teachers(
     run.require_steps()
     stop = last_step(run)
     own = run.own_data(data)
+    if own.on_disk and len(own.training.x) > MOST_ON_DISK:
+        what = f"the effects of {len(own.training.x):,} rows on a disk, through all steps, can't be followed"
+        raise DataError(f"{run.folder}: {what}; train on at most {MOST_ON_DISK:,} rows to ask for them")
     subject, timeline = subject_of(run, own, what, row, part), run.timeline(own)
     found = follow(timeline, subject, stop, rule=rule, progress=progress)
     rows = np.arange(len(found.effects)) if own.rows is None else own.rows
@@ -286,6 +292,6 @@ def targets_of(data: Dataset) -> list[Any]:
     """The targets of the training samples as they were read; None for those at positions."""
     source, target = data.source, data.target
     if source is None or source.target is None or data.rows is None or target.positions or target.season:
-        return values_of(target, np.asarray(data.training.y))
-    values = source.target[data.rows]
+        return values_of(target, np.concatenate([np.asarray(chunk.y) for chunk in data.training.chunks()]))
+    values = source.target[np.asarray(data.rows)]
     return (values.reshape(len(values)) if values.size == len(values) else values).tolist()

@@ -10,12 +10,15 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data import BUILTIN, Dataset, Source, load
 from chainrule.data import plane as planes
-from chainrule.errors import SettingError
+from chainrule.errors import DataError, SettingError
 from chainrule.play.settings import DataSettings
 from chainrule.play.toys import TOYS
 
 TEST, VALIDATION = 0.0, 0.3
 """Shares of the samples. The page calls its validation set the test points: it has no other."""
+
+MOST_ON_PAGE = 20_000
+"""Of data on a disk, the most samples of each set that the page trains on, evenly spaced."""
 
 FEWEST_POINTS = 8
 """The minimum number of points drawn by hand: enough for a training and a test set."""
@@ -77,7 +80,7 @@ def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
     if settings.kind == "given":
         if dataset is None:
             raise SettingError("this page's data is no longer on the server; drop the file onto the page again")
-        return PageData(dataset)
+        return PageData(dataset.thinned(MOST_ON_PAGE))
     if settings.kind == "builtin" and settings.name not in planes.NAMED:
         return PageData(load(settings.name, validation=VALIDATION, test=TEST, seed=settings.seed))
     if settings.kind == "sequence":
@@ -94,6 +97,15 @@ def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
     assert data.rows is not None
     held_out = np.setdiff1d(np.arange(len(points)), data.rows)
     return PageData(data, settings.features, points[data.rows], points[held_out])
+
+
+def require_in_memory(dataset: Dataset) -> None:
+    """Raise DataError for the data of a run whose samples are on a disk: the page would show some of
+    them only, and replays all steps.
+    """
+    if dataset.on_disk:
+        others = "chainrule explain, life, doctor and report read what they need of it"
+        raise DataError(f"{dataset.name}: its samples are on a disk, and the page takes a run's in memory; {others}")
 
 
 class PointsError(SettingError):

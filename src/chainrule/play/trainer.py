@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Samples, Scaled
+from chainrule.arrays import Array, Deferred, Samples
 from chainrule.backprop import Derivatives, forward_pass
 from chainrule.data import Dataset
 from chainrule.engine import Position, Problem, StepRecord
@@ -21,7 +21,7 @@ from chainrule.explain.trace import Trace
 from chainrule.layers.base import Built
 from chainrule.layers.graph import checking
 from chainrule.play.handwriting import Own, Style, can_be_drawn, own_sample, style_of
-from chainrule.play.samples import page_data
+from chainrule.play.samples import page_data, require_in_memory
 from chainrule.play.settings import MOST_VALUES, MOST_WEIGHTS, Settings
 from chainrule.play.toys import TOYS
 from chainrule.runs import Run
@@ -86,6 +86,8 @@ class Trainer:
     """
 
     def __init__(self, settings: Settings, dataset: Dataset | None = None, run: Run | None = None) -> None:
+        if run is not None and dataset is not None:
+            require_in_memory(dataset)
         self.samples = page_data(settings.data, dataset)
         self.data = self.samples.data
         self.settings, self.run = settings if run is not None else settings.suited_to(self.data), run
@@ -196,7 +198,7 @@ class Trainer:
     def next_rows(self) -> Array:
         """The rows of the next mini-batch in the training set."""
         epoch, number = divmod(self.step, self.steps_per_epoch)
-        return self.plan.batches(epoch, self.data.training).rows(number)
+        return self.plan.order(len(self.data.training.x)).numbers(epoch, number)
 
     def _next_batch(self) -> tuple[Samples, Array]:
         """The next mini-batch, and its rows in the training set."""
@@ -421,7 +423,7 @@ class Trainer:
         weights = self.position.parameters, self.position.statistics
         return evaluate(self.plan, self.data.target, samples, *weights, metrics=metrics, threshold=self.threshold)
 
-    def predict(self, x: Array | Scaled) -> Array:
+    def predict(self, x: Array | Deferred) -> Array:
         """The network's output for prepared samples."""
         return self.plan.network.predict(self.position.parameters, x, self.position.statistics)
 

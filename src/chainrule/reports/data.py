@@ -12,7 +12,7 @@ from chainrule.data.preparation import Preparation
 from chainrule.reports.charts import bars, histogram
 from chainrule.reports.overview import is_imported
 from chainrule.reports.section import Section, cut, facts, paragraph, side_by_side, table
-from chainrule.reports.subject import Subject
+from chainrule.reports.subject import MOST_IN_MEMORY, Subject
 
 MOST_CLASSES = 20
 """The most classes whose frequencies are drawn."""
@@ -38,12 +38,15 @@ def data(subject: Subject) -> Section | None:
         details["weights"] = f"the column {cut(preparation.weight)} says how much each row counts; it is no input"
     uses = [] if preparation is None else preparation.uses or _numbers(preparation)
     notes = subject.data.notes if subject.data is not None else [] if preparation is None else preparation.notes
+    if subject.data is not None and subject.data.on_disk:
+        most = f"what is shown of single samples is of at most {MOST_IN_MEMORY:,} of each set, evenly spaced"
+        notes = [*notes, f"the samples are on a disk: metrics are of all of them, and {most}"]
     html = facts(details) + "".join(paragraph(cut(note, LONGEST_NOTE)) for note in notes)
     if uses:
         listed = [[cut(use.name), use.type or "-", use.role, use.use] for use in uses]
         html += table(("column", "in the data", "read as", "becomes"), listed, caption="How each column was read")
     if subject.data is not None:
-        html += _of_target(subject.data)
+        html += _of_target(subject.looked_at)
     else:
         html += paragraph(f"The data itself is missing, so that sections that need it are left out: {subject.missing}.")
     content = {

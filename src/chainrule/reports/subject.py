@@ -18,6 +18,8 @@ from chainrule.training.report import Report
 
 POINTS, MOST_BYTES = 40, 48_000_000
 """The most points of the path through the weights, and the most bytes that they take."""
+MOST_IN_MEMORY = 50_000
+"""The most rows of each set that are looked at if they are on a disk, evenly spaced."""
 ENOUGH = 12
 """From so many checkpoints on no step is replayed for the path."""
 
@@ -77,26 +79,31 @@ class Subject:
 
     @cached_property
     def samples(self) -> Samples:
-        """The samples of that part."""
-        samples: Samples = getattr(self.whole, self.part)
+        """The samples of that part that are looked at one by one: all that are in memory."""
+        samples: Samples = getattr(self.looked_at, self.part)
         return samples
+
+    @cached_property
+    def looked_at(self) -> Dataset:
+        """The data, of sets on a disk at most MOST_IN_MEMORY rows."""
+        return self.whole.thinned(MOST_IN_MEMORY)
 
     @cached_property
     def rows(self) -> Array | None:
         """(samples,) their rows in the source, from 0; None if they are unknown."""
-        data = self.whole
+        data = self.looked_at
         return {"test": data.test_rows, "validation": data.validation_rows, "training": data.rows}[self.part]
 
     @cached_property
     def quality(self) -> Report:
         """How good the predictions of that part are."""
         self.tell(f"measuring on the {self.part} set")
-        return replace(self.trained, data=self.whole).report(self.samples)
+        return replace(self.trained, data=self.whole).report(getattr(self.whole, self.part))
 
     @cached_property
     def predicted(self) -> HeldOut:
         """The predictions of that part, and the truth."""
-        data = replace(self.whole, test=self.samples, test_rows=self.rows)
+        data = replace(self.looked_at, test=self.samples, test_rows=self.rows)
         return self.trained.held_out("test", data)
 
     @cached_property

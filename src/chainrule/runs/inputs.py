@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Scaled, as_read, pack
+from chainrule.arrays import Array, Deferred, as_read, pack
 from chainrule.data import Preparation, Prepared, Samples, Source, Target, Text, find, find_samples, prepare
 from chainrule.data.barrier import guarded
 from chainrule.data.dataframes import as_array, as_polars, is_frame
@@ -16,15 +16,16 @@ from chainrule.data.series_loading import labelled_windows, last_windows
 from chainrule.data.text_windows import find_text, windows_of
 from chainrule.data.weights import checked_weight, weighted_by
 from chainrule.errors import DataError, require, setting
+from chainrule.rows import Rows
 
 
-def inputs(preparation: Preparation | None, x: Unlabelled) -> Array | Scaled:
+def inputs(preparation: Preparation | None, x: Unlabelled) -> Array | Deferred:
     """(samples, ...) what the network takes, of samples in any form."""
     if x is None:
         raise DataError("there are no samples: the data set has no such part")
-    if isinstance(x, Samples):
+    if isinstance(x, Rows):
         return as_read(x.x)
-    if isinstance(x, Scaled):
+    if isinstance(x, Deferred):
         return x
     if preparation is None or isinstance(x, Prepared):
         return np.asarray(_numbers(x))
@@ -47,8 +48,8 @@ def _of_text(preparation: Preparation, what: Any) -> Samples:
 
 
 def labelled(
-    preparation: Preparation | None, target: Target, what: Data | Samples, weight: Array | str | None = None
-) -> Samples:
+    preparation: Preparation | None, target: Target, what: Data | Rows, weight: Array | str | None = None
+) -> Rows:
     """Samples with their targets, in any form, as the network and its loss take them.
 
     Args:
@@ -65,16 +66,18 @@ def labelled(
         return samples
     count = len(as_read(samples.x))
     require(len(own) == count, f"there are {len(own):,} weights for {count:,} samples; pass one for each")
+    if not isinstance(samples, Samples):
+        raise DataError("samples on a disk have the weights that they were read with; name a column of the data")
     return samples._replace(weight=own)
 
 
-def _labelled(preparation: Preparation | None, target: Target, what: Any, column: str | None) -> Samples:
+def _labelled(preparation: Preparation | None, target: Target, what: Any, column: str | None) -> Rows:
     """Samples with their targets, weighed by this column or, by default, as in training."""
     is_pair = isinstance(what, tuple | list) and len(what) == 2
-    is_ready = is_pair and any(isinstance(array, Prepared | Scaled) for array in what)
-    if isinstance(what, Samples) or preparation is None or is_ready:
+    is_ready = is_pair and any(isinstance(array, Prepared | Deferred) for array in what)
+    if isinstance(what, Rows) or preparation is None or is_ready:
         require(column is None, f"these samples have no columns, such as {column!r}; pass the weights as an array")
-    if isinstance(what, Samples):
+    if isinstance(what, Rows):
         return what
     if preparation is None or is_ready:
         require(is_pair, "to evaluate a network that was trained on arrays, pass a pair of arrays (x, y)")

@@ -24,6 +24,10 @@ from chainrule.version import VERSION
 
 STATE_SPACING = 1.0
 """Minimum seconds between two saved states: epochs in between are not saved, except the last."""
+WITHIN_EPOCH = 5.0
+"""Minimum seconds before a state is saved within an epoch: a killed training loses as much at most,
+however long its epochs are.
+"""
 CHECKPOINT_SPACING = 0.4
 """Minimum seconds between two checkpoints; replaying a step takes about as long at most."""
 MANIFEST_GROWTH = 300
@@ -91,7 +95,10 @@ class Recorder:
             self._keep_logs()
         self._has_trained |= isinstance(event, Stepped | EpochEnded)
         if isinstance(event, Stepped) and self._clock() - self._checkpoint_time >= CHECKPOINT_SPACING:
-            self._update(_checkpoint(event.progress))
+            if self._clock() - self._state_time >= WITHIN_EPOCH:
+                self._save(event.progress, "under way", also=_checkpoint(event.progress))
+            else:
+                self._update(_checkpoint(event.progress))
             self._checkpoint_time = self._clock()
         elif isinstance(event, EpochEnded) and self._clock() - self._state_time >= STATE_SPACING:
             self._save(event.progress, "under way")
@@ -157,16 +164,25 @@ class Recorder:
         later = [
             files.checkpoint_name(other) for other in files.checkpoint_steps(self._manifest["files"]) if other > step
         ]
-        planned = [[start, epochs] for start, epochs in self._manifest["planned"] if start < step or not start]
+        planned = [list(part) for part in self._manifest["planned"] if part[0] < step or not part[0]]
+        before = _computed(files.read_json(self.folder, self._manifest, self._recipe_name)["plan"])
+        if before != _computed(to_json(event.plan)):  # an engine replays its own steps
+            planned = [[*part, before] if len(part) == 2 else part for part in planned]
         planned.append([step, event.plan.epochs])
         self._update({name: content}, ("recipe", *later), status="under way", planned=planned)
 
-    def _save(self, progress: Progress, status: str, threshold: float | None = None) -> None:
-        """Replace the state by this one."""
+    @property
+    def _recipe_name(self) -> str:
+        return files.path_of(self.folder, self._manifest, "recipe").name
+
+    def _save(
+        self, progress: Progress, status: str, threshold: float | None = None, also: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Replace the state by this one, and write these files as well."""
         decision = {} if threshold is None else {"threshold": threshold}
         self._state_time = self._clock()
         fields = _status(progress, status) | decision | self._seconds(self._state_time)
-        self._update(_state(progress), ("state-", "history-", "samples-"), **fields)
+        self._update(_state(progress) | dict(also or {}), ("state-", "history-", "samples-"), **fields)
 
     def _seconds(self, now: float) -> dict[str, float]:
         """How long training has taken, with what it took before it was resumed; nothing if that is
@@ -273,6 +289,15 @@ def _status(progress: Progress, status: str) -> dict[str, Any]:
         "epochs": progress.epoch,
         "steps": progress.position.step,
     }
+
+
+def _computed(plan: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a plan, as JSON, that say how its steps are computed; see loader.Computed."""
+    return {name: plan.get(name) for name in COMPUTED}
+
+
+COMPUTED = ("engine", "devices", "compute")
+"""Their names."""
 
 
 def recipe(event: Event, folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 
-from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
+from chainrule.arrays import Array, Deferred, Shape, Vector, as_read
 from chainrule.data import (
     Dataset,
     Preparation,
@@ -20,8 +20,9 @@ from chainrule.data import (
 )
 from chainrule.data.finding import Data, Unlabelled
 from chainrule.data.series_loading import last_windows
-from chainrule.engine import Chunk, Engine, Predictor, StepRecord, make_engine
+from chainrule.engine import Chunk, Engine, Predictor, StepRecord
 from chainrule.errors import DataError, is_number, require, unknown
+from chainrule.rows import Rows
 from chainrule.runs.forecasts import Forecast, distribution, forecast_of
 from chainrule.runs.inputs import inputs, labelled
 from chainrule.runs.loader import read_manifest
@@ -49,6 +50,9 @@ from chainrule.training.report import (
 from chainrule.training.threshold import require_two_classes
 
 HELD_OUT = ("validation", "test")
+
+MOST_HELD_OUT = 1_000_000
+"""The most predictions of samples on a disk that are held in memory."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -194,7 +198,7 @@ class Trained(Writing, Reading, Shown):
             raise DataError(f"row {row}: the prediction is not finite; its inputs are too far from the training set's")
         return outputs
 
-    def _outputs(self, x: Array | Scaled, threads: int | None = None) -> Array:
+    def _outputs(self, x: Array | Deferred, threads: int | None = None) -> Array:
         return self.predictor(threads)(x)
 
     def predictor(self, threads: int | None = None) -> Predictor:
@@ -206,7 +210,7 @@ class Trained(Writing, Reading, Shown):
         return self._predictors[key]
 
     def _engine(self, threads: int | None) -> Engine:
-        return make_engine(self.plan.engine, self.plan.problem(1), self.threads if threads is None else threads)
+        return self.plan.make_engine(self.plan.problem(1), self.threads if threads is None else threads)
 
     @property
     def texts(self) -> dict[str, str]:
@@ -319,7 +323,7 @@ class Trained(Writing, Reading, Shown):
 
     def interval_scores(
         self,
-        what: Data | Samples | None = None,
+        what: Data | Rows | None = None,
         share: float = 0.9,
         threads: int | None = None,
         weight: Array | str | None = None,
@@ -344,7 +348,8 @@ class Trained(Writing, Reading, Shown):
             True
         """
         samples = self._samples(what, weight)
-        return self._meaning.interval_scores(self._outputs(as_read(samples.x), threads), samples, share)
+        outputs, y, own, _ = loop.measured(self.plan, self.target, samples, self.predictor(threads), ())[0]
+        return self._meaning.interval_scores(outputs, Samples(as_read(samples.x[:0]), y, own), share)
 
     def quantiles_of(self, prediction: Array, levels: Sequence[float]) -> Array:
         """Quantiles, as in `quantiles`, from the network's output."""
@@ -395,6 +400,12 @@ class Trained(Writing, Reading, Shown):
         samples, rows = getattr(data, part), getattr(data, f"{part}_rows")
         if samples is None:
             raise DataError(f"no predictions for held-out samples: there is no {part} set")
+        if samples.on_disk:
+            count = len(samples.x)
+            if count > MOST_HELD_OUT:
+                problem = f"no predictions for the {part} set: its {count:,} samples are on a disk"
+                raise DataError(f"{problem}; predict at most {MOST_HELD_OUT:,} at a time, such as {part}.read(0, 1000)")
+            samples, rows = samples.read(0, count), np.asarray(rows)
         raw = self.raw(samples)
         return HeldOut(
             None if rows is None else rows + 1,
@@ -455,7 +466,7 @@ class Trained(Writing, Reading, Shown):
 
     def evaluate(
         self,
-        what: Data | Samples | None = None,
+        what: Data | Rows | None = None,
         metrics: Choice | Sequence[Choice] | None = None,
         threads: int | None = None,
         weight: Array | str | None = None,
@@ -488,7 +499,7 @@ class Trained(Writing, Reading, Shown):
         return measures.check(metrics, self.target)
 
     def _measured(
-        self, samples: Samples, chosen: Sequence[Chosen], with_scores: bool, threads: int | None
+        self, samples: Rows, chosen: Sequence[Chosen], with_scores: bool, threads: int | None
     ) -> dict[str, float]:
         return loop.evaluate(
             self.plan, self.target, samples, self.parameters, self.statistics, chosen, self._engine(threads),
@@ -497,7 +508,7 @@ class Trained(Writing, Reading, Shown):
 
     def report(
         self,
-        what: Data | Samples | None = None,
+        what: Data | Rows | None = None,
         metrics: Choice | Sequence[Choice] | None = None,
         threads: int | None = None,
         weight: Array | str | None = None,
@@ -520,23 +531,23 @@ class Trained(Writing, Reading, Shown):
         measured = self._measured(samples, chosen, is_default, threads)
         if target.positions and (target.tokens or not target.is_class):
             return Report(target, len(samples.x), measured, weight=total_weight(samples.weight))
-        y, outputs = np.asarray(samples.y), self._outputs(as_read(samples.x), threads)
+        outputs, y, own, _ = loop.measured(self.plan, target, samples, self.predictor(threads), ())[0]
         if target.positions:
-            scored = score_positions(loss, outputs, y, samples.weight)
-            weight = None if samples.weight is None else scored.weight[scored.weight > 0]
+            scored = score_positions(loss, outputs, y, own)
+            weight = None if own is None else scored.weight[scored.weight > 0]
             return replace(
                 report_on(target, scored.classified(target.width), measured, None, weight), samples=len(samples.x)
             )
         if target.task == "regression":
             of_each = dict.fromkeys((*names(target), *chosen)) if is_default else chosen
-            found = report_on_quantities(target, loss, outputs, y, measured, (*of_each,), samples.weight, is_default)
+            found = report_on_quantities(target, loss, outputs, y, measured, (*of_each,), own, is_default)
             return with_naive(found, samples) if target.season and is_default else found
         if target.task == "multilabel":
-            return report_on_labels(target, measures.label(loss, outputs, y, samples.weight), measured, samples.weight)
-        classified = measures.classify(target.width, loss, outputs, y, samples.weight, self.threshold)
-        return report_on(target, classified, measured, self.threshold, samples.weight)
+            return report_on_labels(target, measures.label(loss, outputs, y, own), measured, own)
+        classified = measures.classify(target.width, loss, outputs, y, own, self.threshold)
+        return report_on(target, classified, measured, self.threshold, own)
 
-    def _samples(self, what: Data | Samples | None, weight: Array | str | None) -> Samples:
+    def _samples(self, what: Data | Rows | None, weight: Array | str | None) -> Rows:
         if what is None:
             what = getattr(self.data, "test", None)
             if what is None:

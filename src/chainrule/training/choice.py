@@ -14,8 +14,9 @@ import numpy as np
 
 from chainrule.arrays import Array, as_read
 from chainrule.data import Dataset, Samples
-from chainrule.engine import Batches, make_engine
+from chainrule.engine import Batches
 from chainrule.generators import generator
+from chainrule.rows import Rows
 from chainrule.threads import most_threads
 from chainrule.training import defaults, loop
 from chainrule.training.plan import Choices, Layers, Plan, make_plan
@@ -63,7 +64,9 @@ def plan_for(network: Layers | None, data: Dataset, *, threads: int | None = Non
     if not is_open or rows < FEWEST_ROWS:
         return plan
     candidates: Named = {f"network with decay {decay:g}": partial(_network, plan, decay) for decay in defaults.DECAYS}
-    if settings.get("batch_size") is None and len(data.input_shape) == 1:
+    if data.training.on_disk:  # where the optimizer of linear models, which takes all rows at once, can't be used
+        data = replace(data, training=_sample(data.training, plan.seed))
+    elif settings.get("batch_size") is None and len(data.input_shape) == 1:
         linear = make_plan("", data, **settings)
         shrunk: Named = {
             f"linear model with penalty {strength:g}": partial(_linear, linear, strength)
@@ -77,7 +80,8 @@ def plan_for(network: Layers | None, data: Dataset, *, threads: int | None = Non
 
 def _network(plan: Plan, decay: float, rows: int) -> Plan:
     """This plan of a network, with such a decay."""
-    plan = replace(plan, batch_size=min(plan.batch_size, rows))
+    size = min(plan.batch_size, rows)
+    plan = plan if size == plan.batch_size else replace(plan, batch_size=size, blocks=None)
     return replace(plan, optimizer=defaults.optimizer(plan.epochs * plan.steps_per_epoch(rows), decay))
 
 
@@ -137,6 +141,12 @@ def folds(data: Dataset, seed: int) -> Iterator[Dataset]:
         yield replace(data, training=_rows(samples, rest), validation=_rows(samples, part), test=None)
 
 
+def _sample(samples: Rows, seed: int) -> Samples:
+    """As many of the samples as the choice is made on, at random."""
+    count = len(samples.x)
+    return samples.take(np.sort(generator(seed, "sample").choice(count, min(count, MOST_ROWS), replace=False)))
+
+
 def _rows(samples: Samples, rows: Array) -> Samples:
     weight = None if samples.weight is None else samples.weight[rows]
     return Samples(samples.x[rows], samples.y[rows], weight)
@@ -154,7 +164,7 @@ def held_out_losses(candidate: Candidate, fold: Dataset, threads: int | None = N
     plan = replace(plan, epochs=min(plan.epochs, defaults.EPOCHS))
     batches = _batches(plan, fold.training)
     problem = replace(plan.problem(rows), optimizer=plan.optimizer.over(len(batches)))
-    engine, position = make_engine(plan.engine, problem, threads), loop.start(plan).position
+    engine, position = plan.make_engine(problem, threads), loop.start(plan).position
     x, y, whole = as_read(held_out.x), np.asarray(held_out.y), plan.optimizer.whole_batch
     patience = plan.epochs if whole or plan.patience is None else plan.patience
     best, waited, before = np.full(len(x), np.inf), 0, np.inf

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.arrays import Array
 from chainrule.data import Dataset
 from chainrule.errors import require
 from chainrule.losses import NAMED, Loss
@@ -74,17 +75,22 @@ def balanced(data: Dataset) -> tuple[float, ...]:
     """samples / (classes * samples of the class), over the training set, as in scikit-learn; for
     labels this of each, with the classes 0 and 1. A label that all samples or none have gets 1.
     """
-    y, classes = data.training.y, data.target.classes
+    training, classes = data.training, data.target.classes
     if not data.target.is_class:
-        counts = np.stack([len(y) - y.sum(axis=0), y.sum(axis=0)], axis=1)
+        count, ones = len(training.x), sum(chunk.y.sum(axis=0) for chunk in training.chunks())
+        counts = np.stack([count - ones, ones], axis=1)
         is_known = (counts > 0).all(axis=1, keepdims=True)
-        return tuple(np.where(is_known, len(y) / (2 * np.maximum(counts, 1)), 1.0).ravel().tolist())
-    if data.target.positions:
-        y = y.reshape(-1)
-    counts = np.bincount(y, minlength=len(classes)) if y.ndim == 1 else y.sum(axis=0)
+        return tuple(np.where(is_known, count / (2 * np.maximum(counts, 1)), 1.0).ravel().tolist())
+    counts = sum((_counted(chunk.y, data) for chunk in training.chunks()), np.zeros(len(classes)))
     missing = f"there is no {classes[int(np.argmin(counts))]!r} in the training set"
     require(bool(counts.all()), f"class weights: {missing}, so they can't be balanced; pass weights by label")
-    return tuple((len(y) / (len(classes) * counts)).tolist())
+    return tuple((counts.sum() / (len(classes) * counts)).tolist())
+
+
+def _counted(y: Array, data: Dataset) -> Array:
+    """(classes,) the samples of each class; of a target at each position, the positions."""
+    y = y.reshape(-1) if data.target.positions else y
+    return np.bincount(y, minlength=len(data.target.classes)) if y.ndim == 1 else y.sum(axis=0)
 
 
 def parse(text: str) -> dict[str, float]:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from threading import Event as Flag
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.arrays import Vector, as_read
-from chainrule.data import Dataset, Samples, Target
-from chainrule.engine import Batches, Chunk, Engine, Position, Predictor, make_engine
+from chainrule.arrays import Array, Deferred, Vector, as_read
+from chainrule.data import Dataset, Target
+from chainrule.engine import Chunk, Engine, Position, Predictor
 from chainrule.errors import DataError, NonFiniteError
 from chainrule.processes import world
+from chainrule.rows import Rows
 from chainrule.summary import one_line
-from chainrule.threads import Coming
 from chainrule.training import metrics as measures
+from chainrule.training.blocks import Shuffled
 from chainrule.training.catalog import has_unit
 from chainrule.training.diagnosis import diagnose
 from chainrule.training.generation import TEMPERATURE, Reader, is_time_to_write, write
 from chainrule.training.metrics import Chosen
 from chainrule.training.naive import against_naive
+from chainrule.training.parts import Kept, measure_in_parts, predict_in_parts
 from chainrule.training.plan import Plan
 from chainrule.training.position_scores import joined, score_positions
 from chainrule.training.stopping import is_better
@@ -254,25 +255,23 @@ def events(
 ) -> Generator[Event, None, Chunk | None]:
     """Yield the steps and epochs up to the end of training; return the last steps."""
     training, problem, stopping = data.training, plan.problem(len(data.training.x)), stopping or Flag()
-    engine, length = make_engine(plan.engine, problem, threads, world()), plan.steps_per_epoch(len(training.x))
+    engine, length = plan.make_engine(problem, threads, world()), plan.steps_per_epoch(len(training.x))
     last: Chunk | None = None
-    shuffle = partial(plan.batches, data=training)
-    shuffled: Coming[int, Batches] | None = None
+    shuffled = Shuffled(plan, training, engine)
     while _goes_on(plan, progress) and not _stops(stopping):
-        batches = shuffled.result() if shuffled else shuffle(progress.epoch)
-        batches = batches.cut(progress.position.step - progress.epoch * length, length)
-        ahead = engine.leaves_a_core(batches)  # shuffle the next epoch during this one
-        shuffled = Coming(shuffle, progress.epoch + 1) if ahead else None
-        last, left = None, len(batches)
-        for chunk in engine.chunks(progress.position, batches):
-            if not chunk.finite:
-                diagnose(problem, chunk.last, training)
-            progress, left = _add_chunk(progress, chunk), left - len(chunk.batches)
-            last = None if left else chunk
-            yield Stepped(plan, data, progress, chunk, stopping=stopping)
-            if _stops(stopping):
-                return chunk
-            del chunk
+        first, last = progress.position.step - progress.epoch * length, None
+        left = length - first
+        for batches in shuffled.epoch(progress.epoch, first):
+            for chunk in engine.chunks(progress.position, batches):
+                if not chunk.finite:
+                    diagnose(problem, chunk.last, training)
+                progress, left = _add_chunk(progress, chunk), left - len(chunk.batches)
+                last = None if left else chunk
+                yield Stepped(plan, data, progress, chunk, stopping=stopping)
+                if _stops(stopping):
+                    return chunk
+                del chunk
+            del batches  # a block on a disk: while the next one is used, the one after it is read
         progress = _end_epoch(plan, data, progress, engine)
         yield EpochEnded(plan, data, progress, progress.history[-1], stopping=stopping)
         if data.target.tokens and is_time_to_write(progress.epoch, plan.epochs):
@@ -361,16 +360,19 @@ def choose_threshold(plan: Plan, data: Dataset, metric: Chosen, parameters: Vect
     """The threshold between two classes at which a metric of the validation set is best."""
     samples = data.validation
     assert samples is not None
-    x, y = as_read(samples.x), np.asarray(samples.y)
+    predict = plan.make_engine(plan.problem(1)).predictor(parameters, statistics)
     with np.errstate(all="ignore"):  # just before a divergence
-        prediction = make_engine(plan.engine, plan.problem(1)).predict(parameters, x, statistics)
-    return measures.best_threshold(metric, data.target, plan.loss, prediction, y, samples.weight)
+        if samples.on_disk:
+            prediction, y, weight, _ = predict_in_parts(samples, predict, plan.outputs, plan.loss)[0]
+        else:
+            prediction, y, weight = predict(as_read(samples.x)), np.asarray(samples.y), samples.weight
+    return measures.best_threshold(metric, data.target, plan.loss, prediction, y, weight)
 
 
 def evaluate(
     plan: Plan,
     target: Target,
-    samples: Samples,
+    samples: Rows,
     parameters: Vector,
     statistics: Vector,
     metrics: Sequence[Chosen] | None = None,
@@ -391,25 +393,39 @@ def evaluate(
         scores: whether to add the loss's own scores of a predicted distribution; of several
             quantities those without a unit; and of a forecast how it compares with the naive one
     """
-    x, y = as_read(samples.x), np.asarray(samples.y)
-    engine = engine or make_engine(plan.engine, plan.problem(1))
-    if target.positions and target.is_class:
-        chosen = plan.metrics if metrics is None else metrics
-        return _evaluate_positions(
-            plan, target, samples, chosen, lambda part: engine.predict(parameters, part, statistics)
-        )
-    prediction = engine.predict(parameters, x, statistics)
-    with np.errstate(over="ignore", invalid="ignore"):  # such a loss is infinite
-        loss = plan.loss.value(prediction, y, samples.weight)
+    engine = engine or plan.make_engine(plan.problem(1))
     chosen = plan.metrics if metrics is None else metrics
-    found = measures.measure(chosen, target, plan.loss, prediction, y, samples.weight, threshold)
+
+    def predict(part: Array | Deferred) -> Array:
+        return engine.predict(parameters, part, statistics)
+
+    if target.positions and target.is_class:
+        return _evaluate_positions(plan, target, samples, chosen, predict)
+    predicted, found = measured(plan, target, samples, predict, chosen, threshold)
     if scores:
-        own = plan.loss.scores(prediction, y, np.array(target.deviation), samples.weight)
+        own = plan.loss.scores(predicted.prediction, predicted.y, np.array(target.deviation), predicted.weight)
         is_one = target.width == 1 or target.season > 0
         found |= {name: value for name, value in own.items() if is_one or not has_unit(name)}
         if target.season:
-            found |= against_naive(x, y, target, found.get("mae"))
-    return {"loss": loss if math.isfinite(loss) else math.inf} | found
+            found |= against_naive(as_read(samples.x), predicted.y, target, found.get("mae"))
+    return found
+
+
+def measured(
+    plan: Plan, target: Target, samples: Rows, predict: Predictor, metrics: Sequence[Chosen],
+    threshold: float | None = None,
+) -> tuple[Kept, dict[str, float]]:  # fmt: skip
+    """The predictions of samples, of very many on a disk those of evenly spaced ones, and the loss
+    and the metrics; the arguments are those of `evaluate`.
+    """
+    if samples.on_disk:
+        return measure_in_parts(metrics, target, plan.loss, samples, predict, plan.outputs, threshold)
+    x, y, weight = as_read(samples.x), np.asarray(samples.y), samples.weight
+    prediction = predict(x)
+    with np.errstate(over="ignore", invalid="ignore"):  # such a loss is infinite
+        loss = plan.loss.value(prediction, y, weight)
+    found = measures.measure(metrics, target, plan.loss, prediction, y, weight, threshold)
+    return Kept(prediction, y, weight, 1), {"loss": loss if math.isfinite(loss) else math.inf} | found
 
 
 MOST_OUTPUTS = 8_000_000
@@ -417,16 +433,16 @@ MOST_OUTPUTS = 8_000_000
 
 
 def _evaluate_positions(
-    plan: Plan, target: Target, samples: Samples, metrics: Sequence[Chosen], predict: Predictor
+    plan: Plan, target: Target, samples: Rows, metrics: Sequence[Chosen], predict: Predictor
 ) -> dict[str, float]:
     """The same where there is a class at each position, some samples at a time."""
     size = max(1, MOST_OUTPUTS // math.prod(plan.network.output_shape))
     losses, scored = [], []
     for k in range(0, max(len(samples.x), 1), size):
-        x, y = as_read(samples.x)[k : k + size], np.asarray(samples.y)[k : k + size]
-        weight, prediction = None if samples.weight is None else samples.weight[k : k + size], predict(x)
+        x, y, weight = samples.read(k, k + size)
+        prediction = predict(as_read(x))
         with np.errstate(over="ignore", invalid="ignore"):
-            losses.append(plan.loss.value(prediction, y, weight) * len(y))
-        scored.append(score_positions(plan.loss, prediction, y, weight))
+            losses.append(plan.loss.value(prediction, np.asarray(y), weight) * len(y))
+        scored.append(score_positions(plan.loss, prediction, np.asarray(y), weight))
     loss = sum(losses) / len(samples.x)
     return {"loss": loss if math.isfinite(loss) else math.inf} | measures.at_positions(metrics, target, joined(scored))

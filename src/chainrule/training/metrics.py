@@ -252,7 +252,7 @@ def measure(
         labelled = label(loss, prediction, y, weight)
         return {name_of(metric): _of_labels(metric, labelled, weight is not None) for metric in known}
     classified = classify(target.width, loss, prediction, y, weight, threshold)
-    return {name_of(metric): _of_classes(metric, target, classified, weight is not None) for metric in known}
+    return {name_of(metric): of_classes(metric, target, classified, weight is not None) for metric in known}
 
 
 def at_positions(chosen: Sequence[Chosen], target: Target, scored: PositionScores) -> dict[str, float]:
@@ -264,7 +264,7 @@ def at_positions(chosen: Sequence[Chosen], target: Target, scored: PositionScore
             continue
         classified, is_weighted = scored.classified(target.width), _uneven(scored.weight[scored.weight > 0])
         of_one = replace(target, positions=())
-        found[name_of(metric)] = _of_classes(metric, of_one, classified, is_weighted is not None)
+        found[name_of(metric)] = of_classes(metric, of_one, classified, is_weighted is not None)
     return found
 
 
@@ -314,12 +314,13 @@ def best_threshold(
 
     def score(threshold: float) -> float:
         decided = replace(classified, guess=decide(loss, prediction, threshold))
-        return sign * _of_classes(metric, target, decided, weight is not None)
+        return sign * of_classes(metric, target, decided, weight is not None)
 
     return choose(score, probabilities[:, 1])
 
 
-def _of_classes(metric: Chosen, target: Target, classified: Classified, weighted: bool) -> float:
+def of_classes(metric: Chosen, target: Target, classified: Classified, weighted: bool) -> float:
+    """The value of a metric of predicted classes; `weighted` says whether their weights differ."""
     c, weight = classified, classified.weight if weighted else None
     if isinstance(metric, Metric):
         labels = target.decode(np.arange(c.width))
@@ -331,7 +332,7 @@ def _of_classes(metric: Chosen, target: Target, classified: Classified, weighted
             probabilities = probabilities[:, 1]
         return _of_function(metric, truth, guess, probabilities, weight)
     if metric in NEGATED:
-        return -_of_classes(NEGATED[metric], target, c, weighted)
+        return -of_classes(NEGATED[metric], target, c, weighted)
     bare, _, average = metric.rpartition("_")
     if metric in PER_CLASS:
         return c.averaged(metric, "binary" if c.width == 2 else "macro")

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from chainrule.arrays import Array, Scaled
+from chainrule.arrays import Array, Deferred
 from chainrule.data import Target
 
 PART = 4096
 """The windows that are read at a time."""
 
 
-def naive_forecast(x: Array | Scaled, target: Target) -> Array:
+def naive_forecast(x: Array | Deferred, target: Target) -> Array:
     """(samples, horizon) the naive forecasts of windows (samples, length, features), whose first
     feature is what is forecast.
 
@@ -28,12 +28,12 @@ def naive_forecast(x: Array | Scaled, target: Target) -> Array:
     return np.concatenate([part[:, steps, 0] for part in _parts(x)])
 
 
-def _parts(x: Array | Scaled) -> Iterator[Array]:
+def _parts(x: Array | Deferred) -> Iterator[Array]:
     for k in range(0, max(len(x), 1), PART):
         yield np.asarray(x[k : k + PART])
 
 
-def against_naive(x: Array | Scaled, y: Array, target: Target, mae: float | None) -> dict[str, float]:
+def against_naive(x: Array | Deferred, y: Array, target: Target, mae: float | None) -> dict[str, float]:
     """How good the naive forecast of these windows is, and a forecast with such a mean absolute
     error compared with it: its skill is the share of the naive forecast's error that it avoids, 1 -
     mae / naive_mae (Murphy, 1988); 0 is as good as that, 1 is perfect.

@@ -13,14 +13,13 @@ from typing import Any, TypedDict
 import numpy as np
 
 from chainrule import generators
-from chainrule.arrays import Array, Scaled, Shape, Vector, as_read
+from chainrule.arrays import Array, Deferred, Shape, Vector
 from chainrule.augmentation import Augmentation, augmentations
 from chainrule.data import Dataset, Samples, Target
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
-from chainrule.engine import Batches, Problem, engine_name
-from chainrule.errors import DataError, ShapeError, at_least, is_number, require, setting
-from chainrule.generators import generator
+from chainrule.engine import Batches, Engine, Problem, make_engine, precision, require_engine
+from chainrule.errors import DataError, SettingError, ShapeError, at_least, is_number, require, setting
 from chainrule.kinds import Kind, described
 from chainrule.layers import Dense, Flatten, Input, Layer
 from chainrule.layers.combinators import separate
@@ -29,9 +28,11 @@ from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, 
 from chainrule.losses import loss as named_loss
 from chainrule.losses import penalty as named_penalty
 from chainrule.network import Network, of_sequences, of_texts
+from chainrule.processes import ALONE, Processes
 from chainrule.summary import Shown, Summary
 from chainrule.training import defaults, history
 from chainrule.training import metrics as measures
+from chainrule.training.blocks import Blocks, Order, blocks_for, whole_epoch
 from chainrule.training.causality import require_causal
 from chainrule.training.class_weights import ClassWeight, weighted
 from chainrule.training.metrics import Choice, Chosen, Metric
@@ -60,11 +61,15 @@ class Choices(TypedDict, total=False):
     metrics: Choice | Sequence[Choice] | None
     dtype: str
     engine: str | None
+    devices: int | None
 
 
 MOST_EPOCHS = 10**12
 """No training takes as many; files name steps with at most 18 digits."""
 
+
+MOST_TRIED = 10_000
+"""The validation rows on a disk that metrics are tried on before training."""
 
 AUTO = "auto"
 """The default patience, which depends on the number of validation rows."""
@@ -93,6 +98,9 @@ class Plan(Kind, Shown):
             class
         selection: what validation chose for the plan; None if everything was given or is fixed
         augment: how the samples of a mini-batch are changed at random
+        devices: the kind and number of the devices that the JAX engine computes on
+        compute: the dtype of its products, "bfloat16"; None for that of the weights
+        blocks: how the training set is shuffled if it does not fit into memory; None for as a whole
     """
 
     network: Network
@@ -110,6 +118,9 @@ class Plan(Kind, Shown):
     threshold: str | float | None = None
     selection: Selection | None = None
     augment: tuple[Augmentation, ...] = ()
+    devices: tuple[str, int] | None = None
+    compute: str | None = None
+    blocks: Blocks | None = None
 
     def __post_init__(self) -> None:
         epochs, patience, size = self.epochs, self.patience, self.batch_size
@@ -128,6 +139,8 @@ class Plan(Kind, Shown):
         is_share = isinstance(threshold, str) or threshold is None or (is_number(threshold, 0) and threshold <= 1)
         rule = "it must be a probability from 0 to 1, or the metric by which it is chosen"
         require(is_share, f"the threshold is {threshold!r}; {rule}")
+        block = size if self.blocks is None else self.blocks.rows
+        require(block % size == 0, f"blocks of {block} rows can't be divided into mini-batches of {size}")
 
     def metric(self, name: str) -> str | Metric:
         """The metric of this name."""
@@ -157,6 +170,8 @@ class Plan(Kind, Shown):
             "optimizer": " > ".join(map(described, self.optimizer.stages)),
             "batches": f"of {self.batch_size:,} samples, seed {self.seed}",
         }
+        if self.blocks is not None:
+            facts["shuffled"] = f"in blocks of {self.blocks.rows:,} rows, of pieces of {self.blocks.piece:,}"
         if self.selection is not None:
             facts[self.selection.what] = str(self.selection)
         if self.augment:
@@ -167,30 +182,40 @@ class Plan(Kind, Shown):
             facts["stopping"] = f"after {self.patience:,} epochs in which the {watched} did not improve{delta}"
         return facts
 
+    @property
+    def outputs(self) -> int:
+        """The numbers that the network puts out for a sample."""
+        return math.prod(self.network.output_shape)
+
     def problem(self, samples: int) -> Problem:
         """What an engine solves, with the schedules spread over the whole training."""
         total = self.epochs * self.steps_per_epoch(samples)
         return Problem(self.network, self.loss, self.optimizer.over(total), self.penalties, self.seed, self.augment)
 
+    def make_engine(self, problem: Problem, threads: int | None = None, world: Processes = ALONE) -> Engine:
+        """The engine of the plan for its problem, with at most so many threads, which takes steps
+        together with the other processes of `world`.
+        """
+        return make_engine(self.engine, problem, threads, self.devices, self.compute, world)
+
     def steps_per_epoch(self, samples: int) -> int:
         """The number of mini-batches; the last one may be smaller."""
         return -(-samples // self.batch_size)
 
-    def try_out(self, parameters: Vector, x: Array | Scaled, y: Array) -> None:
+    def try_out(self, parameters: Vector, x: Array | Deferred, y: Array) -> None:
         """Compute the loss of these samples; raises an error if choices don't fit together."""
         with np.errstate(all="ignore"):
             self.loss.value(self.network.predict(parameters, x), y)
             for penalty in self.penalties:
                 penalty.value(parameters, self.network.parameters)
 
+    def order(self, samples: int) -> Order:
+        """The order in which epochs take so many samples."""
+        return Order(self.seed, samples, self.batch_size, self.blocks)
+
     def batches(self, epoch: int, data: Samples) -> Batches:
         """The mini-batches of an epoch, shuffled by (seed, epoch); one alone is not."""
-        samples = len(data.x)
-        if self.batch_size >= samples:
-            order = np.arange(samples)
-        else:
-            order = generator(self.seed, "order", epoch).permutation(samples)
-        return Batches(as_read(data.x), np.asarray(data.y), data.weight, order, self.batch_size)
+        return whole_epoch(self.order(len(data.x)), epoch, data)
 
 
 def make_plan(
@@ -212,6 +237,7 @@ def make_plan(
     metrics: Choice | Sequence[Choice] | None = None,
     dtype: str = "float32",
     engine: str | None = None,
+    devices: int | None = None,
 ) -> Plan:
     """Make the choices that were left open, and check the others against the data.
 
@@ -230,7 +256,9 @@ def make_plan(
     is_open = network is None
     if augment is None and is_open and defaults.are_pictures(data):
         augment = defaults.augmentation(data)
-    network = build_network(network, data, loss, dtype)
+    engine = require_engine(engine)
+    computed = precision(engine, dtype, devices)
+    network = build_network(network, data, loss, computed.pop("dtype"))
     samples = len(data.training.x)
     epochs = defaults.epochs(data, is_open) if epochs is None else epochs
     epochs = at_least(f"{epochs} epochs: training takes at least 1", epochs, 1)
@@ -244,14 +272,24 @@ def make_plan(
         raise DataError(f"{data.name}: {excess}; use {setting('batch_size', samples)} or less")
     plan = Plan(
         network, loss, chosen or defaults.optimizer(epochs * -(-samples // batch_size)), epochs, batch_size, seed,
-        _penalties(penalties), patience, measured, _engine(engine), monitor, float(min_delta), threshold,
-        augment=_augment(augment, data, loss),
+        _penalties(penalties), patience, measured, engine, monitor, float(min_delta), threshold,
+        augment=_augment(augment, data, loss), blocks=_blocks(data, batch_size, chosen), **computed,
     )  # fmt: skip
     # errors are raised before anything is written
     initial = network.draw(seed)
     plan.try_out(initial, data.training.x[:1], data.training.y[:1])
     _check_defined(plan, data, initial)
     return plan
+
+
+def _blocks(data: Dataset, batch_size: int, optimizer: Optimizer | None) -> Blocks | None:
+    """How the training set is shuffled; raises SettingError for an optimizer that needs all of it
+    at once if it is on a disk.
+    """
+    if data.training.on_disk and optimizer is not None and optimizer.whole_batch and batch_size == len(data.training.x):
+        needs = "the optimizer takes all samples in each step, but they don't fit into memory"
+        raise SettingError(f"{data.name}: {needs}; choose another, such as {setting('optimizer', 'adamw')}")
+    return blocks_for(data.training, batch_size, data.memory)
 
 
 def _augment(chosen: Any, data: Dataset, loss: Loss) -> tuple[Augmentation, ...]:
@@ -267,6 +305,21 @@ def check_augmentation(one: Augmentation, shape: Shape, loss: Loss) -> None:
     one.check(shape)
     rule = f"augmentation {one.notation}: the loss {type(loss).__name__} can't take targets that are mixed"
     require(not one.mixes_targets or loss.takes_mixed, f"{rule}; choose cross-entropy, or leave it out")
+
+
+def on_engine(plan: Plan, engine: str | None = None, devices: int | None = None) -> Plan:
+    """The plan on another engine, or on so many of its devices; by default on its own.
+
+    Raises SettingError if that engine is not installed, if there are not so many devices, or for a
+    precision that it does not have.
+    """
+    if engine is None and devices is None:
+        if plan.engine == "jax":
+            require_engine(plan.engine)
+        return plan
+    chosen = require_engine(engine or plan.engine)
+    own = precision(chosen, (chosen == "jax" and plan.compute) or plan.network.dtype, devices)
+    return replace(plan, engine=chosen, devices=own["devices"], compute=own["compute"])
 
 
 def with_patience(plan: Plan, patience: int | str | None, data: Dataset) -> Plan:
@@ -298,6 +351,8 @@ def _check_defined(plan: Plan, data: Dataset, initial: Vector) -> None:
     tried = [metric for metric in plan.metrics if isinstance(metric, Metric) or metric == watched]
     if samples is None or not tried:
         return
+    if samples.on_disk:
+        samples = samples.thinned(MOST_TRIED)
     with np.errstate(all="ignore"):
         prediction = plan.network.predict(initial, samples.x)
     measured = measures.measure(tried, data.target, plan.loss, prediction, samples.y, samples.weight)
@@ -361,19 +416,13 @@ def _penalties(chosen: str | Penalty | Sequence[str | Penalty]) -> tuple[Penalty
 
 def _check_targets(loss: Loss, data: Dataset) -> None:
     """Raise DataError if the loss is not defined for some target."""
+    if data.task != "regression" or loss.least_target == -math.inf:
+        return
     for part in (data.training, data.validation, data.test):
-        smallest = min(np.ravel(part.y), default=0) if part is not None and data.task == "regression" else 0
+        smallest = min((chunk.y.min() for chunk in part.chunks() if chunk.y.size), default=0) if part is not None else 0
         if smallest < loss.least_target:
             allowed = f"the loss {type(loss).__name__} takes targets of {loss.least_target:g} or more"
             raise DataError(f"{data.name}: {data.target.name} has the value {smallest:g}; {allowed}")
-
-
-def _engine(name: str | None) -> str:
-    """The engine's name, for the recipe: steps are replayed by the engine that took them."""
-    chosen = engine_name(name)
-    missing, compiler = f"the engine {name} was not built when chainrule was installed", "a C++ compiler (GCC or Clang)"
-    require(name in (None, chosen), f"{missing}; reinstall it where there is {compiler}, or don't choose an engine")
-    return chosen
 
 
 def default_loss(data: Dataset) -> Loss:

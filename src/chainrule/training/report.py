@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Array, Samples, as_read
+from chainrule.arrays import Array, as_read
 from chainrule.data import Target
 from chainrule.data.targets import Label
 from chainrule.losses import Loss
+from chainrule.rows import Rows
 from chainrule.summary import Shown, Summary
 from chainrule.training import metrics as measures
 from chainrule.training import scores
@@ -196,7 +197,7 @@ def report_on_quantities(
     return Report(target, len(prediction), metrics, quantities=tuple(found), weight=total_weight(weight))
 
 
-def with_naive(report: Report, samples: Samples) -> Report:
+def with_naive(report: Report, samples: Rows) -> Report:
     """The report on a forecast, with the naive forecast of each step beside its own."""
     target, quantities = report.target, list[QuantityScores]()
     errors = np.abs(naive_forecast(as_read(samples.x), target) - np.asarray(samples.y)).mean(axis=0, dtype=np.float64)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from chainrule.arrays import Samples
-from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, Watched, make_engine
+from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, Watched
+from chainrule.rows import Rows
+from chainrule.training.blocks import some_batches
 from chainrule.training.plan import Plan
 
 
@@ -23,7 +24,7 @@ class Timeline:
         threads: the most threads of an engine; None for as many as usual
     """
 
-    samples: Samples
+    samples: Rows
     plans: Sequence[tuple[int, Plan]]
     checkpoints: Mapping[int, Position]
     history: Sequence[Mapping[str, float]] = ()
@@ -81,8 +82,8 @@ class Timeline:
         return position
 
     def _next(self, position: Position, stop: int) -> tuple[Engine, Position, Batches]:
-        """The mini-batches up to `stop`, the end of the epoch or the next plan, whichever is
-        first.
+        """The mini-batches up to `stop`, the end of the epoch, or of a block on a disk, or the next
+        plan, whichever is first.
         """
         number = self._plan_number(position.step)
         plan, samples = self.plans[number][1], len(self.samples.x)
@@ -93,9 +94,10 @@ class Timeline:
             states = plan.optimizer.observe(position.states, measured.get("validation_loss", measured["loss"]))
             position = replace(position, states=states)
         last = min(stop, (epoch + 1) * length, *(start for start, _ in self.plans[number + 1 :]))
-        batches = plan.batches(epoch, self.samples).cut(first, first + last - position.step)
+        end = first + last - position.step
+        batches = some_batches(plan.order(samples), epoch, first, end, self.samples)
         if number not in self._engines:
-            self._engines[number] = make_engine(plan.engine, plan.problem(samples), self.threads)
+            self._engines[number] = plan.make_engine(plan.problem(samples), self.threads)
         return self._engines[number], position, batches
 
     def _plan_number(self, step: int) -> int:
