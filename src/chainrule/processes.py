@@ -114,6 +114,13 @@ def start() -> Processes:
     return _world
 
 
+def use(found: Processes) -> Processes:
+    """Train together with these processes, which have met in another way than by MPI."""
+    global _world
+    _world = found
+    return _world
+
+
 def rank() -> int:
     """The number of this process, counted from 0."""
     return _world.rank

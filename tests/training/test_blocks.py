@@ -84,8 +84,8 @@ def test_each_epoch_fills_its_blocks_with_other_pieces_from_all_over_the_set():
     order = Order(0, 10_000, 10, Blocks(1000, 20))
     first, second = (order.block(epoch, 0).numbers for epoch in (0, 1))
     assert len(np.intersect1d(first, second)) < 300
-    assert abs(first.mean() - 5000) < 1500
-    assert (np.histogram(first, 4, (0, 10_000))[0] > 100).all()
+    assert abs(first.mean() - 5000) < 150
+    assert (np.histogram(first, 4, (0, 10_000))[0] > 200).all()
 
 
 def test_the_order_depends_on_nothing_but_seed_and_epoch():
@@ -181,7 +181,7 @@ def test_blocks_follow_from_the_memory(data, tmp_path):
     rows = on_disk(data, tmp_path).training
     each = row_bytes(rows) + OF_ORDER
     assert blocks_for(data.training, 16) is None
-    assert blocks_for(rows, 16, 8 * 100 * each) == Blocks(96, 1)
+    assert blocks_for(rows, 16, 8 * 100 * each) == Blocks(80, 1)
     assert blocks_for(rows, 16, 10**12) == Blocks(304, 4)
     with pytest.raises(SettingError, match=r"a mini-batch of 16 samples takes .* choose a smaller batch_size"):
         blocks_for(rows, 16, 8 * 15 * each)
@@ -252,7 +252,7 @@ def test_class_weights_and_defaults(data, tmp_path):
 
 def test_a_row_that_can_not_be_read_ends_training_with_all_steps_before_it(data, tmp_path):
     of_disk, ends = on_disk(data, tmp_path), []
-    of_disk.training.broken = int(Order(0, 300, 16, Blocks(64, 5)).block(0, 3).numbers[0])
+    of_disk.training.broken = int(Order(0, 300, 16, Blocks(64, 5)).block(0, 3).numbers[5])
     with pytest.raises(DataError, match=r"row \d+ can't be read; restore it"):
         trained(of_disk, Blocks(64, 5), batch_size=16, callbacks=[ends.append])
     assert ends[-1].reason == "interrupted"

@@ -84,7 +84,7 @@ def play(
         "--target, --task, --order, --drop, --read, --tokens and --length are for a file; pass it, or leave them out",
     )
     from chainrule.data import BUILTIN, load
-    from chainrule.play.samples import TEST, VALIDATION
+    from chainrule.play.samples import TEST, VALIDATION, require_in_memory
     from chainrule.play.server import serve
     from chainrule.runs import Run
 
@@ -97,8 +97,7 @@ def play(
         words = f"{what} was made elsewhere and has no data; train it on yours, then play the run that this makes"
         require(not run.is_imported, f"{words}: chainrule train DATA --from {what}")
         dataset = run.load_data()
-        shown = f"explain {what} and report {what} show it"
-        require(not dataset.on_disk, f"{what}: its samples are on a disk, and the page takes them in memory; {shown}")
+        require_in_memory(dataset)
         made = partial(_report, run, dataset)
     elif what in BUILTIN:
         raise SettingError(f"{what} is built in: run 'chainrule play' and choose it on the page")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,9 +19,10 @@ from chainrule.cli import display
 from chainrule.cli.logs import NONE, make_logs
 from chainrule.cli.options import AsJson, leave_out, patience
 from chainrule.cli.settings import Reading, Recording, Searched, Training, with_settings
-from chainrule.errors import DataError, NonFiniteError, SettingError, require
+from chainrule.errors import DataError, NonFiniteError, SettingError, require, require_package
 from chainrule.processes import is_first, world
 from chainrule.processes import start as start_processes
+from chainrule.processes import use as train_with
 from chainrule.summary import one_line
 
 if TYPE_CHECKING:
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
     from chainrule.runs import Trained
     from chainrule.training import Event, Plan
     from chainrule.training.report import QuantityScores
+
+
+MEETING = "JAX_COORDINATOR_ADDRESS"
+"""The environment variable that stands for --coordinator, as JAX names it."""
 
 
 @with_settings
@@ -52,6 +59,23 @@ def train(
         Path | None,
         typer.Option(
             "--from", "--start", metavar="RUN", help="Go on from the network and the weights of this run, on DATA."
+        ),
+    ] = None,
+    coordinator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            show_default=False,
+            help="Where several processes meet, each of which runs this command: with --engine jax, without MPI.",
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(metavar="NUMBER", show_default=False, help="How many processes meet there.")
+    ] = None,
+    process: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER", show_default=False, help="The number of this one, from 0; HOST is where 0 runs."
         ),
     ] = None,
     json: AsJson = False,
@@ -86,13 +110,26 @@ def train(
       chainrule train houses.csv --target price --from imported
     """
     start_processes()
+    meet = partial(_meet, coordinator, processes, process)
     if resume is not None:
         leave_out(
             context,
             "--resume continues the run with its own data and settings",
-            *("resume", "epochs", "patience", "engine", "devices", "threads", "json", "log"),
+            *(
+                "resume",
+                "epochs",
+                "patience",
+                "engine",
+                "devices",
+                "threads",
+                "json",
+                "log",
+                "coordinator",
+                "processes",
+                "process",
+            ),
         )
-        _resume(resume, training, json, recording.log)
+        _resume(resume, training, json, recording.log, meet)
         return
     if data is None:
         raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
@@ -103,6 +140,7 @@ def train(
 
     most_threads(training.threads)
     recording.check()
+    meet(training.engine, training.devices)
     chosen = training.arguments()
     network: Any = searched.network
     before = None if start is None else Run.open(start)
@@ -131,11 +169,34 @@ def train(
     _end(trained)
 
 
-def _resume(folder: Path, settings: Training, json: bool, log: list[str] | None) -> None:
+def _meet(
+    coordinator: str | None, processes: int | None, process: int | None, engine: str | None, devices: int | None
+) -> None:
+    """Let JAX know the other processes, if there are any."""
+    given = [value is not None for value in (coordinator, processes, process)]
+    if engine != "jax":
+        require(not any(given), "--coordinator, --processes and --process are for --engine jax; others take mpirun")
+        return
+    if world().count == 1 and not any(given) and MEETING not in os.environ:
+        return
+    require_package("jax", "jax", "--engine jax")
+    from chainrule.engine.jax import hosts
+
+    hosts.keep_stdout()
+    if world().count > 1:
+        hosts.introduce(world(), devices)
+    elif (at := hosts.meeting(coordinator, processes, process)) is not None and at.processes > 1:
+        train_with(hosts.join(at, devices))
+
+
+def _resume(
+    folder: Path, settings: Training, json: bool, log: list[str] | None, meet: Callable[[str | None, int | None], None]
+) -> None:
     from chainrule.runs import Run
     from chainrule.training import Started
 
     run = Run.open(folder)
+    meet(settings.engine or run.trained.plan.engine, settings.devices)
     dataset, example = run.load_data(), _Example()
     how: dict[str, Any] = {
         "progress": False, "logs": log != NONE, "patience": patience(settings.patience), "engine": settings.engine,
@@ -256,7 +317,7 @@ def _introduce(plan: Plan, data: Dataset) -> None:
     introduce_data(data)
     out, layers = display.err, _layers([node.name for node in plan.network.nodes])
     out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")
-    for note in plan.make_engine(plan.problem(len(data.training.x))).notes:
+    for note in plan.make_engine(plan.problem(len(data.training.x)), world=world()).notes:
         out.print(f"  {note}")
 
 

@@ -356,6 +356,7 @@ def from_json(recipe: EncoderRecipe, arrays: Mapping[str, Array]) -> Encoder:
 
 
 def fit_text(texts: pl.Series) -> Text:
+    """The encoder of texts that are no categories, fitted to these."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -414,10 +415,12 @@ def as_dates(texts: pl.Series, written: str) -> pl.Series:
 
 
 def are_dates(texts: pl.Series, written: str) -> bool:
+    """Whether all these texts are dates that are written like this."""
     return as_dates(texts, written).null_count() == 0
 
 
 def date_parts(dates: pl.Series) -> tuple[Part, ...]:
+    """The inputs that dates become: the hour only if some are at another time than midnight."""
     import polars as pl
 
     has_times = dates.dtype == pl.Datetime and (dates.drop_nulls().dt.time() != datetime.time(0)).any()

@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from chainrule.data.barrier import FILE, Limits, guarded, read_in_child
 from chainrule.data.tables import check_width, read_csv
@@ -95,7 +95,7 @@ def decompressed(path: Path, content: bytes, limits: Limits) -> bytes:
     if not content:
         return content
     whole, size = io.BytesIO(), 0
-    with guarded(f"{path}: it can't be decompressed; is it damaged?"), _opened(path, content) as file:
+    with guarded(f"{path}: it can't be decompressed; is it damaged?"), opened(path, io.BytesIO(content)) as file:
         while piece := file.read(PIECE):
             size += whole.write(piece)
             if size > limits.text:
@@ -104,12 +104,12 @@ def decompressed(path: Path, content: bytes, limits: Limits) -> bytes:
     return whole.getvalue()
 
 
-def _opened(path: Path, content: bytes) -> Any:
-    """The file, opened to read what is compressed in it."""
+def opened(path: Path, content: IO[bytes]) -> Any:
+    """The content of a file, opened to read what is compressed in it."""
     if path.suffix.lower() == ".gz":
         import gzip
 
-        return gzip.GzipFile(fileobj=io.BytesIO(content))
+        return gzip.GzipFile(fileobj=content)
     try:
         from compression import zstd
     except ImportError:  # before Python 3.14
@@ -118,7 +118,7 @@ def _opened(path: Path, content: bytes) -> Any:
         except ImportError:
             problem = "reading .zst files needs backports.zstd: pip install 'chainrule[zstd]'"
             raise SettingError(f"{path}: {problem}") from None
-    return zstd.ZstdFile(io.BytesIO(content))
+    return zstd.ZstdFile(content)
 
 
 def read_frame(path: Path, content: bytes, limits: Limits = FILE, texts: Collection[str] = ()) -> pl.DataFrame:

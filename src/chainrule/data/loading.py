@@ -15,6 +15,7 @@ from chainrule.data import notes, sequences, token_columns
 from chainrule.data.barrier import guarded
 from chainrule.data.builtin import BUILTIN
 from chainrule.data.columns import check_prepared
+from chainrule.data.columns import texts as as_text
 from chainrule.data.dataset import Dataset, prepare
 from chainrule.data.finding import Data, find, named, one_name
 from chainrule.data.memory import most_memory
@@ -158,12 +159,13 @@ def load(
         task = reading["task"] = "ordinal"
     by, _ = Split.named(split, shuffle), most_memory(memory)
     bound = most_cached(cache)
-    chosen = {"target": target, "drop": drop, "task": task, "image_size": image_size, "seed": seed,
+    chosen: dict[str, Any] = {"target": target, "drop": drop, "task": task, "image_size": image_size, "seed": seed,
               "likely_task": likely_task, "scale_target": scale_target}  # fmt: skip
     others = {"read": read, "memory": memory, "samples": samples, "text": text, "tokens": tokens, "length": length,
-              "split": split, "shuffle": None if shuffle else False, "weight": weighing, "order": order and list(order)}  # fmt: skip
+              "split": split, "shuffle": None if shuffle else False, "weight": weighing,
+              "order": order and list(order)}  # fmt: skip
     chosen |= {name: value for name, value in others.items() if value not in (None, {})}
-    if (on_disk := streamed(what, memory)) is not None:
+    if (on_disk := streamed(what, memory, as_text(read))) is not None:
         files, most, why = on_disk
         given = [name for name in ("image_size", "samples") if chosen.get(name) is not None]
         given += ["weight"] * (weight is not None and weighing is None)
@@ -173,8 +175,7 @@ def load(
         request = Request(target, drop, task, read, weighing, order, validation, test, by, seed, scale_target,
                           likely_task, tokens_of, bound)  # fmt: skip
         data = load_streamed(files, most, why, request, preparation)
-        column = list(data.target.columns) or data.target.name
-        as_read = {"target": column, "memory": most}
+        as_read = {"target": list(data.target.columns) or data.target.name, "memory": most}
         return replace(data, settings=_to_load_again(what, validation, test, chosen | as_read))
     with guarded(f"{what if isinstance(what, str | Path) else 'the data'}: it can't be prepared"):
         kept = {**reading, "drop": [column for column in drop if column not in (by.column, weighing)]}

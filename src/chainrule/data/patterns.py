@@ -38,7 +38,7 @@ def _tables_in(folder: Path) -> list[Path]:
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        if any(os.path.splitext(name)[1].lower() in PICTURES for name in files):
+        if any(Path(name).suffix.lower() in PICTURES for name in files):
             return []
         paths = (Path(place, name) for name in files if not name.startswith((".", "_")))
         found += [path for path in paths if is_table(path) and path.is_file()]

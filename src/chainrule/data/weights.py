@@ -42,7 +42,7 @@ def weighted_by(source: Source, column: str, is_part: bool = False) -> Source:
     features = source.features.drop(column)
     if not features.width:
         raise DataError(f"{source.name}: there is no feature besides {column!r}, which holds the weights")
-    weight = values.to_numpy() if is_part and not values.any() else checked_weight(values.to_numpy())
+    weight = values.to_numpy() if is_part and not (values > 0).any() else checked_weight(values.to_numpy())
     return replace(source, features=features, weight=weight, content_hash=source.fingerprint)
 
 

@@ -49,12 +49,12 @@ def make_engine(
         if 1 < ranks <= MOST and world.count == 1:
             return Repeated(engine, ranks, lambda world: NativeEngine(problem, 1, world=world))
         return engine
-    if world.count > 1:
-        raise SettingError(f"the engine {chosen} trains in one process; several ranks take the native engine")
     if chosen == "jax":
         from chainrule.engine.jax import JaxEngine  # which imports JAX
 
-        return JaxEngine(problem, devices, compute)
+        return JaxEngine(problem, devices, compute, world)
+    if world.count > 1:
+        raise SettingError("the engine numpy trains in one process; several take the native engine, or JAX's")
     return NumpyEngine(problem)
 
 

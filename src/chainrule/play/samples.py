@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data import BUILTIN, Dataset, Source, load
 from chainrule.data import plane as planes
-from chainrule.errors import SettingError
+from chainrule.errors import DataError, SettingError
 from chainrule.play.settings import DataSettings
 from chainrule.play.toys import TOYS
 
@@ -97,6 +97,15 @@ def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
     assert data.rows is not None
     held_out = np.setdiff1d(np.arange(len(points)), data.rows)
     return PageData(data, settings.features, points[data.rows], points[held_out])
+
+
+def require_in_memory(dataset: Dataset) -> None:
+    """Raise DataError for the data of a run whose samples are on a disk: the page would show some of
+    them only, and replays all steps.
+    """
+    if dataset.on_disk:
+        others = "chainrule explain, life, doctor and report read what they need of it"
+        raise DataError(f"{dataset.name}: its samples are on a disk, and the page takes a run's in memory; {others}")
 
 
 class PointsError(SettingError):

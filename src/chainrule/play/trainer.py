@@ -21,7 +21,7 @@ from chainrule.explain.trace import Trace
 from chainrule.layers.base import Built
 from chainrule.layers.graph import checking
 from chainrule.play.handwriting import Own, Style, can_be_drawn, own_sample, style_of
-from chainrule.play.samples import page_data
+from chainrule.play.samples import page_data, require_in_memory
 from chainrule.play.settings import MOST_VALUES, MOST_WEIGHTS, Settings
 from chainrule.play.toys import TOYS
 from chainrule.runs import Run
@@ -86,6 +86,8 @@ class Trainer:
     """
 
     def __init__(self, settings: Settings, dataset: Dataset | None = None, run: Run | None = None) -> None:
+        if run is not None and dataset is not None:
+            require_in_memory(dataset)
         self.samples = page_data(settings.data, dataset)
         self.data = self.samples.data
         self.settings, self.run = settings if run is not None else settings.suited_to(self.data), run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy as np
 from chainrule.arrays import Array
 from chainrule.data import Dataset, Source
 from chainrule.data.source import fingerprint
+from chainrule.data.streamed.table_files import TableFiles
+from chainrule.rows import Stored
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,7 +29,7 @@ def data_recipe(data: Dataset) -> dict[str, Any]:
     return {
         "name": data.name,
         "fingerprint": data.fingerprint,
-        "weight": None if weight is None else fingerprint(weight),
+        "weight": None if weight is None else fingerprint_of(weight),
         "validation": data.validation_fingerprint,
         "test": data.test_fingerprint,
         "settings": data.settings,
@@ -36,10 +39,20 @@ def data_recipe(data: Dataset) -> dict[str, Any]:
     }
 
 
+def fingerprint_of(weight: Any) -> str:
+    """A hash of weights; of those on a disk that of what they were prepared from."""
+    return str(getattr(weight.rows, "fingerprint", "")) if isinstance(weight, Stored) else fingerprint(weight)
+
+
 def contents(source: Source) -> dict[str, Any]:
     """What was read: the number of rows and, of each column, of the target and of the weights, the
     type and a short hash of the values, which tells what differs in other data.
     """
+    if isinstance(source.features, TableFiles):
+        files = source.features
+        types = {column: (str(files.schema[column]), "") for column in files.columns}
+        stamps = {str(path): list(stamp) for path, stamp in zip(files.paths, files.stamps, strict=True)}
+        return {"rows": len(files), "columns": types, "target": ("", ""), "weight": ("", ""), "stamps": stamps}
     if source.is_table:
         columns = {column.name: (str(column.dtype), _hash(column)) for column in source.features.iter_columns()}
     else:  # the fingerprint is the hash
@@ -90,6 +103,8 @@ def _of_contents(before: Mapping[str, Any], data: Dataset) -> str:
     if data.source.tokens is not None:
         return "its text is another"
     now = json.loads(json.dumps(contents(data.source)))
+    if changed := _changed_files(then.get("stamps", {}), now.get("stamps", {})):
+        return changed
     if then["rows"] != now["rows"]:
         return _rows(then["rows"], now["rows"])
     old, new = then["columns"], now["columns"]
@@ -110,6 +125,19 @@ def _of_contents(before: Mapping[str, Any], data: Dataset) -> str:
     if data.source.is_table:
         return "it differs in a column that is no input, or in how it is written"
     return "its values differ"
+
+
+def _changed_files(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first of the files of a streamed table that is new, missing or changed."""
+    then, now = ({Path(path).name: stamp for path, stamp in stamps.items()} for stamps in (then, now))
+    if not then or not now:
+        return "it is streamed now, and was not then" if now else "it was streamed then, and is not now" if then else ""
+    if missing := [name for name in then if name not in now]:
+        return f"the file {missing[0]} is missing"
+    if new := [name for name in now if name not in then]:
+        return f"the file {new[0]} is new"
+    changed = [name for name in then if then[name] != now[name]]
+    return f"the file {changed[0]} has another size, or was written later" if changed else ""
 
 
 def _rows(before: int, now: int) -> str:

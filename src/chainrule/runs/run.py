@@ -176,6 +176,7 @@ class Run(Shown):
                 and getattr(data, attribute) != recorded
                 and isinstance(what, str | Path)
                 and Path(what).is_dir()
+                and not patterns.holds_tables(Path(what))
             ):
                 found = fingerprint_of_pixels(Path(what), arguments["image_size"])
                 same |= {attribute: recorded} if found == recorded else {}

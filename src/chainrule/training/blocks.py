@@ -1,9 +1,10 @@
 """The order of the samples in each epoch; where they don't fit into memory, in blocks.
 
-The training set is cut into pieces of consecutive rows. In each epoch the pieces are shuffled, and
-one after another they fill blocks, each of which is read into memory and shuffled on its own. So a
-block has rows from all over the set, and a disk is read in pieces. A block that is the whole set is
-shuffled as a set in memory is, to the same bits.
+The training set is cut into pieces of consecutive rows, of which in each epoch every block gets
+others: of as many consecutive pieces as there are blocks, each gets one at random. So a block has
+rows from all over the set, about as many from each part of it, also if the rows are sorted, and a
+disk is read in pieces. Each block is read into memory and shuffled on its own. A block that is the
+whole set is shuffled as a set in memory is, to the same bits.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def blocks_for(rows: Rows, batch_size: int, memory: int | None = None) -> Blocks
     needed = f"a mini-batch of {batch_size:,} samples takes {batch_size * each / 1e6:,.0f} MB"
     remedy = f"choose a smaller {setting('batch_size')}, or allow more {setting('memory')}"
     require(block > 0, f"{needed}, of at most {most / 1e6:,.0f} MB; {remedy}")
+    block = -(-whole // -(-whole // block) // batch_size) * batch_size  # all of about the same size
     return Blocks(block, max(1, min(PIECE_BYTES // each, block // FEWEST_PIECES)))
 
 
@@ -158,8 +160,12 @@ class Order:
         known = self._last.get("epoch")
         if known is None or known[0] != epoch:
             assert self.blocks is not None
-            piece = self.blocks.piece
-            pieces = generator(self.seed, "pieces", epoch).permutation(-(-self.samples // piece))
+            piece, count = self.blocks.piece, -(-self.samples // self.blocks.piece)
+            each = np.full(-(-count // self.count) * self.count, -1)
+            each[:count] = np.arange(count)
+            random = generator(self.seed, "pieces", epoch)
+            of_blocks = random.permuted(random.permuted(each.reshape(-1, self.count), axis=1), axis=0).T.ravel()
+            pieces = of_blocks[of_blocks >= 0]
             lengths = np.minimum((pieces + 1) * piece, self.samples) - pieces * piece
             known = self._last["epoch"] = epoch, pieces, lengths.cumsum()
         return known[1:]
@@ -212,17 +218,19 @@ def read_block(order: Order, epoch: int, k: int, samples: Rows) -> Batches:
 
 
 def some_batches(order: Order, epoch: int, first: int, last: int, samples: Rows) -> Batches:
-    """Consecutive mini-batches of an epoch, from `first` on and before `last`; of samples on a disk
-    at most those of a block. Only what is needed is read.
+    """Consecutive mini-batches of an epoch, from `first` on and before `last`, at most those of a
+    block. Only what is needed is read.
     """
-    if not samples.on_disk:
+    if order.count == 1 and not samples.on_disk:
         return whole_epoch(order, epoch, samples).cut(first, last)
     k, first = divmod(first, order.steps)
     last = min(last - k * order.steps, order.steps)
-    if (last - first) * FEW > order.steps:
+    if samples.on_disk and (last - first) * FEW > order.steps:
         return read_block(order, epoch, k, samples).cut(first, last)
     numbers, places = order.block(epoch, k)
     numbers = numbers[places[first * order.size : last * order.size]]
+    if not samples.on_disk:
+        return Batches(as_read(samples.x), np.asarray(samples.y), samples.weight, numbers, order.size)
     x, y, weight = samples.take(numbers)
     return Batches(as_read(x), np.asarray(y), weight, np.arange(len(numbers)), order.size, numbers)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from chainrule.data.memory import most_memory
 from chainrule.errors import DataError, setting
@@ -115,10 +115,10 @@ def _is_locked(path: Path) -> bool:
     except OSError:
         return False
     with file:
-        return not _lock(file, exclusive=True, wait=False)
+        return not _lock(file.fileno(), exclusive=True, wait=False)
 
 
-def _lock(file: IO[bytes], exclusive: bool, wait: bool) -> bool:
+def _lock(file: int, exclusive: bool, wait: bool) -> bool:
     """Lock a file; True where there are no locks, too."""
     if sys.platform == "win32":
         return True
@@ -137,8 +137,12 @@ def _lock(file: IO[bytes], exclusive: bool, wait: bool) -> bool:
 class Held:
     """A folder of the cache in use: it is not removed as long as this object exists."""
 
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        self.path, self._file = path, file
+    def __init__(self, path: Path) -> None:
+        self.path, self.file = path, os.open(_lock_of(path), os.O_RDWR | os.O_CREAT, 0o644)
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            os.close(self.file)
 
 
 @contextmanager
@@ -177,7 +181,8 @@ def kept(key: str, needed: int, bound: int | None, build: Callable[[Path, dict[s
     whole, building = root / key, root / (key + BUILDING)
     with _errors(root):
         root.mkdir(parents=True, exist_ok=True)
-        file = _lock_of(whole).open("ab")
+        held = Held(whole)
+        file = held.file
         if not is_whole(whole):
             _lock(file, exclusive=True, wait=True)  # another process may be building it
         if not is_whole(whole):
@@ -195,7 +200,7 @@ def kept(key: str, needed: int, bound: int | None, build: Callable[[Path, dict[s
         _lock(file, exclusive=False, wait=True)
         with contextlib.suppress(OSError):
             os.utime(whole / ABOUT, (time.time(), time.time()))
-    return Held(whole, file)
+    return held
 
 
 def is_whole(path: Path) -> bool:

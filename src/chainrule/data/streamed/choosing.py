@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,9 @@ def files_of(what: Any) -> list[Path]:
     return found if all(one.is_file() and is_table(one) for one in found) else []
 
 
-def streamed(what: Any, memory: int | str | None) -> tuple[TableFiles, int, str] | None:
+def streamed(what: Any, memory: int | str | None, texts: Collection[str] = ()) -> tuple[TableFiles, int, str] | None:
     """The table, the most memory that it may take, and why it is read block by block; None if it
-    is read into memory, or is no table in files.
+    is read into memory, or is no table in files. `texts` are columns of CSV files to leave as text.
     """
     paths = files_of(what)
     if not paths:
@@ -48,7 +47,7 @@ def streamed(what: Any, memory: int | str | None) -> tuple[TableFiles, int, str]
     most = most_memory(memory)
     if "csv" in kinds:
         size = sum(_text(paths))
-        return None if CSV * size <= most else _of_csv(what, paths, most)
+        return None if CSV * size <= most else _of_csv(what, paths, most, texts)
     if len(paths) == 1 and paths[0].stat().st_size * TEXT < most and paths[0].stat().st_size < FILE.cells // 100:
         return None  # without opening it twice
     files = TableFiles.of(str(what), paths)
@@ -68,11 +67,11 @@ def why(rows: int, columns: int, needed: float, most: int) -> str:
 
 def _text(paths: Sequence[Path]) -> list[int]:
     """The bytes of text in each file, about."""
-    return [os.path.getsize(path) * (TEXT if path.suffix.lower() in COMPRESSED else 1) for path in paths]
+    return [path.stat().st_size * (TEXT if path.suffix.lower() in COMPRESSED else 1) for path in paths]
 
 
-def _of_csv(what: Any, paths: list[Path], most: int) -> Any:
+def _of_csv(what: Any, paths: list[Path], most: int, texts: Collection[str]) -> Any:
     from chainrule.data.streamed.conversion import converted
 
-    files = converted(str(what), paths)
+    files = converted(str(what), paths, texts)
     return files, most, why(*files.shape, CSV * sum(_text(paths)), most)

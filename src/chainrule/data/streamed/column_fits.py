@@ -252,6 +252,7 @@ class _Texts:
         self._kind, self._name, self._seed = kind, name, seed
         self._counts, self._drawn = Counts(MANY), Drawn(SAMPLE)
         self._words = self._known = 0
+        self._is_weighted = False
         self.marks: dict[str, int] = {}
         self.formats: tuple[str, ...] | None = None
         self._allowed, self._dates, self._ambiguous = formats, _Dates(), True
@@ -272,11 +273,12 @@ class _Texts:
         missing = chosen.is_null().to_numpy()
         self._known += int((~missing).sum())
         self._words += int(chosen.drop_nulls().str.count_matches(r"\s").sum())
+        self._is_weighted, weights = weight is not None, np.ones(len(chosen)) if weight is None else weight
         if not self._counts.too_many:
-            frame = pl.DataFrame({"value": chosen, "weight": np.ones(len(chosen)) if weight is None else weight})
+            frame = pl.DataFrame({"value": chosen, "weight": weights})
             by_value = frame.drop_nulls("value").group_by("value").agg(pl.len(), pl.col("weight").sum())
             self._counts.add(*(by_value[name].to_list() for name in ("value", "len", "weight")))
-        self._drawn.add(generator(self._seed, "texts", self._name, row), training + row, chosen)
+        self._drawn.add(generator(self._seed, "texts", self._name, row), chosen, weights)
         return missing
 
     def _mark(self, values: pl.Series) -> None:
@@ -338,7 +340,8 @@ class _Texts:
         encoder = (None if as_tokens is None else as_tokens(texts)) or encoders.fit_text(texts)
         if encoder.is_index:
             return encoder, [(0.0, 1.0)] * len(encoder.names(self._name))
-        scale = [mean_and_deviation_of(self._name, self._name, one, None) for one in encoder.inputs(self._name, texts)]
+        inputs, weights = encoder.inputs(self._name, texts), self._drawn.weights if self._is_weighted else None
+        scale = [mean_and_deviation_of(self._name, self._name, one, weights) for one in inputs]
         if encoder.is_sparse:
             return encoder, [(mean, float(deviation > 0)) for mean, deviation in scale]
         return encoder, with_one_deviation(scale)

@@ -64,9 +64,9 @@ class Division:
         ends = np.minimum(np.arange(-(-self.rows // GROUP) + 1) * GROUP, self.rows)
         training, validation, test = self.sizes
         if self.seed is None:
-            before = np.clip(ends - training, 0, validation), np.clip(ends - training - validation, 0, test)
-        else:  # in integers, as a float64 would round numbers of 54 bits
-            before = tuple((ends.astype(object) * size // self.rows).astype(np.int64) for size in (validation, test))
+            before = [np.clip(ends - training, 0, validation), np.clip(ends - training - validation, 0, test)]
+        else:  # of Python's integers, which hold any product
+            before = [(ends.astype(object) * size // self.rows).astype(np.int64) for size in (validation, test)]
         return np.stack([ends - before[0] - before[1], *before], axis=1)
 
     def sets(self, start: int, stop: int) -> Array:

@@ -59,7 +59,7 @@ class Fitted:
     marks: dict[str, dict[str, int]]
 
 
-def fit(reading: Reading, division: Division, wanted: Wanted, watch: Watch = lambda rows: None) -> Fitted:
+def fit(reading: Reading, division: Division, wanted: Wanted, watch: Watch | None = None) -> Fitted:
     """Fit a preparation to the training rows, as `fit_preparation` does in memory.
 
     Raises DataError, with file, row and column, for a cell that can't be used.
@@ -74,7 +74,7 @@ def fit(reading: Reading, division: Division, wanted: Wanted, watch: Watch = lam
 
 
 def _fit(
-    reading: Reading, division: Division, wanted: Wanted, formats: dict[str, tuple[str, ...]], watch: Watch
+    reading: Reading, division: Division, wanted: Wanted, formats: dict[str, tuple[str, ...]], watch: Watch | None
 ) -> Fitted:
     columns: dict[str, ColumnFit] = {}
     target, weights = TargetFit(), np.zeros(3)
@@ -94,7 +94,8 @@ def _fit(
             check_targets(wanted.task, source)
         if source.weight is not None:
             weights += np.bincount(sets, source.weight, minlength=3)
-        watch(row + len(source))
+        if watch is not None:
+            watch(row + len(source))
     if reading.weight is not None:
         _check_weights(reading.files.name, weights, division)
     ranks = wanted.order or target.order_of_categories(wanted.task, wanted.likely_task)

@@ -97,18 +97,19 @@ def load_streamed(
     require(bool(is_told), f"{files.name}: no column is a text to read as tokens; leave {setting('text')} out")
     reading = replace(reading, task=preparation.target.task)
     sets = stored(reading, division, preparation, memory, request.cache, _watch("preparing", len(files)))
-    others = {}
+    others: dict[str, tuple[Any, str]] = {}
     for part in ("validation", "test"):
         if not isinstance(getattr(request, part), int | float):
             others[part] = _of_its_own(part, getattr(request, part), reading, preparation, memory, request.cache)
-    training, validation, test = sets
-    assert training is not None
-    validation, of_validation = others.get("validation", (validation, ""))
-    test, of_test = others.get("test", (test, ""))
-    rows = [division.row_numbers(part) if division.sizes[part] else None for part in range(3)]
+    training: Any = sets[0]
+    validation, of_validation = others.get("validation", (sets[1], ""))
+    test, of_test = others.get("test", (sets[2], ""))
+    rows: list[Any] = [division.row_numbers(part) if division.sizes[part] else None for part in range(3)]
     return Dataset(
-        training, validation, test, preparation.target, preparation, files.name, files.fingerprint, None,  # type: ignore[arg-type]
-        _source(reading, preparation), *rows, of_validation, of_test, request.by, tuple(found), memory,  # type: ignore[arg-type]
+        training, validation, test, preparation.target, preparation, files.name, files.fingerprint,
+        source=_source(reading, preparation), rows=rows[0], validation_rows=rows[1], test_rows=rows[2],
+        validation_fingerprint=of_validation, test_fingerprint=of_test, split=request.by, found=tuple(found),
+        memory=memory,
     )  # fmt: skip
 
 
@@ -223,7 +224,7 @@ class TargetColumn:
         return found if dtype is None else found.astype(dtype)
 
 
-def _watch(what: str, rows: int) -> Watch:
-    """Tells whoever shows progress how many rows are done."""
+def _watch(what: str, rows: int) -> Watch | None:
+    """Tells whoever shows progress how many rows are done; None if nobody does."""
     progress = _PROGRESS.get()
-    return (lambda done: None) if progress is None else (lambda done: progress(what, done, rows))
+    return None if progress is None else lambda done: progress(what, done, rows)

@@ -28,7 +28,7 @@ SAVED_EVERY = 1 << 29
 
 
 def stored(
-    reading: Reading, division: Division, preparation: Preparation, memory: int, bound: int | None, watch: Watch
+    reading: Reading, division: Division, preparation: Preparation, memory: int, bound: int | None, watch: Watch | None
 ) -> tuple[StoredSamples | None, ...]:
     """The sets of samples, prepared now unless they are in the cache.
 
@@ -66,7 +66,7 @@ def stored(
 
 
 def _write(
-    folder: Path, progress: Mapping[str, Any], reading: Reading, division: Division, layout: Layout, watch: Watch
+    folder: Path, progress: Mapping[str, Any], reading: Reading, division: Division, layout: Layout, watch: Watch | None
 ) -> None:
     """Write the records of all rows, from where writing them was interrupted."""
     start, unsaved = int(progress.get("rows", 0)), 0
@@ -89,7 +89,8 @@ def _write(
                 _synced(files)
                 cache.save_progress(folder, {"rows": end, "source": reading.files.name})
                 unsaved = 0
-            watch(end)
+            if watch is not None:
+                watch(end)
         _synced(files)
 
 
@@ -115,7 +116,7 @@ def _synced(files: list[IO[bytes]]) -> None:
 def fitted(key: str, make: Any) -> Fitted:
     """What was fitted before, kept under this key, or else `make()`, which is kept."""
 
-    def build(folder: Path, progress: Mapping[str, Any]) -> dict[str, Any]:
+    def build(folder: Path, _: Mapping[str, Any]) -> dict[str, Any]:
         found: Fitted = make()
         for name, content in found.preparation.contents().items():
             cache.write(folder / name, content)

@@ -49,6 +49,9 @@ class Reading:
         """Everything that the samples depend on besides the files, as JSON."""
         return [self.target, sorted(self.drop), self.task, sorted(self.read.items()), self.weight]
 
+    def __post_init__(self) -> None:
+        self.texts = {*self.texts, *self.files.texts}
+
     def sources(self, start: int = 0) -> Iterator[tuple[int, Source]]:
         """The rows from `start` on, block by block, each with the number of its first row."""
         for row, place, frame in self.files.blocks(start=start):

@@ -97,24 +97,27 @@ class Drawn:
 
     Attributes:
         most: how many are kept
+        keys: their random numbers
+        weights: their weights
+        values: their values, in the order of the rows
     """
 
     most: int
     keys: Array = field(default_factory=lambda: np.zeros(0))
-    rows: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    weights: Array = field(default_factory=lambda: np.zeros(0))
     values: list[Any] = field(default_factory=list)
 
-    def add(self, random: np.random.Generator, rows: Array, values: Any) -> None:
-        """Take rows into account, by their numbers, with their values, a column of polars."""
-        keys = random.random(len(rows))
+    def add(self, random: np.random.Generator, values: Any, weights: Array) -> None:
+        """Take rows into account, with their values, a column of polars, and their weights."""
+        keys = random.random(len(values))
         if len(self.keys) >= self.most:
             fits = np.flatnonzero(keys < self.keys.max())
-            keys, rows, values = keys[fits], rows[fits], values[fits]
+            keys, weights, values = keys[fits], weights[fits], values[fits]
         if not len(keys):
             return
-        keys, rows = np.concatenate([self.keys, keys]), np.concatenate([self.rows, rows])
+        keys, weights = np.concatenate([self.keys, keys]), np.concatenate([self.weights, weights])
         values = [*self.values, *values.to_list()]
         kept = np.sort(np.argpartition(keys, self.most - 1)[: self.most]) if len(keys) > self.most else None
         if kept is not None:
-            keys, rows, values = keys[kept], rows[kept], [values[k] for k in kept.tolist()]
-        self.keys, self.rows, self.values = keys, rows, values
+            keys, weights, values = keys[kept], weights[kept], [values[k] for k in kept.tolist()]
+        self.keys, self.weights, self.values = keys, weights, values

@@ -132,7 +132,7 @@ class StoredSamples:
 
     def _into(self, records: Array, row: int) -> None:
         """Read records from this row on."""
-        view = memoryview(records.view(np.uint8).reshape(-1))
+        view = memoryview(records.view(np.uint8).reshape(-1))  # type: ignore[arg-type]
         at, done = self.offset + row * records.itemsize, 0
         while done < len(view):
             try:
@@ -158,12 +158,18 @@ class _File:
     """A file that is read at offsets, from any thread; closed when nobody uses it any more."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
+        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         self._lock = Lock()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
 
     def read_into(self, view: memoryview, offset: int) -> int:
         if hasattr(os, "preadv"):
-            return os.preadv(self._file.fileno(), [view], offset)
+            return os.preadv(self._file, [view], offset)
         with self._lock:  # where there is no reading at an offset
-            self._file.seek(offset)
-            return self._file.readinto(view) or 0
+            os.lseek(self._file, offset, os.SEEK_SET)
+            found = os.read(self._file, len(view))
+            view[: len(found)] = found
+            return len(found)

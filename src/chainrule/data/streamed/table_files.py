@@ -28,8 +28,8 @@ STREAMED = ("parquet", "arrow")
 
 CELLS = 1 << 21
 """The cells of a table that are read at a time, about: 16 MB as numbers of 64 bits."""
-MOST_ROWS = 1 << 16
-"""The most rows that are read at a time."""
+FEWEST_ROWS, MOST_ROWS = 256, 1 << 16
+"""The fewest and the most rows that are read at a time."""
 
 Stamp = tuple[int, int]
 """A file's size in bytes and the time when it was modified in ns, which tell whether it changed."""
@@ -44,9 +44,13 @@ class TableFiles:
         paths: the files
         stamps: (files, 2) their sizes and times when they were listed
         rows: (files,) how many rows each has
+        schema: the types of the columns of the first file
         columns: the names of its columns, in their order in the first file
         read_from: the files that are read instead, if the files themselves are CSV: their
-            conversions in the cache
+            conversions in the cache, of which there may be several for each
+        before: (files,) the rows of the same CSV file that are in earlier conversions
+        texts: columns of text that are no numbers
+        held: what keeps the conversions in the cache
     """
 
     name: str
@@ -56,24 +60,37 @@ class TableFiles:
     schema: Any = field(repr=False)
     columns: tuple[str, ...]
     read_from: tuple[Path, ...]
+    before: Array
+    texts: frozenset[str] = frozenset()
+    held: Any = field(default=None, repr=False)
 
     @staticmethod
-    def of(name: str, paths: Sequence[Path]) -> TableFiles:
-        """The table in these files.
+    def of(
+        name: str,
+        paths: Sequence[Path],
+        read_from: Sequence[Path] = (),
+        before: Array | None = None,
+        stamps: tuple[Stamp, ...] = (),
+        texts: frozenset[str] = frozenset(),
+        held: Any = None,
+    ) -> TableFiles:
+        """The table in these files; the other arguments are the attributes of converted ones.
 
         Raises DataError for a file that can't be read, or that has other columns than the first.
         """
-        stamps = tuple(map(stamp_of, paths))
+        stamps, read_from = stamps or tuple(map(stamp_of, paths)), read_from or paths
         rows, first = [], None
-        for path in paths:
-            schema, count = _about(path)
+        for path, file in zip(paths, read_from, strict=True):
+            schema, count = _about(file)
             if first is None:
                 first = schema
             _check_columns(path, schema, paths[0], first)
             rows.append(count)
         if first is None or not sum(rows):
             raise DataError(f"{name}: there is a header but no rows")
-        return TableFiles(name, tuple(paths), stamps, np.array(rows), first, tuple(first), tuple(paths))
+        before = np.zeros(len(rows), np.int64) if before is None else before
+        columns, of = tuple(first), tuple(read_from)
+        return TableFiles(name, tuple(paths), stamps, np.array(rows), first, columns, of, before, texts, held)
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -98,7 +115,7 @@ class TableFiles:
 
     def verify(self) -> None:
         """Raise DataError for a file that was changed or removed since it was listed."""
-        for path, stamp in zip(self.paths, self.stamps, strict=True):
+        for path, stamp in dict(zip(self.paths, self.stamps, strict=True)).items():
             if stamp_of(path) != stamp:
                 raise DataError(f"{path}: it has changed since it was first read; restore it, or train again")
 
@@ -106,7 +123,7 @@ class TableFiles:
         """The rows from `start` on, block by block: the number of the first row, the file with that
         row in it, and the rows. A block is from one file.
         """
-        step = max(256, min(MOST_ROWS, CELLS // max(1, len(columns or self.columns))))
+        step = max(FEWEST_ROWS, min(MOST_ROWS, CELLS // max(1, len(columns or self.columns))))
         for k, (path, first, end) in enumerate(zip(self.paths, self.starts, self.starts[1:], strict=False)):
             if end <= start:
                 continue
@@ -115,7 +132,7 @@ class TableFiles:
             for row in range(int(max(first, start)), int(end), step):
                 within = row - int(first)
                 count = min(step, int(end) - row)
-                yield row, Place(str(path), within), self._read(k, within, count, columns)
+                yield row, Place(str(path), int(self.before[k]) + within), self._read(k, within, count, columns)
 
     def _read(self, k: int, first: int, count: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Some rows of a file, with NaN, which is missing, as null in no column: as they are."""

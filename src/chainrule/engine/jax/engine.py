@@ -35,6 +35,7 @@ from chainrule.engine.lowering import NoKernel, without_operation
 from chainrule.engine.lowering.declared import DECLARED
 from chainrule.engine.lowering.loss import LOSSES
 from chainrule.engine.numpy import NumpyEngine
+from chainrule.processes import ALONE, Processes
 
 SLICE = 0.1
 """Seconds of training after which control returns to Python."""
@@ -53,7 +54,9 @@ def precise(raised: list[BaseException]) -> Iterator[None]:
     """JAX with 64 bits where they are asked for, and with products in the precision of their
     factors; as the user has set it again afterwards. Raises what a called definition raised.
     """
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+    # XLA's processors have no other precision, and multiply faster if none is asked for.
+    precision = None if jax.default_backend() == "cpu" else "highest"
+    with jax.enable_x64(True), jax.default_matmul_precision(precision):
         raised.clear()
         yield
         if raised:
@@ -97,11 +100,14 @@ class JaxEngine:
         problem: what is trained
         devices: their kind and number; by default one of those that JAX uses by default
         compute: the dtype of products; by default that of the weights, or "bfloat16"
+        world: the processes that take the steps of `chunks` together. All else a process does alone,
+            on its own devices, so that it may do it alone
     """
 
     problem: Problem
     devices: Devices | None = None
     compute: str | None = None
+    world: Processes = ALONE
     placement: Placement = field(init=False, compare=False)
     _feed: Feed = field(init=False, repr=False, compare=False)
     _compiled: dict[Shape, Compiled] = field(default_factory=dict, repr=False, compare=False)
@@ -109,7 +115,7 @@ class JaxEngine:
     _last: list[tuple[Position, Carry]] = field(default_factory=list, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "placement", Placement(self.devices))
+        object.__setattr__(self, "placement", Placement(self.devices, self.world.count))
         object.__setattr__(self, "_feed", Feed(self.problem, self.placement))
 
     @property
@@ -143,7 +149,9 @@ class JaxEngine:
         for block in self._blocks(position.step, batches):
             k = 0
             while k < len(block.batches):
-                stop = min(k + self._pace.steps(block.batches.size), len(block.batches))
+                most = self._pace.steps(block.batches.size)
+                most = most if self.world.count == 1 else self.world.broadcast(most)
+                stop = min(k + most, len(block.batches))
                 for chunk in self._slice(position, block, k, stop):
                     yield chunk
                     position, k = chunk.after, k + len(chunk.batches)
@@ -151,6 +159,9 @@ class JaxEngine:
 
     def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
         """Take a step for each mini-batch and record its gradient and update."""
+        if self.world.count > 1:
+            yield from self.alone.steps(position, batches)
+            return
         if not self._fits(batches):
             yield from NumpyEngine(self.problem).steps(position, batches)
             return
@@ -159,6 +170,14 @@ class JaxEngine:
                 record, _ = self._step(position, block, k)
                 yield record
                 position = record.after
+
+    @cached_property
+    def alone(self) -> JaxEngine:
+        """An engine that computes on the devices of this process alone: the same up to rounding."""
+        if self.world.count == 1:
+            return self
+        kind, count = self.devices or (self.placement.chosen[0].platform, self.world.count)
+        return JaxEngine(self.problem, (kind, max(1, count // self.world.count)), self.compute)
 
     def _blocks(self, step: int, batches: Batches) -> Iterator[Block]:
         blocks = self._feed.blocks(step, batches)
@@ -262,6 +281,8 @@ class JaxEngine:
 
     def predictor(self, parameters: Vector, statistics: Vector) -> Predictor:
         """Predicts with these parameters and statistics, which it puts on the devices once."""
+        if self.world.count > 1:
+            return self.alone.predictor(parameters, statistics)
         network = self.problem.network
         vectors = parameters.copy(), statistics.copy()
         steps, function = self._predicting
@@ -299,7 +320,7 @@ class JaxEngine:
             steps = self._steps_of(self.problem.network.output_shape)
             while len(PREDICTIONS) >= MOST_PREDICTIONS:
                 PREDICTIONS.pop(next(iter(PREDICTIONS)), None)
-            PREDICTIONS[key] = steps, jax.jit(steps.predict)
+            PREDICTIONS[key] = steps, self._jit(steps.predict)
         return PREDICTIONS[key]
 
     @cached_property
@@ -325,8 +346,14 @@ class JaxEngine:
         shape = block.arrays[1].shape[2:]
         if shape not in self._compiled:
             steps = self._steps_of(shape)
-            self._compiled[shape] = Compiled(steps, jax.jit(steps.run), jax.jit(steps.derivatives))
+            self._compiled[shape] = Compiled(steps, self._jit(steps.run), self._jit(steps.derivatives))
         return self._compiled[shape]
 
     def _steps_of(self, y_shape: Shape) -> Steps:
-        return Steps.of(self.problem, y_shape, np.dtype(self.compute or self.problem.network.dtype))
+        compute = np.dtype(self.compute or self.problem.network.dtype)
+        return Steps.of(self.problem, y_shape, compute, self.placement)
+
+    def _jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function compiled, with results that every device has."""
+        everywhere = self.placement.everywhere
+        return jax.jit(function) if everywhere is None else jax.jit(function, out_shardings=everywhere)

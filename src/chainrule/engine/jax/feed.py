@@ -87,7 +87,7 @@ class Feed:
     def _on_device(self, part: Batches) -> Block:
         rows = np.zeros((self._most(part, part.size), part.size), np.int32)
         rows.reshape(-1)[: len(part.order)] = part.order
-        arrays = _gather(self._resident, rows)
+        arrays = _gather(self._resident, self.placement.batch(rows, 1))  # each device gathers its own
         return Block(part, tuple(self.placement.batch(a, 1) for a in arrays), self._scale(part.x))
 
     # Samples that are read, or changed in each step

@@ -46,13 +46,13 @@ class Word(NamedTuple):
     def times(self, number: int) -> tuple[Word, Word]:
         """The lower and the upper 64 bits of the product with this number."""
         a, b = _half(number), _half(number >> 32)
-        low, carried = self.low * a, lax.mulhi(*jnp.broadcast_arrays(self.low, a))
+        low, carried = self.low * a, upper(self.low, number)
         one, other = self.low * b, self.high * a
         middle = carried + one
         overflow = (middle < one).astype(jnp.uint32)
         middle = middle + other
         overflow += middle < other
-        left, right = (lax.mulhi(*jnp.broadcast_arrays(x, y)) for x, y in ((self.low, b), (self.high, a)))
+        left, right = (upper(self.low, number >> 32), upper(self.high, number))
         third = left + right
         fourth = (third < left).astype(jnp.uint32)
         third += overflow
@@ -60,7 +60,17 @@ class Word(NamedTuple):
         last = self.high * b
         third += last
         fourth += third < last
-        return Word(low, middle), Word(third, fourth + lax.mulhi(*jnp.broadcast_arrays(self.high, b)))
+        return Word(low, middle), Word(third, fourth + upper(self.high, number >> 32))
+
+
+def upper(x: jax.Array, number: int) -> jax.Array:
+    """The upper 32 bits of a product, from those of halves of 16 bits (`lax.mulhi` can't be divided
+    among devices).
+    """
+    low, high, mask = _half(number & 0xFFFF), _half((number & 0xFFFFFFFF) >> 16), jnp.uint32(0xFFFF)
+    x_low, x_high = x & mask, x >> 16
+    middle = x_high * low + (x_low * low >> 16)
+    return x_high * high + (middle >> 16) + (x_low * high + (middle & mask) >> 16)
 
 
 def _half(number: int) -> jax.Array:

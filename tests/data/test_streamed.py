@@ -1,0 +1,304 @@
+"""Tables that are streamed: fitted, prepared and divided as in memory, from files and the cache."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainrule.data import load
+from chainrule.data.dataset import prepare
+from chainrule.data.preparation import fit_preparation
+from chainrule.data.source import from_table
+from chainrule.data.streamed import cache, divisions, preparing, table_files
+from chainrule.data.streamed.divisions import Division
+from chainrule.data.streamed.statistics import Moments
+from chainrule.data.targets import fit_target
+from chainrule.data.weights import weighted_by
+from chainrule.errors import DataError, SettingError
+from chainrule.rows import Rows
+
+ROWS = 1200
+SMALL = "1KB"
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(tmp_path, monkeypatch):
+    """Blocks of a few rows, so that small tables have several; and a cache of its own."""
+    monkeypatch.setattr(table_files, "FEWEST_ROWS", 97)
+    monkeypatch.setattr(table_files, "MOST_ROWS", 97)
+    for room in (divisions, preparing):
+        monkeypatch.setattr(room, "GROUP", 250)
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+
+
+def frame(rows: int = ROWS, seed: int = 0) -> pl.DataFrame:
+    """A table with columns of every kind, some with missing values."""
+    random = np.random.default_rng(seed)
+    day = datetime.date(2020, 1, 1)
+    days = [day + datetime.timedelta(int(k)) for k in random.integers(0, 900, rows)]
+    names = ["".join(random.choice(list("abcdefgh"), 7)) for _ in range(rows)]
+    some = random.random(rows) < 0.1
+    return pl.DataFrame({
+        "id": np.arange(rows) * 0 + 3,
+        "price": random.normal(50, 9, rows),
+        "area": [None if lacks else float(k) for k, lacks in enumerate(some)],
+        "new": random.random(rows) < 0.5,
+        "city": [None if lacks else ["Bern", "Chur", "Genf"][k] for k, lacks in zip(random.integers(0, 3, rows), some, strict=True)],
+        "two": np.array(["yes", "no"])[random.integers(0, 2, rows)],
+        "shop": [f"shop {k}" for k in random.integers(0, 60, rows)],
+        "owner": names,
+        "built": days,
+        "sold": [None if lacks else datetime.datetime.combine(d, datetime.time(k % 24)) for k, (d, lacks)
+                 in enumerate(zip(days, some, strict=True))],
+        "written": [f"{d.day}.{d.month}.{d.year}" for d in days],
+        "digits": [str(k) for k in random.integers(1, 900, rows)],
+        "importance": random.integers(1, 4, rows).astype(float),
+        "kind": np.array(["a", "b", "c"])[random.integers(0, 3, rows)],
+        "up": random.integers(0, 2, rows), "down": random.integers(0, 2, rows),
+        "y": random.normal(size=rows),
+    })  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A folder of three files, in which the table is."""
+    (tmp_path / "sales").mkdir()
+    for k, part in enumerate((frame()[:500], frame()[500:501], frame()[501:])):
+        part.write_parquet(tmp_path / "sales" / f"part-{k}.parquet")
+    return tmp_path / "sales"
+
+
+TARGETS = [
+    {"target": "y"},
+    {"target": "y", "weight": "importance"},
+    {"target": "y", "scale_target": False, "read": {"digits": "category"}},
+    {"target": "kind"},
+    {"target": "two", "drop": ["owner"]},
+    {"target": "importance", "task": "ordinal"},
+    {"target": ["up", "down"]},
+    {"target": ["price", "y"], "text": "words"},
+]
+
+
+@pytest.mark.parametrize("reading", TARGETS, ids=str)
+def test_a_streamed_table_is_fitted_and_prepared_as_in_memory(folder, reading):
+    """The same encoders; means and deviations up to the rounding of sums; samples bit for bit."""
+    data = load(folder, **reading, memory=SMALL)
+    assert isinstance(data.training, Rows)
+    assert data.training.on_disk
+    source = from_table("table", frame(), reading["target"], reading.get("drop", ()), reading.get("task"),
+                        read=reading.get("read"))  # fmt: skip
+    source = weighted_by(source, reading["weight"]) if "weight" in reading else source
+    rows = np.asarray(data.rows)
+    target = fit_target(source, rows, reading.get("scale_target", True))
+    fitted, found = fit_preparation(source, rows, target), data.preparation
+    assert found.columns == fitted.columns
+    assert found.left_out == fitted.left_out
+    assert found.features == fitted.features
+    assert [one.as_json() for one in found.encoders] == [one.as_json() for one in fitted.encoders]
+    np.testing.assert_allclose(found.mean, fitted.mean, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found.deviation, fitted.deviation, rtol=1e-12)
+    assert found.target.as_json().keys() == target.as_json().keys()
+    assert (found.target.task, found.target.classes, found.target.columns) == (
+        target.task,
+        target.classes,
+        target.columns,
+    )
+    np.testing.assert_allclose(found.target.mean, target.mean, rtol=1e-12, atol=1e-12)
+    parts = [(data.training, data.rows), (data.validation, data.validation_rows), (data.test, data.test_rows)]
+    assert sorted(np.concatenate([np.asarray(numbers) for _, numbers in parts])) == list(range(ROWS))
+    for samples, numbers in parts:
+        expected = prepare(found, source.take(np.asarray(numbers)))
+        whole = samples.read(0, len(samples))
+        np.testing.assert_array_equal(whole.x, expected.x)
+        np.testing.assert_array_equal(whole.y, expected.y)
+        assert whole.y.dtype == expected.y.dtype
+        np.testing.assert_array_equal(whole.weight, expected.weight)
+        some = np.array([5, 2, 2, -1, 40])
+        np.testing.assert_array_equal(samples.take(some).x, expected.x[some])
+        np.testing.assert_array_equal(np.concatenate([part.x for part in samples.chunks()]), expected.x)
+    of_one = data.source.take(np.asarray(data.rows)[[3, 900 - 200]])
+    np.testing.assert_array_equal(prepare(found, of_one).x, data.training.take(np.array([3, 700])).x)
+    assert data.sample(3).values.keys() == source.sample(0).values.keys()
+
+
+@given(st.integers(10, 3000), st.floats(0, 0.4), st.floats(0, 0.4), st.one_of(st.none(), st.integers(0, 9)))
+def test_every_row_is_in_one_set_and_sets_have_the_wanted_sizes(rows, validation, test, seed):
+    division = Division(rows, validation, test, seed)
+    sets = division.sets(0, rows)
+    assert np.bincount(sets, minlength=3).tolist() == list(division.sizes)
+    assert division.sizes[2] == (max(round(test * rows), 1) if test else 0)
+    assert (division.sets(rows // 3, rows // 2) == sets[rows // 3 : rows // 2]).all()
+    for part in range(3):
+        numbers, expected = division.row_numbers(part), np.flatnonzero(sets == part)
+        np.testing.assert_array_equal(numbers, expected)
+        if len(expected):
+            assert numbers[len(expected) - 1] == expected[-1]
+            np.testing.assert_array_equal(numbers[[0, -1]], expected[[0, -1]])
+
+
+@given(st.lists(st.lists(st.floats(-1e6, 1e6), min_size=1), min_size=1), st.booleans())
+def test_moments_of_blocks_are_those_of_all_numbers(blocks, are_weighted):
+    moments, whole = Moments(), np.concatenate(blocks)
+    weight = np.arange(1.0, len(whole) + 1) if are_weighted else np.ones(len(whole))
+    start = 0
+    for block in map(np.array, blocks):
+        moments.add(block, weight[start : start + len(block)] if are_weighted else None)
+        start += len(block)
+    mean = np.average(whole, weights=weight)
+    deviation = np.sqrt(np.average((whole - mean) ** 2, weights=weight))
+    np.testing.assert_allclose(moments.mean, mean, atol=1e-8)
+    np.testing.assert_allclose(moments.deviation(weight.sum()), deviation, atol=1e-8)
+    assert (moments.low, moments.high) == (whole.min(), whole.max())
+
+
+def test_a_cell_of_no_use_is_found_with_its_file_and_row(folder):
+    last = folder / "part-2.parquet"
+    table = pl.read_parquet(last)
+    for column, value, problem in (
+        ("digits", "many", "'many' is not a number, as those before it are; correct the cell"),
+        ("written", "31.31.2020", "'31.31.2020' is not written like the dates before it"),
+        ("price", float("inf"), "inf is not a finite number"),
+        ("y", None, "the target is missing or NaN"),
+    ):
+        cells = table[column].to_list()
+        cells[600] = value
+        table.with_columns(pl.Series(column, cells, table[column].dtype)).write_parquet(last)
+        with pytest.raises(DataError, match=re.escape(f"{last}, row 601, column {column!r}: {problem}")):
+            load(folder, target="y", memory=SMALL)
+
+
+def test_an_interrupted_preparation_goes_on_and_gives_the_same_bytes(folder, tmp_path, monkeypatch):
+    whole = load(folder, target="y", memory=SMALL).training.path.read_bytes()
+    cache.clear()
+    monkeypatch.setattr(preparing, "SAVED_EVERY", 20_000)
+    synced, calls = preparing._synced, []
+
+    def full(files):
+        calls.append(files)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        synced(files)
+
+    monkeypatch.setattr(preparing, "_synced", full)
+    with pytest.raises(DataError, match="the disk is full, so that the cache can't be written; free some space"):
+        load(folder, target="y", memory=SMALL)
+    assert [entry.is_whole for entry in cache.entries() if not entry.path.suffix] == [True]  # what was fitted
+    started = []
+    sources = preparing.Reading.sources
+    monkeypatch.setattr(
+        preparing.Reading, "sources", lambda self, start=0: started.append(start) or sources(self, start)
+    )
+    assert load(folder, target="y", memory=SMALL).training.path.read_bytes() == whole
+    assert started[-1] > 300
+    started.clear()
+    load(folder, target="y", memory=SMALL)
+    assert not started  # all is in the cache
+
+
+def test_files_that_change_are_found(folder):
+    data = load(folder, target="y", memory=SMALL)
+    data.training.verify()
+    second = folder / "part-1.parquet"
+    content = second.read_bytes()
+    frame()[:2].write_parquet(second)
+    with pytest.raises(DataError, match=r"part-1\.parquet: it has changed since it was first read"):
+        data.training.verify()
+    assert load(folder, target="y", memory=SMALL).fingerprint != data.fingerprint
+    second.unlink()
+    with pytest.raises(DataError, match=r"part-1\.parquet: it is missing; put it back"):
+        data.training.verify()
+    second.write_bytes(content)
+    frame().rename({"city": "town"})[:5].write_parquet(second)
+    with pytest.raises(DataError, match=r"part-1\.parquet: it has no column 'city', unlike .*part-0\.parquet"):
+        load(folder, target="y", memory=SMALL)
+
+
+def test_the_cache_is_bounded_and_what_is_not_used_makes_room(folder):
+    with pytest.raises(DataError, match=r'which may take 1e-05 GB; allow more \(cache="1GB"\)'):
+        load(folder, target="y", memory=SMALL, cache=10_000)
+    with pytest.raises(
+        SettingError, match="the cache is 'much'; it is a number of bytes, or a text such as cache=\"2GB\""
+    ):
+        load(folder, target="y", memory=SMALL, cache="much")
+    first = load(folder, target="y", memory=SMALL, cache="1MB", seed=1)
+    size = sum(entry.bytes for entry in cache.entries())
+    with pytest.raises(DataError, match="allow more"):  # the first is in use
+        load(folder, target="y", memory=SMALL, cache=size + 1000, seed=2)
+    path = first.training.path
+    del first
+    second = load(folder, target="y", memory=SMALL, cache=size + 1000, seed=2)
+    assert not path.exists()
+    cache.clear()
+    assert second.training.path.exists()  # in use
+
+
+def test_what_lacks_a_byte_is_prepared_again(folder):
+    path = load(folder, target="y", memory=SMALL).training.path
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    assert load(folder, target="y", memory=SMALL).training.path.read_bytes() == content
+
+
+def test_csv_files_are_converted_once_with_the_kinds_of_all_rows(tmp_path, monkeypatch):
+    from chainrule.data.streamed import conversion
+
+    monkeypatch.setattr(conversion, "PIECE", 3000)
+    table = frame().select("price", "area", "city", "digits", "built", "y").with_columns(
+        pl.Series("code", [*range(ROWS // 2), *(f"A{k}" for k in range(ROWS // 2))], strict=False, dtype=pl.String),
+        pl.Series("note", ['say "a,\nb"' if k % 7 == 0 else "plain" for k in range(ROWS)]),
+    )  # fmt: skip
+    path = tmp_path / "sales.csv"
+    table.write_csv(path)
+    data, whole = load(path, target="y", memory=SMALL), load(path, target="y")
+    assert list(data.preparation.columns) == list(whole.preparation.columns)
+    rows = np.asarray(data.rows)
+    np.testing.assert_array_equal(data.training.read(0, 840).x, prepare(data.preparation, whole.source.take(rows)).x)
+    lines = path.read_text().splitlines(keepends=True)
+    lines.insert(1300, "1,2\n")
+    path.write_text("".join(lines))
+    with pytest.raises(DataError, match=r"sales\.csv, line 1301: 2 fields, but the header has 8"):
+        load(path, target="y", memory=SMALL)
+
+
+def test_what_fits_into_memory_is_read_into_it(folder):
+    data = load(folder, target="y", memory="1GB")
+    assert not data.training.on_disk
+    assert data.source.files == ("part-0.parquet", "part-1.parquet", "part-2.parquet")
+    assert not cache.entries()
+
+
+@pytest.mark.parametrize(("settings", "problem"), [
+    ({"split": "time:built"}, "rows that are streamed are divided by chance or in order; leave split out"),
+    ({"image_size": (8, 8)}, "it is a table that is streamed, with a row for each sample; leave image_size out"),
+    ({"target": "owner"}, "too many to learn"),
+    ({"target": "id"}, "every row has the class 3; at least two classes are needed"),
+    ({"target": "kind", "task": "regression"}, "'[abc]' is not a number"),
+    ({"target": "none"}, "it has no column 'none', which is the target"),
+    ({"drop": ["none"]}, "unknown column 'none'"),
+    ({"weight": "city"}, "its values are no numbers, and so no weights"),
+])  # fmt: skip
+def test_what_cannot_be_used_is_refused_in_a_line(folder, settings, problem):
+    with pytest.raises((DataError, SettingError), match=problem):
+        load(folder, **{"target": "y", **settings}, memory=SMALL)
+
+
+def test_separate_data_for_the_test_is_streamed_as_well(folder, tmp_path):
+    frame(300, seed=5).write_parquet(tmp_path / "later.parquet")
+    data = load(folder, target="y", memory=SMALL, test=tmp_path / "later.parquet")
+    assert data.sizes == {"training": 1080, "validation": 120, "test": 300}
+    source = from_table("table", frame(300, seed=5), "y")
+    np.testing.assert_array_equal(data.test.read(0, 300).x, prepare(data.preparation, source).x)
+
+
+def test_rows_in_order(folder):
+    data = load(folder, target="y", memory=SMALL, shuffle=False)
+    assert np.asarray(data.test_rows).tolist() == list(range(960, 1200))
+    assert np.asarray(data.validation_rows).tolist() == list(range(840, 960))
