@@ -286,6 +286,7 @@ def follow(
     check_callbacks(callbacks)
     most_threads(threads)
     agree(world(), plan, data, progress)
+    plan = replace(plan, ranks=world().count)
     callbacks = callbacks if is_first() else ()
     for callback in callbacks:
         if isinstance(callback, Recorder):
