@@ -61,8 +61,9 @@ template <class T> class Descent : public GradientSink<T> {
         stages.push_back(std::move(stage));
     }
 
-    // `in_parts`: where the parameters begin whose gradients can be taken in parts.
-    void finish(long size, const std::vector<long>& in_parts) {
+    // `in_parts`: where the parameters begin whose gradients can be taken in parts; `own`: this rank's
+    // share of the parameters, if there are several ranks.
+    void finish(long size, const std::vector<long>& in_parts, const std::vector<Range>& own = {}) {
         size_ = size;
         propagates_nonfinite_ = stages.empty() || (stages[0].at(0).propagates_nonfinite() && stages[0].on.empty());
         const auto any = [this](auto holds) { return std::any_of(stages.begin(), stages.end(), holds); };
@@ -73,7 +74,9 @@ template <class T> class Descent : public GradientSink<T> {
         for (const long start : in_parts)
             if (by_parts_) stepped_[array_at(start)] = 1;
         checks_.assign(size_t(threads_), 0);
+        can_divide_ = !own.empty() && penalties.empty() && !whole;
         divide(any([](auto& s) { return !s.on.empty() || s.at(0).is_by_array(); }) || !penalties.empty() || size > LARGE);
+        if (can_divide_) divide_among_ranks(own);
         allocate_scratch();
     }
 
@@ -84,8 +87,10 @@ template <class T> class Descent : public GradientSink<T> {
     // Takes one step; called by every thread. g is the gradient, and is overwritten. `gradient`
     // and `update`, if not null, receive the whole gradient (with penalties) and the update that
     // was subtracted. `loss` is the current loss; it and `loss_at` are only used by a line search.
-    // Returns false on a thread that found a number that is not finite.
-    bool step(T* w, T* g, T* gradient, T* update, int t, Barrier& barrier, const double& loss, const LossAt& loss_at) {
+    // Returns false on a thread that found a number that is not finite. `divided`: only this rank's share.
+    bool step(T* w, T* g, T* gradient, T* update, int t, Barrier& barrier, const double& loss, const LossAt& loss_at,
+              bool divided = false) {
+        if (divided) return step_own(w, g, t, barrier);
         StepState state{w, g, gradient || !has_line_search_ ? gradient : gradient_.data(), update, t};
         state.check = checks_[size_t(t)];
         checks_[size_t(t)] = 0;
@@ -107,6 +112,9 @@ template <class T> class Descent : public GradientSink<T> {
     }
 
     bool has_line_search() const { return has_line_search_; }
+
+    // Whether each rank can step its share of the weights: every weight by itself.
+    bool can_divide() const { return can_divide_; }
 
     // Whether gradients of arrays may be taken in parts; `step` then skips these arrays.
     bool by_parts() const { return by_parts_; }
@@ -165,7 +173,8 @@ template <class T> class Descent : public GradientSink<T> {
     std::vector<double> g_squares_, w_squares_, penalty_parts_;
 
     T* weights_ = nullptr;  // in this step
-    bool by_parts_ = false, propagates_nonfinite_ = false;
+    bool by_parts_ = false, propagates_nonfinite_ = false, can_divide_ = false;
+    std::vector<std::vector<Piece>> own_of_;  // this rank's share, by thread
     std::vector<char> stepped_;  // which arrays are stepped in parts
     std::vector<T> checks_;      // of each thread's parts: NaN if a number was not finite
 
@@ -202,6 +211,31 @@ template <class T> class Descent : public GradientSink<T> {
         g_squares_.assign(pieces_.size(), 0);
         w_squares_.assign(pieces_.size(), 0);
         penalty_parts_.assign(pieces_.size(), 0);
+    }
+
+    // The pieces in this rank's share, for each thread.
+    void divide_among_ranks(const std::vector<Range>& own) {
+        std::vector<Piece> pieces;
+        for (const Range range : own)
+            for (const Piece& piece : pieces_) {
+                const long from = std::max(range.from, piece.from), to = std::min(range.to, piece.from + piece.count);
+                if (from < to) pieces.push_back({from, to - from, piece.array});
+            }
+        own_of_.assign(size_t(threads_), {});
+        for (int t = 0; t < threads_; ++t) {
+            const Range r = share(long(pieces.size()), 1, t, threads_);
+            own_of_[size_t(t)].assign(pieces.begin() + r.from, pieces.begin() + r.to);
+        }
+    }
+
+    bool step_own(T* w, T* g, int t, Barrier& barrier) {
+        StepState state{w, g, nullptr, nullptr, t};
+        prepare(state);
+        for (const Piece& piece : own_of_[size_t(t)]) step_elements(state, piece);
+        const T check = state.check;
+        barrier.wait();
+        if (t == 0) end_step();
+        return check == 0;
     }
 
     void allocate_scratch() {
@@ -272,6 +306,22 @@ template <class T> class Descent : public GradientSink<T> {
         const T* const by = state.last && state.to > state.from ? factor_of(state.to - 1, state.t) : nullptr;
         state.factor = by ? *by : T(1);
         if (by) --state.stop;
+    }
+
+    // A piece of a chain without stages that need whole arrays, whose gradient and update nobody wants.
+    void step_elements(StepState& state, const Piece& piece) {
+        alignas(64) T u[PIECE + PADDING];
+        const T* in = state.g + piece.from;
+        if (!propagates_nonfinite_) {
+            state.check += library_.take(piece.count, in, u);
+            in = u;
+        }
+        if (state.last)
+            state.check += descend(state.from, state.stop, state.factor, size_t(piece.array), piece.from, piece.count, in, u,
+                                   state.w, state.t);
+        else
+            for (size_t k = state.from; k < state.stop; ++k)
+                in = apply(k, size_t(piece.array), piece.from, piece.count, in, u, state.w, state.t);
     }
 
     void step_piece(StepState& state, long p) {

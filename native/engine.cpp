@@ -155,11 +155,30 @@ template <class T> void Engine<T>::plan_training() {
     trial_statistics_.resize(size_t(statistics_));
     std::vector<long> in_parts;
     for (const Step& step : steps_)
-        if (step.operation->in_parts(threads_) >= 0) in_parts.push_back(step.operation->in_parts(threads_));
-    descent.finish(parameters_, in_parts);
+        if (!ranks && step.operation->in_parts(threads_) >= 0) in_parts.push_back(step.operation->in_parts(threads_));
+    if (ranks) plan_parts();
+    std::vector<Range> own;
+    for (const RanksPart& part : parts_) own.push_back(ranks->own(part.range));
+    descent.finish(parameters_, in_parts, own);
     part_.resize(size_t(threads_));
     for (auto& part : part_)
         if (descent.by_parts() && !in_parts.empty()) part.resize(PART + PADDING);
+}
+
+// Divides the gradient into parts from its end on: of what a step finishes, together with what later
+// steps have left, at least `least` numbers, and not many more than that.
+template <class T> void Engine<T>::plan_parts() {
+    const long least = std::max(64 * 1024L, parameters_ / 16);
+    long end = parameters_;
+    for (long k = long(steps_.size()); k-- > 0;) {
+        long from = 0;  // behind all that steps before this one have
+        for (long earlier = 0; earlier < k; ++earlier)
+            for (const auto& [name, place] : steps_[size_t(earlier)].record->parameters) from = std::max(from, place.stop);
+        const long count = end - std::min(from, end), parts = std::max(count / least, long(k == 0 && count > 0));
+        for (long part = parts; part-- > 0;)
+            parts_.push_back({{end - count + count * part / parts, end - count + count * (part + 1) / parts}, k});
+        if (parts) end -= count;
+    }
 }
 
 template <class T> void Engine<T>::plan_scratch() {
@@ -198,8 +217,15 @@ template <class T> void Engine<T>::begin(const Data& data) {
 template <class T>
 Pass<T> Engine<T>::pass(long samples, uint64_t step, bool training, const T* w, T* statistics, int t,
                          Barrier& barrier) {
-    return {samples, step, training, w, statistics, gradient_.data(), t, threads_, pack_[size_t(t)].data(),
-            scratch_[size_t(t)].data(), shared_.data(), in_place_ ? sample_rows_.data() : nullptr, &invalid_, &barrier};
+    Pass<T> pass{samples, step, training, w, statistics, gradient_.data(), t, threads_, pack_[size_t(t)].data(),
+                 scratch_[size_t(t)].data(), shared_.data(), in_place_ ? sample_rows_.data() : nullptr, &invalid_, &barrier};
+    pass.whole = samples;
+    if (!training || !ranks) return pass;
+    const Range own = ranks->own(samples);
+    pass.samples = own.count();
+    pass.first = own.from;
+    pass.ranks = ranks.get();
+    return pass;
 }
 
 // Runs work(t) on every thread, and raises what a Python layer has raised.
@@ -218,8 +244,9 @@ template <class T> template <class Work> void Engine<T>::in_threads(Barrier& bar
 template <class T>
 RunResult Engine<T>::run(T* w, T* statistics, const Data& data, long batch, uint64_t first_step, double seconds,
                          double* losses, T* gradient, T* update, const Watch& watch) {
-    require_room(std::min(batch, data.rows));
-    const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+    require_room(own_samples(std::min(batch, data.rows)));
+    using Clock = std::chrono::steady_clock;
+    deadline_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
     // Steps between two readings of the clock.
     const long every = parameters_ < 10000 && seconds > 0 ? 64 : 1;
     begin(data);
@@ -232,12 +259,15 @@ RunResult Engine<T>::run(T* w, T* statistics, const Data& data, long batch, uint
             if (t == 0) {
                 end_step(loop, from, valid);
                 loop.stop = loop.result.ending != Ending::complete || from + batch >= data.rows ||
-                            (seconds > 0 && stalls_.are_many(loop.barrier)) ||
-                            (loop.result.steps % every == 0 && std::chrono::steady_clock::now() >= end);
+                            agreed_[2] > 0 ||
+                            (seconds > 0 && !ranks && stalls_.are_many(loop.barrier)) ||
+                            (loop.result.steps % every == 0 && !ranks && Clock::now() >= deadline_);
             }
             loop.barrier.wait();
         }
     });
+    if (ranks && descent.can_divide() && !gradient) gather_states();
+    if (error_) std::rethrow_exception(error_);
     return loop.result;
 }
 
@@ -246,19 +276,24 @@ template <class T> bool Engine<T>::take_step(Loop& loop, long from, int t) {
     const long samples = std::min(loop.batch, loop.data.rows - from);
     Pass<T> pass = this->pass(samples, loop.first_step + uint64_t(from / loop.batch), true, loop.w, loop.statistics, t,
                               loop.barrier);
-    if (descent.by_parts() && !loop.gradient) {
+    if (descent.by_parts() && !loop.gradient && !ranks) {
         pass.sink = &descent;
         pass.part = part_[size_t(t)].data();
         descent.begin_step(loop.w, t);
     }
     if (t == 0 && descent.has_line_search())
         statistics_before_.assign(loop.statistics, loop.statistics + statistics_);
-    if (!derive(pass, loop.data, from, loop.barrier, loop.watch)) return false;
+    const bool divided = ranks && descent.can_divide() && !loop.gradient && !loop.update;
+    if (!derive(pass, loop.data, from, loop.barrier, loop.watch, divided)) return false;
     if (t == 0) loop.loss = mean_loss(samples);
     loop.finite[size_t(t)] =
         descent.step(loop.w, gradient_.data(), loop.gradient, loop.update, t, loop.barrier, loop.loss,
-                     descent.has_line_search() ? loss_at(pass, loop, from) : nullptr);
+                     descent.has_line_search() ? loss_at(pass, loop, from) : nullptr, divided);
     loop.barrier.wait();
+    if (divided && t == 0) {
+        const bool good = !std::count(loop.finite.begin(), loop.finite.end(), 0);
+        if (!ranks->gather(loop.w, good)) loop.finite[0] = 0;
+    }
     return true;
 }
 
@@ -335,15 +370,16 @@ typename Descent<T>::LossAt Engine<T>::loss_at(const Pass<T>& pass, Loop& loop, 
         if (pass.t == 0) trial_statistics_ = statistics_before_;
         trial.statistics = trial_statistics_.data();
         derive(trial, loop.data, from, loop.barrier);
-        return mean_loss(pass.samples);
+        return mean_loss(pass.whole);
     };
 }
 
 template <class T>
 double Engine<T>::differentiate(const T* w, T* statistics, const Data& data, uint64_t step, T* gradient, bool& valid) {
-    require_room(data.rows);
+    require_room(own_samples(data.rows));
     begin(data);
     Barrier barrier(threads_);
+    deadline_ = {};
     in_threads(barrier, [&](int t) { derive(pass(data.rows, step, true, w, statistics, t, barrier), data, 0, barrier); });
     valid = !invalid_;
     std::memcpy(gradient, gradient_.data(), size_t(parameters_) * sizeof(T));
@@ -394,18 +430,21 @@ template <class T> void Engine<T>::forward(Pass<T> pass, const Data& data, long 
     for (const Step& step : steps_) {
         pass.prepared = pass.training || !prepared_ ? nullptr : step.prepared;
         barrier.wait();
-        step.operation->forward(pass);
+        // A mini-batch may be smaller than the number of ranks.
+        if (pass.samples || step.operation->adds_over_ranks()) step.operation->forward(pass);
     }
 }
 
 // Forward pass, loss and backward pass; false, after the loss, if an input is invalid.
 template <class T>
-bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch) {
-    forward(pass, data, from, barrier);
+bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch,
+                       bool divided) {
+    forward(pass, data, from + pass.first, barrier);
     barrier.wait();
-    compute_loss(pass, data.weight.data);
+    if (pass.samples) compute_loss(pass, data.weight.data);
     barrier.wait();
-    if (invalid_) return false;
+    if (ranks) agree(pass, barrier);
+    else if (invalid_) return false;
     for (size_t k = steps_.size(); k-- > 0;) {
         const Step& step = steps_[k];
         const bool is_watched = watch.parts && has(step, watch.place), after = is_watched && step.operation->knows_samples_after();
@@ -413,13 +452,59 @@ bool Engine<T>::derive(const Pass<T>& pass, const Data& data, long from, Barrier
             add_samples(pass, step, watch, from);
             barrier.wait();  // what other threads' `backward` may overwrite has been read
         }
-        step.operation->backward(pass);
+        if (!ranks || !idle_ || step.operation->adds_over_ranks()) step.operation->backward(pass);
         barrier.wait();
+        if (ranks && pass.t == 0) add_parts(pass, long(k));
         if (!after) continue;
         add_samples(pass, step, watch, from);
         barrier.wait();  // or what the next operation may overwrite
     }
-    return true;
+    return !ranks || conclude(pass, barrier, divided);
+}
+
+// Ranks
+
+// Begins to tell the other ranks the loss, whether an input is invalid and whether to stop after this
+// step. A rank without samples, or with an invalid one, has a gradient of 0.
+template <class T> void Engine<T>::agree(const Pass<T>& pass, Barrier& barrier) {
+    if (pass.t == 0) {
+        agreed_[0] = 0;
+        for (long i = 0; i < pass.samples * positions(); ++i) agreed_[0] += losses_[size_t(i)];
+        agreed_[1] = double(invalid_);
+        agreed_[2] = double(std::chrono::steady_clock::now() >= deadline_);
+        idle_ = !pass.samples || invalid_;
+        ranks->agree(agreed_, 3);
+    }
+    barrier.wait();
+    if (!idle_) return;
+    const Range own = pass.share(parameters_, MAX_LANES);
+    std::fill(pass.g + own.from, pass.g + own.to, T(0));
+    barrier.wait();
+}
+
+// Waits for what ranks add up; false if an input of one is invalid. `divided`: each then has the sums of
+// its share of the gradient only.
+template <class T> bool Engine<T>::conclude(const Pass<T>& pass, Barrier& barrier, bool divided) {
+    if (pass.t == 0) {
+        ranks->finish();
+        if (!divided) ranks->gather(pass.g, true);
+        if (agreed_[1] > 0) invalid_ = true;
+    }
+    barrier.wait();
+    return !invalid_;
+}
+
+// Gives all ranks the others' shares of the optimizer's state.
+template <class T> void Engine<T>::gather_states() {
+    for (const DescentStage<T>& stage : descent.stages)
+        for (int slot = 0; slot < stage.at(0).needs().vectors; ++slot) ranks->gather(stage.at(0).state[slot], true);
+}
+
+// Adds up the parts of the gradient that a step has finished.
+template <class T> void Engine<T>::add_parts(const Pass<T>& pass, long step) {
+    for (const RanksPart& part : parts_)
+        if (part.step == step) ranks->start(pass.g + part.range.from, part.range.count());
+    ranks->progress();
 }
 
 template <class T> void Engine<T>::compute_loss(const Pass<T>& pass, bool weighted) {
@@ -435,15 +520,15 @@ template <class T> void Engine<T>::compute_loss(const Pass<T>& pass, bool weight
     batch.dz = out.gradient + r.from * out.ld;
     batch.target = targets_.data() + r.from * target_width_;
     batch.weight = weighted ? weights_.data() + r.from : nullptr;
-    batch.whole = T(pass.samples * out.rows);
+    batch.whole = T(pass.whole * out.rows);
     batch.losses = losses_.data() + r.from;
     batch.scratch = pass.scratch;
     if (!loss_->compute(batch)) invalid_ = true;
 }
 
 template <class T> double Engine<T>::mean_loss(long samples) const {
-    double total = 0;
-    for (long i = 0; i < samples * positions(); ++i) total += losses_[size_t(i)];
+    double total = ranks ? agreed_[0] : 0;
+    for (long i = 0; !ranks && i < samples * positions(); ++i) total += losses_[size_t(i)];
     return total / double(samples * positions());
 }
 

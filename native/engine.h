@@ -13,6 +13,7 @@
 
 #include "descent.h"
 #include "memory.h"
+#include "ranks.h"
 #include "record.h"
 #include "threads.h"
 
@@ -105,6 +106,9 @@ template <class T> class Engine {
     Descent<T> descent;
     long parameters_end = 0;      // how many parameters the optimizer expects
     std::shared_ptr<void> lent;   // keeps the arrays of the optimizer's state alive during a run
+    // The processes that train together; null: there is one. Mini-batches are then the whole ones, of
+    // which this one reads its own rows. All have the same gradient, and take the same step.
+    std::unique_ptr<Ranks> ranks;
 
     // Building: values and operations, in the order of execution, then `finish`.
     int value(long rows, long width, bool learns);
@@ -135,6 +139,8 @@ template <class T> class Engine {
     bool predict(const T* w, T* statistics, const Data& data, T* predictions, uint64_t version, uint64_t known = 0);
 
     const Value<T>& at(int k) const { return values_.at(size_t(k)); }
+    // How many of a mini-batch's samples there is room for.
+    long own_samples(long samples) const { return ranks ? (samples + ranks->count - 1) / ranks->count : samples; }
     T* allocate(long count) {  // memory that lives as long as the engine
         storage_.emplace_back(size_t(count + PADDING));
         ask_for_large_pages(storage_.back());
@@ -145,6 +151,7 @@ template <class T> class Engine {
         if (!error_) error_ = error;
         if (!backward) invalid_ = true;
     }
+    bool has_failed() const { return bool(error_); }
     long max_samples() const { return max_samples_; }
     long parameters() const { return parameters_; }
     long statistics() const { return statistics_; }
@@ -157,6 +164,11 @@ template <class T> class Engine {
     bool finished() const { return finished_; }
     bool trains() const { return finished_ && trains_; }
     const char* processor() const { return library_->name(); }
+    std::vector<Range> parts() const {  // those of the gradient that ranks add up, in that order
+        std::vector<Range> ranges;
+        for (const RanksPart& part : parts_) ranges.push_back(part.range);
+        return ranges;
+    }
     bool hindered() const { return stalls_.hindered(); }  // in the last run, by other programs
 
   private:
@@ -203,6 +215,13 @@ template <class T> class Engine {
     // Statistics before a step, and during a line search.
     std::vector<T> statistics_before_, trial_statistics_;
     std::vector<double> losses_;
+    // What ranks agree on: the sum of the losses, how many have an invalid input, and how many want to
+    // stop; whether this one leaves out its backward pass; and in the order in which they are finished,
+    // the parts of the gradient that they add up.
+    double agreed_[3] = {};
+    bool idle_ = false;
+    std::chrono::steady_clock::time_point deadline_;
+    std::vector<RanksPart> parts_;
     std::vector<AlignedVector<T>> pack_, scratch_, part_;
     bool can_read_samples_ = false;  // whether the first operation can
     bool fits_ = false, in_place_ = false;  // whether the samples have the engine's dtype; whether they are read in place
@@ -213,6 +232,7 @@ template <class T> class Engine {
     void check(int prediction, long parameters, long statistics) const;
     void plan_values();
     void plan_training();
+    void plan_parts();
     void plan_scratch();
     void require_room(long samples) const;
 
@@ -227,8 +247,13 @@ template <class T> class Engine {
 
     void prepare(const T* w, uint64_t version);
     void forward(Pass<T> pass, const Data& data, long from, Barrier& barrier);
-    bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch = {});
+    bool derive(const Pass<T>& pass, const Data& data, long from, Barrier& barrier, const Watch& watch = {},
+                bool divided = false);
     void add_samples(const Pass<T>& pass, const Step& step, const Watch& watch, long from) const;
+    void agree(const Pass<T>& pass, Barrier& barrier);
+    bool conclude(const Pass<T>& pass, Barrier& barrier, bool divided);
+    void gather_states();
+    void add_parts(const Pass<T>& pass, long step);
     void compute_loss(const Pass<T>& pass, bool weighted);
     void gather_weights(const Data& data, long from, Range r);
     double mean_loss(long samples) const;

@@ -104,6 +104,52 @@ template <class T> struct PythonOp final : Operation<T> {
     }
 };
 
+// The other processes, which Python speaks to.
+template <class T> struct PythonRanks final : Ranks {
+    Engine<T>& engine;
+    nb::object python;
+    PythonRanks(Engine<T>& engine, int rank, int count, nb::object python) : engine(engine), python(std::move(python)) {
+        this->rank = rank;
+        this->count = count;
+    }
+
+    void add(double* numbers, long count) override { call("add", numbers, count); }
+    void agree(double* numbers, long count) override { call("agree", numbers, count); }
+    void start(void* numbers, long count) override { call("start", static_cast<T*>(numbers), count); }
+    void progress() override { call("progress"); }
+    void finish() override { call("finish"); }
+    bool gather(void* numbers, bool good) override {
+        bool all_good = false;
+        guarded([&] {
+            const nb::object all = python.attr("gather")(array(static_cast<T*>(numbers), engine.parameters()), good);
+            all_good = nb::cast<bool>(all);
+        });
+        return all_good;
+    }
+
+  private:
+    template <class N> static nb::object array(N* numbers, long count) {
+        const size_t shape[1] = {size_t(count)};
+        return nb::cast(nb::ndarray<nb::numpy, N>(numbers, 1, shape, nb::handle()), nb::rv_policy::reference);
+    }
+    void call(const char* method) {
+        guarded([&] { python.attr(method)(); });
+    }
+    template <class N> void call(const char* method, N* numbers, long count) {
+        guarded([&] { python.attr(method)(array(numbers, count)); });
+    }
+    // After an error nothing more is said.
+    template <class F> void guarded(F f) {
+        if (engine.has_failed()) return;
+        const nb::gil_scoped_acquire acquired;
+        try {
+            f();
+        } catch (...) {
+            engine.fail(std::current_exception(), false);
+        }
+    }
+};
+
 template <class T> struct Bindings {
     using E = Engine<T>;
     using Indices = std::vector<int>;
@@ -161,7 +207,7 @@ template <class T> struct Bindings {
                 "the engine is not finished for training, or the optimizer's state was not lent");
         const long size = e.parameters();
         const Data data = data_of(e, x, y, weight, order);
-        require(batch >= 1 && std::min(batch, data.rows) <= e.max_samples(),
+        require(batch >= 1 && e.own_samples(std::min(batch, data.rows)) <= e.max_samples(),
                 "the engine was not stage for mini-batches of this size");
         T* to_w = vector_of<T>(w, "parameters", size);
         T* to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
@@ -183,7 +229,7 @@ template <class T> struct Bindings {
                                    nb::object weight, nb::object order, uint64_t step, nb::object gradient) {
         require(e.trains(), "the engine is not finished for training");
         const Data data = data_of(e, x, y, weight, order);
-        require(data.rows >= 1 && data.rows <= e.max_samples(),
+        require(data.rows >= 1 && e.own_samples(data.rows) <= e.max_samples(),
                 "the engine was not stage for mini-batches of this size");
         T* to_w = vector_of<T>(w, "parameters", e.parameters());
         T* to_statistics = vector_of<T>(statistics, "statistics", e.statistics());
@@ -264,7 +310,7 @@ template <class T> struct Bindings {
         e.add(record_of(e, name, inputs, outputs, wants, parameters, statistics, settings));
     }
 
-    // An operation without a kernel: call(backward, samples, step, training, parameters, statistics,
+    // An operation without a kernel: call(backward, samples, first, step, training, parameters, statistics,
     // gradient, xs, y, dxs, dy) computes it, with the vectors as far as `parameters` and `statistics`.
     static void python_op(E& e, const Indices& inputs, int output, const std::vector<bool>& wants, long parameters,
                           long statistics, nb::object call) {
@@ -281,7 +327,7 @@ template <class T> struct Bindings {
                     dxs.append(matrix(r.wants(k) ? x.gradient : nullptr, p.samples * x.rows, x.width, x.ld));
                 }
                 const Value<T>& y = r.output();
-                call(backward, p.samples, p.step, p.training, matrix(const_cast<T*>(p.w), 1, parameters, parameters),
+                call(backward, p.samples, p.first, p.step, p.training, matrix(const_cast<T*>(p.w), 1, parameters, parameters),
                      matrix(p.statistics, 1, statistics, statistics), matrix(p.g, 1, parameters, parameters), xs,
                      matrix(y.value, p.samples * y.rows, y.width, y.ld), dxs,
                      matrix(y.gradient, p.samples * y.rows, y.width, y.ld));
@@ -298,7 +344,16 @@ template <class T> struct Bindings {
                 new (e) E(library_for<T>(processor), max_samples, threads);
             }, "processor"_a, "most_samples"_a, "threads"_a)
             .def_prop_ro("processor", &E::processor)
+            .def_prop_ro("parts", [](const E& e) {
+                std::vector<std::pair<long, long>> parts;
+                for (const Range part : e.parts()) parts.emplace_back(part.from, part.to);
+                return parts;
+            }, "Those of the gradient that ranks add up, in that order.")
             .def_prop_ro("hindered", &E::hindered, "Whether other programs hindered the threads of the last run.")
+            .def("ranks", [](E& e, int rank, int count, nb::object python) {
+                require(!e.finished() && 0 <= rank && rank < count, "there is no such rank");
+                e.ranks = std::make_unique<PythonRanks<T>>(e, rank, count, std::move(python));
+            }, "rank"_a, "count"_a, "python"_a)
             .def("value", &E::value)
             .def("op", &op, "name"_a, "inputs"_a, "outputs"_a, "wants"_a, "parameters"_a, "statistics"_a, "settings"_a)
             .def("python_op", &python_op)

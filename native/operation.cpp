@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "library.h"
+#include "ranks.h"
 #include "threads.h"
 
 namespace chainrule {
@@ -24,6 +25,10 @@ template <class T> WholeGradient<T>::~WholeGradient() = default;
 template <class T> void Pass<T>::report_invalid() const { *static_cast<std::atomic<bool>*>(invalid) = true; }
 
 template <class T> void Pass<T>::wait() const { static_cast<Barrier*>(barrier)->wait(); }
+
+template <class T> void Pass<T>::add_over_ranks(double* numbers, long count) const {
+    static_cast<Ranks*>(ranks)->add(numbers, count);
+}
 
 template struct GradientSink<float>;
 template struct GradientSink<double>;

@@ -67,7 +67,8 @@ template <class T> struct GradientSink {
 // Numbers of a gradient that a sink takes at a time: half of a core's L2 cache.
 constexpr long PART = 100 * 1024;
 
-// One mini-batch's forward and backward pass, as one thread sees it.
+// One mini-batch's forward and backward pass, as one thread sees it; of a training in several processes
+// (ranks), that of this rank's samples.
 template <class T> struct Pass {
     long samples;
     uint64_t step;
@@ -85,6 +86,8 @@ template <class T> struct Pass {
     const T* prepared = nullptr;  // parameters as the operation has prepared them, or null
     GradientSink<T>* sink = nullptr;
     T* part = nullptr;            // this thread's scratch for PART numbers of a gradient, with a sink
+    long whole = 0, first = 0;    // samples of the mini-batch on all ranks, and the place of the first of these
+    void* ranks = nullptr;        // see add_over_ranks; null: there is one
 
     // Whether chunks of a value are shown; calls f(samples) for this thread's share of the groups of
     // samples, one by one, which writes their rows of the value.
@@ -110,6 +113,9 @@ template <class T> struct Pass {
     void report_invalid() const;
     // Waits until all threads are here, within an operation.
     void wait() const;
+    // Replaces numbers by their sums over all ranks; on the first thread of each, which calls it as often
+    // as on the others.
+    void add_over_ranks(double* numbers, long count) const;
 
   private:
     template <class F, class Show> INLINE void each_group(Range own, const Value<T>& v, F f, Show show) const {
@@ -177,6 +183,8 @@ template <class T> struct Operation {
     virtual void add_samples(const Pass<T>&, long /*place*/, double* /*to*/) const {}
     // Where the parameter begins whose gradient it gives to a sink in parts; -1: it has none.
     virtual long in_parts(int /*threads*/) const { return -1; }
+    // Whether it adds over ranks: then it is called on a rank without samples, too.
+    virtual bool adds_over_ranks() const { return false; }
 };
 
 extern template struct GradientSink<float>;

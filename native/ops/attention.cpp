@@ -138,6 +138,7 @@ template <class T> struct Attention : Operation<T> {
     }
     // The masks of a block of queries, in the last part of the scratch.
     void write_masks(const Pass<T>& p, long first, long count, long seen) const {
+        first += row(p.first, 0, 0);
         for (long i = 0; i < count; ++i) masks.write(p.step, (first + i) * keys, seen, p.scratch + (2 * BLOCK + i) * ld);
     }
     void drop(const Pass<T>& p, long count, long seen, const T* block, T* to) const {

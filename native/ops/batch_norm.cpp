@@ -35,6 +35,7 @@ template <class T> struct BatchNorm : Operation<T> {
     T momentum, epsilon;
     bool relu, wants_input, lazy;
     T *sums, *squares;             // of each chunk; backward: of dy, and of dy times the normalized x
+    double* of_ranks;              // both, of all ranks
     // The mean, 1 / sqrt(variance + epsilon), scale and offset of this mini-batch.
     Normalization<T> normalized;
     BackNormalization<T> back;
@@ -44,6 +45,7 @@ template <class T> struct BatchNorm : Operation<T> {
           momentum(T(r.number("momentum"))), epsilon(T(r.number("epsilon"))), relu(r.flag("relu")),
           wants_input(r.wants()), lazy(r.flag("lazy")), sums(r.memory(x.chunks().count(r.max_samples()) * x.width)),
           squares(r.memory(x.chunks().count(r.max_samples()) * x.width)),
+          of_ranks(reinterpret_cast<double*>(r.memory(2 * x.width * long(sizeof(double) / sizeof(T))))),
           normalized{r.memory(x.width), r.memory(x.width), r.memory(x.width), r.memory(x.width), relu},
           back{&normalized, r.memory(x.width), r.memory(x.width)} {
         require(x.rows == y.rows && x.ld == y.ld, "a normalization keeps the shape");
@@ -58,15 +60,20 @@ template <class T> struct BatchNorm : Operation<T> {
     void look_at_gradients(long chunk, long samples) override { products(chunk, samples); }
 
     void forward(const Pass<T>& p) override {
-        const long rows = p.samples * x.rows, width = x.width, chunks = x.chunks().count(p.samples);
+        const long rows = (p.ranks ? p.whole : p.samples) * x.rows, width = x.width;
+        const long chunks = x.chunks().count(p.samples);
         if (p.training && !x.values_shown) {
             const Range own = p.share(chunks, 1);
             for (long chunk = own.from; chunk < own.to; ++chunk) moments(chunk, p.samples);
             p.wait();
         }
+        if (p.t == 0 && p.training && p.ranks) combine_moments(p, rows);
         if (p.t == 0) over<T>(width, [&](long j, auto get, auto put) {
             V here, spread;
-            if (!p.training) {
+            if (p.training && p.ranks) {
+                here = get(normalized.mean + j);
+                spread = get(normalized.by + j);
+            } else if (!p.training) {
                 here = get(p.statistics + mean + j);
                 spread = get(p.statistics + variance + j);
             } else {
@@ -98,7 +105,8 @@ template <class T> struct BatchNorm : Operation<T> {
     }
 
     void backward(const Pass<T>& p) override {
-        const long rows = p.samples * x.rows, width = x.width, chunks = x.chunks().count(p.samples);
+        const long rows = (p.ranks ? p.whole : p.samples) * x.rows, width = x.width;
+        const long chunks = x.chunks().count(p.samples);
         if (!y.gradients_shown) {
             const Range own = p.share(chunks, 1);
             for (long chunk = own.from; chunk < own.to; ++chunk) products(chunk, p.samples);
@@ -115,6 +123,7 @@ template <class T> struct BatchNorm : Operation<T> {
             put(p.g + offset + j, dy);
             put(p.g + scale + j, along);
         });
+        if (p.t == 0 && p.ranks) combine_products(p, rows);
         if (!wants_input || x.back) return;
         p.wait();
         const Range own = p.rows(x);
@@ -122,6 +131,7 @@ template <class T> struct BatchNorm : Operation<T> {
         back_normalize_rows(own.count(), width, x.value + at, y.gradient + at, x.ld, back, x.gradient + at, x.ld);
     }
 
+    bool adds_over_ranks() const override { return true; }
     bool knows_samples() const override { return true; }
     void add_samples(const Pass<T>& p, long at, double* to) const override {
         const bool of_scale = scale <= at && at < scale + x.width;
@@ -135,6 +145,42 @@ template <class T> struct BatchNorm : Operation<T> {
     }
 
   private:
+    // The mean and the variance over all ranks. Each adds up x and its square, apart from the running
+    // mean, which all have, so that little cancels.
+    void combine_moments(const Pass<T>& p, long rows) const {
+        const long width = x.width, chunks = x.chunks().count(p.samples);
+        const T* const middle = p.statistics + mean;
+        for (long j = 0; j < width; ++j) {
+            double sum = 0, squared = 0;
+            for (long chunk = 0; chunk < chunks; ++chunk) {
+                const double count = double(x.chunks().rows_of(chunk, p.samples).count());
+                const double here = double(sums[chunk * width + j]) - count * double(middle[j]);
+                if (count > 0) squared += double(squares[chunk * width + j]) + here * here / count;
+                sum += here;
+            }
+            of_ranks[j] = sum;
+            of_ranks[width + j] = squared;
+        }
+        p.add_over_ranks(of_ranks, 2 * width);
+        for (long j = 0; j < width; ++j) {
+            const double apart = of_ranks[j] / double(rows), spread = of_ranks[width + j] / double(rows) - apart * apart;
+            normalized.mean[j] = T(double(middle[j]) + apart);
+            normalized.by[j] = T(spread < 0 ? 0 : spread);
+        }
+    }
+    // The means of dy, and of dy times the normalized x, over all ranks.
+    void combine_products(const Pass<T>& p, long rows) const {
+        const long width = x.width;
+        for (long j = 0; j < width; ++j) {
+            of_ranks[j] = double(p.g[offset + j]);
+            of_ranks[width + j] = double(p.g[scale + j]);
+        }
+        p.add_over_ranks(of_ranks, 2 * width);
+        for (long j = 0; j < width; ++j) {
+            back.mean_dy[j] = T(of_ranks[j] / double(rows));
+            back.mean_along[j] = T(of_ranks[width + j] / double(rows));
+        }
+    }
     // A chunk's sums of x, and of the squared deviations from its mean.
     void moments(long chunk, long samples) const {
         const Range rows = x.chunks().rows_of(chunk, samples);

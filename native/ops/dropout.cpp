@@ -22,7 +22,7 @@ template <class T> struct Dropout : Operation<T> {
         if (p.training && of_channels) {
             const Range own = p.share(p.samples, 1);
             for (long sample = own.from; sample < own.to; ++sample) {
-                masks.write(p.step, sample * x.width, x.width, mask + sample * x.ld);
+                masks.write(p.step, (p.first + sample) * x.width, x.width, mask + sample * x.ld);
                 masked(sample, x.value, y.value);
             }
             return;
@@ -31,7 +31,7 @@ template <class T> struct Dropout : Operation<T> {
         const long at = r.from * x.ld, count = r.count() * x.ld;
         if (!p.training) return copy(count, x.value + at, y.value + at);
         for (long row = r.from; row < r.to; ++row)
-            masks.write(p.step, row * x.width, x.width, mask + row * x.ld);
+            masks.write(p.step, (p.first * x.rows + row) * x.width, x.width, mask + row * x.ld);
         multiply(count, x.value + at, mask + at, y.value + at);
     }
     void backward(const Pass<T>& p) override {

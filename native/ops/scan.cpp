@@ -137,7 +137,7 @@ template <class T> struct Scan : Operation<T> {
         const long t = step(k);
         const Masks<T> masks = p.training ? Masks<T>(record, k) : Masks<T>();
         for (long s = own.from; s < own.to; ++s) {
-            masks.write(p.step, s * units, units, mask_at(s, t));
+            masks.write(p.step, (p.first + s) * units, units, mask_at(s, t));
             if (dropped) multiply(units, h_at(s, before(t)), mask_at(s, t), dropped + (s * steps + t) * units);
         }
     }

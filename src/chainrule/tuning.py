@@ -163,6 +163,7 @@ def tune(
     seed: int = 0,
     dtype: str = "float32",
     engine: str | None = None,
+    devices: int | None = None,
     threads: int | None = None,
     **reading: Unpack[Reading],
 ) -> Tuned:
@@ -175,7 +176,7 @@ def tune(
         storage: a file, or the address of a database ("postgresql://..."); None for no storage
         callback: called with each trial of this process that has ended
         loss, class_weight, penalties, threshold, augment, metrics: as for `train`
-        epochs, patience, min_delta, dtype, engine, threads: as for `train`
+        epochs, patience, min_delta, dtype, engine, devices, threads: as for `train`
         monitor: what is to get better, in a trial and between trials: the loss, or any metric in
             its own direction, such as "roc_auc"
         seed: of the split, the initial weights and the search
@@ -194,7 +195,7 @@ def tune(
     fixed: Choices = {
         "loss": loss, "class_weight": class_weight, "penalties": penalties, "epochs": epochs, "patience": patience,
         "monitor": monitor, "min_delta": min_delta, "threshold": threshold, "augment": augment, "metrics": metrics,
-        "seed": seed, "dtype": dtype, "engine": engine,
+        "seed": seed, "dtype": dtype, "engine": engine, "devices": devices,
     }  # fmt: skip
     plan = make_plan(None, data, **fixed)  # what can't be trained is refused before there is a study
     if _reads_sequences(data):

@@ -143,6 +143,20 @@ def test_a_huge_constant_is_not_made(tmp_path):
         from_onnx(path)
 
 
+def test_a_constant_that_grows_from_node_to_node_is_not_made(tmp_path):
+    nodes = [("Concat", ["W"] * 5000, ["e"], {"axis": 1}), ("Concat", ["e"] * 5000, ["f"], {"axis": 1}),
+             ("MatMul", ["x", "f"], ["y"], {})]  # fmt: skip
+    with pytest.raises(SettingError, match="a constant of the shape"):
+        from_onnx(written(tmp_path, model(nodes, [array("W", 4, 2)], (4,), "y")))
+
+
+def test_a_shape_with_a_negative_size_is_refused(tmp_path):
+    m = model([("MatMul", ["x", "W"], ["y"], {})], [array("W", 4, 2)], (4,), "y")
+    m.graph.initializer[0].dims[0] = -4
+    with pytest.raises(DataError, match=r"its tensor 'W' has the shape \[-4, 2\]"):
+        from_onnx(written(tmp_path, m))
+
+
 def test_an_imported_run_is_explained_and_trained_on(tmp_path, capsys):
     nodes = [("Gemm", ["x", "W", "b"], ["h"], {}), ("Tanh", ["h"], ["t"], {}), ("Gemm", ["t", "U", "c"], ["y"], {})]
     path = written(

@@ -9,11 +9,13 @@ import gc
 import inspect
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from chainrule import mpirun
 from chainrule.cli import (
     charts,
     check,
@@ -104,6 +106,8 @@ def main() -> None:
     # once more at the end. Training makes none that matter.
     gc.set_threshold(RARELY)
     code = run(sys.argv[1:])
+    if code and mpirun.place()[1] > 1:  # at an ordinary exit MPI would wait for the other ranks
+        mpirun.leave(code)
     if code == INTERRUPTED:
         atexit.register(_leave)
     gc.freeze()
@@ -152,11 +156,20 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         # Usage errors are Click's or, in newer versions of Typer, those of a copy of Click.
         if not hasattr(error, "format_message"):
-            raise
+            if mpirun.place()[1] == 1:
+                raise
+            _report(_where(error))
+            return 1
         message = " ".join(error.format_message().split())
         known = [getattr(command.callback, "__name__", "") for command in app.registered_commands]
         command = f"{arguments[0]} " if arguments[:1] and arguments[0] in known else ""
         return _report(f"{message[:1].lower()}{message[1:].rstrip('.')}; see 'chainrule {command}--help'")
+
+
+def _where(error: Exception) -> str:
+    """An error that is a mistake in the program, and where it was raised, in a line."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno}); without mpirun there is more"
 
 
 def _about(error: OSError) -> str:
@@ -192,5 +205,5 @@ def _silence_output() -> None:
 def _report(message: str) -> int:
     """Print an error in one line; return the exit code."""
     line = visible(" ".join(message.split()))
-    print(f"chainrule: {line if len(line) < 20 * LONGEST else line[: 20 * LONGEST] + ' ...'}", file=sys.stderr)
+    mpirun.report(line if len(line) < 20 * LONGEST else line[: 20 * LONGEST] + " ...")
     return 2

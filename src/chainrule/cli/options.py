@@ -125,7 +125,13 @@ Augment = Annotated[
     ),
 ]
 Precision = Annotated[
-    str, typer.Option("--dtype", metavar="DTYPE", help="The precision of the weights: 'float32' or 'float64'.")
+    str,
+    typer.Option(
+        "--dtype",
+        metavar="DTYPE",
+        help="The precision of the weights: 'float32' or 'float64'; or, with --engine jax, 'bfloat16': products in "
+        "bfloat16, weights in float32.",
+    ),
 ]
 LossName = Annotated[
     str | None,
@@ -205,7 +211,15 @@ Season = Annotated[
 ]
 EngineName = Annotated[
     str | None,
-    typer.Option("--engine", metavar="ENGINE", help="'native' (compiled) or 'numpy'; by default native if available."),
+    typer.Option(
+        "--engine",
+        metavar="ENGINE",
+        help="'native' (compiled), 'numpy', or 'jax' (for accelerators, too); by default native if available.",
+    ),
+]
+Devices = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER", help="On how many of JAX's devices to train, with --engine jax."),
 ]
 Metrics = Annotated[
     str | None,

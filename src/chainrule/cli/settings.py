@@ -17,6 +17,7 @@ from chainrule.cli.options import (
     Augment,
     BatchSize,
     ClassWeights,
+    Devices,
     Drop,
     EngineName,
     Epochs,
@@ -127,6 +128,7 @@ class Training:
     seed: Seed = 0
     dtype: Precision = "float32"
     engine: EngineName = None
+    devices: Devices = None
     threads: Threads = None
 
     def arguments(self) -> dict[str, Any]:
@@ -136,6 +138,7 @@ class Training:
             "epochs": self.epochs, "patience": patience(self.patience), "monitor": self.monitor,
             "min_delta": self.min_delta, "threshold": threshold(self.threshold), "augment": self.augment,
             "metrics": metric_names(self.metrics), "seed": self.seed, "dtype": self.dtype, "engine": self.engine,
+            "devices": self.devices,
         }  # fmt: skip
 
     def check(self, data: Dataset) -> None:

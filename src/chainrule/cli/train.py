@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from chainrule import mpirun
 from chainrule.cli import display
 from chainrule.cli.logs import NONE, make_logs
 from chainrule.cli.options import AsJson, leave_out, patience
 from chainrule.cli.settings import Reading, Recording, Searched, Training, with_settings
-from chainrule.errors import DataError, NonFiniteError, SettingError, require
+from chainrule.errors import DataError, NonFiniteError, SettingError, require, require_package
+from chainrule.processes import is_first, world
+from chainrule.processes import start as start_processes
+from chainrule.processes import use as train_with
 from chainrule.summary import one_line
 
 if TYPE_CHECKING:
@@ -24,6 +30,10 @@ if TYPE_CHECKING:
     from chainrule.runs import Trained
     from chainrule.training import Event, Plan
     from chainrule.training.report import QuantityScores
+
+
+MEETING = "JAX_COORDINATOR_ADDRESS"
+"""The environment variable that stands for --coordinator, as JAX names it."""
 
 
 @with_settings
@@ -49,6 +59,23 @@ def train(
         Path | None,
         typer.Option(
             "--from", "--start", metavar="RUN", help="Go on from the network and the weights of this run, on DATA."
+        ),
+    ] = None,
+    coordinator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            show_default=False,
+            help="Where several processes meet, each of which runs this command: with --engine jax, without MPI.",
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(metavar="NUMBER", show_default=False, help="How many processes meet there.")
+    ] = None,
+    process: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER", show_default=False, help="The number of this one, from 0; HOST is where 0 runs."
         ),
     ] = None,
     json: AsJson = False,
@@ -78,15 +105,31 @@ def train(
 
       chainrule train --resume runs/digits-1 --epochs 200
 
+      chainrule train digits --engine jax --devices 8
+
       chainrule train houses.csv --target price --from imported
     """
+    start_processes()
+    meet = partial(_meet, coordinator, processes, process)
     if resume is not None:
         leave_out(
             context,
             "--resume continues the run with its own data and settings",
-            *("resume", "epochs", "patience", "threads", "json", "log"),
+            *(
+                "resume",
+                "epochs",
+                "patience",
+                "engine",
+                "devices",
+                "threads",
+                "json",
+                "log",
+                "coordinator",
+                "processes",
+                "process",
+            ),
         )
-        _resume(resume, training, json, recording.log)
+        _resume(resume, training, json, recording.log, meet)
         return
     if data is None:
         raise SettingError("train: no data; pass a built-in data set such as digits, or a file (see 'chainrule data')")
@@ -97,6 +140,7 @@ def train(
 
     most_threads(training.threads)
     recording.check()
+    meet(training.engine, training.devices)
     chosen = training.arguments()
     network: Any = searched.network
     before = None if start is None else Run.open(start)
@@ -109,23 +153,59 @@ def train(
     training.check(dataset)
     began = time.perf_counter()
     plan = plan_for(network, dataset, **chosen, **searched.arguments(), threads=training.threads)
+    first = begin(plan, None if before is None else before.trained)
+    if not is_first():
+        follow(plan, dataset, first, (), training.threads)
+        world().wait()
+        return
     recorder, example = recording.recorder(data), _Example()
     if not json:
         _introduce(plan, dataset)
         _account(plan, time.perf_counter() - began)
     with _progress(json) as listeners:
         listeners = [recorder, *make_logs(recording.log, recorder), example, *listeners]
-        first = begin(plan, None if before is None else before.trained)
         trained = follow(plan, dataset, first, listeners, training.threads)
     _conclude(trained, dataset, recorder.folder, example, json)
+    _end(trained)
 
 
-def _resume(folder: Path, settings: Training, json: bool, log: list[str] | None) -> None:
+def _meet(
+    coordinator: str | None, processes: int | None, process: int | None, engine: str | None, devices: int | None
+) -> None:
+    """Let JAX know the other processes, if there are any."""
+    given = [value is not None for value in (coordinator, processes, process)]
+    if engine != "jax":
+        require(not any(given), "--coordinator, --processes and --process are for --engine jax; others take mpirun")
+        return
+    if world().count == 1 and not any(given) and MEETING not in os.environ:
+        return
+    require_package("jax", "jax", "--engine jax")
+    from chainrule.engine.jax import hosts
+
+    hosts.keep_stdout()
+    if world().count > 1:
+        hosts.introduce(world(), devices)
+    elif (at := hosts.meeting(coordinator, processes, process)) is not None and at.processes > 1:
+        train_with(hosts.join(at, devices))
+
+
+def _resume(
+    folder: Path, settings: Training, json: bool, log: list[str] | None, meet: Callable[[str | None, int | None], None]
+) -> None:
     from chainrule.runs import Run
     from chainrule.training import Started
 
     run = Run.open(folder)
+    meet(settings.engine or run.trained.plan.engine, settings.devices)
     dataset, example = run.load_data(), _Example()
+    how: dict[str, Any] = {
+        "progress": False, "logs": log != NONE, "patience": patience(settings.patience), "engine": settings.engine,
+        "devices": settings.devices,
+    }  # fmt: skip
+    if not is_first():
+        run.resume(dataset, settings.epochs, (), settings.threads, **how)
+        world().wait()
+        return
 
     def introduce(event: Event) -> None:  # only once the run is locked for this process
         if isinstance(event, Started) and not json:
@@ -133,11 +213,16 @@ def _resume(folder: Path, settings: Training, json: bool, log: list[str] | None)
 
     with _progress(json) as listeners:
         listeners = [introduce, *make_logs(log, folder), example, *listeners]
-        trained = run.resume(
-            dataset, settings.epochs, listeners, settings.threads, progress=False, logs=log != NONE,
-            patience=patience(settings.patience),
-        )  # fmt: skip
+        trained = run.resume(dataset, settings.epochs, listeners, settings.threads, **how)
     _conclude(trained, dataset, folder, example, json)
+    _end(trained)
+
+
+def _end(trained: Trained) -> None:
+    """Meet the other processes at the end; after Ctrl-C, which reaches this one alone, end them."""
+    if world().count > 1 and trained.reason == "interrupted":
+        mpirun.leave(0)
+    world().wait()
 
 
 MOST_LAYERS = 12
@@ -229,7 +314,6 @@ def _introduce_series(data: Dataset, sizes: list[int]) -> None:
 
 
 def _introduce(plan: Plan, data: Dataset) -> None:
-    from chainrule.engine import make_engine
     from chainrule.training.parts import sampled
 
     introduce_data(data)
@@ -239,7 +323,7 @@ def _introduce(plan: Plan, data: Dataset) -> None:
         out.print(f"  shuffled in blocks of {plan.blocks.rows:,} rows, of pieces of {plan.blocks.piece:,}")
     if note := sampled(plan.metrics, data.target, plan.loss, data.validation, plan.outputs):
         out.print(f"  {note}")
-    for note in make_engine(plan.engine, plan.problem(len(data.training.x))).notes:
+    for note in plan.make_engine(plan.problem(len(data.training.x)), world=world()).notes:
         out.print(f"  {note}")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.arrays import Array, Samples, Vector
 from chainrule.backprop import forward_pass
 from chainrule.data import Dataset
-from chainrule.engine import Engine, Position, Problem, StepRecord, make_engine
+from chainrule.engine import Engine, Position, Problem, StepRecord
 from chainrule.network import Network
 from chainrule.runs import Run
 from chainrule.tape import Tape
@@ -199,7 +199,7 @@ class Case:
 
     @cached_property
     def _engine(self) -> Engine:
-        return make_engine(self.plan.engine, self.plan.problem(1))
+        return self.plan.make_engine(self.plan.problem(1))
 
     def loss(self, at: Position, part: str = "training") -> float:
         """The mean loss of a part, without penalties."""

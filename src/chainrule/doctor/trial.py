@@ -12,7 +12,6 @@ from chainrule.arrays import Array
 from chainrule.doctor.case import Case
 from chainrule.doctor.finding import Finding, apart, number
 from chainrule.doctor.fit import difference
-from chainrule.engine import make_engine
 from chainrule.errors import NonFiniteError, require
 from chainrule.runs import follow
 from chainrule.training import Listener, start
@@ -88,12 +87,12 @@ def try_remedy(case: Case, finding: Finding, callbacks: Sequence[Listener] = (),
         held = data.validation if case.data.validation is not None else data.test
         assert held is not None
         samples = held.take(case._some(held)) if len(held.x) > case.most else held
-        outputs = make_engine(plan.engine, plan.problem(1)).predict(trained.parameters, samples.x, trained.statistics)
+        outputs = plan.make_engine(plan.problem(1)).predict(trained.parameters, samples.x, trained.statistics)
         # The loss is that of the run, even where the remedy changes it, as class weights do.
         own = np.asarray(case.plan.loss.samples(outputs, np.asarray(samples.y)), np.float64)
         after = evaluate(
             case.plan, case.data.target, samples, trained.parameters, trained.statistics,
-            engine=make_engine(plan.engine, plan.problem(1)),
+            engine=plan.make_engine(plan.problem(1)),
         )  # fmt: skip
     return judged(case, finding, before, after, losses, own)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -43,9 +43,12 @@ from chainrule.engine.lowering import (
     lower_network,
 )
 from chainrule.engine.numpy import NumpyEngine
+from chainrule.engine.ranks import Sums
+from chainrule.engine.together import Meeting, ThreadSums, together
 from chainrule.engine.watching import Notes
 from chainrule.errors import SettingError, ShapeError, require
 from chainrule.network import Network
+from chainrule.processes import ALONE, Processes
 from chainrule.threads import BACKOFF, Backoff, ahead, most_threads
 
 try:
@@ -97,12 +100,14 @@ class NativeEngine:
             the cores, and results are the same bit for bit for any number
         processor: the instruction set of the kernels, such as "avx2"; by default the best
         backoff: whether other programs want the cores
+        world: the processes that train together, each with its share of every mini-batch
     """
 
     problem: Problem
     threads: int | None = None
     processor: str = ""
     backoff: Backoff = field(default=BACKOFF, repr=False, compare=False)
+    world: Processes = ALONE
     _programs: dict[tuple[int, Shape | None, int], Compiled | None] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -133,7 +138,7 @@ class NativeEngine:
         """Take a step for each mini-batch, many in each chunk."""
         program = self._training_program(batches)
         if program is None:
-            yield from NumpyEngine(self.problem).chunks(position, batches)
+            yield from self._definition.chunks(position, batches)
             return
         k = 0
         while k < len(batches):
@@ -147,12 +152,28 @@ class NativeEngine:
         """Take a step for each mini-batch and record its gradient and update."""
         program = self._training_program(batches)
         if program is None:
-            yield from NumpyEngine(self.problem).steps(position, batches)
+            yield from self._definition.steps(position, batches)
             return
         for k in range(len(batches)):
             record, _ = self._step(program, position, batches.cut(k, k + 1))
             yield record
             position = record.after
+
+    @property
+    def _definition(self) -> NumpyEngine:
+        """What trains where something has no kernel; SettingError on several ranks."""
+        if self.world.count > 1:
+            raise SettingError(f"{'; '.join(self.notes)}: this trains in one process, without mpirun")
+        return NumpyEngine(self.problem)
+
+    @cached_property
+    def _replay(self) -> Callable[[Position, Batches], Iterator[StepRecord]]:
+        """Takes steps on this process alone, to the same bits."""
+        if self.world.count == 1:
+            return self.steps
+        return together(
+            lambda world: NativeEngine(self.problem, 1, self.processor, world=world).steps, self.world.count
+        )
 
     def watch(self, position: Position, batches: Batches, place: int) -> Watched | None:
         """As many steps as fit into SLICE seconds, as the weight at this place sees them; None if
@@ -174,15 +195,15 @@ class NativeEngine:
         if program.stages is not None:
             after, losses, good, ending = self._run(program, position, batches)
             if ending == COMPLETE:
-                yield Chunk(position, after, batches.cut(0, good), losses[:good], True, self.steps)
+                yield Chunk(position, after, batches.cut(0, good), losses[:good], True, self._replay)
                 return
         while good:  # the failed step corrupted the vectors: replay the good ones, then take it
             after, losses, steps, _ = self._run(program, position, batches.cut(0, good))
-            yield Chunk(position, after, batches.cut(0, steps), losses[:steps], True, self.steps)
+            yield Chunk(position, after, batches.cut(0, steps), losses[:steps], True, self._replay)
             position, good, batches = after, good - steps, batches.cut(steps, len(batches))
         batch = batches.cut(0, 1)
         record, finite = self._step(program, position, batch)
-        yield Chunk(position, record.after, batch, np.array([record.loss]), finite, self.steps)
+        yield Chunk(position, record.after, batch, np.array([record.loss]), finite, self._replay)
 
     def _step(self, program: Compiled, position: Position, batch: Batches) -> tuple[StepRecord, bool]:
         """A single step, and whether all its results were finite."""
@@ -358,18 +379,28 @@ class NativeEngine:
 
     def _lowered(self, samples: int, y_shape: Shape | None, threads: int) -> Compiled | None:
         network, stages = self.problem.network, None
-        engine = self._new(samples, threads)
+        trains = y_shape is not None
+        engine = self._new(-(-samples // self.world.count) if trains else samples, threads)
+        sums = self._sums() if trains and self.world.count > 1 else None
+        if sums is not None:
+            engine.ranks(self.world.rank, self.world.count, sums)
         try:
             program = lower_network(self.problem)
             if y_shape is not None:
                 lower_loss(engine, self.problem.loss, network.output_shape, y_shape)
         except NoKernel:
             return None
+        if sums is not None and any(op.settings.get("mixes") for op in program.ops):
+            raise SettingError(
+                f"{'; '.join(self.notes)}; it mixes samples, so this trains in one process, without mpirun"
+            )
         _add(engine, program, network)
         if y_shape is not None:
             with suppress(NoKernel):
                 stages = lower_descent(engine, native, self.problem)
-        engine.finish(program.prediction, network.parameters.size, network.statistics.size, y_shape is not None)
+        engine.finish(program.prediction, network.parameters.size, network.statistics.size, trains)
+        if sums is not None:
+            sums.parts = engine.parts
         return Compiled(engine, threads, stages)
 
     def _new(self, samples: int, threads: int) -> Any:
@@ -389,6 +420,10 @@ class NativeEngine:
     def _observe(self, program: Compiled) -> None:
         if program.threads > 1:
             self.backoff.observe(program.engine.hindered)
+
+    def _sums(self) -> Sums | ThreadSums:
+        meeting = self.world.communicator
+        return ThreadSums(self.world.rank, meeting) if isinstance(meeting, Meeting) else Sums(self.world)
 
     @cached_property
     def _most(self) -> int:

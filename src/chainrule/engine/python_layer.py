@@ -50,8 +50,8 @@ def python_call(graph: Graph, network: Network, seed: int, accumulates: Mapping[
     owners = list(graph.uses)
 
     def call(
-        backward: bool, samples: int, step: int, training: bool, parameters: Array, statistics: Array, gradient: Array,
-        xs: list[Array], y: Array, dxs: list[Array | None], dy: Array | None,
+        backward: bool, samples: int, first: int, step: int, training: bool, parameters: Array, statistics: Array,
+        gradient: Array, xs: list[Array], y: Array, dxs: list[Array | None], dy: Array | None,
     ) -> None:  # fmt: skip
         if backward:
             if dy is None:  # nothing before these nodes learns
@@ -68,7 +68,7 @@ def python_call(graph: Graph, network: Network, seed: int, accumulates: Mapping[
             owner: read(network.parameters, owner, parameters[0]) | read(network.statistics, owner, statistics[0])
             for owner in owners
         }
-        context = Context(training=training, seed=seed, step=step)
+        context = Context(training=training, seed=seed, step=step, first=first)
         inputs = [x.reshape(samples, *shape).copy() for x, shape in zip(xs, graph.input_shapes, strict=True)]
         tapes[:] = [Tape(graph, params, inputs, context)]
         y[...] = tapes[0].output.reshape(y.shape)

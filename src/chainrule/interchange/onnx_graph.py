@@ -49,6 +49,8 @@ class Graph:
         self.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
         self.values: dict[str, Any] = {"": None}
         for tensor in self.graph.initializer:
+            if min(tensor.dims, default=0) < 0:
+                raise DataError(f"{path}: its tensor {tensor.name!r} has the shape {[*tensor.dims]}")
             try:
                 array = numpy_helper.to_array(tensor)
             except Exception as error:

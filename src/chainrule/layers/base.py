@@ -75,6 +75,7 @@ class Context:
         training: True for batch statistics and dropout, False for inference
         seed, step, place: the key of the random numbers; place is the node's name
         dropout: False disables dropout in training
+        first: the place of the first sample in its mini-batch, of which a process may have a share
     """
 
     training: bool = False
@@ -82,10 +83,11 @@ class Context:
     step: int = 0
     place: str = ""
     dropout: bool = True
+    first: int = 0
 
     def at(self, place: str) -> Context:
         """The context for the node of this name."""
-        return Context(self.training, self.seed, self.step, place, self.dropout)
+        return Context(self.training, self.seed, self.step, place, self.dropout, self.first)
 
 
 @dataclass(frozen=True)

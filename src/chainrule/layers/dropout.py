@@ -41,8 +41,9 @@ class Dropout(Layer):
     def forward(self, params: Params, x: Array, context: Context) -> tuple[Array, Any]:
         if not context.training or not context.dropout or self.rate == 0:
             return x, None
-        shape = self.mask_shape(x.shape)
+        shape = self.mask_shape((context.first + len(x), *x.shape[1:]))
         keep = generators.keep_mask(shape, self.rate, context.step, context.seed, "dropout", context.place)
+        keep = keep[context.first :]
         mask = keep * x.dtype.type(1 / (1 - self.rate))
         return x * mask, mask
 

@@ -21,7 +21,7 @@ from chainrule.layers.base import Backward, Built, Formulas, Terms
 from chainrule.layers.lengths import ValidMax, ValidMean
 from chainrule.layers.resizing import Weighted
 from chainrule.layers.symbols import Symbol
-from chainrule.layers.windows import Windowed, along, checked, checked_padding, windows, written
+from chainrule.layers.windows import Window, Windowed, along, checked, checked_padding, windows, written
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,15 @@ class Pooling(Windowed, register=False):
 
     takes_largest: ClassVar[bool] = False
 
+    def axes_of(self, positions: Shape) -> list[Window | Array]:
+        """For each axis of positions its windows; where they are not at even distances, the inputs
+        of each, as `places` has them.
+        """
+        raise NotImplementedError
+
     def places(self, positions: Shape) -> list[Array]:
         """For each axis of positions, (outputs, most) the inputs of each window; -1 is padding."""
-        raise NotImplementedError
+        return [axis.places if isinstance(axis, Window) else axis for axis in self.axes_of(positions)]
 
     def reads(self, positions: Shape) -> list[list[Array]]:
         return [[row[row >= 0] for row in places] for places in self.places(positions)]
@@ -58,14 +64,14 @@ class Sized(Pooling, register=False):
             if any(side >= size for side, size in sides):
                 raise SettingError(f"{word}: the padding {self.padding} isn't below the size {self.size}: take less")
 
-    def places(self, positions: Shape) -> list[Array]:
+    def axes_of(self, positions: Shape) -> list[Window | Array]:
         axes = windows(positions, self.size, self.size if self.stride is None else self.stride, 1, self.padding)
         if min(axis.outputs for axis in axes) < 1:
             raise ShapeError(
                 f"layer {self.called}: its window of {written(along(self.size, len(axes)))} is larger than its input"
                 f" of {written(positions)} positions; take a smaller one, or padding=same"
             )
-        return [axis.places for axis in axes]
+        return [*axes]
 
 
 @dataclass(frozen=True)
@@ -79,8 +85,9 @@ class Adaptive(Pooling, register=False):
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", checked(f"{self.word}: size", self.size))
 
-    def places(self, positions: Shape) -> list[Array]:
-        return [_parts(n, m) for n, m in zip(positions, along(self.size, len(positions)), strict=True)]
+    def axes_of(self, positions: Shape) -> list[Window | Array]:
+        sizes = zip(positions, along(self.size, len(positions)), strict=True)
+        return [Window(n, n // m, n // m) if n % m == 0 else _parts(n, m) for n, m in sizes]
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,8 @@ class Global(Pooling, register=False):
 
     whole = True
 
-    def places(self, positions: Shape) -> list[Array]:
-        return [np.arange(n)[None] for n in positions]
+    def axes_of(self, positions: Shape) -> list[Window | Array]:
+        return [Window(n, n) for n in positions]
 
 
 def _parts(inputs: int, outputs: int) -> Array:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.engine import make_engine
 from chainrule.play.trainer import Trainer
 from chainrule.training.generation import TEMPERATURE, Reader, write
 
@@ -29,7 +28,7 @@ def written(trainer: Trainer) -> dict[str, Any] | None:
     samples = trainer.data.validation or trainer.data.training
     window, whole_lines = trainer.data.input_shape[0], trainer.writes_lines
     count, first = (LINES, window // 2) if whole_lines else (1, min(FIRST, window))
-    predictor = make_engine(trainer.plan.engine, trainer.problem).predictor(
+    predictor = trainer.plan.make_engine(trainer.problem).predictor(
         trainer.position.parameters, trainer.position.statistics
     )
     reader = Reader(trainer.plan.network, predictor, None)  # for so few tokens nothing has to be kept

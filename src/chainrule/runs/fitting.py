@@ -16,6 +16,8 @@ from chainrule.descent import Optimizer
 from chainrule.errors import DataError, require
 from chainrule.losses import Loss, Penalty
 from chainrule.losses import loss as named_loss
+from chainrule.processes import is_first, world
+from chainrule.runs.agreement import agree
 from chainrule.runs.recorder import Recorder
 from chainrule.runs.trained import Trained
 from chainrule.threads import most_threads
@@ -68,6 +70,7 @@ def train(
     callbacks: Sequence[Listener] = (),
     dtype: str = "float32",
     engine: str | None = None,
+    devices: int | None = None,
     threads: int | None = None,
     progress: bool | None = None,
     start: Trained | None = None,
@@ -130,8 +133,11 @@ def train(
         penalties: such as "l2 0.001" or `losses.l2(0.001)`, or several
         callbacks: a list of functions that are called with every event; `Recorder(folder)` saves
             the run
-        dtype: "float32" or "float64"
-        engine: "native" or "numpy"; by default the fastest
+        dtype: "float32" or "float64"; or "bfloat16" for products in bfloat16 and weights in float32
+            (engine "jax")
+        engine: "native", "numpy" or "jax" (extra `jax`), which computes on accelerators, too; by
+            default the fastest on processors
+        devices: on how many of JAX's devices to train
         threads: the most threads of the native engine, by default OMP_NUM_THREADS or one for each
             core; the results are the same for any number. While other programs want the cores, it
             uses one
@@ -187,7 +193,8 @@ def train(
     plan = plan_for(
         network, data, loss=loss, class_weight=class_weight, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         seed=seed, penalties=penalties, patience=patience, monitor=monitor, min_delta=min_delta, threshold=threshold,
-        augment=augment, metrics=metrics, dtype=dtype, engine=engine, threads=threads,
+        augment=augment, metrics=metrics, dtype=dtype, engine=engine, devices=devices,
+        threads=threads,
     )  # fmt: skip
     return follow(plan, data, begin(plan, start), with_progress(callbacks, progress), threads)
 
@@ -270,10 +277,13 @@ def follow(
 ) -> Trained:
     """Train by a plan, from this progress on, with at most so many threads.
 
-    Callbacks that have a method `close` are closed when training is over, even if it fails.
+    Callbacks that have a method `close` are closed when training is over, even if it fails. Of
+    several processes, the first alone has callbacks.
     """
     check_callbacks(callbacks)
     most_threads(threads)
+    agree(world(), plan, data, progress)
+    callbacks = callbacks if is_first() else ()
     for callback in callbacks:
         if isinstance(callback, Recorder):
             callback.logs = callbacks

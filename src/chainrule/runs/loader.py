@@ -40,7 +40,20 @@ from chainrule.typed import Count, Matching, Positive, Range, misfit
 T = TypeVar("T")
 
 Deviation = Annotated[float, Range(math.ulp(0.0))]
+Engine = Literal["native", "numpy", "jax"] | None
+Devices = tuple[Literal["cpu", "gpu", "tpu"], Positive] | None
+Half = Literal["bfloat16"] | None
 Hash = Annotated[str, Matching("[0-9a-f]{64}")]
+
+
+class Computed(TypedDict):
+    """How the steps of a part of a run were computed, where the recipe says how later ones were; see
+    `Plan`.
+    """
+
+    engine: Engine
+    devices: Devices
+    compute: Half
 
 
 class Manifest(TypedDict):
@@ -51,7 +64,7 @@ class Manifest(TypedDict):
     status: Literal["under way", "complete", "early", "stopped", "interrupted", "diverged", "imported"]
     epochs: Count
     steps: Count
-    planned: list[tuple[Count, Positive]]
+    planned: list[tuple[Count, Positive] | tuple[Count, Positive, Computed]]
     limit: Positive
     threshold: NotRequired[Annotated[float, Range(0, 1)]]
     seconds: NotRequired[Annotated[float, Range(0)]]
@@ -182,7 +195,9 @@ SETTINGS = {
     "epochs": Positive,
     "batch_size": Positive,
     "patience": Positive | None,
-    "engine": Literal["native", "numpy"] | None,
+    "engine": Engine,
+    "devices": Devices,
+    "compute": Half,
     "min_delta": Annotated[float, Range(0)],
 }
 """Settings of a plan that can be less than their types say."""
@@ -266,7 +281,7 @@ def read_manifest(folder: Path) -> Manifest:
             outside = "outside the run" if "/" in name or "\\" in name else "that no run has"
             raise RunError(f"{path}: it names a file {outside} ({brief(name)}); it was altered")
     checked: Manifest = _typed(manifest, Manifest, path)
-    starts = [start for start, _ in checked["planned"]]
+    starts = [start for start, *_ in checked["planned"]]
     if not starts or starts != sorted(starts) or starts[0] != 0 or starts[-1] > checked["steps"]:
         raise _altered(path, f"planned is {checked['planned']}; its steps must ascend from 0 to at most steps")
     for prefix in ("recipe", "state-", "history-", files.checkpoint_name(0)):
@@ -281,6 +296,14 @@ def read_checkpoint(folder: Path, manifest: Manifest, plan: Plan, step: int) -> 
     if position.step != step:
         raise RunError(f"{path}: it is of step {position.step}; it was altered")
     return position
+
+
+def computed(settings: Computed | None = None) -> dict[str, Any]:
+    """Those of a plan's settings that say how steps are computed, from what a manifest says of a part
+    of the run.
+    """
+    own = dict(settings or {})
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
 
 
 def _altered(path: Path, problem: str) -> RunError:

@@ -164,9 +164,16 @@ class Recorder:
         later = [
             files.checkpoint_name(other) for other in files.checkpoint_steps(self._manifest["files"]) if other > step
         ]
-        planned = [[start, epochs] for start, epochs in self._manifest["planned"] if start < step or not start]
+        planned = [list(part) for part in self._manifest["planned"] if part[0] < step or not part[0]]
+        before = _computed(files.read_json(self.folder, self._manifest, self._recipe_name)["plan"])
+        if before != _computed(to_json(event.plan)):  # an engine replays its own steps
+            planned = [[*part, before] if len(part) == 2 else part for part in planned]
         planned.append([step, event.plan.epochs])
         self._update({name: content}, ("recipe", *later), status="under way", planned=planned)
+
+    @property
+    def _recipe_name(self) -> str:
+        return files.path_of(self.folder, self._manifest, "recipe").name
 
     def _save(
         self, progress: Progress, status: str, threshold: float | None = None, also: Mapping[str, bytes] | None = None
@@ -282,6 +289,15 @@ def _status(progress: Progress, status: str) -> dict[str, Any]:
         "epochs": progress.epoch,
         "steps": progress.position.step,
     }
+
+
+def _computed(plan: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a plan, as JSON, that say how its steps are computed; see loader.Computed."""
+    return {name: plan.get(name) for name in COMPUTED}
+
+
+COMPUTED = ("engine", "devices", "compute")
+"""Their names."""
 
 
 def recipe(event: Event, folder: Path) -> dict[str, Any]:

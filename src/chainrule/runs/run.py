@@ -17,6 +17,7 @@ from chainrule.data.files import in_memory
 from chainrule.data.pictures import fingerprint_of_pixels
 from chainrule.engine import Position, StepRecord
 from chainrule.errors import ChainruleError, DataError, RunError, at_least, is_number, setting
+from chainrule.processes import is_first
 from chainrule.runs import folder as files
 from chainrule.runs import loader, logged
 from chainrule.runs.differences import difference
@@ -28,7 +29,7 @@ from chainrule.summary import Shown, Summary
 from chainrule.training import Listener, Timeline, history
 from chainrule.training.loop import final_weights
 from chainrule.training.metrics import Choice, Metric, unknown_functions, with_functions
-from chainrule.training.plan import AUTO, with_patience
+from chainrule.training.plan import AUTO, on_engine, with_patience
 from chainrule.training.progress_bar import with_progress
 
 Own: TypeAlias = type | Callable[..., Any] | Metric
@@ -257,7 +258,10 @@ class Run(Shown):
 
     def timeline(self, data: Dataset) -> Timeline:
         """The steps of the run, which are replayed on its own data."""
-        plans = [(start, replace(self.trained.plan, epochs=epochs)) for start, epochs in self.manifest["planned"]]
+        plans = [
+            (start, replace(self.trained.plan, epochs=epochs, **loader.computed(*settings)))
+            for start, epochs, *settings in self.manifest["planned"]
+        ]
         return Timeline(data.training, plans, Checkpoints(self), self.trained.history)
 
     @property
@@ -284,6 +288,8 @@ class Run(Shown):
         progress: bool | None = None,
         logs: bool = True,
         patience: int | str | None = AUTO,
+        engine: str | None = None,
+        devices: int | None = None,
     ) -> Trained:
         """Continue the run in its folder, bit for bit as if it had never stopped, and its logs.
 
@@ -298,10 +304,14 @@ class Run(Shown):
                 callbacks takes the place of that of its kind
             patience: after how many epochs without an improvement to stop early; None for never;
                 by default as planned
+            engine: on which engine to go on; by default on the same one. The run keeps which steps
+                each engine took, and each is replayed on its own
+            devices: on how many of JAX's devices to go on, with the engine "jax"
 
-        Raises DataError for other data, and RunError if the run stopped early and would again, if a
-        log is gone, if another process is writing to the run, or has resumed it since it was
-        opened, or if it was opened without a function that is its metric.
+        Raises DataError for other data, SettingError for an engine that is not installed, and
+        RunError if the run stopped early and would again, if a log is gone, if another process is
+        writing to the run, or has resumed it since it was opened, or if it was opened without a
+        function that is its metric.
         """
         check_callbacks(callbacks)
         if self.is_imported:
@@ -321,9 +331,12 @@ class Run(Shown):
             sweep_left(self.folder, self.manifest["files"])  # of a process killed just after its last epoch
             raise RunError(f"{self.folder}: it has {complete} epochs already; ask for more ({setting('epochs')})")
         data = self.own_data(data)
+        plan = on_engine(plan, engine, devices)
         plan = plan if patience == AUTO else with_patience(plan, patience, data)
         self._check_not_stopped(plan.patience)
         known = self.manifest.get("logs", []) if logs else []
+        if not is_first():
+            return replace(follow(plan, data, self.trained.progress, (), threads), folder=self.folder)
         callbacks = [*callbacks, *logged.continued(known, self.folder, callbacks)]
         recorder = Recorder(self.folder, resume=True)
         try:

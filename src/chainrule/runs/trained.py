@@ -20,7 +20,7 @@ from chainrule.data import (
 )
 from chainrule.data.finding import Data, Unlabelled
 from chainrule.data.series_loading import last_windows
-from chainrule.engine import Chunk, Engine, Predictor, StepRecord, make_engine
+from chainrule.engine import Chunk, Engine, Predictor, StepRecord
 from chainrule.errors import DataError, is_number, require, unknown
 from chainrule.rows import Rows
 from chainrule.runs.forecasts import Forecast, distribution, forecast_of
@@ -210,7 +210,7 @@ class Trained(Writing, Reading, Shown):
         return self._predictors[key]
 
     def _engine(self, threads: int | None) -> Engine:
-        return make_engine(self.plan.engine, self.plan.problem(1), self.threads if threads is None else threads)
+        return self.plan.make_engine(self.plan.problem(1), self.threads if threads is None else threads)
 
     @property
     def texts(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule.arrays import Array, as_read
 from chainrule.data import Dataset, Samples
-from chainrule.engine import Batches, make_engine
+from chainrule.engine import Batches
 from chainrule.generators import generator
 from chainrule.rows import Rows
 from chainrule.threads import most_threads
@@ -164,7 +164,7 @@ def held_out_losses(candidate: Candidate, fold: Dataset, threads: int | None = N
     plan = replace(plan, epochs=min(plan.epochs, defaults.EPOCHS))
     batches = _batches(plan, fold.training)
     problem = replace(plan.problem(rows), optimizer=plan.optimizer.over(len(batches)))
-    engine, position = make_engine(plan.engine, problem, threads), loop.start(plan).position
+    engine, position = plan.make_engine(problem, threads), loop.start(plan).position
     x, y, whole = as_read(held_out.x), np.asarray(held_out.y), plan.optimizer.whole_batch
     patience = plan.epochs if whole or plan.patience is None else plan.patience
     best, waited, before = np.full(len(x), np.inf), 0, np.inf

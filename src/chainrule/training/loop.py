@@ -12,8 +12,9 @@ import numpy as np
 
 from chainrule.arrays import Array, Deferred, Vector, as_read
 from chainrule.data import Dataset, Target
-from chainrule.engine import Chunk, Engine, Position, Predictor, make_engine
+from chainrule.engine import Chunk, Engine, Position, Predictor
 from chainrule.errors import DataError, NonFiniteError
+from chainrule.processes import world
 from chainrule.rows import Rows
 from chainrule.summary import one_line
 from chainrule.training import metrics as measures
@@ -254,10 +255,10 @@ def events(
 ) -> Generator[Event, None, Chunk | None]:
     """Yield the steps and epochs up to the end of training; return the last steps."""
     training, problem, stopping = data.training, plan.problem(len(data.training.x)), stopping or Flag()
-    engine, length = make_engine(plan.engine, problem, threads), plan.steps_per_epoch(len(training.x))
+    engine, length = plan.make_engine(problem, threads, world()), plan.steps_per_epoch(len(training.x))
     last: Chunk | None = None
     shuffled = Shuffled(plan, training, engine)
-    while _goes_on(plan, progress) and not stopping.is_set():
+    while _goes_on(plan, progress) and not _stops(stopping):
         first, last = progress.position.step - progress.epoch * length, None
         left = length - first
         for batches in shuffled.epoch(progress.epoch, first):
@@ -267,7 +268,7 @@ def events(
                 progress, left = _add_chunk(progress, chunk), left - len(chunk.batches)
                 last = None if left else chunk
                 yield Stepped(plan, data, progress, chunk, stopping=stopping)
-                if stopping.is_set():
+                if _stops(stopping):
                     return chunk
                 del chunk
             del batches  # a block on a disk: while the next one is used, the one after it is read
@@ -278,6 +279,13 @@ def events(
             progress = replace(progress, samples=(*progress.samples, sample))
             yield Sampled(plan, data, progress, sample, stopping=stopping)
     return last
+
+
+def _stops(stopping: Flag) -> bool:
+    """Whether a callback ended training: those of the first of several processes decide for all."""
+    if world().broadcast(stopping.is_set()):
+        stopping.set()
+    return stopping.is_set()
 
 
 def _goes_on(plan: Plan, progress: Progress) -> bool:
@@ -306,6 +314,7 @@ def _end_epoch(plan: Plan, data: Dataset, progress: Progress, engine: Engine) ->
     if data.validation is not None:
         weights = _current_weights(plan, position)
         scores = evaluate(plan, data.target, data.validation, *weights, engine=engine, threshold=plan.fixed_threshold)
+        scores = world().broadcast(scores)  # on processors of other kinds the last bits may differ
         measured |= {f"validation_{name}": value for name, value in scores.items()}
         loss, value = scores["loss"], scores[plan.monitor]
         if not math.isnan(value) and (best is None or is_better(value, best.value, plan.monitors_greater)):
@@ -351,7 +360,7 @@ def choose_threshold(plan: Plan, data: Dataset, metric: Chosen, parameters: Vect
     """The threshold between two classes at which a metric of the validation set is best."""
     samples = data.validation
     assert samples is not None
-    predict = make_engine(plan.engine, plan.problem(1)).predictor(parameters, statistics)
+    predict = plan.make_engine(plan.problem(1)).predictor(parameters, statistics)
     with np.errstate(all="ignore"):  # just before a divergence
         if samples.on_disk:
             prediction, y, weight, _ = predict_in_parts(samples, predict, plan.outputs, plan.loss)[0]
@@ -384,7 +393,7 @@ def evaluate(
         scores: whether to add the loss's own scores of a predicted distribution; of several
             quantities those without a unit; and of a forecast how it compares with the naive one
     """
-    engine = engine or make_engine(plan.engine, plan.problem(1))
+    engine = engine or plan.make_engine(plan.problem(1))
     chosen = plan.metrics if metrics is None else metrics
 
     def predict(part: Array | Deferred) -> Array:

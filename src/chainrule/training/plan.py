@@ -18,7 +18,7 @@ from chainrule.augmentation import Augmentation, augmentations
 from chainrule.data import Dataset, Samples, Target
 from chainrule.descent import Optimizer
 from chainrule.descent import optimizer as named_optimizer
-from chainrule.engine import Batches, Problem, engine_name
+from chainrule.engine import Batches, Engine, Problem, make_engine, precision, require_engine
 from chainrule.errors import DataError, SettingError, ShapeError, at_least, is_number, require, setting
 from chainrule.kinds import Kind, described
 from chainrule.layers import Dense, Flatten, Input, Layer
@@ -28,6 +28,7 @@ from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Loss, 
 from chainrule.losses import loss as named_loss
 from chainrule.losses import penalty as named_penalty
 from chainrule.network import Network, of_sequences, of_texts
+from chainrule.processes import ALONE, Processes
 from chainrule.summary import Shown, Summary
 from chainrule.training import defaults, history
 from chainrule.training import metrics as measures
@@ -60,6 +61,7 @@ class Choices(TypedDict, total=False):
     metrics: Choice | Sequence[Choice] | None
     dtype: str
     engine: str | None
+    devices: int | None
 
 
 MOST_EPOCHS = 10**12
@@ -96,6 +98,8 @@ class Plan(Kind, Shown):
             class
         selection: what validation chose for the plan; None if everything was given or is fixed
         augment: how the samples of a mini-batch are changed at random
+        devices: the kind and number of the devices that the JAX engine computes on
+        compute: the dtype of its products, "bfloat16"; None for that of the weights
         blocks: how the training set is shuffled if it does not fit into memory; None for as a whole
     """
 
@@ -114,6 +118,8 @@ class Plan(Kind, Shown):
     threshold: str | float | None = None
     selection: Selection | None = None
     augment: tuple[Augmentation, ...] = ()
+    devices: tuple[str, int] | None = None
+    compute: str | None = None
     blocks: Blocks | None = None
 
     def __post_init__(self) -> None:
@@ -186,6 +192,12 @@ class Plan(Kind, Shown):
         total = self.epochs * self.steps_per_epoch(samples)
         return Problem(self.network, self.loss, self.optimizer.over(total), self.penalties, self.seed, self.augment)
 
+    def make_engine(self, problem: Problem, threads: int | None = None, world: Processes = ALONE) -> Engine:
+        """The engine of the plan for its problem, with at most so many threads, which takes steps
+        together with the other processes of `world`.
+        """
+        return make_engine(self.engine, problem, threads, self.devices, self.compute, world)
+
     def steps_per_epoch(self, samples: int) -> int:
         """The number of mini-batches; the last one may be smaller."""
         return -(-samples // self.batch_size)
@@ -225,6 +237,7 @@ def make_plan(
     metrics: Choice | Sequence[Choice] | None = None,
     dtype: str = "float32",
     engine: str | None = None,
+    devices: int | None = None,
 ) -> Plan:
     """Make the choices that were left open, and check the others against the data.
 
@@ -243,7 +256,9 @@ def make_plan(
     is_open = network is None
     if augment is None and is_open and defaults.are_pictures(data):
         augment = defaults.augmentation(data)
-    network = build_network(network, data, loss, dtype)
+    engine = require_engine(engine)
+    computed = precision(engine, dtype, devices)
+    network = build_network(network, data, loss, computed.pop("dtype"))
     samples = len(data.training.x)
     epochs = defaults.epochs(data, is_open) if epochs is None else epochs
     epochs = at_least(f"{epochs} epochs: training takes at least 1", epochs, 1)
@@ -257,8 +272,8 @@ def make_plan(
         raise DataError(f"{data.name}: {excess}; use {setting('batch_size', samples)} or less")
     plan = Plan(
         network, loss, chosen or defaults.optimizer(epochs * -(-samples // batch_size)), epochs, batch_size, seed,
-        _penalties(penalties), patience, measured, _engine(engine), monitor, float(min_delta), threshold,
-        augment=_augment(augment, data, loss), blocks=_blocks(data, batch_size, chosen),
+        _penalties(penalties), patience, measured, engine, monitor, float(min_delta), threshold,
+        augment=_augment(augment, data, loss), blocks=_blocks(data, batch_size, chosen), **computed,
     )  # fmt: skip
     # errors are raised before anything is written
     initial = network.draw(seed)
@@ -290,6 +305,21 @@ def check_augmentation(one: Augmentation, shape: Shape, loss: Loss) -> None:
     one.check(shape)
     rule = f"augmentation {one.notation}: the loss {type(loss).__name__} can't take targets that are mixed"
     require(not one.mixes_targets or loss.takes_mixed, f"{rule}; choose cross-entropy, or leave it out")
+
+
+def on_engine(plan: Plan, engine: str | None = None, devices: int | None = None) -> Plan:
+    """The plan on another engine, or on so many of its devices; by default on its own.
+
+    Raises SettingError if that engine is not installed, if there are not so many devices, or for a
+    precision that it does not have.
+    """
+    if engine is None and devices is None:
+        if plan.engine == "jax":
+            require_engine(plan.engine)
+        return plan
+    chosen = require_engine(engine or plan.engine)
+    own = precision(chosen, (chosen == "jax" and plan.compute) or plan.network.dtype, devices)
+    return replace(plan, engine=chosen, devices=own["devices"], compute=own["compute"])
 
 
 def with_patience(plan: Plan, patience: int | str | None, data: Dataset) -> Plan:
@@ -393,14 +423,6 @@ def _check_targets(loss: Loss, data: Dataset) -> None:
         if smallest < loss.least_target:
             allowed = f"the loss {type(loss).__name__} takes targets of {loss.least_target:g} or more"
             raise DataError(f"{data.name}: {data.target.name} has the value {smallest:g}; {allowed}")
-
-
-def _engine(name: str | None) -> str:
-    """The engine's name, for the recipe: steps are replayed by the engine that took them."""
-    chosen = engine_name(name)
-    missing, compiler = f"the engine {name} was not built when chainrule was installed", "a C++ compiler (GCC or Clang)"
-    require(name in (None, chosen), f"{missing}; reinstall it where there is {compiler}, or don't choose an engine")
-    return chosen
 
 
 def default_loss(data: Dataset) -> Loss:

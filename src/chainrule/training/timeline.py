@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, Watched, make_engine
+from chainrule.engine import Batches, Engine, Position, Problem, StepRecord, Watched
 from chainrule.rows import Rows
 from chainrule.training.blocks import some_batches
 from chainrule.training.plan import Plan
@@ -97,7 +97,7 @@ class Timeline:
         end = first + last - position.step
         batches = some_batches(plan.order(samples), epoch, first, end, self.samples)
         if number not in self._engines:
-            self._engines[number] = make_engine(plan.engine, plan.problem(samples), self.threads)
+            self._engines[number] = plan.make_engine(plan.problem(samples), self.threads)
         return self._engines[number], position, batches
 
     def _plan_number(self, step: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from chainrule import losses
@@ -28,7 +30,7 @@ LOSSES: dict[type[losses.Loss], tuple[str, tuple[str, ...]]] = {
     losses.Quantiles: ("quantiles", ("levels", "base")),
     losses.Ordinal: ("ordinal", ("class_weights",)),
 }
-"""The name in native/losses, and the attributes that are its settings there."""
+"""The name in native/losses and engine/jax/losses.py, and the attributes that are its settings there."""
 
 
 def target_form(loss: losses.Loss, outputs: int, y_shape: Shape) -> tuple[bool, int]:
@@ -60,8 +62,27 @@ DISTRIBUTIONS = (losses.GaussianNegativeLogLikelihood, losses.Quantiles)
 """Losses with several outputs for a number."""
 
 
-def lower_loss(engine: Any, loss: losses.Loss, output_shape: Shape, y_shape: Shape) -> None:
-    """Set the native engine's loss, of each row of outputs; raises NoKernel if it has no kernel."""
+@dataclass(frozen=True)
+class LoweredLoss:
+    """A loss in the form that engines take.
+
+    Attributes:
+        name: its name in native/losses, and in the JAX engine
+        settings: its settings there
+        width: how many numbers a row's target has
+        classes: whether that is the number of a class
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    width: int
+    classes: bool
+
+
+def lowered_loss(loss: losses.Loss, output_shape: Shape, y_shape: Shape) -> LoweredLoss:
+    """The loss of each row of outputs, for targets of this shape (of one sample); raises NoKernel
+    for a user's loss, and for a target that does not fit.
+    """
     if type(loss) not in LOSSES:
         raise NoKernel(type(loss).__name__)
     positions, outputs = output_shape[:-1], output_shape[-1]
@@ -83,4 +104,10 @@ def lower_loss(engine: Any, loss: losses.Loss, output_shape: Shape, y_shape: Sha
         if len(given) not in (0, expected):
             raise NoKernel("these class weights")
         settings["class_weights"] = given
-    engine.loss(name, settings, width, classes)
+    return LoweredLoss(name, settings, width, classes)
+
+
+def lower_loss(engine: Any, loss: losses.Loss, output_shape: Shape, y_shape: Shape) -> None:
+    """Set the native engine's loss, of each row of outputs; raises NoKernel if it has no kernel."""
+    lowered = lowered_loss(loss, output_shape, y_shape)
+    engine.loss(lowered.name, lowered.settings, lowered.width, lowered.classes)

@@ -19,6 +19,7 @@ from chainrule.engine.python_layer import cut, python_call
 from chainrule.layers import Graph, Layer, Node
 from chainrule.layers.graph import CompositeCall
 from chainrule.layers.recurrence import GateSums
+from chainrule.layout import Layout
 
 
 def lower_network(problem: Problem) -> Program:
@@ -31,10 +32,14 @@ def lower_network(problem: Problem) -> Program:
     return program
 
 
-def one_by_one(problem: Problem, changed: Callable[[Piece, Op], Op] = lambda piece, op: op) -> Program:
+def one_by_one(
+    problem: Problem, changed: Callable[[Piece, Op], Op] = lambda piece, op: op, target: Target | None = None
+) -> Program:
     """A program with an operation for each node, except for those that do nothing, and one for all
-    nodes of an attention or a scan. `changed` says what becomes of the operation of a piece.
+    nodes of an attention or a scan. `changed` says what becomes of the operation of a piece; the
+    target is by default the native engine.
     """
+    target = target or NATIVE
     graph = problem.network.graph
     values, ops = [Value(graph.input_shapes[0], learns=False)], []
     numbers = {0: 0}  # in the program, of each value of the graph that others read
@@ -44,16 +49,29 @@ def one_by_one(problem: Problem, changed: Callable[[Piece, Op], Op] = lambda pie
         if isinstance(last.layer, layers.Dropout) and last.layer.rate == 0:
             numbers[output] = numbers[last.inputs[0]]
             continue
-        if isinstance(piece.layer, layers.Scan) and piece.has_kernel(graph):
+        if isinstance(piece.layer, layers.Scan) and piece.has_kernel(graph, target):
             before = piece.nodes[0]  # the sums of all inputs
             numbers[graph.numbers[before.name]] = len(values)
-            ops.append(lower(problem, Piece([before]), numbers))
+            ops.append(lower(problem, Piece([before]), numbers, target))
             values.append(Value(before.built.output_shape, learns=True))
         numbers[output] = len(values)
-        ops.append(changed(piece, lower(problem, piece, numbers)))
+        ops.append(changed(piece, lower(problem, piece, numbers, target)))
         learns = any(node.built.parameters for node in piece.nodes) or any(values[k].learns for k in ops[-1].inputs)
         values.append(Value(last.built.output_shape, learns))
     return Program(tuple(values), tuple(ops), numbers[len(graph.shapes) - 1])
+
+
+@dataclass(frozen=True)
+class Target:
+    """An engine that operations are for.
+
+    Attributes:
+        layers: for each layer that it computes, the operation and its settings
+        shares: whether several operations may use the same parameters
+    """
+
+    layers: Mapping[type[Layer], Lower]
+    shares: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,12 +91,13 @@ class Piece:
         """The composite."""
         return None if self.call is None else self.call.layer
 
-    def has_kernel(self, graph: Graph) -> bool:
+    def has_kernel(self, graph: Graph, target: Target | None = None) -> bool:
         """Whether a kernel computes them."""
+        target = target or NATIVE
         if self.call is None:
-            return has_kernel(graph, self.nodes[0])
+            return has_kernel(graph, self.nodes[0], target)
         return isinstance(self.layer, layers.DotProductAttention) or sequences.has_scan_kernel(
-            graph, self.nodes, self.call
+            graph, self.nodes, self.call, target.shares
         )
 
 
@@ -99,17 +118,17 @@ def pieces(graph: Graph) -> list[Piece]:
     return made
 
 
-def lower(problem: Problem, piece: Piece, numbers: Mapping[int, int]) -> Op:
+def lower(problem: Problem, piece: Piece, numbers: Mapping[int, int], target: Target) -> Op:
     """The operation of a piece; without a kernel it calls the definitions. `numbers` are those of
     the graph's values in the program.
     """
     network, graph, nodes = problem.network, problem.network.graph, piece.nodes
     outputs, cost = (numbers[graph.numbers[nodes[-1].name]],), sum(one.layer.cost(one.built) for one in nodes)
-    if not piece.has_kernel(graph):
+    if not piece.has_kernel(graph, target):
         return _by_definition(problem, nodes, numbers, outputs, cost)
     if piece.call is None:
         (node,) = nodes
-        reads, (name, own) = list(node.inputs), LAYERS[type(node.layer)](node, problem)
+        reads, (name, own) = list(node.inputs), target.layers[type(node.layer)](node, problem)
     elif isinstance(piece.layer, layers.Scan):
         name, (node, reads, own) = "scan", sequences.scan(graph, nodes, piece.call, problem.seed)
     else:
@@ -134,8 +153,17 @@ def _by_definition(
         for owner in part.uses
     }
     accumulates = {owner: {name for use in uses for name in use.built.parameters} for owner, uses in later.items()}
-    settings = {"call": python_call(part, network, problem.seed, accumulates)}
+    settings = {
+        "call": python_call(part, network, problem.seed, accumulates), "graph": part, "seed": problem.seed,
+        "parameters": places_of(network.parameters, part), "statistics": places_of(network.statistics, part),
+        "mixes": any(one.built.statistics for one in nodes),  # over samples, as far as one can tell
+    }  # fmt: skip
     return Op("python", tuple(numbers[k] for k in reads), outputs, settings=settings, cost=cost)
+
+
+def places_of(layout: Layout, part: Graph) -> dict[tuple[str, str], int]:
+    """Where the arrays of a part of a graph start in their flat vector, by owner and name."""
+    return {(entry.owner, entry.own_name): entry.start for entry in layout.entries if entry.owner in part.uses}
 
 
 def is_tied(graph: Graph, node: Node) -> bool:
@@ -148,11 +176,13 @@ def is_shared(graph: Graph, node: Node) -> bool:
     return bool(node.built.parameters) and len(graph.uses[node.owner]) > 1
 
 
-def has_kernel(graph: Graph, node: Node) -> bool:
+def has_kernel(graph: Graph, node: Node, target: Target) -> bool:
     """Whether a kernel computes this node."""
+    if target.shares:
+        return type(node.layer) in target.layers
     own = is_tied(graph, node) if type(node.layer) is layers.TiedDense else not is_shared(graph, node)
     own |= type(node.layer) is layers.Embedding and is_tied(graph, node)
-    return type(node.layer) in LAYERS and own
+    return type(node.layer) in target.layers and own
 
 
 Lower = Callable[[Any, Problem], tuple[str, Mapping[str, Any]]]
@@ -272,3 +302,6 @@ LAYERS: dict[type[Layer], Lower] = {
     layers.MaskedSoftmax: named("masked_softmax", sequences.queries),
 }
 """The layers that have kernels."""
+
+NATIVE = Target(LAYERS)
+"""The native engine."""

@@ -45,7 +45,8 @@ class Op:
 
     Attributes:
         name: the name of its file in native/ops; "python" for a layer without a kernel, whose
-            setting "call" is a function (see python_layer.py)
+            setting "call" is a function (see python_layer.py); "graph" is these layers, and
+            "parameters" and "statistics" say where their arrays start
         inputs, outputs: the values that it reads and writes
         parameters, statistics: the place of each of its arrays
         settings: numbers, texts and lists of numbers

@@ -94,13 +94,13 @@ def _kind(cell: Any) -> tuple[type[layers.Cell], type[layers.Layer]]:
     return type(cell), type(activation(getattr(cell, "activation", "tanh")))
 
 
-def has_scan_kernel(graph: Graph, nodes: Sequence[Node], call: CompositeCall) -> bool:
+def has_scan_kernel(graph: Graph, nodes: Sequence[Node], call: CompositeCall, shares: bool = False) -> bool:
     """Whether a kernel computes this scan: one of a known cell, whose weights no other part of the
-    network uses.
+    network uses, unless the kernel `shares` them.
     """
     cell, own = call.layer.cell, {node.name for node in nodes}  # type: ignore[attr-defined]
     is_alone = all(use.name in own for node in nodes if node.built.parameters for use in graph.uses[node.owner])
-    return is_alone and _kind(cell) in CELLS
+    return (is_alone or shares) and _kind(cell) in CELLS
 
 
 def scan(graph: Graph, nodes: Sequence[Node], call: CompositeCall, seed: int) -> tuple[Node, list[int], Settings]:

@@ -20,7 +20,7 @@ Settings = dict[str, Any]
 
 def convolution(node: Any, problem: Problem) -> tuple[str, Settings]:
     """The operation of a convolution, and its settings."""
-    layer, shape = node.layer, _input_shape(node, problem)
+    layer, shape = node.layer, input_shape(node, problem)
     axes, channels, units = layer.window_axes(shape[:-1]), shape[-1], layer.channels
     if layer.groups == channels == units > 1:
         return "depthwise", {"relu": False} | read_windows(axes)
@@ -42,7 +42,7 @@ def transposed(node: Any, problem: Problem) -> Settings:
     """The settings of a transposed convolution: those of the convolution from its output to its
     input.
     """
-    axes = node.layer.output_axes(_input_shape(node, problem)[:-1])
+    axes = node.layer.output_axes(input_shape(node, problem)[:-1])
     return {"relu": False, "groups": node.layer.groups} | read_windows(axes)
 
 
@@ -50,7 +50,7 @@ def pooled(node: Any, problem: Problem) -> Settings:
     """The inputs of each output's window, in row-major order: those of output o are `inputs` from
     `first[o]` to `first[o + 1]`. And whether each input is in one window.
     """
-    positions = _input_shape(node, problem)[:-1]
+    positions = input_shape(node, problem)[:-1]
     pitches = [math.prod(positions[k + 1 :]) for k in range(len(positions))]
     first, inputs = [0], []
     for window in itertools.product(*node.layer.places(positions)):
@@ -62,12 +62,12 @@ def pooled(node: Any, problem: Problem) -> Settings:
 
 def weighted(node: Any, problem: Problem) -> Settings:
     """The inputs of each output and their weights."""
-    return _sums(node.layer.matrices(_input_shape(node, problem)[:-1]))
+    return _sums(node.layer.matrices(input_shape(node, problem)[:-1]))
 
 
 def zero_padded(node: Any, problem: Problem) -> Settings:
     """The input of each output; none of those that are 0."""
-    positions = _input_shape(node, problem)[:-1]
+    positions = input_shape(node, problem)[:-1]
     sides = node.layer.sides(len(positions))
     return _sums([np.eye(b + n + a, n, -b) for n, (b, a) in zip(positions, sides, strict=True)])
 
@@ -80,7 +80,8 @@ def _sums(matrices: Sequence[Array]) -> Settings:
     return {"first": first.tolist(), "inputs": inputs.tolist(), "weights": whole[outputs, inputs].tolist()}
 
 
-def _input_shape(node: Any, problem: Problem) -> Shape:
+def input_shape(node: Any, problem: Problem) -> Shape:
+    """The shape of a sample of what a node reads."""
     shape: Shape = problem.network.graph.shapes[node.inputs[0]]
     return shape
 

@@ -1,0 +1,112 @@
+"""Ranks beside threads: two processes of one thread each, beside one process with two threads.
+
+    python benchmarks/ranks.py [--times N] [--networks NAME ...] [--ranks N]
+
+Trains the networks of benchmarks/compare.py in turns, within one mpirun, so that what else the machine
+does hits both. While the one process trains, the other rank sleeps. The goal: ranks reach at least 0.9
+of the speed of threads, for the medium and the large network. Needs the extra "mpi".
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from chainrule import processes
+from chainrule.engine import Position
+from chainrule.engine.native import NativeEngine
+from chainrule.processes import ALONE, Processes
+from chainrule.training.loop import start
+from comparison.problems import NETWORKS, Problem, problem
+
+TURN = 0.15
+"""Seconds of a turn, at least."""
+GOAL, OF_GOAL = 0.9, ("medium", "large")
+
+
+class Turns:
+    """Epochs of one network by one engine, each from where the last ended."""
+
+    def __init__(self, p: Problem, threads: int, world: Processes) -> None:
+        self.p, self.engine = p, NativeEngine(p.plan.problem(len(p.x)), threads, world=world)
+        self.position: Position = start(p.plan).position
+        self.epoch = 0
+
+    def take(self, epochs: int) -> float:
+        """Seconds per step of these epochs."""
+        began = time.perf_counter()
+        for _ in range(epochs):
+            for chunk in self.engine.chunks(self.position, self.p.plan.batches(self.epoch, self.p.data.training)):
+                self.position = chunk.after
+                del chunk
+            self.epoch += 1
+        return (time.perf_counter() - began) / (epochs * self.p.steps)
+
+
+def rest(world: Processes) -> None:
+    """Wait for the other ranks, asleep: MPI's own waiting takes a core."""
+    request = world.communicator.Ibarrier()
+    while not request.Test():
+        time.sleep(0.001)
+
+
+def measure(name: str, times: int, world: Processes) -> bool:
+    """Print a line for a network; whether it reaches the goal."""
+    p = problem(*NETWORKS[name])
+    threads, ranks = Turns(p, world.count, ALONE), Turns(p, 1, world)
+    epochs = 1
+    if world.rank == 0:
+        threads.take(1)
+        epochs = max(1, round(TURN / (threads.take(2) * p.steps)))
+    epochs = world.broadcast(epochs)
+    ranks.take(epochs)
+    taken: list[tuple[float, float]] = []
+    for _ in range(times):
+        one = threads.take(epochs) if world.rank == 0 else 0.0
+        rest(world)
+        taken.append((one, ranks.take(epochs)))
+        rest(world)
+    if world.rank:
+        return True
+    one, many = (statistics.median(each) for each in zip(*taken, strict=True))
+    ratios = sorted(a / b for a, b in taken)
+    middle = statistics.median(ratios)
+    quarters = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
+    print(
+        f"{name:8} {p.plan.network.parameters.size:9,} parameters: {one * 1e3:7.3f} ms a step by {world.count} threads,"
+        f" {many * 1e3:7.3f} ms by {world.count} ranks: {middle:.2f} of the speed (half between {quarters[0]:.2f} and"
+        f" {quarters[1]:.2f})",
+        flush=True,
+    )
+    return middle >= GOAL or name not in OF_GOAL
+
+
+def main() -> int:
+    """Measure, under mpirun; 1 if a goal is missed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--times", type=int, default=25)
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--ranks", type=int, default=2)
+    arguments = parser.parse_args()
+    if not any(name in os.environ for name in processes.RANKS):
+        beside = Path(sys.executable).parent / "mpirun"
+        mpirun = str(beside) if beside.exists() else shutil.which("mpirun")
+        if mpirun is None:
+            parser.error("there is no mpirun: pip install 'chainrule[mpi]'")
+        command = [mpirun, "-n", str(arguments.ranks), sys.executable, __file__, *sys.argv[1:]]
+        return subprocess.run(command, check=False).returncode
+    world = processes.start()
+    reached = [measure(name, arguments.times, world) for name in arguments.networks]
+    return 0 if all(reached) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Ranks that are threads of one process: the steps of a training on several processes, to the same bits.
+
+So a run is replayed and explained on any machine, and the first process of a training repeats a step
+while the others wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chainrule.arrays import Vector
+from chainrule.engine.base import Batches, Position, StepRecord
+from chainrule.engine.ranks import add_up, shares
+from chainrule.processes import Processes
+
+Steps = Callable[[Position, Batches], Iterator[StepRecord]]
+
+
+class Meeting:
+    """Where the threads of a process tell each other something."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.barrier = threading.Barrier(count)
+        self._said: list[Any] = [None] * count
+
+    def exchange(self, rank: int, what: Any) -> list[Any]:
+        """What each rank passes, in the order of ranks."""
+        self._said[rank] = what
+        self.barrier.wait()
+        said = list(self._said)
+        self.barrier.wait()
+        return said
+
+
+@dataclass
+class ThreadSums:
+    """What `Sums` does, among threads.
+
+    Attributes:
+        rank: the number of this one
+        meeting: where it meets the others
+        parts: where the parts of the gradient begin and end, in the order in which they are finished
+    """
+
+    rank: int
+    meeting: Meeting
+    parts: Sequence[tuple[int, int]] = ()
+    _coming: list[Vector] = field(default_factory=list, repr=False)
+    _agreement: Vector | None = field(default=None, repr=False)
+
+    def add(self, numbers: Vector) -> None:
+        """Replace a few numbers by their sums over all ranks."""
+        add_up(self.meeting.exchange(self.rank, numbers.copy()), numbers)
+
+    def agree(self, numbers: Vector) -> None:
+        """The same, until `finish`."""
+        self._agreement = numbers
+
+    def start(self, numbers: Vector) -> None:
+        """Begin to add up the next part of the gradient."""
+        self._coming.append(numbers)
+
+    def progress(self) -> None:
+        """Nothing: all is done in `finish`."""
+
+    def finish(self) -> None:
+        """Add up this rank's shares."""
+        coming, self._coming = self._coming, []
+        for each in zip(*self.meeting.exchange(self.rank, coming), strict=True):
+            own = self._share(each[0].size, self.rank)
+            total = np.empty_like(each[0][own])
+            add_up([numbers[own] for numbers in each], total)
+            each[self.rank][own] = total
+        assert self._agreement is not None
+        self.add(self._agreement)
+
+    def gather(self, numbers: Vector, good: bool) -> bool:
+        """Receive the others' shares of a vector; whether all is good on all ranks."""
+        said = self.meeting.exchange(self.rank, (numbers, good))
+        for start, stop in self.parts:
+            for rank, (theirs, _) in enumerate(said):
+                own = self._share(stop - start, rank)
+                if rank != self.rank:
+                    numbers[start:stop][own] = theirs[start:stop][own]
+        self.meeting.barrier.wait()
+        return all(each for _, each in said)
+
+    def _share(self, size: int, rank: int) -> slice:
+        counts, starts = shares(size, self.meeting.count)
+        return slice(starts[rank], starts[rank] + counts[rank])
+
+
+def together(make: Callable[[Processes], Steps], count: int) -> Steps:
+    """The function that takes steps as so many ranks; `make` gives that of one of them."""
+    meeting = Meeting(count)
+    ranks = [make(Processes(rank, count, meeting)) for rank in range(count)]
+
+    def steps(position: Position, batches: Batches) -> Iterator[StepRecord]:
+        def step(rank: int, at: Position, batch: Batches) -> StepRecord:
+            try:
+                return next(ranks[rank](at, batch))
+            except BaseException:
+                meeting.barrier.abort()
+                raise
+
+        meeting.barrier.reset()
+        with ThreadPoolExecutor(count) as pool:
+            for k in range(len(batches)):
+                batch = batches.cut(k, k + 1)
+                taken = [pool.submit(step, rank, position, batch) for rank in range(count)]
+                errors = [error for each in taken if (error := each.exception()) is not None]
+                if errors:
+                    raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
+                record = taken[0].result()
+                yield record
+                position = record.after
+
+    return steps

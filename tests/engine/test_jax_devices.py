@@ -1,0 +1,80 @@
+"""Several devices and several processes, each in processes of their own: JAX knows how many devices
+there are from when it starts.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chainrule.engine.jax.placement import Placement, available
+from chainrule.errors import SettingError
+from waiting import WAIT
+
+HERE = Path(__file__).parent
+
+
+def run(program, *arguments):
+    """What a program prints, as JSON."""
+    command = [sys.executable, HERE / program, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def on_eight():
+    return run("devices_agree.py", 8)
+
+
+def test_the_cpu_is_as_many_devices_as_asked_for(on_eight):
+    assert on_eight["devices"] == ["cpu", 8]
+
+
+@pytest.mark.parametrize("what", ["float64 24", "float64 20", "float32 24"])
+def test_eight_devices_equal_the_definition(on_eight, what):
+    """With mini-batches that they divide evenly (24) and not (20, 12, 10); by rounding alone: each
+    sum over the samples of a mini-batch has another order.
+    """
+    found, bound = on_eight[what], 1e-12 if "64" in what else 1e-5
+    assert max(found["differs"]) < bound
+    assert found["predicted"] < bound
+    assert found["same"]
+
+
+@pytest.mark.parametrize("size", [24, 20])
+def test_each_device_computes_its_own_part_of_a_mask(on_eight, size):
+    own, whole, gathers = on_eight[f"own {size}"]
+    assert own
+    assert not whole
+    assert not gathers
+
+
+def test_more_devices_than_there_are_name_the_remedy(on_eight):
+    assert "JAX has 8 here (cpu)" in on_eight["more"]
+    assert "XLA_FLAGS=--xla_force_host_platform_device_count=16" in on_eight["more"]
+
+
+def test_a_replay_with_fewer_devices_takes_those_and_says_so(on_eight):
+    count, note = on_eight["fewer"]
+    assert count == 8
+    assert note.startswith("these steps were planned for 16 cpu devices; 8 of cpu stand in")
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2", True])
+def test_a_number_of_devices_that_is_none(count):
+    with pytest.raises(SettingError, match="devices"):
+        available(count)
+
+
+def test_a_cpu_is_not_divided_into_any_number():
+    with pytest.raises(SettingError, match="at most 256"):
+        available(1000)
+
+
+def test_devices_of_a_kind_that_is_not_here_are_replaced():
+    placement = Placement(("tpu", 1))
+    assert len(placement.chosen) == 1
+    assert placement.note is not None
