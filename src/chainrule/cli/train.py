@@ -318,9 +318,15 @@ def _introduce_series(data: Dataset, sizes: list[int]) -> None:
 
 
 def _introduce(plan: Plan, data: Dataset) -> None:
+    from chainrule.training.parts import sampled
+
     introduce_data(data)
     out, layers = display.err, _layers([node.name for node in plan.network.nodes])
     out.print(f"  {layers}: {plan.network.parameters.size:,} weights; loss {type(plan.loss).__name__}")
+    if plan.blocks is not None:
+        out.print(f"  shuffled in blocks of {plan.blocks.rows:,} rows, of pieces of {plan.blocks.piece:,}")
+    if note := sampled(plan.metrics, data.target, plan.loss, data.validation, plan.outputs):
+        out.print(f"  {note}")
     for note in plan.make_engine(plan.problem(len(data.training.x)), world=world()).notes:
         out.print(f"  {note}")
 
