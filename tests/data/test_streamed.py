@@ -51,7 +51,7 @@ def frame(rows: int = ROWS, seed: int = 0) -> pl.DataFrame:
         "price": random.normal(50, 9, rows),
         "area": [None if lacks else float(k) for k, lacks in enumerate(some)],
         "new": random.random(rows) < 0.5,
-        "city": [None if lacks else ["Bern", "Chur", "Genf"][k] for k, lacks in zip(random.integers(0, 3, rows), some, strict=True)],
+        "city": pl.Series(np.array(["Bern", "Chur", "Genf"])[random.integers(0, 3, rows)]).set(pl.Series(some), None),
         "two": np.array(["yes", "no"])[random.integers(0, 2, rows)],
         "shop": [f"shop {k}" for k in random.integers(0, 60, rows)],
         "owner": names,
@@ -310,7 +310,7 @@ def test_a_run_on_a_streamed_table_is_used_and_resumed_on_the_command_line(folde
     from chainrule.data.streamed import choosing
 
     monkeypatch.chdir(tmp_path)
-    options = ("--target", "y", "--drop", "owner", "--memory", SMALL, "--network", "4 relu", "--batch-size", "100")
+    options = ("--target", "y", "--drop", "owner", "--memory", "400KB", "--network", "4 relu", "--batch-size", "100")
     assert cli.run(["train", "sales", *options, "--epochs", "1", "-o", "run"]) == 0
     assert "streamed: 1,200 rows of 17 columns would take about 0.5 MB of memory" in capsys.readouterr().err
     assert cli.run(["predict", "run", "sales", "-o", "whole.csv"]) == 0
