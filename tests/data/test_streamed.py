@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from pathlib import Path
 
@@ -50,10 +51,7 @@ def frame(rows: int = ROWS, seed: int = 0) -> pl.DataFrame:
         "price": random.normal(50, 9, rows),
         "area": [None if lacks else float(k) for k, lacks in enumerate(some)],
         "new": random.random(rows) < 0.5,
-        "city": [
-            None if lacks else ["Bern", "Chur", "Genf"][k]
-            for k, lacks in zip(random.integers(0, 3, rows), some, strict=True)
-        ],
+        "city": pl.Series(np.array(["Bern", "Chur", "Genf"])[random.integers(0, 3, rows)]).set(pl.Series(some), None),
         "two": np.array(["yes", "no"])[random.integers(0, 2, rows)],
         "shop": [f"shop {k}" for k in random.integers(0, 60, rows)],
         "owner": names,
@@ -305,3 +303,36 @@ def test_rows_in_order(folder):
     data = load(folder, target="y", memory=SMALL, shuffle=False)
     assert np.asarray(data.test_rows).tolist() == list(range(960, 1200))
     assert np.asarray(data.validation_rows).tolist() == list(range(840, 960))
+
+
+def test_a_run_on_a_streamed_table_is_used_and_resumed_on_the_command_line(folder, tmp_path, monkeypatch, capsys):
+    from chainrule import cli
+    from chainrule.data.streamed import choosing
+
+    monkeypatch.chdir(tmp_path)
+    options = ("--target", "y", "--drop", "owner", "--memory", "400KB", "--network", "4 relu", "--batch-size", "100")
+    assert cli.run(["train", "sales", *options, "--epochs", "1", "-o", "run"]) == 0
+    assert "streamed: 1,200 rows of 17 columns would take about 0.5 MB of memory" in capsys.readouterr().err
+    assert cli.run(["predict", "run", "sales", "-o", "whole.csv"]) == 0
+    assert cli.run(["evaluate", "run", "sales", "--json"]) == 0
+    whole = capsys.readouterr()
+    monkeypatch.setattr(choosing, "most_memory", lambda memory: 1000)
+    assert cli.run(["predict", "run", "sales", "-o", "blocks.csv"]) == 0
+    assert cli.run(["predict", "run", "sales", "-o", "blocks.json"]) == 0
+    assert "1,200 predictions written" in capsys.readouterr().err
+    assert (tmp_path / "blocks.csv").read_text() == (tmp_path / "whole.csv").read_text()
+    assert len(json.loads((tmp_path / "blocks.json").read_text())) == ROWS
+    assert cli.run(["evaluate", "run", "sales", "--json"]) == 0
+    found, expected = json.loads(capsys.readouterr().out), json.loads(whole.out)
+    assert found["metrics"]["r2"] == pytest.approx(expected["metrics"]["r2"], rel=1e-6)
+    assert cli.run(["cache", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["entries"]
+    assert {entry["what"] for entry in entries} == {"prepared samples", "a preparation"}
+    assert cli.run(["cache"]) == 0
+    assert str(folder) in capsys.readouterr().out
+    assert cli.run(["train", "--resume", "run", "--epochs", "2"]) == 0
+    frame()[:3].write_parquet(folder / "part-1.parquet")
+    capsys.readouterr()
+    assert cli.run(["train", "--resume", "run", "--epochs", "3"]) == 2
+    assert "the file part-1.parquet has another size, or was written later" in capsys.readouterr().err
+    assert cli.run(["cache", "--clear"]) == 0

@@ -28,6 +28,7 @@ def cache(
       chainrule cache --clear
     """
     from chainrule.data.streamed import cache as stored
+    from chainrule.data.streamed.choosing import written
 
     freed = stored.clear() if clear else 0
     found = stored.entries()
@@ -41,17 +42,15 @@ def cache(
         })  # fmt: skip
         return
     if clear:
-        display.out.print(f"removed {_size(freed)}")
+        display.out.print(f"removed {written(freed)}")
     total = sum(entry.bytes for entry in found)
-    display.out.print(display.bold(str(stored.folder())) + f": {_size(total)} in {len(found)} folders")
+    display.out.print(display.bold(str(stored.folder())) + f": {written(total)} in {len(found)} folders")
     for entry in found:
         state = ", in use" if entry.in_use else "" if entry.is_whole else ", unfinished"
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
-        display.out.print(f"  {_size(entry.bytes):>9}  {used}  {entry.what} of {entry.about.get('source', '-')}{state}")
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+        display.out.print(
+            f"  {written(entry.bytes):>9}  {used}  {entry.what} of {entry.about.get('source', '-')}{state}"
+        )
 
 
 @contextmanager

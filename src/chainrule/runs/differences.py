@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def contents(source: Source) -> dict[str, Any]:
     if isinstance(source.features, TableFiles):
         files = source.features
         types = {column: (str(files.schema[column]), "") for column in files.columns}
-        stamps = {str(path): list(stamp) for path, stamp in zip(files.paths, files.stamps, strict=True)}
+        stamps = {name: list(stamp) for name, stamp in files.named_stamps.items()}
         return {"rows": len(files), "columns": types, "target": ("", ""), "weight": ("", ""), "stamps": stamps}
     if source.is_table:
         columns = {column.name: (str(column.dtype), _hash(column)) for column in source.features.iter_columns()}
@@ -129,7 +128,6 @@ def _of_contents(before: Mapping[str, Any], data: Dataset) -> str:
 
 def _changed_files(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first of the files of a streamed table that is new, missing or changed."""
-    then, now = ({Path(path).name: stamp for path, stamp in stamps.items()} for stamps in (then, now))
     if not then or not now:
         return "it is streamed now, and was not then" if now else "it was streamed then, and is not now" if then else ""
     if missing := [name for name in then if name not in now]:

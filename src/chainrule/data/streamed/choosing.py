@@ -60,9 +60,19 @@ def streamed(what: Any, memory: int | str | None, texts: Collection[str] = ()) -
 
 def why(rows: int, columns: int, needed: float, most: int) -> str:
     """Why data is streamed, in a line."""
-    about = f"{rows:,} rows of {columns:,} columns would take about {needed / 1e9:.1f} GB of memory"
-    limit = f"more than the {most / 1e9:.2g} GB that they may" if needed > most else "and are many"
+    about = f"{rows:,} rows of {columns:,} columns would take about {written(needed)} of memory"
+    limit = f"more than the {written(most)} that they may" if needed > most else "and are many"
     return f"streamed: {about}, {limit}; they are prepared once into the cache, and read from there"
+
+
+def written(size: float) -> str:
+    """A size in bytes as text, such as "1.2 GB".
+
+    Examples:
+        >>> written(1.25e9), written(3e6)
+        ('1.2 GB', '3.0 MB')
+    """
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _text(paths: Sequence[Path]) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import Array
-from chainrule.data import notes, token_columns
+from chainrule.data import notes, patterns, token_columns
 from chainrule.data.barrier import guarded
 from chainrule.data.columns import check_read, shortened
 from chainrule.data.dataset import Dataset
@@ -170,7 +170,7 @@ def table_of(name: str, paths: Sequence[Path]) -> TableFiles:
 
 
 def _of_files(files: TableFiles) -> list[str]:
-    names = [shortened(path.name) for path in files.paths]
+    names = [shortened(path.name) for path in dict.fromkeys(files.paths)]
     if len(names) == 1:
         return []
     return [f"read {len(names):,} files as one table, in the order of their names: {names[0]} to {names[-1]}"]
@@ -182,10 +182,9 @@ def _source(reading: Reading, preparation: Preparation) -> Source:
     without = {*targets, *reading.drop, reading.weight}
     files = reading.files
     features = replace(files, columns=tuple(name for name in files.columns if name not in without))
-    names = tuple(str(path) for path in files.paths) if len(files.paths) > 1 else ()
     target: Any = TargetColumn(reading, preparation.target.columns)
     return Source(files.name, features, target, preparation.target.name, preparation.target.task, files.fingerprint,
-                  target_columns=preparation.target.columns, files=names)  # fmt: skip
+                  target_columns=preparation.target.columns, files=patterns.names(files.name))  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

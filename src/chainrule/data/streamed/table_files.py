@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -108,10 +109,17 @@ class TableFiles:
     @property
     def fingerprint(self) -> str:
         """SHA-256 hash of the files' names, sizes, times and columns; their content is not read."""
-        names = [path.name for path in self.paths]
+        names = list(self.named_stamps)
         types = [(column, str(self.schema[column])) for column in self.columns]
         about = [names, self.stamps, types, self.rows.tolist()]
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+    @property
+    def named_stamps(self) -> dict[str, Stamp]:
+        """The stamp of each file by its name, from the last folder that all are in."""
+        root = Path(os.path.commonpath([path.parent for path in self.paths]))
+        stamps = zip(self.paths, self.stamps, strict=True)
+        return {str(path.relative_to(root)): stamp for path, stamp in stamps}
 
     def verify(self) -> None:
         """Raise DataError for a file that was changed or removed since it was listed."""
