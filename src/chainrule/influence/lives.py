@@ -23,7 +23,7 @@ from chainrule.threads import undivided
 from chainrule.training import Timeline
 
 MOST_USES = 20_000_000
-"""How often samples on a disk may be used in the steps of a life: each use takes 100 bytes, about."""
+"""How often samples on a disk may be used in the steps of a life: a use takes about 100 bytes."""
 MOST = 20
 """How many samples are listed, by default."""
 EPOCHS = 10

@@ -100,8 +100,8 @@ def page_data(settings: DataSettings, dataset: Dataset | None) -> PageData:
 
 
 def require_in_memory(dataset: Dataset) -> None:
-    """Raise DataError for the data of a run whose samples are on a disk: the page would show some of
-    them only, and replays all steps.
+    """Raise DataError for the data of a run whose samples are on a disk: the page would show some
+    of them only, and replays all steps.
     """
     if dataset.on_disk:
         others = "chainrule explain, life, doctor and report read what they need of it"

@@ -163,7 +163,7 @@ class Order:
             each = np.full(-(-count // self.count) * self.count, -1)
             each[:count] = np.arange(count)
             random = generator(self.seed, "pieces", epoch)
-            # Any `count` pieces that follow each other are of different parts of the set: so are those of a block.
+            # Pieces that follow each other, as in a block, are of different parts of the set.
             of_blocks = random.permutation(random.permuted(each.reshape(-1, self.count), axis=1), axis=0).T.ravel()
             pieces = of_blocks[of_blocks >= 0]
             lengths = np.minimum((pieces + 1) * piece, self.samples) - pieces * piece
