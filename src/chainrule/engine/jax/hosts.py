@@ -130,6 +130,8 @@ def join(at: Meeting, devices: int | None = None) -> Processes:
     if devices is not None:
         divide_cpu(devices)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # type: ignore[no-untyped-call]
+    # Else JAX takes SIGTERM for itself, and processes go on.
+    jax.config.update("jax_enable_preemption_service", False)  # type: ignore[no-untyped-call]
     try:
         jax.distributed.initialize(
             at.coordinator, at.processes, at.process, initialization_timeout=PATIENCE,
