@@ -29,6 +29,7 @@ from chainrule.engine.base import Batches, Chunk, Position, Predictor, Problem, 
 from chainrule.engine.continuation import Continuation
 from chainrule.engine.jax import descent
 from chainrule.engine.jax.feed import MOST_NUMBERS, MOST_STEPS, Block, Feed
+from chainrule.engine.jax.hosts import noticed
 from chainrule.engine.jax.placement import Devices, Placement
 from chainrule.engine.jax.step import Carry, Steps
 from chainrule.engine.lowering import NoKernel, without_operation
@@ -224,7 +225,7 @@ class JaxEngine:
         """Steps [k, stop) of a block, up to the first that fails: the position afterwards, what was
         seen, and the mini-batch after the last that was taken.
         """
-        with precise(compiled.steps.raised):
+        with noticed(self.world), precise(compiled.steps.raised):
             carry = self._carry(position)
             began = perf_counter()
             after, seen, ended = compiled.run(
