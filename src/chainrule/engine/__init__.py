@@ -12,6 +12,7 @@ from typing import Any
 from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, Problem, StepRecord, Watched
 from chainrule.engine.native import NativeEngine, is_built
 from chainrule.engine.numpy import NumpyEngine
+from chainrule.engine.together import MOST, Repeated
 from chainrule.errors import SettingError, require, require_package, setting, unknown
 from chainrule.processes import ALONE, Processes
 from chainrule.threads import most_threads
@@ -25,7 +26,7 @@ ENGINES = ("native", "numpy", "jax")
 
 def make_engine(
     name: str | None, problem: Problem, threads: int | None = None, devices: Devices | None = None,
-    compute: str | None = None, world: Processes = ALONE,
+    compute: str | None = None, world: Processes = ALONE, ranks: int = 1,
 ) -> Engine:  # fmt: skip
     """The engine of this name for a problem; by default the fastest one available on processors.
 
@@ -37,13 +38,17 @@ def make_engine(
         devices: what the JAX engine computes on; by default one device
         compute: the dtype of the JAX engine's products; by default that of the weights
         world: the processes that take each step together, each on its share of the mini-batch
+        ranks: how many processes took the steps that one process repeats, to the same bits
 
     Raises SettingError for an unknown name.
     """
     most_threads(threads)
     chosen = engine_name(name)
     if chosen == "native":
-        return NativeEngine(problem, threads, world=world)
+        engine = NativeEngine(problem, threads, world=world)
+        if 1 < ranks <= MOST and world.count == 1:
+            return Repeated(engine, ranks, lambda world: NativeEngine(problem, 1, world=world))
+        return engine
     if chosen == "jax":
         from chainrule.engine.jax import JaxEngine  # which imports JAX
 

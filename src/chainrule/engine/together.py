@@ -10,12 +10,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import Vector
-from chainrule.engine.base import Batches, Position, StepRecord
+from chainrule.arrays import Array, Deferred, Vector
+from chainrule.engine.base import Batches, Chunk, Engine, Position, Predictor, StepRecord, Watched, is_finite
+from chainrule.engine.continuation import Continuation
 from chainrule.engine.ranks import add_up, shares
 from chainrule.processes import Processes
 
@@ -123,3 +125,62 @@ def together(make: Callable[[Processes], Steps], count: int) -> Steps:
                 position = record.after
 
     return steps
+
+
+MOST = 64
+"""Of more ranks, steps are repeated by one, within rounding: each takes memory of its own."""
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Repeats the steps of a training on several ranks, with threads in their place; predicts and
+    continues texts as one process.
+
+    Attributes:
+        alone: the engine of one process
+        count: how many ranks there were
+        make: the engine of a rank
+    """
+
+    alone: Engine
+    count: int
+    make: Callable[[Processes], Engine] = field(repr=False)
+
+    @cached_property
+    def _steps(self) -> Steps:
+        return together(lambda world: self.make(world).steps, self.count)
+
+    def steps(self, position: Position, batches: Batches) -> Iterator[StepRecord]:
+        """Take a step for each mini-batch and record its gradient and update."""
+        return self._steps(position, batches)
+
+    def chunks(self, position: Position, batches: Batches) -> Iterator[Chunk]:
+        """Take a step for each mini-batch, one in each chunk."""
+        for k, record in enumerate(self.steps(position, batches)):
+            losses, batch = np.array([record.loss]), batches.cut(k, k + 1)
+            yield Chunk(record.before, record.after, batch, losses, is_finite(record), self.steps)
+
+    def watch(self, position: Position, batches: Batches, place: int) -> Watched | None:
+        """None: what each sample adds is known of whole steps only."""
+        return None
+
+    def predict(self, parameters: Vector, x: Array | Deferred, statistics: Vector) -> Array:
+        """Predict x in evaluation mode."""
+        return self.alone.predict(parameters, x, statistics)
+
+    def predictor(self, parameters: Vector, statistics: Vector) -> Predictor:
+        """Predicts with these parameters and statistics."""
+        return self.alone.predictor(parameters, statistics)
+
+    def continuation(self, parameters: Vector, statistics: Vector, texts: int = 1) -> Continuation | None:
+        """Reads so many texts at the same time."""
+        return self.alone.continuation(parameters, statistics, texts)
+
+    def leaves_a_core(self, batches: Batches) -> bool:
+        """No: each rank has a thread."""
+        return False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of one process."""
+        return self.alone.notes

@@ -54,6 +54,7 @@ class Computed(TypedDict):
     engine: Engine
     devices: Devices
     compute: Half
+    ranks: NotRequired[Positive]
 
 
 class Manifest(TypedDict):
@@ -198,6 +199,7 @@ SETTINGS = {
     "engine": Engine,
     "devices": Devices,
     "compute": Half,
+    "ranks": Positive,
     "min_delta": Annotated[float, Range(0)],
 }
 """Settings of a plan that can be less than their types say."""

@@ -79,7 +79,19 @@ def _recorded(kind: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(kind) if field.metadata.get("recorded", True)]
 
 
-LATER = {"name", "calls", "monitor", "min_delta", "threshold", "selection", "augment", "blocks", "devices", "compute"}
+LATER = {
+    "name",
+    "calls",
+    "monitor",
+    "min_delta",
+    "threshold",
+    "selection",
+    "augment",
+    "blocks",
+    "devices",
+    "compute",
+    "ranks",
+}
 """Settings that a recipe may lack: a name where there is none, and what older versions lacked."""
 
 EARLIER: dict[str, dict[str, Any]] = {

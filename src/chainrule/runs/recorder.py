@@ -293,11 +293,11 @@ def _status(progress: Progress, status: str) -> dict[str, Any]:
 
 def _computed(plan: dict[str, Any]) -> dict[str, Any]:
     """The settings of a plan, as JSON, that say how its steps are computed; see loader.Computed."""
-    return {name: plan.get(name) for name in COMPUTED}
+    return {name: plan.get(name) for name in COMPUTED} | {"ranks": plan.get("ranks", 1)}
 
 
 COMPUTED = ("engine", "devices", "compute")
-"""Their names."""
+"""Their names, but for the number of ranks."""
 
 
 def recipe(event: Event, folder: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from chainrule.summary import Shown, Summary
 from chainrule.training import Listener, Timeline, history
 from chainrule.training.loop import final_weights
 from chainrule.training.metrics import Choice, Metric, unknown_functions, with_functions
-from chainrule.training.plan import AUTO, on_engine, with_patience
+from chainrule.training.plan import AUTO, Plan, on_engine, with_patience
 from chainrule.training.progress_bar import with_progress
 
 Own: TypeAlias = type | Callable[..., Any] | Metric
@@ -87,6 +87,8 @@ class Run(Shown):
         facts = {"data": f"{what}: {sizes} samples", **own.facts}
         if self.is_imported:
             about, facts["data"] = "imported, without steps", f"none; imported from {what}"
+        if len({plan.ranks for plan in self._plans().values()} | {1}) > 1:
+            facts["ranks"] = ", ".join(f"{plan.ranks} from step {step:,}" for step, plan in self._plans().items())
         if trained.progress.samples:
             last = trained.progress.samples[-1]
             facts["writing"] = last.line
@@ -258,11 +260,15 @@ class Run(Shown):
 
     def timeline(self, data: Dataset) -> Timeline:
         """The steps of the run, which are replayed on its own data."""
-        plans = [
-            (start, replace(self.trained.plan, epochs=epochs, **loader.computed(*settings)))
-            for start, epochs, *settings in self.manifest["planned"]
-        ]
+        plans = list(self._plans().items())
         return Timeline(data.training, plans, Checkpoints(self), self.trained.history)
+
+    def _plans(self) -> dict[int, Plan]:
+        """The plans of the run, by the step from which each holds; the last one of a step counts."""
+        return {
+            start: replace(self.trained.plan, epochs=epochs, **loader.computed(*settings))
+            for start, epochs, *settings in self.manifest["planned"]
+        }
 
     @property
     def checkpoints(self) -> list[int]:

@@ -101,6 +101,7 @@ class Plan(Kind, Shown):
         devices: the kind and number of the devices that the JAX engine computes on
         compute: the dtype of its products, "bfloat16"; None for that of the weights
         blocks: how the training set is shuffled if it does not fit into memory; None for as a whole
+        ranks: on how many processes steps are taken, each of which has its share of a mini-batch
     """
 
     network: Network
@@ -121,6 +122,7 @@ class Plan(Kind, Shown):
     devices: tuple[str, int] | None = None
     compute: str | None = None
     blocks: Blocks | None = None
+    ranks: int = 1
 
     def __post_init__(self) -> None:
         epochs, patience, size = self.epochs, self.patience, self.batch_size
@@ -196,7 +198,7 @@ class Plan(Kind, Shown):
         """The engine of the plan for its problem, with at most so many threads, which takes steps
         together with the other processes of `world`.
         """
-        return make_engine(self.engine, problem, threads, self.devices, self.compute, world)
+        return make_engine(self.engine, problem, threads, self.devices, self.compute, world, self.ranks)
 
     def steps_per_epoch(self, samples: int) -> int:
         """The number of mini-batches; the last one may be smaller."""
