@@ -84,7 +84,8 @@ def computed(network, x, compute=None):
     x, y = x.astype(dtype), random.normal(size=(len(x), *network.output_shape)).astype(dtype)
     batch = Batches(x, y, None, np.arange(len(x)), len(x))
     [expected] = NumpyEngine(problem).steps(at, batch)
-    steps = Steps.of(problem, network.output_shape, jnp.dtype(compute or dtype))
+    placement = JaxEngine(problem).placement
+    steps = Steps.of(problem, network.output_shape, jnp.dtype(compute or dtype), placement)
 
     def both(parameters, statistics, x, y, step):
         gradient = steps.differentiate(parameters, statistics, (x, y, None), step)
