@@ -10,7 +10,6 @@ of the speed of threads, for the medium and the large network. Needs the extra "
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import subprocess
@@ -20,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from chainrule import processes
+from chainrule import mpirun, processes
 from chainrule.engine import Position
 from chainrule.engine.native import NativeEngine
 from chainrule.processes import ALONE, Processes
@@ -96,12 +95,12 @@ def main() -> int:
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--ranks", type=int, default=2)
     arguments = parser.parse_args()
-    if not any(name in os.environ for name in processes.RANKS):
+    if mpirun.place()[1] == 1:
         beside = Path(sys.executable).parent / "mpirun"
-        mpirun = str(beside) if beside.exists() else shutil.which("mpirun")
-        if mpirun is None:
+        program = str(beside) if beside.exists() else shutil.which("mpirun")
+        if program is None:
             parser.error("there is no mpirun: pip install 'chainrule[mpi]'")
-        command = [mpirun, "-n", str(arguments.ranks), sys.executable, __file__, *sys.argv[1:]]
+        command = [program, "-n", str(arguments.ranks), sys.executable, __file__, *sys.argv[1:]]
         return subprocess.run(command, check=False).returncode
     world = processes.start()
     reached = [measure(name, arguments.times, world) for name in arguments.networks]

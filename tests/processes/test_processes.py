@@ -4,13 +4,14 @@ import pytest
 
 from chainrule import processes
 from chainrule.errors import SettingError
-from chainrule.processes import RANKS, Processes
+from chainrule.mpirun import COUNTS, LOCAL
+from chainrule.processes import Processes
 
 
 @pytest.fixture
 def start(monkeypatch):
     """start(), where no process manager says anything."""
-    for name in (*RANKS, *RANKS.values()):
+    for name in (*COUNTS, *COUNTS.values(), *LOCAL):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(processes, "_world", Processes())
     return processes.start
@@ -23,7 +24,7 @@ def test_without_mpirun_there_is_one_process(start):
     start().wait()
 
 
-@pytest.mark.parametrize(("rank", "count"), RANKS.items())
+@pytest.mark.parametrize(("rank", "count"), COUNTS.items())
 def test_one_process_needs_no_mpi(start, monkeypatch, rank, count):
     monkeypatch.setenv(rank, "0")
     monkeypatch.setenv(count, "1")

@@ -48,8 +48,8 @@ class SharedSums(Sums):
         window = MPI.Win.Allocate_shared(2 * (room + notes), 1, comm=world.communicator)
         window.Lock_all()
         self._memory_of_all = window
-        buffers: list[Any] = [window.Shared_query(rank)[0] for rank in range(world.count)]
-        all_bytes = [np.frombuffer(buffer, dtype=np.uint8) for buffer in buffers]
+        memory: list[Any] = [window.Shared_query(rank)[0] for rank in range(world.count)]
+        all_bytes = [np.frombuffer(one, dtype=np.uint8) for one in memory]
         for turn in range(2):
             at = 2 * notes + turn * room
             self._notes.append([own[turn * notes : (turn + 1) * notes].view(np.float64) for own in all_bytes])
